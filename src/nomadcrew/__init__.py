@@ -1,0 +1,3 @@
+"""NomadCrew: one backend for people travelling together, on one machine or on AWS."""
+
+__version__ = "0.1.0"

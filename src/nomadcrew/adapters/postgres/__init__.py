@@ -1,0 +1,1 @@
+"""Ports on PostgreSQL, shared by both hosts: SQL by hand, one named statement per question."""

@@ -1,0 +1,144 @@
+"""Invitations on PostgreSQL."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from nomadcrew.adapters.postgres.members import membership_of
+from nomadcrew.adapters.postgres.sql import Row, Sql, statements
+from nomadcrew.adapters.postgres.verdicts import permit
+from nomadcrew.core.clock import midnight
+from nomadcrew.core.ids import EventId, InvitationId, MembershipId, TripId, UserId
+from nomadcrew.core.invitations.model import LIFETIME, RESEND_PAUSE, Invitation, InvitationDetails
+from nomadcrew.core.members.model import Membership
+from nomadcrew.core.permissions import Role, Rule
+from nomadcrew.core.trips.model import MAX_MEMBERS, MAX_TRIPS_PER_USER
+
+_SQL = statements("invitations")
+MAX_LISTED = 500
+
+
+class PostgresInvitations:
+    def __init__(self, sql: Sql) -> None:
+        self._sql = sql
+
+    async def invite(
+        self,
+        trip_id: TripId,
+        email: str,
+        role: Role,
+        caller: UserId,
+        rule: Rule,
+        *,
+        invitation_id: InvitationId,
+        event_id: EventId,
+        now: datetime,
+    ) -> Invitation:
+        [row] = await self._sql.fetch(
+            _SQL["invite"],
+            trip_id=trip_id,
+            email=email,
+            role=role,
+            caller=caller,
+            min_rank=rule.min_rank,
+            id=invitation_id,
+            event_id=event_id,
+            now=now,
+            expires_at=now + LIFETIME,
+            mailed_before=now - RESEND_PAUSE,
+        )
+        permit(row["verdict"])
+        return _invitation(row)
+
+    async def of(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sequence[Invitation]:
+        rows = await self._sql.fetch(
+            _SQL["of"], trip_id=trip_id, caller=caller, min_rank=rule.min_rank, limit=MAX_LISTED
+        )
+        permit(rows[0]["verdict"])
+        return [_invitation(row) for row in rows if row["id"] is not None]
+
+    async def revoke(
+        self, trip_id: TripId, invitation_id: InvitationId, caller: UserId, rule: Rule, *, now: datetime
+    ) -> None:
+        [row] = await self._sql.fetch(
+            _SQL["revoke"],
+            trip_id=trip_id,
+            id=invitation_id,
+            caller=caller,
+            min_rank=rule.min_rank,
+            now=now,
+        )
+        permit(row["verdict"])
+
+    async def details(self, invitation_id: InvitationId, caller: UserId | None) -> InvitationDetails:
+        [row] = await self._sql.fetch(_SQL["details"], id=invitation_id, caller=caller, anonymous=caller is None)
+        permit(row["verdict"])
+        return _details(row)
+
+    async def stored(self, invitation_id: InvitationId) -> tuple[Invitation, InvitationDetails] | None:
+        [row] = await self._sql.fetch(_SQL["details"], id=invitation_id, caller=None, anonymous=True)
+        return (_invitation(row), _details(row)) if row["verdict"] == "ok" else None
+
+    async def accept(
+        self,
+        invitation_id: InvitationId,
+        caller: UserId,
+        *,
+        membership_id: MembershipId,
+        event_id: EventId,
+        now: datetime,
+    ) -> Membership:
+        [row] = await self._sql.fetch(
+            _SQL["accept"],
+            id=invitation_id,
+            caller=caller,
+            membership_id=membership_id,
+            event_id=event_id,
+            now=now,
+            max_members=MAX_MEMBERS,
+            max_trips=MAX_TRIPS_PER_USER,
+        )
+        permit(row["verdict"], "unchanged")
+        return membership_of(row)
+
+    async def decline(
+        self, invitation_id: InvitationId, caller: UserId, *, event_id: EventId, now: datetime
+    ) -> None:
+        [row] = await self._sql.fetch(_SQL["decline"], id=invitation_id, caller=caller, event_id=event_id, now=now)
+        permit(row["verdict"], "unchanged")
+
+
+def _invitation(row: Row) -> Invitation:
+    return Invitation(
+        row["id"],
+        row["trip_id"],
+        row["inviter_id"],
+        row["invitee_email"],
+        row["invitee_id"],
+        row["role"],
+        row["status"],
+        row["expires_at"],
+        row["created_at"],
+        row["updated_at"],
+    )
+
+
+def _details(row: Row) -> InvitationDetails:
+    return InvitationDetails(
+        id=row["id"],
+        trip_id=row["trip_id"],
+        email=row["invitee_email"],
+        status=row["status"],
+        role=row["role"],
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+        trip_name=row["trip_name"],
+        trip_description=row["trip_description"],
+        trip_start_date=midnight(row["trip_start_date"]),
+        trip_end_date=midnight(row["trip_end_date"]),
+        inviter_id=row["inviter_id"],
+        inviter_username=row["inviter_username"] or "",
+        inviter_first_name=row["inviter_first_name"] or "",
+        inviter_last_name=row["inviter_last_name"] or "",
+        inviter_avatar_url=row["inviter_avatar_url"] or "",
+        member_count=row["member_count"],
+    )

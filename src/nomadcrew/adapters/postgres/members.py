@@ -1,0 +1,133 @@
+"""Membership on PostgreSQL."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from nomadcrew.adapters.postgres.sql import Row, Sql, statements
+from nomadcrew.adapters.postgres.verdicts import permit
+from nomadcrew.core.ids import EventId, MembershipId, TripId, UserId
+from nomadcrew.core.members.model import Membership
+from nomadcrew.core.permissions import Role, Rule
+from nomadcrew.core.trips.model import MAX_MEMBERS, MAX_TRIPS_PER_USER, TripMember
+
+_SQL = statements("members")
+
+
+class PostgresMembers:
+    def __init__(self, sql: Sql) -> None:
+        self._sql = sql
+
+    async def of(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sequence[TripMember]:
+        rows = await self._sql.fetch(_SQL["of"], trip_id=trip_id, caller=caller, min_rank=rule.min_rank)
+        permit(rows[0]["verdict"])
+        return [
+            TripMember(
+                row["id"],
+                row["trip_id"],
+                row["user_id"],
+                row["role"],
+                row["status"],
+                row["created_at"],
+                row["updated_at"],
+                row["email"],
+                row["username"],
+                row["first_name"],
+                row["last_name"],
+                row["avatar_url"],
+            )
+            for row in rows
+        ]
+
+    async def add(
+        self,
+        trip_id: TripId,
+        user_id: UserId,
+        role: Role,
+        caller: UserId,
+        rule: Rule,
+        *,
+        membership_id: MembershipId,
+        event_id: EventId,
+        now: datetime,
+    ) -> Membership:
+        [row] = await self._sql.fetch(
+            _SQL["add"],
+            trip_id=trip_id,
+            user_id=user_id,
+            role=role,
+            caller=caller,
+            min_rank=rule.min_rank,
+            membership_id=membership_id,
+            event_id=event_id,
+            now=now,
+            max_members=MAX_MEMBERS,
+            max_trips=MAX_TRIPS_PER_USER,
+        )
+        permit(row["verdict"], "unchanged")
+        return membership_of(row)
+
+    async def remove(
+        self,
+        trip_id: TripId,
+        user_id: UserId,
+        caller: UserId,
+        rule: Rule,
+        *,
+        event_id: EventId,
+        now: datetime,
+    ) -> None:
+        [row] = await self._sql.fetch(
+            _SQL["remove"],
+            trip_id=trip_id,
+            user_id=user_id,
+            caller=caller,
+            min_rank=rule.min_rank,
+            event_id=event_id,
+            now=now,
+        )
+        permit(row["verdict"])
+
+    async def change_role(
+        self,
+        trip_id: TripId,
+        user_id: UserId,
+        role: Role,
+        caller: UserId,
+        rule: Rule,
+        *,
+        event_ids: tuple[EventId, EventId],
+        now: datetime,
+    ) -> Membership:
+        [row] = await self._sql.fetch(
+            _SQL["change_role"],
+            trip_id=trip_id,
+            user_id=user_id,
+            role=role,
+            caller=caller,
+            min_rank=rule.min_rank,
+            event_id=event_ids[0],
+            own_event_id=event_ids[1],
+            now=now,
+        )
+        permit(row["verdict"], "unchanged")
+        return membership_of(row)
+
+    async def active(self, user_id: UserId) -> Sequence[TripId]:
+        rows = await self._sql.fetch(_SQL["active"], user_id=user_id, max_trips=MAX_TRIPS_PER_USER)
+        return [row["trip_id"] for row in rows]
+
+    async def is_active(self, trip_id: TripId, user_id: UserId) -> bool:
+        [row] = await self._sql.fetch(_SQL["is_active"], trip_id=trip_id, user_id=user_id)
+        return bool(row["active"])
+
+
+def membership_of(row: Row) -> Membership:
+    return Membership(
+        row["id"],
+        row["trip_id"],
+        row["user_id"],
+        row["role"],
+        row["status"],
+        row["created_at"],
+        row["updated_at"],
+    )

@@ -1,0 +1,115 @@
+"""Forward-only migrations from numbered files, the same runner on both hosts.
+
+Each file runs in a transaction of its own, under an advisory lock that makes a second runner wait and then find
+nothing to do. A file once applied may not change: its checksum is kept.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nomadcrew
+from nomadcrew.adapters.postgres.sql import Sql, compile_statement
+
+LOCK_TIMEOUT = "10s"
+_SPLIT = re.compile(r"^-- split\s*$", re.MULTILINE)
+_FILE = re.compile(r"(\d{4})_\w+\.sql")
+
+_CREATE = compile_statement(
+    "create_migrations",
+    """CREATE TABLE IF NOT EXISTS schema_migrations (
+        version integer PRIMARY KEY, name text NOT NULL, checksum text NOT NULL,
+        applied_at timestamptz NOT NULL DEFAULT now())""",
+)
+_LOCK = compile_statement("lock_migrations", "SELECT pg_advisory_xact_lock(7206031)")
+_TIMEOUT = compile_statement("lock_timeout", f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+_APPLIED = compile_statement("applied", "SELECT version, checksum FROM schema_migrations ORDER BY version")
+_RECORD = compile_statement(
+    "record_migration",
+    "INSERT INTO schema_migrations (version, name, checksum) VALUES (:version::int, :name::text, :checksum::text)",
+)
+
+
+class MigrationError(Exception):
+    """The files and the database contradict each other; nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    version: int
+    name: str
+    text: str
+
+    @property
+    def checksum(self) -> str:
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+def folder() -> Path:
+    """Where the files are: in an installed package, or at the root of a checkout."""
+    package = Path(nomadcrew.__file__).parent
+    installed = package / "migrations"
+    return installed if installed.is_dir() else package.parents[1] / "migrations"
+
+
+def load(path: Path) -> list[Migration]:
+    """The migrations in a folder, in order.
+
+    Raises:
+        MigrationError: a file is misnamed, or the numbers have a gap or a double.
+    """
+    found = []
+    for file in sorted(path.glob("*.sql")):
+        match = _FILE.fullmatch(file.name)
+        if match is None:
+            raise MigrationError(f"{file.name}: a migration is named like 0007_what_it_does.sql")
+        found.append(Migration(int(match[1]), file.stem, file.read_text()))
+    if [m.version for m in found] != list(range(1, len(found) + 1)):
+        raise MigrationError(f"{path}: the migrations' numbers have a gap or a double")
+    return found
+
+
+async def migrate(sql: Sql, migrations: list[Migration] | None = None) -> list[Migration]:
+    """Bring the schema up to date; returns what was applied.
+
+    Raises:
+        MigrationError: an applied file was edited, or the database is from a newer version.
+    """
+    wanted = load(folder()) if migrations is None else migrations
+    async with sql.transaction():
+        await sql.fetch(_LOCK)
+        await sql.fetch(_CREATE)
+    done = []
+    for migration in wanted:
+        async with sql.transaction():
+            await sql.fetch(_TIMEOUT)
+            await sql.fetch(_LOCK)
+            applied = {row["version"]: row["checksum"] for row in await sql.fetch(_APPLIED)}
+            _check(wanted, applied)
+            if migration.version not in applied:
+                await _apply(sql, migration)
+                done.append(migration)
+    return done
+
+
+def _check(wanted: list[Migration], applied: dict[Any, Any]) -> None:
+    newest = max(applied, default=0)
+    if newest > len(wanted):
+        raise MigrationError(
+            f"the database is at migration {newest}, this version knows {len(wanted)}: run the newer version"
+        )
+    for migration in wanted[:newest]:
+        if applied[migration.version] != migration.checksum:
+            raise MigrationError(
+                f"migration {migration.name} was edited after it was applied: restore the file, and write what it "
+                "should do now as a new one"
+            )
+
+
+async def _apply(sql: Sql, migration: Migration) -> None:
+    for number, part in enumerate(_SPLIT.split(migration.text)):
+        if part.strip():
+            await sql.fetch(compile_statement(f"{migration.name}_{number}", part))
+    await sql.fetch(_RECORD, version=migration.version, name=migration.name, checksum=migration.checksum)

@@ -1,0 +1,105 @@
+"""The outbox on PostgreSQL: what was published, and the publisher's half."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from nomadcrew.adapters.postgres.sql import Row, Sql, statements
+from nomadcrew.core.errors import Gone, Invalid, NotOnboarded
+from nomadcrew.core.events import CONSUMERS, Event, EventPage
+from nomadcrew.core.ids import EventId, JobId, TripId, UserId, derived_id, uuid7_time_s
+
+_SQL = statements("outbox")
+KEPT_FOR = timedelta(days=7)
+
+
+class PostgresEventLog:
+    def __init__(self, sql: Sql) -> None:
+        self._sql = sql
+
+    async def after(self, user_id: UserId, cursor: UUID | None, *, now: datetime, limit: int) -> EventPage:
+        rows = await self._sql.fetch(_SQL["after"], caller=user_id, cursor=cursor, limit=limit + 1)
+        if not rows:
+            raise NotOnboarded
+        if rows[0]["verdict"] == "unknown_cursor":
+            made_s = uuid7_time_s(cursor) if cursor is not None else None
+            if made_s is not None and made_s <= (now - KEPT_FOR).timestamp():
+                raise Gone(
+                    "Events are kept for seven days. Load everything anew and continue from the newest event.",
+                    code="cursor_expired",
+                )
+            raise Invalid("`after` is no event's id.", code="invalid_cursor")
+        events = [_event(row) for row in rows if row["id"] is not None]
+        return EventPage(events[:limit], has_more=len(events) > limit)
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """How far publishing is behind: events waiting, and the age of the oldest in seconds."""
+
+    pending: int
+    oldest_s: float
+
+
+class PostgresOutbox:
+    """The publisher's half. `pending` and `publish` belong in one transaction."""
+
+    def __init__(self, sql: Sql) -> None:
+        self.sql = sql
+
+    async def pending(self, *, limit: int) -> Sequence[Event]:
+        """Unpublished events that no other publisher holds, oldest first; locked until the transaction ends."""
+        return [_event(row) for row in await self.sql.fetch(_SQL["pending"], limit=limit)]
+
+    async def recipients(self, trip_ids: Iterable[TripId]) -> Mapping[TripId, Sequence[UserId]]:
+        """Who is ACTIVE on each trip now."""
+        wanted = [str(trip_id) for trip_id in set(trip_ids)]
+        if not wanted:
+            return {}
+        members: dict[TripId, list[UserId]] = {}
+        for row in await self.sql.fetch(_SQL["recipients"], trip_ids=json.dumps(wanted)):
+            members.setdefault(row["trip_id"], []).append(row["user_id"])
+        return members
+
+    async def publish(self, events: Sequence[Event], bodies: Sequence[str], *, now: datetime) -> None:
+        """Place events in the published order and give their consumers' queues a copy each.
+
+        Args:
+            bodies: what the queues get, one per event.
+        """
+        jobs = [
+            {"id": str(job_id(event.id, queue)), "event_id": str(event.id), "queue": queue, "body": body}
+            for event, body in zip(events, bodies, strict=True)
+            for queue in CONSUMERS.get(event.type, ())
+        ]
+        await self.sql.fetch(
+            _SQL["publish"],
+            ids=json.dumps([str(event.id) for event in events]),
+            jobs=json.dumps(jobs),
+            now=now,
+        )
+
+    async def lag(self, *, now: datetime) -> Lag:
+        [row] = await self.sql.fetch(_SQL["lag"], now=now)
+        return Lag(row["pending"], row["oldest_s"])
+
+
+def job_id(event_id: EventId, queue: str) -> JobId:
+    """The id of an event's job in a queue: the same however often the event is published."""
+    return JobId(derived_id(event_id, queue))
+
+
+def _event(row: Row) -> Event:
+    return Event(
+        row["id"],
+        row["type"],
+        row["source"],
+        row["trip_id"],
+        row["actor_id"],
+        row["recipient_id"],
+        row["audience"],
+        row["occurred_at"],
+        row["payload"],
+    )

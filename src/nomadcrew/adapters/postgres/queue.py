@@ -1,0 +1,66 @@
+"""The work queue on PostgreSQL, with SQS's semantics."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from nomadcrew.adapters.postgres.sql import Row, Sql, statements
+from nomadcrew.core.clock import Clock
+from nomadcrew.core.ids import JobId, NewId
+from nomadcrew.core.queues import MAX_ATTEMPTS, Job, QueueDepth, backoff_s
+
+_SQL = statements("queue")
+MAX_REASON = 500
+
+
+class PostgresQueue:
+    def __init__(self, sql: Sql, *, clock: Clock, new_id: NewId) -> None:
+        self._sql = sql
+        self._clock = clock
+        self._new_id = new_id
+
+    async def send(self, queue: str, body: str) -> None:
+        await self._sql.fetch(_SQL["send"], id=self._new_id(), queue=queue, body=body, now=self._clock())
+
+    async def receive(self, queue: str, *, limit: int, visibility_s: int) -> Sequence[Job]:
+        now = self._clock()
+        rows = await self._sql.fetch(
+            _SQL["receive"],
+            queue=queue,
+            limit=limit,
+            now=now,
+            visible_at=now + timedelta(seconds=visibility_s),
+            max_attempts=MAX_ATTEMPTS,
+        )
+        return [_job(row) for row in rows]
+
+    async def ack(self, job: Job) -> None:
+        await self._sql.fetch(_SQL["ack"], id=job.id, attempt=job.attempt)
+
+    async def fail(self, job: Job, reason: str) -> None:
+        now = self._clock()
+        await self._sql.fetch(
+            _SQL["fail"],
+            id=job.id,
+            attempt=job.attempt,
+            reason=reason[:MAX_REASON],
+            now=now,
+            visible_at=now + timedelta(seconds=backoff_s(job.attempt)),
+            max_attempts=MAX_ATTEMPTS,
+        )
+
+    async def depths(self) -> Sequence[QueueDepth]:
+        rows = await self._sql.fetch(_SQL["depths"], now=self._clock())
+        return [
+            QueueDepth(row["queue"], row["waiting"], row["in_flight"], row["dead"], row["oldest_s"]) for row in rows
+        ]
+
+    async def dead(self, queue: str | None, *, limit: int) -> Sequence[tuple[Job, str]]:
+        rows = await self._sql.fetch(_SQL["dead"], queue=queue, limit=limit)
+        return [(_job(row), row["last_error"]) for row in rows]
+
+    async def redrive(self, queue: str, job_id: JobId | None = None) -> int:
+        return len(await self._sql.fetch(_SQL["redrive"], queue=queue, id=job_id, now=self._clock()))
+
+
+def _job(row: Row) -> Job:
+    return Job(row["id"], row["queue"], row["body"], row["attempts"], row["enqueued_at"])

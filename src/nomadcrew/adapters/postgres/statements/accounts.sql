@@ -1,0 +1,168 @@
+-- name: register
+WITH owner AS MATERIALIZED (
+    SELECT p.*, a.password_hash, a.is_admin FROM user_profiles p LEFT JOIN accounts a ON a.user_id = p.id
+    WHERE lower(p.email) = lower(:email::text)
+), free AS MATERIALIZED (
+    SELECT wanted.username FROM json_array_elements_text(:usernames::json) WITH ORDINALITY AS wanted (username, place)
+    WHERE NOT EXISTS (SELECT FROM user_profiles p WHERE lower(p.username) = lower(wanted.username))
+    ORDER BY wanted.place LIMIT 1
+), profile AS (
+    INSERT INTO user_profiles (id, email, username, first_name, last_name, created_at, updated_at)
+    SELECT :user_id::uuid, :email::text, free.username, :first_name::text, :last_name::text, :now::timestamptz,
+           :now::timestamptz
+    FROM free WHERE NOT EXISTS (SELECT FROM owner)
+    RETURNING *
+), account AS (
+    INSERT INTO accounts (user_id, password_hash, confirmed_at, created_at, updated_at)
+    SELECT id, :password_hash::text, :now::timestamptz, :now::timestamptz, :now::timestamptz FROM profile
+)
+SELECT 'created' AS verdict, id, email, username, first_name, last_name, avatar_url, contact_email,
+       location_privacy_preference, preferences, created_at, updated_at, '' AS password_hash, false AS is_admin
+FROM profile
+UNION ALL
+SELECT 'exists', id, email, username, first_name, last_name, avatar_url, contact_email, location_privacy_preference,
+       preferences, created_at, updated_at, password_hash, is_admin
+FROM owner
+
+-- name: recent_registration
+SELECT password_hash FROM registrations
+WHERE lower(email) = lower(:email::text) AND created_at > :since::timestamptz AND confirmed_at IS NULL
+ORDER BY created_at DESC LIMIT 1
+
+-- name: request
+WITH owner AS MATERIALIZED (
+    SELECT p.id FROM user_profiles p WHERE lower(p.email) = lower(:email::text)
+), free AS MATERIALIZED (
+    SELECT wanted.username FROM json_array_elements_text(:usernames::json) WITH ORDINALITY AS wanted (username, place)
+    WHERE NOT EXISTS (SELECT FROM user_profiles p WHERE lower(p.username) = lower(wanted.username))
+    ORDER BY wanted.place LIMIT 1
+), kept AS (
+    INSERT INTO registrations
+        (id, email, username, first_name, last_name, password_hash, created_at, mailed_at, expires_at)
+    SELECT :id::uuid, :email::text, free.username, :first_name::text, :last_name::text, :password_hash::text,
+           :now::timestamptz, :now::timestamptz, :expires_at::timestamptz
+    FROM free
+    WHERE NOT EXISTS (SELECT FROM owner)
+        AND (SELECT count(*) FROM registrations
+             WHERE lower(email) = lower(:email::text) AND created_at > :counted_since::timestamptz) < :at_most::int
+    RETURNING id
+), reminded AS (
+    UPDATE accounts a SET reminded_at = :now::timestamptz FROM owner, free
+    WHERE a.user_id = owner.id AND coalesce(a.reminded_at <= :remind_before::timestamptz, true)
+    RETURNING a.user_id
+), told AS (
+    INSERT INTO outbox (id, type, source, audience, occurred_at, payload)
+    SELECT :event_id::uuid, 'account.confirmation_requested', 'nomadcrew.identity', 'internal', :now::timestamptz,
+           about.payload
+    FROM (SELECT jsonb_build_object('registration_id', id) AS payload FROM kept
+          UNION ALL SELECT jsonb_build_object('user_id', user_id) FROM reminded) AS about
+)
+SELECT CASE WHEN EXISTS (SELECT FROM free) THEN 'ok' ELSE 'username_taken' END AS verdict
+
+-- name: remind
+WITH kept AS (
+    UPDATE registrations SET mailed_at = :now::timestamptz, expires_at = :expires_at::timestamptz
+    WHERE id = :id::uuid AND confirmed_at IS NULL AND mailed_at <= :mailed_before::timestamptz
+    RETURNING id
+)
+INSERT INTO outbox (id, type, source, audience, occurred_at, payload)
+SELECT :event_id::uuid, 'account.confirmation_requested', 'nomadcrew.identity', 'internal', :now::timestamptz,
+       jsonb_build_object('registration_id', id)
+FROM kept
+
+-- name: confirm
+WITH asked AS MATERIALIZED (
+    SELECT * FROM registrations WHERE id = :id::uuid FOR UPDATE
+), judged AS MATERIALIZED (
+    SELECT CASE WHEN asked.id IS NULL THEN 'invalid_confirmation'
+                WHEN asked.confirmed_at IS NOT NULL
+                     OR EXISTS (SELECT FROM user_profiles p WHERE lower(p.email) = lower(asked.email))
+                    THEN 'confirmation_used'
+                WHEN asked.expires_at <= :now::timestamptz THEN 'invalid_confirmation'
+                ELSE 'ok' END AS verdict
+    FROM (SELECT 1) AS always LEFT JOIN asked ON true
+), free AS MATERIALIZED (
+    SELECT wanted.username
+    FROM asked, LATERAL (VALUES (1, asked.username),
+                                (2, left(asked.username, 30 - length(:suffix::text)) || :suffix::text)
+                        ) AS wanted (place, username)
+    WHERE NOT EXISTS (SELECT FROM user_profiles p WHERE lower(p.username) = lower(wanted.username))
+    ORDER BY wanted.place LIMIT 1
+), profile AS (
+    INSERT INTO user_profiles (id, email, username, first_name, last_name, created_at, updated_at)
+    SELECT :user_id::uuid, asked.email, free.username, asked.first_name, asked.last_name, :now::timestamptz,
+           :now::timestamptz
+    FROM judged, asked, free WHERE judged.verdict = 'ok'
+    RETURNING *
+), account AS (
+    INSERT INTO accounts (user_id, password_hash, confirmed_at, created_at, updated_at)
+    SELECT profile.id, asked.password_hash, :now::timestamptz, :now::timestamptz, :now::timestamptz
+    FROM profile, asked
+), spent AS (
+    UPDATE registrations r SET confirmed_at = :now::timestamptz, password_hash = '' FROM profile
+    WHERE r.id = :id::uuid
+)
+SELECT judged.verdict, p.id, p.email, p.username, p.first_name, p.last_name, p.avatar_url, p.contact_email,
+       p.location_privacy_preference, p.preferences, p.created_at, p.updated_at, false AS is_admin
+FROM judged LEFT JOIN profile p ON true
+
+-- name: pending
+SELECT r.id, r.email, r.username, r.expires_at FROM registrations r
+WHERE r.id = :id::uuid AND r.confirmed_at IS NULL AND r.expires_at > :now::timestamptz
+    AND NOT EXISTS (SELECT FROM user_profiles p WHERE lower(p.email) = lower(r.email))
+
+-- name: find
+WITH account AS MATERIALIZED (
+    SELECT p.*, a.password_hash, a.is_admin FROM user_profiles p JOIN accounts a ON a.user_id = p.id
+    WHERE lower(p.email) = lower(:login::text) OR lower(p.username) = lower(:login::text)
+    ORDER BY lower(p.email) = lower(:login::text) DESC LIMIT 1
+), waiting AS (
+    SELECT r.id, r.password_hash FROM registrations r
+    WHERE (lower(r.email) = lower(:login::text) OR lower(r.username) = lower(:login::text))
+        AND r.confirmed_at IS NULL AND r.expires_at > :now::timestamptz AND NOT EXISTS (SELECT FROM account)
+    ORDER BY lower(r.email) = lower(:login::text) DESC, r.created_at DESC LIMIT 1
+)
+SELECT waiting.id AS registration_id, coalesce(account.password_hash, waiting.password_hash) AS password_hash,
+       account.id, account.email, account.username, account.first_name, account.last_name, account.avatar_url,
+       account.contact_email, account.location_privacy_preference, account.preferences, account.created_at,
+       account.updated_at, account.is_admin
+FROM account FULL JOIN waiting ON true
+
+-- name: rehash
+UPDATE accounts SET password_hash = :password_hash::text
+WHERE user_id = :user_id::uuid AND password_hash = :old_hash::text
+
+-- name: one
+SELECT p.id, p.email, p.username, p.first_name, p.last_name, p.avatar_url, p.contact_email,
+       p.location_privacy_preference, p.preferences, p.created_at, p.updated_at, a.is_admin
+FROM accounts a JOIN user_profiles p ON p.id = a.user_id WHERE a.user_id = :user_id::uuid
+
+-- name: page
+SELECT counted.total, p.id, p.email, p.username, p.first_name, p.last_name, p.avatar_url, p.contact_email,
+       p.location_privacy_preference, p.preferences, p.created_at, p.updated_at, a.is_admin
+FROM (SELECT count(*) AS total FROM accounts) counted
+LEFT JOIN LATERAL (
+    SELECT * FROM accounts ORDER BY created_at DESC, user_id DESC LIMIT :limit::int OFFSET :offset::int
+) a ON true
+LEFT JOIN user_profiles p ON p.id = a.user_id
+ORDER BY a.created_at DESC, a.user_id DESC
+
+-- name: set_password
+WITH changed AS (
+    UPDATE accounts SET password_hash = :password_hash::text, updated_at = :now::timestamptz
+    WHERE user_id = :user_id::uuid RETURNING user_id
+), ended AS (
+    UPDATE sessions s SET revoked_at = :now::timestamptz FROM changed
+    WHERE s.user_id = changed.user_id AND s.revoked_at IS NULL
+)
+SELECT user_id FROM changed
+
+-- name: grant_admin
+UPDATE accounts SET is_admin = :granted::boolean, updated_at = :now::timestamptz
+WHERE user_id = :user_id::uuid RETURNING user_id
+
+-- name: forget_expired
+WITH gone AS (
+    DELETE FROM registrations WHERE expires_at < :before::timestamptz RETURNING id
+)
+SELECT count(*) AS gone FROM gone

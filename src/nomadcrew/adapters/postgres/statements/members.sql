@@ -1,0 +1,133 @@
+-- name: of
+SELECT gate.verdict, m.id, m.trip_id, m.user_id, m.role, m.status, m.created_at, m.updated_at,
+       p.email, p.username, p.first_name, p.last_name, p.avatar_url
+FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int) gate
+LEFT JOIN trip_memberships m ON gate.verdict = 'ok' AND m.trip_id = gate.trip_id AND m.status = 'ACTIVE'
+LEFT JOIN user_profiles p ON p.id = m.user_id
+ORDER BY m.created_at, m.id
+
+-- name: add
+WITH gate AS MATERIALIZED (
+    SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
+), trip AS (
+    -- The lock makes joins of one trip follow one another, so that its size cannot be overrun.
+    SELECT t.id, t.member_count FROM gate JOIN trips t ON t.id = gate.trip_id
+    WHERE gate.verdict = 'ok' FOR UPDATE OF t
+), current AS (
+    SELECT m.* FROM trip JOIN trip_memberships m ON m.trip_id = trip.id AND m.user_id = :user_id::uuid
+), load AS (
+    SELECT count(*) AS trips FROM trip_memberships WHERE user_id = :user_id::uuid AND status = 'ACTIVE'
+), judged AS (
+    SELECT CASE WHEN gate.verdict <> 'ok' THEN gate.verdict
+                WHEN p.id IS NULL THEN 'user_not_found'
+                WHEN current.status = 'ACTIVE' THEN 'unchanged'
+                WHEN trip.member_count >= :max_members::int THEN 'trip_full'
+                WHEN load.trips >= :max_trips::int THEN 'too_many_trips'
+                ELSE 'ok' END AS verdict
+    FROM gate CROSS JOIN load LEFT JOIN trip ON true LEFT JOIN current ON true
+    LEFT JOIN user_profiles p ON p.id = :user_id::uuid
+), joined AS (
+    INSERT INTO trip_memberships AS m (id, trip_id, user_id, role, status, created_at, updated_at, joined_at)
+    SELECT :membership_id::uuid, trip.id, :user_id::uuid, :role::text, 'ACTIVE', :now::timestamptz,
+           :now::timestamptz, :now::timestamptz
+    FROM judged, trip WHERE judged.verdict = 'ok'
+    ON CONFLICT (trip_id, user_id) DO UPDATE
+    SET role = excluded.role, status = 'ACTIVE', updated_at = excluded.updated_at, joined_at = excluded.joined_at
+    WHERE m.status <> 'ACTIVE'
+    RETURNING m.*
+), counted AS (
+    UPDATE trips t SET member_count = t.member_count + 1 FROM joined WHERE t.id = joined.trip_id
+), told AS (
+    INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
+    SELECT :event_id::uuid, 'MEMBER_ADDED', 'member-service', trip_id, user_id, 'trip', updated_at,
+           jsonb_build_object('userId', user_id, 'role', role, 'addedBy', :caller::uuid)
+    FROM joined
+), latest AS (
+    SELECT * FROM joined UNION ALL SELECT * FROM current WHERE NOT EXISTS (SELECT FROM joined)
+)
+SELECT judged.verdict, m.id, m.trip_id, m.user_id, m.role, m.status, m.created_at, m.updated_at
+FROM judged LEFT JOIN latest m ON true
+
+-- name: remove
+WITH gate AS MATERIALIZED (
+    SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, 1)
+), target AS (
+    SELECT m.* FROM gate
+    JOIN trip_memberships m ON m.trip_id = gate.trip_id AND m.user_id = :user_id::uuid AND m.status = 'ACTIVE'
+    WHERE gate.verdict = 'ok' FOR UPDATE OF m
+), owners AS (
+    -- Locked, so that of two owners who leave at once the second finds itself the last.
+    SELECT m.user_id FROM gate
+    JOIN trip_memberships m ON m.trip_id = gate.trip_id AND m.role = 'OWNER' AND m.status = 'ACTIVE'
+    WHERE gate.verdict = 'ok' ORDER BY m.id FOR UPDATE OF m
+), judged AS (
+    SELECT CASE WHEN gate.verdict <> 'ok' THEN gate.verdict
+                WHEN gate.rank < :min_rank::int THEN 'insufficient_permissions'
+                WHEN target.id IS NULL THEN 'member_not_found'
+                WHEN :user_id::uuid <> :caller::uuid AND gate.rank < 3 AND role_rank(target.role) >= gate.rank
+                    THEN 'insufficient_permissions'
+                WHEN target.role = 'OWNER' AND (SELECT count(*) FROM owners) < 2 THEN 'last_owner'
+                ELSE 'ok' END AS verdict
+    FROM gate LEFT JOIN target ON true
+), gone AS (
+    UPDATE trip_memberships m SET status = 'INACTIVE', updated_at = :now::timestamptz
+    FROM judged, target WHERE judged.verdict = 'ok' AND m.id = target.id
+    RETURNING m.trip_id, m.user_id
+), counted AS (
+    UPDATE trips t SET member_count = t.member_count - 1 FROM gone WHERE t.id = gone.trip_id
+), told AS (
+    INSERT INTO outbox (id, type, source, trip_id, actor_id, recipient_id, audience, occurred_at, payload)
+    SELECT :event_id::uuid, 'MEMBER_REMOVED', 'member-service', trip_id, user_id, user_id, 'trip',
+           :now::timestamptz, jsonb_build_object('userId', user_id, 'removedBy', :caller::uuid)
+    FROM gone
+)
+SELECT verdict FROM judged
+
+-- name: change_role
+WITH gate AS MATERIALIZED (
+    SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
+), locked AS (
+    -- Caller and target in one order, so that two changes at once wait for each other instead of deadlocking.
+    SELECT m.* FROM gate
+    JOIN trip_memberships m ON m.trip_id = gate.trip_id AND m.status = 'ACTIVE'
+        AND m.user_id IN (:user_id::uuid, :caller::uuid)
+    WHERE gate.verdict = 'ok' ORDER BY m.id FOR UPDATE OF m
+), target AS (
+    SELECT * FROM locked WHERE user_id = :user_id::uuid
+), me AS (
+    SELECT * FROM locked WHERE user_id = :caller::uuid
+), judged AS (
+    SELECT CASE WHEN gate.verdict <> 'ok' THEN gate.verdict
+                WHEN target.id IS NULL THEN 'member_not_found'
+                WHEN role_rank(me.role) < :min_rank::int THEN 'insufficient_permissions'
+                WHEN target.role = :role::text THEN 'unchanged'
+                WHEN target.role = 'OWNER' OR :role::text = 'OWNER' AND me.role <> 'OWNER' THEN 'owner_immutable'
+                ELSE 'ok' END AS verdict
+    FROM gate LEFT JOIN target ON true LEFT JOIN me ON true
+), changed AS (
+    UPDATE trip_memberships m
+    SET role = CASE WHEN m.user_id = :user_id::uuid THEN :role::text ELSE 'ADMIN' END, updated_at = :now::timestamptz
+    FROM judged, locked
+    WHERE judged.verdict = 'ok' AND m.id = locked.id
+        AND (m.user_id = :user_id::uuid OR :role::text = 'OWNER')
+    RETURNING m.*, locked.role AS old_role
+), told AS (
+    INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
+    SELECT CASE WHEN user_id = :user_id::uuid THEN :event_id::uuid ELSE :own_event_id::uuid END,
+           'MEMBER_ROLE_UPDATED', 'member-service', trip_id, user_id, 'trip', updated_at,
+           jsonb_build_object('userId', user_id, 'role', role, 'previousRole', old_role, 'old_role', old_role,
+                              'new_role', role, 'changedBy', :caller::uuid)
+    FROM changed
+)
+SELECT judged.verdict, target.id, target.trip_id, target.user_id,
+       coalesce(changed.role, target.role) AS role, target.status, target.created_at,
+       coalesce(changed.updated_at, target.updated_at) AS updated_at
+FROM judged LEFT JOIN target ON true LEFT JOIN changed ON changed.user_id = target.user_id
+
+-- name: active
+SELECT m.trip_id FROM trip_memberships m JOIN trips t ON t.id = m.trip_id AND t.deleted_at IS NULL
+WHERE m.user_id = :user_id::uuid AND m.status = 'ACTIVE'
+ORDER BY t.start_date DESC, t.id DESC LIMIT :max_trips::int
+
+-- name: is_active
+SELECT verdict = 'ok' AS active FROM trip_gate(:trip_id::uuid, :user_id::uuid, 1)

@@ -1,0 +1,80 @@
+-- name: page
+SELECT n.id, n.type, n.metadata, n.is_read, n.created_at
+FROM user_profiles me
+LEFT JOIN LATERAL (
+    SELECT * FROM notifications
+    WHERE user_id = me.id AND (:is_read::boolean IS NULL OR is_read = :is_read::boolean)
+    ORDER BY created_at DESC, id DESC LIMIT :limit::int OFFSET :offset::int
+) n ON true
+WHERE me.id = :caller::uuid
+ORDER BY n.created_at DESC, n.id DESC
+
+-- name: unread
+SELECT (SELECT count(*) FROM notifications WHERE user_id = me.id AND NOT is_read) AS unread
+FROM user_profiles me WHERE me.id = :caller::uuid
+
+-- name: mark_read
+WITH read AS (
+    UPDATE notifications SET is_read = true, updated_at = :now::timestamptz
+    WHERE id = :id::uuid AND user_id = :caller::uuid
+    RETURNING id
+)
+SELECT EXISTS (SELECT FROM read) AS found FROM user_profiles me WHERE me.id = :caller::uuid
+
+-- name: mark_all_read
+WITH read AS (
+    UPDATE notifications SET is_read = true, updated_at = :now::timestamptz
+    WHERE user_id = :caller::uuid AND NOT is_read
+    RETURNING id
+)
+SELECT (SELECT count(*) FROM read) AS count FROM user_profiles me WHERE me.id = :caller::uuid
+
+-- name: delete
+WITH gone AS (
+    DELETE FROM notifications WHERE id = :id::uuid AND user_id = :caller::uuid RETURNING id
+)
+SELECT EXISTS (SELECT FROM gone) AS found FROM user_profiles me WHERE me.id = :caller::uuid
+
+-- name: delete_all
+WITH gone AS (
+    DELETE FROM notifications WHERE user_id = :caller::uuid RETURNING id
+)
+SELECT (SELECT count(*) FROM gone) AS count FROM user_profiles me WHERE me.id = :caller::uuid
+
+-- name: facts
+-- The trip's name on every row; a row per ACTIVE member and per person named, and one at least.
+SELECT t.name AS trip_name, p.id AS user_id, p.first_name, p.last_name, p.username,
+       EXISTS (SELECT FROM trip_memberships m
+               WHERE m.trip_id = t.id AND m.user_id = p.id AND m.status = 'ACTIVE') AS is_member
+FROM trips t
+LEFT JOIN user_profiles p
+    ON p.id IN (SELECT user_id FROM trip_memberships m WHERE m.trip_id = t.id AND m.status = 'ACTIVE')
+    OR p.id IN (SELECT value::uuid FROM jsonb_array_elements_text(:people::jsonb))
+WHERE t.id = :trip_id::uuid
+
+-- name: invitee
+SELECT invitee_id FROM trip_invitations WHERE id = :id::uuid AND status = 'PENDING'
+
+-- name: store
+WITH drafts AS (
+    SELECT * FROM jsonb_to_recordset(:drafts::jsonb)
+        AS d (id uuid, event_id uuid, user_id uuid, type text, metadata jsonb, payload jsonb)
+), stored AS (
+    INSERT INTO notifications (id, user_id, type, metadata, created_at, updated_at)
+    SELECT drafts.id, p.id, type, metadata, :now::timestamptz, :now::timestamptz
+    FROM drafts JOIN user_profiles p ON p.id = drafts.user_id
+    ON CONFLICT (id) DO NOTHING
+    RETURNING id
+), told AS (
+    INSERT INTO outbox (id, type, source, trip_id, actor_id, recipient_id, audience, occurred_at, payload)
+    SELECT drafts.event_id, 'notification.created', 'NotificationService', :trip_id::uuid, user_id, user_id, 'user',
+           :now::timestamptz, payload
+    FROM drafts JOIN stored USING (id)
+    ON CONFLICT (id) DO NOTHING
+)
+SELECT count(*) AS count FROM stored
+
+-- name: purge
+DELETE FROM notifications WHERE id IN (
+    SELECT id FROM notifications WHERE created_at < :before::timestamptz ORDER BY created_at LIMIT :limit::int)
+RETURNING 1 AS gone

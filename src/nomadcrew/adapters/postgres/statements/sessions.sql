@@ -1,0 +1,55 @@
+-- name: open
+WITH session AS (
+    INSERT INTO sessions (id, user_id, created_at, expires_at)
+    VALUES (:id::uuid, :user_id::uuid, :now::timestamptz, :expires_at::timestamptz)
+    RETURNING id
+)
+INSERT INTO refresh_tokens (hash, session_id, issued_at, expires_at)
+SELECT :hash::bytea, id, :now::timestamptz, :expires_at::timestamptz FROM session
+
+-- name: rotate
+WITH token AS MATERIALIZED (
+    -- The locks make exchanges of one token follow one another, so that one of them spends it and the rest see that.
+    SELECT r.session_id, r.expires_at, r.spent_at, s.user_id, s.revoked_at
+    FROM refresh_tokens r JOIN sessions s ON s.id = r.session_id
+    WHERE r.hash = :spent::bytea
+    FOR UPDATE OF r, s
+), judged AS MATERIALIZED (
+    SELECT token.session_id, token.user_id,
+           CASE WHEN a.user_id IS NULL OR token.revoked_at IS NOT NULL OR token.expires_at <= :now::timestamptz
+                    THEN 'invalid'
+                WHEN token.spent_at IS NULL OR token.spent_at > :grace_since::timestamptz THEN 'ok'
+                ELSE 'reused' END AS verdict
+    FROM token LEFT JOIN accounts a ON a.user_id = token.user_id
+), spent AS (
+    UPDATE refresh_tokens r SET spent_at = :now::timestamptz FROM judged
+    WHERE judged.verdict = 'ok' AND r.hash = :spent::bytea AND r.spent_at IS NULL
+), fresh AS (
+    INSERT INTO refresh_tokens (hash, session_id, issued_at, expires_at)
+    SELECT :fresh::bytea, session_id, :now::timestamptz, :expires_at::timestamptz
+    FROM judged WHERE verdict = 'ok'
+), kept AS (
+    UPDATE sessions s
+    SET expires_at = CASE WHEN judged.verdict = 'ok' THEN :expires_at::timestamptz ELSE s.expires_at END,
+        revoked_at = CASE WHEN judged.verdict = 'reused' THEN :now::timestamptz ELSE s.revoked_at END
+    FROM judged WHERE judged.verdict IN ('ok', 'reused') AND s.id = judged.session_id
+)
+SELECT judged.verdict, judged.session_id, a.is_admin, p.id, p.email, p.username, p.first_name, p.last_name,
+       p.avatar_url, p.contact_email, p.location_privacy_preference, p.preferences, p.created_at, p.updated_at
+FROM judged
+LEFT JOIN accounts a ON a.user_id = judged.user_id
+LEFT JOIN user_profiles p ON p.id = judged.user_id
+
+-- name: close
+UPDATE sessions s SET revoked_at = coalesce(s.revoked_at, :now::timestamptz)
+FROM refresh_tokens r WHERE r.hash = :hash::bytea AND s.id = r.session_id
+RETURNING s.id
+
+-- name: forget_expired
+WITH stale AS (
+    DELETE FROM refresh_tokens r USING sessions s
+    WHERE r.expires_at < :before::timestamptz AND s.id = r.session_id AND s.expires_at >= :before::timestamptz
+), gone AS (
+    DELETE FROM sessions WHERE expires_at < :before::timestamptz RETURNING id
+)
+SELECT count(*) AS gone FROM gone

@@ -1,0 +1,116 @@
+"""To-dos on PostgreSQL."""
+
+from datetime import datetime
+
+from nomadcrew.adapters.postgres.sql import Row, Sql, statements
+from nomadcrew.adapters.postgres.verdicts import permit
+from nomadcrew.core.ids import EventId, TodoId, TripId, UserId
+from nomadcrew.core.permissions import Rule
+from nomadcrew.core.replies import FINGERPRINT_KEPT_FOR
+from nomadcrew.core.todos.model import Todo, TodoPage
+
+_SQL = statements("todos")
+
+
+class PostgresTodos:
+    def __init__(self, sql: Sql) -> None:
+        self._sql = sql
+
+    async def add(self, todo: Todo, rule: Rule, event_id: EventId, *, now: datetime, fingerprint: bytes) -> Todo:
+        [row] = await self._sql.fetch(
+            _SQL["add"],
+            id=todo.id,
+            trip_id=todo.trip_id,
+            text=todo.text,
+            status=todo.status,
+            caller=todo.created_by,
+            min_rank=rule.min_rank,
+            event_id=event_id,
+            now=now,
+            fingerprint=fingerprint,
+            kept_until=now + FINGERPRINT_KEPT_FOR,
+        )
+        if permit(row["verdict"], "replayed") == "ok":
+            return todo
+        kept = await self._sql.fetch(_SQL["replayed"], fingerprint=fingerprint)
+        return _todo(kept[0]) if kept else todo
+
+    async def page(self, trip_id: TripId, caller: UserId, rule: Rule, *, limit: int, offset: int) -> TodoPage:
+        rows = await self._sql.fetch(
+            _SQL["page"],
+            trip_id=trip_id,
+            caller=caller,
+            min_rank=rule.min_rank,
+            limit=limit,
+            offset=offset,
+        )
+        permit(rows[0]["verdict"])
+        return TodoPage([_todo(row) for row in rows if row["id"] is not None], rows[0]["total"])
+
+    async def one(self, trip_id: TripId, todo_id: TodoId, caller: UserId, rule: Rule) -> Todo:
+        [row] = await self._sql.fetch(
+            _SQL["one"], trip_id=trip_id, id=todo_id, caller=caller, min_rank=rule.min_rank
+        )
+        permit(row["verdict"])
+        return _todo(row)
+
+    async def change(
+        self,
+        trip_id: TripId,
+        todo_id: TodoId,
+        caller: UserId,
+        rule: Rule,
+        *,
+        text: str | None,
+        status: str | None,
+        event_id: EventId,
+        now: datetime,
+    ) -> Todo:
+        [row] = await self._sql.fetch(
+            _SQL["change"],
+            trip_id=trip_id,
+            id=todo_id,
+            caller=caller,
+            min_rank=rule.min_rank,
+            own=rule.own,
+            text=text,
+            status=status,
+            event_id=event_id,
+            now=now,
+        )
+        permit(row["verdict"])
+        return _todo(row)
+
+    async def delete(
+        self,
+        trip_id: TripId,
+        todo_id: TodoId,
+        caller: UserId,
+        rule: Rule,
+        event_id: EventId,
+        *,
+        now: datetime,
+    ) -> None:
+        [row] = await self._sql.fetch(
+            _SQL["delete"],
+            trip_id=trip_id,
+            id=todo_id,
+            caller=caller,
+            min_rank=rule.min_rank,
+            own=rule.own,
+            event_id=event_id,
+            now=now,
+        )
+        permit(row["verdict"])
+
+
+def _todo(row: Row) -> Todo:
+    return Todo(
+        row["id"],
+        row["trip_id"],
+        row["text"],
+        row["status"],
+        row["created_by"],
+        row["created_at"],
+        row["updated_at"],
+    )

@@ -1,0 +1,189 @@
+"""Trips on PostgreSQL."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from nomadcrew.adapters.postgres.sql import Row, Sql, statements
+from nomadcrew.adapters.postgres.verdicts import permit
+from nomadcrew.core.errors import NotOnboarded
+from nomadcrew.core.ids import EventId, MembershipId, TripId, UserId
+from nomadcrew.core.permissions import Role, Rule
+from nomadcrew.core.replies import FINGERPRINT_KEPT_FOR
+from nomadcrew.core.trips.model import (
+    MAX_TRIPS_PER_USER,
+    TRANSITIONS,
+    InvalidTransition,
+    NewTrip,
+    Status,
+    Trip,
+    TripChange,
+    TripMember,
+    TripSearch,
+)
+
+_SQL = statements("trips")
+_COLUMNS = (
+    "id", "name", "description", "destination_place_id", "destination_address", "destination_name",
+    "destination_latitude", "destination_longitude", "start_date", "end_date", "status", "created_by",
+    "created_at", "updated_at", "background_image_url", "member_count",
+)  # fmt: skip
+
+
+class PostgresTrips:
+    def __init__(self, sql: Sql) -> None:
+        self._sql = sql
+
+    async def add(
+        self,
+        trip_id: TripId,
+        membership_id: MembershipId,
+        event_id: EventId,
+        new: NewTrip,
+        caller: UserId,
+        *,
+        now: datetime,
+        fingerprint: bytes,
+    ) -> Trip:
+        [row] = await self._sql.fetch(
+            _SQL["add"],
+            id=trip_id,
+            membership_id=membership_id,
+            event_id=event_id,
+            caller=caller,
+            now=now,
+            fingerprint=fingerprint,
+            kept_until=now + FINGERPRINT_KEPT_FOR,
+            max_trips=MAX_TRIPS_PER_USER,
+            **_new_columns(new),
+        )
+        if permit(row["verdict"], "replayed") == "replayed":
+            kept = await self._sql.fetch(_SQL["replayed"], fingerprint=fingerprint)
+            if kept:
+                return _grouped(kept)[0]
+        owner = TripMember(
+            membership_id, trip_id, caller, Role.OWNER, "ACTIVE", now, now,
+            row["email"], row["username"], row["first_name"], row["last_name"], row["avatar_url"],
+        )  # fmt: skip
+        return Trip(
+            id=trip_id, created_by=caller, created_at=now, updated_at=now, member_count=1, members=(owner,),
+            **_new_columns(new),
+        )  # fmt: skip
+
+    async def of(self, caller: UserId) -> Sequence[Trip]:
+        rows = await self._sql.fetch(_SQL["of"], caller=caller, max_trips=MAX_TRIPS_PER_USER)
+        if not rows:
+            raise NotOnboarded
+        return _grouped(rows)
+
+    async def search(self, trip_id: TripId, caller: UserId, rule: Rule, search: TripSearch) -> Sequence[Trip]:
+        rows = await self._sql.fetch(
+            _SQL["search"],
+            trip_id=trip_id,
+            caller=caller,
+            min_rank=rule.min_rank,
+            destination=search.destination,
+            start_from=search.start_from,
+            start_to=search.start_to,
+            end_to=search.end_to,
+            limit=search.limit,
+            offset=search.offset,
+        )
+        permit(rows[0]["verdict"])
+        return _grouped(rows)
+
+    async def one(self, trip_id: TripId, caller: UserId, rule: Rule) -> Trip:
+        rows = await self._sql.fetch(_SQL["one"], trip_id=trip_id, caller=caller, min_rank=rule.min_rank)
+        permit(rows[0]["verdict"])
+        return _grouped(rows)[0]
+
+    async def change(
+        self,
+        trip_id: TripId,
+        caller: UserId,
+        rule: Rule,
+        change: TripChange,
+        *,
+        must_move: bool,
+        event_ids: tuple[EventId, EventId],
+        now: datetime,
+    ) -> Trip:
+        rows = await self._sql.fetch(
+            _SQL["change"],
+            trip_id=trip_id,
+            caller=caller,
+            min_rank=rule.min_rank,
+            name=change.name,
+            description=change.description,
+            destination_place_id=change.destination_place_id,
+            destination_address=change.destination_address,
+            destination_name=change.destination_name,
+            destination_latitude=change.destination_latitude,
+            destination_longitude=change.destination_longitude,
+            start_date=change.start_date,
+            end_date=change.end_date,
+            status=change.status,
+            must_move=must_move,
+            allowed_from=_allowed_from(change.status),
+            event_id=event_ids[0],
+            status_event_id=event_ids[1],
+            now=now,
+        )
+        if permit(rows[0]["verdict"], "invalid_status_transition") != "ok":
+            raise InvalidTransition(rows[0]["old_status"], str(change.status))
+        return _grouped(rows)[0]
+
+    async def delete(
+        self, trip_id: TripId, caller: UserId, rule: Rule, event_id: EventId, *, now: datetime
+    ) -> None:
+        [row] = await self._sql.fetch(
+            _SQL["delete"],
+            trip_id=trip_id,
+            caller=caller,
+            min_rank=rule.min_rank,
+            event_id=event_id,
+            now=now,
+        )
+        permit(row["verdict"])
+
+
+def _new_columns(new: NewTrip) -> dict[str, Any]:
+    return {name: getattr(new, name) for name in NewTrip.__slots__}
+
+
+def _allowed_from(status: Status | None) -> str:
+    """The statuses that may become `status`, as JSON text."""
+    return json.dumps([old for old, following in TRANSITIONS.items() if status in following])
+
+
+def _grouped(rows: Sequence[Row]) -> list[Trip]:
+    """Trips from rows of trip and member, each trip's rows next to one another."""
+    trips: list[Trip] = []
+    members: list[TripMember] = []
+    for row in rows:
+        trip_id = row["id"]
+        if trip_id is None:
+            continue
+        if not trips or trips[-1].id != trip_id:
+            members = []
+            trips.append(Trip(**{name: row[name] for name in _COLUMNS}, members=members))
+        members.append(_member(row, trip_id))
+    return trips
+
+
+def _member(row: Row, trip_id: TripId) -> TripMember:
+    return TripMember(
+        row["membership_id"],
+        trip_id,
+        row["user_id"],
+        row["role"],
+        row["membership_status"],
+        row["member_since"],
+        row["member_updated_at"],
+        row["email"],
+        row["username"],
+        row["first_name"],
+        row["last_name"],
+        row["avatar_url"],
+    )

@@ -1,0 +1,40 @@
+"""What schedules delete: rows past their time, in bounded bites that lock nothing for long."""
+
+from datetime import datetime, timedelta
+
+from nomadcrew.adapters.postgres.outbox import KEPT_FOR
+from nomadcrew.adapters.postgres.sql import Sql, Statement, statements
+
+BITE = 5_000
+NOTIFICATIONS_KEPT_FOR = timedelta(days=30)
+DEAD_JOBS_KEPT_FOR = timedelta(days=30)
+
+
+class Upkeep:
+    """Each method deletes everything that is due and returns how many rows that was."""
+
+    def __init__(self, sql: Sql) -> None:
+        self._sql = sql
+
+    async def events(self, now: datetime) -> int:
+        return await self._purge(statements("outbox")["purge"], before=now - KEPT_FOR)
+
+    async def notifications(self, now: datetime) -> int:
+        return await self._purge(statements("notifications")["purge"], before=now - NOTIFICATIONS_KEPT_FOR)
+
+    async def replays(self, now: datetime) -> int:
+        return await self._purge(statements("replays")["purge"], now=now)
+
+    async def dead_jobs(self, now: datetime) -> int:
+        return await self._purge(statements("queue")["purge_dead"], before=now - DEAD_JOBS_KEPT_FOR)
+
+    async def sessions(self, now: datetime) -> int:
+        return await self._purge(statements("sessions")["purge"], now=now)
+
+    async def _purge(self, statement: Statement, **params: object) -> int:
+        total = 0
+        while True:
+            gone = len(await self._sql.fetch(statement, limit=BITE, **params))
+            total += gone
+            if gone < BITE:
+                return total

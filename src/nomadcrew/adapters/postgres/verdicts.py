@@ -1,0 +1,39 @@
+"""What a statement's verdict column means."""
+
+from collections.abc import Callable
+
+from nomadcrew.core.errors import Conflict, DomainError, Forbidden, NotFound, NotOnboarded, NotTripMember
+from nomadcrew.core.invitations.model import EmailMismatch, Expired, NotPending
+from nomadcrew.core.members.model import LastOwner, OwnerImmutable
+from nomadcrew.core.trips.model import MAX_MEMBERS, MAX_TRIPS_PER_USER, InvalidDates
+
+_REFUSALS: dict[str, Callable[[], DomainError]] = {
+    "user_not_onboarded": NotOnboarded,
+    "not_trip_member": NotTripMember,
+    "insufficient_permissions": Forbidden,
+    "trip_not_found": lambda: NotFound("trip", code="trip_not_found"),
+    "todo_not_found": lambda: NotFound("todo", code="todo_not_found"),
+    "member_not_found": lambda: NotFound("member", code="member_not_found"),
+    "user_not_found": lambda: NotFound("user", code="user_not_found"),
+    "invitation_not_found": lambda: NotFound("invitation", code="invitation_not_found"),
+    "invitation_not_pending": NotPending,
+    "invitation_expired": Expired,
+    "email_mismatch": EmailMismatch,
+    "already_member": lambda: Conflict("That person is on the trip already.", code="already_member"),
+    "owner_immutable": OwnerImmutable,
+    "last_owner": LastOwner,
+    "invalid_dates": InvalidDates,
+    "trip_full": lambda: Conflict(f"A trip has at most {MAX_MEMBERS} members.", code="trip_full"),
+    "too_many_trips": lambda: Conflict(f"One can be on at most {MAX_TRIPS_PER_USER} trips.", code="too_many_trips"),
+}
+
+
+def permit(verdict: str, *otherwise: str) -> str:
+    """`verdict` where it is `ok` or one of `otherwise`; else the refusal it stands for is raised.
+
+    Raises:
+        DomainError: the refusal.
+    """
+    if verdict == "ok" or verdict in otherwise:
+        return verdict
+    raise _REFUSALS[verdict]()

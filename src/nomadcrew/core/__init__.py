@@ -1,0 +1,1 @@
+"""The hexagon: what the product does, on the standard library only."""

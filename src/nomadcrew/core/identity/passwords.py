@@ -1,0 +1,76 @@
+"""Which passwords are accepted: the source document's policy, and none that everybody tries first."""
+
+import re
+import unicodedata
+from functools import cache
+from importlib import resources
+
+from nomadcrew.core.identity.errors import WeakPassword
+
+MIN_PASSWORD = 8
+MAX_PASSWORD = 128
+# Shorter names turn up in honest passwords by chance: "ana" is in "banana".
+MIN_PERSONAL = 4
+
+_TAIL = re.compile(r"[\W\d_]+$")
+_LOOKALIKES = str.maketrans("@4301!5$7", "aaeolisst")
+
+
+def check_password(password: str, *, email: str, username: str | None) -> None:
+    """Accept a password for a new account, or say everything that is wrong with it.
+
+    Raises:
+        WeakPassword: the text lists what to change; it never repeats the password.
+    """
+    problems = [*_missing(password), *_guessable(password, email, username)]
+    if problems:
+        raise WeakPassword(f"The password {_listed(problems)}.")
+
+
+def canonical(password: str) -> str:
+    """One form for what two keyboards compose differently."""
+    return unicodedata.normalize("NFKC", password)
+
+
+def _missing(password: str) -> list[str]:
+    rules = (
+        (len(password) >= MIN_PASSWORD, f"needs at least {MIN_PASSWORD} characters"),
+        (len(password) <= MAX_PASSWORD, f"has more than {MAX_PASSWORD} characters"),
+        (any(c.islower() for c in password), "needs a lower-case letter"),
+        (any(c.isupper() for c in password), "needs an upper-case letter"),
+        (any(c.isdigit() for c in password), "needs a digit"),
+        (any(not c.isalnum() and not c.isspace() for c in password), "needs a symbol"),
+    )
+    return [problem for kept, problem in rules if not kept]
+
+
+def _guessable(password: str, email: str, username: str | None) -> list[str]:
+    folded = canonical(password).casefold()
+    problems = []
+    if _is_common(folded):
+        problems.append("is one of the first that people guess")
+    local = email.partition("@")[0].casefold()
+    if len(local) >= MIN_PERSONAL and local in folded:
+        problems.append("must not contain your email address")
+    name = (username or "").strip().casefold()
+    if len(name) >= MIN_PERSONAL and name in folded:
+        problems.append("must not contain your username")
+    return problems
+
+
+def _is_common(folded: str) -> bool:
+    """Whether it is a well-known one: as it is, without its tail of digits and symbols, or with letters for digits."""
+    stripped = _TAIL.sub("", folded)
+    forms = {folded, stripped, folded.translate(_LOOKALIKES), stripped.translate(_LOOKALIKES)}
+    return not forms.isdisjoint(_common())
+
+
+@cache
+def _common() -> frozenset[str]:
+    text = resources.files(__package__).joinpath("common_passwords.txt").read_text(encoding="utf-8")
+    return frozenset(line for line in text.splitlines() if line and not line.startswith("#"))
+
+
+def _listed(problems: list[str]) -> str:
+    *first, last = problems
+    return f"{', '.join(first)} and {last}" if first else last

@@ -1,0 +1,95 @@
+"""An invitation: a role on a trip, offered to an e-mail address for seven days."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from nomadcrew.core.errors import Forbidden, Invalid, Unauthenticated
+from nomadcrew.core.identity.model import display_name
+from nomadcrew.core.ids import InvitationId, TripId, UserId
+
+LIFETIME = timedelta(days=7)
+RESEND_PAUSE = timedelta(seconds=30)
+MAX_EMAIL = 255
+_NOT_IN_ADDRESS = r"@\s\x00-\x1f<>\"',;:\\()\[\]"
+_EMAIL = re.compile(rf"[^{_NOT_IN_ADDRESS}]{{1,64}}@([^{_NOT_IN_ADDRESS}_.]+\.)+[^{_NOT_IN_ADDRESS}_.]{{2,}}")
+
+
+class InvitationStatus(StrEnum):
+    PENDING = "PENDING"
+    ACCEPTED = "ACCEPTED"
+    DECLINED = "DECLINED"
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    id: InvitationId
+    trip_id: TripId
+    inviter_id: UserId | None
+    invitee_email: str
+    invitee_id: UserId | None
+    role: str
+    status: str
+    expires_at: datetime
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class InvitationDetails:
+    """What whoever was invited may know before joining. The inviter's e-mail is none of it."""
+
+    id: InvitationId
+    trip_id: TripId
+    email: str
+    status: str
+    role: str
+    created_at: datetime
+    expires_at: datetime
+    trip_name: str
+    trip_description: str
+    trip_start_date: datetime
+    trip_end_date: datetime
+    inviter_id: UserId | None
+    inviter_username: str
+    inviter_first_name: str
+    inviter_last_name: str
+    inviter_avatar_url: str
+    member_count: int
+
+    @property
+    def inviter_name(self) -> str:
+        return display_name(self.inviter_first_name, self.inviter_last_name, self.inviter_username)
+
+
+class NotPending(Invalid):
+    code = "invitation_not_pending"
+    text = "This invitation was answered or withdrawn already."
+
+
+class Expired(Invalid):
+    code = "invitation_expired"
+    text = "This invitation has expired. Ask for a new one."
+
+
+class EmailMismatch(Forbidden):
+    code = "email_mismatch"
+    text = "This invitation was sent to another e-mail address."
+
+
+class BadInvitationToken(Unauthenticated):
+    code = "invalid_token"
+    text = "This invitation link is not valid or has expired."
+
+
+def parse_email(text: str) -> str:
+    """The address in lower case.
+
+    Raises:
+        Invalid: it has not the form of an e-mail address, or more than 255 characters.
+    """
+    email = text.strip().lower()
+    if len(email) > MAX_EMAIL or not _EMAIL.fullmatch(email) or ".." in email:
+        raise Invalid("That is not a valid e-mail address.", code="invalid_request_payload")
+    return email

@@ -1,0 +1,74 @@
+"""Inviting people and answering."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from nomadcrew.core.ids import EventId, InvitationId, MembershipId, NewId, TripId, UserId
+from nomadcrew.core.invitations.model import Invitation, InvitationDetails, parse_email
+from nomadcrew.core.invitations.ports import Invitations
+from nomadcrew.core.members.model import Membership, OwnerRoleForbidden
+from nomadcrew.core.permissions import Role, rule
+
+
+async def invite(
+    trip_id: TripId,
+    email: str,
+    role: Role,
+    caller: UserId,
+    *,
+    invitations: Invitations,
+    new_id: NewId,
+    now: datetime,
+) -> Invitation:
+    """Offer a role on the trip to an address; mail and notification follow.
+
+    Raises:
+        Invalid: the address has not the form of one.
+        OwnerRoleForbidden: as owner.
+        DomainError: as `Invitations.invite` says.
+    """
+    address = parse_email(email)
+    if role is Role.OWNER:
+        raise OwnerRoleForbidden
+    return await invitations.invite(
+        trip_id,
+        address,
+        role,
+        caller,
+        rule("invitation", "create"),
+        invitation_id=InvitationId(new_id()),
+        event_id=EventId(new_id()),
+        now=now,
+    )
+
+
+async def list_invitations(trip_id: TripId, caller: UserId, *, invitations: Invitations) -> Sequence[Invitation]:
+    return await invitations.of(trip_id, caller, rule("invitation", "read"))
+
+
+async def revoke_invitation(
+    trip_id: TripId, invitation_id: InvitationId, caller: UserId, *, invitations: Invitations, now: datetime
+) -> None:
+    await invitations.revoke(trip_id, invitation_id, caller, rule("invitation", "delete"), now=now)
+
+
+async def invitation_details(
+    invitation_id: InvitationId, caller: UserId | None, *, invitations: Invitations
+) -> InvitationDetails:
+    """What the invitee may know; without a caller the link was the proof."""
+    return await invitations.details(invitation_id, caller)
+
+
+async def accept_invitation(
+    invitation_id: InvitationId, caller: UserId, *, invitations: Invitations, new_id: NewId, now: datetime
+) -> Membership:
+    """Join the trip; once more by the same person gives their membership again."""
+    return await invitations.accept(
+        invitation_id, caller, membership_id=MembershipId(new_id()), event_id=EventId(new_id()), now=now
+    )
+
+
+async def decline_invitation(
+    invitation_id: InvitationId, caller: UserId, *, invitations: Invitations, new_id: NewId, now: datetime
+) -> None:
+    await invitations.decline(invitation_id, caller, event_id=EventId(new_id()), now=now)

@@ -1,0 +1,25 @@
+"""Mail as the product sends it."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One mail to one person. `id` is the event it follows from, so that a repeat can be recognised."""
+
+    id: str
+    to: str
+    subject: str
+    text: str
+    html: str
+
+
+class Mailer(Protocol):
+    async def send(self, message: Message) -> None:
+        """Hand the mail over; safe to repeat.
+
+        Raises:
+            Unavailable: not now; try again later.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""Members of a trip and their roles."""

@@ -1,0 +1,46 @@
+"""A membership as stored, and the refusals around roles."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from nomadcrew.core.errors import Forbidden, Invalid
+from nomadcrew.core.ids import MembershipId, TripId, UserId
+from nomadcrew.core.permissions import Role
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    id: MembershipId
+    trip_id: TripId
+    user_id: UserId
+    role: str
+    status: str
+    created_at: datetime
+    updated_at: datetime
+
+
+class OwnerImmutable(Forbidden):
+    code = "owner_immutable"
+    text = "The owner's role changes only when the owner hands the trip over."
+
+
+class OwnerRoleForbidden(Forbidden):
+    code = "owner_role_forbidden"
+    text = "Nobody can be added or invited as owner."
+
+
+class LastOwner(Invalid):
+    code = "last_owner"
+    text = "Cannot remove last owner"
+
+
+def parse_role(text: str) -> Role:
+    """The role `text` spells in any case.
+
+    Raises:
+        Invalid: it spells none.
+    """
+    try:
+        return Role(text.strip().upper())
+    except ValueError:
+        raise Invalid("A role is owner, admin or member.", code="invalid_role") from None

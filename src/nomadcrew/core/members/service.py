@@ -1,0 +1,74 @@
+"""Joining, leaving and roles."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from nomadcrew.core.ids import EventId, MembershipId, NewId, TripId, UserId
+from nomadcrew.core.members.model import Membership, OwnerRoleForbidden
+from nomadcrew.core.members.ports import Members
+from nomadcrew.core.permissions import Role, rule
+from nomadcrew.core.trips.model import TripMember
+
+
+async def list_members(trip_id: TripId, caller: UserId, *, members: Members) -> Sequence[TripMember]:
+    return await members.of(trip_id, caller, rule("member", "read"))
+
+
+async def add_member(
+    trip_id: TripId,
+    user_id: UserId,
+    role: Role,
+    caller: UserId,
+    *,
+    members: Members,
+    new_id: NewId,
+    now: datetime,
+) -> Membership:
+    """Put a person on the trip without asking them.
+
+    Raises:
+        OwnerRoleForbidden: as owner.
+        DomainError: as `Members.add` says.
+    """
+    if role is Role.OWNER:
+        raise OwnerRoleForbidden
+    return await members.add(
+        trip_id,
+        user_id,
+        role,
+        caller,
+        rule("member", "create"),
+        membership_id=MembershipId(new_id()),
+        event_id=EventId(new_id()),
+        now=now,
+    )
+
+
+async def remove_member(
+    trip_id: TripId, user_id: UserId, caller: UserId, *, members: Members, new_id: NewId, now: datetime
+) -> None:
+    """Leave the trip, or take somebody else off it."""
+    allowed = rule("member", "leave" if user_id == caller else "remove")
+    await members.remove(trip_id, user_id, caller, allowed, event_id=EventId(new_id()), now=now)
+
+
+async def change_role(
+    trip_id: TripId,
+    user_id: UserId,
+    role: Role,
+    caller: UserId,
+    *,
+    members: Members,
+    new_id: NewId,
+    now: datetime,
+) -> Membership:
+    """Change a member's role; an owner who gives OWNER hands the trip over and becomes ADMIN."""
+    return await members.change_role(
+        trip_id,
+        user_id,
+        role,
+        caller,
+        rule("member", "change_role"),
+        event_ids=(EventId(new_id()), EventId(new_id())),
+        now=now,
+    )

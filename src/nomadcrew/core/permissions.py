@@ -1,0 +1,60 @@
+"""Who may do what on a trip.
+
+A rule is a minimum rank, with or without an exception for whoever made the thing. The statement that reads or
+writes compares it with the caller's rank in the database, so nothing caches a permission beyond the request.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    OWNER = "OWNER"
+    ADMIN = "ADMIN"
+    MEMBER = "MEMBER"
+
+    @property
+    def rank(self) -> int:
+        return RANKS[self]
+
+
+RANKS = {Role.MEMBER: 1, Role.ADMIN: 2, Role.OWNER: 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`min_rank` admits that rank and above; `own` also admits the creator, whatever their rank."""
+
+    min_rank: int
+    own: bool = False
+
+
+MEMBER, ADMIN, OWNER = Rule(1), Rule(2), Rule(3)
+OWN_OR_ADMIN = Rule(2, own=True)
+
+RULES: dict[tuple[str, str], Rule] = {
+    ("trip", "read"): MEMBER,
+    ("trip", "update"): ADMIN,
+    ("trip", "delete"): OWNER,
+    ("member", "read"): MEMBER,
+    ("member", "create"): OWNER,
+    ("member", "remove"): ADMIN,  # of MEMBERs; only the OWNER removes ADMINs
+    ("member", "change_role"): ADMIN,
+    ("member", "leave"): MEMBER,
+    ("invitation", "create"): ADMIN,
+    ("invitation", "read"): ADMIN,
+    ("invitation", "delete"): ADMIN,
+    ("todo", "create"): MEMBER,
+    ("todo", "read"): MEMBER,
+    ("todo", "update"): OWN_OR_ADMIN,
+    ("todo", "delete"): OWN_OR_ADMIN,
+}
+
+
+def rule(resource: str, action: str) -> Rule:
+    """The rule for an action.
+
+    Raises:
+        KeyError: there is no such rule; what is not listed is refused when the route is declared.
+    """
+    return RULES[resource, action]

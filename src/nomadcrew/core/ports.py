@@ -1,0 +1,60 @@
+"""Everything a handler may use, one attribute per port."""
+
+from dataclasses import dataclass
+
+from nomadcrew.core.clock import Clock
+from nomadcrew.core.events import EventLog, Outbox
+from nomadcrew.core.identity.ports import Accounts, Profiles, Sessions, Tokens
+from nomadcrew.core.ids import NewId
+from nomadcrew.core.invitations.ports import InvitationLinks, Invitations
+from nomadcrew.core.limits import RateLimits
+from nomadcrew.core.mail import Mailer
+from nomadcrew.core.members.ports import Members
+from nomadcrew.core.notifications.ports import Notifications
+from nomadcrew.core.queues import WorkQueue
+from nomadcrew.core.realtime import Connections
+from nomadcrew.core.replies import Replies
+from nomadcrew.core.todos.ports import Todos
+from nomadcrew.core.trips.ports import Trips
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """How this deployment presents itself.
+
+    `public_url` is where people reach the API; `app_url` the app's own host for links, where there is one;
+    `mail_leaves` whether mail reaches the world, so that addresses can be confirmed.
+    """
+
+    public_url: str
+    app_url: str | None = None
+    registration_open: bool = True
+    mail_leaves: bool = False
+
+    @property
+    def link_base(self) -> str:
+        return self.app_url or self.public_url
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    site: Site
+    clock: Clock
+    new_id: NewId
+    limits: RateLimits
+    replies: Replies
+    outbox: Outbox
+    events: EventLog
+    queue: WorkQueue
+    mailer: Mailer
+    connections: Connections
+    tokens: Tokens
+    accounts: Accounts
+    sessions: Sessions
+    profiles: Profiles
+    trips: Trips
+    members: Members
+    invitations: Invitations
+    invitation_links: InvitationLinks
+    todos: Todos
+    notifications: Notifications

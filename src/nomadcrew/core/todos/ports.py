@@ -1,0 +1,50 @@
+"""What to-dos need from a database."""
+
+from datetime import datetime
+from typing import Protocol
+
+from nomadcrew.core.ids import EventId, TodoId, TripId, UserId
+from nomadcrew.core.permissions import Rule
+from nomadcrew.core.todos.model import Todo, TodoPage
+
+
+class Todos(Protocol):
+    """A trip's to-dos. Events of a write are stored in its transaction.
+
+    Every method raises `NotOnboarded`, `NotTripMember`, `NotFound` (a deleted trip, a to-do that is not on the
+    trip) and `Forbidden` (below the rule's rank and not the creator, where the rule lets creators).
+    """
+
+    async def add(self, todo: Todo, rule: Rule, event_id: EventId, *, now: datetime, fingerprint: bytes) -> Todo:
+        """Store a to-do; the one a replay made, if `fingerprint` was used 30 s ago and it still exists."""
+        ...
+
+    async def page(self, trip_id: TripId, caller: UserId, rule: Rule, *, limit: int, offset: int) -> TodoPage: ...
+
+    async def one(self, trip_id: TripId, todo_id: TodoId, caller: UserId, rule: Rule) -> Todo: ...
+
+    async def change(
+        self,
+        trip_id: TripId,
+        todo_id: TodoId,
+        caller: UserId,
+        rule: Rule,
+        *,
+        text: str | None,
+        status: str | None,
+        event_id: EventId,
+        now: datetime,
+    ) -> Todo:
+        """Change what is not None; nothing to change tells nobody."""
+        ...
+
+    async def delete(
+        self,
+        trip_id: TripId,
+        todo_id: TodoId,
+        caller: UserId,
+        rule: Rule,
+        event_id: EventId,
+        *,
+        now: datetime,
+    ) -> None: ...

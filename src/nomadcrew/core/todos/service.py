@@ -1,0 +1,79 @@
+"""What people do with to-dos."""
+
+from datetime import datetime
+
+from nomadcrew.core.errors import Invalid
+from nomadcrew.core.ids import EventId, NewId, TodoId, TripId, UserId
+from nomadcrew.core.permissions import rule
+from nomadcrew.core.todos.model import MAX_TEXT, Todo, TodoPage, TodoStatus
+from nomadcrew.core.todos.ports import Todos
+
+
+async def create_todo(
+    trip_id: TripId,
+    text: str,
+    caller: UserId,
+    *,
+    todos: Todos,
+    new_id: NewId,
+    now: datetime,
+    fingerprint: bytes,
+) -> Todo:
+    """Put a to-do on a trip's list.
+
+    Raises:
+        Invalid: the text is empty or longer than 255 characters.
+        DomainError: as `Todos` says.
+    """
+    todo = Todo(TodoId(new_id()), trip_id, _checked(text), TodoStatus.INCOMPLETE, caller, now, now)
+    return await todos.add(todo, rule("todo", "create"), EventId(new_id()), now=now, fingerprint=fingerprint)
+
+
+async def list_todos(trip_id: TripId, caller: UserId, *, todos: Todos, limit: int, offset: int) -> TodoPage:
+    """A page of a trip's to-dos, newest first."""
+    return await todos.page(trip_id, caller, rule("todo", "read"), limit=limit, offset=offset)
+
+
+async def get_todo(trip_id: TripId, todo_id: TodoId, caller: UserId, *, todos: Todos) -> Todo:
+    return await todos.one(trip_id, todo_id, caller, rule("todo", "read"))
+
+
+async def change_todo(
+    trip_id: TripId,
+    todo_id: TodoId,
+    caller: UserId,
+    *,
+    text: str | None,
+    status: TodoStatus | None,
+    todos: Todos,
+    new_id: NewId,
+    now: datetime,
+) -> Todo:
+    """Edit the text, tick it off, or both.
+
+    Raises:
+        Invalid: the text is empty or longer than 255 characters.
+        DomainError: as `Todos` says.
+    """
+    return await todos.change(
+        trip_id,
+        todo_id,
+        caller,
+        rule("todo", "update"),
+        text=None if text is None else _checked(text),
+        status=status,
+        event_id=EventId(new_id()),
+        now=now,
+    )
+
+
+async def delete_todo(
+    trip_id: TripId, todo_id: TodoId, caller: UserId, *, todos: Todos, new_id: NewId, now: datetime
+) -> None:
+    await todos.delete(trip_id, todo_id, caller, rule("todo", "delete"), EventId(new_id()), now=now)
+
+
+def _checked(text: str) -> str:
+    if not text.strip() or len(text) > MAX_TEXT:
+        raise Invalid("A to-do needs 1 to 255 characters.", code="invalid_request_payload")
+    return text

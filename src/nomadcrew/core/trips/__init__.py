@@ -1,0 +1,1 @@
+"""Trips: a journey with dates, a destination and a status."""

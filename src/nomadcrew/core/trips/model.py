@@ -1,0 +1,134 @@
+"""A trip, its members as every screen shows them, and what may change."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+
+from nomadcrew.core.errors import Invalid
+from nomadcrew.core.identity.model import display_name
+from nomadcrew.core.ids import MembershipId, TripId, UserId
+
+MAX_MEMBERS = 100
+MAX_TRIPS_PER_USER = 500
+
+
+class Status(StrEnum):
+    PLANNING = "PLANNING"
+    ACTIVE = "ACTIVE"
+    COMPLETED = "COMPLETED"
+    CANCELLED = "CANCELLED"
+
+
+TRANSITIONS: dict[Status, frozenset[Status]] = {
+    Status.PLANNING: frozenset({Status.ACTIVE, Status.CANCELLED}),
+    Status.ACTIVE: frozenset({Status.COMPLETED, Status.CANCELLED}),
+    Status.COMPLETED: frozenset(),
+    Status.CANCELLED: frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TripMember:
+    """An ACTIVE membership with what screens show of the person."""
+
+    id: MembershipId
+    trip_id: TripId
+    user_id: UserId
+    role: str
+    status: str
+    created_at: datetime
+    updated_at: datetime
+    email: str
+    username: str
+    first_name: str
+    last_name: str
+    avatar_url: str
+
+    @property
+    def name(self) -> str:
+        return display_name(self.first_name, self.last_name, self.username)
+
+
+@dataclass(frozen=True, slots=True)
+class Trip:
+    """A trip as stored. Dates are calendar dates; coordinates WGS-84 decimal degrees."""
+
+    id: TripId
+    name: str
+    description: str
+    destination_place_id: str | None
+    destination_address: str | None
+    destination_name: str | None
+    destination_latitude: float
+    destination_longitude: float
+    start_date: date
+    end_date: date
+    status: str
+    created_by: UserId | None
+    created_at: datetime
+    updated_at: datetime
+    background_image_url: str
+    member_count: int
+    members: Sequence[TripMember] = ()
+
+    @property
+    def created_by_name(self) -> str | None:
+        return next((m.name for m in self.members if m.user_id == self.created_by), None)
+
+
+@dataclass(frozen=True, slots=True)
+class NewTrip:
+    name: str
+    description: str
+    destination_place_id: str | None
+    destination_address: str | None
+    destination_name: str | None
+    destination_latitude: float
+    destination_longitude: float
+    start_date: date
+    end_date: date
+    status: Status
+    background_image_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class TripChange:
+    """What to change; None leaves a field as it is."""
+
+    name: str | None = None
+    description: str | None = None
+    destination_place_id: str | None = None
+    destination_address: str | None = None
+    destination_name: str | None = None
+    destination_latitude: float | None = None
+    destination_longitude: float | None = None
+    start_date: date | None = None
+    end_date: date | None = None
+    status: Status | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TripSearch:
+    """Filters of a search among the caller's own trips; None means any."""
+
+    destination: str | None
+    start_from: date | None
+    start_to: date | None
+    end_to: date | None
+    limit: int
+    offset: int
+
+
+class InvalidTransition(Invalid):
+    """A status change the trip's life does not allow; names both."""
+
+    code = "invalid_status_transition"
+
+    def __init__(self, old: str, new: str) -> None:
+        super().__init__("Invalid status transition", details=f"a trip cannot go from {old} to {new}")
+
+
+class InvalidDates(Invalid):
+    code = "invalid_dates"
+    text = "The trip ends before it starts."

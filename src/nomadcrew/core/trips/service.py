@@ -1,0 +1,126 @@
+"""What people do with trips."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from nomadcrew.core.errors import Invalid
+from nomadcrew.core.ids import EventId, MembershipId, NewId, TripId, UserId
+from nomadcrew.core.permissions import rule
+from nomadcrew.core.trips.model import InvalidDates, NewTrip, Status, Trip, TripChange, TripSearch
+from nomadcrew.core.trips.ports import Trips
+
+MAX_NAME = 255
+MAX_DESCRIPTION = 5_000
+MAX_PLACE = 512
+MAX_IMAGE_URL = 512
+
+
+async def create_trip(
+    new: NewTrip, caller: UserId, *, trips: Trips, new_id: NewId, now: datetime, fingerprint: bytes
+) -> Trip:
+    """Start a trip with the caller as its OWNER.
+
+    Raises:
+        Invalid: a field is empty, too long or out of range; `InvalidDates` where the end comes first.
+        DomainError: as `Trips.add` says.
+    """
+    _check(TripChange(new.name, new.description, new.destination_place_id, new.destination_address,
+                      new.destination_name, new.destination_latitude, new.destination_longitude))  # fmt: skip
+    if not new.name.strip():
+        raise Invalid("A trip needs a name.", code="invalid_request_payload")
+    if len(new.background_image_url) > MAX_IMAGE_URL:
+        raise Invalid("The image address is too long.", code="invalid_request_payload")
+    if new.end_date < new.start_date:
+        raise InvalidDates
+    return await trips.add(
+        TripId(new_id()),
+        MembershipId(new_id()),
+        EventId(new_id()),
+        new,
+        caller,
+        now=now,
+        fingerprint=fingerprint,
+    )
+
+
+async def list_trips(caller: UserId, *, trips: Trips) -> Sequence[Trip]:
+    """The caller's trips, latest start first."""
+    return await trips.of(caller)
+
+
+async def search_trips(trip_id: TripId, search: TripSearch, caller: UserId, *, trips: Trips) -> Sequence[Trip]:
+    """The caller's own trips that match; `trip_id` is only the entry ticket the contract asks for."""
+    return await trips.search(trip_id, caller, rule("trip", "read"), search)
+
+
+async def get_trip(trip_id: TripId, caller: UserId, *, trips: Trips) -> Trip:
+    return await trips.one(trip_id, caller, rule("trip", "read"))
+
+
+async def change_trip(
+    trip_id: TripId, change: TripChange, caller: UserId, *, trips: Trips, new_id: NewId, now: datetime
+) -> Trip:
+    """Change details, the status among them; an empty name is ignored, an empty description stored.
+
+    Raises:
+        Invalid: a field is too long or out of range.
+        DomainError: as `Trips.change` says.
+    """
+    _check(change)
+    return await _change(trip_id, change, caller, must_move=False, trips=trips, new_id=new_id, now=now)
+
+
+async def change_status(
+    trip_id: TripId, status: Status, caller: UserId, *, trips: Trips, new_id: NewId, now: datetime
+) -> Trip:
+    """Move the trip along its life.
+
+    Raises:
+        InvalidTransition: the status cannot follow the stored one, or is the stored one.
+    """
+    change = TripChange(status=status)
+    return await _change(trip_id, change, caller, must_move=True, trips=trips, new_id=new_id, now=now)
+
+
+async def _change(
+    trip_id: TripId,
+    change: TripChange,
+    caller: UserId,
+    *,
+    must_move: bool,
+    trips: Trips,
+    new_id: NewId,
+    now: datetime,
+) -> Trip:
+    return await trips.change(
+        trip_id,
+        caller,
+        rule("trip", "update"),
+        change,
+        must_move=must_move,
+        event_ids=(EventId(new_id()), EventId(new_id())),
+        now=now,
+    )
+
+
+async def delete_trip(trip_id: TripId, caller: UserId, *, trips: Trips, new_id: NewId, now: datetime) -> None:
+    await trips.delete(trip_id, caller, rule("trip", "delete"), EventId(new_id()), now=now)
+
+
+def _check(fields: TripChange) -> None:
+    limits = (
+        ("name", fields.name, MAX_NAME),
+        ("description", fields.description, MAX_DESCRIPTION),
+        ("destinationPlaceId", fields.destination_place_id, MAX_PLACE),
+        ("destinationAddress", fields.destination_address, MAX_PLACE),
+        ("destinationName", fields.destination_name, MAX_PLACE),
+    )
+    for name, text, most in limits:
+        if text is not None and len(text) > most:
+            raise Invalid(f"{name} has more than {most} characters.", code="invalid_request_payload")
+    for name, degrees, bound in (
+        ("destinationLatitude", fields.destination_latitude, 90.0),
+        ("destinationLongitude", fields.destination_longitude, 180.0),
+    ):
+        if degrees is not None and not -bound <= degrees <= bound:
+            raise Invalid(f"{name} is not between -{bound:g} and {bound:g}.", code="invalid_request_payload")

@@ -1,0 +1,192 @@
+"""Settings: environment variables, each read once, checked at the start, explained in one place."""
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+
+class BadSetting(Exception):
+    """A setting cannot be used; one sentence that says which, and what would do."""
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("is not an http(s) address, such as https://trips.example.org")
+    return text.rstrip("/")
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or not 0 <= int(text) <= 65_535:
+        raise ValueError("is not a port, which is a number from 0 to 65535 (0 picks a free one)")
+    return int(text)
+
+
+def _choice(*options: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text.lower() not in options:
+            raise ValueError(f"is not one of {', '.join(options)}")
+        return text.lower()
+
+    return parse
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _secret(text: str) -> str:
+    if len(text) < 32:
+        raise ValueError("has fewer than 32 characters, too few for a secret")
+    return text
+
+
+def _secrets(text: str) -> tuple[str, ...]:
+    return tuple(_secret(part) for part in _list(text))
+
+
+def _mail_url(text: str) -> str:
+    if urlsplit(text).scheme not in ("smtp", "smtp+starttls", "smtps") or not urlsplit(text).hostname:
+        raise ValueError("is not a mail server, such as smtp+starttls://user:password@mail.example.org:587")
+    return text
+
+
+def _mail_from(text: str) -> str:
+    if not re.fullmatch(r"[^\r\n<>]*<?[^@\s<>]+@[^@\s<>]+>?", text):
+        raise ValueError("is not a sender, such as NomadCrew <trips@example.org>")
+    return text
+
+
+def setting(variable: str, default: Any, help_: str, parse: Callable[[str], Any] = str) -> Any:
+    """A field read from `variable`; `default` where it is unset or empty."""
+    return field(default=default, metadata={"variable": variable, "help": help_, "parse": parse})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How one machine runs NomadCrew."""
+
+    host: str = setting(
+        "HOST",
+        "127.0.0.1",
+        "Address to listen on; `0.0.0.0` for every interface.",
+    )
+    port: int = setting(
+        "PORT",
+        8080,
+        "Port to listen on; `0` picks a free one.",
+        _port,
+    )
+    home: Path = setting(
+        "NOMADCREW_HOME", Path(".nomadcrew"), "Folder that holds everything: database, keys, mails.", Path
+    )
+    public_url: str | None = setting(
+        "NOMADCREW_PUBLIC_URL", None, "Where people reach the server, for links. Unset: where it listens.", _url
+    )
+    app_url: str | None = setting(
+        "NOMADCREW_APP_URL",
+        None,
+        "The app's own host, for invitation links. Unset: the public address, whose page accepts invitations.",
+        _url,
+    )
+    registration: str = setting(
+        "NOMADCREW_REGISTRATION", "open", "`closed`: only invited people can register.", _choice("open", "closed")
+    )
+    smtp_url: str | None = setting(
+        "NOMADCREW_SMTP_URL",
+        None,
+        "Mail server, `smtp://`, `smtp+starttls://` or `smtps://`. Unset: mails become files in `mail/`.",
+        _mail_url,
+    )
+    mail_from: str = setting(
+        "NOMADCREW_MAIL_FROM", "NomadCrew <nomadcrew@localhost>", "Sender of mails.", _mail_from
+    )
+    allowed_origins: tuple[str, ...] = setting(
+        "NOMADCREW_ALLOWED_ORIGINS",
+        ("*",),
+        "Web pages that may call the API, comma-separated; `https://*.example.org` stands for subdomains.",
+        _list,
+    )
+    trusted_proxies: tuple[str, ...] = setting(
+        "NOMADCREW_TRUSTED_PROXIES",
+        (),
+        "Addresses or networks of reverse proxies whose `X-Forwarded-For` is believed.",
+        _list,
+    )
+    rate_limits: str = setting(
+        "NOMADCREW_RATE_LIMITS",
+        "",
+        "Limits that differ, as `sign_in=20/60,default=1000/60`, or `off` for load tests.",
+    )
+    metrics_token: str | None = setting(
+        "NOMADCREW_METRICS_TOKEN", None, "Bearer token that opens `/metrics` beyond this machine.", _secret
+    )
+    postgres_bin: Path | None = setting(
+        "NOMADCREW_POSTGRES_BIN",
+        None,
+        "Folder with PostgreSQL's programs. Unset: those installed with NomadCrew, else `pg_config`'s.",
+        Path,
+    )
+    postgres_user: str = setting(
+        "NOMADCREW_POSTGRES_USER", "nobody", "System user that runs PostgreSQL when NomadCrew runs as root."
+    )
+    supabase_url: str | None = setting(
+        "NOMADCREW_SUPABASE_URL", None, "Supabase project whose users may sign in beside ours.", _url
+    )
+    supabase_jwt_secret: str | None = setting(
+        "NOMADCREW_SUPABASE_JWT_SECRET",
+        None,
+        "That project's HS256 secret, where its tokens are signed with one.",
+        _secret,
+    )
+    invitation_secrets: tuple[str, ...] = setting(
+        "NOMADCREW_INVITATION_SECRETS",
+        (),
+        "Older secrets whose invitation links are still honoured, comma-separated.",
+        _secrets,
+    )
+    log_level: str = setting(
+        "LOG_LEVEL", "info", "Least serious lines to log.", _choice("debug", "info", "warning", "error")
+    )
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> "Settings":
+        """Settings from environment variables.
+
+        Raises:
+            BadSetting: a value cannot be used, or a variable looks like a misspelled setting.
+        """
+        known = {f.metadata["variable"]: f for f in fields(cls)}
+        for name in environment:
+            if name.startswith("NOMADCREW_") and name not in known:
+                close = difflib.get_close_matches(name, known, n=1)
+                hint = f"; did you mean {close[0]}?" if close else "; README.md lists those there are."
+                raise BadSetting(f"{name} is no setting{hint}")
+        values = {}
+        for name, f in known.items():
+            text = environment.get(name, "")
+            if text.strip():
+                values[f.name] = _parsed(name, f.metadata["parse"], text.strip())
+        return cls(**values)
+
+
+def _parsed(name: str, parse: Callable[[str], Any], text: str) -> Any:
+    try:
+        return parse(text)
+    except ValueError as error:
+        # A secret or a password may be in the text, so it is not repeated.
+        raise BadSetting(f"{name} {error}.") from None
+
+
+def as_table() -> str:
+    """The settings as README's table."""
+    rows = ["| variable | default | what it does |", "|---|---|---|"]
+    for f in fields(Settings):
+        default = ", ".join(f.default) if isinstance(f.default, tuple) else f.default
+        shown = f"`{default}`" if default not in (None, "") else "–"
+        rows.append(f"| `{f.metadata['variable']}` | {shown} | {f.metadata['help']} |")
+    return "\n".join(rows) + "\n"

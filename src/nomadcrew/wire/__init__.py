@@ -1,0 +1,1 @@
+"""What crosses the network: the route table, calls, replies, problems, envelopes, the OpenAPI document."""

@@ -1,0 +1,107 @@
+"""A request as a handler sees it, the same whichever host received it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from urllib.parse import parse_qs
+from uuid import UUID
+
+from nomadcrew.core.errors import DomainError, NotTripMember, Unauthenticated
+from nomadcrew.core.identity.model import Claims
+from nomadcrew.core.ids import TripId, UserId, parse_uuid
+from nomadcrew.core.ports import Ports
+from nomadcrew.wire.routes import Route
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a host hands to the dispatcher. Header names are lower-case; `claims` where a gateway verified."""
+
+    params: Mapping[str, str]
+    query: Mapping[str, Sequence[str]]
+    headers: Mapping[str, str]
+    body: bytes
+    client_ip: str
+    request_id: str
+    claims: Claims | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Status, headers and encoded body. A handler returns one only where the row's reply type does not do."""
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request at one row. `fingerprint` names it for replays, on rows that keep one; empty on others."""
+
+    route: Route
+    request: Request
+    ports: Ports
+    now: datetime
+    claims: Claims | None
+    fingerprint: bytes
+
+    @property
+    def me(self) -> UserId:
+        return self.caller.user_id
+
+    @property
+    def caller(self) -> Claims:
+        if self.claims is None:
+            raise Unauthenticated
+        return self.claims
+
+    @property
+    def trip_id(self) -> TripId:
+        """The trip in the path; a malformed id is refused like somebody else's."""
+        value = parse_uuid(self.request.params["id"])
+        if value is None:
+            raise NotTripMember
+        return TripId(value)
+
+    def id(self, name: str, otherwise: DomainError) -> UUID:
+        """The id in the path under `name`, or `otherwise` raised where it is malformed."""
+        value = parse_uuid(self.request.params[name])
+        if value is None:
+            raise otherwise
+        return value
+
+    def query(self, name: str) -> str | None:
+        """The first value of a query parameter."""
+        values = self.request.query.get(name)
+        return values[0] if values else None
+
+    def count(self, name: str, *, default: int, lowest: int = 0, highest: int, over: int | None = None) -> int:
+        """A number in the query: `default` when absent, not a number or too low.
+
+        Above `highest` it is `over` where that is given, else `highest`.
+        """
+        text = self.query(name)
+        if text is None or len(text) > 12:
+            return default
+        try:
+            value = int(text)
+        except ValueError:
+            return default
+        if value < lowest:
+            return default
+        if value > highest:
+            return highest if over is None else over
+        return value
+
+
+def parse_query(text: str) -> Mapping[str, Sequence[str]]:
+    """A raw query string by name; NUL, which PostgreSQL cannot store and no text here holds, is left out."""
+    if not text:
+        return {}
+    query = parse_qs(text, keep_blank_values=True)
+    if "%00" not in text and "\x00" not in text:
+        return query
+    return {
+        name.replace("\x00", ""): [value.replace("\x00", "") for value in values] for name, values in query.items()
+    }

@@ -1,0 +1,98 @@
+"""Bodies in: exact keys first, the contract's forgiving spelling second."""
+
+from typing import Any
+
+import msgspec
+
+from nomadcrew.core.errors import Invalid
+
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
+
+
+def decode(body: bytes, type_: Any) -> Any:
+    """A body as `type_`.
+
+    The monolith matched keys whatever their case, so a body that fails is tried once more with its keys folded to
+    the declared spelling.
+
+    Raises:
+        Invalid: it is no JSON, or not of that type; the details say where, never what was sent.
+    """
+    if b"\\u0000" in body and _holds_nul(body):
+        raise _invalid("a text holds a NUL character")
+    decoder = _decoders.get(type_)
+    if decoder is None:
+        decoder = _decoders[type_] = msgspec.json.Decoder(type_)
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as first:
+        return _decode_folded(body, type_, first)
+    except _UNREADABLE as error:
+        raise _unreadable(body, error) from None
+
+
+def _decode_folded(body: bytes, type_: Any, first: msgspec.ValidationError) -> Any:
+    # The exact decode stopped at the first field that did not fit, so what follows may still be no JSON at all.
+    try:
+        return msgspec.convert(_fold(msgspec.json.decode(body), type_), type_)
+    except msgspec.ValidationError:
+        raise _invalid(_where(str(first))) from None
+    except _UNREADABLE as error:
+        raise _unreadable(body, error) from None
+
+
+def _unreadable(body: bytes, error: Exception) -> Invalid:
+    if isinstance(error, RecursionError):
+        return _invalid("the body is nested too deeply")
+    return _invalid("the body is not JSON" if body else "the body is empty")
+
+
+def _where(message: str) -> str:
+    """msgspec's sentence without the value it quotes where that is none of the values allowed."""
+    what, at, path = message.rpartition(" - at ")
+    return f"Invalid value{at}{path}" if at and what.startswith("Invalid ") and "value" in what else message
+
+
+def _invalid(details: str) -> Invalid:
+    return Invalid("The request body is not valid.", code="invalid_request_payload", details=details)
+
+
+def _holds_nul(body: bytes) -> bool:
+    """Whether a text in the body holds U+0000, which PostgreSQL cannot store."""
+    try:
+        value = msgspec.json.decode(body)
+    except _UNREADABLE:
+        return False
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, str):
+            if "\x00" in item:
+                return True
+        elif isinstance(item, dict):
+            waiting += item.keys()
+            waiting += item.values()
+        elif isinstance(item, list):
+            waiting += item
+    return False
+
+
+def _fold(value: Any, type_: Any) -> Any:
+    """`value` with the keys of an object, and of objects directly in it, in the spelling of `type_`."""
+    if not isinstance(value, dict) or not (isinstance(type_, type) and issubclass(type_, msgspec.Struct)):
+        return value
+    declared = {field.encode_name.lower(): field for field in msgspec.structs.fields(type_)}
+    folded: dict[str, Any] = {}
+    for key, item in value.items():
+        field = declared.get(key.lower())
+        if field is None or (field.encode_name in folded and key != field.encode_name):
+            continue
+        folded[field.encode_name] = _fold(item, _struct_in(field.type))
+    return folded
+
+
+def _struct_in(type_: Any) -> Any:
+    """The Struct a field holds, through `X | None`."""
+    options = getattr(type_, "__args__", (type_,))
+    return next((o for o in options if isinstance(o, type) and issubclass(o, msgspec.Struct)), None)

@@ -1,0 +1,112 @@
+"""The Lambda host: API Gateway HTTP API events (payload 2.0) in, replies out.
+
+API Gateway has matched the path and verified the token, so a function needs the table of its own rows only.
+"""
+
+import asyncio
+import base64
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from nomadcrew.core.errors import NotFound
+from nomadcrew.core.identity.model import Claims
+from nomadcrew.core.ids import SessionId, UserId, parse_uuid
+from nomadcrew.core.ports import Ports
+from nomadcrew.wire.call import Reply, Request, parse_query
+from nomadcrew.wire.dispatch import Dispatcher
+from nomadcrew.wire.routes import Route
+
+LambdaHandler = Callable[[dict[str, Any], object], dict[str, Any]]
+
+
+def lambda_entry(routes: Iterable[Route], ports: Callable[[], Ports]) -> LambdaHandler:
+    """What AWS calls. `ports` is called once, at the first event, unless the module wires itself in INIT."""
+    table = {route.key: route for route in routes}
+    loop: asyncio.AbstractEventLoop | None = None
+    dispatcher: Dispatcher | None = None
+
+    def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+        nonlocal loop, dispatcher
+        if loop is None or dispatcher is None:
+            loop = asyncio.new_event_loop()
+            dispatcher = Dispatcher(ports())
+        return loop.run_until_complete(answer(table, dispatcher, event))
+
+    return handler
+
+
+async def answer(table: dict[str, Route], dispatcher: Dispatcher, event: dict[str, Any]) -> dict[str, Any]:
+    """The response to one event."""
+    request = request_of(event)
+    route = table.get(event.get("routeKey", ""))
+    if route is None:
+        return response_of(dispatcher.refusal(NotFound("route", code="route_not_found"), request.request_id))
+    return response_of(await dispatcher.handle(route, request))
+
+
+def request_of(event: dict[str, Any]) -> Request:
+    """The request an event carries; repeated query keys from the raw query, since the parsed one joins them."""
+    context = event.get("requestContext", {})
+    headers = {name.lower(): value for name, value in event.get("headers", {}).items()}
+    if event.get("cookies"):
+        headers["cookie"] = "; ".join(event["cookies"])
+    body = event.get("body") or ""
+    return Request(
+        params=event.get("pathParameters") or {},
+        query=parse_query(event.get("rawQueryString", "")),
+        headers=headers,
+        body=base64.b64decode(body) if event.get("isBase64Encoded") else body.encode(),
+        client_ip=context.get("http", {}).get("sourceIp", ""),
+        request_id=request_id_of(headers, context.get("requestId", "")),
+        claims=claims_of(context.get("authorizer", {}).get("jwt", {}).get("claims")),
+    )
+
+
+def request_id_of(headers: dict[str, str], otherwise: str) -> str:
+    """The caller's `X-Request-ID` where it is fit for a log, else `otherwise`."""
+    given = headers.get("x-request-id", "")
+    return given if 0 < len(given) <= 128 and given.isascii() and given.isprintable() else otherwise
+
+
+def claims_of(claims: dict[str, Any] | None) -> Claims | None:
+    """Verified claims as the gateway passes them: every value a string."""
+    if not claims:
+        return None
+    user_id = parse_uuid(claims.get("sub", ""))
+    if user_id is None:
+        return None
+    session_id = parse_uuid(claims.get("sid", ""))
+    return Claims(
+        user_id=UserId(user_id),
+        expires_at=datetime.fromtimestamp(float(claims.get("exp", 0)), UTC),
+        email=claims.get("email"),
+        username=claims.get("username"),
+        is_admin=claims.get("is_admin") == "true",
+        session_id=None if session_id is None else SessionId(session_id),
+        metadata=_object(claims.get("user_metadata")),
+    )
+
+
+def response_of(reply: Reply) -> dict[str, Any]:
+    """A reply in API Gateway's form."""
+    response: dict[str, Any] = {"statusCode": reply.status, "headers": dict(reply.headers)}
+    try:
+        response["body"] = reply.body.decode()
+        response["isBase64Encoded"] = False
+    except UnicodeDecodeError:
+        response["body"] = base64.b64encode(reply.body).decode()
+        response["isBase64Encoded"] = True
+    return response
+
+
+def _object(text: str | None) -> dict[str, Any]:
+    if not text:
+        return {}
+    try:
+        value = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,43 @@
+"""Notifications as they cross the network."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from msgspec import Struct
+
+from nomadcrew.core.notifications.model import Notification
+
+
+class NotificationView(Struct, rename="camel"):
+    """`createdAt` has whole seconds."""
+
+    id: UUID
+    message: str
+    read: bool
+    created_at: datetime
+    type: str
+    metadata: dict[str, Any]
+
+
+class UnreadCount(Struct):
+    count: int
+
+
+class MarkedAsRead(Struct):
+    marked_as_read_count: int
+
+
+class Deleted(Struct):
+    deleted_count: int
+
+
+def notification_view(notification: Notification) -> NotificationView:
+    return NotificationView(
+        id=notification.id,
+        message=notification.message,
+        read=notification.is_read,
+        created_at=notification.created_at.replace(microsecond=0),
+        type=notification.type,
+        metadata=notification.metadata,
+    )

@@ -1,0 +1,152 @@
+"""The route table: one row per endpoint, read by both hosts, OpenAPI, the permission matrix and the CDK app."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Any
+
+from nomadcrew.core.limits import LIMITS
+from nomadcrew.core.permissions import rule
+
+Handler = Callable[..., Awaitable[Any]]
+
+
+class Auth(StrEnum):
+    PUBLIC = "public"
+    TOKEN = "token"  # noqa: S105 — a valid token; its profile may not exist yet
+    USER = "user"  # a valid token whose profile exists, which the row's statement checks
+
+
+class Replay(StrEnum):
+    """What makes a second sending of the same write harmless. An Idempotency-Key works on all but NEVER."""
+
+    NATURAL = "natural"  # the write itself: an upsert, a state, a key of its own
+    FINGERPRINT = "fingerprint"  # caller, route and body, for 30 s after success
+    NEVER = "never"  # replies that hold credentials are not kept
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """The rule of `core.permissions` a row is subject to."""
+
+    resource: str
+    action: str
+
+    def __post_init__(self) -> None:
+        rule(self.resource, self.action)
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """A query parameter, as OpenAPI shows it; handlers read it leniently, as the contract does."""
+
+    name: str
+    type: str
+    description: str
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A row. `statements` is how many SQL statements the usual request takes; more than one needs a `why`."""
+
+    function: str
+    method: str
+    path: str
+    handler: Handler
+    auth: Auth
+    gate: Gate | None
+    bucket: str
+    status: int
+    replay: Replay
+    refusals: tuple[int, ...]
+    query: tuple[Param, ...]
+    statements: int
+    why: str
+    html: bool
+    body: Any = None
+    body_optional: bool = False
+    reply: Any = None
+    summary: str = ""
+    description: str = ""
+
+    @property
+    def key(self) -> str:
+        """API Gateway's `routeKey`."""
+        return f"{self.method} {self.path}"
+
+    @property
+    def mutates(self) -> bool:
+        return self.method != "GET"
+
+    @property
+    def trip_scoped(self) -> bool:
+        return self.path.startswith("/v1/trips/{id}")
+
+
+@dataclass
+class Routes:
+    """The rows of one function."""
+
+    function: str
+    rows: list[Route] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[Route]:
+        return iter(self.rows)
+
+    def route(
+        self,
+        method: str,
+        path: str,
+        *,
+        auth: Auth = Auth.USER,
+        gate: Gate | None = None,
+        bucket: str = "default",
+        status: int = HTTPStatus.OK,
+        replay: Replay = Replay.NATURAL,
+        refusals: tuple[int, ...] = (),
+        query: tuple[Param, ...] = (),
+        statements: int = 1,
+        why: str = "",
+        html: bool = False,
+        body_optional: bool = False,
+    ) -> Callable[[Handler], Handler]:
+        """Declare a row; the body's and the reply's type are the handler's annotations.
+
+        Raises:
+            ValueError: the row contradicts itself.
+            KeyError: no such gate or bucket.
+        """
+        if (statements != 1) != bool(why):
+            raise ValueError(f"{method} {path}: one statement needs no reason, any other number does")
+        _ = LIMITS[bucket]
+
+        def declare(handler: Handler) -> Handler:
+            notes = handler.__annotations__
+            summary, _, description = (handler.__doc__ or "").strip().partition("\n")
+            self.rows.append(
+                Route(
+                    self.function, method, path, handler, auth, gate, bucket, int(status), replay, refusals,
+                    query, statements, why, html, notes.get("body"), body_optional, notes.get("return"),
+                    summary.strip().rstrip("."), " ".join(description.split()),
+                )
+            )  # fmt: skip
+            return handler
+
+        return declare
+
+    def get(self, path: str, **row: Any) -> Callable[[Handler], Handler]:
+        return self.route("GET", path, **row)
+
+    def post(self, path: str, **row: Any) -> Callable[[Handler], Handler]:
+        return self.route("POST", path, **row)
+
+    def put(self, path: str, **row: Any) -> Callable[[Handler], Handler]:
+        return self.route("PUT", path, **row)
+
+    def patch(self, path: str, **row: Any) -> Callable[[Handler], Handler]:
+        return self.route("PATCH", path, **row)
+
+    def delete(self, path: str, **row: Any) -> Callable[[Handler], Handler]:
+        return self.route("DELETE", path, **row)

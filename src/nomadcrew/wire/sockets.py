@@ -1,0 +1,94 @@
+"""Socket actions: a table from a frame's type to a coroutine, the same on both hosts."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from nomadcrew.core.errors import DomainError
+from nomadcrew.core.ids import TripId, UserId, parse_uuid
+from nomadcrew.core.ports import Ports
+from nomadcrew.wire.events import frame
+
+SUBPROTOCOL = "nomadcrew.v1"
+MAX_FRAME_BYTES = 32_768
+
+CLOSE_GOING_AWAY = 1001  # the client refreshes its token and comes back
+CLOSE_BAD_JSON = 1007
+CLOSE_UNAUTHENTICATED = 4401  # likewise
+CLOSE_TOO_SLOW = 4008  # the client comes back with growing pauses
+
+
+@dataclass(frozen=True, slots=True)
+class SocketCall:
+    """One frame from a socket. `payload` is an object, empty where the frame has none."""
+
+    connection_id: str
+    me: UserId
+    payload: dict[str, Any]
+    ports: Ports
+
+    @property
+    def trip_id(self) -> TripId | None:
+        text = self.payload.get("tripId")
+        value = parse_uuid(text) if isinstance(text, str) else None
+        return None if value is None else TripId(value)
+
+
+Action = Callable[[SocketCall], Awaitable[str | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Actions:
+    rows: dict[str, Action] = field(default_factory=dict)
+
+    def on(self, type_: str) -> Callable[[Action], Action]:
+        """Declare what a frame of a type does; it returns the frame that answers, or None."""
+
+        def declare(action: Action) -> Action:
+            self.rows[type_] = action
+            return action
+
+        return declare
+
+
+class NotJson(Exception):
+    """A frame is not JSON; the socket is closed with 1007."""
+
+
+async def act(actions: Actions, connection_id: str, me: UserId, text: str | bytes, ports: Ports) -> str | None:
+    """Run what a frame asks for; returns the answering frame, None for types nobody knows.
+
+    Raises:
+        NotJson: the frame is no JSON.
+    """
+    try:
+        message = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise NotJson from None
+    if not isinstance(message, dict):
+        return None
+    # The monolith's frames have a type, the AWS design's an action.
+    type_ = message.get("type", message.get("action"))
+    action = actions.rows.get(type_) if isinstance(type_, str) else None
+    if action is None:
+        return None
+    payload = message.get("payload")
+    call = SocketCall(connection_id, me, payload if isinstance(payload, dict) else {}, ports)
+    try:
+        return await action(call)
+    except DomainError as error:
+        return frame("error", error=error.text)
+
+
+def offered_token(subprotocols: list[str], query_token: str | None) -> tuple[str | None, str | None]:
+    """The token a socket offers and the subprotocol to echo.
+
+    A token comes in the query, as the only subprotocol, or after `nomadcrew.v1`.
+    """
+    if subprotocols[:1] == [SUBPROTOCOL]:
+        return (subprotocols[1] if len(subprotocols) > 1 else query_token), SUBPROTOCOL
+    if query_token:
+        return query_token, subprotocols[0] if subprotocols else None
+    return (subprotocols[0], subprotocols[0]) if subprotocols else (None, None)
