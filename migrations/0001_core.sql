@@ -85,7 +85,9 @@ CREATE TABLE trip_invitations (
     role          text NOT NULL CHECK (role IN ('ADMIN', 'MEMBER')),
     status        text NOT NULL CHECK (status IN ('PENDING', 'ACCEPTED', 'DECLINED')),
     expires_at    timestamptz NOT NULL,
+    -- When it was mailed last, and the event that asked for it: a phone that repeats itself mails nobody twice.
     mailed_at     timestamptz NOT NULL,
+    mail_event_id uuid NOT NULL,
     created_at    timestamptz NOT NULL,
     updated_at    timestamptz NOT NULL,
     CHECK (expires_at > created_at)
@@ -146,12 +148,13 @@ CREATE TABLE outbox (
     audience     text NOT NULL CHECK (audience IN ('trip', 'user', 'internal')),
     occurred_at  timestamptz NOT NULL,
     payload      jsonb NOT NULL,
+    entered      bigint GENERATED ALWAYS AS IDENTITY,
     position     bigint
 );
 -- split
 CREATE SEQUENCE outbox_position;
 -- split
-CREATE INDEX outbox_pending ON outbox (id) WHERE position IS NULL;
+CREATE INDEX outbox_pending ON outbox (entered) WHERE position IS NULL;
 -- split
 CREATE INDEX outbox_trip ON outbox (trip_id, position) WHERE position IS NOT NULL AND audience = 'trip';
 -- split

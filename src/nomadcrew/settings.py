@@ -131,11 +131,16 @@ class Settings:
         "Folder with PostgreSQL's programs. Unset: those installed with NomadCrew, else `pg_config`'s.",
         Path,
     )
-    postgres_user: str = setting(
-        "NOMADCREW_POSTGRES_USER", "nobody", "System user that runs PostgreSQL when NomadCrew runs as root."
+    postgres_user: str | None = setting(
+        "NOMADCREW_POSTGRES_USER",
+        None,
+        "System user that runs PostgreSQL when NomadCrew runs as root. Unset: `nobody`.",
     )
     supabase_url: str | None = setting(
         "NOMADCREW_SUPABASE_URL", None, "Supabase project whose users may sign in beside ours.", _url
+    )
+    supabase_anon_key: str | None = setting(
+        "NOMADCREW_SUPABASE_ANON_KEY", None, "That project's public key, sent when its signing keys are fetched."
     )
     supabase_jwt_secret: str | None = setting(
         "NOMADCREW_SUPABASE_JWT_SECRET",
@@ -148,6 +153,11 @@ class Settings:
         (),
         "Older secrets whose invitation links are still honoured, comma-separated.",
         _secrets,
+    )
+    database_url: str | None = setting(
+        "NOMADCREW_DATABASE_URL",
+        None,
+        "PostgreSQL address, for functions outside this host; `nomadcrew up` brings its own PostgreSQL.",
     )
     log_level: str = setting(
         "LOG_LEVEL", "info", "Least serious lines to log.", _choice("debug", "info", "warning", "error")
@@ -172,6 +182,18 @@ class Settings:
             if text.strip():
                 values[f.name] = _parsed(name, f.metadata["parse"], text.strip())
         return cls(**values)
+
+    def required(self, name: str) -> str:
+        """A setting that has to be given here.
+
+        Raises:
+            BadSetting: it was not.
+        """
+        value = getattr(self, name)
+        if value is None:
+            [variable] = [f.metadata["variable"] for f in fields(self) if f.name == name]
+            raise BadSetting(f"{variable} is not set.")
+        return str(value)
 
 
 def _parsed(name: str, parse: Callable[[str], Any], text: str) -> Any:

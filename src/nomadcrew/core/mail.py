@@ -15,11 +15,19 @@ class Message:
     html: str
 
 
+class MailRefused(Exception):
+    """The receiving side will never take this mail: no such mailbox, or content it does not want.
+
+    The text holds the server's code and no address. Trying again is of no use.
+    """
+
+
 class Mailer(Protocol):
     async def send(self, message: Message) -> None:
         """Hand the mail over; safe to repeat.
 
         Raises:
             Unavailable: not now; try again later.
+            MailRefused: not ever.
         """
         ...

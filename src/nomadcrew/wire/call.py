@@ -96,12 +96,10 @@ class Call:
 
 
 def parse_query(text: str) -> Mapping[str, Sequence[str]]:
-    """A raw query string by name; NUL, which PostgreSQL cannot store and no text here holds, is left out."""
+    """A raw query string by name; NUL, which PostgreSQL cannot store and no text here holds, is cut out of values."""
     if not text:
         return {}
     query = parse_qs(text, keep_blank_values=True)
     if "%00" not in text and "\x00" not in text:
         return query
-    return {
-        name.replace("\x00", ""): [value.replace("\x00", "") for value in values] for name, values in query.items()
-    }
+    return {name: [value.replace("\x00", "") for value in values] for name, values in query.items()}

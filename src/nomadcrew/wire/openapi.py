@@ -25,6 +25,8 @@ _REQUEST_ID, _RETRY_AFTER = "X-Request-ID", "Retry-After"
 _LIMIT_HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 _REFUSAL_HEADERS = {429: (_RETRY_AFTER, *_LIMIT_HEADERS), 503: (_RETRY_AFTER,)}
 _ALWAYS = (429, 500, 503)
+_PAGE: Object = {"text/html": {"schema": {"type": "string"}}}
+_FORM: Object = {"schema": {"type": "object", "additionalProperties": {"type": "string"}}}
 _DESCRIPTION = (
     "One backend for people travelling together. Changes are pushed live over the WebSocket at `/v1/ws`. "
     "Every refusal has the same body; `code` is for programs and never changes its meaning."
@@ -46,7 +48,11 @@ def document(routes: Iterable[Route], *, site: Site) -> Object:
     paths: dict[str, Object] = {}
     for route in table.values():
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, table, schemas)
-    refusals = sorted({status for route in table.values() for status in refusals_of(route)})
+    refused = {
+        _refusal_name(route, status): _refused(status, schemas, is_page=route.html)
+        for route in table.values()
+        for status in refusals_of(route)
+    }
     return {
         "openapi": "3.1.0",
         "info": {
@@ -61,7 +67,7 @@ def document(routes: Iterable[Route], *, site: Site) -> Object:
         "components": {
             "schemas": schemas.components,
             "headers": _headers(),
-            "responses": {f"Refused{status}": _refused(status, schemas) for status in refusals},
+            "responses": dict(sorted(refused.items())),
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
     }
@@ -70,7 +76,7 @@ def document(routes: Iterable[Route], *, site: Site) -> Object:
 def refusals_of(route: Route) -> tuple[int, ...]:
     """Every status above 299 that a row may answer, in order."""
     statuses = {*_ALWAYS, *route.refusals}
-    if route.body is not None:
+    if route.body is not None or _takes_form(route):
         statuses |= {400, 413}
     if takes_idempotency_key(route):
         statuses |= {400, 422}
@@ -78,6 +84,9 @@ def refusals_of(route: Route) -> tuple[int, ...]:
         statuses.add(401)
     if route.gate is not None:
         statuses |= {403, 404}
+    if "{" in route.path:
+        # What cannot be a parameter, such as broken escapes, makes the path one that is not in the table.
+        statuses.add(404)
     return tuple(sorted(statuses))
 
 
@@ -85,11 +94,18 @@ def takes_idempotency_key(route: Route) -> bool:
     return route.mutates and route.replay is not Replay.NEVER
 
 
+def _takes_form(route: Route) -> bool:
+    """Pages post forms, whose fields are the pages' own affair."""
+    return route.html and route.mutates
+
+
 class _Schemas:
     """The schemas of every type in the table, each with a reference to it."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
-        wanted = [Problem, *(route.body for route in routes), *(reply_type(route) for route in routes)]
+        wanted: list[Any] = [Problem]
+        for route in routes:
+            wanted += [route.body, reply_type(route), *(type_ for _, type_ in route.also)]
         # Types compare by what they mean, so that `list[X]` written twice is one.
         unique = [type_ for place, type_ in enumerate(wanted) if type_ is not None and type_ not in wanted[:place]]
         references, self.components = msgspec.json.schema_components(unique, ref_template=_REF)
@@ -118,12 +134,14 @@ def _operation(route: Route, table: dict[str, Route], schemas: _Schemas) -> Obje
         "summary": route.summary,
         "description": route.description,
         "parameters": _parameters(route),
-        "responses": {str(route.status): _success(route, table, schemas)},
+        "responses": _successes(route, table, schemas),
         "security": [] if route.auth is Auth.PUBLIC else [{"bearer": []}],
     }
     for status in refusals_of(route):
-        operation["responses"][str(status)] = {"$ref": f"#/components/responses/Refused{status}"}
-    if route.body is not None:
+        operation["responses"][str(status)] = {"$ref": f"#/components/responses/{_refusal_name(route, status)}"}
+    if _takes_form(route):
+        operation["requestBody"] = {"required": True, "content": {"application/x-www-form-urlencoded": _FORM}}
+    elif route.body is not None:
         operation["requestBody"] = {
             "required": not route.body_optional,
             "content": {"application/json": {"schema": schemas.of(route.body)}},
@@ -169,27 +187,39 @@ def _query_parameter(param: Param) -> Object:
     }
 
 
-def _success(route: Route, table: dict[str, Route], schemas: _Schemas) -> Object:
-    names = (_REQUEST_ID, *_LIMIT_HEADERS)
-    response: Object = {"description": HTTPStatus(route.status).phrase, "headers": _header_references(names)}
-    type_ = reply_type(route)
-    if route.html:
-        response["content"] = {"text/html": {"schema": {"type": "string"}}}
-    elif type_ is not None and route.status != HTTPStatus.NO_CONTENT:
-        response["content"] = {"application/json": {"schema": schemas.of(type_)}}
+def _successes(route: Route, table: dict[str, Route], schemas: _Schemas) -> Object:
+    usual = _success(route.status, schemas, reply_type(route), is_page=route.html)
     links = links_from(route, table)
     if links:
-        response["links"] = links
-    return response
-
-
-def _refused(status: int, schemas: _Schemas) -> Object:
-    names = (_REQUEST_ID, *_REFUSAL_HEADERS.get(status, ()))
-    return {
-        "description": HTTPStatus(status).phrase,
-        "headers": _header_references(names),
-        "content": {"application/json": {"schema": schemas.of(Problem)}},
+        usual["links"] = links
+    return {str(route.status): usual} | {
+        str(status): _success(status, schemas, type_) for status, type_ in route.also
     }
+
+
+def _success(status: int, schemas: _Schemas, type_: Any, *, is_page: bool = False) -> Object:
+    names = [_REQUEST_ID, *_LIMIT_HEADERS]
+    response: Object = {"description": HTTPStatus(status).phrase}
+    if 300 <= status < 400:
+        names.append("Location")
+    elif is_page:
+        response["content"] = _PAGE
+    elif type_ is not None and status != HTTPStatus.NO_CONTENT:
+        response["content"] = {"application/json": {"schema": schemas.of(type_)}}
+    return response | {"headers": _header_references(names)}
+
+
+def _refusal_name(route: Route, status: int) -> str:
+    return f"Refused{status}OrPage" if route.html else f"Refused{status}"
+
+
+def _refused(status: int, schemas: _Schemas, *, is_page: bool) -> Object:
+    """The problem; a page says what it can in words, and what happens before it is asked is the problem still."""
+    names = (_REQUEST_ID, *_REFUSAL_HEADERS.get(status, ()))
+    content: Object = {"application/json": {"schema": schemas.of(Problem)}}
+    if is_page:
+        content |= _PAGE
+    return {"description": HTTPStatus(status).phrase, "headers": _header_references(names), "content": content}
 
 
 def _header_references(names: Iterable[str]) -> Object:
@@ -202,6 +232,7 @@ def _headers() -> Object:
 
     return {
         _REQUEST_ID: header("Names this request in the logs; the caller's own where it sent a fit one.", "string"),
+        "Location": header("Where to go instead.", "string"),
         _RETRY_AFTER: header("Seconds after which it is worth trying again.", "integer"),
         "X-RateLimit-Limit": header("Requests that fit into the window.", "integer"),
         "X-RateLimit-Remaining": header("Requests left in it.", "integer"),

@@ -49,7 +49,10 @@ class Param:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A row. `statements` is how many SQL statements the usual request takes; more than one needs a `why`."""
+    """A row. `statements` is how many SQL statements the usual request takes; more than one needs a `why`.
+
+    `also` holds other successes than `status`, each with the type of its body.
+    """
 
     function: str
     method: str
@@ -70,6 +73,7 @@ class Route:
     reply: Any = None
     summary: str = ""
     description: str = ""
+    also: tuple[tuple[int, Any], ...] = ()
 
     @property
     def key(self) -> str:
@@ -111,6 +115,7 @@ class Routes:
         why: str = "",
         html: bool = False,
         body_optional: bool = False,
+        also: tuple[tuple[int, Any], ...] = (),
     ) -> Callable[[Handler], Handler]:
         """Declare a row; the body's and the reply's type are the handler's annotations.
 
@@ -129,7 +134,7 @@ class Routes:
                 Route(
                     self.function, method, path, handler, auth, gate, bucket, int(status), replay, refusals,
                     query, statements, why, html, notes.get("body"), body_optional, notes.get("return"),
-                    summary.strip().rstrip("."), " ".join(description.split()),
+                    summary.strip().rstrip("."), " ".join(description.split()), also,
                 )
             )  # fmt: skip
             return handler

@@ -242,7 +242,7 @@ class InvitationView(Struct, rename="camel", omit_defaults=True):
 
     id: UUID
     trip_id: UUID
-    inviter_id: UUID | str
+    inviter_id: str
     invitee_email: str
     email: str
     role: str
@@ -362,7 +362,7 @@ def invitation_view(invitation: Invitation) -> InvitationView:
     return InvitationView(
         id=invitation.id,
         trip_id=invitation.trip_id,
-        inviter_id=invitation.inviter_id or "",
+        inviter_id=str(invitation.inviter_id or ""),
         invitee_email=invitation.invitee_email,
         email=invitation.invitee_email,
         role=invitation.role,

@@ -67,7 +67,7 @@ class PostgresTrips:
             row["email"], row["username"], row["first_name"], row["last_name"], row["avatar_url"],
         )  # fmt: skip
         return Trip(
-            id=trip_id, created_by=caller, created_at=now, updated_at=now, member_count=1, members=(owner,),
+            id=trip_id, created_by=caller, created_at=now, updated_at=now, member_count=1, members=[owner],
             **_new_columns(new),
         )  # fmt: skip
 

@@ -28,9 +28,6 @@ class Upkeep:
     async def dead_jobs(self, now: datetime) -> int:
         return await self._purge(statements("queue")["purge_dead"], before=now - DEAD_JOBS_KEPT_FOR)
 
-    async def sessions(self, now: datetime) -> int:
-        return await self._purge(statements("sessions")["purge"], now=now)
-
     async def _purge(self, statement: Statement, **params: object) -> int:
         total = 0
         while True:

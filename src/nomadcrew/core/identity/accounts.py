@@ -65,14 +65,16 @@ async def register(
     """
     if not is_open:
         raise RegistrationClosed
-    account = await create_account(sign_up, accounts=accounts, limits=limits, new_id=new_id, now=now)
+    account = await create_account(
+        sign_up, confirmed=False, accounts=accounts, limits=limits, new_id=new_id, now=now
+    )
     return await open_session(account, sessions=sessions, tokens=tokens, new_id=new_id, now=now)
 
 
 async def create_account(
-    sign_up: SignUp, *, accounts: Accounts, limits: RateLimits, new_id: NewId, now: datetime
+    sign_up: SignUp, *, confirmed: bool, accounts: Accounts, limits: RateLimits, new_id: NewId, now: datetime
 ) -> Account:
-    """Create an account whose address needs no proof; one with the same password is returned as it is.
+    """Create an account at once; one with the same address and password is returned as it is.
 
     Raises:
         Invalid: the address, a name or the username has not the right form; `WeakPassword`.
@@ -84,7 +86,7 @@ async def create_account(
         # Registering with another's address tries a password on their account, so it counts like a sign-in.
         await _refuse_after_failures(limits, new.email)
         try:
-            return await accounts.register(new, sign_up.password, now=now)
+            return await accounts.register(new, sign_up.password, confirmed=confirmed, now=now)
         except EmailTaken:
             await limits.take(FAILURES, new.email)
             raise
@@ -106,6 +108,18 @@ async def request_account(
     await accounts.request(new, sign_up.password, RegistrationId(new_id()), EventId(new_id()), now=now)
 
 
+async def confirm(
+    code: str, *, accounts: Accounts, sessions: Sessions, tokens: Tokens, new_id: NewId, now: datetime
+) -> SignedIn:
+    """Make the registration behind a mailed code an account, and sign it in.
+
+    Raises:
+        InvalidConfirmation, ConfirmationUsed: it is none any more.
+    """
+    account = await confirm_account(code, accounts=accounts, tokens=tokens, new_id=new_id, now=now)
+    return await open_session(account, sessions=sessions, tokens=tokens, new_id=new_id, now=now)
+
+
 async def confirm_account(
     code: str, *, accounts: Accounts, tokens: Tokens, new_id: NewId, now: datetime
 ) -> Account:
@@ -116,6 +130,26 @@ async def confirm_account(
     """
     registration_id = tokens.read_confirmation_code(code)
     return await accounts.confirm(registration_id, UserId(new_id()), suffix_of(new_id()), now=now)
+
+
+async def sign_in(
+    login: str,
+    password: str,
+    *,
+    accounts: Accounts,
+    sessions: Sessions,
+    tokens: Tokens,
+    limits: RateLimits,
+    new_id: NewId,
+    now: datetime,
+) -> SignedIn:
+    """Sign in with an e-mail address or username.
+
+    Raises:
+        DomainError: as `check_credentials` says.
+    """
+    account = await check_credentials(login, password, accounts=accounts, limits=limits, new_id=new_id, now=now)
+    return await open_session(account, sessions=sessions, tokens=tokens, new_id=new_id, now=now)
 
 
 async def check_credentials(
@@ -212,9 +246,9 @@ def _failures_key(found: Credentials | None, login: str) -> str:
 
 async def _refuse_after_failures(limits: RateLimits, key: str) -> None:
     allowance = await limits.take(FAILURES, key, cost=0)
-    if allowance.remaining < 1:
+    if not allowance.allowed:
         raise TooMany(
-            max(1, allowance.retry_after_s),
+            allowance.retry_after_s,
             "Too many failed sign-ins for this account. Try again later.",
             code="too_many_failures",
         )

@@ -51,10 +51,11 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Somebody who may sign in here."""
+    """Somebody who may sign in here; `confirmed` where they showed that mail to their address reaches them."""
 
     profile: Profile
     is_admin: bool = False
+    confirmed: bool = False
 
     @property
     def user_id(self) -> UserId:

@@ -59,7 +59,7 @@ def _guessable(password: str, email: str, username: str | None) -> list[str]:
 
 
 def _is_common(folded: str) -> bool:
-    """Whether it is a well-known one: as it is, without its tail of digits and symbols, or with letters for digits."""
+    """Whether it is well known: as it is, without its tail of digits and symbols, with letters for lookalikes."""
     stripped = _TAIL.sub("", folded)
     forms = {folded, stripped, folded.translate(_LOOKALIKES), stripped.translate(_LOOKALIKES)}
     return not forms.isdisjoint(_common())

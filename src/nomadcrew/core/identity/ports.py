@@ -137,8 +137,8 @@ class AccountPage:
 class Accounts(Protocol):
     """Credentials of people who registered here, with their profiles."""
 
-    async def register(self, new: NewAccount, password: str, *, now: datetime) -> Account:
-        """Create account and profile together.
+    async def register(self, new: NewAccount, password: str, *, confirmed: bool, now: datetime) -> Account:
+        """Create account and profile together; `confirmed` where the address is proven.
 
         An account of that address with that very password is returned instead: a repeated registration.
 

@@ -39,7 +39,7 @@ async def onboard(claims: Claims, username: str | None, *, profiles: Profiles, n
     first_name, last_name = _names(claims.metadata)
     profile = Profile(
         id=claims.user_id,
-        email="" if claims.email is None else claims.email.strip().lower()[:MAX_EMAIL],
+        email=_email(claims),
         username=parse_username(named),
         first_name=first_name,
         last_name=last_name,
@@ -133,6 +133,12 @@ def preferences_too_large() -> Invalid:
     return Invalid(
         f"Preferences take up to {MAX_PREFERENCES_BYTES // 1024} KiB.", code="preferences_too_large"
     )
+
+
+def _email(claims: Claims) -> str:
+    """The token's address, or nothing where it names none that can be kept."""
+    email = (claims.email or "").strip().lower()
+    return email if len(email) <= MAX_EMAIL else ""
 
 
 def _names(metadata: dict[str, Any]) -> tuple[str, str]:

@@ -1,6 +1,7 @@
 -- name: register
 WITH owner AS MATERIALIZED (
-    SELECT p.*, a.password_hash, a.is_admin FROM user_profiles p LEFT JOIN accounts a ON a.user_id = p.id
+    SELECT p.*, a.password_hash, a.is_admin, a.confirmed_at IS NOT NULL AS confirmed
+    FROM user_profiles p LEFT JOIN accounts a ON a.user_id = p.id
     WHERE lower(p.email) = lower(:email::text)
 ), free AS MATERIALIZED (
     SELECT wanted.username FROM json_array_elements_text(:usernames::json) WITH ORDINALITY AS wanted (username, place)
@@ -14,14 +15,17 @@ WITH owner AS MATERIALIZED (
     RETURNING *
 ), account AS (
     INSERT INTO accounts (user_id, password_hash, confirmed_at, created_at, updated_at)
-    SELECT id, :password_hash::text, :now::timestamptz, :now::timestamptz, :now::timestamptz FROM profile
+    SELECT id, :password_hash::text, CASE WHEN :confirmed::boolean THEN :now::timestamptz END, :now::timestamptz,
+           :now::timestamptz
+    FROM profile
 )
 SELECT 'created' AS verdict, id, email, username, first_name, last_name, avatar_url, contact_email,
-       location_privacy_preference, preferences, created_at, updated_at, '' AS password_hash, false AS is_admin
+       location_privacy_preference, preferences, created_at, updated_at, '' AS password_hash, false AS is_admin,
+       :confirmed::boolean AS confirmed
 FROM profile
 UNION ALL
 SELECT 'exists', id, email, username, first_name, last_name, avatar_url, contact_email, location_privacy_preference,
-       preferences, created_at, updated_at, password_hash, is_admin
+       preferences, created_at, updated_at, password_hash, is_admin, confirmed
 FROM owner
 
 -- name: recent_registration
@@ -103,7 +107,7 @@ WITH asked AS MATERIALIZED (
     WHERE r.id = :id::uuid
 )
 SELECT judged.verdict, p.id, p.email, p.username, p.first_name, p.last_name, p.avatar_url, p.contact_email,
-       p.location_privacy_preference, p.preferences, p.created_at, p.updated_at, false AS is_admin
+       p.location_privacy_preference, p.preferences, p.created_at, p.updated_at, false AS is_admin, true AS confirmed
 FROM judged LEFT JOIN profile p ON true
 
 -- name: pending
@@ -113,7 +117,8 @@ WHERE r.id = :id::uuid AND r.confirmed_at IS NULL AND r.expires_at > :now::times
 
 -- name: find
 WITH account AS MATERIALIZED (
-    SELECT p.*, a.password_hash, a.is_admin FROM user_profiles p JOIN accounts a ON a.user_id = p.id
+    SELECT p.*, a.password_hash, a.is_admin, a.confirmed_at IS NOT NULL AS confirmed
+    FROM user_profiles p JOIN accounts a ON a.user_id = p.id
     WHERE lower(p.email) = lower(:login::text) OR lower(p.username) = lower(:login::text)
     ORDER BY lower(p.email) = lower(:login::text) DESC LIMIT 1
 ), waiting AS (
@@ -125,7 +130,7 @@ WITH account AS MATERIALIZED (
 SELECT waiting.id AS registration_id, coalesce(account.password_hash, waiting.password_hash) AS password_hash,
        account.id, account.email, account.username, account.first_name, account.last_name, account.avatar_url,
        account.contact_email, account.location_privacy_preference, account.preferences, account.created_at,
-       account.updated_at, account.is_admin
+       account.updated_at, account.is_admin, account.confirmed
 FROM account FULL JOIN waiting ON true
 
 -- name: rehash
@@ -134,12 +139,14 @@ WHERE user_id = :user_id::uuid AND password_hash = :old_hash::text
 
 -- name: one
 SELECT p.id, p.email, p.username, p.first_name, p.last_name, p.avatar_url, p.contact_email,
-       p.location_privacy_preference, p.preferences, p.created_at, p.updated_at, a.is_admin
+       p.location_privacy_preference, p.preferences, p.created_at, p.updated_at, a.is_admin,
+       a.confirmed_at IS NOT NULL AS confirmed
 FROM accounts a JOIN user_profiles p ON p.id = a.user_id WHERE a.user_id = :user_id::uuid
 
 -- name: page
 SELECT counted.total, p.id, p.email, p.username, p.first_name, p.last_name, p.avatar_url, p.contact_email,
-       p.location_privacy_preference, p.preferences, p.created_at, p.updated_at, a.is_admin
+       p.location_privacy_preference, p.preferences, p.created_at, p.updated_at, a.is_admin,
+       a.confirmed_at IS NOT NULL AS confirmed
 FROM (SELECT count(*) AS total FROM accounts) counted
 LEFT JOIN LATERAL (
     SELECT * FROM accounts ORDER BY created_at DESC, user_id DESC LIMIT :limit::int OFFSET :offset::int

@@ -17,15 +17,17 @@ WITH gate AS MATERIALIZED (
     FROM gate
 ), kept AS (
     INSERT INTO trip_invitations AS i (id, trip_id, inviter_id, invitee_id, invitee_email, role, status, expires_at,
-                                       mailed_at, created_at, updated_at)
+                                       mailed_at, mail_event_id, created_at, updated_at)
     SELECT :id::uuid, :trip_id::uuid, :caller::uuid, (SELECT id FROM invitee), :email::text, :role::text, 'PENDING',
-           :expires_at::timestamptz, :now::timestamptz, :now::timestamptz, :now::timestamptz
+           :expires_at::timestamptz, :now::timestamptz, :event_id::uuid, :now::timestamptz, :now::timestamptz
     FROM judged WHERE verdict = 'ok'
     ON CONFLICT (trip_id, invitee_email) WHERE status = 'PENDING' DO UPDATE
     SET role = excluded.role, expires_at = excluded.expires_at, inviter_id = excluded.inviter_id,
         invitee_id = excluded.invitee_id, updated_at = excluded.updated_at,
         mailed_at = CASE WHEN i.mailed_at <= :mailed_before::timestamptz THEN excluded.mailed_at
-                         ELSE i.mailed_at END
+                         ELSE i.mailed_at END,
+        mail_event_id = CASE WHEN i.mailed_at <= :mailed_before::timestamptz THEN excluded.mail_event_id
+                             ELSE i.mail_event_id END
     RETURNING i.*
 ), told AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
@@ -34,7 +36,7 @@ WITH gate AS MATERIALIZED (
            'invitation-service', trip_id, inviter_id,
            CASE WHEN id = :id::uuid THEN 'trip' ELSE 'internal' END, :now::timestamptz,
            jsonb_build_object('event_id', :event_id::uuid, 'invitation_id', id, 'role', role)
-    FROM kept WHERE mailed_at = :now::timestamptz
+    FROM kept WHERE mail_event_id = :event_id::uuid
 )
 SELECT judged.verdict, i.id, i.trip_id, i.inviter_id, i.invitee_email, i.invitee_id, i.role, i.status, i.expires_at,
        i.created_at, i.updated_at

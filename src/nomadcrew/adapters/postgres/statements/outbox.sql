@@ -1,6 +1,6 @@
 -- name: pending
 SELECT id, type, source, trip_id, actor_id, recipient_id, audience, occurred_at, payload::text AS payload
-FROM outbox WHERE position IS NULL ORDER BY id LIMIT :limit::int FOR UPDATE SKIP LOCKED
+FROM outbox WHERE position IS NULL ORDER BY entered LIMIT :limit::int FOR UPDATE SKIP LOCKED
 
 -- name: recipients
 SELECT trip_id, user_id FROM trip_memberships

@@ -1,10 +1,19 @@
 -- name: onboard
-WITH kept AS (
+WITH judged AS MATERIALIZED (
+    SELECT CASE WHEN :email::text = '' AND me.id IS NULL THEN 'email_required'
+                WHEN EXISTS (SELECT FROM user_profiles WHERE lower(email) = lower(:email::text) AND id <> :id::uuid)
+                    THEN 'email_taken'
+                WHEN (me.id IS NULL OR :rename::boolean) AND EXISTS (
+                    SELECT FROM user_profiles WHERE lower(username) = lower(:username::text) AND id <> :id::uuid
+                ) THEN 'username_taken'
+                ELSE 'ok' END AS verdict
+    FROM (SELECT 1) AS always LEFT JOIN user_profiles me ON me.id = :id::uuid
+), kept AS (
     INSERT INTO user_profiles AS p
         (id, email, username, first_name, last_name, avatar_url, created_at, updated_at)
     SELECT :id::uuid, :email::text, :username::text, :first_name::text, :last_name::text, :avatar_url::text,
            :now::timestamptz, :now::timestamptz
-    WHERE :email::text <> '' OR EXISTS (SELECT FROM user_profiles WHERE id = :id::uuid)
+    FROM judged WHERE verdict = 'ok'
     ON CONFLICT (id) DO UPDATE
     SET email = CASE WHEN excluded.email = '' THEN p.email ELSE excluded.email END,
         username = CASE WHEN :rename::boolean THEN excluded.username ELSE p.username END,
@@ -21,10 +30,9 @@ WITH kept AS (
     RETURNING id, email, username, first_name, last_name, avatar_url, contact_email, location_privacy_preference,
               preferences, created_at, updated_at
 )
-SELECT CASE WHEN kept.id IS NULL THEN 'email_required' ELSE 'ok' END AS verdict,
-       kept.id, kept.email, kept.username, kept.first_name, kept.last_name, kept.avatar_url, kept.contact_email,
-       kept.location_privacy_preference, kept.preferences, kept.created_at, kept.updated_at
-FROM (SELECT 1) AS always LEFT JOIN kept ON true
+SELECT judged.verdict, kept.id, kept.email, kept.username, kept.first_name, kept.last_name, kept.avatar_url,
+       kept.contact_email, kept.location_privacy_preference, kept.preferences, kept.created_at, kept.updated_at
+FROM judged LEFT JOIN kept ON true
 
 -- name: one
 SELECT CASE WHEN NOT EXISTS (SELECT FROM user_profiles WHERE id = :caller::uuid) THEN 'user_not_onboarded'

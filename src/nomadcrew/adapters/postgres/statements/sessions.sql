@@ -34,8 +34,9 @@ WITH token AS MATERIALIZED (
         revoked_at = CASE WHEN judged.verdict = 'reused' THEN :now::timestamptz ELSE s.revoked_at END
     FROM judged WHERE judged.verdict IN ('ok', 'reused') AND s.id = judged.session_id
 )
-SELECT judged.verdict, judged.session_id, a.is_admin, p.id, p.email, p.username, p.first_name, p.last_name,
-       p.avatar_url, p.contact_email, p.location_privacy_preference, p.preferences, p.created_at, p.updated_at
+SELECT judged.verdict, judged.session_id, a.is_admin, a.confirmed_at IS NOT NULL AS confirmed, p.id, p.email, p.username,
+       p.first_name, p.last_name, p.avatar_url, p.contact_email, p.location_privacy_preference, p.preferences,
+       p.created_at, p.updated_at
 FROM judged
 LEFT JOIN accounts a ON a.user_id = judged.user_id
 LEFT JOIN user_profiles p ON p.id = judged.user_id

@@ -1,0 +1,51 @@
+# Everything installs into .venv from hash-locked files; nothing else on the machine is touched.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+
+.PHONY: help up test lock clean
+help:
+	@echo "make up       install and serve on HOST:PORT (127.0.0.1:8080)"
+	@echo "make test     install what tests need and run every check, cheapest first"
+	@echo "make soak     kill host and database at random moments for minutes; nothing acknowledged may be lost"
+	@echo "make fuzz     a long fuzz of every operation"
+	@echo "make bench    speed as ratios to the bare driver and to a plain FastAPI stack"
+	@echo "make bench-data  lists at 100 times the data"
+	@echo "make lock     write the lock files anew"
+
+$(VENV)/.runtime: requirements/build.txt requirements/runtime.txt pyproject.toml
+	@echo "Installing NomadCrew into $(VENV) …"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "NomadCrew needs Python 3.11 or newer; set PYTHON=python3.12 or the like.")'
+	@$(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed: on Debian and Ubuntu, apt install python3-venv"; exit 1; }
+	@$(PIP) install --require-hashes --no-deps -r requirements/build.txt -r requirements/runtime.txt
+	@$(PIP) install --no-deps --no-build-isolation --no-index -e .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.runtime requirements/test.txt
+	@echo "Installing what the tests need …"
+	@$(PIP) install --require-hashes --no-deps -r requirements/test.txt
+	@touch $@
+
+up: $(VENV)/.runtime
+	@exec $(BIN)/nomadcrew up
+
+test: $(VENV)/.test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest tests/unit
+	$(BIN)/pytest tests/contract
+	$(BIN)/pytest tests/component
+	$(BIN)/pytest tests/e2e
+
+lock: $(VENV)/.test
+	@for name in build runtime test bench; do \
+	  $(BIN)/uv pip compile -q --generate-hashes --no-header --no-annotate --universal --python-version 3.11 \
+	    --exclude-newer "$$(date -u -d '7 days ago' +%FT00:00:00Z 2>/dev/null || date -u -v-7d +%FT00:00:00Z)" \
+	    requirements/$$name.in -o requirements/$$name.txt || exit 1; \
+	done
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,188 @@
+"""Mail by SMTP, or into files where it shall not leave the machine."""
+
+import asyncio
+import hashlib
+import re
+import smtplib
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from email.errors import MessageError
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP, SMTPUTF8
+from email.utils import format_datetime, parseaddr
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from nomadcrew.adapters.embedded.keys import write_new
+from nomadcrew.core.clock import utc_now
+from nomadcrew.core.errors import Unavailable
+from nomadcrew.core.mail import MailRefused, Message
+
+TIMEOUT_S = 15.0
+_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
+_FIT_FOR_A_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Whom mail is from, as in `NomadCrew <no-reply@example.org>`."""
+
+    name: str
+    address: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Sender":
+        """Raises ValueError: there is no address in `text`."""
+        name, address = parseaddr(text)
+        local, _, domain = address.rpartition("@")
+        if not local or not domain or not address.isascii() or not text.isprintable():
+            raise ValueError(f"{text!r} is no sender; write it like NomadCrew <no-reply@example.org>.")
+        return cls(name, address)
+
+    @property
+    def domain(self) -> str:
+        return self.address.rpartition("@")[2]
+
+
+class FileMailer:
+    """`Mailer` that writes `<message id>.eml` into a folder, once each."""
+
+    def __init__(self, folder: Path, sender: Sender, *, clock: Callable[[], datetime] = utc_now) -> None:
+        self._folder = folder
+        self._sender = sender
+        self._clock = clock
+
+    async def send(self, message: Message) -> None:
+        mail = compose(message, self._sender, self._clock())
+        try:
+            await asyncio.to_thread(write_new, self._folder / f"{_file_stem(message.id)}.eml", mail.as_bytes())
+        except OSError as error:
+            raise Unavailable("The mail cannot be written to the disk.", details=type(error).__name__) from error
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpServer:
+    """Where mail is handed over. `security` is smtp (none), smtp+starttls or smtps."""
+
+    security: str
+    host: str
+    port: int
+    user: str | None = None
+    password: str | None = None
+
+    @classmethod
+    def parse(cls, url: str) -> "SmtpServer":
+        """The server of `smtp[+starttls|s]://[user:password@]host[:port]`; the port has the usual default.
+
+        Raises:
+            ValueError: it is no such address. The text does not repeat it, for it may hold a password.
+        """
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError:
+            raise ValueError("The port of the mail server's address is no number.") from None
+        if parts.scheme not in _PORTS or not parts.hostname:
+            raise ValueError("The mail server's address is smtp://, smtp+starttls:// or smtps:// and a host.")
+        if (parts.username is None) != (parts.password is None):
+            raise ValueError("The mail server's address names a user and a password, or neither.")
+        return cls(
+            parts.scheme,
+            parts.hostname,
+            port or _PORTS[parts.scheme],
+            None if parts.username is None else unquote(parts.username),
+            None if parts.password is None else unquote(parts.password),
+        )
+
+
+class SmtpMailer:
+    """`Mailer` by SMTP: one connection a mail, in a thread.
+
+    A mail may arrive twice when the server's last word is lost; both have the same Message-ID.
+    """
+
+    def __init__(
+        self,
+        server: SmtpServer,
+        sender: Sender,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        tls: ssl.SSLContext | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
+        """`tls` replaces the system's authorities; `timeout_s` bounds connecting and each answer."""
+        self._server = server
+        self._sender = sender
+        self._clock = clock
+        self._tls = tls or ssl.create_default_context()
+        self._timeout_s = timeout_s
+
+    async def send(self, message: Message) -> None:
+        mail = compose(message, self._sender, self._clock())
+        try:
+            await asyncio.to_thread(self._deliver, mail, message.to)
+        except smtplib.SMTPRecipientsRefused as error:
+            raise _refusal(max(code for code, _ in error.recipients.values()), error) from error
+        except smtplib.SMTPDataError as error:
+            raise _refusal(error.smtp_code, error) from error
+        except smtplib.SMTPNotSupportedError as error:
+            raise _not_supported(message, error) from error
+        except (smtplib.SMTPException, OSError) as error:
+            # A wrong password or sender is the site's mistake, not the mail's: it waits until that is put right.
+            raise Unavailable("The mail server takes no mail just now.", details=type(error).__name__) from error
+
+    def _deliver(self, mail: EmailMessage, to: str) -> None:
+        with self._connect() as smtp:
+            if self._server.security == "smtp+starttls":
+                smtp.starttls(context=self._tls)
+            if self._server.user is not None and self._server.password is not None:
+                smtp.login(self._server.user, self._server.password)
+            smtp.send_message(mail, self._sender.address, [to])
+
+    def _connect(self) -> smtplib.SMTP:
+        host, port = self._server.host, self._server.port
+        if self._server.security == "smtps":
+            return smtplib.SMTP_SSL(host, port, timeout=self._timeout_s, context=self._tls)
+        return smtplib.SMTP(host, port, timeout=self._timeout_s)
+
+
+def compose(message: Message, sender: Sender, now: datetime) -> EmailMessage:
+    """The mail with its headers: text first, HTML as the alternative.
+
+    Raises:
+        MailRefused: an address or a header cannot be written in a mail.
+    """
+    mail = EmailMessage(policy=SMTP if message.to.isascii() else SMTPUTF8)
+    try:
+        mail["From"] = Address(sender.name, addr_spec=sender.address)
+        mail["To"] = Address(addr_spec=message.to)
+        mail["Subject"] = message.subject
+        mail["Date"] = format_datetime(now)
+        mail["Message-ID"] = f"<{_file_stem(message.id)}@{sender.domain}>"
+        mail["Auto-Submitted"] = "auto-generated"
+        mail.set_content(message.text)
+        mail.add_alternative(message.html, subtype="html")
+    except (ValueError, MessageError) as error:
+        raise MailRefused(f"the mail cannot be written: {type(error).__name__}") from error
+    return mail
+
+
+def _file_stem(message_id: str) -> str:
+    """The id itself where it can stand in a file name and in a header, as those of events can."""
+    return message_id if _FIT_FOR_A_NAME.fullmatch(message_id) else hashlib.sha256(message_id.encode()).hexdigest()
+
+
+def _refusal(code: int, error: Exception) -> Exception:
+    if code >= 500:
+        return MailRefused(f"the mail server refused with {code}")
+    return Unavailable("The mail server asks to try again later.", details=type(error).__name__)
+
+
+def _not_supported(message: Message, error: Exception) -> Exception:
+    """A server that cannot carry the address never will; one without STARTTLS or sign-in is wrongly set up."""
+    if not message.to.isascii():
+        return MailRefused("the mail server cannot carry an address with such letters")
+    return Unavailable("The mail server cannot be used as it is set up.", details=type(error).__name__)

@@ -1,0 +1,177 @@
+"""Accounts on PostgreSQL."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import msgspec
+
+from nomadcrew.adapters.postgres.profiles import profile_of
+from nomadcrew.adapters.postgres.sql import Duplicate, Row, Sql, Statement, statements
+from nomadcrew.core.errors import Conflict, NotFound
+from nomadcrew.core.identity.errors import ConfirmationUsed, EmailTaken, InvalidConfirmation, UsernameTaken
+from nomadcrew.core.identity.model import CONFIRMATION_LIFETIME, Account
+from nomadcrew.core.identity.ports import AccountPage, Credentials, NewAccount, Registration, RegistrationId
+from nomadcrew.core.ids import EventId, UserId
+
+_SQL = statements("accounts")
+REPEAT_PAUSE = timedelta(seconds=60)
+REMIND_PAUSE = timedelta(minutes=5)
+OWNER_PAUSE = timedelta(hours=1)
+MAX_REQUESTS_PER_HOUR = 5
+KEPT_AFTER_EXPIRY = timedelta(days=7)
+
+
+class Passwords(Protocol):
+    """Slow hashes of passwords. A hash says by itself how it was made."""
+
+    async def hash(self, password: str) -> str: ...
+
+    async def matches(self, password_hash: str | None, password: str) -> bool:
+        """Whether the password is the hashed one; takes as long for None, which nothing matches."""
+        ...
+
+    def is_outdated(self, password_hash: str) -> bool:
+        """Whether the hash was made with other parameters than today's."""
+        ...
+
+
+class PostgresAccounts:
+    def __init__(self, sql: Sql, passwords: Passwords) -> None:
+        self._sql = sql
+        self._passwords = passwords
+
+    async def register(self, new: NewAccount, password: str, *, confirmed: bool, now: datetime) -> Account:
+        rows = await self._again_after_a_race(
+            _SQL["register"],
+            user_id=new.user_id,
+            email=new.email,
+            usernames=_json(new.usernames),
+            first_name=new.first_name,
+            last_name=new.last_name,
+            password_hash=await self._passwords.hash(password),
+            confirmed=confirmed,
+            now=now,
+        )
+        if not rows:
+            raise UsernameTaken
+        [row] = rows
+        if row["verdict"] == "created":
+            return _account(row)
+        if row["password_hash"] and await self._passwords.matches(row["password_hash"], password):
+            return _account(row)
+        raise EmailTaken
+
+    async def request(
+        self, new: NewAccount, password: str, registration_id: RegistrationId, event_id: EventId, *, now: datetime
+    ) -> None:
+        recent = await self._sql.fetch(_SQL["recent_registration"], email=new.email, since=now - REPEAT_PAUSE)
+        # Checked even where there is nothing to check against, so that the time taken says nothing of the address.
+        if await self._passwords.matches(recent[0]["password_hash"] if recent else None, password):
+            return
+        [row] = await self._sql.fetch(
+            _SQL["request"],
+            id=registration_id,
+            email=new.email,
+            usernames=_json(new.usernames),
+            first_name=new.first_name,
+            last_name=new.last_name,
+            password_hash=await self._passwords.hash(password),
+            expires_at=now + CONFIRMATION_LIFETIME,
+            counted_since=now - timedelta(hours=1),
+            at_most=MAX_REQUESTS_PER_HOUR,
+            remind_before=now - OWNER_PAUSE,
+            event_id=event_id,
+            now=now,
+        )
+        if row["verdict"] == "username_taken":
+            raise UsernameTaken
+
+    async def remind(self, registration_id: RegistrationId, event_id: EventId, *, now: datetime) -> None:
+        await self._sql.fetch(
+            _SQL["remind"],
+            id=registration_id,
+            event_id=event_id,
+            expires_at=now + CONFIRMATION_LIFETIME,
+            mailed_before=now - REMIND_PAUSE,
+            now=now,
+        )
+
+    async def confirm(
+        self, registration_id: RegistrationId, user_id: UserId, suffix: str, *, now: datetime
+    ) -> Account:
+        [row] = await self._again_after_a_race(
+            _SQL["confirm"], id=registration_id, user_id=user_id, suffix=suffix, now=now
+        )
+        if row["verdict"] == "confirmation_used":
+            raise ConfirmationUsed
+        if row["verdict"] != "ok":
+            raise InvalidConfirmation
+        return _account(row)
+
+    async def pending(self, registration_id: RegistrationId, *, now: datetime) -> Registration | None:
+        rows = await self._sql.fetch(_SQL["pending"], id=registration_id, now=now)
+        if not rows:
+            return None
+        return Registration(rows[0]["id"], rows[0]["email"], rows[0]["username"], rows[0]["expires_at"])
+
+    async def find(self, login: str, *, now: datetime) -> Credentials | None:
+        rows = await self._sql.fetch(_SQL["find"], login=login, now=now)
+        if not rows:
+            return None
+        [row] = rows
+        if row["id"] is None:
+            return Credentials(row["password_hash"], registration_id=row["registration_id"])
+        return Credentials(row["password_hash"], account=_account(row))
+
+    async def check(self, found: Credentials | None, password: str) -> bool:
+        if not await self._passwords.matches(None if found is None else found.password_hash, password):
+            return False
+        assert found is not None
+        if found.account is not None and self._passwords.is_outdated(found.password_hash):
+            await self._sql.fetch(
+                _SQL["rehash"],
+                user_id=found.account.user_id,
+                old_hash=found.password_hash,
+                password_hash=await self._passwords.hash(password),
+            )
+        return True
+
+    async def one(self, user_id: UserId) -> Account | None:
+        rows = await self._sql.fetch(_SQL["one"], user_id=user_id)
+        return _account(rows[0]) if rows else None
+
+    async def page(self, *, limit: int, offset: int) -> AccountPage:
+        rows = await self._sql.fetch(_SQL["page"], limit=limit, offset=offset)
+        return AccountPage([_account(row) for row in rows if row["id"] is not None], rows[0]["total"])
+
+    async def set_password(self, user_id: UserId, password: str, *, now: datetime) -> None:
+        password_hash = await self._passwords.hash(password)
+        if not await self._sql.fetch(_SQL["set_password"], user_id=user_id, password_hash=password_hash, now=now):
+            raise NotFound("account", user_id)
+
+    async def grant_admin(self, user_id: UserId, *, granted: bool, now: datetime) -> None:
+        if not await self._sql.fetch(_SQL["grant_admin"], user_id=user_id, granted=granted, now=now):
+            raise NotFound("account", user_id)
+
+    async def forget_expired(self, *, now: datetime) -> int:
+        [row] = await self._sql.fetch(_SQL["forget_expired"], before=now - KEPT_AFTER_EXPIRY)
+        return int(row["gone"])
+
+    async def _again_after_a_race(self, statement: Statement, **params: object) -> Sequence[Row]:
+        """The rows of a statement that looks before it inserts; when somebody came between, it looks once more."""
+        try:
+            return await self._sql.fetch(statement, **params)
+        except Duplicate:
+            try:
+                return await self._sql.fetch(statement, **params)
+            except Duplicate as duplicate:
+                raise Conflict("Somebody is registering the same. Try again.", code="busy") from duplicate
+
+
+def _account(row: Row) -> Account:
+    return Account(profile_of(row), row["is_admin"], row["confirmed"])
+
+
+def _json(usernames: tuple[str, ...]) -> str:
+    return msgspec.json.encode(usernames).decode()

@@ -1,0 +1,152 @@
+"""Profiles on PostgreSQL."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from nomadcrew.adapters.postgres.sql import Duplicate, Row, Sql, statements
+from nomadcrew.adapters.postgres.verdicts import permit
+from nomadcrew.core.errors import DomainError, Unavailable
+from nomadcrew.core.identity.errors import AdminOnly, EmailRequired, EmailTaken, NotSelf, UsernameTaken
+from nomadcrew.core.identity.model import Profile
+from nomadcrew.core.identity.ports import FoundUser, ProfileChange, ProfilePage
+from nomadcrew.core.identity.profiles import preferences_too_large
+from nomadcrew.core.identity.rules import MAX_PREFERENCES_BYTES
+from nomadcrew.core.ids import TripId, UserId
+
+_SQL = statements("profiles")
+_REFUSALS: dict[str, Callable[[], DomainError]] = {
+    "admin_only": AdminOnly,
+    "not_self": NotSelf,
+    "email_required": EmailRequired,
+    "email_taken": EmailTaken,
+    "username_taken": UsernameTaken,
+    "preferences_too_large": preferences_too_large,
+}
+
+
+class PostgresProfiles:
+    def __init__(self, sql: Sql) -> None:
+        self._sql = sql
+
+    async def onboard(self, profile: Profile, *, rename: bool) -> Profile:
+        try:
+            [row] = await self._sql.fetch(
+                _SQL["onboard"],
+                id=profile.id,
+                email=profile.email,
+                username=profile.username,
+                first_name=profile.first_name,
+                last_name=profile.last_name,
+                avatar_url=profile.avatar_url,
+                rename=rename,
+                now=profile.updated_at,
+            )
+        except Duplicate as race:
+            # Somebody took the name or address in this very moment, or this is one onboarding sent twice at once. The
+            # client repeats it and is told which: nothing can be looked up here, the transaction may be a bigger one.
+            raise Unavailable(code="busy") from race
+        return _permitted(row)
+
+    async def one(self, user_id: UserId, caller: UserId) -> Profile:
+        [row] = await self._sql.fetch(_SQL["one"], id=user_id, caller=caller)
+        return _permitted(row)
+
+    async def search(self, text: str, caller: UserId, *, trip_id: TripId | None, limit: int) -> Sequence[FoundUser]:
+        literal = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+        rows = await self._sql.fetch(
+            _SQL["search"],
+            pattern=f"%{literal}%",
+            prefix=f"{literal}%",
+            caller=caller,
+            trip_id=trip_id,
+            limit=limit,
+        )
+        _permit(rows[0]["verdict"])
+        return [_found(row) for row in rows if row["id"] is not None]
+
+    async def page(self, caller: UserId, *, is_admin: bool, limit: int, offset: int) -> ProfilePage:
+        rows = await self._sql.fetch(_SQL["page"], caller=caller, is_admin=is_admin, limit=limit, offset=offset)
+        _permit(rows[0]["verdict"])
+        return ProfilePage([profile_of(row) for row in rows if row["id"] is not None], rows[0]["total"])
+
+    async def change(
+        self, user_id: UserId, change: ProfileChange, caller: UserId, *, is_admin: bool, now: datetime
+    ) -> Profile:
+        try:
+            [row] = await self._sql.fetch(
+                _SQL["change"],
+                id=user_id,
+                username=change.username,
+                first_name=change.first_name,
+                last_name=change.last_name,
+                avatar_url=change.avatar_url,
+                location_privacy_preference=change.location_privacy_preference,
+                caller=caller,
+                is_admin=is_admin,
+                now=now,
+            )
+        except Duplicate as duplicate:
+            raise UsernameTaken from duplicate
+        return _permitted(row)
+
+    async def merge_preferences(
+        self, user_id: UserId, preferences: dict[str, Any], caller: UserId, *, is_admin: bool, now: datetime
+    ) -> Profile:
+        [row] = await self._sql.fetch(
+            _SQL["merge_preferences"],
+            id=user_id,
+            preferences=msgspec.json.encode(preferences).decode(),
+            caller=caller,
+            is_admin=is_admin,
+            max_bytes=MAX_PREFERENCES_BYTES,
+            now=now,
+        )
+        return _permitted(row)
+
+    async def set_contact_email(self, caller: UserId, email: str, *, now: datetime) -> None:
+        [row] = await self._sql.fetch(_SQL["set_contact_email"], caller=caller, email=email, now=now)
+        _permit(row["verdict"])
+
+
+def profile_of(row: Row) -> Profile:
+    """The profile in a row that names its columns as `user_profiles` does."""
+    return Profile(
+        id=row["id"],
+        email=row["email"],
+        username=row["username"],
+        first_name=row["first_name"],
+        last_name=row["last_name"],
+        avatar_url=row["avatar_url"],
+        contact_email=row["contact_email"],
+        location_privacy_preference=row["location_privacy_preference"],
+        preferences=msgspec.json.decode(row["preferences"], type=dict[str, Any]),
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+    )
+
+
+def _permitted(row: Row) -> Profile:
+    _permit(row["verdict"])
+    return profile_of(row)
+
+
+def _permit(verdict: str) -> None:
+    if verdict in _REFUSALS:
+        raise _REFUSALS[verdict]()
+    permit(verdict)
+
+
+def _found(row: Row) -> FoundUser:
+    return FoundUser(
+        id=row["id"],
+        email=row["email"],
+        username=row["username"],
+        first_name=row["first_name"],
+        last_name=row["last_name"],
+        avatar_url=row["avatar_url"],
+        contact_email=row["contact_email"],
+        is_member=row["is_member"],
+    )

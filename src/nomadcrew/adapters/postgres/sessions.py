@@ -1,0 +1,52 @@
+"""Sessions on PostgreSQL."""
+
+from datetime import datetime, timedelta
+
+from nomadcrew.adapters.postgres.profiles import profile_of
+from nomadcrew.adapters.postgres.sql import Sql, statements
+from nomadcrew.core.identity.errors import InvalidRefreshToken
+from nomadcrew.core.identity.model import REUSE_GRACE, Account, Session
+from nomadcrew.core.ids import SessionId
+
+_SQL = statements("sessions")
+KEPT_AFTER_EXPIRY = timedelta(days=1)
+
+
+class PostgresSessions:
+    def __init__(self, sql: Sql) -> None:
+        self._sql = sql
+
+    async def open(self, session: Session, token_hash: bytes, *, now: datetime) -> None:
+        await self._sql.fetch(
+            _SQL["open"],
+            id=session.id,
+            user_id=session.account.user_id,
+            hash=token_hash,
+            expires_at=session.expires_at,
+            now=now,
+        )
+
+    async def rotate(self, spent_hash: bytes, fresh_hash: bytes, *, now: datetime, expires_at: datetime) -> Session:
+        rows = await self._sql.fetch(
+            _SQL["rotate"],
+            spent=spent_hash,
+            fresh=fresh_hash,
+            grace_since=now - REUSE_GRACE,
+            expires_at=expires_at,
+            now=now,
+        )
+        if not rows or rows[0]["verdict"] == "invalid":
+            raise InvalidRefreshToken
+        [row] = rows
+        if row["verdict"] == "reused":
+            raise InvalidRefreshToken(ended=row["session_id"])
+        account = Account(profile_of(row), row["is_admin"], row["confirmed"])
+        return Session(row["session_id"], account, expires_at)
+
+    async def close(self, token_hash: bytes, *, now: datetime) -> SessionId | None:
+        rows = await self._sql.fetch(_SQL["close"], hash=token_hash, now=now)
+        return rows[0]["id"] if rows else None
+
+    async def forget_expired(self, *, now: datetime) -> int:
+        [row] = await self._sql.fetch(_SQL["forget_expired"], before=now - KEPT_AFTER_EXPIRY)
+        return int(row["gone"])

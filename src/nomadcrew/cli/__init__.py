@@ -1,0 +1,54 @@
+"""The `nomadcrew` command."""
+
+import sys
+
+import click
+
+from nomadcrew import __version__
+from nomadcrew.cli.data import backup, migrate, restore
+from nomadcrew.cli.demo import demo
+from nomadcrew.cli.inspect import doctor, openapi, routes
+from nomadcrew.cli.queue import queue
+from nomadcrew.cli.up import up
+from nomadcrew.cli.user import user
+from nomadcrew.core.errors import DomainError
+from nomadcrew.host.problems import CannotStart
+from nomadcrew.settings import BadSetting
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="nomadcrew")
+def nomadcrew() -> None:
+    """One backend for people travelling together.
+
+    \b
+    Examples:
+      nomadcrew up                          serve on http://127.0.0.1:8080
+      PORT=9000 nomadcrew up                serve elsewhere
+      nomadcrew demo                        fill a running server with a crew and trips
+      nomadcrew user create ana@example.org
+      nomadcrew backup ~/nomadcrew.tar
+
+    Settings are environment variables; README.md lists them.
+    """
+
+
+for command in (up, demo, doctor, migrate, routes, openapi, user, queue, backup, restore):
+    nomadcrew.add_command(command)
+
+
+def main() -> None:
+    """Run the command; what cannot be done is one sentence on standard error and exit code 1."""
+    try:
+        nomadcrew(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (CannotStart, BadSetting) as error:
+        click.echo(f"nomadcrew: {error}", err=True)
+        sys.exit(1)
+    except DomainError as error:
+        click.echo(f"nomadcrew: {error.text}", err=True)
+        sys.exit(1)

@@ -1,0 +1,52 @@
+"""A client of the public API, for commands that act as people."""
+
+import json
+from http.client import HTTPException
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+from nomadcrew.host.problems import CannotStart
+
+TIMEOUT_S = 15
+
+
+class ApiClient:
+    """One person at one server. Refusals and outages become sentences for the terminal."""
+
+    def __init__(self, url: str, *, username: str, email: str) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise CannotStart(f"{url} is no http(s) address of a server.")
+        self._url = url.rstrip("/")
+        self.username = username
+        self.email = email
+        self.token: str | None = None
+
+    def post(self, path: str, body: object) -> Any:
+        return self._send("POST", path, body)
+
+    def put(self, path: str, body: object) -> Any:
+        return self._send("PUT", path, body)
+
+    def _send(self, method: str, path: str, body: object) -> Any:
+        headers = {"content-type": "application/json"}
+        if self.token:
+            headers["authorization"] = f"Bearer {self.token}"
+        data = None if body is None else json.dumps(body).encode()
+        request = Request(self._url + path, data=data, headers=headers, method=method)  # noqa: S310 — http(s) only
+        try:
+            with urlopen(request, timeout=TIMEOUT_S) as reply:  # noqa: S310
+                return json.loads(reply.read() or b"null")
+        except HTTPError as error:
+            raise CannotStart(f"{method} {path}: the server answered {error.code}, {_message(error)}") from None
+        except (URLError, HTTPException, TimeoutError, OSError):
+            raise CannotStart(
+                f"No NomadCrew server answers at {self._url}; start one with `nomadcrew up`, or give --url."
+            ) from None
+
+
+def _message(error: HTTPError) -> str:
+    try:
+        return str(json.loads(error.read())["message"])
+    except (ValueError, KeyError, TypeError):
+        return error.reason

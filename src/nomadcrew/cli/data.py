@@ -1,0 +1,62 @@
+"""`nomadcrew migrate`, `backup`, `restore`: the data folder."""
+
+from pathlib import Path
+
+import click
+
+from nomadcrew.cli.context import pool_on, read_settings, run
+from nomadcrew.host import backup as backups
+from nomadcrew.host.binaries import find_binaries
+from nomadcrew.host.datafolder import DataFolder
+from nomadcrew.host.postgres import EmbeddedPostgres
+from nomadcrew.host.server import migrated
+
+
+@click.command()
+def migrate() -> None:
+    """Bring the database up to date; `up` does so at every start."""
+    settings = read_settings()
+
+    async def main() -> int:
+        async with pool_on(settings, DataFolder(settings.home)) as pool:
+            return await migrated(pool)
+
+    count = run(main())
+    click.echo(f"Applied {count} migrations." if count else "Nothing to do: the database is up to date.")
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def backup(file: Path) -> None:
+    """Write database and keys to FILE, beside a running server or without one.
+
+    \b
+    Example:
+      nomadcrew backup /backups/nomadcrew-$(date +%F).tar
+    """
+    settings = read_settings()
+    postgres = EmbeddedPostgres(
+        DataFolder(settings.home), find_binaries(settings.postgres_bin), postgres_user=settings.postgres_user
+    )
+    run(backups.backup(DataFolder(settings.home), postgres, file, say=click.echo))
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+def restore(file: Path) -> None:
+    """Make the data folder from FILE; the folder must be new or empty.
+
+    \b
+    Example:
+      NOMADCREW_HOME=/srv/nomadcrew nomadcrew restore /backups/nomadcrew-2026-11-22.tar
+    """
+    settings = read_settings()
+    run(
+        backups.restore(
+            file,
+            DataFolder(settings.home),
+            find_binaries(settings.postgres_bin),
+            postgres_user=settings.postgres_user,
+            say=click.echo,
+        )
+    )

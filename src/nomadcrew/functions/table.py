@@ -1,0 +1,16 @@
+"""Every row of every function: what the host, OpenAPI, tests and the infrastructure read."""
+
+from nomadcrew.functions import auth, invitation, member, notification, page, todo, trip, user
+from nomadcrew.wire.routes import Route, Routes
+
+FUNCTIONS: tuple[Routes, ...] = (
+    auth.routes,
+    user.routes,
+    trip.routes,
+    member.routes,
+    invitation.routes,
+    todo.routes,
+    notification.routes,
+    page.routes,
+)
+ALL_ROUTES: tuple[Route, ...] = tuple(route for routes in FUNCTIONS for route in routes)

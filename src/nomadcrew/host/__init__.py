@@ -1,0 +1,1 @@
+"""The one-machine host: everything the product needs, in one process and one data folder."""

@@ -1,0 +1,120 @@
+"""Loops beside the requests: work queues, the scheduler, the sockets' clock."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from nomadcrew.core.clock import Clock
+from nomadcrew.core.errors import Unavailable
+from nomadcrew.core.ports import Ports
+from nomadcrew.core.queues import Job
+from nomadcrew.functions.workers import Consumer
+from nomadcrew.host.hub import TICK_S, Hub
+from nomadcrew.wire.events import unpack
+
+log = logging.getLogger("nomadcrew.background")
+
+Beat = Callable[[], None]
+RECEIVE = 10
+VISIBILITY_S = 60
+# A consumer that takes longer has lost its job to the next delivery anyway.
+JOB_TIMEOUT_S = 50
+POLL_S = 2.0
+RESTART_S = 1.0
+
+
+async def forever(name: str, loop: Callable[[], Awaitable[None]]) -> None:
+    """Run a loop until cancelled, again after whatever stops it: a bug in one must not take the others down."""
+    while True:
+        try:
+            await loop()
+        except Unavailable as error:
+            log.warning("waiting for the database", extra={"fields": {"loop": name, "reason": error.details}})
+        except Exception:
+            log.exception("a loop failed and starts again", extra={"fields": {"loop": name}})
+        await asyncio.sleep(RESTART_S)
+
+
+class Workers:
+    """Consumes work queues: one loop each, several jobs at a time, each acknowledged once it is done."""
+
+    def __init__(self, ports: Ports, consumers: Mapping[str, Consumer]) -> None:
+        self._ports = ports
+        self._consumers = consumers
+        self._bells = {queue: asyncio.Event() for queue in consumers}
+
+    @property
+    def queues(self) -> Sequence[str]:
+        return list(self._consumers)
+
+    def wake(self) -> None:
+        for bell in self._bells.values():
+            bell.set()
+
+    async def run(self, queue: str, beat: Beat) -> None:
+        """Consume a queue until cancelled."""
+        bell = self._bells[queue]
+        while True:
+            beat()
+            bell.clear()
+            jobs = await self._ports.queue.receive(queue, limit=RECEIVE, visibility_s=VISIBILITY_S)
+            if jobs:
+                await asyncio.gather(*(self._consume(job) for job in jobs))
+                continue
+            try:
+                await asyncio.wait_for(bell.wait(), POLL_S)
+            except TimeoutError:
+                continue
+
+    async def _consume(self, job: Job) -> None:
+        try:
+            async with asyncio.timeout(JOB_TIMEOUT_S):
+                await self._consumers[job.queue](unpack(job.body), self._ports)
+        except Exception as error:
+            await self._failed(job, error)
+        else:
+            await self._ports.queue.ack(job)
+
+    async def _failed(self, job: Job, error: Exception) -> None:
+        fields = {"queue": job.queue, "job_id": str(job.id), "attempt": job.attempt}
+        if isinstance(error, Unavailable | TimeoutError):
+            log.warning("a job waits for its next attempt", extra={"fields": fields}, exc_info=error)
+        else:
+            log.error("a job failed", extra={"fields": fields}, exc_info=error)
+        # The class alone: a message could hold an address, and dead jobs are listed.
+        await self._ports.queue.fail(job, type(error).__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Something to do every `every_s` seconds; safe to do twice."""
+
+    name: str
+    every_s: float
+    run: Callable[[], Awaitable[int]]
+
+
+async def run_schedule(schedule: Schedule, beat: Beat) -> None:
+    """Run a schedule until cancelled, soon after the start and then at its pace."""
+    await asyncio.sleep(random.uniform(0.5, 5))  # noqa: S311 — spreads load, guards nothing
+    while True:
+        started_s = time.monotonic()
+        count = await schedule.run()
+        if count:
+            fields = {"schedule": schedule.name, "count": count, "seconds": round(time.monotonic() - started_s, 3)}
+            log.info("scheduled work done", extra={"fields": fields})
+        until_s = started_s + schedule.every_s
+        while (left_s := until_s - time.monotonic()) > 0:
+            beat()
+            await asyncio.sleep(min(left_s, 10))
+
+
+async def run_ticker(hub: Hub, clock: Clock, beat: Beat) -> None:
+    """Keep idle sockets alive and end those whose token expired."""
+    while True:
+        beat()
+        hub.tick(now=clock(), monotonic_s=time.monotonic())
+        await asyncio.sleep(TICK_S)

@@ -1,0 +1,276 @@
+"""The one-machine host: PostgreSQL, migrations, HTTP and sockets, relay, workers and schedules in one process."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import uvicorn
+
+from nomadcrew.adapters.postgres.database import Database
+from nomadcrew.adapters.postgres.migrations import MigrationError, migrate
+from nomadcrew.adapters.postgres.outbox import PostgresOutbox
+from nomadcrew.adapters.postgres.sql import compile_statement
+from nomadcrew.adapters.postgres.upkeep import Upkeep
+from nomadcrew.bootstrap import machine_ports
+from nomadcrew.core.clock import utc_now
+from nomadcrew.core.errors import Unavailable
+from nomadcrew.core.ports import Ports
+from nomadcrew.functions.table import ALL_ROUTES
+from nomadcrew.functions.workers import CONSUMERS
+from nomadcrew.host.asgi import Application
+from nomadcrew.host.background import Schedule, Workers, forever, run_schedule, run_ticker
+from nomadcrew.host.binaries import find_binaries
+from nomadcrew.host.cors import Cors
+from nomadcrew.host.datafolder import DataFolder
+from nomadcrew.host.health import Health, Heartbeat
+from nomadcrew.host.hub import Hub
+from nomadcrew.host.metrics import Metrics, MetricsPage
+from nomadcrew.host.postgres import EmbeddedPostgres
+from nomadcrew.host.problems import CannotStart
+from nomadcrew.host.proxies import TrustedProxies
+from nomadcrew.host.relay import Relay
+from nomadcrew.host.socket_endpoint import SocketEndpoint
+from nomadcrew.settings import Settings
+from nomadcrew.wire.dispatch import Dispatcher
+from nomadcrew.wire.sockets import CLOSE_GOING_AWAY, MAX_FRAME_BYTES
+
+log = logging.getLogger("nomadcrew.host")
+
+DRAIN_S = 10.0
+DAY_S = 86_400.0
+HOUR_S = 3_600.0
+_PING = compile_statement("ping", "SELECT 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What `serve` tells once requests are answered."""
+
+    url: str
+    seconds: float
+    first: bool
+
+
+def listen(settings: Settings) -> socket.socket:
+    """A listening socket, bound before anything else starts, so that a taken port costs nothing.
+
+    Raises:
+        CannotStart: the address is taken, or not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        raise CannotStart(
+            f"Cannot listen on {settings.host}:{settings.port} ({error.strerror}): "
+            "stop what uses it, or choose another with HOST and PORT."
+        ) from None
+    listener.setblocking(False)
+    return listener
+
+
+@asynccontextmanager
+async def database(settings: Settings, folder: DataFolder) -> AsyncIterator[tuple[EmbeddedPostgres, Database]]:
+    """The data folder's PostgreSQL, started and stopped here, and a pool on it; also for commands."""
+    postgres = EmbeddedPostgres(folder, find_binaries(settings.postgres_bin), postgres_user=settings.postgres_user)
+    await postgres.start()
+    try:
+        pool = Database(postgres.connect_kwargs)
+        yield postgres, pool
+        await pool.close()
+    finally:
+        await postgres.stop()
+
+
+async def migrated(pool: Database) -> int:
+    """Bring the schema up to date; returns how many migrations ran.
+
+    Raises:
+        CannotStart: the files and the database contradict each other.
+    """
+    try:
+        return len(await migrate(pool))
+    except MigrationError as error:
+        raise CannotStart(f"Cannot migrate: {error}.") from None
+
+
+class Machine:
+    """Everything that runs beside uvicorn, wired to one set of ports."""
+
+    def __init__(self, settings: Settings, folder: DataFolder, pool: Database, url: str) -> None:
+        self.metrics = Metrics()
+        self.hub = Hub()
+        self.pool = pool
+        pool.on_statement = self.metrics.statement
+        self._outbox = PostgresOutbox(pool)
+        self.relay = Relay(
+            self._outbox, self.hub, clock=utc_now, metrics=self.metrics, on_work=lambda: self.workers.wake()
+        )
+        self.ports: Ports = machine_ports(
+            settings, folder.keys, folder.mail, pool, url=url, outbox=self.relay, connections=self.hub,
+            on_session_end=self.hub.end_session,
+        )  # fmt: skip
+        self.workers = Workers(self.ports, CONSUMERS)
+        self._heartbeats = {"relay": Heartbeat(), "workers": Heartbeat(), "sockets": Heartbeat()}
+        cors = Cors(settings.allowed_origins)
+        self.dispatcher = Dispatcher(self.ports, self.metrics.request)
+        self.application = Application(
+            ALL_ROUTES,
+            self.dispatcher,
+            websocket=SocketEndpoint(self.ports, self.hub, cors, on_count=self.metrics.sockets),
+            health=Health(self._ping, clock=utc_now, heartbeats=self._heartbeats),
+            metrics=MetricsPage(self.metrics, token=settings.metrics_token, refresh=self._refresh),
+            cors=cors,
+            proxies=TrustedProxies(settings.trusted_proxies),
+            observe=self.metrics.request,
+        )
+
+    def loops(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        """What runs until the host stops, by name."""
+        beats = {name: heartbeat.beat for name, heartbeat in self._heartbeats.items()}
+        loops: dict[str, Callable[[], Awaitable[None]]] = {
+            "relay": lambda: self.relay.run(beats["relay"]),
+            "sockets": lambda: run_ticker(self.hub, utc_now, beats["sockets"]),
+        }
+        for queue in self.workers.queues:
+            loops[f"queue {queue}"] = lambda queue=queue: self.workers.run(queue, beats["workers"])  # type: ignore[misc]
+        for schedule in self._schedules():
+            loops[f"schedule {schedule.name}"] = lambda schedule=schedule: run_schedule(schedule, lambda: None)  # type: ignore[misc]
+        return loops
+
+    def _schedules(self) -> list[Schedule]:
+        upkeep = Upkeep(self.pool)
+        return [
+            Schedule("old events", HOUR_S, lambda: upkeep.events(utc_now())),
+            Schedule("old notifications", DAY_S, lambda: upkeep.notifications(utc_now())),
+            Schedule("old replies", 60.0, lambda: upkeep.replays(utc_now())),
+            Schedule("old sessions", HOUR_S, lambda: self.ports.sessions.forget_expired(now=utc_now())),
+            Schedule("old registrations", HOUR_S, lambda: self.ports.accounts.forget_expired(now=utc_now())),
+            Schedule("old dead jobs", DAY_S, lambda: upkeep.dead_jobs(utc_now())),
+        ]
+
+    async def _ping(self) -> None:
+        await self.pool.fetch(_PING)
+
+    async def _refresh(self) -> None:
+        """Bring the gauges that must be asked for up to date."""
+        lag = await self._outbox.lag(now=utc_now())
+        self.metrics.outbox(lag.pending, lag.oldest_s)
+        self.metrics.queues(await self.ports.queue.depths())
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that says when it listens, and leaves signals alone: stopping is a sequence of ours."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.started:
+            self._on_ready()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+async def serve(settings: Settings, say: Callable[[Started], None]) -> None:
+    """Run until told to stop, then drain.
+
+    Raises:
+        CannotStart: a sentence that says what to do.
+    """
+    started_s = time.monotonic()
+    stop = _stop_signal()
+    async with AsyncExitStack() as stack:
+        listener = stack.enter_context(contextlib.closing(listen(settings)))
+        address = _address(listener)
+        folder = DataFolder(settings.home)
+        binaries = find_binaries(settings.postgres_bin)
+        first = folder.is_empty()
+        folder.open(binaries.major)
+        stack.enter_context(folder.lock(address))
+        postgres, pool = await stack.enter_async_context(database(settings, folder))
+        await migrated(pool)
+        machine = Machine(settings, folder, pool, address)
+        await _run(
+            machine,
+            postgres,
+            listener,
+            stop,
+            lambda: say(Started(machine.ports.site.public_url, time.monotonic() - started_s, first)),
+        )
+
+
+async def _run(
+    machine: Machine,
+    postgres: EmbeddedPostgres,
+    listener: socket.socket,
+    stop: asyncio.Event,
+    ready: Callable[[], None],
+) -> None:
+    config = uvicorn.Config(
+        machine.application,
+        loop="none",
+        http="httptools",
+        ws="websockets-sansio",
+        ws_per_message_deflate=False,
+        ws_max_size=MAX_FRAME_BYTES,
+        ws_ping_interval=30,
+        ws_ping_timeout=20,
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=120,
+        timeout_graceful_shutdown=int(DRAIN_S),
+    )
+    server = _Server(config, ready)
+    loops = [asyncio.create_task(forever(name, loop), name=name) for name, loop in machine.loops().items()]
+    loops.append(asyncio.create_task(postgres.supervise(), name="postgres"))
+    serving = asyncio.create_task(server.serve([listener]), name="http")
+    stopped = asyncio.create_task(stop.wait(), name="stop")
+    await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    await _drain(machine, server, serving)
+    for task in (*loops, stopped):
+        task.cancel()
+    await asyncio.gather(*loops, stopped, return_exceptions=True)
+
+
+async def _drain(machine: Machine, server: uvicorn.Server, serving: "asyncio.Task[None]") -> None:
+    """Let requests end, send sockets away so that they come back, publish the rest."""
+    log.info("stopping: draining requests and sockets")
+    machine.hub.close_all(CLOSE_GOING_AWAY, "server restarts")
+    server.should_exit = True
+    await asyncio.wait({serving}, timeout=DRAIN_S + 2)
+    with contextlib.suppress(Unavailable):
+        while await machine.relay.drain():
+            pass
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    return f"http://{shown}:{port}"
+
+
+def _stop_signal() -> asyncio.Event:
+    """Set by Ctrl-C and by a service manager's request to stop."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    return stop

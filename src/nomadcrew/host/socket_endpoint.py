@@ -1,0 +1,136 @@
+"""`/v1/ws`: the WebSocket endpoint of this host."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from urllib.parse import parse_qs
+
+from nomadcrew.core.errors import DomainError, Forbidden, NotFound, Unauthenticated
+from nomadcrew.core.identity.model import Claims
+from nomadcrew.core.ports import Ports
+from nomadcrew.functions.websocket import actions, greeting
+from nomadcrew.host.asgi import Receive, Scope, Send, headers_of
+from nomadcrew.host.cors import Cors
+from nomadcrew.host.hub import Close, Hub, Socket
+from nomadcrew.wire.call import Reply
+from nomadcrew.wire.lambda_entry import request_id_of
+from nomadcrew.wire.problems import problem
+from nomadcrew.wire.sockets import CLOSE_BAD_JSON, NotJson, act, offered_token
+
+PATH = "/v1/ws"
+# Twenty frames a second is generous for a person; what comes on top is dropped, the socket stays.
+FRAMES_PER_S = 20.0
+CLOSE_TIMEOUT_S = 5.0
+CLOSE_TRY_AGAIN = 1013
+
+
+class SocketEndpoint:
+    """Accepts sockets, runs their actions, and writes what the hub queues."""
+
+    def __init__(self, ports: Ports, hub: Hub, cors: Cors, *, on_count: Callable[[int], None]) -> None:
+        self._ports = ports
+        self._hub = hub
+        self._cors = cors
+        self._on_count = on_count
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        headers = headers_of(scope)
+        request_id = request_id_of(headers, "") or str(self._ports.new_id())
+        try:
+            claims, subprotocol = await self._admit(scope, headers)
+        except DomainError as error:
+            await _refuse(problem(error, request_id), send)
+            return
+        await send({"type": "websocket.accept", "subprotocol": subprotocol})
+        await self._serve(claims, receive, send)
+
+    async def _admit(self, scope: Scope, headers: dict[str, str]) -> tuple[Claims, str | None]:
+        """Who connects, and the subprotocol to echo.
+
+        Raises:
+            DomainError: not here, not from there, or not with that token.
+        """
+        if scope["path"] != PATH:
+            raise NotFound("route", code="route_not_found")
+        if self._cors.check(headers.get("origin"), headers.get("host", "")) is None:
+            raise Forbidden("This web page may not connect.", code="origin_not_allowed")
+        query = parse_qs(scope["query_string"].decode("latin-1"))
+        offered = [part.strip() for part in headers.get("sec-websocket-protocol", "").split(",") if part.strip()]
+        token, subprotocol = offered_token(offered, query.get("token", [None])[0])
+        if not token:
+            raise Unauthenticated("Connect with a token.", code="token_missing")
+        return await self._ports.tokens.verify(token, now=self._ports.clock()), subprotocol
+
+    async def _serve(self, claims: Claims, receive: Receive, send: Send) -> None:
+        socket = Socket(
+            str(self._ports.new_id()), claims.user_id, claims.session_id, claims.expires_at, time.monotonic()
+        )
+        # In the hub before the greeting is looked up, so that no event falls in between; they wait in the queue.
+        self._hub.add(socket)
+        self._on_count(len(self._hub))
+        writer: asyncio.Task[None] | None = None
+        try:
+            await send({"type": "websocket.send", "text": await greeting(claims.user_id, self._ports)})
+            writer = asyncio.create_task(_write(socket, send))
+            await self._read(socket, receive, writer)
+        except DomainError:
+            # The database is away: the client comes back, with growing pauses.
+            await send({"type": "websocket.close", "code": CLOSE_TRY_AGAIN, "reason": "try again later"})
+        finally:
+            self._hub.remove(socket)
+            self._on_count(len(self._hub))
+            if writer is not None:
+                await _finish(writer, socket)
+
+    async def _read(self, socket: Socket, receive: Receive, writer: "asyncio.Task[None]") -> None:
+        """Answer frames until the client leaves, which it is told to when the socket is closed from here."""
+        allowance, asked_s = FRAMES_PER_S, time.monotonic()
+        while not writer.done():
+            message = await receive()
+            if message["type"] == "websocket.disconnect" or socket.closing:
+                return
+            now_s = time.monotonic()
+            allowance = min(FRAMES_PER_S, allowance + (now_s - asked_s) * FRAMES_PER_S)
+            asked_s = now_s
+            if allowance < 1:
+                continue
+            allowance -= 1
+            text = message.get("text") or message.get("bytes") or ""
+            try:
+                answer = await act(actions, socket.id, socket.user_id, text, self._ports)
+            except NotJson:
+                socket.close(CLOSE_BAD_JSON, "a frame was not JSON")
+                return
+            if answer is not None:
+                socket.send(answer)
+
+
+async def _finish(writer: "asyncio.Task[None]", socket: Socket) -> None:
+    """Let a close that is queued go out, and stop the writer."""
+    if socket.closing:
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(asyncio.shield(writer), CLOSE_TIMEOUT_S)
+    writer.cancel()
+    with contextlib.suppress(asyncio.CancelledError, Exception):
+        await writer
+
+
+async def _write(socket: Socket, send: Send) -> None:
+    """Write queued frames until one says to close."""
+    while True:
+        item = await socket.queue.get()
+        if isinstance(item, Close):
+            await send({"type": "websocket.close", "code": item.code, "reason": item.reason})
+            return
+        await send({"type": "websocket.send", "text": item})
+        socket.last_sent_s = time.monotonic()
+
+
+async def _refuse(reply: Reply, send: Send) -> None:
+    """Answer the upgrade with a plain HTTP refusal."""
+    headers = [(name.encode(), value.encode()) for name, value in reply.headers.items()]
+    headers.append((b"content-length", b"%d" % len(reply.body)))
+    await send({"type": "websocket.http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": reply.body})

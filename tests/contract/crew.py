@@ -1,0 +1,106 @@
+"""People, trips and what happened, for the promises of SQL ports."""
+
+import json
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from nomadcrew.adapters.postgres.database import Database
+from nomadcrew.adapters.postgres.members import PostgresMembers
+from nomadcrew.adapters.postgres.sql import compile_statement
+from nomadcrew.adapters.postgres.todos import PostgresTodos
+from nomadcrew.adapters.postgres.trips import PostgresTrips
+from nomadcrew.core.ids import EventId, MembershipId, TripId, UserId, uuid7
+from nomadcrew.core.permissions import ADMIN, OWNER, Role
+from nomadcrew.core.trips.model import NewTrip, Status
+from tests.fakes import NOON
+
+_PERSON = compile_statement(
+    "person",
+    """INSERT INTO user_profiles (id, email, username, first_name, created_at, updated_at)
+       VALUES (:id::uuid, :email::text, :name::text, :name::text, :now::timestamptz, :now::timestamptz)""",
+)
+_EVENTS = compile_statement(
+    "events",
+    "SELECT type, actor_id, recipient_id, audience, payload::text AS payload FROM outbox ORDER BY entered",
+)
+_EXECUTE = {"trips": "SELECT member_count FROM trips WHERE id = :id::uuid"}
+
+
+@dataclass
+class Crew:
+    pool: Database
+
+    async def person(self, name: str) -> UserId:
+        user_id = UserId(uuid7())
+        await self.pool.fetch(_PERSON, id=user_id, email=f"{name}@example.org", name=name, now=NOON)
+        return user_id
+
+    async def trip(self, owner: UserId, **fields: Any) -> TripId:
+        return (await self.new_trip(owner, **fields)).id
+
+    async def new_trip(
+        self, owner: UserId, *, fingerprint: bytes | None = None, now: datetime = NOON, **fields: Any
+    ) -> Any:
+        return await PostgresTrips(self.pool).add(
+            TripId(uuid7()),
+            MembershipId(uuid7()),
+            EventId(uuid7()),
+            a_trip(**fields),
+            owner,
+            now=now,
+            fingerprint=fingerprint or uuid7().bytes,
+        )
+
+    async def join(self, trip_id: TripId, user_id: UserId, owner: UserId, role: Role = Role.MEMBER) -> None:
+        await PostgresMembers(self.pool).add(
+            trip_id,
+            user_id,
+            role,
+            owner,
+            OWNER,
+            membership_id=MembershipId(uuid7()),
+            event_id=EventId(uuid7()),
+            now=NOON,
+        )
+
+    async def leave(self, trip_id: TripId, user_id: UserId, caller: UserId) -> None:
+        rule = ADMIN if user_id != caller else ADMIN.__class__(1)
+        await PostgresMembers(self.pool).remove(trip_id, user_id, caller, rule, event_id=EventId(uuid7()), now=NOON)
+
+    async def events(self) -> list[dict[str, Any]]:
+        """Everything in the outbox, oldest first, payloads decoded."""
+        rows = await self.pool.fetch(_EVENTS)
+        return [
+            {"type": row["type"], "actor": row["actor_id"], "recipient": row["recipient_id"],
+             "audience": row["audience"], "payload": json.loads(row["payload"])}
+            for row in rows
+        ]  # fmt: skip
+
+    async def types(self) -> list[str]:
+        return [event["type"] for event in await self.events()]
+
+    async def member_count(self, trip_id: UUID) -> int:
+        [row] = await self.pool.fetch(compile_statement("count", _EXECUTE["trips"]), id=trip_id)
+        return int(row["member_count"])
+
+
+def a_trip(**fields: Any) -> NewTrip:
+    given: dict[str, Any] = {
+        "name": "Porto",
+        "description": "",
+        "destination_place_id": None,
+        "destination_address": None,
+        "destination_name": "Porto",
+        "destination_latitude": 41.15,
+        "destination_longitude": -8.61,
+        "start_date": date(2026, 12, 1),
+        "end_date": date(2026, 12, 9),
+        "status": Status.PLANNING,
+        "background_image_url": "",
+    }
+    return NewTrip(**(given | fields))
+
+
+__all__ = ["Crew", "PostgresTodos", "a_trip"]

@@ -1,0 +1,161 @@
+"""What `Notifications` promises, and what `notify` makes of events."""
+
+import json
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+
+from nomadcrew.adapters.postgres.invitations import PostgresInvitations
+from nomadcrew.adapters.postgres.members import PostgresMembers
+from nomadcrew.adapters.postgres.notifications import PostgresNotifications
+from nomadcrew.adapters.postgres.outbox import PostgresOutbox
+from nomadcrew.core.errors import NotFound, NotOnboarded
+from nomadcrew.core.events import Event
+from nomadcrew.core.ids import EventId, InvitationId, MembershipId, NotificationId, UserId, uuid7
+from nomadcrew.core.notifications.model import Notification
+from nomadcrew.core.notifications.service import notify
+from nomadcrew.core.permissions import ADMIN, Role
+from tests.contract.crew import Crew
+from tests.fakes import NOON
+
+
+@pytest.fixture
+def notifications(crew: Crew) -> PostgresNotifications:
+    return PostgresNotifications(crew.pool)
+
+
+async def last_event(crew: Crew) -> Event:
+    async with crew.pool.transaction():
+        return (await PostgresOutbox(crew.pool).pending(limit=1000))[-1]
+
+
+async def tell(crew: Crew, notifications: PostgresNotifications) -> int:
+    return await notify(await last_event(crew), notifications=notifications, now=NOON)
+
+
+async def of(notifications: PostgresNotifications, user: UserId) -> list[Notification]:
+    return list(await notifications.page(user, is_read=None, limit=50, offset=0))
+
+
+async def test_an_invitation_reaches_the_invited_with_the_keys_the_client_reads(
+    crew: Crew, notifications: PostgresNotifications
+) -> None:
+    ana, ben = await crew.person("ana"), await crew.person("ben")
+    trip = await crew.trip(ana)
+    invitation = await PostgresInvitations(crew.pool).invite(
+        trip,
+        "ben@example.org",
+        Role.MEMBER,
+        ana,
+        ADMIN,
+        invitation_id=InvitationId(uuid7()),
+        event_id=EventId(uuid7()),
+        now=NOON,
+    )
+    event = await last_event(crew)
+    assert await notify(event, notifications=notifications, now=NOON) == 1
+    assert await notify(event, notifications=notifications, now=NOON + timedelta(hours=1)) == 0
+    [told] = await of(notifications, ben)
+    assert told.type == "TRIP_INVITATION_RECEIVED"
+    assert told.metadata == {
+        "inviterName": "ana", "inviterID": str(ana), "tripID": str(trip), "tripName": "Porto", "invitationID": str(invitation.id),
+    }  # fmt: skip
+    assert told.message == "ana invited you to Porto"
+    live = await last_event(crew)
+    assert (live.type, live.recipient_id, live.audience, live.trip_id) == (
+        "notification.created",
+        ben,
+        "user",
+        trip,
+    )
+    payload = json.loads(live.payload)
+    assert payload == {
+        "id": str(told.id), "message": told.message, "read": False, "createdAt": "2026-07-01T12:00:00Z",
+        "type": told.type, "metadata": told.metadata,
+    }  # fmt: skip
+
+
+async def test_a_join_by_invitation_tells_the_inviter_and_the_others(
+    crew: Crew, notifications: PostgresNotifications
+) -> None:
+    ana, ben, cleo = await crew.person("ana"), await crew.person("ben"), await crew.person("cleo")
+    trip = await crew.trip(ana)
+    await crew.join(trip, cleo, ana)
+    invitations = PostgresInvitations(crew.pool)
+    invitation = await invitations.invite(
+        trip,
+        "ben@example.org",
+        Role.MEMBER,
+        ana,
+        ADMIN,
+        invitation_id=InvitationId(uuid7()),
+        event_id=EventId(uuid7()),
+        now=NOON,
+    )
+    await invitations.accept(
+        invitation.id, ben, membership_id=MembershipId(uuid7()), event_id=EventId(uuid7()), now=NOON
+    )
+    assert await tell(crew, notifications) == 2
+    assert [n.type for n in await of(notifications, ana)] == ["TRIP_INVITATION_ACCEPTED"]
+    [joined] = await of(notifications, cleo)
+    assert joined.metadata == {
+        "tripID": str(trip), "tripName": "Porto", "addedUserID": str(ben), "addedUserName": "ben",
+        "adderUserID": str(ana), "adderUserName": "ana",
+    }  # fmt: skip
+    assert await of(notifications, ben) == []
+
+
+async def test_leaving_and_being_removed_are_told_differently(
+    crew: Crew, notifications: PostgresNotifications
+) -> None:
+    ana, ben, cleo = await crew.person("ana"), await crew.person("ben"), await crew.person("cleo")
+    trip = await crew.trip(ana)
+    await crew.join(trip, ben, ana)
+    await crew.join(trip, cleo, ana)
+    await crew.leave(trip, ben, ben)
+    await tell(crew, notifications)
+    assert {n.type for n in [*await of(notifications, ana), *await of(notifications, cleo)]} == {"TRIP_MEMBER_LEFT"}
+    await crew.leave(trip, cleo, ana)
+    await tell(crew, notifications)
+    [removed] = [n for n in await of(notifications, cleo) if n.type == "MEMBERSHIP_CHANGE"]
+    assert removed.message == "You were removed from Porto"
+
+
+async def test_a_role_change_is_told_to_whom_it_concerns(crew: Crew, notifications: PostgresNotifications) -> None:
+    ana, ben = await crew.person("ana"), await crew.person("ben")
+    trip = await crew.trip(ana)
+    await crew.join(trip, ben, ana)
+    await PostgresMembers(crew.pool).change_role(
+        trip, ben, Role.ADMIN, ana, ADMIN, event_ids=(EventId(uuid7()), EventId(uuid7())), now=NOON
+    )
+    assert await tell(crew, notifications) == 1
+    [told] = await of(notifications, ben)
+    assert (told.type, told.message) == ("MEMBERSHIP_CHANGE", "Your role on Porto is now admin")
+
+
+async def test_lists_pages_and_counts_are_ones_own(crew: Crew, notifications: PostgresNotifications) -> None:
+    ana, ben = await crew.person("ana"), await crew.person("ben")
+    trip = await crew.trip(ana)
+    for name in ("p", "q", "r"):
+        await crew.join(trip, await crew.person(name), ana)
+    await crew.join(trip, ben, ana)
+    await tell(crew, notifications)  # p, q and r hear of ben, ana added him herself
+    p = (await PostgresMembers(crew.pool).of(trip, ana, ADMIN))[1].user_id
+    [told] = await of(notifications, p)
+    assert await notifications.unread(p) == 1
+    for stranger in (ana, ben):
+        with pytest.raises(NotFound):
+            await notifications.mark_read(told.id, stranger, now=NOON)
+        with pytest.raises(NotFound):
+            await notifications.delete(told.id, stranger)
+    await notifications.mark_read(told.id, p, now=NOON)
+    await notifications.mark_read(told.id, p, now=NOON)
+    assert await notifications.unread(p) == 0
+    assert await notifications.page(p, is_read=False, limit=5, offset=0) == []
+    assert await notifications.mark_all_read(p, now=NOON) == 0
+    assert await notifications.delete_all(p) == 1
+    with pytest.raises(NotFound):
+        await notifications.delete(NotificationId(uuid4()), p)
+    with pytest.raises(NotOnboarded):
+        await notifications.unread(UserId(uuid4()))

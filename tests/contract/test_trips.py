@@ -1,0 +1,197 @@
+"""What `Trips` promises."""
+
+import asyncio
+from datetime import date, timedelta
+from uuid import uuid4
+
+import pytest
+
+from nomadcrew.adapters.postgres.trips import PostgresTrips
+from nomadcrew.core.errors import Conflict, Forbidden, NotFound, NotOnboarded, NotTripMember
+from nomadcrew.core.ids import EventId, TripId, UserId, uuid7
+from nomadcrew.core.permissions import ADMIN, MEMBER, OWNER, Role
+from nomadcrew.core.trips import model
+from nomadcrew.core.trips.model import InvalidDates, InvalidTransition, Status, Trip, TripChange, TripSearch
+from tests.contract.crew import Crew
+from tests.fakes import NOON
+
+ANY = TripSearch(None, None, None, None, limit=50, offset=0)
+
+
+@pytest.fixture
+def trips(crew: Crew) -> PostgresTrips:
+    return PostgresTrips(crew.pool)
+
+
+async def change(
+    trips: PostgresTrips, trip_id: TripId, caller: UserId, must_move: bool = False, **fields: object
+) -> Trip:
+    return await trips.change(
+        trip_id, caller, ADMIN, TripChange(**fields), must_move=must_move,  # type: ignore[arg-type]
+        event_ids=(EventId(uuid7()), EventId(uuid7())), now=NOON + timedelta(hours=1),
+    )  # fmt: skip
+
+
+async def test_a_new_trip_has_its_maker_as_owner_and_is_told_as_a_whole(crew: Crew, trips: PostgresTrips) -> None:
+    ana = await crew.person("ana")
+    made = await crew.new_trip(ana)
+    stored = await trips.one(made.id, ana, MEMBER)
+    assert stored == made
+    assert [(m.user_id, m.role, m.name) for m in stored.members] == [(ana, "OWNER", "ana")]
+    [event] = await crew.events()
+    assert event["type"] == "TRIP_CREATED"
+    assert event["payload"]["tripName"] == event["payload"]["name"] == "Porto"
+    assert event["payload"]["startDate"] == "2026-12-01T00:00:00Z"
+    assert "destinationAddress" not in event["payload"]
+
+
+async def test_the_same_trip_within_the_window_is_the_first_one(crew: Crew, trips: PostgresTrips) -> None:
+    ana = await crew.person("ana")
+    first = await crew.new_trip(ana, fingerprint=b"same")
+    again = await crew.new_trip(ana, fingerprint=b"same")
+    assert again == first
+    later = await crew.new_trip(ana, fingerprint=b"same", now=NOON + timedelta(seconds=31))
+    assert later.id != first.id
+    assert len(await trips.of(ana)) == 2
+
+
+async def test_many_repeats_at_once_make_one_trip(crew: Crew, trips: PostgresTrips) -> None:
+    ana = await crew.person("ana")
+    made = await asyncio.gather(*(crew.new_trip(ana, fingerprint=b"same") for _ in range(8)))
+    assert len({trip.id for trip in made}) == 1
+    assert await crew.types() == ["TRIP_CREATED"]
+
+
+async def test_a_deleted_trip_may_be_made_again_at_once(crew: Crew, trips: PostgresTrips) -> None:
+    ana = await crew.person("ana")
+    first = await crew.new_trip(ana, fingerprint=b"same")
+    await trips.delete(first.id, ana, OWNER, EventId(uuid7()), now=NOON)
+    assert (await crew.new_trip(ana, fingerprint=b"same")).id != first.id
+
+
+async def test_a_list_has_the_callers_trips_latest_start_first_with_all_members(
+    crew: Crew, trips: PostgresTrips
+) -> None:
+    ana, ben = await crew.person("ana"), await crew.person("ben")
+    early = await crew.trip(ana, start_date=date(2026, 12, 1), end_date=date(2026, 12, 1))
+    late = await crew.trip(ana, start_date=date(2026, 12, 5), end_date=date(2026, 12, 5))
+    await crew.trip(ben, name="elsewhere")
+    await crew.join(late, ben, ana)
+    found = await trips.of(ana)
+    assert [trip.id for trip in found] == [late, early]
+    assert [(trip.member_count, [m.user_id for m in trip.members]) for trip in found] == [
+        (2, [ana, ben]),
+        (1, [ana]),
+    ]
+
+
+async def test_somebody_without_trips_has_an_empty_list_and_somebody_without_profile_none(
+    crew: Crew, trips: PostgresTrips
+) -> None:
+    ana = await crew.person("ana")
+    assert await trips.of(ana) == []
+    with pytest.raises(NotOnboarded):
+        await trips.of(UserId(uuid4()))
+    with pytest.raises(NotOnboarded):
+        await crew.trip(UserId(uuid4()))
+
+
+async def test_outsiders_and_the_deleted_are_told_apart(crew: Crew, trips: PostgresTrips) -> None:
+    ana, ben, eve = await crew.person("ana"), await crew.person("ben"), await crew.person("eve")
+    trip_id = await crew.trip(ana)
+    await crew.join(trip_id, ben, ana)
+    for stranger_to in (trip_id, TripId(uuid4())):
+        with pytest.raises(NotTripMember):
+            await trips.one(stranger_to, eve, MEMBER)
+    with pytest.raises(Forbidden):
+        await trips.delete(trip_id, ben, OWNER, EventId(uuid7()), now=NOON)
+    await trips.delete(trip_id, ana, OWNER, EventId(uuid7()), now=NOON)
+    with pytest.raises(NotFound):
+        await trips.one(trip_id, ben, MEMBER)
+    with pytest.raises(NotFound):
+        await trips.delete(trip_id, ana, OWNER, EventId(uuid7()), now=NOON)
+    with pytest.raises(NotTripMember):
+        await trips.one(trip_id, eve, MEMBER)
+    assert await trips.of(ana) == []
+
+
+async def test_a_change_merges_and_names_what_changed(crew: Crew, trips: PostgresTrips) -> None:
+    ana = await crew.person("ana")
+    trip_id = await crew.trip(ana, description="by train")
+    changed = await change(trips, trip_id, ana, name="", description="", end_date=date(2026, 12, 20))
+    assert (changed.name, changed.description, changed.end_date) == ("Porto", "", date(2026, 12, 20))
+    event = (await crew.events())[-1]
+    assert event["type"] == "TRIP_UPDATED"
+    assert event["payload"]["changedFields"] == ["description", "endDate"]
+    assert event["payload"]["status"] == "PLANNING"
+
+
+async def test_a_change_to_what_is_stored_tells_nobody(crew: Crew, trips: PostgresTrips) -> None:
+    ana = await crew.person("ana")
+    trip_id = await crew.trip(ana)
+    same = await change(trips, trip_id, ana, name="Porto", status=Status.PLANNING)
+    assert same.updated_at == NOON
+    assert await crew.types() == ["TRIP_CREATED"]
+
+
+async def test_dates_are_merged_before_they_are_judged(crew: Crew, trips: PostgresTrips) -> None:
+    ana = await crew.person("ana")
+    trip_id = await crew.trip(ana)
+    with pytest.raises(InvalidDates):
+        await change(trips, trip_id, ana, end_date=date(2026, 11, 1))
+    assert (await trips.one(trip_id, ana, MEMBER)).end_date == date(2026, 12, 9)
+
+
+@pytest.mark.parametrize("old", list(Status))
+@pytest.mark.parametrize("new", list(Status))
+async def test_status_follows_the_table(crew: Crew, trips: PostgresTrips, old: Status, new: Status) -> None:
+    ana = await crew.person("ana")
+    trip_id = await crew.trip(ana, status=old)
+    if new in model.TRANSITIONS[old]:
+        assert (await change(trips, trip_id, ana, must_move=True, status=new)).status == new
+        event = (await crew.events())[-1]
+        assert event["type"] == "TRIP_STATUS_UPDATED"
+        assert (event["payload"]["old_status"], event["payload"]["status"]) == (old, new)
+    else:
+        with pytest.raises(InvalidTransition) as refusal:
+            await change(trips, trip_id, ana, must_move=True, status=new)
+        assert refusal.value.details == f"a trip cannot go from {old} to {new}"
+
+
+async def test_a_search_stays_within_the_callers_trips(crew: Crew, trips: PostgresTrips) -> None:
+    ana, ben = await crew.person("ana"), await crew.person("ben")
+    home = await crew.trip(ana, destination_name="Lisboa", start_date=date(2026, 12, 5))
+    porto = await crew.trip(ana, destination_address="Rua 100%, Porto")
+    await crew.trip(ben, destination_name="Porto")
+
+    async def found(**filters: object) -> set[TripId]:
+        search = TripSearch(**{name: filters.get(name, getattr(ANY, name)) for name in TripSearch.__slots__})  # type: ignore[arg-type]
+        return {trip.id for trip in await trips.search(home, ana, MEMBER, search)}
+
+    assert await found() == {home, porto}
+    assert await found(destination="PORTO") == {porto}
+    assert await found(destination="0%, P") == {porto}
+    assert await found(start_from=date(2026, 12, 2)) == {home}
+    assert await found(start_to=date(2026, 12, 2)) == {porto}
+    assert await found(end_to=date(2026, 12, 1)) == set()
+    assert len(await found(limit=1)) == 1
+
+
+async def test_nobody_is_on_more_trips_than_one_may_be(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nomadcrew.adapters.postgres.trips.MAX_TRIPS_PER_USER", 2)
+    ana = await crew.person("ana")
+    await crew.trip(ana)
+    await crew.trip(ana)
+    with pytest.raises(Conflict) as refusal:
+        await crew.trip(ana)
+    assert refusal.value.code == "too_many_trips"
+
+
+async def test_an_admin_edits_and_a_member_does_not(crew: Crew, trips: PostgresTrips) -> None:
+    ana, ben, eve = await crew.person("ana"), await crew.person("ben"), await crew.person("eve")
+    trip_id = await crew.trip(ana)
+    await crew.join(trip_id, ben, ana, Role.ADMIN)
+    await crew.join(trip_id, eve, ana)
+    assert (await change(trips, trip_id, ben, name="Braga")).name == "Braga"
+    with pytest.raises(Forbidden):
+        await change(trips, trip_id, eve, name="Faro")

@@ -1,0 +1,197 @@
+"""The application under test, with a table of its own, behind an ASGI server of a few lines: no sockets."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from tests.fakes import SetClock, fake_ports
+
+from nomadcrew.core.errors import Conflict, Unavailable
+from nomadcrew.host.asgi import App, Application, Message, Receive, Scope, Send
+from nomadcrew.host.cors import Cors
+from nomadcrew.host.health import Health
+from nomadcrew.host.metrics import Metrics, MetricsPage
+from nomadcrew.host.proxies import TrustedProxies
+from nomadcrew.wire.call import Call, Reply
+from nomadcrew.wire.dispatch import Dispatcher
+from nomadcrew.wire.routes import Auth, Replay, Routes
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return msgspec.json.decode(self.body)
+
+    @property
+    def code(self) -> str:
+        code: str = self.json["code"]
+        return code
+
+
+def scope_of(method: str, target: str, headers: Iterable[tuple[str, str]], peer: str | None) -> Scope:
+    raw_path, _, query = target.partition("?")
+    return {
+        "type": "http",
+        "method": method,
+        "path": "unused: this server tells the raw path",
+        "raw_path": raw_path.encode("latin-1"),
+        "query_string": query.encode("latin-1"),
+        "headers": [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers],
+        "client": None if peer is None else (peer, 50_000),
+    }
+
+
+class Client:
+    """Calls an application as a server would."""
+
+    def __init__(self, app: App, *, peer: str | None = "203.0.113.9") -> None:
+        self.app = app
+        self.peer = peer
+
+    async def ask(
+        self,
+        method: str,
+        target: str,
+        headers: dict[str, str] | Iterable[tuple[str, str]] = (),
+        body: bytes | list[bytes] = b"",
+    ) -> Answer:
+        """The answer; a list of bytes arrives in as many pieces and without a length."""
+        given = list(headers.items() if isinstance(headers, dict) else headers)
+        pieces = body if isinstance(body, list) else [body]
+        if isinstance(body, list):
+            given.append(("transfer-encoding", "chunked"))
+        elif body:
+            given.append(("content-length", str(len(body))))
+        messages = [
+            {"type": "http.request", "body": piece, "more_body": place < len(pieces)}
+            for place, piece in enumerate(pieces, start=1)
+        ]
+        sent = await self.drive(scope_of(method, target, given, self.peer), messages)
+        assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
+        raw: list[tuple[bytes, bytes]] = sent[0]["headers"]
+        names = [name for name, _ in raw]
+        assert len(set(names)) == len(names), "a header was sent twice"
+        return Answer(sent[0]["status"], {n.decode(): v.decode("latin-1") for n, v in raw}, sent[1]["body"])
+
+    async def drive(self, scope: Scope, messages: list[Any]) -> list[Message]:
+        """Everything the application sends, given what it may receive."""
+        sent: list[Message] = []
+        waiting = iter(messages)
+
+        async def receive() -> Message:
+            message: Message = next(waiting)
+            return message
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        await self.app(scope, receive, send)
+        return sent
+
+
+class Echo(msgspec.Struct):
+    """What a handler saw of the request."""
+
+    params: dict[str, str]
+    query: dict[str, list[str]]
+    client_ip: str
+    text: str = ""
+
+
+class Note(msgspec.Struct):
+    text: str
+
+
+routes = Routes("test")
+made: list[str] = []
+
+
+def echo(call: Call, text: str = "") -> Echo:
+    query = {name: list(values) for name, values in call.request.query.items()}
+    return Echo(dict(call.request.params), query, call.request.client_ip, text)
+
+
+@routes.get("/v1/notes")
+async def list_notes(call: Call) -> Echo:
+    """Everything."""
+    return echo(call)
+
+
+@routes.post("/v1/notes", status=201)
+async def create_note(call: Call, body: Note) -> Echo:
+    """Write something down."""
+    made.append(body.text)
+    return echo(call, body.text)
+
+
+@routes.get("/v1/notes/{id}")
+async def get_note(call: Call) -> Echo:
+    """One of them."""
+    return echo(call)
+
+
+@routes.delete("/v1/notes/{id}", status=204)
+async def delete_note(call: Call) -> None:
+    """Forget it."""
+
+
+@routes.post("/v1/fail/{how}", auth=Auth.PUBLIC, replay=Replay.NEVER)
+async def fail(call: Call) -> None:
+    """Raise something."""
+    how = call.request.params["how"]
+    if how == "slowly":
+        await asyncio.sleep(0.05)
+        return
+    raise {"conflict": Conflict("Twice."), "outage": Unavailable(), "bug": KeyError("a secret")}[how]
+
+
+@routes.get("/invite/accept/{token}", auth=Auth.PUBLIC, html=True)
+async def page(call: Call) -> Reply:
+    """A page."""
+    return Reply(200, b"<p>hello</p>", {"content-type": "text/html; charset=utf-8"})
+
+
+@dataclass
+class Observed:
+    """What was told about requests."""
+
+    seen: list[tuple[str, int]]
+
+    def __call__(self, key: str, status: int, seconds: float) -> None:
+        assert seconds >= 0
+        self.seen.append((key, status))
+
+
+async def no_sockets(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": "websocket.close", "code": 4400})
+
+
+async def ping() -> None: ...
+
+
+class Host:
+    """An application and everything a test looks at."""
+
+    def __init__(self, *, cors: Cors | None = None, proxies: TrustedProxies | None = None, **ports: Any) -> None:
+        self.observed = Observed([])
+        self.ports = fake_ports(**ports)
+        self.dispatcher = Dispatcher(self.ports, self.observed)
+        self.app = Application(
+            routes,
+            self.dispatcher,
+            websocket=no_sockets,
+            health=Health(ping, clock=SetClock()),
+            metrics=MetricsPage(Metrics()),
+            cors=cors,
+            proxies=proxies,
+            observe=self.observed,
+        )
+        self.client = Client(self.app)
+        made.clear()

@@ -1,0 +1,257 @@
+"""API Gateway HTTP API events, payload 2.0, as AWS documents them."""
+
+import asyncio
+import base64
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+from tests.fakes import ANA, TokenTable, Untouchable, fake_ports
+
+from nomadcrew.core.ports import Ports
+from nomadcrew.wire.call import Call, Reply
+from nomadcrew.wire.lambda_entry import LambdaHandler, claims_of, lambda_entry, request_of, response_of
+from nomadcrew.wire.routes import Auth, Routes
+
+SESSION = "019a0000-0000-7000-8000-0000000000ff"
+
+
+class Note(msgspec.Struct):
+    text: str
+
+
+class Seen(msgspec.Struct):
+    """What a handler got to see."""
+
+    trip: str
+    tags: list[str]
+    text: str = ""
+
+
+routes = Routes("test")
+
+
+@routes.get("/v1/trips/{id}/notes")
+async def list_notes(call: Call) -> Seen:
+    return Seen(str(call.trip_id), list(call.request.query.get("tag", ())))
+
+
+@routes.post("/v1/trips/{id}/notes", status=201)
+async def create_note(call: Call, body: Note) -> Seen:
+    return Seen(str(call.trip_id), [], body.text)
+
+
+@routes.delete("/v1/trips/{id}/notes/{noteId}", status=204)
+async def delete_note(call: Call) -> None: ...
+
+
+@routes.get("/v1/picture", auth=Auth.PUBLIC)
+async def picture(call: Call) -> Reply:
+    return Reply(200, b"\x89PNG\xff", {"content-type": "image/png"})
+
+
+def event(route_key: str = "GET /v1/trips/{id}/notes", **parts: Any) -> dict[str, Any]:
+    """The event of the AWS documentation, reduced to what a signed-in phone sends."""
+    method = route_key.partition(" ")[0]
+    path = f"/v1/trips/{ANA}/notes"
+    whole: dict[str, Any] = {
+        "version": "2.0",
+        "routeKey": route_key,
+        "rawPath": path,
+        "rawQueryString": "",
+        "headers": {
+            "accept": "application/json",
+            "content-length": "0",
+            "host": "api.example.com",
+            "user-agent": "okhttp/4.9.2",
+            "x-amzn-trace-id": "Root=1-6876c9f8-5f2a",
+            "x-forwarded-for": "203.0.113.9",
+            "x-forwarded-port": "443",
+            "x-forwarded-proto": "https",
+        },
+        "requestContext": {
+            "accountId": "123456789012",
+            "apiId": "a1b2c3d4e5",
+            "authorizer": {"jwt": {"claims": {"sub": str(ANA), "exp": "1782907200"}, "scopes": None}},
+            "domainName": "api.example.com",
+            "http": {
+                "method": method,
+                "path": path,
+                "protocol": "HTTP/1.1",
+                "sourceIp": "203.0.113.9",
+                "userAgent": "okhttp/4.9.2",
+            },
+            "requestId": "JKJaXmPLvHcESHA=",
+            "routeKey": route_key,
+            "stage": "$default",
+            "time": "01/Jul/2026:12:00:00 +0000",
+            "timeEpoch": 1782907200000,
+        },
+        "pathParameters": {"id": str(ANA)},
+        "isBase64Encoded": False,
+    }
+    return {**whole, **parts}
+
+
+@pytest.fixture(autouse=True)
+def closed_loops(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Close the loops that in Lambda live as long as the environment."""
+    made: list[asyncio.AbstractEventLoop] = []
+    new_event_loop = asyncio.new_event_loop
+
+    def recorded() -> asyncio.AbstractEventLoop:
+        made.append(new_event_loop())
+        return made[-1]
+
+    monkeypatch.setattr(asyncio, "new_event_loop", recorded)
+    yield
+    for loop in made:
+        loop.close()
+
+
+@pytest.fixture
+def handler() -> LambdaHandler:
+    return lambda_entry(routes, lambda: fake_ports(tokens=Untouchable("tokens")))
+
+
+def test_a_verified_caller_reaches_the_handler_without_another_look_at_the_token(handler: LambdaHandler) -> None:
+    response = handler(event(), None)
+    assert response["statusCode"] == 200
+    assert json.loads(response["body"]) == {"trip": str(ANA), "tags": [], "text": ""}
+    assert response["isBase64Encoded"] is False
+    assert response["headers"]["content-type"] == "application/json; charset=utf-8"
+    assert response["headers"]["x-request-id"] == "JKJaXmPLvHcESHA="
+    assert response["headers"]["x-frame-options"] == "DENY"
+
+
+def test_repeated_query_keys_all_arrive(handler: LambdaHandler) -> None:
+    # The parsed form joins them with commas, so `a,b` and `c` could not be told apart.
+    asked = event(rawQueryString="tag=a%2Cb&tag=c&tag=&x", queryStringParameters={"tag": "a,b,c,", "x": ""})
+    assert json.loads(handler(asked, None)["body"])["tags"] == ["a,b", "c", ""]
+
+
+def test_a_nul_in_the_query_never_reaches_a_handler(handler: LambdaHandler) -> None:
+    assert json.loads(handler(event(rawQueryString="tag=a%00b&tag=c"), None)["body"])["tags"] == ["ab", "c"]
+
+
+@pytest.mark.parametrize("encoded", [False, True])
+def test_bodies_come_plain_or_in_base64(handler: LambdaHandler, encoded: bool) -> None:
+    body = '{"text":"Zürich → Genève"}'
+    text = base64.b64encode(body.encode()).decode() if encoded else body
+    response = handler(event("POST /v1/trips/{id}/notes", body=text, isBase64Encoded=encoded), None)
+    assert response["statusCode"] == 201
+    assert json.loads(response["body"])["text"] == "Zürich → Genève"
+
+
+def test_a_missing_body_is_an_empty_one(handler: LambdaHandler) -> None:
+    response = handler(event("POST /v1/trips/{id}/notes"), None)
+    assert response["statusCode"] == 400
+    assert json.loads(response["body"])["details"] == "the body is empty"
+
+
+def test_success_without_a_body_has_none(handler: LambdaHandler) -> None:
+    asked = event("DELETE /v1/trips/{id}/notes/{noteId}", pathParameters={"id": str(ANA), "noteId": SESSION})
+    response = handler(asked, None)
+    assert (response["statusCode"], response["body"]) == (204, "")
+
+
+def test_bytes_that_are_no_text_travel_in_base64(handler: LambdaHandler) -> None:
+    response = handler(event("GET /v1/picture", pathParameters=None), None)
+    assert response["isBase64Encoded"] is True
+    assert base64.b64decode(response["body"]) == b"\x89PNG\xff"
+
+
+@pytest.mark.parametrize("route_key", ["$default", "GET /v1/nowhere"])
+def test_a_row_of_no_table_is_an_unknown_route_like_any_reply(handler: LambdaHandler, route_key: str) -> None:
+    response = handler(event(route_key), None)
+    assert response["statusCode"] == 404
+    assert json.loads(response["body"])["code"] == "route_not_found"
+    assert response["headers"]["x-request-id"] == "JKJaXmPLvHcESHA="
+    assert response["headers"]["x-content-type-options"] == "nosniff"
+
+
+def test_without_the_gateways_word_the_token_is_verified_here() -> None:
+    handler = lambda_entry(routes, lambda: fake_ports(tokens=TokenTable()))
+    asked = event()
+    del asked["requestContext"]["authorizer"]
+    asked["headers"]["Authorization"] = "Bearer ana"
+    assert handler(asked, None)["statusCode"] == 200
+    asked["headers"]["Authorization"] = "Bearer forged"
+    assert handler(asked, None)["statusCode"] == 401
+
+
+def test_ports_are_made_once_and_the_loop_lives_on() -> None:
+    made: list[Ports] = []
+
+    def ports() -> Ports:
+        made.append(fake_ports())
+        return made[-1]
+
+    handler = lambda_entry(routes, ports)
+    assert [handler(event(), None)["statusCode"] for _ in range(3)] == [200, 200, 200]
+    assert len(made) == 1
+
+
+def test_cookies_come_apart_and_are_one_header_again() -> None:
+    request = request_of(event(cookies=["a=1", "b=2"]))
+    assert request.headers["cookie"] == "a=1; b=2"
+    assert request.client_ip == "203.0.113.9"
+
+
+@pytest.mark.parametrize("unfit", ["", "x" * 129, "a\tb", "naïve"])
+def test_an_unfit_request_id_is_replaced_by_the_gateways(unfit: str) -> None:
+    assert request_of(event(headers={"X-Request-ID": unfit})).request_id == "JKJaXmPLvHcESHA="
+    assert request_of(event(headers={"X-Request-ID": "mine"})).request_id == "mine"
+
+
+def test_claims_arrive_as_strings_and_become_what_they_mean() -> None:
+    claims = claims_of(
+        {
+            "sub": str(ANA),
+            "exp": "1782907200",
+            "email": "ana@example.com",
+            "username": "ana",
+            "is_admin": "true",
+            "sid": SESSION,
+            "user_metadata": '{"firstName":"Ana","age":30}',
+            "iat": "1782906300",
+        }
+    )
+    assert claims is not None
+    assert claims.user_id == ANA
+    assert claims.expires_at == datetime(2026, 7, 1, 12, tzinfo=UTC)
+    assert (claims.email, claims.username, claims.is_admin) == ("ana@example.com", "ana", True)
+    assert claims.session_id == UUID(SESSION)
+    assert claims.metadata == {"firstName": "Ana", "age": 30}
+
+
+@pytest.mark.parametrize("admin", ["false", "", "True", "1", None])
+def test_only_the_word_true_makes_an_admin(admin: str | None) -> None:
+    claims = claims_of({"sub": str(ANA), "exp": "1782907200", "is_admin": admin})
+    assert claims is not None
+    assert claims.is_admin is False
+
+
+@pytest.mark.parametrize("metadata", [None, "", "map[a:1]", "[1]", '"text"'])
+def test_metadata_that_is_no_object_is_none(metadata: str | None) -> None:
+    claims = claims_of({"sub": str(ANA), "exp": "1782907200.5", "user_metadata": metadata, "sid": "no uuid"})
+    assert claims is not None
+    assert (claims.metadata, claims.session_id) == ({}, None)
+
+
+@pytest.mark.parametrize("claims", [None, {}, {"sub": ""}, {"sub": "google-oauth2|7"}])
+def test_claims_of_nobody_we_can_know_are_no_claims(claims: dict[str, str] | None) -> None:
+    assert claims_of(claims) is None
+
+
+def test_a_reply_in_text_stays_text() -> None:
+    assert response_of(Reply(200, b"ok", {"x": "y"})) == {
+        "statusCode": 200,
+        "headers": {"x": "y"},
+        "body": "ok",
+        "isBase64Encoded": False,
+    }

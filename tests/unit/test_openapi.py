@@ -1,0 +1,331 @@
+"""The OpenAPI document: what the table says, in a form that tools accept."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import jsonschema_rs
+import msgspec
+import pytest
+import schemathesis
+from schemathesis.core.result import Ok
+
+from nomadcrew import __version__
+from nomadcrew.core.ports import Site
+from nomadcrew.functions.table import ALL_ROUTES
+from nomadcrew.wire.call import Call, Reply
+from nomadcrew.wire.links import LINKS, Link, broken_links
+from nomadcrew.wire.openapi import document, refusals_of
+from nomadcrew.wire.problems import Problem
+from nomadcrew.wire.routes import Auth, Gate, Param, Replay, Routes
+
+SITE = Site("https://api.example.com")
+
+
+class NewTrip(msgspec.Struct, rename="camel"):
+    """A trip to be."""
+
+    name: str
+    start_date: datetime
+
+
+class Trip(msgspec.Struct, rename="camel"):
+    id: UUID
+    name: str
+    start_date: datetime
+    tags: list[str] = []
+
+
+class Todo(msgspec.Struct):
+    id: UUID
+    text: str | None
+
+
+routes = Routes("trip")
+
+
+@routes.post("/v1/trips", status=201, refusals=(409,), replay=Replay.FINGERPRINT)
+async def create_trip(call: Call, body: NewTrip) -> Trip:
+    """Start a trip.
+
+    Whoever starts it
+    owns it.
+    """
+    raise NotImplementedError
+
+
+@routes.get(
+    "/v1/trips", query=(Param("limit", "integer", "How many."), Param("after", "uuid", "From where.", True))
+)
+async def list_trips(call: Call) -> list[Trip]:
+    """The caller's trips."""
+    raise NotImplementedError
+
+
+@routes.get("/v1/trips/{id}", gate=Gate("trip", "read"))
+async def get_trip(call: Call) -> Trip:
+    """One trip."""
+    raise NotImplementedError
+
+
+@routes.delete("/v1/trips/{id}", gate=Gate("trip", "delete"), status=204)
+async def delete_trip(call: Call) -> None:
+    """Delete a trip."""
+
+
+@routes.post("/v1/trips/{id}/todos", gate=Gate("todo", "create"), status=201)
+async def create_todo(call: Call, body: list[Todo]) -> Todo | Reply:
+    """Add to-dos."""
+    raise NotImplementedError
+
+
+@routes.get("/v1/trips/{id}/todos/{todoId}", gate=Gate("todo", "read"))
+async def get_todo(call: Call) -> Todo:
+    """One to-do."""
+    raise NotImplementedError
+
+
+@routes.post("/v1/auth/login", auth=Auth.PUBLIC, replay=Replay.NEVER, refusals=(401,), body_optional=True)
+async def login(call: Call, body: NewTrip) -> dict[str, str]:
+    """Sign in."""
+    raise NotImplementedError
+
+
+@routes.get("/invite/accept/{token}", auth=Auth.PUBLIC, html=True, refusals=(404,))
+async def invitation_page(call: Call) -> Reply:
+    """The page behind an invitation's link."""
+    raise NotImplementedError
+
+
+class Accepted(msgspec.Struct):
+    confirmation_required: bool
+
+
+@routes.post("/v1/auth/register", auth=Auth.PUBLIC, replay=Replay.NEVER, status=201, also=((202, Accepted),))
+async def register(call: Call, body: NewTrip) -> Todo | Reply:
+    """Register."""
+    raise NotImplementedError
+
+
+@routes.post("/invite/accept/{token}", auth=Auth.PUBLIC, html=True, replay=Replay.NEVER)
+async def post_invitation_page(call: Call) -> Reply:
+    """The form on that page."""
+    raise NotImplementedError
+
+
+@routes.get("/v1/old", auth=Auth.PUBLIC, status=302)
+async def old_link(call: Call) -> Reply:
+    """An old link."""
+    raise NotImplementedError
+
+
+TABLE = {route.key: route for route in routes}
+DOCUMENT = document(routes, site=SITE)
+
+
+def operation(key: str) -> dict[str, Any]:
+    method, _, path = key.partition(" ")
+    found: dict[str, Any] = DOCUMENT["paths"][path][method.lower()]
+    return found
+
+
+def parameters(key: str) -> dict[str, dict[str, Any]]:
+    return {parameter["name"]: parameter for parameter in operation(key).get("parameters", [])}
+
+
+def test_every_row_is_an_operation_named_for_its_handler() -> None:
+    ids = {
+        f"{method.upper()} {path}": entry["operationId"]
+        for path, methods in DOCUMENT["paths"].items()
+        for method, entry in methods.items()
+    }
+    assert ids == {key: route.handler.__name__ for key, route in TABLE.items()}
+
+
+def test_summary_and_description_are_the_docstring() -> None:
+    assert operation("POST /v1/trips")["summary"] == "Start a trip"
+    assert operation("POST /v1/trips")["description"] == "Whoever starts it owns it."
+    assert operation("POST /v1/trips")["tags"] == ["trip"]
+
+
+def test_path_ids_are_uuids_and_tokens_are_text() -> None:
+    assert parameters("GET /v1/trips/{id}/todos/{todoId}")["todoId"]["schema"] == {
+        "type": "string",
+        "format": "uuid",
+    }
+    assert parameters("GET /invite/accept/{token}")["token"]["schema"] == {"type": "string", "minLength": 1}
+
+
+def test_query_parameters_have_their_types() -> None:
+    listed = parameters("GET /v1/trips")
+    assert (listed["limit"]["schema"], listed["limit"]["required"]) == ({"type": "integer"}, False)
+    assert (listed["after"]["schema"], listed["after"]["required"]) == ({"type": "string", "format": "uuid"}, True)
+
+
+def test_bodies_and_replies_refer_to_their_types() -> None:
+    created = operation("POST /v1/trips")
+    assert created["requestBody"]["required"] is True
+    schema = created["requestBody"]["content"]["application/json"]["schema"]
+    assert schema == {"$ref": "#/components/schemas/NewTrip"}
+    reply = created["responses"]["201"]["content"]["application/json"]["schema"]
+    assert reply == {"$ref": "#/components/schemas/Trip"}
+    assert set(DOCUMENT["components"]["schemas"]) == {"NewTrip", "Trip", "Todo", "Accepted", "Problem"}
+    assert set(DOCUMENT["components"]["schemas"]["Trip"]["properties"]) == {"id", "name", "startDate", "tags"}
+
+
+def test_arrays_and_dicts_are_schemas_of_their_own() -> None:
+    listed = operation("GET /v1/trips")["responses"]["200"]["content"]["application/json"]["schema"]
+    assert listed == {"type": "array", "items": {"$ref": "#/components/schemas/Trip"}}
+    sent = operation("POST /v1/trips/{id}/todos")["requestBody"]["content"]["application/json"]["schema"]
+    assert sent == {"type": "array", "items": {"$ref": "#/components/schemas/Todo"}}
+    signed_in = operation("POST /v1/auth/login")["responses"]["200"]["content"]["application/json"]["schema"]
+    assert signed_in == {"type": "object", "additionalProperties": {"type": "string"}}
+
+
+def test_a_handler_that_may_answer_by_itself_documents_what_it_usually_answers() -> None:
+    reply = operation("POST /v1/trips/{id}/todos")["responses"]["201"]["content"]["application/json"]["schema"]
+    assert reply == {"$ref": "#/components/schemas/Todo"}
+
+
+def test_another_success_is_documented_beside_the_usual_one() -> None:
+    responses = operation("POST /v1/auth/register")["responses"]
+    schemas = {status: responses[status]["content"]["application/json"]["schema"] for status in ("201", "202")}
+    assert schemas == {
+        "201": {"$ref": "#/components/schemas/Todo"},
+        "202": {"$ref": "#/components/schemas/Accepted"},
+    }
+
+
+def test_a_body_that_may_be_left_out_is_not_required() -> None:
+    assert operation("POST /v1/auth/login")["requestBody"]["required"] is False
+
+
+def test_no_content_a_page_and_a_redirect_have_no_json() -> None:
+    assert "content" not in operation("DELETE /v1/trips/{id}")["responses"]["204"]
+    assert list(operation("GET /invite/accept/{token}")["responses"]["200"]["content"]) == ["text/html"]
+    moved = operation("GET /v1/old")["responses"]["302"]
+    assert "content" not in moved
+    assert "Location" in moved["headers"]
+
+
+@pytest.mark.parametrize(
+    ("key", "statuses"),
+    [
+        ("POST /v1/trips", {400, 401, 409, 413, 422, 429, 500, 503}),
+        ("GET /v1/trips", {401, 429, 500, 503}),
+        ("GET /v1/trips/{id}", {401, 403, 404, 429, 500, 503}),
+        ("DELETE /v1/trips/{id}", {400, 401, 403, 404, 422, 429, 500, 503}),
+        ("POST /v1/auth/login", {400, 401, 413, 429, 500, 503}),
+        ("GET /v1/old", {429, 500, 503}),
+    ],
+)
+def test_every_refusal_is_documented_with_the_problem(key: str, statuses: set[int]) -> None:
+    assert set(refusals_of(TABLE[key])) == statuses
+    responses = operation(key)["responses"]
+    assert {int(status) for status in responses} == {TABLE[key].status} | statuses
+    for status in statuses:
+        assert responses[str(status)] == {"$ref": f"#/components/responses/Refused{status}"}
+        refused = DOCUMENT["components"]["responses"][f"Refused{status}"]
+        assert refused["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Problem"}
+        assert ("Retry-After" in refused["headers"]) == (status in (429, 503))
+        assert "X-Request-ID" in refused["headers"]
+
+
+def test_pages_refuse_in_words_or_with_the_problem_and_take_forms() -> None:
+    assert set(refusals_of(TABLE["GET /invite/accept/{token}"])) == {404, 429, 500, 503}
+    assert set(refusals_of(TABLE["POST /invite/accept/{token}"])) == {400, 404, 413, 429, 500, 503}
+    posted = operation("POST /invite/accept/{token}")
+    assert list(posted["requestBody"]["content"]) == ["application/x-www-form-urlencoded"]
+    refused = DOCUMENT["components"]["responses"][posted["responses"]["404"]["$ref"].rpartition("/")[2]]
+    assert set(refused["content"]) == {"application/json", "text/html"}
+
+
+def test_only_writes_that_may_be_kept_take_an_idempotency_key() -> None:
+    taking = {key for key in TABLE if "Idempotency-Key" in parameters(key)}
+    assert taking == {"POST /v1/trips", "DELETE /v1/trips/{id}", "POST /v1/trips/{id}/todos"}
+
+
+def test_public_rows_say_that_they_need_no_token() -> None:
+    assert operation("POST /v1/auth/login")["security"] == []
+    assert operation("GET /v1/trips")["security"] == [{"bearer": []}]
+
+
+def test_the_document_says_what_and_where_this_is() -> None:
+    assert DOCUMENT["openapi"] == "3.1.0"
+    assert DOCUMENT["info"]["version"] == __version__
+    assert DOCUMENT["servers"] == [{"url": "https://api.example.com"}]
+
+
+def test_links_lead_from_what_was_made_to_what_can_be_done_with_it() -> None:
+    links = operation("POST /v1/trips")["responses"]["201"]["links"]
+    assert set(links) == {"get_trip", "delete_trip", "create_todo"}
+    assert links["get_trip"] == {"operationId": "get_trip", "parameters": {"id": "$response.body#/id"}}
+    todo = operation("POST /v1/trips/{id}/todos")["responses"]["201"]["links"]["get_todo"]["parameters"]
+    assert todo == {"id": "$request.path.id", "todoId": "$response.body#/id"}
+
+
+def test_links_to_nowhere_are_found() -> None:
+    links = (
+        Link("POST /v1/trips", {"id": "x"}, ("GET /v1/trips/{id}", "GET /v1/gone/{id}", "GET /v1/trips")),
+        Link("POST /v1/gone", {}, ()),
+    )
+    assert broken_links(routes, links) == [
+        "POST /v1/gone is no row",
+        "POST /v1/trips leads to GET /v1/gone/{id}, which is no row",
+        "GET /v1/trips has no {id}",
+    ]
+
+
+def test_two_operations_of_one_name_are_refused() -> None:
+    twice = [*routes, *routes]
+    assert document(twice, site=SITE) == DOCUMENT  # the same row twice is one row
+    other = Routes("other")
+    other.get("/v1/other")(get_trip)
+    with pytest.raises(ValueError, match="used twice: get_trip"):
+        document([*routes, *other], site=SITE)
+
+
+def references(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        yield from (item for key, item in value.items() if key == "$ref")
+        for item in value.values():
+            yield from references(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from references(item)
+
+
+def assert_valid(built: dict[str, Any]) -> None:
+    """Every reference resolves, every schema is one, and schemathesis takes every operation."""
+    document_ = msgspec.json.decode(msgspec.json.encode(built))
+    for reference in set(references(document_)):
+        node = document_
+        for part in reference.removeprefix("#/").split("/"):
+            node = node[part]
+    for schema in document_["components"]["schemas"].values():
+        jsonschema_rs.meta.validate({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema})
+    loaded = schemathesis.openapi.from_dict(document_)
+    loaded.validate()
+    results = list(loaded.get_all_operations())
+    assert len(results) == sum(len(methods) for methods in document_["paths"].values())
+    assert all(isinstance(result, Ok) for result in results)
+
+
+def test_the_document_is_valid() -> None:
+    assert_valid(DOCUMENT)
+
+
+def test_a_refusals_body_fits_its_schema() -> None:
+    schema = {**DOCUMENT["components"]["schemas"]["Problem"]}
+    sent = msgspec.json.decode(msgspec.json.encode(Problem("a", "b", 400, "c", "d", "e", "f", "g", "h")))
+    jsonschema_rs.validate(schema, sent)
+
+
+def test_the_whole_tables_document_is_valid() -> None:
+    assert_valid(document(ALL_ROUTES, site=SITE))
+
+
+def test_the_whole_tables_links_lead_somewhere() -> None:
+    assert broken_links(ALL_ROUTES) == []
+    assert LINKS

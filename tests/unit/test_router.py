@@ -1,0 +1,135 @@
+"""Paths to rows."""
+
+from urllib.parse import quote
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from nomadcrew.host.router import Router
+from nomadcrew.wire.call import Call
+from nomadcrew.wire.routes import Routes
+
+DECLARED = (
+    "GET /v1/trips",
+    "POST /v1/trips",
+    "GET /v1/trips/{id}",
+    "PUT /v1/trips/{id}",
+    "DELETE /v1/trips/{id}",
+    "PATCH /v1/trips/{id}/status",
+    "GET /v1/trips/{id}/todos/{todoId}",
+    "PUT /v1/trips/{id}/members/{userId}/role",
+    "GET /v1/users/me",
+    "GET /v1/users/{id}",
+    "GET /v1/users/{id}/preferences",
+    "GET /invite/accept/{token}",
+    "GET /.well-known/jwks.json",
+)
+
+
+async def handler(call: Call) -> None: ...
+
+
+def table(*keys: str) -> Routes:
+    routes = Routes("test")
+    for key in keys:
+        method, _, path = key.partition(" ")
+        routes.route(method, path)(handler)
+    return routes
+
+
+router = Router(table(*DECLARED))
+
+
+def matched(method: str, path: str) -> tuple[str, dict[str, str]] | None:
+    found = router.match(method, path)
+    return None if found is None else (found[0].key, dict(found[1]))
+
+
+@given(st.sampled_from(DECLARED), st.data())
+def test_every_declared_path_comes_back_with_its_parameters(key: str, data: st.DataObject) -> None:
+    method, _, path = key.partition(" ")
+    names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
+    text = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), min_size=1, max_size=40)
+    values = {name: data.draw(text, label=name) for name in names}
+    assume("me" not in values.values())  # a static row of its own
+    for name, value in values.items():
+        path = path.replace(f"{{{name}}}", quote(value, safe=""))
+    assert matched(method, path) == (key, values)
+
+
+@given(st.text(st.characters(max_codepoint=255), max_size=60))
+def test_no_path_crashes_it(text: str) -> None:
+    router.match("GET", text)
+    router.match("GET", "/v1/trips/" + text)
+    router.without_slash("GET", text + "/")
+
+
+def test_an_escaped_slash_stays_inside_its_parameter() -> None:
+    assert matched("GET", "/v1/trips/a%2Fb") == ("GET /v1/trips/{id}", {"id": "a/b"})
+    assert matched("GET", "/v1/trips/a%2Fstatus") == ("GET /v1/trips/{id}", {"id": "a/status"})
+
+
+def test_text_wins_over_a_parameter() -> None:
+    assert matched("GET", "/v1/users/me") == ("GET /v1/users/me", {})
+    assert matched("GET", "/v1/users/you") == ("GET /v1/users/{id}", {"id": "you"})
+
+
+def test_text_that_leads_nowhere_gives_way_to_the_parameter() -> None:
+    assert matched("GET", "/v1/users/me/preferences") == ("GET /v1/users/{id}/preferences", {"id": "me"})
+
+
+def test_an_escaped_letter_is_that_letter_in_static_text_too() -> None:
+    assert matched("GET", "/v1/tr%69ps") == ("GET /v1/trips", {})
+
+
+@pytest.mark.parametrize("escape", ["%ff", "%C3%28", "%ed%a0%80", "%", "%4", "%zz", "%00", "a%00b"])
+def test_broken_escapes_and_what_no_database_stores_match_nothing(escape: str) -> None:
+    assert matched("GET", f"/v1/trips/{escape}") is None
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/"),
+        ("GET", ""),
+        ("GET", "/v1"),
+        ("GET", "/v2/trips"),
+        ("GET", "/v1/trips//todos/x"),
+        ("GET", "//v1/trips"),
+        ("GET", "/V1/trips"),
+        ("HEAD", "/v1/trips"),
+        ("BREW", "/v1/trips"),
+        ("PUT", "/v1/trips"),
+        ("GET", "v1/trips"),
+        ("GET", "/v1/trips/a/status"),
+    ],
+)
+def test_what_is_not_declared_matches_nothing(method: str, path: str) -> None:
+    assert matched(method, path) is None
+
+
+def test_a_stray_trailing_slash_names_the_path_without() -> None:
+    assert matched("GET", "/v1/trips/") is None
+    assert router.without_slash("GET", "/v1/trips/") == "/v1/trips"
+    assert router.without_slash("GET", "/v1/trips/a%2Fb/") == "/v1/trips/a%2Fb"
+
+
+@pytest.mark.parametrize("path", ["/", "", "/v1/trips", "/v1/trips//", "/v1/", "//evil.example/", "/nowhere/"])
+def test_other_paths_name_none(path: str) -> None:
+    assert router.without_slash("GET", path) is None
+
+
+def test_the_slash_is_judged_for_the_method_asked_for() -> None:
+    assert router.without_slash("DELETE", "/v1/trips/") is None
+
+
+def test_rows_that_answer_the_same_requests_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"GET /v1/trips/\{id\} answers the same requests"):
+        Router(table("GET /v1/trips/{id}", "GET /v1/trips/{tripId}"))
+
+
+@pytest.mark.parametrize("path", ["v1/trips", "/v1/trips/", "/v1//trips"])
+def test_rows_that_no_path_can_reach_are_refused(path: str) -> None:
+    with pytest.raises(ValueError, match="a path starts with a slash"):
+        Router(table(f"GET {path}"))

@@ -1,0 +1,253 @@
+"""A whole backend in this process, for component tests: real PostgreSQL, real handlers, no sockets.
+
+`World` answers requests through either host's door: the ASGI application or a Lambda handler.
+"""
+
+import base64
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from nomadcrew.adapters.postgres.database import Database
+from nomadcrew.adapters.postgres.migrations import migrate
+from nomadcrew.bootstrap import machine_ports
+from nomadcrew.core.identity.model import Profile
+from nomadcrew.core.ids import SessionId, UserId
+from nomadcrew.core.ports import Ports
+from nomadcrew.functions.table import ALL_ROUTES
+from nomadcrew.host.asgi import Application
+from nomadcrew.host.health import Health
+from nomadcrew.host.hub import Hub
+from nomadcrew.host.metrics import Metrics, MetricsPage
+from nomadcrew.host.router import Router
+from nomadcrew.settings import Settings
+from nomadcrew.wire.dispatch import Dispatcher
+from nomadcrew.wire.lambda_entry import answer
+from tests.engine import Engine
+from tests.fakes import Bell, CountingIds, SetClock
+
+NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+NEW_TRIP = {
+    "name": "Porto",
+    "description": "by train",
+    "destinationName": "Porto",
+    "destinationAddress": "Porto, PT",
+    "destinationLatitude": 41.15,
+    "destinationLongitude": -8.61,
+    "startDate": "2026-12-01T00:00:00.000Z",
+    "endDate": "2026-12-09T00:00:00.000Z",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody with a profile and a token."""
+
+    id: UserId
+    email: str
+    username: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def code(self) -> str:
+        return str(self.json["code"])
+
+
+@dataclass
+class World:
+    ports: Ports
+    pool: Database
+    clock: SetClock
+    dispatcher: Dispatcher
+    application: Application
+    mail: Path
+    statements: list[str] = field(default_factory=list)
+
+    async def person(self, name: str) -> Person:
+        """A new person called `name`, with a profile and a token of an hour."""
+        now = self.clock()
+        user_id = UserId(self.ports.new_id())
+        email = f"{name}@example.org"
+        profile = Profile(user_id, email, name, name.title(), "", "", None, None, {}, now, now)
+        await self.ports.profiles.onboard(profile)
+        return Person(user_id, email, name, self.token(user_id, name))
+
+    def token(self, user_id: UserId, username: str, *, is_admin: bool = False) -> str:
+        return token_of(self.ports, user_id, username, is_admin=is_admin)
+
+    async def trip(self, owner: Person, **fields: Any) -> UUID:
+        reply = await self.call("POST", "/v1/trips", by=owner, body=NEW_TRIP | {"name": owner.username} | fields)
+        assert reply.status == 201, reply.body
+        return UUID(reply.json["id"])
+
+    async def join(self, trip_id: UUID, owner: Person, guest: Person, role: str = "MEMBER") -> None:
+        """Put `guest` on the trip through an invitation."""
+        body = {"email": guest.email, "role": role}
+        reply = await self.call("POST", f"/v1/trips/{trip_id}/invitations", by=owner, body=body)
+        assert reply.status == 201, reply.body
+        reply = await self.call("POST", f"/v1/invitations/{reply.json['id']}/accept", by=guest)
+        assert reply.status == 200, reply.body
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        by: Person | None = None,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+        raw: bytes | None = None,
+    ) -> Answer:
+        """A request through the one-machine host's ASGI application."""
+        data = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
+        sent = request_headers(by, data, headers)
+        parts = urlsplit(path)
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": parts.path,
+            "raw_path": parts.path.encode(),
+            "query_string": parts.query.encode(),
+            "headers": [(k.encode(), v.encode()) for k, v in sent.items()],
+            "client": ("203.0.113.7", 4711),
+        }
+        messages: list[Any] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": data, "more_body": False}
+
+        async def send(message: Any) -> None:
+            messages.append(message)
+
+        self.statements.clear()
+        await self.application(scope, receive, send)
+        start, end = messages
+        got = {k.decode(): v.decode() for k, v in start["headers"]}
+        return Answer(start["status"], got, end["body"])
+
+    async def invoke(
+        self,
+        method: str,
+        path: str,
+        *,
+        by: Person | None = None,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """The same request as an API Gateway event through the Lambda host."""
+        data = b"" if body is None else json.dumps(body).encode()
+        event = gateway_event(method, path, request_headers(by, data, headers), data)
+        response = await answer({route.key: route for route in ALL_ROUTES}, self.dispatcher, event)
+        text = response["body"].encode()
+        return Answer(
+            response["statusCode"],
+            response["headers"],
+            base64.b64decode(text) if response["isBase64Encoded"] else text,
+        )
+
+
+def request_headers(by: Person | None, data: bytes, headers: Mapping[str, str] | None) -> dict[str, str]:
+    sent = {"host": "api.test", "x-request-id": "req-1"}
+    if data:
+        sent |= {"content-type": "application/json", "content-length": str(len(data))}
+    if by is not None:
+        sent["authorization"] = f"Bearer {by.token}"
+    return sent | {k.lower(): v for k, v in (headers or {}).items()}
+
+
+_ROUTER = Router(ALL_ROUTES)
+
+
+def gateway_event(method: str, path: str, headers: Mapping[str, str], data: bytes) -> dict[str, Any]:
+    """A request as API Gateway's HTTP API hands it to a function, payload format 2.0."""
+    parts = urlsplit(path)
+    found = _ROUTER.match(method, parts.path)
+    return {
+        "version": "2.0",
+        "routeKey": found[0].key if found else "$default",
+        "rawPath": parts.path,
+        "rawQueryString": parts.query,
+        "headers": dict(headers),
+        "requestContext": {
+            "http": {"method": method, "path": parts.path, "sourceIp": "203.0.113.7"},
+            "requestId": "gateway-1",
+            "stage": "$default",
+        },
+        **({"pathParameters": dict(found[1])} if found and found[1] else {}),
+        **({"body": base64.b64encode(data).decode(), "isBase64Encoded": True} if data else {}),
+    }
+
+
+def token_of(ports: Ports, user_id: UserId, username: str, *, is_admin: bool = False) -> str:
+    """An access token as our own issuer gives it."""
+    return ports.tokens.issue(
+        account_of(user_id, username, is_admin=is_admin), SessionId(ports.new_id()), now=ports.clock()
+    )
+
+
+def account_of(user_id: UserId, username: str, *, is_admin: bool) -> Any:
+    from nomadcrew.core.identity.model import Account
+
+    now = NOON
+    profile = Profile(user_id, f"{username}@example.org", username, "", "", "", None, None, {}, now, now)
+    return Account(profile=profile, is_admin=is_admin, confirmed=True)
+
+
+@asynccontextmanager
+async def world(
+    engine: Engine, home: Path, *, template: str | None = None, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[World]:
+    """A backend on a fresh database, with a clock and ids of its own."""
+    connect = await engine.fresh_database(template)
+    pool = Database(connect, size=8)
+    if template is None:
+        await migrate(pool)
+    clock = SetClock(NOON)
+    settings = Settings.read({"NOMADCREW_HOME": str(home), **(environment or {})})
+    keys, mail = home / "keys", home / "mail"
+    for folder in (keys, mail):
+        folder.mkdir(parents=True, exist_ok=True)
+    ports = machine_ports(
+        settings, keys, mail, pool, url="http://api.test", outbox=Bell(), connections=Hub(),
+        on_session_end=lambda _: None, clock=clock, new_id=CountingIds(),
+    )  # fmt: skip
+    dispatcher = Dispatcher(ports)
+    metrics = Metrics()
+
+    async def no_socket(*_: object) -> None:
+        raise AssertionError("no sockets in component tests")
+
+    async def ping() -> None:
+        return None
+
+    application = Application(
+        ALL_ROUTES,
+        dispatcher,
+        websocket=no_socket,
+        health=Health(ping, clock=clock),
+        metrics=MetricsPage(metrics),
+    )
+    made = World(ports, pool, clock, dispatcher, application, mail)
+    pool.on_statement = made.statements.append
+    try:
+        yield made
+    finally:
+        await pool.close()
+        await engine.drop_database(connect)
