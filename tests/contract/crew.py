@@ -6,6 +6,8 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
+from tests.fakes import NOON
+
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.members import PostgresMembers
 from nomadcrew.adapters.postgres.sql import compile_statement
@@ -14,7 +16,6 @@ from nomadcrew.adapters.postgres.trips import PostgresTrips
 from nomadcrew.core.ids import EventId, MembershipId, TripId, UserId, uuid7
 from nomadcrew.core.permissions import ADMIN, OWNER, Role
 from nomadcrew.core.trips.model import NewTrip, Status
-from tests.fakes import NOON
 
 _PERSON = compile_statement(
     "person",

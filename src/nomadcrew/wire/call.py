@@ -96,7 +96,7 @@ class Call:
 
 
 def parse_query(text: str) -> Mapping[str, Sequence[str]]:
-    """A raw query string by name; NUL, which PostgreSQL cannot store and no text here holds, is cut out of values."""
+    """A raw query string by name. NUL, which PostgreSQL cannot store, is cut out of values."""
     if not text:
         return {}
     query = parse_qs(text, keep_blank_values=True)

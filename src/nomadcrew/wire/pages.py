@@ -13,7 +13,7 @@ from nomadcrew.wire.mails import APP_SCHEME, invitation_path
 from nomadcrew.wire.problems import status_of
 from nomadcrew.wire.rendering import days, minute, one_line, render
 
-# The token is in the page's own address: no cache may keep it, and no other site learn it from a link that is followed.
+# The token is in the page's own address: no cache may keep it, and no other site may learn it from a followed link.
 HEADERS: Mapping[str, str] = {
     "content-type": "text/html; charset=utf-8",
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
@@ -83,7 +83,7 @@ def confirmed_page(account: Account) -> Reply:
 
 def refused_page(refusal: DomainError) -> Reply:
     """A refusal that leaves nothing to fill in."""
-    status = HTTPStatus(next((_STATUS[kind] for kind in type(refusal).__mro__ if kind in _STATUS), status_of(refusal)))
+    status = HTTPStatus(_STATUS.get(type(refusal)) or status_of(refusal))
     html = render("refused.html", heading=_HEADINGS.get(status, "That did not work"), refusal=refusal.text)
     return _reply(status, html, refusal)
 

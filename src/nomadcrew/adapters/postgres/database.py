@@ -32,6 +32,7 @@ OUTAGES = (
     asyncpg.TransactionRollbackError,  # deadlock, serialisation: safe to send again
     asyncpg.LockNotAvailableError,
     asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InternalClientError,  # what asyncpg says when its server dies in the middle of an answer
 )
 
 _transaction: ContextVar[Connection | None] = ContextVar("transaction", default=None)

@@ -31,7 +31,7 @@ class PostgresProfiles:
     def __init__(self, sql: Sql) -> None:
         self._sql = sql
 
-    async def onboard(self, profile: Profile, *, rename: bool) -> Profile:
+    async def onboard(self, profile: Profile, *, rename: bool = True) -> Profile:
         try:
             [row] = await self._sql.fetch(
                 _SQL["onboard"],
@@ -45,8 +45,8 @@ class PostgresProfiles:
                 now=profile.updated_at,
             )
         except Duplicate as race:
-            # Somebody took the name or address in this very moment, or this is one onboarding sent twice at once. The
-            # client repeats it and is told which: nothing can be looked up here, the transaction may be a bigger one.
+            # Somebody took the name or address in this very moment, or this is one onboarding sent twice at once.
+            # The client repeats it and is told which; a transaction around this could not look once more.
             raise Unavailable(code="busy") from race
         return _permitted(row)
 

@@ -46,7 +46,7 @@ class ProfilePage:
 class Profiles(Protocol):
     """People as others see them. Methods with a caller raise `NotOnboarded` for one without a profile."""
 
-    async def onboard(self, profile: Profile, *, rename: bool) -> Profile:
+    async def onboard(self, profile: Profile, *, rename: bool = True) -> Profile:
         """Create the profile, or bring its e-mail up to date, and its username where `rename` says so.
 
         Names and avatar are filled in where the stored ones are empty, never overwritten. An empty e-mail leaves
