@@ -151,9 +151,10 @@ class World:
         by: Person | None = None,
         body: object = None,
         headers: Mapping[str, str] | None = None,
+        raw: bytes | None = None,
     ) -> Answer:
         """The same request as an API Gateway event through the Lambda host."""
-        data = b"" if body is None else json.dumps(body).encode()
+        data = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
         event = gateway_event(method, path, request_headers(by, data, headers), data)
         response = await answer({route.key: route for route in ALL_ROUTES}, self.dispatcher, event)
         text = response["body"].encode()
@@ -162,6 +163,20 @@ class World:
             response["headers"],
             base64.b64decode(text) if response["isBase64Encoded"] else text,
         )
+
+    async def snapshot(self, *, without: tuple[str, ...] = ()) -> list[tuple[str, int, int]]:
+        """What every table holds, as a count and a sum of hashes."""
+        async with self.pool.connection() as connection:
+            tables = await connection.fetch(
+                "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+                " ORDER BY 1"
+            )
+            query = " UNION ALL ".join(
+                f"SELECT '{t[0]}', count(*), coalesce(sum(hashtext(t::text)::bigint), 0)::bigint FROM {t[0]} t"
+                for t in tables
+                if t[0] not in without
+            )
+            return [tuple(row) for row in await connection.fetch(query)]
 
 
 def request_headers(by: Person | None, data: bytes, headers: Mapping[str, str] | None) -> dict[str, str]:

@@ -11,11 +11,10 @@ from tests.fakes import NOON
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.members import PostgresMembers
 from nomadcrew.adapters.postgres.sql import compile_statement
-from nomadcrew.adapters.postgres.todos import PostgresTodos
 from nomadcrew.adapters.postgres.trips import PostgresTrips
 from nomadcrew.core.ids import EventId, MembershipId, TripId, UserId, uuid7
-from nomadcrew.core.permissions import ADMIN, OWNER, Role
-from nomadcrew.core.trips.model import NewTrip, Status
+from nomadcrew.core.permissions import ADMIN, MEMBER, OWNER, Role
+from nomadcrew.core.trips.model import NewTrip, Status, Trip
 
 _PERSON = compile_statement(
     "person",
@@ -26,7 +25,7 @@ _EVENTS = compile_statement(
     "events",
     "SELECT type, actor_id, recipient_id, audience, payload::text AS payload FROM outbox ORDER BY entered",
 )
-_EXECUTE = {"trips": "SELECT member_count FROM trips WHERE id = :id::uuid"}
+_COUNT = compile_statement("count", "SELECT member_count FROM trips WHERE id = :id::uuid")
 
 
 @dataclass
@@ -43,7 +42,7 @@ class Crew:
 
     async def new_trip(
         self, owner: UserId, *, fingerprint: bytes | None = None, now: datetime = NOON, **fields: Any
-    ) -> Any:
+    ) -> Trip:
         return await PostgresTrips(self.pool).add(
             TripId(uuid7()),
             MembershipId(uuid7()),
@@ -67,7 +66,7 @@ class Crew:
         )
 
     async def leave(self, trip_id: TripId, user_id: UserId, caller: UserId) -> None:
-        rule = ADMIN if user_id != caller else ADMIN.__class__(1)
+        rule = ADMIN if user_id != caller else MEMBER
         await PostgresMembers(self.pool).remove(trip_id, user_id, caller, rule, event_id=EventId(uuid7()), now=NOON)
 
     async def events(self) -> list[dict[str, Any]]:
@@ -83,7 +82,7 @@ class Crew:
         return [event["type"] for event in await self.events()]
 
     async def member_count(self, trip_id: UUID) -> int:
-        [row] = await self.pool.fetch(compile_statement("count", _EXECUTE["trips"]), id=trip_id)
+        [row] = await self.pool.fetch(_COUNT, id=trip_id)
         return int(row["member_count"])
 
 
@@ -103,5 +102,3 @@ def a_trip(**fields: Any) -> NewTrip:
     }
     return NewTrip(**(given | fields))
 
-
-__all__ = ["Crew", "PostgresTodos", "a_trip"]

@@ -41,8 +41,7 @@ async def forever(name: str, loop: Callable[[], Awaitable[None]]) -> None:
 class Workers:
     """Consumes work queues: one loop each, several jobs at a time, each acknowledged once it is done."""
 
-    def __init__(self, ports: Ports, consumers: Mapping[str, Consumer]) -> None:
-        self._ports = ports
+    def __init__(self, consumers: Mapping[str, Consumer]) -> None:
         self._consumers = consumers
         self._bells = {queue: asyncio.Event() for queue in consumers}
 
@@ -54,38 +53,38 @@ class Workers:
         for bell in self._bells.values():
             bell.set()
 
-    async def run(self, queue: str, beat: Beat) -> None:
+    async def run(self, queue: str, ports: Ports, beat: Beat) -> None:
         """Consume a queue until cancelled."""
         bell = self._bells[queue]
         while True:
             beat()
             bell.clear()
-            jobs = await self._ports.queue.receive(queue, limit=RECEIVE, visibility_s=VISIBILITY_S)
+            jobs = await ports.queue.receive(queue, limit=RECEIVE, visibility_s=VISIBILITY_S)
             if jobs:
-                await asyncio.gather(*(self._consume(job) for job in jobs))
+                await asyncio.gather(*(self._consume(job, ports) for job in jobs))
                 continue
             try:
                 await asyncio.wait_for(bell.wait(), POLL_S)
             except TimeoutError:
                 continue
 
-    async def _consume(self, job: Job) -> None:
+    async def _consume(self, job: Job, ports: Ports) -> None:
         try:
             async with asyncio.timeout(JOB_TIMEOUT_S):
-                await self._consumers[job.queue](unpack(job.body), self._ports)
+                await self._consumers[job.queue](unpack(job.body), ports)
         except Exception as error:
-            await self._failed(job, error)
+            await self._failed(job, ports, error)
         else:
-            await self._ports.queue.ack(job)
+            await ports.queue.ack(job)
 
-    async def _failed(self, job: Job, error: Exception) -> None:
+    async def _failed(self, job: Job, ports: Ports, error: Exception) -> None:
         fields = {"queue": job.queue, "job_id": str(job.id), "attempt": job.attempt}
         if isinstance(error, Unavailable | TimeoutError):
             log.warning("a job waits for its next attempt", extra={"fields": fields}, exc_info=error)
         else:
             log.error("a job failed", extra={"fields": fields}, exc_info=error)
         # The class alone: a message could hold an address, and dead jobs are listed.
-        await self._ports.queue.fail(job, type(error).__name__)
+        await ports.queue.fail(job, type(error).__name__)
 
 
 @dataclass(frozen=True, slots=True)

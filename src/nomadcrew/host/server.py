@@ -113,14 +113,12 @@ class Machine:
         self.pool = pool
         pool.on_statement = self.metrics.statement
         self._outbox = PostgresOutbox(pool)
-        self.relay = Relay(
-            self._outbox, self.hub, clock=utc_now, metrics=self.metrics, on_work=lambda: self.workers.wake()
-        )
+        self.workers = Workers(CONSUMERS)
+        self.relay = Relay(self._outbox, self.hub, clock=utc_now, metrics=self.metrics, on_work=self.workers.wake)
         self.ports: Ports = machine_ports(
             settings, folder.keys, folder.mail, pool, url=url, outbox=self.relay, connections=self.hub,
             on_session_end=self.hub.end_session,
         )  # fmt: skip
-        self.workers = Workers(self.ports, CONSUMERS)
         self._heartbeats = {"relay": Heartbeat(), "workers": Heartbeat(), "sockets": Heartbeat()}
         cors = Cors(settings.allowed_origins)
         self.dispatcher = Dispatcher(self.ports, self.metrics.request)
@@ -143,7 +141,7 @@ class Machine:
             "sockets": lambda: run_ticker(self.hub, utc_now, beats["sockets"]),
         }
         for queue in self.workers.queues:
-            loops[f"queue {queue}"] = lambda queue=queue: self.workers.run(queue, beats["workers"])  # type: ignore[misc]
+            loops[f"queue {queue}"] = lambda queue=queue: self.workers.run(queue, self.ports, beats["workers"])  # type: ignore[misc]
         for schedule in self._schedules():
             loops[f"schedule {schedule.name}"] = lambda schedule=schedule: run_schedule(schedule, lambda: None)  # type: ignore[misc]
         return loops

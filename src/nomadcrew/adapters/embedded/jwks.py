@@ -111,8 +111,9 @@ def _usable(entry: dict[str, Any]) -> VerifyingKey | None:
 
 def _verifying_key(entry: dict[str, Any]) -> VerifyingKey | None:
     if entry.get("kty") == "RSA":
-        rsa = RSAKey.import_key({"kty": "RSA", "n": entry["n"], "e": entry["e"]})
-        return VerifyingKey("RS256", rsa) if rsa.raw_value.key_size >= MIN_RSA_BITS else None
+        if len(entry["n"]) * 6 < MIN_RSA_BITS:  # base64: six bits a character
+            return None
+        return VerifyingKey("RS256", RSAKey.import_key({"kty": "RSA", "n": entry["n"], "e": entry["e"]}))
     if entry.get("kty") == "EC" and entry.get("crv") == "P-256":
         point = {"kty": "EC", "crv": "P-256", "x": entry["x"], "y": entry["y"]}
         return VerifyingKey("ES256", ECKey.import_key(point))

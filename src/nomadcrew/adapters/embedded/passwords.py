@@ -37,9 +37,8 @@ class Argon2Passwords:
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="argon2")
         self._waiting = 0
         # Checked against for logins that nobody has: a hash of the same cost that was never computed.
-        self._nobodys = (
-            f"$argon2id$v=19$m={memory_kib},t={time_cost},p={parallelism}${_random(16)}${_random(32)}"
-        )
+        cost = f"m={memory_kib},t={time_cost},p={parallelism}"
+        self.nobodys_hash = f"$argon2id$v=19${cost}${_random(16)}${_random(32)}"
 
     async def hash(self, password: str) -> str:
         """Raises Unavailable: too many are waiting."""
@@ -58,7 +57,7 @@ class Argon2Passwords:
 
     def _verify(self, password_hash: str | None, password: str) -> bool:
         try:
-            return self._hasher.verify(password_hash or self._nobodys, password) and password_hash is not None
+            return self._hasher.verify(password_hash or self.nobodys_hash, password) and password_hash is not None
         except (VerificationError, InvalidHashError):
             return False
 

@@ -51,8 +51,6 @@ class JwtTokens:
     ) -> None:
         """`signing` and `confirmation_secrets` begin with the one that signs; `issuer` is what `iss` says.
 
-        `on_revoke` is told each session that ends, so that open sockets end with it.
-
         `on_revoke` is told of every session that ends, so that what it left open can be closed.
 
         Raises:
@@ -63,7 +61,6 @@ class JwtTokens:
         if len(self._issuers) != len(others) + 1:
             raise ValueError("Two issuers of access tokens have the same name; give each its own.")
         self._confirmation_secrets = [secret.encode() for secret in confirmation_secrets]
-        self._on_revoke = on_revoke
         self._on_revoke = on_revoke
         self._random_bytes = random_bytes
         self._cached = cached
@@ -92,6 +89,7 @@ class JwtTokens:
         now_s = now.timestamp()
         known = self._known.get(token)
         if known is None or known.check_again_at <= now_s:
+            self._known.pop(token, None)
             known = _Known(await self._verify(parse(token), now), now_s + TRUSTED_S)
             self._keep(token, known)
         if known.claims.expires_at.timestamp() + SKEW_S <= now_s:
@@ -107,8 +105,6 @@ class JwtTokens:
         for stale in [session for session, until_s in self._revoked.items() if until_s <= now_s]:
             del self._revoked[stale]
         self._revoked[session_id] = now_s + ACCESS_LIFETIME.total_seconds() + 2 * SKEW_S
-        if self._on_revoke is not None:
-            self._on_revoke(session_id)
         self._on_revoke(session_id)
 
     def jwks(self) -> dict[str, Any]:

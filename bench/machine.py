@@ -1,0 +1,143 @@
+"""Processes under measurement: starting them, and what the kernel says they used.
+
+Only Linux tells all of it, through /proc.
+"""
+
+import contextlib
+import os
+import platform
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 30.0
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+class CannotMeasure(Exception):
+    """Why there is no result; one sentence that says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server under load; `pid` is the one process whose CPU counts."""
+
+    name: str
+    pid: int
+    url: str
+
+    @property
+    def host_and_port(self) -> tuple[str, int]:
+        host, _, port = self.url.removeprefix("http://").rpartition(":")
+        return host, int(port)
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system seconds that a process has used so far, all of its threads, none of its children."""
+    # The second field is the program's name in parentheses and may hold spaces; what follows is counted from there.
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+
+
+def rss_mib(pid: int) -> float:
+    """Resident memory of a process, in MiB."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def busy_seconds() -> float:
+    """CPU seconds that anything on this machine has used since it booted, other guests' theft included."""
+    user, nice, system, _idle, _iowait, irq, softirq, steal = Path("/proc/stat").read_text().split()[1:9]
+    return sum(map(int, (user, nice, system, irq, softirq, steal))) / _TICKS_PER_S
+
+
+def commit() -> str:
+    """The short hash of what is measured, with a mark where the tree differs from it."""
+    git = ["git", "-C", str(REPOSITORY)]
+    short = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+    changed = subprocess.run([*git, "status", "--porcelain", "src"], capture_output=True, text=True, check=True)
+    return short.stdout.strip() + ("-changed" if changed.stdout else "")
+
+
+def description() -> str:
+    """The machine in a line."""
+    cpu = next(
+        (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+         if line.startswith("model name")), platform.machine(),
+    )  # fmt: skip
+    return f"{os.cpu_count()} × {cpu}, Linux {platform.release()}, Python {platform.python_version()}"
+
+
+def require_linux() -> None:
+    """Raises `CannotMeasure` where /proc is missing."""
+    if not Path("/proc/self/stat").exists():
+        raise CannotMeasure("CPU seconds of other processes are read from /proc: run this on Linux.")
+
+
+@contextlib.contextmanager
+def nomadcrew(home: Path) -> Iterator[Server]:
+    """`nomadcrew up` on a data folder, as in production but for the rate limits: its log goes to a file."""
+    environment = {"NOMADCREW_HOME": str(home), "PORT": "0", "NOMADCREW_RATE_LIMITS": "off"}
+    program = "from nomadcrew.cli import main; main()"
+    with _process([sys.executable, "-c", program, "up"], environment, home.parent / "nomadcrew") as process:
+        yield Server("nomadcrew", process.pid, _announced(process, home.parent / "nomadcrew.out"))
+
+
+@contextlib.contextmanager
+def plain(folder: Path, environment: Mapping[str, str], port: int) -> Iterator[Server]:
+    """`bench.plain_fastapi` under uvicorn, as its manual says: one worker, uvloop, httptools, its log to a file."""
+    command = [
+        sys.executable, "-m", "uvicorn", "bench.plain_fastapi:app", "--host", "127.0.0.1", "--port", str(port),
+        "--workers", "1", "--loop", "uvloop", "--http", "httptools", "--ws", "websockets-sansio",
+    ]  # fmt: skip
+    with _process(command, environment, folder / "plain") as process:
+        server = Server("plain", process.pid, f"http://127.0.0.1:{port}")
+        _await_answer(process, f"{server.url}/health", folder / "plain.err")
+        yield server
+
+
+@contextlib.contextmanager
+def _process(
+    command: list[str], environment: Mapping[str, str], logs: Path
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """A child whose output goes to `<logs>.out` and `<logs>.err`; told to stop, and made to, at the end."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("NOMADCREW_")}
+    inherited["PYTHONPATH"] = f"{REPOSITORY / 'src'}:{REPOSITORY}"
+    with logs.with_suffix(".out").open("wb") as out, logs.with_suffix(".err").open("wb") as err:
+        process = subprocess.Popen(command, env={**inherited, **environment}, stdout=out, stderr=err)
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _announced(process: "subprocess.Popen[bytes]", out: Path) -> str:
+    """The address that `nomadcrew up` prints once it answers."""
+    deadline_s = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline_s and process.poll() is None:
+        for line in out.read_text().splitlines():
+            if line.strip().startswith("address"):
+                return line.split()[1]
+        time.sleep(0.05)
+    raise CannotMeasure(f"The server did not start; {out} and the .err file beside it say why.")
+
+
+def _await_answer(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
+    deadline_s = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline_s and process.poll() is None:
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=2):
+            return
+        time.sleep(0.1)
+    raise CannotMeasure(f"{url} does not answer; {log} says why.")

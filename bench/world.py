@@ -1,0 +1,158 @@
+"""What the measurements run on: crews of five on ten trips each, with accounts and tokens.
+
+Rows go in by COPY beside the running server, for four hundred trips through the API would take longer than measuring.
+"""
+
+import asyncio
+import json
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from nomadcrew.adapters.embedded.keys import open_keys
+from nomadcrew.adapters.embedded.passwords import Argon2Passwords
+from nomadcrew.adapters.embedded.tokens import JwtTokens
+from nomadcrew.bootstrap import DEFAULT_ISSUER
+from nomadcrew.core.identity.model import Account, Profile
+from nomadcrew.core.ids import SessionId, UserId, uuid7
+from nomadcrew.host.binaries import find_binaries
+from nomadcrew.host.datafolder import DataFolder
+from nomadcrew.host.postgres import EmbeddedPostgres
+
+CREWS = 40
+CREW = 5
+TRIPS = 10
+PASSWORD = "Over-the-hills-7"
+FIRST_NAMES = ("Ana", "Ben", "Chloé", "Dmitri", "Esther")
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    id: UUID
+    crew: int
+    username: str
+    email: str
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """`trips` holds each crew's trips; everybody of a crew is on all of them."""
+
+    people: tuple[Person, ...]
+    trips: tuple[tuple[UUID, ...], ...]
+    connect: dict[str, Any]
+    signing_key: Path
+
+    def crew(self, number: int) -> tuple[Person, ...]:
+        return self.people[number * CREW : (number + 1) * CREW]
+
+    def tokens(self) -> dict[UUID, str]:
+        """A fresh access token each; they live a quarter of an hour."""
+        keys = open_keys(self.signing_key.parent)
+        issuer = JwtTokens(keys.signing, keys.confirmations, issuer=DEFAULT_ISSUER)
+        now = datetime.now(UTC)
+        return {
+            person.id: issuer.issue(_account(person, now), SessionId(uuid7()), now=now) for person in self.people
+        }
+
+
+async def fill(home: Path) -> World:
+    """Put the world into the database of the host that runs on `home`."""
+    connect = await connect_kwargs(home)
+    people = [
+        Person(uuid7(), crew, f"crew{crew}.{name}".lower(), f"crew{crew}.{place}@example.org")
+        for crew in range(CREWS)
+        for place, name in enumerate(FIRST_NAMES)
+    ]
+    trips = [tuple(uuid7() for _ in range(TRIPS)) for _ in range(CREWS)]
+    connection = await asyncpg.connect(**connect)
+    try:
+        await _copy(connection, people, trips)
+        await connection.execute("ANALYZE")
+    finally:
+        await connection.close()
+    return World(tuple(people), tuple(trips), connect, next((home / "keys").glob("signing-*.pem")))
+
+
+async def connect_kwargs(home: Path) -> dict[str, Any]:
+    """Arguments for `asyncpg.connect` to the PostgreSQL of the host on `home`."""
+    postgres = EmbeddedPostgres(DataFolder(home), find_binaries())
+    await postgres.attach()
+    return postgres.connect_kwargs
+
+
+async def _copy(
+    connection: "asyncpg.Connection[asyncpg.Record]", people: list[Person], trips: list[tuple[UUID, ...]]
+) -> None:
+    now = datetime.now(UTC)
+    # One hash for all: it is verified at every login whoever's it is, and making two hundred takes a while.
+    password_hash = await asyncio.to_thread(_hash)
+    await _into(
+        connection,
+        "user_profiles",
+        ("id", "email", "username", "first_name", "last_name", "created_at", "updated_at"),
+        [(p.id, p.email, p.username, p.username.partition(".")[2].title(), "Lindqvist", now, now) for p in people],
+    )
+    await _into(
+        connection,
+        "accounts",
+        ("user_id", "password_hash", "confirmed_at", "created_at", "updated_at"),
+        [(p.id, password_hash, now, now, now) for p in people],
+    )
+    await _into(
+        connection,
+        "trips",
+        ("id", "name", "description", "destination_place_id", "destination_address", "destination_name",
+         "destination_latitude", "destination_longitude", "start_date", "end_date", "status", "created_by",
+         "created_at", "updated_at", "member_count"),
+        [
+            (trip, f"Along the Douro {place}", "By train from the coast to the border, with a day in the vineyards.",
+             "ChIJwVPhxKtlJA0RvBSxQFbZSKY", "Porto, Portugal", "Porto", 41.1496, -8.611,
+             date(2026, 12, 1) + timedelta(days=place), date(2026, 12, 9) + timedelta(days=place), "PLANNING",
+             people[crew * CREW].id, now, now, CREW)
+            for crew, theirs in enumerate(trips) for place, trip in enumerate(theirs)
+        ],
+    )  # fmt: skip
+    await _into(
+        connection,
+        "trip_memberships",
+        ("id", "trip_id", "user_id", "role", "status", "created_at", "updated_at", "joined_at"),
+        [
+            (uuid7(), trip, person.id, "OWNER" if place == 0 else "MEMBER", "ACTIVE", now, now, now)
+            for crew, theirs in enumerate(trips)
+            for trip in theirs
+            for place, person in enumerate(people[crew * CREW : (crew + 1) * CREW])
+        ],
+    )
+
+
+async def _into(
+    connection: "asyncpg.Connection[asyncpg.Record]", table: str, columns: tuple[str, ...], rows: list[Any]
+) -> None:
+    await connection.copy_records_to_table(table, columns=columns, records=rows)
+
+
+def _hash() -> str:
+    return asyncio.run(Argon2Passwords().hash(PASSWORD))
+
+
+def _account(person: Person, now: datetime) -> Account:
+    return Account(
+        Profile(
+            UserId(person.id), person.email, person.username, "", "", "", None, None, {}, now, now
+        )
+    )  # fmt: skip
+
+
+def write_cases(world: World, path: Path) -> None:
+    """What wrk's script sends, as JSON lines: token, trip and login of everybody."""
+    tokens = world.tokens()
+    lines = [
+        json.dumps([tokens[person.id], str(world.trips[person.crew][place % TRIPS]), person.email])
+        for place, person in enumerate(world.people)
+    ]
+    path.write_text("\n".join(lines) + "\n")

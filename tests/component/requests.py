@@ -1,0 +1,215 @@
+"""A request for every row of the route table, in a scene where it makes sense; whoever walks the table uses it."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from tests.world import NEW_TRIP, Person, World
+
+from nomadcrew.core.identity import administration
+from nomadcrew.core.identity.accounts import SignUp
+from nomadcrew.core.ids import EventId, InvitationId, TripId
+from nomadcrew.core.notifications.model import Draft
+
+CALLERS = ("no token", "wrong kind", "outsider", "invitee", "MEMBER", "ADMIN", "OWNER", "removed")
+PASSWORD = "Under-the-bridge-7"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request to send; `by` None sends no token."""
+
+    method: str
+    path: str
+    by: Person | None
+    body: object = None
+    raw: bytes | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass
+class Scene:
+    """A trip with people in every relation to it."""
+
+    world: World
+    tag: str
+    trip: UUID
+    elsewhere: UUID
+    people: dict[str, Person]
+    invitation: UUID
+    foreign_invitation: UUID
+    link: str
+    todos: dict[str, UUID]
+
+    def caller(self, name: str) -> Person | None:
+        if name == "no token":
+            return None
+        if name == "wrong kind":  # a token of ours that is no access token: an invitation's link
+            owner = self.people["OWNER"]
+            return Person(owner.id, owner.email, owner.username, self.link)
+        return self.people[name]
+
+
+async def scene(world: World, tag: str) -> Scene:
+    """Set the stage: OWNER, ADMIN, MEMBER and two more on the trip, one removed, one invited, one outside."""
+    names = ("OWNER", "ADMIN", "MEMBER", "another admin", "another member", "removed", "invitee", "outsider")
+    people = {name: await world.person(f"{name.lower().replace(' ', '-')}-{tag}") for name in names}
+    owner = people["OWNER"]
+    trip = await world.trip(owner)
+    for name in names[1:6]:
+        await world.join(trip, owner, people[name], "ADMIN" if "admin" in name.lower() else "MEMBER")
+    todos = {}
+    for name in ("OWNER", "ADMIN", "MEMBER", "another member", "removed"):
+        path = f"/v1/trips/{trip}/todos"
+        todos[name] = UUID((await world.call("POST", path, by=people[name], body={"text": name})).json["id"])
+    await world.call("DELETE", f"/v1/trips/{trip}/members/{people['removed'].id}", by=owner)
+    elsewhere = await world.trip(owner, name="elsewhere")
+    invitation = await _invite(world, trip, owner, people["invitee"].email)
+    foreign = await _invite(world, elsewhere, owner, people["invitee"].email)
+    link = await _link(world, invitation)
+    return Scene(world, tag, trip, elsewhere, people, invitation, foreign, link, todos)
+
+
+async def stranger_link(stage: Scene) -> str:
+    """The link of an invitation to somebody who has no account yet."""
+    email = f"stranger-{stage.tag}@example.org"
+    return await _link(stage.world, await _invite(stage.world, stage.trip, stage.people["OWNER"], email))
+
+
+async def _link(world: World, invitation: UUID) -> str:
+    stored = await world.ports.invitations.stored(InvitationId(invitation))
+    assert stored is not None
+    return world.ports.invitation_links.issue(stored[0], now=world.clock())
+
+
+async def _invite(world: World, trip: UUID, owner: Person, email: str) -> UUID:
+    body = {"email": email, "role": "member"}
+    return UUID((await world.call("POST", f"/v1/trips/{trip}/invitations", by=owner, body=body)).json["id"])
+
+
+async def ask(stage: Scene, row: str, variant: str, caller: str) -> Ask:
+    """The request a row of the matrix stands for."""
+    method, _, path = row.partition(" ")
+    by = stage.caller(caller)
+    me = stage.people.get(caller, stage.people["outsider"])
+    path = path.replace("{id}", str(stage.trip))
+    path = path.replace("{userId}", str(_target(stage, variant, me)))
+    path = path.replace(
+        "{invitationId}", str(stage.foreign_invitation if variant == "of another trip" else stage.invitation)
+    )
+    path = path.replace("{todoId}", str(_todo(stage, variant, caller)))
+    if "{notificationId}" in path:
+        whose = me if variant == "my own" else stage.people["another member"]
+        path = path.replace("{notificationId}", str(await notification(stage.world, stage.trip, whose)))
+    if "{token}" in path:
+        token = "no-code" if path.startswith("/auth/confirm") else await stranger_link(stage)
+        path = path.replace("{token}", token)
+    body = await _body(stage, row, variant, me)
+    if row == "POST /invite/accept/{token}":
+        form = {"intent": "register", "username": f"new-{stage.tag}", "password": PASSWORD}
+        return Ask(method, path, by, raw=urlencode(form).encode(), headers=(FORM,))
+    return Ask(method, path + _query(stage, row), by, body)
+
+
+FORM = ("content-type", "application/x-www-form-urlencoded")
+
+
+def _target(stage: Scene, variant: str, me: Person) -> UUID:
+    people = stage.people
+    match variant.split(" becomes ")[0]:
+        case "a member":
+            return people["another member"].id
+        case "an admin":
+            return people["another admin"].id
+        case "the owner":
+            return people["OWNER"].id
+        case "a stranger" | "another":
+            return people["outsider"].id if me is not people["outsider"] else people["OWNER"].id
+        case _:
+            return me.id
+
+
+def _todo(stage: Scene, variant: str, caller: str) -> UUID:
+    own = stage.todos.get(caller, stage.todos["OWNER"])
+    return own if variant == "my own" else stage.todos["another member"]
+
+
+def _query(stage: Scene, row: str) -> str:
+    match row:
+        case "GET /v1/invitations/join" | "GET /v1/invitations/details":
+            return f"?token={stage.link}"
+        case "GET /v1/users/search":
+            return f"?q=member&tripId={stage.trip}"
+        case "GET /v1/trips/{id}/todos" | "GET /v1/notifications" | "GET /v1/events":
+            return "?limit=2"
+        case _:
+            return ""
+
+
+async def _body(stage: Scene, row: str, variant: str, me: Person) -> Any:  # noqa: C901 — a table of bodies
+    match row:
+        case "POST /v1/trips":
+            return NEW_TRIP | {"name": f"by {me.username}"}
+        case "PUT /v1/trips/{id}":
+            return {"name": f"renamed by {me.username}", "destination": {"coordinates": {"lat": 1.5, "lng": 2}}}
+        case "PATCH /v1/trips/{id}/status":
+            return {"status": "ACTIVE"}
+        case "POST /v1/trips/{id}/search":
+            return {"destination": "porto"}
+        case "POST /v1/trips/{id}/members":
+            return {"userId": str(stage.people["outsider"].id), "role": "owner" if variant else "member"}
+        case "PUT /v1/trips/{id}/members/{userId}/role":
+            return {"role": variant.partition(" becomes ")[2] or "member"}
+        case "POST /v1/trips/{id}/invitations":
+            return {"email": f"guest-{stage.tag}@example.org", "role": variant.removeprefix("as ") or "member"}
+        case "POST /v1/invitations/accept" | "POST /v1/invitations/decline":
+            return {"token": stage.link}
+        case "POST /v1/trips/{id}/todos":
+            return {"text": f"by {me.username}"}
+        case "PUT /v1/trips/{id}/todos/{todoId}":
+            return {"status": "COMPLETE"}
+        case "PUT /v1/users/me/contact-email":
+            return {"email": f"contact-{stage.tag}@example.org"}
+        case "PUT /v1/users/{userId}":
+            return {"firstName": "Renamed", "locationPrivacyPreference": "hidden"}
+        case "PUT /v1/users/{userId}/preferences":
+            return {"ghostMode": True}
+        case "POST /v1/auth/register":
+            return {"email": f"fresh-{stage.tag}@example.org", "password": PASSWORD}
+        case "POST /v1/auth/login":
+            return {"email": await account(stage), "password": PASSWORD}
+        case "POST /v1/auth/refresh" | "POST /v1/auth/logout":
+            login = {"email": await account(stage), "password": PASSWORD}
+            reply = await stage.world.call("POST", "/v1/auth/login", body=login)
+            return {"refresh_token": reply.json["refresh_token"]}
+        case "POST /v1/auth/confirm":
+            return {"token": "no-code"}
+        case _:
+            return None
+
+
+async def account(stage: Scene) -> str:
+    """The address of somebody who can sign in with PASSWORD."""
+    ports, email = stage.world.ports, f"account-{stage.tag}@example.org"
+    await administration.create_user(
+        SignUp(email=email, password=PASSWORD),
+        accounts=ports.accounts,
+        limits=ports.limits,
+        new_id=ports.new_id,
+        now=ports.clock(),
+    )
+    return email
+
+
+async def notification(world: World, trip: UUID, whose: Person) -> UUID:
+    draft = Draft.of(EventId(world.ports.new_id()), whose.id, "TRIP_UPDATED", {"tripName": "Porto", "changedFields": []})
+    assert await world.ports.notifications.store(TripId(trip), [draft], now=world.clock()) == 1
+    return draft.id
+
+
+def encoded(request: Ask) -> bytes:
+    if request.raw is not None:
+        return request.raw
+    return b"" if request.body is None else json.dumps(request.body).encode()

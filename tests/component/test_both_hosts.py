@@ -1,0 +1,68 @@
+"""Host and Lambda run the same handlers: the same request in the same world gives the same reply, byte for byte."""
+
+import re
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from tests.component.matrix import LINES, Line, succeeding
+from tests.component.requests import Ask, ask, encoded, scene
+from tests.engine import Engine
+from tests.world import Answer, World, world
+
+# Secrets are random on purpose.
+_SECRET = re.compile(rb'"(access_token|refresh_token)":"[^"]+"')
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def twins(
+    engine: Engine, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[tuple[World, World]]:
+    """Two backends with the same keys, clocks and ids, each on a database of its own."""
+    home = tmp_path_factory.mktemp("twins")
+    async with world(engine, home, template=template) as one, world(engine, home, template=template) as other:
+        yield one, other
+
+
+@pytest.mark.parametrize("line", LINES, ids=lambda line: f"{line.row} {line.variant}".strip())
+async def test_both_hosts_answer_alike(twins: tuple[World, World], line: Line) -> None:
+    one, other = twins
+    for caller in {succeeding(line) or "OWNER", "outsider", "no token"}:
+        tag = f"{LINES.index(line)}-{caller.replace(' ', '')}".lower()
+        requests = [await ask(await scene(stage, tag), line.row, line.variant, caller) for stage in twins]
+        host = await _send(one, requests[0])
+        event = await _invoke(other, requests[1])
+        assert (host.status, _masked(host.body)) == (event.status, _masked(event.body))
+        assert _comparable(host) == _comparable(event)
+
+
+async def test_queries_with_repeated_keys_and_odd_spellings_arrive_alike(twins: tuple[World, World]) -> None:
+    replies = []
+    for stage in twins:
+        play = await scene(stage, "query")
+        path = f"/v1/trips/{play.trip}/todos?limit=1&limit=3&offset=%31&x=a+b%2C&flag"
+        owner = play.people["OWNER"]
+        replies.append(await (stage.call if stage is twins[0] else stage.invoke)("GET", path, by=owner))
+    assert replies[0].body == replies[1].body
+    assert replies[0].json["pagination"] == {"limit": 1, "offset": 1, "total": 5}
+
+
+async def _send(stage: World, request: Ask) -> Answer:
+    return await stage.call(
+        request.method, request.path, by=request.by, raw=encoded(request), headers=dict(request.headers)
+    )
+
+
+async def _invoke(stage: World, request: Ask) -> Answer:
+    return await stage.invoke(
+        request.method, request.path, by=request.by, raw=encoded(request), headers=dict(request.headers)
+    )
+
+
+def _masked(body: bytes) -> bytes:
+    return _SECRET.sub(rb"\1", body)
+
+
+def _comparable(answer: Answer) -> dict[str, str]:
+    """Headers but the length, which API Gateway adds itself."""
+    return {name: value for name, value in answer.headers.items() if name != "content-length"}

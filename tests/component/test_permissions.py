@@ -1,0 +1,38 @@
+"""The permission matrix: every row of the route table, as everybody, against expectations written by hand."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from tests.component.matrix import LINES, Line
+from tests.component.requests import CALLERS, ask, encoded, scene
+from tests.engine import Engine
+from tests.world import World, world
+
+from nomadcrew.functions.table import ALL_ROUTES
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def stage(engine: Engine, template: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    environment = {"NOMADCREW_RATE_LIMITS": "off"}
+    home = tmp_path_factory.mktemp("matrix")
+    async with world(engine, home, template=template, environment=environment) as made:
+        yield made
+
+
+def test_the_matrix_has_every_row_of_the_table_and_no_other() -> None:
+    assert {line.row for line in LINES} == {route.key for route in ALL_ROUTES}
+
+
+@pytest.mark.parametrize("line", LINES, ids=lambda line: f"{line.row} {line.variant}".strip())
+async def test_every_caller_gets_what_the_matrix_says(stage: World, line: Line) -> None:
+    for caller, (status, code) in line.cells.items():
+        play = await scene(stage, f"{LINES.index(line)}-{CALLERS.index(caller)}")
+        request = await ask(play, line.row, line.variant, caller)
+        before = await stage.snapshot()
+        reply = await stage.call(
+            request.method, request.path, by=request.by, raw=encoded(request), headers=dict(request.headers)
+        )
+        assert (reply.status, reply.code if code else None) == (status, code), (caller, reply.body)
+        if status >= 400:
+            assert await stage.snapshot() == before, f"{caller} was refused, and something changed"

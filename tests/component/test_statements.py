@@ -1,0 +1,45 @@
+"""How many SQL statements a request takes: one, or what its row says and why."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+import pytest_asyncio
+from tests.component.matrix import Line, successes
+from tests.component.requests import ask, encoded, scene
+from tests.engine import Engine
+from tests.world import World, world
+
+from nomadcrew.functions.table import ALL_ROUTES
+
+ROUTES = {route.key: route for route in ALL_ROUTES}
+# What nobody in a scene succeeds with: a confirmation code exists only in a mail, and nobody is administrator.
+UNREACHED = {"POST /v1/auth/confirm", "GET /auth/confirm/{token}", "POST /auth/confirm/{token}", "GET /v1/users"}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def stage(engine: Engine, template: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    async with world(engine, tmp_path_factory.mktemp("statements"), template=template) as made:
+        yield made
+
+
+def test_every_row_is_counted() -> None:
+    assert {line.row for line, _ in successes()} | UNREACHED == set(ROUTES)
+
+
+@pytest.mark.parametrize("success", successes(), ids=lambda success: success[0].row)
+async def test_a_request_takes_the_statements_its_row_says(stage: World, success: tuple[Line, str]) -> None:
+    line, caller = success
+    request = await ask(await scene(stage, str(successes().index(success))), line.row, line.variant, caller)
+    reply = await stage.call(
+        request.method, request.path, by=request.by, raw=encoded(request), headers=dict(request.headers)
+    )
+    assert reply.status < 400, reply.body
+    assert len(stage.statements) == ROUTES[line.row].statements, stage.statements
+
+
+async def test_the_list_of_everybody_takes_one_statement(stage: World) -> None:
+    ana = await stage.person("root")
+    admin = replace(ana, token=stage.token(ana.id, ana.username, is_admin=True))
+    assert (await stage.call("GET", "/v1/users", by=admin)).status == 200
+    assert len(stage.statements) == 1

@@ -1,0 +1,292 @@
+"""The public API as a phone uses it: requests with a bearer token, and sockets."""
+
+import asyncio
+import json
+import random
+import secrets
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Self, TypeVar
+
+import httpx
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
+
+T = TypeVar("T")
+
+# A deadline against hanging, generous because a busy machine is no failure.
+WITHIN_S = 20.0
+TIMEOUT_S = 10.0  # the shipped app's, which does not repeat what ran into it
+PASSWORD = "Sail2Porto!"
+NEW_TRIP = {
+    "name": "Porto",
+    "description": "by train",
+    "destinationName": "Porto",
+    "destinationAddress": "Porto, PT",
+    "destinationLatitude": 41.15,
+    "destinationLongitude": -8.61,
+    "startDate": "2027-05-01T00:00:00.000Z",
+    "endDate": "2027-05-09T00:00:00.000Z",
+}
+
+
+async def eventually(ask: Callable[[], Awaitable[T]], *, within_s: float = WITHIN_S) -> T:
+    """The first truthy answer of `ask`, which is asked again until then."""
+    deadline_s = time.monotonic() + within_s
+    while not (answer := await ask()):
+        if time.monotonic() > deadline_s:
+            raise AssertionError(f"not within {within_s:g} s; the last answer was {answer!r}")
+        await asyncio.sleep(0.05)
+    return answer
+
+
+class Api:
+    """A way to one server. `retries` is 3 in the shipped app, for every method and without a key.
+
+    `statuses` counts every reply, those that were followed by another attempt among them.
+    """
+
+    def __init__(self, url: str, *, retries: int = 0) -> None:
+        self.url = url
+        self.retries = retries
+        self.statuses: Counter[int] = Counter()
+        self._http = httpx.AsyncClient(base_url=url, timeout=TIMEOUT_S, trust_env=False)
+
+    async def send(self, method: str, path: str, **how: Any) -> httpx.Response:
+        """A request, repeated as the shipped app repeats it.
+
+        Raises:
+            httpx.TransportError: the last attempt got no reply.
+        """
+        for attempt in range(self.retries + 1):
+            try:
+                reply = await self._http.request(method, path, **how)
+            except httpx.TimeoutException:
+                raise
+            except httpx.TransportError:
+                if attempt == self.retries:
+                    raise
+                wait_s = 0.0
+            else:
+                self.statuses[reply.status_code] += 1
+                if attempt == self.retries or not (reply.status_code >= 500 or reply.status_code == 429):
+                    return reply
+                wait_s = float(reply.headers.get("retry-after", 0))
+            await asyncio.sleep(max(wait_s, 0.2 * 2**attempt + random.uniform(0, 0.1)))
+        raise AssertionError("unreachable")
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def register(self, name: str, **fields: str) -> "Person":
+        """Somebody new called `name`, with a username and an address nobody had before."""
+        tag = f"{name}-{secrets.token_hex(4)}"
+        body = {"email": f"{tag}@example.org", "password": PASSWORD, "username": tag, "firstName": name.title()}
+        reply = await self.send("POST", "/v1/auth/register", json=body | fields)
+        assert reply.status_code == 201, reply.text
+        return Person.of(self, reply.json())
+
+
+@dataclass
+class Person:
+    """Somebody signed in on one device."""
+
+    api: Api
+    id: str
+    email: str
+    username: str
+    token: str
+    refresh_token: str
+
+    @classmethod
+    def of(cls, api: Api, signed_in: dict[str, Any]) -> Self:
+        user = signed_in["user"]
+        return cls(
+            api,
+            user["id"],
+            user["email"],
+            user["username"],
+            signed_in["access_token"],
+            signed_in["refresh_token"],
+        )
+
+    async def send(self, method: str, path: str, body: object = None, **headers: str) -> httpx.Response:
+        how: dict[str, Any] = {} if body is None else {"json": body}
+        return await self.api.send(method, path, headers={"authorization": f"Bearer {self.token}"} | headers, **how)
+
+    async def ask(self, method: str, path: str, body: object = None, *, status: int | None = None) -> Any:
+        """The JSON of a reply that went well, with `status` where one is given; None for an empty one."""
+        reply = await self.send(method, path, body)
+        assert reply.status_code == status if status else reply.is_success, (reply.status_code, reply.text)
+        return reply.json() if reply.content else None
+
+    async def sign_in(self) -> "Person":
+        """The same person on one more device."""
+        body = {"email": self.email, "password": PASSWORD}
+        reply = await self.api.send("POST", "/v1/auth/login", json=body)
+        assert reply.status_code == 200, reply.text
+        return Person.of(self.api, reply.json())
+
+    async def new_trip(self, **fields: Any) -> str:
+        trip = await self.ask("POST", "/v1/trips", NEW_TRIP | {"name": secrets.token_hex(4)} | fields, status=201)
+        return str(trip["id"])
+
+    async def new_todo(self, trip_id: str, text: str) -> dict[str, Any]:
+        todo: dict[str, Any] = await self.ask("POST", f"/v1/trips/{trip_id}/todos", {"text": text}, status=201)
+        return todo
+
+    async def invite(self, trip_id: str, email: str, role: str = "MEMBER") -> dict[str, Any]:
+        body = {"email": email, "role": role}
+        invitation: dict[str, Any] = await self.ask("POST", f"/v1/trips/{trip_id}/invitations", body, status=201)
+        return invitation
+
+    async def bring(self, trip_id: str, guest: "Person", role: str = "MEMBER") -> None:
+        """Put `guest` on the trip by an invitation they accept."""
+        invitation = await self.invite(trip_id, guest.email, role)
+        await guest.ask("POST", f"/v1/invitations/{invitation['id']}/accept")
+
+    async def events(self, after: str | None = None, *, limit: int = 200) -> list[dict[str, Any]]:
+        """Everything `GET /v1/events` has after an event, page by page."""
+        found: list[dict[str, Any]] = []
+        while True:
+            cursor = f"&after={after}" if after else ""
+            page = await self.ask("GET", f"/v1/events?limit={limit}{cursor}")
+            found += page["events"]
+            after = page["next"]
+            if not page["has_more"]:
+                return found
+
+    async def connect(self, by: "TokenBy | None" = None) -> "Socket":
+        socket = Socket(self.api.url, self.token)
+        await socket.connect(by or TokenBy.QUERY)
+        return socket
+
+
+class TokenBy(Enum):
+    """How a socket shows its token: like the shipped app first, then like it second, then like a newer one."""
+
+    QUERY = "query"
+    SUBPROTOCOL = "bare subprotocol"
+    PAIR = "subprotocol pair"
+
+
+class Socket:
+    """One socket. Keeps every frame it was sent, over all its connections, and how the last one was closed."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self.token = token
+        self.frames: list[dict[str, Any]] = []
+        self.close_code: int | None = None
+        self._url = url.replace("http", "ws", 1) + "/v1/ws"
+        self._connection: ClientConnection | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._news = asyncio.Event()
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """The envelopes of the events it was sent, in order."""
+        return [frame["payload"] for frame in self.frames if frame["type"] == "event"]
+
+    @property
+    def subprotocol(self) -> str | None:
+        assert self._connection is not None
+        return self._connection.subprotocol
+
+    @property
+    def open(self) -> bool:
+        return self._reader is not None and not self._reader.done()
+
+    async def connect(self, by: TokenBy = TokenBy.QUERY) -> None:
+        """Connect, or connect anew, and wait for the greeting.
+
+        Raises:
+            websockets.InvalidStatus: refused before the upgrade; its response has the reply.
+        """
+        await self.close()
+        offered = {
+            TokenBy.QUERY: None,
+            TokenBy.SUBPROTOCOL: [Subprotocol(self.token)],
+            TokenBy.PAIR: [Subprotocol("nomadcrew.v1"), Subprotocol(self.token)],
+        }[by]
+        address = f"{self._url}?token={self.token}" if by is TokenBy.QUERY else self._url
+        self._connection = await connect(
+            address, subprotocols=offered, proxy=None, ping_interval=None, max_size=None, close_timeout=2
+        )
+        self.close_code = None
+        greeted = len(self.frames)
+        self._reader = asyncio.create_task(self._read(self._connection))
+        await self.until(lambda: len(self.frames) > greeted or not self.open)
+
+    async def send(self, frame: object) -> None:
+        await self.send_text(json.dumps(frame))
+
+    async def send_text(self, text: str | bytes) -> None:
+        assert self._connection is not None
+        await self._connection.send(text)
+
+    async def until(self, found: Callable[[], T], *, within_s: float = WITHIN_S) -> T:
+        """The first truthy value of `found`, which is asked again with every frame."""
+        try:
+            async with asyncio.timeout(within_s):
+                while not (value := found()):
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            seen = [frame.get("payload", {}).get("type", frame["type"]) for frame in self.frames]
+            raise AssertionError(f"not within {within_s:g} s; seen were {seen}, closed {self.close_code}") from None
+        return value
+
+    async def event(self, type_: str, trip_id: str | None = None, **payload: object) -> dict[str, Any]:
+        """The first event of a type, of a trip, with these values in its payload."""
+
+        def found() -> dict[str, Any] | None:
+            for event in self.events:
+                if event["type"] == type_ and trip_id in (None, event["tripId"]):
+                    body = event["payload"] or {}
+                    if all(body.get(name) == value for name, value in payload.items()):
+                        return event
+            return None
+
+        event = await self.until(found)
+        assert event is not None
+        return event
+
+    async def answer(self, frame: object) -> dict[str, Any]:
+        """What the server says to a frame; events in between are kept and passed over."""
+        before = len(self.frames)
+        await self.send(frame)
+        return await self.until(lambda: next((f for f in self.frames[before:] if f["type"] != "event"), {}))
+
+    async def caught_up(self) -> None:
+        """Wait until everything that was queued for this socket before now has arrived.
+
+        One queue on one machine keeps the order, so what comes before the answer to a question was all there was.
+        """
+        assert (await self.answer({"type": "subscribe"}))["type"] == "error"
+
+    async def closed(self) -> int:
+        """The code it is closed with, once it is."""
+        await self.until(lambda: not self.open)
+        assert self.close_code is not None
+        return self.close_code
+
+    async def close(self) -> None:
+        """Leave, if connected."""
+        if self._connection is not None and self._reader is not None:
+            await self._connection.close()
+            await self._reader
+
+    async def _read(self, connection: ClientConnection) -> None:
+        try:
+            async for message in connection:
+                self.frames.append(json.loads(message))
+                self._news.set()
+        except ConnectionClosed:
+            pass
+        finally:
+            self.close_code = connection.close_code
+            asyncio.get_running_loop().call_soon(self._news.set)

@@ -1,0 +1,78 @@
+"""One started server for all tests that do not harm it, and people on it.
+
+With E2E_URL set the same tests run against that server instead, but for those only one machine can show. It must
+accept registrations, send its mail nowhere, and have its rate limits off.
+"""
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from tests.e2e.client import Api, Person, Socket
+from tests.e2e.server import LOG_TAIL, Server
+
+ELSEWHERE = os.environ.get("E2E_URL", "").rstrip("/")
+
+Register = Callable[..., Awaitable[Person]]
+Connect = Callable[..., Awaitable[Socket]]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items if ELSEWHERE else ():
+        for mark in item.iter_markers("one_machine"):
+            item.add_marker(pytest.mark.skip(reason=str(mark.args[0])))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what the server said beside what failed."""
+    report = yield
+    given: dict[str, Any] = getattr(item, "funcargs", {})
+    for server in given.values() if report.failed else ():
+        if isinstance(server, Server):
+            report.sections.append((f"log of {server.url}", server.log[-LOG_TAIL:]))
+    return report
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def server() -> AsyncIterator[Server]:
+    """The server of the session; tests that stop or kill start their own."""
+    async with Server(NOMADCREW_RATE_LIMITS="off") as running:
+        yield running
+        assert await running.stop() == 0, running.log[-LOG_TAIL:]
+
+
+@pytest.fixture(scope="session")
+def url(request: pytest.FixtureRequest) -> str:
+    return ELSEWHERE or str(request.getfixturevalue("server").url)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def api(url: str) -> AsyncIterator[Api]:
+    made = Api(url)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def register(api: Api) -> Register:
+    """Makes people: `ana = await register("ana")`."""
+    return api.register
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def connect() -> AsyncIterator[Connect]:
+    """Connects people's sockets and closes them at the end: `socket = await connect(ana)`."""
+    made: list[Socket] = []
+
+    async def connected(person: Person, **how: Any) -> Socket:
+        made.append(await person.connect(**how))
+        return made[-1]
+
+    yield connected
+    for socket in made:
+        await socket.close()

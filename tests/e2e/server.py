@@ -1,0 +1,168 @@
+"""`nomadcrew up` as whoever installed it runs it: a process of its own, on a data folder of its own.
+
+It can be killed in every way a machine kills, started again on the same folder and port, and leaves nothing behind
+however the tests end: what the tests could not clean up themselves, the next ones do.
+"""
+
+import asyncio
+import atexit
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from nomadcrew.host.postmaster import PidFile, exists, is_postmaster_of, read_pid_file
+
+PREFIX = "nomadcrew-e2e-"
+START_S = 60.0
+STOP_S = 30.0
+LOG_TAIL = 6_000
+_ADDRESS = re.compile(r"^ +address +(http\S+)$", re.MULTILINE)
+_POLL_S = 0.02
+# The tests' own environment says nothing to the server.
+_OURS = re.compile(r"NOMADCREW_|HOST$|PORT$|LOG_LEVEL$")
+
+
+class Server:
+    """One data folder and the host on it. `url` is known from the first start and stays."""
+
+    def __init__(self, **environment: str) -> None:
+        """`environment` holds settings; home and port are given."""
+        sweep()
+        self.folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        (self.folder / "owner").write_text(str(os.getpid()))
+        self.folder.chmod(0o711)  # PostgreSQL runs as another user when the tests are root
+        self.home = self.folder / "home"
+        self.url = ""
+        self._environment = environment
+        self._log = self.folder / "server.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        atexit.register(self.close)
+
+    @property
+    def mail(self) -> Path:
+        return self.home / "mail"
+
+    @property
+    def log(self) -> str:
+        """Everything the host has said, over all its starts."""
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    async def start(self) -> None:
+        """Start the host and wait until it answers."""
+        said_before = len(self.log)
+        port = self.url.rpartition(":")[2] or "0"
+        kept = {name: value for name, value in os.environ.items() if not _OURS.match(name)}
+        given = {"NOMADCREW_HOME": str(self.home), "HOST": "127.0.0.1", "PORT": port}
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [str(Path(sys.executable).with_name("nomadcrew")), "up"],
+                env={**kept, **given, **self._environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # or Ctrl-C in the tests would reach it past them
+            )
+        deadline_s = time.monotonic() + START_S
+        while not (said := _ADDRESS.search(self.log, said_before)):
+            if not self.running or time.monotonic() > deadline_s:
+                raise AssertionError(f"the server did not come up:\n{self.log[said_before:]}")
+            await asyncio.sleep(_POLL_S)
+        self.url = said[1]
+
+    async def stop(self, how: signal.Signals = signal.SIGINT) -> int:
+        """Ask the host to stop, as Ctrl-C does; returns its exit code."""
+        assert self._process is not None
+        self._process.send_signal(how)
+        return await self._ended()
+
+    async def kill_host(self) -> None:
+        """End the host's process at once; PostgreSQL goes on without it."""
+        assert self._process is not None
+        self._process.kill()
+        await self._ended()
+
+    def kill_postgres(self) -> bool:
+        """End PostgreSQL's main process at once; False if there is none just now."""
+        note = self._postmaster()
+        if note is None:
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(note.pid, signal.SIGKILL)
+        return True
+
+    def close(self) -> None:
+        """End whatever runs and remove the folder. Safe to repeat, and in any state."""
+        atexit.unregister(self.close)
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(STOP_S)
+        _remove(self.folder)
+
+    def _postmaster(self) -> PidFile | None:
+        note = read_pid_file(self.home / "postgres")
+        return note if note and is_postmaster_of(note.pid, self.home / "postgres") else None
+
+    async def _ended(self) -> int:
+        assert self._process is not None
+        deadline_s = time.monotonic() + STOP_S
+        while (code := self._process.poll()) is None:
+            if time.monotonic() > deadline_s:
+                raise AssertionError(f"the server did not end:\n{self.log[-LOG_TAIL:]}")
+            await asyncio.sleep(_POLL_S)
+        return code
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def sweep() -> None:
+    """End the servers of tests that were killed, and remove their folders."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        # Another user's folder and one just being made are left alone.
+        with contextlib.suppress(OSError, ValueError):
+            if exists(int((folder / "owner").read_text())):
+                continue
+            _kill_host_of(folder / "home")
+            _remove(folder)
+
+
+def _kill_host_of(home: Path) -> None:
+    """End the host that names itself in the folder's lock, if that process still is one."""
+    pid = (home / "host.lock").read_text().partition(" ")[0] if (home / "host.lock").exists() else ""
+    if pid and b"nomadcrew" in Path(f"/proc/{pid}/cmdline").read_bytes():
+        os.kill(int(pid), signal.SIGKILL)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a server's folder, and before that PostgreSQL, which survives its host."""
+    data = folder / "home" / "postgres"
+    note = read_pid_file(data)
+    deadline_s = time.monotonic() + STOP_S
+    while note and is_postmaster_of(note.pid, data) and time.monotonic() < deadline_s:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(note.pid, signal.SIGQUIT)
+        time.sleep(_POLL_S)
+    shutil.rmtree(folder, ignore_errors=True)
