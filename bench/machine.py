@@ -104,9 +104,7 @@ def plain(folder: Path, environment: Mapping[str, str], port: int) -> Iterator[S
 
 
 @contextlib.contextmanager
-def _process(
-    command: list[str], environment: Mapping[str, str], logs: Path
-) -> Iterator["subprocess.Popen[bytes]"]:
+def _process(command: list[str], environment: Mapping[str, str], logs: Path) -> Iterator["subprocess.Popen[bytes]"]:
     """A child whose output goes to `<logs>.out` and `<logs>.err`; told to stop, and made to, at the end."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("NOMADCREW_")}
     inherited["PYTHONPATH"] = f"{REPOSITORY / 'src'}:{REPOSITORY}"

@@ -1,6 +1,6 @@
 """What the measurements run on: crews of five on ten trips each, with accounts and tokens.
 
-Rows go in by COPY beside the running server, for four hundred trips through the API would take longer than measuring.
+Rows go in by COPY beside the running server: four hundred trips through the API would take longer than measuring.
 """
 
 import asyncio
@@ -110,7 +110,7 @@ async def _copy(
          "destination_latitude", "destination_longitude", "start_date", "end_date", "status", "created_by",
          "created_at", "updated_at", "member_count"),
         [
-            (trip, f"Along the Douro {place}", "By train from the coast to the border, with a day in the vineyards.",
+            (trip, f"Along the Douro {place}", "By train from the coast to the border, a day in the vineyards.",
              "ChIJwVPhxKtlJA0RvBSxQFbZSKY", "Porto, Portugal", "Porto", 41.1496, -8.611,
              date(2026, 12, 1) + timedelta(days=place), date(2026, 12, 9) + timedelta(days=place), "PLANNING",
              people[crew * CREW].id, now, now, CREW)

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from pytest_socket import disable_socket, enable_socket
-from tests.engine import Engine, engine
 
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.migrations import migrate
+from tests.engine import Engine, engine
 
 __all__ = ["engine"]
 

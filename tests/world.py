@@ -14,9 +14,6 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from tests.engine import Engine
-from tests.fakes import Bell, CountingIds, SetClock
-
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.migrations import migrate
 from nomadcrew.bootstrap import machine_ports
@@ -32,6 +29,8 @@ from nomadcrew.host.router import Router
 from nomadcrew.settings import Settings
 from nomadcrew.wire.dispatch import Dispatcher
 from nomadcrew.wire.lambda_entry import answer
+from tests.engine import Engine
+from tests.fakes import Bell, CountingIds, SetClock
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 NEW_TRIP = {

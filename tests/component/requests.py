@@ -6,12 +6,11 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
-from tests.world import NEW_TRIP, Person, World
-
 from nomadcrew.core.identity import administration
 from nomadcrew.core.identity.accounts import SignUp
 from nomadcrew.core.ids import EventId, InvitationId, TripId
 from nomadcrew.core.notifications.model import Draft
+from tests.world import NEW_TRIP, Person, World
 
 CALLERS = ("no token", "wrong kind", "outsider", "invitee", "MEMBER", "ADMIN", "OWNER", "removed")
 PASSWORD = "Under-the-bridge-7"

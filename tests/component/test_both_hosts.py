@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+
 from tests.component.matrix import LINES, Line, succeeding
 from tests.component.requests import Ask, ask, encoded, scene
 from tests.engine import Engine

@@ -4,12 +4,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+
+from nomadcrew.functions.table import ALL_ROUTES
 from tests.component.matrix import LINES, Line
 from tests.component.requests import CALLERS, ask, encoded, scene
 from tests.engine import Engine
 from tests.world import World, world
-
-from nomadcrew.functions.table import ALL_ROUTES
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

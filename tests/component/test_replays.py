@@ -4,13 +4,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+
+from nomadcrew.functions.table import ALL_ROUTES
+from nomadcrew.wire.routes import Replay
 from tests.component.matrix import Line, successes
 from tests.component.requests import Ask, ask, encoded, scene
 from tests.engine import Engine
 from tests.world import Answer, World, world
-
-from nomadcrew.functions.table import ALL_ROUTES
-from nomadcrew.wire.routes import Replay
 
 ROUTES = {route.key: route for route in ALL_ROUTES}
 WRITES = [(line, caller) for line, caller in successes() if ROUTES[line.row].mutates]

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 import pytest_asyncio
+
+from nomadcrew.functions.table import ALL_ROUTES
 from tests.component.matrix import Line, successes
 from tests.component.requests import ask, encoded, scene
 from tests.engine import Engine
 from tests.world import World, world
-
-from nomadcrew.functions.table import ALL_ROUTES
 
 ROUTES = {route.key: route for route in ALL_ROUTES}
 # What nobody in a scene succeeds with: a confirmation code exists only in a mail, and nobody is administrator.

@@ -1,9 +1,9 @@
 """A crew on a database of its own."""
 
 import pytest
-from tests.contract.crew import Crew
 
 from nomadcrew.adapters.postgres.database import Database
+from tests.contract.crew import Crew
 
 
 @pytest.fixture

@@ -6,8 +6,6 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from tests.fakes import NOON
-
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.members import PostgresMembers
 from nomadcrew.adapters.postgres.sql import compile_statement
@@ -15,6 +13,7 @@ from nomadcrew.adapters.postgres.trips import PostgresTrips
 from nomadcrew.core.ids import EventId, MembershipId, TripId, UserId, uuid7
 from nomadcrew.core.permissions import ADMIN, MEMBER, OWNER, Role
 from nomadcrew.core.trips.model import NewTrip, Status, Trip
+from tests.fakes import NOON
 
 _PERSON = compile_statement(
     "person",

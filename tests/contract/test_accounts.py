@@ -5,7 +5,6 @@ import json
 from datetime import timedelta
 
 import pytest
-from tests.contract.people import NOON, PASSWORD, People, a_new
 
 from nomadcrew.adapters.embedded.passwords import Argon2Passwords
 from nomadcrew.adapters.postgres.accounts import PostgresAccounts
@@ -21,6 +20,7 @@ from nomadcrew.core.identity.errors import (
 from nomadcrew.core.identity.model import Session
 from nomadcrew.core.identity.ports import NewAccount, RegistrationId
 from nomadcrew.core.ids import EventId, SessionId, UserId, uuid7
+from tests.contract.people import NOON, PASSWORD, People, a_new
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
@@ -81,9 +81,7 @@ async def test_an_address_of_somebody_who_signs_in_elsewhere_is_taken(people: Pe
 async def test_a_username_is_taken_whatever_its_case(people: People) -> None:
     await people.account("ana")
     with pytest.raises(UsernameTaken):
-        await people.accounts.register(
-            a_new("x", "ANA", email="x@example.org"), PASSWORD, confirmed=True, now=NOON
-        )
+        await people.accounts.register(a_new("x", "ANA", email="x@example.org"), PASSWORD, confirmed=True, now=NOON)
 
 
 async def test_the_first_free_of_several_usernames_is_taken(people: People) -> None:

@@ -5,8 +5,6 @@ from datetime import datetime, timedelta
 from uuid import uuid4
 
 import pytest
-from tests.contract.crew import Crew
-from tests.fakes import NOON
 
 from nomadcrew.adapters.postgres.invitations import PostgresInvitations
 from nomadcrew.core.errors import Conflict, Forbidden, NotFound, NotTripMember
@@ -14,6 +12,8 @@ from nomadcrew.core.ids import EventId, InvitationId, MembershipId, TripId, User
 from nomadcrew.core.invitations.model import EmailMismatch, Expired, Invitation, NotPending
 from nomadcrew.core.members.model import Membership
 from nomadcrew.core.permissions import ADMIN, MEMBER, OWNER, Role
+from tests.contract.crew import Crew
+from tests.fakes import NOON
 
 
 @pytest.fixture

@@ -4,14 +4,14 @@ import asyncio
 from uuid import uuid4
 
 import pytest
-from tests.contract.crew import Crew
-from tests.fakes import NOON
 
 from nomadcrew.adapters.postgres.members import PostgresMembers
 from nomadcrew.core.errors import Conflict, DomainError, Forbidden, NotFound, NotTripMember
 from nomadcrew.core.ids import EventId, TripId, UserId, uuid7
 from nomadcrew.core.members.model import LastOwner, Membership, OwnerImmutable
 from nomadcrew.core.permissions import ADMIN, MEMBER, Role, Rule
+from tests.contract.crew import Crew
+from tests.fakes import NOON
 
 
 @pytest.fixture

@@ -5,8 +5,6 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-from tests.contract.crew import Crew
-from tests.fakes import NOON
 
 from nomadcrew.adapters.postgres.invitations import PostgresInvitations
 from nomadcrew.adapters.postgres.members import PostgresMembers
@@ -18,6 +16,8 @@ from nomadcrew.core.ids import EventId, InvitationId, MembershipId, Notification
 from nomadcrew.core.notifications.model import Notification
 from nomadcrew.core.notifications.service import notify
 from nomadcrew.core.permissions import ADMIN, Role
+from tests.contract.crew import Crew
+from tests.fakes import NOON
 
 
 @pytest.fixture

@@ -5,8 +5,6 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from tests.contract.crew import Crew
-from tests.contract.people import NOON, People, a_profile
 
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.core.errors import Invalid, NotFound, NotOnboarded, Unavailable
@@ -14,6 +12,8 @@ from nomadcrew.core.identity.errors import AdminOnly, EmailRequired, EmailTaken,
 from nomadcrew.core.identity.model import Profile
 from nomadcrew.core.identity.ports import ProfileChange
 from nomadcrew.core.ids import UserId, uuid7
+from tests.contract.crew import Crew
+from tests.contract.people import NOON, People, a_profile
 
 LATER = NOON + timedelta(hours=1)
 
@@ -45,9 +45,7 @@ async def test_onboarding_again_changes_nothing(people: People) -> None:
 
 async def test_onboarding_sent_many_times_at_once_makes_one_profile(people: People) -> None:
     wanted = a_profile("ana")
-    results = await asyncio.gather(
-        *(people.profiles.onboard(wanted) for _ in range(8)), return_exceptions=True
-    )
+    results = await asyncio.gather(*(people.profiles.onboard(wanted) for _ in range(8)), return_exceptions=True)
     assert wanted in results
     assert all(result == wanted or isinstance(result, Unavailable) for result in results)
     assert await people.profiles.onboard(wanted) == wanted
@@ -103,9 +101,7 @@ async def test_one_sees_others_but_only_with_a_profile_of_ones_own(people: Peopl
 async def test_a_change_leaves_the_rest_as_it_was(people: People) -> None:
     ana = await people.profile("ana", first_name="Ana")
     changed = await change(people, ana, ana, location_privacy_preference="approximate", last_name="Lima")
-    assert changed == replace(
-        ana, last_name="Lima", location_privacy_preference="approximate", updated_at=LATER
-    )
+    assert changed == replace(ana, last_name="Lima", location_privacy_preference="approximate", updated_at=LATER)
     assert await people.profiles.one(ana.id, ana.id) == changed
 
 
@@ -146,9 +142,7 @@ async def test_a_change_to_another_persons_username_is_refused(people: People) -
 
 
 async def merge(people: People, who: Profile, caller: Profile, **preferences: object) -> dict[str, object]:
-    merged = await people.profiles.merge_preferences(
-        who.id, preferences, caller.id, is_admin=False, now=LATER
-    )
+    merged = await people.profiles.merge_preferences(who.id, preferences, caller.id, is_admin=False, now=LATER)
     assert merged == await people.profiles.one(who.id, who.id)
     return merged.preferences
 

@@ -4,13 +4,13 @@ import asyncio
 from datetime import datetime, timedelta
 
 import pytest
-from tests.contract.people import NOON, People
 
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.sql import compile_statement
 from nomadcrew.core.identity.errors import InvalidRefreshToken
 from nomadcrew.core.identity.model import Session
 from nomadcrew.core.ids import SessionId, uuid7
+from tests.contract.people import NOON, People
 
 SECOND, DAY = timedelta(seconds=1), timedelta(days=1)
 LIFETIME = timedelta(days=30)

@@ -5,14 +5,14 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-from tests.contract.crew import Crew
-from tests.fakes import NOON
 
 from nomadcrew.adapters.postgres.todos import PostgresTodos
 from nomadcrew.core.errors import Forbidden, NotFound, NotTripMember
 from nomadcrew.core.ids import EventId, TodoId, TripId, UserId, uuid7
 from nomadcrew.core.permissions import MEMBER, OWN_OR_ADMIN, Role
 from nomadcrew.core.todos.model import Todo
+from tests.contract.crew import Crew
+from tests.fakes import NOON
 
 
 @pytest.fixture

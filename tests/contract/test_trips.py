@@ -5,8 +5,6 @@ from datetime import date, timedelta
 from uuid import uuid4
 
 import pytest
-from tests.contract.crew import Crew
-from tests.fakes import NOON
 
 from nomadcrew.adapters.postgres.trips import PostgresTrips
 from nomadcrew.core.errors import Conflict, Forbidden, NotFound, NotOnboarded, NotTripMember
@@ -14,6 +12,8 @@ from nomadcrew.core.ids import EventId, TripId, UserId, uuid7
 from nomadcrew.core.permissions import ADMIN, MEMBER, OWNER, Role
 from nomadcrew.core.trips import model
 from nomadcrew.core.trips.model import InvalidDates, InvalidTransition, Status, Trip, TripChange, TripSearch
+from tests.contract.crew import Crew
+from tests.fakes import NOON
 
 ANY = TripSearch(None, None, None, None, limit=50, offset=0)
 

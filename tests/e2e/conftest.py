@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+
 from tests.e2e.client import Api, Person, Socket
 from tests.e2e.server import LOG_TAIL, Server
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from tests.fakes import SetClock, fake_ports
 
 from nomadcrew.core.errors import Conflict, Unavailable
 from nomadcrew.host.asgi import App, Application, Message, Receive, Scope, Send
@@ -17,6 +16,7 @@ from nomadcrew.host.proxies import TrustedProxies
 from nomadcrew.wire.call import Call, Reply
 from nomadcrew.wire.dispatch import Dispatcher
 from nomadcrew.wire.routes import Auth, Replay, Routes
+from tests.fakes import SetClock, fake_ports
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,6 @@ from uuid import UUID
 
 import msgspec
 import pytest
-from tests.fakes import NOON, MemoryReplies, OpenLimits
-from tests.unit.asgi import Answer, Host, made, scope_of
 
 from nomadcrew.core.ports import Site
 from nomadcrew.host import asgi
@@ -15,6 +13,8 @@ from nomadcrew.host.asgi import NO_ROUTE, Scope
 from nomadcrew.host.cors import Cors
 from nomadcrew.host.proxies import TrustedProxies
 from nomadcrew.wire.dispatch import SECURITY_HEADERS
+from tests.fakes import NOON, MemoryReplies, OpenLimits
+from tests.unit.asgi import Answer, Host, made, scope_of
 
 TRIP = "019a0000-0000-7000-8000-00000000000a"
 ANA = {"authorization": "Bearer ana"}

@@ -5,8 +5,6 @@ import re
 from collections.abc import Awaitable, Callable
 
 import pytest
-from tests.fakes import SetClock, fake_ports
-from tests.unit.asgi import Client
 
 from nomadcrew import __version__
 from nomadcrew.core.errors import Unavailable
@@ -20,6 +18,8 @@ from nomadcrew.host.metrics import Metrics, MetricsPage
 from nomadcrew.wire.call import Call
 from nomadcrew.wire.dispatch import Dispatcher
 from nomadcrew.wire.routes import Routes
+from tests.fakes import SetClock, fake_ports
+from tests.unit.asgi import Client
 
 routes = Routes("test")
 

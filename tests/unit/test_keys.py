@@ -16,7 +16,8 @@ def test_keys_are_made_once_and_for_their_owner_only(tmp_path: Path) -> None:
     assert [key.thumbprint() for key in first.signing] == [key.thumbprint() for key in again.signing]
     assert (first.invitations, first.confirmations) == (again.invitations, again.confirmations)
     assert first.invitations != first.confirmations
-    assert sorted(path.name for path in folder.iterdir()) == ["confirmations.key", "invitations.key", "signing-0001.pem"]
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == ["confirmations.key", "invitations.key", "signing-0001.pem"]
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in folder.iterdir())
 
 

@@ -10,12 +10,12 @@ from uuid import UUID
 
 import msgspec
 import pytest
-from tests.fakes import ANA, TokenTable, Untouchable, fake_ports
 
 from nomadcrew.core.ports import Ports
 from nomadcrew.wire.call import Call, Reply
 from nomadcrew.wire.lambda_entry import LambdaHandler, claims_of, lambda_entry, request_of, response_of
 from nomadcrew.wire.routes import Auth, Routes
+from tests.fakes import ANA, TokenTable, Untouchable, fake_ports
 
 SESSION = "019a0000-0000-7000-8000-0000000000ff"
 

@@ -21,7 +21,9 @@ def refusal(password: str, email: str = "ana.lima@example.org", username: str | 
     return caught.value.text
 
 
-@pytest.mark.parametrize("password", [GOOD, "Äpfel-und-7-Birnen", "aA1!aA1!", "correct Horse 9 battery_", "A1!" + "a" * 125])
+@pytest.mark.parametrize(
+    "password", [GOOD, "Äpfel-und-7-Birnen", "aA1!aA1!", "correct Horse 9 battery_", "A1!" + "a" * 125]
+)
 def test_a_good_password_is_accepted(password: str) -> None:
     check_password(password, email="ana@example.org", username=None)
 
@@ -49,8 +51,8 @@ def test_everything_wrong_is_told_at_once() -> None:
 
 @pytest.mark.parametrize(
     "password",
-    ["Password1!", "pAssWord2026!", "P@ssw0rd!", "P@$$w0rd123!", "Summer2026!", "Qwerty123!", "Liverpool1!", "Il0vey0u!!",
-     "Welcome1!", "Zaq12wsx!", "Princess_99", "1Q2w3e4r5t!", "Nomadcrew1!", "Iloveyou2!"],
+    ["Password1!", "pAssWord2026!", "P@ssw0rd!", "P@$$w0rd123!", "Summer2026!", "Qwerty123!", "Liverpool1!",
+     "Il0vey0u!!", "Welcome1!", "Zaq12wsx!", "Princess_99", "1Q2w3e4r5t!", "Nomadcrew1!", "Iloveyou2!"],
 )  # fmt: skip
 def test_what_everybody_tries_first_is_refused_however_it_is_dressed(password: str) -> None:
     assert "guess" in refusal(password)
@@ -121,8 +123,6 @@ async def test_hashing_leaves_the_loop_to_others() -> None:
 
 
 async def test_too_many_at_once_are_asked_to_come_back(passwords: Argon2Passwords) -> None:
-    results = await asyncio.gather(
-        *(passwords.hash(GOOD) for _ in range(MAX_WAITING + 10)), return_exceptions=True
-    )
+    results = await asyncio.gather(*(passwords.hash(GOOD) for _ in range(MAX_WAITING + 10)), return_exceptions=True)
     assert sum(isinstance(result, Unavailable) for result in results) == 10
     assert await passwords.hash(GOOD)

@@ -3,10 +3,10 @@
 import re
 
 import pytest
-from tests.fakes import SetClock
 
 from nomadcrew.adapters.embedded.limits import ProcessRateLimits, Unlimited, parse_limits, rate_limits
 from nomadcrew.core.limits import LIMITS, Allowance, Limit
+from tests.fakes import SetClock
 
 TEN_A_MINUTE = Limit(10, 60)
 

@@ -32,9 +32,7 @@ SIGNING, OLDER, FOREIGN = (RSAKey.generate_key(2048) for _ in range(3))
 EC = ECKey.generate_key("P-256")
 SUPABASE = "https://abc.supabase.co"
 SUPABASE_SECRET = "a-secret-of-the-project-with-forty-characters"
-ACCOUNT = Account(
-    Profile(ANA, "ana@example.org", "ana", "", "", "", None, None, {}, NOON, NOON), is_admin=False
-)
+ACCOUNT = Account(Profile(ANA, "ana@example.org", "ana", "", "", "", None, None, {}, NOON, NOON), is_admin=False)
 
 
 @dataclass
@@ -147,9 +145,10 @@ async def test_administrators_are_told_apart() -> None:
 async def test_an_older_key_still_verifies_and_the_newest_signs() -> None:
     tokens = ours()
     assert await tokens.verify(signed(our_claims(), OLDER), now=NOON)
-    assert json.loads(base64.urlsafe_b64decode(tokens.issue(ACCOUNT, SESSION, now=NOON).split(".")[0] + "=="))[
-        "kid"
-    ] == SIGNING.thumbprint()
+    assert (
+        json.loads(base64.urlsafe_b64decode(tokens.issue(ACCOUNT, SESSION, now=NOON).split(".")[0] + "=="))["kid"]
+        == SIGNING.thumbprint()
+    )
     assert [key["kid"] for key in tokens.jwks()["keys"]] == [SIGNING.thumbprint(), OLDER.thumbprint()]
     assert all(set(key) == {"kty", "n", "e", "kid", "alg", "use"} for key in tokens.jwks()["keys"])
 

@@ -52,9 +52,7 @@ def confirmation_mail(id_: str, registration: Registration, code: str, site: Sit
 def registered_mail(id_: str, account: Account) -> Message:
     """For somebody who registered with the address of an account."""
     username = one_line(account.profile.username)
-    return _message(
-        id_, account.profile.email, "You have an account already", "registered_mail", username=username
-    )
+    return _message(id_, account.profile.email, "You have an account already", "registered_mail", username=username)
 
 
 def _message(id_: str, to: str, subject: str, template: str, **values: Any) -> Message:

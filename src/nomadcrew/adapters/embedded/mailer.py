@@ -23,6 +23,7 @@ from nomadcrew.core.mail import MailRefused, Message
 
 TIMEOUT_S = 15.0
 _PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
+_LOCAL_PART = re.compile(r"[^\s\x00-\x1f@<>\"'(),:;\\\[\]]+")
 _FIT_FOR_A_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -123,7 +124,7 @@ class SmtpMailer:
     async def send(self, message: Message) -> None:
         mail = compose(message, self._sender, self._clock())
         try:
-            await asyncio.to_thread(self._deliver, mail, message.to)
+            await asyncio.to_thread(self._deliver, mail)
         except smtplib.SMTPRecipientsRefused as error:
             raise _refusal(max(code for code, _ in error.recipients.values()), error) from error
         except smtplib.SMTPDataError as error:
@@ -134,13 +135,13 @@ class SmtpMailer:
             # A wrong password or sender is the site's mistake, not the mail's: it waits until that is put right.
             raise Unavailable("The mail server takes no mail just now.", details=type(error).__name__) from error
 
-    def _deliver(self, mail: EmailMessage, to: str) -> None:
+    def _deliver(self, mail: EmailMessage) -> None:
         with self._connect() as smtp:
             if self._server.security == "smtp+starttls":
                 smtp.starttls(context=self._tls)
             if self._server.user is not None and self._server.password is not None:
                 smtp.login(self._server.user, self._server.password)
-            smtp.send_message(mail, self._sender.address, [to])
+            smtp.send_message(mail)
 
     def _connect(self) -> smtplib.SMTP:
         host, port = self._server.host, self._server.port
@@ -155,10 +156,11 @@ def compose(message: Message, sender: Sender, now: datetime) -> EmailMessage:
     Raises:
         MailRefused: an address or a header cannot be written in a mail.
     """
-    mail = EmailMessage(policy=SMTP if message.to.isascii() else SMTPUTF8)
     try:
+        to = _recipient(message.to)
+        mail = EmailMessage(policy=SMTP if to.username.isascii() else SMTPUTF8)
         mail["From"] = Address(sender.name, addr_spec=sender.address)
-        mail["To"] = Address(addr_spec=message.to)
+        mail["To"] = to
         mail["Subject"] = message.subject
         mail["Date"] = format_datetime(now)
         mail["Message-ID"] = f"<{_file_stem(message.id)}@{sender.domain}>"
@@ -168,6 +170,18 @@ def compose(message: Message, sender: Sender, now: datetime) -> EmailMessage:
     except (ValueError, MessageError) as error:
         raise MailRefused(f"the mail cannot be written: {type(error).__name__}") from error
     return mail
+
+
+def _recipient(address: str) -> Address:
+    """Whom a mail is to; a domain in other letters is spelled as every server understands it.
+
+    Raises:
+        ValueError: it is not one plain address.
+    """
+    local, _, domain = address.rpartition("@")
+    if not _LOCAL_PART.fullmatch(local) or not domain:
+        raise ValueError("no plain address")
+    return Address(username=local, domain=domain.encode("idna").decode())
 
 
 def _file_stem(message_id: str) -> str:
@@ -183,6 +197,6 @@ def _refusal(code: int, error: Exception) -> Exception:
 
 def _not_supported(message: Message, error: Exception) -> Exception:
     """A server that cannot carry the address never will; one without STARTTLS or sign-in is wrongly set up."""
-    if not message.to.isascii():
+    if not message.to.isascii():  # of which only the local part can need more than a server has
         return MailRefused("the mail server cannot carry an address with such letters")
     return Unavailable("The mail server cannot be used as it is set up.", details=type(error).__name__)

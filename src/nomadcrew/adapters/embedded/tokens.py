@@ -147,4 +147,3 @@ class JwtTokens:
 
 def _base64(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-

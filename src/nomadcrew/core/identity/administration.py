@@ -21,9 +21,7 @@ async def create_user(
     Raises:
         DomainError: as `create_account` says.
     """
-    return await create_account(
-        sign_up, confirmed=True, accounts=accounts, limits=limits, new_id=new_id, now=now
-    )
+    return await create_account(sign_up, confirmed=True, accounts=accounts, limits=limits, new_id=new_id, now=now)
 
 
 async def list_users(*, accounts: Accounts, limit: int = 100, offset: int = 0) -> AccountPage:

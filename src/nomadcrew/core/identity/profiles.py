@@ -113,9 +113,7 @@ async def change_preferences(
     user_id: UserId, preferences: dict[str, Any], caller: Claims, *, profiles: Profiles, now: datetime
 ) -> Profile:
     """Merge preferences key by key; a null removes one."""
-    return await profiles.merge_preferences(
-        user_id, preferences, caller.user_id, is_admin=caller.is_admin, now=now
-    )
+    return await profiles.merge_preferences(user_id, preferences, caller.user_id, is_admin=caller.is_admin, now=now)
 
 
 async def set_contact_email(caller: UserId, email: str, *, profiles: Profiles, now: datetime) -> None:
@@ -130,9 +128,7 @@ async def set_contact_email(caller: UserId, email: str, *, profiles: Profiles, n
 
 
 def preferences_too_large() -> Invalid:
-    return Invalid(
-        f"Preferences take up to {MAX_PREFERENCES_BYTES // 1024} KiB.", code="preferences_too_large"
-    )
+    return Invalid(f"Preferences take up to {MAX_PREFERENCES_BYTES // 1024} KiB.", code="preferences_too_large")
 
 
 def _email(claims: Claims) -> str:

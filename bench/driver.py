@@ -1,0 +1,158 @@
+"""The bare driver: a route's statements with parameters like the route's, in a loop over asyncpg, nothing around.
+
+Runs in a process of its own, so that its CPU is counted apart: `python -m bench.driver trips 16 3 '<world>'`.
+"""
+
+import asyncio
+import json
+import secrets
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import cycle
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import uvloop
+
+from nomadcrew.adapters.postgres.sql import Statement, statements
+from nomadcrew.core.ids import uuid7
+from nomadcrew.core.permissions import rule
+from nomadcrew.core.replies import FINGERPRINT_KEPT_FOR
+from nomadcrew.core.trips.model import MAX_TRIPS_PER_USER
+
+# Parameters are made before the clock starts. This many a second is more than any statement here can use.
+MOST_PER_S = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Somebody, and a trip they are on."""
+
+    user_id: str
+    trip_id: str
+    login: str
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one request asks of the database, one statement after the other."""
+
+    statements: tuple[Statement, ...]
+    parameters: Callable[[Case], tuple[Sequence[object], ...]]
+
+
+def _ordered(statement: Statement, **params: object) -> Sequence[object]:
+    return [params[name] for name in statement.params]
+
+
+_TRIPS, _TODOS = statements("trips"), statements("todos")
+_FIND, _OPEN = statements("accounts")["find"], statements("sessions")["open"]
+
+
+def _trips(case: Case) -> tuple[Sequence[object], ...]:
+    return (_ordered(_TRIPS["of"], caller=UUID(case.user_id), max_trips=MAX_TRIPS_PER_USER),)
+
+
+def _trip(case: Case) -> tuple[Sequence[object], ...]:
+    rank = rule("trip", "read").min_rank
+    return (_ordered(_TRIPS["one"], trip_id=UUID(case.trip_id), caller=UUID(case.user_id), min_rank=rank),)
+
+
+def _todo(case: Case) -> tuple[Sequence[object], ...]:
+    now = datetime.now(UTC)
+    params = _ordered(
+        _TODOS["add"],
+        id=uuid7(),
+        trip_id=UUID(case.trip_id),
+        text="pack for the driver",
+        status="INCOMPLETE",
+        caller=UUID(case.user_id),
+        min_rank=rule("todo", "create").min_rank,
+        event_id=uuid7(),
+        now=now,
+        fingerprint=secrets.token_bytes(32),
+        kept_until=now + FINGERPRINT_KEPT_FOR,
+    )
+    return (params,)
+
+
+def _login(case: Case) -> tuple[Sequence[object], ...]:
+    now = datetime.now(UTC)
+    session = {
+        "id": uuid7(),
+        "user_id": UUID(case.user_id),
+        "now": now,
+        "expires_at": now + timedelta(days=30),
+        "hash": secrets.token_bytes(32),
+    }
+    return _ordered(_FIND, login=case.login, now=now), _ordered(_OPEN, **session)
+
+
+WORK = {
+    "trips": Work((_TRIPS["of"],), _trips),
+    "trip": Work((_TRIPS["one"],), _trip),
+    "todo": Work((_TODOS["add"],), _todo),
+    "login": Work((_FIND, _OPEN), _login),
+}
+
+
+async def run(
+    kind: str, connections: int, seconds: float, cases: list[Case], connect: dict[str, Any]
+) -> dict[str, float]:
+    """Requests a second, and CPU microseconds of this process for each."""
+    work = WORK[kind]
+    texts = [statement.text for statement in work.statements]
+    opened = [await asyncpg.connect(**connect) for _ in range(connections)]
+    everybody = cycle(cases)
+    prepared = [work.parameters(next(everybody)) for _ in range(int(MOST_PER_S * seconds))]
+    waiting = iter(prepared)
+    times_ms: list[float] = []
+
+    async def ask(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        for parameters in waiting:
+            asked_s = time.perf_counter()
+            for text, arguments in zip(texts, parameters, strict=True):
+                await connection.fetch(text, *arguments)
+            done_s = time.perf_counter()
+            times_ms.append((done_s - asked_s) * 1000)
+            if done_s > until_s:
+                return
+
+    until_s = 0.0
+    await asyncio.gather(*(ask(connection) for connection in opened))  # once each, which prepares the statements
+    times_ms.clear()
+    began_s, cpu_s = time.perf_counter(), time.process_time()
+    until_s = began_s + seconds
+    await asyncio.gather(*(ask(connection) for connection in opened))
+    took_s, used_s = time.perf_counter() - began_s, time.process_time() - cpu_s
+    for connection in opened:
+        await connection.close()
+    times_ms.sort()
+    done = len(times_ms)
+    return {
+        "per_s": done / took_s,
+        "cpu_us": used_s / done * 1e6,
+        "p50_ms": times_ms[done // 2],
+        "p99_ms": times_ms[done * 99 // 100],
+    }
+
+
+def argument(cases: Sequence[Case], connect: dict[str, Any]) -> str:
+    """The last argument of the command line."""
+    return json.dumps({"cases": [asdict(case) for case in cases], "connect": connect})
+
+
+def main(arguments: Sequence[str]) -> None:
+    kind, connections, seconds, world = arguments
+    given = json.loads(world)
+    cases = [Case(**case) for case in given["cases"]]
+    result = uvloop.run(run(kind, int(connections), float(seconds), cases, given["connect"]))
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

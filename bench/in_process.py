@@ -1,0 +1,150 @@
+"""What surrounds a handler, measured in this process: no socket, no database, a trip list of ten."""
+
+import asyncio
+import gc
+import statistics
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+from nomadcrew import logs
+from nomadcrew.adapters.embedded.limits import ProcessRateLimits
+from nomadcrew.core.clock import utc_now
+from nomadcrew.core.identity.model import Claims
+from nomadcrew.core.ids import MembershipId, TripId, UserId, uuid7
+from nomadcrew.core.limits import Limit
+from nomadcrew.core.ports import Ports, Site
+from nomadcrew.core.trips.model import Trip, TripMember
+from nomadcrew.functions.table import ALL_ROUTES
+from nomadcrew.host.asgi import Application, Message, Scope
+from nomadcrew.host.health import Health
+from nomadcrew.host.metrics import Metrics, MetricsPage
+from nomadcrew.wire.call import Request
+from nomadcrew.wire.dispatch import Dispatcher
+
+BATCHES = 15
+CALLS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """CPU microseconds for one `GET /v1/trips` of ten trips with five members each."""
+
+    dispatch_us: float  # who, how often, handler with its views, encoding, log line
+    application_us: float  # the same with routing, headers and the ASGI messages around it
+
+
+class _Trips:
+    """Ten trips, at once."""
+
+    def __init__(self) -> None:
+        self._trips = [_trip() for _ in range(10)]
+
+    async def of(self, _caller: UserId) -> Sequence[Trip]:
+        return self._trips
+
+
+class _Tokens:
+    """Everybody is one person, as after a look into the cache."""
+
+    def __init__(self) -> None:
+        self._claims = Claims(UserId(uuid7()), datetime.now(UTC) + timedelta(days=1))
+
+    async def verify(self, _token: str, *, now: datetime) -> Claims:
+        return self._claims
+
+
+def measure() -> Around:
+    """Medians over batches. Logs go to a file and limits are on, as in production."""
+    with tempfile.TemporaryDirectory() as folder, Path(folder, "log").open("w") as log:
+        logs.set_up("INFO", stream=log)
+        try:
+            return asyncio.run(_measure())
+        finally:
+            logs.set_up("WARNING")
+
+
+async def _measure() -> Around:
+    metrics = Metrics()
+    dispatcher = Dispatcher(_ports(), metrics.request)
+    application = Application(
+        ALL_ROUTES,
+        dispatcher,
+        websocket=_nothing,
+        health=Health(_ready, clock=utc_now),
+        metrics=MetricsPage(metrics),
+        observe=metrics.request,
+    )
+    route = next(route for route in ALL_ROUTES if route.key == "GET /v1/trips")
+    headers = {"host": "127.0.0.1:8080", "authorization": "Bearer " + "x" * 700}
+    request = Request({}, {}, headers, b"", "127.0.0.1", str(uuid7()))
+    scope: Scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/v1/trips",
+        "raw_path": b"/v1/trips",
+        "query_string": b"",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        "client": ("127.0.0.1", 50_000),
+    }
+    return Around(
+        await _cpu_us(lambda: dispatcher.handle(route, request)),
+        await _cpu_us(lambda: application(scope, _no_body, _sent)),
+    )
+
+
+async def _cpu_us(call: Callable[[], Awaitable[object]]) -> float:
+    batches = []
+    gc.collect()
+    for _ in range(BATCHES):
+        before_ns = time.process_time_ns()
+        for _ in range(CALLS):
+            await call()
+        batches.append((time.process_time_ns() - before_ns) / CALLS / 1000)
+    return statistics.median(batches)
+
+
+def _ports() -> Ports:
+    given = {
+        "site": Site("http://127.0.0.1:8080"),
+        "clock": utc_now,
+        "new_id": uuid7,
+        "limits": ProcessRateLimits(utc_now, {"default": Limit(10**9, 60)}),
+        "tokens": _Tokens(),
+        "trips": _Trips(),
+    }
+    return Ports(**{port.name: cast(Any, given.get(port.name)) for port in fields(Ports)})
+
+
+def _trip() -> Trip:
+    trip_id, now = TripId(uuid7()), datetime.now(UTC)
+    people = [UserId(uuid7()) for _ in range(5)]
+    members = [
+        TripMember(MembershipId(uuid7()), trip_id, person, "MEMBER", "ACTIVE", now, now, "ana@example.org", "ana",
+                   "Ana", "Lindqvist", "")
+        for person in people
+    ]  # fmt: skip
+    return Trip(
+        trip_id, "Along the Douro", "By train from the coast to the border.", None, "Porto, Portugal", "Porto",
+        41.1496, -8.611, date(2026, 12, 1), date(2026, 12, 9), "PLANNING", people[0], now, now, "", 5, members,
+    )  # fmt: skip
+
+
+async def _no_body() -> Message:
+    return {"type": "http.request", "body": b""}
+
+
+async def _sent(_message: Message) -> None:
+    return None
+
+
+async def _ready() -> None:
+    return None
+
+
+async def _nothing(_scope: Scope, _receive: object, _send: object) -> None:
+    return None

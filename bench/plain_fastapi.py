@@ -1,0 +1,299 @@
+"""The same routes as a good developer writes them in FastAPI, SQLAlchemy and PyJWT, to compare with.
+
+Same database, same tables, same checks, same replies; nothing slowed down on purpose, nothing tuned beyond what the
+libraries' manuals recommend: async engine with a pool, eager loading, uvloop and httptools, reply models, argon2 in
+a thread. It does less than NomadCrew: no replay protection, no stored events, no rate-limit headers.
+
+Settings: PLAIN_DATABASE_URL, PLAIN_SIGNING_KEY (a PEM file), PLAIN_ISSUER.
+"""
+# Checked against the real packages in .venv-bench; in .venv, where they are missing, they are Any.
+# mypy: disable-error-code="import-not-found, unused-ignore"
+# mypy: allow-subclassing-any, allow-untyped-decorators, no-warn-return-any
+
+import asyncio
+import hashlib
+import os
+import secrets
+import uuid
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import jwt
+from argon2 import PasswordHasher
+from argon2.exceptions import VerificationError
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from fastapi import Depends, FastAPI, HTTPException, Query, WebSocket, WebSocketDisconnect, status
+from fastapi.concurrency import run_in_threadpool
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+from sqlalchemy import func, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import joinedload, selectinload
+
+from bench.plain_models import Account, Membership, RefreshToken, Session, Todo, Trip, User
+
+ACCESS_LIFETIME = timedelta(minutes=15)
+REFRESH_LIFETIME = timedelta(days=30)
+
+signing_key = load_pem_private_key(Path(os.environ["PLAIN_SIGNING_KEY"]).read_bytes(), None)
+public_key = signing_key.public_key()
+issuer = os.environ["PLAIN_ISSUER"]
+engine = create_async_engine(os.environ["PLAIN_DATABASE_URL"], pool_size=16, max_overflow=0)
+sessions = async_sessionmaker(engine, expire_on_commit=False)
+passwords = PasswordHasher(time_cost=1, memory_cost=47_104, parallelism=1)  # what the stored hashes were made with
+bearer = HTTPBearer(auto_error=False)
+
+
+class Shape(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, from_attributes=True)
+
+
+class MemberOut(Shape):
+    id: uuid.UUID
+    trip_id: uuid.UUID
+    user_id: uuid.UUID
+    role: str
+    status: str
+    created_at: datetime
+    updated_at: datetime
+    name: str
+
+
+class TripOut(Shape):
+    id: uuid.UUID
+    name: str
+    description: str
+    destination_latitude: float
+    destination_longitude: float
+    start_date: datetime
+    end_date: datetime
+    status: str
+    created_at: datetime
+    updated_at: datetime
+    background_image_url: str
+    members: list[MemberOut]
+    participant_count: int
+    destination_place_id: str | None
+    destination_address: str | None
+    destination_name: str | None
+    created_by: uuid.UUID | None
+    created_by_name: str | None
+
+
+class TodoIn(BaseModel):
+    text: str = Field(min_length=1, max_length=255)
+
+
+class TodoOut(Shape):
+    id: uuid.UUID
+    trip_id: uuid.UUID
+    text: str
+    status: str
+    created_by: uuid.UUID
+    created_at: datetime
+    updated_at: datetime
+
+
+class LoginIn(BaseModel):
+    password: str = Field(min_length=1, max_length=1024)
+    email: str | None = None
+    username: str | None = None
+
+
+class ProfileOut(Shape):
+    id: uuid.UUID
+    email: str
+    username: str
+    first_name: str
+    last_name: str
+    avatar_url: str
+    display_name: str
+
+
+class LoginOut(BaseModel):
+    access_token: str
+    refresh_token: str
+    expires_in: int
+    user: ProfileOut
+    token_type: str = "bearer"
+
+
+class Sockets:
+    """Open sockets by user."""
+
+    def __init__(self) -> None:
+        self._by_user: defaultdict[uuid.UUID, set[WebSocket]] = defaultdict(set)
+
+    async def connect(self, user_id: uuid.UUID, socket: WebSocket) -> None:
+        await socket.accept()
+        self._by_user[user_id].add(socket)
+
+    def disconnect(self, user_id: uuid.UUID, socket: WebSocket) -> None:
+        self._by_user[user_id].discard(socket)
+
+    async def send(self, user_ids: list[uuid.UUID], message: dict[str, Any]) -> None:
+        sockets = [socket for user_id in user_ids for socket in self._by_user[user_id]]
+        await asyncio.gather(*(socket.send_json(message) for socket in sockets), return_exceptions=True)
+
+
+sockets = Sockets()
+
+
+@asynccontextmanager
+async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+    yield
+    await engine.dispose()
+
+
+app = FastAPI(lifespan=lifespan)
+app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"])
+
+
+async def database() -> AsyncIterator[AsyncSession]:
+    async with sessions() as session:
+        yield session
+
+
+def verify(token: str) -> uuid.UUID:
+    claims = jwt.decode(token, public_key, algorithms=["RS256"], issuer=issuer, options={"require": ["exp", "sub"]})
+    return uuid.UUID(claims["sub"])
+
+
+async def current_user(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> uuid.UUID:
+    if credentials is None:
+        raise HTTPException(status.HTTP_401_UNAUTHORIZED, "token_missing")
+    try:
+        return verify(credentials.credentials)
+    except (jwt.InvalidTokenError, ValueError):
+        raise HTTPException(status.HTTP_401_UNAUTHORIZED, "auth_failed") from None
+
+
+Database = Annotated[AsyncSession, Depends(database)]
+Me = Annotated[uuid.UUID, Depends(current_user)]
+CREW = selectinload(Trip.members).joinedload(Membership.user)
+
+
+async def member_of(session: AsyncSession, trip_id: uuid.UUID, user_id: uuid.UUID) -> Membership:
+    found = await session.scalar(
+        select(Membership).where(
+            Membership.trip_id == trip_id, Membership.user_id == user_id, Membership.status == "ACTIVE"
+        )
+    )
+    if found is None:
+        raise HTTPException(status.HTTP_403_FORBIDDEN, "not_trip_member")
+    return found
+
+
+@app.get("/health")
+async def health() -> dict[str, str]:
+    return {"status": "up"}
+
+
+@app.get("/v1/trips", response_model=list[TripOut], response_model_exclude_none=True)
+async def list_trips(me: Me, session: Database) -> Any:
+    result = await session.scalars(
+        select(Trip)
+        .join(Membership, Membership.trip_id == Trip.id)
+        .where(Membership.user_id == me, Membership.status == "ACTIVE", Trip.deleted_at.is_(None))
+        .order_by(Trip.start_day.desc(), Trip.id.desc())
+        .limit(500)
+        .options(CREW)
+    )
+    return result.all()
+
+
+@app.get("/v1/trips/{trip_id}", response_model=TripOut, response_model_exclude_none=True)
+async def get_trip(trip_id: uuid.UUID, me: Me, session: Database) -> Any:
+    await member_of(session, trip_id, me)
+    trip = await session.scalar(select(Trip).where(Trip.id == trip_id, Trip.deleted_at.is_(None)).options(CREW))
+    if trip is None:
+        raise HTTPException(status.HTTP_404_NOT_FOUND, "trip_not_found")
+    return trip
+
+
+@app.post("/v1/trips/{trip_id}/todos", response_model=TodoOut, status_code=status.HTTP_201_CREATED)
+async def create_todo(trip_id: uuid.UUID, body: TodoIn, me: Me, session: Database) -> Any:
+    await member_of(session, trip_id, me)
+    if await session.scalar(select(Trip.id).where(Trip.id == trip_id, Trip.deleted_at.is_(None))) is None:
+        raise HTTPException(status.HTTP_404_NOT_FOUND, "trip_not_found")
+    now = datetime.now(UTC)
+    todo = Todo(
+        id=uuid.uuid4(), trip_id=trip_id, text=body.text, status="INCOMPLETE", created_by=me, created_at=now,
+        updated_at=now,
+    )  # fmt: skip
+    session.add(todo)
+    await session.commit()
+    crew = await session.scalars(
+        select(Membership.user_id).where(Membership.trip_id == trip_id, Membership.status == "ACTIVE")
+    )
+    payload = TodoOut.model_validate(todo).model_dump(mode="json", by_alias=True)
+    await sockets.send(list(crew), {"type": "event", "payload": {"type": "TODO_CREATED", "payload": payload}})
+    return todo
+
+
+@app.post("/v1/auth/login", response_model=LoginOut)
+async def login(body: LoginIn, session: Database) -> Any:
+    name = (body.email or body.username or "").strip().lower()
+    account = await session.scalar(
+        select(Account)
+        .join(Account.user)
+        .where(or_(func.lower(User.email) == name, func.lower(User.username) == name))
+        .options(joinedload(Account.user))
+    )
+    if account is None or not await run_in_threadpool(matches, account.password_hash, body.password):
+        raise HTTPException(status.HTTP_401_UNAUTHORIZED, "invalid_credentials")
+    now = datetime.now(UTC)
+    until = now + REFRESH_LIFETIME
+    refresh_token = secrets.token_urlsafe(32)
+    token_hash = hashlib.sha256(refresh_token.encode()).digest()
+    signed_in = Session(
+        id=uuid.uuid4(),
+        user_id=account.user_id,
+        created_at=now,
+        expires_at=until,
+        refresh_tokens=[RefreshToken(hash=token_hash, issued_at=now, expires_at=until)],
+    )
+    session.add(signed_in)
+    await session.commit()
+    claims = {
+        "iss": issuer, "sub": str(account.user_id), "client_id": "nomadcrew", "token_use": "access",
+        "sid": str(signed_in.id), "username": account.user.username, "iat": now, "exp": now + ACCESS_LIFETIME,
+        "jti": secrets.token_hex(16),
+    }  # fmt: skip
+    return LoginOut(
+        access_token=jwt.encode(claims, signing_key, algorithm="RS256"),
+        refresh_token=refresh_token,
+        expires_in=int(ACCESS_LIFETIME.total_seconds()),
+        user=ProfileOut.model_validate(account.user),
+    )
+
+
+def matches(password_hash: str, password: str) -> bool:
+    try:
+        return passwords.verify(password_hash, password)
+    except VerificationError:
+        return False
+
+
+@app.websocket("/v1/ws")
+async def websocket(socket: WebSocket, token: Annotated[str, Query()]) -> None:
+    try:
+        me = verify(token)
+    except (jwt.InvalidTokenError, ValueError):
+        await socket.close(status.WS_1008_POLICY_VIOLATION)
+        return
+    await sockets.connect(me, socket)
+    try:
+        await socket.send_json({"type": "connected", "payload": {"userId": str(me)}})
+        while True:
+            await socket.receive_text()
+    except WebSocketDisconnect:
+        pass
+    finally:
+        sockets.disconnect(me, socket)

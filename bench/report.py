@@ -1,0 +1,167 @@
+"""Samples into tables, ratios and verdicts."""
+
+import json
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+from bench.in_process import Around
+from bench.load import Sample
+
+RESULTS = Path(__file__).with_name("results")
+NAMES = {
+    "trips": "GET /v1/trips (10 × 5 members)",
+    "trip": "GET /v1/trips/{id}",
+    "todo": "POST /v1/trips/{id}/todos",
+    "login": "POST /v1/auth/login",
+    "event": "todo → 4 members' sockets",
+}
+AT = 16  # connections at which the budgets hold
+Key = tuple[str, int, str]  # kind, connections, who: nomadcrew, driver or plain
+
+
+@dataclass(slots=True)
+class Results:
+    """Everything one run measured, round by round."""
+
+    samples: dict[Key, list[Sample]] = field(default_factory=dict)
+    around: list[Around] = field(default_factory=list)
+    rest_mib: float = 0.0
+    after_load_mib: float = 0.0
+
+    def add(self, kind: str, connections: int, who: str, sample: Sample) -> None:
+        self.samples.setdefault((kind, connections, who), []).append(sample)
+
+    def median(self, kind: str, connections: int, who: str) -> Sample | None:
+        """Each figure's median over the rounds; None for what was not measured."""
+        rounds = self.samples.get((kind, connections, who))
+        if not rounds:
+            return None
+        return Sample(*(statistics.median(getattr(s, f.name) for s in rounds) for f in fields(Sample)))
+
+    def dispatch_us(self) -> float:
+        return statistics.median(around.dispatch_us for around in self.around)
+
+    def application_us(self) -> float:
+        return statistics.median(around.application_us for around in self.around)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A promise of architecture.md, section 11."""
+
+    what: str
+    measured: float | None
+    limit: float
+    unit: str
+    at_least: bool = False
+
+    @property
+    def verdict(self) -> str:
+        if self.measured is None:
+            return "not measured"
+        kept = self.measured >= self.limit if self.at_least else self.measured <= self.limit
+        return "ok" if kept else "OVER"
+
+    def row(self) -> Sequence[str]:
+        sign = "≥" if self.at_least else "≤"
+        measured = "" if self.measured is None else f"{self.measured:.2f}{self.unit}"
+        return self.what, measured, f"{sign} {self.limit:g}{self.unit}", self.verdict
+
+
+def budgets(results: Results) -> list[Budget]:
+    """What was promised, beside what was measured."""
+    rows = []
+    for kind in ("trips", "todo"):
+        ours = results.median(kind, AT, "nomadcrew")
+        driver, plain = results.median(kind, AT, "driver"), results.median(kind, AT, "plain")
+        cpu = ours.cpu_us / driver.cpu_us if ours and driver else None
+        rate = ours.per_s / plain.per_s if ours and plain else None
+        rows.append(Budget(f"{NAMES[kind]}: host CPU to the bare driver's, {AT} connections", cpu, 2.5, "×"))
+        rows.append(Budget(f"{NAMES[kind]}: requests/s to plain's, {AT} connections", rate, 5, "×", at_least=True))
+    around = results.dispatch_us() if results.around else None
+    rows.append(Budget("dispatch, validation, encoding around a list of 10 trips, CPU", around, 60, " µs"))
+    rows.append(Budget("memory of the host at rest, without PostgreSQL", results.rest_mib or None, 120, " MiB"))
+    return rows
+
+
+def text(results: Results, heading: Sequence[str]) -> str:
+    """The report as Markdown; `heading` says when, what and where."""
+    parts = [*heading, "", "## Budgets", "", _table(("what", "measured", "budget", ""), _budget_rows(results))]
+    requests = _table(
+        ("request", "connections", "requests/s", "p50 ms", "p99 ms", "CPU µs", "driver CPU µs", "× driver",
+         "plain requests/s", "plain p50 ms", "plain CPU µs", "requests/s × plain", "plain CPU ×"),
+        _request_rows(results),
+    )  # fmt: skip
+    parts += ["", "## Requests and events", "", requests, "", *_notes(results)]
+    return "\n".join(parts) + "\n"
+
+
+def write(results: Results, report: str, name: str) -> Path:
+    """Keep the report and every round behind it; returns the report's path."""
+    RESULTS.mkdir(exist_ok=True)
+    rounds = [
+        {"kind": kind, "connections": connections, "who": who, "rounds": [asdict(sample) for sample in samples]}
+        for (kind, connections, who), samples in results.samples.items()
+    ]
+    data = {
+        "samples": rounds,
+        "around": [asdict(around) for around in results.around],
+        "rest_mib": results.rest_mib,
+        "after_load_mib": results.after_load_mib,
+    }
+    (RESULTS / f"{name}.json").write_text(json.dumps(data, indent=1) + "\n")
+    path = RESULTS / f"{name}.md"
+    path.write_text(report)
+    return path
+
+
+def _budget_rows(results: Results) -> Iterable[Sequence[str]]:
+    return (budget.row() for budget in budgets(results))
+
+
+def _request_rows(results: Results) -> Iterable[Sequence[str]]:
+    for kind, name in NAMES.items():
+        for connections in sorted({key[1] for key in results.samples if key[0] == kind}):
+            by_who = {who: results.median(kind, connections, who) for who in ("nomadcrew", "driver", "plain")}
+            yield name, str(connections), *_figures(by_who)
+
+
+def _figures(by_who: Mapping[str, Sample | None]) -> Sequence[str]:
+    ours, driver, plain = by_who["nomadcrew"], by_who["driver"], by_who["plain"]
+    assert ours is not None
+    cells = [f"{ours.per_s:,.0f}", f"{ours.p50_ms:.2f}", f"{ours.p99_ms:.2f}", f"{ours.cpu_us:,.0f}"]
+    cells += ["", ""] if driver is None else [f"{driver.cpu_us:,.0f}", f"{ours.cpu_us / driver.cpu_us:.2f}×"]
+    if plain is None:
+        return [*cells, "", "", "", "", ""]
+    return [
+        *cells, f"{plain.per_s:,.0f}", f"{plain.p50_ms:.2f}", f"{plain.cpu_us:,.0f}",
+        f"{ours.per_s / plain.per_s:.1f}×", f"{plain.cpu_us / ours.cpu_us:.1f}×",
+    ]  # fmt: skip
+
+
+def _notes(results: Results) -> list[str]:
+    lines = [
+        "CPU is user and system time of the server's process alone; PostgreSQL, wrk and the socket clients share the",
+        "machine but are not in it. The driver runs the route's statements with the same kind of parameters at the",
+        "same number of connections. Plain is bench/plain_fastapi.py: it keeps no events and no replay protection.",
+        "An event's figures are per event: one request, four deliveries; all of its clients are one Python process.",
+    ]
+    if results.around:
+        lines.append(
+            f"In process: dispatch {results.dispatch_us():.1f} µs, with routing and ASGI {results.application_us():.1f}"
+            f" µs. Memory: {results.rest_mib:.0f} MiB at rest, {results.after_load_mib:.0f} MiB after all this."
+        )
+    return lines
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table that is also a table to the eye."""
+    grid = [head, *rows]
+    widths = [max(len(row[column]) for row in grid) for column in range(len(head))]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in grid
+    ]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(lines)

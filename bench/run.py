@@ -1,0 +1,173 @@
+"""`make bench`: requests, events and memory of the host, beside the bare driver and a plain FastAPI stack.
+
+Everything is measured in one run, in rounds that go through all cases, so that a noisy minute hits all of them; what
+counts are the ratios of the medians.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import uvloop
+
+from bench import driver, in_process, machine, report, sockets
+from bench.load import Sample, load, require_wrk
+from bench.machine import CannotMeasure, Server
+from bench.report import AT, NAMES, Results
+from bench.world import World, fill, write_cases
+from nomadcrew.bootstrap import DEFAULT_ISSUER
+
+CONNECTIONS = (1, 16, 64)
+REST_S = 2.0
+
+
+class Bench:
+    """Both servers on one database, and what is asked of them."""
+
+    def __init__(self, ours: Server, plain: Server, world: World, folder: Path, seconds: float) -> None:
+        self.ours = ours
+        self.plain = plain
+        self.world = world
+        self.seconds = seconds
+        self._cases = folder / "cases.jsonl"
+        write_cases(world, self._cases)
+
+    def round(self, kinds: Sequence[str], results: Results) -> None:
+        """Every case once; the driver and the two servers one after the other."""
+        write_cases(self.world, self._cases)
+        results.around.append(in_process.measure())
+        for kind in kinds:
+            for connections in CONNECTIONS:
+                for server in (self.ours, self.plain):
+                    results.add(kind, connections, server.name, self._sample(server, kind, connections))
+            if kind in driver.WORK:
+                results.add(kind, AT, "driver", self._driver(kind))
+
+    def check_alike(self) -> None:
+        """Raises `CannotMeasure` unless both servers give one reply to one request."""
+        token, trip = json.loads(self._cases.read_text().splitlines()[7])[:2]
+        for path in ("/v1/trips", f"/v1/trips/{trip}"):
+            ours, plain = (_get(server, path, token) for server in (self.ours, self.plain))
+            if ours != plain:
+                raise CannotMeasure(f"The two servers answer {path} differently: {ours} and {plain}")
+
+    def _sample(self, server: Server, kind: str, connections: int) -> Sample:
+        print(".", end="", flush=True)
+        if kind == "event":
+            measuring = sockets.measure(server, self.world, crews=connections, seconds=self.seconds)
+            return uvloop.run(measuring)
+        return load(server, kind, self._cases, connections=connections, seconds=self.seconds)
+
+    def _driver(self, kind: str) -> Sample:
+        cases = [
+            driver.Case(str(person.id), str(self.world.trips[person.crew][place % 10]), person.email)
+            for place, person in enumerate(self.world.people)
+        ]
+        world = driver.argument(cases, self.world.connect)
+        command = [sys.executable, "-m", "bench.driver", kind, str(AT), str(self.seconds), world]
+        # The environment of this process has the paths already.
+        run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=machine.REPOSITORY)
+        if run.returncode:
+            raise CannotMeasure(f"The bare driver failed on {kind}: {run.stderr}")
+        return Sample(**json.loads(run.stdout))
+
+
+@contextlib.contextmanager
+def both_servers(folder: Path, results: Results) -> Iterator[tuple[Server, Server, World]]:
+    """NomadCrew on a fresh data folder, at rest first, then plain beside it on the same PostgreSQL."""
+    with ExitStack() as stack:
+        ours = stack.enter_context(machine.nomadcrew(folder / "home"))
+        time.sleep(REST_S)
+        results.rest_mib = machine.rss_mib(ours.pid)
+        world = asyncio.run(fill(folder / "home"))
+        environment = {
+            "PLAIN_DATABASE_URL": _sqlalchemy_url(world.connect),
+            "PLAIN_SIGNING_KEY": str(world.signing_key),
+            "PLAIN_ISSUER": DEFAULT_ISSUER,
+        }
+        plain = stack.enter_context(machine.plain(folder, environment, _free_port()))
+        yield ours, plain, world
+        results.after_load_mib = machine.rss_mib(ours.pid)
+
+
+def measure(kinds: Sequence[str], rounds: int, seconds: float) -> str:
+    """Run it all; returns the report, which is written down too."""
+    results = Results()
+    began_s, busy_s = time.monotonic(), machine.busy_seconds()
+    # Not in /tmp, which may be memory: commits are to wait for the disk.
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=_scratch()) as folder:
+        with both_servers(Path(folder), results) as (ours, plain, world):
+            bench = Bench(ours, plain, world, Path(folder), seconds)
+            bench.check_alike()
+            for number in range(rounds):
+                print(f"round {number + 1} of {rounds} ", end="", flush=True)
+                bench.round(kinds, results)
+                print(flush=True)
+    took_s = time.monotonic() - began_s
+    busy = (machine.busy_seconds() - busy_s) / took_s / (os.cpu_count() or 1)
+    commit, now = machine.commit(), datetime.now(UTC)
+    heading = [
+        f"# NomadCrew, measured {now:%Y-%m-%d %H:%M} UTC at {commit}",
+        "",
+        f"{machine.description()}. Medians of {rounds} interleaved rounds of {seconds:g} s each; the machine was busy "
+        f"{busy:.0%} of the {took_s:.0f} s, everything on it counted.",
+    ]
+    text = report.text(results, heading)
+    path = report.write(results, text, f"{now:%Y-%m-%d}-{commit}")
+    return f"{text}\nWritten to {path}"
+
+
+def _get(server: Server, path: str, token: str) -> Any:
+    request = urllib.request.Request(server.url + path, headers={"Authorization": f"Bearer {token}"})
+    with urllib.request.urlopen(request, timeout=10) as reply:
+        return json.load(reply)
+
+
+def _sqlalchemy_url(connect: dict[str, Any]) -> str:
+    host = quote(connect["host"], safe="")
+    return f"postgresql+asyncpg://{connect['user']}@/{connect['database']}?host={host}&port={connect['port']}"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _scratch() -> Path:
+    scratch = machine.REPOSITORY / "bench" / "results" / "scratch.tmp"
+    scratch.mkdir(parents=True, exist_ok=True)
+    return scratch
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5, help="how often everything is measured")
+    parser.add_argument("--seconds", type=int, default=3, help="how long each case runs")
+    parser.add_argument("--only", choices=NAMES, action="append", help="a kind of request; may be repeated")
+    chosen = parser.parse_args()
+    try:
+        machine.require_linux()
+        require_wrk()
+        print(measure(chosen.only or list(NAMES), chosen.rounds, chosen.seconds))
+    except CannotMeasure as reason:
+        sys.exit(str(reason))
+
+
+if __name__ == "__main__":
+    main()

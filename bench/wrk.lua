@@ -1,0 +1,52 @@
+-- What wrk sends. Arguments after `--`: kind, file of cases (JSON lines: token, trip, login), password, name of the run.
+-- Replies are not looked at: wrk counts those that are no success by itself.
+
+local cases, kind, password, run, sent = {}, nil, nil, nil, 0
+
+local function read(path)
+  for line in io.lines(path) do
+    local token, trip, login = line:match('%["([^"]+)", "([^"]+)", "([^"]+)"%]')
+    cases[#cases + 1] = { token = token, trip = trip, login = login }
+  end
+end
+
+local function headers(case)
+  return { ["authorization"] = "Bearer " .. case.token, ["content-type"] = "application/json" }
+end
+
+-- Requests that are always the same bytes are made once, so that wrk leaves the processor to the servers.
+local function prepare(case)
+  if kind == "trips" then
+    case.request = wrk.format("GET", "/v1/trips", headers(case))
+  elseif kind == "trip" then
+    case.request = wrk.format("GET", "/v1/trips/" .. case.trip, headers(case))
+  elseif kind == "login" then
+    local body = string.format('{"email":"%s","password":"%s"}', case.login, password)
+    case.request = wrk.format("POST", "/v1/auth/login", { ["content-type"] = "application/json" }, body)
+  else
+    case.headers = headers(case)
+    case.path = "/v1/trips/" .. case.trip .. "/todos"
+  end
+end
+
+function init(arguments)
+  kind, password, run = arguments[1], arguments[3], arguments[4]
+  read(arguments[2])
+  for _, case in ipairs(cases) do prepare(case) end
+end
+
+function request()
+  sent = sent + 1
+  local case = cases[sent % #cases + 1]
+  if case.request then return case.request end
+  -- A text sent twice within half a minute would be a replay, which is another thing to measure.
+  return wrk.format("POST", case.path, case.headers, string.format('{"text":"pack %s for %d"}', run, sent))
+end
+
+function done(summary, latency)
+  local errors = summary.errors
+  io.write(string.format(
+    '\nRESULT {"requests":%d,"seconds":%f,"p50_ms":%f,"p99_ms":%f,"refused":%d,"broken":%d}\n',
+    summary.requests, summary.duration / 1e6, latency:percentile(50) / 1e3, latency:percentile(99) / 1e3,
+    errors.status, errors.connect + errors.read + errors.write + errors.timeout))
+end

@@ -1,0 +1,64 @@
+"""Schemathesis against a started server: no 5xx, nothing undocumented, every reply within its schema.
+
+python -m tests.e2e.fuzz --examples 200 --seed 7
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+from tests.e2e.server import Server
+
+CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+# The fuzzer's own session must last; what it could do with another's refresh token is not lost.
+EXCLUDED = "/v1/auth/logout"
+
+
+def fuzz(url: str, *, examples: int, seed: int, stateful_steps: int = 8) -> subprocess.CompletedProcess[str]:
+    """Send `examples` cases an operation, and stateful walks along the document's links; a failure exits non-zero."""
+    with tempfile.TemporaryDirectory() as folder:
+        # Generation is the fuzzer's business; how long an example took to make fails nobody's build.
+        config = Path(folder) / "schemathesis.toml"
+        config.write_text(f"[phases.stateful]\nmax-steps = {stateful_steps}\n")
+        command = [
+            str(Path(sys.executable).with_name("schemathesis")),
+            "--config-file", str(config), "run", f"{url}/openapi.json",
+            "-H", f"Authorization: Bearer {_token(url, seed)}",
+            "--checks", CHECKS, "--exclude-path", EXCLUDED, "--max-examples", str(examples), "--seed", str(seed),
+            "--suppress-health-check", "all", "--warnings", "off", "--continue-on-failure", "--no-color",
+        ]  # fmt: skip
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def _token(url: str, seed: int) -> str:
+    """An access token of somebody new."""
+    body = {"email": f"fuzz-{seed}-{random.randrange(10**9)}@example.org", "password": "Over-the-hills-7"}
+    request = Request(f"{url}/v1/auth/register", json.dumps(body).encode(), {"content-type": "application/json"})
+    with urlopen(request) as reply:
+        return str(json.load(reply)["access_token"])
+
+
+async def _main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--examples", type=int, default=200, help="cases an operation")
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    asked = parser.parse_args()
+    async with Server(NOMADCREW_RATE_LIMITS="off") as server:
+        print(f"fuzzing {server.url} with {asked.examples} cases an operation, seed {asked.seed} …", flush=True)
+        done = await asyncio.to_thread(
+            fuzz, server.url, examples=asked.examples, seed=asked.seed, stateful_steps=20
+        )
+        print(done.stdout, done.stderr)
+        bugs = [line for line in server.log.splitlines() if '"level":"ERROR"' in line]
+        print(f"errors in the server's log: {len(bugs)}", *bugs[:20], sep="\n")
+        return done.returncode or bool(bugs)
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(_main()))

@@ -1,0 +1,293 @@
+"""The main job through the public API: people plan a trip together and see each other's changes live."""
+
+import email.policy
+import re
+from email.message import EmailMessage
+from email.parser import BytesParser
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.client import NEW_TRIP, PASSWORD, Api, Person, eventually
+from tests.e2e.conftest import Connect, Register
+from tests.e2e.server import Server
+
+MAIL_IS_FILES = "mail is read from the data folder"
+
+
+class Forms(HTMLParser):
+    """The forms of a page: of each the names of its fields, with the values they come with."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.posted: list[dict[str, str]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag == "form" and (given.get("method") or "").lower() == "post":
+            assert "action" not in given, "the forms are posted to the page's own address"
+            self.posted.append({})
+        elif tag == "input" and given.get("name"):
+            self.posted[-1][str(given["name"])] = given.get("value") or ""
+
+    def with_intent(self, intent: str) -> dict[str, str]:
+        [form] = [form for form in self.posted if form["intent"] == intent]
+        return form
+
+
+async def mail_to(address: str, folder: Path) -> EmailMessage:
+    """The one mail to an address, once it is there."""
+
+    async def found() -> list[EmailMessage]:
+        parser = BytesParser(policy=email.policy.default)
+        mails = [parser.parsebytes(path.read_bytes()) for path in folder.glob("*.eml")]
+        return [mail for mail in mails if address in str(mail["To"])]
+
+    [mail] = await eventually(found)
+    return mail
+
+
+async def link_mailed_to(address: str, server: Server) -> str:
+    """The path of the link in an invitation's mail; the text and the HTML must have the same."""
+    mail = await mail_to(address, server.mail)
+    bodies = [str(part.get_content()) for part in mail.walk() if part.get_content_maintype() == "text"]
+    assert len(bodies) == 2
+    links = [re.findall(re.escape(server.url) + r"(/invite/accept/[\w.~-]+)", body) for body in bodies]
+    assert set(links[0]) == set(links[1])
+    return str(links[0][0])
+
+
+async def roles(person: Person, trip_id: str) -> dict[str, str]:
+    """The role of everybody on a trip, by user id."""
+    members = await person.ask("GET", f"/v1/trips/{trip_id}/members")
+    return {member["user"]["id"]: member["membership"]["role"] for member in members}
+
+
+async def test_who_registers_is_signed_in_at_once(api: Api, register: Register) -> None:
+    ana = await register("ana", lastName="Costa")
+    me = await ana.ask("GET", "/v1/users/me")
+    assert (me["id"], me["email"], me["username"]) == (ana.id, ana.email, ana.username)
+    assert me["displayName"] == "Ana Costa"
+    assert await ana.ask("GET", "/v1/trips") == []
+
+
+async def test_a_trip_is_listed_and_shown_as_it_was_created(register: Register) -> None:
+    ana = await register("ana")
+    made = await ana.ask("POST", "/v1/trips", NEW_TRIP, status=201)
+    assert made["destination"]["coordinates"] == {"lat": 41.15, "lng": -8.61}
+    [listed] = await ana.ask("GET", "/v1/trips")
+    shown = await ana.ask("GET", f"/v1/trips/{made['id']}")
+    assert listed == shown
+    assert (shown["name"], shown["participantCount"]) == ("Porto", 1)
+    assert [(member["userId"], member["role"]) for member in shown["members"]] == [(ana.id, "OWNER")]
+
+
+@pytest.mark.one_machine(MAIL_IS_FILES)
+async def test_somebody_new_joins_by_the_link_in_the_mail(
+    server: Server, api: Api, register: Register, connect: Connect
+) -> None:
+    ana = await register("ana")
+    live = await connect(ana)
+    trip_id = await ana.new_trip(name="Lisbon & <Sintra>")
+    address = f"new.{ana.username}@example.org"
+    await ana.invite(trip_id, address)
+
+    link = await link_mailed_to(address, server)
+    page = await api.send("GET", link)
+    assert page.status_code == 200
+    assert "Lisbon &amp; &lt;Sintra&gt;" in page.text
+
+    form = Forms(page.text).with_intent("register") | {"password": PASSWORD, "first_name": "Ben"}
+    welcome = await api.send("POST", link, data=form)
+    assert welcome.status_code == 200, welcome.text
+
+    signed_in = await api.send("POST", "/v1/auth/login", json={"email": address, "password": PASSWORD})
+    ben = Person.of(api, signed_in.json())
+    assert [trip["id"] for trip in await ben.ask("GET", "/v1/trips")] == [trip_id]
+    assert await roles(ana, trip_id) == {ana.id: "OWNER", ben.id: "MEMBER"}
+    await live.event("MEMBER_ADDED", trip_id, userId=ben.id, role="MEMBER")
+
+
+@pytest.mark.one_machine(MAIL_IS_FILES)
+async def test_somebody_with_an_account_joins_by_the_link_in_the_mail(
+    server: Server, api: Api, register: Register
+) -> None:
+    ana, ben = await register("ana"), await register("ben")
+    trip_id = await ana.new_trip()
+    await ana.invite(trip_id, ben.email, role="ADMIN")
+    link = await link_mailed_to(ben.email, server)
+    form = Forms((await api.send("GET", link)).text).with_intent("sign_in")
+    assert form["login"] == ben.email
+
+    wrong = await api.send("POST", link, data=form | {"password": "not it"})
+    assert wrong.status_code == 401
+    assert Forms(wrong.text).with_intent("sign_in")["login"] == ben.email
+    assert ben.id not in await roles(ana, trip_id)
+
+    right = await api.send("POST", link, data=form | {"password": PASSWORD})
+    assert right.status_code == 200
+    assert (await roles(ana, trip_id))[ben.id] == "ADMIN"
+
+
+@pytest.mark.one_machine(MAIL_IS_FILES)
+async def test_the_app_joins_with_the_token_of_the_link(server: Server, register: Register) -> None:
+    ana, ben = await register("ana"), await register("ben")
+    trip_id = await ana.new_trip()
+    await ana.invite(trip_id, ben.email)
+    token = (await link_mailed_to(ben.email, server)).rpartition("/")[2]
+    details = await ben.ask("GET", f"/v1/invitations/details?token={token}")
+    assert (details["tripId"], details["email"]) == (trip_id, ben.email)
+    joined = await ben.ask("POST", "/v1/invitations/accept", {"token": token})
+    assert (joined["tripId"], joined["userId"], joined["role"]) == (trip_id, ben.id, "MEMBER")
+
+
+async def test_a_declined_invitation_leaves_the_trip_as_it_was(register: Register) -> None:
+    ana, ben = await register("ana"), await register("ben")
+    trip_id = await ana.new_trip()
+    invitation = await ana.invite(trip_id, ben.email)
+    await ben.ask("POST", f"/v1/invitations/{invitation['id']}/decline", status=204)
+    assert await roles(ana, trip_id) == {ana.id: "OWNER"}
+    assert [i["status"] for i in await ana.ask("GET", f"/v1/trips/{trip_id}/invitations")] == ["DECLINED"]
+    told = await notifications(ana, "TRIP_INVITATION_DECLINED")
+    assert told[0]["metadata"]["memberID"] == ben.id
+
+
+async def test_both_see_each_others_to_dos_live(register: Register, connect: Connect) -> None:
+    ana, ben = await register("ana"), await register("ben")
+    trip_id = await ana.new_trip()
+    await ana.bring(trip_id, ben)
+    both = [await connect(ana), await connect(ben)]
+
+    boots = await ana.new_todo(trip_id, "boots")
+    maps = await ben.new_todo(trip_id, "maps")
+    await ben.ask("PUT", f"/v1/trips/{trip_id}/todos/{maps['id']}", {"status": "COMPLETE"})
+    await ana.ask("DELETE", f"/v1/trips/{trip_id}/todos/{boots['id']}")
+
+    for live in both:
+        await live.event("TODO_CREATED", trip_id, id=boots["id"], text="boots", createdBy=ana.id)
+        await live.event("TODO_CREATED", trip_id, id=maps["id"], text="maps", createdBy=ben.id)
+        await live.event("TODO_UPDATED", trip_id, id=maps["id"], status="COMPLETE")
+        await live.event("TODO_DELETED", trip_id, id=boots["id"])
+    for person in (ana, ben):
+        listed = await person.ask("GET", f"/v1/trips/{trip_id}/todos")
+        assert [(todo["text"], todo["status"]) for todo in listed["data"]] == [("maps", "COMPLETE")]
+        assert listed["pagination"]["total"] == 1
+
+
+async def test_a_trip_moves_along_its_life_and_its_members_see_that(register: Register, connect: Connect) -> None:
+    ana, ben = await register("ana"), await register("ben")
+    trip_id = await ana.new_trip()
+    await ana.bring(trip_id, ben)
+    live = await connect(ben)
+    await ana.ask("PUT", f"/v1/trips/{trip_id}", {"name": "Porto, by boat"})
+    await ana.ask("PATCH", f"/v1/trips/{trip_id}/status", {"status": "ACTIVE"})
+    await live.event("TRIP_UPDATED", trip_id, name="Porto, by boat")
+    await live.event("TRIP_STATUS_UPDATED", trip_id, status="ACTIVE", old_status="PLANNING")
+    refused = await ana.send("PATCH", f"/v1/trips/{trip_id}/status", {"status": "PLANNING"})
+    assert (refused.status_code, refused.json()["code"]) == (400, "invalid_status_transition")
+
+
+async def notifications(person: Person, type_: str) -> list[dict[str, Any]]:
+    """A person's notifications of a type, once there are any."""
+
+    async def found() -> list[dict[str, Any]]:
+        return [n for n in await person.ask("GET", "/v1/notifications?limit=100") if n["type"] == type_]
+
+    return await eventually(found)
+
+
+async def test_people_are_notified_and_mark_what_they_have_read(register: Register, connect: Connect) -> None:
+    ana, ben = await register("ana"), await register("ben")
+    live = await connect(ben)
+    trip_id = await ana.new_trip()
+    invitation = await ana.invite(trip_id, ben.email)
+    # An invitation that is answered before its notification is made gives none.
+    [invited] = await notifications(ben, "TRIP_INVITATION_RECEIVED")
+    await ben.ask("POST", f"/v1/invitations/{invitation['id']}/accept")
+    await ana.ask("PUT", f"/v1/trips/{trip_id}", {"description": "by boat"})
+    [updated] = await notifications(ben, "TRIP_UPDATED")
+    [accepted] = await notifications(ana, "TRIP_INVITATION_ACCEPTED")
+    assert accepted["metadata"]["memberID"] == ben.id
+    await live.event("notification.created", id=invited["id"])
+    await live.event("notification.created", id=updated["id"])
+
+    assert await ben.ask("GET", "/v1/notifications/unread-count") == {"count": 2}
+    await ben.ask("PATCH", f"/v1/notifications/{invited['id']}/read", status=204)
+    unread = await ben.ask("GET", "/v1/notifications?status=unread")
+    assert [n["id"] for n in unread] == [updated["id"]]
+    assert await ben.ask("PATCH", "/v1/notifications/read-all") == {"marked_as_read_count": 1}
+    assert await ben.ask("GET", "/v1/notifications/unread-count") == {"count": 0}
+    foreign = await ana.send("PATCH", f"/v1/notifications/{updated['id']}/read")
+    assert foreign.status_code == 404
+    assert await ben.ask("DELETE", "/v1/notifications") == {"deleted_count": 2}
+    assert await ben.ask("GET", "/v1/notifications") == []
+
+
+async def test_whoever_leaves_is_off_the_trip(register: Register) -> None:
+    ana, ben = await register("ana"), await register("ben")
+    trip_id = await ana.new_trip()
+    await ana.bring(trip_id, ben)
+    last_owner = await ana.send("DELETE", f"/v1/trips/{trip_id}/members/{ana.id}")
+    assert (last_owner.status_code, last_owner.json()["code"]) == (400, "last_owner")
+    await ben.ask("DELETE", f"/v1/trips/{trip_id}/members/{ben.id}", status=204)
+    assert (await ben.send("GET", f"/v1/trips/{trip_id}")).json()["code"] == "not_trip_member"
+    assert await ben.ask("GET", "/v1/trips") == []
+    [left] = await notifications(ana, "TRIP_MEMBER_LEFT")
+    assert left["metadata"]["memberID"] == ben.id
+
+
+async def test_an_owner_hands_the_trip_over_and_may_leave_then(register: Register, connect: Connect) -> None:
+    ana, ben = await register("ana"), await register("ben")
+    trip_id = await ana.new_trip()
+    await ana.bring(trip_id, ben)
+    live = await connect(ben)
+    await ana.ask("PUT", f"/v1/trips/{trip_id}/members/{ben.id}/role", {"role": "OWNER"})
+    assert await roles(ana, trip_id) == {ana.id: "ADMIN", ben.id: "OWNER"}
+    await live.event("MEMBER_ROLE_UPDATED", trip_id, userId=ben.id, role="OWNER", previousRole="MEMBER")
+    await live.event("MEMBER_ROLE_UPDATED", trip_id, userId=ana.id, role="ADMIN", previousRole="OWNER")
+    await ana.ask("DELETE", f"/v1/trips/{trip_id}/members/{ana.id}", status=204)
+    assert await roles(ben, trip_id) == {ben.id: "OWNER"}
+
+
+async def test_a_deleted_trip_is_gone_for_everybody(register: Register, connect: Connect) -> None:
+    ana, ben, eve = await register("ana"), await register("ben"), await register("eve")
+    trip_id = await ana.new_trip()
+    await ana.bring(trip_id, ben)
+    live = await connect(ben)
+    await ana.ask("DELETE", f"/v1/trips/{trip_id}", status=204)
+    await live.event("TRIP_DELETED", trip_id)
+    for person, status in ((ana, 404), (ben, 404), (eve, 403)):
+        assert (await person.send("GET", f"/v1/trips/{trip_id}")).status_code == status
+        assert await person.ask("GET", "/v1/trips") == []
+
+
+async def test_a_stranger_learns_nothing_about_a_trip(register: Register) -> None:
+    ana, eve = await register("ana"), await register("eve")
+    trip_id = await ana.new_trip()
+    for path in ("", "/members", "/todos", "/details", "/invitations"):
+        there = await eve.send("GET", f"/v1/trips/{trip_id}{path}")
+        nowhere = await eve.send("GET", f"/v1/trips/{ana.id}{path}")
+        assert there.status_code == nowhere.status_code == 403
+        assert there.json()["code"] == nowhere.json()["code"] == "not_trip_member"
+
+
+@pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/health", "/health/liveness", "/health/readiness"])
+async def test_anybody_can_read(api: Api, path: str) -> None:
+    assert (await api.send("GET", path)).status_code == 200
+
+
+@pytest.mark.one_machine("elsewhere metrics need a token")
+async def test_metrics_are_open_on_the_machine_itself(api: Api, register: Register) -> None:
+    await (await register("ana")).new_trip()
+    lines = (await api.send("GET", "/metrics")).text.splitlines()
+    counted = re.compile(r'nomadcrew_requests_total\{method="POST",route="/v1/trips".*\} [1-9]')
+    assert any(map(counted.match, lines))
+
+
+async def test_health_says_that_everything_is_up(api: Api) -> None:
+    health = (await api.send("GET", "/health")).json()
+    assert health["status"] == "UP"
+    assert {part["status"] for part in health["components"].values()} == {"UP"}

@@ -1,0 +1,103 @@
+"""Signing in and out, and staying signed in, through the public API."""
+
+import pytest
+
+from tests.e2e.client import PASSWORD, Api, Person
+from tests.e2e.conftest import Connect, Register
+from tests.e2e.server import Server
+
+GOES_AWAY = 4401  # after which the shipped app refreshes its token and connects again
+
+
+async def refreshed(api: Api, refresh_token: str) -> Person:
+    reply = await api.send("POST", "/v1/auth/refresh", json={"refresh_token": refresh_token})
+    assert reply.status_code == 200, reply.text
+    return Person.of(api, reply.json())
+
+
+async def refused_refresh(api: Api, refresh_token: str) -> str:
+    reply = await api.send("POST", "/v1/auth/refresh", json={"refresh_token": refresh_token})
+    assert reply.status_code == 401, reply.text
+    return str(reply.json()["code"])
+
+
+@pytest.mark.parametrize("by", ["email", "username"])
+async def test_one_signs_in_by(api: Api, register: Register, by: str) -> None:
+    ana = await register("ana")
+    login = {"email": ana.email.upper(), "username": ana.username}[by]
+    reply = await api.send("POST", "/v1/auth/login", json={by: login, "password": PASSWORD})
+    assert reply.status_code == 200
+    assert (reply.json()["user"]["id"], reply.json()["token_type"]) == (ana.id, "bearer")
+    assert 0 < reply.json()["expires_in"] <= 900
+
+
+async def test_a_wrong_password_and_an_unknown_address_are_refused_alike(api: Api, register: Register) -> None:
+    ana = await register("ana")
+    replies = [
+        await api.send("POST", "/v1/auth/login", json={"email": address, "password": "Guessed-1!"})
+        for address in (ana.email, f"not.{ana.email}")
+    ]
+    assert [reply.status_code for reply in replies] == [401, 401]
+    first, second = (reply.json() | {"request_id": ""} for reply in replies)
+    assert first == second
+
+
+async def test_validate_says_whose_the_token_is(api: Api, register: Register) -> None:
+    ana = await register("ana")
+    valid = await ana.ask("GET", "/v1/auth/validate")
+    assert (valid["valid"], valid["user"]["id"]) == (True, ana.id)
+    assert (await api.send("GET", "/v1/auth/validate")).status_code == 401
+
+
+async def test_a_refresh_token_is_exchanged_for_fresh_ones(api: Api, register: Register) -> None:
+    ana = await register("ana")
+    again = await refreshed(api, ana.refresh_token)
+    assert again.refresh_token != ana.refresh_token
+    assert (await again.ask("GET", "/v1/users/me"))["id"] == ana.id
+
+
+async def test_a_refresh_whose_reply_was_lost_may_be_sent_again(api: Api, register: Register) -> None:
+    ana = await register("ana")
+    first = await refreshed(api, ana.refresh_token)
+    second = await refreshed(api, ana.refresh_token)
+    for person in (first, second):
+        await person.ask("GET", "/v1/users/me")
+    await refreshed(api, second.refresh_token)
+
+
+async def test_who_signs_out_is_signed_out_on_that_device_and_no_other(
+    api: Api, register: Register, connect: Connect
+) -> None:
+    phone = await register("ana")
+    tablet = await phone.sign_in()
+    live = {device.token: await connect(device) for device in (phone, phone, tablet)}
+    orphan = await connect(phone)
+    await api.send("POST", "/v1/auth/logout", json={"refresh_token": phone.refresh_token})
+
+    assert await live[phone.token].closed() == GOES_AWAY
+    assert await orphan.closed() == GOES_AWAY
+    assert (await phone.send("GET", "/v1/users/me")).status_code == 401
+    await refused_refresh(api, phone.refresh_token)
+    await live[tablet.token].caught_up()
+    await tablet.ask("GET", "/v1/users/me")
+
+
+async def test_signing_out_twice_is_no_mistake(api: Api, register: Register) -> None:
+    ana = await register("ana")
+    for _ in range(2):
+        reply = await api.send("POST", "/v1/auth/logout", json={"refresh_token": ana.refresh_token})
+        assert reply.status_code == 204
+
+
+@pytest.mark.one_machine("waits for nothing: limits are a server's own, and this one has them on")
+async def test_a_guesser_is_locked_out_after_five_failures() -> None:
+    async with Server() as guarded:
+        api = Api(guarded.url)
+        ana = await api.register("ana")
+        wrong = {"email": ana.email, "password": "Guessed-1!"}
+        statuses = [(await api.send("POST", "/v1/auth/login", json=wrong)).status_code for _ in range(6)]
+        assert statuses == [401] * 5 + [429]
+        right = await api.send("POST", "/v1/auth/login", json=wrong | {"password": PASSWORD})
+        assert right.status_code == 429
+        assert int(right.headers["retry-after"]) > 0
+        await api.close()

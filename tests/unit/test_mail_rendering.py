@@ -1,0 +1,328 @@
+"""What mails and pages say, and that nobody's words break out of their place in them."""
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from nomadcrew.adapters.embedded.mailer import Sender, compose
+from nomadcrew.core.errors import TooMany
+from nomadcrew.core.events import Event
+from nomadcrew.core.identity.errors import InvalidCredentials
+from nomadcrew.core.identity.model import Account, Profile
+from nomadcrew.core.identity.ports import Registration, RegistrationId
+from nomadcrew.core.ids import EventId, InvitationId, TripId, UserId
+from nomadcrew.core.invitations.model import BadInvitationToken, Expired, Invitation, InvitationDetails
+from nomadcrew.core.mail import Message
+from nomadcrew.core.ports import Site
+from nomadcrew.functions.mails import send_mail_for
+from nomadcrew.wire.mails import confirmation_mail, invitation_mail, registered_mail
+from nomadcrew.wire.pages import (
+    confirm_page,
+    confirmed_page,
+    invitation_page,
+    refused_page,
+    welcome_page,
+)
+from nomadcrew.wire.rendering import MAX_SHOWN, days, minute, one_line
+from tests.fakes import fake_ports
+
+NOON = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
+SITE = Site("https://trips.example", mail_leaves=True)
+TOKEN = "ab.c-d_e"
+DETAILS = InvitationDetails(
+    id=InvitationId(UUID(int=1)),
+    trip_id=TripId(UUID(int=2)),
+    email="ben@example.org",
+    status="PENDING",
+    role="MEMBER",
+    created_at=NOON,
+    expires_at=NOON + timedelta(days=7),
+    trip_name="Porto & Douro",
+    trip_description="",
+    trip_start_date=datetime(2026, 7, 10, tzinfo=UTC),
+    trip_end_date=datetime(2026, 7, 19, tzinfo=UTC),
+    inviter_id=UserId(UUID(int=3)),
+    inviter_username="ana",
+    inviter_first_name="Ana",
+    inviter_last_name="Lima",
+    inviter_avatar_url="",
+    member_count=2,
+)
+HOSTILE = "<script>alert(1)</script>\r\nBcc: all@example.org\r\n\r\n\"' onload=x {{7*7}} \u202eevil\x00"
+ACCOUNT = Account(
+    Profile(UserId(UUID(int=9)), "ben@example.org", "ben", "", "", "", None, None, {}, NOON, NOON)
+)
+REGISTRATION = Registration(RegistrationId(UUID(int=8)), "ben@example.org", "ben", NOON + timedelta(days=1))
+
+
+def hostile_details() -> InvitationDetails:
+    return replace(
+        DETAILS,
+        trip_name=HOSTILE,
+        inviter_username=HOSTILE,
+        inviter_first_name=HOSTILE,
+        inviter_last_name="",
+    )
+
+
+class Tags(HTMLParser):
+    """Every tag of a document with its attributes, and the text between."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def attributes(self, tag: str, name: str) -> list[str | None]:
+        return [attributes.get(name) for found, attributes in self.tags if found == tag]
+
+
+def test_an_invitation_says_who_invites_to_what_and_until_when() -> None:
+    mail = invitation_mail("id-1", DETAILS, TOKEN, SITE)
+    assert (mail.id, mail.to, mail.subject) == ("id-1", "ben@example.org", "Ana Lima invites you to Porto & Douro")
+    facts = ("Ana Lima", "10 July 2026 – 19 July 2026", "member", "8 July 2026, 12:00 UTC", "ben@example.org")
+    for text in (mail.text, Tags(mail.html).text):
+        assert all(fact in text for fact in (*facts, "Porto & Douro"))
+    assert "https://trips.example/invite/accept/ab.c-d_e\n" in mail.text
+    assert "nomadcrew://invite/accept/ab.c-d_e\n" in mail.text
+    assert Tags(mail.html).attributes("a", "href") == [
+        "https://trips.example/invite/accept/ab.c-d_e",
+        "nomadcrew://invite/accept/ab.c-d_e",
+    ]
+    assert "Porto &amp; Douro" in mail.html
+
+
+def test_an_invitation_leads_to_the_apps_host_where_there_is_one() -> None:
+    mail = invitation_mail("id", DETAILS, TOKEN, replace(SITE, app_url="https://nomadcrew.uk"))
+    assert "https://nomadcrew.uk/invite/accept/ab.c-d_e\n" in mail.text
+    assert "trips.example" not in mail.text
+
+
+def test_an_invitation_of_somebody_who_left_has_words_all_the_same() -> None:
+    gone = replace(DETAILS, inviter_id=None, inviter_username="", inviter_first_name="", inviter_last_name="")
+    assert invitation_mail("id", gone, TOKEN, SITE).subject == "Somebody invites you to Porto & Douro"
+
+
+def test_a_confirmation_carries_its_link_and_a_repeated_registration_none() -> None:
+    mail = confirmation_mail("id", REGISTRATION, "c0de", SITE)
+    assert "https://trips.example/auth/confirm/c0de\n" in mail.text
+    assert Tags(mail.html).attributes("a", "href") == ["https://trips.example/auth/confirm/c0de"]
+    assert "2 July 2026, 12:00 UTC" in mail.text
+    again = registered_mail("id", ACCOUNT)
+    assert again.to == "ben@example.org"
+    assert "http" not in again.text
+    assert "<a" not in again.html
+
+
+@pytest.mark.parametrize(
+    "mail",
+    [
+        invitation_mail("id", hostile_details(), TOKEN, SITE),
+        confirmation_mail("id", replace(REGISTRATION, username=HOSTILE), "c", SITE),
+        registered_mail("id", Account(replace(ACCOUNT.profile, username=HOSTILE))),
+    ],
+    ids=lambda mail: mail.subject[:10],
+)
+def test_hostile_names_stay_words(mail: Message) -> None:
+    assert "script" not in [tag for tag, _ in Tags(mail.html).tags]
+    assert all("onload" not in attributes for _, attributes in Tags(mail.html).tags)
+    assert "&lt;script&gt;" in mail.html
+    for text in (mail.text, mail.html, mail.subject):
+        assert "\nBcc:" not in text
+        assert "\x00" not in text
+        assert "\u202e" not in text
+        assert "49" not in text
+    composed = compose(mail, Sender("NomadCrew", "trips@example.org"), NOON)
+    assert composed["bcc"] is None
+    assert composed["subject"] == mail.subject
+
+
+def test_words_on_a_line_are_short_visible_and_one_line() -> None:
+    assert one_line("  a\r\n\tb\u2028c\u200bd\x1b[31m ") == "a b c d [31m"
+    assert one_line("👨\u200d👩\u200d👧") == "👨\u200d👩\u200d👧"
+    assert len(one_line("x" * 500)) == MAX_SHOWN
+    assert one_line("x" * 500).endswith("…")
+
+
+def test_days_and_minutes_read_naturally() -> None:
+    first = datetime(2026, 7, 1, tzinfo=UTC)
+    assert days(first, first) == "1 July 2026"
+    assert minute(first + timedelta(hours=9, minutes=5)) == "1 July 2026, 09:05 UTC"
+
+
+PAGES: dict[str, tuple[Any, int]] = {
+    "invitation": (invitation_page(DETAILS, TOKEN, SITE), 200),
+    "refused form": (
+        invitation_page(
+            hostile_details(),
+            TOKEN,
+            replace(SITE, app_url="https://nomadcrew.uk"),
+            refusal=InvalidCredentials(),
+            form={"intent": "sign_in", "login": '"><b>ben', "password": "S3cret!pass", "username": HOSTILE},
+        ),
+        401,
+    ),
+    "welcome": (welcome_page(hostile_details(), ACCOUNT, TOKEN, SITE), 200),
+    "confirm": (confirm_page(), 200),
+    "confirmed": (confirmed_page(ACCOUNT), 200),
+    "broken link": (refused_page(BadInvitationToken()), 404),
+    "too late": (refused_page(Expired()), 410),
+    "too many": (refused_page(TooMany(7)), 429),
+}
+
+
+@pytest.mark.parametrize(("reply", "status"), PAGES.values(), ids=PAGES)
+def test_every_page_is_private_and_takes_nothing_from_elsewhere(reply: Any, status: int) -> None:
+    assert reply.status == status
+    assert reply.headers["content-type"] == "text/html; charset=utf-8"
+    assert reply.headers["cache-control"] == "no-store"
+    assert reply.headers["referrer-policy"] == "no-referrer"
+    assert reply.headers["content-security-policy"] == (
+        "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    )
+    page = Tags(reply.body.decode())
+    assert not {"script", "img", "link", "iframe", "b"} & {tag for tag, _ in page.tags}
+
+
+@pytest.mark.parametrize(("reply", "status"), PAGES.values(), ids=PAGES)
+def test_every_page_can_be_read_by_everybody(reply: Any, status: int) -> None:
+    page = Tags(reply.body.decode())
+    tags = [tag for tag, _ in page.tags]
+    assert page.attributes("html", "lang") == ["en"]
+    assert tags.count("h1") == tags.count("main") == tags.count("title") == 1
+    assert "width=device-width" in str(page.attributes("meta", "content"))
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    labelled = page.attributes("label", "for")
+    for tag, attributes in page.tags:
+        if tag == "input" and attributes.get("type") != "hidden":
+            assert attributes["id"] in labelled
+            assert attributes["autocomplete"]
+        for reference in (attributes.get("aria-describedby") or attributes.get("aria-labelledby") or "").split():
+            assert reference in ids
+
+
+def test_a_refused_form_keeps_what_was_entered_but_the_password() -> None:
+    reply, _ = PAGES["refused form"]
+    html = reply.body.decode()
+    page = Tags(html)
+    assert "S3cret!pass" not in html
+    assert '"><b>ben' in page.attributes("input", "value")
+    assert ("div", {"class": "wrong", "role": "alert", "id": "refusal"}) in page.tags
+    assert InvalidCredentials.text in page.text
+    assert "https://nomadcrew.uk/invite/accept/ab.c-d_e" in page.attributes("a", "href")
+    assert all("onload" not in attributes for _, attributes in page.tags)
+
+
+def test_a_refusal_by_a_limit_says_when_to_come_back() -> None:
+    reply, _ = PAGES["too many"]
+    assert reply.headers["retry-after"] == "7"
+
+
+@dataclass
+class Outgoing:
+    sent: list[Message] = field(default_factory=list)
+
+    async def send(self, message: Message) -> None:
+        self.sent.append(message)
+
+
+@dataclass
+class Stored:
+    """Invitations and accounts as the mail worker finds them."""
+
+    invitation: tuple[Invitation, InvitationDetails] | None = None
+    registration: Registration | None = None
+    account: Account | None = None
+
+    async def stored(self, invitation_id: InvitationId) -> tuple[Invitation, InvitationDetails] | None:
+        return self.invitation
+
+    async def pending(self, registration_id: RegistrationId, *, now: datetime) -> Registration | None:
+        return self.registration
+
+    async def one(self, user_id: UserId) -> Account | None:
+        return self.account
+
+
+class Secrets:
+    def issue(self, invitation: Invitation, *, now: datetime) -> str:
+        return f"link-of-{invitation.id.int}-at-{now:%H%M}"
+
+    def confirmation_code(self, registration_id: RegistrationId) -> str:
+        return f"code-of-{registration_id.int}"
+
+
+def an_event(type_: str, **payload: str) -> Event:
+    return Event(
+        EventId(UUID(int=77)), type_, "x", None, None, None, "internal", NOON, msgspec.json.encode(payload).decode()
+    )
+
+
+async def mails_for(event: Event, stored: Stored) -> list[Message]:
+    outgoing = Outgoing()
+    ports = fake_ports(
+        mailer=outgoing,
+        invitations=stored,
+        accounts=stored,
+        tokens=Secrets(),
+        invitation_links=Secrets(),
+        site=SITE,
+        clock=lambda: NOON,
+    )
+    await send_mail_for(event, ports)
+    return outgoing.sent
+
+
+def an_invitation(status: str = "PENDING", expires_in: timedelta = timedelta(days=7)) -> Stored:
+    invitation = Invitation(
+        DETAILS.id, DETAILS.trip_id, None, DETAILS.email, None, "MEMBER", status, NOON + expires_in, NOON, NOON
+    )
+    return Stored(invitation=(invitation, DETAILS))
+
+
+@pytest.mark.parametrize("type_", ["TRIP_INVITATION_CREATED", "invitation.renewed"])
+async def test_an_invitation_is_mailed_under_its_events_id(type_: str) -> None:
+    event = an_event(type_, invitation_id=str(DETAILS.id), role="MEMBER")
+    [mail] = await mails_for(event, an_invitation())
+    assert mail.id == str(event.id)
+    assert "/invite/accept/link-of-1-at-1200" in mail.text
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [Stored(), an_invitation("DECLINED"), an_invitation("ACCEPTED"), an_invitation(expires_in=timedelta(0))],
+)
+async def test_an_invitation_that_is_open_no_more_is_not_mailed(stored: Stored) -> None:
+    event = an_event("TRIP_INVITATION_CREATED", invitation_id=str(DETAILS.id))
+    assert await mails_for(event, stored) == []
+
+
+async def test_a_registration_is_mailed_its_code_while_it_waits() -> None:
+    event = an_event("account.confirmation_requested", registration_id=str(REGISTRATION.id))
+    [mail] = await mails_for(event, Stored(registration=REGISTRATION))
+    assert "/auth/confirm/code-of-8" in mail.text
+    assert await mails_for(event, Stored()) == []
+
+
+async def test_the_owner_of_an_address_is_told_that_there_is_an_account() -> None:
+    event = an_event("account.confirmation_requested", user_id=str(ACCOUNT.user_id))
+    [mail] = await mails_for(event, Stored(account=ACCOUNT))
+    assert mail.subject == "You have an account already"
+    assert await mails_for(event, Stored()) == []
+
+
+async def test_other_events_mail_nobody() -> None:
+    assert await mails_for(an_event("TRIP_UPDATED"), Stored()) == []
