@@ -141,19 +141,23 @@ def _figures(by_who: Mapping[str, Sample | None]) -> Sequence[str]:
     ]  # fmt: skip
 
 
+NOTES = """\
+CPU is user and system time of the server's process alone; PostgreSQL, wrk and the socket clients share the machine
+but are not in it. The driver runs the route's statements with the same kind of parameters at the same number of
+connections. Plain is bench/plain_fastapi.py: it keeps no events and no replay protection. An event's figures are per
+event: one request, four deliveries; all of its clients are one Python process."""
+
+
 def _notes(results: Results) -> list[str]:
-    lines = [
-        "CPU is user and system time of the server's process alone; PostgreSQL, wrk and the socket clients share the",
-        "machine but are not in it. The driver runs the route's statements with the same kind of parameters at the",
-        "same number of connections. Plain is bench/plain_fastapi.py: it keeps no events and no replay protection.",
-        "An event's figures are per event: one request, four deliveries; all of its clients are one Python process.",
+    if not results.around:
+        return [NOTES]
+    return [
+        NOTES,
+        "",
+        f"In process, a list of ten trips takes {results.dispatch_us():.1f} µs of dispatch and encoding, and "
+        f"{results.application_us():.1f} µs with routing and ASGI around it. The host holds "
+        f"{results.rest_mib:.0f} MiB at rest and {results.after_load_mib:.0f} MiB after all this.",
     ]
-    if results.around:
-        lines.append(
-            f"In process: dispatch {results.dispatch_us():.1f} µs, with routing and ASGI {results.application_us():.1f}"
-            f" µs. Memory: {results.rest_mib:.0f} MiB at rest, {results.after_load_mib:.0f} MiB after all this."
-        )
-    return lines
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -1,7 +1,7 @@
 """`make bench`: requests, events and memory of the host, beside the bare driver and a plain FastAPI stack.
 
-Everything is measured in one run, in rounds that go through all cases, so that a noisy minute hits all of them; what
-counts are the ratios of the medians.
+Everything is measured in one run, in rounds that go through all cases, so that a noisy minute hits all of them;
+what counts are the ratios of the medians.
 """
 
 import argparse
@@ -108,24 +108,24 @@ def measure(kinds: Sequence[str], rounds: int, seconds: float) -> str:
     """Run it all; returns the report, which is written down too."""
     results = Results()
     began_s, busy_s = time.monotonic(), machine.busy_seconds()
-    # Not in /tmp, which may be memory: commits are to wait for the disk.
-    with tempfile.TemporaryDirectory(prefix="bench-", dir=_scratch()) as folder:
-        with both_servers(Path(folder), results) as (ours, plain, world):
-            bench = Bench(ours, plain, world, Path(folder), seconds)
-            bench.check_alike()
-            for number in range(rounds):
-                print(f"round {number + 1} of {rounds} ", end="", flush=True)
-                bench.round(kinds, results)
-                print(flush=True)
+    with ExitStack() as stack:
+        # Not in /tmp, which may be memory: commits are to wait for the disk.
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-", dir=_scratch())))
+        ours, plain, world = stack.enter_context(both_servers(folder, results))
+        bench = Bench(ours, plain, world, folder, seconds)
+        bench.check_alike()
+        for number in range(rounds):
+            print(f"round {number + 1} of {rounds} ", end="", flush=True)
+            bench.round(kinds, results)
+            print(flush=True)
     took_s = time.monotonic() - began_s
     busy = (machine.busy_seconds() - busy_s) / took_s / (os.cpu_count() or 1)
     commit, now = machine.commit(), datetime.now(UTC)
-    heading = [
-        f"# NomadCrew, measured {now:%Y-%m-%d %H:%M} UTC at {commit}",
-        "",
-        f"{machine.description()}. Medians of {rounds} interleaved rounds of {seconds:g} s each; the machine was busy "
-        f"{busy:.0%} of the {took_s:.0f} s, everything on it counted.",
-    ]
+    how = (
+        f"{machine.description()}. Medians of {rounds} interleaved rounds of {seconds:g} s each; the machine was "
+        f"{busy:.0%} busy in the {took_s:.0f} s this took, with everything that ran on it."
+    )
+    heading = [f"# NomadCrew, measured {now:%Y-%m-%d %H:%M} UTC at {commit}", "", how]
     text = report.text(results, heading)
     path = report.write(results, text, f"{now:%Y-%m-%d}-{commit}")
     return f"{text}\nWritten to {path}"

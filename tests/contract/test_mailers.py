@@ -71,6 +71,11 @@ async def test_a_mail_becomes_a_file_named_after_its_event(tmp_path: Path) -> No
     check_it_is_the_message(file.read_bytes())
 
 
+async def test_a_link_in_a_file_can_be_copied(tmp_path: Path) -> None:
+    [file] = await to_file(tmp_path, replace(MESSAGE, text=f"Grüße\n{MESSAGE.text}"))
+    assert MESSAGE.text.splitlines()[1] in file.read_text().splitlines()
+
+
 async def test_a_mail_sent_again_is_the_same_file(tmp_path: Path) -> None:
     [file] = await to_file(tmp_path, MESSAGE)
     before = file.read_bytes()

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from nomadcrew.core.queues import Hopeless
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -15,7 +17,7 @@ class Message:
     html: str
 
 
-class MailRefused(Exception):
+class MailRefused(Hopeless):
     """The receiving side will never take this mail: no such mailbox, or content it does not want.
 
     The text holds the server's code and no address. Trying again is of no use.

@@ -30,6 +30,10 @@ class QueueDepth:
     oldest_s: float
 
 
+class Hopeless(Exception):
+    """Work that no repeat can save; it is dead at once."""
+
+
 def backoff_s(attempt: int) -> int:
     """Seconds until the next attempt: 2, 4, 8 … capped at ten minutes."""
     return min(600, 1 << min(attempt, 10))
@@ -48,8 +52,8 @@ class WorkQueue(Protocol):
 
     async def ack(self, job: Job) -> None: ...
 
-    async def fail(self, job: Job, reason: str) -> None:
-        """Give the job back, visible after `backoff_s`, or dead if that was its last attempt."""
+    async def fail(self, job: Job, reason: str, *, final: bool = False) -> None:
+        """Give the job back, visible after `backoff_s`; dead if that was its last attempt or `final`."""
         ...
 
     async def depths(self) -> Sequence[QueueDepth]: ...

@@ -25,6 +25,7 @@ routes = Routes("auth")
 
 
 @routes.post("/v1/auth/register", auth=Auth.PUBLIC, bucket="register", status=201, replay=Replay.NEVER,
+             also=((202, ConfirmationRequired),),
              refusals=(403,), statements=2, why="the account is there before its first session")  # fmt: skip
 async def register(call: Call, body: RegisterIn) -> SignedInView | Reply:
     """Register.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from nomadcrew.core.clock import Clock
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ports import Ports
-from nomadcrew.core.queues import Job
+from nomadcrew.core.queues import Hopeless, Job
 from nomadcrew.functions.workers import Consumer
 from nomadcrew.host.hub import TICK_S, Hub
 from nomadcrew.wire.events import unpack
@@ -84,7 +84,7 @@ class Workers:
         else:
             log.error("a job failed", extra={"fields": fields}, exc_info=error)
         # The class alone: a message could hold an address, and dead jobs are listed.
-        await ports.queue.fail(job, type(error).__name__)
+        await ports.queue.fail(job, type(error).__name__, final=isinstance(error, Hopeless))
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,7 +119,7 @@ class Machine:
             settings, folder.keys, folder.mail, pool, url=url, outbox=self.relay, connections=self.hub,
             on_session_end=self.hub.end_session,
         )  # fmt: skip
-        self._heartbeats = {"relay": Heartbeat(), "workers": Heartbeat(), "sockets": Heartbeat()}
+        self._heartbeats = {name: Heartbeat() for name in ("relay", "sockets", *self.workers.queues)}
         cors = Cors(settings.allowed_origins)
         self.dispatcher = Dispatcher(self.ports, self.metrics.request)
         self.application = Application(
@@ -141,7 +141,7 @@ class Machine:
             "sockets": lambda: run_ticker(self.hub, utc_now, beats["sockets"]),
         }
         for queue in self.workers.queues:
-            loops[f"queue {queue}"] = lambda queue=queue: self.workers.run(queue, self.ports, beats["workers"])  # type: ignore[misc]
+            loops[f"queue {queue}"] = lambda queue=queue: self.workers.run(queue, self.ports, beats[queue])  # type: ignore[misc]
         for schedule in self._schedules():
             loops[f"schedule {schedule.name}"] = lambda schedule=schedule: run_schedule(schedule, lambda: None)  # type: ignore[misc]
         return loops

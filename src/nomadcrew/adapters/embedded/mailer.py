@@ -57,7 +57,8 @@ class FileMailer:
         self._clock = clock
 
     async def send(self, message: Message) -> None:
-        mail = compose(message, self._sender, self._clock())
+        # As plain as it can be, for whoever opens the file to copy a link out of it.
+        mail = compose(message, self._sender, self._clock(), encoding="8bit")
         try:
             await asyncio.to_thread(write_new, self._folder / f"{_file_stem(message.id)}.eml", mail.as_bytes())
         except OSError as error:
@@ -150,8 +151,8 @@ class SmtpMailer:
         return smtplib.SMTP(host, port, timeout=self._timeout_s)
 
 
-def compose(message: Message, sender: Sender, now: datetime) -> EmailMessage:
-    """The mail with its headers: text first, HTML as the alternative.
+def compose(message: Message, sender: Sender, now: datetime, *, encoding: str | None = None) -> EmailMessage:
+    """The mail with its headers: text first, HTML as the alternative, transferred in the `encoding` that fits best.
 
     Raises:
         MailRefused: an address or a header cannot be written in a mail.
@@ -165,8 +166,8 @@ def compose(message: Message, sender: Sender, now: datetime) -> EmailMessage:
         mail["Date"] = format_datetime(now)
         mail["Message-ID"] = f"<{_file_stem(message.id)}@{sender.domain}>"
         mail["Auto-Submitted"] = "auto-generated"
-        mail.set_content(message.text)
-        mail.add_alternative(message.html, subtype="html")
+        mail.set_content(message.text, cte=encoding)
+        mail.add_alternative(message.html, subtype="html", cte=encoding)
     except (ValueError, MessageError) as error:
         raise MailRefused(f"the mail cannot be written: {type(error).__name__}") from error
     return mail

@@ -36,13 +36,14 @@ class PostgresQueue:
     async def ack(self, job: Job) -> None:
         await self._sql.fetch(_SQL["ack"], id=job.id, attempt=job.attempt)
 
-    async def fail(self, job: Job, reason: str) -> None:
+    async def fail(self, job: Job, reason: str, *, final: bool = False) -> None:
         now = self._clock()
         await self._sql.fetch(
             _SQL["fail"],
             id=job.id,
             attempt=job.attempt,
             reason=reason[:MAX_REASON],
+            final=final,
             now=now,
             visible_at=now + timedelta(seconds=backoff_s(job.attempt)),
             max_attempts=MAX_ATTEMPTS,

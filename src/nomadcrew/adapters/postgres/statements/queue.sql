@@ -24,7 +24,7 @@ DELETE FROM queue_jobs WHERE id = :id::uuid AND attempts = :attempt::int AND dea
 -- name: fail
 UPDATE queue_jobs
 SET visible_at = :visible_at::timestamptz, last_error = :reason::text,
-    dead_at = CASE WHEN attempts >= :max_attempts::int THEN :now::timestamptz END
+    dead_at = CASE WHEN :final::boolean OR attempts >= :max_attempts::int THEN :now::timestamptz END
 WHERE id = :id::uuid AND attempts = :attempt::int AND dead_at IS NULL
 
 -- name: depths
