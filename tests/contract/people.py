@@ -29,8 +29,8 @@ class People:
         self.sessions = PostgresSessions(pool)
         self.profiles = PostgresProfiles(pool)
 
-    async def account(self, name: str, password: str = PASSWORD) -> Account:
-        return await self.accounts.register(a_new(name), password, confirmed=True, now=NOON)
+    async def account(self, name: str, password: str = PASSWORD, *, now: datetime = NOON) -> Account:
+        return await self.accounts.register(a_new(name), password, confirmed=True, now=now)
 
     async def profile(self, name: str, **fields: str) -> Profile:
         """A person who signs in elsewhere."""

@@ -285,8 +285,8 @@ async def test_what_is_done_to_nobodys_account_is_not_found(people: People) -> N
 
 async def test_accounts_are_listed_newest_first_without_those_who_sign_in_elsewhere(people: People) -> None:
     assert (await people.accounts.page(limit=10, offset=0)).total == 0
-    for name in ("ana", "ben", "cem"):
-        await people.account(name)
+    for n, name in enumerate(("ana", "ben", "cem")):
+        await people.account(name, now=NOON + n * MINUTE)
     await people.profile("dee")
     page = await people.accounts.page(limit=2, offset=1)
     assert page.total == 3

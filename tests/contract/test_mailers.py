@@ -3,6 +3,7 @@
 import asyncio
 import email
 import ssl
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -113,8 +114,9 @@ async def test_a_folder_that_cannot_be_written_is_an_outage(tmp_path: Path) -> N
     ids=str,
 )
 async def test_a_mail_whose_headers_cannot_be_written_is_refused(tmp_path: Path, changes: dict[str, str]) -> None:
-    with pytest.raises(MailRefused):
+    with pytest.raises(MailRefused) as caught:
         await to_file(tmp_path, replace(MESSAGE, **changes))
+    assert "example.org" not in "".join(traceback.format_exception(caught.value))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -154,7 +156,7 @@ class Inbox:
         self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any
     ) -> AuthResult:
         self.users.append((data.login, data.password))
-        return AuthResult(success=data.password == b"p@ss:word/1")
+        return AuthResult(success=data.password == b"p@ss:word/1", handled=False)
 
 
 @asynccontextmanager
@@ -262,7 +264,7 @@ async def test_what_the_server_will_never_take_is_refused(stage: str) -> None:
     async with mail_server(Inbox({stage: "550 no such mailbox"})) as port:
         with pytest.raises(MailRefused, match="550") as caught:
             await deliver(f"smtp://127.0.0.1:{port}")
-    assert "ben@" not in str(caught.value)
+    assert "ben@" not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize(

@@ -54,9 +54,7 @@ DETAILS = InvitationDetails(
     member_count=2,
 )
 HOSTILE = "<script>alert(1)</script>\r\nBcc: all@example.org\r\n\r\n\"' onload=x {{7*7}} \u202eevil\x00"
-ACCOUNT = Account(
-    Profile(UserId(UUID(int=9)), "ben@example.org", "ben", "", "", "", None, None, {}, NOON, NOON)
-)
+ACCOUNT = Account(Profile(UserId(UUID(int=9)), "ben@example.org", "ben", "", "", "", None, None, {}, NOON, NOON))
 REGISTRATION = Registration(RegistrationId(UUID(int=8)), "ben@example.org", "ben", NOON + timedelta(days=1))
 
 

@@ -126,12 +126,13 @@ class SmtpMailer:
         mail = compose(message, self._sender, self._clock())
         try:
             await asyncio.to_thread(self._deliver, mail)
+        # A failed job is logged with its causes, and those of a refusal quote the address: hence `None`.
         except smtplib.SMTPRecipientsRefused as error:
-            raise _refusal(max(code for code, _ in error.recipients.values()), error) from error
+            raise _refusal(max(code for code, _ in error.recipients.values()), error) from None
         except smtplib.SMTPDataError as error:
-            raise _refusal(error.smtp_code, error) from error
+            raise _refusal(error.smtp_code, error) from None
         except smtplib.SMTPNotSupportedError as error:
-            raise _not_supported(message, error) from error
+            raise _not_supported(message, error) from None
         except (smtplib.SMTPException, OSError) as error:
             # A wrong password or sender is the site's mistake, not the mail's: it waits until that is put right.
             raise Unavailable("The mail server takes no mail just now.", details=type(error).__name__) from error
@@ -169,7 +170,7 @@ def compose(message: Message, sender: Sender, now: datetime, *, encoding: str | 
         mail.set_content(message.text, cte=encoding)
         mail.add_alternative(message.html, subtype="html", cte=encoding)
     except (ValueError, MessageError) as error:
-        raise MailRefused(f"the mail cannot be written: {type(error).__name__}") from error
+        raise MailRefused(f"the mail cannot be written: {type(error).__name__}") from None
     return mail
 
 

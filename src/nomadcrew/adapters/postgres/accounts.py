@@ -8,7 +8,7 @@ import msgspec
 
 from nomadcrew.adapters.postgres.profiles import profile_of
 from nomadcrew.adapters.postgres.sql import Duplicate, Row, Sql, Statement, statements
-from nomadcrew.core.errors import Conflict, NotFound
+from nomadcrew.core.errors import NotFound, Unavailable
 from nomadcrew.core.identity.errors import ConfirmationUsed, EmailTaken, InvalidConfirmation, UsernameTaken
 from nomadcrew.core.identity.model import CONFIRMATION_LIFETIME, Account
 from nomadcrew.core.identity.ports import AccountPage, Credentials, NewAccount, Registration, RegistrationId
@@ -20,6 +20,7 @@ REMIND_PAUSE = timedelta(minutes=5)
 OWNER_PAUSE = timedelta(hours=1)
 MAX_REQUESTS_PER_HOUR = 5
 KEPT_AFTER_EXPIRY = timedelta(days=7)
+BITE = 5_000  # rows deleted at a time, so that nothing is locked for long
 
 
 class Passwords(Protocol):
@@ -155,8 +156,11 @@ class PostgresAccounts:
             raise NotFound("account", user_id)
 
     async def forget_expired(self, *, now: datetime) -> int:
-        [row] = await self._sql.fetch(_SQL["forget_expired"], before=now - KEPT_AFTER_EXPIRY)
-        return int(row["gone"])
+        before, gone, total = now - KEPT_AFTER_EXPIRY, BITE, 0
+        while gone == BITE:
+            gone = len(await self._sql.fetch(_SQL["forget_expired"], before=before, limit=BITE))
+            total += gone
+        return total
 
     async def _again_after_a_race(self, statement: Statement, **params: object) -> Sequence[Row]:
         """The rows of a statement that looks before it inserts; when somebody came between, it looks once more."""
@@ -166,7 +170,7 @@ class PostgresAccounts:
             try:
                 return await self._sql.fetch(statement, **params)
             except Duplicate as duplicate:
-                raise Conflict("Somebody is registering the same. Try again.", code="busy") from duplicate
+                raise Unavailable(code="busy") from duplicate
 
 
 def _account(row: Row) -> Account:

@@ -3,13 +3,14 @@
 from datetime import datetime, timedelta
 
 from nomadcrew.adapters.postgres.profiles import profile_of
-from nomadcrew.adapters.postgres.sql import Sql, statements
+from nomadcrew.adapters.postgres.sql import Sql, Statement, statements
 from nomadcrew.core.identity.errors import InvalidRefreshToken
 from nomadcrew.core.identity.model import REUSE_GRACE, Account, Session
 from nomadcrew.core.ids import SessionId
 
 _SQL = statements("sessions")
 KEPT_AFTER_EXPIRY = timedelta(days=1)
+BITE = 5_000  # rows deleted at a time, so that nothing is locked for long
 
 
 class PostgresSessions:
@@ -48,5 +49,14 @@ class PostgresSessions:
         return rows[0]["id"] if rows else None
 
     async def forget_expired(self, *, now: datetime) -> int:
-        [row] = await self._sql.fetch(_SQL["forget_expired"], before=now - KEPT_AFTER_EXPIRY)
-        return int(row["gone"])
+        before = now - KEPT_AFTER_EXPIRY
+        # Tokens first: a session that is still alive has expired ones too, and deleting one takes its tokens along.
+        await self._forget(_SQL["forget_expired_tokens"], before)
+        return await self._forget(_SQL["forget_expired_sessions"], before)
+
+    async def _forget(self, statement: Statement, before: datetime) -> int:
+        gone, total = BITE, 0
+        while gone == BITE:
+            gone = len(await self._sql.fetch(statement, before=before, limit=BITE))
+            total += gone
+        return total

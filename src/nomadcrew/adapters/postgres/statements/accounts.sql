@@ -169,7 +169,6 @@ UPDATE accounts SET is_admin = :granted::boolean, updated_at = :now::timestamptz
 WHERE user_id = :user_id::uuid RETURNING user_id
 
 -- name: forget_expired
-WITH gone AS (
-    DELETE FROM registrations WHERE expires_at < :before::timestamptz RETURNING id
-)
-SELECT count(*) AS gone FROM gone
+DELETE FROM registrations WHERE id IN (
+    SELECT id FROM registrations WHERE expires_at < :before::timestamptz ORDER BY expires_at LIMIT :limit::int)
+RETURNING 1 AS gone

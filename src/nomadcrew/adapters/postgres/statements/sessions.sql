@@ -46,11 +46,12 @@ UPDATE sessions s SET revoked_at = coalesce(s.revoked_at, :now::timestamptz)
 FROM refresh_tokens r WHERE r.hash = :hash::bytea AND s.id = r.session_id
 RETURNING s.id
 
--- name: forget_expired
-WITH stale AS (
-    DELETE FROM refresh_tokens r USING sessions s
-    WHERE r.expires_at < :before::timestamptz AND s.id = r.session_id AND s.expires_at >= :before::timestamptz
-), gone AS (
-    DELETE FROM sessions WHERE expires_at < :before::timestamptz RETURNING id
-)
-SELECT count(*) AS gone FROM gone
+-- name: forget_expired_tokens
+DELETE FROM refresh_tokens WHERE hash IN (
+    SELECT hash FROM refresh_tokens WHERE expires_at < :before::timestamptz ORDER BY expires_at LIMIT :limit::int)
+RETURNING 1 AS gone
+
+-- name: forget_expired_sessions
+DELETE FROM sessions WHERE id IN (
+    SELECT id FROM sessions WHERE expires_at < :before::timestamptz ORDER BY expires_at LIMIT :limit::int)
+RETURNING 1 AS gone

@@ -1,0 +1,318 @@
+"""The pages behind an invitation's link and behind a confirmation's."""
+
+import re
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+import pytest
+import pytest_asyncio
+
+from nomadcrew.adapters.postgres.sql import compile_statement
+from nomadcrew.core.ids import InvitationId
+from tests.engine import Engine
+from tests.world import Answer, Person, World, world
+
+PASSWORD = "Sail2Porto!"
+FORM = {"content-type": "application/x-www-form-urlencoded"}
+_COUNT = compile_statement("count", "SELECT count(*) AS people FROM user_profiles")
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def closed(engine: Engine, template: str, tmp_path: Path) -> AsyncIterator[World]:
+    """A backend where mail leaves and only invited people can register."""
+    environment = {"NOMADCREW_REGISTRATION": "closed", "NOMADCREW_SMTP_URL": "smtp://127.0.0.1:9"}
+    async with world(engine, tmp_path, template=template, environment=environment) as made:
+        yield made
+
+
+class Invited:
+    """An invitation of Ana's to Ben, and its page."""
+
+    def __init__(self, here: World, ana: Person, trip_id: UUID, invitation_id: UUID, link: str) -> None:
+        self.here, self.ana, self.trip_id, self.invitation_id, self.link = here, ana, trip_id, invitation_id, link
+
+    @classmethod
+    async def make(cls, here: World, email: str = "ben@example.org", role: str = "MEMBER") -> "Invited":
+        ana = await here.person("ana")
+        trip_id = await here.trip(ana, name="Porto <&> Douro")
+        path = f"/v1/trips/{trip_id}/invitations"
+        reply = await here.call("POST", path, by=ana, body={"email": email, "role": role})
+        assert reply.status == 201
+        id_ = InvitationId(UUID(reply.json["id"]))
+        stored = await here.ports.invitations.stored(id_)
+        assert stored is not None
+        token = here.ports.invitation_links.issue(stored[0], now=here.clock())
+        return cls(here, ana, trip_id, id_, f"/invite/accept/{token}")
+
+    async def look(self) -> Answer:
+        return await self.here.call("GET", self.link)
+
+    async def register(self, **fields: str) -> Answer:
+        return await post(self.here, self.link, {"intent": "register", "password": PASSWORD} | fields)
+
+    async def sign_in(self, **fields: str) -> Answer:
+        return await post(self.here, self.link, {"intent": "sign_in", "password": PASSWORD} | fields)
+
+    async def members(self) -> dict[str, str]:
+        reply = await self.here.call("GET", f"/v1/trips/{self.trip_id}/members", by=self.ana)
+        return {row["user"]["username"]: row["membership"]["role"] for row in reply.json}
+
+
+async def post(here: World, path: str, form: Mapping[str, str]) -> Answer:
+    return await here.call("POST", path, raw=urlencode(form).encode(), headers=FORM)
+
+
+async def sign_up(here: World, name: str = "ben") -> None:
+    body = {"email": f"{name}@example.org", "password": PASSWORD, "username": name}
+    assert (await here.call("POST", "/v1/auth/register", body=body)).status == 201
+
+
+async def login(here: World, name: str, password: str = PASSWORD) -> int:
+    return (await here.call("POST", "/v1/auth/login", body={"username": name, "password": password})).status
+
+
+def words(reply: Answer) -> str:
+    return re.sub(r"<[^>]+>", " ", reply.body.decode())
+
+
+async def test_an_invitation_shows_what_it_is_about_and_asks_nothing_of_the_database_twice(here: World) -> None:
+    invited = await Invited.make(here, role="ADMIN")
+    page = await invited.look()
+    assert page.status == 200
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert page.headers["referrer-policy"] == "no-referrer"
+    assert page.headers["cache-control"] == "no-store"
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert here.statements == ["details"]
+    html = page.body.decode()
+    assert "Ana invites you to Porto &lt;&amp;&gt; Douro" in html
+    assert "1 December 2026 – 9 December 2026" in html
+    assert "admin" in words(page)
+    assert f"nomadcrew:/{invited.link}" in html
+    assert await invited.members() == {"ana": "OWNER"}
+
+
+async def test_somebody_new_registers_and_joins(here: World) -> None:
+    invited = await Invited.make(here)
+    page = await invited.register(username="ben", first_name="Ben", last_name="Lima")
+    assert page.status == 200
+    assert "Welcome to Porto" in words(page)
+    assert f"nomadcrew:/{invited.link}" in page.body.decode()
+    assert await invited.members() == {"ana": "OWNER", "ben": "MEMBER"}
+    reply = await here.call("POST", "/v1/auth/login", body={"email": "ben@example.org", "password": PASSWORD})
+    assert reply.json["user"]["displayName"] == "Ben Lima"
+
+
+async def test_an_invitation_opens_a_closed_site_and_proves_the_address(closed: World) -> None:
+    invited = await Invited.make(closed)
+    body = {"email": "ben@example.org", "password": PASSWORD}
+    assert (await closed.call("POST", "/v1/auth/register", body=body)).code == "registration_closed"
+    assert (await invited.register()).status == 200
+    assert await invited.members() == {"ana": "OWNER", "ben": "MEMBER"}
+    assert await login(closed, "ben") == 200
+    found = await closed.ports.accounts.find("ben", now=closed.clock())
+    assert found is not None
+    assert found.account is not None
+    assert found.account.confirmed
+
+
+async def test_the_new_account_has_the_invited_address_whatever_the_form_says(here: World) -> None:
+    invited = await Invited.make(here)
+    await invited.register(username="ben", email="intruder@example.org")
+    assert (await here.ports.accounts.find("intruder@example.org", now=here.clock())) is None
+    assert (await here.ports.accounts.find("ben@example.org", now=here.clock())) is not None
+
+
+async def test_somebody_known_signs_in_by_address_or_username_and_joins(here: World) -> None:
+    await sign_up(here)
+    invited = await Invited.make(here)
+    page = await invited.sign_in(login="BEN@example.org")
+    assert (page.status, await invited.members()) == (200, {"ana": "OWNER", "ben": "MEMBER"})
+
+
+async def test_a_form_sent_twice_joins_once_and_answers_alike(here: World) -> None:
+    invited = await Invited.make(here)
+    first = await invited.register(username="ben")
+    again = await invited.register(username="ben")
+    assert (again.status, again.body) == (first.status, first.body)
+    signed_in = await invited.sign_in(login="ben")
+    assert (signed_in.status, signed_in.body) == (first.status, first.body)
+    assert await invited.members() == {"ana": "OWNER", "ben": "MEMBER"}
+
+
+async def test_an_accepted_invitation_makes_no_further_account(here: World) -> None:
+    invited = await Invited.make(here)
+    await invited.register(username="ben")
+    [before] = await here.pool.fetch(_COUNT)
+    page = await invited.register(username="second", password="Another1pass!")
+    assert page.status == 401
+    [after] = await here.pool.fetch(_COUNT)
+    assert before["people"] == after["people"]
+    assert (await invited.look()).status == 410
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "says"),
+    [
+        ({"password": "short"}, 400, "at least 8 characters"),
+        ({"password": "Password1!"}, 400, "guess"),
+        ({"password": ""}, 400, "at least 8"),
+        ({"username": "a b"}, 400, "username"),
+        ({"username": "ana"}, 400, "username is taken"),
+        ({"first_name": "x" * 51}, 400, "at most 50"),
+    ],
+    ids=str,
+)
+async def test_what_is_wrong_is_said_in_the_form_and_the_rest_is_kept(
+    here: World, fields: dict[str, str], status: int, says: str
+) -> None:
+    await sign_up(here, "cem")
+    invited = await Invited.make(here)
+    page = await invited.register(**({"username": "b<n", "last_name": 'Li"ma'} | fields))
+    assert page.status == status
+    assert says in words(page)
+    html = page.body.decode()
+    assert 'role="alert"' in html
+    assert 'value="Li&#34;ma"' in html
+    assert PASSWORD not in html
+    assert set(await invited.members()) == {"ana"}
+
+
+async def test_an_address_with_an_account_is_told_to_sign_in(here: World) -> None:
+    await sign_up(here)
+    invited = await Invited.make(here)
+    page = await invited.register(password="Another1pass!")
+    assert (page.status, "account with that email" in words(page)) == (400, True)
+    assert (await invited.sign_in(login="ben", password="Wrong1pass!")).status == 401
+    assert (await invited.sign_in(login="ben")).status == 200
+
+
+async def test_an_invitation_is_for_the_invited_person(here: World) -> None:
+    await sign_up(here, "cem")
+    invited = await Invited.make(here)
+    page = await invited.sign_in(login="cem")
+    assert (page.status, "another e-mail address" in words(page)) == (403, True)
+    assert set(await invited.members()) == {"ana"}
+
+
+async def test_guessing_passwords_on_the_page_is_limited_like_anywhere(here: World) -> None:
+    await sign_up(here)
+    invited = await Invited.make(here)
+    for _ in range(5):
+        assert (await invited.sign_in(login="ben", password="Wrong1pass!")).status == 401
+    page = await invited.sign_in(login="ben")
+    assert page.status == 429
+    assert int(page.headers["retry-after"]) > 0
+    assert page.headers["content-type"].startswith("text/html")
+    assert await login(here, "ben") == 429
+
+
+async def test_posts_from_one_place_are_limited(here: World) -> None:
+    invited = await Invited.make(here)
+    for n in range(10):
+        assert (await invited.sign_in(login=f"nobody{n}")).status == 401
+    assert (await invited.sign_in(login="nobody")).status == 429
+    for _ in range(10):
+        assert (await invited.register(password="short")).status == 400
+    assert (await invited.register()).status == 429
+    assert set(await invited.members()) == {"ana"}
+
+
+async def test_a_link_that_is_none_any_more_says_why(here: World) -> None:
+    invited = await Invited.make(here)
+    for look in (await here.call("GET", "/invite/accept/forged"), await post(here, "/invite/accept/a.b.c", {})):
+        assert look.status == 404
+        assert "does not work" in words(look)
+    path = f"/v1/trips/{invited.trip_id}/invitations/{invited.invitation_id}"
+    assert (await here.call("DELETE", path, by=invited.ana)).status == 204
+    for gone in (await invited.look(), await invited.register()):
+        assert gone.status == 410
+        assert "withdrawn" in words(gone)
+
+
+async def test_an_expired_invitation_makes_no_account(here: World) -> None:
+    invited = await Invited.make(here)
+    here.clock.advance(7 * 86_400 + 30)  # the link itself has a minute of grace
+    assert (await invited.look()).status == 410
+    assert (await invited.register()).status == 410
+    [row] = await here.pool.fetch(_COUNT)
+    assert row["people"] == 1
+
+
+async def test_an_invitation_to_a_deleted_trip_is_gone(here: World) -> None:
+    invited = await Invited.make(here)
+    assert (await here.call("DELETE", f"/v1/trips/{invited.trip_id}", by=invited.ana)).status == 204
+    assert (await invited.look()).status == 404
+    assert (await invited.register()).status == 404
+
+
+@pytest.mark.parametrize(
+    ("raw", "content_type", "status"),
+    [
+        (b'{"intent": "register"}', "application/json", 400),
+        (b"", "", 400),
+        (b"intent=register&password=%00", "application/x-www-form-urlencoded", 400),
+        (b"intent=register&password=%ff", "application/x-www-form-urlencoded", 400),
+        (b"\xff", "application/x-www-form-urlencoded", 400),
+        (b"a=1&" * 30, "application/x-www-form-urlencoded", 400),
+        (b"password=" + b"x" * 20_000, "application/x-www-form-urlencoded", 413),
+        (b"nothing=useful", "application/x-www-form-urlencoded; charset=utf-8", 401),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+async def test_a_body_that_is_no_form_is_refused_with_a_page(
+    here: World, raw: bytes, content_type: str, status: int
+) -> None:
+    invited = await Invited.make(here)
+    page = await here.call("POST", invited.link, raw=raw, headers={"content-type": content_type})
+    assert page.status == status
+    assert page.headers["content-type"].startswith("text/html")
+
+
+async def confirmation(world_: World) -> str:
+    """The path in the mail about a registration of Ben's."""
+    body: dict[str, Any] = {"email": "ben@example.org", "password": PASSWORD, "username": "ben"}
+    reply = await world_.call("POST", "/v1/auth/register", body=body)
+    assert reply.status == 202
+    found = await world_.ports.accounts.find("ben", now=world_.clock())
+    assert found is not None
+    assert found.registration_id is not None
+    return f"/auth/confirm/{world_.ports.tokens.confirmation_code(found.registration_id)}"
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def mailing(engine: Engine, template: str, tmp_path: Path) -> AsyncIterator[World]:
+    environment = {"NOMADCREW_SMTP_URL": "smtp://127.0.0.1:9"}
+    async with world(engine, tmp_path, template=template, environment=environment) as made:
+        yield made
+
+
+async def test_looking_at_a_confirmation_confirms_nothing(mailing: World) -> None:
+    path = await confirmation(mailing)
+    for _ in range(3):
+        page = await mailing.call("GET", path)
+        assert page.status == 200
+        assert '<form method="post">' in page.body.decode()
+        assert mailing.statements == []
+    assert await login(mailing, "ben") == 403
+
+
+async def test_the_button_confirms_once(mailing: World) -> None:
+    path = await confirmation(mailing)
+    page = await post(mailing, path, {})
+    assert (page.status, "confirmed" in words(page)) == (200, True)
+    assert await login(mailing, "ben") == 200
+    again = await post(mailing, path, {})
+    assert (again.status, "confirmed already" in words(again)) == (410, True)
+
+
+async def test_a_forged_or_late_confirmation_has_its_page(mailing: World) -> None:
+    path = await confirmation(mailing)
+    forged = path[:-1] + ("B" if path.endswith("A") else "A")
+    for reply in (await mailing.call("GET", "/auth/confirm/forged"), await post(mailing, forged, {})):
+        assert reply.status == 404
+    mailing.clock.advance(86_400)
+    assert (await post(mailing, path, {})).status == 404
