@@ -203,7 +203,8 @@ async def account(stage: Scene) -> str:
 
 
 async def notification(world: World, trip: UUID, whose: Person) -> UUID:
-    draft = Draft.of(EventId(world.ports.new_id()), whose.id, "TRIP_UPDATED", {"tripName": "Porto", "changedFields": []})
+    metadata = {"tripName": "Porto", "changedFields": []}
+    draft = Draft.of(EventId(world.ports.new_id()), whose.id, "TRIP_UPDATED", metadata)
     assert await world.ports.notifications.store(TripId(trip), [draft], now=world.clock()) == 1
     return draft.id
 

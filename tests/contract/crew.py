@@ -100,4 +100,3 @@ def a_trip(**fields: Any) -> NewTrip:
         "background_image_url": "",
     }
     return NewTrip(**(given | fields))
-

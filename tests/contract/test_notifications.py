@@ -59,8 +59,12 @@ async def test_an_invitation_reaches_the_invited_with_the_keys_the_client_reads(
     [told] = await of(notifications, ben)
     assert told.type == "TRIP_INVITATION_RECEIVED"
     assert told.metadata == {
-        "inviterName": "ana", "inviterID": str(ana), "tripID": str(trip), "tripName": "Porto", "invitationID": str(invitation.id),
-    }  # fmt: skip
+        "inviterName": "ana",
+        "inviterID": str(ana),
+        "tripID": str(trip),
+        "tripName": "Porto",
+        "invitationID": str(invitation.id),
+    }
     assert told.message == "ana invited you to Porto"
     live = await last_event(crew)
     assert (live.type, live.recipient_id, live.audience, live.trip_id) == (

@@ -21,7 +21,7 @@ EXCLUDED = "/v1/auth/logout"
 
 
 def fuzz(url: str, *, examples: int, seed: int, stateful_steps: int = 8) -> subprocess.CompletedProcess[str]:
-    """Send `examples` cases an operation, and stateful walks along the document's links; a failure exits non-zero."""
+    """Send `examples` cases an operation, and walk along the document's links; a failure exits non-zero."""
     with tempfile.TemporaryDirectory() as folder:
         # Generation is the fuzzer's business; how long an example took to make fails nobody's build.
         config = Path(folder) / "schemathesis.toml"
