@@ -3,24 +3,37 @@
 Adapters are imported where they are chosen, so that a function pays at its cold start for those it uses only.
 """
 
+from __future__ import annotations
+
 import os
-from collections.abc import Callable, Sequence
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nomadcrew.core.clock import Clock, utc_now
-from nomadcrew.core.events import Outbox
-from nomadcrew.core.ids import NewId, SessionId, uuid7
-from nomadcrew.core.mail import Mailer
+from nomadcrew.core.clock import utc_now
+from nomadcrew.core.ids import uuid7
 from nomadcrew.core.ports import Ports, Site
-from nomadcrew.core.realtime import Connections
 from nomadcrew.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
     from nomadcrew.adapters.embedded.issuers import Issuer
     from nomadcrew.adapters.embedded.keys import Keys
     from nomadcrew.adapters.postgres.sql import Sql
+    from nomadcrew.core.clock import Clock
+    from nomadcrew.core.events import EventLog, Outbox
+    from nomadcrew.core.identity.ports import Profiles, Sessions
+    from nomadcrew.core.ids import NewId, SessionId
+    from nomadcrew.core.invitations.ports import Invitations
+    from nomadcrew.core.mail import Mailer
+    from nomadcrew.core.members.ports import Members
+    from nomadcrew.core.notifications.ports import Notifications
+    from nomadcrew.core.queues import WorkQueue
+    from nomadcrew.core.realtime import Connections
+    from nomadcrew.core.replies import Replies
+    from nomadcrew.core.todos.ports import Todos
+    from nomadcrew.core.trips.ports import Trips
 
 # What `iss` says in our tokens where no public address is set: it must not change with the port.
 DEFAULT_ISSUER = "nomadcrew"
@@ -30,7 +43,7 @@ def machine_ports(
     settings: Settings,
     keys_folder: Path,
     mail_folder: Path,
-    sql: "Sql",
+    sql: Sql,
     *,
     url: str,
     outbox: Outbox,
@@ -90,6 +103,7 @@ def lambda_ports() -> Ports:
         invitation_links=_Later(lambda: _links(settings, _keys(settings))),
         clock=utc_now,
         new_id=uuid7,
+        later=True,
     )
 
 
@@ -106,18 +120,13 @@ class _Later:
         return getattr(self._made, name)
 
 
-def _ports(settings: Settings, sql: "Sql", *, url: str, clock: Clock, new_id: NewId, **chosen: Any) -> Ports:
-    """The ports on SQL, which both hosts share, with the `chosen` ones."""
-    from nomadcrew.adapters.postgres.invitations import PostgresInvitations
-    from nomadcrew.adapters.postgres.members import PostgresMembers
-    from nomadcrew.adapters.postgres.notifications import PostgresNotifications
-    from nomadcrew.adapters.postgres.outbox import PostgresEventLog
-    from nomadcrew.adapters.postgres.profiles import PostgresProfiles
-    from nomadcrew.adapters.postgres.queue import PostgresQueue
-    from nomadcrew.adapters.postgres.replies import PostgresReplies
-    from nomadcrew.adapters.postgres.sessions import PostgresSessions
-    from nomadcrew.adapters.postgres.todos import PostgresTodos
-    from nomadcrew.adapters.postgres.trips import PostgresTrips
+def _ports(
+    settings: Settings, sql: Sql, *, url: str, clock: Clock, new_id: NewId, later: bool = False, **chosen: Any
+) -> Ports:
+    """The ports on SQL, which both hosts share, with the `chosen` ones; `later` makes each at its first use."""
+
+    def port(make: Callable[[Sql], object]) -> Any:
+        return _Later(lambda: make(sql)) if later else make(sql)
 
     return Ports(
         site=Site(
@@ -128,18 +137,78 @@ def _ports(settings: Settings, sql: "Sql", *, url: str, clock: Clock, new_id: Ne
         ),
         clock=clock,
         new_id=new_id,
-        replies=PostgresReplies(sql),
-        events=PostgresEventLog(sql),
-        queue=PostgresQueue(sql, clock=clock, new_id=new_id),
-        sessions=PostgresSessions(sql),
-        profiles=PostgresProfiles(sql),
-        trips=PostgresTrips(sql),
-        members=PostgresMembers(sql),
-        invitations=PostgresInvitations(sql),
-        todos=PostgresTodos(sql),
-        notifications=PostgresNotifications(sql),
+        replies=port(_replies),
+        events=port(_events),
+        queue=port(lambda sql: _queue(sql, clock, new_id)),
+        sessions=port(_sessions),
+        profiles=port(_profiles),
+        trips=port(_trips),
+        members=port(_members),
+        invitations=port(_invitations),
+        todos=port(_todos),
+        notifications=port(_notifications),
         **chosen,
     )
+
+
+def _replies(sql: Sql) -> Replies:
+    from nomadcrew.adapters.postgres.replies import PostgresReplies
+
+    return PostgresReplies(sql)
+
+
+def _events(sql: Sql) -> EventLog:
+    from nomadcrew.adapters.postgres.outbox import PostgresEventLog
+
+    return PostgresEventLog(sql)
+
+
+def _queue(sql: Sql, clock: Clock, new_id: NewId) -> WorkQueue:
+    from nomadcrew.adapters.postgres.queue import PostgresQueue
+
+    return PostgresQueue(sql, clock=clock, new_id=new_id)
+
+
+def _sessions(sql: Sql) -> Sessions:
+    from nomadcrew.adapters.postgres.sessions import PostgresSessions
+
+    return PostgresSessions(sql)
+
+
+def _profiles(sql: Sql) -> Profiles:
+    from nomadcrew.adapters.postgres.profiles import PostgresProfiles
+
+    return PostgresProfiles(sql)
+
+
+def _trips(sql: Sql) -> Trips:
+    from nomadcrew.adapters.postgres.trips import PostgresTrips
+
+    return PostgresTrips(sql)
+
+
+def _members(sql: Sql) -> Members:
+    from nomadcrew.adapters.postgres.members import PostgresMembers
+
+    return PostgresMembers(sql)
+
+
+def _invitations(sql: Sql) -> Invitations:
+    from nomadcrew.adapters.postgres.invitations import PostgresInvitations
+
+    return PostgresInvitations(sql)
+
+
+def _todos(sql: Sql) -> Todos:
+    from nomadcrew.adapters.postgres.todos import PostgresTodos
+
+    return PostgresTodos(sql)
+
+
+def _notifications(sql: Sql) -> Notifications:
+    from nomadcrew.adapters.postgres.notifications import PostgresNotifications
+
+    return PostgresNotifications(sql)
 
 
 def _mailer(settings: Settings, folder: Path, clock: Clock) -> Mailer:
@@ -151,7 +220,7 @@ def _mailer(settings: Settings, folder: Path, clock: Clock) -> Mailer:
     return SmtpMailer(SmtpServer.parse(settings.smtp_url), sender, clock=clock)
 
 
-def _tokens(settings: Settings, keys: "Keys", on_session_end: Callable[[SessionId], None]) -> Any:
+def _tokens(settings: Settings, keys: Keys, on_session_end: Callable[[SessionId], None]) -> Any:
     from nomadcrew.adapters.embedded.tokens import JwtTokens
 
     return JwtTokens(
@@ -163,7 +232,7 @@ def _tokens(settings: Settings, keys: "Keys", on_session_end: Callable[[SessionI
     )
 
 
-def _other_issuers(settings: Settings) -> "Sequence[Issuer]":
+def _other_issuers(settings: Settings) -> Sequence[Issuer]:
     if settings.supabase_url is None:
         return ()
     from nomadcrew.adapters.embedded.issuers import SupabaseIssuer
@@ -176,21 +245,21 @@ def _other_issuers(settings: Settings) -> "Sequence[Issuer]":
     return [SupabaseIssuer(settings.supabase_url, hs256_secret=settings.supabase_jwt_secret, jwks=keys)]
 
 
-def _accounts(sql: "Sql") -> Any:
+def _accounts(sql: Sql) -> Any:
     from nomadcrew.adapters.embedded.passwords import Argon2Passwords
     from nomadcrew.adapters.postgres.accounts import PostgresAccounts
 
     return PostgresAccounts(sql, Argon2Passwords())
 
 
-def _links(settings: Settings, keys: "Keys") -> Any:
+def _links(settings: Settings, keys: Keys) -> Any:
     from nomadcrew.adapters.embedded.invitation_links import SignedInvitationLinks
 
     return SignedInvitationLinks((*keys.invitations, *settings.invitation_secrets))
 
 
 @cache
-def _keys(settings: Settings) -> "Keys":
+def _keys(settings: Settings) -> Keys:
     from nomadcrew.adapters.embedded.keys import open_keys
 
     return open_keys(settings.home / "keys")

@@ -2,26 +2,38 @@
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
+
+PREFIX = "NOMADCREW_"
 
 
 class BadSetting(Exception):
     """A setting cannot be used; one sentence that says which, and what would do."""
 
 
+def _split(text: str) -> SplitResult | None:
+    """The parts of an address with a host; None if it is no such thing."""
+    try:
+        parts = urlsplit(text)
+        _ = parts.port  # which is looked at only here
+    except ValueError:
+        return None
+    return parts if parts.hostname and not re.search(r"\s", text) else None
+
+
 def _url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    parts = _split(text)
+    if parts is None or parts.scheme not in ("http", "https") or parts.query or parts.fragment:
         raise ValueError("is not an http(s) address, such as https://trips.example.org")
     return text.rstrip("/")
 
 
 def _port(text: str) -> int:
-    if not text.isdigit() or not 0 <= int(text) <= 65_535:
+    if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > 65_535:
         raise ValueError("is not a port, which is a number from 0 to 65535 (0 picks a free one)")
     return int(text)
 
@@ -50,13 +62,15 @@ def _secrets(text: str) -> tuple[str, ...]:
 
 
 def _mail_url(text: str) -> str:
-    if urlsplit(text).scheme not in ("smtp", "smtp+starttls", "smtps") or not urlsplit(text).hostname:
+    parts = _split(text)
+    if parts is None or parts.scheme not in ("smtp", "smtp+starttls", "smtps"):
         raise ValueError("is not a mail server, such as smtp+starttls://user:password@mail.example.org:587")
     return text
 
 
 def _mail_from(text: str) -> str:
-    if not re.fullmatch(r"[^\r\n<>]*<?[^@\s<>]+@[^@\s<>]+>?", text):
+    address = r"[^@\s<>]+@[^@\s<>]+"
+    if not re.fullmatch(rf"[^\r\n<>]*<{address}>|{address}", text):
         raise ValueError("is not a sender, such as NomadCrew <trips@example.org>")
     return text
 
@@ -172,10 +186,8 @@ class Settings:
         """
         known = {f.metadata["variable"]: f for f in fields(cls)}
         for name in environment:
-            if name.startswith("NOMADCREW_") and name not in known:
-                close = difflib.get_close_matches(name, known, n=1)
-                hint = f"; did you mean {close[0]}?" if close else "; README.md lists those there are."
-                raise BadSetting(f"{name} is no setting{hint}")
+            if name.startswith(PREFIX) and name not in known:
+                raise BadSetting(f"{name} is no setting; {_instead_of(name, known)}")
         values = {}
         for name, f in known.items():
             text = environment.get(name, "")
@@ -194,6 +206,13 @@ class Settings:
             [variable] = [f.metadata["variable"] for f in fields(self) if f.name == name]
             raise BadSetting(f"{variable} is not set.")
         return str(value)
+
+
+def _instead_of(name: str, known: Iterable[str]) -> str:
+    """What to say to a misspelled name. All begin alike, so only the rest can tell them apart."""
+    by_rest = {variable.removeprefix(PREFIX): variable for variable in known}
+    close = difflib.get_close_matches(name.removeprefix(PREFIX), by_rest, n=1)
+    return f"did you mean {by_rest[close[0]]}?" if close else "README.md lists those there are."
 
 
 def _parsed(name: str, parse: Callable[[str], Any], text: str) -> Any:

@@ -47,13 +47,15 @@ async def eventually(ask: Callable[[], Awaitable[T]], *, within_s: float = WITHI
 class Api:
     """A way to one server. `retries` is 3 in the shipped app, for every method and without a key.
 
-    `statuses` counts every reply, those that were followed by another attempt among them.
+    `statuses` counts every reply, those that were followed by another attempt among them; `repeats` counts attempts
+    after the first.
     """
 
     def __init__(self, url: str, *, retries: int = 0) -> None:
         self.url = url
         self.retries = retries
         self.statuses: Counter[int] = Counter()
+        self.repeats = 0
         self._http = httpx.AsyncClient(base_url=url, timeout=TIMEOUT_S, trust_env=False)
 
     async def send(self, method: str, path: str, **how: Any) -> httpx.Response:
@@ -76,6 +78,7 @@ class Api:
                 if attempt == self.retries or not (reply.status_code >= 500 or reply.status_code == 429):
                     return reply
                 wait_s = float(reply.headers.get("retry-after", 0))
+            self.repeats += 1
             await asyncio.sleep(max(wait_s, 0.2 * 2**attempt + random.uniform(0, 0.1)))
         raise AssertionError("unreachable")
 
@@ -279,6 +282,11 @@ class Socket:
         if self._connection is not None and self._reader is not None:
             await self._connection.close()
             await self._reader
+
+    def vanish(self) -> None:
+        """Be gone from one moment to the next, as a phone without network is."""
+        assert self._connection is not None
+        self._connection.transport.abort()
 
     async def _read(self, connection: ClientConnection) -> None:
         try:

@@ -45,6 +45,7 @@ async def server() -> AsyncIterator[Server]:
     async with Server(NOMADCREW_RATE_LIMITS="off") as running:
         yield running
         assert await running.stop() == 0, running.log[-LOG_TAIL:]
+        assert running.errors == [], "\n".join(running.errors)
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from nomadcrew.host.postmaster import PidFile, exists, is_postmaster_of, read_pid_file
+from nomadcrew.host.postmaster import exists, is_postmaster_of, read_pid_file
 
 PREFIX = "nomadcrew-e2e-"
 START_S = 60.0
@@ -44,6 +44,7 @@ class Server:
         self.url = ""
         self._environment = environment
         self._log = self.folder / "server.log"
+        self._log.touch()
         self._process: subprocess.Popen[bytes] | None = None
         atexit.register(self.close)
 
@@ -54,7 +55,12 @@ class Server:
     @property
     def log(self) -> str:
         """Everything the host has said, over all its starts."""
-        return self._log.read_text(errors="replace") if self._log.exists() else ""
+        return self._said_since(0)
+
+    @property
+    def errors(self) -> list[str]:
+        """The lines in which it speaks of a bug of its own."""
+        return [line for line in self.log.splitlines() if '"level":"ERROR"' in line or line.startswith("Traceback")]
 
     @property
     def running(self) -> bool:
@@ -62,7 +68,7 @@ class Server:
 
     async def start(self) -> None:
         """Start the host and wait until it answers."""
-        said_before = len(self.log)
+        said_before = self._log.stat().st_size
         port = self.url.rpartition(":")[2] or "0"
         kept = {name: value for name, value in os.environ.items() if not _OURS.match(name)}
         given = {"NOMADCREW_HOME": str(self.home), "HOST": "127.0.0.1", "PORT": port}
@@ -76,11 +82,11 @@ class Server:
                 start_new_session=True,  # or Ctrl-C in the tests would reach it past them
             )
         deadline_s = time.monotonic() + START_S
-        while not (said := _ADDRESS.search(self.log, said_before)):
+        while not (address := _ADDRESS.search(said := self._said_since(said_before))):
             if not self.running or time.monotonic() > deadline_s:
-                raise AssertionError(f"the server did not come up:\n{self.log[said_before:]}")
+                raise AssertionError(f"the server did not come up:\n{said}")
             await asyncio.sleep(_POLL_S)
-        self.url = said[1]
+        self.url = address[1]
 
     async def stop(self, how: signal.Signals = signal.SIGINT) -> int:
         """Ask the host to stop, as Ctrl-C does; returns its exit code."""
@@ -94,14 +100,19 @@ class Server:
         self._process.kill()
         await self._ended()
 
-    def kill_postgres(self) -> bool:
-        """End PostgreSQL's main process at once; False if there is none just now."""
-        note = self._postmaster()
-        if note is None:
-            return False
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(note.pid, signal.SIGKILL)
-        return True
+    @property
+    def postmaster(self) -> int | None:
+        """PostgreSQL's main process, while there is one."""
+        data = self.home / "postgres"
+        note = read_pid_file(data)
+        return note.pid if note and is_postmaster_of(note.pid, data) else None
+
+    def kill_postgres(self) -> int:
+        """End PostgreSQL's main process at once; returns which one that was."""
+        pid = self.postmaster
+        assert pid is not None, "no PostgreSQL is running"
+        os.kill(pid, signal.SIGKILL)
+        return pid
 
     def close(self) -> None:
         """End whatever runs and remove the folder. Safe to repeat, and in any state."""
@@ -111,9 +122,10 @@ class Server:
             self._process.wait(STOP_S)
         _remove(self.folder)
 
-    def _postmaster(self) -> PidFile | None:
-        note = read_pid_file(self.home / "postgres")
-        return note if note and is_postmaster_of(note.pid, self.home / "postgres") else None
+    def _said_since(self, start: int) -> str:
+        with self._log.open("rb") as file:
+            file.seek(start)
+            return file.read().decode(errors="replace")
 
     async def _ended(self) -> int:
         assert self._process is not None

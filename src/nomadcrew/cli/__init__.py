@@ -5,6 +5,7 @@ import sys
 import click
 
 from nomadcrew import __version__
+from nomadcrew.cli.context import unusable
 from nomadcrew.cli.data import backup, migrate, restore
 from nomadcrew.cli.demo import demo
 from nomadcrew.cli.inspect import doctor, openapi, routes
@@ -47,8 +48,15 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (CannotStart, BadSetting) as error:
-        click.echo(f"nomadcrew: {error}", err=True)
-        sys.exit(1)
+        _refuse(str(error))
     except DomainError as error:
-        click.echo(f"nomadcrew: {error.text}", err=True)
-        sys.exit(1)
+        _refuse(error.text)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _refuse(unusable(error))
+
+
+def _refuse(sentence: str) -> None:
+    click.echo(f"nomadcrew: {sentence}", err=True)
+    sys.exit(1)

@@ -1,6 +1,7 @@
 """A client of the public API, for commands that act as people."""
 
 import json
+from http import HTTPStatus
 from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -22,6 +23,9 @@ class ApiClient:
         self.email = email
         self.token: str | None = None
 
+    def get(self, path: str) -> Any:
+        return self._send("GET", path, None)
+
     def post(self, path: str, body: object) -> Any:
         return self._send("POST", path, body)
 
@@ -38,8 +42,12 @@ class ApiClient:
             with urlopen(request, timeout=TIMEOUT_S) as reply:  # noqa: S310
                 return json.loads(reply.read() or b"null")
         except HTTPError as error:
-            raise CannotStart(f"{method} {path}: the server answered {error.code}, {_message(error)}") from None
-        except (URLError, HTTPException, TimeoutError, OSError):
+            wait_s = error.headers.get("Retry-After")
+            again = f" Try again in {wait_s} s." if error.code == HTTPStatus.TOO_MANY_REQUESTS and wait_s else ""
+            raise CannotStart(
+                f"{method} {path}: the server answered {error.code}, {_message(error)}{again}"
+            ) from None
+        except (URLError, HTTPException, TimeoutError, OSError, ValueError):
             raise CannotStart(
                 f"No NomadCrew server answers at {self._url}; start one with `nomadcrew up`, or give --url."
             ) from None

@@ -2,23 +2,30 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
+import asyncpg
+import click
 import uvloop
 
 from nomadcrew import logs
+from nomadcrew.adapters.embedded.limits import parse_limits
+from nomadcrew.adapters.embedded.mailer import Sender, SmtpServer
 from nomadcrew.adapters.postgres.database import Database
-from nomadcrew.bootstrap import SilentOutbox, machine_ports
+from nomadcrew.bootstrap import SilentOutbox
 from nomadcrew.core.ports import Ports
 from nomadcrew.host.binaries import find_binaries
+from nomadcrew.host.cors import Cors
 from nomadcrew.host.datafolder import DataFolder
 from nomadcrew.host.hub import Hub
 from nomadcrew.host.postgres import EmbeddedPostgres
 from nomadcrew.host.problems import CannotStart, HostRuns
-from nomadcrew.host.server import database, migrated
-from nomadcrew.settings import Settings
+from nomadcrew.host.proxies import TrustedProxies
+from nomadcrew.host.server import address_of, database, migrated, wired
+from nomadcrew.settings import BadSetting, Settings
 
 T = TypeVar("T")
 
@@ -30,14 +37,81 @@ def read_settings(*, quiet: bool = True) -> Settings:
         BadSetting: one cannot be used.
     """
     settings = Settings.read(os.environ)
+    _try_out(settings)
     logs.set_up("WARNING" if quiet else settings.log_level.upper())
     return settings
 
 
+def _try_out(settings: Settings) -> None:
+    """Refuse now what an adapter or the host would refuse in the middle of a start.
+
+    Raises:
+        BadSetting: one of those whose grammar is theirs cannot be used.
+    """
+    trials: tuple[tuple[str, Callable[[], object]], ...] = (
+        ("NOMADCREW_RATE_LIMITS", lambda: parse_limits(settings.rate_limits)),
+        ("NOMADCREW_MAIL_FROM", lambda: Sender.parse(settings.mail_from)),
+        ("NOMADCREW_SMTP_URL", lambda: settings.smtp_url and SmtpServer.parse(settings.smtp_url)),
+        ("NOMADCREW_ALLOWED_ORIGINS", lambda: Cors(settings.allowed_origins)),
+        ("NOMADCREW_TRUSTED_PROXIES", lambda: TrustedProxies(settings.trusted_proxies)),
+    )
+    for variable, trial in trials:
+        try:
+            trial()
+        except ValueError as error:
+            raise BadSetting(f"{variable} cannot be used: {error}") from None
+
+
+def own_url(settings: Settings) -> str:
+    """Where the server of these settings is reached."""
+    return settings.public_url or address_of(settings.host, settings.port)
+
+
+def unusable(error: OSError) -> str:
+    """What to say of a file or folder that the machine refuses."""
+    return f"{error.filename} cannot be used ({error.strerror}); check its owner and rights, and the disk."
+
+
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run a command's coroutine."""
+    """Run a command's coroutine; a request to end cleans up as Ctrl-C does.
+
+    Raises:
+        click.Abort: it was asked to end.
+    """
+
+    async def endable() -> T:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await main
+
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(main)
+        try:
+            return runner.run(endable())
+        except asyncio.CancelledError:
+            raise click.Abort from None
+
+
+def require_content(folder: DataFolder) -> None:
+    """Raises CannotStart: no server has been started on the folder yet."""
+    if folder.is_empty():
+        raise CannotStart(
+            f"There is nothing in {folder.home} yet; set NOMADCREW_HOME to your data folder, "
+            "or start the server once with `nomadcrew up`."
+        )
+
+
+@contextmanager
+def same_user_only(folder: DataFolder) -> Iterator[None]:
+    """Say plainly that a running host's PostgreSQL knows one user, where the block attaches to it."""
+    try:
+        yield
+    except CannotStart as error:
+        if isinstance(error.__cause__, asyncpg.InvalidAuthorizationSpecificationError):
+            raise CannotStart(
+                f"The server on {folder.home} runs as another user; run this command as that user."
+            ) from None
+        raise
 
 
 @asynccontextmanager
@@ -48,9 +122,8 @@ async def pool_on(settings: Settings, folder: DataFolder) -> AsyncIterator[Datab
         CannotStart: there is no data folder yet, or it cannot be used.
     """
     binaries = find_binaries(settings.postgres_bin)
-    if folder.is_empty():
-        raise CannotStart(f"There is nothing in {folder.home} yet; start the server once with `nomadcrew up`.")
     folder.check(binaries.major)
+    require_content(folder)
     try:
         with folder.lock("a command"):
             async with database(settings, folder) as (_, pool):
@@ -60,7 +133,8 @@ async def pool_on(settings: Settings, folder: DataFolder) -> AsyncIterator[Datab
     except HostRuns:
         pass
     postgres = EmbeddedPostgres(folder, binaries, postgres_user=settings.postgres_user)
-    await postgres.attach()
+    with same_user_only(folder):
+        await postgres.attach()
     pool = Database(postgres.connect_kwargs, size=2)
     yield pool
     await pool.close()
@@ -71,9 +145,9 @@ async def ports_on(settings: Settings) -> AsyncIterator[Ports]:
     """Ports on the data folder, as handlers have them."""
     folder = DataFolder(settings.home)
     async with pool_on(settings, folder) as pool:
-        yield machine_ports(
-            settings, folder.keys, folder.mail, pool, url=f"http://{settings.host}:{settings.port}",
-            outbox=SilentOutbox(), connections=Hub(), on_session_end=lambda _: None,
+        yield wired(
+            settings, folder, pool, url=own_url(settings), outbox=SilentOutbox(), connections=Hub(),
+            on_session_end=lambda _: None,
         )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from nomadcrew.cli.context import pool_on, read_settings, run
+from nomadcrew.cli.context import pool_on, read_settings, require_content, run, same_user_only
 from nomadcrew.host import backup as backups
 from nomadcrew.host.binaries import find_binaries
 from nomadcrew.host.datafolder import DataFolder
@@ -12,7 +12,7 @@ from nomadcrew.host.postgres import EmbeddedPostgres
 from nomadcrew.host.server import migrated
 
 
-@click.command()
+@click.command(short_help="Bring the database up to date, as every start does.")
 def migrate() -> None:
     """Bring the database up to date; `up` does so at every start."""
     settings = read_settings()
@@ -22,10 +22,11 @@ def migrate() -> None:
             return await migrated(pool)
 
     count = run(main())
-    click.echo(f"Applied {count} migrations." if count else "Nothing to do: the database is up to date.")
+    applied = "1 migration" if count == 1 else f"{count} migrations"
+    click.echo(f"Applied {applied}." if count else "Nothing to do: the database is up to date.")
 
 
-@click.command()
+@click.command(short_help="Write database and keys to a file.")
 @click.argument("file", type=click.Path(path_type=Path))
 def backup(file: Path) -> None:
     """Write database and keys to FILE, beside a running server or without one.
@@ -35,14 +36,15 @@ def backup(file: Path) -> None:
       nomadcrew backup /backups/nomadcrew-$(date +%F).tar
     """
     settings = read_settings()
-    postgres = EmbeddedPostgres(
-        DataFolder(settings.home), find_binaries(settings.postgres_bin), postgres_user=settings.postgres_user
-    )
-    run(backups.backup(DataFolder(settings.home), postgres, file, say=click.echo))
+    folder = DataFolder(settings.home)
+    require_content(folder)
+    postgres = EmbeddedPostgres(folder, find_binaries(settings.postgres_bin), postgres_user=settings.postgres_user)
+    with same_user_only(folder):
+        run(backups.backup(folder, postgres, file, say=click.echo))
 
 
-@click.command()
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.command(short_help="Make a new data folder from a backup.")
+@click.argument("file", type=click.Path(path_type=Path))
 def restore(file: Path) -> None:
     """Make the data folder from FILE; the folder must be new or empty.
 

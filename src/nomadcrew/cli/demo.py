@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from nomadcrew.cli.client import ApiClient
+from nomadcrew.cli.context import own_url, read_settings
 from nomadcrew.host.problems import CannotStart
 
 PASSWORD = "Demo-crew-2026!"  # noqa: S105 — shown on the screen, for accounts that hold nothing
@@ -25,8 +26,8 @@ TRIPS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
 
 
 @click.command()
-@click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="Where the server runs.")
-def demo(url: str) -> None:
+@click.option("--url", help="Where the server runs; otherwise where these settings say.")
+def demo(url: str | None) -> None:
     """Fill a running server with a crew of five and three trips.
 
     \b
@@ -34,6 +35,8 @@ def demo(url: str) -> None:
       nomadcrew demo
       nomadcrew demo --url https://trips.example.org
     """
+    url = url or own_url(read_settings())
+    ApiClient(url, username="", email="").get("/health/readiness")
     places = [_place(city, country) for _, city, country, _ in TRIPS]
     crew: list[ApiClient] = []
     trips: list[dict[str, Any]] = []

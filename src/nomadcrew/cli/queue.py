@@ -5,6 +5,8 @@ import click
 from nomadcrew.cli.context import with_ports
 from nomadcrew.core.ids import JobId, parse_uuid
 from nomadcrew.core.ports import Ports
+from nomadcrew.functions.workers import CONSUMERS
+from nomadcrew.host.problems import CannotStart
 
 
 @click.group()
@@ -13,9 +15,16 @@ def queue() -> None:
 
 
 @queue.command("list")
-@click.option("--limit", default=20, show_default=True, help="How many dead jobs to show.")
+@click.option(
+    "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many dead jobs to show."
+)
 def list_(limit: int) -> None:
-    """Show how much waits in each queue, and the dead jobs."""
+    """Show how much waits in each queue, and the dead jobs.
+
+    \b
+    Example:
+      nomadcrew queue list --limit 100
+    """
 
     async def work(ports: Ports) -> None:
         depths = await ports.queue.depths()
@@ -33,10 +42,10 @@ def list_(limit: int) -> None:
 
 
 @queue.command()
-@click.argument("name")
+@click.argument("name", type=click.Choice(sorted(CONSUMERS)))
 @click.option("--job", help="Only this job.")
 def redrive(name: str, job: str | None) -> None:
-    """Send the dead jobs of queue NAME round again.
+    """Send the dead jobs of a queue round again.
 
     \b
     Examples:
@@ -47,4 +56,7 @@ def redrive(name: str, job: str | None) -> None:
     if job and job_id is None:
         raise click.BadParameter("a job's id looks like 019aab33-5c4f-7a3e-8000-2f6d1c9b4a10", param_hint="--job")
     count = with_ports(lambda ports: ports.queue.redrive(name, None if job_id is None else JobId(job_id)))
-    click.echo(f"{count} jobs sent round again.")
+    if not count:
+        what = f"job {job_id}" if job_id else "job"
+        raise CannotStart(f"The queue {name} has no dead {what}; `nomadcrew queue list` shows what there is.")
+    click.echo("1 job sent round again." if count == 1 else f"{count} jobs sent round again.")

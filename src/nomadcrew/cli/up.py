@@ -2,12 +2,17 @@
 
 import contextlib
 import logging
+import shutil
+import sys
+from pathlib import Path
 
 import click
 
 from nomadcrew.cli.context import read_settings, run
 from nomadcrew.host.server import Started, serve
+from nomadcrew.settings import Settings
 
+DEFAULT_ADDRESS = "http://127.0.0.1:8080"
 CURL = """curl -s {url}/v1/auth/register -H 'content-type: application/json' \\
     -d '{{"email":"you@example.org","password":"Over-the-hills-7"}}'"""
 
@@ -27,17 +32,35 @@ def up() -> None:
             "RATE LIMITS ARE OFF: anybody may guess passwords and flood this server. For load tests only."
         )
     click.echo("Starting NomadCrew; the first start takes a few seconds longer …")
-
-    def say(started: Started) -> None:
-        click.echo(
-            f"\nNomadCrew is up after {started.seconds:.1f} s\n"
-            f"  address   {started.url}\n"
-            f"  docs      {started.url}/docs\n"
-            f"  data      {settings.home.absolute()}\n\n"
-            f"Try it:\n  {CURL.format(url=started.url)}\n\n"
-            "Or fill it:  nomadcrew demo\nCtrl-C stops everything.\n"
-        )
-
     with contextlib.suppress(KeyboardInterrupt):
-        run(serve(settings, say))
+        run(serve(settings, lambda started: click.echo(_welcome(started, settings))))
     click.echo("Stopped.")
+
+
+def _welcome(started: Started, settings: Settings) -> str:
+    """What is where, and what to try."""
+    home = settings.home.absolute()
+    mails = "sent by SMTP" if settings.smtp_url else f"{home / 'mail'}/*.eml"
+    rows = {
+        "address": started.address,
+        "public": started.public_url if started.public_url != started.address else "",
+        "docs": f"{started.address}/docs",
+        "data": str(home),
+        "mails": mails,
+    }
+    table = "\n".join(f"  {name:<9} {text}" for name, text in rows.items() if text)
+    how = " (its first start)" if started.first else ""
+    where = "" if started.address == DEFAULT_ADDRESS else f" --url {started.address}"
+    return (
+        f"\nNomadCrew is up after {started.seconds:.1f} s{how}\n{table}\n\n"
+        f"Try it:\n  {CURL.format(url=started.address)}\n\n"
+        f"Or fill it, from another terminal:\n  {_command()} demo{where}\n\n"
+        "Ctrl-C stops everything.\n"
+    )
+
+
+def _command() -> str:
+    """This program as it can be typed: by name where that finds it, else as it was called."""
+    called = sys.argv[0]
+    name = Path(called).name
+    return name if shutil.which(name) == shutil.which(called) else called

@@ -1,21 +1,26 @@
 """Everything a handler may use, one attribute per port."""
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-from nomadcrew.core.clock import Clock
-from nomadcrew.core.events import EventLog, Outbox
-from nomadcrew.core.identity.ports import Accounts, Profiles, Sessions, Tokens
-from nomadcrew.core.ids import NewId
-from nomadcrew.core.invitations.ports import InvitationLinks, Invitations
-from nomadcrew.core.limits import RateLimits
-from nomadcrew.core.mail import Mailer
-from nomadcrew.core.members.ports import Members
-from nomadcrew.core.notifications.ports import Notifications
-from nomadcrew.core.queues import WorkQueue
-from nomadcrew.core.realtime import Connections
-from nomadcrew.core.replies import Replies
-from nomadcrew.core.todos.ports import Todos
-from nomadcrew.core.trips.ports import Trips
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    # For readers and type checkers only: a function would load every feature's types with those of its own.
+    from nomadcrew.core.clock import Clock
+    from nomadcrew.core.events import EventLog, Outbox
+    from nomadcrew.core.identity.ports import Accounts, Profiles, Sessions, Tokens
+    from nomadcrew.core.ids import NewId
+    from nomadcrew.core.invitations.ports import InvitationLinks, Invitations
+    from nomadcrew.core.limits import RateLimits
+    from nomadcrew.core.mail import Mailer
+    from nomadcrew.core.members.ports import Members
+    from nomadcrew.core.notifications.ports import Notifications
+    from nomadcrew.core.queues import WorkQueue
+    from nomadcrew.core.realtime import Connections
+    from nomadcrew.core.replies import Replies
+    from nomadcrew.core.todos.ports import Todos
+    from nomadcrew.core.trips.ports import Trips
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,18 +9,17 @@ from nomadcrew.core.invitations import service
 from nomadcrew.core.invitations.model import BadInvitationToken, InvitationStatus
 from nomadcrew.core.members.model import parse_role
 from nomadcrew.wire.call import Call, Reply
-from nomadcrew.wire.lambda_entry import lambda_entry
-from nomadcrew.wire.routes import Auth, Gate, Param, Routes
-from nomadcrew.wire.trips import (
+from nomadcrew.wire.invitations import (
     InvitationDetailsView,
     InvitationView,
-    MembershipView,
     NewInvitationIn,
     TokenIn,
     invitation_details_view,
     invitation_view,
-    membership_view,
 )
+from nomadcrew.wire.lambda_entry import lambda_entry
+from nomadcrew.wire.members import MembershipView, membership_view
+from nomadcrew.wire.routes import Auth, Gate, Param, Routes
 
 routes = Routes("invitation")
 TOKEN = Param("token", "string", "The token of an invitation's link.")

@@ -7,8 +7,7 @@ from nomadcrew.core.members import service
 from nomadcrew.core.members.model import parse_role
 from nomadcrew.wire.call import Call
 from nomadcrew.wire.lambda_entry import lambda_entry
-from nomadcrew.wire.routes import Gate, Routes
-from nomadcrew.wire.trips import (
+from nomadcrew.wire.members import (
     MembershipView,
     MemberWithPersonView,
     NewMemberIn,
@@ -16,6 +15,7 @@ from nomadcrew.wire.trips import (
     member_with_person,
     membership_view,
 )
+from nomadcrew.wire.routes import Gate, Routes
 
 routes = Routes("member")
 

@@ -4,6 +4,7 @@ from nomadcrew.bootstrap import lambda_ports
 from nomadcrew.core.trips import service
 from nomadcrew.wire.call import Call
 from nomadcrew.wire.lambda_entry import lambda_entry
+from nomadcrew.wire.members import membership_view
 from nomadcrew.wire.routes import Gate, Replay, Routes
 from nomadcrew.wire.trips import (
     CreatedTripView,
@@ -14,7 +15,6 @@ from nomadcrew.wire.trips import (
     TripSearchIn,
     TripView,
     created_trip_view,
-    membership_view,
     trip_view,
 )
 

@@ -1,17 +1,19 @@
 """From the outbox to sockets and work queues.
 
-Delivery comes before the mark that says so: what a crash leaves unmarked is delivered again, never lost.
+An event gets its place in the record before anybody hears of it: a client continues from the last event it heard,
+and others placed before that one would never reach it. Sockets cannot miss what is placed and not yet delivered, as
+they end with this process, and whoever comes back asks the record.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from nomadcrew.adapters.postgres.outbox import PostgresOutbox
 from nomadcrew.core.clock import Clock
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.events import CONSUMERS, Audience, Event
-from nomadcrew.core.ids import TripId, UserId
+from nomadcrew.core.ids import EventId, TripId, UserId
 from nomadcrew.host.hub import Hub
 from nomadcrew.host.metrics import Metrics
 from nomadcrew.wire.events import event_frame, pack
@@ -36,6 +38,8 @@ class Relay:
         self._metrics = metrics
         self._on_work = on_work
         self._rung = asyncio.Event()
+        # What was being published when the database went away; whether it was, the database will say.
+        self._unsure: dict[EventId, Event] = {}
 
     def wake(self) -> None:
         self._rung.set()
@@ -58,32 +62,53 @@ class Relay:
             self._rung.clear()
 
     async def drain(self) -> int:
-        """Publish one batch; returns how many events it held.
+        """Publish one batch, then deliver it; returns how many events it held.
 
         Raises:
-            Unavailable: the database is away; nothing is marked.
+            Unavailable: the database is away; what it kept of the batch is delivered by a later call.
         """
+        await self._settle()
         async with self._outbox.sql.transaction():
             events = await self._outbox.pending(limit=BATCH)
             if not events:
                 return 0
-            members = await self._outbox.recipients(
-                event.trip_id for event in events if event.audience == Audience.TRIP and event.trip_id
-            )
-            for event in events:
-                self._deliver(event, members)
+            members = await self._members(events)
             bodies = [pack(event) if event.type in CONSUMERS else "" for event in events]
+            self._unsure |= {event.id: event for event in events}
             await self._outbox.publish(events, bodies, now=self._clock())
-        self._metrics.published(len(events))
+        self._deliver(events, members)
         if any(bodies):
             self._on_work()
         return len(events)
 
-    def _deliver(self, event: Event, members: Mapping[TripId, Sequence[UserId]]) -> None:
+    async def _settle(self) -> None:
+        """Deliver what an outage left unsure and the database has kept."""
+        if not self._unsure:
+            return
+        placed = await self._outbox.published(self._unsure)
+        events = [event for event in self._unsure.values() if event.id in placed]
+        self._deliver(events, await self._members(events))
+        self._on_work()
+
+    async def _members(self, events: Iterable[Event]) -> Mapping[TripId, Sequence[UserId]]:
+        return await self._outbox.recipients(
+            event.trip_id for event in events if event.audience == Audience.TRIP and event.trip_id
+        )
+
+    def _deliver(self, events: Sequence[Event], members: Mapping[TripId, Sequence[UserId]]) -> None:
+        for event in events:
+            self._unsure.pop(event.id, None)
+            self._tell(event, members)
+        self._metrics.published(len(events))
+
+    def _tell(self, event: Event, members: Mapping[TripId, Sequence[UserId]]) -> None:
         people: set[UserId] = set()
-        if event.audience == Audience.TRIP and event.trip_id is not None:
+        for_trip = event.audience == Audience.TRIP
+        if for_trip and event.trip_id is not None:
             people.update(members.get(event.trip_id, ()))
         if event.audience != Audience.INTERNAL and event.recipient_id is not None:
             people.add(event.recipient_id)
         if self._hub.connected(people):
-            self._metrics.delivered(self._hub.deliver(event_frame(event), people, event.trip_id))
+            # A muted trip silences what is told to the trip, not what is addressed to the person.
+            muted = event.trip_id if for_trip else None
+            self._metrics.delivered(self._hub.deliver(event_frame(event), people, muted))

@@ -16,7 +16,7 @@ from nomadcrew.host.hub import Close, Hub, Socket
 from nomadcrew.wire.call import Reply
 from nomadcrew.wire.lambda_entry import request_id_of
 from nomadcrew.wire.problems import problem
-from nomadcrew.wire.sockets import CLOSE_BAD_JSON, NotJson, act, offered_token
+from nomadcrew.wire.sockets import CLOSE_BAD_JSON, CLOSE_UNAUTHENTICATED, NotJson, act, offered_token
 
 PATH = "/v1/ws"
 # Twenty frames a second is generous for a person; what comes on top is dropped, the socket stays.
@@ -39,15 +39,15 @@ class SocketEndpoint:
         headers = headers_of(scope)
         request_id = request_id_of(headers, "") or str(self._ports.new_id())
         try:
-            claims, subprotocol = await self._admit(scope, headers)
+            token, claims, subprotocol = await self._admit(scope, headers)
         except DomainError as error:
-            await _refuse(problem(error, request_id), send)
+            await _refuse(problem(error, request_id), receive, send)
             return
         await send({"type": "websocket.accept", "subprotocol": subprotocol})
-        await self._serve(claims, receive, send)
+        await self._serve(token, claims, receive, send)
 
-    async def _admit(self, scope: Scope, headers: dict[str, str]) -> tuple[Claims, str | None]:
-        """Who connects, and the subprotocol to echo.
+    async def _admit(self, scope: Scope, headers: dict[str, str]) -> tuple[str, Claims, str | None]:
+        """The token, who connects with it, and the subprotocol to echo.
 
         Raises:
             DomainError: not here, not from there, or not with that token.
@@ -61,9 +61,9 @@ class SocketEndpoint:
         token, subprotocol = offered_token(offered, query.get("token", [None])[0])
         if not token:
             raise Unauthenticated("Connect with a token.", code="token_missing")
-        return await self._ports.tokens.verify(token, now=self._ports.clock()), subprotocol
+        return token, await self._ports.tokens.verify(token, now=self._ports.clock()), subprotocol
 
-    async def _serve(self, claims: Claims, receive: Receive, send: Send) -> None:
+    async def _serve(self, token: str, claims: Claims, receive: Receive, send: Send) -> None:
         socket = Socket(
             str(self._ports.new_id()), claims.user_id, claims.session_id, claims.expires_at, time.monotonic()
         )
@@ -72,9 +72,13 @@ class SocketEndpoint:
         self._on_count(len(self._hub))
         writer: asyncio.Task[None] | None = None
         try:
+            # Once more, now that the end of its session would find the socket: it may have come just before.
+            await self._ports.tokens.verify(token, now=self._ports.clock())
             await send({"type": "websocket.send", "text": await greeting(claims.user_id, self._ports)})
             writer = asyncio.create_task(_write(socket, send))
             await self._read(socket, receive, writer)
+        except Unauthenticated as error:
+            await send({"type": "websocket.close", "code": CLOSE_UNAUTHENTICATED, "reason": error.code})
         except DomainError:
             # The database is away: the client comes back, with growing pauses.
             await send({"type": "websocket.close", "code": CLOSE_TRY_AGAIN, "reason": "try again later"})
@@ -128,9 +132,15 @@ async def _write(socket: Socket, send: Send) -> None:
         socket.last_sent_s = time.monotonic()
 
 
-async def _refuse(reply: Reply, send: Send) -> None:
+async def _refuse(reply: Reply, receive: Receive, send: Send) -> None:
     """Answer the upgrade with a plain HTTP refusal."""
     headers = [(name.encode(), value.encode()) for name, value in reply.headers.items()]
     headers.append((b"content-length", b"%d" % len(reply.body)))
     await send({"type": "websocket.http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": reply.body})
+    # uvicorn logs an endpoint that returns while the connection is there as one that gave no answer, an ERROR. The
+    # first message says that the answer is written, the second that the connection is gone.
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(CLOSE_TIMEOUT_S):
+            await receive()
+            await receive()

@@ -4,15 +4,18 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from types import MappingProxyType
 
 import msgspec
 
+from nomadcrew import logs
 from nomadcrew.core.errors import DomainError, Invalid, TooMany, Unauthenticated
 from nomadcrew.core.identity.model import Claims
 from nomadcrew.core.ids import parse_uuid
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.replies import KeptReply
+from nomadcrew.logs import Answered
 from nomadcrew.wire.call import Call, Reply, Request
 from nomadcrew.wire.decode import decode
 from nomadcrew.wire.problems import JSON_TYPE, problem
@@ -48,14 +51,14 @@ class Dispatcher:
     async def handle(self, route: Route, request: Request) -> Reply:
         """The reply to a request at a row; never raises, and logs one line."""
         started = time.perf_counter()
-        headers = dict(self._headers)
-        headers["x-request-id"] = request.request_id
+        now = self.ports.clock()
+        headers = {**self._headers, "x-request-id": request.request_id}
         claims: Claims | None = None
         failure: Exception | None = None
         try:
-            claims = await self._authenticate(route, request)
-            await self._limit(route, request, claims, headers)
-            reply = await self._answer(route, request, claims)
+            claims = await self._authenticate(route, request, now)
+            await self._limit(route, request, claims, headers, now)
+            reply = await self._answer(route, request, claims, now)
         except Exception as error:
             failure = error
             reply = problem(error, request.request_id)
@@ -71,34 +74,36 @@ class Dispatcher:
         """`reply` with the headers that every reply has."""
         return Reply(reply.status, reply.body, {**self._headers, "x-request-id": request_id, **reply.headers})
 
-    async def _authenticate(self, route: Route, request: Request) -> Claims | None:
+    async def _authenticate(self, route: Route, request: Request, now: datetime) -> Claims | None:
         if route.auth is Auth.PUBLIC:
             return None
         if request.claims is not None:
             return request.claims
-        return await self.ports.tokens.verify(bearer(request.headers), now=self.ports.clock())
+        return await self.ports.tokens.verify(bearer(request.headers), now=now)
 
-    async def _limit(self, route: Route, request: Request, claims: Claims | None, headers: dict[str, str]) -> None:
+    async def _limit(
+        self, route: Route, request: Request, claims: Claims | None, headers: dict[str, str], now: datetime
+    ) -> None:
         key = request.client_ip if claims is None else str(claims.user_id)
         allowance = await self.ports.limits.take(route.bucket, key)
-        now_s = int(self.ports.clock().timestamp())
+        now_s = int(now.timestamp())
         headers["x-ratelimit-limit"] = str(allowance.limit)
         headers["x-ratelimit-remaining"] = str(allowance.remaining)
         headers["x-ratelimit-reset"] = str(now_s + allowance.reset_s)
         if not allowance.allowed:
             raise TooMany(allowance.retry_after_s)
 
-    async def _answer(self, route: Route, request: Request, claims: Claims | None) -> Reply:
+    async def _answer(self, route: Route, request: Request, claims: Claims | None, now: datetime) -> Reply:
         key = request.headers.get("idempotency-key")
         if not route.mutates or key is None or route.replay is Replay.NEVER:
-            reply = await self._run(route, request, claims, replay_key=None)
+            reply = await self._run(route, request, claims, now, replay_key=None)
         else:
-            reply = await self._once(route, request, claims, key)
+            reply = await self._once(route, request, claims, now, key)
         if route.mutates:
             self.ports.outbox.wake()
         return reply
 
-    async def _once(self, route: Route, request: Request, claims: Claims | None, key: str) -> Reply:
+    async def _once(self, route: Route, request: Request, claims: Claims | None, now: datetime, key: str) -> Reply:
         if not 0 < len(key) <= MAX_KEY_CHARS or not key.isprintable():
             raise Invalid("An Idempotency-Key has 1 to 255 printable characters.", code="invalid_idempotency_key")
         who = "public" if claims is None else str(claims.user_id)
@@ -106,20 +111,22 @@ class Dispatcher:
         what = _digest(route.key.encode(), *_path_and_query(request), request.body)
 
         async def make() -> KeptReply:
-            reply = await self._run(route, request, claims, replay_key=name)
+            reply = await self._run(route, request, claims, now, replay_key=name)
             return KeptReply(reply.status, reply.body)
 
-        kept = await self.ports.replies.once(name, what, make, now=self.ports.clock())
+        kept = await self.ports.replies.once(name, what, make, now=now)
         return Reply(kept.status, kept.body, {"content-type": JSON_TYPE} if kept.body else {})
 
-    async def _run(self, route: Route, request: Request, claims: Claims | None, replay_key: bytes | None) -> Reply:
+    async def _run(
+        self, route: Route, request: Request, claims: Claims | None, now: datetime, replay_key: bytes | None
+    ) -> Reply:
         fingerprint = b""
         if replay_key is not None:
             fingerprint = _digest(replay_key, b"row")
         elif route.replay is Replay.FINGERPRINT:
             who = b"public" if claims is None else claims.user_id.bytes
             fingerprint = _digest(who, route.key.encode(), *_path_and_query(request), request.body)
-        call = Call(route, request, self.ports, self.ports.clock(), claims, fingerprint)
+        call = Call(route, request, self.ports, now, claims, fingerprint)
         if route.body is None or (route.body_optional and not request.body):
             result = await route.handler(call)
         else:
@@ -141,24 +148,21 @@ class Dispatcher:
     ) -> None:
         if self._observe is not None:
             self._observe(route.key, status, seconds)
-        fields = {
-            "request_id": request.request_id,
-            "route": route.key,
-            "status": status,
-            "duration_ms": round(seconds * 1000, 2),
-        }
-        if claims is not None:
-            fields["user_id"] = str(claims.user_id)
-        if route.trip_scoped and (trip_id := parse_uuid(request.params["id"])) is not None:
-            fields["trip_id"] = str(trip_id)
-        if isinstance(failure, DomainError):
-            fields["code"] = failure.code
+        answered = Answered(
+            request.request_id,
+            route.key,
+            status,
+            round(seconds * 1000, 2),
+            None if claims is None else claims.user_id,
+            parse_uuid(request.params["id"]) if route.trip_scoped else None,
+            failure.code if isinstance(failure, DomainError) else None,
+        )
         if status == 500:
-            log.error("failed", extra={"fields": fields}, exc_info=failure)
+            log.error("failed", extra=answered.extra, exc_info=failure)
         elif status == 503:
-            log.warning("unavailable", extra={"fields": fields}, exc_info=failure)
-        elif log.isEnabledFor(logging.INFO):
-            log.info("request", extra={"fields": fields})
+            log.warning("unavailable", extra=answered.extra, exc_info=failure)
+        else:
+            logs.request(answered)
 
 
 def bearer(headers: Mapping[str, str]) -> str:

@@ -5,8 +5,10 @@ API Gateway has matched the path and verified the token, so a function needs the
 
 import asyncio
 import base64
+import os
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -23,18 +25,23 @@ LambdaHandler = Callable[[dict[str, Any], object], dict[str, Any]]
 
 
 def lambda_entry(routes: Iterable[Route], ports: Callable[[], Ports]) -> LambdaHandler:
-    """What AWS calls. `ports` is called once, at the first event, unless the module wires itself in INIT."""
+    """What AWS calls.
+
+    `ports` is called once: in Lambda at once, for INIT has a whole processor and the first request has not;
+    elsewhere at the first event, so that whoever imports a function for its table needs no settings.
+    """
     table = {route.key: route for route in routes}
-    loop: asyncio.AbstractEventLoop | None = None
-    dispatcher: Dispatcher | None = None
+
+    @cache
+    def wired() -> tuple[asyncio.AbstractEventLoop, Dispatcher]:
+        return asyncio.new_event_loop(), Dispatcher(ports())
 
     def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
-        nonlocal loop, dispatcher
-        if loop is None or dispatcher is None:
-            loop = asyncio.new_event_loop()
-            dispatcher = Dispatcher(ports())
+        loop, dispatcher = wired()
         return loop.run_until_complete(answer(table, dispatcher, event))
 
+    if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
+        wired()
     return handler
 
 

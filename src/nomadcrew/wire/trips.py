@@ -1,16 +1,14 @@
-"""Trips, members and invitations as they cross the network."""
+"""Trips as they cross the network."""
 
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
-import msgspec
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import Meta, Struct
 
 from nomadcrew.core.clock import midnight
-from nomadcrew.core.invitations.model import Invitation, InvitationDetails
-from nomadcrew.core.members.model import Membership
-from nomadcrew.core.trips.model import NewTrip, Status, Trip, TripChange, TripMember, TripSearch
+from nomadcrew.core.trips.model import NewTrip, Status, Trip, TripChange, TripSearch
+from nomadcrew.wire.members import MembershipView
 
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
 Text = Annotated[str, Meta(max_length=5000)]
@@ -187,104 +185,9 @@ class CreatedTripView(Struct, rename="camel", omit_defaults=True):
     created_by_name: str | None = None
 
 
-class MembershipView(Struct, rename="camel"):
-    id: UUID
-    trip_id: UUID
-    user_id: UUID
-    role: str
-    status: str
-    created_at: datetime
-    updated_at: datetime
-
-
-class PersonView(Struct, rename="camel", omit_defaults=True):
-    """A person beside a membership or an invitation."""
-
-    id: UUID
-    email: str
-    username: str
-    first_name: str = ""
-    last_name: str = ""
-    avatar_url: str = ""
-    display_name: str = ""
-
-
-class MemberWithPersonView(Struct):
-    membership: MembershipView
-    user: PersonView
-
-
 class TripDetailsView(Struct):
     trip: TripView
     members: list[MembershipView]
-
-
-class RoleIn(Struct):
-    role: Annotated[str, Meta(max_length=16)]
-
-
-class NewMemberIn(Struct, rename="camel"):
-    user_id: UUID
-    role: Annotated[str, Meta(max_length=16)]
-
-
-class NewInvitationIn(Struct):
-    email: Annotated[str, Meta(min_length=3, max_length=255)]
-    role: Annotated[str, Meta(max_length=16)]
-
-
-class TokenIn(Struct):
-    token: Annotated[str, Meta(min_length=1, max_length=4096)]
-
-
-class InvitationView(Struct, rename="camel", omit_defaults=True):
-    """An invitation. The secret link is never part of it."""
-
-    id: UUID
-    trip_id: UUID
-    inviter_id: str
-    invitee_email: str
-    email: str
-    role: str
-    status: str
-    expires_at: datetime
-    created_at: datetime
-    updated_at: datetime
-    invitee_id: UUID | None = None
-
-
-class InvitedTripView(Struct, rename="camel", omit_defaults=True):
-    id: UUID
-    name: str
-    start_date: datetime
-    end_date: datetime
-    description: str = ""
-
-
-class InviterView(Struct, rename="camel", omit_defaults=True):
-    """Who invited; their address stays private."""
-
-    id: UUID
-    email: str
-    username: str
-    first_name: str = ""
-    last_name: str = ""
-    avatar_url: str = ""
-    avatar_url_alias: str = msgspec.field(name="avatarURL", default="")
-    display_name: str = ""
-
-
-class InvitationDetailsView(Struct, rename="camel"):
-    id: UUID
-    trip_id: UUID
-    email: str
-    status: str
-    role: str
-    created_at: datetime
-    expires_at: datetime
-    trip: InvitedTripView
-    member_count: int
-    inviter: InviterView | UnsetType = UNSET
 
 
 def _first(a: T | None, b: T | None) -> T | None:
@@ -336,74 +239,6 @@ def created_trip_view(trip: Trip) -> CreatedTripView:
         participant_count=trip.member_count,
         created_by=trip.created_by,
         created_by_name=trip.created_by_name,
-    )
-
-
-def membership_view(membership: Membership | TripMember) -> MembershipView:
-    return msgspec.convert(membership, MembershipView, from_attributes=True)
-
-
-def member_with_person(member: TripMember) -> MemberWithPersonView:
-    return MemberWithPersonView(
-        membership_view(member),
-        PersonView(
-            id=member.user_id,
-            email=member.email,
-            username=member.username,
-            first_name=member.first_name,
-            last_name=member.last_name,
-            avatar_url=member.avatar_url,
-            display_name=member.name,
-        ),
-    )
-
-
-def invitation_view(invitation: Invitation) -> InvitationView:
-    return InvitationView(
-        id=invitation.id,
-        trip_id=invitation.trip_id,
-        inviter_id=str(invitation.inviter_id or ""),
-        invitee_email=invitation.invitee_email,
-        email=invitation.invitee_email,
-        role=invitation.role,
-        status=invitation.status,
-        expires_at=invitation.expires_at,
-        created_at=invitation.created_at,
-        updated_at=invitation.updated_at,
-        invitee_id=invitation.invitee_id,
-    )
-
-
-def invitation_details_view(details: InvitationDetails) -> InvitationDetailsView:
-    inviter: InviterView | UnsetType = UNSET
-    if details.inviter_id is not None:
-        inviter = InviterView(
-            id=details.inviter_id,
-            email="",
-            username=details.inviter_username,
-            first_name=details.inviter_first_name,
-            last_name=details.inviter_last_name,
-            avatar_url=details.inviter_avatar_url,
-            avatar_url_alias=details.inviter_avatar_url,
-            display_name=details.inviter_name,
-        )
-    return InvitationDetailsView(
-        id=details.id,
-        trip_id=details.trip_id,
-        email=details.email,
-        status=details.status,
-        role=details.role,
-        created_at=details.created_at,
-        expires_at=details.expires_at,
-        trip=InvitedTripView(
-            id=details.trip_id,
-            name=details.trip_name,
-            start_date=details.trip_start_date,
-            end_date=details.trip_end_date,
-            description=details.trip_description,
-        ),
-        member_count=details.member_count,
-        inviter=inviter,
     )
 
 

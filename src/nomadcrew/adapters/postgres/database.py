@@ -7,9 +7,9 @@ connection goes back untouched after success and is thrown away after anything e
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import asyncpg
 
@@ -35,7 +35,18 @@ OUTAGES = (
     asyncpg.InternalClientError,  # what asyncpg says when its server dies in the middle of an answer
 )
 
-_transaction: ContextVar[Connection | None] = ContextVar("transaction", default=None)
+
+class _Transaction:
+    """A task's open transaction; over once it has no connection, also for tasks that were started inside it."""
+
+    __slots__ = ("connection", "database")
+
+    def __init__(self, database: "Database", connection: Connection) -> None:
+        self.database = database
+        self.connection: Connection | None = connection
+
+
+_transaction: ContextVar[_Transaction | None] = ContextVar("transaction", default=None)
 
 
 class Database:
@@ -57,34 +68,45 @@ class Database:
         self._size = size
         self._open = 0
         self._idle: list[Connection] = []
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        # Whoever waits is handed a connection, or None for the right to open one, so that nobody overtakes.
+        self._waiting: deque[asyncio.Future[Connection | None]] = deque()
         self.on_statement = on_statement
 
     async def fetch(self, statement: Statement, /, **params: object) -> Sequence[Row]:
         arguments = [params[name] for name in statement.params]
         if self.on_statement is not None:
             self.on_statement(statement.name)
-        current = _transaction.get()
+        current = self._current()
         if current is not None:
             return await _run(current, statement, arguments)
-        async with self.connection() as connection:
+        # As `connection` does; its generator would cost a tenth of a short statement.
+        connection = await self._acquire()
+        try:
             return await _run(connection, statement, arguments)
+        except BaseException:
+            connection.terminate()
+            raise
+        finally:
+            self._release(connection)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
-        if _transaction.get() is not None:
+        if self._current() is not None:
             raise RuntimeError("a transaction is open in this task already")
         async with self.connection() as connection:
             try:
                 await connection.execute("BEGIN")
-                token = _transaction.set(connection)
+                transaction = _Transaction(self, connection)
+                token = _transaction.set(transaction)
                 try:
                     yield
                 finally:
+                    transaction.connection = None
                     _transaction.reset(token)
-                await connection.execute("COMMIT")
-            except OUTAGES as error:
-                raise Unavailable(details=type(error).__name__) from error
+                if await connection.execute("COMMIT") != "COMMIT":
+                    raise RuntimeError("a statement of the transaction failed, and nothing was kept")
+            except (*OUTAGES, asyncpg.InterfaceError) as error:
+                _raise_unless_outage(connection, error)
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
@@ -102,12 +124,23 @@ class Database:
         finally:
             self._release(connection)
 
+    def patient(self) -> "Database":
+        """A pool of one on the same database, for work that may take longer than any request."""
+        return Database({**self._connect_kwargs, "command_timeout": None}, size=1)
+
     async def close(self) -> None:
         """Close idle connections; call when nothing is running any more."""
         while self._idle:
             connection = self._idle.pop()
             self._open -= 1
-            await connection.close(timeout=2)
+            # One that has broken is as good as closed.
+            with suppress(*OUTAGES, asyncpg.InterfaceError):
+                await connection.close(timeout=2)
+
+    def _current(self) -> Connection | None:
+        """The connection of the transaction this task is in, if it is in one of this database."""
+        transaction = _transaction.get()
+        return transaction.connection if transaction is not None and transaction.database is self else None
 
     async def _acquire(self) -> Connection:
         while self._idle:
@@ -116,58 +149,62 @@ class Database:
                 return connection
             self._open -= 1
         if self._open >= self._size:
-            await self._wait()
-            return await self._acquire()
-        self._open += 1
+            handed = await self._wait()
+            if handed is not None and not handed.is_closed():
+                return handed
+        else:
+            self._open += 1
         try:
             return await asyncpg.connect(**self._connect_kwargs)
         except OUTAGES as error:
-            self._freed()
+            self._pass_on(None)
             raise Unavailable(details=type(error).__name__) from error
         except BaseException:
-            self._freed()
+            self._pass_on(None)
             raise
 
-    async def _wait(self) -> None:
-        turn = asyncio.get_running_loop().create_future()
+    async def _wait(self) -> Connection | None:
+        turn: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         try:
-            await asyncio.wait_for(turn, ACQUIRE_TIMEOUT_S)
-        except TimeoutError:
-            raise Unavailable("The database is busy. Try again in a moment.", code="busy") from None
-        except BaseException:
+            async with asyncio.timeout(ACQUIRE_TIMEOUT_S):
+                return await turn
+        except BaseException as error:
+            # Given up or cancelled in the very moment of its turn: that goes to the next.
             if turn.done() and not turn.cancelled():
-                self._next()
+                self._pass_on(turn.result())
+            if isinstance(error, TimeoutError):
+                raise Unavailable("The database is busy. Try again in a moment.", code="busy") from None
             raise
 
     def _release(self, connection: Connection) -> None:
-        if connection.is_closed():
-            self._freed()
-        else:
-            self._idle.append(connection)
-            self._next()
+        self._pass_on(None if connection.is_closed() else connection)
 
-    def _freed(self) -> None:
-        self._open -= 1
-        self._next()
-
-    def _next(self) -> None:
+    def _pass_on(self, connection: Connection | None) -> None:
+        """Hand a connection, or the place of one that is gone, to whoever waits longest; else keep it."""
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():
-                turn.set_result(None)
+                turn.set_result(connection)
                 return
+        if connection is None:
+            self._open -= 1
+        else:
+            self._idle.append(connection)
 
 
-async def _run(
-    connection: Connection, statement: Statement, arguments: list[object]
-) -> Sequence[Row]:
+async def _run(connection: Connection, statement: Statement, arguments: list[object]) -> Sequence[Row]:
     try:
         rows: Sequence[Row] = await connection.fetch(statement.text, *arguments)
     except asyncpg.UniqueViolationError as error:
         raise Duplicate(error.constraint_name or "") from error
     except (*OUTAGES, asyncpg.InterfaceError) as error:
-        if isinstance(error, asyncpg.InterfaceError) and not connection.is_closed():
-            raise
-        raise Unavailable(details=type(error).__name__) from error
+        _raise_unless_outage(connection, error)
     return rows
+
+
+def _raise_unless_outage(connection: Connection, error: Exception) -> NoReturn:
+    """Raise `error` as an outage. What asyncpg says of a closed connection is one, of an open one our mistake."""
+    if isinstance(error, asyncpg.InterfaceError) and not connection.is_closed():
+        raise error
+    raise Unavailable(details=type(error).__name__) from error

@@ -24,8 +24,7 @@ class PostgresEventLog:
         if not rows:
             raise NotOnboarded
         if rows[0]["verdict"] == "unknown_cursor":
-            made_s = uuid7_time_s(cursor) if cursor is not None else None
-            if made_s is not None and made_s <= (now - KEPT_FOR).timestamp():
+            if cursor is not None and _may_have_expired(cursor, now):
                 raise Gone(
                     "Events are kept for seven days. Load everything anew and continue from the newest event.",
                     code="cursor_expired",
@@ -81,6 +80,11 @@ class PostgresOutbox:
             now=now,
         )
 
+    async def published(self, ids: Iterable[EventId]) -> set[EventId]:
+        """Which of these events have been published."""
+        wanted = json.dumps([str(event_id) for event_id in ids])
+        return {row["id"] for row in await self.sql.fetch(_SQL["published"], ids=wanted)}
+
     async def lag(self, *, now: datetime) -> Lag:
         [row] = await self.sql.fetch(_SQL["lag"], now=now)
         return Lag(row["pending"], row["oldest_s"])
@@ -89,6 +93,12 @@ class PostgresOutbox:
 def job_id(event_id: EventId, queue: str) -> JobId:
     """The id of an event's job in a queue: the same however often the event is published."""
     return JobId(derived_id(event_id, queue))
+
+
+def _may_have_expired(cursor: UUID, now: datetime) -> bool:
+    """Whether an unknown id can be that of an event no longer kept; derived ids do not tell their age."""
+    made_s = uuid7_time_s(cursor)
+    return cursor.version == 8 if made_s is None else made_s <= (now - KEPT_FOR).timestamp()
 
 
 def _event(row: Row) -> Event:

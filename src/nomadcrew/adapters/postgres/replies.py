@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from nomadcrew.adapters.postgres.sql import Sql, statements
-from nomadcrew.core.errors import Unprocessable
+from nomadcrew.core.errors import Unavailable, Unprocessable
 from nomadcrew.core.replies import KEPT_FOR, KeptReply
 
 _SQL = statements("replays")
@@ -25,7 +25,11 @@ class PostgresReplies:
                 reply = await make()
                 await self._sql.fetch(_SQL["keep"], key=key, status=reply.status, body=reply.body)
                 return reply
-        [row] = await self._sql.fetch(_SQL["kept"], key=key)
+        rows = await self._sql.fetch(_SQL["kept"], key=key)
+        if not rows:
+            # It expired and was purged in this very moment: the same request may be sent again.
+            raise Unavailable(code="busy")
+        row = rows[0]
         if row["request_hash"] != request_hash:
             raise Unprocessable(
                 "That Idempotency-Key was used for a different request. Use a fresh one for each write.",

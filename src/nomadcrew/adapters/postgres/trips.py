@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import fields
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from nomadcrew.adapters.postgres.sql import Row, Sql, statements
@@ -24,10 +26,10 @@ from nomadcrew.core.trips.model import (
 )
 
 _SQL = statements("trips")
-_COLUMNS = (
-    "id", "name", "description", "destination_place_id", "destination_address", "destination_name",
-    "destination_latitude", "destination_longitude", "start_date", "end_date", "status", "created_by",
-    "created_at", "updated_at", "background_image_url", "member_count",
+_trip_columns = itemgetter(*(field.name for field in fields(Trip) if field.name != "members"))
+_member_columns = itemgetter(  # in the order of `TripMember`
+    "membership_id", "trip_id", "user_id", "role", "membership_status", "member_since", "member_updated_at",
+    "email", "username", "first_name", "last_name", "avatar_url",
 )  # fmt: skip
 
 
@@ -59,9 +61,9 @@ class PostgresTrips:
             **_new_columns(new),
         )
         if permit(row["verdict"], "replayed") == "replayed":
-            kept = await self._sql.fetch(_SQL["replayed"], fingerprint=fingerprint)
+            kept = _grouped(await self._sql.fetch(_SQL["replayed"], fingerprint=fingerprint, caller=caller))
             if kept:
-                return _grouped(kept)[0]
+                return kept[0]
         owner = TripMember(
             membership_id, trip_id, caller, Role.OWNER, "ACTIVE", now, now,
             row["email"], row["username"], row["first_name"], row["last_name"], row["avatar_url"],
@@ -158,32 +160,17 @@ def _allowed_from(status: Status | None) -> str:
 
 
 def _grouped(rows: Sequence[Row]) -> list[Trip]:
-    """Trips from rows of trip and member, each trip's rows next to one another."""
+    """Trips from rows of members, each trip's next to one another; one of them has the trip's own columns too."""
     trips: list[Trip] = []
-    members: list[TripMember] = []
+    crew: list[TripMember] = []
+    crew_of: TripId | None = None
     for row in rows:
-        trip_id = row["id"]
+        trip_id = row["trip_id"]
         if trip_id is None:
             continue
-        if not trips or trips[-1].id != trip_id:
-            members = []
-            trips.append(Trip(**{name: row[name] for name in _COLUMNS}, members=members))
-        members.append(_member(row, trip_id))
+        if trip_id != crew_of:
+            crew, crew_of = [], trip_id
+        if row["id"] is not None:
+            trips.append(Trip(*(*_trip_columns(row), crew)))
+        crew.append(TripMember(*_member_columns(row)))
     return trips
-
-
-def _member(row: Row, trip_id: TripId) -> TripMember:
-    return TripMember(
-        row["membership_id"],
-        trip_id,
-        row["user_id"],
-        row["role"],
-        row["membership_status"],
-        row["member_since"],
-        row["member_updated_at"],
-        row["email"],
-        row["username"],
-        row["first_name"],
-        row["last_name"],
-        row["avatar_url"],
-    )

@@ -43,13 +43,15 @@ SELECT (SELECT count(*) FROM gone) AS count FROM user_profiles me WHERE me.id = 
 
 -- name: facts
 -- The trip's name on every row; a row per ACTIVE member and per person named, and one at least.
+WITH crew AS MATERIALIZED (
+    SELECT user_id FROM trip_memberships WHERE trip_id = :trip_id::uuid AND status = 'ACTIVE'
+), concerned AS MATERIALIZED (
+    SELECT user_id FROM crew
+    UNION SELECT value::uuid FROM jsonb_array_elements_text(:people::jsonb)
+)
 SELECT t.name AS trip_name, p.id AS user_id, p.first_name, p.last_name, p.username,
-       EXISTS (SELECT FROM trip_memberships m
-               WHERE m.trip_id = t.id AND m.user_id = p.id AND m.status = 'ACTIVE') AS is_member
-FROM trips t
-LEFT JOIN user_profiles p
-    ON p.id IN (SELECT user_id FROM trip_memberships m WHERE m.trip_id = t.id AND m.status = 'ACTIVE')
-    OR p.id IN (SELECT value::uuid FROM jsonb_array_elements_text(:people::jsonb))
+       p.id IN (SELECT user_id FROM crew) AS is_member
+FROM trips t LEFT JOIN (concerned JOIN user_profiles p ON p.id = concerned.user_id) ON true
 WHERE t.id = :trip_id::uuid
 
 -- name: invitee

@@ -27,11 +27,15 @@ WITH turn AS MATERIALIZED (
 )
 SELECT count(*) AS count FROM published
 
+-- name: published
+SELECT id FROM outbox
+WHERE id IN (SELECT value::uuid FROM jsonb_array_elements_text(:ids::jsonb)) AND position IS NOT NULL
+
 -- name: after
 WITH me AS MATERIALIZED (
     SELECT id FROM user_profiles WHERE id = :caller::uuid
 ), cursor AS MATERIALIZED (
-    -- An event that was delivered but whose position is about to be given has nothing after it yet.
+    -- An event whose position is still to be given has nothing after it yet.
     SELECT coalesce(position, 9223372036854775807) AS position FROM outbox WHERE id = :cursor::uuid
 ), mine AS MATERIALIZED (
     SELECT m.trip_id, m.joined_at, t.deleted_at IS NOT NULL AS deleted

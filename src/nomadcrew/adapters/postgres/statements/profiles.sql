@@ -43,6 +43,8 @@ SELECT CASE WHEN NOT EXISTS (SELECT FROM user_profiles WHERE id = :caller::uuid)
 FROM (SELECT 1) AS always LEFT JOIN user_profiles p ON p.id = :id::uuid
 
 -- name: search
+-- Three looks, best matches first, each only while the ones before found too few: sorting everybody who matches would
+-- take longer the more people there are.
 WITH caller AS MATERIALIZED (
     SELECT CASE WHEN EXISTS (SELECT FROM user_profiles WHERE id = :caller::uuid) THEN 'ok'
                 ELSE 'user_not_onboarded' END AS verdict
@@ -51,19 +53,30 @@ WITH caller AS MATERIALIZED (
     SELECT m.user_id FROM trip_gate(:trip_id::uuid, :caller::uuid, 1) gate
     JOIN trip_memberships m ON m.trip_id = gate.trip_id AND m.status = 'ACTIVE'
     WHERE gate.verdict = 'ok'
+), named AS MATERIALIZED (
+    SELECT id FROM user_profiles WHERE lower(username) LIKE lower(:prefix::text)
+    ORDER BY lower(username), id LIMIT :limit::int
+), addressed AS MATERIALIZED (
+    SELECT id FROM user_profiles
+    WHERE (SELECT count(*) FROM named) < :limit::int AND lower(username) NOT LIKE lower(:prefix::text)
+        AND (lower(email) LIKE lower(:prefix::text) OR lower(contact_email) LIKE lower(:prefix::text))
+    ORDER BY lower(username), id LIMIT :limit::int
+), holding AS MATERIALIZED (
+    SELECT id FROM user_profiles
+    WHERE (SELECT count(*) FROM named) + (SELECT count(*) FROM addressed) < :limit::int
+        AND search LIKE lower(:pattern::text)
+    ORDER BY lower(username), id LIMIT :limit::int
+), found AS (
+    SELECT id, min(place) AS place
+    FROM (SELECT id, 0 AS place FROM named
+          UNION ALL SELECT id, 1 FROM addressed
+          UNION ALL SELECT id, 2 FROM holding) AS looked
+    GROUP BY id
 )
 SELECT caller.verdict, p.id, p.email, p.username, p.first_name, p.last_name, p.avatar_url, p.contact_email,
        p.id IN (SELECT user_id FROM companions) AS is_member
-FROM caller LEFT JOIN LATERAL (
-    SELECT *, CASE WHEN lower(username) LIKE lower(:prefix::text) THEN 0
-                   WHEN lower(email) LIKE lower(:prefix::text)
-                        OR lower(contact_email) LIKE lower(:prefix::text) THEN 1
-                   ELSE 2 END AS place
-    FROM user_profiles
-    WHERE search LIKE lower(:pattern::text)
-    ORDER BY place, lower(username), id LIMIT :limit::int
-) p ON caller.verdict = 'ok'
-ORDER BY p.place, lower(p.username), p.id
+FROM caller LEFT JOIN (found JOIN user_profiles p USING (id)) ON caller.verdict = 'ok'
+ORDER BY found.place, lower(p.username), p.id LIMIT :limit::int
 
 -- name: page
 WITH caller AS MATERIALIZED (

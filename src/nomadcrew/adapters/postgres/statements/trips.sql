@@ -36,18 +36,20 @@ SELECT CASE WHEN me.id IS NULL THEN 'user_not_onboarded'
 FROM load LEFT JOIN me ON true
 
 -- name: replayed
-SELECT 'ok' AS verdict, t.*, m.id AS membership_id, m.user_id, m.role, m.status AS membership_status,
+SELECT t.id AS trip_id, shown.*, m.id AS membership_id, m.user_id, m.role, m.status AS membership_status,
        m.created_at AS member_since, m.updated_at AS member_updated_at,
        p.email, p.username, p.first_name, p.last_name, p.avatar_url
 FROM replays r
 JOIN trips t ON t.id = r.result_id AND t.deleted_at IS NULL
 JOIN trip_memberships m ON m.trip_id = t.id AND m.status = 'ACTIVE'
 JOIN user_profiles p ON p.id = m.user_id
+LEFT JOIN LATERAL (SELECT t.*) shown ON m.user_id = :caller::uuid
 WHERE r.key = :fingerprint::bytea
 ORDER BY m.created_at, m.id
 
 -- name: of
-SELECT 'ok' AS verdict, t.*, m.id AS membership_id, m.user_id, m.role, m.status AS membership_status,
+-- A trip's own columns stand in the caller's row only: repeated for every member they cost more than the query.
+SELECT t.id AS trip_id, shown.*, m.id AS membership_id, m.user_id, m.role, m.status AS membership_status,
        m.created_at AS member_since, m.updated_at AS member_updated_at,
        p.email, p.username, p.first_name, p.last_name, p.avatar_url
 FROM user_profiles me
@@ -59,11 +61,13 @@ LEFT JOIN LATERAL (
 ) t ON true
 LEFT JOIN trip_memberships m ON m.trip_id = t.id AND m.status = 'ACTIVE'
 LEFT JOIN user_profiles p ON p.id = m.user_id
+LEFT JOIN LATERAL (SELECT t.*) shown ON m.user_id = me.id
 WHERE me.id = :caller::uuid
 ORDER BY t.start_date DESC, t.id DESC, m.created_at, m.id
 
 -- name: search
-SELECT gate.verdict, t.*, m.id AS membership_id, m.user_id, m.role, m.status AS membership_status,
+SELECT gate.verdict, t.id AS trip_id, shown.*,
+       m.id AS membership_id, m.user_id, m.role, m.status AS membership_status,
        m.created_at AS member_since, m.updated_at AS member_updated_at,
        p.email, p.username, p.first_name, p.last_name, p.avatar_url
 FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int) gate
@@ -81,16 +85,19 @@ LEFT JOIN LATERAL (
 ) t ON gate.verdict = 'ok'
 LEFT JOIN trip_memberships m ON m.trip_id = t.id AND m.status = 'ACTIVE'
 LEFT JOIN user_profiles p ON p.id = m.user_id
+LEFT JOIN LATERAL (SELECT t.*) shown ON m.user_id = :caller::uuid
 ORDER BY t.start_date DESC, t.id DESC, m.created_at, m.id
 
 -- name: one
-SELECT gate.verdict, t.*, m.id AS membership_id, m.user_id, m.role, m.status AS membership_status,
+SELECT gate.verdict, t.id AS trip_id, shown.*,
+       m.id AS membership_id, m.user_id, m.role, m.status AS membership_status,
        m.created_at AS member_since, m.updated_at AS member_updated_at,
        p.email, p.username, p.first_name, p.last_name, p.avatar_url
 FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int) gate
 LEFT JOIN trips t ON gate.verdict = 'ok' AND t.id = gate.trip_id
 LEFT JOIN trip_memberships m ON m.trip_id = t.id AND m.status = 'ACTIVE'
 LEFT JOIN user_profiles p ON p.id = m.user_id
+LEFT JOIN LATERAL (SELECT t.*) shown ON m.user_id = :caller::uuid
 ORDER BY m.created_at, m.id
 
 -- name: change
@@ -153,7 +160,7 @@ WITH gate AS MATERIALIZED (
 ), latest AS (
     SELECT * FROM changed UNION ALL SELECT * FROM old WHERE NOT EXISTS (SELECT FROM changed)
 )
-SELECT judged.verdict, old.status AS old_status, t.*,
+SELECT judged.verdict, old.status AS old_status, t.id AS trip_id, shown.*,
        m.id AS membership_id, m.user_id, m.role, m.status AS membership_status,
        m.created_at AS member_since, m.updated_at AS member_updated_at,
        p.email, p.username, p.first_name, p.last_name, p.avatar_url
@@ -162,6 +169,7 @@ LEFT JOIN old ON true
 LEFT JOIN latest t ON true
 LEFT JOIN trip_memberships m ON judged.verdict = 'ok' AND m.trip_id = t.id AND m.status = 'ACTIVE'
 LEFT JOIN user_profiles p ON p.id = m.user_id
+LEFT JOIN LATERAL (SELECT t.*) shown ON m.user_id = :caller::uuid
 ORDER BY m.created_at, m.id
 
 -- name: delete

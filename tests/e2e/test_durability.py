@@ -1,0 +1,28 @@
+"""Kills at random moments: nothing acknowledged is lost, every event arrives. `make soak` does this for long."""
+
+import os
+import random
+
+import pytest
+
+from tests.e2e.durability import Kill, Trial
+from tests.e2e.server import Server
+
+ROUNDS = 2
+
+
+@pytest.mark.one_machine("kills processes")
+@pytest.mark.timeout(300)
+async def test_whatever_is_killed_nothing_acknowledged_is_lost_and_every_event_arrives() -> None:
+    seed = int(os.environ.get("SEED") or random.randrange(10**6))
+    async with Server(NOMADCREW_RATE_LIMITS="off", LOG_LEVEL="warning") as server:
+        trial = Trial(server, seed)
+        for kill in list(Kill) * ROUNDS:
+            outcome = await trial.round(kill)
+            assert (outcome.lost, outcome.doubled) == ([], []), f"seed {seed}, {kill}\n{server.log[-4000:]}"
+            assert outcome.writes > 0
+        later = await trial.everything_again()
+        assert (later.lost, later.doubled) == ([], []), f"seed {seed}"
+        failures = {status for status in trial.statuses if status >= 500}
+        assert failures <= {503}, f"seed {seed}, {trial.statuses}\n{server.log[-4000:]}"
+        assert server.errors == [], f"seed {seed}"

@@ -1,0 +1,164 @@
+"""Stopping the host and losing its PostgreSQL, in the moments that are hard to hit by chance."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+import pytest_asyncio
+
+from nomadcrew.host.cluster import DATABASE, PORT, ROLE, socket_folder_named
+from nomadcrew.host.postmaster import read_pid_file
+from tests.e2e.client import Api, Person, eventually
+from tests.e2e.server import Server
+
+pytestmark = pytest.mark.one_machine("stops and kills processes")
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def server() -> AsyncIterator[Server]:
+    """A server for one test, which may do with it what it likes."""
+    async with Server(NOMADCREW_RATE_LIMITS="off") as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def api(server: Server) -> AsyncIterator[Api]:
+    made = Api(server.url)
+    yield made
+    await made.close()
+
+
+@asynccontextmanager
+async def row_lock(home: Path, trip_id: str) -> AsyncIterator[None]:
+    """Keep everybody else from writing to a trip, who then wait."""
+    note = read_pid_file(home / "postgres")
+    assert note is not None
+    folder = socket_folder_named(note.socket, home / "postgres").path
+    connection: Any = await asyncpg.connect(host=str(folder), port=PORT, user=ROLE, database=DATABASE)
+    try:
+        async with connection.transaction():
+            await connection.execute("SELECT 1 FROM trips WHERE id = $1::uuid FOR UPDATE", trip_id)
+            yield
+    finally:
+        await connection.close()
+
+
+async def waiting(api: Api) -> None:
+    """Wait until a request is on its way to an answer."""
+
+    async def found() -> bool:
+        text = (await api.send("GET", "/metrics")).text
+        return 'nomadcrew_statements_total{name="change"} 1' in text
+
+    await eventually(found)
+
+
+async def refuses(url: str) -> bool:
+    """Whether nobody listens there any more."""
+    try:
+        async with httpx.AsyncClient(trust_env=False) as anybody:
+            await anybody.get(f"{url}/health/liveness")
+    except httpx.ConnectError:
+        return True
+    return False
+
+
+async def killed_and_back(server: Server, person: Person, trip_id: str) -> None:
+    """Kill PostgreSQL, and wait until the host serves with another one.
+
+    Meanwhile it says that it cannot, and when to come back.
+    """
+    killed = server.kill_postgres()
+
+    async def asked() -> bool:
+        reply = await person.send("GET", f"/v1/trips/{trip_id}")
+        if reply.status_code != 200:
+            assert (reply.status_code, reply.json()["type"]) == (503, "SERVER")
+            assert int(reply.headers["retry-after"]) > 0
+            assert (await person.api.send("GET", "/health/liveness")).status_code == 200
+        # Connections outlive the process that was killed by a moment, and serve in it.
+        return reply.status_code == 200 and server.postmaster not in (None, killed)
+
+    await eventually(asked, within_s=60)
+
+
+async def test_ctrl_c_lets_a_request_end_that_has_begun(server: Server, api: Api) -> None:
+    ana = await api.register("ana")
+    trip_id = await ana.new_trip()
+    async with row_lock(server.home, trip_id):
+        request = asyncio.create_task(ana.send("PUT", f"/v1/trips/{trip_id}", {"name": "By boat"}))
+        await waiting(api)
+        stopping = asyncio.create_task(server.stop())
+        await eventually(lambda: refuses(server.url))
+    reply = await request
+    assert (reply.status_code, reply.json()["name"]) == (200, "By boat")
+    assert await stopping == 0
+    assert server.errors == []
+
+
+async def test_sockets_outlive_postgresql_and_hear_what_happens_after(server: Server, api: Api) -> None:
+    ana = await api.register("ana")
+    trip_id = await ana.new_trip()
+    socket = await ana.connect()
+    await ana.new_todo(trip_id, "before")
+    await socket.event("TODO_CREATED", trip_id, text="before")
+    await killed_and_back(server, ana, trip_id)
+    await ana.new_todo(trip_id, "after")
+    await socket.event("TODO_CREATED", trip_id, text="after")
+    assert socket.open
+    await socket.close()
+    assert server.errors == []
+
+
+async def test_postgresql_may_be_killed_again_and_again(server: Server, api: Api) -> None:
+    ana = await api.register("ana")
+    trip_id = await ana.new_trip()
+    for number in range(3):
+        await killed_and_back(server, ana, trip_id)
+        await ana.new_todo(trip_id, str(number))
+    assert server.errors == []
+
+
+async def test_ctrl_c_ends_in_good_order_without_postgresql(server: Server, api: Api) -> None:
+    ana = await api.register("ana")
+    await ana.new_trip()
+    socket = await ana.connect()
+    server.kill_postgres()
+    assert await server.stop() == 0
+    assert await socket.closed() == 1001
+    assert server.postmaster is None
+    assert server.errors == []
+
+
+async def test_a_host_that_was_killed_leaves_nothing_that_hinders_the_next(server: Server, api: Api) -> None:
+    ana = await api.register("ana")
+    trip_id = await ana.new_trip()
+    for _ in range(3):
+        await server.kill_host()
+        await server.start()
+        assert [trip["id"] for trip in await ana.ask("GET", "/v1/trips")] == [trip_id]
+    assert await server.stop() == 0
+    assert server.errors == []
+
+
+async def test_ctrl_c_sends_sockets_away_so_that_they_come_back(server: Server, api: Api) -> None:
+    ana = await api.register("ana")
+    trip_id = await ana.new_trip()
+    sockets = [await ana.connect() for _ in range(3)]
+    assert await server.stop() == 0
+    assert [await socket.closed() for socket in sockets] == [1001] * 3
+    assert server.postmaster is None
+
+    await server.start()
+    for socket in sockets:
+        await socket.connect()
+    await ana.new_todo(trip_id, "boots")
+    for socket in sockets:
+        await socket.event("TODO_CREATED", trip_id, text="boots")
+        await socket.close()
+    assert server.errors == []

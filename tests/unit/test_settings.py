@@ -1,0 +1,145 @@
+"""Settings: what is understood, what is refused with a sentence, and that README has every one of them."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nomadcrew.cli.context import read_settings
+from nomadcrew.settings import BadSetting, Settings, as_table
+
+README = Path(__file__).parents[2] / "README.md"
+VARIABLES = [field.metadata["variable"] for field in fields(Settings)]
+SECRET = "s3cret-" * 5
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "name", "value"),
+    [
+        ("HOST", "0.0.0.0", "host", "0.0.0.0"),
+        ("PORT", "0", "port", 0),
+        ("PORT", " 9000 ", "port", 9000),
+        ("NOMADCREW_HOME", "/srv/crew", "home", Path("/srv/crew")),
+        ("NOMADCREW_PUBLIC_URL", "https://trips.example.org/", "public_url", "https://trips.example.org"),
+        ("NOMADCREW_PUBLIC_URL", "http://[::1]:8080/base", "public_url", "http://[::1]:8080/base"),
+        ("NOMADCREW_REGISTRATION", "Closed", "registration", "closed"),
+        ("NOMADCREW_SMTP_URL", "smtps://u:p@mail.example.org", "smtp_url", "smtps://u:p@mail.example.org"),
+        ("NOMADCREW_MAIL_FROM", "trips@example.org", "mail_from", "trips@example.org"),
+        ("NOMADCREW_MAIL_FROM", "Crew <trips@example.org>", "mail_from", "Crew <trips@example.org>"),
+        ("NOMADCREW_TRUSTED_PROXIES", "10.0.0.1, ,10.1.0.0/16", "trusted_proxies", ("10.0.0.1", "10.1.0.0/16")),
+        ("NOMADCREW_METRICS_TOKEN", SECRET, "metrics_token", SECRET),
+        ("NOMADCREW_INVITATION_SECRETS", f"{SECRET},{SECRET}2", "invitation_secrets", (SECRET, f"{SECRET}2")),
+        ("LOG_LEVEL", "DEBUG", "log_level", "debug"),
+    ],
+)
+def test_a_variable_sets_its_field(variable: str, text: str, name: str, value: object) -> None:
+    assert getattr(Settings.read({variable: text}), name) == value
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+@pytest.mark.parametrize("text", ["", "  "])
+def test_an_empty_variable_is_an_unset_one(variable: str, text: str) -> None:
+    assert Settings.read({variable: text}) == Settings.read({}) == Settings()
+
+
+def test_other_programs_variables_are_nobodys_business() -> None:
+    assert Settings.read({"PATH": "/bin", "nomadcrew_home": "/x", "PGHOST": "db"}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "sentence"),
+    [
+        ("PORT", "http", "PORT is not a port"),
+        ("PORT", "65536", "PORT is not a port"),
+        ("PORT", "-1", "PORT is not a port"),
+        ("PORT", "²", "PORT is not a port"),
+        ("NOMADCREW_PUBLIC_URL", "trips.example.org", "is not an http"),
+        ("NOMADCREW_PUBLIC_URL", "https://", "is not an http"),
+        ("NOMADCREW_PUBLIC_URL", "https://[::1", "is not an http"),
+        ("NOMADCREW_PUBLIC_URL", "https://trips.example.org:99999", "is not an http"),
+        ("NOMADCREW_PUBLIC_URL", "https://trips example.org", "is not an http"),
+        ("NOMADCREW_APP_URL", "https://app.example.org/?a=b", "is not an http"),
+        ("NOMADCREW_REGISTRATION", "perhaps", "is not one of open, closed"),
+        ("NOMADCREW_SMTP_URL", "mail.example.org", "is not a mail server"),
+        ("NOMADCREW_SMTP_URL", "smtp://mail.example.org:x", "is not a mail server"),
+        ("NOMADCREW_MAIL_FROM", "NomadCrew", "is not a sender"),
+        ("NOMADCREW_MAIL_FROM", "<trips@example.org", "is not a sender"),
+        ("NOMADCREW_MAIL_FROM", "a@example.org\r\nBcc: b@example.org", "is not a sender"),
+        ("NOMADCREW_METRICS_TOKEN", "short", "fewer than 32 characters"),
+        ("NOMADCREW_INVITATION_SECRETS", f"{SECRET},short", "fewer than 32 characters"),
+        ("LOG_LEVEL", "loud", "is not one of debug, info"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_refused_with_a_sentence(variable: str, text: str, sentence: str) -> None:
+    with pytest.raises(BadSetting, match=sentence) as refused:
+        Settings.read({variable: text})
+    said = str(refused.value)
+    assert said.startswith(variable)
+    assert said.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("NOMADCREW_RATE_LIMITS", "sign_in=many"),
+        ("NOMADCREW_RATE_LIMITS", "sign_inn=2/60"),
+        ("NOMADCREW_MAIL_FROM", "Jürgen <jürgen@example.org>"),
+        ("NOMADCREW_SMTP_URL", "smtp://user@mail.example.org"),
+        ("NOMADCREW_ALLOWED_ORIGINS", "example.org"),
+        ("NOMADCREW_TRUSTED_PROXIES", "proxy.example.org"),
+    ],
+)
+def test_what_an_adapter_would_refuse_is_refused_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch, variable: str, text: str
+) -> None:
+    monkeypatch.setenv(variable, text)
+    with pytest.raises(BadSetting, match=rf"^{variable} cannot be used: .+\.$"):
+        read_settings()
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [("NOMADCREW_METRICS_TOKEN", "hunter2"), ("NOMADCREW_SMTP_URL", "smtp://user:hunter2@mail.example.org:port")],
+)
+def test_a_refusal_does_not_repeat_a_secret(variable: str, text: str) -> None:
+    with pytest.raises(BadSetting) as refused:
+        Settings.read({variable: text})
+    assert "hunter2" not in str(refused.value)
+    assert refused.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("variable", "hint"),
+    [
+        ("NOMADCREW_HOEM", "did you mean NOMADCREW_HOME?"),
+        ("NOMADCREW_SMPT_URL", "did you mean NOMADCREW_SMTP_URL?"),
+        ("NOMADCREW_PORT", "did you mean PORT?"),
+        ("NOMADCREW_QQQ", "README.md lists those there are."),
+    ],
+)
+def test_a_misspelled_setting_is_refused_and_corrected(variable: str, hint: str) -> None:
+    with pytest.raises(BadSetting, match=re.escape(f"{variable} is no setting; {hint}") + "$"):
+        Settings.read({variable: "x"})
+
+
+def test_what_a_host_needs_and_did_not_get_is_named() -> None:
+    with pytest.raises(BadSetting, match=r"^NOMADCREW_DATABASE_URL is not set\.$"):
+        Settings().required("database_url")
+    assert Settings(public_url="https://x.example").required("public_url") == "https://x.example"
+
+
+def test_readme_has_the_table_of_settings() -> None:
+    found = re.search(r"<!-- settings: .* -->\n(.*)<!-- /settings -->", README.read_text(), re.DOTALL)
+    assert found is not None
+    assert found[1] == as_table(), "replace README's table by what `nomadcrew.settings.as_table()` returns"
+
+
+@pytest.mark.parametrize("field", fields(Settings), ids=lambda field: str(field.name))
+def test_every_setting_is_explained_in_a_line_of_the_table(field: Any) -> None:
+    explained = field.metadata["help"]
+    assert len(explained) > 10
+    assert explained.endswith(".")
+    assert "|" not in explained
+    assert f"| `{field.metadata['variable']}` | " in as_table()
