@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: help up test lock clean
+.PHONY: help up test soak fuzz bench bench-data lock clean
 help:
 	@echo "make up       install and serve on HOST:PORT (127.0.0.1:8080)"
 	@echo "make test     install what tests need and run every check, cheapest first"
@@ -40,6 +40,27 @@ test: $(VENV)/.test
 	$(BIN)/pytest tests/component
 	$(BIN)/pytest tests/e2e
 
+soak: $(VENV)/.test
+	@$(BIN)/python -m tests.e2e.soak --rounds 20
+
+fuzz: $(VENV)/.test
+	@$(BIN)/python -m tests.e2e.fuzz --examples 200
+
+# What NomadCrew is compared with stays out of its own environment.
+$(VENV)-bench/.bench: requirements/build.txt requirements/bench.txt pyproject.toml
+	@echo "Installing what the comparison needs into $(VENV)-bench …"
+	@$(PYTHON) -m venv $(VENV)-bench
+	@$(VENV)-bench/bin/python -m pip --disable-pip-version-check -q install --require-hashes --no-deps -r requirements/build.txt -r requirements/bench.txt
+	@$(VENV)-bench/bin/python -m pip --disable-pip-version-check -q install --no-deps --no-build-isolation --no-index -e .
+	@touch $@
+
+bench: $(VENV)-bench/.bench
+	@$(VENV)-bench/bin/python -m bench.run
+	@$(VENV)-bench/bin/python -m bench.cold_start
+
+bench-data: $(VENV)-bench/.bench
+	@$(VENV)-bench/bin/python -m bench.data
+
 lock: $(VENV)/.test
 	@for name in build runtime test bench; do \
 	  $(BIN)/uv pip compile -q --generate-hashes --no-header --no-annotate --universal --python-version 3.11 \
@@ -48,4 +69,4 @@ lock: $(VENV)/.test
 	done
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VENV)-bench .mypy_cache .ruff_cache .pytest_cache
