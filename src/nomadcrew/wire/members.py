@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-import msgspec
 from msgspec import Meta, Struct
 
 from nomadcrew.core.members.model import Membership
@@ -48,7 +47,15 @@ class MemberWithPersonView(Struct):
 
 
 def membership_view(membership: Membership | TripMember) -> MembershipView:
-    return msgspec.convert(membership, MembershipView, from_attributes=True)
+    return MembershipView(
+        id=membership.id,
+        trip_id=membership.trip_id,
+        user_id=membership.user_id,
+        role=membership.role,
+        status=membership.status,
+        created_at=membership.created_at,
+        updated_at=membership.updated_at,
+    )
 
 
 def member_with_person(member: TripMember) -> MemberWithPersonView:

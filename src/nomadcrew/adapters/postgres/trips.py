@@ -172,5 +172,5 @@ def _grouped(rows: Sequence[Row]) -> list[Trip]:
             crew, crew_of = [], trip_id
         if row["id"] is not None:
             trips.append(Trip(*(*_trip_columns(row), crew)))
-        crew.append(TripMember(*_member_columns(row)))
+        crew.append(TripMember._make(_member_columns(row)))
     return trips
