@@ -17,7 +17,7 @@ CREATE TABLE user_profiles (
     created_at                  timestamptz NOT NULL,
     updated_at                  timestamptz NOT NULL,
     search                      text NOT NULL GENERATED ALWAYS AS (
-        lower(username || ' ' || email || ' ' || coalesce(contact_email, '') || ' ' || first_name || ' ' || last_name)
+        lower(' ' || username || ' ' || email || ' ' || coalesce(contact_email, '') || ' ' || first_name || ' ' || last_name)
     ) STORED
 );
 -- split

@@ -210,6 +210,16 @@ async def test_search_looks_at_names_and_addresses_whatever_the_case(people: Peo
     assert await found(people, "nobody", ana) == []
 
 
+async def test_two_letters_find_what_begins_with_them(people: People) -> None:
+    ana = await people.profile("ana", last_name="Lima")
+    await people.profile("hanna", email="zoe@example.org")
+    assert await found(people, "an", ana) == ["ana"]
+    assert await found(people, "LI", ana) == ["ana"]
+    assert await found(people, "zo", ana) == ["hanna"]
+    assert await found(people, "na", ana) == []
+    assert await found(people, "ann", ana) == ["hanna"]
+
+
 async def test_search_takes_wildcards_literally(people: People) -> None:
     ana = await people.profile("ana")
     await people.profile("a_b")

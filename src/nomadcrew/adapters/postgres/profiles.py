@@ -58,7 +58,8 @@ class PostgresProfiles:
         literal = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         rows = await self._sql.fetch(
             _SQL["search"],
-            pattern=f"%{literal}%",
+            # Two letters have no trigram, unless they begin a word: then the index finds them among millions.
+            pattern=f"%{literal}%" if len(text) >= 3 else f"% {literal}%",
             prefix=f"{literal}%",
             caller=caller,
             trip_id=trip_id,

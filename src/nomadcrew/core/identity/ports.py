@@ -63,7 +63,10 @@ class Profiles(Protocol):
         ...
 
     async def search(self, text: str, caller: UserId, *, trip_id: TripId | None, limit: int) -> Sequence[FoundUser]:
-        """People whose username, names or addresses contain `text`, best matches first."""
+        """People whose username, names or addresses contain `text`, best matches first.
+
+        Two characters count at the beginning of one of them only.
+        """
         ...
 
     async def page(self, caller: UserId, *, is_admin: bool, limit: int, offset: int) -> ProfilePage:
