@@ -27,7 +27,7 @@ def up() -> None:
       HOST=0.0.0.0 PORT=80 NOMADCREW_PUBLIC_URL=https://trips.example.org nomadcrew up
     """
     settings = read_settings(quiet=False)
-    if settings.rate_limits == "off":
+    if settings.rate_limits.lower() == "off":
         logging.getLogger("nomadcrew.host").warning(
             "RATE LIMITS ARE OFF: anybody may guess passwords and flood this server. For load tests only."
         )

@@ -61,7 +61,7 @@ async def get_me(call: Call) -> UserProfile:
 
 
 @routes.get("/v1/users/search", refusals=(400,), query=(
-    Param("q", "string", "Two or more bytes of a username, a name or an address; two letters are the beginning of one.", required=True),
+    Param("q", "string", "Part of a username, a name or an address; of two letters, its beginning.", required=True),
     Param("limit", "integer", "How many, 1 to 20; 10 unless told."),
     Param("tripId", "uuid", "A trip of mine, whose members are marked."),
 ))  # fmt: skip
