@@ -41,7 +41,8 @@ def load(server: Server, kind: str, cases: Path, *, connections: int, seconds: f
     """
     command = [
         "wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{seconds:.0f}s",
-        "--script", str(SCRIPT), server.url, "--", kind, str(cases), PASSWORD, f"{server.name}{next(_runs)}",
+        "--timeout", "30s", "--script", str(SCRIPT), server.url,
+        "--", kind, str(cases), PASSWORD, f"{server.name}{next(_runs)}",
     ]  # fmt: skip
     before_s = cpu_seconds(server.pid)
     run = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -7,11 +7,12 @@ import contextlib
 import os
 import platform
 import signal
+import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,6 +76,13 @@ def description() -> str:
     return f"{os.cpu_count()} × {cpu}, Linux {platform.release()}, Python {platform.python_version()}"
 
 
+def scratch() -> Path:
+    """A folder for throwaway data. Not in /tmp, which may be memory: commits are to wait for the disk."""
+    folder = REPOSITORY / "bench" / "results" / "scratch.tmp"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def require_linux() -> None:
     """Raises `CannotMeasure` where /proc is missing."""
     if not Path("/proc/self/stat").exists():
@@ -91,16 +99,39 @@ def nomadcrew(home: Path) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def plain(folder: Path, environment: Mapping[str, str], port: int) -> Iterator[Server]:
-    """`bench.plain_fastapi` under uvicorn, as its manual says: one worker, uvloop, httptools, its log to a file."""
-    command = [
-        sys.executable, "-m", "uvicorn", "bench.plain_fastapi:app", "--host", "127.0.0.1", "--port", str(port),
-        "--workers", "1", "--loop", "uvloop", "--http", "httptools", "--ws", "websockets-sansio",
-    ]  # fmt: skip
-    with _process(command, environment, folder / "plain") as process:
-        server = Server("plain", process.pid, f"http://127.0.0.1:{port}")
-        _await_answer(process, f"{server.url}/health", folder / "plain.err")
+def plain(folder: Path, environment: Mapping[str, str]) -> Iterator[Server]:
+    """`bench.plain_fastapi` under uvicorn, as its manual says: one worker, its log to a file."""
+    with _uvicorn("plain", "bench.plain_fastapi:app", folder, environment, ["--ws", "websockets-sansio"]) as server:
         yield server
+
+
+@contextlib.contextmanager
+def empty(folder: Path) -> Iterator[Server]:
+    """`bench.empty` under uvicorn with the host's options."""
+    with _uvicorn("empty", "bench.empty:app", folder, {}, ["--no-access-log", "--lifespan", "off"]) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def _uvicorn(
+    name: str, app: str, folder: Path, environment: Mapping[str, str], options: Sequence[str]
+) -> Iterator[Server]:
+    port = _free_port()
+    command = [
+        sys.executable, "-m", "uvicorn", app, "--host", "127.0.0.1", "--port", str(port),
+        "--loop", "uvloop", "--http", "httptools", *options,
+    ]  # fmt: skip
+    with _process(command, environment, folder / name) as process:
+        server = Server(name, process.pid, f"http://127.0.0.1:{port}")
+        _await_answer(process, f"{server.url}/health", folder / f"{name}.err")
+        yield server
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 @contextlib.contextmanager

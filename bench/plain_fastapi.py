@@ -30,13 +30,13 @@ from fastapi import Depends, FastAPI, HTTPException, Query, WebSocket, WebSocket
 from fastapi.concurrency import run_in_threadpool
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import BaseModel, Field
 from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import joinedload, selectinload
 
 from bench.plain_models import Account, Membership, RefreshToken, Session, Todo, Trip, User
+from bench.plain_shapes import Shape, TripOut
 
 ACCESS_LIFETIME = timedelta(minutes=15)
 REFRESH_LIFETIME = timedelta(days=30)
@@ -44,46 +44,10 @@ REFRESH_LIFETIME = timedelta(days=30)
 signing_key = load_pem_private_key(Path(os.environ["PLAIN_SIGNING_KEY"]).read_bytes(), None)
 public_key = signing_key.public_key()
 issuer = os.environ["PLAIN_ISSUER"]
-engine = create_async_engine(os.environ["PLAIN_DATABASE_URL"], pool_size=16, max_overflow=0)
+engine = create_async_engine(os.environ["PLAIN_DATABASE_URL"], pool_size=10, max_overflow=0)
 sessions = async_sessionmaker(engine, expire_on_commit=False)
 passwords = PasswordHasher(time_cost=1, memory_cost=47_104, parallelism=1)  # what the stored hashes were made with
 bearer = HTTPBearer(auto_error=False)
-
-
-class Shape(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, from_attributes=True)
-
-
-class MemberOut(Shape):
-    id: uuid.UUID
-    trip_id: uuid.UUID
-    user_id: uuid.UUID
-    role: str
-    status: str
-    created_at: datetime
-    updated_at: datetime
-    name: str
-
-
-class TripOut(Shape):
-    id: uuid.UUID
-    name: str
-    description: str
-    destination_latitude: float
-    destination_longitude: float
-    start_date: datetime
-    end_date: datetime
-    status: str
-    created_at: datetime
-    updated_at: datetime
-    background_image_url: str
-    members: list[MemberOut]
-    participant_count: int
-    destination_place_id: str | None
-    destination_address: str | None
-    destination_name: str | None
-    created_by: uuid.UUID | None
-    created_by_name: str | None
 
 
 class TodoIn(BaseModel):

@@ -18,7 +18,7 @@ NAMES = {
     "event": "todo → 4 members' sockets",
 }
 AT = 16  # connections at which the budgets hold
-Key = tuple[str, int, str]  # kind, connections, who: nomadcrew, driver or plain
+Key = tuple[str, int, str]  # kind, connections, who: nomadcrew, driver, plain or empty
 
 
 @dataclass(slots=True)
@@ -88,8 +88,8 @@ def budgets(results: Results) -> list[Budget]:
 
 def text(results: Results, heading: Sequence[str]) -> str:
     """The report as Markdown; `heading` says when, what and where."""
-    parts = [*heading, "", "## Budgets", "", _table(("what", "measured", "budget", ""), _budget_rows(results))]
-    requests = _table(
+    parts = [*heading, "", "## Budgets", "", table(("what", "measured", "budget", ""), _budget_rows(results))]
+    requests = table(
         ("request", "connections", "requests/s", "p50 ms", "p99 ms", "CPU µs", "driver CPU µs", "× driver",
          "plain requests/s", "plain p50 ms", "plain CPU µs", "requests/s × plain", "plain CPU ×"),
         _request_rows(results),
@@ -144,23 +144,30 @@ def _figures(by_who: Mapping[str, Sample | None]) -> Sequence[str]:
 NOTES = """\
 CPU is user and system time of the server's process alone; PostgreSQL, wrk and the socket clients share the machine
 but are not in it. The driver runs the route's statements with the same kind of parameters at the same number of
-connections. Plain is bench/plain_fastapi.py: it keeps no events and no replay protection. An event's figures are per
-event: one request, four deliveries; all of its clients are one Python process."""
+connections. Plain is bench/plain_fastapi.py: it keeps no events and no replay protection. An event's figures are
+per event: one request, four deliveries; all of its clients are one Python process.
+"""
 
 
 def _notes(results: Results) -> list[str]:
-    if not results.around:
-        return [NOTES]
-    return [
-        NOTES,
-        "",
-        f"In process, a list of ten trips takes {results.dispatch_us():.1f} µs of dispatch and encoding, and "
-        f"{results.application_us():.1f} µs with routing and ASGI around it. The host holds "
-        f"{results.rest_mib:.0f} MiB at rest and {results.after_load_mib:.0f} MiB after all this.",
-    ]
+    lines = [NOTES]
+    empty, driver = results.median("todo", AT, "empty"), results.median("todo", AT, "driver")
+    if empty and driver:
+        least = (empty.cpu_us + driver.cpu_us) / driver.cpu_us
+        lines += [
+            f"uvicorn takes {empty.cpu_us:.0f} µs for a to-do's request and an empty answer. With the driver's",
+            f"{driver.cpu_us:.0f} µs that is {least:.2f}× the driver: no handler behind it can come below that.",
+        ]
+    if results.around:
+        lines += [
+            f"In process, a list of ten trips takes {results.dispatch_us():.1f} µs of dispatch and encoding, and",
+            f"{results.application_us():.1f} µs with routing and ASGI around it. The host holds",
+            f"{results.rest_mib:.0f} MiB at rest and {results.after_load_mib:.0f} MiB after all this.",
+        ]
+    return lines
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table that is also a table to the eye."""
     grid = [head, *rows]
     widths = [max(len(row[column]) for row in grid) for column in range(len(head))]

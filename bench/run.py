@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,6 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import uvloop
 
@@ -28,7 +26,7 @@ from bench import driver, in_process, machine, report, sockets
 from bench.load import Sample, load, require_wrk
 from bench.machine import CannotMeasure, Server
 from bench.report import AT, NAMES, Results
-from bench.world import World, fill, write_cases
+from bench.world import World, fill, sqlalchemy_url, write_cases
 from nomadcrew.bootstrap import DEFAULT_ISSUER
 
 CONNECTIONS = (1, 16, 64)
@@ -36,11 +34,14 @@ REST_S = 2.0
 
 
 class Bench:
-    """Both servers on one database, and what is asked of them."""
+    """Both servers on one database, a third without any, and what is asked of them."""
 
-    def __init__(self, ours: Server, plain: Server, world: World, folder: Path, seconds: float) -> None:
+    def __init__(
+        self, ours: Server, plain: Server, empty: Server, world: World, folder: Path, seconds: float
+    ) -> None:
         self.ours = ours
         self.plain = plain
+        self.empty = empty
         self.world = world
         self.seconds = seconds
         self._cases = folder / "cases.jsonl"
@@ -56,6 +57,8 @@ class Bench:
                     results.add(kind, connections, server.name, self._sample(server, kind, connections))
             if kind in driver.WORK:
                 results.add(kind, AT, "driver", self._driver(kind))
+            if kind == "todo":
+                results.add(kind, AT, "empty", self._sample(self.empty, kind, AT))
 
     def check_alike(self) -> None:
         """Raises `CannotMeasure` unless both servers give one reply to one request."""
@@ -87,20 +90,20 @@ class Bench:
 
 
 @contextlib.contextmanager
-def both_servers(folder: Path, results: Results) -> Iterator[tuple[Server, Server, World]]:
-    """NomadCrew on a fresh data folder, at rest first, then plain beside it on the same PostgreSQL."""
+def servers(folder: Path, results: Results) -> Iterator[tuple[Server, Server, Server, World]]:
+    """NomadCrew on a fresh data folder, at rest first; then plain on its PostgreSQL, and one that does nothing."""
     with ExitStack() as stack:
         ours = stack.enter_context(machine.nomadcrew(folder / "home"))
         time.sleep(REST_S)
         results.rest_mib = machine.rss_mib(ours.pid)
         world = asyncio.run(fill(folder / "home"))
         environment = {
-            "PLAIN_DATABASE_URL": _sqlalchemy_url(world.connect),
+            "PLAIN_DATABASE_URL": sqlalchemy_url(world.connect),
             "PLAIN_SIGNING_KEY": str(world.signing_key),
             "PLAIN_ISSUER": DEFAULT_ISSUER,
         }
-        plain = stack.enter_context(machine.plain(folder, environment, _free_port()))
-        yield ours, plain, world
+        plain = stack.enter_context(machine.plain(folder, environment))
+        yield ours, plain, stack.enter_context(machine.empty(folder)), world
         results.after_load_mib = machine.rss_mib(ours.pid)
 
 
@@ -109,10 +112,8 @@ def measure(kinds: Sequence[str], rounds: int, seconds: float) -> str:
     results = Results()
     began_s, busy_s = time.monotonic(), machine.busy_seconds()
     with ExitStack() as stack:
-        # Not in /tmp, which may be memory: commits are to wait for the disk.
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-", dir=_scratch())))
-        ours, plain, world = stack.enter_context(both_servers(folder, results))
-        bench = Bench(ours, plain, world, folder, seconds)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-", dir=machine.scratch())))
+        bench = Bench(*stack.enter_context(servers(folder, results)), folder, seconds)
         bench.check_alike()
         for number in range(rounds):
             print(f"round {number + 1} of {rounds} ", end="", flush=True)
@@ -135,24 +136,6 @@ def _get(server: Server, path: str, token: str) -> Any:
     request = urllib.request.Request(server.url + path, headers={"Authorization": f"Bearer {token}"})
     with urllib.request.urlopen(request, timeout=10) as reply:
         return json.load(reply)
-
-
-def _sqlalchemy_url(connect: dict[str, Any]) -> str:
-    host = quote(connect["host"], safe="")
-    return f"postgresql+asyncpg://{connect['user']}@/{connect['database']}?host={host}&port={connect['port']}"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _scratch() -> Path:
-    scratch = machine.REPOSITORY / "bench" / "results" / "scratch.tmp"
-    scratch.mkdir(parents=True, exist_ok=True)
-    return scratch
 
 
 def main() -> None:

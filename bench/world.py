@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 import asyncpg
@@ -83,6 +84,12 @@ async def connect_kwargs(home: Path) -> dict[str, Any]:
     postgres = EmbeddedPostgres(DataFolder(home), find_binaries())
     await postgres.attach()
     return postgres.connect_kwargs
+
+
+def sqlalchemy_url(connect: dict[str, Any]) -> str:
+    """The same for SQLAlchemy."""
+    host = quote(connect["host"], safe="")
+    return f"postgresql+asyncpg://{connect['user']}@/{connect['database']}?host={host}&port={connect['port']}"
 
 
 async def _copy(

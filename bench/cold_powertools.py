@@ -1,0 +1,91 @@
+"""The trip list as a function in Powertools, Pydantic and boto3, to compare cold starts with.
+
+Settings: COLD_DATABASE_URL.
+"""
+# Checked against the real packages in .venv-bench; in .venv, where they are missing, they are Any.
+# mypy: disable-error-code="import-not-found, import-untyped, unused-ignore"
+# mypy: allow-subclassing-any, allow-untyped-decorators, no-warn-return-any
+
+import asyncio
+import os
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, time
+from typing import Any
+
+import asyncpg
+import boto3
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
+
+from bench.plain_shapes import MemberOut, TripOut
+
+logger = Logger(service="trips")
+app = APIGatewayHttpResolver(enable_validation=True)
+# What such a function keeps at hand for its events, as AWS's own examples make it: once, outside the handler.
+events = boto3.client("events", region_name="eu-central-1", aws_access_key_id="none", aws_secret_access_key="none")
+loop = asyncio.new_event_loop()
+MY_TRIPS = """
+    SELECT t.*, m.id AS membership_id, m.user_id, m.role, m.status AS membership_status,
+           m.created_at AS member_since, m.updated_at AS member_updated_at, p.first_name, p.last_name, p.username
+    FROM trip_memberships mine
+    JOIN trips t ON t.id = mine.trip_id AND t.deleted_at IS NULL
+    JOIN trip_memberships m ON m.trip_id = t.id AND m.status = 'ACTIVE'
+    JOIN user_profiles p ON p.id = m.user_id
+    WHERE mine.user_id = $1 AND mine.status = 'ACTIVE'
+    ORDER BY t.start_date DESC, t.id DESC, m.created_at, m.id
+"""
+
+
+@app.get("/v1/trips")
+def list_trips() -> list[TripOut]:
+    claims = app.current_event.request_context.authorizer.jwt_claim
+    return grouped(loop.run_until_complete(my_trips(uuid.UUID(claims["sub"]))))
+
+
+async def my_trips(user_id: uuid.UUID) -> Sequence[Any]:
+    connection = await asyncpg.connect(os.environ["COLD_DATABASE_URL"])
+    try:
+        rows: Sequence[Any] = await connection.fetch(MY_TRIPS, user_id)
+    finally:
+        await connection.close()
+    return rows
+
+
+def grouped(rows: Sequence[Any]) -> list[TripOut]:
+    trips: dict[uuid.UUID, TripOut] = {}
+    for row in rows:
+        trip = trips.get(row["id"])
+        if trip is None:
+            values = {
+                **row,
+                "start_date": midnight(row["start_date"]),
+                "end_date": midnight(row["end_date"]),
+                "participant_count": row["member_count"],
+                "members": [],
+                "created_by_name": None,
+            }
+            trip = trips[row["id"]] = TripOut(**values)
+        trip.members.append(member(row))
+    return list(trips.values())
+
+
+def member(row: Any) -> MemberOut:
+    return MemberOut(
+        id=row["membership_id"],
+        trip_id=row["id"],
+        user_id=row["user_id"],
+        role=row["role"],
+        status=row["membership_status"],
+        created_at=row["member_since"],
+        updated_at=row["member_updated_at"],
+        name=f"{row['first_name']} {row['last_name']}".strip() or row["username"],
+    )
+
+
+def midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    return app.resolve(event, context)

@@ -1,0 +1,253 @@
+"""`make bench`, second part: from INIT of each function to its first reply, beside the usual stacks doing the same.
+
+Every start is a fresh interpreter with compiled modules, against a real PostgreSQL, in rounds that go through all
+of them. A recorded event of API Gateway goes in; what comes out has to be a success.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import asyncpg
+
+from bench import machine
+from bench.machine import CannotMeasure
+from bench.report import RESULTS, table
+from bench.world import Person, World, fill, sqlalchemy_url
+from nomadcrew.adapters.embedded.invitation_links import SignedInvitationLinks
+from nomadcrew.adapters.embedded.keys import open_keys
+from nomadcrew.core.ids import InvitationId, TripId, UserId, uuid7
+from nomadcrew.core.invitations.model import Invitation
+
+POWERTOOLS, FASTAPI = "bench.cold_powertools", "bench.cold_fastapi"
+LIMITS = {POWERTOOLS: 4, FASTAPI: 6}  # ours is to take at most one of so many parts
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """One cold start. `init_ms` is the import alone; `reply_ms` and `cpu_ms` run to the first reply."""
+
+    status: int
+    body_bytes: int
+    init_ms: float
+    reply_ms: float
+    cpu_ms: float
+    modules: int
+    rss_mib: float
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    module: str
+    event: dict[str, Any]
+
+
+def event(route: str, path: str, me: Person, **params: str) -> dict[str, Any]:
+    """What API Gateway's HTTP API hands over for a signed-in phone's request, payload 2.0."""
+    method = route.partition(" ")[0]
+    return {
+        "version": "2.0",
+        "routeKey": route,
+        "rawPath": path,
+        "rawQueryString": "",
+        "headers": {
+            "accept": "application/json",
+            "accept-encoding": "gzip",
+            "authorization": "Bearer verified-by-the-gateway",
+            "content-length": "0",
+            "host": "api.test",
+            "user-agent": "okhttp/4.12.0",
+            "x-amzn-trace-id": "Root=1-6921c5a1-2f0e8a5b1f6b9d7c3a4e5f60",
+            "x-forwarded-for": "203.0.113.9",
+            "x-forwarded-port": "443",
+            "x-forwarded-proto": "https",
+        },
+        "requestContext": {
+            "accountId": "123456789012",
+            "apiId": "a1b2c3d4e5",
+            "authorizer": {"jwt": {"claims": {"sub": str(me.id), "exp": "4102444800"}, "scopes": None}},
+            "domainName": "api.test",
+            "domainPrefix": "api",
+            "http": {
+                "method": method,
+                "path": path,
+                "protocol": "HTTP/1.1",
+                "sourceIp": "203.0.113.9",
+                "userAgent": "okhttp/4.12.0",
+            },
+            "requestId": "Ufh2fjZMliAEJtA=",
+            "routeKey": route,
+            "stage": "$default",
+            "time": "22/Nov/2026:12:00:00 +0000",
+            "timeEpoch": 1795348800000,
+        },
+        "pathParameters": params,
+        "isBase64Encoded": False,
+    }
+
+
+def cases(world: World, invitation_token: str) -> list[Case]:
+    """A request that reads, for each function that people wait for, and the trip list for the usual stacks."""
+    me = world.people[0]
+    trip = str(world.trips[0][0])
+    trips = event("GET /v1/trips", "/v1/trips", me)
+
+    def in_trip(what: str) -> dict[str, Any]:
+        return event(f"GET /v1/trips/{{id}}/{what}", f"/v1/trips/{trip}/{what}", me, id=trip)
+
+    page = event("GET /invite/accept/{token}", f"/invite/accept/{invitation_token}", me, token=invitation_token)
+    return [
+        Case("nomadcrew.functions.auth", event("GET /v1/auth/validate", "/v1/auth/validate", me)),
+        Case("nomadcrew.functions.user", event("GET /v1/users/me", "/v1/users/me", me)),
+        Case("nomadcrew.functions.trip", trips),
+        Case("nomadcrew.functions.member", in_trip("members")),
+        Case("nomadcrew.functions.invitation", in_trip("invitations")),
+        Case("nomadcrew.functions.todo", in_trip("todos")),
+        Case("nomadcrew.functions.notification", event("GET /v1/notifications", "/v1/notifications", me)),
+        Case("nomadcrew.functions.page", page),
+        Case(POWERTOOLS, trips),
+        Case(FASTAPI, trips),
+    ]
+
+
+async def invite(world: World) -> str:
+    """Somebody is invited to the first trip; returns the secret of the link."""
+    now = datetime.now(UTC)
+    invitation = Invitation(
+        id=InvitationId(uuid7()), trip_id=TripId(world.trips[0][0]), inviter_id=UserId(world.people[0].id),
+        invitee_id=None, invitee_email="new@example.org", role="MEMBER", status="PENDING",
+        expires_at=now + timedelta(days=7), created_at=now, updated_at=now,
+    )  # fmt: skip
+    connection = await asyncpg.connect(**world.connect)
+    try:
+        await connection.execute(
+            """INSERT INTO trip_invitations (id, trip_id, inviter_id, invitee_email, role, status, expires_at,
+                                             mailed_at, mail_event_id, created_at, updated_at)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $8, $8)""",
+            invitation.id, invitation.trip_id, invitation.inviter_id, invitation.invitee_email, invitation.role,
+            invitation.status, invitation.expires_at, now, uuid7(),
+        )  # fmt: skip
+    finally:
+        await connection.close()
+    return SignedInvitationLinks(open_keys(world.signing_key.parent).invitations).issue(invitation, now=now)
+
+
+def start(case: Case, environment: dict[str, str]) -> Start:
+    """One cold start.
+
+    Raises:
+        CannotMeasure: it failed, or answered with a refusal.
+    """
+    run = subprocess.run(
+        [sys.executable, "-m", "bench.cold_probe", case.module],
+        input=json.dumps(case.event), capture_output=True, text=True, check=False, env=environment,
+        cwd=machine.REPOSITORY,
+    )  # fmt: skip
+    if run.returncode:
+        raise CannotMeasure(f"{case.module} did not start: {run.stderr}")
+    told = Start(**json.loads(run.stdout.splitlines()[-1]))
+    if told.status != 200:
+        raise CannotMeasure(f"{case.module} answered {told.status}: {run.stdout}")
+    return told
+
+
+def environment_of(world: World, home: Path) -> dict[str, str]:
+    """What Lambda sets, and the addresses of the database in each stack's spelling."""
+    connect = world.connect
+    url = f"{connect['user']}@/{connect['database']}?host={quote(connect['host'], safe='')}&port={connect['port']}"
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("NOMADCREW_")}
+    return {
+        **inherited,
+        "PYTHONPATH": f"{machine.REPOSITORY / 'src'}:{machine.REPOSITORY}",
+        "AWS_LAMBDA_FUNCTION_NAME": "bench",
+        "NOMADCREW_HOME": str(home),
+        "NOMADCREW_DATABASE_URL": f"postgresql://{url}",
+        "NOMADCREW_PUBLIC_URL": "https://api.test",
+        "COLD_DATABASE_URL": f"postgresql://{url}",
+        "COLD_SQLALCHEMY_URL": sqlalchemy_url(connect),
+    }
+
+
+def measure(rounds: int) -> dict[str, list[Start]]:
+    """Every case's starts, round by round; one before them fills the file caches and compiles."""
+    starts: dict[str, list[Start]] = {}
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cold-", dir=machine.scratch())))
+        stack.enter_context(machine.nomadcrew(folder / "home"))
+        world = asyncio.run(fill(folder / "home"))
+        environment = environment_of(world, folder / "home")
+        todo = cases(world, asyncio.run(invite(world)))
+        for number in range(rounds + 1):
+            for case in todo:
+                told = start(case, environment)
+                if number:
+                    starts.setdefault(case.module, []).append(told)
+            print(".", end="", flush=True)
+    print(flush=True)
+    return starts
+
+
+def median(starts: list[Start]) -> Start:
+    return Start(*(statistics.median(getattr(s, f.name) for s in starts) for f in fields(Start)))
+
+
+def report(starts: dict[str, list[Start]]) -> str:
+    """The table, with each function's share of the usual stacks and whether that is little enough."""
+    medians = {module: median(theirs) for module, theirs in starts.items()}
+    rows = []
+    for module, ours in medians.items():
+        row = [
+            module,
+            f"{ours.init_ms:.0f}",
+            f"{ours.reply_ms:.0f}",
+            f"{min(s.reply_ms for s in starts[module]):.0f}",
+        ]
+        row += [f"{ours.cpu_ms:.0f}", f"{ours.modules:.0f}", f"{ours.rss_mib:.0f}"]
+        rows.append([*row, *(_share(module, ours, medians[other], limit) for other, limit in LIMITS.items())])
+    head = ("module", "INIT ms", "to reply ms", "least", "CPU ms", "modules", "RSS MiB",
+            f"of {POWERTOOLS} (≤ 1/{LIMITS[POWERTOOLS]})", f"of {FASTAPI} (≤ 1/{LIMITS[FASTAPI]})")  # fmt: skip
+    return table(head, rows)
+
+
+def _share(module: str, ours: Start, other: Start, limit: int) -> str:
+    if module in LIMITS:
+        return ""
+    parts = other.reply_ms / ours.reply_ms
+    return f"1/{parts:.1f} {'ok' if parts >= limit else 'OVER'}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=11, help="how often each is started")
+    chosen = parser.parse_args()
+    try:
+        machine.require_linux()
+        starts = measure(chosen.rounds)
+    except CannotMeasure as reason:
+        sys.exit(str(reason))
+    commit, now = machine.commit(), datetime.now(UTC)
+    text = (
+        f"# Cold starts, measured {now:%Y-%m-%d %H:%M} UTC at {commit}\n\n{machine.description()}. Medians of "
+        f"{chosen.rounds} interleaved starts, the interpreter's own start left out.\n\n{report(starts)}\n"
+    )
+    RESULTS.mkdir(exist_ok=True)
+    name = f"{now:%Y-%m-%d}-{commit}-cold"
+    (RESULTS / f"{name}.md").write_text(text)
+    data = {module: [asdict(s) for s in theirs] for module, theirs in starts.items()}
+    (RESULTS / f"{name}.json").write_text(json.dumps(data, indent=1) + "\n")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

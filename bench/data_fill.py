@@ -1,0 +1,152 @@
+"""Makes a database of any size, in SQL, with rows where years of use would have put them.
+
+Ids follow from a number, so that rows find each other without looking anything up. Trips and people come in the
+order of time; a person's trips, a trip's to-dos and everybody's notifications lie scattered over their tables, as
+they do when many people write at once.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import asyncpg
+
+TRIPS = 20_000
+TRIPS_PER_PERSON = 10
+MEMBERS = 5
+TODOS = 10  # a trip
+NOTIFICATIONS = 5  # a person
+EVENTS = 2  # a trip, of the last seven days
+STEP = 1_000_000  # rows in a transaction
+# Multiplying by a prime visits every person, or trip, once before coming back: scattered, and each as often.
+SCATTER = 7_368_787
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much there is of everything, by the number of trips."""
+
+    trips: int
+
+    @property
+    def people(self) -> int:
+        return self.trips * MEMBERS // TRIPS_PER_PERSON
+
+    @property
+    def rows(self) -> dict[str, int]:
+        return {
+            "user_profiles": self.people,
+            "trips": self.trips,
+            "trip_memberships": self.trips * MEMBERS,
+            "trip_invitations": self.trips,
+            "todos": self.trips * TODOS,
+            "notifications": self.people * NOTIFICATIONS,
+            "outbox": self.trips * EVENTS,
+        }
+
+
+FUNCTIONS = """
+CREATE FUNCTION bench_id(kind integer, n bigint) RETURNS uuid LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT ('019a00' || lpad(to_hex(kind), 2, '0') || '-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid
+$$;
+CREATE FUNCTION bench_time(n bigint, of bigint, days integer) RETURNS timestamptz LANGUAGE sql IMMUTABLE AS $$
+    SELECT timestamptz '2026-11-22 12:00Z' - days * interval '1 day' * (1 - n::float8 / of)
+$$;
+"""
+PERSON, TRIP, MEMBERSHIP, INVITATION, TODO, NOTIFICATION, EVENT = range(1, 8)
+# $1 and $2 are the first and the last number, $3 is how many trips there are, $4 how many people.
+ROWS = {
+    "user_profiles": f"""
+        INSERT INTO user_profiles (id, email, username, first_name, last_name, created_at, updated_at)
+        SELECT bench_id({PERSON}, n), name || n || '@example.org', name || n,
+               initcap(name), (ARRAY['Lindqvist','Okafor','Moreau','Tanaka','Silva','Novak','Haddad','Kowalski'])
+                              [1 + n / 41 % 8] || chr(97 + (n / 7 % 26)::int),
+               bench_time(n, $4, 900), bench_time(n, $4, 900)
+        FROM generate_series($1::bigint, $2::bigint) AS n,
+             LATERAL (SELECT (ARRAY['ana','ben','chloe','dmitri','esther','femi','greta','hugo','ines','jonas',
+                                    'katya','liam','mina','noor','otto','petra','quinn','rosa','sven','tara'])
+                             [1 + (n * 13 % 20)::int] AS name) AS named
+        WHERE $3::bigint > 0""",
+    "trips": f"""
+        INSERT INTO trips (id, name, description, destination_place_id, destination_address, destination_name,
+                           destination_latitude, destination_longitude, start_date, end_date, status, created_by,
+                           created_at, updated_at, member_count)
+        SELECT bench_id({TRIP}, n), 'Along the river ' || n, 'By train from the coast to the border.',
+               'ChIJwVPhxKtlJA0RvBSxQFbZSKY', 'Porto, Portugal', 'Porto', 41.1496, -8.611,
+               (at + interval '30 days')::date, (at + interval '39 days')::date,
+               (ARRAY['PLANNING','ACTIVE','COMPLETED','COMPLETED'])[1 + n % 4],
+               bench_id({PERSON}, 1 + n * {MEMBERS} * {SCATTER} % $4), at, at, {MEMBERS}
+        FROM generate_series($1::bigint, $2::bigint) AS n, LATERAL (SELECT bench_time(n, $3, 900) AS at) AS t""",
+    "trip_memberships": f"""
+        INSERT INTO trip_memberships (id, trip_id, user_id, role, status, created_at, updated_at, joined_at)
+        SELECT bench_id({MEMBERSHIP}, n), bench_id({TRIP}, n / {MEMBERS}),
+               bench_id({PERSON}, 1 + n * {SCATTER} % $4),
+               CASE n % {MEMBERS} WHEN 0 THEN 'OWNER' ELSE 'MEMBER' END, 'ACTIVE', at, at, at
+        FROM generate_series($1::bigint, $2::bigint) AS n,
+             LATERAL (SELECT bench_time(n / {MEMBERS}, $3, 900) AS at) AS t""",
+    "trip_invitations": f"""
+        INSERT INTO trip_invitations (id, trip_id, inviter_id, invitee_email, role, status, expires_at, mailed_at,
+                                      mail_event_id, created_at, updated_at)
+        SELECT bench_id({INVITATION}, n), bench_id({TRIP}, 1 + n * {SCATTER} % $3), bench_id({PERSON}, 1 + n % $4),
+               'guest' || n || '@example.org', 'MEMBER', (ARRAY['PENDING','ACCEPTED','DECLINED'])[1 + n % 3],
+               at + interval '7 days', at, bench_id({EVENT}, n), at, at
+        FROM generate_series($1::bigint, $2::bigint) AS n, LATERAL (SELECT bench_time(n, $3, 900) AS at) AS t""",
+    "todos": f"""
+        INSERT INTO todos (id, trip_id, text, status, created_by, created_at, updated_at)
+        SELECT bench_id({TODO}, n), bench_id({TRIP}, 1 + n * {SCATTER} % $3), 'Pack the small things, number ' || n,
+               (ARRAY['COMPLETE','INCOMPLETE'])[1 + n % 2], bench_id({PERSON}, 1 + n % $4), at, at
+        FROM generate_series($1::bigint, $2::bigint) AS n,
+             LATERAL (SELECT bench_time(n, $3 * {TODOS}, 900) AS at) AS t""",
+    "notifications": f"""
+        INSERT INTO notifications (id, user_id, type, metadata, is_read, created_at, updated_at)
+        SELECT bench_id({NOTIFICATION}, n), bench_id({PERSON}, 1 + n * {SCATTER} % $4), 'TRIP_UPDATE',
+               jsonb_build_object('tripId', bench_id({TRIP}, 1 + n % $3), 'tripName', 'Along the river',
+                                  'updaterName', 'Ana Lindqvist', 'changedFields', jsonb_build_array('name')),
+               n % 5 > 0, at, at
+        FROM generate_series($1::bigint, $2::bigint) AS n,
+             LATERAL (SELECT bench_time(n, $4 * {NOTIFICATIONS}, 90) AS at) AS t""",
+    "outbox": f"""
+        INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload, position)
+        SELECT bench_id({EVENT}, n), 'TODO_CREATED', 'todo_model', trip, bench_id({PERSON}, 1 + n % $4), 'trip', at,
+               todo_json(bench_id({TODO}, n), trip, 'Pack the small things', 'INCOMPLETE',
+                         bench_id({PERSON}, 1 + n % $4), at, at),
+               n
+        FROM generate_series($1::bigint, $2::bigint) AS n,
+             LATERAL (SELECT bench_id({TRIP}, 1 + n * {SCATTER} % $3) AS trip,
+                             bench_time(n, $3 * {EVENTS}, 7) AS at) AS t""",
+}
+SECONDARY = """
+SELECT c.relname AS name, pg_get_indexdef(i.indexrelid) AS definition
+FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+WHERE i.indrelid = $1::text::regclass AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid)
+"""
+
+
+async def fill(connection: "asyncpg.Connection[asyncpg.Record]", size: Size, say: Callable[[str], None]) -> float:
+    """Fill a freshly migrated database; returns the seconds it took, indices and statistics included."""
+    began_s = time.monotonic()
+    await connection.execute(FUNCTIONS)
+    # References hold by construction; checking fifty million of them one by one would take longer than all else.
+    await connection.execute("SET session_replication_role = replica; SET maintenance_work_mem = '512MB'")
+    for table, count in size.rows.items():
+        table_s = time.monotonic()
+        indices = await connection.fetch(SECONDARY, table)
+        for index in indices:
+            await connection.execute(f"DROP INDEX {index['name']}")
+        await _insert(connection, table, count, size)
+        for index in indices:
+            await connection.execute(index["definition"])
+        # What autovacuum does in the course of months: statistics, and pages known to be visible to all.
+        await connection.execute(f"VACUUM (ANALYZE) {table}")
+        say(f"{table}: {count:,} rows in {time.monotonic() - table_s:.0f} s")
+    await connection.execute(f"SELECT setval('outbox_position', {size.rows['outbox']})")
+    await connection.execute("RESET session_replication_role; CHECKPOINT")
+    return time.monotonic() - began_s
+
+
+async def _insert(connection: "asyncpg.Connection[asyncpg.Record]", table: str, count: int, size: Size) -> None:
+    # A trip's first membership has the number of the trip times five, so memberships begin and end one trip later.
+    first = MEMBERS if table == "trip_memberships" else 1
+    for low in range(first, first + count, STEP):
+        high = min(low + STEP, first + count) - 1
+        await connection.execute(ROWS[table], low, high, size.trips, size.people, timeout=600)
