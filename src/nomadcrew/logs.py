@@ -90,7 +90,8 @@ class Columns(logging.Formatter):
         when = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
         fields = dict(getattr(record, "fields", {}))
         if record.name == "nomadcrew.request" and {"route", "status", "duration_ms"} <= fields.keys():
-            text = f"{fields['status']} {fields['route']} {fields['duration_ms']:.1f} ms {fields.get('code', '')}"
+            took_ms, code = fields["duration_ms"], fields.get("code", "")
+            text = f"{fields['status']} {took_ms:>7.1f} ms  {fields['route']} {code}"
         else:
             extras = " ".join(f"{key}={value}" for key, value in fields.items())
             text = f"{record.getMessage()} {extras}"

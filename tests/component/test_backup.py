@@ -139,7 +139,7 @@ async def test_a_backup_overwrites_nothing(source: Path, tmp_path: Path, binarie
 
 
 async def test_a_backup_that_cannot_be_written_says_so(source: Path, tmp_path: Path, binaries: Binaries) -> None:
-    with pytest.raises(CannotStart, match="could not be written"):
+    with pytest.raises(CannotStart, match="could not be made"):
         await backup(*launcher(source, binaries), tmp_path / "missing" / "backup.tar")
     assert names(tmp_path) == set()
 

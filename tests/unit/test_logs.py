@@ -100,13 +100,13 @@ def test_a_bug_brings_its_trace() -> None:
 
 def test_a_terminal_shows_a_request_in_columns() -> None:
     text = logged(lambda log: log.info("request", extra={"fields": FIELDS}), Terminal())
-    assert text[8:] == " INFO    200 GET /v1/trips/{id} 1.2 ms\n"
+    assert text[8:] == " INFO    200     1.2 ms  GET /v1/trips/{id}\n"
 
 
 def test_a_terminal_shows_a_refusals_code() -> None:
     fields = {**FIELDS, "status": 403, "code": "not_trip_member"}
     text = logged(lambda log: log.info("request", extra={"fields": fields}), Terminal())
-    assert text.endswith("403 GET /v1/trips/{id} 1.2 ms not_trip_member\n")
+    assert text.endswith("403     1.2 ms  GET /v1/trips/{id} not_trip_member\n")
 
 
 def test_a_terminal_shows_other_records_with_their_fields() -> None:

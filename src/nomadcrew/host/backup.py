@@ -50,7 +50,8 @@ async def backup(folder: DataFolder, pg: EmbeddedPostgres, target: Path, *, say:
         sync_folder(target.parent)
     except OSError as exc:
         raise CannotStart(
-            f"The backup {target} could not be written ({exc.strerror}); name a file in a folder with free space."
+            f"The backup {target} could not be made ({exc.strerror}: {exc.filename or target}); "
+            "run it as the owner of the data folder, with free space where the file goes."
         ) from exc
     finally:
         part.unlink(missing_ok=True)
