@@ -1,7 +1,7 @@
 """`make bench-data`: what the lists take with a hundred times the rows.
 
 Two databases side by side on one throwaway PostgreSQL with its usual settings, on disk; the lists are asked of both
-in turn, each time for somebody else.
+in turn, each time by somebody else.
 """
 
 import argparse
@@ -15,21 +15,21 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import uvloop
 
 from bench import machine
 from bench.data_fill import TRIPS, Size, fill
-from bench.data_lists import LISTS, List
+from bench.data_lists import LISTS, Crowd, List, Somebody
 from bench.machine import CannotMeasure
 from bench.report import RESULTS, table
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.migrations import migrate
+from nomadcrew.adapters.postgres.sql import compile_statement
 from nomadcrew.host.binaries import find_binaries
 from nomadcrew.host.datafolder import DataFolder
 from nomadcrew.host.postgres import EmbeddedPostgres
@@ -37,7 +37,9 @@ from nomadcrew.host.postgres import EmbeddedPostgres
 GROWTH = 1.5  # how much longer the 95th percentile may take
 BYTES_PER_TRIP = 9_000  # with everything that belongs to it, indices and the log of its making included
 RESERVE_BYTES = 5 * 10**9
-WARM_UP = 300
+PATIENCE_S = 40.0  # for one list; the few that are slow are asked less often
+FEWEST = 40
+BUFFERS = compile_statement("buffers", "SHOW shared_buffers")
 BIG_TABLES = ("user_profiles", "trips", "trip_memberships", "trip_invitations", "todos", "notifications", "outbox")
 
 
@@ -52,23 +54,35 @@ class Filled:
 
 
 @dataclass(frozen=True, slots=True)
+class Took:
+    """Milliseconds a list took: 50th and 95th percentile."""
+
+    p50: float
+    p95: float
+
+    def __str__(self) -> str:
+        return f"{self.p50:.2f} / {self.p95:.2f}"
+
+
+@dataclass(frozen=True, slots=True)
 class Growth:
-    """One list on the small and on the big database: 50th and 95th percentile in milliseconds, and the big plan."""
+    """One list on the small and on the big database, there asked by as many people, and by all there are."""
 
     name: str
-    small_ms: tuple[float, float]
-    big_ms: tuple[float, float]
+    small: Took
+    as_many: Took
+    all: Took
     scans: Sequence[str]
     plan: str
 
     @property
     def ratio(self) -> float:
-        return self.big_ms[1] / self.small_ms[1]
+        return self.as_many.p95 / self.small.p95
 
     def row(self) -> Sequence[str]:
         verdict = "ok" if self.ratio <= GROWTH else "OVER"
-        small, big = (f"{ms[0]:.2f} / {ms[1]:.2f}" for ms in (self.small_ms, self.big_ms))
-        return self.name, small, big, f"{self.ratio:.2f}×", verdict, ", ".join(self.scans)
+        scans = ", ".join(f"scans {name}" for name in self.scans)
+        return self.name, str(self.small), str(self.as_many), f"{self.ratio:.2f}×", verdict, str(self.all), scans
 
 
 @asynccontextmanager
@@ -120,25 +134,45 @@ def affordable(scale: int, seconds_once: float, minutes: float, folder: Path) ->
 
 
 async def measure(asked: List, small: Filled, big: Filled, times: int) -> Growth:
-    """Ask both databases in turn, each time for somebody else."""
-    took: dict[int, list[float]] = {}
-    for number in range(WARM_UP + times):
-        for place, here in enumerate((small, big)):
-            parameters = asked.parameters(random.Random(number), here.size)
-            began_s = time.perf_counter()
-            await here.pool.fetch(asked.statement, **parameters)
-            if number >= WARM_UP:
-                took.setdefault(place, []).append((time.perf_counter() - began_s) * 1000)
-    plan = await _plan(asked, big)
+    """Ask both databases in turn.
+
+    On the big one by as many people as the small one has, whose pages have been read before, as those of people who
+    come every day; and by all people alike, whose pages mostly have not: that tells how much memory is missing.
+    """
+    crowds = (Crowd(small.size), Crowd(big.size, every=big.size.trips // small.size.trips), Crowd(big.size))
+    for crowd, here in zip(crowds[:2], (small, big), strict=True):
+        await _warm_up(asked, crowd, here)
+    took: tuple[list[float], ...] = ([], [], [])
+    until_s = time.monotonic() + PATIENCE_S
+    for number in range(times):
+        for crowd, here, ms in zip(crowds, (small, big, big), took, strict=True):
+            ms.append(await _ask(asked, crowd.anybody(random.Random(number)), random.Random(number), here))
+        if time.monotonic() > until_s and number >= FEWEST:
+            break
+    plan = await _plan(asked, crowds[1].anybody(random.Random(0)), big)
     scans = [name for name in BIG_TABLES if re.search(rf"Seq Scan on {name}\b(?!.*never executed)", plan)]
-    return Growth(
-        asked.name, _percentiles(took[0]), _percentiles(took[1]), [f"scans {name}" for name in scans], plan
-    )
+    return Growth(asked.name, *(_took(ms) for ms in took), scans, plan)
 
 
-async def _plan(asked: List, here: Filled) -> str:
+async def _warm_up(asked: List, crowd: Crowd, here: Filled) -> None:
+    until_s = time.monotonic() + PATIENCE_S
+    for number, who in enumerate(crowd.everybody()):
+        await _ask(asked, who, random.Random(number), here)
+        if time.monotonic() > until_s:
+            return
+
+
+async def _ask(asked: List, who: Somebody, rng: random.Random, here: Filled) -> float:
+    """How many milliseconds the list took."""
+    parameters = asked.parameters(who, rng, here.size)
+    began_s = time.perf_counter()
+    await here.pool.fetch(asked.statement, **parameters)
+    return (time.perf_counter() - began_s) * 1000
+
+
+async def _plan(asked: List, who: Somebody, here: Filled) -> str:
     """The plans with known and with unknown parameters; PostgreSQL takes the second once it is no dearer."""
-    parameters = asked.parameters(random.Random(1), here.size)
+    parameters = asked.parameters(who, random.Random(0), here.size)
     given = ", ".join(_literal(parameters[name]) for name in asked.statement.params)
     parts = []
     async with here.pool.connection() as connection:
@@ -156,9 +190,9 @@ def _literal(value: object) -> str:
     return "NULL" if value is None else "'" + str(value).replace("'", "''") + "'"
 
 
-def _percentiles(took_ms: list[float]) -> tuple[float, float]:
-    cuts = statistics.quantiles(took_ms, n=20)
-    return cuts[9], cuts[18]
+def _took(ms: list[float]) -> Took:
+    cuts = statistics.quantiles(ms, n=20)
+    return Took(cuts[9], cuts[18])
 
 
 async def run(scale: int, minutes: float, times: int) -> None:
@@ -173,26 +207,27 @@ async def run(scale: int, minutes: float, times: int) -> None:
             for asked in LISTS:
                 growths.append(await measure(asked, small, big, times))
                 print(f"  {asked.name}: {growths[-1].ratio:.2f}×", flush=True)
+            [row] = await small.pool.fetch(BUFFERS)
             for here in (small, big):
                 await here.pool.close()
-    _write(growths, small, big, fits, times)
+    _write(growths, small, big, fits, times, row["shared_buffers"])
 
 
-def _write(growths: Sequence[Growth], small: Filled, big: Filled, scale: int, times: int) -> None:
+def _write(growths: Sequence[Growth], small: Filled, big: Filled, scale: int, times: int, buffers: str) -> None:
     commit, now = machine.commit(), datetime.now(UTC)
     name = f"{now:%Y-%m-%d}-{commit}"
     made = ", ".join(f"{count:,} {what}" for what, count in big.size.rows.items())
-    head = ("list", f"1×: p50 / p95 ms of {times}", f"{scale}×: p50 / p95 ms", "p95 grows by", f"≤ {GROWTH}×", "")
+    head = ("list", "1×: p50 / p95 ms", f"{scale}×, as many people", "p95 grows by", f"≤ {GROWTH}×",
+            f"{scale}×, all people", "")  # fmt: skip
     text = (
         f"# Lists at {scale} times the data, measured {now:%Y-%m-%d %H:%M} UTC at {commit}\n\n"
         f"{machine.description()}. {made}: {big.bytes / 1e9:.1f} GB, made in {big.seconds:.0f} s, beside "
-        f"{small.bytes / 1e6:.0f} MB.\n\n{table(head, [growth.row() for growth in growths])}\n"
+        f"{small.bytes / 1e6:.0f} MB. Up to {times:,} times each, shared_buffers {buffers}.\n\n"
+        f"{table(head, [growth.row() for growth in growths])}\n"
     )
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}-data.md").write_text(text)
-    data: list[dict[str, Any]] = [
-        {"list": g.name, "small_ms": g.small_ms, "big_ms": g.big_ms, "scans": list(g.scans)} for g in growths
-    ]
+    data = [{name: value for name, value in asdict(growth).items() if name != "plan"} for growth in growths]
     (RESULTS / f"{name}-data.json").write_text(json.dumps(data, indent=1) + "\n")
     (RESULTS / f"plans-{name}.txt").write_text("\n\n\n".join(growth.plan for growth in growths) + "\n")
     print(f"\n{text}")

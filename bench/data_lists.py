@@ -1,22 +1,63 @@
-"""The lists that people open, as their statements with somebody's parameters."""
+"""The lists that people open, as their statements with somebody's parameters.
+
+In this data five people travel together on ten trips: crew c of C has the trips c, c + C, c + 2C and so on.
+"""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
-from bench.data_fill import EVENT, EVENTS, MEMBERS, PERSON, SCATTER, TRIP, Size
+from bench.data_fill import EVENT, EVENTS, MEMBERS, PERSON, SCATTER, TRIP, TRIPS_PER_PERSON, Size
 from nomadcrew.adapters.postgres.sql import Statement, statements
 from nomadcrew.core.trips.model import MAX_TRIPS_PER_USER
+
+Parameters = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Somebody:
+    """A member of a crew, and one of its trips."""
+
+    person: UUID
+    number: int
+    trip: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """Who opens lists: the members of every so many-th crew, spread over the years and over all pages."""
+
+    size: Size
+    every: int = 1
+
+    def anybody(self, rng: random.Random) -> Somebody:
+        crew = rng.randrange(1, self._crews // self.every) * self.every
+        return self._member(crew, rng.randrange(TRIPS_PER_PERSON - 1), rng.randrange(MEMBERS))
+
+    def everybody(self) -> Iterator[Somebody]:
+        """Each trip once, with each member in turn."""
+        for crew in range(self.every, self._crews, self.every):
+            for trip in range(TRIPS_PER_PERSON - 1):
+                yield self._member(crew, trip, trip % MEMBERS)
+
+    @property
+    def _crews(self) -> int:
+        return self.size.people // MEMBERS
+
+    def _member(self, crew: int, trip: int, place: int) -> Somebody:
+        number = crew + trip * self._crews
+        person = 1 + (number * MEMBERS + place) * SCATTER % self.size.people
+        return Somebody(bench_id(PERSON, person), person, bench_id(TRIP, number))
 
 
 @dataclass(frozen=True, slots=True)
 class List:
-    """A list, and how to ask for somebody's."""
+    """A list, and how somebody asks for it."""
 
     name: str
     statement: Statement
-    parameters: Callable[[random.Random, Size], dict[str, object]]
+    parameters: Callable[[Somebody, random.Random, Size], Parameters]
 
 
 def bench_id(kind: int, n: int) -> UUID:
@@ -24,38 +65,20 @@ def bench_id(kind: int, n: int) -> UUID:
     return UUID(f"019a00{kind:02x}-0000-7000-8000-{n:012x}")
 
 
-def _person(rng: random.Random, size: Size) -> UUID:
-    return bench_id(PERSON, rng.randint(1, size.people))
+def _on_trip(who: Somebody) -> Parameters:
+    return {"trip_id": who.trip, "caller": who.person, "min_rank": 1}
 
 
-def _on_a_trip(rng: random.Random, size: Size) -> dict[str, object]:
-    """A trip and somebody who is on it."""
-    trip = rng.randint(1, size.trips)
-    member = trip * MEMBERS + rng.randrange(MEMBERS)
-    return {
-        "trip_id": bench_id(TRIP, trip),
-        "caller": bench_id(PERSON, 1 + member * SCATTER % size.people),
-        "min_rank": 1,
-    }
+def _search(who: Somebody, text: str) -> Parameters:
+    return {"pattern": f"%{text}%", "prefix": f"{text}%", "caller": who.person, "trip_id": None, "limit": 10}
 
 
-def _name(rng: random.Random, size: Size) -> str:
-    """A username as somebody types it who knows nearly all of it."""
-    return f"{rng.choice(('ana', 'ben', 'petra', 'tara'))}{rng.randint(1, size.people)}"[:-1]
+def _nearly_a_username(who: Somebody, rng: random.Random, _: Size) -> Parameters:
+    return _search(who, f"{rng.choice(('ana', 'ben', 'petra', 'tara'))}{who.number}"[:-1])
 
 
-def _search(text: Callable[[random.Random, Size], str]) -> Callable[[random.Random, Size], dict[str, object]]:
-    def parameters(rng: random.Random, size: Size) -> dict[str, object]:
-        wanted = text(rng, size)
-        return {
-            "pattern": f"%{wanted}%",
-            "prefix": f"{wanted}%",
-            "caller": _person(rng, size),
-            "trip_id": None,
-            "limit": 10,
-        }
-
-    return parameters
+def _one_of(*texts: str) -> Callable[[Somebody, random.Random, Size], Parameters]:
+    return lambda who, rng, _: _search(who, rng.choice(texts))
 
 
 _TRIPS, _TODOS, _OUTBOX = statements("trips"), statements("todos"), statements("outbox")
@@ -64,32 +87,35 @@ _NOTIFICATIONS, _PROFILES = statements("notifications"), statements("profiles")
 _FIND = _PROFILES["search"]
 
 LISTS = (
-    List("trips", _TRIPS["of"], lambda r, s: {"caller": _person(r, s), "max_trips": MAX_TRIPS_PER_USER}),
-    List("trip", _TRIPS["one"], _on_a_trip),
-    List("members", _MEMBERS["of"], _on_a_trip),
-    List("invitations", _INVITATIONS["of"], lambda r, s: {**_on_a_trip(r, s), "limit": 200}),
-    List("to-dos", _TODOS["page"], lambda r, s: {**_on_a_trip(r, s), "limit": 100, "offset": 0}),
+    List("trips", _TRIPS["of"], lambda who, *_: {"caller": who.person, "max_trips": MAX_TRIPS_PER_USER}),
+    List("trip", _TRIPS["one"], lambda who, *_: _on_trip(who)),
+    List("members", _MEMBERS["of"], lambda who, *_: _on_trip(who)),
+    List("invitations", _INVITATIONS["of"], lambda who, *_: {**_on_trip(who), "limit": 200}),
+    List("to-dos", _TODOS["page"], lambda who, *_: {**_on_trip(who), "limit": 100, "offset": 0}),
     List(
         "notifications",
         _NOTIFICATIONS["page"],
-        lambda r, s: {"caller": _person(r, s), "is_read": None, "limit": 20, "offset": 0},
+        lambda who, *_: {"caller": who.person, "is_read": None, "limit": 20, "offset": 0},
     ),
-    List("unread notifications", _NOTIFICATIONS["unread"], lambda r, s: {"caller": _person(r, s)}),
+    List("unread notifications", _NOTIFICATIONS["unread"], lambda who, *_: {"caller": who.person}),
     List(
         "events after",
         _OUTBOX["after"],
-        lambda r, s: {
-            "caller": _person(r, s), "cursor": bench_id(EVENT, r.randint(1, s.trips * EVENTS)), "limit": 101,
+        # From half-way through the week, so that there is always something to catch up on.
+        lambda who, _, size: {
+            "caller": who.person,
+            "cursor": bench_id(EVENT, size.trips * EVENTS // 2),
+            "limit": 101,
         },
     ),
-    List("people, by nearly all of a username", _FIND, _search(_name)),
-    List("people, by a first name", _FIND, _search(lambda r, _: r.choice(("petra", "sven", "tara")))),
-    List("people, by a last name", _FIND, _search(lambda r, _: r.choice(("tanaka", "silva", "novak")))),
-    List("people, by two letters nobody has", _FIND, _search(lambda r, _: r.choice(("qx", "zj", "vw")))),
-    List("people, by two letters", _FIND, _search(lambda r, _: r.choice(("an", "li", "ok")))),
     List(
         "what a notification says",
         _NOTIFICATIONS["facts"],
-        lambda r, s: {"trip_id": bench_id(TRIP, r.randint(1, s.trips)), "people": f'["{_person(r, s)}"]'},
+        lambda who, *_: {"trip_id": who.trip, "people": f'["{who.person}"]'},
     ),
-)  # fmt: skip
+    List("people, by nearly all of a username", _FIND, _nearly_a_username),
+    List("people, by a first name", _FIND, _one_of("petra", "sven", "tara")),
+    List("people, by a last name", _FIND, _one_of("tanaka", "silva", "novak")),
+    List("people, by two letters", _FIND, _one_of("an", "li", "ok")),
+    List("people, by two letters nobody has", _FIND, _one_of("qx", "zj", "vw")),
+)

@@ -274,6 +274,8 @@ async def _run(
     for task in (*loops, stopped):
         task.cancel()
     await asyncio.gather(*loops, stopped, return_exceptions=True)
+    if serving.done():
+        serving.result()  # what ended it, if that was not us
 
 
 def _spare_the_collector() -> None:
