@@ -144,14 +144,17 @@ async def measure(asked: List, small: Filled, big: Filled, times: int) -> Growth
         await _warm_up(asked, crowd, here)
     took: tuple[list[float], ...] = ([], [], [])
     until_s = time.monotonic() + PATIENCE_S
+    # Other people for each list: what one list has read would be at hand for the next.
+    rng = random.Random(asked.name)
     for number in range(times):
         for crowd, here, ms in zip(crowds, (small, big, big), took, strict=True):
-            ms.append(await _ask(asked, crowd.anybody(random.Random(number)), random.Random(number), here))
+            ms.append(await _ask(asked, crowd.anybody(rng), rng, here))
         if time.monotonic() > until_s and number >= FEWEST:
             break
     plan = await _plan(asked, crowds[1].anybody(random.Random(0)), big)
     scans = [name for name in BIG_TABLES if re.search(rf"Seq Scan on {name}\b(?!.*never executed)", plan)]
-    return Growth(asked.name, *(_took(ms) for ms in took), scans, plan)
+    ones, as_many, everybody = map(_took, took)
+    return Growth(asked.name, ones, as_many, everybody, scans, plan)
 
 
 async def _warm_up(asked: List, crowd: Crowd, here: Filled) -> None:

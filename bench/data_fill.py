@@ -20,6 +20,8 @@ EVENTS = 2  # a trip, of the last seven days
 STEP = 1_000_000  # rows in a transaction
 # Multiplying by a prime visits every person, or trip, once before coming back: scattered, and each as often.
 SCATTER = 7_368_787
+NAMES = ("ana", "ben", "chloe", "dmitri", "esther", "femi", "greta", "hugo", "ines", "jonas",
+         "katya", "liam", "mina", "noor", "otto", "petra", "quinn", "rosa", "sven", "tara")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +65,8 @@ ROWS = {
                               [1 + n / 41 % 8] || chr(97 + (n / 7 % 26)::int),
                bench_time(n, $4, 900), bench_time(n, $4, 900)
         FROM generate_series($1::bigint, $2::bigint) AS n,
-             LATERAL (SELECT (ARRAY['ana','ben','chloe','dmitri','esther','femi','greta','hugo','ines','jonas',
-                                    'katya','liam','mina','noor','otto','petra','quinn','rosa','sven','tara'])
-                             [1 + (n * 13 % 20)::int] AS name) AS named
+             LATERAL (SELECT (ARRAY[{", ".join(f"'{name}'" for name in NAMES)}])
+                             [1 + (n * 13 % {len(NAMES)})::int] AS name) AS named
         WHERE $3::bigint > 0""",
     "trips": f"""
         INSERT INTO trips (id, name, description, destination_place_id, destination_address, destination_name,

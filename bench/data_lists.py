@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
-from bench.data_fill import EVENT, EVENTS, MEMBERS, PERSON, SCATTER, TRIP, TRIPS_PER_PERSON, Size
+from bench.data_fill import EVENT, EVENTS, MEMBERS, NAMES, PERSON, SCATTER, TRIP, TRIPS_PER_PERSON, Size
 from nomadcrew.adapters.postgres.sql import Statement, statements
 from nomadcrew.core.trips.model import MAX_TRIPS_PER_USER
 
@@ -70,11 +70,13 @@ def _on_trip(who: Somebody) -> Parameters:
 
 
 def _search(who: Somebody, text: str) -> Parameters:
-    return {"pattern": f"%{text}%", "prefix": f"{text}%", "caller": who.person, "trip_id": None, "limit": 10}
+    """As `PostgresProfiles.search` asks: two letters have to begin a word."""
+    pattern = f"%{text}%" if len(text) >= 3 else f"% {text}%"
+    return {"pattern": pattern, "prefix": f"{text}%", "caller": who.person, "trip_id": None, "limit": 10}
 
 
-def _nearly_a_username(who: Somebody, rng: random.Random, _: Size) -> Parameters:
-    return _search(who, f"{rng.choice(('ana', 'ben', 'petra', 'tara'))}{who.number}"[:-1])
+def _nearly_a_username(who: Somebody, *_: object) -> Parameters:
+    return _search(who, f"{NAMES[who.number * 13 % len(NAMES)]}{who.number}"[:-1])
 
 
 def _one_of(*texts: str) -> Callable[[Somebody, random.Random, Size], Parameters]:

@@ -1,5 +1,6 @@
 """Trips as they cross the network."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
@@ -195,6 +196,7 @@ def _first(a: T | None, b: T | None) -> T | None:
 
 
 def trip_view(trip: Trip) -> TripView:
+    members = _members(trip)
     return TripView(
         id=trip.id,
         name=trip.name,
@@ -207,13 +209,13 @@ def trip_view(trip: Trip) -> TripView:
         created_at=trip.created_at,
         updated_at=trip.updated_at,
         background_image_url=trip.background_image_url,
-        members=_members(trip),
+        members=members,
         participant_count=trip.member_count,
         destination_place_id=trip.destination_place_id,
         destination_address=trip.destination_address,
         destination_name=trip.destination_name,
         created_by=trip.created_by,
-        created_by_name=trip.created_by_name,
+        created_by_name=_name_of(trip.created_by, members),
     )
 
 
@@ -247,3 +249,10 @@ def _members(trip: Trip) -> list[MemberView]:
         MemberView(m.id, m.trip_id, m.user_id, m.role, m.status, m.created_at, m.updated_at, m.name)
         for m in trip.members
     ]
+
+
+def _name_of(user_id: UUID | None, members: Sequence[MemberView]) -> str | None:
+    for member in members:
+        if member.user_id == user_id:
+            return member.name
+    return None
