@@ -1,0 +1,61 @@
+"""The AWS services we call, and how each wants to be asked."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One service.
+
+    `host` is its name in addresses, `signed_as` the one in signatures, `variable` the end of `AWS_ENDPOINT_URL_…`.
+    `target` prefixes operations where all of them go to one path (JSON 1.0 or 1.1), and is None for REST.
+    """
+
+    host: str
+    signed_as: str
+    variable: str
+    target: str | None = None
+    json_version: str = "1.1"
+
+
+DYNAMODB = Service("dynamodb", "dynamodb", "DYNAMODB", "DynamoDB_20120810", "1.0")
+SQS = Service("sqs", "sqs", "SQS", "AmazonSQS", "1.0")
+EVENTS = Service("events", "events", "EVENTBRIDGE", "AWSEvents")
+COGNITO = Service("cognito-idp", "cognito-idp", "COGNITO_IDENTITY_PROVIDER", "AWSCognitoIdentityProviderService")
+SECRETS = Service("secretsmanager", "secretsmanager", "SECRETS_MANAGER", "secretsmanager")
+RDS_DATA = Service("rds-data", "rds-data", "RDS_DATA")
+SES = Service("email", "ses", "SESV2")
+SOCKETS = Service("execute-api", "execute-api", "APIGATEWAYMANAGEMENTAPI")
+APPCONFIG = Service("appconfigdata", "appconfig", "APPCONFIGDATA")
+S3 = Service("s3", "s3", "S3")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a service answers; `path` is put before every request's."""
+
+    host: str
+    port: int
+    tls: bool
+    path: str
+
+    @property
+    def host_header(self) -> str:
+        """The host as requests name and sign it: with the port where it is not the usual one."""
+        return self.host if self.port == (443 if self.tls else 80) else f"{self.host}:{self.port}"
+
+
+def endpoint_of(service: Service, environment: Mapping[str, str], *, url: str | None = None) -> Endpoint:
+    """Where `service` answers: where the environment says, as for every AWS SDK, else `url`, else AWS itself.
+
+    Args:
+        url: the address of a service that has one in each deployment; nothing but its own variable overrules it.
+    """
+    own = environment.get(f"AWS_ENDPOINT_URL_{service.variable}")
+    everywhere = None if url is not None else environment.get("AWS_ENDPOINT_URL")
+    region = environment.get("AWS_REGION", "us-east-1")
+    parts = urlsplit(own or url or everywhere or f"https://{service.host}.{region}.amazonaws.com")
+    tls = parts.scheme == "https"
+    return Endpoint(parts.hostname or "", parts.port or (443 if tls else 80), tls, parts.path.rstrip("/"))

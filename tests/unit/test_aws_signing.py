@@ -1,0 +1,89 @@
+"""Signatures, against those AWS publishes and those its own SDK makes."""
+
+from datetime import UTC, datetime
+
+import pytest
+from botocore.auth import S3SigV4Auth, SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials as BotoCredentials
+
+from nomadcrew.adapters.aws import signing
+from nomadcrew.adapters.aws.signing import Credentials, encoded_path, encoded_query, presign, sign
+
+KEYS = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
+THEN = datetime(2015, 8, 30, 12, 36, tzinfo=UTC)
+
+
+def test_a_signature_is_that_of_the_published_example() -> None:
+    signed = sign(
+        KEYS,
+        service="service",
+        region="us-east-1",
+        method="GET",
+        host="example.amazonaws.com",
+        path="/",
+        headers={},
+        body=b"",
+        now=THEN,
+    )
+    assert signed["authorization"] == (
+        "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request, "
+        "SignedHeaders=host;x-amz-date, "
+        "Signature=5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"
+    )
+
+
+@pytest.mark.parametrize("service", ["dynamodb", "execute-api", "s3"])
+@pytest.mark.parametrize("path", ["/", "/prod/@connections/L0SM9c=", "/a b/ü/x~y-z_.json"])
+@pytest.mark.parametrize("query", [{}, {"b": "2 &=", "a": "ü"}])
+def test_a_signature_is_the_one_botocore_makes(
+    service: str, path: str, query: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body, keys = b'{"a": 1}', Credentials("AKID", "secret", "token")
+    request = AWSRequest(
+        "POST",
+        f"https://host.example:4566{encoded_path(path)}",
+        {"content-type": "application/json"},
+        body,
+        params=query,
+    )
+    auth = S3SigV4Auth if service == "s3" else SigV4Auth
+    monkeypatch.setattr("botocore.auth.get_current_datetime", lambda: THEN.replace(tzinfo=None))
+    request.context["payload_signing_enabled"] = True
+    auth(BotoCredentials(keys.key_id, keys.secret, keys.token), service, "eu-west-1").add_auth(request)
+    ours = sign(
+        keys,
+        service=service,
+        region="eu-west-1",
+        method="POST",
+        host="host.example:4566",
+        path=encoded_path(path),
+        query=encoded_query(query),
+        headers={"content-type": "application/json"},
+        body=body,
+        now=THEN,
+    )
+    assert ours["authorization"] == request.headers["Authorization"]
+    assert ours["x-amz-security-token"] == "token"
+
+
+def test_a_presigned_address_names_who_may_use_it_until_when() -> None:
+    address = presign(
+        KEYS,
+        service="elasticache",
+        region="us-east-1",
+        host="cache",
+        query={"Action": "connect", "User": "app"},
+        lifetime_s=900,
+        now=THEN,
+    )
+    assert address.startswith("cache/?Action=connect&User=app&X-Amz-Algorithm=AWS4-HMAC-SHA256")
+    assert "X-Amz-Expires=900" in address
+    assert len(address.rpartition("X-Amz-Signature=")[2]) == 64
+
+
+def test_the_key_of_a_day_is_made_once() -> None:
+    signing._signing_key.cache_clear()
+    for _ in range(3):
+        presign(KEYS, service="s", region="r", host="h", query={}, lifetime_s=1, now=THEN)
+    assert signing._signing_key.cache_info().misses == 1
