@@ -1,11 +1,40 @@
-"""A crew on a database of its own."""
+"""A crew on a database of its own, over each of the drivers that carry SQL."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
+import pytest_asyncio
 
+from nomadcrew.adapters.aws.dataapi import Cluster, DataApi
+from nomadcrew.adapters.aws.services import RDS_DATA
 from nomadcrew.adapters.postgres.database import Database
+from nomadcrew.adapters.postgres.sql import Sql
+from tests.contract.cloud import cloud
 from tests.contract.crew import Crew
+from tests.emulator import Aws, aws, cluster
+from tests.engine import Engine
+
+__all__ = ["aws", "cloud", "cluster"]
+
+DRIVERS = ("postgresql", "data-api")
+
+
+@pytest_asyncio.fixture(loop_scope="session", params=DRIVERS)
+async def sql(request: pytest.FixtureRequest, engine: Engine, template: str) -> AsyncIterator[Sql]:
+    """A migrated database of one's own, over one driver after the other."""
+    connect = await engine.fresh_database(template)
+    if request.param == "postgresql":
+        database = Database(connect, size=8)
+        yield database
+        await database.close()
+    else:
+        emulated: Aws = request.getfixturevalue("aws")
+        where: Cluster = request.getfixturevalue("cluster")
+        yield DataApi(emulated.client(RDS_DATA), replace(where, database=connect["database"]))
+    await engine.drop_database(connect)
 
 
 @pytest.fixture
-def crew(pool: Database) -> Crew:
-    return Crew(pool)
+def crew(sql: Sql) -> Crew:
+    return Crew(sql)

@@ -6,9 +6,8 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.members import PostgresMembers
-from nomadcrew.adapters.postgres.sql import compile_statement
+from nomadcrew.adapters.postgres.sql import Sql, compile_statement
 from nomadcrew.adapters.postgres.trips import PostgresTrips
 from nomadcrew.core.ids import EventId, MembershipId, TripId, UserId, uuid7
 from nomadcrew.core.permissions import ADMIN, MEMBER, OWNER, Role
@@ -29,7 +28,11 @@ _COUNT = compile_statement("count", "SELECT member_count FROM trips WHERE id = :
 
 @dataclass
 class Crew:
-    pool: Database
+    pool: Sql
+
+    async def run(self, text: str, **params: object) -> None:
+        """Do what no port does."""
+        await self.pool.fetch(compile_statement("test", text), **params)
 
     async def person(self, name: str) -> UserId:
         user_id = UserId(uuid7())

@@ -100,9 +100,10 @@ async def test_a_contact_address_leads_to_its_owner_unless_it_is_somebodys_accou
     crew: Crew, invitations: PostgresInvitations
 ) -> None:
     ana, ben, eve = await crew.person("ana"), await crew.person("ben"), await crew.person("eve")
-    async with crew.pool.connection() as connection:
-        for address, owner in (("Relay@Example.org", ben), ("ana2@example.org", eve), ("eve@example.org", ben)):
-            await connection.execute("UPDATE user_profiles SET contact_email = $1 WHERE id = $2", address, owner)
+    for address, owner in (("Relay@Example.org", ben), ("ana2@example.org", eve), ("eve@example.org", ben)):
+        await crew.run(
+            "UPDATE user_profiles SET contact_email = :to::text WHERE id = :id::uuid", to=address, id=owner
+        )
     trip = await crew.trip(ana)
     assert (await invite(invitations, trip, "eve@example.org", ana)).invitee_id == eve
     relayed = await invite(invitations, trip, "ana2@example.org", ana)
@@ -150,8 +151,7 @@ async def test_details_show_the_trip_and_the_inviter(crew: Crew, invitations: Po
             "ana",
             1,
         )
-    async with crew.pool.connection() as connection:
-        await connection.execute("UPDATE trips SET deleted_at = now() WHERE id = $1", trip)
+    await crew.run("UPDATE trips SET deleted_at = now() WHERE id = :id::uuid", id=trip)
     with pytest.raises(NotFound):
         await invitations.details(invitation.id, ben)
     assert await invitations.stored(invitation.id) is None

@@ -90,8 +90,8 @@ async def test_of_two_owners_who_leave_at_once_one_stays(crew: Crew, members: Po
     ana, ben = await crew.person("ana"), await crew.person("ben")
     trip = await crew.trip(ana)
     await crew.join(trip, ben, ana)
-    async with crew.pool.connection() as connection:  # two owners exist only in data brought along
-        await connection.execute("UPDATE trip_memberships SET role = 'OWNER' WHERE user_id = $1", ben)
+    # Two owners exist only in data brought along.
+    await crew.run("UPDATE trip_memberships SET role = 'OWNER' WHERE user_id = :id::uuid", id=ben)
     results = await asyncio.gather(
         remove(members, trip, ana, ana), remove(members, trip, ben, ben), return_exceptions=True
     )

@@ -36,7 +36,7 @@ class Outage:
     `kept` is whether the transaction was committed all the same and only the answer was lost.
     """
 
-    def __init__(self, pool: Database, *, kept: bool, due: int = 1) -> None:
+    def __init__(self, pool: Sql, *, kept: bool, due: int = 1) -> None:
         self._pool = pool
         self._kept = kept
         self.due = due
@@ -60,7 +60,7 @@ class Outage:
 class Stage:
     """A crew of two on a trip, a relay, and what ben hears on his socket."""
 
-    def __init__(self, pool: Database, crew: Crew, ben: UserId, trip_id: TripId, sql: Sql | None = None) -> None:
+    def __init__(self, pool: Sql, crew: Crew, ben: UserId, trip_id: TripId, sql: Sql | None = None) -> None:
         self.pool, self.crew, self.ben, self.trip_id = pool, crew, ben, trip_id
         self.hub = Hub()
         self.rung = 0
@@ -98,6 +98,12 @@ class Stage:
     async def record(self, after: UUID | None = None) -> list[UUID]:
         page = await PostgresEventLog(self.pool).after(self.ben, after, now=NOON, limit=100)
         return [event.id for event in page.events]
+
+
+@pytest.fixture
+def crew(pool: Database) -> Crew:
+    """Only the one-machine host relays, and it speaks to PostgreSQL itself."""
+    return Crew(pool)
 
 
 async def staged(crew: Crew, sql: Sql | None = None) -> Stage:

@@ -27,11 +27,12 @@ class Row(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """SQL with `$n` in the order of `params`."""
+    """SQL with `$n` in the order of `params`; in `named` they are still `:name`, for drivers that take them so."""
 
     name: str
     text: str
     params: tuple[str, ...]
+    named: str = ""
 
 
 class Sql(Protocol):
@@ -70,7 +71,9 @@ def compile_statement(name: str, text: str) -> Statement:
             params.append(param)
         return f"${params.index(param) + 1}"
 
-    return Statement(name, _TOKEN.sub(number, text).strip().rstrip(";"), tuple(params))
+    numbered = _TOKEN.sub(number, text).strip().rstrip(";")
+    named = _TOKEN.sub(lambda match: "" if match[0].startswith("--") else match[0], text).strip().rstrip(";")
+    return Statement(name, numbered, tuple(params), named)
 
 
 @cache

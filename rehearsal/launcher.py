@@ -1,0 +1,86 @@
+"""Starts the emulator with what it lacks: `python -m rehearsal.launcher`, in place of its own command.
+
+The templates stay as they are; it is the emulator that is extended, by its internals, so its version is pinned.
+Environment, beside the emulator's own: `EMULATOR_POSTGRES`, JSON arguments for `asyncpg.connect` of the server that
+stands behind every cluster; `EMULATOR_LAMBDA_PYTHON`, the interpreter that runs functions, which must not have the
+emulator's packages; `EMULATOR_CACHE`, `host:port` of the Valkey that stands behind every serverless cache;
+`EMULATOR_CLOCK`, a file that holds by how many seconds the clock of queues is ahead.
+"""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from ministack.app import main
+from ministack.core import iam_evaluator, lambda_runtime
+from ministack.services import rds_data, sqs
+
+from rehearsal import resources
+from rehearsal.data_api import DataApi, Refused
+
+
+def wait_less_for_logs() -> None:
+    """Functions that print nothing would take 50 ms longer, which the emulator waits for log lines."""
+    lambda_runtime.Worker._drain_stderr_bounded.__defaults__ = (0.002, 0.001, 0.25)
+
+
+def run_functions_with(python: str) -> None:
+    """Functions run in an interpreter of their own: a package missing from a zip must be missing."""
+    detect = lambda_runtime._detect_runtime_binary
+
+    def detected(runtime: str) -> tuple[str, str]:
+        if runtime.startswith("python"):
+            return python, lambda_runtime._PYTHON_WORKER_SCRIPT
+        found: tuple[str, str] = detect(runtime)
+        return found
+
+    lambda_runtime._detect_runtime_binary = detected
+
+
+def serve_data_api(server: dict[str, Any]) -> None:
+    """Put the Data API in front of a real PostgreSQL."""
+
+    def target(resource_arn: str, secret_arn: str) -> dict[str, Any]:
+        _, engine, cluster = rds_data._resolve_target(resource_arn)
+        if engine is None or cluster is None:
+            raise Refused("BadRequestException", f"Database cluster not found for ARN: {resource_arn}")
+        if not cluster.get("HttpEndpointEnabled"):
+            raise Refused("HttpEndpointNotEnabledException", "HTTP endpoint is not enabled for the cluster")
+        _, _, refused = rds_data._require_secret_credentials(secret_arn)
+        if refused:
+            raise Refused("SecretsErrorException", f"no password in {secret_arn}")
+        return dict(server)
+
+    rds_data.handle_request = DataApi(target).handle_request
+
+
+def move_the_clock_of_queues(file: Path) -> None:
+    """Let time pass for queues as a file says, so that nobody has to sit out a visibility timeout."""
+    sqs.time = SimpleNamespace(time=lambda: time.time() + float(file.read_text()))
+
+
+def pretend_tls() -> None:
+    """Policies that deny requests without TLS are evaluated for real, and here there is none."""
+    resolve = iam_evaluator._resolve_condition_key
+
+    def resolved(key: str, context: Any) -> Any:
+        return "true" if key.lower() == "aws:securetransport" else resolve(key, context)
+
+    iam_evaluator._resolve_condition_key = resolved
+
+
+if __name__ == "__main__":
+    wait_less_for_logs()
+    pretend_tls()
+    if "EMULATOR_LAMBDA_PYTHON" in os.environ:
+        run_functions_with(os.environ["EMULATOR_LAMBDA_PYTHON"])
+    if "EMULATOR_POSTGRES" in os.environ:
+        serve_data_api(json.loads(os.environ["EMULATOR_POSTGRES"]))
+    if "EMULATOR_CLOCK" in os.environ:
+        move_the_clock_of_queues(Path(os.environ["EMULATOR_CLOCK"]))
+    resources.register_all()
+    sys.exit(main())

@@ -1,0 +1,157 @@
+"""CloudFormation types the emulator does not know, and properties it drops.
+
+A type that is neither here nor known stops its stack, which is how a new one is noticed.
+"""
+
+import json
+import os
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import boto3
+from ministack.core.responses import get_account_id, get_region
+from ministack.services import apigateway
+from ministack.services.cloudformation import provisioners, stacks
+
+Properties = Mapping[str, Any]
+Attributes = dict[str, Any]
+Create = Callable[[str, Properties, str], tuple[str, Attributes]]
+
+# Recorded, and their attributes resolve, but nothing is behind them. What they do is asserted on the templates.
+PLACEHOLDERS: dict[str, tuple[str | None, tuple[str, ...]]] = {
+    "AWS::ApplicationAutoScaling::ScalableTarget": (None, ("Id",)),
+    "AWS::ApplicationAutoScaling::ScalingPolicy": ("PolicyName", ("Arn",)),
+}
+
+_handlers: dict[str, dict[str, Any]] = provisioners._RESOURCE_HANDLERS
+# These call the emulator back over HTTP, so they may not run on the loop that would answer.
+_ours: set[str] = set()
+
+
+def register_all() -> None:
+    """Teach the emulator all of them. What a newer one knows by itself wins."""
+    on_worker_thread = stacks._runs_on_worker_thread
+    stacks._runs_on_worker_thread = lambda type_: type_ in _ours or on_worker_thread(type_)
+    for type_, (name, attributes) in PLACEHOLDERS.items():
+        _register(type_, _placeholder(type_, name, attributes))
+    _register("AWS::Events::Archive", _archive)
+    _register("AWS::ElastiCache::ServerlessCache", _serverless_cache)
+    _after("AWS::DynamoDB::Table", _table_times)
+    _after("AWS::ApiGatewayV2::Api", _cors)
+    if "EMULATOR_POSTGRES" in os.environ:
+        _after("AWS::RDS::DBCluster", _cluster_endpoint)
+
+
+def _client(service: str) -> Any:
+    return boto3.client(
+        service,  # type: ignore[call-overload]
+        endpoint_url=f"http://127.0.0.1:{os.environ['GATEWAY_PORT']}",
+        region_name=get_region(),
+        aws_access_key_id=os.environ.get("AWS_ACCESS_KEY_ID", "test"),
+        aws_secret_access_key=os.environ.get("AWS_SECRET_ACCESS_KEY", "test"),
+    )
+
+
+def _register(type_: str, create: Create) -> None:
+    if type_ in _handlers:
+        return
+    _ours.add(type_)
+    _handlers[type_] = {
+        "create": create,
+        "update": lambda id_, _old, _new, _stack: (id_, {}),
+        "delete": lambda _id, _properties: None,
+    }
+
+
+def _placeholder(type_: str, name: str | None, attributes: tuple[str, ...]) -> Create:
+    service = type_.split("::")[1].lower()
+
+    def create(logical_id: str, properties: Properties, stack: str) -> tuple[str, Attributes]:
+        id_ = str((name and properties.get(name)) or f"{stack}-{logical_id}-{uuid.uuid4().hex[:8]}"[:60])
+        arn = f"arn:aws:{service}:{get_region()}:{get_account_id()}:{id_}"
+        return id_, {attribute: arn if attribute.endswith("Arn") else id_ for attribute in attributes}
+
+    return create
+
+
+def _archive(logical_id: str, properties: Properties, stack: str) -> tuple[str, Attributes]:
+    name = str(properties.get("ArchiveName") or f"{stack}-{logical_id}"[:48])
+    pattern = properties.get("EventPattern")
+    made = _client("events").create_archive(
+        ArchiveName=name,
+        EventSourceArn=properties["SourceArn"],
+        RetentionDays=int(properties.get("RetentionDays", 0)),
+        **({"EventPattern": json.dumps(pattern)} if pattern else {}),
+    )
+    return name, {"Arn": made["ArchiveArn"], "ArchiveName": name}
+
+
+def _serverless_cache(_logical_id: str, properties: Properties, _stack: str) -> tuple[str, Attributes]:
+    name = properties["ServerlessCacheName"]
+    made = _client("elasticache").create_serverless_cache(ServerlessCacheName=name, Engine=properties["Engine"])
+    host, port = os.environ.get("EMULATOR_CACHE", "localhost:6379").split(":")
+    endpoint = {"Endpoint.Address": host, "Endpoint.Port": port}
+    return name, {"ARN": made["ServerlessCache"]["ARN"], **endpoint, "Status": "available"}
+
+
+def _after(type_: str, finish: Callable[[str, Properties], Attributes | None]) -> None:
+    """Do to a resource what its own handler leaves out, after every creation and update."""
+    handler = _handlers[type_]
+    create: Create = handler["create"]
+    update: Callable[..., tuple[str, Attributes]] | None = handler.get("update")
+    _ours.add(type_)
+
+    def created(logical_id: str, properties: Properties, stack: str) -> tuple[str, Attributes]:
+        id_, attributes = create(logical_id, properties, stack)
+        return id_, {**attributes, **(finish(id_, properties) or {})}
+
+    def updated(id_: str, old: Properties, new: Properties, *rest: Any) -> tuple[str, Attributes]:
+        assert update is not None
+        new_id, attributes = update(id_, old, new, *rest)
+        return new_id, {**attributes, **(finish(new_id, new) or {})}
+
+    handler["create"] = created
+    if update is not None:
+        handler["update"] = updated
+
+
+def _table_times(name: str, properties: Properties) -> None:
+    ttl = properties.get("TimeToLiveSpecification") or {}
+    dynamodb = _client("dynamodb")
+    if _true(ttl.get("Enabled")):
+        dynamodb.update_time_to_live(
+            TableName=name, TimeToLiveSpecification={"Enabled": True, "AttributeName": ttl["AttributeName"]}
+        )
+    if _true((properties.get("PointInTimeRecoverySpecification") or {}).get("PointInTimeRecoveryEnabled")):
+        dynamodb.update_continuous_backups(
+            TableName=name, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
+        )
+
+
+def _cors(api_id: str, properties: Properties) -> None:
+    cors = properties.get("CorsConfiguration")
+    if cors:
+        apigateway._apis[api_id]["corsConfiguration"] = {
+            name[0].lower() + name[1:]: _plain(value) for name, value in cors.items()
+        }
+
+
+def _cluster_endpoint(id_: str, _properties: Properties) -> Attributes:
+    from ministack.services import rds
+
+    server = json.loads(os.environ["EMULATOR_POSTGRES"])
+    rds._clusters[id_].update(Endpoint="localhost", ReaderEndpoint="localhost", Port=int(server["port"]))
+    return {"Endpoint.Address": "localhost", "Endpoint.Port": str(server["port"])}
+
+
+def _true(value: Any) -> bool:
+    return str(value).lower() == "true"
+
+
+def _plain(value: Any) -> Any:
+    """A number or a truth value that CloudFormation handed on as text."""
+    text = str(value).lower()
+    if text in ("true", "false"):
+        return text == "true"
+    return int(value) if isinstance(value, str) and value.isdigit() else value

@@ -1,0 +1,194 @@
+"""The SQL port on the RDS Data API: HTTPS and IAM, no connections, so that functions need no network of ours.
+
+It takes one statement a call, has no arrays, and answers with at most 1 MiB, or 64 KB a row.
+"""
+
+import asyncio
+import base64
+import re
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from types import MappingProxyType
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from nomadcrew.adapters.aws.client import AwsClient, AwsError
+from nomadcrew.adapters.postgres.sql import Duplicate, Row, Statement
+from nomadcrew.core.errors import Unavailable
+
+# A statement of ours that takes longer has met a lock or a plan that went wrong.
+STATEMENT_TIMEOUT_S = 10.0
+RESUME_WAIT_S = 0.5
+_STATE = re.compile(r"SQLState: (\w{5})")
+_CONSTRAINT = re.compile(r'constraint "([^"]+)"')
+# Error classes of PostgreSQL that pass: connections, deadlocks, resources, operators; and waiting for a lock.
+_OUTAGE = re.compile(r"08|40|53|57|55P03|25006")
+_OUTAGE_CODES = frozenset(
+    {
+        "DatabaseUnavailableException",
+        "InternalServerErrorException",
+        "ServiceUnavailableError",
+        "StatementTimeoutException",
+        "TransactionNotFoundException",
+    }
+)
+_RESUMING = "DatabaseResumingException"
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Which database, and the secret its user's password is in."""
+
+    arn: str
+    secret_arn: str
+    database: str
+
+
+class _Transaction:
+    """A task's open transaction; over once it has no id, also for tasks that were started inside it."""
+
+    __slots__ = ("id", "sql")
+
+    def __init__(self, sql: "DataApi", id_: str) -> None:
+        self.sql = sql
+        self.id: str | None = id_
+
+
+_transaction: ContextVar[_Transaction | None] = ContextVar("data_api_transaction", default=None)
+
+
+class DataApi:
+    """`Sql` over a client of `RDS_DATA`.
+
+    A cluster that sleeps is waited for `resume_s` seconds, which has to end before the caller's own time is over.
+    """
+
+    def __init__(
+        self,
+        client: AwsClient,
+        cluster: Cluster,
+        *,
+        resume_s: float = 6.0,
+        on_statement: Callable[[str], None] | None = None,
+    ) -> None:
+        self._client = client
+        self._where = {"resourceArn": cluster.arn, "secretArn": cluster.secret_arn}
+        self._database = {"database": cluster.database}
+        self._resume_s = resume_s
+        self.on_statement = on_statement
+
+    async def fetch(self, statement: Statement, /, **params: object) -> Sequence[Row]:
+        if self.on_statement is not None:
+            self.on_statement(statement.name)
+        current = _transaction.get()
+        inside = current is not None and current.sql is self and current.id is not None
+        body: dict[str, Any] = {
+            **self._where,
+            **self._database,
+            "sql": statement.named,
+            "parameters": [{"name": name, "value": _field(params[name])} for name in statement.params],
+            "includeResultMetadata": True,
+        }
+        if inside and current is not None:
+            body["transactionId"] = current.id
+        return _rows(await self._ask("/Execute", body))
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        current = _transaction.get()
+        if current is not None and current.sql is self and current.id is not None:
+            raise RuntimeError("a transaction is open in this task already")
+        begun = await self._ask("/BeginTransaction", {**self._where, **self._database})
+        transaction = _Transaction(self, begun["transactionId"])
+        ended = {**self._where, "transactionId": transaction.id}
+        token = _transaction.set(transaction)
+        try:
+            yield
+        except BaseException:
+            with suppress(Exception):
+                # One that cannot be ended is rolled back by the service, three minutes later.
+                await self._ask("/RollbackTransaction", ended)
+            raise
+        finally:
+            transaction.id = None
+            _transaction.reset(token)
+        await self._ask("/CommitTransaction", ended)
+
+    async def _ask(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        until_s = time.monotonic() + self._resume_s
+        while True:
+            try:
+                answer, _ = await self._client.request(
+                    "POST", path, body, timeout_s=STATEMENT_TIMEOUT_S, repeatable=path == "/RollbackTransaction"
+                )
+                return msgspec.json.decode(answer, type=dict[str, Any])
+            except AwsError as error:
+                if error.code != _RESUMING or time.monotonic() > until_s:
+                    raise _translated(error) from error
+            await asyncio.sleep(RESUME_WAIT_S)
+
+
+def _translated(error: AwsError) -> Exception:
+    """What a refusal of the Data API is to whoever asked."""
+    state = _STATE.search(error.message)
+    if state is not None and state[1] == "23505":
+        constraint = _CONSTRAINT.search(error.message)
+        return Duplicate(constraint[1] if constraint else "")
+    if error.code == _RESUMING or error.code in _OUTAGE_CODES or (state and _OUTAGE.match(state[1])):
+        return Unavailable(details=error.code)
+    return error
+
+
+def _field(value: object) -> dict[str, Any]:
+    """A parameter. Every one is cast where it stands in its statement, so what has no kind here goes as text."""
+    match value:
+        case None:
+            return {"isNull": True}
+        case bool():
+            return {"booleanValue": value}
+        case int():
+            return {"longValue": value}
+        case float():
+            return {"doubleValue": value}
+        case bytes():
+            return {"blobValue": base64.b64encode(value).decode()}
+        case datetime() | date():
+            return {"stringValue": value.isoformat()}
+        case _:
+            return {"stringValue": str(value)}
+
+
+def _rows(answer: Mapping[str, Any]) -> list[Row]:
+    columns = [
+        (column["label"], _DECODERS.get(column["typeName"])) for column in answer.get("columnMetadata") or ()
+    ]
+    return [
+        {name: _value(field, decode) for (name, decode), field in zip(columns, record, strict=True)}
+        for record in answer.get("records") or ()
+    ]
+
+
+def _value(field: Mapping[str, Any], decode: Callable[[str], Any] | None) -> Any:
+    if field.get("isNull"):
+        return None
+    [(kind, value)] = field.items()
+    if kind == "blobValue":
+        return base64.b64decode(value)
+    return value if decode is None else decode(value)
+
+
+def _moment(text: str) -> datetime:
+    """The service gives moments in the session's zone, UTC, and leaves it out."""
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+_DECODERS: Mapping[str, Callable[[str], Any]] = MappingProxyType(
+    {"uuid": UUID, "timestamptz": _moment, "date": date.fromisoformat}
+)

@@ -1,0 +1,218 @@
+"""Calls to AWS: what is tried again, what becomes an outage, what is a refusal; on a server that misbehaves."""
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from nomadcrew.adapters.aws import client as client_module
+from nomadcrew.adapters.aws.client import AwsClient, AwsError
+from nomadcrew.adapters.aws.services import DYNAMODB, RDS_DATA, SOCKETS, endpoint_of
+from nomadcrew.core.errors import Unavailable
+from tests.emulator import Aws
+
+KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "eu-west-1"}
+
+
+class _Quiet(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a client that did not wait for its answer."""
+
+
+class Wayward:
+    """A server that answers in turn what it was told; the last answer stays. `requests` are those it got."""
+
+    def __init__(self) -> None:
+        self.answers: list[tuple[int, dict[str, Any], dict[str, str]]] = [(200, {}, {})]
+        self.requests: list[tuple[str, dict[str, str], bytes]] = []
+        self.connections = 0
+        self.silent_s = 0.0
+        wayward = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def setup(self) -> None:
+                wayward.connections += 1
+                super().setup()
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                wayward.requests.append((self.path, {k.lower(): v for k, v in self.headers.items()}, body))
+                wayward.released.wait(wayward.silent_s)
+                status, answer, headers = wayward.answers[0]
+                if len(wayward.answers) > 1:
+                    wayward.answers.pop(0)
+                text = json.dumps(answer).encode()
+                self.send_response(status)
+                for name, value in {**headers, "content-length": str(len(text))}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(text)
+
+            def date_time_string(self, timestamp: float | None = None) -> str:
+                return format_datetime(wayward.clock(), usegmt=True)
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 — the base class's name
+                pass
+
+        self.clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self.released = threading.Event()
+        self._server = _Quiet(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def close(self) -> None:
+        self.released.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wayward]:
+    monkeypatch.setattr(client_module, "BACKOFF_S", 0.001)
+    made = Wayward()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def client(server: Wayward) -> Iterator[AwsClient]:
+    made = AwsClient(DYNAMODB, environment={**KEYS, "AWS_ENDPOINT_URL": server.url})
+    yield made
+    made.close()
+
+
+async def test_a_call_names_its_operation_and_is_signed(server: Wayward, client: AwsClient) -> None:
+    server.answers = [(200, {"Count": 1}, {})]
+    assert await client.call("Query", {"TableName": "t"}) == {"Count": 1}
+    [(path, headers, body)] = server.requests
+    assert (path, json.loads(body)) == ("/", {"TableName": "t"})
+    assert headers["x-amz-target"] == "DynamoDB_20120810.Query"
+    assert headers["content-type"] == "application/x-amz-json-1.0"
+    assert "Credential=key/" in headers["authorization"]
+
+
+async def test_one_connection_serves_calls_in_a_row(server: Wayward, client: AwsClient) -> None:
+    for _ in range(5):
+        await client.call("Query", {})
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(400, "ThrottlingException"), (429, "LimitExceededException"), (500, "InternalServerError")],
+)
+async def test_what_passes_is_tried_again(server: Wayward, client: AwsClient, status: int, code: str) -> None:
+    server.answers = [(status, {"__type": f"com.amazonaws#{code}"}, {})] * 2 + [(200, {"ok": True}, {})]
+    assert await client.call("Query", {}) == {"ok": True}
+    assert len(server.requests) == 3
+
+
+async def test_what_does_not_pass_in_three_attempts_is_an_outage(server: Wayward, client: AwsClient) -> None:
+    server.answers = [(400, {"__type": "ThrottlingException"}, {})]
+    with pytest.raises(Unavailable) as outage:
+        await client.call("Query", {})
+    assert outage.value.details == "dynamodb: ThrottlingException"
+    assert len(server.requests) == 3
+
+
+async def test_a_refusal_is_not_repeated_and_keeps_its_name(server: Wayward, client: AwsClient) -> None:
+    server.answers = [(400, {"message": "no"}, {"x-amzn-errortype": "ConditionalCheckFailedException:http://x"})]
+    with pytest.raises(AwsError) as refused:
+        await client.call("PutItem", {})
+    assert (refused.value.code, refused.value.status, refused.value.message) == (
+        "ConditionalCheckFailedException",
+        400,
+        "no",
+    )
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("code", ["ExpiredTokenException", "UnrecognizedClientException"])
+async def test_expired_credentials_are_an_outage_at_once(server: Wayward, client: AwsClient, code: str) -> None:
+    server.answers = [(400, {"__type": code}, {})]
+    with pytest.raises(Unavailable):
+        await client.call("Query", {})
+    assert len(server.requests) == 1
+
+
+async def test_no_credentials_are_an_outage(server: Wayward) -> None:
+    with pytest.raises(Unavailable, match="not available"):
+        await AwsClient(DYNAMODB, environment={"AWS_ENDPOINT_URL": server.url}).call("Query", {})
+
+
+async def test_a_wrong_clock_is_corrected_from_the_answer(server: Wayward, client: AwsClient) -> None:
+    ahead = timedelta(hours=3)
+    server.clock = lambda: datetime.now(UTC) + ahead
+    server.answers = [(403, {"__type": "InvalidSignatureException"}, {}), (200, {}, {})]
+    await client.call("Query", {})
+    stamps = [datetime.strptime(h["x-amz-date"], "%Y%m%dT%H%M%S%z") for _, h, _ in server.requests]
+    assert abs(stamps[1] - stamps[0] - ahead) < timedelta(minutes=1)
+
+
+async def test_a_wrong_signature_with_a_right_clock_is_an_outage(server: Wayward, client: AwsClient) -> None:
+    server.answers = [(403, {"__type": "InvalidSignatureException"}, {})]
+    with pytest.raises(Unavailable):
+        await client.call("Query", {})
+    assert len(server.requests) == 1
+
+
+async def test_silence_is_an_outage_and_only_what_may_be_repeated_is(server: Wayward, client: AwsClient) -> None:
+    server.silent_s = 5.0
+    with pytest.raises(Unavailable):
+        await client.call("Query", {}, timeout_s=0.05)
+    with pytest.raises(Unavailable):
+        await client.call("Execute", {}, timeout_s=0.05, repeatable=False)
+    assert len(server.requests) == 3 + 1
+
+
+async def test_a_connection_the_server_ended_is_noticed_before_it_is_used(server: Wayward) -> None:
+    client = AwsClient(RDS_DATA, environment={**KEYS, "AWS_ENDPOINT_URL": server.url})
+    await client.request("POST", "/Execute", {}, repeatable=False)
+    kept = client._idle[0]
+    assert kept.sock is not None
+    server.answers = [(200, {}, {"connection": "close"})]
+    await client.request("POST", "/Execute", {}, repeatable=False)
+    await client.request("POST", "/Execute", {}, repeatable=False)
+    assert server.connections == 2
+    client.close()
+
+
+async def test_nobody_at_the_address_is_an_outage() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        nowhere = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(Unavailable):
+            await AwsClient(DYNAMODB, environment={**KEYS, "AWS_ENDPOINT_URL": nowhere}).call("Query", {})
+
+
+def test_a_service_is_where_the_environment_says() -> None:
+    region = {"AWS_REGION": "eu-west-1"}
+    assert endpoint_of(DYNAMODB, region).host == "dynamodb.eu-west-1.amazonaws.com"
+    assert endpoint_of(DYNAMODB, {"AWS_ENDPOINT_URL": "http://localhost:4566"}).host_header == "localhost:4566"
+    own = {"AWS_ENDPOINT_URL": "http://all:1", "AWS_ENDPOINT_URL_DYNAMODB": "http://one:2"}
+    assert endpoint_of(DYNAMODB, own).host == "one"
+    sockets = endpoint_of(SOCKETS, {"AWS_ENDPOINT_URL": "http://all:1"}, url="https://x.execute-api.example/prod")
+    assert (sockets.host, sockets.path, sockets.host_header) == (
+        "x.execute-api.example",
+        "/prod",
+        "x.execute-api.example",
+    )
+
+
+async def test_the_emulator_takes_our_signatures_and_no_others(aws: Aws) -> None:
+    made = aws.client(DYNAMODB)
+    await made.call("ListTables", {})
+    forged = AwsClient(DYNAMODB, environment={**aws.environment, "AWS_ACCESS_KEY_ID": "nobody"})
+    with pytest.raises((Unavailable, AwsError)):
+        await forged.call("ListTables", {})
+    forged.close()

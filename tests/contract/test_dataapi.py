@@ -1,0 +1,140 @@
+"""SQL over the Data API: kinds of values, transactions, and what becomes of refusals and outages."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from uuid import UUID
+
+import pytest
+import pytest_asyncio
+
+from nomadcrew.adapters.aws.client import AwsError
+from nomadcrew.adapters.aws.dataapi import Cluster, DataApi
+from nomadcrew.adapters.aws.services import RDS_DATA
+from nomadcrew.adapters.postgres.migrations import migrate
+from nomadcrew.adapters.postgres.sql import Duplicate, compile_statement
+from nomadcrew.core.errors import Unavailable
+from tests.emulator import Aws
+from tests.engine import Engine
+
+_TABLE = compile_statement("table", "CREATE TABLE notes (id int PRIMARY KEY, note text)")
+_ADD = compile_statement("add", "INSERT INTO notes VALUES (:id::int, :note::text)")
+_ALL = compile_statement("all", "SELECT id, note FROM notes ORDER BY id")
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def database(aws: Aws, cluster: Cluster, engine: Engine) -> AsyncIterator[DataApi]:
+    connect = await engine.fresh_database()
+    sql = DataApi(aws.client(RDS_DATA), replace(cluster, database=connect["database"]))
+    await sql.fetch(_TABLE)
+    yield sql
+    await engine.drop_database(connect)
+
+
+async def ids(database: DataApi) -> list[int]:
+    return [row["id"] for row in await database.fetch(_ALL)]
+
+
+async def test_values_come_back_as_they_went(database: DataApi) -> None:
+    noon = datetime(2026, 11, 22, 12, 0, 0, 123456, tzinfo=UTC)
+    values = {
+        "uuid": UUID(int=7),
+        "moment": noon,
+        "day": date(2027, 5, 1),
+        "bytes": b"\x00\xff",
+        "text": "it's :not a parameter",
+        "yes": True,
+        "many": 2**40,
+        "part": 0.25,
+        "nothing": None,
+    }
+    echo = compile_statement(
+        "echo",
+        """SELECT :uuid::uuid AS uuid, :moment::timestamptz AS moment, :day::date AS day, :bytes::bytea AS bytes,
+                  :text::text AS text, :yes::boolean AS yes, :many::bigint AS many, :part::float8 AS part,
+                  :nothing::uuid AS nothing, ':kept' AS quoted""",
+    )
+    [row] = await database.fetch(echo, **values)
+    assert {name: row[name] for name in values} == values
+    assert row["quoted"] == ":kept"
+
+
+async def test_a_transaction_is_kept_or_undone_as_a_whole(database: DataApi) -> None:
+    async with database.transaction():
+        await database.fetch(_ADD, id=1, note="a")
+        await database.fetch(_ADD, id=2, note="b")
+
+    async def add_and_fail() -> None:
+        async with database.transaction():
+            await database.fetch(_ADD, id=3, note="c")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await add_and_fail()
+    assert await ids(database) == [1, 2]
+
+
+async def test_other_tasks_stay_outside_a_transaction(database: DataApi) -> None:
+    async with database.transaction():
+        await database.fetch(_ADD, id=1, note="a")
+        assert await asyncio.create_task(ids(DataApi(database._client, _of(database)))) == []
+    assert await ids(database) == [1]
+
+
+async def test_a_transaction_does_not_hold_another(database: DataApi) -> None:
+    async with database.transaction():
+        with pytest.raises(RuntimeError, match="open in this task"):
+            async with database.transaction():
+                pass
+
+
+async def test_a_second_row_of_a_key_is_a_duplicate_by_its_constraint(database: DataApi) -> None:
+    await database.fetch(_ADD, id=1, note="a")
+    with pytest.raises(Duplicate) as refused:
+        await database.fetch(_ADD, id=1, note="b")
+    assert refused.value.constraint == "notes_pkey"
+
+
+async def test_a_mistake_in_a_statement_is_no_outage(database: DataApi) -> None:
+    with pytest.raises(AwsError):
+        await database.fetch(compile_statement("wrong", "SELECT * FROM nowhere"))
+
+
+async def test_a_transaction_that_is_gone_is_an_outage(database: DataApi) -> None:
+    async def lose_it() -> None:
+        async with database.transaction():
+            await database._ask("/RollbackTransaction", {**database._where, "transactionId": _open_id()})
+            await database.fetch(_ADD, id=1, note="a")
+
+    with pytest.raises(Unavailable):
+        await lose_it()
+    assert await ids(database) == []
+
+
+async def test_a_database_that_is_away_is_an_outage(aws: Aws, cluster: Cluster) -> None:
+    away = DataApi(aws.client(RDS_DATA), replace(cluster, database="nowhere"))
+    with pytest.raises(Unavailable):
+        await away.fetch(_ALL)
+
+
+async def test_the_migrations_run_over_it_once(aws: Aws, cluster: Cluster, engine: Engine) -> None:
+    connect = await engine.fresh_database()
+    sql = DataApi(aws.client(RDS_DATA), replace(cluster, database=connect["database"]))
+    done = await asyncio.gather(migrate(sql), migrate(sql))
+    assert min(len(applied) for applied in done) == 0
+    assert await migrate(sql) == []
+    await engine.drop_database(connect)
+
+
+def _of(database: DataApi) -> Cluster:
+    return Cluster(database._where["resourceArn"], database._where["secretArn"], database._database["database"])
+
+
+def _open_id() -> str:
+    from nomadcrew.adapters.aws import dataapi
+
+    current = dataapi._transaction.get()
+    assert current is not None
+    assert current.id is not None
+    return current.id

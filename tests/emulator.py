@@ -1,0 +1,82 @@
+"""An AWS emulator for tests, in front of their own PostgreSQL. In a conftest: `from tests.emulator import aws`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from nomadcrew.adapters.aws.client import AwsClient
+from nomadcrew.adapters.aws.dataapi import Cluster
+from nomadcrew.adapters.aws.services import Service
+from rehearsal.emulator import Emulator
+from tests.engine import Engine
+
+
+class Aws:
+    """An emulated account."""
+
+    def __init__(self, emulator: Emulator, clock: Path) -> None:
+        self.emulator = emulator
+        self.environment = emulator.environment
+        self._clock = clock
+        self._later_s = 0.0
+        self._clients: dict[Service, AwsClient] = {}
+
+    def boto(self, service: str) -> Any:
+        """A boto3 client, to make and to look into what tests need."""
+        made: Any = boto3.client
+        return made(
+            service,
+            endpoint_url=self.environment["AWS_ENDPOINT_URL"],
+            region_name=self.environment["AWS_REGION"],
+            aws_access_key_id=self.environment["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=self.environment["AWS_SECRET_ACCESS_KEY"],
+        )
+
+    def client(self, service: Service) -> AwsClient:
+        """Our client of a service, the same one for the whole session."""
+        if service not in self._clients:
+            self._clients[service] = AwsClient(service, environment=self.environment)
+        return self._clients[service]
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass for queues."""
+        self._later_s += seconds
+        # It is read at any moment, so it is replaced in one go.
+        fresh = self._clock.with_suffix(".new")
+        fresh.write_text(str(self._later_s))
+        fresh.replace(self._clock)
+
+    def close(self) -> None:
+        for made in self._clients.values():
+            made.close()
+
+
+@pytest.fixture(scope="session")
+def aws(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
+    """One emulator for the session; whoever makes something in it gives it a name of its own."""
+    clock = tmp_path_factory.mktemp("emulator") / "clock"
+    clock.write_text("0")
+    with Emulator(postgres=engine.pg.connect_kwargs, extra={"EMULATOR_CLOCK": str(clock)}) as emulator:
+        made = Aws(emulator, clock)
+        yield made
+        made.close()
+
+
+@pytest.fixture(scope="session")
+def cluster(aws: Aws) -> Cluster:
+    """A cluster with the Data API on, in front of the tests' PostgreSQL; tests replace its database."""
+    secret = aws.boto("secretsmanager").create_secret(
+        Name="database", SecretString='{"username": "nomadcrew", "password": "unused-by-the-emulator"}'
+    )
+    rds = aws.boto("rds")
+    made = rds.create_db_cluster(
+        DBClusterIdentifier="tests",
+        Engine="aurora-postgresql",
+        EnableHttpEndpoint=True,
+        MasterUsername="nomadcrew",
+        MasterUserPassword="unused-by-the-emulator",
+    )
+    return Cluster(made["DBCluster"]["DBClusterArn"], secret["ARN"], "postgres")
