@@ -1,19 +1,17 @@
-"""The trip list as a function in Powertools, Pydantic and boto3, to compare cold starts with.
+"""The trip list as a function in Powertools, Pydantic and boto3 over the Data API, to compare cold starts with.
 
-Settings: COLD_DATABASE_URL.
+Settings: NOMADCREW_AWS_DATABASE.
 """
 # Checked against the real packages in .venv-bench; in .venv, where they are missing, they are Any.
 # mypy: disable-error-code="import-not-found, import-untyped, unused-ignore"
 # mypy: allow-subclassing-any, allow-untyped-decorators, no-warn-return-any
 
-import asyncio
 import os
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time
 from typing import Any
 
-import asyncpg
 import boto3
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
@@ -22,9 +20,8 @@ from bench.plain_shapes import MemberOut, TripOut
 
 logger = Logger(service="trips")
 app = APIGatewayHttpResolver(enable_validation=True)
-# What such a function keeps at hand for its events, as AWS's own examples make it: once, outside the handler.
-events = boto3.client("events", region_name="eu-central-1", aws_access_key_id="none", aws_secret_access_key="none")
-loop = asyncio.new_event_loop()
+# What such a function keeps at hand, as AWS's own examples make it: once, outside the handler.
+database = boto3.client("rds-data")
 MY_TRIPS = """
     SELECT t.*, m.id AS membership_id, m.user_id, m.role, m.status AS membership_status,
            m.created_at AS member_since, m.updated_at AS member_updated_at, p.first_name, p.last_name, p.username
@@ -32,7 +29,7 @@ MY_TRIPS = """
     JOIN trips t ON t.id = mine.trip_id AND t.deleted_at IS NULL
     JOIN trip_memberships m ON m.trip_id = t.id AND m.status = 'ACTIVE'
     JOIN user_profiles p ON p.id = m.user_id
-    WHERE mine.user_id = $1 AND mine.status = 'ACTIVE'
+    WHERE mine.user_id = :me::uuid AND mine.status = 'ACTIVE'
     ORDER BY t.start_date DESC, t.id DESC, m.created_at, m.id
 """
 
@@ -40,16 +37,25 @@ MY_TRIPS = """
 @app.get("/v1/trips")
 def list_trips() -> list[TripOut]:
     claims = app.current_event.request_context.authorizer.jwt_claim
-    return grouped(loop.run_until_complete(my_trips(uuid.UUID(claims["sub"]))))
+    return grouped(my_trips(claims["sub"]))
 
 
-async def my_trips(user_id: uuid.UUID) -> Sequence[Any]:
-    connection = await asyncpg.connect(os.environ["COLD_DATABASE_URL"])
-    try:
-        rows: Sequence[Any] = await connection.fetch(MY_TRIPS, user_id)
-    finally:
-        await connection.close()
-    return rows
+def my_trips(user_id: str) -> Sequence[Any]:
+    found = database.execute_statement(
+        resourceArn="arn:aws:rds:eu-west-1:000000000000:cluster:bench",
+        secretArn="arn:aws:secretsmanager:eu-west-1:000000000000:secret:bench",
+        database=os.environ["NOMADCREW_AWS_DATABASE"],
+        sql=MY_TRIPS,
+        parameters=[{"name": "me", "value": {"stringValue": user_id}}],
+        includeResultMetadata=True,
+    )
+    names = [column["label"] for column in found["columnMetadata"]]
+    return [dict(zip(names, map(plain, record), strict=True)) for record in found["records"]]
+
+
+def plain(field: dict[str, Any]) -> Any:
+    [(kind, value)] = field.items()
+    return None if kind == "isNull" else value
 
 
 def grouped(rows: Sequence[Any]) -> list[TripOut]:
@@ -83,8 +89,8 @@ def member(row: Any) -> MemberOut:
     )
 
 
-def midnight(day: date) -> datetime:
-    return datetime.combine(day, time(), UTC)
+def midnight(day: str) -> datetime:
+    return datetime.combine(date.fromisoformat(day), time(), UTC)
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:

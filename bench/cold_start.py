@@ -1,11 +1,14 @@
 """`make bench`, second part: from INIT of each function to its first reply, beside the usual stacks doing the same.
 
-Every start is a fresh interpreter with compiled modules, against a real PostgreSQL, in rounds that go through all
-of them. A recorded event of API Gateway goes in; what comes out has to be a success.
+Every start is a fresh interpreter with compiled modules, against a real PostgreSQL behind the Data API (SQLAlchemy
+speaks to it directly), in rounds that go through all of them. A recorded event of API Gateway goes in; what comes
+out has to be a success.
 """
 
 import argparse
 import asyncio
+import hashlib
+import hmac
 import json
 import os
 import statistics
@@ -17,16 +20,16 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import asyncpg
 
 from bench import machine
 from bench.machine import CannotMeasure
 from bench.report import RESULTS, table
+from bench.services import services
 from bench.world import Person, World, fill, sqlalchemy_url
+from nomadcrew.adapters.aws.config import AwsConfig
 from nomadcrew.adapters.embedded.invitation_links import SignedInvitationLinks
-from nomadcrew.adapters.embedded.keys import open_keys
 from nomadcrew.core.ids import InvitationId, TripId, UserId, uuid7
 from nomadcrew.core.invitations.model import Invitation
 
@@ -140,7 +143,8 @@ async def invite(world: World) -> str:
         )  # fmt: skip
     finally:
         await connection.close()
-    return SignedInvitationLinks(open_keys(world.signing_key.parent).invitations).issue(invitation, now=now)
+    key = hmac.digest(b"k" * 64, b"invitations", hashlib.sha256).hex()
+    return SignedInvitationLinks((key,)).issue(invitation, now=now)
 
 
 def start(case: Case, environment: dict[str, str]) -> Start:
@@ -162,20 +166,25 @@ def start(case: Case, environment: dict[str, str]) -> Start:
     return told
 
 
-def environment_of(world: World, home: Path) -> dict[str, str]:
-    """What Lambda sets, and the addresses of the database in each stack's spelling."""
-    connect = world.connect
-    url = f"{connect['user']}@/{connect['database']}?host={quote(connect['host'], safe='')}&port={connect['port']}"
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("NOMADCREW_")}
+def environment_of(world: World, url: str) -> dict[str, str]:
+    """What Lambda sets and the infrastructure adds; the services answer at `url`."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("NOMADCREW_", "AWS_"))}
+    names = (field.name.upper() for field in fields(AwsConfig))
     return {
         **inherited,
         "PYTHONPATH": f"{machine.REPOSITORY / 'src'}:{machine.REPOSITORY}",
         "AWS_LAMBDA_FUNCTION_NAME": "bench",
-        "NOMADCREW_HOME": str(home),
-        "NOMADCREW_DATABASE_URL": f"postgresql://{url}",
+        "AWS_ENDPOINT_URL": url,
+        "AWS_REGION": "eu-west-1",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "AWS_ACCESS_KEY_ID": "none",
+        "AWS_SECRET_ACCESS_KEY": "none",
+        **{f"NOMADCREW_AWS_{name}": "x" for name in names},
+        "NOMADCREW_AWS_SQL": "data-api",
+        "NOMADCREW_AWS_CACHE": "dynamodb",
+        "NOMADCREW_AWS_DATABASE": str(world.connect["database"]),
         "NOMADCREW_PUBLIC_URL": "https://api.test",
-        "COLD_DATABASE_URL": f"postgresql://{url}",
-        "COLD_SQLALCHEMY_URL": sqlalchemy_url(connect),
+        "COLD_SQLALCHEMY_URL": sqlalchemy_url(world.connect),
     }
 
 
@@ -186,7 +195,7 @@ def measure(rounds: int) -> dict[str, list[Start]]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cold-", dir=machine.scratch())))
         stack.enter_context(machine.nomadcrew(folder / "home"))
         world = asyncio.run(fill(folder / "home"))
-        environment = environment_of(world, folder / "home")
+        environment = environment_of(world, stack.enter_context(services(world.connect)))
         todo = cases(world, asyncio.run(invite(world)))
         for number in range(rounds + 1):
             for case in todo:

@@ -27,7 +27,7 @@ from bench.load import Sample, load, require_wrk
 from bench.machine import CannotMeasure, Server
 from bench.report import AT, NAMES, Results
 from bench.world import World, fill, sqlalchemy_url, write_cases
-from nomadcrew.bootstrap import DEFAULT_ISSUER
+from nomadcrew.bootstrap.machine import DEFAULT_ISSUER
 
 CONNECTIONS = (1, 16, 64)
 REST_S = 2.0

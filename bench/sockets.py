@@ -64,7 +64,7 @@ async def measure(server: Server, world: World, *, crews: int, seconds: float) -
     from the request to each delivery. All clients share this process, so the latencies of many crews hold their
     queueing too.
     """
-    tokens = world.tokens()
+    tokens = await world.tokens()
     async with AsyncExitStack() as stack:
         writing = [await _crew(stack, server, world, tokens, number) for number in range(crews)]
         await asyncio.gather(*(_keep_writing(crew, server, until_s=0) for crew in writing))

@@ -17,7 +17,7 @@ import asyncpg
 from nomadcrew.adapters.embedded.keys import open_keys
 from nomadcrew.adapters.embedded.passwords import Argon2Passwords
 from nomadcrew.adapters.embedded.tokens import JwtTokens
-from nomadcrew.bootstrap import DEFAULT_ISSUER
+from nomadcrew.bootstrap.machine import DEFAULT_ISSUER
 from nomadcrew.core.identity.model import Account, Profile
 from nomadcrew.core.ids import SessionId, UserId, uuid7
 from nomadcrew.host.binaries import find_binaries
@@ -51,13 +51,14 @@ class World:
     def crew(self, number: int) -> tuple[Person, ...]:
         return self.people[number * CREW : (number + 1) * CREW]
 
-    def tokens(self) -> dict[UUID, str]:
+    async def tokens(self) -> dict[UUID, str]:
         """A fresh access token each; they live a quarter of an hour."""
         keys = open_keys(self.signing_key.parent)
         issuer = JwtTokens(keys.signing, keys.confirmations, issuer=DEFAULT_ISSUER)
         now = datetime.now(UTC)
         return {
-            person.id: issuer.issue(_account(person, now), SessionId(uuid7()), now=now) for person in self.people
+            person.id: await issuer.issue(_account(person, now), SessionId(uuid7()), now=now)
+            for person in self.people
         }
 
 
@@ -157,7 +158,7 @@ def _account(person: Person, now: datetime) -> Account:
 
 def write_cases(world: World, path: Path) -> None:
     """What wrk's script sends, as JSON lines: token, trip and login of everybody."""
-    tokens = world.tokens()
+    tokens = asyncio.run(world.tokens())
     lines = [
         json.dumps([tokens[person.id], str(world.trips[person.crew][place % TRIPS]), person.email])
         for place, person in enumerate(world.people)

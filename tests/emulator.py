@@ -21,7 +21,7 @@ class Aws:
         self.emulator = emulator
         self.environment = emulator.environment
         self._clock = clock
-        self._later_s = 0.0
+        self.later_s = 0.0
         self._clients: dict[Service, AwsClient] = {}
 
     def boto(self, service: str) -> Any:
@@ -43,10 +43,10 @@ class Aws:
 
     def advance(self, seconds: float) -> None:
         """Let time pass for queues."""
-        self._later_s += seconds
+        self.later_s += seconds
         # It is read at any moment, so it is replaced in one go.
         fresh = self._clock.with_suffix(".new")
-        fresh.write_text(str(self._later_s))
+        fresh.write_text(str(self.later_s))
         fresh.replace(self._clock)
 
     def close(self) -> None:

@@ -7,8 +7,9 @@ from typing import Any, NoReturn, cast
 from uuid import UUID
 
 from nomadcrew.core.errors import Unauthenticated, Unprocessable
+from nomadcrew.core.events import Audience, Event
 from nomadcrew.core.identity.model import Claims
-from nomadcrew.core.ids import UserId
+from nomadcrew.core.ids import EventId, UserId, uuid7
 from nomadcrew.core.limits import Allowance
 from nomadcrew.core.ports import Ports, Site
 from nomadcrew.core.replies import KeptReply
@@ -110,10 +111,17 @@ class MemoryReplies:
 class Bell:
     """`Outbox` that counts."""
 
+    expected: int = 0
     rung: int = 0
 
-    def wake(self) -> None:
+    def expect(self) -> None:
+        self.expected += 1
+
+    async def written(self) -> None:
         self.rung += 1
+
+    async def sweep(self) -> int:
+        return 0
 
 
 def fake_ports(**given: Any) -> Ports:
@@ -133,3 +141,19 @@ def fake_ports(**given: Any) -> Ports:
     }
     untouchable = {port.name: cast(Any, Untouchable(port.name)) for port in fields(Ports)}
     return Ports(**{**untouchable, **defaults, **given})
+
+
+def an_event(**given: Any) -> Event:
+    """A to-do of ana's that was created at noon, but for what is `given`."""
+    fields: dict[str, Any] = {
+        "id": EventId(uuid7()),
+        "type": "TODO_CREATED",
+        "source": "todo_model",
+        "trip_id": None,
+        "actor_id": ANA,
+        "recipient_id": None,
+        "audience": Audience.TRIP,
+        "occurred_at": NOON,
+        "payload": "{}",
+    }
+    return Event(**{**fields, **given})

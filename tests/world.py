@@ -16,7 +16,7 @@ from uuid import UUID
 
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.migrations import migrate
-from nomadcrew.bootstrap import machine_ports
+from nomadcrew.bootstrap.machine import machine_ports
 from nomadcrew.core.identity.model import Profile
 from nomadcrew.core.ids import SessionId, UserId
 from nomadcrew.core.ports import Ports
@@ -87,10 +87,10 @@ class World:
         email = f"{name}@example.org"
         profile = Profile(user_id, email, name, name.title(), "", "", None, None, {}, now, now)
         await self.ports.profiles.onboard(profile)
-        return Person(user_id, email, name, self.token(user_id, name))
+        return Person(user_id, email, name, await self.token(user_id, name))
 
-    def token(self, user_id: UserId, username: str, *, is_admin: bool = False) -> str:
-        return token_of(self.ports, user_id, username, is_admin=is_admin)
+    async def token(self, user_id: UserId, username: str, *, is_admin: bool = False) -> str:
+        return await token_of(self.ports, user_id, username, is_admin=is_admin)
 
     async def trip(self, owner: Person, **fields: Any) -> UUID:
         reply = await self.call("POST", "/v1/trips", by=owner, body=NEW_TRIP | {"name": owner.username} | fields)
@@ -210,9 +210,9 @@ def gateway_event(method: str, path: str, headers: Mapping[str, str], data: byte
     }
 
 
-def token_of(ports: Ports, user_id: UserId, username: str, *, is_admin: bool = False) -> str:
+async def token_of(ports: Ports, user_id: UserId, username: str, *, is_admin: bool = False) -> str:
     """An access token as our own issuer gives it."""
-    return ports.tokens.issue(
+    return await ports.tokens.issue(
         account_of(user_id, username, is_admin=is_admin), SessionId(ports.new_id()), now=ports.clock()
     )
 

@@ -16,6 +16,8 @@ from uuid import UUID
 
 import msgspec
 
+from nomadcrew.core.errors import Unavailable
+
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 _package = logging.getLogger("nomadcrew")
 _requests = logging.getLogger("nomadcrew.request")
@@ -56,6 +58,8 @@ class JsonLines(logging.Formatter):
         line.update(getattr(record, "fields", {}))
         if record.exc_info and record.exc_info[0] is not None:
             line["exception_name"] = record.exc_info[0].__name__
+            if isinstance(record.exc_info[1], Unavailable):
+                line["reason"] = record.exc_info[1].details
             if record.levelno >= logging.ERROR:
                 line["exception"] = "".join(traceback.format_exception(*record.exc_info))
         return _encode(line).decode()

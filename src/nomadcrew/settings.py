@@ -9,6 +9,8 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 PREFIX = "NOMADCREW_"
+# What the infrastructure tells functions, which is no setting of anybody's: `adapters/aws/config.py`.
+AWS_PREFIX = "NOMADCREW_AWS_"
 
 
 class BadSetting(Exception):
@@ -168,11 +170,6 @@ class Settings:
         "Older secrets whose invitation links are still honoured, comma-separated.",
         _secrets,
     )
-    database_url: str | None = setting(
-        "NOMADCREW_DATABASE_URL",
-        None,
-        "PostgreSQL address, for functions outside this host; `nomadcrew up` brings its own PostgreSQL.",
-    )
     log_level: str = setting(
         "LOG_LEVEL", "info", "Least serious lines to log.", _choice("debug", "info", "warning", "error")
     )
@@ -186,7 +183,7 @@ class Settings:
         """
         known = {f.metadata["variable"]: f for f in fields(cls)}
         for name in environment:
-            if name.startswith(PREFIX) and name not in known:
+            if name.startswith(PREFIX) and name not in known and not name.startswith(AWS_PREFIX):
                 raise BadSetting(f"{name} is no setting; {_instead_of(name, known)}")
         values = {}
         for name, f in known.items():
@@ -194,18 +191,6 @@ class Settings:
             if text.strip():
                 values[f.name] = _parsed(name, f.metadata["parse"], text.strip())
         return cls(**values)
-
-    def required(self, name: str) -> str:
-        """A setting that has to be given here.
-
-        Raises:
-            BadSetting: it was not.
-        """
-        value = getattr(self, name)
-        if value is None:
-            [variable] = [f.metadata["variable"] for f in fields(self) if f.name == name]
-            raise BadSetting(f"{variable} is not set.")
-        return str(value)
 
 
 def _instead_of(name: str, known: Iterable[str]) -> str:

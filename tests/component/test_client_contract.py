@@ -217,7 +217,7 @@ async def test_an_expired_token_asks_for_a_refresh(here: World, ana: Person) -> 
 
 async def test_without_a_profile_everything_is_401_but_ones_own_profile_404(here: World) -> None:
     nobody = Person(UserId(uuid4()), "n@example.org", "n", "")
-    nobody = replace(nobody, token=here.token(nobody.id, "n"))
+    nobody = replace(nobody, token=await here.token(nobody.id, "n"))
     assert (await here.call("GET", "/v1/users/me", by=nobody)).status == 404
     for method, path in (
         ("GET", "/v1/trips"),

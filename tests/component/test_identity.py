@@ -450,7 +450,7 @@ async def test_others_are_not_changed(here: World) -> None:
     for path, body in ((f"/v1/users/{ana.id}", {"firstName": "x"}), (f"/v1/users/{ana.id}/preferences", {"a": 1})):
         reply = await here.call("PUT", path, by=ben, body=body)
         assert (reply.status, reply.code) == (403, "not_self")
-    admin = Person(ben.id, "", "", here.token(ben.id, "ben", is_admin=True))
+    admin = Person(ben.id, "", "", await here.token(ben.id, "ben", is_admin=True))
     reply = await here.call("PUT", f"/v1/users/{ana.id}", by=admin, body={"firstName": "Anna"})
     assert (reply.status, reply.json["firstName"]) == (200, "Anna")
     assert "preferences" not in reply.json
@@ -491,11 +491,11 @@ async def test_people_are_searched_and_members_of_my_trip_marked(here: World) ->
 async def test_everybody_is_listed_for_administrators_only(here: World) -> None:
     ana, ben = await here.person("ana"), await here.person("ben")
     assert (await here.call("GET", "/v1/users", by=ana)).code == "admin_only"
-    admin = Person(ana.id, "", "", here.token(ana.id, "ana", is_admin=True))
+    admin = Person(ana.id, "", "", await here.token(ana.id, "ana", is_admin=True))
     reply = await here.call("GET", "/v1/users?limit=1", by=admin)
     assert reply.json["pagination"] == {"total": 2, "offset": 0, "limit": 1}
     assert [user["id"] for user in reply.json["users"]] == [str(ben.id)]
     for query in ("limit=0", "limit=101", "limit=x", "offset=-1", "limit=%D9%A1"):
         assert (await here.call("GET", f"/v1/users?{query}", by=admin)).status == 400
-    stranger = Person(UserId(uuid4()), "", "", here.token(UserId(uuid4()), "x", is_admin=True))
+    stranger = Person(UserId(uuid4()), "", "", await here.token(UserId(uuid4()), "x", is_admin=True))
     assert (await here.call("GET", "/v1/users", by=stranger)).code == "user_not_onboarded"

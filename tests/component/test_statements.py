@@ -40,6 +40,6 @@ async def test_a_request_takes_the_statements_its_row_says(stage: World, success
 
 async def test_the_list_of_everybody_takes_one_statement(stage: World) -> None:
     ana = await stage.person("root")
-    admin = replace(ana, token=stage.token(ana.id, ana.username, is_admin=True))
+    admin = replace(ana, token=await stage.token(ana.id, ana.username, is_admin=True))
     assert (await stage.call("GET", "/v1/users", by=admin)).status == 200
     assert len(stage.statements) == 1

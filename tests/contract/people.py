@@ -1,16 +1,19 @@
-"""Accounts and profiles on a database, with cheap password hashes."""
+"""Everything that knows who somebody is, over every set of adapters: one machine's, and AWS's on the emulator."""
 
 from datetime import UTC, datetime
 
+import pytest
+
+from nomadcrew.adapters.aws.dataapi import DataApi
 from nomadcrew.adapters.embedded.passwords import Argon2Passwords
 from nomadcrew.adapters.postgres.accounts import PostgresAccounts
-from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.profiles import PostgresProfiles
 from nomadcrew.adapters.postgres.sessions import PostgresSessions
-from nomadcrew.adapters.postgres.sql import compile_statement
+from nomadcrew.adapters.postgres.sql import Sql, compile_statement
 from nomadcrew.core.identity.model import Account, Profile
-from nomadcrew.core.identity.ports import NewAccount
+from nomadcrew.core.identity.ports import Accounts, NewAccount, Profiles, Sessions
 from nomadcrew.core.ids import UserId, uuid7
+from tests.contract.aws_identity import Identity
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 PASSWORD = "Sail2Porto!"
@@ -21,13 +24,13 @@ _OUTBOX = compile_statement(
 
 
 class People:
-    """Everything that knows who somebody is, on one database."""
+    """Accounts, sessions and profiles that belong together; `sql` is the database they share."""
 
-    def __init__(self, pool: Database) -> None:
-        self.pool = pool
-        self.accounts = PostgresAccounts(pool, Argon2Passwords(time_cost=1, memory_kib=64))
-        self.sessions = PostgresSessions(pool)
-        self.profiles = PostgresProfiles(pool)
+    def __init__(self, sql: Sql, accounts: Accounts, sessions: Sessions, profiles: Profiles) -> None:
+        self.sql = sql
+        self.accounts = accounts
+        self.sessions = sessions
+        self.profiles = profiles
 
     async def account(self, name: str, password: str = PASSWORD, *, now: datetime = NOON) -> Account:
         return await self.accounts.register(a_new(name), password, confirmed=True, now=now)
@@ -37,9 +40,24 @@ class People:
         return await self.profiles.onboard(a_profile(name, **fields))
 
     async def events(self) -> list[tuple[str, str, str]]:
-        rows = await self.pool.fetch(_OUTBOX)
+        rows = await self.sql.fetch(_OUTBOX)
         assert all(row["audience"] == "internal" and row["recipient_id"] is None for row in rows)
         return [(row["type"], row["audience"], row["payload"]) for row in rows]
+
+
+def cheap_passwords() -> Argon2Passwords:
+    return Argon2Passwords(time_cost=1, memory_kib=64)
+
+
+@pytest.fixture
+def people(sql: Sql, request: pytest.FixtureRequest) -> People:
+    """People of one machine on PostgreSQL, and those of AWS over the Data API."""
+    passwords = cheap_passwords()
+    if not isinstance(sql, DataApi):
+        return People(sql, PostgresAccounts(sql, passwords), PostgresSessions(sql), PostgresProfiles(sql))
+    identity: Identity = request.getfixturevalue("identity")
+    sessions = identity.sessions(sql, passwords)
+    return People(sql, identity.accounts(sql, passwords), sessions, identity.profiles(sql))
 
 
 def a_new(name: str, *usernames: str, email: str | None = None) -> NewAccount:

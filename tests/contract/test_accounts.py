@@ -1,4 +1,4 @@
-"""Accounts: registering, confirming, finding and checking, on PostgreSQL."""
+"""Accounts: registering, confirming, finding and checking."""
 
 import asyncio
 import json
@@ -20,14 +20,9 @@ from nomadcrew.core.identity.errors import (
 from nomadcrew.core.identity.model import Session
 from nomadcrew.core.identity.ports import NewAccount, RegistrationId
 from nomadcrew.core.ids import EventId, SessionId, UserId, uuid7
-from tests.contract.people import NOON, PASSWORD, People, a_new
+from tests.contract.people import NOON, PASSWORD, People, a_new, cheap_passwords
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-
-
-@pytest.fixture
-def people(pool: Database) -> People:
-    return People(pool)
 
 
 async def request(people: People, new: NewAccount, password: str = PASSWORD, now: object = NOON) -> RegistrationId:
@@ -37,7 +32,7 @@ async def request(people: People, new: NewAccount, password: str = PASSWORD, now
 
 
 async def confirm(people: People, id_: RegistrationId, now: object = NOON) -> str:
-    account = await people.accounts.confirm(id_, UserId(uuid7()), "0badcafe", now=now)  # type: ignore[arg-type]
+    account = await people.accounts.confirm(id_, "0badcafe", now=now)  # type: ignore[arg-type]
     return account.profile.username
 
 
@@ -115,10 +110,9 @@ async def test_address_and_username_open_with_the_password_only(people: People) 
     assert not await opens(people, "", "")
 
 
-async def test_a_hash_made_with_older_parameters_is_replaced_at_the_next_sign_in(
-    people: People, pool: Database
-) -> None:
-    await people.account("ana")
+async def test_a_hash_made_with_older_parameters_is_replaced_at_the_next_sign_in(pool: Database) -> None:
+    weaker = PostgresAccounts(pool, cheap_passwords())
+    await weaker.register(a_new("ana"), PASSWORD, confirmed=True, now=NOON)
     stronger = PostgresAccounts(pool, Argon2Passwords(time_cost=2, memory_kib=128))
     before = await stronger.find("ana", now=NOON)
     assert await stronger.check(before, PASSWORD)
@@ -153,6 +147,14 @@ async def test_a_confirmation_works_once(people: People) -> None:
     with pytest.raises(ConfirmationUsed):
         await confirm(people, id_)
     assert await opens(people, "ana", PASSWORD)
+
+
+async def test_an_account_keeps_the_id_of_its_registration(people: People) -> None:
+    id_ = await request(people, a_new("ana"))
+    await confirm(people, id_)
+    account = await people.accounts.one(UserId(id_))
+    assert account is not None
+    assert account.profile.username == "ana"
 
 
 async def test_a_confirmation_pressed_many_times_at_once_makes_one_account(people: People) -> None:

@@ -101,6 +101,14 @@ async def test_a_call_names_its_operation_and_is_signed(server: Wayward, client:
     assert "Credential=key/" in headers["authorization"]
 
 
+async def test_what_anybody_may_ask_is_not_signed(server: Wayward) -> None:
+    anybody = AwsClient(DYNAMODB, environment={"AWS_ENDPOINT_URL": server.url})
+    await anybody.call("SignUp", {}, signed=False)
+    [(_, headers, _)] = server.requests
+    assert "authorization" not in headers
+    anybody.close()
+
+
 async def test_one_connection_serves_calls_in_a_row(server: Wayward, client: AwsClient) -> None:
     for _ in range(5):
         await client.call("Query", {})

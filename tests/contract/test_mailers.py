@@ -21,7 +21,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from nomadcrew.adapters.embedded.mailer import FileMailer, Sender, SmtpMailer, SmtpServer
+from nomadcrew.adapters.embedded.mailer import FileMailer, SmtpMailer, SmtpServer
+from nomadcrew.adapters.mime import Sender
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.mail import MailRefused, Message
 
@@ -34,6 +35,18 @@ MESSAGE = Message(
     "Hello Ben\nhttps://trips.example/" + "a" * 600 + "\n",
     "<p>Hello <b>Ben</b></p>",
 )
+# What no mail can be made of, whoever carries it.
+UNWRITABLE = [
+    {"subject": "Hi\r\nBcc: all@example.org"},
+    {"subject": "Hi\nBcc: all@example.org"},
+    {"to": "ben@example.org\r\nBcc: all@example.org"},
+    {"to": "ben@example.org, all@example.org"},
+    {"to": "no address"},
+    {"to": "@example.org"},
+    {"to": "ben <ben@example.org>"},
+    {"to": "ben@exa..mple.org"},
+    {"to": ""},
+]
 
 
 def parsed(data: bytes) -> EmailMessage:
@@ -98,21 +111,7 @@ async def test_a_folder_that_cannot_be_written_is_an_outage(tmp_path: Path) -> N
         await to_file(tmp_path / "missing", MESSAGE)
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"subject": "Hi\r\nBcc: all@example.org"},
-        {"subject": "Hi\nBcc: all@example.org"},
-        {"to": "ben@example.org\r\nBcc: all@example.org"},
-        {"to": "ben@example.org, all@example.org"},
-        {"to": "no address"},
-        {"to": "@example.org"},
-        {"to": "ben <ben@example.org>"},
-        {"to": "ben@exa..mple.org"},
-        {"to": ""},
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("changes", UNWRITABLE, ids=str)
 async def test_a_mail_whose_headers_cannot_be_written_is_refused(tmp_path: Path, changes: dict[str, str]) -> None:
     with pytest.raises(MailRefused) as caught:
         await to_file(tmp_path, replace(MESSAGE, **changes))

@@ -1,4 +1,4 @@
-"""Profiles: onboarding, changing, preferences and finding people, on PostgreSQL."""
+"""Profiles: onboarding, changing, preferences and finding people."""
 
 import asyncio
 from dataclasses import replace
@@ -6,7 +6,6 @@ from datetime import timedelta
 
 import pytest
 
-from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.core.errors import Invalid, NotFound, NotOnboarded, Unavailable
 from nomadcrew.core.identity.errors import AdminOnly, EmailRequired, EmailTaken, NotSelf, UsernameTaken
 from nomadcrew.core.identity.model import Profile
@@ -16,11 +15,6 @@ from tests.contract.crew import Crew
 from tests.contract.people import NOON, People, a_profile
 
 LATER = NOON + timedelta(hours=1)
-
-
-@pytest.fixture
-def people(pool: Database) -> People:
-    return People(pool)
 
 
 async def change(people: People, who: Profile, caller: Profile, *, is_admin: bool = False, **to: str) -> Profile:
@@ -241,8 +235,8 @@ async def test_search_puts_usernames_that_begin_so_first_then_addresses_then_the
     assert await found(people, "mari", me, limit=2) == ["maria", "mariana"]
 
 
-async def test_search_marks_the_members_of_a_trip_of_mine_only(people: People, pool: Database) -> None:
-    crew = Crew(pool)
+async def test_search_marks_the_members_of_a_trip_of_mine_only(people: People) -> None:
+    crew = Crew(people.sql)
     ana, ben, cem = [await people.profile(name) for name in ("ana", "ben", "cem")]
     trip = await crew.trip(ana.id)
     await crew.join(trip, ben.id, ana.id)

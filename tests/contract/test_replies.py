@@ -10,7 +10,7 @@ import pytest
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.replies import PostgresReplies
 from nomadcrew.adapters.postgres.sql import Row, Statement, compile_statement
-from nomadcrew.adapters.postgres.upkeep import Upkeep
+from nomadcrew.adapters.postgres.upkeep import PostgresUpkeep
 from nomadcrew.core.errors import Conflict, Unavailable, Unprocessable
 from nomadcrew.core.replies import KEPT_FOR, KeptReply
 from tests.fakes import NOON
@@ -159,7 +159,7 @@ async def test_a_key_is_fresh_again_when_its_reply_has_expired(desk: Desk) -> No
 async def test_expired_replies_are_purged_and_no_others(desk: Desk) -> None:
     await desk.once()
     await desk.once(OTHER_KEY, later=timedelta(hours=1))
-    assert await Upkeep(desk.pool).replays(NOON + KEPT_FOR + timedelta(minutes=1)) == 1
+    assert await PostgresUpkeep(desk.pool).replays(NOON + KEPT_FOR + timedelta(minutes=1)) == 1
     assert await desk.kept() == 1
     assert await desk.rows() == 2
 
@@ -177,7 +177,7 @@ class Purging:
     async def transaction(self) -> AsyncIterator[None]:
         async with self._pool.transaction():
             yield
-        await Upkeep(self._pool).replays(NOON + 2 * KEPT_FOR)
+        await PostgresUpkeep(self._pool).replays(NOON + 2 * KEPT_FOR)
 
 
 async def test_a_reply_that_is_purged_while_it_is_looked_up_asks_for_another_try(desk: Desk) -> None:

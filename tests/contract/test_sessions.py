@@ -1,26 +1,24 @@
-"""Sessions: exchanging refresh tokens, the grace, theft, and many at once, on PostgreSQL."""
+"""Sessions: exchanging refresh tokens, the grace, theft, and many at once."""
 
 import asyncio
 from datetime import datetime, timedelta
 
 import pytest
 
+from nomadcrew.adapters.postgres.accounts import PostgresAccounts
 from nomadcrew.adapters.postgres.database import Database
+from nomadcrew.adapters.postgres.profiles import PostgresProfiles
+from nomadcrew.adapters.postgres.sessions import PostgresSessions
 from nomadcrew.adapters.postgres.sql import compile_statement
 from nomadcrew.core.identity.errors import InvalidRefreshToken
 from nomadcrew.core.identity.model import Session
 from nomadcrew.core.ids import SessionId, uuid7
-from tests.contract.people import NOON, People
+from tests.contract.people import NOON, People, cheap_passwords
 
 SECOND, DAY = timedelta(seconds=1), timedelta(days=1)
 LIFETIME = timedelta(days=30)
 _COUNT = compile_statement("count", "SELECT count(*) AS n, count(spent_at) AS spent FROM refresh_tokens")
 _DELETE = compile_statement("delete", "DELETE FROM user_profiles")
-
-
-@pytest.fixture
-def people(pool: Database) -> People:
-    return People(pool)
 
 
 async def signed_in(people: People, name: str = "ana", token: str = "first") -> Session:
@@ -133,13 +131,16 @@ async def test_the_account_is_read_at_each_exchange(people: People) -> None:
     assert (await exchange(people, "first", "second")).account.is_admin
 
 
-async def test_nobody_stays_signed_in_without_an_account(people: People, pool: Database) -> None:
+async def test_nobody_stays_signed_in_without_an_account(people: People) -> None:
     await signed_in(people)
-    await pool.fetch(_DELETE)
+    await people.sql.fetch(_DELETE)
     await refused(people, "first")
 
 
-async def test_what_no_reuse_could_show_any_more_is_forgotten(people: People, pool: Database) -> None:
+async def test_what_no_reuse_could_show_any_more_is_forgotten(pool: Database) -> None:
+    """In PostgreSQL; DynamoDB forgets by itself."""
+    passwords = cheap_passwords()
+    people = People(pool, PostgresAccounts(pool, passwords), PostgresSessions(pool), PostgresProfiles(pool))
     await signed_in(people)
     await exchange(people, "first", "second", NOON + 20 * DAY)
     assert await people.sessions.forget_expired(now=NOON + 32 * DAY) == 0

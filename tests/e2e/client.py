@@ -9,12 +9,15 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
+
+if TYPE_CHECKING:
+    from tests.e2e.mailbox import Mailbox
 
 T = TypeVar("T")
 
@@ -48,11 +51,16 @@ class Api:
     """A way to one server. `retries` is 3 in the shipped app, for every method and without a key.
 
     `statuses` counts every reply, those that were followed by another attempt among them; `repeats` counts attempts
-    after the first.
+    after the first. `sockets` is where sockets connect, and `mailbox` where addresses are confirmed, both where the
+    server has others than its own.
     """
 
-    def __init__(self, url: str, *, retries: int = 0) -> None:
+    def __init__(
+        self, url: str, *, retries: int = 0, sockets: str | None = None, mailbox: "Mailbox | None" = None
+    ) -> None:
         self.url = url
+        self.sockets = sockets or url.replace("http", "ws", 1) + "/v1/ws"
+        self._mailbox = mailbox
         self.retries = retries
         self.statuses: Counter[int] = Counter()
         self.repeats = 0
@@ -90,8 +98,18 @@ class Api:
         tag = f"{name}-{secrets.token_hex(4)}"
         body = {"email": f"{tag}@example.org", "password": PASSWORD, "username": tag, "firstName": name.title()}
         reply = await self.send("POST", "/v1/auth/register", json=body | fields)
-        assert reply.status_code == 201, reply.text
+        if reply.status_code == 202:
+            reply = await self._confirm(body["email"])
+        assert reply.is_success, reply.text
         return Person.of(self, reply.json())
+
+    async def _confirm(self, address: str) -> httpx.Response:
+        """Follow the link that was mailed to an address, as the app does."""
+        mailbox = self._mailbox
+        assert mailbox is not None, "the server confirms addresses, and nobody said where its mail goes"
+        [mail] = await eventually(lambda: mailbox.mails(address))
+        token = mail.link("/auth/confirm").rpartition("/")[2]
+        return await self.send("POST", "/v1/auth/confirm", json={"token": token})
 
 
 @dataclass
@@ -164,7 +182,7 @@ class Person:
                 return found
 
     async def connect(self, by: "TokenBy | None" = None) -> "Socket":
-        socket = Socket(self.api.url, self.token)
+        socket = Socket(self.api.sockets, self.token)
         await socket.connect(by or TokenBy.QUERY)
         return socket
 
@@ -180,11 +198,11 @@ class TokenBy(Enum):
 class Socket:
     """One socket. Keeps every frame it was sent, over all its connections, and how the last one was closed."""
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, address: str, token: str) -> None:
         self.token = token
         self.frames: list[dict[str, Any]] = []
         self.close_code: int | None = None
-        self._url = url.replace("http", "ws", 1) + "/v1/ws"
+        self._url = address
         self._connection: ClientConnection | None = None
         self._reader: asyncio.Task[None] | None = None
         self._news = asyncio.Event()

@@ -1,7 +1,8 @@
 """One started server for all tests that do not harm it, and people on it.
 
-With E2E_URL set the same tests run against that server instead, but for those only one machine can show. It must
-accept registrations, send its mail nowhere, and have its rate limits off.
+With E2E_URL set the same tests run against that server instead, but for those only one machine can show; sockets
+connect at E2E_SOCKETS_URL, and E2E_MAIL_URL is an emulated SES's record of mails. It must accept registrations and
+have its rate limits off.
 """
 
 import os
@@ -12,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from tests.e2e.client import Api, Person, Socket
+from tests.e2e.mailbox import EmulatedMailbox, FileMailbox, Mailbox
 from tests.e2e.server import LOG_TAIL, Server
 
 ELSEWHERE = os.environ.get("E2E_URL", "").rstrip("/")
@@ -53,9 +55,16 @@ def url(request: pytest.FixtureRequest) -> str:
     return ELSEWHERE or str(request.getfixturevalue("server").url)
 
 
+@pytest.fixture(scope="session")
+def mailbox(request: pytest.FixtureRequest) -> Mailbox:
+    if ELSEWHERE:
+        return EmulatedMailbox(os.environ["E2E_MAIL_URL"])
+    return FileMailbox(request.getfixturevalue("server").mail)
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def api(url: str) -> AsyncIterator[Api]:
-    made = Api(url)
+async def api(url: str, mailbox: Mailbox) -> AsyncIterator[Api]:
+    made = Api(url, sockets=os.environ.get("E2E_SOCKETS_URL"), mailbox=mailbox)
     yield made
     await made.close()
 

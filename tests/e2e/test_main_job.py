@@ -1,20 +1,14 @@
 """The main job through the public API: people plan a trip together and see each other's changes live."""
 
-import email.policy
 import re
-from email.message import EmailMessage
-from email.parser import BytesParser
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.client import NEW_TRIP, PASSWORD, Api, Person, eventually
 from tests.e2e.conftest import Connect, Register
-from tests.e2e.server import Server
-
-MAIL_IS_FILES = "mail is read from the data folder"
+from tests.e2e.mailbox import Mailbox, one_mail_to
 
 
 class Forms(HTMLParser):
@@ -38,26 +32,9 @@ class Forms(HTMLParser):
         return form
 
 
-async def mail_to(address: str, folder: Path) -> EmailMessage:
-    """The one mail to an address, once it is there."""
-
-    async def found() -> list[EmailMessage]:
-        parser = BytesParser(policy=email.policy.default)
-        mails = [parser.parsebytes(path.read_bytes()) for path in folder.glob("*.eml")]
-        return [mail for mail in mails if address in str(mail["To"])]
-
-    [mail] = await eventually(found)
-    return mail
-
-
-async def link_mailed_to(address: str, server: Server) -> str:
-    """The path of the link in an invitation's mail; the text and the HTML must have the same."""
-    mail = await mail_to(address, server.mail)
-    bodies = [str(part.get_content()) for part in mail.walk() if part.get_content_maintype() == "text"]
-    assert len(bodies) == 2
-    links = [re.findall(re.escape(server.url) + r"(/invite/accept/[\w.~-]+)", body) for body in bodies]
-    assert set(links[0]) == set(links[1])
-    return str(links[0][0])
+async def invitation_to(address: str, mailbox: Mailbox) -> str:
+    """The path of the link in an invitation's mail."""
+    return (await one_mail_to(address, mailbox)).link("/invite/accept")
 
 
 async def roles(person: Person, trip_id: str) -> dict[str, str]:
@@ -85,9 +62,8 @@ async def test_a_trip_is_listed_and_shown_as_it_was_created(register: Register) 
     assert [(member["userId"], member["role"]) for member in shown["members"]] == [(ana.id, "OWNER")]
 
 
-@pytest.mark.one_machine(MAIL_IS_FILES)
 async def test_somebody_new_joins_by_the_link_in_the_mail(
-    server: Server, api: Api, register: Register, connect: Connect
+    api: Api, mailbox: Mailbox, register: Register, connect: Connect
 ) -> None:
     ana = await register("ana")
     live = await connect(ana)
@@ -95,7 +71,7 @@ async def test_somebody_new_joins_by_the_link_in_the_mail(
     address = f"new.{ana.username}@example.org"
     await ana.invite(trip_id, address)
 
-    link = await link_mailed_to(address, server)
+    link = await invitation_to(address, mailbox)
     page = await api.send("GET", link)
     assert page.status_code == 200
     assert "Lisbon &amp; &lt;Sintra&gt;" in page.text
@@ -111,14 +87,13 @@ async def test_somebody_new_joins_by_the_link_in_the_mail(
     await live.event("MEMBER_ADDED", trip_id, userId=ben.id, role="MEMBER")
 
 
-@pytest.mark.one_machine(MAIL_IS_FILES)
 async def test_somebody_with_an_account_joins_by_the_link_in_the_mail(
-    server: Server, api: Api, register: Register
+    api: Api, mailbox: Mailbox, register: Register
 ) -> None:
     ana, ben = await register("ana"), await register("ben")
     trip_id = await ana.new_trip()
     await ana.invite(trip_id, ben.email, role="ADMIN")
-    link = await link_mailed_to(ben.email, server)
+    link = await invitation_to(ben.email, mailbox)
     form = Forms((await api.send("GET", link)).text).with_intent("sign_in")
     assert form["login"] == ben.email
 
@@ -132,12 +107,11 @@ async def test_somebody_with_an_account_joins_by_the_link_in_the_mail(
     assert (await roles(ana, trip_id))[ben.id] == "ADMIN"
 
 
-@pytest.mark.one_machine(MAIL_IS_FILES)
-async def test_the_app_joins_with_the_token_of_the_link(server: Server, register: Register) -> None:
+async def test_the_app_joins_with_the_token_of_the_link(mailbox: Mailbox, register: Register) -> None:
     ana, ben = await register("ana"), await register("ben")
     trip_id = await ana.new_trip()
     await ana.invite(trip_id, ben.email)
-    token = (await link_mailed_to(ben.email, server)).rpartition("/")[2]
+    token = (await invitation_to(ben.email, mailbox)).rpartition("/")[2]
     details = await ben.ask("GET", f"/v1/invitations/details?token={token}")
     assert (details["tripId"], details["email"]) == (trip_id, ben.email)
     joined = await ben.ask("POST", "/v1/invitations/accept", {"token": token})

@@ -13,11 +13,11 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from nomadcrew.adapters.embedded.keys import open_keys
 from nomadcrew.adapters.embedded.tokens import JwtTokens
-from nomadcrew.bootstrap import DEFAULT_ISSUER
+from nomadcrew.bootstrap.machine import DEFAULT_ISSUER
 from nomadcrew.core.clock import utc_now
 from nomadcrew.core.identity.model import ACCESS_LIFETIME
 from nomadcrew.core.ids import SessionId, UserId, uuid7
-from tests.e2e.client import Person, Socket, TokenBy, eventually
+from tests.e2e.client import Api, Person, Socket, TokenBy, eventually
 from tests.e2e.conftest import Connect, Register
 from tests.e2e.server import Server
 from tests.world import account_of
@@ -51,18 +51,18 @@ METADATA = {
 }
 
 
-def token_expiring(server: Server, person: Person, in_s: float) -> str:
+async def token_expiring(server: Server, person: Person, in_s: float) -> str:
     """A token of the server's own that was made long ago."""
     signing = open_keys(server.home / "keys").signing
     tokens = JwtTokens(signing, ["not used here"], issuer=DEFAULT_ISSUER)
     made_at = utc_now() - ACCESS_LIFETIME + timedelta(seconds=in_s)
     account = account_of(UserId(UUID(person.id)), person.username, is_admin=False)
-    return tokens.issue(account, SessionId(uuid7()), now=made_at)
+    return await tokens.issue(account, SessionId(uuid7()), now=made_at)
 
 
-async def refusal(url: str, token: str, by: TokenBy = TokenBy.QUERY) -> tuple[int, dict[str, Any]]:
+async def refusal(sockets: str, token: str, by: TokenBy = TokenBy.QUERY) -> tuple[int, dict[str, Any]]:
     with pytest.raises(InvalidStatus) as refused:
-        await Socket(url, token).connect(by)
+        await Socket(sockets, token).connect(by)
     response = refused.value.response
     assert response.body is not None
     return response.status_code, json.loads(response.body)
@@ -107,22 +107,28 @@ async def test_a_token_is_taken_from(register: Register, connect: Connect, by: T
 
 
 @pytest.mark.parametrize("by", list(TokenBy), ids=lambda by: by.value)
-async def test_a_bad_token_is_refused_before_the_upgrade(url: str, by: TokenBy) -> None:
-    status, body = await refusal(url, "not.a.token", by)
+async def test_a_bad_token_is_refused_before_the_upgrade(api: Api, by: TokenBy) -> None:
+    status, body = await refusal(api.sockets, "not.a.token", by)
     assert status == 401
-    assert {"error", "message", "code", "type"} <= body.keys()
     assert "not.a.token" not in json.dumps(body)
 
 
-async def test_no_token_is_refused_before_the_upgrade(url: str) -> None:
-    status, body = await refusal(url, "")
-    assert (status, body["code"]) == (401, "token_missing")
+async def test_no_token_is_refused_before_the_upgrade(api: Api) -> None:
+    assert (await refusal(api.sockets, ""))[0] == 401
+
+
+@pytest.mark.one_machine("API Gateway answers an upgrade it refuses with a body of its own")
+@pytest.mark.parametrize(("token", "code"), [("", "token_missing"), ("not.a.token", "auth_failed")])
+async def test_a_refused_upgrade_is_answered_with_the_error_body(api: Api, token: str, code: str) -> None:
+    _, body = await refusal(api.sockets, token)
+    assert {"error", "message", "code", "type"} <= body.keys()
+    assert body["code"] == code
 
 
 @pytest.mark.one_machine(OWN_TOKENS)
-async def test_an_expired_token_is_refused_before_the_upgrade(server: Server, register: Register) -> None:
-    old = token_expiring(server, await register("ana"), in_s=-120)
-    status, body = await refusal(server.url, old)
+async def test_an_expired_token_is_refused_before_the_upgrade(server: Server, api: Api, register: Register) -> None:
+    old = await token_expiring(server, await register("ana"), in_s=-120)
+    status, body = await refusal(api.sockets, old)
     assert (status, body["code"]) == (401, "token_expired")
 
 
@@ -131,7 +137,7 @@ async def test_a_socket_is_closed_when_its_token_expires_so_that_the_app_refresh
     server: Server, register: Register, connect: Connect
 ) -> None:
     ana = await register("ana")
-    ana.token, lasting = token_expiring(server, ana, in_s=1.5), ana.token
+    ana.token, lasting = await token_expiring(server, ana, in_s=1.5), ana.token
     socket = await connect(ana)
     assert await socket.closed() == 4401
     socket.token = lasting

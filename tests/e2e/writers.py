@@ -138,7 +138,7 @@ class Listener:
         self.heard: set[Key] = set()
         self._seen: set[str] = set()
         self._cursor: str | None = None
-        self._socket = Socket(person.api.url, person.token)
+        self._socket = Socket(person.api.sockets, person.token)
         self._taken = 0
         self._stopped = False
 

@@ -13,7 +13,7 @@ from nomadcrew.host.asgi import NO_ROUTE, Scope
 from nomadcrew.host.cors import Cors
 from nomadcrew.host.proxies import TrustedProxies
 from nomadcrew.wire.dispatch import SECURITY_HEADERS
-from tests.fakes import NOON, MemoryReplies, OpenLimits
+from tests.fakes import NOON, Bell, MemoryReplies, OpenLimits
 from tests.unit.asgi import Answer, Host, made, scope_of
 
 TRIP = "019a0000-0000-7000-8000-00000000000a"
@@ -222,6 +222,20 @@ async def test_a_repeated_write_with_a_key_happens_once() -> None:
     assert answers[0].body == answers[1].body
     assert made == ["hi"]
     assert (await client.ask("POST", "/v1/notes", headers, b'{"text":"other"}')).status == 422
+
+
+async def test_a_write_is_announced_before_it_is_made_and_reported_after() -> None:
+    bell = Bell()
+    client = Host(outbox=bell, replies=MemoryReplies()).client
+    await client.ask("GET", "/v1/notes", ANA)
+    assert (bell.expected, bell.rung) == (0, 0)
+    await client.ask("POST", "/v1/notes", ANA, b'{"text":"hi"}')
+    assert (bell.expected, bell.rung) == (1, 1)
+    await client.ask("POST", "/v1/fail/outage")  # it may have been made all the same
+    assert (bell.expected, bell.rung) == (2, 1)
+    for _ in range(2):
+        await client.ask("POST", "/v1/notes", {**ANA, "idempotency-key": "k-1"}, b'{"text":"hi"}')
+    assert (bell.expected, bell.rung) == (4, 3)
 
 
 async def seen_address(host: Host, headers: dict[str, str], peer: str | None) -> str:

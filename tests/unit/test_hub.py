@@ -119,14 +119,14 @@ def test_the_end_of_one_socket_leaves_the_persons_others_alone() -> None:
     assert queued(second) == ["hers"]
 
 
-def test_a_trip_is_muted_on_one_socket_and_unmuted_there() -> None:
+async def test_a_trip_is_muted_on_one_socket_and_unmuted_there() -> None:
     muted, other = a_socket(), a_socket()
     hub = hub_of(muted, other)
-    assert hub.mute(muted.id, TRIP)
-    assert not hub.mute(muted.id, TRIP)
-    assert not hub.mute("nobody's", TRIP)
+    assert await hub.mute(muted.id, TRIP)
+    assert not await hub.mute(muted.id, TRIP)
+    assert not await hub.mute("nobody's", TRIP)
     assert hub.deliver("about the trip", [ANA], TRIP) == 1
-    hub.unmute(muted.id, TRIP)
+    await hub.unmute(muted.id, TRIP)
     assert hub.deliver("about the trip", [ANA], TRIP) == 2
 
 

@@ -115,7 +115,7 @@ def closed_loops(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def handler() -> LambdaHandler:
-    return lambda_entry(routes, lambda: fake_ports(tokens=Untouchable("tokens")))
+    return lambda_entry(routes, lambda _: fake_ports(tokens=Untouchable("tokens")))
 
 
 def test_a_verified_caller_reaches_the_handler_without_another_look_at_the_token(handler: LambdaHandler) -> None:
@@ -175,7 +175,7 @@ def test_a_row_of_no_table_is_an_unknown_route_like_any_reply(handler: LambdaHan
 
 
 def test_without_the_gateways_word_the_token_is_verified_here() -> None:
-    handler = lambda_entry(routes, lambda: fake_ports(tokens=TokenTable()))
+    handler = lambda_entry(routes, lambda _: fake_ports(tokens=TokenTable()))
     asked = event()
     del asked["requestContext"]["authorizer"]
     asked["headers"]["Authorization"] = "Bearer ana"
@@ -187,7 +187,7 @@ def test_without_the_gateways_word_the_token_is_verified_here() -> None:
 def test_ports_are_made_once_and_the_loop_lives_on() -> None:
     made: list[Ports] = []
 
-    def ports() -> Ports:
+    def ports(_declared: tuple[str, ...]) -> Ports:
         made.append(fake_ports())
         return made[-1]
 
@@ -227,6 +227,54 @@ def test_claims_arrive_as_strings_and_become_what_they_mean() -> None:
     assert (claims.email, claims.username, claims.is_admin) == ("ana@example.com", "ana", True)
     assert claims.session_id == UUID(SESSION)
     assert claims.metadata == {"firstName": "Ana", "age": 30}
+
+
+def cognito(**changes: Any) -> dict[str, Any]:
+    """Claims of an access token of a user pool, as the gateway passes them."""
+    claims = {
+        "sub": "7c2b9f04-1111-4222-8333-444455556666",
+        "iss": "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_Abc",
+        "client_id": "client",
+        "token_use": "access",
+        "scope": "aws.cognito.signin.user.admin nomadcrew/api",
+        "username": str(ANA),
+        "sid": SESSION,
+        "exp": "1782907200",
+    } | changes
+    return {name: value for name, value in claims.items() if value is not None}
+
+
+def test_in_cognitos_tokens_the_username_says_who_it_is() -> None:
+    claims = claims_of(cognito(is_admin="true"))
+    assert claims is not None
+    assert (claims.user_id, claims.session_id, claims.is_admin) == (ANA, UUID(SESSION), True)
+    assert (claims.username, claims.email) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"token_use": "id"},
+        {"token_use": ""},
+        {"scope": None},
+        {"scope": ""},
+        {"scope": "aws.cognito.signin.user.admin"},
+        {"scope": "nomadcrew/api.read nomadcrew/apis"},
+        {"username": None},
+        {"username": "ana"},
+    ],
+    ids=str,
+)
+def test_cognitos_other_tokens_are_nobodys(changes: dict[str, str | None]) -> None:
+    assert claims_of(cognito(**changes)) is None
+
+
+def test_in_other_issuers_tokens_the_username_is_but_a_name() -> None:
+    theirs = cognito(iss="https://trips.example", sub=str(ANA), username=SESSION, scope=None)
+    claims = claims_of(theirs)
+    assert claims is not None
+    assert (claims.user_id, claims.username) == (ANA, SESSION)
+    assert claims_of(theirs | {"token_use": "id"}) is None
 
 
 @pytest.mark.parametrize("admin", ["false", "", "True", "1", None])

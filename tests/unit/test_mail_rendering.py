@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from nomadcrew.adapters.embedded.mailer import Sender, compose
+from nomadcrew.adapters.mime import Sender, compose
 from nomadcrew.core.errors import TooMany
 from nomadcrew.core.events import Event
 from nomadcrew.core.identity.errors import InvalidCredentials
@@ -274,8 +274,8 @@ async def mails_for(event: Event, stored: Stored) -> list[Message]:
     ports = fake_ports(
         mailer=outgoing,
         invitations=stored,
-        accounts=stored,
-        tokens=Secrets(),
+        registrations=stored,
+        codes=Secrets(),
         invitation_links=Secrets(),
         site=SITE,
         clock=lambda: NOON,

@@ -124,12 +124,6 @@ def test_a_misspelled_setting_is_refused_and_corrected(variable: str, hint: str)
         Settings.read({variable: "x"})
 
 
-def test_what_a_host_needs_and_did_not_get_is_named() -> None:
-    with pytest.raises(BadSetting, match=r"^NOMADCREW_DATABASE_URL is not set\.$"):
-        Settings().required("database_url")
-    assert Settings(public_url="https://x.example").required("public_url") == "https://x.example"
-
-
 def test_readme_has_the_table_of_settings() -> None:
     found = re.search(r"<!-- settings: .* -->\n(.*)<!-- /settings -->", README.read_text(), re.DOTALL)
     assert found is not None

@@ -118,7 +118,7 @@ async def refusal(tokens: JwtTokens, token: str, now: datetime = NOON) -> str:
 
 async def test_what_we_issue_we_accept() -> None:
     tokens = ours()
-    claims = await tokens.verify(tokens.issue(ACCOUNT, SESSION, now=NOON), now=NOON)
+    claims = await tokens.verify(await tokens.issue(ACCOUNT, SESSION, now=NOON), now=NOON)
     assert (claims.user_id, claims.session_id, claims.username) == (ANA, SESSION, "ana")
     assert claims.expires_at == NOON + timedelta(minutes=15)
     assert claims.email is None
@@ -126,7 +126,7 @@ async def test_what_we_issue_we_accept() -> None:
 
 
 async def test_our_tokens_say_what_the_gateway_needs_and_no_address() -> None:
-    token = ours().issue(ACCOUNT, SESSION, now=NOON)
+    token = await ours().issue(ACCOUNT, SESSION, now=NOON)
     decoded = jwt.decode(token, SIGNING, algorithms=["RS256"])
     assert decoded.header == {"typ": "JWT", "alg": "RS256", "kid": SIGNING.thumbprint()}
     jti = decoded.claims.pop("jti")
@@ -138,7 +138,7 @@ async def test_our_tokens_say_what_the_gateway_needs_and_no_address() -> None:
 async def test_administrators_are_told_apart() -> None:
     tokens = ours()
     admin = Account(ACCOUNT.profile, is_admin=True)
-    assert (await tokens.verify(tokens.issue(admin, SESSION, now=NOON), now=NOON)).is_admin
+    assert (await tokens.verify(await tokens.issue(admin, SESSION, now=NOON), now=NOON)).is_admin
     assert not (await tokens.verify(signed(our_claims(is_admin="true")), now=NOON)).is_admin
 
 
@@ -146,11 +146,16 @@ async def test_an_older_key_still_verifies_and_the_newest_signs() -> None:
     tokens = ours()
     assert await tokens.verify(signed(our_claims(), OLDER), now=NOON)
     assert (
-        json.loads(base64.urlsafe_b64decode(tokens.issue(ACCOUNT, SESSION, now=NOON).split(".")[0] + "=="))["kid"]
+        json.loads(base64.urlsafe_b64decode((await tokens.issue(ACCOUNT, SESSION, now=NOON)).split(".")[0] + "=="))[
+            "kid"
+        ]
         == SIGNING.thumbprint()
     )
-    assert [key["kid"] for key in tokens.jwks()["keys"]] == [SIGNING.thumbprint(), OLDER.thumbprint()]
-    assert all(set(key) == {"kty", "n", "e", "kid", "alg", "use"} for key in tokens.jwks()["keys"])
+    assert [key["kid"] for key in (await tokens.jwks(now=NOON))["keys"]] == [
+        SIGNING.thumbprint(),
+        OLDER.thumbprint(),
+    ]
+    assert all(set(key) == {"kty", "n", "e", "kid", "alg", "use"} for key in (await tokens.jwks(now=NOON))["keys"])
 
 
 @pytest.mark.parametrize(
@@ -401,28 +406,28 @@ async def test_a_remembered_token_is_verified_again_after_a_quarter_of_an_hour()
 async def test_tokens_of_an_ended_session_are_refused_at_once_and_sockets_are_told() -> None:
     ended: list[SessionId] = []
     tokens = ours(on_revoke=ended.append)
-    token = tokens.issue(ACCOUNT, SESSION, now=NOON)
-    another = tokens.issue(ACCOUNT, SessionId(UUID(int=7)), now=NOON)
+    token = await tokens.issue(ACCOUNT, SESSION, now=NOON)
+    another = await tokens.issue(ACCOUNT, SessionId(UUID(int=7)), now=NOON)
     await tokens.verify(token, now=NOON)
-    tokens.revoke(SESSION, now=NOON)
+    await tokens.revoke(SESSION, now=NOON)
     assert ended == [SESSION]
     assert await refusal(tokens, token) == "auth_failed"
-    assert await refusal(tokens, tokens.issue(ACCOUNT, SESSION, now=NOON)) == "auth_failed"
+    assert await refusal(tokens, await tokens.issue(ACCOUNT, SESSION, now=NOON)) == "auth_failed"
     assert await tokens.verify(another, now=NOON)
 
 
 async def test_ended_sessions_are_forgotten_when_no_token_of_theirs_can_live() -> None:
     tokens = ours()
-    tokens.revoke(SESSION, now=NOON)
-    tokens.revoke(SessionId(UUID(int=7)), now=NOON + 16 * MINUTE)
+    await tokens.revoke(SESSION, now=NOON)
+    await tokens.revoke(SessionId(UUID(int=7)), now=NOON + 16 * MINUTE)
     assert await refusal(tokens, signed(our_claims()), NOON + 15 * MINUTE) == "auth_failed"
-    tokens.revoke(SessionId(UUID(int=8)), now=NOON + 17 * MINUTE)
+    await tokens.revoke(SessionId(UUID(int=8)), now=NOON + 17 * MINUTE)
     assert await refusal(tokens, signed(our_claims()), NOON + 17 * MINUTE) == "token_expired"
 
 
 async def test_the_memory_of_tokens_is_bounded() -> None:
     tokens = ours(cached=3)
-    made = [tokens.issue(ACCOUNT, SESSION, now=NOON) for _ in range(5)]
+    made = [await tokens.issue(ACCOUNT, SESSION, now=NOON) for _ in range(5)]
     first = [await tokens.verify(token, now=NOON) for token in made]
     again = [await tokens.verify(token, now=NOON) for token in reversed(made)]
     assert [a is b for a, b in zip(first, reversed(again), strict=True)] == [False, False, True, True, True]
@@ -430,7 +435,7 @@ async def test_the_memory_of_tokens_is_bounded() -> None:
 
 async def test_refused_tokens_are_not_remembered() -> None:
     tokens = ours(cached=1)
-    good = tokens.issue(ACCOUNT, SESSION, now=NOON)
+    good = await tokens.issue(ACCOUNT, SESSION, now=NOON)
     remembered = await tokens.verify(good, now=NOON)
     for _ in range(3):
         await refusal(tokens, signed(our_claims(token_use="id")))

@@ -13,9 +13,10 @@ import uvloop
 
 from nomadcrew import logs
 from nomadcrew.adapters.embedded.limits import parse_limits
-from nomadcrew.adapters.embedded.mailer import Sender, SmtpServer
+from nomadcrew.adapters.embedded.mailer import SmtpServer
+from nomadcrew.adapters.mime import Sender
 from nomadcrew.adapters.postgres.database import Database
-from nomadcrew.bootstrap import SilentOutbox
+from nomadcrew.bootstrap.machine import SilentOutbox
 from nomadcrew.core.ports import Ports
 from nomadcrew.host.binaries import find_binaries
 from nomadcrew.host.cors import Cors

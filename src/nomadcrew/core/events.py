@@ -1,13 +1,13 @@
 """What happened, as others are told: the outbox's events, their audience and who consumes them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
 
-from nomadcrew.core.ids import EventId, TripId, UserId
+from nomadcrew.core.ids import EventId, JobId, TripId, UserId, derived_id
 
 
 class Audience(StrEnum):
@@ -42,6 +42,7 @@ class EventPage:
 # Which work queues get a copy of an event, by type. Each consumer is idempotent on the event's id.
 NOTIFICATIONS = "notifications"
 EMAIL = "email"
+REALTIME = "realtime"  # where sockets are a gateway's; elsewhere the publisher delivers
 CONSUMERS: dict[str, tuple[str, ...]] = {
     "TRIP_UPDATED": (NOTIFICATIONS,),
     "TRIP_STATUS_UPDATED": (NOTIFICATIONS,),
@@ -55,11 +56,45 @@ CONSUMERS: dict[str, tuple[str, ...]] = {
 }
 
 
+def job_id(event_id: EventId, queue: str) -> JobId:
+    """The id of an event's job in a queue: the same however often the event is published."""
+    return JobId(derived_id(event_id, queue))
+
+
+def listeners(event: Event, members: Mapping[TripId, Iterable[UserId]]) -> tuple[set[UserId], TripId | None]:
+    """Who hears of an event live, and the trip that silences it where it is muted.
+
+    A muted trip silences what is told to the trip, not what is addressed to a person.
+    """
+    people: set[UserId] = set()
+    for_trip = event.audience == Audience.TRIP
+    if for_trip and event.trip_id is not None:
+        people.update(members.get(event.trip_id, ()))
+    if event.audience != Audience.INTERNAL and event.recipient_id is not None:
+        people.add(event.recipient_id)
+    return people, event.trip_id if for_trip else None
+
+
 class Outbox(Protocol):
     """The write side's bell. Events themselves are inserted in the transaction of the write they report."""
 
-    def wake(self) -> None:
-        """Say that something was committed, so that it is published at once instead of at the next sweep."""
+    def expect(self) -> None:
+        """Say that a write begins, so that its events are published even if nobody lives to say it was made."""
+        ...
+
+    async def written(self) -> None:
+        """Say that something was committed, and have it published at once.
+
+        Never fails for an outage: what cannot be published now is published later.
+        """
+        ...
+
+    async def sweep(self) -> int:
+        """Publish what nobody else has; returns how many events.
+
+        Raises:
+            Unavailable: something stays behind; call again later.
+        """
         ...
 
 
@@ -75,5 +110,21 @@ class EventLog(Protocol):
             NotOnboarded: no profile.
             Gone: the cursor has left the record; refetch and start from the newest.
             Invalid: the cursor is no event's id.
+        """
+        ...
+
+    async def recipients(self, trip_ids: Iterable[TripId]) -> Mapping[TripId, Sequence[UserId]]:
+        """Who is ACTIVE on each trip now."""
+        ...
+
+
+class AuditLog(Protocol):
+    """Every event, for years."""
+
+    async def keep(self, events: Sequence[Event]) -> None:
+        """Keep these events; the same ones again are the same record.
+
+        Raises:
+            Unavailable: not now; try again later.
         """
         ...

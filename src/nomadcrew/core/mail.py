@@ -1,6 +1,7 @@
 """Mail as the product sends it."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from nomadcrew.core.queues import Hopeless
@@ -32,4 +33,12 @@ class Mailer(Protocol):
             Unavailable: not now; try again later.
             MailRefused: not ever.
         """
+        ...
+
+
+class Suppression(Protocol):
+    """Addresses that mail is not sent to, since it came back or was complained about."""
+
+    async def suppress(self, address: str, reason: str, *, now: datetime) -> None:
+        """Send no more mail to an address; safe to repeat."""
         ...

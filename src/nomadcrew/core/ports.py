@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     # For readers and type checkers only: a function would load every feature's types with those of its own.
     from nomadcrew.core.clock import Clock
-    from nomadcrew.core.events import EventLog, Outbox
-    from nomadcrew.core.identity.ports import Accounts, Profiles, Sessions, Tokens
+    from nomadcrew.core.events import AuditLog, EventLog, Outbox
+    from nomadcrew.core.flags import Flags
+    from nomadcrew.core.identity.ports import Accounts, Codes, Profiles, Registrations, Sessions, Tokens, Verifier
     from nomadcrew.core.ids import NewId
     from nomadcrew.core.invitations.ports import InvitationLinks, Invitations
     from nomadcrew.core.limits import RateLimits
-    from nomadcrew.core.mail import Mailer
+    from nomadcrew.core.mail import Mailer, Suppression
     from nomadcrew.core.members.ports import Members
     from nomadcrew.core.notifications.ports import Notifications
     from nomadcrew.core.queues import WorkQueue
-    from nomadcrew.core.realtime import Connections
+    from nomadcrew.core.realtime import Connections, Sockets
     from nomadcrew.core.replies import Replies
+    from nomadcrew.core.schema import Schema
     from nomadcrew.core.todos.ports import Todos
     from nomadcrew.core.trips.ports import Trips
+    from nomadcrew.core.upkeep import Upkeep
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,9 @@ class Site:
         return self.app_url or self.public_url
 
 
+_NOT_HERE: Any = None
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     site: Site
@@ -54,6 +60,10 @@ class Ports:
     mailer: Mailer
     connections: Connections
     tokens: Tokens
+    # Parts of `tokens` and `accounts`, for who needs no more.
+    verifier: Verifier
+    codes: Codes
+    registrations: Registrations
     accounts: Accounts
     sessions: Sessions
     profiles: Profiles
@@ -63,3 +73,10 @@ class Ports:
     invitation_links: InvitationLinks
     todos: Todos
     notifications: Notifications
+    upkeep: Upkeep
+    flags: Flags
+    # Not on one machine: it holds its sockets itself, and keeps its events in the database.
+    sockets: Sockets = _NOT_HERE
+    audit: AuditLog = _NOT_HERE
+    suppression: Suppression = _NOT_HERE
+    schema: Schema = _NOT_HERE

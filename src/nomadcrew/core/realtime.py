@@ -1,15 +1,57 @@
 """Sockets, as the product sees them."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
-from nomadcrew.core.ids import TripId
+from nomadcrew.core.ids import SessionId, TripId, UserId
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """An open socket that a gateway holds for us; its token lasts until `expires_at`."""
+
+    id: str
+    user_id: UserId
+    session_id: SessionId | None
+    expires_at: datetime
+    connected_at: datetime
+    muted: frozenset[TripId] = frozenset()
 
 
 class Connections(Protocol):
     """Open sockets. Who receives an event is decided from membership when it is delivered, not here."""
 
-    def mute(self, connection_id: str, trip_id: TripId) -> bool:
+    async def mute(self, connection_id: str, trip_id: TripId) -> bool:
         """Stop sending a trip's events to one socket; False if they were stopped already."""
         ...
 
-    def unmute(self, connection_id: str, trip_id: TripId) -> None: ...
+    async def unmute(self, connection_id: str, trip_id: TripId) -> None: ...
+
+
+class Sockets(Protocol):
+    """Sockets that a gateway holds, and what is sent to them; a host that holds them itself has no use for it.
+
+    A frame that cannot be delivered is lost: whoever comes back asks for the record of events.
+    """
+
+    async def add(self, connection: Connection) -> None: ...
+
+    async def forget(self, connection_id: str) -> None: ...
+
+    async def send(self, connection_id: str, frame: str) -> bool:
+        """Send to one socket; False if there is none, or none yet.
+
+        Raises:
+            Unavailable: the gateway takes nothing just now.
+        """
+        ...
+
+    async def deliver(
+        self, frame: str, user_ids: Iterable[UserId], trip_id: TripId | None, *, now: datetime
+    ) -> int:
+        """Send to every socket of these people that has not muted the trip; returns to how many."""
+        ...
+
+    async def deliver_to_all(self, frame: str, *, now: datetime) -> int: ...

@@ -2,7 +2,8 @@
 
 import msgspec
 
-from nomadcrew.bootstrap import lambda_ports
+from nomadcrew.bootstrap.aws import lambda_ports
+from nomadcrew.core.flags import REGISTRATION
 from nomadcrew.core.identity import accounts, profiles
 from nomadcrew.wire.auth import (
     ConfirmationRequired,
@@ -21,7 +22,7 @@ from nomadcrew.wire.lambda_entry import lambda_entry
 from nomadcrew.wire.problems import JSON_TYPE
 from nomadcrew.wire.routes import Auth, Replay, Routes
 
-routes = Routes("auth")
+routes = Routes("auth", ports=("accounts", "flags", "limits", "outbox", "profiles", "sessions", "tokens"))
 
 
 @routes.post("/v1/auth/register", auth=Auth.PUBLIC, bucket="register", status=201, replay=Replay.NEVER,
@@ -34,10 +35,11 @@ async def register(call: Call, body: RegisterIn) -> SignedInView | Reply:
     `{"confirmation_required": true}`, and the account is made when the link in the mail is followed.
     """
     ports = call.ports
+    is_open = ports.site.registration_open and await ports.flags.enabled(REGISTRATION, otherwise=True)
     if ports.site.mail_leaves:
         await accounts.request_account(
             body.to_sign_up(),
-            is_open=ports.site.registration_open,
+            is_open=is_open,
             accounts=ports.accounts,
             new_id=ports.new_id,
             now=call.now,
@@ -45,7 +47,7 @@ async def register(call: Call, body: RegisterIn) -> SignedInView | Reply:
         return Reply(202, msgspec.json.encode(ConfirmationRequired()), {"content-type": JSON_TYPE})
     signed_in = await accounts.register(
         body.to_sign_up(),
-        is_open=ports.site.registration_open,
+        is_open=is_open,
         accounts=ports.accounts,
         sessions=ports.sessions,
         tokens=ports.tokens,
@@ -128,7 +130,7 @@ async def validate(call: Call) -> ValidView:
 @routes.get("/.well-known/jwks.json", auth=Auth.PUBLIC, statements=0, why="the keys are at hand")
 async def jwks(call: Call) -> PublicKeys:
     """List the keys that verify this site's access tokens."""
-    return msgspec.convert(call.ports.tokens.jwks(), PublicKeys)
+    return msgspec.convert(await call.ports.tokens.jwks(now=call.now), PublicKeys)
 
 
 handler = lambda_entry(routes, lambda_ports)

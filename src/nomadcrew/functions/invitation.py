@@ -2,7 +2,7 @@
 
 from urllib.parse import quote
 
-from nomadcrew.bootstrap import lambda_ports
+from nomadcrew.bootstrap.aws import lambda_ports
 from nomadcrew.core.errors import Invalid, NotFound
 from nomadcrew.core.ids import InvitationId
 from nomadcrew.core.invitations import service
@@ -21,7 +21,7 @@ from nomadcrew.wire.lambda_entry import lambda_entry
 from nomadcrew.wire.members import MembershipView, membership_view
 from nomadcrew.wire.routes import Auth, Gate, Param, Routes
 
-routes = Routes("invitation")
+routes = Routes("invitation", ports=("invitation_links", "invitations", "limits", "outbox", "replies"))
 TOKEN = Param("token", "string", "The token of an invitation's link.")
 
 

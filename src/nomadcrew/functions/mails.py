@@ -63,10 +63,10 @@ async def _about_invitation(event: Event, ports: Ports) -> Message | None:
 async def _about_account(event: Event, ports: Ports) -> Message | None:
     about = msgspec.json.decode(event.payload, type=AboutAccount)
     if about.registration_id is not None:
-        registration = await ports.accounts.pending(RegistrationId(about.registration_id), now=ports.clock())
+        registration = await ports.registrations.pending(RegistrationId(about.registration_id), now=ports.clock())
         if registration is None:
             return None
-        code = ports.tokens.confirmation_code(registration.id)
+        code = ports.codes.confirmation_code(registration.id)
         return confirmation_mail(str(event.id), registration, code, ports.site)
-    account = None if about.user_id is None else await ports.accounts.one(UserId(about.user_id))
+    account = None if about.user_id is None else await ports.registrations.one(UserId(about.user_id))
     return None if account is None else registered_mail(str(event.id), account)

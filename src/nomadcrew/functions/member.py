@@ -1,6 +1,6 @@
 """Members of a trip: /v1/trips/{id}/members."""
 
-from nomadcrew.bootstrap import lambda_ports
+from nomadcrew.bootstrap.aws import lambda_ports
 from nomadcrew.core.errors import NotFound
 from nomadcrew.core.ids import UserId
 from nomadcrew.core.members import service
@@ -17,7 +17,7 @@ from nomadcrew.wire.members import (
 )
 from nomadcrew.wire.routes import Gate, Routes
 
-routes = Routes("member")
+routes = Routes("member", ports=("limits", "members", "outbox", "replies"))
 
 
 def target(call: Call) -> UserId:

@@ -1,6 +1,6 @@
 """What I was told: /v1/notifications, and the record of events at /v1/events."""
 
-from nomadcrew.bootstrap import lambda_ports
+from nomadcrew.bootstrap.aws import lambda_ports
 from nomadcrew.core.errors import Invalid
 from nomadcrew.core.ids import NotificationId, parse_uuid
 from nomadcrew.wire.call import Call
@@ -15,7 +15,7 @@ from nomadcrew.wire.notifications import (
 )
 from nomadcrew.wire.routes import Param, Routes
 
-routes = Routes("notification")
+routes = Routes("notification", ports=("events", "limits", "notifications", "outbox", "replies"))
 PAGE = (
     Param("limit", "integer", "How many, 1 to 100; 20 unless told."),
     Param("offset", "integer", "How many to pass over; 0 unless told."),

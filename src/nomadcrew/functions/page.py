@@ -6,7 +6,7 @@ posts here proves who they are in the post itself, with a password or with the s
 
 from collections.abc import Mapping
 
-from nomadcrew.bootstrap import lambda_ports
+from nomadcrew.bootstrap.aws import lambda_ports
 from nomadcrew.core.errors import DomainError, NotFound, TooMany
 from nomadcrew.core.identity import accounts
 from nomadcrew.core.identity.accounts import SignUp
@@ -19,7 +19,7 @@ from nomadcrew.wire.lambda_entry import lambda_entry
 from nomadcrew.wire.pages import confirm_page, confirmed_page, invitation_page, refused_page, welcome_page
 from nomadcrew.wire.routes import Auth, Replay, Routes
 
-routes = Routes("page")
+routes = Routes("page", ports=("accounts", "invitation_links", "invitations", "limits", "outbox", "tokens"))
 
 
 @routes.get("/invite/accept/{token}", auth=Auth.PUBLIC, html=True, refusals=(404, 410))

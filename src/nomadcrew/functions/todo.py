@@ -2,7 +2,7 @@
 
 import msgspec
 
-from nomadcrew.bootstrap import lambda_ports
+from nomadcrew.bootstrap.aws import lambda_ports
 from nomadcrew.core.errors import NotFound
 from nomadcrew.core.ids import TodoId
 from nomadcrew.core.todos import service
@@ -12,7 +12,7 @@ from nomadcrew.wire.lambda_entry import lambda_entry
 from nomadcrew.wire.routes import Gate, Param, Replay, Routes
 from nomadcrew.wire.todos import MessageView, NewTodoIn, Pagination, TodoChangeIn, TodoPageView, TodoView
 
-routes = Routes("todo")
+routes = Routes("todo", ports=("limits", "outbox", "replies", "todos"))
 PAGE = (
     Param("limit", "integer", "How many, 1 to 100; 100 unless told."),
     Param("offset", "integer", "How many to pass over; 0 unless told."),

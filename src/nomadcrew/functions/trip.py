@@ -1,6 +1,6 @@
 """Trips: /v1/trips."""
 
-from nomadcrew.bootstrap import lambda_ports
+from nomadcrew.bootstrap.aws import lambda_ports
 from nomadcrew.core.trips import service
 from nomadcrew.wire.call import Call
 from nomadcrew.wire.lambda_entry import lambda_entry
@@ -18,7 +18,7 @@ from nomadcrew.wire.trips import (
     trip_view,
 )
 
-routes = Routes("trip")
+routes = Routes("trip", ports=("limits", "outbox", "replies", "trips"))
 
 
 @routes.post("/v1/trips", status=201, bucket="trip_create", replay=Replay.FINGERPRINT, refusals=(409,))

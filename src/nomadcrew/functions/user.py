@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from nomadcrew.bootstrap import lambda_ports
+from nomadcrew.bootstrap.aws import lambda_ports
 from nomadcrew.core.errors import Invalid
 from nomadcrew.core.identity import profiles as service
 from nomadcrew.core.identity.model import Profile
@@ -26,7 +26,7 @@ from nomadcrew.wire.users import (
     username_in,
 )
 
-routes = Routes("user")
+routes = Routes("user", ports=("limits", "outbox", "profiles", "replies"))
 MAX_OFFSET = 1_000_000
 
 

@@ -1,17 +1,15 @@
 """What a socket may ask: the monolith's frames."""
 
-from nomadcrew.core.ids import UserId
-from nomadcrew.core.ports import Ports
+from typing import Final
+
+from nomadcrew.bootstrap.aws import lambda_ports
 from nomadcrew.wire.events import PONG, frame
+from nomadcrew.wire.socket_entry import socket_entry
 from nomadcrew.wire.sockets import Actions, SocketCall
 
+PORTS: Final = ("connections", "members", "queue", "sockets")
+
 actions = Actions()
-
-
-async def greeting(me: UserId, ports: Ports) -> str:
-    """The frame every socket gets first."""
-    trips = [str(trip_id) for trip_id in await ports.members.active(me)]
-    return frame("connected", {"userId": str(me), "tripCount": len(trips), "trips": trips})
 
 
 @actions.on("ping")
@@ -27,7 +25,7 @@ async def subscribe(call: SocketCall) -> str:
         return frame("error", error="tripId is required")
     if not await call.ports.members.is_active(trip_id, call.me):
         return frame("error", error="You are not a member of this trip.")
-    call.ports.connections.unmute(call.connection_id, trip_id)
+    await call.ports.connections.unmute(call.connection_id, trip_id)
     return frame("subscribed", {"tripId": str(trip_id)})
 
 
@@ -38,6 +36,9 @@ async def unsubscribe(call: SocketCall) -> str:
     if trip_id is None:
         return frame("error", error="tripId is required")
     subscribed = await call.ports.members.is_active(trip_id, call.me)
-    if not subscribed or not call.ports.connections.mute(call.connection_id, trip_id):
+    if not subscribed or not await call.ports.connections.mute(call.connection_id, trip_id):
         return frame("error", error="This socket does not follow that trip.")
     return frame("unsubscribed", {"tripId": str(trip_id)})
+
+
+handler = socket_entry(actions, lambda_ports, PORTS)

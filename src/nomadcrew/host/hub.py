@@ -82,14 +82,14 @@ class Hub:
             if not theirs:
                 del self._by_user[socket.user_id]
 
-    def mute(self, connection_id: str, trip_id: TripId) -> bool:
+    async def mute(self, connection_id: str, trip_id: TripId) -> bool:
         socket = self._by_id.get(connection_id)
         if socket is None or trip_id in socket.muted:
             return False
         socket.muted.add(trip_id)
         return True
 
-    def unmute(self, connection_id: str, trip_id: TripId) -> None:
+    async def unmute(self, connection_id: str, trip_id: TripId) -> None:
         socket = self._by_id.get(connection_id)
         if socket is not None:
             socket.muted.discard(trip_id)

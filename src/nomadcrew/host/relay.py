@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from nomadcrew.adapters.postgres.outbox import PostgresOutbox
 from nomadcrew.core.clock import Clock
 from nomadcrew.core.errors import Unavailable
-from nomadcrew.core.events import CONSUMERS, Audience, Event
+from nomadcrew.core.events import CONSUMERS, Audience, Event, listeners
 from nomadcrew.core.ids import EventId, TripId, UserId
 from nomadcrew.host.hub import Hub
 from nomadcrew.host.metrics import Metrics
@@ -26,7 +26,7 @@ RETRY_S = 0.5
 
 
 class Relay:
-    """Publishes what was committed, at once when woken and every second in any case; implements `Outbox`."""
+    """Publishes what was committed, at once when told and every second in any case; implements `Outbox`."""
 
     def __init__(
         self, outbox: PostgresOutbox, hub: Hub, *, clock: Clock, metrics: Metrics, on_work: Callable[[], None]
@@ -41,8 +41,17 @@ class Relay:
         # What was being published when the database went away; whether it was, the database will say.
         self._unsure: dict[EventId, Event] = {}
 
-    def wake(self) -> None:
+    def expect(self) -> None:
+        """Nothing to prepare: this process looks every second."""
+
+    async def written(self) -> None:
         self._rung.set()
+
+    async def sweep(self) -> int:
+        count = 0
+        while batch := await self.drain():
+            count += batch
+        return count
 
     async def run(self, beat: Callable[[], None]) -> None:
         """Relay until cancelled; an outage is waited out."""
@@ -102,13 +111,6 @@ class Relay:
         self._metrics.published(len(events))
 
     def _tell(self, event: Event, members: Mapping[TripId, Sequence[UserId]]) -> None:
-        people: set[UserId] = set()
-        for_trip = event.audience == Audience.TRIP
-        if for_trip and event.trip_id is not None:
-            people.update(members.get(event.trip_id, ()))
-        if event.audience != Audience.INTERNAL and event.recipient_id is not None:
-            people.add(event.recipient_id)
+        people, muted = listeners(event, members)
         if self._hub.connected(people):
-            # A muted trip silences what is told to the trip, not what is addressed to the person.
-            muted = event.trip_id if for_trip else None
             self._metrics.delivered(self._hub.deliver(event_frame(event), people, muted))

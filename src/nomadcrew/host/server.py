@@ -19,8 +19,7 @@ from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.migrations import MigrationError, migrate
 from nomadcrew.adapters.postgres.outbox import PostgresOutbox
 from nomadcrew.adapters.postgres.sql import compile_statement
-from nomadcrew.adapters.postgres.upkeep import Upkeep
-from nomadcrew.bootstrap import machine_ports
+from nomadcrew.bootstrap.machine import machine_ports
 from nomadcrew.core.clock import utc_now
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ports import Ports
@@ -175,7 +174,7 @@ class Machine:
         return loops
 
     def _schedules(self) -> list[Schedule]:
-        upkeep = Upkeep(self.pool)
+        upkeep = self.ports.upkeep
         return [
             Schedule("old events", HOUR_S, lambda: upkeep.events(utc_now())),
             Schedule("old notifications", DAY_S, lambda: upkeep.notifications(utc_now())),

@@ -9,14 +9,14 @@ from urllib.parse import parse_qs
 from nomadcrew.core.errors import DomainError, Forbidden, NotFound, Unauthenticated
 from nomadcrew.core.identity.model import Claims
 from nomadcrew.core.ports import Ports
-from nomadcrew.functions.websocket import actions, greeting
+from nomadcrew.functions.websocket import actions
 from nomadcrew.host.asgi import Receive, Scope, Send, headers_of
 from nomadcrew.host.cors import Cors
 from nomadcrew.host.hub import Close, Hub, Socket
 from nomadcrew.wire.call import Reply
 from nomadcrew.wire.lambda_entry import request_id_of
 from nomadcrew.wire.problems import problem
-from nomadcrew.wire.sockets import CLOSE_BAD_JSON, CLOSE_UNAUTHENTICATED, NotJson, act, offered_token
+from nomadcrew.wire.sockets import CLOSE_BAD_JSON, CLOSE_UNAUTHENTICATED, NotJson, act, greeting, offered_token
 
 PATH = "/v1/ws"
 # Twenty frames a second is generous for a person; what comes on top is dropped, the socket stays.

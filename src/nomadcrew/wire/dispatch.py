@@ -95,12 +95,14 @@ class Dispatcher:
 
     async def _answer(self, route: Route, request: Request, claims: Claims | None, now: datetime) -> Reply:
         key = request.headers.get("idempotency-key")
+        if route.mutates:
+            self.ports.outbox.expect()
         if not route.mutates or key is None or route.replay is Replay.NEVER:
             reply = await self._run(route, request, claims, now, replay_key=None)
         else:
             reply = await self._once(route, request, claims, now, key)
         if route.mutates:
-            self.ports.outbox.wake()
+            await self.ports.outbox.written()
         return reply
 
     async def _once(self, route: Route, request: Request, claims: Claims | None, now: datetime, key: str) -> Reply:

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from nomadcrew.core.events import Event
+from nomadcrew.core.queues import Hopeless
 
 
 class Metadata(Struct):
@@ -85,7 +86,37 @@ class StoredEvent(Struct):
     payload: str
 
 
+class Delivered(Struct):
+    """What a bus puts around an event it delivers to a queue."""
+
+    detail: StoredEvent | None = None
+
+
+_decode_delivered = msgspec.json.Decoder(Delivered).decode
 _decode_stored = msgspec.json.Decoder(StoredEvent).decode
+
+# The areas that events come from on the bus; their own `source` is what the monolith's clients know.
+_AREAS = {
+    "trip-management-service": "nomadcrew.trips",
+    "member-service": "nomadcrew.trips",
+    "invitation-service": "nomadcrew.invitations",
+    "todo_model": "nomadcrew.todos",
+    "NotificationService": "nomadcrew.notifications",
+}
+
+
+def bus_source(event: Event) -> str:
+    """Where an event comes from, in a bus's terms: `nomadcrew.` and an area."""
+    return _AREAS.get(event.source, event.source)
+
+
+def detail_type(type_: str) -> str:
+    """An event's type in a bus's terms: `TODO_CREATED` is a `Todo Created`."""
+    return type_.replace("_", " ").replace(".", " ").title()
+
+
+class NoEvent(Hopeless):
+    """A message is no event, and will not become one."""
 
 
 def pack(event: Event) -> str:
@@ -94,10 +125,13 @@ def pack(event: Event) -> str:
 
 
 def unpack(body: str) -> Event:
-    """The event of a message.
+    """The event of a message, whether a bus delivered it or it was put into the queue as it is.
 
     Raises:
-        msgspec.MsgspecError: the message is none.
+        NoEvent: the message is none.
     """
-    stored = _decode_stored(body)
+    try:
+        stored = _decode_delivered(body).detail or _decode_stored(body)
+    except msgspec.MsgspecError as error:
+        raise NoEvent(type(error).__name__) from error
     return Event(*(getattr(stored, name) for name in Event.__slots__))

@@ -6,7 +6,7 @@ API Gateway has matched the path and verified the token, so a function needs the
 import asyncio
 import base64
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -19,22 +19,26 @@ from nomadcrew.core.ids import SessionId, UserId, parse_uuid
 from nomadcrew.core.ports import Ports
 from nomadcrew.wire.call import Reply, Request, parse_query
 from nomadcrew.wire.dispatch import Dispatcher
-from nomadcrew.wire.routes import Route
+from nomadcrew.wire.routes import Route, Routes
 
 LambdaHandler = Callable[[dict[str, Any], object], dict[str, Any]]
 
+COGNITO_ISSUER = "://cognito-idp."
+COGNITO_SCOPE = "nomadcrew/api"
 
-def lambda_entry(routes: Iterable[Route], ports: Callable[[], Ports]) -> LambdaHandler:
+
+def lambda_entry(routes: Routes, ports: Callable[[tuple[str, ...]], Ports]) -> LambdaHandler:
     """What AWS calls.
 
-    `ports` is called once: in Lambda at once, for INIT has a whole processor and the first request has not;
-    elsewhere at the first event, so that whoever imports a function for its table needs no settings.
+    `ports` is called once, with what the routes declare: in Lambda at once, for INIT has a whole processor and the
+    first request has not; elsewhere at the first event, so that whoever imports a function for its table needs no
+    settings.
     """
     table = {route.key: route for route in routes}
 
     @cache
     def wired() -> tuple[asyncio.AbstractEventLoop, Dispatcher]:
-        return asyncio.new_event_loop(), Dispatcher(ports())
+        return asyncio.new_event_loop(), Dispatcher(ports(routes.ports))
 
     def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         loop, dispatcher = wired()
@@ -79,10 +83,18 @@ def request_id_of(headers: dict[str, str], otherwise: str) -> str:
 
 
 def claims_of(claims: dict[str, Any] | None) -> Claims | None:
-    """Verified claims as the gateway passes them: every value a string."""
-    if not claims:
+    """Verified claims as the gateway passes them: every value a string.
+
+    The gateway takes any token of an issuer it knows. None for an ID token, and for one of Cognito's without our
+    scope, which are by-products of checking passwords.
+    """
+    if not claims or claims.get("token_use", "access") != "access":
         return None
-    user_id = parse_uuid(claims.get("sub", ""))
+    # In Cognito's tokens `sub` is a name of its own for the user, and ours is the username.
+    by_cognito = COGNITO_ISSUER in claims.get("iss", "")
+    if by_cognito and COGNITO_SCOPE not in claims.get("scope", "").split():
+        return None
+    user_id = parse_uuid(claims.get("username" if by_cognito else "sub", ""))
     if user_id is None:
         return None
     session_id = parse_uuid(claims.get("sid", ""))
@@ -90,7 +102,7 @@ def claims_of(claims: dict[str, Any] | None) -> Claims | None:
         user_id=UserId(user_id),
         expires_at=datetime.fromtimestamp(float(claims.get("exp", 0)), UTC),
         email=claims.get("email"),
-        username=claims.get("username"),
+        username=None if by_cognito else claims.get("username"),
         is_admin=claims.get("is_admin") == "true",
         session_id=None if session_id is None else SessionId(session_id),
         metadata=_object(claims.get("user_metadata")),

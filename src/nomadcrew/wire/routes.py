@@ -91,9 +91,10 @@ class Route:
 
 @dataclass
 class Routes:
-    """The rows of one function."""
+    """The rows of one function, and the ports it declares: in Lambda it has no others."""
 
     function: str
+    ports: tuple[str, ...] = ()
     rows: list[Route] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[Route]:

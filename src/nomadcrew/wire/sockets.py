@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
@@ -80,6 +81,29 @@ async def act(actions: Actions, connection_id: str, me: UserId, text: str | byte
         return await action(call)
     except DomainError as error:
         return frame("error", error=error.text)
+
+
+async def greeting(me: UserId, ports: Ports) -> str:
+    """The frame every socket gets first."""
+    trips = [str(trip_id) for trip_id in await ports.members.active(me)]
+    return frame("connected", {"userId": str(me), "tripCount": len(trips), "trips": trips})
+
+
+class Task(msgspec.Struct, rename="camel"):
+    """What else than an event has sockets hear something: one was opened, or all are to be kept alive."""
+
+    greet: str = ""
+    user_id: UUID | None = None
+    keep_alive: bool = False
+
+
+KEEP_ALIVE = msgspec.json.encode(Task(keep_alive=True)).decode()
+task_in = msgspec.json.Decoder(Task).decode
+
+
+def greet_task(connection_id: str, user_id: UserId) -> str:
+    """The message that has a socket greeted."""
+    return msgspec.json.encode(Task(connection_id, user_id)).decode()
 
 
 def offered_token(subprotocols: list[str], query_token: str | None) -> tuple[str | None, str | None]:

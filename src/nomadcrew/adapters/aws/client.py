@@ -50,16 +50,33 @@ THROTTLED = frozenset(
 SKEWED = frozenset({"InvalidSignatureException", "RequestExpired", "RequestTimeTooSkewed", "SignatureDoesNotMatch"})
 EXPIRED = SKEWED | {"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException"}
 
+DENIED = frozenset({"AccessDenied", "AccessDeniedException"})
+
 
 class AwsError(Exception):
     """A service refused a call, and would again. `code` is its short name for why."""
 
     def __init__(self, code: str, status: int, message: str, body: Mapping[str, Any]) -> None:
-        super().__init__(f"{code} ({status})")
+        # What a role lacks is named by its action and resource; other messages could repeat what was sent.
+        super().__init__(f"{code} ({status})" + (f": {message}" if code in DENIED else ""))
         self.code = code
         self.status = status
         self.message = message
         self.body = body
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A request; path and query are encoded."""
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    body: bytes
+    timeout_s: float
+    repeatable: bool
+    signed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +112,19 @@ class AwsClient:
         self._skew = timedelta()
 
     async def call(
-        self, operation: str, body: Mapping[str, Any], *, timeout_s: float = READ_TIMEOUT_S, repeatable: bool = True
+        self,
+        operation: str,
+        body: Mapping[str, Any],
+        *,
+        timeout_s: float = READ_TIMEOUT_S,
+        repeatable: bool = True,
+        signed: bool = True,
     ) -> dict[str, Any]:
         """The answer to an operation of a JSON service.
 
         Args:
             repeatable: whether doing it twice is as good as once, so that a lost answer may be asked for again.
+            signed: False for what anybody may ask, which needs no permission then.
 
         Raises:
             AwsError: the service refused.
@@ -111,7 +135,8 @@ class AwsClient:
             "content-type": f"application/x-amz-json-{service.json_version}",
             "x-amz-target": f"{service.target}.{operation}",
         }
-        answer = await self._send("POST", "/", "", headers, _json(body), timeout_s, repeatable)
+        call = _Call("POST", "/", "", headers, _json(body), timeout_s, repeatable, signed)
+        answer = await self._send(call)
         return _object(answer.body)
 
     async def request(
@@ -139,9 +164,10 @@ class AwsClient:
         if isinstance(body, Mapping):
             sent.setdefault("content-type", "application/json")
             body = _json(body)
-        answer = await self._send(
+        call = _Call(
             method, encoded_path(path), encoded_query(query or {}), sent, body or b"", timeout_s, repeatable
         )
+        answer = await self._send(call)
         return answer.body, answer.headers
 
     def close(self) -> None:
@@ -149,31 +175,20 @@ class AwsClient:
         while self._idle:
             self._idle.pop().close()
 
-    async def _send(
-        self,
-        method: str,
-        path: str,
-        query: str,
-        headers: Mapping[str, str],
-        body: bytes,
-        timeout_s: float,
-        repeatable: bool,
-    ) -> _Answer:
+    async def _send(self, call: _Call) -> _Answer:
         loop = asyncio.get_running_loop()
         for attempt in range(1, ATTEMPTS + 1):
             last = attempt == ATTEMPTS
             try:
-                answer = await loop.run_in_executor(
-                    _threads(), self._exchange, method, path, query, headers, body, timeout_s
-                )
+                answer = await loop.run_in_executor(_threads(), self._exchange, call)
             except _Unreachable as error:
-                if last or (error.sent and not repeatable):
+                if last or (error.sent and not call.repeatable):
                     raise Unavailable(details=f"{self._service.host}: {error}") from error
             else:
                 if answer.status < 300:
                     return answer
                 refused = _error(answer)
-                if not self._passes(refused, answer, repeatable):
+                if not self._passes(refused, answer, call.repeatable):
                     raise refused
                 if last:
                     raise Unavailable(details=f"{self._service.host}: {refused.code}") from refused
@@ -207,29 +222,16 @@ class AwsClient:
         log.warning("this machine's clock is wrong", extra={"fields": {"skew_s": round(skew.total_seconds())}})
         return True
 
-    def _exchange(
-        self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes, timeout_s: float
-    ) -> _Answer:
+    def _exchange(self, call: _Call) -> _Answer:
         """One request and its answer; blocks."""
         endpoint = self._endpoint
-        signed = sign(
-            self._credentials(),
-            service=self._service.signed_as,
-            region=self._environment.get("AWS_REGION", "us-east-1"),
-            method=method,
-            host=endpoint.host_header,
-            path=encoded_path(endpoint.path) + path,
-            query=query,
-            headers=headers,
-            body=body,
-            now=datetime.now(UTC) + self._skew,
-        )
+        headers = self._signed(call) if call.signed else {"host": endpoint.host_header, **call.headers}
         connection = self._connection()
-        target = endpoint.path + path
+        target = endpoint.path + call.path
         try:
             assert connection.sock is not None
-            connection.sock.settimeout(timeout_s)
-            connection.request(method, f"{target}?{query}" if query else target, body, signed)
+            connection.sock.settimeout(call.timeout_s)
+            connection.request(call.method, f"{target}?{call.query}" if call.query else target, call.body, headers)
             response = connection.getresponse()
             answer = _Answer(
                 response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
@@ -242,6 +244,20 @@ class AwsClient:
         else:
             self._idle.append(connection)
         return answer
+
+    def _signed(self, call: _Call) -> dict[str, str]:
+        return sign(
+            self._credentials(),
+            service=self._service.signed_as,
+            region=self._environment.get("AWS_REGION", "us-east-1"),
+            method=call.method,
+            host=self._endpoint.host_header,
+            path=encoded_path(self._endpoint.path) + call.path,
+            query=call.query,
+            headers=call.headers,
+            body=call.body,
+            now=datetime.now(UTC) + self._skew,
+        )
 
     def _credentials(self) -> Credentials:
         environment = self._environment

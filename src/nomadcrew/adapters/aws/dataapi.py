@@ -24,6 +24,9 @@ from nomadcrew.core.errors import Unavailable
 
 # A statement of ours that takes longer has met a lock or a plan that went wrong.
 STATEMENT_TIMEOUT_S = 10.0
+# The service itself ends a statement after 45 s.
+PATIENT_TIMEOUT_S = 60.0
+PATIENT_RESUME_S = 120.0
 RESUME_WAIT_S = 0.5
 _STATE = re.compile(r"SQLState: (\w{5})")
 _CONSTRAINT = re.compile(r'constraint "([^"]+)"')
@@ -75,9 +78,12 @@ class DataApi:
         cluster: Cluster,
         *,
         resume_s: float = 6.0,
+        timeout_s: float = STATEMENT_TIMEOUT_S,
         on_statement: Callable[[str], None] | None = None,
     ) -> None:
         self._client = client
+        self._cluster = cluster
+        self._timeout_s = timeout_s
         self._where = {"resourceArn": cluster.arn, "secretArn": cluster.secret_arn}
         self._database = {"database": cluster.database}
         self._resume_s = resume_s
@@ -120,12 +126,16 @@ class DataApi:
             _transaction.reset(token)
         await self._ask("/CommitTransaction", ended)
 
+    def patient(self) -> "DataApi":
+        """The same database, for work that may take longer than any request."""
+        return DataApi(self._client, self._cluster, resume_s=PATIENT_RESUME_S, timeout_s=PATIENT_TIMEOUT_S)
+
     async def _ask(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         until_s = time.monotonic() + self._resume_s
         while True:
             try:
                 answer, _ = await self._client.request(
-                    "POST", path, body, timeout_s=STATEMENT_TIMEOUT_S, repeatable=path == "/RollbackTransaction"
+                    "POST", path, body, timeout_s=self._timeout_s, repeatable=path == "/RollbackTransaction"
                 )
                 return msgspec.json.decode(answer, type=dict[str, Any])
             except AwsError as error:

@@ -1,6 +1,6 @@
 """Whose access tokens are accepted, and how each issuer's are checked."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -64,12 +64,7 @@ class OurIssuer:
         )
 
     def jwks(self) -> dict[str, Any]:
-        return {
-            "keys": [
-                {**key.key.as_dict(private=False), "kid": kid, "alg": "RS256", "use": "sig"}
-                for kid, key in self._keys.items()
-            ]
-        }
+        return jwks_document(self._keys)
 
 
 class SupabaseIssuer:
@@ -113,6 +108,17 @@ class SupabaseIssuer:
             is_admin=app_metadata.get("is_admin") is True,
             metadata=metadata,
         )
+
+
+def jwks_document(keys: Mapping[str, VerifyingKey]) -> dict[str, Any]:
+    """RSA keys by their `kid`, as a JWKS."""
+    return {
+        "keys": [
+            {**key.key.as_dict(private=False), "kid": kid, "alg": "RS256", "use": "sig"}
+            for kid, key in keys.items()
+            if key.alg == "RS256"
+        ]
+    }
 
 
 def _is_for(audience: object, wanted: str) -> bool:

@@ -66,6 +66,21 @@ class JwksSource:
             raise Unavailable("Sign-ins cannot be checked just now. Try again in a moment.")
         return known
 
+    async def all(self, *, now: datetime) -> Mapping[str, VerifyingKey]:
+        """Every key, by its name.
+
+        Raises:
+            Unavailable: the keys cannot be fetched, and were not for an hour.
+        """
+        now_s = now.timestamp()
+        async with self._one_at_a_time:
+            fetched_at_s = self._fetched_at_s
+            if (fetched_at_s is None or now_s >= fetched_at_s + FRESH_S) and now_s >= self._next_fetch_at_s:
+                await self._refresh(now_s)
+        if self._failed and now_s >= (self._fetched_at_s or 0) + STALE_S:
+            raise Unavailable("The keys of access tokens cannot be fetched just now. Try again in a moment.")
+        return self._keys
+
     def _is_fresh(self, kid: str, now_s: float) -> bool:
         return kid in self._keys and self._fetched_at_s is not None and now_s < self._fetched_at_s + FRESH_S
 

@@ -1,51 +1,23 @@
 """Mail by SMTP, or into files where it shall not leave the machine."""
 
 import asyncio
-import hashlib
-import re
 import smtplib
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from email.errors import MessageError
-from email.headerregistry import Address
 from email.message import EmailMessage
-from email.policy import SMTP, SMTPUTF8
-from email.utils import format_datetime, parseaddr
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from nomadcrew.adapters.embedded.keys import write_new
+from nomadcrew.adapters.mime import Sender, compose, file_stem
 from nomadcrew.core.clock import utc_now
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.mail import MailRefused, Message
 
 TIMEOUT_S = 15.0
 _PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
-_LOCAL_PART = re.compile(r"[^\s\x00-\x1f@<>\"'(),:;\\\[\]]+")
-_FIT_FOR_A_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-
-
-@dataclass(frozen=True, slots=True)
-class Sender:
-    """Whom mail is from, as in `NomadCrew <no-reply@example.org>`."""
-
-    name: str
-    address: str
-
-    @classmethod
-    def parse(cls, text: str) -> "Sender":
-        """Raises ValueError: there is no address in `text`."""
-        name, address = parseaddr(text)
-        local, _, domain = address.rpartition("@")
-        if not local or not domain or not address.isascii() or not text.isprintable():
-            raise ValueError(f"{text!r} is no sender; write it like NomadCrew <no-reply@example.org>.")
-        return cls(name, address)
-
-    @property
-    def domain(self) -> str:
-        return self.address.rpartition("@")[2]
 
 
 class FileMailer:
@@ -60,7 +32,7 @@ class FileMailer:
         # As plain as it can be, for whoever opens the file to copy a link out of it.
         mail = compose(message, self._sender, self._clock(), encoding="8bit")
         try:
-            await asyncio.to_thread(write_new, self._folder / f"{_file_stem(message.id)}.eml", mail.as_bytes())
+            await asyncio.to_thread(write_new, self._folder / f"{file_stem(message.id)}.eml", mail.as_bytes())
         except OSError as error:
             raise Unavailable("The mail cannot be written to the disk.", details=type(error).__name__) from error
 
@@ -150,45 +122,6 @@ class SmtpMailer:
         if self._server.security == "smtps":
             return smtplib.SMTP_SSL(host, port, timeout=self._timeout_s, context=self._tls)
         return smtplib.SMTP(host, port, timeout=self._timeout_s)
-
-
-def compose(message: Message, sender: Sender, now: datetime, *, encoding: str | None = None) -> EmailMessage:
-    """The mail with its headers: text first, HTML as the alternative, transferred in the `encoding` that fits best.
-
-    Raises:
-        MailRefused: an address or a header cannot be written in a mail.
-    """
-    try:
-        to = _recipient(message.to)
-        mail = EmailMessage(policy=SMTP if to.username.isascii() else SMTPUTF8)
-        mail["From"] = Address(sender.name, addr_spec=sender.address)
-        mail["To"] = to
-        mail["Subject"] = message.subject
-        mail["Date"] = format_datetime(now)
-        mail["Message-ID"] = f"<{_file_stem(message.id)}@{sender.domain}>"
-        mail["Auto-Submitted"] = "auto-generated"
-        mail.set_content(message.text, cte=encoding)
-        mail.add_alternative(message.html, subtype="html", cte=encoding)
-    except (ValueError, MessageError) as error:
-        raise MailRefused(f"the mail cannot be written: {type(error).__name__}") from None
-    return mail
-
-
-def _recipient(address: str) -> Address:
-    """Whom a mail is to; a domain in other letters is spelled as every server understands it.
-
-    Raises:
-        ValueError: it is not one plain address.
-    """
-    local, _, domain = address.rpartition("@")
-    if not _LOCAL_PART.fullmatch(local) or not domain:
-        raise ValueError("no plain address")
-    return Address(username=local, domain=domain.encode("idna").decode())
-
-
-def _file_stem(message_id: str) -> str:
-    """The id itself where it can stand in a file name and in a header, as those of events can."""
-    return message_id if _FIT_FOR_A_NAME.fullmatch(message_id) else hashlib.sha256(message_id.encode()).hexdigest()
 
 
 def _refusal(code: int, error: Exception) -> Exception:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
+from uuid import UUID
 
 import msgspec
 
@@ -99,10 +100,11 @@ class PostgresAccounts:
         )
 
     async def confirm(
-        self, registration_id: RegistrationId, user_id: UserId, suffix: str, *, now: datetime
+        self, registration_id: RegistrationId, suffix: str, *, now: datetime, password_hash: str | None = None
     ) -> Account:
+        """As the port says; `password_hash` is kept with the account instead of the registration's."""
         [row] = await self._again_after_a_race(
-            _SQL["confirm"], id=registration_id, user_id=user_id, suffix=suffix, now=now
+            _SQL["confirm"], id=registration_id, suffix=suffix, password_hash=password_hash, now=now
         )
         if row["verdict"] == "confirmation_used":
             raise ConfirmationUsed
@@ -155,6 +157,11 @@ class PostgresAccounts:
         if not await self._sql.fetch(_SQL["grant_admin"], user_id=user_id, granted=granted, now=now):
             raise NotFound("account", user_id)
 
+    async def in_use(self, ids: Sequence[UUID]) -> set[UUID]:
+        """Those of the ids that are an account's or a registration's."""
+        rows = await self._sql.fetch(_SQL["in_use"], ids=_json([str(id_) for id_ in ids]))
+        return {row["id"] for row in rows}
+
     async def forget_expired(self, *, now: datetime) -> int:
         before, gone, total = now - KEPT_AFTER_EXPIRY, BITE, 0
         while gone == BITE:
@@ -177,5 +184,5 @@ def _account(row: Row) -> Account:
     return Account(profile_of(row), row["is_admin"], row["confirmed"])
 
 
-def _json(usernames: tuple[str, ...]) -> str:
-    return msgspec.json.encode(usernames).decode()
+def _json(texts: Sequence[str]) -> str:
+    return msgspec.json.encode(texts).decode()

@@ -71,6 +71,16 @@ def load(path: Path) -> list[Migration]:
     return found
 
 
+class PostgresSchema:
+    """`Schema` by the migrations beside this version of the code."""
+
+    def __init__(self, sql: Sql) -> None:
+        self._sql = sql
+
+    async def bring_up_to_date(self) -> list[str]:
+        return [migration.name for migration in await migrate(self._sql)]
+
+
 async def migrate(sql: Sql, migrations: list[Migration] | None = None) -> list[Migration]:
     """Bring the schema up to date; returns what was applied.
 

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from nomadcrew.adapters.postgres.sql import Row, Sql, statements
 from nomadcrew.core.errors import Gone, Invalid, NotOnboarded
-from nomadcrew.core.events import CONSUMERS, Event, EventPage
-from nomadcrew.core.ids import EventId, JobId, TripId, UserId, derived_id, uuid7_time_s
+from nomadcrew.core.events import CONSUMERS, Event, EventPage, job_id
+from nomadcrew.core.ids import EventId, TripId, UserId, uuid7_time_s
 
 _SQL = statements("outbox")
 KEPT_FOR = timedelta(days=7)
@@ -18,6 +18,9 @@ KEPT_FOR = timedelta(days=7)
 class PostgresEventLog:
     def __init__(self, sql: Sql) -> None:
         self._sql = sql
+
+    async def recipients(self, trip_ids: Iterable[TripId]) -> Mapping[TripId, Sequence[UserId]]:
+        return await PostgresOutbox(self._sql).recipients(trip_ids)
 
     async def after(self, user_id: UserId, cursor: UUID | None, *, now: datetime, limit: int) -> EventPage:
         rows = await self._sql.fetch(_SQL["after"], caller=user_id, cursor=cursor, limit=limit + 1)
@@ -80,6 +83,22 @@ class PostgresOutbox:
             now=now,
         )
 
+    async def place(self, *, limit: int, now: datetime) -> Sequence[Event]:
+        """Place what waits, oldest first, for a publisher elsewhere; unsent until `sent` is told."""
+        return [_event(row) for row in await self.sql.fetch(_SQL["place"], limit=limit, now=now)]
+
+    async def unsent(self, *, before: datetime, limit: int, now: datetime) -> Sequence[Event]:
+        """Events placed, and perhaps not told, at `before` or earlier; unsent since `now` from here on."""
+        return [_event(row) for row in await self.sql.fetch(_SQL["unsent"], before=before, limit=limit, now=now)]
+
+    async def sent(self, ids: Iterable[EventId]) -> None:
+        await self.sql.fetch(_SQL["sent"], ids=json.dumps([str(event_id) for event_id in ids]))
+
+    async def behind(self) -> bool:
+        """Whether anything waits for its place or to be told."""
+        [row] = await self.sql.fetch(_SQL["behind"])
+        return bool(row["behind"])
+
     async def published(self, ids: Iterable[EventId]) -> set[EventId]:
         """Which of these events have been published."""
         wanted = json.dumps([str(event_id) for event_id in ids])
@@ -88,11 +107,6 @@ class PostgresOutbox:
     async def lag(self, *, now: datetime) -> Lag:
         [row] = await self.sql.fetch(_SQL["lag"], now=now)
         return Lag(row["pending"], row["oldest_s"])
-
-
-def job_id(event_id: EventId, queue: str) -> JobId:
-    """The id of an event's job in a queue: the same however often the event is published."""
-    return JobId(derived_id(event_id, queue))
 
 
 def _may_have_expired(cursor: UUID, now: datetime) -> bool:

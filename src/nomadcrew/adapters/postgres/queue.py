@@ -6,10 +6,9 @@ from datetime import timedelta
 from nomadcrew.adapters.postgres.sql import Row, Sql, statements
 from nomadcrew.core.clock import Clock
 from nomadcrew.core.ids import JobId, NewId
-from nomadcrew.core.queues import MAX_ATTEMPTS, Job, QueueDepth, backoff_s
+from nomadcrew.core.queues import MAX_ATTEMPTS, MAX_REASON, NO_ANSWER, Job, QueueDepth, backoff_s
 
 _SQL = statements("queue")
-MAX_REASON = 500
 
 
 class PostgresQueue:
@@ -18,8 +17,24 @@ class PostgresQueue:
         self._clock = clock
         self._new_id = new_id
 
-    async def send(self, queue: str, body: str) -> None:
-        await self._sql.fetch(_SQL["send"], id=self._new_id(), queue=queue, body=body, now=self._clock())
+    async def send(
+        self,
+        queue: str,
+        body: str,
+        *,
+        job_id: JobId | None = None,
+        group: str | None = None,  # noqa: ARG002 — nothing here waits for its group
+        delay_s: int = 0,
+    ) -> None:
+        now = self._clock()
+        await self._sql.fetch(
+            _SQL["send"],
+            id=job_id or self._new_id(),
+            queue=queue,
+            body=body,
+            now=now,
+            visible_at=now + timedelta(seconds=delay_s),
+        )
 
     async def receive(self, queue: str, *, limit: int, visibility_s: int) -> Sequence[Job]:
         now = self._clock()
@@ -30,6 +45,7 @@ class PostgresQueue:
             now=now,
             visible_at=now + timedelta(seconds=visibility_s),
             max_attempts=MAX_ATTEMPTS,
+            no_answer=NO_ANSWER,
         )
         return [_job(row) for row in rows]
 

@@ -10,7 +10,7 @@ NOTIFICATIONS_KEPT_FOR = timedelta(days=30)
 DEAD_JOBS_KEPT_FOR = timedelta(days=30)
 
 
-class Upkeep:
+class PostgresUpkeep:
     """Each method deletes everything that is due and returns how many rows that was."""
 
     def __init__(self, sql: Sql) -> None:

@@ -129,7 +129,7 @@ async def confirm_account(
         InvalidConfirmation, ConfirmationUsed: it is none any more.
     """
     registration_id = tokens.read_confirmation_code(code)
-    return await accounts.confirm(registration_id, UserId(new_id()), suffix_of(new_id()), now=now)
+    return await accounts.confirm(registration_id, suffix_of(new_id()), now=now)
 
 
 async def sign_in(
@@ -185,7 +185,7 @@ async def open_session(
     refresh_token = tokens.new_refresh_token()
     session = Session(SessionId(new_id()), account, now + REFRESH_LIFETIME)
     await sessions.open(session, hash_of(refresh_token), now=now)
-    return _signed_in(session, refresh_token, tokens, now)
+    return await _signed_in(session, refresh_token, tokens, now)
 
 
 async def refresh(refresh_token: str, *, sessions: Sessions, tokens: Tokens, now: datetime) -> SignedIn:
@@ -201,16 +201,16 @@ async def refresh(refresh_token: str, *, sessions: Sessions, tokens: Tokens, now
         )
     except InvalidRefreshToken as refusal:
         if refusal.ended is not None:
-            tokens.revoke(refusal.ended, now=now)
+            await tokens.revoke(refusal.ended, now=now)
         raise
-    return _signed_in(session, fresh, tokens, now)
+    return await _signed_in(session, fresh, tokens, now)
 
 
 async def sign_out(refresh_token: str, *, sessions: Sessions, tokens: Tokens, now: datetime) -> None:
     """End the session of a refresh token; one that has ended already stays so."""
     ended = await sessions.close(hash_of(refresh_token), now=now)
     if ended is not None:
-        tokens.revoke(ended, now=now)
+        await tokens.revoke(ended, now=now)
 
 
 def hash_of(refresh_token: str) -> bytes:
@@ -218,8 +218,8 @@ def hash_of(refresh_token: str) -> bytes:
     return hashlib.sha256(refresh_token.encode()).digest()
 
 
-def _signed_in(session: Session, refresh_token: str, tokens: Tokens, now: datetime) -> SignedIn:
-    access_token = tokens.issue(session.account, session.id, now=now)
+async def _signed_in(session: Session, refresh_token: str, tokens: Tokens, now: datetime) -> SignedIn:
+    access_token = await tokens.issue(session.account, session.id, now=now)
     lifetime_s = int(ACCESS_LIFETIME.total_seconds())
     return SignedIn(access_token, refresh_token, lifetime_s, session.account.profile)
 

@@ -114,7 +114,10 @@ class NewAccount:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a sign-in is checked against: an account's, or those of a registration nobody has confirmed yet."""
+    """What a sign-in is checked against: an account's, or those of a registration nobody has confirmed yet.
+
+    `password_hash` is the adapter's own business: where passwords are kept elsewhere it only says so.
+    """
 
     password_hash: str
     account: Account | None = None
@@ -137,7 +140,28 @@ class AccountPage:
     total: int
 
 
-class Accounts(Protocol):
+class Registrations(Protocol):
+    """Registrations and the accounts that came of them, but for their passwords."""
+
+    async def confirm(self, registration_id: RegistrationId, suffix: str, *, now: datetime) -> Account:
+        """Make a kept registration an account, whose id is the registration's.
+
+        `suffix` goes to the username if somebody was faster.
+
+        Raises:
+            InvalidConfirmation: no such registration, or it has expired.
+            ConfirmationUsed: it or another one for the address was confirmed before.
+        """
+        ...
+
+    async def pending(self, registration_id: RegistrationId, *, now: datetime) -> Registration | None:
+        """For mail: a registration that can still be confirmed."""
+        ...
+
+    async def one(self, user_id: UserId) -> Account | None: ...
+
+
+class Accounts(Registrations, Protocol):
     """Credentials of people who registered here, with their profiles."""
 
     async def register(self, new: NewAccount, password: str, *, confirmed: bool, now: datetime) -> Account:
@@ -168,21 +192,6 @@ class Accounts(Protocol):
         """Mail the link once more, unless that was done five minutes ago."""
         ...
 
-    async def confirm(
-        self, registration_id: RegistrationId, user_id: UserId, suffix: str, *, now: datetime
-    ) -> Account:
-        """Make a kept registration an account; `suffix` goes to the username if somebody was faster.
-
-        Raises:
-            InvalidConfirmation: no such registration, or it has expired.
-            ConfirmationUsed: it or another one for the address was confirmed before.
-        """
-        ...
-
-    async def pending(self, registration_id: RegistrationId, *, now: datetime) -> Registration | None:
-        """For mail: a registration that can still be confirmed."""
-        ...
-
     async def find(self, login: str, *, now: datetime) -> Credentials | None:
         """What belongs to an e-mail address or username."""
         ...
@@ -190,8 +199,6 @@ class Accounts(Protocol):
     async def check(self, found: Credentials | None, password: str) -> bool:
         """Whether the password is right; takes as long for nobody's credentials as for somebody's."""
         ...
-
-    async def one(self, user_id: UserId) -> Account | None: ...
 
     async def page(self, *, limit: int, offset: int) -> AccountPage:
         """Everybody who may sign in here, newest first."""
@@ -235,10 +242,8 @@ class Sessions(Protocol):
         ...
 
 
-class Tokens(Protocol):
-    """Access tokens: issues ours, verifies those of every configured issuer. Also makes the other secrets."""
-
-    def issue(self, account: Account, session_id: SessionId, *, now: datetime) -> str: ...
+class Verifier(Protocol):
+    """Believes access tokens, or does not."""
 
     async def verify(self, token: str, *, now: datetime) -> Claims:
         """What a token says, once its signature, issuer, times and kind hold.
@@ -249,13 +254,9 @@ class Tokens(Protocol):
         """
         ...
 
-    def revoke(self, session_id: SessionId, *, now: datetime) -> None:
-        """Refuse access tokens of a session from now on in this process."""
-        ...
 
-    def jwks(self) -> dict[str, Any]:
-        """The public keys of our own issuer."""
-        ...
+class Codes(Protocol):
+    """Secrets for people that are no access tokens."""
 
     def new_refresh_token(self) -> str:
         """A fresh secret that nobody can guess."""
@@ -267,4 +268,28 @@ class Tokens(Protocol):
 
     def read_confirmation_code(self, code: str) -> RegistrationId:
         """Raises InvalidConfirmation: forged or malformed."""
+        ...
+
+
+class Tokens(Verifier, Codes, Protocol):
+    """Access tokens: issues ours, verifies those of every configured issuer. Also makes the other secrets."""
+
+    async def issue(self, account: Account, session_id: SessionId, *, now: datetime) -> str:
+        """An access token that lives for `ACCESS_LIFETIME`.
+
+        Raises:
+            Unavailable: the issuer cannot be asked just now.
+        """
+        ...
+
+    async def revoke(self, session_id: SessionId, *, now: datetime) -> None:
+        """Refuse access tokens of a session from now on in this process."""
+        ...
+
+    async def jwks(self, *, now: datetime) -> dict[str, Any]:
+        """The public keys of our own issuer.
+
+        Raises:
+            Unavailable: they cannot be fetched just now.
+        """
         ...

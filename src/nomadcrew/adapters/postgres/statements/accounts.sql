@@ -94,13 +94,14 @@ WITH asked AS MATERIALIZED (
     ORDER BY wanted.place LIMIT 1
 ), profile AS (
     INSERT INTO user_profiles (id, email, username, first_name, last_name, created_at, updated_at)
-    SELECT :user_id::uuid, asked.email, free.username, asked.first_name, asked.last_name, :now::timestamptz,
+    SELECT asked.id, asked.email, free.username, asked.first_name, asked.last_name, :now::timestamptz,
            :now::timestamptz
     FROM judged, asked, free WHERE judged.verdict = 'ok'
     RETURNING *
 ), account AS (
     INSERT INTO accounts (user_id, password_hash, confirmed_at, created_at, updated_at)
-    SELECT profile.id, asked.password_hash, :now::timestamptz, :now::timestamptz, :now::timestamptz
+    SELECT profile.id, coalesce(:password_hash::text, asked.password_hash), :now::timestamptz, :now::timestamptz,
+           :now::timestamptz
     FROM profile, asked
 ), spent AS (
     UPDATE registrations r SET confirmed_at = :now::timestamptz, password_hash = '' FROM profile
@@ -167,6 +168,10 @@ SELECT user_id FROM changed
 -- name: grant_admin
 UPDATE accounts SET is_admin = :granted::boolean, updated_at = :now::timestamptz
 WHERE user_id = :user_id::uuid RETURNING user_id
+
+-- name: in_use
+SELECT id FROM registrations WHERE id IN (SELECT value::uuid FROM json_array_elements_text(:ids::json))
+UNION SELECT user_id FROM accounts WHERE user_id IN (SELECT value::uuid FROM json_array_elements_text(:ids::json))
 
 -- name: forget_expired
 DELETE FROM registrations WHERE id IN (

@@ -27,6 +27,43 @@ WITH turn AS MATERIALIZED (
 )
 SELECT count(*) AS count FROM published
 
+-- name: place
+-- As `publish`, for a publisher elsewhere: what is placed waits as unsent until that one says that it was told.
+WITH turn AS MATERIALIZED (
+    SELECT pg_advisory_xact_lock(7206032)
+), due AS (
+    SELECT o.id, o.entered FROM turn, outbox o WHERE o.position IS NULL
+    ORDER BY o.entered LIMIT :limit::int FOR UPDATE OF o SKIP LOCKED
+), placed AS (
+    SELECT due.id, nextval('outbox_position') AS position FROM (SELECT id FROM due ORDER BY entered) AS due
+), done AS (
+    UPDATE outbox o SET position = placed.position, unsent_since = :now::timestamptz
+    FROM placed WHERE o.id = placed.id
+    RETURNING o.*
+)
+SELECT id, type, source, trip_id, actor_id, recipient_id, audience, occurred_at, payload::text AS payload
+FROM done ORDER BY position
+
+-- name: unsent
+-- Whoever gets them has them to themselves for as long as anybody waits before asking again.
+WITH due AS (
+    SELECT id FROM outbox WHERE unsent_since <= :before::timestamptz
+    ORDER BY unsent_since LIMIT :limit::int FOR UPDATE SKIP LOCKED
+), done AS (
+    UPDATE outbox o SET unsent_since = :now::timestamptz FROM due WHERE o.id = due.id
+    RETURNING o.*
+)
+SELECT id, type, source, trip_id, actor_id, recipient_id, audience, occurred_at, payload::text AS payload
+FROM done ORDER BY position
+
+-- name: sent
+UPDATE outbox SET unsent_since = NULL
+WHERE id IN (SELECT value::uuid FROM jsonb_array_elements_text(:ids::jsonb))
+
+-- name: behind
+SELECT EXISTS (SELECT FROM outbox WHERE position IS NULL)
+    OR EXISTS (SELECT FROM outbox WHERE unsent_since IS NOT NULL) AS behind
+
 -- name: published
 SELECT id FROM outbox
 WHERE id IN (SELECT value::uuid FROM jsonb_array_elements_text(:ids::jsonb)) AND position IS NOT NULL
@@ -69,6 +106,6 @@ FROM outbox WHERE position IS NULL
 
 -- name: purge
 DELETE FROM outbox WHERE id IN (
-    SELECT id FROM outbox WHERE occurred_at < :before::timestamptz AND position IS NOT NULL
+    SELECT id FROM outbox WHERE occurred_at < :before::timestamptz AND position IS NOT NULL AND unsent_since IS NULL
     ORDER BY occurred_at LIMIT :limit::int)
 RETURNING 1 AS gone

@@ -1,6 +1,6 @@
 -- name: send
 INSERT INTO queue_jobs (id, queue, body, enqueued_at, visible_at)
-VALUES (:id::uuid, :queue::text, :body::text, :now::timestamptz, :now::timestamptz)
+VALUES (:id::uuid, :queue::text, :body::text, :now::timestamptz, :visible_at::timestamptz)
 ON CONFLICT (id) DO NOTHING
 
 -- name: receive
@@ -10,7 +10,7 @@ WITH due AS (
     ORDER BY visible_at LIMIT :limit::int FOR UPDATE SKIP LOCKED
 ), spent AS (
     -- A job whose last delivery ended without a word, as when the process died, has no attempt left.
-    UPDATE queue_jobs j SET dead_at = :now::timestamptz, last_error = coalesce(last_error, 'no answer in time')
+    UPDATE queue_jobs j SET dead_at = :now::timestamptz, last_error = coalesce(last_error, :no_answer::text)
     FROM due WHERE j.id = due.id AND j.attempts >= :max_attempts::int
 )
 UPDATE queue_jobs j

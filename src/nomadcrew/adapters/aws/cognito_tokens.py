@@ -1,0 +1,122 @@
+"""Access tokens that Cognito signs, for sessions that we keep."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from nomadcrew.adapters.aws.client import AwsError
+from nomadcrew.adapters.aws.proofs import PURPOSE, answer_to, metadata_for
+from nomadcrew.adapters.embedded import codes
+from nomadcrew.core.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from datetime import datetime
+
+    from nomadcrew.adapters.aws.pool import UserPool
+    from nomadcrew.adapters.aws.secrets import Secrets
+    from nomadcrew.adapters.embedded.jwks import JwksSource
+    from nomadcrew.adapters.embedded.verifier import TokenVerifier
+    from nomadcrew.core.identity.model import Account, Claims
+    from nomadcrew.core.identity.ports import RegistrationId
+    from nomadcrew.core.ids import SessionId
+
+CONFIRMATIONS = "confirmations"
+CHALLENGE = "CUSTOM_CHALLENGE"
+
+
+async def _nobody_listens(_: SessionId) -> None:
+    return None
+
+
+class DerivedCodes:
+    """`Codes` by the deployment's secret."""
+
+    def __init__(self, secrets_: Secrets, *, random_bytes: Callable[[int], bytes] = secrets.token_bytes) -> None:
+        self._secrets = secrets_
+        self._random_bytes = random_bytes
+
+    def new_refresh_token(self) -> str:
+        return codes.refresh_token(self._random_bytes)
+
+    def confirmation_code(self, registration_id: RegistrationId) -> str:
+        return codes.confirmation_code(self._secrets.key(CONFIRMATIONS), registration_id)
+
+    def read_confirmation_code(self, code: str) -> RegistrationId:
+        return codes.read_confirmation_code(self._secrets.keys(CONFIRMATIONS), code)
+
+
+class CognitoTokens:
+    """`Tokens` of a user pool whose triggers are `functions/pool.py`."""
+
+    def __init__(
+        self,
+        pool: UserPool,
+        secrets_: Secrets,
+        *,
+        on_revoke: Callable[[SessionId], Awaitable[None]] = _nobody_listens,
+        environment: Mapping[str, str] = os.environ,
+    ) -> None:
+        """`on_revoke` is told of every session that ends, so that what it left open can be closed."""
+        self._pool = pool
+        self._secrets = secrets_
+        self._codes = DerivedCodes(secrets_)
+        self._on_revoke = on_revoke
+        self._environment = environment
+
+    async def issue(self, account: Account, session_id: SessionId, *, now: datetime) -> str:  # noqa: ARG002 — Cognito's clock
+        username = str(account.user_id)
+        key = self._secrets.key(PURPOSE)
+        metadata = metadata_for(key, username, str(session_id), is_admin=account.is_admin)
+        try:
+            begun = await self._pool.begin("CUSTOM_AUTH", username, {})
+            nonce = begun.get("ChallengeParameters", {}).get("nonce", "")
+            ended = await self._pool.answer(
+                CHALLENGE, begun.get("Session", ""), username, answer_to(key, username, nonce), metadata
+            )
+        except AwsError as refused:
+            # The account was just found and its session opened: a refusal here is about our setup.
+            raise Unavailable(details=f"cognito-idp: {refused.code}") from refused
+        token = ended.get("AuthenticationResult", {}).get("AccessToken")
+        if not isinstance(token, str):
+            raise Unavailable(details="cognito-idp: no access token")
+        return token
+
+    async def verify(self, token: str, *, now: datetime) -> Claims:
+        return await self._verifier.verify(token, now=now)
+
+    async def revoke(self, session_id: SessionId, *, now: datetime) -> None:
+        self._verifier.revoke(session_id, now=now)
+        await self._on_revoke(session_id)
+
+    async def jwks(self, *, now: datetime) -> dict[str, Any]:
+        from nomadcrew.adapters.embedded.issuers import jwks_document
+
+        return jwks_document(await self._jwks.all(now=now))
+
+    def new_refresh_token(self) -> str:
+        return self._codes.new_refresh_token()
+
+    def confirmation_code(self, registration_id: RegistrationId) -> str:
+        return self._codes.confirmation_code(registration_id)
+
+    def read_confirmation_code(self, code: str) -> RegistrationId:
+        return self._codes.read_confirmation_code(code)
+
+    # The gateway verifies. What that takes is a third of a cold start, and is loaded where it is needed after all.
+
+    @cached_property
+    def _jwks(self) -> JwksSource:
+        from nomadcrew.adapters.aws.cognito_issuer import pool_jwks
+
+        return pool_jwks(self._pool.id, environment=self._environment)
+
+    @cached_property
+    def _verifier(self) -> TokenVerifier:
+        from nomadcrew.adapters.aws.cognito_issuer import CognitoIssuer
+        from nomadcrew.adapters.embedded.verifier import TokenVerifier
+
+        return TokenVerifier([CognitoIssuer(self._pool.id, self._pool.client_id, self._jwks)])

@@ -1,0 +1,49 @@
+"""Secrets for people: refresh tokens, and the codes in confirmation mails."""
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Callable, Sequence
+from uuid import UUID
+
+from nomadcrew.core.identity.errors import InvalidConfirmation
+from nomadcrew.core.identity.ports import RegistrationId
+
+_CODE_BYTES = 16 + 32
+
+
+def refresh_token(random_bytes: Callable[[int], bytes]) -> str:
+    """256 random bits."""
+    return _base64(random_bytes(32))
+
+
+def confirmation_code(secret: bytes, registration_id: RegistrationId) -> str:
+    """The registration's id, sealed."""
+    return _base64(registration_id.bytes + _seal(secret, registration_id))
+
+
+def read_confirmation_code(secrets: Sequence[bytes], code: str) -> RegistrationId:
+    """The id that one of `secrets` has sealed.
+
+    Raises:
+        InvalidConfirmation: forged or malformed.
+    """
+    try:
+        data = base64.b64decode(code.encode() + b"=" * (-len(code) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, UnicodeEncodeError):
+        raise InvalidConfirmation from None
+    if len(data) != _CODE_BYTES:
+        raise InvalidConfirmation
+    registration_id = RegistrationId(UUID(bytes=data[:16]))
+    if not any(hmac.compare_digest(data[16:], _seal(secret, registration_id)) for secret in secrets):
+        raise InvalidConfirmation
+    return registration_id
+
+
+def _seal(secret: bytes, registration_id: RegistrationId) -> bytes:
+    return hmac.digest(secret, b"confirm registration " + registration_id.bytes, hashlib.sha256)
+
+
+def _base64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

@@ -1,0 +1,368 @@
+"""The ports of a function, from its environment.
+
+A function declares the ports it uses, by the names of `Ports`; its role and environment hold what those need, and
+no more. They are made, and their adapters imported, before its first event, while it has a whole processor.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache, cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from nomadcrew import logs
+from nomadcrew.bootstrap import sql as sql_ports
+from nomadcrew.bootstrap.sql import SQL_PORTS
+from nomadcrew.core.clock import utc_now
+from nomadcrew.core.errors import Unauthenticated
+from nomadcrew.core.ids import uuid7
+from nomadcrew.core.ports import Ports, Site
+from nomadcrew.settings import BadSetting, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from nomadcrew.adapters.aws.client import AwsClient
+    from nomadcrew.adapters.aws.config import AwsConfig
+    from nomadcrew.adapters.aws.connections import DynamoConnections
+    from nomadcrew.adapters.aws.dataapi import DataApi
+    from nomadcrew.adapters.aws.pool import UserPool
+    from nomadcrew.adapters.aws.secrets import Secrets
+    from nomadcrew.adapters.aws.services import Service
+    from nomadcrew.adapters.aws.sessions import DynamoSessions
+    from nomadcrew.adapters.aws.suppression import DynamoSuppression
+    from nomadcrew.adapters.postgres.database import Database
+    from nomadcrew.core.events import AuditLog, Outbox
+    from nomadcrew.core.flags import Flags
+    from nomadcrew.core.identity.model import Claims
+    from nomadcrew.core.identity.ports import Accounts, Codes, Profiles, Registrations, Sessions, Tokens, Verifier
+    from nomadcrew.core.invitations.ports import InvitationLinks
+    from nomadcrew.core.limits import Limit, RateLimits
+    from nomadcrew.core.mail import Mailer
+    from nomadcrew.core.queues import WorkQueue
+    from nomadcrew.core.realtime import Sockets
+    from nomadcrew.core.schema import Schema
+
+
+@cache
+def lambda_ports(declared: tuple[str, ...]) -> Ports:
+    """The declared ports of this process, whose log is set up; any other port raises RuntimeError when touched.
+
+    Raises:
+        BadSetting: a setting cannot be used.
+    """
+    logs.set_up(os.environ.get("LOG_LEVEL", "info").upper())
+    return ports_in(os.environ, declared)
+
+
+def ports_in(environment: Mapping[str, str], declared: tuple[str, ...]) -> Ports:
+    """The declared ports in an environment.
+
+    Raises:
+        BadSetting: a setting cannot be used.
+    """
+    parts = _Parts(environment)
+    settings = parts.settings
+    made = {name: _port(name, parts, declared) for name in STANDS_ON}
+    return Ports(
+        site=Site(
+            public_url=settings.public_url or "",
+            app_url=settings.app_url,
+            registration_open=settings.registration == "open",
+            mail_leaves=True,
+        ),
+        clock=utc_now,
+        new_id=uuid7,
+        **made,
+    )
+
+
+# What each port stands on: the infrastructure grants exactly that.
+STANDS_ON: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        **dict.fromkeys(SQL_PORTS, ("sql",)),
+        "profiles": ("sql", "profile_cache"),
+        "limits": ("limits",),
+        "outbox": ("sql", "outbox"),
+        "queue": ("queue",),
+        "mailer": ("mailer",),
+        "connections": ("connections",),
+        "sockets": ("connections", "sockets"),
+        "audit": ("audit",),
+        "suppression": ("suppression",),
+        "flags": ("flags",),
+        "tokens": ("tokens", "secret"),
+        "verifier": ("verifier",),
+        "codes": ("secret",),
+        "accounts": ("sql", "accounts", "sessions", "secret"),
+        "sessions": ("sql", "sessions", "secret"),
+        "registrations": ("sql",),
+        "invitation_links": ("secret",),
+        "upkeep": ("sql",),
+        "schema": ("sql",),
+    }
+)
+
+
+def _port(name: str, parts: _Parts, declared: tuple[str, ...]) -> Any:
+    if name not in declared:
+        return _GatewayAlone(name) if name == "tokens" else _Undeclared(name)
+    if name == "invitation_links":
+        return _Later(parts.invitation_links)  # fetches its secret
+    if name in SQL_PORTS and name != "profiles":
+        return SQL_PORTS[name](parts.sql)
+    return getattr(parts, name)()
+
+
+class _Later:
+    """A port that is made when it is first used."""
+
+    def __init__(self, make: Callable[[], object]) -> None:
+        self._make = make
+        self._made: object | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        if self._made is None:
+            self._made = self._make()
+        return getattr(self._made, name)
+
+
+class _Undeclared:
+    """What stands where a function declared no port: its role could not use it either."""
+
+    def __init__(self, port: str) -> None:
+        self._port = port
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(f"this function does not declare its port {self._port!r}, whose {name} it wants")
+
+
+class _GatewayAlone(_Undeclared):
+    """Tokens, where a function declares none: whom the gateway does not know, nobody knows."""
+
+    async def verify(self, token: str, *, now: datetime) -> Claims:  # noqa: ARG002 — the port's form
+        raise Unauthenticated("The access token is not valid.")
+
+
+class _Parts:
+    """What ports are made of; each part is made once."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self._clients: dict[Service, AwsClient] = {}
+        self.settings = Settings.read(environment)
+
+    @cached_property
+    def config(self) -> AwsConfig:
+        from nomadcrew.adapters.aws.config import AwsConfig
+
+        return AwsConfig.read(self._environment)
+
+    def client(self, service: Service) -> AwsClient:
+        from nomadcrew.adapters.aws.client import AwsClient
+
+        if service not in self._clients:
+            self._clients[service] = AwsClient(service, environment=self._environment)
+        return self._clients[service]
+
+    @cached_property
+    def sql(self) -> DataApi | Database:
+        config = self.config
+        if config.sql == "data-api":
+            from nomadcrew.adapters.aws.dataapi import Cluster, DataApi
+            from nomadcrew.adapters.aws.services import RDS_DATA
+
+            cluster = Cluster(
+                config.required("cluster_arn"), config.required("database_secret_arn"), config.required("database")
+            )
+            return DataApi(self.client(RDS_DATA), cluster)
+        from nomadcrew.adapters.postgres.database import Database
+
+        if config.sql == "proxy":
+            from nomadcrew.adapters.aws.proxy import proxy_connection
+
+            return Database(
+                proxy_connection(
+                    config.required("proxy_host"),
+                    config.required("proxy_user"),
+                    config.required("database"),
+                    environment=self._environment,
+                ),
+                size=1,
+            )
+        raise BadSetting("NOMADCREW_AWS_SQL is not data-api or proxy.")
+
+    def schema(self) -> Schema:
+        from nomadcrew.adapters.postgres.migrations import PostgresSchema
+
+        return PostgresSchema(self.sql.patient())
+
+    @cached_property
+    def secrets(self) -> Secrets:
+        from nomadcrew.adapters.aws.secrets import Secrets
+        from nomadcrew.adapters.aws.services import SECRETS
+
+        return Secrets(self.client(SECRETS), self.config.required("secret_arn"))
+
+    @cached_property
+    def user_pool(self) -> UserPool:
+        from nomadcrew.adapters.aws.pool import UserPool
+        from nomadcrew.adapters.aws.services import COGNITO
+
+        config = self.config
+        return UserPool(
+            self.client(COGNITO), config.required("user_pool_id"), config.required("user_pool_client_id")
+        )
+
+    def accounts(self) -> Accounts:
+        from nomadcrew.adapters.aws.cognito import CognitoAccounts
+        from nomadcrew.adapters.embedded.passwords import Argon2Passwords
+
+        return CognitoAccounts(self.user_pool, self.sql, self._dynamo_sessions, Argon2Passwords())
+
+    def registrations(self) -> Registrations:
+        from nomadcrew.adapters.aws.cognito import SqlRegistrations
+
+        return SqlRegistrations(self.sql)
+
+    def sessions(self) -> Sessions:
+        return self._dynamo_sessions
+
+    @cached_property
+    def _dynamo_sessions(self) -> DynamoSessions:
+        from nomadcrew.adapters.aws.cognito import find_account
+        from nomadcrew.adapters.aws.services import DYNAMODB
+        from nomadcrew.adapters.aws.sessions import DynamoSessions
+
+        return DynamoSessions(
+            self.client(DYNAMODB), self.config.required("sessions_table"), self.secrets, find_account(self.sql)
+        )
+
+    def tokens(self) -> Tokens:
+        from nomadcrew.adapters.aws.cognito_tokens import CognitoTokens
+
+        return CognitoTokens(self.user_pool, self.secrets, environment=self._environment)
+
+    def verifier(self) -> Verifier:
+        from nomadcrew.adapters.aws.cognito_issuer import pool_verifier
+
+        config = self.config
+        return pool_verifier(
+            config.required("user_pool_id"), config.required("user_pool_client_id"), environment=self._environment
+        )
+
+    def codes(self) -> Codes:
+        from nomadcrew.adapters.aws.cognito_tokens import DerivedCodes
+
+        return DerivedCodes(self.secrets)
+
+    def profiles(self) -> Profiles:
+        from nomadcrew.adapters.aws.profile_cache import CachedProfiles
+        from nomadcrew.adapters.aws.services import DYNAMODB
+
+        return CachedProfiles(
+            sql_ports.profiles(self.sql),
+            self.client(DYNAMODB),
+            self.config.required("profiles_table"),
+            clock=utc_now,
+        )
+
+    def limits(self) -> RateLimits:
+        from nomadcrew.adapters.aws.limits import SharedRateLimits
+        from nomadcrew.adapters.embedded.limits import ProcessRateLimits, Unlimited, parse_limits
+
+        limits = parse_limits(self.settings.rate_limits)
+        if not limits:
+            return Unlimited()
+        return SharedRateLimits(ProcessRateLimits(utc_now, limits), self._shared_limits(limits))
+
+    def _shared_limits(self, limits: Mapping[str, Limit]) -> RateLimits:
+        config = self.config
+        if config.cache == "valkey":
+            from nomadcrew.adapters.aws.valkey import ValkeyRateLimits, valkey_cache
+
+            endpoint, user = config.required("cache_endpoint"), config.required("cache_user")
+            return ValkeyRateLimits(valkey_cache(endpoint, user, environment=self._environment), utc_now, limits)
+        from nomadcrew.adapters.aws.limits import DynamoRateLimits
+        from nomadcrew.adapters.aws.services import DYNAMODB
+
+        return DynamoRateLimits(self.client(DYNAMODB), config.required("limits_table"), utc_now, limits)
+
+    def outbox(self) -> Outbox:
+        from nomadcrew.adapters.aws.outbox import EventBridgeOutbox
+        from nomadcrew.adapters.aws.services import EVENTS, SQS
+        from nomadcrew.adapters.postgres.outbox import PostgresOutbox
+
+        config = self.config
+        return EventBridgeOutbox(
+            PostgresOutbox(self.sql),
+            self.client(EVENTS),
+            self.client(SQS),
+            bus=config.required("event_bus"),
+            probe_url=config.required("probe_queue_url"),
+            clock=utc_now,
+        )
+
+    def queue(self) -> WorkQueue:
+        from nomadcrew.adapters.aws.queue import SqsQueue
+        from nomadcrew.adapters.aws.services import SQS
+
+        config = self.config
+        urls = {
+            "notifications": config.notifications_queue_url,
+            "email": config.email_queue_url,
+            "realtime": config.realtime_queue_url,
+        }
+        return SqsQueue(self.client(SQS), {name: url for name, url in urls.items() if url}, new_id=uuid7)
+
+    def flags(self) -> Flags:
+        from nomadcrew.adapters.aws.flags import AppConfigFlags
+        from nomadcrew.adapters.aws.services import APPCONFIG
+
+        return AppConfigFlags(self.client(APPCONFIG), self.config.required("flags"))
+
+    def mailer(self) -> Mailer:
+        from nomadcrew.adapters.aws.mailer import SesMailer
+        from nomadcrew.adapters.aws.services import SES
+        from nomadcrew.adapters.mime import Sender
+
+        return SesMailer(
+            self.client(SES),
+            self.suppression(),
+            Sender.parse(self.settings.mail_from),
+            configuration_set=self.config.required("configuration_set"),
+            clock=utc_now,
+        )
+
+    def suppression(self) -> DynamoSuppression:
+        from nomadcrew.adapters.aws.services import DYNAMODB
+        from nomadcrew.adapters.aws.suppression import DynamoSuppression
+
+        return DynamoSuppression(self.client(DYNAMODB), self.config.required("suppression_table"))
+
+    def audit(self) -> AuditLog:
+        from nomadcrew.adapters.aws.audit import S3AuditLog
+        from nomadcrew.adapters.aws.services import S3
+
+        return S3AuditLog(self.client(S3), self.config.required("audit_bucket"))
+
+    def connections(self) -> DynamoConnections:
+        from nomadcrew.adapters.aws.connections import DynamoConnections
+        from nomadcrew.adapters.aws.services import DYNAMODB
+
+        return DynamoConnections(self.client(DYNAMODB), self.config.required("connections_table"))
+
+    def sockets(self) -> Sockets:
+        from nomadcrew.adapters.aws.client import AwsClient
+        from nomadcrew.adapters.aws.realtime import GatewaySockets
+        from nomadcrew.adapters.aws.services import SOCKETS
+
+        gateway = AwsClient(SOCKETS, url=self.config.required("sockets_url"), environment=self._environment)
+        return GatewaySockets(self.connections(), gateway, clock=utc_now)
+
+    def invitation_links(self) -> InvitationLinks:
+        from nomadcrew.adapters.embedded.invitation_links import SignedInvitationLinks
+
+        return SignedInvitationLinks(self.secrets.texts("invitations"))

@@ -1,0 +1,116 @@
+"""The ports of one machine."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from nomadcrew.adapters.embedded.flags import FileFlags
+from nomadcrew.adapters.embedded.invitation_links import SignedInvitationLinks
+from nomadcrew.adapters.embedded.issuers import Issuer, SupabaseIssuer
+from nomadcrew.adapters.embedded.jwks import JwksSource, fetcher
+from nomadcrew.adapters.embedded.keys import Keys, open_keys
+from nomadcrew.adapters.embedded.limits import rate_limits
+from nomadcrew.adapters.embedded.mailer import FileMailer, SmtpMailer, SmtpServer
+from nomadcrew.adapters.embedded.passwords import Argon2Passwords
+from nomadcrew.adapters.embedded.tokens import JwtTokens
+from nomadcrew.adapters.mime import Sender
+from nomadcrew.adapters.postgres.accounts import PostgresAccounts
+from nomadcrew.adapters.postgres.queue import PostgresQueue
+from nomadcrew.adapters.postgres.sessions import PostgresSessions
+from nomadcrew.adapters.postgres.sql import Sql
+from nomadcrew.bootstrap.sql import SQL_PORTS
+from nomadcrew.core.clock import Clock, utc_now
+from nomadcrew.core.events import Outbox
+from nomadcrew.core.ids import NewId, SessionId, uuid7
+from nomadcrew.core.mail import Mailer
+from nomadcrew.core.ports import Ports, Site
+from nomadcrew.core.realtime import Connections
+from nomadcrew.settings import Settings
+
+# What `iss` says in our tokens where no public address is set: it must not change with the port.
+DEFAULT_ISSUER = "nomadcrew"
+
+
+def machine_ports(
+    settings: Settings,
+    keys_folder: Path,
+    mail_folder: Path,
+    sql: Sql,
+    *,
+    url: str,
+    outbox: Outbox,
+    connections: Connections,
+    on_session_end: Callable[[SessionId], None],
+    clock: Clock = utc_now,
+    new_id: NewId = uuid7,
+) -> Ports:
+    """The ports of one machine, on its database and its data folder. `url` is where it listens.
+
+    Raises:
+        ValueError: a setting or a key file cannot be used; the text says which.
+        OSError: the folders cannot be read or written.
+    """
+    keys = open_keys(keys_folder)
+    tokens, accounts = _tokens(settings, keys, on_session_end), PostgresAccounts(sql, Argon2Passwords())
+    shared: dict[str, Any] = {name: make(sql) for name, make in SQL_PORTS.items()}
+    return Ports(
+        site=Site(
+            public_url=settings.public_url or url,
+            app_url=settings.app_url,
+            registration_open=settings.registration == "open",
+            mail_leaves=settings.smtp_url is not None,
+        ),
+        **shared,
+        limits=rate_limits(settings.rate_limits, clock),
+        flags=FileFlags(settings.home / "flags.json"),
+        outbox=outbox,
+        connections=connections,
+        mailer=_mailer(settings, mail_folder, clock),
+        tokens=tokens,
+        verifier=tokens,
+        codes=tokens,
+        accounts=accounts,
+        registrations=accounts,
+        sessions=PostgresSessions(sql),
+        queue=PostgresQueue(sql, clock=clock, new_id=new_id),
+        invitation_links=SignedInvitationLinks((*keys.invitations, *settings.invitation_secrets)),
+        clock=clock,
+        new_id=new_id,
+    )
+
+
+def _mailer(settings: Settings, folder: Path, clock: Clock) -> Mailer:
+    sender = Sender.parse(settings.mail_from)
+    if settings.smtp_url is None:
+        return FileMailer(folder, sender, clock=clock)
+    return SmtpMailer(SmtpServer.parse(settings.smtp_url), sender, clock=clock)
+
+
+def _tokens(settings: Settings, keys: Keys, on_session_end: Callable[[SessionId], None]) -> JwtTokens:
+    return JwtTokens(
+        keys.signing,
+        keys.confirmations,
+        issuer=settings.public_url or DEFAULT_ISSUER,
+        others=_other_issuers(settings),
+        on_revoke=on_session_end,
+    )
+
+
+def _other_issuers(settings: Settings) -> Sequence[Issuer]:
+    if settings.supabase_url is None:
+        return ()
+    # Supabase's gateway wants the project's public key on every request.
+    key = settings.supabase_anon_key
+    headers = {} if key is None else {"apikey": key, "authorization": f"Bearer {key}"}
+    keys = JwksSource(f"{settings.supabase_url}/auth/v1/.well-known/jwks.json", fetcher(headers))
+    return [SupabaseIssuer(settings.supabase_url, hs256_secret=settings.supabase_jwt_secret, jwks=keys)]
+
+
+class SilentOutbox:
+    """An outbox whose publisher runs elsewhere and looks by itself every second."""
+
+    def expect(self) -> None:
+        return None
+
+    async def written(self) -> None:
+        return None

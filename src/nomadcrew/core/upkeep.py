@@ -1,0 +1,16 @@
+"""What schedules delete."""
+
+from datetime import datetime
+from typing import Protocol
+
+
+class Upkeep(Protocol):
+    """Each method deletes everything that is due at `now`, and returns how much that was. Safe to repeat."""
+
+    async def events(self, now: datetime) -> int: ...
+
+    async def notifications(self, now: datetime) -> int: ...
+
+    async def replays(self, now: datetime) -> int: ...
+
+    async def dead_jobs(self, now: datetime) -> int: ...

@@ -1,0 +1,45 @@
+"""What events give people to know; and on AWS the way of those that call for a mail."""
+
+from typing import Final
+
+import msgspec
+
+from nomadcrew.bootstrap.aws import lambda_ports
+from nomadcrew.core.events import CONSUMERS, EMAIL, NOTIFICATIONS, Event, job_id
+from nomadcrew.core.notifications.service import notify
+from nomadcrew.core.ports import Ports
+from nomadcrew.core.queues import Job
+from nomadcrew.wire.events import pack, unpack
+from nomadcrew.wire.queue_entry import queue_entry
+
+PORTS: Final = ("notifications", "outbox", "queue")
+
+
+class _About(msgspec.Struct):
+    """What the mails of an event are about, one of these."""
+
+    invitation_id: str = ""
+    registration_id: str = ""
+    user_id: str = ""
+
+
+async def tell_people(event: Event, ports: Ports) -> None:
+    """Store the notifications an event gives."""
+    ports.outbox.expect()
+    if await notify(event, notifications=ports.notifications, now=ports.clock()):
+        await ports.outbox.written()
+
+
+async def pass_on(job: Job, ports: Ports) -> None:
+    """Tell people, and have mails about one thing sent one after another."""
+    event = unpack(job.body)
+    consumers = CONSUMERS.get(event.type, ())
+    if EMAIL in consumers:
+        about = msgspec.json.decode(event.payload, type=_About)
+        group = about.invitation_id or about.registration_id or about.user_id or str(event.id)
+        await ports.queue.send(EMAIL, pack(event), job_id=job_id(event.id, EMAIL), group=group)
+    if NOTIFICATIONS in consumers:
+        await tell_people(event, ports)
+
+
+handler = queue_entry(pass_on, lambda_ports, PORTS)

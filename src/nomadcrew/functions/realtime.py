@@ -1,0 +1,50 @@
+"""What sockets hear: events, the greeting, and a frame that keeps them alive."""
+
+from typing import Final
+
+import msgspec
+
+from nomadcrew.bootstrap.aws import lambda_ports
+from nomadcrew.core.errors import Unavailable
+from nomadcrew.core.events import Audience, Event, listeners
+from nomadcrew.core.ids import UserId
+from nomadcrew.core.ports import Ports
+from nomadcrew.core.queues import Job
+from nomadcrew.wire.events import PONG, NoEvent, event_frame, unpack
+from nomadcrew.wire.queue_entry import queue_entry
+from nomadcrew.wire.sockets import greeting, task_in
+
+PORTS: Final = ("events", "members", "queue", "sockets")
+# The gateway needs a moment until a socket can be sent to; one that takes longer has gone.
+GREET_ATTEMPTS = 3
+
+
+async def tell(job: Job, ports: Ports) -> None:
+    """Do what a message of the realtime queue says."""
+    try:
+        task = task_in(job.body)
+    except msgspec.MsgspecError as error:
+        raise NoEvent(type(error).__name__) from error
+    if task.keep_alive:
+        await ports.sockets.deliver_to_all(PONG, now=ports.clock())
+    elif task.greet and task.user_id is not None:
+        await _greet(task.greet, UserId(task.user_id), job.attempt, ports)
+    else:
+        await _deliver(unpack(job.body), ports)
+
+
+async def _deliver(event: Event, ports: Ports) -> None:
+    trips = [event.trip_id] if event.audience == Audience.TRIP and event.trip_id is not None else []
+    people, muted = listeners(event, await ports.events.recipients(trips))
+    await ports.sockets.deliver(event_frame(event), people, muted, now=ports.clock())
+
+
+async def _greet(connection_id: str, me: UserId, attempt: int, ports: Ports) -> None:
+    if await ports.sockets.send(connection_id, await greeting(me, ports)):
+        return
+    if attempt < GREET_ATTEMPTS:
+        raise Unavailable(details="the socket is not open yet")
+    await ports.sockets.forget(connection_id)
+
+
+handler = queue_entry(tell, lambda_ports, PORTS)

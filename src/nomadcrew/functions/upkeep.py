@@ -1,0 +1,44 @@
+"""What has had its time, once an hour."""
+
+import asyncio
+import logging
+from functools import partial
+from typing import Final
+
+from nomadcrew.bootstrap.aws import lambda_ports
+from nomadcrew.core.ports import Ports
+from nomadcrew.wire.event_entry import Context, Event, event_entry, seconds_left
+
+log = logging.getLogger("nomadcrew.upkeep")
+
+# Sessions expire by themselves here, and dead jobs with their queues' retention.
+PORTS: Final = ("accounts", "outbox", "upkeep")
+
+
+async def clean_up(_event: Event, context: Context, ports: Ports) -> None:
+    """Delete what is due, and publish what no probe has found; one that fails does not keep the others from it.
+
+    Raises:
+        ExceptionGroup: what failed.
+    """
+    now = ports.clock()
+    counts: dict[str, int] = {}
+    failed: list[Exception] = []
+    async with asyncio.timeout(seconds_left(context)):
+        for name, run in (
+            ("published", ports.outbox.sweep),
+            ("replays", partial(ports.upkeep.replays, now)),
+            ("events", partial(ports.upkeep.events, now)),
+            ("notifications", partial(ports.upkeep.notifications, now)),
+            ("registrations", partial(ports.accounts.forget_expired, now=now)),
+        ):
+            try:
+                counts[name] = await run()
+            except Exception as error:
+                failed.append(error)
+    log.info("scheduled work done", extra={"fields": counts})
+    if failed:
+        raise ExceptionGroup("upkeep", failed)
+
+
+handler = event_entry(clean_up, lambda_ports, PORTS)

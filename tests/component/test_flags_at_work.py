@@ -1,0 +1,25 @@
+"""What flags switch."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nomadcrew.adapters.embedded import flags
+from tests.engine import Engine
+from tests.world import world
+
+SIGN_UP = {"email": "ana@example.org", "password": "Sail2Porto!"}
+
+
+async def test_registration_is_closed_and_opened_again_while_everything_runs(
+    engine: Engine, template: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flags, "LOOK_EVERY_S", 0.0)
+    file = tmp_path / "flags.json"
+    async with world(engine, tmp_path, template=template) as backend:
+        statuses = []
+        for closed in (True, False):
+            file.write_text(json.dumps({"registration": {"enabled": not closed}}))
+            statuses.append((await backend.call("POST", "/v1/auth/register", body=SIGN_UP)).status)
+        assert statuses == [403, 201]

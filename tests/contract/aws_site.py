@@ -1,0 +1,178 @@
+"""A deployment on the emulated account: a database, a bus, queues, a gateway, and the functions between them."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from nomadcrew.adapters.aws.audit import S3AuditLog
+from nomadcrew.adapters.aws.connections import DynamoConnections
+from nomadcrew.adapters.aws.outbox import EventBridgeOutbox
+from nomadcrew.adapters.aws.queue import SqsQueue
+from nomadcrew.adapters.aws.realtime import GatewaySockets
+from nomadcrew.adapters.aws.services import DYNAMODB, EVENTS, S3, SQS
+from nomadcrew.adapters.aws.suppression import DynamoSuppression
+from nomadcrew.adapters.embedded.invitation_links import SignedInvitationLinks
+from nomadcrew.adapters.postgres.invitations import PostgresInvitations
+from nomadcrew.adapters.postgres.members import PostgresMembers
+from nomadcrew.adapters.postgres.notifications import PostgresNotifications
+from nomadcrew.adapters.postgres.outbox import PostgresEventLog, PostgresOutbox
+from nomadcrew.core.events import CONSUMERS
+from nomadcrew.core.ids import UserId, uuid7
+from nomadcrew.core.mail import Message
+from nomadcrew.functions import (
+    audit,
+    authorizer,
+    email,
+    feedback,
+    keepalive,
+    notifier,
+    publisher,
+    realtime,
+    websocket,
+)
+from nomadcrew.wire.event_entry import MakePorts, event_entry
+from nomadcrew.wire.events import detail_type
+from nomadcrew.wire.queue_entry import batch_entry, queue_entry
+from nomadcrew.wire.socket_entry import authorizer_entry, socket_entry
+from tests.contract.cloud import Cloud
+from tests.contract.crew import Crew
+from tests.contract.gateway import Gateway, gateway
+from tests.contract.lambdas import Lambdas
+from tests.fakes import NOON, SetClock, TokenTable
+
+# Each function's entry, to be given ports.
+PUBLISHER = partial(batch_entry, publisher.sweep, declared=publisher.PORTS)
+NOTIFIER = partial(queue_entry, notifier.pass_on, declared=notifier.PORTS)
+EMAIL = partial(queue_entry, email.send, declared=email.PORTS)
+REALTIME = partial(queue_entry, realtime.tell, declared=realtime.PORTS)
+FEEDBACK = partial(queue_entry, feedback.listen, declared=feedback.PORTS)
+AUDIT = partial(batch_entry, audit.keep, declared=audit.PORTS)
+KEEPALIVE = partial(event_entry, keepalive.keep_alive, declared=keepalive.PORTS)
+WEBSOCKET = partial(socket_entry, websocket.actions, declared=websocket.PORTS)
+
+
+def AUTHORIZER(ports: MakePorts) -> Any:
+    return authorizer_entry(ports, authorizer.PORTS)
+
+
+class Outgoing:
+    """`Mailer` that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.mails: list[Message] = []
+
+    async def send(self, message: Message) -> None:
+        self.mails.append(message)
+
+
+class Site:
+    """Everything behind the API: a database, a bus, queues and a gateway."""
+
+    def __init__(self, crew: Crew, lambdas: Lambdas, urls: dict[str, str], gateway: Gateway, ports: dict[str, Any]):
+        self.crew, self.lambdas, self.urls, self.gateway, self.ports = crew, lambdas, urls, gateway, ports
+        self.mails: list[Message] = ports["mailer"].mails
+
+    async def publish(self) -> None:
+        """What a request does around its write."""
+        self.ports["outbox"].expect()
+        await self.ports["outbox"].written()
+
+    async def connect(self, user_id: UserId, connection_id: str, **known: str) -> Any:
+        return await self.frame(connection_id, user_id, "CONNECT", **known)
+
+    async def frame(
+        self, connection_id: str, user_id: UserId, kind: str = "MESSAGE", body: str | None = None, **known: str
+    ) -> Any:
+        """An event of the WebSocket API."""
+        context = {"userId": str(user_id), "sessionId": "", "expiresAt": str(int(NOON.timestamp()) + 900), **known}
+        event: dict[str, Any] = {
+            "requestContext": {
+                "routeKey": {"CONNECT": "$connect", "DISCONNECT": "$disconnect"}.get(kind, "$default"),
+                "eventType": kind,
+                "connectionId": connection_id,
+                "authorizer": context,
+            },
+            "isBase64Encoded": False,
+        }
+        if kind == "CONNECT":
+            event["headers"] = {"Sec-WebSocket-Protocol": "nomadcrew.v1, the.token"}
+        if body is not None:
+            event["body"] = body
+        return await self.lambdas.run(WEBSOCKET, event)
+
+    async def work_off(self, name: str, entry: Any) -> int:
+        return await self.lambdas.work_off(entry, self.urls[name])
+
+    def heard(self, connection_id: str) -> list[str]:
+        """The types of the frames a socket was sent: of the event, where it is one."""
+        frames = [json.loads(text) for text in self.gateway.sent.pop(connection_id, [])]
+        return [frame["payload"]["type"] if frame["type"] == "event" else frame["type"] for frame in frames]
+
+
+@pytest.fixture(autouse=True)
+def closed_loops(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Close the loops that in Lambda live as long as the environment."""
+    made: list[asyncio.AbstractEventLoop] = []
+    new_event_loop = asyncio.new_event_loop
+
+    def recorded() -> asyncio.AbstractEventLoop:
+        made.append(new_event_loop())
+        return made[-1]
+
+    monkeypatch.setattr(asyncio, "new_event_loop", recorded)
+    yield
+    for loop in made:
+        loop.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def site(cloud: Cloud, data_api_crew: Crew) -> AsyncIterator[Site]:
+    crew, clock = data_api_crew, SetClock()
+    queues = {
+        name: await cloud.work_queue() for name in ("probe", "notifications", "realtime", "audit", "feedback")
+    }
+    queues["email"] = await cloud.work_queue(fifo=True)
+    consumed = [detail_type(type_) for type_ in CONSUMERS]
+    bus = await cloud.bus_to(
+        {
+            queues["notifications"]: {"detail-type": consumed},
+            queues["realtime"]: {"detail": {"audience": [{"anything-but": ["internal"]}]}},
+            queues["audit"]: {"source": [{"prefix": "nomadcrew."}]},
+        }
+    )
+    bucket = f"audit-{uuid7()}"
+    cloud.aws.boto("s3").create_bucket(
+        Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": cloud.aws.environment["AWS_REGION"]}
+    )
+    connections = DynamoConnections(cloud.client(DYNAMODB), await cloud.connections_table())
+    async with gateway() as (made, client):
+        ports: dict[str, Any] = {
+            "clock": clock,
+            "outbox": EventBridgeOutbox(
+                PostgresOutbox(crew.pool), cloud.client(EVENTS), cloud.client(SQS),
+                bus=bus, probe_url=queues["probe"], clock=clock,
+            ),
+            "queue": SqsQueue(
+                cloud.client(SQS), {name: queues[name] for name in ("email", "realtime")}, new_id=uuid7
+            ),
+            "events": PostgresEventLog(crew.pool),
+            "members": PostgresMembers(crew.pool),
+            "notifications": PostgresNotifications(crew.pool),
+            "invitations": PostgresInvitations(crew.pool),
+            "invitation_links": SignedInvitationLinks(("k" * 64,)),
+            "registrations": None,
+            "verifier": TokenTable(),
+            "codes": None,
+            "mailer": Outgoing(),
+            "connections": connections,
+            "sockets": GatewaySockets(connections, client, clock=clock),
+            "audit": S3AuditLog(cloud.client(S3), bucket),
+            "suppression": DynamoSuppression(cloud.client(DYNAMODB), await cloud.table("address")),
+            "bucket": bucket,
+        }  # fmt: skip
+        yield Site(crew, Lambdas(cloud, ports), queues, made, ports)

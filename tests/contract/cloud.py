@@ -1,0 +1,112 @@
+"""Queues, buses and tables in the emulated account, each with a name of its own."""
+
+import json
+from itertools import count
+from typing import Any
+
+import pytest
+
+from nomadcrew.adapters.aws.client import AwsClient
+from nomadcrew.adapters.aws.connections import BY_USER
+from nomadcrew.adapters.aws.queue import FIFO
+from nomadcrew.adapters.aws.services import DYNAMODB, EVENTS, SOCKETS, SQS, Service
+from nomadcrew.core.queues import MAX_ATTEMPTS
+from tests.emulator import Aws
+
+_numbers = count(1)
+
+
+class Cloud:
+    def __init__(self, aws: Aws) -> None:
+        self.aws = aws
+        self.advance = aws.advance
+
+    def client(self, service: Service) -> AwsClient:
+        return self.aws.client(service)
+
+    async def queue(self, *, fifo: bool = False, **attributes: str) -> str:
+        """The address of a new queue."""
+        name = f"queue-{next(_numbers)}" + (".fifo" if fifo else "")
+        given = {**attributes, **({"FifoQueue": "true"} if fifo else {})}
+        reply = await self.client(SQS).call("CreateQueue", {"QueueName": name, "Attributes": given})
+        return str(reply["QueueUrl"])
+
+    async def work_queue(self, *, fifo: bool = False) -> str:
+        """The address of a new queue with a dead-letter queue, as the infrastructure makes them."""
+        name, end = f"work-{next(_numbers)}", FIFO if fifo else ""
+        more = {"FifoQueue": "true"} if fifo else {}
+        sqs = self.client(SQS)
+        dead = await sqs.call("CreateQueue", {"QueueName": f"{name}-dead{end}", "Attributes": more})
+        redrive = {"deadLetterTargetArn": arn_of(dead["QueueUrl"]), "maxReceiveCount": MAX_ATTEMPTS}
+        attributes = {**more, "RedrivePolicy": json.dumps(redrive)}
+        made = await sqs.call("CreateQueue", {"QueueName": f"{name}{end}", "Attributes": attributes})
+        return str(made["QueueUrl"])
+
+    async def messages(self, url: str) -> list[str]:
+        """What waits in a queue, taken out of it, oldest first."""
+        bodies: list[str] = []
+        ask = {"QueueUrl": url, "MaxNumberOfMessages": 10, "VisibilityTimeout": 43_200}
+        while found := (await self.client(SQS).call("ReceiveMessage", ask)).get("Messages"):
+            bodies += [message["Body"] for message in found]
+        return bodies
+
+    async def bus(self) -> tuple[str, str]:
+        """The name of a new bus, and the address of a queue that gets everything told to it."""
+        url = await self.queue()
+        return await self.bus_to({url: {"source": [{"prefix": "nomadcrew."}]}}), url
+
+    async def bus_to(self, targets: dict[str, object]) -> str:
+        """The name of a new bus, whose events go to queues by these patterns."""
+        bus = f"bus-{next(_numbers)}"
+        events = self.client(EVENTS)
+        await events.call("CreateEventBus", {"Name": bus})
+        for url, pattern in targets.items():
+            rule = {"EventBusName": bus, "EventPattern": json.dumps(pattern), "Name": f"rule-{next(_numbers)}"}
+            await events.call("PutRule", rule)
+            target = [{"Id": "queue", "Arn": arn_of(url)}]
+            await events.call("PutTargets", {"EventBusName": bus, "Rule": rule["Name"], "Targets": target})
+        return bus
+
+    async def put(self, url: str, body: str) -> None:
+        await self.client(SQS).call("SendMessage", {"QueueUrl": url, "MessageBody": body})
+
+    def client_of_sqs(self) -> AwsClient:
+        return self.client(SQS)
+
+    async def table(self, key: str, *, attributes: tuple[str, ...] = (), **more: Any) -> str:
+        """The name of a new table whose key is the text `key`; `more` as CreateTable takes it."""
+        name = f"table-{next(_numbers)}"
+        body = {
+            "TableName": name,
+            "BillingMode": "PAY_PER_REQUEST",
+            "KeySchema": [{"AttributeName": key, "KeyType": "HASH"}],
+            "AttributeDefinitions": [{"AttributeName": text, "AttributeType": "S"} for text in (key, *attributes)],
+            **more,
+        }
+        await self.client(DYNAMODB).call("CreateTable", body)
+        return name
+
+    async def connections_table(self) -> str:
+        index = {
+            "IndexName": BY_USER,
+            "KeySchema": [
+                {"AttributeName": "userId", "KeyType": "HASH"},
+                {"AttributeName": "connectionId", "KeyType": "RANGE"},
+            ],
+            "Projection": {"ProjectionType": "ALL"},
+        }
+        return await self.table("connectionId", attributes=("userId",), GlobalSecondaryIndexes=[index])
+
+    def socket_client(self, url: str) -> AwsClient:
+        """A client of a WebSocket API's management address; whoever asks closes it."""
+        return AwsClient(SOCKETS, url=url, environment=self.aws.environment)
+
+
+def arn_of(url: str) -> str:
+    account, name = url.split("/")[-2:]
+    return f"arn:aws:sqs:eu-west-1:{account}:{name}"
+
+
+@pytest.fixture(scope="session")
+def cloud(aws: Aws) -> Cloud:
+    return Cloud(aws)

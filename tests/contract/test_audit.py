@@ -1,0 +1,62 @@
+"""Every event in S3, by day, and a batch that comes again on top of itself."""
+
+import pytest
+import pytest_asyncio
+
+from nomadcrew.adapters.aws.audit import S3AuditLog
+from nomadcrew.adapters.aws.services import S3
+from nomadcrew.core.errors import Unavailable
+from nomadcrew.core.ids import uuid7
+from nomadcrew.wire.events import unpack
+from tests.contract.cloud import Cloud
+from tests.fakes import NOON, an_event
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def bucket(cloud: Cloud) -> str:
+    name = f"audit-{uuid7()}"
+    cloud.aws.boto("s3").create_bucket(
+        Bucket=name, CreateBucketConfiguration={"LocationConstraint": cloud.aws.environment["AWS_REGION"]}
+    )
+    return name
+
+
+def kept(cloud: Cloud, bucket: str) -> dict[str, list[str]]:
+    """The objects, line by line."""
+    s3 = cloud.aws.boto("s3")
+    names = [one["Key"] for one in s3.list_objects_v2(Bucket=bucket).get("Contents", [])]
+    return {name: s3.get_object(Bucket=bucket, Key=name)["Body"].read().decode().splitlines() for name in names}
+
+
+async def test_a_batch_is_an_object_of_lines_each_an_event(cloud: Cloud, bucket: str) -> None:
+    events = sorted((an_event(payload='{"name":"Zürich\\n"}') for _ in range(3)), key=lambda event: event.id)
+    await S3AuditLog(cloud.client(S3), bucket).keep(events)
+    [(name, lines)] = kept(cloud, bucket).items()
+    assert name.startswith(f"events/2026/07/01/{events[0].id}-")
+    assert [unpack(line) for line in lines] == events
+
+
+async def test_the_same_batch_again_in_any_order_is_the_same_object(cloud: Cloud, bucket: str) -> None:
+    audit, events = S3AuditLog(cloud.client(S3), bucket), [an_event() for _ in range(3)]
+    await audit.keep(events)
+    await audit.keep([*reversed(events), events[1]])
+    assert [len(lines) for lines in kept(cloud, bucket).values()] == [3]
+
+
+async def test_another_batch_that_begins_alike_overwrites_nothing(cloud: Cloud, bucket: str) -> None:
+    audit = S3AuditLog(cloud.client(S3), bucket)
+    events = sorted((an_event() for _ in range(3)), key=lambda event: event.id)
+    await audit.keep(events)
+    await audit.keep(events[:2])
+    assert sorted(len(lines) for lines in kept(cloud, bucket).values()) == [2, 3]
+
+
+async def test_each_day_has_its_own_objects(cloud: Cloud, bucket: str) -> None:
+    events = [an_event(), an_event(occurred_at=NOON.replace(day=2))]
+    await S3AuditLog(cloud.client(S3), bucket).keep(events)
+    assert [name[:17] for name in sorted(kept(cloud, bucket))] == ["events/2026/07/01", "events/2026/07/02"]
+
+
+async def test_a_bucket_that_is_not_there_is_an_outage(cloud: Cloud) -> None:
+    with pytest.raises(Unavailable):
+        await S3AuditLog(cloud.client(S3), f"missing-{uuid7()}").keep([an_event()])

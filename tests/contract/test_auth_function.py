@@ -1,0 +1,136 @@
+"""The routes of `auth` on AWS's adapters: what a phone sees from registering to signing out."""
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest_asyncio
+
+from nomadcrew.adapters.aws.dataapi import Cluster, DataApi
+from nomadcrew.adapters.aws.services import RDS_DATA
+from nomadcrew.adapters.embedded.flags import FileFlags
+from nomadcrew.adapters.postgres.sql import Sql, compile_statement
+from nomadcrew.core.clock import utc_now
+from nomadcrew.core.identity.ports import RegistrationId
+from nomadcrew.core.ids import parse_uuid, uuid7
+from nomadcrew.core.ports import Ports, Site
+from nomadcrew.functions import auth, user
+from nomadcrew.wire.dispatch import Dispatcher
+from nomadcrew.wire.lambda_entry import answer
+from tests.contract.aws_identity import Identity
+from tests.contract.people import PASSWORD, cheap_passwords
+from tests.engine import Engine
+from tests.fakes import fake_ports
+from tests.world import gateway_event
+
+ANA = {"email": "ana@example.org", "password": PASSWORD, "username": "ana"}
+TABLE = {route.key: route for route in (*auth.routes, *user.routes)}
+_MAILS = compile_statement("mails", "SELECT payload FROM outbox ORDER BY occurred_at")
+
+
+@dataclass
+class Reply:
+    status: int
+    body: Any
+
+    @property
+    def code(self) -> str:
+        return str(self.body["code"])
+
+
+@dataclass
+class Phone:
+    """A client of the functions, past the gateway, which has checked its token."""
+
+    ports: Ports
+    sql: Sql
+
+    async def send(self, method: str, path: str, body: object = None, *, token: str | None = None) -> Reply:
+        data = b"" if body is None else json.dumps(body).encode()
+        event = gateway_event(method, path, {"content-type": "application/json", "host": "api.test"}, data)
+        if token is not None:
+            event["headers"]["authorization"] = f"Bearer {token}"
+        response = await answer(TABLE, Dispatcher(self.ports), event)
+        return Reply(response["statusCode"], json.loads(response["body"] or "null"))
+
+    async def mailed_code(self) -> str:
+        about = json.loads((await self.sql.fetch(_MAILS))[-1]["payload"])
+        id_ = parse_uuid(about["registration_id"])
+        assert id_ is not None
+        return self.ports.tokens.confirmation_code(RegistrationId(id_))
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def phone(
+    identity: Identity, engine: Engine, template: str, cluster: Cluster, tmp_path: Path
+) -> AsyncIterator[Phone]:
+    connect = await engine.fresh_database(template)
+    sql = DataApi(identity.aws.client(RDS_DATA), replace(cluster, database=str(connect["database"])))
+    passwords = cheap_passwords()
+    ports = fake_ports(
+        site=Site("https://api.test", mail_leaves=True),
+        clock=utc_now,
+        new_id=uuid7,
+        flags=FileFlags(tmp_path / "flags.json"),
+        accounts=identity.accounts(sql, passwords),
+        profiles=identity.profiles(sql),
+        sessions=identity.sessions(sql, passwords),
+        tokens=identity.tokens(),
+    )
+    yield Phone(ports, sql)
+    await engine.drop_database(connect)
+
+
+async def registered(phone: Phone) -> dict[str, Any]:
+    """Ana, signed in by the link in her mail."""
+    reply = await phone.send("POST", "/v1/auth/register", ANA)
+    assert (reply.status, reply.body) == (202, {"confirmation_required": True})
+    reply = await phone.send("POST", "/v1/auth/confirm", {"token": await phone.mailed_code()})
+    assert reply.status == 200
+    signed_in: dict[str, Any] = reply.body
+    return signed_in
+
+
+async def test_from_registering_to_signing_out(phone: Phone) -> None:
+    first = await registered(phone)
+    reply = await phone.send("GET", "/v1/auth/validate", token=first["access_token"])
+    assert (reply.status, reply.body["user"]["username"]) == (200, "ana")
+    login = await phone.send("POST", "/v1/auth/login", {"username": "ANA", "password": PASSWORD})
+    assert (login.status, login.body["user"]["id"]) == (200, first["user"]["id"])
+    again = await phone.send("POST", "/v1/auth/refresh", {"refresh_token": first["refresh_token"]})
+    assert again.status == 200
+    assert again.body["refresh_token"] != first["refresh_token"]
+    me = await phone.send("GET", "/v1/users/me", token=again.body["access_token"])
+    assert (me.status, me.body["email"]) == (200, "ana@example.org")
+    assert (
+        await phone.send("POST", "/v1/auth/logout", {"refresh_token": again.body["refresh_token"]})
+    ).status == 204
+    ended = await phone.send("POST", "/v1/auth/refresh", {"refresh_token": again.body["refresh_token"]})
+    assert (ended.status, ended.code) == (401, "invalid_refresh_token")
+    other = await phone.send("POST", "/v1/auth/refresh", {"refresh_token": login.body["refresh_token"]})
+    assert other.status == 200
+
+
+async def test_what_is_refused_is_refused_as_on_one_machine(phone: Phone) -> None:
+    await phone.send("POST", "/v1/auth/register", ANA)
+    unconfirmed = await phone.send("POST", "/v1/auth/login", {"email": ANA["email"], "password": PASSWORD})
+    assert (unconfirmed.status, unconfirmed.code) == (403, "email_not_confirmed")
+    code = await phone.mailed_code()
+    assert (await phone.send("POST", "/v1/auth/confirm", {"token": code})).status == 200
+    used = await phone.send("POST", "/v1/auth/confirm", {"token": code})
+    assert (used.status, used.code) == (400, "confirmation_used")
+    for who in ({"email": ANA["email"]}, {"username": "nobody"}):
+        wrong = await phone.send("POST", "/v1/auth/login", {**who, "password": "Wrong1!password"})
+        assert (wrong.status, wrong.code) == (401, "invalid_credentials")
+    forged = await phone.send("GET", "/v1/auth/validate", token="a.b.c")
+    assert (forged.status, forged.code) == (401, "auth_failed")
+    weak = await phone.send("POST", "/v1/auth/register", {**ANA, "email": "b@example.org", "password": "short"})
+    assert (weak.status, weak.code) == (400, "weak_password")
+
+
+async def test_the_published_keys_are_the_pools(phone: Phone) -> None:
+    reply = await phone.send("GET", "/.well-known/jwks.json")
+    assert reply.status == 200
+    assert reply.body == await phone.ports.tokens.jwks(now=utc_now())

@@ -1,0 +1,134 @@
+"""What Cognito's refusals mean to people. The emulator knows few of them; codes and texts are the service's own."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, cast
+from uuid import UUID
+
+import pytest
+
+from nomadcrew.adapters.aws.client import AwsClient, AwsError
+from nomadcrew.adapters.aws.cognito import CognitoAccounts
+from nomadcrew.adapters.aws.pool import UserPool
+from nomadcrew.adapters.postgres.sql import Sql
+from nomadcrew.core.errors import TooMany, Unavailable
+from nomadcrew.core.identity.model import Account, Profile
+from nomadcrew.core.identity.ports import Credentials, RegistrationId
+from nomadcrew.core.ids import UserId
+from tests.fakes import Untouchable
+
+NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+ANA = UserId(UUID("019a0000-0000-7000-8000-00000000000a"))
+PROFILE = Profile(ANA, "ana@example.org", "ana", "", "", "", None, None, {}, NOON, NOON)
+FOUND = Credentials("cognito", account=Account(PROFILE, confirmed=True))
+CONFIRMED: dict[str, Any] = {
+    "verdict": "ok", "id": ANA, "email": "ana@example.org", "username": "ana", "first_name": "", "last_name": "",
+    "avatar_url": "", "contact_email": None, "location_privacy_preference": None, "preferences": "{}",
+    "created_at": NOON, "updated_at": NOON, "is_admin": False, "confirmed": True,
+}  # fmt: skip
+
+
+def refused(code: str, message: str = "") -> AwsError:
+    return AwsError(code, 400, message, {})
+
+
+WRONG = refused("NotAuthorizedException", "Incorrect username or password.")
+BAD_HASH = refused("NotAuthorizedException", "Unable to verify secret hash for client 3client")
+
+
+@dataclass
+class Cognito:
+    """Cognito that answers each operation as it is told, one after the other, and then with nothing."""
+
+    answers: dict[str, list[AwsError | dict[str, Any]]] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    named: list[str] = field(default_factory=list)
+
+    async def call(self, operation: str, body: Mapping[str, Any], **_: bool) -> dict[str, Any]:
+        if operation == "DescribeUserPoolClient":
+            return {"UserPoolClient": {"ClientSecret": "secret"}}
+        self.asked.append(operation)
+        self.named.append(body.get("AuthParameters", {}).get("USERNAME", body.get("Username", "")))
+        answer = (self.answers.get(operation) or [{}]).pop(0)
+        if isinstance(answer, AwsError):
+            raise answer
+        return answer
+
+
+class ConfirmingSql:
+    async def fetch(self, _statement: object, /, **_: object) -> Sequence[dict[str, Any]]:
+        return [CONFIRMED]
+
+
+def accounts(cognito: Cognito, sql: object = None) -> CognitoAccounts:
+    pool = UserPool(cast(AwsClient, cognito), "eu-west-1_abc", "3client")
+    nobody = cast(Any, Untouchable("passwords"))
+    return CognitoAccounts(pool, cast(Sql, sql or Untouchable("sql")), cast(Any, Untouchable("sessions")), nobody)
+
+
+async def checked(*answers: AwsError | dict[str, Any]) -> bool:
+    return await accounts(Cognito({"AdminInitiateAuth": list(answers)})).check(FOUND, "Sail2Porto!")
+
+
+@pytest.mark.parametrize(
+    "code", ["NotAuthorizedException", "UserNotFoundException", "PasswordResetRequiredException"]
+)
+async def test_a_wrong_password_is_wrong(code: str) -> None:
+    assert not await checked(refused(code, "Incorrect username or password."))
+
+
+async def test_a_right_password_is_right_also_where_a_second_factor_would_follow() -> None:
+    assert await checked({"AuthenticationResult": {}})
+    assert await checked({"ChallengeName": "SOFTWARE_TOKEN_MFA", "Session": "s"})
+
+
+async def test_an_account_that_cognito_has_closed_for_a_while_says_so() -> None:
+    with pytest.raises(TooMany) as caught:
+        await checked(refused("NotAuthorizedException", "Password attempts exceeded"))
+    assert caught.value.code == "too_many_failures"
+    assert caught.value.retry_after_s > 0
+
+
+async def test_a_mistake_in_our_setup_is_no_wrong_password() -> None:
+    with pytest.raises(Unavailable):
+        await checked(BAD_HASH, BAD_HASH)
+    assert await checked(BAD_HASH, {})
+    for code in ("InvalidParameterException", "ResourceNotFoundException", "AccessDeniedException"):
+        with pytest.raises(AwsError):
+            await checked(refused(code))
+
+
+async def test_nobody_is_asked_about_by_a_name_that_nobody_has() -> None:
+    cognito = Cognito({"AdminInitiateAuth": [{}, WRONG]})
+    # Even if Cognito should let them in.
+    assert not await accounts(cognito).check(None, "Sail2Porto!")
+    assert not await accounts(cognito).check(None, "Sail2Porto!")
+    assert len(set(map(UUID, cognito.named))) == 2
+
+
+async def test_an_account_is_confirmed_when_it_signs_in_if_nobody_lived_to_do_it() -> None:
+    cognito = Cognito({"AdminInitiateAuth": [refused("UserNotConfirmedException"), {}]})
+    assert await accounts(cognito).check(FOUND, "Sail2Porto!")
+    assert cognito.asked == ["AdminInitiateAuth", "AdminConfirmSignUp", "AdminInitiateAuth"]
+    assert set(cognito.named) == {str(ANA)}
+    stubborn = Cognito({"AdminInitiateAuth": [refused("UserNotConfirmedException")] * 2})
+    with pytest.raises(AwsError):
+        await accounts(stubborn).check(FOUND, "Sail2Porto!")
+
+
+@pytest.mark.parametrize(
+    ("operation", "code"),
+    [
+        ("AdminConfirmSignUp", "NotAuthorizedException"),
+        ("AdminConfirmSignUp", "UserLambdaValidationException"),
+        ("AdminConfirmSignUp", "UnexpectedLambdaException"),
+        ("AdminUpdateUserAttributes", "AliasExistsException"),
+    ],
+)
+async def test_a_confirmation_stands_though_cognito_complains(operation: str, code: str) -> None:
+    """Of one who is confirmed already, of a trigger that failed, of an alias that somebody else has there."""
+    cognito = Cognito({operation: [refused(code, "User cannot be confirmed. Current status is CONFIRMED")]})
+    account = await accounts(cognito, ConfirmingSql()).confirm(RegistrationId(ANA), "0badcafe", now=NOON)
+    assert account.user_id == ANA
+    assert cognito.asked == ["AdminConfirmSignUp", "AdminUpdateUserAttributes"]

@@ -1,0 +1,70 @@
+"""What a function declares, what it uses, and what it is told."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from nomadcrew import functions
+from nomadcrew.adapters.aws.config import AwsConfig
+from nomadcrew.bootstrap.aws import STANDS_ON, ports_in
+from nomadcrew.core.errors import Unauthenticated
+from nomadcrew.core.ports import Ports
+from nomadcrew.functions.table import FUNCTIONS
+from nomadcrew.settings import BadSetting
+from nomadcrew.wire.routes import Replay, Routes
+
+FOLDER = Path(functions.__file__).parent
+# What every function has without asking.
+GIVEN = {"site", "clock", "new_id"}
+AWS = {
+    "NOMADCREW_PUBLIC_URL": "https://api.test",
+    "NOMADCREW_AWS_SQL": "data-api",
+    "NOMADCREW_AWS_CLUSTER_ARN": "arn:aws:rds:eu-west-1:000000000000:cluster:c",
+    "NOMADCREW_AWS_DATABASE_SECRET_ARN": "arn:aws:secretsmanager:eu-west-1:000000000000:secret:s",
+    "NOMADCREW_AWS_DATABASE": "nomadcrew",
+}
+
+
+@pytest.mark.parametrize("routes", FUNCTIONS, ids=lambda routes: routes.function)
+def test_a_function_declares_what_its_rows_use(routes: Routes) -> None:
+    used = set(re.findall(r"ports\.(\w+)", (FOLDER / f"{routes.function}.py").read_text())) - GIVEN
+    # The dispatcher uses some for every row.
+    used.add("limits")
+    if any(row.mutates for row in routes):
+        used.add("outbox")
+    if any(row.mutates and row.replay is not Replay.NEVER for row in routes):
+        used.add("replies")
+    assert set(routes.ports) == used
+
+
+def test_every_port_says_what_it_stands_on() -> None:
+    assert set(STANDS_ON) | GIVEN == set(Ports.__dataclass_fields__)
+
+
+def test_a_port_nobody_declared_is_refused_by_name() -> None:
+    ports = ports_in(AWS, ("trips",))
+    with pytest.raises(RuntimeError, match="does not declare its port 'todos'"):
+        _ = ports.todos.add
+    assert ports.trips.of is not None
+
+
+def test_a_variable_no_function_knows_is_refused() -> None:
+    with pytest.raises(BadSetting, match="NOMADCREW_AWS_CLUSTER is nothing a function knows"):
+        AwsConfig.read({"NOMADCREW_AWS_CLUSTER": "x"})
+
+
+def test_what_a_port_needs_and_was_not_told_is_named() -> None:
+    with pytest.raises(BadSetting, match="NOMADCREW_AWS_CLUSTER_ARN is not set"):
+        ports_in({"NOMADCREW_AWS_SQL": "data-api"}, ("trips",))
+    with pytest.raises(BadSetting, match="not data-api or proxy"):
+        ports_in({}, ("trips",))
+
+
+async def test_whom_the_gateway_does_not_know_nobody_knows() -> None:
+    """Such as the bearer of an ID token, which the gateway lets pass."""
+    ports = ports_in(AWS, ("trips",))
+    with pytest.raises(Unauthenticated):
+        await ports.tokens.verify("a.b.c", now=ports.clock())
+    with pytest.raises(RuntimeError, match="'tokens'"):
+        _ = ports.tokens.issue

@@ -1,0 +1,57 @@
+"""The hourly round: everything that is due, whatever fails of it."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import pytest
+
+from nomadcrew.core.errors import Unavailable
+from nomadcrew.functions.upkeep import clean_up
+from tests.fakes import Bell, fake_ports
+
+
+class Call:
+    """What Lambda says about a call."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 30_000
+
+
+@dataclass
+class Broom:
+    """`Upkeep`, and the half of `Accounts` that forgets, where old events cannot be reached when `away`."""
+
+    away: bool = False
+    swept: list[str] = field(default_factory=list)
+
+    async def replays(self, now: datetime) -> int:
+        return self._swept("replays")
+
+    async def events(self, now: datetime) -> int:
+        if self.away:
+            raise Unavailable
+        return self._swept("events")
+
+    async def notifications(self, now: datetime) -> int:
+        return self._swept("notifications")
+
+    async def forget_expired(self, *, now: datetime) -> int:
+        return self._swept("registrations")
+
+    def _swept(self, what: str) -> int:
+        self.swept.append(what)
+        return 1
+
+
+async def test_everything_that_is_due_goes() -> None:
+    broom = Broom()
+    await clean_up({}, Call(), fake_ports(upkeep=broom, accounts=broom, outbox=Bell()))
+    assert sorted(broom.swept) == ["events", "notifications", "registrations", "replays"]
+
+
+async def test_what_fails_is_told_and_keeps_nothing_else_from_it() -> None:
+    broom = Broom(away=True)
+    with pytest.raises(ExceptionGroup) as told:
+        await clean_up({}, Call(), fake_ports(upkeep=broom, accounts=broom, outbox=Bell()))
+    assert [type(error) for error in told.value.exceptions] == [Unavailable]
+    assert sorted(broom.swept) == ["notifications", "registrations", "replays"]
