@@ -4,7 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: help up test soak fuzz bench bench-data lock clean
+STAGE ?= rehearsal
+ARCH ?= arm64
+
+.PHONY: help up test soak fuzz bench bench-data package synth deploy lock clean
 help:
 	@echo "make up       install and serve on HOST:PORT (127.0.0.1:8080)"
 	@echo "make test     install what tests need and run every check, cheapest first"
@@ -12,6 +15,9 @@ help:
 	@echo "make fuzz     a long fuzz of every operation"
 	@echo "make bench    speed as ratios to the bare driver and to a plain FastAPI stack"
 	@echo "make bench-data  lists at 100 times the data"
+	@echo "make package  pack every function for AWS and print the sizes"
+	@echo "make synth    write the templates of STAGE (rehearsal) to build/cdk-STAGE"
+	@echo "make deploy   deploy STAGE=dev, staging or production; needs credentials of AWS"
 	@echo "make lock     write the lock files anew"
 
 $(VENV)/.runtime: requirements/build.txt requirements/runtime.txt pyproject.toml
@@ -61,8 +67,17 @@ bench: $(VENV)-bench/.bench
 bench-data: $(VENV)-bench/.bench
 	@$(VENV)-bench/bin/python -m bench.data
 
+package: $(VENV)/.test
+	@$(BIN)/python -m infrastructure.package --stage $(STAGE) --arch $(ARCH)
+
+synth: package
+	@$(BIN)/python -m infrastructure.cdk synth --quiet --output build/cdk-$(STAGE) -c stage=$(STAGE) -c arch=$(ARCH)
+
+deploy: $(VENV)/.test
+	@$(BIN)/python -m infrastructure.deploy --stage $(STAGE)
+
 lock: $(VENV)/.test
-	@for name in build runtime test bench; do \
+	@for name in build runtime function test bench; do \
 	  $(BIN)/uv pip compile -q --generate-hashes --no-header --no-annotate --universal --python-version 3.11 \
 	    --exclude-newer "$$(date -u -d '7 days ago' +%FT00:00:00Z 2>/dev/null || date -u -v-7d +%FT00:00:00Z)" \
 	    requirements/$$name.in -o requirements/$$name.txt || exit 1; \

@@ -1,0 +1,89 @@
+"""The CDK app: `cdk synth -c stage=dev`. Which packages it takes: `-c arch=arm64|x86_64` and `-c python=3.13`."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from aws_cdk import App, Environment, Tags, Validations
+from cdk_nag import AwsSolutionsChecks, ServerlessChecks
+
+from infrastructure.config import Stage, stage_of
+from infrastructure.constructs.service_function import Workshop
+from infrastructure.grants import Places
+from infrastructure.stacks.api import ApiStack
+from infrastructure.stacks.compute import ComputeStack
+from infrastructure.stacks.database import DatabaseStack
+from infrastructure.stacks.endpoints import EndpointsStack
+from infrastructure.stacks.identity import IdentityStack
+from infrastructure.stacks.messaging import MessagingStack
+from infrastructure.stacks.realtime import RealtimeStack
+
+
+def build(app: App, stage: Stage, package: Callable[[str], str]) -> None:
+    """Every stack of a stage; `package` says where a function's zip or folder lies."""
+    places = Places(stage)
+    env = Environment(account=stage.account, region=stage.region)
+
+    def settings(name: str, *, stateful: bool = False) -> dict[str, object]:
+        return {
+            "env": env,
+            "stack_name": stage.named(name),
+            # The emulator is thrown away as a whole; elsewhere nobody deletes people's data by a slip.
+            "termination_protection": stateful and stage.name != "rehearsal",
+        }
+
+    database = DatabaseStack(app, "database", places=places, **settings("database", stateful=True))
+    messaging = MessagingStack(app, "messaging", places=places, **settings("messaging"))
+    endpoints = EndpointsStack(app, "endpoints", places=places, **settings("endpoints"))
+    workshop = Workshop(places, package, database.vpc, database.proxy.functions if database.proxy else None)
+    identity = IdentityStack(app, "identity", workshop=workshop, **settings("identity", stateful=True))
+    compute = ComputeStack(
+        app,
+        "compute",
+        workshop=workshop,
+        messaging=messaging,
+        profiles=database.profiles,
+        **settings("compute"),
+    )
+    realtime = RealtimeStack(
+        app,
+        "realtime",
+        workshop=workshop,
+        messaging=messaging,
+        endpoints=endpoints,
+        **settings("realtime"),
+    )
+    # Sockets read tables that the migration makes.
+    realtime.add_stack_dependency(compute)
+    ApiStack(
+        app,
+        "api",
+        workshop=workshop,
+        identity=identity,
+        compute=compute,
+        endpoints=endpoints,
+        **settings("api"),
+    )
+    for name, value in (("project", "nomadcrew"), ("stage", stage.name)):
+        Tags.of(app).add(name, value, exclude_resource_types=["AWS::RDS::DBProxyTargetGroup"])
+
+
+def check(app: App) -> None:
+    """Have every synthesis judged by cdk-nag."""
+    Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+    Validations.of(app).add_plugins(ServerlessChecks(app))
+
+
+def main() -> None:
+    app = App()
+    given = app.node.try_get_context
+    stage = stage_of(given("stage") or "rehearsal", given("preset"), public_url=given("publicUrl"))
+    from infrastructure.package import package_path
+
+    folder = package_path(stage, given("arch") or "arm64", given("python") or "3.13")
+    check(app)
+    build(app, stage, lambda name: str(Path(folder, f"{name}.zip")))
+    app.synth()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""A queue with its dead letters, over TLS only."""
+
+from aws_cdk import Duration
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from infrastructure.acknowledge import acknowledge
+from infrastructure.config import DEAD_LETTER_DAYS, MAX_RECEIVES, VISIBILITY_FACTOR, Stage
+
+
+def dead_letters(scope: Construct, name: str, stage: Stage, *, fifo: bool = False) -> sqs.Queue:
+    """Where what nobody could handle is kept for two weeks."""
+    queue = sqs.Queue(
+        scope,
+        f"{name.capitalize()}Dead",
+        queue_name=stage.named(f"{name}-dead") + (".fifo" if fifo else ""),
+        fifo=True if fifo else None,
+        encryption=sqs.QueueEncryption.SQS_MANAGED,
+        enforce_ssl=True,
+        retention_period=Duration.days(DEAD_LETTER_DAYS),
+    )
+    end = "The dead letters of others: it is where the way ends."
+    acknowledge(queue, {"SQS3": end, "Serverless-SQSRedrivePolicy": end})
+    return queue
+
+
+def work_queue(
+    scope: Construct, name: str, stage: Stage, dead: sqs.Queue, *, timeout_s: int, fifo: bool = False
+) -> sqs.Queue:
+    """A queue whose consumer may run `timeout_s` seconds."""
+    return sqs.Queue(
+        scope,
+        f"{name.capitalize()}Queue",
+        queue_name=stage.named(name) + (".fifo" if fifo else ""),
+        fifo=True if fifo else None,
+        encryption=sqs.QueueEncryption.SQS_MANAGED,
+        enforce_ssl=True,
+        visibility_timeout=Duration.seconds(timeout_s * VISIBILITY_FACTOR),
+        retention_period=Duration.days(DEAD_LETTER_DAYS),
+        dead_letter_queue=sqs.DeadLetterQueue(queue=dead, max_receive_count=MAX_RECEIVES),
+    )

@@ -1,0 +1,92 @@
+"""Every function there is: what runs it, how long, how large, which ports it uses, which queues it sends to."""
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from nomadcrew.bootstrap.aws import STANDS_ON
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The queue a function consumes, how many messages it takes at once and how many copies of it run."""
+
+    queue: str
+    batch: int = 10
+    most: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionSpec:
+    """A row of the table. `stack` is where it is deployed; the memory is in MB."""
+
+    name: str
+    stack: str
+    memory: int
+    timeout_s: int
+    source: Source | None = None
+    sends: tuple[str, ...] = ()
+    asynchronous: bool = False
+    schedule: str | None = None
+
+
+def module_of(name: str) -> str:
+    return f"nomadcrew.functions.{name}"
+
+
+def exists(name: str) -> bool:
+    """Whether there is something that AWS could call."""
+    found = find_spec(module_of(name))
+    text = Path(found.origin).read_text() if found is not None and found.origin is not None else ""
+    return "\nhandler" in text or "\ndef handler(" in text
+
+
+API_FUNCTIONS = ("auth", "user", "trip", "member", "invitation", "todo", "notification", "page")
+
+
+def _api(name: str) -> FunctionSpec:
+    return FunctionSpec(name, "compute", 512, 10)
+
+
+_TABLE: tuple[FunctionSpec, ...] = (
+    *map(_api, API_FUNCTIONS),
+    # Cognito gives a trigger five seconds.
+    FunctionSpec("pool", "identity", 256, 5),
+    FunctionSpec("confirmed", "identity", 256, 5),
+    FunctionSpec("authorizer", "realtime", 256, 5),
+    FunctionSpec("websocket", "realtime", 512, 10, sends=("realtime",)),
+    FunctionSpec("realtime", "realtime", 512, 30, Source("realtime", most=10)),
+    FunctionSpec(
+        "keepalive", "realtime", 256, 30, sends=("realtime",), asynchronous=True, schedule="rate(1 minute)"
+    ),
+    FunctionSpec("publisher", "compute", 256, 30, Source("probe", most=2)),
+    FunctionSpec("notifier", "compute", 512, 60, Source("notifications"), sends=("email",)),
+    FunctionSpec("email", "compute", 256, 30, Source("email", most=2)),
+    FunctionSpec("audit", "compute", 256, 60, Source("audit", batch=100, most=2)),
+    FunctionSpec("feedback", "compute", 256, 30, Source("feedback", most=2)),
+    FunctionSpec("profiles", "compute", 256, 30),
+    FunctionSpec("upkeep", "compute", 256, 300, asynchronous=True, schedule="rate(1 hour)"),
+    FunctionSpec("migrator", "compute", 512, 900),
+)
+# A row whose function is not written yet is not deployed.
+FUNCTIONS = tuple(spec for spec in _TABLE if exists(spec.name))
+BY_NAME: Mapping[str, FunctionSpec] = {spec.name: spec for spec in FUNCTIONS}
+
+
+def ports_of(name: str) -> tuple[str, ...]:
+    """The ports a function declares, in alphabetical order."""
+    module = importlib.import_module(module_of(name))
+    routes = getattr(module, "routes", None)
+    return tuple(sorted(module.PORTS if routes is None else routes.ports))
+
+
+def services_of(name: str) -> tuple[str, ...]:
+    """What the ports of a function stand on, in alphabetical order: the keys of `grants`."""
+    return tuple(sorted({service for port in ports_of(name) for service in stands_on(port)}))
+
+
+def stands_on(port: str) -> tuple[str, ...]:
+    """What a port needs; what is no port is such a thing itself, as `secret` is for the pool's triggers."""
+    return STANDS_ON.get(port, (port,))

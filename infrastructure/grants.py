@@ -1,0 +1,218 @@
+"""What a function may do and is told, from what its ports stand on; nothing else gets there."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from infrastructure.config import Stage
+from infrastructure.functions import FunctionSpec
+
+_PREFIX = "NOMADCREW_AWS_"
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Actions on things, which are keys of `Places.arns`."""
+
+    actions: tuple[str, ...]
+    things: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What a port stands on: environment variables and grants."""
+
+    environment: tuple[str, ...] = ()
+    grants: tuple[Grant, ...] = ()
+
+
+@dataclass(slots=True)
+class Places:
+    """Where things are: addresses by environment variable, ARNs by name. Stacks fill in what they make."""
+
+    stage: Stage
+    values: dict[str, str] = field(default_factory=dict)
+    arns: dict[str, str] = field(default_factory=dict)
+    # ARNs with a star, as cdk-nag writes them, and why there is one.
+    wild: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+
+def _variables(*names: str) -> tuple[str, ...]:
+    return tuple(f"{_PREFIX}{name}" for name in names)
+
+
+def _table(*actions: str) -> tuple[str, ...]:
+    return tuple(f"dynamodb:{action}" for action in actions)
+
+
+_DATA_API = Service(
+    _variables("SQL", "CLUSTER_ARN", "DATABASE_SECRET_ARN", "DATABASE"),
+    (
+        Grant(
+            (
+                "rds-data:BeginTransaction",
+                "rds-data:CommitTransaction",
+                "rds-data:ExecuteStatement",
+                "rds-data:RollbackTransaction",
+            ),
+            ("cluster",),
+        ),
+        Grant(("secretsmanager:GetSecretValue",), ("database-secret",)),
+    ),
+)
+_PROXY = Service(
+    _variables("SQL", "DATABASE", "PROXY_HOST", "PROXY_USER"),
+    (Grant(("rds-db:connect",), ("proxy-user",)),),
+)
+_LIMITS_TABLE = Service(_variables("CACHE", "LIMITS_TABLE"), (Grant(_table("UpdateItem"), ("limits",)),))
+_VALKEY = Service(
+    _variables("CACHE", "CACHE_ENDPOINT", "CACHE_USER"),
+    (Grant(("elasticache:Connect",), ("cache", "cache-user")),),
+)
+_SESSION_ITEMS = _table("ConditionCheckItem", "GetItem", "PutItem", "Query", "UpdateItem")
+
+_FIXED: Mapping[str, Service] = {
+    "outbox": Service(
+        _variables("EVENT_BUS", "PROBE_QUEUE_URL"),
+        (Grant(("events:PutEvents",), ("bus",)), Grant(("sqs:SendMessage",), ("queue:probe",))),
+    ),
+    # Which queues: see `FunctionSpec.sends`.
+    "queue": Service(),
+    "mailer": Service(
+        _variables("SUPPRESSION_TABLE", "CONFIGURATION_SET"),
+        (
+            # Mails that are composed here need the second one, by whichever operation they are sent.
+            Grant(("ses:SendEmail", "ses:SendRawEmail"), ("mail-identity", "mail-configuration")),
+            Grant(_table("GetItem"), ("suppression",)),
+        ),
+    ),
+    "suppression": Service(_variables("SUPPRESSION_TABLE"), (Grant(_table("PutItem"), ("suppression",)),)),
+    "connections": Service(
+        _variables("CONNECTIONS_TABLE"),
+        (
+            Grant(_table("DeleteItem", "PutItem", "Scan", "UpdateItem"), ("connections",)),
+            Grant(_table("Query"), ("connections/ByUser",)),
+        ),
+    ),
+    "sockets": Service(_variables("SOCKETS_URL"), (Grant(("execute-api:ManageConnections",), ("sockets",)),)),
+    "sessions": Service(
+        _variables("SESSIONS_TABLE"),
+        # Nobody looks tokens up in the index but people, to see whose a session is.
+        (Grant(_SESSION_ITEMS, ("sessions",)),),
+    ),
+    "profile_cache": Service(
+        _variables("PROFILES_TABLE"),
+        (Grant(_table("GetItem", "PutItem", "UpdateItem"), ("profiles",)),),
+    ),
+    "accounts": Service(
+        _variables("USER_POOL_ID", "USER_POOL_CLIENT_ID"),
+        (
+            Grant(
+                (
+                    "cognito-idp:AdminConfirmSignUp",
+                    "cognito-idp:AdminCreateUser",
+                    "cognito-idp:AdminDeleteUser",
+                    "cognito-idp:AdminInitiateAuth",
+                    "cognito-idp:AdminSetUserPassword",
+                    "cognito-idp:AdminUpdateUserAttributes",
+                    "cognito-idp:DescribeUserPoolClient",
+                    "cognito-idp:ListUsers",
+                ),
+                ("pool",),
+            ),
+        ),
+    ),
+    "tokens": Service(
+        _variables("USER_POOL_ID", "USER_POOL_CLIENT_ID"),
+        (
+            Grant(
+                (
+                    "cognito-idp:AdminInitiateAuth",
+                    "cognito-idp:AdminRespondToAuthChallenge",
+                    "cognito-idp:DescribeUserPoolClient",
+                ),
+                ("pool",),
+            ),
+        ),
+    ),
+    # Whose tokens a function believes; looking at them needs no right.
+    "verifier": Service(_variables("USER_POOL_ID", "USER_POOL_CLIENT_ID")),
+    "secret": Service(_variables("SECRET_ARN"), (Grant(("secretsmanager:GetSecretValue",), ("secret",)),)),
+    "flags": Service(
+        _variables("FLAGS"),
+        (Grant(("appconfig:GetLatestConfiguration", "appconfig:StartConfigurationSession"), ("flags",)),),
+    ),
+    "audit": Service(_variables("AUDIT_BUCKET"), (Grant(("s3:PutObject",), ("audit/*",)),)),
+}
+_CONSUME = (
+    "sqs:ChangeMessageVisibility",
+    "sqs:DeleteMessage",
+    "sqs:GetQueueAttributes",
+    "sqs:ReceiveMessage",
+)
+_STREAM = ("dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator")
+
+
+def service_named(name: str, stage: Stage) -> Service:
+    """What a service needs in a stage.
+
+    Raises:
+        KeyError: nobody knows that service.
+    """
+    if name == "sql":
+        return _DATA_API if stage.database.access == "data-api" else _PROXY
+    if name == "limits":
+        return _LIMITS_TABLE if stage.cache == "dynamodb" else _VALKEY
+    return _FIXED[name]
+
+
+def sql_access(services: Sequence[str], stage: Stage) -> str:
+    """How a function with these services reaches SQL.
+
+    Sockets are posted to over the internet, which the network of the proxy does not reach.
+    """
+    return "data-api" if "sockets" in services else stage.database.access
+
+
+def _chosen(services: Sequence[str], stage: Stage) -> list[Service]:
+    by_data_api = sql_access(services, stage) == "data-api"
+    return [_DATA_API if name == "sql" and by_data_api else service_named(name, stage) for name in services]
+
+
+def queue_variable(queue: str) -> str:
+    return f"{_PREFIX}{queue.upper()}_QUEUE_URL"
+
+
+def environment_of(spec: FunctionSpec, services: Sequence[str], places: Places) -> dict[str, str]:
+    """The variables of what a function stands on and of the queues it sends to."""
+    names = {name for service in _chosen(services, places.stage) for name in service.environment}
+    names |= {queue_variable(queue) for queue in spec.sends}
+    values = places.values | {f"{_PREFIX}SQL": sql_access(services, places.stage)}
+    return {name: values[name] for name in sorted(names)}
+
+
+def grants_of(spec: FunctionSpec, services: Sequence[str], stage: Stage) -> list[Grant]:
+    """What a function's role allows besides logs and traces."""
+    grants = [grant for service in _chosen(services, stage) for grant in service.grants]
+    grants += [Grant(("sqs:SendMessage",), (f"queue:{queue}",)) for queue in spec.sends]
+    if spec.source is not None:
+        grants.append(Grant(_CONSUME, (f"queue:{spec.source.queue}",)))
+        # What no repeat can save goes there at once.
+        grants.append(Grant(("sqs:SendMessage",), (f"dead:{spec.source.queue}",)))
+    if spec.name == "profiles":
+        grants.append(Grant(_STREAM, ("profiles/stream",)))
+        grants.append(Grant(("sqs:SendMessage",), ("dead:profiles",)))
+    if spec.asynchronous:
+        grants.append(Grant(("sqs:SendMessage",), (f"dead:{spec.name}",)))
+    return grants
+
+
+def merged(grants: Sequence[Grant]) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """Actions by things, each thing once."""
+    actions: dict[str, set[str]] = {}
+    for grant in grants:
+        for thing in grant.things:
+            actions.setdefault(thing, set()).update(grant.actions)
+    by_actions: dict[tuple[str, ...], list[str]] = {}
+    for thing, allowed in sorted(actions.items()):
+        by_actions.setdefault(tuple(sorted(allowed)), []).append(thing)
+    return {tuple(things): allowed for allowed, things in by_actions.items()}

@@ -1,0 +1,201 @@
+"""What a function needs, found out by loading it: modules of ours, and libraries.
+
+A fresh interpreter imports the handler's module and makes every port it declares, as a cold start in Lambda and the
+first requests would. To that is added what the modules of ours so found import later, inside functions; but for
+`bootstrap`, which could import every adapter and does so for declared ports only.
+"""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import packages_distributions, requires
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from infrastructure.config import Stage
+from infrastructure.functions import module_of, ports_of, services_of
+from infrastructure.grants import sql_access
+
+SOURCE = Path(__file__).parents[1] / "src"
+PACKAGE = "nomadcrew"
+LATE_ONLY_AS_SEEN = f"{PACKAGE}.bootstrap"
+# Files and folders that are no modules, by the module that reads them; relative to the package.
+DATA = {
+    "nomadcrew.core.identity.passwords": "core/identity/common_passwords.txt",
+    "nomadcrew.adapters.postgres.sql": "adapters/postgres/statements",
+    "nomadcrew.wire.rendering": "wire/templates",
+}
+MIGRATIONS_READER = "nomadcrew.adapters.postgres.migrations"
+# What `cffi` wants where extensions are written, and nothing where they run.
+NEVER_RUN = frozenset({"pycparser"})
+
+PROBE = """
+import dataclasses, importlib, json, os, sys
+before = set(sys.modules)
+name, declared = sys.argv[1], tuple(json.loads(sys.argv[2]))
+importlib.import_module(name)
+if declared:
+    from nomadcrew.bootstrap.aws import ports_in
+    from nomadcrew.core.errors import Unavailable
+    ports = ports_in(os.environ, declared)
+    for field in dataclasses.fields(ports):
+        try:
+            getattr(getattr(ports, field.name), "made", None)
+        except Unavailable:
+            pass  # it wanted to read the secret, and has imported what it needs
+        except RuntimeError as error:
+            if "does not declare" not in str(error):
+                raise
+print(json.dumps(sorted(set(sys.modules) - before)))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """Modules of ours by their full names, and distributions of others by theirs."""
+
+    modules: frozenset[str]
+    distributions: frozenset[str]
+
+
+def needs_of(function: str, stage: Stage, python: str) -> Needs:
+    """What a function's package has to hold under that version of Python.
+
+    Raises:
+        RuntimeError: the function cannot be loaded; the text is its traceback.
+    """
+    seen = _probed(function, stage)
+    ours = {name for name in seen if _is_ours(name) and _file_of(name) is not None}
+    # Libraries by what our modules name: what else was loaded is optional to some library, or of this version here.
+    others: set[str] = set()
+    waiting = sorted(ours)
+    while waiting:
+        module = waiting.pop()
+        if module.startswith(LATE_ONLY_AS_SEEN):
+            continue
+        for name in imported_by(module):
+            if not _is_ours(name):
+                others.add(name.partition(".")[0])
+            else:
+                new = set(_with_parents(name)) - ours
+                ours |= new
+                waiting += new
+    return Needs(frozenset(ours), frozenset(_distributions(others, python)))
+
+
+def data_of(modules: Iterable[str]) -> list[Path]:
+    """The files and folders that these modules read, relative to the package."""
+    return [Path(data) for reader, data in DATA.items() if reader in set(modules)]
+
+
+@cache
+def imported_by(module: str) -> frozenset[str]:
+    """The modules that a module of ours imports at any time, but not those it names for types only."""
+    file = _file_of(module)
+    assert file is not None
+    found: set[str] = set()
+    _Imports(found).visit(ast.parse(file.read_text()))
+    return frozenset(found)
+
+
+class _Imports(ast.NodeVisitor):
+    def __init__(self, found: set[str]) -> None:
+        self._found = found
+
+    def visit_If(self, node: ast.If) -> None:
+        if not (isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"):
+            self.generic_visit(node)
+
+    def visit_Import(self, node: ast.Import) -> None:
+        self._found.update(alias.name for alias in node.names)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        if node.module is None:
+            return
+        self._found.add(node.module)
+        if _is_ours(node.module):
+            names = (f"{node.module}.{alias.name}" for alias in node.names)
+            self._found.update(name for name in names if _file_of(name) is not None)
+
+
+def _probed(function: str, stage: Stage) -> list[str]:
+    run = subprocess.run(  # noqa: S603 — our own interpreter and text
+        [sys.executable, "-I", "-c", PROBE, module_of(function), json.dumps(ports_of(function))],
+        env=function_environment(function, stage),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if run.returncode:
+        raise RuntimeError(f"{function} cannot be loaded:\n{run.stderr}")
+    seen: list[str] = json.loads(run.stdout.splitlines()[-1])
+    return seen
+
+
+def function_environment(function: str, stage: Stage) -> dict[str, str]:
+    """A function's environment with every variable there is, so that each port can be made."""
+    from dataclasses import fields
+
+    from nomadcrew.adapters.aws.config import AwsConfig
+
+    ours = {f"NOMADCREW_AWS_{field.name.upper()}": "https://sqs.invalid/0/x" for field in fields(AwsConfig)}
+    return {
+        **ours,
+        "PATH": os.environ.get("PATH", ""),
+        "AWS_LAMBDA_FUNCTION_NAME": "probe",
+        "AWS_REGION": stage.region,
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",  # where nobody listens
+        "AWS_ACCESS_KEY_ID": "none",
+        "AWS_SECRET_ACCESS_KEY": "none",
+        "NOMADCREW_PUBLIC_URL": "https://api.invalid",
+        "NOMADCREW_AWS_SQL": sql_access(services_of(function), stage),
+        "NOMADCREW_AWS_CACHE": stage.cache,
+        "NOMADCREW_AWS_CACHE_ENDPOINT": "cache.invalid:6379",
+        "NOMADCREW_AWS_USER_POOL_ID": f"{stage.region}_none",
+        "NOMADCREW_AWS_FLAGS": "application/environment/profile",
+    }
+
+
+def _is_ours(name: str) -> bool:
+    return name == PACKAGE or name.startswith(f"{PACKAGE}.")
+
+
+@cache
+def _file_of(module: str) -> Path | None:
+    path = SOURCE.joinpath(*module.split("."))
+    for file in (path.with_suffix(".py"), path / "__init__.py"):
+        if file.is_file():
+            return file
+    return None
+
+
+def _with_parents(module: str) -> list[str]:
+    parts = module.split(".")
+    names = [".".join(parts[: n + 1]) for n in range(len(parts))]
+    return [name for name in names if _file_of(name) is not None]
+
+
+def _distributions(modules: Iterable[str], python: str) -> set[str]:
+    """The distributions of these modules, with all that they require under that version of Python."""
+    by_module = packages_distributions()
+    under = {"python_version": python, "python_full_version": f"{python}.0", "extra": ""}
+    found: set[str] = set()
+    waiting = [
+        name for module in modules if module not in sys.stdlib_module_names for name in by_module.get(module, ())
+    ]
+    while waiting:
+        name = canonicalize_name(waiting.pop())
+        if name in found or name in NEVER_RUN:
+            continue
+        found.add(name)
+        wanted = map(Requirement, requires(name) or [])
+        waiting += [each.name for each in wanted if each.marker is None or each.marker.evaluate(under)]
+    return found

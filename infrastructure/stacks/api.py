@@ -1,0 +1,146 @@
+"""The HTTP API: a route per row of the functions' table, each to the alias of its function."""
+
+import re
+
+from aws_cdk import Stack
+from aws_cdk import aws_apigatewayv2 as apigateway
+from aws_cdk import aws_lambda as lambda_
+from constructs import Construct
+
+from infrastructure.acknowledge import acknowledge
+from infrastructure.constructs.service_function import (
+    ServiceFunction,
+    Workshop,
+    execute_api_arn,
+    integration_uri,
+    log_group,
+)
+from infrastructure.stacks.compute import ComputeStack
+from infrastructure.stacks.endpoints import EndpointsStack
+from infrastructure.stacks.identity import API_SCOPE, IdentityStack
+from nomadcrew.functions.table import ALL_ROUTES
+from nomadcrew.wire.routes import Auth, Route
+
+# Answers what no route matches, with the error body of every other refusal.
+FALLBACK = "page"
+TIMEOUT_MS = 15_000
+# Neither path nor query: both carry secrets of links.
+ACCESS_LOG = (
+    '{"requestId":"$context.requestId","time":"$context.requestTime","routeKey":"$context.routeKey",'
+    '"status":"$context.status","responseLength":"$context.responseLength",'
+    '"latencyMs":"$context.responseLatency","integrationLatencyMs":"$context.integrationLatency",'
+    '"integrationError":"$context.integrationErrorMessage","authorizerError":"$context.authorizer.error"}'
+)
+
+
+class ApiStack(Stack):
+    """What phones call."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        workshop: Workshop,
+        identity: IdentityStack,
+        compute: ComputeStack,
+        endpoints: EndpointsStack,
+        **stack: object,
+    ) -> None:
+        super().__init__(scope, id_, **stack)  # type: ignore[arg-type]
+        self.stage, self.api_id = workshop.stage, endpoints.http.ref
+        authorizer = apigateway.CfnAuthorizer(
+            self,
+            "Authorizer",
+            api_id=self.api_id,
+            name=self.stage.named("jwt"),
+            authorizer_type="JWT",
+            identity_source=["$request.header.Authorization"],
+            jwt_configuration=apigateway.CfnAuthorizer.JWTConfigurationProperty(
+                audience=[identity.client.user_pool_client_id], issuer=identity.issuer
+            ),
+        )
+        targets = {
+            name: self._integration(compute.functions[name])
+            for name in dict.fromkeys(route.function for route in ALL_ROUTES)
+        }
+        routes = [self._route(row, targets[row.function], authorizer) for row in ALL_ROUTES]
+        routes.append(self._open("$default", "RouteDefault", targets[FALLBACK]))
+        self._stage(routes)
+
+    def _integration(self, function: ServiceFunction) -> apigateway.CfnIntegration:
+        """One permission a function: one a route would outgrow the policy."""
+        lambda_.CfnPermission(
+            self,
+            f"{function.spec.name.capitalize()}Permission",
+            action="lambda:InvokeFunction",
+            function_name=function.alias.function_arn,
+            principal="apigateway.amazonaws.com",
+            source_arn=execute_api_arn(self, self.api_id, "*"),
+        )
+        return apigateway.CfnIntegration(
+            self,
+            f"{function.spec.name.capitalize()}Integration",
+            api_id=self.api_id,
+            integration_type="AWS_PROXY",
+            integration_uri=integration_uri(self, function.alias),
+            payload_format_version="2.0",
+            timeout_in_millis=TIMEOUT_MS,
+        )
+
+    def _route(
+        self, row: Route, target: apigateway.CfnIntegration, authorizer: apigateway.CfnAuthorizer
+    ) -> apigateway.CfnRoute:
+        if row.auth == Auth.PUBLIC:
+            return self._open(row.key, _id_of(row), target)
+        return apigateway.CfnRoute(
+            self,
+            _id_of(row),
+            api_id=self.api_id,
+            route_key=row.key,
+            target=f"integrations/{target.ref}",
+            authorization_type="JWT",
+            authorizer_id=authorizer.ref,
+            authorization_scopes=[API_SCOPE],
+        )
+
+    def _open(self, key: str, id_: str, target: apigateway.CfnIntegration) -> apigateway.CfnRoute:
+        route = apigateway.CfnRoute(
+            self,
+            id_,
+            api_id=self.api_id,
+            route_key=key,
+            target=f"integrations/{target.ref}",
+            authorization_type="NONE",
+        )
+        acknowledge(
+            route, {"APIG4": "Public in the table of routes: signing in, links in mails, what nothing matches."}
+        )
+        return route
+
+    def _stage(self, routes: list[apigateway.CfnRoute]) -> None:
+        logs = log_group(self, "AccessLogs", f"/aws/vendedlogs/{self.stage.named('http')}", self.stage)
+        stage = apigateway.CfnStage(
+            self,
+            "Stage",
+            api_id=self.api_id,
+            stage_name="$default",
+            auto_deploy=True,
+            access_log_settings=apigateway.CfnStage.AccessLogSettingsProperty(
+                destination_arn=logs.log_group_arn, format=ACCESS_LOG
+            ),
+            default_route_settings=apigateway.CfnStage.RouteSettingsProperty(
+                throttling_rate_limit=self.stage.api_rate,
+                throttling_burst_limit=self.stage.api_burst,
+                detailed_metrics_enabled=True,
+            ),
+        )
+        for route in routes:
+            stage.node.add_dependency(route)
+
+
+def _id_of(row: Route) -> str:
+    """`POST /v1/trips/{id}/todos` → `RoutePostV1TripsIdTodos`."""
+    words = re.findall(r"[A-Za-z0-9]+", row.key)
+    return "Route" + "".join(word[0].upper() + word[1:].lower() if word.isupper() else word[0].upper() + word[1:]
+                             for word in words)  # fmt: skip

@@ -1,0 +1,86 @@
+"""The functions of the API and the workers. The schema is brought up to date before any new code answers."""
+
+from aws_cdk import CfnOutput, CustomResource, Duration, Stack
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_lambda as lambda_
+from constructs import Construct
+
+from infrastructure.constructs.schedule import Scheduled
+from infrastructure.constructs.service_function import ServiceFunction, Workshop
+from infrastructure.constructs.source import consume
+from infrastructure.functions import FUNCTIONS, FunctionSpec
+from infrastructure.schema import schema_digest
+from infrastructure.stacks.messaging import MessagingStack
+
+MIGRATION_MINUTES = 15
+STREAM_RETRIES = 5
+STREAM_AGE_HOURS = 6
+
+
+class ComputeStack(Stack):
+    """Everything Python that is not a trigger of the pool or of the sockets."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        workshop: Workshop,
+        messaging: MessagingStack,
+        profiles: dynamodb.Table,
+        **stack: object,
+    ) -> None:
+        super().__init__(scope, id_, **stack)  # type: ignore[arg-type]
+        self.workshop, self.messaging = workshop, messaging
+        self.functions: dict[str, ServiceFunction] = {}
+        migration = self._migration()
+        for spec in FUNCTIONS:
+            if spec.stack == "compute" and spec.name != "migrator":
+                made = self.functions[spec.name] = self._function(spec)
+                made.alias.node.add_dependency(migration)
+        self._stream(profiles)
+
+    def _migration(self) -> CustomResource:
+        """Runs `migrations/` once for every change of them; a second run finds nothing to do."""
+        migrator = ServiceFunction(self, "migrator", self.workshop)
+        migration = CustomResource(
+            self,
+            "Schema",
+            resource_type="Custom::Schema",
+            service_token=migrator.alias.function_arn,
+            service_timeout=Duration.minutes(MIGRATION_MINUTES),
+            properties={"Digest": schema_digest()},
+        )
+        CfnOutput(self, "MigratorName", value=migrator.function.function_name)
+        return migration
+
+    def _function(self, spec: FunctionSpec) -> ServiceFunction:
+        made = ServiceFunction(self, spec.name, self.workshop)
+        if spec.source is not None:
+            consume(made, self.messaging.queues[spec.source.queue])
+        if spec.schedule is not None:
+            Scheduled(made, "Schedule", made, self.messaging)
+        return made
+
+    def _stream(self, profiles: dynamodb.Table) -> None:
+        """What a batch keeps failing with goes to the dead letters, halved until it is small."""
+        function = self.functions.get("profiles")
+        if function is None:
+            return
+        lambda_.CfnEventSourceMapping(
+            function,
+            "Stream",
+            event_source_arn=profiles.table_stream_arn,
+            function_name=function.alias.function_arn,
+            starting_position="TRIM_HORIZON",
+            batch_size=100,
+            bisect_batch_on_function_error=True,
+            function_response_types=["ReportBatchItemFailures"],
+            maximum_retry_attempts=STREAM_RETRIES,
+            maximum_record_age_in_seconds=STREAM_AGE_HOURS * 3_600,
+            destination_config=lambda_.CfnEventSourceMapping.DestinationConfigProperty(
+                on_failure=lambda_.CfnEventSourceMapping.OnFailureProperty(
+                    destination=self.messaging.dead["profiles"].queue_arn
+                )
+            ),
+        )

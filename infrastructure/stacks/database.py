@@ -1,0 +1,307 @@
+"""What must not be lost: the cluster, tables, buckets and the secret. A change of code changes nothing here."""
+
+from aws_cdk import CfnOutput, CfnTag, Duration, Fn, RemovalPolicy, Stack, Tags
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_elasticache as elasticache
+from aws_cdk import aws_rds as rds
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_secretsmanager as secretsmanager
+from constructs import Construct
+
+from infrastructure.acknowledge import acknowledge
+from infrastructure.constructs.proxy import SqlProxy
+from infrastructure.grants import Places
+
+VPC_CIDR = "10.0.0.0/16"
+SUBNET_CIDRS = ("10.0.0.0/24", "10.0.1.0/24")
+DATABASE_USER = "nomadcrew"
+CACHE_USER = "nomadcrew"
+ENGINE = rds.DatabaseClusterEngine.aurora_postgres(version=rds.AuroraPostgresEngineVersion.VER_17_9)
+
+
+class DatabaseStack(Stack):
+    """State."""
+
+    def __init__(self, scope: Construct, id_: str, *, places: Places, **stack: object) -> None:
+        super().__init__(scope, id_, **stack)  # type: ignore[arg-type]
+        self.places = places
+        self.stage = places.stage
+        self.vpc = self._network()
+        self.cluster = self._cluster()
+        self.proxy = None
+        if self.stage.database.access == "proxy":
+            self.proxy = SqlProxy(self, "Proxy", places, self.vpc, self.cluster)
+        self._tables()
+        self._buckets()
+        self._secret()
+        if self.stage.cache == "valkey":
+            self._cache()
+
+    def _network(self) -> ec2.IVpc:
+        """Two subnets without a way out: the cluster has to stand in a network, and nothing else does."""
+        vpc = ec2.CfnVPC(self, "Vpc", cidr_block=VPC_CIDR, enable_dns_hostnames=True, enable_dns_support=True)
+        acknowledge(
+            vpc,
+            {"VPC7": "Nothing runs in it but the cluster, which the Data API reaches from within AWS."},
+        )
+        Tags.of(vpc).add("Name", self.stage.named("database"))
+        zones = [Fn.select(n, Fn.get_azs()) for n in range(len(SUBNET_CIDRS))]
+        subnets = [
+            ec2.CfnSubnet(
+                self,
+                f"Subnet{n + 1}",
+                vpc_id=vpc.attr_vpc_id,
+                availability_zone=zones[n],
+                cidr_block=cidr,
+                tags=[CfnTag(key="Name", value=self.stage.named(f"database-{n + 1}"))],
+            )
+            for n, cidr in enumerate(SUBNET_CIDRS)
+        ]
+        tables = []
+        for n, subnet in enumerate(subnets, 1):
+            table = ec2.CfnRouteTable(self, f"Routes{n}", vpc_id=vpc.attr_vpc_id)
+            ec2.CfnSubnetRouteTableAssociation(
+                self,
+                f"RoutesOfSubnet{n}",
+                route_table_id=table.attr_route_table_id,
+                subnet_id=subnet.attr_subnet_id,
+            )
+            tables.append(table.attr_route_table_id)
+        return ec2.Vpc.from_vpc_attributes(
+            self,
+            "Network",
+            vpc_id=vpc.attr_vpc_id,
+            vpc_cidr_block=VPC_CIDR,
+            availability_zones=zones,
+            isolated_subnet_ids=[subnet.attr_subnet_id for subnet in subnets],
+            isolated_subnet_route_table_ids=tables,
+        )
+
+    def _cluster(self) -> rds.DatabaseCluster:
+        numbers = self.stage.database
+        cluster = rds.DatabaseCluster(
+            self,
+            "Cluster",
+            cluster_identifier=self.stage.named("database"),
+            engine=ENGINE,
+            default_database_name=numbers.name,
+            credentials=rds.Credentials.from_generated_secret(
+                DATABASE_USER, secret_name=self.stage.named("database")
+            ),
+            writer=rds.ClusterInstance.serverless_v2("Writer", enable_performance_insights=False),
+            readers=[rds.ClusterInstance.serverless_v2("Reader", scale_with_writer=True)] if numbers.reader else [],
+            serverless_v2_min_capacity=numbers.min_acu,
+            serverless_v2_max_capacity=numbers.max_acu,
+            serverless_v2_auto_pause_duration=(
+                None if numbers.pause_after_s is None else Duration.seconds(numbers.pause_after_s)
+            ),
+            vpc=self.vpc,
+            vpc_subnets=ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED),
+            enable_data_api=True,
+            iam_authentication=True,
+            storage_encrypted=True,
+            backup=rds.BackupProps(retention=Duration.days(numbers.backup_days)),
+            copy_tags_to_snapshot=True,
+            deletion_protection=True,
+            removal_policy=RemovalPolicy.SNAPSHOT,
+            cloudwatch_logs_exports=["postgresql"],
+        )
+        assert cluster.secret is not None
+        self.places.values |= {
+            "NOMADCREW_AWS_SQL": numbers.access,
+            "NOMADCREW_AWS_CLUSTER_ARN": cluster.cluster_arn,
+            "NOMADCREW_AWS_DATABASE_SECRET_ARN": cluster.secret.secret_arn,
+            "NOMADCREW_AWS_DATABASE": numbers.name,
+            "NOMADCREW_AWS_CACHE": self.stage.cache,
+        }
+        self.places.arns |= {"cluster": cluster.cluster_arn, "database-secret": cluster.secret.secret_arn}
+        CfnOutput(self, "ClusterArn", value=cluster.cluster_arn)
+        CfnOutput(self, "DatabaseSecretArn", value=cluster.secret.secret_arn)
+        acknowledge(
+            cluster,
+            {
+                "SMG4": "Rotation needs a function in the network; the Data API reads the secret at"
+                " each call, so it can be rotated by hand at any time.",
+                "RDS11": "The port says nothing to who cannot reach it: there is no way in but AWS's.",
+                "RDS6": "IAM authentication is on; the rule reads a property of instances.",
+            },
+        )
+        return cluster
+
+    def _tables(self) -> None:
+        self._table(
+            "UserSessions", "SESSIONS", "sessions", key="userId", sort="sessionId", ttl="expiresAt",
+            index=("SessionByToken", "sessionToken", None),
+        )  # fmt: skip
+        profiles = self._table(
+            "UserProfiles", "PROFILES", "profiles", key="userId", ttl="ttl",
+            stream=dynamodb.StreamViewType.NEW_IMAGE,
+        )  # fmt: skip
+        assert profiles.table_stream_arn is not None
+        self.places.arns["profiles/stream"] = profiles.table_stream_arn
+        self.profiles = profiles
+        self._table(
+            "WebSocketConnections", "CONNECTIONS", "connections", key="connectionId", ttl="ttl",
+            index=("ByUser", "userId", "connectionId"), whole=True,
+        )  # fmt: skip
+        self._table("RateLimits", "LIMITS", "limits", key="bucket", ttl="ttl")
+        self._table("MailSuppression", "SUPPRESSION", "suppression", key="address")
+
+    def _table(
+        self,
+        name: str,
+        variable: str,
+        place: str,
+        *,
+        key: str,
+        ttl: str | None = None,
+        sort: str | None = None,
+        index: tuple[str, str, str | None] | None = None,
+        whole: bool = False,
+        stream: dynamodb.StreamViewType | None = None,
+    ) -> dynamodb.Table:
+        """A table; its index carries keys, or the `whole` item where readers filter by the rest of it."""
+        table = dynamodb.Table(
+            self,
+            name,
+            table_name=self.stage.named(name),
+            partition_key=_text(key),
+            sort_key=None if sort is None else _text(sort),
+            billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
+            encryption=dynamodb.TableEncryption.AWS_MANAGED,
+            time_to_live_attribute=ttl,
+            point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
+                point_in_time_recovery_enabled=True
+            ),
+            deletion_protection=True,
+            removal_policy=RemovalPolicy.RETAIN,
+            stream=stream,
+        )
+        self.places.values[f"NOMADCREW_AWS_{variable}_TABLE"] = table.table_name
+        self.places.arns[place] = table.table_arn
+        if index is not None:
+            index_name, partition, index_sort = index
+            table.add_global_secondary_index(
+                index_name=index_name,
+                partition_key=_text(partition),
+                sort_key=None if index_sort is None else _text(index_sort),
+                projection_type=dynamodb.ProjectionType.ALL if whole else dynamodb.ProjectionType.KEYS_ONLY,
+            )
+            self.places.arns[f"{place}/{index_name}"] = f"{table.table_arn}/index/{index_name}"
+        CfnOutput(self, f"{name}Table", value=table.table_name)
+        return table
+
+    def _buckets(self) -> None:
+        """Rules delete what was not finished, was replaced or is meant for days, and never users' originals."""
+        logs = self._bucket("Access", lifecycle=[s3.LifecycleRule(expiration=Duration.days(90))])
+        acknowledge(logs, {"S1": "It holds the access logs; logging it would never end."})
+        self.media = self._bucket(
+            "Media",
+            logs=logs,
+            lifecycle=[
+                s3.LifecycleRule(
+                    id="cold",
+                    transitions=[
+                        s3.Transition(
+                            storage_class=s3.StorageClass.INTELLIGENT_TIERING, transition_after=Duration.days(0)
+                        )
+                    ],
+                ),
+                s3.LifecycleRule(id="unfinished", prefix="tmp/", expiration=Duration.days(7)),
+            ],
+        )
+        audit = self._bucket("Audit", logs=logs, lifecycle=[])
+        self.places.values["NOMADCREW_AWS_AUDIT_BUCKET"] = audit.bucket_name
+        objects = f":s3:::{self._bucket_name('Audit')}/*"
+        self.places.arns["audit/*"] = f"arn:{self.partition}{objects}"
+        self.places.wild["audit/*"] = (f"arn:<AWS::Partition>{objects}", "Objects are named by day and event.")
+        CfnOutput(self, "AuditBucketName", value=audit.bucket_name)
+        CfnOutput(self, "MediaBucketName", value=self.media.bucket_name)
+
+    def _bucket(self, name: str, *, lifecycle: list[s3.LifecycleRule], logs: s3.Bucket | None = None) -> s3.Bucket:
+        always = s3.LifecycleRule(
+            id="leftovers",
+            abort_incomplete_multipart_upload_after=Duration.days(1),
+            noncurrent_version_expiration=Duration.days(30),
+        )
+        return s3.Bucket(
+            self,
+            f"{name}Bucket",
+            bucket_name=self._bucket_name(name),
+            encryption=s3.BucketEncryption.S3_MANAGED,
+            enforce_ssl=True,
+            minimum_tls_version=1.2,
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            versioned=True,
+            lifecycle_rules=[*lifecycle, always],
+            removal_policy=RemovalPolicy.RETAIN,
+            server_access_logs_bucket=logs,
+            server_access_logs_prefix=None if logs is None else f"{name.lower()}/",
+        )
+
+    def _bucket_name(self, name: str) -> str:
+        """Names of buckets are shared by everybody on AWS: the account makes ours ours."""
+        return f"{self.stage.named(name.lower())}-{self.stage.account}-{self.stage.region}"
+
+    def _secret(self) -> None:
+        """The one secret of ours, from which every other is derived: changing it ends links, codes and sessions."""
+        secret = secretsmanager.Secret(
+            self,
+            "Secret",
+            secret_name=self.stage.named("key"),
+            description="Invitation links, confirmation codes, session hashes and challenges are keyed by it.",
+            generate_secret_string=secretsmanager.SecretStringGenerator(
+                secret_string_template="{}",  # noqa: S106 — what the secret is put into
+                generate_string_key="key",
+                password_length=64,
+                exclude_punctuation=True,
+            ),
+            removal_policy=RemovalPolicy.RETAIN,
+        )
+        acknowledge(secret, {"SMG4": "Rotation would end every link and session that people hold."})
+        self.places.values["NOMADCREW_AWS_SECRET_ARN"] = secret.secret_arn
+        self.places.arns["secret"] = secret.secret_arn
+        CfnOutput(self, "SecretArn", value=secret.secret_arn)
+
+    def _cache(self) -> None:
+        """Valkey with a public, IAM-guarded TLS endpoint, which needs no network."""
+        user = elasticache.CfnUser(
+            self,
+            "CacheUser",
+            engine="valkey",
+            user_id=self.stage.named("cache"),
+            user_name=self.stage.named("cache"),  # IAM wants both alike
+            access_string="on ~nomadcrew:* -@all +@read +@write +@connection +@scripting",
+            authentication_mode={"Type": "iam"},
+        )
+        group = elasticache.CfnUserGroup(
+            self, "CacheUsers", engine="valkey", user_group_id=self.stage.named("cache"), user_ids=[user.ref]
+        )
+        cache = elasticache.CfnServerlessCache(
+            self,
+            "Cache",
+            engine="valkey",
+            major_engine_version="9",
+            serverless_cache_name=self.stage.named("cache"),
+            connection_type="public",
+            user_group_id=group.ref,
+            cache_usage_limits=elasticache.CfnServerlessCache.CacheUsageLimitsProperty(
+                data_storage=elasticache.CfnServerlessCache.DataStorageProperty(unit="GB", maximum=1),
+                ecpu_per_second=elasticache.CfnServerlessCache.ECPUPerSecondProperty(maximum=10_000),
+            ),
+        )
+        acknowledge(
+            cache,
+            {"CloudFormation-Validate::F3002": "`ConnectionType` is newer than the schema that CDK checks with."},
+        )
+        self.places.values |= {
+            "NOMADCREW_AWS_CACHE_ENDPOINT": Fn.join(":", [cache.attr_endpoint_address, cache.attr_endpoint_port]),
+            "NOMADCREW_AWS_CACHE_USER": self.stage.named("cache"),
+        }
+        self.places.arns |= {"cache": cache.attr_arn, "cache-user": user.attr_arn}
+
+
+def _text(name: str) -> dynamodb.Attribute:
+    return dynamodb.Attribute(name=name, type=dynamodb.AttributeType.STRING)

@@ -1,0 +1,83 @@
+"""What adapters call and what the infrastructure grants are the same, operation by operation."""
+
+import re
+from functools import cache
+from pathlib import Path
+
+import botocore.session
+import pytest
+
+from infrastructure.config import stage_of
+from infrastructure.functions import FUNCTIONS, services_of
+from infrastructure.grants import grants_of, service_named
+from nomadcrew.adapters import aws
+
+FOLDER = Path(aws.__file__).parent
+# Parts of a transaction are granted as what they are.
+PARTS = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}
+# The modules behind what a port stands on, and the service they call. Objects, mails, frames are posted to paths:
+# no operation is named in their modules.
+CALLS = {
+    "limits": ("dynamodb", ["limits.py"]),
+    "sessions": ("dynamodb", ["sessions.py"]),
+    "profile_cache": ("dynamodb", ["profile_cache.py"]),
+    "connections": ("dynamodb", ["connections.py"]),
+    "secret": ("secretsmanager", ["secrets.py"]),
+    "outbox": ("events", ["outbox.py"]),
+}
+STAGE = stage_of("rehearsal", "lean")
+
+
+@cache
+def operations_of(service: str) -> frozenset[str]:
+    """What a service can be asked."""
+    return frozenset(botocore.session.Session().get_service_model(service).operation_names)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_what_an_adapter_calls_is_granted_and_nothing_else(name: str) -> None:
+    service, files = CALLS[name]
+    text = "".join((FOLDER / file).read_text() for file in files)
+    named = set(re.findall(r'"([A-Z][A-Za-z]+)"', text))
+    called = named & operations_of(service)
+    if "TransactWriteItems" in called:
+        called = called - {"TransactWriteItems"} | {PARTS[part] for part in named & PARTS.keys()}
+    granted = {
+        action.partition(":")[2]
+        for grant in service_named(name, STAGE).grants
+        for action in grant.actions
+        if action.partition(":")[0] == service
+    }
+    assert granted == called
+
+
+def test_what_cognito_is_asked_is_granted() -> None:
+    text = "".join((FOLDER / file).read_text() for file in ("cognito.py", "cognito_tokens.py", "pool.py"))
+    called = set(re.findall(r'"([A-Z][A-Za-z]+)"', text)) & operations_of("cognito-idp")
+    granted = {
+        action.partition(":")[2]
+        for name in ("accounts", "tokens")
+        for grant in service_named(name, STAGE).grants
+        for action in grant.actions
+    }
+    # Whoever signs up needs no right, and is not even signed for.
+    assert granted == called - {"SignUp"}
+
+
+def test_every_action_is_one_that_its_service_knows() -> None:
+    names = {"rds-data": "rds-data", "execute-api": None, "ses": "sesv2", "logs": "logs", "elasticache": None,
+             "rds-db": None, "appconfig": "appconfigdata"}  # fmt: skip
+    for spec in FUNCTIONS:
+        for grant in grants_of(spec, services_of(spec.name), STAGE):
+            for action in grant.actions:
+                prefix, _, operation = action.partition(":")
+                service = names.get(prefix, prefix)
+                # Rights without an operation of their name in these models.
+                if service is None or operation in (
+                    "DescribeStream",
+                    "GetRecords",
+                    "GetShardIterator",
+                    "SendRawEmail",
+                ):
+                    continue
+                assert operation in operations_of(service) | {"ConditionCheckItem"}, action

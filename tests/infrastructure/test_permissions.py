@@ -1,0 +1,152 @@
+"""What every function may do, whole: the table beside this file and the templates say the same."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infrastructure.functions import FUNCTIONS
+from tests.infrastructure.cloud import Cloud
+
+TABLE = Path(__file__).with_name("permissions.txt")
+# Every function writes its log and traces; the table leaves that out.
+EVERYBODY = {("logs:CreateLogStream", "its log"), ("logs:PutLogEvents", "its log"),
+             ("xray:PutTelemetryRecords", "*"), ("xray:PutTraceSegments", "*")}  # fmt: skip
+NETWORK = {
+    (f"ec2:{action}", "*")
+    for action in (
+        "AssignPrivateIpAddresses",
+        "CreateNetworkInterface",
+        "DeleteNetworkInterface",
+        "DescribeNetworkInterfaces",
+        "DescribeSubnets",
+        "UnassignPrivateIpAddresses",
+    )
+}
+DATA_API = {
+    *((f"rds-data:{action}", "rds cluster:<Cluster>") for action in (
+        "BeginTransaction", "CommitTransaction", "ExecuteStatement", "RollbackTransaction")),
+    ("secretsmanager:GetSecretValue", "<ClusterSecretAttachment>"),
+}  # fmt: skip
+VALKEY = {("elasticache:Connect", "<Cache.ARN>"), ("elasticache:Connect", "<CacheUser>")}
+Rights = dict[str, set[tuple[str, str]]]
+
+
+def rights(cloud: Cloud) -> Rights:
+    """Actions and resources of every function's role, beside what everybody may."""
+    found: Rights = {}
+    roles = cloud.all("AWS::IAM::Role")
+    for function in cloud.properties("AWS::Lambda::Function"):
+        role = roles[function["Role"]["Fn::GetAtt"][0]]["Properties"]
+        allowed = {
+            (action, _resource(cloud, resource))
+            for policy in role["Policies"]
+            for statement in policy["PolicyDocument"]["Statement"]
+            if _is_plain(statement)
+            for action in _list(statement["Action"])
+            for resource in _list(statement["Resource"])
+        }
+        assert allowed >= EVERYBODY
+        found[function["FunctionName"].split("-", 2)[2]] = allowed - EVERYBODY
+    return found
+
+
+def _is_plain(statement: Mapping[str, Any]) -> bool:
+    assert statement.keys() == {"Action", "Effect", "Resource"}
+    assert statement["Effect"] == "Allow"
+    return True
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _resource(cloud: Cloud, resource: Any) -> str:
+    text = cloud.says(resource)
+    if text.endswith("FunctionLogs>"):
+        return "its log"
+    text = re.sub(r"nomadcrew-[a-z]+-audit-[0-9]{12}-eu-west-1", "<AuditBucket>", text)
+    return re.sub(r"arn:aws:([a-z0-9-]+):[a-z0-9-]*:[0-9]*:", r"\1 ", text)
+
+
+def table() -> Rights:
+    """The table, read."""
+    found: Rights = {}
+    name = ""
+    for line in TABLE.read_text().splitlines():
+        if line.startswith("#") or not line.strip():
+            continue
+        if not line.startswith(" "):
+            name = line.strip()
+            found[name] = set()
+            continue
+        actions, _, resource = line.strip().partition("  ")
+        service, _, names = actions.partition(":")
+        found[name] |= {(f"{service}:{action}", resource.strip()) for action in names.split("+")}
+    return found
+
+
+def written(found: Rights) -> str:
+    """The table as it should be written."""
+    lines = []
+    for name in (spec.name for spec in FUNCTIONS):
+        lines.append(name)
+        by_place: dict[tuple[str, str], list[str]] = {}
+        for action, resource in sorted(found[name]):
+            service, _, verb = action.partition(":")
+            by_place.setdefault((service, resource), []).append(verb)
+        lines += [f"    {service}:{'+'.join(verbs)}  {resource}" for (service, resource), verbs in by_place.items()]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def test_no_right_is_on_everything(cloud: Cloud) -> None:
+    starred = {
+        (name, action, resource)
+        for name, allowed in rights(cloud).items()
+        for action, resource in allowed - NETWORK
+        if "*" in action or "*" in resource
+    }
+    assert {resource for _, _, resource in starred} == {
+        "execute-api <Socket>/v1/POST/@connections/*",
+        "s3 <AuditBucket>/*",
+    }
+    assert {action for _, action, _ in starred} == {"execute-api:ManageConnections", "s3:PutObject"}
+
+
+def test_the_table_and_the_roles_say_the_same(dev: Cloud) -> None:
+    found = rights(dev)
+    assert found == table(), f"if that is meant, write:\n{written(found)}"
+
+
+def test_a_role_belongs_to_one_function_and_holds_nothing_ready_made(cloud: Cloud) -> None:
+    used = [function["Role"]["Fn::GetAtt"][0] for function in cloud.properties("AWS::Lambda::Function")]
+    assert len(used) == len(set(used)) == len(FUNCTIONS)
+    assert not any("ManagedPolicyArns" in role for role in cloud.properties("AWS::IAM::Role"))
+    # RDS Proxy's own, and no function's.
+    also = {role["Ref"] for policy in cloud.properties("AWS::IAM::Policy") for role in policy["Roles"]}
+    assert also.isdisjoint(used)
+
+
+@pytest.mark.parametrize(("stage", "preset"), [("dev", "rec"), ("production", "document")])
+def test_presets_change_the_way_to_sql_and_limits_only(
+    clouds: Mapping[tuple[str, str], Cloud], stage: str, preset: str
+) -> None:
+    lean, other = rights(clouds["dev", "lean"]), rights(clouds[stage, preset])
+    for name, allowed in lean.items():
+        expected = set(allowed)
+        if ("dynamodb:UpdateItem", "<RateLimits>") in allowed:
+            expected -= {("dynamodb:UpdateItem", "<RateLimits>")}
+            expected |= VALKEY
+            # Sockets are posted to over the internet: their functions stay outside the network.
+        if preset == "document" and allowed >= DATA_API and name not in ("realtime", "websocket"):
+            expected -= DATA_API
+            expected |= NETWORK
+            connect = {right for right in other[name] if right[0] == "rds-db:connect"}
+            [(_, user)] = connect
+            assert user.endswith("/nomadcrew")
+            assert "*" not in user
+            expected |= connect
+        assert other[name] == expected

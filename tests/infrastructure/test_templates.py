@@ -1,0 +1,314 @@
+"""What the templates promise, above all what the emulator does not enforce."""
+
+import json
+from typing import Any
+
+import pytest
+
+from infrastructure.config import stage_of
+from infrastructure.functions import API_FUNCTIONS, FUNCTIONS
+from nomadcrew.adapters.aws.config import AwsConfig
+from nomadcrew.core.queues import MAX_ATTEMPTS
+from nomadcrew.functions.table import ALL_ROUTES
+from nomadcrew.settings import AWS_PREFIX, Settings
+from nomadcrew.wire.routes import Auth
+from tests.infrastructure.cloud import Cloud, short
+
+DAY_S = 86_400
+# What the platform and the logs read, beside settings and AwsConfig.
+ELSEWHERE = {"POWERTOOLS_METRICS_NAMESPACE", "POWERTOOLS_SERVICE_NAME", "SSL_CERT_FILE"}
+
+
+def statements(cloud: Cloud, type_: str, key: str) -> dict[str, list[dict[str, Any]]]:
+    """The statements of resource policies, by what they are about."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for policy in cloud.properties(type_):
+        about = policy[key] if isinstance(policy[key], list) else [policy[key]]
+        for thing in about:
+            found.setdefault(short_of(cloud, thing), []).extend(policy["PolicyDocument"]["Statement"])
+    return found
+
+
+def short_of(cloud: Cloud, value: Any) -> str:
+    return cloud.says(value).strip("<>")
+
+
+def functions(cloud: Cloud) -> dict[str, dict[str, Any]]:
+    return {one["FunctionName"].split("-", 2)[2]: one for one in cloud.properties("AWS::Lambda::Function")}
+
+
+@pytest.mark.parametrize(
+    ("type_", "policy", "key"),
+    [
+        ("AWS::S3::Bucket", "AWS::S3::BucketPolicy", "Bucket"),
+        ("AWS::SQS::Queue", "AWS::SQS::QueuePolicy", "Queues"),
+        ("AWS::SNS::Topic", "AWS::SNS::TopicPolicy", "Topics"),
+    ],
+)
+def test_nobody_gets_in_without_tls(cloud: Cloud, type_: str, policy: str, key: str) -> None:
+    policies = statements(cloud, policy, key)
+    assert {short(id_) for id_ in cloud.all(type_)} == policies.keys()
+    for allowed in policies.values():
+        assert any(
+            one["Effect"] == "Deny" and one.get("Condition") == {"Bool": {"aws:SecureTransport": "false"}}
+            for one in allowed
+        )
+
+
+def test_a_queue_takes_from_its_rule_only(dev: Cloud) -> None:
+    policies = statements(dev, "AWS::SQS::QueuePolicy", "Queues")
+    senders = {
+        queue: {
+            (one["Principal"]["Service"], dev.says(one["Condition"]["ArnEquals"]["aws:SourceArn"]).strip("<>"))
+            for one in allowed
+            if one["Effect"] == "Allow"
+        }
+        for queue, allowed in policies.items()
+    }
+    rules = ["NotificationsRule", "RealtimeRule", "AuditRule", "TopicRule", "FeedbackRule"]
+    assert senders == {
+        **{queue: set() for queue in senders},
+        "NotificationsQueue": {("events.amazonaws.com", "NotificationsRule")},
+        "RealtimeQueue": {("events.amazonaws.com", "RealtimeRule")},
+        "AuditQueue": {("events.amazonaws.com", "AuditRule")},
+        "FeedbackQueue": {("events.amazonaws.com", "FeedbackRule")},
+        "RulesDead": {("events.amazonaws.com", rule) for rule in rules},
+    }
+
+
+def test_every_service_may_call_its_functions_and_no_other(dev: Cloud) -> None:
+    calls = {
+        (
+            one["Principal"],
+            dev.says(one["FunctionName"]).strip("<>").removesuffix("FunctionLive"),
+            dev.says(one["SourceArn"]).removeprefix("arn:aws:execute-api:eu-west-1:111111111111:"),
+        )
+        for one in dev.properties("AWS::Lambda::Permission")
+    }
+    assert calls == {
+        *(("apigateway.amazonaws.com", name.capitalize(), "<Http>/*") for name in API_FUNCTIONS),
+        ("apigateway.amazonaws.com", "Websocket", "<Socket>/v1/*"),
+        ("apigateway.amazonaws.com", "Authorizer", "<Socket>/authorizers/<Authorizer>"),
+        ("cognito-idp.amazonaws.com", "Pool", "<Pool>"),
+        ("cognito-idp.amazonaws.com", "Confirmed", "<Pool>"),
+    }
+
+
+def test_there_is_a_route_for_every_row_and_one_for_everything_else(cloud: Cloud) -> None:
+    routes = {route["RouteKey"]: route for route in cloud.templates_of("api", "AWS::ApiGatewayV2::Route")}
+    assert routes.keys() == {row.key for row in ALL_ROUTES} | {"$default"}
+    for row in ALL_ROUTES:
+        route = routes[row.key]
+        if row.auth == Auth.PUBLIC:
+            assert route["AuthorizationType"] == "NONE"
+        else:
+            assert route["AuthorizationType"] == "JWT"
+            assert route["AuthorizationScopes"] == ["nomadcrew/api"]
+    integrations = cloud.all("AWS::ApiGatewayV2::Integration")
+    for row in ALL_ROUTES:
+        assert cloud.says(routes[row.key]["Target"]) == f"integrations/<{row.function.capitalize()}Integration>"
+    assert len(integrations) == len(API_FUNCTIONS) + 1
+
+
+def test_the_socket_has_its_routes_and_an_authorizer_that_remembers_nothing(cloud: Cloud) -> None:
+    routes = {route["RouteKey"]: route for route in cloud.templates_of("realtime", "AWS::ApiGatewayV2::Route")}
+    assert routes.keys() == {"$connect", "$disconnect", "$default", "ping", "subscribe", "unsubscribe"}
+    assert {key for key, route in routes.items() if route["AuthorizationType"] == "CUSTOM"} == {"$connect"}
+    [authorizer] = cloud.templates_of("realtime", "AWS::ApiGatewayV2::Authorizer")
+    assert authorizer["IdentitySource"] == []
+    assert "AuthorizerResultTtlInSeconds" not in authorizer
+
+
+def test_logs_of_requests_hold_neither_path_nor_query(cloud: Cloud) -> None:
+    [stage] = cloud.templates_of("api", "AWS::ApiGatewayV2::Stage")
+    logged = json.loads(stage["AccessLogSettings"]["Format"])
+    assert "$context.routeKey" in logged.values()
+    assert not any("path" in value.lower() or "query" in value.lower() for value in logged.values())
+    assert stage["DefaultRouteSettings"]["ThrottlingRateLimit"] > 0
+
+
+def test_every_function_is_as_all_are(cloud: Cloud) -> None:
+    made = functions(cloud)
+    assert made.keys() == {spec.name for spec in FUNCTIONS}
+    for spec in FUNCTIONS:
+        one = made[spec.name]
+        assert (one["Runtime"], one["Architectures"]) == ("python3.13", ["arm64"])
+        assert (one["MemorySize"], one["Timeout"]) == (spec.memory, spec.timeout_s)
+        assert one["Handler"] == f"nomadcrew.functions.{spec.name}.handler"
+        assert one["TracingConfig"] == {"Mode": "Active"}
+        assert one["LoggingConfig"]["LogFormat"] == "JSON"
+        assert one["Environment"]["Variables"].keys() >= ELSEWHERE | {"LOG_LEVEL"}
+    assert len(cloud.all("AWS::Lambda::Alias")) == len(FUNCTIONS)
+    assert {alias["Name"] for alias in cloud.properties("AWS::Lambda::Alias")} == {"live"}
+    kept = cloud.properties("AWS::Logs::LogGroup")
+    assert len(kept) == len(FUNCTIONS) + 1
+    assert all(group["RetentionInDays"] <= 90 for group in kept)
+
+
+def test_functions_are_told_what_they_know_and_nothing_else(cloud: Cloud) -> None:
+    known = {field.metadata["variable"] for field in Settings.__dataclass_fields__.values()}
+    known |= {f"{AWS_PREFIX}{name.upper()}" for name in AwsConfig.__dataclass_fields__}
+    for one in functions(cloud).values():
+        assert set(one["Environment"]["Variables"]) - known == ELSEWHERE
+
+
+def test_every_asynchronous_edge_ends_in_dead_letters(cloud: Cloud) -> None:
+    for rule in cloud.properties("AWS::Events::Rule"):
+        for target in rule["Targets"]:
+            assert target["DeadLetterConfig"]["Arn"]
+            assert target["RetryPolicy"]["MaximumEventAgeInSeconds"] == DAY_S
+    for schedule in cloud.properties("AWS::Scheduler::Schedule"):
+        assert schedule["Target"]["DeadLetterConfig"]["Arn"]
+    configured = {
+        short_of(cloud, one["FunctionName"]) for one in cloud.properties("AWS::Lambda::EventInvokeConfig")
+    }
+    assert configured == {f"{spec.name.capitalize()}Function" for spec in FUNCTIONS if spec.asynchronous}
+    for queue in cloud.properties("AWS::SQS::Queue"):
+        if "-dead" not in queue["QueueName"]:
+            assert queue["RedrivePolicy"]["maxReceiveCount"] == MAX_ATTEMPTS
+        assert queue["MessageRetentionPeriod"] == 14 * DAY_S
+
+
+def test_a_queue_hides_a_message_as_long_as_six_runs(cloud: Cloud) -> None:
+    queues = {queue["QueueName"]: queue for queue in cloud.properties("AWS::SQS::Queue")}
+    for spec in FUNCTIONS:
+        if spec.source is not None:
+            [queue] = [
+                queue for name, queue in queues.items()
+                if name.split("-", 2)[2].removesuffix(".fifo") == spec.source.queue
+            ]  # fmt: skip
+            assert queue["VisibilityTimeout"] == 6 * spec.timeout_s
+
+
+def test_sources_give_back_what_failed_only(cloud: Cloud) -> None:
+    sources = cloud.properties("AWS::Lambda::EventSourceMapping")
+    streams = [one for one in sources if "StartingPosition" in one]
+    assert len(sources) - len(streams) == sum(spec.source is not None for spec in FUNCTIONS)
+    assert all(one["FunctionResponseTypes"] == ["ReportBatchItemFailures"] for one in sources)
+    assert all(one["DestinationConfig"]["OnFailure"]["Destination"] for one in streams)
+
+
+def test_tables_survive_and_forget(cloud: Cloud) -> None:
+    tables = {one["TableName"].split("-", 2)[2]: one for one in cloud.properties("AWS::DynamoDB::Table")}
+    forget = {name: one.get("TimeToLiveSpecification", {}).get("AttributeName") for name, one in tables.items()}
+    assert forget == {
+        "UserSessions": "expiresAt",
+        "UserProfiles": "ttl",
+        "WebSocketConnections": "ttl",
+        "RateLimits": "ttl",
+        "MailSuppression": None,
+    }
+    for one in tables.values():
+        assert one["BillingMode"] == "PAY_PER_REQUEST"
+        assert one["DeletionProtectionEnabled"]
+        assert one["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"]
+        assert one["SSESpecification"]["SSEEnabled"]
+    [by_token] = tables["UserSessions"]["GlobalSecondaryIndexes"]
+    assert (by_token["IndexName"], by_token["Projection"]) == ("SessionByToken", {"ProjectionType": "KEYS_ONLY"})
+    assert tables["UserProfiles"]["StreamSpecification"] == {"StreamViewType": "NEW_IMAGE"}
+
+
+def test_peoples_data_outlives_the_stack(cloud: Cloud) -> None:
+    keeps = {
+        "AWS::DynamoDB::Table": "Retain",
+        "AWS::S3::Bucket": "Retain",
+        "AWS::Cognito::UserPool": "Retain",
+        "AWS::RDS::DBCluster": "Snapshot",
+    }
+    for type_, policy in keeps.items():
+        assert {resource["DeletionPolicy"] for resource in cloud.all(type_).values()} == {policy}
+    [cluster] = cloud.properties("AWS::RDS::DBCluster")
+    assert cluster["DeletionProtection"]
+    assert cluster["StorageEncrypted"]
+    [pool] = cloud.properties("AWS::Cognito::UserPool")
+    assert pool["DeletionProtection"] == "ACTIVE"
+
+
+def test_no_rule_deletes_a_users_photo(cloud: Cloud) -> None:
+    buckets = {short(id_): one["Properties"] for id_, one in cloud.all("AWS::S3::Bucket").items()}
+    rules = buckets["MediaBucket"]["LifecycleConfiguration"]["Rules"]
+    assert [rule.get("Prefix") for rule in rules if "ExpirationInDays" in rule] == ["tmp/"]
+    [cold] = [rule["Transitions"] for rule in rules if "Transitions" in rule]
+    assert cold == [{"StorageClass": "INTELLIGENT_TIERING", "TransitionInDays": 0}]
+    for bucket in buckets.values():
+        last = bucket["LifecycleConfiguration"]["Rules"][-1]
+        assert last["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
+        assert bucket["BucketEncryption"]
+        assert all(bucket["PublicAccessBlockConfiguration"].values())
+
+
+def test_the_pool_is_the_documents(cloud: Cloud) -> None:
+    [pool] = cloud.properties("AWS::Cognito::UserPool")
+    assert pool["AliasAttributes"] == ["email", "preferred_username"]
+    assert pool.get("AutoVerifiedAttributes", []) == []
+    required = {one["Name"]: one["Mutable"] for one in pool["Schema"] if one.get("Required")}
+    assert required == {"email": True, "given_name": True, "family_name": True}
+    assert {one["Name"] for one in pool["Schema"] if not one["Name"].islower()} == {"profilePicture"}
+    assert pool["Policies"]["PasswordPolicy"] == {
+        "MinimumLength": 8, "RequireLowercase": True, "RequireNumbers": True, "RequireSymbols": True,
+        "RequireUppercase": True,
+    }  # fmt: skip
+    assert (pool["MfaConfiguration"], pool["EnabledMfas"]) == ("OPTIONAL", ["SOFTWARE_TOKEN_MFA"])
+    assert pool["LambdaConfig"].keys() == {
+        "PreSignUp", "PostConfirmation", "PreTokenGenerationConfig",
+        "DefineAuthChallenge", "CreateAuthChallenge", "VerifyAuthChallengeResponse",
+    }  # fmt: skip
+    assert pool["LambdaConfig"]["PreTokenGenerationConfig"]["LambdaVersion"] == "V2_0"
+    [client] = cloud.properties("AWS::Cognito::UserPoolClient")
+    assert client["GenerateSecret"]
+    flows = {"ALLOW_ADMIN_USER_PASSWORD_AUTH", "ALLOW_CUSTOM_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"}
+    assert set(client["ExplicitAuthFlows"]) == flows
+    assert (client["AccessTokenValidity"], client["TokenValidityUnits"]["AccessToken"]) == (15, "minutes")
+    assert client["PreventUserExistenceErrors"] == "ENABLED"
+
+
+def test_the_bus_remembers_a_month_and_replays_into_every_rule(cloud: Cloud) -> None:
+    [archive] = cloud.properties("AWS::Events::Archive")
+    assert archive["RetentionDays"] == 30
+    for rule in cloud.properties("AWS::Events::Rule"):
+        assert "replay-name" not in rule["EventPattern"]
+
+
+def test_new_code_answers_after_the_schema_is_up_to_date(cloud: Cloud) -> None:
+    template = cloud.templates["compute"]["Resources"]
+    [schema] = [id_ for id_, one in template.items() if one["Type"] == "Custom::Schema"]
+    for id_, one in template.items():
+        if one["Type"] == "AWS::Lambda::Alias" and not id_.startswith("Migrator"):
+            assert schema in one["DependsOn"]
+
+
+def test_presets_choose_what_is_dear(clouds: dict[tuple[str, str], Cloud]) -> None:
+    lean, document = clouds["dev", "lean"], clouds["production", "document"]
+    assert not lean.all("AWS::RDS::DBProxy")
+    assert len(lean.all("AWS::RDS::DBInstance")) == 1
+    [cluster] = lean.properties("AWS::RDS::DBCluster")
+    assert cluster["ServerlessV2ScalingConfiguration"]["MinCapacity"] == 0
+    assert len(document.all("AWS::RDS::DBInstance")) == 2
+    [proxy] = document.properties("AWS::RDS::DBProxy")
+    assert proxy["RequireTLS"]
+    assert {auth["IAMAuth"] for auth in proxy["Auth"]} == {"REQUIRED"}
+    inside = {name for name, one in functions(document).items() if "VpcConfig" in one}
+    assert {"trip", "migrator", "upkeep"} <= inside
+    assert inside.isdisjoint({"pool", "keepalive", "realtime", "websocket"})
+    provisioned = [
+        one for one in document.properties("AWS::Lambda::Alias") if "ProvisionedConcurrencyConfig" in one
+    ]
+    assert len(provisioned) == 1
+    assert not any("NatGateway" in type_ for cloud in clouds.values() for _, _, one in cloud.resources
+                   for type_ in [one["Type"]])  # fmt: skip
+
+
+def test_ids_are_pinned_in_the_rehearsal_only(clouds: dict[tuple[str, str], Cloud]) -> None:
+    pinned = {
+        one["Tags"].get("ms-custom-id") for one in clouds["rehearsal", "lean"].properties("AWS::ApiGatewayV2::Api")
+    }
+    assert pinned == {"0000a001", "0000a002"}
+    for one in clouds["dev", "lean"].properties("AWS::ApiGatewayV2::Api"):
+        assert "ms-custom-id" not in one["Tags"]
+
+
+def test_a_stage_that_contradicts_itself_is_refused() -> None:
+    with pytest.raises(KeyError):
+        stage_of("production", environment={})
+    with pytest.raises(KeyError):
+        stage_of("dev", "cheap", environment={"CDK_DEFAULT_ACCOUNT": "1"})
