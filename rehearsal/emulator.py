@@ -52,7 +52,7 @@ class Emulator:
             "AWS_DEFAULT_REGION": REGION,
             "AWS_EC2_METADATA_DISABLED": "true",
         }
-        self._settings = {
+        self.settings = {
             "GATEWAY_PORT": str(self.port),
             "BIND_HOST": "127.0.0.1",
             "MINISTACK_HOST": "localhost",
@@ -79,7 +79,7 @@ class Emulator:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "rehearsal.launcher"],
                 cwd=ROOT,
-                env={**kept, **self.environment, **self._settings},
+                env={**kept, **self.environment, **self.settings},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -11,13 +11,15 @@ import json
 import os
 import sys
 import time
+from contextvars import ContextVar
+from email.utils import parseaddr
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from ministack.app import main
-from ministack.core import iam_evaluator, lambda_runtime
-from ministack.services import rds_data, sqs
+from ministack.core import iam_actions, iam_evaluator, lambda_runtime
+from ministack.services import apigateway, rds_data, sqs
 
 from rehearsal import resources
 from rehearsal.data_api import DataApi, Refused
@@ -73,9 +75,45 @@ def pretend_tls() -> None:
     iam_evaluator._resolve_condition_key = resolved
 
 
+def answer_401_to_strangers() -> None:
+    """An authorizer that raises `Unauthorized` has a socket refused with 401; the emulator says 500."""
+    run, authorize = apigateway.run_reentrant, apigateway._authorize_ws_connect
+    said: ContextVar[str] = ContextVar("said")
+
+    async def watched(*arguments: Any, **names: Any) -> Any:
+        result = await run(*arguments, **names)
+        said.set(repr(result))
+        return result
+
+    async def authorized(*arguments: Any) -> Any:
+        refusal, context = await authorize(*arguments)
+        if refusal is not None and refusal[0] == 500 and "'Unauthorized'" in said.get("").replace('"', "'"):
+            return (401, "Unauthorized"), None
+        return refusal, context
+
+    apigateway.run_reentrant = watched
+    apigateway._authorize_ws_connect = authorized
+
+
+def name_senders() -> None:
+    """Mail is allowed for the identity it is sent as: the domain, which the emulator does not name."""
+    named = iam_actions._ses_v2_resource_arn
+
+    def resource(method: str, path: str, body: bytes, region: str, account: str) -> str:
+        if path.endswith("/outbound-emails"):
+            sender = parseaddr(json.loads(body).get("FromEmailAddress", ""))[1]
+            return f"arn:aws:ses:{region}:{account}:identity/{sender.rpartition('@')[2]}"
+        found: str = named(method, path, body, region, account)
+        return found
+
+    iam_actions._ses_v2_resource_arn = resource
+
+
 if __name__ == "__main__":
     wait_less_for_logs()
     pretend_tls()
+    name_senders()
+    answer_401_to_strangers()
     if "EMULATOR_LAMBDA_PYTHON" in os.environ:
         run_functions_with(os.environ["EMULATOR_LAMBDA_PYTHON"])
     if "EMULATOR_POSTGRES" in os.environ:

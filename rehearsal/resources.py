@@ -7,6 +7,7 @@ import json
 import os
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import boto3
@@ -18,10 +19,22 @@ Properties = Mapping[str, Any]
 Attributes = dict[str, Any]
 Create = Callable[[str, Properties, str], tuple[str, Attributes]]
 
-# Recorded, and their attributes resolve, but nothing is behind them. What they do is asserted on the templates.
-PLACEHOLDERS: dict[str, tuple[str | None, tuple[str, ...]]] = {
-    "AWS::ApplicationAutoScaling::ScalableTarget": (None, ("Id",)),
-    "AWS::ApplicationAutoScaling::ScalingPolicy": ("PolicyName", ("Arn",)),
+
+@dataclass(frozen=True, slots=True)
+class Placeholder:
+    """A type that is recorded, and whose attributes resolve, with nothing behind it.
+
+    `name` is the property that names it; `missing` says what is not shown, which the templates' tests assert.
+    """
+
+    missing: str
+    name: str | None = None
+    attributes: tuple[str, ...] = ("Arn",)
+
+
+PLACEHOLDERS: Mapping[str, Placeholder] = {
+    "AWS::ApplicationAutoScaling::ScalableTarget": Placeholder("bounds of capacity", attributes=("Id",)),
+    "AWS::ApplicationAutoScaling::ScalingPolicy": Placeholder("scaling by load", "PolicyName"),
 }
 
 _handlers: dict[str, dict[str, Any]] = provisioners._RESOURCE_HANDLERS
@@ -33,12 +46,13 @@ def register_all() -> None:
     """Teach the emulator all of them. What a newer one knows by itself wins."""
     on_worker_thread = stacks._runs_on_worker_thread
     stacks._runs_on_worker_thread = lambda type_: type_ in _ours or on_worker_thread(type_)
-    for type_, (name, attributes) in PLACEHOLDERS.items():
-        _register(type_, _placeholder(type_, name, attributes))
+    for type_, placeholder in PLACEHOLDERS.items():
+        _register(type_, _recorded(type_, placeholder))
     _register("AWS::Events::Archive", _archive)
     _register("AWS::ElastiCache::ServerlessCache", _serverless_cache)
     _after("AWS::DynamoDB::Table", _table_times)
     _after("AWS::ApiGatewayV2::Api", _cors)
+    _name_by_arn("AWS::SecretsManager::Secret")
     if "EMULATOR_POSTGRES" in os.environ:
         _after("AWS::RDS::DBCluster", _cluster_endpoint)
 
@@ -64,13 +78,14 @@ def _register(type_: str, create: Create) -> None:
     }
 
 
-def _placeholder(type_: str, name: str | None, attributes: tuple[str, ...]) -> Create:
+def _recorded(type_: str, placeholder: Placeholder) -> Create:
     service = type_.split("::")[1].lower()
 
     def create(logical_id: str, properties: Properties, stack: str) -> tuple[str, Attributes]:
-        id_ = str((name and properties.get(name)) or f"{stack}-{logical_id}-{uuid.uuid4().hex[:8]}"[:60])
+        given = properties.get(placeholder.name) if placeholder.name else None
+        id_ = str(given or f"{stack}-{logical_id}-{uuid.uuid4().hex[:8]}"[:60])
         arn = f"arn:aws:{service}:{get_region()}:{get_account_id()}:{id_}"
-        return id_, {attribute: arn if attribute.endswith("Arn") else id_ for attribute in attributes}
+        return id_, {name: arn if name.endswith(("Arn", "ARN")) else id_ for name in placeholder.attributes}
 
     return create
 
@@ -114,6 +129,18 @@ def _after(type_: str, finish: Callable[[str, Properties], Attributes | None]) -
     handler["create"] = created
     if update is not None:
         handler["update"] = updated
+
+
+def _name_by_arn(type_: str) -> None:
+    """Have `Ref` be the ARN, as on AWS; policies name it."""
+    handler = _handlers[type_]
+    create: Create = handler["create"]
+
+    def created(logical_id: str, properties: Properties, stack: str) -> tuple[str, Attributes]:
+        id_, attributes = create(logical_id, properties, stack)
+        return str(attributes.get("Id", id_)), attributes
+
+    handler["create"] = created
 
 
 def _table_times(name: str, properties: Properties) -> None:

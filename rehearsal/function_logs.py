@@ -1,0 +1,30 @@
+"""What the functions said, for whoever looks for the cause of a failure."""
+
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from rehearsal.emulator import Emulator
+
+
+def save_logs(emulator: Emulator, path: Path) -> list[str]:
+    """Write every function's lines to a file; those that tell of bugs are returned."""
+    environment = emulator.environment
+    make: Any = boto3.client
+    logs = make(
+        "logs",
+        endpoint_url=environment["AWS_ENDPOINT_URL"],
+        region_name=environment["AWS_REGION"],
+        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+    )
+    errors: list[str] = []
+    with path.open("w") as file:
+        for group in logs.get_paginator("describe_log_groups").paginate().search("logGroups[].logGroupName"):
+            pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group)
+            for message in pages.search("events[].message"):
+                file.write(f"{group} {message.rstrip()}\n")
+                if '"level":"ERROR"' in message or message.startswith("Traceback"):
+                    errors.append(f"{group} {message.rstrip()}")
+    return errors

@@ -1,0 +1,95 @@
+"""What a rehearsal showed and what it could not, as docs/rehearsal.md."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from rehearsal.deploy import BUILD, Deployed
+from rehearsal.emulator import ROOT
+from rehearsal.resources import PLACEHOLDERS
+
+MUST_RUN = Path(__file__).with_name("must_run.txt")
+DOCUMENT = ROOT / "docs" / "rehearsal.md"
+
+
+class Outcomes:
+    """What became of each test, by its id; of those skipped, why."""
+
+    def __init__(self) -> None:
+        self.passed: set[str] = set()
+        self.failed: set[str] = set()
+        self.skipped: dict[str, str] = {}
+
+    def note(self, report: pytest.TestReport) -> None:
+        id_ = report.nodeid
+        if report.failed:
+            self.failed.add(id_)
+        elif report.skipped:
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+            self.skipped[id_] = reason.removeprefix("Skipped: ")
+        elif report.when == "call":
+            self.passed.add(id_)
+
+    def missing(self) -> list[str]:
+        """Tests that have to pass and did not."""
+        return sorted(set(must_run()) - (self.passed - self.failed))
+
+
+def must_run() -> list[str]:
+    return [line for line in MUST_RUN.read_text().splitlines() if line and not line.startswith("#")]
+
+
+def write_report(outcomes: Outcomes, deployed: Deployed, version: str) -> None:
+    """Write the document; the same run writes the same text."""
+    types = resource_types(BUILD / "cdk.out")
+    real = {type_: count for type_, count in types.items() if type_ not in PLACEHOLDERS}
+    lines = [
+        "# The rehearsal",
+        "",
+        "`make rehearse` deploys the synthesised templates, unchanged, to an AWS emulator on this machine, checks",
+        "signatures and every function's role as AWS does, and runs the end-to-end tests of the one-machine host",
+        "there, then chaos. This page is written by that command.",
+        "",
+        f"Functions ran on Python {version} without any package but those of their zips.",
+        f"{len(deployed.outputs)} stacks with {sum(types.values())} resources were deployed.",
+        f"{len(outcomes.passed)} tests passed and {len(outcomes.failed)} failed;",
+        f"{len(outcomes.skipped)} can be shown on one machine only.",
+        "",
+        "## Rehearsed",
+        "",
+        "| resource | how many |",
+        "|---|---|",
+        *(f"| {type_} | {count} |" for type_, count in sorted(real.items())),
+        "",
+        "## Recorded only",
+        "",
+        "The emulator knows nothing of these; templates are asserted in `tests/infrastructure`.",
+        "",
+        "| resource | how many | what is not shown |",
+        "|---|---|---|",
+        *(
+            f"| {type_} | {types[type_]} | {PLACEHOLDERS[type_].missing} |"
+            for type_ in sorted(PLACEHOLDERS)
+            if type_ in types
+        ),
+        "",
+        "## Skipped",
+        "",
+        "| test | why |",
+        "|---|---|",
+        *(f"| `{id_.removeprefix('tests/e2e/')}` | {reason} |" for id_, reason in sorted(outcomes.skipped.items())),
+        "",
+    ]
+    DOCUMENT.write_text("\n".join(lines))
+
+
+def resource_types(out: Path) -> Counter[str]:
+    """How many resources of each type the templates have."""
+    found: Counter[str] = Counter()
+    for template in out.glob("*.template.json"):
+        resources = json.loads(template.read_text()).get("Resources", {})
+        found.update(resource["Type"] for resource in resources.values())
+    found.pop("AWS::CDK::Metadata", None)
+    return found

@@ -1,0 +1,108 @@
+"""`make rehearse`: deploy everything to an emulator on this machine, and run end-to-end tests and chaos there."""
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import pytest
+
+from rehearsal import running
+from rehearsal.deploy import BUILD, Deployed, addresses, deploy, runtime
+from rehearsal.emulator import ROOT, Emulator
+from rehearsal.function_logs import save_logs
+from rehearsal.report import Outcomes, write_report
+from rehearsal.running import Loop, Rehearsal
+from tests.engine import Engine
+
+T = TypeVar("T")
+E2E = "tests/e2e"
+CHAOS = "tests/rehearsal"
+FUNCTION_LOG = BUILD / "functions.log"
+
+
+class Watch:
+    """Keeps what becomes of tests."""
+
+    def __init__(self, outcomes: Outcomes) -> None:
+        self._outcomes = outcomes
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._outcomes.note(report)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make rehearse", description=__doc__)
+    parser.add_argument(
+        "--keep", action="store_true", help="after the tests, wait for Enter before everything stops"
+    )
+    parser.add_argument(
+        "-k", dest="chosen", default="", help="run these tests only, as for pytest; writes no report"
+    )
+    given = parser.parse_args()
+    # A polite kill has to end what was started, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    loop, engine, outcomes = Loop(), Engine(), Outcomes()
+    _step("PostgreSQL", lambda: loop.run(engine.start()))
+    try:
+        version, python = runtime()
+        emulator = Emulator(postgres=engine.pg.connect_kwargs, lambda_python=python)
+        emulator.settings["AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI"] = addresses(emulator)[1].replace(
+            "ws", "http", 1
+        )
+        try:
+            _step("the emulator", emulator.start)
+            deployed = _step(
+                f"packages for Python {version}, synthesis, deployment", lambda: deploy(emulator, version)
+            )
+            running.current = Rehearsal(loop, engine, emulator, deployed)
+            code = _step("end-to-end tests", lambda: _run([E2E], given.chosen, deployed, outcomes))
+            code = _step("chaos", lambda: _run([CHAOS], given.chosen, deployed, outcomes)) or code
+            errors = save_logs(emulator, FUNCTION_LOG)
+            print(
+                f"── what the functions said is in {FUNCTION_LOG.relative_to(ROOT)}, {len(errors)} errors among it"
+            )
+            if given.keep:
+                input(f"{deployed.url} answers, its log is {emulator.log}; Enter ends it. ")
+        finally:
+            if emulator.log.exists():
+                shutil.copy(emulator.log, BUILD / "emulator.log")
+            emulator.stop()
+    finally:
+        loop.run(engine.stop())
+    if given.chosen:
+        return code
+    missing = outcomes.missing()
+    if missing:
+        print("These have to pass and did not:", *missing, sep="\n  ")
+    write_report(outcomes, deployed, version)
+    return code or bool(missing)
+
+
+def _run(paths: list[str], chosen: str, deployed: Deployed, outcomes: Outcomes) -> int:
+    os.environ |= {
+        "E2E_URL": deployed.url,
+        "E2E_SOCKETS_URL": deployed.sockets,
+        "E2E_MAIL_URL": deployed.mail,
+    }
+    # This process has imported what pytest would like to import itself.
+    quiet = "ignore::pytest.PytestAssertRewriteWarning"
+    arguments = ["-q", "-W", quiet, "-p", "no:cacheprovider", *paths, *(["-k", chosen] if chosen else [])]
+    code = pytest.main(arguments, plugins=[Watch(outcomes)])
+    return 0 if code in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED) else int(code)
+
+
+def _step(what: str, run: Callable[[], T]) -> T:
+    print(f"── {what} …", flush=True)
+    started_s = time.monotonic()
+    result = run()
+    print(f"── {what}: {time.monotonic() - started_s:.1f} s", flush=True)
+    return result
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,42 @@
+"""What runs during a rehearsal, for tests that stop some of it."""
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from rehearsal.deploy import Deployed
+from rehearsal.emulator import Emulator
+from tests.engine import Engine
+
+T = TypeVar("T")
+
+
+class Loop:
+    """An event loop in a thread of its own, for the database, which outlives each run of pytest."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+
+class Rehearsal:
+    """Everything that runs, for tests that stop some of it."""
+
+    def __init__(self, loop: Loop, engine: Engine, emulator: Emulator, deployed: Deployed) -> None:
+        self._loop = loop
+        self._engine = engine
+        self.emulator = emulator
+        self.deployed = deployed
+
+    def stop_database(self) -> None:
+        self._loop.run(self._engine.pg.stop())
+
+    def start_database(self) -> None:
+        self._loop.run(self._engine.pg.start())
+
+
+current: Rehearsal | None = None

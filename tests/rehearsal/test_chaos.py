@@ -1,0 +1,164 @@
+"""What goes wrong on AWS, done on purpose: nothing acknowledged is lost, nothing happens twice to people."""
+
+import asyncio
+import os
+import signal
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from rehearsal.running import Rehearsal
+from tests.e2e.client import Api, eventually
+from tests.e2e.conftest import Register
+from tests.e2e.mailbox import Mailbox
+
+# Eight attempts with their back-off would take ten minutes; what no repeat can save is dead at once.
+POISON = "this is no event"
+
+
+def client(rehearsal: Rehearsal, service: str) -> Any:
+    environment = rehearsal.emulator.environment
+    made: Any = boto3.client
+    return made(
+        service,
+        endpoint_url=environment["AWS_ENDPOINT_URL"],
+        region_name=environment["AWS_REGION"],
+        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+    )
+
+
+async def test_a_poisoned_message_is_put_aside_and_can_be_sent_round_again(rehearsal: Rehearsal) -> None:
+    sqs = client(rehearsal, "sqs")
+    url = sqs.get_queue_url(QueueName="nomadcrew-rehearsal-notifications")["QueueUrl"]
+    dead_url = sqs.get_queue_url(QueueName="nomadcrew-rehearsal-notifications-dead")["QueueUrl"]
+
+    async def dead() -> list[Any]:
+        found: list[Any] = sqs.receive_message(
+            QueueUrl=dead_url, VisibilityTimeout=0, MessageAttributeNames=["All"]
+        ).get("Messages", [])
+        return found
+
+    sqs.send_message(QueueUrl=url, MessageBody=POISON)
+    [message] = await eventually(dead)
+    assert message["Body"] == POISON
+    again = sqs.receive_message(QueueUrl=dead_url)["Messages"][0]
+    sqs.send_message(QueueUrl=url, MessageBody=again["Body"])
+    sqs.delete_message(QueueUrl=dead_url, ReceiptHandle=again["ReceiptHandle"])
+    assert len(await eventually(dead)) == 1
+    sqs.purge_queue(QueueUrl=dead_url)
+
+
+async def test_a_replayed_archive_tells_nobody_anything_twice(
+    rehearsal: Rehearsal, register: Register, mailbox: Mailbox
+) -> None:
+    ana, ben = await register("ana"), await register("ben")
+    trip_id = await ana.new_trip()
+    await ana.bring(trip_id, ben)
+
+    async def told() -> list[str]:
+        return sorted([row["id"] for row in await ben.ask("GET", "/v1/notifications?limit=100")])
+
+    async def mailed() -> int:
+        return len(await mailbox.mails(ben.email))
+
+    await eventually(told)
+    await eventually(mailed)
+    before = await told(), await mailed(), [event["id"] for event in await ben.events()]
+    events = client(rehearsal, "events")
+    [archive] = events.list_archives()["Archives"]
+    now = datetime.now(UTC)
+    arn = archive["EventSourceArn"]
+    events.start_replay(
+        ReplayName="chaos",
+        EventSourceArn=events.describe_archive(ArchiveName=archive["ArchiveName"])["ArchiveArn"],
+        EventStartTime=now - timedelta(hours=1),
+        EventEndTime=now,
+        Destination={"Arn": arn},
+    )
+
+    async def replayed() -> bool:
+        return bool(events.describe_replay(ReplayName="chaos")["State"] == "COMPLETED")
+
+    await eventually(replayed)
+    await asyncio.sleep(3)
+    assert (await told(), await mailed(), [event["id"] for event in await ben.events()]) == before
+
+
+async def test_a_function_that_dies_midway_loses_nothing_and_does_nothing_twice(
+    rehearsal: Rehearsal, api: Api, register: Register
+) -> None:
+    ana = await register("ana")
+    trip_id = await ana.new_trip()
+    phone = Api(api.url, retries=3)
+    ana.api = phone
+    stop = asyncio.Event()
+
+    async def kill_now_and_then() -> int:
+        killed = 0
+        while not stop.is_set():
+            await asyncio.sleep(0.3)
+            killed += kill_workers("nomadcrew-rehearsal-todo")
+        return killed
+
+    async def write(number: int) -> str | None:
+        reply = await ana.send("POST", f"/v1/trips/{trip_id}/todos", {"text": f"to-do {number}"})
+        return str(reply.json()["id"]) if reply.status_code == 201 else None
+
+    killer = asyncio.create_task(kill_now_and_then())
+    acknowledged = []
+    for batch in range(8):
+        acknowledged += await asyncio.gather(*(write(batch * 5 + number) for number in range(5)))
+    stop.set()
+    assert await killer > 0
+    kept = {id_ for id_ in acknowledged if id_ is not None}
+    assert kept
+    listed = (await ana.ask("GET", f"/v1/trips/{trip_id}/todos?limit=100"))["data"]
+    texts = [todo["text"] for todo in listed]
+    assert kept <= {todo["id"] for todo in listed}
+    assert len(texts) == len(set(texts))
+
+    async def all_told() -> bool:
+        told = [event["payload"]["id"] for event in await ana.events() if event["type"] == "TODO_CREATED"]
+        return sorted(told) == sorted(todo["id"] for todo in listed)
+
+    # The probe comes half a minute after the write it looks after.
+    await eventually(all_told, within_s=60)
+    await phone.close()
+
+
+async def test_a_stopped_database_is_an_outage_that_says_when_to_come_back(
+    rehearsal: Rehearsal, register: Register
+) -> None:
+    ana = await register("ana")
+    trip_id = await ana.new_trip()
+    rehearsal.stop_database()
+    try:
+        for method, path, body in (
+            ("GET", "/v1/trips", None),
+            ("POST", f"/v1/trips/{trip_id}/todos", {"text": "boots"}),
+        ):
+            reply = await ana.send(method, path, body)
+            assert reply.status_code == 503, reply.text
+            assert int(reply.headers["retry-after"]) > 0
+            assert reply.json()["code"] == "unavailable"
+    finally:
+        rehearsal.start_database()
+    assert [trip["id"] for trip in await ana.ask("GET", "/v1/trips")] == [trip_id]
+    await ana.new_todo(trip_id, "boots")
+
+
+def kill_workers(function: str) -> int:
+    """End the processes in which a function runs; how many that were."""
+    killed = 0
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = (process / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if f"AWS_LAMBDA_FUNCTION_NAME={function}".encode() in environment:
+            os.kill(int(process.name), signal.SIGKILL)
+            killed += 1
+    return killed
