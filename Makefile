@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 STAGE ?= rehearsal
 ARCH ?= arm64
 
-.PHONY: help up test soak fuzz bench bench-data package synth deploy lock clean
+.PHONY: help up test soak fuzz bench bench-data package synth rehearse deploy lock clean
 help:
 	@echo "make up       install and serve on HOST:PORT (127.0.0.1:8080)"
 	@echo "make test     install what tests need and run every check, cheapest first"
@@ -17,6 +17,7 @@ help:
 	@echo "make bench-data  lists at 100 times the data"
 	@echo "make package  pack every function for AWS and print the sizes"
 	@echo "make synth    write the templates of STAGE (rehearsal) to build/cdk-STAGE"
+	@echo "make rehearse deploy the templates to an AWS emulator here, run the end-to-end tests and chaos on it"
 	@echo "make deploy   deploy STAGE=dev, staging or production; needs credentials of AWS"
 	@echo "make lock     write the lock files anew"
 
@@ -43,6 +44,7 @@ test: $(VENV)/.test
 	$(BIN)/lint-imports
 	$(BIN)/pytest tests/unit
 	$(BIN)/pytest tests/contract
+	$(BIN)/pytest tests/infrastructure
 	$(BIN)/pytest tests/component
 	$(BIN)/pytest tests/e2e
 
@@ -72,6 +74,9 @@ package: $(VENV)/.test
 
 synth: package
 	@$(BIN)/python -m infrastructure.cdk synth --quiet --output build/cdk-$(STAGE) -c stage=$(STAGE) -c arch=$(ARCH)
+
+rehearse: $(VENV)/.test
+	@$(BIN)/python -m rehearsal.run
 
 deploy: $(VENV)/.test
 	@$(BIN)/python -m infrastructure.deploy --stage $(STAGE)

@@ -3,8 +3,7 @@
 The templates stay as they are; it is the emulator that is extended, by its internals, so its version is pinned.
 Environment, beside the emulator's own: `EMULATOR_POSTGRES`, JSON arguments for `asyncpg.connect` of the server that
 stands behind every cluster; `EMULATOR_LAMBDA_PYTHON`, the interpreter that runs functions, which must not have the
-emulator's packages; `EMULATOR_CACHE`, `host:port` of the Valkey that stands behind every serverless cache;
-`EMULATOR_CLOCK`, a file that holds by how many seconds the clock of queues is ahead.
+emulator's packages; `EMULATOR_CLOCK`, a file that holds by how many seconds the clock of queues is ahead.
 """
 
 import json
@@ -95,6 +94,26 @@ def answer_401_to_strangers() -> None:
     apigateway._authorize_ws_connect = authorized
 
 
+def echo_subprotocols() -> None:
+    """A socket's subprotocol is what the function of `$connect` answers; the emulator names none."""
+    invoke, handle = apigateway._invoke_ws_lambda, apigateway.handle_websocket
+    chosen: ContextVar[str | None] = ContextVar("chosen", default=None)
+
+    async def invoked(*arguments: Any, **names: Any) -> Any:
+        answer = await invoke(*arguments, **names)
+        headers = {name.lower(): value for name, value in ((answer or {}).get("headers") or {}).items()}
+        chosen.set(headers.get("sec-websocket-protocol"))
+        return answer
+
+    async def handled(scope: Any, receive: Any, send: Any, *rest: Any, **names: Any) -> None:
+        async def sent(message: dict[str, Any]) -> None:
+            await send(message | ({"subprotocol": chosen.get()} if message["type"] == "websocket.accept" else {}))
+
+        await handle(scope, receive, sent, *rest, **names)
+
+    apigateway._invoke_ws_lambda, apigateway.handle_websocket = invoked, handled
+
+
 def name_senders() -> None:
     """Mail is allowed for the identity it is sent as: the domain, which the emulator does not name."""
     named = iam_actions._ses_v2_resource_arn
@@ -114,6 +133,7 @@ if __name__ == "__main__":
     pretend_tls()
     name_senders()
     answer_401_to_strangers()
+    echo_subprotocols()
     if "EMULATOR_LAMBDA_PYTHON" in os.environ:
         run_functions_with(os.environ["EMULATOR_LAMBDA_PYTHON"])
     if "EMULATOR_POSTGRES" in os.environ:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal.deploy import BUILD, Deployed
+from rehearsal.deploy import BUILD
 from rehearsal.emulator import ROOT
-from rehearsal.resources import PLACEHOLDERS
+from rehearsal.lists import must_run
+from rehearsal.resources import PLACEHELD
 
-MUST_RUN = Path(__file__).with_name("must_run.txt")
 DOCUMENT = ROOT / "docs" / "rehearsal.md"
 
 
@@ -37,14 +37,10 @@ class Outcomes:
         return sorted(set(must_run()) - (self.passed - self.failed))
 
 
-def must_run() -> list[str]:
-    return [line for line in MUST_RUN.read_text().splitlines() if line and not line.startswith("#")]
-
-
-def write_report(outcomes: Outcomes, deployed: Deployed, version: str) -> None:
+def write_report(outcomes: Outcomes, version: str) -> None:
     """Write the document; the same run writes the same text."""
     types = resource_types(BUILD / "cdk.out")
-    real = {type_: count for type_, count in types.items() if type_ not in PLACEHOLDERS}
+    real = {type_: count for type_, count in types.items() if type_ not in PLACEHELD}
     lines = [
         "# The rehearsal",
         "",
@@ -53,7 +49,7 @@ def write_report(outcomes: Outcomes, deployed: Deployed, version: str) -> None:
         "there, then chaos. This page is written by that command.",
         "",
         f"Functions ran on Python {version} without any package but those of their zips.",
-        f"{len(deployed.outputs)} stacks with {sum(types.values())} resources were deployed.",
+        f"{len(list((BUILD / 'cdk.out').glob('*.template.json')))} stacks with {sum(types.values())} resources were deployed.",
         f"{len(outcomes.passed)} tests passed and {len(outcomes.failed)} failed;",
         f"{len(outcomes.skipped)} can be shown on one machine only.",
         "",
@@ -63,17 +59,14 @@ def write_report(outcomes: Outcomes, deployed: Deployed, version: str) -> None:
         "|---|---|",
         *(f"| {type_} | {count} |" for type_, count in sorted(real.items())),
         "",
-        "## Recorded only",
+        "## Placeheld",
         "",
-        "The emulator knows nothing of these; templates are asserted in `tests/infrastructure`.",
+        "Deployed as well, but what these are for does not happen there; `tests/infrastructure` asserts it on the",
+        "templates.",
         "",
         "| resource | how many | what is not shown |",
         "|---|---|---|",
-        *(
-            f"| {type_} | {types[type_]} | {PLACEHOLDERS[type_].missing} |"
-            for type_ in sorted(PLACEHOLDERS)
-            if type_ in types
-        ),
+        *(f"| {type_} | {types[type_]} | {missing} |" for type_, missing in PLACEHELD.items() if type_ in types),
         "",
         "## Skipped",
         "",

@@ -5,13 +5,11 @@ A type that is neither here nor known stops its stack, which is how a new one is
 
 import json
 import os
-import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import boto3
-from ministack.core.responses import get_account_id, get_region
+from ministack.core.responses import get_region
 from ministack.services import apigateway
 from ministack.services.cloudformation import provisioners, stacks
 
@@ -20,21 +18,25 @@ Attributes = dict[str, Any]
 Create = Callable[[str, Properties, str], tuple[str, Attributes]]
 
 
-@dataclass(frozen=True, slots=True)
-class Placeholder:
-    """A type that is recorded, and whose attributes resolve, with nothing behind it.
-
-    `name` is the property that names it; `missing` says what is not shown, which the templates' tests assert.
-    """
-
-    missing: str
-    name: str | None = None
-    attributes: tuple[str, ...] = ("Arn",)
-
-
-PLACEHOLDERS: Mapping[str, Placeholder] = {
-    "AWS::ApplicationAutoScaling::ScalableTarget": Placeholder("bounds of capacity", attributes=("Id",)),
-    "AWS::ApplicationAutoScaling::ScalingPolicy": Placeholder("scaling by load", "PolicyName"),
+# Deployed and recorded, but what they are for does not happen in the emulator: what is not shown, by type. The
+# templates' tests assert it.
+PLACEHELD: Mapping[str, str] = {
+    "AWS::ApiGatewayV2::Stage": "throttles and access logs; routes and deployments are real",
+    "AWS::EC2::RouteTable": "there is no network",
+    "AWS::EC2::SecurityGroup": "no packet is filtered",
+    "AWS::EC2::Subnet": "there is no network",
+    "AWS::EC2::SubnetRouteTableAssociation": "there is no network",
+    "AWS::EC2::VPC": "there is no network",
+    "AWS::Lambda::Alias": "shifting traffic by weights; calls through it are real",
+    "AWS::Lambda::Permission": "who may call a function is not enforced",
+    "AWS::Logs::LogGroup": "retention",
+    "AWS::RDS::DBCluster": "scaling, sleeping, failing over; the Data API is in front of a local PostgreSQL",
+    "AWS::RDS::DBInstance": "the same",
+    "AWS::RDS::DBSubnetGroup": "there is no network",
+    "AWS::SES::ConfigurationSetEventDestination": "bounces and complaints of SES itself",
+    "AWS::SES::EmailIdentity": "DKIM and verification by DNS",
+    "AWS::SNS::TopicPolicy": "who may publish is not enforced",
+    "AWS::SQS::QueuePolicy": "who may send is not enforced",
 }
 
 _handlers: dict[str, dict[str, Any]] = provisioners._RESOURCE_HANDLERS
@@ -46,10 +48,7 @@ def register_all() -> None:
     """Teach the emulator all of them. What a newer one knows by itself wins."""
     on_worker_thread = stacks._runs_on_worker_thread
     stacks._runs_on_worker_thread = lambda type_: type_ in _ours or on_worker_thread(type_)
-    for type_, placeholder in PLACEHOLDERS.items():
-        _register(type_, _recorded(type_, placeholder))
     _register("AWS::Events::Archive", _archive)
-    _register("AWS::ElastiCache::ServerlessCache", _serverless_cache)
     _after("AWS::DynamoDB::Table", _table_times)
     _after("AWS::ApiGatewayV2::Api", _cors)
     _name_by_arn("AWS::SecretsManager::Secret")
@@ -78,18 +77,6 @@ def _register(type_: str, create: Create) -> None:
     }
 
 
-def _recorded(type_: str, placeholder: Placeholder) -> Create:
-    service = type_.split("::")[1].lower()
-
-    def create(logical_id: str, properties: Properties, stack: str) -> tuple[str, Attributes]:
-        given = properties.get(placeholder.name) if placeholder.name else None
-        id_ = str(given or f"{stack}-{logical_id}-{uuid.uuid4().hex[:8]}"[:60])
-        arn = f"arn:aws:{service}:{get_region()}:{get_account_id()}:{id_}"
-        return id_, {name: arn if name.endswith(("Arn", "ARN")) else id_ for name in placeholder.attributes}
-
-    return create
-
-
 def _archive(logical_id: str, properties: Properties, stack: str) -> tuple[str, Attributes]:
     name = str(properties.get("ArchiveName") or f"{stack}-{logical_id}"[:48])
     pattern = properties.get("EventPattern")
@@ -100,14 +87,6 @@ def _archive(logical_id: str, properties: Properties, stack: str) -> tuple[str, 
         **({"EventPattern": json.dumps(pattern)} if pattern else {}),
     )
     return name, {"Arn": made["ArchiveArn"], "ArchiveName": name}
-
-
-def _serverless_cache(_logical_id: str, properties: Properties, _stack: str) -> tuple[str, Attributes]:
-    name = properties["ServerlessCacheName"]
-    made = _client("elasticache").create_serverless_cache(ServerlessCacheName=name, Engine=properties["Engine"])
-    host, port = os.environ.get("EMULATOR_CACHE", "localhost:6379").split(":")
-    endpoint = {"Endpoint.Address": host, "Endpoint.Port": port}
-    return name, {"ARN": made["ServerlessCache"]["ARN"], **endpoint, "Status": "available"}
 
 
 def _after(type_: str, finish: Callable[[str, Properties], Attributes | None]) -> None:

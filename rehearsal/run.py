@@ -79,8 +79,8 @@ def main() -> int:
     missing = outcomes.missing()
     if missing:
         print("These have to pass and did not:", *missing, sep="\n  ")
-    write_report(outcomes, deployed, version)
-    return code or bool(missing)
+    write_report(outcomes, version)
+    return code or bool(missing or errors)
 
 
 def _run(paths: list[str], chosen: str, deployed: Deployed, outcomes: Outcomes) -> int:

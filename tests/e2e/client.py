@@ -107,8 +107,9 @@ class Api:
         """Follow the link that was mailed to an address, as the app does."""
         mailbox = self._mailbox
         assert mailbox is not None, "the server confirms addresses, and nobody said where its mail goes"
-        [mail] = await eventually(lambda: mailbox.mails(address))
-        token = mail.link("/auth/confirm").rpartition("/")[2]
+        from tests.e2e.mailbox import link_to
+
+        token = (await link_to(address, "/auth/confirm", mailbox)).rpartition("/")[2]
         return await self.send("POST", "/v1/auth/confirm", json={"token": token})
 
 

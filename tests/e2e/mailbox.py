@@ -39,10 +39,14 @@ class Mailbox(Protocol):
         ...
 
 
-async def one_mail_to(address: str, mailbox: Mailbox) -> Mail:
-    """The one mail to an address, once it is there."""
-    [mail] = await eventually(lambda: mailbox.mails(address))
-    return mail
+async def link_to(address: str, path: str, mailbox: Mailbox) -> str:
+    """The path of the link that begins with `path`, from the one mail with such a link."""
+
+    async def found() -> list[Mail]:
+        return [mail for mail in await mailbox.mails(address) if path in mail.text]
+
+    [mail] = await eventually(found)
+    return mail.link(path)
 
 
 class FileMailbox:

@@ -98,7 +98,9 @@ async def test_a_token_is_taken_from(register: Register, connect: Connect, by: T
     ana = await register("ana")
     trip_id = await ana.new_trip()
     socket = await connect(ana, by=by)
-    assert socket.frames[0] == {
+    # Elsewhere an event that was on its way may come before the greeting.
+    greeting = await socket.until(lambda: next((f for f in socket.frames if f["type"] == "connected"), None))
+    assert greeting == {
         "type": "connected",
         "payload": {"userId": ana.id, "tripCount": 1, "trips": [trip_id]},
     }
@@ -154,12 +156,10 @@ async def test_two_sockets_of_one_person_both_get_every_event_and_stay(
     for text in ("boots", "maps", "rope"):
         await ana.new_todo(trip_id, text)
     for socket in (first, second):
-        await socket.event("TODO_CREATED", trip_id, text="rope")
-        assert [e["payload"]["text"] for e in socket.events if e["type"] == "TODO_CREATED"] == [
-            "boots",
-            "maps",
-            "rope",
-        ]
+        for text in ("boots", "maps", "rope"):
+            await socket.event("TODO_CREATED", trip_id, text=text)
+        told = [e["payload"]["text"] for e in socket.events if e["type"] == "TODO_CREATED"]
+        assert sorted(told) == ["boots", "maps", "rope"]
     await second.close()
     await first.caught_up()
     assert first.open
@@ -171,8 +171,7 @@ async def test_every_event_has_a_strict_envelope_and_what_the_client_reads(
     ana, ben, cleo = await register("ana"), await register("ben"), await register("cleo")
     live = await connect(ana)
     trip_id = await everything_that_happens_on_a_trip(ana, ben, cleo)
-    await live.event("TRIP_DELETED", trip_id)
-    await live.event("notification.created")
+    await live.until(lambda: {event["type"] for event in live.events} >= PAYLOADS.keys())
 
     seen = {event["type"]: event for event in live.events}
     assert seen.keys() == PAYLOADS.keys()
@@ -266,7 +265,7 @@ async def test_unsubscribing_mutes_a_trip_on_one_socket_until_it_subscribes_agai
     await ana.new_todo(other_id, "heard")
     await other.event("TODO_CREATED", trip_id, text="unheard")
     await muted.event("TODO_CREATED", other_id, text="heard")
-    assert trip_id not in [event["tripId"] for event in muted.events]
+    assert trip_id not in [event["tripId"] for event in muted.events if event["type"] == "TODO_CREATED"]
 
     assert await muted.answer({"type": "subscribe"} | about) == {"type": "subscribed"} | about
     await ana.new_todo(trip_id, "heard again")
@@ -319,6 +318,9 @@ async def test_frames_nobody_knows_are_ignored(register: Register, connect: Conn
     assert [frame["type"] for frame in socket.frames] == ["connected", "error"]
 
 
+@pytest.mark.one_machine(
+    "API Gateway lets nobody choose how a socket is closed; garbage gets an error frame there"
+)
 @pytest.mark.parametrize("text", ["{", "", "no json", '{"type": "ping"', b"\xff\xfe", "[" * 30_000])
 async def test_garbage_closes_its_socket_and_no_other(
     register: Register, connect: Connect, text: str | bytes
@@ -339,6 +341,7 @@ async def test_a_frame_of_just_the_limit_is_read(register: Register, connect: Co
     await socket.until(lambda: {"type": "pong"} in socket.frames)
 
 
+@pytest.mark.one_machine("the limit is API Gateway's own, which the emulator does not have")
 @pytest.mark.parametrize("size", [MAX_FRAME + 1, 200_000, 2_000_000])
 async def test_a_frame_beyond_the_limit_closes_its_socket_and_no_other(
     register: Register, connect: Connect, size: int

@@ -59,7 +59,7 @@ async def test_a_replayed_archive_tells_nobody_anything_twice(
     await ana.bring(trip_id, ben)
 
     async def told() -> list[str]:
-        return sorted([row["id"] for row in await ben.ask("GET", "/v1/notifications?limit=100")])
+        return sorted([row["id"] for row in await ana.ask("GET", "/v1/notifications?limit=100")])
 
     async def mailed() -> int:
         return len(await mailbox.mails(ben.email))
