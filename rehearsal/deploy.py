@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from infrastructure.cdk import cdk_command
+from infrastructure.cdk import cdk_command, cdk_environment
 from infrastructure.config import SOCKET_STAGE, stage_of
 from infrastructure.package import PYTHON, Target, build, interpreter
 from rehearsal.emulator import ACCOUNT, REGION, ROOT, Emulator
@@ -72,13 +72,8 @@ def deploy(emulator: Emulator, version: str) -> Deployed:
     url, sockets = addresses(emulator)
     arch = {"x86_64": "x86_64", "amd64": "x86_64"}.get(platform.machine().lower(), "arm64")
     build(stage_of("rehearsal"), Target(arch, version))
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
-        **emulator.environment,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
-        "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "1",
-        "CDK_DISABLE_CLI_TELEMETRY": "true",
-    }
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    environment = cdk_environment({**kept, **emulator.environment})
     context = ["stage=rehearsal", f"publicUrl={url}", f"arch={arch}", f"python={version}"]
     out = BUILD / "cdk.out"
     _cdk(["synth", "--quiet", "--output", str(out), *(f"--context={pair}" for pair in context)], environment)

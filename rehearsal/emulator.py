@@ -1,6 +1,7 @@
 """The emulator as a process: on a free port, in a folder of its own, and gone however its user ends."""
 
 import atexit
+import contextlib
 import json
 import os
 import shutil
@@ -19,6 +20,8 @@ from typing import Any, Self
 ROOT = Path(__file__).parents[1]
 ACCOUNT = "000000000000"
 REGION = "eu-west-1"
+PREFIX = "nomadcrew-emulator-"
+OWNER, PROCESS = "owner.pid", "process.pid"
 START_S = 60.0
 STOP_S = 3.0
 
@@ -40,7 +43,9 @@ class Emulator:
             postgres: arguments for `asyncpg.connect` of the server behind every cluster.
             lambda_python: the interpreter that runs functions.
         """
-        self.folder = Path(tempfile.mkdtemp(prefix="nomadcrew-emulator-"))
+        sweep()
+        self.folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        (self.folder / OWNER).write_text(str(os.getpid()))
         self.log = self.folder / "emulator.log"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -85,6 +90,7 @@ class Emulator:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        (self.folder / PROCESS).write_text(str(self._process.pid))
         deadline_s = time.monotonic() + START_S
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline_s:
@@ -125,6 +131,21 @@ class Emulator:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def sweep() -> None:
+    """End the emulators of processes that were killed, and remove their folders."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        # Another user's folder and one just being made are left alone.
+        with contextlib.suppress(OSError, ValueError):
+            if Path(f"/proc/{int((folder / OWNER).read_text())}").exists():
+                continue
+            with contextlib.suppress(OSError):
+                pid = int((folder / PROCESS).read_text())
+                # Its number may be somebody else's by now.
+                if b"rehearsal.launcher" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    os.killpg(pid, signal.SIGKILL)
+            shutil.rmtree(folder)
 
 
 def free_port() -> int:

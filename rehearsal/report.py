@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,8 @@ class Outcomes:
 
 def write_report(outcomes: Outcomes, version: str) -> None:
     """Write the document; the same run writes the same text."""
-    types = resource_types(BUILD / "cdk.out")
+    templates = list((BUILD / "cdk.out").glob("*.template.json"))
+    stacks, types = len(templates), resource_types(templates)
     real = {type_: count for type_, count in types.items() if type_ not in PLACEHELD}
     lines = [
         "# The rehearsal",
@@ -49,7 +51,7 @@ def write_report(outcomes: Outcomes, version: str) -> None:
         "there, then chaos. This page is written by that command.",
         "",
         f"Functions ran on Python {version} without any package but those of their zips.",
-        f"{len(list((BUILD / 'cdk.out').glob('*.template.json')))} stacks with {sum(types.values())} resources were deployed.",
+        f"{stacks} stacks with {sum(types.values())} resources were deployed.",
         f"{len(outcomes.passed)} tests passed and {len(outcomes.failed)} failed;",
         f"{len(outcomes.skipped)} can be shown on one machine only.",
         "",
@@ -78,10 +80,10 @@ def write_report(outcomes: Outcomes, version: str) -> None:
     DOCUMENT.write_text("\n".join(lines))
 
 
-def resource_types(out: Path) -> Counter[str]:
+def resource_types(templates: Iterable[Path]) -> Counter[str]:
     """How many resources of each type the templates have."""
     found: Counter[str] = Counter()
-    for template in out.glob("*.template.json"):
+    for template in templates:
         resources = json.loads(template.read_text()).get("Resources", {})
         found.update(resource["Type"] for resource in resources.values())
     found.pop("AWS::CDK::Metadata", None)

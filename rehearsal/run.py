@@ -45,7 +45,7 @@ def main() -> int:
     )
     given = parser.parse_args()
     # A polite kill has to end what was started, as Ctrl-C does.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     loop, engine, outcomes = Loop(), Engine(), Outcomes()
     _step("PostgreSQL", lambda: loop.run(engine.start()))
     try:
@@ -93,6 +93,8 @@ def _run(paths: list[str], chosen: str, deployed: Deployed, outcomes: Outcomes) 
     quiet = "ignore::pytest.PytestAssertRewriteWarning"
     arguments = ["-q", "-W", quiet, "-p", "no:cacheprovider", *paths, *(["-k", chosen] if chosen else [])]
     code = pytest.main(arguments, plugins=[Watch(outcomes)])
+    if code == pytest.ExitCode.INTERRUPTED:
+        raise KeyboardInterrupt
     return 0 if code in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED) else int(code)
 
 
@@ -105,4 +107,7 @@ def _step(what: str, run: Callable[[], T]) -> T:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("interrupted; everything is stopped")
