@@ -9,12 +9,14 @@ from uuid import UUID
 import pytest
 import pytest_asyncio
 
-from nomadcrew.adapters.aws.client import AwsError
+from nomadcrew.adapters.aws import dataapi
+from nomadcrew.adapters.aws.client import AwsClient, AwsError
 from nomadcrew.adapters.aws.dataapi import Cluster, DataApi
 from nomadcrew.adapters.aws.services import RDS_DATA
 from nomadcrew.adapters.postgres.migrations import migrate
 from nomadcrew.adapters.postgres.sql import Duplicate, compile_statement
 from nomadcrew.core.errors import Unavailable
+from tests.contract.wayward import KEYS, Wayward
 from tests.emulator import Aws
 from tests.engine import Engine
 
@@ -118,6 +120,33 @@ async def test_a_database_that_is_away_is_an_outage(aws: Aws, cluster: Cluster) 
         await away.fetch(_ALL)
 
 
+RESUMING: tuple[int, dict[str, str], dict[str, str]] = (400, {"__type": "DatabaseResumingException"}, {})
+
+
+async def test_a_cluster_that_sleeps_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dataapi, "RESUME_WAIT_S", 0.01)
+    server = Wayward()
+    server.answers = [RESUMING, RESUMING, (200, {"records": []}, {})]
+    client = AwsClient(RDS_DATA, environment={**KEYS, "AWS_ENDPOINT_URL": server.url})
+    assert await DataApi(client, Cluster("cluster", "secret", "db")).fetch(_ALL) == []
+    server.answers = [RESUMING]
+    with pytest.raises(Unavailable):
+        await DataApi(client, Cluster("cluster", "secret", "db"), resume_s=0.05).fetch(_ALL)
+    client.close()
+    server.close()
+
+
+async def test_a_statement_whose_answer_is_lost_is_not_run_again() -> None:
+    server = Wayward()
+    server.silent_s = 5.0
+    client = AwsClient(RDS_DATA, environment={**KEYS, "AWS_ENDPOINT_URL": server.url})
+    with pytest.raises(Unavailable):
+        await DataApi(client, Cluster("cluster", "secret", "db"), timeout_s=0.05).fetch(_ALL)
+    assert len(server.requests) == 1
+    client.close()
+    server.close()
+
+
 async def test_the_migrations_run_over_it_once(aws: Aws, cluster: Cluster, engine: Engine) -> None:
     connect = await engine.fresh_database()
     sql = DataApi(aws.client(RDS_DATA), replace(cluster, database=connect["database"]))
@@ -132,8 +161,6 @@ def _of(database: DataApi) -> Cluster:
 
 
 def _open_id() -> str:
-    from nomadcrew.adapters.aws import dataapi
-
     current = dataapi._transaction.get()
     assert current is not None
     assert current.id is not None

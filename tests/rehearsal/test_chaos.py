@@ -7,27 +7,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import boto3
-
 from rehearsal.running import Rehearsal
 from tests.e2e.client import Api, eventually
 from tests.e2e.conftest import Register
 from tests.e2e.mailbox import Mailbox
+from tests.rehearsal.account import client
 
 # Eight attempts with their back-off would take ten minutes; what no repeat can save is dead at once.
 POISON = "this is no event"
-
-
-def client(rehearsal: Rehearsal, service: str) -> Any:
-    environment = rehearsal.emulator.environment
-    made: Any = boto3.client
-    return made(
-        service,
-        endpoint_url=environment["AWS_ENDPOINT_URL"],
-        region_name=environment["AWS_REGION"],
-        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
-    )
 
 
 async def test_a_poisoned_message_is_put_aside_and_can_be_sent_round_again(rehearsal: Rehearsal) -> None:

@@ -15,9 +15,8 @@ KEYS = {"AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REG
 def test_the_password_is_the_token_that_botocore_makes() -> None:
     made = proxy_connection("proxy.example", "app", "nomadcrew", environment=KEYS)
     ours = made["password"]()
-    signer = RequestSigner(
-        ServiceId("RDS"), "eu-west-1", "rds-db", "v4", Credentials("AKID", "secret"), HierarchicalEmitter()
-    )
+    events = HierarchicalEmitter()  # which the signer holds no other reference to
+    signer = RequestSigner(ServiceId("RDS"), "eu-west-1", "rds-db", "v4", Credentials("AKID", "secret"), events)
     theirs = signer.generate_presigned_url(
         {
             "url_path": "/", "query_string": "", "headers": {}, "body": {}, "method": "GET", "context": {},
