@@ -7,8 +7,8 @@ import boto3
 
 from rehearsal.emulator import Emulator
 
-# What tests provoke: a stranger at the sockets' door, and a message that is no event.
-PROVOKED = ("Unauthorized", '"exception_name":"NoEvent"')
+# What tests provoke: a message that is no event; and the authorizer's way to answer 401 is an exception.
+PROVOKED = ('"exception_name":"NoEvent"', "-authorizer Traceback")
 
 
 def save_logs(emulator: Emulator, path: Path) -> list[str]:
@@ -27,8 +27,9 @@ def save_logs(emulator: Emulator, path: Path) -> list[str]:
         for group in logs.get_paginator("describe_log_groups").paginate().search("logGroups[].logGroupName"):
             pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group)
             for message in pages.search("events[].message"):
-                file.write(f"{group} {message.rstrip()}\n")
-                is_error = '"level":"ERROR"' in message or "Traceback (most recent call last)" in message
-                if is_error and not any(provoked in message for provoked in PROVOKED):
-                    errors.append(f"{group} {message.rstrip()}")
+                line = f"{group} {message.rstrip()}"
+                file.write(f"{line}\n")
+                is_error = '"level":"ERROR"' in line or "Traceback (most recent call last)" in line
+                if is_error and not any(provoked in line for provoked in PROVOKED):
+                    errors.append(line)
     return errors
