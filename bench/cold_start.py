@@ -1,8 +1,9 @@
 """`make bench`, second part: from INIT of each function to its first reply, beside the usual stacks doing the same.
 
 Every start is a fresh interpreter with compiled modules, against a real PostgreSQL behind the Data API (SQLAlchemy
-speaks to it directly), in rounds that go through all of them. A recorded event of API Gateway goes in; what comes
-out has to be a success.
+speaks to it directly), in rounds that go through all of them. Our functions come from the packages that are
+deployed, the usual stacks from where they are installed. A recorded event of API Gateway goes in; what comes out
+has to be a success.
 """
 
 import argparse
@@ -11,10 +12,12 @@ import hashlib
 import hmac
 import json
 import os
+import platform
 import statistics
 import subprocess
 import sys
 import tempfile
+import zipfile
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime, timedelta
@@ -34,6 +37,8 @@ from nomadcrew.core.ids import InvitationId, TripId, UserId, uuid7
 from nomadcrew.core.invitations.model import Invitation
 
 POWERTOOLS, FASTAPI = "bench.cold_powertools", "bench.cold_fastapi"
+# The environment that has what makes packages.
+PACKER = machine.REPOSITORY / ".venv" / "bin" / "python"
 LIMITS = {POWERTOOLS: 4, FASTAPI: 6}  # ours is to take at most one of so many parts
 
 
@@ -147,16 +152,41 @@ async def invite(world: World) -> str:
     return SignedInvitationLinks((key,)).issue(invitation, now=now)
 
 
-def start(case: Case, environment: dict[str, str]) -> Start:
+def packages(folder: Path) -> Path:
+    """Every function's package, unpacked, made for this interpreter.
+
+    Raises:
+        CannotMeasure: they cannot be made.
+    """
+    arch = "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    run = subprocess.run(
+        [PACKER, "-m", "infrastructure.package", "--stage", "rehearsal", "--arch", arch, "--python", version],
+        capture_output=True, text=True, check=False, cwd=machine.REPOSITORY,
+    )  # fmt: skip
+    if run.returncode:
+        raise CannotMeasure(f"The packages cannot be made; `make test` installs what that takes: {run.stderr}")
+    # Its last line says where they are.
+    for path in (machine.REPOSITORY / run.stdout.split()[-1]).glob("*.zip"):
+        with zipfile.ZipFile(path) as archive:
+            archive.extractall(folder / path.stem)
+    return folder
+
+
+def start(case: Case, environment: dict[str, str], tasks: Path) -> Start:
     """One cold start.
 
     Raises:
         CannotMeasure: it failed, or answered with a refusal.
     """
+    command, modules = [sys.executable], [str(machine.REPOSITORY)]
+    if case.module not in LIMITS:
+        command.append("-S")  # nothing that is installed here
+        modules.insert(0, str(tasks / case.module.rpartition(".")[2]))
     run = subprocess.run(
-        [sys.executable, "-m", "bench.cold_probe", case.module],
-        input=json.dumps(case.event), capture_output=True, text=True, check=False, env=environment,
-        cwd=machine.REPOSITORY,
+        [*command, "-m", "bench.cold_probe", case.module],
+        input=json.dumps(case.event), capture_output=True, text=True, check=False,
+        env={**environment, "PYTHONPATH": ":".join(modules)}, cwd=machine.REPOSITORY,
     )  # fmt: skip
     if run.returncode:
         raise CannotMeasure(f"{case.module} did not start: {run.stderr}")
@@ -166,13 +196,17 @@ def start(case: Case, environment: dict[str, str]) -> Start:
     return told
 
 
-def environment_of(world: World, url: str) -> dict[str, str]:
-    """What Lambda sets and the infrastructure adds; the services answer at `url`."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("NOMADCREW_", "AWS_"))}
-    names = (field.name.upper() for field in fields(AwsConfig))
+def environment_of(world: World, url: str, compiled: Path) -> dict[str, str]:
+    """What Lambda sets and the infrastructure adds; the services answer at `url`.
+
+    Whatever writes modules elsewhere, or does not, the first round leaves all of them compiled in `compiled`.
+    """
+    foreign = ("NOMADCREW_", "AWS_", "PYTHON")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    names = (name.upper() for name in AwsConfig.__struct_fields__)
     return {
         **inherited,
-        "PYTHONPATH": f"{machine.REPOSITORY / 'src'}:{machine.REPOSITORY}",
+        "PYTHONPYCACHEPREFIX": str(compiled),
         "AWS_LAMBDA_FUNCTION_NAME": "bench",
         "AWS_ENDPOINT_URL": url,
         "AWS_REGION": "eu-west-1",
@@ -182,6 +216,8 @@ def environment_of(world: World, url: str) -> dict[str, str]:
         **{f"NOMADCREW_AWS_{name}": "x" for name in names},
         "NOMADCREW_AWS_SQL": "data-api",
         "NOMADCREW_AWS_CACHE": "dynamodb",
+        "NOMADCREW_AWS_FLAGS": "application/environment/profile",
+        "NOMADCREW_AWS_USER_POOL_ID": "eu-west-1_bench",
         "NOMADCREW_AWS_DATABASE": str(world.connect["database"]),
         "NOMADCREW_PUBLIC_URL": "https://api.test",
         "COLD_SQLALCHEMY_URL": sqlalchemy_url(world.connect),
@@ -195,11 +231,12 @@ def measure(rounds: int) -> dict[str, list[Start]]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cold-", dir=machine.scratch())))
         stack.enter_context(machine.nomadcrew(folder / "home"))
         world = asyncio.run(fill(folder / "home"))
-        environment = environment_of(world, stack.enter_context(services(world.connect)))
+        environment = environment_of(world, stack.enter_context(services(world.connect)), folder / "compiled")
+        tasks = packages(folder / "tasks")
         todo = cases(world, asyncio.run(invite(world)))
         for number in range(rounds + 1):
             for case in todo:
-                told = start(case, environment)
+                told = start(case, environment, tasks)
                 if number:
                     starts.setdefault(case.module, []).append(told)
             print(".", end="", flush=True)

@@ -34,7 +34,7 @@ def services(connect: Mapping[str, Any]) -> Iterator[str]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
-            target = self.headers.get("x-amz-target")
+            target = self.headers.get("x-amz-target", "")
             if target in ANSWERS:
                 status, answer = 200, json.dumps(ANSWERS[target]).encode()
             else:

@@ -93,6 +93,11 @@ _FIXED: Mapping[str, Service] = {
             Grant(_table("Query"), ("connections/ByUser",)),
         ),
     ),
+    # Those of a session that ends get nothing more.
+    "session_sockets": Service(
+        _variables("CONNECTIONS_TABLE"),
+        (Grant(_table("UpdateItem"), ("connections",)), Grant(_table("Query"), ("connections/ByUser",))),
+    ),
     "sockets": Service(_variables("SOCKETS_URL"), (Grant(("execute-api:ManageConnections",), ("sockets",)),)),
     "sessions": Service(
         _variables("SESSIONS_TABLE"),
@@ -115,11 +120,14 @@ _FIXED: Mapping[str, Service] = {
                     "cognito-idp:AdminSetUserPassword",
                     "cognito-idp:AdminUpdateUserAttributes",
                     "cognito-idp:DescribeUserPoolClient",
-                    "cognito-idp:ListUsers",
                 ),
                 ("pool",),
             ),
         ),
+    ),
+    "abandoned": Service(
+        _variables("USER_POOL_ID", "USER_POOL_CLIENT_ID"),
+        (Grant(("cognito-idp:AdminDeleteUser", "cognito-idp:ListUsers"), ("pool",)),),
     ),
     "tokens": Service(
         _variables("USER_POOL_ID", "USER_POOL_CLIENT_ID"),

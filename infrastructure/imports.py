@@ -142,11 +142,9 @@ def _probed(function: str, stage: Stage) -> list[str]:
 
 def function_environment(function: str, stage: Stage) -> dict[str, str]:
     """A function's environment with every variable there is, so that each port can be made."""
-    from dataclasses import fields
-
     from nomadcrew.adapters.aws.config import AwsConfig
 
-    ours = {f"NOMADCREW_AWS_{field.name.upper()}": "https://sqs.invalid/0/x" for field in fields(AwsConfig)}
+    ours = {f"NOMADCREW_AWS_{name.upper()}": "https://sqs.invalid/0/x" for name in AwsConfig.__struct_fields__}
     return {
         **ours,
         "PATH": os.environ.get("PATH", ""),

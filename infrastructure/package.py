@@ -28,7 +28,7 @@ LOCK = ROOT / "requirements" / "function.txt"
 ROOTS = Path(__file__).with_name("amazon-roots.pem")
 PYTHON = "3.13"
 PLATFORMS = {"arm64": "aarch64-manylinux_2_28", "x86_64": "x86_64-manylinux_2_28"}
-API_LIMIT = 6 * 1024 * 1024  # bytes
+API_LIMIT = 6_000_000  # bytes
 # Sources of extensions, types and tests: nothing reads them at run time.
 LEFT_OUT = (".pyi", ".pyx", ".pxd", ".pxi", ".c", ".h", ".typed", ".exe")
 # `cffi` makes extensions; those that were made with it need its module in C only.

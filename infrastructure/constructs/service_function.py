@@ -96,6 +96,9 @@ class ServiceFunction(Construct):
             environment=_environment(spec, services, workshop.places),
             log_group=logs_,
             logging_format=lambda_.LoggingFormat.JSON,
+            # Our lines are JSON already and are kept as they are. Those below this level would be dropped, whatever
+            # LOG_LEVEL lets through; metrics have no level, and pass as INFO.
+            application_log_level_v2=_log_level(stage.log_level),
             # What the platform says of every call is in the metrics; ours says more.
             system_log_level_v2=lambda_.SystemLogLevel.WARN,
             tracing=lambda_.Tracing.ACTIVE,
@@ -154,6 +157,10 @@ class ServiceFunction(Construct):
             assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
             inline_policies={"ports": iam.PolicyDocument(statements=statements)},
         )
+
+
+def _log_level(name: str) -> lambda_.ApplicationLogLevel:
+    return lambda_.ApplicationLogLevel.DEBUG if name == "debug" else lambda_.ApplicationLogLevel.INFO
 
 
 def _environment(spec: FunctionSpec, services: tuple[str, ...], places: Places) -> Mapping[str, str]:

@@ -10,6 +10,7 @@ import os
 import sys
 import time
 import traceback
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
 from uuid import UUID
@@ -17,6 +18,10 @@ from uuid import UUID
 import msgspec
 
 from nomadcrew.core.errors import Unavailable
+
+# What every line says beside its own fields: in Lambda, of the invocation. The same as the middle of a JSON object.
+_everywhere: dict[str, Any] = {}
+_everywhere_text = ""
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 _package = logging.getLogger("nomadcrew")
@@ -54,6 +59,7 @@ class JsonLines(logging.Formatter):
             "timestamp": _iso(record.created),
             "service": self._service,
             "logger": record.name,
+            **_everywhere,
         }
         line.update(getattr(record, "fields", {}))
         if record.exc_info and record.exc_info[0] is not None:
@@ -76,7 +82,11 @@ class JsonHandler(logging.StreamHandler[TextIO]):
 
     def write(self, answered: Answered) -> None:
         """The line that `JsonLines` would make of a record of `nomadcrew.request`."""
-        line = f"{self._before}{_iso(time.time())}{self._after}{_encode(answered).decode()[1:]}\n"
+        now = _iso(time.time())
+        self.write_line(f"{self._before}{now}{self._after}{_everywhere_text}{_encode(answered).decode()[1:]}\n")
+
+    def write_line(self, line: str) -> None:
+        """Write a line that is JSON already."""
         self.acquire()
         try:
             self.stream.write(line)
@@ -117,6 +127,20 @@ def request(answered: Answered) -> None:
         handlers[0].write(answered)
     else:
         _requests.info("request", extra=answered.extra)
+
+
+def say_on_every_line(fields: Mapping[str, Any]) -> None:
+    """Add these to every JSON line from now on, in the place of those before."""
+    global _everywhere, _everywhere_text  # noqa: PLW0603 — as there is one log, there is one of these
+    _everywhere = dict(fields)
+    _everywhere_text = f"{_encode(_everywhere).decode()[1:-1]}," if fields else ""
+
+
+def line(value: Mapping[str, Any]) -> None:
+    """Write a line of JSON that is no record, where lines are for machines."""
+    for handler in _package.handlers:
+        if isinstance(handler, JsonHandler):
+            handler.write_line(f"{_encode(value).decode()}\n")
 
 
 def set_up(level: str = "INFO", *, stream: TextIO | None = None) -> None:

@@ -1,6 +1,5 @@
 """Settings: environment variables, each read once, checked at the start, explained in one place."""
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -195,6 +194,8 @@ class Settings:
 
 def _instead_of(name: str, known: Iterable[str]) -> str:
     """What to say to a misspelled name. All begin alike, so only the rest can tell them apart."""
+    import difflib
+
     by_rest = {variable.removeprefix(PREFIX): variable for variable in known}
     close = difflib.get_close_matches(name.removeprefix(PREFIX), by_rest, n=1)
     return f"did you mean {by_rest[close[0]]}?" if close else "README.md lists those there are."

@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 
 import nomadcrew
+from nomadcrew.adapters.aws.abandoned import AbandonedUsers
 from nomadcrew.adapters.aws.cognito import CognitoAccounts
+from nomadcrew.adapters.aws.cognito_issuer import pool_verifier
 from nomadcrew.adapters.aws.cognito_tokens import CognitoTokens
 from nomadcrew.adapters.aws.pool import UserPool
 from nomadcrew.adapters.aws.profile_cache import CachedProfiles
 from nomadcrew.adapters.aws.secrets import Secrets
 from nomadcrew.adapters.aws.services import COGNITO, DYNAMODB, SECRETS
-from nomadcrew.adapters.aws.sessions import DynamoSessions
+from nomadcrew.adapters.aws.sessions import DynamoSessions, OnEnd
 from nomadcrew.adapters.postgres.accounts import Passwords, PostgresAccounts
 from nomadcrew.adapters.postgres.profiles import PostgresProfiles
 from nomadcrew.adapters.postgres.sql import Sql
@@ -44,15 +46,21 @@ class Identity:
     def secrets(self) -> Secrets:
         return Secrets(self.aws.client(SECRETS), self.secret_arn)
 
-    def tokens(self, **options: Any) -> CognitoTokens:
-        return CognitoTokens(self.pool(), self.secrets(), environment=self.aws.environment, **options)
+    def tokens(self) -> CognitoTokens:
+        """Tokens that verify too, which is the gateway's and the authorizer's work."""
+        environment = self.aws.environment
+        verifier = pool_verifier(self.pool_id, self.client_id, environment=environment)
+        return CognitoTokens(self.pool(), self.secrets(), verifier, environment=environment)
 
-    def sessions(self, sql: Sql, passwords: Passwords) -> DynamoSessions:
+    def sessions(self, sql: Sql, passwords: Passwords, on_end: OnEnd | None = None) -> DynamoSessions:
         find = PostgresAccounts(sql, passwords).one
-        return DynamoSessions(self.aws.client(DYNAMODB), self.sessions_table, self.secrets(), find)
+        return DynamoSessions(self.aws.client(DYNAMODB), self.sessions_table, self.secrets(), find, on_end=on_end)
 
     def accounts(self, sql: Sql, passwords: Passwords) -> CognitoAccounts:
         return CognitoAccounts(self.pool(), sql, self.sessions(sql, passwords), passwords)
+
+    def abandoned(self, sql: Sql) -> AbandonedUsers:
+        return AbandonedUsers(self.pool(), sql)
 
     def profiles(self, sql: Sql) -> CachedProfiles:
         table = self.profiles_table

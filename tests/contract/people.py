@@ -11,7 +11,7 @@ from nomadcrew.adapters.postgres.profiles import PostgresProfiles
 from nomadcrew.adapters.postgres.sessions import PostgresSessions
 from nomadcrew.adapters.postgres.sql import Sql, compile_statement
 from nomadcrew.core.identity.model import Account, Profile
-from nomadcrew.core.identity.ports import Accounts, NewAccount, Profiles, Sessions
+from nomadcrew.core.identity.ports import Abandoned, Accounts, NewAccount, Profiles, Sessions
 from nomadcrew.core.ids import UserId, uuid7
 from tests.contract.aws_identity import Identity
 
@@ -26,9 +26,12 @@ _OUTBOX = compile_statement(
 class People:
     """Accounts, sessions and profiles that belong together; `sql` is the database they share."""
 
-    def __init__(self, sql: Sql, accounts: Accounts, sessions: Sessions, profiles: Profiles) -> None:
+    def __init__(
+        self, sql: Sql, accounts: Accounts, abandoned: Abandoned, sessions: Sessions, profiles: Profiles
+    ) -> None:
         self.sql = sql
         self.accounts = accounts
+        self.abandoned = abandoned
         self.sessions = sessions
         self.profiles = profiles
 
@@ -54,10 +57,12 @@ def people(sql: Sql, request: pytest.FixtureRequest) -> People:
     """People of one machine on PostgreSQL, and those of AWS over the Data API."""
     passwords = cheap_passwords()
     if not isinstance(sql, DataApi):
-        return People(sql, PostgresAccounts(sql, passwords), PostgresSessions(sql), PostgresProfiles(sql))
+        ours = PostgresAccounts(sql, passwords)
+        return People(sql, ours, ours, PostgresSessions(sql), PostgresProfiles(sql))
     identity: Identity = request.getfixturevalue("identity")
     sessions = identity.sessions(sql, passwords)
-    return People(sql, identity.accounts(sql, passwords), sessions, identity.profiles(sql))
+    accounts, abandoned = identity.accounts(sql, passwords), identity.abandoned(sql)
+    return People(sql, accounts, abandoned, sessions, identity.profiles(sql))
 
 
 def a_new(name: str, *usernames: str, email: str | None = None) -> NewAccount:

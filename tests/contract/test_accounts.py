@@ -298,5 +298,5 @@ async def test_accounts_are_listed_newest_first_without_those_who_sign_in_elsewh
 
 async def test_registrations_are_forgotten_a_week_after_they_expired(people: People) -> None:
     await request(people, a_new("ana"))
-    assert await people.accounts.forget_expired(now=NOON + 8 * DAY) == 0
-    assert await people.accounts.forget_expired(now=NOON + 8 * DAY + MINUTE) == 1
+    assert await people.abandoned.forget_expired(now=NOON + 8 * DAY) == 0
+    assert await people.abandoned.forget_expired(now=NOON + 8 * DAY + MINUTE) == 1

@@ -3,23 +3,29 @@
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest_asyncio
 
+from nomadcrew.adapters.aws.connections import DynamoConnections
 from nomadcrew.adapters.aws.dataapi import Cluster, DataApi
-from nomadcrew.adapters.aws.services import RDS_DATA
+from nomadcrew.adapters.aws.realtime import GatewaySockets
+from nomadcrew.adapters.aws.services import DYNAMODB, RDS_DATA
 from nomadcrew.adapters.embedded.flags import FileFlags
 from nomadcrew.adapters.postgres.sql import Sql, compile_statement
 from nomadcrew.core.clock import utc_now
 from nomadcrew.core.identity.ports import RegistrationId
-from nomadcrew.core.ids import parse_uuid, uuid7
+from nomadcrew.core.ids import SessionId, UserId, parse_uuid, uuid7
 from nomadcrew.core.ports import Ports, Site
+from nomadcrew.core.realtime import Connection
 from nomadcrew.functions import auth, user
 from nomadcrew.wire.dispatch import Dispatcher
 from nomadcrew.wire.lambda_entry import answer
 from tests.contract.aws_identity import Identity
+from tests.contract.cloud import Cloud
+from tests.contract.gateway import gateway
 from tests.contract.people import PASSWORD, cheap_passwords
 from tests.engine import Engine
 from tests.fakes import fake_ports
@@ -46,6 +52,7 @@ class Phone:
 
     ports: Ports
     sql: Sql
+    connections: DynamoConnections
 
     async def send(self, method: str, path: str, body: object = None, *, token: str | None = None) -> Reply:
         data = b"" if body is None else json.dumps(body).encode()
@@ -64,11 +71,16 @@ class Phone:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def phone(
-    identity: Identity, engine: Engine, template: str, cluster: Cluster, tmp_path: Path
+    identity: Identity, engine: Engine, template: str, cluster: Cluster, cloud: Cloud, tmp_path: Path
 ) -> AsyncIterator[Phone]:
     connect = await engine.fresh_database(template)
     sql = DataApi(identity.aws.client(RDS_DATA), replace(cluster, database=str(connect["database"])))
     passwords = cheap_passwords()
+    connections = DynamoConnections(identity.aws.client(DYNAMODB), await cloud.connections_table())
+
+    async def on_end(user_id: UserId, session_id: SessionId, now: datetime) -> None:
+        await connections.end_session(user_id, session_id, now=now)
+
     ports = fake_ports(
         site=Site("https://api.test", mail_leaves=True),
         clock=utc_now,
@@ -76,10 +88,10 @@ async def phone(
         flags=FileFlags(tmp_path / "flags.json"),
         accounts=identity.accounts(sql, passwords),
         profiles=identity.profiles(sql),
-        sessions=identity.sessions(sql, passwords),
+        sessions=identity.sessions(sql, passwords, on_end),
         tokens=identity.tokens(),
     )
-    yield Phone(ports, sql)
+    yield Phone(ports, sql, connections)
     await engine.drop_database(connect)
 
 
@@ -111,6 +123,33 @@ async def test_from_registering_to_signing_out(phone: Phone) -> None:
     assert (ended.status, ended.code) == (401, "invalid_refresh_token")
     other = await phone.send("POST", "/v1/auth/refresh", {"refresh_token": login.body["refresh_token"]})
     assert other.status == 200
+
+
+async def heard_by(phone: Phone, user_id: UserId) -> set[str]:
+    """The sockets of a person that get an event now."""
+    async with gateway() as (made, client):
+        sockets = GatewaySockets(phone.connections, client, clock=utc_now)
+        await sockets.deliver("{}", [user_id], None, now=utc_now())
+        return set(made.sent)
+
+
+async def with_a_socket(phone: Phone, signed_in: dict[str, Any], connection_id: str) -> UserId:
+    """Open a socket with the access token, as the authorizer and `$connect` do."""
+    claims = await phone.ports.tokens.verify(signed_in["access_token"], now=utc_now())
+    session_id, expires_at = claims.session_id, claims.expires_at
+    await phone.connections.add(Connection(connection_id, claims.user_id, session_id, expires_at, utc_now()))
+    return claims.user_id
+
+
+async def test_signing_out_ends_the_sockets_of_that_session_and_of_no_other(phone: Phone) -> None:
+    first = await registered(phone)
+    second = (await phone.send("POST", "/v1/auth/login", {"username": "ana", "password": PASSWORD})).body
+    me = await with_a_socket(phone, first, "phone")
+    await with_a_socket(phone, second, "tablet")
+    assert await heard_by(phone, me) == {"phone", "tablet"}
+    reply = await phone.send("POST", "/v1/auth/logout", {"refresh_token": first["refresh_token"]})
+    assert reply.status == 204
+    assert await heard_by(phone, me) == {"tablet"}
 
 
 async def test_what_is_refused_is_refused_as_on_one_machine(phone: Phone) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ import pytest
 from nomadcrew.adapters.aws.client import AwsClient, AwsError
 from nomadcrew.adapters.aws.secrets import Secrets
 from nomadcrew.adapters.aws.services import DYNAMODB, SECRETS
-from nomadcrew.adapters.aws.sessions import DynamoSessions
+from nomadcrew.adapters.aws.sessions import DynamoSessions, OnEnd
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.identity.accounts import hash_of
 from nomadcrew.core.identity.errors import InvalidRefreshToken
@@ -48,11 +48,15 @@ class Busy(AwsClient):
 class Table:
     """Sessions of one person, and the items behind them."""
 
-    def __init__(self, identity: Identity, client: AwsClient | None = None) -> None:
+    def __init__(self, identity: Identity, client: AwsClient | None = None, *, on_end: OnEnd | None = None) -> None:
         self.identity = identity
         self.account = Account(a_profile("ana"))
         self.sessions = DynamoSessions(
-            client or identity.aws.client(DYNAMODB), identity.sessions_table, identity.secrets(), self.find
+            client or identity.aws.client(DYNAMODB),
+            identity.sessions_table,
+            identity.secrets(),
+            self.find,
+            on_end=on_end,
         )
 
     async def find(self, user_id: UserId) -> Account | None:
@@ -178,4 +182,60 @@ async def test_tokens_of_an_older_key_are_exchanged_after_a_rotation(identity: I
     assert (await table.exchange(f"second {token}", f"third {token}")).id == session.id
     with pytest.raises(InvalidRefreshToken) as refused:
         await table.exchange(token, "x", 60)
+    assert refused.value.ended == session.id
+
+
+class Listener:
+    """Whoever is told that sessions end, and may be out of reach."""
+
+    def __init__(self) -> None:
+        self.ended: list[tuple[UserId, SessionId]] = []
+        self.away = False
+
+    async def __call__(self, user_id: UserId, session_id: SessionId, _now: datetime) -> None:
+        if self.away:
+            raise Unavailable
+        self.ended.append((user_id, session_id))
+
+
+async def test_whoever_listens_is_told_of_every_session_that_ends(identity: Identity) -> None:
+    listener = Listener()
+    table = Table(identity, on_end=listener)
+    me, ids = table.account.user_id, [SessionId(uuid7()) for _ in range(3)]
+    hashes = [hash_of(str(id_)) for id_ in ids]
+    for id_, token in zip(ids, hashes, strict=True):
+        await table.sessions.open(Session(id_, table.account, NOON + LIFETIME), token, now=NOON)
+    assert await table.sessions.close(hashes[0], now=NOON) == ids[0]
+    await table.sessions.rotate(hashes[1], hash_of("fresh"), now=NOON, expires_at=NOON + LIFETIME)
+    with pytest.raises(InvalidRefreshToken):
+        await table.sessions.rotate(
+            hashes[1], hash_of("stolen"), now=NOON + timedelta(minutes=1), expires_at=NOON + LIFETIME
+        )
+    assert await table.sessions.end_all(me, now=NOON) == [ids[2]]
+    assert listener.ended == [(me, id_) for id_ in ids]
+
+
+async def test_a_listener_out_of_reach_is_told_when_somebody_signs_out_again(identity: Identity) -> None:
+    listener = Listener()
+    table = Table(identity, on_end=listener)
+    session, token = Session(SessionId(uuid7()), table.account, NOON + LIFETIME), hash_of(str(uuid7()))
+    await table.sessions.open(session, token, now=NOON)
+    listener.away = True
+    with pytest.raises(Unavailable):
+        await table.sessions.close(token, now=NOON)
+    listener.away = False
+    assert await table.sessions.close(token, now=NOON) == session.id
+    assert listener.ended == [(table.account.user_id, session.id)]
+
+
+async def test_a_stolen_token_is_refused_even_while_nobody_can_be_told(identity: Identity) -> None:
+    listener = Listener()
+    table = Table(identity, on_end=listener)
+    session, token = Session(SessionId(uuid7()), table.account, NOON + LIFETIME), hash_of(str(uuid7()))
+    await table.sessions.open(session, token, now=NOON)
+    await table.sessions.rotate(token, hash_of(f"2{token!r}"), now=NOON, expires_at=NOON + LIFETIME)
+    listener.away = True
+    later = NOON + timedelta(minutes=1)
+    with pytest.raises(InvalidRefreshToken) as refused:
+        await table.sessions.rotate(token, hash_of(f"3{token!r}"), now=later, expires_at=NOON + LIFETIME)
     assert refused.value.ended == session.id

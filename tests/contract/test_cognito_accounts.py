@@ -14,6 +14,7 @@ from uuid import UUID
 
 import pytest
 
+from nomadcrew.adapters.aws.abandoned import AbandonedUsers
 from nomadcrew.adapters.aws.client import AwsClient, AwsError
 from nomadcrew.adapters.aws.cognito import CognitoAccounts, SqlRegistrations
 from nomadcrew.adapters.aws.pool import UserPool
@@ -341,7 +342,7 @@ async def test_users_who_never_confirmed_are_forgotten_and_nobody_else_is(pair: 
         await pair.accounts.confirm(unfinished, "0badcafe", now=NOON)
     pair.client.go_on()
     account = await pair.register(a_new("dee"))
-    assert await pair.accounts.forget_expired(now=utc_now() + 9 * DAY) == 2
+    assert await AbandonedUsers(pair.pool, pair.sql).forget_expired(now=utc_now() + 9 * DAY) == 2
     assert await pair.user(forgotten) is None
     for known in (waiting, unfinished, account.user_id):
         assert await pair.user(known) is not None

@@ -10,7 +10,7 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 
 from nomadcrew.adapters.aws.client import AwsError
-from nomadcrew.adapters.aws.cognito_issuer import issuer_of
+from nomadcrew.adapters.aws.pool_keys import issuer_of
 from nomadcrew.adapters.aws.proofs import PURPOSE, SCOPE, answer_to, metadata_for
 from nomadcrew.core.clock import utc_now
 from nomadcrew.core.errors import Unauthenticated, Unavailable
@@ -149,21 +149,6 @@ async def test_somebody_the_pool_does_not_know_gets_no_token(identity: Identity)
     await identity.pool().admin("AdminDeleteUser", str(account.user_id))
     with pytest.raises(Unavailable):
         await identity.tokens().issue(account, SessionId(uuid7()), now=utc_now())
-
-
-async def test_tokens_of_an_ended_session_are_refused_and_whoever_listens_is_told(identity: Identity) -> None:
-    ended: list[SessionId] = []
-
-    async def listen(session_id: SessionId) -> None:
-        ended.append(session_id)
-
-    tokens, session = identity.tokens(on_revoke=listen), SessionId(uuid7())
-    token = await tokens.issue(await an_account(identity), session, now=utc_now())
-    await tokens.verify(token, now=utc_now())
-    await tokens.revoke(session, now=utc_now())
-    assert ended == [session]
-    with pytest.raises(Unauthenticated):
-        await tokens.verify(token, now=utc_now())
 
 
 async def test_the_published_keys_have_the_form_of_our_own(identity: Identity) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from nomadcrew.adapters.aws.abandoned import AbandonedUsers
 from nomadcrew.adapters.aws.client import AwsClient, AwsError
 from nomadcrew.adapters.aws.cognito import CognitoAccounts
 from nomadcrew.adapters.aws.cognito_tokens import CognitoTokens
@@ -109,7 +110,7 @@ class Role:
 
         sessions = DynamoSessions(dynamodb, identity.sessions_table, secrets, find)
         accounts = CognitoAccounts(pool, sql, sessions, passwords)
-        tokens = CognitoTokens(pool, secrets, environment=identity.aws.environment)
+        tokens = CognitoTokens(pool, secrets, identity.tokens(), environment=identity.aws.environment)
         profiles = CachedProfiles(PostgresProfiles(sql), dynamodb, identity.profiles_table, clock=utc_now)
         id_, stale = RegistrationId(uuid7()), RegistrationId(uuid7())
         await accounts.request(a_new("ana"), PASSWORD, id_, EventId(uuid7()), now=NOON)
@@ -130,7 +131,7 @@ class Role:
             ana.user_id, ProfileChange(first_name="Ana"), ana.user_id, is_admin=False, now=utc_now()
         )
         await profiles.set_contact_email(ana.user_id, "ana@relay.example", now=utc_now())
-        await accounts.forget_expired(now=utc_now() + timedelta(days=9))
+        await AbandonedUsers(pool, sql).forget_expired(now=utc_now() + timedelta(days=9))
 
 
 @pytest.fixture

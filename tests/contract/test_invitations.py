@@ -9,7 +9,8 @@ import pytest
 from nomadcrew.adapters.postgres.invitations import PostgresInvitations
 from nomadcrew.core.errors import Conflict, Forbidden, NotFound, NotTripMember
 from nomadcrew.core.ids import EventId, InvitationId, MembershipId, TripId, UserId, uuid7
-from nomadcrew.core.invitations.model import EmailMismatch, Expired, Invitation, NotPending
+from nomadcrew.core.invitations.errors import EmailMismatch, Expired, NotPending
+from nomadcrew.core.invitations.model import Invitation
 from nomadcrew.core.members.model import Membership
 from nomadcrew.core.permissions import ADMIN, MEMBER, OWNER, Role
 from tests.contract.crew import Crew

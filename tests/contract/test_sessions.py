@@ -140,7 +140,8 @@ async def test_nobody_stays_signed_in_without_an_account(people: People) -> None
 async def test_what_no_reuse_could_show_any_more_is_forgotten(pool: Database) -> None:
     """In PostgreSQL; DynamoDB forgets by itself."""
     passwords = cheap_passwords()
-    people = People(pool, PostgresAccounts(pool, passwords), PostgresSessions(pool), PostgresProfiles(pool))
+    accounts = PostgresAccounts(pool, passwords)
+    people = People(pool, accounts, accounts, PostgresSessions(pool), PostgresProfiles(pool))
     await signed_in(people)
     await exchange(people, "first", "second", NOON + 20 * DAY)
     assert await people.sessions.forget_expired(now=NOON + 32 * DAY) == 0

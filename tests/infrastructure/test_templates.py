@@ -147,7 +147,7 @@ def test_every_function_is_as_all_are(cloud: Cloud) -> None:
 
 def test_functions_are_told_what_they_know_and_nothing_else(cloud: Cloud) -> None:
     known = {field.metadata["variable"] for field in Settings.__dataclass_fields__.values()}
-    known |= {f"{AWS_PREFIX}{name.upper()}" for name in AwsConfig.__dataclass_fields__}
+    known |= {f"{AWS_PREFIX}{name.upper()}" for name in AwsConfig.__struct_fields__}
     for one in functions(cloud).values():
         assert set(one["Environment"]["Variables"]) - known == ELSEWHERE
 

@@ -1,5 +1,6 @@
 """Whose access tokens of a user pool are believed, and that its keys are fetched from where it is."""
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from joserfc.jwk import RSAKey
 
 from nomadcrew.adapters.aws.cognito_issuer import pool_jwks, pool_verifier
+from nomadcrew.adapters.aws.pool_keys import public_keys
 from nomadcrew.adapters.embedded.verifier import TokenVerifier
 from nomadcrew.core.errors import Unauthenticated, Unavailable
 from nomadcrew.core.ids import SessionId
@@ -135,7 +137,7 @@ async def test_keys_are_fetched_from_where_the_pool_is(environment: Mapping[str,
 
 async def test_all_keys_are_fetched_once_a_quarter_of_an_hour_and_kept_through_an_outage() -> None:
     published = Published(SIGNING, FOREIGN)
-    source = pool_jwks(POOL, environment={}, fetch=published.fetch)
+    source = public_keys(POOL, environment={}, fetch=published.fetch)
     both = {SIGNING.thumbprint(), FOREIGN.thumbprint()}
     for minutes in (0, 5, 14):
         assert set(await source.all(now=NOON + timedelta(minutes=minutes))) == both
@@ -149,10 +151,24 @@ async def test_all_keys_are_fetched_once_a_quarter_of_an_hour_and_kept_through_a
     assert set(await source.all(now=NOON + timedelta(minutes=62))) == both
 
 
+async def test_nothing_is_shown_of_a_key_but_what_is_public() -> None:
+    whole = {**SIGNING.as_dict(private=True), "kid": "whole", "alg": "RS256", "use": "sig", "x5c": ["x"]}
+    odd = [{"kty": "oct", "k": "secret", "kid": "oct"}, {**whole, "kid": "enc", "use": "enc"}, {"kty": "RSA"}, 7,
+           {**whole, "kid": "ps", "alg": "PS256"}, {**whole, "kid": "number", "n": 7}]  # fmt: skip
+
+    async def fetch(_url: str) -> bytes:
+        return json.dumps({"keys": [*odd, whole]}).encode()
+
+    shown = await public_keys(POOL, environment={}, fetch=fetch).all(now=NOON)
+    assert set(shown) == {"whole"}
+    assert set(shown["whole"]) == {"kty", "n", "e", "kid", "alg", "use"}
+    assert shown["whole"]["n"] == whole["n"]
+
+
 async def test_an_outage_before_the_first_key_is_said() -> None:
     published = Published(SIGNING)
     published.failing = True
-    source = pool_jwks(POOL, environment={}, fetch=published.fetch)
+    source = public_keys(POOL, environment={}, fetch=published.fetch)
     for _ in range(3):
         with pytest.raises(Unavailable):
             await source.all(now=NOON)

@@ -1,5 +1,9 @@
 """The token in an invitation's link."""
 
+import base64
+import hashlib
+import hmac
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -10,7 +14,8 @@ from joserfc.jwk import OctKey, RSAKey
 
 from nomadcrew.adapters.embedded.invitation_links import SignedInvitationLinks
 from nomadcrew.core.ids import InvitationId, TripId
-from nomadcrew.core.invitations.model import BadInvitationToken, Invitation
+from nomadcrew.core.invitations.errors import BadInvitationToken
+from nomadcrew.core.invitations.model import Invitation
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 ID, TRIP = InvitationId(UUID(int=5)), TripId(UUID(int=6))
@@ -55,6 +60,16 @@ def test_a_link_is_read_until_it_expires() -> None:
         links.read(token, now=NOON + timedelta(days=7, minutes=1))
 
 
+def test_a_link_is_the_same_bytes_as_jose_makes() -> None:
+    token = SignedInvitationLinks([CURRENT]).issue(INVITATION, now=NOON)
+    said = jwt.decode(token, OctKey.import_key(CURRENT), algorithms=["HS256"]).claims
+    assert jwt.encode({"alg": "HS256"}, said, OctKey.import_key(CURRENT), algorithms=["HS256"]) == token
+    assert (
+        SignedInvitationLinks([MONOLITH]).read(as_the_monolith_made_it(inviteeEmail="bén@example.org"), now=NOON)
+        == ID
+    )
+
+
 def test_one_mail_sent_twice_carries_one_link() -> None:
     links = SignedInvitationLinks([CURRENT])
     assert links.issue(INVITATION, now=NOON) == links.issue(INVITATION, now=NOON)
@@ -94,6 +109,57 @@ def test_what_is_no_link_of_ours_is_refused(token: str) -> None:
         SignedInvitationLinks([CURRENT, MONOLITH]).read(token, now=NOON)
 
 
-def test_links_need_a_secret() -> None:
+def by_hand(header: object, payload: object = None, secret: str = CURRENT) -> str:
+    """A token whose signature is right, whatever it says."""
+    claims = {"iss": "nomadcrew-backend-invitation", "invitationId": str(ID), "exp": 9e9}
+    pieces = [json.dumps(piece).encode() for piece in (header, claims if payload is None else payload)]
+    text = ".".join(base64.urlsafe_b64encode(piece).rstrip(b"=").decode() for piece in pieces)
+    seal = hmac.digest(secret.encode(), text.encode(), hashlib.sha256)
+    return f"{text}.{base64.urlsafe_b64encode(seal).rstrip(b'=').decode()}"
+
+
+def spelled_otherwise(token: str) -> str:
+    """The same bits: the last character of a signature of 32 bytes has two that mean nothing."""
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    return token[:-1] + alphabet[alphabet.index(token[-1]) + 1]
+
+
+GOOD = by_hand({"alg": "HS256"})
+HOSTILE = {
+    "none": by_hand({"alg": "none"}),
+    "none, unsigned": by_hand({"alg": "none"}).rpartition(".")[0] + ".",
+    "another case": by_hand({"alg": "hs256"}),
+    "rs256": by_hand({"alg": "RS256"}),
+    "no alg": by_hand({}),
+    "alg is a list": by_hand({"alg": ["HS256"]}),
+    "an extension": by_hand({"alg": "HS256", "crit": ["b64"], "b64": False}),
+    "header is a list": by_hand(["HS256"]),
+    "payload is a list": by_hand({"alg": "HS256"}, ["x"]),
+    "payload is text": by_hand({"alg": "HS256"}, "x"),
+    "exp is true": by_hand({"alg": "HS256"}, {"iss": "nomadcrew-backend-invitation", "exp": True}),
+    "exp is beyond": by_hand({"alg": "HS256"}, {"iss": "nomadcrew-backend-invitation", "exp": 1e300}),
+    "unsigned": GOOD.rpartition(".")[0] + ".",
+    "padded": GOOD + "=",
+    "spelled otherwise": spelled_otherwise(GOOD),
+    "cut": GOOD[:-1],
+    "four parts": GOOD + ".x",
+    "line break": GOOD + "\n",
+    "not ascii": GOOD + "é",
+    "no text at all": GOOD + "\ud800",
+    "huge": by_hand({"alg": "HS256"}, {"iss": "nomadcrew-backend-invitation", "x": "x" * 100_000}),
+    "deep": by_hand({"alg": "HS256"}).split(".")[0] + "." + "W1tb" * 3000 + ".x",
+}
+
+
+@pytest.mark.parametrize("token", HOSTILE.values(), ids=HOSTILE.keys())
+def test_what_is_made_to_deceive_is_refused(token: str) -> None:
+    links = SignedInvitationLinks([CURRENT, MONOLITH])
+    assert links.read(GOOD, now=NOON) == ID
+    with pytest.raises(BadInvitationToken):
+        links.read(token, now=NOON)
+
+
+@pytest.mark.parametrize("secrets", [[], [""], [CURRENT, ""]])
+def test_links_need_a_secret(secrets: list[str]) -> None:
     with pytest.raises(ValueError, match="secret"):
-        SignedInvitationLinks([])
+        SignedInvitationLinks(secrets)

@@ -16,7 +16,8 @@ from nomadcrew.core.identity.errors import InvalidCredentials
 from nomadcrew.core.identity.model import Account, Profile
 from nomadcrew.core.identity.ports import Registration, RegistrationId
 from nomadcrew.core.ids import EventId, InvitationId, TripId, UserId
-from nomadcrew.core.invitations.model import BadInvitationToken, Expired, Invitation, InvitationDetails
+from nomadcrew.core.invitations.errors import BadInvitationToken, Expired
+from nomadcrew.core.invitations.model import Invitation, InvitationDetails
 from nomadcrew.core.mail import Message
 from nomadcrew.core.ports import Site
 from nomadcrew.functions.mails import send_mail_for

@@ -10,10 +10,10 @@ from uuid import UUID
 
 import pytest
 
-from nomadcrew.core.errors import Unavailable
+from nomadcrew.core.errors import Hopeless, Unavailable
 from nomadcrew.core.ids import JobId
 from nomadcrew.core.ports import Ports
-from nomadcrew.core.queues import MAX_ATTEMPTS, Hopeless, Job
+from nomadcrew.core.queues import MAX_ATTEMPTS, Job
 from nomadcrew.wire.queue_entry import batch_entry, queue_entry
 from tests.fakes import fake_ports
 

@@ -19,7 +19,7 @@ class Call:
 
 @dataclass
 class Broom:
-    """`Upkeep`, and the half of `Accounts` that forgets, where old events cannot be reached when `away`."""
+    """`Upkeep`, and `Abandoned`, where old events cannot be reached when `away`."""
 
     away: bool = False
     swept: list[str] = field(default_factory=list)
@@ -45,13 +45,13 @@ class Broom:
 
 async def test_everything_that_is_due_goes() -> None:
     broom = Broom()
-    await clean_up({}, Call(), fake_ports(upkeep=broom, accounts=broom, outbox=Bell()))
+    await clean_up({}, Call(), fake_ports(upkeep=broom, abandoned=broom, outbox=Bell()))
     assert sorted(broom.swept) == ["events", "notifications", "registrations", "replays"]
 
 
 async def test_what_fails_is_told_and_keeps_nothing_else_from_it() -> None:
     broom = Broom(away=True)
     with pytest.raises(ExceptionGroup) as told:
-        await clean_up({}, Call(), fake_ports(upkeep=broom, accounts=broom, outbox=Bell()))
+        await clean_up({}, Call(), fake_ports(upkeep=broom, abandoned=broom, outbox=Bell()))
     assert [type(error) for error in told.value.exceptions] == [Unavailable]
     assert sorted(broom.swept) == ["notifications", "registrations", "replays"]

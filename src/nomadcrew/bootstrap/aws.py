@@ -21,7 +21,7 @@ from nomadcrew.core.ports import Ports, Site
 from nomadcrew.settings import BadSetting, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from datetime import datetime
 
     from nomadcrew.adapters.aws.client import AwsClient
@@ -37,12 +37,22 @@ if TYPE_CHECKING:
     from nomadcrew.core.events import AuditLog, Outbox
     from nomadcrew.core.flags import Flags
     from nomadcrew.core.identity.model import Claims
-    from nomadcrew.core.identity.ports import Accounts, Codes, Profiles, Registrations, Sessions, Tokens, Verifier
+    from nomadcrew.core.identity.ports import (
+        Abandoned,
+        Accounts,
+        Codes,
+        Profiles,
+        Registrations,
+        Sessions,
+        Tokens,
+        Verifier,
+    )
+    from nomadcrew.core.ids import SessionId, UserId
     from nomadcrew.core.invitations.ports import InvitationLinks
     from nomadcrew.core.limits import Limit, RateLimits
     from nomadcrew.core.mail import Mailer
     from nomadcrew.core.queues import WorkQueue
-    from nomadcrew.core.realtime import Sockets
+    from nomadcrew.core.realtime import Connections, Sockets
     from nomadcrew.core.schema import Schema
 
 
@@ -97,8 +107,9 @@ STANDS_ON: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "verifier": ("verifier",),
         "codes": ("secret",),
         "accounts": ("sql", "accounts", "sessions", "secret"),
-        "sessions": ("sql", "sessions", "secret"),
+        "sessions": ("sql", "sessions", "secret", "session_sockets"),
         "registrations": ("sql",),
+        "abandoned": ("sql", "abandoned"),
         "invitation_links": ("secret",),
         "upkeep": ("sql",),
         "schema": ("sql",),
@@ -108,7 +119,7 @@ STANDS_ON: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 def _port(name: str, parts: _Parts, declared: tuple[str, ...]) -> Any:
     if name not in declared:
-        return _GatewayAlone(name) if name == "tokens" else _Undeclared(name)
+        return _NoTokens(name) if name == "tokens" else _Undeclared(name)
     if name == "invitation_links":
         return _Later(parts.invitation_links)  # fetches its secret
     if name in SQL_PORTS and name != "profiles":
@@ -139,11 +150,15 @@ class _Undeclared:
         raise RuntimeError(f"this function does not declare its port {self._port!r}, whose {name} it wants")
 
 
-class _GatewayAlone(_Undeclared):
-    """Tokens, where a function declares none: whom the gateway does not know, nobody knows."""
+class _GatewayAlone:
+    """Whom the gateway does not know, nobody knows."""
 
     async def verify(self, token: str, *, now: datetime) -> Claims:  # noqa: ARG002 — the port's form
         raise Unauthenticated("The access token is not valid.")
+
+
+class _NoTokens(_GatewayAlone, _Undeclared):
+    """Tokens, where a function declares none."""
 
 
 class _Parts:
@@ -227,7 +242,13 @@ class _Parts:
 
         return SqlRegistrations(self.sql)
 
+    def abandoned(self) -> Abandoned:
+        from nomadcrew.adapters.aws.abandoned import AbandonedUsers
+
+        return AbandonedUsers(self.user_pool, self.sql)
+
     def sessions(self) -> Sessions:
+        self.config.required("connections_table")
         return self._dynamo_sessions
 
     @cached_property
@@ -237,13 +258,26 @@ class _Parts:
         from nomadcrew.adapters.aws.sessions import DynamoSessions
 
         return DynamoSessions(
-            self.client(DYNAMODB), self.config.required("sessions_table"), self.secrets, find_account(self.sql)
+            self.client(DYNAMODB),
+            self.config.required("sessions_table"),
+            self.secrets,
+            find_account(self.sql),
+            # Told where the function may change sockets, which is where sessions are its port.
+            on_end=self._sockets_ender() if self.config.connections_table else None,
         )
+
+    def _sockets_ender(self) -> Callable[[UserId, SessionId, datetime], Awaitable[None]]:
+        connections = self._dynamo_connections  # made now, so that its module is packed
+
+        async def end(user_id: UserId, session_id: SessionId, now: datetime) -> None:
+            await connections.end_session(user_id, session_id, now=now)
+
+        return end
 
     def tokens(self) -> Tokens:
         from nomadcrew.adapters.aws.cognito_tokens import CognitoTokens
 
-        return CognitoTokens(self.user_pool, self.secrets, environment=self._environment)
+        return CognitoTokens(self.user_pool, self.secrets, _GatewayAlone(), environment=self._environment)
 
     def verifier(self) -> Verifier:
         from nomadcrew.adapters.aws.cognito_issuer import pool_verifier
@@ -348,7 +382,11 @@ class _Parts:
 
         return S3AuditLog(self.client(S3), self.config.required("audit_bucket"))
 
-    def connections(self) -> DynamoConnections:
+    def connections(self) -> Connections:
+        return self._dynamo_connections
+
+    @cached_property
+    def _dynamo_connections(self) -> DynamoConnections:
         from nomadcrew.adapters.aws.connections import DynamoConnections
         from nomadcrew.adapters.aws.services import DYNAMODB
 
@@ -360,7 +398,7 @@ class _Parts:
         from nomadcrew.adapters.aws.services import SOCKETS
 
         gateway = AwsClient(SOCKETS, url=self.config.required("sockets_url"), environment=self._environment)
-        return GatewaySockets(self.connections(), gateway, clock=utc_now)
+        return GatewaySockets(self._dynamo_connections, gateway, clock=utc_now)
 
     def invitation_links(self) -> InvitationLinks:
         from nomadcrew.adapters.embedded.invitation_links import SignedInvitationLinks

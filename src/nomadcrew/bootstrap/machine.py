@@ -7,11 +7,12 @@ from typing import Any
 from nomadcrew.adapters.embedded.flags import FileFlags
 from nomadcrew.adapters.embedded.invitation_links import SignedInvitationLinks
 from nomadcrew.adapters.embedded.issuers import Issuer, SupabaseIssuer
-from nomadcrew.adapters.embedded.jwks import JwksSource, fetcher
+from nomadcrew.adapters.embedded.jwks import JwksSource
 from nomadcrew.adapters.embedded.keys import Keys, open_keys
 from nomadcrew.adapters.embedded.limits import rate_limits
 from nomadcrew.adapters.embedded.mailer import FileMailer, SmtpMailer, SmtpServer
 from nomadcrew.adapters.embedded.passwords import Argon2Passwords
+from nomadcrew.adapters.embedded.published import fetcher
 from nomadcrew.adapters.embedded.tokens import JwtTokens
 from nomadcrew.adapters.mime import Sender
 from nomadcrew.adapters.postgres.accounts import PostgresAccounts
@@ -71,6 +72,7 @@ def machine_ports(
         codes=tokens,
         accounts=accounts,
         registrations=accounts,
+        abandoned=accounts,
         sessions=PostgresSessions(sql),
         queue=PostgresQueue(sql, clock=clock, new_id=new_id),
         invitation_links=SignedInvitationLinks((*keys.invitations, *settings.invitation_secrets)),

@@ -92,3 +92,7 @@ class NotTripMember(Forbidden):
 
     code = "not_trip_member"
     text = "You are not a member of this trip."
+
+
+class Hopeless(Exception):
+    """Work that no repeat can save; it is dead at once."""

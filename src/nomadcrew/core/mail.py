@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from nomadcrew.core.queues import Hopeless
+from nomadcrew.core.errors import Hopeless
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,16 @@ if TYPE_CHECKING:
     from nomadcrew.core.clock import Clock
     from nomadcrew.core.events import AuditLog, EventLog, Outbox
     from nomadcrew.core.flags import Flags
-    from nomadcrew.core.identity.ports import Accounts, Codes, Profiles, Registrations, Sessions, Tokens, Verifier
+    from nomadcrew.core.identity.ports import (
+        Abandoned,
+        Accounts,
+        Codes,
+        Profiles,
+        Registrations,
+        Sessions,
+        Tokens,
+        Verifier,
+    )
     from nomadcrew.core.ids import NewId
     from nomadcrew.core.invitations.ports import InvitationLinks, Invitations
     from nomadcrew.core.limits import RateLimits
@@ -47,7 +56,8 @@ class Site:
 _NOT_HERE: Any = None
 
 
-@dataclass(frozen=True, slots=True)
+# Nobody compares or shows them, and what could is a millisecond of a function's start.
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Ports:
     site: Site
     clock: Clock
@@ -64,6 +74,7 @@ class Ports:
     verifier: Verifier
     codes: Codes
     registrations: Registrations
+    abandoned: Abandoned
     accounts: Accounts
     sessions: Sessions
     profiles: Profiles

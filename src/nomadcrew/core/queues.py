@@ -35,10 +35,6 @@ class QueueDepth:
     oldest_s: float
 
 
-class Hopeless(Exception):
-    """Work that no repeat can save; it is dead at once."""
-
-
 def backoff_s(attempt: int) -> int:
     """Seconds until the next attempt: 2, 4, 8 … capped at ten minutes."""
     return min(600, 1 << min(attempt, 10))

@@ -6,8 +6,9 @@ import msgspec
 from msgspec import Struct
 
 from nomadcrew.bootstrap.aws import lambda_ports
+from nomadcrew.core.errors import Hopeless
 from nomadcrew.core.ports import Ports
-from nomadcrew.core.queues import Hopeless, Job
+from nomadcrew.core.queues import Job
 from nomadcrew.wire.queue_entry import queue_entry
 
 PORTS: Final = ("queue", "suppression")

@@ -6,7 +6,8 @@ from nomadcrew.bootstrap.aws import lambda_ports
 from nomadcrew.core.errors import Invalid, NotFound
 from nomadcrew.core.ids import InvitationId
 from nomadcrew.core.invitations import service
-from nomadcrew.core.invitations.model import BadInvitationToken, InvitationStatus
+from nomadcrew.core.invitations.errors import BadInvitationToken
+from nomadcrew.core.invitations.model import InvitationStatus
 from nomadcrew.core.members.model import parse_role
 from nomadcrew.wire.call import Call, Reply
 from nomadcrew.wire.invitations import (

@@ -12,7 +12,8 @@ from nomadcrew.core.identity import accounts
 from nomadcrew.core.identity.accounts import SignUp
 from nomadcrew.core.identity.model import Account
 from nomadcrew.core.invitations import service as invitations
-from nomadcrew.core.invitations.model import Expired, InvitationDetails, InvitationStatus, NotPending
+from nomadcrew.core.invitations.errors import Expired, NotPending
+from nomadcrew.core.invitations.model import InvitationDetails, InvitationStatus
 from nomadcrew.wire.call import Call, Reply
 from nomadcrew.wire.forms import form_of
 from nomadcrew.wire.lambda_entry import lambda_entry

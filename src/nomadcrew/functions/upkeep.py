@@ -12,7 +12,7 @@ from nomadcrew.wire.event_entry import Context, Event, event_entry, seconds_left
 log = logging.getLogger("nomadcrew.upkeep")
 
 # Sessions expire by themselves here, and dead jobs with their queues' retention.
-PORTS: Final = ("accounts", "outbox", "upkeep")
+PORTS: Final = ("abandoned", "outbox", "upkeep")
 
 
 async def clean_up(_event: Event, context: Context, ports: Ports) -> None:
@@ -30,7 +30,7 @@ async def clean_up(_event: Event, context: Context, ports: Ports) -> None:
             ("replays", partial(ports.upkeep.replays, now)),
             ("events", partial(ports.upkeep.events, now)),
             ("notifications", partial(ports.upkeep.notifications, now)),
-            ("registrations", partial(ports.accounts.forget_expired, now=now)),
+            ("registrations", partial(ports.abandoned.forget_expired, now=now)),
         ):
             try:
                 counts[name] = await run()

@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nomadcrew.core.clock import Clock
-from nomadcrew.core.errors import Unavailable
+from nomadcrew.core.errors import Hopeless, Unavailable
 from nomadcrew.core.ports import Ports
-from nomadcrew.core.queues import Hopeless, Job
+from nomadcrew.core.queues import Job
 from nomadcrew.functions.workers import Consumer
 from nomadcrew.host.hub import TICK_S, Hub
 from nomadcrew.wire.events import unpack

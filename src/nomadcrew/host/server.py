@@ -180,7 +180,7 @@ class Machine:
             Schedule("old notifications", DAY_S, lambda: upkeep.notifications(utc_now())),
             Schedule("old replies", 60.0, lambda: upkeep.replays(utc_now())),
             Schedule("old sessions", HOUR_S, lambda: self.ports.sessions.forget_expired(now=utc_now())),
-            Schedule("old registrations", HOUR_S, lambda: self.ports.accounts.forget_expired(now=utc_now())),
+            Schedule("old registrations", HOUR_S, lambda: self.ports.abandoned.forget_expired(now=utc_now())),
             Schedule("old dead jobs", DAY_S, lambda: upkeep.dead_jobs(utc_now())),
         ]
 

@@ -1,10 +1,11 @@
 """A request as a handler sees it, the same whichever host received it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import parse_qs
 from uuid import UUID
+
+from msgspec import Struct
 
 from nomadcrew.core.errors import DomainError, NotTripMember, Unauthenticated
 from nomadcrew.core.identity.model import Claims
@@ -13,8 +14,7 @@ from nomadcrew.core.ports import Ports
 from nomadcrew.wire.routes import Route
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """What a host hands to the dispatcher. Header names are lower-case; `claims` where a gateway verified."""
 
     params: Mapping[str, str]
@@ -26,17 +26,15 @@ class Request:
     claims: Claims | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """Status, headers and encoded body. A handler returns one only where the row's reply type does not do."""
 
     status: int
     body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """One request at one row. `fingerprint` names it for replays, on rows that keep one; empty on others."""
 
     route: Route

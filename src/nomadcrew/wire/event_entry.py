@@ -1,11 +1,13 @@
 """The Lambda host of functions that no HTTP request calls: an event in, an answer out."""
 
 import asyncio
+import gc
 import os
 from collections.abc import Awaitable, Callable
 from functools import cache
 from typing import Any, Protocol
 
+from nomadcrew import telemetry
 from nomadcrew.core.ports import Ports
 
 Event = dict[str, Any]
@@ -32,12 +34,16 @@ def event_entry(
     def wired() -> tuple[asyncio.AbstractEventLoop, Ports]:
         return asyncio.new_event_loop(), ports(declared)
 
+    invocations = telemetry.invocations()
+
     def handler(event: Event, context: Context) -> Any:
         loop, made = wired()
-        return loop.run_until_complete(answer(event, context, made))
+        with invocations.of(context):
+            return loop.run_until_complete(answer(event, context, made))
 
     if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
         wired()
+        gc.freeze()
     return handler
 
 

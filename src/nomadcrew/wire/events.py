@@ -7,8 +7,8 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+from nomadcrew.core.errors import Hopeless
 from nomadcrew.core.events import Event
-from nomadcrew.core.queues import Hopeless
 
 
 class Metadata(Struct):

@@ -5,6 +5,7 @@ API Gateway has matched the path and verified the token, so a function needs the
 
 import asyncio
 import base64
+import gc
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from nomadcrew import telemetry
 from nomadcrew.core.errors import NotFound
 from nomadcrew.core.identity.model import Claims
 from nomadcrew.core.ids import SessionId, UserId, parse_uuid
@@ -40,12 +42,21 @@ def lambda_entry(routes: Routes, ports: Callable[[tuple[str, ...]], Ports]) -> L
     def wired() -> tuple[asyncio.AbstractEventLoop, Dispatcher]:
         return asyncio.new_event_loop(), Dispatcher(ports(routes.ports))
 
-    def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    invocations = telemetry.invocations()
+
+    def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         loop, dispatcher = wired()
-        return loop.run_until_complete(answer(table, dispatcher, event))
+        with invocations.of(context):
+            response = loop.run_until_complete(answer(table, dispatcher, event))
+            if response["statusCode"] >= 500:
+                telemetry.count(telemetry.REQUESTS_5XX)
+            if response["statusCode"] == 503:
+                telemetry.count(telemetry.UNAVAILABLE)
+            return response
 
     if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
         wired()
+        gc.freeze()
     return handler
 
 

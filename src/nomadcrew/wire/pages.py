@@ -6,7 +6,8 @@ from http import HTTPStatus
 from nomadcrew.core.errors import DomainError, TooMany, Unavailable
 from nomadcrew.core.identity.errors import ConfirmationUsed, InvalidConfirmation
 from nomadcrew.core.identity.model import Account
-from nomadcrew.core.invitations.model import BadInvitationToken, Expired, InvitationDetails, NotPending
+from nomadcrew.core.invitations.errors import BadInvitationToken, Expired, NotPending
+from nomadcrew.core.invitations.model import InvitationDetails
 from nomadcrew.core.ports import Site
 from nomadcrew.wire.call import Reply
 from nomadcrew.wire.mails import APP_SCHEME, invitation_path

@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from nomadcrew.core.errors import Unavailable
+from nomadcrew import telemetry
+from nomadcrew.core.errors import Hopeless, Unavailable
 from nomadcrew.core.ids import JobId
 from nomadcrew.core.ports import Ports
-from nomadcrew.core.queues import MAX_ATTEMPTS, Hopeless, Job
+from nomadcrew.core.queues import MAX_ATTEMPTS, Job
 from nomadcrew.wire.event_entry import Context, Entry, Event, MakePorts, event_entry, seconds_left
 
 log = logging.getLogger("nomadcrew.jobs")
@@ -137,7 +138,11 @@ def _report(job: Job, seconds: float, failure: Exception | None) -> None:
     }
     if failure is None:
         log.info("job", extra={"fields": fields})
-    elif isinstance(failure, Unavailable | TimeoutError):
+        return
+    telemetry.count(telemetry.JOBS_FAILED)
+    if isinstance(failure, Hopeless) or job.attempt >= MAX_ATTEMPTS:
+        telemetry.count(telemetry.JOBS_BURIED)
+    if isinstance(failure, Unavailable | TimeoutError):
         log.warning("a job waits for its next attempt", extra={"fields": fields}, exc_info=failure)
     else:
         log.error("a job failed", extra={"fields": fields}, exc_info=failure)

@@ -6,6 +6,8 @@ from enum import StrEnum
 from http import HTTPStatus
 from typing import Any
 
+from msgspec import Struct
+
 from nomadcrew.core.limits import LIMITS
 from nomadcrew.core.permissions import rule
 
@@ -26,8 +28,7 @@ class Replay(StrEnum):
     NEVER = "never"  # replies that hold credentials are not kept
 
 
-@dataclass(frozen=True, slots=True)
-class Gate:
+class Gate(Struct, frozen=True):
     """The rule of `core.permissions` a row is subject to."""
 
     resource: str
@@ -37,8 +38,7 @@ class Gate:
         rule(self.resource, self.action)
 
 
-@dataclass(frozen=True, slots=True)
-class Param:
+class Param(Struct, frozen=True):
     """A query parameter, as OpenAPI shows it; handlers read it leniently, as the contract does."""
 
     name: str
@@ -47,8 +47,7 @@ class Param:
     required: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Struct, frozen=True):
     """A row. `statements` is how many SQL statements the usual request takes; more than one needs a `why`.
 
     `also` holds other successes than `status`, each with the type of its body.

@@ -13,11 +13,12 @@ import select
 import ssl
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import Any
+
+from msgspec import Struct
 
 from nomadcrew.adapters.aws.services import Endpoint, Service, endpoint_of
 from nomadcrew.adapters.aws.signing import Credentials, encoded_path, encoded_query, sign
@@ -65,8 +66,7 @@ class AwsError(Exception):
         self.body = body
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
+class _Call(Struct, frozen=True):
     """A request; path and query are encoded."""
 
     method: str
@@ -79,8 +79,7 @@ class _Call:
     signed: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
+class _Answer(Struct, frozen=True):
     status: int
     headers: Mapping[str, str]
     body: bytes

@@ -12,19 +12,19 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any, Protocol
-from uuid import UUID, uuid4
+from typing import Protocol
+from uuid import uuid4
 
 from nomadcrew.adapters.aws.client import AwsError
-from nomadcrew.adapters.aws.pool import UserPool, attribute_list
-from nomadcrew.adapters.postgres.accounts import KEPT_AFTER_EXPIRY, Passwords, PostgresAccounts
+from nomadcrew.adapters.aws.pool import UserPool, attribute_list, delete_user
+from nomadcrew.adapters.postgres.accounts import Passwords, PostgresAccounts
 from nomadcrew.adapters.postgres.sql import Sql
 from nomadcrew.core.errors import TooMany, Unavailable
 from nomadcrew.core.identity.errors import EmailTaken, UsernameTaken, WeakPassword
-from nomadcrew.core.identity.model import CONFIRMATION_LIFETIME, Account
+from nomadcrew.core.identity.model import Account
 from nomadcrew.core.identity.passwords import canonical
 from nomadcrew.core.identity.ports import AccountPage, Credentials, NewAccount, Registration, RegistrationId
-from nomadcrew.core.ids import EventId, UserId, parse_uuid
+from nomadcrew.core.ids import EventId, UserId
 
 log = logging.getLogger("nomadcrew.accounts")
 
@@ -41,8 +41,6 @@ CONFIRMED_ALL_THE_SAME = frozenset(
         "UserLambdaValidationException",
     }
 )
-PAGE = 60
-MAX_PAGES = 20
 
 
 class EndsSessions(Protocol):
@@ -164,11 +162,6 @@ class CognitoAccounts:
     async def grant_admin(self, user_id: UserId, *, granted: bool, now: datetime) -> None:
         await self._accounts.grant_admin(user_id, granted=granted, now=now)
 
-    async def forget_expired(self, *, now: datetime) -> int:
-        forgotten = await self._registrations.forget_expired(now=now)
-        await self._forget_users(before=now - CONFIRMATION_LIFETIME - KEPT_AFTER_EXPIRY)
-        return forgotten
-
     async def _instead(
         self, new: NewAccount, password: str, taken: EmailTaken | UsernameTaken, now: datetime
     ) -> Account:
@@ -176,7 +169,7 @@ class CognitoAccounts:
         mine = await self._accounts.one(new.user_id)
         if mine is not None:
             return mine  # written a moment ago, and the answer was lost
-        await self._forget_user(new.user_id)
+        await delete_user(self._pool, new.user_id)
         # Somebody was faster; perhaps the very same request, sent twice.
         known = None if isinstance(taken, UsernameTaken) else await self._registered(new.email, password, now)
         if known is None:
@@ -260,30 +253,6 @@ class CognitoAccounts:
         except (AwsError, Unavailable) as refused:
             log.warning("aliases not set", extra={"fields": {"reason": refused.code}})
 
-    async def _forget_user(self, user_id: UserId) -> None:
-        try:
-            await self._pool.admin("AdminDeleteUser", str(user_id))
-        except AwsError as refused:
-            if refused.code != "UserNotFoundException":
-                raise
-
-    async def _forget_users(self, *, before: datetime) -> None:
-        """Drop users who never confirmed and whom SQL does not know; of very many, the next run drops the rest."""
-        following: dict[str, str] = {}
-        for _ in range(MAX_PAGES):
-            page = await self._pool.call(
-                "ListUsers", Filter='cognito:user_status = "UNCONFIRMED"', Limit=PAGE, **following
-            )
-            old = [user_id for user in page.get("Users", []) if (user_id := _left_over(user, before)) is not None]
-            in_use = await self._registrations.in_use(old) if old else set()
-            for user_id in old:
-                if user_id not in in_use:
-                    await self._forget_user(UserId(user_id))
-            token = page.get("PaginationToken")
-            if token is None:
-                return
-            following = {"PaginationToken": token}
-
 
 def _of(new: NewAccount) -> dict[str, str]:
     return _attributes(new.email, new.first_name, new.last_name, new.usernames[0])
@@ -297,13 +266,6 @@ def _of_account(account: Account) -> dict[str, str]:
 def _attributes(email: str, first_name: str, last_name: str, username: str) -> dict[str, str]:
     """What the pool requires of a user; it takes no empty names, which we do."""
     return {"email": email, "given_name": first_name or username, "family_name": last_name or username}
-
-
-def _left_over(user: dict[str, Any], before: datetime) -> UUID | None:
-    """The id of a listed user who might be forgotten."""
-    if user.get("UserStatus") != "UNCONFIRMED" or float(user.get("UserCreateDate", "inf")) > before.timestamp():
-        return None
-    return parse_uuid(str(user.get("Username")))
 
 
 def _fit(password: str) -> str:

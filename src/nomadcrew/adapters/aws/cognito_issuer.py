@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from nomadcrew.adapters.aws.pool_keys import issuer_of, keys_url
 from nomadcrew.adapters.aws.proofs import SCOPE
-from nomadcrew.adapters.aws.services import COGNITO
-from nomadcrew.adapters.embedded.jose import Parts, VerifyingKey, check_times, invalid
-from nomadcrew.adapters.embedded.jwks import Fetch, JwksSource, fetcher
+from nomadcrew.adapters.embedded.compact import Parts, check_times, invalid
+from nomadcrew.adapters.embedded.jose import VerifyingKey
+from nomadcrew.adapters.embedded.jwks import JwksSource
+from nomadcrew.adapters.embedded.published import Fetch, fetcher
 from nomadcrew.adapters.embedded.verifier import TokenVerifier
 from nomadcrew.core.identity.model import Claims
 from nomadcrew.core.ids import SessionId, UserId, parse_uuid
@@ -48,18 +50,11 @@ class CognitoIssuer:
         )
 
 
-def issuer_of(pool_id: str) -> str:
-    """What `iss` says in a pool's tokens; the pool's id begins with its region."""
-    return f"https://{COGNITO.host}.{pool_id.partition('_')[0]}.amazonaws.com/{pool_id}"
-
-
 def pool_jwks(
     pool_id: str, *, environment: Mapping[str, str] = os.environ, fetch: Fetch | None = None
 ) -> JwksSource:
-    """The keys a pool publishes, at its issuer, or where the environment says that Cognito is."""
-    elsewhere = environment.get(f"AWS_ENDPOINT_URL_{COGNITO.variable}") or environment.get("AWS_ENDPOINT_URL")
-    base = issuer_of(pool_id) if elsewhere is None else f"{elsewhere.rstrip('/')}/{pool_id}"
-    return JwksSource(f"{base}/.well-known/jwks.json", fetch or fetcher({}))
+    """The keys a pool publishes, to verify with."""
+    return JwksSource(keys_url(pool_id, environment), fetch or fetcher({}))
 
 
 def pool_verifier(

@@ -13,23 +13,19 @@ from nomadcrew.adapters.embedded import codes
 from nomadcrew.core.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from nomadcrew.adapters.aws.pool import UserPool
+    from nomadcrew.adapters.aws.pool_keys import PublicKey
     from nomadcrew.adapters.aws.secrets import Secrets
-    from nomadcrew.adapters.embedded.jwks import JwksSource
-    from nomadcrew.adapters.embedded.verifier import TokenVerifier
+    from nomadcrew.adapters.embedded.published import PublishedKeys
     from nomadcrew.core.identity.model import Account, Claims
-    from nomadcrew.core.identity.ports import RegistrationId
+    from nomadcrew.core.identity.ports import RegistrationId, Verifier
     from nomadcrew.core.ids import SessionId
 
 CONFIRMATIONS = "confirmations"
 CHALLENGE = "CUSTOM_CHALLENGE"
-
-
-async def _nobody_listens(_: SessionId) -> None:
-    return None
 
 
 class DerivedCodes:
@@ -56,15 +52,14 @@ class CognitoTokens:
         self,
         pool: UserPool,
         secrets_: Secrets,
+        verifier: Verifier,
         *,
-        on_revoke: Callable[[SessionId], Awaitable[None]] = _nobody_listens,
         environment: Mapping[str, str] = os.environ,
     ) -> None:
-        """`on_revoke` is told of every session that ends, so that what it left open can be closed."""
         self._pool = pool
         self._secrets = secrets_
         self._codes = DerivedCodes(secrets_)
-        self._on_revoke = on_revoke
+        self._verifier = verifier
         self._environment = environment
 
     async def issue(self, account: Account, session_id: SessionId, *, now: datetime) -> str:  # noqa: ARG002 — Cognito's clock
@@ -89,13 +84,10 @@ class CognitoTokens:
         return await self._verifier.verify(token, now=now)
 
     async def revoke(self, session_id: SessionId, *, now: datetime) -> None:
-        self._verifier.revoke(session_id, now=now)
-        await self._on_revoke(session_id)
+        """Nothing: the gateway takes a token for as long as it says, and this process verifies none."""
 
     async def jwks(self, *, now: datetime) -> dict[str, Any]:
-        from nomadcrew.adapters.embedded.issuers import jwks_document
-
-        return jwks_document(await self._jwks.all(now=now))
+        return {"keys": list((await self._keys.all(now=now)).values())}
 
     def new_refresh_token(self) -> str:
         return self._codes.new_refresh_token()
@@ -106,17 +98,8 @@ class CognitoTokens:
     def read_confirmation_code(self, code: str) -> RegistrationId:
         return self._codes.read_confirmation_code(code)
 
-    # The gateway verifies. What that takes is a third of a cold start, and is loaded where it is needed after all.
-
     @cached_property
-    def _jwks(self) -> JwksSource:
-        from nomadcrew.adapters.aws.cognito_issuer import pool_jwks
+    def _keys(self) -> PublishedKeys[PublicKey]:
+        from nomadcrew.adapters.aws.pool_keys import public_keys
 
-        return pool_jwks(self._pool.id, environment=self._environment)
-
-    @cached_property
-    def _verifier(self) -> TokenVerifier:
-        from nomadcrew.adapters.aws.cognito_issuer import CognitoIssuer
-        from nomadcrew.adapters.embedded.verifier import TokenVerifier
-
-        return TokenVerifier([CognitoIssuer(self._pool.id, self._pool.client_id, self._jwks)])
+        return public_keys(self._pool.id, environment=self._environment)

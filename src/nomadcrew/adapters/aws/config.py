@@ -1,13 +1,13 @@
 """Where a function finds its services: environment variables, which the infrastructure writes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+
+from msgspec import Struct
 
 from nomadcrew.settings import AWS_PREFIX, BadSetting
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AwsConfig:
+class AwsConfig(Struct, frozen=True, kw_only=True):
     """Every `NOMADCREW_AWS_…` variable; a function has those of the ports it declares.
 
     `sql` is `data-api` or `proxy`, `cache` is `dynamodb` or `valkey`; `flags` names AppConfig's
@@ -48,7 +48,7 @@ class AwsConfig:
         Raises:
             BadSetting: one looks like ours and is none.
         """
-        known = {f"{AWS_PREFIX}{field.name.upper()}": field.name for field in fields(cls)}
+        known = {f"{AWS_PREFIX}{name.upper()}": name for name in cls.__struct_fields__}
         ours = {name: value for name, value in environment.items() if name.startswith(AWS_PREFIX)}
         for name in ours.keys() - known.keys():
             raise BadSetting(f"{name} is nothing a function knows.")

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from nomadcrew import telemetry
 from nomadcrew.adapters.aws.client import AwsClient, AwsError
 from nomadcrew.adapters.postgres.outbox import PostgresOutbox
 from nomadcrew.core.clock import Clock
@@ -121,6 +122,7 @@ class EventBridgeOutbox:
                 log.warning("the bus refused an event", extra={"fields": fields})
             else:
                 taken.append(event)
+        telemetry.count(telemetry.EVENTS_PUBLISHED, len(taken))
         return taken
 
     async def _probe(self) -> None:

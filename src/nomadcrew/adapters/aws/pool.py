@@ -8,6 +8,7 @@ from typing import Any
 
 from nomadcrew.adapters.aws.client import AwsClient, AwsError
 from nomadcrew.core.errors import Unavailable
+from nomadcrew.core.ids import UserId
 
 
 class UserPool:
@@ -102,6 +103,15 @@ class UserPool:
             self._secret = str(described["UserPoolClient"].get("ClientSecret", "")).encode()
         digest = hmac.digest(self._secret, (username + self.client_id).encode(), hashlib.sha256)
         return base64.b64encode(digest).decode()
+
+
+async def delete_user(pool: UserPool, user_id: UserId) -> None:
+    """Delete somebody, if they are there. Raises as `UserPool.admin`."""
+    try:
+        await pool.admin("AdminDeleteUser", str(user_id))
+    except AwsError as refused:
+        if refused.code != "UserNotFoundException":
+            raise
 
 
 def attribute_list(attributes: Mapping[str, str]) -> list[dict[str, str]]:

@@ -1,12 +1,12 @@
 """The AWS services we call, and how each wants to be asked."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Service:
+
+class Service(Struct, frozen=True):
     """One service.
 
     `host` is its name in addresses, `signed_as` the one in signatures, `variable` the end of `AWS_ENDPOINT_URL_…`.
@@ -32,8 +32,7 @@ APPCONFIG = Service("appconfigdata", "appconfig", "APPCONFIGDATA")
 S3 = Service("s3", "s3", "S3")
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(Struct, frozen=True):
     """Where a service answers; `path` is put before every request's."""
 
     host: str

@@ -9,6 +9,7 @@ The session carries the key of its newest token, by which `SessionByToken` finds
 import asyncio
 import hashlib
 import hmac
+import logging
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from nomadcrew.core.identity.errors import InvalidRefreshToken
 from nomadcrew.core.identity.model import REUSE_GRACE, Account, Session
 from nomadcrew.core.ids import SessionId, UserId
 
+log = logging.getLogger("nomadcrew.sessions")
+
 PURPOSE = "sessions"
 TOKEN = "token"  # noqa: S105 — the sort key of token items, no secret
 ATTEMPTS = 12
@@ -32,6 +35,7 @@ _MICROSECOND = timedelta(microseconds=1)
 _ALIVE = "attribute_exists(sessionId) AND attribute_not_exists(revokedAt)"
 
 FindAccount = Callable[[UserId], Awaitable[Account | None]]
+OnEnd = Callable[[UserId, SessionId, datetime], Awaitable[None]]
 Item = dict[str, dict[str, str]]
 
 
@@ -48,7 +52,17 @@ class _Token:
 class DynamoSessions:
     """`Sessions` in a table; accounts are asked for elsewhere, at each exchange."""
 
-    def __init__(self, client: AwsClient, table: str, secrets: Secrets, find_account: FindAccount) -> None:
+    def __init__(
+        self,
+        client: AwsClient,
+        table: str,
+        secrets: Secrets,
+        find_account: FindAccount,
+        *,
+        on_end: OnEnd | None = None,
+    ) -> None:
+        """`on_end` is told of every session that ends, so that what it left open can be closed."""
+        self._on_end = on_end
         self._client = client
         self._table = table
         self._secrets = secrets
@@ -80,7 +94,7 @@ class DynamoSessions:
                 raise InvalidRefreshToken
             if token.spent_at is not None and token.spent_at <= _micros(now - REUSE_GRACE):
                 # Somebody else may have ended it in this moment, and will say so.
-                ended = await self._end(token.user_id, token.session_id, now)
+                ended = await self._end_reused(token, now)
                 raise InvalidRefreshToken(ended=token.session_id if ended else None)
             if await self._exchange(spent_key, token, fresh_key, now, expires_at):
                 return Session(token.session_id, account, expires_at)
@@ -171,8 +185,20 @@ class DynamoSessions:
             }
         }
 
+    async def _end_reused(self, token: _Token, now: datetime) -> bool:
+        """End the session of a stolen token: whoever shows it is told nothing else, whatever comes between."""
+        try:
+            return await self._end(token.user_id, token.session_id, now)
+        except Unavailable as error:
+            log.warning("an ended session may be heard of", extra={"fields": {"reason": error.details}})
+            return True
+
     async def _end(self, user_id: UserId, session_id: SessionId, now: datetime, *, again: bool = False) -> bool:
-        """End a session; False if it is not there, or, but for `again`, if it has ended already."""
+        """End a session; False if it is not there, or, but for `again`, if it has ended already.
+
+        Raises:
+            Unavailable: whoever listens could not be told; the session is over all the same.
+        """
         try:
             await self._call(
                 "UpdateItem",
@@ -185,6 +211,8 @@ class DynamoSessions:
             if refused.code != "ConditionalCheckFailedException":
                 raise
             return False
+        if self._on_end is not None:
+            await self._on_end(user_id, session_id, now)
         return True
 
     def _put_token(self, key: str, user_id: UserId, session_id: SessionId, expires_at: datetime) -> dict[str, Any]:

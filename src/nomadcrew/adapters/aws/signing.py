@@ -6,18 +6,18 @@ The steps are those of "Create a signed AWS API request" in the IAM user guide.
 import hashlib
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from urllib.parse import quote
+
+from msgspec import Struct
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
 # What may stand in a path or a query as it is.
 _UNRESERVED = "-_.~"
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(Struct, frozen=True):
     """Whose call it is; `token` comes with the short-lived keys of a role."""
 
     key_id: str

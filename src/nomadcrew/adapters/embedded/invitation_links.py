@@ -5,16 +5,14 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid5
 
-from joserfc import jwt
-from joserfc.jwk import OctKey
-
-from nomadcrew.adapters.embedded.jose import Parts, VerifyingKey, check_times, parse, verified_payload
+from nomadcrew.adapters.embedded.compact import Parts, check_times, parse
+from nomadcrew.adapters.embedded.hs256 import sign, verified_payload
 from nomadcrew.core.errors import Unauthenticated
 from nomadcrew.core.ids import InvitationId, parse_uuid
-from nomadcrew.core.invitations.model import BadInvitationToken, Invitation
+from nomadcrew.core.invitations.errors import BadInvitationToken
+from nomadcrew.core.invitations.model import Invitation
 
 ISSUER = "nomadcrew-backend-invitation"
-ALG = "HS256"
 
 
 class SignedInvitationLinks:
@@ -24,11 +22,11 @@ class SignedInvitationLinks:
         """`secrets` may end with older ones, such as the monolith's JWT_SECRET_KEY, whose links are still about.
 
         Raises:
-            ValueError: there is none.
+            ValueError: there is none, or an empty one.
         """
-        if not secrets:
-            raise ValueError("Invitation links need at least one secret.")
-        self._keys = [VerifyingKey(ALG, OctKey.import_key(secret)) for secret in secrets]
+        if not secrets or not all(secrets):
+            raise ValueError("Invitation links need at least one secret, and no empty one.")
+        self._keys = [secret.encode() for secret in secrets]
 
     def issue(self, invitation: Invitation, *, now: datetime) -> str:
         issued_at = int(now.timestamp())
@@ -45,7 +43,7 @@ class SignedInvitationLinks:
             "nbf": issued_at,
             "exp": int(invitation.expires_at.timestamp()),
         }
-        return jwt.encode({"alg": ALG}, claims, self._keys[0].key, algorithms=[ALG])
+        return sign(claims, self._keys[0])
 
     def read(self, token: str, *, now: datetime) -> InvitationId:
         try:

@@ -1,101 +1,20 @@
-"""The keys another issuer publishes: fetched when needed, kept a while, never on the event loop."""
+"""Keys that verify, as issuers publish them."""
 
-import asyncio
-import http.client
-import json
-import logging
-import urllib.request
-from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 
 from nomadcrew.adapters.embedded.jose import VerifyingKey
-from nomadcrew.core.errors import Unavailable
+from nomadcrew.adapters.embedded.published import Fetch, PublishedKeys, read_keys
 
-log = logging.getLogger("nomadcrew.jwks")
-
-FRESH_S = 15 * 60
-STALE_S = 60 * 60  # what is known stays good this long while the issuer cannot be reached
-UNKNOWN_KID_PAUSE_S = 60
-FAILURE_PAUSE_S = 5
-TIMEOUT_S = 5.0
-MAX_BYTES = 256 * 1024
 MIN_RSA_BITS = 2048
 
-Fetch = Callable[[str], Awaitable[bytes]]
 
-
-class JwksSource:
-    """Published keys by their `kid`."""
-
+class JwksSource(PublishedKeys[VerifyingKey]):
     def __init__(self, url: str, fetch: Fetch) -> None:
-        """`fetch` gets the document; what it raises as OSError or ValueError counts as an outage.
-
-        Raises:
-            ValueError: `url` is no http or https address.
-        """
-        if urlsplit(url).scheme not in ("https", "http") or not urlsplit(url).hostname:
-            raise ValueError(f"{url!r} is no address of a JWKS; it starts with https://.")
-        self._url = url
-        self._fetch = fetch
-        self._keys: dict[str, VerifyingKey] = {}
-        self._fetched_at_s: float | None = None
-        self._next_fetch_at_s = float("-inf")
-        self._failed = False
-        self._one_at_a_time = asyncio.Lock()
-
-    async def key(self, kid: str, *, now: datetime) -> VerifyingKey | None:
-        """The key of that name, None if the issuer has none.
-
-        An unknown name is looked for once a minute at most.
-
-        Raises:
-            Unavailable: the keys cannot be fetched, and this one is not known or was not for an hour.
-        """
-        now_s = now.timestamp()
-        if not self._is_fresh(kid, now_s):
-            async with self._one_at_a_time:
-                if not self._is_fresh(kid, now_s) and now_s >= self._next_fetch_at_s:
-                    await self._refresh(now_s)
-        known = self._keys.get(kid)
-        if self._failed and (known is None or now_s >= (self._fetched_at_s or 0) + STALE_S):
-            raise Unavailable("Sign-ins cannot be checked just now. Try again in a moment.")
-        return known
-
-    async def all(self, *, now: datetime) -> Mapping[str, VerifyingKey]:
-        """Every key, by its name.
-
-        Raises:
-            Unavailable: the keys cannot be fetched, and were not for an hour.
-        """
-        now_s = now.timestamp()
-        async with self._one_at_a_time:
-            fetched_at_s = self._fetched_at_s
-            if (fetched_at_s is None or now_s >= fetched_at_s + FRESH_S) and now_s >= self._next_fetch_at_s:
-                await self._refresh(now_s)
-        if self._failed and now_s >= (self._fetched_at_s or 0) + STALE_S:
-            raise Unavailable("The keys of access tokens cannot be fetched just now. Try again in a moment.")
-        return self._keys
-
-    def _is_fresh(self, kid: str, now_s: float) -> bool:
-        return kid in self._keys and self._fetched_at_s is not None and now_s < self._fetched_at_s + FRESH_S
-
-    async def _refresh(self, now_s: float) -> None:
-        try:
-            keys = parse_jwks(await asyncio.wait_for(self._fetch(self._url), 2 * TIMEOUT_S))
-        except (OSError, ValueError, http.client.HTTPException) as error:
-            log.warning("keys not fetched", extra={"fields": {"reason": type(error).__name__}})
-            self._failed = True
-            self._next_fetch_at_s = now_s + FAILURE_PAUSE_S
-            return
-        self._keys = keys
-        self._failed = False
-        self._fetched_at_s = now_s
-        self._next_fetch_at_s = now_s + UNKNOWN_KID_PAUSE_S
+        """As `PublishedKeys`."""
+        super().__init__(url, fetch, _usable)
 
 
 def parse_jwks(document: bytes) -> dict[str, VerifyingKey]:
@@ -104,18 +23,11 @@ def parse_jwks(document: bytes) -> dict[str, VerifyingKey]:
     Raises:
         ValueError: it is no JWKS.
     """
-    value = json.loads(document)
-    if not isinstance(value, dict) or not isinstance(value.get("keys"), list):
-        raise ValueError("no JWKS")  # noqa: TRY004 — of a document, not of an argument
-    usable = {}
-    for entry in value["keys"]:
-        if isinstance(entry, dict) and (key := _usable(entry)) is not None:
-            usable[str(entry["kid"])] = key
-    return usable
+    return read_keys(document, _usable)
 
 
 def _usable(entry: dict[str, Any]) -> VerifyingKey | None:
-    if not isinstance(entry.get("kid"), str) or entry.get("use", "sig") != "sig":
+    if entry.get("use", "sig") != "sig":
         return None
     try:
         key = _verifying_key(entry)
@@ -133,29 +45,3 @@ def _verifying_key(entry: dict[str, Any]) -> VerifyingKey | None:
         point = {"kty": "EC", "crv": "P-256", "x": entry["x"], "y": entry["y"]}
         return VerifyingKey("ES256", ECKey.import_key(point))
     return None
-
-
-def fetcher(headers: Mapping[str, str]) -> Fetch:
-    """Fetches in a thread, with these headers (Supabase wants its anon key)."""
-
-    async def fetch(url: str) -> bytes:
-        return await asyncio.to_thread(_get, url, dict(headers))
-
-    return fetch
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Keys come from the address that was configured, and from nowhere it points to."""
-
-    def redirect_request(self, *_: object, **__: object) -> None:
-        return None
-
-
-def _get(url: str, headers: dict[str, str]) -> bytes:
-    request = urllib.request.Request(url, headers=headers)  # noqa: S310 — JwksSource admits http(s) only
-    opener = urllib.request.build_opener(_NoRedirects)
-    with opener.open(request, timeout=TIMEOUT_S) as response:
-        document: bytes = response.read(MAX_BYTES + 1)
-    if len(document) > MAX_BYTES:
-        raise ValueError("the document is too large")
-    return document

@@ -1,17 +1,19 @@
 """Passwords as argon2id hashes, made in threads of their own so that nobody else waits for them."""
 
+from __future__ import annotations
+
 import asyncio
 import base64
 import secrets
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import TypeVar
-
-from argon2 import PasswordHasher, Type
-from argon2.exceptions import InvalidHashError, VerificationError
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, TypeVar
 
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.identity.passwords import canonical
+
+if TYPE_CHECKING:
+    from argon2 import PasswordHasher
 
 # OWASP's first recommendation for argon2id; about 40 ms and 46 MiB a hash here.
 TIME_COST = 1
@@ -33,7 +35,7 @@ class Argon2Passwords:
         parallelism: int = PARALLELISM,
         concurrency: int = 2,
     ) -> None:
-        self._hasher = PasswordHasher(time_cost, memory_kib, parallelism, type=Type.ID)
+        self._cost = (time_cost, memory_kib, parallelism)
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="argon2")
         self._waiting = 0
         # Checked against for logins that nobody has: a hash of the same cost that was never computed.
@@ -42,7 +44,7 @@ class Argon2Passwords:
 
     async def hash(self, password: str) -> str:
         """Raises Unavailable: too many are waiting."""
-        return await self._in_thread(partial(self._hasher.hash, canonical(password)))
+        return await self._in_thread(partial(self._hash, canonical(password)))
 
     async def matches(self, password_hash: str | None, password: str) -> bool:
         """Raises Unavailable: too many are waiting."""
@@ -55,13 +57,26 @@ class Argon2Passwords:
         """Let what runs finish and drop what waits."""
         self._threads.shutdown(wait=True, cancel_futures=True)
 
+    # In a function most requests hash nothing: the library is loaded by the first that does.
+
+    @cached_property
+    def _hasher(self) -> PasswordHasher:
+        from argon2 import PasswordHasher, Type
+
+        return PasswordHasher(*self._cost, type=Type.ID)
+
+    def _hash(self, password: str) -> str:
+        return self._hasher.hash(password)
+
     def _verify(self, password_hash: str | None, password: str) -> bool:
+        from argon2.exceptions import InvalidHashError, VerificationError
+
         try:
             return self._hasher.verify(password_hash or self.nobodys_hash, password) and password_hash is not None
         except (VerificationError, InvalidHashError):
             return False
 
-    async def _in_thread(self, work: "partial[T]") -> T:
+    async def _in_thread(self, work: partial[T]) -> T:
         if self._waiting >= MAX_WAITING:
             raise Unavailable("Too many people are signing in. Try again in a moment.", code="busy")
         self._waiting += 1

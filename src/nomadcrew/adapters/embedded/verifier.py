@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from nomadcrew.adapters.embedded.compact import SKEW_S, Parts, parse
 from nomadcrew.adapters.embedded.issuers import Issuer
-from nomadcrew.adapters.embedded.jose import SKEW_S, Parts, parse, verified_payload
+from nomadcrew.adapters.embedded.jose import verified_payload
 from nomadcrew.core.errors import Unauthenticated
 from nomadcrew.core.identity.model import ACCESS_LIFETIME, Claims
 from nomadcrew.core.ids import SessionId

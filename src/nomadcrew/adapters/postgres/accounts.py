@@ -38,9 +38,28 @@ class Passwords(Protocol):
         ...
 
 
-class PostgresAccounts:
-    def __init__(self, sql: Sql, passwords: Passwords) -> None:
+class AbandonedRegistrations:
+    """`Abandoned`."""
+
+    def __init__(self, sql: Sql) -> None:
         self._sql = sql
+
+    async def in_use(self, ids: Sequence[UUID]) -> set[UUID]:
+        """Those of the ids that are an account's or a registration's."""
+        rows = await self._sql.fetch(_SQL["in_use"], ids=_json([str(id_) for id_ in ids]))
+        return {row["id"] for row in rows}
+
+    async def forget_expired(self, *, now: datetime) -> int:
+        before, gone, total = now - KEPT_AFTER_EXPIRY, BITE, 0
+        while gone == BITE:
+            gone = len(await self._sql.fetch(_SQL["forget_expired"], before=before, limit=BITE))
+            total += gone
+        return total
+
+
+class PostgresAccounts(AbandonedRegistrations):
+    def __init__(self, sql: Sql, passwords: Passwords) -> None:
+        super().__init__(sql)
         self._passwords = passwords
 
     async def register(self, new: NewAccount, password: str, *, confirmed: bool, now: datetime) -> Account:
@@ -156,18 +175,6 @@ class PostgresAccounts:
     async def grant_admin(self, user_id: UserId, *, granted: bool, now: datetime) -> None:
         if not await self._sql.fetch(_SQL["grant_admin"], user_id=user_id, granted=granted, now=now):
             raise NotFound("account", user_id)
-
-    async def in_use(self, ids: Sequence[UUID]) -> set[UUID]:
-        """Those of the ids that are an account's or a registration's."""
-        rows = await self._sql.fetch(_SQL["in_use"], ids=_json([str(id_) for id_ in ids]))
-        return {row["id"] for row in rows}
-
-    async def forget_expired(self, *, now: datetime) -> int:
-        before, gone, total = now - KEPT_AFTER_EXPIRY, BITE, 0
-        while gone == BITE:
-            gone = len(await self._sql.fetch(_SQL["forget_expired"], before=before, limit=BITE))
-            total += gone
-        return total
 
     async def _again_after_a_race(self, statement: Statement, **params: object) -> Sequence[Row]:
         """The rows of a statement that looks before it inserts; when somebody came between, it looks once more."""

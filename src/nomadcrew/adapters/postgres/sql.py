@@ -7,10 +7,11 @@ cast where they stand. They are compiled once, to numbered parameters.
 import re
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 # `importlib.resources` would do as well, and costs a function's cold start six milliseconds.
 _FILES = Path(__file__).with_name("statements")
@@ -25,8 +26,7 @@ class Row(Protocol):
     def __getitem__(self, name: str, /) -> Any: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(Struct, frozen=True):
     """SQL with `$n` in the order of `params`; in `named` they are still `:name`, for drivers that take them so."""
 
     name: str

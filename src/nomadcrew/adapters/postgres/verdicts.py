@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from nomadcrew.core.errors import Conflict, DomainError, Forbidden, NotFound, NotOnboarded, NotTripMember
-from nomadcrew.core.invitations.model import EmailMismatch, Expired, NotPending
+from nomadcrew.core.invitations.errors import EmailMismatch, Expired, NotPending
 from nomadcrew.core.members.model import LastOwner, OwnerImmutable
 from nomadcrew.core.trips.model import MAX_MEMBERS, MAX_TRIPS_PER_USER, InvalidDates
 

@@ -212,6 +212,10 @@ class Accounts(Registrations, Protocol):
         """Make somebody a system administrator, or no longer. Raises NotFound: no such account."""
         ...
 
+
+class Abandoned(Protocol):
+    """Registrations that nobody confirmed in time."""
+
     async def forget_expired(self, *, now: datetime) -> int:
         """Drop registrations a week after they expired; how many."""
         ...

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from nomadcrew.core.errors import Forbidden, Invalid, Unauthenticated
+from nomadcrew.core.errors import Invalid
 from nomadcrew.core.identity.model import display_name
 from nomadcrew.core.ids import InvitationId, TripId, UserId
 
@@ -61,26 +61,6 @@ class InvitationDetails:
     @property
     def inviter_name(self) -> str:
         return display_name(self.inviter_first_name, self.inviter_last_name, self.inviter_username)
-
-
-class NotPending(Invalid):
-    code = "invitation_not_pending"
-    text = "This invitation was answered or withdrawn already."
-
-
-class Expired(Invalid):
-    code = "invitation_expired"
-    text = "This invitation has expired. Ask for a new one."
-
-
-class EmailMismatch(Forbidden):
-    code = "email_mismatch"
-    text = "This invitation was sent to another e-mail address."
-
-
-class BadInvitationToken(Unauthenticated):
-    code = "invalid_token"
-    text = "This invitation link is not valid or has expired."
 
 
 def parse_email(text: str) -> str:

@@ -1,0 +1,99 @@
+"""The parts of a JWT, and the checks that are the same for every issuer; no keys of any kind."""
+
+import base64
+import binascii
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from nomadcrew.core.errors import Unauthenticated
+from nomadcrew.core.ids import UserId, parse_uuid
+
+SKEW_S = 60
+MAX_TOKEN_CHARS = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a token says before anybody has checked it: only good for finding the key."""
+
+    token: str
+    alg: str
+    kid: str | None
+    issuer: str
+    critical: bool = False  # the header names extensions that a reader has to know
+
+
+def invalid() -> Unauthenticated:
+    return Unauthenticated("The access token is not valid.")
+
+
+def parse(token: str) -> Parts:
+    """The parts that name issuer, key and algorithm.
+
+    Raises:
+        Unauthenticated: it has not the form of a signed JWT.
+    """
+    pieces = token.split(".")
+    if len(pieces) != 3 or len(token) > MAX_TOKEN_CHARS:
+        raise invalid()
+    header, payload = _object(pieces[0]), _object(pieces[1])
+    alg, kid, issuer = header.get("alg"), header.get("kid"), payload.get("iss")
+    if not isinstance(alg, str) or not isinstance(kid, str | None) or not isinstance(issuer, str):
+        raise invalid()
+    return Parts(token, alg, kid, issuer, "crit" in header)
+
+
+def payload_of(parts: Parts) -> dict[str, Any]:
+    """What a token says; only worth something once its signature holds."""
+    return _object(parts.token.split(".")[1])
+
+
+def check_times(payload: dict[str, Any], now: datetime) -> datetime:
+    """When the token expires, once its times hold, give or take a minute between two clocks.
+
+    Raises:
+        Unauthenticated: `token_expired` after `exp`; `auth_failed` for one from the future or without `exp`.
+    """
+    now_s = now.timestamp()
+    expires_at_s = _number(payload, "exp")
+    if expires_at_s is None:
+        raise invalid()
+    if any((_number(payload, name) or 0) > now_s + SKEW_S for name in ("nbf", "iat")):
+        raise invalid()
+    if expires_at_s + SKEW_S <= now_s:
+        raise Unauthenticated("The access token has expired.", code="token_expired")
+    try:
+        return datetime.fromtimestamp(expires_at_s, UTC)
+    except (ValueError, OverflowError, OSError):
+        raise invalid() from None
+
+
+def subject(payload: dict[str, Any]) -> UserId:
+    """Raises Unauthenticated: the token names nobody."""
+    sub = payload.get("sub")
+    user_id = parse_uuid(sub) if isinstance(sub, str) else None
+    if user_id is None:
+        raise invalid()
+    return UserId(user_id)
+
+
+def _number(payload: dict[str, Any], name: str) -> float | None:
+    value = payload.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e15:
+        raise invalid()
+    return float(value)
+
+
+def _object(piece: str) -> dict[str, Any]:
+    try:
+        padded = piece.encode("ascii") + b"=" * (-len(piece) % 4)
+        value = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+    except (UnicodeError, binascii.Error, ValueError, RecursionError):
+        raise invalid() from None
+    if not isinstance(value, dict):
+        raise invalid()
+    return value

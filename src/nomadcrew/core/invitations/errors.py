@@ -1,0 +1,23 @@
+"""Refusals about invitations."""
+
+from nomadcrew.core.errors import Forbidden, Invalid, Unauthenticated
+
+
+class NotPending(Invalid):
+    code = "invitation_not_pending"
+    text = "This invitation was answered or withdrawn already."
+
+
+class Expired(Invalid):
+    code = "invitation_expired"
+    text = "This invitation has expired. Ask for a new one."
+
+
+class EmailMismatch(Forbidden):
+    code = "email_mismatch"
+    text = "This invitation was sent to another e-mail address."
+
+
+class BadInvitationToken(Unauthenticated):
+    code = "invalid_token"
+    text = "This invitation link is not valid or has expired."
