@@ -63,9 +63,9 @@ def main() -> int:
             code = _step("end-to-end tests", lambda: _run([E2E], given.chosen, deployed, outcomes))
             code = _step("chaos", lambda: _run([CHAOS], given.chosen, deployed, outcomes)) or code
             errors = save_logs(emulator, FUNCTION_LOG)
-            print(
-                f"── what the functions said is in {FUNCTION_LOG.relative_to(ROOT)}, {len(errors)} errors among it"
-            )
+            print(f"── what the functions said is in {FUNCTION_LOG.relative_to(ROOT)}")
+            if errors:
+                print("Errors that no test provokes:", *errors, sep="\n  ")
             if given.keep:
                 input(f"{deployed.url} answers, its log is {emulator.log}; Enter ends it. ")
         finally:
