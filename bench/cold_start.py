@@ -31,7 +31,7 @@ from bench.machine import CannotMeasure
 from bench.report import RESULTS, table
 from bench.services import services
 from bench.world import Person, World, fill, sqlalchemy_url
-from nomadcrew.adapters.aws.config import AwsConfig
+from nomadcrew.adapters.aws.config import AwsConfig, variable
 from nomadcrew.adapters.embedded.invitation_links import SignedInvitationLinks
 from nomadcrew.core.ids import InvitationId, TripId, UserId, uuid7
 from nomadcrew.core.invitations.model import Invitation
@@ -203,7 +203,6 @@ def environment_of(world: World, url: str, compiled: Path) -> dict[str, str]:
     """
     foreign = ("NOMADCREW_", "AWS_", "PYTHON")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    names = (name.upper() for name in AwsConfig.__struct_fields__)
     return {
         **inherited,
         "PYTHONPYCACHEPREFIX": str(compiled),
@@ -213,7 +212,8 @@ def environment_of(world: World, url: str, compiled: Path) -> dict[str, str]:
         "AWS_DEFAULT_REGION": "eu-west-1",
         "AWS_ACCESS_KEY_ID": "none",
         "AWS_SECRET_ACCESS_KEY": "none",
-        **{f"NOMADCREW_AWS_{name}": "x" for name in names},
+        **{variable(name): "x" for name in AwsConfig.__struct_fields__},
+        "NOMADCREW_RATE_LIMITS": "",
         "NOMADCREW_AWS_SQL": "data-api",
         "NOMADCREW_AWS_CACHE": "dynamodb",
         "NOMADCREW_AWS_FLAGS": "application/environment/profile",

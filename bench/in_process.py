@@ -14,7 +14,7 @@ from typing import Any, cast
 from nomadcrew import logs
 from nomadcrew.adapters.embedded.limits import ProcessRateLimits
 from nomadcrew.core.clock import utc_now
-from nomadcrew.core.identity.model import Claims
+from nomadcrew.core.identity.claims import Claims
 from nomadcrew.core.ids import MembershipId, TripId, UserId, uuid7
 from nomadcrew.core.limits import Limit
 from nomadcrew.core.ports import Ports, Site

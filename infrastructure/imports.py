@@ -142,9 +142,9 @@ def _probed(function: str, stage: Stage) -> list[str]:
 
 def function_environment(function: str, stage: Stage) -> dict[str, str]:
     """A function's environment with every variable there is, so that each port can be made."""
-    from nomadcrew.adapters.aws.config import AwsConfig
+    from nomadcrew.adapters.aws.config import AwsConfig, variable
 
-    ours = {f"NOMADCREW_AWS_{name.upper()}": "https://sqs.invalid/0/x" for name in AwsConfig.__struct_fields__}
+    ours = {variable(name): "https://sqs.invalid/0/x" for name in AwsConfig.__struct_fields__}
     return {
         **ours,
         "PATH": os.environ.get("PATH", ""),
@@ -153,7 +153,8 @@ def function_environment(function: str, stage: Stage) -> dict[str, str]:
         "AWS_ENDPOINT_URL": "http://127.0.0.1:9",  # where nobody listens
         "AWS_ACCESS_KEY_ID": "none",
         "AWS_SECRET_ACCESS_KEY": "none",
-        "NOMADCREW_PUBLIC_URL": "https://api.invalid",
+        "NOMADCREW_MAIL_FROM": stage.mail_from,
+        "NOMADCREW_RATE_LIMITS": "",
         "NOMADCREW_AWS_SQL": sql_access(services_of(function), stage),
         "NOMADCREW_AWS_CACHE": stage.cache,
         "NOMADCREW_AWS_CACHE_ENDPOINT": "cache.invalid:6379",

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from nomadcrew.core.errors import Unauthenticated, Unprocessable
 from nomadcrew.core.events import Audience, Event
-from nomadcrew.core.identity.model import Claims
+from nomadcrew.core.identity.claims import Claims
 from nomadcrew.core.ids import EventId, UserId, uuid7
 from nomadcrew.core.limits import Allowance
 from nomadcrew.core.ports import Ports, Site

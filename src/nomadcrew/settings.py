@@ -7,13 +7,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from nomadcrew.adapters.aws.config import AWS_PREFIX
+from nomadcrew.core.errors import BadSetting
+
 PREFIX = "NOMADCREW_"
-# What the infrastructure tells functions, which is no setting of anybody's: `adapters/aws/config.py`.
-AWS_PREFIX = "NOMADCREW_AWS_"
-
-
-class BadSetting(Exception):
-    """A setting cannot be used; one sentence that says which, and what would do."""
 
 
 def _split(text: str) -> SplitResult | None:

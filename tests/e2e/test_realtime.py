@@ -318,9 +318,7 @@ async def test_frames_nobody_knows_are_ignored(register: Register, connect: Conn
     assert [frame["type"] for frame in socket.frames] == ["connected", "error"]
 
 
-@pytest.mark.one_machine(
-    "API Gateway lets nobody choose how a socket is closed; garbage gets an error frame there"
-)
+@pytest.mark.one_machine("API Gateway lets nobody choose how a socket is closed; garbage gets an error frame there")
 @pytest.mark.parametrize("text", ["{", "", "no json", '{"type": "ping"', b"\xff\xfe", "[" * 30_000])
 async def test_garbage_closes_its_socket_and_no_other(
     register: Register, connect: Connect, text: str | bytes

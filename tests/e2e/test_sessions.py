@@ -80,9 +80,7 @@ async def test_who_signs_out_is_signed_out_on_that_device_and_no_other(
     await tablet.ask("GET", "/v1/users/me")
 
 
-@pytest.mark.one_machine(
-    "API Gateway believes access tokens until they expire, and ended sockets are silent there"
-)
+@pytest.mark.one_machine("API Gateway believes access tokens until they expire, and ended sockets are silent there")
 async def test_who_signs_out_is_out_at_once(api: Api, register: Register, connect: Connect) -> None:
     phone = await register("ana")
     tablet = await phone.sign_in()

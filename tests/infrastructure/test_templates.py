@@ -7,10 +7,10 @@ import pytest
 
 from infrastructure.config import stage_of
 from infrastructure.functions import API_FUNCTIONS, FUNCTIONS
-from nomadcrew.adapters.aws.config import AwsConfig
+from nomadcrew.adapters.aws.config import AwsConfig, variable
 from nomadcrew.core.queues import MAX_ATTEMPTS
 from nomadcrew.functions.table import ALL_ROUTES
-from nomadcrew.settings import AWS_PREFIX, Settings
+from nomadcrew.settings import Settings
 from nomadcrew.wire.routes import Auth
 from tests.infrastructure.cloud import Cloud, short
 
@@ -147,7 +147,7 @@ def test_every_function_is_as_all_are(cloud: Cloud) -> None:
 
 def test_functions_are_told_what_they_know_and_nothing_else(cloud: Cloud) -> None:
     known = {field.metadata["variable"] for field in Settings.__dataclass_fields__.values()}
-    known |= {f"{AWS_PREFIX}{name.upper()}" for name in AwsConfig.__struct_fields__}
+    known |= {variable(name) for name in AwsConfig.__struct_fields__}
     for one in functions(cloud).values():
         assert set(one["Environment"]["Variables"]) - known == ELSEWHERE
 

@@ -8,10 +8,9 @@ import pytest
 from nomadcrew import functions
 from nomadcrew.adapters.aws.config import AwsConfig
 from nomadcrew.bootstrap.aws import STANDS_ON, ports_in
-from nomadcrew.core.errors import Unauthenticated
+from nomadcrew.core.errors import BadSetting, Unauthenticated
 from nomadcrew.core.ports import Ports
 from nomadcrew.functions.table import FUNCTIONS
-from nomadcrew.settings import BadSetting
 from nomadcrew.wire.routes import Replay, Routes
 
 FOLDER = Path(functions.__file__).parent

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from nomadcrew.core.errors import Unauthenticated, Unavailable
-from nomadcrew.core.identity.model import Claims
+from nomadcrew.core.identity.claims import Claims
 from nomadcrew.core.ids import SessionId, TripId, UserId, uuid7
 from nomadcrew.host.asgi import Message
 from nomadcrew.host.cors import Cors

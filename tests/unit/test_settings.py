@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from nomadcrew.cli.context import read_settings
-from nomadcrew.settings import BadSetting, Settings, as_table
+from nomadcrew.core.errors import BadSetting
+from nomadcrew.settings import Settings, as_table
 
 README = Path(__file__).parents[2] / "README.md"
 VARIABLES = [field.metadata["variable"] for field in fields(Settings)]

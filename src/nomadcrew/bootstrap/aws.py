@@ -15,10 +15,9 @@ from nomadcrew import logs
 from nomadcrew.bootstrap import sql as sql_ports
 from nomadcrew.bootstrap.sql import SQL_PORTS
 from nomadcrew.core.clock import utc_now
-from nomadcrew.core.errors import Unauthenticated
+from nomadcrew.core.errors import BadSetting, Unauthenticated
 from nomadcrew.core.ids import uuid7
 from nomadcrew.core.ports import Ports, Site
-from nomadcrew.settings import BadSetting, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from nomadcrew.adapters.postgres.database import Database
     from nomadcrew.core.events import AuditLog, Outbox
     from nomadcrew.core.flags import Flags
-    from nomadcrew.core.identity.model import Claims
+    from nomadcrew.core.identity.claims import Claims
     from nomadcrew.core.identity.ports import (
         Abandoned,
         Accounts,
@@ -74,13 +73,13 @@ def ports_in(environment: Mapping[str, str], declared: tuple[str, ...]) -> Ports
         BadSetting: a setting cannot be used.
     """
     parts = _Parts(environment)
-    settings = parts.settings
+    config = parts.config
     made = {name: _port(name, parts, declared) for name in STANDS_ON}
     return Ports(
         site=Site(
-            public_url=settings.public_url or "",
-            app_url=settings.app_url,
-            registration_open=settings.registration == "open",
+            public_url=config.public_url,
+            app_url=config.app_url,
+            registration_open=config.registration == "open",
             mail_leaves=True,
         ),
         clock=utc_now,
@@ -167,7 +166,6 @@ class _Parts:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
         self._clients: dict[Service, AwsClient] = {}
-        self.settings = Settings.read(environment)
 
     @cached_property
     def config(self) -> AwsConfig:
@@ -307,7 +305,7 @@ class _Parts:
         from nomadcrew.adapters.aws.limits import SharedRateLimits
         from nomadcrew.adapters.embedded.limits import ProcessRateLimits, Unlimited, parse_limits
 
-        limits = parse_limits(self.settings.rate_limits)
+        limits = parse_limits(self.config.rate_limits)
         if not limits:
             return Unlimited()
         return SharedRateLimits(ProcessRateLimits(utc_now, limits), self._shared_limits(limits))
@@ -365,7 +363,7 @@ class _Parts:
         return SesMailer(
             self.client(SES),
             self.suppression(),
-            Sender.parse(self.settings.mail_from),
+            Sender.parse(self.config.mail_from),
             configuration_set=self.config.required("configuration_set"),
             clock=utc_now,
         )

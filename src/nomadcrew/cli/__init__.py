@@ -12,9 +12,8 @@ from nomadcrew.cli.inspect import doctor, openapi, routes
 from nomadcrew.cli.queue import queue
 from nomadcrew.cli.up import up
 from nomadcrew.cli.user import user
-from nomadcrew.core.errors import DomainError
+from nomadcrew.core.errors import BadSetting, DomainError
 from nomadcrew.host.problems import CannotStart
-from nomadcrew.settings import BadSetting
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

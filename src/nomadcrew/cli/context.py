@@ -17,6 +17,7 @@ from nomadcrew.adapters.embedded.mailer import SmtpServer
 from nomadcrew.adapters.mime import Sender
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.bootstrap.machine import SilentOutbox
+from nomadcrew.core.errors import BadSetting
 from nomadcrew.core.ports import Ports
 from nomadcrew.host.binaries import find_binaries
 from nomadcrew.host.cors import Cors
@@ -26,7 +27,7 @@ from nomadcrew.host.postgres import EmbeddedPostgres
 from nomadcrew.host.problems import CannotStart, HostRuns
 from nomadcrew.host.proxies import TrustedProxies
 from nomadcrew.host.server import address_of, database, migrated, wired
-from nomadcrew.settings import BadSetting, Settings
+from nomadcrew.settings import Settings
 
 T = TypeVar("T")
 

@@ -96,3 +96,7 @@ class NotTripMember(Forbidden):
 
 class Hopeless(Exception):
     """Work that no repeat can save; it is dead at once."""
+
+
+class BadSetting(Exception):
+    """A setting cannot be used; one sentence that says which, and what would do."""

@@ -11,7 +11,7 @@ import msgspec
 
 from nomadcrew import logs
 from nomadcrew.core.errors import DomainError, Invalid, TooMany, Unauthenticated
-from nomadcrew.core.identity.model import Claims
+from nomadcrew.core.identity.claims import Claims
 from nomadcrew.core.ids import parse_uuid
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.replies import KeptReply

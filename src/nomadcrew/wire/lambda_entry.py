@@ -16,7 +16,7 @@ import msgspec
 
 from nomadcrew import telemetry
 from nomadcrew.core.errors import NotFound
-from nomadcrew.core.identity.model import Claims
+from nomadcrew.core.identity.claims import Claims
 from nomadcrew.core.ids import SessionId, UserId, parse_uuid
 from nomadcrew.core.ports import Ports
 from nomadcrew.wire.call import Reply, Request, parse_query

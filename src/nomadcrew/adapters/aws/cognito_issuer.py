@@ -12,7 +12,7 @@ from nomadcrew.adapters.embedded.jose import VerifyingKey
 from nomadcrew.adapters.embedded.jwks import JwksSource
 from nomadcrew.adapters.embedded.published import Fetch, fetcher
 from nomadcrew.adapters.embedded.verifier import TokenVerifier
-from nomadcrew.core.identity.model import Claims
+from nomadcrew.core.identity.claims import Claims
 from nomadcrew.core.ids import SessionId, UserId, parse_uuid
 
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from nomadcrew.adapters.aws.pool_keys import PublicKey
     from nomadcrew.adapters.aws.secrets import Secrets
     from nomadcrew.adapters.embedded.published import PublishedKeys
-    from nomadcrew.core.identity.model import Account, Claims
+    from nomadcrew.core.identity.claims import Claims
+    from nomadcrew.core.identity.model import Account
     from nomadcrew.core.identity.ports import RegistrationId, Verifier
     from nomadcrew.core.ids import SessionId
 

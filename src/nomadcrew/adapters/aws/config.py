@@ -1,19 +1,32 @@
-"""Where a function finds its services: environment variables, which the infrastructure writes."""
+"""What a function is told: environment variables, which the infrastructure writes.
+
+Reading the settings of the one-machine host would cost a tenth of a cold start.
+"""
 
 from collections.abc import Mapping
 
 from msgspec import Struct
 
-from nomadcrew.settings import AWS_PREFIX, BadSetting
+from nomadcrew.core.errors import BadSetting
+
+PREFIX = "NOMADCREW_"
+AWS_PREFIX = f"{PREFIX}AWS_"
+# Called as on one machine, where README explains them.
+SITE = ("public_url", "app_url", "registration", "mail_from", "rate_limits")
 
 
 class AwsConfig(Struct, frozen=True, kw_only=True):
-    """Every `NOMADCREW_AWS_…` variable; a function has those of the ports it declares.
+    """The site's settings, and every `NOMADCREW_AWS_…` variable; a function has those of the ports it declares.
 
     `sql` is `data-api` or `proxy`, `cache` is `dynamodb` or `valkey`; `flags` names AppConfig's
     application/environment/profile.
     """
 
+    public_url: str = ""
+    app_url: str | None = None
+    registration: str = "open"
+    mail_from: str = ""
+    rate_limits: str = ""
     sql: str = ""
     cluster_arn: str = ""
     database_secret_arn: str = ""
@@ -48,8 +61,8 @@ class AwsConfig(Struct, frozen=True, kw_only=True):
         Raises:
             BadSetting: one looks like ours and is none.
         """
-        known = {f"{AWS_PREFIX}{name.upper()}": name for name in cls.__struct_fields__}
-        ours = {name: value for name, value in environment.items() if name.startswith(AWS_PREFIX)}
+        known = {variable(name): name for name in cls.__struct_fields__}
+        ours = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
         for name in ours.keys() - known.keys():
             raise BadSetting(f"{name} is nothing a function knows.")
         return cls(**{known[name]: value for name, value in ours.items() if value})
@@ -62,5 +75,10 @@ class AwsConfig(Struct, frozen=True, kw_only=True):
         """
         value = str(getattr(self, name))
         if not value:
-            raise BadSetting(f"{AWS_PREFIX}{name.upper()} is not set; the function's ports need it.")
+            raise BadSetting(f"{variable(name)} is not set; the function's ports need it.")
         return value
+
+
+def variable(name: str) -> str:
+    """The environment variable of a field."""
+    return f"{PREFIX if name in SITE else AWS_PREFIX}{name.upper()}"

@@ -9,7 +9,7 @@ from joserfc.jwk import OctKey, RSAKey
 from nomadcrew.adapters.embedded.compact import Parts, check_times, invalid, subject
 from nomadcrew.adapters.embedded.jose import VerifyingKey
 from nomadcrew.adapters.embedded.jwks import JwksSource
-from nomadcrew.core.identity.model import Claims
+from nomadcrew.core.identity.claims import Claims
 from nomadcrew.core.ids import SessionId, parse_uuid
 
 

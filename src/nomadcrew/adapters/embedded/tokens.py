@@ -11,7 +11,8 @@ from joserfc.jwk import RSAKey
 from nomadcrew.adapters.embedded import codes
 from nomadcrew.adapters.embedded.issuers import Issuer, OurIssuer
 from nomadcrew.adapters.embedded.verifier import CACHED_TOKENS, TokenVerifier
-from nomadcrew.core.identity.model import ACCESS_LIFETIME, Account, Claims
+from nomadcrew.core.identity.claims import Claims
+from nomadcrew.core.identity.model import ACCESS_LIFETIME, Account
 from nomadcrew.core.identity.ports import RegistrationId
 from nomadcrew.core.ids import SessionId
 

@@ -8,7 +8,8 @@ from nomadcrew.adapters.embedded.compact import SKEW_S, Parts, parse
 from nomadcrew.adapters.embedded.issuers import Issuer
 from nomadcrew.adapters.embedded.jose import verified_payload
 from nomadcrew.core.errors import Unauthenticated
-from nomadcrew.core.identity.model import ACCESS_LIFETIME, Claims
+from nomadcrew.core.identity.claims import Claims
+from nomadcrew.core.identity.model import ACCESS_LIFETIME
 from nomadcrew.core.ids import SessionId
 
 CACHED_TOKENS = 10_000

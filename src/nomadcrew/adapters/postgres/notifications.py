@@ -7,8 +7,8 @@ from typing import Any
 
 from nomadcrew.adapters.postgres.sql import Row, Sql, statements
 from nomadcrew.core.errors import NotFound, NotOnboarded
-from nomadcrew.core.identity.model import display_name
 from nomadcrew.core.ids import InvitationId, NotificationId, TripId, UserId
+from nomadcrew.core.names import display_name
 from nomadcrew.core.notifications.model import Draft, Facts, Notification, message
 
 _SQL = statements("notifications")

@@ -1,31 +1,16 @@
-"""Accounts, profiles and what a verified token says."""
+"""Accounts, profiles and sessions."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from nomadcrew.core.ids import SessionId, UserId
+from nomadcrew.core.names import display_name
 
 ACCESS_LIFETIME = timedelta(minutes=15)
 REFRESH_LIFETIME = timedelta(days=30)
 REUSE_GRACE = timedelta(seconds=30)
 CONFIRMATION_LIFETIME = timedelta(hours=24)
-
-
-@dataclass(frozen=True, slots=True)
-class Claims:
-    """What a verified access token says about its bearer.
-
-    `metadata` is the issuer's `user_metadata`; tokens of our own carry none.
-    """
-
-    user_id: UserId
-    expires_at: datetime
-    email: str | None = None
-    username: str | None = None
-    is_admin: bool = False
-    session_id: SessionId | None = None
-    metadata: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +64,3 @@ class SignedIn:
     refresh_token: str
     expires_in_s: int
     profile: Profile
-
-
-def display_name(first_name: str, last_name: str, username: str) -> str:
-    """First and last name, or the one there is, or the username."""
-    return f"{first_name} {last_name}".strip() or username

@@ -5,8 +5,9 @@ from datetime import datetime
 from typing import Any
 
 from nomadcrew.core.errors import Invalid, NotFound, NotOnboarded
+from nomadcrew.core.identity.claims import Claims
 from nomadcrew.core.identity.errors import InvalidUsername
-from nomadcrew.core.identity.model import Claims, Profile
+from nomadcrew.core.identity.model import Profile
 from nomadcrew.core.identity.ports import FoundUser, ProfileChange, ProfilePage, Profiles
 from nomadcrew.core.identity.rules import (
     MAX_NAME,

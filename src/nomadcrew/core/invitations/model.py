@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from nomadcrew.core.errors import Invalid
-from nomadcrew.core.identity.model import display_name
 from nomadcrew.core.ids import InvitationId, TripId, UserId
+from nomadcrew.core.names import display_name
 
 LIFETIME = timedelta(days=7)
 RESEND_PAUSE = timedelta(seconds=30)

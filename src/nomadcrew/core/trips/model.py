@@ -7,8 +7,8 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from nomadcrew.core.errors import Invalid
-from nomadcrew.core.identity.model import display_name
 from nomadcrew.core.ids import MembershipId, TripId, UserId
+from nomadcrew.core.names import display_name
 
 MAX_MEMBERS = 100
 MAX_TRIPS_PER_USER = 500
