@@ -66,8 +66,8 @@ async def test_the_tour_prints_what_readme_shows(tmp_path: Path) -> None:
         said = await shell("".join(blocks(README, "sh tour")), server, tmp_path)
     [shown] = [block for block in blocks(README, "text") if "live:" in block]
     for text in (said, shown):
-        assert [line for line in TOUR.split("\n") if line not in text] == []
-    assert len(said.splitlines()) == len(shown.splitlines())
+        assert [line for line in TOUR.split("\n") if line not in text] == [], text
+    assert len(said.splitlines()) == len(shown.splitlines()), said
 
 
 async def test_a_backup_is_made_and_restored_as_readme_says(server: Server, api: Api, tmp_path: Path) -> None:
