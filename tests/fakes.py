@@ -137,7 +137,7 @@ def fake_ports(**given: Any) -> Ports:
         "limits": OpenLimits(),
         "replies": MemoryReplies(),
         "outbox": Bell(),
-        "tokens": TokenTable(),
+        "verifier": TokenTable(),
     }
     untouchable = {port.name: cast(Any, Untouchable(port.name)) for port in fields(Ports)}
     return Ports(**{**untouchable, **defaults, **given})

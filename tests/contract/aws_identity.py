@@ -19,6 +19,7 @@ from nomadcrew.adapters.aws.profile_cache import CachedProfiles
 from nomadcrew.adapters.aws.secrets import Secrets
 from nomadcrew.adapters.aws.services import COGNITO, DYNAMODB, SECRETS
 from nomadcrew.adapters.aws.sessions import DynamoSessions, OnEnd
+from nomadcrew.adapters.embedded.verifier import TokenVerifier
 from nomadcrew.adapters.postgres.accounts import Passwords, PostgresAccounts
 from nomadcrew.adapters.postgres.profiles import PostgresProfiles
 from nomadcrew.adapters.postgres.sql import Sql
@@ -47,10 +48,11 @@ class Identity:
         return Secrets(self.aws.client(SECRETS), self.secret_arn)
 
     def tokens(self) -> CognitoTokens:
-        """Tokens that verify too, which is the gateway's and the authorizer's work."""
-        environment = self.aws.environment
-        verifier = pool_verifier(self.pool_id, self.client_id, environment=environment)
-        return CognitoTokens(self.pool(), self.secrets(), verifier, environment=environment)
+        return CognitoTokens(self.pool(), self.secrets(), environment=self.aws.environment)
+
+    def verifier(self) -> TokenVerifier:
+        """The authorizer's."""
+        return pool_verifier(self.pool_id, self.client_id, environment=self.aws.environment)
 
     def sessions(self, sql: Sql, passwords: Passwords, on_end: OnEnd | None = None) -> DynamoSessions:
         find = PostgresAccounts(sql, passwords).one

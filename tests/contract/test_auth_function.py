@@ -90,6 +90,7 @@ async def phone(
         profiles=identity.profiles(sql),
         sessions=identity.sessions(sql, passwords, on_end),
         tokens=identity.tokens(),
+        verifier=identity.verifier(),
     )
     yield Phone(ports, sql, connections)
     await engine.drop_database(connect)
@@ -135,7 +136,7 @@ async def heard_by(phone: Phone, user_id: UserId) -> set[str]:
 
 async def with_a_socket(phone: Phone, signed_in: dict[str, Any], connection_id: str) -> UserId:
     """Open a socket with the access token, as the authorizer and `$connect` do."""
-    claims = await phone.ports.tokens.verify(signed_in["access_token"], now=utc_now())
+    claims = await phone.ports.verifier.verify(signed_in["access_token"], now=utc_now())
     session_id, expires_at = claims.session_id, claims.expires_at
     await phone.connections.add(Connection(connection_id, claims.user_id, session_id, expires_at, utc_now()))
     return claims.user_id

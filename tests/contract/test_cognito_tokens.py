@@ -46,7 +46,7 @@ def at_the_gateway(payload: dict[str, Any]) -> dict[str, str]:
 
 async def refused(identity: Identity, token: str) -> str:
     with pytest.raises(Unauthenticated) as caught:
-        await identity.tokens().verify(token, now=utc_now())
+        await identity.verifier().verify(token, now=utc_now())
     return caught.value.code
 
 
@@ -76,7 +76,7 @@ async def by_challenge(
 async def test_what_the_pool_issues_we_accept(identity: Identity) -> None:
     tokens, account, session = identity.tokens(), await an_account(identity), SessionId(uuid7())
     token = await tokens.issue(account, session, now=utc_now())
-    claims = await tokens.verify(token, now=utc_now())
+    claims = await identity.verifier().verify(token, now=utc_now())
     assert (claims.user_id, claims.session_id, claims.is_admin) == (account.user_id, session, False)
     assert abs(claims.expires_at - utc_now() - ACCESS_LIFETIME) < timedelta(minutes=1)
     assert claims.email is None
@@ -99,7 +99,8 @@ async def test_gateway_and_authorizer_take_a_token_for_the_same(identity: Identi
     account, session = await an_account(identity, is_admin=True), SessionId(uuid7())
     tokens = identity.tokens()
     token = await tokens.issue(account, session, now=utc_now())
-    assert claims_of(at_the_gateway(await payload_of(identity, token))) == await tokens.verify(token, now=utc_now())
+    believed = await identity.verifier().verify(token, now=utc_now())
+    assert claims_of(at_the_gateway(await payload_of(identity, token))) == believed
 
 
 async def test_the_pools_other_tokens_open_nothing(identity: Identity) -> None:
@@ -111,7 +112,7 @@ async def test_the_pools_other_tokens_open_nothing(identity: Identity) -> None:
     for token in (left_over["AccessToken"], left_over["IdToken"], good["IdToken"]):
         assert await refused(identity, token) == "auth_failed"
         assert claims_of(at_the_gateway(await payload_of(identity, token))) is None
-    assert await identity.tokens().verify(good["AccessToken"], now=utc_now())
+    assert await identity.verifier().verify(good["AccessToken"], now=utc_now())
 
 
 async def test_only_who_knows_the_key_gets_past_the_challenge(identity: Identity) -> None:
@@ -141,7 +142,8 @@ async def test_many_tokens_at_once_are_each_their_own(identity: Identity) -> Non
     tokens, account = identity.tokens(), await an_account(identity)
     sessions = [SessionId(uuid7()) for _ in range(6)]
     made = await asyncio.gather(*(tokens.issue(account, each, now=utc_now()) for each in sessions))
-    assert [(await tokens.verify(token, now=utc_now())).session_id for token in made] == sessions
+    verifier = identity.verifier()
+    assert [(await verifier.verify(token, now=utc_now())).session_id for token in made] == sessions
 
 
 async def test_somebody_the_pool_does_not_know_gets_no_token(identity: Identity) -> None:

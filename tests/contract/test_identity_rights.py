@@ -110,7 +110,7 @@ class Role:
 
         sessions = DynamoSessions(dynamodb, identity.sessions_table, secrets, find)
         accounts = CognitoAccounts(pool, sql, sessions, passwords)
-        tokens = CognitoTokens(pool, secrets, identity.tokens(), environment=identity.aws.environment)
+        tokens = CognitoTokens(pool, secrets, environment=identity.aws.environment)
         profiles = CachedProfiles(PostgresProfiles(sql), dynamodb, identity.profiles_table, clock=utc_now)
         id_, stale = RegistrationId(uuid7()), RegistrationId(uuid7())
         await accounts.request(a_new("ana"), PASSWORD, id_, EventId(uuid7()), now=NOON)

@@ -64,6 +64,6 @@ async def test_whom_the_gateway_does_not_know_nobody_knows() -> None:
     """Such as the bearer of an ID token, which the gateway lets pass."""
     ports = ports_in(AWS, ("trips",))
     with pytest.raises(Unauthenticated):
-        await ports.tokens.verify("a.b.c", now=ports.clock())
+        await ports.verifier.verify("a.b.c", now=ports.clock())
     with pytest.raises(RuntimeError, match="'tokens'"):
         _ = ports.tokens.issue

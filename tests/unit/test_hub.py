@@ -243,7 +243,7 @@ async def test_a_session_that_ends_while_its_socket_connects_takes_it_along() ->
         hub.end_session(SESSION)
 
     line.on_accept = sign_out
-    async with connected(hub, line, tokens=Tokens()):
+    async with connected(hub, line, verifier=Tokens()):
         assert (await line.hears())["code"] == 4401
 
 

@@ -115,7 +115,7 @@ def closed_loops(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def handler() -> LambdaHandler:
-    return lambda_entry(routes, lambda _: fake_ports(tokens=Untouchable("tokens")))
+    return lambda_entry(routes, lambda _: fake_ports(verifier=Untouchable("verifier")))
 
 
 def test_a_verified_caller_reaches_the_handler_without_another_look_at_the_token(handler: LambdaHandler) -> None:
@@ -175,7 +175,7 @@ def test_a_row_of_no_table_is_an_unknown_route_like_any_reply(handler: LambdaHan
 
 
 def test_without_the_gateways_word_the_token_is_verified_here() -> None:
-    handler = lambda_entry(routes, lambda _: fake_ports(tokens=TokenTable()))
+    handler = lambda_entry(routes, lambda _: fake_ports(verifier=TokenTable()))
     asked = event()
     del asked["requestContext"]["authorizer"]
     asked["headers"]["Authorization"] = "Bearer ana"

@@ -118,7 +118,7 @@ STANDS_ON: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 def _port(name: str, parts: _Parts, declared: tuple[str, ...]) -> Any:
     if name not in declared:
-        return _NoTokens(name) if name == "tokens" else _Undeclared(name)
+        return _GatewayAlone() if name == "verifier" else _Undeclared(name)
     if name == "invitation_links":
         return _Later(parts.invitation_links)  # fetches its secret
     if name in SQL_PORTS and name != "profiles":
@@ -150,14 +150,10 @@ class _Undeclared:
 
 
 class _GatewayAlone:
-    """Whom the gateway does not know, nobody knows."""
+    """`Verifier` of functions behind the gateway: whom that does not know, nobody knows."""
 
     async def verify(self, token: str, *, now: datetime) -> Claims:  # noqa: ARG002 — the port's form
         raise Unauthenticated("The access token is not valid.")
-
-
-class _NoTokens(_GatewayAlone, _Undeclared):
-    """Tokens, where a function declares none."""
 
 
 class _Parts:
@@ -275,7 +271,7 @@ class _Parts:
     def tokens(self) -> Tokens:
         from nomadcrew.adapters.aws.cognito_tokens import CognitoTokens
 
-        return CognitoTokens(self.user_pool, self.secrets, _GatewayAlone(), environment=self._environment)
+        return CognitoTokens(self.user_pool, self.secrets, environment=self._environment)
 
     def verifier(self) -> Verifier:
         from nomadcrew.adapters.aws.cognito_issuer import pool_verifier

@@ -61,7 +61,7 @@ class SocketEndpoint:
         token, subprotocol = offered_token(offered, query.get("token", [None])[0])
         if not token:
             raise Unauthenticated("Connect with a token.", code="token_missing")
-        return token, await self._ports.tokens.verify(token, now=self._ports.clock()), subprotocol
+        return token, await self._ports.verifier.verify(token, now=self._ports.clock()), subprotocol
 
     async def _serve(self, token: str, claims: Claims, receive: Receive, send: Send) -> None:
         socket = Socket(
@@ -73,7 +73,7 @@ class SocketEndpoint:
         writer: asyncio.Task[None] | None = None
         try:
             # Once more, now that the end of its session would find the socket: it may have come just before.
-            await self._ports.tokens.verify(token, now=self._ports.clock())
+            await self._ports.verifier.verify(token, now=self._ports.clock())
             await send({"type": "websocket.send", "text": await greeting(claims.user_id, self._ports)})
             writer = asyncio.create_task(_write(socket, send))
             await self._read(socket, receive, writer)

@@ -79,7 +79,7 @@ class Dispatcher:
             return None
         if request.claims is not None:
             return request.claims
-        return await self.ports.tokens.verify(bearer(request.headers), now=now)
+        return await self.ports.verifier.verify(bearer(request.headers), now=now)
 
     async def _limit(
         self, route: Route, request: Request, claims: Claims | None, headers: dict[str, str], now: datetime

@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from nomadcrew.adapters.aws.pool_keys import PublicKey
     from nomadcrew.adapters.aws.secrets import Secrets
     from nomadcrew.adapters.embedded.published import PublishedKeys
-    from nomadcrew.core.identity.claims import Claims
     from nomadcrew.core.identity.model import Account
-    from nomadcrew.core.identity.ports import RegistrationId, Verifier
+    from nomadcrew.core.identity.ports import RegistrationId
     from nomadcrew.core.ids import SessionId
 
 CONFIRMATIONS = "confirmations"
@@ -46,21 +45,12 @@ class DerivedCodes:
         return codes.read_confirmation_code(self._secrets.keys(CONFIRMATIONS), code)
 
 
-class CognitoTokens:
+class CognitoTokens(DerivedCodes):
     """`Tokens` of a user pool whose triggers are `functions/pool.py`."""
 
-    def __init__(
-        self,
-        pool: UserPool,
-        secrets_: Secrets,
-        verifier: Verifier,
-        *,
-        environment: Mapping[str, str] = os.environ,
-    ) -> None:
+    def __init__(self, pool: UserPool, secrets_: Secrets, *, environment: Mapping[str, str] = os.environ) -> None:
+        super().__init__(secrets_)
         self._pool = pool
-        self._secrets = secrets_
-        self._codes = DerivedCodes(secrets_)
-        self._verifier = verifier
         self._environment = environment
 
     async def issue(self, account: Account, session_id: SessionId, *, now: datetime) -> str:  # noqa: ARG002 — Cognito's clock
@@ -81,23 +71,11 @@ class CognitoTokens:
             raise Unavailable(details="cognito-idp: no access token")
         return token
 
-    async def verify(self, token: str, *, now: datetime) -> Claims:
-        return await self._verifier.verify(token, now=now)
-
     async def revoke(self, session_id: SessionId, *, now: datetime) -> None:
         """Nothing: the gateway takes a token for as long as it says, and this process verifies none."""
 
     async def jwks(self, *, now: datetime) -> dict[str, Any]:
         return {"keys": list((await self._keys.all(now=now)).values())}
-
-    def new_refresh_token(self) -> str:
-        return self._codes.new_refresh_token()
-
-    def confirmation_code(self, registration_id: RegistrationId) -> str:
-        return self._codes.confirmation_code(registration_id)
-
-    def read_confirmation_code(self, code: str) -> RegistrationId:
-        return self._codes.read_confirmation_code(code)
 
     @cached_property
     def _keys(self) -> PublishedKeys[PublicKey]:

@@ -276,8 +276,8 @@ class Codes(Protocol):
         ...
 
 
-class Tokens(Verifier, Codes, Protocol):
-    """Access tokens: issues ours, verifies those of every configured issuer. Also makes the other secrets."""
+class Tokens(Codes, Protocol):
+    """Our own access tokens. Also makes the other secrets."""
 
     async def issue(self, account: Account, session_id: SessionId, *, now: datetime) -> str:
         """An access token that lives for `ACCESS_LIFETIME`.
