@@ -1,12 +1,10 @@
 """A deployment on the emulated account: a database, a bus, queues, a gateway, and the functions between them."""
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
-import pytest
 import pytest_asyncio
 
 from nomadcrew.adapters.aws.audit import S3AuditLog
@@ -112,22 +110,6 @@ class Site:
         """The types of the frames a socket was sent: of the event, where it is one."""
         frames = [json.loads(text) for text in self.gateway.sent.pop(connection_id, [])]
         return [frame["payload"]["type"] if frame["type"] == "event" else frame["type"] for frame in frames]
-
-
-@pytest.fixture(autouse=True)
-def closed_loops(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Close the loops that in Lambda live as long as the environment."""
-    made: list[asyncio.AbstractEventLoop] = []
-    new_event_loop = asyncio.new_event_loop
-
-    def recorded() -> asyncio.AbstractEventLoop:
-        made.append(new_event_loop())
-        return made[-1]
-
-    monkeypatch.setattr(asyncio, "new_event_loop", recorded)
-    yield
-    for loop in made:
-        loop.close()
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -27,10 +27,10 @@ from tests.contract.aws_site import (
     PUBLISHER,
     REALTIME,
     Site,
-    closed_loops,
     site,
 )
 from tests.fakes import ANA, NOON
+from tests.loops import closed_loops
 
 __all__ = ["closed_loops", "site"]
 

@@ -1,9 +1,7 @@
 """API Gateway HTTP API events, payload 2.0, as AWS documents them."""
 
-import asyncio
 import base64
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -13,9 +11,13 @@ import pytest
 
 from nomadcrew.core.ports import Ports
 from nomadcrew.wire.call import Call, Reply
-from nomadcrew.wire.lambda_entry import LambdaHandler, claims_of, lambda_entry, request_of, response_of
+from nomadcrew.wire.event_entry import Entry
+from nomadcrew.wire.lambda_entry import claims_of, lambda_entry, request_of, response_of
 from nomadcrew.wire.routes import Auth, Routes
 from tests.fakes import ANA, TokenTable, Untouchable, fake_ports
+from tests.loops import closed_loops
+
+__all__ = ["closed_loops"]
 
 SESSION = "019a0000-0000-7000-8000-0000000000ff"
 
@@ -97,28 +99,12 @@ def event(route_key: str = "GET /v1/trips/{id}/notes", **parts: Any) -> dict[str
     return {**whole, **parts}
 
 
-@pytest.fixture(autouse=True)
-def closed_loops(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Close the loops that in Lambda live as long as the environment."""
-    made: list[asyncio.AbstractEventLoop] = []
-    new_event_loop = asyncio.new_event_loop
-
-    def recorded() -> asyncio.AbstractEventLoop:
-        made.append(new_event_loop())
-        return made[-1]
-
-    monkeypatch.setattr(asyncio, "new_event_loop", recorded)
-    yield
-    for loop in made:
-        loop.close()
-
-
 @pytest.fixture
-def handler() -> LambdaHandler:
+def handler() -> Entry:
     return lambda_entry(routes, lambda _: fake_ports(verifier=Untouchable("verifier")))
 
 
-def test_a_verified_caller_reaches_the_handler_without_another_look_at_the_token(handler: LambdaHandler) -> None:
+def test_a_verified_caller_reaches_the_handler_without_another_look_at_the_token(handler: Entry) -> None:
     response = handler(event(), None)
     assert response["statusCode"] == 200
     assert json.loads(response["body"]) == {"trip": str(ANA), "tags": [], "text": ""}
@@ -128,18 +114,18 @@ def test_a_verified_caller_reaches_the_handler_without_another_look_at_the_token
     assert response["headers"]["x-frame-options"] == "DENY"
 
 
-def test_repeated_query_keys_all_arrive(handler: LambdaHandler) -> None:
+def test_repeated_query_keys_all_arrive(handler: Entry) -> None:
     # The parsed form joins them with commas, so `a,b` and `c` could not be told apart.
     asked = event(rawQueryString="tag=a%2Cb&tag=c&tag=&x", queryStringParameters={"tag": "a,b,c,", "x": ""})
     assert json.loads(handler(asked, None)["body"])["tags"] == ["a,b", "c", ""]
 
 
-def test_a_nul_in_the_query_never_reaches_a_handler(handler: LambdaHandler) -> None:
+def test_a_nul_in_the_query_never_reaches_a_handler(handler: Entry) -> None:
     assert json.loads(handler(event(rawQueryString="tag=a%00b&tag=c"), None)["body"])["tags"] == ["ab", "c"]
 
 
 @pytest.mark.parametrize("encoded", [False, True])
-def test_bodies_come_plain_or_in_base64(handler: LambdaHandler, encoded: bool) -> None:
+def test_bodies_come_plain_or_in_base64(handler: Entry, encoded: bool) -> None:
     body = '{"text":"Zürich → Genève"}'
     text = base64.b64encode(body.encode()).decode() if encoded else body
     response = handler(event("POST /v1/trips/{id}/notes", body=text, isBase64Encoded=encoded), None)
@@ -147,26 +133,26 @@ def test_bodies_come_plain_or_in_base64(handler: LambdaHandler, encoded: bool) -
     assert json.loads(response["body"])["text"] == "Zürich → Genève"
 
 
-def test_a_missing_body_is_an_empty_one(handler: LambdaHandler) -> None:
+def test_a_missing_body_is_an_empty_one(handler: Entry) -> None:
     response = handler(event("POST /v1/trips/{id}/notes"), None)
     assert response["statusCode"] == 400
     assert json.loads(response["body"])["details"] == "the body is empty"
 
 
-def test_success_without_a_body_has_none(handler: LambdaHandler) -> None:
+def test_success_without_a_body_has_none(handler: Entry) -> None:
     asked = event("DELETE /v1/trips/{id}/notes/{noteId}", pathParameters={"id": str(ANA), "noteId": SESSION})
     response = handler(asked, None)
     assert (response["statusCode"], response["body"]) == (204, "")
 
 
-def test_bytes_that_are_no_text_travel_in_base64(handler: LambdaHandler) -> None:
+def test_bytes_that_are_no_text_travel_in_base64(handler: Entry) -> None:
     response = handler(event("GET /v1/picture", pathParameters=None), None)
     assert response["isBase64Encoded"] is True
     assert base64.b64decode(response["body"]) == b"\x89PNG\xff"
 
 
 @pytest.mark.parametrize("route_key", ["$default", "GET /v1/nowhere"])
-def test_a_row_of_no_table_is_an_unknown_route_like_any_reply(handler: LambdaHandler, route_key: str) -> None:
+def test_a_row_of_no_table_is_an_unknown_route_like_any_reply(handler: Entry, route_key: str) -> None:
     response = handler(event(route_key), None)
     assert response["statusCode"] == 404
     assert json.loads(response["body"])["code"] == "route_not_found"

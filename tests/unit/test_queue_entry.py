@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -16,6 +16,9 @@ from nomadcrew.core.ports import Ports
 from nomadcrew.core.queues import MAX_ATTEMPTS, Job
 from nomadcrew.wire.queue_entry import batch_entry, queue_entry
 from tests.fakes import fake_ports
+from tests.loops import closed_loops
+
+__all__ = ["closed_loops"]
 
 ARN = "arn:aws:sqs:eu-west-1:000000000000:nomadcrew-dev-work"
 
@@ -97,22 +100,6 @@ def record(body: str, *, attempt: int = 1, group: str | None = None, **more: Any
 
 
 record.number = 0  # type: ignore[attr-defined]
-
-
-@pytest.fixture(autouse=True)
-def closed_loops(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Close the loops that in Lambda live as long as the environment."""
-    made: list[asyncio.AbstractEventLoop] = []
-    new_event_loop = asyncio.new_event_loop
-
-    def recorded() -> asyncio.AbstractEventLoop:
-        made.append(new_event_loop())
-        return made[-1]
-
-    monkeypatch.setattr(asyncio, "new_event_loop", recorded)
-    yield
-    for loop in made:
-        loop.close()
 
 
 @pytest.fixture

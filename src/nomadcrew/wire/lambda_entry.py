@@ -3,13 +3,8 @@
 API Gateway has matched the path and verified the token, so a function needs the table of its own rows only.
 """
 
-import asyncio
 import base64
-import gc
-import os
-from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any
 
 import msgspec
@@ -18,46 +13,28 @@ from nomadcrew import telemetry
 from nomadcrew.core.errors import NotFound
 from nomadcrew.core.identity.claims import Claims
 from nomadcrew.core.ids import SessionId, UserId, parse_uuid
-from nomadcrew.core.ports import Ports
 from nomadcrew.wire.call import Reply, Request, parse_query
 from nomadcrew.wire.dispatch import Dispatcher
+from nomadcrew.wire.event_entry import Entry, Event, MakePorts, entry
 from nomadcrew.wire.routes import Route, Routes
-
-LambdaHandler = Callable[[dict[str, Any], object], dict[str, Any]]
 
 COGNITO_ISSUER = "://cognito-idp."
 COGNITO_SCOPE = "nomadcrew/api"
 
 
-def lambda_entry(routes: Routes, ports: Callable[[tuple[str, ...]], Ports]) -> LambdaHandler:
-    """What AWS calls.
-
-    `ports` is called once, with what the routes declare: in Lambda at once, for INIT has a whole processor and the
-    first request has not; elsewhere at the first event, so that whoever imports a function for its table needs no
-    settings.
-    """
+def lambda_entry(routes: Routes, ports: MakePorts) -> Entry:
+    """What AWS calls, with the ports that the routes declare."""
     table = {route.key: route for route in routes}
 
-    @cache
-    def wired() -> tuple[asyncio.AbstractEventLoop, Dispatcher]:
-        return asyncio.new_event_loop(), Dispatcher(ports(routes.ports))
+    async def counted(event: Event, _context: object, dispatcher: Dispatcher) -> dict[str, Any]:
+        response = await answer(table, dispatcher, event)
+        if response["statusCode"] >= 500:
+            telemetry.count(telemetry.REQUESTS_5XX)
+        if response["statusCode"] == 503:
+            telemetry.count(telemetry.UNAVAILABLE)
+        return response
 
-    invocations = telemetry.invocations()
-
-    def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-        loop, dispatcher = wired()
-        with invocations.of(context):
-            response = loop.run_until_complete(answer(table, dispatcher, event))
-            if response["statusCode"] >= 500:
-                telemetry.count(telemetry.REQUESTS_5XX)
-            if response["statusCode"] == 503:
-                telemetry.count(telemetry.UNAVAILABLE)
-            return response
-
-    if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
-        wired()
-        gc.freeze()
-    return handler
+    return entry(counted, lambda: Dispatcher(ports(routes.ports)))
 
 
 async def answer(table: dict[str, Route], dispatcher: Dispatcher, event: dict[str, Any]) -> dict[str, Any]:
