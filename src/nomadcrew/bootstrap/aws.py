@@ -336,12 +336,13 @@ class _Parts:
     def queue(self) -> WorkQueue:
         from nomadcrew.adapters.aws.queue import SqsQueue
         from nomadcrew.adapters.aws.services import SQS
+        from nomadcrew.core.events import EMAIL, NOTIFICATIONS, REALTIME
 
         config = self.config
         urls = {
-            "notifications": config.notifications_queue_url,
-            "email": config.email_queue_url,
-            "realtime": config.realtime_queue_url,
+            NOTIFICATIONS: config.notifications_queue_url,
+            EMAIL: config.email_queue_url,
+            REALTIME: config.realtime_queue_url,
         }
         return SqsQueue(self.client(SQS), {name: url for name, url in urls.items() if url}, new_id=uuid7)
 

@@ -259,13 +259,8 @@ class AwsClient:
         )
 
     def _credentials(self) -> Credentials:
-        environment = self._environment
         try:
-            return Credentials(
-                environment["AWS_ACCESS_KEY_ID"],
-                environment["AWS_SECRET_ACCESS_KEY"],
-                environment.get("AWS_SESSION_TOKEN") or None,
-            )
+            return Credentials.of(self._environment)
         except KeyError as missing:
             raise _Unreachable(f"{missing} is not set", sent=False) from None
 

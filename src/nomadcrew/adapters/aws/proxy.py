@@ -22,13 +22,8 @@ def proxy_connection(
     """
 
     def token() -> str:
-        credentials = Credentials(
-            environment["AWS_ACCESS_KEY_ID"],
-            environment["AWS_SECRET_ACCESS_KEY"],
-            environment.get("AWS_SESSION_TOKEN") or None,
-        )
         return presign(
-            credentials,
+            Credentials.of(environment),
             service="rds-db",
             region=environment.get("AWS_REGION", "us-east-1"),
             host=f"{host}:{PORT}",

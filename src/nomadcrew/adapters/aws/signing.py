@@ -24,6 +24,16 @@ class Credentials(Struct, frozen=True):
     secret: str
     token: str | None = None
 
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> "Credentials":
+        """Those of an environment, as every AWS SDK reads them.
+
+        Raises:
+            KeyError: it has none.
+        """
+        token = environment.get("AWS_SESSION_TOKEN") or None
+        return cls(environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"], token)
+
 
 def sign(
     credentials: Credentials,

@@ -82,16 +82,10 @@ class IamPassword(CredentialProvider):
         self._clock = clock
 
     def get_credentials(self) -> tuple[str, str]:
-        environment = self._environment
-        credentials = Credentials(
-            environment["AWS_ACCESS_KEY_ID"],
-            environment["AWS_SECRET_ACCESS_KEY"],
-            environment.get("AWS_SESSION_TOKEN") or None,
-        )
         password = presign(
-            credentials,
+            Credentials.of(self._environment),
             service="elasticache",
-            region=environment["AWS_REGION"],
+            region=self._environment["AWS_REGION"],
             host=self._cache,
             query={"Action": "connect", "ResourceType": "ServerlessCache", "User": self._user},
             lifetime_s=PASSWORD_S,
@@ -101,12 +95,8 @@ class IamPassword(CredentialProvider):
 
 
 def valkey_cache(endpoint: str, user: str, *, environment: Mapping[str, str], clock: Clock = utc_now) -> Valkey:
-    """A client of a serverless cache at `host:port`: with TLS, and with IAM in place of a password.
-
-    An emulated one, which is where the environment names an endpoint for everything, has neither.
-    """
+    """A client of a serverless cache at `host:port`: with TLS, and with IAM in place of a password."""
     host, _, port = endpoint.rpartition(":")
-    emulated = "AWS_ENDPOINT_URL" in environment
     # `name-abc123.serverless.euw1.cache.amazonaws.com`
     name = host.partition(".")[0].rpartition("-")[0]
     return Valkey(
@@ -115,7 +105,7 @@ def valkey_cache(endpoint: str, user: str, *, environment: Mapping[str, str], cl
         socket_timeout=TIMEOUT_S,
         socket_connect_timeout=TIMEOUT_S,
         retry=Retry(NoBackoff(), 1),
-        ssl=not emulated,
-        ssl_check_hostname=not emulated,
-        credential_provider=None if emulated else IamPassword(name, user, environment, clock),
+        ssl=True,
+        ssl_check_hostname=True,
+        credential_provider=IamPassword(name, user, environment, clock),
     )
