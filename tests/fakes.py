@@ -124,6 +124,16 @@ class Bell:
         return 0
 
 
+@dataclass
+class Told:
+    """`Live` that remembers."""
+
+    events: list[Event] = field(default_factory=list)
+
+    async def tell(self, event: Event) -> None:
+        self.events.append(event)
+
+
 def fake_ports(**given: Any) -> Ports:
     """Ports with a set clock, counting ids, open limits and a few tokens, and with `given` in their places.
 

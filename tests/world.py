@@ -30,7 +30,7 @@ from nomadcrew.settings import Settings
 from nomadcrew.wire.dispatch import Dispatcher
 from nomadcrew.wire.lambda_entry import answer
 from tests.engine import Engine
-from tests.fakes import Bell, CountingIds, SetClock
+from tests.fakes import Bell, CountingIds, SetClock, Told
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 NEW_TRIP = {
@@ -78,6 +78,7 @@ class World:
     dispatcher: Dispatcher
     application: Application
     mail: Path
+    told: Told
     statements: list[str] = field(default_factory=list)
 
     async def person(self, name: str) -> Person:
@@ -239,8 +240,9 @@ async def world(
     keys, mail = home / "keys", home / "mail"
     for folder in (keys, mail):
         folder.mkdir(parents=True, exist_ok=True)
+    told = Told()
     ports = machine_ports(
-        settings, keys, mail, pool, url="http://api.test", outbox=Bell(), connections=Hub(),
+        settings, keys, mail, pool, url="http://api.test", outbox=Bell(), connections=Hub(), live=told,
         on_session_end=lambda _: None, clock=clock, new_id=CountingIds(),
     )  # fmt: skip
     dispatcher = Dispatcher(ports)
@@ -259,7 +261,7 @@ async def world(
         health=Health(ping, clock=clock),
         metrics=MetricsPage(metrics),
     )
-    made = World(ports, pool, clock, dispatcher, application, mail)
+    made = World(ports, pool, clock, dispatcher, application, mail, told)
     pool.on_statement = made.statements.append
     try:
         yield made

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.limits import Limit, RateLimits
     from nomadcrew.core.mail import Mailer
     from nomadcrew.core.queues import WorkQueue
-    from nomadcrew.core.realtime import Connections, Sockets
+    from nomadcrew.core.realtime import Connections, Live, Sockets
     from nomadcrew.core.schema import Schema
 
 
@@ -98,6 +98,7 @@ STANDS_ON: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "queue": ("queue",),
         "mailer": ("mailer",),
         "connections": ("connections",),
+        "live": ("queue",),
         "sockets": ("connections", "sockets"),
         "audit": ("audit",),
         "suppression": ("suppression",),
@@ -334,6 +335,10 @@ class _Parts:
         )
 
     def queue(self) -> WorkQueue:
+        return self._queue
+
+    @cached_property
+    def _queue(self) -> WorkQueue:
         from nomadcrew.adapters.aws.queue import SqsQueue
         from nomadcrew.adapters.aws.services import SQS
         from nomadcrew.core.events import EMAIL, NOTIFICATIONS, REALTIME
@@ -386,6 +391,11 @@ class _Parts:
         from nomadcrew.adapters.aws.services import DYNAMODB
 
         return DynamoConnections(self.client(DYNAMODB), self.config.required("connections_table"))
+
+    def live(self) -> Live:
+        from nomadcrew.adapters.aws.live import QueuedLive
+
+        return QueuedLive(self._queue)
 
     def sockets(self) -> Sockets:
         from nomadcrew.adapters.aws.client import AwsClient

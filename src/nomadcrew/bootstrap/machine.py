@@ -21,11 +21,11 @@ from nomadcrew.adapters.postgres.sessions import PostgresSessions
 from nomadcrew.adapters.postgres.sql import Sql
 from nomadcrew.bootstrap.sql import SQL_PORTS
 from nomadcrew.core.clock import Clock, utc_now
-from nomadcrew.core.events import Outbox
+from nomadcrew.core.events import Event, Outbox
 from nomadcrew.core.ids import NewId, SessionId, uuid7
 from nomadcrew.core.mail import Mailer
 from nomadcrew.core.ports import Ports, Site
-from nomadcrew.core.realtime import Connections
+from nomadcrew.core.realtime import Connections, Live
 from nomadcrew.settings import Settings
 
 # What `iss` says in our tokens where no public address is set: it must not change with the port.
@@ -41,6 +41,7 @@ def machine_ports(
     url: str,
     outbox: Outbox,
     connections: Connections,
+    live: Live,
     on_session_end: Callable[[SessionId], None],
     clock: Clock = utc_now,
     new_id: NewId = uuid7,
@@ -66,6 +67,7 @@ def machine_ports(
         flags=FileFlags(settings.home / "flags.json"),
         outbox=outbox,
         connections=connections,
+        live=live,
         mailer=_mailer(settings, mail_folder, clock),
         tokens=tokens,
         verifier=tokens,
@@ -115,4 +117,11 @@ class SilentOutbox:
         return None
 
     async def written(self) -> None:
+        return None
+
+
+class SilentLive:
+    """What is told live, where nobody listens."""
+
+    async def tell(self, event: Event) -> None:  # noqa: ARG002 — the port's form
         return None

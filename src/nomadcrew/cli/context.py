@@ -16,7 +16,7 @@ from nomadcrew.adapters.embedded.limits import parse_limits
 from nomadcrew.adapters.embedded.mailer import SmtpServer
 from nomadcrew.adapters.mime import Sender
 from nomadcrew.adapters.postgres.database import Database
-from nomadcrew.bootstrap.machine import SilentOutbox
+from nomadcrew.bootstrap.machine import SilentLive, SilentOutbox
 from nomadcrew.core.errors import BadSetting
 from nomadcrew.core.ports import Ports
 from nomadcrew.host.binaries import find_binaries
@@ -149,7 +149,7 @@ async def ports_on(settings: Settings) -> AsyncIterator[Ports]:
     async with pool_on(settings, folder) as pool:
         yield wired(
             settings, folder, pool, url=own_url(settings), outbox=SilentOutbox(), connections=Hub(),
-            on_session_end=lambda _: None,
+            live=SilentLive(), on_session_end=lambda _: None,
         )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.members.ports import Members
     from nomadcrew.core.notifications.ports import Notifications
     from nomadcrew.core.queues import WorkQueue
-    from nomadcrew.core.realtime import Connections, Sockets
+    from nomadcrew.core.realtime import Connections, Live, Sockets
     from nomadcrew.core.replies import Replies
     from nomadcrew.core.schema import Schema
     from nomadcrew.core.todos.ports import Todos
@@ -69,6 +69,7 @@ class Ports:
     queue: WorkQueue
     mailer: Mailer
     connections: Connections
+    live: Live
     tokens: Tokens
     # Parts of `tokens` and `accounts`, for who needs no more.
     verifier: Verifier

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from nomadcrew.core.events import Event
 from nomadcrew.core.ids import SessionId, TripId, UserId
 
 
@@ -28,6 +29,17 @@ class Connections(Protocol):
         ...
 
     async def unmute(self, connection_id: str, trip_id: TripId) -> None: ...
+
+
+class Live(Protocol):
+    """Tells sockets what is worth nothing later and is therefore kept nowhere: typing, positions, presence."""
+
+    async def tell(self, event: Event) -> None:
+        """Have an event reach whoever may hear of it, by its audience, when it is delivered.
+
+        Never fails for an outage: what cannot be told now is lost.
+        """
+        ...
 
 
 class Sockets(Protocol):

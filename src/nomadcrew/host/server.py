@@ -32,6 +32,7 @@ from nomadcrew.host.cors import Cors
 from nomadcrew.host.datafolder import DataFolder
 from nomadcrew.host.health import Health, Heartbeat
 from nomadcrew.host.hub import Hub
+from nomadcrew.host.live import HubLive
 from nomadcrew.host.metrics import Metrics, MetricsPage
 from nomadcrew.host.postgres import EmbeddedPostgres
 from nomadcrew.host.problems import CannotStart
@@ -144,7 +145,7 @@ class Machine:
         self.relay = Relay(self._outbox, self.hub, clock=utc_now, metrics=self.metrics, on_work=self.workers.wake)
         self.ports = wired(
             settings, folder, pool, url=url, outbox=self.relay, connections=self.hub,
-            on_session_end=self.hub.end_session,
+            live=HubLive(self._outbox, self.hub, self.metrics), on_session_end=self.hub.end_session,
         )  # fmt: skip
         self._heartbeats = {name: Heartbeat() for name in ("relay", "sockets", *self.workers.queues)}
         cors = Cors(settings.allowed_origins)

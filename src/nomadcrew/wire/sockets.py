@@ -23,7 +23,10 @@ CLOSE_TOO_SLOW = 4008  # the client comes back with growing pauses
 
 @dataclass(frozen=True, slots=True)
 class SocketCall:
-    """One frame from a socket. `payload` is an object, empty where the frame has none."""
+    """One frame from a socket: `payload` is what it carries, whichever dialect it is in.
+
+    The monolith's frames have a type and a payload; those of the AWS design an action, and what it needs beside it.
+    """
 
     connection_id: str
     me: UserId
@@ -70,12 +73,11 @@ async def act(actions: Actions, connection_id: str, me: UserId, text: str | byte
         raise NotJson from None
     if not isinstance(message, dict):
         return None
-    # The monolith's frames have a type, the AWS design's an action.
     type_ = message.get("type", message.get("action"))
     action = actions.rows.get(type_) if isinstance(type_, str) else None
     if action is None:
         return None
-    payload = message.get("payload")
+    payload = message.get("payload", message if "action" in message else None)
     call = SocketCall(connection_id, me, payload if isinstance(payload, dict) else {}, ports)
     try:
         return await action(call)
