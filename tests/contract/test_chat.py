@@ -19,7 +19,6 @@ from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.members import PostgresMembers
 from nomadcrew.core.chat.model import (
     MAX_REACTIONS,
-    TOMBSTONE,
     BadCursor,
     Message,
     MessageIdTaken,
@@ -32,6 +31,7 @@ from nomadcrew.core.chat.model import (
 )
 from nomadcrew.core.chat.ports import ChatLog
 from nomadcrew.core.errors import Forbidden, Invalid, NotFound, NotTripMember
+from nomadcrew.core.events import TOMBSTONE
 from nomadcrew.core.ids import EventId, MessageId, TripId, UserId, uuid7
 from nomadcrew.core.permissions import MEMBER, OWN, OWN_OR_ADMIN, Role
 from nomadcrew.wire.events import unpack

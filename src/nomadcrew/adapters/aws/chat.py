@@ -15,7 +15,6 @@ from nomadcrew.core.chat import events
 from nomadcrew.core.chat.model import (
     EDITABLE_FOR,
     MAX_REACTIONS,
-    TOMBSTONE,
     BadCursor,
     Message,
     MessageIdTaken,
@@ -30,6 +29,7 @@ from nomadcrew.core.chat.model import (
     TooManyReactions,
 )
 from nomadcrew.core.errors import Forbidden, Unavailable
+from nomadcrew.core.events import TOMBSTONE
 from nomadcrew.core.ids import EventId, MessageId, TripId, UserId, parse_uuid
 from nomadcrew.core.members.ports import Members
 from nomadcrew.core.names import display_name

@@ -13,7 +13,6 @@ from nomadcrew.core.chat.model import (
     EDITABLE_FOR,
     MAX_REACTIONS,
     REPEATED_WITHIN,
-    TOMBSTONE,
     BadCursor,
     Message,
     MessageIdTaken,
@@ -29,7 +28,7 @@ from nomadcrew.core.chat.model import (
     TooManyReactions,
 )
 from nomadcrew.core.errors import DomainError
-from nomadcrew.core.events import Outbox
+from nomadcrew.core.events import TOMBSTONE, Outbox
 from nomadcrew.core.ids import EventId, MessageId, TripId, UserId, parse_uuid
 from nomadcrew.core.permissions import Rule
 

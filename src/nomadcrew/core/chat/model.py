@@ -17,8 +17,6 @@ MAX_WORDS = 8
 MAX_QUERY = 200  # characters
 EDITABLE_FOR = timedelta(minutes=15)
 REPEATED_WITHIN = timedelta(seconds=30)
-# What older clients show where a message was deleted; newer ones look at `deleted_at`.
-TOMBSTONE = "Message deleted"
 
 _MENTION = re.compile(r"(?<![\w@])@(\w[\w.-]*)")
 
