@@ -30,8 +30,10 @@ from nomadcrew.host.background import Schedule, Workers, forever, run_schedule, 
 from nomadcrew.host.binaries import find_binaries
 from nomadcrew.host.cors import Cors
 from nomadcrew.host.datafolder import DataFolder
+from nomadcrew.host.files import allow_open_files
 from nomadcrew.host.health import Health, Heartbeat
 from nomadcrew.host.hub import Hub
+from nomadcrew.host.leaving import send_away
 from nomadcrew.host.live import HubLive
 from nomadcrew.host.metrics import Metrics, MetricsPage
 from nomadcrew.host.postgres import EmbeddedPostgres
@@ -39,9 +41,10 @@ from nomadcrew.host.problems import CannotStart
 from nomadcrew.host.proxies import TrustedProxies
 from nomadcrew.host.relay import Relay
 from nomadcrew.host.socket_endpoint import SocketEndpoint
+from nomadcrew.host.websocket import WebSocketProtocol
 from nomadcrew.settings import Settings
 from nomadcrew.wire.dispatch import Dispatcher
-from nomadcrew.wire.sockets import CLOSE_GOING_AWAY, MAX_FRAME_BYTES
+from nomadcrew.wire.sockets import MAX_FRAME_BYTES
 
 log = logging.getLogger("nomadcrew.host")
 
@@ -219,6 +222,7 @@ async def serve(settings: Settings, say: Callable[[Started], None]) -> None:
         CannotStart: a sentence that says what to do.
     """
     started_s = time.monotonic()
+    allow_open_files()
     stop = _Stop()
     async with stop, AsyncExitStack() as stack:
         listener = stack.enter_context(contextlib.closing(listen(settings)))
@@ -250,7 +254,7 @@ async def _run(
         machine.application,
         loop="none",
         http="httptools",
-        ws="websockets-sansio",
+        ws=WebSocketProtocol,
         ws_per_message_deflate=False,
         ws_max_size=MAX_FRAME_BYTES,
         ws_ping_interval=30,
@@ -292,9 +296,10 @@ def _spare_the_collector() -> None:
 async def _drain(machine: Machine, server: uvicorn.Server, serving: "asyncio.Task[None]") -> None:
     """Let requests end, send sockets away so that they come back, publish the rest."""
     log.info("stopping: draining requests and sockets")
-    machine.hub.close_all(CLOSE_GOING_AWAY, "server restarts")
     server.should_exit = True
+    leaving = asyncio.create_task(send_away(machine.hub))
     await asyncio.wait({serving}, timeout=DRAIN_S + 2)
+    leaving.cancel()
     with contextlib.suppress(Unavailable):
         while await machine.relay.drain():
             pass
