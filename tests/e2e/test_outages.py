@@ -134,7 +134,7 @@ async def test_ctrl_c_ends_in_good_order_without_postgresql(server: Server, api:
     socket = await ana.connect()
     server.kill_postgres()
     assert await server.stop() == 0
-    assert await socket.closed() == 1001
+    assert await socket.closed() == 1012
     assert server.postmaster is None
     assert server.errors == []
 
@@ -155,7 +155,7 @@ async def test_ctrl_c_sends_sockets_away_so_that_they_come_back(server: Server, 
     trip_id = await ana.new_trip()
     sockets = [await ana.connect() for _ in range(3)]
     assert await server.stop() == 0
-    assert [await socket.closed() for socket in sockets] == [1001] * 3
+    assert [await socket.closed() for socket in sockets] == [1012] * 3
     assert server.postmaster is None
 
     await server.start()

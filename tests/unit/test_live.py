@@ -4,18 +4,18 @@ import asyncio
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
 
 import pytest
 
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.events import Audience, Event
-from nomadcrew.core.ids import SessionId, TripId, UserId, uuid7
+from nomadcrew.core.ids import TripId, UserId, uuid7
 from nomadcrew.host import live
-from nomadcrew.host.hub import Hub, Socket
+from nomadcrew.host.hub import Hub
 from nomadcrew.host.live import HubLive
 from nomadcrew.host.metrics import Metrics
-from tests.fakes import ANA, BEN, NOON, an_event
+from tests.fakes import ANA, BEN, an_event
+from tests.sockets import Seat
 
 TRIP, OTHER = TripId(uuid7()), TripId(uuid7())
 
@@ -38,18 +38,14 @@ class Roster:
         return self.members
 
 
-def a_socket(user_id: UserId) -> Socket:
-    return Socket(str(uuid7()), user_id, SessionId(uuid7()), NOON + timedelta(hours=1), 0.0)
-
-
 class Stage:
     """Ana and ben on a trip with a socket each, ana alone on another."""
 
     def __init__(self, *, pace_s: float = 1.0) -> None:
-        self.hers, self.his = a_socket(ANA), a_socket(BEN)
+        self.hers, self.his = Seat(ANA), Seat(BEN)
         self.hub = Hub()
-        self.hub.add(self.hers)
-        self.hub.add(self.his)
+        self.hub.add(self.hers.socket)
+        self.hub.add(self.his.socket)
         self.roster = Roster({TRIP: [ANA, BEN], OTHER: [ANA]})
         self.live = HubLive(self.roster, self.hub, Metrics(), pace_s=pace_s)
 
@@ -57,10 +53,9 @@ class Stage:
         for _ in range(20):
             await asyncio.sleep(0)
 
-    def heard(self, socket: Socket) -> list[str]:
+    def heard(self, seat: Seat) -> list[str]:
         """The types of the events a socket was sent since the last look."""
-        frames = [socket.queue.get_nowait() for _ in range(socket.queue.qsize())]
-        return [json.loads(frame)["payload"]["type"] for frame in frames if isinstance(frame, str)]
+        return [json.loads(frame)["payload"]["type"] for frame in seat.heard() if isinstance(frame, str)]
 
 
 def moved(type_: str = "LOCATION_UPDATED", trip_id: TripId = TRIP) -> Event:
@@ -155,8 +150,8 @@ async def test_a_bug_is_an_error_line_and_the_next_event_is_told(caplog: pytest.
 
 async def test_without_any_socket_nothing_is_asked() -> None:
     stage = Stage()
-    stage.hub.remove(stage.hers)
-    stage.hub.remove(stage.his)
+    stage.hub.remove(stage.hers.socket)
+    stage.hub.remove(stage.his.socket)
     await stage.live.tell(moved())
     await stage.settled()
     assert stage.roster.asked == []

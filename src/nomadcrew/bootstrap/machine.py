@@ -24,6 +24,7 @@ from nomadcrew.bootstrap.sql import SQL_PORTS
 from nomadcrew.core.clock import Clock, utc_now
 from nomadcrew.core.events import Event, Outbox
 from nomadcrew.core.ids import NewId, SessionId, uuid7
+from nomadcrew.core.limits import RateLimits
 from nomadcrew.core.mail import Mailer
 from nomadcrew.core.ports import Ports, Site
 from nomadcrew.core.realtime import Connections, Live
@@ -44,10 +45,13 @@ def machine_ports(
     connections: Connections,
     live: Live,
     on_session_end: Callable[[SessionId], None],
+    limits: RateLimits | None = None,
     clock: Clock = utc_now,
     new_id: NewId = uuid7,
 ) -> Ports:
     """The ports of one machine, on its database and its data folder. `url` is where it listens.
+
+    `limits` are given where another process counts them.
 
     Raises:
         ValueError: a setting or a key file cannot be used; the text says which.
@@ -65,7 +69,7 @@ def machine_ports(
         ),
         **shared,
         chat=PostgresChat(sql, outbox),
-        limits=rate_limits(settings.rate_limits, clock),
+        limits=limits or rate_limits(settings.rate_limits, clock),
         flags=FileFlags(settings.home / "flags.json"),
         outbox=outbox,
         connections=connections,

@@ -60,6 +60,10 @@ class HubLive:
         self._paced: dict[str, Event | None] = {}
 
     async def tell(self, event: Event, *, latest_of: str | None = None) -> None:
+        self.take(event, latest_of)
+
+    def take(self, event: Event, latest_of: str | None) -> None:
+        """As `tell`, which never waits."""
         if latest_of is None:
             self._take(event)
         elif latest_of in self._paced:

@@ -19,10 +19,10 @@ SUBPROTOCOL = "nomadcrew.v1"
 MAX_FRAME_BYTES = 32_768
 MAX_REFERENCE = 128  # characters
 
-CLOSE_GOING_AWAY = 1001  # the client refreshes its token and comes back
 CLOSE_BAD_JSON = 1007
-CLOSE_UNAUTHENTICATED = 4401  # likewise
-CLOSE_TOO_SLOW = 4008  # the client comes back with growing pauses
+CLOSE_RESTART = 1012  # the client comes back with growing pauses, and does not sign in anew for it
+CLOSE_UNAUTHENTICATED = 4401  # the client refreshes its token and comes back
+CLOSE_TOO_SLOW = 4008  # as after a restart
 
 
 @dataclass(frozen=True, slots=True)
