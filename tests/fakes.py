@@ -1,6 +1,6 @@
 """Ports for tests that need few of them: whatever a test does not give fails loudly when touched."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn, cast
@@ -126,12 +126,17 @@ class Bell:
 
 @dataclass
 class Told:
-    """`Live` that remembers."""
+    """`Live` that remembers; `people` whom an event was told by name."""
 
     events: list[Event] = field(default_factory=list)
+    people: dict[UUID, list[UserId]] = field(default_factory=dict)
 
     async def tell(self, event: Event) -> None:
         self.events.append(event)
+
+    async def tell_people(self, event: Event, people: Sequence[UserId]) -> None:
+        self.events.append(event)
+        self.people[event.id] = list(people)
 
 
 def fake_ports(**given: Any) -> Ports:

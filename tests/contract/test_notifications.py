@@ -1,7 +1,7 @@
-"""What `Notifications` promises, and what `notify` makes of events."""
+"""What `Notifications` promises, and what is kept of events."""
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -14,7 +14,7 @@ from nomadcrew.core.errors import NotFound, NotOnboarded
 from nomadcrew.core.events import Event
 from nomadcrew.core.ids import EventId, InvitationId, MembershipId, NotificationId, UserId, uuid7
 from nomadcrew.core.notifications.model import Notification
-from nomadcrew.core.notifications.service import notify
+from nomadcrew.core.notifications.service import telling
 from nomadcrew.core.permissions import ADMIN, Role
 from tests.contract.crew import Crew
 from tests.fakes import NOON
@@ -28,6 +28,13 @@ def notifications(crew: Crew) -> PostgresNotifications:
 async def last_event(crew: Crew) -> Event:
     async with crew.pool.transaction():
         return (await PostgresOutbox(crew.pool).pending(limit=1000))[-1]
+
+
+async def notify(event: Event, *, notifications: PostgresNotifications, now: datetime) -> int:
+    """Keep what an event gives people to know; returns how many notifications were new."""
+    plan = await telling(event, notifications=notifications, now=now)
+    assert event.trip_id is not None
+    return await notifications.store(event.trip_id, plan.drafts, now=now)
 
 
 async def tell(crew: Crew, notifications: PostgresNotifications) -> int:

@@ -1,10 +1,12 @@
 """What is told live and kept nowhere, straight to the sockets of this process."""
 
 import logging
+from collections.abc import Collection, Sequence
 
 from nomadcrew.adapters.postgres.outbox import PostgresOutbox
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.events import Audience, Event, listeners
+from nomadcrew.core.ids import TripId, UserId
 from nomadcrew.host.hub import Hub
 from nomadcrew.host.metrics import Metrics
 from nomadcrew.wire.events import event_frame
@@ -28,5 +30,11 @@ class HubLive:
             log.warning("an event was not told", extra={"fields": {"type": event.type, "reason": error.details}})
             return
         people, muted = listeners(event, members)
+        self._deliver(event, people, muted)
+
+    async def tell_people(self, event: Event, people: Sequence[UserId]) -> None:
+        self._deliver(event, people, None)
+
+    def _deliver(self, event: Event, people: Collection[UserId], muted: TripId | None) -> None:
         if self._hub.connected(people):
             self._metrics.delivered(self._hub.deliver(event_frame(event), people, muted))
