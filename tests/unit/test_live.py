@@ -1,0 +1,84 @@
+"""What is told live to some people by name: straight to the sockets of one machine, by way of a queue on AWS."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, cast
+
+from nomadcrew.adapters.aws.live import QueuedLive
+from nomadcrew.adapters.postgres.outbox import PostgresOutbox
+from nomadcrew.core.errors import Unavailable
+from nomadcrew.core.events import REALTIME, Audience
+from nomadcrew.core.ids import JobId, TripId, UserId, uuid7
+from nomadcrew.core.queues import Job, WorkQueue
+from nomadcrew.functions.realtime import tell
+from nomadcrew.host.hub import Hub
+from nomadcrew.host.live import HubLive
+from nomadcrew.host.metrics import Metrics
+from tests.fakes import ANA, BEN, NOON, Untouchable, an_event, fake_ports
+from tests.unit.test_hub import a_socket, hub_of, queued
+
+CLEO = UserId(uuid7())
+TOAST = an_event(
+    type="notification.created", trip_id=TripId(uuid7()), actor_id=None, audience=Audience.USER, payload='{"é":1}'
+)
+
+
+@dataclass
+class Queue:
+    """The sending half of a work queue, which can be away."""
+
+    away: bool = False
+    sent: list[tuple[str, str]] = field(default_factory=list)
+
+    async def send(self, queue: str, body: str, **_: object) -> None:
+        if self.away:
+            raise Unavailable
+        self.sent.append((queue, body))
+
+
+@dataclass
+class Gateway:
+    """`Sockets` that remember."""
+
+    delivered: list[tuple[Any, set[UserId], TripId | None]] = field(default_factory=list)
+
+    async def deliver(
+        self, frame: str, user_ids: Iterable[UserId], trip_id: TripId | None, *, now: datetime
+    ) -> int:
+        self.delivered.append((json.loads(frame), set(user_ids), trip_id))
+        return 1
+
+
+async def test_on_one_machine_these_people_hear_it_and_nobody_else() -> None:
+    ana, ben, cleo = a_socket(ANA), a_socket(BEN), a_socket(CLEO)
+    assert TOAST.trip_id is not None
+    ben.muted.add(TOAST.trip_id)  # what is for a person is not the trip's to silence
+    live = HubLive(cast(PostgresOutbox, Untouchable("outbox")), hub_of(ana, ben, cleo), Metrics())
+    await live.tell_people(TOAST, [BEN, CLEO])
+    assert queued(ana) == []
+    [frame] = queued(ben)
+    assert queued(cleo) == [frame]
+    assert isinstance(frame, str)
+    assert json.loads(frame)["payload"]["payload"] == {"é": 1}
+    await HubLive(cast(PostgresOutbox, Untouchable("outbox")), Hub(), Metrics()).tell_people(TOAST, [BEN])
+
+
+async def test_on_aws_one_message_reaches_them_all_by_way_of_the_queue() -> None:
+    queue, gateway = Queue(), Gateway()
+    await QueuedLive(cast(WorkQueue, queue)).tell_people(TOAST, [BEN, CLEO])
+    [(name, body)] = queue.sent
+    assert name == REALTIME
+    await tell(Job(JobId(uuid7()), name, body, 1, NOON), fake_ports(sockets=gateway))
+    [(frame, people, muted)] = gateway.delivered
+    assert (people, muted) == ({BEN, CLEO}, None)
+    assert frame["payload"]["id"] == str(TOAST.id)
+    assert frame["payload"]["tripId"] == str(TOAST.trip_id)
+    assert frame["payload"]["payload"] == {"é": 1}
+
+
+async def test_what_cannot_be_told_now_is_lost() -> None:
+    live = QueuedLive(cast(WorkQueue, Queue(away=True)))
+    await live.tell_people(TOAST, [BEN])
+    await live.tell(TOAST)
