@@ -45,6 +45,8 @@ RULES: dict[tuple[str, str], Rule] = {
     ("invitation", "create"): ADMIN,
     ("invitation", "read"): ADMIN,
     ("invitation", "delete"): ADMIN,
+    ("notification_preferences", "read"): MEMBER,  # one's own
+    ("notification_preferences", "update"): MEMBER,
     ("todo", "create"): MEMBER,
     ("todo", "read"): MEMBER,
     ("todo", "update"): OWN_OR_ADMIN,

@@ -10,7 +10,7 @@ from nomadcrew.core.events import Audience, Event, listeners
 from nomadcrew.core.ids import UserId
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.queues import Job
-from nomadcrew.wire.events import PONG, NoEvent, event_frame, unpack
+from nomadcrew.wire.events import PONG, NoEvent, event_frame, event_of, unpack
 from nomadcrew.wire.queue_entry import queue_entry
 from nomadcrew.wire.sockets import greeting, task_in
 
@@ -29,6 +29,9 @@ async def tell(job: Job, ports: Ports) -> None:
         await ports.sockets.deliver_to_all(PONG, now=ports.clock())
     elif task.greet and task.user_id is not None:
         await _greet(task.greet, UserId(task.user_id), job.attempt, ports)
+    elif task.told is not None:
+        people = [UserId(user_id) for user_id in task.people]
+        await ports.sockets.deliver(event_frame(event_of(task.told)), people, None, now=ports.clock())
     else:
         await _deliver(unpack(job.body), ports)
 

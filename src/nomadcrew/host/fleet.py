@@ -21,7 +21,7 @@ from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.identity.model import ACCESS_LIFETIME
 from nomadcrew.core.ids import SessionId, TripId, UserId
 from nomadcrew.host import channel as said
-from nomadcrew.host.channel import Channel, Lost
+from nomadcrew.host.channel import Channel, Lost, ids_in
 from nomadcrew.host.machine import Backstage
 from nomadcrew.host.merged import merged
 from nomadcrew.host.metrics import REFRESH_TIMEOUT_S
@@ -210,8 +210,9 @@ class Fleet:
         match message:
             case said.Written():
                 self._back.relay.ring()
-            case said.Told(event, latest_of):
-                self._back.live.take(unpack(event), latest_of)
+            case said.Told(event, latest_of, people):
+                named = None if people is None else list(map(UserId, ids_in(people)))
+                self._back.live.take(unpack(event), latest_of, named)
             case said.Person(user_id, here):
                 self._person(worker, UserId(UUID(bytes=user_id)), here=here)
             case said.SessionEnded(session_id):

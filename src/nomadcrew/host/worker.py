@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -20,7 +20,7 @@ from nomadcrew.core.events import Event
 from nomadcrew.core.ids import SessionId, TripId, UserId
 from nomadcrew.core.limits import Allowance, RateLimits
 from nomadcrew.host import channel as said
-from nomadcrew.host.channel import Channel, Lost
+from nomadcrew.host.channel import Channel, Lost, ids_in
 from nomadcrew.host.datafolder import DataFolder
 from nomadcrew.host.files import allow_open_files
 from nomadcrew.host.hub import Hub
@@ -69,6 +69,9 @@ class HostLive:
 
     async def tell(self, event: Event, *, latest_of: str | None = None) -> None:
         self._host.send(said.Told(pack(event), latest_of))
+
+    async def tell_people(self, event: Event, people: Sequence[UserId]) -> None:
+        self._host.send(said.Told(pack(event), None, b"".join(person.bytes for person in people)))
 
 
 class HostLimits:
@@ -130,7 +133,7 @@ class Worker:
         match message:
             case said.Deliver(frame, people, trip_id):
                 trip = None if trip_id is None else TripId(UUID(bytes=trip_id))
-                self.metrics.delivered(self.hub.deliver(frame, map(UserId, _ids(people)), trip))
+                self.metrics.delivered(self.hub.deliver(frame, map(UserId, ids_in(people)), trip))
             case said.SessionEnded(session_id):
                 self._sessions.put_nowait(SessionId(UUID(bytes=session_id)))
             case said.Start():
@@ -160,10 +163,6 @@ class Worker:
             return str(await self.host.ask(said.Metrics())).encode()
         except Lost:
             return self.metrics.render()
-
-
-def _ids(several: bytes) -> list[UUID]:
-    return [UUID(bytes=several[at : at + 16]) for at in range(0, len(several), 16)]
 
 
 def _host_is_gone() -> None:
