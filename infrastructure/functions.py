@@ -64,6 +64,9 @@ _TABLE: tuple[FunctionSpec, ...] = (
         "keepalive", "realtime", 256, 30, sends=("realtime",), asynchronous=True, schedule="rate(1 minute)"
     ),
     FunctionSpec("publisher", "compute", 256, 30, Source("probe", most=2)),
+    FunctionSpec("updates", "realtime", 256, 30, Source("updates", most=2)),
+    # IoT Core waits five seconds for it.
+    FunctionSpec("mqtt", "realtime", 256, 5),
     FunctionSpec("notifier", "compute", 512, 60, Source("notifications"), sends=("email", "push", "realtime")),
     FunctionSpec("push", "compute", 256, 60, Source("push"), sends=("push",)),
     FunctionSpec("email", "compute", 256, 30, Source("email", most=2)),

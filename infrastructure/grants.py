@@ -99,6 +99,8 @@ _FIXED: Mapping[str, Service] = {
         (Grant(_table("UpdateItem"), ("connections",)), Grant(_table("Query"), ("connections/ByUser",))),
     ),
     "sockets": Service(_variables("SOCKETS_URL"), (Grant(("execute-api:ManageConnections",), ("sockets",)),)),
+    "topics": Service((), (Grant(("iot:Publish",), ("topics/*",)),)),
+    "topic_names": Service(_variables("TOPICS")),
     "sessions": Service(
         _variables("SESSIONS_TABLE"),
         # Nobody looks tokens up in the index but people, to see whose a session is.
@@ -180,7 +182,7 @@ def service_named(name: str, stage: Stage) -> Service:
 
 
 # What is reached over the internet, which the network of the proxy does not reach.
-OUTSIDE = frozenset({"push", "sockets"})
+OUTSIDE = frozenset({"push", "sockets", "topics", "verifier"})
 # Of those, what shows certificates of authorities that are not AWS's own.
 OTHERS = frozenset({"push"})
 

@@ -78,6 +78,7 @@ class MessagingStack(Stack):
         consumed = sorted({detail_type(type_) for type_ in CONSUMERS})
         self._rule("notifications", {"detail-type": consumed})
         self._rule("realtime", {"detail": {"audience": [{"anything-but": "internal"}]}})
+        self._rule("updates", {"source": ["nomadcrew.trips"], "detail": {"audience": ["trip"]}})
         self._rule("audit", {})
         topic = sns.Topic(self, "Topic", topic_name=self.stage.named("events"), enforce_ssl=True)
         self.places.arns["topic"] = topic.topic_arn
@@ -101,7 +102,7 @@ class MessagingStack(Stack):
         )
         default = made.node.default_child
         assert isinstance(default, rule)
-        default.event_pattern = {"source": OURS, **pattern}
+        default.event_pattern = {"source": OURS} | pattern
 
     def _after(self) -> dict[str, Any]:
         return {

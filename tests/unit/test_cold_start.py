@@ -25,6 +25,7 @@ BUDGETS = {
     "keepalive": 215,
     "member": 240,
     "migrator": 220,
+    "mqtt": 345,
     "notification": 245,
     "notifier": 230,
     "page": 300,
@@ -34,6 +35,7 @@ BUDGETS = {
     "realtime": 230,
     "todo": 240,
     "trip": 240,
+    "updates": 225,
     "upkeep": 235,
     "user": 245,
     "websocket": 230,
@@ -45,6 +47,7 @@ OWN = {
     "page": TEMPLATES,
     "email": TEMPLATES,
     "authorizer": {"joserfc", "cryptography", "_cffi_backend", "_openssl"},
+    "mqtt": {"joserfc", "cryptography", "_cffi_backend", "_openssl"},
 }
 # What makes cold starts slow, and what the gateway or a plain request does instead.
 NOWHERE = {"asyncpg", "boto3", "botocore", "pydantic", "argon2", "valkey", "urllib3", "requests"}
@@ -81,6 +84,8 @@ ADAPTERS = {
     "outbox": ("adapters.aws.outbox",),
     "queue": ("adapters.aws.queue",),
     "mailer": ("adapters.aws.mailer", "adapters.aws.suppression", "adapters.mime"),
+    "topics": ("adapters.aws.topics",),
+    "topic_names": ("adapters.aws.topics",),
     "suppression": ("adapters.aws.suppression",),
     "chat": ("adapters.aws.chat", "adapters.aws.chat_table"),
     "connections": ("adapters.aws.connections",),

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.mail import Mailer
     from nomadcrew.core.notifications.push import Push
     from nomadcrew.core.queues import WorkQueue
-    from nomadcrew.core.realtime import Connections, Live, Sockets
+    from nomadcrew.core.realtime import Connections, Live, Sockets, TopicOf, Topics
     from nomadcrew.core.schema import Schema
 
 
@@ -104,6 +104,8 @@ STANDS_ON: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "chat": ("sql", "chat"),
         "live": ("queue",),
         "sockets": ("connections", "sockets"),
+        "topics": ("topics",),
+        "topic_of": ("topic_names",),
         "audit": ("audit",),
         "suppression": ("suppression",),
         "flags": ("flags",),
@@ -427,6 +429,17 @@ class _Parts:
 
         gateway = AwsClient(SOCKETS, url=self.config.required("sockets_url"), environment=self._environment)
         return GatewaySockets(self._dynamo_connections, gateway, clock=utc_now)
+
+    def topics(self) -> Topics:
+        from nomadcrew.adapters.aws.services import IOT
+        from nomadcrew.adapters.aws.topics import IotTopics
+
+        return IotTopics(self.client(IOT))
+
+    def topic_of(self) -> TopicOf:
+        from nomadcrew.adapters.aws.topics import UpdatesOf
+
+        return UpdatesOf(self.config.required("topics"))
 
     def invitation_links(self) -> InvitationLinks:
         from nomadcrew.adapters.embedded.invitation_links import SignedInvitationLinks

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.notifications.ports import Notifications
     from nomadcrew.core.notifications.push import Push, PushTokens
     from nomadcrew.core.queues import WorkQueue
-    from nomadcrew.core.realtime import Connections, Live, Sockets
+    from nomadcrew.core.realtime import Connections, Live, Sockets, TopicOf, Topics
     from nomadcrew.core.replies import Replies
     from nomadcrew.core.schema import Schema
     from nomadcrew.core.todos.ports import Todos
@@ -96,6 +96,8 @@ class Ports:
     flags: Flags
     # Not on one machine: it holds its sockets itself, and keeps its events in the database.
     sockets: Sockets = _NOT_HERE
+    topics: Topics = _NOT_HERE
+    topic_of: TopicOf = _NOT_HERE
     audit: AuditLog = _NOT_HERE
     suppression: Suppression = _NOT_HERE
     schema: Schema = _NOT_HERE
