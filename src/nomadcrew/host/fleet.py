@@ -216,6 +216,9 @@ class Fleet:
                 self._person(worker, UserId(UUID(bytes=user_id)), here=here)
             case said.SessionEnded(session_id):
                 self.end_session(SessionId(UUID(bytes=session_id)))
+            case said.Spent():
+                for other in self._workers - {worker}:
+                    other.channel.send(message)
             case said.Ready():
                 self._ready_count += 1
                 if self._ready_count == self._count:

@@ -6,19 +6,19 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 import uvloop
 
 from nomadcrew import logs
-from nomadcrew.adapters.embedded.limits import parse_limits
+from nomadcrew.adapters.embedded.limits import ProcessRateLimits, parse_limits
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.core.clock import utc_now
 from nomadcrew.core.events import Event
 from nomadcrew.core.ids import SessionId, TripId, UserId
-from nomadcrew.core.limits import Allowance, RateLimits
+from nomadcrew.core.limits import Allowance
 from nomadcrew.host import channel as said
 from nomadcrew.host.channel import Channel, Lost
 from nomadcrew.host.datafolder import DataFolder
@@ -27,6 +27,7 @@ from nomadcrew.host.hub import Hub
 from nomadcrew.host.machine import Front, cancelled, running, wired
 from nomadcrew.host.metrics import Metrics
 from nomadcrew.host.serving import Serving
+from nomadcrew.host.shared_limits import SharedRateLimits, Spent
 from nomadcrew.settings import Settings
 from nomadcrew.wire.events import pack
 
@@ -72,7 +73,7 @@ class HostLive:
 
 
 class HostLimits:
-    """`RateLimits` that the host counts, so that a limit is the same however many workers there are."""
+    """`RateLimits` that the host counts for all of its workers."""
 
     def __init__(self, host: Channel) -> None:
         self._host = host
@@ -94,16 +95,18 @@ class Worker:
         self.metrics = Metrics()
         self.start: asyncio.Future[said.Start] = asyncio.get_running_loop().create_future()
         self.stop = asyncio.Event()
+        self._limits: SharedRateLimits | None = None
         self._sessions: asyncio.Queue[SessionId] = asyncio.Queue()
 
     async def run(self, listener: socket.socket) -> None:
         """Serve until the host says to stop."""
         start = await self.start
         pool = Database(start.connect, size=start.pool_size, on_statement=self.metrics.statement)
-        limits: RateLimits | None = HostLimits(self.host) if parse_limits(self._settings.rate_limits) else None
+        self._limits = self._shared_limits()
         ports = wired(
             self._settings, DataFolder(self._settings.home), pool, url=start.address, outbox=HostOutbox(self.host),
-            connections=self.hub, live=HostLive(self.host), on_session_end=self._session_ended_here, limits=limits,
+            connections=self.hub, live=HostLive(self.host), on_session_end=self._session_ended_here,
+            limits=self._limits,
         )  # fmt: skip
         front = Front(
             self._settings, pool, self.hub, ports, self.metrics, silences=self._silences, render=self._render
@@ -122,6 +125,16 @@ class Worker:
         await cancelled([*tasks, stopped])
         await pool.close()
 
+    def _shared_limits(self) -> SharedRateLimits | None:
+        limits = parse_limits(self._settings.rate_limits)
+        if not limits:
+            return None
+
+        def tell(spent: Sequence[Spent]) -> None:
+            self.host.send(said.Spent(list(spent)))
+
+        return SharedRateLimits(limits, ProcessRateLimits(utc_now, limits), HostLimits(self.host), tell)
+
     def _session_ended_here(self, session_id: SessionId) -> None:
         self.hub.end_session(session_id)
         self.host.send(said.SessionEnded(session_id.bytes))
@@ -133,6 +146,8 @@ class Worker:
                 self.metrics.delivered(self.hub.deliver(frame, map(UserId, _ids(people)), trip))
             case said.SessionEnded(session_id):
                 self._sessions.put_nowait(SessionId(UUID(bytes=session_id)))
+            case said.Spent(spent) if self._limits is not None:
+                self._limits.spend(spent)
             case said.Start():
                 self.start.set_result(message)
             case said.Drain():
