@@ -97,6 +97,35 @@ class Cloud:
         }
         return await self.table("connectionId", attributes=("userId",), GlobalSecondaryIndexes=[index])
 
+    async def chat_table(self) -> str:
+        """The name of a new table as `ChatMessages` is."""
+        name = f"table-{next(_numbers)}"
+        key = [{"AttributeName": "tripId", "KeyType": "HASH"}, {"AttributeName": "sortKey", "KeyType": "RANGE"}]
+        body = {
+            "TableName": name,
+            "BillingMode": "PAY_PER_REQUEST",
+            "KeySchema": key,
+            "AttributeDefinitions": [{"AttributeName": n, "AttributeType": "S"} for n in ("tripId", "sortKey")],
+            "StreamSpecification": {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"},
+        }
+        await self.client(DYNAMODB).call("CreateTable", body)
+        return name
+
+    def streamed(self, table: str, attribute: str) -> list[str]:
+        """A text attribute of every image in a table's stream that has it, oldest first."""
+        streams = self.aws.boto("dynamodbstreams")
+        [stream] = streams.list_streams(TableName=table)["Streams"]
+        arn = stream["StreamArn"]
+        images = []
+        for shard in streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]:
+            how = {"StreamArn": arn, "ShardId": shard["ShardId"], "ShardIteratorType": "TRIM_HORIZON"}
+            iterator = streams.get_shard_iterator(**how)["ShardIterator"]
+            while iterator:
+                page = streams.get_records(ShardIterator=iterator)
+                images += [record["dynamodb"].get("NewImage", {}) for record in page["Records"]]
+                iterator = page.get("NextShardIterator") if page["Records"] else None
+        return [image[attribute]["S"] for image in images if attribute in image]
+
     def socket_client(self, url: str) -> AwsClient:
         """A client of a WebSocket API's management address; whoever asks closes it."""
         return AwsClient(SOCKETS, url=url, environment=self.aws.environment)

@@ -16,6 +16,7 @@ from nomadcrew.adapters.embedded.published import fetcher
 from nomadcrew.adapters.embedded.tokens import JwtTokens
 from nomadcrew.adapters.mime import Sender
 from nomadcrew.adapters.postgres.accounts import PostgresAccounts
+from nomadcrew.adapters.postgres.chat import PostgresChat
 from nomadcrew.adapters.postgres.queue import PostgresQueue
 from nomadcrew.adapters.postgres.sessions import PostgresSessions
 from nomadcrew.adapters.postgres.sql import Sql
@@ -67,6 +68,7 @@ def machine_ports(
             mail_leaves=settings.smtp_url is not None,
         ),
         **shared,
+        chat=PostgresChat(sql, outbox),
         limits=limits or rate_limits(settings.rate_limits, clock),
         flags=FileFlags(settings.home / "flags.json"),
         outbox=outbox,
