@@ -82,6 +82,7 @@ ADAPTERS = {
     "mailer": ("adapters.aws.mailer", "adapters.aws.suppression", "adapters.mime"),
     "suppression": ("adapters.aws.suppression",),
     "chat": ("adapters.aws.chat", "adapters.aws.chat_table"),
+    "presence": ("adapters.aws.connections", "adapters.aws.presence"),
     "connections": ("adapters.aws.connections",),
     "session_sockets": ("adapters.aws.connections",),
     "sockets": ("adapters.aws.realtime",),

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.invitations.ports import InvitationLinks
     from nomadcrew.core.limits import Limit, RateLimits
     from nomadcrew.core.mail import Mailer
+    from nomadcrew.core.presence.ports import Presence
     from nomadcrew.core.queues import WorkQueue
     from nomadcrew.core.realtime import Connections, Live, Sockets
     from nomadcrew.core.schema import Schema
@@ -102,6 +103,7 @@ STANDS_ON: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "chat": ("sql", "chat"),
         "live": ("queue",),
         "sockets": ("connections", "sockets"),
+        "presence": ("sql", "presence"),
         "audit": ("audit",),
         "suppression": ("suppression",),
         "flags": ("flags",),
@@ -406,6 +408,12 @@ class _Parts:
         from nomadcrew.adapters.aws.live import QueuedLive
 
         return QueuedLive(self._queue)
+
+    def presence(self) -> Presence:
+        from nomadcrew.adapters.aws.presence import DynamoPresence
+        from nomadcrew.adapters.aws.services import DYNAMODB
+
+        return DynamoPresence(self.sql, self.client(DYNAMODB), self.config.required("presence_table"))
 
     def sockets(self) -> Sockets:
         from nomadcrew.adapters.aws.client import AwsClient

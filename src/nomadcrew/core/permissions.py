@@ -45,6 +45,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("invitation", "create"): ADMIN,
     ("invitation", "read"): ADMIN,
     ("invitation", "delete"): ADMIN,
+    ("presence", "read"): MEMBER,
     ("todo", "create"): MEMBER,
     ("todo", "read"): MEMBER,
     ("todo", "update"): OWN_OR_ADMIN,

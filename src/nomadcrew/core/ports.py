@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.mail import Mailer, Suppression
     from nomadcrew.core.members.ports import Members
     from nomadcrew.core.notifications.ports import Notifications
+    from nomadcrew.core.presence.ports import Presence
     from nomadcrew.core.queues import WorkQueue
     from nomadcrew.core.realtime import Connections, Live, Sockets
     from nomadcrew.core.replies import Replies
@@ -71,6 +72,7 @@ class Ports:
     mailer: Mailer
     connections: Connections
     live: Live
+    presence: Presence
     tokens: Tokens
     # Parts of `tokens` and `accounts`, for who needs no more.
     verifier: Verifier

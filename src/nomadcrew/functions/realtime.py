@@ -9,12 +9,13 @@ from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.events import Audience, Event, listeners
 from nomadcrew.core.ids import UserId
 from nomadcrew.core.ports import Ports
+from nomadcrew.core.presence.service import announce
 from nomadcrew.core.queues import Job
 from nomadcrew.wire.events import PONG, NoEvent, event_frame, unpack
 from nomadcrew.wire.queue_entry import queue_entry
-from nomadcrew.wire.sockets import greeting, task_in
+from nomadcrew.wire.sockets import Task, greeting, task_in
 
-PORTS: Final = ("events", "members", "queue", "sockets")
+PORTS: Final = ("events", "members", "presence", "queue", "sockets")
 # The gateway needs a moment until a socket can be sent to; one that takes longer has gone.
 GREET_ATTEMPTS = 3
 
@@ -27,10 +28,31 @@ async def tell(job: Job, ports: Ports) -> None:
         raise NoEvent(type(error).__name__) from error
     if task.keep_alive:
         await ports.sockets.deliver_to_all(PONG, now=ports.clock())
-    elif task.greet and task.user_id is not None:
-        await _greet(task.greet, UserId(task.user_id), job.attempt, ports)
+    elif task.user_id is not None and (task.greet or task.online is not None):
+        await _one(task, UserId(task.user_id), job.attempt, ports)
     else:
         await _deliver(unpack(job.body), ports)
+
+
+async def _one(task: Task, me: UserId, attempt: int, ports: Ports) -> None:
+    """Greet a socket, and tell others that its owner came or went."""
+    if task.greet:
+        await _greet(task.greet, me, attempt, ports)
+    if task.online is not None:
+        await announce(
+            [me], presence=ports.presence, live=_Direct(ports), new_id=ports.new_id, now=ports.clock(),
+            online=task.online,
+        )  # fmt: skip
+
+
+class _Direct:
+    """`Live` of the function that sends."""
+
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
+
+    async def tell(self, event: Event, *, latest_of: str | None = None) -> None:  # noqa: ARG002 — the port's form
+        await _deliver(event, self._ports)
 
 
 async def _deliver(event: Event, ports: Ports) -> None:

@@ -63,14 +63,13 @@ class Fleet:
         *,
         connect: Mapping[str, Any],
         address: str,
-        on_person: Callable[[UserId, bool], None] = lambda _user_id, _here: None,
     ) -> None:
-        """`on_person` is told of everybody whose first socket anywhere opened, and whose last one closed."""
         self._listener = listener
         self._count = count
         pool_size = max(LEAST_CONNECTIONS, min(MOST_CONNECTIONS, CONNECTIONS // count))
         self._start = said.Start(dict(connect), address, pool_size)
-        self._on_person = on_person
+        # Told of everybody whose first socket in any worker was opened, and whose last one is gone.
+        self.on_person: Callable[[UserId, bool], None] = lambda _user_id, _here: None
         self._workers: set[_Worker] = set()
         self._places: dict[UserId, set[_Worker]] = {}
         self._ended: dict[SessionId, float] = {}
@@ -115,10 +114,6 @@ class Fleet:
 
     def __len__(self) -> int:
         return len(self._places)
-
-    def people(self) -> Iterable[UserId]:
-        """Everybody who has a socket."""
-        return self._places.keys()
 
     def connected(self, user_ids: Iterable[UserId]) -> bool:
         return any(user_id in self._places for user_id in user_ids)
@@ -185,7 +180,7 @@ class Fleet:
         worker.channel.send(self._start)
         for session_id in self._ended:
             worker.channel.send(said.SessionEnded(session_id.bytes))
-        everybody = b"".join(user_id.bytes for user_id in self._places)
+        everybody = b"".join(user_id.bytes for user_id in self._back.presence.online())
         worker.channel.send(said.Online(everybody, True))
         return worker
 
@@ -236,7 +231,7 @@ class Fleet:
         if not places:
             del self._places[user_id]
         if before != bool(places):
-            self._on_person(user_id, here)
+            self.on_person(user_id, here)
 
     async def _answer(self, about: said.Message) -> Any:
         match about:

@@ -14,6 +14,7 @@ from typing import Any
 
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.migrations import MigrationError, migrate
+from nomadcrew.core.ids import UserId
 from nomadcrew.host.binaries import find_binaries
 from nomadcrew.host.datafolder import DataFolder
 from nomadcrew.host.files import allow_open_files
@@ -130,6 +131,10 @@ async def serve(settings: Settings, say: Callable[[Started], None]) -> None:
             await _alone(settings, folder, postgres, pool, listener, address, stopped, ready)
 
 
+def _nobody_is_told(_user_id: UserId, _here: bool) -> None:
+    """Who is sent away by a stop was here until then, and is on the way back."""
+
+
 async def _alone(
     settings: Settings,
     folder: DataFolder,
@@ -152,8 +157,9 @@ async def _alone(
     stopped = asyncio.create_task(stop.wait(), name="stop")
     await asyncio.wait({serving.task, stopped}, return_when=asyncio.FIRST_COMPLETED)
     log.info("stopping: draining requests and sockets")
+    hub.on_person = _nobody_is_told
     await serving.drain()
-    await back.publish_the_rest()
+    await back.finish()
     await cancelled([*tasks, stopped])
     if serving.task.done():
         serving.task.result()  # what ended it, if that was not us
@@ -171,7 +177,11 @@ async def _with_workers(
 ) -> None:
     """What there is once in this process, HTTP and sockets in others."""
     fleet = Fleet(listener, settings.workers, connect=database_at(postgres), address=address)
-    back = Backstage(settings, folder, pool, address, sockets=fleet, hub=Hub(), on_session_end=fleet.end_session)
+    back = Backstage(
+        settings, folder, pool, address, sockets=fleet, hub=Hub(), on_session_end=fleet.end_session,
+        on_presence=fleet.tell_online,
+    )  # fmt: skip
+    fleet.on_person = back.teller.person
     fleet.serve(back)
     tasks = running(back.loops())
     tasks.append(asyncio.create_task(postgres.supervise(), name="postgres"))
@@ -180,9 +190,10 @@ async def _with_workers(
         ready()
         await stop.wait()
         log.info("stopping: draining requests and sockets")
+        fleet.on_person = _nobody_is_told
     finally:
         await fleet.drain()
-    await back.publish_the_rest()
+    await back.finish()
     await cancelled(tasks)
 
 

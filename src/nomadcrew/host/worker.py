@@ -15,6 +15,7 @@ import uvloop
 from nomadcrew import logs
 from nomadcrew.adapters.embedded.limits import ProcessRateLimits, parse_limits
 from nomadcrew.adapters.postgres.database import Database
+from nomadcrew.adapters.postgres.presence import PostgresPresence
 from nomadcrew.core.clock import utc_now
 from nomadcrew.core.events import Event
 from nomadcrew.core.ids import SessionId, TripId, UserId
@@ -26,6 +27,7 @@ from nomadcrew.host.files import allow_open_files
 from nomadcrew.host.hub import Hub
 from nomadcrew.host.machine import Front, cancelled, running, wired
 from nomadcrew.host.metrics import Metrics
+from nomadcrew.host.presence import HERE
 from nomadcrew.host.serving import Serving
 from nomadcrew.host.shared_limits import SharedRateLimits, Spent
 from nomadcrew.settings import Settings
@@ -91,11 +93,15 @@ class Worker:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.host = Channel(self._heard, self._answer, _host_is_gone)
-        self.hub = Hub(lambda user_id, here: self.host.send(said.Person(user_id.bytes, here)))
+        self.hub = Hub()
+        self.hub.on_person = lambda user_id, here: self.host.send(said.Person(user_id.bytes, here))
         self.metrics = Metrics()
         self.start: asyncio.Future[said.Start] = asyncio.get_running_loop().create_future()
         self.stop = asyncio.Event()
         self._limits: SharedRateLimits | None = None
+        self._presence: PostgresPresence | None = None
+        # Who came and went before there was anywhere to note it.
+        self._early: list[said.Online] = []
         self._sessions: asyncio.Queue[SessionId] = asyncio.Queue()
 
     async def run(self, listener: socket.socket) -> None:
@@ -103,10 +109,13 @@ class Worker:
         start = await self.start
         pool = Database(start.connect, size=start.pool_size, on_statement=self.metrics.statement)
         self._limits = self._shared_limits()
+        presence = self._presence = PostgresPresence(pool)
+        for message in self._early:
+            self._online(message)
         ports = wired(
             self._settings, DataFolder(self._settings.home), pool, url=start.address, outbox=HostOutbox(self.host),
             connections=self.hub, live=HostLive(self.host), on_session_end=self._session_ended_here,
-            limits=self._limits,
+            limits=self._limits, presence=presence,
         )  # fmt: skip
         front = Front(
             self._settings, pool, self.hub, ports, self.metrics, silences=self._silences, render=self._render
@@ -150,8 +159,18 @@ class Worker:
                 self._limits.spend(spent)
             case said.Start():
                 self.start.set_result(message)
+            case said.Online():
+                self._online(message)
             case said.Drain():
                 self.stop.set()
+
+    def _online(self, message: said.Online) -> None:
+        if self._presence is None:
+            self._early.append(message)
+            return
+        change = self._presence.open if message.here else self._presence.close
+        for user_id in map(UserId, _ids(message.people)):
+            change(user_id, HERE)
 
     async def _answer(self, about: said.Message) -> Any:
         if isinstance(about, said.Metrics):

@@ -108,20 +108,29 @@ async def greeting(me: UserId, ports: Ports) -> str:
 
 
 class Task(msgspec.Struct, rename="camel"):
-    """What else than an event has sockets hear something: one was opened, or all are to be kept alive."""
+    """What else than an event has sockets hear something: one was opened, or all are to be kept alive.
+
+    `online` is set where somebody's first socket was opened, or the last one closed, a moment ago.
+    """
 
     greet: str = ""
     user_id: UUID | None = None
     keep_alive: bool = False
+    online: bool | None = None
 
 
 KEEP_ALIVE = msgspec.json.encode(Task(keep_alive=True)).decode()
 task_in = msgspec.json.Decoder(Task).decode
 
 
-def greet_task(connection_id: str, user_id: UserId) -> str:
-    """The message that has a socket greeted."""
-    return msgspec.json.encode(Task(connection_id, user_id)).decode()
+def greet_task(connection_id: str, user_id: UserId, *, first: bool) -> str:
+    """The message that has a socket greeted, and others told where it is the `first` of its owner."""
+    return msgspec.json.encode(Task(connection_id, user_id, online=True if first else None)).decode()
+
+
+def gone_task(user_id: UserId) -> str:
+    """The message that has others told that somebody is gone, unless they are back."""
+    return msgspec.json.encode(Task(user_id=user_id, online=False)).decode()
 
 
 def offered_token(subprotocols: list[str], query_token: str | None) -> tuple[str | None, str | None]:
