@@ -87,6 +87,9 @@ class Stage:
     # Where people reach the API, for links; None: the API's own address.
     public_url: str | None = None
     app_url: str | None = None
+    # Where pushes are handed over, such as https://exp.host/--/api/v2/push; None: nothing is pushed anywhere. An
+    # access token, where the project asks for one, stands in the stage's secret as `expo_token`.
+    expo_url: str | None = None
     registration: Literal["open", "closed"] = "open"
     rate_limits: str = ""
     allowed_origins: tuple[str, ...] = ("https://nomadcrew.uk", "https://app.nomadcrew.uk")

@@ -156,6 +156,8 @@ _FIXED: Mapping[str, Service] = {
         _variables("FLAGS"),
         (Grant(("appconfig:GetLatestConfiguration", "appconfig:StartConfigurationSession"), ("flags",)),),
     ),
+    # Somebody else's service: there is nothing of AWS to allow, and its address is every function's to know.
+    "push": Service(),
     "audit": Service(_variables("AUDIT_BUCKET"), (Grant(("s3:PutObject",), ("audit/*",)),)),
 }
 _CONSUME = (
@@ -180,12 +182,15 @@ def service_named(name: str, stage: Stage) -> Service:
     return _FIXED[name]
 
 
-def sql_access(services: Sequence[str], stage: Stage) -> str:
-    """How a function with these services reaches SQL.
+# What is reached over the internet, which the network of the proxy does not reach.
+OUTSIDE = frozenset({"push", "sockets"})
+# Of those, what shows certificates of authorities that are not AWS's own.
+OTHERS = frozenset({"push"})
 
-    Sockets are posted to over the internet, which the network of the proxy does not reach.
-    """
-    return "data-api" if "sockets" in services else stage.database.access
+
+def sql_access(services: Sequence[str], stage: Stage) -> str:
+    """How a function with these services reaches SQL."""
+    return stage.database.access if OUTSIDE.isdisjoint(services) else "data-api"
 
 
 def _chosen(services: Sequence[str], stage: Stage) -> list[Service]:

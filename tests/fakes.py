@@ -1,6 +1,6 @@
 """Ports for tests that need few of them: whatever a test does not give fails loudly when touched."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn, cast
@@ -126,14 +126,19 @@ class Bell:
 
 @dataclass
 class Told:
-    """`Live` that remembers every event, and what it is the latest of."""
+    """`Live` that remembers every event, what it is the latest of, and whom it was told to by name."""
 
     events: list[Event] = field(default_factory=list)
     latest_of: list[str | None] = field(default_factory=list)
+    people: dict[UUID, list[UserId]] = field(default_factory=dict)
 
     async def tell(self, event: Event, *, latest_of: str | None = None) -> None:
         self.events.append(event)
         self.latest_of.append(latest_of)
+
+    async def tell_people(self, event: Event, people: Sequence[UserId]) -> None:
+        self.events.append(event)
+        self.people[event.id] = list(people)
 
 
 def fake_ports(**given: Any) -> Ports:

@@ -14,10 +14,12 @@ from constructs import Construct
 from infrastructure.acknowledge import acknowledge
 from infrastructure.config import Stage
 from infrastructure.functions import BY_NAME, FunctionSpec, module_of, services_of
-from infrastructure.grants import Places, environment_of, grants_of, merged, sql_access
+from infrastructure.grants import OTHERS, Places, environment_of, grants_of, merged, sql_access
 
 RUNTIME = lambda_.Runtime.PYTHON_3_13
 ROOTS_FILE = "/var/task/amazon-roots.pem"
+# Everybody's roots, as Lambda's system keeps them; reading them takes a while, so only who needs them does.
+SYSTEM_ROOTS_FILE = "/etc/pki/tls/certs/ca-bundle.crt"
 _RETENTION = {
     14: logs.RetentionDays.TWO_WEEKS,
     30: logs.RetentionDays.ONE_MONTH,
@@ -169,12 +171,13 @@ def _environment(spec: FunctionSpec, services: tuple[str, ...], places: Places) 
         "LOG_LEVEL": stage.log_level,
         "POWERTOOLS_METRICS_NAMESPACE": "NomadCrew",
         "POWERTOOLS_SERVICE_NAME": "nomadcrew",
-        "SSL_CERT_FILE": ROOTS_FILE,
+        "SSL_CERT_FILE": ROOTS_FILE if OTHERS.isdisjoint(services) else SYSTEM_ROOTS_FILE,
         "NOMADCREW_MAIL_FROM": stage.mail_from,
         "NOMADCREW_PUBLIC_URL": places.values["NOMADCREW_PUBLIC_URL"],
         "NOMADCREW_RATE_LIMITS": stage.rate_limits,
         "NOMADCREW_REGISTRATION": stage.registration,
         **({"NOMADCREW_APP_URL": stage.app_url} if stage.app_url else {}),
+        **({"NOMADCREW_EXPO_URL": stage.expo_url} if stage.expo_url else {}),
         **environment_of(spec, services, places),
     }
 

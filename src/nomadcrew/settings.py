@@ -131,6 +131,15 @@ class Settings:
     mail_from: str = setting(
         "NOMADCREW_MAIL_FROM", "NomadCrew <nomadcrew@localhost>", "Sender of mails.", _mail_from
     )
+    expo_url: str | None = setting(
+        "NOMADCREW_EXPO_URL",
+        None,
+        "Expo's push service, `https://exp.host/--/api/v2/push`. Unset: nothing is pushed anywhere.",
+        _url,
+    )
+    expo_token: str | None = setting(
+        "NOMADCREW_EXPO_TOKEN", None, "Expo access token, where the project asks for one."
+    )
     allowed_origins: tuple[str, ...] = setting(
         "NOMADCREW_ALLOWED_ORIGINS",
         ("*",),

@@ -13,6 +13,7 @@ from nomadcrew.core.notifications.model import Draft
 from tests.world import NEW_TRIP, Person, World
 
 CALLERS = ("no token", "wrong kind", "outsider", "invitee", "MEMBER", "ADMIN", "OWNER", "removed")
+NIGHT = {"start": "22:00", "end": "07:00", "timeZone": "Europe/Lisbon"}
 PASSWORD = "Under-the-bridge-7"
 
 
@@ -192,6 +193,14 @@ async def _body(stage: Scene, row: str, variant: str, me: Person) -> Any:  # noq
             return {"firstName": "Renamed", "locationPrivacyPreference": "hidden"}
         case "PUT /v1/users/{userId}/preferences":
             return {"ghostMode": True}
+        case "POST /v1/users/push-token":
+            return {"token": f"ExponentPushToken[{me.username}-{stage.tag}]", "deviceType": "ios"}
+        case "DELETE /v1/users/push-token":
+            return {"token": f"ExponentPushToken[{me.username}-{stage.tag}]"}
+        case "PUT /v1/notifications/preferences":
+            return {"push": False, "chat": "mentions", "quietHours": NIGHT}
+        case "PUT /v1/trips/{id}/notification-preferences":
+            return {"mutedUntil": "2026-12-24T18:00:00Z", "chat": "none"}
         case "POST /v1/auth/register":
             return {"email": f"fresh-{stage.tag}@example.org", "password": PASSWORD}
         case "POST /v1/auth/login":

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from nomadcrew.adapters.postgres.members import PostgresMembers
-from nomadcrew.adapters.postgres.sql import Sql, compile_statement
+from nomadcrew.adapters.postgres.sql import Row, Sql, compile_statement
 from nomadcrew.adapters.postgres.trips import PostgresTrips
 from nomadcrew.core.ids import EventId, MembershipId, TripId, UserId, uuid7
 from nomadcrew.core.permissions import ADMIN, MEMBER, OWNER, Role
@@ -33,6 +33,10 @@ class Crew:
     async def run(self, text: str, **params: object) -> None:
         """Do what no port does."""
         await self.pool.fetch(compile_statement("test", text), **params)
+
+    async def rows(self, text: str, **params: object) -> list[Row]:
+        """See what no port shows."""
+        return list(await self.pool.fetch(compile_statement("test", text), **params))
 
     async def person(self, name: str) -> UserId:
         user_id = UserId(uuid7())

@@ -1,7 +1,7 @@
-"""What `Notifications` promises, and what `notify` makes of events."""
+"""What `Notifications` promises, and what is kept of events."""
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -10,12 +10,25 @@ from nomadcrew.adapters.postgres.invitations import PostgresInvitations
 from nomadcrew.adapters.postgres.members import PostgresMembers
 from nomadcrew.adapters.postgres.notifications import PostgresNotifications
 from nomadcrew.adapters.postgres.outbox import PostgresOutbox
-from nomadcrew.core.errors import NotFound, NotOnboarded
+from nomadcrew.adapters.postgres.profiles import PostgresProfiles
+from nomadcrew.adapters.postgres.push import PostgresPushTokens
+from nomadcrew.core.errors import NotFound, NotOnboarded, NotTripMember
 from nomadcrew.core.events import Event
-from nomadcrew.core.ids import EventId, InvitationId, MembershipId, NotificationId, UserId, uuid7
-from nomadcrew.core.notifications.model import Notification
-from nomadcrew.core.notifications.service import notify
-from nomadcrew.core.permissions import ADMIN, Role
+from nomadcrew.core.ids import (
+    EventId,
+    InvitationId,
+    MembershipId,
+    NotificationId,
+    PushTokenId,
+    TripId,
+    UserId,
+    uuid7,
+)
+from nomadcrew.core.notifications.model import Notification, Person
+from nomadcrew.core.notifications.preferences import ChatLevel, Preferences, TripPreferences
+from nomadcrew.core.notifications.push import DeviceType
+from nomadcrew.core.notifications.service import telling
+from nomadcrew.core.permissions import ADMIN, MEMBER, Role
 from tests.contract.crew import Crew
 from tests.fakes import NOON
 
@@ -28,6 +41,13 @@ def notifications(crew: Crew) -> PostgresNotifications:
 async def last_event(crew: Crew) -> Event:
     async with crew.pool.transaction():
         return (await PostgresOutbox(crew.pool).pending(limit=1000))[-1]
+
+
+async def notify(event: Event, *, notifications: PostgresNotifications, now: datetime) -> int:
+    """Keep what an event gives people to know; returns how many notifications were new."""
+    plan = await telling(event, notifications=notifications, now=now)
+    assert event.trip_id is not None
+    return await notifications.store(event.trip_id, plan.drafts, now=now)
 
 
 async def tell(crew: Crew, notifications: PostgresNotifications) -> int:
@@ -163,3 +183,62 @@ async def test_lists_pages_and_counts_are_ones_own(crew: Crew, notifications: Po
         await notifications.delete(NotificationId(uuid4()), p)
     with pytest.raises(NotOnboarded):
         await notifications.unread(UserId(uuid4()))
+
+
+async def test_facts_say_who_is_concerned_and_how_they_want_to_be_told(
+    crew: Crew, notifications: PostgresNotifications
+) -> None:
+    ana, ben, cleo, dora = [await crew.person(name) for name in ("ana", "ben", "cleo", "dora")]
+    trip = await crew.trip(ana)
+    await crew.join(trip, ben, ana)
+    invitation = await PostgresInvitations(crew.pool).invite(
+        trip,
+        "cleo@example.org",
+        Role.MEMBER,
+        ana,
+        ADMIN,
+        invitation_id=InvitationId(uuid7()),
+        event_id=EventId(uuid7()),
+        now=NOON,
+    )
+    await PostgresPushTokens(crew.pool).register(PushTokenId(uuid7()), "phone", DeviceType.IOS, ben, now=NOON)
+    await PostgresProfiles(crew.pool).merge_notification_preferences({"push": False}, {}, cleo, now=NOON)
+    until = NOON + timedelta(days=1)
+    await notifications.prefer(trip, TripPreferences(until, ChatLevel.NONE), ben, MEMBER, now=NOON)
+    facts = await notifications.facts(trip, [dora, UserId(uuid4())], invitation.id)
+    assert facts is not None
+    assert facts.trip_name == "Porto"
+    assert set(facts.members) == {ana, ben}
+    assert facts.people == {
+        ana: Person("ana", is_member=True),
+        ben: Person("ben", is_member=True, has_phone=True, trip=TripPreferences(until, ChatLevel.NONE)),
+        cleo: Person("cleo", is_invited=True, preferences=Preferences(push=False)),
+        dora: Person("dora"),
+    }
+    assert await notifications.facts(TripId(uuid4()), [ana], None) is None
+    elsewhere = await crew.trip(dora)
+    other = await notifications.facts(elsewhere, [], invitation.id)
+    assert other is not None
+    assert set(other.people) == {dora}
+
+
+async def test_what_one_wants_of_a_trip_is_kept_while_one_is_on_it(
+    crew: Crew, notifications: PostgresNotifications
+) -> None:
+    ana, ben, cleo = await crew.person("ana"), await crew.person("ben"), await crew.person("cleo")
+    trip = await crew.trip(ana)
+    await crew.join(trip, ben, ana)
+    wanted = TripPreferences(NOON + timedelta(hours=8), ChatLevel.MENTIONS)
+    assert await notifications.trip_preferences(trip, ben, MEMBER) == TripPreferences()
+    for kept in (wanted, TripPreferences(chat=ChatLevel.ALL), wanted):
+        await notifications.prefer(trip, kept, ben, MEMBER, now=NOON)
+        assert await notifications.trip_preferences(trip, ben, MEMBER) == kept
+    assert await notifications.trip_preferences(trip, ana, MEMBER) == TripPreferences()
+    for stranger, refusal in ((cleo, NotTripMember), (UserId(uuid4()), NotOnboarded)):
+        with pytest.raises(refusal):
+            await notifications.prefer(trip, wanted, stranger, MEMBER, now=NOON)
+        with pytest.raises(refusal):
+            await notifications.trip_preferences(trip, stranger, MEMBER)
+    await crew.leave(trip, ben, ben)
+    with pytest.raises(NotTripMember):
+        await notifications.trip_preferences(trip, ben, MEMBER)

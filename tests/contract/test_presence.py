@@ -163,7 +163,7 @@ async def test_a_change_is_told_to_the_trip_with_what_may_be_known(stage: Stage)
 def announcer(stage: Stage) -> Callable[[Told, bool | None], Awaitable[None]]:
     async def tell(told: Told, online: bool | None) -> None:
         await announce(
-            [stage.ben], presence=stage.presence, live=told, new_id=CountingIds(), now=after(2), online=online
+            [stage.ben], presence=stage.presence, tell=told.tell, new_id=CountingIds(), now=after(2), online=online
         )
 
     return tell

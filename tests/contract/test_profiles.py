@@ -171,6 +171,31 @@ async def test_preferences_do_not_grow_without_end(people: People) -> None:
     assert set(await merge(people, ana, ana)) == {"a"}
 
 
+async def test_what_one_wants_to_be_told_is_merged_inside_its_two_keys(people: People) -> None:
+    ana = await people.profile("ana")
+    await merge(people, ana, ana, ghostMode=True, notifications={"push": False}, notificationDetails="no object")
+
+    async def want(switches: dict[str, object], details: dict[str, object]) -> dict[str, object]:
+        merged = await people.profiles.merge_notification_preferences(switches, details, ana.id, now=LATER)
+        assert merged == await people.profiles.one(ana.id, ana.id)
+        return merged.preferences
+
+    assert await want({"email": False}, {"chat": "mentions"}) == {
+        "ghostMode": True,
+        "notifications": {"push": False, "email": False},
+        "notificationDetails": {"chat": "mentions"},
+    }
+    assert await want({"push": True}, {"quietHours": None}) == {
+        "ghostMode": True,
+        "notifications": {"push": True, "email": False},
+        "notificationDetails": {"chat": "mentions", "quietHours": None},
+    }
+    with pytest.raises(Invalid):
+        await want({}, {"chat": "x" * 20_000})
+    with pytest.raises(NotOnboarded):
+        await people.profiles.merge_notification_preferences({}, {}, UserId(uuid7()), now=LATER)
+
+
 async def test_preferences_are_changed_by_oneself_only(people: People) -> None:
     ana, ben = await people.profile("ana"), await people.profile("ben")
     with pytest.raises(NotSelf):

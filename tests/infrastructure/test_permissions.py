@@ -140,8 +140,8 @@ def test_presets_change_the_way_to_sql_and_limits_only(
         if ("dynamodb:UpdateItem", "<RateLimits>") in allowed:
             expected -= {("dynamodb:UpdateItem", "<RateLimits>")}
             expected |= VALKEY
-            # Sockets are posted to over the internet: their functions stay outside the network.
-        if preset == "document" and allowed >= DATA_API and "sockets" not in services_of(name):
+            # Sockets and phones are reached over the internet: those functions stay outside the network.
+        if preset == "document" and allowed >= DATA_API and {"sockets", "push"}.isdisjoint(services_of(name)):
             expected -= DATA_API
             expected |= NETWORK
             connect = {right for right in other[name] if right[0] == "rds-db:connect"}

@@ -25,11 +25,12 @@ BUDGETS = {
     "keepalive": 215,
     "member": 240,
     "migrator": 220,
-    "notification": 235,
-    "notifier": 225,
+    "notification": 245,
+    "notifier": 230,
     "page": 300,
     "pool": 190,
     "publisher": 215,
+    "push": 230,
     "realtime": 230,
     "todo": 240,
     "trip": 240,
@@ -105,10 +106,12 @@ ADAPTERS = {
     "secret": ("adapters.aws.secrets", "adapters.aws.proofs"),
     "flags": ("adapters.aws.flags",),
     "audit": ("adapters.aws.audit",),
+    "push": ("adapters.http", "adapters.embedded.silent_push"),
 }
 ALSO = {
     "websocket": ("adapters.aws.live", "functions.chat_frames"),
     "confirmed": ("adapters.aws.cognito", "adapters.aws.pool"),
+    "notifier": ("adapters.aws.live",),
     # Where it is told of sockets, which it is not.
     "page": ("adapters.aws.connections",),
     "email": (

@@ -168,3 +168,12 @@ async def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     stage.roster.open.set()
     await stage.settled()
     assert stage.heard(stage.his) == ["FIRST", "EVENT_0", "EVENT_1", "EVENT_2"]
+
+
+async def test_some_people_are_told_by_name_whatever_they_muted_and_nobody_else() -> None:
+    stage = Stage()
+    assert await stage.hub.mute(stage.his.socket.id, TRIP)
+    await stage.live.tell_people(moved("TOAST"), [BEN])
+    await stage.settled()
+    assert (stage.heard(stage.hers), stage.heard(stage.his)) == ([], ["TOAST"])
+    assert stage.roster.asked == [set()]

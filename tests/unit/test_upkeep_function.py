@@ -9,6 +9,8 @@ from nomadcrew.core.errors import Unavailable
 from nomadcrew.functions.upkeep import clean_up
 from tests.fakes import Bell, fake_ports
 
+OTHERS = ["notifications", "push tokens", "pushes", "registrations", "replays"]
+
 
 class Call:
     """What Lambda says about a call."""
@@ -35,6 +37,12 @@ class Broom:
     async def notifications(self, now: datetime) -> int:
         return self._swept("notifications")
 
+    async def push_tokens(self, now: datetime) -> int:
+        return self._swept("push tokens")
+
+    async def push_sends(self, now: datetime) -> int:
+        return self._swept("pushes")
+
     async def forget_expired(self, *, now: datetime) -> int:
         return self._swept("registrations")
 
@@ -46,7 +54,7 @@ class Broom:
 async def test_everything_that_is_due_goes() -> None:
     broom = Broom()
     await clean_up({}, Call(), fake_ports(upkeep=broom, abandoned=broom, outbox=Bell()))
-    assert sorted(broom.swept) == ["events", "notifications", "registrations", "replays"]
+    assert sorted(broom.swept) == ["events", *OTHERS]
 
 
 async def test_what_fails_is_told_and_keeps_nothing_else_from_it() -> None:
@@ -54,4 +62,4 @@ async def test_what_fails_is_told_and_keeps_nothing_else_from_it() -> None:
     with pytest.raises(ExceptionGroup) as told:
         await clean_up({}, Call(), fake_ports(upkeep=broom, abandoned=broom, outbox=Bell()))
     assert [type(error) for error in told.value.exceptions] == [Unavailable]
-    assert sorted(broom.swept) == ["notifications", "registrations", "replays"]
+    assert sorted(broom.swept) == OTHERS

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.invitations.ports import InvitationLinks
     from nomadcrew.core.limits import Limit, RateLimits
     from nomadcrew.core.mail import Mailer
+    from nomadcrew.core.notifications.push import Push
     from nomadcrew.core.presence.ports import Presence
     from nomadcrew.core.queues import WorkQueue
     from nomadcrew.core.realtime import Connections, Live, Sockets
@@ -83,6 +84,7 @@ def ports_in(environment: Mapping[str, str], declared: tuple[str, ...]) -> Ports
             app_url=config.app_url,
             registration_open=config.registration == "open",
             mail_leaves=True,
+            push_leaves=bool(config.expo_url),
         ),
         clock=utc_now,
         new_id=uuid7,
@@ -115,6 +117,7 @@ STANDS_ON: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "registrations": ("sql",),
         "abandoned": ("sql", "abandoned"),
         "invitation_links": ("secret",),
+        "push": ("push", "secret"),
         "upkeep": ("sql",),
         "schema": ("sql",),
     }
@@ -323,6 +326,15 @@ class _Parts:
 
         return DynamoRateLimits(self.client(DYNAMODB), config.required("limits_table"), utc_now, limits)
 
+    def push(self) -> Push:
+        if not self.config.expo_url:
+            from nomadcrew.adapters.embedded.silent_push import SilentPush
+
+            return SilentPush()
+        from nomadcrew.adapters.http.expo import ExpoPush
+
+        return ExpoPush(self.config.expo_url, self.secrets.expo_token)
+
     def outbox(self) -> Outbox:
         from nomadcrew.adapters.aws.outbox import EventBridgeOutbox
         from nomadcrew.adapters.aws.services import EVENTS, SQS
@@ -345,13 +357,14 @@ class _Parts:
     def _queue(self) -> WorkQueue:
         from nomadcrew.adapters.aws.queue import SqsQueue
         from nomadcrew.adapters.aws.services import SQS
-        from nomadcrew.core.events import EMAIL, NOTIFICATIONS, REALTIME
+        from nomadcrew.core.events import EMAIL, NOTIFICATIONS, PUSH, REALTIME
 
         config = self.config
         urls = {
             NOTIFICATIONS: config.notifications_queue_url,
             EMAIL: config.email_queue_url,
             REALTIME: config.realtime_queue_url,
+            PUSH: config.push_queue_url,
         }
         return SqsQueue(self.client(SQS), {name: url for name, url in urls.items() if url}, new_id=uuid7)
 

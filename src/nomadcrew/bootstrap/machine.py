@@ -13,7 +13,9 @@ from nomadcrew.adapters.embedded.limits import rate_limits
 from nomadcrew.adapters.embedded.mailer import FileMailer, SmtpMailer, SmtpServer
 from nomadcrew.adapters.embedded.passwords import Argon2Passwords
 from nomadcrew.adapters.embedded.published import fetcher
+from nomadcrew.adapters.embedded.silent_push import SilentPush
 from nomadcrew.adapters.embedded.tokens import JwtTokens
+from nomadcrew.adapters.http.expo import ExpoPush
 from nomadcrew.adapters.mime import Sender
 from nomadcrew.adapters.postgres.accounts import PostgresAccounts
 from nomadcrew.adapters.postgres.chat import PostgresChat
@@ -24,9 +26,10 @@ from nomadcrew.adapters.postgres.sql import Sql
 from nomadcrew.bootstrap.sql import SQL_PORTS
 from nomadcrew.core.clock import Clock, utc_now
 from nomadcrew.core.events import Event, Outbox
-from nomadcrew.core.ids import NewId, SessionId, uuid7
+from nomadcrew.core.ids import NewId, SessionId, UserId, uuid7
 from nomadcrew.core.limits import RateLimits
 from nomadcrew.core.mail import Mailer
+from nomadcrew.core.notifications.push import Push
 from nomadcrew.core.ports import Ports, Site
 from nomadcrew.core.presence.ports import Presence
 from nomadcrew.core.realtime import Connections, Live
@@ -69,6 +72,7 @@ def machine_ports(
             app_url=settings.app_url,
             registration_open=settings.registration == "open",
             mail_leaves=settings.smtp_url is not None,
+            push_leaves=settings.expo_url is not None,
         ),
         **shared,
         chat=PostgresChat(sql, outbox),
@@ -79,6 +83,7 @@ def machine_ports(
         live=live,
         presence=presence or PostgresPresence(sql),
         mailer=_mailer(settings, mail_folder, clock),
+        push=_push(settings),
         tokens=tokens,
         verifier=tokens,
         codes=tokens,
@@ -98,6 +103,12 @@ def _mailer(settings: Settings, folder: Path, clock: Clock) -> Mailer:
     if settings.smtp_url is None:
         return FileMailer(folder, sender, clock=clock)
     return SmtpMailer(SmtpServer.parse(settings.smtp_url), sender, clock=clock)
+
+
+def _push(settings: Settings) -> Push:
+    if settings.expo_url is None:
+        return SilentPush()
+    return ExpoPush(settings.expo_url, lambda: settings.expo_token)
 
 
 def _tokens(settings: Settings, keys: Keys, on_session_end: Callable[[SessionId], None]) -> JwtTokens:
@@ -134,4 +145,7 @@ class SilentLive:
     """What is told live, where nobody listens."""
 
     async def tell(self, event: Event, *, latest_of: str | None = None) -> None:  # noqa: ARG002 — the port's form
+        return None
+
+    async def tell_people(self, event: Event, people: Sequence[UserId]) -> None:  # noqa: ARG002 — likewise
         return None

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.invitations.ports import Invitations
     from nomadcrew.core.members.ports import Members
     from nomadcrew.core.notifications.ports import Notifications
+    from nomadcrew.core.notifications.push import PushTokens
     from nomadcrew.core.replies import Replies
     from nomadcrew.core.todos.ports import Todos
     from nomadcrew.core.trips.ports import Trips
@@ -68,6 +69,12 @@ def notifications(sql: Sql) -> Notifications:
     return PostgresNotifications(sql)
 
 
+def push_tokens(sql: Sql) -> PushTokens:
+    from nomadcrew.adapters.postgres.push import PostgresPushTokens
+
+    return PostgresPushTokens(sql)
+
+
 def upkeep(sql: Sql) -> Upkeep:
     from nomadcrew.adapters.postgres.upkeep import PostgresUpkeep
 
@@ -78,6 +85,17 @@ def upkeep(sql: Sql) -> Upkeep:
 SQL_PORTS: Mapping[str, Callable[[Sql], object]] = MappingProxyType(
     {
         make.__name__: make
-        for make in (replies, events, profiles, trips, members, invitations, todos, notifications, upkeep)
+        for make in (
+            replies,
+            events,
+            profiles,
+            trips,
+            members,
+            invitations,
+            todos,
+            notifications,
+            push_tokens,
+            upkeep,
+        )
     }
 )

@@ -45,6 +45,7 @@ TOMBSTONE = "Message deleted"
 # Which work queues get a copy of an event, by type. Each consumer is idempotent on the event's id.
 NOTIFICATIONS = "notifications"
 EMAIL = "email"
+PUSH = "push"  # what phones are to show, as the notifier has decided
 REALTIME = "realtime"  # where sockets are a gateway's; elsewhere the publisher delivers
 CONSUMERS: dict[str, tuple[str, ...]] = {
     "TRIP_UPDATED": (NOTIFICATIONS,),
@@ -55,6 +56,10 @@ CONSUMERS: dict[str, tuple[str, ...]] = {
     "TRIP_INVITATION_CREATED": (NOTIFICATIONS, EMAIL),
     "invitation.renewed": (NOTIFICATIONS, EMAIL),
     "invitation.declined": (NOTIFICATIONS,),
+    "TODO_UPDATED": (NOTIFICATIONS,),
+    "CHAT_MESSAGE_SENT": (NOTIFICATIONS,),
+    "LOCATION_SHARING_CHANGED": (NOTIFICATIONS,),
+    "MEMBER_ARRIVED": (NOTIFICATIONS,),
     "account.confirmation_requested": (EMAIL,),
 }
 

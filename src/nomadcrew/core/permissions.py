@@ -46,6 +46,8 @@ RULES: dict[tuple[str, str], Rule] = {
     ("invitation", "read"): ADMIN,
     ("invitation", "delete"): ADMIN,
     ("presence", "read"): MEMBER,
+    ("notification_preferences", "read"): MEMBER,  # one's own
+    ("notification_preferences", "update"): MEMBER,
     ("todo", "create"): MEMBER,
     ("todo", "read"): MEMBER,
     ("todo", "update"): OWN_OR_ADMIN,

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.mail import Mailer, Suppression
     from nomadcrew.core.members.ports import Members
     from nomadcrew.core.notifications.ports import Notifications
+    from nomadcrew.core.notifications.push import Push, PushTokens
     from nomadcrew.core.presence.ports import Presence
     from nomadcrew.core.queues import WorkQueue
     from nomadcrew.core.realtime import Connections, Live, Sockets
@@ -42,13 +43,15 @@ class Site:
     """How this deployment presents itself.
 
     `public_url` is where people reach the API; `app_url` the app's own host for links, where there is one;
-    `mail_leaves` whether mail reaches the world, so that addresses can be confirmed.
+    `mail_leaves` whether mail reaches the world, so that addresses can be confirmed; `push_leaves` whether phones
+    can be reached.
     """
 
     public_url: str
     app_url: str | None = None
     registration_open: bool = True
     mail_leaves: bool = False
+    push_leaves: bool = False
 
     @property
     def link_base(self) -> str:
@@ -89,6 +92,8 @@ class Ports:
     todos: Todos
     chat: ChatLog
     notifications: Notifications
+    push_tokens: PushTokens
+    push: Push
     upkeep: Upkeep
     flags: Flags
     # Not on one machine: it holds its sockets itself, and keeps its events in the database.

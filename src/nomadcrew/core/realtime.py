@@ -1,6 +1,6 @@
 """Sockets, as the product sees them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -40,6 +40,10 @@ class Live(Protocol):
         Of events with the same `latest_of` at most one a second is told, the newest; the last one always is. A
         gateway's host leaves that to whoever tells. Never fails for an outage: what cannot be told now is lost.
         """
+        ...
+
+    async def tell_people(self, event: Event, people: Sequence[UserId]) -> None:
+        """Have an event reach these people, whatever its audience; as `tell` otherwise."""
         ...
 
 

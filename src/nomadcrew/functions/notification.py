@@ -3,9 +3,18 @@
 from nomadcrew.bootstrap.aws import lambda_ports
 from nomadcrew.core.errors import Invalid
 from nomadcrew.core.ids import NotificationId, parse_uuid
+from nomadcrew.core.notifications.preferences import Preferences
+from nomadcrew.core.permissions import rule
 from nomadcrew.wire.call import Call
 from nomadcrew.wire.events import EventPageView, envelope
 from nomadcrew.wire.lambda_entry import lambda_entry
+from nomadcrew.wire.notification_preferences import (
+    PreferencesIn,
+    PreferencesView,
+    TripPreferencesView,
+    preferences_view,
+    trip_preferences_view,
+)
 from nomadcrew.wire.notifications import (
     Deleted,
     MarkedAsRead,
@@ -13,9 +22,9 @@ from nomadcrew.wire.notifications import (
     UnreadCount,
     notification_view,
 )
-from nomadcrew.wire.routes import Param, Routes
+from nomadcrew.wire.routes import Gate, Param, Routes
 
-routes = Routes("notification", ports=("events", "limits", "notifications", "outbox", "replies"))
+routes = Routes("notification", ports=("events", "limits", "notifications", "outbox", "profiles", "replies"))
 PAGE = (
     Param("limit", "integer", "How many, 1 to 100; 20 unless told."),
     Param("offset", "integer", "How many to pass over; 0 unless told."),
@@ -81,6 +90,47 @@ async def delete_notification(call: Call) -> None:
 async def delete_all_notifications(call: Call) -> Deleted:
     """Delete all my notifications."""
     return Deleted(await call.ports.notifications.delete_all(call.me))
+
+
+@routes.get("/v1/notifications/preferences")
+async def get_notification_preferences(call: Call) -> PreferencesView:
+    """Show how I want to be told."""
+    profile = await call.ports.profiles.one(call.me, call.me)
+    return preferences_view(Preferences.read(profile.preferences))
+
+
+@routes.put("/v1/notifications/preferences")
+async def set_notification_preferences(call: Call, body: PreferencesIn) -> PreferencesView:
+    """Change how I want to be told.
+
+    What is left out stays as it is. These are the settings that the app keeps in my preferences, and more.
+    """
+    profile = await call.ports.profiles.merge_notification_preferences(
+        body.switches(), body.details(), call.me, now=call.now
+    )
+    return preferences_view(Preferences.read(profile.preferences))
+
+
+@routes.get("/v1/trips/{id}/notification-preferences", gate=Gate("notification_preferences", "read"))
+async def get_trip_notification_preferences(call: Call) -> TripPreferencesView:
+    """Show how I want to be told of a trip."""
+    found = await call.ports.notifications.trip_preferences(
+        call.trip_id, call.me, rule("notification_preferences", "read")
+    )
+    return trip_preferences_view(found)
+
+
+@routes.put("/v1/trips/{id}/notification-preferences", gate=Gate("notification_preferences", "update"))
+async def set_trip_notification_preferences(call: Call, body: TripPreferencesView) -> TripPreferencesView:
+    """Say how I want to be told of a trip.
+
+    Muted is muted on every channel. What is left out is unset.
+    """
+    wanted = body.wanted()
+    await call.ports.notifications.prefer(
+        call.trip_id, wanted, call.me, rule("notification_preferences", "update"), now=call.now
+    )
+    return trip_preferences_view(wanted)
 
 
 @routes.get("/v1/events", query=AFTER, refusals=(400, 410))

@@ -5,14 +5,15 @@ from typing import Final
 import msgspec
 
 from nomadcrew.bootstrap.aws import lambda_ports
-from nomadcrew.core.events import CONSUMERS, EMAIL, NOTIFICATIONS, Event, job_id
-from nomadcrew.core.notifications.service import notify
+from nomadcrew.core.events import CONSUMERS, EMAIL, NOTIFICATIONS, PUSH, Event, job_id
+from nomadcrew.core.notifications.service import telling, toast_event
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.queues import Job
 from nomadcrew.wire.events import pack, unpack
+from nomadcrew.wire.pushes import push_job
 from nomadcrew.wire.queue_entry import queue_entry
 
-PORTS: Final = ("notifications", "outbox", "queue")
+PORTS: Final = ("live", "notifications", "outbox", "queue")
 
 
 class _About(msgspec.Struct):
@@ -24,10 +25,22 @@ class _About(msgspec.Struct):
 
 
 async def tell_people(event: Event, ports: Ports) -> None:
-    """Store the notifications an event gives."""
-    ports.outbox.expect()
-    if await notify(event, notifications=ports.notifications, now=ports.clock()):
-        await ports.outbox.written()
+    """Tell whom an event concerns, each as they want it: in the list, on their sockets, on their phones.
+
+    Safe to repeat: what is kept is kept once, what was pushed is not pushed again, and clients know by its id what
+    they have shown already.
+    """
+    now = ports.clock()
+    plan = await telling(event, notifications=ports.notifications, now=now)
+    if plan.drafts and event.trip_id is not None:
+        ports.outbox.expect()
+        if await ports.notifications.store(event.trip_id, plan.drafts, now=now):
+            await ports.outbox.written()
+    if ports.site.push_leaves:
+        for task in plan.pushes:
+            await ports.queue.send(PUSH, push_job(task), job_id=job_id(task.id, PUSH))
+    for toast in plan.toasts:
+        await ports.live.tell_people(toast_event(toast, event, now), toast.people)
 
 
 async def pass_on(job: Job, ports: Ports) -> None:

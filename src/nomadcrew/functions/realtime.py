@@ -11,7 +11,7 @@ from nomadcrew.core.ids import UserId
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.presence.service import announce
 from nomadcrew.core.queues import Job
-from nomadcrew.wire.events import PONG, NoEvent, event_frame, unpack
+from nomadcrew.wire.events import PONG, NoEvent, event_frame, event_of, unpack
 from nomadcrew.wire.queue_entry import queue_entry
 from nomadcrew.wire.sockets import Task, greeting, task_in
 
@@ -30,29 +30,27 @@ async def tell(job: Job, ports: Ports) -> None:
         await ports.sockets.deliver_to_all(PONG, now=ports.clock())
     elif task.user_id is not None and (task.greet or task.online is not None):
         await _one(task, UserId(task.user_id), job.attempt, ports)
+    elif task.told is not None:
+        people = [UserId(user_id) for user_id in task.people]
+        await ports.sockets.deliver(event_frame(event_of(task.told)), people, None, now=ports.clock())
     else:
         await _deliver(unpack(job.body), ports)
 
 
 async def _one(task: Task, me: UserId, attempt: int, ports: Ports) -> None:
     """Greet a socket, and tell others that its owner came or went."""
+    if task.online is not None:
+        # First, for a repeat of it harms nobody, and one of the greeting would.
+        await announce(
+            [me],
+            presence=ports.presence,
+            tell=lambda event: _deliver(event, ports),
+            new_id=ports.new_id,
+            now=ports.clock(),
+            online=task.online,
+        )
     if task.greet:
         await _greet(task.greet, me, attempt, ports)
-    if task.online is not None:
-        await announce(
-            [me], presence=ports.presence, live=_Direct(ports), new_id=ports.new_id, now=ports.clock(),
-            online=task.online,
-        )  # fmt: skip
-
-
-class _Direct:
-    """`Live` of the function that sends."""
-
-    def __init__(self, ports: Ports) -> None:
-        self._ports = ports
-
-    async def tell(self, event: Event, *, latest_of: str | None = None) -> None:  # noqa: ARG002 — the port's form
-        await _deliver(event, self._ports)
 
 
 async def _deliver(event: Event, ports: Ports) -> None:

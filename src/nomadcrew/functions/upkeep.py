@@ -30,6 +30,8 @@ async def clean_up(_event: Event, context: Context, ports: Ports) -> None:
             ("replays", partial(ports.upkeep.replays, now)),
             ("events", partial(ports.upkeep.events, now)),
             ("notifications", partial(ports.upkeep.notifications, now)),
+            ("push_tokens", partial(ports.upkeep.push_tokens, now)),
+            ("push_sends", partial(ports.upkeep.push_sends, now)),
             ("registrations", partial(ports.abandoned.forget_expired, now=now)),
         ):
             try:

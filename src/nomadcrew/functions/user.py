@@ -6,9 +6,10 @@ from nomadcrew.bootstrap.aws import lambda_ports
 from nomadcrew.core.errors import Invalid
 from nomadcrew.core.identity import profiles as service
 from nomadcrew.core.identity.model import Profile
-from nomadcrew.core.ids import TripId, UserId, parse_uuid
+from nomadcrew.core.ids import PushTokenId, TripId, UserId, parse_uuid
 from nomadcrew.wire.call import Call
 from nomadcrew.wire.lambda_entry import lambda_entry
+from nomadcrew.wire.push_tokens import PushTokenGoneIn, PushTokenIn, PushTokenView, push_token_view
 from nomadcrew.wire.routes import Auth, Param, Routes
 from nomadcrew.wire.users import (
     ContactEmailIn,
@@ -26,7 +27,7 @@ from nomadcrew.wire.users import (
     username_in,
 )
 
-routes = Routes("user", ports=("limits", "outbox", "profiles", "replies"))
+routes = Routes("user", ports=("limits", "outbox", "profiles", "push_tokens", "replies"))
 MAX_OFFSET = 1_000_000
 
 
@@ -136,6 +137,30 @@ async def update_preferences(call: Call, body: dict[str, Any]) -> PreferencesSav
 async def sync_user(call: Call) -> UserProfile:
     """Show my profile, as the monolith's clients ask for it after signing in."""
     return own_profile(await service.get_profile(call.me, call.me, profiles=call.ports.profiles))
+
+
+@routes.post("/v1/users/push-token")
+async def register_push_token(call: Call, body: PushTokenIn) -> PushTokenView:
+    """Have my pushes sent to this phone.
+
+    A phone is one person's at a time: whoever had it before gets no more there.
+    """
+    kept = await call.ports.push_tokens.register(
+        PushTokenId(call.ports.new_id()), body.token, body.device_type, call.me, now=call.now
+    )
+    return push_token_view(kept)
+
+
+@routes.delete("/v1/users/push-token", status=204)
+async def deregister_push_token(call: Call, body: PushTokenGoneIn) -> None:
+    """Send nothing more to this phone."""
+    await call.ports.push_tokens.deactivate(body.token, call.me, now=call.now)
+
+
+@routes.delete("/v1/users/push-tokens", status=204)
+async def deregister_push_tokens(call: Call) -> None:
+    """Send nothing more to any phone of mine."""
+    await call.ports.push_tokens.deactivate(None, call.me, now=call.now)
 
 
 def exact_number(call: Call, name: str, *, default: int, lowest: int, highest: int) -> int:

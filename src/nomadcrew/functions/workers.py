@@ -1,12 +1,29 @@
-"""What consumes events from work queues on one machine; on AWS each is a function."""
+"""What consumes work queues on one machine; on AWS each is a function."""
 
 from collections.abc import Awaitable, Callable
 
-from nomadcrew.core.events import EMAIL, NOTIFICATIONS, Event
+from nomadcrew.core.events import EMAIL, NOTIFICATIONS, PUSH, Event
 from nomadcrew.core.ports import Ports
+from nomadcrew.core.queues import Job
+from nomadcrew.functions import push
 from nomadcrew.functions.mails import send_mail_for
 from nomadcrew.functions.notifier import tell_people
+from nomadcrew.wire.events import unpack
 
-Consumer = Callable[[Event, Ports], Awaitable[None]]
+Consumer = Callable[[Job, Ports], Awaitable[None]]
 
-CONSUMERS: dict[str, Consumer] = {NOTIFICATIONS: tell_people, EMAIL: send_mail_for}
+
+def of_events(consume: Callable[[Event, Ports], Awaitable[None]]) -> Consumer:
+    """A consumer of a queue whose messages are events."""
+
+    async def work(job: Job, ports: Ports) -> None:
+        await consume(unpack(job.body), ports)
+
+    return work
+
+
+CONSUMERS: dict[str, Consumer] = {
+    NOTIFICATIONS: of_events(tell_people),
+    EMAIL: of_events(send_mail_for),
+    PUSH: push.work,
+}

@@ -13,7 +13,6 @@ from nomadcrew.core.ports import Ports
 from nomadcrew.core.queues import Job
 from nomadcrew.functions.workers import Consumer
 from nomadcrew.host.hub import TICK_S, Hub
-from nomadcrew.wire.events import unpack
 
 log = logging.getLogger("nomadcrew.background")
 
@@ -71,7 +70,7 @@ class Workers:
     async def _consume(self, job: Job, ports: Ports) -> None:
         try:
             async with asyncio.timeout(JOB_TIMEOUT_S):
-                await self._consumers[job.queue](unpack(job.body), ports)
+                await self._consumers[job.queue](job, ports)
         except Exception as error:
             await self._failed(job, ports, error)
         else:

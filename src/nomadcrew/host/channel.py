@@ -9,6 +9,7 @@ import itertools
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
+from uuid import UUID
 
 import msgspec
 from msgspec import Struct
@@ -66,10 +67,11 @@ class Written(Message):
 
 
 class Told(Message):
-    """An event that is told live, packed, and what it is the latest of."""
+    """An event that is told live, packed: what it is the latest of, or to whom by name it is told."""
 
     event: str
     latest_of: str | None
+    people: bytes | None = None
 
 
 class Person(Message):
@@ -128,6 +130,11 @@ _TO_WORKERS = Start | Deliver | Online | Drain
 _TO_THE_HOST = Ready | Written | Told | Person | Working
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_TO_WORKERS | _TO_THE_HOST | SessionEnded | Spent | Question | Answer).decode
+
+
+def ids_in(several: bytes) -> list[UUID]:
+    """The ids that a message holds one after the other."""
+    return [UUID(bytes=several[at : at + 16]) for at in range(0, len(several), 16)]
 
 
 class Lost(Exception):

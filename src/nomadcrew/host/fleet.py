@@ -1,4 +1,4 @@
-"""The host's workers: processes that answer HTTP and hold sockets, on one listening socket.
+"""The host's workers: processes that answer HTTP and hold sockets, on one port.
 
 What there is once stays with the host: PostgreSQL, the relay, work queues, schedules, rate limits, who is online. A
 worker that dies is started again; its clients reconnect, to whichever worker takes them.
@@ -11,7 +11,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple
 from itertools import chain
 from typing import Any
@@ -21,7 +21,7 @@ from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.identity.model import ACCESS_LIFETIME
 from nomadcrew.core.ids import SessionId, TripId, UserId
 from nomadcrew.host import channel as said
-from nomadcrew.host.channel import Channel, Lost
+from nomadcrew.host.channel import Channel, Lost, ids_in
 from nomadcrew.host.machine import Backstage
 from nomadcrew.host.merged import merged
 from nomadcrew.host.metrics import REFRESH_TIMEOUT_S
@@ -54,19 +54,20 @@ class _Worker:
 
 
 class Fleet:
-    """All workers; implements `Delivery` over them."""
+    """All workers, one at each listening socket; implements `Delivery` over them.
+
+    The host keeps those sockets open, so that what comes for a worker that died waits for its successor.
+    """
 
     def __init__(
         self,
-        listener: socket.socket,
-        count: int,
+        listeners: Sequence[socket.socket],
         *,
         connect: Mapping[str, Any],
         address: str,
     ) -> None:
-        self._listener = listener
-        self._count = count
-        pool_size = max(LEAST_CONNECTIONS, min(MOST_CONNECTIONS, CONNECTIONS // count))
+        self._listeners = listeners
+        pool_size = max(LEAST_CONNECTIONS, min(MOST_CONNECTIONS, CONNECTIONS // len(listeners)))
         self._start = said.Start(dict(connect), address, pool_size)
         # Told of everybody whose first socket in any worker was opened, and whose last one is gone.
         self.on_person: Callable[[UserId, bool], None] = lambda _user_id, _here: None
@@ -89,7 +90,10 @@ class Fleet:
         Raises:
             CannotStart: one could not be started.
         """
-        self._keepers = [asyncio.create_task(self._keep(), name=f"worker {n}") for n in range(self._count)]
+        self._keepers = [
+            asyncio.create_task(self._keep(listener), name=f"worker {number}")
+            for number, listener in enumerate(self._listeners)
+        ]
         ready = asyncio.create_task(self._ready.wait())
         await asyncio.wait([ready, *self._keepers], timeout=START_S, return_when=asyncio.FIRST_COMPLETED)
         if not self._ready.is_set():
@@ -100,7 +104,8 @@ class Fleet:
     async def drain(self) -> None:
         """Have every worker stop in good order, and end those that do not."""
         self._stopping.set()
-        self._listener.close()
+        for listener in self._listeners:
+            listener.close()
         ending = [asyncio.create_task(worker.process.wait()) for worker in self._workers]
         for worker in self._workers:
             worker.channel.send(said.Drain())
@@ -146,11 +151,11 @@ class Fleet:
         for worker in self._workers:
             worker.channel.send(message)
 
-    async def _keep(self) -> None:
+    async def _keep(self, listener: socket.socket) -> None:
         """Keep one worker running until the host stops."""
         short_lives = 0
         while not self._stopping.is_set():
-            worker = await self._launch()
+            worker = await self._launch(listener)
             code = await worker.process.wait()
             self._forget(worker)
             if self._stopping.is_set():
@@ -162,12 +167,12 @@ class Fleet:
             log.warning("a worker ended and is started again", extra={"fields": {"exit_code": code}})
             await asyncio.sleep(min(0.5 * 2**short_lives, LONGEST_PAUSE_S) if short else 0)
 
-    async def _launch(self) -> _Worker:
+    async def _launch(self, listener: socket.socket) -> _Worker:
         ours, theirs = socket.socketpair()
         with theirs:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-c", PROGRAM, str(self._listener.fileno()), str(theirs.fileno()),
-                pass_fds=(self._listener.fileno(), theirs.fileno()), stdin=asyncio.subprocess.DEVNULL,
+                sys.executable, "-c", PROGRAM, str(listener.fileno()), str(theirs.fileno()),
+                pass_fds=(listener.fileno(), theirs.fileno()), stdin=asyncio.subprocess.DEVNULL,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )  # fmt: skip
         worker = _Worker(process, time.monotonic())
@@ -205,8 +210,9 @@ class Fleet:
         match message:
             case said.Written():
                 self._back.relay.ring()
-            case said.Told(event, latest_of):
-                self._back.live.take(unpack(event), latest_of)
+            case said.Told(event, latest_of, people):
+                named = None if people is None else list(map(UserId, ids_in(people)))
+                self._back.live.take(unpack(event), latest_of, named)
             case said.Person(user_id, here):
                 self._person(worker, UserId(UUID(bytes=user_id)), here=here)
             case said.SessionEnded(session_id):
@@ -216,7 +222,7 @@ class Fleet:
                     other.channel.send(message)
             case said.Ready():
                 self._ready_count += 1
-                if self._ready_count == self._count:
+                if self._ready_count == len(self._listeners):
                     self._ready.set()
 
     def _person(self, worker: _Worker, user_id: UserId, *, here: bool) -> None:

@@ -6,7 +6,7 @@ costs a handful of statements, and a caller waits for none of them.
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from nomadcrew.core.errors import Unavailable
@@ -54,7 +54,8 @@ class HubLive:
         self._sockets = sockets
         self._metrics = metrics
         self._pace_s = pace_s
-        self._waiting: list[Event] = []
+        # With the people to tell, where they are named.
+        self._waiting: list[tuple[Event, Collection[UserId] | None]] = []
         self._telling: asyncio.Task[None] | None = None
         # What was told within the last `pace_s`, with what has come since.
         self._paced: dict[str, Event | None] = {}
@@ -62,14 +63,17 @@ class HubLive:
     async def tell(self, event: Event, *, latest_of: str | None = None) -> None:
         self.take(event, latest_of)
 
-    def take(self, event: Event, latest_of: str | None) -> None:
-        """As `tell`, which never waits."""
+    def take(self, event: Event, latest_of: str | None = None, people: Collection[UserId] | None = None) -> None:
+        """As `tell` and `tell_people`, which never wait."""
         if latest_of is None:
-            self._take(event)
+            self._take(event, people)
         elif latest_of in self._paced:
             self._paced[latest_of] = event
         else:
             self._pace(latest_of, event)
+
+    async def tell_people(self, event: Event, people: Sequence[UserId]) -> None:
+        self.take(event, people=people)
 
     def _pace(self, key: str, event: Event) -> None:
         self._paced[key] = None
@@ -81,10 +85,10 @@ class HubLive:
         if event is not None:
             self._pace(key, event)
 
-    def _take(self, event: Event) -> None:
+    def _take(self, event: Event, people: Collection[UserId] | None = None) -> None:
         if not len(self._sockets) or len(self._waiting) >= MAX_WAITING:
             return
-        self._waiting.append(event)
+        self._waiting.append((event, people))
         if self._telling is None:
             self._telling = asyncio.create_task(self._tell_all())
 
@@ -96,12 +100,16 @@ class HubLive:
         finally:
             self._telling = None
 
-    async def _tell(self, events: Sequence[Event]) -> None:
-        trips = {event.trip_id for event in events if event.audience == Audience.TRIP and event.trip_id is not None}
+    async def _tell(self, events: Sequence[tuple[Event, Collection[UserId] | None]]) -> None:
+        trips = {
+            event.trip_id
+            for event, people in events
+            if people is None and event.audience == Audience.TRIP and event.trip_id is not None
+        }
         try:
             members = await self._members.recipients(trips)
-            for event in events:
-                people, muted = listeners(event, members)
+            for event, named in events:
+                people, muted = listeners(event, members) if named is None else (named, None)
                 if self._sockets.connected(people):
                     self._metrics.delivered(self._sockets.deliver(event_frame(event), people, muted))
         except Unavailable as error:

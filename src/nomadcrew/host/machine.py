@@ -121,6 +121,8 @@ class Backstage:
         return [
             Schedule("old events", HOUR_S, lambda: upkeep.events(utc_now())),
             Schedule("old notifications", DAY_S, lambda: upkeep.notifications(utc_now())),
+            Schedule("old push tokens", DAY_S, lambda: upkeep.push_tokens(utc_now())),
+            Schedule("old pushes", HOUR_S, lambda: upkeep.push_sends(utc_now())),
             Schedule("old replies", 60.0, lambda: upkeep.replays(utc_now())),
             Schedule("old sessions", HOUR_S, lambda: self.ports.sessions.forget_expired(now=utc_now())),
             Schedule("old registrations", HOUR_S, lambda: self.ports.abandoned.forget_expired(now=utc_now())),

@@ -104,7 +104,7 @@ class PresenceTeller:
     async def _announce(self) -> None:
         batch = list(self._changed)[:BATCH]
         await announce(
-            batch, presence=self._presence, live=self._live, new_id=self._new_id, now=self._clock()
+            batch, presence=self._presence, tell=self._live.tell, new_id=self._new_id, now=self._clock()
         )  # fmt: skip
         for user_id in batch:
             self._changed.pop(user_id, None)

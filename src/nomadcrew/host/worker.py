@@ -1,4 +1,4 @@
-"""A worker process: HTTP and sockets on the host's listening socket, everything else asked of the host."""
+"""A worker process: HTTP and sockets on a listening socket of the host's, everything else asked of the host."""
 
 import asyncio
 import logging
@@ -21,7 +21,7 @@ from nomadcrew.core.events import Event
 from nomadcrew.core.ids import SessionId, TripId, UserId
 from nomadcrew.core.limits import Allowance
 from nomadcrew.host import channel as said
-from nomadcrew.host.channel import Channel, Lost
+from nomadcrew.host.channel import Channel, Lost, ids_in
 from nomadcrew.host.datafolder import DataFolder
 from nomadcrew.host.files import allow_open_files
 from nomadcrew.host.hub import Hub
@@ -72,6 +72,9 @@ class HostLive:
 
     async def tell(self, event: Event, *, latest_of: str | None = None) -> None:
         self._host.send(said.Told(pack(event), latest_of))
+
+    async def tell_people(self, event: Event, people: Sequence[UserId]) -> None:
+        self._host.send(said.Told(pack(event), None, b"".join(person.bytes for person in people)))
 
 
 class HostLimits:
@@ -152,7 +155,7 @@ class Worker:
         match message:
             case said.Deliver(frame, people, trip_id):
                 trip = None if trip_id is None else TripId(UUID(bytes=trip_id))
-                self.metrics.delivered(self.hub.deliver(frame, map(UserId, _ids(people)), trip))
+                self.metrics.delivered(self.hub.deliver(frame, map(UserId, ids_in(people)), trip))
             case said.SessionEnded(session_id):
                 self._sessions.put_nowait(SessionId(UUID(bytes=session_id)))
             case said.Spent(spent) if self._limits is not None:
@@ -169,7 +172,7 @@ class Worker:
             self._early.append(message)
             return
         change = self._presence.open if message.here else self._presence.close
-        for user_id in map(UserId, _ids(message.people)):
+        for user_id in map(UserId, ids_in(message.people)):
             change(user_id, HERE)
 
     async def _answer(self, about: said.Message) -> Any:
@@ -194,10 +197,6 @@ class Worker:
             return str(await self.host.ask(said.Metrics())).encode()
         except Lost:
             return self.metrics.render()
-
-
-def _ids(several: bytes) -> list[UUID]:
-    return [UUID(bytes=several[at : at + 16]) for at in range(0, len(several), 16)]
 
 
 def _host_is_gone() -> None:

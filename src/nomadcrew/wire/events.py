@@ -131,7 +131,15 @@ def unpack(body: str) -> Event:
         NoEvent: the message is none.
     """
     try:
-        stored = _decode_delivered(body).detail or _decode_stored(body)
+        found = _decode_delivered(body).detail or _decode_stored(body)
     except msgspec.MsgspecError as error:
         raise NoEvent(type(error).__name__) from error
-    return Event(*(getattr(stored, name) for name in Event.__slots__))
+    return event_of(found)
+
+
+def stored(event: Event) -> StoredEvent:
+    return StoredEvent(*(getattr(event, name) for name in Event.__slots__))
+
+
+def event_of(found: StoredEvent) -> Event:
+    return Event(*(getattr(found, name) for name in Event.__slots__))

@@ -1,7 +1,7 @@
 """Socket actions: a table from a frame's type to a coroutine, the same on both hosts."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -9,9 +9,10 @@ from uuid import UUID
 import msgspec
 
 from nomadcrew.core.errors import DomainError, Unavailable
+from nomadcrew.core.events import Event
 from nomadcrew.core.ids import TripId, UserId, parse_uuid
 from nomadcrew.core.ports import Ports
-from nomadcrew.wire.events import frame
+from nomadcrew.wire.events import StoredEvent, frame, stored
 
 log = logging.getLogger("nomadcrew.sockets")
 
@@ -107,16 +108,19 @@ async def greeting(me: UserId, ports: Ports) -> str:
     return frame("connected", {"userId": str(me), "tripCount": len(trips), "trips": trips})
 
 
-class Task(msgspec.Struct, rename="camel"):
-    """What else than an event has sockets hear something: one was opened, or all are to be kept alive.
+class Task(msgspec.Struct, rename="camel", omit_defaults=True):
+    """What else than an event has sockets hear something.
 
-    `online` is set where somebody's first socket was opened, or the last one closed, a moment ago.
+    One was opened, all are to be kept alive, or an event is for some `people` whatever its audience. `online` is
+    set where somebody's first socket was opened, or the last one closed, a moment ago.
     """
 
     greet: str = ""
     user_id: UUID | None = None
     keep_alive: bool = False
     online: bool | None = None
+    people: list[UUID] = []
+    told: StoredEvent | None = None
 
 
 KEEP_ALIVE = msgspec.json.encode(Task(keep_alive=True)).decode()
@@ -131,6 +135,11 @@ def greet_task(connection_id: str, user_id: UserId, *, first: bool) -> str:
 def gone_task(user_id: UserId) -> str:
     """The message that has others told that somebody is gone, unless they are back."""
     return msgspec.json.encode(Task(user_id=user_id, online=False)).decode()
+
+
+def people_task(event: Event, people: Sequence[UserId]) -> str:
+    """The message that has an event reach these people."""
+    return msgspec.json.encode(Task(people=list(people), told=stored(event))).decode()
 
 
 def offered_token(subprotocols: list[str], query_token: str | None) -> tuple[str | None, str | None]:

@@ -12,7 +12,7 @@ from nomadcrew.core.errors import BadSetting
 PREFIX = "NOMADCREW_"
 AWS_PREFIX = f"{PREFIX}AWS_"
 # Called as on one machine, where README explains them.
-SITE = ("public_url", "app_url", "registration", "mail_from", "rate_limits")
+SITE = ("public_url", "app_url", "registration", "mail_from", "rate_limits", "expo_url")
 
 
 class AwsConfig(Struct, frozen=True, kw_only=True):
@@ -27,6 +27,7 @@ class AwsConfig(Struct, frozen=True, kw_only=True):
     registration: str = "open"
     mail_from: str = ""
     rate_limits: str = ""
+    expo_url: str = ""
     sql: str = ""
     cluster_arn: str = ""
     database_secret_arn: str = ""
@@ -38,6 +39,7 @@ class AwsConfig(Struct, frozen=True, kw_only=True):
     notifications_queue_url: str = ""
     email_queue_url: str = ""
     realtime_queue_url: str = ""
+    push_queue_url: str = ""
     audit_bucket: str = ""
     sessions_table: str = ""
     profiles_table: str = ""

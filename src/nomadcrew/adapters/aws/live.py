@@ -1,11 +1,14 @@
 """What is told live and kept nowhere, by way of the queue of the function that sends to sockets."""
 
 import logging
+from collections.abc import Sequence
 
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.events import REALTIME, Event
+from nomadcrew.core.ids import UserId
 from nomadcrew.core.queues import WorkQueue
 from nomadcrew.wire.events import pack
+from nomadcrew.wire.sockets import people_task
 
 log = logging.getLogger("nomadcrew.live")
 
@@ -17,7 +20,13 @@ class QueuedLive:
         self._queue = queue
 
     async def tell(self, event: Event, *, latest_of: str | None = None) -> None:  # noqa: ARG002 — the port's form
+        await self._send(event, pack(event))
+
+    async def tell_people(self, event: Event, people: Sequence[UserId]) -> None:
+        await self._send(event, people_task(event, people))
+
+    async def _send(self, event: Event, body: str) -> None:
         try:
-            await self._queue.send(REALTIME, pack(event))
+            await self._queue.send(REALTIME, body)
         except Unavailable as error:
             log.warning("an event was not told", extra={"fields": {"type": event.type, "reason": error.details}})

@@ -6,7 +6,7 @@ slow reader never puts back what a writer has just replaced, whatever their cloc
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -78,6 +78,13 @@ class CachedProfiles:
     ) -> Profile:
         merged = await self._profiles.merge_preferences(user_id, preferences, caller, is_admin=is_admin, now=now)
         await self._outdate(user_id)
+        return merged
+
+    async def merge_notification_preferences(
+        self, switches: Mapping[str, Any], details: Mapping[str, Any], caller: UserId, *, now: datetime
+    ) -> Profile:
+        merged = await self._profiles.merge_notification_preferences(switches, details, caller, now=now)
+        await self._outdate(caller)
         return merged
 
     async def set_contact_email(self, caller: UserId, email: str, *, now: datetime) -> None:

@@ -1,7 +1,7 @@
 """Our secrets on AWS: one in Secrets Manager, from which a key is derived for each purpose.
 
 The secret is JSON: `key`, and to rotate it `older`, a list of keys that made what is still about. All of them
-verify, `key` makes.
+verify, `key` makes. Beside them may stand what others gave us: `expo_token` and `supabase_service_key`.
 """
 
 import asyncio
@@ -28,6 +28,8 @@ MIN_KEY_CHARS = 32
 class _Document(msgspec.Struct):
     key: str
     older: list[str] = []
+    expo_token: str = ""
+    supabase_service_key: str = ""
 
 
 class Secrets:
@@ -66,6 +68,14 @@ class Secrets:
     def texts(self, purpose: str) -> tuple[str, ...]:
         """The same keys in hexadecimal, for what takes text."""
         return tuple(key.hex() for key in self.keys(purpose))
+
+    def expo_token(self) -> str:
+        """The access token of the push service, empty where it asks for none; blocks and fails as `keys`."""
+        return self._current().expo_token
+
+    def supabase_service_key(self) -> str:
+        """The key that writes to the mirror, empty where there is none; blocks and fails as `keys`."""
+        return self._current().supabase_service_key
 
     def _current(self) -> _Document:
         with self._one_at_a_time:

@@ -6,10 +6,14 @@ from datetime import datetime
 from typing import Any
 
 from nomadcrew.adapters.postgres.sql import Row, Sql, statements
+from nomadcrew.adapters.postgres.verdicts import permit
 from nomadcrew.core.errors import NotFound, NotOnboarded
 from nomadcrew.core.ids import InvitationId, NotificationId, TripId, UserId
 from nomadcrew.core.names import display_name
-from nomadcrew.core.notifications.model import Draft, Facts, Notification, message
+from nomadcrew.core.notifications.model import Draft, Facts, Notification, Person
+from nomadcrew.core.notifications.preferences import ChatLevel, Preferences, TripPreferences
+from nomadcrew.core.notifications.texts import shown
+from nomadcrew.core.permissions import Rule
 
 _SQL = statements("notifications")
 
@@ -47,24 +51,40 @@ class PostgresNotifications:
     async def delete_all(self, caller: UserId) -> int:
         return int(_own(await self._sql.fetch(_SQL["delete_all"], caller=caller))["count"])
 
-    async def facts(self, trip_id: TripId, people: Sequence[UserId]) -> Facts | None:
+    async def trip_preferences(self, trip_id: TripId, caller: UserId, rule: Rule) -> TripPreferences:
+        [row] = await self._sql.fetch(
+            _SQL["trip_preferences"], trip_id=trip_id, caller=caller, min_rank=rule.min_rank
+        )
+        permit(row["verdict"])
+        return _trip_preferences(row)
+
+    async def prefer(
+        self, trip_id: TripId, wanted: TripPreferences, caller: UserId, rule: Rule, *, now: datetime
+    ) -> None:
+        [row] = await self._sql.fetch(
+            _SQL["prefer"],
+            trip_id=trip_id,
+            caller=caller,
+            min_rank=rule.min_rank,
+            muted_until=wanted.muted_until,
+            chat=wanted.chat,
+            now=now,
+        )
+        permit(row["verdict"])
+
+    async def facts(
+        self, trip_id: TripId, people: Sequence[UserId], invitation_id: InvitationId | None
+    ) -> Facts | None:
         rows = await self._sql.fetch(
-            _SQL["facts"], trip_id=trip_id, people=json.dumps([str(person) for person in people])
+            _SQL["facts"],
+            trip_id=trip_id,
+            people=json.dumps([str(person) for person in people]),
+            invitation_id=invitation_id,
         )
         if not rows:
             return None
         known = [row for row in rows if row["user_id"] is not None]
-        return Facts(
-            trip_name=rows[0]["trip_name"],
-            member_ids=[row["user_id"] for row in known if row["is_member"]],
-            names={
-                row["user_id"]: display_name(row["first_name"], row["last_name"], row["username"]) for row in known
-            },
-        )
-
-    async def invitee(self, invitation_id: InvitationId) -> UserId | None:
-        rows = await self._sql.fetch(_SQL["invitee"], id=invitation_id)
-        return rows[0]["invitee_id"] if rows else None
+        return Facts(rows[0]["trip_name"], {row["user_id"]: _person(row) for row in known})
 
     async def store(self, trip_id: TripId, drafts: Sequence[Draft], *, now: datetime) -> int:
         [row] = await self._sql.fetch(
@@ -76,22 +96,30 @@ class PostgresNotifications:
         return int(row["count"])
 
 
+def _person(row: Row) -> Person:
+    return Person(
+        name=display_name(row["first_name"], row["last_name"], row["username"]),
+        is_member=row["is_member"],
+        is_invited=row["is_invited"],
+        has_phone=row["has_phone"],
+        preferences=Preferences.read(json.loads(row["preferences"])),
+        trip=_trip_preferences(row),
+    )
+
+
+def _trip_preferences(row: Row) -> TripPreferences:
+    chat = row["chat"]
+    return TripPreferences(row["muted_until"], None if chat is None else ChatLevel(chat))
+
+
 def _draft(draft: Draft, now: datetime) -> dict[str, Any]:
-    payload = {
-        "id": str(draft.id),
-        "message": message(draft.type, draft.metadata),
-        "read": False,
-        "createdAt": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "type": draft.type,
-        "metadata": draft.metadata,
-    }
     return {
         "id": str(draft.id),
         "event_id": str(draft.event_id),
         "user_id": str(draft.user_id),
         "type": draft.type,
         "metadata": draft.metadata,
-        "payload": payload,
+        "payload": shown(draft.id, draft.type, draft.metadata, now),
     }
 
 

@@ -1,6 +1,6 @@
 """Profiles on PostgreSQL."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -102,6 +102,19 @@ class PostgresProfiles:
             preferences=msgspec.json.encode(preferences).decode(),
             caller=caller,
             is_admin=is_admin,
+            max_bytes=MAX_PREFERENCES_BYTES,
+            now=now,
+        )
+        return _permitted(row)
+
+    async def merge_notification_preferences(
+        self, switches: Mapping[str, Any], details: Mapping[str, Any], caller: UserId, *, now: datetime
+    ) -> Profile:
+        [row] = await self._sql.fetch(
+            _SQL["merge_notification_preferences"],
+            switches=msgspec.json.encode(switches).decode(),
+            details=msgspec.json.encode(details).decode(),
+            caller=caller,
             max_bytes=MAX_PREFERENCES_BYTES,
             now=now,
         )

@@ -8,6 +8,8 @@ from nomadcrew.adapters.postgres.sql import Sql, Statement, statements
 BITE = 5_000
 NOTIFICATIONS_KEPT_FOR = timedelta(days=30)
 DEAD_JOBS_KEPT_FOR = timedelta(days=30)
+PUSH_TOKENS_KEPT_FOR = timedelta(days=30)  # once inactive
+PUSH_SENDS_KEPT_FOR = timedelta(days=2)  # receipts are gone after one
 
 
 class PostgresUpkeep:
@@ -27,6 +29,12 @@ class PostgresUpkeep:
 
     async def dead_jobs(self, now: datetime) -> int:
         return await self._purge(statements("queue")["purge_dead"], before=now - DEAD_JOBS_KEPT_FOR)
+
+    async def push_tokens(self, now: datetime) -> int:
+        return await self._purge(statements("push")["purge_tokens"], before=now - PUSH_TOKENS_KEPT_FOR)
+
+    async def push_sends(self, now: datetime) -> int:
+        return await self._purge(statements("push")["purge_sends"], before=now - PUSH_SENDS_KEPT_FOR)
 
     async def _purge(self, statement: Statement, **params: object) -> int:
         total = 0

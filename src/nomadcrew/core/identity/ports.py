@@ -1,6 +1,6 @@
 """What identity needs: profiles, accounts, sessions and tokens."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NewType, Protocol
@@ -94,6 +94,16 @@ class Profiles(Protocol):
         Raises:
             NotSelf, NotFound: as `change`.
             Invalid: together they are more than `MAX_PREFERENCES_BYTES`.
+        """
+        ...
+
+    async def merge_notification_preferences(
+        self, switches: Mapping[str, Any], details: Mapping[str, Any], caller: UserId, *, now: datetime
+    ) -> Profile:
+        """Merge what the caller wants to be told into `notifications` and `notificationDetails`, key by key.
+
+        Raises:
+            Invalid: as `merge_preferences`.
         """
         ...
 

@@ -1,11 +1,14 @@
-"""A notification, and the sentence it reads as."""
+"""A notification, what it is made of, and how far it goes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from nomadcrew.core.ids import EventId, NotificationId, UserId, derived_id
+from nomadcrew.core.notifications.preferences import Kind, Preferences, TripPreferences
+from nomadcrew.core.notifications.push import PushTask
+from nomadcrew.core.notifications.texts import message
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +27,42 @@ class Notification:
 
 
 @dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody an event may concern: what they are called, and how they want to be told."""
+
+    name: str
+    is_member: bool = False
+    is_invited: bool = False
+    has_phone: bool = False
+    preferences: Preferences = field(default_factory=Preferences)
+    trip: TripPreferences = field(default_factory=TripPreferences)
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
-    """What a notification's sentence needs: the trip's name, who is on it, what people are called."""
+    """What a notification's sentence needs: the trip's name, and the people on it or named by the event."""
 
     trip_name: str
-    member_ids: Sequence[UserId]
-    names: Mapping[UserId, str]
+    people: Mapping[UserId, Person]
+
+    @property
+    def members(self) -> Sequence[UserId]:
+        return [user_id for user_id, person in self.people.items() if person.is_member]
+
+    def name(self, user_id: UserId | None) -> str:
+        person = None if user_id is None else self.people.get(user_id)
+        return "Someone" if person is None else person.name
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What an event gives some people to know; the same for all of them."""
+
+    kind: Kind
+    type: str
+    metadata: dict[str, Any]
+    people: Sequence[UserId]
+    mentioned: frozenset[UserId] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,26 +86,31 @@ class Draft:
         )
 
 
-def message(type_: str, metadata: dict[str, Any]) -> str:
-    """The sentence for a type; missing names fall back to neutral words."""
-    trip = metadata.get("tripName") or "your trip"
-    someone = metadata.get("addedUserName") or metadata.get("memberName") or "Someone"
-    match type_:
-        case "TRIP_INVITATION" | "TRIP_INVITATION_RECEIVED":
-            return f"{metadata.get('inviterName') or 'Someone'} invited you to {trip}"
-        case "TRIP_INVITATION_ACCEPTED":
-            return f"{someone} accepted your invitation to {trip}"
-        case "TRIP_INVITATION_DECLINED":
-            return f"{someone} declined your invitation to {trip}"
-        case "MEMBER_ADDED" | "TRIP_MEMBER_JOINED":
-            return f"{someone} joined {trip}"
-        case "TRIP_MEMBER_LEFT":
-            return f"{someone} left {trip}"
-        case "MEMBERSHIP_CHANGE" if metadata.get("change") == "removed":
-            return f"You were removed from {trip}"
-        case "MEMBERSHIP_CHANGE":
-            return f"Your role on {trip} is now {str(metadata.get('role') or 'changed').lower()}"
-        case "TRIP_UPDATE" | "TRIP_UPDATED":
-            return f"{metadata.get('updaterName') or 'Someone'} updated {trip}"
-        case _:
-            return "You have a new notification"
+@dataclass(frozen=True, slots=True)
+class Toast:
+    """A notification that is shown and not kept, to whoever of these people is there."""
+
+    event_id: EventId
+    id: NotificationId
+    type: str
+    metadata: dict[str, Any]
+    people: Sequence[UserId]
+
+    @classmethod
+    def of(cls, cause: EventId, news: News, people: Sequence[UserId]) -> "Toast":
+        return cls(
+            EventId(derived_id(cause, f"toast {news.type}")),
+            NotificationId(derived_id(cause, f"notification {news.type}")),
+            news.type,
+            news.metadata,
+            people,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """Who is told of an event, and how."""
+
+    drafts: list[Draft] = field(default_factory=list)
+    toasts: list[Toast] = field(default_factory=list)
+    pushes: list[PushTask] = field(default_factory=list)

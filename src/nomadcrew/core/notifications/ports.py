@@ -6,6 +6,8 @@ from typing import Protocol
 
 from nomadcrew.core.ids import InvitationId, NotificationId, TripId, UserId
 from nomadcrew.core.notifications.model import Draft, Facts, Notification
+from nomadcrew.core.notifications.preferences import TripPreferences
+from nomadcrew.core.permissions import Rule
 
 
 class Notifications(Protocol):
@@ -31,12 +33,27 @@ class Notifications(Protocol):
 
     async def delete_all(self, caller: UserId) -> int: ...
 
-    async def facts(self, trip_id: TripId, people: Sequence[UserId]) -> Facts | None:
-        """The trip's name and members, and the names of `people`; None once the trip is gone."""
+    async def trip_preferences(self, trip_id: TripId, caller: UserId, rule: Rule) -> TripPreferences:
+        """What the caller wants of a trip, since they are on it.
+
+        Raises:
+            NotTripMember, NotFound, Forbidden: as `Todos` says.
+        """
         ...
 
-    async def invitee(self, invitation_id: InvitationId) -> UserId | None:
-        """Whose a pending invitation is, where the address is somebody's here."""
+    async def prefer(
+        self, trip_id: TripId, wanted: TripPreferences, caller: UserId, rule: Rule, *, now: datetime
+    ) -> None:
+        """Keep what the caller wants of a trip, in the place of what they wanted before; refused as above."""
+        ...
+
+    async def facts(
+        self, trip_id: TripId, people: Sequence[UserId], invitation_id: InvitationId | None
+    ) -> Facts | None:
+        """The trip's name, and whoever is on it, is one of `people`, or has that pending invitation.
+
+        None once the trip is gone.
+        """
         ...
 
     async def store(self, trip_id: TripId, drafts: Sequence[Draft], *, now: datetime) -> int:

@@ -1,143 +1,80 @@
-"""Who is told what, and what people do with it."""
+"""Who is told what, and how."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-from nomadcrew.core.events import Event
-from nomadcrew.core.ids import InvitationId, UserId
-from nomadcrew.core.notifications.model import Draft, Facts
+from nomadcrew.core.events import Audience, Event
+from nomadcrew.core.ids import EventId, InvitationId, UserId, derived_id
+from nomadcrew.core.notifications.causes import Cause, news_of, people_in
+from nomadcrew.core.notifications.model import Draft, Facts, News, Telling, Toast
 from nomadcrew.core.notifications.ports import Notifications
+from nomadcrew.core.notifications.preferences import PASSING, Channel, channels
+from nomadcrew.core.notifications.push import PushTask
+from nomadcrew.core.notifications.texts import shown
 
 
-async def notify(event: Event, *, notifications: Notifications, now: datetime) -> int:
-    """Store what an event gives people to know; returns how many notifications were new.
+async def telling(event: Event, *, notifications: Notifications, now: datetime) -> Telling:
+    """Who is told of an event, and how, by what people want at this moment.
 
-    Safe to repeat, and to be late: an event of a trip that is gone gives none.
+    An event of a trip that is gone is told to nobody.
     """
     if event.trip_id is None:
-        return 0
+        return Telling()
     payload = json.loads(event.payload)
-    people = _people(event, payload)
-    facts = await notifications.facts(event.trip_id, people)
+    invitation = payload.get("invitation_id")
+    facts = await notifications.facts(
+        event.trip_id,
+        people_in(event, payload),
+        None if invitation is None else InvitationId(UUID(invitation)),
+    )
     if facts is None:
-        return 0
-    invitee = None
-    if "invitation_id" in payload:
-        invitee = await notifications.invitee(InvitationId(UUID(payload["invitation_id"])))
-    drafts = list(drafts_of(event, payload, facts, invitee))
-    return await notifications.store(event.trip_id, drafts, now=now) if drafts else 0
+        return Telling()
+    return told(event.id, news_of(Cause(event, payload, facts)), facts, now)
 
 
-def drafts_of(
-    event: Event, payload: dict[str, Any], facts: Facts, invitee: UserId | None = None
-) -> Iterable[Draft]:
-    """The notifications an event gives, with the metadata keys the client's cards read."""
-    trip = {"tripID": str(event.trip_id), "tripName": facts.trip_name}
-    match event.type:
-        case "TRIP_INVITATION_CREATED" | "invitation.renewed":
-            return _invited(event, payload, facts, trip, invitee)
-        case "invitation.declined":
-            return _declined(event, payload, facts, trip)
-        case "MEMBER_ADDED":
-            return _joined(event, payload, facts, trip)
-        case "MEMBER_REMOVED":
-            return _left(event, payload, facts, trip)
-        case "MEMBER_ROLE_UPDATED":
-            return _role_changed(event, payload, trip)
-        case "TRIP_UPDATED" | "TRIP_STATUS_UPDATED":
-            return _updated(event, payload, facts, trip)
-        case _:
-            return ()
+def told(cause: EventId, all_news: Iterable[News], facts: Facts, now: datetime) -> Telling:
+    """The notifications news become; what follows from one cause has the same ids at every repeat."""
+    telling = Telling()
+    for news in all_news:
+        ways = {user_id: _channels(news, user_id, facts, now) for user_id in news.people}
+        kept = [user_id for user_id, found in ways.items() if Channel.LIST in found]
+        seen = [user_id for user_id, found in ways.items() if Channel.SOCKET in found and user_id not in kept]
+        pushed = [
+            user_id for user_id, found in ways.items() if Channel.PUSH in found and facts.people[user_id].has_phone
+        ]
+        telling.drafts.extend(Draft.of(cause, user_id, news.type, news.metadata) for user_id in kept)
+        if seen:
+            telling.toasts.append(Toast.of(cause, news, seen))
+        if pushed:
+            telling.pushes.append(_push(cause, news, pushed))
+    return telling
 
 
-def _invited(
-    event: Event, payload: dict[str, Any], facts: Facts, trip: dict[str, str], invitee: UserId | None
-) -> Iterable[Draft]:
-    if invitee is None:
-        return
-    metadata = trip | {
-        "invitationID": payload["invitation_id"],
-        "inviterID": str(event.actor_id or ""),
-        "inviterName": _name(facts, event.actor_id),
-    }
-    yield Draft.of(event.id, invitee, "TRIP_INVITATION_RECEIVED", metadata)
+def toast_event(toast: Toast, cause: Event, now: datetime) -> Event:
+    """What sockets hear of a notification that is not kept."""
+    return Event(
+        id=toast.event_id,
+        type="notification.created",
+        source="NotificationService",
+        trip_id=cause.trip_id,
+        actor_id=None,
+        recipient_id=None,
+        audience=Audience.USER,
+        occurred_at=now,
+        payload=json.dumps(shown(toast.id, toast.type, toast.metadata, now), ensure_ascii=False),
+    )
 
 
-def _declined(event: Event, payload: dict[str, Any], facts: Facts, trip: dict[str, str]) -> Iterable[Draft]:
-    inviter = _user(payload.get("inviterId"))
-    if inviter is None or inviter not in facts.member_ids:
-        return
-    metadata = trip | {
-        "invitationID": payload["invitationId"],
-        "memberID": str(event.actor_id),
-        "memberName": _name(facts, event.actor_id),
-    }
-    yield Draft.of(event.id, inviter, "TRIP_INVITATION_DECLINED", metadata)
+def _channels(news: News, user_id: UserId, facts: Facts, now: datetime) -> frozenset[Channel]:
+    person = facts.people.get(user_id)
+    if person is None:  # somebody who has no profile any more
+        return frozenset()
+    return channels(news.kind, person.preferences, person.trip, now, mentioned=user_id in news.mentioned)
 
 
-def _joined(event: Event, payload: dict[str, Any], facts: Facts, trip: dict[str, str]) -> Iterable[Draft]:
-    member, adder = _user(payload["userId"]), _user(payload.get("addedBy"))
-    metadata = trip | {
-        "addedUserID": str(member),
-        "addedUserName": _name(facts, member),
-        "adderUserID": str(adder or member),
-        "adderUserName": _name(facts, adder or member),
-    }
-    accepted = payload.get("invitationId")
-    for user_id in facts.member_ids:
-        if user_id == member:
-            if not accepted:
-                yield Draft.of(event.id, user_id, "MEMBER_ADDED", metadata)
-        elif user_id == adder:
-            if accepted:
-                answer = trip | {
-                    "invitationID": accepted,
-                    "memberID": str(member),
-                    "memberName": _name(facts, member),
-                }
-                yield Draft.of(event.id, user_id, "TRIP_INVITATION_ACCEPTED", answer)
-        else:
-            yield Draft.of(event.id, user_id, "TRIP_MEMBER_JOINED", metadata)
-
-
-def _left(event: Event, payload: dict[str, Any], facts: Facts, trip: dict[str, str]) -> Iterable[Draft]:
-    member, remover = _user(payload["userId"]), _user(payload.get("removedBy"))
-    metadata = trip | {"memberID": str(member), "memberName": _name(facts, member)}
-    for user_id in facts.member_ids:
-        if user_id not in (member, remover):
-            yield Draft.of(event.id, user_id, "TRIP_MEMBER_LEFT", metadata)
-    if member is not None and member != remover:
-        yield Draft.of(event.id, member, "MEMBERSHIP_CHANGE", metadata | {"change": "removed"})
-
-
-def _role_changed(event: Event, payload: dict[str, Any], trip: dict[str, str]) -> Iterable[Draft]:
-    member = _user(payload["userId"])
-    if member is None or payload.get("changedBy") == payload["userId"]:
-        return
-    metadata = trip | {"change": "role", "role": payload["role"], "previousRole": payload["previousRole"]}
-    yield Draft.of(event.id, member, "MEMBERSHIP_CHANGE", metadata)
-
-
-def _updated(event: Event, payload: dict[str, Any], facts: Facts, trip: dict[str, str]) -> Iterable[Draft]:
-    fields = payload.get("changedFields", ["status"])
-    metadata = trip | {"updaterName": _name(facts, event.actor_id), "changedFields": fields}
-    for user_id in facts.member_ids:
-        if user_id != event.actor_id:
-            yield Draft.of(event.id, user_id, "TRIP_UPDATED", metadata)
-
-
-def _people(event: Event, payload: dict[str, Any]) -> list[UserId]:
-    named = (payload.get(key) for key in ("userId", "addedBy", "removedBy", "inviterId"))
-    found = [user_id for user_id in map(_user, named) if user_id is not None]
-    return found if event.actor_id is None else [*found, event.actor_id]
-
-
-def _user(text: Any) -> UserId | None:
-    return UserId(UUID(text)) if isinstance(text, str) else None
-
-
-def _name(facts: Facts, user_id: UserId | None) -> str:
-    return facts.names.get(user_id, "Someone") if user_id is not None else "Someone"
+def _push(cause: EventId, news: News, people: Sequence[UserId]) -> PushTask:
+    passing = Toast.of(cause, news, people).id if news.kind in PASSING else None
+    recipients = {user_id: passing or Draft.of(cause, user_id, news.type, news.metadata).id for user_id in people}
+    return PushTask(EventId(derived_id(cause, f"push {news.type}")), news.type, news.metadata, recipients)

@@ -1,7 +1,7 @@
 """Showing who is there."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 
 from nomadcrew.core.events import Audience, Event
@@ -9,7 +9,6 @@ from nomadcrew.core.ids import EventId, NewId, TripId, UserId
 from nomadcrew.core.permissions import rule
 from nomadcrew.core.presence.model import CHANGED, SOURCE, Seen, Shown
 from nomadcrew.core.presence.ports import Presence
-from nomadcrew.core.realtime import Live
 
 
 async def trip_presence(trip_id: TripId, caller: UserId, *, presence: Presence, now: datetime) -> Sequence[Seen]:
@@ -21,18 +20,18 @@ async def announce(
     user_ids: Iterable[UserId],
     *,
     presence: Presence,
-    live: Live,
+    tell: Callable[[Event], Awaitable[None]],
     new_id: NewId,
     now: datetime,
     online: bool | None = None,
 ) -> None:
-    """Tell everybody who travels with these people whether they are online now.
+    """Tell everybody who travels with these people whether they are online now, as `Live.tell` does.
 
     Where `online` says what is expected, those who are not so any more are passed over.
     """
     for shown in await presence.shown(user_ids, now=now):
         if online in (None, shown.seen.is_online):
-            await live.tell(_event(shown, EventId(new_id()), now))
+            await tell(_event(shown, EventId(new_id()), now))
 
 
 def _event(shown: Shown, event_id: EventId, now: datetime) -> Event:

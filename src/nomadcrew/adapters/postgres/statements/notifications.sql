@@ -41,21 +41,52 @@ WITH gone AS (
 )
 SELECT (SELECT count(*) FROM gone) AS count FROM user_profiles me WHERE me.id = :caller::uuid
 
+-- name: trip_preferences
+SELECT gate.verdict, own.muted_until, own.chat
+FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int) gate
+LEFT JOIN trip_memberships m
+    ON gate.verdict = 'ok' AND m.trip_id = gate.trip_id AND m.user_id = :caller::uuid AND m.status = 'ACTIVE'
+LEFT JOIN trip_notification_preferences own
+    ON own.trip_id = m.trip_id AND own.user_id = m.user_id AND own.updated_at >= m.joined_at
+
+-- name: prefer
+WITH gate AS MATERIALIZED (
+    SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
+), kept AS (
+    INSERT INTO trip_notification_preferences AS p (trip_id, user_id, muted_until, chat, updated_at)
+    SELECT gate.trip_id, :caller::uuid, :muted_until::timestamptz, :chat::text, :now::timestamptz
+    FROM gate WHERE gate.verdict = 'ok'
+    ON CONFLICT (trip_id, user_id) DO UPDATE
+    SET muted_until = excluded.muted_until, chat = excluded.chat, updated_at = excluded.updated_at
+)
+SELECT verdict FROM gate
+
 -- name: facts
--- The trip's name on every row; a row per ACTIVE member and per person named, and one at least.
+-- The trip's name on every row; a row per ACTIVE member, person named and person invited, and one at least. What
+-- somebody wanted of the trip before they left it does not count when they are back.
 WITH crew AS MATERIALIZED (
-    SELECT user_id FROM trip_memberships WHERE trip_id = :trip_id::uuid AND status = 'ACTIVE'
+    SELECT user_id, joined_at FROM trip_memberships WHERE trip_id = :trip_id::uuid AND status = 'ACTIVE'
+), invited AS MATERIALIZED (
+    SELECT invitee_id AS user_id FROM trip_invitations
+    WHERE id = :invitation_id::uuid AND trip_id = :trip_id::uuid AND status = 'PENDING'
 ), concerned AS MATERIALIZED (
     SELECT user_id FROM crew
+    UNION SELECT user_id FROM invited
     UNION SELECT value::uuid FROM jsonb_array_elements_text(:people::jsonb)
 )
 SELECT t.name AS trip_name, p.id AS user_id, p.first_name, p.last_name, p.username,
-       p.id IN (SELECT user_id FROM crew) AS is_member
-FROM trips t LEFT JOIN (concerned JOIN user_profiles p ON p.id = concerned.user_id) ON true
+       crew.user_id IS NOT NULL AS is_member,
+       p.id IN (SELECT user_id FROM invited) AS is_invited,
+       EXISTS (SELECT FROM user_push_tokens phone WHERE phone.user_id = p.id AND phone.is_active) AS has_phone,
+       jsonb_build_object('notifications', p.preferences -> 'notifications',
+                          'notificationDetails', p.preferences -> 'notificationDetails')::text AS preferences,
+       own.muted_until, own.chat
+FROM trips t
+LEFT JOIN (concerned JOIN user_profiles p ON p.id = concerned.user_id) ON true
+LEFT JOIN crew ON crew.user_id = p.id
+LEFT JOIN trip_notification_preferences own
+    ON own.trip_id = t.id AND own.user_id = crew.user_id AND own.updated_at >= crew.joined_at
 WHERE t.id = :trip_id::uuid
-
--- name: invitee
-SELECT invitee_id FROM trip_invitations WHERE id = :id::uuid AND status = 'PENDING'
 
 -- name: store
 WITH drafts AS (

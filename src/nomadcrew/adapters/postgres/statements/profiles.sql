@@ -147,6 +147,30 @@ SELECT CASE WHEN judged.verdict <> 'ok' THEN judged.verdict
        p.location_privacy_preference, p.preferences, p.created_at, p.updated_at
 FROM judged LEFT JOIN target ON true LEFT JOIN changed p ON true
 
+-- name: merge_notification_preferences
+-- Whatever stands there and is no object gives way.
+WITH me AS (
+    SELECT id, preferences || jsonb_build_object(
+        'notifications',
+        CASE WHEN jsonb_typeof(preferences -> 'notifications') = 'object' THEN preferences -> 'notifications'
+             ELSE '{}' END || :switches::jsonb,
+        'notificationDetails',
+        CASE WHEN jsonb_typeof(preferences -> 'notificationDetails') = 'object'
+             THEN preferences -> 'notificationDetails' ELSE '{}' END || :details::jsonb
+    ) AS merged
+    FROM user_profiles WHERE id = :caller::uuid
+), changed AS (
+    UPDATE user_profiles p SET preferences = me.merged, updated_at = :now::timestamptz
+    FROM me WHERE p.id = me.id AND octet_length(me.merged::text) <= :max_bytes::int
+    RETURNING p.*
+)
+SELECT CASE WHEN me.id IS NULL THEN 'user_not_onboarded'
+            WHEN p.id IS NULL THEN 'preferences_too_large'
+            ELSE 'ok' END AS verdict,
+       p.id, p.email, p.username, p.first_name, p.last_name, p.avatar_url, p.contact_email,
+       p.location_privacy_preference, p.preferences, p.created_at, p.updated_at
+FROM (SELECT 1) AS always LEFT JOIN me ON true LEFT JOIN changed p ON true
+
 -- name: set_contact_email
 WITH judged AS MATERIALIZED (
     SELECT CASE WHEN NOT EXISTS (SELECT FROM user_profiles WHERE id = :caller::uuid) THEN 'user_not_onboarded'

@@ -71,9 +71,10 @@ WITH gate AS MATERIALIZED (
     RETURNING t.*
 ), told AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
-    SELECT :event_id::uuid, 'TODO_UPDATED', 'todo_model', trip_id, :caller::uuid, 'trip', updated_at,
-           todo_json(id, trip_id, text, status, created_by, created_at, updated_at)
-    FROM changed
+    SELECT :event_id::uuid, 'TODO_UPDATED', 'todo_model', c.trip_id, :caller::uuid, 'trip', c.updated_at,
+           todo_json(c.id, c.trip_id, c.text, c.status, c.created_by, c.created_at, c.updated_at)
+               || jsonb_build_object('previousStatus', old.status)
+    FROM changed c, old
 )
 SELECT judged.verdict, old.id, old.trip_id, coalesce(changed.text, old.text) AS text,
        coalesce(changed.status, old.status) AS status, old.created_by, old.created_at,

@@ -1,0 +1,58 @@
+"""One request, one answer, with the standard library and off the event loop."""
+
+import asyncio
+import http.client
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from nomadcrew.core.errors import Unavailable
+
+MAX_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    body: bytes = field(repr=False)
+
+
+async def exchange(
+    method: str, url: str, body: bytes | None, headers: Mapping[str, str], *, timeout_s: float
+) -> Answer:
+    """What a service answers, whatever the status.
+
+    Raises:
+        Unavailable: no answer in time, or none that can be read; the reason is a class of error, never an address.
+    """
+    try:
+        async with asyncio.timeout(2 * timeout_s):
+            return await asyncio.to_thread(_exchange, method, url, body, dict(headers), timeout_s)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise Unavailable(details=type(error).__name__) from None
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """What we say is for the address that was configured, and for none that it points to."""
+
+    def redirect_request(self, *_: object, **__: object) -> None:
+        return None
+
+
+def _exchange(method: str, url: str, body: bytes | None, headers: dict[str, str], timeout_s: float) -> Answer:
+    request = urllib.request.Request(url, body, headers, method=method)  # noqa: S310 — settings admit http(s) only
+    opener = urllib.request.build_opener(_NoRedirects)
+    try:
+        with opener.open(request, timeout=timeout_s) as response:
+            return Answer(response.status, _read(response))
+    except urllib.error.HTTPError as refused:
+        with refused:
+            return Answer(refused.code, _read(refused))
+
+
+def _read(response: http.client.HTTPResponse | urllib.error.HTTPError) -> bytes:
+    body: bytes = response.read(MAX_BYTES + 1)
+    if len(body) > MAX_BYTES:
+        raise ValueError("the answer is too large")
+    return body

@@ -1,0 +1,72 @@
+"""Push tokens, and what was pushed to them, on PostgreSQL."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from nomadcrew.adapters.postgres.sql import Duplicate, Row, Sql, statements
+from nomadcrew.core.errors import NotOnboarded, Unavailable
+from nomadcrew.core.ids import EventId, PushTokenId, UserId
+from nomadcrew.core.notifications.push import MAX_TOKENS_PER_USER, DeviceType, Phone, PushToken
+
+_SQL = statements("push")
+
+
+class PostgresPushTokens:
+    def __init__(self, sql: Sql) -> None:
+        self._sql = sql
+
+    async def register(
+        self, token_id: PushTokenId, token: str, device_type: DeviceType, caller: UserId, *, now: datetime
+    ) -> PushToken:
+        try:
+            rows = await self._sql.fetch(
+                _SQL["register"],
+                id=token_id,
+                token=token,
+                device_type=device_type,
+                caller=caller,
+                most=MAX_TOKENS_PER_USER,
+                now=now,
+            )
+        except Duplicate as race:
+            raise Unavailable(code="busy") from race
+        return _push_token(_own(rows))
+
+    async def deactivate(self, token: str | None, caller: UserId, *, now: datetime) -> None:
+        _own(await self._sql.fetch(_SQL["deactivate"], token=token, caller=caller, now=now))
+
+    async def waiting(self, push_id: EventId, people: Sequence[UserId]) -> Sequence[Phone]:
+        wanted = json.dumps([str(person) for person in people])
+        rows = await self._sql.fetch(_SQL["waiting"], push_id=push_id, people=wanted)
+        return [Phone(row["id"], row["user_id"], row["token"]) for row in rows]
+
+    async def sent(self, push_id: EventId, tickets: Mapping[PushTokenId, str | None], *, now: datetime) -> None:
+        results = [{"token_id": str(token_id), "ticket": ticket} for token_id, ticket in tickets.items()]
+        await self._sql.fetch(_SQL["sent"], push_id=push_id, results=json.dumps(results), now=now)
+
+    async def tickets(self, push_id: EventId) -> Mapping[str, PushTokenId]:
+        rows = await self._sql.fetch(_SQL["tickets"], push_id=push_id)
+        return {row["ticket"]: row["token_id"] for row in rows}
+
+    async def forget(self, gone: Sequence[PushTokenId], *, now: datetime) -> None:
+        await self._sql.fetch(_SQL["forget"], ids=json.dumps([str(token_id) for token_id in gone]), now=now)
+
+
+def _own(rows: Sequence[Row]) -> Row:
+    if not rows:
+        raise NotOnboarded
+    return rows[0]
+
+
+def _push_token(row: Row) -> PushToken:
+    return PushToken(
+        row["id"],
+        row["user_id"],
+        row["token"],
+        row["device_type"],
+        row["is_active"],
+        row["created_at"],
+        row["updated_at"],
+        row["last_used_at"],
+    )

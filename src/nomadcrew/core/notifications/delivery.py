@@ -1,0 +1,140 @@
+"""How pushes get to phones, and what is learned from what became of them."""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+from nomadcrew.core.errors import Unavailable
+from nomadcrew.core.ids import EventId, PushTokenId
+from nomadcrew.core.notifications.push import (
+    MAX_BATCH,
+    MAX_PAYLOAD_BYTES,
+    MAX_RECEIPTS,
+    Phone,
+    Push,
+    PushError,
+    PushMessage,
+    PushTask,
+    PushTokens,
+    Ticket,
+)
+from nomadcrew.core.notifications.texts import preview, push_body, push_title
+
+log = logging.getLogger("nomadcrew.push")
+
+# No id is longer, and what is cut to less says nothing any more.
+_SHORT = 40  # characters
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """How many messages were taken, and how many are left for another attempt."""
+
+    taken: int
+    left: int
+
+
+async def deliver(task: PushTask, *, tokens: PushTokens, push: Push, now: datetime) -> Delivered:
+    """Push to every phone that has not got it yet; safe to repeat.
+
+    What was taken is noted batch by batch, so that a repeat sends only the rest. Whoever dies between the two sends
+    a batch twice.
+
+    Raises:
+        PushRefused: the service does not accept us.
+        Unavailable: the phones cannot be looked up.
+    """
+    phones = await tokens.waiting(task.id, list(task.recipients))
+    taken = left = 0
+    for batch in _batches(phones, MAX_BATCH):
+        try:
+            tickets = await push.send([message_to(phone, task) for phone in batch])
+        except Unavailable as error:
+            # The next batch may fare better; what is left of all comes again.
+            log.warning("a batch was not pushed", extra={"fields": {"reason": error.details, "phones": len(batch)}})
+            left += len(batch)
+            continue
+        answered = list(zip(batch, tickets, strict=True))
+        taken += await _note(task.id, answered, tokens, now)
+        left += sum(ticket.error is PushError.LATER for ticket in tickets)
+    return Delivered(taken, left)
+
+
+async def check_receipts(push_id: EventId, *, tokens: PushTokens, push: Push, now: datetime) -> int:
+    """Learn what became of a push; returns how many of its messages have no receipt yet. Safe to repeat.
+
+    Raises:
+        PushRefused, Unavailable: as `Push` says.
+    """
+    tickets = await tokens.tickets(push_id)
+    gone: list[PushTokenId] = []
+    known = refused = 0
+    for batch in _batches(list(tickets), MAX_RECEIPTS):
+        receipts = await push.receipts(batch)
+        known += len(receipts)
+        gone += [tickets[ticket] for ticket, error in receipts.items() if error is PushError.GONE]
+        refused += sum(error not in (None, PushError.GONE) for error in receipts.values())
+    if gone:
+        await tokens.forget(gone, now=now)
+    log.info(
+        "receipts",
+        extra={"fields": {"delivered": known - refused - len(gone), "refused": refused, "gone": len(gone)}},
+    )
+    return len(tickets) - known
+
+
+def message_to(phone: Phone, task: PushTask) -> PushMessage:
+    """What one phone is sent: the notification's metadata, flat, with its id and type."""
+    data = {**task.metadata, "notificationId": str(task.recipients[phone.user_id]), "type": task.type}
+    return fitted(
+        PushMessage(phone.token, push_title(task.type, task.metadata), push_body(task.type, task.metadata), data)
+    )
+
+
+def fitted(message: PushMessage) -> PushMessage:
+    """The message small enough to be delivered: its longest texts are cut, ids and keys never."""
+    while _bytes(message) > MAX_PAYLOAD_BYTES:
+        texts = {key: text for key, text in message.data.items() if isinstance(text, str)}
+        longest = max(texts, key=lambda key: len(texts[key]), default="")
+        in_data = len(texts.get(longest, ""))
+        if max(in_data, len(message.body), len(message.title)) <= _SHORT:
+            return message
+        if in_data >= max(len(message.body), len(message.title)):
+            message = replace(message, data={**message.data, longest: _halved(texts[longest])})
+        elif len(message.body) >= len(message.title):
+            message = replace(message, body=_halved(message.body))
+        else:
+            message = replace(message, title=_halved(message.title))
+    return message
+
+
+async def _note(
+    push_id: EventId, answered: Sequence[tuple[Phone, Ticket]], tokens: PushTokens, now: datetime
+) -> int:
+    done = {phone.id: ticket.id for phone, ticket in answered if ticket.error is not PushError.LATER}
+    gone = [phone.id for phone, ticket in answered if ticket.error is PushError.GONE]
+    refused = sum(ticket.error is PushError.REFUSED for _, ticket in answered)
+    if done:
+        await tokens.sent(push_id, done, now=now)
+    if gone:
+        await tokens.forget(gone, now=now)
+    taken = len(done) - len(gone) - refused
+    log.info("pushed", extra={"fields": {"taken": taken, "refused": refused, "gone": len(gone)}})
+    return taken
+
+
+def _bytes(message: PushMessage) -> int:
+    whole: dict[str, Any] = {"title": message.title, "body": message.body, "data": message.data}
+    return len(json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode())
+
+
+def _halved(text: str) -> str:
+    return preview(text, max(_SHORT, len(text) // 2))
+
+
+def _batches(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
+    return [items[start : start + size] for start in range(0, len(items), size)]

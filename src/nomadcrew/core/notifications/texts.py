@@ -1,0 +1,95 @@
+"""What notifications say: in the list, on a socket, and on a phone's screen."""
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+APP_NAME = "NomadCrew"
+MAX_PREVIEW = 100  # characters
+_CUT = "…"
+_JOINERS = ("\u200d", "\ufe0e", "\ufe0f")
+_SKIN_TONES = range(0x1F3FB, 0x1F400)
+
+_TITLES = {
+    "TRIP_INVITATION": "Trip invitation",
+    "TRIP_INVITATION_RECEIVED": "Trip invitation",
+    "TRIP_MEMBER_JOINED": "New member",
+    "TRIP_MEMBER_LEFT": "Member left",
+    "TRIP_UPDATED": "Trip updated",
+    "TODO_ASSIGNED": "Task assigned",
+    "TODO_COMPLETED": "Task completed",
+}
+
+_SENTENCES = {
+    "TRIP_INVITATION": "{inviterName} invited you to {tripName}",
+    "TRIP_INVITATION_RECEIVED": "{inviterName} invited you to {tripName}",
+    "TRIP_INVITATION_ACCEPTED": "{person} accepted your invitation to {tripName}",
+    "TRIP_INVITATION_DECLINED": "{person} declined your invitation to {tripName}",
+    "MEMBER_ADDED": "{person} joined {tripName}",
+    "TRIP_MEMBER_JOINED": "{person} joined {tripName}",
+    "TRIP_MEMBER_LEFT": "{person} left {tripName}",
+    "MEMBERSHIP_CHANGE": "Your role on {tripName} is now {role}",
+    "MEMBERSHIP_CHANGE removed": "You were removed from {tripName}",
+    "TRIP_UPDATE": "{updaterName} updated {tripName}",
+    "TRIP_UPDATED": "{updaterName} updated {tripName}",
+    "TODO_COMPLETED": "{completerName} completed {todoTitle}",
+    "TASK_COMPLETED": "{completerName} completed {todoTitle}",
+    "CHAT_MESSAGE": "New message from {senderName}",
+    "NEW_CHAT_MESSAGE": "New message from {senderName}",
+    "LOCATION_SHARED": "{person} shares their location on {tripName}",
+    "LOCATION_SHARED arrived": "{person} arrived at {placeName}",
+}
+_NEUTRAL = {"tripName": "your trip", "role": "changed", "todoTitle": "a task", "placeName": "the destination"}
+
+
+def shown(id_: UUID, type_: str, metadata: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """A new notification as a socket carries it, which is as the list shows it."""
+    return {
+        "id": str(id_),
+        "message": message(type_, metadata),
+        "read": False,
+        "createdAt": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "type": type_,
+        "metadata": metadata,
+    }
+
+
+def message(type_: str, metadata: Mapping[str, Any]) -> str:
+    """The sentence for a type; missing names fall back to neutral words."""
+    words = defaultdict(lambda: "Someone", _NEUTRAL)
+    words |= {name: str(value) for name, value in metadata.items() if value}
+    words["person"] = str(metadata.get("addedUserName") or metadata.get("memberName") or "Someone")
+    words["role"] = words["role"].lower()
+    change = metadata.get("change")
+    sentence = _SENTENCES.get(f"{type_} {change}") or _SENTENCES.get(type_, "You have a new notification")
+    return sentence.format_map(words)
+
+
+def push_title(type_: str, metadata: Mapping[str, Any]) -> str:
+    if type_ == "CHAT_MESSAGE":
+        return str(metadata.get("senderName") or APP_NAME)
+    return _TITLES.get(type_, APP_NAME)
+
+
+def push_body(type_: str, metadata: Mapping[str, Any]) -> str:
+    if type_ == "CHAT_MESSAGE" and metadata.get("messagePreview"):
+        return str(metadata["messagePreview"])
+    return message(type_, metadata)
+
+
+def preview(text: str, most: int = MAX_PREVIEW) -> str:
+    """`text` in at most `most` characters, never cut through one that people see as one."""
+    if len(text) <= most:
+        return text
+    end = most - len(_CUT)
+    while end > 0 and (_clings(text[end]) or text[end - 1] == "\u200d"):
+        end -= 1
+    return text[:end].rstrip() + _CUT
+
+
+def _clings(character: str) -> bool:
+    """Whether a character belongs to the one before it."""
+    return character in _JOINERS or ord(character) in _SKIN_TONES or bool(unicodedata.combining(character))

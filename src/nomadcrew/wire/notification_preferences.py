@@ -1,0 +1,124 @@
+"""How people want to be told, as it crosses the network."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from nomadcrew.core.errors import Invalid
+from nomadcrew.core.notifications.preferences import ChatLevel, Preferences, QuietHours, TripPreferences
+
+Text = Annotated[str, Meta(max_length=100)]
+Moment = Annotated[datetime, Meta(tz=True)]
+
+
+class QuietHoursView(Struct, rename="camel"):
+    """From one `HH:MM` to another, by the clock of an IANA time zone; over midnight where the end comes first."""
+
+    start: Text
+    end: Text
+    time_zone: Text
+
+
+class PreferencesView(Struct, rename="camel"):
+    """`push`, `inApp` and `email` are ways to be told, the rest is what to be told of.
+
+    Mails are sent for invitations and accounts only, which `email` does not switch off.
+    """
+
+    push: bool
+    email: bool
+    in_app: bool
+    chat: ChatLevel
+    trip_updates: bool
+    todos: bool
+    location_sharing: bool
+    arrivals: bool
+    quiet_hours: QuietHoursView | None
+
+
+class PreferencesIn(Struct, rename="camel"):
+    """What to change; what is left out stays as it is, and null ends quiet hours."""
+
+    push: bool | UnsetType = UNSET
+    email: bool | UnsetType = UNSET
+    in_app: bool | UnsetType = UNSET
+    chat: ChatLevel | UnsetType = UNSET
+    trip_updates: bool | UnsetType = UNSET
+    todos: bool | UnsetType = UNSET
+    location_sharing: bool | UnsetType = UNSET
+    arrivals: bool | UnsetType = UNSET
+    quiet_hours: QuietHoursView | UnsetType | None = UNSET
+
+    def switches(self) -> dict[str, Any]:
+        """What changes of the settings the shipped app knows."""
+        chat: bool | UnsetType = UNSET if self.chat is UNSET else self.chat is not ChatLevel.NONE
+        return _given(push=self.push, email=self.email, tripUpdates=self.trip_updates, chatMessages=chat)
+
+    def details(self) -> dict[str, Any]:
+        """What changes of those it does not know.
+
+        Raises:
+            Invalid: quiet hours that cannot be.
+        """
+        return _given(
+            inApp=self.in_app,
+            chat=UNSET if self.chat in (UNSET, ChatLevel.NONE) else self.chat,
+            todos=self.todos,
+            locationSharing=self.location_sharing,
+            arrivals=self.arrivals,
+            quietHours=self.quiet_hours if not isinstance(self.quiet_hours, QuietHoursView) else self._hours(),
+        )
+
+    def _hours(self) -> dict[str, str]:
+        assert isinstance(self.quiet_hours, QuietHoursView)
+        asked = self.quiet_hours
+        QuietHours.parse(asked.start, asked.end, asked.time_zone)
+        return {"start": asked.start, "end": asked.end, "timeZone": asked.time_zone}
+
+
+class TripPreferencesView(Struct, rename="camel"):
+    """How one trip is told: not at all until `mutedUntil`, and as much of its chat as `chat` says.
+
+    Null leaves the chat to the preferences on every trip.
+    """
+
+    muted_until: Moment | None = None
+    chat: ChatLevel | None = None
+
+    def wanted(self) -> TripPreferences:
+        """What a member wants.
+
+        Raises:
+            Invalid: a time at the edge of the calendar, which no time zone but its own can tell.
+        """
+        try:
+            until = None if self.muted_until is None else self.muted_until.astimezone(UTC)
+        except OverflowError:
+            raise Invalid("No calendar goes that far.", code="invalid_request_payload") from None
+        return TripPreferences(until, self.chat)
+
+
+def preferences_view(preferences: Preferences) -> PreferencesView:
+    hours = preferences.quiet_hours
+    return PreferencesView(
+        push=preferences.push,
+        email=preferences.email,
+        in_app=preferences.in_app,
+        chat=preferences.chat,
+        trip_updates=preferences.trip_updates,
+        todos=preferences.todos,
+        location_sharing=preferences.location_sharing,
+        arrivals=preferences.arrivals,
+        quiet_hours=None
+        if hours is None
+        else QuietHoursView(f"{hours.start:%H:%M}", f"{hours.end:%H:%M}", hours.time_zone),
+    )
+
+
+def trip_preferences_view(preferences: TripPreferences) -> TripPreferencesView:
+    return TripPreferencesView(preferences.muted_until, preferences.chat)
+
+
+def _given(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not UNSET}

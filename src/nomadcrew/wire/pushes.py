@@ -1,0 +1,65 @@
+"""What the push queue carries: something to push, or receipts to ask for."""
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from nomadcrew.core.errors import Hopeless
+from nomadcrew.core.ids import EventId, NotificationId, UserId
+from nomadcrew.core.notifications.push import PushTask
+
+
+class _Pushed(Struct):
+    id: UUID
+    type: str
+    metadata: dict[str, Any]
+    recipients: dict[str, UUID]
+
+
+class ReceiptsTask(Struct, frozen=True):
+    """Ask what became of a push, for the first time or again."""
+
+    push_id: UUID
+    round: int = 1
+
+
+class _Job(Struct, omit_defaults=True):
+    push: _Pushed | None = None
+    receipts: ReceiptsTask | None = None
+
+
+class NoPush(Hopeless):
+    """A message of the push queue is none of ours, and will not become one."""
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(_Job).decode
+
+
+def push_job(task: PushTask) -> str:
+    recipients: dict[str, UUID] = {str(user_id): id_ for user_id, id_ in task.recipients.items()}
+    return _encode(_Job(push=_Pushed(task.id, task.type, dict(task.metadata), recipients))).decode()
+
+
+def receipts_job(push_id: EventId, round_: int) -> str:
+    return _encode(_Job(receipts=ReceiptsTask(push_id, round_))).decode()
+
+
+def push_job_in(body: str) -> PushTask | ReceiptsTask:
+    """What a message of the push queue wants.
+
+    Raises:
+        NoPush: nothing that anybody knows.
+    """
+    try:
+        job = _decode(body)
+        if job.push is not None:
+            recipients = {UserId(UUID(user)): NotificationId(id_) for user, id_ in job.push.recipients.items()}
+            return PushTask(EventId(job.push.id), job.push.type, job.push.metadata, recipients)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise NoPush(type(error).__name__) from error
+    if job.receipts is None:
+        raise NoPush("an empty job")
+    return job.receipts

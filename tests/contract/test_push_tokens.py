@@ -1,0 +1,145 @@
+"""What `PushTokens` promises."""
+
+import asyncio
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+
+from nomadcrew.adapters.postgres.push import PostgresPushTokens
+from nomadcrew.adapters.postgres.sql import Row
+from nomadcrew.adapters.postgres.upkeep import PostgresUpkeep
+from nomadcrew.core.errors import NotOnboarded, Unavailable
+from nomadcrew.core.ids import EventId, PushTokenId, UserId, uuid7
+from nomadcrew.core.notifications.push import MAX_TOKENS_PER_USER, DeviceType, PushToken
+from tests.contract.crew import Crew
+from tests.fakes import NOON
+
+
+@pytest.fixture
+def tokens(crew: Crew) -> PostgresPushTokens:
+    return PostgresPushTokens(crew.pool)
+
+
+async def register(
+    tokens: PostgresPushTokens, user: UserId, token: str, *, device: DeviceType = DeviceType.IOS, later_s: int = 0
+) -> PushToken:
+    now = NOON + timedelta(seconds=later_s)
+    return await tokens.register(PushTokenId(uuid7()), token, device, user, now=now)
+
+
+async def reached(tokens: PostgresPushTokens, *people: UserId, push: EventId | None = None) -> set[str]:
+    return {phone.token for phone in await tokens.waiting(push or EventId(uuid7()), people)}
+
+
+async def test_a_token_registered_again_is_the_same_and_active(crew: Crew, tokens: PostgresPushTokens) -> None:
+    ana = await crew.person("ana")
+    first = await register(tokens, ana, "phone")
+    assert (first.user_id, first.token, first.device_type, first.is_active) == (ana, "phone", "ios", True)
+    assert first.created_at == first.updated_at == first.last_used_at == NOON
+    await tokens.deactivate("phone", ana, now=NOON)
+    assert await reached(tokens, ana) == set()
+    again = await register(tokens, ana, "phone", device=DeviceType.ANDROID, later_s=60)
+    assert (again.id, again.device_type, again.is_active) == (first.id, "android", True)
+    assert (again.created_at, again.last_used_at) == (NOON, NOON + timedelta(seconds=60))
+    assert await reached(tokens, ana) == {"phone"}
+
+
+async def test_a_phone_that_changes_hands_is_nobody_elses(crew: Crew, tokens: PostgresPushTokens) -> None:
+    ana, ben = await crew.person("ana"), await crew.person("ben")
+    await register(tokens, ana, "phone")
+    await register(tokens, ana, "tablet")
+    await register(tokens, ben, "phone")
+    assert await reached(tokens, ana) == {"tablet"}
+    assert await reached(tokens, ben) == {"phone"}
+    await register(tokens, ana, "phone")
+    assert await reached(tokens, ana, ben) == {"phone", "tablet"}
+    assert await reached(tokens, ben) == set()
+
+
+async def test_two_who_register_a_phone_at_once_do_not_both_have_it(crew: Crew, tokens: PostgresPushTokens) -> None:
+    people = [await crew.person(f"p{n}") for n in range(4)]
+    results = await asyncio.gather(
+        *(register(tokens, person, "phone") for person in people for _ in range(3)), return_exceptions=True
+    )
+    assert all(isinstance(result, PushToken | Unavailable) for result in results)
+    assert len(await tokens.waiting(EventId(uuid7()), people)) == 1
+
+
+async def test_logging_out_ends_ones_own_and_nobody_elses(crew: Crew, tokens: PostgresPushTokens) -> None:
+    ana, ben = await crew.person("ana"), await crew.person("ben")
+    for name in ("one", "two", "three"):
+        await register(tokens, ana, name)
+    await register(tokens, ben, "bens")
+    await tokens.deactivate("one", ana, now=NOON)
+    await tokens.deactivate("unknown", ana, now=NOON)
+    await tokens.deactivate("bens", ana, now=NOON)
+    assert await reached(tokens, ana, ben) == {"two", "three", "bens"}
+    await tokens.deactivate(None, ana, now=NOON)
+    assert await reached(tokens, ana, ben) == {"bens"}
+
+
+async def test_who_has_no_profile_has_no_phones(tokens: PostgresPushTokens) -> None:
+    with pytest.raises(NotOnboarded):
+        await register(tokens, UserId(uuid4()), "phone")
+    for token in ("phone", None):
+        with pytest.raises(NotOnboarded):
+            await tokens.deactivate(token, UserId(uuid4()), now=NOON)
+
+
+async def test_the_phone_unused_for_longest_makes_room(crew: Crew, tokens: PostgresPushTokens) -> None:
+    ana = await crew.person("ana")
+    for n in range(MAX_TOKENS_PER_USER):
+        await register(tokens, ana, f"phone {n}", later_s=n)
+    await register(tokens, ana, "phone 0", later_s=100)
+    await register(tokens, ana, "new", later_s=101)
+    expected = {f"phone {n}" for n in range(MAX_TOKENS_PER_USER) if n != 1} | {"new"}
+    assert await reached(tokens, ana) == expected
+
+
+async def test_what_was_sent_waits_no_longer_and_is_found_by_its_ticket(
+    crew: Crew, tokens: PostgresPushTokens
+) -> None:
+    ana, push, other = await crew.person("ana"), EventId(uuid7()), EventId(uuid7())
+    one, two, three = [await register(tokens, ana, name) for name in ("one", "two", "three")]
+    later = NOON + timedelta(minutes=1)
+    for _ in range(2):
+        await tokens.sent(push, {one.id: "ticket", two.id: None}, now=later)
+    assert await reached(tokens, ana, push=push) == {"three"}
+    assert await reached(tokens, ana, push=other) == {"one", "two", "three"}
+    assert await tokens.tickets(push) == {"ticket": one.id}
+    assert await tokens.tickets(other) == {}
+    used = {row["token"]: row["last_used_at"] for row in await _rows(crew)}
+    assert used == {"one": later, "two": NOON, "three": NOON}
+    await tokens.sent(push, {PushTokenId(uuid7()): "of a phone that is gone"}, now=later)
+    assert three.last_used_at == NOON
+
+
+async def test_a_token_that_is_gone_is_gone_for_everybody(crew: Crew, tokens: PostgresPushTokens) -> None:
+    ana, ben = await crew.person("ana"), await crew.person("ben")
+    before = await register(tokens, ana, "phone")
+    await register(tokens, ben, "phone")
+    await register(tokens, ben, "tablet")
+    await tokens.forget([before.id], now=NOON)
+    assert await reached(tokens, ana, ben) == {"tablet"}
+    await tokens.forget([], now=NOON)
+    assert await reached(tokens, ana, ben) == {"tablet"}
+
+
+async def test_what_is_old_is_deleted_and_what_is_not_stays(crew: Crew, tokens: PostgresPushTokens) -> None:
+    ana, push = await crew.person("ana"), EventId(uuid7())
+    old, young = await register(tokens, ana, "old"), await register(tokens, ana, "young")
+    kept = await register(tokens, ana, "kept")
+    await tokens.forget([old.id], now=NOON)
+    await tokens.forget([young.id], now=NOON + timedelta(days=1))
+    await tokens.sent(push, {kept.id: "first"}, now=NOON)
+    await tokens.sent(EventId(uuid7()), {kept.id: "second"}, now=NOON + timedelta(days=29))
+    upkeep, then = PostgresUpkeep(crew.pool), NOON + timedelta(days=30, seconds=1)
+    assert (await upkeep.push_tokens(then), await upkeep.push_sends(then)) == (1, 1)
+    assert {row["token"] for row in await _rows(crew)} == {"young", "kept"}
+    assert await tokens.tickets(push) == {}
+    assert (await upkeep.push_tokens(then), await upkeep.push_sends(then)) == (0, 0)
+
+
+async def _rows(crew: Crew) -> list[Row]:
+    return await crew.rows("SELECT token, last_used_at FROM user_push_tokens")

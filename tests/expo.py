@@ -1,0 +1,116 @@
+"""A push service that speaks Expo's API, on a port of this machine; it remembers, and fails as it is told to."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+MAX_BATCH = 100
+MAX_RECEIPTS = 1_000
+GONE = "DeviceNotRegistered"
+TOO_FAST = "MessageRateExceeded"
+OK: dict[str, Any] = {"status": "ok"}
+
+
+def failed(why: str) -> dict[str, Any]:
+    return {"status": "error", "message": f"about {why}", "details": {"error": why}}
+
+
+@dataclass
+class Expo:
+    """What was asked of it, and what it is to answer."""
+
+    url: str
+    requests: list[tuple[str, Any]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    # Statuses of the next answers, before it answers as it should.
+    statuses: list[int] = field(default_factory=list)
+    # Why tokens are refused, by token; and tokens of another project, which spoil every request they are in.
+    errors: dict[str, str] = field(default_factory=dict)
+    foreign: set[str] = field(default_factory=set)
+    # What became of messages, by ticket; those that are not here were delivered, those in `early` are on their way.
+    receipts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    early: set[str] = field(default_factory=set)
+    access_token: str | None = None
+    delay_s: float = 0
+    garbage: bytes | None = None
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """Every message that came, whatever became of it."""
+        return [message for what, body in self.requests if what == "send" for message in body]
+
+    @property
+    def sends(self) -> list[int]:
+        """How many messages each call brought."""
+        return [len(body) for what, body in self.requests if what == "send"]
+
+    def reached(self) -> list[str]:
+        return sorted(message["to"] for message in self.messages)
+
+    def answer(self, path: str, headers: dict[str, str], body: Any) -> tuple[int, bytes]:
+        what = path.rpartition("/")[2]
+        self.requests.append((what, body))
+        self.headers.append(headers)
+        time.sleep(self.delay_s)
+        if self.statuses:
+            return self.statuses.pop(0), b'{"errors":[{"code":"OUT_OF_ORDER","message":"not now"}]}'
+        if self.access_token is not None and headers.get("authorization") != f"Bearer {self.access_token}":
+            return 401, b'{"errors":[{"code":"UNAUTHORIZED","message":"who?"}]}'
+        if self.garbage is not None:
+            return 200, self.garbage
+        status, reply = self._send(body) if what == "send" else self._receipts(body["ids"])
+        return status, json.dumps(reply).encode()
+
+    def _send(self, messages: list[dict[str, Any]]) -> tuple[int, Any]:
+        if len(messages) > MAX_BATCH:
+            return 400, {"errors": [{"code": "PUSH_TOO_MANY_NOTIFICATIONS", "message": "too many"}]}
+        if self.foreign & {message["to"] for message in messages}:
+            return 400, {"errors": [{"code": "PUSH_TOO_MANY_EXPERIENCE_IDS", "message": "mixed projects"}]}
+        return 200, {"data": [self._ticket(message["to"]) for message in messages]}
+
+    def _ticket(self, token: str) -> dict[str, Any]:
+        return failed(self.errors[token]) if token in self.errors else {**OK, "id": f"ticket of {token}"}
+
+    def _receipts(self, ids: list[str]) -> tuple[int, Any]:
+        if len(ids) > MAX_RECEIPTS:
+            return 400, {"errors": [{"code": "PUSH_TOO_MANY_RECEIPTS", "message": "too many"}]}
+        return 200, {"data": {id_: self.receipts.get(id_, OK) for id_ in ids if id_ not in self.early}}
+
+
+@contextmanager
+def expo() -> Iterator[Expo]:
+    """A service that answers until the block ends."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    service = Expo(f"http://127.0.0.1:{server.server_address[1]}/--/api/v2/push")
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            raw = self.rfile.read(int(self.headers["content-length"]))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            status, reply = service.answer(self.path, headers, json.loads(raw))
+            try:
+                self.send_response(status)
+                self.send_header("content-type", "application/json")
+                self.send_header("content-length", str(len(reply)))
+                self.end_headers()
+                self.wfile.write(reply)
+            except OSError:
+                pass  # whoever asked has given up
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server.RequestHandlerClass = Handler
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield service
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
