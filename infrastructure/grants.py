@@ -93,6 +93,9 @@ _FIXED: Mapping[str, Service] = {
             Grant(_table("Query"), ("connections/ByUser",)),
         ),
     ),
+    "presence": Service(
+        _variables("PRESENCE_TABLE"), (Grant(_table("BatchGetItem", "UpdateItem"), ("presence",)),)
+    ),
     # Those of a session that ends get nothing more.
     "session_sockets": Service(
         _variables("CONNECTIONS_TABLE"),

@@ -147,6 +147,7 @@ class DatabaseStack(Stack):
             "WebSocketConnections", "CONNECTIONS", "connections", key="connectionId", ttl="ttl",
             index=("ByUser", "userId", "connectionId"), whole=True,
         )  # fmt: skip
+        self._table("Presence", "PRESENCE", "presence", key="userId", ttl="ttl")
         self._table("RateLimits", "LIMITS", "limits", key="bucket", ttl="ttl")
         self._table("MailSuppression", "SUPPRESSION", "suppression", key="address")
 

@@ -88,6 +88,7 @@ ADAPTERS = {
     "topic_names": ("adapters.aws.topics",),
     "suppression": ("adapters.aws.suppression",),
     "chat": ("adapters.aws.chat", "adapters.aws.chat_table"),
+    "presence": ("adapters.aws.connections", "adapters.aws.presence"),
     "connections": ("adapters.aws.connections",),
     "session_sockets": ("adapters.aws.connections",),
     "sockets": ("adapters.aws.realtime",),

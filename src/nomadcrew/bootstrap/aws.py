@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.limits import Limit, RateLimits
     from nomadcrew.core.mail import Mailer
     from nomadcrew.core.notifications.push import Push
+    from nomadcrew.core.presence.ports import Presence
     from nomadcrew.core.queues import WorkQueue
     from nomadcrew.core.realtime import Connections, Live, Sockets, TopicOf, Topics
     from nomadcrew.core.schema import Schema
@@ -106,6 +107,7 @@ STANDS_ON: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "sockets": ("connections", "sockets"),
         "topics": ("topics",),
         "topic_of": ("topic_names",),
+        "presence": ("sql", "presence"),
         "audit": ("audit",),
         "suppression": ("suppression",),
         "flags": ("flags",),
@@ -421,6 +423,12 @@ class _Parts:
         from nomadcrew.adapters.aws.live import QueuedLive
 
         return QueuedLive(self._queue)
+
+    def presence(self) -> Presence:
+        from nomadcrew.adapters.aws.presence import DynamoPresence
+        from nomadcrew.adapters.aws.services import DYNAMODB
+
+        return DynamoPresence(self.sql, self.client(DYNAMODB), self.config.required("presence_table"))
 
     def sockets(self) -> Sockets:
         from nomadcrew.adapters.aws.client import AwsClient

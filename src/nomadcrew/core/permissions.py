@@ -45,6 +45,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("invitation", "create"): ADMIN,
     ("invitation", "read"): ADMIN,
     ("invitation", "delete"): ADMIN,
+    ("presence", "read"): MEMBER,
     ("notification_preferences", "read"): MEMBER,  # one's own
     ("notification_preferences", "update"): MEMBER,
     ("todo", "create"): MEMBER,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.members.ports import Members
     from nomadcrew.core.notifications.ports import Notifications
     from nomadcrew.core.notifications.push import Push, PushTokens
+    from nomadcrew.core.presence.ports import Presence
     from nomadcrew.core.queues import WorkQueue
     from nomadcrew.core.realtime import Connections, Live, Sockets, TopicOf, Topics
     from nomadcrew.core.replies import Replies
@@ -74,6 +75,7 @@ class Ports:
     mailer: Mailer
     connections: Connections
     live: Live
+    presence: Presence
     tokens: Tokens
     # Parts of `tokens` and `accounts`, for who needs no more.
     verifier: Verifier

@@ -8,7 +8,7 @@ from nomadcrew.wire.events import PONG, frame
 from nomadcrew.wire.socket_entry import socket_entry
 from nomadcrew.wire.sockets import Actions, SocketCall
 
-PORTS: Final = ("chat", "connections", "limits", "live", "members", "queue", "sockets")
+PORTS: Final = ("chat", "connections", "limits", "live", "members", "presence", "queue", "sockets")
 
 actions = Actions()
 

@@ -44,6 +44,7 @@ class AwsConfig(Struct, frozen=True, kw_only=True):
     sessions_table: str = ""
     profiles_table: str = ""
     connections_table: str = ""
+    presence_table: str = ""
     limits_table: str = ""
     chat_table: str = ""
     suppression_table: str = ""
