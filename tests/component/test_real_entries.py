@@ -287,6 +287,7 @@ EVENTS: dict[str, tuple[dict[str, Any], Any]] = {
     "publisher": ({"Records": []}, NO_FAILURES),
     "realtime": ({"Records": []}, NO_FAILURES),
     "notifier": ({"Records": []}, NO_FAILURES),
+    "push": ({"Records": []}, NO_FAILURES),
     "email": ({"Records": []}, NO_FAILURES),
     "audit": ({"Records": []}, NO_FAILURES),
     "feedback": ({"Records": []}, NO_FAILURES),

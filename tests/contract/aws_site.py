@@ -1,7 +1,7 @@
 """A deployment on the emulated account: a database, a bus, queues, a gateway, and the functions between them."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,6 +9,7 @@ import pytest_asyncio
 
 from nomadcrew.adapters.aws.audit import S3AuditLog
 from nomadcrew.adapters.aws.connections import DynamoConnections
+from nomadcrew.adapters.aws.live import QueuedLive
 from nomadcrew.adapters.aws.outbox import EventBridgeOutbox
 from nomadcrew.adapters.aws.queue import SqsQueue
 from nomadcrew.adapters.aws.realtime import GatewaySockets
@@ -19,9 +20,11 @@ from nomadcrew.adapters.postgres.invitations import PostgresInvitations
 from nomadcrew.adapters.postgres.members import PostgresMembers
 from nomadcrew.adapters.postgres.notifications import PostgresNotifications
 from nomadcrew.adapters.postgres.outbox import PostgresEventLog, PostgresOutbox
+from nomadcrew.adapters.postgres.push import PostgresPushTokens
 from nomadcrew.core.events import CONSUMERS
 from nomadcrew.core.ids import UserId, uuid7
 from nomadcrew.core.mail import Message
+from nomadcrew.core.notifications.push import PushError, PushMessage, Ticket
 from nomadcrew.functions import (
     audit,
     authorizer,
@@ -30,6 +33,7 @@ from nomadcrew.functions import (
     keepalive,
     notifier,
     publisher,
+    push,
     realtime,
     websocket,
 )
@@ -46,6 +50,7 @@ from tests.fakes import NOON, SetClock, TokenTable
 # Each function's entry, to be given ports.
 PUBLISHER = partial(batch_entry, publisher.sweep, declared=publisher.PORTS)
 NOTIFIER = partial(queue_entry, notifier.pass_on, declared=notifier.PORTS)
+PUSH = partial(queue_entry, push.work, declared=push.PORTS)
 EMAIL = partial(queue_entry, email.send, declared=email.PORTS)
 REALTIME = partial(queue_entry, realtime.tell, declared=realtime.PORTS)
 FEEDBACK = partial(queue_entry, feedback.listen, declared=feedback.PORTS)
@@ -66,6 +71,22 @@ class Outgoing:
 
     async def send(self, message: Message) -> None:
         self.mails.append(message)
+
+
+class Phones:
+    """`Push` that keeps what it is given, where every phone is there."""
+
+    def __init__(self) -> None:
+        self.shown: list[PushMessage] = []
+        self.asked: list[str] = []
+
+    async def send(self, messages: Sequence[PushMessage]) -> Sequence[Ticket]:
+        self.shown += messages
+        return [Ticket(f"ticket of {message.to}") for message in messages]
+
+    async def receipts(self, tickets: Sequence[str]) -> Mapping[str, PushError | None]:
+        self.asked += tickets
+        return dict.fromkeys(tickets)
 
 
 class Site:
@@ -116,7 +137,8 @@ class Site:
 async def site(cloud: Cloud, data_api_crew: Crew) -> AsyncIterator[Site]:
     crew, clock = data_api_crew, SetClock()
     queues = {
-        name: await cloud.work_queue() for name in ("probe", "notifications", "realtime", "audit", "feedback")
+        name: await cloud.work_queue()
+        for name in ("probe", "notifications", "push", "realtime", "audit", "feedback")
     }
     queues["email"] = await cloud.work_queue(fifo=True)
     consumed = [detail_type(type_) for type_ in CONSUMERS]
@@ -132,6 +154,9 @@ async def site(cloud: Cloud, data_api_crew: Crew) -> AsyncIterator[Site]:
         Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": cloud.aws.environment["AWS_REGION"]}
     )
     connections = DynamoConnections(cloud.client(DYNAMODB), await cloud.connections_table())
+    queue = SqsQueue(
+        cloud.client(SQS), {name: queues[name] for name in ("email", "push", "realtime")}, new_id=uuid7
+    )
     async with gateway() as (made, client):
         ports: dict[str, Any] = {
             "clock": clock,
@@ -139,9 +164,10 @@ async def site(cloud: Cloud, data_api_crew: Crew) -> AsyncIterator[Site]:
                 PostgresOutbox(crew.pool), cloud.client(EVENTS), cloud.client(SQS),
                 bus=bus, probe_url=queues["probe"], clock=clock,
             ),
-            "queue": SqsQueue(
-                cloud.client(SQS), {name: queues[name] for name in ("email", "realtime")}, new_id=uuid7
-            ),
+            "queue": queue,
+            "live": QueuedLive(queue),
+            "push": Phones(),
+            "push_tokens": PostgresPushTokens(crew.pool),
             "events": PostgresEventLog(crew.pool),
             "members": PostgresMembers(crew.pool),
             "notifications": PostgresNotifications(crew.pool),
