@@ -323,12 +323,12 @@ class _Parts:
         return DynamoRateLimits(self.client(DYNAMODB), config.required("limits_table"), utc_now, limits)
 
     def push(self) -> Push:
-        if not self.config.expo_url:
-            from nomadcrew.adapters.embedded.silent_push import SilentPush
-
-            return SilentPush()
+        # Both at once: a package holds what was imported for it, and a stage may do without the service.
+        from nomadcrew.adapters.embedded.silent_push import SilentPush
         from nomadcrew.adapters.http.expo import ExpoPush
 
+        if not self.config.expo_url:
+            return SilentPush()
         return ExpoPush(self.config.expo_url, self.secrets.expo_token)
 
     def outbox(self) -> Outbox:
