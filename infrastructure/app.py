@@ -41,7 +41,6 @@ def build(app: App, stage: Stage, package: Callable[[str], str]) -> None:
         "compute",
         workshop=workshop,
         messaging=messaging,
-        profiles=database.profiles,
         **settings("compute"),
     )
     realtime = RealtimeStack(

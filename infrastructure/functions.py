@@ -30,6 +30,7 @@ class FunctionSpec:
     sends: tuple[str, ...] = ()
     asynchronous: bool = False
     schedule: str | None = None
+    stream: str | None = None  # the table whose changes it follows
 
 
 def module_of(name: str) -> str:
@@ -43,7 +44,7 @@ def exists(name: str) -> bool:
     return "\nhandler" in text or "\ndef handler(" in text
 
 
-API_FUNCTIONS = ("auth", "user", "trip", "member", "invitation", "todo", "notification", "page")
+API_FUNCTIONS = ("auth", "user", "trip", "member", "invitation", "todo", "chat", "notification", "page")
 
 
 def _api(name: str) -> FunctionSpec:
@@ -58,6 +59,7 @@ _TABLE: tuple[FunctionSpec, ...] = (
     FunctionSpec("authorizer", "realtime", 256, 5),
     FunctionSpec("websocket", "realtime", 512, 10, sends=("realtime",)),
     FunctionSpec("realtime", "realtime", 512, 30, Source("realtime", most=10)),
+    FunctionSpec("fanout", "realtime", 512, 60, sends=("notifications",), stream="chat"),
     FunctionSpec(
         "keepalive", "realtime", 256, 30, sends=("realtime",), asynchronous=True, schedule="rate(1 minute)"
     ),
@@ -67,7 +69,6 @@ _TABLE: tuple[FunctionSpec, ...] = (
     FunctionSpec("email", "compute", 256, 30, Source("email", most=2)),
     FunctionSpec("audit", "compute", 256, 60, Source("audit", batch=100, most=2)),
     FunctionSpec("feedback", "compute", 256, 30, Source("feedback", most=2)),
-    FunctionSpec("profiles", "compute", 256, 30),
     FunctionSpec("upkeep", "compute", 256, 300, asynchronous=True, schedule="rate(1 hour)"),
     FunctionSpec("migrator", "compute", 512, 900),
 )

@@ -104,6 +104,10 @@ _FIXED: Mapping[str, Service] = {
         # Nobody looks tokens up in the index but people, to see whose a session is.
         (Grant(_SESSION_ITEMS, ("sessions",)),),
     ),
+    "chat": Service(
+        _variables("CHAT_TABLE"),
+        (Grant(_table("GetItem", "PutItem", "Query", "UpdateItem"), ("chat",)),),
+    ),
     "profile_cache": Service(
         _variables("PROFILES_TABLE"),
         (Grant(_table("GetItem", "PutItem", "UpdateItem"), ("profiles",)),),
@@ -211,9 +215,9 @@ def grants_of(spec: FunctionSpec, services: Sequence[str], stage: Stage) -> list
         grants.append(Grant(_CONSUME, (f"queue:{spec.source.queue}",)))
         # What no repeat can save goes there at once.
         grants.append(Grant(("sqs:SendMessage",), (f"dead:{spec.source.queue}",)))
-    if spec.name == "profiles":
-        grants.append(Grant(_STREAM, ("profiles/stream",)))
-        grants.append(Grant(("sqs:SendMessage",), ("dead:profiles",)))
+    if spec.stream is not None:
+        grants.append(Grant(_STREAM, (f"{spec.stream}/stream",)))
+        grants.append(Grant(("sqs:SendMessage",), (f"dead:{spec.name}",)))
     if spec.asynchronous:
         grants.append(Grant(("sqs:SendMessage",), (f"dead:{spec.name}",)))
     return grants

@@ -126,13 +126,15 @@ class Bell:
 
 @dataclass
 class Told:
-    """`Live` that remembers; `people` whom an event was told by name."""
+    """`Live` that remembers every event, what it is the latest of, and whom it was told to by name."""
 
     events: list[Event] = field(default_factory=list)
+    latest_of: list[str | None] = field(default_factory=list)
     people: dict[UUID, list[UserId]] = field(default_factory=dict)
 
-    async def tell(self, event: Event) -> None:
+    async def tell(self, event: Event, *, latest_of: str | None = None) -> None:
         self.events.append(event)
+        self.latest_of.append(latest_of)
 
     async def tell_people(self, event: Event, people: Sequence[UserId]) -> None:
         self.events.append(event)

@@ -1,10 +1,13 @@
-"""A function that consumes a queue: only failed messages come back, and few copies run at once."""
+"""What a function consumes: a queue, of which only failed messages come back, or a stream, in its order."""
 
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 
 from infrastructure.acknowledge import acknowledge
 from infrastructure.constructs.service_function import ServiceFunction
+
+STREAM_RETRIES = 5
+STREAM_AGE_HOURS = 6
 
 
 def consume(function: ServiceFunction, queue: sqs.Queue) -> None:
@@ -26,4 +29,27 @@ def consume(function: ServiceFunction, queue: sqs.Queue) -> None:
     acknowledge(
         mapping,
         {"Serverless-LambdaEventSourceMappingDestination": "A queue keeps its failures, and buries them."},
+    )
+
+
+def follow(function: ServiceFunction, stream_arn: str, dead: sqs.Queue, *, batch: int, window_s: int = 0) -> None:
+    """Have the alias told what happens in a stream, from the deployment on.
+
+    A batch that keeps failing is halved until it is one record, which goes to the dead letters.
+    """
+    lambda_.CfnEventSourceMapping(
+        function,
+        "Stream",
+        event_source_arn=stream_arn,
+        function_name=function.alias.function_arn,
+        starting_position="TRIM_HORIZON",
+        batch_size=batch,
+        maximum_batching_window_in_seconds=window_s,
+        bisect_batch_on_function_error=True,
+        function_response_types=["ReportBatchItemFailures"],
+        maximum_retry_attempts=STREAM_RETRIES,
+        maximum_record_age_in_seconds=STREAM_AGE_HOURS * 3_600,
+        destination_config=lambda_.CfnEventSourceMapping.DestinationConfigProperty(
+            on_failure=lambda_.CfnEventSourceMapping.OnFailureProperty(destination=dead.queue_arn)
+        ),
     )

@@ -1,8 +1,6 @@
 """The functions of the API and the workers. The schema is brought up to date before any new code answers."""
 
 from aws_cdk import CfnOutput, CustomResource, Duration, Stack
-from aws_cdk import aws_dynamodb as dynamodb
-from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from infrastructure.constructs.schedule import Scheduled
@@ -13,8 +11,6 @@ from infrastructure.schema import schema_digest
 from infrastructure.stacks.messaging import MessagingStack
 
 MIGRATION_MINUTES = 15
-STREAM_RETRIES = 5
-STREAM_AGE_HOURS = 6
 
 
 class ComputeStack(Stack):
@@ -27,7 +23,6 @@ class ComputeStack(Stack):
         *,
         workshop: Workshop,
         messaging: MessagingStack,
-        profiles: dynamodb.Table,
         **stack: object,
     ) -> None:
         super().__init__(scope, id_, **stack)  # type: ignore[arg-type]
@@ -38,7 +33,6 @@ class ComputeStack(Stack):
             if spec.stack == "compute" and spec.name != "migrator":
                 made = self.functions[spec.name] = self._function(spec)
                 made.alias.node.add_dependency(migration)
-        self._stream(profiles)
 
     def _migration(self) -> CustomResource:
         """Runs `migrations/` once for every change of them; a second run finds nothing to do."""
@@ -61,26 +55,3 @@ class ComputeStack(Stack):
         if spec.schedule is not None:
             Scheduled(made, "Schedule", made, self.messaging)
         return made
-
-    def _stream(self, profiles: dynamodb.Table) -> None:
-        """What a batch keeps failing with goes to the dead letters, halved until it is small."""
-        function = self.functions.get("profiles")
-        if function is None:
-            return
-        lambda_.CfnEventSourceMapping(
-            function,
-            "Stream",
-            event_source_arn=profiles.table_stream_arn,
-            function_name=function.alias.function_arn,
-            starting_position="TRIM_HORIZON",
-            batch_size=100,
-            bisect_batch_on_function_error=True,
-            function_response_types=["ReportBatchItemFailures"],
-            maximum_retry_attempts=STREAM_RETRIES,
-            maximum_record_age_in_seconds=STREAM_AGE_HOURS * 3_600,
-            destination_config=lambda_.CfnEventSourceMapping.DestinationConfigProperty(
-                on_failure=lambda_.CfnEventSourceMapping.OnFailureProperty(
-                    destination=self.messaging.dead["profiles"].queue_arn
-                )
-            ),
-        )

@@ -134,13 +134,14 @@ class DatabaseStack(Stack):
             "UserSessions", "SESSIONS", "sessions", key="userId", sort="sessionId", ttl="expiresAt",
             index=("SessionByToken", "sessionToken", None),
         )  # fmt: skip
-        profiles = self._table(
+        self._table(
             "UserProfiles", "PROFILES", "profiles", key="userId", ttl="ttl",
             stream=dynamodb.StreamViewType.NEW_IMAGE,
         )  # fmt: skip
-        assert profiles.table_stream_arn is not None
-        self.places.arns["profiles/stream"] = profiles.table_stream_arn
-        self.profiles = profiles
+        self._table(
+            "ChatMessages", "CHAT", "chat", key="tripId", sort="sortKey", ttl="ttl",
+            index=("MessagesByUser", "userId", "sortKey"), stream=dynamodb.StreamViewType.NEW_IMAGE,
+        )  # fmt: skip
         self._table(
             "WebSocketConnections", "CONNECTIONS", "connections", key="connectionId", ttl="ttl",
             index=("ByUser", "userId", "connectionId"), whole=True,
@@ -180,6 +181,8 @@ class DatabaseStack(Stack):
         )
         self.places.values[f"NOMADCREW_AWS_{variable}_TABLE"] = table.table_name
         self.places.arns[place] = table.table_arn
+        if table.table_stream_arn is not None:
+            self.places.arns[f"{place}/stream"] = table.table_stream_arn
         if index is not None:
             index_name, partition, index_sort = index
             table.add_global_secondary_index(

@@ -50,7 +50,7 @@ class MessagingStack(Stack):
                 self.places.values[queue_variable(name)] = queue.queue_url
                 self.places.arns[f"queue:{name}"] = queue.queue_arn
                 CfnOutput(self, f"{name.capitalize()}QueueUrl", value=queue.queue_url)
-            elif spec.asynchronous or spec.name == "profiles":
+            elif spec.asynchronous or spec.stream is not None:
                 self._dead(spec.name)
         self._dead("rules")
         self._dead("schedules")

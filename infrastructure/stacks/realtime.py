@@ -13,12 +13,12 @@ from infrastructure.constructs.service_function import (
     execute_api_arn,
     integration_uri,
 )
-from infrastructure.constructs.source import consume
+from infrastructure.constructs.source import consume, follow
 from infrastructure.stacks.endpoints import EndpointsStack
 from infrastructure.stacks.messaging import MessagingStack
 
 NO_LOGS = "Access logs of WebSocket APIs need a role that the whole account shares; the function logs every frame."
-ROUTES = ("$connect", "$disconnect", "$default", "ping", "subscribe", "unsubscribe")
+ROUTES = ("$connect", "$disconnect", "$default", "ping", "subscribe", "unsubscribe", "sendMessage")
 
 
 class RealtimeStack(Stack):
@@ -38,9 +38,10 @@ class RealtimeStack(Stack):
         self.stage, self.api_id = workshop.stage, endpoints.socket.ref
         self.functions = {
             name: ServiceFunction(self, name, workshop)
-            for name in ("authorizer", "websocket", "realtime", "keepalive")
+            for name in ("authorizer", "websocket", "realtime", "fanout", "keepalive")
         }
         consume(self.functions["realtime"], messaging.queues["realtime"])
+        follow(self.functions["fanout"], workshop.places.arns["chat/stream"], messaging.dead["fanout"], batch=100)
         Scheduled(self.functions["keepalive"], "Schedule", self.functions["keepalive"], messaging)
         self._stage(self._routes())
 

@@ -11,6 +11,8 @@ from nomadcrew.adapters.aws.config import AWS_PREFIX
 from nomadcrew.core.errors import BadSetting
 
 PREFIX = "NOMADCREW_"
+# Each has connections of its own, and the database takes forty.
+MAX_WORKERS = 15
 
 
 def _split(text: str) -> SplitResult | None:
@@ -33,6 +35,12 @@ def _url(text: str) -> str:
 def _port(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > 65_535:
         raise ValueError("is not a port, which is a number from 0 to 65535 (0 picks a free one)")
+    return int(text)
+
+
+def _workers(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,2}", text) or not 1 <= int(text) <= MAX_WORKERS:
+        raise ValueError(f"is not a number from 1 to {MAX_WORKERS}")
     return int(text)
 
 
@@ -92,6 +100,12 @@ class Settings:
         8080,
         "Port to listen on; `0` picks a free one.",
         _port,
+    )
+    workers: int = setting(
+        "NOMADCREW_WORKERS",
+        1,
+        "Processes that answer requests and hold sockets; more than 1 where there are more cores.",
+        _workers,
     )
     home: Path = setting(
         "NOMADCREW_HOME", Path(".nomadcrew"), "Folder that holds everything: database, keys, mails.", Path

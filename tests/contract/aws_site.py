@@ -8,6 +8,8 @@ from typing import Any
 import pytest_asyncio
 
 from nomadcrew.adapters.aws.audit import S3AuditLog
+from nomadcrew.adapters.aws.chat import DynamoChat
+from nomadcrew.adapters.aws.chat_table import ChatTable
 from nomadcrew.adapters.aws.connections import DynamoConnections
 from nomadcrew.adapters.aws.live import QueuedLive
 from nomadcrew.adapters.aws.outbox import EventBridgeOutbox
@@ -29,6 +31,7 @@ from nomadcrew.functions import (
     audit,
     authorizer,
     email,
+    fanout,
     feedback,
     keepalive,
     notifier,
@@ -41,11 +44,12 @@ from nomadcrew.wire.event_entry import MakePorts, event_entry
 from nomadcrew.wire.events import detail_type
 from nomadcrew.wire.queue_entry import batch_entry, queue_entry
 from nomadcrew.wire.socket_entry import authorizer_entry, socket_entry
+from nomadcrew.wire.stream_entry import stream_entry
 from tests.contract.cloud import Cloud
 from tests.contract.crew import Crew
 from tests.contract.gateway import Gateway, gateway
 from tests.contract.lambdas import Lambdas
-from tests.fakes import NOON, SetClock, TokenTable
+from tests.fakes import NOON, OpenLimits, SetClock, TokenTable
 
 # Each function's entry, to be given ports.
 PUBLISHER = partial(batch_entry, publisher.sweep, declared=publisher.PORTS)
@@ -56,6 +60,7 @@ REALTIME = partial(queue_entry, realtime.tell, declared=realtime.PORTS)
 FEEDBACK = partial(queue_entry, feedback.listen, declared=feedback.PORTS)
 AUDIT = partial(batch_entry, audit.keep, declared=audit.PORTS)
 KEEPALIVE = partial(event_entry, keepalive.keep_alive, declared=keepalive.PORTS)
+FANOUT = partial(stream_entry, fanout.told_by, fanout.fan_out, declared=fanout.PORTS)
 WEBSOCKET = partial(socket_entry, websocket.actions, declared=websocket.PORTS)
 
 
@@ -127,6 +132,13 @@ class Site:
     async def work_off(self, name: str, entry: Any) -> int:
         return await self.lambdas.work_off(entry, self.urls[name])
 
+    def changes(self) -> list[dict[str, Any]]:
+        """The stream of the chat's table so far, as Lambda is given it."""
+        return self.lambdas.cloud.stream(self.ports["chat_table"])
+
+    async def fan_out(self, changes: list[dict[str, Any]]) -> Any:
+        return await self.lambdas.run(FANOUT, {"Records": changes})
+
     def heard(self, connection_id: str) -> list[str]:
         """The types of the frames a socket was sent: of the event, where it is one."""
         frames = [json.loads(text) for text in self.gateway.sent.pop(connection_id, [])]
@@ -154,8 +166,11 @@ async def site(cloud: Cloud, data_api_crew: Crew) -> AsyncIterator[Site]:
         Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": cloud.aws.environment["AWS_REGION"]}
     )
     connections = DynamoConnections(cloud.client(DYNAMODB), await cloud.connections_table())
-    queue = SqsQueue(
-        cloud.client(SQS), {name: queues[name] for name in ("email", "push", "realtime")}, new_id=uuid7
+    chat_table = await cloud.chat_table()
+    sqs = SqsQueue(
+        cloud.client(SQS),
+        {name: queues[name] for name in ("email", "notifications", "push", "realtime")},
+        new_id=uuid7,
     )
     async with gateway() as (made, client):
         ports: dict[str, Any] = {
@@ -164,8 +179,11 @@ async def site(cloud: Cloud, data_api_crew: Crew) -> AsyncIterator[Site]:
                 PostgresOutbox(crew.pool), cloud.client(EVENTS), cloud.client(SQS),
                 bus=bus, probe_url=queues["probe"], clock=clock,
             ),
-            "queue": queue,
-            "live": QueuedLive(queue),
+            "queue": sqs,
+            "live": QueuedLive(sqs),
+            "limits": OpenLimits(),
+            "chat": DynamoChat(ChatTable(cloud.client(DYNAMODB), chat_table), PostgresMembers(crew.pool)),
+            "chat_table": chat_table,
             "push": Phones(),
             "push_tokens": PostgresPushTokens(crew.pool),
             "events": PostgresEventLog(crew.pool),

@@ -97,6 +97,40 @@ class Cloud:
         }
         return await self.table("connectionId", attributes=("userId",), GlobalSecondaryIndexes=[index])
 
+    async def chat_table(self) -> str:
+        """The name of a new table as `ChatMessages` is."""
+        name = f"table-{next(_numbers)}"
+        key = [{"AttributeName": "tripId", "KeyType": "HASH"}, {"AttributeName": "sortKey", "KeyType": "RANGE"}]
+        body = {
+            "TableName": name,
+            "BillingMode": "PAY_PER_REQUEST",
+            "KeySchema": key,
+            "AttributeDefinitions": [{"AttributeName": n, "AttributeType": "S"} for n in ("tripId", "sortKey")],
+            "StreamSpecification": {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"},
+        }
+        await self.client(DYNAMODB).call("CreateTable", body)
+        return name
+
+    def stream(self, table: str) -> list[dict[str, Any]]:
+        """The records of a table's stream, oldest first, as Lambda is given them."""
+        streams = self.aws.boto("dynamodbstreams")
+        [stream] = streams.list_streams(TableName=table)["Streams"]
+        arn = stream["StreamArn"]
+        records: list[dict[str, Any]] = []
+        for shard in streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]:
+            how = {"StreamArn": arn, "ShardId": shard["ShardId"], "ShardIteratorType": "TRIM_HORIZON"}
+            iterator = streams.get_shard_iterator(**how)["ShardIterator"]
+            while iterator:
+                page = streams.get_records(ShardIterator=iterator)
+                records += page["Records"]
+                iterator = page.get("NextShardIterator") if page["Records"] else None
+        return records
+
+    def streamed(self, table: str, attribute: str) -> list[str]:
+        """A text attribute of every image in a table's stream that has it, oldest first."""
+        images = [record["dynamodb"].get("NewImage", {}) for record in self.stream(table)]
+        return [image[attribute]["S"] for image in images if attribute in image]
+
     def socket_client(self, url: str) -> AwsClient:
         """A client of a WebSocket API's management address; whoever asks closes it."""
         return AwsClient(SOCKETS, url=url, environment=self.aws.environment)

@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -14,12 +13,13 @@ from nomadcrew.adapters.postgres.outbox import PostgresEventLog, PostgresOutbox
 from nomadcrew.adapters.postgres.sql import Row, Sql, Statement, compile_statement
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.events import Audience
-from nomadcrew.core.ids import EventId, SessionId, TripId, UserId, uuid7
-from nomadcrew.host.hub import Hub, Socket
+from nomadcrew.core.ids import EventId, TripId, UserId, uuid7
+from nomadcrew.host.hub import Hub
 from nomadcrew.host.metrics import Metrics
 from nomadcrew.host.relay import Relay
 from tests.contract.crew import Crew
 from tests.fakes import NOON, SetClock
+from tests.sockets import Seat
 
 _TELL = compile_statement(
     "tell",
@@ -51,6 +51,9 @@ class Outage:
             self._fail(when=not self._kept)
         self._fail(when=self._kept)
 
+    def in_transaction(self) -> bool:
+        return self._pool.in_transaction()
+
     def _fail(self, *, when: bool) -> None:
         if when and self.due:
             self.due -= 1
@@ -64,8 +67,8 @@ class Stage:
         self.pool, self.crew, self.ben, self.trip_id = pool, crew, ben, trip_id
         self.hub = Hub()
         self.rung = 0
-        self.socket = Socket("ben's", ben, SessionId(uuid7()), NOON + timedelta(hours=1), 0.0)
-        self.hub.add(self.socket)
+        self.seat = Seat(ben)
+        self.hub.add(self.seat.socket)
         self.relay = Relay(
             PostgresOutbox(sql or pool), self.hub, clock=SetClock(), metrics=Metrics(), on_work=self._ring
         )
@@ -90,10 +93,7 @@ class Stage:
 
     def heard(self) -> list[UUID]:
         """The ids of the events ben was sent since the last look."""
-        frames = []
-        while not self.socket.queue.empty():
-            frames.append(self.socket.queue.get_nowait())
-        return [UUID(json.loads(frame)["payload"]["id"]) for frame in frames if isinstance(frame, str)]
+        return [UUID(json.loads(frame)["payload"]["id"]) for frame in self.seat.heard() if isinstance(frame, str)]
 
     async def record(self, after: UUID | None = None) -> list[UUID]:
         page = await PostgresEventLog(self.pool).after(self.ben, after, now=NOON, limit=100)
@@ -146,7 +146,7 @@ async def test_internal_events_reach_no_socket(crew: Crew) -> None:
 
 async def test_a_muted_trip_is_silent_but_for_what_is_addressed_to_the_person(crew: Crew) -> None:
     stage = await staged(crew)
-    stage.socket.muted.add(stage.trip_id)
+    stage.seat.socket.muted |= {stage.trip_id}
     await stage.tell()
     notification = await stage.tell("notification.created", audience=Audience.USER)
     await stage.relay.drain()

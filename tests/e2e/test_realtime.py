@@ -127,44 +127,6 @@ async def test_a_refused_upgrade_is_answered_with_the_error_body(api: Api, token
     assert body["code"] == code
 
 
-@pytest.mark.one_machine(OWN_TOKENS)
-async def test_an_expired_token_is_refused_before_the_upgrade(server: Server, api: Api, register: Register) -> None:
-    old = await token_expiring(server, await register("ana"), in_s=-120)
-    status, body = await refusal(api.sockets, old)
-    assert (status, body["code"]) == (401, "token_expired")
-
-
-@pytest.mark.one_machine(OWN_TOKENS)
-async def test_a_socket_is_closed_when_its_token_expires_so_that_the_app_refreshes(
-    server: Server, register: Register, connect: Connect
-) -> None:
-    ana = await register("ana")
-    ana.token, lasting = await token_expiring(server, ana, in_s=1.5), ana.token
-    socket = await connect(ana)
-    assert await socket.closed() == 4401
-    socket.token = lasting
-    await socket.connect()
-    assert socket.open
-
-
-async def test_two_sockets_of_one_person_both_get_every_event_and_stay(
-    register: Register, connect: Connect
-) -> None:
-    ana = await register("ana")
-    trip_id = await ana.new_trip()
-    first, second = await connect(ana), await connect(ana)
-    for text in ("boots", "maps", "rope"):
-        await ana.new_todo(trip_id, text)
-    for socket in (first, second):
-        for text in ("boots", "maps", "rope"):
-            await socket.event("TODO_CREATED", trip_id, text=text)
-        told = [e["payload"]["text"] for e in socket.events if e["type"] == "TODO_CREATED"]
-        assert sorted(told) == ["boots", "maps", "rope"]
-    await second.close()
-    await first.caught_up()
-    assert first.open
-
-
 async def test_every_event_has_a_strict_envelope_and_what_the_client_reads(
     register: Register, connect: Connect
 ) -> None:
@@ -213,20 +175,6 @@ async def test_notifications_reach_every_socket_with_what_the_clients_cards_read
     stored = await ben.ask("GET", "/v1/notifications")
     live = {e["payload"]["id"]: e["payload"] for e in sockets[0].events if e["type"] == "notification.created"}
     assert {n["id"]: n for n in stored} == live
-
-
-async def test_a_new_member_gets_the_trips_events_without_reconnecting(
-    register: Register, connect: Connect
-) -> None:
-    ana, ben = await register("ana"), await register("ben")
-    trip_id = await ana.new_trip()
-    await ana.new_todo(trip_id, "before")
-    live = await connect(ben)
-    await ana.bring(trip_id, ben)
-    await ana.new_todo(trip_id, "after")
-    await live.event("MEMBER_ADDED", trip_id, userId=ben.id)
-    await live.event("TODO_CREATED", trip_id, text="after")
-    assert "before" not in [event["payload"].get("text") for event in live.events]
 
 
 async def test_a_removed_member_is_told_and_gets_nothing_of_the_trip_after(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from infrastructure.functions import FUNCTIONS
+from infrastructure.functions import FUNCTIONS, services_of
 from tests.infrastructure.cloud import Cloud
 
 TABLE = Path(__file__).with_name("permissions.txt")
@@ -141,7 +141,7 @@ def test_presets_change_the_way_to_sql_and_limits_only(
             expected -= {("dynamodb:UpdateItem", "<RateLimits>")}
             expected |= VALKEY
             # Sockets and phones are reached over the internet: those functions stay outside the network.
-        if preset == "document" and allowed >= DATA_API and name not in ("push", "realtime", "websocket"):
+        if preset == "document" and allowed >= DATA_API and {"sockets", "push"}.isdisjoint(services_of(name)):
             expected -= DATA_API
             expected |= NETWORK
             connect = {right for right in other[name] if right[0] == "rds-db:connect"}

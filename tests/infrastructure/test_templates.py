@@ -112,7 +112,15 @@ def test_there_is_a_route_for_every_row_and_one_for_everything_else(cloud: Cloud
 
 def test_the_socket_has_its_routes_and_an_authorizer_that_remembers_nothing(cloud: Cloud) -> None:
     routes = {route["RouteKey"]: route for route in cloud.templates_of("realtime", "AWS::ApiGatewayV2::Route")}
-    assert routes.keys() == {"$connect", "$disconnect", "$default", "ping", "subscribe", "unsubscribe"}
+    assert routes.keys() == {
+        "$connect",
+        "$disconnect",
+        "$default",
+        "ping",
+        "subscribe",
+        "unsubscribe",
+        "sendMessage",
+    }
     assert {key for key, route in routes.items() if route["AuthorizationType"] == "CUSTOM"} == {"$connect"}
     [authorizer] = cloud.templates_of("realtime", "AWS::ApiGatewayV2::Authorizer")
     assert authorizer["IdentitySource"] == []
@@ -194,6 +202,7 @@ def test_tables_survive_and_forget(cloud: Cloud) -> None:
     assert forget == {
         "UserSessions": "expiresAt",
         "UserProfiles": "ttl",
+        "ChatMessages": "ttl",
         "WebSocketConnections": "ttl",
         "RateLimits": "ttl",
         "MailSuppression": None,
@@ -205,6 +214,7 @@ def test_tables_survive_and_forget(cloud: Cloud) -> None:
         assert one["SSESpecification"]["SSEEnabled"]
     [by_token] = tables["UserSessions"]["GlobalSecondaryIndexes"]
     assert (by_token["IndexName"], by_token["Projection"]) == ("SessionByToken", {"ProjectionType": "KEYS_ONLY"})
+    assert tables["ChatMessages"]["StreamSpecification"] == {"StreamViewType": "NEW_IMAGE"}
     assert tables["UserProfiles"]["StreamSpecification"] == {"StreamViewType": "NEW_IMAGE"}
 
 

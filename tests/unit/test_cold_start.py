@@ -16,8 +16,10 @@ BUDGETS = {
     "audit": 210,
     "auth": 270,
     "authorizer": 345,
+    "chat": 240,
     "confirmed": 240,
     "email": 295,
+    "fanout": 225,
     "feedback": 210,
     "invitation": 240,
     "keepalive": 215,
@@ -80,6 +82,7 @@ ADAPTERS = {
     "queue": ("adapters.aws.queue",),
     "mailer": ("adapters.aws.mailer", "adapters.aws.suppression", "adapters.mime"),
     "suppression": ("adapters.aws.suppression",),
+    "chat": ("adapters.aws.chat", "adapters.aws.chat_table"),
     "connections": ("adapters.aws.connections",),
     "session_sockets": ("adapters.aws.connections",),
     "sockets": ("adapters.aws.realtime",),
@@ -105,6 +108,7 @@ ADAPTERS = {
     "push": ("adapters.http", "adapters.embedded.silent_push"),
 }
 ALSO = {
+    "websocket": ("adapters.aws.live", "functions.chat_frames"),
     "confirmed": ("adapters.aws.cognito", "adapters.aws.pool"),
     "notifier": ("adapters.aws.live",),
     # Where it is told of sockets, which it is not.

@@ -40,6 +40,7 @@ def client(
     ping: Callable[[], Awaitable[object]] = works,
     *,
     heartbeats: dict[str, Heartbeat] | None = None,
+    silences: Callable[[], Awaitable[dict[str, float]]] | None = None,
     metrics: MetricsPage | None = None,
     peer: str | None = "203.0.113.9",
     public_url: str = "http://testserver",
@@ -49,7 +50,7 @@ def client(
         routes,
         Dispatcher(ports),
         websocket=no_sockets,
-        health=Health(ping, clock=SetClock(), heartbeats=heartbeats),
+        health=Health(ping, clock=SetClock(), heartbeats=heartbeats, silences=silences),
         metrics=metrics or MetricsPage(Metrics()),
     )
     return Client(app, peer=peer)
@@ -106,18 +107,29 @@ async def test_a_database_that_does_not_answer_is_not_waited_for(monkeypatch: py
 
 
 async def test_a_silent_loop_degrades_and_requests_go_on() -> None:
-    silent = client(heartbeats={"relay": Heartbeat(silent_after_s=-1), "workers": Heartbeat()})
+    silent = client(heartbeats={"relay": Heartbeat(now_s=iter([0.0, 31.0]).__next__), "queues": Heartbeat()})
     answer = await silent.ask("GET", "/health/readiness")
     assert (answer.status, answer.json["status"]) == (200, "DEGRADED")
-    assert answer.json["components"]["relay"] == {"status": "DOWN", "details": "no sign of life for 0s"}
+    assert answer.json["components"]["relay"] == {"status": "DOWN", "details": "no sign of life for 31s"}
+
+
+async def test_loops_of_another_process_are_shown_beside_ours() -> None:
+    async def silences() -> dict[str, float]:
+        return {"relay": 1.0, "email": 31.0}
+
+    answer = await client(heartbeats={"sockets": Heartbeat()}, silences=silences).ask("GET", "/health/readiness")
+    components = answer.json["components"]
+    assert {name: part["status"] for name, part in components.items()} == {
+        "database": "UP", "sockets": "UP", "relay": "UP", "email": "DOWN",
+    }  # fmt: skip
 
 
 def test_a_beat_brings_a_loop_back() -> None:
-    times_s = iter([100.0, 131.0, 131.0, 132.0, 162.0])
-    heartbeat = Heartbeat(silent_after_s=30, now_s=lambda: next(times_s))
-    assert (heartbeat.alive, heartbeat.silent_s) == (False, 31.0)
+    times_s = iter([100.0, 131.0, 131.0, 132.0])
+    heartbeat = Heartbeat(now_s=lambda: next(times_s))
+    assert heartbeat.silent_s == 31.0
     heartbeat.beat()
-    assert heartbeat.alive
+    assert heartbeat.silent_s == 1.0
 
 
 async def test_many_who_ask_at_once_are_one_ping() -> None:

@@ -8,133 +8,187 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from websockets.frames import Frame, Opcode
 
 from nomadcrew.core.errors import Unauthenticated, Unavailable
 from nomadcrew.core.identity.claims import Claims
 from nomadcrew.core.ids import SessionId, TripId, UserId, uuid7
 from nomadcrew.host.asgi import Message
 from nomadcrew.host.cors import Cors
-from nomadcrew.host.hub import IDLE_S, QUEUE_FRAMES, TICK_S, Close, Hub, Socket
+from nomadcrew.host.hub import IDLE_S, MAX_HELD, TICK_S, TICKS_A_ROUND, Hub
+from nomadcrew.host.leaving import send_away
 from nomadcrew.host.socket_endpoint import FRAMES_PER_S, SocketEndpoint
+from nomadcrew.host.websocket import OUTLET, text_frame
 from nomadcrew.wire.events import PONG
 from tests.fakes import ANA, BEN, NOON, TokenTable, fake_ports
+from tests.sockets import SESSION, Close, Kept, Seat
 
-SESSION = SessionId(uuid7())
 TRIP = TripId(uuid7())
 CLIENT_GIVES_UP_S = 60.0  # without a data frame, and then does not come back
 
 
-def a_socket(user_id: UserId = ANA, *, lives_s: float = 900, session_id: SessionId = SESSION) -> Socket:
-    return Socket(str(uuid7()), user_id, session_id, NOON + timedelta(seconds=lives_s), last_sent_s=0.0)
-
-
-def queued(socket: Socket) -> list[str | Close]:
-    return [socket.queue.get_nowait() for _ in range(socket.queue.qsize())]
-
-
-def hub_of(*sockets: Socket) -> Hub:
+def hub_of(*seats: Seat) -> Hub:
     hub = Hub()
-    for socket in sockets:
-        hub.add(socket)
+    for seat in seats:
+        hub.add(seat.socket)
     return hub
 
 
+def a_round(hub: Hub, *, at_s: float = 0.0, monotonic_s: float = 0.0) -> None:
+    """One look at every socket."""
+    for _ in range(TICKS_A_ROUND):
+        hub.tick(now=NOON + timedelta(seconds=at_s), monotonic_s=monotonic_s)
+
+
 def test_an_idle_socket_gets_a_data_frame_well_before_its_client_gives_up() -> None:
-    socket = a_socket(lives_s=10_000)
-    hub = hub_of(socket)
-    gaps, sent_s = [], 0.0
-    for second in range(0, 600, int(TICK_S)):
+    seats = [Seat(lives_s=10_000) for _ in range(50)]
+    hub = hub_of(*seats)
+    sent_s, gaps = dict.fromkeys(range(50), 0.0), list[float]()
+    for tick in range(int(600 / TICK_S)):
+        second = tick * TICK_S
         hub.tick(now=NOON + timedelta(seconds=second), monotonic_s=second)
-        if queued(socket) == [PONG]:
-            gaps.append(second - sent_s)
-            sent_s = socket.last_sent_s = float(second)
-    assert len(gaps) >= 10
-    assert max(gaps) <= IDLE_S + TICK_S < CLIENT_GIVES_UP_S * 3 / 4
+        for number, seat in enumerate(seats):
+            if seat.heard() == [PONG]:
+                gaps.append(second - sent_s[number])
+                sent_s[number] = second
+    assert len(gaps) >= 50 * 15
+    assert min(gaps) >= IDLE_S[0]
+    assert max(gaps) <= IDLE_S[1] + TICK_S * TICKS_A_ROUND < CLIENT_GIVES_UP_S * 3 / 4
+
+
+def test_idle_sockets_are_not_all_written_to_in_one_moment() -> None:
+    seats = [Seat(lives_s=10_000) for _ in range(1_000)]
+    hub = hub_of(*seats)
+    most = 0
+    for second in range(120):
+        hub.tick(now=NOON, monotonic_s=float(second))
+        most = max(most, sum(len(seat.heard()) for seat in seats))
+    assert 0 < most < 250
 
 
 def test_a_busy_socket_gets_no_keepalive() -> None:
-    waiting, writing = a_socket(), a_socket()
-    waiting.send("an event")
-    writing.last_sent_s = 99.0
-    hub_of(waiting, writing).tick(now=NOON, monotonic_s=100.0)
-    assert queued(waiting) == ["an event"]
-    assert queued(writing) == []
+    seat = Seat()
+    hub = hub_of(seat)
+    seat.socket.write(text_frame("an event"), now_s=99.0)
+    a_round(hub, monotonic_s=100.0)
+    assert seat.heard() == ["an event"]
 
 
 def test_a_socket_is_closed_when_its_token_expires_and_not_before() -> None:
-    socket = a_socket(lives_s=900)
-    hub = hub_of(socket)
-    hub.tick(now=NOON + timedelta(seconds=899), monotonic_s=1.0)
-    assert queued(socket) == []
-    hub.tick(now=NOON + timedelta(seconds=900), monotonic_s=1.0)
-    assert queued(socket) == [Close(4401, "token expired")]
+    seat = Seat(lives_s=900)
+    hub = hub_of(seat)
+    a_round(hub, at_s=899)
+    assert seat.heard() == []
+    a_round(hub, at_s=900)
+    assert seat.heard() == [Close(4401, "token expired")]
 
 
 def test_a_slow_reader_is_closed_with_a_code_it_comes_back_from_and_delays_nobody() -> None:
-    slow, quick = a_socket(ANA), a_socket(BEN)
+    slow, quick = Seat(ANA), Seat(BEN)
     hub = hub_of(slow, quick)
-    heard: list[str | Close] = []
-    for number in range(QUEUE_FRAMES + 50):
-        hub.deliver(str(number), [ANA, BEN], None)
-        heard += queued(quick)
-    assert heard == [str(number) for number in range(QUEUE_FRAMES + 50)]
-    assert queued(slow) == [Close(4008, "too slow")]
-    assert slow.closing
+    assert hub.deliver("one", [ANA, BEN], None) == 2
+    slow.outlet.on_slow()
+    assert hub.deliver("two", [ANA, BEN], None) == 1
+    assert slow.heard() == ["one", Close(4008, "too slow")]
+    assert quick.heard() == ["one", "two"]
 
 
-def test_a_reader_that_just_keeps_up_misses_nothing() -> None:
-    socket = a_socket()
-    hub = hub_of(socket)
-    for number in range(QUEUE_FRAMES):
-        assert hub.deliver(str(number), [ANA], None) == 1
-    assert queued(socket) == [str(number) for number in range(QUEUE_FRAMES)]
+def test_what_comes_before_the_greeting_waits_for_it_and_is_bounded() -> None:
+    seat, flooded = Seat(greeted=False), Seat(greeted=False)
+    hub = hub_of(seat)
+    assert hub.deliver("early", [ANA], None) == 1
+    assert seat.heard() == []
+    seat.socket.greet("hello", now_s=1.0)
+    assert seat.heard() == ["hello", "early"]
+    for _ in range(MAX_HELD):
+        assert flooded.socket.send("early")
+    assert not flooded.socket.send("one too many")
+    assert flooded.heard() == [Close(4008, "too slow")]
 
 
 def test_a_socket_that_is_closed_gets_nothing_more() -> None:
-    socket = a_socket()
-    hub = hub_of(socket)
-    socket.close(4401, "signed out")
+    seat = Seat()
+    hub = hub_of(seat)
+    seat.socket.close(4401, "signed out")
     assert hub.deliver("an event", [ANA], None) == 0
-    socket.close(1001, "server restarts")
-    assert queued(socket) == [Close(4401, "signed out")]
+    seat.socket.close(1012, "server restarts")
+    assert seat.heard() == [Close(4401, "signed out")]
 
 
 def test_everybody_named_gets_a_frame_on_every_socket_and_nobody_else_does() -> None:
-    sockets = [a_socket(ANA), a_socket(ANA), a_socket(BEN)]
-    hub = hub_of(*sockets)
+    seats = [Seat(ANA), Seat(ANA), Seat(BEN)]
+    hub = hub_of(*seats)
     assert hub.deliver("hers", [ANA], None) == 2
-    assert [queued(socket) for socket in sockets] == [["hers"], ["hers"], []]
+    assert [seat.heard() for seat in seats] == [["hers"], ["hers"], []]
     assert hub.connected([BEN])
-    hub.remove(sockets[2])
+    hub.remove(seats[2].socket)
     assert not hub.connected([BEN])
     assert len(hub) == 2
 
 
+def test_the_first_socket_of_a_person_and_the_end_of_the_last_are_told() -> None:
+    told: list[tuple[UserId, bool]] = []
+    hub = Hub(lambda user_id, here: told.append((user_id, here)))
+    first, second = Seat(ANA), Seat(ANA)
+    hub.add(first.socket)
+    hub.add(second.socket)
+    hub.remove(first.socket)
+    assert told == [(ANA, True)]
+    hub.remove(second.socket)
+    hub.remove(second.socket)
+    assert told == [(ANA, True), (ANA, False)]
+    assert list(hub.people()) == []
+
+
 def test_the_end_of_one_socket_leaves_the_persons_others_alone() -> None:
-    first, second = a_socket(), a_socket()
+    first, second = Seat(), Seat()
     hub = hub_of(first, second)
-    hub.remove(first)
-    hub.remove(first)
+    hub.remove(first.socket)
+    hub.remove(first.socket)
     assert hub.deliver("hers", [ANA], None) == 1
-    assert queued(second) == ["hers"]
+    assert second.heard() == ["hers"]
 
 
 async def test_a_trip_is_muted_on_one_socket_and_unmuted_there() -> None:
-    muted, other = a_socket(), a_socket()
+    muted, other = Seat(), Seat()
     hub = hub_of(muted, other)
-    assert await hub.mute(muted.id, TRIP)
-    assert not await hub.mute(muted.id, TRIP)
+    assert await hub.mute(muted.socket.id, TRIP)
+    assert not await hub.mute(muted.socket.id, TRIP)
     assert not await hub.mute("nobody's", TRIP)
     assert hub.deliver("about the trip", [ANA], TRIP) == 1
-    await hub.unmute(muted.id, TRIP)
+    await hub.unmute(muted.socket.id, TRIP)
     assert hub.deliver("about the trip", [ANA], TRIP) == 2
 
 
 def test_the_end_of_a_session_closes_its_sockets_and_no_others() -> None:
-    phone, tablet = a_socket(), a_socket(session_id=SessionId(uuid7()))
+    phone, tablet = Seat(), Seat(session_id=SessionId(uuid7()))
     hub_of(phone, tablet).end_session(SESSION)
-    assert queued(phone) == [Close(4401, "signed out")]
-    assert queued(tablet) == []
+    assert phone.heard() == [Close(4401, "signed out")]
+    assert tablet.heard() == []
+
+
+async def test_before_a_restart_sockets_are_sent_away_one_after_the_other() -> None:
+    seats = [Seat() for _ in range(200)]
+    hub = hub_of(*seats)
+    leaving = asyncio.create_task(send_away(hub, longest_s=0.4))
+    gone: list[int] = []
+    while not gone or gone[-1] < len(seats):
+        await asyncio.sleep(0.02)
+        gone.append(sum(seat.socket.closing for seat in seats))
+    late = Seat()
+    hub.add(late.socket)
+    while not late.socket.closing:
+        await asyncio.sleep(0.02)
+    leaving.cancel()
+    steps = {after - before for before, after in zip([0, *gone], gone, strict=False)}
+    assert max(steps) <= len(seats) / 3
+    assert {item for seat in [*seats, late] for item in seat.heard()} == {Close(1012, "server restarts")}
+
+
+@pytest.mark.parametrize("length", [0, 125, 126, 65_535, 65_536, 100_000])
+def test_a_frame_is_what_the_library_makes_of_it(length: int) -> None:
+    text = "é" + "x" * (length - 2) if length >= 2 else "x" * length
+    assert text_frame(text) == Frame(Opcode.TEXT, text.encode()).serialize(mask=False)
 
 
 class NoTrips:
@@ -153,32 +207,35 @@ class Line:
     """The server's side of one connection: what the client sends, and what it was sent."""
 
     def __init__(self) -> None:
-        self.sent: asyncio.Queue[Message] = asyncio.Queue()
+        self.outlet = Kept(on_close=self._closed)
         self.incoming: asyncio.Queue[Message] = asyncio.Queue()
         self.on_accept: Callable[[], None] = lambda: None
-        self.writable = asyncio.Event()
-        self.writable.set()
+        self.accepted = asyncio.Event()
 
     async def receive(self) -> Message:
         return await self.incoming.get()
 
     async def send(self, message: Message) -> None:
-        await self.writable.wait()
-        if message["type"] == "websocket.accept":
-            self.on_accept()
-        if message["type"] == "websocket.close":
-            self.incoming.put_nowait({"type": "websocket.disconnect", "code": message["code"]})
-        self.sent.put_nowait(message)
+        assert message["type"] == "websocket.accept"
+        self.on_accept()
+        self.accepted.set()
+
+    def _closed(self, code: int) -> None:
+        self.incoming.put_nowait({"type": "websocket.disconnect", "code": code})
 
     def say(self, text: str) -> None:
         self.incoming.put_nowait({"type": "websocket.receive", "text": text})
 
-    async def hears(self) -> Message:
-        return await asyncio.wait_for(self.sent.get(), 10)
+    async def hears(self) -> str | Close:
+        async with asyncio.timeout(10):
+            while not self.outlet.sent:
+                await asyncio.sleep(0)
+        return self.outlet.sent.pop(0)
 
     async def frame(self) -> dict[str, Any]:
-        message = await self.hears()
-        return dict(json.loads(message["text"]))
+        text = await self.hears()
+        assert isinstance(text, str)
+        return dict(json.loads(text))
 
 
 @asynccontextmanager
@@ -187,10 +244,16 @@ async def connected(hub: Hub, line: Line, **ports: Any) -> AsyncIterator["asynci
     endpoint = SocketEndpoint(
         fake_ports(connections=hub, **({"members": NoTrips()} | ports)), hub, Cors(), on_count=lambda _: None
     )
-    scope = {"type": "websocket", "path": "/v1/ws", "query_string": b"token=ana", "headers": []}
+    scope = {
+        "type": "websocket",
+        "path": "/v1/ws",
+        "query_string": b"token=ana",
+        "headers": [],
+        "extensions": {OUTLET: line.outlet},
+    }
     line.incoming.put_nowait({"type": "websocket.connect"})
     task = asyncio.create_task(_call(endpoint, scope, line))
-    assert (await line.hears())["type"] == "websocket.accept"
+    await asyncio.wait_for(line.accepted.wait(), 10)
     yield task
     line.incoming.put_nowait({"type": "websocket.disconnect", "code": 1005})
     await asyncio.wait_for(task, 10)
@@ -226,7 +289,7 @@ async def test_what_is_delivered_before_the_greeting_comes_after_it() -> None:
 async def test_without_the_database_a_connection_is_asked_to_try_again() -> None:
     hub, line = Hub(), Line()
     async with connected(hub, line, members=NoTrips(Unavailable())):
-        assert await line.hears() == {"type": "websocket.close", "code": 1013, "reason": "try again later"}
+        assert await line.hears() == Close(1013, "try again later")
 
 
 async def test_a_session_that_ends_while_its_socket_connects_takes_it_along() -> None:
@@ -244,21 +307,17 @@ async def test_a_session_that_ends_while_its_socket_connects_takes_it_along() ->
 
     line.on_accept = sign_out
     async with connected(hub, line, verifier=Tokens()):
-        assert (await line.hears())["code"] == 4401
+        closed = await line.hears()
+        assert isinstance(closed, Close)
+        assert closed.code == 4401
 
 
-async def test_a_client_that_stops_reading_is_told_why_it_was_closed_when_it_reads_again() -> None:
+async def test_a_client_that_stops_reading_is_closed() -> None:
     hub, line = Hub(), Line()
     async with connected(hub, line) as task:
         await line.frame()
-        line.writable.clear()
-        while hub.deliver('{"type":"event"}', [ANA], None):
-            await asyncio.sleep(0)
-        line.writable.set()
-        message = await line.hears()
-        while message["type"] == "websocket.send":
-            message = await line.hears()
-        assert (message["type"], message["code"]) == ("websocket.close", 4008)
+        line.outlet.on_slow()
+        assert await line.hears() == Close(4008, "too slow")
         await asyncio.wait_for(asyncio.shield(task), 10)
 
 
@@ -277,11 +336,11 @@ async def test_frames_beyond_the_rate_are_dropped_and_the_connection_stays() -> 
         assert FRAMES_PER_S - 1 <= answers < 100
 
 
-@pytest.mark.parametrize("code", [1001, 4401])
+@pytest.mark.parametrize("code", [1012, 4401])
 async def test_a_close_from_here_goes_out_and_ends_the_connection(code: int) -> None:
     hub, line = Hub(), Line()
     async with connected(hub, line) as task:
         await line.frame()
-        hub.close_all(code, "because")
-        assert await line.hears() == {"type": "websocket.close", "code": code, "reason": "because"}
+        hub.close_some(1, code, "because")
+        assert await line.hears() == Close(code, "because")
         await asyncio.wait_for(asyncio.shield(task), 10)

@@ -1,84 +1,178 @@
-"""What is told live to some people by name: straight to the sockets of one machine, by way of a queue on AWS."""
+"""What is told live: one question for many events, the newest of those that replace each other, no failures."""
 
+import asyncio
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, cast
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 
-from nomadcrew.adapters.aws.live import QueuedLive
-from nomadcrew.adapters.postgres.outbox import PostgresOutbox
+import pytest
+
 from nomadcrew.core.errors import Unavailable
-from nomadcrew.core.events import REALTIME, Audience
-from nomadcrew.core.ids import JobId, TripId, UserId, uuid7
-from nomadcrew.core.queues import Job, WorkQueue
-from nomadcrew.functions.realtime import tell
-from nomadcrew.host.hub import Hub
+from nomadcrew.core.events import Audience, Event
+from nomadcrew.core.ids import TripId, UserId, uuid7
+from nomadcrew.host import live
 from nomadcrew.host.live import HubLive
 from nomadcrew.host.metrics import Metrics
-from tests.fakes import ANA, BEN, NOON, Untouchable, an_event, fake_ports
-from tests.unit.test_hub import a_socket, hub_of, queued
+from tests.fakes import ANA, BEN, an_event
+from tests.sockets import Seat
 
-CLEO = UserId(uuid7())
-TOAST = an_event(
-    type="notification.created", trip_id=TripId(uuid7()), actor_id=None, audience=Audience.USER, payload='{"é":1}'
-)
+TRIP, OTHER = TripId(uuid7()), TripId(uuid7())
 
 
-@dataclass
-class Queue:
-    """The sending half of a work queue, which can be away."""
+class Roster:
+    """Members by trip; `open` lets a question be answered, and `asked` remembers each."""
 
-    away: bool = False
-    sent: list[tuple[str, str]] = field(default_factory=list)
+    def __init__(self, members: Mapping[TripId, Sequence[UserId]]) -> None:
+        self.members = members
+        self.asked: list[set[TripId]] = []
+        self.open = asyncio.Event()
+        self.open.set()
+        self.failure: Exception | None = None
 
-    async def send(self, queue: str, body: str, **_: object) -> None:
-        if self.away:
-            raise Unavailable
-        self.sent.append((queue, body))
-
-
-@dataclass
-class Gateway:
-    """`Sockets` that remember."""
-
-    delivered: list[tuple[Any, set[UserId], TripId | None]] = field(default_factory=list)
-
-    async def deliver(
-        self, frame: str, user_ids: Iterable[UserId], trip_id: TripId | None, *, now: datetime
-    ) -> int:
-        self.delivered.append((json.loads(frame), set(user_ids), trip_id))
-        return 1
+    async def recipients(self, trip_ids: Iterable[TripId]) -> Mapping[TripId, Sequence[UserId]]:
+        self.asked.append(set(trip_ids))
+        await self.open.wait()
+        if self.failure is not None:
+            raise self.failure
+        return self.members
 
 
-async def test_on_one_machine_these_people_hear_it_and_nobody_else() -> None:
-    ana, ben, cleo = a_socket(ANA), a_socket(BEN), a_socket(CLEO)
-    assert TOAST.trip_id is not None
-    ben.muted.add(TOAST.trip_id)  # what is for a person is not the trip's to silence
-    live = HubLive(cast(PostgresOutbox, Untouchable("outbox")), hub_of(ana, ben, cleo), Metrics())
-    await live.tell_people(TOAST, [BEN, CLEO])
-    assert queued(ana) == []
-    [frame] = queued(ben)
-    assert queued(cleo) == [frame]
-    assert isinstance(frame, str)
-    assert json.loads(frame)["payload"]["payload"] == {"é": 1}
-    await HubLive(cast(PostgresOutbox, Untouchable("outbox")), Hub(), Metrics()).tell_people(TOAST, [BEN])
+class Stage:
+    """Ana and ben on a trip with a socket each, ana alone on another."""
+
+    def __init__(self, *, pace_s: float = 1.0) -> None:
+        self.hers, self.his = Seat(ANA), Seat(BEN)
+        self.hub = Hub()
+        self.hub.add(self.hers.socket)
+        self.hub.add(self.his.socket)
+        self.roster = Roster({TRIP: [ANA, BEN], OTHER: [ANA]})
+        self.live = HubLive(self.roster, self.hub, Metrics(), pace_s=pace_s)
+
+    async def settled(self) -> None:
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    def heard(self, seat: Seat) -> list[str]:
+        """The types of the events a socket was sent since the last look."""
+        return [json.loads(frame)["payload"]["type"] for frame in seat.heard() if isinstance(frame, str)]
 
 
-async def test_on_aws_one_message_reaches_them_all_by_way_of_the_queue() -> None:
-    queue, gateway = Queue(), Gateway()
-    await QueuedLive(cast(WorkQueue, queue)).tell_people(TOAST, [BEN, CLEO])
-    [(name, body)] = queue.sent
-    assert name == REALTIME
-    await tell(Job(JobId(uuid7()), name, body, 1, NOON), fake_ports(sockets=gateway))
-    [(frame, people, muted)] = gateway.delivered
-    assert (people, muted) == ({BEN, CLEO}, None)
-    assert frame["payload"]["id"] == str(TOAST.id)
-    assert frame["payload"]["tripId"] == str(TOAST.trip_id)
-    assert frame["payload"]["payload"] == {"é": 1}
+def moved(type_: str = "LOCATION_UPDATED", trip_id: TripId = TRIP) -> Event:
+    return an_event(type=type_, trip_id=trip_id)
 
 
-async def test_what_cannot_be_told_now_is_lost() -> None:
-    live = QueuedLive(cast(WorkQueue, Queue(away=True)))
-    await live.tell_people(TOAST, [BEN])
-    await live.tell(TOAST)
+async def test_everybody_on_the_trip_is_told_and_the_teller_does_not_wait() -> None:
+    stage = Stage()
+    stage.roster.open.clear()
+    await stage.live.tell(moved())
+    assert stage.heard(stage.his) == []
+    stage.roster.open.set()
+    await stage.settled()
+    assert stage.heard(stage.hers) == stage.heard(stage.his) == ["LOCATION_UPDATED"]
+
+
+async def test_what_comes_during_a_question_is_asked_for_together_and_told_in_order() -> None:
+    stage = Stage()
+    stage.roster.open.clear()
+    await stage.live.tell(moved("FIRST"))
+    await stage.settled()
+    for number in range(50):
+        await stage.live.tell(moved(f"EVENT_{number}", TRIP if number % 2 else OTHER))
+    stage.roster.open.set()
+    await stage.settled()
+    assert stage.roster.asked == [{TRIP}, {TRIP, OTHER}]
+    assert stage.heard(stage.hers) == ["FIRST", *(f"EVENT_{number}" for number in range(50))]
+    assert stage.heard(stage.his) == ["FIRST", *(f"EVENT_{number}" for number in range(1, 50, 2))]
+
+
+async def test_what_is_for_one_person_needs_no_membership() -> None:
+    stage = Stage()
+    await stage.live.tell(an_event(type="HINT", recipient_id=BEN, audience=Audience.USER))
+    await stage.settled()
+    assert stage.roster.asked == [set()]
+    assert (stage.heard(stage.hers), stage.heard(stage.his)) == ([], ["HINT"])
+
+
+async def test_of_what_replaces_each_other_the_first_is_told_at_once_and_then_the_newest() -> None:
+    stage = Stage(pace_s=0.05)
+    for number in range(10):
+        await stage.live.tell(moved(f"AT_{number}"), latest_of="ana")
+    await stage.live.tell(moved("BEN"), latest_of="ben")
+    await stage.settled()
+    assert stage.heard(stage.his) == ["AT_0", "BEN"]
+    await asyncio.sleep(0.08)
+    assert stage.heard(stage.his) == ["AT_9"]
+    await asyncio.sleep(0.08)
+    assert stage.heard(stage.his) == []
+    await stage.live.tell(moved("AT_10"), latest_of="ana")
+    await stage.settled()
+    assert stage.heard(stage.his) == ["AT_10"]
+
+
+async def test_one_that_follows_a_held_one_waits_a_full_pace() -> None:
+    stage = Stage(pace_s=0.05)
+    await stage.live.tell(moved("AT_0"), latest_of="ana")
+    await stage.live.tell(moved("AT_1"), latest_of="ana")
+    await asyncio.sleep(0.06)
+    await stage.live.tell(moved("AT_2"), latest_of="ana")
+    await stage.settled()
+    assert stage.heard(stage.his) == ["AT_0", "AT_1"]
+    await asyncio.sleep(0.08)
+    assert stage.heard(stage.his) == ["AT_2"]
+
+
+async def test_an_outage_loses_what_was_asked_for_and_nothing_after(caplog: pytest.LogCaptureFixture) -> None:
+    stage = Stage()
+    stage.roster.failure = Unavailable()
+    with caplog.at_level(logging.WARNING):
+        await stage.live.tell(moved("LOST"))
+        await stage.settled()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    stage.roster.failure = None
+    await stage.live.tell(moved("TOLD"))
+    await stage.settled()
+    assert stage.heard(stage.his) == ["TOLD"]
+
+
+async def test_a_bug_is_an_error_line_and_the_next_event_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    stage = Stage()
+    stage.roster.failure = ValueError("a slip")
+    with caplog.at_level(logging.WARNING):
+        await stage.live.tell(moved())
+        await stage.settled()
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    stage.roster.failure = None
+    await stage.live.tell(moved("TOLD"))
+    await stage.settled()
+    assert stage.heard(stage.his) == ["TOLD"]
+
+
+async def test_without_any_socket_nothing_is_asked() -> None:
+    stage = Stage()
+    stage.hub.remove(stage.hers.socket)
+    stage.hub.remove(stage.his.socket)
+    await stage.live.tell(moved())
+    await stage.settled()
+    assert stage.roster.asked == []
+
+
+async def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "MAX_WAITING", 3)
+    stage = Stage()
+    stage.roster.open.clear()
+    await stage.live.tell(moved("FIRST"))
+    await stage.settled()
+    for number in range(10):
+        await stage.live.tell(moved(f"EVENT_{number}"))
+    stage.roster.open.set()
+    await stage.settled()
+    assert stage.heard(stage.his) == ["FIRST", "EVENT_0", "EVENT_1", "EVENT_2"]
+
+
+async def test_some_people_are_told_by_name_whatever_they_muted_and_nobody_else() -> None:
+    stage = Stage()
+    assert await stage.hub.mute(stage.his.socket.id, TRIP)
+    await stage.live.tell_people(moved("TOAST"), [BEN])
+    await stage.settled()
+    assert (stage.heard(stage.hers), stage.heard(stage.his)) == ([], ["TOAST"])
+    assert stage.roster.asked == [set()]

@@ -68,7 +68,7 @@ def test_a_setting_replaces_what_it_names() -> None:
         ("sign_in=1.5/60", "is no limit"),
         ("sign_in=٣/60", "is no limit"),
         ("default=1/60,off", "'off' is no limit"),
-        ("signin=1/60", "There is no limit called signin; there are default, failed_sign_in, invite"),
+        ("signin=1/60", "There is no limit called signin; there are chat, chat_trip, default, failed_sign_in"),
         ("sign_in=0/60", "'sign_in=0/60' allows nothing"),
         ("sign_in=1/0", "allows nothing"),
         ("sign_in=1/60,sign_in=2/60", "sign_in is limited twice."),

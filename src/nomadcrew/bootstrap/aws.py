@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from nomadcrew.adapters.aws.sessions import DynamoSessions
     from nomadcrew.adapters.aws.suppression import DynamoSuppression
     from nomadcrew.adapters.postgres.database import Database
+    from nomadcrew.core.chat.ports import ChatLog
     from nomadcrew.core.events import AuditLog, Outbox
     from nomadcrew.core.flags import Flags
     from nomadcrew.core.identity.claims import Claims
@@ -100,6 +101,7 @@ STANDS_ON: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "queue": ("queue",),
         "mailer": ("mailer",),
         "connections": ("connections",),
+        "chat": ("sql", "chat"),
         "live": ("queue",),
         "sockets": ("connections", "sockets"),
         "audit": ("audit",),
@@ -404,6 +406,14 @@ class _Parts:
         from nomadcrew.adapters.aws.services import DYNAMODB
 
         return DynamoConnections(self.client(DYNAMODB), self.config.required("connections_table"))
+
+    def chat(self) -> ChatLog:
+        from nomadcrew.adapters.aws.chat import DynamoChat
+        from nomadcrew.adapters.aws.chat_table import ChatTable
+        from nomadcrew.adapters.aws.services import DYNAMODB
+
+        table = ChatTable(self.client(DYNAMODB), self.config.required("chat_table"))
+        return DynamoChat(table, sql_ports.members(self.sql))
 
     def live(self) -> Live:
         from nomadcrew.adapters.aws.live import QueuedLive

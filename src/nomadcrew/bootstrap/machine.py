@@ -18,6 +18,7 @@ from nomadcrew.adapters.embedded.tokens import JwtTokens
 from nomadcrew.adapters.http.expo import ExpoPush
 from nomadcrew.adapters.mime import Sender
 from nomadcrew.adapters.postgres.accounts import PostgresAccounts
+from nomadcrew.adapters.postgres.chat import PostgresChat
 from nomadcrew.adapters.postgres.queue import PostgresQueue
 from nomadcrew.adapters.postgres.sessions import PostgresSessions
 from nomadcrew.adapters.postgres.sql import Sql
@@ -25,6 +26,7 @@ from nomadcrew.bootstrap.sql import SQL_PORTS
 from nomadcrew.core.clock import Clock, utc_now
 from nomadcrew.core.events import Event, Outbox
 from nomadcrew.core.ids import NewId, SessionId, UserId, uuid7
+from nomadcrew.core.limits import RateLimits
 from nomadcrew.core.mail import Mailer
 from nomadcrew.core.notifications.push import Push
 from nomadcrew.core.ports import Ports, Site
@@ -46,10 +48,13 @@ def machine_ports(
     connections: Connections,
     live: Live,
     on_session_end: Callable[[SessionId], None],
+    limits: RateLimits | None = None,
     clock: Clock = utc_now,
     new_id: NewId = uuid7,
 ) -> Ports:
     """The ports of one machine, on its database and its data folder. `url` is where it listens.
+
+    `limits` are given where another process counts them.
 
     Raises:
         ValueError: a setting or a key file cannot be used; the text says which.
@@ -67,7 +72,8 @@ def machine_ports(
             push_leaves=settings.expo_url is not None,
         ),
         **shared,
-        limits=rate_limits(settings.rate_limits, clock),
+        chat=PostgresChat(sql, outbox),
+        limits=limits or rate_limits(settings.rate_limits, clock),
         flags=FileFlags(settings.home / "flags.json"),
         outbox=outbox,
         connections=connections,
@@ -134,7 +140,7 @@ class SilentOutbox:
 class SilentLive:
     """What is told live, where nobody listens."""
 
-    async def tell(self, event: Event) -> None:  # noqa: ARG002 — the port's form
+    async def tell(self, event: Event, *, latest_of: str | None = None) -> None:  # noqa: ARG002 — the port's form
         return None
 
     async def tell_people(self, event: Event, people: Sequence[UserId]) -> None:  # noqa: ARG002 — likewise

@@ -23,10 +23,11 @@ from nomadcrew.host.binaries import find_binaries
 from nomadcrew.host.cors import Cors
 from nomadcrew.host.datafolder import DataFolder
 from nomadcrew.host.hub import Hub
+from nomadcrew.host.machine import wired
 from nomadcrew.host.postgres import EmbeddedPostgres
 from nomadcrew.host.problems import CannotStart, HostRuns
 from nomadcrew.host.proxies import TrustedProxies
-from nomadcrew.host.server import address_of, database, migrated, wired
+from nomadcrew.host.server import address_of, database, migrated
 from nomadcrew.settings import Settings
 
 T = TypeVar("T")

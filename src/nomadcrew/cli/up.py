@@ -4,13 +4,14 @@ import contextlib
 import logging
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from nomadcrew.cli.context import read_settings, run
 from nomadcrew.host.server import Started, serve
-from nomadcrew.settings import Settings
+from nomadcrew.settings import MAX_WORKERS, Settings
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8080"
 CURL = """curl -s {url}/v1/auth/register -H 'content-type: application/json' \\
@@ -18,15 +19,23 @@ CURL = """curl -s {url}/v1/auth/register -H 'content-type: application/json' \\
 
 
 @click.command()
-def up() -> None:
+@click.option(
+    "--workers",
+    type=click.IntRange(1, MAX_WORKERS),
+    help="Processes that answer requests and hold sockets; otherwise as NOMADCREW_WORKERS says, or one.",
+)
+def up(workers: int | None) -> None:
     """Serve REST and WebSocket; start PostgreSQL and migrate first.
 
     \b
     Examples:
       nomadcrew up
+      nomadcrew up --workers 4
       HOST=0.0.0.0 PORT=80 NOMADCREW_PUBLIC_URL=https://trips.example.org nomadcrew up
     """
     settings = read_settings(quiet=False)
+    if workers is not None:
+        settings = replace(settings, workers=workers)
     if settings.rate_limits.lower() == "off":
         logging.getLogger("nomadcrew.host").warning(
             "RATE LIMITS ARE OFF: anybody may guess passwords and flood this server. For load tests only."

@@ -39,6 +39,9 @@ class EventPage:
     has_more: bool
 
 
+# What older clients show where a chat message was deleted; newer ones look at `deleted_at`.
+TOMBSTONE = "Message deleted"
+
 # Which work queues get a copy of an event, by type. Each consumer is idempotent on the event's id.
 NOTIFICATIONS = "notifications"
 EMAIL = "email"
@@ -115,6 +118,13 @@ class EventLog(Protocol):
             NotOnboarded: no profile.
             Gone: the cursor has left the record; refetch and start from the newest.
             Invalid: the cursor is no event's id.
+        """
+        ...
+
+    async def record(self, events: Sequence[Event]) -> None:
+        """Give events a place in the record that were not written by way of the outbox; each once.
+
+        What a deleted message said is taken out of the record.
         """
         ...
 

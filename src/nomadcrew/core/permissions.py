@@ -31,6 +31,7 @@ class Rule:
 
 MEMBER, ADMIN, OWNER = Rule(1), Rule(2), Rule(3)
 OWN_OR_ADMIN = Rule(2, own=True)
+OWN = Rule(4, own=True)  # no rank is as high
 
 RULES: dict[tuple[str, str], Rule] = {
     ("trip", "read"): MEMBER,
@@ -50,6 +51,11 @@ RULES: dict[tuple[str, str], Rule] = {
     ("todo", "read"): MEMBER,
     ("todo", "update"): OWN_OR_ADMIN,
     ("todo", "delete"): OWN_OR_ADMIN,
+    ("chat", "create"): MEMBER,
+    ("chat", "read"): MEMBER,
+    ("chat", "react"): MEMBER,
+    ("chat", "update"): OWN,
+    ("chat", "delete"): OWN_OR_ADMIN,
 }
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     # For readers and type checkers only: a function would load every feature's types with those of its own.
+    from nomadcrew.core.chat.ports import ChatLog
     from nomadcrew.core.clock import Clock
     from nomadcrew.core.events import AuditLog, EventLog, Outbox
     from nomadcrew.core.flags import Flags
@@ -87,6 +88,7 @@ class Ports:
     invitations: Invitations
     invitation_links: InvitationLinks
     todos: Todos
+    chat: ChatLog
     notifications: Notifications
     push_tokens: PushTokens
     push: Push

@@ -1,6 +1,6 @@
 """Every row of every function: what the host, OpenAPI, tests and the infrastructure read."""
 
-from nomadcrew.functions import auth, invitation, member, notification, page, todo, trip, user
+from nomadcrew.functions import auth, chat, invitation, member, notification, page, todo, trip, user
 from nomadcrew.wire.routes import Route, Routes
 
 FUNCTIONS: tuple[Routes, ...] = (
@@ -10,6 +10,7 @@ FUNCTIONS: tuple[Routes, ...] = (
     member.routes,
     invitation.routes,
     todo.routes,
+    chat.routes,
     notification.routes,
     page.routes,
 )

@@ -1,13 +1,14 @@
-"""What a socket may ask: the monolith's frames."""
+"""What a socket may ask: the monolith's frames, and those of the features."""
 
 from typing import Final
 
 from nomadcrew.bootstrap.aws import lambda_ports
+from nomadcrew.functions import chat_frames
 from nomadcrew.wire.events import PONG, frame
 from nomadcrew.wire.socket_entry import socket_entry
 from nomadcrew.wire.sockets import Actions, SocketCall
 
-PORTS: Final = ("connections", "members", "queue", "sockets")
+PORTS: Final = ("chat", "connections", "limits", "live", "members", "queue", "sockets")
 
 actions = Actions()
 
@@ -40,5 +41,7 @@ async def unsubscribe(call: SocketCall) -> str:
         return frame("error", error="This socket does not follow that trip.")
     return frame("unsubscribed", {"tripId": str(trip_id)})
 
+
+chat_frames.declare(actions)
 
 handler = socket_entry(actions, lambda_ports, PORTS)

@@ -45,10 +45,7 @@ class HealthCheck(msgspec.Struct):
 class Heartbeat:
     """The pulse of a loop in the background: it beats once a round, and silence means that it is stuck."""
 
-    def __init__(
-        self, silent_after_s: float = SILENT_AFTER_S, *, now_s: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._silent_after_s = silent_after_s
+    def __init__(self, *, now_s: Callable[[], float] = time.monotonic) -> None:
         self._now_s = now_s
         self._last_s = now_s()
 
@@ -58,10 +55,6 @@ class Heartbeat:
     @property
     def silent_s(self) -> float:
         return self._now_s() - self._last_s
-
-    @property
-    def alive(self) -> bool:
-        return self.silent_s <= self._silent_after_s
 
 
 class Health:
@@ -73,15 +66,18 @@ class Health:
         *,
         clock: Clock,
         heartbeats: Mapping[str, Heartbeat] | None = None,
+        silences: Callable[[], Awaitable[Mapping[str, float]]] | None = None,
         version: str = __version__,
     ) -> None:
         """`ping` asks the database something trivial and raises `Unavailable` where it does not answer.
 
-        `heartbeats` are those of the relay, the workers and the scheduler, by the name the pages show.
+        `heartbeats` are those of the relay, the workers and the scheduler, by the name the pages show; `silences`
+        tells for how many seconds those of another process have been silent.
         """
         self._ping = ping
         self._clock = clock
         self._heartbeats = heartbeats or {}
+        self._silences = silences
         self._version = version
         self._started_s = time.monotonic()
         self._database = Component("UP")
@@ -104,7 +100,10 @@ class Health:
     async def check(self) -> HealthCheck:
         """The state of every component; DOWN without the database, DEGRADED without a background loop."""
         components = {"database": await self._ask_database()}
-        components |= {name: _pulse(heartbeat) for name, heartbeat in self._heartbeats.items()}
+        silent = {name: heartbeat.silent_s for name, heartbeat in self._heartbeats.items()}
+        if self._silences is not None:
+            silent |= await self._silences()
+        components |= {name: _pulse(silent_s) for name, silent_s in silent.items()}
         return HealthCheck(
             status=_overall(components),
             components=components,
@@ -150,10 +149,10 @@ def _overall(components: Mapping[str, Component]) -> Status:
     return "UP" if all(component.status == "UP" for component in components.values()) else "DEGRADED"
 
 
-def _pulse(heartbeat: Heartbeat) -> Component:
-    if heartbeat.alive:
+def _pulse(silent_s: float) -> Component:
+    if silent_s <= SILENT_AFTER_S:
         return Component("UP")
-    return Component("DOWN", f"no sign of life for {duration_text(heartbeat.silent_s)}")
+    return Component("DOWN", f"no sign of life for {duration_text(silent_s)}")
 
 
 def _reply(status: int, check: HealthCheck) -> Reply:

@@ -109,12 +109,21 @@ class MetricsPage:
     """`GET /metrics`: for this machine, and for whoever holds the token of the settings."""
 
     def __init__(
-        self, metrics: Metrics, *, token: str | None = None, refresh: Callable[[], Awaitable[None]] | None = None
+        self,
+        metrics: Metrics,
+        *,
+        token: str | None = None,
+        refresh: Callable[[], Awaitable[None]] | None = None,
+        render: Callable[[], Awaitable[bytes]] | None = None,
     ) -> None:
-        """`refresh` sets the gauges that must be asked for, outbox and queues; it may raise `Unavailable`."""
+        """`refresh` sets the gauges that must be asked for, outbox and queues; it may raise `Unavailable`.
+
+        `render` replaces the page of `metrics` where other processes count too.
+        """
         self._metrics = metrics
         self._token = token.encode() if token else None
         self._refresh = refresh
+        self._render = render
 
     async def answer(self, peer: str, headers: Mapping[str, str]) -> Reply:
         """The numbers as they are now; those that cannot be had in time as they last were.
@@ -130,7 +139,8 @@ class MetricsPage:
             # A database that is down is when the other numbers matter most.
             with suppress(TimeoutError, Unavailable):
                 await asyncio.wait_for(self._refresh(), REFRESH_TIMEOUT_S)
-        return Reply(200, self._metrics.render(), {"content-type": CONTENT_TYPE_PLAIN_0_0_4})
+        page = self._metrics.render() if self._render is None else await self._render()
+        return Reply(200, page, {"content-type": CONTENT_TYPE_PLAIN_0_0_4})
 
     def _holds_token(self, headers: Mapping[str, str]) -> bool:
         scheme, _, given = headers.get("authorization", "").partition(" ")

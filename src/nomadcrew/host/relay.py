@@ -14,7 +14,7 @@ from nomadcrew.core.clock import Clock
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.events import CONSUMERS, Audience, Event, listeners
 from nomadcrew.core.ids import EventId, TripId, UserId
-from nomadcrew.host.hub import Hub
+from nomadcrew.host.live import Delivery
 from nomadcrew.host.metrics import Metrics
 from nomadcrew.wire.events import event_frame, pack
 
@@ -29,11 +29,17 @@ class Relay:
     """Publishes what was committed, at once when told and every second in any case; implements `Outbox`."""
 
     def __init__(
-        self, outbox: PostgresOutbox, hub: Hub, *, clock: Clock, metrics: Metrics, on_work: Callable[[], None]
+        self,
+        outbox: PostgresOutbox,
+        sockets: Delivery,
+        *,
+        clock: Clock,
+        metrics: Metrics,
+        on_work: Callable[[], None],
     ) -> None:
         """`on_work` is told when work queues got something."""
         self._outbox = outbox
-        self._hub = hub
+        self._sockets = sockets
         self._clock = clock
         self._metrics = metrics
         self._on_work = on_work
@@ -45,6 +51,10 @@ class Relay:
         """Nothing to prepare: this process looks every second."""
 
     async def written(self) -> None:
+        self.ring()
+
+    def ring(self) -> None:
+        """Look at once."""
         self._rung.set()
 
     async def sweep(self) -> int:
@@ -112,5 +122,5 @@ class Relay:
 
     def _tell(self, event: Event, members: Mapping[TripId, Sequence[UserId]]) -> None:
         people, muted = listeners(event, members)
-        if self._hub.connected(people):
-            self._metrics.delivered(self._hub.deliver(event_frame(event), people, muted))
+        if self._sockets.connected(people):
+            self._metrics.delivered(self._sockets.deliver(event_frame(event), people, muted))

@@ -1,56 +1,34 @@
-"""The one-machine host: PostgreSQL, migrations, HTTP and sockets, relay, workers and schedules in one process."""
+"""The one-machine host: PostgreSQL, migrations, and what stands on them, in one process or in several."""
 
 import asyncio
 import contextlib
 import errno
-import gc
 import logging
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import uvicorn
-
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.migrations import MigrationError, migrate
-from nomadcrew.adapters.postgres.outbox import PostgresOutbox
-from nomadcrew.adapters.postgres.sql import compile_statement
-from nomadcrew.bootstrap.machine import machine_ports
-from nomadcrew.core.clock import utc_now
-from nomadcrew.core.errors import Unavailable
-from nomadcrew.core.ports import Ports
-from nomadcrew.functions.table import ALL_ROUTES
-from nomadcrew.functions.workers import CONSUMERS
-from nomadcrew.host.asgi import Application
-from nomadcrew.host.background import Schedule, Workers, forever, run_schedule, run_ticker
 from nomadcrew.host.binaries import find_binaries
-from nomadcrew.host.cors import Cors
 from nomadcrew.host.datafolder import DataFolder
-from nomadcrew.host.health import Health, Heartbeat
+from nomadcrew.host.files import allow_open_files
+from nomadcrew.host.fleet import Fleet
 from nomadcrew.host.hub import Hub
-from nomadcrew.host.live import HubLive
-from nomadcrew.host.metrics import Metrics, MetricsPage
+from nomadcrew.host.machine import Backstage, Front, cancelled, running
 from nomadcrew.host.postgres import EmbeddedPostgres
 from nomadcrew.host.problems import CannotStart
-from nomadcrew.host.proxies import TrustedProxies
-from nomadcrew.host.relay import Relay
-from nomadcrew.host.socket_endpoint import SocketEndpoint
+from nomadcrew.host.serving import Serving
 from nomadcrew.settings import Settings
-from nomadcrew.wire.dispatch import Dispatcher
-from nomadcrew.wire.sockets import CLOSE_GOING_AWAY, MAX_FRAME_BYTES
 
 log = logging.getLogger("nomadcrew.host")
 
-DRAIN_S = 10.0
-DAY_S = 86_400.0
-HOUR_S = 3_600.0
 # PostgreSQL goes on with a statement whose client gave up, and keeps its locks, unless it looks for the client.
 SERVER_SETTINGS = {"client_connection_check_interval": "1000"}
-_PING = compile_statement("ping", "SELECT 1")
 _LISTEN_ADVICE = {
     errno.EADDRINUSE: "stop what uses it, or choose another with PORT",
     errno.EACCES: "ports below 1024 are root's, so choose another with PORT",
@@ -87,34 +65,22 @@ def listen(settings: Settings) -> socket.socket:
     return listener
 
 
+def database_at(postgres: EmbeddedPostgres) -> dict[str, Any]:
+    """Arguments for a pool of this host's on a running PostgreSQL."""
+    return {**postgres.connect_kwargs, "server_settings": SERVER_SETTINGS}
+
+
 @asynccontextmanager
 async def database(settings: Settings, folder: DataFolder) -> AsyncIterator[tuple[EmbeddedPostgres, Database]]:
     """The data folder's PostgreSQL, started and stopped here, and a pool on it; also for commands."""
     postgres = EmbeddedPostgres(folder, find_binaries(settings.postgres_bin), postgres_user=settings.postgres_user)
     await postgres.start()
     try:
-        pool = Database({**postgres.connect_kwargs, "server_settings": SERVER_SETTINGS})
+        pool = Database(database_at(postgres))
         yield postgres, pool
         await pool.close()
     finally:
         await postgres.stop()
-
-
-def wired(settings: Settings, folder: DataFolder, pool: Database, **rest: Any) -> Ports:
-    """The ports on a data folder, as `machine_ports` makes them; also for commands.
-
-    Raises:
-        CannotStart: a key file cannot be used.
-    """
-    try:
-        return machine_ports(settings, folder.keys, folder.mail, pool, **rest)
-    except ValueError as error:
-        raise CannotStart(str(error)) from None
-    except OSError as error:
-        raise CannotStart(
-            f"{error.filename or folder.keys} cannot be used ({error.strerror}); "
-            "start as the owner of the data folder, and with space on its disk."
-        ) from None
 
 
 async def migrated(pool: Database) -> int:
@@ -132,88 +98,6 @@ async def migrated(pool: Database) -> int:
         await patient.close()
 
 
-class Machine:
-    """Everything that runs beside uvicorn, wired to one set of ports."""
-
-    def __init__(self, settings: Settings, folder: DataFolder, pool: Database, url: str) -> None:
-        self.metrics = Metrics()
-        self.hub = Hub()
-        self.pool = pool
-        pool.on_statement = self.metrics.statement
-        self._outbox = PostgresOutbox(pool)
-        self.workers = Workers(CONSUMERS)
-        self.relay = Relay(self._outbox, self.hub, clock=utc_now, metrics=self.metrics, on_work=self.workers.wake)
-        self.ports = wired(
-            settings, folder, pool, url=url, outbox=self.relay, connections=self.hub,
-            live=HubLive(self._outbox, self.hub, self.metrics), on_session_end=self.hub.end_session,
-        )  # fmt: skip
-        self._heartbeats = {name: Heartbeat() for name in ("relay", "sockets", *self.workers.queues)}
-        cors = Cors(settings.allowed_origins)
-        self.dispatcher = Dispatcher(self.ports, self.metrics.request)
-        self.application = Application(
-            ALL_ROUTES,
-            self.dispatcher,
-            websocket=SocketEndpoint(self.ports, self.hub, cors, on_count=self.metrics.sockets),
-            health=Health(self._ping, clock=utc_now, heartbeats=self._heartbeats),
-            metrics=MetricsPage(self.metrics, token=settings.metrics_token, refresh=self._refresh),
-            cors=cors,
-            proxies=TrustedProxies(settings.trusted_proxies),
-            observe=self.metrics.request,
-        )
-
-    def loops(self) -> dict[str, Callable[[], Awaitable[None]]]:
-        """What runs until the host stops, by name."""
-        beats = {name: heartbeat.beat for name, heartbeat in self._heartbeats.items()}
-        loops: dict[str, Callable[[], Awaitable[None]]] = {
-            "relay": lambda: self.relay.run(beats["relay"]),
-            "sockets": lambda: run_ticker(self.hub, utc_now, beats["sockets"]),
-        }
-        for queue in self.workers.queues:
-            loops[f"queue {queue}"] = lambda queue=queue: self.workers.run(queue, self.ports, beats[queue])  # type: ignore[misc]
-        for schedule in self._schedules():
-            loops[f"schedule {schedule.name}"] = lambda schedule=schedule: run_schedule(schedule, lambda: None)  # type: ignore[misc]
-        return loops
-
-    def _schedules(self) -> list[Schedule]:
-        upkeep = self.ports.upkeep
-        return [
-            Schedule("old events", HOUR_S, lambda: upkeep.events(utc_now())),
-            Schedule("old notifications", DAY_S, lambda: upkeep.notifications(utc_now())),
-            Schedule("old push tokens", DAY_S, lambda: upkeep.push_tokens(utc_now())),
-            Schedule("old pushes", HOUR_S, lambda: upkeep.push_sends(utc_now())),
-            Schedule("old replies", 60.0, lambda: upkeep.replays(utc_now())),
-            Schedule("old sessions", HOUR_S, lambda: self.ports.sessions.forget_expired(now=utc_now())),
-            Schedule("old registrations", HOUR_S, lambda: self.ports.abandoned.forget_expired(now=utc_now())),
-            Schedule("old dead jobs", DAY_S, lambda: upkeep.dead_jobs(utc_now())),
-        ]
-
-    async def _ping(self) -> None:
-        await self.pool.fetch(_PING)
-
-    async def _refresh(self) -> None:
-        """Bring the gauges that must be asked for up to date."""
-        lag = await self._outbox.lag(now=utc_now())
-        self.metrics.outbox(lag.pending, lag.oldest_s)
-        self.metrics.queues(await self.ports.queue.depths())
-
-
-class _Server(uvicorn.Server):
-    """uvicorn that says when it listens, and leaves signals alone: stopping is a sequence of ours."""
-
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._on_ready = on_ready
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
-        if self.started:
-            self._on_ready()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        yield
-
-
 async def serve(settings: Settings, say: Callable[[Started], None]) -> None:
     """Run until told to stop, then drain.
 
@@ -221,6 +105,7 @@ async def serve(settings: Settings, say: Callable[[Started], None]) -> None:
         CannotStart: a sentence that says what to do.
     """
     started_s = time.monotonic()
+    allow_open_files()
     stop = _Stop()
     async with stop, AsyncExitStack() as stack:
         listener = stack.enter_context(contextlib.closing(listen(settings)))
@@ -233,73 +118,72 @@ async def serve(settings: Settings, say: Callable[[Started], None]) -> None:
         stack.enter_context(folder.lock(address))
         postgres, pool = await stack.enter_async_context(database(settings, folder))
         await migrated(pool)
-        machine = Machine(settings, folder, pool, address)
+        public_url = settings.public_url or address
 
         def ready() -> None:
-            say(Started(address, machine.ports.site.public_url, time.monotonic() - started_s, first))
+            say(Started(address, public_url, time.monotonic() - started_s, first))
 
-        await _run(machine, postgres, listener, stop.in_good_order(), ready)
+        stopped = stop.in_good_order()
+        if settings.workers > 1:
+            await _with_workers(settings, folder, postgres, pool, listener, address, stopped, ready)
+        else:
+            await _alone(settings, folder, postgres, pool, listener, address, stopped, ready)
 
 
-async def _run(
-    machine: Machine,
+async def _alone(
+    settings: Settings,
+    folder: DataFolder,
     postgres: EmbeddedPostgres,
+    pool: Database,
     listener: socket.socket,
+    address: str,
     stop: asyncio.Event,
     ready: Callable[[], None],
 ) -> None:
-    config = uvicorn.Config(
-        machine.application,
-        loop="none",
-        http="httptools",
-        ws="websockets-sansio",
-        ws_per_message_deflate=False,
-        ws_max_size=MAX_FRAME_BYTES,
-        ws_ping_interval=30,
-        ws_ping_timeout=20,
-        lifespan="off",
-        access_log=False,
-        log_config=None,
-        proxy_headers=False,
-        server_header=False,
-        timeout_keep_alive=120,
-        timeout_graceful_shutdown=int(DRAIN_S),
-    )
-    server = _Server(config, ready)
-    _spare_the_collector()
-    loops = [asyncio.create_task(forever(name, loop), name=name) for name, loop in machine.loops().items()]
-    loops.append(asyncio.create_task(postgres.supervise(), name="postgres"))
-    serving = asyncio.create_task(server.serve([listener]), name="http")
+    """Everything in this process."""
+    hub = Hub()
+    back = Backstage(settings, folder, pool, address, sockets=hub, hub=hub, on_session_end=hub.end_session)
+    front = Front(settings, pool, hub, back.ports, back.metrics, heartbeats=back.heartbeats, refresh=back.refresh)
+    tasks = [
+        *running({**back.loops(), **front.loops()}),
+        asyncio.create_task(postgres.supervise(), name="postgres"),
+    ]
+    serving = Serving(front.application, hub, listener, ready)
     stopped = asyncio.create_task(stop.wait(), name="stop")
-    await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    await _drain(machine, server, serving)
-    for task in (*loops, stopped):
-        task.cancel()
-    await asyncio.gather(*loops, stopped, return_exceptions=True)
-    if serving.done():
-        serving.result()  # what ended it, if that was not us
-
-
-def _spare_the_collector() -> None:
-    """Collect garbage a fiftieth as often, and never look again at what the imports made.
-
-    A list of trips is some hundred short-lived objects without cycles, and the default threshold of 700 walks the
-    heap several times for it: a fifth of such a request's CPU, measured.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 50, 100)
-
-
-async def _drain(machine: Machine, server: uvicorn.Server, serving: "asyncio.Task[None]") -> None:
-    """Let requests end, send sockets away so that they come back, publish the rest."""
+    await asyncio.wait({serving.task, stopped}, return_when=asyncio.FIRST_COMPLETED)
     log.info("stopping: draining requests and sockets")
-    machine.hub.close_all(CLOSE_GOING_AWAY, "server restarts")
-    server.should_exit = True
-    await asyncio.wait({serving}, timeout=DRAIN_S + 2)
-    with contextlib.suppress(Unavailable):
-        while await machine.relay.drain():
-            pass
+    await serving.drain()
+    await back.publish_the_rest()
+    await cancelled([*tasks, stopped])
+    if serving.task.done():
+        serving.task.result()  # what ended it, if that was not us
+
+
+async def _with_workers(
+    settings: Settings,
+    folder: DataFolder,
+    postgres: EmbeddedPostgres,
+    pool: Database,
+    listener: socket.socket,
+    address: str,
+    stop: asyncio.Event,
+    ready: Callable[[], None],
+) -> None:
+    """What there is once in this process, HTTP and sockets in others."""
+    fleet = Fleet(listener, settings.workers, connect=database_at(postgres), address=address)
+    back = Backstage(settings, folder, pool, address, sockets=fleet, hub=Hub(), on_session_end=fleet.end_session)
+    fleet.serve(back)
+    tasks = running(back.loops())
+    tasks.append(asyncio.create_task(postgres.supervise(), name="postgres"))
+    try:
+        await fleet.start()
+        ready()
+        await stop.wait()
+        log.info("stopping: draining requests and sockets")
+    finally:
+        await fleet.drain()
+    await back.publish_the_rest()
+    await cancelled(tasks)
 
 
 def address_of(host: str, port: int) -> str:

@@ -12,7 +12,8 @@ from nomadcrew.core.ports import Ports
 from nomadcrew.functions.websocket import actions
 from nomadcrew.host.asgi import Receive, Scope, Send, headers_of
 from nomadcrew.host.cors import Cors
-from nomadcrew.host.hub import Close, Hub, Socket
+from nomadcrew.host.hub import Hub, Socket
+from nomadcrew.host.websocket import OUTLET, Outlet
 from nomadcrew.wire.call import Reply
 from nomadcrew.wire.lambda_entry import request_id_of
 from nomadcrew.wire.problems import problem
@@ -26,7 +27,7 @@ CLOSE_TRY_AGAIN = 1013
 
 
 class SocketEndpoint:
-    """Accepts sockets, runs their actions, and writes what the hub queues."""
+    """Accepts sockets, puts them into the hub, and runs their actions."""
 
     def __init__(self, ports: Ports, hub: Hub, cors: Cors, *, on_count: Callable[[int], None]) -> None:
         self._ports = ports
@@ -44,7 +45,7 @@ class SocketEndpoint:
             await _refuse(problem(error, request_id), receive, send)
             return
         await send({"type": "websocket.accept", "subprotocol": subprotocol})
-        await self._serve(token, claims, receive, send)
+        await self._serve(token, claims, receive, scope["extensions"][OUTLET])
 
     async def _admit(self, scope: Scope, headers: dict[str, str]) -> tuple[str, Claims, str | None]:
         """The token, who connects with it, and the subprotocol to echo.
@@ -63,35 +64,36 @@ class SocketEndpoint:
             raise Unauthenticated("Connect with a token.", code="token_missing")
         return token, await self._ports.verifier.verify(token, now=self._ports.clock()), subprotocol
 
-    async def _serve(self, token: str, claims: Claims, receive: Receive, send: Send) -> None:
+    async def _serve(self, token: str, claims: Claims, receive: Receive, outlet: Outlet) -> None:
         socket = Socket(
-            str(self._ports.new_id()), claims.user_id, claims.session_id, claims.expires_at, time.monotonic()
+            str(self._ports.new_id()),
+            claims.user_id,
+            claims.session_id,
+            claims.expires_at,
+            outlet,
+            now_s=time.monotonic(),
         )
-        # In the hub before the greeting is looked up, so that no event falls in between; they wait in the queue.
+        # In the hub before the greeting is looked up, so that no event falls in between; they wait for it.
         self._hub.add(socket)
         self._on_count(len(self._hub))
-        writer: asyncio.Task[None] | None = None
         try:
             # Once more, now that the end of its session would find the socket: it may have come just before.
             await self._ports.verifier.verify(token, now=self._ports.clock())
-            await send({"type": "websocket.send", "text": await greeting(claims.user_id, self._ports)})
-            writer = asyncio.create_task(_write(socket, send))
-            await self._read(socket, receive, writer)
+            socket.greet(await greeting(claims.user_id, self._ports), now_s=time.monotonic())
+            await self._read(socket, receive)
         except Unauthenticated as error:
-            await send({"type": "websocket.close", "code": CLOSE_UNAUTHENTICATED, "reason": error.code})
+            socket.close(CLOSE_UNAUTHENTICATED, error.code)
         except DomainError:
             # The database is away: the client comes back, with growing pauses.
-            await send({"type": "websocket.close", "code": CLOSE_TRY_AGAIN, "reason": "try again later"})
+            socket.close(CLOSE_TRY_AGAIN, "try again later")
         finally:
             self._hub.remove(socket)
             self._on_count(len(self._hub))
-            if writer is not None:
-                await _finish(writer, socket)
 
-    async def _read(self, socket: Socket, receive: Receive, writer: "asyncio.Task[None]") -> None:
-        """Answer frames until the client leaves, which it is told to when the socket is closed from here."""
+    async def _read(self, socket: Socket, receive: Receive) -> None:
+        """Answer frames until the client leaves or the socket is closed from here."""
         allowance, asked_s = FRAMES_PER_S, time.monotonic()
-        while not writer.done():
+        while True:
             message = await receive()
             if message["type"] == "websocket.disconnect" or socket.closing:
                 return
@@ -109,27 +111,6 @@ class SocketEndpoint:
                 return
             if answer is not None:
                 socket.send(answer)
-
-
-async def _finish(writer: "asyncio.Task[None]", socket: Socket) -> None:
-    """Let a close that is queued go out, and stop the writer."""
-    if socket.closing:
-        with contextlib.suppress(Exception):
-            await asyncio.wait_for(asyncio.shield(writer), CLOSE_TIMEOUT_S)
-    writer.cancel()
-    with contextlib.suppress(asyncio.CancelledError, Exception):
-        await writer
-
-
-async def _write(socket: Socket, send: Send) -> None:
-    """Write queued frames until one says to close."""
-    while True:
-        item = await socket.queue.get()
-        if isinstance(item, Close):
-            await send({"type": "websocket.close", "code": item.code, "reason": item.reason})
-            return
-        await send({"type": "websocket.send", "text": item})
-        socket.last_sent_s = time.monotonic()
 
 
 async def _refuse(reply: Reply, receive: Receive, send: Send) -> None:

@@ -95,13 +95,14 @@ class Dispatcher:
 
     async def _answer(self, route: Route, request: Request, claims: Claims | None, now: datetime) -> Reply:
         key = request.headers.get("idempotency-key")
-        if route.mutates:
+        tells = route.mutates and route.tells
+        if tells:
             self.ports.outbox.expect()
         if not route.mutates or key is None or route.replay is Replay.NEVER:
             reply = await self._run(route, request, claims, now, replay_key=None)
         else:
             reply = await self._once(route, request, claims, now, key)
-        if route.mutates:
+        if tells:
             await self.ports.outbox.written()
         return reply
 

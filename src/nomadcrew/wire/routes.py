@@ -50,6 +50,7 @@ class Param(Struct, frozen=True):
 class Route(Struct, frozen=True):
     """A row. `statements` is how many SQL statements the usual request takes; more than one needs a `why`.
 
+    `tells` is False where what stores a write has it told as well; elsewhere the outbox is rung around it.
     `also` holds other successes than `status`, each with the type of its body.
     """
 
@@ -73,6 +74,7 @@ class Route(Struct, frozen=True):
     summary: str = ""
     description: str = ""
     also: tuple[tuple[int, Any], ...] = ()
+    tells: bool = True
 
     @property
     def key(self) -> str:
@@ -94,6 +96,7 @@ class Routes:
 
     function: str
     ports: tuple[str, ...] = ()
+    tells: bool = True
     rows: list[Route] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[Route]:
@@ -134,7 +137,7 @@ class Routes:
                 Route(
                     self.function, method, path, handler, auth, gate, bucket, int(status), replay, refusals,
                     query, statements, why, html, notes.get("body"), body_optional, notes.get("return"),
-                    summary.strip().rstrip("."), " ".join(description.split()), also,
+                    summary.strip().rstrip("."), " ".join(description.split()), also, self.tells,
                 )
             )  # fmt: skip
             return handler

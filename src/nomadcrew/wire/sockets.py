@@ -1,5 +1,6 @@
 """Socket actions: a table from a frame's type to a coroutine, the same on both hosts."""
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,19 +8,22 @@ from uuid import UUID
 
 import msgspec
 
-from nomadcrew.core.errors import DomainError
+from nomadcrew.core.errors import DomainError, Unavailable
 from nomadcrew.core.events import Event
 from nomadcrew.core.ids import TripId, UserId, parse_uuid
 from nomadcrew.core.ports import Ports
 from nomadcrew.wire.events import StoredEvent, frame, stored
 
+log = logging.getLogger("nomadcrew.sockets")
+
 SUBPROTOCOL = "nomadcrew.v1"
 MAX_FRAME_BYTES = 32_768
+MAX_REFERENCE = 128  # characters
 
-CLOSE_GOING_AWAY = 1001  # the client refreshes its token and comes back
 CLOSE_BAD_JSON = 1007
-CLOSE_UNAUTHENTICATED = 4401  # likewise
-CLOSE_TOO_SLOW = 4008  # the client comes back with growing pauses
+CLOSE_RESTART = 1012  # the client comes back with growing pauses, and does not sign in anew for it
+CLOSE_UNAUTHENTICATED = 4401  # the client refreshes its token and comes back
+CLOSE_TOO_SLOW = 4008  # as after a restart
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,12 @@ class SocketCall:
         text = self.payload.get("tripId")
         value = parse_uuid(text) if isinstance(text, str) else None
         return None if value is None else TripId(value)
+
+    @property
+    def reference(self) -> dict[str, str]:
+        """What tells the client which of its frames an answer is to, as far as it said."""
+        given = {name: self.payload.get(name) for name in ("requestId", "messageId", "tripId")}
+        return {name: text for name, text in given.items() if isinstance(text, str) and len(text) <= MAX_REFERENCE}
 
 
 Action = Callable[[SocketCall], Awaitable[str | None]]
@@ -83,7 +93,13 @@ async def act(actions: Actions, connection_id: str, me: UserId, text: str | byte
     try:
         return await action(call)
     except DomainError as error:
-        return frame("error", error=error.text)
+        if isinstance(error, Unavailable):
+            log.warning("a frame was not served", extra={"fields": {"type": type_}}, exc_info=error)
+        return frame("error", {"code": error.code, **call.reference}, error=error.text)
+    except Exception:
+        # The socket may be busy with much else, and stays.
+        log.exception("a frame failed", extra={"fields": {"type": type_}})
+        return frame("error", {"code": "internal", **call.reference}, error="Something went wrong here.")
 
 
 async def greeting(me: UserId, ports: Ports) -> str:

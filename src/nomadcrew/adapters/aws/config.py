@@ -45,6 +45,7 @@ class AwsConfig(Struct, frozen=True, kw_only=True):
     profiles_table: str = ""
     connections_table: str = ""
     limits_table: str = ""
+    chat_table: str = ""
     suppression_table: str = ""
     configuration_set: str = ""
     user_pool_id: str = ""

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from nomadcrew.adapters.postgres.sql import Row, Sql, statements
 from nomadcrew.core.errors import Gone, Invalid, NotOnboarded
-from nomadcrew.core.events import CONSUMERS, Event, EventPage, job_id
+from nomadcrew.core.events import CONSUMERS, TOMBSTONE, Event, EventPage, job_id
 from nomadcrew.core.ids import EventId, TripId, UserId, uuid7_time_s
 
 _SQL = statements("outbox")
@@ -21,6 +21,24 @@ class PostgresEventLog:
 
     async def recipients(self, trip_ids: Iterable[TripId]) -> Mapping[TripId, Sequence[UserId]]:
         return await PostgresOutbox(self._sql).recipients(trip_ids)
+
+    async def record(self, events: Sequence[Event]) -> None:
+        rows = [
+            {
+                "n": number,
+                "id": str(event.id),
+                "type": event.type,
+                "source": event.source,
+                "trip_id": _text(event.trip_id),
+                "actor_id": _text(event.actor_id),
+                "recipient_id": _text(event.recipient_id),
+                "audience": event.audience,
+                "occurred_at": event.occurred_at.isoformat(),
+                "payload": json.loads(event.payload),
+            }
+            for number, event in enumerate(events)
+        ]
+        await self._sql.fetch(_SQL["record"], events=json.dumps(rows), tombstone=TOMBSTONE)
 
     async def after(self, user_id: UserId, cursor: UUID | None, *, now: datetime, limit: int) -> EventPage:
         rows = await self._sql.fetch(_SQL["after"], caller=user_id, cursor=cursor, limit=limit + 1)
@@ -107,6 +125,10 @@ class PostgresOutbox:
     async def lag(self, *, now: datetime) -> Lag:
         [row] = await self.sql.fetch(_SQL["lag"], now=now)
         return Lag(row["pending"], row["oldest_s"])
+
+
+def _text(id_: UUID | None) -> str | None:
+    return None if id_ is None else str(id_)
 
 
 def _may_have_expired(cursor: UUID, now: datetime) -> bool:

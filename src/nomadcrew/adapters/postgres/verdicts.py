@@ -1,13 +1,16 @@
 """What a statement's verdict column means."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from nomadcrew.core.errors import Conflict, DomainError, Forbidden, NotFound, NotOnboarded, NotTripMember
 from nomadcrew.core.invitations.errors import EmailMismatch, Expired, NotPending
 from nomadcrew.core.members.model import LastOwner, OwnerImmutable
 from nomadcrew.core.trips.model import MAX_MEMBERS, MAX_TRIPS_PER_USER, InvalidDates
 
-_REFUSALS: dict[str, Callable[[], DomainError]] = {
+Refusals = Mapping[str, Callable[[], DomainError]]
+
+_REFUSALS: Refusals = {
     "user_not_onboarded": NotOnboarded,
     "not_trip_member": NotTripMember,
     "insufficient_permissions": Forbidden,
@@ -28,12 +31,15 @@ _REFUSALS: dict[str, Callable[[], DomainError]] = {
 }
 
 
-def permit(verdict: str, *otherwise: str) -> str:
+def permit(verdict: str, *otherwise: str, also: Refusals = MappingProxyType({})) -> str:
     """`verdict` where it is `ok` or one of `otherwise`; else the refusal it stands for is raised.
+
+    Args:
+        also: refusals of one feature, which functions that do without it need not load.
 
     Raises:
         DomainError: the refusal.
     """
     if verdict == "ok" or verdict in otherwise:
         return verdict
-    raise _REFUSALS[verdict]()
+    raise (also.get(verdict) or _REFUSALS[verdict])()

@@ -44,6 +44,30 @@ WITH turn AS MATERIALIZED (
 SELECT id, type, source, trip_id, actor_id, recipient_id, audience, occurred_at, payload::text AS payload
 FROM done ORDER BY position
 
+-- name: record
+-- Events whose writes are stored elsewhere, placed as `publish` does, at the end of those that are placed by then.
+WITH turn AS MATERIALIZED (
+    SELECT pg_advisory_xact_lock(7206032)
+), given AS MATERIALIZED (
+    SELECT e.* FROM turn, jsonb_to_recordset(:events::jsonb) AS e (
+        n int, id uuid, type text, source text, trip_id uuid, actor_id uuid, recipient_id uuid, audience text,
+        occurred_at timestamptz, payload jsonb)
+    ORDER BY n
+), scrubbed AS (
+    UPDATE outbox o
+    SET payload = jsonb_set(jsonb_set(o.payload, '{content}', to_jsonb(:tombstone::text)), '{message,content}',
+                            to_jsonb(:tombstone::text))
+    FROM given
+    WHERE given.type = 'CHAT_MESSAGE_DELETED' AND o.trip_id = given.trip_id AND o.position IS NOT NULL
+        AND o.audience = 'trip' AND o.type IN ('CHAT_MESSAGE_SENT', 'CHAT_MESSAGE_EDITED')
+        AND o.payload ->> 'messageId' = given.payload ->> 'messageId'
+)
+INSERT INTO outbox (id, type, source, trip_id, actor_id, recipient_id, audience, occurred_at, payload, position)
+SELECT id, type, source, trip_id, actor_id, recipient_id, audience, occurred_at, payload, nextval('outbox_position')
+FROM given
+ON CONFLICT (id) DO NOTHING
+RETURNING 1 AS placed
+
 -- name: unsent
 -- Whoever gets them has them to themselves for as long as anybody waits before asking again.
 WITH due AS (

@@ -1,0 +1,150 @@
+"""From one write to every socket of a crew, and what thousands of idle sockets hold.
+
+Beside the host stands a bare server of the same WebSocket library that passes frames on (`bench.echo`).
+"""
+
+import asyncio
+import statistics
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from websockets.asyncio.client import connect
+
+from bench.listeners import Ear, Listener, open_listeners
+from bench.load import SETTLE_S, Sample
+from bench.machine import CannotMeasure, Server, cpu_seconds, rss_mib
+from bench.world import World
+
+SOCKETS = (5, 100, 1_000)
+IDLE_SOCKETS = 5_000
+IDLE_SETTLE_S = 3.0
+
+Write = Callable[[str], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """What open sockets without traffic hold, per socket and in all, and what keeping them costs."""
+
+    sockets: int
+    kib_each: float
+    rss_mib: float
+    cpu_percent: float
+
+
+async def host_fanout(server: Server, world: World, *, sockets: int, seconds: float) -> Sample:
+    """Somebody puts to-dos on the list of a trip; its other members' sockets hear of each."""
+    async with AsyncExitStack() as stack:
+        paths, write = await _crew(stack, server, world, sockets)
+        return await _fanout(stack, server, paths, write, seconds)
+
+
+async def echo_fanout(server: Server, *, sockets: int, seconds: float) -> Sample:
+    async with AsyncExitStack() as stack:
+        writer = await stack.enter_async_context(
+            connect(f"ws{server.url.removeprefix('http')}", compression=None, ping_interval=None, max_queue=None)
+        )
+        body = "x" * 400
+
+        async def write(marker: str) -> None:
+            await writer.send(f'{{"text":"{marker}","body":"{body}"}}')
+            await writer.recv()  # its own copy
+
+        return await _fanout(stack, server, ["/"] * sockets, write, seconds)
+
+
+async def host_idle(server: Server, world: World, *, sockets: int = IDLE_SOCKETS) -> Idle:
+    async with AsyncExitStack() as stack:
+        return await _idle(stack, server, await _paths(world, sockets))
+
+
+async def echo_idle(server: Server, *, sockets: int = IDLE_SOCKETS) -> Idle:
+    async with AsyncExitStack() as stack:
+        return await _idle(stack, server, ["/"] * sockets)
+
+
+async def _fanout(
+    stack: AsyncExitStack, server: Server, paths: Sequence[str], write: Write, seconds: float
+) -> Sample:
+    """One event after the other; figures are per event, latencies per delivery."""
+    ear = Ear()
+    await _listen(stack, server, paths, ear)
+    await _event(ear, write, len(paths))
+    await asyncio.sleep(SETTLE_S)
+    before_s, began_s = cpu_seconds(server.pid), time.perf_counter()
+    times_ms: list[float] = []
+    events = 0
+    while time.perf_counter() < began_s + seconds:
+        times_ms += await _event(ear, write, len(paths))
+        events += 1
+    took_s = time.perf_counter() - began_s
+    await asyncio.sleep(SETTLE_S)
+    used_s = cpu_seconds(server.pid) - before_s
+    times_ms.sort()
+    return Sample(
+        events / took_s, used_s / events * 1e6, statistics.median(times_ms), times_ms[len(times_ms) * 99 // 100]
+    )
+
+
+async def _event(ear: Ear, write: Write, expected: int) -> list[float]:
+    marker = f"~{time.time_ns()}~"
+    ear.listen_for(marker.encode(), expected)
+    asked_s = time.perf_counter()
+    await write(marker)
+    return [(heard_s - asked_s) * 1000 for heard_s in await ear.all_heard()]
+
+
+async def _idle(stack: AsyncExitStack, server: Server, paths: Sequence[str]) -> Idle:
+    before_mib = rss_mib(server.pid)
+    await _listen(stack, server, paths, Ear())
+    await asyncio.sleep(IDLE_SETTLE_S)
+    held_mib = rss_mib(server.pid)
+    before_s, began_s = cpu_seconds(server.pid), time.perf_counter()
+    await asyncio.sleep(IDLE_SETTLE_S)
+    busy = (cpu_seconds(server.pid) - before_s) / (time.perf_counter() - began_s)
+    return Idle(len(paths), (held_mib - before_mib) * 1024 / len(paths), held_mib, busy * 100)
+
+
+async def _listen(stack: AsyncExitStack, server: Server, paths: Sequence[str], ear: Ear) -> None:
+    host, port = server.host_and_port
+    listeners = await open_listeners(host, port, paths, ear)
+    stack.push_async_callback(_leave, listeners)
+
+
+async def _leave(listeners: Sequence[Listener]) -> None:
+    for listener in listeners:
+        listener.transport.abort()
+    await asyncio.sleep(SETTLE_S)  # the server has to notice
+
+
+async def _paths(world: World, sockets: int) -> list[str]:
+    tokens = await world.tokens()
+    everybody = [f"/v1/ws?token={tokens[person.id]}" for person in world.people]
+    return [everybody[number % len(everybody)] for number in range(sockets)]
+
+
+async def _crew(stack: AsyncExitStack, server: Server, world: World, sockets: int) -> tuple[Sequence[str], Write]:
+    """Addresses of a crew's sockets, the same number for each but the writer, and how that one writes."""
+    tokens = await world.tokens()
+    people = world.crew(0)
+    paths = [f"/v1/ws?token={tokens[people[1 + number % 4].id]}" for number in range(sockets)]
+    host, port = server.host_and_port
+    reader, writer = await asyncio.open_connection(host, port)
+    stack.callback(writer.close)
+    trip, token = world.trips[0][0], tokens[people[0].id]
+
+    async def write(marker: str) -> None:
+        body = b'{"text":"%s"}' % marker.encode()
+        head = (
+            f"POST /v1/trips/{trip}/todos HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        writer.write(head.encode() + body)
+        answer = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+        if " 201 " not in answer.partition("\r\n")[0]:
+            raise CannotMeasure(f"{server.name} refused a to-do: {answer}")
+        await reader.readexactly(int(answer.partition("content-length:")[2].partition("\r\n")[0]))
+
+    return paths, write

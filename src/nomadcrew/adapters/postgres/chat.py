@@ -1,0 +1,305 @@
+"""The chat on PostgreSQL."""
+
+import json
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from nomadcrew.adapters.postgres.batching import Batcher
+from nomadcrew.adapters.postgres.sql import Row, Sql, statements
+from nomadcrew.adapters.postgres.verdicts import Refusals, permit
+from nomadcrew.core.chat.model import (
+    EDITABLE_FOR,
+    MAX_REACTIONS,
+    REPEATED_WITHIN,
+    BadCursor,
+    Message,
+    MessageIdTaken,
+    MessageNotFound,
+    MessagePage,
+    NewMessage,
+    Reaction,
+    ReactionCount,
+    Receipt,
+    ReplyNotFound,
+    Sender,
+    TooLateToEdit,
+    TooManyReactions,
+)
+from nomadcrew.core.errors import DomainError
+from nomadcrew.core.events import TOMBSTONE, Outbox
+from nomadcrew.core.ids import EventId, MessageId, TripId, UserId, parse_uuid
+from nomadcrew.core.permissions import Rule
+
+_SQL = statements("chat")
+_REFUSALS: Refusals = {
+    "message_not_found": MessageNotFound,
+    "reply_not_found": ReplyNotFound,
+    "edit_window_over": TooLateToEdit,
+    "invalid_cursor": BadCursor,
+    "too_many_reactions": TooManyReactions,
+}
+_CURSOR = re.compile(r"m([0-9]{1,18})", re.ASCII)
+_END = 2**63 - 1
+_KNOWN = None  # in place of a message: it was there before, or its id was
+
+
+class PostgresChat:
+    def __init__(self, sql: Sql, outbox: Outbox) -> None:
+        """`outbox` is told of every write, whose event is in it."""
+        self._sql = sql
+        self._outbox = outbox
+        self._batch: Batcher[tuple[NewMessage, Rule], Message | None] = Batcher(
+            self._write, alone=sql.in_transaction
+        )
+
+    async def add(self, message: NewMessage, rule: Rule) -> Message:
+        added = await self._batch((message, rule))
+        if added is not _KNOWN:
+            await self._outbox.written()
+            return added
+        rows = await self._sql.fetch(
+            _SQL["stored"],
+            id=message.id,
+            trip_id=message.trip_id,
+            caller=message.author,
+            fingerprint=message.fingerprint,
+        )
+        if not rows:
+            raise MessageIdTaken
+        return _message(rows[0])
+
+    async def before(
+        self, trip_id: TripId, caller: UserId, rule: Rule, cursor: str | None, *, limit: int, offset: int = 0
+    ) -> MessagePage:
+        return await self._page("before", trip_id, caller, rule, cursor, limit, offset=offset)
+
+    async def after(self, trip_id: TripId, caller: UserId, rule: Rule, cursor: str, *, limit: int) -> MessagePage:
+        return await self._page("after", trip_id, caller, rule, cursor, limit)
+
+    async def search(
+        self, trip_id: TripId, caller: UserId, rule: Rule, words: Sequence[str], cursor: str | None, *, limit: int
+    ) -> MessagePage:
+        return await self._page("search", trip_id, caller, rule, cursor, limit, words=json.dumps(words))
+
+    async def edit(
+        self,
+        trip_id: TripId,
+        message_id: MessageId,
+        caller: UserId,
+        rule: Rule,
+        text: str,
+        event_id: EventId,
+        *,
+        now: datetime,
+    ) -> Message:
+        [row] = await self._sql.fetch(
+            _SQL["edit"],
+            trip_id=trip_id,
+            id=message_id,
+            caller=caller,
+            min_rank=rule.min_rank,
+            own=rule.own,
+            body=text,
+            folded=text.casefold(),
+            editable_since=now - EDITABLE_FOR,
+            event_id=event_id,
+            now=now,
+        )
+        permit(row["verdict"], also=_REFUSALS)
+        await self._outbox.written()
+        return _message(row)
+
+    async def delete(
+        self,
+        trip_id: TripId,
+        message_id: MessageId,
+        caller: UserId,
+        rule: Rule,
+        event_id: EventId,
+        *,
+        now: datetime,
+    ) -> None:
+        [row] = await self._sql.fetch(
+            _SQL["delete"],
+            trip_id=trip_id,
+            id=message_id,
+            caller=caller,
+            min_rank=rule.min_rank,
+            own=rule.own,
+            tombstone=TOMBSTONE,
+            event_id=event_id,
+            now=now,
+        )
+        permit(row["verdict"], also=_REFUSALS)
+        await self._outbox.written()
+
+    async def react(self, reaction: Reaction, rule: Rule, event_id: EventId) -> Reaction:
+        [row] = await self._sql.fetch(
+            _SQL["react"], most=MAX_REACTIONS, now=reaction.created_at, **_about(reaction, rule, event_id)
+        )
+        permit(row["verdict"], also=_REFUSALS)
+        await self._outbox.written()
+        return Reaction(reaction.message_id, reaction.trip_id, reaction.user_id, reaction.emoji, row["created_at"])
+
+    async def unreact(self, reaction: Reaction, rule: Rule, event_id: EventId) -> None:
+        [row] = await self._sql.fetch(_SQL["unreact"], now=reaction.created_at, **_about(reaction, rule, event_id))
+        permit(row["verdict"], also=_REFUSALS)
+        await self._outbox.written()
+
+    async def reactions(
+        self, trip_id: TripId, message_id: MessageId, caller: UserId, rule: Rule
+    ) -> Sequence[Reaction]:
+        rows = await self._sql.fetch(
+            _SQL["reactions"], trip_id=trip_id, id=message_id, caller=caller, min_rank=rule.min_rank
+        )
+        permit(rows[0]["verdict"], also=_REFUSALS)
+        return [
+            Reaction(message_id, trip_id, row["user_id"], row["emoji"], row["created_at"])
+            for row in rows
+            if row["user_id"] is not None
+        ]
+
+    async def read(
+        self,
+        trip_id: TripId,
+        message_id: MessageId,
+        caller: UserId,
+        rule: Rule,
+        event_id: EventId,
+        *,
+        now: datetime,
+    ) -> None:
+        [row] = await self._sql.fetch(
+            _SQL["read"],
+            trip_id=trip_id,
+            id=message_id,
+            caller=caller,
+            min_rank=rule.min_rank,
+            event_id=event_id,
+            now=now,
+        )
+        permit(row["verdict"], also=_REFUSALS)
+        await self._outbox.written()
+
+    async def receipts(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sequence[Receipt]:
+        rows = await self._sql.fetch(_SQL["receipts"], trip_id=trip_id, caller=caller, min_rank=rule.min_rank)
+        permit(rows[0]["verdict"], also=_REFUSALS)
+        return [
+            Receipt(sender, row["message_id"], row["read_at"])
+            for row in rows
+            if (sender := _sender(row)) is not None
+        ]
+
+    async def sender(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sender:
+        [row] = await self._sql.fetch(_SQL["sender"], trip_id=trip_id, caller=caller, min_rank=rule.min_rank)
+        permit(row["verdict"], also=_REFUSALS)
+        return Sender(caller, row["sender_name"], row["avatar_url"])
+
+    async def _write(self, batch: Sequence[tuple[NewMessage, Rule]]) -> Sequence[Message | DomainError | None]:
+        rows = await self._sql.fetch(
+            _SQL["add"],
+            messages=json.dumps([_draft(number, message) for number, (message, _) in enumerate(batch)]),
+            # One rule for all: whoever writes messages is asked the same.
+            min_rank=batch[0][1].min_rank,
+            now=min(message.now for message, _ in batch),
+        )
+        return [_added(message, row) for (message, _), row in zip(batch, rows, strict=True)]
+
+    async def _page(
+        self,
+        statement: str,
+        trip_id: TripId,
+        caller: UserId,
+        rule: Rule,
+        cursor: str | None,
+        limit: int,
+        **more: object,
+    ) -> MessagePage:
+        seq, message_id = _place(cursor)
+        rows = await self._sql.fetch(
+            _SQL[statement],
+            trip_id=trip_id,
+            caller=caller,
+            min_rank=rule.min_rank,
+            cursor=seq,
+            cursor_id=message_id,
+            limit=limit + 1,
+            **more,
+        )
+        permit(rows[0]["verdict"], also=_REFUSALS)
+        found = [row for row in rows if row["id"] is not None]
+        kept = found[:limit]
+        return MessagePage([_message(row) for row in kept], f"m{kept[-1]['seq']}" if len(found) > limit else None)
+
+
+def _place(cursor: str | None) -> tuple[int | None, MessageId | None]:
+    """Where a cursor points: a number in the chat's order, or a message's id."""
+    if cursor is None:
+        return _END, None
+    if match := _CURSOR.fullmatch(cursor):
+        return int(match[1]), None
+    message_id = parse_uuid(cursor)
+    if message_id is None:
+        raise BadCursor
+    return None, MessageId(message_id)
+
+
+def _about(reaction: Reaction, rule: Rule, event_id: EventId) -> dict[str, Any]:
+    return {
+        "trip_id": reaction.trip_id,
+        "id": reaction.message_id,
+        "caller": reaction.user_id,
+        "min_rank": rule.min_rank,
+        "emoji": reaction.emoji,
+        "event_id": event_id,
+    }
+
+
+def _draft(number: int, message: NewMessage) -> dict[str, Any]:
+    return {
+        "n": number,
+        "id": str(message.id),
+        "trip_id": str(message.trip_id),
+        "user_id": str(message.author),
+        "body": message.text,
+        "folded": message.text.casefold(),
+        "reply_to_id": None if message.reply_to_id is None else str(message.reply_to_id),
+        "mentions": list(message.mentions),
+        "event_id": str(message.event_id),
+        "now": message.now.isoformat(),
+        "kept_until": (message.now + REPEATED_WITHIN).isoformat(),
+        "fingerprint": None if message.fingerprint is None else message.fingerprint.hex(),
+    }
+
+
+def _added(message: NewMessage, row: Row) -> Message | DomainError | None:
+    try:
+        if permit(row["verdict"], "known", also=_REFUSALS) == "known":
+            return _KNOWN
+    except DomainError as refusal:
+        return refusal
+    sender = Sender(message.author, row["sender_name"], row["avatar_url"])
+    return Message(message.id, message.trip_id, sender, message.text, message.reply_to_id, row["created_at"])
+
+
+def _message(row: Row) -> Message:
+    counts = json.loads(row["reactions"] or "[]")
+    return Message(
+        row["id"],
+        row["trip_id"],
+        _sender(row),
+        row["body"],
+        row["reply_to_id"],
+        row["created_at"],
+        row["edited_at"],
+        row["deleted_at"],
+        tuple(ReactionCount(**count) for count in counts),
+    )
+
+
+def _sender(row: Row) -> Sender | None:
+    if row["sender_id"] is None:
+        return None
+    return Sender(row["sender_id"], row["sender_name"], row["avatar_url"])

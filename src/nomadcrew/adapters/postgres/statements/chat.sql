@@ -1,0 +1,318 @@
+-- name: add
+-- Any number of messages at once, each with a verdict of its own. Whoever writes to a trip's chat has its thread's row
+-- to themselves until the commit; threads are taken in the order of their ids, so that nobody waits in a circle.
+WITH input AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(:messages::jsonb) AS m (
+        n int, id uuid, trip_id uuid, user_id uuid, body text, folded text, reply_to_id uuid, mentions jsonb,
+        event_id uuid, now timestamptz, kept_until timestamptz, fingerprint text)
+), judged AS MATERIALIZED (
+    SELECT input.*,
+           CASE WHEN gate.verdict <> 'ok' THEN gate.verdict
+                WHEN known.id IS NOT NULL THEN 'known'
+                WHEN input.reply_to_id IS NOT NULL AND reply.id IS NULL THEN 'reply_not_found'
+                ELSE 'ok' END AS verdict
+    FROM input
+    CROSS JOIN LATERAL trip_gate(input.trip_id, input.user_id, :min_rank::int) gate
+    LEFT JOIN chat_messages known ON known.id = input.id
+    LEFT JOIN chat_messages reply
+        ON reply.id = input.reply_to_id AND reply.trip_id = input.trip_id AND reply.deleted_at IS NULL
+), claim AS (
+    INSERT INTO replays AS r (key, result_id, expires_at)
+    SELECT DISTINCT ON (fingerprint) decode(fingerprint, 'hex'), id, kept_until
+    FROM judged WHERE verdict = 'ok' AND fingerprint IS NOT NULL
+    ORDER BY fingerprint, n
+    ON CONFLICT (key) DO UPDATE SET result_id = excluded.result_id, expires_at = excluded.expires_at
+    WHERE r.expires_at <= :now::timestamptz
+    RETURNING result_id
+), fresh AS (
+    SELECT judged.*,
+           row_number() OVER (PARTITION BY trip_id ORDER BY n) - count(*) OVER (PARTITION BY trip_id) AS from_last
+    FROM judged
+    WHERE verdict = 'ok' AND (fingerprint IS NULL OR id IN (SELECT result_id FROM claim))
+), turn AS (
+    INSERT INTO chat_threads AS t (trip_id, last_seq, last_at)
+    SELECT trip_id, count(*), max(now) FROM fresh GROUP BY trip_id ORDER BY trip_id
+    ON CONFLICT (trip_id) DO UPDATE SET
+        last_seq = t.last_seq + excluded.last_seq,
+        last_at = greatest(t.last_at + excluded.last_seq * interval '1 microsecond', excluded.last_at)
+    RETURNING t.trip_id, t.last_seq, t.last_at
+), added AS (
+    INSERT INTO chat_messages (id, trip_id, seq, user_id, body, folded, reply_to_id, event_id, created_at)
+    SELECT fresh.id, fresh.trip_id, turn.last_seq + from_last, user_id, body, folded, reply_to_id, event_id,
+           turn.last_at + from_last * interval '1 microsecond'
+    FROM fresh JOIN turn ON turn.trip_id = fresh.trip_id
+    ORDER BY fresh.trip_id, n
+    ON CONFLICT (id) DO NOTHING
+    RETURNING *
+), told AS (
+    INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
+    SELECT added.event_id, 'CHAT_MESSAGE_SENT', 'chat-service', added.trip_id, added.user_id, 'trip',
+           added.created_at,
+           chat_json(added::chat_messages, u) || jsonb_build_object('mentions', coalesce(mentioned.ids, '[]'::jsonb))
+    FROM added
+    JOIN user_profiles u ON u.id = added.user_id
+    JOIN fresh ON fresh.event_id = added.event_id
+    LEFT JOIN LATERAL (
+        SELECT jsonb_agg(person.id) AS ids
+        FROM jsonb_array_elements_text(fresh.mentions) AS name
+        JOIN user_profiles person ON lower(person.username) = name
+        JOIN trip_memberships m ON m.trip_id = added.trip_id AND m.user_id = person.id AND m.status = 'ACTIVE'
+    ) AS mentioned ON true
+    ORDER BY added.trip_id, added.seq
+)
+SELECT CASE WHEN judged.verdict = 'ok' AND added.id IS NULL THEN 'known' ELSE judged.verdict END AS verdict,
+       added.created_at, display_name(u) AS sender_name, u.avatar_url
+FROM judged
+LEFT JOIN added ON added.id = judged.id AND added.trip_id = judged.trip_id AND added.user_id = judged.user_id
+LEFT JOIN user_profiles u ON u.id = judged.user_id
+ORDER BY judged.n
+
+-- name: stored
+-- What a repeat made before: under its id, or under the id that its fingerprint was given.
+SELECT 'ok' AS verdict, m.id, m.trip_id, m.seq, m.body, m.reply_to_id, m.created_at, m.edited_at, m.deleted_at,
+       u.id AS sender_id, display_name(u) AS sender_name, u.avatar_url,
+       chat_reaction_counts(m.id, :caller::uuid)::text AS reactions
+FROM chat_messages m JOIN user_profiles u ON u.id = m.user_id
+WHERE m.id = coalesce((SELECT result_id FROM replays WHERE key = :fingerprint::bytea), :id::uuid)
+    AND m.trip_id = :trip_id::uuid AND m.user_id = :caller::uuid
+
+-- name: before
+WITH gate AS MATERIALIZED (
+    SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
+), edge AS MATERIALIZED (
+    SELECT CASE WHEN :cursor_id::uuid IS NULL THEN :cursor::bigint ELSE (
+        SELECT seq FROM chat_messages WHERE id = :cursor_id::uuid AND trip_id = gate.trip_id) END AS seq
+    FROM gate
+)
+SELECT CASE WHEN gate.verdict = 'ok' AND edge.seq IS NULL THEN 'invalid_cursor' ELSE gate.verdict END AS verdict,
+       m.id, m.trip_id, m.seq, m.body, m.reply_to_id, m.created_at, m.edited_at, m.deleted_at,
+       u.id AS sender_id, display_name(u) AS sender_name, u.avatar_url,
+       chat_reaction_counts(m.id, :caller::uuid)::text AS reactions
+FROM gate CROSS JOIN edge
+LEFT JOIN LATERAL (
+    SELECT * FROM chat_messages WHERE trip_id = gate.trip_id AND seq < edge.seq
+    ORDER BY seq DESC LIMIT :limit::int OFFSET :offset::int
+) m ON gate.verdict = 'ok'
+LEFT JOIN user_profiles u ON u.id = m.user_id
+ORDER BY m.seq DESC
+
+-- name: after
+WITH gate AS MATERIALIZED (
+    SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
+), edge AS MATERIALIZED (
+    SELECT CASE WHEN :cursor_id::uuid IS NULL THEN :cursor::bigint ELSE (
+        SELECT seq FROM chat_messages WHERE id = :cursor_id::uuid AND trip_id = gate.trip_id) END AS seq
+    FROM gate
+)
+SELECT CASE WHEN gate.verdict = 'ok' AND edge.seq IS NULL THEN 'invalid_cursor' ELSE gate.verdict END AS verdict,
+       m.id, m.trip_id, m.seq, m.body, m.reply_to_id, m.created_at, m.edited_at, m.deleted_at,
+       u.id AS sender_id, display_name(u) AS sender_name, u.avatar_url,
+       chat_reaction_counts(m.id, :caller::uuid)::text AS reactions
+FROM gate CROSS JOIN edge
+LEFT JOIN LATERAL (
+    SELECT * FROM chat_messages WHERE trip_id = gate.trip_id AND seq > edge.seq ORDER BY seq LIMIT :limit::int
+) m ON gate.verdict = 'ok'
+LEFT JOIN user_profiles u ON u.id = m.user_id
+ORDER BY m.seq
+
+-- name: search
+WITH gate AS MATERIALIZED (
+    SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
+), edge AS MATERIALIZED (
+    SELECT CASE WHEN :cursor_id::uuid IS NULL THEN :cursor::bigint ELSE (
+        SELECT seq FROM chat_messages WHERE id = :cursor_id::uuid AND trip_id = gate.trip_id) END AS seq
+    FROM gate
+)
+SELECT CASE WHEN gate.verdict = 'ok' AND edge.seq IS NULL THEN 'invalid_cursor' ELSE gate.verdict END AS verdict,
+       m.id, m.trip_id, m.seq, m.body, m.reply_to_id, m.created_at, m.edited_at, m.deleted_at,
+       u.id AS sender_id, display_name(u) AS sender_name, u.avatar_url,
+       chat_reaction_counts(m.id, :caller::uuid)::text AS reactions
+FROM gate CROSS JOIN edge
+LEFT JOIN LATERAL (
+    SELECT * FROM chat_messages
+    WHERE trip_id = gate.trip_id AND seq < edge.seq AND deleted_at IS NULL
+        AND NOT EXISTS (SELECT FROM jsonb_array_elements_text(:words::jsonb) AS word
+                        WHERE position(word IN folded) = 0)
+    ORDER BY seq DESC LIMIT :limit::int
+) m ON gate.verdict = 'ok'
+LEFT JOIN user_profiles u ON u.id = m.user_id
+ORDER BY m.seq DESC
+
+-- name: edit
+WITH gate AS MATERIALIZED (
+    SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, 1)
+), old AS (
+    SELECT m.* FROM gate
+    JOIN chat_messages m ON m.id = :id::uuid AND m.trip_id = gate.trip_id AND m.deleted_at IS NULL
+    WHERE gate.verdict = 'ok'
+    FOR UPDATE OF m
+), judged AS (
+    SELECT CASE WHEN gate.verdict <> 'ok' THEN gate.verdict
+                WHEN old.id IS NULL THEN 'message_not_found'
+                WHEN gate.rank < :min_rank::int AND NOT (:own::boolean AND old.user_id IS NOT DISTINCT FROM :caller::uuid)
+                THEN 'insufficient_permissions'
+                WHEN old.body <> :body::text AND old.created_at < :editable_since::timestamptz THEN 'edit_window_over'
+                ELSE 'ok' END AS verdict
+    FROM gate LEFT JOIN old ON true
+), changed AS (
+    UPDATE chat_messages m SET body = :body::text, folded = :folded::text, edited_at = :now::timestamptz
+    FROM old, judged
+    WHERE judged.verdict = 'ok' AND m.id = old.id AND old.body <> :body::text
+    RETURNING m.*
+), kept AS (
+    INSERT INTO chat_edits (event_id, message_id, body, edited_at)
+    SELECT :event_id::uuid, old.id, old.body, changed.edited_at FROM changed JOIN old ON true
+), told AS (
+    INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
+    SELECT :event_id::uuid, 'CHAT_MESSAGE_EDITED', 'chat-service', changed.trip_id, :caller::uuid, 'trip',
+           :now::timestamptz, chat_json(changed::chat_messages, u)
+    FROM changed JOIN user_profiles u ON u.id = changed.user_id
+)
+SELECT judged.verdict, old.id, old.trip_id, old.seq, coalesce(changed.body, old.body) AS body, old.reply_to_id,
+       old.created_at, coalesce(changed.edited_at, old.edited_at) AS edited_at, old.deleted_at,
+       u.id AS sender_id, display_name(u) AS sender_name, u.avatar_url,
+       chat_reaction_counts(old.id, :caller::uuid)::text AS reactions
+FROM judged LEFT JOIN old ON true LEFT JOIN changed ON true LEFT JOIN user_profiles u ON u.id = old.user_id
+
+-- name: delete
+WITH gate AS MATERIALIZED (
+    SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, 1)
+), old AS (
+    SELECT m.* FROM gate JOIN chat_messages m ON m.id = :id::uuid AND m.trip_id = gate.trip_id
+    WHERE gate.verdict = 'ok'
+    FOR UPDATE OF m
+), judged AS (
+    SELECT CASE WHEN gate.verdict <> 'ok' THEN gate.verdict
+                WHEN old.id IS NULL THEN 'message_not_found'
+                WHEN gate.rank < :min_rank::int AND NOT (:own::boolean AND old.user_id IS NOT DISTINCT FROM :caller::uuid)
+                THEN 'insufficient_permissions'
+                ELSE 'ok' END AS verdict
+    FROM gate LEFT JOIN old ON true
+), gone AS (
+    UPDATE chat_messages m SET body = :tombstone::text, folded = '', deleted_at = :now::timestamptz
+    FROM old, judged
+    WHERE judged.verdict = 'ok' AND m.id = old.id AND old.deleted_at IS NULL
+    RETURNING m.id, m.trip_id, m.event_id
+), edits AS (
+    DELETE FROM chat_edits e USING gone WHERE e.message_id = gone.id RETURNING e.event_id
+), reactions AS (
+    DELETE FROM chat_reactions r USING gone WHERE r.message_id = gone.id
+), scrubbed AS (
+    -- The record of events must not go on saying what was deleted.
+    UPDATE outbox o
+    SET payload = jsonb_set(jsonb_set(o.payload, '{content}', to_jsonb(:tombstone::text)), '{message,content}',
+                            to_jsonb(:tombstone::text))
+    WHERE o.id IN (SELECT event_id FROM gone UNION ALL SELECT event_id FROM edits)
+), told AS (
+    INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
+    SELECT :event_id::uuid, 'CHAT_MESSAGE_DELETED', 'chat-service', trip_id, :caller::uuid, 'trip',
+           :now::timestamptz, jsonb_build_object('messageId', id, 'tripId', trip_id)
+    FROM gone
+)
+SELECT verdict FROM judged
+
+-- name: react
+WITH gate AS MATERIALIZED (
+    SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
+), target AS MATERIALIZED (
+    SELECT m.id, m.trip_id FROM gate
+    JOIN chat_messages m ON m.id = :id::uuid AND m.trip_id = gate.trip_id AND m.deleted_at IS NULL
+    WHERE gate.verdict = 'ok'
+), mine AS MATERIALIZED (
+    SELECT r.emoji, r.created_at FROM target JOIN chat_reactions r
+        ON r.message_id = target.id AND r.user_id = :caller::uuid
+), judged AS (
+    SELECT CASE WHEN gate.verdict <> 'ok' THEN gate.verdict
+                WHEN NOT EXISTS (SELECT FROM target) THEN 'message_not_found'
+                WHEN (SELECT count(*) FROM mine WHERE emoji <> :emoji::text) >= :most::int THEN 'too_many_reactions'
+                ELSE 'ok' END AS verdict
+    FROM gate
+), added AS (
+    INSERT INTO chat_reactions (message_id, user_id, emoji, created_at)
+    SELECT target.id, :caller::uuid, :emoji::text, :now::timestamptz FROM target, judged WHERE judged.verdict = 'ok'
+    ON CONFLICT DO NOTHING
+    RETURNING message_id, created_at
+), told AS (
+    INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
+    SELECT :event_id::uuid, 'CHAT_REACTION_ADDED', 'chat-service', target.trip_id, :caller::uuid, 'trip',
+           :now::timestamptz,
+           jsonb_build_object('messageId', target.id, 'tripId', target.trip_id, 'reaction', :emoji::text,
+                              'user', person_json(u))
+    FROM added CROSS JOIN target JOIN user_profiles u ON u.id = :caller::uuid
+)
+SELECT judged.verdict, coalesce((SELECT created_at FROM added),
+                                (SELECT created_at FROM mine WHERE emoji = :emoji::text),
+                                :now::timestamptz) AS created_at
+FROM judged
+
+-- name: unreact
+WITH gate AS MATERIALIZED (
+    SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
+), gone AS (
+    DELETE FROM chat_reactions r USING gate, chat_messages m
+    WHERE gate.verdict = 'ok' AND m.id = :id::uuid AND m.trip_id = gate.trip_id
+        AND r.message_id = m.id AND r.user_id = :caller::uuid AND r.emoji = :emoji::text
+    RETURNING m.id, m.trip_id
+), told AS (
+    INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
+    SELECT :event_id::uuid, 'CHAT_REACTION_REMOVED', 'chat-service', gone.trip_id, :caller::uuid, 'trip',
+           :now::timestamptz,
+           jsonb_build_object('messageId', gone.id, 'tripId', gone.trip_id, 'reaction', :emoji::text,
+                              'user', person_json(u))
+    FROM gone JOIN user_profiles u ON u.id = :caller::uuid
+)
+SELECT verdict FROM gate
+
+-- name: reactions
+WITH gate AS MATERIALIZED (
+    SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
+), target AS MATERIALIZED (
+    SELECT m.id FROM gate
+    JOIN chat_messages m ON m.id = :id::uuid AND m.trip_id = gate.trip_id AND m.deleted_at IS NULL
+    WHERE gate.verdict = 'ok'
+)
+SELECT CASE WHEN gate.verdict = 'ok' AND target.id IS NULL THEN 'message_not_found' ELSE gate.verdict END AS verdict,
+       r.user_id, r.emoji, r.created_at
+FROM gate LEFT JOIN target ON true LEFT JOIN chat_reactions r ON r.message_id = target.id
+ORDER BY r.created_at, r.user_id, r.emoji
+
+-- name: read
+WITH gate AS MATERIALIZED (
+    SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
+), target AS MATERIALIZED (
+    SELECT m.id, m.trip_id, m.seq FROM gate
+    JOIN chat_messages m ON m.id = :id::uuid AND m.trip_id = gate.trip_id
+    WHERE gate.verdict = 'ok'
+), moved AS (
+    INSERT INTO chat_receipts AS r (trip_id, user_id, message_id, seq, read_at)
+    SELECT trip_id, :caller::uuid, id, seq, :now::timestamptz FROM target
+    ON CONFLICT (trip_id, user_id) DO UPDATE
+    SET message_id = excluded.message_id, seq = excluded.seq, read_at = excluded.read_at
+    WHERE r.seq < excluded.seq
+    RETURNING r.trip_id, r.message_id
+), told AS (
+    INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
+    SELECT :event_id::uuid, 'CHAT_READ_RECEIPT', 'chat-service', moved.trip_id, :caller::uuid, 'trip',
+           :now::timestamptz,
+           jsonb_strip_nulls(jsonb_build_object(
+               'messageId', moved.message_id, 'tripId', moved.trip_id, 'userId', u.id, 'userName', display_name(u),
+               'userAvatar', nullif(u.avatar_url, ''), 'timestamp', utc_text(:now::timestamptz),
+               'user', person_json(u)))
+    FROM moved JOIN user_profiles u ON u.id = :caller::uuid
+)
+SELECT CASE WHEN gate.verdict = 'ok' AND target.id IS NULL THEN 'message_not_found' ELSE gate.verdict END AS verdict
+FROM gate LEFT JOIN target ON true
+
+-- name: receipts
+SELECT gate.verdict, r.message_id, r.read_at, u.id AS sender_id, display_name(u) AS sender_name, u.avatar_url
+FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int) gate
+LEFT JOIN (
+    chat_receipts r
+    JOIN trip_memberships m ON m.trip_id = r.trip_id AND m.user_id = r.user_id AND m.status = 'ACTIVE'
+    JOIN user_profiles u ON u.id = r.user_id
+) ON gate.verdict = 'ok' AND r.trip_id = gate.trip_id
+ORDER BY r.read_at DESC, r.user_id
+
+-- name: sender
+SELECT gate.verdict, u.id AS sender_id, display_name(u) AS sender_name, u.avatar_url
+FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int) gate LEFT JOIN user_profiles u ON u.id = :caller::uuid

@@ -1,0 +1,92 @@
+"""The events of a chat, for storage that does not build them itself. The app reads a message in two forms."""
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from nomadcrew.core.chat.model import SOURCE, Message, Reaction, Sender
+from nomadcrew.core.events import Audience, Event
+from nomadcrew.core.ids import EventId, MessageId, TripId, UserId
+
+
+def sent(event_id: EventId, message: Message, author: UserId, mentions: Iterable[UserId]) -> Event:
+    payload = _forms(message) | {"mentions": [str(user_id) for user_id in mentions]}
+    return _event(event_id, "CHAT_MESSAGE_SENT", message.trip_id, author, message.created_at, payload)
+
+
+def edited(event_id: EventId, message: Message, author: UserId, *, now: datetime) -> Event:
+    return _event(event_id, "CHAT_MESSAGE_EDITED", message.trip_id, author, now, _forms(message))
+
+
+def deleted(event_id: EventId, trip_id: TripId, message_id: MessageId, actor: UserId, *, now: datetime) -> Event:
+    payload = {"messageId": str(message_id), "tripId": str(trip_id)}
+    return _event(event_id, "CHAT_MESSAGE_DELETED", trip_id, actor, now, payload)
+
+
+def reacted(event_id: EventId, reaction: Reaction, sender: Sender, *, removed: bool = False) -> Event:
+    payload = {
+        "messageId": str(reaction.message_id),
+        "tripId": str(reaction.trip_id),
+        "reaction": reaction.emoji,
+        "user": person(sender),
+    }
+    type_ = "CHAT_REACTION_REMOVED" if removed else "CHAT_REACTION_ADDED"
+    return _event(event_id, type_, reaction.trip_id, sender.id, reaction.created_at, payload)
+
+
+def read(event_id: EventId, trip_id: TripId, message_id: MessageId, reader: Sender, *, now: datetime) -> Event:
+    payload = {
+        "messageId": str(message_id),
+        "tripId": str(trip_id),
+        "userId": str(reader.id),
+        "userName": reader.name,
+        "timestamp": utc_text(now),
+        "user": person(reader),
+    }
+    if reader.avatar:
+        payload["userAvatar"] = reader.avatar
+    return _event(event_id, "CHAT_READ_RECEIPT", trip_id, reader.id, now, payload)
+
+
+def typing(event_id: EventId, trip_id: TripId, sender: Sender, *, is_typing: bool, now: datetime) -> Event:
+    payload = {
+        "tripId": str(trip_id),
+        "userId": str(sender.id),
+        "username": sender.name,
+        "isTyping": is_typing,
+        "user": person(sender),
+    }
+    return _event(event_id, "CHAT_TYPING_STATUS", trip_id, sender.id, now, payload)
+
+
+def person(sender: Sender) -> dict[str, str]:
+    """Somebody as events carry them; the client takes an avatar that is absent, but none that is empty."""
+    payload = {"id": str(sender.id), "name": sender.name}
+    return payload | {"avatar": sender.avatar} if sender.avatar else payload
+
+
+def utc_text(moment: datetime) -> str:
+    """A time as it stands in events."""
+    return f"{moment:%Y-%m-%dT%H:%M:%S.%fZ}"
+
+
+def _forms(message: Message) -> dict[str, Any]:
+    assert message.sender is not None, "only who is there writes"
+    sender, reply = person(message.sender), message.reply_to_id
+    text, at = message.text, utc_text(message.created_at)
+    one = {"messageId": str(message.id), "tripId": str(message.trip_id), "content": text, "user": sender,
+           "timestamp": at}  # fmt: skip
+    two = {"id": str(message.id), "trip_id": str(message.trip_id), "content": text, "sender": sender,
+           "created_at": at}  # fmt: skip
+    if reply is not None:
+        one["replyToId"] = two["reply_to_id"] = str(reply)
+    if message.edited_at is not None:
+        one["editedAt"] = two["updated_at"] = utc_text(message.edited_at)
+    return one | {"message": two}
+
+
+def _event(
+    event_id: EventId, type_: str, trip_id: TripId, actor: UserId, at: datetime, payload: dict[str, Any]
+) -> Event:
+    return Event(event_id, type_, SOURCE, trip_id, actor, None, Audience.TRIP, at, json.dumps(payload))

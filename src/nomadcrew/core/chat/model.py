@@ -1,0 +1,169 @@
+"""Messages, reactions and receipts of a trip's chat."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from nomadcrew.core.errors import Conflict, Invalid, NotFound
+from nomadcrew.core.ids import EventId, MessageId, ReactionId, TripId, UserId, derived_id
+
+SOURCE = "chat-service"
+MAX_TEXT = 1000  # characters
+MAX_EMOJI = 10  # characters: a family of four is seven
+MAX_REACTIONS = 20  # of one person on one message
+MAX_MENTIONS = 20
+MAX_WORDS = 8
+MAX_QUERY = 200  # characters
+EDITABLE_FOR = timedelta(minutes=15)
+REPEATED_WITHIN = timedelta(seconds=30)
+
+_MENTION = re.compile(r"(?<![\w@])@(\w[\w.-]*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who wrote, as others see them; `avatar` is empty where there is none."""
+
+    id: UserId
+    name: str
+    avatar: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReactionCount:
+    emoji: str
+    count: int
+    mine: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message as members read it. A deleted one keeps its place, and `TOMBSTONE` for a text.
+
+    `sender` is None once the account is gone. `created_at` rises strictly along a trip's messages.
+    """
+
+    id: MessageId
+    trip_id: TripId
+    sender: Sender | None
+    text: str
+    reply_to_id: MessageId | None
+    created_at: datetime
+    edited_at: datetime | None = None
+    deleted_at: datetime | None = None
+    reactions: tuple[ReactionCount, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MessagePage:
+    """Some of a trip's messages. `next` is an opaque cursor to go on from, None where nothing follows."""
+
+    messages: Sequence[Message]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A message to be stored. A `fingerprint` is what makes a repeat harmless where the client gave no id."""
+
+    id: MessageId
+    trip_id: TripId
+    author: UserId
+    text: str
+    reply_to_id: MessageId | None
+    mentions: Sequence[str]  # usernames in lower case
+    event_id: EventId
+    now: datetime
+    fingerprint: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reaction:
+    message_id: MessageId
+    trip_id: TripId
+    user_id: UserId
+    emoji: str
+    created_at: datetime
+
+    @property
+    def id(self) -> ReactionId:
+        return ReactionId(derived_id(self.message_id, f"reaction {self.user_id} {self.emoji}"))
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Up to which message a member has read."""
+
+    reader: Sender
+    message_id: MessageId
+    read_at: datetime
+
+
+class MessageNotFound(NotFound):
+    def __init__(self) -> None:
+        super().__init__("message", code="message_not_found")
+
+
+class ReplyNotFound(Invalid):
+    code = "reply_not_found"
+    text = "The message that this replies to is not in this chat."
+
+
+class MessageIdTaken(Conflict):
+    code = "message_id_taken"
+    text = "Another message has that id."
+
+
+class TooLateToEdit(Invalid):
+    code = "edit_window_over"
+    text = "A message can be edited for fifteen minutes."
+
+
+class TooManyReactions(Invalid):
+    code = "too_many_reactions"
+    text = f"One can react to a message with {MAX_REACTIONS} emoji at most."
+
+
+class BadCursor(Invalid):
+    code = "invalid_cursor"
+    text = "That is no place in this chat."
+
+
+def checked_text(text: str) -> str:
+    """The text of a message, without blanks around it.
+
+    Raises:
+        Invalid: nothing is left, or more than 1000 characters.
+    """
+    trimmed = text.strip()
+    if not trimmed:
+        raise Invalid("A message needs some text.", code="empty_message")
+    if len(trimmed) > MAX_TEXT:
+        raise Invalid(f"A message has at most {MAX_TEXT} characters.", code="message_too_long")
+    return trimmed
+
+
+def checked_emoji(emoji: str) -> str:
+    """Raises Invalid: not 1 to 10 printable characters."""
+    if not 0 < len(emoji) <= MAX_EMOJI or emoji.isspace():
+        raise Invalid(f"A reaction has 1 to {MAX_EMOJI} characters.", code="invalid_emoji")
+    return emoji
+
+
+def mentioned(text: str) -> list[str]:
+    """The usernames that a text mentions as `@name`, in lower case, each once, the first twenty."""
+    found = (name.rstrip(".-").lower() for name in _MENTION.findall(text))
+    return list(dict.fromkeys(name for name in found if name))[:MAX_MENTIONS]
+
+
+def words_of(query: str) -> list[str]:
+    """What a search looks for: all its words, case-folded.
+
+    Raises:
+        Invalid: none, or too much.
+    """
+    words = list(dict.fromkeys(query.casefold().split()))
+    if not words or len(words) > MAX_WORDS or len(query) > MAX_QUERY:
+        raise Invalid(f"Search for 1 to {MAX_WORDS} words.", code="invalid_query")
+    return words

@@ -1,0 +1,57 @@
+"""What chats tell: every change of a chat's table, to the record, to sockets and to whoever notifies.
+
+The stream gives a trip's changes in their order and each at least once. An event is in the record before anybody
+hears of it, so that a client which continues from the last it heard misses none.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Final
+
+from nomadcrew.bootstrap.aws import lambda_ports
+from nomadcrew.core.events import CONSUMERS, Event, job_id, listeners
+from nomadcrew.core.ids import TripId
+from nomadcrew.core.ports import Ports
+from nomadcrew.wire.events import event_frame, pack, unpack
+from nomadcrew.wire.stream_entry import Record, stream_entry
+
+PORTS: Final = ("events", "queue", "sockets")
+
+
+def told_by(record: Record) -> Event | None:
+    """The event of a change; guards tell nothing, nor does what expires.
+
+    Raises:
+        NoEvent: what stands there is none.
+    """
+    text = record["dynamodb"].get("NewImage", {}).get("event", {}).get("S")
+    return None if text is None else unpack(text)
+
+
+async def fan_out(events: Sequence[Event], ports: Ports) -> None:
+    """Record events and deliver them, those of one trip one after another."""
+    await ports.events.record(events)
+    trips: dict[TripId, list[Event]] = defaultdict(list)
+    for event in events:
+        assert event.trip_id is not None, "chats are trips'"
+        trips[event.trip_id].append(event)
+    members = await ports.events.recipients(trips)
+
+    async def deliver(told: Sequence[Event]) -> None:
+        for event in told:
+            people, muted = listeners(event, members)
+            await ports.sockets.deliver(event_frame(event), people, muted, now=ports.clock())
+
+    await asyncio.gather(_pass_on(events, ports), *(deliver(told) for told in trips.values()))
+
+
+async def _pass_on(events: Sequence[Event], ports: Ports) -> None:
+    """Give the queues of an event's consumers a copy, as a bus does for others."""
+    jobs = [(queue, event) for event in events for queue in CONSUMERS.get(event.type, ())]
+    await asyncio.gather(
+        *(ports.queue.send(queue, pack(event), job_id=job_id(event.id, queue)) for queue, event in jobs)
+    )
+
+
+handler = stream_entry(told_by, fan_out, lambda_ports, PORTS)

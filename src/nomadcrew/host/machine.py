@@ -1,0 +1,170 @@
+"""What a host is made of: a part behind, which there is once, and a part in front, of which there may be many."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from nomadcrew.adapters.postgres.database import Database
+from nomadcrew.adapters.postgres.outbox import PostgresOutbox
+from nomadcrew.adapters.postgres.sql import compile_statement
+from nomadcrew.bootstrap.machine import machine_ports
+from nomadcrew.core.clock import utc_now
+from nomadcrew.core.errors import Unavailable
+from nomadcrew.core.ids import SessionId
+from nomadcrew.core.ports import Ports
+from nomadcrew.functions.table import ALL_ROUTES
+from nomadcrew.functions.workers import CONSUMERS
+from nomadcrew.host.asgi import Application
+from nomadcrew.host.background import Schedule, Workers, forever, run_schedule, run_ticker
+from nomadcrew.host.cors import Cors
+from nomadcrew.host.datafolder import DataFolder
+from nomadcrew.host.health import Health, Heartbeat
+from nomadcrew.host.hub import Hub
+from nomadcrew.host.live import Delivery, HubLive
+from nomadcrew.host.metrics import Metrics, MetricsPage
+from nomadcrew.host.problems import CannotStart
+from nomadcrew.host.proxies import TrustedProxies
+from nomadcrew.host.relay import Relay
+from nomadcrew.host.socket_endpoint import SocketEndpoint
+from nomadcrew.settings import Settings
+from nomadcrew.wire.dispatch import Dispatcher
+
+DAY_S = 86_400.0
+HOUR_S = 3_600.0
+_PING = compile_statement("ping", "SELECT 1")
+Loop = Callable[[], Awaitable[None]]
+
+
+def wired(settings: Settings, folder: DataFolder, pool: Database, **rest: Any) -> Ports:
+    """The ports on a data folder, as `machine_ports` makes them; also for commands.
+
+    Raises:
+        CannotStart: a key file cannot be used.
+    """
+    try:
+        return machine_ports(settings, folder.keys, folder.mail, pool, **rest)
+    except ValueError as error:
+        raise CannotStart(str(error)) from None
+    except OSError as error:
+        raise CannotStart(
+            f"{error.filename or folder.keys} cannot be used ({error.strerror}); "
+            "start as the owner of the data folder, and with space on its disk."
+        ) from None
+
+
+class Backstage:
+    """What there is once on a machine: the relay, the work queues' consumers, the schedules, what is told live."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        folder: DataFolder,
+        pool: Database,
+        url: str,
+        *,
+        sockets: Delivery,
+        hub: Hub,
+        on_session_end: Callable[[SessionId], None],
+    ) -> None:
+        """`sockets` are all there are, `hub` holds those of this process."""
+        self.metrics = Metrics()
+        pool.on_statement = self.metrics.statement
+        self._outbox = PostgresOutbox(pool)
+        self.workers = Workers(CONSUMERS)
+        self.relay = Relay(self._outbox, sockets, clock=utc_now, metrics=self.metrics, on_work=self.workers.wake)
+        self.live = HubLive(self._outbox, sockets, self.metrics)
+        self.ports = wired(
+            settings, folder, pool, url=url, outbox=self.relay, connections=hub, live=self.live,
+            on_session_end=on_session_end,
+        )  # fmt: skip
+        self.heartbeats = {name: Heartbeat() for name in ("relay", *self.workers.queues)}
+
+    def loops(self) -> dict[str, Loop]:
+        """What runs until the host stops, by name."""
+        beats = {name: heartbeat.beat for name, heartbeat in self.heartbeats.items()}
+        loops: dict[str, Loop] = {"relay": lambda: self.relay.run(beats["relay"])}
+        for queue in self.workers.queues:
+            loops[f"queue {queue}"] = lambda queue=queue: self.workers.run(queue, self.ports, beats[queue])  # type: ignore[misc]
+        for schedule in self._schedules():
+            loops[f"schedule {schedule.name}"] = lambda schedule=schedule: run_schedule(schedule, lambda: None)  # type: ignore[misc]
+        return loops
+
+    async def publish_the_rest(self) -> None:
+        """Relay what is left when nothing is written any more; an outage leaves it to the next start."""
+        with contextlib.suppress(Unavailable):
+            while await self.relay.drain():
+                pass
+
+    async def refresh(self) -> None:
+        """Bring the gauges that must be asked for up to date."""
+        lag = await self._outbox.lag(now=utc_now())
+        self.metrics.outbox(lag.pending, lag.oldest_s)
+        self.metrics.queues(await self.ports.queue.depths())
+
+    def _schedules(self) -> list[Schedule]:
+        upkeep = self.ports.upkeep
+        return [
+            Schedule("old events", HOUR_S, lambda: upkeep.events(utc_now())),
+            Schedule("old notifications", DAY_S, lambda: upkeep.notifications(utc_now())),
+            Schedule("old push tokens", DAY_S, lambda: upkeep.push_tokens(utc_now())),
+            Schedule("old pushes", HOUR_S, lambda: upkeep.push_sends(utc_now())),
+            Schedule("old replies", 60.0, lambda: upkeep.replays(utc_now())),
+            Schedule("old sessions", HOUR_S, lambda: self.ports.sessions.forget_expired(now=utc_now())),
+            Schedule("old registrations", HOUR_S, lambda: self.ports.abandoned.forget_expired(now=utc_now())),
+            Schedule("old dead jobs", DAY_S, lambda: upkeep.dead_jobs(utc_now())),
+        ]
+
+
+class Front:
+    """What answers people: HTTP, sockets, and the pages about the host."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        pool: Database,
+        hub: Hub,
+        ports: Ports,
+        metrics: Metrics,
+        *,
+        heartbeats: Mapping[str, Heartbeat] | None = None,
+        silences: Callable[[], Awaitable[Mapping[str, float]]] | None = None,
+        refresh: Callable[[], Awaitable[None]] | None = None,
+        render: Callable[[], Awaitable[bytes]] | None = None,
+    ) -> None:
+        """`heartbeats` are of loops in this process, `silences` tells of those in another.
+
+        `refresh` brings gauges up to date before `metrics` are shown; `render` shows those of other processes too.
+        """
+        self._hub = hub
+        self._pulse = Heartbeat()
+        cors = Cors(settings.allowed_origins)
+        self.application = Application(
+            ALL_ROUTES,
+            Dispatcher(ports, metrics.request),
+            websocket=SocketEndpoint(ports, hub, cors, on_count=metrics.sockets),
+            health=Health(
+                lambda: pool.fetch(_PING),
+                clock=utc_now,
+                heartbeats={**(heartbeats or {}), "sockets": self._pulse},
+                silences=silences,
+            ),
+            metrics=MetricsPage(metrics, token=settings.metrics_token, refresh=refresh, render=render),
+            cors=cors,
+            proxies=TrustedProxies(settings.trusted_proxies),
+            observe=metrics.request,
+        )
+
+    def loops(self) -> dict[str, Loop]:
+        return {"sockets": lambda: run_ticker(self._hub, utc_now, self._pulse.beat)}
+
+
+def running(loops: Mapping[str, Loop]) -> list["asyncio.Task[None]"]:
+    """Tasks that run these until they are cancelled."""
+    return [asyncio.create_task(forever(name, loop), name=name) for name, loop in loops.items()]
+
+
+async def cancelled(tasks: list["asyncio.Task[Any]"]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

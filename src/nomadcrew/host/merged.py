@@ -1,0 +1,49 @@
+"""The numbers of several processes as one page, in Prometheus' text format."""
+
+from collections.abc import Sequence
+
+# What only the host itself tells, and when each process began counting, of which the first is true for the sum.
+_ITS_OWN = ("nomadcrew_uptime_seconds", "nomadcrew_build_info")
+
+
+def merged(pages: Sequence[str]) -> str:
+    """Every series once, added up; the first page, which is the host's, decides what cannot be added."""
+    lines: dict[str, str] = {}
+    values: dict[str, float] = {}
+    for page in pages:
+        for line in page.splitlines():
+            if line.startswith("#"):
+                lines.setdefault(line, line)
+                continue
+            series, _, text = line.rpartition(" ")
+            value = float(text)
+            if series not in values:
+                lines[series] = series
+                values[series] = value
+            elif series.partition("{")[0].endswith("_created"):
+                values[series] = min(values[series], value)
+            elif not series.startswith(_ITS_OWN):
+                values[series] += value
+    return "".join(_families(lines, values))
+
+
+def _families(lines: dict[str, str], values: dict[str, float]) -> list[str]:
+    """Lines with each metric's series under its own heading, wherever they came from."""
+    order: dict[str, list[str]] = {}
+    for key in lines:
+        if key.startswith("# HELP "):
+            order.setdefault(key.split(" ", 3)[2], [])
+    for key in lines:
+        name = key.split(" ", 3)[2] if key.startswith("#") else key.partition("{")[0]
+        family = name if name in order else _family(name, order)
+        text = key if key.startswith("#") else f"{key} {values[key]}"
+        order.setdefault(family, []).append(text + "\n")
+    return [line for family in order.values() for line in family]
+
+
+def _family(name: str, known: dict[str, list[str]]) -> str:
+    """The metric whose series this is: a histogram's end in `_bucket`, `_sum` and `_count`."""
+    for end in ("_bucket", "_sum", "_count"):
+        if name.removesuffix(end) in known:
+            return name.removesuffix(end)
+    return name

@@ -1,0 +1,227 @@
+"""The chat as it crosses the network: REST bodies, and what a socket's frames carry."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from nomadcrew.core.chat.model import Message, MessageNotFound, MessagePage, Reaction, Receipt, Sender
+from nomadcrew.core.errors import Invalid
+from nomadcrew.core.ids import MessageId, parse_uuid
+
+DELETED_SENDER = "Former member"
+
+
+class NewMessageIn(Struct, rename="camel"):
+    """A message: `message` or `content`; its id, if the client makes one, under any of three names."""
+
+    message: str = ""
+    content: str = ""
+    reply_to_id: UUID | None = None
+    id: UUID | None = None
+    message_id: UUID | None = None
+    temp_id: str | None = msgspec.field(name="temp_id", default=None)
+
+    @property
+    def text(self) -> str:
+        return self.message or self.content
+
+    @property
+    def client_id(self) -> MessageId | None:
+        """The id that the client made; a `temp_id` that is no UUID is none."""
+        given = self.id or self.message_id or parse_uuid(self.temp_id or "")
+        return None if given is None else MessageId(given)
+
+
+class MessageChangeIn(Struct):
+    """An edit: `content`, or `message` as when it was sent."""
+
+    content: str = ""
+    message: str = ""
+
+    @property
+    def text(self) -> str:
+        return self.content or self.message
+
+
+class ReadIn(Struct, rename="camel"):
+    """The last message read, under one of the names that clients use."""
+
+    last_read_message_id: UUID | None = None
+    message_id: UUID | None = msgspec.field(name="message_id", default=None)
+    last_message_id: UUID | None = msgspec.field(name="last_message_id", default=None)
+
+    @property
+    def message(self) -> MessageId:
+        """Raises Invalid: none of them is there."""
+        given = self.last_read_message_id or self.message_id or self.last_message_id
+        if given is None:
+            raise Invalid("Say which message was read last.", code="invalid_request_payload")
+        return MessageId(given)
+
+
+class EmojiIn(Struct):
+    emoji: str
+
+
+class SenderView(Struct, omit_defaults=True):
+    id: UUID
+    name: str
+    avatar: str = ""
+
+
+class ReactionCountView(Struct):
+    emoji: str
+    count: int
+    mine: bool
+
+
+class MessageView(Struct, omit_defaults=True):
+    """A message as the app's list reads it."""
+
+    id: UUID
+    trip_id: UUID
+    content: str
+    sender: SenderView
+    created_at: datetime
+    updated_at: datetime | None = None
+    reply_to_id: UUID | None = None
+    edited_at: datetime | None = None
+    deleted_at: datetime | None = None
+    reactions: list[ReactionCountView] = []
+
+
+class SentView(Struct, rename="camel", omit_defaults=True):
+    """A message that was sent. `message` is its text, as the monolith answered."""
+
+    id: UUID
+    trip_id: UUID
+    user_id: UUID
+    message: str
+    created_at: datetime
+    reply_to_id: UUID | None = None
+
+
+class CursorPagination(Struct, omit_defaults=True):
+    has_more: bool
+    limit: int
+    next_cursor: str | None = None
+    before: str | None = None
+
+
+class HistoryView(Struct):
+    messages: list[MessageView]
+    pagination: CursorPagination
+
+
+class ReactedView(Struct, rename="camel"):
+    message_id: UUID
+    user_id: UUID
+    emoji: str
+
+
+class ReactionView(Struct):
+    id: UUID
+    message_id: UUID
+    trip_id: UUID
+    user_id: UUID
+    emoji: str
+    created_at: datetime
+
+
+class ReceiptView(Struct):
+    user: SenderView
+    message_id: UUID
+    read_at: datetime
+
+
+class StatusView(Struct):
+    status: str
+    success: bool = True
+
+
+class SocketMessage(Struct, rename="camel"):
+    """What a frame sends: who it claims to be from is not read."""
+
+    trip_id: UUID
+    content: str = ""
+    message: str = ""
+    message_id: UUID | None = None
+    reply_to_id: UUID | None = None
+
+    @property
+    def text(self) -> str:
+        return self.content or self.message
+
+
+class SocketTyping(Struct, rename="camel"):
+    trip_id: UUID
+    is_typing: bool
+
+
+class SocketRead(Struct, rename="camel"):
+    trip_id: UUID
+    message_id: UUID
+
+
+def message_id_of(text: str) -> MessageId:
+    """A message's id in a path; a malformed one is no message's.
+
+    Raises:
+        MessageNotFound: it is malformed.
+    """
+    value = parse_uuid(text)
+    if value is None:
+        raise MessageNotFound
+    return MessageId(value)
+
+
+def message_view(message: Message) -> MessageView:
+    return MessageView(
+        message.id,
+        message.trip_id,
+        message.text,
+        # The app does not show a message without a sender.
+        SenderView(UUID(int=0), DELETED_SENDER) if message.sender is None else _sender_view(message.sender),
+        message.created_at,
+        message.edited_at,
+        message.reply_to_id,
+        message.edited_at,
+        message.deleted_at,
+        [ReactionCountView(one.emoji, one.count, one.mine) for one in message.reactions],
+    )
+
+
+def sent_view(message: Message, author: UUID) -> SentView:
+    return SentView(message.id, message.trip_id, author, message.text, message.created_at, message.reply_to_id)
+
+
+def history_view(page: MessagePage, *, limit: int, before: str | None) -> HistoryView:
+    pagination = CursorPagination(page.next is not None, limit, page.next, before)
+    return HistoryView([message_view(message) for message in page.messages], pagination)
+
+
+def reaction_view(reaction: Reaction) -> ReactionView:
+    return ReactionView(
+        reaction.id,
+        reaction.message_id,
+        reaction.trip_id,
+        reaction.user_id,
+        reaction.emoji,
+        reaction.created_at,
+    )
+
+
+def receipt_view(receipt: Receipt) -> ReceiptView:
+    return ReceiptView(_sender_view(receipt.reader), receipt.message_id, receipt.read_at)
+
+
+def ack_payload(message: Message) -> dict[str, Any]:
+    """What a socket is told of a message it sent."""
+    return {"messageId": message.id, "tripId": message.trip_id, "createdAt": message.created_at}
+
+
+def _sender_view(sender: Sender) -> SenderView:
+    return SenderView(sender.id, sender.name, sender.avatar)

@@ -1,0 +1,450 @@
+"""What `ChatLog` promises."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+
+from nomadcrew.adapters.aws.chat import DynamoChat
+from nomadcrew.adapters.aws.chat_table import ChatTable
+from nomadcrew.adapters.aws.services import DYNAMODB
+from nomadcrew.adapters.postgres.chat import PostgresChat
+from nomadcrew.adapters.postgres.database import Database
+from nomadcrew.adapters.postgres.members import PostgresMembers
+from nomadcrew.core.chat.model import (
+    MAX_REACTIONS,
+    BadCursor,
+    Message,
+    MessageIdTaken,
+    MessageNotFound,
+    NewMessage,
+    Reaction,
+    ReactionCount,
+    ReplyNotFound,
+    TooLateToEdit,
+)
+from nomadcrew.core.chat.ports import ChatLog
+from nomadcrew.core.errors import Forbidden, Invalid, NotFound, NotTripMember
+from nomadcrew.core.events import TOMBSTONE
+from nomadcrew.core.ids import EventId, MessageId, TripId, UserId, uuid7
+from nomadcrew.core.permissions import MEMBER, OWN, OWN_OR_ADMIN, Role
+from nomadcrew.wire.events import unpack
+from tests.contract.cloud import Cloud
+from tests.contract.crew import Crew
+from tests.engine import Engine
+from tests.fakes import NOON, Bell
+
+
+@dataclass
+class Store:
+    """A chat in one of its stores: as one process has it, as another has it, and what it told so far."""
+
+    log: ChatLog
+    again: ChatLog
+    told: Callable[[], Awaitable[list[dict[str, Any]]]]
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def crew(engine: Engine, template: str) -> AsyncIterator[Crew]:
+    """People and trips in SQL, wherever messages are."""
+    connect = await engine.fresh_database(template)
+    database = Database(connect, size=8)
+    yield Crew(database)
+    await database.close()
+    await engine.drop_database(connect)
+
+
+@pytest_asyncio.fixture(loop_scope="session", params=["postgresql", "dynamodb"])
+async def store(request: pytest.FixtureRequest, crew: Crew) -> Store:
+    if request.param == "postgresql":
+        return Store(PostgresChat(crew.pool, Bell()), PostgresChat(crew.pool, Bell()), crew.events)
+    cloud: Cloud = request.getfixturevalue("cloud")
+    name = await cloud.chat_table()
+    members, table = PostgresMembers(crew.pool), ChatTable(cloud.client(DYNAMODB), name)
+
+    async def told() -> list[dict[str, Any]]:
+        events = [unpack(text) for text in cloud.streamed(name, "event")]
+        return [{"type": event.type, "payload": json.loads(event.payload)} for event in events]
+
+    return Store(DynamoChat(table, members), DynamoChat(table, members), told)
+
+
+@pytest.fixture
+def chat(store: Store) -> ChatLog:
+    return store.log
+
+
+def draft(trip: TripId, by: UserId, text: str = "hello", at_s: float = 0, **fields: object) -> NewMessage:
+    made = NewMessage(
+        MessageId(uuid7()), trip, by, text, None, [], EventId(uuid7()), NOON + timedelta(seconds=at_s)
+    )
+    return replace(made, **fields)  # type: ignore[arg-type]
+
+
+async def say(chat: ChatLog, trip: TripId, by: UserId, text: str = "hello", at_s: float = 0) -> Message:
+    return await chat.add(draft(trip, by, text, at_s), MEMBER)
+
+
+async def texts(chat: ChatLog, trip: TripId, by: UserId) -> list[str]:
+    return [message.text for message in (await chat.before(trip, by, MEMBER, None, limit=100)).messages]
+
+
+async def edit(chat: ChatLog, message: Message, by: UserId, text: str, at_s: float = 60) -> Message:
+    return await chat.edit(
+        message.trip_id, message.id, by, OWN, text, EventId(uuid7()), now=NOON + timedelta(seconds=at_s)
+    )
+
+
+async def delete(chat: ChatLog, message: Message, by: UserId) -> None:
+    await chat.delete(message.trip_id, message.id, by, OWN_OR_ADMIN, EventId(uuid7()), now=NOON)
+
+
+async def react(chat: ChatLog, message: Message, by: UserId, emoji: str, at_s: float = 0) -> Reaction:
+    reaction = Reaction(message.id, message.trip_id, by, emoji, NOON + timedelta(seconds=at_s))
+    return await chat.react(reaction, MEMBER, EventId(uuid7()))
+
+
+async def read(chat: ChatLog, message: Message, by: UserId, at_s: float = 0) -> None:
+    now = NOON + timedelta(seconds=at_s)
+    await chat.read(message.trip_id, message.id, by, MEMBER, EventId(uuid7()), now=now)
+
+
+async def told(store: Store, type_: str) -> list[dict[str, Any]]:
+    return [event["payload"] for event in await store.told() if event["type"] == type_]
+
+
+async def test_a_message_is_read_back_and_told_in_both_forms(crew: Crew, chat: ChatLog, store: Store) -> None:
+    ana, ben = await crew.person("ana"), await crew.person("ben")
+    trip = await crew.trip(ana)
+    await crew.join(trip, ben, ana)
+    message = await chat.add(draft(trip, ana, "hello @ben", mentions=["ben", "nobody"]), MEMBER)
+    assert message.sender is not None
+    assert (message.sender.name, message.text, message.created_at) == ("ana", "hello @ben", NOON)
+    assert (await chat.before(trip, ben, MEMBER, None, limit=10)).messages == [message]
+    sender = {"id": str(ana), "name": "ana"}
+    at = "2026-07-01T12:00:00.000000Z"
+    assert await told(store, "CHAT_MESSAGE_SENT") == [
+        {
+            "messageId": str(message.id), "tripId": str(trip), "content": "hello @ben", "user": sender,
+            "timestamp": at, "mentions": [str(ben)],
+            "message": {"id": str(message.id), "trip_id": str(trip), "content": "hello @ben", "sender": sender,
+                        "created_at": at},
+        }
+    ]  # fmt: skip
+
+
+async def test_a_message_sent_again_is_the_same_message_told_once(crew: Crew, chat: ChatLog, store: Store) -> None:
+    ana = await crew.person("ana")
+    trip = await crew.trip(ana)
+    message = draft(trip, ana)
+    repeats = [replace(message, event_id=EventId(uuid7()), now=NOON + timedelta(seconds=n)) for n in range(5)]
+    stored = await asyncio.gather(*(chat.add(one, MEMBER) for one in (message, *repeats)))
+    assert len({one.id for one in stored} | {one.created_at for one in stored}) == 2
+    assert await texts(chat, trip, ana) == ["hello"]
+    assert len(await told(store, "CHAT_MESSAGE_SENT")) == 1
+
+
+async def test_without_an_id_of_the_clients_a_repeat_is_known_by_its_fingerprint(crew: Crew, chat: ChatLog) -> None:
+    ana = await crew.person("ana")
+    trip = await crew.trip(ana)
+    stored = await asyncio.gather(*(chat.add(draft(trip, ana, fingerprint=b"f"), MEMBER) for _ in range(5)))
+    assert len({one.id for one in stored}) == 1
+    later = await chat.add(draft(trip, ana, fingerprint=b"f", at_s=31), MEMBER)
+    assert later.id != stored[0].id
+    assert await texts(chat, trip, ana) == ["hello", "hello"]
+
+
+async def test_an_id_that_somebody_else_or_another_trip_uses_is_refused(crew: Crew, chat: ChatLog) -> None:
+    ana, ben = await crew.person("ana"), await crew.person("ben")
+    trip, elsewhere = await crew.trip(ana), await crew.trip(ana)
+    await crew.join(trip, ben, ana)
+    message = await say(chat, trip, ana)
+    for thief in (draft(trip, ben, "mine", id=message.id), draft(elsewhere, ana, "here too", id=message.id)):
+        with pytest.raises(MessageIdTaken):
+            await chat.add(thief, MEMBER)
+    assert (await texts(chat, trip, ana), await texts(chat, elsewhere, ana)) == (["hello"], [])
+
+
+async def test_a_reply_is_to_a_message_of_the_same_trip(crew: Crew, chat: ChatLog) -> None:
+    ana = await crew.person("ana")
+    trip, elsewhere = await crew.trip(ana), await crew.trip(ana)
+    message, foreign, gone = await say(chat, trip, ana), await say(chat, elsewhere, ana), await say(chat, trip, ana)
+    await delete(chat, gone, ana)
+    assert (await chat.add(draft(trip, ana, reply_to_id=message.id), MEMBER)).reply_to_id == message.id
+    for wrong in (foreign.id, gone.id, MessageId(uuid4())):
+        with pytest.raises(ReplyNotFound):
+            await chat.add(draft(trip, ana, reply_to_id=wrong), MEMBER)
+
+
+async def test_everybody_sees_one_order_whoever_wrote_at_once(crew: Crew, chat: ChatLog, store: Store) -> None:
+    ana, ben = await crew.person("ana"), await crew.person("ben")
+    trip = await crew.trip(ana)
+    await crew.join(trip, ben, ana)
+    other = store.again
+    sent = await asyncio.gather(
+        *(
+            say(log, trip, by, f"{name} {n}")
+            for n in range(6)
+            for name, by, log in (("a", ana, chat), ("b", ben, other))
+        )
+    )
+    page = (await chat.before(trip, ana, MEMBER, None, limit=100)).messages
+    assert {message.id for message in page} == {message.id for message in sent}
+    times = [message.created_at for message in page]
+    assert times == sorted(times, reverse=True)
+    assert (await other.before(trip, ben, MEMBER, None, limit=100)).messages == page
+    first = (await chat.after(trip, ben, MEMBER, str(page[-1].id), limit=100)).messages
+    assert [page[-1].id, *(message.id for message in first)] == [message.id for message in reversed(page)]
+    events = [str(event["messageId"]) for event in await told(store, "CHAT_MESSAGE_SENT")]
+    assert sorted(events) == sorted(str(message.id) for message in sent)
+
+
+async def test_one_refused_message_does_not_keep_those_sent_with_it(crew: Crew, chat: ChatLog) -> None:
+    ana, eve = await crew.person("ana"), await crew.person("eve")
+    trip = await crew.trip(ana)
+    outcomes = await asyncio.gather(
+        say(chat, trip, ana, "one"), say(chat, trip, eve, "intruder"),
+        chat.add(draft(trip, ana, reply_to_id=MessageId(uuid4())), MEMBER), say(chat, trip, ana, "two"),
+        return_exceptions=True,
+    )  # fmt: skip
+    assert [type(outcome) for outcome in outcomes] == [Message, NotTripMember, ReplyNotFound, Message]
+    assert sorted(await texts(chat, trip, ana)) == ["one", "two"]
+
+
+async def test_pages_go_back_by_cursor_or_by_id_and_are_stable_while_others_write(
+    crew: Crew, chat: ChatLog
+) -> None:
+    ana = await crew.person("ana")
+    trip = await crew.trip(ana)
+    made = [await say(chat, trip, ana, str(n), at_s=n) for n in range(5)]
+    first = await chat.before(trip, ana, MEMBER, None, limit=2)
+    assert [message.text for message in first.messages] == ["4", "3"]
+    await say(chat, trip, ana, "new", at_s=9)
+    assert first.next is not None
+    for cursor in (first.next, str(made[3].id)):
+        second = await chat.before(trip, ana, MEMBER, cursor, limit=2)
+        assert [message.text for message in second.messages] == ["2", "1"]
+    assert second.next is not None
+    last = await chat.before(trip, ana, MEMBER, second.next, limit=2)
+    assert ([message.text for message in last.messages], last.next) == (["0"], None)
+    passed_over = await chat.before(trip, ana, MEMBER, None, limit=2, offset=1)
+    assert [message.text for message in passed_over.messages] == ["4", "3"]
+
+
+async def test_after_gives_everything_that_was_missed_oldest_first(crew: Crew, chat: ChatLog) -> None:
+    ana = await crew.person("ana")
+    trip = await crew.trip(ana)
+    # Further apart than what a store may give twice.
+    made = [await say(chat, trip, ana, str(n), at_s=10 * n) for n in range(6)]
+    page = await chat.after(trip, ana, MEMBER, str(made[1].id), limit=2)
+    assert [message.text for message in page.messages] == ["2", "3"]
+    assert page.next is not None
+    rest = await chat.after(trip, ana, MEMBER, page.next, limit=2)
+    assert ([message.text for message in rest.messages], rest.next) == (["4", "5"], None)
+    end = await chat.after(trip, ana, MEMBER, str(made[5].id), limit=2)
+    assert (list(end.messages), end.next) == ([], None)
+
+
+@pytest.mark.parametrize("cursor", ["", "m", "m-1", "x9", "m1234567890123456789012", str(uuid4())])
+async def test_what_is_no_place_in_the_chat_is_refused(crew: Crew, chat: ChatLog, cursor: str) -> None:
+    ana = await crew.person("ana")
+    trip = await crew.trip(ana)
+    with pytest.raises(BadCursor):
+        await chat.before(trip, ana, MEMBER, cursor, limit=2)
+    with pytest.raises(BadCursor):
+        await chat.after(trip, ana, MEMBER, cursor, limit=2)
+
+
+async def test_another_trips_message_is_no_place_in_this_chat(crew: Crew, chat: ChatLog) -> None:
+    ana = await crew.person("ana")
+    trip, elsewhere = await crew.trip(ana), await crew.trip(ana)
+    foreign = await say(chat, elsewhere, ana)
+    with pytest.raises(BadCursor):
+        await chat.before(trip, ana, MEMBER, str(foreign.id), limit=2)
+
+
+async def test_search_finds_messages_with_all_words_in_any_case_newest_first(crew: Crew, chat: ChatLog) -> None:
+    ana = await crew.person("ana")
+    trip, elsewhere = await crew.trip(ana), await crew.trip(ana)
+    for n, text in enumerate(
+        ("Meet at the STRASSE 5", "the straße is long", "100% of them meet", "meet_me", "else")
+    ):
+        await say(chat, trip, ana, text, at_s=n)
+    await say(chat, elsewhere, ana, "meet elsewhere")
+    gone = await say(chat, trip, ana, "meet nobody", at_s=9)
+    await delete(chat, gone, ana)
+
+    async def find(*words: str) -> list[str]:
+        page = await chat.search(trip, ana, MEMBER, words, None, limit=10)
+        return [message.text for message in page.messages]
+
+    assert await find("strasse") == ["the straße is long", "Meet at the STRASSE 5"]
+    assert await find("meet", "the") == ["100% of them meet", "Meet at the STRASSE 5"]
+    assert await find("0%") == ["100% of them meet"]
+    assert await find("t_m") == ["meet_me"]
+    assert await find("nobody") == []
+    first = await chat.search(trip, ana, MEMBER, ["meet"], None, limit=2)
+    assert first.next is not None
+    rest = await chat.search(trip, ana, MEMBER, ["meet"], first.next, limit=2)
+    assert [message.text for message in rest.messages] == ["Meet at the STRASSE 5"]
+
+
+async def test_the_author_edits_for_fifteen_minutes_and_nobody_else(
+    crew: Crew, chat: ChatLog, store: Store
+) -> None:
+    ana, ben = await crew.person("ana"), await crew.person("ben")
+    trip = await crew.trip(ana)
+    await crew.join(trip, ben, ana)
+    message = await say(chat, trip, ben, "helo")
+    edited = await edit(chat, message, ben, "hello", at_s=899)
+    assert (edited.text, edited.edited_at, edited.created_at) == ("hello", NOON + timedelta(seconds=899), NOON)
+    assert (await chat.before(trip, ana, MEMBER, None, limit=1)).messages == [edited]
+    [payload] = await told(store, "CHAT_MESSAGE_EDITED")
+    assert (payload["messageId"], payload["content"]) == (str(message.id), "hello")
+    with pytest.raises(TooLateToEdit):
+        await edit(chat, message, ben, "too late", at_s=901)
+    assert (await edit(chat, message, ben, "hello", at_s=901)).text == "hello"
+    assert len(await told(store, "CHAT_MESSAGE_EDITED")) == 1
+    with pytest.raises(Forbidden):
+        await edit(chat, message, ana, "as I wanted it")
+
+
+async def test_authors_and_admins_delete_and_what_was_said_is_gone_everywhere(
+    crew: Crew, chat: ChatLog, store: Store
+) -> None:
+    ana, ben, eve = await crew.person("ana"), await crew.person("ben"), await crew.person("eve")
+    trip = await crew.trip(ana)
+    await crew.join(trip, ben, ana, Role.ADMIN)
+    await crew.join(trip, eve, ana)
+    bens, eves = await say(chat, trip, ben, "by ben"), await say(chat, trip, eve, "secret")
+    await edit(chat, eves, eve, "secret, edited")
+    await react(chat, eves, ben, "🎉")
+    with pytest.raises(Forbidden):
+        await delete(chat, bens, eve)
+    await delete(chat, eves, ben)
+    await delete(chat, eves, ben)
+    newest, _ = (await chat.before(trip, ana, MEMBER, None, limit=10)).messages
+    assert (newest.id, newest.text, newest.deleted_at) == (eves.id, TOMBSTONE, NOON)
+    assert newest.reactions == ()
+    assert await told(store, "CHAT_MESSAGE_DELETED") == [{"messageId": str(eves.id), "tripId": str(trip)}]
+    for action in (edit(chat, eves, eve, "again"), react(chat, eves, eve, "🎉")):
+        with pytest.raises(MessageNotFound):
+            await action
+
+
+async def test_reactions_are_given_once_counted_listed_and_taken_back(
+    crew: Crew, chat: ChatLog, store: Store
+) -> None:
+    ana, ben = await crew.person("ana"), await crew.person("ben")
+    trip = await crew.trip(ana)
+    await crew.join(trip, ben, ana)
+    message = await say(chat, trip, ana)
+    for at_s, (by, emoji) in enumerate(((ana, "👍🏽"), (ben, "👍🏽"), (ben, "🎉"), (ben, "🎉"))):
+        await react(chat, message, by, emoji, at_s)
+    [shown] = (await chat.before(trip, ana, MEMBER, None, limit=1)).messages
+    assert shown.reactions == (ReactionCount("👍🏽", 2, True), ReactionCount("🎉", 1, False))
+    listed = await chat.reactions(trip, message.id, ana, MEMBER)
+    assert [(one.user_id, one.emoji) for one in listed] == [(ana, "👍🏽"), (ben, "👍🏽"), (ben, "🎉")]
+    assert listed[2].created_at == NOON + timedelta(seconds=2)
+    assert len(await told(store, "CHAT_REACTION_ADDED")) == 3
+    for _ in range(2):
+        await chat.unreact(Reaction(message.id, trip, ben, "🎉", NOON), MEMBER, EventId(uuid7()))
+    [payload] = await told(store, "CHAT_REACTION_REMOVED")
+    assert payload == {
+        "messageId": str(message.id), "tripId": str(trip), "reaction": "🎉",
+        "user": {"id": str(ben), "name": "ben"},
+    }  # fmt: skip
+    assert len(await chat.reactions(trip, message.id, ana, MEMBER)) == 2
+
+
+async def test_nobody_reacts_to_one_message_without_end(crew: Crew, chat: ChatLog) -> None:
+    ana = await crew.person("ana")
+    message = await say(chat, await crew.trip(ana), ana)
+    for n in range(MAX_REACTIONS):
+        await react(chat, message, ana, str(n))
+    with pytest.raises(Invalid):
+        await react(chat, message, ana, "one more")
+    await react(chat, message, ana, "0")
+
+
+async def test_receipts_only_move_forward_and_tell_only_when_they_do(
+    crew: Crew, chat: ChatLog, store: Store
+) -> None:
+    ana, ben = await crew.person("ana"), await crew.person("ben")
+    trip = await crew.trip(ana)
+    await crew.join(trip, ben, ana)
+    first, second = await say(chat, trip, ana), await say(chat, trip, ana, at_s=1)
+    await read(chat, second, ben, at_s=2)
+    await read(chat, first, ben, at_s=3)
+    await read(chat, second, ben, at_s=4)
+    await read(chat, first, ana, at_s=5)
+    receipts = await chat.receipts(trip, ana, MEMBER)
+    assert [(one.reader.id, one.message_id) for one in receipts] == [(ana, first.id), (ben, second.id)]
+    assert receipts[1].read_at == NOON + timedelta(seconds=2)
+    payload, _ = await told(store, "CHAT_READ_RECEIPT")
+    assert payload == {
+        "messageId": str(second.id), "tripId": str(trip), "userId": str(ben), "userName": "ben",
+        "timestamp": "2026-07-01T12:00:02.000000Z", "user": {"id": str(ben), "name": "ben"},
+    }  # fmt: skip
+    await crew.leave(trip, ben, ana)
+    assert [one.reader.id for one in await chat.receipts(trip, ana, MEMBER)] == [ana]
+
+
+async def test_a_message_is_found_on_its_own_trip_only(crew: Crew, chat: ChatLog) -> None:
+    ana = await crew.person("ana")
+    here, there = await crew.trip(ana), await crew.trip(ana)
+    message = await say(chat, here, ana)
+    for stray in (replace(message, trip_id=there), replace(message, id=MessageId(uuid4()))):
+        for action in (edit(chat, stray, ana, "x"), delete(chat, stray, ana), react(chat, stray, ana, "x"),
+                       read(chat, stray, ana), chat.reactions(stray.trip_id, stray.id, ana, MEMBER)):  # fmt: skip
+            with pytest.raises(MessageNotFound):
+                await action
+
+
+async def test_outsiders_and_former_members_see_and_do_nothing(crew: Crew, chat: ChatLog, store: Store) -> None:
+    ana, ben, eve = await crew.person("ana"), await crew.person("ben"), await crew.person("eve")
+    trip = await crew.trip(ana)
+    await crew.join(trip, ben, ana)
+    message = await say(chat, trip, ben)
+    await crew.leave(trip, ben, ana)
+    before = len(await store.told())
+    for stranger in (ben, eve):
+        for action in (
+            say(chat, trip, stranger), edit(chat, message, stranger, "x"), delete(chat, message, stranger),
+            react(chat, message, stranger, "x"), read(chat, message, stranger), texts(chat, trip, stranger),
+            chat.unreact(Reaction(message.id, trip, stranger, "x", NOON), MEMBER, EventId(uuid7())),
+            chat.after(trip, stranger, MEMBER, str(message.id), limit=1),
+            chat.search(trip, stranger, MEMBER, ["hello"], None, limit=1),
+            chat.reactions(trip, message.id, stranger, MEMBER), chat.receipts(trip, stranger, MEMBER),
+            chat.sender(trip, stranger, MEMBER),
+        ):  # fmt: skip
+            with pytest.raises(NotTripMember):
+                await action
+    assert len(await store.told()) == before
+
+
+async def test_a_deleted_trips_chat_is_gone(crew: Crew, chat: ChatLog) -> None:
+    ana = await crew.person("ana")
+    trip = await crew.trip(ana)
+    await crew.run("UPDATE trips SET deleted_at = created_at WHERE id = :id::uuid", id=trip)
+    with pytest.raises(NotFound):
+        await say(chat, trip, ana)
+    with pytest.raises(NotFound):
+        await texts(chat, trip, ana)
+
+
+async def test_what_was_deleted_is_gone_from_the_record_of_events(crew: Crew) -> None:
+    ana = await crew.person("ana")
+    chat = PostgresChat(crew.pool, Bell())
+    message = await say(chat, await crew.trip(ana), ana, "secret")
+    await edit(chat, message, ana, "secret, edited")
+    assert "secret" in str(await crew.events())
+    await delete(chat, message, ana)
+    assert "secret" not in str(await crew.events())
+    assert str(await crew.events()).count(TOMBSTONE) == 4

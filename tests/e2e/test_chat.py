@@ -1,0 +1,217 @@
+"""The chat over the public API: requests and sockets, lost networks, repeats, and what it refuses."""
+
+import asyncio
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.e2e.client import Person, Socket
+from tests.e2e.conftest import Connect, Register
+
+
+def chat_of(trip_id: str) -> str:
+    return f"/v1/trips/{trip_id}/chat"
+
+
+async def say(by: Person, trip_id: str, text: str, **fields: Any) -> dict[str, Any]:
+    sent: dict[str, Any] = await by.ask(
+        "POST", f"{chat_of(trip_id)}/messages", {"message": text} | fields, status=201
+    )
+    return sent
+
+
+async def history(by: Person, trip_id: str, **query: Any) -> dict[str, Any]:
+    asked = "&".join(f"{name}={value}" for name, value in query.items())
+    page: dict[str, Any] = await by.ask("GET", f"{chat_of(trip_id)}/messages?{asked}")
+    return page
+
+
+async def texts(by: Person, trip_id: str, **query: Any) -> list[str]:
+    return [message["content"] for message in (await history(by, trip_id, **query))["messages"]]
+
+
+async def crew(register: Register) -> tuple[Person, Person, str]:
+    """Two people on a trip."""
+    ana, ben = await register("ana"), await register("ben")
+    trip_id = await ana.new_trip()
+    await ana.bring(trip_id, ben)
+    return ana, ben, trip_id
+
+
+async def send(socket: Socket, trip_id: str, text: str, **fields: Any) -> str:
+    """Send as the shipped app does; the message's id."""
+    message_id = str(uuid4())
+    claimed = {"user": {"id": "somebody-else", "name": "Not Me"}, "timestamp": "2020-01-01T00:00:00.000Z"}
+    payload = {"tripId": trip_id, "content": text, "messageId": message_id} | claimed
+    await socket.send(
+        {"type": "CHAT_MESSAGE_SEND", "tripId": str(uuid4()), "userId": "x", "payload": payload | fields}
+    )
+    return message_id
+
+
+async def test_what_is_said_on_a_socket_or_by_rest_reaches_everybody_and_stays(
+    register: Register, connect: Connect
+) -> None:
+    ana, ben, trip_id = await crew(register)
+    hers, his = await connect(ana), await connect(ben)
+    by_socket = await send(hers, trip_id, "  Where are you?  ")
+    for socket in (hers, his):
+        event = await socket.event("CHAT_MESSAGE_SENT", trip_id, messageId=by_socket)
+        assert event["payload"]["user"] == event["payload"]["message"]["sender"] == {"id": ana.id, "name": "Ana"}
+    by_rest = await say(ben, trip_id, "At the bridge", replyToId=by_socket)
+    event = await hers.event("CHAT_MESSAGE_SENT", trip_id, messageId=by_rest["id"])
+    assert event["payload"]["message"]["reply_to_id"] == by_socket
+    newest, oldest = (await history(ana, trip_id))["messages"]
+    assert (oldest["id"], oldest["content"]) == (by_socket, "Where are you?")
+    assert newest == {
+        "id": by_rest["id"], "trip_id": trip_id, "content": "At the bridge", "reply_to_id": by_socket,
+        "sender": {"id": ben.id, "name": "Ben"}, "created_at": by_rest["createdAt"],
+    }  # fmt: skip
+
+
+async def test_the_second_dialect_is_answered_with_what_became_of_the_message(
+    register: Register, connect: Connect
+) -> None:
+    ana, _, trip_id = await crew(register)
+    socket = await connect(ana)
+    frame = {"action": "sendMessage", "tripId": trip_id, "content": "hello", "messageId": str(uuid4()),
+             "requestId": "7"}  # fmt: skip
+    for _ in range(2):
+        answer = await socket.answer(frame)
+        assert (answer["type"], answer["payload"]["messageId"]) == ("ack", frame["messageId"])
+        assert answer["payload"]["requestId"] == "7"
+    assert await texts(ana, trip_id) == ["hello"]
+
+
+async def test_a_refused_message_is_answered_and_the_socket_stays(register: Register, connect: Connect) -> None:
+    ana, _, trip_id = await crew(register)
+    eve = await register("eve")
+    socket = await connect(eve)
+    for payload, code in (
+        ({"tripId": trip_id, "content": "let me in"}, "not_trip_member"),
+        ({"tripId": trip_id}, "empty_message"),
+        ({"tripId": trip_id, "content": "x" * 1001}, "message_too_long"),
+        ({"content": "nowhere"}, "invalid_request_payload"),
+        ({"tripId": 7, "content": "nowhere"}, "invalid_request_payload"),
+    ):
+        answer = await socket.answer({"type": "CHAT_MESSAGE_SEND", "payload": payload})
+        assert (answer["type"], answer["payload"]["code"]) == ("error", code)
+        assert answer["error"]
+    assert await texts(ana, trip_id) == []
+    assert (await socket.answer({"type": "ping"}))["type"] == "pong"
+
+
+async def test_whoever_lost_the_network_asks_for_what_came_after(register: Register, connect: Connect) -> None:
+    ana, ben, trip_id = await crew(register)
+    socket = await connect(ben)
+    seen = await say(ana, trip_id, "seen")
+    await socket.event("CHAT_MESSAGE_SENT", trip_id, messageId=seen["id"])
+    socket.vanish()
+    missed = [(await say(ana, trip_id, f"missed {n}"))["id"] for n in range(7)]
+    found: list[str] = []
+    cursor: str | None = seen["id"]
+    while cursor is not None:
+        page = await history(ben, trip_id, after=cursor, limit=3)
+        found += [message["id"] for message in page["messages"]]
+        cursor = page["pagination"].get("next_cursor")
+    # Where clocks may differ, a little from before comes again.
+    assert [message_id for message_id in found if message_id != seen["id"]] == missed
+
+
+async def test_the_same_message_by_every_way_at_once_is_one_message(register: Register, connect: Connect) -> None:
+    ana, ben, trip_id = await crew(register)
+    hers, his = await connect(ana), await connect(ben)
+    message_id = await send(hers, trip_id, "once")
+    repeats = [say(ana, trip_id, "once", id=message_id) for _ in range(5)]
+    replies = await asyncio.gather(*repeats)
+    assert len({reply["createdAt"] for reply in replies}) == 1
+    await send(hers, trip_id, "once", messageId=message_id)
+    await his.event("CHAT_MESSAGE_SENT", trip_id, messageId=message_id)
+    assert await texts(ben, trip_id) == ["once"]
+    assert (
+        await ben.send("POST", f"{chat_of(trip_id)}/messages", {"message": "mine", "id": message_id})
+    ).status_code == 409
+
+
+async def test_history_is_paged_back_without_gaps_while_others_write(register: Register) -> None:
+    ana, ben, trip_id = await crew(register)
+    said = [(await say(ana if n % 2 else ben, trip_id, str(n)))["id"] for n in range(9)]
+    found: list[str] = []
+    query: dict[str, Any] = {"limit": 4}
+    while True:
+        page = await history(ben, trip_id, **query)
+        found += [message["id"] for message in page["messages"]]
+        assert page["pagination"]["limit"] == 4
+        await say(ana, trip_id, "meanwhile")
+        if not page["pagination"]["has_more"]:
+            break
+        query["cursor"] = page["pagination"]["next_cursor"]
+    assert found == said[::-1]
+    assert await texts(ben, trip_id, before=said[2], limit=50) == ["1", "0"]
+    assert (await ana.send("GET", f"{chat_of(trip_id)}/messages?cursor=nowhere")).status_code == 400
+
+
+async def test_a_message_is_edited_reacted_to_searched_for_and_deleted(
+    register: Register, connect: Connect
+) -> None:
+    ana, ben, trip_id = await crew(register)
+    his = await connect(ben)
+    message_id = (await say(ana, trip_id, "Diner at eight"))["id"]
+    path = f"{chat_of(trip_id)}/messages/{message_id}"
+    edited = await ana.ask("PUT", path, {"content": "Dinner at eight"})
+    assert edited["content"] == "Dinner at eight"
+    await his.event("CHAT_MESSAGE_EDITED", trip_id, messageId=message_id, content="Dinner at eight")
+    assert await texts(ben, trip_id, q="EIGHT%20dinner") == ["Dinner at eight"]
+    assert await texts(ben, trip_id, q="diner") == []
+
+    for _ in range(2):
+        assert await ben.ask("POST", f"{path}/reactions", {"emoji": "👍"}, status=201) == {
+            "messageId": message_id, "userId": ben.id, "emoji": "👍"
+        }  # fmt: skip
+    await his.event("CHAT_REACTION_ADDED", trip_id, messageId=message_id, reaction="👍")
+    [shown] = (await history(ben, trip_id))["messages"]
+    assert shown["reactions"] == [{"emoji": "👍", "count": 1, "mine": True}]
+    [reaction] = await ana.ask("GET", f"{path}/reactions")
+    assert (reaction["message_id"], reaction["user_id"], reaction["emoji"]) == (message_id, ben.id, "👍")
+    assert (await ben.send("DELETE", f"{path}/reactions/👍")).status_code == 200
+    await his.event("CHAT_REACTION_REMOVED", trip_id, messageId=message_id, reaction="👍")
+
+    assert (await ben.send("DELETE", path)).status_code == 403
+    for _ in range(2):
+        assert (await ana.send("DELETE", path)).status_code == 200
+    await his.event("CHAT_MESSAGE_DELETED", trip_id, messageId=message_id)
+    [tombstone] = (await history(ben, trip_id))["messages"]
+    assert tombstone["deleted_at"]
+    assert "eight" not in tombstone["content"]
+
+
+async def test_typing_is_seen_by_the_others_and_kept_nowhere(register: Register, connect: Connect) -> None:
+    ana, ben, trip_id = await crew(register)
+    hers, his = await connect(ana), await connect(ben)
+    for is_typing in (True, False):
+        await hers.send({"type": "TYPING_STATUS", "payload": {"tripId": trip_id, "isTyping": is_typing}})
+        event = await his.event("CHAT_TYPING_STATUS", trip_id, isTyping=is_typing)
+        assert (event["payload"]["userId"], event["payload"]["username"]) == (ana.id, "Ana")
+    assert "CHAT_TYPING_STATUS" not in {event["type"] for event in await ben.events()}
+
+
+async def test_who_has_read_up_to_where_is_listed(register: Register) -> None:
+    ana, ben, trip_id = await crew(register)
+    first, second = await say(ana, trip_id, "one"), await say(ana, trip_id, "two")
+    for method, path, body in (
+        ("PUT", "messages/read", {"lastReadMessageId": second["id"]}),
+        ("POST", "messages/read", {"message_id": first["id"]}),
+        ("PUT", "last-read", {"last_message_id": first["id"]}),
+    ):
+        reply = await ben.ask(method, f"{chat_of(trip_id)}/{path}", body)
+        assert reply["success"] is True
+    [receipt] = await ana.ask("GET", f"{chat_of(trip_id)}/read-receipts")
+    assert (receipt["user"], receipt["message_id"]) == ({"id": ben.id, "name": "Ben"}, second["id"])
+
+
+@pytest.mark.parametrize("body", [{}, {"message": "   "}, {"message": "x" * 1001}, {"message": 7}, {"id": "no-id"}])
+async def test_what_is_no_message_is_refused(register: Register, body: dict[str, Any]) -> None:
+    ana, _, trip_id = await crew(register)
+    reply = await ana.send("POST", f"{chat_of(trip_id)}/messages", body)
+    assert (reply.status_code, reply.json()["type"]) == (400, "VALIDATION")

@@ -1,0 +1,133 @@
+"""The server's end of a WebSocket on a real line, here a Unix socket: what a reader who does not read costs."""
+
+import asyncio
+import json
+import socket
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import uvicorn
+from websockets.asyncio.client import ClientConnection, unix_connect
+from websockets.exceptions import ConnectionClosed
+
+from nomadcrew.core.ids import TripId, UserId
+from nomadcrew.host import websocket
+from nomadcrew.host.cors import Cors
+from nomadcrew.host.hub import Hub
+from nomadcrew.host.socket_endpoint import SocketEndpoint
+from nomadcrew.host.websocket import WebSocketProtocol
+from nomadcrew.wire.events import frame
+from tests.fakes import ANA, BEN, fake_ports
+
+ADDRESS = "ws://host/v1/ws?token="
+
+
+class NoTrips:
+    async def active(self, user_id: UserId) -> list[TripId]:
+        return []
+
+
+@asynccontextmanager
+async def served(hub: Hub) -> AsyncIterator[str]:
+    """The endpoint behind uvicorn; yields the path of its socket."""
+    endpoint = SocketEndpoint(fake_ports(connections=hub, members=NoTrips()), hub, Cors(), on_count=lambda _: None)
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "line")
+        config = uvicorn.Config(
+            endpoint, uds=path, ws=WebSocketProtocol, lifespan="off", log_config=None, ws_per_message_deflate=False
+        )
+        server = uvicorn.Server(config)
+        server.capture_signals = asynccontextmanager  # type: ignore[assignment,method-assign]
+        serving = asyncio.create_task(server._serve())
+        while not server.started:
+            await asyncio.sleep(0.01)
+        yield path
+        server.should_exit = True
+        await asyncio.wait_for(serving, 20)
+
+
+async def connected(path: str, who: str) -> ClientConnection:
+    client = await unix_connect(path, ADDRESS + who, compression=None, ping_interval=None, close_timeout=1)
+    assert json.loads(await client.recv())["type"] == "connected"
+    return client
+
+
+async def stuck(path: str, who: str) -> socket.socket:
+    """A client that is greeted and reads nothing more."""
+    line = socket.socket(socket.AF_UNIX)
+    line.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(line, path)
+    upgrade = (
+        f"GET /v1/ws?token={who} HTTP/1.1\r\nHost: host\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+    await loop.sock_sendall(line, upgrade.encode())
+    read = b""
+    while b"connected" not in read:
+        read += await loop.sock_recv(line, 4096)
+    return line
+
+
+async def rest_of(line: socket.socket, end: bytes = b"") -> bytes:
+    """What was sent, up to `end` or until the line is cut; and hang up."""
+    loop, read = asyncio.get_running_loop(), bytearray()
+    try:
+        async with asyncio.timeout(10):
+            while not (end and read.endswith(end)) and (part := await loop.sock_recv(line, 1 << 20)):
+                read += part
+    finally:
+        line.close()
+    return bytes(read)
+
+
+async def test_everybody_hears_an_event_and_is_closed_with_the_code_that_was_chosen() -> None:
+    hub = Hub()
+    async with served(hub) as path:
+        clients = [await connected(path, who) for who in ("ana", "ana", "ben")]
+        event = frame("event", {"text": "x" * 70_000})
+        assert hub.deliver(event, [ANA, BEN], None) == 3
+        assert [await client.recv() for client in clients] == [event] * 3
+        hub.close_some(3, 1012, "server restarts")
+        for client in clients:
+            with pytest.raises(ConnectionClosed):
+                await client.recv()
+            assert (client.close_code, client.close_reason) == (1012, "server restarts")
+
+
+async def test_a_reader_who_does_not_read_is_closed_and_delays_nobody() -> None:
+    hub = Hub()
+    async with served(hub) as path:
+        slow, quick = await stuck(path, "ben"), await connected(path, "ana")
+        event = frame("event", {"text": "x" * 4_000})
+        sent = 0
+        async with asyncio.timeout(20):
+            while hub.connected([BEN]):
+                hub.deliver(event, [ANA, BEN], None)
+                sent += 1
+                assert await quick.recv() == event
+        assert 10 < sent < 500
+        assert len(hub) == 1
+        # What it had not read is still there, and after that why it was closed: 4008.
+        reason = b"\x0f\xa8too slow"
+        assert (await rest_of(slow, reason)).endswith(reason)
+        assert hub.deliver(event, [ANA], None) == 1
+        assert await quick.recv() == event
+        await quick.close()
+
+
+async def test_who_never_reads_again_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket, "LEAVE_S", 0.2)
+    hub = Hub()
+    async with served(hub) as path:
+        slow = await stuck(path, "ben")
+        event = frame("event", {"text": "x" * 4_000})
+        async with asyncio.timeout(20):
+            while hub.connected([BEN]):
+                hub.deliver(event, [BEN], None)
+                await asyncio.sleep(0)
+        await asyncio.sleep(0.4)
+        assert not (await rest_of(slow)).endswith(b"too slow")
