@@ -11,6 +11,7 @@ from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.events import Audience, Event
 from nomadcrew.core.ids import TripId, UserId, uuid7
 from nomadcrew.host import live
+from nomadcrew.host.hub import Hub
 from nomadcrew.host.live import HubLive
 from nomadcrew.host.metrics import Metrics
 from tests.fakes import ANA, BEN, an_event
