@@ -80,6 +80,7 @@ def main() -> None:
         given("preset"),
         public_url=given("publicUrl"),
         expo_url=given("expoUrl"),
+        supabase_url=given("supabaseUrl"),
     )
     from infrastructure.package import package_path
 

@@ -141,7 +141,11 @@ def test_presets_change_the_way_to_sql_and_limits_only(
             expected -= {("dynamodb:UpdateItem", "<RateLimits>")}
             expected |= VALKEY
             # Sockets and phones are reached over the internet: those functions stay outside the network.
-        if preset == "document" and allowed >= DATA_API and {"sockets", "push"}.isdisjoint(services_of(name)):
+        if (
+            preset == "document"
+            and allowed >= DATA_API
+            and {"mirror", "push", "sockets"}.isdisjoint(services_of(name))
+        ):
             expected -= DATA_API
             expected |= NETWORK
             connect = {right for right in other[name] if right[0] == "rds-db:connect"}

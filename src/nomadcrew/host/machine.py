@@ -70,7 +70,7 @@ class Backstage:
         """`sockets` are all there are, `hub` holds those of this process."""
         self.metrics = Metrics()
         pool.on_statement = self.metrics.statement
-        self._outbox = PostgresOutbox(pool)
+        self._outbox = PostgresOutbox(pool, mirrors=settings.mirrors)
         self.workers = Workers(CONSUMERS)
         self.relay = Relay(self._outbox, sockets, clock=utc_now, metrics=self.metrics, on_work=self.workers.wake)
         self.live = HubLive(self._outbox, sockets, self.metrics)
