@@ -69,6 +69,7 @@ _TABLE: tuple[FunctionSpec, ...] = (
     FunctionSpec("mqtt", "realtime", 256, 5),
     FunctionSpec("notifier", "compute", 512, 60, Source("notifications"), sends=("email", "push", "realtime")),
     FunctionSpec("push", "compute", 256, 60, Source("push"), sends=("push",)),
+    FunctionSpec("mirror", "compute", 256, 60, Source("mirror", most=2)),
     FunctionSpec("email", "compute", 256, 30, Source("email", most=2)),
     FunctionSpec("audit", "compute", 256, 60, Source("audit", batch=100, most=2)),
     FunctionSpec("feedback", "compute", 256, 30, Source("feedback", most=2)),

@@ -160,6 +160,7 @@ _FIXED: Mapping[str, Service] = {
     ),
     # Somebody else's service: there is nothing of AWS to allow, and its address is every function's to know.
     "push": Service(),
+    "mirror": Service(("NOMADCREW_SUPABASE_URL",)),
     "audit": Service(_variables("AUDIT_BUCKET"), (Grant(("s3:PutObject",), ("audit/*",)),)),
 }
 _CONSUME = (
@@ -185,9 +186,9 @@ def service_named(name: str, stage: Stage) -> Service:
 
 
 # What is reached over the internet, which the network of the proxy does not reach.
-OUTSIDE = frozenset({"push", "sockets", "topics", "verifier"})
+OUTSIDE = frozenset({"mirror", "push", "sockets", "topics", "verifier"})
 # Of those, what shows certificates of authorities that are not AWS's own.
-OTHERS = frozenset({"push"})
+OTHERS = frozenset({"mirror", "push"})
 
 
 def sql_access(services: Sequence[str], stage: Stage) -> str:

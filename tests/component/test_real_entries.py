@@ -287,6 +287,8 @@ EVENTS: dict[str, tuple[dict[str, Any], Any]] = {
     "publisher": ({"Records": []}, NO_FAILURES),
     "realtime": ({"Records": []}, NO_FAILURES),
     "notifier": ({"Records": []}, NO_FAILURES),
+    "push": ({"Records": []}, NO_FAILURES),
+    "mirror": ({"Records": []}, NO_FAILURES),
     "email": ({"Records": []}, NO_FAILURES),
     "audit": ({"Records": []}, NO_FAILURES),
     "feedback": ({"Records": []}, NO_FAILURES),

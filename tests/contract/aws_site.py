@@ -1,7 +1,7 @@
 """A deployment on the emulated account: a database, a bus, queues, a gateway, and the functions between them."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -22,9 +22,11 @@ from nomadcrew.adapters.postgres.invitations import PostgresInvitations
 from nomadcrew.adapters.postgres.members import PostgresMembers
 from nomadcrew.adapters.postgres.notifications import PostgresNotifications
 from nomadcrew.adapters.postgres.outbox import PostgresEventLog, PostgresOutbox
+from nomadcrew.adapters.postgres.push import PostgresPushTokens
 from nomadcrew.core.events import CONSUMERS
 from nomadcrew.core.ids import UserId, uuid7
 from nomadcrew.core.mail import Message
+from nomadcrew.core.notifications.push import PushError, PushMessage, Ticket
 from nomadcrew.functions import (
     audit,
     authorizer,
@@ -34,6 +36,7 @@ from nomadcrew.functions import (
     keepalive,
     notifier,
     publisher,
+    push,
     realtime,
     websocket,
 )
@@ -51,6 +54,7 @@ from tests.fakes import NOON, OpenLimits, SetClock, TokenTable
 # Each function's entry, to be given ports.
 PUBLISHER = partial(batch_entry, publisher.sweep, declared=publisher.PORTS)
 NOTIFIER = partial(queue_entry, notifier.pass_on, declared=notifier.PORTS)
+PUSH = partial(queue_entry, push.work, declared=push.PORTS)
 EMAIL = partial(queue_entry, email.send, declared=email.PORTS)
 REALTIME = partial(queue_entry, realtime.tell, declared=realtime.PORTS)
 FEEDBACK = partial(queue_entry, feedback.listen, declared=feedback.PORTS)
@@ -72,6 +76,22 @@ class Outgoing:
 
     async def send(self, message: Message) -> None:
         self.mails.append(message)
+
+
+class Phones:
+    """`Push` that keeps what it is given, where every phone is there."""
+
+    def __init__(self) -> None:
+        self.shown: list[PushMessage] = []
+        self.asked: list[str] = []
+
+    async def send(self, messages: Sequence[PushMessage]) -> Sequence[Ticket]:
+        self.shown += messages
+        return [Ticket(f"ticket of {message.to}") for message in messages]
+
+    async def receipts(self, tickets: Sequence[str]) -> Mapping[str, PushError | None]:
+        self.asked += tickets
+        return dict.fromkeys(tickets)
 
 
 class Site:
@@ -164,6 +184,8 @@ async def site(cloud: Cloud, data_api_crew: Crew) -> AsyncIterator[Site]:
             "limits": OpenLimits(),
             "chat": DynamoChat(ChatTable(cloud.client(DYNAMODB), chat_table), PostgresMembers(crew.pool)),
             "chat_table": chat_table,
+            "push": Phones(),
+            "push_tokens": PostgresPushTokens(crew.pool),
             "events": PostgresEventLog(crew.pool),
             "members": PostgresMembers(crew.pool),
             "notifications": PostgresNotifications(crew.pool),

@@ -32,6 +32,7 @@ BUDGETS = {
     "pool": 190,
     "publisher": 215,
     "push": 230,
+    "mirror": 230,
     "realtime": 230,
     "todo": 240,
     "trip": 240,
@@ -112,6 +113,7 @@ ADAPTERS = {
     "flags": ("adapters.aws.flags",),
     "audit": ("adapters.aws.audit",),
     "push": ("adapters.http", "adapters.embedded.silent_push"),
+    "mirror": ("adapters.http", "adapters.embedded.silent_mirror"),
 }
 ALSO = {
     "websocket": ("adapters.aws.live", "functions.chat_frames"),

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.identity.ports import Profiles
     from nomadcrew.core.invitations.ports import Invitations
     from nomadcrew.core.members.ports import Members
+    from nomadcrew.core.mirror.ports import MirrorSource
     from nomadcrew.core.notifications.ports import Notifications
     from nomadcrew.core.notifications.push import PushTokens
     from nomadcrew.core.replies import Replies
@@ -75,6 +76,12 @@ def push_tokens(sql: Sql) -> PushTokens:
     return PostgresPushTokens(sql)
 
 
+def mirror_source(sql: Sql) -> MirrorSource:
+    from nomadcrew.adapters.postgres.mirror import PostgresMirrorSource
+
+    return PostgresMirrorSource(sql)
+
+
 def upkeep(sql: Sql) -> Upkeep:
     from nomadcrew.adapters.postgres.upkeep import PostgresUpkeep
 
@@ -95,6 +102,7 @@ SQL_PORTS: Mapping[str, Callable[[Sql], object]] = MappingProxyType(
             todos,
             notifications,
             push_tokens,
+            mirror_source,
             upkeep,
         )
     }

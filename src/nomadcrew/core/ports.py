@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.limits import RateLimits
     from nomadcrew.core.mail import Mailer, Suppression
     from nomadcrew.core.members.ports import Members
+    from nomadcrew.core.mirror.ports import Mirror, MirrorSource
     from nomadcrew.core.notifications.ports import Notifications
     from nomadcrew.core.notifications.push import Push, PushTokens
     from nomadcrew.core.presence.ports import Presence
@@ -94,6 +95,8 @@ class Ports:
     notifications: Notifications
     push_tokens: PushTokens
     push: Push
+    mirror_source: MirrorSource
+    mirror: Mirror
     upkeep: Upkeep
     flags: Flags
     # Not on one machine: it holds its sockets itself, and keeps its events in the database.

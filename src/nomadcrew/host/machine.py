@@ -76,7 +76,7 @@ class Backstage:
         """
         self.metrics = Metrics()
         pool.on_statement = self.metrics.statement
-        self._outbox = PostgresOutbox(pool)
+        self._outbox = PostgresOutbox(pool, mirrors=settings.mirrors)
         self.workers = Workers(CONSUMERS)
         self.relay = Relay(self._outbox, sockets, clock=utc_now, metrics=self.metrics, on_work=self.workers.wake)
         self.live = HubLive(self._outbox, sockets, self.metrics)

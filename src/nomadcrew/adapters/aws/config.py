@@ -12,7 +12,7 @@ from nomadcrew.core.errors import BadSetting
 PREFIX = "NOMADCREW_"
 AWS_PREFIX = f"{PREFIX}AWS_"
 # Called as on one machine, where README explains them.
-SITE = ("public_url", "app_url", "registration", "mail_from", "rate_limits", "expo_url")
+SITE = ("public_url", "app_url", "registration", "mail_from", "rate_limits", "expo_url", "supabase_url")
 
 
 class AwsConfig(Struct, frozen=True, kw_only=True):
@@ -28,6 +28,7 @@ class AwsConfig(Struct, frozen=True, kw_only=True):
     mail_from: str = ""
     rate_limits: str = ""
     expo_url: str = ""
+    supabase_url: str = ""
     sql: str = ""
     cluster_arn: str = ""
     database_secret_arn: str = ""
