@@ -79,6 +79,9 @@ class Repeating:
     def transaction(self) -> AbstractAsyncContextManager[None]:
         return self._sql.transaction()
 
+    def in_transaction(self) -> bool:
+        return self._sql.in_transaction()
+
 
 class Pair:
     """Accounts, and the client they call Cognito through."""

@@ -86,9 +86,11 @@ async def test_other_tasks_stay_outside_a_transaction(database: DataApi) -> None
 
 async def test_a_transaction_does_not_hold_another(database: DataApi) -> None:
     async with database.transaction():
+        assert database.in_transaction()
         with pytest.raises(RuntimeError, match="open in this task"):
             async with database.transaction():
                 pass
+    assert not database.in_transaction()
 
 
 async def test_a_second_row_of_a_key_is_a_duplicate_by_its_constraint(database: DataApi) -> None:

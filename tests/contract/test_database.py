@@ -281,9 +281,12 @@ async def test_a_transaction_is_its_tasks_own(pools: Pools) -> None:
     task = asyncio.create_task(writer(1))
     await inside.wait()
     assert await count(pool) == 0
+    assert not pool.in_transaction()
     async with pool.transaction():
         await pool.fetch(_ADD, id=2)
         assert await count(pool) == 1
+        assert pool.in_transaction()
+    assert not pool.in_transaction()
     go.set()
     await task
     assert await count(pool) == 2

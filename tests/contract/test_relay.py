@@ -51,6 +51,9 @@ class Outage:
             self._fail(when=not self._kept)
         self._fail(when=self._kept)
 
+    def in_transaction(self) -> bool:
+        return self._pool.in_transaction()
+
     def _fail(self, *, when: bool) -> None:
         if when and self.due:
             self.due -= 1

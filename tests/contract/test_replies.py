@@ -179,6 +179,9 @@ class Purging:
             yield
         await PostgresUpkeep(self._pool).replays(NOON + 2 * KEPT_FOR)
 
+    def in_transaction(self) -> bool:
+        return self._pool.in_transaction()
+
 
 async def test_a_reply_that_is_purged_while_it_is_looked_up_asks_for_another_try(desk: Desk) -> None:
     await desk.once()

@@ -92,8 +92,7 @@ class DataApi:
     async def fetch(self, statement: Statement, /, **params: object) -> Sequence[Row]:
         if self.on_statement is not None:
             self.on_statement(statement.name)
-        current = _transaction.get()
-        inside = current is not None and current.sql is self and current.id is not None
+        transaction_id = self._current()
         body: dict[str, Any] = {
             **self._where,
             **self._database,
@@ -101,14 +100,13 @@ class DataApi:
             "parameters": [{"name": name, "value": _field(params[name])} for name in statement.params],
             "includeResultMetadata": True,
         }
-        if inside and current is not None:
-            body["transactionId"] = current.id
+        if transaction_id is not None:
+            body["transactionId"] = transaction_id
         return _rows(await self._ask("/Execute", body))
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
-        current = _transaction.get()
-        if current is not None and current.sql is self and current.id is not None:
+        if self._current() is not None:
             raise RuntimeError("a transaction is open in this task already")
         begun = await self._ask("/BeginTransaction", {**self._where, **self._database})
         transaction = _Transaction(self, begun["transactionId"])
@@ -126,9 +124,17 @@ class DataApi:
             _transaction.reset(token)
         await self._ask("/CommitTransaction", ended)
 
+    def in_transaction(self) -> bool:
+        return self._current() is not None
+
     def patient(self) -> "DataApi":
         """The same database, for work that may take longer than any request."""
         return DataApi(self._client, self._cluster, resume_s=PATIENT_RESUME_S, timeout_s=PATIENT_TIMEOUT_S)
+
+    def _current(self) -> str | None:
+        """The id of the transaction this task is in, if it is in one of this database."""
+        current = _transaction.get()
+        return current.id if current is not None and current.sql is self else None
 
     async def _ask(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         until_s = time.monotonic() + self._resume_s

@@ -108,6 +108,9 @@ class Database:
             except (*OUTAGES, asyncpg.InterfaceError) as error:
                 _raise_unless_outage(connection, error)
 
+    def in_transaction(self) -> bool:
+        return self._current() is not None
+
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """A connection of one's own; it is discarded unless the block ends well.

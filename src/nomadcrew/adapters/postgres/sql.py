@@ -50,6 +50,10 @@ class Sql(Protocol):
         """Makes what the current task runs inside it one transaction; an exception undoes it."""
         ...
 
+    def in_transaction(self) -> bool:
+        """Whether the current task is inside a `transaction()`."""
+        ...
+
 
 class Duplicate(Exception):
     """A unique constraint refused a row."""
