@@ -126,12 +126,14 @@ class Bell:
 
 @dataclass
 class Told:
-    """`Live` that remembers."""
+    """`Live` that remembers every event, and what it is the latest of."""
 
     events: list[Event] = field(default_factory=list)
+    latest_of: list[str | None] = field(default_factory=list)
 
-    async def tell(self, event: Event) -> None:
+    async def tell(self, event: Event, *, latest_of: str | None = None) -> None:
         self.events.append(event)
+        self.latest_of.append(latest_of)
 
 
 def fake_ports(**given: Any) -> Ports:

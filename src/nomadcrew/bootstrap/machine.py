@@ -123,5 +123,5 @@ class SilentOutbox:
 class SilentLive:
     """What is told live, where nobody listens."""
 
-    async def tell(self, event: Event) -> None:  # noqa: ARG002 — the port's form
+    async def tell(self, event: Event, *, latest_of: str | None = None) -> None:  # noqa: ARG002 — the port's form
         return None

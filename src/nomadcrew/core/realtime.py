@@ -34,10 +34,11 @@ class Connections(Protocol):
 class Live(Protocol):
     """Tells sockets what is worth nothing later and is therefore kept nowhere: typing, positions, presence."""
 
-    async def tell(self, event: Event) -> None:
+    async def tell(self, event: Event, *, latest_of: str | None = None) -> None:
         """Have an event reach whoever may hear of it, by its audience, when it is delivered.
 
-        Never fails for an outage: what cannot be told now is lost.
+        Of events with the same `latest_of` at most one a second is told, the newest; the last one always is. A
+        gateway's host leaves that to whoever tells. Never fails for an outage: what cannot be told now is lost.
         """
         ...
 

@@ -1,32 +1,107 @@
-"""What is told live and kept nowhere, straight to the sockets of this process."""
+"""What is told live and kept nowhere, straight to the sockets of this host.
 
+Whatever comes while membership is being asked for is asked for together the next time, so a burst of positions
+costs a handful of statements, and a caller waits for none of them.
+"""
+
+import asyncio
 import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
-from nomadcrew.adapters.postgres.outbox import PostgresOutbox
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.events import Audience, Event, listeners
-from nomadcrew.host.hub import Hub
+from nomadcrew.core.ids import TripId, UserId
 from nomadcrew.host.metrics import Metrics
 from nomadcrew.wire.events import event_frame
 
 log = logging.getLogger("nomadcrew.live")
 
+# What waits beyond this is dropped, newest first: whoever is that far behind has an outage.
+MAX_WAITING = 10_000
+PACE_S = 1.0
+
+
+class Members(Protocol):
+    """Who is on a trip, as the outbox knows it."""
+
+    async def recipients(self, trip_ids: Iterable[TripId]) -> Mapping[TripId, Sequence[UserId]]: ...
+
+
+class Delivery(Protocol):
+    """Sockets, wherever this host holds them."""
+
+    def __len__(self) -> int: ...
+
+    def connected(self, user_ids: Iterable[UserId]) -> bool:
+        """Whether any of these people may have a socket."""
+        ...
+
+    def deliver(self, frame: str, user_ids: Iterable[UserId], trip_id: TripId | None) -> int:
+        """Send one encoded frame to every socket of these people that has not muted the trip.
+
+        Returns to how many, as far as this process knows.
+        """
+        ...
+
 
 class HubLive:
-    """`Live` where this process holds the sockets."""
+    """`Live` where this host holds the sockets."""
 
-    def __init__(self, outbox: PostgresOutbox, hub: Hub, metrics: Metrics) -> None:
-        self._outbox = outbox
-        self._hub = hub
+    def __init__(self, members: Members, sockets: Delivery, metrics: Metrics, *, pace_s: float = PACE_S) -> None:
+        """`pace_s` is how long an event is the latest of its kind before the next one is told."""
+        self._members = members
+        self._sockets = sockets
         self._metrics = metrics
+        self._pace_s = pace_s
+        self._waiting: list[Event] = []
+        self._telling: asyncio.Task[None] | None = None
+        # What was told within the last `pace_s`, with what has come since.
+        self._paced: dict[str, Event | None] = {}
 
-    async def tell(self, event: Event) -> None:
-        trips = [event.trip_id] if event.audience == Audience.TRIP and event.trip_id is not None else []
-        try:
-            members = await self._outbox.recipients(trips)
-        except Unavailable as error:
-            log.warning("an event was not told", extra={"fields": {"type": event.type, "reason": error.details}})
+    async def tell(self, event: Event, *, latest_of: str | None = None) -> None:
+        if latest_of is None:
+            self._take(event)
+        elif latest_of in self._paced:
+            self._paced[latest_of] = event
+        else:
+            self._pace(latest_of, event)
+
+    def _pace(self, key: str, event: Event) -> None:
+        self._paced[key] = None
+        asyncio.get_running_loop().call_later(self._pace_s, self._next, key)
+        self._take(event)
+
+    def _next(self, key: str) -> None:
+        event = self._paced.pop(key)
+        if event is not None:
+            self._pace(key, event)
+
+    def _take(self, event: Event) -> None:
+        if not len(self._sockets) or len(self._waiting) >= MAX_WAITING:
             return
-        people, muted = listeners(event, members)
-        if self._hub.connected(people):
-            self._metrics.delivered(self._hub.deliver(event_frame(event), people, muted))
+        self._waiting.append(event)
+        if self._telling is None:
+            self._telling = asyncio.create_task(self._tell_all())
+
+    async def _tell_all(self) -> None:
+        try:
+            while self._waiting:
+                events, self._waiting = self._waiting, []
+                await self._tell(events)
+        finally:
+            self._telling = None
+
+    async def _tell(self, events: Sequence[Event]) -> None:
+        trips = {event.trip_id for event in events if event.audience == Audience.TRIP and event.trip_id is not None}
+        try:
+            members = await self._members.recipients(trips)
+            for event in events:
+                people, muted = listeners(event, members)
+                if self._sockets.connected(people):
+                    self._metrics.delivered(self._sockets.deliver(event_frame(event), people, muted))
+        except Unavailable as error:
+            log.warning("events were not told", extra={"fields": {"count": len(events), "reason": error.details}})
+        except Exception:
+            # A bug in one batch must not silence the next.
+            log.exception("events could not be told", extra={"fields": {"count": len(events)}})

@@ -16,7 +16,7 @@ class QueuedLive:
     def __init__(self, queue: WorkQueue) -> None:
         self._queue = queue
 
-    async def tell(self, event: Event) -> None:
+    async def tell(self, event: Event, *, latest_of: str | None = None) -> None:  # noqa: ARG002 — the port's form
         try:
             await self._queue.send(REALTIME, pack(event))
         except Unavailable as error:

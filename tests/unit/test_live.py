@@ -1,0 +1,175 @@
+"""What is told live: one question for many events, the newest of those that replace each other, no failures."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+
+import pytest
+
+from nomadcrew.core.errors import Unavailable
+from nomadcrew.core.events import Audience, Event
+from nomadcrew.core.ids import SessionId, TripId, UserId, uuid7
+from nomadcrew.host import live
+from nomadcrew.host.hub import Hub, Socket
+from nomadcrew.host.live import HubLive
+from nomadcrew.host.metrics import Metrics
+from tests.fakes import ANA, BEN, NOON, an_event
+
+TRIP, OTHER = TripId(uuid7()), TripId(uuid7())
+
+
+class Roster:
+    """Members by trip; `open` lets a question be answered, and `asked` remembers each."""
+
+    def __init__(self, members: Mapping[TripId, Sequence[UserId]]) -> None:
+        self.members = members
+        self.asked: list[set[TripId]] = []
+        self.open = asyncio.Event()
+        self.open.set()
+        self.failure: Exception | None = None
+
+    async def recipients(self, trip_ids: Iterable[TripId]) -> Mapping[TripId, Sequence[UserId]]:
+        self.asked.append(set(trip_ids))
+        await self.open.wait()
+        if self.failure is not None:
+            raise self.failure
+        return self.members
+
+
+def a_socket(user_id: UserId) -> Socket:
+    return Socket(str(uuid7()), user_id, SessionId(uuid7()), NOON + timedelta(hours=1), 0.0)
+
+
+class Stage:
+    """Ana and ben on a trip with a socket each, ana alone on another."""
+
+    def __init__(self, *, pace_s: float = 1.0) -> None:
+        self.hers, self.his = a_socket(ANA), a_socket(BEN)
+        self.hub = Hub()
+        self.hub.add(self.hers)
+        self.hub.add(self.his)
+        self.roster = Roster({TRIP: [ANA, BEN], OTHER: [ANA]})
+        self.live = HubLive(self.roster, self.hub, Metrics(), pace_s=pace_s)
+
+    async def settled(self) -> None:
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    def heard(self, socket: Socket) -> list[str]:
+        """The types of the events a socket was sent since the last look."""
+        frames = [socket.queue.get_nowait() for _ in range(socket.queue.qsize())]
+        return [json.loads(frame)["payload"]["type"] for frame in frames if isinstance(frame, str)]
+
+
+def moved(type_: str = "LOCATION_UPDATED", trip_id: TripId = TRIP) -> Event:
+    return an_event(type=type_, trip_id=trip_id)
+
+
+async def test_everybody_on_the_trip_is_told_and_the_teller_does_not_wait() -> None:
+    stage = Stage()
+    stage.roster.open.clear()
+    await stage.live.tell(moved())
+    assert stage.heard(stage.his) == []
+    stage.roster.open.set()
+    await stage.settled()
+    assert stage.heard(stage.hers) == stage.heard(stage.his) == ["LOCATION_UPDATED"]
+
+
+async def test_what_comes_during_a_question_is_asked_for_together_and_told_in_order() -> None:
+    stage = Stage()
+    stage.roster.open.clear()
+    await stage.live.tell(moved("FIRST"))
+    await stage.settled()
+    for number in range(50):
+        await stage.live.tell(moved(f"EVENT_{number}", TRIP if number % 2 else OTHER))
+    stage.roster.open.set()
+    await stage.settled()
+    assert stage.roster.asked == [{TRIP}, {TRIP, OTHER}]
+    assert stage.heard(stage.hers) == ["FIRST", *(f"EVENT_{number}" for number in range(50))]
+    assert stage.heard(stage.his) == ["FIRST", *(f"EVENT_{number}" for number in range(1, 50, 2))]
+
+
+async def test_what_is_for_one_person_needs_no_membership() -> None:
+    stage = Stage()
+    await stage.live.tell(an_event(type="HINT", recipient_id=BEN, audience=Audience.USER))
+    await stage.settled()
+    assert stage.roster.asked == [set()]
+    assert (stage.heard(stage.hers), stage.heard(stage.his)) == ([], ["HINT"])
+
+
+async def test_of_what_replaces_each_other_the_first_is_told_at_once_and_then_the_newest() -> None:
+    stage = Stage(pace_s=0.05)
+    for number in range(10):
+        await stage.live.tell(moved(f"AT_{number}"), latest_of="ana")
+    await stage.live.tell(moved("BEN"), latest_of="ben")
+    await stage.settled()
+    assert stage.heard(stage.his) == ["AT_0", "BEN"]
+    await asyncio.sleep(0.08)
+    assert stage.heard(stage.his) == ["AT_9"]
+    await asyncio.sleep(0.08)
+    assert stage.heard(stage.his) == []
+    await stage.live.tell(moved("AT_10"), latest_of="ana")
+    await stage.settled()
+    assert stage.heard(stage.his) == ["AT_10"]
+
+
+async def test_one_that_follows_a_held_one_waits_a_full_pace() -> None:
+    stage = Stage(pace_s=0.05)
+    await stage.live.tell(moved("AT_0"), latest_of="ana")
+    await stage.live.tell(moved("AT_1"), latest_of="ana")
+    await asyncio.sleep(0.06)
+    await stage.live.tell(moved("AT_2"), latest_of="ana")
+    await stage.settled()
+    assert stage.heard(stage.his) == ["AT_0", "AT_1"]
+    await asyncio.sleep(0.08)
+    assert stage.heard(stage.his) == ["AT_2"]
+
+
+async def test_an_outage_loses_what_was_asked_for_and_nothing_after(caplog: pytest.LogCaptureFixture) -> None:
+    stage = Stage()
+    stage.roster.failure = Unavailable()
+    with caplog.at_level(logging.WARNING):
+        await stage.live.tell(moved("LOST"))
+        await stage.settled()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    stage.roster.failure = None
+    await stage.live.tell(moved("TOLD"))
+    await stage.settled()
+    assert stage.heard(stage.his) == ["TOLD"]
+
+
+async def test_a_bug_is_an_error_line_and_the_next_event_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    stage = Stage()
+    stage.roster.failure = ValueError("a slip")
+    with caplog.at_level(logging.WARNING):
+        await stage.live.tell(moved())
+        await stage.settled()
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    stage.roster.failure = None
+    await stage.live.tell(moved("TOLD"))
+    await stage.settled()
+    assert stage.heard(stage.his) == ["TOLD"]
+
+
+async def test_without_any_socket_nothing_is_asked() -> None:
+    stage = Stage()
+    stage.hub.remove(stage.hers)
+    stage.hub.remove(stage.his)
+    await stage.live.tell(moved())
+    await stage.settled()
+    assert stage.roster.asked == []
+
+
+async def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "MAX_WAITING", 3)
+    stage = Stage()
+    stage.roster.open.clear()
+    await stage.live.tell(moved("FIRST"))
+    await stage.settled()
+    for number in range(10):
+        await stage.live.tell(moved(f"EVENT_{number}"))
+    stage.roster.open.set()
+    await stage.settled()
+    assert stage.heard(stage.his) == ["FIRST", "EVENT_0", "EVENT_1", "EVENT_2"]
