@@ -21,6 +21,7 @@ BUDGETS = {
     "feedback": 210,
     "invitation": 240,
     "keepalive": 215,
+    "location": 260,
     "member": 240,
     "migrator": 220,
     "notification": 235,
@@ -33,7 +34,7 @@ BUDGETS = {
     "trip": 240,
     "upkeep": 235,
     "user": 245,
-    "websocket": 230,
+    "websocket": 250,
 }
 EVERYWHERE = {"msgspec", "nomadcrew", "typing_extensions"}
 # What else a function loads: a page and a mail are templates, and the authorizer verifies signatures.
@@ -76,7 +77,7 @@ ADAPTERS = {
     "sql": ("adapters.aws.dataapi", "adapters.postgres"),
     "limits": ("adapters.aws.limits", "adapters.embedded.limits"),
     "outbox": ("adapters.aws.outbox",),
-    "queue": ("adapters.aws.queue",),
+    "queue": ("adapters.aws.queue", "adapters.aws.live"),
     "mailer": ("adapters.aws.mailer", "adapters.aws.suppression", "adapters.mime"),
     "suppression": ("adapters.aws.suppression",),
     "connections": ("adapters.aws.connections",),
@@ -104,6 +105,7 @@ ADAPTERS = {
 }
 ALSO = {
     "confirmed": ("adapters.aws.cognito", "adapters.aws.pool"),
+    "websocket": ("functions.location_actions",),
     # Where it is told of sockets, which it is not.
     "page": ("adapters.aws.connections",),
     "email": (

@@ -22,6 +22,8 @@ LIMITS: dict[str, Limit] = {
     "register": Limit(10, 3600),
     "trip_create": Limit(30, 60),
     "invite": Limit(30, 60),
+    "positions": Limit(2, 1),
+    "position_batches": Limit(10, 60),
 }
 
 

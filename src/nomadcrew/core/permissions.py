@@ -48,6 +48,13 @@ RULES: dict[tuple[str, str], Rule] = {
     ("todo", "read"): MEMBER,
     ("todo", "update"): OWN_OR_ADMIN,
     ("todo", "delete"): OWN_OR_ADMIN,
+    # Of one's own position; whose others see, privacy decides.
+    ("location", "create"): MEMBER,
+    ("location", "read"): MEMBER,
+    ("location", "update"): MEMBER,
+    ("meeting_point", "read"): MEMBER,
+    ("meeting_point", "update"): MEMBER,
+    ("meeting_point", "delete"): MEMBER,
 }
 
 

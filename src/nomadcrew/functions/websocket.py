@@ -3,13 +3,15 @@
 from typing import Final
 
 from nomadcrew.bootstrap.aws import lambda_ports
+from nomadcrew.functions.location_actions import LOCATION_PORTS, add_location_actions
 from nomadcrew.wire.events import PONG, frame
 from nomadcrew.wire.socket_entry import socket_entry
 from nomadcrew.wire.sockets import Actions, SocketCall
 
-PORTS: Final = ("connections", "members", "queue", "sockets")
+PORTS: Final = ("connections", "members", "queue", "sockets", *LOCATION_PORTS)
 
 actions = Actions()
+add_location_actions(actions)
 
 
 @actions.on("ping")

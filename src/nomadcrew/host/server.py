@@ -183,7 +183,15 @@ class Machine:
             Schedule("old sessions", HOUR_S, lambda: self.ports.sessions.forget_expired(now=utc_now())),
             Schedule("old registrations", HOUR_S, lambda: self.ports.abandoned.forget_expired(now=utc_now())),
             Schedule("old dead jobs", DAY_S, lambda: upkeep.dead_jobs(utc_now())),
+            Schedule("old positions", HOUR_S, lambda: upkeep.positions(utc_now())),
+            Schedule("expired sharing", 15.0, self._end_sharing),
         ]
+
+    async def _end_sharing(self) -> int:
+        ended = await self.ports.upkeep.sharing(utc_now())
+        if ended:
+            await self.relay.written()
+        return ended
 
     async def _ping(self) -> None:
         await self.pool.fetch(_PING)
