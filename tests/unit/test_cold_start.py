@@ -23,6 +23,7 @@ BUDGETS = {
     "feedback": 210,
     "invitation": 240,
     "keepalive": 215,
+    "location": 260,
     "member": 240,
     "migrator": 220,
     "mqtt": 345,
@@ -39,7 +40,7 @@ BUDGETS = {
     "updates": 225,
     "upkeep": 235,
     "user": 245,
-    "websocket": 230,
+    "websocket": 250,
 }
 EVERYWHERE = {"msgspec", "nomadcrew", "typing_extensions"}
 # What else a function loads: a page and a mail are templates, and the authorizer verifies signatures.
@@ -83,7 +84,7 @@ ADAPTERS = {
     "sql": ("adapters.aws.dataapi", "adapters.postgres"),
     "limits": ("adapters.aws.limits", "adapters.embedded.limits"),
     "outbox": ("adapters.aws.outbox",),
-    "queue": ("adapters.aws.queue",),
+    "queue": ("adapters.aws.queue", "adapters.aws.live"),
     "mailer": ("adapters.aws.mailer", "adapters.aws.suppression", "adapters.mime"),
     "topics": ("adapters.aws.topics",),
     "topic_names": ("adapters.aws.topics",),
@@ -116,7 +117,7 @@ ADAPTERS = {
     "mirror": ("adapters.http", "adapters.embedded.silent_mirror"),
 }
 ALSO = {
-    "websocket": ("adapters.aws.live", "functions.chat_frames"),
+    "websocket": ("adapters.aws.live", "functions.chat_frames", "functions.location_actions"),
     "confirmed": ("adapters.aws.cognito", "adapters.aws.pool"),
     "notifier": ("adapters.aws.live",),
     # Where it is told of sockets, which it is not.

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.ids import NewId
     from nomadcrew.core.invitations.ports import InvitationLinks, Invitations
     from nomadcrew.core.limits import RateLimits
+    from nomadcrew.core.locations.ports import LocationSharing, MeetingPoints, Positions, PositionViews
     from nomadcrew.core.mail import Mailer, Suppression
     from nomadcrew.core.members.ports import Members
     from nomadcrew.core.mirror.ports import Mirror, MirrorSource
@@ -97,6 +98,10 @@ class Ports:
     push: Push
     mirror_source: MirrorSource
     mirror: Mirror
+    positions: Positions
+    location_sharing: LocationSharing
+    position_views: PositionViews
+    meeting_points: MeetingPoints
     upkeep: Upkeep
     flags: Flags
     # Not on one machine: it holds its sockets itself, and keeps its events in the database.
