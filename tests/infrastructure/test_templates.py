@@ -232,6 +232,7 @@ def test_tables_survive_and_forget(cloud: Cloud) -> None:
         "ChatMessages": "ttl",
         "WebSocketConnections": "ttl",
         "RateLimits": "ttl",
+        "Presence": "ttl",
         "MailSuppression": None,
     }
     for one in tables.values():
