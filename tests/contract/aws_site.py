@@ -10,6 +10,7 @@ import pytest_asyncio
 from nomadcrew.adapters.aws.audit import S3AuditLog
 from nomadcrew.adapters.aws.connections import DynamoConnections
 from nomadcrew.adapters.aws.outbox import EventBridgeOutbox
+from nomadcrew.adapters.aws.presence import DynamoPresence
 from nomadcrew.adapters.aws.queue import SqsQueue
 from nomadcrew.adapters.aws.realtime import GatewaySockets
 from nomadcrew.adapters.aws.services import DYNAMODB, EVENTS, S3, SQS
@@ -152,6 +153,7 @@ async def site(cloud: Cloud, data_api_crew: Crew) -> AsyncIterator[Site]:
             "codes": None,
             "mailer": Outgoing(),
             "connections": connections,
+            "presence": DynamoPresence(crew.pool, cloud.client(DYNAMODB), await cloud.table("userId")),
             "sockets": GatewaySockets(connections, client, clock=clock),
             "audit": S3AuditLog(cloud.client(S3), bucket),
             "suppression": DynamoSuppression(cloud.client(DYNAMODB), await cloud.table("address")),
