@@ -75,7 +75,13 @@ def check(app: App) -> None:
 def main() -> None:
     app = App()
     given = app.node.try_get_context
-    stage = stage_of(given("stage") or "rehearsal", given("preset"), public_url=given("publicUrl"))
+    stage = stage_of(
+        given("stage") or "rehearsal",
+        given("preset"),
+        public_url=given("publicUrl"),
+        expo_url=given("expoUrl"),
+        supabase_url=given("supabaseUrl"),
+    )
     from infrastructure.package import package_path
 
     folder = package_path(stage, given("arch") or "arm64", given("python") or "3.13")

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 from nomadcrew.core.flags import REGISTRATION
 from nomadcrew.core.limits import LIMITS
@@ -90,6 +90,9 @@ class Stage:
     # Where pushes are handed over, such as https://exp.host/--/api/v2/push; None: nothing is pushed anywhere. An
     # access token, where the project asks for one, stands in the stage's secret as `expo_token`.
     expo_url: str | None = None
+    # A Supabase project to keep a copy of people, trips and memberships in; None: there is none. Its service key
+    # stands in the stage's secret as `supabase_service_key`.
+    supabase_url: str | None = None
     registration: Literal["open", "closed"] = "open"
     rate_limits: str = ""
     allowed_origins: tuple[str, ...] = ("https://nomadcrew.uk", "https://app.nomadcrew.uk")
@@ -148,6 +151,8 @@ def stage_of(
     preset: str | None = None,
     *,
     public_url: str | None = None,
+    expo_url: str | None = None,
+    supabase_url: str | None = None,
     environment: Mapping[str, str] = os.environ,
 ) -> Stage:
     """The stage of that name, in its own preset or another.
@@ -169,7 +174,7 @@ def stage_of(
             http_tags=_PINNED_HTTP,
             socket_tags=_PINNED_SOCKET,
         )
-        return replace(stage, public_url=public_url) if public_url else stage
+        return _told(stage, public_url=public_url, expo_url=expo_url, supabase_url=supabase_url)
     account = environment["CDK_DEFAULT_ACCOUNT"]
     region = environment.get("CDK_DEFAULT_REGION", "eu-west-1")
     stage = {
@@ -206,7 +211,13 @@ def stage_of(
             api_burst=4_000,
         ),
     }[name]()
-    return replace(stage, public_url=public_url) if public_url else stage
+    return _told(stage, public_url=public_url, expo_url=expo_url, supabase_url=supabase_url)
+
+
+def _told(stage: Stage, **given: str | None) -> Stage:
+    """The stage with what was said of it on the command line."""
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value}
+    return replace(stage, **changes)
 
 
 STAGES = ("rehearsal", "dev", "staging", "production")

@@ -102,6 +102,8 @@ _FIXED: Mapping[str, Service] = {
         (Grant(_table("UpdateItem"), ("connections",)), Grant(_table("Query"), ("connections/ByUser",))),
     ),
     "sockets": Service(_variables("SOCKETS_URL"), (Grant(("execute-api:ManageConnections",), ("sockets",)),)),
+    "topics": Service((), (Grant(("iot:Publish",), ("topics/*",)),)),
+    "topic_names": Service(_variables("TOPICS")),
     "sessions": Service(
         _variables("SESSIONS_TABLE"),
         # Nobody looks tokens up in the index but people, to see whose a session is.
@@ -158,6 +160,7 @@ _FIXED: Mapping[str, Service] = {
     ),
     # Somebody else's service: there is nothing of AWS to allow, and its address is every function's to know.
     "push": Service(),
+    "mirror": Service(("NOMADCREW_SUPABASE_URL",)),
     "audit": Service(_variables("AUDIT_BUCKET"), (Grant(("s3:PutObject",), ("audit/*",)),)),
 }
 _CONSUME = (
@@ -183,9 +186,9 @@ def service_named(name: str, stage: Stage) -> Service:
 
 
 # What is reached over the internet, which the network of the proxy does not reach.
-OUTSIDE = frozenset({"push", "sockets"})
+OUTSIDE = frozenset({"mirror", "push", "sockets", "topics", "verifier"})
 # Of those, what shows certificates of authorities that are not AWS's own.
-OTHERS = frozenset({"push"})
+OTHERS = frozenset({"mirror", "push"})
 
 
 def sql_access(services: Sequence[str], stage: Stage) -> str:

@@ -20,18 +20,20 @@ CREATE INDEX user_push_tokens_user ON user_push_tokens (user_id) WHERE is_active
 CREATE INDEX user_push_tokens_inactive ON user_push_tokens (updated_at) WHERE NOT is_active;
 -- split
 
--- What was handed over for which phone, so that a repeat sends only what is missing; `ticket` asks for the receipt.
+-- What was handed over for which phone, so that a repeat sends only what is missing. Whoever is about to send has a
+-- phone to themselves until `claimed_until`; `sent_at` ends that, and `ticket` asks for the receipt.
 CREATE TABLE push_sends (
-    push_id  uuid NOT NULL,
-    token_id uuid NOT NULL REFERENCES user_push_tokens (id) ON DELETE CASCADE,
-    ticket   text,
-    sent_at  timestamptz NOT NULL,
+    push_id       uuid NOT NULL,
+    token_id      uuid NOT NULL REFERENCES user_push_tokens (id) ON DELETE CASCADE,
+    claimed_until timestamptz NOT NULL,
+    sent_at       timestamptz,
+    ticket        text,
     PRIMARY KEY (push_id, token_id)
 );
 -- split
 CREATE INDEX push_sends_token ON push_sends (token_id);
 -- split
-CREATE INDEX push_sends_age ON push_sends (sent_at);
+CREATE INDEX push_sends_age ON push_sends (claimed_until);
 -- split
 
 CREATE TABLE trip_notification_preferences (

@@ -63,8 +63,8 @@ def addresses(emulator: Emulator) -> tuple[str, str]:
     return f"http://{base}/{HTTP_ID}/$default", f"ws://{base}/{SOCKET_ID}/{SOCKET_STAGE}"
 
 
-def deploy(emulator: Emulator, version: str) -> Deployed:
-    """Package, synthesise and deploy every stack.
+def deploy(emulator: Emulator, version: str, push_url: str) -> Deployed:
+    """Package, synthesise and deploy every stack; pushes go to `push_url`.
 
     Raises:
         subprocess.CalledProcessError: a step failed; it said why.
@@ -74,7 +74,7 @@ def deploy(emulator: Emulator, version: str) -> Deployed:
     build(stage_of("rehearsal"), Target(arch, version))
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     environment = cdk_environment({**kept, **emulator.environment})
-    context = ["stage=rehearsal", f"publicUrl={url}", f"arch={arch}", f"python={version}"]
+    context = ["stage=rehearsal", f"publicUrl={url}", f"expoUrl={push_url}", f"arch={arch}", f"python={version}"]
     out = BUILD / "cdk.out"
     _cdk(["synth", "--quiet", "--output", str(out), *(f"--context={pair}" for pair in context)], environment)
     app = ["--app", str(out)]

@@ -1,6 +1,7 @@
 """`make rehearse`: deploy everything to an emulator on this machine, and run end-to-end tests and chaos there."""
 
 import argparse
+import contextlib
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ from rehearsal.function_logs import save_logs
 from rehearsal.report import Outcomes, write_report
 from rehearsal.running import Loop, Rehearsal
 from tests.engine import Engine
+from tests.expo import expo
 
 T = TypeVar("T")
 E2E = "tests/e2e"
@@ -54,10 +56,14 @@ def main() -> int:
         emulator.settings["AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI"] = addresses(emulator)[1].replace(
             "ws", "http", 1
         )
+        services = contextlib.ExitStack()
         try:
+            push_service = services.enter_context(expo())
+            os.environ["E2E_PUSH_URL"] = push_service.url
             _step("the emulator", emulator.start)
             deployed = _step(
-                f"packages for Python {version}, synthesis, deployment", lambda: deploy(emulator, version)
+                f"packages for Python {version}, synthesis, deployment",
+                lambda: deploy(emulator, version, push_service.url),
             )
             running.current = Rehearsal(loop, engine, emulator, deployed)
             code = _step("end-to-end tests", lambda: _run([E2E], given.chosen, deployed, outcomes))
@@ -72,6 +78,7 @@ def main() -> int:
             if emulator.log.exists():
                 shutil.copy(emulator.log, BUILD / "emulator.log")
             emulator.stop()
+            services.close()
     finally:
         loop.run(engine.stop())
     if given.chosen:

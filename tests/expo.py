@@ -89,10 +89,16 @@ def expo() -> Iterator[Expo]:
     service = Expo(f"http://127.0.0.1:{server.server_address[1]}/--/api/v2/push")
 
     class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            """Every message, for tests in another process."""
+            self._reply(200, json.dumps(service.messages).encode())
+
         def do_POST(self) -> None:
             raw = self.rfile.read(int(self.headers["content-length"]))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            status, reply = service.answer(self.path, headers, json.loads(raw))
+            self._reply(*service.answer(self.path, headers, json.loads(raw)))
+
+        def _reply(self, status: int, reply: bytes) -> None:
             try:
                 self.send_response(status)
                 self.send_header("content-type", "application/json")

@@ -17,7 +17,7 @@ from infrastructure.config import ARCHIVE_DAYS, RULE_RETRY_HOURS
 from infrastructure.constructs.queue import dead_letters, work_queue
 from infrastructure.functions import FUNCTIONS
 from infrastructure.grants import Places, queue_variable
-from nomadcrew.core.events import CONSUMERS
+from nomadcrew.core.events import CONSUMERS, MIRRORED
 from nomadcrew.wire.events import detail_type
 
 OURS = [{"prefix": "nomadcrew."}]
@@ -77,7 +77,11 @@ class MessagingStack(Stack):
         """Replayed events pass as well: every consumer is idempotent on the event's id."""
         consumed = sorted({detail_type(type_) for type_ in CONSUMERS})
         self._rule("notifications", {"detail-type": consumed})
+        self.places.values["NOMADCREW_SUPABASE_URL"] = self.stage.supabase_url or ""
+        if self.stage.supabase_url is not None:
+            self._rule("mirror", {"detail-type": sorted(map(detail_type, MIRRORED))})
         self._rule("realtime", {"detail": {"audience": [{"anything-but": "internal"}]}})
+        self._rule("updates", {"source": ["nomadcrew.trips"], "detail": {"audience": ["trip"]}})
         self._rule("audit", {})
         topic = sns.Topic(self, "Topic", topic_name=self.stage.named("events"), enforce_ssl=True)
         self.places.arns["topic"] = topic.topic_arn
@@ -101,7 +105,7 @@ class MessagingStack(Stack):
         )
         default = made.node.default_child
         assert isinstance(default, rule)
-        default.event_pattern = {"source": OURS, **pattern}
+        default.event_pattern = {"source": OURS} | pattern
 
     def _after(self) -> dict[str, Any]:
         return {

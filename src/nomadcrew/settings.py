@@ -183,6 +183,12 @@ class Settings:
         "That project's HS256 secret, where its tokens are signed with one.",
         _secret,
     )
+    supabase_service_key: str | None = setting(
+        "NOMADCREW_SUPABASE_SERVICE_KEY",
+        None,
+        "That project's service key: people, trips and memberships are copied there. Unset: nothing is.",
+        _secret,
+    )
     invitation_secrets: tuple[str, ...] = setting(
         "NOMADCREW_INVITATION_SECRETS",
         (),
@@ -192,6 +198,11 @@ class Settings:
     log_level: str = setting(
         "LOG_LEVEL", "info", "Least serious lines to log.", _choice("debug", "info", "warning", "error")
     )
+
+    @property
+    def mirrors(self) -> bool:
+        """Whether a copy is kept in a Supabase project."""
+        return self.supabase_url is not None and self.supabase_service_key is not None
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> "Settings":

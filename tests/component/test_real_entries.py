@@ -227,6 +227,7 @@ READS = {
     "invitation": ("GET /v1/trips/{id}/invitations", "eve@example.org"),
     "todo": ("GET /v1/trips/{id}/todos", "["),
     "notification": ("GET /v1/notifications", "["),
+    "location": ("GET /v1/trips/{id}/locations", "locations"),
 }
 
 
@@ -287,6 +288,8 @@ EVENTS: dict[str, tuple[dict[str, Any], Any]] = {
     "publisher": ({"Records": []}, NO_FAILURES),
     "realtime": ({"Records": []}, NO_FAILURES),
     "notifier": ({"Records": []}, NO_FAILURES),
+    "push": ({"Records": []}, NO_FAILURES),
+    "mirror": ({"Records": []}, NO_FAILURES),
     "email": ({"Records": []}, NO_FAILURES),
     "audit": ({"Records": []}, NO_FAILURES),
     "feedback": ({"Records": []}, NO_FAILURES),

@@ -1,14 +1,17 @@
 """A deployment on the emulated account: a database, a bus, queues, a gateway, and the functions between them."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import pytest_asyncio
 
 from nomadcrew.adapters.aws.audit import S3AuditLog
+from nomadcrew.adapters.aws.chat import DynamoChat
+from nomadcrew.adapters.aws.chat_table import ChatTable
 from nomadcrew.adapters.aws.connections import DynamoConnections
+from nomadcrew.adapters.aws.live import QueuedLive
 from nomadcrew.adapters.aws.outbox import EventBridgeOutbox
 from nomadcrew.adapters.aws.presence import DynamoPresence
 from nomadcrew.adapters.aws.queue import SqsQueue
@@ -20,17 +23,21 @@ from nomadcrew.adapters.postgres.invitations import PostgresInvitations
 from nomadcrew.adapters.postgres.members import PostgresMembers
 from nomadcrew.adapters.postgres.notifications import PostgresNotifications
 from nomadcrew.adapters.postgres.outbox import PostgresEventLog, PostgresOutbox
+from nomadcrew.adapters.postgres.push import PostgresPushTokens
 from nomadcrew.core.events import CONSUMERS
 from nomadcrew.core.ids import UserId, uuid7
 from nomadcrew.core.mail import Message
+from nomadcrew.core.notifications.push import PushError, PushMessage, Ticket
 from nomadcrew.functions import (
     audit,
     authorizer,
     email,
+    fanout,
     feedback,
     keepalive,
     notifier,
     publisher,
+    push,
     realtime,
     websocket,
 )
@@ -38,20 +45,23 @@ from nomadcrew.wire.event_entry import MakePorts, event_entry
 from nomadcrew.wire.events import detail_type
 from nomadcrew.wire.queue_entry import batch_entry, queue_entry
 from nomadcrew.wire.socket_entry import authorizer_entry, socket_entry
+from nomadcrew.wire.stream_entry import stream_entry
 from tests.contract.cloud import Cloud
 from tests.contract.crew import Crew
 from tests.contract.gateway import Gateway, gateway
 from tests.contract.lambdas import Lambdas
-from tests.fakes import NOON, SetClock, TokenTable
+from tests.fakes import NOON, OpenLimits, SetClock, TokenTable
 
 # Each function's entry, to be given ports.
 PUBLISHER = partial(batch_entry, publisher.sweep, declared=publisher.PORTS)
 NOTIFIER = partial(queue_entry, notifier.pass_on, declared=notifier.PORTS)
+PUSH = partial(queue_entry, push.work, declared=push.PORTS)
 EMAIL = partial(queue_entry, email.send, declared=email.PORTS)
 REALTIME = partial(queue_entry, realtime.tell, declared=realtime.PORTS)
 FEEDBACK = partial(queue_entry, feedback.listen, declared=feedback.PORTS)
 AUDIT = partial(batch_entry, audit.keep, declared=audit.PORTS)
 KEEPALIVE = partial(event_entry, keepalive.keep_alive, declared=keepalive.PORTS)
+FANOUT = partial(stream_entry, fanout.told_by, fanout.fan_out, declared=fanout.PORTS)
 WEBSOCKET = partial(socket_entry, websocket.actions, declared=websocket.PORTS)
 
 
@@ -67,6 +77,22 @@ class Outgoing:
 
     async def send(self, message: Message) -> None:
         self.mails.append(message)
+
+
+class Phones:
+    """`Push` that keeps what it is given, where every phone is there."""
+
+    def __init__(self) -> None:
+        self.shown: list[PushMessage] = []
+        self.asked: list[str] = []
+
+    async def send(self, messages: Sequence[PushMessage]) -> Sequence[Ticket]:
+        self.shown += messages
+        return [Ticket(f"ticket of {message.to}") for message in messages]
+
+    async def receipts(self, tickets: Sequence[str]) -> Mapping[str, PushError | None]:
+        self.asked += tickets
+        return dict.fromkeys(tickets)
 
 
 class Site:
@@ -107,6 +133,13 @@ class Site:
     async def work_off(self, name: str, entry: Any) -> int:
         return await self.lambdas.work_off(entry, self.urls[name])
 
+    def changes(self) -> list[dict[str, Any]]:
+        """The stream of the chat's table so far, as Lambda is given it."""
+        return self.lambdas.cloud.stream(self.ports["chat_table"])
+
+    async def fan_out(self, changes: list[dict[str, Any]]) -> Any:
+        return await self.lambdas.run(FANOUT, {"Records": changes})
+
     def heard(self, connection_id: str) -> list[str]:
         """The types of the frames a socket was sent: of the event, where it is one."""
         frames = [json.loads(text) for text in self.gateway.sent.pop(connection_id, [])]
@@ -117,7 +150,8 @@ class Site:
 async def site(cloud: Cloud, data_api_crew: Crew) -> AsyncIterator[Site]:
     crew, clock = data_api_crew, SetClock()
     queues = {
-        name: await cloud.work_queue() for name in ("probe", "notifications", "realtime", "audit", "feedback")
+        name: await cloud.work_queue()
+        for name in ("probe", "notifications", "push", "realtime", "audit", "feedback")
     }
     queues["email"] = await cloud.work_queue(fifo=True)
     consumed = [detail_type(type_) for type_ in CONSUMERS]
@@ -133,6 +167,12 @@ async def site(cloud: Cloud, data_api_crew: Crew) -> AsyncIterator[Site]:
         Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": cloud.aws.environment["AWS_REGION"]}
     )
     connections = DynamoConnections(cloud.client(DYNAMODB), await cloud.connections_table())
+    chat_table = await cloud.chat_table()
+    sqs = SqsQueue(
+        cloud.client(SQS),
+        {name: queues[name] for name in ("email", "notifications", "push", "realtime")},
+        new_id=uuid7,
+    )
     async with gateway() as (made, client):
         ports: dict[str, Any] = {
             "clock": clock,
@@ -140,9 +180,13 @@ async def site(cloud: Cloud, data_api_crew: Crew) -> AsyncIterator[Site]:
                 PostgresOutbox(crew.pool), cloud.client(EVENTS), cloud.client(SQS),
                 bus=bus, probe_url=queues["probe"], clock=clock,
             ),
-            "queue": SqsQueue(
-                cloud.client(SQS), {name: queues[name] for name in ("email", "realtime")}, new_id=uuid7
-            ),
+            "queue": sqs,
+            "live": QueuedLive(sqs),
+            "limits": OpenLimits(),
+            "chat": DynamoChat(ChatTable(cloud.client(DYNAMODB), chat_table), PostgresMembers(crew.pool)),
+            "chat_table": chat_table,
+            "push": Phones(),
+            "push_tokens": PostgresPushTokens(crew.pool),
             "events": PostgresEventLog(crew.pool),
             "members": PostgresMembers(crew.pool),
             "notifications": PostgresNotifications(crew.pool),

@@ -111,19 +111,24 @@ class Cloud:
         await self.client(DYNAMODB).call("CreateTable", body)
         return name
 
-    def streamed(self, table: str, attribute: str) -> list[str]:
-        """A text attribute of every image in a table's stream that has it, oldest first."""
+    def stream(self, table: str) -> list[dict[str, Any]]:
+        """The records of a table's stream, oldest first, as Lambda is given them."""
         streams = self.aws.boto("dynamodbstreams")
         [stream] = streams.list_streams(TableName=table)["Streams"]
         arn = stream["StreamArn"]
-        images = []
+        records: list[dict[str, Any]] = []
         for shard in streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]:
             how = {"StreamArn": arn, "ShardId": shard["ShardId"], "ShardIteratorType": "TRIM_HORIZON"}
             iterator = streams.get_shard_iterator(**how)["ShardIterator"]
             while iterator:
                 page = streams.get_records(ShardIterator=iterator)
-                images += [record["dynamodb"].get("NewImage", {}) for record in page["Records"]]
+                records += page["Records"]
                 iterator = page.get("NextShardIterator") if page["Records"] else None
+        return records
+
+    def streamed(self, table: str, attribute: str) -> list[str]:
+        """A text attribute of every image in a table's stream that has it, oldest first."""
+        images = [record["dynamodb"].get("NewImage", {}) for record in self.stream(table)]
         return [image[attribute]["S"] for image in images if attribute in image]
 
     def socket_client(self, url: str) -> AwsClient:

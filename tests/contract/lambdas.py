@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from nomadcrew.adapters.aws.client import AwsError
-from nomadcrew.core.ports import Ports
+from nomadcrew.core.ports import Ports, Site
 from nomadcrew.wire.event_entry import Entry
 from tests.contract.cloud import Cloud, arn_of
 from tests.fakes import Untouchable, fake_ports
 
+SITE = Site("https://api.test", mail_leaves=True, push_leaves=True)
 SQS_ATTRIBUTES = ["ApproximateReceiveCount", "SentTimestamp", "MessageGroupId"]
 
 
@@ -36,7 +37,7 @@ class Lambdas:
         """The declared ports of an environment that has them all."""
         hidden = {name: Untouchable(name) for name in ("limits", "replies", "outbox", "verifier")}
         return fake_ports(
-            clock=self._given["clock"], **{**hidden, **{name: self._given[name] for name in declared}}
+            site=SITE, clock=self._given["clock"], **{**hidden, **{name: self._given[name] for name in declared}}
         )
 
     async def run(self, entry: Callable[[Callable[[tuple[str, ...]], Ports]], Entry], event: dict[str, Any]) -> Any:

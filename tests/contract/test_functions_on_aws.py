@@ -9,13 +9,16 @@ from nomadcrew.adapters.aws.outbox import PROBE_DELAY_S
 from nomadcrew.adapters.aws.queue import SqsQueue
 from nomadcrew.adapters.aws.services import SQS
 from nomadcrew.adapters.postgres.invitations import PostgresInvitations
-from nomadcrew.core.ids import EventId, InvitationId, TripId, UserId, uuid7
+from nomadcrew.adapters.postgres.push import PostgresPushTokens
+from nomadcrew.core.ids import EventId, InvitationId, PushTokenId, TripId, UserId, uuid7
+from nomadcrew.core.notifications.push import RECEIPTS_AFTER_S, DeviceType
 from nomadcrew.core.permissions import ADMIN, Role
+from nomadcrew.core.queues import backoff_s
 from nomadcrew.functions import (
     keepalive,
     realtime,
 )
-from nomadcrew.wire.events import PONG, detail_type, unpack
+from nomadcrew.wire.events import PONG, detail_type, pack, unpack
 from nomadcrew.wire.socket_entry import NOT_JSON, Unauthorized
 from tests.contract.aws_site import (
     AUDIT,
@@ -25,11 +28,12 @@ from tests.contract.aws_site import (
     KEEPALIVE,
     NOTIFIER,
     PUBLISHER,
+    PUSH,
     REALTIME,
     Site,
     site,
 )
-from tests.fakes import ANA, NOON
+from tests.fakes import ANA, NOON, an_event
 from tests.loops import closed_loops
 
 __all__ = ["closed_loops", "site"]
@@ -80,6 +84,41 @@ async def test_an_event_that_comes_twice_notifies_once(site: Site) -> None:
         await site.lambdas.cloud.put(site.urls["notifications"], body)
     assert await site.work_off("notifications", NOTIFIER) == 2
     assert await site.ports["notifications"].unread(ben) == 1
+
+
+async def test_what_is_said_is_shown_to_the_others_and_pushed_to_their_phones_once(site: Site) -> None:
+    ana, ben, trip_id = await on_a_trip(site)
+    for who, socket in ((ana, "ana's"), (ben, "ben's")):
+        await site.connect(who, socket)
+    await site.work_off("realtime", REALTIME)
+    site.gateway.sent.clear()
+    await PostgresPushTokens(site.crew.pool).register(
+        PushTokenId(uuid7()), "ben's phone", DeviceType.IOS, ben, now=NOON
+    )
+    said = {
+        "messageId": str(uuid7()), "tripId": str(trip_id), "content": "train at nine",
+        "user": {"id": str(ana), "name": "Ana"}, "mentions": [],
+    }  # fmt: skip
+    event = an_event(type="CHAT_MESSAGE_SENT", trip_id=trip_id, actor_id=ana, payload=json.dumps(said))
+    for _ in range(2):
+        await site.lambdas.cloud.put(site.urls["notifications"], pack(event))
+    assert await site.work_off("notifications", NOTIFIER) == 2
+    assert await site.work_off("push", PUSH) == 1  # the other finds the phone taken, and looks again later
+    site.lambdas.cloud.advance(backoff_s(1))
+    assert await site.work_off("push", PUSH) == 1
+    phones = site.ports["push"]
+    assert [(message.to, message.title, message.body) for message in phones.shown] == [
+        ("ben's phone", "Ana", "train at nine")
+    ]
+    await site.work_off("realtime", REALTIME)
+    assert set(site.heard("ben's")) == {"notification.created"}
+    assert site.heard("ana's") == []
+    assert await site.ports["notifications"].unread(ben) == 0
+    site.lambdas.cloud.advance(RECEIPTS_AFTER_S - backoff_s(1) - 1)
+    assert await site.work_off("push", PUSH) == 0
+    site.lambdas.cloud.advance(1)
+    assert await site.work_off("push", PUSH) == 1
+    assert phones.asked == ["ticket of ben's phone"]
 
 
 async def test_an_invitation_is_mailed_once_however_often_it_is_told(site: Site) -> None:

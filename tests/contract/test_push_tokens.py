@@ -11,7 +11,7 @@ from nomadcrew.adapters.postgres.sql import Row
 from nomadcrew.adapters.postgres.upkeep import PostgresUpkeep
 from nomadcrew.core.errors import NotOnboarded, Unavailable
 from nomadcrew.core.ids import EventId, PushTokenId, UserId, uuid7
-from nomadcrew.core.notifications.push import MAX_TOKENS_PER_USER, DeviceType, PushToken
+from nomadcrew.core.notifications.push import CLAIMED_FOR, MAX_TOKENS_PER_USER, Claimed, DeviceType, PushToken
 from tests.contract.crew import Crew
 from tests.fakes import NOON
 
@@ -29,7 +29,11 @@ async def register(
 
 
 async def reached(tokens: PostgresPushTokens, *people: UserId, push: EventId | None = None) -> set[str]:
-    return {phone.token for phone in await tokens.waiting(push or EventId(uuid7()), people)}
+    """The phones that a push of ours reaches, which gives them back at once."""
+    id_ = push or EventId(uuid7())
+    claimed = await tokens.claim(id_, people, now=NOON)
+    await tokens.release(id_, [phone.id for phone in claimed.phones])
+    return {phone.token for phone in claimed.phones}
 
 
 async def test_a_token_registered_again_is_the_same_and_active(crew: Crew, tokens: PostgresPushTokens) -> None:
@@ -63,7 +67,7 @@ async def test_two_who_register_a_phone_at_once_do_not_both_have_it(crew: Crew, 
         *(register(tokens, person, "phone") for person in people for _ in range(3)), return_exceptions=True
     )
     assert all(isinstance(result, PushToken | Unavailable) for result in results)
-    assert len(await tokens.waiting(EventId(uuid7()), people)) == 1
+    assert len(await reached(tokens, *people)) == 1
 
 
 async def test_logging_out_ends_ones_own_and_nobody_elses(crew: Crew, tokens: PostgresPushTokens) -> None:
@@ -103,8 +107,10 @@ async def test_what_was_sent_waits_no_longer_and_is_found_by_its_ticket(
     ana, push, other = await crew.person("ana"), EventId(uuid7()), EventId(uuid7())
     one, two, three = [await register(tokens, ana, name) for name in ("one", "two", "three")]
     later = NOON + timedelta(minutes=1)
-    for _ in range(2):
-        await tokens.sent(push, {one.id: "ticket", two.id: None}, now=later)
+    await tokens.claim(push, [ana], now=NOON)
+    for ticket in ("ticket", "of a repeat that comes too late"):
+        await tokens.sent(push, {one.id: ticket, two.id: None}, now=later)
+    await tokens.release(push, [one.id, three.id])
     assert await reached(tokens, ana, push=push) == {"three"}
     assert await reached(tokens, ana, push=other) == {"one", "two", "three"}
     assert await tokens.tickets(push) == {"ticket": one.id}
@@ -113,6 +119,21 @@ async def test_what_was_sent_waits_no_longer_and_is_found_by_its_ticket(
     assert used == {"one": later, "two": NOON, "three": NOON}
     await tokens.sent(push, {PushTokenId(uuid7()): "of a phone that is gone"}, now=later)
     assert three.last_used_at == NOON
+
+
+async def test_a_phone_is_one_attempts_at_a_time(crew: Crew, tokens: PostgresPushTokens) -> None:
+    ana, push = await crew.person("ana"), EventId(uuid7())
+    for name in ("one", "two"):
+        await register(tokens, ana, name)
+    found = await asyncio.gather(*(tokens.claim(push, [ana], now=NOON) for _ in range(4)))
+    assert sorted((len(claimed.phones), claimed.held) for claimed in found) == [(0, 2), (0, 2), (0, 2), (2, 0)]
+    [mine] = [claimed.phones for claimed in found if claimed.phones]
+    await tokens.sent(push, {mine[0].id: "ticket"}, now=NOON)
+    assert await tokens.claim(push, [ana], now=NOON) == Claimed([], 1)
+    # Whoever had claimed the other has died.
+    assert await tokens.claim(push, [ana], now=NOON + CLAIMED_FOR) == Claimed([mine[1]], 0)
+    await tokens.release(push, [mine[1].id])
+    assert await tokens.claim(push, [ana], now=NOON + CLAIMED_FOR) == Claimed([mine[1]], 0)
 
 
 async def test_a_token_that_is_gone_is_gone_for_everybody(crew: Crew, tokens: PostgresPushTokens) -> None:
@@ -132,8 +153,9 @@ async def test_what_is_old_is_deleted_and_what_is_not_stays(crew: Crew, tokens: 
     kept = await register(tokens, ana, "kept")
     await tokens.forget([old.id], now=NOON)
     await tokens.forget([young.id], now=NOON + timedelta(days=1))
-    await tokens.sent(push, {kept.id: "first"}, now=NOON)
-    await tokens.sent(EventId(uuid7()), {kept.id: "second"}, now=NOON + timedelta(days=29))
+    for id_, at in ((push, NOON), (EventId(uuid7()), NOON + timedelta(days=29))):
+        await tokens.claim(id_, [ana], now=at)
+        await tokens.sent(id_, {kept.id: f"ticket of {id_}"}, now=at)
     upkeep, then = PostgresUpkeep(crew.pool), NOON + timedelta(days=30, seconds=1)
     assert (await upkeep.push_tokens(then), await upkeep.push_sends(then)) == (1, 1)
     assert {row["token"] for row in await _rows(crew)} == {"young", "kept"}

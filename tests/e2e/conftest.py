@@ -1,12 +1,12 @@
 """One started server for all tests that do not harm it, and people on it.
 
 With E2E_URL set the same tests run against that server instead, but for those only one machine can show; sockets
-connect at E2E_SOCKETS_URL, and E2E_MAIL_URL is an emulated SES's record of mails. It must accept registrations and
-have its rate limits off.
+connect at E2E_SOCKETS_URL, E2E_MAIL_URL is an emulated SES's record of mails, and E2E_PUSH_URL the push service of
+`tests.expo` that it pushes to. It must accept registrations and have its rate limits off.
 """
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from typing import Any
 
 import pytest
@@ -14,7 +14,9 @@ import pytest_asyncio
 
 from tests.e2e.client import Api, Person, Socket
 from tests.e2e.mailbox import EmulatedMailbox, FileMailbox, Mailbox
+from tests.e2e.phones import Phones
 from tests.e2e.server import LOG_TAIL, Server
+from tests.expo import expo
 
 ELSEWHERE = os.environ.get("E2E_URL", "").rstrip("/")
 
@@ -41,10 +43,25 @@ def pytest_runtest_makereport(
     return report
 
 
+@pytest.fixture(scope="session")
+def push_url() -> Iterator[str]:
+    """Where the server pushes to."""
+    if ELSEWHERE:
+        yield os.environ["E2E_PUSH_URL"]
+    else:
+        with expo() as service:
+            yield service.url
+
+
+@pytest.fixture
+def phones(push_url: str) -> Phones:
+    return Phones(push_url)
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def server() -> AsyncIterator[Server]:
+async def server(push_url: str) -> AsyncIterator[Server]:
     """The server of the session; tests that stop or kill start their own."""
-    async with Server(NOMADCREW_RATE_LIMITS="off") as running:
+    async with Server(NOMADCREW_RATE_LIMITS="off", NOMADCREW_EXPO_URL=push_url) as running:
         yield running
         assert await running.stop() == 0, running.log[-LOG_TAIL:]
         assert running.errors == [], "\n".join(running.errors)

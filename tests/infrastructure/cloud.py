@@ -97,8 +97,11 @@ def prepare() -> None:
     os.environ["JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION"] = "1"
 
 
-def synthesise(folder: Path, stage_name: str, preset: str, *, content: str = "") -> Cloud:
-    """The templates of a stage, judged by cdk-nag; `content` is what every function consists of."""
+def synthesise(folder: Path, stage_name: str, preset: str, *, content: str = "", **told: str) -> Cloud:
+    """The templates of a stage, judged by cdk-nag; `content` is what every function consists of.
+
+    What is `told` of the stage is what `stage_of` takes.
+    """
     prepare()
     from aws_cdk import App
 
@@ -113,7 +116,7 @@ def synthesise(folder: Path, stage_name: str, preset: str, *, content: str = "")
     context = json.loads((ROOT / "cdk.json").read_text())["context"]
     app = App(outdir=str(folder / "out"), context=context)
     check(app)
-    stage = stage_of(stage_name, preset, environment={"CDK_DEFAULT_ACCOUNT": ACCOUNT})
+    stage = stage_of(stage_name, preset, environment={"CDK_DEFAULT_ACCOUNT": ACCOUNT}, **told)
     build(app, stage, lambda name: str(folder / "functions" / name))
     app.synth()
     return Cloud(folder / "out")

@@ -8,11 +8,13 @@ import pytest
 from infrastructure.config import stage_of
 from infrastructure.functions import API_FUNCTIONS, FUNCTIONS
 from nomadcrew.adapters.aws.config import AwsConfig, variable
+from nomadcrew.core.events import MIRRORED
 from nomadcrew.core.queues import MAX_ATTEMPTS
 from nomadcrew.functions.table import ALL_ROUTES
 from nomadcrew.settings import Settings
+from nomadcrew.wire.events import detail_type
 from nomadcrew.wire.routes import Auth
-from tests.infrastructure.cloud import Cloud, short
+from tests.infrastructure.cloud import Cloud, short, synthesise
 
 DAY_S = 86_400
 # What the platform and the logs read, beside settings and AwsConfig.
@@ -65,15 +67,39 @@ def test_a_queue_takes_from_its_rule_only(dev: Cloud) -> None:
         }
         for queue, allowed in policies.items()
     }
-    rules = ["NotificationsRule", "RealtimeRule", "AuditRule", "TopicRule", "FeedbackRule"]
+    rules = ["NotificationsRule", "RealtimeRule", "UpdatesRule", "AuditRule", "TopicRule", "FeedbackRule"]
     assert senders == {
         **{queue: set() for queue in senders},
         "NotificationsQueue": {("events.amazonaws.com", "NotificationsRule")},
         "RealtimeQueue": {("events.amazonaws.com", "RealtimeRule")},
+        "UpdatesQueue": {("events.amazonaws.com", "UpdatesRule")},
         "AuditQueue": {("events.amazonaws.com", "AuditRule")},
         "FeedbackQueue": {("events.amazonaws.com", "FeedbackRule")},
         "RulesDead": {("events.amazonaws.com", rule) for rule in rules},
     }
+
+
+def test_nothing_goes_to_others_unless_the_stage_says_where(
+    dev: Cloud, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    push, copy = "https://exp.host/--/api/v2/push", "https://project.supabase.co"
+    told = synthesise(tmp_path_factory.mktemp("told"), "dev", "lean", expo_url=push, supabase_url=copy)
+    for cloud, pushes, copies in ((dev, set(), set()), (told, {push}, {copy})):
+        known = {name: one["Environment"]["Variables"] for name, one in functions(cloud).items()}
+        assert {one.get("NOMADCREW_EXPO_URL") for one in known.values()} - {None} == pushes
+        assert {one.get("NOMADCREW_SUPABASE_URL") for one in known.values()} - {None, ""} == copies
+        assert {name for name, one in known.items() if "NOMADCREW_SUPABASE_URL" in one} == {"mirror"}
+        # Certificates of theirs are not Amazon's.
+        assert {name for name, one in known.items() if "amazon-roots" not in one["SSL_CERT_FILE"]} == {
+            "mirror",
+            "push",
+        }
+    rules = {short(id_) for id_ in told.all("AWS::Events::Rule")} - {
+        short(id_) for id_ in dev.all("AWS::Events::Rule")
+    }
+    assert rules == {"MirrorRule"}
+    [rule] = [one for one in told.properties("AWS::Events::Rule") if one["Name"].endswith("-mirror")]
+    assert rule["EventPattern"]["detail-type"] == sorted(detail_type(type_) for type_ in MIRRORED)
 
 
 def test_every_service_may_call_its_functions_and_no_other(dev: Cloud) -> None:
@@ -89,6 +115,7 @@ def test_every_service_may_call_its_functions_and_no_other(dev: Cloud) -> None:
         *(("apigateway.amazonaws.com", name.capitalize(), "<Http>/*") for name in API_FUNCTIONS),
         ("apigateway.amazonaws.com", "Websocket", "<Socket>/v1/*"),
         ("apigateway.amazonaws.com", "Authorizer", "<Socket>/authorizers/<Authorizer>"),
+        ("iot.amazonaws.com", "Mqtt", "<MqttAuthorizer>"),
         ("cognito-idp.amazonaws.com", "Pool", "<Pool>"),
         ("cognito-idp.amazonaws.com", "Confirmed", "<Pool>"),
     }

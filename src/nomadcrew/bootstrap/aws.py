@@ -51,10 +51,11 @@ if TYPE_CHECKING:
     from nomadcrew.core.invitations.ports import InvitationLinks
     from nomadcrew.core.limits import Limit, RateLimits
     from nomadcrew.core.mail import Mailer
+    from nomadcrew.core.mirror.ports import Mirror
     from nomadcrew.core.notifications.push import Push
     from nomadcrew.core.presence.ports import Presence
     from nomadcrew.core.queues import WorkQueue
-    from nomadcrew.core.realtime import Connections, Live, Sockets
+    from nomadcrew.core.realtime import Connections, Live, Sockets, TopicOf, Topics
     from nomadcrew.core.schema import Schema
 
 
@@ -105,6 +106,8 @@ STANDS_ON: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "chat": ("sql", "chat"),
         "live": ("queue",),
         "sockets": ("connections", "sockets"),
+        "topics": ("topics",),
+        "topic_of": ("topic_names",),
         "presence": ("sql", "presence"),
         "audit": ("audit",),
         "suppression": ("suppression",),
@@ -118,6 +121,7 @@ STANDS_ON: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "abandoned": ("sql", "abandoned"),
         "invitation_links": ("secret",),
         "push": ("push", "secret"),
+        "mirror": ("mirror", "secret"),
         "upkeep": ("sql",),
         "schema": ("sql",),
     }
@@ -327,13 +331,21 @@ class _Parts:
         return DynamoRateLimits(self.client(DYNAMODB), config.required("limits_table"), utc_now, limits)
 
     def push(self) -> Push:
-        if not self.config.expo_url:
-            from nomadcrew.adapters.embedded.silent_push import SilentPush
-
-            return SilentPush()
+        # Both at once: a package holds what was imported for it, and a stage may do without the service.
+        from nomadcrew.adapters.embedded.silent_push import SilentPush
         from nomadcrew.adapters.http.expo import ExpoPush
 
+        if not self.config.expo_url:
+            return SilentPush()
         return ExpoPush(self.config.expo_url, self.secrets.expo_token)
+
+    def mirror(self) -> Mirror:
+        from nomadcrew.adapters.embedded.silent_mirror import SilentMirror
+        from nomadcrew.adapters.http.supabase import SupabaseMirror
+
+        if not self.config.supabase_url:
+            return SilentMirror()
+        return SupabaseMirror(self.config.supabase_url, self.secrets.supabase_service_key)
 
     def outbox(self) -> Outbox:
         from nomadcrew.adapters.aws.outbox import EventBridgeOutbox
@@ -435,6 +447,17 @@ class _Parts:
 
         gateway = AwsClient(SOCKETS, url=self.config.required("sockets_url"), environment=self._environment)
         return GatewaySockets(self._dynamo_connections, gateway, clock=utc_now)
+
+    def topics(self) -> Topics:
+        from nomadcrew.adapters.aws.services import IOT
+        from nomadcrew.adapters.aws.topics import IotTopics
+
+        return IotTopics(self.client(IOT))
+
+    def topic_of(self) -> TopicOf:
+        from nomadcrew.adapters.aws.topics import UpdatesOf
+
+        return UpdatesOf(self.config.required("topics"))
 
     def invitation_links(self) -> InvitationLinks:
         from nomadcrew.adapters.embedded.invitation_links import SignedInvitationLinks

@@ -13,9 +13,11 @@ from nomadcrew.adapters.embedded.limits import rate_limits
 from nomadcrew.adapters.embedded.mailer import FileMailer, SmtpMailer, SmtpServer
 from nomadcrew.adapters.embedded.passwords import Argon2Passwords
 from nomadcrew.adapters.embedded.published import fetcher
+from nomadcrew.adapters.embedded.silent_mirror import SilentMirror
 from nomadcrew.adapters.embedded.silent_push import SilentPush
 from nomadcrew.adapters.embedded.tokens import JwtTokens
 from nomadcrew.adapters.http.expo import ExpoPush
+from nomadcrew.adapters.http.supabase import SupabaseMirror
 from nomadcrew.adapters.mime import Sender
 from nomadcrew.adapters.postgres.accounts import PostgresAccounts
 from nomadcrew.adapters.postgres.chat import PostgresChat
@@ -29,6 +31,7 @@ from nomadcrew.core.events import Event, Outbox
 from nomadcrew.core.ids import NewId, SessionId, UserId, uuid7
 from nomadcrew.core.limits import RateLimits
 from nomadcrew.core.mail import Mailer
+from nomadcrew.core.mirror.ports import Mirror
 from nomadcrew.core.notifications.push import Push
 from nomadcrew.core.ports import Ports, Site
 from nomadcrew.core.presence.ports import Presence
@@ -84,6 +87,7 @@ def machine_ports(
         presence=presence or PostgresPresence(sql),
         mailer=_mailer(settings, mail_folder, clock),
         push=_push(settings),
+        mirror=_mirror(settings),
         tokens=tokens,
         verifier=tokens,
         codes=tokens,
@@ -109,6 +113,12 @@ def _push(settings: Settings) -> Push:
     if settings.expo_url is None:
         return SilentPush()
     return ExpoPush(settings.expo_url, lambda: settings.expo_token)
+
+
+def _mirror(settings: Settings) -> Mirror:
+    if settings.supabase_url is None or settings.supabase_service_key is None:
+        return SilentMirror()
+    return SupabaseMirror(settings.supabase_url, lambda: settings.supabase_service_key)
 
 
 def _tokens(settings: Settings, keys: Keys, on_session_end: Callable[[SessionId], None]) -> JwtTokens:

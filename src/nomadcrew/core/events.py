@@ -46,6 +46,7 @@ TOMBSTONE = "Message deleted"
 NOTIFICATIONS = "notifications"
 EMAIL = "email"
 PUSH = "push"  # what phones are to show, as the notifier has decided
+MIRROR = "mirror"  # where a copy is kept elsewhere
 REALTIME = "realtime"  # where sockets are a gateway's; elsewhere the publisher delivers
 CONSUMERS: dict[str, tuple[str, ...]] = {
     "TRIP_UPDATED": (NOTIFICATIONS,),
@@ -62,6 +63,27 @@ CONSUMERS: dict[str, tuple[str, ...]] = {
     "MEMBER_ARRIVED": (NOTIFICATIONS,),
     "account.confirmation_requested": (EMAIL,),
 }
+
+
+# What the mirror gets beside them, where there is one.
+MIRRORED = frozenset(
+    {
+        "TRIP_CREATED",
+        "TRIP_UPDATED",
+        "TRIP_STATUS_UPDATED",
+        "TRIP_DELETED",
+        "MEMBER_ADDED",
+        "MEMBER_REMOVED",
+        "MEMBER_ROLE_UPDATED",
+        "profile.changed",
+    }
+)
+
+
+def consumers_of(type_: str, *, mirrors: bool) -> tuple[str, ...]:
+    """The queues that get a copy of an event; `mirrors` where there is a mirror."""
+    queues = CONSUMERS.get(type_, ())
+    return (*queues, MIRROR) if mirrors and type_ in MIRRORED else queues
 
 
 def job_id(event_id: EventId, queue: str) -> JobId:

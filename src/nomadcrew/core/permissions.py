@@ -57,6 +57,13 @@ RULES: dict[tuple[str, str], Rule] = {
     ("chat", "react"): MEMBER,
     ("chat", "update"): OWN,
     ("chat", "delete"): OWN_OR_ADMIN,
+    # Of one's own position; whose others see, privacy decides.
+    ("location", "create"): MEMBER,
+    ("location", "read"): MEMBER,
+    ("location", "update"): MEMBER,
+    ("meeting_point", "read"): MEMBER,
+    ("meeting_point", "update"): MEMBER,
+    ("meeting_point", "delete"): MEMBER,
 }
 
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Awaitable, Callable
 
-from nomadcrew.core.events import EMAIL, NOTIFICATIONS, PUSH, Event
+from nomadcrew.core.events import EMAIL, MIRROR, NOTIFICATIONS, PUSH, Event
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.queues import Job
-from nomadcrew.functions import push
+from nomadcrew.functions import mirror, push
 from nomadcrew.functions.mails import send_mail_for
 from nomadcrew.functions.notifier import tell_people
 from nomadcrew.wire.events import unpack
@@ -26,4 +26,5 @@ CONSUMERS: dict[str, Consumer] = {
     NOTIFICATIONS: of_events(tell_people),
     EMAIL: of_events(send_mail_for),
     PUSH: push.work,
+    MIRROR: mirror.work,
 }

@@ -34,6 +34,8 @@ from nomadcrew.wire.dispatch import Dispatcher
 
 DAY_S = 86_400.0
 HOUR_S = 3_600.0
+# How late others hear that somebody's sharing has expired; readers see it at once.
+EXPIRY_S = 15.0
 _PING = compile_statement("ping", "SELECT 1")
 Loop = Callable[[], Awaitable[None]]
 
@@ -76,7 +78,7 @@ class Backstage:
         """
         self.metrics = Metrics()
         pool.on_statement = self.metrics.statement
-        self._outbox = PostgresOutbox(pool)
+        self._outbox = PostgresOutbox(pool, mirrors=settings.mirrors)
         self.workers = Workers(CONSUMERS)
         self.relay = Relay(self._outbox, sockets, clock=utc_now, metrics=self.metrics, on_work=self.workers.wake)
         self.live = HubLive(self._outbox, sockets, self.metrics)
@@ -116,6 +118,12 @@ class Backstage:
         self.metrics.outbox(lag.pending, lag.oldest_s)
         self.metrics.queues(await self.ports.queue.depths())
 
+    async def _end_sharing(self) -> int:
+        ended = await self.ports.upkeep.sharing(utc_now())
+        if ended:
+            await self.relay.written()
+        return ended
+
     def _schedules(self) -> list[Schedule]:
         upkeep = self.ports.upkeep
         return [
@@ -126,6 +134,8 @@ class Backstage:
             Schedule("old replies", 60.0, lambda: upkeep.replays(utc_now())),
             Schedule("old sessions", HOUR_S, lambda: self.ports.sessions.forget_expired(now=utc_now())),
             Schedule("old registrations", HOUR_S, lambda: self.ports.abandoned.forget_expired(now=utc_now())),
+            Schedule("old positions", HOUR_S, lambda: upkeep.positions(utc_now())),
+            Schedule("expired sharing", EXPIRY_S, self._end_sharing),
             Schedule("old dead jobs", DAY_S, lambda: upkeep.dead_jobs(utc_now())),
         ]
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from nomadcrew.adapters.postgres.outbox import PostgresOutbox
 from nomadcrew.core.clock import Clock
 from nomadcrew.core.errors import Unavailable
-from nomadcrew.core.events import CONSUMERS, Audience, Event, listeners
+from nomadcrew.core.events import Audience, Event, listeners
 from nomadcrew.core.ids import EventId, TripId, UserId
 from nomadcrew.host.live import Delivery
 from nomadcrew.host.metrics import Metrics
@@ -92,7 +92,7 @@ class Relay:
             if not events:
                 return 0
             members = await self._members(events)
-            bodies = [pack(event) if event.type in CONSUMERS else "" for event in events]
+            bodies = [pack(event) if self._outbox.consumers(event) else "" for event in events]
             self._unsure |= {event.id: event for event in events}
             await self._outbox.publish(events, bodies, now=self._clock())
         self._deliver(events, members)

@@ -12,14 +12,14 @@ from nomadcrew.core.errors import BadSetting
 PREFIX = "NOMADCREW_"
 AWS_PREFIX = f"{PREFIX}AWS_"
 # Called as on one machine, where README explains them.
-SITE = ("public_url", "app_url", "registration", "mail_from", "rate_limits", "expo_url")
+SITE = ("public_url", "app_url", "registration", "mail_from", "rate_limits", "expo_url", "supabase_url")
 
 
 class AwsConfig(Struct, frozen=True, kw_only=True):
     """The site's settings, and every `NOMADCREW_AWS_…` variable; a function has those of the ports it declares.
 
     `sql` is `data-api` or `proxy`, `cache` is `dynamodb` or `valkey`; `flags` names AppConfig's
-    application/environment/profile.
+    application/environment/profile, `topics` is what the names of topics begin with.
     """
 
     public_url: str = ""
@@ -28,6 +28,7 @@ class AwsConfig(Struct, frozen=True, kw_only=True):
     mail_from: str = ""
     rate_limits: str = ""
     expo_url: str = ""
+    supabase_url: str = ""
     sql: str = ""
     cluster_arn: str = ""
     database_secret_arn: str = ""
@@ -57,6 +58,7 @@ class AwsConfig(Struct, frozen=True, kw_only=True):
     cache_endpoint: str = ""
     cache_user: str = ""
     flags: str = ""
+    topics: str = ""
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> "AwsConfig":

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from nomadcrew.adapters.postgres.sql import Row, Sql, statements
 from nomadcrew.core.errors import Gone, Invalid, NotOnboarded
-from nomadcrew.core.events import CONSUMERS, TOMBSTONE, Event, EventPage, job_id
+from nomadcrew.core.events import TOMBSTONE, Event, EventPage, consumers_of, job_id
 from nomadcrew.core.ids import EventId, TripId, UserId, uuid7_time_s
 
 _SQL = statements("outbox")
@@ -66,8 +66,14 @@ class Lag:
 class PostgresOutbox:
     """The publisher's half. `pending` and `publish` belong in one transaction."""
 
-    def __init__(self, sql: Sql) -> None:
+    def __init__(self, sql: Sql, *, mirrors: bool = False) -> None:
+        """`mirrors` where events go to the mirror as well."""
         self.sql = sql
+        self._mirrors = mirrors
+
+    def consumers(self, event: Event) -> Sequence[str]:
+        """The queues that get a copy of an event."""
+        return consumers_of(event.type, mirrors=self._mirrors)
 
     async def pending(self, *, limit: int) -> Sequence[Event]:
         """Unpublished events that no other publisher holds, oldest first; locked until the transaction ends."""
@@ -92,7 +98,7 @@ class PostgresOutbox:
         jobs = [
             {"id": str(job_id(event.id, queue)), "event_id": str(event.id), "queue": queue, "body": body}
             for event, body in zip(events, bodies, strict=True)
-            for queue in CONSUMERS.get(event.type, ())
+            for queue in self.consumers(event)
         ]
         await self.sql.fetch(
             _SQL["publish"],

@@ -7,7 +7,14 @@ from datetime import datetime
 from nomadcrew.adapters.postgres.sql import Duplicate, Row, Sql, statements
 from nomadcrew.core.errors import NotOnboarded, Unavailable
 from nomadcrew.core.ids import EventId, PushTokenId, UserId
-from nomadcrew.core.notifications.push import MAX_TOKENS_PER_USER, DeviceType, Phone, PushToken
+from nomadcrew.core.notifications.push import (
+    CLAIMED_FOR,
+    MAX_TOKENS_PER_USER,
+    Claimed,
+    DeviceType,
+    Phone,
+    PushToken,
+)
 
 _SQL = statements("push")
 
@@ -36,10 +43,19 @@ class PostgresPushTokens:
     async def deactivate(self, token: str | None, caller: UserId, *, now: datetime) -> None:
         _own(await self._sql.fetch(_SQL["deactivate"], token=token, caller=caller, now=now))
 
-    async def waiting(self, push_id: EventId, people: Sequence[UserId]) -> Sequence[Phone]:
-        wanted = json.dumps([str(person) for person in people])
-        rows = await self._sql.fetch(_SQL["waiting"], push_id=push_id, people=wanted)
-        return [Phone(row["id"], row["user_id"], row["token"]) for row in rows]
+    async def claim(self, push_id: EventId, people: Sequence[UserId], *, now: datetime) -> Claimed:
+        rows = await self._sql.fetch(
+            _SQL["claim"],
+            push_id=push_id,
+            people=json.dumps([str(person) for person in people]),
+            now=now,
+            until=now + CLAIMED_FOR,
+        )
+        ours = [Phone(row["id"], row["user_id"], row["token"]) for row in rows if row["is_ours"]]
+        return Claimed(ours, len(rows) - len(ours))
+
+    async def release(self, push_id: EventId, phones: Sequence[PushTokenId]) -> None:
+        await self._sql.fetch(_SQL["release"], push_id=push_id, ids=_ids(phones))
 
     async def sent(self, push_id: EventId, tickets: Mapping[PushTokenId, str | None], *, now: datetime) -> None:
         results = [{"token_id": str(token_id), "ticket": ticket} for token_id, ticket in tickets.items()]
@@ -50,7 +66,11 @@ class PostgresPushTokens:
         return {row["ticket"]: row["token_id"] for row in rows}
 
     async def forget(self, gone: Sequence[PushTokenId], *, now: datetime) -> None:
-        await self._sql.fetch(_SQL["forget"], ids=json.dumps([str(token_id) for token_id in gone]), now=now)
+        await self._sql.fetch(_SQL["forget"], ids=_ids(gone), now=now)
+
+
+def _ids(token_ids: Sequence[PushTokenId]) -> str:
+    return json.dumps([str(token_id) for token_id in token_ids])
 
 
 def _own(rows: Sequence[Row]) -> Row:

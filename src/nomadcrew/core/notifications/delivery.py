@@ -17,6 +17,7 @@ from nomadcrew.core.notifications.push import (
     Push,
     PushError,
     PushMessage,
+    PushRefused,
     PushTask,
     PushTokens,
     Ticket,
@@ -39,29 +40,39 @@ class Delivered:
 
 
 async def deliver(task: PushTask, *, tokens: PushTokens, push: Push, now: datetime) -> Delivered:
-    """Push to every phone that has not got it yet; safe to repeat.
+    """Push to every phone that has not got it yet; safe to repeat, and to do twice at once.
 
-    What was taken is noted batch by batch, so that a repeat sends only the rest. Whoever dies between the two sends
-    a batch twice.
+    Phones are claimed first and noted batch by batch, so that a repeat sends only the rest. Whoever dies between a
+    call and its note sends that batch twice.
 
     Raises:
         PushRefused: the service does not accept us.
         Unavailable: the phones cannot be looked up.
     """
-    phones = await tokens.waiting(task.id, list(task.recipients))
-    taken = left = 0
-    for batch in _batches(phones, MAX_BATCH):
+    claimed = await tokens.claim(task.id, list(task.recipients), now=now)
+    taken, left = 0, claimed.held
+    for batch in _batches(claimed.phones, MAX_BATCH):
         try:
-            tickets = await push.send([message_to(phone, task) for phone in batch])
-        except Unavailable as error:
-            # The next batch may fare better; what is left of all comes again.
-            log.warning("a batch was not pushed", extra={"fields": {"reason": error.details, "phones": len(batch)}})
-            left += len(batch)
-            continue
-        answered = list(zip(batch, tickets, strict=True))
+            answered = await _send(task, batch, push)
+        except PushRefused:
+            await tokens.release(task.id, [phone.id for phone in claimed.phones])
+            raise
         taken += await _note(task.id, answered, tokens, now)
-        left += sum(ticket.error is PushError.LATER for ticket in tickets)
+        waiting = [phone.id for phone, ticket in answered if ticket.error is PushError.LATER]
+        if waiting:
+            await tokens.release(task.id, waiting)
+            left += len(waiting)
     return Delivered(taken, left)
+
+
+async def _send(task: PushTask, batch: Sequence[Phone], push: Push) -> Sequence[tuple[Phone, Ticket]]:
+    """The tickets of a batch; in an outage all of it is for later, for the next batch may fare better."""
+    try:
+        tickets = await push.send([message_to(phone, task) for phone in batch])
+    except Unavailable as error:
+        log.warning("a batch was not pushed", extra={"fields": {"reason": error.details, "phones": len(batch)}})
+        tickets = [Ticket(error=PushError.LATER) for _ in batch]
+    return list(zip(batch, tickets, strict=True))
 
 
 async def check_receipts(push_id: EventId, *, tokens: PushTokens, push: Push, now: datetime) -> int:

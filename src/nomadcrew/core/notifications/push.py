@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -19,6 +19,8 @@ MAX_PAYLOAD_BYTES = 3_900
 # Receipts take the service about a quarter of an hour.
 RECEIPTS_AFTER_S = 15 * 60
 RECEIPT_ROUNDS = 3
+# Longer than any attempt may take, so that no two send to a phone at once.
+CLAIMED_FOR = timedelta(seconds=90)
 
 
 class DeviceType(StrEnum):
@@ -47,6 +49,14 @@ class Phone:
     id: PushTokenId
     user_id: UserId
     token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The phones one may send to, and how many another attempt is about to send to."""
+
+    phones: Sequence[Phone]
+    held: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +144,16 @@ class PushTokens(Protocol):
         """
         ...
 
-    async def waiting(self, push_id: EventId, people: Sequence[UserId]) -> Sequence[Phone]:
-        """The active phones of these people that this push was not sent to yet."""
+    async def claim(self, push_id: EventId, people: Sequence[UserId], *, now: datetime) -> Claimed:
+        """Have the active phones of these people that did not get this push yet to oneself, for `CLAIMED_FOR`."""
+        ...
+
+    async def release(self, push_id: EventId, phones: Sequence[PushTokenId]) -> None:
+        """Give claimed phones back that were sent nothing, for whoever comes next."""
         ...
 
     async def sent(self, push_id: EventId, tickets: Mapping[PushTokenId, str | None], *, now: datetime) -> None:
-        """Note what was handed over, each with its ticket, or None where it was refused."""
+        """Note what was handed over to claimed phones, each with its ticket, or None where it was refused."""
         ...
 
     async def tickets(self, push_id: EventId) -> Mapping[str, PushTokenId]:

@@ -29,6 +29,13 @@ WITH judged AS MATERIALIZED (
                           THEN p.updated_at ELSE excluded.updated_at END
     RETURNING id, email, username, first_name, last_name, avatar_url, contact_email, location_privacy_preference,
               preferences, created_at, updated_at
+), told AS (
+    -- Who is copied elsewhere is copied again; somebody new is on no trip yet.
+    INSERT INTO outbox (id, type, source, audience, occurred_at, payload)
+    SELECT gen_random_uuid(), 'profile.changed', 'nomadcrew.identity', 'internal', :now::timestamptz,
+           jsonb_build_object('userId', kept.id)
+    FROM kept JOIN user_profiles old ON old.id = kept.id
+    WHERE (kept.email, kept.username) <> (old.email, old.username)
 )
 SELECT judged.verdict, kept.id, kept.email, kept.username, kept.first_name, kept.last_name, kept.avatar_url,
        kept.contact_email, kept.location_privacy_preference, kept.preferences, kept.created_at, kept.updated_at
@@ -114,6 +121,11 @@ WITH judged AS MATERIALIZED (
                           THEN p.updated_at ELSE :now::timestamptz END
     FROM judged WHERE judged.verdict = 'ok' AND p.id = :id::uuid
     RETURNING p.*
+), told AS (
+    INSERT INTO outbox (id, type, source, audience, occurred_at, payload)
+    SELECT gen_random_uuid(), 'profile.changed', 'nomadcrew.identity', 'internal', :now::timestamptz,
+           jsonb_build_object('userId', changed.id)
+    FROM changed JOIN user_profiles old ON old.id = changed.id WHERE changed.username <> old.username
 )
 SELECT CASE WHEN judged.verdict = 'ok' AND p.id IS NULL THEN 'user_not_found' ELSE judged.verdict END AS verdict,
        p.id, p.email, p.username, p.first_name, p.last_name, p.avatar_url, p.contact_email,

@@ -34,21 +34,36 @@ WITH gone AS (
 )
 SELECT me.id, (SELECT count(*) FROM gone) AS count FROM user_profiles me WHERE me.id = :caller::uuid
 
--- name: waiting
-SELECT t.id, t.user_id, t.token FROM user_push_tokens t
-WHERE t.is_active
-    AND t.user_id IN (SELECT value::uuid FROM jsonb_array_elements_text(:people::jsonb))
-    AND NOT EXISTS (SELECT FROM push_sends s WHERE s.push_id = :push_id::uuid AND s.token_id = t.id)
-ORDER BY t.id
+-- name: claim
+-- Whoever comes at the same time waits for the row of the first, and then finds it claimed.
+WITH due AS MATERIALIZED (
+    SELECT t.id, t.user_id, t.token FROM user_push_tokens t
+    WHERE t.is_active
+        AND t.user_id IN (SELECT value::uuid FROM jsonb_array_elements_text(:people::jsonb))
+        AND NOT EXISTS (SELECT FROM push_sends s
+                        WHERE s.push_id = :push_id::uuid AND s.token_id = t.id AND s.sent_at IS NOT NULL)
+), claimed AS (
+    INSERT INTO push_sends AS s (push_id, token_id, claimed_until)
+    SELECT :push_id::uuid, id, :until::timestamptz FROM due ORDER BY id
+    ON CONFLICT (push_id, token_id) DO UPDATE SET claimed_until = excluded.claimed_until
+    WHERE s.sent_at IS NULL AND s.claimed_until <= :now::timestamptz
+    RETURNING token_id
+)
+SELECT due.id, due.user_id, due.token, claimed.token_id IS NOT NULL AS is_ours
+FROM due LEFT JOIN claimed ON claimed.token_id = due.id
+ORDER BY due.id
+
+-- name: release
+DELETE FROM push_sends
+WHERE push_id = :push_id::uuid AND sent_at IS NULL
+    AND token_id IN (SELECT value::uuid FROM jsonb_array_elements_text(:ids::jsonb))
 
 -- name: sent
 WITH result AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(:results::jsonb) AS r (token_id uuid, ticket text)
 ), noted AS (
-    INSERT INTO push_sends (push_id, token_id, ticket, sent_at)
-    SELECT :push_id::uuid, t.id, result.ticket, :now::timestamptz
-    FROM result JOIN user_push_tokens t ON t.id = result.token_id
-    ON CONFLICT (push_id, token_id) DO NOTHING
+    UPDATE push_sends s SET sent_at = :now::timestamptz, ticket = result.ticket
+    FROM result WHERE s.push_id = :push_id::uuid AND s.token_id = result.token_id AND s.sent_at IS NULL
 )
 UPDATE user_push_tokens SET last_used_at = :now::timestamptz
 WHERE id IN (SELECT token_id FROM result WHERE ticket IS NOT NULL)
@@ -71,6 +86,6 @@ RETURNING 1 AS gone
 
 -- name: purge_sends
 DELETE FROM push_sends WHERE (push_id, token_id) IN (
-    SELECT push_id, token_id FROM push_sends WHERE sent_at < :before::timestamptz
-    ORDER BY sent_at LIMIT :limit::int)
+    SELECT push_id, token_id FROM push_sends WHERE claimed_until < :before::timestamptz
+    ORDER BY claimed_until LIMIT :limit::int)
 RETURNING 1 AS gone

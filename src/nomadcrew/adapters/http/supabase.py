@@ -1,0 +1,97 @@
+"""The mirror in a Supabase project, by its REST API.
+
+Its row-level security lets people see positions of those they travel with, by the rows that are written here.
+Source: https://docs.postgrest.org/en/stable/references/api/tables_views.html
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+
+from nomadcrew.adapters.http.breaker import Breaker
+from nomadcrew.adapters.http.exchange import exchange
+from nomadcrew.core.errors import Unavailable
+from nomadcrew.core.ids import TripId
+from nomadcrew.core.mirror.model import MirroredTrip, MirroredUser, MirrorRefused
+
+TIMEOUT_S = 10.0
+
+
+class SupabaseMirror:
+    """`Mirror` at `url`, the address of a Supabase project."""
+
+    def __init__(
+        self,
+        url: str,
+        service_key: Callable[[], str | None],
+        *,
+        breaker: Breaker | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
+        """`service_key` is asked for at each call: it passes row-level security, and is never logged."""
+        self._url = f"{url.rstrip('/')}/rest/v1"
+        self._service_key = service_key
+        self._breaker = breaker or Breaker()
+        self._timeout_s = timeout_s
+
+    async def put_users(self, users: Sequence[MirroredUser]) -> None:
+        rows = [
+            {"id": user.id, "supabase_id": user.id, "email": user.email, "username": user.username}
+            for user in users
+        ]
+        await self._upsert("users", "id", rows)
+
+    async def put_trip(self, trip: MirroredTrip) -> None:
+        row = {
+            "id": trip.id,
+            "name": trip.name,
+            "created_by": trip.created_by,
+            "start_date": trip.start_date,
+            "end_date": trip.end_date,
+            "destination_latitude": trip.destination_latitude,
+            "destination_longitude": trip.destination_longitude,
+        }
+        await self._upsert("trips", "id", [row])
+        # Who is gone goes first: nobody may see for a moment more than they should.
+        here = ",".join(str(user_id) for user_id, _ in trip.members)
+        gone = {"user_id": f"not.in.({here})"} if here else {}
+        await self._delete("trip_memberships", trip_id=f"eq.{trip.id}", **gone)
+        await self._upsert(
+            "trip_memberships",
+            "trip_id,user_id",
+            [
+                {"trip_id": trip.id, "user_id": user_id, "role": role, "status": "ACTIVE"}
+                for user_id, role in trip.members
+            ],
+        )
+
+    async def drop_trip(self, trip_id: TripId) -> None:
+        await self._delete("trip_memberships", trip_id=f"eq.{trip_id}")
+        await self._delete("trips", id=f"eq.{trip_id}")
+
+    async def _upsert(self, table: str, key: str, rows: Sequence[dict[str, Any]]) -> None:
+        if rows:
+            prefer = "resolution=merge-duplicates,return=minimal"
+            await self._ask("POST", f"{table}?{urlencode({'on_conflict': key})}", prefer, msgspec.json.encode(rows))
+
+    async def _delete(self, table: str, **where: str) -> None:
+        await self._ask("DELETE", f"{table}?{urlencode(where)}", "return=minimal", None)
+
+    async def _ask(self, method: str, what: str, prefer: str, body: bytes | None) -> None:
+        key = self._service_key()
+        if not key:
+            raise MirrorRefused("there is no key for the mirror")
+        headers = {"apikey": key, "authorization": f"Bearer {key}", "prefer": prefer}
+        if body is not None:
+            headers["content-type"] = "application/json"
+        with self._breaker.call():
+            answer = await exchange(method, f"{self._url}/{what}", body, headers, timeout_s=self._timeout_s)
+            if answer.status == 429 or answer.status >= 500:
+                raise Unavailable(details=f"mirror: {answer.status}")
+        if answer.status == 409:
+            # Somebody else is writing about the same trip, and what this row points to was there, or will be.
+            raise Unavailable(details="mirror: 409")
+        if answer.status >= 300:
+            raise MirrorRefused(f"the mirror answers {answer.status}")

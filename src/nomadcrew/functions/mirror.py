@@ -1,0 +1,25 @@
+"""Keeps the copy of people, trips and memberships that the shipped app's map looks at, where there is one."""
+
+from typing import Final
+
+from nomadcrew.bootstrap.aws import lambda_ports
+from nomadcrew.core.mirror.service import mirror_event
+from nomadcrew.core.ports import Ports
+from nomadcrew.core.queues import Job
+from nomadcrew.wire.events import unpack
+from nomadcrew.wire.queue_entry import queue_entry
+
+PORTS: Final = ("mirror", "mirror_source", "queue")
+
+
+async def work(job: Job, ports: Ports) -> None:
+    """Copy what an event is about.
+
+    Raises:
+        NoEvent: the message is none.
+        Unavailable, MirrorRefused: as `Mirror` says.
+    """
+    await mirror_event(unpack(job.body), source=ports.mirror_source, mirror=ports.mirror)
+
+
+handler = queue_entry(work, lambda_ports, PORTS)

@@ -1,0 +1,72 @@
+"""The copy that the shipped app's map looks at, in a project that speaks Supabase's REST API."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+
+from tests.e2e.client import Api, eventually
+from tests.e2e.server import LOG_TAIL, Server
+from tests.supabase import SERVICE_KEY, Project, supabase
+
+pytestmark = pytest.mark.one_machine("a copy is a setting of a server's own, and this one has none")
+
+
+@pytest.fixture(scope="module")
+def project() -> Iterator[Project]:
+    with supabase() as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def mirrored(project: Project) -> AsyncIterator[Api]:
+    """A server that keeps a copy."""
+    async with Server(
+        NOMADCREW_RATE_LIMITS="off",
+        NOMADCREW_SUPABASE_URL=project.url,
+        NOMADCREW_SUPABASE_SERVICE_KEY=SERVICE_KEY,
+    ) as server:
+        api = Api(server.url)
+        yield api
+        await api.close()
+        assert await server.stop() == 0, server.log[-LOG_TAIL:]
+        assert SERVICE_KEY not in server.log
+        assert server.errors == [], "\n".join(server.errors)
+
+
+async def test_everybody_on_a_trip_is_in_the_copy_however_they_came_and_gone_once_they_left(
+    mirrored: Api, project: Project
+) -> None:
+    ana, ben, cleo = [await mirrored.register(name) for name in ("ana", "ben", "cleo")]
+    trip_id = await ana.new_trip(name="Porto")
+    await ana.bring(trip_id, ben)
+    await ana.ask("POST", f"/v1/trips/{trip_id}/members", {"userId": cleo.id, "role": "MEMBER"})
+    project.statuses = [503, 429]  # it comes through all the same
+
+    async def crew() -> dict[str, str]:
+        rows = project.rows("trip_memberships")
+        return {row["user_id"]: row["role"] for row in rows if row["trip_id"] == trip_id}
+
+    async def has(**wanted: str) -> bool:
+        return await crew() == {
+            {"ana": ana, "ben": ben, "cleo": cleo}[name].id: role for name, role in wanted.items()
+        }
+
+    await eventually(lambda: has(ana="OWNER", ben="MEMBER", cleo="MEMBER"))
+    await ana.ask("PUT", f"/v1/trips/{trip_id}/members/{ben.id}/role", {"role": "ADMIN"})
+    await ana.ask("DELETE", f"/v1/trips/{trip_id}/members/{cleo.id}")
+    await eventually(lambda: has(ana="OWNER", ben="ADMIN"))
+    await ben.ask("PUT", f"/v1/users/{ben.id}", {"username": f"{ben.username}-too"})
+
+    async def renamed() -> bool:
+        return f"{ben.username}-too" in {row["username"] for row in project.rows("users")}
+
+    await eventually(renamed)
+    assert {row["supabase_id"] for row in project.rows("users")} == {ana.id, ben.id, cleo.id}
+    await ana.ask("DELETE", f"/v1/trips/{trip_id}")
+    await eventually(has)
+
+    async def dropped() -> bool:
+        return project.rows("trips") == []
+
+    await eventually(dropped)

@@ -1,0 +1,155 @@
+"""A project that speaks Supabase's REST API, on a port of this machine, as far as the mirror uses it.
+
+Tables are there with their keys and foreign keys; upserts and filtered deletes do what PostgREST does.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+SERVICE_KEY = "service-key-of-a-project-of-tests-only"
+Row = dict[str, Any]
+
+KEYS = {"users": ("id",), "trips": ("id",), "trip_memberships": ("trip_id", "user_id")}
+COLUMNS = {
+    "users": {"id", "supabase_id", "email", "username"},
+    "trips": {
+        "id", "name", "created_by", "start_date", "end_date", "destination_latitude", "destination_longitude",
+    },
+    "trip_memberships": {"trip_id", "user_id", "role", "status"},
+}  # fmt: skip
+# Which column names a row of which table.
+REFERENCES = {
+    "trips": {"created_by": "users"},
+    "trip_memberships": {"trip_id": "trips", "user_id": "users"},
+}
+
+
+class Refused(Exception):
+    def __init__(self, status: int, code: str) -> None:
+        super().__init__(code)
+        self.status, self.code = status, code
+
+
+@dataclass
+class Project:
+    """Its tables by key, and how it fails."""
+
+    url: str
+    tables: dict[str, dict[tuple[Any, ...], Row]] = field(default_factory=lambda: {name: {} for name in KEYS})
+    statuses: list[int] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+    delay_s: float = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def rows(self, table: str) -> list[Row]:
+        return sorted(self.tables[table].values(), key=lambda row: tuple(str(row[key]) for key in KEYS[table]))
+
+    def answer(self, method: str, target: str, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
+        with self.lock:
+            self.requests.append(f"{method} {target}")
+            time.sleep(self.delay_s)
+            try:
+                return self._answer(method, target, headers, body), b""
+            except Refused as refused:
+                return refused.status, json.dumps({"code": refused.code, "message": "refused"}).encode()
+
+    def _answer(self, method: str, target: str, headers: dict[str, str], body: bytes) -> int:
+        if self.statuses:
+            raise Refused(self.statuses.pop(0), "PGRST000")
+        if headers.get("apikey") != SERVICE_KEY or headers.get("authorization") != f"Bearer {SERVICE_KEY}":
+            raise Refused(401, "PGRST301")
+        parts = urlsplit(target)
+        table = parts.path.removeprefix("/rest/v1/")
+        if table not in KEYS:
+            raise Refused(404, "PGRST205")
+        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        if method == "POST":
+            self._upsert(table, query, headers.get("prefer", ""), json.loads(body))
+            return 201
+        if method == "DELETE":
+            self._delete(table, query)
+            return 204
+        raise Refused(405, "PGRST117")
+
+    def _upsert(self, table: str, query: dict[str, str], prefer: str, rows: list[Row]) -> None:
+        if "resolution=merge-duplicates" not in prefer or query.get("on_conflict") != ",".join(KEYS[table]):
+            raise Refused(409, "23505")
+        for row in rows:
+            if set(row) != COLUMNS[table]:
+                raise Refused(400, "PGRST204")
+            for column, other in REFERENCES.get(table, {}).items():
+                if row[column] is not None and (row[column],) not in self.tables[other]:
+                    raise Refused(409, "23503")
+        for row in rows:
+            self.tables[table][tuple(row[key] for key in KEYS[table])] = row
+
+    def _delete(self, table: str, query: dict[str, str]) -> None:
+        if not query:
+            raise Refused(400, "21000")  # as a project that does not let everything be deleted at once
+        gone = [
+            key for key, row in self.tables[table].items()
+            if all(_holds(str(row[column]), wanted) for column, wanted in query.items())
+        ]  # fmt: skip
+        for key in gone:
+            if table == "trips" and any(m[0] == key[0] for m in self.tables["trip_memberships"]):
+                raise Refused(409, "23503")
+            del self.tables[table][key]
+
+
+def _holds(value: str, wanted: str) -> bool:
+    """Whether a value passes a filter of PostgREST."""
+    operator, _, operand = wanted.partition(".")
+    if operator == "not":
+        return not _holds(value, operand)
+    if operator == "eq":
+        return value == operand
+    if operator == "in":
+        return value in operand.removeprefix("(").removesuffix(")").split(",")
+    raise Refused(400, "PGRST100")
+
+
+@contextmanager
+def supabase() -> Iterator[Project]:
+    """A project that answers until the block ends."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    project = Project(f"http://127.0.0.1:{server.server_address[1]}")
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self._do()
+
+        def do_DELETE(self) -> None:
+            self._do()
+
+        def _do(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            status, reply = project.answer(self.command, self.path, headers, body)
+            try:
+                self.send_response(status)
+                if status != 204:
+                    self.send_header("content-length", str(len(reply)))
+                self.end_headers()
+                self.wfile.write(reply)
+            except OSError:
+                pass  # whoever asked has given up
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server.RequestHandlerClass = Handler
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield project
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
