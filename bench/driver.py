@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import cycle
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import asyncpg
@@ -22,8 +22,8 @@ import uvloop
 from nomadcrew.adapters.postgres.chat import PostgresChat
 from nomadcrew.adapters.postgres.positions import PostgresPositions
 from nomadcrew.adapters.postgres.sql import Row, Statement, statements
-from nomadcrew.bootstrap.machine import SilentOutbox
 from nomadcrew.core.chat.model import NewMessage
+from nomadcrew.core.events import Outbox
 from nomadcrew.core.ids import EventId, MessageId, TripId, UserId, uuid7
 from nomadcrew.core.locations.model import Point, Privacy, Report
 from nomadcrew.core.permissions import rule
@@ -126,11 +126,13 @@ async def _asked(question: Awaitable[object]) -> tuple[Sequence[object], ...]:
 
 
 async def _chat(case: Case) -> tuple[Sequence[object], ...]:
+    trip_id, user_id = TripId(UUID(case.trip_id)), UserId(UUID(case.user_id))
     message = NewMessage(
-        MessageId(uuid7()), TripId(UUID(case.trip_id)), UserId(UUID(case.user_id)), "on my way, the driver", None, (),
-        EventId(uuid7()), datetime.now(UTC), secrets.token_bytes(32),
+        MessageId(uuid7()), trip_id, user_id, "on my way, the driver", None, (), EventId(uuid7()),
+        datetime.now(UTC), secrets.token_bytes(32),
     )  # fmt: skip
-    return await _asked(PostgresChat(_Recorder(), SilentOutbox()).add(message, rule("chat", "create")))
+    nobody_is_told = cast(Outbox, None)
+    return await _asked(PostgresChat(_Recorder(), nobody_is_told).add(message, rule("chat", "create")))
 
 
 async def _position(case: Case) -> tuple[Sequence[object], ...]:

@@ -185,8 +185,8 @@ def _fanout_notes(results: Results) -> list[str]:
     lines = [FANOUT_NOTES]
     for who, idle in results.idle.items():
         lines.append(
-            f"{idle.sockets:,} idle sockets: {who} holds {idle.kib_each:.1f} KiB for each, {idle.rss_mib:.0f} MiB in "
-            f"all, and keeps them with {idle.cpu_percent:.1f} % of a core."
+            f"{idle.sockets:,} idle sockets: {who} holds {idle.kib_each:.1f} KiB for each, "
+            f"{idle.rss_mib:.0f} MiB in all, and keeps them with {idle.cpu_percent:.1f} % of a core."
         )
     return lines
 

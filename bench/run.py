@@ -116,7 +116,7 @@ class Bench:
 
 @contextlib.contextmanager
 def servers(folder: Path, results: Results) -> Iterator[tuple[Server, Server, Server, Server, World]]:
-    """NomadCrew on a fresh data folder, at rest first; then plain on its PostgreSQL, and two that do nothing else."""
+    """NomadCrew on a fresh data folder, at rest first; then plain on its PostgreSQL, and two that need none."""
     with ExitStack() as stack:
         ours = stack.enter_context(machine.nomadcrew(folder / "home"))
         time.sleep(REST_S)
