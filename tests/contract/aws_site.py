@@ -13,6 +13,7 @@ from nomadcrew.adapters.aws.chat_table import ChatTable
 from nomadcrew.adapters.aws.connections import DynamoConnections
 from nomadcrew.adapters.aws.live import QueuedLive
 from nomadcrew.adapters.aws.outbox import EventBridgeOutbox
+from nomadcrew.adapters.aws.presence import DynamoPresence
 from nomadcrew.adapters.aws.queue import SqsQueue
 from nomadcrew.adapters.aws.realtime import GatewaySockets
 from nomadcrew.adapters.aws.services import DYNAMODB, EVENTS, S3, SQS
@@ -196,6 +197,7 @@ async def site(cloud: Cloud, data_api_crew: Crew) -> AsyncIterator[Site]:
             "codes": None,
             "mailer": Outgoing(),
             "connections": connections,
+            "presence": DynamoPresence(crew.pool, cloud.client(DYNAMODB), await cloud.table("userId")),
             "sockets": GatewaySockets(connections, client, clock=clock),
             "audit": S3AuditLog(cloud.client(S3), bucket),
             "suppression": DynamoSuppression(cloud.client(DYNAMODB), await cloud.table("address")),

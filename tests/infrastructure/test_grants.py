@@ -22,6 +22,7 @@ CALLS = {
     "sessions": ("dynamodb", ["sessions.py"]),
     "profile_cache": ("dynamodb", ["profile_cache.py"]),
     "connections": ("dynamodb", ["connections.py"]),
+    "presence": ("dynamodb", ["presence.py"]),
     "secret": ("secretsmanager", ["secrets.py"]),
     "outbox": ("events", ["outbox.py"]),
 }

@@ -231,6 +231,7 @@ def test_tables_survive_and_forget(cloud: Cloud) -> None:
         "UserProfiles": "ttl",
         "ChatMessages": "ttl",
         "WebSocketConnections": "ttl",
+        "Presence": "ttl",
         "RateLimits": "ttl",
         "Presence": "ttl",
         "MailSuppression": None,
