@@ -9,7 +9,7 @@ from infrastructure.config import stage_of
 from infrastructure.functions import API_FUNCTIONS, FUNCTIONS
 from nomadcrew.adapters.aws.config import AwsConfig, variable
 from nomadcrew.core.events import MIRRORED
-from nomadcrew.core.queues import MAX_ATTEMPTS
+from nomadcrew.core.queues import MAX_ATTEMPTS, patience
 from nomadcrew.functions.table import ALL_ROUTES
 from nomadcrew.settings import Settings
 from nomadcrew.wire.events import detail_type
@@ -198,7 +198,9 @@ def test_every_asynchronous_edge_ends_in_dead_letters(cloud: Cloud) -> None:
     assert configured == {f"{spec.name.capitalize()}Function" for spec in FUNCTIONS if spec.asynchronous}
     for queue in cloud.properties("AWS::SQS::Queue"):
         if "-dead" not in queue["QueueName"]:
-            assert queue["RedrivePolicy"]["maxReceiveCount"] == MAX_ATTEMPTS
+            most = patience(queue["QueueName"]).attempts
+            assert queue["RedrivePolicy"]["maxReceiveCount"] == most
+            assert most == (5 if queue["QueueName"].endswith(("-notifications", "-push")) else MAX_ATTEMPTS)
         assert queue["MessageRetentionPeriod"] == 14 * DAY_S
 
 
