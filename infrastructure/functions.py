@@ -44,15 +44,21 @@ def exists(name: str) -> bool:
     return "\nhandler" in text or "\ndef handler(" in text
 
 
-API_FUNCTIONS = ("auth", "user", "trip", "member", "invitation", "todo", "chat", "notification", "page")
+API_FUNCTIONS = (
+    "auth", "user", "trip", "member", "invitation", "todo", "chat", "location", "notification", "page"
+)  # fmt: skip
 
 
-def _api(name: str) -> FunctionSpec:
-    return FunctionSpec(name, "compute", 512, 10)
+# What tells sockets something that is kept nowhere, through their queue.
+LIVE: Mapping[str, tuple[str, ...]] = {"location": ("realtime",)}
+
+
+def _api(name: str, *sends: str) -> FunctionSpec:
+    return FunctionSpec(name, "compute", 512, 10, sends=sends)
 
 
 _TABLE: tuple[FunctionSpec, ...] = (
-    *map(_api, API_FUNCTIONS),
+    *(_api(name, *LIVE.get(name, ())) for name in API_FUNCTIONS),
     # Cognito gives a trigger five seconds.
     FunctionSpec("pool", "identity", 256, 5),
     FunctionSpec("confirmed", "identity", 256, 5),
@@ -64,6 +70,9 @@ _TABLE: tuple[FunctionSpec, ...] = (
         "keepalive", "realtime", 256, 30, sends=("realtime",), asynchronous=True, schedule="rate(1 minute)"
     ),
     FunctionSpec("publisher", "compute", 256, 30, Source("probe", most=2)),
+    FunctionSpec("updates", "realtime", 256, 30, Source("updates", most=2)),
+    # IoT Core waits five seconds for it.
+    FunctionSpec("mqtt", "realtime", 256, 5),
     FunctionSpec("notifier", "compute", 512, 60, Source("notifications"), sends=("email", "push", "realtime")),
     FunctionSpec("push", "compute", 256, 60, Source("push"), sends=("push",)),
     FunctionSpec("mirror", "compute", 256, 60, Source("mirror", most=2)),

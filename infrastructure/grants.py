@@ -93,12 +93,17 @@ _FIXED: Mapping[str, Service] = {
             Grant(_table("Query"), ("connections/ByUser",)),
         ),
     ),
+    "presence": Service(
+        _variables("PRESENCE_TABLE"), (Grant(_table("BatchGetItem", "UpdateItem"), ("presence",)),)
+    ),
     # Those of a session that ends get nothing more.
     "session_sockets": Service(
         _variables("CONNECTIONS_TABLE"),
         (Grant(_table("UpdateItem"), ("connections",)), Grant(_table("Query"), ("connections/ByUser",))),
     ),
     "sockets": Service(_variables("SOCKETS_URL"), (Grant(("execute-api:ManageConnections",), ("sockets",)),)),
+    "topics": Service((), (Grant(("iot:Publish",), ("topics/*",)),)),
+    "topic_names": Service(_variables("TOPICS")),
     "sessions": Service(
         _variables("SESSIONS_TABLE"),
         # Nobody looks tokens up in the index but people, to see whose a session is.
@@ -181,7 +186,7 @@ def service_named(name: str, stage: Stage) -> Service:
 
 
 # What is reached over the internet, which the network of the proxy does not reach.
-OUTSIDE = frozenset({"mirror", "push", "sockets"})
+OUTSIDE = frozenset({"mirror", "push", "sockets", "topics", "verifier"})
 # Of those, what shows certificates of authorities that are not AWS's own.
 OTHERS = frozenset({"mirror", "push"})
 

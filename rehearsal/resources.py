@@ -22,6 +22,7 @@ Create = Callable[[str, Properties, str], tuple[str, Attributes]]
 # templates' tests assert it.
 PLACEHELD: Mapping[str, str] = {
     "AWS::ApiGatewayV2::Stage": "throttles and access logs; routes and deployments are real",
+    "AWS::IoT::Authorizer": "whoever connects by MQTT is let in; a component test evaluates the policies",
     "AWS::EC2::RouteTable": "there is no network",
     "AWS::EC2::SecurityGroup": "no packet is filtered",
     "AWS::EC2::Subnet": "there is no network",
@@ -49,6 +50,7 @@ def register_all() -> None:
     on_worker_thread = stacks._runs_on_worker_thread
     stacks._runs_on_worker_thread = lambda type_: type_ in _ours or on_worker_thread(type_)
     _register("AWS::Events::Archive", _archive)
+    _register("AWS::IoT::Authorizer", _authorizer)
     _after("AWS::DynamoDB::Table", _table_times)
     _after("AWS::ApiGatewayV2::Api", _cors)
     _name_by_arn("AWS::SecretsManager::Secret")
@@ -87,6 +89,11 @@ def _archive(logical_id: str, properties: Properties, stack: str) -> tuple[str, 
         **({"EventPattern": json.dumps(pattern)} if pattern else {}),
     )
     return name, {"Arn": made["ArchiveArn"], "ArchiveName": name}
+
+
+def _authorizer(logical_id: str, properties: Properties, stack: str) -> tuple[str, Attributes]:
+    name = str(properties.get("AuthorizerName") or f"{stack}-{logical_id}")
+    return name, {"Arn": f"arn:aws:iot:{get_region()}:000000000000:authorizer/{name}"}
 
 
 def _after(type_: str, finish: Callable[[str, Properties], Attributes | None]) -> None:

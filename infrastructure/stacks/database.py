@@ -34,6 +34,7 @@ class DatabaseStack(Stack):
             self.proxy = SqlProxy(self, "Proxy", places, self.vpc, self.cluster)
         self._tables()
         self._buckets()
+        self._topics()
         self._secret()
         if self.stage.cache == "valkey":
             self._cache()
@@ -146,6 +147,7 @@ class DatabaseStack(Stack):
             "WebSocketConnections", "CONNECTIONS", "connections", key="connectionId", ttl="ttl",
             index=("ByUser", "userId", "connectionId"), whole=True,
         )  # fmt: skip
+        self._table("Presence", "PRESENCE", "presence", key="userId", ttl="ttl")
         self._table("RateLimits", "LIMITS", "limits", key="bucket", ttl="ttl")
         self._table("MailSuppression", "SUPPRESSION", "suppression", key="address")
 
@@ -221,6 +223,14 @@ class DatabaseStack(Stack):
         self.places.wild["audit/*"] = (f"arn:<AWS::Partition>{objects}", "Objects are named by day and event.")
         CfnOutput(self, "AuditBucketName", value=audit.bucket_name)
         CfnOutput(self, "MediaBucketName", value=self.media.bucket_name)
+
+    def _topics(self) -> None:
+        """Topics are not made: to publish to one is enough."""
+        prefix = f"nc/{self.stage.name}"
+        topics = f":iot:{self.stage.region}:{self.stage.account}:topic/{prefix}/trips/*"
+        self.places.values["NOMADCREW_AWS_TOPICS"] = prefix
+        self.places.arns["topics/*"] = f"arn:{self.partition}{topics}"
+        self.places.wild["topics/*"] = (f"arn:<AWS::Partition>{topics}", "There is a topic for every trip.")
 
     def _bucket(self, name: str, *, lifecycle: list[s3.LifecycleRule], logs: s3.Bucket | None = None) -> s3.Bucket:
         always = s3.LifecycleRule(

@@ -81,6 +81,7 @@ class MessagingStack(Stack):
         if self.stage.supabase_url is not None:
             self._rule("mirror", {"detail-type": sorted(map(detail_type, MIRRORED))})
         self._rule("realtime", {"detail": {"audience": [{"anything-but": "internal"}]}})
+        self._rule("updates", {"source": ["nomadcrew.trips"], "detail": {"audience": ["trip"]}})
         self._rule("audit", {})
         topic = sns.Topic(self, "Topic", topic_name=self.stage.named("events"), enforce_ssl=True)
         self.places.arns["topic"] = topic.topic_arn
@@ -104,7 +105,7 @@ class MessagingStack(Stack):
         )
         default = made.node.default_child
         assert isinstance(default, rule)
-        default.event_pattern = {"source": OURS, **pattern}
+        default.event_pattern = {"source": OURS} | pattern
 
     def _after(self) -> dict[str, Any]:
         return {

@@ -2,6 +2,7 @@
 
 from aws_cdk import Stack
 from aws_cdk import aws_apigatewayv2 as apigateway
+from aws_cdk import aws_iot as iot
 from constructs import Construct
 
 from infrastructure.acknowledge import acknowledge
@@ -38,12 +39,28 @@ class RealtimeStack(Stack):
         self.stage, self.api_id = workshop.stage, endpoints.socket.ref
         self.functions = {
             name: ServiceFunction(self, name, workshop)
-            for name in ("authorizer", "websocket", "realtime", "fanout", "keepalive")
+            for name in ("authorizer", "websocket", "realtime", "fanout", "keepalive", "updates", "mqtt")
         }
         consume(self.functions["realtime"], messaging.queues["realtime"])
         follow(self.functions["fanout"], workshop.places.arns["chat/stream"], messaging.dead["fanout"], batch=100)
+        consume(self.functions["updates"], messaging.queues["updates"])
+        self._mqtt()
         Scheduled(self.functions["keepalive"], "Schedule", self.functions["keepalive"], messaging)
         self._stage(self._routes())
+
+    def _mqtt(self) -> None:
+        """Clients of IoT Core are let in by a function; the password they show is an access token."""
+        function = self.functions["mqtt"]
+        authorizer = iot.CfnAuthorizer(
+            self,
+            "MqttAuthorizer",
+            authorizer_name=self.stage.named("mqtt"),
+            authorizer_function_arn=function.alias.function_arn,
+            signing_disabled=True,
+            status="ACTIVE",
+            enable_caching_for_http=False,
+        )
+        function.invoked_by("Mqtt", "iot", authorizer.attr_arn)
 
     def _routes(self) -> list[apigateway.CfnRoute]:
         websocket = self.functions["websocket"]

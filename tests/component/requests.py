@@ -111,6 +111,8 @@ async def ask(stage: Scene, row: str, variant: str, caller: str) -> Ask:
     if "{token}" in path:
         token = "no-code" if path.startswith("/auth/confirm") else await stranger_link(stage)
         path = path.replace("{token}", token)
+    if "location" in row or "meeting-point" in row:
+        await _locate(stage, row, variant, me)
     body = await _body(stage, row, variant, me)
     if row == "POST /invite/accept/{token}":
         form = {"intent": "register", "username": f"new-{stage.tag}", "password": PASSWORD}
@@ -118,6 +120,24 @@ async def ask(stage: Scene, row: str, variant: str, caller: str) -> Ask:
     return Ask(method, path + _query(stage, row), by, body)
 
 
+async def _locate(stage: Scene, row: str, variant: str, me: Person) -> None:
+    """Have somebody be somewhere, so that there is something to see, to change and to meet at."""
+    world, trip = stage.world, stage.trip
+    if variant == "everywhere":
+        path = f"/v1/trips/{await world.trip(me, name='shared')}/locations"
+        assert (await world.call("POST", path, by=me, body=POSITION)).status == 201
+    elif row.endswith("meeting-point"):
+        if not row.startswith("PUT"):
+            path = f"/v1/trips/{trip}/meeting-point"
+            assert (await world.call("PUT", path, by=stage.people["OWNER"], body=MEETING_POINT)).status == 200
+    elif row.startswith("GET"):
+        path = f"/v1/trips/{trip}/locations"
+        assert (await world.call("POST", path, by=stage.people["another member"], body=POSITION)).status == 201
+
+
+# Not where the trip goes, and at the world's time.
+POSITION = {"latitude": 40.2, "longitude": -8.4, "accuracy": None, "timestamp": 1_795_348_800_000}
+MEETING_POINT = {"latitude": 41.14, "longitude": -8.61, "name": "the bridge"}
 FORM = ("content-type", "application/x-www-form-urlencoded")
 
 
@@ -147,6 +167,8 @@ def _query(stage: Scene, row: str) -> str:
             return f"?token={stage.link}"
         case "GET /v1/users/search":
             return f"?q=member&tripId={stage.trip}"
+        case "GET /v1/trips/{id}/locations/track":
+            return f"?user={stage.people['another member'].id}"
         case "GET /v1/trips/{id}/todos" | "GET /v1/notifications" | "GET /v1/events":
             return "?limit=2"
         case _:
@@ -201,6 +223,16 @@ async def _body(stage: Scene, row: str, variant: str, me: Person) -> Any:  # noq
             return {"push": False, "chat": "mentions", "quietHours": NIGHT}
         case "PUT /v1/trips/{id}/notification-preferences":
             return {"mutedUntil": "2026-12-24T18:00:00Z", "chat": "none"}
+        case "POST /v1/trips/{id}/locations" | "PUT /v1/trips/{id}/locations" | "POST /v1/location/update":
+            return POSITION | ({"tripId": str(stage.trip)} if variant == "on a trip" else {})
+        case "POST /v1/trips/{id}/locations:batch":
+            return {"locations": [POSITION]}
+        case "PUT /v1/location/preferences":
+            if variant == "for all trips":
+                return {"locationPrivacyPreference": "approximate"}
+            return {"tripId": str(stage.trip), "isSharingEnabled": True, "privacy": "approximate"}
+        case "PUT /v1/trips/{id}/meeting-point":
+            return MEETING_POINT
         case "POST /v1/auth/register":
             return {"email": f"fresh-{stage.tag}@example.org", "password": PASSWORD}
         case "POST /v1/auth/login":

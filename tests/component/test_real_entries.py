@@ -227,6 +227,7 @@ READS = {
     "invitation": ("GET /v1/trips/{id}/invitations", "eve@example.org"),
     "todo": ("GET /v1/trips/{id}/todos", "["),
     "notification": ("GET /v1/notifications", "["),
+    "location": ("GET /v1/trips/{id}/locations", "locations"),
 }
 
 

@@ -138,6 +138,26 @@ async def test_one_page_of_numbers_and_of_health_for_all(server: Server, api: Ap
         await socket.close()
 
 
+async def test_who_is_online_is_known_to_every_worker(server: Server, api: Api) -> None:
+    trip_id, [ana, ben] = await crew_of(api, "ana", "ben")
+    sockets = await spread_sockets(server, ben)
+
+    async def everywhere(online: bool) -> bool:
+        seen = []
+        for _ in range(WORKERS * 4):
+            async with httpx.AsyncClient(base_url=server.url) as client:
+                reply = await client.get(
+                    f"/v1/trips/{trip_id}/presence", headers={"authorization": f"Bearer {ana.token}"}
+                )
+            seen += [one["isOnline"] for one in reply.json() if one["userId"] == ben.id]
+        return seen == [online] * WORKERS * 4
+
+    await eventually(lambda: everywhere(True))
+    for socket in sockets:
+        await socket.close()
+    await eventually(lambda: everywhere(False))
+
+
 async def test_a_worker_that_is_killed_is_started_again_and_its_clients_miss_nothing(
     server: Server, api: Api
 ) -> None:

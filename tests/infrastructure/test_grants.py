@@ -66,7 +66,7 @@ def test_what_cognito_is_asked_is_granted() -> None:
 
 def test_every_action_is_one_that_its_service_knows() -> None:
     names = {"rds-data": "rds-data", "execute-api": None, "ses": "sesv2", "logs": "logs", "elasticache": None,
-             "rds-db": None, "appconfig": "appconfigdata"}  # fmt: skip
+             "rds-db": None, "appconfig": "appconfigdata", "iot": "iot-data"}  # fmt: skip
     for spec in FUNCTIONS:
         for grant in grants_of(spec, services_of(spec.name), STAGE):
             for action in grant.actions:

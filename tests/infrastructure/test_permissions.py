@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from infrastructure.functions import FUNCTIONS, services_of
+from infrastructure.grants import OUTSIDE
 from tests.infrastructure.cloud import Cloud
 
 TABLE = Path(__file__).with_name("permissions.txt")
@@ -104,16 +105,17 @@ def written(found: Rights) -> str:
 
 def test_no_right_is_on_everything(cloud: Cloud) -> None:
     starred = {
-        (name, action, resource)
+        (name, action, re.sub(r"/nc/\w+/", "/nc/<stage>/", resource))
         for name, allowed in rights(cloud).items()
         for action, resource in allowed - NETWORK
         if "*" in action or "*" in resource
     }
     assert {resource for _, _, resource in starred} == {
         "execute-api <Socket>/v1/POST/@connections/*",
+        "iot topic/nc/<stage>/trips/*",
         "s3 <AuditBucket>/*",
     }
-    assert {action for _, action, _ in starred} == {"execute-api:ManageConnections", "s3:PutObject"}
+    assert {action for _, action, _ in starred} == {"execute-api:ManageConnections", "iot:Publish", "s3:PutObject"}
 
 
 def test_the_table_and_the_roles_say_the_same(dev: Cloud) -> None:
@@ -141,11 +143,7 @@ def test_presets_change_the_way_to_sql_and_limits_only(
             expected -= {("dynamodb:UpdateItem", "<RateLimits>")}
             expected |= VALKEY
             # Sockets and phones are reached over the internet: those functions stay outside the network.
-        if (
-            preset == "document"
-            and allowed >= DATA_API
-            and {"mirror", "push", "sockets"}.isdisjoint(services_of(name))
-        ):
+        if preset == "document" and allowed >= DATA_API and OUTSIDE.isdisjoint(services_of(name)):
             expected -= DATA_API
             expected |= NETWORK
             connect = {right for right in other[name] if right[0] == "rds-db:connect"}
@@ -153,4 +151,6 @@ def test_presets_change_the_way_to_sql_and_limits_only(
             assert user.endswith("/nomadcrew")
             assert "*" not in user
             expected |= connect
+        # The stage's own topics.
+        expected = {(action, on.replace("/nc/dev/", f"/nc/{stage}/")) for action, on in expected}
         assert other[name] == expected

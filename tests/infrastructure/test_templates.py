@@ -67,11 +67,12 @@ def test_a_queue_takes_from_its_rule_only(dev: Cloud) -> None:
         }
         for queue, allowed in policies.items()
     }
-    rules = ["NotificationsRule", "RealtimeRule", "AuditRule", "TopicRule", "FeedbackRule"]
+    rules = ["NotificationsRule", "RealtimeRule", "UpdatesRule", "AuditRule", "TopicRule", "FeedbackRule"]
     assert senders == {
         **{queue: set() for queue in senders},
         "NotificationsQueue": {("events.amazonaws.com", "NotificationsRule")},
         "RealtimeQueue": {("events.amazonaws.com", "RealtimeRule")},
+        "UpdatesQueue": {("events.amazonaws.com", "UpdatesRule")},
         "AuditQueue": {("events.amazonaws.com", "AuditRule")},
         "FeedbackQueue": {("events.amazonaws.com", "FeedbackRule")},
         "RulesDead": {("events.amazonaws.com", rule) for rule in rules},
@@ -114,6 +115,7 @@ def test_every_service_may_call_its_functions_and_no_other(dev: Cloud) -> None:
         *(("apigateway.amazonaws.com", name.capitalize(), "<Http>/*") for name in API_FUNCTIONS),
         ("apigateway.amazonaws.com", "Websocket", "<Socket>/v1/*"),
         ("apigateway.amazonaws.com", "Authorizer", "<Socket>/authorizers/<Authorizer>"),
+        ("iot.amazonaws.com", "Mqtt", "<MqttAuthorizer>"),
         ("cognito-idp.amazonaws.com", "Pool", "<Pool>"),
         ("cognito-idp.amazonaws.com", "Confirmed", "<Pool>"),
     }

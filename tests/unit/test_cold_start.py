@@ -23,8 +23,10 @@ BUDGETS = {
     "feedback": 210,
     "invitation": 240,
     "keepalive": 215,
+    "location": 260,
     "member": 240,
     "migrator": 220,
+    "mqtt": 345,
     "notification": 245,
     "notifier": 230,
     "page": 300,
@@ -35,9 +37,10 @@ BUDGETS = {
     "realtime": 230,
     "todo": 240,
     "trip": 240,
+    "updates": 225,
     "upkeep": 235,
     "user": 245,
-    "websocket": 230,
+    "websocket": 250,
 }
 EVERYWHERE = {"msgspec", "nomadcrew", "typing_extensions"}
 # What else a function loads: a page and a mail are templates, and the authorizer verifies signatures.
@@ -46,6 +49,7 @@ OWN = {
     "page": TEMPLATES,
     "email": TEMPLATES,
     "authorizer": {"joserfc", "cryptography", "_cffi_backend", "_openssl"},
+    "mqtt": {"joserfc", "cryptography", "_cffi_backend", "_openssl"},
 }
 # What makes cold starts slow, and what the gateway or a plain request does instead.
 NOWHERE = {"asyncpg", "boto3", "botocore", "pydantic", "argon2", "valkey", "urllib3", "requests"}
@@ -80,10 +84,13 @@ ADAPTERS = {
     "sql": ("adapters.aws.dataapi", "adapters.postgres"),
     "limits": ("adapters.aws.limits", "adapters.embedded.limits"),
     "outbox": ("adapters.aws.outbox",),
-    "queue": ("adapters.aws.queue",),
+    "queue": ("adapters.aws.queue", "adapters.aws.live"),
     "mailer": ("adapters.aws.mailer", "adapters.aws.suppression", "adapters.mime"),
+    "topics": ("adapters.aws.topics",),
+    "topic_names": ("adapters.aws.topics",),
     "suppression": ("adapters.aws.suppression",),
     "chat": ("adapters.aws.chat", "adapters.aws.chat_table"),
+    "presence": ("adapters.aws.connections", "adapters.aws.presence"),
     "connections": ("adapters.aws.connections",),
     "session_sockets": ("adapters.aws.connections",),
     "sockets": ("adapters.aws.realtime",),
@@ -110,7 +117,7 @@ ADAPTERS = {
     "mirror": ("adapters.http", "adapters.embedded.silent_mirror"),
 }
 ALSO = {
-    "websocket": ("adapters.aws.live", "functions.chat_frames"),
+    "websocket": ("adapters.aws.live", "functions.chat_frames", "functions.location_actions"),
     "confirmed": ("adapters.aws.cognito", "adapters.aws.pool"),
     "notifier": ("adapters.aws.live",),
     # Where it is told of sockets, which it is not.

@@ -53,8 +53,9 @@ if TYPE_CHECKING:
     from nomadcrew.core.mail import Mailer
     from nomadcrew.core.mirror.ports import Mirror
     from nomadcrew.core.notifications.push import Push
+    from nomadcrew.core.presence.ports import Presence
     from nomadcrew.core.queues import WorkQueue
-    from nomadcrew.core.realtime import Connections, Live, Sockets
+    from nomadcrew.core.realtime import Connections, Live, Sockets, TopicOf, Topics
     from nomadcrew.core.schema import Schema
 
 
@@ -105,6 +106,9 @@ STANDS_ON: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "chat": ("sql", "chat"),
         "live": ("queue",),
         "sockets": ("connections", "sockets"),
+        "topics": ("topics",),
+        "topic_of": ("topic_names",),
+        "presence": ("sql", "presence"),
         "audit": ("audit",),
         "suppression": ("suppression",),
         "flags": ("flags",),
@@ -430,6 +434,12 @@ class _Parts:
 
         return QueuedLive(self._queue)
 
+    def presence(self) -> Presence:
+        from nomadcrew.adapters.aws.presence import DynamoPresence
+        from nomadcrew.adapters.aws.services import DYNAMODB
+
+        return DynamoPresence(self.sql, self.client(DYNAMODB), self.config.required("presence_table"))
+
     def sockets(self) -> Sockets:
         from nomadcrew.adapters.aws.client import AwsClient
         from nomadcrew.adapters.aws.realtime import GatewaySockets
@@ -437,6 +447,17 @@ class _Parts:
 
         gateway = AwsClient(SOCKETS, url=self.config.required("sockets_url"), environment=self._environment)
         return GatewaySockets(self._dynamo_connections, gateway, clock=utc_now)
+
+    def topics(self) -> Topics:
+        from nomadcrew.adapters.aws.services import IOT
+        from nomadcrew.adapters.aws.topics import IotTopics
+
+        return IotTopics(self.client(IOT))
+
+    def topic_of(self) -> TopicOf:
+        from nomadcrew.adapters.aws.topics import UpdatesOf
+
+        return UpdatesOf(self.config.required("topics"))
 
     def invitation_links(self) -> InvitationLinks:
         from nomadcrew.adapters.embedded.invitation_links import SignedInvitationLinks

@@ -21,6 +21,7 @@ from nomadcrew.adapters.http.supabase import SupabaseMirror
 from nomadcrew.adapters.mime import Sender
 from nomadcrew.adapters.postgres.accounts import PostgresAccounts
 from nomadcrew.adapters.postgres.chat import PostgresChat
+from nomadcrew.adapters.postgres.presence import PostgresPresence
 from nomadcrew.adapters.postgres.queue import PostgresQueue
 from nomadcrew.adapters.postgres.sessions import PostgresSessions
 from nomadcrew.adapters.postgres.sql import Sql
@@ -33,6 +34,7 @@ from nomadcrew.core.mail import Mailer
 from nomadcrew.core.mirror.ports import Mirror
 from nomadcrew.core.notifications.push import Push
 from nomadcrew.core.ports import Ports, Site
+from nomadcrew.core.presence.ports import Presence
 from nomadcrew.core.realtime import Connections, Live
 from nomadcrew.settings import Settings
 
@@ -52,12 +54,13 @@ def machine_ports(
     live: Live,
     on_session_end: Callable[[SessionId], None],
     limits: RateLimits | None = None,
+    presence: Presence | None = None,
     clock: Clock = utc_now,
     new_id: NewId = uuid7,
 ) -> Ports:
     """The ports of one machine, on its database and its data folder. `url` is where it listens.
 
-    `limits` are given where another process counts them.
+    `limits` are given where another process counts them, `presence` where somebody tells it of sockets.
 
     Raises:
         ValueError: a setting or a key file cannot be used; the text says which.
@@ -81,6 +84,7 @@ def machine_ports(
         outbox=outbox,
         connections=connections,
         live=live,
+        presence=presence or PostgresPresence(sql),
         mailer=_mailer(settings, mail_folder, clock),
         push=_push(settings),
         mirror=_mirror(settings),

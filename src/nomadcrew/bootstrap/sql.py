@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.events import EventLog
     from nomadcrew.core.identity.ports import Profiles
     from nomadcrew.core.invitations.ports import Invitations
+    from nomadcrew.core.locations.ports import LocationSharing, MeetingPoints, Positions, PositionViews
     from nomadcrew.core.members.ports import Members
     from nomadcrew.core.mirror.ports import MirrorSource
     from nomadcrew.core.notifications.ports import Notifications
@@ -82,6 +83,30 @@ def mirror_source(sql: Sql) -> MirrorSource:
     return PostgresMirrorSource(sql)
 
 
+def positions(sql: Sql) -> Positions:
+    from nomadcrew.adapters.postgres.positions import PostgresPositions
+
+    return PostgresPositions(sql)
+
+
+def location_sharing(sql: Sql) -> LocationSharing:
+    from nomadcrew.adapters.postgres.locations import PostgresLocationSharing
+
+    return PostgresLocationSharing(sql)
+
+
+def position_views(sql: Sql) -> PositionViews:
+    from nomadcrew.adapters.postgres.locations import PostgresPositionViews
+
+    return PostgresPositionViews(sql)
+
+
+def meeting_points(sql: Sql) -> MeetingPoints:
+    from nomadcrew.adapters.postgres.locations import PostgresMeetingPoints
+
+    return PostgresMeetingPoints(sql)
+
+
 def upkeep(sql: Sql) -> Upkeep:
     from nomadcrew.adapters.postgres.upkeep import PostgresUpkeep
 
@@ -103,6 +128,10 @@ SQL_PORTS: Mapping[str, Callable[[Sql], object]] = MappingProxyType(
             notifications,
             push_tokens,
             mirror_source,
+            positions,
+            location_sharing,
+            position_views,
+            meeting_points,
             upkeep,
         )
     }

@@ -45,6 +45,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("invitation", "create"): ADMIN,
     ("invitation", "read"): ADMIN,
     ("invitation", "delete"): ADMIN,
+    ("presence", "read"): MEMBER,
     ("notification_preferences", "read"): MEMBER,  # one's own
     ("notification_preferences", "update"): MEMBER,
     ("todo", "create"): MEMBER,
@@ -56,6 +57,13 @@ RULES: dict[tuple[str, str], Rule] = {
     ("chat", "react"): MEMBER,
     ("chat", "update"): OWN,
     ("chat", "delete"): OWN_OR_ADMIN,
+    # Of one's own position; whose others see, privacy decides.
+    ("location", "create"): MEMBER,
+    ("location", "read"): MEMBER,
+    ("location", "update"): MEMBER,
+    ("meeting_point", "read"): MEMBER,
+    ("meeting_point", "update"): MEMBER,
+    ("meeting_point", "delete"): MEMBER,
 }
 
 

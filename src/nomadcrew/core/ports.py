@@ -24,13 +24,15 @@ if TYPE_CHECKING:
     from nomadcrew.core.ids import NewId
     from nomadcrew.core.invitations.ports import InvitationLinks, Invitations
     from nomadcrew.core.limits import RateLimits
+    from nomadcrew.core.locations.ports import LocationSharing, MeetingPoints, Positions, PositionViews
     from nomadcrew.core.mail import Mailer, Suppression
     from nomadcrew.core.members.ports import Members
     from nomadcrew.core.mirror.ports import Mirror, MirrorSource
     from nomadcrew.core.notifications.ports import Notifications
     from nomadcrew.core.notifications.push import Push, PushTokens
+    from nomadcrew.core.presence.ports import Presence
     from nomadcrew.core.queues import WorkQueue
-    from nomadcrew.core.realtime import Connections, Live, Sockets
+    from nomadcrew.core.realtime import Connections, Live, Sockets, TopicOf, Topics
     from nomadcrew.core.replies import Replies
     from nomadcrew.core.schema import Schema
     from nomadcrew.core.todos.ports import Todos
@@ -75,6 +77,7 @@ class Ports:
     mailer: Mailer
     connections: Connections
     live: Live
+    presence: Presence
     tokens: Tokens
     # Parts of `tokens` and `accounts`, for who needs no more.
     verifier: Verifier
@@ -95,10 +98,16 @@ class Ports:
     push: Push
     mirror_source: MirrorSource
     mirror: Mirror
+    positions: Positions
+    location_sharing: LocationSharing
+    position_views: PositionViews
+    meeting_points: MeetingPoints
     upkeep: Upkeep
     flags: Flags
     # Not on one machine: it holds its sockets itself, and keeps its events in the database.
     sockets: Sockets = _NOT_HERE
+    topics: Topics = _NOT_HERE
+    topic_of: TopicOf = _NOT_HERE
     audit: AuditLog = _NOT_HERE
     suppression: Suppression = _NOT_HERE
     schema: Schema = _NOT_HERE

@@ -47,6 +47,24 @@ class Live(Protocol):
         ...
 
 
+class TopicOf(Protocol):
+    """The name of the topic of a trip's updates."""
+
+    def __call__(self, trip_id: TripId, /) -> str: ...
+
+
+class Topics(Protocol):
+    """A broker, which tells what is published to who subscribes."""
+
+    async def publish(self, topic: str, frame: str) -> None:
+        """Tell a frame, at least once.
+
+        Raises:
+            Unavailable: not now; try again later.
+        """
+        ...
+
+
 class Sockets(Protocol):
     """Sockets that a gateway holds, and what is sent to them; a host that holds them itself has no use for it.
 

@@ -5,6 +5,7 @@ from nomadcrew.core.errors import NotFound
 from nomadcrew.core.ids import UserId
 from nomadcrew.core.members import service
 from nomadcrew.core.members.model import parse_role
+from nomadcrew.core.presence.service import trip_presence
 from nomadcrew.wire.call import Call
 from nomadcrew.wire.lambda_entry import lambda_entry
 from nomadcrew.wire.members import (
@@ -15,9 +16,10 @@ from nomadcrew.wire.members import (
     member_with_person,
     membership_view,
 )
+from nomadcrew.wire.presence import PresenceView, presence_view
 from nomadcrew.wire.routes import Gate, Routes
 
-routes = Routes("member", ports=("limits", "members", "outbox", "replies"))
+routes = Routes("member", ports=("limits", "members", "outbox", "presence", "replies"))
 
 
 def target(call: Call) -> UserId:
@@ -30,6 +32,16 @@ async def list_members(call: Call) -> list[MemberWithPersonView]:
     """List a trip's active members, oldest first."""
     found = await service.list_members(call.trip_id, call.me, members=call.ports.members)
     return [member_with_person(member) for member in found]
+
+
+@routes.get("/v1/trips/{id}/presence", gate=Gate("presence", "read"))
+async def list_presence(call: Call) -> list[PresenceView]:
+    """List who of a trip's members is online, and when the others last were.
+
+    Somebody in ghost mode is never online and was never seen.
+    """
+    found = await trip_presence(call.trip_id, call.me, presence=call.ports.presence, now=call.now)
+    return [presence_view(seen) for seen in found]
 
 
 @routes.post("/v1/trips/{id}/members", status=201, gate=Gate("member", "create"), refusals=(409,))

@@ -9,12 +9,13 @@ from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.events import Audience, Event, listeners
 from nomadcrew.core.ids import UserId
 from nomadcrew.core.ports import Ports
+from nomadcrew.core.presence.service import announce
 from nomadcrew.core.queues import Job
 from nomadcrew.wire.events import PONG, NoEvent, event_frame, event_of, unpack
 from nomadcrew.wire.queue_entry import queue_entry
-from nomadcrew.wire.sockets import greeting, task_in
+from nomadcrew.wire.sockets import Task, greeting, task_in
 
-PORTS: Final = ("events", "members", "queue", "sockets")
+PORTS: Final = ("events", "members", "presence", "queue", "sockets")
 # The gateway needs a moment until a socket can be sent to; one that takes longer has gone.
 GREET_ATTEMPTS = 3
 
@@ -27,13 +28,29 @@ async def tell(job: Job, ports: Ports) -> None:
         raise NoEvent(type(error).__name__) from error
     if task.keep_alive:
         await ports.sockets.deliver_to_all(PONG, now=ports.clock())
-    elif task.greet and task.user_id is not None:
-        await _greet(task.greet, UserId(task.user_id), job.attempt, ports)
+    elif task.user_id is not None and (task.greet or task.online is not None):
+        await _one(task, UserId(task.user_id), job.attempt, ports)
     elif task.told is not None:
         people = [UserId(user_id) for user_id in task.people]
         await ports.sockets.deliver(event_frame(event_of(task.told)), people, None, now=ports.clock())
     else:
         await _deliver(unpack(job.body), ports)
+
+
+async def _one(task: Task, me: UserId, attempt: int, ports: Ports) -> None:
+    """Greet a socket, and tell others that its owner came or went."""
+    if task.online is not None:
+        # First, for a repeat of it harms nobody, and one of the greeting would.
+        await announce(
+            [me],
+            presence=ports.presence,
+            tell=lambda event: _deliver(event, ports),
+            new_id=ports.new_id,
+            now=ports.clock(),
+            online=task.online,
+        )
+    if task.greet:
+        await _greet(task.greet, me, attempt, ports)
 
 
 async def _deliver(event: Event, ports: Ports) -> None:

@@ -1,6 +1,6 @@
 """Every row of every function: what the host, OpenAPI, tests and the infrastructure read."""
 
-from nomadcrew.functions import auth, chat, invitation, member, notification, page, todo, trip, user
+from nomadcrew.functions import auth, chat, invitation, location, member, notification, page, todo, trip, user
 from nomadcrew.wire.routes import Route, Routes
 
 FUNCTIONS: tuple[Routes, ...] = (
@@ -12,6 +12,7 @@ FUNCTIONS: tuple[Routes, ...] = (
     todo.routes,
     chat.routes,
     notification.routes,
+    location.routes,
     page.routes,
 )
 ALL_ROUTES: tuple[Route, ...] = tuple(route for routes in FUNCTIONS for route in routes)

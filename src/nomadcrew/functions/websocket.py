@@ -4,13 +4,17 @@ from typing import Final
 
 from nomadcrew.bootstrap.aws import lambda_ports
 from nomadcrew.functions import chat_frames
+from nomadcrew.functions.location_actions import LOCATION_PORTS, add_location_actions
 from nomadcrew.wire.events import PONG, frame
 from nomadcrew.wire.socket_entry import socket_entry
 from nomadcrew.wire.sockets import Actions, SocketCall
 
-PORTS: Final = ("chat", "connections", "limits", "live", "members", "queue", "sockets")
+PORTS: Final = tuple(
+    sorted({"chat", "connections", "limits", "live", "members", "presence", "queue", "sockets", *LOCATION_PORTS})
+)  # fmt: skip
 
 actions = Actions()
+add_location_actions(actions)
 
 
 @actions.on("ping")

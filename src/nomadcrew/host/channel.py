@@ -92,6 +92,12 @@ class SessionEnded(Message):
     session_id: bytes
 
 
+class Spent(Message):
+    """What one worker has allowed of rate limits: bucket, key, cost."""
+
+    spent: list[tuple[str, str, int]]
+
+
 class Question(Message):
     """Wants an `Answer` of the same number."""
 
@@ -123,7 +129,7 @@ class Answer(Message):
 _TO_WORKERS = Start | Deliver | Online | Drain
 _TO_THE_HOST = Ready | Written | Told | Person | Working
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(_TO_WORKERS | _TO_THE_HOST | SessionEnded | Question | Answer).decode
+_decode = msgspec.msgpack.Decoder(_TO_WORKERS | _TO_THE_HOST | SessionEnded | Spent | Question | Answer).decode
 
 
 def ids_in(several: bytes) -> list[UUID]:

@@ -1,4 +1,4 @@
-"""The host's workers: processes that answer HTTP and hold sockets, on one listening socket.
+"""The host's workers: processes that answer HTTP and hold sockets, on one port.
 
 What there is once stays with the host: PostgreSQL, the relay, work queues, schedules, rate limits, who is online. A
 worker that dies is started again; its clients reconnect, to whichever worker takes them.
@@ -11,7 +11,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple
 from itertools import chain
 from typing import Any
@@ -54,23 +54,23 @@ class _Worker:
 
 
 class Fleet:
-    """All workers; implements `Delivery` over them."""
+    """All workers, one at each listening socket; implements `Delivery` over them.
+
+    The host keeps those sockets open, so that what comes for a worker that died waits for its successor.
+    """
 
     def __init__(
         self,
-        listener: socket.socket,
-        count: int,
+        listeners: Sequence[socket.socket],
         *,
         connect: Mapping[str, Any],
         address: str,
-        on_person: Callable[[UserId, bool], None] = lambda _user_id, _here: None,
     ) -> None:
-        """`on_person` is told of everybody whose first socket anywhere opened, and whose last one closed."""
-        self._listener = listener
-        self._count = count
-        pool_size = max(LEAST_CONNECTIONS, min(MOST_CONNECTIONS, CONNECTIONS // count))
+        self._listeners = listeners
+        pool_size = max(LEAST_CONNECTIONS, min(MOST_CONNECTIONS, CONNECTIONS // len(listeners)))
         self._start = said.Start(dict(connect), address, pool_size)
-        self._on_person = on_person
+        # Told of everybody whose first socket in any worker was opened, and whose last one is gone.
+        self.on_person: Callable[[UserId, bool], None] = lambda _user_id, _here: None
         self._workers: set[_Worker] = set()
         self._places: dict[UserId, set[_Worker]] = {}
         self._ended: dict[SessionId, float] = {}
@@ -90,7 +90,10 @@ class Fleet:
         Raises:
             CannotStart: one could not be started.
         """
-        self._keepers = [asyncio.create_task(self._keep(), name=f"worker {n}") for n in range(self._count)]
+        self._keepers = [
+            asyncio.create_task(self._keep(listener), name=f"worker {number}")
+            for number, listener in enumerate(self._listeners)
+        ]
         ready = asyncio.create_task(self._ready.wait())
         await asyncio.wait([ready, *self._keepers], timeout=START_S, return_when=asyncio.FIRST_COMPLETED)
         if not self._ready.is_set():
@@ -101,7 +104,8 @@ class Fleet:
     async def drain(self) -> None:
         """Have every worker stop in good order, and end those that do not."""
         self._stopping.set()
-        self._listener.close()
+        for listener in self._listeners:
+            listener.close()
         ending = [asyncio.create_task(worker.process.wait()) for worker in self._workers]
         for worker in self._workers:
             worker.channel.send(said.Drain())
@@ -115,10 +119,6 @@ class Fleet:
 
     def __len__(self) -> int:
         return len(self._places)
-
-    def people(self) -> Iterable[UserId]:
-        """Everybody who has a socket."""
-        return self._places.keys()
 
     def connected(self, user_ids: Iterable[UserId]) -> bool:
         return any(user_id in self._places for user_id in user_ids)
@@ -151,11 +151,11 @@ class Fleet:
         for worker in self._workers:
             worker.channel.send(message)
 
-    async def _keep(self) -> None:
+    async def _keep(self, listener: socket.socket) -> None:
         """Keep one worker running until the host stops."""
         short_lives = 0
         while not self._stopping.is_set():
-            worker = await self._launch()
+            worker = await self._launch(listener)
             code = await worker.process.wait()
             self._forget(worker)
             if self._stopping.is_set():
@@ -167,12 +167,12 @@ class Fleet:
             log.warning("a worker ended and is started again", extra={"fields": {"exit_code": code}})
             await asyncio.sleep(min(0.5 * 2**short_lives, LONGEST_PAUSE_S) if short else 0)
 
-    async def _launch(self) -> _Worker:
+    async def _launch(self, listener: socket.socket) -> _Worker:
         ours, theirs = socket.socketpair()
         with theirs:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-c", PROGRAM, str(self._listener.fileno()), str(theirs.fileno()),
-                pass_fds=(self._listener.fileno(), theirs.fileno()), stdin=asyncio.subprocess.DEVNULL,
+                sys.executable, "-c", PROGRAM, str(listener.fileno()), str(theirs.fileno()),
+                pass_fds=(listener.fileno(), theirs.fileno()), stdin=asyncio.subprocess.DEVNULL,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )  # fmt: skip
         worker = _Worker(process, time.monotonic())
@@ -185,7 +185,7 @@ class Fleet:
         worker.channel.send(self._start)
         for session_id in self._ended:
             worker.channel.send(said.SessionEnded(session_id.bytes))
-        everybody = b"".join(user_id.bytes for user_id in self._places)
+        everybody = b"".join(user_id.bytes for user_id in self._back.presence.online())
         worker.channel.send(said.Online(everybody, True))
         return worker
 
@@ -217,9 +217,12 @@ class Fleet:
                 self._person(worker, UserId(UUID(bytes=user_id)), here=here)
             case said.SessionEnded(session_id):
                 self.end_session(SessionId(UUID(bytes=session_id)))
+            case said.Spent():
+                for other in self._workers - {worker}:
+                    other.channel.send(message)
             case said.Ready():
                 self._ready_count += 1
-                if self._ready_count == self._count:
+                if self._ready_count == len(self._listeners):
                     self._ready.set()
 
     def _person(self, worker: _Worker, user_id: UserId, *, here: bool) -> None:
@@ -234,7 +237,7 @@ class Fleet:
         if not places:
             del self._places[user_id]
         if before != bool(places):
-            self._on_person(user_id, here)
+            self.on_person(user_id, here)
 
     async def _answer(self, about: said.Message) -> Any:
         match about:

@@ -95,9 +95,9 @@ class Socket:
 class Hub:
     """The sockets of this process, by connection and by user; implements `Connections`."""
 
-    def __init__(self, on_person: Callable[[UserId, bool], None] = lambda _user_id, _here: None) -> None:
-        """`on_person` is told of everybody whose first socket here opened, and whose last one closed."""
-        self._on_person = on_person
+    def __init__(self) -> None:
+        # Told of everybody whose first socket here was opened, and whose last one is gone.
+        self.on_person: Callable[[UserId, bool], None] = lambda _user_id, _here: None
         self._by_id: dict[str, Socket] = {}
         self._by_user: dict[UserId, set[Socket]] = {}
         self._rounds: list[set[Socket]] = [set() for _ in range(TICKS_A_ROUND)]
@@ -105,10 +105,6 @@ class Hub:
 
     def __len__(self) -> int:
         return len(self._by_id)
-
-    def people(self) -> Iterable[UserId]:
-        """Everybody who has a socket here."""
-        return self._by_user.keys()
 
     def add(self, socket: Socket) -> None:
         self._by_id[socket.id] = socket
@@ -118,7 +114,7 @@ class Hub:
             theirs.add(socket)
             return
         self._by_user[socket.user_id] = {socket}
-        self._on_person(socket.user_id, True)
+        self.on_person(socket.user_id, True)
 
     def remove(self, socket: Socket) -> None:
         self._by_id.pop(socket.id, None)
@@ -129,7 +125,7 @@ class Hub:
         theirs.remove(socket)
         if not theirs:
             del self._by_user[socket.user_id]
-            self._on_person(socket.user_id, False)
+            self.on_person(socket.user_id, False)
 
     async def mute(self, connection_id: str, trip_id: TripId) -> bool:
         socket = self._by_id.get(connection_id)

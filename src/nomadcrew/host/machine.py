@@ -7,11 +7,12 @@ from typing import Any
 
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.outbox import PostgresOutbox
+from nomadcrew.adapters.postgres.presence import PostgresPresence
 from nomadcrew.adapters.postgres.sql import compile_statement
 from nomadcrew.bootstrap.machine import machine_ports
 from nomadcrew.core.clock import utc_now
 from nomadcrew.core.errors import Unavailable
-from nomadcrew.core.ids import SessionId
+from nomadcrew.core.ids import SessionId, UserId
 from nomadcrew.core.ports import Ports
 from nomadcrew.functions.table import ALL_ROUTES
 from nomadcrew.functions.workers import CONSUMERS
@@ -23,6 +24,7 @@ from nomadcrew.host.health import Health, Heartbeat
 from nomadcrew.host.hub import Hub
 from nomadcrew.host.live import Delivery, HubLive
 from nomadcrew.host.metrics import Metrics, MetricsPage
+from nomadcrew.host.presence import PresenceTeller
 from nomadcrew.host.problems import CannotStart
 from nomadcrew.host.proxies import TrustedProxies
 from nomadcrew.host.relay import Relay
@@ -32,6 +34,8 @@ from nomadcrew.wire.dispatch import Dispatcher
 
 DAY_S = 86_400.0
 HOUR_S = 3_600.0
+# How late others hear that somebody's sharing has expired; readers see it at once.
+EXPIRY_S = 15.0
 _PING = compile_statement("ping", "SELECT 1")
 Loop = Callable[[], Awaitable[None]]
 
@@ -66,32 +70,44 @@ class Backstage:
         sockets: Delivery,
         hub: Hub,
         on_session_end: Callable[[SessionId], None],
+        on_presence: Callable[[UserId, bool], None] = lambda _user_id, _online: None,
     ) -> None:
-        """`sockets` are all there are, `hub` holds those of this process."""
+        """`sockets` are all there are, `hub` holds those of this process.
+
+        `on_presence` is told who is online from now on, and who no longer is.
+        """
         self.metrics = Metrics()
         pool.on_statement = self.metrics.statement
         self._outbox = PostgresOutbox(pool, mirrors=settings.mirrors)
         self.workers = Workers(CONSUMERS)
         self.relay = Relay(self._outbox, sockets, clock=utc_now, metrics=self.metrics, on_work=self.workers.wake)
         self.live = HubLive(self._outbox, sockets, self.metrics)
+        self.presence = PostgresPresence(pool)
         self.ports = wired(
             settings, folder, pool, url=url, outbox=self.relay, connections=hub, live=self.live,
-            on_session_end=on_session_end,
+            on_session_end=on_session_end, presence=self.presence,
         )  # fmt: skip
-        self.heartbeats = {name: Heartbeat() for name in ("relay", *self.workers.queues)}
+        self.teller = PresenceTeller(
+            self.presence, self.live, clock=utc_now, new_id=self.ports.new_id, on_change=on_presence
+        )
+        self.heartbeats = {name: Heartbeat() for name in ("relay", "presence", *self.workers.queues)}
 
     def loops(self) -> dict[str, Loop]:
         """What runs until the host stops, by name."""
         beats = {name: heartbeat.beat for name, heartbeat in self.heartbeats.items()}
-        loops: dict[str, Loop] = {"relay": lambda: self.relay.run(beats["relay"])}
+        loops: dict[str, Loop] = {
+            "relay": lambda: self.relay.run(beats["relay"]),
+            "presence": lambda: self.teller.run(beats["presence"]),
+        }
         for queue in self.workers.queues:
             loops[f"queue {queue}"] = lambda queue=queue: self.workers.run(queue, self.ports, beats[queue])  # type: ignore[misc]
         for schedule in self._schedules():
             loops[f"schedule {schedule.name}"] = lambda schedule=schedule: run_schedule(schedule, lambda: None)  # type: ignore[misc]
         return loops
 
-    async def publish_the_rest(self) -> None:
-        """Relay what is left when nothing is written any more; an outage leaves it to the next start."""
+    async def finish(self) -> None:
+        """Write down and relay what is left when nothing is written any more, unless there is an outage."""
+        await self.teller.finish()
         with contextlib.suppress(Unavailable):
             while await self.relay.drain():
                 pass
@@ -101,6 +117,12 @@ class Backstage:
         lag = await self._outbox.lag(now=utc_now())
         self.metrics.outbox(lag.pending, lag.oldest_s)
         self.metrics.queues(await self.ports.queue.depths())
+
+    async def _end_sharing(self) -> int:
+        ended = await self.ports.upkeep.sharing(utc_now())
+        if ended:
+            await self.relay.written()
+        return ended
 
     def _schedules(self) -> list[Schedule]:
         upkeep = self.ports.upkeep
@@ -112,6 +134,8 @@ class Backstage:
             Schedule("old replies", 60.0, lambda: upkeep.replays(utc_now())),
             Schedule("old sessions", HOUR_S, lambda: self.ports.sessions.forget_expired(now=utc_now())),
             Schedule("old registrations", HOUR_S, lambda: self.ports.abandoned.forget_expired(now=utc_now())),
+            Schedule("old positions", HOUR_S, lambda: upkeep.positions(utc_now())),
+            Schedule("expired sharing", EXPIRY_S, self._end_sharing),
             Schedule("old dead jobs", DAY_S, lambda: upkeep.dead_jobs(utc_now())),
         ]
 

@@ -1,11 +1,11 @@
 """The one-machine host: PostgreSQL, migrations, and what stands on them, in one process or in several."""
 
 import asyncio
-import contextlib
 import errno
 import logging
 import signal
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -14,6 +14,7 @@ from typing import Any
 
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.migrations import MigrationError, migrate
+from nomadcrew.core.ids import UserId
 from nomadcrew.host.binaries import find_binaries
 from nomadcrew.host.datafolder import DataFolder
 from nomadcrew.host.files import allow_open_files
@@ -51,16 +52,39 @@ def listen(settings: Settings) -> socket.socket:
     Raises:
         CannotStart: the address is taken, or not this machine's.
     """
+    return _bound(settings, settings.port, shared=False)
+
+
+def listen_for_workers(settings: Settings) -> list[socket.socket]:
+    """A listening socket for each worker, on one port, among which the kernel deals out connections evenly.
+
+    Workers that waited at one socket would not be dealt to evenly: the kernel wakes whoever waits for the shortest
+    time. Where it cannot deal, outside Linux, they do share one.
+
+    Raises:
+        CannotStart: as `listen`.
+    """
+    if not sys.platform.startswith("linux"):
+        return [listen(settings)] * settings.workers
+    # Sockets that share a port would let a second host join it, so it is tried alone first.
+    with listen(settings) as alone:
+        port = alone.getsockname()[1]
+    return [_bound(settings, port, shared=True) for _ in range(settings.workers)]
+
+
+def _bound(settings: Settings, port: int, *, shared: bool) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((settings.host, settings.port))
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind((settings.host, port))
         listener.listen(2048)
     except OSError as error:
         listener.close()
         what = _LISTEN_ADVICE.get(error.errno or 0, "name an address of this machine in HOST")
-        raise CannotStart(f"Cannot listen on {settings.host}:{settings.port} ({error.strerror}); {what}.") from None
+        raise CannotStart(f"Cannot listen on {settings.host}:{port} ({error.strerror}); {what}.") from None
     listener.setblocking(False)
     return listener
 
@@ -108,8 +132,10 @@ async def serve(settings: Settings, say: Callable[[Started], None]) -> None:
     allow_open_files()
     stop = _Stop()
     async with stop, AsyncExitStack() as stack:
-        listener = stack.enter_context(contextlib.closing(listen(settings)))
-        address = address_of(*listener.getsockname()[:2])
+        listeners = listen_for_workers(settings) if settings.workers > 1 else [listen(settings)]
+        for listener in listeners:
+            stack.callback(listener.close)
+        address = address_of(*listeners[0].getsockname()[:2])
         folder = DataFolder(settings.home)
         binaries = find_binaries(settings.postgres_bin)
         folder.check(binaries.major)
@@ -125,9 +151,13 @@ async def serve(settings: Settings, say: Callable[[Started], None]) -> None:
 
         stopped = stop.in_good_order()
         if settings.workers > 1:
-            await _with_workers(settings, folder, postgres, pool, listener, address, stopped, ready)
+            await _with_workers(settings, folder, postgres, pool, listeners, address, stopped, ready)
         else:
-            await _alone(settings, folder, postgres, pool, listener, address, stopped, ready)
+            await _alone(settings, folder, postgres, pool, listeners[0], address, stopped, ready)
+
+
+def _nobody_is_told(_user_id: UserId, _here: bool) -> None:
+    """Who is sent away by a stop was here until then, and is on the way back."""
 
 
 async def _alone(
@@ -144,6 +174,7 @@ async def _alone(
     hub = Hub()
     back = Backstage(settings, folder, pool, address, sockets=hub, hub=hub, on_session_end=hub.end_session)
     front = Front(settings, pool, hub, back.ports, back.metrics, heartbeats=back.heartbeats, refresh=back.refresh)
+    hub.on_person = back.teller.person
     tasks = [
         *running({**back.loops(), **front.loops()}),
         asyncio.create_task(postgres.supervise(), name="postgres"),
@@ -152,8 +183,9 @@ async def _alone(
     stopped = asyncio.create_task(stop.wait(), name="stop")
     await asyncio.wait({serving.task, stopped}, return_when=asyncio.FIRST_COMPLETED)
     log.info("stopping: draining requests and sockets")
+    hub.on_person = _nobody_is_told
     await serving.drain()
-    await back.publish_the_rest()
+    await back.finish()
     await cancelled([*tasks, stopped])
     if serving.task.done():
         serving.task.result()  # what ended it, if that was not us
@@ -164,14 +196,18 @@ async def _with_workers(
     folder: DataFolder,
     postgres: EmbeddedPostgres,
     pool: Database,
-    listener: socket.socket,
+    listeners: list[socket.socket],
     address: str,
     stop: asyncio.Event,
     ready: Callable[[], None],
 ) -> None:
     """What there is once in this process, HTTP and sockets in others."""
-    fleet = Fleet(listener, settings.workers, connect=database_at(postgres), address=address)
-    back = Backstage(settings, folder, pool, address, sockets=fleet, hub=Hub(), on_session_end=fleet.end_session)
+    fleet = Fleet(listeners, connect=database_at(postgres), address=address)
+    back = Backstage(
+        settings, folder, pool, address, sockets=fleet, hub=Hub(), on_session_end=fleet.end_session,
+        on_presence=fleet.tell_online,
+    )  # fmt: skip
+    fleet.on_person = back.teller.person
     fleet.serve(back)
     tasks = running(back.loops())
     tasks.append(asyncio.create_task(postgres.supervise(), name="postgres"))
@@ -180,9 +216,10 @@ async def _with_workers(
         ready()
         await stop.wait()
         log.info("stopping: draining requests and sockets")
+        fleet.on_person = _nobody_is_told
     finally:
         await fleet.drain()
-    await back.publish_the_rest()
+    await back.finish()
     await cancelled(tasks)
 
 

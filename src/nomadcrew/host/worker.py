@@ -1,4 +1,4 @@
-"""A worker process: HTTP and sockets on the host's listening socket, everything else asked of the host."""
+"""A worker process: HTTP and sockets on a listening socket of the host's, everything else asked of the host."""
 
 import asyncio
 import logging
@@ -13,12 +13,13 @@ from uuid import UUID
 import uvloop
 
 from nomadcrew import logs
-from nomadcrew.adapters.embedded.limits import parse_limits
+from nomadcrew.adapters.embedded.limits import ProcessRateLimits, parse_limits
 from nomadcrew.adapters.postgres.database import Database
+from nomadcrew.adapters.postgres.presence import PostgresPresence
 from nomadcrew.core.clock import utc_now
 from nomadcrew.core.events import Event
 from nomadcrew.core.ids import SessionId, TripId, UserId
-from nomadcrew.core.limits import Allowance, RateLimits
+from nomadcrew.core.limits import Allowance
 from nomadcrew.host import channel as said
 from nomadcrew.host.channel import Channel, Lost, ids_in
 from nomadcrew.host.datafolder import DataFolder
@@ -26,7 +27,9 @@ from nomadcrew.host.files import allow_open_files
 from nomadcrew.host.hub import Hub
 from nomadcrew.host.machine import Front, cancelled, running, wired
 from nomadcrew.host.metrics import Metrics
+from nomadcrew.host.presence import HERE
 from nomadcrew.host.serving import Serving
+from nomadcrew.host.shared_limits import SharedRateLimits, Spent
 from nomadcrew.settings import Settings
 from nomadcrew.wire.events import pack
 
@@ -75,7 +78,7 @@ class HostLive:
 
 
 class HostLimits:
-    """`RateLimits` that the host counts, so that a limit is the same however many workers there are."""
+    """`RateLimits` that the host counts for all of its workers."""
 
     def __init__(self, host: Channel) -> None:
         self._host = host
@@ -93,20 +96,29 @@ class Worker:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.host = Channel(self._heard, self._answer, _host_is_gone)
-        self.hub = Hub(lambda user_id, here: self.host.send(said.Person(user_id.bytes, here)))
+        self.hub = Hub()
+        self.hub.on_person = lambda user_id, here: self.host.send(said.Person(user_id.bytes, here))
         self.metrics = Metrics()
         self.start: asyncio.Future[said.Start] = asyncio.get_running_loop().create_future()
         self.stop = asyncio.Event()
+        self._limits: SharedRateLimits | None = None
+        self._presence: PostgresPresence | None = None
+        # Who came and went before there was anywhere to note it.
+        self._early: list[said.Online] = []
         self._sessions: asyncio.Queue[SessionId] = asyncio.Queue()
 
     async def run(self, listener: socket.socket) -> None:
         """Serve until the host says to stop."""
         start = await self.start
         pool = Database(start.connect, size=start.pool_size, on_statement=self.metrics.statement)
-        limits: RateLimits | None = HostLimits(self.host) if parse_limits(self._settings.rate_limits) else None
+        self._limits = self._shared_limits()
+        presence = self._presence = PostgresPresence(pool)
+        for message in self._early:
+            self._online(message)
         ports = wired(
             self._settings, DataFolder(self._settings.home), pool, url=start.address, outbox=HostOutbox(self.host),
-            connections=self.hub, live=HostLive(self.host), on_session_end=self._session_ended_here, limits=limits,
+            connections=self.hub, live=HostLive(self.host), on_session_end=self._session_ended_here,
+            limits=self._limits, presence=presence,
         )  # fmt: skip
         front = Front(
             self._settings, pool, self.hub, ports, self.metrics, silences=self._silences, render=self._render
@@ -125,6 +137,16 @@ class Worker:
         await cancelled([*tasks, stopped])
         await pool.close()
 
+    def _shared_limits(self) -> SharedRateLimits | None:
+        limits = parse_limits(self._settings.rate_limits)
+        if not limits:
+            return None
+
+        def tell(spent: Sequence[Spent]) -> None:
+            self.host.send(said.Spent(list(spent)))
+
+        return SharedRateLimits(limits, ProcessRateLimits(utc_now, limits), HostLimits(self.host), tell)
+
     def _session_ended_here(self, session_id: SessionId) -> None:
         self.hub.end_session(session_id)
         self.host.send(said.SessionEnded(session_id.bytes))
@@ -136,10 +158,22 @@ class Worker:
                 self.metrics.delivered(self.hub.deliver(frame, map(UserId, ids_in(people)), trip))
             case said.SessionEnded(session_id):
                 self._sessions.put_nowait(SessionId(UUID(bytes=session_id)))
+            case said.Spent(spent) if self._limits is not None:
+                self._limits.spend(spent)
             case said.Start():
                 self.start.set_result(message)
+            case said.Online():
+                self._online(message)
             case said.Drain():
                 self.stop.set()
+
+    def _online(self, message: said.Online) -> None:
+        if self._presence is None:
+            self._early.append(message)
+            return
+        change = self._presence.open if message.here else self._presence.close
+        for user_id in map(UserId, ids_in(message.people)):
+            change(user_id, HERE)
 
     async def _answer(self, about: said.Message) -> Any:
         if isinstance(about, said.Metrics):

@@ -101,6 +101,7 @@ _AREAS = {
     "member-service": "nomadcrew.trips",
     "invitation-service": "nomadcrew.invitations",
     "todo_model": "nomadcrew.todos",
+    "location-service": "nomadcrew.locations",
     "NotificationService": "nomadcrew.notifications",
 }
 

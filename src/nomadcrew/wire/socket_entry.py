@@ -12,14 +12,15 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from nomadcrew.core.errors import DomainError, Unauthenticated
+from nomadcrew.core.errors import DomainError, Unauthenticated, Unavailable
 from nomadcrew.core.events import REALTIME
 from nomadcrew.core.ids import SessionId, UserId, parse_uuid
 from nomadcrew.core.ports import Ports
+from nomadcrew.core.presence.model import GRACE_S
 from nomadcrew.core.realtime import Connection
 from nomadcrew.wire.event_entry import Context, Entry, Event, MakePorts, event_entry
 from nomadcrew.wire.events import frame
-from nomadcrew.wire.sockets import Actions, NotJson, act, greet_task, offered_token
+from nomadcrew.wire.sockets import Actions, NotJson, act, gone_task, greet_task, offered_token
 
 log = logging.getLogger("nomadcrew.sockets")
 
@@ -37,7 +38,7 @@ def socket_entry(actions: Actions, ports: MakePorts, declared: tuple[str, ...]) 
                 case "CONNECT":
                     return await _connect(event, ports)
                 case "DISCONNECT":
-                    await ports.sockets.forget(asked["connectionId"])
+                    await _disconnect(asked, ports)
                 case _:
                     await _act(actions, event, ports)
         except DomainError as error:
@@ -98,14 +99,30 @@ async def _connect(event: Event, ports: Ports) -> dict[str, Any]:
         datetime.fromtimestamp(int(known["expiresAt"]), UTC),
         ports.clock(),
     )
-    await asyncio.gather(
-        ports.sockets.add(connection), ports.queue.send(REALTIME, greet_task(connection.id, connection.user_id))
-    )
+    first, _ = await asyncio.gather(_came(connection, ports), ports.sockets.add(connection))
+    await ports.queue.send(REALTIME, greet_task(connection.id, connection.user_id, first=first))
     log.info("socket", extra={"fields": {"connection_id": connection.id, "route": asked["routeKey"]}})
     _, subprotocol = _offered(event)
     if subprotocol is None:
         return {"statusCode": 200}
     return {"statusCode": 200, "headers": {"Sec-WebSocket-Protocol": subprotocol}}
+
+
+async def _came(connection: Connection, ports: Ports) -> bool:
+    """Note that somebody is there; nobody is kept out because that cannot be noted."""
+    try:
+        return await ports.presence.came(connection.user_id, connection.id, now=ports.clock())
+    except Unavailable as error:
+        log.warning("somebody came unnoticed", extra={"fields": {"reason": error.details}})
+        return False
+
+
+async def _disconnect(asked: Mapping[str, Any], ports: Ports) -> None:
+    connection_id = asked["connectionId"]
+    await ports.sockets.forget(connection_id)
+    user_id = parse_uuid(asked.get("authorizer", {}).get("userId", ""))
+    if user_id is not None and await ports.presence.left(UserId(user_id), connection_id, now=ports.clock()):
+        await ports.queue.send(REALTIME, gone_task(UserId(user_id)), delay_s=GRACE_S)
 
 
 async def _act(actions: Actions, event: Event, ports: Ports) -> None:

@@ -111,12 +111,14 @@ async def greeting(me: UserId, ports: Ports) -> str:
 class Task(msgspec.Struct, rename="camel", omit_defaults=True):
     """What else than an event has sockets hear something.
 
-    One was opened, all are to be kept alive, or an event is for some `people` whatever its audience.
+    One was opened, all are to be kept alive, or an event is for some `people` whatever its audience. `online` is
+    set where somebody's first socket was opened, or the last one closed, a moment ago.
     """
 
     greet: str = ""
     user_id: UUID | None = None
     keep_alive: bool = False
+    online: bool | None = None
     people: list[UUID] = []
     told: StoredEvent | None = None
 
@@ -125,9 +127,14 @@ KEEP_ALIVE = msgspec.json.encode(Task(keep_alive=True)).decode()
 task_in = msgspec.json.Decoder(Task).decode
 
 
-def greet_task(connection_id: str, user_id: UserId) -> str:
-    """The message that has a socket greeted."""
-    return msgspec.json.encode(Task(connection_id, user_id)).decode()
+def greet_task(connection_id: str, user_id: UserId, *, first: bool) -> str:
+    """The message that has a socket greeted, and others told where it is the `first` of its owner."""
+    return msgspec.json.encode(Task(connection_id, user_id, online=True if first else None)).decode()
+
+
+def gone_task(user_id: UserId) -> str:
+    """The message that has others told that somebody is gone, unless they are back."""
+    return msgspec.json.encode(Task(user_id=user_id, online=False)).decode()
 
 
 def people_task(event: Event, people: Sequence[UserId]) -> str:

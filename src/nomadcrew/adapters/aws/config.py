@@ -19,7 +19,7 @@ class AwsConfig(Struct, frozen=True, kw_only=True):
     """The site's settings, and every `NOMADCREW_AWS_…` variable; a function has those of the ports it declares.
 
     `sql` is `data-api` or `proxy`, `cache` is `dynamodb` or `valkey`; `flags` names AppConfig's
-    application/environment/profile.
+    application/environment/profile, `topics` is what the names of topics begin with.
     """
 
     public_url: str = ""
@@ -45,6 +45,7 @@ class AwsConfig(Struct, frozen=True, kw_only=True):
     sessions_table: str = ""
     profiles_table: str = ""
     connections_table: str = ""
+    presence_table: str = ""
     limits_table: str = ""
     chat_table: str = ""
     suppression_table: str = ""
@@ -57,6 +58,7 @@ class AwsConfig(Struct, frozen=True, kw_only=True):
     cache_endpoint: str = ""
     cache_user: str = ""
     flags: str = ""
+    topics: str = ""
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> "AwsConfig":

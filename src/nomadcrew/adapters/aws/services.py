@@ -29,6 +29,7 @@ RDS_DATA = Service("rds-data", "rds-data", "RDS_DATA")
 SES = Service("email", "ses", "SESV2")
 SOCKETS = Service("execute-api", "execute-api", "APIGATEWAYMANAGEMENTAPI")
 APPCONFIG = Service("appconfigdata", "appconfig", "APPCONFIGDATA")
+IOT = Service("data-ats.iot", "iotdata", "IOT_DATA_PLANE")
 S3 = Service("s3", "s3", "S3")
 
 

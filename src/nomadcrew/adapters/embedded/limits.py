@@ -34,7 +34,14 @@ class ProcessRateLimits:
         Raises:
             KeyError: there is no such bucket, which is a slip in the code and no outage.
         """
-        return self._buckets[bucket].take(key, cost, (self._clock() - self._origin) // _MICROSECOND)
+        return self._buckets[bucket].take(key, cost, self._now_us())
+
+    def spend(self, bucket: str, key: str, cost: int) -> None:
+        """Count what another process has allowed, whatever is left here."""
+        self._buckets[bucket].spend(key, cost, self._now_us())
+
+    def _now_us(self) -> int:
+        return (self._clock() - self._origin) // _MICROSECOND
 
 
 class Unlimited:
@@ -59,10 +66,17 @@ class _Bucket:
         self._max_keys = max_keys
         self._full_at: OrderedDict[str, int] = OrderedDict()  # longest since spending first
 
+    def spend(self, key: str, cost: int, now_us: int) -> None:
+        now = now_us * self._limit.count
+        self._keep(key, now + min(self._all, self._spent(key, now) + cost * self._token), now)
+
+    def _spent(self, key: str, now: int) -> int:
+        # The upper bound matters only after the clock was set back: nobody waits longer than a whole window.
+        return min(max(0, self._full_at.get(key, now) - now), self._all)
+
     def take(self, key: str, cost: int, now_us: int) -> Allowance:
         limit, now = self._limit, now_us * self._limit.count
-        # The upper bound matters only after the clock was set back: nobody waits longer than a whole window.
-        spent = min(max(0, self._full_at.get(key, now) - now), self._all)
+        spent = self._spent(key, now)
         asked = cost or 1
         short = spent + asked * self._token - self._all
         if short > 0:

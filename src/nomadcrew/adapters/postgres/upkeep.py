@@ -1,15 +1,18 @@
 """What schedules delete: rows past their time, in bounded bites that lock nothing for long."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from nomadcrew.adapters.postgres.outbox import KEPT_FOR
 from nomadcrew.adapters.postgres.sql import Sql, Statement, statements
+from nomadcrew.core.locations.model import HISTORY_KEPT_FOR
 
 BITE = 5_000
 NOTIFICATIONS_KEPT_FOR = timedelta(days=30)
 DEAD_JOBS_KEPT_FOR = timedelta(days=30)
 PUSH_TOKENS_KEPT_FOR = timedelta(days=30)  # once inactive
 PUSH_SENDS_KEPT_FOR = timedelta(days=2)  # receipts are gone after one
+# A schedule that stands still for a week costs speed, not points.
+DAYS_AHEAD = 7
 
 
 class PostgresUpkeep:
@@ -35,6 +38,19 @@ class PostgresUpkeep:
 
     async def push_sends(self, now: datetime) -> int:
         return await self._purge(statements("push")["purge_sends"], before=now - PUSH_SENDS_KEPT_FOR)
+
+    async def sharing(self, now: datetime) -> int:
+        return await self._purge(statements("locations")["expire"], now=now)
+
+    async def positions(self, now: datetime) -> int:
+        [row] = await self._sql.fetch(
+            statements("locations")["keep_days"],
+            today=now.astimezone(UTC).date(),
+            ahead=DAYS_AHEAD,
+            kept=HISTORY_KEPT_FOR.days,
+        )
+        views = await self._purge(statements("locations")["purge_views"], before=now - HISTORY_KEPT_FOR)
+        return int(row["changed"]) + views
 
     async def _purge(self, statement: Statement, **params: object) -> int:
         total = 0

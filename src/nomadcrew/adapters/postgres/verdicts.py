@@ -25,6 +25,8 @@ _REFUSALS: Refusals = {
     "already_member": lambda: Conflict("That person is on the trip already.", code="already_member"),
     "owner_immutable": OwnerImmutable,
     "last_owner": LastOwner,
+    "meeting_point_not_found": lambda: NotFound("meeting point", code="meeting_point_not_found"),
+    "trip_ended": lambda: Conflict("The trip is over; nobody shares a position there any more.", code="trip_ended"),
     "invalid_dates": InvalidDates,
     "trip_full": lambda: Conflict(f"A trip has at most {MAX_MEMBERS} members.", code="trip_full"),
     "too_many_trips": lambda: Conflict(f"One can be on at most {MAX_TRIPS_PER_USER} trips.", code="too_many_trips"),

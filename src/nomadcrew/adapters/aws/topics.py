@@ -1,0 +1,30 @@
+"""Topics of IoT Core, which tell a trip's updates to who subscribes by MQTT."""
+
+from nomadcrew.adapters.aws.client import AwsClient, AwsError
+from nomadcrew.core.errors import Unavailable
+from nomadcrew.core.ids import TripId
+
+AT_LEAST_ONCE = "1"
+
+
+class IotTopics:
+    """`Topics` of IoT Core."""
+
+    def __init__(self, iot: AwsClient) -> None:
+        self._iot = iot
+
+    async def publish(self, topic: str, frame: str) -> None:
+        try:
+            await self._iot.request("POST", f"/topics/{topic}", frame.encode(), query={"qos": AT_LEAST_ONCE})
+        except AwsError as error:
+            raise Unavailable(details=f"topics: {error.code}") from error
+
+
+class UpdatesOf:
+    """`TopicOf`, under a prefix that keeps the stages of one account apart."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+
+    def __call__(self, trip_id: TripId) -> str:
+        return f"{self._prefix}/trips/{trip_id}/updates"

@@ -1,0 +1,157 @@
+"""What surrounds positions, on PostgreSQL: sharing, who looked, and where to meet."""
+
+import json
+from collections import OrderedDict
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+from nomadcrew.adapters.postgres.positions import privacy_of, sharing_of
+from nomadcrew.adapters.postgres.sql import Sql, statements
+from nomadcrew.adapters.postgres.verdicts import permit
+from nomadcrew.core.errors import NotOnboarded
+from nomadcrew.core.ids import EventId, TripId, UserId
+from nomadcrew.core.locations.arrival import Change
+from nomadcrew.core.locations.model import MeetingPoint, OwnSettings, TripSharing, View
+from nomadcrew.core.names import display_name
+from nomadcrew.core.permissions import Rule
+from nomadcrew.core.trips.model import MAX_TRIPS_PER_USER
+
+_SQL = statements("locations")
+# Views noted already, so that a screen that asks every few seconds writes once an hour.
+REMEMBERED = 10_000
+_Noted = tuple[TripId, UserId, UserId, datetime]
+
+
+class PostgresLocationSharing:
+    def __init__(self, sql: Sql) -> None:
+        self._sql = sql
+
+    async def own(self, caller: UserId, *, now: datetime) -> OwnSettings:  # noqa: ARG002 — the port's form
+        rows = await self._sql.fetch(_SQL["own"], caller=caller, max_trips=MAX_TRIPS_PER_USER)
+        if not rows:
+            raise NotOnboarded
+        trips = [
+            TripSharing(row["trip_id"], row["trip_name"], sharing_of(row))
+            for row in rows
+            if row["trip_id"] is not None
+        ]
+        return OwnSettings(privacy_of(rows[0]["preference"]), rows[0]["is_ghost"], trips)
+
+    async def shared_trips(self, caller: UserId, *, now: datetime) -> Sequence[TripId]:
+        rows = await self._sql.fetch(_SQL["shared_trips"], caller=caller, now=now, max_trips=MAX_TRIPS_PER_USER)
+        return [row["trip_id"] for row in rows]
+
+    async def arrived(
+        self, trip_id: TripId, user_id: UserId, change: Change, event_id: EventId, *, name: str, now: datetime
+    ) -> None:
+        await self._sql.fetch(
+            _SQL["arrived"],
+            trip_id=trip_id,
+            user_id=user_id,
+            place=change.place,
+            is_there=change.is_there,
+            event_id=event_id,
+            name=name,
+            now=now,
+        )
+
+    async def change(
+        self,
+        trip_id: TripId,
+        caller: UserId,
+        rule: Rule,
+        *,
+        is_enabled: bool | None,
+        expires_at: datetime | None,
+        privacy: str | None,
+        keep_privacy: bool,
+        event_id: EventId,
+        now: datetime,
+    ) -> None:
+        [row] = await self._sql.fetch(
+            _SQL["change"],
+            trip_id=trip_id,
+            caller=caller,
+            min_rank=rule.min_rank,
+            is_enabled=is_enabled,
+            expires_at=expires_at,
+            privacy=privacy,
+            keep_privacy=keep_privacy,
+            event_id=event_id,
+            now=now,
+        )
+        permit(row["verdict"])
+
+
+class PostgresPositionViews:
+    def __init__(self, sql: Sql) -> None:
+        self._sql = sql
+        self._noted: OrderedDict[_Noted, None] = OrderedDict()
+
+    async def note(self, trip_id: TripId, viewer: UserId, owners: Collection[UserId], *, now: datetime) -> None:
+        hour = now.replace(minute=0, second=0, microsecond=0)
+        new = [owner for owner in owners if (trip_id, owner, viewer, hour) not in self._noted]
+        if not new:
+            return
+        await self._sql.fetch(
+            _SQL["note_views"],
+            trip_id=trip_id,
+            viewer=viewer,
+            owners=json.dumps([str(owner) for owner in new]),
+            hour=hour,
+        )
+        for owner in new:
+            self._noted[trip_id, owner, viewer, hour] = None
+        while len(self._noted) > REMEMBERED:
+            self._noted.popitem(last=False)
+
+    async def of(self, trip_id: TripId, caller: UserId, rule: Rule, *, limit: int, offset: int) -> Sequence[View]:
+        rows = await self._sql.fetch(
+            _SQL["views"], trip_id=trip_id, caller=caller, min_rank=rule.min_rank, limit=limit, offset=offset
+        )
+        permit(rows[0]["verdict"])
+        return [
+            View(row["viewer_id"], display_name(row["first_name"], row["last_name"], row["username"]), row["hour"])
+            for row in rows
+            if row["viewer_id"] is not None
+        ]
+
+
+class PostgresMeetingPoints:
+    def __init__(self, sql: Sql) -> None:
+        self._sql = sql
+
+    async def put(
+        self, trip_id: TripId, caller: UserId, rule: Rule, point: MeetingPoint, event_id: EventId
+    ) -> None:
+        [row] = await self._sql.fetch(
+            _SQL["put_meeting_point"],
+            trip_id=trip_id,
+            caller=caller,
+            min_rank=rule.min_rank,
+            latitude=point.latitude,
+            longitude=point.longitude,
+            name=point.name,
+            radius_m=point.radius_m,
+            event_id=event_id,
+            now=point.set_at,
+        )
+        permit(row["verdict"])
+
+    async def get(self, trip_id: TripId, caller: UserId, rule: Rule) -> MeetingPoint:
+        [row] = await self._sql.fetch(_SQL["meeting_point"], trip_id=trip_id, caller=caller, min_rank=rule.min_rank)
+        permit(row["verdict"])
+        return MeetingPoint(
+            row["latitude"], row["longitude"], row["name"], row["radius_m"], row["set_by"], row["set_at"]
+        )
+
+    async def clear(self, trip_id: TripId, caller: UserId, rule: Rule, event_id: EventId, *, now: datetime) -> None:
+        [row] = await self._sql.fetch(
+            _SQL["clear_meeting_point"],
+            trip_id=trip_id,
+            caller=caller,
+            min_rank=rule.min_rank,
+            event_id=event_id,
+            now=now,
+        )
+        permit(row["verdict"])

@@ -1,0 +1,230 @@
+"""Positions on PostgreSQL: a report is one statement, and reports that come while one is stored share the next."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from nomadcrew.adapters.postgres.batching import Batcher
+from nomadcrew.adapters.postgres.sql import Row, Sql, statements
+from nomadcrew.adapters.postgres.verdicts import permit
+from nomadcrew.core.errors import DomainError
+from nomadcrew.core.ids import TripId, UserId
+from nomadcrew.core.locations.model import (
+    MAX_READ,
+    MAX_SPEED_MPS,
+    MIN_INTERVAL_S,
+    Accepted,
+    Crew,
+    Member,
+    Owner,
+    Places,
+    Point,
+    Privacy,
+    Reader,
+    Report,
+    Sharing,
+    StoredPoint,
+    Track,
+)
+from nomadcrew.core.locations.privacy import given_under
+from nomadcrew.core.permissions import Rule
+
+_SQL = statements("locations")
+_Ask = tuple[Report, Rule]
+
+
+class PostgresPositions:
+    """`Positions` with everything in one database."""
+
+    def __init__(self, sql: Sql) -> None:
+        self._sql = sql
+        self._accept = Batcher(self._store, alone=sql.in_transaction)
+
+    async def accept(self, report: Report, rule: Rule) -> Accepted:
+        return await self._accept((report, rule))
+
+    async def crew(self, trip_id: TripId, caller: UserId, rule: Rule) -> Crew:
+        rows = await self._sql.fetch(_SQL["crew"], trip_id=trip_id, caller=caller, min_rank=rule.min_rank)
+        return crew_of(rows, caller)
+
+    async def track(
+        self, trip_id: TripId, user_id: UserId, caller: UserId, rule: Rule, *, start: datetime, end: datetime
+    ) -> Track:
+        rows = await self._sql.fetch(
+            _SQL["track"],
+            trip_id=trip_id,
+            user_id=user_id,
+            caller=caller,
+            min_rank=rule.min_rank,
+            start=start,
+            end=end,
+            most=MAX_READ,
+        )
+        return track_of(rows[0], user_id, caller, [stored_point(row) for row in rows[1:]])
+
+    async def _store(self, asked: Sequence[_Ask]) -> Sequence[Accepted | Exception]:
+        """Store reports in as few statements as can be: one may hold a rule once, and a person on a trip once."""
+        found: dict[int, Accepted | Exception] = {}
+        waiting = list(enumerate(asked))
+        while waiting:
+            rule = waiting[0][1][1]
+            now: dict[tuple[TripId, UserId], tuple[int, Report]] = {}
+            later = []
+            for place, (report, its_rule) in waiting:
+                who = (report.trip_id, report.user_id)
+                if its_rule == rule and who not in now:
+                    now[who] = (place, report)
+                else:
+                    later.append((place, (report, its_rule)))
+            found.update(await store_reports(self._sql, list(now.values()), rule, keep_history=True))
+            waiting = later
+        return [found[place] for place in range(len(asked))]
+
+
+async def store_reports(
+    sql: Sql, reports: Sequence[tuple[int, Report]], rule: Rule, *, keep_history: bool, points: bool = True
+) -> Mapping[int, Accepted | Exception]:
+    """What reports, each under a number, came to; no two are of one person on one trip.
+
+    Where positions live elsewhere, `points` is False: what a report says about sharing is stored, and no more.
+    """
+    rows = await sql.fetch(
+        _SQL["accept"],
+        reports=json.dumps([_report(number, report, points=points) for number, report in reports]),
+        min_rank=rule.min_rank,
+        max_speed_mps=MAX_SPEED_MPS,
+        min_interval_s=MIN_INTERVAL_S,
+        keep_history=keep_history,
+    )
+    by_number = {row["n"]: row for row in rows}
+    return {number: _outcome(by_number[number], report) for number, report in reports}
+
+
+def crew_of(rows: Sequence[Row], caller: UserId) -> Crew:
+    """A crew from its rows.
+
+    Raises:
+        DomainError: the refusal in the first of them.
+    """
+    first = rows[0]
+    permit(first["verdict"])
+    members = [
+        Member(
+            owner_of(row, row["user_id"]),
+            row["first_name"],
+            row["last_name"],
+            row["username"],
+            None if row["recorded_at"] is None else stored_point(row),
+        )
+        for row in rows
+    ]
+    return Crew(Reader(caller, first["reader_joined_at"]), first["has_ended"], members)
+
+
+def track_of(facts: Row, user_id: UserId, caller: UserId, points: Sequence[StoredPoint]) -> Track:
+    """A track from its row of facts.
+
+    Raises:
+        DomainError: the refusal in it.
+    """
+    permit(facts["verdict"])
+    return Track(Reader(caller, facts["reader_joined_at"]), facts["has_ended"], owner_of(facts, user_id), points)
+
+
+def owner_of(row: Row, user_id: UserId) -> Owner:
+    sharing = sharing_of(row)
+    return Owner(user_id, row["joined_at"], privacy_of(row["preference"]), row["is_ghost"], sharing)
+
+
+def sharing_of(row: Row) -> Sharing | None:
+    if row["is_enabled"] is None:
+        return None
+    return Sharing(row["is_enabled"], privacy_of(row["setting"]), row["expires_at"])
+
+
+def privacy_of(text: str | None) -> Privacy | None:
+    return None if text is None else Privacy(text)
+
+
+def stored_point(row: Row) -> StoredPoint:
+    return StoredPoint(
+        row["latitude"],
+        row["longitude"],
+        row["recorded_at"],
+        row["received_at"],
+        Privacy(row["privacy"]),
+        row["accuracy_m"],
+        row["speed_mps"],
+        row["heading_deg"],
+    )
+
+
+def kept_point(point: Point, report: Report, privacy: Privacy, *, is_jump: bool = False) -> StoredPoint:
+    """A reported point as it is stored."""
+    return StoredPoint(
+        point.latitude,
+        point.longitude,
+        point.recorded_at,
+        report.now,
+        privacy,
+        point.accuracy_m,
+        point.speed_mps,
+        point.heading_deg,
+        is_jump,
+    )
+
+
+def _report(number: int, report: Report, *, points: bool) -> dict[str, Any]:
+    return {
+        "n": number,
+        "trip_id": str(report.trip_id),
+        "user_id": str(report.user_id),
+        "is_enabled": report.is_enabled,
+        "expires_at": None if report.expires_at is None else report.expires_at.isoformat(),
+        "event_id": str(report.event_id),
+        "now": report.now.isoformat(),
+        "points": [
+            {
+                "k": place,
+                "latitude": point.latitude,
+                "longitude": point.longitude,
+                "accuracy_m": point.accuracy_m,
+                "speed_mps": point.speed_mps,
+                "heading_deg": point.heading_deg,
+                "recorded_at": point.recorded_at.isoformat(),
+                "privacy": point.privacy,
+                "is_jump": place in report.jumps,
+            }
+            for place, point in enumerate(report.points if points else ())
+        ],
+    }
+
+
+def _outcome(row: Row, report: Report) -> Accepted | Exception:
+    try:
+        permit(row["verdict"])
+    except DomainError as refusal:
+        return refusal
+    sharing = Sharing(row["will_be_enabled"], privacy_of(row["setting"]), row["will_expire_at"])
+    owner = Owner(report.user_id, row["joined_at"], privacy_of(row["preference"]), row["is_ghost"], sharing)
+    newest = row["newest"]
+    last = None if newest is None else kept_point(report.points[newest], report, Privacy(row["newest_privacy"]))
+    return Accepted(
+        Member(owner, row["first_name"], row["last_name"], row["username"], last),
+        row["has_ended"],
+        _places(row),
+        frozenset(json.loads(row["jumps"] or "[]")),
+        [given_under(point.privacy, owner, has_ended=row["has_ended"], now=report.now) for point in report.points],
+        moved=last is not None,
+    )
+
+
+def _places(row: Row) -> Places:
+    meeting = row["meeting_latitude"]
+    return Places(
+        (row["destination_latitude"], row["destination_longitude"]),
+        None if meeting is None else (meeting, row["meeting_longitude"], row["meeting_radius_m"]),
+        row["is_at_destination"],
+        row["is_at_meeting_point"],
+    )

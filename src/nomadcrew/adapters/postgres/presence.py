@@ -1,0 +1,102 @@
+"""Presence on one machine: who is online is known in the process, when people were last seen is a table."""
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from nomadcrew.adapters.postgres.sql import Row, Sql, statements
+from nomadcrew.adapters.postgres.verdicts import permit
+from nomadcrew.core.errors import Unavailable
+from nomadcrew.core.ids import TripId, UserId
+from nomadcrew.core.permissions import Rule
+from nomadcrew.core.presence.model import Seen, Shown, to_the_minute
+
+_SQL = statements("presence")
+
+
+class PostgresPresence:
+    """`Presence` where every socket is this host's. What is seen is kept in batches, by `keep`."""
+
+    def __init__(self, sql: Sql) -> None:
+        self._sql = sql
+        self._sockets: dict[UserId, set[str]] = {}
+        # Seen since the last batch. A process that keeps none has a host that does.
+        self._seen: dict[UserId, datetime] = {}
+
+    def online(self) -> Sequence[UserId]:
+        return list(self._sockets)
+
+    def open(self, user_id: UserId, connection_id: str) -> bool:
+        """As `came`, with nothing to keep."""
+        sockets = self._sockets.setdefault(user_id, set())
+        sockets.add(connection_id)
+        return sockets == {connection_id}
+
+    def close(self, user_id: UserId, connection_id: str) -> bool:
+        """As `left`, with nothing to keep."""
+        sockets = self._sockets.get(user_id, set())
+        sockets.discard(connection_id)
+        if not sockets:
+            self._sockets.pop(user_id, None)
+        return not sockets
+
+    async def came(self, user_id: UserId, connection_id: str, *, now: datetime) -> bool:
+        self.see(user_id, now)
+        return self.open(user_id, connection_id)
+
+    async def left(self, user_id: UserId, connection_id: str, *, now: datetime) -> bool:
+        self.see(user_id, now)
+        return self.close(user_id, connection_id)
+
+    def see(self, user_id: UserId, now: datetime) -> None:
+        """Note that somebody is there, for the next batch."""
+        self._seen[user_id] = to_the_minute(now)
+
+    async def keep(self) -> int:
+        """Write down who was seen since the last time; returns how many people.
+
+        Raises:
+            Unavailable: not now; nothing is lost but by the end of the process.
+        """
+        seen, self._seen = self._seen, {}
+        if not seen:
+            return 0
+        rows = [{"user_id": str(user_id), "seen_at": at.isoformat()} for user_id, at in seen.items()]
+        try:
+            await self._sql.fetch(_SQL["keep"], seen=json.dumps(rows))
+        except Unavailable:
+            self._seen = seen | self._seen
+            raise
+        return len(seen)
+
+    async def of_trip(self, trip_id: TripId, caller: UserId, rule: Rule, *, now: datetime) -> Sequence[Seen]:
+        seen = []
+        for row in await self._members(trip_id, caller, rule):
+            user_id: UserId = row["user_id"]
+            seen.append(Seen(user_id, False, None) if row["ghost"] else self._as_seen(user_id, row["seen_at"], now))
+        return seen
+
+    async def members(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sequence[tuple[UserId, bool]]:
+        """Every active member of a trip, and whether they are in ghost mode; for who keeps the rest elsewhere.
+
+        Raises:
+            DomainError: the trip's refusals.
+        """
+        return [(row["user_id"], row["ghost"]) for row in await self._members(trip_id, caller, rule)]
+
+    async def _members(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sequence[Row]:
+        rows = await self._sql.fetch(_SQL["of_trip"], trip_id=trip_id, caller=caller, min_rank=rule.min_rank)
+        permit(rows[0]["verdict"])
+        return rows
+
+    async def shown(self, user_ids: Iterable[UserId], *, now: datetime) -> Sequence[Shown]:
+        asked = json.dumps([str(user_id) for user_id in user_ids])
+        return [
+            Shown(row["trip_id"], self._as_seen(row["user_id"], row["seen_at"], now))
+            for row in await self._sql.fetch(_SQL["shown"], user_ids=asked)
+        ]
+
+    def _as_seen(self, user_id: UserId, kept_at: datetime | None, now: datetime) -> Seen:
+        if user_id in self._sockets:
+            return Seen(user_id, True, to_the_minute(now))
+        return Seen(user_id, False, self._seen.get(user_id, kept_at))

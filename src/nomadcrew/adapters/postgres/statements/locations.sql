@@ -1,0 +1,305 @@
+-- name: accept
+-- Reports of several people at once, one row each in the reply. Nobody is in a batch twice on the same trip.
+WITH report AS MATERIALIZED (
+    SELECT r.*, gate.verdict, p.first_name, p.last_name, p.username, p.location_privacy_preference AS preference,
+           ghost_mode(p.preferences) AS is_ghost, t.status IN ('COMPLETED', 'CANCELLED') AS has_ended,
+           t.destination_latitude, t.destination_longitude, m.joined_at, s.trip_id IS NOT NULL AS was_set,
+           s.is_enabled AS was_enabled, s.expires_at AS old_expires_at, s.privacy AS setting,
+           coalesce(s.is_enabled AND (s.expires_at IS NULL OR s.expires_at > r.now), false) AS was_on
+    FROM jsonb_to_recordset(:reports::jsonb) AS r (
+        n int, trip_id uuid, user_id uuid, is_enabled boolean, expires_at timestamptz, event_id uuid,
+        now timestamptz, points jsonb)
+    CROSS JOIN LATERAL trip_gate(r.trip_id, r.user_id, :min_rank::int) gate
+    LEFT JOIN user_profiles p ON p.id = r.user_id
+    LEFT JOIN trips t ON t.id = gate.trip_id
+    LEFT JOIN trip_memberships m ON m.trip_id = gate.trip_id AND m.user_id = r.user_id
+    LEFT JOIN location_sharing s ON s.trip_id = gate.trip_id AND s.user_id = r.user_id
+), wanted AS MATERIALIZED (
+    SELECT report.*, coalesce(is_enabled, was_enabled, true) AS will_be_enabled,
+           CASE WHEN expires_at IS NOT NULL THEN expires_at
+                WHEN NOT is_enabled THEN NULL
+                WHEN is_enabled IS NULL OR was_on THEN old_expires_at END AS will_expire_at
+    FROM report
+), state AS MATERIALIZED (
+    SELECT wanted.*, will_be_enabled AND (will_expire_at IS NULL OR will_expire_at > now) AS is_on FROM wanted
+), point AS MATERIALIZED (
+    SELECT state.n, state.trip_id, state.user_id, state.now, x.k, x.latitude, x.longitude, x.accuracy_m, x.speed_mps,
+           x.heading_deg, x.recorded_at, l.recorded_at IS NULL OR x.recorded_at > l.recorded_at AS is_newer,
+           given_under(x.privacy, state.setting, state.preference, state.is_ghost, state.is_on, state.has_ended)
+               AS privacy,
+           x.is_jump OR coalesce(
+               x.recorded_at > l.recorded_at
+               AND metres_between(l.latitude, l.longitude, x.latitude, x.longitude)
+                   > :max_speed_mps::float8
+                     * greatest(:min_interval_s::float8, extract(epoch FROM x.recorded_at - l.recorded_at)::float8),
+               false) AS is_jump
+    FROM state
+    CROSS JOIN LATERAL jsonb_to_recordset(state.points) AS x (
+        k int, latitude float8, longitude float8, accuracy_m float8, speed_mps float8, heading_deg float8,
+        recorded_at timestamptz, privacy text, is_jump boolean)
+    LEFT JOIN last_positions l ON l.trip_id = state.trip_id AND l.user_id = state.user_id
+    WHERE state.verdict = 'ok'
+), newest AS MATERIALIZED (
+    SELECT DISTINCT ON (n) * FROM point WHERE is_newer AND NOT is_jump ORDER BY n, recorded_at DESC, k DESC
+), shared AS (
+    INSERT INTO location_sharing AS s (trip_id, user_id, is_enabled, expires_at, updated_at)
+    SELECT trip_id, user_id, will_be_enabled, will_expire_at, now FROM state
+    WHERE verdict = 'ok' AND NOT has_ended AND (NOT was_set OR is_enabled IS NOT NULL)
+    ORDER BY trip_id, user_id
+    ON CONFLICT (trip_id, user_id) DO UPDATE
+    SET is_enabled = excluded.is_enabled, expires_at = excluded.expires_at, updated_at = excluded.updated_at
+    WHERE (s.is_enabled, s.expires_at) IS DISTINCT FROM (excluded.is_enabled, excluded.expires_at)
+), told AS (
+    INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
+    SELECT event_id, 'LOCATION_SHARING_CHANGED', 'location-service', trip_id, user_id, 'trip', now,
+           jsonb_build_object('userId', user_id, 'isSharingEnabled', is_on)
+    FROM state
+    WHERE verdict = 'ok' AND NOT has_ended AND was_on <> is_on AND NOT is_ghost
+        AND preference IS DISTINCT FROM 'hidden' AND setting IS DISTINCT FROM 'hidden'
+), moved AS (
+    INSERT INTO last_positions AS l (trip_id, user_id, latitude, longitude, accuracy_m, speed_mps, heading_deg,
+                                     recorded_at, received_at, privacy)
+    SELECT trip_id, user_id, latitude, longitude, accuracy_m, speed_mps, heading_deg, recorded_at, now, privacy
+    FROM newest ORDER BY trip_id, user_id
+    ON CONFLICT (trip_id, user_id) DO UPDATE
+    SET latitude = excluded.latitude, longitude = excluded.longitude, accuracy_m = excluded.accuracy_m,
+        speed_mps = excluded.speed_mps, heading_deg = excluded.heading_deg, recorded_at = excluded.recorded_at,
+        received_at = excluded.received_at, privacy = excluded.privacy
+    WHERE excluded.recorded_at > l.recorded_at
+    RETURNING trip_id, user_id
+), kept AS (
+    INSERT INTO location_history (trip_id, user_id, recorded_at, latitude, longitude, accuracy_m, speed_mps,
+                                  heading_deg, received_at, privacy, is_jump)
+    SELECT trip_id, user_id, recorded_at, latitude, longitude, accuracy_m, speed_mps, heading_deg, now, privacy,
+           is_jump
+    FROM point WHERE privacy <> 'hidden' AND :keep_history::boolean
+    ON CONFLICT (trip_id, user_id, recorded_at) DO NOTHING
+), flagged AS (
+    SELECT n, jsonb_agg(k) FILTER (WHERE is_jump) AS jumps FROM point GROUP BY n
+)
+SELECT state.n, state.verdict, state.first_name, state.last_name, state.username, state.preference, state.is_ghost,
+       state.has_ended, state.joined_at, state.will_be_enabled, state.will_expire_at, state.setting,
+       state.destination_latitude, state.destination_longitude, mp.latitude AS meeting_latitude,
+       mp.longitude AS meeting_longitude, mp.radius_m AS meeting_radius_m,
+       coalesce(d.is_there, false) AS is_at_destination, coalesce(a.is_there, false) AS is_at_meeting_point,
+       flagged.jumps::text AS jumps,
+       CASE WHEN moved.trip_id IS NOT NULL THEN newest.k END AS newest, newest.privacy AS newest_privacy
+FROM state
+LEFT JOIN flagged USING (n)
+LEFT JOIN newest USING (n)
+LEFT JOIN moved ON moved.trip_id = state.trip_id AND moved.user_id = state.user_id
+LEFT JOIN meeting_points mp ON state.verdict = 'ok' AND mp.trip_id = state.trip_id
+LEFT JOIN arrivals d
+    ON state.verdict = 'ok' AND d.trip_id = state.trip_id AND d.user_id = state.user_id AND d.place = 'destination'
+LEFT JOIN arrivals a
+    ON state.verdict = 'ok' AND a.trip_id = state.trip_id AND a.user_id = state.user_id AND a.place = 'meeting point'
+
+-- name: crew
+SELECT gate.verdict, t.status IN ('COMPLETED', 'CANCELLED') AS has_ended, me.joined_at AS reader_joined_at,
+       m.user_id, m.joined_at, p.first_name, p.last_name, p.username, p.location_privacy_preference AS preference,
+       ghost_mode(p.preferences) AS is_ghost, s.is_enabled, s.expires_at, s.privacy AS setting,
+       l.latitude, l.longitude, l.accuracy_m, l.speed_mps, l.heading_deg, l.recorded_at, l.received_at, l.privacy
+FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int) gate
+LEFT JOIN trips t ON gate.verdict = 'ok' AND t.id = gate.trip_id
+LEFT JOIN trip_memberships me ON me.trip_id = t.id AND me.user_id = :caller::uuid
+LEFT JOIN trip_memberships m ON m.trip_id = t.id AND m.status = 'ACTIVE'
+LEFT JOIN user_profiles p ON p.id = m.user_id
+LEFT JOIN location_sharing s ON s.trip_id = m.trip_id AND s.user_id = m.user_id
+LEFT JOIN last_positions l ON l.trip_id = m.trip_id AND l.user_id = m.user_id
+ORDER BY m.created_at, m.id
+
+-- name: track
+-- The facts in the first row, the points in the others.
+WITH facts AS MATERIALIZED (
+    SELECT CASE WHEN gate.verdict = 'ok' AND m.id IS NULL THEN 'member_not_found' ELSE gate.verdict END AS verdict,
+           gate.trip_id, t.status IN ('COMPLETED', 'CANCELLED') AS has_ended, me.joined_at AS reader_joined_at,
+           m.joined_at, p.location_privacy_preference AS preference, ghost_mode(p.preferences) AS is_ghost,
+           s.is_enabled, s.expires_at, s.privacy AS setting
+    FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int) gate
+    LEFT JOIN trips t ON gate.verdict = 'ok' AND t.id = gate.trip_id
+    LEFT JOIN trip_memberships me ON me.trip_id = t.id AND me.user_id = :caller::uuid
+    LEFT JOIN trip_memberships m ON m.trip_id = t.id AND m.user_id = :user_id::uuid AND m.status = 'ACTIVE'
+    LEFT JOIN user_profiles p ON p.id = m.user_id
+    LEFT JOIN location_sharing s ON s.trip_id = m.trip_id AND s.user_id = m.user_id
+), found AS (
+    SELECT h.*, row_number() OVER (ORDER BY h.recorded_at) AS place, count(*) OVER () AS total
+    FROM facts JOIN location_history h
+        ON h.trip_id = facts.trip_id AND h.user_id = :user_id::uuid
+        AND h.recorded_at >= :start::timestamptz AND h.recorded_at < :end::timestamptz AND NOT h.is_jump
+    WHERE facts.verdict = 'ok'
+)
+SELECT verdict, has_ended, reader_joined_at, joined_at, preference, is_ghost, is_enabled, expires_at, setting,
+       NULL::float8 AS latitude, NULL::float8 AS longitude, NULL::float8 AS accuracy_m, NULL::float8 AS speed_mps,
+       NULL::float8 AS heading_deg, NULL::timestamptz AS recorded_at, NULL::timestamptz AS received_at,
+       NULL::text AS privacy
+FROM facts
+UNION ALL
+SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, latitude, longitude, accuracy_m, speed_mps, heading_deg,
+       recorded_at, received_at, privacy
+FROM found
+WHERE place = total OR (place - 1) % ((total + :most::int - 2) / (:most::int - 1)) = 0
+ORDER BY recorded_at NULLS FIRST
+
+-- name: own
+SELECT me.location_privacy_preference AS preference, ghost_mode(me.preferences) AS is_ghost, t.id AS trip_id,
+       t.name AS trip_name, s.is_enabled, s.expires_at, s.privacy AS setting
+FROM user_profiles me
+LEFT JOIN (trip_memberships m
+           JOIN trips t ON t.id = m.trip_id AND t.deleted_at IS NULL AND t.status NOT IN ('COMPLETED', 'CANCELLED'))
+    ON m.user_id = me.id AND m.status = 'ACTIVE'
+LEFT JOIN location_sharing s ON s.trip_id = t.id AND s.user_id = me.id
+WHERE me.id = :caller::uuid
+ORDER BY t.start_date DESC, t.id DESC LIMIT :max_trips::int
+
+-- name: shared_trips
+SELECT s.trip_id FROM location_sharing s
+JOIN trips t ON t.id = s.trip_id AND t.deleted_at IS NULL AND t.status NOT IN ('COMPLETED', 'CANCELLED')
+JOIN trip_memberships m ON m.trip_id = s.trip_id AND m.user_id = s.user_id AND m.status = 'ACTIVE'
+WHERE s.user_id = :caller::uuid AND s.is_enabled AND (s.expires_at IS NULL OR s.expires_at > :now::timestamptz)
+ORDER BY s.trip_id LIMIT :max_trips::int
+
+-- name: arrived
+WITH kept AS (
+    INSERT INTO arrivals AS a (trip_id, user_id, place, is_there, changed_at)
+    SELECT m.trip_id, m.user_id, :place::text, :is_there::boolean, :now::timestamptz
+    FROM trip_memberships m
+    WHERE m.trip_id = :trip_id::uuid AND m.user_id = :user_id::uuid AND m.status = 'ACTIVE'
+    ON CONFLICT (trip_id, user_id, place) DO UPDATE
+    SET is_there = excluded.is_there, changed_at = excluded.changed_at
+    WHERE a.is_there <> excluded.is_there
+    RETURNING trip_id, user_id
+)
+INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
+SELECT :event_id::uuid, 'MEMBER_ARRIVED', 'location-service', trip_id, user_id, 'trip', :now::timestamptz,
+       jsonb_build_object('userId', user_id, 'name', :name::text, 'place', :place::text)
+FROM kept WHERE :is_there::boolean
+RETURNING id
+
+-- name: change
+WITH gate AS MATERIALIZED (
+    SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
+), old AS (
+    SELECT p.location_privacy_preference AS preference, ghost_mode(p.preferences) AS is_ghost,
+           t.status IN ('COMPLETED', 'CANCELLED') AS has_ended, s.is_enabled, s.expires_at, s.privacy,
+           coalesce(s.is_enabled AND (s.expires_at IS NULL OR s.expires_at > :now::timestamptz), false) AS was_on
+    FROM gate
+    JOIN user_profiles p ON p.id = :caller::uuid
+    JOIN trips t ON t.id = gate.trip_id
+    LEFT JOIN location_sharing s ON s.trip_id = gate.trip_id AND s.user_id = :caller::uuid
+    WHERE gate.verdict = 'ok'
+), wanted AS (
+    SELECT old.*, coalesce(:is_enabled::boolean, is_enabled, false) AS will_be_enabled,
+           CASE WHEN :expires_at::timestamptz IS NOT NULL THEN :expires_at::timestamptz
+                WHEN NOT :is_enabled::boolean THEN NULL
+                WHEN :is_enabled::boolean IS NULL OR was_on THEN expires_at END AS will_expire_at,
+           CASE WHEN :keep_privacy::boolean THEN privacy ELSE :privacy::text END AS will_be_private
+    FROM old
+), shown AS (
+    SELECT wanted.*, was_on AND privacy IS DISTINCT FROM 'hidden' AS was_shown,
+           will_be_enabled AND (will_expire_at IS NULL OR will_expire_at > :now::timestamptz)
+               AND will_be_private IS DISTINCT FROM 'hidden' AS is_shown
+    FROM wanted
+), shared AS (
+    INSERT INTO location_sharing AS s (trip_id, user_id, is_enabled, expires_at, privacy, updated_at)
+    SELECT :trip_id::uuid, :caller::uuid, will_be_enabled, will_expire_at, will_be_private, :now::timestamptz
+    FROM shown WHERE NOT has_ended
+    ON CONFLICT (trip_id, user_id) DO UPDATE
+    SET is_enabled = excluded.is_enabled, expires_at = excluded.expires_at, privacy = excluded.privacy,
+        updated_at = excluded.updated_at
+    WHERE (s.is_enabled, s.expires_at, s.privacy)
+          IS DISTINCT FROM (excluded.is_enabled, excluded.expires_at, excluded.privacy)
+), told AS (
+    INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
+    SELECT :event_id::uuid, 'LOCATION_SHARING_CHANGED', 'location-service', :trip_id::uuid, :caller::uuid, 'trip',
+           :now::timestamptz, jsonb_build_object('userId', :caller::uuid, 'isSharingEnabled', is_shown)
+    FROM shown
+    WHERE NOT has_ended AND was_shown <> is_shown AND NOT is_ghost AND preference IS DISTINCT FROM 'hidden'
+)
+SELECT CASE WHEN gate.verdict = 'ok' AND shown.has_ended THEN 'trip_ended' ELSE gate.verdict END AS verdict
+FROM gate LEFT JOIN shown ON true
+
+-- name: expire
+WITH due AS (
+    SELECT trip_id, user_id FROM location_sharing WHERE is_enabled AND expires_at <= :now::timestamptz
+    ORDER BY expires_at LIMIT :limit::int FOR UPDATE SKIP LOCKED
+), ended AS (
+    UPDATE location_sharing s SET is_enabled = false, updated_at = :now::timestamptz
+    FROM due WHERE s.trip_id = due.trip_id AND s.user_id = due.user_id
+    RETURNING s.*
+), told AS MATERIALIZED (
+    SELECT tell_sharing(ROW(ended.*)::location_sharing, false, :now::timestamptz)
+    FROM ended JOIN user_profiles p ON p.id = ended.user_id
+    WHERE ended.privacy IS DISTINCT FROM 'hidden' AND may_be_seen(p.location_privacy_preference, p.preferences)
+)
+SELECT 1 AS gone, (SELECT count(*) FROM told) AS told FROM ended
+
+-- name: keep_days
+SELECT keep_location_days(:today::date, :ahead::int, :kept::int) AS changed
+
+-- name: note_views
+INSERT INTO position_views (trip_id, owner_id, viewer_id, hour)
+SELECT :trip_id::uuid, owner::uuid, :viewer::uuid, :hour::timestamptz
+FROM jsonb_array_elements_text(:owners::jsonb) AS owner ORDER BY owner
+ON CONFLICT DO NOTHING
+
+-- name: views
+SELECT gate.verdict, v.viewer_id, v.hour, p.first_name, p.last_name, p.username
+FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int) gate
+LEFT JOIN LATERAL (
+    SELECT * FROM position_views WHERE trip_id = gate.trip_id AND owner_id = :caller::uuid
+    ORDER BY hour DESC, viewer_id LIMIT :limit::int OFFSET :offset::int
+) v ON gate.verdict = 'ok'
+LEFT JOIN user_profiles p ON p.id = v.viewer_id
+ORDER BY v.hour DESC, v.viewer_id
+
+-- name: purge_views
+DELETE FROM position_views WHERE ctid IN (
+    SELECT ctid FROM position_views WHERE hour < :before::timestamptz LIMIT :limit::int)
+RETURNING 1 AS gone
+
+-- name: put_meeting_point
+WITH gate AS MATERIALIZED (
+    SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
+), kept AS (
+    INSERT INTO meeting_points AS mp (trip_id, latitude, longitude, name, radius_m, set_by, set_at)
+    SELECT trip_id, :latitude::float8, :longitude::float8, :name::text, :radius_m::float8, :caller::uuid,
+           :now::timestamptz
+    FROM gate WHERE verdict = 'ok'
+    ON CONFLICT (trip_id) DO UPDATE
+    SET latitude = excluded.latitude, longitude = excluded.longitude, name = excluded.name,
+        radius_m = excluded.radius_m, set_by = excluded.set_by, set_at = excluded.set_at
+    WHERE (mp.latitude, mp.longitude, mp.name, mp.radius_m)
+          <> (excluded.latitude, excluded.longitude, excluded.name, excluded.radius_m)
+    RETURNING *
+), anew AS (
+    DELETE FROM arrivals a USING kept WHERE a.trip_id = kept.trip_id AND a.place = 'meeting point'
+), told AS (
+    INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
+    SELECT :event_id::uuid, 'MEETING_POINT_CHANGED', 'location-service', trip_id, set_by, 'trip', set_at,
+           jsonb_build_object('latitude', latitude, 'longitude', longitude, 'name', name, 'radius', radius_m)
+    FROM kept
+)
+SELECT verdict FROM gate
+
+-- name: meeting_point
+SELECT CASE WHEN gate.verdict = 'ok' AND mp.trip_id IS NULL THEN 'meeting_point_not_found' ELSE gate.verdict END
+           AS verdict,
+       mp.latitude, mp.longitude, mp.name, mp.radius_m, mp.set_by, mp.set_at
+FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int) gate
+LEFT JOIN meeting_points mp ON gate.verdict = 'ok' AND mp.trip_id = gate.trip_id
+
+-- name: clear_meeting_point
+WITH gate AS MATERIALIZED (
+    SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
+), gone AS (
+    DELETE FROM meeting_points mp USING gate WHERE gate.verdict = 'ok' AND mp.trip_id = gate.trip_id
+    RETURNING mp.trip_id
+), anew AS (
+    DELETE FROM arrivals a USING gone WHERE a.trip_id = gone.trip_id AND a.place = 'meeting point'
+), told AS (
+    INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
+    SELECT :event_id::uuid, 'MEETING_POINT_CHANGED', 'location-service', trip_id, :caller::uuid, 'trip',
+           :now::timestamptz, '{}'
+    FROM gone
+)
+SELECT verdict FROM gate

@@ -1,0 +1,1 @@
+"""Where the people on a trip are, and who may see it."""

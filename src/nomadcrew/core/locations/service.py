@@ -1,0 +1,193 @@
+"""What people do with positions. Whatever leaves here has gone through `privacy.seen`."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from nomadcrew.core.errors import Invalid
+from nomadcrew.core.events import Audience, Event
+from nomadcrew.core.ids import EventId, NewId, TripId, UserId
+from nomadcrew.core.locations.arrival import changes
+from nomadcrew.core.locations.geometry import distance_m, fair_point, thinned
+from nomadcrew.core.locations.model import (
+    HISTORY_KEPT_FOR,
+    Accepted,
+    MeetingPoint,
+    Member,
+    NobodyShares,
+    Reader,
+    Report,
+    Ruling,
+)
+from nomadcrew.core.locations.ports import LocationSharing, MeetingPoints, Positions, PositionViews
+from nomadcrew.core.locations.privacy import Seen, seen
+from nomadcrew.core.locations.reports import judged
+from nomadcrew.core.permissions import rule
+from nomadcrew.core.realtime import Live
+
+SOURCE = "location-service"
+# Whoever is on the trip and nobody in particular: what all of the crew may see.
+_ANYBODY = UserId(UUID(int=0))
+_DECIMALS = 6  # a decimetre
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A member's position as the caller may see it."""
+
+    member: Member
+    position: Seen
+    is_sharing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """A fair place to meet, and how far each member, as they are shown, is from it."""
+
+    latitude: float
+    longitude: float
+    members: Sequence[tuple[Shown, float]]
+
+
+async def accept(
+    report: Report, *, positions: Positions, sharing: LocationSharing, live: Live, new_id: NewId
+) -> Accepted:
+    """Store a report, and have the crew told what they may know of it.
+
+    Raises:
+        DomainError: as `Positions` says.
+    """
+    accepted = await positions.accept(report, rule("location", "create"))
+    if accepted.moved:
+        await tell_crew(report.trip_id, accepted, sharing=sharing, live=live, new_id=new_id, now=report.now)
+    return accepted
+
+
+async def accept_batch(
+    report: Report,
+    rulings: Sequence[Ruling],
+    *,
+    positions: Positions,
+    sharing: LocationSharing,
+    live: Live,
+    new_id: NewId,
+) -> Sequence[Ruling]:
+    """Store a batch's report; what became of each position that was sent."""
+    return judged(rulings, await accept(report, positions=positions, sharing=sharing, live=live, new_id=new_id))
+
+
+async def tell_crew(
+    trip_id: TripId, accepted: Accepted, *, sharing: LocationSharing, live: Live, new_id: NewId, now: datetime
+) -> None:
+    """Tell where somebody is now, and that they arrived; nothing of who shows nothing."""
+    member, last = accepted.member, accepted.member.last
+    if last is None:
+        return
+    anybody = Reader(_ANYBODY, now)
+    shown = seen(last, member.owner, anybody, has_ended=accepted.has_ended, now=now)
+    if shown is None:
+        return
+    person = member.owner.user_id
+    event = Event(
+        EventId(new_id()), "LOCATION_UPDATED", SOURCE, trip_id, person, None, Audience.TRIP, now,
+        json.dumps({"userId": str(person), "name": member.name, "location": _told(shown)}),
+    )  # fmt: skip
+    await live.tell(event, latest_of=f"{trip_id} {person}")
+    for change in changes(shown, accepted.places):
+        await sharing.arrived(trip_id, person, change, EventId(new_id()), name=member.name, now=now)
+
+
+async def last_positions(
+    trip_id: TripId, caller: UserId, *, positions: Positions, views: PositionViews, now: datetime
+) -> Sequence[Shown]:
+    """Where the crew is, as far as the caller may see; what they were shown is noted.
+
+    Raises:
+        DomainError: as `Positions` says.
+    """
+    crew = await positions.crew(trip_id, caller, rule("location", "read"))
+    found = []
+    for member in crew.members:
+        if member.last is None:
+            continue
+        position = seen(member.last, member.owner, crew.reader, has_ended=crew.has_ended, now=now)
+        if position is not None:
+            on = member.owner.sharing is not None and member.owner.sharing.is_on(now) and not crew.has_ended
+            found.append(Shown(member, position, on))
+    await views.note(trip_id, caller, {one.member.owner.user_id for one in found} - {caller}, now=now)
+    return found
+
+
+async def track(
+    trip_id: TripId,
+    user_id: UserId,
+    caller: UserId,
+    *,
+    start: datetime,
+    end: datetime,
+    most: int,
+    positions: Positions,
+    views: PositionViews,
+    now: datetime,
+) -> Sequence[Seen]:
+    """Where somebody was, oldest first, in at most `most` points; that they were shown is noted.
+
+    Raises:
+        Invalid: the time ends before it starts.
+        DomainError: as `Positions` says.
+    """
+    if end < start:
+        raise Invalid("`to` is before `from`.", code="invalid_time_range")
+    start = max(start, now - HISTORY_KEPT_FOR)
+    found = await positions.track(trip_id, user_id, caller, rule("location", "read"), start=start, end=end)
+    shown = [
+        one
+        for point in found.points
+        if (one := seen(point, found.owner, found.reader, has_ended=found.has_ended, now=now, of_track=True))
+    ]
+    if shown and user_id != caller:
+        await views.note(trip_id, caller, {user_id}, now=now)
+    return [shown[at] for at in thinned([(one.latitude, one.longitude) for one in shown], most)]
+
+
+async def suggest_meeting_point(
+    trip_id: TripId, caller: UserId, *, positions: Positions, views: PositionViews, now: datetime
+) -> Suggestion:
+    """The place that is fairest to all whose position the caller may see.
+
+    Raises:
+        NobodyShares: there is nobody.
+        DomainError: as `Positions` says.
+    """
+    crew = await last_positions(trip_id, caller, positions=positions, views=views, now=now)
+    places = [(one.position.latitude, one.position.longitude) for one in crew]
+    if not places:
+        raise NobodyShares
+    latitude, longitude = fair_point(places)
+    fair = (round(latitude, _DECIMALS), round(longitude, _DECIMALS))
+    return Suggestion(*fair, [(one, distance_m(at, fair)) for one, at in zip(crew, places, strict=True)])
+
+
+async def set_meeting_point(
+    trip_id: TripId, caller: UserId, point: MeetingPoint, *, points: MeetingPoints, new_id: NewId
+) -> MeetingPoint:
+    """Say where the crew meets.
+
+    Raises:
+        DomainError: as `MeetingPoints` says.
+    """
+    await points.put(trip_id, caller, rule("meeting_point", "update"), point, EventId(new_id()))
+    return point
+
+
+def _told(shown: Seen) -> dict[str, float | int]:
+    """A position as events carry it."""
+    measured = {"accuracy": shown.accuracy_m, "speed": shown.speed_mps, "heading": shown.heading_deg}
+    return {
+        "latitude": shown.latitude,
+        "longitude": shown.longitude,
+        "timestamp": round(shown.recorded_at.timestamp() * 1000),
+        **{name: value for name, value in measured.items() if value is not None},
+    }

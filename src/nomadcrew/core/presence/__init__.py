@@ -1,0 +1,1 @@
+"""Who is online, and when people were last seen."""

@@ -1,0 +1,44 @@
+"""Showing who is there."""
+
+import json
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import datetime
+
+from nomadcrew.core.events import Audience, Event
+from nomadcrew.core.ids import EventId, NewId, TripId, UserId
+from nomadcrew.core.permissions import rule
+from nomadcrew.core.presence.model import CHANGED, SOURCE, Seen, Shown
+from nomadcrew.core.presence.ports import Presence
+
+
+async def trip_presence(trip_id: TripId, caller: UserId, *, presence: Presence, now: datetime) -> Sequence[Seen]:
+    """Who of a trip's members is online, and when the others last were."""
+    return await presence.of_trip(trip_id, caller, rule("presence", "read"), now=now)
+
+
+async def announce(
+    user_ids: Iterable[UserId],
+    *,
+    presence: Presence,
+    tell: Callable[[Event], Awaitable[None]],
+    new_id: NewId,
+    now: datetime,
+    online: bool | None = None,
+) -> None:
+    """Tell everybody who travels with these people whether they are online now, as `Live.tell` does.
+
+    Where `online` says what is expected, those who are not so any more are passed over.
+    """
+    for shown in await presence.shown(user_ids, now=now):
+        if online in (None, shown.seen.is_online):
+            await tell(_event(shown, EventId(new_id()), now))
+
+
+def _event(shown: Shown, event_id: EventId, now: datetime) -> Event:
+    seen = shown.seen
+    payload = {"userId": str(seen.user_id), "isOnline": seen.is_online}
+    if seen.last_seen_at is not None:
+        payload["lastSeenAt"] = f"{seen.last_seen_at:%Y-%m-%dT%H:%M:%SZ}"
+    return Event(
+        event_id, CHANGED, SOURCE, shown.trip_id, seen.user_id, None, Audience.TRIP, now, json.dumps(payload)
+    )  # fmt: skip

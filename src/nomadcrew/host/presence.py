@@ -1,0 +1,110 @@
+"""Telling who comes and goes, from the sockets of this host.
+
+Whoever is back within a moment was never gone. Changes are told together, for after a restart everybody comes at
+once, and so is what is written down.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from nomadcrew.adapters.postgres.presence import PostgresPresence
+from nomadcrew.core.clock import Clock
+from nomadcrew.core.errors import Unavailable
+from nomadcrew.core.ids import NewId, UserId
+from nomadcrew.core.presence.model import GRACE_S
+from nomadcrew.core.presence.service import announce
+from nomadcrew.core.realtime import Live
+
+ROUND_S = 0.5
+BATCH = 200
+# Those who stay are written down as well, so that a host that is killed forgets minutes, not hours.
+STAYING_S = 600.0
+# One machine counts a person's sockets in the hub; to presence they are one.
+HERE = "here"
+
+
+class PresenceTeller:
+    """What the hub tells of people becomes presence, events and rows."""
+
+    def __init__(
+        self,
+        presence: PostgresPresence,
+        live: Live,
+        *,
+        clock: Clock,
+        new_id: NewId,
+        on_change: Callable[[UserId, bool], None] = lambda _user_id, _online: None,
+        grace_s: float = GRACE_S,
+    ) -> None:
+        """`on_change` is told who is online from now on, and who no longer is."""
+        self._presence = presence
+        self._live = live
+        self._clock = clock
+        self._new_id = new_id
+        self._on_change = on_change
+        self._grace_s = grace_s
+        self._leaving: dict[UserId, asyncio.TimerHandle] = {}
+        self._changed: dict[UserId, None] = {}
+
+    def person(self, user_id: UserId, here: bool) -> None:
+        """Somebody's first socket was opened, or the last one is gone."""
+        self._presence.see(user_id, self._clock())
+        if not here:
+            loop = asyncio.get_running_loop()
+            self._leaving[user_id] = loop.call_later(self._grace_s, self._gone, user_id)
+        elif (leaving := self._leaving.pop(user_id, None)) is not None:
+            leaving.cancel()
+        else:
+            self._presence.open(user_id, HERE)
+            self._change(user_id, True)
+
+    async def run(self, beat: Callable[[], None]) -> None:
+        """Tell and write down until cancelled.
+
+        Raises:
+            Unavailable: the database is away; nothing is lost by that.
+        """
+        staying_since_s = time.monotonic()
+        while True:
+            beat()
+            if time.monotonic() - staying_since_s >= STAYING_S:
+                staying_since_s = time.monotonic()
+                self._see_everybody()
+            await self._presence.keep()
+            while self._changed:
+                await self._announce()
+            await asyncio.sleep(ROUND_S)
+
+    async def finish(self) -> None:
+        """Write down when everybody was here last, as far as the database is there."""
+        for leaving in self._leaving.values():
+            leaving.cancel()
+        self._see_everybody()
+        try:
+            await self._presence.keep()
+        except Unavailable:
+            return
+
+    def _gone(self, user_id: UserId) -> None:
+        del self._leaving[user_id]
+        self._presence.close(user_id, HERE)
+        self._change(user_id, False)
+
+    def _change(self, user_id: UserId, online: bool) -> None:
+        self._changed[user_id] = None
+        self._on_change(user_id, online)
+
+    def _see_everybody(self) -> None:
+        now = self._clock()
+        for user_id in self._presence.online():
+            if user_id not in self._leaving:
+                self._presence.see(user_id, now)
+
+    async def _announce(self) -> None:
+        batch = list(self._changed)[:BATCH]
+        await announce(
+            batch, presence=self._presence, tell=self._live.tell, new_id=self._new_id, now=self._clock()
+        )  # fmt: skip
+        for user_id in batch:
+            self._changed.pop(user_id, None)

@@ -1,0 +1,535 @@
+"""Positions over REST and sockets: the contract's shapes, and who sees what through every reader."""
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import product
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+import pytest_asyncio
+
+from nomadcrew.functions.websocket import actions
+from nomadcrew.wire.sockets import act
+from tests.engine import Engine
+from tests.world import NOON, Answer, Person, World, world
+
+NOON_MS = int(NOON.timestamp() * 1000)
+EXACTLY, ROUGHLY = (41.149_61, -8.610_99), (41.15, -8.61)
+FAR = (40.2, -8.4)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def stage(engine: Engine, template: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    environment = {"NOMADCREW_RATE_LIMITS": "off"}
+    async with world(
+        engine, tmp_path_factory.mktemp("locations"), template=template, environment=environment
+    ) as made:
+        yield made
+
+
+class Crew:
+    """Ana's trip with ben on it, eve gone from it and mallory never on it."""
+
+    def __init__(self, world: World, trip: UUID, people: dict[str, Person]) -> None:
+        self.world = world
+        self.trip = trip
+        self.people = people
+        self.path = f"/v1/trips/{trip}"
+
+    async def call(self, method: str, path: str, by: str, body: object = None) -> Answer:
+        return await self.world.call(method, path, by=self.people[by], body=body)
+
+    async def post(
+        self, by: str = "ana", at: tuple[float, float] = EXACTLY, *, method: str = "POST", **fields: Any
+    ) -> Answer:
+        body = {"latitude": at[0], "longitude": at[1], **fields}
+        return await self.call(method, f"{self.path}/locations", by, body)
+
+    async def later(self, seconds: float) -> None:
+        """Let time pass; tokens are renewed meanwhile."""
+        self.world.clock.advance(seconds)
+        for name, one in self.people.items():
+            self.people[name] = replace(one, token=await self.world.token(one.id, one.username))
+
+    async def seen(self, of: str = "ana", by: str = "ben") -> list[tuple[float, float] | None]:
+        """What somebody sees of another through each reader: the list, the members' shape, the track."""
+        listed = await self.call("GET", f"{self.path}/locations", by)
+        members = await self.call("GET", f"{self.path}/locations/members", by)
+        track = await self.call("GET", f"{self.path}/locations/track?user={self.people[of].id}", by)
+        if any(reply.status != 200 for reply in (listed, members, track)):
+            assert {reply.status for reply in (listed, members, track)} == {403}
+            return []
+        me = str(self.people[of].id)
+        rows = [row for row in listed.json["locations"] if row["user_id"] == me]
+        ours = [row["location"] for row in members.json if row["userId"] == me]
+        for row in (*rows, *ours, *track.json["points"]):
+            if len(str(row["latitude"]).partition(".")[2]) <= 2:
+                assert row.get("accuracy") is None
+                assert not {"speed", "heading"} & set(row)
+        return [place(found) for found in (rows, ours, track.json["points"])]
+
+    async def told(self) -> list[dict[str, Any]]:
+        """What was told live since the last time, but for what is the outbox's."""
+        events = [json.loads(event.payload) for event in self.world.told.events if event.trip_id == self.trip]
+        self.world.told.events.clear()
+        return events
+
+    async def events(self, type_: str) -> list[Any]:
+        async with self.world.pool.connection() as connection:
+            rows = await connection.fetch(
+                "SELECT payload FROM outbox WHERE trip_id = $1 AND type = $2 ORDER BY entered", self.trip, type_
+            )
+        return [json.loads(row["payload"]) for row in rows]
+
+    async def by_socket(self, by: str, frame: object) -> Any:
+        answer = await act(actions, "c", self.people[by].id, json.dumps(frame), self.world.ports)
+        return None if answer is None else json.loads(answer)
+
+
+def place(rows: list[Any]) -> tuple[float, float] | None:
+    return (rows[-1]["latitude"], rows[-1]["longitude"]) if rows else None
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def crew(stage: World) -> Crew:
+    return await a_crew(stage)
+
+
+async def a_crew(stage: World) -> Crew:
+    stage.clock.now = NOON
+    tag = uuid4().hex[:8]
+    people = {name: await stage.person(f"{name}-{tag}") for name in ("ana", "ben", "eve", "mallory")}
+    trip = await stage.trip(people["ana"])
+    for name in ("ben", "eve"):
+        await stage.join(trip, people["ana"], people[name])
+    made = Crew(stage, trip, people)
+    assert (await made.post("eve", FAR)).status == 201
+    await stage.call("DELETE", f"/v1/trips/{trip}/members/{people['eve'].id}", by=people["ana"])
+    stage.told.events.clear()
+    return made
+
+
+async def test_a_position_is_answered_as_the_contract_says(crew: Crew) -> None:
+    reply = await crew.post(accuracy=0, timestamp=NOON_MS - 1000)
+    assert reply.status == 201
+    ana = str(crew.people["ana"].id)
+    assert reply.json == {
+        "id": f"{ana}_{crew.trip}_20261122120000", "user_id": ana, "trip_id": str(crew.trip),
+        "latitude": EXACTLY[0], "longitude": EXACTLY[1], "accuracy": 0.0, "timestamp": "2026-11-22T11:59:59Z",
+        "privacy_level": "precise", "created_at": "2026-11-22T12:00:00Z", "updated_at": "2026-11-22T12:00:00Z",
+    }  # fmt: skip
+
+
+async def test_the_list_is_what_the_contract_says(crew: Crew) -> None:
+    await crew.post(accuracy=4.5, timestamp=NOON_MS)
+    reply = await crew.call("GET", f"{crew.path}/locations?limit=7&offset=2", "ben")
+    ana = crew.people["ana"]
+    assert reply.json == {
+        "locations": [{
+            "user_id": str(ana.id), "trip_id": str(crew.trip), "latitude": EXACTLY[0], "longitude": EXACTLY[1],
+            "accuracy": 4.5, "privacy": "precise", "is_sharing_enabled": True,
+            "timestamp": "2026-11-22T12:00:00Z", "user_name": ana.username.title(),
+        }],
+        "pagination": {"has_more": False, "total": 1, "limit": 7, "offset": 2},
+    }  # fmt: skip
+    members = await crew.call("GET", f"{crew.path}/locations/members", "ben")
+    location = {"latitude": EXACTLY[0], "longitude": EXACTLY[1], "accuracy": 4.5, "timestamp": NOON_MS}
+    assert members.json == [{"userId": str(ana.id), "name": ana.username.title(), "location": location}]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"latitude": 0, "longitude": 0, "accuracy": 0, "timestamp": NOON_MS},
+        {"latitude": 0.0, "longitude": 0.0, "accuracy": None, "timestamp": None},
+        {"latitude": 1, "longitude": 1},
+        {"latitude": 1, "longitude": 1, "timestamp": -5},
+        {"latitude": 1, "longitude": 1, "timestamp": NOON_MS + 121_000},
+        {"latitude": 1, "longitude": 1, "timestamp": 10**18},
+        {"Latitude": 1, "LONGITUDE": 1, "extra": "field"},
+    ],
+)
+async def test_what_phones_send_is_taken(crew: Crew, body: dict[str, Any]) -> None:
+    reply = await crew.call("POST", f"{crew.path}/locations", "ana", body)
+    assert reply.status == 201, reply.body
+    assert reply.json["timestamp"] == "2026-11-22T12:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("raw", "code"),
+    [
+        ('{"latitude": 90.1, "longitude": 0}', "invalid_coordinates"),
+        ('{"latitude": 0, "longitude": -180.1}', "invalid_coordinates"),
+        ('{"latitude": NaN, "longitude": 0}', "invalid_request_payload"),
+        ('{"latitude": 1e999, "longitude": 0}', None),
+        ('{"latitude": "1", "longitude": 0}', "invalid_request_payload"),
+        ('{"longitude": 0}', "invalid_request_payload"),
+        ('{"latitude": 0, "longitude": 0, "timestamp": 1.5}', "invalid_request_payload"),
+        ('{"latitude": 0, "longitude": 0, "privacy": "secret"}', "invalid_request_payload"),
+        ('{"latitude": 0, "longitude": 0, "sharingExpiresIn": 0}', "invalid_sharing_expiry"),
+        ('{"latitude": 0, "longitude": 0, "sharingExpiresIn": -1}', "invalid_sharing_expiry"),
+    ],
+)
+async def test_what_is_no_position_is_refused_without_repeating_it(crew: Crew, raw: str, code: str | None) -> None:
+    reply = await crew.world.call("POST", f"{crew.path}/locations", by=crew.people["ana"], raw=raw.encode())
+    assert reply.status == 400
+    assert code is None or reply.code == code
+    assert reply.json["error"]
+    assert b"90.1" not in reply.body
+    assert await crew.seen() == [None, None, None]
+
+
+async def test_put_is_approximate_unless_told_and_takes_what_old_clients_call_it(crew: Crew) -> None:
+    reply = await crew.post(method="PUT")
+    assert (reply.status, set(reply.json)) == (200, {"status"})
+    assert await crew.seen() == [ROUGHLY] * 3
+    crew.world.clock.advance(10)
+    assert (await crew.post(method="PUT", privacy_level="precise")).status == 200
+    assert await crew.seen() == [EXACTLY] * 3
+
+
+# What the pure function's table says, through every reader.
+@pytest.mark.parametrize(("asked", "preference"), list(product(
+    ("hidden", "approximate", "precise"), (None, "hidden", "approximate", "precise")
+)))  # fmt: skip
+async def test_every_reader_shows_what_privacy_says(stage: World, asked: str, preference: str | None) -> None:
+    strictness = ("hidden", "approximate", "precise")
+    strictest = min((asked, preference or "precise"), key=strictness.index)
+    by_member = {"hidden": None, "approximate": ROUGHLY, "precise": EXACTLY}[strictest]
+    for ghost, how, when in product((False, True), ("before expiry", "after expiry", "ended"), ("then", "now")):
+        crew = await a_crew(stage)
+        ana = crew.people["ana"]
+
+        async def hide(crew: Crew = crew, ana: Person = ana, ghost: bool = ghost) -> None:
+            if preference is not None:
+                body = {"locationPrivacyPreference": preference}
+                assert (await crew.call("PUT", f"/v1/users/{ana.id}", "ana", body)).status == 200
+            path = f"/v1/users/{ana.id}/preferences"
+            assert (await crew.call("PUT", path, "ana", {"ghostMode": ghost})).status == 200
+
+        # What applies does so whether it came before the position or after it.
+        if when == "then":
+            await hide()
+        posted = await crew.post(privacy=asked, sharingExpiresIn=60, accuracy=3, speed=1.5, heading=90)
+        assert posted.status == 201
+        if when == "now":
+            await hide()
+        if how == "after expiry":
+            stage.clock.advance(60)
+        elif how == "ended":
+            path = f"{crew.path}/status"
+            assert (await crew.call("PATCH", path, "ana", {"status": "CANCELLED"})).status == 200
+        case = (asked, preference, ghost, how, when)
+        shown = None if ghost or how != "before expiry" else by_member
+        assert await crew.seen(by="ben") == [shown] * 3, case
+        for stranger in ("eve", "mallory"):
+            assert await crew.seen(by=stranger) == [], case
+        own = await crew.seen(by="ana")
+        assert own[:2] == [EXACTLY] * 2, case
+        # One's own track has what was not hidden when it was given.
+        hidden_then = asked == "hidden" or (when == "then" and (ghost or preference == "hidden"))
+        assert own[2] == (None if hidden_then else EXACTLY), case
+        told = [event["location"] for event in await crew.told()]
+        told_as = asked if when == "now" else "hidden" if ghost else strictest
+        expected = {"hidden": None, "approximate": ROUGHLY, "precise": EXACTLY}[told_as]
+        assert place(told) == expected, case
+        suggested = await crew.call("GET", f"{crew.path}/meeting-point/suggest", "ben")
+        assert suggested.status == (404 if shown is None else 200), case
+        if shown is not None:
+            assert (suggested.json["latitude"], suggested.json["longitude"]) == pytest.approx(shown), case
+            assert [one["userId"] for one in suggested.json["members"]] == [str(ana.id)]
+
+
+async def test_a_hidden_hour_is_never_readable_and_an_approximate_one_never_exact(crew: Crew) -> None:
+    for privacy, latitude in (
+        ("precise", 41.101),
+        ("hidden", 41.102),
+        ("approximate", 41.103),
+        ("precise", 41.104),
+    ):
+        crew.world.clock.advance(60)
+        assert (await crew.post(at=(latitude, -8.601), privacy=privacy)).status == 201
+    path = f"{crew.path}/locations/track?user={crew.people['ana'].id}"
+    points = (await crew.call("GET", path, "ben")).json["points"]
+    assert [point["latitude"] for point in points] == [41.101, 41.1, 41.104]
+    own = (await crew.call("GET", f"{crew.path}/locations/track", "ana")).json["points"]
+    assert [point["latitude"] for point in own] == [41.101, 41.103, 41.104]
+
+
+async def test_stale_positions_are_not_shown(crew: Crew) -> None:
+    await crew.post()
+    await crew.later(24 * 3600 - 1)
+    assert (await crew.seen())[:2] == [EXACTLY] * 2
+    await crew.later(1)
+    assert (await crew.seen())[:2] == [None, None]
+
+
+async def test_what_is_told_is_what_the_app_reads(crew: Crew) -> None:
+    await crew.post(timestamp=NOON_MS, accuracy=2.5)
+    [event] = crew.world.told.events
+    assert (event.type, event.trip_id, event.actor_id) == ("LOCATION_UPDATED", crew.trip, crew.people["ana"].id)
+    assert json.loads(event.payload) == {
+        "userId": str(crew.people["ana"].id), "name": crew.people["ana"].username.title(),
+        "location": {"latitude": EXACTLY[0], "longitude": EXACTLY[1], "timestamp": NOON_MS, "accuracy": 2.5},
+    }  # fmt: skip
+    assert len(set(crew.world.told.latest_of[-1:])) == 1
+    assert crew.world.told.latest_of[-1] is not None
+
+
+async def test_late_points_and_jumps_are_told_to_nobody(crew: Crew) -> None:
+    await crew.post(timestamp=NOON_MS)
+    await crew.told()
+    await crew.post(at=(41.0, -8.6), timestamp=NOON_MS - 60_000)
+    crew.world.clock.advance(10)
+    await crew.post(at=(48.85, 2.35))
+    assert await crew.told() == []
+    assert (await crew.seen())[:2] == [EXACTLY] * 2
+
+
+async def test_a_batch_says_what_became_of_each(crew: Crew) -> None:
+    at = NOON_MS - 600_000
+    locations = [
+        {"latitude": 41.101, "longitude": -8.6, "timestamp": at + 120_000},
+        {"latitude": 41.1, "longitude": -8.6, "timestamp": at, "accuracy": None},
+        {"latitude": 91, "longitude": 0, "timestamp": at},
+        {"latitude": 0, "longitude": 0, "timestamp": at + 60_000},
+        {"latitude": 41.102, "longitude": -8.6, "timestamp": NOON_MS + 121_000},
+        {"latitude": 41.102, "longitude": -8.6, "timestamp": NOON_MS - 31 * 86_400_000},
+        {"latitude": 41.103, "longitude": -8.6},
+    ]
+    await crew.call("POST", f"{crew.path}/locations:batch", "ben", {"locations": locations[:1]})
+    reply = await crew.call("POST", f"{crew.path}/locations:batch", "ana", {"locations": locations})
+    assert reply.status == 200
+    assert [one["status"] for one in reply.json["results"]] == [
+        "accepted", "accepted", "out_of_range", "jump", "in_future", "too_old", "accepted"
+    ]  # fmt: skip
+    assert [one["index"] for one in reply.json["results"]] == list(range(7))
+    assert reply.json["accepted"] == 4
+    own = (await crew.call("GET", f"{crew.path}/locations/track", "ana")).json["points"]
+    assert [point["latitude"] for point in own] == [41.1, 41.101, 41.103]
+    assert (await crew.seen())[0] == (41.103, -8.6)
+
+
+@pytest.mark.parametrize("count", [0, 501])
+async def test_a_batch_has_one_to_five_hundred_points(crew: Crew, count: int) -> None:
+    body = {"locations": [{"latitude": 1, "longitude": 1}] * count}
+    assert (await crew.call("POST", f"{crew.path}/locations:batch", "ana", body)).status == 400
+
+
+async def test_a_full_batch_is_taken(crew: Crew) -> None:
+    at = NOON_MS - 600_000
+    fixes = [
+        {"latitude": 41 + n / 1e5, "longitude": -8.6, "timestamp": at + n * 1000} for n in reversed(range(500))
+    ]
+    reply = await crew.call("POST", f"{crew.path}/locations:batch", "ana", {"locations": fixes})
+    assert reply.json["accepted"] == 500
+    points = (await crew.call("GET", f"{crew.path}/locations/track?points=10", "ana")).json["points"]
+    assert len(points) == 10
+    assert [points[0]["timestamp"], points[-1]["timestamp"]] == [at, at + 499_000]
+
+
+async def test_a_track_is_of_the_time_that_was_asked_for(crew: Crew) -> None:
+    for minute in range(5):
+        await crew.post(at=(41.1 + minute / 1000, -8.6), timestamp=NOON_MS - minute * 60_000)
+    path = f"{crew.path}/locations/track"
+    start, end = datetime.fromtimestamp(NOON_MS / 1000 - 180, UTC), NOON_MS - 60_000
+    for first, last in ((start.isoformat().replace("+00:00", "Z"), end), (start.isoformat(), end)):
+        reply = await crew.call("GET", f"{path}?from={first}&to={last}", "ana")
+        assert [point["timestamp"] for point in reply.json["points"]] == [NOON_MS - 180_000, NOON_MS - 120_000]
+    for query in ("from=then", f"from={NOON_MS}&to={NOON_MS - 1}"):
+        reply = await crew.call("GET", f"{path}?{query}", "ana")
+        assert (reply.status, reply.code) == (400, "invalid_time_range")
+    for whose in ("nobody", uuid4(), crew.people["eve"].id, crew.people["mallory"].id):
+        reply = await crew.call("GET", f"{path}?user={whose}", "ana")
+        assert (reply.status, reply.code) == (404, "member_not_found")
+
+
+async def test_who_looked_is_listed_to_whom_they_looked_at(crew: Crew) -> None:
+    await crew.post()
+    await crew.seen(by="ana")
+    assert (await crew.call("GET", f"{crew.path}/locations/views", "ana")).json == {"views": []}
+    await crew.seen(by="ben")
+    await crew.later(3600)
+    await crew.call("GET", f"{crew.path}/meeting-point/suggest", "ben")
+    ben = crew.people["ben"]
+    named = {"userId": str(ben.id), "name": ben.username.title()}
+    views = (await crew.call("GET", f"{crew.path}/locations/views", "ana")).json["views"]
+    assert views == [named | {"hour": "2026-11-22T13:00:00Z"}, named | {"hour": "2026-11-22T12:00:00Z"}]
+    assert (await crew.call("GET", f"{crew.path}/locations/views?limit=1&offset=1", "ana")).json["views"] == views[
+        1:
+    ]
+    assert (await crew.call("GET", f"{crew.path}/locations/views", "ben")).json == {"views": []}
+
+
+async def test_who_is_shown_nothing_has_not_looked(crew: Crew) -> None:
+    await crew.post(privacy="hidden")
+    await crew.seen(by="ben")
+    assert (await crew.call("GET", f"{crew.path}/locations/views", "ana")).json == {"views": []}
+
+
+async def test_leaving_hides_at_once_and_coming_back_starts_anew(crew: Crew) -> None:
+    await crew.post("ben")
+    assert (await crew.seen("ben", "ana"))[:2] == [EXACTLY] * 2
+    await crew.call("DELETE", f"{crew.path}/members/{crew.people['ben'].id}", "ben")
+    listed = await crew.call("GET", f"{crew.path}/locations", "ana")
+    assert listed.json["locations"] == []
+    crew.world.clock.advance(1)
+    await crew.world.join(crew.trip, crew.people["ana"], crew.people["ben"])
+    assert await crew.seen("ben", "ana") == [None] * 3
+    changed = [one["isSharingEnabled"] for one in await crew.events("LOCATION_SHARING_CHANGED")]
+    assert changed[-2:] == [True, False]
+
+
+async def test_an_arrival_is_told_once_and_as_exactly_as_somebody_is_shown(crew: Crew) -> None:
+    await crew.post("ben", (41.1512, -8.61))
+    await crew.post("ben", (41.1505, -8.61), timestamp=NOON_MS + 1000)
+    ben = crew.people["ben"]
+    arrived = {"userId": str(ben.id), "name": ben.username.title(), "place": "destination"}
+    assert await crew.events("MEMBER_ARRIVED") == [arrived]
+    # A kilometre off and shown at the destination, as far as anybody may know.
+    await crew.post("ana", (41.1465, -8.6135), privacy="approximate")
+    assert [one["name"] for one in await crew.events("MEMBER_ARRIVED")] == [
+        ben.username.title(), crew.people["ana"].username.title()
+    ]  # fmt: skip
+
+
+async def test_who_is_hidden_arrives_nowhere(crew: Crew) -> None:
+    await crew.post("ben", ROUGHLY, privacy="hidden")
+    await crew.post("ana", ROUGHLY, isSharingEnabled=False)
+    assert await crew.events("MEMBER_ARRIVED") == []
+
+
+async def test_a_meeting_point_is_a_place_to_arrive_at(crew: Crew) -> None:
+    path = f"{crew.path}/meeting-point"
+    assert (await crew.call("GET", path, "ana")).code == "meeting_point_not_found"
+    body = {"latitude": FAR[0], "longitude": FAR[1], "name": "the bridge"}
+    reply = await crew.call("PUT", path, "ben", body)
+    assert reply.json == body | {
+        "radius": 150.0, "setBy": str(crew.people["ben"].id), "setAt": "2026-11-22T12:00:00Z"
+    }  # fmt: skip
+    assert (await crew.call("GET", path, "ana")).json == reply.json
+    await crew.post("ana", FAR)
+    assert [one["place"] for one in await crew.events("MEMBER_ARRIVED")] == ["meeting point"]
+    assert (await crew.call("DELETE", path, "ana")).status == 204
+    assert (await crew.call("DELETE", path, "ana")).status == 204
+    assert (await crew.call("GET", path, "ana")).status == 404
+    for wrong in ({"latitude": 91}, {"longitude": -181}, {"radius": 1}, {"name": "x" * 256}, {"radius": 1e9}):
+        assert (await crew.call("PUT", path, "ben", body | wrong)).status == 400
+
+
+async def test_the_fair_point_is_between_those_who_are_seen(crew: Crew) -> None:
+    await crew.post("ana", (41.10, -8.60))
+    await crew.post("ben", (41.20, -8.60), privacy="approximate")
+    reply = await crew.call("GET", f"{crew.path}/meeting-point/suggest", "ana")
+    assert 41.1 <= reply.json["latitude"] <= 41.2
+    distances = [one["distanceM"] for one in reply.json["members"]]
+    assert sum(distances) == pytest.approx(11_119.5, rel=0.001)
+
+
+async def test_preferences_show_and_change_all_that_applies(crew: Crew) -> None:
+    path, trip = "/v1/location/preferences", str(crew.trip)
+    before = await crew.call("GET", path, "ana")
+    ours = {"tripId": trip, "tripName": crew.people["ana"].username, "isSharingEnabled": False, "privacy": None,
+            "sharingExpiresAt": None}  # fmt: skip
+    assert before.json == {"locationPrivacyPreference": None, "ghostMode": False, "trips": [ours]}
+    body = {"tripId": trip, "isSharingEnabled": True, "privacy": "approximate", "sharingExpiresIn": 90_000}
+    changed = await crew.call("PUT", path, "ana", body)
+    until = "2026-11-23T12:00:00Z"
+    assert changed.json["trips"] == [
+        ours | {"isSharingEnabled": True, "privacy": "approximate", "sharingExpiresAt": until}
+    ]  # fmt: skip
+    await crew.post()
+    assert await crew.seen() == [ROUGHLY] * 3
+    cleared = await crew.call("PUT", path, "ana", {"tripId": trip, "privacy": None})
+    assert cleared.json["trips"][0]["privacy"] is None
+    hidden = await crew.call("PUT", path, "ana", {"ghostMode": True, "locationPrivacyPreference": "approximate"})
+    assert (hidden.json["ghostMode"], hidden.json["locationPrivacyPreference"]) == (True, "approximate")
+    assert await crew.seen() == [None] * 3
+    off = await crew.call("PUT", path, "ana", {"ghostMode": False, "tripId": trip, "isSharingEnabled": False})
+    assert off.json["trips"][0]["isSharingEnabled"] is False
+    assert await crew.seen() == [None] * 3
+    for wrong in ({"tripId": "x"}, {"tripId": trip, "sharingExpiresIn": 0}, {"privacy": "secret"}):
+        assert (await crew.call("PUT", path, "ana", wrong)).status == 400
+    await crew.call("PATCH", f"{crew.path}/status", "ana", {"status": "CANCELLED"})
+    assert (await crew.call("PUT", path, "ana", body)).code == "trip_ended"
+
+
+async def test_the_legacy_route_is_for_every_trip_that_is_shared_on(crew: Crew) -> None:
+    ana = crew.people["ana"]
+    quiet = await crew.world.trip(ana, name="quiet")
+    body = {"latitude": FAR[0], "longitude": FAR[1]}
+    nowhere = await crew.call("POST", "/v1/location/update", "ana", body)
+    assert (nowhere.status, nowhere.json["privacy_level"]) == (200, "hidden")
+    assert "trip_id" not in nowhere.json
+    assert nowhere.json["id"] == f"{ana.id}_global_20261122120000"
+    await crew.post()
+    crew.world.clock.advance(600)
+    everywhere = await crew.call("POST", "/v1/location/update", "ana", body)
+    assert (everywhere.json["privacy_level"], everywhere.json["latitude"]) == ("precise", FAR[0])
+    assert (await crew.seen())[0] == FAR
+    assert (await crew.call("GET", f"/v1/trips/{quiet}/locations", "ana")).json["locations"] == []
+    named = await crew.call("POST", "/v1/location/update", "ana", body | {"tripId": str(quiet)})
+    assert (named.status, "trip_id" in named.json) == (200, False)
+    assert len((await crew.call("GET", f"/v1/trips/{quiet}/locations", "ana")).json["locations"]) == 1
+    assert (await crew.call("POST", "/v1/location/update", "mallory", body | {"tripId": str(quiet)})).status == 403
+    assert (await crew.call("POST", "/v1/location/update", "ana", body | {"latitude": 99})).status == 400
+
+
+async def test_a_socket_says_where_somebody_is(crew: Crew) -> None:
+    trip = str(crew.trip)
+    at = {"latitude": EXACTLY[0], "longitude": EXACTLY[1], "timestamp": NOON_MS}
+    answer = await crew.by_socket("ana", {"action": "updateLocation", "tripId": trip, **at})
+    assert answer == {
+        "type": "locationUpdated", "payload": {"tripId": trip, "timestamp": NOON_MS, "privacy": "precise"}
+    }  # fmt: skip
+    assert await crew.seen() == [EXACTLY] * 3
+    several = {"tripId": trip, "locations": [at, at | {"latitude": 95}, at | {"timestamp": NOON_MS - 1000}]}
+    answer = await crew.by_socket("ana", {"type": "updateLocation", "payload": several})
+    assert [one["status"] for one in answer["payload"]["results"]] == ["accepted", "out_of_range", "accepted"]
+    assert answer["payload"]["accepted"] == 2
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"latitude": 95},
+        {"latitude": "here"},
+        {"tripId": None},
+        {"tripId": "nowhere"},
+        {"tripId": str(uuid4())},
+        {"locations": []},
+        {"locations": "none"},
+        {"sharingExpiresIn": 0},
+    ],
+)
+async def test_a_wrong_frame_is_answered_with_an_error_that_repeats_nothing(
+    crew: Crew, wrong: dict[str, Any]
+) -> None:
+    frame = {"action": "updateLocation", "tripId": str(crew.trip), "latitude": 12.345, "longitude": 1} | wrong
+    answer = await crew.by_socket("ana", frame)
+    assert answer["type"] == "error"
+    assert "12.345" not in answer["error"]
+    assert "here" not in answer["error"].split()
+    for stranger in ("eve", "mallory"):
+        frame = {"action": "updateLocation", "tripId": str(crew.trip), "latitude": 1, "longitude": 1}
+        assert (await crew.by_socket(stranger, frame))["type"] == "error"
+
+
+async def test_positions_come_at_two_a_second_and_batches_at_ten_a_minute(here: World) -> None:
+    ana = await here.person("ana")
+    path = f"/v1/trips/{await here.trip(ana)}/locations"
+    body = {"latitude": 1, "longitude": 1}
+    assert [(await here.call("POST", path, by=ana, body=body)).status for _ in range(3)] == [201, 201, 429]
+    answer = json.loads(await act(actions, "c", ana.id, json.dumps(
+        {"action": "updateLocation", "tripId": path.split("/")[3], **body}
+    ), here.ports) or "")  # fmt: skip
+    assert answer["type"] == "error"
+    here.clock.advance(1)
+    assert (await here.call("POST", path, by=ana, body=body)).status == 201
+    statuses = [
+        (await here.call("POST", f"{path}:batch", by=ana, body={"locations": [body]})).status for _ in range(11)
+    ]
+    assert statuses == [200] * 10 + [429]

@@ -1,0 +1,364 @@
+"""What `Positions` promises, and what sharing does with it."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from itertools import pairwise, product
+from typing import Any
+
+import pytest
+
+from nomadcrew.adapters.postgres.locations import PostgresLocationSharing
+from nomadcrew.adapters.postgres.positions import PostgresPositions
+from nomadcrew.adapters.postgres.profiles import PostgresProfiles
+from nomadcrew.adapters.postgres.sql import compile_statement
+from nomadcrew.adapters.postgres.trips import PostgresTrips
+from nomadcrew.core.errors import NotFound, NotOnboarded, NotTripMember
+from nomadcrew.core.identity.ports import ProfileChange
+from nomadcrew.core.ids import EventId, TripId, UserId, uuid7
+from nomadcrew.core.locations.geometry import distance_m
+from nomadcrew.core.locations.model import MAX_READ, Accepted, Owner, Point, Privacy, Report, Sharing, StoredPoint
+from nomadcrew.core.locations.privacy import given_under
+from nomadcrew.core.locations.reports import Fix, Opinion, batch, single
+from nomadcrew.core.permissions import MEMBER, OWNER
+from nomadcrew.core.trips.model import Status, TripChange
+from tests.contract.crew import Crew
+from tests.fakes import NOON
+
+CHANGED = "LOCATION_SHARING_CHANGED"
+PORTO = (41.15, -8.61)
+MINUTE = timedelta(minutes=1)
+
+
+class Stage:
+    """Positions of a crew, and the times at which they come."""
+
+    def __init__(self, crew: Crew) -> None:
+        self.crew = crew
+        self.positions = PostgresPositions(crew.pool)
+        self.sharing = PostgresLocationSharing(crew.pool)
+
+    async def send(
+        self,
+        trip: TripId,
+        user: UserId,
+        at: tuple[float, float] = PORTO,
+        *,
+        minute: float = 0,
+        received: float | None = None,
+        privacy: Privacy = Privacy.PRECISE,
+        is_enabled: bool | None = None,
+        lasts_s: int | None = None,
+        **measured: float,
+    ) -> Accepted:
+        """Report a position taken some minutes after noon, received in the same moment unless told."""
+        now = NOON + MINUTE * (minute if received is None else received)
+        fix = Fix(*at, NOON + MINUTE * minute, privacy, **measured)
+        report = single(trip, user, fix, Opinion(is_enabled, lasts_s), EventId(uuid7()), now=now)
+        return await self.positions.accept(report, MEMBER)
+
+    async def send_all(
+        self, trip: TripId, user: UserId, points: Sequence[tuple[float, tuple[float, float]]], *, now: float = 60
+    ) -> Accepted:
+        """Report positions of minutes after noon together."""
+        fixes = [Fix(*at, NOON + MINUTE * minute, Privacy.PRECISE) for minute, at in points]
+        report, _ = batch(trip, user, fixes, Opinion(), EventId(uuid7()), now=NOON + MINUTE * now)
+        return await self.positions.accept(report, MEMBER)
+
+    async def last(self, trip: TripId, user: UserId, *, by: UserId | None = None) -> StoredPoint | None:
+        crew = await self.positions.crew(trip, by or user, MEMBER)
+        return next(one.last for one in crew.members if one.owner.user_id == user)
+
+    async def owner(self, trip: TripId, user: UserId) -> Owner:
+        crew = await self.positions.crew(trip, user, MEMBER)
+        return next(one.owner for one in crew.members if one.owner.user_id == user)
+
+    async def minutes(
+        self, trip: TripId, user: UserId, *, start: float = -50_000, end: float = 50_000
+    ) -> list[float]:
+        """When the points of a track were recorded, in minutes after noon."""
+        track = await self.positions.track(
+            trip, user, user, MEMBER, start=NOON + MINUTE * start, end=NOON + MINUTE * end
+        )
+        return [(point.recorded_at - NOON) / MINUTE for point in track.points]
+
+    async def told(self) -> list[tuple[UserId, bool]]:
+        return [
+            (event["actor"], event["payload"]["isSharingEnabled"])
+            for event in await self.crew.events()
+            if event["type"] == CHANGED
+        ]
+
+    async def end_trip(self, trip: TripId, owner: UserId, *, now: datetime = NOON) -> None:
+        await PostgresTrips(self.crew.pool).change(
+            trip, owner, OWNER, TripChange(status=Status.CANCELLED), must_move=True,
+            event_ids=(EventId(uuid7()), EventId(uuid7())), now=now,
+        )  # fmt: skip
+
+    async def prefer(self, user: UserId, *, minute: float = 0, ghost: bool | None = None, **change: Any) -> None:
+        profiles, now = PostgresProfiles(self.crew.pool), NOON + MINUTE * minute
+        if ghost is not None:
+            await profiles.merge_preferences(user, {"ghostMode": ghost}, user, is_admin=False, now=now)
+        if change:
+            await profiles.change(user, ProfileChange(**change), user, is_admin=False, now=now)
+
+
+@pytest.fixture
+def stage(crew: Crew) -> Stage:
+    return Stage(crew)
+
+
+async def pair(stage: Stage) -> tuple[TripId, UserId, UserId]:
+    ana, ben = await stage.crew.person("ana"), await stage.crew.person("ben")
+    trip = await stage.crew.trip(ana)
+    await stage.crew.join(trip, ben, ana)
+    return trip, ana, ben
+
+
+async def test_what_was_reported_is_there_at_once(stage: Stage) -> None:
+    trip, ana, ben = await pair(stage)
+    accepted = await stage.send(trip, ana, (0.0, 0.0), accuracy_m=0.0, speed_mps=1.5, heading_deg=90.0)
+    last = StoredPoint(0.0, 0.0, NOON, NOON, Privacy.PRECISE, 0.0, 1.5, 90.0)
+    assert accepted.moved
+    assert (accepted.member.last, accepted.stored_under, accepted.jumps) == (last, [Privacy.PRECISE], frozenset())
+    assert accepted.member.name == "ana"
+    assert accepted.places.destination == PORTO
+    assert await stage.last(trip, ana, by=ben) == last
+    assert await stage.last(trip, ben) is None
+    track = await stage.positions.track(trip, ana, ben, MEMBER, start=NOON, end=NOON + MINUTE)
+    assert track.points == [last]
+    assert track.owner == accepted.member.owner == await stage.owner(trip, ana)
+
+
+async def test_a_last_position_only_moves_forward_in_the_time_it_was_taken(stage: Stage) -> None:
+    trip, ana, _ = await pair(stage)
+    await stage.send(trip, ana, (41.1, -8.6), minute=10)
+    late = await stage.send(trip, ana, (41.0, -8.6), minute=5, received=11)
+    assert not late.moved
+    assert (await stage.last(trip, ana)) == replace(
+        StoredPoint(41.1, -8.6, NOON, NOON, Privacy.PRECISE),
+        recorded_at=NOON + 10 * MINUTE,
+        received_at=NOON + 10 * MINUTE,
+    )
+    assert await stage.minutes(trip, ana) == [5, 10]
+
+
+async def test_the_same_report_again_changes_nothing(stage: Stage) -> None:
+    trip, ana, _ = await pair(stage)
+    points = [(float(minute), (41.0 + minute / 1000, -8.6)) for minute in (3, 1, 2)]
+    for _ in range(3):
+        await stage.send_all(trip, ana, points)
+    assert await stage.minutes(trip, ana) == [1, 2, 3]
+    assert (await stage.told()) == [(ana, True)]
+
+
+async def test_points_come_in_any_order_and_the_newest_is_the_last_position(stage: Stage) -> None:
+    trip, ana, _ = await pair(stage)
+    accepted = await stage.send_all(
+        trip, ana, [(m, (41 + m / 1000, -8.6)) for m in (7, 50, 3, 40_000 - 40_010, 12)]
+    )
+    assert accepted.moved
+    assert accepted.member.last is not None
+    assert accepted.member.last.recorded_at == NOON + 50 * MINUTE
+    assert await stage.minutes(trip, ana) == [-10, 3, 7, 12, 50]
+
+
+async def test_nobody_jumps(stage: Stage) -> None:
+    trip, ana, _ = await pair(stage)
+    await stage.send(trip, ana, PORTO)
+    jump = await stage.send(trip, ana, (48.85, 2.35), minute=1)
+    assert not jump.moved
+    assert jump.jumps == {0}
+    assert (await stage.last(trip, ana)) == StoredPoint(*PORTO, NOON, NOON, Privacy.PRECISE)
+    near = await stage.send(trip, ana, (41.2, -8.61), minute=2)
+    assert near.moved
+    assert await stage.minutes(trip, ana) == [0, 2]
+    flown = await stage.send(trip, ana, (48.85, 2.35), minute=90)
+    assert flown.moved
+
+
+async def test_a_jump_inside_a_batch_is_one_whatever_the_order(stage: Stage) -> None:
+    trip, ana, _ = await pair(stage)
+    accepted = await stage.send_all(trip, ana, [(3, (41.03, -8.6)), (2, (10.0, 10.0)), (1, (41.01, -8.6))])
+    assert accepted.jumps == {1}
+    assert await stage.minutes(trip, ana) == [1, 3]
+
+
+async def test_fixes_of_one_moment_say_nothing_about_speed(stage: Stage) -> None:
+    trip, ana, _ = await pair(stage)
+    await stage.send(trip, ana, PORTO)
+    assert (await stage.send(trip, ana, (41.152, -8.61), minute=0.001)).moved
+
+
+async def test_the_first_report_turns_sharing_on_and_later_ones_leave_it(stage: Stage) -> None:
+    trip, ana, _ = await pair(stage)
+    assert (await stage.owner(trip, ana)).sharing is None
+    await stage.send(trip, ana)
+    assert (await stage.owner(trip, ana)).sharing == Sharing(is_enabled=True)
+    off = await stage.send(trip, ana, minute=1, is_enabled=False)
+    assert off.stored_under == [Privacy.HIDDEN]
+    still = await stage.send(trip, ana, minute=2)
+    assert still.stored_under == [Privacy.HIDDEN]
+    again = await stage.send(trip, ana, minute=3, is_enabled=True)
+    assert again.stored_under == [Privacy.PRECISE]
+    assert await stage.told() == [(ana, True), (ana, False), (ana, True)]
+    assert await stage.minutes(trip, ana) == [0, 3]
+
+
+async def test_sharing_for_a_time_ends_with_it_and_is_not_prolonged_by_going_on(stage: Stage) -> None:
+    trip, ana, _ = await pair(stage)
+    await stage.send(trip, ana, lasts_s=600)
+    until = NOON + 10 * MINUTE
+    assert (await stage.owner(trip, ana)).sharing == Sharing(is_enabled=True, expires_at=until)
+    going_on = await stage.send(trip, ana, minute=9, is_enabled=True)
+    assert going_on.member.owner.sharing == Sharing(is_enabled=True, expires_at=until)
+    assert (await stage.send(trip, ana, minute=10)).stored_under == [Privacy.HIDDEN]
+    assert (await stage.send(trip, ana, minute=11, is_enabled=True)).stored_under == [Privacy.PRECISE]
+    assert (await stage.owner(trip, ana)).sharing == Sharing(is_enabled=True)
+
+
+@pytest.mark.parametrize("how", ["asked", "setting", "preference", "ghost", "off", "ended"])
+async def test_what_is_hidden_has_no_history_and_a_last_position_of_ones_own(stage: Stage, how: str) -> None:
+    trip, ana, _ = await pair(stage)
+    await stage.send(trip, ana)
+    if how == "setting":
+        await stage.sharing.change(
+            trip, ana, MEMBER, is_enabled=None, expires_at=None, privacy="hidden", keep_privacy=False,
+            event_id=EventId(uuid7()), now=NOON,
+        )  # fmt: skip
+    elif how == "preference":
+        await stage.prefer(ana, location_privacy_preference="hidden")
+    elif how == "ghost":
+        await stage.prefer(ana, ghost=True)
+    elif how == "ended":
+        await stage.end_trip(trip, ana)
+    accepted = await stage.send(
+        trip, ana, minute=1,
+        privacy=Privacy.HIDDEN if how == "asked" else Privacy.PRECISE,
+        is_enabled=False if how == "off" else None,
+    )  # fmt: skip
+    assert accepted.stored_under == [Privacy.HIDDEN]
+    assert await stage.minutes(trip, ana) == [0]
+    last = await stage.last(trip, ana)
+    assert last is not None
+    assert (last.privacy, last.recorded_at) == (Privacy.HIDDEN, NOON + MINUTE)
+
+
+async def test_what_is_stored_under_is_what_the_code_says(stage: Stage) -> None:
+    levels = (None, *Privacy)
+    for asked, setting, preference, ghost, on, ended in product(
+        Privacy, levels, levels, (False, True), (False, True), (False, True)
+    ):
+        owner = Owner(UserId(uuid7()), NOON, preference, ghost, Sharing(on, setting))
+        expected = given_under(asked, owner, has_ended=ended, now=NOON)
+        [row] = await stage.crew.pool.fetch(
+            _GIVEN_UNDER, asked=asked, setting=setting, preference=preference, ghost=ghost, on=on, ended=ended
+        )
+        assert row["privacy"] == expected, (asked, owner, ended)
+
+
+async def test_distances_are_those_of_the_code(stage: Stage) -> None:
+    for a, b in product([(0.0, 0.0), PORTO, (-33.86, 151.2), (89.9, 10.0)], repeat=2):
+        [row] = await stage.crew.pool.fetch(_METRES, a=a[0], b=a[1], c=b[0], d=b[1])
+        assert row["metres"] == pytest.approx(distance_m(a, b), rel=1e-9, abs=1e-6)
+
+
+async def test_leaving_ends_sharing_for_good(stage: Stage) -> None:
+    trip, ana, ben = await pair(stage)
+    await stage.send(trip, ben)
+    await stage.crew.leave(trip, ben, ana)
+    assert await stage.told() == [(ben, True), (ben, False)]
+    with pytest.raises(NotFound):
+        await stage.positions.track(trip, ben, ana, MEMBER, start=NOON, end=NOON + MINUTE)
+    assert [one.owner.user_id for one in (await stage.positions.crew(trip, ana, MEMBER)).members] == [ana]
+    await stage.crew.join(trip, ben, ana)
+    assert await stage.last(trip, ben) is None
+    assert (await stage.owner(trip, ben)).sharing is None
+
+
+async def test_a_trips_end_ends_sharing_and_tells_of_those_who_shared(stage: Stage) -> None:
+    trip, ana, ben = await pair(stage)
+    await stage.send(trip, ana)
+    await stage.send(trip, ben)
+    await stage.send(trip, ben, minute=1, is_enabled=False)
+    await stage.end_trip(trip, ana)
+    assert await stage.told() == [(ana, True), (ben, True), (ben, False), (ana, False)]
+    assert (await stage.positions.crew(trip, ana, MEMBER)).has_ended
+    await stage.send(trip, ana, minute=2, is_enabled=True)
+    assert len(await stage.told()) == 4
+    assert (await stage.owner(trip, ana)).sharing is None
+
+
+async def test_hiding_is_told_on_every_trip_where_somebody_shares(stage: Stage) -> None:
+    trip, ana, _ = await pair(stage)
+    other = await stage.crew.trip(ana)
+    await stage.send(trip, ana)
+    await stage.prefer(ana, ghost=True)
+    await stage.prefer(ana, minute=1, location_privacy_preference="hidden")
+    await stage.prefer(ana, minute=2, ghost=False)
+    await stage.prefer(ana, minute=3, location_privacy_preference="approximate")
+    assert await stage.told() == [(ana, True), (ana, False), (ana, True)]
+    assert await stage.last(other, ana) is None
+
+
+async def test_reports_that_come_together_are_each_their_own(stage: Stage) -> None:
+    trip, ana, ben = await pair(stage)
+    eve = await stage.crew.person("eve")
+    answers = await asyncio.gather(
+        *(stage.send(trip, ana, (41 + n / 10_000, -8.6), minute=n) for n in range(5)),
+        stage.send(trip, eve),
+        stage.send(trip, ben, (1.0, 1.0)),
+        return_exceptions=True,
+    )
+    assert [type(answer) for answer in answers[:5]] == [Accepted] * 5
+    assert isinstance(answers[5], NotTripMember)
+    assert await stage.minutes(trip, ana) == [0, 1, 2, 3, 4]
+    ours = await stage.last(trip, ben)
+    assert ours is not None
+    assert (ours.latitude, ours.longitude) == (1.0, 1.0)
+
+
+async def test_outsiders_former_members_and_nobodies_are_refused(stage: Stage) -> None:
+    trip, ana, ben = await pair(stage)
+    eve = await stage.crew.person("eve")
+    await stage.crew.leave(trip, ben, ana)
+    for stranger in (ben, eve):
+        with pytest.raises(NotTripMember):
+            await stage.send(trip, stranger)
+        with pytest.raises(NotTripMember):
+            await stage.positions.crew(trip, stranger, MEMBER)
+        with pytest.raises(NotTripMember):
+            await stage.minutes(trip, stranger)
+    with pytest.raises(NotOnboarded):
+        await stage.send(trip, UserId(uuid7()))
+    await stage.crew.run("UPDATE trips SET deleted_at = now() WHERE id = :id::uuid", id=trip)
+    with pytest.raises(NotFound):
+        await stage.send(trip, ana)
+
+
+async def test_a_very_long_track_is_thinned_evenly_and_keeps_its_ends(stage: Stage) -> None:
+    trip, ana, _ = await pair(stage)
+    count = 2 * MAX_READ + 1
+    for first in range(0, count, 500):
+        points = [
+            Point(41 + n / 1e6, -8.6, NOON + n * timedelta(seconds=10), Privacy.PRECISE)
+            for n in range(first, min(first + 500, count))
+        ]
+        report = Report(trip, ana, points, frozenset(), None, None, EventId(uuid7()), NOON + timedelta(days=1))
+        await stage.positions.accept(report, MEMBER)
+    minutes = await stage.minutes(trip, ana)
+    assert MAX_READ / 2 <= len(minutes) <= MAX_READ
+    assert (minutes[0], minutes[-1]) == (0, (count - 1) / 6)
+    gaps = {round((later - sooner) * 6) for sooner, later in pairwise(minutes[:-1])}
+    assert len(gaps) == 1
+
+
+_GIVEN_UNDER = compile_statement(
+    "given_under",
+    """SELECT given_under(:asked::text, :setting::text, :preference::text, :ghost::boolean, :on::boolean,
+                          :ended::boolean) AS privacy""",
+)
+_METRES = compile_statement(
+    "metres", "SELECT metres_between(:a::float8, :b::float8, :c::float8, :d::float8) AS metres"
+)

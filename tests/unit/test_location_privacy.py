@@ -1,0 +1,149 @@
+"""Who sees what of a position: every combination of what it depends on, against a table written by hand."""
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from itertools import product
+
+import pytest
+
+from nomadcrew.core.ids import UserId, uuid7
+from nomadcrew.core.locations.model import Owner, Privacy, Reader, Sharing, StoredPoint
+from nomadcrew.core.locations.privacy import Seen, given_under, seen, strictest
+from tests.fakes import ANA, BEN, NOON
+
+HIDDEN, APPROXIMATE, PRECISE = Privacy.HIDDEN, Privacy.APPROXIMATE, Privacy.PRECISE
+LEVELS = (HIDDEN, APPROXIMATE, PRECISE)
+DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
+POINT = StoredPoint(41.14961, -8.61099, NOON - HOUR, NOON - HOUR, PRECISE, 5.0, 1.5, 90.0)
+EXACTLY = (41.14961, -8.61099, 5.0, 1.5, 90.0)
+ROUGHLY = (41.15, -8.61, None, None, None)
+READERS = {
+    "self": Reader(ANA, NOON - DAY),
+    "member": Reader(BEN, NOON - DAY),
+    "removed member": Reader(BEN, None),
+    "outsider": Reader(UserId(uuid7()), None),
+}
+# What a member sees, by the privacy of the report and the profile's preference.
+SEEN_BY_MEMBERS = {
+    (HIDDEN, None): None, (HIDDEN, HIDDEN): None, (HIDDEN, APPROXIMATE): None, (HIDDEN, PRECISE): None,
+    (APPROXIMATE, None): ROUGHLY, (APPROXIMATE, HIDDEN): None, (APPROXIMATE, APPROXIMATE): ROUGHLY,
+    (APPROXIMATE, PRECISE): ROUGHLY,
+    (PRECISE, None): EXACTLY, (PRECISE, HIDDEN): None, (PRECISE, APPROXIMATE): ROUGHLY, (PRECISE, PRECISE): EXACTLY,
+}  # fmt: skip
+
+
+def an_owner(
+    *, preference: Privacy | None = None, ghost: bool = False, sharing: Sharing | None = None, left: bool = False
+) -> Owner:
+    on = Sharing(is_enabled=True) if sharing is None else sharing
+    return Owner(ANA, None if left else NOON - DAY, preference, ghost, on)
+
+
+def figures(shown: Seen | None) -> tuple[float | None, ...] | None:
+    if shown is None:
+        return None
+    return (shown.latitude, shown.longitude, shown.accuracy_m, shown.speed_mps, shown.heading_deg)
+
+
+@pytest.mark.parametrize("of_track", [False, True], ids=["last", "track"])
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("has_ended", [False, True], ids=["active", "ended"])
+@pytest.mark.parametrize("expired", [False, True], ids=["before expiry", "after expiry"])
+@pytest.mark.parametrize("ghost", [False, True], ids=["plain", "ghost"])
+@pytest.mark.parametrize("preference", [None, *LEVELS], ids=lambda level: level or "unset")
+@pytest.mark.parametrize("asked", LEVELS)
+def test_the_whole_matrix(
+    asked: Privacy,
+    preference: Privacy | None,
+    ghost: bool,
+    expired: bool,
+    has_ended: bool,
+    reader: str,
+    of_track: bool,
+) -> None:
+    expires_at = NOON if expired else NOON + timedelta(seconds=1)
+    owner = an_owner(preference=preference, ghost=ghost, sharing=Sharing(True, None, expires_at))
+    expected: tuple[float | None, ...] | None = None
+    if reader == "self":
+        expected = EXACTLY
+    elif reader == "member" and not (ghost or expired or has_ended):
+        expected = SEEN_BY_MEMBERS[asked, preference]
+    # It makes no difference whether something applied when the point was given or applies now.
+    then = given_under(asked, replace(owner, sharing=Sharing(True)), has_ended=has_ended, now=NOON - HOUR)
+    for stored_under in {asked, then}:
+        point = replace(POINT, privacy=stored_under)
+        shown = seen(point, owner, READERS[reader], has_ended=has_ended, now=NOON, of_track=of_track)
+        assert figures(shown) == expected, stored_under
+
+
+@pytest.mark.parametrize(("then", "now_"), list(product(LEVELS, LEVELS)))
+def test_what_was_given_strictly_is_never_shown_in_more_detail_later(then: Privacy, now_: Privacy) -> None:
+    shown = seen(
+        replace(POINT, privacy=then), an_owner(preference=now_), READERS["member"], has_ended=False, now=NOON
+    )
+    assert (HIDDEN if shown is None else shown.privacy) == strictest(then, now_)
+
+
+@pytest.mark.parametrize("setting", LEVELS)
+def test_a_trips_own_setting_is_an_opinion_like_the_others(setting: Privacy) -> None:
+    owner = an_owner(sharing=Sharing(True, setting))
+    shown = seen(POINT, owner, READERS["member"], has_ended=False, now=NOON)
+    assert (HIDDEN if shown is None else shown.privacy) == setting
+    assert given_under(PRECISE, owner, has_ended=False, now=NOON) == setting
+
+
+@pytest.mark.parametrize(
+    "sharing", [None, Sharing(False), Sharing(True, None, NOON), Sharing(False, None, NOON + HOUR)], ids=repr
+)
+def test_what_is_not_shared_is_seen_by_its_owner_alone(sharing: Sharing | None) -> None:
+    owner = Owner(ANA, NOON - DAY, None, False, sharing)
+    assert seen(POINT, owner, READERS["member"], has_ended=False, now=NOON) is None
+    assert figures(seen(POINT, owner, READERS["self"], has_ended=False, now=NOON)) == EXACTLY
+    assert given_under(PRECISE, owner, has_ended=False, now=NOON) is HIDDEN
+
+
+def test_whoever_left_is_seen_by_nobody() -> None:
+    assert seen(POINT, an_owner(left=True), READERS["member"], has_ended=False, now=NOON) is None
+    assert seen(POINT, an_owner(left=True), Reader(ANA, None), has_ended=False, now=NOON) is None
+
+
+def test_whoever_came_back_brings_nothing_from_before() -> None:
+    owner = replace(an_owner(), joined_at=NOON - timedelta(minutes=1))
+    assert seen(POINT, owner, READERS["member"], has_ended=False, now=NOON) is None
+    late = replace(POINT, received_at=NOON)
+    assert seen(late, owner, READERS["member"], has_ended=False, now=NOON) is not None
+
+
+def test_a_track_shows_nothing_from_before_its_reader_came_and_a_last_position_does() -> None:
+    newcomer = Reader(BEN, NOON - timedelta(minutes=1))
+    assert seen(POINT, an_owner(), newcomer, has_ended=False, now=NOON, of_track=True) is None
+    assert seen(POINT, an_owner(), newcomer, has_ended=False, now=NOON) is not None
+
+
+def test_a_last_position_is_stale_after_a_day_and_a_track_is_not() -> None:
+    old = replace(POINT, recorded_at=NOON - DAY, received_at=NOON - DAY)
+    fresh = replace(old, recorded_at=NOON - DAY + timedelta(microseconds=1))
+    owner = replace(an_owner(), joined_at=NOON - 9 * DAY)
+    assert seen(old, owner, READERS["member"], has_ended=False, now=NOON) is None
+    assert seen(fresh, owner, READERS["member"], has_ended=False, now=NOON) is not None
+    long_here = Reader(BEN, NOON - 9 * DAY)
+    assert seen(old, owner, long_here, has_ended=False, now=NOON, of_track=True) is not None
+    assert figures(seen(old, owner, READERS["self"], has_ended=False, now=NOON)) == EXACTLY
+
+
+def test_roughly_means_two_decimals_everywhere_on_earth() -> None:
+    for latitude, longitude in ((0.0, 0.0), (-33.868_82, 151.209_29), (89.999, -179.999), (1.005, -1.005)):
+        point = replace(POINT, latitude=latitude, longitude=longitude, privacy=APPROXIMATE)
+        shown = seen(point, an_owner(), READERS["member"], has_ended=False, now=NOON)
+        assert shown is not None
+        for value in (shown.latitude, shown.longitude):
+            assert len(json.dumps(value).partition(".")[2]) <= 2
+        assert abs(shown.latitude - latitude) <= 0.005_000_1
+
+
+def test_who_has_no_opinion_decides_nothing() -> None:
+    assert strictest(None, None) is PRECISE
+    assert strictest(None, APPROXIMATE, PRECISE) is APPROXIMATE
+    assert strictest(HIDDEN, PRECISE) is HIDDEN
