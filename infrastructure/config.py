@@ -22,8 +22,7 @@ CORS_HEADERS = (
 CORS_EXPOSED = ("content-length", "retry-after", "x-request-id")
 CORS_MAX_AGE_S = 43_200
 
-# Redelivery takes eight attempts on both hosts; a queue waits six times as long as its function may run.
-MAX_RECEIVES = 8
+# A queue waits six times as long as its function may run.
 VISIBILITY_FACTOR = 6
 DEAD_LETTER_DAYS = 14
 ARCHIVE_DAYS = 30

@@ -50,7 +50,7 @@ API_FUNCTIONS = (
 
 
 # What tells sockets something that is kept nowhere, through their queue.
-LIVE: Mapping[str, tuple[str, ...]] = {"location": ("realtime",)}
+LIVE: Mapping[str, tuple[str, ...]] = {"location": ("mirror", "realtime")}
 
 
 def _api(name: str, *sends: str) -> FunctionSpec:
@@ -63,7 +63,7 @@ _TABLE: tuple[FunctionSpec, ...] = (
     FunctionSpec("pool", "identity", 256, 5),
     FunctionSpec("confirmed", "identity", 256, 5),
     FunctionSpec("authorizer", "realtime", 256, 5),
-    FunctionSpec("websocket", "realtime", 512, 10, sends=("realtime",)),
+    FunctionSpec("websocket", "realtime", 512, 10, sends=("mirror", "realtime")),
     FunctionSpec("realtime", "realtime", 512, 30, Source("realtime", most=10)),
     FunctionSpec("fanout", "realtime", 512, 60, sends=("notifications",), stream="chat"),
     FunctionSpec(

@@ -160,7 +160,7 @@ _FIXED: Mapping[str, Service] = {
     ),
     # Somebody else's service: there is nothing of AWS to allow, and its address is every function's to know.
     "push": Service(),
-    "mirror": Service(("NOMADCREW_SUPABASE_URL",)),
+    "mirror": Service(),
     "audit": Service(_variables("AUDIT_BUCKET"), (Grant(("s3:PutObject",), ("audit/*",)),)),
 }
 _CONSUME = (

@@ -77,7 +77,6 @@ class MessagingStack(Stack):
         """Replayed events pass as well: every consumer is idempotent on the event's id."""
         consumed = sorted({detail_type(type_) for type_ in CONSUMERS})
         self._rule("notifications", {"detail-type": consumed})
-        self.places.values["NOMADCREW_SUPABASE_URL"] = self.stage.supabase_url or ""
         if self.stage.supabase_url is not None:
             self._rule("mirror", {"detail-type": sorted(map(detail_type, MIRRORED))})
         self._rule("realtime", {"detail": {"audience": [{"anything-but": "internal"}]}})

@@ -33,7 +33,7 @@ BUDGETS = {
     "pool": 190,
     "publisher": 215,
     "push": 230,
-    "mirror": 230,
+    "mirror": 245,
     "realtime": 230,
     "todo": 240,
     "trip": 240,
@@ -84,7 +84,7 @@ ADAPTERS = {
     "sql": ("adapters.aws.dataapi", "adapters.postgres"),
     "limits": ("adapters.aws.limits", "adapters.embedded.limits"),
     "outbox": ("adapters.aws.outbox",),
-    "queue": ("adapters.aws.queue", "adapters.aws.live"),
+    "queue": ("adapters.aws.queue", "adapters.aws.live", "adapters.mirrored_live"),
     "mailer": ("adapters.aws.mailer", "adapters.aws.suppression", "adapters.mime"),
     "topics": ("adapters.aws.topics",),
     "topic_names": ("adapters.aws.topics",),
@@ -117,9 +117,17 @@ ADAPTERS = {
     "mirror": ("adapters.http", "adapters.embedded.silent_mirror"),
 }
 ALSO = {
-    "websocket": ("adapters.aws.live", "functions.chat_frames", "functions.location_actions"),
+    "websocket": (
+        "adapters.aws.live",
+        "adapters.mirrored_live",
+        "functions.chat_frames",
+        "functions.location_actions",
+    ),
     "confirmed": ("adapters.aws.cognito", "adapters.aws.pool"),
-    "notifier": ("adapters.aws.live",),
+    "notifier": (
+        "adapters.aws.live",
+        "adapters.mirrored_live",
+    ),
     # Where it is told of sockets, which it is not.
     "page": ("adapters.aws.connections",),
     "email": (

@@ -369,7 +369,7 @@ class _Parts:
     def _queue(self) -> WorkQueue:
         from nomadcrew.adapters.aws.queue import SqsQueue
         from nomadcrew.adapters.aws.services import SQS
-        from nomadcrew.core.events import EMAIL, NOTIFICATIONS, PUSH, REALTIME
+        from nomadcrew.core.events import EMAIL, MIRROR, NOTIFICATIONS, PUSH, REALTIME
 
         config = self.config
         urls = {
@@ -377,6 +377,7 @@ class _Parts:
             EMAIL: config.email_queue_url,
             REALTIME: config.realtime_queue_url,
             PUSH: config.push_queue_url,
+            MIRROR: config.mirror_queue_url,
         }
         return SqsQueue(self.client(SQS), {name: url for name, url in urls.items() if url}, new_id=uuid7)
 
@@ -431,8 +432,10 @@ class _Parts:
 
     def live(self) -> Live:
         from nomadcrew.adapters.aws.live import QueuedLive
+        from nomadcrew.adapters.mirrored_live import MirroredLive
 
-        return QueuedLive(self._queue)
+        live = QueuedLive(self._queue)
+        return MirroredLive(live, self._queue) if self.config.supabase_url else live
 
     def presence(self) -> Presence:
         from nomadcrew.adapters.aws.presence import DynamoPresence

@@ -19,6 +19,7 @@ from nomadcrew.adapters.embedded.tokens import JwtTokens
 from nomadcrew.adapters.http.expo import ExpoPush
 from nomadcrew.adapters.http.supabase import SupabaseMirror
 from nomadcrew.adapters.mime import Sender
+from nomadcrew.adapters.mirrored_live import MirroredLive
 from nomadcrew.adapters.postgres.accounts import PostgresAccounts
 from nomadcrew.adapters.postgres.chat import PostgresChat
 from nomadcrew.adapters.postgres.presence import PostgresPresence
@@ -68,6 +69,7 @@ def machine_ports(
     """
     keys = open_keys(keys_folder)
     tokens, accounts = _tokens(settings, keys, on_session_end), PostgresAccounts(sql, Argon2Passwords())
+    queue = PostgresQueue(sql, clock=clock, new_id=new_id)
     shared: dict[str, Any] = {name: make(sql) for name, make in SQL_PORTS.items()}
     return Ports(
         site=Site(
@@ -83,7 +85,7 @@ def machine_ports(
         flags=FileFlags(settings.home / "flags.json"),
         outbox=outbox,
         connections=connections,
-        live=live,
+        live=MirroredLive(live, queue) if settings.mirrors else live,
         presence=presence or PostgresPresence(sql),
         mailer=_mailer(settings, mail_folder, clock),
         push=_push(settings),
@@ -95,7 +97,7 @@ def machine_ports(
         registrations=accounts,
         abandoned=accounts,
         sessions=PostgresSessions(sql),
-        queue=PostgresQueue(sql, clock=clock, new_id=new_id),
+        queue=queue,
         invitation_links=SignedInvitationLinks((*keys.invitations, *settings.invitation_secrets)),
         clock=clock,
         new_id=new_id,

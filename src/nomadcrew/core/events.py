@@ -65,7 +65,7 @@ CONSUMERS: dict[str, tuple[str, ...]] = {
 }
 
 
-# What the mirror gets beside them, where there is one.
+# What the mirror gets beside them, where there is one; positions come by way of what is told live.
 MIRRORED = frozenset(
     {
         "TRIP_CREATED",
@@ -76,6 +76,8 @@ MIRRORED = frozenset(
         "MEMBER_REMOVED",
         "MEMBER_ROLE_UPDATED",
         "profile.changed",
+        "LOCATION_SHARING_CHANGED",
+        "location_privacy.changed",
     }
 )
 

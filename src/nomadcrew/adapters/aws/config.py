@@ -41,6 +41,7 @@ class AwsConfig(Struct, frozen=True, kw_only=True):
     email_queue_url: str = ""
     realtime_queue_url: str = ""
     push_queue_url: str = ""
+    mirror_queue_url: str = ""
     audit_bucket: str = ""
     sessions_table: str = ""
     profiles_table: str = ""

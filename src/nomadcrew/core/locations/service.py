@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
 
 from nomadcrew.core.errors import Invalid
 from nomadcrew.core.events import Audience, Event
@@ -17,19 +16,16 @@ from nomadcrew.core.locations.model import (
     MeetingPoint,
     Member,
     NobodyShares,
-    Reader,
     Report,
     Ruling,
 )
 from nomadcrew.core.locations.ports import LocationSharing, MeetingPoints, Positions, PositionViews
-from nomadcrew.core.locations.privacy import Seen, seen
+from nomadcrew.core.locations.privacy import Seen, anybody, seen
 from nomadcrew.core.locations.reports import judged
 from nomadcrew.core.permissions import rule
 from nomadcrew.core.realtime import Live
 
 SOURCE = "location-service"
-# Whoever is on the trip and nobody in particular: what all of the crew may see.
-_ANYBODY = UserId(UUID(int=0))
 _DECIMALS = 6  # a decimetre
 
 
@@ -85,8 +81,7 @@ async def tell_crew(
     member, last = accepted.member, accepted.member.last
     if last is None:
         return
-    anybody = Reader(_ANYBODY, now)
-    shown = seen(last, member.owner, anybody, has_ended=accepted.has_ended, now=now)
+    shown = seen(last, member.owner, anybody(now), has_ended=accepted.has_ended, now=now)
     if shown is None:
         return
     person = member.owner.user_id

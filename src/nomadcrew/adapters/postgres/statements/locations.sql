@@ -214,6 +214,11 @@ WITH gate AS MATERIALIZED (
            :now::timestamptz, jsonb_build_object('userId', :caller::uuid, 'isSharingEnabled', is_shown)
     FROM shown
     WHERE NOT has_ended AND was_shown <> is_shown AND NOT is_ghost AND preference IS DISTINCT FROM 'hidden'
+    UNION ALL
+    -- For where positions are copied to, in the detail they had.
+    SELECT gen_random_uuid(), 'location_privacy.changed', 'location-service', NULL, :caller::uuid, 'internal',
+           :now::timestamptz, jsonb_build_object('userId', :caller::uuid)
+    FROM shown WHERE NOT has_ended AND privacy IS DISTINCT FROM will_be_private
 )
 SELECT CASE WHEN gate.verdict = 'ok' AND shown.has_ended THEN 'trip_ended' ELSE gate.verdict END AS verdict
 FROM gate LEFT JOIN shown ON true
