@@ -46,16 +46,12 @@ def exists(name: str) -> bool:
 API_FUNCTIONS = ("auth", "user", "trip", "member", "invitation", "todo", "notification", "page", "location")
 
 
-# What tells sockets something that is kept nowhere, through their queue.
-LIVE: Mapping[str, tuple[str, ...]] = {"location": ("realtime",)}
-
-
-def _api(name: str, *sends: str) -> FunctionSpec:
-    return FunctionSpec(name, "compute", 512, 10, sends=sends)
+def _api(name: str) -> FunctionSpec:
+    return FunctionSpec(name, "compute", 512, 10)
 
 
 _TABLE: tuple[FunctionSpec, ...] = (
-    *(_api(name, *LIVE.get(name, ())) for name in API_FUNCTIONS),
+    *map(_api, API_FUNCTIONS),
     # Cognito gives a trigger five seconds.
     FunctionSpec("pool", "identity", 256, 5),
     FunctionSpec("confirmed", "identity", 256, 5),
@@ -68,6 +64,8 @@ _TABLE: tuple[FunctionSpec, ...] = (
     FunctionSpec("publisher", "compute", 256, 30, Source("probe", most=2)),
     FunctionSpec("notifier", "compute", 512, 60, Source("notifications"), sends=("email",)),
     FunctionSpec("email", "compute", 256, 30, Source("email", most=2)),
+    # On a stage with Kinesis the queue is a stream, of which it takes more at once.
+    FunctionSpec("location_stream", "compute", 512, 60, Source("location", most=2), sends=("realtime",)),
     FunctionSpec("audit", "compute", 256, 60, Source("audit", batch=100, most=2)),
     FunctionSpec("feedback", "compute", 256, 30, Source("feedback", most=2)),
     FunctionSpec("profiles", "compute", 256, 30),

@@ -18,7 +18,7 @@ from infrastructure.stacks.endpoints import EndpointsStack
 from infrastructure.stacks.messaging import MessagingStack
 
 NO_LOGS = "Access logs of WebSocket APIs need a role that the whole account shares; the function logs every frame."
-ROUTES = ("$connect", "$disconnect", "$default", "ping", "subscribe", "unsubscribe")
+ROUTES = ("$connect", "$disconnect", "$default", "ping", "subscribe", "unsubscribe", "updateLocation")
 
 
 class RealtimeStack(Stack):

@@ -9,13 +9,19 @@ import pytest_asyncio
 
 from nomadcrew.adapters.aws.audit import S3AuditLog
 from nomadcrew.adapters.aws.connections import DynamoConnections
+from nomadcrew.adapters.aws.last_positions import DynamoLastPositions
+from nomadcrew.adapters.aws.live import QueuedLive
+from nomadcrew.adapters.aws.location_history import DynamoLocationHistory
+from nomadcrew.adapters.aws.location_stream import QueuedLocationStream
 from nomadcrew.adapters.aws.outbox import EventBridgeOutbox
+from nomadcrew.adapters.aws.positions import KeptPositions, TablePositions
 from nomadcrew.adapters.aws.queue import SqsQueue
 from nomadcrew.adapters.aws.realtime import GatewaySockets
 from nomadcrew.adapters.aws.services import DYNAMODB, EVENTS, S3, SQS
 from nomadcrew.adapters.aws.suppression import DynamoSuppression
 from nomadcrew.adapters.embedded.invitation_links import SignedInvitationLinks
 from nomadcrew.adapters.postgres.invitations import PostgresInvitations
+from nomadcrew.adapters.postgres.locations import PostgresLocationSharing
 from nomadcrew.adapters.postgres.members import PostgresMembers
 from nomadcrew.adapters.postgres.notifications import PostgresNotifications
 from nomadcrew.adapters.postgres.outbox import PostgresEventLog, PostgresOutbox
@@ -28,6 +34,7 @@ from nomadcrew.functions import (
     email,
     feedback,
     keepalive,
+    location_stream,
     notifier,
     publisher,
     realtime,
@@ -37,11 +44,12 @@ from nomadcrew.wire.event_entry import MakePorts, event_entry
 from nomadcrew.wire.events import detail_type
 from nomadcrew.wire.queue_entry import batch_entry, queue_entry
 from nomadcrew.wire.socket_entry import authorizer_entry, socket_entry
+from nomadcrew.wire.stream_entry import stream_entry
 from tests.contract.cloud import Cloud
 from tests.contract.crew import Crew
 from tests.contract.gateway import Gateway, gateway
 from tests.contract.lambdas import Lambdas
-from tests.fakes import NOON, SetClock, TokenTable
+from tests.fakes import NOON, OpenLimits, SetClock, TokenTable
 
 # Each function's entry, to be given ports.
 PUBLISHER = partial(batch_entry, publisher.sweep, declared=publisher.PORTS)
@@ -50,6 +58,7 @@ EMAIL = partial(queue_entry, email.send, declared=email.PORTS)
 REALTIME = partial(queue_entry, realtime.tell, declared=realtime.PORTS)
 FEEDBACK = partial(queue_entry, feedback.listen, declared=feedback.PORTS)
 AUDIT = partial(batch_entry, audit.keep, declared=audit.PORTS)
+LOCATION_STREAM = partial(stream_entry, location_stream.work_off, declared=location_stream.PORTS)
 KEEPALIVE = partial(event_entry, keepalive.keep_alive, declared=keepalive.PORTS)
 WEBSOCKET = partial(socket_entry, websocket.actions, declared=websocket.PORTS)
 
@@ -116,7 +125,8 @@ class Site:
 async def site(cloud: Cloud, data_api_crew: Crew) -> AsyncIterator[Site]:
     crew, clock = data_api_crew, SetClock()
     queues = {
-        name: await cloud.work_queue() for name in ("probe", "notifications", "realtime", "audit", "feedback")
+        name: await cloud.work_queue()
+        for name in ("probe", "notifications", "realtime", "audit", "feedback", "location")
     }
     queues["email"] = await cloud.work_queue(fifo=True)
     consumed = [detail_type(type_) for type_ in CONSUMERS]
@@ -132,16 +142,26 @@ async def site(cloud: Cloud, data_api_crew: Crew) -> AsyncIterator[Site]:
         Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": cloud.aws.environment["AWS_REGION"]}
     )
     connections = DynamoConnections(cloud.client(DYNAMODB), await cloud.connections_table())
+    dynamodb, sql = cloud.client(DYNAMODB), crew.pool
+    last = DynamoLastPositions(dynamodb, await cloud.positions_table())
+    history = DynamoLocationHistory(dynamodb, await cloud.history_table())
     async with gateway() as (made, client):
+        work = SqsQueue(
+            cloud.client(SQS), {name: queues[name] for name in ("email", "location", "realtime")}, new_id=uuid7
+        )
         ports: dict[str, Any] = {
+            "limits": OpenLimits(),
+            "positions": TablePositions(sql, last, history),
+            "carried_positions": KeptPositions(sql, last, history),
+            "location_stream": QueuedLocationStream(work),
+            "location_sharing": PostgresLocationSharing(sql),
+            "live": QueuedLive(work),
             "clock": clock,
             "outbox": EventBridgeOutbox(
                 PostgresOutbox(crew.pool), cloud.client(EVENTS), cloud.client(SQS),
                 bus=bus, probe_url=queues["probe"], clock=clock,
             ),
-            "queue": SqsQueue(
-                cloud.client(SQS), {name: queues[name] for name in ("email", "realtime")}, new_id=uuid7
-            ),
+            "queue": work,
             "events": PostgresEventLog(crew.pool),
             "members": PostgresMembers(crew.pool),
             "notifications": PostgresNotifications(crew.pool),

@@ -18,8 +18,8 @@ MAX_ROUTES = 250
 MAX_ACKNOWLEDGED = {
     "APIG1": 1,
     "APIG4": 22,
-    "IAM5": 26,
-    "L1": 22,
+    "IAM5": 27,
+    "L1": 23,
     "RDS6": 1,
     "RDS11": 1,
     "SMG4": 2,
@@ -32,10 +32,10 @@ MAX_ACKNOWLEDGED = {
     "COG8": 1,
     "F3002": 1,
     "APIGWAccessLogging": 1,
-    "LambdaDLQ": 22,
+    "LambdaDLQ": 23,
     "LambdaEventSourceMappingDestination": 7,
-    "LambdaLatestVersion": 22,
-    "LambdaStarPermissions": 22,
+    "LambdaLatestVersion": 23,
+    "LambdaStarPermissions": 23,
     "SQSRedrivePolicy": 11,
 }
 # CDK names what a role is needed for beside what needs it.

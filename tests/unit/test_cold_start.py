@@ -22,6 +22,7 @@ BUDGETS = {
     "invitation": 240,
     "keepalive": 215,
     "location": 260,
+    "location_stream": 250,
     "member": 240,
     "migrator": 220,
     "notification": 235,
@@ -102,6 +103,11 @@ ADAPTERS = {
     "secret": ("adapters.aws.secrets", "adapters.aws.proofs"),
     "flags": ("adapters.aws.flags",),
     "audit": ("adapters.aws.audit",),
+    "last_positions": ("adapters.aws.positions", "adapters.aws.last_positions"),
+    "carried_positions": ("adapters.aws.positions", "adapters.aws.last_positions"),
+    "location_history": ("adapters.aws.location_history",),
+    "kept_history": ("adapters.aws.location_history",),
+    "location_stream": ("adapters.aws.location_stream", "adapters.aws.queue"),
 }
 ALSO = {
     "confirmed": ("adapters.aws.cognito", "adapters.aws.pool"),

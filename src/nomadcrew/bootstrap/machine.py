@@ -10,6 +10,7 @@ from nomadcrew.adapters.embedded.issuers import Issuer, SupabaseIssuer
 from nomadcrew.adapters.embedded.jwks import JwksSource
 from nomadcrew.adapters.embedded.keys import Keys, open_keys
 from nomadcrew.adapters.embedded.limits import rate_limits
+from nomadcrew.adapters.embedded.location_stream import DirectLocationStream
 from nomadcrew.adapters.embedded.mailer import FileMailer, SmtpMailer, SmtpServer
 from nomadcrew.adapters.embedded.passwords import Argon2Passwords
 from nomadcrew.adapters.embedded.published import fetcher
@@ -68,6 +69,7 @@ def machine_ports(
         outbox=outbox,
         connections=connections,
         live=live,
+        location_stream=DirectLocationStream(shared["location_sharing"], live, new_id),
         mailer=_mailer(settings, mail_folder, clock),
         tokens=tokens,
         verifier=tokens,

@@ -43,6 +43,7 @@ class EventPage:
 NOTIFICATIONS = "notifications"
 EMAIL = "email"
 REALTIME = "realtime"  # where sockets are a gateway's; elsewhere the publisher delivers
+LOCATION = "location"  # where positions are carried by a queue
 CONSUMERS: dict[str, tuple[str, ...]] = {
     "TRIP_UPDATED": (NOTIFICATIONS,),
     "TRIP_STATUS_UPDATED": (NOTIFICATIONS,),

@@ -23,7 +23,14 @@ if TYPE_CHECKING:
     from nomadcrew.core.ids import NewId
     from nomadcrew.core.invitations.ports import InvitationLinks, Invitations
     from nomadcrew.core.limits import RateLimits
-    from nomadcrew.core.locations.ports import LocationSharing, MeetingPoints, Positions, PositionViews
+    from nomadcrew.core.locations.ports import (
+        CarriedPositions,
+        LocationSharing,
+        LocationStream,
+        MeetingPoints,
+        Positions,
+        PositionViews,
+    )
     from nomadcrew.core.mail import Mailer, Suppression
     from nomadcrew.core.members.ports import Members
     from nomadcrew.core.notifications.ports import Notifications
@@ -87,6 +94,7 @@ class Ports:
     todos: Todos
     notifications: Notifications
     positions: Positions
+    location_stream: LocationStream
     location_sharing: LocationSharing
     position_views: PositionViews
     meeting_points: MeetingPoints
@@ -97,3 +105,4 @@ class Ports:
     audit: AuditLog = _NOT_HERE
     suppression: Suppression = _NOT_HERE
     schema: Schema = _NOT_HERE
+    carried_positions: CarriedPositions = _NOT_HERE

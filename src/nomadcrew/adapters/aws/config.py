@@ -18,8 +18,8 @@ SITE = ("public_url", "app_url", "registration", "mail_from", "rate_limits")
 class AwsConfig(Struct, frozen=True, kw_only=True):
     """The site's settings, and every `NOMADCREW_AWS_…` variable; a function has those of the ports it declares.
 
-    `sql` is `data-api` or `proxy`, `cache` is `dynamodb` or `valkey`; `flags` names AppConfig's
-    application/environment/profile.
+    `sql` is `data-api` or `proxy`, `cache` is `dynamodb` or `valkey`, `stream` is `sqs` or `kinesis`,
+    `location_store` is `dynamodb` or `aurora`; `flags` names AppConfig's application/environment/profile.
     """
 
     public_url: str = ""
@@ -38,6 +38,12 @@ class AwsConfig(Struct, frozen=True, kw_only=True):
     notifications_queue_url: str = ""
     email_queue_url: str = ""
     realtime_queue_url: str = ""
+    location_queue_url: str = ""
+    location_stream: str = ""
+    stream: str = "sqs"
+    location_store: str = "dynamodb"
+    positions_table: str = ""
+    history_table: str = ""
     audit_bucket: str = ""
     sessions_table: str = ""
     profiles_table: str = ""
