@@ -173,6 +173,8 @@ def stage_of(
             http_tags=_PINNED_HTTP,
             socket_tags=_PINNED_SOCKET,
         )
+        # What it costs elsewhere is nothing here, and queues are shown by every other worker.
+        stage = replace(stage, stream="kinesis")
         return replace(stage, public_url=public_url) if public_url else stage
     account = environment["CDK_DEFAULT_ACCOUNT"]
     region = environment.get("CDK_DEFAULT_REGION", "eu-west-1")
