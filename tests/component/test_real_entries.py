@@ -298,6 +298,7 @@ EVENTS: dict[str, tuple[dict[str, Any], Any]] = {
     "email": ({"Records": []}, NO_FAILURES),
     "audit": ({"Records": []}, NO_FAILURES),
     "feedback": ({"Records": []}, NO_FAILURES),
+    "location_stream": ({"Records": []}, NO_FAILURES),
     "migrator": (
         {"RequestType": "Update"},
         {"Status": "SUCCESS", "PhysicalResourceId": "nomadcrew-schema", "Data": {"Applied": ""}},
