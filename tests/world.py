@@ -176,6 +176,7 @@ class World:
                 for t in tables
                 if t[0] not in without
             )
+            query += " ORDER BY 1"  # or large tables, counted side by side, come in any order
             return [tuple(row) for row in await connection.fetch(query)]
 
 
