@@ -8,24 +8,31 @@ import json
 import secrets
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import cycle
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import asyncpg
 import uvloop
 
-from nomadcrew.adapters.postgres.sql import Statement, statements
-from nomadcrew.core.ids import uuid7
+from nomadcrew.adapters.postgres.chat import PostgresChat
+from nomadcrew.adapters.postgres.positions import PostgresPositions
+from nomadcrew.adapters.postgres.sql import Row, Statement, statements
+from nomadcrew.core.chat.model import NewMessage
+from nomadcrew.core.events import Outbox
+from nomadcrew.core.ids import EventId, MessageId, TripId, UserId, uuid7
+from nomadcrew.core.locations.model import Point, Privacy, Report
 from nomadcrew.core.permissions import rule
 from nomadcrew.core.replies import FINGERPRINT_KEPT_FOR
 from nomadcrew.core.trips.model import MAX_TRIPS_PER_USER
 
-# Parameters are made before the clock starts. This many a second is more than any statement here can use.
-MOST_PER_S = 20_000
+# Parameters are made before the clock starts. These many a second are more than the statements here can use.
+MOST_PER_S = {"positions": 1_000}
+POSITIONS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +49,7 @@ class Work:
     """What one request asks of the database, one statement after the other."""
 
     statements: tuple[Statement, ...]
-    parameters: Callable[[Case], tuple[Sequence[object], ...]]
+    parameters: Callable[[Case], Awaitable[tuple[Sequence[object], ...]]]
 
 
 def _ordered(statement: Statement, **params: object) -> Sequence[object]:
@@ -53,16 +60,16 @@ _TRIPS, _TODOS = statements("trips"), statements("todos")
 _FIND, _OPEN = statements("accounts")["find"], statements("sessions")["open"]
 
 
-def _trips(case: Case) -> tuple[Sequence[object], ...]:
+async def _trips(case: Case) -> tuple[Sequence[object], ...]:
     return (_ordered(_TRIPS["of"], caller=UUID(case.user_id), max_trips=MAX_TRIPS_PER_USER),)
 
 
-def _trip(case: Case) -> tuple[Sequence[object], ...]:
+async def _trip(case: Case) -> tuple[Sequence[object], ...]:
     rank = rule("trip", "read").min_rank
     return (_ordered(_TRIPS["one"], trip_id=UUID(case.trip_id), caller=UUID(case.user_id), min_rank=rank),)
 
 
-def _todo(case: Case) -> tuple[Sequence[object], ...]:
+async def _todo(case: Case) -> tuple[Sequence[object], ...]:
     now = datetime.now(UTC)
     params = _ordered(
         _TODOS["add"],
@@ -80,7 +87,7 @@ def _todo(case: Case) -> tuple[Sequence[object], ...]:
     return (params,)
 
 
-def _login(case: Case) -> tuple[Sequence[object], ...]:
+async def _login(case: Case) -> tuple[Sequence[object], ...]:
     now = datetime.now(UTC)
     session = {
         "id": uuid7(),
@@ -92,7 +99,73 @@ def _login(case: Case) -> tuple[Sequence[object], ...]:
     return _ordered(_FIND, login=case.login, now=now), _ordered(_OPEN, **session)
 
 
+class _Recorder:
+    """`Sql` that runs nothing and tells what it was asked."""
+
+    class Asked(Exception):
+        def __init__(self, parameters: Sequence[object]) -> None:
+            self.parameters = parameters
+
+    async def fetch(self, statement: Statement, /, **params: object) -> Sequence[Row]:
+        raise self.Asked(_ordered(statement, **params))
+
+    def transaction(self) -> AbstractAsyncContextManager[None]:
+        raise AssertionError("one statement needs none")
+
+    def in_transaction(self) -> bool:
+        return True  # so that nothing is gathered
+
+
+async def _asked(question: Awaitable[object]) -> tuple[Sequence[object], ...]:
+    """What an adapter would ask of the database."""
+    try:
+        await question
+    except _Recorder.Asked as asked:
+        return (asked.parameters,)
+    raise AssertionError("nothing was asked")
+
+
+async def _chat(case: Case) -> tuple[Sequence[object], ...]:
+    trip_id, user_id = TripId(UUID(case.trip_id)), UserId(UUID(case.user_id))
+    message = NewMessage(
+        MessageId(uuid7()), trip_id, user_id, "on my way, the driver", None, (), EventId(uuid7()),
+        datetime.now(UTC), secrets.token_bytes(32),
+    )  # fmt: skip
+    nobody_is_told = cast(Outbox, None)
+    return await _asked(PostgresChat(_Recorder(), nobody_is_told).add(message, rule("chat", "create")))
+
+
+async def _position(case: Case) -> tuple[Sequence[object], ...]:
+    return await _report(case, 1)
+
+
+async def _positions(case: Case) -> tuple[Sequence[object], ...]:
+    return await _report(case, POSITIONS)
+
+
+async def _report(case: Case, count: int) -> tuple[Sequence[object], ...]:
+    now = datetime.now(UTC)
+    points = [
+        Point(41.14 + place % 10 / 1e6, -8.61, now - timedelta(seconds=2 * (count - place)), Privacy.PRECISE, 8.0)
+        for place in range(count)
+    ]
+    report = Report(
+        TripId(UUID(case.trip_id)),
+        UserId(UUID(case.user_id)),
+        points,
+        frozenset(),
+        None,
+        None,
+        EventId(uuid7()),
+        now,
+    )
+    return await _asked(PostgresPositions(_Recorder()).accept(report, rule("location", "create")))
+
+
 WORK = {
+    "chat": Work((statements("chat")["add"],), _chat),
+    "position": Work((statements("locations")["accept"],), _position),
+    "positions": Work((statements("locations")["accept"],), _positions),
     "trips": Work((_TRIPS["of"],), _trips),
     "trip": Work((_TRIPS["one"],), _trip),
     "todo": Work((_TODOS["add"],), _todo),
@@ -108,7 +181,7 @@ async def run(
     texts = [statement.text for statement in work.statements]
     opened = [await asyncpg.connect(**connect) for _ in range(connections)]
     everybody = cycle(cases)
-    prepared = [work.parameters(next(everybody)) for _ in range(int(MOST_PER_S * seconds))]
+    prepared = [await work.parameters(next(everybody)) for _ in range(int(MOST_PER_S.get(kind, 20_000) * seconds))]
     waiting = iter(prepared)
     times_ms: list[float] = []
 

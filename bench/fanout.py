@@ -35,7 +35,7 @@ class Idle:
 
 
 async def host_fanout(server: Server, world: World, *, sockets: int, seconds: float) -> Sample:
-    """Somebody puts to-dos on the list of a trip; its other members' sockets hear of each."""
+    """Somebody writes in a trip's chat; its other members' sockets hear of each message."""
     async with AsyncExitStack() as stack:
         paths, write = await _crew(stack, server, world, sockets)
         return await _fanout(stack, server, paths, write, seconds)
@@ -136,15 +136,15 @@ async def _crew(stack: AsyncExitStack, server: Server, world: World, sockets: in
     trip, token = world.trips[0][0], tokens[people[0].id]
 
     async def write(marker: str) -> None:
-        body = b'{"text":"%s"}' % marker.encode()
+        body = b'{"content":"%s"}' % marker.encode()
         head = (
-            f"POST /v1/trips/{trip}/todos HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\n"
+            f"POST /v1/trips/{trip}/chat/messages HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         writer.write(head.encode() + body)
         answer = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
         if " 201 " not in answer.partition("\r\n")[0]:
-            raise CannotMeasure(f"{server.name} refused a to-do: {answer}")
+            raise CannotMeasure(f"{server.name} refused a message: {answer}")
         await reader.readexactly(int(answer.partition("content-length:")[2].partition("\r\n")[0]))
 
     return paths, write

@@ -127,6 +127,21 @@ def _uvicorn(
         yield server
 
 
+@contextlib.contextmanager
+def echo(folder: Path) -> Iterator[Server]:
+    """`bench.echo`: what the WebSocket library costs by itself."""
+    port = _free_port()
+    with _process([sys.executable, "-m", "bench.echo", str(port)], {}, folder / "echo") as process:
+        deadline_s = time.monotonic() + START_TIMEOUT_S
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=2):
+                break
+            if process.poll() is not None or time.monotonic() > deadline_s:
+                raise CannotMeasure(f"The echo does not answer; {folder / 'echo.err'} says why.")
+            time.sleep(0.05)
+        yield Server("echo", process.pid, f"http://127.0.0.1:{port}")
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
+from bench.fanout import SOCKETS, Idle
 from bench.in_process import Around
 from bench.load import Sample
 
@@ -16,7 +17,14 @@ NAMES = {
     "todo": "POST /v1/trips/{id}/todos",
     "login": "POST /v1/auth/login",
     "event": "todo → 4 members' sockets",
+    "chat": "POST …/chat/messages",
+    "position": "POST …/locations",
+    "positions": "POST …/locations:batch (50 positions)",
+    "fanout": "chat message → sockets",
 }
+# What bench/plain_fastapi.py does as well.
+PLAIN = ("trips", "trip", "todo", "login", "event")
+MOST_SOCKETS = max(SOCKETS)
 AT = 16  # connections at which the budgets hold
 Key = tuple[str, int, str]  # kind, connections, who: nomadcrew, driver, plain or empty
 
@@ -27,6 +35,7 @@ class Results:
 
     samples: dict[Key, list[Sample]] = field(default_factory=dict)
     around: list[Around] = field(default_factory=list)
+    idle: dict[str, Idle] = field(default_factory=dict)
     rest_mib: float = 0.0
     after_load_mib: float = 0.0
 
@@ -80,6 +89,13 @@ def budgets(results: Results) -> list[Budget]:
         rate = ours.per_s / plain.per_s if ours and plain else None
         rows.append(Budget(f"{NAMES[kind]}: host CPU to the bare driver's, {AT} connections", cpu, 2.5, "×"))
         rows.append(Budget(f"{NAMES[kind]}: requests/s to plain's, {AT} connections", rate, 5, "×", at_least=True))
+    for kind in ("chat", "position"):
+        ours, driver = results.median(kind, AT, "nomadcrew"), results.median(kind, AT, "driver")
+        cpu = ours.cpu_us / driver.cpu_us if ours and driver else None
+        rows.append(Budget(f"{NAMES[kind]}: host CPU to the bare driver's, {AT} connections", cpu, 2.5, "×"))
+    crowd = results.median("fanout", MOST_SOCKETS, "nomadcrew")
+    late_ms = crowd.p99_ms if crowd else None
+    rows.append(Budget(f"a chat message to {MOST_SOCKETS:,} sockets: p99 of a delivery", late_ms, 250, " ms"))
     around = results.dispatch_us() if results.around else None
     rows.append(Budget("dispatch, validation, encoding around a list of 10 trips, CPU", around, 60, " µs"))
     rows.append(Budget("memory of the host at rest, without PostgreSQL", results.rest_mib or None, 120, " MiB"))
@@ -95,6 +111,8 @@ def text(results: Results, heading: Sequence[str]) -> str:
         _request_rows(results),
     )  # fmt: skip
     parts += ["", "## Requests and events", "", requests, "", *_notes(results)]
+    if results.median("fanout", MOST_SOCKETS, "nomadcrew"):
+        parts += ["", "## Fan-out", "", table(_FANOUT, _fanout_rows(results)), "", *_fanout_notes(results)]
     return "\n".join(parts) + "\n"
 
 
@@ -108,6 +126,7 @@ def write(results: Results, report: str, name: str) -> Path:
     data = {
         "samples": rounds,
         "around": [asdict(around) for around in results.around],
+        "idle": {who: asdict(idle) for who, idle in results.idle.items()},
         "rest_mib": results.rest_mib,
         "after_load_mib": results.after_load_mib,
     }
@@ -123,6 +142,8 @@ def _budget_rows(results: Results) -> Iterable[Sequence[str]]:
 
 def _request_rows(results: Results) -> Iterable[Sequence[str]]:
     for kind, name in NAMES.items():
+        if kind == "fanout":
+            continue
         for connections in sorted({key[1] for key in results.samples if key[0] == kind}):
             by_who = {who: results.median(kind, connections, who) for who in ("nomadcrew", "driver", "plain")}
             yield name, str(connections), *_figures(by_who)
@@ -141,6 +162,40 @@ def _figures(by_who: Mapping[str, Sample | None]) -> Sequence[str]:
     ]  # fmt: skip
 
 
+_FANOUT = (
+    "sockets", "messages/s", "deliveries/s", "p50 ms", "p99 ms", "CPU µs", "echo/s", "echo p50 ms", "echo p99 ms",
+    "echo CPU µs", "p50 × echo", "CPU × echo",
+)  # fmt: skip
+
+
+def _fanout_rows(results: Results) -> Iterable[Sequence[str]]:
+    for count in sorted({key[1] for key in results.samples if key[0] == "fanout"}):
+        ours, echo = results.median("fanout", count, "nomadcrew"), results.median("fanout", count, "echo")
+        assert ours is not None
+        assert echo is not None
+        yield (
+            f"{count:,}", f"{ours.per_s:,.0f}", f"{ours.per_s * count:,.0f}", f"{ours.p50_ms:.2f}",
+            f"{ours.p99_ms:.2f}", f"{ours.cpu_us:,.0f}", f"{echo.per_s:,.0f}", f"{echo.p50_ms:.2f}",
+            f"{echo.p99_ms:.2f}", f"{echo.cpu_us:,.0f}", f"{ours.p50_ms / echo.p50_ms:.1f}×",
+            f"{ours.cpu_us / echo.cpu_us:.2f}×",
+        )  # fmt: skip
+
+
+def _fanout_notes(results: Results) -> list[str]:
+    lines = [FANOUT_NOTES]
+    for who, idle in results.idle.items():
+        lines.append(
+            f"{idle.sockets:,} idle sockets: {who} holds {idle.kib_each:.1f} KiB for each, "
+            f"{idle.rss_mib:.0f} MiB in all, and keeps them with {idle.cpu_percent:.1f} % of a core."
+        )
+    return lines
+
+
+FANOUT_NOTES = """\
+One message after the other, from the request of its writer to the bytes at each of the other members' sockets; the
+next is sent when everybody has heard. The echo passes frames on as they are: no HTTP, no commit, no permissions. It
+uses `websockets` as its manual shows it. All sockets belong to four people and one client process.
+"""
 NOTES = """\
 CPU is user and system time of the server's process alone; PostgreSQL, wrk and the socket clients share the machine
 but are not in it. The driver runs the route's statements with the same kind of parameters at the same number of

@@ -22,12 +22,13 @@ from typing import Any
 
 import uvloop
 
-from bench import driver, in_process, machine, report, sockets
+from bench import driver, fanout, in_process, machine, report, sockets
 from bench.load import Sample, load, require_wrk
 from bench.machine import CannotMeasure, Server
-from bench.report import AT, NAMES, Results
+from bench.report import AT, NAMES, PLAIN, Results
 from bench.world import World, fill, sqlalchemy_url, write_cases
 from nomadcrew.bootstrap.machine import DEFAULT_ISSUER
+from nomadcrew.host.files import allow_open_files
 
 CONNECTIONS = (1, 16, 64)
 REST_S = 2.0
@@ -37,11 +38,19 @@ class Bench:
     """Both servers on one database, a third without any, and what is asked of them."""
 
     def __init__(
-        self, ours: Server, plain: Server, empty: Server, world: World, folder: Path, seconds: float
+        self,
+        ours: Server,
+        plain: Server,
+        empty: Server,
+        echo: Server,
+        world: World,
+        folder: Path,
+        seconds: float,
     ) -> None:
         self.ours = ours
         self.plain = plain
         self.empty = empty
+        self.echo = echo
         self.world = world
         self.seconds = seconds
         self._cases = folder / "cases.jsonl"
@@ -52,13 +61,29 @@ class Bench:
         write_cases(self.world, self._cases)
         results.around.append(in_process.measure())
         for kind in kinds:
+            if kind == "fanout":
+                self._fanout(results)
+                continue
             for connections in CONNECTIONS:
-                for server in (self.ours, self.plain):
+                for server in (self.ours, self.plain) if kind in PLAIN else (self.ours,):
                     results.add(kind, connections, server.name, self._sample(server, kind, connections))
             if kind in driver.WORK:
                 results.add(kind, AT, "driver", self._driver(kind))
             if kind == "todo":
                 results.add(kind, AT, "empty", self._sample(self.empty, kind, AT))
+
+    def idle(self, results: Results) -> None:
+        """What thousands of sockets hold, once: memory does not depend on the minute."""
+        results.idle["nomadcrew"] = uvloop.run(fanout.host_idle(self.ours, self.world))
+        results.idle["echo"] = uvloop.run(fanout.echo_idle(self.echo))
+
+    def _fanout(self, results: Results) -> None:
+        for count in fanout.SOCKETS:
+            print(".", end="", flush=True)
+            ours = uvloop.run(fanout.host_fanout(self.ours, self.world, sockets=count, seconds=self.seconds))
+            results.add("fanout", count, "nomadcrew", ours)
+            echo = uvloop.run(fanout.echo_fanout(self.echo, sockets=count, seconds=self.seconds))
+            results.add("fanout", count, "echo", echo)
 
     def check_alike(self) -> None:
         """Raises `CannotMeasure` unless both servers give one reply to one request."""
@@ -90,8 +115,8 @@ class Bench:
 
 
 @contextlib.contextmanager
-def servers(folder: Path, results: Results) -> Iterator[tuple[Server, Server, Server, World]]:
-    """NomadCrew on a fresh data folder, at rest first; then plain on its PostgreSQL, and one that does nothing."""
+def servers(folder: Path, results: Results) -> Iterator[tuple[Server, Server, Server, Server, World]]:
+    """NomadCrew on a fresh data folder, at rest first; then plain on its PostgreSQL, and two that need none."""
     with ExitStack() as stack:
         ours = stack.enter_context(machine.nomadcrew(folder / "home"))
         time.sleep(REST_S)
@@ -103,7 +128,8 @@ def servers(folder: Path, results: Results) -> Iterator[tuple[Server, Server, Se
             "PLAIN_ISSUER": DEFAULT_ISSUER,
         }
         plain = stack.enter_context(machine.plain(folder, environment))
-        yield ours, plain, stack.enter_context(machine.empty(folder)), world
+        empty, echo = stack.enter_context(machine.empty(folder)), stack.enter_context(machine.echo(folder))
+        yield ours, plain, empty, echo, world
         results.after_load_mib = machine.rss_mib(ours.pid)
 
 
@@ -115,6 +141,8 @@ def measure(kinds: Sequence[str], rounds: int, seconds: float) -> str:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-", dir=machine.scratch())))
         bench = Bench(*stack.enter_context(servers(folder, results)), folder, seconds)
         bench.check_alike()
+        if "fanout" in kinds:
+            bench.idle(results)
         for number in range(rounds):
             print(f"round {number + 1} of {rounds} ", end="", flush=True)
             bench.round(kinds, results)
@@ -146,6 +174,7 @@ def main() -> None:
     chosen = parser.parse_args()
     try:
         machine.require_linux()
+        allow_open_files()
         require_wrk()
         print(measure(chosen.only or list(NAMES), chosen.rounds, chosen.seconds))
     except CannotMeasure as reason:

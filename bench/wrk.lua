@@ -2,6 +2,27 @@
 -- Replies are not looked at: wrk counts those that are no success by itself.
 
 local cases, kind, password, run, sent = {}, nil, nil, nil, 0
+local paths = { todo = "/todos", chat = "/chat/messages", position = "/locations", positions = "/locations:batch" }
+-- As bench.driver sends them: somebody who stays within ten metres.
+local POSITIONS = 50
+
+local function position(number)
+  return string.format('{"latitude":41.14%04d,"longitude":-8.61,"accuracy":8,"privacy":"precise"}', number % 10)
+end
+
+local function body()
+  if kind == "position" then return position(sent) end
+  if kind == "chat" then return string.format('{"content":"on my way, %s for %d"}', run, sent) end
+  if kind ~= "positions" then
+    -- A text sent twice within half a minute would be a replay, which is another thing to measure.
+    return string.format('{"text":"pack %s for %d"}', run, sent)
+  end
+  local now_ms, list = os.time() * 1000, {}
+  for number = 1, POSITIONS do
+    list[number] = string.format('%s,"timestamp":%d}', position(number):sub(1, -2), now_ms - (POSITIONS - number) * 2000)
+  end
+  return '{"locations":[' .. table.concat(list, ",") .. ']}'
+end
 
 local function read(path)
   for line in io.lines(path) do
@@ -25,7 +46,7 @@ local function prepare(case)
     case.request = wrk.format("POST", "/v1/auth/login", { ["content-type"] = "application/json" }, body)
   else
     case.headers = headers(case)
-    case.path = "/v1/trips/" .. case.trip .. "/todos"
+    case.path = "/v1/trips/" .. case.trip .. paths[kind]
   end
 end
 
@@ -39,8 +60,7 @@ function request()
   sent = sent + 1
   local case = cases[sent % #cases + 1]
   if case.request then return case.request end
-  -- A text sent twice within half a minute would be a replay, which is another thing to measure.
-  return wrk.format("POST", case.path, case.headers, string.format('{"text":"pack %s for %d"}', run, sent))
+  return wrk.format("POST", case.path, case.headers, body())
 end
 
 function done(summary, latency)

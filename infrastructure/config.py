@@ -51,6 +51,8 @@ class Preset:
 
     database: Database
     cache: Literal["dynamodb", "valkey"] = "dynamodb"
+    stream: Literal["sqs", "kinesis"] = "sqs"
+    location_store: Literal["dynamodb", "aurora"] = "dynamodb"
     # Environments kept warm and ceilings, by function. A new account has about ten concurrent executions and
     # refuses to reserve any of them.
     provisioned: Mapping[str, int] = field(default_factory=dict)
@@ -59,10 +61,11 @@ class Preset:
 
 PRESETS: Mapping[str, Preset] = {
     "lean": Preset(database=Database(min_acu=0, max_acu=2, pause_after_s=300)),
-    "rec": Preset(database=Database(min_acu=0.5, max_acu=8), cache="valkey"),
+    "rec": Preset(database=Database(min_acu=0.5, max_acu=8), cache="valkey", stream="kinesis"),
     "document": Preset(
         database=Database(access="proxy", min_acu=0.5, max_acu=16, reader=True, backup_days=14),
         cache="valkey",
+        stream="kinesis",
         provisioned={"trip": 10},
         reserved={"trip": 100},
     ),
@@ -79,6 +82,8 @@ class Stage:
     preset: str
     database: Database
     cache: Literal["dynamodb", "valkey"]
+    stream: Literal["sqs", "kinesis"]
+    location_store: Literal["dynamodb", "aurora"]
     provisioned: Mapping[str, int]
     reserved: Mapping[str, int]
     mail_domain: str
@@ -134,6 +139,8 @@ def _stage(name: str, preset: str, account: str, region: str, **numbers: object)
         preset=preset,
         database=chosen.database,
         cache=chosen.cache,
+        stream=chosen.stream,
+        location_store=chosen.location_store,
         provisioned=chosen.provisioned,
         reserved=chosen.reserved,
         **numbers,  # type: ignore[arg-type]
@@ -173,6 +180,8 @@ def stage_of(
             http_tags=_PINNED_HTTP,
             socket_tags=_PINNED_SOCKET,
         )
+        # What it costs elsewhere is nothing here, and queues are shown by every other worker.
+        stage = replace(stage, stream="kinesis")
         return _told(stage, public_url=public_url, expo_url=expo_url, supabase_url=supabase_url)
     account = environment["CDK_DEFAULT_ACCOUNT"]
     region = environment.get("CDK_DEFAULT_REGION", "eu-west-1")

@@ -157,6 +157,8 @@ def function_environment(function: str, stage: Stage) -> dict[str, str]:
         "NOMADCREW_RATE_LIMITS": "",
         "NOMADCREW_AWS_SQL": sql_access(services_of(function), stage),
         "NOMADCREW_AWS_CACHE": stage.cache,
+        "NOMADCREW_AWS_STREAM": stage.stream,
+        "NOMADCREW_AWS_LOCATION_STORE": stage.location_store,
         "NOMADCREW_AWS_CACHE_ENDPOINT": "cache.invalid:6379",
         "NOMADCREW_AWS_USER_POOL_ID": f"{stage.region}_none",
         "NOMADCREW_AWS_FLAGS": "application/environment/profile",

@@ -148,6 +148,10 @@ class DatabaseStack(Stack):
             index=("ByUser", "userId", "connectionId"), whole=True,
         )  # fmt: skip
         self._table("Presence", "PRESENCE", "presence", key="userId", ttl="ttl")
+        self._table("LastPositions", "POSITIONS", "positions", key="tripId", sort="userId", ttl="ttl")
+        if self.stage.location_store == "dynamodb":
+            self._table("LocationHistory", "HISTORY", "history", key="track", sort="bucket", ttl="ttl")
+        self.places.values["NOMADCREW_AWS_LOCATION_STORE"] = self.stage.location_store
         self._table("RateLimits", "LIMITS", "limits", key="bucket", ttl="ttl")
         self._table("MailSuppression", "SUPPRESSION", "suppression", key="address")
 

@@ -26,6 +26,7 @@ from tests.contract.aws_site import (
     EMAIL,
     FEEDBACK,
     KEEPALIVE,
+    LOCATION_STREAM,
     NOTIFIER,
     PUBLISHER,
     PUSH,
@@ -202,6 +203,23 @@ async def test_frames_are_answered_as_on_one_machine(site: Site) -> None:
     for frame in ("{", ""):
         await site.frame("ana's", ana, body=frame)
     assert site.gateway.sent.pop("ana's") == [NOT_JSON, NOT_JSON]
+
+
+async def test_a_position_from_a_socket_is_heard_by_the_crew(site: Site) -> None:
+    ana, ben, trip_id = await on_a_trip(site)
+    for who, socket in ((ana, "ana's"), (ben, "ben's")):
+        await site.connect(who, socket)
+    frame = {"action": "updateLocation", "tripId": str(trip_id), "latitude": 40.2, "longitude": -8.4}
+    assert await site.frame("ana's", ana, body=json.dumps(frame)) == {"statusCode": 200}
+    assert site.heard("ana's") == ["locationUpdated"]
+    # Of the two events on the bus one says that ana shares her position, and nothing of it is where she is.
+    assert await site.work_off("location", LOCATION_STREAM) == 1
+    await site.work_off("realtime", REALTIME)
+    told = [json.loads(text) for text in site.gateway.sent.pop("ben's")]
+    events = {one["payload"]["type"]: one["payload"]["payload"] for one in told if one["type"] == "event"}
+    assert events.keys() == {"LOCATION_UPDATED", "LOCATION_SHARING_CHANGED"}
+    assert events["LOCATION_UPDATED"]["location"]["latitude"] == 40.2
+    assert "40.2" not in json.dumps(events["LOCATION_SHARING_CHANGED"])
 
 
 async def test_a_muted_trip_is_silent(site: Site) -> None:

@@ -16,6 +16,7 @@ from nomadcrew.adapters.http.supabase import SupabaseMirror
 from nomadcrew.adapters.mirrored_live import MirroredLive
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.mirror import PostgresMirrorSource
+from nomadcrew.adapters.postgres.positions import PostgresPositions
 from nomadcrew.adapters.postgres.profiles import PostgresProfiles
 from nomadcrew.adapters.postgres.queue import PostgresQueue
 from nomadcrew.adapters.postgres.trips import PostgresTrips
@@ -186,7 +187,7 @@ class Copying:
 
 @pytest.fixture
 def copying(crew: Crew, source: PostgresMirrorSource, mirror: SupabaseMirror, project: Project) -> Copying:
-    return Copying(Stage(crew), source, mirror, project)
+    return Copying(Stage(crew, PostgresPositions(crew.pool)), source, mirror, project)
 
 
 @pytest.fixture

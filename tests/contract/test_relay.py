@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from uuid import UUID
 
@@ -12,7 +12,7 @@ from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.outbox import PostgresEventLog, PostgresOutbox
 from nomadcrew.adapters.postgres.sql import Row, Sql, Statement, compile_statement
 from nomadcrew.core.errors import Unavailable
-from nomadcrew.core.events import Audience
+from nomadcrew.core.events import NOTIFICATIONS, Audience
 from nomadcrew.core.ids import EventId, TripId, UserId, uuid7
 from nomadcrew.host.hub import Hub
 from nomadcrew.host.metrics import Metrics
@@ -66,15 +66,15 @@ class Stage:
     def __init__(self, pool: Sql, crew: Crew, ben: UserId, trip_id: TripId, sql: Sql | None = None) -> None:
         self.pool, self.crew, self.ben, self.trip_id = pool, crew, ben, trip_id
         self.hub = Hub()
-        self.rung = 0
+        self.rung: list[str] = []
         self.seat = Seat(ben)
         self.hub.add(self.seat.socket)
         self.relay = Relay(
             PostgresOutbox(sql or pool), self.hub, clock=SetClock(), metrics=Metrics(), on_work=self._ring
         )
 
-    def _ring(self) -> None:
-        self.rung += 1
+    def _ring(self, queues: Iterable[str]) -> None:
+        self.rung += list(queues)
 
     async def tell(self, type_: str = "TODO_CREATED", *, audience: Audience = Audience.TRIP) -> EventId:
         """Something happens on the trip."""
@@ -112,7 +112,7 @@ async def staged(crew: Crew, sql: Sql | None = None) -> Stage:
     trip_id = await crew.trip(ana)
     await crew.join(trip_id, ben, ana)
     stage = Stage(crew.pool, crew, ben, trip_id, sql)
-    quiet = Relay(PostgresOutbox(crew.pool), Hub(), clock=SetClock(), metrics=Metrics(), on_work=lambda: None)
+    quiet = Relay(PostgresOutbox(crew.pool), Hub(), clock=SetClock(), metrics=Metrics(), on_work=lambda _: None)
     await quiet.drain()
     return stage
 
@@ -134,7 +134,7 @@ async def test_consumers_get_a_job_for_each_event_they_wait_for(crew: Crew) -> N
     await stage.relay.drain()
     [after] = await crew.pool.fetch(_JOBS)
     assert after["count"] == before["count"] + 1
-    assert stage.rung == 1
+    assert stage.rung == [NOTIFICATIONS]
 
 
 async def test_internal_events_reach_no_socket(crew: Crew) -> None:
@@ -211,7 +211,7 @@ async def test_a_client_that_continues_from_the_last_event_it_heard_misses_nothi
     go.set()
     late = await slow
     # Here the host dies, and with it every socket; the next one publishes what is left.
-    next_host = Relay(PostgresOutbox(crew.pool), Hub(), clock=SetClock(), metrics=Metrics(), on_work=lambda: None)
+    next_host = Relay(PostgresOutbox(crew.pool), Hub(), clock=SetClock(), metrics=Metrics(), on_work=lambda _: None)
     # What the lost transaction had locked is passed over until the server has ended it.
     async with asyncio.timeout(10):
         while (await PostgresOutbox(crew.pool).lag(now=NOON)).pending:

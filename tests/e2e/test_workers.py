@@ -10,10 +10,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
+import pytest
 import pytest_asyncio
 
 from tests.e2e.client import Api, Person, Socket, eventually
 from tests.e2e.server import Server
+
+pytestmark = pytest.mark.one_machine("functions are processes of their own there")
 
 WORKERS = 3
 # Enough that no worker can have been passed over by chance: the least likely share of 36 sockets is far below this.

@@ -22,6 +22,8 @@ CALLS = {
     "sessions": ("dynamodb", ["sessions.py"]),
     "profile_cache": ("dynamodb", ["profile_cache.py"]),
     "connections": ("dynamodb", ["connections.py"]),
+    "presence": ("dynamodb", ["presence.py"]),
+    "last_positions": ("dynamodb", ["last_positions.py"]),
     "secret": ("secretsmanager", ["secrets.py"]),
     "outbox": ("events", ["outbox.py"]),
 }
@@ -49,6 +51,17 @@ def test_what_an_adapter_calls_is_granted_and_nothing_else(name: str) -> None:
         if action.partition(":")[0] == service
     }
     assert granted == called
+
+
+def test_history_is_read_by_one_function_and_kept_by_another() -> None:
+    text = (FOLDER / "location_history.py").read_text()
+    called = set(re.findall(r'"([A-Z][A-Za-z]+)"', text)) & operations_of("dynamodb")
+    granted = [
+        {action for grant in service_named(name, STAGE).grants for action in grant.actions}
+        for name in ("location_history", "kept_history")
+    ]
+    assert granted == [{"dynamodb:Query"}, {"dynamodb:UpdateItem"}]
+    assert {action.partition(":")[2] for actions in granted for action in actions} == called
 
 
 def test_what_cognito_is_asked_is_granted() -> None:

@@ -146,6 +146,7 @@ def test_the_socket_has_its_routes_and_an_authorizer_that_remembers_nothing(clou
         "subscribe",
         "unsubscribe",
         "sendMessage",
+        "updateLocation",
     }
     assert {key for key, route in routes.items() if route["AuthorizationType"] == "CUSTOM"} == {"$connect"}
     [authorizer] = cloud.templates_of("realtime", "AWS::ApiGatewayV2::Authorizer")
@@ -208,7 +209,7 @@ def test_every_asynchronous_edge_ends_in_dead_letters(cloud: Cloud) -> None:
 def test_a_queue_hides_a_message_as_long_as_six_runs(cloud: Cloud) -> None:
     queues = {queue["QueueName"]: queue for queue in cloud.properties("AWS::SQS::Queue")}
     for spec in FUNCTIONS:
-        if spec.source is not None:
+        if spec.source is not None and not (spec.name == "location_stream" and location_streams(cloud)):
             [queue] = [
                 queue for name, queue in queues.items()
                 if name.split("-", 2)[2].removesuffix(".fifo") == spec.source.queue
@@ -219,9 +220,27 @@ def test_a_queue_hides_a_message_as_long_as_six_runs(cloud: Cloud) -> None:
 def test_sources_give_back_what_failed_only(cloud: Cloud) -> None:
     sources = cloud.properties("AWS::Lambda::EventSourceMapping")
     streams = [one for one in sources if "StartingPosition" in one]
-    assert len(sources) - len(streams) == sum(spec.source is not None for spec in FUNCTIONS)
+    assert len(sources) == sum(spec.source is not None for spec in FUNCTIONS)
+    assert len(streams) == len(location_streams(cloud))
     assert all(one["FunctionResponseTypes"] == ["ReportBatchItemFailures"] for one in sources)
     assert all(one["DestinationConfig"]["OnFailure"]["Destination"] for one in streams)
+
+
+def test_positions_are_carried_by_trip_and_what_fails_is_halved_and_buried(cloud: Cloud) -> None:
+    streams = location_streams(cloud)
+    mapped = [one for one in cloud.properties("AWS::Lambda::EventSourceMapping") if "StartingPosition" in one]
+    assert len(streams) == len(mapped)
+    for stream, mapping in zip(streams, mapped, strict=True):
+        assert stream["StreamModeDetails"] == {"StreamMode": "PROVISIONED"}
+        assert (stream["ShardCount"], stream["StreamEncryption"]["EncryptionType"]) == (1, "KMS")
+        assert (mapping["BatchSize"], mapping["MaximumBatchingWindowInSeconds"]) == (500, 1)
+        assert mapping["BisectBatchOnFunctionError"]
+        assert mapping["MaximumRetryAttempts"] == 5
+        assert "LocationDead" in json.dumps(mapping["DestinationConfig"])
+
+
+def location_streams(cloud: Cloud) -> list[dict[str, Any]]:
+    return list(cloud.properties("AWS::Kinesis::Stream"))
 
 
 def test_tables_survive_and_forget(cloud: Cloud) -> None:
@@ -232,7 +251,10 @@ def test_tables_survive_and_forget(cloud: Cloud) -> None:
         "UserProfiles": "ttl",
         "ChatMessages": "ttl",
         "WebSocketConnections": "ttl",
+        "LastPositions": "ttl",
+        "LocationHistory": "ttl",
         "RateLimits": "ttl",
+        "Presence": "ttl",
         "MailSuppression": None,
     }
     for one in tables.values():
@@ -322,6 +344,7 @@ def test_presets_choose_what_is_dear(clouds: dict[tuple[str, str], Cloud]) -> No
     [cluster] = lean.properties("AWS::RDS::DBCluster")
     assert cluster["ServerlessV2ScalingConfiguration"]["MinCapacity"] == 0
     assert len(document.all("AWS::RDS::DBInstance")) == 2
+    assert (len(location_streams(lean)), len(location_streams(document))) == (0, 1)
     [proxy] = document.properties("AWS::RDS::DBProxy")
     assert proxy["RequireTLS"]
     assert {auth["IAMAuth"] for auth in proxy["Auth"]} == {"REQUIRED"}

@@ -24,6 +24,7 @@ BUDGETS = {
     "invitation": 240,
     "keepalive": 215,
     "location": 260,
+    "location_stream": 250,
     "member": 240,
     "migrator": 220,
     "mqtt": 345,
@@ -115,6 +116,11 @@ ADAPTERS = {
     "audit": ("adapters.aws.audit",),
     "push": ("adapters.http", "adapters.embedded.silent_push"),
     "mirror": ("adapters.http", "adapters.embedded.silent_mirror"),
+    "last_positions": ("adapters.aws.positions", "adapters.aws.last_positions"),
+    "carried_positions": ("adapters.aws.positions", "adapters.aws.last_positions"),
+    "location_history": ("adapters.aws.location_history",),
+    "kept_history": ("adapters.aws.location_history",),
+    "location_stream": ("adapters.aws.location_stream", "adapters.aws.queue"),
 }
 ALSO = {
     "websocket": (

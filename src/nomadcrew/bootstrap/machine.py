@@ -10,6 +10,7 @@ from nomadcrew.adapters.embedded.issuers import Issuer, SupabaseIssuer
 from nomadcrew.adapters.embedded.jwks import JwksSource
 from nomadcrew.adapters.embedded.keys import Keys, open_keys
 from nomadcrew.adapters.embedded.limits import rate_limits
+from nomadcrew.adapters.embedded.location_stream import DirectLocationStream
 from nomadcrew.adapters.embedded.mailer import FileMailer, SmtpMailer, SmtpServer
 from nomadcrew.adapters.embedded.passwords import Argon2Passwords
 from nomadcrew.adapters.embedded.published import fetcher
@@ -71,6 +72,7 @@ def machine_ports(
     tokens, accounts = _tokens(settings, keys, on_session_end), PostgresAccounts(sql, Argon2Passwords())
     queue = PostgresQueue(sql, clock=clock, new_id=new_id)
     shared: dict[str, Any] = {name: make(sql) for name, make in SQL_PORTS.items()}
+    told = MirroredLive(live, queue) if settings.mirrors else live
     return Ports(
         site=Site(
             public_url=settings.public_url or url,
@@ -85,8 +87,9 @@ def machine_ports(
         flags=FileFlags(settings.home / "flags.json"),
         outbox=outbox,
         connections=connections,
-        live=MirroredLive(live, queue) if settings.mirrors else live,
+        live=told,
         presence=presence or PostgresPresence(sql),
+        location_stream=DirectLocationStream(shared["location_sharing"], told, new_id),
         mailer=_mailer(settings, mail_folder, clock),
         push=_push(settings),
         mirror=_mirror(settings),

@@ -48,6 +48,7 @@ EMAIL = "email"
 PUSH = "push"  # what phones are to show, as the notifier has decided
 MIRROR = "mirror"  # where a copy is kept elsewhere
 REALTIME = "realtime"  # where sockets are a gateway's; elsewhere the publisher delivers
+LOCATION = "location"  # where positions are carried by a queue
 CONSUMERS: dict[str, tuple[str, ...]] = {
     "TRIP_UPDATED": (NOTIFICATIONS,),
     "TRIP_STATUS_UPDATED": (NOTIFICATIONS,),

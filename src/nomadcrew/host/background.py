@@ -4,13 +4,14 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nomadcrew.core.clock import Clock
 from nomadcrew.core.errors import Hopeless, Unavailable
+from nomadcrew.core.ids import JobId
 from nomadcrew.core.ports import Ports
-from nomadcrew.core.queues import Job
+from nomadcrew.core.queues import Job, WorkQueue
 from nomadcrew.functions.workers import Consumer
 from nomadcrew.host.hub import TICK_S, Hub
 
@@ -48,9 +49,11 @@ class Workers:
     def queues(self) -> Sequence[str]:
         return list(self._consumers)
 
-    def wake(self) -> None:
-        for bell in self._bells.values():
-            bell.set()
+    def wake(self, queues: Iterable[str]) -> None:
+        """Have these queues looked at now; those that nobody consumes here are passed over."""
+        for queue in queues:
+            if queue in self._bells:
+                self._bells[queue].set()
 
     async def run(self, queue: str, ports: Ports, beat: Beat) -> None:
         """Consume a queue until cancelled."""
@@ -59,9 +62,9 @@ class Workers:
             beat()
             bell.clear()
             jobs = await ports.queue.receive(queue, limit=RECEIVE, visibility_s=VISIBILITY_S)
-            if jobs:
-                await asyncio.gather(*(self._consume(job, ports) for job in jobs))
-                continue
+            await asyncio.gather(*(self._consume(job, ports) for job in jobs))
+            if len(jobs) == RECEIVE:
+                continue  # there may be more
             try:
                 await asyncio.wait_for(bell.wait(), POLL_S)
             except TimeoutError:
@@ -84,6 +87,23 @@ class Workers:
             log.error("a job failed", extra={"fields": fields}, exc_info=error)
         # The class alone: a message could hold an address, and dead jobs are listed.
         await ports.queue.fail(job, type(error).__name__, final=isinstance(error, Hopeless))
+
+
+class RungQueue:
+    """`WorkQueue` that says what was sent, so that nobody has to look for it."""
+
+    def __init__(self, queue: WorkQueue, on_work: Callable[[Iterable[str]], None]) -> None:
+        self._queue = queue
+        self._on_work = on_work
+        self.receive, self.ack, self.fail = queue.receive, queue.ack, queue.fail
+        self.depths, self.dead, self.redrive = queue.depths, queue.dead, queue.redrive
+
+    async def send(
+        self, queue: str, body: str, *, job_id: JobId | None = None, group: str | None = None, delay_s: int = 0
+    ) -> None:
+        await self._queue.send(queue, body, job_id=job_id, group=group, delay_s=delay_s)
+        if not delay_s:
+            self._on_work([queue])
 
 
 @dataclass(frozen=True, slots=True)

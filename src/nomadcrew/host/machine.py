@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from nomadcrew.adapters.postgres.database import Database
@@ -17,7 +18,7 @@ from nomadcrew.core.ports import Ports
 from nomadcrew.functions.table import ALL_ROUTES
 from nomadcrew.functions.workers import CONSUMERS
 from nomadcrew.host.asgi import Application
-from nomadcrew.host.background import Schedule, Workers, forever, run_schedule, run_ticker
+from nomadcrew.host.background import RungQueue, Schedule, Workers, forever, run_schedule, run_ticker
 from nomadcrew.host.cors import Cors
 from nomadcrew.host.datafolder import DataFolder
 from nomadcrew.host.health import Health, Heartbeat
@@ -83,10 +84,11 @@ class Backstage:
         self.relay = Relay(self._outbox, sockets, clock=utc_now, metrics=self.metrics, on_work=self.workers.wake)
         self.live = HubLive(self._outbox, sockets, self.metrics)
         self.presence = PostgresPresence(pool)
-        self.ports = wired(
+        ports = wired(
             settings, folder, pool, url=url, outbox=self.relay, connections=hub, live=self.live,
             on_session_end=on_session_end, presence=self.presence,
         )  # fmt: skip
+        self.ports = replace(ports, queue=RungQueue(ports.queue, self.workers.wake))
         self.teller = PresenceTeller(
             self.presence, self.live, clock=utc_now, new_id=self.ports.new_id, on_change=on_presence
         )

@@ -35,9 +35,9 @@ class Relay:
         *,
         clock: Clock,
         metrics: Metrics,
-        on_work: Callable[[], None],
+        on_work: Callable[[Iterable[str]], None],
     ) -> None:
-        """`on_work` is told when work queues got something."""
+        """`on_work` is told which work queues got something."""
         self._outbox = outbox
         self._sockets = sockets
         self._clock = clock
@@ -96,8 +96,7 @@ class Relay:
             self._unsure |= {event.id: event for event in events}
             await self._outbox.publish(events, bodies, now=self._clock())
         self._deliver(events, members)
-        if any(bodies):
-            self._on_work()
+        self._tell_queues(events)
         return len(events)
 
     async def _settle(self) -> None:
@@ -107,7 +106,12 @@ class Relay:
         placed = await self._outbox.published(self._unsure)
         events = [event for event in self._unsure.values() if event.id in placed]
         self._deliver(events, await self._members(events))
-        self._on_work()
+        self._tell_queues(events)
+
+    def _tell_queues(self, events: Iterable[Event]) -> None:
+        queues = {queue for event in events for queue in self._outbox.consumers(event)}
+        if queues:
+            self._on_work(queues)
 
     async def _members(self, events: Iterable[Event]) -> Mapping[TripId, Sequence[UserId]]:
         return await self._outbox.recipients(
