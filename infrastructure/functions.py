@@ -59,7 +59,7 @@ _TABLE: tuple[FunctionSpec, ...] = (
     FunctionSpec("pool", "identity", 256, 5),
     FunctionSpec("confirmed", "identity", 256, 5),
     FunctionSpec("authorizer", "realtime", 256, 5),
-    FunctionSpec("websocket", "realtime", 512, 10, sends=("mirror", "realtime")),
+    FunctionSpec("websocket", "realtime", 512, 10, sends=("realtime",)),
     FunctionSpec("realtime", "realtime", 512, 30, Source("realtime", most=10)),
     FunctionSpec("fanout", "realtime", 512, 60, sends=("notifications",), stream="chat"),
     FunctionSpec(
