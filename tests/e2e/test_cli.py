@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import pty
 import re
 import secrets
 import shutil
@@ -13,6 +14,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +25,7 @@ from nomadcrew.cli import nomadcrew
 from nomadcrew.functions.table import ALL_ROUTES
 from nomadcrew.functions.workers import CONSUMERS
 from nomadcrew.host.datafolder import DataFolder
-from tests.e2e.client import NEW_TRIP, Api, Person
+from tests.e2e.client import NEW_TRIP, PASSWORD, Api, Person, eventually
 from tests.e2e.conftest import Register
 from tests.e2e.server import Server
 
@@ -230,6 +232,67 @@ async def test_demo_fills_a_server_and_leaves_credentials_that_work(server: Serv
     assert {trip["destinationName"] for trip in trips} == {"Lisbon", "Kyoto", "Cusco"}
     assert {trip["participantCount"] for trip in trips} == {5}
     assert all(trip["id"] in said for trip in trips)
+
+
+async def test_a_live_demo_is_watched_from_another_terminal(server: Server) -> None:
+    demo = subprocess.Popen(
+        [str(PROGRAM), "demo", "--live", "--speed", "100", "--url", server.url],
+        env=environment(server.home, LOG_LEVEL="warning", PYTHONUNBUFFERED="1"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert demo.stdout is not None
+        command = next(line for line in demo.stdout if "nomadcrew watch" in line).split()[1:]
+        assert command[-2:] == ["--url", server.url]
+
+        async def met() -> bool:
+            shown = await asyncio.to_thread(run, *command, "--once", home=server.home, COLUMNS="100")
+            walking = re.findall(r"^\S+ +41\.1\d+ -8\.[56]\d+ .* online ", shown.success, re.MULTILINE)
+            return len(walking) == 5 and "meeting at Jardim do Morro" in shown.success
+
+        await eventually(met)
+        frames = await asyncio.to_thread(_terminal, [str(PROGRAM), *command], server.home, "\x1b[H\x1b[J")
+        assert "Jardim do Morro" in frames
+    finally:
+        demo.send_signal(signal.SIGINT)
+        said = demo.communicate(timeout=WITHIN_S)[0]
+    assert demo.returncode in (0, 130), said
+    assert "Traceback" not in said
+
+
+def _terminal(command: list[str], home: Path, awaited: str) -> str:
+    """What a command draws on a terminal until it has drawn a text twice; it is ended by Ctrl-C."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        command, env=environment(home, TERM="xterm"), stdin=theirs, stdout=theirs, stderr=theirs,
+        start_new_session=True,
+    )  # fmt: skip
+    os.close(theirs)
+    drawn, deadline_s = "", time.monotonic() + WITHIN_S
+    while drawn.count(awaited) < 2 and time.monotonic() < deadline_s:
+        drawn += os.read(ours, 65_536).decode(errors="replace")
+    process.send_signal(signal.SIGINT)
+    with suppress(OSError):  # once it has ended, nothing more can be read
+        while part := os.read(ours, 65_536):
+            drawn += part.decode(errors="replace")
+    os.close(ours)
+    assert process.wait(WITHIN_S) == 0, drawn
+    assert drawn.count(awaited) >= 2, drawn
+    return drawn
+
+
+async def test_watching_takes_a_member(server: Server, api: Api) -> None:
+    ana, eve = await api.register("ana"), await api.register("eve")
+    trip_id = await ana.new_trip()
+    words = ("watch", trip_id, "--url", server.url, "--once")
+    shown = run(*words, "--user", ana.username, "--password", PASSWORD, home=server.home).success
+    assert "Ana" in shown
+    refused = run(*words, "--user", eve.username, "--password", PASSWORD, home=server.home).sentence
+    assert "the server answered 403" in refused
+    assert "401" in run(*words, "--user", ana.username, "--password", "Not-this-one-7", home=server.home).sentence
 
 
 async def test_accounts_are_managed_beside_a_running_server(server: Server, api: Api) -> None:

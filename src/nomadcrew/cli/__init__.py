@@ -12,6 +12,7 @@ from nomadcrew.cli.inspect import doctor, openapi, routes
 from nomadcrew.cli.queue import queue
 from nomadcrew.cli.up import up
 from nomadcrew.cli.user import user
+from nomadcrew.cli.watch import watch
 from nomadcrew.core.errors import BadSetting, DomainError
 from nomadcrew.host.problems import CannotStart
 
@@ -26,6 +27,7 @@ def nomadcrew() -> None:
       nomadcrew up                          serve on http://127.0.0.1:8080
       PORT=9000 nomadcrew up                serve elsewhere
       nomadcrew demo                        fill a running server with a crew and trips
+      nomadcrew demo --live --speed 20      walk a crew through a city
       nomadcrew user create ana@example.org
       nomadcrew backup ~/nomadcrew.tar
 
@@ -33,7 +35,7 @@ def nomadcrew() -> None:
     """
 
 
-for command in (up, demo, doctor, migrate, routes, openapi, user, queue, backup, restore):
+for command in (up, demo, watch, doctor, migrate, routes, openapi, user, queue, backup, restore):
     nomadcrew.add_command(command)
 
 

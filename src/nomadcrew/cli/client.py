@@ -12,6 +12,14 @@ from nomadcrew.host.problems import CannotStart
 TIMEOUT_S = 15
 
 
+class Refused(CannotStart):
+    """The server said no."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
 class ApiClient:
     """One person at one server. Refusals and outages become sentences for the terminal."""
 
@@ -22,6 +30,8 @@ class ApiClient:
         self.username = username
         self.email = email
         self.token: str | None = None
+        # Where it is known, a token that has expired is replaced.
+        self.password: str | None = None
 
     def get(self, path: str) -> Any:
         return self._send("GET", path, None)
@@ -32,7 +42,34 @@ class ApiClient:
     def put(self, path: str, body: object) -> Any:
         return self._send("PUT", path, body)
 
+    def patch(self, path: str, body: object) -> Any:
+        return self._send("PATCH", path, body)
+
+    def sign_in(self, password: str) -> None:
+        """Get a token for the account of this client's username."""
+        self.password = password
+        credentials = {"username": self.username, "password": password}
+        self.token = self._once("POST", "/v1/auth/login", credentials)["access_token"]
+
+    def renew(self) -> None:
+        """Have a token that is still good."""
+        self.get("/v1/users/me")
+
+    @property
+    def socket_address(self) -> str:
+        """Where this person's socket connects; holds the token."""
+        return f"{self._url.replace('http', 'ws', 1)}/v1/ws?token={self.token}"
+
     def _send(self, method: str, path: str, body: object) -> Any:
+        try:
+            return self._once(method, path, body)
+        except Refused as refused:
+            if refused.status != HTTPStatus.UNAUTHORIZED or self.password is None:
+                raise
+        self.sign_in(self.password)
+        return self._once(method, path, body)
+
+    def _once(self, method: str, path: str, body: object) -> Any:
         headers = {"content-type": "application/json"}
         if self.token:
             headers["authorization"] = f"Bearer {self.token}"
@@ -44,8 +81,8 @@ class ApiClient:
         except HTTPError as error:
             wait_s = error.headers.get("Retry-After")
             again = f" Try again in {wait_s} s." if error.code == HTTPStatus.TOO_MANY_REQUESTS and wait_s else ""
-            raise CannotStart(
-                f"{method} {path}: the server answered {error.code}, {_message(error)}{again}"
+            raise Refused(
+                error.code, f"{method} {path}: the server answered {error.code}, {_message(error)}{again}"
             ) from None
         except (URLError, HTTPException, TimeoutError, OSError, ValueError):
             raise CannotStart(

@@ -2,13 +2,16 @@
 
 import secrets
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
 
 from nomadcrew.cli.client import ApiClient
-from nomadcrew.cli.context import own_url, read_settings
+from nomadcrew.cli.context import own_url, read_settings, run
+from nomadcrew.cli.demo_live import CITY, Story, new_trip, walk, walkers_of
+from nomadcrew.cli.walks import city
 from nomadcrew.host.problems import CannotStart
 
 PASSWORD = "Demo-crew-2026!"  # noqa: S105 — shown on the screen, for accounts that hold nothing
@@ -27,16 +30,43 @@ TRIPS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
 
 @click.command()
 @click.option("--url", help="Where the server runs; otherwise where these settings say.")
-def demo(url: str | None) -> None:
-    """Fill a running server with a crew of five and three trips.
+@click.option("--live", is_flag=True, help="Walk a crew through Porto instead, chatting and voting where to meet.")
+@click.option("--speed", type=click.FloatRange(1, 100), default=1.0, help="How many times as fast they walk.")
+def demo(url: str | None, live: bool, speed: float) -> None:
+    """Fill a running server with a crew, or have one walk.
+
+    Five people and three trips; with --live, five people who walk through Porto, chat, vote where to meet and do.
 
     \b
     Examples:
       nomadcrew demo
       nomadcrew demo --url https://trips.example.org
+      nomadcrew demo --live --speed 20
     """
     url = url or own_url(read_settings())
     ApiClient(url, username="", email="").get("/health/readiness")
+    if live:
+        _live(url, speed)
+    else:
+        _fill(url)
+
+
+def _live(url: str, speed: float) -> None:
+    """Make a crew and have it walk."""
+    place, tag = city(CITY), secrets.token_hex(2)
+    crew = [(first, _register(url, first, last, tag)) for first, last in CREW]
+    clients = [client for _, client in crew]
+    trip = new_trip(clients[0], clients[1:])
+    where = "" if url == own_url(read_settings()) else f" --url {url}"
+    click.echo(
+        f"Five people walk through Porto. See them from another terminal:\n"
+        f"  nomadcrew watch {trip['id']} --user {clients[0].username} --password {PASSWORD}{where}\n"
+    )
+    with suppress(click.Abort, KeyboardInterrupt):
+        run(walk(Story(place, trip["id"], walkers_of(crew, place)), speed))
+
+
+def _fill(url: str) -> None:
     places = [_place(city, country) for _, city, country, _ in TRIPS]
     crew: list[ApiClient] = []
     trips: list[dict[str, Any]] = []
@@ -95,7 +125,7 @@ def _register(url: str, first: str, last: str, tag: str) -> ApiClient:
             "This server confirms addresses by mail, so the demo cannot sign its crew in; "
             "run it against one without NOMADCREW_SMTP_URL."
         )
-    client.token = reply["access_token"]
+    client.token, client.password = reply["access_token"], PASSWORD
     return client
 
 

@@ -1,0 +1,179 @@
+"""What a co-member knows of a crew, kept up to date by events, and how it looks in a terminal."""
+
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from nomadcrew.core.locations.geometry import distance_m
+
+GREEN, GREY, BOLD, PLAIN = "\x1b[32m", "\x1b[90m", "\x1b[1m", "\x1b[0m"
+HEAD = ("who", "where", "to go", "", "last message")
+NARROWEST = 20  # columns of the last one
+
+Place = tuple[float, float]
+
+
+@dataclass(slots=True)
+class Person:
+    """One member."""
+
+    name: str
+    is_online: bool = False
+    last_seen_at: datetime | None = None
+    place: Place | None = None
+    said: str = ""
+
+
+@dataclass(slots=True)
+class MeetingPoint:
+    name: str
+    place: Place
+    radius_m: float
+
+
+@dataclass(slots=True)
+class CrewView:
+    """A trip's crew, by user id."""
+
+    trip: str = ""
+    people: dict[str, Person] = field(default_factory=dict)
+    meeting_point: MeetingPoint | None = None
+
+    def load(
+        self,
+        trip: Mapping[str, Any],
+        members: Iterable[Mapping[str, Any]],
+        positions: Iterable[Mapping[str, Any]],
+        presence: Iterable[Mapping[str, Any]],
+        messages: Iterable[Mapping[str, Any]],
+        meeting_point: Mapping[str, Any] | None,
+    ) -> None:
+        """Take everything as the API shows it now; `messages` are newest first."""
+        self.trip = trip["name"]
+        self.people = {one["membership"]["userId"]: Person(_name(one["user"])) for one in members}
+        for one in positions:
+            self._move(one["userId"], one["location"])
+        for one in presence:
+            self._seen(one)
+        for one in messages:
+            person = self.people.get(one["sender"]["id"])
+            if person is not None and not person.said:
+                person.said = one["content"]
+        self.meeting_point = None if meeting_point is None else _meeting_point(meeting_point)
+
+    def take(self, event: Mapping[str, Any]) -> bool:
+        """Apply an event; False where only asking again tells what it means."""
+        type_, payload = event["type"], event.get("payload") or {}
+        if type_ == "LOCATION_UPDATED":
+            self._move(payload["userId"], payload["location"])
+        elif type_ == "PRESENCE_CHANGED":
+            self._seen(payload)
+        elif type_ == "CHAT_MESSAGE_SENT":
+            person = self.people.get(payload["user"]["id"])
+            if person is not None:
+                person.said = payload["content"]
+        else:
+            return not type_.startswith(
+                ("MEMBER_", "MEETING_POINT_", "LOCATION_SHARING_", "TRIP_", "CHAT_MESSAGE_")
+            )
+        return True
+
+    def lines(self, now: datetime, *, columns: int, colours: bool) -> list[str]:
+        """The table, fitted into so many columns."""
+        title = self.trip
+        if self.meeting_point is not None:
+            title += f" · meeting at {self.meeting_point.name or _degrees(self.meeting_point.place)}"
+        rows = [
+            HEAD,
+            *(self._row(person, now) for person in sorted(self.people.values(), key=lambda one: one.name)),
+        ]
+        widths = [max(_width(row[column]) for row in rows) for column in range(len(HEAD) - 1)]
+        last = max(NARROWEST, columns - sum(widths) - 2 * len(widths))
+        lines = []
+        for number, row in enumerate(rows):
+            cells = [_fit(cell, width) for cell, width in zip(row[:-1], widths, strict=True)]
+            line = "  ".join([*cells, _fit(row[-1], last)]).rstrip()
+            lines.append(_coloured(line, number, row) if colours else line)
+        return [f"{BOLD}{title}{PLAIN}" if colours else title, "", *lines]
+
+    def _row(self, person: Person, now: datetime) -> Sequence[str]:
+        where = "–" if person.place is None else _degrees(person.place)
+        return person.name, where, self._to_go(person), _presence(person, now), person.said
+
+    def _to_go(self, person: Person) -> str:
+        if person.place is None or self.meeting_point is None:
+            return "–"
+        return "there" if self._within(person) else _metres(distance_m(person.place, self.meeting_point.place))
+
+    def _within(self, person: Person) -> bool:
+        point = self.meeting_point
+        return (
+            point is not None
+            and person.place is not None
+            and distance_m(person.place, point.place) <= point.radius_m
+        )
+
+    def _move(self, user_id: str, location: Mapping[str, Any]) -> None:
+        person = self.people.get(user_id)
+        if person is not None:
+            person.place = (location["latitude"], location["longitude"])
+
+    def _seen(self, presence: Mapping[str, Any]) -> None:
+        person = self.people.get(presence["userId"])
+        if person is not None:
+            person.is_online = presence["isOnline"]
+            at = presence.get("lastSeenAt")
+            person.last_seen_at = None if at is None else datetime.fromisoformat(at).astimezone(UTC)
+
+
+def _name(user: Mapping[str, Any]) -> str:
+    return str(user.get("firstName") or user["username"])
+
+
+def _meeting_point(view: Mapping[str, Any]) -> MeetingPoint:
+    return MeetingPoint(view["name"], (view["latitude"], view["longitude"]), view["radius"])
+
+
+def _degrees(place: Place) -> str:
+    return f"{place[0]:.4f} {place[1]:.4f}"
+
+
+def _metres(distance: float) -> str:
+    return f"{distance:.0f} m" if distance < 1_000 else f"{distance / 1_000:.1f} km"
+
+
+def _presence(person: Person, now: datetime) -> str:
+    if person.is_online:
+        return "online"
+    if person.last_seen_at is None:
+        return ""
+    minutes = max(0, int((now - person.last_seen_at).total_seconds() // 60))
+    if minutes < 60:
+        return f"{minutes} min ago"
+    return f"{minutes // 60} h ago" if minutes < 48 * 60 else f"{minutes // 1_440} days ago"
+
+
+def _width(text: str) -> int:
+    """Columns a terminal shows a text in: wide characters take two, marks above others none."""
+    return sum(
+        0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+        for letter in text
+    )
+
+
+def _fit(text: str, width: int) -> str:
+    """A text in just so many columns, in one line and without anything a terminal would obey."""
+    plain = "".join(letter if letter.isprintable() else " " for letter in text)
+    if _width(plain) > width:
+        while _width(plain) > width - 1:
+            plain = plain[:-1]
+        plain += "…"
+    return plain + " " * (width - _width(plain))
+
+
+def _coloured(line: str, number: int, row: Sequence[str]) -> str:
+    if number == 0:
+        return f"{GREY}{line}{PLAIN}"
+    return line.replace(" online ", f" {GREEN}online{PLAIN} ", 1) if row[3] == "online" else line

@@ -1,0 +1,135 @@
+"""`nomadcrew watch`: a crew live in the terminal, as one of its members sees it through the public API."""
+
+import asyncio
+import json
+import shutil
+import sys
+from contextlib import suppress
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+
+import click
+from websockets.asyncio.client import connect
+from websockets.exceptions import WebSocketException
+
+from nomadcrew.cli.client import ApiClient, Refused
+from nomadcrew.cli.context import own_url, read_settings, run
+from nomadcrew.cli.crew_view import CrewView
+from nomadcrew.host.problems import CannotStart
+
+DRAW_EVERY_S = 0.5
+LONGEST_PAUSE_S = 16
+MESSAGES = 100
+_HOME_AND_CLEAR, _HIDE, _SHOW = "\x1b[H\x1b[J", "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
+
+
+@click.command()
+@click.argument("trip")
+@click.option("--user", required=True, help="Username of a member of the trip.")
+@click.option("--password", prompt=True, hide_input=True, help="Asked for unless given.")
+@click.option("--url", help="Where the server runs; otherwise where these settings say.")
+@click.option("--once", is_flag=True, help="Print the table and end.")
+def watch(trip: str, user: str, password: str, url: str | None, once: bool) -> None:
+    """Watch a crew live in the terminal.
+
+    Who is where, how far from the meeting point, and what they said last. TRIP is the trip's id; Ctrl-C ends it.
+
+    \b
+    Examples:
+      nomadcrew watch 019a3f… --user ana-1f2e
+      nomadcrew watch 019a3f… --user ana-1f2e --once
+    """
+    client = ApiClient(url or own_url(read_settings()), username=user, email="")
+    client.sign_in(password)
+    watcher = Watcher(client, trip)
+    watcher.load()
+    if once or not sys.stdout.isatty():
+        for line in watcher.lines(colours=False):
+            click.echo(line)
+        return
+    click.echo(_HIDE, nl=False)
+    try:
+        with suppress(click.Abort, KeyboardInterrupt):
+            run(watcher.follow())
+    finally:
+        click.echo(_SHOW, nl=False)
+
+
+class Watcher:
+    """Keeps a view of a trip true while its socket is open, and loads it anew whenever it was not."""
+
+    def __init__(self, client: ApiClient, trip: str) -> None:
+        self._client = client
+        self._trip = trip
+        self._view = CrewView()
+        self._stale = False
+
+    def load(self) -> None:
+        """Ask for everything.
+
+        Raises:
+            CannotStart: the server refuses, or does not answer.
+        """
+        self._view.load(*self._asked())
+
+    def _asked(self) -> tuple[Any, Any, Any, Any, Any, Any]:
+        trip = f"/v1/trips/{self._trip}"
+        return (
+            self._client.get(trip),
+            self._client.get(f"{trip}/members"),
+            self._client.get(f"{trip}/locations/members"),
+            self._client.get(f"{trip}/presence"),
+            self._client.get(f"{trip}/chat/messages?limit={MESSAGES}")["messages"],
+            self._meeting_point(f"{trip}/meeting-point"),
+        )
+
+    def lines(self, *, colours: bool) -> list[str]:
+        columns = shutil.get_terminal_size().columns
+        return self._view.lines(datetime.now(UTC), columns=columns, colours=colours)
+
+    async def follow(self) -> None:
+        """Draw until cancelled; a connection that breaks is opened anew."""
+        drawing = asyncio.create_task(self._draw())
+        pause_s = 1
+        try:
+            while True:
+                try:
+                    await asyncio.to_thread(self._client.renew)
+                    async with connect(self._client.socket_address, proxy=None, open_timeout=10) as socket:
+                        pause_s = 1
+                        await self._reload()
+                        async for text in socket:
+                            self._take(json.loads(text))
+                except (OSError, TimeoutError, WebSocketException, CannotStart):
+                    pass  # once more, a little later
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+        finally:
+            drawing.cancel()
+
+    async def _draw(self) -> None:
+        while True:
+            if self._stale:
+                with suppress(CannotStart):
+                    await self._reload()
+            click.echo(_HOME_AND_CLEAR + "\n".join(self.lines(colours=True)), nl=False)
+            await asyncio.sleep(DRAW_EVERY_S)
+
+    async def _reload(self) -> None:
+        self._stale = False
+        self._view.load(*await asyncio.to_thread(self._asked))
+
+    def _take(self, frame: dict[str, Any]) -> None:
+        event = frame.get("payload")
+        if frame["type"] == "event" and event is not None and event["tripId"] == self._trip:
+            self._stale |= not self._view.take(event)
+
+    def _meeting_point(self, path: str) -> dict[str, Any] | None:
+        try:
+            found: dict[str, Any] = self._client.get(path)
+        except Refused as refused:
+            if refused.status == HTTPStatus.NOT_FOUND:
+                return None
+            raise
+        return found
