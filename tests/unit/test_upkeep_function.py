@@ -35,6 +35,12 @@ class Broom:
     async def notifications(self, now: datetime) -> int:
         return self._swept("notifications")
 
+    async def sharing(self, now: datetime) -> int:
+        return self._swept("sharing")
+
+    async def positions(self, now: datetime) -> int:
+        return self._swept("positions")
+
     async def forget_expired(self, *, now: datetime) -> int:
         return self._swept("registrations")
 
@@ -46,7 +52,7 @@ class Broom:
 async def test_everything_that_is_due_goes() -> None:
     broom = Broom()
     await clean_up({}, Call(), fake_ports(upkeep=broom, abandoned=broom, outbox=Bell()))
-    assert sorted(broom.swept) == ["events", "notifications", "registrations", "replays"]
+    assert sorted(broom.swept) == ["events", "notifications", "positions", "registrations", "replays", "sharing"]
 
 
 async def test_what_fails_is_told_and_keeps_nothing_else_from_it() -> None:
@@ -54,4 +60,4 @@ async def test_what_fails_is_told_and_keeps_nothing_else_from_it() -> None:
     with pytest.raises(ExceptionGroup) as told:
         await clean_up({}, Call(), fake_ports(upkeep=broom, abandoned=broom, outbox=Bell()))
     assert [type(error) for error in told.value.exceptions] == [Unavailable]
-    assert sorted(broom.swept) == ["notifications", "registrations", "replays"]
+    assert sorted(broom.swept) == ["notifications", "positions", "registrations", "replays", "sharing"]
