@@ -32,6 +32,10 @@ MAX_STAGE_NAME = 12
 SOCKET_STAGE = "v1"
 
 
+# Timestream for LiveAnalytics takes no new accounts: a stage chooses it where an old one has it.
+LocationStore = Literal["dynamodb", "aurora", "timestream"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Database:
     """Aurora and how functions reach it."""
@@ -52,7 +56,7 @@ class Preset:
     database: Database
     cache: Literal["dynamodb", "valkey"] = "dynamodb"
     stream: Literal["sqs", "kinesis"] = "sqs"
-    location_store: Literal["dynamodb", "aurora"] = "dynamodb"
+    location_store: LocationStore = "dynamodb"
     # Environments kept warm and ceilings, by function. A new account has about ten concurrent executions and
     # refuses to reserve any of them.
     provisioned: Mapping[str, int] = field(default_factory=dict)
@@ -83,7 +87,7 @@ class Stage:
     database: Database
     cache: Literal["dynamodb", "valkey"]
     stream: Literal["sqs", "kinesis"]
-    location_store: Literal["dynamodb", "aurora"]
+    location_store: LocationStore
     provisioned: Mapping[str, int]
     reserved: Mapping[str, int]
     mail_domain: str

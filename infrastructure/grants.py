@@ -75,6 +75,7 @@ _QUEUED_STREAM = Service(
 _KINESIS = Service(_variables("STREAM", "LOCATION_STREAM"), (Grant(("kinesis:PutRecord",), ("location-stream",)),))
 # The history's right, by who has it: tracks are read by one function and kept by another.
 _HISTORY: Mapping[str, str] = {"location_history": "Query", "kept_history": "UpdateItem"}
+_TIMESTREAM: Mapping[str, str] = {"location_history": "Select", "kept_history": "WriteRecords"}
 _SESSION_ITEMS = _table("ConditionCheckItem", "GetItem", "PutItem", "Query", "UpdateItem")
 
 _FIXED: Mapping[str, Service] = {
@@ -205,6 +206,14 @@ def service_named(name: str, stage: Stage) -> Service:
     if name in _HISTORY:
         if stage.location_store == "aurora":
             return Service(_variables("LOCATION_STORE"))
+        if stage.location_store == "timestream":
+            return Service(
+                _variables("LOCATION_STORE", "HISTORY_DATABASE", "HISTORY_TABLE"),
+                (
+                    Grant((f"timestream:{_TIMESTREAM[name]}",), ("history",)),
+                    Grant(("timestream:DescribeEndpoints",), ("timestream/*",)),
+                ),
+            )
         return Service(
             _variables("LOCATION_STORE", "HISTORY_TABLE"), (Grant(_table(_HISTORY[name]), ("history",)),)
         )

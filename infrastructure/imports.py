@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -35,6 +36,7 @@ DATA = {
 MIGRATIONS_READER = "nomadcrew.adapters.postgres.migrations"
 # What `cffi` wants where extensions are written, and nothing where they run.
 NEVER_RUN = frozenset({"pycparser"})
+_PARSING = threading.Lock()
 
 PROBE = """
 import dataclasses, importlib, json, os, sys
@@ -101,7 +103,9 @@ def imported_by(module: str) -> frozenset[str]:
     file = _file_of(module)
     assert file is not None
     found: set[str] = set()
-    _Imports(found).visit(ast.parse(file.read_text()))
+    # Two threads that parse at once make CPython 3.11 lose count of how deep it is.
+    with _PARSING:
+        _Imports(found).visit(ast.parse(file.read_text()))
     return frozenset(found)
 
 

@@ -175,6 +175,10 @@ async def places(aws: Aws, cloud: Cloud, where: Cluster, database: str) -> dict[
         "PROFILES_TABLE": await cloud.table("userId"),
         "SUPPRESSION_TABLE": await cloud.table("address"),
         "CONNECTIONS_TABLE": await cloud.connections_table(),
+        "POSITIONS_TABLE": await cloud.positions_table(),
+        "HISTORY_TABLE": await cloud.history_table(),
+        "LOCATION_STORE": STAGE.location_store,
+        "STREAM": STAGE.stream,
         "SOCKETS_URL": f"{aws.environment['AWS_ENDPOINT_URL']}/sockets/v1",
         **{f"{name.upper()}_QUEUE_URL": url for name, url in queues.items()},
     }

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from nomadcrew.adapters.aws.services import Service
     from nomadcrew.adapters.aws.sessions import DynamoSessions
     from nomadcrew.adapters.aws.suppression import DynamoSuppression
+    from nomadcrew.adapters.aws.timestream import Cells
     from nomadcrew.adapters.postgres.database import Database
     from nomadcrew.core.chat.ports import ChatLog
     from nomadcrew.core.events import AuditLog, Outbox
@@ -421,7 +422,26 @@ class _Parts:
             from nomadcrew.adapters.aws.services import DYNAMODB
 
             return DynamoLocationHistory(self.client(DYNAMODB), config.required("history_table"))
-        raise BadSetting("NOMADCREW_AWS_LOCATION_STORE is not dynamodb or aurora.")
+        if config.location_store == "timestream":
+            from nomadcrew.adapters.aws.services import TIMESTREAM_QUERY, TIMESTREAM_WRITE
+            from nomadcrew.adapters.aws.timestream import TimestreamLocationHistory
+
+            return TimestreamLocationHistory(
+                self._cells(TIMESTREAM_WRITE),
+                self._cells(TIMESTREAM_QUERY),
+                database=config.required("history_database"),
+                table=config.required("history_table"),
+            )
+        raise BadSetting("NOMADCREW_AWS_LOCATION_STORE is not dynamodb, aurora or timestream.")
+
+    def _cells(self, service: Service) -> Cells:
+        from nomadcrew.adapters.aws.client import AwsClient
+        from nomadcrew.adapters.aws.timestream import Cells
+
+        def at(address: str) -> AwsClient:
+            return AwsClient(service, url=f"https://{address}", environment=self._environment)
+
+        return Cells(self.client(service), at, utc_now)
 
     def location_stream(self) -> LocationStream:
         config = self.config
