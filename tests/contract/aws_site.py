@@ -149,8 +149,13 @@ class Site:
 
     def heard(self, connection_id: str) -> list[str]:
         """The types of the frames a socket was sent: of the event, where it is one."""
-        frames = [json.loads(text) for text in self.gateway.sent.pop(connection_id, [])]
+        frames = self.frames(connection_id)
         return [frame["payload"]["type"] if frame["type"] == "event" else frame["type"] for frame in frames]
+
+    def frames(self, connection_id: str) -> list[dict[str, Any]]:
+        """What a socket was sent since the last look, but for who comes and goes."""
+        frames = [json.loads(text) for text in self.gateway.sent.pop(connection_id, [])]
+        return [frame for frame in frames if (frame.get("payload") or {}).get("type") != "PRESENCE_CHANGED"]
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -62,7 +62,7 @@ async def test_a_batch_that_comes_twice_is_recorded_once(site: Site) -> None:
     await say(site, trip_id, ana)
     for _ in range(2):
         await site.fan_out(site.changes())
-    frames = [json.loads(text) for text in site.gateway.sent["ben's"]]
+    frames = site.frames("ben's")
     assert len(frames) == 2
     assert len({frame["payload"]["id"] for frame in frames}) == 1
     assert len(await recorded(site, ben)) == 1

@@ -170,8 +170,8 @@ async def test_a_socket_is_greeted_once_it_is_open(site: Site) -> None:
     site.gateway.says.clear()
     site.lambdas.cloud.advance(2)
     assert await site.work_off("realtime", REALTIME) == 1
-    [frame] = site.gateway.sent["ana's"]
-    assert json.loads(frame) == {
+    [frame] = site.frames("ana's")
+    assert frame == {
         "type": "connected",
         "payload": {"userId": str(ana), "tripCount": 1, "trips": [str(trip_id)]},
     }
@@ -215,8 +215,8 @@ async def test_a_position_from_a_socket_is_heard_by_the_crew(site: Site) -> None
     # Of the two events on the bus one says that ana shares her position, and nothing of it is where she is.
     assert await site.work_off("location", LOCATION_STREAM) == 1
     await site.work_off("realtime", REALTIME)
-    told = [json.loads(text) for text in site.gateway.sent.pop("ben's")]
-    events = {one["payload"]["type"]: one["payload"]["payload"] for one in told if one["type"] == "event"}
+    told = [one["payload"] for one in site.frames("ben's") if one["type"] == "event"]
+    events = {one["type"]: one["payload"] for one in told}
     assert events.keys() == {"LOCATION_UPDATED", "LOCATION_SHARING_CHANGED"}
     assert events["LOCATION_UPDATED"]["location"]["latitude"] == 40.2
     assert "40.2" not in json.dumps(events["LOCATION_SHARING_CHANGED"])
