@@ -30,6 +30,9 @@ live: MEMBER_ADDED MEMBER
 MEMBER
 live: TODO_CREATED Book the sleeper
 2
+Ana: The sleeper leaves at 21:40
+Ben: On my way, keep me a seat
+"latitude":41.15
 """
 CLEAN_UP = "trap 'kill $(jobs -p) 2>&- || true' EXIT\n"
 
