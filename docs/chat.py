@@ -3,21 +3,40 @@
 import asyncio
 import json
 import sys
+from typing import Any
+from urllib.request import Request, urlopen
 
 from websockets.asyncio.client import ClientConnection, connect
+
+seen: set[str] = set()
+
+
+def show(message: dict[str, Any]) -> None:
+    if message["id"] not in seen:
+        seen.add(message["id"])
+        print(f"  {message['sender']['name']}: {message['content']}", flush=True)
+
+
+def before(address: str, token: str, trip: str) -> list[dict[str, Any]]:
+    page = Request(f"{address}/v1/trips/{trip}/chat/messages", headers={"authorization": f"Bearer {token}"})
+    with urlopen(page) as reply:
+        messages: list[dict[str, Any]] = json.load(reply)["messages"]
+    return messages[::-1]
 
 
 async def hear(socket: ClientConnection, trip: str) -> None:
     async for text in socket:
         event = json.loads(text).get("payload") or {}
         if event.get("type") == "CHAT_MESSAGE_SENT" and event["tripId"] == trip:
-            said = event["payload"]
-            print(f"  {said['user']['name']}: {said['content']}", flush=True)
+            show(event["payload"]["message"])
 
 
 async def chat(address: str, token: str, trip: str) -> None:
     url = address.replace("http", "ws", 1) + "/v1/ws?token=" + token
     async with connect(url, proxy=None) as socket:
+        # Connected first, so that what is said meanwhile is in the page, or heard, or both.
+        for message in await asyncio.to_thread(before, address, token, trip):
+            show(message)
         hearing = asyncio.create_task(hear(socket, trip))
         while line := await asyncio.to_thread(sys.stdin.readline):
             await socket.send(json.dumps({"action": "sendMessage", "tripId": trip, "content": line}))
