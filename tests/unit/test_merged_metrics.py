@@ -30,12 +30,9 @@ def test_what_cannot_be_added_is_the_hosts() -> None:
     [uptime] = re.findall(r"^nomadcrew_uptime_seconds (.*)$", page, re.MULTILINE)
     assert build == "1.0"
     assert f"nomadcrew_uptime_seconds {uptime}" in pages[0]
+    pattern = r"^nomadcrew_request_seconds_created\{.*\} (.*)$"
     created, its = (
-        [
-            float(value)
-            for value in re.findall(r"^nomadcrew_request_seconds_created\{.*\} (.*)$", text, re.MULTILINE)
-        ]
-        for text in (page, pages[1])
+        [float(value) for value in re.findall(pattern, text, re.MULTILINE)] for text in (page, pages[1])
     )
     assert created == its
 
