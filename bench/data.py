@@ -35,12 +35,23 @@ from nomadcrew.host.datafolder import DataFolder
 from nomadcrew.host.postgres import EmbeddedPostgres
 
 GROWTH = 1.5  # how much longer the 95th percentile may take
-BYTES_PER_TRIP = 9_000  # with everything that belongs to it, indices and the log of its making included
+BYTES_PER_TRIP = 14_000  # with everything that belongs to it, indices and the log of its making included
 RESERVE_BYTES = 5 * 10**9
 PATIENCE_S = 40.0  # for one list; the few that are slow are asked less often
 FEWEST = 40
 BUFFERS = compile_statement("buffers", "SHOW shared_buffers")
-BIG_TABLES = ("user_profiles", "trips", "trip_memberships", "trip_invitations", "todos", "notifications", "outbox")
+BIG_TABLES = (
+    "user_profiles",
+    "trips",
+    "trip_memberships",
+    "location_sharing",
+    "last_positions",
+    "location_history_other",
+    "trip_invitations",
+    "todos",
+    "notifications",
+    "outbox",
+)
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ TRIPS_PER_PERSON = 10
 MEMBERS = 5
 TODOS = 10  # a trip
 NOTIFICATIONS = 5  # a person
+POINTS = 4  # a membership, of the last day
 EVENTS = 2  # a trip, of the last seven days
 STEP = 1_000_000  # rows in a transaction
 # Multiplying by a prime visits every person, or trip, once before coming back: scattered, and each as often.
@@ -40,6 +41,9 @@ class Size:
             "user_profiles": self.people,
             "trips": self.trips,
             "trip_memberships": self.trips * MEMBERS,
+            "location_sharing": self.trips * MEMBERS,
+            "last_positions": self.trips * MEMBERS,
+            "location_history": self.trips * MEMBERS * POINTS,
             "trip_invitations": self.trips,
             "todos": self.trips * TODOS,
             "notifications": self.people * NOTIFICATIONS,
@@ -85,6 +89,26 @@ ROWS = {
                CASE n % {MEMBERS} WHEN 0 THEN 'OWNER' ELSE 'MEMBER' END, 'ACTIVE', at, at, at
         FROM generate_series($1::bigint, $2::bigint) AS n,
              LATERAL (SELECT bench_time(n / {MEMBERS}, $3, 900) AS at) AS t""",
+    "location_sharing": f"""
+        INSERT INTO location_sharing (trip_id, user_id, is_enabled, updated_at)
+        SELECT bench_id({TRIP}, n / {MEMBERS}), bench_id({PERSON}, 1 + n * {SCATTER} % $4), true,
+               bench_time(n / {MEMBERS}, $3, 900)
+        FROM generate_series($1::bigint, $2::bigint) AS n""",
+    "last_positions": f"""
+        INSERT INTO last_positions (trip_id, user_id, latitude, longitude, accuracy_m, recorded_at, received_at,
+                                    privacy)
+        SELECT bench_id({TRIP}, n / {MEMBERS}), bench_id({PERSON}, 1 + n * {SCATTER} % $4),
+               41.15 + n % 1000 / 1e4, -8.61 - n % 997 / 1e4, 5, at, at, 'precise'
+        FROM generate_series($1::bigint, $2::bigint) AS n,
+             LATERAL (SELECT bench_time(n, $3 * {MEMBERS} + {MEMBERS}, 1) AS at) AS t""",
+    "location_history": f"""
+        INSERT INTO location_history (trip_id, user_id, recorded_at, latitude, longitude, accuracy_m, received_at,
+                                      privacy, is_jump)
+        SELECT bench_id({TRIP}, m / {MEMBERS}), bench_id({PERSON}, 1 + m * {SCATTER} % $4), at,
+               41.15 + n % 1000 / 1e4, -8.61 - n % 997 / 1e4, 5, at, 'precise', false
+        FROM generate_series($1::bigint, $2::bigint) AS n,
+             LATERAL (SELECT {MEMBERS} + n % ($3 * {MEMBERS}) AS m,
+                             bench_time(n, $3 * {MEMBERS} * {POINTS}, 1) AS at) AS t""",
     "trip_invitations": f"""
         INSERT INTO trip_invitations (id, trip_id, inviter_id, invitee_email, role, status, expires_at, mailed_at,
                                       mail_event_id, created_at, updated_at)
@@ -116,6 +140,7 @@ ROWS = {
              LATERAL (SELECT bench_id({TRIP}, 1 + n * {SCATTER} % $3) AS trip,
                              bench_time(n, $3 * {EVENTS}, 7) AS at) AS t""",
 }
+OF_MEMBERSHIPS = ("trip_memberships", "location_sharing", "last_positions")
 SECONDARY = """
 SELECT c.relname AS name, pg_get_indexdef(i.indexrelid) AS definition
 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
@@ -147,7 +172,7 @@ async def fill(connection: "asyncpg.Connection[asyncpg.Record]", size: Size, say
 
 async def _insert(connection: "asyncpg.Connection[asyncpg.Record]", table: str, count: int, size: Size) -> None:
     # A trip's first membership has the number of the trip times five, so memberships begin and end one trip later.
-    first = MEMBERS if table == "trip_memberships" else 1
+    first = MEMBERS if table in OF_MEMBERSHIPS else 1
     for low in range(first, first + count, STEP):
         high = min(low + STEP, first + count) - 1
         await connection.execute(ROWS[table], low, high, size.trips, size.people, timeout=600)

@@ -6,10 +6,12 @@ In this data five people travel together on ten trips: crew c of C has the trips
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from bench.data_fill import EVENT, EVENTS, MEMBERS, NAMES, PERSON, SCATTER, TRIP, TRIPS_PER_PERSON, Size
 from nomadcrew.adapters.postgres.sql import Statement, statements
+from nomadcrew.core.locations.model import MAX_READ
 from nomadcrew.core.trips.model import MAX_TRIPS_PER_USER
 
 Parameters = dict[str, object]
@@ -86,12 +88,26 @@ def _one_of(*texts: str) -> Callable[[Somebody, random.Random, Size], Parameters
 _TRIPS, _TODOS, _OUTBOX = statements("trips"), statements("todos"), statements("outbox")
 _MEMBERS, _INVITATIONS = statements("members"), statements("invitations")
 _NOTIFICATIONS, _PROFILES = statements("notifications"), statements("profiles")
+_LOCATIONS = statements("locations")
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 _FIND = _PROFILES["search"]
 
 LISTS = (
     List("trips", _TRIPS["of"], lambda who, *_: {"caller": who.person, "max_trips": MAX_TRIPS_PER_USER}),
     List("trip", _TRIPS["one"], lambda who, *_: _on_trip(who)),
     List("members", _MEMBERS["of"], lambda who, *_: _on_trip(who)),
+    List("last positions", _LOCATIONS["crew"], lambda who, *_: _on_trip(who)),
+    List(
+        "a track",
+        _LOCATIONS["track"],
+        lambda who, *_: {
+            **_on_trip(who),
+            "user_id": who.person,
+            "start": NOON - timedelta(days=1),
+            "end": NOON,
+            "most": MAX_READ,
+        },
+    ),
     List("invitations", _INVITATIONS["of"], lambda who, *_: {**_on_trip(who), "limit": 200}),
     List("to-dos", _TODOS["page"], lambda who, *_: {**_on_trip(who), "limit": 100, "offset": 0}),
     List(

@@ -22,8 +22,7 @@ CORS_HEADERS = (
 CORS_EXPOSED = ("content-length", "retry-after", "x-request-id")
 CORS_MAX_AGE_S = 43_200
 
-# Redelivery takes eight attempts on both hosts; a queue waits six times as long as its function may run.
-MAX_RECEIVES = 8
+# A queue waits six times as long as its function may run.
 VISIBILITY_FACTOR = 6
 DEAD_LETTER_DAYS = 14
 ARCHIVE_DAYS = 30
@@ -31,6 +30,10 @@ RULE_RETRY_HOURS = 24
 ACCESS_TOKEN_MINUTES = 15
 MAX_STAGE_NAME = 12
 SOCKET_STAGE = "v1"
+
+
+# Timestream for LiveAnalytics takes no new accounts: a stage chooses it where an old one has it.
+LocationStore = Literal["dynamodb", "aurora", "timestream"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +55,8 @@ class Preset:
 
     database: Database
     cache: Literal["dynamodb", "valkey"] = "dynamodb"
+    stream: Literal["sqs", "kinesis"] = "sqs"
+    location_store: LocationStore = "dynamodb"
     # Environments kept warm and ceilings, by function. A new account has about ten concurrent executions and
     # refuses to reserve any of them.
     provisioned: Mapping[str, int] = field(default_factory=dict)
@@ -60,10 +65,11 @@ class Preset:
 
 PRESETS: Mapping[str, Preset] = {
     "lean": Preset(database=Database(min_acu=0, max_acu=2, pause_after_s=300)),
-    "rec": Preset(database=Database(min_acu=0.5, max_acu=8), cache="valkey"),
+    "rec": Preset(database=Database(min_acu=0.5, max_acu=8), cache="valkey", stream="kinesis"),
     "document": Preset(
         database=Database(access="proxy", min_acu=0.5, max_acu=16, reader=True, backup_days=14),
         cache="valkey",
+        stream="kinesis",
         provisioned={"trip": 10},
         reserved={"trip": 100},
     ),
@@ -80,6 +86,8 @@ class Stage:
     preset: str
     database: Database
     cache: Literal["dynamodb", "valkey"]
+    stream: Literal["sqs", "kinesis"]
+    location_store: LocationStore
     provisioned: Mapping[str, int]
     reserved: Mapping[str, int]
     mail_domain: str
@@ -135,6 +143,8 @@ def _stage(name: str, preset: str, account: str, region: str, **numbers: object)
         preset=preset,
         database=chosen.database,
         cache=chosen.cache,
+        stream=chosen.stream,
+        location_store=chosen.location_store,
         provisioned=chosen.provisioned,
         reserved=chosen.reserved,
         **numbers,  # type: ignore[arg-type]
@@ -174,6 +184,8 @@ def stage_of(
             http_tags=_PINNED_HTTP,
             socket_tags=_PINNED_SOCKET,
         )
+        # What it costs elsewhere is nothing here, and queues are shown by every other worker.
+        stage = replace(stage, stream="kinesis")
         return _told(stage, public_url=public_url, expo_url=expo_url, supabase_url=supabase_url)
     account = environment["CDK_DEFAULT_ACCOUNT"]
     region = environment.get("CDK_DEFAULT_REGION", "eu-west-1")

@@ -49,16 +49,12 @@ API_FUNCTIONS = (
 )  # fmt: skip
 
 
-# What tells sockets something that is kept nowhere, through their queue.
-LIVE: Mapping[str, tuple[str, ...]] = {"location": ("realtime",)}
-
-
-def _api(name: str, *sends: str) -> FunctionSpec:
-    return FunctionSpec(name, "compute", 512, 10, sends=sends)
+def _api(name: str) -> FunctionSpec:
+    return FunctionSpec(name, "compute", 512, 10)
 
 
 _TABLE: tuple[FunctionSpec, ...] = (
-    *(_api(name, *LIVE.get(name, ())) for name in API_FUNCTIONS),
+    *map(_api, API_FUNCTIONS),
     # Cognito gives a trigger five seconds.
     FunctionSpec("pool", "identity", 256, 5),
     FunctionSpec("confirmed", "identity", 256, 5),
@@ -77,6 +73,8 @@ _TABLE: tuple[FunctionSpec, ...] = (
     FunctionSpec("push", "compute", 256, 60, Source("push"), sends=("push",)),
     FunctionSpec("mirror", "compute", 256, 60, Source("mirror", most=2)),
     FunctionSpec("email", "compute", 256, 30, Source("email", most=2)),
+    # On a stage with Kinesis the queue is a stream, of which it takes more at once.
+    FunctionSpec("location_stream", "compute", 512, 60, Source("location", most=2), sends=("mirror", "realtime")),
     FunctionSpec("audit", "compute", 256, 60, Source("audit", batch=100, most=2)),
     FunctionSpec("feedback", "compute", 256, 30, Source("feedback", most=2)),
     FunctionSpec("upkeep", "compute", 256, 300, asynchronous=True, schedule="rate(1 hour)"),

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from infrastructure.config import Stage
 from infrastructure.functions import FunctionSpec
+from nomadcrew.core.events import LOCATION
 
 _PREFIX = "NOMADCREW_AWS_"
 
@@ -68,6 +69,13 @@ _VALKEY = Service(
     _variables("CACHE", "CACHE_ENDPOINT", "CACHE_USER"),
     (Grant(("elasticache:Connect",), ("cache", "cache-user")),),
 )
+_QUEUED_STREAM = Service(
+    _variables("STREAM", "LOCATION_QUEUE_URL"), (Grant(("sqs:SendMessage",), ("queue:location",)),)
+)
+_KINESIS = Service(_variables("STREAM", "LOCATION_STREAM"), (Grant(("kinesis:PutRecord",), ("location-stream",)),))
+# The history's right, by who has it: tracks are read by one function and kept by another.
+_HISTORY: Mapping[str, str] = {"location_history": "Query", "kept_history": "UpdateItem"}
+_TIMESTREAM: Mapping[str, str] = {"location_history": "Select", "kept_history": "WriteRecords"}
 _SESSION_ITEMS = _table("ConditionCheckItem", "GetItem", "PutItem", "Query", "UpdateItem")
 
 _FIXED: Mapping[str, Service] = {
@@ -160,7 +168,11 @@ _FIXED: Mapping[str, Service] = {
     ),
     # Somebody else's service: there is nothing of AWS to allow, and its address is every function's to know.
     "push": Service(),
-    "mirror": Service(("NOMADCREW_SUPABASE_URL",)),
+    "mirror": Service(),
+    "last_positions": Service(
+        _variables("POSITIONS_TABLE"), (Grant(_table("GetItem", "PutItem", "Query"), ("positions",)),)
+    ),
+    "carried_positions": Service(_variables("POSITIONS_TABLE"), (Grant(_table("GetItem"), ("positions",)),)),
     "audit": Service(_variables("AUDIT_BUCKET"), (Grant(("s3:PutObject",), ("audit/*",)),)),
 }
 _CONSUME = (
@@ -168,6 +180,13 @@ _CONSUME = (
     "sqs:DeleteMessage",
     "sqs:GetQueueAttributes",
     "sqs:ReceiveMessage",
+)
+_SHARDS = (
+    "kinesis:DescribeStream",
+    "kinesis:DescribeStreamSummary",
+    "kinesis:GetRecords",
+    "kinesis:GetShardIterator",
+    "kinesis:ListShards",
 )
 _STREAM = ("dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator")
 
@@ -182,6 +201,22 @@ def service_named(name: str, stage: Stage) -> Service:
         return _DATA_API if stage.database.access == "data-api" else _PROXY
     if name == "limits":
         return _LIMITS_TABLE if stage.cache == "dynamodb" else _VALKEY
+    if name == "location_stream":
+        return _QUEUED_STREAM if stage.stream == "sqs" else _KINESIS
+    if name in _HISTORY:
+        if stage.location_store == "aurora":
+            return Service(_variables("LOCATION_STORE"))
+        if stage.location_store == "timestream":
+            return Service(
+                _variables("LOCATION_STORE", "HISTORY_DATABASE", "HISTORY_TABLE"),
+                (
+                    Grant((f"timestream:{_TIMESTREAM[name]}",), ("history",)),
+                    Grant(("timestream:DescribeEndpoints",), ("timestream/*",)),
+                ),
+            )
+        return Service(
+            _variables("LOCATION_STORE", "HISTORY_TABLE"), (Grant(_table(_HISTORY[name]), ("history",)),)
+        )
     return _FIXED[name]
 
 
@@ -189,6 +224,11 @@ def service_named(name: str, stage: Stage) -> Service:
 OUTSIDE = frozenset({"mirror", "push", "sockets", "topics", "verifier"})
 # Of those, what shows certificates of authorities that are not AWS's own.
 OTHERS = frozenset({"mirror", "push"})
+
+
+def by_kinesis(spec: FunctionSpec, stage: Stage) -> bool:
+    """Whether a function's queue is a Kinesis stream in this stage."""
+    return spec.source is not None and spec.source.queue == LOCATION and stage.stream == "kinesis"
 
 
 def sql_access(services: Sequence[str], stage: Stage) -> str:
@@ -217,7 +257,10 @@ def grants_of(spec: FunctionSpec, services: Sequence[str], stage: Stage) -> list
     """What a function's role allows besides logs and traces."""
     grants = [grant for service in _chosen(services, stage) for grant in service.grants]
     grants += [Grant(("sqs:SendMessage",), (f"queue:{queue}",)) for queue in spec.sends]
-    if spec.source is not None:
+    if spec.source is not None and by_kinesis(spec, stage):
+        grants.append(Grant(_SHARDS, ("location-stream",)))
+        grants.append(Grant(("sqs:SendMessage",), (f"dead:{spec.source.queue}",)))
+    elif spec.source is not None:
         grants.append(Grant(_CONSUME, (f"queue:{spec.source.queue}",)))
         # What no repeat can save goes there at once.
         grants.append(Grant(("sqs:SendMessage",), (f"dead:{spec.source.queue}",)))

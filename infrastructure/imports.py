@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -35,6 +36,7 @@ DATA = {
 MIGRATIONS_READER = "nomadcrew.adapters.postgres.migrations"
 # What `cffi` wants where extensions are written, and nothing where they run.
 NEVER_RUN = frozenset({"pycparser"})
+_PARSING = threading.Lock()
 
 PROBE = """
 import dataclasses, importlib, json, os, sys
@@ -101,7 +103,9 @@ def imported_by(module: str) -> frozenset[str]:
     file = _file_of(module)
     assert file is not None
     found: set[str] = set()
-    _Imports(found).visit(ast.parse(file.read_text()))
+    # Two threads that parse at once make CPython 3.11 lose count of how deep it is.
+    with _PARSING:
+        _Imports(found).visit(ast.parse(file.read_text()))
     return frozenset(found)
 
 
@@ -157,6 +161,8 @@ def function_environment(function: str, stage: Stage) -> dict[str, str]:
         "NOMADCREW_RATE_LIMITS": "",
         "NOMADCREW_AWS_SQL": sql_access(services_of(function), stage),
         "NOMADCREW_AWS_CACHE": stage.cache,
+        "NOMADCREW_AWS_STREAM": stage.stream,
+        "NOMADCREW_AWS_LOCATION_STORE": stage.location_store,
         "NOMADCREW_AWS_CACHE_ENDPOINT": "cache.invalid:6379",
         "NOMADCREW_AWS_USER_POOL_ID": f"{stage.region}_none",
         "NOMADCREW_AWS_FLAGS": "application/environment/profile",

@@ -16,18 +16,23 @@ from urllib.parse import parse_qs, urlsplit
 SERVICE_KEY = "service-key-of-a-project-of-tests-only"
 Row = dict[str, Any]
 
-KEYS = {"users": ("id",), "trips": ("id",), "trip_memberships": ("trip_id", "user_id")}
+KEYS = {"users": ("id",), "trips": ("id",), "trip_memberships": ("trip_id", "user_id"), "locations": ("id",)}
 COLUMNS = {
     "users": {"id", "supabase_id", "email", "username"},
     "trips": {
         "id", "name", "created_by", "start_date", "end_date", "destination_latitude", "destination_longitude",
     },
     "trip_memberships": {"trip_id", "user_id", "role", "status"},
+    "locations": {
+        "id", "trip_id", "user_id", "latitude", "longitude", "accuracy", "timestamp", "is_sharing_enabled",
+        "sharing_expires_at", "privacy", "updated_at",
+    },
 }  # fmt: skip
 # Which column names a row of which table.
 REFERENCES = {
     "trips": {"created_by": "users"},
     "trip_memberships": {"trip_id": "trips", "user_id": "users"},
+    "locations": {"trip_id": "trips", "user_id": "users"},
 }
 
 
@@ -98,7 +103,8 @@ class Project:
             if all(_holds(str(row[column]), wanted) for column, wanted in query.items())
         ]  # fmt: skip
         for key in gone:
-            if table == "trips" and any(m[0] == key[0] for m in self.tables["trip_memberships"]):
+            pointing = [*self.tables["trip_memberships"].values(), *self.tables["locations"].values()]
+            if table == "trips" and any(row["trip_id"] == key[0] for row in pointing):
                 raise Refused(409, "23503")
             del self.tables[table][key]
 

@@ -176,7 +176,7 @@ class World:
                 for t in tables
                 if t[0] not in without
             )
-            return [tuple(row) for row in await connection.fetch(query)]
+            return sorted(tuple(row) for row in await connection.fetch(query))
 
 
 def request_headers(by: Person | None, data: bytes, headers: Mapping[str, str] | None) -> dict[str, str]:

@@ -5,7 +5,8 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infrastructure.acknowledge import acknowledge
-from infrastructure.config import DEAD_LETTER_DAYS, MAX_RECEIVES, VISIBILITY_FACTOR, Stage
+from infrastructure.config import DEAD_LETTER_DAYS, VISIBILITY_FACTOR, Stage
+from nomadcrew.core.queues import patience
 
 
 def dead_letters(scope: Construct, name: str, stage: Stage, *, fifo: bool = False) -> sqs.Queue:
@@ -37,5 +38,5 @@ def work_queue(
         enforce_ssl=True,
         visibility_timeout=Duration.seconds(timeout_s * VISIBILITY_FACTOR),
         retention_period=Duration.days(DEAD_LETTER_DAYS),
-        dead_letter_queue=sqs.DeadLetterQueue(queue=dead, max_receive_count=MAX_RECEIVES),
+        dead_letter_queue=sqs.DeadLetterQueue(queue=dead, max_receive_count=patience(name).attempts),
     )

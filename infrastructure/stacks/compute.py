@@ -5,12 +5,14 @@ from constructs import Construct
 
 from infrastructure.constructs.schedule import Scheduled
 from infrastructure.constructs.service_function import ServiceFunction, Workshop
-from infrastructure.constructs.source import consume
+from infrastructure.constructs.source import consume, follow
 from infrastructure.functions import FUNCTIONS, FunctionSpec
+from infrastructure.grants import by_kinesis
 from infrastructure.schema import schema_digest
 from infrastructure.stacks.messaging import MessagingStack
 
 MIGRATION_MINUTES = 15
+STREAM_BATCH = 500
 
 
 class ComputeStack(Stack):
@@ -50,8 +52,18 @@ class ComputeStack(Stack):
 
     def _function(self, spec: FunctionSpec) -> ServiceFunction:
         made = ServiceFunction(self, spec.name, self.workshop)
-        if spec.source is not None:
+        if by_kinesis(spec, self.workshop.stage):
+            self._consume_stream(made)
+        elif spec.source is not None:
             consume(made, self.messaging.queues[spec.source.queue])
         if spec.schedule is not None:
             Scheduled(made, "Schedule", made, self.messaging)
         return made
+
+    def _consume_stream(self, function: ServiceFunction) -> None:
+        """Whatever of a member comes within a second is told once."""
+        stream, source = self.messaging.location_stream, function.spec.source
+        assert stream is not None
+        assert source is not None
+        dead = self.messaging.dead[source.queue]
+        follow(function, stream.stream_arn, dead, batch=STREAM_BATCH, window_s=1)

@@ -7,6 +7,7 @@ from aws_cdk import aws_elasticache as elasticache
 from aws_cdk import aws_rds as rds
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_secretsmanager as secretsmanager
+from aws_cdk import aws_timestream as timestream
 from constructs import Construct
 
 from infrastructure.acknowledge import acknowledge
@@ -148,8 +149,35 @@ class DatabaseStack(Stack):
             index=("ByUser", "userId", "connectionId"), whole=True,
         )  # fmt: skip
         self._table("Presence", "PRESENCE", "presence", key="userId", ttl="ttl")
+        self._table("LastPositions", "POSITIONS", "positions", key="tripId", sort="userId", ttl="ttl")
+        if self.stage.location_store == "dynamodb":
+            self._table("LocationHistory", "HISTORY", "history", key="track", sort="bucket", ttl="ttl")
+        if self.stage.location_store == "timestream":
+            self._time_series()
+        self.places.values["NOMADCREW_AWS_LOCATION_STORE"] = self.stage.location_store
         self._table("RateLimits", "LIMITS", "limits", key="bucket", ttl="ttl")
         self._table("MailSuppression", "SUPPRESSION", "suppression", key="address")
+
+    def _time_series(self) -> None:
+        """A day in memory and a month on disk, where late points are written too."""
+        database = timestream.CfnDatabase(self, "HistoryDatabase", database_name=self.stage.named("history"))
+        table = timestream.CfnTable(
+            self,
+            "HistoryTable",
+            database_name=database.ref,
+            table_name="points",
+            retention_properties={
+                "MemoryStoreRetentionPeriodInHours": "24",
+                "MagneticStoreRetentionPeriodInDays": "30",
+            },
+            magnetic_store_write_properties={"EnableMagneticStoreWrites": True},
+        )
+        self.places.values |= {
+            "NOMADCREW_AWS_HISTORY_DATABASE": self.stage.named("history"),
+            "NOMADCREW_AWS_HISTORY_TABLE": "points",
+        }
+        self.places.arns |= {"history": table.attr_arn, "timestream/*": "*"}
+        self.places.wild["timestream/*"] = ("*", "The address of a service is nobody's.")
 
     def _table(
         self,

@@ -3,10 +3,11 @@
 import json
 from typing import Any
 
-from aws_cdk import CfnOutput, Duration, Stack
+from aws_cdk import CfnOutput, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_appconfig as appconfig
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_kinesis as kinesis
 from aws_cdk import aws_ses as ses
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
@@ -16,7 +17,7 @@ from infrastructure.acknowledge import acknowledge
 from infrastructure.config import ARCHIVE_DAYS, RULE_RETRY_HOURS
 from infrastructure.constructs.queue import dead_letters, work_queue
 from infrastructure.functions import FUNCTIONS
-from infrastructure.grants import Places, queue_variable
+from infrastructure.grants import Places, by_kinesis, queue_variable
 from nomadcrew.core.events import CONSUMERS, MIRRORED
 from nomadcrew.wire.events import detail_type
 
@@ -35,6 +36,7 @@ class MessagingStack(Stack):
         self.queues: dict[str, sqs.Queue] = {}
         self.dead: dict[str, sqs.Queue] = {}
         self._queues()
+        self.location_stream = self._location_stream()
         self.bus = self._bus()
         self._rules()
         self._mail()
@@ -45,6 +47,8 @@ class MessagingStack(Stack):
             if spec.source is not None:
                 name, fifo = spec.source.queue, spec.source.queue in FIFO
                 dead = self._dead(name, fifo=fifo)
+                if by_kinesis(spec, self.stage):
+                    continue
                 queue = work_queue(self, name, self.stage, dead, timeout_s=spec.timeout_s, fifo=fifo)
                 self.queues[name] = queue
                 self.places.values[queue_variable(name)] = queue.queue_url
@@ -54,6 +58,26 @@ class MessagingStack(Stack):
                 self._dead(spec.name)
         self._dead("rules")
         self._dead("schedules")
+
+    def _location_stream(self) -> kinesis.Stream | None:
+        """Positions by trip, in order; one shard takes a thousand a second."""
+        self.places.values["NOMADCREW_AWS_STREAM"] = self.stage.stream
+        if self.stage.stream != "kinesis":
+            return None
+        stream = kinesis.Stream(
+            self,
+            "LocationStream",
+            stream_name=self.stage.named("locations"),
+            stream_mode=kinesis.StreamMode.PROVISIONED,
+            shard_count=1,
+            encryption=kinesis.StreamEncryption.MANAGED,
+            retention_period=Duration.hours(24),
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+        self.places.values["NOMADCREW_AWS_LOCATION_STREAM"] = stream.stream_name
+        self.places.arns["location-stream"] = stream.stream_arn
+        CfnOutput(self, "LocationStreamName", value=stream.stream_name)
+        return stream
 
     def _dead(self, name: str, *, fifo: bool = False) -> sqs.Queue:
         queue = self.dead[name] = dead_letters(self, name, self.stage, fifo=fifo)
@@ -77,7 +101,6 @@ class MessagingStack(Stack):
         """Replayed events pass as well: every consumer is idempotent on the event's id."""
         consumed = sorted({detail_type(type_) for type_ in CONSUMERS})
         self._rule("notifications", {"detail-type": consumed})
-        self.places.values["NOMADCREW_SUPABASE_URL"] = self.stage.supabase_url or ""
         if self.stage.supabase_url is not None:
             self._rule("mirror", {"detail-type": sorted(map(detail_type, MIRRORED))})
         self._rule("realtime", {"detail": {"audience": [{"anything-but": "internal"}]}})

@@ -19,7 +19,9 @@ from infrastructure.stacks.endpoints import EndpointsStack
 from infrastructure.stacks.messaging import MessagingStack
 
 NO_LOGS = "Access logs of WebSocket APIs need a role that the whole account shares; the function logs every frame."
-ROUTES = ("$connect", "$disconnect", "$default", "ping", "subscribe", "unsubscribe", "sendMessage")
+ROUTES = (
+    "$connect", "$disconnect", "$default", "ping", "subscribe", "unsubscribe", "sendMessage", "updateLocation"
+)  # fmt: skip
 
 
 class RealtimeStack(Stack):

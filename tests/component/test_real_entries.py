@@ -170,10 +170,15 @@ async def places(aws: Aws, cloud: Cloud, where: Cluster, database: str) -> dict[
         "USER_POOL_CLIENT_ID": client,
         "EVENT_BUS": await cloud.bus_to({}),
         "EMAIL_QUEUE_URL": await cloud.work_queue(fifo=True),
+        "CHAT_TABLE": await cloud.chat_table(),
         "LIMITS_TABLE": await cloud.table("bucket"),
         "PROFILES_TABLE": await cloud.table("userId"),
         "SUPPRESSION_TABLE": await cloud.table("address"),
         "CONNECTIONS_TABLE": await cloud.connections_table(),
+        "POSITIONS_TABLE": await cloud.positions_table(),
+        "HISTORY_TABLE": await cloud.history_table(),
+        "LOCATION_STORE": STAGE.location_store,
+        "STREAM": STAGE.stream,
         "SOCKETS_URL": f"{aws.environment['AWS_ENDPOINT_URL']}/sockets/v1",
         **{f"{name.upper()}_QUEUE_URL": url for name, url in queues.items()},
     }
@@ -227,6 +232,7 @@ READS = {
     "invitation": ("GET /v1/trips/{id}/invitations", "eve@example.org"),
     "todo": ("GET /v1/trips/{id}/todos", "["),
     "notification": ("GET /v1/notifications", "["),
+    "chat": ("GET /v1/trips/{id}/chat/messages", "has_more"),
     "location": ("GET /v1/trips/{id}/locations", "locations"),
 }
 
@@ -284,6 +290,9 @@ EVENTS: dict[str, tuple[dict[str, Any], Any]] = {
         {"statusCode": 200},
     ),
     "keepalive": ({}, None),
+    "fanout": ({"Records": []}, NO_FAILURES),
+    "updates": ({"Records": []}, NO_FAILURES),
+    "mqtt": ({"protocolData": {"mqtt": {"clientId": "c"}}}, {"isAuthenticated": False}),
     "upkeep": ({}, None),
     "publisher": ({"Records": []}, NO_FAILURES),
     "realtime": ({"Records": []}, NO_FAILURES),
@@ -293,6 +302,7 @@ EVENTS: dict[str, tuple[dict[str, Any], Any]] = {
     "email": ({"Records": []}, NO_FAILURES),
     "audit": ({"Records": []}, NO_FAILURES),
     "feedback": ({"Records": []}, NO_FAILURES),
+    "location_stream": ({"Records": []}, NO_FAILURES),
     "migrator": (
         {"RequestType": "Update"},
         {"Status": "SUCCESS", "PhysicalResourceId": "nomadcrew-schema", "Data": {"Applied": ""}},

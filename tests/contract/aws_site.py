@@ -11,8 +11,12 @@ from nomadcrew.adapters.aws.audit import S3AuditLog
 from nomadcrew.adapters.aws.chat import DynamoChat
 from nomadcrew.adapters.aws.chat_table import ChatTable
 from nomadcrew.adapters.aws.connections import DynamoConnections
+from nomadcrew.adapters.aws.last_positions import DynamoLastPositions
 from nomadcrew.adapters.aws.live import QueuedLive
+from nomadcrew.adapters.aws.location_history import DynamoLocationHistory
+from nomadcrew.adapters.aws.location_stream import QueuedLocationStream
 from nomadcrew.adapters.aws.outbox import EventBridgeOutbox
+from nomadcrew.adapters.aws.positions import KeptPositions, TablePositions
 from nomadcrew.adapters.aws.presence import DynamoPresence
 from nomadcrew.adapters.aws.queue import SqsQueue
 from nomadcrew.adapters.aws.realtime import GatewaySockets
@@ -20,6 +24,7 @@ from nomadcrew.adapters.aws.services import DYNAMODB, EVENTS, S3, SQS
 from nomadcrew.adapters.aws.suppression import DynamoSuppression
 from nomadcrew.adapters.embedded.invitation_links import SignedInvitationLinks
 from nomadcrew.adapters.postgres.invitations import PostgresInvitations
+from nomadcrew.adapters.postgres.locations import PostgresLocationSharing
 from nomadcrew.adapters.postgres.members import PostgresMembers
 from nomadcrew.adapters.postgres.notifications import PostgresNotifications
 from nomadcrew.adapters.postgres.outbox import PostgresEventLog, PostgresOutbox
@@ -35,6 +40,7 @@ from nomadcrew.functions import (
     fanout,
     feedback,
     keepalive,
+    location_stream,
     notifier,
     publisher,
     push,
@@ -60,8 +66,9 @@ EMAIL = partial(queue_entry, email.send, declared=email.PORTS)
 REALTIME = partial(queue_entry, realtime.tell, declared=realtime.PORTS)
 FEEDBACK = partial(queue_entry, feedback.listen, declared=feedback.PORTS)
 AUDIT = partial(batch_entry, audit.keep, declared=audit.PORTS)
+LOCATION_STREAM = partial(stream_entry, location_stream.work_off, declared=location_stream.PORTS)
 KEEPALIVE = partial(event_entry, keepalive.keep_alive, declared=keepalive.PORTS)
-FANOUT = partial(stream_entry, fanout.told_by, fanout.fan_out, declared=fanout.PORTS)
+FANOUT = partial(stream_entry, fanout.fan_out, declared=fanout.PORTS)
 WEBSOCKET = partial(socket_entry, websocket.actions, declared=websocket.PORTS)
 
 
@@ -142,8 +149,13 @@ class Site:
 
     def heard(self, connection_id: str) -> list[str]:
         """The types of the frames a socket was sent: of the event, where it is one."""
-        frames = [json.loads(text) for text in self.gateway.sent.pop(connection_id, [])]
+        frames = self.frames(connection_id)
         return [frame["payload"]["type"] if frame["type"] == "event" else frame["type"] for frame in frames]
+
+    def frames(self, connection_id: str) -> list[dict[str, Any]]:
+        """What a socket was sent since the last look, but for who comes and goes."""
+        frames = [json.loads(text) for text in self.gateway.sent.pop(connection_id, [])]
+        return [frame for frame in frames if (frame.get("payload") or {}).get("type") != "PRESENCE_CHANGED"]
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -151,7 +163,7 @@ async def site(cloud: Cloud, data_api_crew: Crew) -> AsyncIterator[Site]:
     crew, clock = data_api_crew, SetClock()
     queues = {
         name: await cloud.work_queue()
-        for name in ("probe", "notifications", "push", "realtime", "audit", "feedback")
+        for name in ("probe", "notifications", "push", "realtime", "audit", "feedback", "location")
     }
     queues["email"] = await cloud.work_queue(fifo=True)
     consumed = [detail_type(type_) for type_ in CONSUMERS]
@@ -168,21 +180,28 @@ async def site(cloud: Cloud, data_api_crew: Crew) -> AsyncIterator[Site]:
     )
     connections = DynamoConnections(cloud.client(DYNAMODB), await cloud.connections_table())
     chat_table = await cloud.chat_table()
-    sqs = SqsQueue(
-        cloud.client(SQS),
-        {name: queues[name] for name in ("email", "notifications", "push", "realtime")},
-        new_id=uuid7,
-    )
+    dynamodb, sql = cloud.client(DYNAMODB), crew.pool
+    last = DynamoLastPositions(dynamodb, await cloud.positions_table())
+    history = DynamoLocationHistory(dynamodb, await cloud.history_table())
     async with gateway() as (made, client):
+        work = SqsQueue(
+            cloud.client(SQS),
+            {name: queues[name] for name in ("email", "location", "notifications", "push", "realtime")},
+            new_id=uuid7,
+        )
         ports: dict[str, Any] = {
+            "limits": OpenLimits(),
+            "positions": TablePositions(sql, last, history),
+            "carried_positions": KeptPositions(sql, last, history),
+            "location_stream": QueuedLocationStream(work),
+            "location_sharing": PostgresLocationSharing(sql),
+            "live": QueuedLive(work),
             "clock": clock,
             "outbox": EventBridgeOutbox(
                 PostgresOutbox(crew.pool), cloud.client(EVENTS), cloud.client(SQS),
                 bus=bus, probe_url=queues["probe"], clock=clock,
             ),
-            "queue": sqs,
-            "live": QueuedLive(sqs),
-            "limits": OpenLimits(),
+            "queue": work,
             "chat": DynamoChat(ChatTable(cloud.client(DYNAMODB), chat_table), PostgresMembers(crew.pool)),
             "chat_table": chat_table,
             "push": Phones(),

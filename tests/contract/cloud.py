@@ -131,6 +131,16 @@ class Cloud:
         images = [record["dynamodb"].get("NewImage", {}) for record in self.stream(table)]
         return [image[attribute]["S"] for image in images if attribute in image]
 
+    async def positions_table(self) -> str:
+        return await self._sorted_table("tripId", "userId")
+
+    async def history_table(self) -> str:
+        return await self._sorted_table("track", "bucket")
+
+    async def _sorted_table(self, key: str, sort: str) -> str:
+        keys = [{"AttributeName": key, "KeyType": "HASH"}, {"AttributeName": sort, "KeyType": "RANGE"}]
+        return await self.table(key, attributes=(sort,), KeySchema=keys)
+
     def socket_client(self, url: str) -> AwsClient:
         """A client of a WebSocket API's management address; whoever asks closes it."""
         return AwsClient(SOCKETS, url=url, environment=self.aws.environment)

@@ -1,6 +1,7 @@
 """A crew on a database of its own, over each of the drivers that carry SQL."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
@@ -26,13 +27,22 @@ DRIVERS = {"postgresql": {}, "proxy": {"statement_cache_size": 0}, "data-api": {
 @pytest_asyncio.fixture(loop_scope="session", params=DRIVERS)
 async def sql(request: pytest.FixtureRequest, engine: Engine, template: str) -> AsyncIterator[Sql]:
     """A migrated database of one's own, over one driver after the other."""
+    async with sql_over(request.param, request, engine, template) as made:
+        yield made
+
+
+@asynccontextmanager
+async def sql_over(
+    driver: str, request: pytest.FixtureRequest, engine: Engine, template: str
+) -> AsyncIterator[Sql]:
+    """A migrated database of one's own over a driver."""
     connect = await engine.fresh_database(template)
-    if request.param == "data-api":
+    if driver == "data-api":
         emulated: Aws = request.getfixturevalue("aws")
         where: Cluster = request.getfixturevalue("cluster")
         yield DataApi(emulated.client(RDS_DATA), replace(where, database=connect["database"]))
     else:
-        database = Database({**connect, **DRIVERS[request.param]}, size=8)
+        database = Database({**connect, **DRIVERS[driver]}, size=8)
         yield database
         await database.close()
     await engine.drop_database(connect)

@@ -26,6 +26,7 @@ from tests.contract.aws_site import (
     EMAIL,
     FEEDBACK,
     KEEPALIVE,
+    LOCATION_STREAM,
     NOTIFIER,
     PUBLISHER,
     PUSH,
@@ -169,8 +170,8 @@ async def test_a_socket_is_greeted_once_it_is_open(site: Site) -> None:
     site.gateway.says.clear()
     site.lambdas.cloud.advance(2)
     assert await site.work_off("realtime", REALTIME) == 1
-    [frame] = site.gateway.sent["ana's"]
-    assert json.loads(frame) == {
+    [frame] = site.frames("ana's")
+    assert frame == {
         "type": "connected",
         "payload": {"userId": str(ana), "tripCount": 1, "trips": [str(trip_id)]},
     }
@@ -202,6 +203,23 @@ async def test_frames_are_answered_as_on_one_machine(site: Site) -> None:
     for frame in ("{", ""):
         await site.frame("ana's", ana, body=frame)
     assert site.gateway.sent.pop("ana's") == [NOT_JSON, NOT_JSON]
+
+
+async def test_a_position_from_a_socket_is_heard_by_the_crew(site: Site) -> None:
+    ana, ben, trip_id = await on_a_trip(site)
+    for who, socket in ((ana, "ana's"), (ben, "ben's")):
+        await site.connect(who, socket)
+    frame = {"action": "updateLocation", "tripId": str(trip_id), "latitude": 40.2, "longitude": -8.4}
+    assert await site.frame("ana's", ana, body=json.dumps(frame)) == {"statusCode": 200}
+    assert site.heard("ana's") == ["locationUpdated"]
+    # Of the two events on the bus one says that ana shares her position, and nothing of it is where she is.
+    assert await site.work_off("location", LOCATION_STREAM) == 1
+    await site.work_off("realtime", REALTIME)
+    told = [one["payload"] for one in site.frames("ben's") if one["type"] == "event"]
+    events = {one["type"]: one["payload"] for one in told}
+    assert events.keys() == {"LOCATION_UPDATED", "LOCATION_SHARING_CHANGED"}
+    assert events["LOCATION_UPDATED"]["location"]["latitude"] == 40.2
+    assert "40.2" not in json.dumps(events["LOCATION_SHARING_CHANGED"])
 
 
 async def test_a_muted_trip_is_silent(site: Site) -> None:

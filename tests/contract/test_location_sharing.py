@@ -8,6 +8,7 @@ from nomadcrew.adapters.postgres.locations import (
     PostgresMeetingPoints,
     PostgresPositionViews,
 )
+from nomadcrew.adapters.postgres.positions import PostgresPositions
 from nomadcrew.adapters.postgres.sql import compile_statement
 from nomadcrew.adapters.postgres.upkeep import DAYS_AHEAD, PostgresUpkeep
 from nomadcrew.core.errors import Conflict, NotFound, NotOnboarded, NotTripMember
@@ -15,13 +16,17 @@ from nomadcrew.core.ids import EventId, TripId, UserId, uuid7
 from nomadcrew.core.locations.arrival import Change, Place
 from nomadcrew.core.locations.model import MeetingPoint, OwnSettings, Privacy, Sharing, TripSharing
 from nomadcrew.core.permissions import MEMBER
-from tests.contract.test_positions import MINUTE, Stage, pair, stage
+from tests.contract.crew import Crew
+from tests.contract.test_positions import MINUTE, Stage, pair
 from tests.fakes import NOON
-
-__all__ = ["stage"]
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def stage(crew: Crew) -> Stage:
+    return Stage(crew, PostgresPositions(crew.pool))
 
 
 async def change(

@@ -1,10 +1,11 @@
 """What `MirrorSource` and `Mirror` promise, and what becomes of the copy when events come in any order."""
 
 import asyncio
-from collections.abc import Iterator
+import json
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
-from dataclasses import replace
-from datetime import date
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
 from uuid import uuid4
 
 import pytest
@@ -12,18 +13,25 @@ import pytest
 from nomadcrew.adapters.embedded.silent_mirror import SilentMirror
 from nomadcrew.adapters.http.breaker import Breaker
 from nomadcrew.adapters.http.supabase import SupabaseMirror
+from nomadcrew.adapters.mirrored_live import MirroredLive
+from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.mirror import PostgresMirrorSource
+from nomadcrew.adapters.postgres.positions import PostgresPositions
 from nomadcrew.adapters.postgres.profiles import PostgresProfiles
+from nomadcrew.adapters.postgres.queue import PostgresQueue
 from nomadcrew.adapters.postgres.trips import PostgresTrips
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.events import CONSUMERS, MIRROR, MIRRORED, consumers_of
 from nomadcrew.core.identity.ports import ProfileChange
 from nomadcrew.core.ids import EventId, TripId, UserId, uuid7
+from nomadcrew.core.locations.model import Privacy
 from nomadcrew.core.mirror.model import MirroredTrip, MirroredUser, MirrorRefused
 from nomadcrew.core.mirror.service import PROFILE_CHANGED, mirror_event
-from nomadcrew.core.permissions import OWNER, Role
+from nomadcrew.core.permissions import MEMBER, OWNER, Role
+from nomadcrew.wire.events import unpack
 from tests.contract.crew import Crew
-from tests.fakes import ANA, BEN, NOON, an_event
+from tests.contract.test_positions import Stage, pair
+from tests.fakes import ANA, BEN, NOON, SetClock, Told, an_event
 from tests.supabase import SERVICE_KEY, Project, supabase
 
 TRIP = TripId(uuid7())
@@ -146,6 +154,42 @@ def test_only_where_there_is_a_mirror_events_go_there() -> None:
     assert consumers_of("TODO_UPDATED", mirrors=True) == CONSUMERS["TODO_UPDATED"]
 
 
+@dataclass
+class Copying:
+    """A crew, and the copy of it."""
+
+    stage: Stage
+    source: PostgresMirrorSource
+    mirror: SupabaseMirror
+    project: Project
+
+    async def tell(
+        self, type_: str, trip_id: TripId | None = None, person: UserId | None = None, *, minute: float = 0
+    ) -> None:
+        payload = "{}" if person is None else json.dumps({"userId": str(person)})
+        event = an_event(type=type_, trip_id=trip_id, payload=payload)
+        await mirror_event(
+            event,
+            source=self.source,
+            positions=self.stage.positions,
+            mirror=self.mirror,
+            now=NOON + timedelta(minutes=minute),
+        )
+
+    def map(self, trip_id: TripId) -> dict[str, tuple[float, float, str]]:
+        """Where people are on the map of a trip, by id: latitude, longitude, privacy."""
+        return {
+            row["user_id"]: (row["latitude"], row["longitude"], row["privacy"])
+            for row in self.project.rows("locations")
+            if row["trip_id"] == str(trip_id)
+        }
+
+
+@pytest.fixture
+def copying(crew: Crew, source: PostgresMirrorSource, mirror: SupabaseMirror, project: Project) -> Copying:
+    return Copying(Stage(crew, PostgresPositions(crew.pool)), source, mirror, project)
+
+
 @pytest.fixture
 def source(crew: Crew) -> PostgresMirrorSource:
     return PostgresMirrorSource(crew.pool)
@@ -171,20 +215,18 @@ async def test_the_source_tells_a_trip_with_its_creator_and_everybody_on_it(
     assert await source.trip(trip) is None
 
 
-async def test_a_creator_who_left_is_still_somebody(
-    crew: Crew, source: PostgresMirrorSource, mirror: SupabaseMirror, project: Project
-) -> None:
+async def test_a_creator_who_left_is_still_somebody(crew: Crew, copying: Copying, project: Project) -> None:
     ana, ben = await crew.person("ana"), await crew.person("ben")
     trip = await crew.trip(ana)
     await crew.join(trip, ben, ana, Role.OWNER)
     await crew.leave(trip, ana, ana)
-    await mirror_event(an_event(type="MEMBER_REMOVED", trip_id=trip), source=source, mirror=mirror)
+    await copying.tell("MEMBER_REMOVED", trip)
     assert on(project, trip) == {str(ben): "OWNER"}
     assert project.rows("trips")[0]["created_by"] == str(ana)
 
 
 async def test_events_in_any_order_at_once_and_again_end_in_what_there_is(
-    crew: Crew, source: PostgresMirrorSource, mirror: SupabaseMirror, project: Project
+    crew: Crew, copying: Copying, project: Project
 ) -> None:
     ana = await crew.person("ana")
     guests = [await crew.person(f"guest-{n}") for n in range(4)]
@@ -194,7 +236,7 @@ async def test_events_in_any_order_at_once_and_again_end_in_what_there_is(
         """As a work queue does it: what is in the way of others comes again."""
         for _ in range(20):
             with suppress(Unavailable):
-                await mirror_event(an_event(type=type_, trip_id=trip_id), source=source, mirror=mirror)
+                await copying.tell(type_, trip_id)
                 return
             await asyncio.sleep(0.02)
         raise AssertionError("it never ends")
@@ -214,9 +256,7 @@ async def test_events_in_any_order_at_once_and_again_end_in_what_there_is(
     assert [row["id"] for row in project.rows("trips")] == [str(trip)]
 
 
-async def test_a_new_name_is_copied_and_told_once(
-    crew: Crew, source: PostgresMirrorSource, mirror: SupabaseMirror, project: Project
-) -> None:
+async def test_a_new_name_is_copied_and_told_once(crew: Crew, copying: Copying, project: Project) -> None:
     ana = await crew.person("ana")
     profiles, before = PostgresProfiles(crew.pool), len(await crew.types())
     for change in (ProfileChange(username="anna"), ProfileChange(username="anna"), ProfileChange(first_name="A")):
@@ -228,12 +268,11 @@ async def test_a_new_name_is_copied_and_told_once(
     assert [(e["type"], e["audience"], e["payload"]) for e in events] == [
         (PROFILE_CHANGED, "internal", {"userId": str(ana)})
     ] * 2
-    told = an_event(type=PROFILE_CHANGED, payload=f'{{"userId": "{ana}"}}')
-    await mirror_event(told, source=source, mirror=mirror)
+    await copying.tell(PROFILE_CHANGED, person=ana)
     assert [(row["username"], row["email"]) for row in project.rows("users")] == [("anna", "anna@example.org")]
 
 
-async def test_what_changes_all_the_time_is_tried_again_later(mirror: SupabaseMirror) -> None:
+async def test_what_changes_all_the_time_is_tried_again_later(mirror: SupabaseMirror, copying: Copying) -> None:
     class Restless:
         """A source that never says the same twice."""
 
@@ -245,7 +284,118 @@ async def test_what_changes_all_the_time_is_tried_again_later(mirror: SupabaseMi
 
     for event in (
         an_event(type="TRIP_UPDATED", trip_id=TRIP),
-        an_event(type=PROFILE_CHANGED, payload=f'{{"userId": "{ANA}"}}'),
+        an_event(type=PROFILE_CHANGED, payload=json.dumps({"userId": str(ANA)})),
     ):
         with pytest.raises(Unavailable):
-            await mirror_event(event, source=Restless(), mirror=mirror)
+            await mirror_event(event, source=Restless(), positions=copying.stage.positions, mirror=mirror, now=NOON)
+
+
+AT = (41.14961, -8.61099)
+
+
+async def test_positions_are_copied_as_everybody_may_see_them(copying: Copying) -> None:
+    trip, ana, ben = await pair(copying.stage)
+    await copying.tell("TRIP_CREATED", trip)
+    await copying.stage.send(trip, ana, AT, accuracy_m=5.0, lasts_s=3_600)
+    await copying.stage.send(trip, ben, AT, privacy=Privacy.APPROXIMATE, accuracy_m=5.0)
+    for person in (ana, ben, ana):
+        await copying.tell("LOCATION_UPDATED", trip, person)
+    assert copying.map(trip) == {str(ana): (*AT, "precise"), str(ben): (41.15, -8.61, "approximate")}
+    rows = {row["user_id"]: row for row in copying.project.rows("locations")}
+    assert {name: rows[str(ana)][name] for name in ("accuracy", "timestamp", "sharing_expires_at")} == {
+        "accuracy": 5.0, "timestamp": "2026-07-01T12:00:00Z", "sharing_expires_at": "2026-07-01T13:00:00Z",
+    }  # fmt: skip
+    assert rows[str(ben)]["accuracy"] is None
+    assert all(row["is_sharing_enabled"] is True for row in rows.values())
+    await copying.stage.send(trip, ana, (41.2, -8.7), minute=5)
+    await copying.tell("LOCATION_UPDATED", trip, ana, minute=5)
+    assert copying.map(trip)[str(ana)] == (41.2, -8.7, "precise")
+
+
+@pytest.mark.parametrize("how", ["sharing off", "hidden", "ghost", "trip over", "left", "expired", "stale"])
+async def test_who_shows_nothing_any_more_is_off_the_map(copying: Copying, how: str) -> None:
+    stage, project = copying.stage, copying.project
+    trip, ana, ben = await pair(stage)
+    await copying.tell("TRIP_CREATED", trip)
+    for person in (ana, ben):
+        await stage.send(trip, person, AT, lasts_s=600)
+        await copying.tell("LOCATION_UPDATED", trip, person)
+    assert set(copying.map(trip)) == {str(ana), str(ben)}
+    match how:
+        case "sharing off":
+            await stage.send(trip, ben, AT, minute=1, is_enabled=False)
+            await copying.tell("LOCATION_SHARING_CHANGED", trip, ben, minute=1)
+        case "hidden":
+            await stage.prefer(ben, location_privacy_preference="hidden")
+            await copying.tell("location_privacy.changed", person=ben)
+        case "ghost":
+            await stage.prefer(ben, ghost=True)
+            await copying.tell("location_privacy.changed", person=ben)
+            await copying.tell("LOCATION_UPDATED", trip, ben)  # what was under way
+        case "trip over":
+            await stage.end_trip(trip, ana)
+            await copying.tell("TRIP_STATUS_UPDATED", trip)
+            assert copying.map(trip) == {}
+            return
+        case "left":
+            await stage.crew.leave(trip, ben, ben)
+            await copying.tell("MEMBER_REMOVED", trip)
+            await copying.tell("LOCATION_UPDATED", trip, ben)
+        case "expired":
+            await copying.tell("LOCATION_UPDATED", trip, ben, minute=10)
+        case "stale":
+            await stage.send(trip, ben, AT, minute=1, lasts_s=86_400)
+            await copying.tell("LOCATION_UPDATED", trip, ben, minute=24 * 60 + 2)
+    assert set(copying.map(trip)) == {str(ana)}
+    assert len(project.rows("users")) == 2
+
+
+async def test_what_changes_privacy_is_told_to_the_copy(copying: Copying) -> None:
+    stage = copying.stage
+    trip, ana, _ = await pair(stage)
+    await stage.send(trip, ana, AT)
+
+    async def told() -> int:
+        return (await stage.crew.types()).count("location_privacy.changed")
+
+    async def share(privacy: str | None) -> None:
+        await stage.sharing.change(
+            trip, ana, MEMBER, is_enabled=None, expires_at=None, privacy=privacy, keep_privacy=False,
+            event_id=EventId(uuid7()), now=NOON,
+        )  # fmt: skip
+
+    changes: list[Callable[[], Awaitable[None]]] = [
+        lambda: stage.prefer(ana, ghost=True),
+        lambda: stage.prefer(ana, ghost=False),
+        lambda: stage.prefer(ana, location_privacy_preference="approximate"),
+        lambda: share("approximate"),
+        lambda: share(None),
+    ]
+    for count, change in enumerate(changes, start=1):
+        for _ in range(2):
+            await change()
+            assert await told() == count
+    await stage.prefer(ana, first_name="Anna")
+    assert await told() == 5
+
+
+async def test_positions_go_to_the_mirror_beside_the_sockets(pool: Database) -> None:
+    live, queue = Told(), PostgresQueue(pool, clock=SetClock(), new_id=uuid7)
+    mirrored = MirroredLive(live, queue)
+    position = an_event(type="LOCATION_UPDATED", trip_id=TRIP, payload=json.dumps({"userId": str(ANA)}))
+    await mirrored.tell(position, latest_of="one")
+    await mirrored.tell(an_event(type="TYPING"))
+    await mirrored.tell_people(position, [BEN])
+    assert len(live.events) == 3
+    [job] = await queue.receive(MIRROR, limit=9, visibility_s=60)
+    assert unpack(job.body) == position
+    await pool.close()
+    await MirroredLive(live, PostgresQueue(Away(), clock=SetClock(), new_id=uuid7)).tell(position)  # type: ignore[arg-type]
+    assert len(live.events) == 4
+
+
+class Away:
+    """A database that is not there."""
+
+    async def fetch(self, *_: object, **__: object) -> None:
+        raise Unavailable

@@ -1,16 +1,21 @@
 """What `Positions` promises, and what sharing does with it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise, product
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
+from nomadcrew.adapters.aws.last_positions import DynamoLastPositions
+from nomadcrew.adapters.aws.location_history import DynamoLocationHistory
+from nomadcrew.adapters.aws.positions import KeptPositions, TablePositions
+from nomadcrew.adapters.aws.services import DYNAMODB
 from nomadcrew.adapters.postgres.locations import PostgresLocationSharing
-from nomadcrew.adapters.postgres.positions import PostgresPositions
+from nomadcrew.adapters.postgres.positions import PostgresLocationHistory, PostgresPositions
 from nomadcrew.adapters.postgres.profiles import PostgresProfiles
 from nomadcrew.adapters.postgres.sql import compile_statement
 from nomadcrew.adapters.postgres.trips import PostgresTrips
@@ -19,11 +24,16 @@ from nomadcrew.core.identity.ports import ProfileChange
 from nomadcrew.core.ids import EventId, TripId, UserId, uuid7
 from nomadcrew.core.locations.geometry import distance_m
 from nomadcrew.core.locations.model import MAX_READ, Accepted, Owner, Point, Privacy, Report, Sharing, StoredPoint
+from nomadcrew.core.locations.ports import CarriedPositions, LocationHistory, Positions
 from nomadcrew.core.locations.privacy import given_under
 from nomadcrew.core.locations.reports import Fix, Opinion, batch, single
 from nomadcrew.core.permissions import MEMBER, OWNER
 from nomadcrew.core.trips.model import Status, TripChange
+from nomadcrew.wire.carried import carried_of
+from tests.contract.cloud import Cloud
+from tests.contract.conftest import DRIVERS, sql_over
 from tests.contract.crew import Crew
+from tests.engine import Engine
 from tests.fakes import NOON
 
 CHANGED = "LOCATION_SHARING_CHANGED"
@@ -34,10 +44,18 @@ MINUTE = timedelta(minutes=1)
 class Stage:
     """Positions of a crew, and the times at which they come."""
 
-    def __init__(self, crew: Crew) -> None:
+    def __init__(self, crew: Crew, positions: Positions, kept: CarriedPositions | None = None) -> None:
+        """`kept` is what a stream's consumer does, where there is a stream."""
         self.crew = crew
-        self.positions = PostgresPositions(crew.pool)
+        self.positions = positions
+        self._kept = kept
         self.sharing = PostgresLocationSharing(crew.pool)
+
+    async def accept(self, report: Report) -> Accepted:
+        accepted = await self.positions.accept(report, MEMBER)
+        if self._kept is not None:
+            await self._kept.keep([carried_of(report, accepted)])
+        return accepted
 
     async def send(
         self,
@@ -56,7 +74,7 @@ class Stage:
         now = NOON + MINUTE * (minute if received is None else received)
         fix = Fix(*at, NOON + MINUTE * minute, privacy, **measured)
         report = single(trip, user, fix, Opinion(is_enabled, lasts_s), EventId(uuid7()), now=now)
-        return await self.positions.accept(report, MEMBER)
+        return await self.accept(report)
 
     async def send_all(
         self, trip: TripId, user: UserId, points: Sequence[tuple[float, tuple[float, float]]], *, now: float = 60
@@ -64,7 +82,7 @@ class Stage:
         """Report positions of minutes after noon together."""
         fixes = [Fix(*at, NOON + MINUTE * minute, Privacy.PRECISE) for minute, at in points]
         report, _ = batch(trip, user, fixes, Opinion(), EventId(uuid7()), now=NOON + MINUTE * now)
-        return await self.positions.accept(report, MEMBER)
+        return await self.accept(report)
 
     async def last(self, trip: TripId, user: UserId, *, by: UserId | None = None) -> StoredPoint | None:
         crew = await self.positions.crew(trip, by or user, MEMBER)
@@ -104,9 +122,21 @@ class Stage:
             await profiles.change(user, ProfileChange(**change), user, is_admin=False, now=now)
 
 
-@pytest.fixture
-def stage(crew: Crew) -> Stage:
-    return Stage(crew)
+@pytest_asyncio.fixture(loop_scope="session", params=[*DRIVERS, "dynamodb", "aurora"])
+async def stage(request: pytest.FixtureRequest, engine: Engine, template: str) -> AsyncIterator[Stage]:
+    """Positions in one database, over each driver; and in tables of DynamoDB, with two stores for history."""
+    driver = request.param if request.param in DRIVERS else "data-api"
+    async with sql_over(driver, request, engine, template) as sql:
+        if request.param in DRIVERS:
+            yield Stage(Crew(sql), PostgresPositions(sql))
+            return
+        cloud: Cloud = request.getfixturevalue("cloud")
+        dynamodb = cloud.client(DYNAMODB)
+        last = DynamoLastPositions(dynamodb, await cloud.positions_table())
+        history: LocationHistory = PostgresLocationHistory(sql)
+        if request.param == "dynamodb":
+            history = DynamoLocationHistory(dynamodb, await cloud.history_table())
+        yield Stage(Crew(sql), TablePositions(sql, last, history), KeptPositions(sql, last, history))
 
 
 async def pair(stage: Stage) -> tuple[TripId, UserId, UserId]:
@@ -266,7 +296,7 @@ async def test_distances_are_those_of_the_code(stage: Stage) -> None:
 
 async def test_leaving_ends_sharing_for_good(stage: Stage) -> None:
     trip, ana, ben = await pair(stage)
-    await stage.send(trip, ben)
+    await stage.send(trip, ben, minute=-1)
     await stage.crew.leave(trip, ben, ana)
     assert await stage.told() == [(ben, True), (ben, False)]
     with pytest.raises(NotFound):
@@ -346,7 +376,7 @@ async def test_a_very_long_track_is_thinned_evenly_and_keeps_its_ends(stage: Sta
             for n in range(first, min(first + 500, count))
         ]
         report = Report(trip, ana, points, frozenset(), None, None, EventId(uuid7()), NOON + timedelta(days=1))
-        await stage.positions.accept(report, MEMBER)
+        await stage.accept(report)
     minutes = await stage.minutes(trip, ana)
     assert MAX_READ / 2 <= len(minutes) <= MAX_READ
     assert (minutes[0], minutes[-1]) == (0, (count - 1) / 6)

@@ -15,7 +15,7 @@ from nomadcrew.adapters.aws.services import EVENTS, SQS
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.queue import PostgresQueue
 from nomadcrew.core.ids import JobId, uuid7
-from nomadcrew.core.queues import MAX_ATTEMPTS, MAX_REASON, NO_ANSWER, Job, WorkQueue, backoff_s
+from nomadcrew.core.queues import MAX_ATTEMPTS, MAX_REASON, NO_ANSWER, Job, WorkQueue, backoff_s, patience
 from tests.contract.cloud import Cloud
 from tests.fakes import SetClock
 
@@ -159,6 +159,28 @@ async def test_a_job_that_fails_every_time_is_dead_and_kept_with_its_reason(queu
     [(dead, reason)] = await queue.dead(MAIL, limit=5)
     assert (dead.id, dead.body, dead.attempt, reason) == (job.id, '{"n":1}', MAX_ATTEMPTS, "x" * MAX_REASON)
     assert await queue.dead(OTHER, limit=5) == []
+
+
+async def test_a_queue_with_fewer_attempts_has_longer_pauses(queue: WorkQueue, clock: Time) -> None:
+    await queue.send(OTHER, "{}")
+    for attempt, wait_s in enumerate((5, 20, 80, 320, 600), start=1):
+        assert backoff_s(attempt, OTHER) == wait_s
+        [job] = await queue.receive(OTHER, limit=10, visibility_s=VISIBLE_S)
+        assert job.attempt == attempt
+        await queue.fail(job, "Unavailable")
+        clock.advance(wait_s - clock.slack_s)
+        assert await queue.receive(OTHER, limit=10, visibility_s=VISIBLE_S) == []
+        clock.advance(clock.slack_s)
+    assert await queue.receive(OTHER, limit=10, visibility_s=VISIBLE_S) == []
+    [(dead, _)] = await queue.dead(OTHER, limit=5)
+    assert dead.attempt == 5
+
+
+def test_a_queue_is_known_by_its_name_and_by_its_arn() -> None:
+    few, many = patience("notifications"), patience("email")
+    assert (few.attempts, many.attempts) == (5, MAX_ATTEMPTS)
+    arn = "arn:aws:sqs:eu-west-1:000000000000:nomadcrew-dev-"
+    assert (patience(f"{arn}push"), patience(f"{arn}email.fifo"), patience(f"{arn}probe")) == (few, many, many)
 
 
 async def test_a_job_whose_every_worker_died_is_dead_too(queue: WorkQueue, clock: Time) -> None:

@@ -241,7 +241,8 @@ class Socket:
         self.close_code = None
         greeted = len(self.frames)
         self._reader = asyncio.create_task(self._read(self._connection))
-        await self.until(lambda: len(self.frames) > greeted or not self.open)
+        # Elsewhere an event that was on its way may come before the greeting.
+        await self.until(lambda: "connected" in {f["type"] for f in self.frames[greeted:]} or not self.open)
 
     async def send(self, frame: object) -> None:
         await self.send_text(json.dumps(frame))

@@ -32,12 +32,6 @@ async def idle(url: str, mailbox: Any) -> AsyncIterator[tuple[Socket, float]]:
     await api.close()
 
 
-async def greeted(socket: Socket) -> dict[str, Any]:
-    """The greeting, which elsewhere may come after an event."""
-    found = await socket.until(lambda: [frame for frame in socket.frames if frame["type"] == "connected"])
-    return found[0]
-
-
 async def test_01_connect_with_the_jwt_only_in_sec_websocket_protocol_and_with_only_token_in_the_query(
     register: Register, connect: Connect
 ) -> None:
@@ -45,7 +39,7 @@ async def test_01_connect_with_the_jwt_only_in_sec_websocket_protocol_and_with_o
     trip_id = await ana.new_trip()
     for by in (TokenBy.SUBPROTOCOL, TokenBy.QUERY):
         socket = await connect(ana, by=by)
-        greeting = await greeted(socket)
+        [greeting] = [frame for frame in socket.frames if frame["type"] == "connected"]
         assert greeting["payload"] == {"userId": ana.id, "tripCount": 1, "trips": [trip_id]}
         assert socket.subprotocol == (ana.token if by is TokenBy.SUBPROTOCOL else None)
 

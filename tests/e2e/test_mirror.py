@@ -62,6 +62,18 @@ async def test_everybody_on_a_trip_is_in_the_copy_however_they_came_and_gone_onc
         return f"{ben.username}-too" in {row["username"] for row in project.rows("users")}
 
     await eventually(renamed)
+    await ben.ask("POST", f"/v1/trips/{trip_id}/locations", {"latitude": 41.14961, "longitude": -8.61099})
+
+    async def on_the_map() -> list[tuple[float, str]]:
+        return [(row["latitude"], row["user_id"]) for row in project.rows("locations")]
+
+    assert await eventually(on_the_map) == [(41.14961, ben.id)]
+    await ben.ask("PUT", "/v1/location/preferences", {"ghostMode": True})
+
+    async def nobody() -> bool:
+        return not await on_the_map()
+
+    await eventually(nobody)
     assert {row["supabase_id"] for row in project.rows("users")} == {ana.id, ben.id, cleo.id}
     await ana.ask("DELETE", f"/v1/trips/{trip_id}")
     await eventually(has)

@@ -127,3 +127,34 @@ async def test_who_wrote_a_to_do_hears_that_another_has_done_it(register: Regist
     assert (pushed["title"], pushed["body"]) == ("Task completed", "Ana completed boots")
     assert "TODO_COMPLETED" in await types(ben)
     assert "TODO_COMPLETED" not in await types(ana)
+
+
+async def test_what_is_said_is_shown_and_pushed_and_in_no_list(
+    register: Register, connect: Connect, phones: Phones
+) -> None:
+    ana, ben, cleo = await register("ana"), await register("ben"), await register("cleo")
+    trip_id = await ana.new_trip()
+    for guest in (ben, cleo):
+        await ana.bring(trip_id, guest)
+    anas, bens, cleos = [await phones.give(who) for who in (ana, ben, cleo)]
+    await cleo.ask("PUT", f"/v1/trips/{trip_id}/notification-preferences", {"chat": "mentions"})
+    sockets = [await connect(ben) for _ in range(2)]
+    path = f"/v1/trips/{trip_id}/chat/messages"
+    first = await ana.ask("POST", path, {"message": "train at nine"}, status=201)
+    pushed = await phones.first(bens, "CHAT_MESSAGE")
+    assert (pushed["title"], pushed["body"]) == ("Ana", "train at nine")
+    for socket in sockets:
+        event = await socket.event("notification.created", trip_id, type="CHAT_MESSAGE")
+        toast = event["payload"]
+        assert toast["metadata"] == {
+            "chatID": trip_id, "messageID": first["id"], "senderName": "Ana",
+            "messagePreview": "train at nine",
+        }  # fmt: skip
+        assert pushed["data"] == toast["metadata"] | {"notificationId": toast["id"], "type": "CHAT_MESSAGE"}
+    await ana.ask("POST", path, {"message": f"and you, @{cleo.username}?"}, status=201)
+    assert (await phones.first(cleos, "CHAT_MESSAGE"))["body"].startswith("and you, @")
+    assert len(await phones.shown(cleos, "CHAT_MESSAGE")) == 1
+    assert await phones.shown(anas, "CHAT_MESSAGE") == []
+    assert "CHAT_MESSAGE" not in await types(ben)
+    unread = await ben.ask("GET", "/v1/notifications?status=unread")
+    assert await ben.ask("GET", "/v1/notifications/unread-count") == {"count": len(unread)}

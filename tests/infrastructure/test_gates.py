@@ -25,7 +25,7 @@ MAX_ACKNOWLEDGED = {
     "RDS11": 1,
     "SMG4": 2,
     "S1": 1,
-    "SQS3": 14,
+    "SQS3": 15,
     "SNS2": 1,
     "VPC7": 1,
     "COG2": 1,
@@ -37,7 +37,7 @@ MAX_ACKNOWLEDGED = {
     "LambdaEventSourceMappingDestination": 10,
     "LambdaLatestVersion": len(FUNCTIONS),
     "LambdaStarPermissions": len(FUNCTIONS),
-    "SQSRedrivePolicy": 14,
+    "SQSRedrivePolicy": 15,
 }
 # CDK names what a role is needed for beside what needs it.
 NOT_LINTED = ["W3005"]

@@ -1,15 +1,20 @@
 """What adapters call and what the infrastructure grants are the same, operation by operation."""
 
+import json
 import re
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import botocore.session
 import pytest
+from aws_cdk import App
+from aws_cdk.assertions import Template
 
 from infrastructure.config import stage_of
 from infrastructure.functions import FUNCTIONS, services_of
-from infrastructure.grants import grants_of, service_named
+from infrastructure.grants import Places, grants_of, service_named
+from infrastructure.stacks.database import DatabaseStack
 from nomadcrew.adapters import aws
 
 FOLDER = Path(aws.__file__).parent
@@ -23,10 +28,12 @@ CALLS = {
     "profile_cache": ("dynamodb", ["profile_cache.py"]),
     "connections": ("dynamodb", ["connections.py"]),
     "presence": ("dynamodb", ["presence.py"]),
+    "last_positions": ("dynamodb", ["last_positions.py"]),
     "secret": ("secretsmanager", ["secrets.py"]),
     "outbox": ("events", ["outbox.py"]),
 }
 STAGE = stage_of("rehearsal", "lean")
+CONTEXT = json.loads(Path("cdk.json").read_text())["context"]
 
 
 @cache
@@ -50,6 +57,40 @@ def test_what_an_adapter_calls_is_granted_and_nothing_else(name: str) -> None:
         if action.partition(":")[0] == service
     }
     assert granted == called
+
+
+def test_history_is_read_by_one_function_and_kept_by_another() -> None:
+    text = (FOLDER / "location_history.py").read_text()
+    called = set(re.findall(r'"([A-Z][A-Za-z]+)"', text)) & operations_of("dynamodb")
+    granted = [
+        {action for grant in service_named(name, STAGE).grants for action in grant.actions}
+        for name in ("location_history", "kept_history")
+    ]
+    assert granted == [{"dynamodb:Query"}, {"dynamodb:UpdateItem"}]
+    assert {action.partition(":")[2] for actions in granted for action in actions} == called
+
+
+def test_a_stage_of_an_account_that_has_timestream_keeps_history_there() -> None:
+    stage = replace(STAGE, location_store="timestream")
+    granted = {
+        name: {action for grant in service_named(name, stage).grants for action in grant.actions}
+        for name in ("location_history", "kept_history")
+    }
+    assert granted == {
+        "location_history": {"timestream:Select", "timestream:DescribeEndpoints"},
+        "kept_history": {"timestream:WriteRecords", "timestream:DescribeEndpoints"},
+    }
+    places = Places(stage)
+    made = Template.from_stack(DatabaseStack(App(context=CONTEXT), "history", places=places))
+    table = {
+        "RetentionProperties": {
+            "MemoryStoreRetentionPeriodInHours": "24", "MagneticStoreRetentionPeriodInDays": "30"
+        },
+        "MagneticStoreWriteProperties": {"EnableMagneticStoreWrites": True},
+    }  # fmt: skip
+    made.has_resource_properties("AWS::Timestream::Table", table)
+    for name in granted:
+        assert set(service_named(name, stage).environment) <= places.values.keys()
 
 
 def test_what_cognito_is_asked_is_granted() -> None:

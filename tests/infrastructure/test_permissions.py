@@ -103,6 +103,12 @@ def written(found: Rights) -> str:
     return "\n".join(lines)
 
 
+SHARDS = {
+    (f"kinesis:{action}", "<LocationStream>")
+    for action in ("DescribeStream", "DescribeStreamSummary", "GetRecords", "GetShardIterator", "ListShards")
+}
+
+
 def test_no_right_is_on_everything(cloud: Cloud) -> None:
     starred = {
         (name, action, re.sub(r"/nc/\w+/", "/nc/<stage>/", resource))
@@ -133,7 +139,7 @@ def test_a_role_belongs_to_one_function_and_holds_nothing_ready_made(cloud: Clou
 
 
 @pytest.mark.parametrize(("stage", "preset"), [("dev", "rec"), ("production", "document")])
-def test_presets_change_the_way_to_sql_and_limits_only(
+def test_presets_change_the_way_to_sql_limits_and_the_location_stream_only(
     clouds: Mapping[tuple[str, str], Cloud], stage: str, preset: str
 ) -> None:
     lean, other = rights(clouds["dev", "lean"]), rights(clouds[stage, preset])
@@ -142,7 +148,12 @@ def test_presets_change_the_way_to_sql_and_limits_only(
         if ("dynamodb:UpdateItem", "<RateLimits>") in allowed:
             expected -= {("dynamodb:UpdateItem", "<RateLimits>")}
             expected |= VALKEY
-            # Sockets and phones are reached over the internet: those functions stay outside the network.
+        if ("sqs:SendMessage", "<LocationQueue>") in allowed:
+            expected -= {("sqs:SendMessage", "<LocationQueue>")}
+            expected |= {("kinesis:PutRecord", "<LocationStream>")}
+        if name == "location_stream":
+            expected = {right for right in expected if right[1] != "<LocationQueue>"} | SHARDS
+        # What is reached over the internet is so by functions outside the network.
         if preset == "document" and allowed >= DATA_API and OUTSIDE.isdisjoint(services_of(name)):
             expected -= DATA_API
             expected |= NETWORK

@@ -9,7 +9,7 @@ from infrastructure.config import stage_of
 from infrastructure.functions import API_FUNCTIONS, FUNCTIONS
 from nomadcrew.adapters.aws.config import AwsConfig, variable
 from nomadcrew.core.events import MIRRORED
-from nomadcrew.core.queues import MAX_ATTEMPTS
+from nomadcrew.core.queues import MAX_ATTEMPTS, patience
 from nomadcrew.functions.table import ALL_ROUTES
 from nomadcrew.settings import Settings
 from nomadcrew.wire.events import detail_type
@@ -88,7 +88,6 @@ def test_nothing_goes_to_others_unless_the_stage_says_where(
         known = {name: one["Environment"]["Variables"] for name, one in functions(cloud).items()}
         assert {one.get("NOMADCREW_EXPO_URL") for one in known.values()} - {None} == pushes
         assert {one.get("NOMADCREW_SUPABASE_URL") for one in known.values()} - {None, ""} == copies
-        assert {name for name, one in known.items() if "NOMADCREW_SUPABASE_URL" in one} == {"mirror"}
         # Certificates of theirs are not Amazon's.
         assert {name for name, one in known.items() if "amazon-roots" not in one["SSL_CERT_FILE"]} == {
             "mirror",
@@ -147,6 +146,7 @@ def test_the_socket_has_its_routes_and_an_authorizer_that_remembers_nothing(clou
         "subscribe",
         "unsubscribe",
         "sendMessage",
+        "updateLocation",
     }
     assert {key for key, route in routes.items() if route["AuthorizationType"] == "CUSTOM"} == {"$connect"}
     [authorizer] = cloud.templates_of("realtime", "AWS::ApiGatewayV2::Authorizer")
@@ -200,14 +200,16 @@ def test_every_asynchronous_edge_ends_in_dead_letters(cloud: Cloud) -> None:
     assert configured == {f"{spec.name.capitalize()}Function" for spec in FUNCTIONS if spec.asynchronous}
     for queue in cloud.properties("AWS::SQS::Queue"):
         if "-dead" not in queue["QueueName"]:
-            assert queue["RedrivePolicy"]["maxReceiveCount"] == MAX_ATTEMPTS
+            most = patience(queue["QueueName"]).attempts
+            assert queue["RedrivePolicy"]["maxReceiveCount"] == most
+            assert most == (5 if queue["QueueName"].endswith(("-notifications", "-push")) else MAX_ATTEMPTS)
         assert queue["MessageRetentionPeriod"] == 14 * DAY_S
 
 
 def test_a_queue_hides_a_message_as_long_as_six_runs(cloud: Cloud) -> None:
     queues = {queue["QueueName"]: queue for queue in cloud.properties("AWS::SQS::Queue")}
     for spec in FUNCTIONS:
-        if spec.source is not None:
+        if spec.source is not None and not (spec.name == "location_stream" and location_streams(cloud)):
             [queue] = [
                 queue for name, queue in queues.items()
                 if name.split("-", 2)[2].removesuffix(".fifo") == spec.source.queue
@@ -217,10 +219,33 @@ def test_a_queue_hides_a_message_as_long_as_six_runs(cloud: Cloud) -> None:
 
 def test_sources_give_back_what_failed_only(cloud: Cloud) -> None:
     sources = cloud.properties("AWS::Lambda::EventSourceMapping")
-    streams = [one for one in sources if "StartingPosition" in one]
-    assert len(sources) - len(streams) == sum(spec.source is not None for spec in FUNCTIONS)
+    consumed = [spec for spec in FUNCTIONS if spec.source is not None or spec.stream is not None]
+    assert len(sources) == len(consumed)
     assert all(one["FunctionResponseTypes"] == ["ReportBatchItemFailures"] for one in sources)
-    assert all(one["DestinationConfig"]["OnFailure"]["Destination"] for one in streams)
+
+
+def test_what_fails_in_a_stream_is_halved_and_buried(cloud: Cloud) -> None:
+    followed = {}
+    for mapping in cloud.properties("AWS::Lambda::EventSourceMapping"):
+        if "StartingPosition" not in mapping:
+            continue
+        assert mapping["BisectBatchOnFunctionError"]
+        assert mapping["MaximumRetryAttempts"] == 5
+        where = json.dumps(mapping["DestinationConfig"]["OnFailure"]["Destination"])
+        dead = next(name for name in ("FanoutDead", "LocationDead") if name in where)
+        followed[dead] = (mapping["BatchSize"], mapping["MaximumBatchingWindowInSeconds"])
+    carried = {"LocationDead": (500, 1)} if location_streams(cloud) else {}
+    assert followed == {"FanoutDead": (100, 0)} | carried
+
+
+def test_positions_are_carried_by_trip_on_one_shard_of_our_own(cloud: Cloud) -> None:
+    for stream in location_streams(cloud):
+        assert stream["StreamModeDetails"] == {"StreamMode": "PROVISIONED"}
+        assert (stream["ShardCount"], stream["StreamEncryption"]["EncryptionType"]) == (1, "KMS")
+
+
+def location_streams(cloud: Cloud) -> list[dict[str, Any]]:
+    return list(cloud.properties("AWS::Kinesis::Stream"))
 
 
 def test_tables_survive_and_forget(cloud: Cloud) -> None:
@@ -231,8 +256,10 @@ def test_tables_survive_and_forget(cloud: Cloud) -> None:
         "UserProfiles": "ttl",
         "ChatMessages": "ttl",
         "WebSocketConnections": "ttl",
-        "Presence": "ttl",
+        "LastPositions": "ttl",
+        "LocationHistory": "ttl",
         "RateLimits": "ttl",
+        "Presence": "ttl",
         "MailSuppression": None,
     }
     for one in tables.values():
@@ -322,6 +349,7 @@ def test_presets_choose_what_is_dear(clouds: dict[tuple[str, str], Cloud]) -> No
     [cluster] = lean.properties("AWS::RDS::DBCluster")
     assert cluster["ServerlessV2ScalingConfiguration"]["MinCapacity"] == 0
     assert len(document.all("AWS::RDS::DBInstance")) == 2
+    assert (len(location_streams(lean)), len(location_streams(document))) == (0, 1)
     [proxy] = document.properties("AWS::RDS::DBProxy")
     assert proxy["RequireTLS"]
     assert {auth["IAMAuth"] for auth in proxy["Auth"]} == {"REQUIRED"}

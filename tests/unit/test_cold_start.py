@@ -24,6 +24,7 @@ BUDGETS = {
     "invitation": 240,
     "keepalive": 215,
     "location": 260,
+    "location_stream": 250,
     "member": 240,
     "migrator": 220,
     "mqtt": 345,
@@ -33,14 +34,14 @@ BUDGETS = {
     "pool": 190,
     "publisher": 215,
     "push": 230,
-    "mirror": 230,
+    "mirror": 245,
     "realtime": 230,
     "todo": 240,
     "trip": 240,
     "updates": 225,
     "upkeep": 235,
     "user": 245,
-    "websocket": 250,
+    "websocket": 260,
 }
 EVERYWHERE = {"msgspec", "nomadcrew", "typing_extensions"}
 # What else a function loads: a page and a mail are templates, and the authorizer verifies signatures.
@@ -84,7 +85,7 @@ ADAPTERS = {
     "sql": ("adapters.aws.dataapi", "adapters.postgres"),
     "limits": ("adapters.aws.limits", "adapters.embedded.limits"),
     "outbox": ("adapters.aws.outbox",),
-    "queue": ("adapters.aws.queue", "adapters.aws.live"),
+    "queue": ("adapters.aws.queue", "adapters.aws.live", "adapters.mirrored_live"),
     "mailer": ("adapters.aws.mailer", "adapters.aws.suppression", "adapters.mime"),
     "topics": ("adapters.aws.topics",),
     "topic_names": ("adapters.aws.topics",),
@@ -115,11 +116,24 @@ ADAPTERS = {
     "audit": ("adapters.aws.audit",),
     "push": ("adapters.http", "adapters.embedded.silent_push"),
     "mirror": ("adapters.http", "adapters.embedded.silent_mirror"),
+    "last_positions": ("adapters.aws.positions", "adapters.aws.last_positions"),
+    "carried_positions": ("adapters.aws.positions", "adapters.aws.last_positions"),
+    "location_history": ("adapters.aws.location_history",),
+    "kept_history": ("adapters.aws.location_history",),
+    "location_stream": ("adapters.aws.location_stream", "adapters.aws.queue"),
 }
 ALSO = {
-    "websocket": ("adapters.aws.live", "functions.chat_frames", "functions.location_actions"),
+    "websocket": (
+        "adapters.aws.live",
+        "adapters.mirrored_live",
+        "functions.chat_frames",
+        "functions.location_actions",
+    ),
     "confirmed": ("adapters.aws.cognito", "adapters.aws.pool"),
-    "notifier": ("adapters.aws.live",),
+    "notifier": (
+        "adapters.aws.live",
+        "adapters.mirrored_live",
+    ),
     # Where it is told of sockets, which it is not.
     "page": ("adapters.aws.connections",),
     "email": (

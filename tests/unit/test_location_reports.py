@@ -76,10 +76,15 @@ def test_a_time_that_cannot_be_is_the_servers_alone_and_refused_in_a_batch(
     assert len(report.points) == (ruling is Ruling.ACCEPTED)
 
 
-@pytest.mark.parametrize("value", [None, -1.0, math.nan, math.inf])
+@pytest.mark.parametrize("value", [None, -1.0, math.nan, math.inf, 1e300])
 def test_what_was_not_measured_is_not_known(value: float | None) -> None:
     [point] = reported(a_fix(accuracy_m=value, speed_mps=value, heading_deg=value)).points
     assert (point.accuracy_m, point.speed_mps, point.heading_deg) == (None, None, None)
+
+
+def test_what_is_smaller_than_anything_measured_is_nothing() -> None:
+    [point] = reported(a_fix(4e-275, -1e-10, accuracy_m=6e-71)).points
+    assert (point.latitude, point.longitude, point.accuracy_m) == (0.0, 0.0, 0.0)
 
 
 def test_zero_is_measured_and_a_full_turn_is_none() -> None:

@@ -9,7 +9,7 @@ from nomadcrew.core.errors import Unavailable
 from nomadcrew.functions.upkeep import clean_up
 from tests.fakes import Bell, fake_ports
 
-OTHERS = ["notifications", "push tokens", "pushes", "registrations", "replays"]
+OTHERS = ["notifications", "positions", "push tokens", "pushes", "registrations", "replays", "sharing"]
 
 
 class Call:
@@ -42,6 +42,12 @@ class Broom:
 
     async def push_sends(self, now: datetime) -> int:
         return self._swept("pushes")
+
+    async def sharing(self, now: datetime) -> int:
+        return self._swept("sharing")
+
+    async def positions(self, now: datetime) -> int:
+        return self._swept("positions")
 
     async def forget_expired(self, *, now: datetime) -> int:
         return self._swept("registrations")

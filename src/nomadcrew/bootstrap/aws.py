@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from nomadcrew.adapters.aws.services import Service
     from nomadcrew.adapters.aws.sessions import DynamoSessions
     from nomadcrew.adapters.aws.suppression import DynamoSuppression
+    from nomadcrew.adapters.aws.timestream import Cells
     from nomadcrew.adapters.postgres.database import Database
     from nomadcrew.core.chat.ports import ChatLog
     from nomadcrew.core.events import AuditLog, Outbox
@@ -50,6 +51,13 @@ if TYPE_CHECKING:
     from nomadcrew.core.ids import SessionId, UserId
     from nomadcrew.core.invitations.ports import InvitationLinks
     from nomadcrew.core.limits import Limit, RateLimits
+    from nomadcrew.core.locations.ports import (
+        CarriedPositions,
+        LastPositions,
+        LocationHistory,
+        LocationStream,
+        Positions,
+    )
     from nomadcrew.core.mail import Mailer
     from nomadcrew.core.mirror.ports import Mirror
     from nomadcrew.core.notifications.push import Push
@@ -105,6 +113,9 @@ STANDS_ON: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "connections": ("connections",),
         "chat": ("sql", "chat"),
         "live": ("queue",),
+        "positions": ("sql", "last_positions", "location_history"),
+        "location_stream": ("location_stream",),
+        "carried_positions": ("sql", "carried_positions", "kept_history"),
         "sockets": ("connections", "sockets"),
         "topics": ("topics",),
         "topic_of": ("topic_names",),
@@ -133,7 +144,7 @@ def _port(name: str, parts: _Parts, declared: tuple[str, ...]) -> Any:
         return _GatewayAlone() if name == "verifier" else _Undeclared(name)
     if name == "invitation_links":
         return _Later(parts.invitation_links)  # fetches its secret
-    if name in SQL_PORTS and name != "profiles":
+    if name in SQL_PORTS and name not in ("profiles", "positions"):
         return SQL_PORTS[name](parts.sql)
     return getattr(parts, name)()
 
@@ -369,7 +380,7 @@ class _Parts:
     def _queue(self) -> WorkQueue:
         from nomadcrew.adapters.aws.queue import SqsQueue
         from nomadcrew.adapters.aws.services import SQS
-        from nomadcrew.core.events import EMAIL, NOTIFICATIONS, PUSH, REALTIME
+        from nomadcrew.core.events import EMAIL, LOCATION, MIRROR, NOTIFICATIONS, PUSH, REALTIME
 
         config = self.config
         urls = {
@@ -377,8 +388,74 @@ class _Parts:
             EMAIL: config.email_queue_url,
             REALTIME: config.realtime_queue_url,
             PUSH: config.push_queue_url,
+            MIRROR: config.mirror_queue_url,
+            LOCATION: config.location_queue_url,
         }
         return SqsQueue(self.client(SQS), {name: url for name, url in urls.items() if url}, new_id=uuid7)
+
+    def positions(self) -> Positions:
+        from nomadcrew.adapters.aws.positions import TablePositions
+
+        return TablePositions(self.sql, self._last_positions, self._location_history)
+
+    def carried_positions(self) -> CarriedPositions:
+        from nomadcrew.adapters.aws.positions import KeptPositions
+
+        return KeptPositions(self.sql, self._last_positions, self._location_history)
+
+    @cached_property
+    def _last_positions(self) -> LastPositions:
+        from nomadcrew.adapters.aws.last_positions import DynamoLastPositions
+        from nomadcrew.adapters.aws.services import DYNAMODB
+
+        return DynamoLastPositions(self.client(DYNAMODB), self.config.required("positions_table"))
+
+    @cached_property
+    def _location_history(self) -> LocationHistory:
+        config = self.config
+        if config.location_store == "aurora":
+            from nomadcrew.adapters.postgres.positions import PostgresLocationHistory
+
+            return PostgresLocationHistory(self.sql)
+        if config.location_store == "dynamodb":
+            from nomadcrew.adapters.aws.location_history import DynamoLocationHistory
+            from nomadcrew.adapters.aws.services import DYNAMODB
+
+            return DynamoLocationHistory(self.client(DYNAMODB), config.required("history_table"))
+        if config.location_store == "timestream":
+            from nomadcrew.adapters.aws.services import TIMESTREAM_QUERY, TIMESTREAM_WRITE
+            from nomadcrew.adapters.aws.timestream import TimestreamLocationHistory
+
+            return TimestreamLocationHistory(
+                self._cells(TIMESTREAM_WRITE),
+                self._cells(TIMESTREAM_QUERY),
+                database=config.required("history_database"),
+                table=config.required("history_table"),
+            )
+        raise BadSetting("NOMADCREW_AWS_LOCATION_STORE is not dynamodb, aurora or timestream.")
+
+    def _cells(self, service: Service) -> Cells:
+        from nomadcrew.adapters.aws.client import AwsClient
+        from nomadcrew.adapters.aws.timestream import Cells
+
+        def at(address: str) -> AwsClient:
+            return AwsClient(service, url=f"https://{address}", environment=self._environment)
+
+        return Cells(self.client(service), at, utc_now)
+
+    def location_stream(self) -> LocationStream:
+        config = self.config
+        if config.stream == "kinesis":
+            from nomadcrew.adapters.aws.location_stream import KinesisLocationStream
+            from nomadcrew.adapters.aws.services import KINESIS
+
+            return KinesisLocationStream(self.client(KINESIS), config.required("location_stream"))
+        if config.stream == "sqs":
+            from nomadcrew.adapters.aws.location_stream import QueuedLocationStream
+
+            config.required("location_queue_url")
+            return QueuedLocationStream(self._queue)
+        raise BadSetting("NOMADCREW_AWS_STREAM is not sqs or kinesis.")
 
     def flags(self) -> Flags:
         from nomadcrew.adapters.aws.flags import AppConfigFlags
@@ -431,8 +508,10 @@ class _Parts:
 
     def live(self) -> Live:
         from nomadcrew.adapters.aws.live import QueuedLive
+        from nomadcrew.adapters.mirrored_live import MirroredLive
 
-        return QueuedLive(self._queue)
+        live = QueuedLive(self._queue)
+        return MirroredLive(live, self._queue) if self.config.supabase_url else live
 
     def presence(self) -> Presence:
         from nomadcrew.adapters.aws.presence import DynamoPresence

@@ -10,6 +10,7 @@ from nomadcrew.adapters.embedded.issuers import Issuer, SupabaseIssuer
 from nomadcrew.adapters.embedded.jwks import JwksSource
 from nomadcrew.adapters.embedded.keys import Keys, open_keys
 from nomadcrew.adapters.embedded.limits import rate_limits
+from nomadcrew.adapters.embedded.location_stream import DirectLocationStream
 from nomadcrew.adapters.embedded.mailer import FileMailer, SmtpMailer, SmtpServer
 from nomadcrew.adapters.embedded.passwords import Argon2Passwords
 from nomadcrew.adapters.embedded.published import fetcher
@@ -19,6 +20,7 @@ from nomadcrew.adapters.embedded.tokens import JwtTokens
 from nomadcrew.adapters.http.expo import ExpoPush
 from nomadcrew.adapters.http.supabase import SupabaseMirror
 from nomadcrew.adapters.mime import Sender
+from nomadcrew.adapters.mirrored_live import MirroredLive
 from nomadcrew.adapters.postgres.accounts import PostgresAccounts
 from nomadcrew.adapters.postgres.chat import PostgresChat
 from nomadcrew.adapters.postgres.presence import PostgresPresence
@@ -68,7 +70,9 @@ def machine_ports(
     """
     keys = open_keys(keys_folder)
     tokens, accounts = _tokens(settings, keys, on_session_end), PostgresAccounts(sql, Argon2Passwords())
+    queue = PostgresQueue(sql, clock=clock, new_id=new_id)
     shared: dict[str, Any] = {name: make(sql) for name, make in SQL_PORTS.items()}
+    told = MirroredLive(live, queue) if settings.mirrors else live
     return Ports(
         site=Site(
             public_url=settings.public_url or url,
@@ -83,8 +87,9 @@ def machine_ports(
         flags=FileFlags(settings.home / "flags.json"),
         outbox=outbox,
         connections=connections,
-        live=live,
+        live=told,
         presence=presence or PostgresPresence(sql),
+        location_stream=DirectLocationStream(shared["location_sharing"], told, new_id),
         mailer=_mailer(settings, mail_folder, clock),
         push=_push(settings),
         mirror=_mirror(settings),
@@ -95,7 +100,7 @@ def machine_ports(
         registrations=accounts,
         abandoned=accounts,
         sessions=PostgresSessions(sql),
-        queue=PostgresQueue(sql, clock=clock, new_id=new_id),
+        queue=queue,
         invitation_links=SignedInvitationLinks((*keys.invitations, *settings.invitation_secrets)),
         clock=clock,
         new_id=new_id,

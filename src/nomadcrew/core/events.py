@@ -48,6 +48,7 @@ EMAIL = "email"
 PUSH = "push"  # what phones are to show, as the notifier has decided
 MIRROR = "mirror"  # where a copy is kept elsewhere
 REALTIME = "realtime"  # where sockets are a gateway's; elsewhere the publisher delivers
+LOCATION = "location"  # where positions are carried by a queue
 CONSUMERS: dict[str, tuple[str, ...]] = {
     "TRIP_UPDATED": (NOTIFICATIONS,),
     "TRIP_STATUS_UPDATED": (NOTIFICATIONS,),
@@ -65,7 +66,7 @@ CONSUMERS: dict[str, tuple[str, ...]] = {
 }
 
 
-# What the mirror gets beside them, where there is one.
+# What the mirror gets beside them, where there is one; positions come by way of what is told live.
 MIRRORED = frozenset(
     {
         "TRIP_CREATED",
@@ -76,6 +77,8 @@ MIRRORED = frozenset(
         "MEMBER_REMOVED",
         "MEMBER_ROLE_UPDATED",
         "profile.changed",
+        "LOCATION_SHARING_CHANGED",
+        "location_privacy.changed",
     }
 )
 

@@ -24,7 +24,14 @@ if TYPE_CHECKING:
     from nomadcrew.core.ids import NewId
     from nomadcrew.core.invitations.ports import InvitationLinks, Invitations
     from nomadcrew.core.limits import RateLimits
-    from nomadcrew.core.locations.ports import LocationSharing, MeetingPoints, Positions, PositionViews
+    from nomadcrew.core.locations.ports import (
+        CarriedPositions,
+        LocationSharing,
+        LocationStream,
+        MeetingPoints,
+        Positions,
+        PositionViews,
+    )
     from nomadcrew.core.mail import Mailer, Suppression
     from nomadcrew.core.members.ports import Members
     from nomadcrew.core.mirror.ports import Mirror, MirrorSource
@@ -99,6 +106,7 @@ class Ports:
     mirror_source: MirrorSource
     mirror: Mirror
     positions: Positions
+    location_stream: LocationStream
     location_sharing: LocationSharing
     position_views: PositionViews
     meeting_points: MeetingPoints
@@ -111,3 +119,4 @@ class Ports:
     audit: AuditLog = _NOT_HERE
     suppression: Suppression = _NOT_HERE
     schema: Schema = _NOT_HERE
+    carried_positions: CarriedPositions = _NOT_HERE

@@ -1,13 +1,27 @@
 """Durable work: what must happen after a request, however often the process dies."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from nomadcrew.core.ids import JobId
 
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How often a job is tried, and how long after each failure: `first_s`, then `factor` times as long."""
+
+    attempts: int
+    first_s: int
+    factor: int
+
+
 MAX_ATTEMPTS = 8
+USUAL = Patience(MAX_ATTEMPTS, 2, 2)
+# Five receives, as the design of AWS has it, with pauses that outlive an outage of minutes all the same.
+PATIENCE: Mapping[str, Patience] = {"notifications": Patience(5, 5, 4), "push": Patience(5, 5, 4)}
+LONGEST_WAIT_S = 600
 MAX_REASON = 500  # characters
 NO_ANSWER = "no answer in time"  # why a job is dead whose worker never said
 
@@ -35,16 +49,22 @@ class QueueDepth:
     oldest_s: float
 
 
-def backoff_s(attempt: int) -> int:
-    """Seconds until the next attempt: 2, 4, 8 … capped at ten minutes."""
-    return min(600, 1 << min(attempt, 10))
+def patience(queue: str) -> Patience:
+    """The patience with a queue's jobs, by its name or by an ARN that ends in it."""
+    return PATIENCE.get(queue.rpartition(":")[2].removesuffix(".fifo").rpartition("-")[2], USUAL)
+
+
+def backoff_s(attempt: int, queue: str = "") -> int:
+    """Seconds until the next attempt: 2, 4, 8 … in most queues, capped at ten minutes."""
+    chosen = patience(queue)
+    return min(LONGEST_WAIT_S, chosen.first_s * int(chosen.factor ** (min(attempt, 10) - 1)))
 
 
 class WorkQueue(Protocol):
     """At-least-once delivery with SQS's semantics, the oldest first as far as the queue keeps an order.
 
     A received job is invisible for `visibility_s`; unless acknowledged by then it is delivered again. After
-    `MAX_ATTEMPTS` failed deliveries it is dead: kept, listed, and redriven by hand.
+    as many failed deliveries as `patience` has it is dead: kept, listed, and redriven by hand.
     """
 
     async def send(

@@ -5,32 +5,40 @@ hears of it, so that a client which continues from the last it heard misses none
 """
 
 import asyncio
+import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from nomadcrew.bootstrap.aws import lambda_ports
 from nomadcrew.core.events import CONSUMERS, Event, job_id, listeners
 from nomadcrew.core.ids import TripId
 from nomadcrew.core.ports import Ports
-from nomadcrew.wire.events import event_frame, pack, unpack
-from nomadcrew.wire.stream_entry import Record, stream_entry
+from nomadcrew.wire.events import NoEvent, event_frame, pack, unpack
+from nomadcrew.wire.stream_entry import stream_entry
+
+log = logging.getLogger("nomadcrew.fanout")
 
 PORTS: Final = ("events", "queue", "sockets")
 
 
-def told_by(record: Record) -> Event | None:
-    """The event of a change; guards tell nothing, nor does what expires.
+async def fan_out(texts: Sequence[str], ports: Ports) -> Collection[int]:
+    """Record and deliver what changes tell, those of one trip one after another; the places of what is no event."""
+    events: list[Event] = []
+    hopeless: list[int] = []
+    for place, text in enumerate(texts):
+        try:
+            if text:
+                events.append(unpack(text))
+        except NoEvent as error:
+            log.error("a change tells no event", extra={"fields": {"reason": str(error)}})  # noqa: TRY400 — no trace
+            hopeless.append(place)
+    if events:
+        await _tell(events, ports)
+    return hopeless
 
-    Raises:
-        NoEvent: what stands there is none.
-    """
-    text = record["dynamodb"].get("NewImage", {}).get("event", {}).get("S")
-    return None if text is None else unpack(text)
 
-
-async def fan_out(events: Sequence[Event], ports: Ports) -> None:
-    """Record events and deliver them, those of one trip one after another."""
+async def _tell(events: Sequence[Event], ports: Ports) -> None:
     await ports.events.record(events)
     trips: dict[TripId, list[Event]] = defaultdict(list)
     for event in events:
@@ -54,4 +62,4 @@ async def _pass_on(events: Sequence[Event], ports: Ports) -> None:
     )
 
 
-handler = stream_entry(told_by, fan_out, lambda_ports, PORTS)
+handler = stream_entry(fan_out, lambda_ports, PORTS)

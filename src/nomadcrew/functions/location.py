@@ -11,7 +11,7 @@ from nomadcrew.core.identity.ports import ProfileChange
 from nomadcrew.core.ids import EventId, TripId, UserId, parse_uuid
 from nomadcrew.core.locations import service
 from nomadcrew.core.locations.model import MAX_POINTS, MeetingPoint, Privacy
-from nomadcrew.core.locations.reports import Opinion, batch, expiry, single
+from nomadcrew.core.locations.reports import Opinion, batch, expiry, judged, single
 from nomadcrew.core.permissions import rule
 from nomadcrew.wire import locations as wire
 from nomadcrew.wire.call import Call
@@ -39,8 +39,8 @@ from nomadcrew.wire.routes import Gate, Param, Routes
 routes = Routes(
     "location",
     ports=(
-        "limits", "live", "location_sharing", "meeting_points", "outbox", "position_views", "positions", "profiles",
-        "replies",
+        "limits", "location_sharing", "location_stream", "meeting_points", "outbox", "position_views", "positions",
+        "profiles", "replies",
     ),
 )  # fmt: skip
 MAX_OFFSET = 1_000_000
@@ -78,15 +78,8 @@ async def post_batch(call: Call, body: BatchIn) -> BatchView:
         EventId(call.ports.new_id()),
         now=call.now,
     )
-    found = await service.accept_batch(
-        report,
-        rulings,
-        positions=call.ports.positions,
-        sharing=call.ports.location_sharing,
-        live=call.ports.live,
-        new_id=call.ports.new_id,
-    )
-    return wire.rulings(found)
+    accepted = await service.accept(report, positions=call.ports.positions, stream=call.ports.location_stream)
+    return wire.rulings(judged(rulings, accepted))
 
 
 @routes.post("/v1/location/update", bucket="positions", refusals=(400, 403, 404), statements=2,
@@ -258,13 +251,7 @@ async def suggest_meeting_point(call: Call) -> SuggestionView:
 async def _report(call: Call, trip_id: TripId, body: LocationIn, otherwise: Privacy) -> LocationView:
     fix = wire.fix_in(body, otherwise)
     report = single(trip_id, call.me, fix, wire.opinion_in(body), EventId(call.ports.new_id()), now=call.now)
-    accepted = await service.accept(
-        report,
-        positions=call.ports.positions,
-        sharing=call.ports.location_sharing,
-        live=call.ports.live,
-        new_id=call.ports.new_id,
-    )
+    accepted = await service.accept(report, positions=call.ports.positions, stream=call.ports.location_stream)
     [privacy] = accepted.stored_under
     return wire.location_view(call.me, trip_id, fix, report.points[0].recorded_at, privacy, call.now)
 

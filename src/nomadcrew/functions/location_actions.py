@@ -16,7 +16,7 @@ from nomadcrew.wire.sockets import Actions, SocketCall
 Body = TypeVar("Body")
 
 # What these actions use beside what every socket has.
-LOCATION_PORTS = ("limits", "live", "location_sharing", "outbox", "positions")
+LOCATION_PORTS = ("limits", "location_stream", "outbox", "positions")
 
 
 def add_location_actions(actions: Actions) -> None:
@@ -71,13 +71,7 @@ async def _several(call: SocketCall, trip_id: TripId) -> str:
 
 async def _accept(call: SocketCall, report: Report) -> Accepted:
     call.ports.outbox.expect()
-    accepted = await service.accept(
-        report,
-        positions=call.ports.positions,
-        sharing=call.ports.location_sharing,
-        live=call.ports.live,
-        new_id=call.ports.new_id,
-    )
+    accepted = await service.accept(report, positions=call.ports.positions, stream=call.ports.location_stream)
     await call.ports.outbox.written()
     return accepted
 

@@ -1,4 +1,4 @@
-"""Keeps the copy of people, trips and memberships that the shipped app's map looks at, where there is one."""
+"""Keeps the copy of people, trips and positions that the shipped app's map looks at, where there is one."""
 
 from typing import Final
 
@@ -9,7 +9,7 @@ from nomadcrew.core.queues import Job
 from nomadcrew.wire.events import unpack
 from nomadcrew.wire.queue_entry import queue_entry
 
-PORTS: Final = ("mirror", "mirror_source", "queue")
+PORTS: Final = ("mirror", "mirror_source", "positions", "queue")
 
 
 async def work(job: Job, ports: Ports) -> None:
@@ -19,7 +19,13 @@ async def work(job: Job, ports: Ports) -> None:
         NoEvent: the message is none.
         Unavailable, MirrorRefused: as `Mirror` says.
     """
-    await mirror_event(unpack(job.body), source=ports.mirror_source, mirror=ports.mirror)
+    await mirror_event(
+        unpack(job.body),
+        source=ports.mirror_source,
+        positions=ports.positions,
+        mirror=ports.mirror,
+        now=ports.clock(),
+    )
 
 
 handler = queue_entry(work, lambda_ports, PORTS)

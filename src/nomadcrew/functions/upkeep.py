@@ -26,7 +26,10 @@ async def clean_up(_event: Event, context: Context, ports: Ports) -> None:
     failed: list[Exception] = []
     async with asyncio.timeout(seconds_left(context)):
         for name, run in (
+            # What it tells is published right after.
+            ("sharing", partial(ports.upkeep.sharing, now)),
             ("published", ports.outbox.sweep),
+            ("positions", partial(ports.upkeep.positions, now)),
             ("replays", partial(ports.upkeep.replays, now)),
             ("events", partial(ports.upkeep.events, now)),
             ("notifications", partial(ports.upkeep.notifications, now)),

@@ -48,12 +48,12 @@ class BatchIn(Struct, rename="camel"):
     sharing_expires_in: int | None = None
 
 
-class LocationView(Struct):
+class LocationView(Struct, kw_only=True):
     """What was stored. `privacy_level` is what it is shown under: the strictest of all that applies."""
 
     id: str
     user_id: UUID
-    trip_id: UUID | UnsetType
+    trip_id: UUID | UnsetType = UNSET
     latitude: float
     longitude: float
     accuracy: float | None
@@ -88,7 +88,7 @@ class MemberLocation(Struct):
     privacy: Privacy
     is_sharing_enabled: bool
     timestamp: datetime
-    user_name: str | UnsetType
+    user_name: str | UnsetType = UNSET
     speed: float | UnsetType = UNSET
     heading: float | UnsetType = UNSET
 

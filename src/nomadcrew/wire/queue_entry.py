@@ -12,7 +12,7 @@ from nomadcrew import telemetry
 from nomadcrew.core.errors import Hopeless, Unavailable
 from nomadcrew.core.ids import JobId
 from nomadcrew.core.ports import Ports
-from nomadcrew.core.queues import MAX_ATTEMPTS, Job
+from nomadcrew.core.queues import Job, patience
 from nomadcrew.wire.event_entry import Context, Entry, Event, MakePorts, event_entry, seconds_left
 
 log = logging.getLogger("nomadcrew.jobs")
@@ -115,7 +115,7 @@ async def _done(job: Job, work: Work, ports: Ports, until: float) -> bool:
     final = isinstance(failure, Hopeless)
     # The class alone: a message could hold an address, and dead jobs are listed.
     given_back = await _give_back(job, type(failure).__name__, ports, final=final)
-    return given_back and (final or job.attempt >= MAX_ATTEMPTS)
+    return given_back and (final or job.attempt >= patience(job.queue).attempts)
 
 
 async def _give_back(job: Job, reason: str, ports: Ports, *, final: bool = False) -> bool:
@@ -140,7 +140,7 @@ def _report(job: Job, seconds: float, failure: Exception | None) -> None:
         log.info("job", extra={"fields": fields})
         return
     telemetry.count(telemetry.JOBS_FAILED)
-    if isinstance(failure, Hopeless) or job.attempt >= MAX_ATTEMPTS:
+    if isinstance(failure, Hopeless) or job.attempt >= patience(job.queue).attempts:
         telemetry.count(telemetry.JOBS_BURIED)
     if isinstance(failure, Unavailable | TimeoutError):
         log.warning("a job waits for its next attempt", extra={"fields": fields}, exc_info=failure)

@@ -1,59 +1,60 @@
-"""The Lambda host of streams: a batch of records in, the first that failed out.
+"""The Lambda host of streams: a batch of records of a table, of Kinesis or of a queue in, what failed of it out.
 
-A stream keeps its order: from a record that failed on, everything comes again. AWS halves a batch that keeps
-failing until it holds one record, and puts that away as a dead letter.
+A stream keeps its order: from the first record that failed on, everything comes again, so work has to bear that.
 """
 
 import asyncio
+import base64
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any
 
 from nomadcrew import telemetry
-from nomadcrew.core.errors import Hopeless
+from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ports import Ports
 from nomadcrew.wire.event_entry import Context, Entry, Event, MakePorts, event_entry, seconds_left
 
-log = logging.getLogger("nomadcrew.streams")
+log = logging.getLogger("nomadcrew.stream")
 
-T = TypeVar("T")
-Record = Mapping[str, Any]
+# Is given the records' texts, and returns the places of those that no repeat can save.
+Work = Callable[[Sequence[str], Ports], Awaitable[Collection[int]]]
 
 
-def stream_entry(
-    read: Callable[[Record], T | None],
-    work: Callable[[Sequence[T], Ports], Awaitable[None]],
-    ports: MakePorts,
-    declared: tuple[str, ...],
-) -> Entry:
-    """What AWS calls; `work` is done once with all that `read` finds in a batch, up to a record it cannot read."""
+def stream_entry(work: Work, ports: MakePorts, declared: tuple[str, ...]) -> Entry:
+    """What AWS calls. After an outage the whole batch comes again; after a bug too, in halves, until it is found.
+
+    The text of a table's record is what its item is told with, in `event`; empty where it tells nothing.
+    """
 
     async def answer(event: Event, context: Context, ports: Ports) -> dict[str, Any]:
-        found: list[T] = []
-        unreadable: Record | None = None
-        for record in event["Records"]:
-            try:
-                item = read(record)
-            except Hopeless as error:
-                unreadable = record
-                telemetry.count(telemetry.JOBS_FAILED)
-                log.error(  # noqa: TRY400 — its trace could show what was in the record
-                    "a record cannot be read", extra={"fields": {"reason": type(error).__name__}}
-                )
-                break
-            if item is not None:
-                found.append(item)
-        if found:
+        records = event["Records"]
+        failed: Collection[int]
+        try:
             async with asyncio.timeout(seconds_left(context)):
-                await work(found, ports)
-        log.info("stream", extra={"fields": {"records": len(event["Records"]), "items": len(found)}})
-        return {"batchItemFailures": [] if unreadable is None else [{"itemIdentifier": _number(unreadable)}]}
+                failed = await work([_text(record) for record in records], ports)
+        except (Unavailable, TimeoutError) as error:
+            log.warning("a batch comes again", extra={"fields": {"records": len(records)}}, exc_info=error)
+            failed = range(len(records))
+        else:
+            log.info("a batch was worked off", extra={"fields": {"records": len(records), "failed": len(failed)}})
+        if failed:
+            telemetry.count(telemetry.JOBS_FAILED)
+        return {"batchItemFailures": [{"itemIdentifier": _id(records[place])} for place in sorted(failed)]}
 
     return event_entry(answer, ports, declared)
 
 
-def _number(record: Record) -> str:
-    """A record's sequence number, by which AWS knows it."""
+def _text(record: dict[str, Any]) -> str:
+    if "dynamodb" in record:
+        return str(record["dynamodb"].get("NewImage", {}).get("event", {}).get("S", ""))
+    if "kinesis" in record:
+        # What is no text is no record of ours, which the work finds out.
+        return base64.b64decode(record["kinesis"]["data"]).decode(errors="replace")
+    return str(record["body"])
+
+
+def _id(record: dict[str, Any]) -> str:
+    """What AWS knows a record by."""
     if "dynamodb" in record:
         return str(record["dynamodb"]["SequenceNumber"])
-    return str(record["kinesis"]["sequenceNumber"])
+    return str(record["kinesis"]["sequenceNumber"] if "kinesis" in record else record["messageId"])

@@ -18,8 +18,9 @@ SITE = ("public_url", "app_url", "registration", "mail_from", "rate_limits", "ex
 class AwsConfig(Struct, frozen=True, kw_only=True):
     """The site's settings, and every `NOMADCREW_AWS_…` variable; a function has those of the ports it declares.
 
-    `sql` is `data-api` or `proxy`, `cache` is `dynamodb` or `valkey`; `flags` names AppConfig's
-    application/environment/profile, `topics` is what the names of topics begin with.
+    `sql` is `data-api` or `proxy`, `cache` is `dynamodb` or `valkey`, `stream` is `sqs` or `kinesis`;
+    `location_store` is `dynamodb`, `aurora` or `timestream`, whose table is in `history_database`; `flags` names
+    AppConfig's application/environment/profile, `topics` is what the names of topics begin with.
     """
 
     public_url: str = ""
@@ -41,6 +42,14 @@ class AwsConfig(Struct, frozen=True, kw_only=True):
     email_queue_url: str = ""
     realtime_queue_url: str = ""
     push_queue_url: str = ""
+    mirror_queue_url: str = ""
+    location_queue_url: str = ""
+    location_stream: str = ""
+    stream: str = "sqs"
+    location_store: str = "dynamodb"
+    positions_table: str = ""
+    history_table: str = ""
+    history_database: str = ""
     audit_bucket: str = ""
     sessions_table: str = ""
     profiles_table: str = ""

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from nomadcrew.adapters.aws.client import AwsClient, AwsError
 from nomadcrew.core.ids import JobId, NewId
-from nomadcrew.core.queues import MAX_ATTEMPTS, MAX_REASON, NO_ANSWER, Job, QueueDepth, backoff_s
+from nomadcrew.core.queues import MAX_REASON, NO_ANSWER, Job, QueueDepth, backoff_s, patience
 
 FIFO = ".fifo"
 RECEIVE = 10
@@ -76,8 +76,8 @@ class SqsQueue:
 
     async def fail(self, job: Job, reason: str, *, final: bool = False) -> None:
         url = self._url(job.queue)
-        if not final and job.attempt < MAX_ATTEMPTS:
-            wait_s = backoff_s(job.attempt)
+        if not final and job.attempt < patience(job.queue).attempts:
+            wait_s = backoff_s(job.attempt, job.queue)
             await self._if_ours("ChangeMessageVisibility", url, job.receipt, VisibilityTimeout=wait_s)
         elif await self._if_ours("ChangeMessageVisibility", url, job.receipt, VisibilityTimeout=LOOK_S):
             # Kept twice at worst: dying in between leaves it alive as well.
@@ -193,7 +193,7 @@ def job_of(queue: str, message: Mapping[str, Any]) -> Job:
 
 def _burial(queue: str, message: Mapping[str, Any]) -> tuple[datetime, Job, str]:
     """When a job was buried, as far as can be told, the job as it was then, and why."""
-    attempt = int(_text(message, "attempts") or MAX_ATTEMPTS)
+    attempt = int(_text(message, "attempts") or patience(queue).attempts)
     job = replace(job_of(queue, message), attempt=attempt, receipt="")
     return _moment(message["Attributes"]["SentTimestamp"]), job, _text(message, "reason") or NO_ANSWER
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from nomadcrew.core.ids import TripId
-from nomadcrew.core.mirror.model import MirroredTrip, MirroredUser
+from nomadcrew.core.ids import TripId, UserId
+from nomadcrew.core.mirror.model import MirroredPosition, MirroredTrip, MirroredUser
 
 
 class SilentMirror:
@@ -16,4 +16,15 @@ class SilentMirror:
         return None
 
     async def drop_trip(self, trip_id: TripId) -> None:  # noqa: ARG002 — likewise
+        return None
+
+    async def put_positions(
+        self,
+        trip_id: TripId,  # noqa: ARG002 — likewise
+        positions: Sequence[MirroredPosition],  # noqa: ARG002
+        hidden: Sequence[UserId],  # noqa: ARG002
+    ) -> None:
+        return None
+
+    async def hide(self, user_id: UserId) -> None:  # noqa: ARG002 — likewise
         return None

@@ -13,8 +13,8 @@ import msgspec
 from nomadcrew.adapters.http.breaker import Breaker
 from nomadcrew.adapters.http.exchange import exchange
 from nomadcrew.core.errors import Unavailable
-from nomadcrew.core.ids import TripId
-from nomadcrew.core.mirror.model import MirroredTrip, MirroredUser, MirrorRefused
+from nomadcrew.core.ids import TripId, UserId, derived_id
+from nomadcrew.core.mirror.model import MirroredPosition, MirroredTrip, MirroredUser, MirrorRefused
 
 TIMEOUT_S = 10.0
 
@@ -57,6 +57,7 @@ class SupabaseMirror:
         # Who is gone goes first: nobody may see for a moment more than they should.
         here = ",".join(str(user_id) for user_id, _ in trip.members)
         gone = {"user_id": f"not.in.({here})"} if here else {}
+        await self._delete("locations", trip_id=f"eq.{trip.id}", **gone)
         await self._delete("trip_memberships", trip_id=f"eq.{trip.id}", **gone)
         await self._upsert(
             "trip_memberships",
@@ -68,8 +69,20 @@ class SupabaseMirror:
         )
 
     async def drop_trip(self, trip_id: TripId) -> None:
+        await self._delete("locations", trip_id=f"eq.{trip_id}")
         await self._delete("trip_memberships", trip_id=f"eq.{trip_id}")
         await self._delete("trips", id=f"eq.{trip_id}")
+
+    async def put_positions(
+        self, trip_id: TripId, positions: Sequence[MirroredPosition], hidden: Sequence[UserId]
+    ) -> None:
+        if hidden:
+            nobody = ",".join(str(user_id) for user_id in hidden)
+            await self._delete("locations", trip_id=f"eq.{trip_id}", user_id=f"in.({nobody})")
+        await self._upsert("locations", "id", [_location(trip_id, position) for position in positions])
+
+    async def hide(self, user_id: UserId) -> None:
+        await self._delete("locations", user_id=f"eq.{user_id}")
 
     async def _upsert(self, table: str, key: str, rows: Sequence[dict[str, Any]]) -> None:
         if rows:
@@ -95,3 +108,21 @@ class SupabaseMirror:
             raise Unavailable(details="mirror: 409")
         if answer.status >= 300:
             raise MirrorRefused(f"the mirror answers {answer.status}")
+
+
+def _location(trip_id: TripId, position: MirroredPosition) -> dict[str, Any]:
+    """A row of the table that the app's map follows; each member has one on each trip."""
+    seen = position.seen
+    return {
+        "id": derived_id(trip_id, f"location {position.user_id}"),
+        "trip_id": trip_id,
+        "user_id": position.user_id,
+        "latitude": seen.latitude,
+        "longitude": seen.longitude,
+        "accuracy": seen.accuracy_m,
+        "timestamp": seen.recorded_at,
+        "is_sharing_enabled": True,
+        "sharing_expires_at": position.expires_at,
+        "privacy": seen.privacy,
+        "updated_at": seen.recorded_at,
+    }

@@ -82,6 +82,25 @@ class PostgresPositions:
         return [found[place] for place in range(len(asked))]
 
 
+class PostgresLocationHistory:
+    """`LocationHistory` alone, where last positions are kept elsewhere."""
+
+    def __init__(self, sql: Sql) -> None:
+        self._sql = sql
+
+    async def keep(self, points: Sequence[tuple[TripId, UserId, StoredPoint]]) -> None:
+        if points:
+            await self._sql.fetch(_SQL["keep_history"], points=json.dumps([_kept(*point) for point in points]))
+
+    async def track(
+        self, trip_id: TripId, user_id: UserId, *, start: datetime, end: datetime
+    ) -> Sequence[StoredPoint]:
+        rows = await self._sql.fetch(
+            _SQL["history"], trip_id=trip_id, user_id=user_id, start=start, end=end, most=MAX_READ
+        )
+        return [stored_point(row) for row in rows]
+
+
 async def store_reports(
     sql: Sql, reports: Sequence[tuple[int, Report]], rule: Rule, *, keep_history: bool, points: bool = True
 ) -> Mapping[int, Accepted | Exception]:
@@ -175,6 +194,22 @@ def kept_point(point: Point, report: Report, privacy: Privacy, *, is_jump: bool 
     )
 
 
+def _kept(trip_id: TripId, user_id: UserId, point: StoredPoint) -> dict[str, Any]:
+    return {
+        "trip_id": str(trip_id),
+        "user_id": str(user_id),
+        "recorded_at": point.recorded_at.isoformat(),
+        "latitude": point.latitude,
+        "longitude": point.longitude,
+        "accuracy_m": point.accuracy_m,
+        "speed_mps": point.speed_mps,
+        "heading_deg": point.heading_deg,
+        "received_at": point.received_at.isoformat(),
+        "privacy": point.privacy,
+        "is_jump": point.is_jump,
+    }
+
+
 def _report(number: int, report: Report, *, points: bool) -> dict[str, Any]:
     return {
         "n": number,
@@ -213,14 +248,14 @@ def _outcome(row: Row, report: Report) -> Accepted | Exception:
     return Accepted(
         Member(owner, row["first_name"], row["last_name"], row["username"], last),
         row["has_ended"],
-        _places(row),
+        places_of(row),
         frozenset(json.loads(row["jumps"] or "[]")),
         [given_under(point.privacy, owner, has_ended=row["has_ended"], now=report.now) for point in report.points],
         moved=last is not None,
     )
 
 
-def _places(row: Row) -> Places:
+def places_of(row: Row) -> Places:
     meeting = row["meeting_latitude"]
     return Places(
         (row["destination_latitude"], row["destination_longitude"]),

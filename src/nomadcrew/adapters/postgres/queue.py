@@ -6,7 +6,7 @@ from datetime import timedelta
 from nomadcrew.adapters.postgres.sql import Row, Sql, statements
 from nomadcrew.core.clock import Clock
 from nomadcrew.core.ids import JobId, NewId
-from nomadcrew.core.queues import MAX_ATTEMPTS, MAX_REASON, NO_ANSWER, Job, QueueDepth, backoff_s
+from nomadcrew.core.queues import MAX_REASON, NO_ANSWER, Job, QueueDepth, backoff_s, patience
 
 _SQL = statements("queue")
 
@@ -44,7 +44,7 @@ class PostgresQueue:
             limit=limit,
             now=now,
             visible_at=now + timedelta(seconds=visibility_s),
-            max_attempts=MAX_ATTEMPTS,
+            max_attempts=patience(queue).attempts,
             no_answer=NO_ANSWER,
         )
         return [_job(row) for row in rows]
@@ -61,8 +61,8 @@ class PostgresQueue:
             reason=reason[:MAX_REASON],
             final=final,
             now=now,
-            visible_at=now + timedelta(seconds=backoff_s(job.attempt)),
-            max_attempts=MAX_ATTEMPTS,
+            visible_at=now + timedelta(seconds=backoff_s(job.attempt, job.queue)),
+            max_attempts=patience(job.queue).attempts,
         )
 
     async def depths(self) -> Sequence[QueueDepth]:

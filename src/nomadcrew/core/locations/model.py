@@ -191,6 +191,15 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
+class Carried:
+    """What of a report a stream carries: the points that somebody may see, as stored."""
+
+    trip_id: TripId
+    user_id: UserId
+    points: Sequence[StoredPoint]
+
+
+@dataclass(frozen=True, slots=True)
 class TripSharing:
     """What the caller shares on one of their trips."""
 

@@ -1,12 +1,22 @@
 """What positions need from whatever stores them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from nomadcrew.core.ids import EventId, TripId, UserId
 from nomadcrew.core.locations.arrival import Change
-from nomadcrew.core.locations.model import Accepted, Crew, MeetingPoint, OwnSettings, Report, Track, View
+from nomadcrew.core.locations.model import (
+    Accepted,
+    Carried,
+    Crew,
+    MeetingPoint,
+    OwnSettings,
+    Report,
+    StoredPoint,
+    Track,
+    View,
+)
 from nomadcrew.core.permissions import Rule
 
 
@@ -38,6 +48,62 @@ class Positions(Protocol):
         Raises:
             NotFound: also where `user_id` is not on the trip.
         """
+        ...
+
+
+class LocationStream(Protocol):
+    """Carries what was accepted to whoever tells the crew of it, and keeps its history where nobody has."""
+
+    async def carry(self, report: Report, accepted: Accepted) -> None:
+        """Have the crew told what they may know of an accepted report; the same again is told again at worst.
+
+        Reports of one trip are told in the order they were carried in.
+
+        Raises:
+            Unavailable: it is not carried; the same report may be sent again.
+        """
+        ...
+
+
+class CarriedPositions(Protocol):
+    """What a stream's consumer does with what it carried, where that is a function of its own."""
+
+    async def keep(self, carried: Sequence[Carried]) -> Sequence[tuple[TripId, Accepted]]:
+        """Keep the history of reports; those whose last position is still of one of them, as they are now.
+
+        The same again changes nothing. Whoever is not on the trip any more is left out.
+
+        Raises:
+            Unavailable: not all of it is kept; do it again.
+        """
+        ...
+
+
+class LastPositions(Protocol):
+    """The last position of each member, as stored. Raises `Unavailable` and nothing else."""
+
+    async def get(self, trip_id: TripId, user_id: UserId) -> StoredPoint | None: ...
+
+    async def of(self, trip_id: TripId) -> Mapping[UserId, StoredPoint]:
+        """Everybody's who was ever on the trip, for thirty days."""
+        ...
+
+    async def keep_newest(self, trip_id: TripId, user_id: UserId, point: StoredPoint) -> bool:
+        """Store a point unless one recorded at the same time or later is held; whether it was stored."""
+        ...
+
+
+class LocationHistory(Protocol):
+    """Thirty days of points, as stored. Raises `Unavailable` and nothing else."""
+
+    async def keep(self, points: Sequence[tuple[TripId, UserId, StoredPoint]]) -> None:
+        """Store points, which may be of any time and come in any order; the same again is the same point."""
+        ...
+
+    async def track(
+        self, trip_id: TripId, user_id: UserId, *, start: datetime, end: datetime
+    ) -> Sequence[StoredPoint]:
+        """Points from `start` to before `end` without jumps, oldest first, thinned evenly above `MAX_READ`."""
         ...
 
 

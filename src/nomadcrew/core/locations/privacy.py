@@ -5,10 +5,13 @@ What is stored is never shown as it is. A reader is shown a `Seen`, which only `
 
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
+from nomadcrew.core.ids import UserId
 from nomadcrew.core.locations.model import STALE_AFTER, Owner, Privacy, Reader, Sharing, StoredPoint
 
 DECIMALS = 2  # about a kilometre
+_ANYBODY = UserId(UUID(int=0))
 _ORDER = (Privacy.HIDDEN, Privacy.APPROXIMATE, Privacy.PRECISE)
 
 
@@ -23,6 +26,11 @@ class Seen:
     accuracy_m: float | None = None
     speed_mps: float | None = None
     heading_deg: float | None = None
+
+
+def anybody(now: datetime) -> Reader:
+    """Whoever is on the trip and nobody in particular, for what all of the crew may see."""
+    return Reader(_ANYBODY, now)
 
 
 def strictest(*opinions: Privacy | None) -> Privacy:

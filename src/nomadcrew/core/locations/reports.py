@@ -1,6 +1,5 @@
 """From what phones send to reports that can be stored."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,6 +20,9 @@ from nomadcrew.core.locations.model import (
     Report,
     Ruling,
 )
+
+# What phones measure is between these, whatever the unit; beyond them it is a mistake of theirs.
+LEAST_MEASURED, MOST_MEASURED = 1e-9, 1e8
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +166,8 @@ def _misplaced(taken_at: datetime, now: datetime) -> Ruling | None:
 def _point(fix: Fix, recorded_at: datetime) -> Point:
     heading = _measured(fix.heading_deg)
     return Point(
-        fix.latitude,
-        fix.longitude,
+        _not_tiny(fix.latitude),
+        _not_tiny(fix.longitude),
         recorded_at,
         fix.privacy,
         _measured(fix.accuracy_m),
@@ -176,4 +178,9 @@ def _point(fix: Fix, recorded_at: datetime) -> Point:
 
 def _measured(value: float | None) -> float | None:
     """What was measured; phones say -1 where nothing was."""
-    return value if value is not None and value >= 0 and math.isfinite(value) else None
+    return _not_tiny(value) if value is not None and 0 <= value <= MOST_MEASURED else None
+
+
+def _not_tiny(value: float) -> float:
+    """`value`, or zero where it is nearer to that than anything is measured; databases stumble over its square."""
+    return value if abs(value) >= LEAST_MEASURED else 0.0

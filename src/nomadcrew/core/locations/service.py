@@ -4,12 +4,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
 
 from nomadcrew.core.errors import Invalid
 from nomadcrew.core.events import Audience, Event
 from nomadcrew.core.ids import EventId, NewId, TripId, UserId
-from nomadcrew.core.locations.arrival import changes
+from nomadcrew.core.locations.arrival import Change, changes
 from nomadcrew.core.locations.geometry import distance_m, fair_point, thinned
 from nomadcrew.core.locations.model import (
     HISTORY_KEPT_FOR,
@@ -17,19 +16,20 @@ from nomadcrew.core.locations.model import (
     MeetingPoint,
     Member,
     NobodyShares,
-    Reader,
     Report,
-    Ruling,
 )
-from nomadcrew.core.locations.ports import LocationSharing, MeetingPoints, Positions, PositionViews
-from nomadcrew.core.locations.privacy import Seen, seen
-from nomadcrew.core.locations.reports import judged
+from nomadcrew.core.locations.ports import (
+    LocationSharing,
+    LocationStream,
+    MeetingPoints,
+    Positions,
+    PositionViews,
+)
+from nomadcrew.core.locations.privacy import Seen, anybody, seen
 from nomadcrew.core.permissions import rule
 from nomadcrew.core.realtime import Live
 
 SOURCE = "location-service"
-# Whoever is on the trip and nobody in particular: what all of the crew may see.
-_ANYBODY = UserId(UUID(int=0))
 _DECIMALS = 6  # a decimetre
 
 
@@ -51,52 +51,48 @@ class Suggestion:
     members: Sequence[tuple[Shown, float]]
 
 
-async def accept(
-    report: Report, *, positions: Positions, sharing: LocationSharing, live: Live, new_id: NewId
-) -> Accepted:
+async def accept(report: Report, *, positions: Positions, stream: LocationStream) -> Accepted:
     """Store a report, and have the crew told what they may know of it.
 
     Raises:
         DomainError: as `Positions` says.
     """
     accepted = await positions.accept(report, rule("location", "create"))
-    if accepted.moved:
-        await tell_crew(report.trip_id, accepted, sharing=sharing, live=live, new_id=new_id, now=report.now)
+    await stream.carry(report, accepted)
     return accepted
 
 
-async def accept_batch(
-    report: Report,
-    rulings: Sequence[Ruling],
-    *,
-    positions: Positions,
-    sharing: LocationSharing,
-    live: Live,
-    new_id: NewId,
-) -> Sequence[Ruling]:
-    """Store a batch's report; what became of each position that was sent."""
-    return judged(rulings, await accept(report, positions=positions, sharing=sharing, live=live, new_id=new_id))
-
-
 async def tell_crew(
-    trip_id: TripId, accepted: Accepted, *, sharing: LocationSharing, live: Live, new_id: NewId, now: datetime
-) -> None:
-    """Tell where somebody is now, and that they arrived; nothing of who shows nothing."""
+    trip_id: TripId, accepted: Accepted, *, live: Live, new_id: NewId, now: datetime
+) -> Sequence[Change]:
+    """Tell where somebody is, if they show it; the places they came to or left, for `note_arrivals`."""
     member, last = accepted.member, accepted.member.last
-    if last is None:
-        return
-    anybody = Reader(_ANYBODY, now)
-    shown = seen(last, member.owner, anybody, has_ended=accepted.has_ended, now=now)
+    if last is None or not accepted.moved:
+        return ()
+    shown = seen(last, member.owner, anybody(now), has_ended=accepted.has_ended, now=now)
     if shown is None:
-        return
+        return ()
     person = member.owner.user_id
     event = Event(
         EventId(new_id()), "LOCATION_UPDATED", SOURCE, trip_id, person, None, Audience.TRIP, now,
         json.dumps({"userId": str(person), "name": member.name, "location": _told(shown)}),
     )  # fmt: skip
     await live.tell(event, latest_of=f"{trip_id} {person}")
-    for change in changes(shown, accepted.places):
-        await sharing.arrived(trip_id, person, change, EventId(new_id()), name=member.name, now=now)
+    return changes(shown, accepted.places)
+
+
+async def note_arrivals(
+    trip_id: TripId,
+    member: Member,
+    came_or_went: Sequence[Change],
+    *,
+    sharing: LocationSharing,
+    new_id: NewId,
+    now: datetime,
+) -> None:
+    """Keep where somebody came and went; that they came is told once."""
+    for change in came_or_went:
+        await sharing.arrived(trip_id, member.owner.user_id, change, EventId(new_id()), name=member.name, now=now)
 
 
 async def last_positions(

@@ -1,11 +1,12 @@
-"""What is copied: people, trips and memberships, as far as somebody else's access rules need them."""
+"""What is copied: people, trips, memberships, and positions as the crew may see them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 
 from nomadcrew.core.errors import Hopeless
 from nomadcrew.core.ids import TripId, UserId
+from nomadcrew.core.locations.privacy import Seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,15 @@ class MirroredTrip:
     destination_longitude: float = field(repr=False)
     members: Sequence[tuple[UserId, str]] = ()
     users: Sequence[MirroredUser] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MirroredPosition:
+    """Where somebody is, as everybody on the trip may see it, and until when."""
+
+    user_id: UserId
+    seen: Seen
+    expires_at: datetime | None
 
 
 class MirrorRefused(Hopeless):

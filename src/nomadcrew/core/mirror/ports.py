@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from nomadcrew.core.ids import TripId, UserId
-from nomadcrew.core.mirror.model import MirroredTrip, MirroredUser
+from nomadcrew.core.mirror.model import MirroredPosition, MirroredTrip, MirroredUser
 
 
 class MirrorSource(Protocol):
@@ -29,9 +29,22 @@ class Mirror(Protocol):
         ...
 
     async def put_trip(self, trip: MirroredTrip) -> None:
-        """Have a trip there as it is, with these members and no others; its people have to be there already."""
+        """Have a trip there as it is, with these members and positions of no others.
+
+        Its people have to be there already.
+        """
         ...
 
     async def drop_trip(self, trip_id: TripId) -> None:
         """Have neither the trip there nor anybody on it."""
+        ...
+
+    async def put_positions(
+        self, trip_id: TripId, positions: Sequence[MirroredPosition], hidden: Sequence[UserId]
+    ) -> None:
+        """Have these people's positions there, one each, and none of those who show none."""
+        ...
+
+    async def hide(self, user_id: UserId) -> None:
+        """Have no position of somebody there, on any trip."""
         ...

@@ -1,53 +1,142 @@
 """What an event changes in the copy."""
 
 import json
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import TypeVar
 from uuid import UUID
 
-from nomadcrew.core.errors import Unavailable
+from nomadcrew.core.errors import Forbidden, NotFound, Unauthenticated, Unavailable
 from nomadcrew.core.events import Event
 from nomadcrew.core.ids import TripId, UserId
+from nomadcrew.core.locations.model import Member
+from nomadcrew.core.locations.ports import Positions
+from nomadcrew.core.locations.privacy import Seen, anybody, seen
+from nomadcrew.core.mirror.model import MirroredPosition, MirroredTrip, MirroredUser
 from nomadcrew.core.mirror.ports import Mirror, MirrorSource
+from nomadcrew.core.permissions import rule
 
 PROFILE_CHANGED = "profile.changed"
+PRIVACY_CHANGED = "location_privacy.changed"
+LOCATION_UPDATED = "LOCATION_UPDATED"
 ROUNDS = 5
 
+State = TypeVar("State")
 
-async def mirror_event(event: Event, *, source: MirrorSource, mirror: Mirror) -> None:
+
+async def mirror_event(
+    event: Event, *, source: MirrorSource, positions: Positions, mirror: Mirror, now: datetime
+) -> None:
     """Bring what an event is about up to date in the copy.
 
-    The event says only what to look at: what is written is what the database says now, so that events may come
-    twice, late and in any order.
+    The event says only what to look at: what is written is what is so now, so that events may come twice, late and
+    in any order. Positions are written as everybody on the trip may see them, and not at all once they may not.
 
     Raises:
         Unavailable, MirrorRefused: as `Mirror` says.
     """
-    if event.type == PROFILE_CHANGED:
-        await _mirror_user(UserId(UUID(json.loads(event.payload)["userId"])), source, mirror)
-    elif event.trip_id is not None:
-        await _mirror_trip(event.trip_id, source, mirror)
+
+    async def crew(trip_id: TripId, user_id: UserId | None) -> None:
+        await _mirror_positions(trip_id, user_id, positions, source, mirror, now)
+
+    match event.type:
+        case "profile.changed":
+            await _mirror_user(_user(event), source, mirror)
+        case "location_privacy.changed":
+            # What is allowed now comes with the next position.
+            await mirror.hide(_user(event))
+        case "LOCATION_UPDATED" | "LOCATION_SHARING_CHANGED" if event.trip_id is not None:
+            await crew(event.trip_id, _user(event))
+        case "TRIP_STATUS_UPDATED" if event.trip_id is not None:
+            await _mirror_trip(event.trip_id, source, mirror)
+            await crew(event.trip_id, None)
+        case _ if event.trip_id is not None:
+            await _mirror_trip(event.trip_id, source, mirror)
 
 
 async def _mirror_user(user_id: UserId, source: MirrorSource, mirror: Mirror) -> None:
-    user = await source.user(user_id)
-    for _ in range(ROUNDS):
+    async def read() -> MirroredUser | None:
+        return await source.user(user_id)
+
+    async def write(user: MirroredUser | None) -> None:
         if user is not None:
             await mirror.put_users([user])
-        written, user = user, await source.user(user_id)
-        if user == written:
-            return
-    raise Unavailable(details="a profile changes faster than it is copied")
+
+    await _until_so(read, write)
 
 
 async def _mirror_trip(trip_id: TripId, source: MirrorSource, mirror: Mirror) -> None:
-    """Write until what was written is what there is: somebody else may be writing an older state just now."""
-    trip = await source.trip(trip_id)
-    for _ in range(ROUNDS):
+    async def read() -> MirroredTrip | None:
+        return await source.trip(trip_id)
+
+    async def write(trip: MirroredTrip | None) -> None:
         if trip is None:
             await mirror.drop_trip(trip_id)
         else:
             await mirror.put_users(trip.users)
             await mirror.put_trip(trip)
-        written, trip = trip, await source.trip(trip_id)
-        if trip == written:
+
+    await _until_so(read, write)
+
+
+async def _mirror_positions(
+    trip_id: TripId, only: UserId | None, positions: Positions, source: MirrorSource, mirror: Mirror, now: datetime
+) -> None:
+    """Copy the positions of one member, or of all."""
+
+    async def read() -> tuple[list[MirroredPosition], list[UserId]]:
+        return await _shown(trip_id, only, positions, source, now)
+
+    async def write(state: tuple[list[MirroredPosition], list[UserId]]) -> None:
+        await mirror.put_positions(trip_id, *state)
+
+    await _until_so(read, write)
+
+
+async def _shown(
+    trip_id: TripId, only: UserId | None, positions: Positions, source: MirrorSource, now: datetime
+) -> tuple[list[MirroredPosition], list[UserId]]:
+    """The positions that everybody on a trip may see now, and who shows none."""
+    asker = only
+    if asker is None:
+        trip = await source.trip(trip_id)
+        if trip is None or not trip.members:
+            return [], []
+        asker = trip.members[0][0]
+    try:
+        crew = await positions.crew(trip_id, asker, rule("location", "read"))
+    except (Forbidden, NotFound, Unauthenticated):
+        return [], [asker]  # who is not on it any more shows nothing there
+    found, hidden = [], []
+    for member in crew.members:
+        owner = member.owner
+        if only is not None and owner.user_id != only:
+            continue
+        position = _seen_by_all(member, crew.has_ended, now)
+        if position is None:
+            hidden.append(owner.user_id)
+        else:
+            until = owner.sharing.expires_at if owner.sharing is not None else None
+            found.append(MirroredPosition(owner.user_id, position, until))
+    return found, hidden
+
+
+def _seen_by_all(member: Member, has_ended: bool, now: datetime) -> Seen | None:
+    if member.last is None:
+        return None
+    return seen(member.last, member.owner, anybody(now), has_ended=has_ended, now=now)
+
+
+async def _until_so(read: Callable[[], Awaitable[State]], write: Callable[[State], Awaitable[None]]) -> None:
+    """Write until what was written is what there is: somebody else may be writing an older state just now."""
+    state = await read()
+    for _ in range(ROUNDS):
+        await write(state)
+        written, state = state, await read()
+        if state == written:
             return
-    raise Unavailable(details="a trip changes faster than it is copied")
+    raise Unavailable(details="it changes faster than it is copied")
+
+
+def _user(event: Event) -> UserId:
+    return UserId(UUID(json.loads(event.payload)["userId"]))

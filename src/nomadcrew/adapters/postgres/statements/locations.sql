@@ -140,6 +140,45 @@ FROM found
 WHERE place = total OR (place - 1) % ((total + :most::int - 2) / (:most::int - 1)) = 0
 ORDER BY recorded_at NULLS FIRST
 
+-- name: keep_history
+INSERT INTO location_history (trip_id, user_id, recorded_at, latitude, longitude, accuracy_m, speed_mps, heading_deg,
+                              received_at, privacy, is_jump)
+SELECT trip_id, user_id, recorded_at, latitude, longitude, accuracy_m, speed_mps, heading_deg, received_at, privacy,
+       is_jump
+FROM jsonb_to_recordset(:points::jsonb) AS x (
+    trip_id uuid, user_id uuid, recorded_at timestamptz, latitude float8, longitude float8, accuracy_m float8,
+    speed_mps float8, heading_deg float8, received_at timestamptz, privacy text, is_jump boolean)
+ORDER BY trip_id, user_id, recorded_at
+ON CONFLICT (trip_id, user_id, recorded_at) DO NOTHING
+
+-- name: history
+WITH found AS (
+    SELECT h.*, row_number() OVER (ORDER BY h.recorded_at) AS place, count(*) OVER () AS total
+    FROM location_history h
+    WHERE h.trip_id = :trip_id::uuid AND h.user_id = :user_id::uuid
+        AND h.recorded_at >= :start::timestamptz AND h.recorded_at < :end::timestamptz AND NOT h.is_jump
+)
+SELECT latitude, longitude, accuracy_m, speed_mps, heading_deg, recorded_at, received_at, privacy
+FROM found
+WHERE place = total OR (place - 1) % ((total + :most::int - 2) / (:most::int - 1)) = 0
+ORDER BY recorded_at
+
+-- name: members_now
+-- Whoever is on their trip now, with what decides who sees them and where they could arrive.
+SELECT x.n, m.joined_at, p.first_name, p.last_name, p.username, p.location_privacy_preference AS preference,
+       ghost_mode(p.preferences) AS is_ghost, t.status IN ('COMPLETED', 'CANCELLED') AS has_ended,
+       s.is_enabled, s.expires_at, s.privacy AS setting, t.destination_latitude, t.destination_longitude,
+       mp.latitude AS meeting_latitude, mp.longitude AS meeting_longitude, mp.radius_m AS meeting_radius_m,
+       coalesce(d.is_there, false) AS is_at_destination, coalesce(a.is_there, false) AS is_at_meeting_point
+FROM jsonb_to_recordset(:members::jsonb) AS x (n int, trip_id uuid, user_id uuid)
+JOIN trips t ON t.id = x.trip_id AND t.deleted_at IS NULL
+JOIN trip_memberships m ON m.trip_id = t.id AND m.user_id = x.user_id AND m.status = 'ACTIVE'
+JOIN user_profiles p ON p.id = x.user_id
+LEFT JOIN location_sharing s ON s.trip_id = t.id AND s.user_id = x.user_id
+LEFT JOIN meeting_points mp ON mp.trip_id = t.id
+LEFT JOIN arrivals d ON d.trip_id = t.id AND d.user_id = x.user_id AND d.place = 'destination'
+LEFT JOIN arrivals a ON a.trip_id = t.id AND a.user_id = x.user_id AND a.place = 'meeting point'
+
 -- name: own
 SELECT me.location_privacy_preference AS preference, ghost_mode(me.preferences) AS is_ghost, t.id AS trip_id,
        t.name AS trip_name, s.is_enabled, s.expires_at, s.privacy AS setting
@@ -214,6 +253,11 @@ WITH gate AS MATERIALIZED (
            :now::timestamptz, jsonb_build_object('userId', :caller::uuid, 'isSharingEnabled', is_shown)
     FROM shown
     WHERE NOT has_ended AND was_shown <> is_shown AND NOT is_ghost AND preference IS DISTINCT FROM 'hidden'
+    UNION ALL
+    -- For where positions are copied to, in the detail they had.
+    SELECT gen_random_uuid(), 'location_privacy.changed', 'location-service', NULL, :caller::uuid, 'internal',
+           :now::timestamptz, jsonb_build_object('userId', :caller::uuid)
+    FROM shown WHERE NOT has_ended AND privacy IS DISTINCT FROM will_be_private
 )
 SELECT CASE WHEN gate.verdict = 'ok' AND shown.has_ended THEN 'trip_ended' ELSE gate.verdict END AS verdict
 FROM gate LEFT JOIN shown ON true

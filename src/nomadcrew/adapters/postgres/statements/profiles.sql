@@ -126,6 +126,11 @@ WITH judged AS MATERIALIZED (
     SELECT gen_random_uuid(), 'profile.changed', 'nomadcrew.identity', 'internal', :now::timestamptz,
            jsonb_build_object('userId', changed.id)
     FROM changed JOIN user_profiles old ON old.id = changed.id WHERE changed.username <> old.username
+    UNION ALL
+    SELECT gen_random_uuid(), 'location_privacy.changed', 'nomadcrew.identity', 'internal', :now::timestamptz,
+           jsonb_build_object('userId', changed.id)
+    FROM changed JOIN user_profiles old ON old.id = changed.id
+    WHERE changed.location_privacy_preference IS DISTINCT FROM old.location_privacy_preference
 )
 SELECT CASE WHEN judged.verdict = 'ok' AND p.id IS NULL THEN 'user_not_found' ELSE judged.verdict END AS verdict,
        p.id, p.email, p.username, p.first_name, p.last_name, p.avatar_url, p.contact_email,
@@ -150,6 +155,12 @@ WITH judged AS MATERIALIZED (
     WHERE p.id = target.id
         AND octet_length((p.preferences || :preferences::jsonb)::text) <= :max_bytes::int
     RETURNING p.*
+), told AS (
+    INSERT INTO outbox (id, type, source, audience, occurred_at, payload)
+    SELECT gen_random_uuid(), 'location_privacy.changed', 'nomadcrew.identity', 'internal', :now::timestamptz,
+           jsonb_build_object('userId', changed.id)
+    FROM changed JOIN user_profiles old ON old.id = changed.id
+    WHERE changed.preferences -> 'ghostMode' IS DISTINCT FROM old.preferences -> 'ghostMode'
 )
 SELECT CASE WHEN judged.verdict <> 'ok' THEN judged.verdict
             WHEN target.id IS NULL THEN 'user_not_found'

@@ -1,0 +1,39 @@
+"""The location stream: a Kinesis stream by trip, or a queue where few travel."""
+
+import base64
+
+from nomadcrew.adapters.aws.client import AwsClient
+from nomadcrew.core.events import LOCATION
+from nomadcrew.core.locations.model import Accepted, Report
+from nomadcrew.core.queues import WorkQueue
+from nomadcrew.wire.carried import carried_of, pack_carried
+
+
+class KinesisLocationStream:
+    """`LocationStream`; a trip's reports keep their order, for its id decides the shard."""
+
+    def __init__(self, kinesis: AwsClient, stream: str) -> None:
+        self._kinesis = kinesis
+        self._stream = stream
+
+    async def carry(self, report: Report, accepted: Accepted) -> None:
+        carried = carried_of(report, accepted)
+        if carried.points:
+            record = {
+                "StreamName": self._stream,
+                "PartitionKey": str(report.trip_id),
+                "Data": base64.b64encode(pack_carried(carried).encode()).decode(),
+            }
+            await self._kinesis.call("PutRecord", record)
+
+
+class QueuedLocationStream:
+    """`LocationStream` by a queue, which keeps no order: who consumes it goes by what is stored."""
+
+    def __init__(self, queue: WorkQueue) -> None:
+        self._queue = queue
+
+    async def carry(self, report: Report, accepted: Accepted) -> None:
+        carried = carried_of(report, accepted)
+        if carried.points:
+            await self._queue.send(LOCATION, pack_carried(carried))

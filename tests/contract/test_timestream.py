@@ -1,0 +1,168 @@
+"""History in Timestream. No emulator has it: bodies are checked against AWS's own model of the service, and answers
+are of the shapes it documents, from a local server."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+import botocore.session
+import pytest_asyncio
+from botocore.validate import ParamValidator
+
+from nomadcrew.adapters.aws.client import AwsClient
+from nomadcrew.adapters.aws.services import TIMESTREAM_QUERY, TIMESTREAM_WRITE, Service
+from nomadcrew.adapters.aws.timestream import Cells, TimestreamLocationHistory
+from nomadcrew.core.ids import TripId, UserId, uuid7
+from nomadcrew.core.locations.model import Privacy, StoredPoint
+from tests.contract.gateway import KEYS
+from tests.fakes import NOON, SetClock
+
+MODELS = {"WriteRecords": "timestream-write", "Query": "timestream-query", "DescribeEndpoints": "timestream-write"}
+TRIP, ANA = TripId(uuid7()), UserId(uuid7())
+POINT = StoredPoint(41.15, -8.61, NOON, NOON + timedelta(seconds=2), Privacy.APPROXIMATE, 5.0)
+
+
+@dataclass
+class Timestream:
+    """Timestream, as far as it is asked: what it was told, and what it says next."""
+
+    url: str = ""
+    asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    pages: list[dict[str, Any]] = field(default_factory=list)
+    refusal: dict[str, Any] | None = None
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while head := (await reader.readuntil(b"\r\n\r\n")).decode():
+                headers = {
+                    name.lower(): value for name, _, value in (line.partition(": ") for line in head.split("\r\n"))
+                }
+                body = json.loads(await reader.readexactly(int(headers["content-length"])))
+                assert "/timestream/aws4_request" in headers["authorization"]
+                status, answer = self._answer(headers["x-amz-target"].removeprefix("Timestream_20181101."), body)
+                text = json.dumps(answer).encode()
+                writer.write(f"HTTP/1.1 {status} X\r\ncontent-length: {len(text)}\r\n\r\n".encode() + text)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+    def _answer(self, operation: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        model = botocore.session.Session().get_service_model(MODELS[operation]).operation_model(operation)
+        assert model.input_shape is not None
+        report = ParamValidator().validate(body, model.input_shape)
+        assert not report.has_errors(), report.generate_report()
+        self.asked.append((operation, body))
+        if operation == "DescribeEndpoints":
+            return 200, {"Endpoints": [{"Address": "cell1.timestream.test", "CachePeriodInMinutes": 1440}]}
+        if operation == "Query":
+            return 200, self.pages.pop(0)
+        if self.refusal is not None:
+            return 419, self.refusal
+        return 200, {"RecordsIngested": {"Total": len(body["Records"]), "MemoryStore": 1, "MagneticStore": 0}}
+
+
+class Series:
+    def __init__(self, service: Timestream) -> None:
+        self.service = service
+        self.clock = SetClock()
+        self.addresses: list[str] = []
+        self.clients: list[AwsClient] = []
+        self.history = TimestreamLocationHistory(
+            self._cells(TIMESTREAM_WRITE), self._cells(TIMESTREAM_QUERY), database="journeys", table="points"
+        )
+
+    def _cells(self, service: Service) -> Cells:
+        def client(address: str) -> AwsClient:
+            self.addresses.append(address)
+            self.clients.append(AwsClient(service, url=self.service.url, environment=KEYS))
+            return self.clients[-1]
+
+        return Cells(client("discovery"), client, self.clock)
+
+    def asked(self, operation: str) -> list[dict[str, Any]]:
+        return [body for name, body in self.service.asked if name == operation]
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def series() -> AsyncIterator[Series]:
+    service = Timestream()
+    server = await asyncio.start_server(service.serve, "127.0.0.1", 0)
+    service.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    made = Series(service)
+    yield made
+    for client in made.clients:
+        client.close()
+    server.close()
+    await server.wait_closed()
+
+
+async def test_points_are_records_of_several_measures_at_most_a_hundred_a_call(series: Series) -> None:
+    points = [replace(POINT, recorded_at=NOON + timedelta(seconds=n), is_jump=n == 1) for n in range(101)]
+    await series.history.keep([(TRIP, ANA, point) for point in points])
+    first, second = series.asked("WriteRecords")
+    assert (len(first["Records"]), len(second["Records"])) == (100, 1)
+    assert (first["DatabaseName"], first["TableName"]) == ("journeys", "points")
+    assert first["CommonAttributes"] == {
+        "MeasureName": "position", "MeasureValueType": "MULTI", "TimeUnit": "MICROSECONDS"
+    }  # fmt: skip
+    record = first["Records"][0]
+    assert record["Time"] == str(int(NOON.timestamp()) * 1_000_000)
+    assert {one["Name"]: one["Value"] for one in record["Dimensions"]} == {
+        "trip_id": str(TRIP),
+        "user_id": str(ANA),
+    }
+    assert {one["Name"]: (one["Value"], one["Type"]) for one in record["MeasureValues"]} == {
+        "latitude": ("41.15", "DOUBLE"), "longitude": ("-8.61", "DOUBLE"), "accuracy_m": ("5.0", "DOUBLE"),
+        "received": (str((int(NOON.timestamp()) + 2) * 1_000_000), "BIGINT"), "privacy": ("approximate", "VARCHAR"),
+        "is_jump": ("false", "BOOLEAN"),
+    }  # fmt: skip
+    assert first["Records"][1]["MeasureValues"][4]["Value"] == "true"
+
+
+async def test_the_address_is_asked_for_once_a_day(series: Series) -> None:
+    for _ in range(2):
+        await series.history.keep([(TRIP, ANA, POINT)])
+    assert series.addresses == ["discovery", "discovery", "cell1.timestream.test"]
+    series.clock.advance(86_400)
+    await series.history.keep([(TRIP, ANA, POINT)])
+    assert len(series.asked("DescribeEndpoints")) == 2
+
+
+async def test_what_can_never_be_written_does_not_hold_up_the_rest(series: Series) -> None:
+    series.service.refusal = {
+        "__type": "com.amazonaws.timestream.v20181101#RejectedRecordsException",
+        "Message": "One or more records have been rejected. See RejectedRecords for details.",
+        "RejectedRecords": [{"RecordIndex": 0, "Reason": "The record timestamp is outside the time range."}],
+    }
+    await series.history.keep([(TRIP, ANA, POINT)] * 101)
+    assert len(series.asked("WriteRecords")) == 2
+
+
+def a_row(time: str, accuracy: str | None) -> dict[str, Any]:
+    received = str((int(NOON.timestamp()) + 2) * 1_000_000)
+    values = [time, "41.15", "-8.61", received, "approximate"]
+    measured = [{"NullValue": True} if accuracy is None else {"ScalarValue": accuracy}, *[{"NullValue": True}] * 2]
+    return {"Data": [*({"ScalarValue": value} for value in values), *measured]}
+
+
+async def test_a_track_is_read_page_by_page(series: Series) -> None:
+    about = {"QueryId": "AEBQ", "QueryStatus": {"ProgressPercentage": 100.0}}
+    series.service.pages = [
+        {**about, "NextToken": "more", "Rows": [a_row("2026-07-01 12:00:00.000000000", "5.0")]},
+        {**about, "Rows": [a_row("2026-07-01 12:00:01.500000000", None)]},
+    ]
+    found = await series.history.track(TRIP, ANA, start=NOON, end=NOON + timedelta(hours=1))
+    later = replace(POINT, recorded_at=NOON + timedelta(seconds=1.5), accuracy_m=None)
+    assert list(found) == [POINT, later]
+    first, second = series.asked("Query")
+    assert second == first | {"NextToken": "more"}
+    start_ns = int(NOON.timestamp()) * 10**9
+    assert first["QueryString"] == (
+        "SELECT time, latitude, longitude, received, privacy, accuracy_m, speed_mps, heading_deg"
+        ' FROM "journeys"."points" WHERE measure_name = \'position\''
+        f" AND trip_id = '{TRIP}' AND user_id = '{ANA}' AND NOT is_jump"
+        f" AND time >= from_nanoseconds({start_ns}) AND time < from_nanoseconds({start_ns + 3_600 * 10**9})"
+        " ORDER BY time"
+    )

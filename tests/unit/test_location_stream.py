@@ -1,0 +1,113 @@
+"""What a stream carries, and what becomes of a batch of it that is not all well."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from nomadcrew.core.errors import Unavailable
+from nomadcrew.core.ids import EventId, TripId, UserId, uuid7
+from nomadcrew.core.locations.model import Accepted, Carried, Member, Owner, Places, Privacy, Report
+from nomadcrew.core.locations.reports import Fix, Opinion, batch
+from nomadcrew.functions.location_stream import work_off
+from nomadcrew.wire.carried import NotCarried, carried_of, pack_carried, unpack_carried
+from nomadcrew.wire.stream_entry import stream_entry
+from tests.fakes import NOON, fake_ports
+from tests.loops import closed_loops
+
+__all__ = ["closed_loops"]
+
+PORTO = (41.15, -8.61)
+FAR = (40.2, -8.4)
+SECOND = timedelta(seconds=1)
+TRIP, ANA = TripId(uuid7()), UserId(uuid7())
+
+
+def a_report(
+    trip: TripId, user: UserId, *places: tuple[float, float], privacy: Privacy = Privacy.PRECISE, at_s: int = 0
+) -> Report:
+    """Positions a second apart."""
+    fixes = [Fix(*place, NOON + (at_s + n) * SECOND, privacy, accuracy_m=3.0) for n, place in enumerate(places)]
+    now = NOON + (at_s + len(places) - 1) * SECOND
+    report, _ = batch(trip, user, fixes, Opinion(), EventId(uuid7()), now=now)
+    return report
+
+
+def an_outcome(report: Report) -> Accepted:
+    """What became of a report whose points each have the privacy they asked for."""
+    owner = Owner(report.user_id, NOON, None, False, None)
+    places = Places(PORTO, None, False, False)
+    member = Member(owner, "Ana", "", "ana", None)
+    return Accepted(member, False, places, report.jumps, [point.privacy for point in report.points], False)
+
+
+def test_what_is_carried_is_what_somebody_may_see() -> None:
+    report = a_report(TRIP, ANA, PORTO, FAR)
+    carried = carried_of(report, replace(an_outcome(report), jumps=frozenset({1})))
+    assert unpack_carried(pack_carried(carried)) == carried
+    assert [(point.latitude, point.is_jump) for point in carried.points] == [(41.15, False), (40.2, True)]
+    mixed = replace(an_outcome(report), stored_under=[Privacy.HIDDEN, Privacy.APPROXIMATE])
+    assert [point.latitude for point in carried_of(report, mixed).points] == [40.2]
+
+
+@pytest.mark.parametrize("text", ["", "{}", "no json", "[]", '{"trip_id": 1}', "\ud800"])
+def test_what_is_no_report_is_said_to_be_none(text: str) -> None:
+    with pytest.raises(NotCarried):
+        unpack_carried(text)
+
+
+class Context:
+    def get_remaining_time_in_millis(self) -> int:
+        return 30_000
+
+
+def by_kinesis(texts: Sequence[bytes]) -> dict[str, Any]:
+    return {
+        "Records": [
+            {"kinesis": {"data": base64.b64encode(text).decode(), "sequenceNumber": f"s{n}"}}
+            for n, text in enumerate(texts)
+        ]
+    }  # fmt: skip
+
+
+def by_queue(texts: Sequence[bytes]) -> dict[str, Any]:
+    records = [{"messageId": f"s{n}", "body": text.decode(errors="replace")} for n, text in enumerate(texts)]
+    return {"Records": records}
+
+
+class Kept:
+    """`CarriedPositions` that remembers, or is out of order."""
+
+    def __init__(self, *, out: bool = False) -> None:
+        self.got: list[Carried] = []
+        self._out = out
+
+    async def keep(self, carried: Sequence[Carried]) -> Sequence[tuple[TripId, Accepted]]:
+        if self._out:
+            raise Unavailable
+        self.got += carried
+        return []
+
+
+@pytest.mark.parametrize("event_of", [by_kinesis, by_queue])
+def test_a_record_that_is_no_report_fails_alone(event_of: Any) -> None:
+    report = a_report(TRIP, ANA, PORTO)
+    good = pack_carried(carried_of(report, an_outcome(report))).encode()
+    kept = Kept()
+    handler = stream_entry(work_off, lambda _: fake_ports(carried_positions=kept), ())
+    assert handler(event_of([good, b"\xff\xfe", good, b"{}"]), Context()) == {
+        "batchItemFailures": [{"itemIdentifier": "s1"}, {"itemIdentifier": "s3"}]
+    }
+    assert len(kept.got) == 2
+
+
+@pytest.mark.parametrize("event_of", [by_kinesis, by_queue])
+def test_an_outage_has_the_whole_batch_come_again(event_of: Any) -> None:
+    report = a_report(TRIP, ANA, PORTO)
+    good = pack_carried(carried_of(report, an_outcome(report))).encode()
+    handler = stream_entry(work_off, lambda _: fake_ports(carried_positions=Kept(out=True)), ())
+    failed = handler(event_of([good, good]), Context())["batchItemFailures"]
+    assert [one["itemIdentifier"] for one in failed] == ["s0", "s1"]
