@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from websockets.asyncio.client import connect
 
 from bench.listeners import Ear, Listener, open_listeners
-from bench.load import SETTLE_S, Sample
+from bench.load import SETTLE_S, Sample, settle
 from bench.machine import CannotMeasure, Server, cpu_seconds, rss_mib
 from bench.world import World
 
@@ -80,7 +80,7 @@ async def _fanout(
         times_ms += await _event(ear, write, len(paths))
         events += 1
     took_s = time.perf_counter() - began_s
-    await asyncio.sleep(SETTLE_S)
+    await asyncio.to_thread(settle, server)
     used_s = cpu_seconds(server.pid) - before_s
     times_ms.sort()
     return Sample(

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import time
+import urllib.request
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -14,6 +15,8 @@ from bench.world import PASSWORD
 SCRIPT = Path(__file__).with_name("wrk.lua")
 # The host relays events after it has answered; that work belongs to the requests that caused it.
 SETTLE_S = 0.3
+SETTLED_WITHIN_S = 60.0
+_WAITING = ("nomadcrew_outbox_pending ", "nomadcrew_queue_jobs{")
 _runs = count(1)
 
 
@@ -33,6 +36,28 @@ def require_wrk() -> None:
         raise CannotMeasure("The load comes from wrk, which is not installed: apt-get install wrk.")
 
 
+def settle(server: Server) -> None:
+    """Wait until a server has done what requests left for later: events, and jobs in its queues.
+
+    Raises:
+        CannotMeasure: it does not come to an end.
+    """
+    time.sleep(SETTLE_S)
+    deadline_s = time.monotonic() + SETTLED_WITHIN_S
+    while server.name == "nomadcrew" and _left(server):
+        if time.monotonic() > deadline_s:
+            raise CannotMeasure(f"After {SETTLED_WITHIN_S:g} s the server still works on what requests left.")
+        time.sleep(SETTLE_S)
+
+
+def _left(server: Server) -> float:
+    """How many events and jobs wait."""
+    with urllib.request.urlopen(f"{server.url}/metrics", timeout=10) as reply:
+        lines = reply.read().decode().splitlines()
+    waiting = [line for line in lines if line.startswith(_WAITING) and 'state="dead"' not in line]
+    return sum(float(line.rpartition(" ")[2]) for line in waiting)
+
+
 def load(server: Server, kind: str, cases: Path, *, connections: int, seconds: float) -> Sample:
     """Send requests of one kind for a while; `cases` is what `world.write_cases` wrote.
 
@@ -46,7 +71,7 @@ def load(server: Server, kind: str, cases: Path, *, connections: int, seconds: f
     ]  # fmt: skip
     before_s = cpu_seconds(server.pid)
     run = subprocess.run(command, capture_output=True, text=True, check=False)
-    time.sleep(SETTLE_S)
+    settle(server)
     used_s = cpu_seconds(server.pid) - before_s
     line = next((line for line in run.stdout.splitlines() if line.startswith("RESULT ")), None)
     if line is None:

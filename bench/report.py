@@ -193,7 +193,8 @@ def _fanout_notes(results: Results) -> list[str]:
 
 FANOUT_NOTES = """\
 One message after the other, from the request of its writer to the bytes at each of the other members' sockets; the
-next is sent when everybody has heard. The echo passes frames on as they are: no HTTP, no commit, no permissions. It
+next is sent when everybody has heard. Each hears of it twice, by the message and by a notification, and both are in
+the CPU. The echo passes frames on as they are: no HTTP, no commit, no permissions. It
 uses `websockets` as its manual shows it. All sockets belong to four people and one client process.
 """
 NOTES = """\

@@ -323,3 +323,14 @@ async def test_the_openapi_document_is_served_and_built_once() -> None:
     assert first.json["paths"]["/v1/notes"]["get"]["operationId"] == "list_notes"
     assert first.json["servers"] == [{"url": "https://api.example.com"}]
     assert first.body is second.body
+
+
+def test_a_queue_that_is_named_no_more_is_empty() -> None:
+    metrics = Metrics()
+    metrics.queues([QueueDepth("email", waiting=5, in_flight=1, dead=2, oldest_s=9.5)])
+    metrics.queues([QueueDepth("push", waiting=1, in_flight=0, dead=0, oldest_s=0.1)])
+    page = metrics.render().decode()
+    for state in ("waiting", "in_flight", "dead"):
+        assert f'nomadcrew_queue_jobs{{queue="email",state="{state}"}} 0.0' in page
+    assert 'nomadcrew_queue_oldest_seconds{queue="email"} 0.0' in page
+    assert 'nomadcrew_queue_jobs{queue="push",state="waiting"} 1.0' in page

@@ -29,6 +29,7 @@ class Metrics:
         self._by_route: dict[tuple[str, int], Counter] = {}
         self._durations: dict[str, Histogram] = {}
         self._by_statement: dict[str, Counter] = {}
+        self._queues_seen: set[str] = set()
         self._requests = Counter(
             "nomadcrew_requests", "Requests answered.", ("method", "route", "status"), registry=registry
         )
@@ -86,8 +87,11 @@ class Metrics:
         self._outbox_lag.set(lag_s)
 
     def queues(self, depths: Sequence[QueueDepth]) -> None:
-        """The depth of every queue; one that is not named any more keeps its last number."""
-        for depth in depths:
+        """The depth of every queue that holds anything; one that is not named has become empty."""
+        named = {depth.queue for depth in depths}
+        empty = [QueueDepth(queue, 0, 0, 0, 0.0) for queue in self._queues_seen - named]
+        self._queues_seen |= named
+        for depth in (*depths, *empty):
             self._queue_jobs.labels(depth.queue, "waiting").set(depth.waiting)
             self._queue_jobs.labels(depth.queue, "in_flight").set(depth.in_flight)
             self._queue_jobs.labels(depth.queue, "dead").set(depth.dead)
