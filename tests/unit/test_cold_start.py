@@ -62,6 +62,8 @@ OURS_EVERYWHERE = (
     "nomadcrew.adapters.aws.services",
     "nomadcrew.adapters.aws.signing",
     "nomadcrew.bootstrap.aws",
+    "nomadcrew.bootstrap.aws_live",
+    "nomadcrew.bootstrap.aws_parts",
     "nomadcrew.bootstrap.sql",
     "nomadcrew.core",
     "nomadcrew.logs",

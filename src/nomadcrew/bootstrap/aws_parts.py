@@ -1,0 +1,288 @@
+"""What the ports of a function are made of: clients, SQL, secrets, and the ports that most of them need.
+
+An adapter is imported where its port is made, so that a function loads those it declares.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from nomadcrew.bootstrap import sql as sql_ports
+from nomadcrew.core.clock import utc_now
+from nomadcrew.core.errors import BadSetting
+from nomadcrew.core.ids import uuid7
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from datetime import datetime
+
+    from nomadcrew.adapters.aws.client import AwsClient
+    from nomadcrew.adapters.aws.config import AwsConfig
+    from nomadcrew.adapters.aws.connections import DynamoConnections
+    from nomadcrew.adapters.aws.dataapi import DataApi
+    from nomadcrew.adapters.aws.pool import UserPool
+    from nomadcrew.adapters.aws.secrets import Secrets
+    from nomadcrew.adapters.aws.services import Service
+    from nomadcrew.adapters.aws.sessions import DynamoSessions
+    from nomadcrew.adapters.aws.suppression import DynamoSuppression
+    from nomadcrew.adapters.postgres.database import Database
+    from nomadcrew.core.events import AuditLog, Outbox
+    from nomadcrew.core.flags import Flags
+    from nomadcrew.core.identity.ports import (
+        Abandoned,
+        Accounts,
+        Codes,
+        Profiles,
+        Registrations,
+        Sessions,
+        Tokens,
+        Verifier,
+    )
+    from nomadcrew.core.ids import SessionId, UserId
+    from nomadcrew.core.invitations.ports import InvitationLinks
+    from nomadcrew.core.limits import Limit, RateLimits
+    from nomadcrew.core.mail import Mailer
+    from nomadcrew.core.queues import WorkQueue
+    from nomadcrew.core.schema import Schema
+
+
+class Parts:
+    """What ports are made of; each part is made once."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self._clients: dict[Service, AwsClient] = {}
+
+    @cached_property
+    def config(self) -> AwsConfig:
+        from nomadcrew.adapters.aws.config import AwsConfig
+
+        return AwsConfig.read(self._environment)
+
+    def client(self, service: Service) -> AwsClient:
+        from nomadcrew.adapters.aws.client import AwsClient
+
+        if service not in self._clients:
+            self._clients[service] = AwsClient(service, environment=self._environment)
+        return self._clients[service]
+
+    @cached_property
+    def sql(self) -> DataApi | Database:
+        config = self.config
+        if config.sql == "data-api":
+            from nomadcrew.adapters.aws.dataapi import Cluster, DataApi
+            from nomadcrew.adapters.aws.services import RDS_DATA
+
+            cluster = Cluster(
+                config.required("cluster_arn"), config.required("database_secret_arn"), config.required("database")
+            )
+            return DataApi(self.client(RDS_DATA), cluster)
+        from nomadcrew.adapters.postgres.database import Database
+
+        if config.sql == "proxy":
+            from nomadcrew.adapters.aws.proxy import proxy_connection
+
+            return Database(
+                proxy_connection(
+                    config.required("proxy_host"),
+                    config.required("proxy_user"),
+                    config.required("database"),
+                    environment=self._environment,
+                ),
+                size=1,
+            )
+        raise BadSetting("NOMADCREW_AWS_SQL is not data-api or proxy.")
+
+    def schema(self) -> Schema:
+        from nomadcrew.adapters.postgres.migrations import PostgresSchema
+
+        return PostgresSchema(self.sql.patient())
+
+    @cached_property
+    def secrets(self) -> Secrets:
+        from nomadcrew.adapters.aws.secrets import Secrets
+        from nomadcrew.adapters.aws.services import SECRETS
+
+        return Secrets(self.client(SECRETS), self.config.required("secret_arn"))
+
+    @cached_property
+    def user_pool(self) -> UserPool:
+        from nomadcrew.adapters.aws.pool import UserPool
+        from nomadcrew.adapters.aws.services import COGNITO
+
+        config = self.config
+        return UserPool(
+            self.client(COGNITO), config.required("user_pool_id"), config.required("user_pool_client_id")
+        )
+
+    def accounts(self) -> Accounts:
+        from nomadcrew.adapters.aws.cognito import CognitoAccounts
+        from nomadcrew.adapters.embedded.passwords import Argon2Passwords
+
+        return CognitoAccounts(self.user_pool, self.sql, self._dynamo_sessions, Argon2Passwords())
+
+    def registrations(self) -> Registrations:
+        from nomadcrew.adapters.aws.cognito import SqlRegistrations
+
+        return SqlRegistrations(self.sql)
+
+    def abandoned(self) -> Abandoned:
+        from nomadcrew.adapters.aws.abandoned import AbandonedUsers
+
+        return AbandonedUsers(self.user_pool, self.sql)
+
+    def sessions(self) -> Sessions:
+        self.config.required("connections_table")
+        return self._dynamo_sessions
+
+    @cached_property
+    def _dynamo_sessions(self) -> DynamoSessions:
+        from nomadcrew.adapters.aws.cognito import find_account
+        from nomadcrew.adapters.aws.services import DYNAMODB
+        from nomadcrew.adapters.aws.sessions import DynamoSessions
+
+        return DynamoSessions(
+            self.client(DYNAMODB),
+            self.config.required("sessions_table"),
+            self.secrets,
+            find_account(self.sql),
+            # Told where the function may change sockets, which is where sessions are its port.
+            on_end=self._sockets_ender() if self.config.connections_table else None,
+        )
+
+    def _sockets_ender(self) -> Callable[[UserId, SessionId, datetime], Awaitable[None]]:
+        connections = self._dynamo_connections  # made now, so that its module is packed
+
+        async def end(user_id: UserId, session_id: SessionId, now: datetime) -> None:
+            await connections.end_session(user_id, session_id, now=now)
+
+        return end
+
+    def tokens(self) -> Tokens:
+        from nomadcrew.adapters.aws.cognito_tokens import CognitoTokens
+
+        return CognitoTokens(self.user_pool, self.secrets, environment=self._environment)
+
+    def verifier(self) -> Verifier:
+        from nomadcrew.adapters.aws.cognito_issuer import pool_verifier
+
+        config = self.config
+        return pool_verifier(
+            config.required("user_pool_id"), config.required("user_pool_client_id"), environment=self._environment
+        )
+
+    def codes(self) -> Codes:
+        from nomadcrew.adapters.aws.cognito_tokens import DerivedCodes
+
+        return DerivedCodes(self.secrets)
+
+    def profiles(self) -> Profiles:
+        from nomadcrew.adapters.aws.profile_cache import CachedProfiles
+        from nomadcrew.adapters.aws.services import DYNAMODB
+
+        return CachedProfiles(
+            sql_ports.profiles(self.sql),
+            self.client(DYNAMODB),
+            self.config.required("profiles_table"),
+            clock=utc_now,
+        )
+
+    def limits(self) -> RateLimits:
+        from nomadcrew.adapters.aws.limits import SharedRateLimits
+        from nomadcrew.adapters.embedded.limits import ProcessRateLimits, Unlimited, parse_limits
+
+        limits = parse_limits(self.config.rate_limits)
+        if not limits:
+            return Unlimited()
+        return SharedRateLimits(ProcessRateLimits(utc_now, limits), self._shared_limits(limits))
+
+    def _shared_limits(self, limits: Mapping[str, Limit]) -> RateLimits:
+        config = self.config
+        if config.cache == "valkey":
+            from nomadcrew.adapters.aws.valkey import ValkeyRateLimits, valkey_cache
+
+            endpoint, user = config.required("cache_endpoint"), config.required("cache_user")
+            return ValkeyRateLimits(valkey_cache(endpoint, user, environment=self._environment), utc_now, limits)
+        from nomadcrew.adapters.aws.limits import DynamoRateLimits
+        from nomadcrew.adapters.aws.services import DYNAMODB
+
+        return DynamoRateLimits(self.client(DYNAMODB), config.required("limits_table"), utc_now, limits)
+
+    def outbox(self) -> Outbox:
+        from nomadcrew.adapters.aws.outbox import EventBridgeOutbox
+        from nomadcrew.adapters.aws.services import EVENTS, SQS
+        from nomadcrew.adapters.postgres.outbox import PostgresOutbox
+
+        config = self.config
+        return EventBridgeOutbox(
+            PostgresOutbox(self.sql),
+            self.client(EVENTS),
+            self.client(SQS),
+            bus=config.required("event_bus"),
+            probe_url=config.required("probe_queue_url"),
+            clock=utc_now,
+        )
+
+    def queue(self) -> WorkQueue:
+        return self._queue
+
+    @cached_property
+    def _queue(self) -> WorkQueue:
+        from nomadcrew.adapters.aws.queue import SqsQueue
+        from nomadcrew.adapters.aws.services import SQS
+        from nomadcrew.core.events import EMAIL, LOCATION, MIRROR, NOTIFICATIONS, PUSH, REALTIME
+
+        config = self.config
+        urls = {
+            NOTIFICATIONS: config.notifications_queue_url,
+            EMAIL: config.email_queue_url,
+            REALTIME: config.realtime_queue_url,
+            PUSH: config.push_queue_url,
+            MIRROR: config.mirror_queue_url,
+            LOCATION: config.location_queue_url,
+        }
+        return SqsQueue(self.client(SQS), {name: url for name, url in urls.items() if url}, new_id=uuid7)
+
+    def flags(self) -> Flags:
+        from nomadcrew.adapters.aws.flags import AppConfigFlags
+        from nomadcrew.adapters.aws.services import APPCONFIG
+
+        return AppConfigFlags(self.client(APPCONFIG), self.config.required("flags"))
+
+    def mailer(self) -> Mailer:
+        from nomadcrew.adapters.aws.mailer import SesMailer
+        from nomadcrew.adapters.aws.services import SES
+        from nomadcrew.adapters.mime import Sender
+
+        return SesMailer(
+            self.client(SES),
+            self.suppression(),
+            Sender.parse(self.config.mail_from),
+            configuration_set=self.config.required("configuration_set"),
+            clock=utc_now,
+        )
+
+    def suppression(self) -> DynamoSuppression:
+        from nomadcrew.adapters.aws.services import DYNAMODB
+        from nomadcrew.adapters.aws.suppression import DynamoSuppression
+
+        return DynamoSuppression(self.client(DYNAMODB), self.config.required("suppression_table"))
+
+    def audit(self) -> AuditLog:
+        from nomadcrew.adapters.aws.audit import S3AuditLog
+        from nomadcrew.adapters.aws.services import S3
+
+        return S3AuditLog(self.client(S3), self.config.required("audit_bucket"))
+
+    @cached_property
+    def _dynamo_connections(self) -> DynamoConnections:
+        from nomadcrew.adapters.aws.connections import DynamoConnections
+        from nomadcrew.adapters.aws.services import DYNAMODB
+
+        return DynamoConnections(self.client(DYNAMODB), self.config.required("connections_table"))
+
+    def invitation_links(self) -> InvitationLinks:
+        from nomadcrew.adapters.embedded.invitation_links import SignedInvitationLinks
+
+        return SignedInvitationLinks(self.secrets.texts("invitations"))
