@@ -1,8 +1,10 @@
 """The work queue on PostgreSQL, with SQS's semantics."""
 
+import json
 from collections.abc import Sequence
 from datetime import timedelta
 
+from nomadcrew.adapters.postgres.batching import Batcher
 from nomadcrew.adapters.postgres.sql import Row, Sql, statements
 from nomadcrew.core.clock import Clock
 from nomadcrew.core.ids import JobId, NewId
@@ -16,6 +18,8 @@ class PostgresQueue:
         self._sql = sql
         self._clock = clock
         self._new_id = new_id
+        # Jobs that were received together are done about together.
+        self._ack: Batcher[Job, None] = Batcher(self._forget, alone=sql.in_transaction)
 
     async def send(
         self,
@@ -50,7 +54,7 @@ class PostgresQueue:
         return [_job(row) for row in rows]
 
     async def ack(self, job: Job) -> None:
-        await self._sql.fetch(_SQL["ack"], id=job.id, attempt=job.attempt)
+        await self._ack(job)
 
     async def fail(self, job: Job, reason: str, *, final: bool = False) -> None:
         now = self._clock()
@@ -64,6 +68,11 @@ class PostgresQueue:
             visible_at=now + timedelta(seconds=backoff_s(job.attempt, job.queue)),
             max_attempts=patience(job.queue).attempts,
         )
+
+    async def _forget(self, jobs: Sequence[Job]) -> Sequence[None]:
+        done = [{"id": str(job.id), "attempt": job.attempt} for job in jobs]
+        await self._sql.fetch(_SQL["ack"], jobs=json.dumps(done))
+        return [None] * len(jobs)
 
     async def depths(self) -> Sequence[QueueDepth]:
         rows = await self._sql.fetch(_SQL["depths"], now=self._clock())

@@ -19,7 +19,8 @@ FROM due WHERE j.id = due.id AND j.attempts < :max_attempts::int
 RETURNING j.id, j.queue, j.body, j.attempts, j.enqueued_at
 
 -- name: ack
-DELETE FROM queue_jobs WHERE id = :id::uuid AND attempts = :attempt::int AND dead_at IS NULL
+DELETE FROM queue_jobs q USING jsonb_to_recordset(:jobs::jsonb) AS done (id uuid, attempt int)
+WHERE q.id = done.id AND q.attempts = done.attempt AND q.dead_at IS NULL
 
 -- name: fail
 UPDATE queue_jobs
