@@ -101,7 +101,7 @@ DECLARE
     made  integer := 0;
     gone  integer := 0;
 BEGIN
-    PERFORM pg_advisory_xact_lock(7206032);
+    PERFORM pg_advisory_xact_lock(7206033);
     FOR a_day IN
         SELECT today + n FROM generate_series(0, ahead) AS n
         UNION SELECT (recorded_at AT TIME ZONE 'UTC')::date FROM location_history_other
