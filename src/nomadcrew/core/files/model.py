@@ -1,0 +1,48 @@
+"""What a file may be. Its bytes decide, never its name or what the sender says of it."""
+
+from enum import StrEnum
+
+from nomadcrew.core.errors import Invalid
+
+MAX_FILE_BYTES = 10 * 2**20
+
+
+class FileKind(StrEnum):
+    """The types of files that are taken, by their media type."""
+
+    JPEG = "image/jpeg"
+    PNG = "image/png"
+    WEBP = "image/webp"
+    PDF = "application/pdf"
+
+
+class BadFileType(Invalid):
+    code = "invalid_mime_type"
+    text = "Only JPEG, PNG and WebP pictures and PDF documents can be sent."
+
+
+class FileNotReadable(Invalid):
+    code = "file_not_readable"
+    text = "This file is damaged or not complete."
+
+
+class FileTooLarge(Invalid):
+    code = "file_too_large"
+    text = f"A file can have {MAX_FILE_BYTES // 2**20} MiB at most."
+
+
+def kind_of(content: bytes) -> FileKind:
+    """What a file is by its first bytes.
+
+    Raises:
+        BadFileType: nothing that is taken; HEIC among it, whose position cannot be removed without decoding it.
+    """
+    if content.startswith(b"\xff\xd8\xff"):
+        return FileKind.JPEG
+    if content.startswith(b"\x89PNG\r\n\x1a\n"):
+        return FileKind.PNG
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return FileKind.WEBP
+    if content.startswith(b"%PDF-"):
+        return FileKind.PDF
+    raise BadFileType
