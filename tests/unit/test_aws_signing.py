@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
-from botocore.auth import S3SigV4Auth, SigV4Auth
+from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotoCredentials
 
@@ -80,6 +80,26 @@ def test_a_presigned_address_names_who_may_use_it_until_when() -> None:
     assert address.startswith("cache/?Action=connect&User=app&X-Amz-Algorithm=AWS4-HMAC-SHA256")
     assert "X-Amz-Expires=900" in address
     assert len(address.rpartition("X-Amz-Signature=")[2]) == 64
+
+
+@pytest.mark.parametrize("path", ["/bucket/key", "/prefix/a b/ü/x~y-z_.jpg"])
+def test_a_presigned_address_of_s3_is_the_one_botocore_makes(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys, query = Credentials("AKID", "secret", "token"), {"response-content-type": "image/jpeg", "b": "2 &=ü"}
+    request = AWSRequest("GET", f"https://host.example:4566{encoded_path(path)}?{encoded_query(query)}")
+    monkeypatch.setattr("botocore.auth.get_current_datetime", lambda: THEN.replace(tzinfo=None))
+    botos = BotoCredentials(keys.key_id, keys.secret, keys.token)
+    S3SigV4QueryAuth(botos, "s3", "eu-west-1", expires=900).add_auth(request)
+    ours = presign(
+        keys,
+        service="s3",
+        region="eu-west-1",
+        host="host.example:4566",
+        path=encoded_path(path),
+        query=query,
+        lifetime_s=900,
+        now=THEN,
+    )
+    assert ours.rpartition("X-Amz-Signature=")[2] == str(request.url).rpartition("X-Amz-Signature=")[2]
 
 
 def test_the_key_of_a_day_is_made_once() -> None:

@@ -21,7 +21,7 @@ from typing import Any
 from msgspec import Struct
 
 from nomadcrew.adapters.aws.services import Endpoint, Service, endpoint_of
-from nomadcrew.adapters.aws.signing import Credentials, encoded_path, encoded_query, sign
+from nomadcrew.adapters.aws.signing import Credentials, encoded_path, encoded_query, presign, sign
 from nomadcrew.core.errors import Unavailable
 
 log = logging.getLogger("nomadcrew.aws")
@@ -168,6 +168,32 @@ class AwsClient:
         )
         answer = await self._send(call)
         return answer.body, answer.headers
+
+    def presigned(self, path: str, query: Mapping[str, str], *, lifetime_s: int, now: datetime) -> str:
+        """An address at which anybody may GET what `path` names, as if it were us; nothing is asked for it.
+
+        Args:
+            path: not encoded, from the root of the service.
+
+        Raises:
+            Unavailable: there are no credentials.
+        """
+        endpoint = self._endpoint
+        try:
+            credentials = self._credentials()
+        except _Unreachable as error:
+            raise Unavailable(details=f"{self._service.host}: {error}") from error
+        address = presign(
+            credentials,
+            service=self._service.signed_as,
+            region=self._environment.get("AWS_REGION", "us-east-1"),
+            host=endpoint.host_header,
+            path=encoded_path(endpoint.path + path),
+            query=query,
+            lifetime_s=lifetime_s,
+            now=now + self._skew,
+        )
+        return f"{'https' if endpoint.tls else 'http'}://{address}"
 
     def close(self) -> None:
         """Close the connections that are kept."""

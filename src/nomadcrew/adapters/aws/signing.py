@@ -93,11 +93,16 @@ def presign(
     service: str,
     region: str,
     host: str,
+    path: str = "/",
     query: Mapping[str, str],
     lifetime_s: int,
     now: datetime,
 ) -> str:
-    """A signed `host/?query`, which services that speak no HTTP take for a password."""
+    """A signed `host/path?query`: S3 answers it to anybody, and services that speak no HTTP take it for a password.
+
+    Args:
+        path: percent-encoded once, as it is sent.
+    """
     stamp = now.strftime("%Y%m%dT%H%M%SZ")
     scope = f"{stamp[:8]}/{region}/{service}/aws4_request"
     asked = {
@@ -111,10 +116,11 @@ def presign(
     if credentials.token is not None:
         asked["X-Amz-Security-Token"] = credentials.token
     encoded = encoded_query(asked)
-    request = "\n".join(("GET", "/", encoded, f"host:{host}", "", "host", hashlib.sha256(b"").hexdigest()))
+    body_hash = "UNSIGNED-PAYLOAD" if service == "s3" else hashlib.sha256(b"").hexdigest()
+    request = "\n".join(("GET", path, encoded, f"host:{host}", "", "host", body_hash))
     text = "\n".join((_ALGORITHM, stamp, scope, hashlib.sha256(request.encode()).hexdigest()))
     key = _signing_key(credentials.secret, stamp[:8], region, service)
-    return f"{host}/?{encoded}&X-Amz-Signature={hmac.new(key, text.encode(), hashlib.sha256).hexdigest()}"
+    return f"{host}{path}?{encoded}&X-Amz-Signature={hmac.new(key, text.encode(), hashlib.sha256).hexdigest()}"
 
 
 def encoded_path(path: str) -> str:

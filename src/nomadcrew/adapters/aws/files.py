@@ -1,0 +1,42 @@
+"""People's files in S3, and links that S3 itself answers."""
+
+from datetime import datetime
+from urllib.parse import quote
+
+from nomadcrew.adapters.aws.client import AwsClient, AwsError
+from nomadcrew.core.errors import Unavailable
+from nomadcrew.core.files.model import FileKind
+from nomadcrew.core.files.ports import LINK_LIFETIME
+
+# The largest file takes that long over a slow moment of the network.
+PUT_TIMEOUT_S = 10.0
+
+
+class S3Files:
+    """`Files` in a bucket."""
+
+    def __init__(self, s3: AwsClient, bucket: str) -> None:
+        self._s3 = s3
+        self._bucket = bucket
+
+    async def put(self, key: str, content: bytes, kind: FileKind) -> None:
+        await self._ask("PUT", key, content, {"content-type": kind.value}, timeout_s=PUT_TIMEOUT_S)
+
+    def link(self, key: str, kind: FileKind, name: str, *, now: datetime) -> str:
+        query = {
+            "response-content-type": kind.value,
+            "response-content-disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
+        }
+        lifetime_s = int(LINK_LIFETIME.total_seconds())
+        return self._s3.presigned(f"/{self._bucket}/{key}", query, lifetime_s=lifetime_s, now=now)
+
+    async def delete(self, key: str) -> None:
+        await self._ask("DELETE", key, b"", {})
+
+    async def _ask(
+        self, method: str, key: str, body: bytes, headers: dict[str, str], *, timeout_s: float = 3.0
+    ) -> None:
+        try:
+            await self._s3.request(method, f"/{self._bucket}/{key}", body, headers=headers, timeout_s=timeout_s)
+        except AwsError as error:
+            raise Unavailable(details=f"s3: {error.code}") from error

@@ -1,0 +1,164 @@
+"""What every store of files promises, on disk and in S3."""
+
+import asyncio
+import urllib.error
+import urllib.request
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from nomadcrew.adapters.aws.files import S3Files
+from nomadcrew.adapters.aws.services import S3
+from nomadcrew.adapters.embedded.disk_files import DiskFiles
+from nomadcrew.core.errors import NotFound, Unavailable
+from nomadcrew.core.files.model import FileKind
+from nomadcrew.core.files.ports import LINK_LIFETIME, Files
+from nomadcrew.core.ids import uuid7
+from tests.contract.cloud import Cloud
+
+KEY = f"attachments/{uuid7()}/{uuid7()}"
+BASE = "https://host.example/v1/files/"
+NAME = 'Grüße "aus" Porto.jpg'
+SECRETS = ("first" * 8, "second" * 8)
+
+
+class Store(Protocol):
+    @property
+    def files(self) -> Files: ...
+
+    async def get(self, link: str) -> tuple[bytes, str] | None:
+        """Content and type of what a link leads to now."""
+        ...
+
+
+class Disk:
+    def __init__(self, folder: Path) -> None:
+        self.files = DiskFiles(folder / "files", SECRETS, base=BASE)
+
+    async def get(self, link: str) -> tuple[bytes, str] | None:
+        try:
+            found = await self.files.follow(link.removeprefix(BASE), now=datetime.now(UTC))
+        except NotFound:
+            return None
+        return found.content, found.kind
+
+
+class Bucket:
+    def __init__(self, cloud: Cloud) -> None:
+        name = f"media-{uuid7()}"
+        where = {"LocationConstraint": cloud.aws.environment["AWS_REGION"]}
+        cloud.aws.boto("s3").create_bucket(Bucket=name, CreateBucketConfiguration=where)
+        self.files = S3Files(cloud.client(S3), name)
+
+    async def get(self, link: str) -> tuple[bytes, str] | None:
+        return await asyncio.to_thread(_fetched, link)
+
+
+def _fetched(link: str) -> tuple[bytes, str] | None:
+    try:
+        with urllib.request.urlopen(link) as answer:
+            return answer.read(), answer.headers["content-type"]
+    except urllib.error.HTTPError as refused:
+        refused.close()
+        if refused.code not in (403, 404):
+            raise
+        return None
+
+
+@pytest.fixture(params=["disk", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    return Disk(tmp_path) if request.param == "disk" else Bucket(request.getfixturevalue("cloud"))
+
+
+async def test_a_link_gives_the_file_as_what_it_is(store: Store) -> None:
+    content = bytes(range(256)) * 4096
+    await store.files.put(KEY, content, FileKind.JPEG)
+    link = store.files.link(KEY, FileKind.JPEG, NAME, now=datetime.now(UTC))
+    assert await store.get(link) == (content, "image/jpeg")
+
+
+async def test_a_file_is_replaced_whole(store: Store) -> None:
+    for content in (b"a long one", b"short", b"short"):
+        await store.files.put(KEY, content, FileKind.PDF)
+        link = store.files.link(KEY, FileKind.PDF, NAME, now=datetime.now(UTC))
+        assert await store.get(link) == (content, "application/pdf")
+
+
+async def test_a_deleted_file_is_gone_and_deleting_it_again_is_nothing(store: Store) -> None:
+    await store.files.put(KEY, b"content", FileKind.PNG)
+    link = store.files.link(KEY, FileKind.PNG, NAME, now=datetime.now(UTC))
+    for _ in range(2):
+        await store.files.delete(KEY)
+        assert await store.get(link) is None
+
+
+async def test_a_link_to_nothing_leads_to_nothing(store: Store) -> None:
+    assert await store.get(store.files.link(KEY, FileKind.PNG, NAME, now=datetime.now(UTC))) is None
+
+
+async def test_a_link_ends(store: Store) -> None:
+    await store.files.put(KEY, b"content", FileKind.PNG)
+    now = datetime.now(UTC)
+    fresh = store.files.link(KEY, FileKind.PNG, NAME, now=now - LINK_LIFETIME + timedelta(minutes=1))
+    assert await store.get(fresh) is not None
+    expired = store.files.link(KEY, FileKind.PNG, NAME, now=now - LINK_LIFETIME - timedelta(seconds=1))
+    assert await store.get(expired) is None
+
+
+async def test_a_bucket_that_is_not_there_is_an_outage(cloud: Cloud) -> None:
+    with pytest.raises(Unavailable):
+        await S3Files(cloud.client(S3), f"missing-{uuid7()}").put(KEY, b"content", FileKind.PNG)
+
+
+async def test_s3_gives_a_file_as_a_download_of_its_name(cloud: Cloud) -> None:
+    bucket = Bucket(cloud)
+    link = bucket.files.link(KEY, FileKind.PNG, NAME, now=datetime.now(UTC))
+    assert "attachment%3B%20filename%2A%3DUTF-8%27%27Gr%25C3%25BC%25C3%259Fe%2520%2522aus" in link
+
+
+class TestDisk:
+    async def test_a_changed_link_leads_to_nothing(self, tmp_path: Path) -> None:
+        disk = Disk(tmp_path)
+        await disk.files.put(KEY, b"content", FileKind.PNG)
+        token = disk.files.link(KEY, FileKind.PNG, NAME, now=datetime.now(UTC)).removeprefix(BASE)
+        said, proof = token.split(".")
+        other = disk.files.link("other", FileKind.PNG, NAME, now=datetime.now(UTC)).removeprefix(BASE)
+        for forged in ("", ".", "ü.ü", "a.b", said, f"{said}.", f"{other.split('.')[0]}.{proof}", f"{said}.{said}"):
+            assert await disk.get(BASE + forged) is None
+
+    async def test_links_outlive_a_new_secret(self, tmp_path: Path) -> None:
+        before = DiskFiles(tmp_path, SECRETS[1:], base=BASE)
+        await before.put(KEY, b"content", FileKind.PNG)
+        token = before.link(KEY, FileKind.PNG, NAME, now=datetime.now(UTC)).removeprefix(BASE)
+        after = DiskFiles(tmp_path, SECRETS, base=BASE)
+        found = await after.follow(token, now=datetime.now(UTC))
+        assert (found.content, found.kind, found.name) == (b"content", FileKind.PNG, NAME)
+        with pytest.raises(NotFound):
+            await DiskFiles(tmp_path, SECRETS[:1], base=BASE).follow(token, now=datetime.now(UTC))
+
+    @pytest.mark.parametrize("key", ["", "/etc/passwd", "../keys", "a/../../b", "a//b", ".hidden", "A", "a/"])
+    async def test_no_key_leads_out_of_the_folder(self, key: str, tmp_path: Path) -> None:
+        files = Disk(tmp_path).files
+        for attempt in (files.put(key, b"content", FileKind.PNG), files.delete(key)):
+            with pytest.raises(ValueError, match="Keys of files"):
+                await attempt
+        with pytest.raises(ValueError, match="Keys of files"):
+            files.link(key, FileKind.PNG, NAME, now=datetime.now(UTC))
+
+    async def test_only_the_owner_reads_and_nothing_half_written_is_left(self, tmp_path: Path) -> None:
+        await Disk(tmp_path).files.put(KEY, b"content", FileKind.PNG)
+        [path] = [one for one in (tmp_path / "files").rglob("*") if one.is_file()]
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert path == tmp_path / "files" / KEY
+
+    async def test_a_disk_that_refuses_is_an_outage(self, tmp_path: Path) -> None:
+        (tmp_path / "files").write_bytes(b"in the way")
+        with pytest.raises(Unavailable):
+            await Disk(tmp_path).files.put(KEY, b"content", FileKind.PNG)
+
+    @pytest.mark.parametrize("secrets", [(), ("",), ("a", "")])
+    def test_links_need_secrets(self, secrets: tuple[str, ...], tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match="secret"):
+            DiskFiles(tmp_path, secrets, base=BASE)
