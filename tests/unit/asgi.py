@@ -131,6 +131,13 @@ async def create_note(call: Call, body: Note) -> Echo:
     return echo(call, body.text)
 
 
+@routes.post("/v1/novels", status=201, max_body_bytes=2 << 20)
+async def create_novel(call: Call, body: Note) -> Echo:
+    """Write down more than others take."""
+    made.append(body.text)
+    return echo(call)
+
+
 @routes.get("/v1/notes/{id}")
 async def get_note(call: Call) -> Echo:
     """One of them."""

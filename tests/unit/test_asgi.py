@@ -100,6 +100,16 @@ async def test_a_megabyte_is_not_too_large() -> None:
     assert answer.status == 201
 
 
+@pytest.mark.parametrize(("bytes_", "status"), [(2 << 20, 201), ((2 << 20) + 1, 413)])
+@pytest.mark.parametrize("pieces", [1, 3])
+async def test_a_row_can_take_more_than_others(bytes_: int, status: int, pieces: int) -> None:
+    body = b'{"text":"' + b"x" * (bytes_ - len('{"text":""}')) + b'"}'
+    size = -(-len(body) // pieces)
+    parts = [body[at : at + size] for at in range(0, len(body), size)]
+    answer = await Host().client.ask("POST", "/v1/novels", ANA, parts)
+    assert answer.status == status
+
+
 async def test_a_client_that_leaves_in_the_middle_is_not_answered() -> None:
     host = Host()
     headers = [*ANA.items(), ("content-length", "20")]

@@ -35,7 +35,6 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Page = Callable[[str, Mapping[str, str]], Awaitable[Reply]]
 
-MAX_BODY_BYTES = 1 << 20
 BODY_TIMEOUT_S = 30.0
 NO_ROUTE = "ANY unmatched"  # what metrics and logs call requests without a row; their paths are anybody's text
 
@@ -132,7 +131,8 @@ class Application:
             found = self._router.match(method, path)
             if found is not None:
                 name = found[0].key
-                request = await self._request(found[1], scope, receive, headers, request_id)
+                body = await read_body(headers, receive, found[0].max_body_bytes)
+                request = self._request(found[1], scope, headers, body, request_id)
                 return await self._dispatcher.handle(found[0], request)
             if method == "GET" and path in self._pages:
                 name = f"GET {path}"
@@ -151,14 +151,14 @@ class Application:
         self._report(name, reply.status, time.perf_counter() - started_s, request_id, failure)
         return reply
 
-    async def _request(
-        self, params: Mapping[str, str], scope: Scope, receive: Receive, headers: dict[str, str], request_id: str
+    def _request(
+        self, params: Mapping[str, str], scope: Scope, headers: dict[str, str], body: bytes, request_id: str
     ) -> Request:
         return Request(
             params=params,
             query=parse_query(scope["query_string"].decode("latin-1")),
             headers=headers,
-            body=await read_body(headers, receive),
+            body=body,
             client_ip=subscriber(self._proxies.client(_peer(scope), headers)),
             request_id=request_id,
         )
@@ -232,27 +232,27 @@ def raw_path_of(scope: Scope) -> str:
     return quote(scope["path"], safe="/:@!$&'()*+,;=~") if raw is None else raw.decode("latin-1")
 
 
-async def read_body(headers: Mapping[str, str], receive: Receive) -> bytes:
+async def read_body(headers: Mapping[str, str], receive: Receive, max_bytes: int) -> bytes:
     """The whole body.
 
     Raises:
-        TooLarge: it has, or says it has, more than `MAX_BODY_BYTES`.
+        TooLarge: it has, or says it has, more than `max_bytes`.
         SlowBody: it took longer than `BODY_TIMEOUT_S`.
         Disconnected: the client left.
     """
     declared = headers.get("content-length")
     if declared is None and "transfer-encoding" not in headers:
         return b""
-    if declared is not None and (len(declared) > 10 or not declared.isdecimal() or int(declared) > MAX_BODY_BYTES):
+    if declared is not None and (len(declared) > 10 or not declared.isdecimal() or int(declared) > max_bytes):
         raise TooLarge
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
-            return await _received(receive)
+            return await _received(receive, max_bytes)
     except TimeoutError:
         raise SlowBody from None
 
 
-async def _received(receive: Receive) -> bytes:
+async def _received(receive: Receive, max_bytes: int) -> bytes:
     parts: list[bytes] = []
     length = 0
     while True:
@@ -261,7 +261,7 @@ async def _received(receive: Receive) -> bytes:
             raise Disconnected
         part: bytes = message.get("body", b"")
         length += len(part)
-        if length > MAX_BODY_BYTES:
+        if length > max_bytes:
             raise TooLarge
         parts.append(part)
         if not message.get("more_body", False):

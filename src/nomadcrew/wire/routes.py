@@ -13,6 +13,8 @@ from nomadcrew.core.permissions import rule
 
 Handler = Callable[..., Awaitable[Any]]
 
+MAX_BODY_BYTES = 1 << 20  # of a row that says nothing else
+
 
 class Auth(StrEnum):
     PUBLIC = "public"
@@ -52,6 +54,7 @@ class Route(Struct, frozen=True):
 
     `tells` is False where what stores a write has it told as well; elsewhere the outbox is rung around it.
     `also` holds other successes than `status`, each with the type of its body.
+    On one machine a body has at most `max_body_bytes`; API Gateway and Lambda have limits of their own.
     """
 
     function: str
@@ -75,6 +78,7 @@ class Route(Struct, frozen=True):
     description: str = ""
     also: tuple[tuple[int, Any], ...] = ()
     tells: bool = True
+    max_body_bytes: int = MAX_BODY_BYTES
 
     @property
     def key(self) -> str:
@@ -119,6 +123,7 @@ class Routes:
         html: bool = False,
         body_optional: bool = False,
         also: tuple[tuple[int, Any], ...] = (),
+        max_body_bytes: int = MAX_BODY_BYTES,
     ) -> Callable[[Handler], Handler]:
         """Declare a row; the body's and the reply's type are the handler's annotations.
 
@@ -138,6 +143,7 @@ class Routes:
                     self.function, method, path, handler, auth, gate, bucket, int(status), replay, refusals,
                     query, statements, why, html, notes.get("body"), body_optional, notes.get("return"),
                     summary.strip().rstrip("."), " ".join(description.split()), also, self.tells,
+                    max_body_bytes,
                 )
             )  # fmt: skip
             return handler
