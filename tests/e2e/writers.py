@@ -192,7 +192,7 @@ class Listener:
     def _take(self) -> None:
         """Read the frames that have arrived."""
         for frame in self._socket.frames[self._taken :]:
-            if frame["type"] == "event" and self._hear(frame["payload"]):
+            if frame["type"] == "event" and frame["payload"].get("kept", True) and self._hear(frame["payload"]):
                 self._cursor = frame["payload"]["id"]
         self._taken = len(self._socket.frames)
 
