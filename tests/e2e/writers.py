@@ -188,7 +188,7 @@ class Listener:
             reply = await self.person.send("GET", f"/v1/events{after}")
             if reply.status_code == 503:
                 raise NotNow
-            assert reply.status_code == 200, reply.text
+            assert reply.status_code == 200, (self._cursor, reply.text)
             page = reply.json()
             for event in page["events"]:
                 self._hear(event)
