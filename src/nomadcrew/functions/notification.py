@@ -139,7 +139,8 @@ async def list_events(call: Call) -> EventPageView:
     """Catch up on events.
 
     Everything published to my trips and to me after an event, oldest first, for seven days. Connect the socket
-    first and ask then, and nothing is missed; what comes twice has the same id.
+    first and ask then, and nothing is missed; what comes twice has the same id. What is told live only, such as
+    positions, typing and presence, is not in the record and no event to continue from.
     """
     after = call.query("after")
     cursor = parse_uuid(after) if after else None
