@@ -43,11 +43,11 @@ test: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest tests/unit
-	@echo "The contract tests run beside the others; what they say follows at the end."
-	@mkdir -p build; $(BIN)/pytest tests/contract >build/contract.log 2>&1 & contract=$$!; \
-	  trap 'kill $$contract 2>/dev/null' EXIT; \
-	  $(BIN)/pytest tests/infrastructure && $(BIN)/pytest tests/component && $(BIN)/pytest tests/e2e; code=$$?; \
-	  wait $$contract || code=1; cat build/contract.log; exit $$code
+	@echo "The contract and infrastructure tests run beside the others; what they say follows at the end."
+	@mkdir -p build; $(BIN)/pytest tests/contract tests/infrastructure >build/beside.log 2>&1 & beside=$$!; \
+	  trap 'kill $$beside 2>/dev/null' EXIT; \
+	  $(BIN)/pytest tests/component && $(BIN)/pytest tests/e2e; code=$$?; \
+	  wait $$beside || code=1; cat build/beside.log; exit $$code
 
 soak: $(VENV)/.test
 	@$(BIN)/python -m tests.e2e.soak --rounds 20

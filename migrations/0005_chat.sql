@@ -89,6 +89,13 @@ CREATE FUNCTION chat_json(m chat_messages, u user_profiles) RETURNS jsonb LANGUA
 $$;
 -- split
 
+-- Where a cursor points in a trip's chat: at a number, or at a message of the trip; NULL where it points nowhere.
+CREATE FUNCTION chat_place(trip uuid, number bigint, message uuid) RETURNS bigint LANGUAGE sql STABLE AS $$
+    SELECT CASE WHEN message IS NULL THEN number
+                ELSE (SELECT seq FROM chat_messages WHERE id = message AND trip_id = trip) END
+$$;
+-- split
+
 -- How often each reaction was given to a message, the oldest first, and whether by the caller.
 CREATE FUNCTION chat_reaction_counts(message uuid, caller uuid) RETURNS jsonb LANGUAGE sql STABLE AS $$
     SELECT jsonb_agg(jsonb_build_object('emoji', emoji, 'count', count, 'mine', mine) ORDER BY first, emoji)

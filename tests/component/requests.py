@@ -42,7 +42,6 @@ class Scene:
     foreign_invitation: UUID
     link: str
     todos: dict[str, UUID]
-    messages: dict[str, UUID]
 
     def caller(self, name: str) -> Person | None:
         if name == "no token":
@@ -61,18 +60,16 @@ async def scene(world: World, tag: str) -> Scene:
     trip = await world.trip(owner)
     for name in names[1:6]:
         await world.join(trip, owner, people[name], "ADMIN" if "admin" in name.lower() else "MEMBER")
-    todos, messages = {}, {}
+    todos = {}
     for name in ("OWNER", "ADMIN", "MEMBER", "another member", "removed"):
         path = f"/v1/trips/{trip}/todos"
         todos[name] = UUID((await world.call("POST", path, by=people[name], body={"text": name})).json["id"])
-        path = f"/v1/trips/{trip}/chat/messages"
-        messages[name] = UUID((await world.call("POST", path, by=people[name], body={"message": name})).json["id"])
     await world.call("DELETE", f"/v1/trips/{trip}/members/{people['removed'].id}", by=owner)
     elsewhere = await world.trip(owner, name="elsewhere")
     invitation = await _invite(world, trip, owner, people["invitee"].email)
     foreign = await _invite(world, elsewhere, owner, people["invitee"].email)
     link = await _link(world, invitation)
-    return Scene(world, tag, trip, elsewhere, people, invitation, foreign, link, todos, messages)
+    return Scene(world, tag, trip, elsewhere, people, invitation, foreign, link, todos)
 
 
 async def stranger_link(stage: Scene) -> str:
@@ -103,8 +100,9 @@ async def ask(stage: Scene, row: str, variant: str, caller: str) -> Ask:
         "{invitationId}", str(stage.foreign_invitation if variant == "of another trip" else stage.invitation)
     )
     path = path.replace("{todoId}", str(_todo(stage, variant, caller)))
-    whose_message = caller if variant == "my own" and caller in stage.messages else "another member"
-    path = path.replace("{messageId}", str(stage.messages[whose_message])).replace("{emoji}", "%F0%9F%91%8D")
+    if "{messageId}" in path:
+        path = path.replace("{messageId}", str(await _message(stage, variant, caller)))
+    path = path.replace("{emoji}", "%F0%9F%91%8D")
     if "{notificationId}" in path:
         whose = me if variant == "my own" else stage.people["another member"]
         path = path.replace("{notificationId}", str(await notification(stage.world, stage.trip, whose)))
@@ -208,7 +206,7 @@ async def _body(stage: Scene, row: str, variant: str, me: Person) -> Any:  # noq
             | "POST /v1/trips/{id}/chat/messages/read"
             | "PUT /v1/trips/{id}/chat/last-read"
         ):
-            return {"message_id": str(stage.messages["OWNER"])}
+            return {"message_id": str(await _message(stage, "another's", "OWNER"))}
         case "PUT /v1/users/me/contact-email":
             return {"email": f"contact-{stage.tag}@example.org"}
         case "PUT /v1/users/{userId}":
@@ -245,6 +243,14 @@ async def _body(stage: Scene, row: str, variant: str, me: Person) -> Any:  # noq
             return {"token": "no-code"}
         case _:
             return None
+
+
+async def _message(stage: Scene, variant: str, caller: str) -> UUID:
+    """A message of the caller's, where they may write; else of another member's."""
+    own = variant == "my own" and caller in ("OWNER", "ADMIN", "MEMBER")
+    author = stage.people[caller if own else "another member"]
+    path, body = f"/v1/trips/{stage.trip}/chat/messages", {"message": f"by {author.username}"}
+    return UUID((await stage.world.call("POST", path, by=author, body=body)).json["id"])
 
 
 async def account(stage: Scene) -> str:

@@ -153,7 +153,9 @@ async def test_the_migrations_run_over_it_once(aws: Aws, cluster: Cluster, engin
     connect = await engine.fresh_database()
     sql = DataApi(aws.client(RDS_DATA), replace(cluster, database=connect["database"]))
     done = await asyncio.gather(migrate(sql), migrate(sql))
-    assert min(len(applied) for applied in done) == 0
+    # One may find a file done that the other has just applied, and apply the next.
+    applied = [migration.version for run in done for migration in run]
+    assert sorted(applied) == sorted(set(applied)) != []
     assert await migrate(sql) == []
     await engine.drop_database(connect)
 

@@ -397,5 +397,8 @@ async def test_positions_go_to_the_mirror_beside_the_sockets(pool: Database) -> 
 class Away:
     """A database that is not there."""
 
+    def in_transaction(self) -> bool:
+        return False
+
     async def fetch(self, *_: object, **__: object) -> None:
         raise Unavailable

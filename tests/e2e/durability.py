@@ -8,7 +8,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum
@@ -16,6 +16,7 @@ from typing import Any
 
 from tests.e2e.client import Api, Person, eventually
 from tests.e2e.server import Server
+from tests.e2e.travellers import Diary, Phone, Traveller, account, compare, setting_out
 from tests.e2e.writers import Ledger, Listener, Writer
 
 CREW = 8
@@ -44,6 +45,8 @@ class Outcome:
     unacknowledged: int = 0
     owed: int = 0
     accepted: int = 0
+    messages: int = 0
+    positions: int = 0
     lost: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
 
@@ -52,6 +55,13 @@ class Outcome:
         self.unacknowledged += ledger.unacknowledged
         self.owed += len(ledger.owed)
         self.accepted += len(ledger.accepted)
+
+    def travelled(self, diary: Diary, found: tuple[list[str], list[str]]) -> None:
+        """Count what travellers did, and what was found wrong with it."""
+        self.messages += len(diary.acknowledged)
+        self.positions += sum(map(len, diary.reported.values()))
+        self.lost += found[0]
+        self.doubled += found[1]
 
 
 class Trial:
@@ -62,19 +72,21 @@ class Trial:
         self.statuses: Counter[int] = Counter()
         self.repeats = 0
         self._random = random.Random(seed)
-        self._rounds: list[tuple[list[Person], Ledger]] = []
+        self._rounds: list[tuple[list[Person], Ledger, Diary]] = []
 
     async def round(self, kill: Kill) -> Outcome:
         """People write, something is killed, everything is counted."""
         async with self._api() as api:
             crew = await asyncio.gather(*(api.register(f"writer{number}") for number in range(CREW)))
-            ledger = Ledger()
-            self._rounds.append((list(crew), ledger))
-            listeners = [Listener(person) for person in crew]
-            async with listening(listeners):
-                away_s = await self._disturbed(kill, list(crew), ledger)
-                missed = await _missed(listeners, ledger)
+            ledger, diary = Ledger(), await setting_out(list(crew))
+            self._rounds.append((list(crew), ledger, diary))
+            phones = [Phone(person, diary) for person in crew]
+            async with listening(phones):
+                away_s = await self._disturbed(kill, phones, ledger, diary)
+                missed = await _missed(phones, ledger)
+                compared = await compare(phones, diary)
             outcome = Outcome(kill, away_s, lost=missed)
+            outcome.travelled(diary, compared)
             await _count(list(crew), ledger, outcome)
         return outcome
 
@@ -82,8 +94,10 @@ class Trial:
         """Look at what every round left once more: later kills must not have harmed it."""
         outcome = Outcome()
         async with self._api() as api:
-            for crew, ledger in self._rounds:
-                await _count([await _renewed(api, person) for person in crew], ledger, outcome)
+            for crew, ledger, diary in self._rounds:
+                renewed = [await _renewed(api, person) for person in crew]
+                await _count(renewed, ledger, outcome)
+                outcome.travelled(diary, await account(renewed[0], diary))
         return outcome
 
     async def notified(self) -> list[str]:
@@ -91,18 +105,22 @@ class Trial:
         async with self._api() as api:
             wrong: list[str] = []
             deadline_s = time.monotonic() + NOTIFIED_S
-            for crew, ledger in self._rounds:
+            for crew, ledger, _ in self._rounds:
                 for person in [await _renewed(api, person) for person in crew]:
                     left_s = deadline_s - time.monotonic()
                     wrong += await _untold(person, ledger, within_s=max(left_s, 1.0))
         return wrong
 
-    async def _disturbed(self, kill: Kill, crew: list[Person], ledger: Ledger) -> float:
-        """Have people write while something is killed; returns for how long the service was away."""
+    async def _disturbed(self, kill: Kill, phones: list[Phone], ledger: Ledger, diary: Diary) -> float:
+        """Have people write, talk and walk while something is killed; returns how long the service was away."""
         stop = asyncio.Event()
+        crew = [phone.person for phone in phones]
         writers = [
             asyncio.create_task(Writer(person, crew, ledger, random.Random(self._random.random())).run(stop))
             for person in crew
+        ] + [
+            asyncio.create_task(Traveller(phone, diary, number, random.Random(self._random.random())).run(stop))
+            for number, phone in enumerate(phones)
         ]
         try:
             # The moment itself is what is tried here; nothing waits for the others by it.
@@ -164,7 +182,7 @@ async def listening(listeners: Iterable[Listener]) -> AsyncIterator[None]:
         await asyncio.gather(*tasks)
 
 
-async def _missed(listeners: list[Listener], ledger: Ledger) -> list[str]:
+async def _missed(listeners: Sequence[Listener], ledger: Ledger) -> list[str]:
     """Owed events that did not reach those they were owed to, by socket or on asking after their last one."""
     by_person = {listener.person.id: listener for listener in listeners}
     deadline_s = time.monotonic() + SETTLED_S

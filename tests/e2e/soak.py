@@ -37,6 +37,7 @@ async def soak(rounds: int, kinds: list[Kill], seed: int) -> bool:
         f"\nseed {seed}, {time.monotonic() - began_s:.0f} s\n"
         f"writes = {later.writes}  (sent and never acknowledged: {sum(o.unacknowledged for o in outcomes)})\n"
         f"events owed = {later.owed}, acceptances notified = {later.accepted}\n"
+        f"messages acknowledged = {later.messages}, positions acknowledged = {later.positions}\n"
         f"kills = {len(outcomes)}  ({', '.join(f'{name}: {count}' for name, count in kills.items())})\n"
         f"longest away = {max((o.away_s for o in outcomes), default=0):.1f} s\n"
         f"replies = {statuses}; requests repeated = {trial.repeats}; errors in the log = {errors}\n"
@@ -50,6 +51,7 @@ def _say(where: str, outcome: Outcome) -> None:
     killed = f"{outcome.kill.value} killed, away {outcome.away_s:.1f} s, " if outcome.kill else ""
     print(
         f"{where}  {killed}{outcome.writes} writes, {outcome.owed} events owed, "
+        f"{outcome.messages} messages, {outcome.positions} positions, "
         f"lost {len(outcome.lost)}, doubled {len(outcome.doubled)}",
         flush=True,
     )

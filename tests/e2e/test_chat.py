@@ -194,6 +194,10 @@ async def test_typing_is_seen_by_the_others_and_kept_nowhere(register: Register,
         event = await his.event("CHAT_TYPING_STATUS", trip_id, isTyping=is_typing)
         assert (event["payload"]["userId"], event["payload"]["username"]) == (ana.id, "Ana")
     assert "CHAT_TYPING_STATUS" not in {event["type"] for event in await ben.events()}
+    # So nobody can ask for what came after it, and it says so.
+    assert event["kept"] is False
+    assert (await ben.send("GET", f"/v1/events?after={event['id']}")).status_code == 400
+    assert not any("kept" in kept for kept in await ben.events())
 
 
 async def test_who_has_read_up_to_where_is_listed(register: Register) -> None:

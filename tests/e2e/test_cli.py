@@ -326,7 +326,7 @@ def test_there_is_nothing_to_send_round_again(server: Server) -> None:
         assert f"The queue {queue} has no dead job" in run("queue", "redrive", queue, home=server.home).sentence
     assert f"no dead job {job};" in run("queue", "redrive", "email", "--job", job, home=server.home).sentence
     unknown = run("queue", "redrive", "emails", home=server.home)
-    assert (unknown.code, "'emails' is not one of 'email', 'notifications'" in unknown.err) == (2, True)
+    assert (unknown.code, "'emails' is not one of 'email', " in unknown.err) == (2, True)
     run("queue", "list", home=server.home).success  # noqa: B018 — asserts
 
 

@@ -21,6 +21,8 @@ async def test_whatever_is_killed_nothing_acknowledged_is_lost_and_every_event_a
             outcome = await trial.round(kill)
             assert (outcome.lost, outcome.doubled) == ([], []), f"seed {seed}, {kill}\n{server.log[-4000:]}"
             assert outcome.writes > 0
+            assert outcome.messages > 0
+            assert outcome.positions > 0
         later = await trial.everything_again()
         assert (later.lost, later.doubled) == ([], []), f"seed {seed}"
         failures = {status for status in trial.statuses if status >= 500}

@@ -186,6 +186,7 @@ async def test_a_removed_member_is_told_and_gets_nothing_of_the_trip_after(
     await ana.ask("DELETE", f"/v1/trips/{trip_id}/members/{ben.id}")
     await ana.new_todo(trip_id, "secret")
     await hers.event("TODO_CREATED", trip_id, text="secret")
+    await his.event("MEMBER_REMOVED", trip_id, userId=ben.id)
     await his.caught_up()
 
     types = [event["type"] for event in his.events]

@@ -16,6 +16,8 @@ from tests.e2e.client import NEW_TRIP, Person, Socket
 PRESSES = 3
 TRIPS = 3
 PAUSE_S = 0.01
+# Longer than a socket is left without a frame, and than anything here is waited for.
+QUIET_S = 180.0
 
 Key = tuple[str, ...]
 
@@ -149,7 +151,7 @@ class Listener:
                 await self._catch_up()
                 while self._socket.open:
                     await self._socket.until(
-                        lambda: len(self._socket.frames) > self._taken or not self._socket.open
+                        lambda: len(self._socket.frames) > self._taken or not self._socket.open, within_s=QUIET_S
                     )
                     self._take()
             except (OSError, EOFError, WebSocketException, httpx.TransportError, NotNow):
@@ -172,6 +174,8 @@ class Listener:
                 return (type_, payload["invitation_id"])
             case "MEMBER_ADDED":
                 return (type_, event["tripId"], payload["userId"])
+            case "CHAT_MESSAGE_SENT":
+                return (type_, payload["messageId"])
         return None
 
     async def _catch_up(self) -> None:
@@ -182,7 +186,7 @@ class Listener:
             reply = await self.person.send("GET", f"/v1/events{after}")
             if reply.status_code == 503:
                 raise NotNow
-            assert reply.status_code == 200, reply.text
+            assert reply.status_code == 200, (self._cursor, reply.text)
             page = reply.json()
             for event in page["events"]:
                 self._hear(event)
@@ -192,9 +196,14 @@ class Listener:
     def _take(self) -> None:
         """Read the frames that have arrived."""
         for frame in self._socket.frames[self._taken :]:
-            if frame["type"] == "event" and self._hear(frame["payload"]):
-                self._cursor = frame["payload"]["id"]
+            self._read(frame)
         self._taken = len(self._socket.frames)
+
+    def _read(self, frame: dict[str, Any]) -> None:
+        if frame["type"] != "event" or not self._hear(frame["payload"]):
+            return
+        if frame["payload"].get("kept", True):
+            self._cursor = frame["payload"]["id"]
 
     def _hear(self, event: dict[str, Any]) -> bool:
         """Note an event; False if it is known already."""

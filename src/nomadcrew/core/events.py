@@ -20,7 +20,10 @@ class Audience(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A row of the outbox. `payload` is JSON text, ready for the wire."""
+    """A row of the outbox, or what is told live and is in no record, which is then not `kept`.
+
+    `payload` is JSON text, ready for the wire.
+    """
 
     id: EventId
     type: str
@@ -31,6 +34,7 @@ class Event:
     audience: str
     occurred_at: datetime
     payload: str
+    kept: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,10 @@ def listeners(event: Event, members: Mapping[TripId, Iterable[UserId]]) -> tuple
     if event.audience != Audience.INTERNAL and event.recipient_id is not None:
         people.add(event.recipient_id)
     return people, event.trip_id if for_trip else None
+
+
+# What is said to who asks for events after something that is none, or is in no record.
+NO_CURSOR = "`after` is the id of no event in the record; those with `kept` false are in none."
 
 
 class Outbox(Protocol):

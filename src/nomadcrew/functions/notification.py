@@ -2,6 +2,7 @@
 
 from nomadcrew.bootstrap.aws import lambda_ports
 from nomadcrew.core.errors import Invalid
+from nomadcrew.core.events import NO_CURSOR
 from nomadcrew.core.ids import NotificationId, parse_uuid
 from nomadcrew.core.notifications.preferences import Preferences
 from nomadcrew.core.permissions import rule
@@ -31,7 +32,7 @@ PAGE = (
     Param("status", "string", "Only `read` or only `unread`."),
 )
 AFTER = (
-    Param("after", "string", "The id of the last event seen; everything kept without it."),
+    Param("after", "string", "The id of the last event seen that is kept; everything kept without it."),
     Param("limit", "integer", "How many, 1 to 200; 100 unless told."),
 )
 MAX_OFFSET = 1_000_000
@@ -138,12 +139,13 @@ async def list_events(call: Call) -> EventPageView:
     """Catch up on events.
 
     Everything published to my trips and to me after an event, oldest first, for seven days. Connect the socket
-    first and ask then, and nothing is missed; what comes twice has the same id.
+    first and ask then, and nothing is missed; what comes twice has the same id. What is told live only, such as
+    positions, typing and presence, is not in the record and no event to continue from.
     """
     after = call.query("after")
     cursor = parse_uuid(after) if after else None
     if after and cursor is None:
-        raise Invalid("`after` is no event's id.", code="invalid_cursor")
+        raise Invalid(NO_CURSOR, code="invalid_cursor")
     page = await call.ports.events.after(
         call.me,
         cursor,

@@ -16,7 +16,10 @@ class Metadata(Struct):
 
 
 class Envelope(Struct, rename="camel"):
-    """An event as clients get it, live and from the record. `userId` is who acted, or whom `MEMBER_*` is about."""
+    """An event as clients get it, live and from the record. `userId` is who acted, or whom `MEMBER_*` is about.
+
+    `kept` is there, and false, for what is told live only: nobody can ask for what came after it.
+    """
 
     id: UUID
     type: str
@@ -26,6 +29,7 @@ class Envelope(Struct, rename="camel"):
     metadata: Metadata
     payload: Raw
     user_id: UUID | UnsetType = UNSET
+    kept: bool | UnsetType = UNSET
 
 
 class EventPageView(Struct):
@@ -54,6 +58,7 @@ def envelope(event: Event) -> Envelope:
         metadata=Metadata(event.source),
         payload=Raw(event.payload.encode()),
         user_id=UNSET if event.actor_id is None else event.actor_id,
+        kept=UNSET if event.kept else False,
     )
 
 
@@ -84,6 +89,7 @@ class StoredEvent(Struct):
     audience: str
     occurred_at: datetime
     payload: str
+    kept: bool = True
 
 
 class Delivered(Struct):

@@ -73,7 +73,7 @@ class PostgresChat:
     async def before(
         self, trip_id: TripId, caller: UserId, rule: Rule, cursor: str | None, *, limit: int, offset: int = 0
     ) -> MessagePage:
-        return await self._page("before", trip_id, caller, rule, cursor, limit, offset=offset)
+        return await self._page("before", trip_id, caller, rule, cursor, limit, offset=offset, words="[]")
 
     async def after(self, trip_id: TripId, caller: UserId, rule: Rule, cursor: str, *, limit: int) -> MessagePage:
         return await self._page("after", trip_id, caller, rule, cursor, limit)
@@ -81,7 +81,7 @@ class PostgresChat:
     async def search(
         self, trip_id: TripId, caller: UserId, rule: Rule, words: Sequence[str], cursor: str | None, *, limit: int
     ) -> MessagePage:
-        return await self._page("search", trip_id, caller, rule, cursor, limit, words=json.dumps(words))
+        return await self._page("before", trip_id, caller, rule, cursor, limit, offset=0, words=json.dumps(words))
 
     async def edit(
         self,

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from nomadcrew.adapters.postgres.sql import Row, Sql, statements
 from nomadcrew.core.errors import Gone, Invalid, NotOnboarded
-from nomadcrew.core.events import TOMBSTONE, Event, EventPage, consumers_of, job_id
+from nomadcrew.core.events import NO_CURSOR, TOMBSTONE, Event, EventPage, consumers_of, job_id
 from nomadcrew.core.ids import EventId, TripId, UserId, uuid7_time_s
 
 _SQL = statements("outbox")
@@ -50,7 +50,7 @@ class PostgresEventLog:
                     "Events are kept for seven days. Load everything anew and continue from the newest event.",
                     code="cursor_expired",
                 )
-            raise Invalid("`after` is no event's id.", code="invalid_cursor")
+            raise Invalid(NO_CURSOR, code="invalid_cursor")
         events = [_event(row) for row in rows if row["id"] is not None]
         return EventPage(events[:limit], has_more=len(events) > limit)
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -57,7 +58,7 @@ def typing(event_id: EventId, trip_id: TripId, sender: Sender, *, is_typing: boo
         "isTyping": is_typing,
         "user": person(sender),
     }
-    return _event(event_id, "CHAT_TYPING_STATUS", trip_id, sender.id, now, payload)
+    return replace(_event(event_id, "CHAT_TYPING_STATUS", trip_id, sender.id, now, payload), kept=False)
 
 
 def person(sender: Sender) -> dict[str, str]:

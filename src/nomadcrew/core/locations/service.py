@@ -76,6 +76,7 @@ async def tell_crew(
     event = Event(
         EventId(new_id()), "LOCATION_UPDATED", SOURCE, trip_id, person, None, Audience.TRIP, now,
         json.dumps({"userId": str(person), "name": member.name, "location": _told(shown)}),
+        kept=False,
     )  # fmt: skip
     await live.tell(event, latest_of=f"{trip_id} {person}")
     return changes(shown, accepted.places)

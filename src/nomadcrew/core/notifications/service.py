@@ -64,6 +64,7 @@ def toast_event(toast: Toast, cause: Event, now: datetime) -> Event:
         audience=Audience.USER,
         occurred_at=now,
         payload=json.dumps(shown(toast.id, toast.type, toast.metadata, now), ensure_ascii=False),
+        kept=False,
     )
 
 

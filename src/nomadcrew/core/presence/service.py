@@ -40,5 +40,6 @@ def _event(shown: Shown, event_id: EventId, now: datetime) -> Event:
     if seen.last_seen_at is not None:
         payload["lastSeenAt"] = f"{seen.last_seen_at:%Y-%m-%dT%H:%M:%SZ}"
     return Event(
-        event_id, CHANGED, SOURCE, shown.trip_id, seen.user_id, None, Audience.TRIP, now, json.dumps(payload)
+        event_id, CHANGED, SOURCE, shown.trip_id, seen.user_id, None, Audience.TRIP, now, json.dumps(payload),
+        kept=False,
     )  # fmt: skip

@@ -77,12 +77,11 @@ WHERE m.id = coalesce((SELECT result_id FROM replays WHERE key = :fingerprint::b
     AND m.trip_id = :trip_id::uuid AND m.user_id = :caller::uuid
 
 -- name: before
+-- With words, only messages that hold all of them.
 WITH gate AS MATERIALIZED (
     SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
 ), edge AS MATERIALIZED (
-    SELECT CASE WHEN :cursor_id::uuid IS NULL THEN :cursor::bigint ELSE (
-        SELECT seq FROM chat_messages WHERE id = :cursor_id::uuid AND trip_id = gate.trip_id) END AS seq
-    FROM gate
+    SELECT chat_place(gate.trip_id, :cursor::bigint, :cursor_id::uuid) AS seq FROM gate
 )
 SELECT CASE WHEN gate.verdict = 'ok' AND edge.seq IS NULL THEN 'invalid_cursor' ELSE gate.verdict END AS verdict,
        m.id, m.trip_id, m.seq, m.body, m.reply_to_id, m.created_at, m.edited_at, m.deleted_at,
@@ -90,7 +89,10 @@ SELECT CASE WHEN gate.verdict = 'ok' AND edge.seq IS NULL THEN 'invalid_cursor' 
        chat_reaction_counts(m.id, :caller::uuid)::text AS reactions
 FROM gate CROSS JOIN edge
 LEFT JOIN LATERAL (
-    SELECT * FROM chat_messages WHERE trip_id = gate.trip_id AND seq < edge.seq
+    SELECT * FROM chat_messages
+    WHERE trip_id = gate.trip_id AND seq < edge.seq
+        AND (:words::jsonb = '[]' OR deleted_at IS NULL AND NOT EXISTS (
+            SELECT FROM jsonb_array_elements_text(:words::jsonb) AS word WHERE position(word IN folded) = 0))
     ORDER BY seq DESC LIMIT :limit::int OFFSET :offset::int
 ) m ON gate.verdict = 'ok'
 LEFT JOIN user_profiles u ON u.id = m.user_id
@@ -100,9 +102,7 @@ ORDER BY m.seq DESC
 WITH gate AS MATERIALIZED (
     SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
 ), edge AS MATERIALIZED (
-    SELECT CASE WHEN :cursor_id::uuid IS NULL THEN :cursor::bigint ELSE (
-        SELECT seq FROM chat_messages WHERE id = :cursor_id::uuid AND trip_id = gate.trip_id) END AS seq
-    FROM gate
+    SELECT chat_place(gate.trip_id, :cursor::bigint, :cursor_id::uuid) AS seq FROM gate
 )
 SELECT CASE WHEN gate.verdict = 'ok' AND edge.seq IS NULL THEN 'invalid_cursor' ELSE gate.verdict END AS verdict,
        m.id, m.trip_id, m.seq, m.body, m.reply_to_id, m.created_at, m.edited_at, m.deleted_at,
@@ -114,29 +114,6 @@ LEFT JOIN LATERAL (
 ) m ON gate.verdict = 'ok'
 LEFT JOIN user_profiles u ON u.id = m.user_id
 ORDER BY m.seq
-
--- name: search
-WITH gate AS MATERIALIZED (
-    SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
-), edge AS MATERIALIZED (
-    SELECT CASE WHEN :cursor_id::uuid IS NULL THEN :cursor::bigint ELSE (
-        SELECT seq FROM chat_messages WHERE id = :cursor_id::uuid AND trip_id = gate.trip_id) END AS seq
-    FROM gate
-)
-SELECT CASE WHEN gate.verdict = 'ok' AND edge.seq IS NULL THEN 'invalid_cursor' ELSE gate.verdict END AS verdict,
-       m.id, m.trip_id, m.seq, m.body, m.reply_to_id, m.created_at, m.edited_at, m.deleted_at,
-       u.id AS sender_id, display_name(u) AS sender_name, u.avatar_url,
-       chat_reaction_counts(m.id, :caller::uuid)::text AS reactions
-FROM gate CROSS JOIN edge
-LEFT JOIN LATERAL (
-    SELECT * FROM chat_messages
-    WHERE trip_id = gate.trip_id AND seq < edge.seq AND deleted_at IS NULL
-        AND NOT EXISTS (SELECT FROM jsonb_array_elements_text(:words::jsonb) AS word
-                        WHERE position(word IN folded) = 0)
-    ORDER BY seq DESC LIMIT :limit::int
-) m ON gate.verdict = 'ok'
-LEFT JOIN user_profiles u ON u.id = m.user_id
-ORDER BY m.seq DESC
 
 -- name: edit
 WITH gate AS MATERIALIZED (
