@@ -43,10 +43,10 @@ test: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest tests/unit
-	@echo "The contract and infrastructure tests run beside the others; what they say follows at the end."
-	@mkdir -p build; $(BIN)/pytest tests/contract tests/infrastructure >build/beside.log 2>&1 & beside=$$!; \
+	@echo "The component and contract tests run beside the others; what they say follows at the end."
+	@mkdir -p build; $(BIN)/pytest tests/component tests/contract >build/beside.log 2>&1 & beside=$$!; \
 	  trap 'kill $$beside 2>/dev/null' EXIT; \
-	  $(BIN)/pytest tests/component && $(BIN)/pytest tests/e2e; code=$$?; \
+	  $(BIN)/pytest tests/infrastructure && $(BIN)/pytest tests/e2e; code=$$?; \
 	  wait $$beside || code=1; cat build/beside.log; exit $$code
 
 soak: $(VENV)/.test

@@ -14,6 +14,7 @@ import pytest_asyncio
 from nomadcrew.functions.websocket import actions
 from nomadcrew.wire.sockets import act
 from tests.engine import Engine
+from tests.fakes import Bell
 from tests.world import NOON, Answer, Person, World, world
 
 NOON_MS = int(NOON.timestamp() * 1000)
@@ -394,6 +395,25 @@ async def test_an_arrival_is_told_once_and_as_exactly_as_somebody_is_shown(crew:
     assert [one["name"] for one in await crew.events("MEMBER_ARRIVED")] == [
         ben.username.title(), crew.people["ana"].username.title()
     ]  # fmt: skip
+
+
+async def test_the_outbox_is_rung_for_what_a_report_leaves_in_it(crew: Crew) -> None:
+    bell, rung = crew.world.ports.outbox, {}
+    assert isinstance(bell, Bell)
+    steps: list[tuple[str, tuple[float, float], dict[str, bool]]] = [
+        ("starts to share", FAR, {}),
+        ("stays", FAR, {}),
+        ("goes on sharing", FAR, {"isSharingEnabled": True}),
+        ("has arrived", ROUGHLY, {}),
+        ("stays there", ROUGHLY, {}),
+        ("stops sharing", ROUGHLY, {"isSharingEnabled": False}),
+    ]
+    for what, at, fields in steps:
+        await crew.later(600)
+        before = bell.rung
+        assert (await crew.post("ben", at, method="POST", **fields)).status == 201
+        rung[what] = bell.rung - before
+    assert list(rung.values()) == [1, 0, 0, 1, 0, 1], rung
 
 
 async def test_who_is_hidden_arrives_nowhere(crew: Crew) -> None:

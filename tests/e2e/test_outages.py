@@ -67,6 +67,8 @@ async def refuses(url: str) -> bool:
             await anybody.get(f"{url}/health/liveness")
     except httpx.ConnectError:
         return True
+    except httpx.RemoteProtocolError:  # it came in as the door closed
+        return False
     return False
 
 

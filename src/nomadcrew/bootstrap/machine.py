@@ -152,7 +152,7 @@ class SilentOutbox:
     def expect(self) -> None:
         return None
 
-    async def written(self) -> None:
+    async def written(self, *, told: bool = True) -> None:  # noqa: ARG002 — the port's form
         return None
 
 

@@ -123,8 +123,8 @@ class Outbox(Protocol):
         """Say that a write begins, so that its events are published even if nobody lives to say it was made."""
         ...
 
-    async def written(self) -> None:
-        """Say that something was committed, and have it published at once.
+    async def written(self, *, told: bool = True) -> None:
+        """Say that something was committed, and have its events published at once; `told` False where it has none.
 
         Never fails for an outage: what cannot be published now is published later.
         """

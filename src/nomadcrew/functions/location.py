@@ -10,7 +10,7 @@ from nomadcrew.core.identity import profiles
 from nomadcrew.core.identity.ports import ProfileChange
 from nomadcrew.core.ids import EventId, TripId, UserId, parse_uuid
 from nomadcrew.core.locations import service
-from nomadcrew.core.locations.model import MAX_POINTS, MeetingPoint, Privacy
+from nomadcrew.core.locations.model import MAX_POINTS, Accepted, MeetingPoint, Privacy, Report
 from nomadcrew.core.locations.reports import Opinion, batch, expiry, judged, single
 from nomadcrew.core.permissions import rule
 from nomadcrew.wire import locations as wire
@@ -50,7 +50,7 @@ NOTES_VIEWS = "who is shown somebody's position is noted, once an hour, after pr
 
 
 @routes.post("/v1/trips/{id}/locations", status=201, gate=Gate("location", "create"), bucket="positions",
-             refusals=(400,))  # fmt: skip
+             refusals=(400,), tells=False)  # fmt: skip
 async def post_location(call: Call, body: LocationIn) -> LocationView:
     """Say where I am.
 
@@ -59,7 +59,8 @@ async def post_location(call: Call, body: LocationIn) -> LocationView:
     return await _report(call, call.trip_id, body, Privacy.PRECISE)
 
 
-@routes.put("/v1/trips/{id}/locations", gate=Gate("location", "update"), bucket="positions", refusals=(400,))
+@routes.put("/v1/trips/{id}/locations", gate=Gate("location", "update"), bucket="positions", refusals=(400,),
+            tells=False)  # fmt: skip
 async def put_location(call: Call, body: LocationIn) -> StatusView:
     """Say where I am, roughly unless told otherwise."""
     await _report(call, call.trip_id, body, Privacy.APPROXIMATE)
@@ -67,7 +68,7 @@ async def put_location(call: Call, body: LocationIn) -> StatusView:
 
 
 @routes.post("/v1/trips/{id}/locations:batch", gate=Gate("location", "create"), bucket="position_batches",
-             refusals=(400,))  # fmt: skip
+             refusals=(400,), tells=False)  # fmt: skip
 async def post_batch(call: Call, body: BatchIn) -> BatchView:
     """Send what a phone has collected, up to 500 positions in any order, each with its own verdict."""
     report, rulings = batch(
@@ -78,12 +79,13 @@ async def post_batch(call: Call, body: BatchIn) -> BatchView:
         EventId(call.ports.new_id()),
         now=call.now,
     )
-    accepted = await service.accept(report, positions=call.ports.positions, stream=call.ports.location_stream)
+    accepted = await _accept(call, report)
     return wire.rulings(judged(rulings, accepted))
 
 
 @routes.post("/v1/location/update", bucket="positions", refusals=(400, 403, 404), statements=2,
-             why="which trips I share my position on, then the report; one where a trip is named")  # fmt: skip
+             why="which trips I share my position on, then the report; one where a trip is named",
+             tells=False)  # fmt: skip
 async def update_everywhere(call: Call, body: LocationIn) -> LocationView:
     """Say where I am on every trip I share my position on, or on the one that `tripId` names."""
     trip_id = wire.trip_id_in(body.trip_id)
@@ -251,9 +253,15 @@ async def suggest_meeting_point(call: Call) -> SuggestionView:
 async def _report(call: Call, trip_id: TripId, body: LocationIn, otherwise: Privacy) -> LocationView:
     fix = wire.fix_in(body, otherwise)
     report = single(trip_id, call.me, fix, wire.opinion_in(body), EventId(call.ports.new_id()), now=call.now)
-    accepted = await service.accept(report, positions=call.ports.positions, stream=call.ports.location_stream)
+    accepted = await _accept(call, report)
     [privacy] = accepted.stored_under
     return wire.location_view(call.me, trip_id, fix, report.points[0].recorded_at, privacy, call.now)
+
+
+async def _accept(call: Call, report: Report) -> Accepted:
+    return await service.accept(
+        report, positions=call.ports.positions, stream=call.ports.location_stream, outbox=call.ports.outbox
+    )
 
 
 async def _last(call: Call, trip_id: TripId) -> "list[service.Shown]":

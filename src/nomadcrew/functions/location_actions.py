@@ -70,10 +70,9 @@ async def _several(call: SocketCall, trip_id: TripId) -> str:
 
 
 async def _accept(call: SocketCall, report: Report) -> Accepted:
-    call.ports.outbox.expect()
-    accepted = await service.accept(report, positions=call.ports.positions, stream=call.ports.location_stream)
-    await call.ports.outbox.written()
-    return accepted
+    return await service.accept(
+        report, positions=call.ports.positions, stream=call.ports.location_stream, outbox=call.ports.outbox
+    )
 
 
 def _converted(call: SocketCall, type_: type[Body]) -> Body:

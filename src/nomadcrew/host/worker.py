@@ -49,8 +49,8 @@ class HostOutbox:
     def expect(self) -> None:
         """Nothing to prepare: the host looks every second."""
 
-    async def written(self) -> None:
-        if not self._rung:
+    async def written(self, *, told: bool = True) -> None:
+        if told and not self._rung:
             # Once for all that is written in this turn of the loop.
             self._rung = True
             asyncio.get_running_loop().call_soon(self._ring)

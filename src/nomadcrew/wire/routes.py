@@ -52,7 +52,7 @@ class Param(Struct, frozen=True):
 class Route(Struct, frozen=True):
     """A row. `statements` is how many SQL statements the usual request takes; more than one needs a `why`.
 
-    `tells` is False where what stores a write has it told as well; elsewhere the outbox is rung around it.
+    `tells` is False where whoever stores a write has it told as well; elsewhere the outbox is rung around it.
     `also` holds other successes than `status`, each with the type of its body.
     On one machine a body has at most `max_body_bytes`; API Gateway and Lambda have limits of their own.
     """
@@ -123,6 +123,7 @@ class Routes:
         html: bool = False,
         body_optional: bool = False,
         also: tuple[tuple[int, Any], ...] = (),
+        tells: bool | None = None,
         max_body_bytes: int = MAX_BODY_BYTES,
     ) -> Callable[[Handler], Handler]:
         """Declare a row; the body's and the reply's type are the handler's annotations.
@@ -142,8 +143,8 @@ class Routes:
                 Route(
                     self.function, method, path, handler, auth, gate, bucket, int(status), replay, refusals,
                     query, statements, why, html, notes.get("body"), body_optional, notes.get("return"),
-                    summary.strip().rstrip("."), " ".join(description.split()), also, self.tells,
-                    max_body_bytes,
+                    summary.strip().rstrip("."), " ".join(description.split()), also,
+                    self.tells if tells is None else tells, max_body_bytes,
                 )
             )  # fmt: skip
             return handler

@@ -16,7 +16,7 @@ class KinesisLocationStream:
         self._kinesis = kinesis
         self._stream = stream
 
-    async def carry(self, report: Report, accepted: Accepted) -> None:
+    async def carry(self, report: Report, accepted: Accepted) -> bool:
         carried = carried_of(report, accepted)
         if carried.points:
             record = {
@@ -25,6 +25,7 @@ class KinesisLocationStream:
                 "Data": base64.b64encode(pack_carried(carried).encode()).decode(),
             }
             await self._kinesis.call("PutRecord", record)
+        return False
 
 
 class QueuedLocationStream:
@@ -33,7 +34,8 @@ class QueuedLocationStream:
     def __init__(self, queue: WorkQueue) -> None:
         self._queue = queue
 
-    async def carry(self, report: Report, accepted: Accepted) -> None:
+    async def carry(self, report: Report, accepted: Accepted) -> bool:
         carried = carried_of(report, accepted)
         if carried.points:
             await self._queue.send(LOCATION, pack_carried(carried))
+        return False

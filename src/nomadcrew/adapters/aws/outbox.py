@@ -57,10 +57,12 @@ class EventBridgeOutbox:
         self._probed_at = now
         self._probing = asyncio.get_running_loop().create_task(self._probe())
 
-    async def written(self) -> None:
+    async def written(self, *, told: bool = True) -> None:
         if self._probing is not None:
             # Another request may wait for the same probe, and may be cancelled while it does.
             await asyncio.shield(self._probing)
+        if not told:
+            return
         try:
             await self._publish_pending(ROUNDS)
         except (Unavailable, AwsError) as error:

@@ -15,7 +15,7 @@ class DirectLocationStream:
         self._live = live
         self._new_id = new_id
 
-    async def carry(self, report: Report, accepted: Accepted) -> None:
+    async def carry(self, report: Report, accepted: Accepted) -> bool:
         came_or_went = await tell_crew(
             report.trip_id, accepted, live=self._live, new_id=self._new_id, now=report.now
         )
@@ -27,3 +27,4 @@ class DirectLocationStream:
             new_id=self._new_id,
             now=report.now,
         )
+        return bool(came_or_went)

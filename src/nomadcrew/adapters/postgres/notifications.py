@@ -2,9 +2,13 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
+from nomadcrew.adapters.postgres.batching import Batcher
 from nomadcrew.adapters.postgres.sql import Row, Sql, statements
 from nomadcrew.adapters.postgres.verdicts import permit
 from nomadcrew.core.errors import NotFound, NotOnboarded
@@ -16,11 +20,31 @@ from nomadcrew.core.notifications.texts import shown
 from nomadcrew.core.permissions import Rule
 
 _SQL = statements("notifications")
+# What whoever never said anything wants; most people.
+_EVERYTHING = Preferences()
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What `facts` is asked; questions that come while one is on its way are asked together."""
+
+    trip_id: TripId
+    people: Sequence[UserId]
+    invitation_id: InvitationId | None
+
+    def as_row(self, n: int) -> dict[str, Any]:
+        return {
+            "n": n,
+            "trip_id": str(self.trip_id),
+            "people": [str(person) for person in self.people],
+            "invitation_id": None if self.invitation_id is None else str(self.invitation_id),
+        }
 
 
 class PostgresNotifications:
     def __init__(self, sql: Sql) -> None:
         self._sql = sql
+        self._facts: Batcher[_Question, Facts | None] = Batcher(self._ask, alone=sql.in_transaction)
 
     async def page(
         self, caller: UserId, *, is_read: bool | None, limit: int, offset: int
@@ -75,16 +99,18 @@ class PostgresNotifications:
     async def facts(
         self, trip_id: TripId, people: Sequence[UserId], invitation_id: InvitationId | None
     ) -> Facts | None:
+        return await self._facts(_Question(trip_id, people, invitation_id))
+
+    async def _ask(self, questions: Sequence[_Question]) -> Sequence[Facts | None]:
         rows = await self._sql.fetch(
-            _SQL["facts"],
-            trip_id=trip_id,
-            people=json.dumps([str(person) for person in people]),
-            invitation_id=invitation_id,
+            _SQL["facts"], questions=json.dumps([question.as_row(n) for n, question in enumerate(questions)])
         )
-        if not rows:
-            return None
-        known = [row for row in rows if row["user_id"] is not None]
-        return Facts(rows[0]["trip_name"], {row["user_id"]: _person(row) for row in known})
+        answers: list[Facts | None] = [None] * len(questions)
+        for n, found in groupby(sorted(rows, key=itemgetter("n")), key=itemgetter("n")):
+            of_one = list(found)
+            known = [row for row in of_one if row["user_id"] is not None]
+            answers[n] = Facts(of_one[0]["trip_name"], {row["user_id"]: _person(row) for row in known})
+        return answers
 
     async def store(self, trip_id: TripId, drafts: Sequence[Draft], *, now: datetime) -> int:
         [row] = await self._sql.fetch(
@@ -102,7 +128,7 @@ def _person(row: Row) -> Person:
         is_member=row["is_member"],
         is_invited=row["is_invited"],
         has_phone=row["has_phone"],
-        preferences=Preferences.read(json.loads(row["preferences"])),
+        preferences=_EVERYTHING if row["preferences"] is None else Preferences.read(json.loads(row["preferences"])),
         trip=_trip_preferences(row),
     )
 

@@ -252,6 +252,7 @@ def _outcome(row: Row, report: Report) -> Accepted | Exception:
         frozenset(json.loads(row["jumps"] or "[]")),
         [given_under(point.privacy, owner, has_ended=row["has_ended"], now=report.now) for point in report.points],
         moved=last is not None,
+        has_told=row["has_told"],
     )
 
 

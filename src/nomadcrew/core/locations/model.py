@@ -180,6 +180,7 @@ class Accepted:
     """What a report came to: the member and the trip as they are now, and what each point was stored under.
 
     `moved` says that `member.last` is of this report. `jumps` are the places of all points that are too fast.
+    `has_told` says that sharing changed, and that an event says so.
     """
 
     member: Member
@@ -188,6 +189,7 @@ class Accepted:
     jumps: frozenset[int]
     stored_under: Sequence[Privacy]
     moved: bool
+    has_told: bool = False
 
 
 @dataclass(frozen=True, slots=True)

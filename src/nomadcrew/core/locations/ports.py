@@ -54,8 +54,10 @@ class Positions(Protocol):
 class LocationStream(Protocol):
     """Carries what was accepted to whoever tells the crew of it, and keeps its history where nobody has."""
 
-    async def carry(self, report: Report, accepted: Accepted) -> None:
+    async def carry(self, report: Report, accepted: Accepted) -> bool:
         """Have the crew told what they may know of an accepted report; the same again is told again at worst.
+
+        True where that put something in the outbox.
 
         Reports of one trip are told in the order they were carried in.
 

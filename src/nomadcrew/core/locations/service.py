@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from nomadcrew.core.errors import Invalid
-from nomadcrew.core.events import Audience, Event
+from nomadcrew.core.events import Audience, Event, Outbox
 from nomadcrew.core.ids import EventId, NewId, TripId, UserId
 from nomadcrew.core.locations.arrival import Change, changes
 from nomadcrew.core.locations.geometry import distance_m, fair_point, thinned
@@ -51,14 +51,18 @@ class Suggestion:
     members: Sequence[tuple[Shown, float]]
 
 
-async def accept(report: Report, *, positions: Positions, stream: LocationStream) -> Accepted:
+async def accept(report: Report, *, positions: Positions, stream: LocationStream, outbox: Outbox) -> Accepted:
     """Store a report, and have the crew told what they may know of it.
+
+    The outbox is rung for the few reports that leave something in it: looking would cost as much as storing.
 
     Raises:
         DomainError: as `Positions` says.
     """
+    outbox.expect()
     accepted = await positions.accept(report, rule("location", "create"))
-    await stream.carry(report, accepted)
+    has_arrived = await stream.carry(report, accepted)
+    await outbox.written(told=accepted.has_told or has_arrived)
     return accepted
 
 

@@ -56,6 +56,7 @@ WITH report AS MATERIALIZED (
     FROM state
     WHERE verdict = 'ok' AND NOT has_ended AND was_on <> is_on AND NOT is_ghost
         AND preference IS DISTINCT FROM 'hidden' AND setting IS DISTINCT FROM 'hidden'
+    RETURNING id
 ), moved AS (
     INSERT INTO last_positions AS l (trip_id, user_id, latitude, longitude, accuracy_m, speed_mps, heading_deg,
                                      recorded_at, received_at, privacy)
@@ -83,7 +84,8 @@ SELECT state.n, state.verdict, state.first_name, state.last_name, state.username
        mp.longitude AS meeting_longitude, mp.radius_m AS meeting_radius_m,
        coalesce(d.is_there, false) AS is_at_destination, coalesce(a.is_there, false) AS is_at_meeting_point,
        flagged.jumps::text AS jumps,
-       CASE WHEN moved.trip_id IS NOT NULL THEN newest.k END AS newest, newest.privacy AS newest_privacy
+       CASE WHEN moved.trip_id IS NOT NULL THEN newest.k END AS newest, newest.privacy AS newest_privacy,
+       EXISTS (SELECT FROM told WHERE told.id = state.event_id) AS has_told
 FROM state
 LEFT JOIN flagged USING (n)
 LEFT JOIN newest USING (n)

@@ -62,31 +62,35 @@ WITH gate AS MATERIALIZED (
 SELECT verdict FROM gate
 
 -- name: facts
--- The trip's name on every row; a row per ACTIVE member, person named and person invited, and one at least. What
--- somebody wanted of the trip before they left it does not count when they are back.
-WITH crew AS MATERIALIZED (
-    SELECT user_id, joined_at FROM trip_memberships WHERE trip_id = :trip_id::uuid AND status = 'ACTIVE'
+-- For each question the trip's name on every row; a row per ACTIVE member, person named and person invited, and one at
+-- least unless the trip is gone. What somebody wanted of the trip before they left it does not count when they are back.
+WITH asked AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(:questions::jsonb) AS q (n int, trip_id uuid, people jsonb, invitation_id uuid)
 ), invited AS MATERIALIZED (
-    SELECT invitee_id AS user_id FROM trip_invitations
-    WHERE id = :invitation_id::uuid AND trip_id = :trip_id::uuid AND status = 'PENDING'
+    SELECT asked.n, i.invitee_id AS user_id
+    FROM asked JOIN trip_invitations i
+        ON i.id = asked.invitation_id AND i.trip_id = asked.trip_id AND i.status = 'PENDING'
 ), concerned AS MATERIALIZED (
-    SELECT user_id FROM crew
-    UNION SELECT user_id FROM invited
-    UNION SELECT value::uuid FROM jsonb_array_elements_text(:people::jsonb)
+    SELECT asked.n, m.user_id
+    FROM asked JOIN trip_memberships m ON m.trip_id = asked.trip_id AND m.status = 'ACTIVE'
+    UNION SELECT n, user_id FROM invited
+    UNION SELECT n, value::uuid FROM asked CROSS JOIN LATERAL jsonb_array_elements_text(asked.people)
 )
-SELECT t.name AS trip_name, p.id AS user_id, p.first_name, p.last_name, p.username,
+SELECT asked.n, t.name AS trip_name, p.id AS user_id, p.first_name, p.last_name, p.username,
        crew.user_id IS NOT NULL AS is_member,
-       p.id IN (SELECT user_id FROM invited) AS is_invited,
+       EXISTS (SELECT FROM invited WHERE invited.n = asked.n AND invited.user_id = p.id) AS is_invited,
        EXISTS (SELECT FROM user_push_tokens phone WHERE phone.user_id = p.id AND phone.is_active) AS has_phone,
-       jsonb_build_object('notifications', p.preferences -> 'notifications',
-                          'notificationDetails', p.preferences -> 'notificationDetails')::text AS preferences,
+       CASE WHEN p.preferences ? 'notifications' OR p.preferences ? 'notificationDetails' THEN
+           jsonb_build_object('notifications', p.preferences -> 'notifications',
+                              'notificationDetails', p.preferences -> 'notificationDetails')::text
+       END AS preferences,
        own.muted_until, own.chat
-FROM trips t
-LEFT JOIN (concerned JOIN user_profiles p ON p.id = concerned.user_id) ON true
-LEFT JOIN crew ON crew.user_id = p.id
+FROM asked
+JOIN trips t ON t.id = asked.trip_id
+LEFT JOIN (concerned JOIN user_profiles p ON p.id = concerned.user_id) ON concerned.n = asked.n
+LEFT JOIN trip_memberships crew ON crew.trip_id = t.id AND crew.user_id = p.id AND crew.status = 'ACTIVE'
 LEFT JOIN trip_notification_preferences own
     ON own.trip_id = t.id AND own.user_id = crew.user_id AND own.updated_at >= crew.joined_at
-WHERE t.id = :trip_id::uuid
 
 -- name: store
 WITH drafts AS (
