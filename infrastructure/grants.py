@@ -121,6 +121,11 @@ _FIXED: Mapping[str, Service] = {
         _variables("CHAT_TABLE"),
         (Grant(_table("GetItem", "PutItem", "Query", "UpdateItem"), ("chat",)),),
     ),
+    "files": Service(
+        _variables("MEDIA_BUCKET"),
+        # Links are signed with the right to read what they lead to.
+        (Grant(("s3:DeleteObject", "s3:GetObject", "s3:PutObject"), ("attachments/*",)),),
+    ),
     "profile_cache": Service(
         _variables("PROFILES_TABLE"),
         (Grant(_table("GetItem", "PutItem", "UpdateItem"), ("profiles",)),),

@@ -22,6 +22,7 @@ from nomadcrew.core.ids import SessionId, UserId
 from nomadcrew.core.ports import Ports
 from nomadcrew.functions.table import ALL_ROUTES
 from nomadcrew.host.asgi import Application
+from nomadcrew.host.downloads import Downloads
 from nomadcrew.host.health import Health
 from nomadcrew.host.hub import Hub
 from nomadcrew.host.metrics import Metrics, MetricsPage
@@ -242,8 +243,8 @@ async def world(
         folder.mkdir(parents=True, exist_ok=True)
     told = Told()
     ports = machine_ports(
-        settings, keys, mail, pool, url="http://api.test", outbox=Bell(), connections=Hub(), live=told,
-        on_session_end=lambda _: None, clock=clock, new_id=CountingIds(),
+        settings, keys, mail, home / "files", pool, url="http://api.test", outbox=Bell(), connections=Hub(),
+        live=told, on_session_end=lambda _: None, clock=clock, new_id=CountingIds(),
     )  # fmt: skip
     dispatcher = Dispatcher(ports)
     metrics = Metrics()
@@ -260,6 +261,7 @@ async def world(
         websocket=no_socket,
         health=Health(ping, clock=clock),
         metrics=MetricsPage(metrics),
+        downloads=Downloads(ports),
     )
     made = World(ports, pool, clock, dispatcher, application, mail, told)
     pool.on_statement = made.statements.append

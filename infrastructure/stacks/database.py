@@ -249,6 +249,10 @@ class DatabaseStack(Stack):
         objects = f":s3:::{self._bucket_name('Audit')}/*"
         self.places.arns["audit/*"] = f"arn:{self.partition}{objects}"
         self.places.wild["audit/*"] = (f"arn:<AWS::Partition>{objects}", "Objects are named by day and event.")
+        self.places.values["NOMADCREW_AWS_MEDIA_BUCKET"] = self.media.bucket_name
+        files = f":s3:::{self._bucket_name('Media')}/attachments/*"
+        self.places.arns["attachments/*"] = f"arn:{self.partition}{files}"
+        self.places.wild["attachments/*"] = (f"arn:<AWS::Partition>{files}", "Objects are named by trip and file.")
         CfnOutput(self, "AuditBucketName", value=audit.bucket_name)
         CfnOutput(self, "MediaBucketName", value=self.media.bucket_name)
 

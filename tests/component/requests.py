@@ -10,6 +10,7 @@ from nomadcrew.core.identity import administration
 from nomadcrew.core.identity.accounts import SignUp
 from nomadcrew.core.ids import EventId, InvitationId, TripId
 from nomadcrew.core.notifications.model import Draft
+from tests.pictures import JPEG_OF_A_PHONE as PICTURE
 from tests.world import NEW_TRIP, Person, World
 
 CALLERS = ("no token", "wrong kind", "outsider", "invitee", "MEMBER", "ADMIN", "OWNER", "removed")
@@ -111,6 +112,10 @@ async def ask(stage: Scene, row: str, variant: str, caller: str) -> Ask:
         path = path.replace("{token}", token)
     if "location" in row or "meeting-point" in row:
         await _locate(stage, row, variant, me)
+    if "{attachmentId}" in path:
+        path = path.replace("{attachmentId}", str(await _attachment(stage)))
+    if row == "POST /v1/trips/{id}/chat/attachments":
+        return Ask(method, path, by, raw=PICTURE, headers=(("content-type", "image/jpeg"),))
     body = await _body(stage, row, variant, me)
     if row == "POST /invite/accept/{token}":
         form = {"intent": "register", "username": f"new-{stage.tag}", "password": PASSWORD}
@@ -251,6 +256,15 @@ async def _message(stage: Scene, variant: str, caller: str) -> UUID:
     author = stage.people[caller if own else "another member"]
     path, body = f"/v1/trips/{stage.trip}/chat/messages", {"message": f"by {author.username}"}
     return UUID((await stage.world.call("POST", path, by=author, body=body)).json["id"])
+
+
+async def _attachment(stage: Scene) -> UUID:
+    """A file in a message of another member's."""
+    path, author = f"/v1/trips/{stage.trip}/chat", stage.people["another member"]
+    sent = await stage.world.call("POST", f"{path}/attachments", by=author, raw=PICTURE)
+    body = {"attachmentId": sent.json["id"]}
+    assert (await stage.world.call("POST", f"{path}/messages", by=author, body=body)).status == 201
+    return UUID(sent.json["id"])
 
 
 async def account(stage: Scene) -> str:

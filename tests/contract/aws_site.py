@@ -23,6 +23,7 @@ from nomadcrew.adapters.aws.realtime import GatewaySockets
 from nomadcrew.adapters.aws.services import DYNAMODB, EVENTS, S3, SQS
 from nomadcrew.adapters.aws.suppression import DynamoSuppression
 from nomadcrew.adapters.embedded.invitation_links import SignedInvitationLinks
+from nomadcrew.adapters.postgres.attachments import PostgresAttachments
 from nomadcrew.adapters.postgres.invitations import PostgresInvitations
 from nomadcrew.adapters.postgres.locations import PostgresLocationSharing
 from nomadcrew.adapters.postgres.members import PostgresMembers
@@ -202,7 +203,11 @@ async def site(cloud: Cloud, data_api_crew: Crew) -> AsyncIterator[Site]:
                 bus=bus, probe_url=queues["probe"], clock=clock,
             ),
             "queue": work,
-            "chat": DynamoChat(ChatTable(cloud.client(DYNAMODB), chat_table), PostgresMembers(crew.pool)),
+            "chat": DynamoChat(
+                ChatTable(cloud.client(DYNAMODB), chat_table),
+                PostgresMembers(crew.pool),
+                PostgresAttachments(crew.pool),
+            ),
             "chat_table": chat_table,
             "push": Phones(),
             "push_tokens": PostgresPushTokens(crew.pool),

@@ -14,6 +14,7 @@ import pytest_asyncio
 from nomadcrew.adapters.aws.chat import DynamoChat
 from nomadcrew.adapters.aws.chat_table import ChatTable
 from nomadcrew.adapters.aws.services import DYNAMODB
+from nomadcrew.adapters.postgres.attachments import PostgresAttachments
 from nomadcrew.adapters.postgres.chat import PostgresChat
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.members import PostgresMembers
@@ -66,13 +67,14 @@ async def store(request: pytest.FixtureRequest, crew: Crew) -> Store:
         return Store(PostgresChat(crew.pool, Bell()), PostgresChat(crew.pool, Bell()), crew.events)
     cloud: Cloud = request.getfixturevalue("cloud")
     name = await cloud.chat_table()
-    members, table = PostgresMembers(crew.pool), ChatTable(cloud.client(DYNAMODB), name)
+    table = ChatTable(cloud.client(DYNAMODB), name)
+    members, attachments = PostgresMembers(crew.pool), PostgresAttachments(crew.pool)
 
     async def told() -> list[dict[str, Any]]:
         events = [unpack(text) for text in cloud.streamed(name, "event")]
         return [{"type": event.type, "payload": json.loads(event.payload)} for event in events]
 
-    return Store(DynamoChat(table, members), DynamoChat(table, members), told)
+    return Store(DynamoChat(table, members, attachments), DynamoChat(table, members, attachments), told)
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ BUDGETS = {
     "todo": 240,
     "trip": 240,
     "updates": 225,
-    "upkeep": 235,
+    "upkeep": 242,
     "user": 245,
     "websocket": 260,
 }
@@ -93,6 +93,7 @@ ADAPTERS = {
     "topic_names": ("adapters.aws.topics",),
     "suppression": ("adapters.aws.suppression",),
     "chat": ("adapters.aws.chat", "adapters.aws.chat_table"),
+    "files": ("adapters.aws.files",),
     "presence": ("adapters.aws.connections", "adapters.aws.presence"),
     "connections": ("adapters.aws.connections",),
     "session_sockets": ("adapters.aws.connections",),

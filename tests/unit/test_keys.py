@@ -14,10 +14,11 @@ def test_keys_are_made_once_and_for_their_owner_only(tmp_path: Path) -> None:
     first = open_keys(folder)
     again = open_keys(folder)
     assert [key.thumbprint() for key in first.signing] == [key.thumbprint() for key in again.signing]
-    assert (first.invitations, first.confirmations) == (again.invitations, again.confirmations)
-    assert first.invitations != first.confirmations
+    secrets = (first.invitations, first.confirmations, first.files)
+    assert secrets == (again.invitations, again.confirmations, again.files)
+    assert len(set(secrets)) == 3
     names = sorted(path.name for path in folder.iterdir())
-    assert names == ["confirmations.key", "invitations.key", "signing-0001.pem"]
+    assert names == ["confirmations.key", "files.key", "invitations.key", "signing-0001.pem"]
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in folder.iterdir())
 
 
@@ -51,7 +52,7 @@ def test_rights_that_a_backup_forgot_are_put_right(tmp_path: Path) -> None:
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["signing-0001.pem", "invitations.key", "confirmations.key"])
+@pytest.mark.parametrize("name", ["signing-0001.pem", "invitations.key", "confirmations.key", "files.key"])
 def test_a_spoiled_file_is_named(tmp_path: Path, name: str) -> None:
     open_keys(tmp_path)
     (tmp_path / name).write_text("spoiled\n")

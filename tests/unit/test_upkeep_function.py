@@ -1,15 +1,19 @@
 """The hourly round: everything that is due, whatever fails of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import pytest
 
+from nomadcrew.core.chat.attachments import UNUSED_KEPT_FOR
 from nomadcrew.core.errors import Unavailable
+from nomadcrew.core.ids import AttachmentId, TripId, uuid7
+from nomadcrew.core.ports import Ports
 from nomadcrew.functions.upkeep import clean_up
 from tests.fakes import Bell, fake_ports
 
-OTHERS = ["notifications", "positions", "push tokens", "pushes", "registrations", "replays", "sharing"]
+OTHERS = ["files", "notifications", "positions", "push tokens", "pushes", "registrations", "replays", "sharing"]
 
 
 class Call:
@@ -21,9 +25,10 @@ class Call:
 
 @dataclass
 class Broom:
-    """`Upkeep`, and `Abandoned`, where old events cannot be reached when `away`."""
+    """`Upkeep`, `Abandoned`, `Attachments` and `Files`, where old events cannot be reached when `away`."""
 
     away: bool = False
+    deleted_key: str = ""
     swept: list[str] = field(default_factory=list)
 
     async def replays(self, now: datetime) -> int:
@@ -52,20 +57,39 @@ class Broom:
     async def forget_expired(self, *, now: datetime) -> int:
         return self._swept("registrations")
 
+    async def expire(self, unused_since: datetime, *, now: datetime, limit: int) -> int:
+        assert now - unused_since == UNUSED_KEPT_FOR
+        return 1
+
+    async def deleted(self, *, limit: int) -> list[tuple[TripId, AttachmentId]]:
+        assert limit > 1
+        return [(TripId(uuid7()), AttachmentId(uuid7()))]
+
+    async def delete(self, key: str) -> None:
+        self.deleted_key = key
+
+    async def forget(self, ids: Sequence[AttachmentId]) -> None:
+        assert self.deleted_key.endswith(f"/{ids[0]}")  # after the file
+        self._swept("files")
+
     def _swept(self, what: str) -> int:
         self.swept.append(what)
         return 1
 
 
+def _ports(broom: Broom) -> Ports:
+    return fake_ports(upkeep=broom, abandoned=broom, attachments=broom, files=broom, outbox=Bell())
+
+
 async def test_everything_that_is_due_goes() -> None:
     broom = Broom()
-    await clean_up({}, Call(), fake_ports(upkeep=broom, abandoned=broom, outbox=Bell()))
+    await clean_up({}, Call(), _ports(broom))
     assert sorted(broom.swept) == ["events", *OTHERS]
 
 
 async def test_what_fails_is_told_and_keeps_nothing_else_from_it() -> None:
     broom = Broom(away=True)
     with pytest.raises(ExceptionGroup) as told:
-        await clean_up({}, Call(), fake_ports(upkeep=broom, abandoned=broom, outbox=Bell()))
+        await clean_up({}, Call(), _ports(broom))
     assert [type(error) for error in told.value.exceptions] == [Unavailable]
     assert sorted(broom.swept) == OTHERS

@@ -71,6 +71,7 @@ STANDS_ON: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "mailer": ("mailer",),
         "connections": ("connections",),
         "chat": ("sql", "chat"),
+        "files": ("files",),
         "live": ("queue",),
         "positions": ("sql", "last_positions", "location_history"),
         "location_stream": ("location_stream",),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nomadcrew.adapters.aws.services import Service
     from nomadcrew.adapters.aws.timestream import Cells
     from nomadcrew.core.chat.ports import ChatLog
+    from nomadcrew.core.files.ports import Files
     from nomadcrew.core.locations.ports import (
         CarriedPositions,
         LastPositions,
@@ -121,7 +122,13 @@ class LiveParts(Parts):
         from nomadcrew.adapters.aws.services import DYNAMODB
 
         table = ChatTable(self.client(DYNAMODB), self.config.required("chat_table"))
-        return DynamoChat(table, sql_ports.members(self.sql))
+        return DynamoChat(table, sql_ports.members(self.sql), sql_ports.attachments(self.sql))
+
+    def files(self) -> Files:
+        from nomadcrew.adapters.aws.files import S3Files
+        from nomadcrew.adapters.aws.services import S3
+
+        return S3Files(self.client(S3), self.config.required("media_bucket"))
 
     def live(self) -> Live:
         from nomadcrew.adapters.aws.live import QueuedLive

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from nomadcrew.adapters.embedded.disk_files import DiskFiles
 from nomadcrew.adapters.embedded.flags import FileFlags
 from nomadcrew.adapters.embedded.invitation_links import SignedInvitationLinks
 from nomadcrew.adapters.embedded.issuers import Issuer, SupabaseIssuer
@@ -42,12 +43,15 @@ from nomadcrew.settings import Settings
 
 # What `iss` says in our tokens where no public address is set: it must not change with the port.
 DEFAULT_ISSUER = "nomadcrew"
+# Relative, so that a link leads to wherever the request for it went.
+FILES = "/v1/files/"
 
 
 def machine_ports(
     settings: Settings,
     keys_folder: Path,
     mail_folder: Path,
+    files_folder: Path,
     sql: Sql,
     *,
     url: str,
@@ -83,6 +87,7 @@ def machine_ports(
         ),
         **shared,
         chat=PostgresChat(sql, outbox),
+        files=DiskFiles(files_folder, keys.files, base=FILES),
         limits=limits or rate_limits(settings.rate_limits, clock),
         flags=FileFlags(settings.home / "flags.json"),
         outbox=outbox,

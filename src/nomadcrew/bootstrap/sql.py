@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from nomadcrew.adapters.postgres.sql import Sql
+    from nomadcrew.core.chat.ports import Attachments
     from nomadcrew.core.events import EventLog
     from nomadcrew.core.identity.ports import Profiles
     from nomadcrew.core.invitations.ports import Invitations
@@ -63,6 +64,12 @@ def todos(sql: Sql) -> Todos:
     from nomadcrew.adapters.postgres.todos import PostgresTodos
 
     return PostgresTodos(sql)
+
+
+def attachments(sql: Sql) -> Attachments:
+    from nomadcrew.adapters.postgres.attachments import PostgresAttachments
+
+    return PostgresAttachments(sql)
 
 
 def notifications(sql: Sql) -> Notifications:
@@ -125,6 +132,7 @@ SQL_PORTS: Mapping[str, Callable[[Sql], object]] = MappingProxyType(
             members,
             invitations,
             todos,
+            attachments,
             notifications,
             push_tokens,
             mirror_source,

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from nomadcrew.core.locations.geometry import distance_m
+from nomadcrew.core.notifications.texts import sent_file
 
 GREEN, GREY, BOLD, PLAIN = "\x1b[32m", "\x1b[90m", "\x1b[1m", "\x1b[0m"
 HEAD = ("who", "where", "to go", "", "last message")
@@ -60,7 +61,7 @@ class CrewView:
         for one in messages:
             person = self.people.get(one["sender"]["id"])
             if person is not None and not person.said:
-                person.said = one["content"]
+                person.said = one["content"] or sent_file(one.get("attachment"))
         self.meeting_point = None if meeting_point is None else _meeting_point(meeting_point)
 
     def take(self, event: Mapping[str, Any]) -> bool:
@@ -73,7 +74,7 @@ class CrewView:
         elif type_ == "CHAT_MESSAGE_SENT":
             person = self.people.get(payload["user"]["id"])
             if person is not None:
-                person.said = payload["content"]
+                person.said = payload["content"] or sent_file(payload.get("attachment"))
         else:
             return not type_.startswith(
                 ("MEMBER_", "MEETING_POINT_", "LOCATION_SHARING_", "TRIP_", "CHAT_MESSAGE_")

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     # For readers and type checkers only: a function would load every feature's types with those of its own.
-    from nomadcrew.core.chat.ports import ChatLog
+    from nomadcrew.core.chat.ports import Attachments, ChatLog
     from nomadcrew.core.clock import Clock
     from nomadcrew.core.events import AuditLog, EventLog, Outbox
+    from nomadcrew.core.files.ports import Files
     from nomadcrew.core.flags import Flags
     from nomadcrew.core.identity.ports import (
         Abandoned,
@@ -100,6 +101,8 @@ class Ports:
     invitation_links: InvitationLinks
     todos: Todos
     chat: ChatLog
+    attachments: Attachments
+    files: Files
     notifications: Notifications
     push_tokens: PushTokens
     push: Push

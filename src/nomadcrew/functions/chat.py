@@ -1,9 +1,10 @@
 """A trip's chat: /v1/trips/{id}/chat."""
 
 from nomadcrew.bootstrap.aws import lambda_ports
-from nomadcrew.core.chat import service
-from nomadcrew.core.ids import MessageId
-from nomadcrew.wire.call import Call
+from nomadcrew.core.chat import attachments, service
+from nomadcrew.core.files.model import MAX_FILE_BYTES
+from nomadcrew.core.ids import AttachmentId, MessageId
+from nomadcrew.wire.call import Call, Reply
 from nomadcrew.wire.chat import (
     EmojiIn,
     HistoryView,
@@ -16,17 +17,20 @@ from nomadcrew.wire.chat import (
     ReceiptView,
     SentView,
     StatusView,
+    UploadedView,
+    attachment_id_of,
     history_view,
     message_id_of,
     message_view,
     reaction_view,
     receipt_view,
     sent_view,
+    uploaded_view,
 )
 from nomadcrew.wire.lambda_entry import lambda_entry
 from nomadcrew.wire.routes import Gate, Param, Replay, Routes
 
-routes = Routes("chat", ports=("chat", "limits", "replies"), tells=False)
+routes = Routes("chat", ports=("attachments", "chat", "files", "limits", "replies"), tells=False)
 HISTORY = (
     Param("limit", "integer", "How many, 1 to 100; 50 unless told."),
     Param("cursor", "string", "A message's id, or the `next_cursor` of the page before: what was written earlier."),
@@ -35,6 +39,7 @@ HISTORY = (
     Param("offset", "integer", "How many to pass over; 0 unless told."),
     Param("q", "string", "Only messages that hold all of these words, newest first."),
 )
+NAME = Param("name", "string", "What the file is called, for whoever keeps it.")
 MAX_OFFSET = 10_000
 
 
@@ -51,7 +56,7 @@ async def send_message(call: Call, body: NewMessageIn) -> SentView:
     """Write a message.
 
     With an `id` made by the client, sending it again is the same message; without one, the same text sent again
-    within 30 seconds is.
+    within 30 seconds is. With an `attachmentId`, which is what uploading a file gave, there need not be a text.
     """
     message = await service.send_message(
         call.trip_id,
@@ -59,6 +64,7 @@ async def send_message(call: Call, body: NewMessageIn) -> SentView:
         call.me,
         message_id=body.client_id,
         reply_to_id=None if body.reply_to_id is None else MessageId(body.reply_to_id),
+        attachment_id=None if body.attachment_id is None else AttachmentId(body.attachment_id),
         chat=call.ports.chat,
         limits=call.ports.limits,
         new_id=call.ports.new_id,
@@ -88,6 +94,48 @@ async def list_messages(call: Call) -> HistoryView:
         chat=call.ports.chat,
     )
     return history_view(page, limit=limit, before=before)
+
+
+@routes.post(
+    "/v1/trips/{id}/chat/attachments", status=201, gate=Gate("chat", "create"), bucket="upload",
+    replay=Replay.FINGERPRINT, refusals=(404,), query=(NAME,), raw=True, max_body_bytes=MAX_FILE_BYTES,
+)  # fmt: skip
+async def upload_attachment(call: Call) -> UploadedView:
+    """Upload a file for a message: a JPEG, PNG or WebP picture or a PDF, as the bytes of the body.
+
+    Its bytes say what it is, whatever the Content-Type. What a picture tells of where and when it was taken is
+    removed. At most 10 MiB; behind AWS's gateway 4 MiB, for it hands bodies on as text, and what is larger would
+    have to go to the store directly. A file that no message names within a day is deleted.
+    """
+    uploaded = await attachments.upload(
+        call.trip_id,
+        call.request.body,
+        call.query("name") or "",
+        call.me,
+        attachments=call.ports.attachments,
+        files=call.ports.files,
+        new_id=call.ports.new_id,
+        now=call.now,
+        fingerprint=call.fingerprint,
+    )
+    return uploaded_view(uploaded)
+
+
+@routes.get("/v1/trips/{id}/chat/attachments/{attachmentId}", status=302, gate=Gate("chat", "read"))
+async def get_attachment(call: Call) -> Reply:
+    """Where a file is, for a quarter of an hour.
+
+    The address needs no token, and S3 refuses one: leave the Authorization header out where it leads.
+    """
+    link = await attachments.link_to(
+        call.trip_id,
+        attachment_id_of(call.request.params["attachmentId"]),
+        call.me,
+        attachments=call.ports.attachments,
+        files=call.ports.files,
+        now=call.now,
+    )
+    return Reply(302, headers={"location": link, "cache-control": "no-store"})
 
 
 @routes.put("/v1/trips/{id}/chat/messages/read", gate=Gate("chat", "read"))

@@ -7,7 +7,7 @@ import msgspec
 from nomadcrew.core.chat import service
 from nomadcrew.core.chat.model import Message
 from nomadcrew.core.errors import Invalid, TooMany
-from nomadcrew.core.ids import MessageId, TripId
+from nomadcrew.core.ids import AttachmentId, MessageId, TripId
 from nomadcrew.wire.chat import SocketMessage, SocketRead, SocketTyping, ack_payload
 from nomadcrew.wire.events import frame
 from nomadcrew.wire.sockets import Actions, SocketCall
@@ -69,6 +69,7 @@ async def _send(call: SocketCall) -> Message:
         call.me,
         message_id=None if body.message_id is None else MessageId(body.message_id),
         reply_to_id=None if body.reply_to_id is None else MessageId(body.reply_to_id),
+        attachment_id=None if body.attachment_id is None else AttachmentId(body.attachment_id),
         chat=call.ports.chat,
         limits=call.ports.limits,
         new_id=call.ports.new_id,

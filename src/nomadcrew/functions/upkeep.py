@@ -6,13 +6,14 @@ from functools import partial
 from typing import Final
 
 from nomadcrew.bootstrap.aws import lambda_ports
+from nomadcrew.core.chat.attachments import forget_files
 from nomadcrew.core.ports import Ports
 from nomadcrew.wire.event_entry import Context, Event, event_entry, seconds_left
 
 log = logging.getLogger("nomadcrew.upkeep")
 
 # Sessions expire by themselves here, and dead jobs with their queues' retention.
-PORTS: Final = ("abandoned", "outbox", "upkeep")
+PORTS: Final = ("abandoned", "attachments", "files", "outbox", "upkeep")
 
 
 async def clean_up(_event: Event, context: Context, ports: Ports) -> None:
@@ -35,6 +36,7 @@ async def clean_up(_event: Event, context: Context, ports: Ports) -> None:
             ("notifications", partial(ports.upkeep.notifications, now)),
             ("push_tokens", partial(ports.upkeep.push_tokens, now)),
             ("push_sends", partial(ports.upkeep.push_sends, now)),
+            ("files", partial(forget_files, attachments=ports.attachments, files=ports.files, now=now)),
             ("registrations", partial(ports.abandoned.forget_expired, now=now)),
         ):
             try:

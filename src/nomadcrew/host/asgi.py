@@ -14,9 +14,11 @@ from urllib.parse import quote
 
 import msgspec
 
+from nomadcrew.bootstrap.machine import FILES
 from nomadcrew.core.errors import Invalid, NotFound
 from nomadcrew.host.cors import Cors
 from nomadcrew.host.docs import Docs
+from nomadcrew.host.downloads import Downloads
 from nomadcrew.host.health import Health
 from nomadcrew.host.metrics import MetricsPage
 from nomadcrew.host.proxies import TrustedProxies, subscriber
@@ -64,6 +66,7 @@ class Application:
         cors: Cors | None = None,
         proxies: TrustedProxies | None = None,
         observe: Observer | None = None,
+        downloads: Downloads | None = None,
     ) -> None:
         """`observe` is told of requests that reach no row; those that do, the dispatcher reports.
 
@@ -78,6 +81,7 @@ class Application:
         self._cors = cors or Cors()
         self._proxies = proxies or TrustedProxies()
         self._observe = observe
+        self._downloads = downloads
         self._openapi: bytes | None = None
         self._pages = self._table_of_pages(health, metrics, Docs(dispatcher.ports.site.public_url))
 
@@ -137,6 +141,9 @@ class Application:
             if method == "GET" and path in self._pages:
                 name = f"GET {path}"
                 reply = await self._pages[path](_peer(scope), headers)
+            elif method == "GET" and self._downloads is not None and path.startswith(FILES):
+                name = f"GET {FILES}{{token}}"  # the token is a credential, and no metric's name
+                reply = await self._downloads.answer(path, subscriber(self._proxies.client(_peer(scope), headers)))
             else:
                 reply = self._redirect(method, path, scope)
             reply = self._dispatcher.dressed(reply, request_id)

@@ -24,7 +24,7 @@ _NOT_CONTENT = ("lost+found", ".folder.json.", RESTORING)
 
 
 class DataFolder:
-    """`NOMADCREW_HOME`: `folder.json`, `host.lock` and the sub-folders postgres, keys, mail and run."""
+    """`NOMADCREW_HOME`: `folder.json`, `host.lock` and the sub-folders postgres, keys, files, mail and run."""
 
     def __init__(self, home: Path, *, min_free: int = MIN_FREE_BYTES) -> None:
         """`min_free` is how many bytes of disk must be free at `open`."""
@@ -32,6 +32,7 @@ class DataFolder:
         self.postgres = self.home / "postgres"
         self.keys = self.home / "keys"
         self.mail = self.home / "mail"
+        self.files = self.home / "files"
         self.run = self.home / "run"
         self._marker = self.home / "folder.json"
         self._min_free = min_free
@@ -184,7 +185,7 @@ class DataFolder:
         if not self._marker.exists():
             note = {"format": FORMAT, "created_with": __version__}
             write_secret(self._marker, json.dumps(note).encode() + b"\n")
-        for folder in (self.postgres, self.keys, self.mail, self.run):
+        for folder in (self.postgres, self.keys, self.files, self.mail, self.run):
             folder.mkdir(mode=0o700, exist_ok=True)
 
 

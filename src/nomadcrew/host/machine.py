@@ -11,6 +11,7 @@ from nomadcrew.adapters.postgres.outbox import PostgresOutbox
 from nomadcrew.adapters.postgres.presence import PostgresPresence
 from nomadcrew.adapters.postgres.sql import compile_statement
 from nomadcrew.bootstrap.machine import machine_ports
+from nomadcrew.core.chat.attachments import forget_files
 from nomadcrew.core.clock import utc_now
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import SessionId, UserId
@@ -21,6 +22,7 @@ from nomadcrew.host.asgi import Application
 from nomadcrew.host.background import RungQueue, Schedule, Workers, forever, run_schedule, run_ticker
 from nomadcrew.host.cors import Cors
 from nomadcrew.host.datafolder import DataFolder
+from nomadcrew.host.downloads import Downloads
 from nomadcrew.host.health import Health, Heartbeat
 from nomadcrew.host.hub import Hub
 from nomadcrew.host.live import Delivery, HubLive
@@ -48,7 +50,7 @@ def wired(settings: Settings, folder: DataFolder, pool: Database, **rest: Any) -
         CannotStart: a key file cannot be used.
     """
     try:
-        return machine_ports(settings, folder.keys, folder.mail, pool, **rest)
+        return machine_ports(settings, folder.keys, folder.mail, folder.files, pool, **rest)
     except ValueError as error:
         raise CannotStart(str(error)) from None
     except OSError as error:
@@ -126,6 +128,10 @@ class Backstage:
             await self.relay.written()
         return ended
 
+    async def _forget_files(self) -> int:
+        ports = self.ports
+        return await forget_files(attachments=ports.attachments, files=ports.files, now=utc_now())
+
     def _schedules(self) -> list[Schedule]:
         upkeep = self.ports.upkeep
         return [
@@ -138,6 +144,7 @@ class Backstage:
             Schedule("old registrations", HOUR_S, lambda: self.ports.abandoned.forget_expired(now=utc_now())),
             Schedule("old positions", HOUR_S, lambda: upkeep.positions(utc_now())),
             Schedule("expired sharing", EXPIRY_S, self._end_sharing),
+            Schedule("old files", HOUR_S, self._forget_files),
             Schedule("old dead jobs", DAY_S, lambda: upkeep.dead_jobs(utc_now())),
         ]
 
@@ -179,6 +186,7 @@ class Front:
             cors=cors,
             proxies=TrustedProxies(settings.trusted_proxies),
             observe=metrics.request,
+            downloads=Downloads(ports),
         )
 
     def loops(self) -> dict[str, Loop]:

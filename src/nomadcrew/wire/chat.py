@@ -7,21 +7,33 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from nomadcrew.core.chat.model import Message, MessageNotFound, MessagePage, Reaction, Receipt, Sender
+from nomadcrew.core.chat.model import (
+    Attachment,
+    AttachmentNotFound,
+    Message,
+    MessageNotFound,
+    MessagePage,
+    Reaction,
+    Receipt,
+    Sender,
+)
 from nomadcrew.core.errors import Invalid
-from nomadcrew.core.ids import MessageId, parse_uuid
+from nomadcrew.core.ids import AttachmentId, MessageId, parse_uuid
 
 DELETED_SENDER = "Former member"
 
 
 class NewMessageIn(Struct, rename="camel"):
-    """A message: `message` or `content`; its id, if the client makes one, under any of three names."""
+    """A message: `message` or `content`, which an attachment can do without; its id, if the client makes one, under
+    any of three names.
+    """
 
     message: str = ""
     content: str = ""
     reply_to_id: UUID | None = None
     id: UUID | None = None
     message_id: UUID | None = None
+    attachment_id: UUID | None = None
     temp_id: str | None = msgspec.field(name="temp_id", default=None)
 
     @property
@@ -78,6 +90,24 @@ class ReactionCountView(Struct):
     mine: bool
 
 
+class AttachmentView(Struct):
+    """A file in a message; where it is, its own address says for a quarter of an hour at a time."""
+
+    id: UUID
+    type: str
+    size_bytes: int
+    name: str
+
+
+class UploadedView(Struct, rename="camel"):
+    """A file that was sent; a message carries it by its `id`, and `sizeBytes` is what is kept of it."""
+
+    id: UUID
+    type: str
+    size_bytes: int
+    name: str
+
+
 class MessageView(Struct, omit_defaults=True):
     """A message as the app's list reads it."""
 
@@ -91,6 +121,7 @@ class MessageView(Struct, omit_defaults=True):
     edited_at: datetime | None = None
     deleted_at: datetime | None = None
     reactions: list[ReactionCountView] = []
+    attachment: AttachmentView | None = None
 
 
 class SentView(Struct, rename="camel", omit_defaults=True):
@@ -102,6 +133,7 @@ class SentView(Struct, rename="camel", omit_defaults=True):
     message: str
     created_at: datetime
     reply_to_id: UUID | None = None
+    attachment: UploadedView | None = None
 
 
 class CursorPagination(Struct, omit_defaults=True):
@@ -150,6 +182,7 @@ class SocketMessage(Struct, rename="camel"):
     message: str = ""
     message_id: UUID | None = None
     reply_to_id: UUID | None = None
+    attachment_id: UUID | None = None
 
     @property
     def text(self) -> str:
@@ -178,6 +211,26 @@ def message_id_of(text: str) -> MessageId:
     return MessageId(value)
 
 
+def attachment_id_of(text: str) -> AttachmentId:
+    """A file's id in a path; a malformed one is no file's.
+
+    Raises:
+        AttachmentNotFound: it is malformed.
+    """
+    value = parse_uuid(text)
+    if value is None:
+        raise AttachmentNotFound
+    return AttachmentId(value)
+
+
+def uploaded_view(attachment: Attachment) -> UploadedView:
+    return UploadedView(attachment.id, attachment.kind.value, attachment.size_bytes, attachment.name)
+
+
+def _attachment_view(attachment: Attachment) -> AttachmentView:
+    return AttachmentView(attachment.id, attachment.kind.value, attachment.size_bytes, attachment.name)
+
+
 def message_view(message: Message) -> MessageView:
     return MessageView(
         message.id,
@@ -191,11 +244,20 @@ def message_view(message: Message) -> MessageView:
         message.edited_at,
         message.deleted_at,
         [ReactionCountView(one.emoji, one.count, one.mine) for one in message.reactions],
+        None if message.attachment is None else _attachment_view(message.attachment),
     )
 
 
 def sent_view(message: Message, author: UUID) -> SentView:
-    return SentView(message.id, message.trip_id, author, message.text, message.created_at, message.reply_to_id)
+    return SentView(
+        message.id,
+        message.trip_id,
+        author,
+        message.text,
+        message.created_at,
+        message.reply_to_id,
+        None if message.attachment is None else uploaded_view(message.attachment),
+    )
 
 
 def history_view(page: MessagePage, *, limit: int, before: str | None) -> HistoryView:

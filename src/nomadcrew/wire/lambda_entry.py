@@ -16,8 +16,12 @@ from nomadcrew.core.ids import SessionId, UserId, parse_uuid
 from nomadcrew.wire.call import Reply, Request, parse_query
 from nomadcrew.wire.dispatch import Dispatcher
 from nomadcrew.wire.event_entry import Entry, Event, MakePorts, entry
+from nomadcrew.wire.problems import TooLarge
 from nomadcrew.wire.routes import Route, Routes
 
+# A function is handed 6 MB at most, and bytes as base64, which is a third longer, in an event that says more.
+MAX_BODY_BYTES = 4 * 2**20
+_TOO_LARGE = f"A request body can have {MAX_BODY_BYTES // 2**20} MiB at most here."
 COGNITO_ISSUER = "://cognito-idp."
 COGNITO_SCOPE = "nomadcrew/api"
 
@@ -43,6 +47,8 @@ async def answer(table: dict[str, Route], dispatcher: Dispatcher, event: dict[st
     route = table.get(event.get("routeKey", ""))
     if route is None:
         return response_of(dispatcher.refusal(NotFound("route", code="route_not_found"), request.request_id))
+    if len(request.body) > MAX_BODY_BYTES:
+        return response_of(dispatcher.refusal(TooLarge(_TOO_LARGE), request.request_id))
     return response_of(await dispatcher.handle(route, request))
 
 

@@ -27,6 +27,7 @@ _REFUSAL_HEADERS = {429: (_RETRY_AFTER, *_LIMIT_HEADERS), 503: (_RETRY_AFTER,)}
 _ALWAYS = (429, 500, 503)
 _PAGE: Object = {"text/html": {"schema": {"type": "string"}}}
 _FORM: Object = {"schema": {"type": "object", "additionalProperties": {"type": "string"}}}
+_BYTES: Object = {"schema": {"type": "string", "format": "binary"}}
 _DESCRIPTION = (
     "One backend for people travelling together. Changes are pushed live over the WebSocket at `/v1/ws`. "
     "Every refusal has the same body; `code` is for programs and never changes its meaning."
@@ -76,7 +77,7 @@ def document(routes: Iterable[Route], *, site: Site) -> Object:
 def refusals_of(route: Route) -> tuple[int, ...]:
     """Every status above 299 that a row may answer, in order."""
     statuses = {*_ALWAYS, *route.refusals}
-    if route.body is not None or _takes_form(route):
+    if route.body is not None or route.raw or _takes_form(route):
         statuses |= {400, 413}
     if takes_idempotency_key(route):
         statuses |= {400, 422}
@@ -141,6 +142,8 @@ def _operation(route: Route, table: dict[str, Route], schemas: _Schemas) -> Obje
         operation["responses"][str(status)] = {"$ref": f"#/components/responses/{_refusal_name(route, status)}"}
     if _takes_form(route):
         operation["requestBody"] = {"required": True, "content": {"application/x-www-form-urlencoded": _FORM}}
+    elif route.raw:
+        operation["requestBody"] = {"required": True, "content": {"application/octet-stream": _BYTES}}
     elif route.body is not None:
         operation["requestBody"] = {
             "required": not route.body_optional,

@@ -54,7 +54,8 @@ class Route(Struct, frozen=True):
 
     `tells` is False where whoever stores a write has it told as well; elsewhere the outbox is rung around it.
     `also` holds other successes than `status`, each with the type of its body.
-    On one machine a body has at most `max_body_bytes`; API Gateway and Lambda have limits of their own.
+    On one machine a body has at most `max_body_bytes`; API Gateway and Lambda have limits of their own. A `raw` one
+    is bytes, of which the handler makes what it can.
     """
 
     function: str
@@ -79,6 +80,7 @@ class Route(Struct, frozen=True):
     also: tuple[tuple[int, Any], ...] = ()
     tells: bool = True
     max_body_bytes: int = MAX_BODY_BYTES
+    raw: bool = False
 
     @property
     def key(self) -> str:
@@ -125,6 +127,7 @@ class Routes:
         also: tuple[tuple[int, Any], ...] = (),
         tells: bool | None = None,
         max_body_bytes: int = MAX_BODY_BYTES,
+        raw: bool = False,
     ) -> Callable[[Handler], Handler]:
         """Declare a row; the body's and the reply's type are the handler's annotations.
 
@@ -144,7 +147,7 @@ class Routes:
                     self.function, method, path, handler, auth, gate, bucket, int(status), replay, refusals,
                     query, statements, why, html, notes.get("body"), body_optional, notes.get("return"),
                     summary.strip().rstrip("."), " ".join(description.split()), also,
-                    self.tells if tells is None else tells, max_body_bytes,
+                    self.tells if tells is None else tells, max_body_bytes, raw,
                 )
             )  # fmt: skip
             return handler

@@ -28,6 +28,7 @@ from nomadcrew.core.chat.model import (
     TooLateToEdit,
     TooManyReactions,
 )
+from nomadcrew.core.chat.ports import Attachments
 from nomadcrew.core.errors import Forbidden, Unavailable
 from nomadcrew.core.events import TOMBSTONE
 from nomadcrew.core.ids import EventId, MessageId, TripId, UserId, parse_uuid
@@ -43,20 +44,38 @@ _START, _END = "", "9999"
 class DynamoChat:
     """`ChatLog` in a table whose stream tells of every write."""
 
-    def __init__(self, chat: ChatTable, members: Members) -> None:
+    def __init__(self, chat: ChatTable, members: Members, attachments: Attachments) -> None:
         self._table = chat
         self._members = members
+        self._attachments = attachments
 
     async def add(self, message: NewMessage, rule: Rule) -> Message:
         crew = await self._crew(message.trip_id, message.author, rule)
         if message.reply_to_id is not None:
             await self._replied_to(message.trip_id, message.reply_to_id)
+        attachment = None
+        if message.attachment_id is not None:
+            # Only who is not the first to say it has to be known before: the file is another message's then.
+            stored = await self._stored(message, crew.people)
+            if stored is not None:
+                return stored
+            attachment = await self._attachments.take(
+                message.trip_id, message.attachment_id, message.author, message.id
+            )
         sender = crew.people[message.author]
-        made = Message(message.id, message.trip_id, sender, message.text, message.reply_to_id, message.now)
+        made = Message(
+            message.id,
+            message.trip_id,
+            sender,
+            message.text,
+            message.reply_to_id,
+            message.now,
+            attachment=attachment,
+        )
         mentions = [crew.names[name] for name in message.mentions if name in crew.names]
         event = events.sent(message.event_id, made, message.author, mentions)
         for _ in range(ATTEMPTS):
-            if await self._table.put(message, sender, event):
+            if await self._table.put(message, sender, attachment, event):
                 return made
             stored = await self._stored(message, crew.people)
             if stored is not None:
@@ -146,6 +165,8 @@ class DynamoChat:
         now: datetime,
     ) -> None:
         _, guard = await self._changing(trip_id, message_id, caller, rule)
+        # First, for once the message says nothing of it, nobody would find it.
+        await self._attachments.release(message_id, now=now)
         values = {
             ":text": {"S": TOMBSTONE},
             ":folded": {"S": ""},
@@ -156,7 +177,8 @@ class DynamoChat:
         await self._table.change(
             trip_id,
             guard.sort_key,
-            "SET #text = :text, folded = :folded, deletedAt = :now, edits = :none, reactions = :nobody",
+            "SET #text = :text, folded = :folded, deletedAt = :now, edits = :none, reactions = :nobody"
+            " REMOVE attachment",
             "attribute_exists(sortKey)",
             values,
             {"#text": "text"},

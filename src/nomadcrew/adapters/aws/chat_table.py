@@ -11,6 +11,7 @@ table's stream carries it to the function that fans out. Others lie beside the t
 
 import base64
 import binascii
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,8 +20,8 @@ from typing import Any
 from uuid import UUID
 
 from nomadcrew.adapters.aws.client import AwsClient, AwsError
-from nomadcrew.core.chat.events import utc_text
-from nomadcrew.core.chat.model import BadCursor, Message, NewMessage, ReactionCount, Sender
+from nomadcrew.core.chat.events import attachment_json, stored_attachment, utc_text
+from nomadcrew.core.chat.model import Attachment, BadCursor, Message, NewMessage, ReactionCount, Sender
 from nomadcrew.core.events import Event
 from nomadcrew.core.ids import MessageId, TripId, UserId, parse_uuid
 from nomadcrew.wire.events import pack
@@ -74,7 +75,7 @@ class ChatTable:
     async def message(self, trip_id: TripId, sort_key: str) -> Item | None:
         return await self._get(str(trip_id), sort_key)
 
-    async def put(self, new: NewMessage, sender: Sender, event: Event) -> bool:
+    async def put(self, new: NewMessage, sender: Sender, attachment: Attachment | None, event: Event) -> bool:
         """Store a message and the guards of its id and of its request; False if one of them was there."""
         key = sort_key_of(new.now, new.id)
         item = {
@@ -91,6 +92,8 @@ class ChatTable:
         }
         if new.reply_to_id is not None:
             item["replyTo"] = {"S": str(new.reply_to_id)}
+        if attachment is not None:
+            item["attachment"] = {"S": json.dumps(attachment_json(attachment))}
         guard = {
             **_key(f"id#{new.id}", "guard"),
             "of": {"S": str(new.trip_id)},
@@ -305,6 +308,7 @@ def message_of(item: Item, caller: UserId, people: Mapping[UserId, Sender]) -> M
         _moment_in(item, "editedAt"),
         _moment_in(item, "deletedAt"),
         tuple(ReactionCount(emoji, len(who), caller in who) for emoji, who in counts.items()),
+        None if "attachment" not in item else stored_attachment(item["attachment"]["S"]),
     )
 
 

@@ -51,6 +51,7 @@ class AwsConfig(Struct, frozen=True, kw_only=True):
     history_table: str = ""
     history_database: str = ""
     audit_bucket: str = ""
+    media_bucket: str = ""
     sessions_table: str = ""
     profiles_table: str = ""
     connections_table: str = ""

@@ -1,8 +1,9 @@
-"""The secrets of one machine, in its data folder: signing keys for access tokens, and keys for links in mails.
+"""The secrets of one machine, in its data folder: signing keys for access tokens, and keys for links in mails
+and to files.
 
 `signing-0001.pem` is made on first use. To rotate, `add_signing_key` puts a higher number beside it: the highest
-signs, all of them verify. `invitations.key` and `confirmations.key` hold one secret a line: the first signs, all
-verify.
+signs, all of them verify. `invitations.key`, `confirmations.key` and `files.key` hold one secret a line: the first
+signs, all verify.
 """
 
 import base64
@@ -26,6 +27,7 @@ class Keys:
     signing: tuple[RSAKey, ...]
     invitations: tuple[str, ...]
     confirmations: tuple[str, ...]
+    files: tuple[str, ...]
 
 
 def open_keys(folder: Path) -> Keys:
@@ -42,6 +44,7 @@ def open_keys(folder: Path) -> Keys:
         tuple(_signing_key(path) for path in reversed(_signing_files(folder))),
         _secrets(folder / "invitations.key"),
         _secrets(folder / "confirmations.key"),
+        _secrets(folder / "files.key"),
     )
 
 

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from nomadcrew.adapters.postgres.attachments import REFUSALS as OF_ATTACHMENTS
 from nomadcrew.adapters.postgres.batching import Batcher
 from nomadcrew.adapters.postgres.sql import Row, Sql, statements
 from nomadcrew.adapters.postgres.verdicts import Refusals, permit
+from nomadcrew.core.chat.events import stored_attachment
 from nomadcrew.core.chat.model import (
     EDITABLE_FOR,
     MAX_REACTIONS,
@@ -39,6 +41,7 @@ _REFUSALS: Refusals = {
     "edit_window_over": TooLateToEdit,
     "invalid_cursor": BadCursor,
     "too_many_reactions": TooManyReactions,
+    **OF_ATTACHMENTS,
 }
 _CURSOR = re.compile(r"m([0-9]{1,18})", re.ASCII)
 _END = 2**63 - 1
@@ -271,6 +274,7 @@ def _draft(number: int, message: NewMessage) -> dict[str, Any]:
         "now": message.now.isoformat(),
         "kept_until": (message.now + REPEATED_WITHIN).isoformat(),
         "fingerprint": None if message.fingerprint is None else message.fingerprint.hex(),
+        "attachment_id": None if message.attachment_id is None else str(message.attachment_id),
     }
 
 
@@ -281,7 +285,15 @@ def _added(message: NewMessage, row: Row) -> Message | DomainError | None:
     except DomainError as refusal:
         return refusal
     sender = Sender(message.author, row["sender_name"], row["avatar_url"])
-    return Message(message.id, message.trip_id, sender, message.text, message.reply_to_id, row["created_at"])
+    return Message(
+        message.id,
+        message.trip_id,
+        sender,
+        message.text,
+        message.reply_to_id,
+        row["created_at"],
+        attachment=stored_attachment(row["attachment"]),
+    )
 
 
 def _message(row: Row) -> Message:
@@ -296,6 +308,7 @@ def _message(row: Row) -> Message:
         row["edited_at"],
         row["deleted_at"],
         tuple(ReactionCount(**count) for count in counts),
+        stored_attachment(row["attachment"]),
     )
 
 

@@ -5,10 +5,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
-from nomadcrew.core.chat.model import SOURCE, Message, Reaction, Sender
+from nomadcrew.core.chat.model import SOURCE, Attachment, Message, Reaction, Sender
 from nomadcrew.core.events import Audience, Event
-from nomadcrew.core.ids import EventId, MessageId, TripId, UserId
+from nomadcrew.core.files.model import FileKind
+from nomadcrew.core.ids import AttachmentId, EventId, MessageId, TripId, UserId
 
 
 def sent(event_id: EventId, message: Message, author: UserId, mentions: Iterable[UserId]) -> Event:
@@ -67,6 +69,24 @@ def person(sender: Sender) -> dict[str, str]:
     return payload | {"avatar": sender.avatar} if sender.avatar else payload
 
 
+def attachment_json(attachment: Attachment) -> dict[str, Any]:
+    """A file as it is stored with its message, and as the second of the two forms carries it."""
+    return {
+        "id": str(attachment.id),
+        "type": attachment.kind.value,
+        "size_bytes": attachment.size_bytes,
+        "name": attachment.name,
+    }
+
+
+def stored_attachment(text: str | None) -> Attachment | None:
+    """A file out of what `attachment_json` made of it."""
+    if text is None:
+        return None
+    said = json.loads(text)
+    return Attachment(AttachmentId(UUID(said["id"])), FileKind(said["type"]), said["size_bytes"], said["name"])
+
+
 def utc_text(moment: datetime) -> str:
     """A time as it stands in events."""
     return f"{moment:%Y-%m-%dT%H:%M:%S.%fZ}"
@@ -76,12 +96,15 @@ def _forms(message: Message) -> dict[str, Any]:
     assert message.sender is not None, "only who is there writes"
     sender, reply = person(message.sender), message.reply_to_id
     text, at = message.text, utc_text(message.created_at)
-    one = {"messageId": str(message.id), "tripId": str(message.trip_id), "content": text, "user": sender,
-           "timestamp": at}  # fmt: skip
-    two = {"id": str(message.id), "trip_id": str(message.trip_id), "content": text, "sender": sender,
-           "created_at": at}  # fmt: skip
+    id_, trip = str(message.id), str(message.trip_id)
+    one: dict[str, Any] = {"messageId": id_, "tripId": trip, "content": text, "user": sender, "timestamp": at}
+    two: dict[str, Any] = {"id": id_, "trip_id": trip, "content": text, "sender": sender, "created_at": at}
     if reply is not None:
         one["replyToId"] = two["reply_to_id"] = str(reply)
+    if message.attachment is not None:
+        two["attachment"] = attachment_json(message.attachment)
+        one["attachment"] = {("sizeBytes" if name == "size_bytes" else name): value
+                             for name, value in two["attachment"].items()}  # fmt: skip
     if message.edited_at is not None:
         one["editedAt"] = two["updated_at"] = utc_text(message.edited_at)
     return one | {"message": two}

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from nomadcrew.core.errors import Conflict, Invalid, NotFound
-from nomadcrew.core.ids import EventId, MessageId, ReactionId, TripId, UserId, derived_id
+from nomadcrew.core.files.model import FileKind
+from nomadcrew.core.ids import AttachmentId, EventId, MessageId, ReactionId, TripId, UserId, derived_id
 
 SOURCE = "chat-service"
 MAX_TEXT = 1000  # characters
@@ -38,8 +39,20 @@ class ReactionCount:
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that was sent, as messages show it."""
+
+    id: AttachmentId
+    kind: FileKind
+    size_bytes: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """A message as members read it. A deleted one keeps its place, and `TOMBSTONE` for a text.
+
+    The text may be empty where there is an attachment.
 
     `sender` is None once the account is gone. `created_at` rises strictly along a trip's messages.
     """
@@ -53,6 +66,7 @@ class Message:
     edited_at: datetime | None = None
     deleted_at: datetime | None = None
     reactions: tuple[ReactionCount, ...] = ()
+    attachment: Attachment | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +90,7 @@ class NewMessage:
     event_id: EventId
     now: datetime
     fingerprint: bytes | None = None
+    attachment_id: AttachmentId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +125,18 @@ class ReplyNotFound(Invalid):
     text = "The message that this replies to is not in this chat."
 
 
+class AttachmentNotFound(NotFound):
+    """Also what somebody else's is, before it is in a message."""
+
+    def __init__(self) -> None:
+        super().__init__("attachment", code="attachment_not_found")
+
+
+class AttachmentUsed(Conflict):
+    code = "attachment_used"
+    text = "That file is in another message already."
+
+
 class MessageIdTaken(Conflict):
     code = "message_id_taken"
     text = "Another message has that id."
@@ -130,14 +157,14 @@ class BadCursor(Invalid):
     text = "That is no place in this chat."
 
 
-def checked_text(text: str) -> str:
+def checked_text(text: str, *, may_be_empty: bool = False) -> str:
     """The text of a message, without blanks around it.
 
     Raises:
-        Invalid: nothing is left, or more than 1000 characters.
+        Invalid: nothing is left where something has to be, or more than 1000 characters.
     """
     trimmed = text.strip()
-    if not trimmed:
+    if not trimmed and not may_be_empty:
         raise Invalid("A message needs some text.", code="empty_message")
     if len(trimmed) > MAX_TEXT:
         raise Invalid(f"A message has at most {MAX_TEXT} characters.", code="message_too_long")

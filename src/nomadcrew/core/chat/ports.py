@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from nomadcrew.core.chat.model import Message, MessagePage, NewMessage, Reaction, Receipt, Sender
-from nomadcrew.core.ids import EventId, MessageId, TripId, UserId
+from nomadcrew.core.chat.model import Attachment, Message, MessagePage, NewMessage, Reaction, Receipt, Sender
+from nomadcrew.core.ids import AttachmentId, EventId, MessageId, TripId, UserId
 from nomadcrew.core.permissions import Rule
 
 
@@ -25,6 +25,8 @@ class ChatLog(Protocol):
         Raises:
             MessageIdTaken: another person's message, or one of another trip, has the id.
             ReplyNotFound: what it replies to is not on the trip.
+            AttachmentNotFound: the author sent no such file to the trip.
+            AttachmentUsed: another message has that file.
         """
         ...
 
@@ -86,7 +88,7 @@ class ChatLog(Protocol):
         *,
         now: datetime,
     ) -> None:
-        """Leave a tombstone, also in the record of events. Deleting again is nothing."""
+        """Leave a tombstone, also in the record of events, and no file. Deleting again is nothing."""
         ...
 
     async def react(self, reaction: Reaction, rule: Rule, event_id: EventId) -> Reaction:
@@ -126,4 +128,65 @@ class ChatLog(Protocol):
 
     async def sender(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sender:
         """The caller as other members see them."""
+        ...
+
+
+class Attachments(Protocol):
+    """Whose files are whose; the files themselves lie with `Files`.
+
+    A file belongs to its uploader and a trip, and to one message at most. What is deleted is found by nobody any
+    more, and remembered until `forget`.
+    """
+
+    async def add(
+        self,
+        attachment: Attachment,
+        trip_id: TripId,
+        caller: UserId,
+        rule: Rule,
+        *,
+        fingerprint: bytes,
+        now: datetime,
+    ) -> Attachment:
+        """Remember a file; the one that a repeat made before, where this is one.
+
+        Raises:
+            DomainError: the caller is not on the trip, or below the rule's rank.
+        """
+        ...
+
+    async def one(self, trip_id: TripId, attachment_id: AttachmentId, caller: UserId, rule: Rule) -> Attachment:
+        """A file that is in a message of the trip, or the caller's own.
+
+        Raises:
+            AttachmentNotFound: there is none.
+            DomainError: the caller is not on the trip, or below the rule's rank.
+        """
+        ...
+
+    async def take(
+        self, trip_id: TripId, attachment_id: AttachmentId, author: UserId, message_id: MessageId
+    ) -> Attachment:
+        """Make a file a message's, for messages that are kept elsewhere; again is nothing more.
+
+        Raises:
+            AttachmentNotFound: the author sent no such file to the trip.
+            AttachmentUsed: another message has it.
+        """
+        ...
+
+    async def release(self, message_id: MessageId, *, now: datetime) -> None:
+        """Delete what a message has, for messages that are kept elsewhere."""
+        ...
+
+    async def expire(self, unused_since: datetime, *, now: datetime, limit: int) -> int:
+        """Delete what is in no message since then, and what is on deleted trips; says how much that was."""
+        ...
+
+    async def deleted(self, *, limit: int) -> Sequence[tuple[TripId, AttachmentId]]:
+        """What was deleted and is remembered still, longest ago first."""
+        ...
+
+    async def forget(self, ids: Sequence[AttachmentId]) -> None:
+        """Remember these no more, those of them that were deleted."""
         ...

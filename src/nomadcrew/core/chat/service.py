@@ -18,7 +18,7 @@ from nomadcrew.core.chat.model import (
 )
 from nomadcrew.core.chat.ports import ChatLog
 from nomadcrew.core.errors import TooMany
-from nomadcrew.core.ids import EventId, MessageId, NewId, TripId, UserId
+from nomadcrew.core.ids import AttachmentId, EventId, MessageId, NewId, TripId, UserId
 from nomadcrew.core.limits import RateLimits
 from nomadcrew.core.permissions import rule
 from nomadcrew.core.realtime import Live
@@ -33,6 +33,7 @@ async def send_message(
     *,
     message_id: MessageId | None,
     reply_to_id: MessageId | None,
+    attachment_id: AttachmentId | None = None,
     chat: ChatLog,
     limits: RateLimits,
     new_id: NewId,
@@ -53,12 +54,13 @@ async def send_message(
         MessageId(new_id()) if message_id is None else message_id,
         trip_id,
         caller,
-        checked_text(text),
+        checked_text(text, may_be_empty=attachment_id is not None),
         reply_to_id,
         mentioned(text),
         EventId(new_id()),
         now,
         fingerprint if message_id is None else None,
+        attachment_id,
     )
     # Looked at first and spent afterwards, so that nobody but members can use a chat's allowance up.
     await _trip_allowance(trip_id, limits, cost=0)

@@ -5,6 +5,7 @@ from enum import StrEnum
 from nomadcrew.core.errors import Invalid
 
 MAX_FILE_BYTES = 10 * 2**20
+MAX_NAME = 120  # characters
 
 
 class FileKind(StrEnum):
@@ -14,6 +15,10 @@ class FileKind(StrEnum):
     PNG = "image/png"
     WEBP = "image/webp"
     PDF = "application/pdf"
+
+    @property
+    def is_picture(self) -> bool:
+        return self is not FileKind.PDF
 
 
 class BadFileType(Invalid):

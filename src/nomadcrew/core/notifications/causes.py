@@ -9,7 +9,7 @@ from nomadcrew.core.events import Event
 from nomadcrew.core.ids import UserId
 from nomadcrew.core.notifications.model import Facts, News
 from nomadcrew.core.notifications.preferences import Kind
-from nomadcrew.core.notifications.texts import preview
+from nomadcrew.core.notifications.texts import preview, sent_file
 
 Payload = dict[str, Any]
 
@@ -147,7 +147,7 @@ def _said(cause: Cause) -> Iterable[News]:
         "chatID": str(cause.event.trip_id),  # a trip has one chat
         "messageID": cause.payload["messageId"],
         "senderName": sender["name"],
-        "messagePreview": preview(cause.payload["content"]),
+        "messagePreview": preview(cause.payload["content"]) or sent_file(cause.payload.get("attachment")),
     }
     mentioned = frozenset(user for user in map(_user, cause.payload.get("mentions", ())) if user is not None)
     yield News(Kind.CHAT, "CHAT_MESSAGE", metadata, cause.members_but(_user(sender["id"])), mentioned)

@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from nomadcrew.core.files.model import FileKind
+
 APP_NAME = "NomadCrew"
 MAX_PREVIEW = 100  # characters
 _CUT = "…"
@@ -88,6 +90,13 @@ def preview(text: str, most: int = MAX_PREVIEW) -> str:
     while end > 0 and (_clings(text[end]) or text[end - 1] == "\u200d"):
         end -= 1
     return text[:end].rstrip() + _CUT
+
+
+def sent_file(attachment: Mapping[str, Any] | None) -> str:
+    """What is said of a message that is a file and nothing else."""
+    if attachment is None:
+        return ""
+    return "sent a photo" if FileKind(attachment["type"]).is_picture else "sent a document"
 
 
 def _clings(character: str) -> bool:

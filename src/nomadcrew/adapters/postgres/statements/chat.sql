@@ -4,18 +4,27 @@
 WITH input AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(:messages::jsonb) AS m (
         n int, id uuid, trip_id uuid, user_id uuid, body text, folded text, reply_to_id uuid, mentions jsonb,
-        event_id uuid, now timestamptz, kept_until timestamptz, fingerprint text)
+        event_id uuid, now timestamptz, kept_until timestamptz, fingerprint text, attachment_id uuid)
 ), judged AS MATERIALIZED (
     SELECT input.*,
            CASE WHEN gate.verdict <> 'ok' THEN gate.verdict
                 WHEN known.id IS NOT NULL THEN 'known'
                 WHEN input.reply_to_id IS NOT NULL AND reply.id IS NULL THEN 'reply_not_found'
+                WHEN input.attachment_id IS NOT NULL AND file.id IS NULL THEN 'attachment_not_found'
+                -- A repeat without an id of its own is known by its fingerprint further down.
+                WHEN file.message_id IS NOT NULL AND NOT EXISTS (
+                    SELECT FROM replays r WHERE r.key = decode(input.fingerprint, 'hex')
+                        AND r.result_id = file.message_id AND r.expires_at > :now::timestamptz)
+                THEN 'attachment_used'
                 ELSE 'ok' END AS verdict
     FROM input
     CROSS JOIN LATERAL trip_gate(input.trip_id, input.user_id, :min_rank::int) gate
     LEFT JOIN chat_messages known ON known.id = input.id
     LEFT JOIN chat_messages reply
         ON reply.id = input.reply_to_id AND reply.trip_id = input.trip_id AND reply.deleted_at IS NULL
+    LEFT JOIN attachments file
+        ON file.id = input.attachment_id AND file.trip_id = input.trip_id AND file.user_id = input.user_id
+        AND file.deleted_at IS NULL
 ), claim AS (
     INSERT INTO replays AS r (key, result_id, expires_at)
     SELECT DISTINCT ON (fingerprint) decode(fingerprint, 'hex'), id, kept_until
@@ -24,11 +33,19 @@ WITH input AS MATERIALIZED (
     ON CONFLICT (key) DO UPDATE SET result_id = excluded.result_id, expires_at = excluded.expires_at
     WHERE r.expires_at <= :now::timestamptz
     RETURNING result_id
-), fresh AS (
-    SELECT judged.*,
-           row_number() OVER (PARTITION BY trip_id ORDER BY n) - count(*) OVER (PARTITION BY trip_id) AS from_last
-    FROM judged
+), new AS MATERIALIZED (
+    SELECT * FROM judged
     WHERE verdict = 'ok' AND (fingerprint IS NULL OR id IN (SELECT result_id FROM claim))
+), taken AS (
+    -- Of two messages with the same file, one gets it, whoever writes the other.
+    UPDATE attachments a SET message_id = new.id FROM new
+    WHERE a.id = new.attachment_id AND a.message_id IS NULL AND a.deleted_at IS NULL
+    RETURNING new.n, jsonb_build_object('id', a.id, 'type', a.type, 'size_bytes', a.size_bytes, 'name', a.name) AS file
+), fresh AS (
+    SELECT new.*, taken.file,
+           row_number() OVER (PARTITION BY trip_id ORDER BY new.n) - count(*) OVER (PARTITION BY trip_id) AS from_last
+    FROM new LEFT JOIN taken ON taken.n = new.n
+    WHERE new.attachment_id IS NULL OR taken.n IS NOT NULL
 ), turn AS (
     INSERT INTO chat_threads AS t (trip_id, last_seq, last_at)
     SELECT trip_id, count(*), max(now) FROM fresh GROUP BY trip_id ORDER BY trip_id
@@ -37,9 +54,9 @@ WITH input AS MATERIALIZED (
         last_at = greatest(t.last_at + excluded.last_seq * interval '1 microsecond', excluded.last_at)
     RETURNING t.trip_id, t.last_seq, t.last_at
 ), added AS (
-    INSERT INTO chat_messages (id, trip_id, seq, user_id, body, folded, reply_to_id, event_id, created_at)
+    INSERT INTO chat_messages (id, trip_id, seq, user_id, body, folded, reply_to_id, event_id, created_at, attachment)
     SELECT fresh.id, fresh.trip_id, turn.last_seq + from_last, user_id, body, folded, reply_to_id, event_id,
-           turn.last_at + from_last * interval '1 microsecond'
+           turn.last_at + from_last * interval '1 microsecond', fresh.file
     FROM fresh JOIN turn ON turn.trip_id = fresh.trip_id
     ORDER BY fresh.trip_id, n
     ON CONFLICT (id) DO NOTHING
@@ -60,9 +77,13 @@ WITH input AS MATERIALIZED (
     ) AS mentioned ON true
     ORDER BY added.trip_id, added.seq
 )
-SELECT CASE WHEN judged.verdict = 'ok' AND added.id IS NULL THEN 'known' ELSE judged.verdict END AS verdict,
-       added.created_at, display_name(u) AS sender_name, u.avatar_url
+SELECT CASE WHEN judged.verdict = 'ok' AND new.n IS NOT NULL AND fresh.n IS NULL THEN 'attachment_used'
+            WHEN judged.verdict = 'ok' AND added.id IS NULL THEN 'known'
+            ELSE judged.verdict END AS verdict,
+       added.created_at, added.attachment::text AS attachment, display_name(u) AS sender_name, u.avatar_url
 FROM judged
+LEFT JOIN new ON new.n = judged.n
+LEFT JOIN fresh ON fresh.n = judged.n
 LEFT JOIN added ON added.id = judged.id AND added.trip_id = judged.trip_id AND added.user_id = judged.user_id
 LEFT JOIN user_profiles u ON u.id = judged.user_id
 ORDER BY judged.n
@@ -70,6 +91,7 @@ ORDER BY judged.n
 -- name: stored
 -- What a repeat made before: under its id, or under the id that its fingerprint was given.
 SELECT 'ok' AS verdict, m.id, m.trip_id, m.seq, m.body, m.reply_to_id, m.created_at, m.edited_at, m.deleted_at,
+       m.attachment::text AS attachment,
        u.id AS sender_id, display_name(u) AS sender_name, u.avatar_url,
        chat_reaction_counts(m.id, :caller::uuid)::text AS reactions
 FROM chat_messages m JOIN user_profiles u ON u.id = m.user_id
@@ -85,6 +107,7 @@ WITH gate AS MATERIALIZED (
 )
 SELECT CASE WHEN gate.verdict = 'ok' AND edge.seq IS NULL THEN 'invalid_cursor' ELSE gate.verdict END AS verdict,
        m.id, m.trip_id, m.seq, m.body, m.reply_to_id, m.created_at, m.edited_at, m.deleted_at,
+       m.attachment::text AS attachment,
        u.id AS sender_id, display_name(u) AS sender_name, u.avatar_url,
        chat_reaction_counts(m.id, :caller::uuid)::text AS reactions
 FROM gate CROSS JOIN edge
@@ -106,6 +129,7 @@ WITH gate AS MATERIALIZED (
 )
 SELECT CASE WHEN gate.verdict = 'ok' AND edge.seq IS NULL THEN 'invalid_cursor' ELSE gate.verdict END AS verdict,
        m.id, m.trip_id, m.seq, m.body, m.reply_to_id, m.created_at, m.edited_at, m.deleted_at,
+       m.attachment::text AS attachment,
        u.id AS sender_id, display_name(u) AS sender_name, u.avatar_url,
        chat_reaction_counts(m.id, :caller::uuid)::text AS reactions
 FROM gate CROSS JOIN edge
@@ -147,6 +171,7 @@ WITH gate AS MATERIALIZED (
 )
 SELECT judged.verdict, old.id, old.trip_id, old.seq, coalesce(changed.body, old.body) AS body, old.reply_to_id,
        old.created_at, coalesce(changed.edited_at, old.edited_at) AS edited_at, old.deleted_at,
+       old.attachment::text AS attachment,
        u.id AS sender_id, display_name(u) AS sender_name, u.avatar_url,
        chat_reaction_counts(old.id, :caller::uuid)::text AS reactions
 FROM judged LEFT JOIN old ON true LEFT JOIN changed ON true LEFT JOIN user_profiles u ON u.id = old.user_id
@@ -166,19 +191,22 @@ WITH gate AS MATERIALIZED (
                 ELSE 'ok' END AS verdict
     FROM gate LEFT JOIN old ON true
 ), gone AS (
-    UPDATE chat_messages m SET body = :tombstone::text, folded = '', deleted_at = :now::timestamptz
+    UPDATE chat_messages m SET body = :tombstone::text, folded = '', attachment = NULL, deleted_at = :now::timestamptz
     FROM old, judged
     WHERE judged.verdict = 'ok' AND m.id = old.id AND old.deleted_at IS NULL
     RETURNING m.id, m.trip_id, m.event_id
 ), edits AS (
     DELETE FROM chat_edits e USING gone WHERE e.message_id = gone.id RETURNING e.event_id
+), file AS (
+    UPDATE attachments a SET deleted_at = :now::timestamptz FROM gone
+    WHERE a.message_id = gone.id AND a.deleted_at IS NULL
 ), reactions AS (
     DELETE FROM chat_reactions r USING gone WHERE r.message_id = gone.id
 ), scrubbed AS (
     -- The record of events must not go on saying what was deleted.
     UPDATE outbox o
     SET payload = jsonb_set(jsonb_set(o.payload, '{content}', to_jsonb(:tombstone::text)), '{message,content}',
-                            to_jsonb(:tombstone::text))
+                            to_jsonb(:tombstone::text)) #- '{attachment}' #- '{message,attachment}'
     WHERE o.id IN (SELECT event_id FROM gone UNION ALL SELECT event_id FROM edits)
 ), told AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)

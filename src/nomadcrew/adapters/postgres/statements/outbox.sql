@@ -56,7 +56,7 @@ WITH turn AS MATERIALIZED (
 ), scrubbed AS (
     UPDATE outbox o
     SET payload = jsonb_set(jsonb_set(o.payload, '{content}', to_jsonb(:tombstone::text)), '{message,content}',
-                            to_jsonb(:tombstone::text))
+                            to_jsonb(:tombstone::text)) #- '{attachment}' #- '{message,attachment}'
     FROM given
     WHERE given.type = 'CHAT_MESSAGE_DELETED' AND o.trip_id = given.trip_id AND o.position IS NOT NULL
         AND o.audience = 'trip' AND o.type IN ('CHAT_MESSAGE_SENT', 'CHAT_MESSAGE_EDITED')

@@ -1,0 +1,85 @@
+"""Whose files are whose, on PostgreSQL."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+
+from nomadcrew.adapters.postgres.sql import Row, Sql, statements
+from nomadcrew.adapters.postgres.verdicts import Refusals, permit
+from nomadcrew.core.chat.model import Attachment, AttachmentNotFound, AttachmentUsed
+from nomadcrew.core.files.model import FileKind
+from nomadcrew.core.ids import AttachmentId, MessageId, TripId, UserId
+from nomadcrew.core.permissions import Rule
+from nomadcrew.core.replies import FINGERPRINT_KEPT_FOR
+
+_SQL = statements("attachments")
+REFUSALS: Refusals = {"attachment_not_found": AttachmentNotFound, "attachment_used": AttachmentUsed}
+
+
+class PostgresAttachments:
+    def __init__(self, sql: Sql) -> None:
+        self._sql = sql
+
+    async def add(
+        self,
+        attachment: Attachment,
+        trip_id: TripId,
+        caller: UserId,
+        rule: Rule,
+        *,
+        fingerprint: bytes,
+        now: datetime,
+    ) -> Attachment:
+        [row] = await self._sql.fetch(
+            _SQL["add"],
+            id=attachment.id,
+            trip_id=trip_id,
+            caller=caller,
+            min_rank=rule.min_rank,
+            type=attachment.kind.value,
+            size_bytes=attachment.size_bytes,
+            name=attachment.name,
+            now=now,
+            fingerprint=fingerprint,
+            kept_until=now + FINGERPRINT_KEPT_FOR,
+        )
+        if permit(row["verdict"], "replayed") == "ok":
+            return attachment
+        kept = await self._sql.fetch(_SQL["replayed"], fingerprint=fingerprint)
+        if not kept:
+            raise AttachmentNotFound
+        return _attachment(kept[0])
+
+    async def one(self, trip_id: TripId, attachment_id: AttachmentId, caller: UserId, rule: Rule) -> Attachment:
+        [row] = await self._sql.fetch(
+            _SQL["one"], trip_id=trip_id, id=attachment_id, caller=caller, min_rank=rule.min_rank
+        )
+        permit(row["verdict"], also=REFUSALS)
+        return _attachment(row)
+
+    async def take(
+        self, trip_id: TripId, attachment_id: AttachmentId, author: UserId, message_id: MessageId
+    ) -> Attachment:
+        [row] = await self._sql.fetch(
+            _SQL["take"], trip_id=trip_id, id=attachment_id, author=author, message_id=message_id
+        )
+        permit(row["verdict"], also=REFUSALS)
+        return _attachment(row)
+
+    async def release(self, message_id: MessageId, *, now: datetime) -> None:
+        await self._sql.fetch(_SQL["release"], message_id=message_id, now=now)
+
+    async def expire(self, unused_since: datetime, *, now: datetime, limit: int) -> int:
+        rows = await self._sql.fetch(_SQL["expire"], unused_since=unused_since, now=now, limit=limit)
+        return len(rows)
+
+    async def deleted(self, *, limit: int) -> Sequence[tuple[TripId, AttachmentId]]:
+        rows = await self._sql.fetch(_SQL["deleted"], limit=limit)
+        return [(row["trip_id"], row["id"]) for row in rows]
+
+    async def forget(self, ids: Sequence[AttachmentId]) -> None:
+        await self._sql.fetch(_SQL["forget"], ids=json.dumps([str(id_) for id_ in ids]))
+
+
+def _attachment(row: Row) -> Attachment:
+    return Attachment(row["id"], FileKind(row["type"]), row["size_bytes"], row["name"])
