@@ -21,6 +21,7 @@ from nomadcrew.host.postgres import EmbeddedPostgres
 from nomadcrew.host.problems import CannotStart
 
 ROWS = 5_000
+FILE, PICTURE = "attachments/trip/picture", bytes(range(256)) * 64
 KEY = b"-----BEGIN PRIVATE KEY-----\n\x00\xff"
 
 RESTORE = """
@@ -55,6 +56,9 @@ async def source(tmp_path_factory: pytest.TempPathFactory, binaries: Binaries) -
     """A data folder with something in every part of it; its PostgreSQL is stopped."""
     folder, pg = launcher(tmp_path_factory.mktemp("source") / "home", binaries)
     write_secret(folder.keys / "signing.pem", KEY)
+    (folder.files / "attachments" / "trip").mkdir(parents=True)
+    (folder.files / FILE).write_bytes(PICTURE)
+    (folder.files / "attachments" / ".half.tmp").write_bytes(b"half")
     (folder.mail / "1.eml").write_text("Your code is 123456")
     await pg.start()
     connection = await asyncpg.connect(**pg.connect_kwargs)
@@ -94,6 +98,8 @@ async def test_everything_but_mail_comes_back(archive: Path, tmp_path: Path, bin
     assert (home / "keys" / "signing.pem").read_bytes() == KEY
     assert stat.S_IMODE((home / "keys" / "signing.pem").stat().st_mode) == 0o600
     assert names(home / "mail") == set()
+    assert (home / "files" / FILE).read_bytes() == PICTURE
+    assert names(home / "files" / "attachments") == {"trip"}
     assert names(tmp_path / "deep") == {"home"}
     assert await rows(home, binaries) == ROWS
     assert said[-1].startswith("Done")
@@ -103,10 +109,29 @@ async def test_a_backup_is_one_private_file_that_says_what_it_is(archive: Path) 
     assert names(archive.parent) == {"backup.tar"}
     assert stat.S_IMODE(archive.stat().st_mode) == 0o600
     with tarfile.open(archive) as tar:
-        assert tar.getnames() == ["manifest.json", "database.dump", "keys/signing.pem"]
+        assert tar.getnames() == ["manifest.json", "database.dump", "keys/signing.pem", f"files/{FILE}"]
         manifest = json.load(tar.extractfile("manifest.json"))  # type: ignore[arg-type]
-    assert manifest["format"] == 1
-    assert set(manifest["parts"]) == {"database.dump", "keys/signing.pem"}
+    assert manifest["format"] == 2
+    assert set(manifest["parts"]) == {"database.dump", "keys/signing.pem", f"files/{FILE}"}
+
+
+async def test_files_that_come_and_go_meanwhile_are_in_a_backup(tmp_path: Path, binaries: Binaries) -> None:
+    folder, pg = launcher(tmp_path / "home", binaries)
+    await pg.start()
+    await pg.stop()
+    (folder.files / "goes").write_bytes(b"goes")
+    left = folder.files / f".backup-{2**22 + 1}-killed"
+    left.mkdir()
+
+    def meanwhile(text: str) -> None:
+        if text == "Saving the database":
+            (folder.files / "goes").unlink()
+            (folder.files / "comes").write_bytes(b"comes")
+
+    await backup(folder, pg, tmp_path / "backup.tar", say=meanwhile)
+    with tarfile.open(tmp_path / "backup.tar") as tar:
+        assert {name for name in tar.getnames() if name.startswith("files/")} == {"files/comes", "files/goes"}
+    assert names(folder.files) == {"comes"}
 
 
 async def test_a_backup_beside_a_running_host_leaves_it_running(
@@ -196,7 +221,7 @@ def with_manifest(**changes: object) -> Callable[[bytes], bytes]:
         pytest.param(lambda data: b"PK" + b"x" * 5_000, "use another backup", id="something else"),
         pytest.param(with_manifest(parts={}), "not those it was written with", id="parts not stated"),
         pytest.param(with_manifest(parts=None), "manifest cannot be read", id="no parts"),
-        pytest.param(with_manifest(format=2), "newer NomadCrew", id="newer format"),
+        pytest.param(with_manifest(format=3), "newer NomadCrew", id="newer format"),
         pytest.param(with_manifest(postgres="99.1"), r"newer NomadCrew .*PostgreSQL 99.1", id="newer PostgreSQL"),
     ],
 )

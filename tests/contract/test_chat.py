@@ -20,6 +20,9 @@ from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.members import PostgresMembers
 from nomadcrew.core.chat.model import (
     MAX_REACTIONS,
+    Attachment,
+    AttachmentNotFound,
+    AttachmentUsed,
     BadCursor,
     Message,
     MessageIdTaken,
@@ -30,10 +33,11 @@ from nomadcrew.core.chat.model import (
     ReplyNotFound,
     TooLateToEdit,
 )
-from nomadcrew.core.chat.ports import ChatLog
+from nomadcrew.core.chat.ports import Attachments, ChatLog
 from nomadcrew.core.errors import Forbidden, Invalid, NotFound, NotTripMember
 from nomadcrew.core.events import TOMBSTONE
-from nomadcrew.core.ids import EventId, MessageId, TripId, UserId, uuid7
+from nomadcrew.core.files.model import FileKind
+from nomadcrew.core.ids import AttachmentId, EventId, MessageId, TripId, UserId, uuid7
 from nomadcrew.core.permissions import MEMBER, OWN, OWN_OR_ADMIN, Role
 from nomadcrew.wire.events import unpack
 from tests.contract.cloud import Cloud
@@ -49,6 +53,7 @@ class Store:
     log: ChatLog
     again: ChatLog
     told: Callable[[], Awaitable[list[dict[str, Any]]]]
+    attachments: Attachments
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -63,18 +68,21 @@ async def crew(engine: Engine, template: str) -> AsyncIterator[Crew]:
 
 @pytest_asyncio.fixture(loop_scope="session", params=["postgresql", "dynamodb"])
 async def store(request: pytest.FixtureRequest, crew: Crew) -> Store:
+    attachments = PostgresAttachments(crew.pool)
     if request.param == "postgresql":
-        return Store(PostgresChat(crew.pool, Bell()), PostgresChat(crew.pool, Bell()), crew.events)
+        return Store(PostgresChat(crew.pool, Bell()), PostgresChat(crew.pool, Bell()), crew.events, attachments)
     cloud: Cloud = request.getfixturevalue("cloud")
     name = await cloud.chat_table()
     table = ChatTable(cloud.client(DYNAMODB), name)
-    members, attachments = PostgresMembers(crew.pool), PostgresAttachments(crew.pool)
+    members = PostgresMembers(crew.pool)
 
     async def told() -> list[dict[str, Any]]:
         events = [unpack(text) for text in cloud.streamed(name, "event")]
         return [{"type": event.type, "payload": json.loads(event.payload)} for event in events]
 
-    return Store(DynamoChat(table, members, attachments), DynamoChat(table, members, attachments), told)
+    return Store(
+        DynamoChat(table, members, attachments), DynamoChat(table, members, attachments), told, attachments
+    )
 
 
 @pytest.fixture
@@ -450,3 +458,101 @@ async def test_what_was_deleted_is_gone_from_the_record_of_events(crew: Crew) ->
     await delete(chat, message, ana)
     assert "secret" not in str(await crew.events())
     assert str(await crew.events()).count(TOMBSTONE) == 4
+
+
+async def file_of(store: Store, trip: TripId, by: UserId, at_s: float = 0) -> Attachment:
+    made = Attachment(AttachmentId(uuid7()), FileKind.JPEG, 12_345, "the bridge.jpg")
+    now = NOON + timedelta(seconds=at_s)
+    return await store.attachments.add(made, trip, by, MEMBER, fingerprint=uuid7().bytes, now=now)
+
+
+async def test_a_message_carries_a_file_and_need_not_say_anything(crew: Crew, store: Store) -> None:
+    ana, ben = await crew.person("ana"), await crew.person("ben")
+    trip = await crew.trip(ana)
+    await crew.join(trip, ben, ana)
+    file = await file_of(store, trip, ana)
+    message = await store.log.add(draft(trip, ana, "", attachment_id=file.id), MEMBER)
+    assert (message.text, message.attachment) == ("", file)
+    assert (await store.again.before(trip, ben, MEMBER, None, limit=10)).messages == [message]
+    assert (await edit(store.log, message, ana, "look")).attachment == file
+    [sent] = await told(store, "CHAT_MESSAGE_SENT")
+    carried = {"id": str(file.id), "type": "image/jpeg", "name": "the bridge.jpg"}
+    assert (sent["content"], sent["message"]["content"]) == ("", "")
+    assert sent["attachment"] == carried | {"sizeBytes": 12_345}
+    assert sent["message"]["attachment"] == carried | {"size_bytes": 12_345}
+    [edited] = await told(store, "CHAT_MESSAGE_EDITED")
+    assert edited["attachment"] == sent["attachment"]
+
+
+async def test_a_file_is_in_one_message_of_its_uploaders_on_its_trip(crew: Crew, store: Store) -> None:
+    ana, ben = await crew.person("ana"), await crew.person("ben")
+    trip, elsewhere = await crew.trip(ana), await crew.trip(ana)
+    await crew.join(trip, ben, ana)
+    file = await file_of(store, trip, ana)
+    for not_theirs in (draft(trip, ben, attachment_id=file.id), draft(elsewhere, ana, attachment_id=file.id)):
+        with pytest.raises(AttachmentNotFound):
+            await store.log.add(not_theirs, MEMBER)
+    with pytest.raises(AttachmentNotFound):
+        await store.log.add(draft(trip, ana, attachment_id=AttachmentId(uuid7())), MEMBER)
+    await store.log.add(draft(trip, ana, attachment_id=file.id), MEMBER)
+    with pytest.raises(AttachmentUsed):
+        await store.log.add(draft(trip, ana, attachment_id=file.id), MEMBER)
+    assert await texts(store.log, trip, ana) == ["hello"]
+
+
+async def test_of_messages_at_once_one_gets_the_file(crew: Crew, store: Store) -> None:
+    ana = await crew.person("ana")
+    trip = await crew.trip(ana)
+    file = await file_of(store, trip, ana)
+    drafts = [draft(trip, ana, f"{n}", attachment_id=file.id) for n in range(6)]
+    logs = (store.log, store.again) * 3
+    sent = await asyncio.gather(
+        *(log.add(one, MEMBER) for log, one in zip(logs, drafts, strict=True)), return_exceptions=True
+    )
+    assert sum(isinstance(one, AttachmentUsed) for one in sent) == 5
+    [message] = [one for one in sent if isinstance(one, Message)]
+    assert await texts(store.log, trip, ana) == [message.text]
+
+
+async def test_a_repeat_is_the_same_message_with_its_file(crew: Crew, store: Store) -> None:
+    ana = await crew.person("ana")
+    trip = await crew.trip(ana)
+    with_id = draft(trip, ana, attachment_id=(await file_of(store, trip, ana)).id)
+    first = await store.log.add(with_id, MEMBER)
+    assert first == await store.again.add(replace(with_id, event_id=EventId(uuid7())), MEMBER)
+    without = draft(trip, ana, "and", attachment_id=(await file_of(store, trip, ana)).id, fingerprint=uuid7().bytes)
+    first = await store.log.add(without, MEMBER)
+    again = replace(without, id=MessageId(uuid7()), event_id=EventId(uuid7()))
+    assert first == await store.again.add(again, MEMBER)
+    assert await texts(store.log, trip, ana) == ["and", "hello"]
+
+
+async def test_a_deleted_message_lets_its_file_go(crew: Crew, store: Store) -> None:
+    ana = await crew.person("ana")
+    trip = await crew.trip(ana)
+    file = await file_of(store, trip, ana)
+    message = await store.log.add(draft(trip, ana, attachment_id=file.id), MEMBER)
+    assert await store.attachments.one(trip, file.id, ana, MEMBER) == file
+    for _ in range(2):
+        await delete(store.log, message, ana)
+    [left] = (await store.log.before(trip, ana, MEMBER, None, limit=10)).messages
+    assert (left.text, left.attachment) == (TOMBSTONE, None)
+    with pytest.raises(AttachmentNotFound):
+        await store.attachments.one(trip, file.id, ana, MEMBER)
+    assert (trip, file.id) in await store.attachments.deleted(limit=1000)
+    await store.attachments.forget([file.id])
+    assert await store.attachments.deleted(limit=1000) == []
+
+
+async def test_an_expired_file_is_in_no_message(crew: Crew, store: Store) -> None:
+    ana = await crew.person("ana")
+    trip = await crew.trip(ana)
+    old, new = await file_of(store, trip, ana), await file_of(store, trip, ana, at_s=60)
+    since = NOON + timedelta(seconds=30)
+    assert await store.attachments.expire(since, now=NOON, limit=10) == 1
+    with pytest.raises(AttachmentNotFound):
+        await store.log.add(draft(trip, ana, attachment_id=old.id), MEMBER)
+    await store.log.add(draft(trip, ana, attachment_id=new.id), MEMBER)
+    await store.attachments.forget([new.id])  # which was not deleted
+    assert await store.attachments.expire(NOON + timedelta(days=9), now=NOON, limit=10) == 0
+    assert await store.attachments.one(trip, new.id, ana, MEMBER) == new

@@ -19,7 +19,7 @@ MAX_ROUTES = 250
 MAX_ACKNOWLEDGED = {
     "APIG1": 1,
     "APIG4": 22,
-    "IAM5": 36,
+    "IAM5": 37,
     "L1": len(FUNCTIONS),
     "RDS6": 1,
     "RDS11": 1,

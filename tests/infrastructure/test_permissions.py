@@ -69,6 +69,7 @@ def _resource(cloud: Cloud, resource: Any) -> str:
     if text.endswith("FunctionLogs>"):
         return "its log"
     text = re.sub(r"nomadcrew-[a-z]+-audit-[0-9]{12}-eu-west-1", "<AuditBucket>", text)
+    text = re.sub(r"nomadcrew-[a-z]+-media-[0-9]{12}-eu-west-1", "<MediaBucket>", text)
     return re.sub(r"arn:aws:([a-z0-9-]+):[a-z0-9-]*:[0-9]*:", r"\1 ", text)
 
 
@@ -120,8 +121,15 @@ def test_no_right_is_on_everything(cloud: Cloud) -> None:
         "execute-api <Socket>/v1/POST/@connections/*",
         "iot topic/nc/<stage>/trips/*",
         "s3 <AuditBucket>/*",
+        "s3 <MediaBucket>/attachments/*",
     }
-    assert {action for _, action, _ in starred} == {"execute-api:ManageConnections", "iot:Publish", "s3:PutObject"}
+    assert {action for _, action, _ in starred} == {
+        "execute-api:ManageConnections",
+        "iot:Publish",
+        "s3:DeleteObject",
+        "s3:GetObject",
+        "s3:PutObject",
+    }
 
 
 def test_the_table_and_the_roles_say_the_same(dev: Cloud) -> None:

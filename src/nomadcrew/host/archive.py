@@ -19,10 +19,10 @@ from typing import IO, Any
 from nomadcrew import __version__
 from nomadcrew.host.problems import CannotStart
 
-FORMAT = 1
-SAVED_FOLDERS = ("keys",)
+FORMAT = 2  # the first had no `files`
+SAVED_FOLDERS = ("keys", "files")
 MANIFEST, DUMP = "manifest.json", "database.dump"
-_MANIFEST_MAX_BYTES = 16 * 2**20
+_MANIFEST_MAX_BYTES = 256 * 2**20  # of a million files
 _CHUNK = 2**20
 
 
@@ -34,27 +34,42 @@ class Part:
     sha256: str
 
 
-def write_archive(path: Path, parts: Mapping[str, IO[bytes]], *, postgres: str) -> None:
+def write_archive(path: Path, parts: Mapping[str, IO[bytes] | Path], *, postgres: str) -> None:
     """Write a new file, for its owner only, and wait until it is on the disk.
 
     Args:
-        parts: seekable, by name in the archive.
+        parts: what can be rewound, or where it lies unchanged until it is written; by name in the archive.
         postgres: the version the database was dumped from.
 
     Raises:
         OSError: the disk refused; what is left of the file is the caller's to remove.
     """
-    manifest = _manifest({name: _measure(content) for name, content in parts.items()}, postgres)
+    measured: dict[str, Part] = {}
+    for name, part in parts.items():
+        with _opened(part) as content:
+            measured[name] = _measure(content)
+    manifest = _manifest(measured, postgres)
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(fd, "wb") as file:
         with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
-            for name, content in {MANIFEST: BytesIO(manifest), **parts}.items():
+            for name, part in {MANIFEST: BytesIO(manifest), **parts}.items():
                 entry = tarfile.TarInfo(name)
-                entry.size, entry.mode = content.seek(0, os.SEEK_END), 0o600
-                content.seek(0)
-                tar.addfile(entry, content)
+                with _opened(part) as content:
+                    entry.size, entry.mode = content.seek(0, os.SEEK_END), 0o600
+                    content.seek(0)
+                    tar.addfile(entry, content)
         file.flush()
         os.fsync(file.fileno())
+
+
+@contextmanager
+def _opened(part: IO[bytes] | Path) -> Iterator[IO[bytes]]:
+    """A part for reading; one at a time is open of those that are files."""
+    if isinstance(part, Path):
+        with part.open("rb") as file:
+            yield file
+    else:
+        yield part
 
 
 class Archive:

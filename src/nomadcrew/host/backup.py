@@ -1,6 +1,9 @@
 """One file that holds a data folder, and a data folder made from it.
 
 The file holds what signs tokens, so it is as secret as the folder itself. What lies in `mail` is not saved.
+
+People's files come and go while a backup is made. They are linked into a folder of the backup's own before the
+database is saved, so that none it tells of is deleted, and once more afterwards, for those that came meanwhile.
 """
 
 import asyncio
@@ -25,6 +28,8 @@ from nomadcrew.host.postgres import EmbeddedPostgres
 from nomadcrew.host.postmaster import Postmaster, exists, is_postmaster_of, read_pid_file
 from nomadcrew.host.problems import CannotStart, HostRuns
 
+_HELD = ".backup-"
+
 Say = Callable[[str], None]
 
 
@@ -42,10 +47,13 @@ async def backup(folder: DataFolder, pg: EmbeddedPostgres, target: Path, *, say:
     _check(folder, pg, target)
     stem = f".{target.name}.{secrets.token_hex(4)}"
     part, dump = target.with_name(f"{stem}.part"), target.with_name(f"{stem}.dump")
+    held = folder.files / f"{_HELD}{os.getpid()}-{secrets.token_hex(4)}"
     try:
+        await asyncio.to_thread(_hold, folder.files, held)
         await _dump(folder, pg, dump, say)
+        await asyncio.to_thread(_hold, folder.files, held)
         say(f"Writing {target}")
-        await asyncio.to_thread(_write, part, dump, folder, pg.binaries.version)
+        await asyncio.to_thread(_write, part, dump, folder, held, pg.binaries.version)
         part.rename(target)
         sync_folder(target.parent)
     except OSError as exc:
@@ -56,6 +64,7 @@ async def backup(folder: DataFolder, pg: EmbeddedPostgres, target: Path, *, say:
     finally:
         part.unlink(missing_ok=True)
         dump.unlink(missing_ok=True)
+        shutil.rmtree(held, ignore_errors=True)
     say(f"Done: {target}. Keep it as secret as the data folder.")
 
 
@@ -152,14 +161,33 @@ async def _run(what: str, program: Path, *arguments: str) -> None:
         raise CannotStart(failure(what, done.stderr.decode(errors="replace")))
 
 
-def _write(part: Path, dump: Path, folder: DataFolder, postgres: str) -> None:
-    with dump.open("rb") as database:
-        parts: dict[str, IO[bytes]] = {DUMP: database}
-        for place in SAVED_FOLDERS:
-            for path in sorted((folder.home / place).rglob("*")):
-                if path.is_file() and not path.is_symlink():
-                    parts[path.relative_to(folder.home).as_posix()] = io.BytesIO(path.read_bytes())
-        write_archive(part, parts, postgres=postgres)
+def _hold(files: Path, held: Path) -> None:
+    """Link all of people's files into `held`, which is on the same disk; those that are there already stay."""
+    for left in files.glob(f"{_HELD}*"):
+        pid = left.name.removeprefix(_HELD).partition("-")[0]
+        if not (pid.isdecimal() and exists(int(pid))):  # a backup's that was killed
+            shutil.rmtree(left, ignore_errors=True)
+    for place, folders, names in os.walk(files):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        to = held / Path(place).relative_to(files)
+        to.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in names:
+            # Names with a dot are of files that are being written. One may be gone by now, or be held already.
+            if not name.startswith("."):
+                with contextlib.suppress(FileNotFoundError, FileExistsError):
+                    (to / name).hardlink_to(Path(place) / name)
+
+
+def _write(part: Path, dump: Path, folder: DataFolder, held: Path, postgres: str) -> None:
+    parts: dict[str, IO[bytes] | Path] = {DUMP: dump}
+    for place in SAVED_FOLDERS:
+        root = held if place == folder.files.name else folder.home / place
+        for path in sorted(root.rglob("*")):
+            if path.is_file() and not path.is_symlink():
+                # Keys are small, and may be replaced while this is written; what is held is not.
+                name = f"{place}/{path.relative_to(root).as_posix()}"
+                parts[name] = path if root is held else io.BytesIO(path.read_bytes())
+    write_archive(part, parts, postgres=postgres)
 
 
 async def _fill(stage: DataFolder, archive: Archive, parts: list[str], pg: EmbeddedPostgres, say: Say) -> None:
