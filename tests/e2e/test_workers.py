@@ -97,6 +97,23 @@ async def test_an_event_reaches_every_socket_of_every_worker_once(server: Server
         await socket.close()
 
 
+async def test_who_heard_a_position_is_listed_whichever_worker_told_them(server: Server, api: Api) -> None:
+    trip_id, [ana, ben, cleo] = await crew_of(api, "ana", "ben", "cleo")
+    sockets = [*await spread_sockets(server, ben), await cleo.connect()]
+    place = {"latitude": 41.15, "longitude": -8.61}
+    await ana.ask("POST", f"/v1/trips/{trip_id}/locations", place, status=201)
+    for socket in sockets:
+        await socket.event("LOCATION_UPDATED", trip_id, userId=ana.id)
+
+    async def everybody_is_listed() -> bool:
+        views = (await ana.ask("GET", f"/v1/trips/{trip_id}/locations/views"))["views"]
+        return {view["userId"] for view in views} == {ben.id, cleo.id}
+
+    await eventually(everybody_is_listed)
+    for socket in sockets:
+        await socket.close()
+
+
 async def test_a_session_that_ends_ends_in_every_worker(server: Server, api: Api) -> None:
     ana = await api.register("ana")
     tablet = await ana.sign_in()
