@@ -19,7 +19,7 @@ from tests.e2e.test_positions import now_ms
 from tests.rehearsal.account import client
 from tests.rehearsal.test_chaos import kill_workers
 
-ROUNDS = 6
+ROUNDS = 10
 # About a metre: whatever the pace, nobody is faster than people are.
 STEP_DEG = 1e-5
 FUNCTIONS = ("location", "location_stream")
