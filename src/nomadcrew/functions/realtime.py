@@ -10,7 +10,7 @@ from nomadcrew.bootstrap.aws import lambda_ports
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.events import Audience, Event, listeners
 from nomadcrew.core.ids import UserId
-from nomadcrew.core.locations.service import shown_in
+from nomadcrew.core.locations.model import shown_in
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.presence.service import announce
 from nomadcrew.core.queues import Job

@@ -12,7 +12,7 @@ from typing import Protocol
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.events import Audience, Event, listeners
 from nomadcrew.core.ids import TripId, UserId
-from nomadcrew.core.locations.service import shown_in
+from nomadcrew.core.locations.model import shown_in
 from nomadcrew.host.metrics import Metrics
 from nomadcrew.wire.events import event_frame
 

@@ -12,6 +12,7 @@ from nomadcrew.core.locations.arrival import Change, changes
 from nomadcrew.core.locations.geometry import distance_m, fair_point, thinned
 from nomadcrew.core.locations.model import (
     HISTORY_KEPT_FOR,
+    POSITION_TOLD,
     Accepted,
     MeetingPoint,
     Member,
@@ -30,7 +31,6 @@ from nomadcrew.core.permissions import rule
 from nomadcrew.core.realtime import Live
 
 SOURCE = "location-service"
-POSITION_TOLD = "LOCATION_UPDATED"
 _DECIMALS = 6  # a decimetre
 
 
@@ -85,11 +85,6 @@ async def tell_crew(
     )  # fmt: skip
     await live.tell(event, latest_of=f"{trip_id} {person}")
     return changes(shown, accepted.places)
-
-
-def shown_in(event: Event) -> UserId | None:
-    """Whose position an event shows to whoever hears it; None where that is nobody's."""
-    return event.actor_id if event.type == POSITION_TOLD else None
 
 
 async def note_arrivals(
