@@ -78,10 +78,17 @@ class Crew:
         self.world.told.events.clear()
         return events
 
-    async def events(self, type_: str) -> list[Any]:
+    async def changes(self, trip: UUID, of: Person) -> list[bool]:
+        """Whether somebody shared, each time a trip was told of a change."""
+        changed = await self.events("LOCATION_SHARING_CHANGED", trip)
+        return [one["isSharingEnabled"] for one in changed if one["userId"] == str(of.id)]
+
+    async def events(self, type_: str, trip: UUID | None = None) -> list[Any]:
         async with self.world.pool.connection() as connection:
             rows = await connection.fetch(
-                "SELECT payload FROM outbox WHERE trip_id = $1 AND type = $2 ORDER BY entered", self.trip, type_
+                "SELECT payload FROM outbox WHERE trip_id = $1 AND type = $2 ORDER BY entered",
+                trip or self.trip,
+                type_,
             )
         return [json.loads(row["payload"]) for row in rows]
 
@@ -475,6 +482,34 @@ async def test_preferences_show_and_change_all_that_applies(crew: Crew) -> None:
         assert (await crew.call("PUT", path, "ana", wrong)).status == 400
     await crew.call("PATCH", f"{crew.path}/status", "ana", {"status": "CANCELLED"})
     assert (await crew.call("PUT", path, "ana", body)).code == "trip_ended"
+
+
+@pytest.mark.parametrize("way", ["profile", "preferences", "location preferences"])
+async def test_who_hides_and_shows_themselves_again_is_heard_of_wherever_they_share(crew: Crew, way: str) -> None:
+    """Phones that have drawn them have nothing else to go by."""
+    ana = crew.people["ana"]
+    own, forever, off, hidden, expired = [crew.trip, *[await crew.world.trip(ana) for _ in range(4)]]
+    about: dict[UUID, dict[str, object]] = {
+        own: {}, forever: {}, off: {"isSharingEnabled": False}, hidden: {}, expired: {"sharingExpiresIn": 60}
+    }  # fmt: skip
+    for trip, fields in about.items():
+        body = {"latitude": 41.15, "longitude": -8.61} | fields
+        assert (await crew.call("POST", f"/v1/trips/{trip}/locations", "ana", body)).status == 201
+    await crew.call("PUT", "/v1/location/preferences", "ana", {"tripId": str(hidden), "privacy": "hidden"})
+    await crew.later(60)
+    before = {trip: len(await crew.changes(trip, ana)) for trip in about}
+    profile = f"/v1/users/{ana.id}"
+    ways: dict[str, tuple[str, dict[str, object], dict[str, object]]] = {
+        "profile": (profile, {"locationPrivacyPreference": "hidden"}, {"locationPrivacyPreference": "precise"}),
+        "preferences": (f"{profile}/preferences", {"ghostMode": True}, {"ghostMode": None}),
+        "location preferences": ("/v1/location/preferences", {"ghostMode": True}, {"ghostMode": False}),
+    }
+    path, hide, show = ways[way]
+    for change in (hide, hide, show, show):
+        await crew.later(1)
+        assert (await crew.call("PUT", path, "ana", change)).status == 200
+    told = {trip: (await crew.changes(trip, ana))[before[trip] :] for trip in about}
+    assert told == {own: [False, True], forever: [False, True], off: [], hidden: [], expired: []}
 
 
 async def test_the_legacy_route_is_for_every_trip_that_is_shared_on(crew: Crew) -> None:

@@ -25,7 +25,7 @@ from nomadcrew.adapters.aws.suppression import DynamoSuppression
 from nomadcrew.adapters.embedded.invitation_links import SignedInvitationLinks
 from nomadcrew.adapters.postgres.attachments import PostgresAttachments
 from nomadcrew.adapters.postgres.invitations import PostgresInvitations
-from nomadcrew.adapters.postgres.locations import PostgresLocationSharing
+from nomadcrew.adapters.postgres.locations import PostgresLocationSharing, PostgresPositionViews
 from nomadcrew.adapters.postgres.members import PostgresMembers
 from nomadcrew.adapters.postgres.notifications import PostgresNotifications
 from nomadcrew.adapters.postgres.outbox import PostgresEventLog, PostgresOutbox
@@ -196,6 +196,7 @@ async def site(cloud: Cloud, data_api_crew: Crew) -> AsyncIterator[Site]:
             "carried_positions": KeptPositions(sql, last, history),
             "location_stream": QueuedLocationStream(work),
             "location_sharing": PostgresLocationSharing(sql),
+            "position_views": PostgresPositionViews(sql),
             "live": QueuedLive(work),
             "clock": clock,
             "outbox": EventBridgeOutbox(

@@ -12,7 +12,7 @@ from nomadcrew.adapters.postgres.invitations import PostgresInvitations
 from nomadcrew.adapters.postgres.push import PostgresPushTokens
 from nomadcrew.core.ids import EventId, InvitationId, PushTokenId, TripId, UserId, uuid7
 from nomadcrew.core.notifications.push import RECEIPTS_AFTER_S, DeviceType
-from nomadcrew.core.permissions import ADMIN, Role
+from nomadcrew.core.permissions import ADMIN, MEMBER, Role
 from nomadcrew.core.queues import backoff_s
 from nomadcrew.functions import (
     keepalive,
@@ -221,6 +221,26 @@ async def test_a_position_from_a_socket_is_heard_by_the_crew(site: Site) -> None
     assert events.keys() == {"LOCATION_UPDATED", "LOCATION_SHARING_CHANGED"}
     assert events["LOCATION_UPDATED"]["location"]["latitude"] == 40.2
     assert "40.2" not in json.dumps(events["LOCATION_SHARING_CHANGED"])
+
+
+async def test_who_heard_a_position_is_listed_to_whose_it_was(site: Site) -> None:
+    ana, ben, trip_id = await on_a_trip(site)
+    eve, cleo = await site.crew.person("eve"), await site.crew.person("cleo")
+    for person, name in ((eve, "eve's"), (cleo, "cleo's")):
+        await site.crew.join(trip_id, person, ana)
+        await site.connect(person, name)
+    for name in ("ana's", "ana's other"):
+        await site.connect(ana, name)
+    await site.connect(ben, "ben's")
+    about = {"type": "unsubscribe", "payload": {"tripId": str(trip_id)}}
+    await site.frame("eve's", eve, body=json.dumps(about))
+    site.gateway.says["cleo's"] = 410
+    frame = {"action": "updateLocation", "tripId": str(trip_id), "latitude": 40.2, "longitude": -8.4}
+    await site.frame("ana's", ana, body=json.dumps(frame))
+    await site.work_off("location", LOCATION_STREAM)
+    await site.work_off("realtime", REALTIME)
+    found = await site.ports["position_views"].of(trip_id, ana, MEMBER, limit=9, offset=0)
+    assert [(view.viewer_id, view.hour) for view in found] == [(ben, NOON)]
 
 
 async def test_a_muted_trip_is_silent(site: Site) -> None:

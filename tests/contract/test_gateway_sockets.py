@@ -1,6 +1,6 @@
 """Sockets that a gateway holds: who is found, what is sent, and who is forgotten."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -34,6 +34,9 @@ class Room:
         return {one.id for one in await self.connections.of(user_ids, now=self.clock.now)}
 
     async def deliver(self, frame: str = "{}", trip_id: TripId | None = None) -> int:
+        return len(await self.reached(frame, trip_id))
+
+    async def reached(self, frame: str = "{}", trip_id: TripId | None = None) -> Sequence[UserId]:
         return await self.sockets.deliver(frame, [ANA, BEN], trip_id, now=self.clock.now)
 
 
@@ -77,6 +80,17 @@ async def test_a_trip_is_muted_on_one_socket_and_unmuted_there(room: Room) -> No
     await room.connections.unmute("nobody's", TRIP)
     assert await room.deliver(trip_id=TRIP) == 2
     assert await room.open_ids(ANA) == {"phone", "tablet"}
+
+
+async def test_it_is_said_who_took_a_frame_and_not_who_had_it_muted_or_is_gone(room: Room) -> None:
+    for id_, user_id in (("phone", ANA), ("tablet", ANA), ("ben's", BEN), ("ben's other", BEN)):
+        await room.open(id_, user_id)
+    await room.connections.mute("tablet", TRIP)
+    await room.connections.mute("ben's", TRIP)
+    room.gateway.says["ben's other"] = 410
+    assert list(await room.reached(trip_id=TRIP)) == [ANA]
+    room.gateway.says.clear()
+    assert sorted(await room.reached(trip_id=TRIP)) == sorted([ANA, BEN])
 
 
 async def test_a_socket_whose_token_or_life_is_over_gets_nothing(room: Room) -> None:

@@ -148,10 +148,10 @@ async def test_who_looked_is_listed_by_the_hour_to_whom_it_concerns(stage: Stage
     await stage.crew.join(trip, eve, ana)
     views = PostgresPositionViews(stage.crew.pool)
     for minute in (0, 5, 59, 61):
-        await views.note(trip, ben, [ana, eve], now=NOON + MINUTE * minute)
-    await PostgresPositionViews(stage.crew.pool).note(trip, ben, [ana], now=NOON)
-    await views.note(trip, eve, [ana], now=NOON)
-    await views.note(trip, eve, [], now=NOON)
+        await views.note(trip, [ben], [ana, eve], now=NOON + MINUTE * minute)
+    await PostgresPositionViews(stage.crew.pool).note(trip, [ben], [ana], now=NOON)
+    await views.note(trip, [eve], [ana], now=NOON)
+    await views.note(trip, [eve], [], now=NOON)
     found = await views.of(trip, ana, MEMBER, limit=10, offset=0)
     assert [(view.viewer_name, view.hour) for view in found] == [
         ("ben", NOON + HOUR), *sorted([("ben", NOON), ("eve", NOON)], key=lambda one: [ben, eve][one[0] == "eve"])
@@ -160,6 +160,19 @@ async def test_who_looked_is_listed_by_the_hour_to_whom_it_concerns(stage: Stage
     assert await views.of(trip, ben, MEMBER, limit=10, offset=0) == []
     with pytest.raises(NotTripMember):
         await views.of(trip, await stage.crew.person("mallory"), MEMBER, limit=10, offset=0)
+
+
+async def test_views_of_many_are_noted_at_once_but_nobodys_own_and_not_of_who_is_gone(stage: Stage) -> None:
+    trip, ana, ben = await pair(stage)
+    eve = await stage.crew.person("eve")
+    await stage.crew.join(trip, eve, ana)
+    views = PostgresPositionViews(stage.crew.pool)
+    everybody = [ana, ben, eve]
+    await views.note(trip, [*everybody, UserId(uuid7())], [*everybody, UserId(uuid7())], now=NOON)
+    await views.note(TripId(uuid7()), [ben], [ana], now=NOON)
+    for owner in everybody:
+        found = await views.of(trip, owner, MEMBER, limit=10, offset=0)
+        assert [view.viewer_id for view in found] == sorted(set(everybody) - {owner})
 
 
 async def test_a_meeting_point_is_set_moved_and_cleared(stage: Stage) -> None:
@@ -224,8 +237,8 @@ async def test_points_and_views_leave_after_thirty_days(stage: Stage) -> None:
     upkeep = PostgresUpkeep(stage.crew.pool)
     views = PostgresPositionViews(stage.crew.pool)
     await stage.send(trip, ana)
-    await views.note(trip, ben, [ana], now=NOON)
-    await views.note(trip, ben, [ana], now=NOON + HOUR)
+    await views.note(trip, [ben], [ana], now=NOON)
+    await views.note(trip, [ben], [ana], now=NOON + HOUR)
     await upkeep.positions(NOON + 30 * DAY)
     assert await stage.minutes(trip, ana) == [0]
     assert len(await views.of(trip, ana, MEMBER, limit=10, offset=0)) == 2

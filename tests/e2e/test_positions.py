@@ -171,6 +171,26 @@ async def test_everybody_sees_who_looked(register: Register) -> None:
     assert (await ben.ask("GET", f"/v1/trips/{trip_id}/locations/views"))["views"] == []
 
 
+async def test_everybody_sees_who_heard_them_live_and_not_who_was_told_nothing(
+    register: Register, connect: Connect
+) -> None:
+    ana, ben, trip_id = await pair(register)
+    eve = await register("eve")
+    await ana.bring(trip_id, eve)
+    own, his, hers = await connect(ana), await connect(ben), await connect(eve)
+    assert (await hers.answer({"type": "unsubscribe", "payload": {"tripId": trip_id}}))["type"] == "unsubscribed"
+    await report(ana, trip_id, privacy="hidden")
+    await report(ana, trip_id, privacy="approximate", timestamp=now_ms() + 1000)
+    for socket in (own, his):
+        await heard_at(socket, ana, ROUGHLY)
+
+    async def viewers() -> list[str]:
+        found = await ana.ask("GET", f"/v1/trips/{trip_id}/locations/views")
+        return [view["userId"] for view in found["views"]]
+
+    assert set(await eventually(viewers)) == {ben.id}
+
+
 async def test_the_crew_finds_a_fair_place_to_meet(register: Register) -> None:
     ana, ben, trip_id = await pair(register)
     await report(ana, trip_id, (41.10, -8.60))

@@ -25,7 +25,8 @@ SOCKETS = 36
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def server() -> AsyncIterator[Server]:
-    async with Server(NOMADCREW_WORKERS=str(WORKERS)) as running:
+    # More people register here within an hour than an address may bring.
+    async with Server(NOMADCREW_WORKERS=str(WORKERS), NOMADCREW_RATE_LIMITS="register=1000/3600") as running:
         yield running
 
 
@@ -94,6 +95,23 @@ async def test_an_event_reaches_every_socket_of_every_worker_once(server: Server
         await socket.event("TODO_CREATED", trip_id, text=texts[-1])
         told = [event["payload"]["text"] for event in socket.events if event["type"] == "TODO_CREATED"]
         assert told == texts
+        await socket.close()
+
+
+async def test_who_heard_a_position_is_listed_whichever_worker_told_them(server: Server, api: Api) -> None:
+    trip_id, [ana, ben] = await crew_of(api, "ana", "ben")
+    sockets = await spread_sockets(server, ben)
+    place = {"latitude": 41.15, "longitude": -8.61}
+    await ana.ask("POST", f"/v1/trips/{trip_id}/locations", place, status=201)
+    for socket in sockets:
+        await socket.event("LOCATION_UPDATED", trip_id, userId=ana.id)
+
+    async def viewers() -> list[str]:
+        views = (await ana.ask("GET", f"/v1/trips/{trip_id}/locations/views"))["views"]
+        return [view["userId"] for view in views]
+
+    assert await eventually(viewers) == [ben.id]
+    for socket in sockets:
         await socket.close()
 
 

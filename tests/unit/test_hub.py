@@ -24,6 +24,7 @@ from tests.fakes import ANA, BEN, NOON, TokenTable, fake_ports
 from tests.sockets import SESSION, Close, Kept, Seat
 
 TRIP = TripId(uuid7())
+CLEO, DAN = UserId(uuid7()), UserId(uuid7())
 CLIENT_GIVES_UP_S = 60.0  # without a data frame, and then does not come back
 
 
@@ -158,6 +159,21 @@ async def test_a_trip_is_muted_on_one_socket_and_unmuted_there() -> None:
     assert hub.deliver("about the trip", [ANA], TRIP) == 1
     await hub.unmute(muted.socket.id, TRIP)
     assert hub.deliver("about the trip", [ANA], TRIP) == 2
+
+
+async def test_who_was_sent_a_position_is_told_once_each_and_nobody_else_is() -> None:
+    told: list[tuple[TripId, UserId, set[UserId]]] = []
+    seats = muted, closed, *_ = [Seat(BEN), Seat(CLEO), Seat(ANA), Seat(DAN), Seat(DAN)]
+    hub = hub_of(*seats)
+    hub.on_shown = lambda trip_id, owner, viewers: told.append((trip_id, owner, set(viewers)))
+    await hub.mute(muted.socket.id, TRIP)
+    closed.socket.close(4401, "signed out")
+    everybody = [ANA, BEN, CLEO, DAN, UserId(uuid7())]
+    assert hub.deliver("no position", everybody, TRIP) == 3
+    assert hub.deliver("to nobody there", [BEN, CLEO], TRIP, ANA) == 0
+    assert told == []
+    assert hub.deliver("a position", everybody, TRIP, ANA) == 3
+    assert told == [(TRIP, ANA, {ANA, DAN})]
 
 
 def test_the_end_of_a_session_closes_its_sockets_and_no_others() -> None:

@@ -170,6 +170,18 @@ async def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert stage.heard(stage.his) == ["FIRST", "EVENT_0", "EVENT_1", "EVENT_2"]
 
 
+async def test_whose_position_was_sent_to_whom_is_told_to_who_notes_it() -> None:
+    stage = Stage()
+    shown: list[tuple[TripId, UserId, set[UserId]]] = []
+    stage.hub.on_shown = lambda trip_id, owner, viewers: shown.append((trip_id, owner, set(viewers)))
+    await stage.hub.mute(stage.hers.socket.id, TRIP)
+    await stage.live.tell(moved("CHAT_TYPING_STATUS"))
+    await stage.live.tell(moved())
+    await stage.settled()
+    assert stage.heard(stage.his) == ["CHAT_TYPING_STATUS", "LOCATION_UPDATED"]
+    assert shown == [(TRIP, ANA, {BEN})]
+
+
 async def test_some_people_are_told_by_name_whatever_they_muted_and_nobody_else() -> None:
     stage = Stage()
     assert await stage.hub.mute(stage.his.socket.id, TRIP)

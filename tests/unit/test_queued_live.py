@@ -1,10 +1,13 @@
 """What is told live to some people by name, by way of a queue on AWS."""
 
 import json
-from collections.abc import Iterable
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, cast
+
+import pytest
 
 from nomadcrew.adapters.aws.live import QueuedLive
 from nomadcrew.core.errors import Unavailable
@@ -12,7 +15,8 @@ from nomadcrew.core.events import REALTIME, Audience
 from nomadcrew.core.ids import JobId, TripId, UserId, uuid7
 from nomadcrew.core.queues import Job, WorkQueue
 from nomadcrew.functions.realtime import tell
-from tests.fakes import BEN, NOON, an_event, fake_ports
+from nomadcrew.wire.events import pack
+from tests.fakes import ANA, BEN, NOON, an_event, fake_ports
 
 CLEO = UserId(uuid7())
 TOAST = an_event(
@@ -41,9 +45,31 @@ class Gateway:
 
     async def deliver(
         self, frame: str, user_ids: Iterable[UserId], trip_id: TripId | None, *, now: datetime
-    ) -> int:
+    ) -> Sequence[UserId]:
         self.delivered.append((json.loads(frame), set(user_ids), trip_id))
-        return 1
+        return [BEN, BEN, CLEO]
+
+
+class Members:
+    """The part of `EventLog` that knows who is on a trip."""
+
+    async def recipients(self, trip_ids: Iterable[TripId]) -> Mapping[TripId, Sequence[UserId]]:
+        return {trip_id: [ANA, BEN, CLEO] for trip_id in trip_ids}
+
+
+@dataclass
+class Ledger:
+    """`PositionViews` that remembers what it keeps, and can be away."""
+
+    away: bool = False
+    noted: list[tuple[TripId, set[UserId], list[UserId], datetime]] = field(default_factory=list)
+
+    async def note(
+        self, trip_id: TripId, viewers: Collection[UserId], owners: Collection[UserId], *, now: datetime
+    ) -> None:
+        if self.away:
+            raise Unavailable
+        self.noted.append((trip_id, set(viewers), list(owners), now))
 
 
 async def test_on_aws_one_message_reaches_them_all_by_way_of_the_queue() -> None:
@@ -63,3 +89,21 @@ async def test_what_cannot_be_told_now_is_lost() -> None:
     live = QueuedLive(cast(WorkQueue, Queue(away=True)))
     await live.tell_people(TOAST, [BEN])
     await live.tell(TOAST)
+
+
+@pytest.mark.parametrize("type_", ["LOCATION_UPDATED", "CHAT_TYPING_STATUS"])
+async def test_who_took_a_position_is_noted_as_having_seen_it(type_: str) -> None:
+    ledger, event = Ledger(), an_event(type=type_, trip_id=TripId(uuid7()))
+    ports = fake_ports(sockets=Gateway(), events=Members(), position_views=ledger)
+    await tell(Job(JobId(uuid7()), REALTIME, pack(event), 1, NOON), ports)
+    expected = [(event.trip_id, {BEN, CLEO}, [ANA], NOON)] if type_ == "LOCATION_UPDATED" else []
+    assert ledger.noted == expected
+
+
+async def test_views_that_cannot_be_noted_have_no_position_told_again(caplog: pytest.LogCaptureFixture) -> None:
+    event, gateway = an_event(type="LOCATION_UPDATED", trip_id=TripId(uuid7())), Gateway()
+    ports = fake_ports(sockets=gateway, events=Members(), position_views=Ledger(away=True))
+    with caplog.at_level(logging.WARNING):
+        await tell(Job(JobId(uuid7()), REALTIME, pack(event), 1, NOON), ports)
+    assert len(gateway.delivered) == 1
+    assert [record.message for record in caplog.records] == ["views were not noted"]

@@ -85,8 +85,8 @@ class Sockets(Protocol):
 
     async def deliver(
         self, frame: str, user_ids: Iterable[UserId], trip_id: TripId | None, *, now: datetime
-    ) -> int:
-        """Send to every socket of these people that has not muted the trip; returns to how many."""
+    ) -> Sequence[UserId]:
+        """Send to every socket of these people that has not muted the trip; whose took it, once for each."""
         ...
 
     async def deliver_to_all(self, frame: str, *, now: datetime) -> int: ...

@@ -1,5 +1,7 @@
 """What sockets hear: events, the greeting, and a frame that keeps them alive."""
 
+import logging
+from collections.abc import Collection
 from typing import Final
 
 import msgspec
@@ -8,6 +10,7 @@ from nomadcrew.bootstrap.aws import lambda_ports
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.events import Audience, Event, listeners
 from nomadcrew.core.ids import UserId
+from nomadcrew.core.locations.model import shown_in
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.presence.service import announce
 from nomadcrew.core.queues import Job
@@ -15,7 +18,9 @@ from nomadcrew.wire.events import PONG, NoEvent, event_frame, event_of, unpack
 from nomadcrew.wire.queue_entry import queue_entry
 from nomadcrew.wire.sockets import Task, greeting, task_in
 
-PORTS: Final = ("events", "members", "presence", "queue", "sockets")
+log = logging.getLogger("nomadcrew.realtime")
+
+PORTS: Final = ("events", "members", "position_views", "presence", "queue", "sockets")
 # The gateway needs a moment until a socket can be sent to; one that takes longer has gone.
 GREET_ATTEMPTS = 3
 
@@ -56,7 +61,19 @@ async def _one(task: Task, me: UserId, attempt: int, ports: Ports) -> None:
 async def _deliver(event: Event, ports: Ports) -> None:
     trips = [event.trip_id] if event.audience == Audience.TRIP and event.trip_id is not None else []
     people, muted = listeners(event, await ports.events.recipients(trips))
-    await ports.sockets.deliver(event_frame(event), people, muted, now=ports.clock())
+    reached = await ports.sockets.deliver(event_frame(event), people, muted, now=ports.clock())
+    await _note_views(event, reached, ports)
+
+
+async def _note_views(event: Event, viewers: Collection[UserId], ports: Ports) -> None:
+    """Keep who heard a position. An outage loses that: doing it again would tell the position again, and late."""
+    owner = shown_in(event)
+    if owner is None or event.trip_id is None or not viewers:
+        return
+    try:
+        await ports.position_views.note(event.trip_id, viewers, [owner], now=ports.clock())
+    except Unavailable as error:
+        log.warning("views were not noted", extra={"fields": {"reason": error.details}})
 
 
 async def _greet(connection_id: str, me: UserId, attempt: int, ports: Ports) -> None:

@@ -37,11 +37,12 @@ class Start(Message):
 
 
 class Deliver(Message):
-    """Send an encoded frame to the sockets of these people."""
+    """Send an encoded frame to the sockets of these people; `shows` is whose position on the trip it shows."""
 
     frame: str
     people: bytes
     trip_id: bytes | None
+    shows: bytes | None
 
 
 class Online(Message):

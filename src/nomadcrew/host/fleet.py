@@ -123,14 +123,17 @@ class Fleet:
     def connected(self, user_ids: Iterable[UserId]) -> bool:
         return any(user_id in self._places for user_id in user_ids)
 
-    def deliver(self, frame: str, user_ids: Iterable[UserId], trip_id: TripId | None) -> int:
+    def deliver(
+        self, frame: str, user_ids: Iterable[UserId], trip_id: TripId | None, shows: UserId | None = None
+    ) -> int:
         people: dict[_Worker, bytearray] = {}
         for user_id in user_ids:
             for worker in self._places.get(user_id, ()):
                 people.setdefault(worker, bytearray()).extend(user_id.bytes)
         trip = None if trip_id is None else trip_id.bytes
+        owner = None if shows is None else shows.bytes
         for worker, theirs in people.items():
-            worker.channel.send(said.Deliver(frame, bytes(theirs), trip))
+            worker.channel.send(said.Deliver(frame, bytes(theirs), trip, owner))
         return 0  # each worker counts its own
 
     def end_session(self, session_id: SessionId) -> None:

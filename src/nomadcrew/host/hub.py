@@ -6,7 +6,7 @@ Everything here runs on the event loop's thread.
 
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from datetime import datetime
 
 from nomadcrew.core.ids import SessionId, TripId, UserId
@@ -98,6 +98,8 @@ class Hub:
     def __init__(self) -> None:
         # Told of everybody whose first socket here was opened, and whose last one is gone.
         self.on_person: Callable[[UserId, bool], None] = lambda _user_id, _here: None
+        # Told who was sent somebody's position on a trip.
+        self.on_shown: Callable[[TripId, UserId, Set[UserId]], None] = lambda _trip_id, _owner, _viewers: None
         self._by_id: dict[str, Socket] = {}
         self._by_user: dict[UserId, set[Socket]] = {}
         self._rounds: list[set[Socket]] = [set() for _ in range(TICKS_A_ROUND)]
@@ -143,14 +145,22 @@ class Hub:
         """Whether any of these people has a socket here."""
         return any(user_id in self._by_user for user_id in user_ids)
 
-    def deliver(self, frame: str, user_ids: Iterable[UserId], trip_id: TripId | None) -> int:
+    def deliver(
+        self, frame: str, user_ids: Iterable[UserId], trip_id: TripId | None, shows: UserId | None = None
+    ) -> int:
         """Send one encoded frame to every socket of these people; returns to how many."""
         count, now_s, ready = 0, time.monotonic(), text_frame(frame)
+        reached: set[UserId] = set()
         for user_id in user_ids:
+            before = count
             # A copy, for a socket that is closed for its slowness may be forgotten at once.
             for socket in tuple(self._by_user.get(user_id, ())):
                 if trip_id not in socket.muted:
                     count += socket.write(ready, now_s=now_s)
+            if shows is not None and count > before:
+                reached.add(user_id)
+        if reached and shows is not None and trip_id is not None:
+            self.on_shown(trip_id, shows, reached)
         return count
 
     def end_session(self, session_id: SessionId) -> None:

@@ -12,6 +12,7 @@ from typing import Protocol
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.events import Audience, Event, listeners
 from nomadcrew.core.ids import TripId, UserId
+from nomadcrew.core.locations.model import shown_in
 from nomadcrew.host.metrics import Metrics
 from nomadcrew.wire.events import event_frame
 
@@ -37,10 +38,13 @@ class Delivery(Protocol):
         """Whether any of these people may have a socket."""
         ...
 
-    def deliver(self, frame: str, user_ids: Iterable[UserId], trip_id: TripId | None) -> int:
+    def deliver(
+        self, frame: str, user_ids: Iterable[UserId], trip_id: TripId | None, shows: UserId | None = None
+    ) -> int:
         """Send one encoded frame to every socket of these people that has not muted the trip.
 
-        Returns to how many, as far as this process knows.
+        `shows` is whose position on the trip is in it, if anybody's: whoever holds the sockets notes who was sent
+        it. Returns to how many, as far as this process knows.
         """
         ...
 
@@ -111,7 +115,8 @@ class HubLive:
             for event, named in events:
                 people, muted = listeners(event, members) if named is None else (named, None)
                 if self._sockets.connected(people):
-                    self._metrics.delivered(self._sockets.deliver(event_frame(event), people, muted))
+                    count = self._sockets.deliver(event_frame(event), people, muted, shown_in(event))
+                    self._metrics.delivered(count)
         except Unavailable as error:
             log.warning("events were not told", extra={"fields": {"count": len(events), "reason": error.details}})
         except Exception:

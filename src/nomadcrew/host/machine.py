@@ -15,6 +15,7 @@ from nomadcrew.core.chat.attachments import forget_files
 from nomadcrew.core.clock import utc_now
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import SessionId, UserId
+from nomadcrew.core.locations.heard import Heard
 from nomadcrew.core.ports import Ports
 from nomadcrew.functions.table import ALL_ROUTES
 from nomadcrew.functions.workers import CONSUMERS
@@ -39,6 +40,8 @@ DAY_S = 86_400.0
 HOUR_S = 3_600.0
 # How late others hear that somebody's sharing has expired; readers see it at once.
 EXPIRY_S = 15.0
+# How much of who heard a position a crash may forget.
+VIEWS_S = 2.0
 _PING = compile_statement("ping", "SELECT 1")
 Loop = Callable[[], Awaitable[None]]
 
@@ -170,6 +173,8 @@ class Front:
         `refresh` brings gauges up to date before `metrics` are shown; `render` shows those of other processes too.
         """
         self._hub = hub
+        self._heard = Heard(ports.position_views, utc_now)
+        hub.on_shown = self._heard.add
         self._pulse = Heartbeat()
         cors = Cors(settings.allowed_origins)
         self.application = Application(
@@ -190,7 +195,20 @@ class Front:
         )
 
     def loops(self) -> dict[str, Loop]:
-        return {"sockets": lambda: run_ticker(self._hub, utc_now, self._pulse.beat)}
+        return {
+            "sockets": lambda: run_ticker(self._hub, utc_now, self._pulse.beat),
+            "views": self._note_views,
+        }
+
+    async def finish(self) -> None:
+        """Write down what is left once no socket hears anything more, unless there is an outage."""
+        with contextlib.suppress(Unavailable):
+            await self._heard.note()
+
+    async def _note_views(self) -> None:
+        while True:
+            await asyncio.sleep(VIEWS_S)
+            await self._heard.note()
 
 
 def running(loops: Mapping[str, Loop]) -> list["asyncio.Task[None]"]:

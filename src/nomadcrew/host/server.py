@@ -187,6 +187,7 @@ async def _alone(
     await serving.drain()
     await back.finish()
     await cancelled([*tasks, stopped])
+    await front.finish()
     if serving.task.done():
         serving.task.result()  # what ended it, if that was not us
 

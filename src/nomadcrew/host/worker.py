@@ -135,6 +135,7 @@ class Worker:
         await asyncio.wait({serving.task, stopped}, return_when=asyncio.FIRST_COMPLETED)
         await serving.drain()
         await cancelled([*tasks, stopped])
+        await front.finish()
         await pool.close()
 
     def _shared_limits(self) -> SharedRateLimits | None:
@@ -153,9 +154,10 @@ class Worker:
 
     def _heard(self, message: said.Message) -> None:
         match message:
-            case said.Deliver(frame, people, trip_id):
+            case said.Deliver(frame, people, trip_id, shows):
                 trip = None if trip_id is None else TripId(UUID(bytes=trip_id))
-                self.metrics.delivered(self.hub.deliver(frame, map(UserId, ids_in(people)), trip))
+                owner = None if shows is None else UserId(UUID(bytes=shows))
+                self.metrics.delivered(self.hub.deliver(frame, map(UserId, ids_in(people)), trip, owner))
             case said.SessionEnded(session_id):
                 self._sessions.put_nowait(SessionId(UUID(bytes=session_id)))
             case said.Spent(spent) if self._limits is not None:

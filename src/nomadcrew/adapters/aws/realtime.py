@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from itertools import compress
 
 from nomadcrew.adapters.aws.client import AwsClient, AwsError
 from nomadcrew.adapters.aws.connections import DynamoConnections
@@ -45,21 +46,22 @@ class GatewaySockets:
 
     async def deliver(
         self, frame: str, user_ids: Iterable[UserId], trip_id: TripId | None, *, now: datetime
-    ) -> int:
+    ) -> Sequence[UserId]:
         found = await self._connections.of(user_ids, now=now)
         return await self._send_to([one for one in found if trip_id not in one.muted], frame)
 
     async def deliver_to_all(self, frame: str, *, now: datetime) -> int:
-        return await self._send_to(await self._connections.live(now=now), frame)
+        return len(await self._send_to(await self._connections.live(now=now), frame))
 
-    async def _send_to(self, connections: Sequence[Connection], frame: str) -> int:
+    async def _send_to(self, connections: Sequence[Connection], frame: str) -> Sequence[UserId]:
         free = asyncio.Semaphore(AT_ONCE)
 
         async def one(connection: Connection) -> bool:
             async with free:
                 return await self._try(connection, frame)
 
-        return sum(await asyncio.gather(*map(one, connections)))
+        taken = await asyncio.gather(*map(one, connections))
+        return [connection.user_id for connection in compress(connections, taken)]
 
     async def _try(self, connection: Connection, frame: str) -> bool:
         """Send, and forget a socket that is gone; what the gateway does not take after three times is dropped."""

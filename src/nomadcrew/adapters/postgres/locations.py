@@ -2,8 +2,9 @@
 
 import json
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
+from itertools import product
 
 from nomadcrew.adapters.postgres.positions import privacy_of, sharing_of
 from nomadcrew.adapters.postgres.sql import Sql, statements
@@ -88,20 +89,22 @@ class PostgresPositionViews:
         self._sql = sql
         self._noted: OrderedDict[_Noted, None] = OrderedDict()
 
-    async def note(self, trip_id: TripId, viewer: UserId, owners: Collection[UserId], *, now: datetime) -> None:
+    async def note(
+        self, trip_id: TripId, viewers: Collection[UserId], owners: Collection[UserId], *, now: datetime
+    ) -> None:
         hour = now.replace(minute=0, second=0, microsecond=0)
-        new = [owner for owner in owners if (trip_id, owner, viewer, hour) not in self._noted]
+        views = [(trip_id, owner, viewer, hour) for owner, viewer in product(owners, viewers) if owner != viewer]
+        new = [view for view in views if view not in self._noted]
         if not new:
             return
         await self._sql.fetch(
             _SQL["note_views"],
             trip_id=trip_id,
-            viewer=viewer,
-            owners=json.dumps([str(owner) for owner in new]),
+            viewers=_texts(viewer for _, _, viewer, _ in new),
+            owners=_texts(owner for _, owner, _, _ in new),
             hour=hour,
         )
-        for owner in new:
-            self._noted[trip_id, owner, viewer, hour] = None
+        self._noted.update(dict.fromkeys(new))
         while len(self._noted) > REMEMBERED:
             self._noted.popitem(last=False)
 
@@ -115,6 +118,11 @@ class PostgresPositionViews:
             for row in rows
             if row["viewer_id"] is not None
         ]
+
+
+def _texts(ids: Iterable[UserId]) -> str:
+    """Each id once, as a JSON array."""
+    return json.dumps([str(id_) for id_ in dict.fromkeys(ids)])
 
 
 class PostgresMeetingPoints:

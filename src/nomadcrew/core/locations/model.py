@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from nomadcrew.core.errors import Invalid, NotFound
+from nomadcrew.core.events import Event
 from nomadcrew.core.ids import EventId, TripId, UserId
 from nomadcrew.core.names import display_name
 
@@ -24,6 +25,7 @@ DEFAULT_RADIUS_M = 150.0
 # How many points of a track are read at most, evenly thinned: what one reply of the Data API can carry.
 MAX_READ = 1_500
 MAX_POINTS = 1_000
+POSITION_TOLD = "LOCATION_UPDATED"
 
 
 class Privacy(StrEnum):
@@ -226,6 +228,11 @@ class View:
     viewer_id: UserId
     viewer_name: str
     hour: datetime
+
+
+def shown_in(event: Event) -> UserId | None:
+    """Whose position an event shows to whoever hears it; None where that is nobody's."""
+    return event.actor_id if event.type == POSITION_TOLD else None
 
 
 class OutOfRange(Invalid):

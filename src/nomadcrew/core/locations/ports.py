@@ -154,8 +154,16 @@ class LocationSharing(Protocol):
 class PositionViews(Protocol):
     """Who was shown whose position, by the hour, kept as long as positions are."""
 
-    async def note(self, trip_id: TripId, viewer: UserId, owners: Collection[UserId], *, now: datetime) -> None:
-        """Keep that `viewer` was shown the positions of `owners`; the same again in the same hour is one view."""
+    async def note(
+        self, trip_id: TripId, viewers: Collection[UserId], owners: Collection[UserId], *, now: datetime
+    ) -> None:
+        """Keep that each of `viewers` was shown the positions of all `owners`, but nobody their own.
+
+        The same again in the same hour is one view. Whoever is gone by now is passed over.
+
+        Raises:
+            Unavailable: not all of it is kept; it may be noted again.
+        """
         ...
 
     async def of(self, trip_id: TripId, caller: UserId, rule: Rule, *, limit: int, offset: int) -> Sequence[View]:

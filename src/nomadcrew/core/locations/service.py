@@ -12,6 +12,7 @@ from nomadcrew.core.locations.arrival import Change, changes
 from nomadcrew.core.locations.geometry import distance_m, fair_point, thinned
 from nomadcrew.core.locations.model import (
     HISTORY_KEPT_FOR,
+    POSITION_TOLD,
     Accepted,
     MeetingPoint,
     Member,
@@ -78,7 +79,7 @@ async def tell_crew(
         return ()
     person = member.owner.user_id
     event = Event(
-        EventId(new_id()), "LOCATION_UPDATED", SOURCE, trip_id, person, None, Audience.TRIP, now,
+        EventId(new_id()), POSITION_TOLD, SOURCE, trip_id, person, None, Audience.TRIP, now,
         json.dumps({"userId": str(person), "name": member.name, "location": _told(shown)}),
         kept=False,
     )  # fmt: skip
@@ -117,7 +118,7 @@ async def last_positions(
         if position is not None:
             on = member.owner.sharing is not None and member.owner.sharing.is_on(now) and not crew.has_ended
             found.append(Shown(member, position, on))
-    await views.note(trip_id, caller, {one.member.owner.user_id for one in found} - {caller}, now=now)
+    await views.note(trip_id, [caller], {one.member.owner.user_id for one in found}, now=now)
     return found
 
 
@@ -148,8 +149,8 @@ async def track(
         for point in found.points
         if (one := seen(point, found.owner, found.reader, has_ended=found.has_ended, now=now, of_track=True))
     ]
-    if shown and user_id != caller:
-        await views.note(trip_id, caller, {user_id}, now=now)
+    if shown:
+        await views.note(trip_id, [caller], [user_id], now=now)
     return [shown[at] for at in thinned([(one.latitude, one.longitude) for one in shown], most)]
 
 

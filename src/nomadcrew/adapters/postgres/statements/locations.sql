@@ -284,8 +284,14 @@ SELECT keep_location_days(:today::date, :ahead::int, :kept::int) AS changed
 
 -- name: note_views
 INSERT INTO position_views (trip_id, owner_id, viewer_id, hour)
-SELECT :trip_id::uuid, owner::uuid, :viewer::uuid, :hour::timestamptz
-FROM jsonb_array_elements_text(:owners::jsonb) AS owner ORDER BY owner
+SELECT t.id, owner.id, viewer.id, :hour::timestamptz
+FROM trips t
+JOIN user_profiles owner ON owner.id IN (
+    SELECT named::uuid FROM jsonb_array_elements_text(:owners::jsonb) AS named)
+JOIN user_profiles viewer ON viewer.id <> owner.id AND viewer.id IN (
+    SELECT named::uuid FROM jsonb_array_elements_text(:viewers::jsonb) AS named)
+WHERE t.id = :trip_id::uuid
+ORDER BY owner.id, viewer.id
 ON CONFLICT DO NOTHING
 
 -- name: views
