@@ -2,12 +2,15 @@
 
 import asyncio
 from typing import Any
+from urllib.parse import urljoin
 from uuid import uuid4
 
+import httpx
 import pytest
 
 from tests.e2e.client import Person, Socket
 from tests.e2e.conftest import Connect, Register
+from tests.pictures import JPEG_OF_A_PHONE, SECRET
 
 
 def chat_of(trip_id: str) -> str:
@@ -68,6 +71,32 @@ async def test_what_is_said_on_a_socket_or_by_rest_reaches_everybody_and_stays(
         "id": by_rest["id"], "trip_id": trip_id, "content": "At the bridge", "reply_to_id": by_socket,
         "sender": {"id": ben.id, "name": "Ben"}, "created_at": by_rest["createdAt"],
     }  # fmt: skip
+
+
+async def test_a_picture_without_words_is_sent_heard_and_opened(register: Register, connect: Connect) -> None:
+    ana, ben, trip_id = await crew(register)
+    hers, his = await connect(ana), await connect(ben)
+    path = f"{chat_of(trip_id)}/attachments"
+    authorization = {"authorization": f"Bearer {ana.token}", "content-type": "image/jpeg"}
+    uploaded = await ana.api.send("POST", f"{path}?name=bridge.jpg", content=JPEG_OF_A_PHONE, headers=authorization)
+    assert uploaded.status_code == 201, uploaded.text
+    file = uploaded.json()
+    message_id = await send(hers, trip_id, "", attachmentId=file["id"])
+    event = await his.event("CHAT_MESSAGE_SENT", trip_id, messageId=message_id)
+    assert event["payload"]["attachment"] == file
+    size = file.pop("sizeBytes")
+    assert event["payload"]["message"]["attachment"] == file | {"size_bytes": size}
+    [message] = (await history(ben, trip_id))["messages"]
+    assert (message["content"], message["attachment"]) == ("", file | {"size_bytes": size})
+    link = await ben.send("GET", f"{path}/{file['id']}")
+    assert link.status_code == 302, link.text
+    # Relative on one machine, and the store's own address elsewhere; neither wants a token.
+    async with httpx.AsyncClient(trust_env=False) as anybody:
+        opened = await anybody.get(urljoin(ben.api.url, link.headers["location"]))
+    assert (opened.status_code, opened.headers["content-type"], len(opened.content)) == (200, "image/jpeg", size)
+    assert SECRET not in opened.content
+    await ana.ask("DELETE", f"{chat_of(trip_id)}/messages/{message_id}")
+    assert (await ben.send("GET", f"{path}/{file['id']}")).status_code == 404
 
 
 async def test_the_second_dialect_is_answered_with_what_became_of_the_message(

@@ -4,10 +4,12 @@ import asyncio
 import logging
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from nomadcrew.adapters.embedded.disk_files import DiskFiles
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import TripId, UserId, uuid7
@@ -128,12 +130,13 @@ async def test_what_waits_is_bounded_and_what_is_left_out_is_said(caplog: pytest
 
 
 async def test_the_front_of_a_host_notes_what_its_sockets_heard_now_and_then_and_at_the_end(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(machine, "VIEWS_S", 0.01)
     ledger, hub = Ledger(), Hub()
     pool = cast(Database, Untouchable("pool"))
-    front = Front(Settings(), pool, hub, fake_ports(position_views=ledger), Metrics())
+    files = DiskFiles(tmp_path, ["secret"], base="/v1/files/")
+    front = Front(Settings(), pool, hub, fake_ports(position_views=ledger, files=files), Metrics())
     hub.add(Seat(BEN).socket)
     hub.deliver("a position", [ANA, BEN], TRIP, ANA)
     tasks = running({"views": front.loops()["views"]})
