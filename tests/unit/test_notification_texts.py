@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from nomadcrew.core.notifications.texts import message, preview, push_body, push_title
+from nomadcrew.core.notifications.texts import message, preview, push_body, push_title, sent_file
 
 # Type, metadata, sentence, title on a phone's screen.
 SAID: list[tuple[str, dict[str, Any], str, str]] = [
@@ -68,3 +68,15 @@ def test_a_preview_never_cuts_what_people_see_as_one(text: str, expected: str) -
     found = preview(text)
     assert found == expected
     assert len(found) <= 100
+
+
+@pytest.mark.parametrize(
+    ("attachment", "said"),
+    [
+        (None, ""),
+        ({"type": "image/webp"}, "sent a photo"),
+        ({"type": "application/pdf"}, "sent a document"),
+    ],
+)
+def test_a_file_without_words_is_said_to_be_one(attachment: dict[str, str] | None, said: str) -> None:
+    assert sent_file(attachment) == said

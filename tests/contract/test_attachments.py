@@ -1,0 +1,78 @@
+"""What `Attachments` promises, over every driver; what messages do with it is in the suite of the chat."""
+
+from datetime import timedelta
+
+import pytest
+
+from nomadcrew.adapters.postgres.attachments import PostgresAttachments
+from nomadcrew.core.chat.model import Attachment, AttachmentNotFound, AttachmentUsed
+from nomadcrew.core.errors import NotTripMember
+from nomadcrew.core.files.model import FileKind
+from nomadcrew.core.ids import AttachmentId, MessageId, TripId, UserId, uuid7
+from nomadcrew.core.permissions import MEMBER
+from tests.contract.crew import Crew
+from tests.fakes import NOON
+
+
+@pytest.fixture
+def attachments(crew: Crew) -> PostgresAttachments:
+    return PostgresAttachments(crew.pool)
+
+
+async def add(
+    attachments: PostgresAttachments, trip: TripId, by: UserId, fingerprint: bytes | None = None
+) -> Attachment:
+    made = Attachment(AttachmentId(uuid7()), FileKind.PDF, 10 * 2**20, "Fahrplan für Grün.pdf")
+    return await attachments.add(made, trip, by, MEMBER, fingerprint=fingerprint or uuid7().bytes, now=NOON)
+
+
+async def test_a_file_is_its_uploaders_until_it_is_sent(crew: Crew, attachments: PostgresAttachments) -> None:
+    ana, ben, eve = [await crew.person(name) for name in ("ana", "ben", "eve")]
+    trip = await crew.trip(ana)
+    await crew.join(trip, ben, ana)
+    with pytest.raises(NotTripMember):
+        await add(attachments, trip, eve)
+    file = await add(attachments, trip, ana)
+    assert await attachments.one(trip, file.id, ana, MEMBER) == file
+    with pytest.raises(AttachmentNotFound):
+        await attachments.one(trip, file.id, ben, MEMBER)
+    assert await attachments.take(trip, file.id, ana, MessageId(uuid7())) == file
+    assert await attachments.one(trip, file.id, ben, MEMBER) == file
+    with pytest.raises(NotTripMember):
+        await attachments.one(trip, file.id, eve, MEMBER)
+
+
+async def test_a_repeat_is_the_file_that_was_made_before(crew: Crew, attachments: PostgresAttachments) -> None:
+    ana = await crew.person("ana")
+    trip, fingerprint = await crew.trip(ana), uuid7().bytes
+    first = await add(attachments, trip, ana, fingerprint)
+    assert await add(attachments, trip, ana, fingerprint) == first
+
+
+async def test_a_file_is_taken_once_and_goes_with_its_message(crew: Crew, attachments: PostgresAttachments) -> None:
+    ana, message = await crew.person("ana"), MessageId(uuid7())
+    trip = await crew.trip(ana)
+    file = await add(attachments, trip, ana)
+    for _ in range(2):
+        assert await attachments.take(trip, file.id, ana, message) == file
+    with pytest.raises(AttachmentUsed):
+        await attachments.take(trip, file.id, ana, MessageId(uuid7()))
+    for _ in range(2):
+        await attachments.release(message, now=NOON)
+        assert await attachments.deleted(limit=10) == [(trip, file.id)]
+    with pytest.raises(AttachmentNotFound):
+        await attachments.take(trip, file.id, ana, message)
+    for _ in range(2):
+        await attachments.forget([file.id])
+        assert await attachments.deleted(limit=10) == []
+
+
+async def test_what_is_in_no_message_expires(crew: Crew, attachments: PostgresAttachments) -> None:
+    ana = await crew.person("ana")
+    trip = await crew.trip(ana)
+    unused, used = await add(attachments, trip, ana), await add(attachments, trip, ana)
+    await attachments.take(trip, used.id, ana, MessageId(uuid7()))
+    assert await attachments.expire(NOON, now=NOON, limit=10) == 0
+    later = NOON + timedelta(seconds=1)
+    assert [await attachments.expire(later, now=later, limit=10) for _ in range(2)] == [1, 0]
+    assert await attachments.deleted(limit=10) == [(trip, unused.id)]
