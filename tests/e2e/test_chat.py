@@ -120,6 +120,8 @@ async def test_a_refused_message_is_answered_and_the_socket_stays(register: Regi
     for payload, code in (
         ({"tripId": trip_id, "content": "let me in"}, "not_trip_member"),
         ({"tripId": trip_id}, "empty_message"),
+        ({"tripId": trip_id, "content": "\u200b"}, "empty_message"),
+        ({"tripId": trip_id, "content": "a\x00b"}, "invalid_request_payload"),
         ({"tripId": trip_id, "content": "x" * 1001}, "message_too_long"),
         ({"content": "nowhere"}, "invalid_request_payload"),
         ({"tripId": 7, "content": "nowhere"}, "invalid_request_payload"),

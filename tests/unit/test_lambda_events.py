@@ -124,6 +124,12 @@ def test_a_nul_in_the_query_never_reaches_a_handler(handler: Entry) -> None:
     assert json.loads(handler(event(rawQueryString="tag=a%00b&tag=c"), None)["body"])["tags"] == ["ab", "c"]
 
 
+def test_a_path_with_a_nul_leads_nowhere(handler: Entry) -> None:
+    asked = event("DELETE /v1/trips/{id}/notes/{noteId}", pathParameters={"id": str(ANA), "noteId": "a\x00b"})
+    response = handler(asked, None)
+    assert (response["statusCode"], json.loads(response["body"])["code"]) == (404, "route_not_found")
+
+
 @pytest.mark.parametrize("encoded", [False, True])
 def test_bodies_come_plain_or_in_base64(handler: Entry, encoded: bool) -> None:
     body = '{"text":"Zürich → Genève"}'

@@ -19,8 +19,7 @@ def decode(body: bytes, type_: Any) -> Any:
     Raises:
         Invalid: it is no JSON, or not of that type; the details say where, never what was sent.
     """
-    if b"\\u0000" in body and _holds_nul(body):
-        raise _invalid("a text holds a NUL character")
+    refuse_nul(body)
     decoder = _decoders.get(type_)
     if decoder is None:
         decoder = _decoders[type_] = msgspec.json.Decoder(type_)
@@ -58,8 +57,13 @@ def _invalid(details: str) -> Invalid:
     return Invalid("The request body is not valid.", code="invalid_request_payload", details=details)
 
 
+def refuse_nul(body: bytes) -> None:
+    """Raises Invalid: a text in the JSON holds U+0000, which PostgreSQL cannot store."""
+    if b"\\u0000" in body and _holds_nul(body):
+        raise _invalid("a text holds a NUL character")
+
+
 def _holds_nul(body: bytes) -> bool:
-    """Whether a text in the body holds U+0000, which PostgreSQL cannot store."""
     try:
         value = msgspec.json.decode(body)
     except _UNREADABLE:

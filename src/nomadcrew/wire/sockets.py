@@ -12,6 +12,7 @@ from nomadcrew.core.errors import DomainError, Unavailable
 from nomadcrew.core.events import Event
 from nomadcrew.core.ids import TripId, UserId, parse_uuid
 from nomadcrew.core.ports import Ports
+from nomadcrew.wire.decode import refuse_nul
 from nomadcrew.wire.events import StoredEvent, frame, stored
 
 log = logging.getLogger("nomadcrew.sockets")
@@ -79,8 +80,9 @@ async def act(actions: Actions, connection_id: str, me: UserId, text: str | byte
         NotJson: the frame is no JSON.
     """
     try:
-        message = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raw = text.encode() if isinstance(text, str) else text
+        message = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         raise NotJson from None
     if not isinstance(message, dict):
         return None
@@ -91,6 +93,7 @@ async def act(actions: Actions, connection_id: str, me: UserId, text: str | byte
     payload = message.get("payload", message if "action" in message else None)
     call = SocketCall(connection_id, me, payload if isinstance(payload, dict) else {}, ports)
     try:
+        refuse_nul(raw)
         return await action(call)
     except DomainError as error:
         if isinstance(error, Unavailable):

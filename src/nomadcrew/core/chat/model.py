@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from unicodedata import category
 
 from nomadcrew.core.errors import Conflict, Invalid, NotFound
 from nomadcrew.core.files.model import FileKind
@@ -12,6 +13,8 @@ from nomadcrew.core.ids import AttachmentId, EventId, MessageId, ReactionId, Tri
 SOURCE = "chat-service"
 MAX_TEXT = 1000  # characters
 MAX_EMOJI = 10  # characters: a family of four is seven
+# Control and format characters and separators.
+_INVISIBLE = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
 MAX_REACTIONS = 20  # of one person on one message
 MAX_MENTIONS = 20
 MAX_WORDS = 8
@@ -161,9 +164,11 @@ def checked_text(text: str, *, may_be_empty: bool = False) -> str:
     """The text of a message, without blanks around it.
 
     Raises:
-        Invalid: nothing is left where something has to be, or more than 1000 characters.
+        Invalid: nothing to be seen is left where something has to be, or more than 1000 characters.
     """
     trimmed = text.strip()
+    if not _is_visible(trimmed):
+        trimmed = ""
     if not trimmed and not may_be_empty:
         raise Invalid("A message needs some text.", code="empty_message")
     if len(trimmed) > MAX_TEXT:
@@ -172,10 +177,16 @@ def checked_text(text: str, *, may_be_empty: bool = False) -> str:
 
 
 def checked_emoji(emoji: str) -> str:
-    """Raises Invalid: not 1 to 10 printable characters."""
-    if not 0 < len(emoji) <= MAX_EMOJI or emoji.isspace():
+    """Raises Invalid: not 1 to 10 characters, nothing to be seen among them, or a control character."""
+    controls = any(category(character) == "Cc" for character in emoji)
+    if not 0 < len(emoji) <= MAX_EMOJI or controls or not _is_visible(emoji):
         raise Invalid(f"A reaction has 1 to {MAX_EMOJI} characters.", code="invalid_emoji")
     return emoji
+
+
+def _is_visible(text: str) -> bool:
+    """Whether there is anything to see; what this Python's Unicode does not know yet counts, as new emoji do."""
+    return any(category(character) not in _INVISIBLE for character in text)
 
 
 def mentioned(text: str) -> list[str]:
