@@ -275,6 +275,40 @@ async def test_what_is_hidden_has_no_history_and_a_last_position_of_ones_own(sta
     assert (last.privacy, last.recorded_at) == (Privacy.HIDDEN, NOON + MINUTE)
 
 
+@pytest.mark.parametrize("how", ["setting", "preference", "ghost", "off", "expired"])
+async def test_what_was_recorded_while_hidden_stays_so_however_late_it_comes(stage: Stage, how: str) -> None:
+    trip, ana, ben = await pair(stage)
+    await stage.send(trip, ana, lasts_s=300 if how == "expired" else None)
+    for hides, minute in ((True, 10), (False, 20)):
+        if how == "setting":
+            await stage.sharing.change(
+                trip, ana, MEMBER, is_enabled=None, expires_at=None, privacy="hidden" if hides else None,
+                keep_privacy=False, event_id=EventId(uuid7()), now=NOON + MINUTE * minute,
+            )  # fmt: skip
+        elif how == "preference":
+            wanted = "hidden" if hides else "precise"
+            await stage.prefer(ana, minute=minute, location_privacy_preference=wanted)
+        elif how == "ghost":
+            await stage.prefer(ana, minute=minute, ghost=hides)
+        elif how == "off" or not hides:
+            await stage.send(trip, ana, minute=minute, is_enabled=not hides)
+    late = await stage.send_all(trip, ana, [(minute, PORTO) for minute in (15, 19.9, 20, 25)], now=26)
+    assert late.stored_under == [Privacy.HIDDEN, Privacy.HIDDEN, Privacy.PRECISE, Privacy.PRECISE]
+    track = await stage.positions.track(trip, ana, ben, MEMBER, start=NOON, end=NOON + 60 * MINUTE)
+    assert [(point.recorded_at - NOON) / MINUTE for point in track.points] == [0, 20, 25]
+
+
+async def test_who_shares_again_shares_where_they_are_and_not_where_they_have_been(stage: Stage) -> None:
+    trip, ana, _ = await pair(stage)
+    await stage.send(trip, ana)
+    await stage.send(trip, ana, minute=1, is_enabled=False)
+    fixes = [Fix(*PORTO, NOON + MINUTE * minute, Privacy.PRECISE) for minute in (5, 19, 20)]
+    report, _ = batch(trip, ana, fixes, Opinion(is_enabled=True), EventId(uuid7()), now=NOON + MINUTE * 20)
+    accepted = await stage.accept(report)
+    assert accepted.stored_under == [Privacy.HIDDEN, Privacy.PRECISE, Privacy.PRECISE]
+    assert await stage.minutes(trip, ana) == [0, 19, 20]
+
+
 async def test_what_is_stored_under_is_what_the_code_says(stage: Stage) -> None:
     levels = (None, *Privacy)
     for asked, setting, preference, ghost, on, ended in product(

@@ -11,6 +11,7 @@ from nomadcrew.adapters.postgres.verdicts import permit
 from nomadcrew.core.errors import DomainError
 from nomadcrew.core.ids import TripId, UserId
 from nomadcrew.core.locations.model import (
+    MAX_FIX_AGE,
     MAX_READ,
     MAX_SPEED_MPS,
     MIN_INTERVAL_S,
@@ -27,7 +28,7 @@ from nomadcrew.core.locations.model import (
     StoredPoint,
     Track,
 )
-from nomadcrew.core.locations.privacy import given_under
+from nomadcrew.core.locations.privacy import stored_under
 from nomadcrew.core.permissions import Rule
 
 _SQL = statements("locations")
@@ -114,6 +115,7 @@ async def store_reports(
         min_rank=rule.min_rank,
         max_speed_mps=MAX_SPEED_MPS,
         min_interval_s=MIN_INTERVAL_S,
+        fix_age_s=MAX_FIX_AGE.total_seconds(),
         keep_history=keep_history,
     )
     by_number = {row["n"]: row for row in rows}
@@ -250,7 +252,10 @@ def _outcome(row: Row, report: Report) -> Accepted | Exception:
         row["has_ended"],
         places_of(row),
         frozenset(json.loads(row["jumps"] or "[]")),
-        [given_under(point.privacy, owner, has_ended=row["has_ended"], now=report.now) for point in report.points],
+        [
+            stored_under(point, owner, shown_since=row["shown_since"], has_ended=row["has_ended"], now=report.now)
+            for point in report.points
+        ],
         moved=last is not None,
         has_told=row["has_told"],
     )

@@ -12,6 +12,8 @@ from nomadcrew.core.names import display_name
 
 # A phone's clock may be ahead by so much before its time is not believed.
 MAX_AHEAD = timedelta(minutes=2)
+# How old a fix may be with which somebody turns sharing on again.
+MAX_FIX_AGE = timedelta(minutes=2)
 HISTORY_KEPT_FOR = timedelta(days=30)
 # A last position says nothing about now any more; the shipped app draws the line there too.
 STALE_AFTER = timedelta(hours=24)

@@ -8,7 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from nomadcrew.core.ids import UserId
-from nomadcrew.core.locations.model import STALE_AFTER, Owner, Privacy, Reader, Sharing, StoredPoint
+from nomadcrew.core.locations.model import STALE_AFTER, Owner, Point, Privacy, Reader, Sharing, StoredPoint
 
 DECIMALS = 2  # about a kilometre
 _ANYBODY = UserId(UUID(int=0))
@@ -46,6 +46,18 @@ def given_under(asked: Privacy, owner: Owner, *, has_ended: bool, now: datetime)
     if has_ended or not _is_on(owner.sharing, now):
         return Privacy.HIDDEN
     return strictest(asked, _now_allowed(owner))
+
+
+def stored_under(
+    point: Point, owner: Owner, *, shown_since: datetime | None, has_ended: bool, now: datetime
+) -> Privacy:
+    """What a reported point is stored under: hidden where it was recorded before its owner could be seen again.
+
+    So what happened while they hid is not readable later, though a phone sends it later.
+    """
+    if shown_since is not None and point.recorded_at < shown_since:
+        return Privacy.HIDDEN
+    return given_under(point.privacy, owner, has_ended=has_ended, now=now)
 
 
 def seen(

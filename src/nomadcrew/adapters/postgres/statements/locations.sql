@@ -5,6 +5,7 @@ WITH report AS MATERIALIZED (
            ghost_mode(p.preferences) AS is_ghost, t.status IN ('COMPLETED', 'CANCELLED') AS has_ended,
            t.destination_latitude, t.destination_longitude, m.joined_at, s.trip_id IS NOT NULL AS was_set,
            s.is_enabled AS was_enabled, s.expires_at AS old_expires_at, s.privacy AS setting,
+           greatest(s.shown_since, p.shown_since) AS was_shown_since,
            coalesce(s.is_enabled AND (s.expires_at IS NULL OR s.expires_at > r.now), false) AS was_on
     FROM jsonb_to_recordset(:reports::jsonb) AS r (
         n int, trip_id uuid, user_id uuid, is_enabled boolean, expires_at timestamptz, event_id uuid,
@@ -21,12 +22,21 @@ WITH report AS MATERIALIZED (
                 WHEN is_enabled IS NULL OR was_on THEN old_expires_at END AS will_expire_at
     FROM report
 ), state AS MATERIALIZED (
-    SELECT wanted.*, will_be_enabled AND (will_expire_at IS NULL OR will_expire_at > now) AS is_on FROM wanted
+    SELECT wanted.*, is_on,
+           -- Who turns sharing on again shares where they are, and not where they have been.
+           CASE WHEN is_on AND was_set AND NOT was_on
+                THEN greatest(was_shown_since, now - :fix_age_s::float8 * interval '1 second')
+                ELSE was_shown_since END AS shown_since
+    FROM wanted
+    CROSS JOIN LATERAL (
+        SELECT will_be_enabled AND (will_expire_at IS NULL OR will_expire_at > now) AS is_on) AS sharing
 ), point AS MATERIALIZED (
     SELECT state.n, state.trip_id, state.user_id, state.now, x.k, x.latitude, x.longitude, x.accuracy_m, x.speed_mps,
            x.heading_deg, x.recorded_at, l.recorded_at IS NULL OR x.recorded_at > l.recorded_at AS is_newer,
-           given_under(x.privacy, state.setting, state.preference, state.is_ghost, state.is_on, state.has_ended)
-               AS privacy,
+           CASE WHEN x.recorded_at < state.shown_since THEN 'hidden'
+                ELSE given_under(
+                    x.privacy, state.setting, state.preference, state.is_ghost, state.is_on, state.has_ended)
+           END AS privacy,
            x.is_jump OR coalesce(
                x.recorded_at > l.recorded_at
                AND metres_between(l.latitude, l.longitude, x.latitude, x.longitude)
@@ -80,6 +90,7 @@ WITH report AS MATERIALIZED (
 )
 SELECT state.n, state.verdict, state.first_name, state.last_name, state.username, state.preference, state.is_ghost,
        state.has_ended, state.joined_at, state.will_be_enabled, state.will_expire_at, state.setting,
+       state.shown_since,
        state.destination_latitude, state.destination_longitude, mp.latitude AS meeting_latitude,
        mp.longitude AS meeting_longitude, mp.radius_m AS meeting_radius_m,
        coalesce(d.is_there, false) AS is_at_destination, coalesce(a.is_there, false) AS is_at_meeting_point,
