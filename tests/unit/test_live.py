@@ -3,7 +3,8 @@
 import asyncio
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from nomadcrew.core.events import Audience, Event
 from nomadcrew.core.ids import TripId, UserId, uuid7
 from nomadcrew.host import live
 from nomadcrew.host.hub import Hub
-from nomadcrew.host.live import HubLive
+from nomadcrew.host.live import PACE_S, HubLive
 from nomadcrew.host.metrics import Metrics
 from tests.fakes import ANA, BEN, an_event
 from tests.sockets import Seat
@@ -38,16 +39,35 @@ class Roster:
         return self.members
 
 
+class Timers:
+    """What the loop was asked to do later, done when a test says that the time has come."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._now_s = 0.0
+        self._due: list[tuple[float, Callable[..., object], tuple[Any, ...]]] = []
+        monkeypatch.setattr(asyncio.get_running_loop(), "call_later", self._call_later)
+
+    def _call_later(self, delay_s: float, callback: Callable[..., object], *arguments: Any) -> None:
+        self._due.append((self._now_s + delay_s, callback, arguments))
+
+    def advance(self, seconds: float) -> None:
+        self._now_s += seconds
+        due = [timer for timer in self._due if timer[0] <= self._now_s]
+        self._due = [timer for timer in self._due if timer[0] > self._now_s]
+        for _, callback, arguments in due:
+            callback(*arguments)
+
+
 class Stage:
     """Ana and ben on a trip with a socket each, ana alone on another."""
 
-    def __init__(self, *, pace_s: float = 1.0) -> None:
+    def __init__(self) -> None:
         self.hers, self.his = Seat(ANA), Seat(BEN)
         self.hub = Hub()
         self.hub.add(self.hers.socket)
         self.hub.add(self.his.socket)
         self.roster = Roster({TRIP: [ANA, BEN], OTHER: [ANA]})
-        self.live = HubLive(self.roster, self.hub, Metrics(), pace_s=pace_s)
+        self.live = HubLive(self.roster, self.hub, Metrics())
 
     async def settled(self) -> None:
         for _ in range(20):
@@ -94,31 +114,35 @@ async def test_what_is_for_one_person_needs_no_membership() -> None:
     assert (stage.heard(stage.hers), stage.heard(stage.his)) == ([], ["HINT"])
 
 
-async def test_of_what_replaces_each_other_the_first_is_told_at_once_and_then_the_newest() -> None:
-    stage = Stage(pace_s=0.05)
+async def test_of_what_replaces_each_other_the_first_is_told_at_once_and_then_the_newest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage, timers = Stage(), Timers(monkeypatch)
     for number in range(10):
         await stage.live.tell(moved(f"AT_{number}"), latest_of="ana")
     await stage.live.tell(moved("BEN"), latest_of="ben")
     await stage.settled()
     assert stage.heard(stage.his) == ["AT_0", "BEN"]
-    await asyncio.sleep(0.08)
-    assert stage.heard(stage.his) == ["AT_9"]
-    await asyncio.sleep(0.08)
-    assert stage.heard(stage.his) == []
+    for expected in (["AT_9"], []):
+        timers.advance(PACE_S)
+        await stage.settled()
+        assert stage.heard(stage.his) == expected
     await stage.live.tell(moved("AT_10"), latest_of="ana")
     await stage.settled()
     assert stage.heard(stage.his) == ["AT_10"]
 
 
-async def test_one_that_follows_a_held_one_waits_a_full_pace() -> None:
-    stage = Stage(pace_s=0.05)
+async def test_one_that_follows_a_held_one_waits_a_full_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage, timers = Stage(), Timers(monkeypatch)
     await stage.live.tell(moved("AT_0"), latest_of="ana")
     await stage.live.tell(moved("AT_1"), latest_of="ana")
-    await asyncio.sleep(0.06)
+    timers.advance(PACE_S)
     await stage.live.tell(moved("AT_2"), latest_of="ana")
+    timers.advance(PACE_S / 2)
     await stage.settled()
     assert stage.heard(stage.his) == ["AT_0", "AT_1"]
-    await asyncio.sleep(0.08)
+    timers.advance(PACE_S / 2)
+    await stage.settled()
     assert stage.heard(stage.his) == ["AT_2"]
 
 
