@@ -26,7 +26,6 @@ from nomadcrew.core.events import Event
 from nomadcrew.core.ids import MessageId, TripId, UserId, parse_uuid
 from nomadcrew.wire.events import pack
 
-BY_USER = "MessagesByUser"
 # Two writers' clocks differ, and a write takes its time: what is older than this by its own time is there for sure.
 OVERLAP = timedelta(seconds=5)
 SEARCHED = 10_000  # messages
