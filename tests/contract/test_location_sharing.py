@@ -81,14 +81,14 @@ async def test_own_settings_are_of_every_trip_that_goes_on(stage: Stage) -> None
     await stage.end_trip(over, ana)
     await stage.prefer(ana, location_privacy_preference="approximate")
     await change(stage, trip, ana, is_enabled=True)
-    assert await stage.sharing.own(ana, now=NOON) == OwnSettings(
+    assert await stage.sharing.own(ana) == OwnSettings(
         Privacy.APPROXIMATE, False, [TripSharing(trip, "Porto", Sharing(True))]
     )
-    assert (await stage.sharing.own(ben, now=NOON)).trips == [TripSharing(trip, "Porto", None)]
+    assert (await stage.sharing.own(ben)).trips == [TripSharing(trip, "Porto", None)]
     nobody = await stage.crew.person("nobody")
-    assert await stage.sharing.own(nobody, now=NOON) == OwnSettings(None, False, [])
+    assert await stage.sharing.own(nobody) == OwnSettings(None, False, [])
     with pytest.raises(NotOnboarded):
-        await stage.sharing.own(UserId(uuid7()), now=NOON)
+        await stage.sharing.own(UserId(uuid7()))
 
 
 async def test_nothing_is_shared_on_a_trip_that_is_over_or_anothers(stage: Stage) -> None:
