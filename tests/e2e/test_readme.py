@@ -32,6 +32,7 @@ live: TODO_CREATED Book the sleeper
 2
 Ana: The sleeper leaves at 21:40
 Ben: On my way, keep me a seat
+image/png
 "latitude":41.15
 """
 CLEAN_UP = "trap 'kill $(jobs -p) 2>&- || true' EXIT\n"
