@@ -155,7 +155,7 @@ class ChatTable:
         return await self._query(str(trip_id), low, high, forward=forward, limit=limit)
 
     async def matching(self, trip_id: TripId, before: str, matches: Callable[[Item], bool], *, limit: int) -> Found:
-        """Of the newest messages before a sort key, those that match; looks at 10,000 at most."""
+        """Of the newest messages before a sort key, those that match; looks at `SEARCHED` and a page at most."""
         found: list[Item] = []
         looked_at = 0
         while looked_at < SEARCHED:
