@@ -355,6 +355,17 @@ async def test_a_track_is_of_the_time_that_was_asked_for(crew: Crew) -> None:
         assert (reply.status, reply.code) == (404, "member_not_found")
 
 
+async def test_a_track_may_begin_and_end_where_the_calendar_does_in_any_time_zone(crew: Crew) -> None:
+    await crew.post()
+    for zone in ("Z", "-12:00", "%2B14:00"):
+        query = f"from=0001-01-01T00:00:00{zone}&to=9999-12-31T23:59:59{zone}"
+        reply = await crew.call("GET", f"{crew.path}/locations/track?{query}", "ana")
+        assert (reply.status, len(reply.json["points"])) == (200, 1)
+    for query in ("to=0001-01-01T00:00:00%2B14:00", "from=9999-12-31T23:59:59-12:00&to=9999-12-31T23:59:59-12:00"):
+        reply = await crew.call("GET", f"{crew.path}/locations/track?{query}", "ana")
+        assert (reply.status, reply.json["points"]) == (200, [])
+
+
 async def test_who_looked_is_listed_to_whom_they_looked_at(crew: Crew) -> None:
     await crew.post()
     await crew.seen(by="ana")

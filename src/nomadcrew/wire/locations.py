@@ -222,7 +222,7 @@ def opinion_in(body: LocationIn | BatchIn) -> Opinion:
 
 
 def moment_in(text: str | None, name: str, otherwise: datetime) -> datetime:
-    """A moment in the query: RFC 3339, or milliseconds.
+    """A moment in the query: RFC 3339, or milliseconds. One beyond what years there are is the farthest there is.
 
     Raises:
         Invalid: neither.
@@ -236,7 +236,12 @@ def moment_in(text: str | None, name: str, otherwise: datetime) -> datetime:
         found = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
     except ValueError:
         raise Invalid(f"`{name}` is no time.", code="invalid_time_range") from None
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    if found.tzinfo is None:
+        return found.replace(tzinfo=UTC)
+    try:
+        return found.astimezone(UTC)
+    except OverflowError:
+        return _FARTHEST[found.year > 1]
 
 
 def member_location(trip_id: TripId, one: Shown) -> MemberLocation:
