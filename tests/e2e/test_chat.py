@@ -133,6 +133,18 @@ async def test_a_refused_message_is_answered_and_the_socket_stays(register: Regi
     assert (await socket.answer({"type": "ping"}))["type"] == "pong"
 
 
+async def test_a_text_that_was_cut_in_the_middle_of_an_emoji_is_sent_all_the_same(
+    register: Register, connect: Connect
+) -> None:
+    ana, ben, trip_id = await crew(register)
+    hers, his = await connect(ana), await connect(ben)
+    message_id = await send(hers, trip_id, "to the sea \ud83c")
+    event = await his.event("CHAT_MESSAGE_SENT", trip_id, messageId=message_id)
+    assert event["payload"]["content"] == "to the sea \ufffd"
+    assert hers.open
+    assert await texts(ben, trip_id) == ["to the sea \ufffd"]
+
+
 async def test_whoever_lost_the_network_asks_for_what_came_after(register: Register, connect: Connect) -> None:
     ana, ben, trip_id = await crew(register)
     socket = await connect(ben)
