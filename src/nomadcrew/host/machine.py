@@ -177,10 +177,11 @@ class Front:
         hub.on_shown = self._heard.add
         self._pulse = Heartbeat()
         cors = Cors(settings.allowed_origins)
+        dispatcher = Dispatcher(ports, metrics.request)
         self.application = Application(
             ALL_ROUTES,
-            Dispatcher(ports, metrics.request),
-            websocket=SocketEndpoint(ports, hub, cors, on_count=metrics.sockets),
+            dispatcher,
+            websocket=SocketEndpoint(ports, hub, cors, on_count=metrics.sockets, refusal=dispatcher.refusal),
             health=Health(
                 lambda: pool.fetch(_PING),
                 clock=utc_now,
