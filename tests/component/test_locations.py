@@ -495,6 +495,15 @@ async def test_preferences_show_and_change_all_that_applies(crew: Crew) -> None:
     assert (await crew.call("PUT", path, "ana", body)).code == "trip_ended"
 
 
+@pytest.mark.parametrize("change", [{"privacy": "hidden"}, {"isSharingEnabled": False}, {"sharingExpiresIn": 60}])
+async def test_what_is_of_one_trip_is_not_changed_of_none(crew: Crew, change: dict[str, object]) -> None:
+    """Whoever asks to be hidden must not believe that they are."""
+    await crew.post()
+    refused = await crew.call("PUT", "/v1/location/preferences", "ana", {"ghostMode": True} | change)
+    assert (refused.status, refused.code) == (400, "trip_id_required")
+    assert await crew.seen() == [EXACTLY] * 3
+
+
 @pytest.mark.parametrize("way", ["profile", "preferences", "location preferences"])
 async def test_who_hides_and_shows_themselves_again_is_heard_of_wherever_they_share(crew: Crew, way: str) -> None:
     """Phones that have drawn them have nothing else to go by."""

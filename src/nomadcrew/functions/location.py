@@ -188,7 +188,7 @@ async def get_preferences(call: Call) -> PreferencesView:
             why="the reply shows all that applies now, of which the profile is stored elsewhere")  # fmt: skip
 async def put_preferences(call: Call, body: PreferencesIn) -> PreferencesView:
     """Change what decides who sees my position, for all trips or, with a `tripId`, for one."""
-    trip_id = wire.trip_id_in(body.trip_id)
+    trip_id = body.trip
     if trip_id is not None:
         opinion = Opinion(body.is_sharing_enabled, body.sharing_expires_in)
         expires_at = expiry(opinion, call.now)

@@ -202,6 +202,21 @@ class PreferencesIn(Struct, rename="camel"):
     location_privacy_preference: Privacy | None = None
     ghost_mode: bool | None = None
 
+    @property
+    def trip(self) -> TripId | None:
+        """The trip that this is about; None where it is about every trip.
+
+        Raises:
+            Invalid: the id is no trip's; or something that only trips have is to change, and none is named. Whoever
+                asks to be hidden like that must not believe that they are.
+        """
+        asked = (self.is_sharing_enabled, self.sharing_expires_in, None if self.privacy is UNSET else self.privacy)
+        if self.trip_id is None and any(one is not None for one in asked):
+            raise Invalid(
+                "Sharing and its privacy are of one trip: say which, as `tripId`.", code="trip_id_required"
+            )
+        return trip_id_in(self.trip_id)
+
 
 def fix_in(body: FixIn, otherwise: Privacy) -> Fix:
     """The position in a body; `otherwise` is its privacy where it names none."""
