@@ -131,6 +131,16 @@ async def test_a_position_is_answered_as_the_contract_says(crew: Crew) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("accuracy", [-1, 1e300])
+async def test_the_reply_shows_what_was_stored_and_not_what_no_phone_measures(crew: Crew, accuracy: float) -> None:
+    reply = await crew.post(accuracy=accuracy, timestamp=NOON_MS)
+    listed = (await crew.call("GET", f"{crew.path}/locations", "ben")).json["locations"]
+    everywhere = await crew.call(
+        "POST", "/v1/location/update", "ana", {"latitude": 1, "longitude": 1, "accuracy": accuracy}
+    )
+    assert [one["accuracy"] for one in (reply.json, *listed, everywhere.json)] == [None] * 3
+
+
 async def test_the_list_is_what_the_contract_says(crew: Crew) -> None:
     await crew.post(accuracy=4.5, timestamp=NOON_MS)
     reply = await crew.call("GET", f"{crew.path}/locations?limit=7&offset=2", "ben")

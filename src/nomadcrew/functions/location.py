@@ -94,9 +94,11 @@ async def update_everywhere(call: Call, body: LocationIn) -> LocationView:
         view.trip_id = UNSET
         return view
     fix = wire.fix_in(body, Privacy.PRECISE)
-    shown = wire.location_view(call.me, None, fix, call.now, Privacy.HIDDEN, call.now)
     # Checked once, whatever the trips are: the same body is refused on each of them or on none.
-    single(TripId(call.me), call.me, fix, wire.opinion_in(body), EventId(call.ports.new_id()), now=call.now)
+    checked = single(
+        TripId(call.me), call.me, fix, wire.opinion_in(body), EventId(call.ports.new_id()), now=call.now
+    )
+    shown = wire.location_view(call.me, None, checked.points[0], Privacy.HIDDEN, call.now)
     for shared in await call.ports.location_sharing.shared_trips(call.me, now=call.now):
         try:
             view = await _report(call, shared, body, Privacy.PRECISE)
@@ -255,7 +257,7 @@ async def _report(call: Call, trip_id: TripId, body: LocationIn, otherwise: Priv
     report = single(trip_id, call.me, fix, wire.opinion_in(body), EventId(call.ports.new_id()), now=call.now)
     accepted = await _accept(call, report)
     [privacy] = accepted.stored_under
-    return wire.location_view(call.me, trip_id, fix, report.points[0].recorded_at, privacy, call.now)
+    return wire.location_view(call.me, trip_id, report.points[0], privacy, call.now)
 
 
 async def _accept(call: Call, report: Report) -> Accepted:

@@ -9,7 +9,15 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from nomadcrew.core.errors import Invalid
 from nomadcrew.core.ids import TripId, UserId, parse_uuid
-from nomadcrew.core.locations.model import DEFAULT_RADIUS_M, MAX_BATCH, MeetingPoint, OwnSettings, Privacy, Ruling
+from nomadcrew.core.locations.model import (
+    DEFAULT_RADIUS_M,
+    MAX_BATCH,
+    MeetingPoint,
+    OwnSettings,
+    Point,
+    Privacy,
+    Ruling,
+)
 from nomadcrew.core.locations.privacy import Seen
 from nomadcrew.core.locations.reports import Fix, Opinion
 from nomadcrew.core.locations.service import Shown, Suggestion
@@ -345,16 +353,17 @@ def trip_id_in(text: str | None) -> TripId | None:
 
 
 def location_view(
-    user_id: UserId, trip_id: TripId | None, fix: Fix, recorded_at: datetime, privacy: Privacy, now: datetime
+    user_id: UserId, trip_id: TripId | None, point: Point, privacy: Privacy, now: datetime
 ) -> LocationView:
+    """The reply to a report: what became of it, which need not be what was sent."""
     return LocationView(
         id=f"{user_id}_{trip_id or 'global'}_{now:%Y%m%d%H%M%S}",
         user_id=user_id,
         trip_id=trip_id or UNSET,
-        latitude=fix.latitude,
-        longitude=fix.longitude,
-        accuracy=fix.accuracy_m,
-        timestamp=recorded_at,
+        latitude=point.latitude,
+        longitude=point.longitude,
+        accuracy=point.accuracy_m,
+        timestamp=point.recorded_at,
         privacy_level=privacy,
         created_at=now,
         updated_at=now,
