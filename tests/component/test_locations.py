@@ -131,6 +131,23 @@ async def test_a_position_is_answered_as_the_contract_says(crew: Crew) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("query", "limit", "offset"),
+    [
+        ("", 50, 0),
+        ("limit=20&offset=%2B40", 20, 40),
+        ("limit=0&offset=-1", 50, 0),
+        ("limit=1_0&offset=%D9%A3", 50, 0),
+        ("limit=+5&offset=5%20", 50, 0),
+        ("limit=9999999999999&offset=99999999999999", 1_000_000, 1_000_000),
+        ("limit=99999999999999999999&offset=1e1", 50, 0),
+    ],
+)
+async def test_a_page_is_asked_for_in_plain_digits(crew: Crew, query: str, limit: int, offset: int) -> None:
+    reply = await crew.call("GET", f"{crew.path}/locations?{query}", "ben")
+    assert (reply.json["pagination"]["limit"], reply.json["pagination"]["offset"]) == (limit, offset)
+
+
 @pytest.mark.parametrize("accuracy", [-1, 1e300])
 async def test_the_reply_shows_what_was_stored_and_not_what_no_phone_measures(crew: Crew, accuracy: float) -> None:
     reply = await crew.post(accuracy=accuracy, timestamp=NOON_MS)
