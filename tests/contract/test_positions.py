@@ -330,6 +330,23 @@ async def test_distances_are_those_of_the_code(stage: Stage) -> None:
         assert row["metres"] == pytest.approx(distance_m(a, b), rel=1e-9, abs=1e-6)
 
 
+async def test_a_position_that_is_hidden_takes_the_one_away_that_was_seen_and_says_so_once(stage: Stage) -> None:
+    trip, ana, _ = await pair(stage)
+    hidden, precise = Privacy.HIDDEN, Privacy.PRECISE
+    told = []
+    for minute, privacy in enumerate((hidden, precise, hidden, hidden, precise, Privacy.APPROXIMATE, hidden)):
+        accepted = await stage.send(trip, ana, minute=minute, privacy=privacy)
+        told.append(accepted.has_told)
+    assert told == [True, False, True, False, False, False, True]
+    assert await stage.told() == [(ana, True), (ana, False), (ana, False)]
+    # Who is hidden anyway, or does not share, has been taken away before.
+    await stage.send(trip, ana, minute=10)
+    await stage.prefer(ana, minute=11, ghost=True)
+    before = await stage.told()
+    assert not (await stage.send(trip, ana, minute=12, privacy=hidden)).has_told
+    assert await stage.told() == before
+
+
 async def test_leaving_ends_sharing_for_good(stage: Stage) -> None:
     trip, ana, ben = await pair(stage)
     await stage.send(trip, ben, minute=-1)
