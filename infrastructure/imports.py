@@ -33,6 +33,8 @@ DATA = {
     "nomadcrew.adapters.postgres.sql": "adapters/postgres/statements",
     "nomadcrew.wire.rendering": "wire/templates",
 }
+# What of Python reads files that a machine need not have, and the library that has them too.
+FILES_OF_PYTHON = {"zoneinfo": "tzdata"}
 MIGRATIONS_READER = "nomadcrew.adapters.postgres.migrations"
 # What `cffi` wants where extensions are written, and nothing where they run.
 NEVER_RUN = frozenset({"pycparser"})
@@ -193,7 +195,8 @@ def _distributions(modules: Iterable[str], python: str) -> set[str]:
     by_module = packages_distributions()
     under = {"python_version": python, "python_full_version": f"{python}.0", "extra": ""}
     found: set[str] = set()
-    waiting = [
+    waiting = [FILES_OF_PYTHON[module] for module in modules if module in FILES_OF_PYTHON]
+    waiting += [
         name for module in modules if module not in sys.stdlib_module_names for name in by_module.get(module, ())
     ]
     while waiting:

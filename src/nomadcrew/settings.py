@@ -11,6 +11,13 @@ from nomadcrew.adapters.aws.config import AWS_PREFIX
 from nomadcrew.core.errors import BadSetting
 
 PREFIX = "NOMADCREW_"
+# What means nothing without the address it is for.
+OF_AN_ADDRESS = {
+    "supabase_anon_key": "supabase_url",
+    "supabase_jwt_secret": "supabase_url",
+    "supabase_service_key": "supabase_url",
+    "expo_token": "expo_url",
+}
 # Each has connections of its own, and the database takes forty.
 MAX_WORKERS = 15
 
@@ -209,7 +216,7 @@ class Settings:
         """Settings from environment variables.
 
         Raises:
-            BadSetting: a value cannot be used, or a variable looks like a misspelled setting.
+            BadSetting: a value cannot be used, or is for an address that is unset, or a variable is misspelled.
         """
         known = {f.metadata["variable"]: f for f in fields(cls)}
         for name in environment:
@@ -220,6 +227,10 @@ class Settings:
             text = environment.get(name, "")
             if text.strip():
                 values[f.name] = _parsed(name, f.metadata["parse"], text.strip())
+        variables = {f.name: name for name, f in known.items()}
+        for name, address in OF_AN_ADDRESS.items():
+            if name in values and address not in values:
+                raise BadSetting(f"{variables[name]} does nothing without {variables[address]}: set both or none.")
         return cls(**values)
 
 

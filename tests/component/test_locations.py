@@ -131,6 +131,33 @@ async def test_a_position_is_answered_as_the_contract_says(crew: Crew) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("query", "limit", "offset"),
+    [
+        ("", 50, 0),
+        ("limit=20&offset=%2B40", 20, 40),
+        ("limit=0&offset=-1", 50, 0),
+        ("limit=1_0&offset=%D9%A3", 50, 0),
+        ("limit=+5&offset=5%20", 50, 0),
+        ("limit=9999999999999&offset=99999999999999", 1_000_000, 1_000_000),
+        ("limit=99999999999999999999&offset=1e1", 50, 0),
+    ],
+)
+async def test_a_page_is_asked_for_in_plain_digits(crew: Crew, query: str, limit: int, offset: int) -> None:
+    reply = await crew.call("GET", f"{crew.path}/locations?{query}", "ben")
+    assert (reply.json["pagination"]["limit"], reply.json["pagination"]["offset"]) == (limit, offset)
+
+
+@pytest.mark.parametrize("accuracy", [-1, 1e300])
+async def test_the_reply_shows_what_was_stored_and_not_what_no_phone_measures(crew: Crew, accuracy: float) -> None:
+    reply = await crew.post(accuracy=accuracy, timestamp=NOON_MS)
+    listed = (await crew.call("GET", f"{crew.path}/locations", "ben")).json["locations"]
+    everywhere = await crew.call(
+        "POST", "/v1/location/update", "ana", {"latitude": 1, "longitude": 1, "accuracy": accuracy}
+    )
+    assert [one["accuracy"] for one in (reply.json, *listed, everywhere.json)] == [None] * 3
+
+
 async def test_the_list_is_what_the_contract_says(crew: Crew) -> None:
     await crew.post(accuracy=4.5, timestamp=NOON_MS)
     reply = await crew.call("GET", f"{crew.path}/locations?limit=7&offset=2", "ben")
@@ -355,6 +382,17 @@ async def test_a_track_is_of_the_time_that_was_asked_for(crew: Crew) -> None:
         assert (reply.status, reply.code) == (404, "member_not_found")
 
 
+async def test_a_track_may_begin_and_end_where_the_calendar_does_in_any_time_zone(crew: Crew) -> None:
+    await crew.post()
+    for zone in ("Z", "-12:00", "%2B14:00"):
+        query = f"from=0001-01-01T00:00:00{zone}&to=9999-12-31T23:59:59{zone}"
+        reply = await crew.call("GET", f"{crew.path}/locations/track?{query}", "ana")
+        assert (reply.status, len(reply.json["points"])) == (200, 1)
+    for query in ("to=0001-01-01T00:00:00%2B14:00", "from=9999-12-31T23:59:59-12:00&to=9999-12-31T23:59:59-12:00"):
+        reply = await crew.call("GET", f"{crew.path}/locations/track?{query}", "ana")
+        assert (reply.status, reply.json["points"]) == (200, [])
+
+
 async def test_who_looked_is_listed_to_whom_they_looked_at(crew: Crew) -> None:
     await crew.post()
     await crew.seen(by="ana")
@@ -482,6 +520,15 @@ async def test_preferences_show_and_change_all_that_applies(crew: Crew) -> None:
         assert (await crew.call("PUT", path, "ana", wrong)).status == 400
     await crew.call("PATCH", f"{crew.path}/status", "ana", {"status": "CANCELLED"})
     assert (await crew.call("PUT", path, "ana", body)).code == "trip_ended"
+
+
+@pytest.mark.parametrize("change", [{"privacy": "hidden"}, {"isSharingEnabled": False}, {"sharingExpiresIn": 60}])
+async def test_what_is_of_one_trip_is_not_changed_of_none(crew: Crew, change: dict[str, object]) -> None:
+    """Whoever asks to be hidden must not believe that they are."""
+    await crew.post()
+    refused = await crew.call("PUT", "/v1/location/preferences", "ana", {"ghostMode": True} | change)
+    assert (refused.status, refused.code) == (400, "trip_id_required")
+    assert await crew.seen() == [EXACTLY] * 3
 
 
 @pytest.mark.parametrize("way", ["profile", "preferences", "location preferences"])

@@ -451,7 +451,6 @@ async def test_outsiders_and_former_members_see_and_do_nothing(crew: Crew, chat:
             chat.after(trip, stranger, MEMBER, str(message.id), limit=1),
             chat.search(trip, stranger, MEMBER, ["hello"], None, limit=1),
             chat.reactions(trip, message.id, stranger, MEMBER), chat.receipts(trip, stranger, MEMBER),
-            chat.sender(trip, stranger, MEMBER),
         ):  # fmt: skip
             with pytest.raises(NotTripMember):
                 await action

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise, product
 from typing import Any
 
@@ -14,7 +14,7 @@ from nomadcrew.adapters.aws.last_positions import DynamoLastPositions
 from nomadcrew.adapters.aws.location_history import DynamoLocationHistory
 from nomadcrew.adapters.aws.positions import KeptPositions, TablePositions
 from nomadcrew.adapters.aws.services import DYNAMODB
-from nomadcrew.adapters.postgres.locations import PostgresLocationSharing
+from nomadcrew.adapters.postgres.locations import PostgresLocationSharing, PostgresPositionViews
 from nomadcrew.adapters.postgres.positions import PostgresLocationHistory, PostgresPositions
 from nomadcrew.adapters.postgres.profiles import PostgresProfiles
 from nomadcrew.adapters.postgres.sql import compile_statement
@@ -22,6 +22,7 @@ from nomadcrew.adapters.postgres.trips import PostgresTrips
 from nomadcrew.core.errors import NotFound, NotOnboarded, NotTripMember
 from nomadcrew.core.identity.ports import ProfileChange
 from nomadcrew.core.ids import EventId, TripId, UserId, uuid7
+from nomadcrew.core.locations import service
 from nomadcrew.core.locations.geometry import distance_m
 from nomadcrew.core.locations.model import MAX_READ, Accepted, Owner, Point, Privacy, Report, Sharing, StoredPoint
 from nomadcrew.core.locations.ports import CarriedPositions, LocationHistory, Positions
@@ -39,6 +40,7 @@ from tests.fakes import NOON
 CHANGED = "LOCATION_SHARING_CHANGED"
 PORTO = (41.15, -8.61)
 MINUTE = timedelta(minutes=1)
+DAY = timedelta(days=1)
 
 
 class Stage:
@@ -328,6 +330,23 @@ async def test_distances_are_those_of_the_code(stage: Stage) -> None:
         assert row["metres"] == pytest.approx(distance_m(a, b), rel=1e-9, abs=1e-6)
 
 
+async def test_a_position_that_is_hidden_takes_the_one_away_that_was_seen_and_says_so_once(stage: Stage) -> None:
+    trip, ana, _ = await pair(stage)
+    hidden, precise = Privacy.HIDDEN, Privacy.PRECISE
+    told = []
+    for minute, privacy in enumerate((hidden, precise, hidden, hidden, precise, Privacy.APPROXIMATE, hidden)):
+        accepted = await stage.send(trip, ana, minute=minute, privacy=privacy)
+        told.append(accepted.has_told)
+    assert told == [True, False, True, False, False, False, True]
+    assert await stage.told() == [(ana, True), (ana, False), (ana, False)]
+    # Who is hidden anyway, or does not share, has been taken away before.
+    await stage.send(trip, ana, minute=10)
+    await stage.prefer(ana, minute=11, ghost=True)
+    before = await stage.told()
+    assert not (await stage.send(trip, ana, minute=12, privacy=hidden)).has_told
+    assert await stage.told() == before
+
+
 async def test_leaving_ends_sharing_for_good(stage: Stage) -> None:
     trip, ana, ben = await pair(stage)
     await stage.send(trip, ben, minute=-1)
@@ -416,6 +435,18 @@ async def test_a_very_long_track_is_thinned_evenly_and_keeps_its_ends(stage: Sta
     assert (minutes[0], minutes[-1]) == (0, (count - 1) / 6)
     gaps = {round((later - sooner) * 6) for sooner, later in pairwise(minutes[:-1])}
     assert len(gaps) == 1
+
+
+async def test_a_track_of_an_age_that_is_not_kept_is_empty_and_one_of_all_ages_whole(stage: Stage) -> None:
+    trip, ana, _ = await pair(stage)
+    await stage.send(trip, ana)
+    first, last = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+    for start, end, count in ((first, last, 1), (first, first, 0), (last, last, 0), (first, NOON - 2000 * DAY, 0)):
+        shown = await service.track(
+            trip, ana, ana, start=start, end=end, most=2, positions=stage.positions,
+            views=PostgresPositionViews(stage.crew.pool), now=NOON,
+        )  # fmt: skip
+        assert len(shown) == count
 
 
 _GIVEN_UNDER = compile_statement(

@@ -125,6 +125,16 @@ async def test_a_ghost_is_online_for_nobody_and_was_never_seen(stage: Stage) -> 
     assert (await stage.seen(at_s=2))["ben"].is_online
 
 
+async def test_who_types_is_shown_by_name_and_a_ghost_to_nobody(stage: Stage) -> None:
+    sender = await stage.presence.typist(stage.trip, stage.ben, MEMBER)
+    assert sender is not None
+    assert (sender.id, bool(sender.name)) == (stage.ben, True)
+    await stage.ghost(stage.ben, True)
+    assert await stage.presence.typist(stage.trip, stage.ben, MEMBER) is None
+    with pytest.raises(NotTripMember):
+        await stage.presence.typist(stage.trip, stage.cleo, MEMBER)
+
+
 async def test_what_a_ghost_did_is_not_seen_later(stage: Stage) -> None:
     await stage.came(stage.ben)
     await stage.left(stage.ben, at_s=1)

@@ -133,6 +133,18 @@ async def test_a_refused_message_is_answered_and_the_socket_stays(register: Regi
     assert (await socket.answer({"type": "ping"}))["type"] == "pong"
 
 
+async def test_a_text_that_was_cut_in_the_middle_of_an_emoji_is_sent_all_the_same(
+    register: Register, connect: Connect
+) -> None:
+    ana, ben, trip_id = await crew(register)
+    hers, his = await connect(ana), await connect(ben)
+    message_id = await send(hers, trip_id, "to the sea \ud83c")
+    event = await his.event("CHAT_MESSAGE_SENT", trip_id, messageId=message_id)
+    assert event["payload"]["content"] == "to the sea \ufffd"
+    assert hers.open
+    assert await texts(ben, trip_id) == ["to the sea \ufffd"]
+
+
 async def test_whoever_lost_the_network_asks_for_what_came_after(register: Register, connect: Connect) -> None:
     ana, ben, trip_id = await crew(register)
     socket = await connect(ben)
@@ -245,7 +257,20 @@ async def test_who_has_read_up_to_where_is_listed(register: Register) -> None:
     assert (receipt["user"], receipt["message_id"]) == ({"id": ben.id, "name": "Ben"}, second["id"])
 
 
-@pytest.mark.parametrize("body", [{}, {"message": "   "}, {"message": "x" * 1001}, {"message": 7}, {"id": "no-id"}])
+async def test_what_is_null_is_not_there(register: Register, connect: Connect) -> None:
+    ana, _, trip_id = await crew(register)
+    nothing = {"id": None, "messageId": None, "temp_id": None, "replyToId": None, "attachmentId": None}
+    sent = await ana.ask("POST", f"{chat_of(trip_id)}/messages", nothing | {"message": None, "content": "one"})
+    await ana.ask("PUT", f"{chat_of(trip_id)}/messages/{sent['id']}", {"content": None, "message": "two"})
+    socket = await connect(ana)
+    frame = {"action": "sendMessage", "tripId": trip_id, "content": None, "message": "three", "replyToId": None}
+    assert (await socket.answer(frame))["type"] == "ack"
+    assert await texts(ana, trip_id) == ["three", "two"]
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"message": None}, {"message": "   "}, {"message": "x" * 1001}, {"message": 7}, {"id": "no-id"}]
+)
 async def test_what_is_no_message_is_refused(register: Register, body: dict[str, Any]) -> None:
     ana, _, trip_id = await crew(register)
     reply = await ana.send("POST", f"{chat_of(trip_id)}/messages", body)

@@ -1,7 +1,10 @@
 """Where the crew is, over real connections: phones report, others see, and nobody sees more than they may."""
 
+import asyncio
 import time
 from typing import Any
+
+import pytest
 
 from tests.e2e.client import Person, Socket, eventually
 from tests.e2e.conftest import Connect, Register
@@ -75,6 +78,29 @@ async def test_the_last_of_many_positions_is_always_heard(register: Register, co
         last = (round(41.1 + step / 1000, 4), -8.6)
         await report(ana, trip_id, last)
     await heard_at(listening, ana, last)
+
+
+@pytest.mark.one_machine("elsewhere nothing is held back: a stream looks at privacy when it tells")
+@pytest.mark.parametrize("how", ["ghost", "sharing off", "hidden", "approximate", "gone"])
+async def test_what_is_held_back_for_a_second_is_not_heard_once_its_owner_hides(
+    register: Register, connect: Connect, how: str
+) -> None:
+    ana, ben, trip_id = await pair(register)
+    listening = await connect(ana)
+    await report(ben, trip_id)
+    await report(ben, trip_id, (HERE[0] + 0.0001, HERE[1]))
+    profile, sharing = f"/v1/users/{ben.id}", "/v1/location/preferences"
+    method, path, body = {
+        "ghost": ("PUT", f"{profile}/preferences", {"ghostMode": True}),
+        "sharing off": ("PUT", sharing, {"tripId": trip_id, "isSharingEnabled": False}),
+        "hidden": ("PUT", sharing, {"tripId": trip_id, "privacy": "hidden"}),
+        "approximate": ("PUT", profile, {"locationPrivacyPreference": "approximate"}),
+        "gone": ("DELETE", f"/v1/trips/{trip_id}/members/{ben.id}", None),
+    }[how]
+    await ben.ask(method, path, body)
+    await asyncio.sleep(1.5)
+    heard = [event["payload"] for event in listening.events if event["type"] == "LOCATION_UPDATED"]
+    assert [one["location"]["latitude"] for one in heard] == [HERE[0]]
 
 
 async def test_what_is_approximate_is_heard_and_seen_so(register: Register, connect: Connect) -> None:

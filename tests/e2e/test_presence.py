@@ -66,6 +66,19 @@ async def test_a_ghost_is_seen_by_nobody(register: Register, connect: Connect) -
     await eventually(visible)
 
 
+async def test_nobody_sees_a_ghost_typing(register: Register, connect: Connect) -> None:
+    trip_id, ana, ben = await crew(register)
+    hers, his = await connect(ana), await connect(ben)
+    await ben.ask("PUT", f"/v1/users/{ben.id}/preferences", {"ghostMode": True})
+    frame = {"type": "TYPING_STATUS", "payload": {"tripId": trip_id, "isTyping": True}}
+    await his.send(frame)
+    assert (await his.answer({"type": "ping"}))["type"] == "pong"
+    await hers.send(frame)
+    # What was typed later has been told, so the ghost's would have been.
+    await hers.event("CHAT_TYPING_STATUS", trip_id, userId=ana.id)
+    assert {e["userId"] for e in hers.events if e["type"] == "CHAT_TYPING_STATUS"} == {ana.id}
+
+
 async def test_strangers_see_nothing(register: Register) -> None:
     trip_id, _, _ = await crew(register)
     eve = await register("eve")

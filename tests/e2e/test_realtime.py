@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from websockets.asyncio.client import connect as websocket
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from nomadcrew.adapters.embedded.keys import open_keys
@@ -124,6 +125,18 @@ async def test_a_refused_upgrade_is_answered_with_the_error_body(api: Api, token
     _, body = await refusal(api.sockets, token)
     assert {"error", "message", "code", "type"} <= body.keys()
     assert body["code"] == code
+
+
+@pytest.mark.one_machine("API Gateway answers an upgrade it refuses with headers of its own")
+async def test_a_refused_upgrade_has_the_headers_that_every_reply_has(api: Api) -> None:
+    plain = await api.send("GET", "/v1/trips", headers={"x-request-id": "why-not"})
+    address = f"{api.sockets}?token=not.a.token"
+    with pytest.raises(InvalidStatus) as refused:
+        await websocket(address, additional_headers={"x-request-id": "why-not"}, proxy=None)
+    headers = refused.value.response.headers
+    assert headers["x-request-id"] == plain.headers["x-request-id"] == "why-not"
+    for name in ("x-frame-options", "x-content-type-options", "x-xss-protection", "referrer-policy"):
+        assert headers[name] == plain.headers[name]
 
 
 async def test_every_event_has_a_strict_envelope_and_what_the_client_reads(

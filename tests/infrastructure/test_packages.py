@@ -90,6 +90,12 @@ def test_a_packed_function_answers(packed: Path) -> None:
     assert json.loads(str(answer["body"]))["code"] == "route_not_found"
 
 
+def test_a_package_brings_the_time_zones_it_reads(packed: Path) -> None:
+    for function, brings in (("notifier", True), ("notification", True), ("trip", False)):
+        with zipfile.ZipFile(packed / f"{function}.zip") as archive:
+            assert ("tzdata/zoneinfo/Europe/Lisbon" in archive.namelist()) is brings, function
+
+
 def test_the_same_files_make_the_same_bytes(packed: Path, tmp_path: Path) -> None:
     some = ("page", "trip")
     package.build(STAGE, HERE, tmp_path, only=some)

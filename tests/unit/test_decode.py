@@ -81,8 +81,8 @@ def test_deep_nesting_is_refused_however_the_first_decode_ends(body: bytes) -> N
 @pytest.mark.parametrize(
     "body",
     [
-        b'{"firstName":"\\ud800"}',
-        b'{"firstName":"\\udc00\\ud800"}',
+        b'{"firstName":"\\ud800}',
+        b'{"firstName":"\\ud8"}',
         b'{"firstName":"\xed\xa0\x80"}',
         b'{"firstName":"\xff"}',
         b'{"firstName":1,"x":"\xff"}',
@@ -95,6 +95,24 @@ def test_deep_nesting_is_refused_however_the_first_decode_ends(body: bytes) -> N
 )
 def test_what_is_no_json_is_refused_even_after_a_field_that_does_not_fit(body: bytes) -> None:
     assert refusal(body).details == "the body is not JSON"
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        (r"\ud83d", "\ufffd"),
+        (r"\uDE00 cut", "\ufffd cut"),
+        (r"\udc00\ud800", "\ufffd\ufffd"),
+        (r"\ud83d\ud83d\ude00", "\ufffd\U0001f600"),
+        (r"\uD83D\uDE00", "\U0001f600"),
+        (r"\\ud83d", r"\ud83d"),
+        (r"\\\ud83d", "\\\ufffd"),
+        (r"\ud83d\n\u00e9\ud7ff\ue000", "\ufffd\n\u00e9\ud7ff\ue000"),
+    ],
+)
+def test_half_an_emoji_is_a_replacement_character_as_the_monolith_read_it(sent: str, read: str) -> None:
+    assert decode(f'{{"firstName":"{sent}"}}'.encode(), Body) == Body(read)
+    assert decode(f'{{"FIRSTNAME":"{sent}","notes":{{"{sent}":1}}}}'.encode(), Body) == Body(read, notes={read: 1})
 
 
 def test_an_empty_body_is_called_empty() -> None:

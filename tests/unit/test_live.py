@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -130,6 +131,61 @@ async def test_of_what_replaces_each_other_the_first_is_told_at_once_and_then_th
     await stage.live.tell(moved("AT_10"), latest_of="ana")
     await stage.settled()
     assert stage.heard(stage.his) == ["AT_10"]
+
+
+@pytest.mark.parametrize(
+    ("event", "trip", "later_s", "hides"),
+    [
+        ("LOCATION_SHARING_CHANGED", TRIP, 1, {"isSharingEnabled": False}),
+        ("LOCATION_SHARING_CHANGED", TRIP, 0, {"isSharingEnabled": False}),
+        ("location_privacy.changed", None, 1, {}),
+    ],
+)
+async def test_a_position_that_waits_is_not_told_once_its_owner_hides(
+    event: str, trip: TripId | None, later_s: int, hides: dict[str, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage, timers = await one_position_waits(monkeypatch)
+    stage.live.outdated_by(hiding(event, trip, later_s, ANA, **hides))
+    timers.advance(PACE_S)
+    await stage.settled()
+    assert stage.heard(stage.his) == []
+
+
+@pytest.mark.parametrize(
+    ("event", "trip", "later_s", "whose", "says"),
+    [
+        ("LOCATION_SHARING_CHANGED", TRIP, 1, ANA, {"isSharingEnabled": True}),
+        ("LOCATION_SHARING_CHANGED", OTHER, 1, ANA, {"isSharingEnabled": False}),
+        ("LOCATION_SHARING_CHANGED", TRIP, 1, BEN, {"isSharingEnabled": False}),
+        ("LOCATION_SHARING_CHANGED", TRIP, -1, ANA, {"isSharingEnabled": False}),
+        ("location_privacy.changed", None, -1, ANA, {}),
+        ("MEETING_POINT_CHANGED", TRIP, 1, ANA, {}),
+    ],
+)
+async def test_a_position_that_waits_is_told_whatever_else_happens(
+    event: str, trip: TripId, later_s: int, whose: UserId, says: dict[str, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage, timers = await one_position_waits(monkeypatch)
+    stage.live.outdated_by(hiding(event, trip, later_s, whose, **says))
+    timers.advance(PACE_S)
+    await stage.settled()
+    assert stage.heard(stage.his) == ["LOCATION_UPDATED"]
+
+
+async def one_position_waits(monkeypatch: pytest.MonkeyPatch) -> tuple[Stage, Timers]:
+    """One of ana's was told, and a second one of hers waits."""
+    stage, timers = Stage(), Timers(monkeypatch)
+    for _ in range(2):
+        await stage.live.tell(moved(), latest_of="ana")
+    await stage.settled()
+    assert stage.heard(stage.his) == ["LOCATION_UPDATED"]
+    return stage, timers
+
+
+def hiding(type_: str, trip_id: TripId | None, later_s: int, whose: UserId, **says: bool) -> Event:
+    payload = json.dumps({"userId": str(whose)} | says)
+    at = moved().occurred_at + timedelta(seconds=later_s)
+    return an_event(type=type_, trip_id=trip_id, payload=payload, occurred_at=at)
 
 
 async def test_one_that_follows_a_held_one_waits_a_full_pace(monkeypatch: pytest.MonkeyPatch) -> None:

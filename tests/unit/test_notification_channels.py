@@ -1,5 +1,7 @@
 """Who is told what, and how: the decision as a table."""
 
+import zoneinfo
+from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
@@ -103,6 +105,23 @@ def test_quiet_hours_go_by_the_clock_on_the_wall(hours: QuietHours, moment: date
     assert hours.hold(moment) is quiet
 
 
+@pytest.fixture
+def no_zones() -> Iterator[None]:
+    """A machine that has no files of time zones, such as a small container."""
+    zoneinfo.reset_tzpath(to=())
+    zoneinfo.ZoneInfo.clear_cache()
+    yield
+    zoneinfo.reset_tzpath()
+    zoneinfo.ZoneInfo.clear_cache()
+
+
+@pytest.mark.usefixtures("no_zones")
+def test_quiet_hours_need_no_time_zones_of_the_machine() -> None:
+    hours = QuietHours.parse("22:00", "07:00", "Europe/Lisbon")
+    assert hours.hold(datetime(2026, 7, 1, 21, 0, tzinfo=UTC))
+    assert not hours.hold(datetime(2026, 12, 1, 21, 0, tzinfo=UTC))
+
+
 @pytest.mark.parametrize(
     ("start", "end", "zone", "code"),
     [
@@ -116,7 +135,12 @@ def test_quiet_hours_go_by_the_clock_on_the_wall(hours: QuietHours, moment: date
         ("22:00", "07:00", "ä\ud800", "invalid_time_zone"),
     ],
 )  # fmt: skip
-def test_quiet_hours_that_cannot_be_are_refused(start: str, end: str, zone: str, code: str) -> None:
+@pytest.mark.parametrize("has_zones", [True, False], ids=["zones of the machine", "a machine without any"])
+def test_quiet_hours_that_cannot_be_are_refused(
+    start: str, end: str, zone: str, code: str, has_zones: bool, request: pytest.FixtureRequest
+) -> None:
+    if not has_zones:
+        request.getfixturevalue("no_zones")
     with pytest.raises(Invalid) as refused:
         QuietHours.parse(start, end, zone)
     assert refused.value.code == code

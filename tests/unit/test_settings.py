@@ -125,6 +125,23 @@ def test_a_misspelled_setting_is_refused_and_corrected(variable: str, hint: str)
         Settings.read({variable: "x"})
 
 
+@pytest.mark.parametrize(
+    ("variable", "address"),
+    [
+        ("NOMADCREW_SUPABASE_ANON_KEY", "NOMADCREW_SUPABASE_URL"),
+        ("NOMADCREW_SUPABASE_JWT_SECRET", "NOMADCREW_SUPABASE_URL"),
+        ("NOMADCREW_SUPABASE_SERVICE_KEY", "NOMADCREW_SUPABASE_URL"),
+        ("NOMADCREW_EXPO_TOKEN", "NOMADCREW_EXPO_URL"),
+    ],
+)
+def test_what_is_for_an_address_that_is_unset_is_refused(variable: str, address: str) -> None:
+    value = "a" * 64
+    with pytest.raises(BadSetting, match=f"^{variable} does nothing without {address}: ") as refused:
+        Settings.read({variable: value})
+    assert value not in str(refused.value)
+    Settings.read({variable: value, address: "https://there.example"})
+
+
 def test_readme_has_the_table_of_settings() -> None:
     found = re.search(r"<!-- settings: .* -->\n(.*)<!-- /settings -->", README.read_text(), re.DOTALL)
     assert found is not None

@@ -8,6 +8,7 @@ from nomadcrew.core.chat import service
 from nomadcrew.core.chat.model import Message
 from nomadcrew.core.errors import Invalid, TooMany
 from nomadcrew.core.ids import AttachmentId, MessageId, TripId
+from nomadcrew.core.presence.service import say_typing
 from nomadcrew.wire.chat import SocketMessage, SocketRead, SocketTyping, ack_payload
 from nomadcrew.wire.events import frame
 from nomadcrew.wire.sockets import Actions, SocketCall
@@ -35,11 +36,11 @@ async def send(call: SocketCall) -> str:
 
 async def typing(call: SocketCall) -> None:
     body = _read(call, SocketTyping)
-    await service.say_typing(
+    await say_typing(
         TripId(body.trip_id),
         call.me,
         is_typing=body.is_typing,
-        chat=call.ports.chat,
+        presence=call.ports.presence,
         live=call.ports.live,
         new_id=call.ports.new_id,
         now=call.ports.clock(),

@@ -95,9 +95,11 @@ async def update_everywhere(call: Call, body: LocationIn) -> LocationView:
         view.trip_id = UNSET
         return view
     fix = wire.fix_in(body, Privacy.PRECISE)
-    shown = wire.location_view(call.me, None, fix, call.now, Privacy.HIDDEN, call.now)
     # Checked once, whatever the trips are: the same body is refused on each of them or on none.
-    single(TripId(call.me), call.me, fix, wire.opinion_in(body), EventId(call.ports.new_id()), now=call.now)
+    checked = single(
+        TripId(call.me), call.me, fix, wire.opinion_in(body), EventId(call.ports.new_id()), now=call.now
+    )
+    shown = wire.location_view(call.me, None, checked.points[0], Privacy.HIDDEN, call.now)
     for shared in await call.ports.location_sharing.shared_trips(call.me, now=call.now):
         try:
             view = await _report(call, shared, body, Privacy.PRECISE)
@@ -189,7 +191,7 @@ async def get_preferences(call: Call) -> PreferencesView:
             why="the reply shows all that applies now, of which the profile is stored elsewhere")  # fmt: skip
 async def put_preferences(call: Call, body: PreferencesIn) -> PreferencesView:
     """Change what decides who sees my position, for all trips or, with a `tripId`, for one."""
-    trip_id = wire.trip_id_in(body.trip_id)
+    trip_id = body.trip
     if trip_id is not None:
         opinion = Opinion(body.is_sharing_enabled, body.sharing_expires_in)
         expires_at = expiry(opinion, call.now)
@@ -256,7 +258,7 @@ async def _report(call: Call, trip_id: TripId, body: LocationIn, otherwise: Priv
     report = single(trip_id, call.me, fix, wire.opinion_in(body), EventId(call.ports.new_id()), now=call.now)
     accepted = await _accept(call, report)
     [privacy] = accepted.stored_under
-    return wire.location_view(call.me, trip_id, fix, report.points[0].recorded_at, privacy, call.now)
+    return wire.location_view(call.me, trip_id, report.points[0], privacy, call.now)
 
 
 async def _accept(call: Call, report: Report) -> Accepted:

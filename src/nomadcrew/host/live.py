@@ -12,7 +12,7 @@ from typing import Protocol
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.events import Audience, Event, listeners
 from nomadcrew.core.ids import TripId, UserId
-from nomadcrew.core.locations.model import shown_in
+from nomadcrew.core.locations.model import hidden_in, shown_in
 from nomadcrew.host.metrics import Metrics
 from nomadcrew.wire.events import event_frame
 
@@ -77,6 +77,20 @@ class HubLive:
 
     async def tell_people(self, event: Event, people: Sequence[UserId]) -> None:
         self.take(event, people=people)
+
+    def outdated_by(self, event: Event) -> None:
+        """Hold nothing back that an event has made untrue: who hides is not shown a second later as before."""
+        owner = hidden_in(event)
+        if owner is None:
+            return
+        for key, held in self._paced.items():
+            if (
+                held is not None
+                and shown_in(held) == owner
+                and event.trip_id in (None, held.trip_id)
+                and held.occurred_at <= event.occurred_at
+            ):
+                self._paced[key] = None
 
     def _pace(self, key: str, event: Event) -> None:
         self._paced[key] = None

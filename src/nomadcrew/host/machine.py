@@ -86,8 +86,11 @@ class Backstage:
         pool.on_statement = self.metrics.statement
         self._outbox = PostgresOutbox(pool, mirrors=settings.mirrors)
         self.workers = Workers(CONSUMERS)
-        self.relay = Relay(self._outbox, sockets, clock=utc_now, metrics=self.metrics, on_work=self.workers.wake)
         self.live = HubLive(self._outbox, sockets, self.metrics)
+        self.relay = Relay(
+            self._outbox, sockets, clock=utc_now, metrics=self.metrics, on_work=self.workers.wake,
+            on_event=self.live.outdated_by,
+        )  # fmt: skip
         self.presence = PostgresPresence(pool)
         ports = wired(
             settings, folder, pool, url=url, outbox=self.relay, connections=hub, live=self.live,
@@ -177,10 +180,11 @@ class Front:
         hub.on_shown = self._heard.add
         self._pulse = Heartbeat()
         cors = Cors(settings.allowed_origins)
+        dispatcher = Dispatcher(ports, metrics.request)
         self.application = Application(
             ALL_ROUTES,
-            Dispatcher(ports, metrics.request),
-            websocket=SocketEndpoint(ports, hub, cors, on_count=metrics.sockets),
+            dispatcher,
+            websocket=SocketEndpoint(ports, hub, cors, on_count=metrics.sockets, refusal=dispatcher.refusal),
             health=Health(
                 lambda: pool.fetch(_PING),
                 clock=utc_now,

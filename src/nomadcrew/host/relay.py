@@ -36,13 +36,15 @@ class Relay:
         clock: Clock,
         metrics: Metrics,
         on_work: Callable[[Iterable[str]], None],
+        on_event: Callable[[Event], None] = lambda _event: None,
     ) -> None:
-        """`on_work` is told which work queues got something."""
+        """`on_work` is told which work queues got something, `on_event` of each event before sockets are."""
         self._outbox = outbox
         self._sockets = sockets
         self._clock = clock
         self._metrics = metrics
         self._on_work = on_work
+        self._on_event = on_event
         self._rung = asyncio.Event()
         # What was being published when the database went away; whether it was, the database will say.
         self._unsure: dict[EventId, Event] = {}
@@ -122,6 +124,7 @@ class Relay:
     def _deliver(self, events: Sequence[Event], members: Mapping[TripId, Sequence[UserId]]) -> None:
         for event in events:
             self._unsure.pop(event.id, None)
+            self._on_event(event)
             self._tell(event, members)
         self._metrics.published(len(events))
 

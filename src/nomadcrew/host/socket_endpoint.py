@@ -29,11 +29,21 @@ CLOSE_TRY_AGAIN = 1013
 class SocketEndpoint:
     """Accepts sockets, puts them into the hub, and runs their actions."""
 
-    def __init__(self, ports: Ports, hub: Hub, cors: Cors, *, on_count: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        ports: Ports,
+        hub: Hub,
+        cors: Cors,
+        *,
+        on_count: Callable[[int], None],
+        refusal: Callable[[Exception, str], Reply] = problem,
+    ) -> None:
+        """`refusal` makes the reply to an upgrade that is refused, of why and the request's id."""
         self._ports = ports
         self._hub = hub
         self._cors = cors
         self._on_count = on_count
+        self._refusal = refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
@@ -42,7 +52,7 @@ class SocketEndpoint:
         try:
             token, claims, subprotocol = await self._admit(scope, headers)
         except DomainError as error:
-            await _refuse(problem(error, request_id), receive, send)
+            await _refuse(self._refusal(error, request_id), receive, send)
             return
         await send({"type": "websocket.accept", "subprotocol": subprotocol})
         await self._serve(token, claims, receive, scope["extensions"][OUTLET])

@@ -1,5 +1,6 @@
 """A request as a handler sees it, the same whichever host received it."""
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from urllib.parse import parse_qs
@@ -12,6 +13,9 @@ from nomadcrew.core.identity.claims import Claims
 from nomadcrew.core.ids import TripId, UserId, parse_uuid
 from nomadcrew.core.ports import Ports
 from nomadcrew.wire.routes import Route
+
+# As the monolith reads one: what does not fit into 64 bits is none, and `int` takes more than these digits.
+_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
 
 
 class Request(Struct, frozen=True):
@@ -80,12 +84,9 @@ class Call(Struct, frozen=True):
         Above `highest` it is `over` where that is given, else `highest`.
         """
         text = self.query(name)
-        if text is None or len(text) > 12:
+        if text is None or _NUMBER.fullmatch(text) is None:
             return default
-        try:
-            value = int(text)
-        except ValueError:
-            return default
+        value = int(text)
         if value < lowest:
             return default
         if value > highest:

@@ -25,11 +25,11 @@ DELETED_SENDER = "Former member"
 
 class NewMessageIn(Struct, rename="camel"):
     """A message: `message` or `content`, which an attachment can do without; its id, if the client makes one, under
-    any of three names.
+    any of three names. What is null is not there.
     """
 
-    message: str = ""
-    content: str = ""
+    message: str | None = None
+    content: str | None = None
     reply_to_id: UUID | None = None
     id: UUID | None = None
     message_id: UUID | None = None
@@ -38,7 +38,7 @@ class NewMessageIn(Struct, rename="camel"):
 
     @property
     def text(self) -> str:
-        return self.message or self.content
+        return self.message or self.content or ""
 
     @property
     def client_id(self) -> MessageId | None:
@@ -50,12 +50,12 @@ class NewMessageIn(Struct, rename="camel"):
 class MessageChangeIn(Struct):
     """An edit: `content`, or `message` as when it was sent."""
 
-    content: str = ""
-    message: str = ""
+    content: str | None = None
+    message: str | None = None
 
     @property
     def text(self) -> str:
-        return self.content or self.message
+        return self.content or self.message or ""
 
 
 class ReadIn(Struct, rename="camel"):
@@ -178,15 +178,15 @@ class SocketMessage(Struct, rename="camel"):
     """What a frame sends: who it claims to be from is not read."""
 
     trip_id: UUID
-    content: str = ""
-    message: str = ""
+    content: str | None = None
+    message: str | None = None
     message_id: UUID | None = None
     reply_to_id: UUID | None = None
     attachment_id: UUID | None = None
 
     @property
     def text(self) -> str:
-        return self.content or self.message
+        return self.content or self.message or ""
 
 
 class SocketTyping(Struct, rename="camel"):

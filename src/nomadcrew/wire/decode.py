@@ -1,5 +1,6 @@
 """Bodies in: exact keys first, the contract's forgiving spelling second."""
 
+import re
 from typing import Any
 
 import msgspec
@@ -8,6 +9,9 @@ from nomadcrew.core.errors import Invalid
 
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
+_HIGH, _LOW = rb"u[dD][89abAB][0-9a-fA-F]{2}", rb"u[dD][c-fC-F][0-9a-fA-F]{2}"
+# A pair first, then a half alone, then whatever else is escaped, such as a backslash.
+_ESCAPE = re.compile(rb"\\(?:%b\\%b|(%b|%b)|.)" % (_HIGH, _LOW, _HIGH, _LOW), re.DOTALL)
 
 
 def decode(body: bytes, type_: Any) -> Any:
@@ -20,6 +24,7 @@ def decode(body: bytes, type_: Any) -> Any:
         Invalid: it is no JSON, or not of that type; the details say where, never what was sent.
     """
     refuse_nul(body)
+    body = with_whole_characters(body)
     decoder = _decoders.get(type_)
     if decoder is None:
         decoder = _decoders[type_] = msgspec.json.Decoder(type_)
@@ -29,6 +34,18 @@ def decode(body: bytes, type_: Any) -> Any:
         return _decode_folded(body, type_, first)
     except _UNREADABLE as error:
         raise _unreadable(body, error) from None
+
+
+def with_whole_characters(body: bytes) -> bytes:
+    """JSON with U+FFFD for what is only half of a character, as the monolith read it.
+
+    Phones write halves where they cut a text in the middle of an emoji; no other text is worth losing for one.
+    """
+    return _ESCAPE.sub(_whole, body) if b"\\u" in body else body
+
+
+def _whole(escape: re.Match[bytes]) -> bytes:
+    return rb"\ufffd" if escape[1] else escape[0]
 
 
 def _decode_folded(body: bytes, type_: Any, first: msgspec.ValidationError) -> Any:

@@ -9,7 +9,15 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from nomadcrew.core.errors import Invalid
 from nomadcrew.core.ids import TripId, UserId, parse_uuid
-from nomadcrew.core.locations.model import DEFAULT_RADIUS_M, MAX_BATCH, MeetingPoint, OwnSettings, Privacy, Ruling
+from nomadcrew.core.locations.model import (
+    DEFAULT_RADIUS_M,
+    MAX_BATCH,
+    MeetingPoint,
+    OwnSettings,
+    Point,
+    Privacy,
+    Ruling,
+)
 from nomadcrew.core.locations.privacy import Seen
 from nomadcrew.core.locations.reports import Fix, Opinion
 from nomadcrew.core.locations.service import Shown, Suggestion
@@ -202,6 +210,21 @@ class PreferencesIn(Struct, rename="camel"):
     location_privacy_preference: Privacy | None = None
     ghost_mode: bool | None = None
 
+    @property
+    def trip(self) -> TripId | None:
+        """The trip that this is about; None where it is about every trip.
+
+        Raises:
+            Invalid: the id is no trip's; or something that only trips have is to change, and none is named. Whoever
+                asks to be hidden like that must not believe that they are.
+        """
+        asked = (self.is_sharing_enabled, self.sharing_expires_in, None if self.privacy is UNSET else self.privacy)
+        if self.trip_id is None and any(one is not None for one in asked):
+            raise Invalid(
+                "Sharing and its privacy are of one trip: say which, as `tripId`.", code="trip_id_required"
+            )
+        return trip_id_in(self.trip_id)
+
 
 def fix_in(body: FixIn, otherwise: Privacy) -> Fix:
     """The position in a body; `otherwise` is its privacy where it names none."""
@@ -222,7 +245,7 @@ def opinion_in(body: LocationIn | BatchIn) -> Opinion:
 
 
 def moment_in(text: str | None, name: str, otherwise: datetime) -> datetime:
-    """A moment in the query: RFC 3339, or milliseconds.
+    """A moment in the query: RFC 3339, or milliseconds. One beyond what years there are is the farthest there is.
 
     Raises:
         Invalid: neither.
@@ -236,7 +259,12 @@ def moment_in(text: str | None, name: str, otherwise: datetime) -> datetime:
         found = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
     except ValueError:
         raise Invalid(f"`{name}` is no time.", code="invalid_time_range") from None
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    if found.tzinfo is None:
+        return found.replace(tzinfo=UTC)
+    try:
+        return found.astimezone(UTC)
+    except OverflowError:
+        return _FARTHEST[found.year > 1]
 
 
 def member_location(trip_id: TripId, one: Shown) -> MemberLocation:
@@ -325,16 +353,17 @@ def trip_id_in(text: str | None) -> TripId | None:
 
 
 def location_view(
-    user_id: UserId, trip_id: TripId | None, fix: Fix, recorded_at: datetime, privacy: Privacy, now: datetime
+    user_id: UserId, trip_id: TripId | None, point: Point, privacy: Privacy, now: datetime
 ) -> LocationView:
+    """The reply to a report: what became of it, which need not be what was sent."""
     return LocationView(
         id=f"{user_id}_{trip_id or 'global'}_{now:%Y%m%d%H%M%S}",
         user_id=user_id,
         trip_id=trip_id or UNSET,
-        latitude=fix.latitude,
-        longitude=fix.longitude,
-        accuracy=fix.accuracy_m,
-        timestamp=recorded_at,
+        latitude=point.latitude,
+        longitude=point.longitude,
+        accuracy=point.accuracy_m,
+        timestamp=point.recorded_at,
         privacy_level=privacy,
         created_at=now,
         updated_at=now,

@@ -12,7 +12,7 @@ from nomadcrew.core.errors import DomainError, Unavailable
 from nomadcrew.core.events import Event
 from nomadcrew.core.ids import TripId, UserId, parse_uuid
 from nomadcrew.core.ports import Ports
-from nomadcrew.wire.decode import refuse_nul
+from nomadcrew.wire.decode import refuse_nul, with_whole_characters
 from nomadcrew.wire.events import StoredEvent, frame, stored
 
 log = logging.getLogger("nomadcrew.sockets")
@@ -81,7 +81,7 @@ async def act(actions: Actions, connection_id: str, me: UserId, text: str | byte
     """
     try:
         raw = text.encode() if isinstance(text, str) else text
-        message = msgspec.json.decode(raw)
+        message = msgspec.json.decode(with_whole_characters(raw))
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         raise NotJson from None
     if not isinstance(message, dict):

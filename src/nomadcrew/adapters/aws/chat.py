@@ -248,10 +248,6 @@ class DynamoChat:
         kept = [Receipt(crew.people[who], message_id, at) for who, message_id, at in found if who in crew.people]
         return sorted(kept, key=lambda receipt: receipt.read_at, reverse=True)
 
-    async def sender(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sender:
-        crew = await self._crew(trip_id, caller, rule)
-        return crew.people[caller]
-
     async def _crew(self, trip_id: TripId, caller: UserId, rule: Rule) -> "_Crew":
         """Raises DomainError: the caller may not."""
         return _Crew(await self._members.of(trip_id, caller, rule))

@@ -25,11 +25,13 @@ from nomadcrew.core.locations.model import (
     Crew,
     Member,
     Point,
+    Privacy,
     Report,
     StoredPoint,
     Track,
 )
 from nomadcrew.core.locations.ports import LastPositions, LocationHistory
+from nomadcrew.core.locations.privacy import given_under
 from nomadcrew.core.locations.reports import too_fast
 from nomadcrew.core.permissions import Rule
 
@@ -45,11 +47,11 @@ class TablePositions:
         self._history = history
 
     async def accept(self, report: Report, rule: Rule) -> Accepted:
-        stored, held = await asyncio.gather(
+        verdicts, held = await asyncio.gather(
             store_reports(self._sql, [(0, report)], rule, points=False),
             self._last.get(report.trip_id, report.user_id),
         )
-        accepted = stored[0]
+        accepted = verdicts[0]
         if isinstance(accepted, Exception):
             raise accepted
         jumps = report.jumps | {
@@ -69,7 +71,17 @@ class TablePositions:
         last = report.as_stored(place, accepted.stored_under[place])
         if not await self._last.keep_newest(report.trip_id, report.user_id, last):
             return replace(accepted, jumps=frozenset(jumps))
-        return replace(accepted, member=replace(accepted.member, last=last), jumps=frozenset(jumps), moved=True)
+        stored = replace(accepted, member=replace(accepted.member, last=last), jumps=frozenset(jumps), moved=True)
+        if held is not None and _takes_away(held, stored, report.now):
+            await self._sql.fetch(
+                _SQL["hidden"],
+                event_id=report.event_id,
+                trip_id=report.trip_id,
+                user_id=report.user_id,
+                now=report.now,
+            )
+            return replace(stored, has_told=True)
+        return stored
 
     async def crew(self, trip_id: TripId, caller: UserId, rule: Rule) -> Crew:
         rows, last = await asyncio.gather(
@@ -134,6 +146,16 @@ class KeptPositions:
             who = Member(owner_of(row, user_id), row["first_name"], row["last_name"], row["username"], held)
             found.append((trip_id, Accepted(who, row["has_ended"], places_of(row), frozenset(), (), moved=True)))
         return found
+
+
+def _takes_away(held: StoredPoint, stored: Accepted, now: datetime) -> bool:
+    """Whether a last position that was seen has given way to one that is not, and nobody has been told of it."""
+    last = stored.member.last
+    if stored.has_told or last is None or last.privacy is not Privacy.HIDDEN or held.privacy is Privacy.HIDDEN:
+        return False
+    # Who is hidden whatever their phone says has been taken away before.
+    allowed = given_under(Privacy.PRECISE, stored.member.owner, has_ended=stored.has_ended, now=now)
+    return allowed is not Privacy.HIDDEN
 
 
 def _is_jump(held: StoredPoint, point: Point) -> bool:

@@ -14,6 +14,7 @@ from nomadcrew.adapters.aws.client import AwsClient, AwsError
 from nomadcrew.adapters.aws.connections import LIFETIME
 from nomadcrew.adapters.postgres.presence import PostgresPresence
 from nomadcrew.adapters.postgres.sql import Sql, statements
+from nomadcrew.core.chat.model import Sender
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import TripId, UserId
 from nomadcrew.core.permissions import Rule
@@ -60,6 +61,9 @@ class DynamoPresence:
         members = await PostgresPresence(self._sql).members(trip_id, caller, rule)
         items = await self._items([user_id for user_id, ghost in members if not ghost])
         return [_seen(user_id, None if ghost else items.get(user_id), now) for user_id, ghost in members]
+
+    async def typist(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sender | None:
+        return await PostgresPresence(self._sql).typist(trip_id, caller, rule)
 
     async def shown(self, user_ids: Iterable[UserId], *, now: datetime) -> Sequence[Shown]:
         places = await PostgresPresence(self._sql).shown(user_ids, now=now)

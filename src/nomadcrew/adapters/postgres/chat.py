@@ -195,11 +195,6 @@ class PostgresChat:
             if (sender := _sender(row)) is not None
         ]
 
-    async def sender(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sender:
-        [row] = await self._sql.fetch(_SQL["sender"], trip_id=trip_id, caller=caller, min_rank=rule.min_rank)
-        permit(row["verdict"], also=_REFUSALS)
-        return Sender(caller, row["sender_name"], row["avatar_url"])
-
     async def _write(self, batch: Sequence[tuple[NewMessage, Rule]]) -> Sequence[Message | DomainError | None]:
         rows = await self._sql.fetch(
             _SQL["add"],

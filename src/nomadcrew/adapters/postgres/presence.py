@@ -6,6 +6,7 @@ from datetime import datetime
 
 from nomadcrew.adapters.postgres.sql import Row, Sql, statements
 from nomadcrew.adapters.postgres.verdicts import permit
+from nomadcrew.core.chat.model import Sender
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import TripId, UserId
 from nomadcrew.core.permissions import Rule
@@ -88,6 +89,11 @@ class PostgresPresence:
         rows = await self._sql.fetch(_SQL["of_trip"], trip_id=trip_id, caller=caller, min_rank=rule.min_rank)
         permit(rows[0]["verdict"])
         return rows
+
+    async def typist(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sender | None:
+        [row] = await self._sql.fetch(_SQL["typist"], trip_id=trip_id, caller=caller, min_rank=rule.min_rank)
+        permit(row["verdict"])
+        return None if row["ghost"] else Sender(caller, row["name"], row["avatar_url"])
 
     async def shown(self, user_ids: Iterable[UserId], *, now: datetime) -> Sequence[Shown]:
         asked = json.dumps([str(user_id) for user_id in user_ids])

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from nomadcrew.core.chat.model import Attachment, Message, MessagePage, NewMessage, Reaction, Receipt, Sender
+from nomadcrew.core.chat.model import Attachment, Message, MessagePage, NewMessage, Reaction, Receipt
 from nomadcrew.core.ids import AttachmentId, EventId, MessageId, TripId, UserId
 from nomadcrew.core.permissions import Rule
 
@@ -124,10 +124,6 @@ class ChatLog(Protocol):
 
     async def receipts(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sequence[Receipt]:
         """Up to where each member has read."""
-        ...
-
-    async def sender(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sender:
-        """The caller as other members see them."""
         ...
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from nomadcrew.core.chat import events
 from nomadcrew.core.chat.model import (
     BadCursor,
     Message,
@@ -21,7 +20,6 @@ from nomadcrew.core.errors import TooMany
 from nomadcrew.core.ids import AttachmentId, EventId, MessageId, NewId, TripId, UserId
 from nomadcrew.core.limits import RateLimits
 from nomadcrew.core.permissions import rule
-from nomadcrew.core.realtime import Live
 
 MAX_CURSOR = 200  # characters
 
@@ -169,14 +167,6 @@ async def mark_read(
 
 async def read_by(trip_id: TripId, caller: UserId, *, chat: ChatLog) -> Sequence[Receipt]:
     return await chat.receipts(trip_id, caller, rule("chat", "read"))
-
-
-async def say_typing(
-    trip_id: TripId, caller: UserId, *, is_typing: bool, chat: ChatLog, live: Live, new_id: NewId, now: datetime
-) -> None:
-    """Let the others see that one is typing, or has stopped; kept nowhere."""
-    sender = await chat.sender(trip_id, caller, rule("chat", "create"))
-    await live.tell(events.typing(EventId(new_id()), trip_id, sender, is_typing=is_typing, now=now))
 
 
 async def _trip_allowance(trip_id: TripId, limits: RateLimits, *, cost: int) -> None:

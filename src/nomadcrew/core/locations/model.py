@@ -1,9 +1,11 @@
 """Positions as they are reported, stored and shown."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from uuid import UUID
 
 from nomadcrew.core.errors import Invalid, NotFound
 from nomadcrew.core.events import Event
@@ -28,6 +30,8 @@ DEFAULT_RADIUS_M = 150.0
 MAX_READ = 1_500
 MAX_POINTS = 1_000
 POSITION_TOLD = "LOCATION_UPDATED"
+SHARING_CHANGED = "LOCATION_SHARING_CHANGED"
+PRIVACY_CHANGED = "location_privacy.changed"
 
 
 class Privacy(StrEnum):
@@ -250,6 +254,14 @@ class View:
 def shown_in(event: Event) -> UserId | None:
     """Whose position an event shows to whoever hears it; None where that is nobody's."""
     return event.actor_id if event.type == POSITION_TOLD else None
+
+
+def hidden_in(event: Event) -> UserId | None:
+    """Whose position may no longer be shown as it was before an event; None where that is nobody's."""
+    if event.type not in (SHARING_CHANGED, PRIVACY_CHANGED):
+        return None
+    payload = json.loads(event.payload)
+    return None if payload.get("isSharingEnabled") else UserId(UUID(payload["userId"]))
 
 
 class OutOfRange(Invalid):

@@ -12,6 +12,7 @@ from nomadcrew.core.locations.arrival import Change, changes
 from nomadcrew.core.locations.geometry import distance_m, fair_point, thinned
 from nomadcrew.core.locations.model import (
     HISTORY_KEPT_FOR,
+    MAX_AHEAD,
     POSITION_TOLD,
     Accepted,
     MeetingPoint,
@@ -142,7 +143,8 @@ async def track(
     """
     if end < start:
         raise Invalid("`to` is before `from`.", code="invalid_time_range")
-    start = max(start, now - HISTORY_KEPT_FOR)
+    # Nothing is kept of what is older or yet to come, and stores take no range that ends before it starts.
+    start, end = (min(max(edge, now - HISTORY_KEPT_FOR), now + MAX_AHEAD) for edge in (start, end))
     found = await positions.track(trip_id, user_id, caller, rule("location", "read"), start=start, end=end)
     shown = [
         one

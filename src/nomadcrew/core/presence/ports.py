@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from nomadcrew.core.chat.model import Sender
 from nomadcrew.core.ids import TripId, UserId
 from nomadcrew.core.permissions import Rule
 from nomadcrew.core.presence.model import Seen, Shown
@@ -26,6 +27,14 @@ class Presence(Protocol):
 
     async def of_trip(self, trip_id: TripId, caller: UserId, rule: Rule, *, now: datetime) -> Sequence[Seen]:
         """Every active member of a trip, those first who have been on it longest.
+
+        Raises:
+            DomainError: the trip's refusals.
+        """
+        ...
+
+    async def typist(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sender | None:
+        """The caller as other members see them typing; None in ghost mode, for who types is there.
 
         Raises:
             DomainError: the trip's refusals.

@@ -317,7 +317,3 @@ LEFT JOIN (
     JOIN user_profiles u ON u.id = r.user_id
 ) ON gate.verdict = 'ok' AND r.trip_id = gate.trip_id
 ORDER BY r.read_at DESC, r.user_id
-
--- name: sender
-SELECT gate.verdict, u.id AS sender_id, display_name(u) AS sender_name, u.avatar_url
-FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int) gate LEFT JOIN user_profiles u ON u.id = :caller::uuid

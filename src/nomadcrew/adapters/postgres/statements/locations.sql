@@ -33,6 +33,7 @@ WITH report AS MATERIALIZED (
 ), point AS MATERIALIZED (
     SELECT state.n, state.trip_id, state.user_id, state.now, x.k, x.latitude, x.longitude, x.accuracy_m, x.speed_mps,
            x.heading_deg, x.recorded_at, l.recorded_at IS NULL OR x.recorded_at > l.recorded_at AS is_newer,
+           l.privacy <> 'hidden' AS was_shown,
            CASE WHEN x.recorded_at < state.shown_since THEN 'hidden'
                 ELSE given_under(
                     x.privacy, state.setting, state.preference, state.is_ghost, state.is_on, state.has_ended)
@@ -61,10 +62,12 @@ WITH report AS MATERIALIZED (
     WHERE (s.is_enabled, s.expires_at) IS DISTINCT FROM (excluded.is_enabled, excluded.expires_at)
 ), told AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
-    SELECT event_id, 'LOCATION_SHARING_CHANGED', 'location-service', trip_id, user_id, 'trip', now,
-           jsonb_build_object('userId', user_id, 'isSharingEnabled', is_on)
-    FROM state
-    WHERE verdict = 'ok' AND NOT has_ended AND was_on <> is_on AND NOT is_ghost
+    SELECT event_id, 'LOCATION_SHARING_CHANGED', 'location-service', state.trip_id, state.user_id, 'trip', state.now,
+           jsonb_build_object('userId', state.user_id, 'isSharingEnabled', is_on AND NOT was_on)
+    FROM state LEFT JOIN newest USING (n)
+    -- A position that is not to be seen takes the one away that was seen before.
+    WHERE verdict = 'ok' AND NOT has_ended AND NOT is_ghost
+        AND (was_on <> is_on OR is_on AND newest.was_shown AND newest.privacy = 'hidden')
         AND preference IS DISTINCT FROM 'hidden' AND setting IS DISTINCT FROM 'hidden'
     RETURNING id
 ), moved AS (
@@ -106,6 +109,12 @@ LEFT JOIN arrivals d
     ON state.verdict = 'ok' AND d.trip_id = state.trip_id AND d.user_id = state.user_id AND d.place = 'destination'
 LEFT JOIN arrivals a
     ON state.verdict = 'ok' AND a.trip_id = state.trip_id AND a.user_id = state.user_id AND a.place = 'meeting point'
+
+-- name: hidden
+-- A position that is not to be seen takes the one away that was seen before: what `accept` tells where it stores both.
+INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
+VALUES (:event_id::uuid, 'LOCATION_SHARING_CHANGED', 'location-service', :trip_id::uuid, :user_id::uuid, 'trip',
+        :now::timestamptz, jsonb_build_object('userId', :user_id::uuid, 'isSharingEnabled', false))
 
 -- name: crew
 SELECT gate.verdict, t.status IN ('COMPLETED', 'CANCELLED') AS has_ended, me.joined_at AS reader_joined_at,

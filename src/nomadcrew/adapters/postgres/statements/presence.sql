@@ -6,6 +6,10 @@ LEFT JOIN user_profiles p ON p.id = m.user_id
 LEFT JOIN last_seen s ON s.user_id = m.user_id
 ORDER BY m.created_at, m.id
 
+-- name: typist
+SELECT gate.verdict, ghost_mode(p.preferences) AS ghost, display_name(p) AS name, p.avatar_url
+FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int) gate LEFT JOIN user_profiles p ON p.id = :caller::uuid
+
 -- name: shown
 SELECT m.trip_id, m.user_id, s.seen_at
 FROM jsonb_array_elements_text(:user_ids::jsonb) AS asked (id)
