@@ -41,7 +41,7 @@ BUDGETS = {
     "updates": 225,
     "upkeep": 242,
     "user": 245,
-    "websocket": 260,
+    "websocket": 265,
 }
 EVERYWHERE = {"msgspec", "nomadcrew", "typing_extensions"}
 # What else a function loads: a page and a mail are templates, and the authorizer verifies signatures.

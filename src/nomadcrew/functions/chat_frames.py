@@ -8,7 +8,6 @@ from nomadcrew.core.chat import service
 from nomadcrew.core.chat.model import Message
 from nomadcrew.core.errors import Invalid, TooMany
 from nomadcrew.core.ids import AttachmentId, MessageId, TripId
-from nomadcrew.core.presence.service import say_typing
 from nomadcrew.wire.chat import SocketMessage, SocketRead, SocketTyping, ack_payload
 from nomadcrew.wire.events import frame
 from nomadcrew.wire.sockets import Actions, SocketCall
@@ -36,7 +35,7 @@ async def send(call: SocketCall) -> str:
 
 async def typing(call: SocketCall) -> None:
     body = _read(call, SocketTyping)
-    await say_typing(
+    await service.say_typing(
         TripId(body.trip_id),
         call.me,
         is_typing=body.is_typing,

@@ -14,11 +14,10 @@ from nomadcrew.adapters.aws.client import AwsClient, AwsError
 from nomadcrew.adapters.aws.connections import LIFETIME
 from nomadcrew.adapters.postgres.presence import PostgresPresence
 from nomadcrew.adapters.postgres.sql import Sql, statements
-from nomadcrew.core.chat.model import Sender
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import TripId, UserId
 from nomadcrew.core.permissions import Rule
-from nomadcrew.core.presence.model import Seen, Shown, to_the_minute
+from nomadcrew.core.presence.model import Seen, Shown, Typist, to_the_minute
 
 _SQL = statements("presence")
 REMEMBERED = timedelta(days=90)
@@ -62,7 +61,7 @@ class DynamoPresence:
         items = await self._items([user_id for user_id, ghost in members if not ghost])
         return [_seen(user_id, None if ghost else items.get(user_id), now) for user_id, ghost in members]
 
-    async def typist(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sender | None:
+    async def typist(self, trip_id: TripId, caller: UserId, rule: Rule) -> Typist | None:
         return await PostgresPresence(self._sql).typist(trip_id, caller, rule)
 
     async def shown(self, user_ids: Iterable[UserId], *, now: datetime) -> Sequence[Shown]:

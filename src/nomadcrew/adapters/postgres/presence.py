@@ -6,11 +6,10 @@ from datetime import datetime
 
 from nomadcrew.adapters.postgres.sql import Row, Sql, statements
 from nomadcrew.adapters.postgres.verdicts import permit
-from nomadcrew.core.chat.model import Sender
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import TripId, UserId
 from nomadcrew.core.permissions import Rule
-from nomadcrew.core.presence.model import Seen, Shown, to_the_minute
+from nomadcrew.core.presence.model import Seen, Shown, Typist, to_the_minute
 
 _SQL = statements("presence")
 
@@ -90,10 +89,10 @@ class PostgresPresence:
         permit(rows[0]["verdict"])
         return rows
 
-    async def typist(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sender | None:
+    async def typist(self, trip_id: TripId, caller: UserId, rule: Rule) -> Typist | None:
         [row] = await self._sql.fetch(_SQL["typist"], trip_id=trip_id, caller=caller, min_rank=rule.min_rank)
         permit(row["verdict"])
-        return None if row["ghost"] else Sender(caller, row["name"], row["avatar_url"])
+        return None if row["ghost"] else Typist(row["name"], row["avatar_url"])
 
     async def shown(self, user_ids: Iterable[UserId], *, now: datetime) -> Sequence[Shown]:
         asked = json.dumps([str(user_id) for user_id in user_ids])

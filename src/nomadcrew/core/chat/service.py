@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from nomadcrew.core.chat import events
 from nomadcrew.core.chat.model import (
     BadCursor,
     Message,
@@ -10,6 +11,7 @@ from nomadcrew.core.chat.model import (
     NewMessage,
     Reaction,
     Receipt,
+    Sender,
     checked_emoji,
     checked_text,
     mentioned,
@@ -20,6 +22,8 @@ from nomadcrew.core.errors import TooMany
 from nomadcrew.core.ids import AttachmentId, EventId, MessageId, NewId, TripId, UserId
 from nomadcrew.core.limits import RateLimits
 from nomadcrew.core.permissions import rule
+from nomadcrew.core.presence.ports import Presence
+from nomadcrew.core.realtime import Live
 
 MAX_CURSOR = 200  # characters
 
@@ -167,6 +171,23 @@ async def mark_read(
 
 async def read_by(trip_id: TripId, caller: UserId, *, chat: ChatLog) -> Sequence[Receipt]:
     return await chat.receipts(trip_id, caller, rule("chat", "read"))
+
+
+async def say_typing(
+    trip_id: TripId,
+    caller: UserId,
+    *,
+    is_typing: bool,
+    presence: Presence,
+    live: Live,
+    new_id: NewId,
+    now: datetime,
+) -> None:
+    """Let the others see that one is typing, or has stopped; kept nowhere, and nothing in ghost mode."""
+    typist = await presence.typist(trip_id, caller, rule("chat", "create"))
+    if typist is not None:
+        sender = Sender(caller, typist.name, typist.avatar)
+        await live.tell(events.typing(EventId(new_id()), trip_id, sender, is_typing=is_typing, now=now))
 
 
 async def _trip_allowance(trip_id: TripId, limits: RateLimits, *, cost: int) -> None:

@@ -28,6 +28,14 @@ class Shown:
     seen: Seen
 
 
+@dataclass(frozen=True, slots=True)
+class Typist:
+    """Somebody as others see them typing; `avatar` is empty where there is none."""
+
+    name: str
+    avatar: str
+
+
 def to_the_minute(moment: datetime) -> datetime:
     """A moment as coarse as anybody may know it."""
     return moment.replace(second=0, microsecond=0)

@@ -4,10 +4,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from nomadcrew.core.chat.model import Sender
 from nomadcrew.core.ids import TripId, UserId
 from nomadcrew.core.permissions import Rule
-from nomadcrew.core.presence.model import Seen, Shown
+from nomadcrew.core.presence.model import Seen, Shown, Typist
 
 
 class Presence(Protocol):
@@ -33,7 +32,7 @@ class Presence(Protocol):
         """
         ...
 
-    async def typist(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sender | None:
+    async def typist(self, trip_id: TripId, caller: UserId, rule: Rule) -> Typist | None:
         """The caller as other members see them typing; None in ghost mode, for who types is there.
 
         Raises:

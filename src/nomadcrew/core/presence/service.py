@@ -4,13 +4,11 @@ import json
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 
-from nomadcrew.core.chat.events import typing
 from nomadcrew.core.events import Audience, Event
 from nomadcrew.core.ids import EventId, NewId, TripId, UserId
 from nomadcrew.core.permissions import rule
 from nomadcrew.core.presence.model import CHANGED, SOURCE, Seen, Shown
 from nomadcrew.core.presence.ports import Presence
-from nomadcrew.core.realtime import Live
 
 
 async def trip_presence(trip_id: TripId, caller: UserId, *, presence: Presence, now: datetime) -> Sequence[Seen]:
@@ -34,22 +32,6 @@ async def announce(
     for shown in await presence.shown(user_ids, now=now):
         if online in (None, shown.seen.is_online):
             await tell(_event(shown, EventId(new_id()), now))
-
-
-async def say_typing(
-    trip_id: TripId,
-    caller: UserId,
-    *,
-    is_typing: bool,
-    presence: Presence,
-    live: Live,
-    new_id: NewId,
-    now: datetime,
-) -> None:
-    """Let the others see that one is typing, or has stopped; kept nowhere, and nothing in ghost mode."""
-    sender = await presence.typist(trip_id, caller, rule("chat", "create"))
-    if sender is not None:
-        await live.tell(typing(EventId(new_id()), trip_id, sender, is_typing=is_typing, now=now))
 
 
 def _event(shown: Shown, event_id: EventId, now: datetime) -> Event:
