@@ -13,7 +13,7 @@ help:
 	@echo "make test     install what tests need and run every check, cheapest first"
 	@echo "make soak     kill host and database at random moments for minutes; nothing acknowledged may be lost"
 	@echo "make fuzz     a long fuzz of every operation"
-	@echo "make bench    speed as ratios to the bare driver and to a plain FastAPI stack"
+	@echo "make bench    speed as ratios to the bare driver, a plain FastAPI stack and a bare WebSocket server"
 	@echo "make bench-data  lists at 100 times the data"
 	@echo "make package  pack every function for AWS and print the sizes"
 	@echo "make synth    write the templates of STAGE (rehearsal) to build/cdk-STAGE"

@@ -14,7 +14,8 @@ seen: set[str] = set()
 def show(message: dict[str, Any]) -> None:
     if message["id"] not in seen:
         seen.add(message["id"])
-        print(f"  {message['sender']['name']}: {message['content']}", flush=True)
+        text = message["content"] or message["attachment"]["name"]
+        print(f"  {message['sender']['name']}: {text}", flush=True)
 
 
 def before(address: str, token: str, trip: str) -> list[dict[str, Any]]:

@@ -98,7 +98,7 @@ class Stage:
     # Where pushes are handed over, such as https://exp.host/--/api/v2/push; None: nothing is pushed anywhere. An
     # access token, where the project asks for one, stands in the stage's secret as `expo_token`.
     expo_url: str | None = None
-    # A Supabase project to keep a copy of people, trips and memberships in; None: there is none. Its service key
+    # A Supabase project to keep a copy of people, trips and positions in; None: there is none. Its service key
     # stands in the stage's secret as `supabase_service_key`.
     supabase_url: str | None = None
     registration: Literal["open", "closed"] = "open"

@@ -1,13 +1,13 @@
 """A push service that speaks Expo's API, on a port of this machine; it remembers, and fails as it is told to."""
 
 import json
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.served import served
 
 MAX_BATCH = 100
 MAX_RECEIPTS = 1_000
@@ -24,7 +24,7 @@ def failed(why: str) -> dict[str, Any]:
 class Expo:
     """What was asked of it, and what it is to answer."""
 
-    url: str
+    url: str = ""
     requests: list[tuple[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     # Statuses of the next answers, before it answers as it should.
@@ -52,8 +52,10 @@ class Expo:
     def reached(self) -> list[str]:
         return sorted(message["to"] for message in self.messages)
 
-    def answer(self, path: str, headers: dict[str, str], body: Any) -> tuple[int, bytes]:
-        what = path.rpartition("/")[2]
+    def answer(self, method: str, path: str, headers: dict[str, str], raw: bytes) -> tuple[int, bytes]:
+        if method == "GET":  # every message, for tests in another process
+            return 200, json.dumps(self.messages).encode()
+        what, body = path.rpartition("/")[2], json.loads(raw)
         self.requests.append((what, body))
         self.headers.append(headers)
         time.sleep(self.delay_s)
@@ -85,38 +87,7 @@ class Expo:
 @contextmanager
 def expo() -> Iterator[Expo]:
     """A service that answers until the block ends."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
-    service = Expo(f"http://127.0.0.1:{server.server_address[1]}/--/api/v2/push")
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            """Every message, for tests in another process."""
-            self._reply(200, json.dumps(service.messages).encode())
-
-        def do_POST(self) -> None:
-            raw = self.rfile.read(int(self.headers["content-length"]))
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            self._reply(*service.answer(self.path, headers, json.loads(raw)))
-
-        def _reply(self, status: int, reply: bytes) -> None:
-            try:
-                self.send_response(status)
-                self.send_header("content-type", "application/json")
-                self.send_header("content-length", str(len(reply)))
-                self.end_headers()
-                self.wfile.write(reply)
-            except OSError:
-                pass  # whoever asked has given up
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server.RequestHandlerClass = Handler
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
+    service = Expo()
+    with served(service.answer) as address:
+        service.url = f"{address}/--/api/v2/push"
         yield service
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

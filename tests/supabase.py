@@ -9,9 +9,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.served import served
 
 SERVICE_KEY = "service-key-of-a-project-of-tests-only"
 Row = dict[str, Any]
@@ -46,7 +47,7 @@ class Refused(Exception):
 class Project:
     """Its tables by key, and how it fails."""
 
-    url: str
+    url: str = ""
     tables: dict[str, dict[tuple[Any, ...], Row]] = field(default_factory=lambda: {name: {} for name in KEYS})
     statuses: list[int] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
@@ -124,38 +125,6 @@ def _holds(value: str, wanted: str) -> bool:
 @contextmanager
 def supabase() -> Iterator[Project]:
     """A project that answers until the block ends."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
-    project = Project(f"http://127.0.0.1:{server.server_address[1]}")
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self._do()
-
-        def do_DELETE(self) -> None:
-            self._do()
-
-        def _do(self) -> None:
-            body = self.rfile.read(int(self.headers.get("content-length") or 0))
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            status, reply = project.answer(self.command, self.path, headers, body)
-            try:
-                self.send_response(status)
-                if status != 204:
-                    self.send_header("content-length", str(len(reply)))
-                self.end_headers()
-                self.wfile.write(reply)
-            except OSError:
-                pass  # whoever asked has given up
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server.RequestHandlerClass = Handler
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
+    project = Project()
+    with served(project.answer) as project.url:
         yield project
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

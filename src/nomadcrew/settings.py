@@ -115,7 +115,7 @@ class Settings:
         _workers,
     )
     home: Path = setting(
-        "NOMADCREW_HOME", Path(".nomadcrew"), "Folder that holds everything: database, keys, mails.", Path
+        "NOMADCREW_HOME", Path(".nomadcrew"), "Folder that holds everything: database, keys, files, mails.", Path
     )
     public_url: str | None = setting(
         "NOMADCREW_PUBLIC_URL", None, "Where people reach the server, for links. Unset: where it listens.", _url
@@ -193,7 +193,7 @@ class Settings:
     supabase_service_key: str | None = setting(
         "NOMADCREW_SUPABASE_SERVICE_KEY",
         None,
-        "That project's service key: people, trips and memberships are copied there. Unset: nothing is.",
+        "That project's service key: people, trips and positions are copied there. Unset: nothing is.",
         _secret,
     )
     invitation_secrets: tuple[str, ...] = setting(

@@ -1,5 +1,6 @@
 """Files in a chat, from the upload until nothing is left of them, on one machine."""
 
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,7 +14,9 @@ import pytest_asyncio
 from nomadcrew.core.chat.attachments import UNUSED_KEPT_FOR, forget_files
 from nomadcrew.core.files.model import MAX_FILE_BYTES
 from nomadcrew.core.files.ports import LINK_LIFETIME
+from nomadcrew.functions.websocket import actions
 from nomadcrew.wire.lambda_entry import MAX_BODY_BYTES
+from nomadcrew.wire.sockets import act
 from tests.engine import Engine
 from tests.pictures import JPEG_OF_A_PHONE, PDF, PNG_OF_A_PHONE, SECRET, WEBP_OF_A_PHONE, jpeg
 from tests.world import Answer, Person, World, world
@@ -43,6 +46,11 @@ class Crew:
 
     async def say(self, by: str, **body: object) -> Answer:
         return await self.world.call("POST", f"{self.chat}/messages", by=self.people[by], body=body)
+
+    async def say_on_a_socket(self, by: str, **fields: object) -> Any:
+        frame = {"action": "sendMessage", "tripId": str(self.trip), **fields}
+        answer = await act(actions, "c", self.people[by].id, json.dumps(frame), self.world.ports)
+        return json.loads(answer or "null")
 
     async def messages(self, by: str = "ben") -> list[dict[str, Any]]:
         reply = await self.world.call("GET", f"{self.chat}/messages", by=self.people[by])
@@ -200,6 +208,24 @@ async def test_a_file_is_its_uploaders_and_its_trips_and_one_messages(crew: Crew
     assert (await crew.link("cleo", attachment)).code == "not_trip_member"
     assert (await crew.world.call("GET", f"{path}/attachments/{attachment}", by=by)).code == "attachment_not_found"
     assert (await crew.link("ana", "no-id")).code == "attachment_not_found"
+
+
+async def test_a_frame_of_the_second_dialect_carries_a_file_too(crew: Crew) -> None:
+    attachment, message_id = await crew.uploaded("ana"), str(uuid4())
+    for _ in range(2):
+        answer = await crew.say_on_a_socket("ana", attachmentId=attachment, messageId=message_id)
+        assert (answer["type"], answer["payload"]["messageId"]) == ("ack", message_id)
+    [message] = await crew.messages()
+    assert (message["id"], message["content"], message["attachment"]["id"]) == (message_id, "", attachment)
+    for by, fields, code in (
+        ("ana", {"attachmentId": attachment, "content": "again"}, "attachment_used"),
+        ("ben", {"attachmentId": await crew.uploaded("ana", PDF)}, "attachment_not_found"),
+        ("ana", {"attachmentId": "no-id"}, "invalid_request_payload"),
+        ("ana", {}, "empty_message"),
+    ):
+        answer = await crew.say_on_a_socket(by, **fields)
+        assert (answer["type"], answer["payload"]["code"]) == ("error", code)
+    assert [one["id"] for one in await crew.messages()] == [message_id]
 
 
 async def test_an_empty_message_needs_a_file(crew: Crew) -> None:

@@ -13,10 +13,11 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
+from nomadcrew.adapters.embedded.disk import write_whole
 from nomadcrew.host.archive import write_archive
 from nomadcrew.host.backup import backup, restore
 from nomadcrew.host.binaries import Binaries, find_binaries
-from nomadcrew.host.datafolder import DataFolder, write_secret
+from nomadcrew.host.datafolder import DataFolder
 from nomadcrew.host.postgres import EmbeddedPostgres
 from nomadcrew.host.problems import CannotStart
 
@@ -55,7 +56,7 @@ def launcher(home: Path, binaries: Binaries) -> tuple[DataFolder, EmbeddedPostgr
 async def source(tmp_path_factory: pytest.TempPathFactory, binaries: Binaries) -> Path:
     """A data folder with something in every part of it; its PostgreSQL is stopped."""
     folder, pg = launcher(tmp_path_factory.mktemp("source") / "home", binaries)
-    write_secret(folder.keys / "signing.pem", KEY)
+    write_whole(folder.keys / "signing.pem", KEY)
     (folder.files / "attachments" / "trip").mkdir(parents=True)
     (folder.files / FILE).write_bytes(PICTURE)
     (folder.files / "attachments" / ".half.tmp").write_bytes(b"half")

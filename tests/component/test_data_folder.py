@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from nomadcrew.host.datafolder import DataFolder, write_secret
+from nomadcrew.adapters.embedded.disk import write_whole
+from nomadcrew.host.datafolder import DataFolder
 from nomadcrew.host.problems import CannotStart
 
 MAJOR = 18
@@ -158,15 +159,15 @@ def test_a_killed_host_leaves_no_lock_although_its_children_live(tmp_path: Path)
             os.kill(child, 9)
 
 
-def test_a_secret_is_written_for_its_owner_only_and_replaced_whole(tmp_path: Path) -> None:
-    write_secret(tmp_path / "key", b"old and long")
-    write_secret(tmp_path / "key", b"new")
+def test_a_file_is_written_for_its_owner_only_and_replaced_whole(tmp_path: Path) -> None:
+    write_whole(tmp_path / "key", b"old and long")
+    write_whole(tmp_path / "key", b"new")
     assert contents(tmp_path) == {"key": b"new"}
     assert mode(tmp_path / "key") == 0o600
 
 
-def test_a_secret_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
     (tmp_path / "key").mkdir()
     with pytest.raises(OSError, match="directory"):
-        write_secret(tmp_path / "key", b"new")
+        write_whole(tmp_path / "key", b"new")
     assert contents(tmp_path) == {"key": None}

@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
+from nomadcrew.adapters.aws import chat_table
 from nomadcrew.adapters.aws.chat import DynamoChat
 from nomadcrew.adapters.aws.chat_table import ChatTable
 from nomadcrew.adapters.aws.services import DYNAMODB
@@ -303,6 +304,24 @@ async def test_search_finds_messages_with_all_words_in_any_case_newest_first(cre
     assert first.next is not None
     rest = await chat.search(trip, ana, MEMBER, ["meet"], first.next, limit=2)
     assert [message.text for message in rest.messages] == ["Meet at the STRASSE 5"]
+
+
+async def test_a_search_ends_somewhere_and_goes_on_from_there(
+    crew: Crew, chat: ChatLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chat_table, "SEARCHED", 4)
+    monkeypatch.setattr(chat_table, "PAGE", 2)
+    ana = await crew.person("ana")
+    trip = await crew.trip(ana)
+    for n in range(11):
+        await say(chat, trip, ana, "treasure" if n in (0, 5) else "sand", at_s=n)
+    found: list[Message] = []
+    page = await chat.search(trip, ana, MEMBER, ["treasure"], None, limit=10)
+    found += page.messages
+    while page.next is not None:
+        page = await chat.search(trip, ana, MEMBER, ["treasure"], page.next, limit=10)
+        found += page.messages
+    assert [message.created_at for message in found] == [NOON + timedelta(seconds=5), NOON]
 
 
 async def test_the_author_edits_for_fifteen_minutes_and_nobody_else(

@@ -26,7 +26,7 @@ from nomadcrew.core.identity.ports import ProfileChange
 from nomadcrew.core.ids import EventId, TripId, UserId, uuid7
 from nomadcrew.core.locations.model import Privacy
 from nomadcrew.core.mirror.model import MirroredTrip, MirroredUser, MirrorRefused
-from nomadcrew.core.mirror.service import PROFILE_CHANGED, mirror_event
+from nomadcrew.core.mirror.service import mirror_event
 from nomadcrew.core.permissions import MEMBER, OWNER, Role
 from nomadcrew.wire.events import unpack
 from tests.contract.crew import Crew
@@ -266,9 +266,9 @@ async def test_a_new_name_is_copied_and_told_once(crew: Crew, copying: Copying, 
         await profiles.onboard(replace(profile, email=email))
     events = (await crew.events())[before:]
     assert [(e["type"], e["audience"], e["payload"]) for e in events] == [
-        (PROFILE_CHANGED, "internal", {"userId": str(ana)})
+        ("profile.changed", "internal", {"userId": str(ana)})
     ] * 2
-    await copying.tell(PROFILE_CHANGED, person=ana)
+    await copying.tell("profile.changed", person=ana)
     assert [(row["username"], row["email"]) for row in project.rows("users")] == [("anna", "anna@example.org")]
 
 
@@ -284,7 +284,7 @@ async def test_what_changes_all_the_time_is_tried_again_later(mirror: SupabaseMi
 
     for event in (
         an_event(type="TRIP_UPDATED", trip_id=TRIP),
-        an_event(type=PROFILE_CHANGED, payload=json.dumps({"userId": str(ANA)})),
+        an_event(type="profile.changed", payload=json.dumps({"userId": str(ANA)})),
     ):
         with pytest.raises(Unavailable):
             await mirror_event(event, source=Restless(), positions=copying.stage.positions, mirror=mirror, now=NOON)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from nomadcrew.cli import nomadcrew
+from nomadcrew.functions.websocket import actions
 from tests.e2e.client import Api
 from tests.e2e.server import Server
 
@@ -32,6 +33,7 @@ live: TODO_CREATED Book the sleeper
 2
 Ana: The sleeper leaves at 21:40
 Ben: On my way, keep me a seat
+image/png
 "latitude":41.15
 """
 CLEAN_UP = "trap 'kill $(jobs -p) 2>&- || true' EXIT\n"
@@ -90,6 +92,11 @@ def test_readme_shows_the_listener_as_it_is() -> None:
 def test_readme_names_every_command() -> None:
     [table] = re.findall(r"^## Commands\n(.*?)^## ", README, re.DOTALL | re.MULTILINE)
     assert [name for name in nomadcrew.commands if f"`{name}" not in table] == []
+
+
+def test_readme_names_every_frame_that_a_socket_takes() -> None:
+    [table] = re.findall(r"^## On a socket\n(.*?)^## ", README, re.DOTALL | re.MULTILINE)
+    assert [name for name in actions.rows if not re.search(rf'[`"]{name}[`"]', table)] == []
 
 
 @pytest.mark.parametrize("text", [README, CONTRIBUTING], ids=["README", "CONTRIBUTING"])

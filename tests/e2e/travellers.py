@@ -188,7 +188,7 @@ class Traveller:
         reply = await self._post(f"{self._diary.locations_path}:batch", {"locations": [body for _, body in steps]})
         if reply is not None:
             for (at_ms, _), one in zip(steps, reply["results"], strict=True):
-                assert one["status"] in ("accepted", "duplicate"), one
+                assert one["status"] == "accepted", one
                 self._diary.reported[self._me.id].add(at_ms)
 
     def _step(self) -> tuple[int, dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,10 +14,10 @@ from tests.infrastructure.cloud import ROOT, Cloud, synthesise
 
 MAX_RESOURCES = 400
 MAX_ROUTES = 250
-# Findings of cdk-nag that stand, in all: each is a reason on a resource, and a new one raises a number here.
-MAX_ACKNOWLEDGED = {
+# Findings of cdk-nag that stand, in all: each is a reason on a resource, and what comes or goes changes a number.
+ACKNOWLEDGED = {
     "APIG1": 1,
-    "APIG4": 22,
+    "APIG4": 20,
     "IAM5": 37,
     "L1": len(FUNCTIONS),
     "RDS6": 1,
@@ -31,13 +30,18 @@ MAX_ACKNOWLEDGED = {
     "COG2": 1,
     "COG3": 1,
     "COG8": 1,
-    "F3002": 1,
     "APIGWAccessLogging": 1,
     "LambdaDLQ": len(FUNCTIONS),
-    "LambdaEventSourceMappingDestination": 10,
+    "LambdaEventSourceMappingDestination": 9,
     "LambdaLatestVersion": len(FUNCTIONS),
     "LambdaStarPermissions": len(FUNCTIONS),
     "SQSRedrivePolicy": 15,
+}
+# What is another number in some: a queue in the place of a stream, and a cache beside DynamoDB.
+ACKNOWLEDGED_THERE = {
+    ("dev", "lean"): {"LambdaEventSourceMappingDestination": 10},
+    ("dev", "rec"): {"F3002": 1},
+    ("production", "document"): {"F3002": 1},
 }
 # CDK names what a role is needed for beside what needs it.
 NOT_LINTED = ["W3005"]
@@ -77,12 +81,11 @@ def test_cdk_nag_finds_nothing(cloud: Cloud) -> None:
     assert findings(cloud) == []
 
 
-def test_what_is_acknowledged_is_reasoned_and_counted(cloud: Cloud) -> None:
-    found = acknowledged(cloud)
-    assert found
-    assert all(len(reason) > 20 for reasons in found.values() for reason in reasons)
-    counts = Counter({rule: len(reasons) for rule, reasons in found.items()})
-    assert counts - Counter(MAX_ACKNOWLEDGED) == Counter()
+def test_what_is_acknowledged_is_reasoned_and_counted(clouds: Mapping[tuple[str, str], Cloud]) -> None:
+    found = {kind: acknowledged(cloud) for kind, cloud in clouds.items()}
+    assert all(len(reason) > 20 for rules in found.values() for reasons in rules.values() for reason in reasons)
+    counts = {kind: {rule: len(reasons) for rule, reasons in rules.items()} for kind, rules in found.items()}
+    assert counts == {kind: ACKNOWLEDGED | ACKNOWLEDGED_THERE.get(kind, {}) for kind in clouds}
 
 
 def test_cfn_lint_finds_nothing(clouds: Mapping[tuple[str, str], Cloud]) -> None:

@@ -3,8 +3,9 @@
 import asyncio
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from nomadcrew.core.events import Audience, Event
 from nomadcrew.core.ids import TripId, UserId, uuid7
 from nomadcrew.host import live
 from nomadcrew.host.hub import Hub
-from nomadcrew.host.live import HubLive
+from nomadcrew.host.live import PACE_S, HubLive
 from nomadcrew.host.metrics import Metrics
 from tests.fakes import ANA, BEN, an_event
 from tests.sockets import Seat
@@ -39,16 +40,35 @@ class Roster:
         return self.members
 
 
+class Timers:
+    """What the loop was asked to do later, done when a test says that the time has come."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._now_s = 0.0
+        self._due: list[tuple[float, Callable[..., object], tuple[Any, ...]]] = []
+        monkeypatch.setattr(asyncio.get_running_loop(), "call_later", self._call_later)
+
+    def _call_later(self, delay_s: float, callback: Callable[..., object], *arguments: Any) -> None:
+        self._due.append((self._now_s + delay_s, callback, arguments))
+
+    def advance(self, seconds: float) -> None:
+        self._now_s += seconds
+        due = [timer for timer in self._due if timer[0] <= self._now_s]
+        self._due = [timer for timer in self._due if timer[0] > self._now_s]
+        for _, callback, arguments in due:
+            callback(*arguments)
+
+
 class Stage:
     """Ana and ben on a trip with a socket each, ana alone on another."""
 
-    def __init__(self, *, pace_s: float = 1.0) -> None:
+    def __init__(self) -> None:
         self.hers, self.his = Seat(ANA), Seat(BEN)
         self.hub = Hub()
         self.hub.add(self.hers.socket)
         self.hub.add(self.his.socket)
         self.roster = Roster({TRIP: [ANA, BEN], OTHER: [ANA]})
-        self.live = HubLive(self.roster, self.hub, Metrics(), pace_s=pace_s)
+        self.live = HubLive(self.roster, self.hub, Metrics())
 
     async def settled(self) -> None:
         for _ in range(20):
@@ -95,17 +115,19 @@ async def test_what_is_for_one_person_needs_no_membership() -> None:
     assert (stage.heard(stage.hers), stage.heard(stage.his)) == ([], ["HINT"])
 
 
-async def test_of_what_replaces_each_other_the_first_is_told_at_once_and_then_the_newest() -> None:
-    stage = Stage(pace_s=0.05)
+async def test_of_what_replaces_each_other_the_first_is_told_at_once_and_then_the_newest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage, timers = Stage(), Timers(monkeypatch)
     for number in range(10):
         await stage.live.tell(moved(f"AT_{number}"), latest_of="ana")
     await stage.live.tell(moved("BEN"), latest_of="ben")
     await stage.settled()
     assert stage.heard(stage.his) == ["AT_0", "BEN"]
-    await asyncio.sleep(0.08)
-    assert stage.heard(stage.his) == ["AT_9"]
-    await asyncio.sleep(0.08)
-    assert stage.heard(stage.his) == []
+    for expected in (["AT_9"], []):
+        timers.advance(PACE_S)
+        await stage.settled()
+        assert stage.heard(stage.his) == expected
     await stage.live.tell(moved("AT_10"), latest_of="ana")
     await stage.settled()
     assert stage.heard(stage.his) == ["AT_10"]
@@ -120,11 +142,12 @@ async def test_of_what_replaces_each_other_the_first_is_told_at_once_and_then_th
     ],
 )
 async def test_a_position_that_waits_is_not_told_once_its_owner_hides(
-    event: str, trip: TripId | None, later_s: int, hides: dict[str, bool]
+    event: str, trip: TripId | None, later_s: int, hides: dict[str, bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stage = await one_position_waits()
+    stage, timers = await one_position_waits(monkeypatch)
     stage.live.outdated_by(hiding(event, trip, later_s, ANA, **hides))
-    await asyncio.sleep(0.08)
+    timers.advance(PACE_S)
+    await stage.settled()
     assert stage.heard(stage.his) == []
 
 
@@ -140,22 +163,23 @@ async def test_a_position_that_waits_is_not_told_once_its_owner_hides(
     ],
 )
 async def test_a_position_that_waits_is_told_whatever_else_happens(
-    event: str, trip: TripId, later_s: int, whose: UserId, says: dict[str, bool]
+    event: str, trip: TripId, later_s: int, whose: UserId, says: dict[str, bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stage = await one_position_waits()
+    stage, timers = await one_position_waits(monkeypatch)
     stage.live.outdated_by(hiding(event, trip, later_s, whose, **says))
-    await asyncio.sleep(0.08)
+    timers.advance(PACE_S)
+    await stage.settled()
     assert stage.heard(stage.his) == ["LOCATION_UPDATED"]
 
 
-async def one_position_waits() -> Stage:
+async def one_position_waits(monkeypatch: pytest.MonkeyPatch) -> tuple[Stage, Timers]:
     """One of ana's was told, and a second one of hers waits."""
-    stage = Stage(pace_s=0.05)
+    stage, timers = Stage(), Timers(monkeypatch)
     for _ in range(2):
         await stage.live.tell(moved(), latest_of="ana")
     await stage.settled()
     assert stage.heard(stage.his) == ["LOCATION_UPDATED"]
-    return stage
+    return stage, timers
 
 
 def hiding(type_: str, trip_id: TripId | None, later_s: int, whose: UserId, **says: bool) -> Event:
@@ -164,15 +188,17 @@ def hiding(type_: str, trip_id: TripId | None, later_s: int, whose: UserId, **sa
     return an_event(type=type_, trip_id=trip_id, payload=payload, occurred_at=at)
 
 
-async def test_one_that_follows_a_held_one_waits_a_full_pace() -> None:
-    stage = Stage(pace_s=0.05)
+async def test_one_that_follows_a_held_one_waits_a_full_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage, timers = Stage(), Timers(monkeypatch)
     await stage.live.tell(moved("AT_0"), latest_of="ana")
     await stage.live.tell(moved("AT_1"), latest_of="ana")
-    await asyncio.sleep(0.06)
+    timers.advance(PACE_S)
     await stage.live.tell(moved("AT_2"), latest_of="ana")
+    timers.advance(PACE_S / 2)
     await stage.settled()
     assert stage.heard(stage.his) == ["AT_0", "AT_1"]
-    await asyncio.sleep(0.08)
+    timers.advance(PACE_S / 2)
+    await stage.settled()
     assert stage.heard(stage.his) == ["AT_2"]
 
 

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.events import MIRROR, Event
 from nomadcrew.core.ids import UserId
+from nomadcrew.core.locations.model import POSITION_TOLD
 from nomadcrew.core.queues import WorkQueue
 from nomadcrew.core.realtime import Live
 from nomadcrew.wire.events import pack
 
 log = logging.getLogger("nomadcrew.live")
-
-MIRRORED = "LOCATION_UPDATED"
 
 
 class MirroredLive:
@@ -24,7 +23,7 @@ class MirroredLive:
 
     async def tell(self, event: Event, *, latest_of: str | None = None) -> None:
         await self._live.tell(event, latest_of=latest_of)
-        if event.type != MIRRORED:
+        if event.type != POSITION_TOLD:
             return
         try:
             await self._queue.send(MIRROR, pack(event))

@@ -28,6 +28,7 @@ def nomadcrew() -> None:
       PORT=9000 nomadcrew up                serve elsewhere
       nomadcrew demo                        fill a running server with a crew and trips
       nomadcrew demo --live --speed 20      walk a crew through a city
+      nomadcrew watch 019a3f… --user ana    see it, from another terminal
       nomadcrew user create ana@example.org
       nomadcrew backup ~/nomadcrew.tar
 

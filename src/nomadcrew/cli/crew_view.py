@@ -6,14 +6,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from nomadcrew.core.locations.geometry import distance_m
+from nomadcrew.core.locations.geometry import Place, distance_m
 from nomadcrew.core.notifications.texts import sent_file
 
 GREEN, GREY, BOLD, PLAIN = "\x1b[32m", "\x1b[90m", "\x1b[1m", "\x1b[0m"
 HEAD = ("who", "where", "to go", "", "last message")
 NARROWEST = 20  # columns of the last one
-
-Place = tuple[float, float]
 
 
 @dataclass(slots=True)
@@ -106,15 +104,8 @@ class CrewView:
     def _to_go(self, person: Person) -> str:
         if person.place is None or self.meeting_point is None:
             return "–"
-        return "there" if self._within(person) else _metres(distance_m(person.place, self.meeting_point.place))
-
-    def _within(self, person: Person) -> bool:
-        point = self.meeting_point
-        return (
-            point is not None
-            and person.place is not None
-            and distance_m(person.place, point.place) <= point.radius_m
-        )
+        left_m = distance_m(person.place, self.meeting_point.place)
+        return "there" if left_m <= self.meeting_point.radius_m else _metres(left_m)
 
     def _move(self, user_id: str, location: Mapping[str, Any]) -> None:
         person = self.people.get(user_id)

@@ -26,10 +26,10 @@ def migrate() -> None:
     click.echo(f"Applied {applied}." if count else "Nothing to do: the database is up to date.")
 
 
-@click.command(short_help="Write database and keys to a file.")
+@click.command(short_help="Write database, keys and people's files to one file.")
 @click.argument("file", type=click.Path(path_type=Path))
 def backup(file: Path) -> None:
-    """Write database and keys to FILE, beside a running server or without one.
+    """Write database, keys and people's files to FILE, beside a running server or without one.
 
     \b
     Example:

@@ -10,7 +10,7 @@ import click
 
 from nomadcrew.cli.client import ApiClient
 from nomadcrew.cli.context import own_url, read_settings, run
-from nomadcrew.cli.demo_live import CITY, Story, new_trip, walk, walkers_of
+from nomadcrew.cli.demo_live import CITY, Story, bring, new_trip, walk, walkers_of
 from nomadcrew.cli.walks import city
 from nomadcrew.host.problems import CannotStart
 
@@ -101,7 +101,7 @@ def _steps(
         yield f"planning {name}", lambda n=number, name=name, p=place: trips.append(_trip(crew[n], n, name, p))
         for guest in range(len(CREW)):
             if guest != number:
-                yield f"inviting {CREW[guest][0]}", lambda n=number, g=guest: _invite(crew[n], crew[g], trips[n])
+                yield f"inviting {CREW[guest][0]}", lambda n=number, g=guest: bring(crew[g], crew[n], trips[n])
         for place_in_list, text in enumerate(todos):
             author = (number + place_in_list) % len(CREW)
             yield f"to-do: {text}", lambda a=author, n=number, t=text: _todo(crew[a], trips[n], t, done=a == n)
@@ -146,11 +146,6 @@ def _trip(owner: ApiClient, number: int, name: str, place: dict[str, Any]) -> di
         },
     )
     return reply
-
-
-def _invite(owner: ApiClient, guest: ApiClient, trip: dict[str, Any]) -> None:
-    invitation = owner.post(f"/v1/trips/{trip['id']}/invitations", {"email": guest.email, "role": "member"})
-    guest.post(f"/v1/invitations/{invitation['id']}/accept", None)
 
 
 def _todo(author: ApiClient, trip: dict[str, Any], text: str, *, done: bool) -> None:

@@ -103,9 +103,14 @@ def new_trip(owner: ApiClient, guests: Sequence[ApiClient]) -> dict[str, Any]:
     )
     owner.patch(f"/v1/trips/{trip['id']}/status", {"status": "ACTIVE"})
     for guest in guests:
-        invitation = owner.post(f"/v1/trips/{trip['id']}/invitations", {"email": guest.email, "role": "member"})
-        guest.post(f"/v1/invitations/{invitation['id']}/accept", None)
+        bring(guest, owner, trip)
     return trip
+
+
+def bring(guest: ApiClient, owner: ApiClient, trip: dict[str, Any]) -> None:
+    """Have somebody invited to a trip, and accept."""
+    invitation = owner.post(f"/v1/trips/{trip['id']}/invitations", {"email": guest.email, "role": "member"})
+    guest.post(f"/v1/invitations/{invitation['id']}/accept", None)
 
 
 async def walk(story: Story, speed: float) -> None:

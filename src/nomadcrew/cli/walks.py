@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from nomadcrew.core.locations.geometry import distance_m
+from nomadcrew.core.locations.geometry import Place, distance_m
 
 FOLDER = Path(__file__).with_name("routes")
 _GPX = {"gpx": "http://www.topografix.com/GPX/1/1"}
-
-Place = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ HISTORY = (
     Param("before", "string", "The same as `cursor`."),
     Param("after", "string", "A message's id or a cursor: what was written later, oldest first."),
     Param("offset", "integer", "How many to pass over; 0 unless told."),
-    Param("q", "string", "Only messages that hold all of these words, newest first."),
+    Param("q", "string", "Only messages that hold all of these words, newest first; a page may be short of them."),
 )
 NAME = Param("name", "string", "What the file is called, for whoever keeps it.")
 MAX_OFFSET = 10_000

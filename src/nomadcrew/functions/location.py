@@ -1,5 +1,6 @@
 """Where the crew is: /v1/trips/{id}/locations, /v1/location and where to meet."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from msgspec import UNSET
@@ -115,7 +116,7 @@ async def update_everywhere(call: Call, body: LocationIn) -> LocationView:
 ))  # fmt: skip
 async def list_locations(call: Call) -> LocationPage:
     """Show where everybody is who shares it, and where I am."""
-    found = await _last(call, call.trip_id)
+    found = await _last(call)
     return LocationPage(
         [wire.member_location(call.trip_id, one) for one in found],
         LocationPagination(
@@ -130,7 +131,7 @@ async def list_locations(call: Call) -> LocationPage:
 @routes.get("/v1/trips/{id}/locations/members", gate=Gate("location", "read"), statements=2, why=NOTES_VIEWS)
 async def list_member_positions(call: Call) -> list[MemberPosition]:
     """Show the same as a bare list, as socket events have it."""
-    return [wire.member_position(one) for one in await _last(call, call.trip_id)]
+    return [wire.member_position(one) for one in await _last(call)]
 
 
 @routes.get("/v1/trips/{id}/locations/track", gate=Gate("location", "read"), statements=2, why=NOTES_VIEWS,
@@ -183,7 +184,7 @@ async def list_views(call: Call) -> ViewPage:
 @routes.get("/v1/location/preferences")
 async def get_preferences(call: Call) -> PreferencesView:
     """Show what decides who sees my position."""
-    return wire.preferences(await call.ports.location_sharing.own(call.me, now=call.now), call.now)
+    return wire.preferences(await call.ports.location_sharing.own(call.me), call.now)
 
 
 @routes.put("/v1/location/preferences", refusals=(400, 403, 404, 409), statements=2,
@@ -212,7 +213,7 @@ async def put_preferences(call: Call, body: PreferencesIn) -> PreferencesView:
         await profiles.change_preferences(
             call.me, {"ghostMode": body.ghost_mode}, call.caller, profiles=call.ports.profiles, now=call.now
         )
-    return wire.preferences(await call.ports.location_sharing.own(call.me, now=call.now), call.now)
+    return wire.preferences(await call.ports.location_sharing.own(call.me), call.now)
 
 
 @routes.put("/v1/trips/{id}/meeting-point", gate=Gate("meeting_point", "update"))
@@ -266,11 +267,9 @@ async def _accept(call: Call, report: Report) -> Accepted:
     )
 
 
-async def _last(call: Call, trip_id: TripId) -> "list[service.Shown]":
-    return list(
-        await service.last_positions(
-            trip_id, call.me, positions=call.ports.positions, views=call.ports.position_views, now=call.now
-        )
+async def _last(call: Call) -> Sequence[service.Shown]:
+    return await service.last_positions(
+        call.trip_id, call.me, positions=call.ports.positions, views=call.ports.position_views, now=call.now
     )
 
 

@@ -19,11 +19,12 @@ from typing import IO
 
 import asyncpg
 
+from nomadcrew.adapters.embedded.disk import sync_folder
 from nomadcrew.host.accounts import quiet_environment
 from nomadcrew.host.archive import DUMP, SAVED_FOLDERS, Archive, open_archive, write_archive
 from nomadcrew.host.binaries import Binaries
 from nomadcrew.host.cluster import failure
-from nomadcrew.host.datafolder import RESTORING, DataFolder, sync_folder
+from nomadcrew.host.datafolder import RESTORING, DataFolder
 from nomadcrew.host.postgres import EmbeddedPostgres
 from nomadcrew.host.postmaster import Postmaster, exists, is_postmaster_of, read_pid_file
 from nomadcrew.host.problems import CannotStart, HostRuns

@@ -16,9 +16,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from nomadcrew.adapters.embedded.disk import sync_folder, write_whole
 from nomadcrew.host.accounts import Account, host_name
 from nomadcrew.host.binaries import Binaries
-from nomadcrew.host.datafolder import DataFolder, sync_folder, write_secret
+from nomadcrew.host.datafolder import DataFolder
 from nomadcrew.host.problems import CannotStart
 
 PORT = 5432
@@ -207,7 +208,7 @@ def write_settings(data: Path, account: Account, text: str) -> None:
         "pg_ident.conf": f'host "{host_name()}" {ROLE}\n',
     }
     for name, content in files.items():
-        write_secret(data / name, content.encode())
+        write_whole(data / name, content.encode())
         account.own(data / name)
 
 

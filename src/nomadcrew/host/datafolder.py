@@ -3,7 +3,6 @@
 import fcntl
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nomadcrew import __version__
+from nomadcrew.adapters.embedded.disk import write_whole
 from nomadcrew.host.problems import CannotStart, HostRuns
 
 FORMAT = 1
@@ -184,39 +184,9 @@ class DataFolder:
         self.home.chmod(0o711 if os.geteuid() == 0 else 0o700)
         if not self._marker.exists():
             note = {"format": FORMAT, "created_with": __version__}
-            write_secret(self._marker, json.dumps(note).encode() + b"\n")
+            write_whole(self._marker, json.dumps(note).encode() + b"\n")
         for folder in (self.postgres, self.keys, self.files, self.mail, self.run):
             folder.mkdir(mode=0o700, exist_ok=True)
-
-
-def write_secret(path: Path, data: bytes) -> None:
-    """Put `data` into `path`, readable by its owner only: all of it or, however the machine fails, none.
-
-    Raises:
-        OSError: the disk refused; `path` is as it was.
-    """
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    # O_EXCL follows no link, so that nobody who can write to the folder can direct the write elsewhere.
-    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(fd, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.rename(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames inside `folder` survive a power cut."""
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _rewrite(fd: int, text: str) -> None:

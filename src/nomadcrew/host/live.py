@@ -20,6 +20,7 @@ log = logging.getLogger("nomadcrew.live")
 
 # What waits beyond this is dropped, newest first: whoever is that far behind has an outage.
 MAX_WAITING = 10_000
+# How long an event is the latest of its kind before the next one is told.
 PACE_S = 1.0
 
 
@@ -52,16 +53,14 @@ class Delivery(Protocol):
 class HubLive:
     """`Live` where this host holds the sockets."""
 
-    def __init__(self, members: Members, sockets: Delivery, metrics: Metrics, *, pace_s: float = PACE_S) -> None:
-        """`pace_s` is how long an event is the latest of its kind before the next one is told."""
+    def __init__(self, members: Members, sockets: Delivery, metrics: Metrics) -> None:
         self._members = members
         self._sockets = sockets
         self._metrics = metrics
-        self._pace_s = pace_s
         # With the people to tell, where they are named.
         self._waiting: list[tuple[Event, Collection[UserId] | None]] = []
         self._telling: asyncio.Task[None] | None = None
-        # What was told within the last `pace_s`, with what has come since.
+        # What was told within the last `PACE_S`, with what has come since.
         self._paced: dict[str, Event | None] = {}
 
     async def tell(self, event: Event, *, latest_of: str | None = None) -> None:
@@ -95,7 +94,7 @@ class HubLive:
 
     def _pace(self, key: str, event: Event) -> None:
         self._paced[key] = None
-        asyncio.get_running_loop().call_later(self._pace_s, self._next, key)
+        asyncio.get_running_loop().call_later(PACE_S, self._next, key)
         self._take(event)
 
     def _next(self, key: str) -> None:

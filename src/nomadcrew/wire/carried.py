@@ -4,7 +4,7 @@ import msgspec
 
 from nomadcrew.core.errors import Hopeless
 from nomadcrew.core.ids import TripId, UserId
-from nomadcrew.core.locations.model import Accepted, Carried, Privacy, Report, StoredPoint
+from nomadcrew.core.locations.model import Accepted, Carried, Privacy, Report
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Carried).decode
@@ -17,18 +17,8 @@ class NotCarried(Hopeless):
 def carried_of(report: Report, accepted: Accepted) -> Carried:
     """What of an accepted report is carried: what nobody may ever see goes nowhere."""
     points = [
-        StoredPoint(
-            point.latitude,
-            point.longitude,
-            point.recorded_at,
-            report.now,
-            privacy,
-            point.accuracy_m,
-            point.speed_mps,
-            point.heading_deg,
-            place in accepted.jumps,
-        )
-        for place, (point, privacy) in enumerate(zip(report.points, accepted.stored_under, strict=True))
+        report.as_stored(place, privacy, is_jump=place in accepted.jumps)
+        for place, privacy in enumerate(accepted.stored_under)
         if privacy is not Privacy.HIDDEN
     ]
     return Carried(report.trip_id, report.user_id, points)

@@ -17,6 +17,4 @@ class PresenceView(Struct, rename="camel"):
 
 
 def presence_view(seen: Seen) -> PresenceView:
-    return PresenceView(
-        seen.user_id, seen.is_online, UNSET if seen.last_seen_at is None else seen.last_seen_at
-    )  # fmt: skip
+    return PresenceView(seen.user_id, seen.is_online, UNSET if seen.last_seen_at is None else seen.last_seen_at)

@@ -26,7 +26,6 @@ from nomadcrew.core.events import Event
 from nomadcrew.core.ids import MessageId, TripId, UserId, parse_uuid
 from nomadcrew.wire.events import pack
 
-BY_USER = "MessagesByUser"
 # Two writers' clocks differ, and a write takes its time: what is older than this by its own time is there for sure.
 OVERLAP = timedelta(seconds=5)
 SEARCHED = 10_000  # messages
@@ -156,7 +155,7 @@ class ChatTable:
         return await self._query(str(trip_id), low, high, forward=forward, limit=limit)
 
     async def matching(self, trip_id: TripId, before: str, matches: Callable[[Item], bool], *, limit: int) -> Found:
-        """Of the newest messages before a sort key, those that match; looks at 10,000 at most."""
+        """Of the newest messages before a sort key, those that match; looks at `SEARCHED` and a page at most."""
         found: list[Item] = []
         looked_at = 0
         while looked_at < SEARCHED:

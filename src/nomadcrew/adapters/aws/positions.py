@@ -11,7 +11,6 @@ from datetime import datetime
 
 from nomadcrew.adapters.postgres.positions import (
     crew_of,
-    kept_point,
     owner_of,
     places_of,
     store_reports,
@@ -49,7 +48,7 @@ class TablePositions:
 
     async def accept(self, report: Report, rule: Rule) -> Accepted:
         verdicts, held = await asyncio.gather(
-            store_reports(self._sql, [(0, report)], rule, keep_history=False, points=False),
+            store_reports(self._sql, [(0, report)], rule, points=False),
             self._last.get(report.trip_id, report.user_id),
         )
         accepted = verdicts[0]
@@ -69,7 +68,7 @@ class TablePositions:
         if newest is None:
             return replace(accepted, jumps=frozenset(jumps))
         place = newest[1]
-        last = kept_point(report.points[place], report, accepted.stored_under[place])
+        last = report.as_stored(place, accepted.stored_under[place])
         if not await self._last.keep_newest(report.trip_id, report.user_id, last):
             return replace(accepted, jumps=frozenset(jumps))
         stored = replace(accepted, member=replace(accepted.member, last=last), jumps=frozenset(jumps), moved=True)

@@ -10,14 +10,13 @@ import binascii
 import hashlib
 import hmac
 import json
-import os
 import re
-import secrets as random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from nomadcrew.adapters.embedded.disk import sync_folder, write_whole
 from nomadcrew.core.errors import NotFound, Unavailable
 from nomadcrew.core.files.model import FileKind
 from nomadcrew.core.files.ports import LINK_LIFETIME
@@ -110,28 +109,10 @@ def _write(root: Path, path: Path, content: bytes) -> None:
     """Put a file in place whole, so that it survives a power cut once this returns."""
     made = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{random.token_hex(4)}.tmp")
-    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(fd, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.rename(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    for folder in {path.parent, *(one.parent for one in made)}:
+    write_whole(path, content)
+    for folder in {one.parent for one in made}:
         if folder.is_relative_to(root.parent):
-            _sync(folder)
-
-
-def _sync(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+            sync_folder(folder)
 
 
 def _proof(key: bytes, said: bytes) -> bytes:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from joserfc.jwk import RSAKey
 
+from nomadcrew.adapters.embedded.disk import sync_folder
+
 SIGNING_BITS = 2048
 SECRET_BYTES = 32
 _SIGNING = re.compile(r"signing-(\d{4})\.pem")
@@ -79,7 +81,7 @@ def write_new(path: Path, data: bytes, *, mode: int = 0o600) -> bool:
         return False
     finally:
         part.unlink(missing_ok=True)
-    _sync(path.parent)
+    sync_folder(path.parent)
     return True
 
 
@@ -118,11 +120,3 @@ def _read(path: Path) -> bytes:
     if path.stat().st_mode & 0o077:
         path.chmod(0o600)  # a restored backup may have forgotten who may read it
     return path.read_bytes()
-
-
-def _sync(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

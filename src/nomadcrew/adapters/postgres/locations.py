@@ -27,7 +27,7 @@ class PostgresLocationSharing:
     def __init__(self, sql: Sql) -> None:
         self._sql = sql
 
-    async def own(self, caller: UserId, *, now: datetime) -> OwnSettings:  # noqa: ARG002 — the port's form
+    async def own(self, caller: UserId) -> OwnSettings:
         rows = await self._sql.fetch(_SQL["own"], caller=caller, max_trips=MAX_TRIPS_PER_USER)
         if not rows:
             raise NotOnboarded

@@ -20,7 +20,6 @@ from nomadcrew.core.locations.model import (
     Member,
     Owner,
     Places,
-    Point,
     Privacy,
     Reader,
     Report,
@@ -78,7 +77,7 @@ class PostgresPositions:
                     now[who] = (place, report)
                 else:
                     later.append((place, (report, its_rule)))
-            found.update(await store_reports(self._sql, list(now.values()), rule, keep_history=True))
+            found.update(await store_reports(self._sql, list(now.values()), rule))
             waiting = later
         return [found[place] for place in range(len(asked))]
 
@@ -103,7 +102,7 @@ class PostgresLocationHistory:
 
 
 async def store_reports(
-    sql: Sql, reports: Sequence[tuple[int, Report]], rule: Rule, *, keep_history: bool, points: bool = True
+    sql: Sql, reports: Sequence[tuple[int, Report]], rule: Rule, *, points: bool = True
 ) -> Mapping[int, Accepted | Exception]:
     """What reports, each under a number, came to; no two are of one person on one trip.
 
@@ -116,7 +115,6 @@ async def store_reports(
         max_speed_mps=MAX_SPEED_MPS,
         min_interval_s=MIN_INTERVAL_S,
         fix_age_s=MAX_FIX_AGE.total_seconds(),
-        keep_history=keep_history,
     )
     by_number = {row["n"]: row for row in rows}
     return {number: _outcome(by_number[number], report) for number, report in reports}
@@ -181,21 +179,6 @@ def stored_point(row: Row) -> StoredPoint:
     )
 
 
-def kept_point(point: Point, report: Report, privacy: Privacy, *, is_jump: bool = False) -> StoredPoint:
-    """A reported point as it is stored."""
-    return StoredPoint(
-        point.latitude,
-        point.longitude,
-        point.recorded_at,
-        report.now,
-        privacy,
-        point.accuracy_m,
-        point.speed_mps,
-        point.heading_deg,
-        is_jump,
-    )
-
-
 def _kept(trip_id: TripId, user_id: UserId, point: StoredPoint) -> dict[str, Any]:
     return {
         "trip_id": str(trip_id),
@@ -246,7 +229,7 @@ def _outcome(row: Row, report: Report) -> Accepted | Exception:
     sharing = Sharing(row["will_be_enabled"], privacy_of(row["setting"]), row["will_expire_at"])
     owner = Owner(report.user_id, row["joined_at"], privacy_of(row["preference"]), row["is_ghost"], sharing)
     newest = row["newest"]
-    last = None if newest is None else kept_point(report.points[newest], report, Privacy(row["newest_privacy"]))
+    last = None if newest is None else report.as_stored(newest, Privacy(row["newest_privacy"]))
     return Accepted(
         Member(owner, row["first_name"], row["last_name"], row["username"], last),
         row["has_ended"],

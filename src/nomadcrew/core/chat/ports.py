@@ -53,7 +53,7 @@ class ChatLog(Protocol):
     ) -> MessagePage:
         """Messages whose case-folded text holds all of `words`, newest first.
 
-        Where looking is dear only the trip's newest 10,000 messages are looked at.
+        Where looking is dear a page looks at 10,000 messages, whatever it finds, and says where to go on.
 
         Raises:
             BadCursor: no message of the trip and no cursor of ours.

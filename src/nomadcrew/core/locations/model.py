@@ -172,6 +172,21 @@ class Report:
     event_id: EventId
     now: datetime
 
+    def as_stored(self, place: int, privacy: Privacy, *, is_jump: bool = False) -> StoredPoint:
+        """The point at a place as it is kept."""
+        point = self.points[place]
+        return StoredPoint(
+            point.latitude,
+            point.longitude,
+            point.recorded_at,
+            self.now,
+            privacy,
+            point.accuracy_m,
+            point.speed_mps,
+            point.heading_deg,
+            is_jump,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Places:

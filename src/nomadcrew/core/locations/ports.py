@@ -112,7 +112,7 @@ class LocationHistory(Protocol):
 class LocationSharing(Protocol):
     """What people share, and what follows from it. Events of a write are stored in its transaction."""
 
-    async def own(self, caller: UserId, *, now: datetime) -> OwnSettings:
+    async def own(self, caller: UserId) -> OwnSettings:
         """The caller's settings, with each trip of theirs that goes on.
 
         Raises:

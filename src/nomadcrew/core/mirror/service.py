@@ -16,9 +16,6 @@ from nomadcrew.core.mirror.model import MirroredPosition, MirroredTrip, Mirrored
 from nomadcrew.core.mirror.ports import Mirror, MirrorSource
 from nomadcrew.core.permissions import rule
 
-PROFILE_CHANGED = "profile.changed"
-PRIVACY_CHANGED = "location_privacy.changed"
-LOCATION_UPDATED = "LOCATION_UPDATED"
 ROUNDS = 5
 
 State = TypeVar("State")

@@ -90,7 +90,7 @@ ORDER BY judged.n
 
 -- name: stored
 -- What a repeat made before: under its id, or under the id that its fingerprint was given.
-SELECT 'ok' AS verdict, m.id, m.trip_id, m.seq, m.body, m.reply_to_id, m.created_at, m.edited_at, m.deleted_at,
+SELECT m.id, m.trip_id, m.body, m.reply_to_id, m.created_at, m.edited_at, m.deleted_at,
        m.attachment::text AS attachment,
        u.id AS sender_id, display_name(u) AS sender_name, u.avatar_url,
        chat_reaction_counts(m.id, :caller::uuid)::text AS reactions
@@ -169,7 +169,7 @@ WITH gate AS MATERIALIZED (
            :now::timestamptz, chat_json(changed::chat_messages, u)
     FROM changed JOIN user_profiles u ON u.id = changed.user_id
 )
-SELECT judged.verdict, old.id, old.trip_id, old.seq, coalesce(changed.body, old.body) AS body, old.reply_to_id,
+SELECT judged.verdict, old.id, old.trip_id, coalesce(changed.body, old.body) AS body, old.reply_to_id,
        old.created_at, coalesce(changed.edited_at, old.edited_at) AS edited_at, old.deleted_at,
        old.attachment::text AS attachment,
        u.id AS sender_id, display_name(u) AS sender_name, u.avatar_url,

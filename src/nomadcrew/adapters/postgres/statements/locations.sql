@@ -86,7 +86,7 @@ WITH report AS MATERIALIZED (
                                   heading_deg, received_at, privacy, is_jump)
     SELECT trip_id, user_id, recorded_at, latitude, longitude, accuracy_m, speed_mps, heading_deg, now, privacy,
            is_jump
-    FROM point WHERE privacy <> 'hidden' AND :keep_history::boolean
+    FROM point WHERE privacy <> 'hidden'
     ON CONFLICT (trip_id, user_id, recorded_at) DO NOTHING
 ), flagged AS (
     SELECT n, jsonb_agg(k) FILTER (WHERE is_jump) AS jumps FROM point GROUP BY n

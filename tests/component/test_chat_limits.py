@@ -1,0 +1,87 @@
+"""How much may be said: a person's allowance and a trip's, by requests and on sockets, and what a refusal costs."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest_asyncio
+
+from nomadcrew.core.limits import LIMITS
+from nomadcrew.functions.websocket import actions
+from nomadcrew.wire.sockets import act
+from tests.engine import Engine
+from tests.world import Answer, Person, World, world
+
+A_PERSONS, A_TRIPS = LIMITS["chat"].count, LIMITS["chat_trip"].count
+
+
+class Crew:
+    """Ana, ben and cleo on a trip, and eve, who is not on it."""
+
+    def __init__(self, world: World, trip: UUID, people: dict[str, Person]) -> None:
+        self.world, self.trip, self.people = world, trip, people
+        self.path = f"/v1/trips/{trip}/chat/messages"
+
+    async def say(self, by: str, text: str = "hello") -> Answer:
+        return await self.world.call("POST", self.path, by=self.people[by], body={"message": text})
+
+    async def say_all(self, by: str, count: int) -> list[int]:
+        return [(await self.say(by, f"{by} {number}")).status for number in range(count)]
+
+    async def on_a_socket(self, by: str, type_: str = "sendMessage") -> Any:
+        frame = {"action": type_, "tripId": str(self.trip), "content": "hello"}
+        answer = await act(actions, "c", self.people[by].id, json.dumps(frame), self.world.ports)
+        return json.loads(answer or "null")
+
+    async def said(self) -> int:
+        """How many messages are there, by what is stored: reading is counted as well."""
+        async with self.world.pool.connection() as connection:
+            return int(await connection.fetchval("SELECT count(*) FROM chat_messages"))
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def crew(engine: Engine, template: str, tmp_path: Path) -> AsyncIterator[Crew]:
+    async with world(engine, tmp_path, template=template) as made:
+        people = {name: await made.person(name) for name in ("ana", "ben", "cleo", "eve")}
+        trip = await made.trip(people["ana"])
+        for name in ("ben", "cleo"):
+            await made.join(trip, people["ana"], people[name])
+        yield Crew(made, trip, people)
+
+
+async def test_a_person_says_ten_things_a_second_by_whatever_way(crew: Crew) -> None:
+    assert await crew.say_all("ana", A_PERSONS) == [201] * A_PERSONS
+    refused = await crew.say("ana")
+    assert (refused.status, refused.headers["retry-after"]) == (429, "1")
+    for type_ in ("sendMessage", "CHAT_MESSAGE_SEND"):
+        answer = await crew.on_a_socket("ana", type_)
+        assert (answer["type"], answer["payload"]["code"]) == ("error", refused.code)
+        assert answer["error"]
+    assert await crew.said() == A_PERSONS
+    assert (await crew.on_a_socket("ben"))["type"] == "ack"
+    crew.world.clock.advance(1)
+    assert (await crew.on_a_socket("ana"))["type"] == "ack"
+    assert (await crew.say("ana")).status == 201
+
+
+async def test_a_trip_hears_twenty_things_a_second_whoever_says_them(crew: Crew) -> None:
+    for name in ("ana", "ben"):
+        assert await crew.say_all(name, A_TRIPS // 2) == [201] * (A_TRIPS // 2)
+    refused = await crew.say("cleo")
+    assert (refused.status, refused.headers["retry-after"]) == (429, "1")
+    assert "busy" in refused.json["message"]
+    answer = await crew.on_a_socket("cleo")
+    assert (answer["type"], answer["error"]) == ("error", refused.json["message"])
+    assert await crew.said() == A_TRIPS
+    elsewhere = await crew.world.trip(crew.people["cleo"])
+    path = f"/v1/trips/{elsewhere}/chat/messages"
+    assert (await crew.world.call("POST", path, by=crew.people["cleo"], body={"message": "alone"})).status == 201
+    crew.world.clock.advance(1)
+    assert (await crew.say("cleo")).status == 201
+
+
+async def test_nobody_uses_the_allowance_of_a_trip_up_that_they_are_not_on(crew: Crew) -> None:
+    assert await crew.say_all("eve", A_PERSONS) == [403] * A_PERSONS
+    assert await crew.say_all("ana", A_PERSONS) + await crew.say_all("ben", A_PERSONS) == [201] * A_TRIPS
