@@ -171,6 +171,23 @@ async def test_without_an_id_of_the_clients_a_repeat_is_known_by_its_fingerprint
     assert await texts(chat, trip, ana) == ["hello", "hello"]
 
 
+async def test_what_is_refused_for_a_moment_is_not_taken_for_what_was_said_long_ago(
+    crew: Crew, chat: ChatLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ana = await crew.person("ana")
+    trip = await crew.trip(ana)
+    first = await chat.add(draft(trip, ana, fingerprint=b"f"), MEMBER)
+    put, refused = ChatTable.put, [True]
+
+    async def in_the_way(*given: Any) -> bool:
+        return not (refused and refused.pop()) and await put(*given)
+
+    monkeypatch.setattr(ChatTable, "put", in_the_way)
+    later = await chat.add(draft(trip, ana, fingerprint=b"f", at_s=31), MEMBER)
+    assert later.id != first.id
+    assert await texts(chat, trip, ana) == ["hello", "hello"]
+
+
 async def test_an_id_that_somebody_else_or_another_trip_uses_is_refused(crew: Crew, chat: ChatLog) -> None:
     ana, ben = await crew.person("ana"), await crew.person("ben")
     trip, elsewhere = await crew.trip(ana), await crew.trip(ana)

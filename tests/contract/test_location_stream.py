@@ -2,9 +2,11 @@
 
 import base64
 import json
+import logging
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
+import pytest
 import pytest_asyncio
 
 from nomadcrew.adapters.aws.last_positions import DynamoLastPositions
@@ -15,7 +17,7 @@ from nomadcrew.adapters.aws.queue import SqsQueue
 from nomadcrew.adapters.aws.services import DYNAMODB, KINESIS, SQS
 from nomadcrew.adapters.postgres.locations import PostgresLocationSharing
 from nomadcrew.core.ids import TripId, UserId, uuid7
-from nomadcrew.core.locations.model import Privacy
+from nomadcrew.core.locations.model import Privacy, StoredPoint
 from nomadcrew.core.permissions import MEMBER
 from nomadcrew.functions.location_stream import work_off
 from nomadcrew.wire.carried import carried_of, pack_carried, unpack_carried
@@ -152,3 +154,28 @@ async def test_a_long_way_is_kept_whole(way: Way) -> None:
     places = [(41.0 + n / 1e5, -8.6) for n in range(count)]
     await work_off([await way.send(trip, ana, *places)], way.ports)
     assert await way.seconds(trip, ana) == list(range(count))
+
+
+async def test_who_sends_more_than_an_item_holds_loses_the_rest_and_nobody_else_anything(
+    way: Way, caplog: pytest.LogCaptureFixture
+) -> None:
+    points = [
+        StoredPoint(
+            41.123456789012 + n / 1e9,
+            -8.612345678901,
+            NOON + n * timedelta(milliseconds=10),
+            NOON,
+            Privacy.APPROXIMATE,
+            12.345678901234,
+            1.234567890123,
+            123.45678901234,
+        )
+        for n in range(4_000)
+    ]
+    trip, ben = TripId(uuid7()), UserId(uuid7())
+    with caplog.at_level(logging.WARNING):
+        await way.history.keep([*((trip, ANA, point) for point in points), (trip, ben, points[0])])
+        await way.history.keep([(trip, ANA, points[-1])])
+    assert {record.message for record in caplog.records} == {"points were not kept"}
+    assert len(await way.seconds(trip, ANA)) > 1_000
+    assert await way.seconds(trip, ben) == [0]

@@ -1,7 +1,7 @@
 """What a stream carries, and what becomes of a batch of it that is not all well."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -12,6 +12,7 @@ from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import EventId, TripId, UserId, uuid7
 from nomadcrew.core.locations.model import Accepted, Carried, Member, Owner, Places, Privacy, Report
 from nomadcrew.core.locations.reports import Fix, Opinion, batch
+from nomadcrew.core.ports import Ports
 from nomadcrew.functions.location_stream import work_off
 from nomadcrew.wire.carried import NotCarried, carried_of, pack_carried, unpack_carried
 from nomadcrew.wire.stream_entry import stream_entry
@@ -111,3 +112,21 @@ def test_an_outage_has_the_whole_batch_come_again(event_of: Any) -> None:
     handler = stream_entry(work_off, lambda _: fake_ports(carried_positions=Kept(out=True)), ())
     failed = handler(event_of([good, good]), Context())["batchItemFailures"]
     assert [one["itemIdentifier"] for one in failed] == ["s0", "s1"]
+
+
+def test_what_a_bug_strikes_comes_again_alone_out_of_a_queue_and_with_its_batch_out_of_a_stream() -> None:
+    done: list[str] = []
+
+    async def work(texts: Sequence[str], _ports: Ports) -> Collection[int]:
+        if "poison" in texts:
+            raise ValueError("poison")
+        done.extend(texts)
+        return ()
+
+    handler = stream_entry(work, lambda _: fake_ports(), ())
+    batch_ = [b"one", b"poison", b"two"]
+    assert handler(by_queue(batch_), Context()) == {"batchItemFailures": [{"itemIdentifier": "s1"}]}
+    assert done == ["one", "two"]
+    # Lambda halves what comes of a stream until only that is left.
+    with pytest.raises(ValueError, match="poison"):
+        handler(by_kinesis(batch_), Context())

@@ -4,7 +4,7 @@ import json
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 import pytest
@@ -14,7 +14,7 @@ from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.events import REALTIME, Audience
 from nomadcrew.core.ids import JobId, TripId, UserId, uuid7
 from nomadcrew.core.queues import Job, WorkQueue
-from nomadcrew.functions.realtime import tell
+from nomadcrew.functions.realtime import LIVE_FOR, tell
 from nomadcrew.wire.events import pack
 from tests.fakes import ANA, BEN, NOON, an_event, fake_ports
 
@@ -98,6 +98,17 @@ async def test_who_took_a_position_is_noted_as_having_seen_it(type_: str) -> Non
     await tell(Job(JobId(uuid7()), REALTIME, pack(event), 1, NOON), ports)
     expected = [(event.trip_id, {BEN, CLEO}, [ANA], NOON)] if type_ == "LOCATION_UPDATED" else []
     assert ledger.noted == expected
+
+
+@pytest.mark.parametrize("type_", ["LOCATION_UPDATED", "CHAT_TYPING_STATUS"])
+async def test_what_is_in_no_record_is_not_told_late(type_: str) -> None:
+    gateway, ledger = Gateway(), Ledger()
+    ports = fake_ports(sockets=gateway, events=Members(), position_views=ledger)
+    for late, kept in ((timedelta(), False), (LIVE_FOR + timedelta(seconds=1), False), (timedelta(hours=1), True)):
+        event = an_event(type=type_, trip_id=TripId(uuid7()), occurred_at=NOON - late, kept=kept)
+        await tell(Job(JobId(uuid7()), REALTIME, pack(event), 3, NOON), ports)
+    assert len(gateway.delivered) == 2
+    assert [frame["payload"].get("kept", True) for frame, _, _ in gateway.delivered] == [False, True]
 
 
 async def test_views_that_cannot_be_noted_have_no_position_told_again(caplog: pytest.LogCaptureFixture) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Collection
+from datetime import timedelta
 from typing import Final
 
 import msgspec
@@ -23,6 +24,8 @@ log = logging.getLogger("nomadcrew.realtime")
 PORTS: Final = ("events", "members", "position_views", "presence", "queue", "sockets")
 # The gateway needs a moment until a socket can be sent to; one that takes longer has gone.
 GREET_ATTEMPTS = 3
+# What is in no record is worth nothing later, and a position could be of somebody who hides by now.
+LIVE_FOR = timedelta(seconds=10)
 
 
 async def tell(job: Job, ports: Ports) -> None:
@@ -59,6 +62,9 @@ async def _one(task: Task, me: UserId, attempt: int, ports: Ports) -> None:
 
 
 async def _deliver(event: Event, ports: Ports) -> None:
+    if not event.kept and ports.clock() - event.occurred_at > LIVE_FOR:
+        log.warning("an event came too late", extra={"fields": {"type": event.type}})
+        return
     trips = [event.trip_id] if event.audience == Audience.TRIP and event.trip_id is not None else []
     people, muted = listeners(event, await ports.events.recipients(trips))
     reached = await ports.sockets.deliver(event_frame(event), people, muted, now=ports.clock())

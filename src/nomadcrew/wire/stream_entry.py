@@ -1,6 +1,7 @@
 """The Lambda host of streams: a batch of records of a table, of Kinesis or of a queue in, what failed of it out.
 
 A stream keeps its order: from the first record that failed on, everything comes again, so work has to bear that.
+A queue has no order, and nobody halves its batches: that is done here.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from nomadcrew.wire.event_entry import Context, Entry, Event, MakePorts, event_e
 
 log = logging.getLogger("nomadcrew.stream")
 
+Record = dict[str, Any]
 # Is given the records' texts, and returns the places of those that no repeat can save.
 Work = Callable[[Sequence[str], Ports], Awaitable[Collection[int]]]
 
@@ -23,15 +25,30 @@ Work = Callable[[Sequence[str], Ports], Awaitable[Collection[int]]]
 def stream_entry(work: Work, ports: MakePorts, declared: tuple[str, ...]) -> Entry:
     """What AWS calls. After an outage the whole batch comes again; after a bug too, in halves, until it is found.
 
+    Of a queue's batch, what a bug struck comes again alone, or all that was with it would end as dead letters too.
+
     The text of a table's record is what its item is told with, in `event`; empty where it tells nothing.
     """
+
+    async def done(records: Sequence[Record], ports: Ports) -> Collection[int]:
+        try:
+            return await work([_text(record) for record in records], ports)
+        except (Unavailable, TimeoutError):
+            raise
+        except Exception:
+            if "messageId" not in records[0]:
+                raise
+            if len(records) == 1:
+                log.exception("a record failed")
+                return [0]
+        return [place for place, record in enumerate(records) if await done([record], ports)]
 
     async def answer(event: Event, context: Context, ports: Ports) -> dict[str, Any]:
         records = event["Records"]
         failed: Collection[int]
         try:
             async with asyncio.timeout(seconds_left(context)):
-                failed = await work([_text(record) for record in records], ports)
+                failed = await done(records, ports)
         except (Unavailable, TimeoutError) as error:
             log.warning("a batch comes again", extra={"fields": {"records": len(records)}}, exc_info=error)
             failed = range(len(records))
@@ -44,7 +61,7 @@ def stream_entry(work: Work, ports: MakePorts, declared: tuple[str, ...]) -> Ent
     return event_entry(answer, ports, declared)
 
 
-def _text(record: dict[str, Any]) -> str:
+def _text(record: Record) -> str:
     if "dynamodb" in record:
         return str(record["dynamodb"].get("NewImage", {}).get("event", {}).get("S", ""))
     if "kinesis" in record:
@@ -53,7 +70,7 @@ def _text(record: dict[str, Any]) -> str:
     return str(record["body"])
 
 
-def _id(record: dict[str, Any]) -> str:
+def _id(record: Record) -> str:
     """What AWS knows a record by."""
     if "dynamodb" in record:
         return str(record["dynamodb"]["SequenceNumber"])

@@ -292,7 +292,7 @@ class DynamoChat:
         """
         message_id = message.id
         if message.fingerprint is not None:
-            message_id = await self._table.repeated(message.fingerprint) or message_id
+            message_id = await self._table.repeated(message.fingerprint, message.now) or message_id
         guard = await self._table.guard(message_id)
         if guard is None:
             return None

@@ -66,10 +66,12 @@ class ChatTable:
             return None
         return Guard(TripId(UUID(item["of"]["S"])), UserId(UUID(item["author"]["S"])), item["target"]["S"])
 
-    async def repeated(self, fingerprint: bytes) -> MessageId | None:
-        """The message that a request made half a minute ago."""
+    async def repeated(self, fingerprint: bytes, now: datetime) -> MessageId | None:
+        """The message that a request made half a minute ago; guards from before that may lie around for days."""
         item = await self._get(f"repeat#{fingerprint.hex()}", "guard")
-        return None if item is None else MessageId(UUID(item["message"]["S"]))
+        if item is None or int(item["ttl"]["N"]) <= int(now.timestamp()):
+            return None
+        return MessageId(UUID(item["message"]["S"]))
 
     async def message(self, trip_id: TripId, sort_key: str) -> Item | None:
         return await self._get(str(trip_id), sort_key)

@@ -7,13 +7,16 @@ has the item deleted a month later.
 
 import asyncio
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from nomadcrew.adapters.aws.client import AwsClient
+from nomadcrew.adapters.aws.client import AwsClient, AwsError
 from nomadcrew.core.ids import TripId, UserId
 from nomadcrew.core.locations.model import HISTORY_KEPT_FOR, MAX_READ, Privacy, StoredPoint
+
+log = logging.getLogger("nomadcrew.history")
 
 # The shipped app reports every ten seconds.
 BUCKET_S = 100
@@ -85,13 +88,19 @@ class DynamoLocationHistory:
         sets = [f"{name} = if_not_exists({name}, :p{place})" for place, (name, _) in enumerate(points)]
         values = {f":p{place}": {"S": _text(point)} for place, (_, point) in enumerate(points)}
         expires = bucket + BUCKET_S + int(HISTORY_KEPT_FOR.total_seconds())
-        await self._call(
-            "UpdateItem",
-            Key={"track": {"S": track}, "bucket": {"S": _bucket_text(bucket)}},
-            UpdateExpression=f"SET #ttl = :ttl, {', '.join(sets)}",
-            ExpressionAttributeNames={"#ttl": "ttl"},
-            ExpressionAttributeValues={":ttl": {"N": str(expires)}, **values},
-        )
+        try:
+            await self._call(
+                "UpdateItem",
+                Key={"track": {"S": track}, "bucket": {"S": _bucket_text(bucket)}},
+                UpdateExpression=f"SET #ttl = :ttl, {', '.join(sets)}",
+                ExpressionAttributeNames={"#ttl": "ttl"},
+                ExpressionAttributeValues={":ttl": {"N": str(expires)}, **values},
+            )
+        except AwsError as error:
+            if error.code != "ValidationException" or "size" not in error.message:
+                raise
+            # The item is full: thousands of points of a few seconds, which no repeat can write.
+            log.warning("points were not kept", extra={"fields": {"count": len(points)}})
 
     async def _call(self, operation: str, **body: Any) -> dict[str, Any]:
         return await self._dynamodb.call(operation, {"TableName": self._table, **body})
