@@ -4,6 +4,8 @@ import json
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection
+from typing import SupportsIndex
 
 import pytest
 
@@ -132,6 +134,40 @@ async def test_a_connection_the_server_ended_is_noticed_before_it_is_used(server
     await client.request("POST", "/Execute", {}, repeatable=False)
     assert server.connections == 2
     client.close()
+
+
+async def test_the_last_connection_that_was_kept_is_wanted_by_two_threads(
+    server: Wayward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = AwsClient(DYNAMODB, environment={**KEYS, "AWS_ENDPOINT_URL": server.url})
+    await client.call("Query", {})
+    kept = TakenMeanwhile(client._idle)
+    monkeypatch.setattr(client, "_idle", kept)
+    await client.call("Query", {})
+    assert (len(server.requests), server.connections) == (2, 2)
+    client.close()
+    kept.theirs.close()
+
+
+class TakenMeanwhile(list[HTTPConnection]):
+    """Connections of which another thread takes the last one just after somebody has looked."""
+
+    def __init__(self, kept: list[HTTPConnection]) -> None:
+        super().__init__(kept)
+        self.theirs = kept[-1]
+
+    def __bool__(self) -> bool:
+        found = len(self) > 0
+        self._taken()
+        return found
+
+    def pop(self, _place: SupportsIndex = -1) -> HTTPConnection:
+        self._taken()
+        return super().pop()
+
+    def _taken(self) -> None:
+        if self.theirs in self:
+            self.remove(self.theirs)
 
 
 async def test_nobody_at_the_address_is_an_outage() -> None:

@@ -197,8 +197,8 @@ class AwsClient:
 
     def close(self) -> None:
         """Close the connections that are kept."""
-        while self._idle:
-            self._idle.pop().close()
+        while (kept := self._kept()) is not None:
+            kept.close()
 
     async def _send(self, call: _Call) -> _Answer:
         loop = asyncio.get_running_loop()
@@ -292,8 +292,7 @@ class AwsClient:
 
     def _connection(self) -> http.client.HTTPConnection:
         """A connection that was kept and is still open, else a new one."""
-        while self._idle:
-            kept = self._idle.pop()
+        while (kept := self._kept()) is not None:
             # A server that ends an idle connection makes it readable; nothing else could.
             if kept.sock is not None and not select.select([kept.sock], [], [], 0)[0]:
                 return kept
@@ -306,6 +305,13 @@ class AwsClient:
             made.close()
             raise _Unreachable(type(error).__name__, sent=False) from error
         return made
+
+    def _kept(self) -> http.client.HTTPConnection | None:
+        """A connection that was kept, if any: another thread may take the last one at any moment."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
 
 
 def _connect(endpoint: Endpoint) -> http.client.HTTPConnection:
