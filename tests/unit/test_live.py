@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ from nomadcrew.core.events import Audience, Event
 from nomadcrew.core.ids import TripId, UserId, uuid7
 from nomadcrew.host import live
 from nomadcrew.host.hub import Hub
-from nomadcrew.host.live import PACE_S, HubLive
+from nomadcrew.host.live import ON_ITS_WAY_S, PACE_S, HubLive
 from nomadcrew.host.metrics import Metrics
 from tests.fakes import ANA, BEN, an_event
 from tests.sockets import Seat
@@ -168,6 +169,44 @@ async def test_a_position_that_waits_is_told_whatever_else_happens(
     stage, timers = await one_position_waits(monkeypatch)
     stage.live.outdated_by(hiding(event, trip, later_s, whose, **says))
     timers.advance(PACE_S)
+    await stage.settled()
+    assert stage.heard(stage.his) == ["LOCATION_UPDATED"]
+
+
+async def test_a_position_is_not_told_where_its_owner_hides_while_it_is_asked_whom_to_tell() -> None:
+    stage = Stage()
+    stage.roster.open.clear()
+    await stage.live.tell(moved())
+    await stage.settled()
+    await stage.live.tell(moved())
+    stage.live.outdated_by(hiding("LOCATION_SHARING_CHANGED", TRIP, 0, ANA, isSharingEnabled=False))
+    stage.roster.open.set()
+    await stage.settled()
+    assert stage.heard(stage.his) == []
+
+
+async def test_a_position_that_comes_after_its_owner_hid_is_told_only_if_it_is_newer() -> None:
+    stage = Stage()
+    stage.live.outdated_by(hiding("location_privacy.changed", None, 1, ANA))
+    await stage.live.tell(moved())
+    await stage.settled()
+    assert stage.heard(stage.his) == []
+    await stage.live.tell(replace(moved(), occurred_at=moved().occurred_at + timedelta(seconds=2)))
+    await stage.settled()
+    assert stage.heard(stage.his) == ["LOCATION_UPDATED"]
+
+
+async def test_who_hid_long_ago_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage, timers = Stage(), Timers(monkeypatch)
+    stage.live.outdated_by(hiding("LOCATION_SHARING_CHANGED", TRIP, 1, ANA, isSharingEnabled=False))
+    timers.advance(ON_ITS_WAY_S / 2)
+    stage.live.outdated_by(hiding("LOCATION_SHARING_CHANGED", TRIP, 2, ANA, isSharingEnabled=False))
+    timers.advance(ON_ITS_WAY_S / 2)
+    await stage.live.tell(moved())
+    await stage.settled()
+    assert stage.heard(stage.his) == []
+    timers.advance(ON_ITS_WAY_S / 2)
+    await stage.live.tell(moved())
     await stage.settled()
     assert stage.heard(stage.his) == ["LOCATION_UPDATED"]
 

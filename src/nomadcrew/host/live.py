@@ -7,6 +7,7 @@ costs a handful of statements, and a caller waits for none of them.
 import asyncio
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Protocol
 
 from nomadcrew.core.errors import Unavailable
@@ -22,6 +23,8 @@ log = logging.getLogger("nomadcrew.live")
 MAX_WAITING = 10_000
 # How long an event is the latest of its kind before the next one is told.
 PACE_S = 1.0
+# What was read before somebody hid is told within this, or was lost.
+ON_ITS_WAY_S = 60.0
 
 
 class Members(Protocol):
@@ -62,6 +65,8 @@ class HubLive:
         self._telling: asyncio.Task[None] | None = None
         # What was told within the last `PACE_S`, with what has come since.
         self._paced: dict[str, Event | None] = {}
+        # Since when somebody hides, on a trip or everywhere, for as long as what they showed before may come.
+        self._hidden: dict[tuple[UserId, TripId | None], datetime] = {}
 
     async def tell(self, event: Event, *, latest_of: str | None = None) -> None:
         self.take(event, latest_of)
@@ -79,18 +84,25 @@ class HubLive:
         self.take(event, people=people)
 
     def outdated_by(self, event: Event) -> None:
-        """Hold nothing back that an event has made untrue: who hides is not shown a second later as before."""
+        """Tell nothing any more that an event has made untrue: who hides is not shown a moment later as before."""
         owner = hidden_in(event)
         if owner is None:
             return
-        for key, held in self._paced.items():
-            if (
-                held is not None
-                and shown_in(held) == owner
-                and event.trip_id in (None, held.trip_id)
-                and held.occurred_at <= event.occurred_at
-            ):
-                self._paced[key] = None
+        whose = (owner, event.trip_id)
+        self._hidden[whose] = event.occurred_at
+        asyncio.get_running_loop().call_later(ON_ITS_WAY_S, self._forget, whose, event.occurred_at)
+
+    def _forget(self, whose: tuple[UserId, TripId | None], since: datetime) -> None:
+        if self._hidden.get(whose) == since:
+            del self._hidden[whose]
+
+    def _is_outdated(self, event: Event) -> bool:
+        """Whether an event shows somebody who has hidden since, on its trip or everywhere."""
+        owner = shown_in(event)
+        if owner is None:
+            return False
+        hidden = (self._hidden.get((owner, trip_id)) for trip_id in (event.trip_id, None))
+        return any(since is not None and event.occurred_at <= since for since in hidden)
 
     def _pace(self, key: str, event: Event) -> None:
         self._paced[key] = None
@@ -127,7 +139,7 @@ class HubLive:
             members = await self._members.recipients(trips)
             for event, named in events:
                 people, muted = listeners(event, members) if named is None else (named, None)
-                if self._sockets.connected(people):
+                if self._sockets.connected(people) and not self._is_outdated(event):
                     count = self._sockets.deliver(event_frame(event), people, muted, shown_in(event))
                     self._metrics.delivered(count)
         except Unavailable as error:
