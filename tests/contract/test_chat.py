@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
+from infrastructure.functions import BY_NAME
 from nomadcrew.adapters.aws import chat_table
 from nomadcrew.adapters.aws.chat import DynamoChat
 from nomadcrew.adapters.aws.chat_table import ChatTable
@@ -269,7 +270,7 @@ async def test_after_gives_everything_that_was_missed_oldest_first(crew: Crew, c
     ana = await crew.person("ana")
     trip = await crew.trip(ana)
     # Further apart than what a store may give twice.
-    made = [await say(chat, trip, ana, str(n), at_s=10 * n) for n in range(6)]
+    made = [await say(chat, trip, ana, str(n), at_s=20 * n) for n in range(6)]
     page = await chat.after(trip, ana, MEMBER, str(made[1].id), limit=2)
     assert [message.text for message in page.messages] == ["2", "3"]
     assert page.next is not None
@@ -277,6 +278,16 @@ async def test_after_gives_everything_that_was_missed_oldest_first(crew: Crew, c
     assert ([message.text for message in rest.messages], rest.next) == (["4", "5"], None)
     end = await chat.after(trip, ana, MEMBER, str(made[5].id), limit=2)
     assert (list(end.messages), end.next) == ([], None)
+
+
+async def test_a_message_that_took_its_functions_whole_time_is_not_passed_over(crew: Crew, chat: ChatLog) -> None:
+    ana = await crew.person("ana")
+    trip = await crew.trip(ana)
+    longest_s = max(BY_NAME[name].timeout_s for name in ("chat", "websocket"))
+    quick = await say(chat, trip, ana, "quick", at_s=longest_s)
+    slow = await say(chat, trip, ana, "slow", at_s=0)
+    page = await chat.after(trip, ana, MEMBER, str(quick.id), limit=10)
+    assert slow.id in [message.id for message in page.messages]
 
 
 @pytest.mark.parametrize("cursor", ["", "m", "m-1", "x9", "m1234567890123456789012", str(uuid4())])

@@ -2,7 +2,7 @@
 
 Messages lie in the order of their times, which are those of the functions that stored them. Two functions' clocks
 differ by little, but a message can become visible after one that is younger: readers that catch up after a message
-read a few seconds from before it again.
+read some seconds from before it again.
 """
 
 from collections.abc import Mapping, Sequence

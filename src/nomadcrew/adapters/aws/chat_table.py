@@ -26,8 +26,9 @@ from nomadcrew.core.events import Event
 from nomadcrew.core.ids import MessageId, TripId, UserId, parse_uuid
 from nomadcrew.wire.events import pack
 
-# Two writers' clocks differ, and a write takes its time: what is older than this by its own time is there for sure.
-OVERLAP = timedelta(seconds=5)
+# Two writers' clocks differ, and a write may take as long as its function has: what is older than this by its own
+# time is there for sure.
+OVERLAP = timedelta(seconds=12)
 SEARCHED = 10_000  # messages
 PAGE = 200
 _SORT_KEY = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z#[0-9a-f-]{36}", re.ASCII)
