@@ -17,9 +17,9 @@ from nomadcrew.adapters.aws.services import DYNAMODB
 from nomadcrew.adapters.postgres.locations import PostgresLocationSharing, PostgresPositionViews
 from nomadcrew.adapters.postgres.positions import PostgresLocationHistory, PostgresPositions
 from nomadcrew.adapters.postgres.profiles import PostgresProfiles
-from nomadcrew.adapters.postgres.sql import compile_statement
+from nomadcrew.adapters.postgres.sql import compile_statement, statements
 from nomadcrew.adapters.postgres.trips import PostgresTrips
-from nomadcrew.core.errors import NotFound, NotOnboarded, NotTripMember
+from nomadcrew.core.errors import NotFound, NotOnboarded, NotTripMember, Unavailable
 from nomadcrew.core.identity.ports import ProfileChange
 from nomadcrew.core.ids import EventId, TripId, UserId, uuid7
 from nomadcrew.core.locations import service
@@ -328,6 +328,34 @@ async def test_distances_are_those_of_the_code(stage: Stage) -> None:
     for a, b in product([(0.0, 0.0), PORTO, (-33.86, 151.2), (89.9, 10.0)], repeat=2):
         [row] = await stage.crew.pool.fetch(_METRES, a=a[0], b=a[1], c=b[0], d=b[1])
         assert row["metres"] == pytest.approx(distance_m(a, b), rel=1e-9, abs=1e-6)
+
+
+@pytest.mark.parametrize("what", ["_sql.fetch", "_last.keep_newest"])
+async def test_a_report_that_hides_and_is_repeated_after_an_outage_takes_away_what_was_seen(
+    stage: Stage, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not isinstance(stage.positions, TablePositions):
+        pytest.skip("one statement does all of it")
+    trip, ana, ben = await pair(stage)
+    await stage.send(trip, ana, minute=0, is_enabled=True)
+    port, _, name = what.partition(".")
+    works = getattr(getattr(stage.positions, port), name)
+    is_told = "hidden" if port == "_sql" else ""
+
+    async def fails(*asked: Any, **more: Any) -> Any:
+        if is_told and asked[0] is not statements("locations")[is_told]:
+            return await works(*asked, **more)
+        raise Unavailable
+
+    with monkeypatch.context() as outage:
+        outage.setattr(getattr(stage.positions, port), name, fails)
+        with pytest.raises(Unavailable):
+            await stage.send(trip, ana, minute=1, privacy=Privacy.HIDDEN)
+    assert (await stage.send(trip, ana, minute=1, privacy=Privacy.HIDDEN)).has_told
+    assert (await stage.told())[-1] == (ana, False)
+    last = await stage.last(trip, ana, by=ben)
+    assert last is not None
+    assert last.privacy is Privacy.HIDDEN
 
 
 async def test_a_position_that_is_hidden_takes_the_one_away_that_was_seen_and_says_so_once(stage: Stage) -> None:

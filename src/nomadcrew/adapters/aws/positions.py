@@ -69,10 +69,9 @@ class TablePositions:
             return replace(accepted, jumps=frozenset(jumps))
         place = newest[1]
         last = report.as_stored(place, accepted.stored_under[place])
-        if not await self._last.keep_newest(report.trip_id, report.user_id, last):
-            return replace(accepted, jumps=frozenset(jumps))
         stored = replace(accepted, member=replace(accepted.member, last=last), jumps=frozenset(jumps), moved=True)
         if held is not None and _takes_away(held, stored, report.now):
+            # First: once the position is kept, a repeat after an outage finds nothing that it takes away.
             await self._sql.fetch(
                 _SQL["hidden"],
                 event_id=report.event_id,
@@ -80,7 +79,9 @@ class TablePositions:
                 user_id=report.user_id,
                 now=report.now,
             )
-            return replace(stored, has_told=True)
+            accepted, stored = replace(accepted, has_told=True), replace(stored, has_told=True)
+        if not await self._last.keep_newest(report.trip_id, report.user_id, last):
+            return replace(accepted, jumps=frozenset(jumps))
         return stored
 
     async def crew(self, trip_id: TripId, caller: UserId, rule: Rule) -> Crew:
