@@ -1,9 +1,10 @@
 """What `Presence` promises, on one machine and on AWS."""
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -188,6 +189,29 @@ async def test_on_aws_a_socket_that_never_said_goodbye_ends_with_its_lifetime(st
     assert not (await stage.seen(at_s=lifetime_s + 1))["ben"].is_online
     assert await stage.came(stage.ben, "new", at_s=lifetime_s + 2)
     assert await stage.left(stage.ben, "new", at_s=lifetime_s + 3)
+
+
+async def test_on_aws_who_comes_just_as_the_last_socket_goes_is_told_of(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if isinstance(stage.presence, PostgresPresence):
+        pytest.skip("the host does one thing after the other")
+    await stage.came(stage.ben, "old")
+    assert isinstance(stage.presence, DynamoPresence)
+    call = stage.presence._dynamodb.call
+    left: list[str] = []
+
+    async def old_leaves_after_the_first(operation: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            return await call(operation, body)
+        finally:
+            if not left:
+                left.append("old")
+                assert await stage.left(stage.ben, "old")
+
+    monkeypatch.setattr(stage.presence._dynamodb, "call", old_leaves_after_the_first)
+    assert await stage.came(stage.ben, "new")
+    assert (await stage.seen())["ben"].is_online
 
 
 async def test_on_aws_a_full_trip_is_asked_for_at_once(stage: Stage) -> None:

@@ -46,9 +46,11 @@ class DynamoPresence:
             user_id, "SET sockets = :one, #until = :until", values | {":now": _seconds(now)},
             condition="attribute_not_exists(sockets) OR #until <= :now OR sockets = :one",
         )  # fmt: skip
-        if first is None:
-            await self._change(user_id, "ADD sockets :one SET #until = :until", values)
-        return first is not None
+        if first is not None:
+            return True
+        item = await self._change(user_id, "ADD sockets :one SET #until = :until", values)
+        # The others may have left in between: then who left was told, and this is a first socket all the same.
+        return item is not None and item["sockets"]["SS"] == [connection_id]
 
     async def left(self, user_id: UserId, connection_id: str, *, now: datetime) -> bool:
         values = {":one": {"SS": [connection_id]}, **await self._seen_values(user_id, now)}
