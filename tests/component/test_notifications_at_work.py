@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -13,12 +14,12 @@ from nomadcrew.adapters.postgres.outbox import PostgresOutbox
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.events import NOTIFICATIONS, PUSH, Event
 from nomadcrew.core.ids import TripId
-from nomadcrew.core.notifications.delivery import fitted
-from nomadcrew.core.notifications.push import RECEIPTS_AFTER_S, PushMessage, PushRefused
+from nomadcrew.core.notifications.delivery import deliver, fitted
+from nomadcrew.core.notifications.push import RECEIPTS_AFTER_S, PushMessage, PushRefused, PushTask
 from nomadcrew.core.queues import Job
 from nomadcrew.functions.workers import CONSUMERS
 from nomadcrew.wire.events import pack
-from nomadcrew.wire.pushes import NoPush
+from nomadcrew.wire.pushes import NoPush, push_job_in
 from tests.engine import Engine
 from tests.expo import GONE, TOO_FAST, Expo, expo, failed
 from tests.fakes import an_event
@@ -311,6 +312,25 @@ async def test_receipts_are_asked_for_a_quarter_of_an_hour_later(here: World, se
         here.clock.advance(RECEIPTS_AFTER_S)
         await work_off(here, PUSH)
     assert await waiting(here, PUSH) == 0
+
+
+async def test_receipts_are_asked_for_where_the_first_attempt_died_before_it_could(
+    here: World, service: Expo
+) -> None:
+    trip, [ana, ben] = await crew(here, "ana", "ben")
+    await phone(here, ben, "old")
+    service.receipts = {"ticket of old": failed(GONE)}
+    await here.ports.queue.send(NOTIFICATIONS, pack(said(trip, ana, "hello")))
+    await work_off(here, NOTIFICATIONS)
+    [job] = await jobs(here, PUSH)
+    task = push_job_in(job.body)
+    assert isinstance(task, PushTask)
+    await deliver(task, tokens=here.ports.push_tokens, push=here.ports.push, now=here.clock())
+    await CONSUMERS[PUSH](replace(job, attempt=2), here.ports)
+    assert [what for what, _ in service.requests] == ["send"]
+    here.clock.advance(RECEIPTS_AFTER_S)
+    await work_off(here, PUSH)
+    assert [what for what, _ in service.requests] == ["send", "getReceipts"]
 
 
 async def test_a_service_that_does_not_know_us_makes_a_dead_job_that_can_be_sent_again(

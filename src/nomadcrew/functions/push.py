@@ -30,12 +30,13 @@ async def work(job: Job, ports: Ports) -> None:
     if isinstance(task, ReceiptsTask):
         await _check(task, ports)
     else:
-        await _push(task, ports)
+        await _push(task, job.attempt, ports)
 
 
-async def _push(task: PushTask, ports: Ports) -> None:
+async def _push(task: PushTask, attempt: int, ports: Ports) -> None:
     done = await deliver(task, tokens=ports.push_tokens, push=ports.push, now=ports.clock())
-    if done.taken:
+    # An attempt before may have died after a message was taken, and never have asked.
+    if done.taken or attempt > 1:
         await _ask_later(task.id, 1, ports)
     if done.left:
         raise Unavailable(details=f"{done.left} messages are left")
