@@ -6,7 +6,9 @@ from aws_cdk import aws_sqs as sqs
 from infrastructure.acknowledge import acknowledge
 from infrastructure.constructs.service_function import ServiceFunction
 
-STREAM_RETRIES = 5
+# Attempts in an outage count as well, and it is not over after a few.
+# What a bug strikes holds its shard up for as many.
+STREAM_RETRIES = 20
 STREAM_AGE_HOURS = 6
 
 

@@ -230,7 +230,7 @@ def test_what_fails_in_a_stream_is_halved_and_buried(cloud: Cloud) -> None:
         if "StartingPosition" not in mapping:
             continue
         assert mapping["BisectBatchOnFunctionError"]
-        assert mapping["MaximumRetryAttempts"] == 5
+        assert mapping["MaximumRetryAttempts"] == 20
         where = json.dumps(mapping["DestinationConfig"]["OnFailure"]["Destination"])
         dead = next(name for name in ("FanoutDead", "LocationDead") if name in where)
         followed[dead] = (mapping["BatchSize"], mapping["MaximumBatchingWindowInSeconds"])
