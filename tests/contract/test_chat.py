@@ -21,6 +21,7 @@ from nomadcrew.adapters.postgres.chat import PostgresChat
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.members import PostgresMembers
 from nomadcrew.core.chat.model import (
+    MAX_EDITS,
     MAX_REACTIONS,
     Attachment,
     AttachmentNotFound,
@@ -34,6 +35,7 @@ from nomadcrew.core.chat.model import (
     ReactionCount,
     ReplyNotFound,
     TooLateToEdit,
+    TooManyEdits,
 )
 from nomadcrew.core.chat.ports import Attachments, ChatLog
 from nomadcrew.core.errors import Forbidden, Invalid, NotFound, NotTripMember
@@ -370,6 +372,16 @@ async def test_the_author_edits_for_fifteen_minutes_and_nobody_else(
     assert len(await told(store, "CHAT_MESSAGE_EDITED")) == 1
     with pytest.raises(Forbidden):
         await edit(chat, message, ana, "as I wanted it")
+
+
+async def test_nobody_edits_one_message_without_end(crew: Crew, chat: ChatLog) -> None:
+    ana = await crew.person("ana")
+    message = await say(chat, await crew.trip(ana), ana, "0")
+    for n in range(1, MAX_EDITS + 1):
+        await edit(chat, message, ana, str(n))
+    with pytest.raises(TooManyEdits):
+        await edit(chat, message, ana, "one more")
+    assert (await edit(chat, message, ana, str(MAX_EDITS))).text == str(MAX_EDITS)
 
 
 async def test_authors_and_admins_delete_and_what_was_said_is_gone_everywhere(

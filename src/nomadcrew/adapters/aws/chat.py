@@ -14,6 +14,7 @@ from nomadcrew.adapters.aws.chat_table import ChatTable, Guard, Item, message_of
 from nomadcrew.core.chat import events
 from nomadcrew.core.chat.model import (
     EDITABLE_FOR,
+    MAX_EDITS,
     MAX_REACTIONS,
     BadCursor,
     Message,
@@ -26,6 +27,7 @@ from nomadcrew.core.chat.model import (
     ReplyNotFound,
     Sender,
     TooLateToEdit,
+    TooManyEdits,
     TooManyReactions,
 )
 from nomadcrew.core.chat.ports import Attachments
@@ -127,11 +129,14 @@ class DynamoChat:
         now: datetime,
     ) -> Message:
         crew, guard = await self._changing(trip_id, message_id, caller, rule)
-        old = message_of(await self._live_item(guard), caller, crew.people)
+        item = await self._live_item(guard)
+        old = message_of(item, caller, crew.people)
         if old.text == text:
             return old
         if now - old.created_at > EDITABLE_FOR:
             raise TooLateToEdit
+        if len(item["edits"]["L"]) >= MAX_EDITS:
+            raise TooManyEdits
         edited = replace(old, text=text, edited_at=now)
         values = {
             ":text": {"S": text},
@@ -140,7 +145,7 @@ class DynamoChat:
             ":old": {"S": old.text},
             ":kept": {"L": [{"M": {"text": {"S": old.text}, "editedAt": {"S": events.utc_text(now)}}}]},
         }
-        item = await self._table.change(
+        changed = await self._table.change(
             trip_id,
             guard.sort_key,
             "SET #text = :text, folded = :folded, editedAt = :now, edits = list_append(edits, :kept)",
@@ -149,10 +154,8 @@ class DynamoChat:
             {"#text": "text"},
             events.edited(event_id, edited, guard.author, now=now),
         )
-        if item is None:
-            # Somebody, probably the same person twice, was faster.
-            return message_of(await self._live_item(guard), caller, crew.people)
-        return message_of(item, caller, crew.people)
+        # Where it is None somebody, probably the same person twice, was faster.
+        return message_of(changed or await self._live_item(guard), caller, crew.people)
 
     async def delete(
         self,

@@ -13,6 +13,7 @@ from nomadcrew.adapters.postgres.verdicts import Refusals, permit
 from nomadcrew.core.chat.events import stored_attachment
 from nomadcrew.core.chat.model import (
     EDITABLE_FOR,
+    MAX_EDITS,
     MAX_REACTIONS,
     REPEATED_WITHIN,
     BadCursor,
@@ -27,6 +28,7 @@ from nomadcrew.core.chat.model import (
     ReplyNotFound,
     Sender,
     TooLateToEdit,
+    TooManyEdits,
     TooManyReactions,
 )
 from nomadcrew.core.errors import DomainError
@@ -39,6 +41,7 @@ _REFUSALS: Refusals = {
     "message_not_found": MessageNotFound,
     "reply_not_found": ReplyNotFound,
     "edit_window_over": TooLateToEdit,
+    "too_many_edits": TooManyEdits,
     "invalid_cursor": BadCursor,
     "too_many_reactions": TooManyReactions,
     **OF_ATTACHMENTS,
@@ -107,6 +110,7 @@ class PostgresChat:
             body=text,
             folded=text.casefold(),
             editable_since=now - EDITABLE_FOR,
+            most=MAX_EDITS,
             event_id=event_id,
             now=now,
         )

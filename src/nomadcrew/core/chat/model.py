@@ -16,6 +16,7 @@ MAX_EMOJI = 10  # characters: a family of four is seven
 # Control and format characters and separators.
 _INVISIBLE = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
 MAX_REACTIONS = 20  # of one person on one message
+MAX_EDITS = 50  # of one message: every text it had is kept with it
 MAX_MENTIONS = 20
 MAX_WORDS = 8
 MAX_QUERY = 200  # characters
@@ -148,6 +149,11 @@ class MessageIdTaken(Conflict):
 class TooLateToEdit(Invalid):
     code = "edit_window_over"
     text = "A message can be edited for fifteen minutes."
+
+
+class TooManyEdits(Invalid):
+    code = "too_many_edits"
+    text = f"A message can be edited {MAX_EDITS} times. Write another one instead."
 
 
 class TooManyReactions(Invalid):

@@ -75,6 +75,7 @@ class ChatLog(Protocol):
 
         Raises:
             TooLateToEdit: it was written too long ago.
+            TooManyEdits: it was edited as often as any message may be.
         """
         ...
 

@@ -111,7 +111,7 @@ async def edit_message(
     """Change the text of one's own message of the last fifteen minutes.
 
     Raises:
-        Invalid: no text, or too much; `TooLateToEdit`.
+        Invalid: no text, or too much; `TooLateToEdit`; `TooManyEdits`.
         DomainError: as `ChatLog` says.
     """
     return await chat.edit(

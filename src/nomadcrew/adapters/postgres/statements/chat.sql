@@ -153,6 +153,9 @@ WITH gate AS MATERIALIZED (
                 WHEN gate.rank < :min_rank::int AND NOT (:own::boolean AND old.user_id IS NOT DISTINCT FROM :caller::uuid)
                 THEN 'insufficient_permissions'
                 WHEN old.body <> :body::text AND old.created_at < :editable_since::timestamptz THEN 'edit_window_over'
+                WHEN old.body <> :body::text
+                    AND (SELECT count(*) FROM chat_edits e WHERE e.message_id = old.id) >= :most::int
+                THEN 'too_many_edits'
                 ELSE 'ok' END AS verdict
     FROM gate LEFT JOIN old ON true
 ), changed AS (
