@@ -123,6 +123,7 @@ async def test_a_change_merges_and_names_what_changed(crew: Crew, trips: Postgre
     event = (await crew.events())[-1]
     assert event["type"] == "TRIP_UPDATED"
     assert event["payload"]["changedFields"] == ["description", "endDate"]
+    assert "description" not in event["payload"]
     assert event["payload"]["status"] == "PLANNING"
 
 

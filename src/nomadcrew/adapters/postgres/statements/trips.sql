@@ -152,7 +152,9 @@ WITH gate AS MATERIALIZED (
            event.payload || jsonb_build_object('event_id', event.id)
     FROM changed, old, fields, LATERAL (VALUES
         (:event_id::uuid, 'TRIP_UPDATED', fields.changed <> '[]',
-         trip_json(ROW(changed.*)::trips) || jsonb_build_object('changedFields', fields.changed)),
+         -- The shipped app wants no description rather than an empty one.
+         trip_json(ROW(changed.*)::trips) - CASE changed.description WHEN '' THEN 'description' ELSE '' END
+             || jsonb_build_object('changedFields', fields.changed)),
         (:status_event_id::uuid, 'TRIP_STATUS_UPDATED', changed.status <> old.status,
          jsonb_build_object('old_status', old.status, 'new_status', changed.status, 'status', changed.status))
     ) AS event (id, type, due, payload)
