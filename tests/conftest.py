@@ -1,5 +1,6 @@
 """Fixtures for every test that needs an engine. Unit tests get none, and no sockets either."""
 
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -14,6 +15,10 @@ from tests.engine import Engine, engine
 __all__ = ["engine"]
 
 UNIT = Path(__file__).parent / "unit"
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell has what it runs in the background ignore Ctrl-C, and every process that tests start would too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

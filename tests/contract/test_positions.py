@@ -41,6 +41,7 @@ CHANGED = "LOCATION_SHARING_CHANGED"
 PORTO = (41.15, -8.61)
 MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
+TABLES = ("dynamodb", "aurora")  # by where the history is
 
 
 class Stage:
@@ -124,7 +125,7 @@ class Stage:
             await profiles.change(user, ProfileChange(**change), user, is_admin=False, now=now)
 
 
-@pytest_asyncio.fixture(loop_scope="session", params=[*DRIVERS, "dynamodb", "aurora"])
+@pytest_asyncio.fixture(loop_scope="session", params=[*DRIVERS, *TABLES])
 async def stage(request: pytest.FixtureRequest, engine: Engine, template: str) -> AsyncIterator[Stage]:
     """Positions in one database, over each driver; and in tables of DynamoDB, with two stores for history."""
     driver = request.param if request.param in DRIVERS else "data-api"
@@ -330,12 +331,11 @@ async def test_distances_are_those_of_the_code(stage: Stage) -> None:
         assert row["metres"] == pytest.approx(distance_m(a, b), rel=1e-9, abs=1e-6)
 
 
+@pytest.mark.parametrize("stage", TABLES, indirect=True)
 @pytest.mark.parametrize("what", ["_sql.fetch", "_last.keep_newest"])
 async def test_a_report_that_hides_and_is_repeated_after_an_outage_takes_away_what_was_seen(
     stage: Stage, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not isinstance(stage.positions, TablePositions):
-        pytest.skip("one statement does all of it")
     trip, ana, ben = await pair(stage)
     await stage.send(trip, ana, minute=0, is_enabled=True)
     port, _, name = what.partition(".")

@@ -28,6 +28,9 @@ from tests.fakes import CountingIds, Told
 NOON = datetime(2026, 7, 1, 12, 0, 31, tzinfo=UTC)
 MINUTE = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
 
+ON_AWS = pytest.mark.parametrize("sql", ["data-api"], indirect=True)
+ON_ONE_MACHINE = pytest.mark.parametrize("sql", ["postgresql"], indirect=True)
+
 
 class Stage:
     """Ana and ben on a trip, ana alone on another, cleo with nobody."""
@@ -180,9 +183,8 @@ def announcer(stage: Stage) -> Callable[[Told, bool | None], Awaitable[None]]:
     return tell
 
 
+@ON_AWS
 async def test_on_aws_a_socket_that_never_said_goodbye_ends_with_its_lifetime(stage: Stage) -> None:
-    if isinstance(stage.presence, PostgresPresence):
-        pytest.skip("the host knows how its own sockets end")
     lifetime_s = LIFETIME.total_seconds()
     await stage.came(stage.ben, "broken")
     assert (await stage.seen(at_s=lifetime_s - 1))["ben"].is_online
@@ -191,11 +193,10 @@ async def test_on_aws_a_socket_that_never_said_goodbye_ends_with_its_lifetime(st
     assert await stage.left(stage.ben, "new", at_s=lifetime_s + 3)
 
 
+@ON_AWS
 async def test_on_aws_who_comes_just_as_the_last_socket_goes_is_told_of(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if isinstance(stage.presence, PostgresPresence):
-        pytest.skip("the host does one thing after the other")
     await stage.came(stage.ben, "old")
     assert isinstance(stage.presence, DynamoPresence)
     call = stage.presence._dynamodb.call
@@ -214,9 +215,8 @@ async def test_on_aws_who_comes_just_as_the_last_socket_goes_is_told_of(
     assert (await stage.seen())["ben"].is_online
 
 
+@ON_AWS
 async def test_on_aws_a_full_trip_is_asked_for_at_once(stage: Stage) -> None:
-    if isinstance(stage.presence, PostgresPresence):
-        pytest.skip("one statement asks for all of them")
     numbers = count()
     for _ in range(12):
         guest = await stage.crew.person(f"guest{next(numbers)}")
@@ -232,9 +232,9 @@ async def keep(stage: Stage) -> None:
         await stage.presence.keep()
 
 
+@ON_ONE_MACHINE
 async def test_on_one_machine_what_was_kept_outlives_the_process(stage: Stage, sql: Sql) -> None:
-    if not isinstance(stage.presence, PostgresPresence):
-        pytest.skip("every change is stored there")
+    assert isinstance(stage.presence, PostgresPresence)
     await stage.came(stage.ben)
     await stage.came(stage.ana, at_s=120)
     assert await stage.presence.keep() == 2

@@ -262,9 +262,9 @@ async def test_depths_tell_what_waits_what_is_worked_on_and_for_how_long(queue: 
     assert (mail.oldest_s, other.oldest_s) == ((35.0, 5.0) if clock.tells_age else (0.0, 0.0))
 
 
-async def test_a_job_can_be_sent_for_later(queue: WorkQueue, clock: Time, kind: str) -> None:
-    if kind == "sqs-fifo":
-        pytest.skip("a queue that keeps an order delays all or none")
+# A queue that keeps an order delays all or none.
+@pytest.mark.parametrize("kind", ["postgresql", "sqs"], indirect=True)
+async def test_a_job_can_be_sent_for_later(queue: WorkQueue, clock: Time) -> None:
     await queue.send(MAIL, "{}", delay_s=30)
     clock.advance(30 - clock.slack_s)
     assert await received(queue) == []
@@ -272,9 +272,9 @@ async def test_a_job_can_be_sent_for_later(queue: WorkQueue, clock: Time, kind: 
     await one(queue)
 
 
-async def test_a_job_that_is_sent_twice_under_its_id_comes_once(queue: WorkQueue, kind: str) -> None:
-    if kind == "sqs":
-        pytest.skip("a standard queue does not look")
+# A standard queue does not look.
+@pytest.mark.parametrize("kind", ["postgresql", "sqs-fifo"], indirect=True)
+async def test_a_job_that_is_sent_twice_under_its_id_comes_once(queue: WorkQueue) -> None:
     for body in ("first", "second"):
         await queue.send(MAIL, body, job_id=JobId(UUID(int=7)))
     assert [job.body for job in await received(queue)] == ["first"]
