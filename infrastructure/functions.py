@@ -60,7 +60,7 @@ _TABLE: tuple[FunctionSpec, ...] = (
     FunctionSpec("confirmed", "identity", 256, 5),
     FunctionSpec("authorizer", "realtime", 256, 5),
     FunctionSpec("websocket", "realtime", 512, 10, sends=("realtime",)),
-    FunctionSpec("realtime", "realtime", 512, 30, Source("realtime", most=10)),
+    FunctionSpec("realtime", "realtime", 512, 30, Source("realtime", most=10), sends=("realtime",)),
     FunctionSpec("fanout", "realtime", 512, 60, sends=("notifications",), stream="chat"),
     FunctionSpec(
         "keepalive", "realtime", 256, 30, sends=("realtime",), asynchronous=True, schedule="rate(1 minute)"

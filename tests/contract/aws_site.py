@@ -223,7 +223,7 @@ async def site(cloud: Cloud, data_api_crew: Crew) -> AsyncIterator[Site]:
             "mailer": Outgoing(),
             "connections": connections,
             "presence": DynamoPresence(crew.pool, cloud.client(DYNAMODB), await cloud.table("userId")),
-            "sockets": GatewaySockets(connections, client, clock=clock),
+            "sockets": GatewaySockets(connections, client),
             "audit": S3AuditLog(cloud.client(S3), bucket),
             "suppression": DynamoSuppression(cloud.client(DYNAMODB), await cloud.table("address")),
             "bucket": bucket,

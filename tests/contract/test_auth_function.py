@@ -129,7 +129,7 @@ async def test_from_registering_to_signing_out(phone: Phone) -> None:
 async def heard_by(phone: Phone, user_id: UserId) -> set[str]:
     """The sockets of a person that get an event now."""
     async with gateway() as (made, client):
-        sockets = GatewaySockets(phone.connections, client, clock=utc_now)
+        sockets = GatewaySockets(phone.connections, client)
         await sockets.deliver("{}", [user_id], None, now=utc_now())
         return set(made.sent)
 

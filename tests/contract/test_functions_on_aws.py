@@ -7,12 +7,14 @@ import pytest
 
 from nomadcrew.adapters.aws.outbox import PROBE_DELAY_S
 from nomadcrew.adapters.aws.queue import SqsQueue
+from nomadcrew.adapters.aws.realtime import SETTLING
 from nomadcrew.adapters.aws.services import SQS
 from nomadcrew.adapters.postgres.invitations import PostgresInvitations
 from nomadcrew.adapters.postgres.push import PostgresPushTokens
 from nomadcrew.core.ids import EventId, InvitationId, PushTokenId, TripId, UserId, uuid7
 from nomadcrew.core.notifications.push import RECEIPTS_AFTER_S, DeviceType
 from nomadcrew.core.permissions import ADMIN, MEMBER, Role
+from nomadcrew.core.presence.model import GRACE_S
 from nomadcrew.core.queues import backoff_s
 from nomadcrew.functions import (
     keepalive,
@@ -178,14 +180,32 @@ async def test_a_socket_is_greeted_once_it_is_open(site: Site) -> None:
     }
 
 
-async def test_a_socket_that_never_opened_is_forgotten(site: Site) -> None:
+async def test_a_socket_that_never_opened_is_greeted_no_more(site: Site) -> None:
     ana, _, _ = await on_a_trip(site)
     site.gateway.says["ana's"] = 410
     await site.connect(ana, "ana's")
-    for _ in range(realtime.GREET_ATTEMPTS):
-        await site.work_off("realtime", REALTIME)
+    for attempt in range(1, realtime.GREET_ATTEMPTS + 1):
+        assert await site.work_off("realtime", REALTIME) == (attempt == realtime.GREET_ATTEMPTS)
         site.lambdas.cloud.advance(10)
-    assert await site.ports["connections"].of([ana], now=NOON) == []
+
+
+async def test_a_socket_that_went_without_a_word_is_forgotten_and_the_others_are_told(site: Site) -> None:
+    ana, ben, trip_id = await on_a_trip(site)
+    for who, socket in ((ana, "ana's"), (ben, "ben's")):
+        await site.connect(who, socket)
+    await site.work_off("realtime", REALTIME)
+    site.gateway.sent.clear()
+    site.gateway.says["ben's"] = 410
+    site.ports["clock"].advance(SETTLING.total_seconds() + 1)
+    await site.lambdas.run(KEEPALIVE, {})
+    await site.work_off("realtime", REALTIME)
+    assert await site.ports["connections"].of([ben], now=NOON) == []
+    site.lambdas.cloud.advance(GRACE_S)
+    await site.work_off("realtime", REALTIME)
+    told = [json.loads(frame) for frame in site.gateway.sent["ana's"] if frame != PONG]
+    assert [(one["payload"]["tripId"], one["payload"]["payload"]["isOnline"]) for one in told] == [
+        (str(trip_id), False)
+    ]
 
 
 async def test_frames_are_answered_as_on_one_machine(site: Site) -> None:

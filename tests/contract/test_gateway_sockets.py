@@ -39,6 +39,9 @@ class Room:
     async def reached(self, frame: str = "{}", trip_id: TripId | None = None) -> Sequence[UserId]:
         return await self.sockets.deliver(frame, [ANA, BEN], trip_id, now=self.clock.now)
 
+    async def gone(self) -> Sequence[str]:
+        return [one.id for one in await self.sockets.deliver_to_all("{}", now=self.clock.now)]
+
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def room(cloud: Cloud) -> AsyncIterator[Room]:
@@ -46,7 +49,7 @@ async def room(cloud: Cloud) -> AsyncIterator[Room]:
     clock = SetClock()
     connections = DynamoConnections(cloud.client(DYNAMODB), table)
     async with gateway() as (made, client):
-        yield Room(made, connections, GatewaySockets(connections, client, clock=clock), clock)
+        yield Room(made, connections, GatewaySockets(connections, client), clock)
 
 
 async def test_what_is_noted_of_a_socket_is_found_by_its_person(room: Room) -> None:
@@ -111,23 +114,14 @@ async def test_the_sockets_of_an_ended_session_get_nothing_more_and_others_do(ro
     assert await room.deliver() == 1
 
 
-async def test_a_socket_that_is_gone_is_forgotten(room: Room) -> None:
-    await room.open("gone")
-    await room.open("there")
-    room.gateway.says["gone"] = 410
+async def test_who_sends_to_all_is_told_which_sockets_are_gone(room: Room) -> None:
+    for id_ in ("gone", "there", "slow"):
+        await room.open(id_)
+    room.gateway.says |= {"gone": 410, "slow": 429}
+    assert await room.gone() == []  # the gateway says so of one whose connecting is not answered yet, too
     room.clock.advance(SETTLING.total_seconds() + 1)
-    assert await room.deliver() == 1
-    assert await room.open_ids(ANA) == {"there"}
-
-
-async def test_a_socket_that_is_not_open_yet_is_not_forgotten(room: Room) -> None:
-    """The gateway calls it gone as long as the answer to its connecting is on the way."""
-    await room.open("connecting")
-    room.gateway.says["connecting"] = 410
-    assert await room.deliver() == 0
-    assert await room.open_ids(ANA) == {"connecting"}
-    room.gateway.says.clear()
-    assert await room.deliver() == 1
+    assert await room.gone() == ["gone"]
+    assert room.gateway.sent == {"there": ["{}"] * 2}
 
 
 async def test_a_socket_that_takes_nothing_is_tried_three_times_and_holds_up_nobody(room: Room) -> None:
@@ -142,7 +136,7 @@ async def test_a_socket_that_takes_nothing_is_tried_three_times_and_holds_up_nob
 async def test_many_sockets_are_sent_to_some_at_a_time(room: Room) -> None:
     for number in range(60):
         await room.open(f"socket-{number}", ANA if number % 2 else BEN)
-    assert await room.sockets.deliver_to_all("{}", now=NOON) == 60
+    assert await room.gone() == []
     assert len(room.gateway.sent) == 60
     assert 1 < room.gateway.busiest <= AT_ONCE
 
@@ -156,7 +150,7 @@ async def test_the_gateway_of_the_account_says_who_is_gone(room: Room, cloud: Cl
         f"{cloud.aws.environment['AWS_ENDPOINT_URL']}/_aws/execute-api/{api['ApiId']}/live"
     )
     try:
-        sockets = GatewaySockets(room.connections, client, clock=room.clock)
+        sockets = GatewaySockets(room.connections, client)
         assert not await sockets.send("nobody's", "{}")
     finally:
         client.close()

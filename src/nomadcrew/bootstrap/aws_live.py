@@ -149,7 +149,7 @@ class LiveParts(Parts):
         from nomadcrew.adapters.aws.services import SOCKETS
 
         gateway = AwsClient(SOCKETS, url=self.config.required("sockets_url"), environment=self._environment)
-        return GatewaySockets(self._dynamo_connections, gateway, clock=utc_now)
+        return GatewaySockets(self._dynamo_connections, gateway)
 
     def topics(self) -> Topics:
         from nomadcrew.adapters.aws.services import IOT

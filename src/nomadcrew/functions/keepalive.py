@@ -9,8 +9,7 @@ from nomadcrew.bootstrap.aws import lambda_ports
 from nomadcrew.core.events import REALTIME
 from nomadcrew.core.ports import Ports
 from nomadcrew.wire.event_entry import Context, Event, event_entry
-from nomadcrew.wire.events import PONG
-from nomadcrew.wire.sockets import KEEP_ALIVE
+from nomadcrew.wire.sockets import KEEP_ALIVE, keep_all_alive
 
 PORTS: Final = ("queue", "sockets")
 AGAIN_S = 30
@@ -19,7 +18,7 @@ AGAIN_S = 30
 async def keep_alive(_event: Event, _context: Context, ports: Ports) -> None:
     # Sent first, so that a gateway that is slow today does not cost the second round.
     await ports.queue.send(REALTIME, KEEP_ALIVE, delay_s=AGAIN_S)
-    await ports.sockets.deliver_to_all(PONG, now=ports.clock())
+    await keep_all_alive(ports)
 
 
 handler = event_entry(keep_alive, lambda_ports, PORTS)

@@ -15,9 +15,9 @@ from nomadcrew.core.locations.model import shown_in
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.presence.service import announce
 from nomadcrew.core.queues import Job
-from nomadcrew.wire.events import PONG, NoEvent, event_frame, event_of, unpack
+from nomadcrew.wire.events import NoEvent, event_frame, event_of, unpack
 from nomadcrew.wire.queue_entry import queue_entry
-from nomadcrew.wire.sockets import Task, greeting, task_in
+from nomadcrew.wire.sockets import Task, greeting, keep_all_alive, part, task_in
 
 log = logging.getLogger("nomadcrew.realtime")
 
@@ -35,7 +35,9 @@ async def tell(job: Job, ports: Ports) -> None:
     except msgspec.MsgspecError as error:
         raise NoEvent(type(error).__name__) from error
     if task.keep_alive:
-        await ports.sockets.deliver_to_all(PONG, now=ports.clock())
+        await keep_all_alive(ports)
+    elif task.user_id is not None and task.part:
+        await part(task.part, UserId(task.user_id), ports)
     elif task.user_id is not None and (task.greet or task.online is not None):
         await _one(task, UserId(task.user_id), job.attempt, ports)
     elif task.told is not None:
@@ -83,11 +85,8 @@ async def _note_views(event: Event, viewers: Collection[UserId], ports: Ports) -
 
 
 async def _greet(connection_id: str, me: UserId, attempt: int, ports: Ports) -> None:
-    if await ports.sockets.send(connection_id, await greeting(me, ports)):
-        return
-    if attempt < GREET_ATTEMPTS:
+    if not await ports.sockets.send(connection_id, await greeting(me, ports)) and attempt < GREET_ATTEMPTS:
         raise Unavailable(details="the socket is not open yet")
-    await ports.sockets.forget(connection_id)
 
 
 handler = queue_entry(tell, lambda_ports, PORTS)

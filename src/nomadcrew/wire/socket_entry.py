@@ -16,11 +16,10 @@ from nomadcrew.core.errors import DomainError, Unauthenticated, Unavailable
 from nomadcrew.core.events import REALTIME
 from nomadcrew.core.ids import SessionId, UserId, parse_uuid
 from nomadcrew.core.ports import Ports
-from nomadcrew.core.presence.model import GRACE_S
 from nomadcrew.core.realtime import Connection
 from nomadcrew.wire.event_entry import Context, Entry, Event, MakePorts, event_entry
 from nomadcrew.wire.events import frame
-from nomadcrew.wire.sockets import Actions, NotJson, act, gone_task, greet_task, offered_token
+from nomadcrew.wire.sockets import Actions, NotJson, act, greet_task, offered_token, part
 
 log = logging.getLogger("nomadcrew.sockets")
 
@@ -118,11 +117,11 @@ async def _came(connection: Connection, ports: Ports) -> bool:
 
 
 async def _disconnect(asked: Mapping[str, Any], ports: Ports) -> None:
-    connection_id = asked["connectionId"]
-    await ports.sockets.forget(connection_id)
     user_id = parse_uuid(asked.get("authorizer", {}).get("userId", ""))
-    if user_id is not None and await ports.presence.left(UserId(user_id), connection_id, now=ports.clock()):
-        await ports.queue.send(REALTIME, gone_task(UserId(user_id)), delay_s=GRACE_S)
+    if user_id is None:
+        await ports.sockets.forget(asked["connectionId"])
+    else:
+        await part(asked["connectionId"], UserId(user_id), ports)
 
 
 async def _act(actions: Actions, event: Event, ports: Ports) -> None:
@@ -135,8 +134,8 @@ async def _act(actions: Actions, event: Event, ports: Ports) -> None:
         answer = await act(actions, connection_id, me, event.get("body") or "", ports)
     except NotJson:
         answer = NOT_JSON
-    if answer is not None and not await ports.sockets.send(connection_id, answer):
-        await ports.sockets.forget(connection_id)
+    if answer is not None:
+        await ports.sockets.send(connection_id, answer)
 
 
 def _offered(event: Event) -> tuple[str | None, str | None]:

@@ -9,17 +9,20 @@ from uuid import UUID
 import msgspec
 
 from nomadcrew.core.errors import DomainError, Unavailable
-from nomadcrew.core.events import Event
+from nomadcrew.core.events import REALTIME, Event
 from nomadcrew.core.ids import TripId, UserId, parse_uuid
 from nomadcrew.core.ports import Ports
+from nomadcrew.core.presence.model import GRACE_S
+from nomadcrew.core.realtime import Connection
 from nomadcrew.wire.decode import refuse_nul, with_whole_characters
-from nomadcrew.wire.events import StoredEvent, frame, stored
+from nomadcrew.wire.events import PONG, StoredEvent, frame, stored
 
 log = logging.getLogger("nomadcrew.sockets")
 
 SUBPROTOCOL = "nomadcrew.v1"
 MAX_FRAME_BYTES = 32_768
 MAX_REFERENCE = 128  # characters
+MOST_PARTED = 200  # sockets, of one round; the next one finds the others
 
 CLOSE_BAD_JSON = 1007
 CLOSE_RESTART = 1012  # the client comes back with growing pauses, and does not sign in anew for it
@@ -111,14 +114,32 @@ async def greeting(me: UserId, ports: Ports) -> str:
     return frame("connected", {"userId": str(me), "tripCount": len(trips), "trips": trips})
 
 
+async def part(connection_id: str, user_id: UserId, ports: Ports) -> None:
+    """Forget a socket that is gone, and have others told if it was its owner's last one.
+
+    In this order, for a socket that is still noted is found gone, and parted with, once more.
+    """
+    if await ports.presence.left(user_id, connection_id, now=ports.clock()):
+        await ports.queue.send(REALTIME, gone_task(user_id), delay_s=GRACE_S)
+    await ports.sockets.forget(connection_id)
+
+
+async def keep_all_alive(ports: Ports) -> None:
+    """Send to every socket, and have those that are gone parted with: the gateway does not promise to say so."""
+    gone = await ports.sockets.deliver_to_all(PONG, now=ports.clock())
+    for connection in gone[:MOST_PARTED]:
+        await ports.queue.send(REALTIME, part_task(connection))
+
+
 class Task(msgspec.Struct, rename="camel", omit_defaults=True):
     """What else than an event has sockets hear something.
 
-    One was opened, all are to be kept alive, or an event is for some `people` whatever its audience. `online` is
-    set where somebody's first socket was opened, or the last one closed, a moment ago.
+    One was opened, one was found gone, all are to be kept alive, or an event is for some `people` whatever its
+    audience. `online` is set where somebody's first socket was opened, or the last one closed, a moment ago.
     """
 
     greet: str = ""
+    part: str = ""
     user_id: UUID | None = None
     keep_alive: bool = False
     online: bool | None = None
@@ -132,7 +153,12 @@ task_in = msgspec.json.Decoder(Task).decode
 
 def greet_task(connection_id: str, user_id: UserId, *, first: bool) -> str:
     """The message that has a socket greeted, and others told where it is the `first` of its owner."""
-    return msgspec.json.encode(Task(connection_id, user_id, online=True if first else None)).decode()
+    return msgspec.json.encode(Task(greet=connection_id, user_id=user_id, online=True if first else None)).decode()
+
+
+def part_task(connection: Connection) -> str:
+    """The message that has a socket parted with that was found gone."""
+    return msgspec.json.encode(Task(part=connection.id, user_id=connection.user_id)).decode()
 
 
 def gone_task(user_id: UserId) -> str:

@@ -4,11 +4,9 @@ import asyncio
 import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from itertools import compress
 
 from nomadcrew.adapters.aws.client import AwsClient, AwsError
 from nomadcrew.adapters.aws.connections import DynamoConnections
-from nomadcrew.core.clock import Clock
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import TripId, UserId
 from nomadcrew.core.realtime import Connection
@@ -23,11 +21,10 @@ SETTLING = timedelta(seconds=15)
 class GatewaySockets:
     """`Sockets` of a WebSocket API."""
 
-    def __init__(self, connections: DynamoConnections, gateway: AwsClient, *, clock: Clock) -> None:
+    def __init__(self, connections: DynamoConnections, gateway: AwsClient) -> None:
         """`gateway` calls the management address of the API's stage."""
         self._connections = connections
         self._gateway = gateway
-        self._clock = clock
 
     async def add(self, connection: Connection) -> None:
         await self._connections.add(connection)
@@ -47,29 +44,25 @@ class GatewaySockets:
     async def deliver(
         self, frame: str, user_ids: Iterable[UserId], trip_id: TripId | None, *, now: datetime
     ) -> Sequence[UserId]:
-        found = await self._connections.of(user_ids, now=now)
-        return await self._send_to([one for one in found if trip_id not in one.muted], frame)
+        found = [one for one in await self._connections.of(user_ids, now=now) if trip_id not in one.muted]
+        return [one.user_id for one, taken in await self._send_to(found, frame) if taken]
 
-    async def deliver_to_all(self, frame: str, *, now: datetime) -> int:
-        return len(await self._send_to(await self._connections.live(now=now), frame))
+    async def deliver_to_all(self, frame: str, *, now: datetime) -> Sequence[Connection]:
+        sent = await self._send_to(await self._connections.live(now=now), frame)
+        return [one for one, taken in sent if taken is False and now - one.connected_at > SETTLING]
 
-    async def _send_to(self, connections: Sequence[Connection], frame: str) -> Sequence[UserId]:
+    async def _send_to(
+        self, connections: Sequence[Connection], frame: str
+    ) -> Sequence[tuple[Connection, bool | None]]:
+        """Sockets, and whether each took the frame; None where the gateway itself failed three times."""
         free = asyncio.Semaphore(AT_ONCE)
 
-        async def one(connection: Connection) -> bool:
+        async def one(connection: Connection) -> tuple[Connection, bool | None]:
             async with free:
-                return await self._try(connection, frame)
+                try:
+                    return connection, await self.send(connection.id, frame)
+                except Unavailable as error:
+                    log.warning("a frame was dropped", extra={"fields": {"reason": error.details}})
+                    return connection, None
 
-        taken = await asyncio.gather(*map(one, connections))
-        return [connection.user_id for connection in compress(connections, taken)]
-
-    async def _try(self, connection: Connection, frame: str) -> bool:
-        """Send, and forget a socket that is gone; what the gateway does not take after three times is dropped."""
-        try:
-            if await self.send(connection.id, frame):
-                return True
-            if self._clock() - connection.connected_at > SETTLING:
-                await self.forget(connection.id)
-        except Unavailable as error:
-            log.warning("a frame was dropped", extra={"fields": {"reason": error.details}})
-        return False
+        return await asyncio.gather(*map(one, connections))
