@@ -29,7 +29,7 @@ NOON = datetime(2026, 7, 1, 12, 0, 31, tzinfo=UTC)
 MINUTE = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
 
 ON_AWS = pytest.mark.parametrize("sql", ["data-api"], indirect=True)
-ON_ONE_MACHINE = pytest.mark.parametrize("sql", ["postgresql"], indirect=True)
+ON_ONE_MACHINE = pytest.mark.parametrize("sql", ["postgresql", "proxy"], indirect=True)
 
 
 class Stage:
