@@ -38,8 +38,8 @@ def stream_entry(work: Work, ports: MakePorts, declared: tuple[str, ...]) -> Ent
         except Exception:
             if "messageId" not in records[0]:
                 raise
+            log.exception("records failed", extra={"fields": {"records": len(records)}})
             if len(records) == 1:
-                log.exception("a record failed")
                 return [0]
         return [place for place, record in enumerate(records) if await done([record], ports)]
 
