@@ -7,7 +7,7 @@ from typing import Any
 import pytest_asyncio
 
 from nomadcrew.adapters.aws.connections import LIFETIME, DynamoConnections
-from nomadcrew.adapters.aws.realtime import AT_ONCE, SETTLING, GatewaySockets
+from nomadcrew.adapters.aws.realtime import AT_ONCE, AWAY_AFTER, SETTLING, GatewaySockets
 from nomadcrew.adapters.aws.services import DYNAMODB
 from nomadcrew.core.ids import SessionId, TripId, UserId, uuid7
 from nomadcrew.core.realtime import Connection
@@ -57,7 +57,7 @@ async def test_what_is_noted_of_a_socket_is_found_by_its_person(room: Room) -> N
     await room.open("ben's", BEN)
     [found] = await room.connections.of([ANA], now=NOON)
     assert found == Connection("ana's", ANA, None, NOON + HOUR, NOON)
-    assert {one.id for one in await room.connections.live(now=NOON)} == {"ana's", "ben's"}
+    assert {one.id for one in await room.connections.noted(now=NOON)} == {"ana's", "ben's"}
     await room.sockets.forget("ana's")
     assert await room.open_ids(ANA, BEN) == {"ben's"}
 
@@ -103,7 +103,7 @@ async def test_a_socket_whose_token_or_life_is_over_gets_nothing(room: Room) -> 
     assert await room.open_ids(ANA) == {"long"}
     room.clock.now = NOON + LIFETIME
     assert await room.deliver() == 0
-    assert await room.connections.live(now=room.clock.now) == []
+    assert await room.connections.noted(now=room.clock.now) == []
 
 
 async def test_the_sockets_of_an_ended_session_get_nothing_more_and_others_do(room: Room) -> None:
@@ -122,6 +122,18 @@ async def test_who_sends_to_all_is_told_which_sockets_are_gone(room: Room) -> No
     room.clock.advance(SETTLING.total_seconds() + 1)
     assert await room.gone() == ["gone"]
     assert room.gateway.sent == {"there": ["{}"] * 2}
+
+
+async def test_a_socket_that_nothing_was_sent_to_for_two_minutes_is_gone(room: Room) -> None:
+    await room.open("expired", expires_at=NOON)
+    await room.open("signed out")
+    await room.open("signed in", session_id=TABLET)
+    await room.connections.end_session(ANA, PHONE, now=NOON)
+    room.clock.advance(AWAY_AFTER.total_seconds() - 1)
+    assert await room.gone() == []
+    room.clock.advance(1)
+    assert sorted(await room.gone()) == ["expired", "signed out"]
+    assert room.gateway.sent.keys() == {"signed in"}
 
 
 async def test_a_socket_that_takes_nothing_is_tried_three_times_and_holds_up_nobody(room: Room) -> None:

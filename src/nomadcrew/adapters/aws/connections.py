@@ -1,8 +1,9 @@
 """Which sockets are open, in `WebSocketConnections`.
 
-An item is a socket's: `connectionId`, `userId`, `sessionId`, `expiresAt` of its token and `connectedAt` in Unix
-seconds, `muted` trips, `ended` where its session is over, and `ttl`, after which the gateway has closed it. The
-index `ByUser` finds a person's sockets; it lags by a moment, and who has just connected asks for the record anyway.
+An item is a socket's: `connectionId`, `userId`, `sessionId`, `muted` trips, and in Unix seconds `connectedAt`,
+`expiresAt`, when its token or its session ends and nothing is sent to it any more, and `ttl`, when the gateway has
+closed it. The index `ByUser` finds a person's sockets; it lags by a moment, and who has just connected asks for the
+record anyway.
 """
 
 import asyncio
@@ -62,9 +63,9 @@ class DynamoConnections:
         once somebody has signed in again.
         """
         ours = [connection for connection in await self._of(user_id, now) if connection.session_id == session_id]
-        true = {":true": {"BOOL": True}}
+        over = {":now": _seconds(now)}
         await asyncio.gather(
-            *(self._change(one.id, "SET ended = :true", "attribute_exists(userId)", true) for one in ours)
+            *(self._change(one.id, "SET expiresAt = :now", "attribute_exists(userId)", over) for one in ours)
         )
 
     async def of(self, user_ids: Iterable[UserId], *, now: datetime) -> Sequence[Connection]:
@@ -78,9 +79,9 @@ class DynamoConnections:
         found = await asyncio.gather(*(one(user_id) for user_id in user_ids))
         return [connection for theirs in found for connection in theirs]
 
-    async def live(self, *, now: datetime) -> Sequence[Connection]:
-        """All sockets that may be sent to."""
-        return await self._pages("Scan", now)
+    async def noted(self, *, now: datetime) -> Sequence[Connection]:
+        """All sockets, also those that may not be sent to any more."""
+        return await self._pages("Scan", now, FilterExpression="#ttl > :now")
 
     async def _of(self, user_id: UserId, now: datetime) -> Sequence[Connection]:
         return await self._pages(
@@ -89,6 +90,7 @@ class DynamoConnections:
             {":user": {"S": str(user_id)}},
             IndexName=BY_USER,
             KeyConditionExpression="userId = :user",
+            FilterExpression="#ttl > :now AND expiresAt > :now",
         )
 
     async def _pages(
@@ -99,7 +101,6 @@ class DynamoConnections:
         while True:
             page = await self._call(
                 operation,
-                FilterExpression="#ttl > :now AND expiresAt > :now AND attribute_not_exists(ended)",
                 ExpressionAttributeNames={"#ttl": "ttl"},
                 ExpressionAttributeValues={":now": _seconds(now), **(values or {})},
                 **question,

@@ -16,6 +16,8 @@ log = logging.getLogger("nomadcrew.sockets")
 AT_ONCE = 25
 # The gateway knows a socket only once the function that was asked about it has answered; until then it says "gone".
 SETTLING = timedelta(seconds=15)
+# Clients leave a socket that says nothing for a minute; after two they are on another one, or away.
+AWAY_AFTER = timedelta(minutes=2)
 
 
 class GatewaySockets:
@@ -48,8 +50,10 @@ class GatewaySockets:
         return [one.user_id for one, taken in await self._send_to(found, frame) if taken]
 
     async def deliver_to_all(self, frame: str, *, now: datetime) -> Sequence[Connection]:
-        sent = await self._send_to(await self._connections.live(now=now), frame)
-        return [one for one, taken in sent if taken is False and now - one.connected_at > SETTLING]
+        noted = await self._connections.noted(now=now)
+        sent = await self._send_to([one for one in noted if one.expires_at > now], frame)
+        gone = [one for one, taken in sent if taken is False and now - one.connected_at > SETTLING]
+        return gone + [one for one in noted if one.expires_at <= now - AWAY_AFTER]
 
     async def _send_to(
         self, connections: Sequence[Connection], frame: str
