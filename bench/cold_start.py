@@ -31,8 +31,8 @@ from bench.machine import CannotMeasure
 from bench.report import RESULTS, table
 from bench.services import services
 from bench.world import Person, World, fill, sqlalchemy_url
-from nomadcrew.adapters.aws.config import AwsConfig, variable
-from nomadcrew.adapters.embedded.invitation_links import SignedInvitationLinks
+from nomadcrew.adapters.aws.sdk.config import AwsConfig, variable
+from nomadcrew.adapters.machine.invitation_links import SignedInvitationLinks
 from nomadcrew.core.ids import InvitationId, TripId, UserId, uuid7
 from nomadcrew.core.invitations.model import Invitation
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from nomadcrew import logs
-from nomadcrew.adapters.embedded.limits import ProcessRateLimits
+from nomadcrew.adapters.machine.limits import ProcessRateLimits
 from nomadcrew.core.clock import utc_now
 from nomadcrew.core.identity.claims import Claims
 from nomadcrew.core.ids import MembershipId, TripId, UserId, uuid7

@@ -14,9 +14,9 @@ from uuid import UUID
 
 import asyncpg
 
-from nomadcrew.adapters.embedded.keys import open_keys
-from nomadcrew.adapters.embedded.passwords import Argon2Passwords
-from nomadcrew.adapters.embedded.tokens import JwtTokens
+from nomadcrew.adapters.jwt.tokens import JwtTokens
+from nomadcrew.adapters.machine.keys import open_keys
+from nomadcrew.adapters.machine.passwords import Argon2Passwords
 from nomadcrew.bootstrap.machine import DEFAULT_ISSUER
 from nomadcrew.core.identity.model import Account, Profile
 from nomadcrew.core.ids import SessionId, UserId, uuid7

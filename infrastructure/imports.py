@@ -1,8 +1,8 @@
 """What a function needs, found out by loading it: modules of ours, and libraries.
 
 A fresh interpreter imports the handler's module and makes every port it declares, as a cold start in Lambda and the
-first requests would. To that is added what the modules of ours so found import later, inside functions; but for
-`bootstrap`, which could import every adapter and does so for declared ports only.
+first requests would. To that is added what the modules of ours so found import later, inside functions; but for those
+in `LAZY`, which could import every adapter and do so for declared ports only.
 """
 
 import ast
@@ -26,7 +26,8 @@ from infrastructure.grants import sql_access
 
 SOURCE = Path(__file__).parents[1] / "src"
 PACKAGE = "nomadcrew"
-LATE_ONLY_AS_SEEN = f"{PACKAGE}.bootstrap"
+# These modules import an adapter where they make its port, so only the imports that the probe saw count.
+LAZY = (f"{PACKAGE}.bootstrap.", f"{PACKAGE}.adapters.postgres.ports")
 # Files and folders that are no modules, by the module that reads them; relative to the package.
 DATA = {
     "nomadcrew.core.identity.passwords": "core/identity/common_passwords.txt",
@@ -82,7 +83,7 @@ def needs_of(function: str, stage: Stage, python: str) -> Needs:
     waiting = sorted(ours)
     while waiting:
         module = waiting.pop()
-        if module.startswith(LATE_ONLY_AS_SEEN):
+        if module.startswith(LAZY):
             continue
         for name in imported_by(module):
             if not _is_ours(name):
@@ -148,7 +149,7 @@ def _probed(function: str, stage: Stage) -> list[str]:
 
 def function_environment(function: str, stage: Stage) -> dict[str, str]:
     """A function's environment with every variable there is, so that each port can be made."""
-    from nomadcrew.adapters.aws.config import AwsConfig, variable
+    from nomadcrew.adapters.aws.sdk.config import AwsConfig, variable
 
     ours = {variable(name): "https://sqs.invalid/0/x" for name in AwsConfig.__struct_fields__}
     return {

@@ -7,9 +7,9 @@ from typing import Any
 import boto3
 import pytest
 
-from nomadcrew.adapters.aws.client import AwsClient
 from nomadcrew.adapters.aws.dataapi import Cluster
-from nomadcrew.adapters.aws.services import Service
+from nomadcrew.adapters.aws.sdk.client import AwsClient
+from nomadcrew.adapters.aws.sdk.services import Service
 from rehearsal.emulator import Emulator
 from tests.engine import Engine
 

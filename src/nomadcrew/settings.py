@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from nomadcrew.adapters.aws.config import AWS_PREFIX
+from nomadcrew.adapters.aws.sdk.config import AWS_PREFIX
 from nomadcrew.core.errors import BadSetting
 
 PREFIX = "NOMADCREW_"

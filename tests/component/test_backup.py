@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from nomadcrew.adapters.embedded.disk import write_whole
+from nomadcrew.adapters.machine.disk import write_whole
 from nomadcrew.host.archive import write_archive
 from nomadcrew.host.backup import backup, restore
 from nomadcrew.host.binaries import Binaries, find_binaries

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nomadcrew.adapters.embedded.disk import write_whole
+from nomadcrew.adapters.machine.disk import write_whole
 from nomadcrew.host.datafolder import DataFolder
 from nomadcrew.host.problems import CannotStart
 

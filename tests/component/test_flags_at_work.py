@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nomadcrew.adapters.embedded import flags
+from nomadcrew.adapters.machine import flags
 from tests.engine import Engine
 from tests.world import world
 

@@ -26,7 +26,7 @@ from infrastructure.functions import BY_NAME, FUNCTIONS, services_of
 from infrastructure.grants import Places, environment_of
 from infrastructure.imports import function_environment
 from nomadcrew.adapters.aws.dataapi import Cluster
-from nomadcrew.adapters.embedded.invitation_links import SignedInvitationLinks
+from nomadcrew.adapters.machine.invitation_links import SignedInvitationLinks
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.invitations import PostgresInvitations
 from nomadcrew.core.clock import utc_now

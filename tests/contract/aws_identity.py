@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 import nomadcrew
-from nomadcrew.adapters.aws.abandoned import AbandonedUsers
-from nomadcrew.adapters.aws.cognito import CognitoAccounts
-from nomadcrew.adapters.aws.cognito_issuer import pool_verifier
-from nomadcrew.adapters.aws.cognito_tokens import CognitoTokens
-from nomadcrew.adapters.aws.pool import UserPool
-from nomadcrew.adapters.aws.profile_cache import CachedProfiles
-from nomadcrew.adapters.aws.secrets import Secrets
-from nomadcrew.adapters.aws.services import COGNITO, DYNAMODB, SECRETS
-from nomadcrew.adapters.aws.sessions import DynamoSessions, OnEnd
-from nomadcrew.adapters.embedded.verifier import TokenVerifier
+from nomadcrew.adapters.aws.cognito.accounts import CognitoAccounts
+from nomadcrew.adapters.aws.cognito.issuer import pool_verifier
+from nomadcrew.adapters.aws.cognito.tokens import CognitoTokens
+from nomadcrew.adapters.aws.cognito.unconfirmed import AbandonedUsers
+from nomadcrew.adapters.aws.cognito.user_pool import UserPool
+from nomadcrew.adapters.aws.dynamodb.profile_cache import CachedProfiles
+from nomadcrew.adapters.aws.dynamodb.sessions import DynamoSessions, OnEnd
+from nomadcrew.adapters.aws.sdk.secrets import Secrets
+from nomadcrew.adapters.aws.sdk.services import COGNITO, DYNAMODB, SECRETS
+from nomadcrew.adapters.jwt.verifier import TokenVerifier
 from nomadcrew.adapters.postgres.accounts import Passwords, PostgresAccounts
 from nomadcrew.adapters.postgres.profiles import PostgresProfiles
 from nomadcrew.adapters.postgres.sql import Sql

@@ -8,21 +8,21 @@ from typing import Any
 import pytest_asyncio
 
 from nomadcrew.adapters.aws.audit import S3AuditLog
-from nomadcrew.adapters.aws.chat import DynamoChat
-from nomadcrew.adapters.aws.chat_table import ChatTable
-from nomadcrew.adapters.aws.connections import DynamoConnections
-from nomadcrew.adapters.aws.last_positions import DynamoLastPositions
+from nomadcrew.adapters.aws.dynamodb.chat import DynamoChat
+from nomadcrew.adapters.aws.dynamodb.chat_items import ChatTable
+from nomadcrew.adapters.aws.dynamodb.connections import DynamoConnections
+from nomadcrew.adapters.aws.dynamodb.last_positions import DynamoLastPositions
+from nomadcrew.adapters.aws.dynamodb.location_history import DynamoLocationHistory
+from nomadcrew.adapters.aws.dynamodb.presence import DynamoPresence
+from nomadcrew.adapters.aws.dynamodb.suppression import DynamoSuppression
 from nomadcrew.adapters.aws.live import QueuedLive
-from nomadcrew.adapters.aws.location_history import DynamoLocationHistory
 from nomadcrew.adapters.aws.location_stream import QueuedLocationStream
 from nomadcrew.adapters.aws.outbox import EventBridgeOutbox
 from nomadcrew.adapters.aws.positions import KeptPositions, TablePositions
-from nomadcrew.adapters.aws.presence import DynamoPresence
 from nomadcrew.adapters.aws.queue import SqsQueue
 from nomadcrew.adapters.aws.realtime import GatewaySockets
-from nomadcrew.adapters.aws.services import DYNAMODB, EVENTS, S3, SQS
-from nomadcrew.adapters.aws.suppression import DynamoSuppression
-from nomadcrew.adapters.embedded.invitation_links import SignedInvitationLinks
+from nomadcrew.adapters.aws.sdk.services import DYNAMODB, EVENTS, S3, SQS
+from nomadcrew.adapters.machine.invitation_links import SignedInvitationLinks
 from nomadcrew.adapters.postgres.attachments import PostgresAttachments
 from nomadcrew.adapters.postgres.invitations import PostgresInvitations
 from nomadcrew.adapters.postgres.locations import PostgresLocationSharing, PostgresPositionViews

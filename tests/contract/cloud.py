@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from nomadcrew.adapters.aws.client import AwsClient
-from nomadcrew.adapters.aws.connections import BY_USER
+from nomadcrew.adapters.aws.dynamodb.connections import BY_USER
 from nomadcrew.adapters.aws.queue import FIFO
-from nomadcrew.adapters.aws.services import DYNAMODB, EVENTS, SOCKETS, SQS, Service
+from nomadcrew.adapters.aws.sdk.client import AwsClient
+from nomadcrew.adapters.aws.sdk.services import DYNAMODB, EVENTS, SOCKETS, SQS, Service
 from nomadcrew.core.queues import MAX_ATTEMPTS
 from tests.emulator import Aws
 

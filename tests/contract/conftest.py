@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from nomadcrew.adapters.aws.dataapi import Cluster, DataApi
-from nomadcrew.adapters.aws.services import RDS_DATA
+from nomadcrew.adapters.aws.sdk.services import RDS_DATA
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.sql import Sql
 from tests.contract.aws_identity import identity

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import unquote
 
-from nomadcrew.adapters.aws.client import AwsClient
-from nomadcrew.adapters.aws.services import SOCKETS
+from nomadcrew.adapters.aws.sdk.client import AwsClient
+from nomadcrew.adapters.aws.sdk.services import SOCKETS
 
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "eu-west-1"}
 ERRORS = {410: "GoneException", 429: "LimitExceededException", 403: "ForbiddenException"}

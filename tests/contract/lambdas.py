@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from nomadcrew.adapters.aws.client import AwsError
+from nomadcrew.adapters.aws.sdk.client import AwsError
 from nomadcrew.core.ports import Ports, Site
 from nomadcrew.wire.event_entry import Entry
 from tests.contract.cloud import Cloud, arn_of

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from nomadcrew.adapters.aws.dataapi import DataApi
-from nomadcrew.adapters.embedded.passwords import Argon2Passwords
+from nomadcrew.adapters.machine.passwords import Argon2Passwords
 from nomadcrew.adapters.postgres.accounts import PostgresAccounts
 from nomadcrew.adapters.postgres.profiles import PostgresProfiles
 from nomadcrew.adapters.postgres.sessions import PostgresSessions

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from nomadcrew.adapters.embedded.passwords import Argon2Passwords
+from nomadcrew.adapters.machine.passwords import Argon2Passwords
 from nomadcrew.adapters.postgres.accounts import PostgresAccounts
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.core.errors import NotFound

@@ -4,7 +4,7 @@ import pytest
 import pytest_asyncio
 
 from nomadcrew.adapters.aws.audit import S3AuditLog
-from nomadcrew.adapters.aws.services import S3
+from nomadcrew.adapters.aws.sdk.services import S3
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import uuid7
 from nomadcrew.wire.events import unpack

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest_asyncio
 
-from nomadcrew.adapters.aws.connections import DynamoConnections
 from nomadcrew.adapters.aws.dataapi import Cluster, DataApi
+from nomadcrew.adapters.aws.dynamodb.connections import DynamoConnections
 from nomadcrew.adapters.aws.realtime import GatewaySockets
-from nomadcrew.adapters.aws.services import DYNAMODB, RDS_DATA
-from nomadcrew.adapters.embedded.flags import FileFlags
+from nomadcrew.adapters.aws.sdk.services import DYNAMODB, RDS_DATA
+from nomadcrew.adapters.machine.flags import FileFlags
 from nomadcrew.adapters.postgres.sql import Sql, compile_statement
 from nomadcrew.core.clock import utc_now
 from nomadcrew.core.identity.ports import RegistrationId

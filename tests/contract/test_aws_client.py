@@ -9,9 +9,9 @@ from typing import SupportsIndex
 
 import pytest
 
-from nomadcrew.adapters.aws import client as client_module
-from nomadcrew.adapters.aws.client import AwsClient, AwsError
-from nomadcrew.adapters.aws.services import DYNAMODB, RDS_DATA, SOCKETS, endpoint_of
+from nomadcrew.adapters.aws.sdk import client as client_module
+from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
+from nomadcrew.adapters.aws.sdk.services import DYNAMODB, RDS_DATA, SOCKETS, endpoint_of
 from nomadcrew.core.errors import Unavailable
 from tests.contract.wayward import KEYS, Wayward
 from tests.emulator import Aws

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from nomadcrew.adapters.aws.client import AwsClient, AwsError
-from nomadcrew.adapters.aws.secrets import Secrets
-from nomadcrew.adapters.aws.services import DYNAMODB, SECRETS
-from nomadcrew.adapters.aws.sessions import DynamoSessions, OnEnd
+from nomadcrew.adapters.aws.dynamodb.sessions import DynamoSessions, OnEnd
+from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
+from nomadcrew.adapters.aws.sdk.secrets import Secrets
+from nomadcrew.adapters.aws.sdk.services import DYNAMODB, SECRETS
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.identity.accounts import hash_of
 from nomadcrew.core.identity.errors import InvalidRefreshToken

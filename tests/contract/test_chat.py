@@ -12,10 +12,10 @@ import pytest
 import pytest_asyncio
 
 from infrastructure.functions import BY_NAME
-from nomadcrew.adapters.aws import chat_table
-from nomadcrew.adapters.aws.chat import DynamoChat
-from nomadcrew.adapters.aws.chat_table import ChatTable
-from nomadcrew.adapters.aws.services import DYNAMODB
+from nomadcrew.adapters.aws.dynamodb import chat_items as chat_table
+from nomadcrew.adapters.aws.dynamodb.chat import DynamoChat
+from nomadcrew.adapters.aws.dynamodb.chat_items import ChatTable
+from nomadcrew.adapters.aws.sdk.services import DYNAMODB
 from nomadcrew.adapters.postgres.attachments import PostgresAttachments
 from nomadcrew.adapters.postgres.chat import PostgresChat
 from nomadcrew.adapters.postgres.database import Database

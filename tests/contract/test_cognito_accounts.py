@@ -14,11 +14,11 @@ from uuid import UUID
 
 import pytest
 
-from nomadcrew.adapters.aws.abandoned import AbandonedUsers
-from nomadcrew.adapters.aws.client import AwsClient, AwsError
-from nomadcrew.adapters.aws.cognito import CognitoAccounts, SqlRegistrations
-from nomadcrew.adapters.aws.pool import UserPool
-from nomadcrew.adapters.aws.services import COGNITO
+from nomadcrew.adapters.aws.cognito.accounts import CognitoAccounts, SqlRegistrations
+from nomadcrew.adapters.aws.cognito.unconfirmed import AbandonedUsers
+from nomadcrew.adapters.aws.cognito.user_pool import UserPool
+from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
+from nomadcrew.adapters.aws.sdk.services import COGNITO
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.sql import Row, Statement
 from nomadcrew.core.clock import utc_now

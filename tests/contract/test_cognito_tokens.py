@@ -9,9 +9,9 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
-from nomadcrew.adapters.aws.client import AwsError
-from nomadcrew.adapters.aws.pool_keys import issuer_of
-from nomadcrew.adapters.aws.proofs import PURPOSE, SCOPE, answer_to, metadata_for
+from nomadcrew.adapters.aws.cognito.keys import issuer_of
+from nomadcrew.adapters.aws.cognito.proofs import PURPOSE, SCOPE, answer_to, metadata_for
+from nomadcrew.adapters.aws.sdk.client import AwsError
 from nomadcrew.core.clock import utc_now
 from nomadcrew.core.errors import Unauthenticated, Unavailable
 from nomadcrew.core.identity.errors import InvalidConfirmation

@@ -10,9 +10,9 @@ import pytest
 import pytest_asyncio
 
 from nomadcrew.adapters.aws import dataapi
-from nomadcrew.adapters.aws.client import AwsClient, AwsError
 from nomadcrew.adapters.aws.dataapi import Cluster, DataApi
-from nomadcrew.adapters.aws.services import RDS_DATA
+from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
+from nomadcrew.adapters.aws.sdk.services import RDS_DATA
 from nomadcrew.adapters.postgres.migrations import migrate
 from nomadcrew.adapters.postgres.sql import Duplicate, compile_statement
 from nomadcrew.core.errors import Unavailable

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from nomadcrew.adapters.aws.client import AwsClient, AwsError
 from nomadcrew.adapters.aws.outbox import BATCH, PATIENCE, PROBE_DELAY_S, ROUNDS, EventBridgeOutbox
-from nomadcrew.adapters.aws.services import EVENTS, SQS
+from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
+from nomadcrew.adapters.aws.sdk.services import EVENTS, SQS
 from nomadcrew.adapters.postgres.outbox import PostgresEventLog, PostgresOutbox
 from nomadcrew.adapters.postgres.sql import compile_statement
 from nomadcrew.adapters.postgres.upkeep import PostgresUpkeep

@@ -10,8 +10,8 @@ from typing import Protocol
 import pytest
 
 from nomadcrew.adapters.aws.files import S3Files
-from nomadcrew.adapters.aws.services import S3
-from nomadcrew.adapters.embedded.disk_files import DiskFiles
+from nomadcrew.adapters.aws.sdk.services import S3
+from nomadcrew.adapters.machine.disk_files import DiskFiles
 from nomadcrew.core.errors import NotFound, Unavailable
 from nomadcrew.core.files.model import FileKind
 from nomadcrew.core.files.ports import LINK_LIFETIME, Files

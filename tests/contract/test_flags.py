@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from nomadcrew.adapters.aws.client import AwsClient
 from nomadcrew.adapters.aws.flags import POLL_S, AppConfigFlags
-from nomadcrew.adapters.aws.services import APPCONFIG
-from nomadcrew.adapters.embedded.flags import FileFlags
+from nomadcrew.adapters.aws.sdk.client import AwsClient
+from nomadcrew.adapters.aws.sdk.services import APPCONFIG
+from nomadcrew.adapters.machine.flags import FileFlags
 from nomadcrew.core.flags import REGISTRATION, Flags
 from nomadcrew.core.ids import uuid7
 from tests.contract.cloud import Cloud

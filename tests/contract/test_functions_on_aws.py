@@ -8,7 +8,7 @@ import pytest
 from nomadcrew.adapters.aws.outbox import PROBE_DELAY_S
 from nomadcrew.adapters.aws.queue import SqsQueue
 from nomadcrew.adapters.aws.realtime import SETTLING
-from nomadcrew.adapters.aws.services import SQS
+from nomadcrew.adapters.aws.sdk.services import SQS
 from nomadcrew.adapters.postgres.invitations import PostgresInvitations
 from nomadcrew.adapters.postgres.push import PostgresPushTokens
 from nomadcrew.core.ids import EventId, InvitationId, PushTokenId, TripId, UserId, uuid7

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest_asyncio
 
-from nomadcrew.adapters.aws.connections import LIFETIME, DynamoConnections
+from nomadcrew.adapters.aws.dynamodb.connections import LIFETIME, DynamoConnections
 from nomadcrew.adapters.aws.realtime import AT_ONCE, AWAY_AFTER, SETTLING, GatewaySockets
-from nomadcrew.adapters.aws.services import DYNAMODB
+from nomadcrew.adapters.aws.sdk.services import DYNAMODB
 from nomadcrew.core.ids import SessionId, TripId, UserId, uuid7
 from nomadcrew.core.realtime import Connection
 from tests.contract.cloud import Cloud

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from nomadcrew.adapters.aws.abandoned import AbandonedUsers
-from nomadcrew.adapters.aws.client import AwsClient, AwsError
-from nomadcrew.adapters.aws.cognito import CognitoAccounts
-from nomadcrew.adapters.aws.cognito_tokens import CognitoTokens
-from nomadcrew.adapters.aws.pool import UserPool
-from nomadcrew.adapters.aws.profile_cache import CachedProfiles
-from nomadcrew.adapters.aws.secrets import Secrets
-from nomadcrew.adapters.aws.services import COGNITO, DYNAMODB, SECRETS, Service
-from nomadcrew.adapters.aws.sessions import DynamoSessions
+from nomadcrew.adapters.aws.cognito.accounts import CognitoAccounts
+from nomadcrew.adapters.aws.cognito.tokens import CognitoTokens
+from nomadcrew.adapters.aws.cognito.unconfirmed import AbandonedUsers
+from nomadcrew.adapters.aws.cognito.user_pool import UserPool
+from nomadcrew.adapters.aws.dynamodb.profile_cache import CachedProfiles
+from nomadcrew.adapters.aws.dynamodb.sessions import DynamoSessions
+from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
+from nomadcrew.adapters.aws.sdk.secrets import Secrets
+from nomadcrew.adapters.aws.sdk.services import COGNITO, DYNAMODB, SECRETS, Service
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.profiles import PostgresProfiles
 from nomadcrew.core.clock import utc_now

@@ -8,11 +8,11 @@ import pytest
 import pytest_asyncio
 from valkey.asyncio import Valkey
 
-from nomadcrew.adapters.aws.client import AwsClient
-from nomadcrew.adapters.aws.limits import DynamoRateLimits, SharedRateLimits
-from nomadcrew.adapters.aws.services import DYNAMODB
+from nomadcrew.adapters.aws.dynamodb.limits import DynamoRateLimits, SharedRateLimits
+from nomadcrew.adapters.aws.sdk.client import AwsClient
+from nomadcrew.adapters.aws.sdk.services import DYNAMODB
 from nomadcrew.adapters.aws.valkey import IamPassword, ValkeyRateLimits, valkey_cache
-from nomadcrew.adapters.embedded.limits import ProcessRateLimits
+from nomadcrew.adapters.machine.limits import ProcessRateLimits
 from nomadcrew.core.ids import uuid7
 from nomadcrew.core.limits import Allowance, Limit, RateLimits
 from tests.contract.cache import cache

@@ -9,12 +9,12 @@ from datetime import timedelta
 import pytest
 import pytest_asyncio
 
-from nomadcrew.adapters.aws.last_positions import DynamoLastPositions
-from nomadcrew.adapters.aws.location_history import DynamoLocationHistory
+from nomadcrew.adapters.aws.dynamodb.last_positions import DynamoLastPositions
+from nomadcrew.adapters.aws.dynamodb.location_history import DynamoLocationHistory
 from nomadcrew.adapters.aws.location_stream import KinesisLocationStream, QueuedLocationStream
 from nomadcrew.adapters.aws.positions import KeptPositions, TablePositions
 from nomadcrew.adapters.aws.queue import SqsQueue
-from nomadcrew.adapters.aws.services import DYNAMODB, KINESIS, SQS
+from nomadcrew.adapters.aws.sdk.services import DYNAMODB, KINESIS, SQS
 from nomadcrew.adapters.postgres.locations import PostgresLocationSharing
 from nomadcrew.core.ids import TripId, UserId, uuid7
 from nomadcrew.core.locations.model import Privacy, StoredPoint

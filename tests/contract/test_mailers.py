@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from nomadcrew.adapters.embedded.mailer import FileMailer, SmtpMailer, SmtpServer
+from nomadcrew.adapters.machine.mailer import FileMailer, SmtpMailer, SmtpServer
 from nomadcrew.adapters.mime import Sender
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.mail import MailRefused, Message

@@ -10,9 +10,9 @@ from uuid import uuid4
 
 import pytest
 
-from nomadcrew.adapters.embedded.silent_mirror import SilentMirror
 from nomadcrew.adapters.http.breaker import Breaker
 from nomadcrew.adapters.http.supabase import SupabaseMirror
+from nomadcrew.adapters.machine.no_mirror import SilentMirror
 from nomadcrew.adapters.mirrored_live import MirroredLive
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.mirror import PostgresMirrorSource

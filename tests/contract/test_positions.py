@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from nomadcrew.adapters.aws.last_positions import DynamoLastPositions
-from nomadcrew.adapters.aws.location_history import DynamoLocationHistory
+from nomadcrew.adapters.aws.dynamodb.last_positions import DynamoLastPositions
+from nomadcrew.adapters.aws.dynamodb.location_history import DynamoLocationHistory
 from nomadcrew.adapters.aws.positions import KeptPositions, TablePositions
-from nomadcrew.adapters.aws.services import DYNAMODB
+from nomadcrew.adapters.aws.sdk.services import DYNAMODB
 from nomadcrew.adapters.postgres.locations import PostgresLocationSharing, PostgresPositionViews
 from nomadcrew.adapters.postgres.positions import PostgresLocationHistory, PostgresPositions
 from nomadcrew.adapters.postgres.profiles import PostgresProfiles

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from nomadcrew.adapters.aws.connections import LIFETIME
 from nomadcrew.adapters.aws.dataapi import DataApi
-from nomadcrew.adapters.aws.presence import DynamoPresence
-from nomadcrew.adapters.aws.services import DYNAMODB
+from nomadcrew.adapters.aws.dynamodb.connections import LIFETIME
+from nomadcrew.adapters.aws.dynamodb.presence import DynamoPresence
+from nomadcrew.adapters.aws.sdk.services import DYNAMODB
 from nomadcrew.adapters.postgres.presence import PostgresPresence
 from nomadcrew.adapters.postgres.sql import Sql
 from nomadcrew.core.errors import NotTripMember

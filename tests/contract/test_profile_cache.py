@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from nomadcrew.adapters.aws.client import AwsClient
-from nomadcrew.adapters.aws.profile_cache import LIFETIME_S, REST_S, CachedProfiles
-from nomadcrew.adapters.aws.services import DYNAMODB
+from nomadcrew.adapters.aws.dynamodb.profile_cache import LIFETIME_S, REST_S, CachedProfiles
+from nomadcrew.adapters.aws.sdk.client import AwsClient
+from nomadcrew.adapters.aws.sdk.services import DYNAMODB
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.profiles import PostgresProfiles
 from nomadcrew.adapters.postgres.sql import compile_statement

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from nomadcrew.adapters.embedded.silent_push import SilentPush
 from nomadcrew.adapters.http.breaker import Breaker
 from nomadcrew.adapters.http.expo import ExpoPush
+from nomadcrew.adapters.machine.no_push import SilentPush
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.notifications.push import PushError, PushMessage, PushRefused, Ticket
 from tests.expo import GONE, TOO_FAST, Expo, expo, failed

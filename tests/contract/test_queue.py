@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from nomadcrew.adapters.aws.queue import SqsQueue
-from nomadcrew.adapters.aws.services import EVENTS, SQS
+from nomadcrew.adapters.aws.sdk.services import EVENTS, SQS
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.queue import PostgresQueue
 from nomadcrew.core.ids import JobId, uuid7

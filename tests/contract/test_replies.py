@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from nomadcrew.adapters.postgres.database import Database
-from nomadcrew.adapters.postgres.replies import PostgresReplies
+from nomadcrew.adapters.postgres.idempotency import PostgresReplies
 from nomadcrew.adapters.postgres.sql import Row, Statement, compile_statement
 from nomadcrew.adapters.postgres.upkeep import PostgresUpkeep
 from nomadcrew.core.errors import Conflict, Unavailable, Unprocessable

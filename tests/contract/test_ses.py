@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from nomadcrew.adapters.aws.client import AwsClient, AwsError
+from nomadcrew.adapters.aws.dynamodb.suppression import DynamoSuppression
 from nomadcrew.adapters.aws.mailer import SesMailer
-from nomadcrew.adapters.aws.services import DYNAMODB, SES
-from nomadcrew.adapters.aws.suppression import DynamoSuppression
+from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
+from nomadcrew.adapters.aws.sdk.services import DYNAMODB, SES
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import uuid7
 from nomadcrew.core.mail import MailRefused

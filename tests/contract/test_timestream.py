@@ -12,8 +12,8 @@ import botocore.session
 import pytest_asyncio
 from botocore.validate import ParamValidator
 
-from nomadcrew.adapters.aws.client import AwsClient
-from nomadcrew.adapters.aws.services import TIMESTREAM_QUERY, TIMESTREAM_WRITE, Service
+from nomadcrew.adapters.aws.sdk.client import AwsClient
+from nomadcrew.adapters.aws.sdk.services import TIMESTREAM_QUERY, TIMESTREAM_WRITE, Service
 from nomadcrew.adapters.aws.timestream import Cells, TimestreamLocationHistory
 from nomadcrew.core.ids import TripId, UserId, uuid7
 from nomadcrew.core.locations.model import Privacy, StoredPoint

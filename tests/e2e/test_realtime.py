@@ -12,8 +12,8 @@ import pytest
 from websockets.asyncio.client import connect as websocket
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from nomadcrew.adapters.embedded.keys import open_keys
-from nomadcrew.adapters.embedded.tokens import JwtTokens
+from nomadcrew.adapters.jwt.tokens import JwtTokens
+from nomadcrew.adapters.machine.keys import open_keys
 from nomadcrew.bootstrap.machine import DEFAULT_ISSUER
 from nomadcrew.core.clock import utc_now
 from nomadcrew.core.identity.model import ACCESS_LIFETIME

@@ -23,13 +23,13 @@ PARTS = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "Cond
 # The modules behind what a port stands on, and the service they call. Objects, mails, frames are posted to paths:
 # no operation is named in their modules.
 CALLS = {
-    "limits": ("dynamodb", ["limits.py"]),
-    "sessions": ("dynamodb", ["sessions.py"]),
-    "profile_cache": ("dynamodb", ["profile_cache.py"]),
-    "connections": ("dynamodb", ["connections.py"]),
-    "presence": ("dynamodb", ["presence.py"]),
-    "last_positions": ("dynamodb", ["last_positions.py"]),
-    "secret": ("secretsmanager", ["secrets.py"]),
+    "limits": ("dynamodb", ["dynamodb/limits.py"]),
+    "sessions": ("dynamodb", ["dynamodb/sessions.py"]),
+    "profile_cache": ("dynamodb", ["dynamodb/profile_cache.py"]),
+    "connections": ("dynamodb", ["dynamodb/connections.py"]),
+    "presence": ("dynamodb", ["dynamodb/presence.py"]),
+    "last_positions": ("dynamodb", ["dynamodb/last_positions.py"]),
+    "secret": ("secretsmanager", ["sdk/secrets.py"]),
     "outbox": ("events", ["outbox.py"]),
 }
 STAGE = stage_of("rehearsal", "lean")
@@ -60,7 +60,7 @@ def test_what_an_adapter_calls_is_granted_and_nothing_else(name: str) -> None:
 
 
 def test_history_is_read_by_one_function_and_kept_by_another() -> None:
-    text = (FOLDER / "location_history.py").read_text()
+    text = (FOLDER / "dynamodb" / "location_history.py").read_text()
     called = set(re.findall(r'"([A-Z][A-Za-z]+)"', text)) & operations_of("dynamodb")
     granted = [
         {action for grant in service_named(name, STAGE).grants for action in grant.actions}
@@ -94,7 +94,7 @@ def test_a_stage_of_an_account_that_has_timestream_keeps_history_there() -> None
 
 
 def test_what_cognito_is_asked_is_granted() -> None:
-    text = "".join((FOLDER / file).read_text() for file in ("cognito.py", "cognito_tokens.py", "pool.py"))
+    text = "".join((FOLDER / "cognito" / file).read_text() for file in ("accounts.py", "tokens.py", "user_pool.py"))
     called = set(re.findall(r'"([A-Z][A-Za-z]+)"', text)) & operations_of("cognito-idp")
     granted = {
         action.partition(":")[2]

@@ -7,7 +7,7 @@ import pytest
 
 from infrastructure.config import stage_of
 from infrastructure.functions import API_FUNCTIONS, FUNCTIONS
-from nomadcrew.adapters.aws.config import AwsConfig, variable
+from nomadcrew.adapters.aws.sdk.config import AwsConfig, variable
 from nomadcrew.core.events import MIRRORED
 from nomadcrew.core.queues import MAX_ATTEMPTS, patience
 from nomadcrew.functions.table import ALL_ROUTES

@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from nomadcrew.adapters.aws.client import AwsClient, AwsError
-from nomadcrew.adapters.aws.secrets import FRESH_S, Secrets
+from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
+from nomadcrew.adapters.aws.sdk.secrets import FRESH_S, Secrets
 from nomadcrew.core.errors import Unavailable
 
 

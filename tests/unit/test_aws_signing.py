@@ -7,8 +7,8 @@ from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotoCredentials
 
-from nomadcrew.adapters.aws import signing
-from nomadcrew.adapters.aws.signing import Credentials, encoded_path, encoded_query, presign, sign
+from nomadcrew.adapters.aws.sdk import signing
+from nomadcrew.adapters.aws.sdk.signing import Credentials, encoded_path, encoded_query, presign, sign
 
 KEYS = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
 THEN = datetime(2015, 8, 30, 12, 36, tzinfo=UTC)

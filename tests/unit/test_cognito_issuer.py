@@ -9,9 +9,9 @@ from uuid import UUID
 import pytest
 from joserfc.jwk import RSAKey
 
-from nomadcrew.adapters.aws.cognito_issuer import pool_jwks, pool_verifier
-from nomadcrew.adapters.aws.pool_keys import public_keys
-from nomadcrew.adapters.embedded.verifier import TokenVerifier
+from nomadcrew.adapters.aws.cognito.issuer import pool_jwks, pool_verifier
+from nomadcrew.adapters.aws.cognito.keys import public_keys
+from nomadcrew.adapters.jwt.verifier import TokenVerifier
 from nomadcrew.core.errors import Unauthenticated, Unavailable
 from nomadcrew.core.ids import SessionId
 from tests.unit.test_tokens import FOREIGN, SIGNING, by_hand, jwks_of, signed

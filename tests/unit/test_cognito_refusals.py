@@ -8,9 +8,9 @@ from uuid import UUID
 
 import pytest
 
-from nomadcrew.adapters.aws.client import AwsClient, AwsError
-from nomadcrew.adapters.aws.cognito import CognitoAccounts
-from nomadcrew.adapters.aws.pool import UserPool
+from nomadcrew.adapters.aws.cognito.accounts import CognitoAccounts
+from nomadcrew.adapters.aws.cognito.user_pool import UserPool
+from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
 from nomadcrew.adapters.postgres.sql import Sql
 from nomadcrew.core.errors import TooMany, Unavailable
 from nomadcrew.core.identity.model import Account, Profile

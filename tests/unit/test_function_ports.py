@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nomadcrew import functions
-from nomadcrew.adapters.aws.config import AwsConfig
+from nomadcrew.adapters.aws.sdk.config import AwsConfig
 from nomadcrew.bootstrap.aws import STANDS_ON, ports_in
 from nomadcrew.core.errors import BadSetting, Unauthenticated
 from nomadcrew.core.ports import Ports

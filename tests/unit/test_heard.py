@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from nomadcrew.adapters.embedded.disk_files import DiskFiles
+from nomadcrew.adapters.machine.disk_files import DiskFiles
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import TripId, UserId, uuid7

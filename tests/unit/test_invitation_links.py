@@ -12,7 +12,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import OctKey, RSAKey
 
-from nomadcrew.adapters.embedded.invitation_links import SignedInvitationLinks
+from nomadcrew.adapters.machine.invitation_links import SignedInvitationLinks
 from nomadcrew.core.ids import InvitationId, TripId
 from nomadcrew.core.invitations.errors import BadInvitationToken
 from nomadcrew.core.invitations.model import Invitation

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nomadcrew.adapters.embedded.keys import add_signing_key, open_keys, write_new
+from nomadcrew.adapters.machine.keys import add_signing_key, open_keys, write_new
 
 
 def test_keys_are_made_once_and_for_their_owner_only(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from argon2 import extract_parameters
 
-from nomadcrew.adapters.embedded.passwords import MAX_WAITING, Argon2Passwords
+from nomadcrew.adapters.machine.passwords import MAX_WAITING, Argon2Passwords
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.identity.errors import WeakPassword
 from nomadcrew.core.identity.passwords import _common, check_password

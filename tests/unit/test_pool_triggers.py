@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from nomadcrew.adapters.aws.proofs import SCOPE, answer_to, claims_in, metadata_for
+from nomadcrew.adapters.aws.cognito.proofs import SCOPE, answer_to, claims_in, metadata_for
 from nomadcrew.functions.pool import Refused, respond
 
 KEY, OLDER = b"k" * 32, b"o" * 32
@@ -230,11 +230,13 @@ def test_the_triggers_load_next_to_nothing() -> None:
     ours = {name for name in loaded if name.startswith("nomadcrew.") and name.count(".") > 1}
     assert ours <= {
         "nomadcrew.adapters.aws",
-        "nomadcrew.adapters.aws.client",
-        "nomadcrew.adapters.aws.proofs",
-        "nomadcrew.adapters.aws.secrets",
-        "nomadcrew.adapters.aws.services",
-        "nomadcrew.adapters.aws.signing",
+        "nomadcrew.adapters.aws.cognito",
+        "nomadcrew.adapters.aws.sdk",
+        "nomadcrew.adapters.aws.sdk.client",
+        "nomadcrew.adapters.aws.cognito.proofs",
+        "nomadcrew.adapters.aws.sdk.secrets",
+        "nomadcrew.adapters.aws.sdk.services",
+        "nomadcrew.adapters.aws.sdk.signing",
         "nomadcrew.core.errors",
         "nomadcrew.functions.pool",
     }

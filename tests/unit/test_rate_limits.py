@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from nomadcrew.adapters.embedded.limits import ProcessRateLimits, Unlimited, parse_limits, rate_limits
+from nomadcrew.adapters.machine.limits import ProcessRateLimits, Unlimited, parse_limits, rate_limits
 from nomadcrew.core.limits import LIMITS, Allowance, Limit
 from tests.fakes import SetClock
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from nomadcrew.adapters.embedded.limits import ProcessRateLimits
+from nomadcrew.adapters.machine.limits import ProcessRateLimits
 from nomadcrew.core.limits import LIMITS, Limit
 from nomadcrew.host.shared_limits import TOLD_EVERY_S, SharedRateLimits, Spent, guards
 from tests.fakes import SetClock

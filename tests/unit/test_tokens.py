@@ -15,9 +15,9 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, Key, OctKey, RSAKey
 
-from nomadcrew.adapters.embedded.issuers import SupabaseIssuer
-from nomadcrew.adapters.embedded.jwks import JwksSource, parse_jwks
-from nomadcrew.adapters.embedded.tokens import JwtTokens
+from nomadcrew.adapters.jwt.issuers import SupabaseIssuer
+from nomadcrew.adapters.jwt.jwks import JwksSource, parse_jwks
+from nomadcrew.adapters.jwt.tokens import JwtTokens
 from nomadcrew.core.errors import Unauthenticated, Unavailable
 from nomadcrew.core.identity.errors import InvalidConfirmation
 from nomadcrew.core.identity.model import ACCESS_LIFETIME, Account, Profile

@@ -12,8 +12,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from nomadcrew import logs
+from nomadcrew.adapters.postgres.ports import SQL_PORTS
 from nomadcrew.bootstrap.aws_live import LiveParts
-from nomadcrew.bootstrap.sql import SQL_PORTS
 from nomadcrew.core.clock import utc_now
 from nomadcrew.core.errors import Unauthenticated
 from nomadcrew.core.ids import uuid7

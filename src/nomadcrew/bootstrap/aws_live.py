@@ -5,14 +5,14 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from nomadcrew.bootstrap import sql as sql_ports
+from nomadcrew.adapters.postgres import ports as sql_ports
 from nomadcrew.bootstrap.aws_parts import Parts
 from nomadcrew.core.clock import utc_now
 from nomadcrew.core.errors import BadSetting
 
 if TYPE_CHECKING:
-    from nomadcrew.adapters.aws.client import AwsClient
-    from nomadcrew.adapters.aws.services import Service
+    from nomadcrew.adapters.aws.sdk.client import AwsClient
+    from nomadcrew.adapters.aws.sdk.services import Service
     from nomadcrew.adapters.aws.timestream import Cells
     from nomadcrew.core.chat.ports import ChatLog
     from nomadcrew.core.files.ports import Files
@@ -34,16 +34,16 @@ class LiveParts(Parts):
 
     def push(self) -> Push:
         # Both at once: a package holds what was imported for it, and a stage may do without the service.
-        from nomadcrew.adapters.embedded.silent_push import SilentPush
         from nomadcrew.adapters.http.expo import ExpoPush
+        from nomadcrew.adapters.machine.no_push import SilentPush
 
         if not self.config.expo_url:
             return SilentPush()
         return ExpoPush(self.config.expo_url, self.secrets.expo_token)
 
     def mirror(self) -> Mirror:
-        from nomadcrew.adapters.embedded.silent_mirror import SilentMirror
         from nomadcrew.adapters.http.supabase import SupabaseMirror
+        from nomadcrew.adapters.machine.no_mirror import SilentMirror
 
         if not self.config.supabase_url:
             return SilentMirror()
@@ -61,8 +61,8 @@ class LiveParts(Parts):
 
     @cached_property
     def _last_positions(self) -> LastPositions:
-        from nomadcrew.adapters.aws.last_positions import DynamoLastPositions
-        from nomadcrew.adapters.aws.services import DYNAMODB
+        from nomadcrew.adapters.aws.dynamodb.last_positions import DynamoLastPositions
+        from nomadcrew.adapters.aws.sdk.services import DYNAMODB
 
         return DynamoLastPositions(self.client(DYNAMODB), self.config.required("positions_table"))
 
@@ -74,12 +74,12 @@ class LiveParts(Parts):
 
             return PostgresLocationHistory(self.sql)
         if config.location_store == "dynamodb":
-            from nomadcrew.adapters.aws.location_history import DynamoLocationHistory
-            from nomadcrew.adapters.aws.services import DYNAMODB
+            from nomadcrew.adapters.aws.dynamodb.location_history import DynamoLocationHistory
+            from nomadcrew.adapters.aws.sdk.services import DYNAMODB
 
             return DynamoLocationHistory(self.client(DYNAMODB), config.required("history_table"))
         if config.location_store == "timestream":
-            from nomadcrew.adapters.aws.services import TIMESTREAM_QUERY, TIMESTREAM_WRITE
+            from nomadcrew.adapters.aws.sdk.services import TIMESTREAM_QUERY, TIMESTREAM_WRITE
             from nomadcrew.adapters.aws.timestream import TimestreamLocationHistory
 
             return TimestreamLocationHistory(
@@ -91,7 +91,7 @@ class LiveParts(Parts):
         raise BadSetting("NOMADCREW_AWS_LOCATION_STORE is not dynamodb, aurora or timestream.")
 
     def _cells(self, service: Service) -> Cells:
-        from nomadcrew.adapters.aws.client import AwsClient
+        from nomadcrew.adapters.aws.sdk.client import AwsClient
         from nomadcrew.adapters.aws.timestream import Cells
 
         def at(address: str) -> AwsClient:
@@ -103,7 +103,7 @@ class LiveParts(Parts):
         config = self.config
         if config.stream == "kinesis":
             from nomadcrew.adapters.aws.location_stream import KinesisLocationStream
-            from nomadcrew.adapters.aws.services import KINESIS
+            from nomadcrew.adapters.aws.sdk.services import KINESIS
 
             return KinesisLocationStream(self.client(KINESIS), config.required("location_stream"))
         if config.stream == "sqs":
@@ -117,16 +117,16 @@ class LiveParts(Parts):
         return self._dynamo_connections
 
     def chat(self) -> ChatLog:
-        from nomadcrew.adapters.aws.chat import DynamoChat
-        from nomadcrew.adapters.aws.chat_table import ChatTable
-        from nomadcrew.adapters.aws.services import DYNAMODB
+        from nomadcrew.adapters.aws.dynamodb.chat import DynamoChat
+        from nomadcrew.adapters.aws.dynamodb.chat_items import ChatTable
+        from nomadcrew.adapters.aws.sdk.services import DYNAMODB
 
         table = ChatTable(self.client(DYNAMODB), self.config.required("chat_table"))
         return DynamoChat(table, sql_ports.members(self.sql), sql_ports.attachments(self.sql))
 
     def files(self) -> Files:
         from nomadcrew.adapters.aws.files import S3Files
-        from nomadcrew.adapters.aws.services import S3
+        from nomadcrew.adapters.aws.sdk.services import S3
 
         return S3Files(self.client(S3), self.config.required("media_bucket"))
 
@@ -138,21 +138,21 @@ class LiveParts(Parts):
         return MirroredLive(live, self._queue) if self.config.supabase_url else live
 
     def presence(self) -> Presence:
-        from nomadcrew.adapters.aws.presence import DynamoPresence
-        from nomadcrew.adapters.aws.services import DYNAMODB
+        from nomadcrew.adapters.aws.dynamodb.presence import DynamoPresence
+        from nomadcrew.adapters.aws.sdk.services import DYNAMODB
 
         return DynamoPresence(self.sql, self.client(DYNAMODB), self.config.required("presence_table"))
 
     def sockets(self) -> Sockets:
-        from nomadcrew.adapters.aws.client import AwsClient
         from nomadcrew.adapters.aws.realtime import GatewaySockets
-        from nomadcrew.adapters.aws.services import SOCKETS
+        from nomadcrew.adapters.aws.sdk.client import AwsClient
+        from nomadcrew.adapters.aws.sdk.services import SOCKETS
 
         gateway = AwsClient(SOCKETS, url=self.config.required("sockets_url"), environment=self._environment)
         return GatewaySockets(self._dynamo_connections, gateway)
 
     def topics(self) -> Topics:
-        from nomadcrew.adapters.aws.services import IOT
+        from nomadcrew.adapters.aws.sdk.services import IOT
         from nomadcrew.adapters.aws.topics import IotTopics
 
         return IotTopics(self.client(IOT))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from nomadcrew.bootstrap import sql as sql_ports
+from nomadcrew.adapters.postgres import ports as sql_ports
 from nomadcrew.core.clock import utc_now
 from nomadcrew.core.errors import BadSetting
 from nomadcrew.core.ids import uuid7
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from datetime import datetime
 
-    from nomadcrew.adapters.aws.client import AwsClient
-    from nomadcrew.adapters.aws.config import AwsConfig
-    from nomadcrew.adapters.aws.connections import DynamoConnections
+    from nomadcrew.adapters.aws.cognito.user_pool import UserPool
     from nomadcrew.adapters.aws.dataapi import DataApi
-    from nomadcrew.adapters.aws.pool import UserPool
-    from nomadcrew.adapters.aws.secrets import Secrets
-    from nomadcrew.adapters.aws.services import Service
-    from nomadcrew.adapters.aws.sessions import DynamoSessions
-    from nomadcrew.adapters.aws.suppression import DynamoSuppression
+    from nomadcrew.adapters.aws.dynamodb.connections import DynamoConnections
+    from nomadcrew.adapters.aws.dynamodb.sessions import DynamoSessions
+    from nomadcrew.adapters.aws.dynamodb.suppression import DynamoSuppression
+    from nomadcrew.adapters.aws.sdk.client import AwsClient
+    from nomadcrew.adapters.aws.sdk.config import AwsConfig
+    from nomadcrew.adapters.aws.sdk.secrets import Secrets
+    from nomadcrew.adapters.aws.sdk.services import Service
     from nomadcrew.adapters.postgres.database import Database
     from nomadcrew.core.events import AuditLog, Outbox
     from nomadcrew.core.flags import Flags
@@ -56,12 +56,12 @@ class Parts:
 
     @cached_property
     def config(self) -> AwsConfig:
-        from nomadcrew.adapters.aws.config import AwsConfig
+        from nomadcrew.adapters.aws.sdk.config import AwsConfig
 
         return AwsConfig.read(self._environment)
 
     def client(self, service: Service) -> AwsClient:
-        from nomadcrew.adapters.aws.client import AwsClient
+        from nomadcrew.adapters.aws.sdk.client import AwsClient
 
         if service not in self._clients:
             self._clients[service] = AwsClient(service, environment=self._environment)
@@ -72,7 +72,7 @@ class Parts:
         config = self.config
         if config.sql == "data-api":
             from nomadcrew.adapters.aws.dataapi import Cluster, DataApi
-            from nomadcrew.adapters.aws.services import RDS_DATA
+            from nomadcrew.adapters.aws.sdk.services import RDS_DATA
 
             cluster = Cluster(
                 config.required("cluster_arn"), config.required("database_secret_arn"), config.required("database")
@@ -101,15 +101,15 @@ class Parts:
 
     @cached_property
     def secrets(self) -> Secrets:
-        from nomadcrew.adapters.aws.secrets import Secrets
-        from nomadcrew.adapters.aws.services import SECRETS
+        from nomadcrew.adapters.aws.sdk.secrets import Secrets
+        from nomadcrew.adapters.aws.sdk.services import SECRETS
 
         return Secrets(self.client(SECRETS), self.config.required("secret_arn"))
 
     @cached_property
     def user_pool(self) -> UserPool:
-        from nomadcrew.adapters.aws.pool import UserPool
-        from nomadcrew.adapters.aws.services import COGNITO
+        from nomadcrew.adapters.aws.cognito.user_pool import UserPool
+        from nomadcrew.adapters.aws.sdk.services import COGNITO
 
         config = self.config
         return UserPool(
@@ -117,18 +117,18 @@ class Parts:
         )
 
     def accounts(self) -> Accounts:
-        from nomadcrew.adapters.aws.cognito import CognitoAccounts
-        from nomadcrew.adapters.embedded.passwords import Argon2Passwords
+        from nomadcrew.adapters.aws.cognito.accounts import CognitoAccounts
+        from nomadcrew.adapters.machine.passwords import Argon2Passwords
 
         return CognitoAccounts(self.user_pool, self.sql, self._dynamo_sessions, Argon2Passwords())
 
     def registrations(self) -> Registrations:
-        from nomadcrew.adapters.aws.cognito import SqlRegistrations
+        from nomadcrew.adapters.aws.cognito.accounts import SqlRegistrations
 
         return SqlRegistrations(self.sql)
 
     def abandoned(self) -> Abandoned:
-        from nomadcrew.adapters.aws.abandoned import AbandonedUsers
+        from nomadcrew.adapters.aws.cognito.unconfirmed import AbandonedUsers
 
         return AbandonedUsers(self.user_pool, self.sql)
 
@@ -138,9 +138,9 @@ class Parts:
 
     @cached_property
     def _dynamo_sessions(self) -> DynamoSessions:
-        from nomadcrew.adapters.aws.cognito import find_account
-        from nomadcrew.adapters.aws.services import DYNAMODB
-        from nomadcrew.adapters.aws.sessions import DynamoSessions
+        from nomadcrew.adapters.aws.cognito.accounts import find_account
+        from nomadcrew.adapters.aws.dynamodb.sessions import DynamoSessions
+        from nomadcrew.adapters.aws.sdk.services import DYNAMODB
 
         return DynamoSessions(
             self.client(DYNAMODB),
@@ -160,12 +160,12 @@ class Parts:
         return end
 
     def tokens(self) -> Tokens:
-        from nomadcrew.adapters.aws.cognito_tokens import CognitoTokens
+        from nomadcrew.adapters.aws.cognito.tokens import CognitoTokens
 
         return CognitoTokens(self.user_pool, self.secrets, environment=self._environment)
 
     def verifier(self) -> Verifier:
-        from nomadcrew.adapters.aws.cognito_issuer import pool_verifier
+        from nomadcrew.adapters.aws.cognito.issuer import pool_verifier
 
         config = self.config
         return pool_verifier(
@@ -173,13 +173,13 @@ class Parts:
         )
 
     def codes(self) -> Codes:
-        from nomadcrew.adapters.aws.cognito_tokens import DerivedCodes
+        from nomadcrew.adapters.aws.cognito.tokens import DerivedCodes
 
         return DerivedCodes(self.secrets)
 
     def profiles(self) -> Profiles:
-        from nomadcrew.adapters.aws.profile_cache import CachedProfiles
-        from nomadcrew.adapters.aws.services import DYNAMODB
+        from nomadcrew.adapters.aws.dynamodb.profile_cache import CachedProfiles
+        from nomadcrew.adapters.aws.sdk.services import DYNAMODB
 
         return CachedProfiles(
             sql_ports.profiles(self.sql),
@@ -189,8 +189,8 @@ class Parts:
         )
 
     def limits(self) -> RateLimits:
-        from nomadcrew.adapters.aws.limits import SharedRateLimits
-        from nomadcrew.adapters.embedded.limits import ProcessRateLimits, Unlimited, parse_limits
+        from nomadcrew.adapters.aws.dynamodb.limits import SharedRateLimits
+        from nomadcrew.adapters.machine.limits import ProcessRateLimits, Unlimited, parse_limits
 
         limits = parse_limits(self.config.rate_limits)
         if not limits:
@@ -204,14 +204,14 @@ class Parts:
 
             endpoint, user = config.required("cache_endpoint"), config.required("cache_user")
             return ValkeyRateLimits(valkey_cache(endpoint, user, environment=self._environment), utc_now, limits)
-        from nomadcrew.adapters.aws.limits import DynamoRateLimits
-        from nomadcrew.adapters.aws.services import DYNAMODB
+        from nomadcrew.adapters.aws.dynamodb.limits import DynamoRateLimits
+        from nomadcrew.adapters.aws.sdk.services import DYNAMODB
 
         return DynamoRateLimits(self.client(DYNAMODB), config.required("limits_table"), utc_now, limits)
 
     def outbox(self) -> Outbox:
         from nomadcrew.adapters.aws.outbox import EventBridgeOutbox
-        from nomadcrew.adapters.aws.services import EVENTS, SQS
+        from nomadcrew.adapters.aws.sdk.services import EVENTS, SQS
         from nomadcrew.adapters.postgres.outbox import PostgresOutbox
 
         config = self.config
@@ -230,7 +230,7 @@ class Parts:
     @cached_property
     def _queue(self) -> WorkQueue:
         from nomadcrew.adapters.aws.queue import SqsQueue
-        from nomadcrew.adapters.aws.services import SQS
+        from nomadcrew.adapters.aws.sdk.services import SQS
         from nomadcrew.core.events import EMAIL, LOCATION, MIRROR, NOTIFICATIONS, PUSH, REALTIME
 
         config = self.config
@@ -246,13 +246,13 @@ class Parts:
 
     def flags(self) -> Flags:
         from nomadcrew.adapters.aws.flags import AppConfigFlags
-        from nomadcrew.adapters.aws.services import APPCONFIG
+        from nomadcrew.adapters.aws.sdk.services import APPCONFIG
 
         return AppConfigFlags(self.client(APPCONFIG), self.config.required("flags"))
 
     def mailer(self) -> Mailer:
         from nomadcrew.adapters.aws.mailer import SesMailer
-        from nomadcrew.adapters.aws.services import SES
+        from nomadcrew.adapters.aws.sdk.services import SES
         from nomadcrew.adapters.mime import Sender
 
         return SesMailer(
@@ -264,25 +264,25 @@ class Parts:
         )
 
     def suppression(self) -> DynamoSuppression:
-        from nomadcrew.adapters.aws.services import DYNAMODB
-        from nomadcrew.adapters.aws.suppression import DynamoSuppression
+        from nomadcrew.adapters.aws.dynamodb.suppression import DynamoSuppression
+        from nomadcrew.adapters.aws.sdk.services import DYNAMODB
 
         return DynamoSuppression(self.client(DYNAMODB), self.config.required("suppression_table"))
 
     def audit(self) -> AuditLog:
         from nomadcrew.adapters.aws.audit import S3AuditLog
-        from nomadcrew.adapters.aws.services import S3
+        from nomadcrew.adapters.aws.sdk.services import S3
 
         return S3AuditLog(self.client(S3), self.config.required("audit_bucket"))
 
     @cached_property
     def _dynamo_connections(self) -> DynamoConnections:
-        from nomadcrew.adapters.aws.connections import DynamoConnections
-        from nomadcrew.adapters.aws.services import DYNAMODB
+        from nomadcrew.adapters.aws.dynamodb.connections import DynamoConnections
+        from nomadcrew.adapters.aws.sdk.services import DYNAMODB
 
         return DynamoConnections(self.client(DYNAMODB), self.config.required("connections_table"))
 
     def invitation_links(self) -> InvitationLinks:
-        from nomadcrew.adapters.embedded.invitation_links import SignedInvitationLinks
+        from nomadcrew.adapters.machine.invitation_links import SignedInvitationLinks
 
         return SignedInvitationLinks(self.secrets.texts("invitations"))

@@ -4,31 +4,31 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from nomadcrew.adapters.embedded.disk_files import DiskFiles
-from nomadcrew.adapters.embedded.flags import FileFlags
-from nomadcrew.adapters.embedded.invitation_links import SignedInvitationLinks
-from nomadcrew.adapters.embedded.issuers import Issuer, SupabaseIssuer
-from nomadcrew.adapters.embedded.jwks import JwksSource
-from nomadcrew.adapters.embedded.keys import Keys, open_keys
-from nomadcrew.adapters.embedded.limits import rate_limits
-from nomadcrew.adapters.embedded.location_stream import DirectLocationStream
-from nomadcrew.adapters.embedded.mailer import FileMailer, SmtpMailer, SmtpServer
-from nomadcrew.adapters.embedded.passwords import Argon2Passwords
-from nomadcrew.adapters.embedded.published import fetcher
-from nomadcrew.adapters.embedded.silent_mirror import SilentMirror
-from nomadcrew.adapters.embedded.silent_push import SilentPush
-from nomadcrew.adapters.embedded.tokens import JwtTokens
 from nomadcrew.adapters.http.expo import ExpoPush
 from nomadcrew.adapters.http.supabase import SupabaseMirror
+from nomadcrew.adapters.jwt.issuers import Issuer, SupabaseIssuer
+from nomadcrew.adapters.jwt.jwks import JwksSource
+from nomadcrew.adapters.jwt.jwks_cache import fetcher
+from nomadcrew.adapters.jwt.tokens import JwtTokens
+from nomadcrew.adapters.machine.disk_files import DiskFiles
+from nomadcrew.adapters.machine.flags import FileFlags
+from nomadcrew.adapters.machine.invitation_links import SignedInvitationLinks
+from nomadcrew.adapters.machine.keys import Keys, open_keys
+from nomadcrew.adapters.machine.limits import rate_limits
+from nomadcrew.adapters.machine.location_stream import DirectLocationStream
+from nomadcrew.adapters.machine.mailer import FileMailer, SmtpMailer, SmtpServer
+from nomadcrew.adapters.machine.no_mirror import SilentMirror
+from nomadcrew.adapters.machine.no_push import SilentPush
+from nomadcrew.adapters.machine.passwords import Argon2Passwords
 from nomadcrew.adapters.mime import Sender
 from nomadcrew.adapters.mirrored_live import MirroredLive
 from nomadcrew.adapters.postgres.accounts import PostgresAccounts
 from nomadcrew.adapters.postgres.chat import PostgresChat
+from nomadcrew.adapters.postgres.ports import SQL_PORTS
 from nomadcrew.adapters.postgres.presence import PostgresPresence
 from nomadcrew.adapters.postgres.queue import PostgresQueue
 from nomadcrew.adapters.postgres.sessions import PostgresSessions
 from nomadcrew.adapters.postgres.sql import Sql
-from nomadcrew.bootstrap.sql import SQL_PORTS
 from nomadcrew.core.clock import Clock, utc_now
 from nomadcrew.core.events import Event, Outbox
 from nomadcrew.core.ids import NewId, SessionId, UserId, uuid7

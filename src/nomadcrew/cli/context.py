@@ -12,8 +12,8 @@ import click
 import uvloop
 
 from nomadcrew import logs
-from nomadcrew.adapters.embedded.limits import parse_limits
-from nomadcrew.adapters.embedded.mailer import SmtpServer
+from nomadcrew.adapters.machine.limits import parse_limits
+from nomadcrew.adapters.machine.mailer import SmtpServer
 from nomadcrew.adapters.mime import Sender
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.bootstrap.machine import SilentLive, SilentOutbox

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import click
 
 from nomadcrew import __version__
-from nomadcrew.adapters.embedded.keys import open_keys
+from nomadcrew.adapters.machine.keys import open_keys
 from nomadcrew.cli.context import own_url, read_settings, unusable
 from nomadcrew.core.ports import Site
 from nomadcrew.functions.table import ALL_ROUTES

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any, Final
 from uuid import UUID
 
-from nomadcrew.adapters.aws.proofs import PURPOSE, SCOPE, claims_in, is_answer
+from nomadcrew.adapters.aws.cognito.proofs import PURPOSE, SCOPE, claims_in, is_answer
 
 PORTS: Final = ("secret",)
 CHALLENGE = "CUSTOM_CHALLENGE"
@@ -126,9 +126,9 @@ def _is_uuid(value: object) -> bool:
 
 @cache
 def _secrets() -> Any:
-    from nomadcrew.adapters.aws.client import AwsClient
-    from nomadcrew.adapters.aws.secrets import Secrets
-    from nomadcrew.adapters.aws.services import SECRETS
+    from nomadcrew.adapters.aws.sdk.client import AwsClient
+    from nomadcrew.adapters.aws.sdk.secrets import Secrets
+    from nomadcrew.adapters.aws.sdk.services import SECRETS
 
     return Secrets(AwsClient(SECRETS), os.environ["NOMADCREW_AWS_SECRET_ARN"])
 

@@ -19,7 +19,7 @@ from typing import IO
 
 import asyncpg
 
-from nomadcrew.adapters.embedded.disk import sync_folder
+from nomadcrew.adapters.machine.disk import sync_folder
 from nomadcrew.host.accounts import quiet_environment
 from nomadcrew.host.archive import DUMP, SAVED_FOLDERS, Archive, open_archive, write_archive
 from nomadcrew.host.binaries import Binaries

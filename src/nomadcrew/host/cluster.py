@@ -16,7 +16,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from nomadcrew.adapters.embedded.disk import sync_folder, write_whole
+from nomadcrew.adapters.machine.disk import sync_folder, write_whole
 from nomadcrew.host.accounts import Account, host_name
 from nomadcrew.host.binaries import Binaries
 from nomadcrew.host.datafolder import DataFolder

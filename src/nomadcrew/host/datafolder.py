@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nomadcrew import __version__
-from nomadcrew.adapters.embedded.disk import write_whole
+from nomadcrew.adapters.machine.disk import write_whole
 from nomadcrew.host.problems import CannotStart, HostRuns
 
 FORMAT = 1

@@ -2,7 +2,7 @@
 
 from urllib.parse import quote
 
-from nomadcrew.adapters.embedded.disk_files import DiskFiles
+from nomadcrew.adapters.machine.disk_files import DiskFiles
 from nomadcrew.bootstrap.machine import FILES
 from nomadcrew.core.errors import TooMany
 from nomadcrew.core.ports import Ports

@@ -8,7 +8,7 @@ within a moment; a caller who is served by several workers in that very moment g
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-from nomadcrew.adapters.embedded.limits import ProcessRateLimits
+from nomadcrew.adapters.machine.limits import ProcessRateLimits
 from nomadcrew.core.limits import Allowance, Limit, RateLimits
 
 TOLD_EVERY_S = 0.05

@@ -13,7 +13,7 @@ from uuid import UUID
 import uvloop
 
 from nomadcrew import logs
-from nomadcrew.adapters.embedded.limits import ProcessRateLimits, parse_limits
+from nomadcrew.adapters.machine.limits import ProcessRateLimits, parse_limits
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.presence import PostgresPresence
 from nomadcrew.core.clock import utc_now

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Sequence
 from datetime import date
 
-from nomadcrew.adapters.aws.client import AwsClient, AwsError
+from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.events import Event
 from nomadcrew.wire.events import pack

@@ -18,7 +18,7 @@ from uuid import UUID
 
 import msgspec
 
-from nomadcrew.adapters.aws.client import AwsClient, AwsError
+from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
 from nomadcrew.adapters.postgres.sql import Duplicate, Row, Statement
 from nomadcrew.core.errors import Unavailable
 

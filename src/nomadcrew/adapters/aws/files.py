@@ -3,7 +3,7 @@
 from datetime import datetime
 from urllib.parse import quote
 
-from nomadcrew.adapters.aws.client import AwsClient, AwsError
+from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.files.model import FileKind
 from nomadcrew.core.files.ports import LINK_LIFETIME

@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from nomadcrew.adapters.aws.client import AwsClient, AwsError
+from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.wire.flags import flags_in
 

@@ -2,7 +2,7 @@
 
 import base64
 
-from nomadcrew.adapters.aws.client import AwsClient
+from nomadcrew.adapters.aws.sdk.client import AwsClient
 from nomadcrew.core.events import LOCATION
 from nomadcrew.core.locations.model import Accepted, Report
 from nomadcrew.core.queues import WorkQueue

@@ -3,8 +3,8 @@
 import base64
 import logging
 
-from nomadcrew.adapters.aws.client import AwsClient, AwsError
-from nomadcrew.adapters.aws.suppression import DynamoSuppression
+from nomadcrew.adapters.aws.dynamodb.suppression import DynamoSuppression
+from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
 from nomadcrew.adapters.mime import Sender, compose
 from nomadcrew.core.clock import Clock
 from nomadcrew.core.errors import Unavailable

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from nomadcrew import telemetry
-from nomadcrew.adapters.aws.client import AwsClient, AwsError
+from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
 from nomadcrew.adapters.postgres.outbox import PostgresOutbox
 from nomadcrew.core.clock import Clock
 from nomadcrew.core.errors import Unavailable

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from nomadcrew.adapters.aws.signing import Credentials, presign
+from nomadcrew.adapters.aws.sdk.signing import Credentials, presign
 
 PORT = 5432
 # IAM takes a token for this long at most; a connection made with it may live on.

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from nomadcrew.adapters.aws.client import AwsClient, AwsError
+from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
 from nomadcrew.core.ids import JobId, NewId
 from nomadcrew.core.queues import MAX_REASON, NO_ANSWER, Job, QueueDepth, backoff_s, patience
 

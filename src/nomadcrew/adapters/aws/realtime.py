@@ -5,8 +5,8 @@ import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from nomadcrew.adapters.aws.client import AwsClient, AwsError
-from nomadcrew.adapters.aws.connections import DynamoConnections
+from nomadcrew.adapters.aws.dynamodb.connections import DynamoConnections
+from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import TripId, UserId
 from nomadcrew.core.realtime import Connection

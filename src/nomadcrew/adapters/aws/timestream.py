@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from nomadcrew.adapters.aws.client import AwsClient, AwsError
-from nomadcrew.adapters.aws.location_history import evenly
+from nomadcrew.adapters.aws.dynamodb.location_history import evenly
+from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
 from nomadcrew.core.ids import TripId, UserId
 from nomadcrew.core.locations.model import MAX_READ, Privacy, StoredPoint
 

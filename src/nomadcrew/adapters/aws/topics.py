@@ -1,6 +1,6 @@
 """Topics of IoT Core, which tell a trip's updates to who subscribes by MQTT."""
 
-from nomadcrew.adapters.aws.client import AwsClient, AwsError
+from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import TripId
 

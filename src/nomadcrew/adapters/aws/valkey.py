@@ -14,7 +14,7 @@ from valkey.backoff import NoBackoff
 from valkey.credentials import CredentialProvider
 from valkey.exceptions import ValkeyError
 
-from nomadcrew.adapters.aws.signing import Credentials, presign
+from nomadcrew.adapters.aws.sdk.signing import Credentials, presign
 from nomadcrew.core.clock import Clock, utc_now
 from nomadcrew.core.limits import LIMITS, Allowance, Limit
 

@@ -4,8 +4,8 @@ import json
 from collections.abc import Sequence
 from datetime import datetime
 
+from nomadcrew.adapters.postgres.refusals import Refusals, permit
 from nomadcrew.adapters.postgres.sql import Row, Sql, statements
-from nomadcrew.adapters.postgres.verdicts import Refusals, permit
 from nomadcrew.core.chat.model import Attachment, AttachmentNotFound, AttachmentUsed
 from nomadcrew.core.files.model import FileKind
 from nomadcrew.core.ids import AttachmentId, MessageId, TripId, UserId

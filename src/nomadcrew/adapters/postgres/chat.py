@@ -8,8 +8,8 @@ from typing import Any
 
 from nomadcrew.adapters.postgres.attachments import REFUSALS as OF_ATTACHMENTS
 from nomadcrew.adapters.postgres.batching import Batcher
+from nomadcrew.adapters.postgres.refusals import Refusals, permit
 from nomadcrew.adapters.postgres.sql import Row, Sql, statements
-from nomadcrew.adapters.postgres.verdicts import Refusals, permit
 from nomadcrew.core.chat.events import stored_attachment
 from nomadcrew.core.chat.model import (
     EDITABLE_FOR,

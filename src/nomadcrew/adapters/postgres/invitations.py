@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from nomadcrew.adapters.postgres.members import membership_of
+from nomadcrew.adapters.postgres.refusals import permit
 from nomadcrew.adapters.postgres.sql import Row, Sql, statements
-from nomadcrew.adapters.postgres.verdicts import permit
 from nomadcrew.core.clock import midnight
 from nomadcrew.core.ids import EventId, InvitationId, MembershipId, TripId, UserId
 from nomadcrew.core.invitations.model import LIFETIME, RESEND_PAUSE, Invitation, InvitationDetails

@@ -7,8 +7,8 @@ from datetime import datetime
 from itertools import product
 
 from nomadcrew.adapters.postgres.positions import privacy_of, sharing_of
+from nomadcrew.adapters.postgres.refusals import permit
 from nomadcrew.adapters.postgres.sql import Sql, statements
-from nomadcrew.adapters.postgres.verdicts import permit
 from nomadcrew.core.errors import NotOnboarded
 from nomadcrew.core.ids import EventId, TripId, UserId
 from nomadcrew.core.locations.arrival import Change

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from nomadcrew.adapters.postgres.refusals import permit
 from nomadcrew.adapters.postgres.sql import Row, Sql, statements
-from nomadcrew.adapters.postgres.verdicts import permit
 from nomadcrew.core.ids import EventId, MembershipId, TripId, UserId
 from nomadcrew.core.members.model import Membership
 from nomadcrew.core.permissions import Role, Rule

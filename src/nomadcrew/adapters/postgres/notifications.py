@@ -9,8 +9,8 @@ from operator import itemgetter
 from typing import Any
 
 from nomadcrew.adapters.postgres.batching import Batcher
+from nomadcrew.adapters.postgres.refusals import permit
 from nomadcrew.adapters.postgres.sql import Row, Sql, statements
-from nomadcrew.adapters.postgres.verdicts import permit
 from nomadcrew.core.errors import NotFound, NotOnboarded
 from nomadcrew.core.ids import InvitationId, NotificationId, TripId, UserId
 from nomadcrew.core.names import display_name

@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from nomadcrew.adapters.postgres.batching import Batcher
+from nomadcrew.adapters.postgres.refusals import permit
 from nomadcrew.adapters.postgres.sql import Row, Sql, statements
-from nomadcrew.adapters.postgres.verdicts import permit
 from nomadcrew.core.errors import DomainError
 from nomadcrew.core.ids import TripId, UserId
 from nomadcrew.core.locations.model import (

@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+from nomadcrew.adapters.postgres.refusals import permit
 from nomadcrew.adapters.postgres.sql import Row, Sql, statements
-from nomadcrew.adapters.postgres.verdicts import permit
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import TripId, UserId
 from nomadcrew.core.permissions import Rule

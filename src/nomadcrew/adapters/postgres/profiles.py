@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
+from nomadcrew.adapters.postgres.refusals import permit
 from nomadcrew.adapters.postgres.sql import Duplicate, Row, Sql, statements
-from nomadcrew.adapters.postgres.verdicts import permit
 from nomadcrew.core.errors import DomainError, Unavailable
 from nomadcrew.core.identity.errors import AdminOnly, EmailRequired, EmailTaken, NotSelf, UsernameTaken
 from nomadcrew.core.identity.model import Profile

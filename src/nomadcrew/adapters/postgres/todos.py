@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
+from nomadcrew.adapters.postgres.refusals import permit
 from nomadcrew.adapters.postgres.sql import Row, Sql, statements
-from nomadcrew.adapters.postgres.verdicts import permit
 from nomadcrew.core.ids import EventId, TodoId, TripId, UserId
 from nomadcrew.core.permissions import Rule
 from nomadcrew.core.replies import FINGERPRINT_KEPT_FOR

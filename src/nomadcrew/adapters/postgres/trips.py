@@ -7,8 +7,8 @@ from datetime import datetime
 from operator import itemgetter
 from typing import Any
 
+from nomadcrew.adapters.postgres.refusals import permit
 from nomadcrew.adapters.postgres.sql import Row, Sql, statements
-from nomadcrew.adapters.postgres.verdicts import permit
 from nomadcrew.core.errors import NotOnboarded
 from nomadcrew.core.ids import EventId, MembershipId, TripId, UserId
 from nomadcrew.core.permissions import Role, Rule

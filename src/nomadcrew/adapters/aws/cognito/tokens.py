@@ -1,0 +1,84 @@
+"""Access tokens that Cognito signs, for sessions that we keep."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from nomadcrew.adapters.aws.cognito.proofs import PURPOSE, answer_to, metadata_for
+from nomadcrew.adapters.aws.sdk.client import AwsError
+from nomadcrew.adapters.jwt import secrets as codes
+from nomadcrew.core.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from nomadcrew.adapters.aws.cognito.keys import PublicKey
+    from nomadcrew.adapters.aws.cognito.user_pool import UserPool
+    from nomadcrew.adapters.aws.sdk.secrets import Secrets
+    from nomadcrew.adapters.jwt.jwks_cache import PublishedKeys
+    from nomadcrew.core.identity.model import Account
+    from nomadcrew.core.identity.ports import RegistrationId
+    from nomadcrew.core.ids import SessionId
+
+CONFIRMATIONS = "confirmations"
+CHALLENGE = "CUSTOM_CHALLENGE"
+
+
+class DerivedCodes:
+    """`Codes` by the deployment's secret."""
+
+    def __init__(self, secrets_: Secrets, *, random_bytes: Callable[[int], bytes] = secrets.token_bytes) -> None:
+        self._secrets = secrets_
+        self._random_bytes = random_bytes
+
+    def new_refresh_token(self) -> str:
+        return codes.refresh_token(self._random_bytes)
+
+    def confirmation_code(self, registration_id: RegistrationId) -> str:
+        return codes.confirmation_code(self._secrets.key(CONFIRMATIONS), registration_id)
+
+    def read_confirmation_code(self, code: str) -> RegistrationId:
+        return codes.read_confirmation_code(self._secrets.keys(CONFIRMATIONS), code)
+
+
+class CognitoTokens(DerivedCodes):
+    """`Tokens` of a user pool whose triggers are `functions/pool.py`."""
+
+    def __init__(self, pool: UserPool, secrets_: Secrets, *, environment: Mapping[str, str] = os.environ) -> None:
+        super().__init__(secrets_)
+        self._pool = pool
+        self._environment = environment
+
+    async def issue(self, account: Account, session_id: SessionId, *, now: datetime) -> str:  # noqa: ARG002 — Cognito's clock
+        username = str(account.user_id)
+        key = self._secrets.key(PURPOSE)
+        metadata = metadata_for(key, username, str(session_id), is_admin=account.is_admin)
+        try:
+            begun = await self._pool.begin("CUSTOM_AUTH", username, {})
+            nonce = begun.get("ChallengeParameters", {}).get("nonce", "")
+            ended = await self._pool.answer(
+                CHALLENGE, begun.get("Session", ""), username, answer_to(key, username, nonce), metadata
+            )
+        except AwsError as refused:
+            # The account was just found and its session opened: a refusal here is about our setup.
+            raise Unavailable(details=f"cognito-idp: {refused.code}") from refused
+        token = ended.get("AuthenticationResult", {}).get("AccessToken")
+        if not isinstance(token, str):
+            raise Unavailable(details="cognito-idp: no access token")
+        return token
+
+    async def revoke(self, session_id: SessionId, *, now: datetime) -> None:
+        """Nothing: the gateway takes a token for as long as it says, and this process verifies none."""
+
+    async def jwks(self, *, now: datetime) -> dict[str, Any]:
+        return {"keys": list((await self._keys.all(now=now)).values())}
+
+    @cached_property
+    def _keys(self) -> PublishedKeys[PublicKey]:
+        from nomadcrew.adapters.aws.cognito.keys import public_keys
+
+        return public_keys(self._pool.id, environment=self._environment)

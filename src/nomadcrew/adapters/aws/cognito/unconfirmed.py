@@ -1,0 +1,51 @@
+"""Registrations that nobody confirmed, in SQL and in a user pool."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from nomadcrew.adapters.aws.cognito.user_pool import UserPool, delete_user
+from nomadcrew.adapters.postgres.accounts import KEPT_AFTER_EXPIRY, AbandonedRegistrations
+from nomadcrew.adapters.postgres.sql import Sql
+from nomadcrew.core.identity.model import CONFIRMATION_LIFETIME
+from nomadcrew.core.ids import UserId, parse_uuid
+
+PAGE = 60
+MAX_PAGES = 20
+
+
+class AbandonedUsers:
+    """`Abandoned` on SQL and a user pool."""
+
+    def __init__(self, pool: UserPool, sql: Sql) -> None:
+        self._pool = pool
+        self._registrations = AbandonedRegistrations(sql)
+
+    async def forget_expired(self, *, now: datetime) -> int:
+        forgotten = await self._registrations.forget_expired(now=now)
+        await self._forget_users(before=now - CONFIRMATION_LIFETIME - KEPT_AFTER_EXPIRY)
+        return forgotten
+
+    async def _forget_users(self, *, before: datetime) -> None:
+        """Drop users who never confirmed and whom SQL does not know; of very many, the next run drops the rest."""
+        following: dict[str, str] = {}
+        for _ in range(MAX_PAGES):
+            page = await self._pool.call(
+                "ListUsers", Filter='cognito:user_status = "UNCONFIRMED"', Limit=PAGE, **following
+            )
+            old = [user_id for user in page.get("Users", []) if (user_id := _left_over(user, before)) is not None]
+            in_use = await self._registrations.in_use(old) if old else set()
+            for user_id in old:
+                if user_id not in in_use:
+                    await delete_user(self._pool, UserId(user_id))
+            token = page.get("PaginationToken")
+            if token is None:
+                return
+            following = {"PaginationToken": token}
+
+
+def _left_over(user: dict[str, Any], before: datetime) -> UUID | None:
+    """The id of a listed user who might be forgotten."""
+    if user.get("UserStatus") != "UNCONFIRMED" or float(user.get("UserCreateDate", "inf")) > before.timestamp():
+        return None
+    return parse_uuid(str(user.get("Username")))

@@ -1,0 +1,335 @@
+"""The chat on DynamoDB. Who is on a trip, and may do what, is asked in SQL; a write is one conditional write.
+
+Messages lie in the order of their times, which are those of the functions that stored them. Two functions' clocks
+differ by little, but a message can become visible after one that is younger: readers that catch up after a message
+read some seconds from before it again.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from nomadcrew.adapters.aws.dynamodb import chat_items as table
+from nomadcrew.adapters.aws.dynamodb.chat_items import ChatTable, Guard, Item, message_of
+from nomadcrew.core.chat import events
+from nomadcrew.core.chat.model import (
+    EDITABLE_FOR,
+    MAX_EDITS,
+    MAX_REACTIONS,
+    BadCursor,
+    Message,
+    MessageIdTaken,
+    MessageNotFound,
+    MessagePage,
+    NewMessage,
+    Reaction,
+    Receipt,
+    ReplyNotFound,
+    Sender,
+    TooLateToEdit,
+    TooManyEdits,
+    TooManyReactions,
+)
+from nomadcrew.core.chat.ports import Attachments
+from nomadcrew.core.errors import Forbidden, Unavailable
+from nomadcrew.core.events import TOMBSTONE
+from nomadcrew.core.ids import EventId, MessageId, TripId, UserId, parse_uuid
+from nomadcrew.core.members.ports import Members
+from nomadcrew.core.names import display_name
+from nomadcrew.core.permissions import MEMBER, Role, Rule
+from nomadcrew.core.trips.model import TripMember
+
+ATTEMPTS = 3
+_START, _END = "", "9999"
+
+
+class DynamoChat:
+    """`ChatLog` in a table whose stream tells of every write."""
+
+    def __init__(self, chat: ChatTable, members: Members, attachments: Attachments) -> None:
+        self._table = chat
+        self._members = members
+        self._attachments = attachments
+
+    async def add(self, message: NewMessage, rule: Rule) -> Message:
+        crew = await self._crew(message.trip_id, message.author, rule)
+        if message.reply_to_id is not None:
+            await self._replied_to(message.trip_id, message.reply_to_id)
+        attachment = None
+        if message.attachment_id is not None:
+            # Only who is not the first to say it has to be known before: the file is another message's then.
+            stored = await self._stored(message, crew.people)
+            if stored is not None:
+                return stored
+            attachment = await self._attachments.take(
+                message.trip_id, message.attachment_id, message.author, message.id
+            )
+        sender = crew.people[message.author]
+        made = Message(
+            message.id,
+            message.trip_id,
+            sender,
+            message.text,
+            message.reply_to_id,
+            message.now,
+            attachment=attachment,
+        )
+        mentions = [crew.names[name] for name in message.mentions if name in crew.names]
+        event = events.sent(message.event_id, made, message.author, mentions)
+        for _ in range(ATTEMPTS):
+            if await self._table.put(message, sender, attachment, event):
+                return made
+            stored = await self._stored(message, crew.people)
+            if stored is not None:
+                return stored
+        # Somebody was writing the same all the time.
+        raise Unavailable(code="busy")
+
+    async def before(
+        self, trip_id: TripId, caller: UserId, rule: Rule, cursor: str | None, *, limit: int, offset: int = 0
+    ) -> MessagePage:
+        crew = await self._crew(trip_id, caller, rule)
+        high = _END if cursor is None else await self._place(trip_id, cursor)
+        found = await self._table.between(trip_id, _START, high, forward=False, limit=limit + offset)
+        return _page(found.items[offset:], found.more, caller, crew.people)
+
+    async def after(self, trip_id: TripId, caller: UserId, rule: Rule, cursor: str, *, limit: int) -> MessagePage:
+        crew = await self._crew(trip_id, caller, rule)
+        place = await self._place(trip_id, cursor)
+        # A page goes on where the one before ended; only who comes back later has something to read again.
+        low = place if parse_uuid(cursor) is None else table.just_before(place)
+        found = await self._table.between(trip_id, low, _END, forward=True, limit=limit + 1)
+        items = [item for item in found.items if item["sortKey"]["S"] != place]
+        more = items[limit - 1]["sortKey"]["S"] if len(items) > limit or found.more else None
+        return _page(items[:limit], more, caller, crew.people)
+
+    async def search(
+        self, trip_id: TripId, caller: UserId, rule: Rule, words: Sequence[str], cursor: str | None, *, limit: int
+    ) -> MessagePage:
+        crew = await self._crew(trip_id, caller, rule)
+        high = _END if cursor is None else await self._place(trip_id, cursor)
+
+        def matches(item: Item) -> bool:
+            text = item["folded"]["S"]
+            return "deletedAt" not in item and all(word in text for word in words)
+
+        found = await self._table.matching(trip_id, high, matches, limit=limit)
+        more = found.items[limit - 1]["sortKey"]["S"] if len(found.items) > limit else found.more
+        return _page(found.items[:limit], more, caller, crew.people)
+
+    async def edit(
+        self,
+        trip_id: TripId,
+        message_id: MessageId,
+        caller: UserId,
+        rule: Rule,
+        text: str,
+        event_id: EventId,
+        *,
+        now: datetime,
+    ) -> Message:
+        crew, guard = await self._changing(trip_id, message_id, caller, rule)
+        item = await self._live_item(guard)
+        old = message_of(item, caller, crew.people)
+        if old.text == text:
+            return old
+        if now - old.created_at > EDITABLE_FOR:
+            raise TooLateToEdit
+        if len(item["edits"]["L"]) >= MAX_EDITS:
+            raise TooManyEdits
+        edited = replace(old, text=text, edited_at=now)
+        values = {
+            ":text": {"S": text},
+            ":folded": {"S": text.casefold()},
+            ":now": {"S": events.utc_text(now)},
+            ":old": {"S": old.text},
+            ":kept": {"L": [{"M": {"text": {"S": old.text}, "editedAt": {"S": events.utc_text(now)}}}]},
+        }
+        changed = await self._table.change(
+            trip_id,
+            guard.sort_key,
+            "SET #text = :text, folded = :folded, editedAt = :now, edits = list_append(edits, :kept)",
+            "#text = :old",
+            values,
+            {"#text": "text"},
+            events.edited(event_id, edited, guard.author, now=now),
+        )
+        # Where it is None somebody, probably the same person twice, was faster.
+        return message_of(changed or await self._live_item(guard), caller, crew.people)
+
+    async def delete(
+        self,
+        trip_id: TripId,
+        message_id: MessageId,
+        caller: UserId,
+        rule: Rule,
+        event_id: EventId,
+        *,
+        now: datetime,
+    ) -> None:
+        _, guard = await self._changing(trip_id, message_id, caller, rule)
+        # First, for once the message says nothing of it, nobody would find it.
+        await self._attachments.release(message_id, now=now)
+        values = {
+            ":text": {"S": TOMBSTONE},
+            ":folded": {"S": ""},
+            ":now": {"S": events.utc_text(now)},
+            ":none": {"L": []},
+            ":nobody": {"M": {}},
+        }
+        await self._table.change(
+            trip_id,
+            guard.sort_key,
+            "SET #text = :text, folded = :folded, deletedAt = :now, edits = :none, reactions = :nobody"
+            " REMOVE attachment",
+            "attribute_exists(sortKey)",
+            values,
+            {"#text": "text"},
+            events.deleted(event_id, trip_id, message_id, caller, now=now),
+        )
+
+    async def react(self, reaction: Reaction, rule: Rule, event_id: EventId) -> Reaction:
+        crew = await self._crew(reaction.trip_id, reaction.user_id, rule)
+        guard = await self._guard(reaction.trip_id, reaction.message_id)
+        mine = {emoji: at for at, who, emoji in table.reactions_in(await self._live_item(guard))
+                if who == reaction.user_id}  # fmt: skip
+        if reaction.emoji in mine:
+            return replace(reaction, created_at=mine[reaction.emoji])
+        if len(mine) >= MAX_REACTIONS:
+            raise TooManyReactions
+        await self._table.change(
+            reaction.trip_id,
+            guard.sort_key,
+            "SET reactions.#mine = :now",
+            "attribute_not_exists(reactions.#mine)",
+            {":now": {"S": events.utc_text(reaction.created_at)}},
+            {"#mine": f"{reaction.user_id} {reaction.emoji}"},
+            events.reacted(event_id, reaction, crew.people[reaction.user_id]),
+        )
+        return reaction
+
+    async def unreact(self, reaction: Reaction, rule: Rule, event_id: EventId) -> None:
+        crew = await self._crew(reaction.trip_id, reaction.user_id, rule)
+        guard = await self._table.guard(reaction.message_id)
+        if guard is None or guard.trip_id != reaction.trip_id:
+            return
+        await self._table.change(
+            reaction.trip_id,
+            guard.sort_key,
+            "SET unreactedAt = :now REMOVE reactions.#mine",
+            "attribute_exists(reactions.#mine)",
+            {":now": {"S": events.utc_text(reaction.created_at)}},
+            {"#mine": f"{reaction.user_id} {reaction.emoji}"},
+            events.reacted(event_id, reaction, crew.people[reaction.user_id], removed=True),
+        )
+
+    async def reactions(
+        self, trip_id: TripId, message_id: MessageId, caller: UserId, rule: Rule
+    ) -> Sequence[Reaction]:
+        await self._crew(trip_id, caller, rule)
+        item = await self._live_item(await self._guard(trip_id, message_id))
+        return [Reaction(message_id, trip_id, who, emoji, at) for at, who, emoji in table.reactions_in(item)]
+
+    async def read(
+        self,
+        trip_id: TripId,
+        message_id: MessageId,
+        caller: UserId,
+        rule: Rule,
+        event_id: EventId,
+        *,
+        now: datetime,
+    ) -> None:
+        crew = await self._crew(trip_id, caller, rule)
+        guard, reader = await self._guard(trip_id, message_id), crew.people[caller]
+        event = events.read(event_id, trip_id, message_id, reader, now=now)
+        await self._table.read_up_to(trip_id, reader, guard.sort_key, event, now)
+
+    async def receipts(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sequence[Receipt]:
+        crew = await self._crew(trip_id, caller, rule)
+        found = [table.receipt_of(item) for item in await self._table.receipts(trip_id)]
+        kept = [Receipt(crew.people[who], message_id, at) for who, message_id, at in found if who in crew.people]
+        return sorted(kept, key=lambda receipt: receipt.read_at, reverse=True)
+
+    async def _crew(self, trip_id: TripId, caller: UserId, rule: Rule) -> "_Crew":
+        """Raises DomainError: the caller may not."""
+        return _Crew(await self._members.of(trip_id, caller, rule))
+
+    async def _changing(
+        self, trip_id: TripId, message_id: MessageId, caller: UserId, rule: Rule
+    ) -> tuple["_Crew", Guard]:
+        """The members, and the guard of a message that the caller may change.
+
+        Raises:
+            Forbidden: it is somebody else's, and the caller's role does not do.
+        """
+        crew = await self._crew(trip_id, caller, MEMBER)
+        guard = await self._guard(trip_id, message_id)
+        if crew.ranks[caller] < rule.min_rank and not (rule.own and guard.author == caller):
+            raise Forbidden
+        return crew, guard
+
+    async def _guard(self, trip_id: TripId, message_id: MessageId) -> Guard:
+        guard = await self._table.guard(message_id)
+        if guard is None or guard.trip_id != trip_id:
+            raise MessageNotFound
+        return guard
+
+    async def _live_item(self, guard: Guard) -> Item:
+        item = await self._table.message(guard.trip_id, guard.sort_key)
+        if item is None or "deletedAt" in item:
+            raise MessageNotFound
+        return item
+
+    async def _replied_to(self, trip_id: TripId, message_id: MessageId) -> None:
+        try:
+            await self._live_item(await self._guard(trip_id, message_id))
+        except MessageNotFound:
+            raise ReplyNotFound from None
+
+    async def _stored(self, message: NewMessage, people: Mapping[UserId, Sender]) -> Message | None:
+        """What a repeat made before; None where nothing is in the way any more.
+
+        Raises:
+            MessageIdTaken: another message has the id.
+        """
+        message_id = message.id
+        if message.fingerprint is not None:
+            message_id = await self._table.repeated(message.fingerprint, message.now) or message_id
+        guard = await self._table.guard(message_id)
+        if guard is None:
+            return None
+        if (guard.trip_id, guard.author) != (message.trip_id, message.author):
+            raise MessageIdTaken
+        item = await self._table.message(guard.trip_id, guard.sort_key)
+        return None if item is None else message_of(item, message.author, people)
+
+    async def _place(self, trip_id: TripId, cursor: str) -> str:
+        """The sort key that a cursor stands for."""
+        message_id = parse_uuid(cursor)
+        if message_id is None:
+            return table.sort_key_in(cursor)
+        guard = await self._table.guard(MessageId(message_id))
+        if guard is None or guard.trip_id != trip_id:
+            raise BadCursor
+        return guard.sort_key
+
+
+def _page(items: Sequence[Item], more: str | None, caller: UserId, people: Mapping[UserId, Sender]) -> MessagePage:
+    return MessagePage(
+        [message_of(item, caller, people) for item in items], None if more is None else table.cursor_of(more)
+    )
+
+
+class _Crew:
+    """Who is on a trip: as others see them, by username in lower case, and how high they rank."""
+
+    def __init__(self, members: Sequence[TripMember]) -> None:
+        self.people = {
+            one.user_id: Sender(
+                one.user_id, display_name(one.first_name, one.last_name, one.username), one.avatar_url
+            )
+            for one in members
+        }
+        self.names = {one.username.lower(): one.user_id for one in members}
+        self.ranks = {one.user_id: Role(one.role).rank for one in members}

@@ -1,0 +1,338 @@
+"""The items of `ChatMessages`.
+
+A message is an item (`tripId`, `sortKey`), whose sort key is its time and its id, so that a trip's messages lie in
+their order; everything that happens to it happens to this item. `event` is what the last change is told with: the
+table's stream carries it to the function that fans out. Others lie beside the trips:
+
+* `id#<message>` is the guard of a message's id, made with the message: it says where that is and who wrote it.
+* `repeat#<fingerprint>` is the guard of a request without an id, for half a minute.
+* `receipts#<trip>` holds how far each member (`sortKey`) has read.
+"""
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
+from nomadcrew.core.chat.events import attachment_json, stored_attachment, utc_text
+from nomadcrew.core.chat.model import Attachment, BadCursor, Message, NewMessage, ReactionCount, Sender
+from nomadcrew.core.events import Event
+from nomadcrew.core.ids import MessageId, TripId, UserId, parse_uuid
+from nomadcrew.wire.events import pack
+
+# Two writers' clocks differ, and a write may take as long as its function has: what is older than this by its own
+# time is there for sure.
+OVERLAP = timedelta(seconds=12)
+SEARCHED = 10_000  # messages
+PAGE = 200
+_SORT_KEY = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z#[0-9a-f-]{36}", re.ASCII)
+_END = "9999"
+
+Item = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """Where a message is, and whose."""
+
+    trip_id: TripId
+    author: UserId
+    sort_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Items of messages; `more` is the sort key to go on from, where there may be more."""
+
+    items: Sequence[Item]
+    more: str | None
+
+
+class ChatTable:
+    """Reads and conditional writes."""
+
+    def __init__(self, dynamodb: AwsClient, table: str) -> None:
+        self._dynamodb = dynamodb
+        self._table = table
+
+    async def guard(self, message_id: MessageId) -> Guard | None:
+        item = await self._get(f"id#{message_id}", "guard")
+        if item is None:
+            return None
+        return Guard(TripId(UUID(item["of"]["S"])), UserId(UUID(item["author"]["S"])), item["target"]["S"])
+
+    async def repeated(self, fingerprint: bytes, now: datetime) -> MessageId | None:
+        """The message that a request made half a minute ago; guards from before that may lie around for days."""
+        item = await self._get(f"repeat#{fingerprint.hex()}", "guard")
+        if item is None or int(item["ttl"]["N"]) <= int(now.timestamp()):
+            return None
+        return MessageId(UUID(item["message"]["S"]))
+
+    async def message(self, trip_id: TripId, sort_key: str) -> Item | None:
+        return await self._get(str(trip_id), sort_key)
+
+    async def put(self, new: NewMessage, sender: Sender, attachment: Attachment | None, event: Event) -> bool:
+        """Store a message and the guards of its id and of its request; False if one of them was there."""
+        key = sort_key_of(new.now, new.id)
+        item = {
+            "tripId": {"S": str(new.trip_id)},
+            "sortKey": {"S": key},
+            "userId": {"S": str(new.author)},
+            "senderName": {"S": sender.name},
+            "senderAvatar": {"S": sender.avatar},
+            "text": {"S": new.text},
+            "folded": {"S": new.text.casefold()},
+            "reactions": {"M": {}},
+            "edits": {"L": []},
+            "event": {"S": pack(event)},
+        }
+        if new.reply_to_id is not None:
+            item["replyTo"] = {"S": str(new.reply_to_id)}
+        if attachment is not None:
+            item["attachment"] = {"S": json.dumps(attachment_json(attachment))}
+        guard = {
+            **_key(f"id#{new.id}", "guard"),
+            "of": {"S": str(new.trip_id)},
+            "author": {"S": str(new.author)},
+            "target": {"S": key},
+        }
+        writes = [self._put(guard, "attribute_not_exists(tripId)"), self._put(item)]
+        if new.fingerprint is not None:
+            writes.append(self._repeat_guard(new, new.fingerprint))
+        try:
+            await self._dynamodb.call("TransactWriteItems", {"TransactItems": writes})
+        except AwsError as refused:
+            if refused.code != "TransactionCanceledException":
+                raise
+            return False
+        return True
+
+    async def change(
+        self,
+        trip_id: TripId,
+        sort_key: str,
+        update: str,
+        condition: str,
+        values: Mapping[str, Any],
+        names: Mapping[str, str],
+        event: Event,
+    ) -> Item | None:
+        """Change a message that was not deleted and have it told; the item afterwards, None where it is not so."""
+        return await self._update(
+            _key(str(trip_id), sort_key),
+            update,
+            f"attribute_exists(tripId) AND attribute_not_exists(deletedAt) AND ({condition})",
+            values,
+            names,
+            event,
+        )
+
+    async def read_up_to(self, trip_id: TripId, reader: Sender, sort_key: str, event: Event, now: datetime) -> None:
+        """Move a receipt forward; nothing where it is as far."""
+        values = {
+            ":target": {"S": sort_key},
+            ":at": {"S": utc_text(now)},
+            ":name": {"S": reader.name},
+            ":avatar": {"S": reader.avatar},
+        }
+        await self._update(
+            _key(f"receipts#{trip_id}", str(reader.id)),
+            "SET #target = :target, readAt = :at, senderName = :name, senderAvatar = :avatar",
+            "attribute_not_exists(#target) OR #target < :target",
+            values,
+            {"#target": "target"},
+            event,
+        )
+
+    async def receipts(self, trip_id: TripId) -> Sequence[Item]:
+        return (await self._query(f"receipts#{trip_id}", "", _END, forward=True, limit=PAGE)).items
+
+    async def between(self, trip_id: TripId, low: str, high: str, *, forward: bool, limit: int) -> Found:
+        """Messages strictly between two sort keys."""
+        return await self._query(str(trip_id), low, high, forward=forward, limit=limit)
+
+    async def matching(self, trip_id: TripId, before: str, matches: Callable[[Item], bool], *, limit: int) -> Found:
+        """Of the newest messages before a sort key, those that match; looks at `SEARCHED` and a page at most."""
+        found: list[Item] = []
+        looked_at = 0
+        while looked_at < SEARCHED:
+            page = await self._query(str(trip_id), "", before, forward=False, limit=PAGE)
+            looked_at += len(page.items)
+            for item in page.items:
+                if matches(item):
+                    found.append(item)
+                    if len(found) > limit:
+                        return Found(found, None)
+            if page.more is None:
+                return Found(found, None)
+            before = page.more
+        return Found(found, before)
+
+    async def _query(self, partition: str, low: str, high: str, *, forward: bool, limit: int) -> Found:
+        items: list[Item] = []
+        start: dict[str, Any] = {}
+        while True:
+            page = await self._dynamodb.call(
+                "Query",
+                {
+                    "TableName": self._table,
+                    "KeyConditionExpression": "tripId = :trip AND sortKey BETWEEN :low AND :high",
+                    "ExpressionAttributeValues": {
+                        ":trip": {"S": partition},
+                        ":low": {"S": low + "\0"},
+                        ":high": {"S": high},
+                    },
+                    "ScanIndexForward": forward,
+                    "ConsistentRead": True,
+                    "Limit": limit + 1 - len(items),
+                    **start,
+                },
+            )
+            items += (item for item in page["Items"] if item["sortKey"]["S"] != high)
+            if len(items) > limit:
+                return Found(items[:limit], items[limit - 1]["sortKey"]["S"])
+            if "LastEvaluatedKey" not in page:
+                return Found(items, None)
+            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+    async def _get(self, partition: str, sort_key: str) -> Item | None:
+        answer = await self._dynamodb.call(
+            "GetItem", {"TableName": self._table, "Key": _key(partition, sort_key), "ConsistentRead": True}
+        )
+        item: Item | None = answer.get("Item")
+        return item
+
+    async def _update(
+        self,
+        key: Item,
+        update: str,
+        condition: str,
+        values: Mapping[str, Any],
+        names: Mapping[str, str],
+        event: Event,
+    ) -> Item | None:
+        try:
+            answer = await self._dynamodb.call(
+                "UpdateItem",
+                {
+                    "TableName": self._table,
+                    "Key": key,
+                    "UpdateExpression": _and_tell(update),
+                    "ConditionExpression": condition,
+                    "ExpressionAttributeValues": {":event": {"S": pack(event)}, **values},
+                    "ExpressionAttributeNames": {"#event": "event", **names},
+                    "ReturnValues": "ALL_NEW",
+                },
+            )
+        except AwsError as refused:
+            if refused.code != "ConditionalCheckFailedException":
+                raise
+            return None
+        item: Item = answer["Attributes"]
+        return item
+
+    def _put(self, item: Item, condition: str | None = None) -> Item:
+        put: Item = {"TableName": self._table, "Item": item}
+        return {"Put": put if condition is None else put | {"ConditionExpression": condition}}
+
+    def _repeat_guard(self, new: NewMessage, fingerprint: bytes) -> Item:
+        now_s = int(new.now.timestamp())
+        item = {
+            **_key(f"repeat#{fingerprint.hex()}", "guard"),
+            "message": {"S": str(new.id)},
+            "ttl": {"N": str(now_s + 30)},
+        }
+        put = self._put(item, "attribute_not_exists(tripId) OR #ttl <= :now")
+        put["Put"]["ExpressionAttributeNames"] = {"#ttl": "ttl"}
+        put["Put"]["ExpressionAttributeValues"] = {":now": {"N": str(now_s)}}
+        return put
+
+
+def sort_key_of(moment: datetime, message_id: MessageId) -> str:
+    return f"{utc_text(moment)}#{message_id}"
+
+
+def message_id_in(sort_key: str) -> MessageId:
+    return MessageId(UUID(sort_key.rpartition("#")[2]))
+
+
+def just_before(sort_key: str) -> str:
+    """Where to begin to read what came after a message, so that nothing that was late is missed."""
+    return utc_text(_moment(sort_key.partition("#")[0]) - OVERLAP)
+
+
+def cursor_of(sort_key: str) -> str:
+    return "k" + base64.urlsafe_b64encode(sort_key.encode()).decode().rstrip("=")
+
+
+def sort_key_in(cursor: str) -> str:
+    """Raises BadCursor: it is none of ours."""
+    text = cursor[1:]
+    try:
+        key = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
+    except (binascii.Error, UnicodeDecodeError, ValueError):
+        raise BadCursor from None
+    if cursor[:1] != "k" or not _SORT_KEY.fullmatch(key):
+        raise BadCursor
+    return key
+
+
+def reactions_in(item: Item) -> list[tuple[datetime, UserId, str]]:
+    """Who reacted with what, oldest first."""
+    found = []
+    for key, value in item["reactions"]["M"].items():
+        user_id, _, emoji = key.partition(" ")
+        found.append((_moment(value["S"]), UserId(UUID(user_id)), emoji))
+    return sorted(found)
+
+
+def message_of(item: Item, caller: UserId, people: Mapping[UserId, Sender]) -> Message:
+    """A message as the caller reads it; who has left the trip is called as when they wrote."""
+    key, author = item["sortKey"]["S"], UserId(UUID(item["userId"]["S"]))
+    sender = people.get(author) or Sender(author, item["senderName"]["S"], item["senderAvatar"]["S"])
+    reply = item.get("replyTo")
+    counts: dict[str, list[UserId]] = {}
+    for _, user_id, emoji in reactions_in(item):
+        counts.setdefault(emoji, []).append(user_id)
+    return Message(
+        message_id_in(key),
+        TripId(UUID(item["tripId"]["S"])),
+        sender,
+        item["text"]["S"],
+        None if reply is None else MessageId(UUID(reply["S"])),
+        _moment(key.partition("#")[0]),
+        _moment_in(item, "editedAt"),
+        _moment_in(item, "deletedAt"),
+        tuple(ReactionCount(emoji, len(who), caller in who) for emoji, who in counts.items()),
+        None if "attachment" not in item else stored_attachment(item["attachment"]["S"]),
+    )
+
+
+def receipt_of(item: Item) -> tuple[UserId, MessageId, datetime]:
+    reader = parse_uuid(item["sortKey"]["S"])
+    assert reader is not None
+    return UserId(reader), message_id_in(item["target"]["S"]), _moment(item["readAt"]["S"])
+
+
+def _key(partition: str, sort_key: str) -> Item:
+    return {"tripId": {"S": partition}, "sortKey": {"S": sort_key}}
+
+
+def _and_tell(update: str) -> str:
+    """An update that sets the event as well."""
+    return update.replace("SET ", "SET #event = :event, ", 1)
+
+
+def _moment(text: str) -> datetime:
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+
+
+def _moment_in(item: Item, name: str) -> datetime | None:
+    value = item.get(name)
+    return None if value is None else _moment(value["S"])

@@ -1,0 +1,155 @@
+"""Which sockets are open, in `WebSocketConnections`.
+
+An item is a socket's: `connectionId`, `userId`, `sessionId`, `muted` trips, and in Unix seconds `connectedAt`,
+`expiresAt`, when its token or its session ends and nothing is sent to it any more, and `ttl`, when the gateway has
+closed it. The index `ByUser` finds a person's sockets; it lags by a moment, and who has just connected asks for the
+record anyway.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
+from nomadcrew.core.ids import SessionId, TripId, UserId
+from nomadcrew.core.realtime import Connection
+
+BY_USER = "ByUser"
+# The gateway closes every socket after two hours.
+LIFETIME = timedelta(hours=2)
+AT_ONCE = 25
+
+Item = Mapping[str, Any]
+
+
+class DynamoConnections:
+    """`Connections` in a table."""
+
+    def __init__(self, dynamodb: AwsClient, table: str) -> None:
+        self._dynamodb = dynamodb
+        self._table = table
+
+    async def add(self, connection: Connection) -> None:
+        item = {
+            "connectionId": {"S": connection.id},
+            "userId": {"S": str(connection.user_id)},
+            "expiresAt": _seconds(connection.expires_at),
+            "connectedAt": _seconds(connection.connected_at),
+            "ttl": _seconds(connection.connected_at + LIFETIME),
+        }
+        if connection.session_id is not None:
+            item["sessionId"] = {"S": str(connection.session_id)}
+        await self._call("PutItem", Item=item)
+
+    async def forget(self, connection_id: str) -> None:
+        await self._call("DeleteItem", Key=_key(connection_id))
+
+    async def mute(self, connection_id: str, trip_id: TripId) -> bool:
+        return await self._change(
+            connection_id, "ADD muted :set", "NOT contains(muted, :trip)",
+            {":set": {"SS": [str(trip_id)]}, ":trip": {"S": str(trip_id)}},
+        )  # fmt: skip
+
+    async def unmute(self, connection_id: str, trip_id: TripId) -> None:
+        trips = {":set": {"SS": [str(trip_id)]}}
+        await self._change(connection_id, "DELETE muted :set", "attribute_exists(muted)", trips)
+
+    async def end_session(self, user_id: UserId, session_id: SessionId, *, now: datetime) -> None:
+        """Send nothing more to the sockets of a session that is over.
+
+        They are not closed: the gateway would do that with a code after which the app never comes back, not even
+        once somebody has signed in again.
+        """
+        ours = [connection for connection in await self._of(user_id, now) if connection.session_id == session_id]
+        over = {":now": _seconds(now)}
+        await asyncio.gather(
+            *(self._change(one.id, "SET expiresAt = :now", "attribute_exists(userId)", over) for one in ours)
+        )
+
+    async def of(self, user_ids: Iterable[UserId], *, now: datetime) -> Sequence[Connection]:
+        """Sockets of these people that may be sent to."""
+        free = asyncio.Semaphore(AT_ONCE)
+
+        async def one(user_id: UserId) -> Sequence[Connection]:
+            async with free:
+                return await self._of(user_id, now)
+
+        found = await asyncio.gather(*(one(user_id) for user_id in user_ids))
+        return [connection for theirs in found for connection in theirs]
+
+    async def noted(self, *, now: datetime) -> Sequence[Connection]:
+        """All sockets, also those that may not be sent to any more."""
+        return await self._pages("Scan", now, FilterExpression="#ttl > :now")
+
+    async def _of(self, user_id: UserId, now: datetime) -> Sequence[Connection]:
+        return await self._pages(
+            "Query",
+            now,
+            {":user": {"S": str(user_id)}},
+            IndexName=BY_USER,
+            KeyConditionExpression="userId = :user",
+            FilterExpression="#ttl > :now AND expiresAt > :now",
+        )
+
+    async def _pages(
+        self, operation: str, now: datetime, values: Mapping[str, Any] | None = None, **question: Any
+    ) -> list[Connection]:
+        found: list[Connection] = []
+        start: dict[str, Any] = {}
+        while True:
+            page = await self._call(
+                operation,
+                ExpressionAttributeNames={"#ttl": "ttl"},
+                ExpressionAttributeValues={":now": _seconds(now), **(values or {})},
+                **question,
+                **start,
+            )
+            found += map(_connection, page["Items"])
+            if "LastEvaluatedKey" not in page:
+                return found
+            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+    async def _change(self, connection_id: str, update: str, condition: str, values: Mapping[str, Any]) -> bool:
+        """Change the item of a socket; False if it is not there, or not so."""
+        try:
+            await self._call(
+                "UpdateItem",
+                Key=_key(connection_id),
+                UpdateExpression=update,
+                ConditionExpression=f"attribute_exists(connectionId) AND {condition}",
+                ExpressionAttributeValues=values,
+            )
+        except AwsError as error:
+            if error.code == "ConditionalCheckFailedException":
+                return False
+            raise
+        return True
+
+    async def _call(self, operation: str, **body: Any) -> dict[str, Any]:
+        return await self._dynamodb.call(operation, {"TableName": self._table, **body})
+
+
+def _key(connection_id: str) -> dict[str, Any]:
+    return {"connectionId": {"S": connection_id}}
+
+
+def _connection(item: Item) -> Connection:
+    session_id = item.get("sessionId")
+    return Connection(
+        item["connectionId"]["S"],
+        UserId(UUID(item["userId"]["S"])),
+        None if session_id is None else SessionId(UUID(session_id["S"])),
+        _moment(item["expiresAt"]),
+        _moment(item["connectedAt"]),
+        frozenset(TripId(UUID(text)) for text in item.get("muted", {}).get("SS", ())),
+    )
+
+
+def _seconds(moment: datetime) -> dict[str, str]:
+    return {"N": str(int(moment.timestamp()))}
+
+
+def _moment(number: Mapping[str, str]) -> datetime:
+    return datetime.fromtimestamp(int(number["N"]), UTC)

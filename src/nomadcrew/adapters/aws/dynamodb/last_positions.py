@@ -1,0 +1,99 @@
+"""Last positions in `LastPositions`: an item a member of a trip, `tripId` and `userId`.
+
+`recordedAt` is text of one width in UTC, so that its order is that of time; `ttl` is a month later.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
+from nomadcrew.core.ids import TripId, UserId
+from nomadcrew.core.locations.model import HISTORY_KEPT_FOR, Privacy, StoredPoint
+
+Item = Mapping[str, Any]
+
+
+class DynamoLastPositions:
+    """`LastPositions` in a table, read as it was last written."""
+
+    def __init__(self, dynamodb: AwsClient, table: str) -> None:
+        self._dynamodb = dynamodb
+        self._table = table
+
+    async def get(self, trip_id: TripId, user_id: UserId) -> StoredPoint | None:
+        key = {"tripId": {"S": str(trip_id)}, "userId": {"S": str(user_id)}}
+        reply = await self._call("GetItem", Key=key, ConsistentRead=True)
+        return _point(reply["Item"]) if "Item" in reply else None
+
+    async def of(self, trip_id: TripId) -> Mapping[UserId, StoredPoint]:
+        found: dict[UserId, StoredPoint] = {}
+        start: dict[str, Any] = {}
+        while True:
+            page = await self._call(
+                "Query",
+                KeyConditionExpression="tripId = :trip",
+                ExpressionAttributeValues={":trip": {"S": str(trip_id)}},
+                ConsistentRead=True,
+                **start,
+            )
+            found |= {UserId(UUID(item["userId"]["S"])): _point(item) for item in page["Items"]}
+            if "LastEvaluatedKey" not in page:
+                return found
+            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+    async def keep_newest(self, trip_id: TripId, user_id: UserId, point: StoredPoint) -> bool:
+        item = {
+            "tripId": {"S": str(trip_id)},
+            "userId": {"S": str(user_id)},
+            "latitude": number(point.latitude),
+            "longitude": number(point.longitude),
+            "recordedAt": {"S": sortable(point.recorded_at)},
+            "receivedAt": {"S": sortable(point.received_at)},
+            "privacy": {"S": point.privacy},
+            "ttl": {"N": str(int((point.received_at + HISTORY_KEPT_FOR).timestamp()))},
+        }
+        measured = {"accuracyM": point.accuracy_m, "speedMps": point.speed_mps, "headingDeg": point.heading_deg}
+        item |= {name: number(value) for name, value in measured.items() if value is not None}
+        try:
+            await self._call(
+                "PutItem",
+                Item=item,
+                ConditionExpression="attribute_not_exists(tripId) OR recordedAt < :at",
+                ExpressionAttributeValues={":at": item["recordedAt"]},
+            )
+        except AwsError as error:
+            if error.code == "ConditionalCheckFailedException":
+                return False
+            raise
+        return True
+
+    async def _call(self, operation: str, **body: Any) -> dict[str, Any]:
+        return await self._dynamodb.call(operation, {"TableName": self._table, **body})
+
+
+def number(value: float) -> dict[str, str]:
+    return {"N": repr(value)}
+
+
+def sortable(moment: datetime) -> str:
+    """A moment as text of one width, in the order of time."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _point(item: Item) -> StoredPoint:
+    return StoredPoint(
+        float(item["latitude"]["N"]),
+        float(item["longitude"]["N"]),
+        datetime.fromisoformat(item["recordedAt"]["S"]),
+        datetime.fromisoformat(item["receivedAt"]["S"]),
+        Privacy(item["privacy"]["S"]),
+        _measured(item, "accuracyM"),
+        _measured(item, "speedMps"),
+        _measured(item, "headingDeg"),
+    )
+
+
+def _measured(item: Item, name: str) -> float | None:
+    return float(item[name]["N"]) if name in item else None

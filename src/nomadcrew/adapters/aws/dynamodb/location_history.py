@@ -1,0 +1,159 @@
+"""Location history in `LocationHistory`: an item a hundred seconds of a member's way, about ten points.
+
+`track` is the trip and the member, `bucket` when the hundred seconds began. Each point is an attribute named by
+when it was recorded, which makes the same point sent again the same attribute, whatever order points come in; `ttl`
+has the item deleted a month later.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
+from nomadcrew.core.ids import TripId, UserId
+from nomadcrew.core.locations.model import HISTORY_KEPT_FOR, MAX_READ, Privacy, StoredPoint
+
+log = logging.getLogger("nomadcrew.history")
+
+# The shipped app reports every ten seconds.
+BUCKET_S = 100
+# Of an expression, which may have four kilobytes.
+POINTS_A_CALL = 40
+AT_ONCE = 10
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class DynamoLocationHistory:
+    """`LocationHistory` in a table."""
+
+    def __init__(self, dynamodb: AwsClient, table: str) -> None:
+        self._dynamodb = dynamodb
+        self._table = table
+
+    async def keep(self, points: Sequence[tuple[TripId, UserId, StoredPoint]]) -> None:
+        buckets: dict[tuple[str, int], dict[str, StoredPoint]] = {}
+        for trip_id, user_id, point in points:
+            bucket = _micros(point.recorded_at) // (BUCKET_S * 1_000_000) * BUCKET_S
+            held = buckets.setdefault((_track(trip_id, user_id), bucket), {})
+            held.setdefault(_name(point.recorded_at), point)
+        free = asyncio.Semaphore(AT_ONCE)
+
+        async def add(track: str, bucket: int, some: Sequence[tuple[str, StoredPoint]]) -> None:
+            async with free:
+                await self._add(track, bucket, some)
+
+        await asyncio.gather(
+            *(
+                add(track, bucket, list(held.items())[first : first + POINTS_A_CALL])
+                for (track, bucket), held in buckets.items()
+                for first in range(0, len(held), POINTS_A_CALL)
+            )
+        )
+
+    async def track(
+        self, trip_id: TripId, user_id: UserId, *, start: datetime, end: datetime
+    ) -> Sequence[StoredPoint]:
+        found: list[StoredPoint] = []
+        more: dict[str, Any] = {}
+        while True:
+            page = await self._call(
+                "Query",
+                KeyConditionExpression="track = :track AND #bucket BETWEEN :first AND :last",
+                ExpressionAttributeNames={"#bucket": "bucket"},
+                ExpressionAttributeValues={
+                    ":track": {"S": _track(trip_id, user_id)},
+                    ":first": {"S": _bucket_text(_micros(start) // 1_000_000 - BUCKET_S)},
+                    ":last": {"S": _bucket_text(_micros(end) // 1_000_000)},
+                },
+                **more,
+            )
+            found += [
+                point
+                for item in page["Items"]
+                for point in _points(item)
+                if not point.is_jump and start <= point.recorded_at < end
+            ]
+            if "LastEvaluatedKey" not in page:
+                break
+            more = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+        found.sort(key=lambda point: point.recorded_at)
+        return evenly(found, MAX_READ)
+
+    async def _add(self, track: str, bucket: int, points: Sequence[tuple[str, StoredPoint]]) -> None:
+        sets = [f"{name} = if_not_exists({name}, :p{place})" for place, (name, _) in enumerate(points)]
+        values = {f":p{place}": {"S": _text(point)} for place, (_, point) in enumerate(points)}
+        expires = bucket + BUCKET_S + int(HISTORY_KEPT_FOR.total_seconds())
+        try:
+            await self._call(
+                "UpdateItem",
+                Key={"track": {"S": track}, "bucket": {"S": _bucket_text(bucket)}},
+                UpdateExpression=f"SET #ttl = :ttl, {', '.join(sets)}",
+                ExpressionAttributeNames={"#ttl": "ttl"},
+                ExpressionAttributeValues={":ttl": {"N": str(expires)}, **values},
+            )
+        except AwsError as error:
+            if error.code != "ValidationException" or "size" not in error.message:
+                raise
+            # The item is full: thousands of points of a few seconds, which no repeat can write.
+            log.warning("points were not kept", extra={"fields": {"count": len(points)}})
+
+    async def _call(self, operation: str, **body: Any) -> dict[str, Any]:
+        return await self._dynamodb.call(operation, {"TableName": self._table, **body})
+
+
+def evenly(points: Sequence[StoredPoint], most: int) -> Sequence[StoredPoint]:
+    """At most `most` points, every so-manieth and the last."""
+    total = len(points)
+    step = max(1, (total + most - 2) // (most - 1))
+    return [point for place, point in enumerate(points) if place % step == 0 or place == total - 1]
+
+
+def _track(trip_id: TripId, user_id: UserId) -> str:
+    return f"{trip_id}#{user_id}"
+
+
+def _bucket_text(seconds: int) -> str:
+    return (_EPOCH + timedelta(seconds=max(seconds, 0))).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _micros(moment: datetime) -> int:
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def _name(moment: datetime) -> str:
+    return f"p{_micros(moment)}"
+
+
+def _text(point: StoredPoint) -> str:
+    return json.dumps(
+        [
+            point.latitude,
+            point.longitude,
+            _micros(point.received_at),
+            point.privacy,
+            point.accuracy_m,
+            point.speed_mps,
+            point.heading_deg,
+            point.is_jump,
+        ]
+    )
+
+
+def _points(item: Mapping[str, Any]) -> list[StoredPoint]:
+    return [
+        _point(int(name[1:]), *json.loads(value["S"]))
+        for name, value in item.items()
+        if name[0] == "p" and name[1:].isdecimal()
+    ]
+
+
+def _point(
+    recorded: int, latitude: float, longitude: float, received: int, privacy: str, *rest: Any
+) -> StoredPoint:
+    moments = (_EPOCH + recorded * _MICROSECOND, _EPOCH + received * _MICROSECOND)
+    return StoredPoint(latitude, longitude, *moments, Privacy(privacy), *rest)

@@ -1,0 +1,147 @@
+"""Who is online, in `Presence`.
+
+An item is a person's: `userId`, `sockets` that are open, `until` when the last of them has ended at the latest even
+if nobody said so, `lastSeenAt` to the minute, all in Unix seconds, and `ttl`.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from nomadcrew.adapters.aws.dynamodb.connections import LIFETIME
+from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
+from nomadcrew.adapters.postgres.presence import PostgresPresence
+from nomadcrew.adapters.postgres.sql import Sql, statements
+from nomadcrew.core.errors import Unavailable
+from nomadcrew.core.ids import TripId, UserId
+from nomadcrew.core.permissions import Rule
+from nomadcrew.core.presence.model import Seen, Shown, Typist, to_the_minute
+
+_SQL = statements("presence")
+REMEMBERED = timedelta(days=90)
+AT_ONCE = 100  # keys of one request, by DynamoDB's own limit
+TRIES = 5
+
+Item = Mapping[str, Any]
+
+
+class DynamoPresence:
+    """`Presence` in a table, for those whom SQL lets see it."""
+
+    def __init__(self, sql: Sql, dynamodb: AwsClient, table: str) -> None:
+        self._sql = sql
+        self._dynamodb = dynamodb
+        self._table = table
+
+    async def came(self, user_id: UserId, connection_id: str, *, now: datetime) -> bool:
+        values = {
+            ":one": {"SS": [connection_id]},
+            ":until": _seconds(now + LIFETIME),
+            **await self._seen_values(user_id, now),
+        }
+        # A first socket replaces what nobody has taken back: a socket that broke may never have said goodbye.
+        first = await self._change(
+            user_id, "SET sockets = :one, #until = :until", values | {":now": _seconds(now)},
+            condition="attribute_not_exists(sockets) OR #until <= :now OR sockets = :one",
+        )  # fmt: skip
+        if first is not None:
+            return True
+        item = await self._change(user_id, "ADD sockets :one SET #until = :until", values)
+        # The others may have left in between: then who left was told, and this is a first socket all the same.
+        return item is not None and item["sockets"]["SS"] == [connection_id]
+
+    async def left(self, user_id: UserId, connection_id: str, *, now: datetime) -> bool:
+        values = {":one": {"SS": [connection_id]}, **await self._seen_values(user_id, now)}
+        item = await self._change(user_id, "DELETE sockets :one", values)
+        return item is None or not _online(item, now)
+
+    async def of_trip(self, trip_id: TripId, caller: UserId, rule: Rule, *, now: datetime) -> Sequence[Seen]:
+        # SQL says who may be seen; it knows nobody's sockets here and has nobody's last minute.
+        members = await PostgresPresence(self._sql).members(trip_id, caller, rule)
+        items = await self._items([user_id for user_id, ghost in members if not ghost])
+        return [_seen(user_id, None if ghost else items.get(user_id), now) for user_id, ghost in members]
+
+    async def typist(self, trip_id: TripId, caller: UserId, rule: Rule) -> Typist | None:
+        return await PostgresPresence(self._sql).typist(trip_id, caller, rule)
+
+    async def shown(self, user_ids: Iterable[UserId], *, now: datetime) -> Sequence[Shown]:
+        places = await PostgresPresence(self._sql).shown(user_ids, now=now)
+        items = await self._items({place.seen.user_id for place in places})
+        return [
+            Shown(place.trip_id, _seen(place.seen.user_id, items.get(place.seen.user_id), now)) for place in places
+        ]
+
+    async def _seen_values(self, user_id: UserId, now: datetime) -> dict[str, Any]:
+        """`:seen` and `:ttl`; neither for somebody in ghost mode, whose item then keeps those it has."""
+        if not await self._sql.fetch(_SQL["visible"], user_id=user_id):
+            return {}
+        return {":seen": _seconds(to_the_minute(now)), ":ttl": _seconds(now + REMEMBERED)}
+
+    async def _change(
+        self, user_id: UserId, update: str, values: dict[str, Any], *, condition: str | None = None
+    ) -> Item | None:
+        """Change somebody's item; returns it as it is then, or None where the condition does not hold."""
+        names = {"#until": "until"} if "#until" in update + (condition or "") else {}
+        if ":seen" in values:
+            noted = "lastSeenAt = :seen, #ttl = :ttl"
+            update = update.replace("SET ", f"SET {noted}, ") if "SET " in update else f"{update} SET {noted}"
+            names["#ttl"] = "ttl"
+        body: dict[str, Any] = {
+            "TableName": self._table,
+            "Key": _key(user_id),
+            "UpdateExpression": update,
+            "ExpressionAttributeValues": values,
+            "ReturnValues": "ALL_NEW",
+        }
+        if names:
+            body["ExpressionAttributeNames"] = names
+        if condition is not None:
+            body["ConditionExpression"] = condition
+        try:
+            changed: Item = (await self._dynamodb.call("UpdateItem", body)).get("Attributes", {})
+        except AwsError as error:
+            if error.code == "ConditionalCheckFailedException":
+                return None
+            raise
+        return changed
+
+    async def _items(self, user_ids: Iterable[UserId]) -> Mapping[UserId, Item]:
+        wanted = list(user_ids)
+        parts = [wanted[at : at + AT_ONCE] for at in range(0, len(wanted), AT_ONCE)]
+        found = await asyncio.gather(*map(self._some, parts))
+        return {UserId(UUID(item["userId"]["S"])): item for part in found for item in part}
+
+    async def _some(self, user_ids: Sequence[UserId]) -> list[Item]:
+        asked: dict[str, Any] = {self._table: {"Keys": [_key(user_id) for user_id in user_ids]}}
+        found: list[Item] = []
+        for attempt in range(TRIES):
+            reply = await self._dynamodb.call("BatchGetItem", {"RequestItems": asked})
+            found += reply["Responses"].get(self._table, [])
+            asked = reply.get("UnprocessedKeys") or {}
+            if not asked:
+                return found
+            await asyncio.sleep(0.05 * 2**attempt)
+        raise Unavailable(details="presence: throttled")
+
+
+def _seen(user_id: UserId, item: Item | None, now: datetime) -> Seen:
+    if item is None:
+        return Seen(user_id, False, None)
+    if _online(item, now):
+        return Seen(user_id, True, to_the_minute(now))
+    at = item.get("lastSeenAt")
+    return Seen(user_id, False, None if at is None else datetime.fromtimestamp(int(at["N"]), UTC))
+
+
+def _online(item: Item, now: datetime) -> bool:
+    return "sockets" in item and int(item["until"]["N"]) > now.timestamp()
+
+
+def _key(user_id: UserId) -> dict[str, Any]:
+    return {"userId": {"S": str(user_id)}}
+
+
+def _seconds(moment: datetime) -> dict[str, str]:
+    return {"N": str(int(moment.timestamp()))}

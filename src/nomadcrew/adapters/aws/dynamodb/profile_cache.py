@@ -1,0 +1,155 @@
+"""One's own profile out of DynamoDB (`UserProfiles`), for an hour; SQL has the last word.
+
+An item holds the profile and a `generation`. Whoever changes a profile removes it and begins another generation,
+once SQL has the change; whoever looks in vain puts what SQL says, if the generation is still the one they saw. So a
+slow reader never puts back what a writer has just replaced, whatever their clocks say.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+
+from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
+from nomadcrew.core.clock import Clock
+from nomadcrew.core.errors import Unavailable
+from nomadcrew.core.identity.model import Profile
+from nomadcrew.core.identity.ports import FoundUser, ProfileChange, ProfilePage, Profiles
+from nomadcrew.core.ids import TripId, UserId
+
+log = logging.getLogger("nomadcrew.profiles")
+
+LIFETIME_S = 60 * 60
+TIMEOUT_S = 0.5  # SQL answers about as fast
+REST_S = 10  # after an outage nobody waits for the cache; writers go on telling it
+# Onboarding is repeated at each start of the app, and one that changed something has its time.
+JUST_NOW = timedelta(seconds=1)
+
+
+class CachedProfiles:
+    """`Profiles` that are asked for one's own less often. Without the cache everything works as before.
+
+    A change the cache could not be told of is seen by others at once, and by oneself an hour later at most.
+    """
+
+    def __init__(self, profiles: Profiles, client: AwsClient, table: str, *, clock: Clock) -> None:
+        self._profiles = profiles
+        self._client = client
+        self._table = table
+        self._clock = clock
+        self._rests_until_s = 0.0
+
+    async def onboard(self, profile: Profile, *, rename: bool = True) -> Profile:
+        stored = await self._profiles.onboard(profile, rename=rename)
+        if stored.updated_at > profile.updated_at - JUST_NOW:
+            await self._outdate(stored.id)
+        return stored
+
+    async def one(self, user_id: UserId, caller: UserId) -> Profile:
+        if user_id != caller or self._clock().timestamp() < self._rests_until_s:
+            return await self._profiles.one(user_id, caller)
+        item = await self._get(user_id)
+        cached = None if item is None else self._profile_in(item)
+        if cached is not None:
+            return cached
+        profile = await self._profiles.one(user_id, caller)
+        if item is not None:
+            await self._put(profile, seen=item.get("generation"))
+        return profile
+
+    async def search(self, text: str, caller: UserId, *, trip_id: TripId | None, limit: int) -> Sequence[FoundUser]:
+        return await self._profiles.search(text, caller, trip_id=trip_id, limit=limit)
+
+    async def page(self, caller: UserId, *, is_admin: bool, limit: int, offset: int) -> ProfilePage:
+        return await self._profiles.page(caller, is_admin=is_admin, limit=limit, offset=offset)
+
+    async def change(
+        self, user_id: UserId, change: ProfileChange, caller: UserId, *, is_admin: bool, now: datetime
+    ) -> Profile:
+        changed = await self._profiles.change(user_id, change, caller, is_admin=is_admin, now=now)
+        await self._outdate(user_id)
+        return changed
+
+    async def merge_preferences(
+        self, user_id: UserId, preferences: dict[str, Any], caller: UserId, *, is_admin: bool, now: datetime
+    ) -> Profile:
+        merged = await self._profiles.merge_preferences(user_id, preferences, caller, is_admin=is_admin, now=now)
+        await self._outdate(user_id)
+        return merged
+
+    async def merge_notification_preferences(
+        self, switches: Mapping[str, Any], details: Mapping[str, Any], caller: UserId, *, now: datetime
+    ) -> Profile:
+        merged = await self._profiles.merge_notification_preferences(switches, details, caller, now=now)
+        await self._outdate(caller)
+        return merged
+
+    async def set_contact_email(self, caller: UserId, email: str, *, now: datetime) -> None:
+        await self._profiles.set_contact_email(caller, email, now=now)
+        await self._outdate(caller)
+
+    async def _get(self, user_id: UserId) -> dict[str, Any] | None:
+        """The item, empty if there is none; None in an outage."""
+        found = await self._call("GetItem", Key=_key(user_id), ConsistentRead=True)
+        return None if found is None else found.get("Item", {})
+
+    def _profile_in(self, item: dict[str, Any]) -> Profile | None:
+        # DynamoDB takes days to remove what has expired.
+        if "profile" not in item or int(item["ttl"]["N"]) <= self._clock().timestamp():
+            return None
+        try:
+            return msgspec.json.decode(item["profile"]["S"], type=Profile)
+        except msgspec.MsgspecError:
+            return None  # of another version of ours
+
+    async def _put(self, profile: Profile, *, seen: dict[str, str] | None) -> None:
+        """Cache a profile, if nobody has changed it since generation `seen` was."""
+        item = {
+            **_key(profile.id),
+            "profile": {"S": msgspec.json.encode(profile).decode()},
+            "generation": seen or _generation(),
+            "ttl": self._ttl(),
+        }
+        condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(userId)"}
+        if seen is not None:
+            condition = {
+                "ConditionExpression": "generation = :seen",
+                "ExpressionAttributeValues": {":seen": seen},
+            }
+        await self._call("PutItem", Item=item, **condition)
+
+    async def _outdate(self, user_id: UserId) -> None:
+        await self._call(
+            "UpdateItem",
+            Key=_key(user_id),
+            UpdateExpression="SET generation = :next, #ttl = :ttl REMOVE profile",
+            ExpressionAttributeNames={"#ttl": "ttl"},
+            ExpressionAttributeValues={":next": _generation(), ":ttl": self._ttl()},
+        )
+
+    async def _call(self, operation: str, **body: Any) -> dict[str, Any] | None:
+        """The answer; None where a condition did not hold, or the cache is out of order."""
+        try:
+            return await self._client.call(operation, {"TableName": self._table, **body}, timeout_s=TIMEOUT_S)
+        except AwsError as refused:
+            if refused.code == "ConditionalCheckFailedException":
+                return None
+            log.warning("profile cache refused", extra={"fields": {"reason": refused.code}})
+        except Unavailable as outage:
+            log.warning("profile cache not reached", extra={"fields": {"reason": outage.details}})
+        self._rests_until_s = self._clock().timestamp() + REST_S
+        return None
+
+    def _ttl(self) -> dict[str, str]:
+        return {"N": str(int(self._clock().timestamp()) + LIFETIME_S)}
+
+
+def _key(user_id: UserId) -> dict[str, dict[str, str]]:
+    return {"userId": {"S": str(user_id)}}
+
+
+def _generation() -> dict[str, str]:
+    return {"S": uuid4().hex}

@@ -1,0 +1,273 @@
+"""Sessions on DynamoDB, in `UserSessions`.
+
+A session is an item (`userId`, `sessionId`). Each of its refresh tokens is one too, whose `userId` is "token#" and
+the token's key, so that it is found at once and consistently; an index would lag behind a sign-in. Keys are HMACs
+of the tokens' hashes: whoever reads the table learns no token, nor can they tell whether one they hold is in it.
+The session carries the key of its newest token, by which `SessionByToken` finds it for support.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
+from nomadcrew.adapters.aws.sdk.secrets import Secrets
+from nomadcrew.core.errors import Unavailable
+from nomadcrew.core.identity.errors import InvalidRefreshToken
+from nomadcrew.core.identity.model import REUSE_GRACE, Account, Session
+from nomadcrew.core.ids import SessionId, UserId
+
+log = logging.getLogger("nomadcrew.sessions")
+
+PURPOSE = "sessions"
+TOKEN = "token"  # noqa: S105 — the sort key of token items, no secret
+ATTEMPTS = 12
+PAUSE_S = 0.02
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_ALIVE = "attribute_exists(sessionId) AND attribute_not_exists(revokedAt)"
+
+FindAccount = Callable[[UserId], Awaitable[Account | None]]
+OnEnd = Callable[[UserId, SessionId, datetime], Awaitable[None]]
+Item = dict[str, dict[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    """What is known of a refresh token. Times are microseconds since 1970."""
+
+    user_id: UserId
+    session_id: SessionId
+    expires_at: int
+    spent_at: int | None
+
+
+class DynamoSessions:
+    """`Sessions` in a table; accounts are asked for elsewhere, at each exchange."""
+
+    def __init__(
+        self,
+        client: AwsClient,
+        table: str,
+        secrets: Secrets,
+        find_account: FindAccount,
+        *,
+        on_end: OnEnd | None = None,
+    ) -> None:
+        """`on_end` is told of every session that ends, so that what it left open can be closed."""
+        self._on_end = on_end
+        self._client = client
+        self._table = table
+        self._secrets = secrets
+        self._find_account = find_account
+
+    async def open(self, session: Session, token_hash: bytes, *, now: datetime) -> None:
+        key = self._token_keys(token_hash)[0]
+        user_id, expires_at = session.account.user_id, session.expires_at
+        item: Item = {
+            **_session_key(user_id, session.id),
+            "createdAt": _number(now),
+            "sessionToken": {"S": key},
+            "expiresAt": _seconds(expires_at),
+        }
+        token = self._put_token(key, user_id, session.id, expires_at)
+        if not await self._write({"Put": {"TableName": self._table, "Item": item}}, token):
+            raise Unavailable(code="busy")
+
+    async def rotate(self, spent_hash: bytes, fresh_hash: bytes, *, now: datetime, expires_at: datetime) -> Session:
+        fresh_key = self._token_keys(fresh_hash)[0]
+        for attempt in range(ATTEMPTS):
+            spent_key, token = await self._token(spent_hash)
+            if token is None:
+                raise InvalidRefreshToken
+            account, alive = await asyncio.gather(
+                self._find_account(token.user_id), self._is_alive(token.user_id, token.session_id)
+            )
+            if account is None or not alive or token.expires_at <= _micros(now):
+                raise InvalidRefreshToken
+            if token.spent_at is not None and token.spent_at <= _micros(now - REUSE_GRACE):
+                # Somebody else may have ended it in this moment, and will say so.
+                ended = await self._end_reused(token, now)
+                raise InvalidRefreshToken(ended=token.session_id if ended else None)
+            if await self._exchange(spent_key, token, fresh_key, now, expires_at):
+                return Session(token.session_id, account, expires_at)
+            # Another exchange or the session's end came between; what became of the token is looked at anew.
+            await asyncio.sleep(random.uniform(0, PAUSE_S * (attempt + 1)))  # noqa: S311 — spreads, guards nothing
+        raise Unavailable(code="busy")
+
+    async def close(self, token_hash: bytes, *, now: datetime) -> SessionId | None:
+        _, token = await self._token(token_hash)
+        if token is None:
+            return None
+        ended = await self._end(token.user_id, token.session_id, now, again=True)
+        return token.session_id if ended else None
+
+    async def end_all(self, user_id: UserId, *, now: datetime) -> list[SessionId]:
+        """End every session of a person; which they were."""
+        ended, start = [], None
+        while True:
+            page = await self._call(
+                "Query",
+                ConsistentRead=True,
+                KeyConditionExpression="userId = :user",
+                FilterExpression="attribute_not_exists(revokedAt)",
+                ProjectionExpression="sessionId",
+                ExpressionAttributeValues={":user": {"S": str(user_id)}},
+                **({} if start is None else {"ExclusiveStartKey": start}),
+            )
+            for item in page["Items"]:
+                session_id = SessionId(UUID(item["sessionId"]["S"]))
+                if await self._end(user_id, session_id, now):
+                    ended.append(session_id)
+            start = page.get("LastEvaluatedKey")
+            if start is None:
+                return ended
+
+    async def forget_expired(self, *, now: datetime) -> int:  # noqa: ARG002 — the port's form
+        """Nothing is left to do: DynamoDB removes what has expired by itself."""
+        return 0
+
+    async def _token(self, token_hash: bytes) -> tuple[str, _Token | None]:
+        """A token under whichever of our keys it was kept."""
+        keys = self._token_keys(token_hash)
+        for key in keys:
+            found = await self._call("GetItem", Key=_token_key(key), ConsistentRead=True)
+            if found.get("Item"):
+                return key, _token_of(found["Item"])
+        return keys[0], None
+
+    async def _is_alive(self, user_id: UserId, session_id: SessionId) -> bool:
+        found = await self._call(
+            "GetItem", Key=_session_key(user_id, session_id), ConsistentRead=True, ProjectionExpression="revokedAt"
+        )
+        return "Item" in found and "revokedAt" not in found["Item"]
+
+    async def _exchange(
+        self, spent_key: str, token: _Token, fresh_key: str, now: datetime, expires_at: datetime
+    ) -> bool:
+        """Spend one token and keep the other, unless something has changed meanwhile."""
+        session = {
+            "Key": _session_key(token.user_id, token.session_id),
+            "UpdateExpression": "SET expiresAt = :expires, sessionToken = :token",
+            "ConditionExpression": _ALIVE,
+            "ExpressionAttributeValues": {":expires": _seconds(expires_at), ":token": {"S": fresh_key}},
+        }
+        fresh = self._put_token(fresh_key, token.user_id, token.session_id, expires_at)
+        return await self._write(
+            {"Update": {"TableName": self._table, **session}}, fresh, self._spend(spent_key, token, now)
+        )
+
+    def _spend(self, key: str, token: _Token, now: datetime) -> dict[str, Any]:
+        """The grace counts from the first exchange, so only that one writes its time."""
+        if token.spent_at is None:
+            return {
+                "Update": {
+                    "TableName": self._table,
+                    "Key": _token_key(key),
+                    "UpdateExpression": "SET spentAt = :now",
+                    "ConditionExpression": "attribute_exists(userId) AND attribute_not_exists(spentAt)",
+                    "ExpressionAttributeValues": {":now": _number(now)},
+                }
+            }
+        return {
+            "ConditionCheck": {
+                "TableName": self._table,
+                "Key": _token_key(key),
+                "ConditionExpression": "spentAt = :spent",
+                "ExpressionAttributeValues": {":spent": {"N": str(token.spent_at)}},
+            }
+        }
+
+    async def _end_reused(self, token: _Token, now: datetime) -> bool:
+        """End the session of a stolen token: whoever shows it is told nothing else, whatever comes between."""
+        try:
+            return await self._end(token.user_id, token.session_id, now)
+        except Unavailable as error:
+            log.warning("an ended session may be heard of", extra={"fields": {"reason": error.details}})
+            return True
+
+    async def _end(self, user_id: UserId, session_id: SessionId, now: datetime, *, again: bool = False) -> bool:
+        """End a session; False if it is not there, or, but for `again`, if it has ended already.
+
+        Raises:
+            Unavailable: whoever listens could not be told; the session is over all the same.
+        """
+        try:
+            await self._call(
+                "UpdateItem",
+                Key=_session_key(user_id, session_id),
+                UpdateExpression="SET revokedAt = if_not_exists(revokedAt, :now)",
+                ConditionExpression="attribute_exists(sessionId)" if again else _ALIVE,
+                ExpressionAttributeValues={":now": _number(now)},
+            )
+        except AwsError as refused:
+            if refused.code != "ConditionalCheckFailedException":
+                raise
+            return False
+        if self._on_end is not None:
+            await self._on_end(user_id, session_id, now)
+        return True
+
+    def _put_token(self, key: str, user_id: UserId, session_id: SessionId, expires_at: datetime) -> dict[str, Any]:
+        item: Item = {
+            **_token_key(key),
+            "ownerId": {"S": str(user_id)},
+            "ownerSession": {"S": str(session_id)},
+            "validUntil": _number(expires_at),
+            "expiresAt": _seconds(expires_at),
+        }
+        return {"Put": {"TableName": self._table, "Item": item}}
+
+    async def _write(self, *writes: dict[str, Any]) -> bool:
+        """All of them or none; False if a condition did not hold, or somebody else was writing."""
+        try:
+            await self._client.call("TransactWriteItems", {"TransactItems": writes})
+        except AwsError as refused:
+            if refused.code != "TransactionCanceledException":
+                raise
+            return False
+        return True
+
+    async def _call(self, operation: str, **body: Any) -> dict[str, Any]:
+        return await self._client.call(operation, {"TableName": self._table, **body})
+
+    def _token_keys(self, token_hash: bytes) -> list[str]:
+        return [hmac.digest(key, token_hash, hashlib.sha256).hex() for key in self._secrets.keys(PURPOSE)]
+
+
+def _session_key(user_id: UserId, session_id: SessionId) -> Item:
+    return {"userId": {"S": str(user_id)}, "sessionId": {"S": str(session_id)}}
+
+
+def _token_key(key: str) -> Item:
+    return {"userId": {"S": f"{TOKEN}#{key}"}, "sessionId": {"S": TOKEN}}
+
+
+def _token_of(item: Item) -> _Token:
+    spent_at = item.get("spentAt")
+    return _Token(
+        UserId(UUID(item["ownerId"]["S"])),
+        SessionId(UUID(item["ownerSession"]["S"])),
+        int(item["validUntil"]["N"]),
+        None if spent_at is None else int(spent_at["N"]),
+    )
+
+
+def _micros(moment: datetime) -> int:
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def _number(moment: datetime) -> dict[str, str]:
+    return {"N": str(_micros(moment))}
+
+
+def _seconds(moment: datetime) -> dict[str, str]:
+    """As DynamoDB's TTL wants it: a second late rather than early."""
+    return {"N": str(_micros(moment) // 1_000_000 + 1)}

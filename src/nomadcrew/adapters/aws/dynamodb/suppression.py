@@ -1,0 +1,27 @@
+"""Who gets no mail, in `MailSuppression`. Addresses are kept as digests: they are looked up and never read."""
+
+import hashlib
+from datetime import datetime
+
+from nomadcrew.adapters.aws.sdk.client import AwsClient
+
+
+class DynamoSuppression:
+    """`Suppression` in a table."""
+
+    def __init__(self, dynamodb: AwsClient, table: str) -> None:
+        self._dynamodb = dynamodb
+        self._table = table
+
+    async def suppress(self, address: str, reason: str, *, now: datetime) -> None:
+        item = {"address": {"S": digest(address)}, "reason": {"S": reason}, "since": {"S": now.isoformat()}}
+        await self._dynamodb.call("PutItem", {"TableName": self._table, "Item": item})
+
+    async def is_suppressed(self, address: str) -> bool:
+        key = {"address": {"S": digest(address)}}
+        return "Item" in await self._dynamodb.call("GetItem", {"TableName": self._table, "Key": key})
+
+
+def digest(address: str) -> str:
+    """What stands for an address, however it is written."""
+    return hashlib.sha256(address.strip().lower().encode()).hexdigest()

@@ -1,0 +1,354 @@
+"""Signed calls to AWS, with the standard library only.
+
+botocore takes a third of a second to import and a millisecond per call, which people would wait for.
+"""
+
+import asyncio
+import http.client
+import json
+import logging
+import os
+import random
+import select
+import ssl
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from functools import cache
+from typing import Any
+
+from msgspec import Struct
+
+from nomadcrew.adapters.aws.sdk.services import Endpoint, Service, endpoint_of
+from nomadcrew.adapters.aws.sdk.signing import Credentials, encoded_path, encoded_query, presign, sign
+from nomadcrew.core.errors import Unavailable
+
+log = logging.getLogger("nomadcrew.aws")
+
+CONNECT_TIMEOUT_S = 1.0
+READ_TIMEOUT_S = 3.0
+ATTEMPTS = 3
+BACKOFF_S = 0.05
+# Signatures are refused when the clocks are five minutes apart; a minute is worth correcting.
+SKEW = timedelta(minutes=1)
+MAX_THREADS = 32
+
+THROTTLED = frozenset(
+    {
+        "LimitExceededException",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "SlowDown",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+        "TransactionInProgressException",
+    }
+)
+SKEWED = frozenset({"InvalidSignatureException", "RequestExpired", "RequestTimeTooSkewed", "SignatureDoesNotMatch"})
+EXPIRED = SKEWED | {"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException"}
+
+DENIED = frozenset({"AccessDenied", "AccessDeniedException"})
+
+
+class AwsError(Exception):
+    """A service refused a call, and would again. `code` is its short name for why."""
+
+    def __init__(self, code: str, status: int, message: str, body: Mapping[str, Any]) -> None:
+        # What a role lacks is named by its action and resource; other messages could repeat what was sent.
+        super().__init__(f"{code} ({status})" + (f": {message}" if code in DENIED else ""))
+        self.code = code
+        self.status = status
+        self.message = message
+        self.body = body
+
+
+class _Call(Struct, frozen=True):
+    """A request; path and query are encoded."""
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    body: bytes
+    timeout_s: float
+    repeatable: bool
+    signed: bool = True
+
+
+class _Answer(Struct, frozen=True):
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class _Unreachable(Exception):
+    """No answer. `sent` says whether the service may have done what was asked."""
+
+    def __init__(self, reason: str, *, sent: bool) -> None:
+        super().__init__(reason)
+        self.sent = sent
+
+
+class AwsClient:
+    """Calls one service, over connections that are kept; many calls may run at once.
+
+    What passes by itself is tried again with jitter, and is `Unavailable` when it does not pass: throttling, errors
+    of the service, no connection, no answer in time, and credentials that have expired. The rest is an `AwsError`.
+    """
+
+    def __init__(
+        self, service: Service, *, url: str | None = None, environment: Mapping[str, str] = os.environ
+    ) -> None:
+        """`url` is the address of a service that has one in each deployment."""
+        self._service = service
+        self._environment = environment
+        self._endpoint = endpoint_of(service, environment, url=url)
+        self._idle: list[http.client.HTTPConnection] = []
+        self._skew = timedelta()
+
+    async def call(
+        self,
+        operation: str,
+        body: Mapping[str, Any],
+        *,
+        timeout_s: float = READ_TIMEOUT_S,
+        repeatable: bool = True,
+        signed: bool = True,
+    ) -> dict[str, Any]:
+        """The answer to an operation of a JSON service.
+
+        Args:
+            repeatable: whether doing it twice is as good as once, so that a lost answer may be asked for again.
+            signed: False for what anybody may ask, which needs no permission then.
+
+        Raises:
+            AwsError: the service refused.
+            Unavailable: it could not be asked just now.
+        """
+        service = self._service
+        headers = {
+            "content-type": f"application/x-amz-json-{service.json_version}",
+            "x-amz-target": f"{service.target}.{operation}",
+        }
+        call = _Call("POST", "/", "", headers, _json(body), timeout_s, repeatable, signed)
+        answer = await self._send(call)
+        return _object(answer.body)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | bytes | None = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float = READ_TIMEOUT_S,
+        repeatable: bool = True,
+    ) -> tuple[bytes, Mapping[str, str]]:
+        """Body and headers (names in lower case) of the answer to a REST request; a mapping is sent as JSON.
+
+        Args:
+            path: not encoded, from the root of the service.
+            repeatable: as for `call`.
+
+        Raises:
+            AwsError: the service refused.
+            Unavailable: it could not be asked just now.
+        """
+        sent = dict(headers or {})
+        if isinstance(body, Mapping):
+            sent.setdefault("content-type", "application/json")
+            body = _json(body)
+        call = _Call(
+            method, encoded_path(path), encoded_query(query or {}), sent, body or b"", timeout_s, repeatable
+        )
+        answer = await self._send(call)
+        return answer.body, answer.headers
+
+    def presigned(self, path: str, query: Mapping[str, str], *, lifetime_s: int, now: datetime) -> str:
+        """An address at which anybody may GET what `path` names, as if it were us; nothing is asked for it.
+
+        Args:
+            path: not encoded, from the root of the service.
+
+        Raises:
+            Unavailable: there are no credentials.
+        """
+        endpoint = self._endpoint
+        try:
+            credentials = self._credentials()
+        except _Unreachable as error:
+            raise Unavailable(details=f"{self._service.host}: {error}") from error
+        address = presign(
+            credentials,
+            service=self._service.signed_as,
+            region=self._environment.get("AWS_REGION", "us-east-1"),
+            host=endpoint.host_header,
+            path=encoded_path(endpoint.path + path),
+            query=query,
+            lifetime_s=lifetime_s,
+            now=now + self._skew,
+        )
+        return f"{'https' if endpoint.tls else 'http'}://{address}"
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        while (kept := self._kept()) is not None:
+            kept.close()
+
+    async def _send(self, call: _Call) -> _Answer:
+        loop = asyncio.get_running_loop()
+        for attempt in range(1, ATTEMPTS + 1):
+            last = attempt == ATTEMPTS
+            try:
+                answer = await loop.run_in_executor(_threads(), self._exchange, call)
+            except _Unreachable as error:
+                if last or (error.sent and not call.repeatable):
+                    raise Unavailable(details=f"{self._service.host}: {error}") from error
+            else:
+                if answer.status < 300:
+                    return answer
+                refused = _error(answer)
+                if not self._passes(refused, answer, call.repeatable):
+                    raise refused
+                if last:
+                    raise Unavailable(details=f"{self._service.host}: {refused.code}") from refused
+            await asyncio.sleep(random.uniform(0, BACKOFF_S * 4**attempt))  # noqa: S311 — spreads load, guards nothing
+        raise AssertionError("unreachable")
+
+    def _passes(self, error: AwsError, answer: _Answer, repeatable: bool) -> bool:
+        """Whether the same call can go well a moment later; raises what is an outage at once."""
+        if error.code in EXPIRED:
+            if error.code in SKEWED and self._correct_clock(answer):
+                return True
+            raise Unavailable(details=f"{self._service.host}: {error.code}") from error
+        if error.status == 429 or error.code in THROTTLED:
+            return True
+        if error.status < 500:
+            return False
+        if not repeatable:
+            raise Unavailable(details=f"{self._service.host}: {error.code}") from error
+        return True
+
+    def _correct_clock(self, answer: _Answer) -> bool:
+        """Take the service's time for ours, if they differ by enough to be the cause."""
+        try:
+            theirs = parsedate_to_datetime(answer.headers.get("date", ""))
+        except ValueError:
+            return False
+        skew = theirs - datetime.now(UTC)
+        if abs(skew - self._skew) < SKEW:
+            return False
+        self._skew = skew
+        log.warning("this machine's clock is wrong", extra={"fields": {"skew_s": round(skew.total_seconds())}})
+        return True
+
+    def _exchange(self, call: _Call) -> _Answer:
+        """One request and its answer; blocks."""
+        endpoint = self._endpoint
+        headers = self._signed(call) if call.signed else {"host": endpoint.host_header, **call.headers}
+        connection = self._connection()
+        target = endpoint.path + call.path
+        try:
+            assert connection.sock is not None
+            connection.sock.settimeout(call.timeout_s)
+            connection.request(call.method, f"{target}?{call.query}" if call.query else target, call.body, headers)
+            response = connection.getresponse()
+            answer = _Answer(
+                response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
+            )
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise _Unreachable(type(error).__name__, sent=True) from error
+        if response.will_close:
+            connection.close()
+        else:
+            self._idle.append(connection)
+        return answer
+
+    def _signed(self, call: _Call) -> dict[str, str]:
+        return sign(
+            self._credentials(),
+            service=self._service.signed_as,
+            region=self._environment.get("AWS_REGION", "us-east-1"),
+            method=call.method,
+            host=self._endpoint.host_header,
+            path=encoded_path(self._endpoint.path) + call.path,
+            query=call.query,
+            headers=call.headers,
+            body=call.body,
+            now=datetime.now(UTC) + self._skew,
+        )
+
+    def _credentials(self) -> Credentials:
+        try:
+            return Credentials.of(self._environment)
+        except KeyError as missing:
+            raise _Unreachable(f"{missing} is not set", sent=False) from None
+
+    def _connection(self) -> http.client.HTTPConnection:
+        """A connection that was kept and is still open, else a new one."""
+        while (kept := self._kept()) is not None:
+            # A server that ends an idle connection makes it readable; nothing else could.
+            if kept.sock is not None and not select.select([kept.sock], [], [], 0)[0]:
+                return kept
+            kept.close()
+        endpoint = self._endpoint
+        made = _connect(endpoint)
+        try:
+            made.connect()
+        except OSError as error:
+            made.close()
+            raise _Unreachable(type(error).__name__, sent=False) from error
+        return made
+
+    def _kept(self) -> http.client.HTTPConnection | None:
+        """A connection that was kept, if any: another thread may take the last one at any moment."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
+
+
+def _connect(endpoint: Endpoint) -> http.client.HTTPConnection:
+    if endpoint.tls:
+        return http.client.HTTPSConnection(
+            endpoint.host, endpoint.port, timeout=CONNECT_TIMEOUT_S, context=_trust()
+        )
+    return http.client.HTTPConnection(endpoint.host, endpoint.port, timeout=CONNECT_TIMEOUT_S)
+
+
+@cache
+def _trust() -> ssl.SSLContext:
+    """Whom we trust; `SSL_CERT_FILE` names the few roots of AWS, which load in half the time of a system's all."""
+    return ssl.create_default_context()
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(MAX_THREADS, "aws")
+
+
+def _json(body: Mapping[str, Any]) -> bytes:
+    return json.dumps(body, separators=(",", ":")).encode()
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(body or b"{}")
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _error(answer: _Answer) -> AwsError:
+    """What a refusal says. Services put the code into a header or the body, with a prefix or a suffix."""
+    body = _object(answer.body)
+    code = answer.headers.get("x-amzn-errortype") or body.get("__type") or body.get("code") or ""
+    short = str(code).partition(":")[0].rpartition("#")[2]
+    message = body.get("message") or body.get("Message") or ""
+    return AwsError(short or f"Http{answer.status}", answer.status, str(message), body)

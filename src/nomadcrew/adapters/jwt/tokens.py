@@ -1,0 +1,83 @@
+"""Access tokens: ours, signed with RS256, and those of other issuers beside them."""
+
+import secrets
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from joserfc import jwt
+from joserfc.jwk import RSAKey
+
+from nomadcrew.adapters.jwt import secrets as codes
+from nomadcrew.adapters.jwt.issuers import Issuer, OurIssuer
+from nomadcrew.adapters.jwt.verifier import CACHED_TOKENS, TokenVerifier
+from nomadcrew.core.identity.claims import Claims
+from nomadcrew.core.identity.model import ACCESS_LIFETIME, Account
+from nomadcrew.core.identity.ports import RegistrationId
+from nomadcrew.core.ids import SessionId
+
+
+class JwtTokens:
+    """`Tokens` with our own issuer and, beside it, others by their name in `iss`."""
+
+    def __init__(
+        self,
+        signing: Sequence[RSAKey],
+        confirmation_secrets: Sequence[str],
+        *,
+        issuer: str,
+        client_id: str = "nomadcrew",
+        others: Sequence[Issuer] = (),
+        on_revoke: Callable[[SessionId], None] = lambda _: None,
+        random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+        cached: int = CACHED_TOKENS,
+    ) -> None:
+        """`signing` and `confirmation_secrets` begin with the one that signs; `issuer` is what `iss` says.
+
+        `on_revoke` is told of every session that ends, so that what it left open can be closed.
+
+        Raises:
+            ValueError: two issuers have one name.
+        """
+        self._ours = OurIssuer(issuer, client_id, signing)
+        self._verifier = TokenVerifier([*others, self._ours], cached=cached)
+        self._confirmation_secrets = [secret.encode() for secret in confirmation_secrets]
+        self._on_revoke = on_revoke
+        self._random_bytes = random_bytes
+
+    async def issue(self, account: Account, session_id: SessionId, *, now: datetime) -> str:
+        issued_at = int(now.timestamp())
+        claims: dict[str, Any] = {
+            "iss": self._ours.name,
+            "sub": str(account.user_id),
+            "client_id": self._ours.client_id,
+            "token_use": "access",
+            "sid": str(session_id),
+            "username": account.profile.username,
+            "iat": issued_at,
+            "exp": issued_at + int(ACCESS_LIFETIME.total_seconds()),
+            "jti": self._random_bytes(16).hex(),
+        }
+        if account.is_admin:
+            claims["is_admin"] = True
+        header = {"alg": "RS256", "kid": self._ours.kid}
+        return jwt.encode(header, claims, self._ours.signing_key, algorithms=["RS256"])
+
+    async def verify(self, token: str, *, now: datetime) -> Claims:
+        return await self._verifier.verify(token, now=now)
+
+    async def revoke(self, session_id: SessionId, *, now: datetime) -> None:
+        self._verifier.revoke(session_id, now=now)
+        self._on_revoke(session_id)
+
+    async def jwks(self, *, now: datetime) -> dict[str, Any]:  # noqa: ARG002 — ours are always at hand
+        return self._ours.jwks()
+
+    def new_refresh_token(self) -> str:
+        return codes.refresh_token(self._random_bytes)
+
+    def confirmation_code(self, registration_id: RegistrationId) -> str:
+        return codes.confirmation_code(self._confirmation_secrets[0], registration_id)
+
+    def read_confirmation_code(self, code: str) -> RegistrationId:
+        return codes.read_confirmation_code(self._confirmation_secrets, code)

@@ -1,0 +1,69 @@
+"""The token in an invitation's link: the monolith's HS256 JWT, so that links it mailed go on working."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import uuid5
+
+from nomadcrew.adapters.jwt.hs256 import sign, verified_payload
+from nomadcrew.adapters.jwt.parse import Parts, check_times, parse
+from nomadcrew.core.errors import Unauthenticated
+from nomadcrew.core.ids import InvitationId, parse_uuid
+from nomadcrew.core.invitations.errors import BadInvitationToken
+from nomadcrew.core.invitations.model import Invitation
+
+ISSUER = "nomadcrew-backend-invitation"
+
+
+class SignedInvitationLinks:
+    """`InvitationLinks` by shared secrets: the first signs, all of them verify."""
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        """`secrets` may end with older ones, such as the monolith's JWT_SECRET_KEY, whose links are still about.
+
+        Raises:
+            ValueError: there is none, or an empty one.
+        """
+        if not secrets or not all(secrets):
+            raise ValueError("Invitation links need at least one secret, and no empty one.")
+        self._keys = [secret.encode() for secret in secrets]
+
+    def issue(self, invitation: Invitation, *, now: datetime) -> str:
+        issued_at = int(now.timestamp())
+        claims: dict[str, Any] = {
+            "invitationId": str(invitation.id),
+            "tripId": str(invitation.trip_id),
+            "inviteeEmail": invitation.invitee_email,
+            "email": "",
+            "iss": ISSUER,
+            "sub": str(invitation.id),
+            # Of the invitation and its expiry, so that a mail sent twice carries one link.
+            "jti": str(uuid5(invitation.id, invitation.expires_at.isoformat())),
+            "iat": issued_at,
+            "nbf": issued_at,
+            "exp": int(invitation.expires_at.timestamp()),
+        }
+        return sign(claims, self._keys[0])
+
+    def read(self, token: str, *, now: datetime) -> InvitationId:
+        try:
+            parts = parse(token)
+            if parts.issuer != ISSUER:
+                raise BadInvitationToken
+            payload = self._payload(parts)
+            check_times(payload, now)
+        except Unauthenticated as refusal:
+            raise BadInvitationToken from refusal
+        invitation_id = payload.get("invitationId")
+        value = parse_uuid(invitation_id) if isinstance(invitation_id, str) else None
+        if value is None:
+            raise BadInvitationToken
+        return InvitationId(value)
+
+    def _payload(self, parts: Parts) -> dict[str, Any]:
+        for key in self._keys:
+            try:
+                return verified_payload(parts, key)
+            except Unauthenticated:
+                continue
+        raise BadInvitationToken

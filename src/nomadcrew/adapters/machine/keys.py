@@ -1,0 +1,122 @@
+"""The secrets of one machine, in its data folder: signing keys for access tokens, and keys for links in mails
+and to files.
+
+`signing-0001.pem` is made on first use. To rotate, `add_signing_key` puts a higher number beside it: the highest
+signs, all of them verify. `invitations.key`, `confirmations.key` and `files.key` hold one secret a line: the first
+signs, all verify.
+"""
+
+import base64
+import os
+import re
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from joserfc.jwk import RSAKey
+
+from nomadcrew.adapters.machine.disk import sync_folder
+
+SIGNING_BITS = 2048
+SECRET_BYTES = 32
+_SIGNING = re.compile(r"signing-(\d{4})\.pem")
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """`signing` is ordered, the key that signs first; so are the secrets."""
+
+    signing: tuple[RSAKey, ...]
+    invitations: tuple[str, ...]
+    confirmations: tuple[str, ...]
+    files: tuple[str, ...]
+
+
+def open_keys(folder: Path) -> Keys:
+    """The keys in `folder`, made where they are missing. Reads and writes files: for start-up only.
+
+    Raises:
+        OSError: the folder cannot be read or written.
+        ValueError: a file holds no key; the text names it.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not _signing_files(folder):
+        _create(folder / "signing-0001.pem", _new_signing_key())
+    return Keys(
+        tuple(_signing_key(path) for path in reversed(_signing_files(folder))),
+        _secrets(folder / "invitations.key"),
+        _secrets(folder / "confirmations.key"),
+        _secrets(folder / "files.key"),
+    )
+
+
+def add_signing_key(folder: Path) -> Path:
+    """Put a new signing key beside the others; hosts use it from their next start.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    numbers = [int(path.stem.removeprefix("signing-")) for path in _signing_files(folder)]
+    path = folder / f"signing-{max(numbers, default=0) + 1:04d}.pem"
+    _create(path, _new_signing_key())
+    return path
+
+
+def write_new(path: Path, data: bytes, *, mode: int = 0o600) -> bool:
+    """Put `data` into a file that is there either whole or not at all; False if there was one already.
+
+    Raises:
+        OSError: the disk refused; there is no such file.
+    """
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        # Linking fails where renaming would replace what another process made a moment before.
+        path.hardlink_to(part)
+    except FileExistsError:
+        return False
+    finally:
+        part.unlink(missing_ok=True)
+    sync_folder(path.parent)
+    return True
+
+
+def _signing_files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if _SIGNING.fullmatch(path.name))
+
+
+def _new_signing_key() -> bytes:
+    return RSAKey.generate_key(SIGNING_BITS, private=True).as_pem(private=True)
+
+
+def _signing_key(path: Path) -> RSAKey:
+    try:
+        key = RSAKey.import_key(_read(path))
+    except ValueError as error:
+        raise ValueError(f"{path} holds no signing key; restore it from a backup or delete it.") from error
+    if not key.is_private or key.raw_value.key_size < SIGNING_BITS:
+        raise ValueError(f"{path} holds no private RSA key of {SIGNING_BITS} bits or more.")
+    return key
+
+
+def _secrets(path: Path) -> tuple[str, ...]:
+    _create(path, base64.urlsafe_b64encode(secrets.token_bytes(SECRET_BYTES)) + b"\n")
+    found = tuple(line.strip() for line in _read(path).decode().splitlines() if line.strip())
+    if not found or any(len(secret) < SECRET_BYTES for secret in found):
+        raise ValueError(f"{path} needs secrets of {SECRET_BYTES} characters; restore it, or delete it.")
+    return found
+
+
+def _create(path: Path, data: bytes) -> None:
+    if not path.exists():
+        write_new(path, data)
+
+
+def _read(path: Path) -> bytes:
+    if path.stat().st_mode & 0o077:
+        path.chmod(0o600)  # a restored backup may have forgotten who may read it
+    return path.read_bytes()

@@ -1,0 +1,137 @@
+"""Mail by SMTP, or into files where it shall not leave the machine."""
+
+import asyncio
+import smtplib
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from email.message import EmailMessage
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from nomadcrew.adapters.machine.keys import write_new
+from nomadcrew.adapters.mime import Sender, compose, file_stem
+from nomadcrew.core.clock import utc_now
+from nomadcrew.core.errors import Unavailable
+from nomadcrew.core.mail import MailRefused, Message
+
+TIMEOUT_S = 15.0
+_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
+
+
+class FileMailer:
+    """`Mailer` that writes `<message id>.eml` into a folder, once each."""
+
+    def __init__(self, folder: Path, sender: Sender, *, clock: Callable[[], datetime] = utc_now) -> None:
+        self._folder = folder
+        self._sender = sender
+        self._clock = clock
+
+    async def send(self, message: Message) -> None:
+        # As plain as it can be, for whoever opens the file to copy a link out of it.
+        mail = compose(message, self._sender, self._clock(), encoding="8bit")
+        try:
+            await asyncio.to_thread(write_new, self._folder / f"{file_stem(message.id)}.eml", mail.as_bytes())
+        except OSError as error:
+            raise Unavailable("The mail cannot be written to the disk.", details=type(error).__name__) from error
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpServer:
+    """Where mail is handed over. `security` is smtp (none), smtp+starttls or smtps."""
+
+    security: str
+    host: str
+    port: int
+    user: str | None = None
+    password: str | None = None
+
+    @classmethod
+    def parse(cls, url: str) -> "SmtpServer":
+        """The server of `smtp[+starttls|s]://[user:password@]host[:port]`; the port has the usual default.
+
+        Raises:
+            ValueError: it is no such address. The text does not repeat it, for it may hold a password.
+        """
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError:
+            raise ValueError("The port of the mail server's address is no number.") from None
+        if parts.scheme not in _PORTS or not parts.hostname:
+            raise ValueError("The mail server's address is smtp://, smtp+starttls:// or smtps:// and a host.")
+        if (parts.username is None) != (parts.password is None):
+            raise ValueError("The mail server's address names a user and a password, or neither.")
+        return cls(
+            parts.scheme,
+            parts.hostname,
+            port or _PORTS[parts.scheme],
+            None if parts.username is None else unquote(parts.username),
+            None if parts.password is None else unquote(parts.password),
+        )
+
+
+class SmtpMailer:
+    """`Mailer` by SMTP: one connection a mail, in a thread.
+
+    A mail may arrive twice when the server's last word is lost; both have the same Message-ID.
+    """
+
+    def __init__(
+        self,
+        server: SmtpServer,
+        sender: Sender,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        tls: ssl.SSLContext | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
+        """`tls` replaces the system's authorities; `timeout_s` bounds connecting and each answer."""
+        self._server = server
+        self._sender = sender
+        self._clock = clock
+        self._tls = tls or ssl.create_default_context()
+        self._timeout_s = timeout_s
+
+    async def send(self, message: Message) -> None:
+        mail = compose(message, self._sender, self._clock())
+        try:
+            await asyncio.to_thread(self._deliver, mail)
+        # A failed job is logged with its causes, and those of a refusal quote the address: hence `None`.
+        except smtplib.SMTPRecipientsRefused as error:
+            raise _refusal(max(code for code, _ in error.recipients.values()), error) from None
+        except smtplib.SMTPDataError as error:
+            raise _refusal(error.smtp_code, error) from None
+        except smtplib.SMTPNotSupportedError as error:
+            raise _not_supported(message, error) from None
+        except (smtplib.SMTPException, OSError) as error:
+            # A wrong password or sender is the site's mistake, not the mail's: it waits until that is put right.
+            raise Unavailable("The mail server takes no mail just now.", details=type(error).__name__) from error
+
+    def _deliver(self, mail: EmailMessage) -> None:
+        with self._connect() as smtp:
+            if self._server.security == "smtp+starttls":
+                smtp.starttls(context=self._tls)
+            if self._server.user is not None and self._server.password is not None:
+                smtp.login(self._server.user, self._server.password)
+            smtp.send_message(mail)
+
+    def _connect(self) -> smtplib.SMTP:
+        host, port = self._server.host, self._server.port
+        if self._server.security == "smtps":
+            return smtplib.SMTP_SSL(host, port, timeout=self._timeout_s, context=self._tls)
+        return smtplib.SMTP(host, port, timeout=self._timeout_s)
+
+
+def _refusal(code: int, error: Exception) -> Exception:
+    if code >= 500:
+        return MailRefused(f"the mail server refused with {code}")
+    return Unavailable("The mail server asks to try again later.", details=type(error).__name__)
+
+
+def _not_supported(message: Message, error: Exception) -> Exception:
+    """A server that cannot carry the address never will; one without STARTTLS or sign-in is wrongly set up."""
+    if not message.to.isascii():  # of which only the local part can need more than a server has
+        return MailRefused("the mail server cannot carry an address with such letters")
+    return Unavailable("The mail server cannot be used as it is set up.", details=type(error).__name__)

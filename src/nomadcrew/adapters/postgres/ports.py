@@ -1,0 +1,146 @@
+"""The ports on SQL, which both hosts share; an adapter is imported where its port is made."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from nomadcrew.adapters.postgres.sql import Sql
+    from nomadcrew.core.chat.ports import Attachments
+    from nomadcrew.core.events import EventLog
+    from nomadcrew.core.identity.ports import Profiles
+    from nomadcrew.core.invitations.ports import Invitations
+    from nomadcrew.core.locations.ports import LocationSharing, MeetingPoints, Positions, PositionViews
+    from nomadcrew.core.members.ports import Members
+    from nomadcrew.core.mirror.ports import MirrorSource
+    from nomadcrew.core.notifications.ports import Notifications
+    from nomadcrew.core.notifications.push import PushTokens
+    from nomadcrew.core.replies import Replies
+    from nomadcrew.core.todos.ports import Todos
+    from nomadcrew.core.trips.ports import Trips
+    from nomadcrew.core.upkeep import Upkeep
+
+
+def replies(sql: Sql) -> Replies:
+    from nomadcrew.adapters.postgres.idempotency import PostgresReplies
+
+    return PostgresReplies(sql)
+
+
+def events(sql: Sql) -> EventLog:
+    from nomadcrew.adapters.postgres.outbox import PostgresEventLog
+
+    return PostgresEventLog(sql)
+
+
+def profiles(sql: Sql) -> Profiles:
+    from nomadcrew.adapters.postgres.profiles import PostgresProfiles
+
+    return PostgresProfiles(sql)
+
+
+def trips(sql: Sql) -> Trips:
+    from nomadcrew.adapters.postgres.trips import PostgresTrips
+
+    return PostgresTrips(sql)
+
+
+def members(sql: Sql) -> Members:
+    from nomadcrew.adapters.postgres.members import PostgresMembers
+
+    return PostgresMembers(sql)
+
+
+def invitations(sql: Sql) -> Invitations:
+    from nomadcrew.adapters.postgres.invitations import PostgresInvitations
+
+    return PostgresInvitations(sql)
+
+
+def todos(sql: Sql) -> Todos:
+    from nomadcrew.adapters.postgres.todos import PostgresTodos
+
+    return PostgresTodos(sql)
+
+
+def attachments(sql: Sql) -> Attachments:
+    from nomadcrew.adapters.postgres.attachments import PostgresAttachments
+
+    return PostgresAttachments(sql)
+
+
+def notifications(sql: Sql) -> Notifications:
+    from nomadcrew.adapters.postgres.notifications import PostgresNotifications
+
+    return PostgresNotifications(sql)
+
+
+def push_tokens(sql: Sql) -> PushTokens:
+    from nomadcrew.adapters.postgres.push import PostgresPushTokens
+
+    return PostgresPushTokens(sql)
+
+
+def mirror_source(sql: Sql) -> MirrorSource:
+    from nomadcrew.adapters.postgres.mirror import PostgresMirrorSource
+
+    return PostgresMirrorSource(sql)
+
+
+def positions(sql: Sql) -> Positions:
+    from nomadcrew.adapters.postgres.positions import PostgresPositions
+
+    return PostgresPositions(sql)
+
+
+def location_sharing(sql: Sql) -> LocationSharing:
+    from nomadcrew.adapters.postgres.locations import PostgresLocationSharing
+
+    return PostgresLocationSharing(sql)
+
+
+def position_views(sql: Sql) -> PositionViews:
+    from nomadcrew.adapters.postgres.locations import PostgresPositionViews
+
+    return PostgresPositionViews(sql)
+
+
+def meeting_points(sql: Sql) -> MeetingPoints:
+    from nomadcrew.adapters.postgres.locations import PostgresMeetingPoints
+
+    return PostgresMeetingPoints(sql)
+
+
+def upkeep(sql: Sql) -> Upkeep:
+    from nomadcrew.adapters.postgres.upkeep import PostgresUpkeep
+
+    return PostgresUpkeep(sql)
+
+
+# By the names of `Ports`.
+SQL_PORTS: Mapping[str, Callable[[Sql], object]] = MappingProxyType(
+    {
+        make.__name__: make
+        for make in (
+            replies,
+            events,
+            profiles,
+            trips,
+            members,
+            invitations,
+            todos,
+            attachments,
+            notifications,
+            push_tokens,
+            mirror_source,
+            positions,
+            location_sharing,
+            position_views,
+            meeting_points,
+            upkeep,
+        )
+    }
+)
