@@ -24,10 +24,10 @@ from nomadcrew.adapters.postgres.positions import PostgresPositions
 from nomadcrew.adapters.postgres.sql import Row, Statement, statements
 from nomadcrew.core.chat.model import NewMessage
 from nomadcrew.core.events import Outbox
+from nomadcrew.core.idempotency import FINGERPRINT_KEPT_FOR
 from nomadcrew.core.ids import EventId, MessageId, TripId, UserId, uuid7
 from nomadcrew.core.locations.model import Point, Privacy, Report
 from nomadcrew.core.permissions import rule
-from nomadcrew.core.replies import FINGERPRINT_KEPT_FOR
 from nomadcrew.core.trips.model import MAX_TRIPS_PER_USER
 
 # Parameters are made before the clock starts. These many a second are more than the statements here can use.

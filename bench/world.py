@@ -18,7 +18,7 @@ from nomadcrew.adapters.jwt.tokens import JwtTokens
 from nomadcrew.adapters.machine.keys import open_keys
 from nomadcrew.adapters.machine.passwords import Argon2Passwords
 from nomadcrew.bootstrap.machine import DEFAULT_ISSUER
-from nomadcrew.core.identity.model import Account, Profile
+from nomadcrew.core.auth.model import Account, Profile
 from nomadcrew.core.ids import SessionId, UserId, uuid7
 from nomadcrew.host.binaries import find_binaries
 from nomadcrew.host.datafolder import DataFolder

@@ -1,8 +1,8 @@
 """What a function needs, found out by loading it: modules of ours, and libraries.
 
 A fresh interpreter imports the handler's module and makes every port it declares, as a cold start in Lambda and the
-first requests would. To that is added what the modules of ours so found import later, inside functions; but for those
-in `LAZY`, which could import every adapter and do so for declared ports only.
+first requests would. Added to that are the modules that ours import later, inside functions, but for those
+of `LAZY`, which could import every adapter and do so for declared ports only.
 """
 
 import ast
@@ -30,7 +30,7 @@ PACKAGE = "nomadcrew"
 LAZY = (f"{PACKAGE}.bootstrap.", f"{PACKAGE}.adapters.postgres.ports")
 # Files and folders that are no modules, by the module that reads them; relative to the package.
 DATA = {
-    "nomadcrew.core.identity.passwords": "core/identity/common_passwords.txt",
+    "nomadcrew.core.auth.passwords": "core/auth/common_passwords.txt",
     "nomadcrew.adapters.postgres.sql": "adapters/postgres/statements",
     "nomadcrew.wire.rendering": "wire/templates",
 }

@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn, cast
 from uuid import UUID
 
+from nomadcrew.core.claims import Claims
 from nomadcrew.core.errors import Unauthenticated, Unprocessable
 from nomadcrew.core.events import Audience, Event
-from nomadcrew.core.identity.claims import Claims
+from nomadcrew.core.idempotency import KeptReply
 from nomadcrew.core.ids import EventId, UserId, uuid7
 from nomadcrew.core.limits import Allowance
 from nomadcrew.core.ports import Ports, Site
-from nomadcrew.core.replies import KeptReply
 
 NOON = datetime(2026, 7, 1, 12, 0, 0, tzinfo=UTC)
 ANA = UserId(UUID("019a0000-0000-7000-8000-00000000000a"))

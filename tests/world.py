@@ -17,7 +17,7 @@ from uuid import UUID
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.migrations import migrate
 from nomadcrew.bootstrap.machine import machine_ports
-from nomadcrew.core.identity.model import Profile
+from nomadcrew.core.auth.model import Profile
 from nomadcrew.core.ids import SessionId, UserId
 from nomadcrew.core.ports import Ports
 from nomadcrew.functions.table import ALL_ROUTES
@@ -220,7 +220,7 @@ async def token_of(ports: Ports, user_id: UserId, username: str, *, is_admin: bo
 
 
 def account_of(user_id: UserId, username: str, *, is_admin: bool) -> Any:
-    from nomadcrew.core.identity.model import Account
+    from nomadcrew.core.auth.model import Account
 
     now = NOON
     profile = Profile(user_id, f"{username}@example.org", username, "", "", "", None, None, {}, now, now)

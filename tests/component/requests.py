@@ -6,8 +6,8 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
-from nomadcrew.core.identity import administration
-from nomadcrew.core.identity.accounts import SignUp
+from nomadcrew.core.auth import administration
+from nomadcrew.core.auth.accounts import SignUp
 from nomadcrew.core.ids import EventId, InvitationId, TripId
 from nomadcrew.core.notifications.model import Draft
 from tests.pictures import JPEG_OF_A_PHONE as PICTURE

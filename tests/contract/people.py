@@ -10,8 +10,8 @@ from nomadcrew.adapters.postgres.accounts import PostgresAccounts
 from nomadcrew.adapters.postgres.profiles import PostgresProfiles
 from nomadcrew.adapters.postgres.sessions import PostgresSessions
 from nomadcrew.adapters.postgres.sql import Sql, compile_statement
-from nomadcrew.core.identity.model import Account, Profile
-from nomadcrew.core.identity.ports import Abandoned, Accounts, NewAccount, Profiles, Sessions
+from nomadcrew.core.auth.model import Account, Profile
+from nomadcrew.core.auth.ports import Abandoned, Accounts, NewAccount, Profiles, Sessions
 from nomadcrew.core.ids import UserId, uuid7
 from tests.contract.aws_identity import Identity
 

@@ -9,16 +9,16 @@ import pytest
 from nomadcrew.adapters.machine.passwords import Argon2Passwords
 from nomadcrew.adapters.postgres.accounts import PostgresAccounts
 from nomadcrew.adapters.postgres.database import Database
-from nomadcrew.core.errors import NotFound
-from nomadcrew.core.identity.errors import (
+from nomadcrew.core.auth.errors import (
     ConfirmationUsed,
     EmailTaken,
     InvalidConfirmation,
     InvalidRefreshToken,
     UsernameTaken,
 )
-from nomadcrew.core.identity.model import Session
-from nomadcrew.core.identity.ports import NewAccount, RegistrationId
+from nomadcrew.core.auth.model import Session
+from nomadcrew.core.auth.ports import NewAccount, RegistrationId
+from nomadcrew.core.errors import NotFound
 from nomadcrew.core.ids import EventId, SessionId, UserId, uuid7
 from tests.contract.people import NOON, PASSWORD, People, a_new, cheap_passwords
 

@@ -15,8 +15,8 @@ from nomadcrew.adapters.aws.realtime import GatewaySockets
 from nomadcrew.adapters.aws.sdk.services import DYNAMODB, RDS_DATA
 from nomadcrew.adapters.machine.flags import FileFlags
 from nomadcrew.adapters.postgres.sql import Sql, compile_statement
+from nomadcrew.core.auth.ports import RegistrationId
 from nomadcrew.core.clock import utc_now
-from nomadcrew.core.identity.ports import RegistrationId
 from nomadcrew.core.ids import SessionId, UserId, parse_uuid, uuid7
 from nomadcrew.core.ports import Ports, Site
 from nomadcrew.core.realtime import Connection

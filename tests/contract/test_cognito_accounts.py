@@ -21,17 +21,17 @@ from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
 from nomadcrew.adapters.aws.sdk.services import COGNITO
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.sql import Row, Statement
-from nomadcrew.core.clock import utc_now
-from nomadcrew.core.errors import Unavailable
-from nomadcrew.core.identity.errors import (
+from nomadcrew.core.auth.errors import (
     ConfirmationUsed,
     EmailTaken,
     InvalidRefreshToken,
     UsernameTaken,
     WeakPassword,
 )
-from nomadcrew.core.identity.model import Account, Session
-from nomadcrew.core.identity.ports import NewAccount, RegistrationId
+from nomadcrew.core.auth.model import Account, Session
+from nomadcrew.core.auth.ports import NewAccount, RegistrationId
+from nomadcrew.core.clock import utc_now
+from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import EventId, SessionId, UserId, uuid7
 from nomadcrew.functions.confirmed import keep
 from tests.contract.aws_identity import Identity

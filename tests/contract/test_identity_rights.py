@@ -18,10 +18,10 @@ from nomadcrew.adapters.aws.sdk.secrets import Secrets
 from nomadcrew.adapters.aws.sdk.services import COGNITO, DYNAMODB, SECRETS, Service
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.profiles import PostgresProfiles
+from nomadcrew.core.auth.model import Session
+from nomadcrew.core.auth.ports import ProfileChange, RegistrationId
 from nomadcrew.core.clock import utc_now
 from nomadcrew.core.errors import DomainError
-from nomadcrew.core.identity.model import Session
-from nomadcrew.core.identity.ports import ProfileChange, RegistrationId
 from nomadcrew.core.ids import EventId, SessionId, uuid7
 from tests.contract.aws_identity import Identity
 from tests.contract.people import NOON, PASSWORD, a_new, cheap_passwords

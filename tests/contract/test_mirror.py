@@ -20,9 +20,9 @@ from nomadcrew.adapters.postgres.positions import PostgresPositions
 from nomadcrew.adapters.postgres.profiles import PostgresProfiles
 from nomadcrew.adapters.postgres.queue import PostgresQueue
 from nomadcrew.adapters.postgres.trips import PostgresTrips
+from nomadcrew.core.auth.ports import ProfileChange
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.events import CONSUMERS, MIRROR, MIRRORED, consumers_of
-from nomadcrew.core.identity.ports import ProfileChange
 from nomadcrew.core.ids import EventId, TripId, UserId, uuid7
 from nomadcrew.core.locations.model import Privacy
 from nomadcrew.core.mirror.model import MirroredTrip, MirroredUser, MirrorRefused

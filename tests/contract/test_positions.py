@@ -19,8 +19,8 @@ from nomadcrew.adapters.postgres.positions import PostgresLocationHistory, Postg
 from nomadcrew.adapters.postgres.profiles import PostgresProfiles
 from nomadcrew.adapters.postgres.sql import compile_statement, statements
 from nomadcrew.adapters.postgres.trips import PostgresTrips
+from nomadcrew.core.auth.ports import ProfileChange
 from nomadcrew.core.errors import NotFound, NotOnboarded, NotTripMember, Unavailable
-from nomadcrew.core.identity.ports import ProfileChange
 from nomadcrew.core.ids import EventId, TripId, UserId, uuid7
 from nomadcrew.core.locations import service
 from nomadcrew.core.locations.geometry import distance_m

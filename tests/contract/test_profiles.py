@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
+from nomadcrew.core.auth.errors import AdminOnly, EmailRequired, EmailTaken, NotSelf, UsernameTaken
+from nomadcrew.core.auth.model import Profile
+from nomadcrew.core.auth.ports import ProfileChange
 from nomadcrew.core.errors import Invalid, NotFound, NotOnboarded, Unavailable
-from nomadcrew.core.identity.errors import AdminOnly, EmailRequired, EmailTaken, NotSelf, UsernameTaken
-from nomadcrew.core.identity.model import Profile
-from nomadcrew.core.identity.ports import ProfileChange
 from nomadcrew.core.ids import UserId, uuid7
 from tests.contract.crew import Crew
 from tests.contract.people import NOON, People, a_profile

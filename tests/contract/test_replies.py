@@ -12,7 +12,7 @@ from nomadcrew.adapters.postgres.idempotency import PostgresReplies
 from nomadcrew.adapters.postgres.sql import Row, Statement, compile_statement
 from nomadcrew.adapters.postgres.upkeep import PostgresUpkeep
 from nomadcrew.core.errors import Conflict, Unavailable, Unprocessable
-from nomadcrew.core.replies import KEPT_FOR, KeptReply
+from nomadcrew.core.idempotency import KEPT_FOR, KeptReply
 from tests.fakes import NOON
 
 _CREATE = compile_statement("create", "CREATE TABLE writes (id integer GENERATED ALWAYS AS IDENTITY, body text)")

@@ -10,8 +10,8 @@ from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.profiles import PostgresProfiles
 from nomadcrew.adapters.postgres.sessions import PostgresSessions
 from nomadcrew.adapters.postgres.sql import compile_statement
-from nomadcrew.core.identity.errors import InvalidRefreshToken
-from nomadcrew.core.identity.model import Session
+from nomadcrew.core.auth.errors import InvalidRefreshToken
+from nomadcrew.core.auth.model import Session
 from nomadcrew.core.ids import SessionId, uuid7
 from tests.contract.people import NOON, People, cheap_passwords
 

@@ -12,9 +12,9 @@ from nomadcrew.adapters.aws.cognito.accounts import CognitoAccounts
 from nomadcrew.adapters.aws.cognito.user_pool import UserPool
 from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
 from nomadcrew.adapters.postgres.sql import Sql
+from nomadcrew.core.auth.model import Account, Profile
+from nomadcrew.core.auth.ports import Credentials, RegistrationId
 from nomadcrew.core.errors import TooMany, Unavailable
-from nomadcrew.core.identity.model import Account, Profile
-from nomadcrew.core.identity.ports import Credentials, RegistrationId
 from nomadcrew.core.ids import UserId
 from tests.fakes import Untouchable
 

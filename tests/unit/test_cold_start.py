@@ -28,7 +28,7 @@ BUDGETS = {
     "member": 240,
     "migrator": 220,
     "mqtt": 345,
-    "notification": 245,
+    "notification": 246,
     "notifier": 236,
     "page": 300,
     "pool": 190,

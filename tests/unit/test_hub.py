@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from websockets.frames import Frame, Opcode
 
+from nomadcrew.core.claims import Claims
 from nomadcrew.core.errors import Unauthenticated, Unavailable
-from nomadcrew.core.identity.claims import Claims
 from nomadcrew.core.ids import SessionId, TripId, UserId, uuid7
 from nomadcrew.host.asgi import Message
 from nomadcrew.host.cors import Cors

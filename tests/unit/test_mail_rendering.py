@@ -10,11 +10,11 @@ import msgspec
 import pytest
 
 from nomadcrew.adapters.mime import Sender, compose
+from nomadcrew.core.auth.errors import InvalidCredentials
+from nomadcrew.core.auth.model import Account, Profile
+from nomadcrew.core.auth.ports import Registration, RegistrationId
 from nomadcrew.core.errors import TooMany
 from nomadcrew.core.events import Event
-from nomadcrew.core.identity.errors import InvalidCredentials
-from nomadcrew.core.identity.model import Account, Profile
-from nomadcrew.core.identity.ports import Registration, RegistrationId
 from nomadcrew.core.ids import EventId, InvitationId, TripId, UserId
 from nomadcrew.core.invitations.errors import BadInvitationToken, Expired
 from nomadcrew.core.invitations.model import Invitation, InvitationDetails

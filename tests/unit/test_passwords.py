@@ -7,9 +7,9 @@ import pytest
 from argon2 import extract_parameters
 
 from nomadcrew.adapters.machine.passwords import MAX_WAITING, Argon2Passwords
+from nomadcrew.core.auth.errors import WeakPassword
+from nomadcrew.core.auth.passwords import _common, check_password
 from nomadcrew.core.errors import Unavailable
-from nomadcrew.core.identity.errors import WeakPassword
-from nomadcrew.core.identity.passwords import _common, check_password
 
 GOOD = "Sail2Porto!"
 

@@ -7,8 +7,8 @@ from itertools import chain
 
 import pytest
 
+from nomadcrew.core.files.metadata import cleaned
 from nomadcrew.core.files.model import MAX_FILE_BYTES, BadFileType, FileKind, FileNotReadable, FileTooLarge
-from nomadcrew.core.files.strip import cleaned
 from tests.pictures import (
     END,
     FRAME,

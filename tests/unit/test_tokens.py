@@ -18,10 +18,10 @@ from joserfc.jwk import ECKey, Key, OctKey, RSAKey
 from nomadcrew.adapters.jwt.issuers import SupabaseIssuer
 from nomadcrew.adapters.jwt.jwks import JwksSource, parse_jwks
 from nomadcrew.adapters.jwt.tokens import JwtTokens
+from nomadcrew.core.auth.errors import InvalidConfirmation
+from nomadcrew.core.auth.model import ACCESS_LIFETIME, Account, Profile
+from nomadcrew.core.auth.ports import RegistrationId
 from nomadcrew.core.errors import Unauthenticated, Unavailable
-from nomadcrew.core.identity.errors import InvalidConfirmation
-from nomadcrew.core.identity.model import ACCESS_LIFETIME, Account, Profile
-from nomadcrew.core.identity.ports import RegistrationId
 from nomadcrew.core.ids import SessionId, UserId
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from nomadcrew.core.identity.claims import Claims
+    from nomadcrew.core.claims import Claims
 
 
 @cache

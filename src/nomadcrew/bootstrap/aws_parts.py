@@ -27,9 +27,7 @@ if TYPE_CHECKING:
     from nomadcrew.adapters.aws.sdk.secrets import Secrets
     from nomadcrew.adapters.aws.sdk.services import Service
     from nomadcrew.adapters.postgres.database import Database
-    from nomadcrew.core.events import AuditLog, Outbox
-    from nomadcrew.core.flags import Flags
-    from nomadcrew.core.identity.ports import (
+    from nomadcrew.core.auth.ports import (
         Abandoned,
         Accounts,
         Codes,
@@ -39,6 +37,8 @@ if TYPE_CHECKING:
         Tokens,
         Verifier,
     )
+    from nomadcrew.core.events import AuditLog, Outbox
+    from nomadcrew.core.flags import Flags
     from nomadcrew.core.ids import SessionId, UserId
     from nomadcrew.core.invitations.ports import InvitationLinks
     from nomadcrew.core.limits import Limit, RateLimits

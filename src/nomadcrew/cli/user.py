@@ -7,10 +7,10 @@ from typing import TypeVar
 import click
 
 from nomadcrew.cli.context import with_ports
+from nomadcrew.core.auth import administration
+from nomadcrew.core.auth.accounts import SignUp
+from nomadcrew.core.auth.errors import EmailTaken
 from nomadcrew.core.errors import NotFound
-from nomadcrew.core.identity import administration
-from nomadcrew.core.identity.accounts import SignUp
-from nomadcrew.core.identity.errors import EmailTaken
 from nomadcrew.core.ports import Ports
 from nomadcrew.host.problems import CannotStart
 

@@ -7,12 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     # For readers and type checkers only: a function would load every feature's types with those of its own.
-    from nomadcrew.core.chat.ports import Attachments, ChatLog
-    from nomadcrew.core.clock import Clock
-    from nomadcrew.core.events import AuditLog, EventLog, Outbox
-    from nomadcrew.core.files.ports import Files
-    from nomadcrew.core.flags import Flags
-    from nomadcrew.core.identity.ports import (
+    from nomadcrew.core.auth.ports import (
         Abandoned,
         Accounts,
         Codes,
@@ -22,6 +17,12 @@ if TYPE_CHECKING:
         Tokens,
         Verifier,
     )
+    from nomadcrew.core.chat.ports import Attachments, ChatLog
+    from nomadcrew.core.clock import Clock
+    from nomadcrew.core.events import AuditLog, EventLog, Outbox
+    from nomadcrew.core.files.ports import Files
+    from nomadcrew.core.flags import Flags
+    from nomadcrew.core.idempotency import Replies
     from nomadcrew.core.ids import NewId
     from nomadcrew.core.invitations.ports import InvitationLinks, Invitations
     from nomadcrew.core.limits import RateLimits
@@ -41,11 +42,10 @@ if TYPE_CHECKING:
     from nomadcrew.core.presence.ports import Presence
     from nomadcrew.core.queues import WorkQueue
     from nomadcrew.core.realtime import Connections, Live, Sockets, TopicOf, Topics
-    from nomadcrew.core.replies import Replies
+    from nomadcrew.core.retention import Upkeep
     from nomadcrew.core.schema import Schema
     from nomadcrew.core.todos.ports import Todos
     from nomadcrew.core.trips.ports import Trips
-    from nomadcrew.core.upkeep import Upkeep
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,9 @@
 import msgspec
 
 from nomadcrew.bootstrap.aws import lambda_ports
+from nomadcrew.core.auth import accounts
 from nomadcrew.core.flags import REGISTRATION
-from nomadcrew.core.identity import accounts, profiles
+from nomadcrew.core.users import profiles
 from nomadcrew.wire.auth import (
     ConfirmationRequired,
     ConfirmIn,

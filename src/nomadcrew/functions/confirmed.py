@@ -7,11 +7,11 @@ import logging
 from typing import Any, Final
 
 from nomadcrew.bootstrap.aws import lambda_ports
-from nomadcrew.core.identity.errors import ConfirmationUsed, InvalidConfirmation
-from nomadcrew.core.identity.ports import RegistrationId
-from nomadcrew.core.identity.rules import suffix_of
+from nomadcrew.core.auth.errors import ConfirmationUsed, InvalidConfirmation
+from nomadcrew.core.auth.ports import RegistrationId
 from nomadcrew.core.ids import parse_uuid
 from nomadcrew.core.ports import Ports
+from nomadcrew.core.users.rules import suffix_of
 from nomadcrew.wire.event_entry import event_entry
 
 log = logging.getLogger("nomadcrew.confirmed")

@@ -6,14 +6,14 @@ from datetime import timedelta
 from msgspec import UNSET
 
 from nomadcrew.bootstrap.aws import lambda_ports
+from nomadcrew.core.auth.ports import ProfileChange
 from nomadcrew.core.errors import NotFound, NotTripMember
-from nomadcrew.core.identity import profiles
-from nomadcrew.core.identity.ports import ProfileChange
 from nomadcrew.core.ids import EventId, TripId, UserId, parse_uuid
 from nomadcrew.core.locations import service
 from nomadcrew.core.locations.model import MAX_POINTS, Accepted, MeetingPoint, Privacy, Report
 from nomadcrew.core.locations.reports import Opinion, batch, expiry, judged, single
 from nomadcrew.core.permissions import rule
+from nomadcrew.core.users import profiles
 from nomadcrew.wire import locations as wire
 from nomadcrew.wire.call import Call
 from nomadcrew.wire.lambda_entry import lambda_entry

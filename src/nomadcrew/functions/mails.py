@@ -4,8 +4,8 @@ from uuid import UUID
 
 import msgspec
 
+from nomadcrew.core.auth.ports import RegistrationId
 from nomadcrew.core.events import Event
-from nomadcrew.core.identity.ports import RegistrationId
 from nomadcrew.core.ids import InvitationId, UserId
 from nomadcrew.core.invitations.model import InvitationStatus
 from nomadcrew.core.mail import Message

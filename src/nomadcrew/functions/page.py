@@ -7,10 +7,10 @@ posts here proves who they are in the post itself, with a password or with the s
 from collections.abc import Mapping
 
 from nomadcrew.bootstrap.aws import lambda_ports
+from nomadcrew.core.auth import accounts
+from nomadcrew.core.auth.accounts import SignUp
+from nomadcrew.core.auth.model import Account
 from nomadcrew.core.errors import DomainError, NotFound, TooMany
-from nomadcrew.core.identity import accounts
-from nomadcrew.core.identity.accounts import SignUp
-from nomadcrew.core.identity.model import Account
 from nomadcrew.core.invitations import service as invitations
 from nomadcrew.core.invitations.errors import Expired, NotPending
 from nomadcrew.core.invitations.model import InvitationDetails, InvitationStatus

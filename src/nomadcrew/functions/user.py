@@ -3,10 +3,10 @@
 from typing import Any
 
 from nomadcrew.bootstrap.aws import lambda_ports
+from nomadcrew.core.auth.model import Profile
 from nomadcrew.core.errors import Invalid
-from nomadcrew.core.identity import profiles as service
-from nomadcrew.core.identity.model import Profile
 from nomadcrew.core.ids import PushTokenId, TripId, UserId, parse_uuid
+from nomadcrew.core.users import profiles as service
 from nomadcrew.wire.call import Call
 from nomadcrew.wire.lambda_entry import lambda_entry
 from nomadcrew.wire.push_tokens import PushTokenGoneIn, PushTokenIn, PushTokenView, push_token_view

@@ -17,8 +17,8 @@ from itertools import chain
 from typing import Any
 from uuid import UUID
 
+from nomadcrew.core.auth.model import ACCESS_LIFETIME
 from nomadcrew.core.errors import Unavailable
-from nomadcrew.core.identity.model import ACCESS_LIFETIME
 from nomadcrew.core.ids import SessionId, TripId, UserId
 from nomadcrew.host import channel as said
 from nomadcrew.host.channel import Channel, Lost, ids_in

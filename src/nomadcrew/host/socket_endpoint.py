@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from urllib.parse import parse_qs
 
+from nomadcrew.core.claims import Claims
 from nomadcrew.core.errors import DomainError, Forbidden, NotFound, Unauthenticated
-from nomadcrew.core.identity.claims import Claims
 from nomadcrew.core.ports import Ports
 from nomadcrew.functions.websocket import actions
 from nomadcrew.host.asgi import Receive, Scope, Send, headers_of

@@ -5,9 +5,9 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from nomadcrew.core.identity.accounts import SignUp
-from nomadcrew.core.identity.claims import Claims
-from nomadcrew.core.identity.model import Profile, SignedIn
+from nomadcrew.core.auth.accounts import SignUp
+from nomadcrew.core.auth.model import Profile, SignedIn
+from nomadcrew.core.claims import Claims
 from nomadcrew.wire.users import Text, UserProfile, own_profile
 
 Password = Annotated[str, Meta(min_length=1, max_length=1024)]

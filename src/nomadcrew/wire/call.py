@@ -8,8 +8,8 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from nomadcrew.core.claims import Claims
 from nomadcrew.core.errors import DomainError, NotTripMember, Unauthenticated
-from nomadcrew.core.identity.claims import Claims
 from nomadcrew.core.ids import TripId, UserId, parse_uuid
 from nomadcrew.core.ports import Ports
 from nomadcrew.wire.routes import Route

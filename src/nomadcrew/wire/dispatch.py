@@ -10,11 +10,11 @@ from types import MappingProxyType
 import msgspec
 
 from nomadcrew import logs
+from nomadcrew.core.claims import Claims
 from nomadcrew.core.errors import DomainError, Invalid, TooMany, Unauthenticated
-from nomadcrew.core.identity.claims import Claims
+from nomadcrew.core.idempotency import KeptReply
 from nomadcrew.core.ids import parse_uuid
 from nomadcrew.core.ports import Ports
-from nomadcrew.core.replies import KeptReply
 from nomadcrew.logs import Answered
 from nomadcrew.wire.call import Call, Reply, Request
 from nomadcrew.wire.decode import decode

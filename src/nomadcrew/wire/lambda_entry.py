@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from nomadcrew import telemetry
+from nomadcrew.core.claims import Claims
 from nomadcrew.core.errors import NotFound
-from nomadcrew.core.identity.claims import Claims
 from nomadcrew.core.ids import SessionId, UserId, parse_uuid
 from nomadcrew.wire.call import Reply, Request, parse_query
 from nomadcrew.wire.dispatch import Dispatcher

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from nomadcrew.core.identity.model import Account
-from nomadcrew.core.identity.ports import Registration
+from nomadcrew.core.auth.model import Account
+from nomadcrew.core.auth.ports import Registration
 from nomadcrew.core.invitations.model import InvitationDetails
 from nomadcrew.core.mail import Message
 from nomadcrew.core.ports import Site

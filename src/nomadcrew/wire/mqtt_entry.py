@@ -14,8 +14,8 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs
 
+from nomadcrew.core.claims import Claims
 from nomadcrew.core.errors import Unauthenticated
-from nomadcrew.core.identity.claims import Claims
 from nomadcrew.core.ports import Ports
 from nomadcrew.wire.event_entry import Entry, Event, MakePorts, event_entry
 

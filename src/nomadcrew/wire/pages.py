@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from http import HTTPStatus
 
+from nomadcrew.core.auth.errors import ConfirmationUsed, InvalidConfirmation
+from nomadcrew.core.auth.model import Account
 from nomadcrew.core.errors import DomainError, TooMany, Unavailable
-from nomadcrew.core.identity.errors import ConfirmationUsed, InvalidConfirmation
-from nomadcrew.core.identity.model import Account
 from nomadcrew.core.invitations.errors import BadInvitationToken, Expired, NotPending
 from nomadcrew.core.invitations.model import InvitationDetails
 from nomadcrew.core.ports import Site

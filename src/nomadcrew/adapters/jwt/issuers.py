@@ -9,7 +9,7 @@ from joserfc.jwk import OctKey, RSAKey
 from nomadcrew.adapters.jwt.jwks import JwksSource
 from nomadcrew.adapters.jwt.parse import Parts, check_times, invalid, subject
 from nomadcrew.adapters.jwt.signatures import VerifyingKey
-from nomadcrew.core.identity.claims import Claims
+from nomadcrew.core.claims import Claims
 from nomadcrew.core.ids import SessionId, parse_uuid
 
 

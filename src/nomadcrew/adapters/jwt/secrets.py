@@ -7,8 +7,8 @@ import hmac
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
-from nomadcrew.core.identity.errors import InvalidConfirmation
-from nomadcrew.core.identity.ports import RegistrationId
+from nomadcrew.core.auth.errors import InvalidConfirmation
+from nomadcrew.core.auth.ports import RegistrationId
 
 _CODE_BYTES = 16 + 32
 

@@ -11,9 +11,9 @@ from joserfc.jwk import RSAKey
 from nomadcrew.adapters.jwt import secrets as codes
 from nomadcrew.adapters.jwt.issuers import Issuer, OurIssuer
 from nomadcrew.adapters.jwt.verifier import CACHED_TOKENS, TokenVerifier
-from nomadcrew.core.identity.claims import Claims
-from nomadcrew.core.identity.model import ACCESS_LIFETIME, Account
-from nomadcrew.core.identity.ports import RegistrationId
+from nomadcrew.core.auth.model import ACCESS_LIFETIME, Account
+from nomadcrew.core.auth.ports import RegistrationId
+from nomadcrew.core.claims import Claims
 from nomadcrew.core.ids import SessionId
 
 

@@ -7,9 +7,9 @@ from datetime import datetime
 from nomadcrew.adapters.jwt.issuers import Issuer
 from nomadcrew.adapters.jwt.parse import SKEW_S, Parts, parse
 from nomadcrew.adapters.jwt.signatures import verified_payload
+from nomadcrew.core.auth.model import ACCESS_LIFETIME
+from nomadcrew.core.claims import Claims
 from nomadcrew.core.errors import Unauthenticated
-from nomadcrew.core.identity.claims import Claims
-from nomadcrew.core.identity.model import ACCESS_LIFETIME
 from nomadcrew.core.ids import SessionId
 
 CACHED_TOKENS = 10_000

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, TypeVar
 
+from nomadcrew.core.auth.passwords import canonical
 from nomadcrew.core.errors import Unavailable
-from nomadcrew.core.identity.passwords import canonical
 
 if TYPE_CHECKING:
     from argon2 import PasswordHasher

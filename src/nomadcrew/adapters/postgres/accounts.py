@@ -9,10 +9,10 @@ import msgspec
 
 from nomadcrew.adapters.postgres.profiles import profile_of
 from nomadcrew.adapters.postgres.sql import Duplicate, Row, Sql, Statement, statements
+from nomadcrew.core.auth.errors import ConfirmationUsed, EmailTaken, InvalidConfirmation, UsernameTaken
+from nomadcrew.core.auth.model import CONFIRMATION_LIFETIME, Account
+from nomadcrew.core.auth.ports import AccountPage, Credentials, NewAccount, Registration, RegistrationId
 from nomadcrew.core.errors import NotFound, Unavailable
-from nomadcrew.core.identity.errors import ConfirmationUsed, EmailTaken, InvalidConfirmation, UsernameTaken
-from nomadcrew.core.identity.model import CONFIRMATION_LIFETIME, Account
-from nomadcrew.core.identity.ports import AccountPage, Credentials, NewAccount, Registration, RegistrationId
 from nomadcrew.core.ids import EventId, UserId
 
 _SQL = statements("accounts")

@@ -8,9 +8,9 @@ from nomadcrew.adapters.postgres.refusals import Refusals, permit
 from nomadcrew.adapters.postgres.sql import Row, Sql, statements
 from nomadcrew.core.chat.model import Attachment, AttachmentNotFound, AttachmentUsed
 from nomadcrew.core.files.model import FileKind
+from nomadcrew.core.idempotency import FINGERPRINT_KEPT_FOR
 from nomadcrew.core.ids import AttachmentId, MessageId, TripId, UserId
 from nomadcrew.core.permissions import Rule
-from nomadcrew.core.replies import FINGERPRINT_KEPT_FOR
 
 _SQL = statements("attachments")
 REFUSALS: Refusals = {"attachment_not_found": AttachmentNotFound, "attachment_used": AttachmentUsed}

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from nomadcrew.adapters.postgres.sql import Sql, statements
 from nomadcrew.core.errors import Unavailable, Unprocessable
-from nomadcrew.core.replies import KEPT_FOR, KeptReply
+from nomadcrew.core.idempotency import KEPT_FOR, KeptReply
 
 _SQL = statements("replays")
 

@@ -9,19 +9,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from nomadcrew.adapters.postgres.sql import Sql
+    from nomadcrew.core.auth.ports import Profiles
     from nomadcrew.core.chat.ports import Attachments
     from nomadcrew.core.events import EventLog
-    from nomadcrew.core.identity.ports import Profiles
+    from nomadcrew.core.idempotency import Replies
     from nomadcrew.core.invitations.ports import Invitations
     from nomadcrew.core.locations.ports import LocationSharing, MeetingPoints, Positions, PositionViews
     from nomadcrew.core.members.ports import Members
     from nomadcrew.core.mirror.ports import MirrorSource
     from nomadcrew.core.notifications.ports import Notifications
     from nomadcrew.core.notifications.push import PushTokens
-    from nomadcrew.core.replies import Replies
+    from nomadcrew.core.retention import Upkeep
     from nomadcrew.core.todos.ports import Todos
     from nomadcrew.core.trips.ports import Trips
-    from nomadcrew.core.upkeep import Upkeep
 
 
 def replies(sql: Sql) -> Replies:

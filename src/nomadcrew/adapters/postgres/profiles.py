@@ -8,13 +8,13 @@ import msgspec
 
 from nomadcrew.adapters.postgres.refusals import permit
 from nomadcrew.adapters.postgres.sql import Duplicate, Row, Sql, statements
+from nomadcrew.core.auth.errors import AdminOnly, EmailRequired, EmailTaken, NotSelf, UsernameTaken
+from nomadcrew.core.auth.model import Profile
+from nomadcrew.core.auth.ports import FoundUser, ProfileChange, ProfilePage
 from nomadcrew.core.errors import DomainError, Unavailable
-from nomadcrew.core.identity.errors import AdminOnly, EmailRequired, EmailTaken, NotSelf, UsernameTaken
-from nomadcrew.core.identity.model import Profile
-from nomadcrew.core.identity.ports import FoundUser, ProfileChange, ProfilePage
-from nomadcrew.core.identity.profiles import preferences_too_large
-from nomadcrew.core.identity.rules import MAX_PREFERENCES_BYTES
 from nomadcrew.core.ids import TripId, UserId
+from nomadcrew.core.users.profiles import preferences_too_large
+from nomadcrew.core.users.rules import MAX_PREFERENCES_BYTES
 
 _SQL = statements("profiles")
 _REFUSALS: dict[str, Callable[[], DomainError]] = {

@@ -4,8 +4,8 @@ from datetime import datetime, timedelta
 
 from nomadcrew.adapters.postgres.profiles import profile_of
 from nomadcrew.adapters.postgres.sql import Sql, Statement, statements
-from nomadcrew.core.identity.errors import InvalidRefreshToken
-from nomadcrew.core.identity.model import REUSE_GRACE, Account, Session
+from nomadcrew.core.auth.errors import InvalidRefreshToken
+from nomadcrew.core.auth.model import REUSE_GRACE, Account, Session
 from nomadcrew.core.ids import SessionId
 
 _SQL = statements("sessions")

@@ -4,9 +4,9 @@ from datetime import datetime
 
 from nomadcrew.adapters.postgres.refusals import permit
 from nomadcrew.adapters.postgres.sql import Row, Sql, statements
+from nomadcrew.core.idempotency import FINGERPRINT_KEPT_FOR
 from nomadcrew.core.ids import EventId, TodoId, TripId, UserId
 from nomadcrew.core.permissions import Rule
-from nomadcrew.core.replies import FINGERPRINT_KEPT_FOR
 from nomadcrew.core.todos.model import Todo, TodoPage
 
 _SQL = statements("todos")

@@ -10,9 +10,9 @@ from typing import Any
 from nomadcrew.adapters.postgres.refusals import permit
 from nomadcrew.adapters.postgres.sql import Row, Sql, statements
 from nomadcrew.core.errors import NotOnboarded
+from nomadcrew.core.idempotency import FINGERPRINT_KEPT_FOR
 from nomadcrew.core.ids import EventId, MembershipId, TripId, UserId
 from nomadcrew.core.permissions import Role, Rule
-from nomadcrew.core.replies import FINGERPRINT_KEPT_FOR
 from nomadcrew.core.trips.model import (
     MAX_TRIPS_PER_USER,
     TRANSITIONS,

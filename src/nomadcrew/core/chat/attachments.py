@@ -6,9 +6,9 @@ from pathlib import PurePosixPath
 
 from nomadcrew.core.chat.model import Attachment
 from nomadcrew.core.chat.ports import Attachments
+from nomadcrew.core.files.metadata import cleaned
 from nomadcrew.core.files.model import MAX_NAME, FileKind
 from nomadcrew.core.files.ports import Files
-from nomadcrew.core.files.strip import cleaned
 from nomadcrew.core.ids import AttachmentId, NewId, TripId, UserId
 from nomadcrew.core.permissions import rule
 

@@ -12,7 +12,7 @@ from nomadcrew.adapters.jwt.jwks_cache import Fetch, fetcher
 from nomadcrew.adapters.jwt.parse import Parts, check_times, invalid
 from nomadcrew.adapters.jwt.signatures import VerifyingKey
 from nomadcrew.adapters.jwt.verifier import TokenVerifier
-from nomadcrew.core.identity.claims import Claims
+from nomadcrew.core.claims import Claims
 from nomadcrew.core.ids import SessionId, UserId, parse_uuid
 
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from nomadcrew.adapters.aws.cognito.user_pool import UserPool
     from nomadcrew.adapters.aws.sdk.secrets import Secrets
     from nomadcrew.adapters.jwt.jwks_cache import PublishedKeys
-    from nomadcrew.core.identity.model import Account
-    from nomadcrew.core.identity.ports import RegistrationId
+    from nomadcrew.core.auth.model import Account
+    from nomadcrew.core.auth.ports import RegistrationId
     from nomadcrew.core.ids import SessionId
 
 CONFIRMATIONS = "confirmations"

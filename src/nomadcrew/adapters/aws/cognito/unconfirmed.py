@@ -7,7 +7,7 @@ from uuid import UUID
 from nomadcrew.adapters.aws.cognito.user_pool import UserPool, delete_user
 from nomadcrew.adapters.postgres.accounts import KEPT_AFTER_EXPIRY, AbandonedRegistrations
 from nomadcrew.adapters.postgres.sql import Sql
-from nomadcrew.core.identity.model import CONFIRMATION_LIFETIME
+from nomadcrew.core.auth.model import CONFIRMATION_LIFETIME
 from nomadcrew.core.ids import UserId, parse_uuid
 
 PAGE = 60

@@ -14,10 +14,10 @@ from uuid import uuid4
 import msgspec
 
 from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
+from nomadcrew.core.auth.model import Profile
+from nomadcrew.core.auth.ports import FoundUser, ProfileChange, ProfilePage, Profiles
 from nomadcrew.core.clock import Clock
 from nomadcrew.core.errors import Unavailable
-from nomadcrew.core.identity.model import Profile
-from nomadcrew.core.identity.ports import FoundUser, ProfileChange, ProfilePage, Profiles
 from nomadcrew.core.ids import TripId, UserId
 
 log = logging.getLogger("nomadcrew.profiles")

@@ -19,9 +19,9 @@ from uuid import UUID
 
 from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
 from nomadcrew.adapters.aws.sdk.secrets import Secrets
+from nomadcrew.core.auth.errors import InvalidRefreshToken
+from nomadcrew.core.auth.model import REUSE_GRACE, Account, Session
 from nomadcrew.core.errors import Unavailable
-from nomadcrew.core.identity.errors import InvalidRefreshToken
-from nomadcrew.core.identity.model import REUSE_GRACE, Account, Session
 from nomadcrew.core.ids import SessionId, UserId
 
 log = logging.getLogger("nomadcrew.sessions")

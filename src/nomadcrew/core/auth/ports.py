@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any, NewType, Protocol
 from uuid import UUID
 
-from nomadcrew.core.identity.claims import Claims
-from nomadcrew.core.identity.model import Account, Profile, Session
+from nomadcrew.core.auth.model import Account, Profile, Session
+from nomadcrew.core.claims import Claims
 from nomadcrew.core.ids import EventId, SessionId, TripId, UserId
 
 RegistrationId = NewType("RegistrationId", UUID)

@@ -6,28 +6,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from weakref import WeakValueDictionary
 
-from nomadcrew.core.errors import TooMany
-from nomadcrew.core.identity.errors import (
+from nomadcrew.core.auth.errors import (
     EmailTaken,
     InvalidCredentials,
     InvalidRefreshToken,
     NotConfirmed,
     RegistrationClosed,
 )
-from nomadcrew.core.identity.model import ACCESS_LIFETIME, REFRESH_LIFETIME, Account, Session, SignedIn
-from nomadcrew.core.identity.passwords import check_password
-from nomadcrew.core.identity.ports import (
-    Accounts,
-    Credentials,
-    NewAccount,
-    RegistrationId,
-    Sessions,
-    Tokens,
-)
-from nomadcrew.core.identity.rules import parse_name, parse_username, suffix_of, usernames_for
+from nomadcrew.core.auth.model import ACCESS_LIFETIME, REFRESH_LIFETIME, Account, Session, SignedIn
+from nomadcrew.core.auth.passwords import check_password
+from nomadcrew.core.auth.ports import Accounts, Credentials, NewAccount, RegistrationId, Sessions, Tokens
+from nomadcrew.core.errors import TooMany
 from nomadcrew.core.ids import EventId, NewId, SessionId, UserId
 from nomadcrew.core.invitations.model import parse_email
 from nomadcrew.core.limits import RateLimits
+from nomadcrew.core.users.rules import parse_name, parse_username, suffix_of, usernames_for
 
 FAILURES = "failed_sign_in"
 

@@ -2,11 +2,11 @@
 
 from datetime import datetime
 
+from nomadcrew.core.auth.accounts import SignUp, create_account
+from nomadcrew.core.auth.model import Account
+from nomadcrew.core.auth.passwords import check_password
+from nomadcrew.core.auth.ports import AccountPage, Accounts
 from nomadcrew.core.errors import NotFound
-from nomadcrew.core.identity.accounts import SignUp, create_account
-from nomadcrew.core.identity.model import Account
-from nomadcrew.core.identity.passwords import check_password
-from nomadcrew.core.identity.ports import AccountPage, Accounts
 from nomadcrew.core.ids import NewId
 from nomadcrew.core.limits import RateLimits
 

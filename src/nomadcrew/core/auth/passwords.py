@@ -5,7 +5,7 @@ import unicodedata
 from functools import cache
 from importlib import resources
 
-from nomadcrew.core.identity.errors import WeakPassword
+from nomadcrew.core.auth.errors import WeakPassword
 
 MIN_PASSWORD = 8
 MAX_PASSWORD = 128

@@ -1,0 +1,1 @@
+"""Users: profiles, their rules and preferences."""
