@@ -130,14 +130,14 @@ def cases(world: World, invitation_token: str) -> list[Case]:
 
     page = event("GET /invite/accept/{token}", f"/invite/accept/{invitation_token}", me, token=invitation_token)
     return [
-        Case("nomadcrew.functions.auth", event("GET /v1/auth/validate", "/v1/auth/validate", me)),
-        Case("nomadcrew.functions.user", event("GET /v1/users/me", "/v1/users/me", me)),
-        Case("nomadcrew.functions.trip", trips),
-        Case("nomadcrew.functions.member", in_trip("members")),
-        Case("nomadcrew.functions.invitation", in_trip("invitations")),
-        Case("nomadcrew.functions.todo", in_trip("todos")),
-        Case("nomadcrew.functions.notification", event("GET /v1/notifications", "/v1/notifications", me)),
-        Case("nomadcrew.functions.page", page),
+        Case("nomadcrew.api.auth.routes", event("GET /v1/auth/validate", "/v1/auth/validate", me)),
+        Case("nomadcrew.api.users.routes", event("GET /v1/users/me", "/v1/users/me", me)),
+        Case("nomadcrew.api.trips.routes", trips),
+        Case("nomadcrew.api.members.routes", in_trip("members")),
+        Case("nomadcrew.api.invitations.routes", in_trip("invitations")),
+        Case("nomadcrew.api.todos.routes", in_trip("todos")),
+        Case("nomadcrew.api.notifications.routes", event("GET /v1/notifications", "/v1/notifications", me)),
+        Case("nomadcrew.api.pages.routes", page),
         Case(POWERTOOLS, trips),
         Case(FASTAPI, trips),
         Case(POWERTOOLS, trips, compiled=False),

@@ -30,9 +30,9 @@ from bench.report import RESULTS, table
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.migrations import migrate
 from nomadcrew.adapters.postgres.sql import compile_statement
-from nomadcrew.host.binaries import find_binaries
-from nomadcrew.host.datafolder import DataFolder
-from nomadcrew.host.postgres import EmbeddedPostgres
+from nomadcrew.hosts.machine.data_folder import DataFolder
+from nomadcrew.hosts.machine.postgres.binaries import find_binaries
+from nomadcrew.hosts.machine.postgres.server import EmbeddedPostgres
 
 GROWTH = 1.5  # how much longer the 95th percentile may take
 BYTES_PER_TRIP = 14_000  # with everything that belongs to it, indices and the log of its making included

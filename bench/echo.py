@@ -6,7 +6,7 @@ import sys
 import uvloop
 from websockets.asyncio.server import ServerConnection, broadcast, serve
 
-from nomadcrew.host.files import allow_open_files
+from nomadcrew.hosts.machine.open_files import allow_open_files
 
 
 async def main(port: int) -> None:

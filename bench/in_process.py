@@ -14,18 +14,18 @@ from typing import Any, cast
 
 from nomadcrew import logs
 from nomadcrew.adapters.machine.limits import ProcessRateLimits
+from nomadcrew.api.table import ALL_ROUTES
 from nomadcrew.core.claims import Claims
 from nomadcrew.core.clock import utc_now
 from nomadcrew.core.ids import MembershipId, TripId, UserId, uuid7
 from nomadcrew.core.limits import Limit
 from nomadcrew.core.ports import Ports, Site
 from nomadcrew.core.trips.model import Trip, TripMember
-from nomadcrew.functions.table import ALL_ROUTES
-from nomadcrew.host.asgi import Application, Message, Scope
-from nomadcrew.host.health import Health
-from nomadcrew.host.metrics import Metrics, MetricsPage
-from nomadcrew.wire.call import Request
-from nomadcrew.wire.dispatch import Dispatcher
+from nomadcrew.hosts.machine.http.asgi import Application, Message, Scope
+from nomadcrew.hosts.machine.http.health import Health
+from nomadcrew.hosts.machine.http.metrics import Metrics, MetricsPage
+from nomadcrew.web.call import Request
+from nomadcrew.web.dispatch import Dispatcher
 
 BATCHES = 15
 CALLS = 500

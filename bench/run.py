@@ -27,8 +27,8 @@ from bench.load import Sample, load, require_wrk
 from bench.machine import CannotMeasure, Server
 from bench.report import AT, NAMES, PLAIN, Results
 from bench.world import World, fill, sqlalchemy_url, write_cases
-from nomadcrew.bootstrap.machine import DEFAULT_ISSUER
-from nomadcrew.host.files import allow_open_files
+from nomadcrew.hosts.machine.open_files import allow_open_files
+from nomadcrew.hosts.machine.ports import DEFAULT_ISSUER
 
 CONNECTIONS = (1, 16, 64)
 REST_S = 2.0

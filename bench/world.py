@@ -17,12 +17,12 @@ import asyncpg
 from nomadcrew.adapters.jwt.tokens import JwtTokens
 from nomadcrew.adapters.machine.keys import open_keys
 from nomadcrew.adapters.machine.passwords import Argon2Passwords
-from nomadcrew.bootstrap.machine import DEFAULT_ISSUER
 from nomadcrew.core.auth.model import Account, Profile
 from nomadcrew.core.ids import SessionId, UserId, uuid7
-from nomadcrew.host.binaries import find_binaries
-from nomadcrew.host.datafolder import DataFolder
-from nomadcrew.host.postgres import EmbeddedPostgres
+from nomadcrew.hosts.machine.data_folder import DataFolder
+from nomadcrew.hosts.machine.ports import DEFAULT_ISSUER
+from nomadcrew.hosts.machine.postgres.binaries import find_binaries
+from nomadcrew.hosts.machine.postgres.server import EmbeddedPostgres
 
 CREWS = 40
 CREW = 5

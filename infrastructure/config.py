@@ -8,7 +8,7 @@ from typing import Any, Literal
 from nomadcrew.core.flags import REGISTRATION
 from nomadcrew.core.limits import LIMITS
 
-# What one machine's pages and the shipped app send and may read (host/cors.py says the same).
+# What one machine's pages and the shipped app send and may read (hosts/machine/http/cors.py says the same).
 CORS_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 CORS_HEADERS = (
     "authorization",
@@ -70,8 +70,8 @@ PRESETS: Mapping[str, Preset] = {
         database=Database(access="proxy", min_acu=0.5, max_acu=16, reader=True, backup_days=14),
         cache="valkey",
         stream="kinesis",
-        provisioned={"trip": 10},
-        reserved={"trip": 100},
+        provisioned={"trips": 10},
+        reserved={"trips": 100},
     ),
 }
 

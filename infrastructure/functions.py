@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from nomadcrew.bootstrap.aws import STANDS_ON
+from nomadcrew.hosts.aws.ports import STANDS_ON
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class FunctionSpec:
 
 
 def module_of(name: str) -> str:
-    return f"nomadcrew.functions.{name}"
+    return f"nomadcrew.hosts.aws.functions.{name}"
 
 
 def exists(name: str) -> bool:
@@ -45,7 +45,7 @@ def exists(name: str) -> bool:
 
 
 API_FUNCTIONS = (
-    "auth", "user", "trip", "member", "invitation", "todo", "chat", "location", "notification", "page"
+    "auth", "users", "trips", "members", "invitations", "todos", "chat", "locations", "notifications", "pages"
 )  # fmt: skip
 
 
@@ -56,19 +56,19 @@ def _api(name: str) -> FunctionSpec:
 _TABLE: tuple[FunctionSpec, ...] = (
     *map(_api, API_FUNCTIONS),
     # Cognito gives a trigger five seconds.
-    FunctionSpec("pool", "identity", 256, 5),
-    FunctionSpec("confirmed", "identity", 256, 5),
+    FunctionSpec("cognito_triggers", "identity", 256, 5),
+    FunctionSpec("cognito_confirmed", "identity", 256, 5),
     FunctionSpec("authorizer", "realtime", 256, 5),
     FunctionSpec("websocket", "realtime", 512, 10, sends=("realtime",)),
     FunctionSpec("realtime", "realtime", 512, 30, Source("realtime", most=10), sends=("realtime",)),
-    FunctionSpec("fanout", "realtime", 512, 60, sends=("notifications",), stream="chat"),
+    FunctionSpec("chat_fanout", "realtime", 512, 60, sends=("notifications",), stream="chat"),
     FunctionSpec(
         "keepalive", "realtime", 256, 30, sends=("realtime",), asynchronous=True, schedule="rate(1 minute)"
     ),
-    FunctionSpec("publisher", "compute", 256, 30, Source("probe", most=2)),
-    FunctionSpec("updates", "realtime", 256, 30, Source("updates", most=2)),
+    FunctionSpec("outbox_sweep", "compute", 256, 30, Source("probe", most=2)),
+    FunctionSpec("iot_publisher", "realtime", 256, 30, Source("updates", most=2)),
     # IoT Core waits five seconds for it.
-    FunctionSpec("mqtt", "realtime", 256, 5),
+    FunctionSpec("iot_authorizer", "realtime", 256, 5),
     FunctionSpec("notifier", "compute", 512, 60, Source("notifications"), sends=("email", "push", "realtime")),
     FunctionSpec("push", "compute", 256, 60, Source("push"), sends=("push",)),
     FunctionSpec("mirror", "compute", 256, 60, Source("mirror", most=2)),
@@ -76,7 +76,7 @@ _TABLE: tuple[FunctionSpec, ...] = (
     # On a stage with Kinesis the queue is a stream, of which it takes more at once.
     FunctionSpec("location_stream", "compute", 512, 60, Source("location", most=2), sends=("mirror", "realtime")),
     FunctionSpec("audit", "compute", 256, 60, Source("audit", batch=100, most=2)),
-    FunctionSpec("feedback", "compute", 256, 30, Source("feedback", most=2)),
+    FunctionSpec("ses_feedback", "compute", 256, 30, Source("feedback", most=2)),
     FunctionSpec("upkeep", "compute", 256, 300, asynchronous=True, schedule="rate(1 hour)"),
     FunctionSpec("migrator", "compute", 512, 900),
 )

@@ -27,12 +27,15 @@ from infrastructure.grants import sql_access
 SOURCE = Path(__file__).parents[1] / "src"
 PACKAGE = "nomadcrew"
 # These modules import an adapter where they make its port, so only the imports that the probe saw count.
-LAZY = (f"{PACKAGE}.bootstrap.", f"{PACKAGE}.adapters.postgres.ports")
+LAZY = tuple(
+    f"{PACKAGE}.{name}"
+    for name in ("adapters.postgres.ports", "hosts.aws.live_parts", "hosts.aws.parts", "hosts.aws.ports")
+)
 # Files and folders that are no modules, by the module that reads them; relative to the package.
 DATA = {
     "nomadcrew.core.auth.passwords": "core/auth/common_passwords.txt",
     "nomadcrew.adapters.postgres.sql": "adapters/postgres/statements",
-    "nomadcrew.wire.rendering": "wire/templates",
+    "nomadcrew.api.rendering": "api/templates",
 }
 # What of Python reads files that a machine need not have, and the library that has them too.
 FILES_OF_PYTHON = {"zoneinfo": "tzdata"}
@@ -47,7 +50,7 @@ before = set(sys.modules)
 name, declared = sys.argv[1], tuple(json.loads(sys.argv[2]))
 importlib.import_module(name)
 if declared:
-    from nomadcrew.bootstrap.aws import ports_in
+    from nomadcrew.hosts.aws.ports import ports_in
     from nomadcrew.core.errors import Unavailable
     ports = ports_in(os.environ, declared)
     for field in dataclasses.fields(ports):

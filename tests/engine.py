@@ -16,11 +16,11 @@ from typing import Any, Self
 import asyncpg
 import pytest_asyncio
 
-from nomadcrew.host.binaries import find_binaries
-from nomadcrew.host.datafolder import DataFolder
-from nomadcrew.host.postgres import EmbeddedPostgres
-from nomadcrew.host.postmaster import Postmaster, is_postmaster_of, read_pid_file
-from nomadcrew.host.problems import CannotStart
+from nomadcrew.hosts.machine.data_folder import DataFolder
+from nomadcrew.hosts.machine.errors import CannotStart
+from nomadcrew.hosts.machine.postgres.binaries import find_binaries
+from nomadcrew.hosts.machine.postgres.process import Postmaster, is_postmaster_of, read_pid_file
+from nomadcrew.hosts.machine.postgres.server import EmbeddedPostgres
 
 ConnectKwargs = dict[str, Any]
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from nomadcrew.core.ids import SessionId, UserId, uuid7
-from nomadcrew.host.hub import Socket
-from nomadcrew.host.websocket import text_frame
+from nomadcrew.hosts.machine.sockets.hub import Socket
+from nomadcrew.hosts.machine.sockets.protocol import text_frame
 from tests.fakes import ANA, NOON
 
 SESSION = SessionId(uuid7())

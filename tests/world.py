@@ -16,20 +16,20 @@ from uuid import UUID
 
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.migrations import migrate
-from nomadcrew.bootstrap.machine import machine_ports
+from nomadcrew.api.table import ALL_ROUTES
 from nomadcrew.core.auth.model import Profile
 from nomadcrew.core.ids import SessionId, UserId
 from nomadcrew.core.ports import Ports
-from nomadcrew.functions.table import ALL_ROUTES
-from nomadcrew.host.asgi import Application
-from nomadcrew.host.downloads import Downloads
-from nomadcrew.host.health import Health
-from nomadcrew.host.hub import Hub
-from nomadcrew.host.metrics import Metrics, MetricsPage
-from nomadcrew.host.router import Router
+from nomadcrew.hosts.aws.http_event import answer
+from nomadcrew.hosts.machine.http.asgi import Application
+from nomadcrew.hosts.machine.http.downloads import Downloads
+from nomadcrew.hosts.machine.http.health import Health
+from nomadcrew.hosts.machine.http.metrics import Metrics, MetricsPage
+from nomadcrew.hosts.machine.http.router import Router
+from nomadcrew.hosts.machine.ports import machine_ports
+from nomadcrew.hosts.machine.sockets.hub import Hub
 from nomadcrew.settings import Settings
-from nomadcrew.wire.dispatch import Dispatcher
-from nomadcrew.wire.lambda_entry import answer
+from nomadcrew.web.dispatch import Dispatcher
 from tests.engine import Engine
 from tests.fakes import Bell, CountingIds, SetClock, Told
 

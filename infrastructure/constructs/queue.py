@@ -13,7 +13,7 @@ def dead_letters(scope: Construct, name: str, stage: Stage, *, fifo: bool = Fals
     """Where what nobody could handle is kept for two weeks."""
     queue = sqs.Queue(
         scope,
-        f"{name.capitalize()}Dead",
+        f"{name.title().replace('_', '')}Dead",
         queue_name=stage.named(f"{name}-dead") + (".fifo" if fifo else ""),
         fifo=True if fifo else None,
         encryption=sqs.QueueEncryption.SQS_MANAGED,
@@ -31,7 +31,7 @@ def work_queue(
     """A queue whose consumer may run `timeout_s` seconds."""
     return sqs.Queue(
         scope,
-        f"{name.capitalize()}Queue",
+        f"{name.title().replace('_', '')}Queue",
         queue_name=stage.named(name) + (".fifo" if fifo else ""),
         fifo=True if fifo else None,
         encryption=sqs.QueueEncryption.SQS_MANAGED,

@@ -69,7 +69,7 @@ class ServiceFunction(Construct):
     """One row of `FUNCTIONS` as it is deployed."""
 
     def __init__(self, scope: Construct, name: str, workshop: Workshop) -> None:
-        super().__init__(scope, f"{name.capitalize()}Function")
+        super().__init__(scope, f"{name.title().replace('_', '')}Function")
         stage, spec, services = workshop.stage, BY_NAME[name], services_of(name)
         inside = "sql" in services and sql_access(services, stage) == "proxy"
         full_name = stage.named(name)

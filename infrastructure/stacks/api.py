@@ -18,11 +18,11 @@ from infrastructure.constructs.service_function import (
 from infrastructure.stacks.compute import ComputeStack
 from infrastructure.stacks.endpoints import EndpointsStack
 from infrastructure.stacks.identity import API_SCOPE, IdentityStack
-from nomadcrew.functions.table import ALL_ROUTES
-from nomadcrew.wire.routes import Auth, Route
+from nomadcrew.api.table import ALL_ROUTES
+from nomadcrew.web.routes import Auth, Route
 
 # Answers what no route matches, with the error body of every other refusal.
-FALLBACK = "page"
+FALLBACK = "pages"
 TIMEOUT_MS = 15_000
 # Neither path nor query: both carry secrets of links.
 ACCESS_LOG = (

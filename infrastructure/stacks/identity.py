@@ -89,7 +89,10 @@ class IdentityStack(Stack):
         return pool
 
     def _triggers(self, workshop: Workshop) -> None:
-        pool, confirmed = ServiceFunction(self, "pool", workshop), ServiceFunction(self, "confirmed", workshop)
+        pool, confirmed = (
+            ServiceFunction(self, "cognito_triggers", workshop),
+            ServiceFunction(self, "cognito_confirmed", workshop),
+        )
         for operation in _POOL_TRIGGERS:
             self.pool.add_trigger(operation, pool.alias)
         self.pool.add_trigger(

@@ -41,18 +41,31 @@ class RealtimeStack(Stack):
         self.stage, self.api_id = workshop.stage, endpoints.socket.ref
         self.functions = {
             name: ServiceFunction(self, name, workshop)
-            for name in ("authorizer", "websocket", "realtime", "fanout", "keepalive", "updates", "mqtt")
+            for name in (
+                "authorizer",
+                "websocket",
+                "realtime",
+                "chat_fanout",
+                "keepalive",
+                "iot_publisher",
+                "iot_authorizer",
+            )
         }
         consume(self.functions["realtime"], messaging.queues["realtime"])
-        follow(self.functions["fanout"], workshop.places.arns["chat/stream"], messaging.dead["fanout"], batch=100)
-        consume(self.functions["updates"], messaging.queues["updates"])
+        follow(
+            self.functions["chat_fanout"],
+            workshop.places.arns["chat/stream"],
+            messaging.dead["chat_fanout"],
+            batch=100,
+        )
+        consume(self.functions["iot_publisher"], messaging.queues["updates"])
         self._mqtt()
         Scheduled(self.functions["keepalive"], "Schedule", self.functions["keepalive"], messaging)
         self._stage(self._routes())
 
     def _mqtt(self) -> None:
         """Clients of IoT Core are let in by a function; the password they show is an access token."""
-        function = self.functions["mqtt"]
+        function = self.functions["iot_authorizer"]
         authorizer = iot.CfnAuthorizer(
             self,
             "MqttAuthorizer",

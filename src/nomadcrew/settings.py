@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from nomadcrew.adapters.aws.sdk.config import AWS_PREFIX
 from nomadcrew.core.errors import BadSetting
 
 PREFIX = "NOMADCREW_"
+AWS_PREFIX = "NOMADCREW_AWS_"  # variables of the other host, which this one ignores
 # What means nothing without the address it is for.
 OF_AN_ADDRESS = {
     "supabase_anon_key": "supabase_url",

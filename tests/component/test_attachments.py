@@ -11,12 +11,12 @@ from uuid import UUID, uuid4
 import pytest
 import pytest_asyncio
 
+from nomadcrew.api.socket_frames import actions
 from nomadcrew.core.chat.attachments import UNUSED_KEPT_FOR, forget_files
 from nomadcrew.core.files.model import MAX_FILE_BYTES
 from nomadcrew.core.files.ports import LINK_LIFETIME
-from nomadcrew.functions.websocket import actions
-from nomadcrew.wire.lambda_entry import MAX_BODY_BYTES
-from nomadcrew.wire.sockets import act
+from nomadcrew.hosts.aws.http_event import MAX_BODY_BYTES
+from nomadcrew.web.sockets import act
 from tests.engine import Engine
 from tests.pictures import JPEG_OF_A_PHONE, PDF, PNG_OF_A_PHONE, SECRET, WEBP_OF_A_PHONE, jpeg
 from tests.world import Answer, Person, World, world

@@ -14,12 +14,12 @@ import pytest
 import pytest_asyncio
 
 from nomadcrew.adapters.machine.disk import write_whole
-from nomadcrew.host.archive import write_archive
-from nomadcrew.host.backup import backup, restore
-from nomadcrew.host.binaries import Binaries, find_binaries
-from nomadcrew.host.datafolder import DataFolder
-from nomadcrew.host.postgres import EmbeddedPostgres
-from nomadcrew.host.problems import CannotStart
+from nomadcrew.hosts.machine.backup.archive import write_archive
+from nomadcrew.hosts.machine.backup.backup import backup, restore
+from nomadcrew.hosts.machine.data_folder import DataFolder
+from nomadcrew.hosts.machine.errors import CannotStart
+from nomadcrew.hosts.machine.postgres.binaries import Binaries, find_binaries
+from nomadcrew.hosts.machine.postgres.server import EmbeddedPostgres
 
 ROWS = 5_000
 FILE, PICTURE = "attachments/trip/picture", bytes(range(256)) * 64

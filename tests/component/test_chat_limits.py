@@ -8,9 +8,9 @@ from uuid import UUID
 
 import pytest_asyncio
 
+from nomadcrew.api.socket_frames import actions
 from nomadcrew.core.limits import LIMITS
-from nomadcrew.functions.websocket import actions
-from nomadcrew.wire.sockets import act
+from nomadcrew.web.sockets import act
 from tests.engine import Engine
 from tests.world import Answer, Person, World, world
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from nomadcrew.adapters.machine.disk import write_whole
-from nomadcrew.host.datafolder import DataFolder
-from nomadcrew.host.problems import CannotStart
+from nomadcrew.hosts.machine.data_folder import DataFolder
+from nomadcrew.hosts.machine.errors import CannotStart
 
 MAJOR = 18
 AS_ROOT = os.geteuid() == 0
@@ -141,7 +141,8 @@ def test_a_second_host_is_refused_and_told_who_the_first_is(tmp_path: Path) -> N
 
 def test_a_killed_host_leaves_no_lock_although_its_children_live(tmp_path: Path) -> None:
     script = (
-        "import subprocess, sys, time; from pathlib import Path; from nomadcrew.host.datafolder import DataFolder\n"
+        "import subprocess, sys, time; from pathlib import Path; "
+        "from nomadcrew.hosts.machine.data_folder import DataFolder\n"
         f"with DataFolder(Path({str(opened(tmp_path).home)!r})).lock('first'):\n"
         "    child = subprocess.Popen(['sleep', '30']); print(child.pid, flush=True); time.sleep(30)\n"
     )

@@ -14,9 +14,9 @@ from joserfc import jwt
 from joserfc.jwk import OctKey
 
 from nomadcrew.adapters.postgres.sql import compile_statement
+from nomadcrew.api.mail.consumer import send_mail_for
 from nomadcrew.core.events import Event
 from nomadcrew.core.ids import EventId, UserId
-from nomadcrew.functions.mails import send_mail_for
 from tests.engine import Engine
 from tests.world import Answer, Person, World, world
 

@@ -11,8 +11,8 @@ from uuid import UUID, uuid4
 import pytest
 import pytest_asyncio
 
-from nomadcrew.functions.websocket import actions
-from nomadcrew.wire.sockets import act
+from nomadcrew.api.socket_frames import actions
+from nomadcrew.web.sockets import act
 from tests.engine import Engine
 from tests.fakes import Bell
 from tests.world import NOON, Answer, Person, World, world

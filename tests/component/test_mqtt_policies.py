@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from nomadcrew.adapters.aws.topics import UpdatesOf
 from nomadcrew.core.ids import TripId, uuid7
-from nomadcrew.wire.mqtt_entry import MAX_POLICIES, MAX_POLICY_CHARS, mqtt_authorizer_entry, policies
+from nomadcrew.hosts.aws.mqtt_event import MAX_POLICIES, MAX_POLICY_CHARS, mqtt_authorizer_entry, policies
 from tests.engine import Engine
 from tests.loops import closed_loops
 from tests.world import Person, World, world

@@ -11,15 +11,15 @@ import pytest
 import pytest_asyncio
 
 from nomadcrew.adapters.postgres.outbox import PostgresOutbox
+from nomadcrew.api.consumers import CONSUMERS
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.events import NOTIFICATIONS, PUSH, Event
 from nomadcrew.core.ids import TripId
 from nomadcrew.core.notifications.delivery import deliver, fitted
 from nomadcrew.core.notifications.push import RECEIPTS_AFTER_S, PushMessage, PushRefused, PushTask
 from nomadcrew.core.queues import Job
-from nomadcrew.functions.workers import CONSUMERS
 from nomadcrew.wire.events import pack
-from nomadcrew.wire.pushes import NoPush, push_job_in
+from nomadcrew.wire.push_jobs import NoPush, push_job_in
 from tests.engine import Engine
 from tests.expo import GONE, TOO_FAST, Expo, expo, failed
 from tests.fakes import an_event

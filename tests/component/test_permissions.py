@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from nomadcrew.functions.table import ALL_ROUTES
+from nomadcrew.api.table import ALL_ROUTES
 from tests.component.matrix import LINES, Line
 from tests.component.requests import CALLERS, ask, encoded, scene
 from tests.engine import Engine

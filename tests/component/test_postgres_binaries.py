@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from nomadcrew.host.accounts import Account, account_for
-from nomadcrew.host.binaries import Binaries, find_binaries, usable_by
-from nomadcrew.host.problems import CannotStart
+from nomadcrew.hosts.machine.errors import CannotStart
+from nomadcrew.hosts.machine.postgres.binaries import Binaries, find_binaries, usable_by
+from nomadcrew.hosts.machine.postgres.os_user import Account, account_for
 
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQL as another user")
 

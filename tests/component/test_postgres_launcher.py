@@ -18,13 +18,13 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from nomadcrew.host.accounts import account_for
-from nomadcrew.host.binaries import Binaries, find_binaries
-from nomadcrew.host.cluster import SOCKET
-from nomadcrew.host.datafolder import DataFolder
-from nomadcrew.host.postgres import EmbeddedPostgres
-from nomadcrew.host.postmaster import is_postmaster_of
-from nomadcrew.host.problems import CannotStart
+from nomadcrew.hosts.machine.data_folder import DataFolder
+from nomadcrew.hosts.machine.errors import CannotStart
+from nomadcrew.hosts.machine.postgres.binaries import Binaries, find_binaries
+from nomadcrew.hosts.machine.postgres.cluster import SOCKET
+from nomadcrew.hosts.machine.postgres.os_user import account_for
+from nomadcrew.hosts.machine.postgres.process import is_postmaster_of
+from nomadcrew.hosts.machine.postgres.server import EmbeddedPostgres
 
 AS_ROOT = os.geteuid() == 0
 only_root = pytest.mark.skipif(not AS_ROOT, reason="only root runs PostgreSQL as another user")

@@ -97,7 +97,7 @@ class Deployment:
         """The answers to events, of a process that has loaded nothing it should not have."""
         task = self.tasks / function
         run = await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-S", "-c", RUN, str(task), f"nomadcrew.functions.{function}",
+            sys.executable, "-I", "-S", "-c", RUN, str(task), f"nomadcrew.hosts.aws.functions.{function}",
             env=self.settings(function), cwd=task,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
@@ -226,14 +226,14 @@ async def deployment(
 
 
 READS = {
-    "user": ("GET /v1/users/me", "ana@example.org"),
-    "trip": ("GET /v1/trips", "Porto"),
-    "member": ("GET /v1/trips/{id}/members", "OWNER"),
-    "invitation": ("GET /v1/trips/{id}/invitations", "eve@example.org"),
-    "todo": ("GET /v1/trips/{id}/todos", "["),
-    "notification": ("GET /v1/notifications", "["),
+    "users": ("GET /v1/users/me", "ana@example.org"),
+    "trips": ("GET /v1/trips", "Porto"),
+    "members": ("GET /v1/trips/{id}/members", "OWNER"),
+    "invitations": ("GET /v1/trips/{id}/invitations", "eve@example.org"),
+    "todos": ("GET /v1/trips/{id}/todos", "["),
+    "notifications": ("GET /v1/notifications", "["),
     "chat": ("GET /v1/trips/{id}/chat/messages", "has_more"),
-    "location": ("GET /v1/trips/{id}/locations", "locations"),
+    "locations": ("GET /v1/trips/{id}/locations", "locations"),
 }
 
 
@@ -261,7 +261,7 @@ async def test_auth_says_who_one_is_and_which_keys_are_the_pools(deployment: Dep
 async def test_a_page_shows_an_invitation_and_refuses_a_forged_one(deployment: Deployment) -> None:
     route, token = "GET /invite/accept/{token}", deployment.link
     shown, refused = await deployment.call(
-        "page", deployment.request(route, token=token), deployment.request(route, token=f"{token[:-4]}AAAA")
+        "pages", deployment.request(route, token=token), deployment.request(route, token=f"{token[:-4]}AAAA")
     )
     assert shown["statusCode"] == 200
     assert "Porto" in shown["body"]
@@ -269,7 +269,7 @@ async def test_a_page_shows_an_invitation_and_refuses_a_forged_one(deployment: D
 
 
 EVENTS: dict[str, tuple[dict[str, Any], Any]] = {
-    "pool": (
+    "cognito_triggers": (
         {
             "triggerSource": "DefineAuthChallenge_Authentication",
             "userName": str(uuid7()),
@@ -277,7 +277,7 @@ EVENTS: dict[str, tuple[dict[str, Any], Any]] = {
         },
         {"challengeName": "CUSTOM_CHALLENGE", "failAuthentication": False, "issueTokens": False},
     ),
-    "confirmed": (
+    "cognito_confirmed": (
         {"triggerSource": "PostConfirmation_ConfirmSignUp", "userName": str(uuid7()), "response": {}},
         {},
     ),
@@ -290,18 +290,18 @@ EVENTS: dict[str, tuple[dict[str, Any], Any]] = {
         {"statusCode": 200},
     ),
     "keepalive": ({}, None),
-    "fanout": ({"Records": []}, NO_FAILURES),
-    "updates": ({"Records": []}, NO_FAILURES),
-    "mqtt": ({"protocolData": {"mqtt": {"clientId": "c"}}}, {"isAuthenticated": False}),
+    "chat_fanout": ({"Records": []}, NO_FAILURES),
+    "iot_publisher": ({"Records": []}, NO_FAILURES),
+    "iot_authorizer": ({"protocolData": {"mqtt": {"clientId": "c"}}}, {"isAuthenticated": False}),
     "upkeep": ({}, None),
-    "publisher": ({"Records": []}, NO_FAILURES),
+    "outbox_sweep": ({"Records": []}, NO_FAILURES),
     "realtime": ({"Records": []}, NO_FAILURES),
     "notifier": ({"Records": []}, NO_FAILURES),
     "push": ({"Records": []}, NO_FAILURES),
     "mirror": ({"Records": []}, NO_FAILURES),
     "email": ({"Records": []}, NO_FAILURES),
     "audit": ({"Records": []}, NO_FAILURES),
-    "feedback": ({"Records": []}, NO_FAILURES),
+    "ses_feedback": ({"Records": []}, NO_FAILURES),
     "location_stream": ({"Records": []}, NO_FAILURES),
     "migrator": (
         {"RequestType": "Update"},
@@ -318,4 +318,4 @@ async def test_a_function_answers_its_event(deployment: Deployment, function: st
 
 
 def test_no_function_is_left_out() -> None:
-    assert {*READS, *EVENTS, "auth", "page"} == {spec.name for spec in FUNCTIONS}
+    assert {*READS, *EVENTS, "auth", "pages"} == {spec.name for spec in FUNCTIONS}

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from nomadcrew.functions.table import ALL_ROUTES
-from nomadcrew.wire.routes import Replay
+from nomadcrew.api.table import ALL_ROUTES
+from nomadcrew.web.routes import Replay
 from tests.component.matrix import Line, successes
 from tests.component.requests import Ask, ask, encoded, scene
 from tests.engine import Engine

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import pytest_asyncio
 
-from nomadcrew.functions.table import ALL_ROUTES
+from nomadcrew.api.table import ALL_ROUTES
 from tests.component.matrix import Line, successes
 from tests.component.requests import ask, encoded, scene
 from tests.engine import Engine

@@ -81,7 +81,7 @@ def identity(aws: Aws) -> Identity:
 
 
 def _function(aws: Aws, name: str, secret: str) -> str:
-    """`functions/pool.py`, deployed with exactly what it may do."""
+    """`hosts/aws/functions/cognito_triggers.py`, deployed with exactly what it may do."""
     iam = aws.boto("iam")
     trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
     role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=_policy(trust))["Role"]["Arn"]
@@ -91,7 +91,7 @@ def _function(aws: Aws, name: str, secret: str) -> str:
         FunctionName=name,
         Runtime="python3.13",
         Role=role,
-        Handler="nomadcrew.functions.pool.handler",
+        Handler="nomadcrew.hosts.aws.functions.cognito_triggers.handler",
         Code={"ZipFile": _zip()},
         Timeout=5,
         MemorySize=256,

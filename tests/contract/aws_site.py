@@ -30,29 +30,30 @@ from nomadcrew.adapters.postgres.members import PostgresMembers
 from nomadcrew.adapters.postgres.notifications import PostgresNotifications
 from nomadcrew.adapters.postgres.outbox import PostgresEventLog, PostgresOutbox
 from nomadcrew.adapters.postgres.push import PostgresPushTokens
+from nomadcrew.api import socket_frames as websocket
+from nomadcrew.api.notifications import consumer
+from nomadcrew.api.notifications import push_consumer as push
 from nomadcrew.core.events import CONSUMERS
 from nomadcrew.core.ids import UserId, uuid7
 from nomadcrew.core.mail import Message
 from nomadcrew.core.notifications.push import PushError, PushMessage, Ticket
-from nomadcrew.functions import (
+from nomadcrew.hosts.aws.entry import MakePorts, event_entry
+from nomadcrew.hosts.aws.functions import (
     audit,
     authorizer,
+    chat_fanout,
     email,
-    fanout,
-    feedback,
     keepalive,
     location_stream,
     notifier,
-    publisher,
-    push,
+    outbox_sweep,
     realtime,
-    websocket,
+    ses_feedback,
 )
-from nomadcrew.wire.event_entry import MakePorts, event_entry
+from nomadcrew.hosts.aws.sqs_event import batch_entry, queue_entry
+from nomadcrew.hosts.aws.stream_event import stream_entry
+from nomadcrew.hosts.aws.websocket_event import authorizer_entry, socket_entry
 from nomadcrew.wire.events import detail_type
-from nomadcrew.wire.queue_entry import batch_entry, queue_entry
-from nomadcrew.wire.socket_entry import authorizer_entry, socket_entry
-from nomadcrew.wire.stream_entry import stream_entry
 from tests.contract.cloud import Cloud
 from tests.contract.crew import Crew
 from tests.contract.gateway import Gateway, gateway
@@ -60,16 +61,16 @@ from tests.contract.lambdas import Lambdas
 from tests.fakes import NOON, OpenLimits, SetClock, TokenTable
 
 # Each function's entry, to be given ports.
-PUBLISHER = partial(batch_entry, publisher.sweep, declared=publisher.PORTS)
-NOTIFIER = partial(queue_entry, notifier.pass_on, declared=notifier.PORTS)
+PUBLISHER = partial(batch_entry, outbox_sweep.sweep, declared=outbox_sweep.PORTS)
+NOTIFIER = partial(queue_entry, notifier.pass_on, declared=consumer.PORTS)
 PUSH = partial(queue_entry, push.work, declared=push.PORTS)
 EMAIL = partial(queue_entry, email.send, declared=email.PORTS)
 REALTIME = partial(queue_entry, realtime.tell, declared=realtime.PORTS)
-FEEDBACK = partial(queue_entry, feedback.listen, declared=feedback.PORTS)
+FEEDBACK = partial(queue_entry, ses_feedback.listen, declared=ses_feedback.PORTS)
 AUDIT = partial(batch_entry, audit.keep, declared=audit.PORTS)
 LOCATION_STREAM = partial(stream_entry, location_stream.work_off, declared=location_stream.PORTS)
 KEEPALIVE = partial(event_entry, keepalive.keep_alive, declared=keepalive.PORTS)
-FANOUT = partial(stream_entry, fanout.fan_out, declared=fanout.PORTS)
+FANOUT = partial(stream_entry, chat_fanout.fan_out, declared=chat_fanout.PORTS)
 WEBSOCKET = partial(socket_entry, websocket.actions, declared=websocket.PORTS)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from nomadcrew.adapters.aws.sdk.client import AwsError
 from nomadcrew.core.ports import Ports, Site
-from nomadcrew.wire.event_entry import Entry
+from nomadcrew.hosts.aws.entry import Entry
 from tests.contract.cloud import Cloud, arn_of
 from tests.fakes import Untouchable, fake_ports
 

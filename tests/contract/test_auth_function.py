@@ -15,14 +15,15 @@ from nomadcrew.adapters.aws.realtime import GatewaySockets
 from nomadcrew.adapters.aws.sdk.services import DYNAMODB, RDS_DATA
 from nomadcrew.adapters.machine.flags import FileFlags
 from nomadcrew.adapters.postgres.sql import Sql, compile_statement
+from nomadcrew.api.auth import routes as auth
+from nomadcrew.api.users import routes as user
 from nomadcrew.core.auth.ports import RegistrationId
 from nomadcrew.core.clock import utc_now
 from nomadcrew.core.ids import SessionId, UserId, parse_uuid, uuid7
 from nomadcrew.core.ports import Ports, Site
 from nomadcrew.core.realtime import Connection
-from nomadcrew.functions import auth, user
-from nomadcrew.wire.dispatch import Dispatcher
-from nomadcrew.wire.lambda_entry import answer
+from nomadcrew.hosts.aws.http_event import answer
+from nomadcrew.web.dispatch import Dispatcher
 from tests.contract.aws_identity import Identity
 from tests.contract.cloud import Cloud
 from tests.contract.gateway import gateway

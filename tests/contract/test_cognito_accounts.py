@@ -33,7 +33,7 @@ from nomadcrew.core.auth.ports import NewAccount, RegistrationId
 from nomadcrew.core.clock import utc_now
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import EventId, SessionId, UserId, uuid7
-from nomadcrew.functions.confirmed import keep
+from nomadcrew.hosts.aws.functions.cognito_confirmed import keep
 from tests.contract.aws_identity import Identity
 from tests.contract.people import NOON, PASSWORD, a_new, cheap_passwords
 from tests.fakes import SetClock, fake_ports

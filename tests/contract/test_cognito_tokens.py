@@ -18,7 +18,7 @@ from nomadcrew.core.auth.ports import RegistrationId
 from nomadcrew.core.clock import utc_now
 from nomadcrew.core.errors import Unauthenticated, Unavailable
 from nomadcrew.core.ids import SessionId, UserId, uuid7
-from nomadcrew.wire.lambda_entry import claims_of
+from nomadcrew.hosts.aws.http_event import claims_of
 from tests.contract.aws_identity import Identity
 
 PASSWORD = "Sail2Porto!"

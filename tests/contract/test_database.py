@@ -14,7 +14,7 @@ from nomadcrew.adapters.postgres import database
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.sql import Duplicate, compile_statement
 from nomadcrew.core.errors import Unavailable
-from nomadcrew.host.server import SERVER_SETTINGS
+from nomadcrew.hosts.machine.server import SERVER_SETTINGS
 from tests.engine import Engine
 
 _PID = compile_statement("pid", "SELECT pg_backend_pid() AS pid")

@@ -16,12 +16,9 @@ from nomadcrew.core.notifications.push import RECEIPTS_AFTER_S, DeviceType
 from nomadcrew.core.permissions import ADMIN, MEMBER, Role
 from nomadcrew.core.presence.model import GRACE_S
 from nomadcrew.core.queues import backoff_s
-from nomadcrew.functions import (
-    keepalive,
-    realtime,
-)
+from nomadcrew.hosts.aws.functions import keepalive, realtime
+from nomadcrew.hosts.aws.websocket_event import NOT_JSON, Unauthorized
 from nomadcrew.wire.events import PONG, detail_type, pack, unpack
-from nomadcrew.wire.socket_entry import NOT_JSON, Unauthorized
 from tests.contract.aws_site import (
     AUDIT,
     AUTHORIZER,

@@ -19,8 +19,8 @@ from nomadcrew.adapters.postgres.locations import PostgresLocationSharing
 from nomadcrew.core.ids import TripId, UserId, uuid7
 from nomadcrew.core.locations.model import Privacy, StoredPoint
 from nomadcrew.core.permissions import MEMBER
-from nomadcrew.functions.location_stream import work_off
-from nomadcrew.wire.carried import carried_of, pack_carried, unpack_carried
+from nomadcrew.hosts.aws.functions.location_stream import work_off
+from nomadcrew.wire.location_records import carried_of, pack_carried, unpack_carried
 from tests.contract.cloud import Cloud
 from tests.contract.crew import Crew
 from tests.fakes import NOON, Bell, CountingIds, SetClock, Told, fake_ports

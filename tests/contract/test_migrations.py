@@ -12,8 +12,8 @@ from nomadcrew.adapters.postgres import migrations
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.migrations import Migration, MigrationError, load, migrate
 from nomadcrew.adapters.postgres.sql import compile_statement
-from nomadcrew.host.problems import CannotStart
-from nomadcrew.host.server import SERVER_SETTINGS, migrated
+from nomadcrew.hosts.machine.errors import CannotStart
+from nomadcrew.hosts.machine.server import SERVER_SETTINGS, migrated
 from tests.engine import ConnectKwargs, Engine
 
 _RECORD = compile_statement("record", "SELECT version, name FROM schema_migrations ORDER BY version")

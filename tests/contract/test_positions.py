@@ -30,7 +30,7 @@ from nomadcrew.core.locations.privacy import given_under
 from nomadcrew.core.locations.reports import Fix, Opinion, batch, single
 from nomadcrew.core.permissions import MEMBER, OWNER
 from nomadcrew.core.trips.model import Status, TripChange
-from nomadcrew.wire.carried import carried_of
+from nomadcrew.wire.location_records import carried_of
 from tests.contract.cloud import Cloud
 from tests.contract.conftest import DRIVERS, sql_over
 from tests.contract.crew import Crew

@@ -14,9 +14,9 @@ from nomadcrew.adapters.postgres.sql import Row, Sql, Statement, compile_stateme
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.events import NOTIFICATIONS, Audience
 from nomadcrew.core.ids import EventId, TripId, UserId, uuid7
-from nomadcrew.host.hub import Hub
-from nomadcrew.host.metrics import Metrics
-from nomadcrew.host.relay import Relay
+from nomadcrew.hosts.machine.http.metrics import Metrics
+from nomadcrew.hosts.machine.outbox_relay import Relay
+from nomadcrew.hosts.machine.sockets.hub import Hub
 from tests.contract.crew import Crew
 from tests.fakes import NOON, SetClock
 from tests.sockets import Seat

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from nomadcrew.host.postmaster import exists, is_postmaster_of, read_pid_file
+from nomadcrew.hosts.machine.postgres.process import exists, is_postmaster_of, read_pid_file
 
 PREFIX = "nomadcrew-e2e-"
 START_S = 60.0

@@ -21,10 +21,10 @@ from pathlib import Path
 import click
 import pytest
 
+from nomadcrew.api.consumers import CONSUMERS
+from nomadcrew.api.table import ALL_ROUTES
 from nomadcrew.cli import nomadcrew
-from nomadcrew.functions.table import ALL_ROUTES
-from nomadcrew.functions.workers import CONSUMERS
-from nomadcrew.host.datafolder import DataFolder
+from nomadcrew.hosts.machine.data_folder import DataFolder
 from tests.e2e.client import NEW_TRIP, PASSWORD, Api, Person, eventually
 from tests.e2e.conftest import Register
 from tests.e2e.server import Server

@@ -11,8 +11,8 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from nomadcrew.host.cluster import DATABASE, PORT, ROLE, socket_folder_named
-from nomadcrew.host.postmaster import read_pid_file
+from nomadcrew.hosts.machine.postgres.cluster import DATABASE, PORT, ROLE, socket_folder_named
+from nomadcrew.hosts.machine.postgres.process import read_pid_file
 from tests.e2e.client import Api, Person, eventually
 from tests.e2e.server import Server
 

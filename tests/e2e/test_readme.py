@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from nomadcrew.api.socket_frames import actions
 from nomadcrew.cli import nomadcrew
-from nomadcrew.functions.websocket import actions
 from tests.e2e.client import Api
 from tests.e2e.server import Server
 

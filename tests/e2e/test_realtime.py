@@ -14,10 +14,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from nomadcrew.adapters.jwt.tokens import JwtTokens
 from nomadcrew.adapters.machine.keys import open_keys
-from nomadcrew.bootstrap.machine import DEFAULT_ISSUER
 from nomadcrew.core.auth.model import ACCESS_LIFETIME
 from nomadcrew.core.clock import utc_now
 from nomadcrew.core.ids import SessionId, UserId, uuid7
+from nomadcrew.hosts.machine.ports import DEFAULT_ISSUER
 from tests.e2e.client import Api, Person, Socket, TokenBy, eventually
 from tests.e2e.conftest import Connect, Register
 from tests.e2e.server import Server

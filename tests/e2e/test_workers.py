@@ -48,7 +48,10 @@ def workers_of(server: Server) -> dict[int, int]:
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             parent = (folder / "stat").read_text().rpartition(") ")[2].split()[1]
-            if int(parent) == host_of(server) and b"host.worker" in (folder / "cmdline").read_bytes():
+            if (
+                int(parent) == host_of(server)
+                and b"hosts.machine.workers.worker" in (folder / "cmdline").read_bytes()
+            ):
                 found[int(folder.name)] = _open_at(int(folder.name), port)
     return found
 

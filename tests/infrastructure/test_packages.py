@@ -66,7 +66,7 @@ def load(folder: Path, function: str, event: object = None) -> dict[str, object]
     with zipfile.ZipFile(folder / f"{function}.zip") as archive:
         archive.extractall(folder / function)
     run = subprocess.run(
-        [sys.executable, "-I", "-c", LOAD, str(folder / function), f"nomadcrew.functions.{function}",
+        [sys.executable, "-I", "-c", LOAD, str(folder / function), f"nomadcrew.hosts.aws.functions.{function}",
          json.dumps(event) if event else ""],
         env=environment(function),
         capture_output=True,
@@ -85,19 +85,19 @@ def test_a_package_holds_all_that_its_function_imports(packed: Path, function: s
 
 
 def test_a_packed_function_answers(packed: Path) -> None:
-    answer = load(packed, "page", UNKNOWN)
+    answer = load(packed, "pages", UNKNOWN)
     assert answer["statusCode"] == 404
     assert json.loads(str(answer["body"]))["code"] == "route_not_found"
 
 
 def test_a_package_brings_the_time_zones_it_reads(packed: Path) -> None:
-    for function, brings in (("notifier", True), ("notification", True), ("trip", False)):
+    for function, brings in (("notifier", True), ("notifications", True), ("trips", False)):
         with zipfile.ZipFile(packed / f"{function}.zip") as archive:
             assert ("tzdata/zoneinfo/Europe/Lisbon" in archive.namelist()) is brings, function
 
 
 def test_the_same_files_make_the_same_bytes(packed: Path, tmp_path: Path) -> None:
-    some = ("page", "trip")
+    some = ("pages", "trips")
     package.build(STAGE, HERE, tmp_path, only=some)
     for name in some:
         assert (tmp_path / f"{name}.zip").read_bytes() == (packed / f"{name}.zip").read_bytes(), name
@@ -112,7 +112,7 @@ def test_nothing_is_packed_twice(packed: Path) -> None:
 def test_a_package_is_small_and_holds_no_stranger(packed: Path) -> None:
     for name in API_FUNCTIONS:
         assert (packed / f"{name}.zip").stat().st_size <= package.API_LIMIT
-    with zipfile.ZipFile(packed / "trip.zip") as archive:
+    with zipfile.ZipFile(packed / "trips.zip") as archive:
         tops = {entry.partition("/")[0] for entry in archive.namelist()}
         ours = {
             entry.removesuffix("c")
@@ -120,12 +120,12 @@ def test_a_package_is_small_and_holds_no_stranger(packed: Path) -> None:
             if entry.startswith("nomadcrew/") and entry.endswith((".py", ".pyc"))
         }
     assert tops == {"amazon-roots.pem", "msgspec", "nomadcrew"}
-    assert "nomadcrew/functions/trip.py" in ours
-    assert not any("todo" in path or "host/" in path or "cognito" in path for path in ours)
+    assert "nomadcrew/api/trips/routes.py" in ours
+    assert not any("todo" in path or "hosts/machine" in path or "cognito" in path for path in ours)
 
 
 def test_modules_are_compiled_for_any_time_of_their_files(packed: Path) -> None:
-    with zipfile.ZipFile(packed / "trip.zip") as archive:
+    with zipfile.ZipFile(packed / "trips.zip") as archive:
         compiled = [entry for entry in archive.namelist() if entry.endswith(".pyc")]
         assert not any(entry.endswith(".py") for entry in archive.namelist())
         # Python's own header: a hash instead of a time, and not to be checked.

@@ -8,12 +8,12 @@ import pytest
 from infrastructure.config import stage_of
 from infrastructure.functions import API_FUNCTIONS, FUNCTIONS
 from nomadcrew.adapters.aws.sdk.config import AwsConfig, variable
+from nomadcrew.api.table import ALL_ROUTES
 from nomadcrew.core.events import MIRRORED
 from nomadcrew.core.queues import MAX_ATTEMPTS, patience
-from nomadcrew.functions.table import ALL_ROUTES
 from nomadcrew.settings import Settings
+from nomadcrew.web.routes import Auth
 from nomadcrew.wire.events import detail_type
-from nomadcrew.wire.routes import Auth
 from tests.infrastructure.cloud import Cloud, short, synthesise
 
 DAY_S = 86_400
@@ -114,9 +114,9 @@ def test_every_service_may_call_its_functions_and_no_other(dev: Cloud) -> None:
         *(("apigateway.amazonaws.com", name.capitalize(), "<Http>/*") for name in API_FUNCTIONS),
         ("apigateway.amazonaws.com", "Websocket", "<Socket>/v1/*"),
         ("apigateway.amazonaws.com", "Authorizer", "<Socket>/authorizers/<Authorizer>"),
-        ("iot.amazonaws.com", "Mqtt", "<MqttAuthorizer>"),
-        ("cognito-idp.amazonaws.com", "Pool", "<Pool>"),
-        ("cognito-idp.amazonaws.com", "Confirmed", "<Pool>"),
+        ("iot.amazonaws.com", "IotAuthorizer", "<MqttAuthorizer>"),
+        ("cognito-idp.amazonaws.com", "CognitoTriggers", "<Pool>"),
+        ("cognito-idp.amazonaws.com", "CognitoConfirmed", "<Pool>"),
     }
 
 
@@ -169,7 +169,7 @@ def test_every_function_is_as_all_are(cloud: Cloud) -> None:
         one = made[spec.name]
         assert (one["Runtime"], one["Architectures"]) == ("python3.13", ["arm64"])
         assert (one["MemorySize"], one["Timeout"]) == (spec.memory, spec.timeout_s)
-        assert one["Handler"] == f"nomadcrew.functions.{spec.name}.handler"
+        assert one["Handler"] == f"nomadcrew.hosts.aws.functions.{spec.name}.handler"
         assert one["TracingConfig"] == {"Mode": "Active"}
         assert one["LoggingConfig"]["LogFormat"] == "JSON"
         assert one["Environment"]["Variables"].keys() >= ELSEWHERE | {"LOG_LEVEL"}
@@ -197,7 +197,9 @@ def test_every_asynchronous_edge_ends_in_dead_letters(cloud: Cloud) -> None:
     configured = {
         short_of(cloud, one["FunctionName"]) for one in cloud.properties("AWS::Lambda::EventInvokeConfig")
     }
-    assert configured == {f"{spec.name.capitalize()}Function" for spec in FUNCTIONS if spec.asynchronous}
+    assert configured == {
+        f"{spec.name.title().replace('_', '')}Function" for spec in FUNCTIONS if spec.asynchronous
+    }
     for queue in cloud.properties("AWS::SQS::Queue"):
         if "-dead" not in queue["QueueName"]:
             most = patience(queue["QueueName"]).attempts
@@ -232,10 +234,10 @@ def test_what_fails_in_a_stream_is_halved_and_buried(cloud: Cloud) -> None:
         assert mapping["BisectBatchOnFunctionError"]
         assert mapping["MaximumRetryAttempts"] == 20
         where = json.dumps(mapping["DestinationConfig"]["OnFailure"]["Destination"])
-        dead = next(name for name in ("FanoutDead", "LocationDead") if name in where)
+        dead = next(name for name in ("ChatFanoutDead", "LocationDead") if name in where)
         followed[dead] = (mapping["BatchSize"], mapping["MaximumBatchingWindowInSeconds"])
     carried = {"LocationDead": (500, 1)} if location_streams(cloud) else {}
-    assert followed == {"FanoutDead": (100, 0)} | carried
+    assert followed == {"ChatFanoutDead": (100, 0)} | carried
 
 
 def test_positions_are_carried_by_trip_on_one_shard_of_our_own(cloud: Cloud) -> None:
@@ -354,8 +356,8 @@ def test_presets_choose_what_is_dear(clouds: dict[tuple[str, str], Cloud]) -> No
     assert proxy["RequireTLS"]
     assert {auth["IAMAuth"] for auth in proxy["Auth"]} == {"REQUIRED"}
     inside = {name for name, one in functions(document).items() if "VpcConfig" in one}
-    assert {"trip", "migrator", "upkeep"} <= inside
-    assert inside.isdisjoint({"pool", "keepalive", "realtime", "websocket"})
+    assert {"trips", "migrator", "upkeep"} <= inside
+    assert inside.isdisjoint({"cognito_triggers", "keepalive", "realtime", "websocket"})
     provisioned = [
         one for one in document.properties("AWS::Lambda::Alias") if "ProvisionedConcurrencyConfig" in one
     ]

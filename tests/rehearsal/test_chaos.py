@@ -87,7 +87,7 @@ async def test_a_function_that_dies_midway_loses_nothing_and_does_nothing_twice(
         killed = 0
         while not stop.is_set():
             await asyncio.sleep(0.3)
-            killed += kill_workers("nomadcrew-rehearsal-todo")
+            killed += kill_workers("nomadcrew-rehearsal-todos")
         return killed
 
     async def write(number: int) -> str | None:

@@ -47,7 +47,7 @@ async def test_functions_of_the_chat_that_die_midway_leave_every_clients_view_ri
         killed = 0
         while not stop.is_set():
             await asyncio.sleep(1)
-            killed += sum(kill_workers(f"nomadcrew-rehearsal-{name}") for name in ("chat", "fanout"))
+            killed += sum(kill_workers(f"nomadcrew-rehearsal-{name}") for name in ("chat", "chat_fanout"))
         return killed
 
     async def send(number: int) -> str | None:
@@ -98,7 +98,7 @@ async def test_changes_told_twice_and_out_of_order_change_no_view(
     ]
     before = len(his.events)
     answer = client(rehearsal, "lambda").invoke(
-        FunctionName="nomadcrew-rehearsal-fanout",
+        FunctionName="nomadcrew-rehearsal-chat_fanout",
         Qualifier="live",
         Payload=json.dumps({"Records": records}).encode(),
     )

@@ -11,7 +11,7 @@ import httpx
 
 from nomadcrew.core.ids import TripId, UserId
 from nomadcrew.core.locations.model import Carried, Privacy, StoredPoint
-from nomadcrew.wire.carried import pack_carried
+from nomadcrew.wire.location_records import pack_carried
 from rehearsal.running import Rehearsal
 from tests.e2e.client import Api, Person, Socket, eventually
 from tests.e2e.conftest import Connect, Register
@@ -22,7 +22,7 @@ from tests.rehearsal.test_chaos import kill_workers
 ROUNDS = 10
 # About a metre: whatever the pace, nobody is faster than people are.
 STEP_DEG = 1e-5
-FUNCTIONS = ("location", "location_stream")
+FUNCTIONS = ("locations", "location_stream")
 
 Place = tuple[float, float]
 

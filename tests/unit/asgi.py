@@ -8,14 +8,14 @@ from typing import Any
 import msgspec
 
 from nomadcrew.core.errors import Conflict, Unavailable
-from nomadcrew.host.asgi import App, Application, Message, Receive, Scope, Send
-from nomadcrew.host.cors import Cors
-from nomadcrew.host.health import Health
-from nomadcrew.host.metrics import Metrics, MetricsPage
-from nomadcrew.host.proxies import TrustedProxies
-from nomadcrew.wire.call import Call, Reply
-from nomadcrew.wire.dispatch import Dispatcher
-from nomadcrew.wire.routes import Auth, Replay, Routes
+from nomadcrew.hosts.machine.http.asgi import App, Application, Message, Receive, Scope, Send
+from nomadcrew.hosts.machine.http.client_address import TrustedProxies
+from nomadcrew.hosts.machine.http.cors import Cors
+from nomadcrew.hosts.machine.http.health import Health
+from nomadcrew.hosts.machine.http.metrics import Metrics, MetricsPage
+from nomadcrew.web.call import Call, Reply
+from nomadcrew.web.dispatch import Dispatcher
+from nomadcrew.web.routes import Auth, Replay, Routes
 from tests.fakes import SetClock, fake_ports
 
 

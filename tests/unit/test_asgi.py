@@ -8,11 +8,11 @@ import msgspec
 import pytest
 
 from nomadcrew.core.ports import Site
-from nomadcrew.host import asgi
-from nomadcrew.host.asgi import NO_ROUTE, Scope
-from nomadcrew.host.cors import Cors
-from nomadcrew.host.proxies import TrustedProxies
-from nomadcrew.wire.dispatch import SECURITY_HEADERS
+from nomadcrew.hosts.machine.http import asgi
+from nomadcrew.hosts.machine.http.asgi import NO_ROUTE, Scope
+from nomadcrew.hosts.machine.http.client_address import TrustedProxies
+from nomadcrew.hosts.machine.http.cors import Cors
+from nomadcrew.web.dispatch import SECURITY_HEADERS
 from tests.fakes import NOON, Bell, MemoryReplies, OpenLimits
 from tests.unit.asgi import Answer, Host, made, scope_of
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from nomadcrew.core.ids import JobId, uuid7
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.queues import Job
-from nomadcrew.host.background import RECEIVE, RungQueue, Workers
+from nomadcrew.hosts.machine.queue_consumers import RECEIVE, RungQueue, Workers
 from tests.fakes import NOON, fake_ports
 
 

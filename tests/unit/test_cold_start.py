@@ -14,43 +14,43 @@ from infrastructure.imports import function_environment
 # are left for what other versions of Python load.
 BUDGETS = {
     "audit": 210,
-    "auth": 270,
+    "auth": 274,
     "authorizer": 345,
-    "chat": 246,
-    "confirmed": 240,
+    "chat": 250,
+    "cognito_confirmed": 240,
     "email": 295,
-    "fanout": 225,
-    "feedback": 210,
-    "invitation": 240,
+    "chat_fanout": 225,
+    "ses_feedback": 210,
+    "invitations": 240,
     "keepalive": 215,
-    "location": 260,
+    "locations": 260,
     "location_stream": 250,
-    "member": 240,
+    "members": 242,
     "migrator": 220,
-    "mqtt": 345,
-    "notification": 246,
-    "notifier": 236,
-    "page": 300,
-    "pool": 190,
-    "publisher": 215,
-    "push": 230,
-    "mirror": 247,
-    "realtime": 235,
-    "todo": 240,
-    "trip": 240,
-    "updates": 225,
+    "iot_authorizer": 345,
+    "notifications": 251,
+    "notifier": 237,
+    "pages": 303,
+    "cognito_triggers": 190,
+    "outbox_sweep": 215,
+    "push": 232,
+    "mirror": 250,
+    "realtime": 237,
+    "todos": 240,
+    "trips": 240,
+    "iot_publisher": 225,
     "upkeep": 242,
-    "user": 245,
-    "websocket": 265,
+    "users": 245,
+    "websocket": 271,
 }
 EVERYWHERE = {"msgspec", "nomadcrew", "typing_extensions"}
 # What else a function loads: a page and a mail are templates, and the authorizer verifies signatures.
 TEMPLATES = {"jinja2", "markupsafe"}
 OWN = {
-    "page": TEMPLATES,
+    "pages": TEMPLATES,
     "email": TEMPLATES,
     "authorizer": {"joserfc", "cryptography", "_cffi_backend", "_openssl"},
-    "mqtt": {"joserfc", "cryptography", "_cffi_backend", "_openssl"},
+    "iot_authorizer": {"joserfc", "cryptography", "_cffi_backend", "_openssl"},
 }
 # What makes cold starts slow, and what the gateway or a plain request does instead.
 NOWHERE = {"asyncpg", "boto3", "botocore", "pydantic", "argon2", "valkey", "urllib3", "requests"}
@@ -61,14 +61,16 @@ OURS_EVERYWHERE = (
     "nomadcrew.adapters.aws.sdk.config",
     "nomadcrew.adapters.aws.sdk.services",
     "nomadcrew.adapters.aws.sdk.signing",
-    "nomadcrew.bootstrap.aws",
-    "nomadcrew.bootstrap.aws_live",
-    "nomadcrew.bootstrap.aws_parts",
+    "nomadcrew.hosts.aws.ports",
+    "nomadcrew.hosts.aws.live_parts",
+    "nomadcrew.hosts.aws.parts",
     "nomadcrew.adapters.postgres.ports",
     "nomadcrew.core",
     "nomadcrew.logs",
     "nomadcrew.settings",
-    "nomadcrew.telemetry",
+    "nomadcrew.adapters.aws.telemetry",
+    "nomadcrew.hosts.aws.entry",
+    "nomadcrew.web",
     "nomadcrew.wire",
 )
 PACKAGES = frozenset(
@@ -82,8 +84,10 @@ PACKAGES = frozenset(
         "nomadcrew.adapters.jwt",
         "nomadcrew.adapters.machine",
         "nomadcrew.adapters.postgres",
-        "nomadcrew.bootstrap",
-        "nomadcrew.functions",
+        "nomadcrew.api",
+        "nomadcrew.hosts",
+        "nomadcrew.hosts.aws",
+        "nomadcrew.hosts.aws.functions",
     }
 )
 # The adapters behind what a function's ports stand on, as the infrastructure grants it.
@@ -134,32 +138,44 @@ ADAPTERS = {
     "kept_history": ("adapters.aws.dynamodb.location_history",),
     "location_stream": ("adapters.aws.location_stream", "adapters.aws.queue"),
 }
+EVENTS = (
+    *(f"hosts.aws.{name}_event" for name in ("http", "mqtt", "sqs", "stream", "websocket")),
+    "hosts.aws.dead_connections",
+)
 ALSO = {
+    "auth": ("api.users",),
+    "invitations": ("api.members",),
+    "trips": ("api.members",),
     "websocket": (
         "adapters.aws.live",
         "adapters.mirrored_live",
-        "functions.chat_frames",
-        "functions.location_actions",
+        "api.chat",
+        "api.locations",
+        "api.socket_frames",
     ),
-    "confirmed": ("adapters.aws.cognito.accounts", "adapters.aws.cognito.user_pool"),
+    "cognito_confirmed": ("adapters.aws.cognito.accounts", "adapters.aws.cognito.user_pool"),
+    "push": ("api.notifications",),
+    "mirror": ("api.mirror_consumer",),
     "notifier": (
         "adapters.aws.live",
         "adapters.mirrored_live",
+        "api.notifications",
     ),
     # Where it is told of sockets, which it is not.
-    "page": ("adapters.aws.dynamodb.connections",),
+    "pages": ("adapters.aws.dynamodb.connections", "api.mail", "api.rendering"),
     "email": (
         "adapters.aws.cognito.accounts",
         "adapters.aws.cognito.tokens",
         "adapters.aws.cognito.user_pool",
         "adapters.jwt.secrets",
-        "functions.mails",
+        "api.mail",
+        "api.rendering",
     ),
 }
 LOAD = """
 import sys
 before = set(sys.modules)
-__import__("nomadcrew.functions." + sys.argv[1])
+__import__("nomadcrew.hosts.aws.functions." + sys.argv[1])
 print(*sorted(set(sys.modules) - before))
 """
 
@@ -187,7 +203,7 @@ def libraries_in(modules: frozenset[str]) -> set[str]:
 def ours_for(function: str) -> tuple[str, ...]:
     """Where the modules of ours lie that have a place in that function."""
     adapters = (module for service in services_of(function) for module in ADAPTERS[service])
-    names = (*adapters, *ALSO.get(function, ()), f"functions.{function}")
+    names = (*EVENTS, *adapters, *ALSO.get(function, ()), f"api.{function}", f"hosts.aws.functions.{function}")
     return (*OURS_EVERYWHERE, *(f"nomadcrew.{name}" for name in names))
 
 
@@ -220,7 +236,12 @@ def test_a_function_stays_within_its_budget(function: str) -> None:
 
 
 def test_a_function_is_wired_at_load_in_lambda_only() -> None:
-    assert "nomadcrew.adapters.aws.dataapi" in loaded_by("trip")
-    outside = loaded_by("trip", in_lambda=False)
+    assert "nomadcrew.adapters.aws.dataapi" in loaded_by("trips")
+    outside = loaded_by("trips", in_lambda=False)
     adapters = {name for name in outside if name.startswith("nomadcrew.adapters.")}
-    assert adapters == {"nomadcrew.adapters.postgres", "nomadcrew.adapters.postgres.ports"}
+    assert adapters == {
+        "nomadcrew.adapters.aws",
+        "nomadcrew.adapters.aws.telemetry",
+        "nomadcrew.adapters.postgres",
+        "nomadcrew.adapters.postgres.ports",
+    }

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nomadcrew.host.cors import Cors
+from nomadcrew.hosts.machine.http.cors import Cors
 
 APP = "https://app.example.com"
 LISTED = Cors([APP, "https://*.crew.example", "http://*.dev.example:3000", "capacitor://localhost"])

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nomadcrew.core.errors import Invalid
-from nomadcrew.wire.decode import decode
+from nomadcrew.web.decode import decode
 
 
 class Colour(StrEnum):

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from nomadcrew import functions
+from nomadcrew import api
 from nomadcrew.adapters.aws.sdk.config import AwsConfig
-from nomadcrew.bootstrap.aws import STANDS_ON, ports_in
+from nomadcrew.api.table import FUNCTIONS
 from nomadcrew.core.errors import BadSetting, Unauthenticated
 from nomadcrew.core.ports import Ports
-from nomadcrew.functions.table import FUNCTIONS
-from nomadcrew.wire.routes import Replay, Routes
+from nomadcrew.hosts.aws.ports import STANDS_ON, ports_in
+from nomadcrew.web.routes import Replay, Routes
 
-FOLDER = Path(functions.__file__).parent
+FOLDER = Path(api.__file__).parent
 # What every function has without asking.
 GIVEN = {"site", "clock", "new_id"}
 AWS = {
@@ -27,7 +27,7 @@ AWS = {
 
 @pytest.mark.parametrize("routes", FUNCTIONS, ids=lambda routes: routes.function)
 def test_a_function_declares_what_its_rows_use(routes: Routes) -> None:
-    used = set(re.findall(r"ports\.(\w+)", (FOLDER / f"{routes.function}.py").read_text())) - GIVEN
+    used = set(re.findall(r"ports\.(\w+)", (FOLDER / routes.function / "routes.py").read_text())) - GIVEN
     # The dispatcher uses some for every row.
     used.add("limits")
     if any(row.mutates and row.tells for row in routes):

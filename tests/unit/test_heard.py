@@ -13,12 +13,12 @@ from nomadcrew.adapters.machine.disk_files import DiskFiles
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import TripId, UserId, uuid7
-from nomadcrew.core.locations.heard import Heard
 from nomadcrew.core.permissions import Rule
-from nomadcrew.host import machine
-from nomadcrew.host.hub import Hub
-from nomadcrew.host.machine import Front, cancelled, running
-from nomadcrew.host.metrics import Metrics
+from nomadcrew.hosts.machine import services as machine
+from nomadcrew.hosts.machine.http.metrics import Metrics
+from nomadcrew.hosts.machine.services import Front, cancelled, running
+from nomadcrew.hosts.machine.sockets.hub import Hub
+from nomadcrew.hosts.machine.sockets.view_log import Heard
 from nomadcrew.settings import Settings
 from tests.fakes import ANA, BEN, NOON, SetClock, Untouchable, fake_ports
 from tests.sockets import Seat

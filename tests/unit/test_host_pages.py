@@ -10,14 +10,14 @@ from nomadcrew import __version__
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ports import Site
 from nomadcrew.core.queues import QueueDepth
-from nomadcrew.host import health as health_module
-from nomadcrew.host.asgi import Application, Receive, Scope, Send
-from nomadcrew.host.docs import Docs
-from nomadcrew.host.health import Health, Heartbeat, duration_text
-from nomadcrew.host.metrics import Metrics, MetricsPage
-from nomadcrew.wire.call import Call
-from nomadcrew.wire.dispatch import Dispatcher
-from nomadcrew.wire.routes import Routes
+from nomadcrew.hosts.machine.http import health as health_module
+from nomadcrew.hosts.machine.http.asgi import Application, Receive, Scope, Send
+from nomadcrew.hosts.machine.http.docs import Docs
+from nomadcrew.hosts.machine.http.health import Health, Heartbeat, duration_text
+from nomadcrew.hosts.machine.http.metrics import Metrics, MetricsPage
+from nomadcrew.web.call import Call
+from nomadcrew.web.dispatch import Dispatcher
+from nomadcrew.web.routes import Routes
 from tests.fakes import SetClock, fake_ports
 from tests.unit.asgi import Client
 

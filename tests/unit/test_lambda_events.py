@@ -10,10 +10,10 @@ import msgspec
 import pytest
 
 from nomadcrew.core.ports import Ports
-from nomadcrew.wire.call import Call, Reply
-from nomadcrew.wire.event_entry import Entry
-from nomadcrew.wire.lambda_entry import claims_of, lambda_entry, request_of, response_of
-from nomadcrew.wire.routes import Auth, Routes
+from nomadcrew.hosts.aws.entry import Entry
+from nomadcrew.hosts.aws.http_event import claims_of, lambda_entry, request_of, response_of
+from nomadcrew.web.call import Call, Reply
+from nomadcrew.web.routes import Auth, Routes
 from tests.fakes import ANA, TokenTable, Untouchable, fake_ports
 from tests.loops import closed_loops
 

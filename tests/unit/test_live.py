@@ -13,10 +13,10 @@ import pytest
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.events import Audience, Event
 from nomadcrew.core.ids import TripId, UserId, uuid7
-from nomadcrew.host import live
-from nomadcrew.host.hub import Hub
-from nomadcrew.host.live import ON_ITS_WAY_S, PACE_S, HubLive
-from nomadcrew.host.metrics import Metrics
+from nomadcrew.hosts.machine.http.metrics import Metrics
+from nomadcrew.hosts.machine.sockets import broadcast as live
+from nomadcrew.hosts.machine.sockets.broadcast import ON_ITS_WAY_S, PACE_S, HubLive
+from nomadcrew.hosts.machine.sockets.hub import Hub
 from tests.fakes import ANA, BEN, an_event
 from tests.sockets import Seat
 

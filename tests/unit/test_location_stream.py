@@ -13,9 +13,9 @@ from nomadcrew.core.ids import EventId, TripId, UserId, uuid7
 from nomadcrew.core.locations.model import Accepted, Carried, Member, Owner, Places, Privacy, Report
 from nomadcrew.core.locations.reports import Fix, Opinion, batch
 from nomadcrew.core.ports import Ports
-from nomadcrew.functions.location_stream import work_off
-from nomadcrew.wire.carried import NotCarried, carried_of, pack_carried, unpack_carried
-from nomadcrew.wire.stream_entry import stream_entry
+from nomadcrew.hosts.aws.functions.location_stream import work_off
+from nomadcrew.hosts.aws.stream_event import stream_entry
+from nomadcrew.wire.location_records import NotCarried, carried_of, pack_carried, unpack_carried
 from tests.fakes import NOON, fake_ports
 from tests.loops import closed_loops
 

@@ -10,6 +10,10 @@ import msgspec
 import pytest
 
 from nomadcrew.adapters.mime import Sender, compose
+from nomadcrew.api.mail.consumer import send_mail_for
+from nomadcrew.api.mail.messages import confirmation_mail, invitation_mail, registered_mail
+from nomadcrew.api.pages.html import confirm_page, confirmed_page, invitation_page, refused_page, welcome_page
+from nomadcrew.api.rendering import MAX_SHOWN, days, minute, one_line
 from nomadcrew.core.auth.errors import InvalidCredentials
 from nomadcrew.core.auth.model import Account, Profile
 from nomadcrew.core.auth.ports import Registration, RegistrationId
@@ -20,16 +24,6 @@ from nomadcrew.core.invitations.errors import BadInvitationToken, Expired
 from nomadcrew.core.invitations.model import Invitation, InvitationDetails
 from nomadcrew.core.mail import Message
 from nomadcrew.core.ports import Site
-from nomadcrew.functions.mails import send_mail_for
-from nomadcrew.wire.mails import confirmation_mail, invitation_mail, registered_mail
-from nomadcrew.wire.pages import (
-    confirm_page,
-    confirmed_page,
-    invitation_page,
-    refused_page,
-    welcome_page,
-)
-from nomadcrew.wire.rendering import MAX_SHOWN, days, minute, one_line
 from tests.fakes import fake_ports
 
 NOON = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)

@@ -3,8 +3,8 @@
 import re
 
 from nomadcrew.core.queues import QueueDepth
-from nomadcrew.host.merged import merged
-from nomadcrew.host.metrics import Metrics
+from nomadcrew.hosts.machine.http.metrics import Metrics
+from nomadcrew.hosts.machine.workers.metrics import merged
 
 
 def a_page(requests: int, sockets: int) -> str:

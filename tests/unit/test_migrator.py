@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from nomadcrew.core.errors import Unavailable
-from nomadcrew.functions.migrator import RESOURCE, migrate
+from nomadcrew.hosts.aws.functions.migrator import RESOURCE, migrate
 from tests.fakes import fake_ports
 
 

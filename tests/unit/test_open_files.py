@@ -5,7 +5,7 @@ import resource
 
 import pytest
 
-from nomadcrew.host.files import OTHER_FILES, PROMISED_SOCKETS, allow_open_files
+from nomadcrew.hosts.machine.open_files import OTHER_FILES, PROMISED_SOCKETS, allow_open_files
 
 UNLIMITED = resource.RLIM_INFINITY
 

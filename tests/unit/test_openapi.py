@@ -12,13 +12,13 @@ import schemathesis
 from schemathesis.core.result import Ok
 
 from nomadcrew import __version__
+from nomadcrew.api.table import ALL_ROUTES
 from nomadcrew.core.ports import Site
-from nomadcrew.functions.table import ALL_ROUTES
-from nomadcrew.wire.call import Call, Reply
-from nomadcrew.wire.links import LINKS, Link, broken_links
-from nomadcrew.wire.openapi import document, refusals_of
-from nomadcrew.wire.problems import Problem
-from nomadcrew.wire.routes import Auth, Gate, Param, Replay, Routes
+from nomadcrew.web.call import Call, Reply
+from nomadcrew.web.links import LINKS, Link, broken_links
+from nomadcrew.web.openapi import document, refusals_of
+from nomadcrew.web.problems import Problem
+from nomadcrew.web.routes import Auth, Gate, Param, Replay, Routes
 
 SITE = Site("https://api.example.com")
 

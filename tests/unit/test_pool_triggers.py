@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import pytest
 
 from nomadcrew.adapters.aws.cognito.proofs import SCOPE, answer_to, claims_in, metadata_for
-from nomadcrew.functions.pool import Refused, respond
+from nomadcrew.hosts.aws.functions.cognito_triggers import Refused, respond
 
 KEY, OLDER = b"k" * 32, b"o" * 32
 ANA = "019a0000-0000-7000-8000-00000000000a"
@@ -218,7 +218,7 @@ def test_parts_of_a_seal_do_not_run_into_each_other() -> None:
 
 def test_the_triggers_load_next_to_nothing() -> None:
     """Cognito waits five seconds for a cold start and all the rest."""
-    probe = "import sys; import nomadcrew.functions.pool; print(*sorted(sys.modules))"
+    probe = "import sys; import nomadcrew.hosts.aws.functions.cognito_triggers; print(*sorted(sys.modules))"
     environment = {"AWS_LAMBDA_FUNCTION_NAME": "pool", "NOMADCREW_AWS_SECRET_ARN": "arn"}
     run = subprocess.run(
         [sys.executable, "-I", "-c", probe], env=environment, capture_output=True, text=True, check=True
@@ -238,5 +238,7 @@ def test_the_triggers_load_next_to_nothing() -> None:
         "nomadcrew.adapters.aws.sdk.services",
         "nomadcrew.adapters.aws.sdk.signing",
         "nomadcrew.core.errors",
-        "nomadcrew.functions.pool",
+        "nomadcrew.hosts.aws",
+        "nomadcrew.hosts.aws.functions",
+        "nomadcrew.hosts.aws.functions.cognito_triggers",
     }

@@ -10,7 +10,7 @@ from nomadcrew.adapters.postgres.presence import PostgresPresence
 from nomadcrew.adapters.postgres.sql import Row, Statement
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import TripId, UserId, uuid7
-from nomadcrew.host.presence import PresenceTeller
+from nomadcrew.hosts.machine.sockets.presence import PresenceTeller
 from tests.fakes import ANA, BEN, NOON, CountingIds, SetClock, Told
 
 TRIP = TripId(uuid7())

@@ -13,7 +13,7 @@ import pytest
 import nomadcrew.core
 from nomadcrew.core import errors
 from nomadcrew.core.errors import DomainError
-from nomadcrew.wire.problems import JSON_TYPE, STATUS, TYPES, TooLarge, problem, status_of
+from nomadcrew.web.problems import JSON_TYPE, STATUS, TYPES, TooLarge, problem, status_of
 
 for module in pkgutil.walk_packages(nomadcrew.core.__path__, "nomadcrew.core."):
     importlib.import_module(module.name)

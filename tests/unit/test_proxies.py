@@ -2,7 +2,7 @@
 
 import pytest
 
-from nomadcrew.host.proxies import TrustedProxies, is_direct_loopback, subscriber
+from nomadcrew.hosts.machine.http.client_address import TrustedProxies, is_direct_loopback, subscriber
 
 PROXIES = TrustedProxies(["10.0.0.0/8", "192.0.2.7", "2001:db8:1::/48"])
 

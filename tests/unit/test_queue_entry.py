@@ -14,7 +14,7 @@ from nomadcrew.core.errors import Hopeless, Unavailable
 from nomadcrew.core.ids import JobId
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.queues import MAX_ATTEMPTS, Job
-from nomadcrew.wire.queue_entry import batch_entry, queue_entry
+from nomadcrew.hosts.aws.sqs_event import batch_entry, queue_entry
 from tests.fakes import fake_ports
 from tests.loops import closed_loops
 

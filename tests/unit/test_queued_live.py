@@ -14,7 +14,7 @@ from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.events import REALTIME, Audience
 from nomadcrew.core.ids import JobId, TripId, UserId, uuid7
 from nomadcrew.core.queues import Job, WorkQueue
-from nomadcrew.functions.realtime import LIVE_FOR, tell
+from nomadcrew.hosts.aws.functions.realtime import LIVE_FOR, tell
 from nomadcrew.wire.events import pack
 from tests.fakes import ANA, BEN, NOON, an_event, fake_ports
 

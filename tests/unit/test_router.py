@@ -6,9 +6,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from nomadcrew.host.router import Router
-from nomadcrew.wire.call import Call
-from nomadcrew.wire.routes import Routes
+from nomadcrew.hosts.machine.http.router import Router
+from nomadcrew.web.call import Call
+from nomadcrew.web.routes import Routes
 
 DECLARED = (
     "GET /v1/trips",

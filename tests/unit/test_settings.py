@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from nomadcrew.adapters.aws.sdk import config
 from nomadcrew.cli.context import read_settings
 from nomadcrew.core.errors import BadSetting
-from nomadcrew.settings import Settings, as_table
+from nomadcrew.settings import AWS_PREFIX, Settings, as_table
 
 README = Path(__file__).parents[2] / "README.md"
 VARIABLES = [field.metadata["variable"] for field in fields(Settings)]
@@ -155,3 +156,7 @@ def test_every_setting_is_explained_in_a_line_of_the_table(field: Any) -> None:
     assert explained.endswith(".")
     assert "|" not in explained
     assert f"| `{field.metadata['variable']}` | " in as_table()
+
+
+def test_both_hosts_spell_the_prefix_of_aws_variables_alike() -> None:
+    assert AWS_PREFIX == config.AWS_PREFIX

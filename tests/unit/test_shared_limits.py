@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from nomadcrew.adapters.machine.limits import ProcessRateLimits
 from nomadcrew.core.limits import LIMITS, Limit
-from nomadcrew.host.shared_limits import TOLD_EVERY_S, SharedRateLimits, Spent, guards
+from nomadcrew.hosts.machine.workers.rate_limits import TOLD_EVERY_S, SharedRateLimits, Spent, guards
 from tests.fakes import SetClock
 
 WIDE, NARROW = Limit(100, 60), Limit(5, 900)

@@ -10,16 +10,17 @@ from typing import Any
 
 import pytest
 
-from nomadcrew import logs, telemetry
+from nomadcrew import logs
+from nomadcrew.adapters.aws import telemetry
+from nomadcrew.adapters.aws.telemetry import Invocations
 from nomadcrew.core.errors import Hopeless, Unavailable
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.queues import MAX_ATTEMPTS, Job
+from nomadcrew.hosts.aws.http_event import lambda_entry
+from nomadcrew.hosts.aws.sqs_event import queue_entry
 from nomadcrew.logs import Answered
-from nomadcrew.telemetry import Invocations
-from nomadcrew.wire.call import Call
-from nomadcrew.wire.lambda_entry import lambda_entry
-from nomadcrew.wire.queue_entry import queue_entry
-from nomadcrew.wire.routes import Auth, Routes
+from nomadcrew.web.call import Call
+from nomadcrew.web.routes import Auth, Routes
 from tests.fakes import fake_ports
 
 LAMBDA = {

@@ -10,7 +10,7 @@ from nomadcrew.core.chat.attachments import UNUSED_KEPT_FOR
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import AttachmentId, TripId, uuid7
 from nomadcrew.core.ports import Ports
-from nomadcrew.functions.upkeep import clean_up
+from nomadcrew.hosts.aws.functions.upkeep import clean_up
 from tests.fakes import Bell, fake_ports
 
 OTHERS = ["files", "notifications", "positions", "push tokens", "pushes", "registrations", "replays", "sharing"]

@@ -14,11 +14,11 @@ from websockets.asyncio.client import ClientConnection, unix_connect
 from websockets.exceptions import ConnectionClosed
 
 from nomadcrew.core.ids import TripId, UserId
-from nomadcrew.host import websocket
-from nomadcrew.host.cors import Cors
-from nomadcrew.host.hub import Hub
-from nomadcrew.host.socket_endpoint import SocketEndpoint
-from nomadcrew.host.websocket import WebSocketProtocol
+from nomadcrew.hosts.machine.http.cors import Cors
+from nomadcrew.hosts.machine.sockets import protocol as websocket
+from nomadcrew.hosts.machine.sockets.endpoint import SocketEndpoint
+from nomadcrew.hosts.machine.sockets.hub import Hub
+from nomadcrew.hosts.machine.sockets.protocol import WebSocketProtocol
 from nomadcrew.wire.events import frame
 from tests.fakes import ANA, BEN, fake_ports
 

@@ -14,7 +14,7 @@ from nomadcrew.cli.up import up
 from nomadcrew.cli.user import user
 from nomadcrew.cli.watch import watch
 from nomadcrew.core.errors import BadSetting, DomainError
-from nomadcrew.host.problems import CannotStart
+from nomadcrew.hosts.machine.errors import CannotStart
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

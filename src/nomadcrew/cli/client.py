@@ -7,7 +7,7 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from nomadcrew.host.problems import CannotStart
+from nomadcrew.hosts.machine.errors import CannotStart
 
 TIMEOUT_S = 15
 

@@ -16,18 +16,18 @@ from nomadcrew.adapters.machine.limits import parse_limits
 from nomadcrew.adapters.machine.mailer import SmtpServer
 from nomadcrew.adapters.mime import Sender
 from nomadcrew.adapters.postgres.database import Database
-from nomadcrew.bootstrap.machine import SilentLive, SilentOutbox
 from nomadcrew.core.errors import BadSetting
 from nomadcrew.core.ports import Ports
-from nomadcrew.host.binaries import find_binaries
-from nomadcrew.host.cors import Cors
-from nomadcrew.host.datafolder import DataFolder
-from nomadcrew.host.hub import Hub
-from nomadcrew.host.machine import wired
-from nomadcrew.host.postgres import EmbeddedPostgres
-from nomadcrew.host.problems import CannotStart, HostRuns
-from nomadcrew.host.proxies import TrustedProxies
-from nomadcrew.host.server import address_of, database, migrated
+from nomadcrew.hosts.machine.data_folder import DataFolder
+from nomadcrew.hosts.machine.errors import CannotStart, HostRuns
+from nomadcrew.hosts.machine.http.client_address import TrustedProxies
+from nomadcrew.hosts.machine.http.cors import Cors
+from nomadcrew.hosts.machine.ports import SilentLive, SilentOutbox
+from nomadcrew.hosts.machine.postgres.binaries import find_binaries
+from nomadcrew.hosts.machine.postgres.server import EmbeddedPostgres
+from nomadcrew.hosts.machine.server import address_of, database, migrated
+from nomadcrew.hosts.machine.services import wired
+from nomadcrew.hosts.machine.sockets.hub import Hub
 from nomadcrew.settings import Settings
 
 T = TypeVar("T")

@@ -5,11 +5,11 @@ from pathlib import Path
 import click
 
 from nomadcrew.cli.context import pool_on, read_settings, require_content, run, same_user_only
-from nomadcrew.host import backup as backups
-from nomadcrew.host.binaries import find_binaries
-from nomadcrew.host.datafolder import DataFolder
-from nomadcrew.host.postgres import EmbeddedPostgres
-from nomadcrew.host.server import migrated
+from nomadcrew.hosts.machine.backup import backup as backups
+from nomadcrew.hosts.machine.data_folder import DataFolder
+from nomadcrew.hosts.machine.postgres.binaries import find_binaries
+from nomadcrew.hosts.machine.postgres.server import EmbeddedPostgres
+from nomadcrew.hosts.machine.server import migrated
 
 
 @click.command(short_help="Bring the database up to date, as every start does.")

@@ -12,7 +12,7 @@ from nomadcrew.cli.client import ApiClient
 from nomadcrew.cli.context import own_url, read_settings, run
 from nomadcrew.cli.demo_live import CITY, Story, bring, new_trip, walk, walkers_of
 from nomadcrew.cli.walks import city
-from nomadcrew.host.problems import CannotStart
+from nomadcrew.hosts.machine.errors import CannotStart
 
 PASSWORD = "Demo-crew-2026!"  # noqa: S105 — shown on the screen, for accounts that hold nothing
 CREW = (("Ana", "Costa"), ("Ben", "Okafor"), ("Chloé", "Martin"), ("Dev", "Patel"), ("Emi", "Sato"))

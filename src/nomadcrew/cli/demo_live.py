@@ -15,7 +15,7 @@ from websockets.exceptions import WebSocketException
 
 from nomadcrew.cli.client import ApiClient
 from nomadcrew.cli.walks import City, Walk, city
-from nomadcrew.host.problems import CannotStart
+from nomadcrew.hosts.machine.errors import CannotStart
 
 CITY = "porto"
 STEP_S = 1.0

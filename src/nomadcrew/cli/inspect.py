@@ -12,15 +12,15 @@ import click
 
 from nomadcrew import __version__
 from nomadcrew.adapters.machine.keys import open_keys
+from nomadcrew.api.table import ALL_ROUTES
 from nomadcrew.cli.context import own_url, read_settings, unusable
 from nomadcrew.core.ports import Site
-from nomadcrew.functions.table import ALL_ROUTES
-from nomadcrew.host.binaries import find_binaries
-from nomadcrew.host.datafolder import DataFolder
-from nomadcrew.host.problems import CannotStart, HostRuns
-from nomadcrew.host.server import listen
+from nomadcrew.hosts.machine.data_folder import DataFolder
+from nomadcrew.hosts.machine.errors import CannotStart, HostRuns
+from nomadcrew.hosts.machine.postgres.binaries import find_binaries
+from nomadcrew.hosts.machine.server import listen
 from nomadcrew.settings import Settings
-from nomadcrew.wire.openapi import document
+from nomadcrew.web.openapi import document
 
 
 @click.command(short_help="List every endpoint and who may call it.")

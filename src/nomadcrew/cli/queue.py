@@ -2,11 +2,11 @@
 
 import click
 
+from nomadcrew.api.consumers import CONSUMERS
 from nomadcrew.cli.context import with_ports
 from nomadcrew.core.ids import JobId, parse_uuid
 from nomadcrew.core.ports import Ports
-from nomadcrew.functions.workers import CONSUMERS
-from nomadcrew.host.problems import CannotStart
+from nomadcrew.hosts.machine.errors import CannotStart
 
 
 @click.group()

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from nomadcrew.cli.context import read_settings, run
-from nomadcrew.host.server import Started, serve
+from nomadcrew.hosts.machine.server import Started, serve
 from nomadcrew.settings import MAX_WORKERS, Settings
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8080"

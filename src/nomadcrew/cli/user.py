@@ -12,7 +12,7 @@ from nomadcrew.core.auth.accounts import SignUp
 from nomadcrew.core.auth.errors import EmailTaken
 from nomadcrew.core.errors import NotFound
 from nomadcrew.core.ports import Ports
-from nomadcrew.host.problems import CannotStart
+from nomadcrew.hosts.machine.errors import CannotStart
 
 T = TypeVar("T")
 COUNT, OFFSET = click.IntRange(1, 10_000), click.IntRange(0, 10**9)

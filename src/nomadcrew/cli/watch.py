@@ -16,7 +16,7 @@ from websockets.exceptions import WebSocketException
 from nomadcrew.cli.client import ApiClient, Refused
 from nomadcrew.cli.context import own_url, read_settings, run
 from nomadcrew.cli.crew_view import CrewView
-from nomadcrew.host.problems import CannotStart
+from nomadcrew.hosts.machine.errors import CannotStart
 
 DRAW_EVERY_S = 0.5
 LONGEST_PAUSE_S = 16

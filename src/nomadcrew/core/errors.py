@@ -1,6 +1,6 @@
 """Refusals the product gives, by kind.
 
-A kind decides the HTTP status, in `wire.problems` and nowhere else; a code is what clients switch on and is
+A kind decides the HTTP status, in `web.problems` and nowhere else; a code is what clients switch on and is
 never reused or renamed.
 
     DomainError

@@ -1,1 +1,1 @@
-"""What crosses the network: the route table, calls, replies, problems, envelopes, the OpenAPI document."""
+"""Messages between our own processes: events, jobs, records of streams and queues."""

@@ -8,7 +8,7 @@ from nomadcrew.core.events import REALTIME, Event
 from nomadcrew.core.ids import UserId
 from nomadcrew.core.queues import WorkQueue
 from nomadcrew.wire.events import pack
-from nomadcrew.wire.sockets import people_task
+from nomadcrew.wire.realtime_tasks import people_task
 
 log = logging.getLogger("nomadcrew.live")
 

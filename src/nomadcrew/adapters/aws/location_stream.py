@@ -6,7 +6,7 @@ from nomadcrew.adapters.aws.sdk.client import AwsClient
 from nomadcrew.core.events import LOCATION
 from nomadcrew.core.locations.model import Accepted, Report
 from nomadcrew.core.queues import WorkQueue
-from nomadcrew.wire.carried import carried_of, pack_carried
+from nomadcrew.wire.location_records import carried_of, pack_carried
 
 
 class KinesisLocationStream:

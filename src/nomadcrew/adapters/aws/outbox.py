@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from nomadcrew import telemetry
+from nomadcrew.adapters.aws import telemetry
 from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
 from nomadcrew.adapters.postgres.outbox import PostgresOutbox
 from nomadcrew.core.clock import Clock

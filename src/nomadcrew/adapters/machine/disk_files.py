@@ -21,6 +21,8 @@ from nomadcrew.core.errors import NotFound, Unavailable
 from nomadcrew.core.files.model import FileKind
 from nomadcrew.core.files.ports import LINK_LIFETIME
 
+# Links are relative, so that they lead to the address the request came to.
+FILES = "/v1/files/"
 # No dots, so that no key leads out of the folder or to a file that is still being written.
 _KEY = re.compile(r"[a-z0-9-]+(/[a-z0-9-]+)*")
 

@@ -1,0 +1,1 @@
+"""Accounts, tokens and their keys in a Cognito user pool."""

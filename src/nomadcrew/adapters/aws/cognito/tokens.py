@@ -46,7 +46,7 @@ class DerivedCodes:
 
 
 class CognitoTokens(DerivedCodes):
-    """`Tokens` of a user pool whose triggers are `functions/pool.py`."""
+    """`Tokens` of a user pool whose triggers are `hosts/aws/functions/cognito_triggers.py`."""
 
     def __init__(self, pool: UserPool, secrets_: Secrets, *, environment: Mapping[str, str] = os.environ) -> None:
         super().__init__(secrets_)

@@ -1,0 +1,1 @@
+"""The signed client of AWS services, its configuration and its secrets."""

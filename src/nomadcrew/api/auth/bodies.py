@@ -1,0 +1,96 @@
+"""Signing in and out, as it crosses the network. Names are spelled as OAuth spells them."""
+
+from datetime import datetime
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from nomadcrew.api.users.bodies import Text, UserProfile, own_profile
+from nomadcrew.core.auth.accounts import SignUp
+from nomadcrew.core.auth.model import Profile, SignedIn
+from nomadcrew.core.claims import Claims
+
+Password = Annotated[str, Meta(min_length=1, max_length=1024)]
+Secret = Annotated[str, Meta(min_length=1, max_length=512)]
+
+
+class RegisterIn(Struct, rename="camel"):
+    """Somebody new. A password has 8 to 128 characters: lower and upper case, a digit and a symbol."""
+
+    email: Text
+    password: Password
+    username: Text | None = None
+    first_name: Text | None = None
+    last_name: Text | None = None
+
+    def to_sign_up(self) -> SignUp:
+        return SignUp(self.email, self.password, self.username, self.first_name or "", self.last_name or "")
+
+
+class LoginIn(Struct):
+    """An e-mail address or a username, and the password."""
+
+    password: Password
+    email: Text | None = None
+    username: Text | None = None
+
+    def __post_init__(self) -> None:
+        if not self.login:
+            raise ValueError("email or username is needed")
+
+    @property
+    def login(self) -> str:
+        return self.email or self.username or ""
+
+
+class RefreshIn(Struct):
+    refresh_token: Secret
+
+
+class ConfirmIn(Struct):
+    token: Secret
+
+
+class SignedInView(Struct):
+    """What a client keeps; the access token lasts `expires_in` seconds."""
+
+    access_token: str
+    refresh_token: str
+    expires_in: int
+    user: UserProfile
+    token_type: str = "bearer"  # noqa: S105 — the scheme, no secret
+
+
+class ConfirmationRequired(Struct):
+    confirmation_required: bool = True
+
+
+class ValidView(Struct):
+    valid: bool
+    expires_at: datetime
+    user: UserProfile
+
+
+class PublicKey(Struct):
+    kid: str
+    kty: str
+    alg: str
+    use: str
+    n: str
+    e: str
+
+
+class PublicKeys(Struct):
+    """A JWKS."""
+
+    keys: list[PublicKey]
+
+
+def signed_in_view(signed_in: SignedIn) -> SignedInView:
+    return SignedInView(
+        signed_in.access_token, signed_in.refresh_token, signed_in.expires_in_s, own_profile(signed_in.profile)
+    )
+
+
+def valid_view(claims: Claims, profile: Profile) -> ValidView:
+    return ValidView(True, claims.expires_at, own_profile(profile))

@@ -1,0 +1,132 @@
+"""Accounts of this site's own: /v1/auth, and the keys that verify its tokens."""
+
+import msgspec
+
+from nomadcrew.api.auth.bodies import (
+    ConfirmationRequired,
+    ConfirmIn,
+    LoginIn,
+    PublicKeys,
+    RefreshIn,
+    RegisterIn,
+    SignedInView,
+    ValidView,
+    signed_in_view,
+    valid_view,
+)
+from nomadcrew.core.auth import accounts
+from nomadcrew.core.flags import REGISTRATION
+from nomadcrew.core.users import profiles
+from nomadcrew.web.call import Call, Reply
+from nomadcrew.web.problems import JSON_TYPE
+from nomadcrew.web.routes import Auth, Replay, Routes
+
+routes = Routes("auth", ports=("accounts", "flags", "limits", "outbox", "profiles", "sessions", "tokens"))
+
+
+@routes.post("/v1/auth/register", auth=Auth.PUBLIC, bucket="register", status=201, replay=Replay.NEVER,
+             also=((202, ConfirmationRequired),),
+             refusals=(403,), statements=2, why="the account is there before its first session")  # fmt: skip
+async def register(call: Call, body: RegisterIn) -> SignedInView | Reply:
+    """Register.
+
+    The same again with the same password signs in again. Where mail leaves the machine the reply is always 202
+    `{"confirmation_required": true}`, and the account is made when the link in the mail is followed.
+    """
+    ports = call.ports
+    is_open = ports.site.registration_open and await ports.flags.enabled(REGISTRATION, otherwise=True)
+    if ports.site.mail_leaves:
+        await accounts.request_account(
+            body.to_sign_up(),
+            is_open=is_open,
+            accounts=ports.accounts,
+            new_id=ports.new_id,
+            now=call.now,
+        )
+        return Reply(202, msgspec.json.encode(ConfirmationRequired()), {"content-type": JSON_TYPE})
+    signed_in = await accounts.register(
+        body.to_sign_up(),
+        is_open=is_open,
+        accounts=ports.accounts,
+        sessions=ports.sessions,
+        tokens=ports.tokens,
+        limits=ports.limits,
+        new_id=ports.new_id,
+        now=call.now,
+    )
+    return signed_in_view(signed_in)
+
+
+@routes.post("/v1/auth/login", auth=Auth.PUBLIC, bucket="sign_in", replay=Replay.NEVER, refusals=(401, 403),
+             statements=2, why="the password is checked between finding it and opening a session")  # fmt: skip
+async def login(call: Call, body: LoginIn) -> SignedInView:
+    """Sign in with an e-mail address or username.
+
+    Five failures for an account close it to further tries for a while.
+    """
+    ports = call.ports
+    signed_in = await accounts.sign_in(
+        body.login,
+        body.password,
+        accounts=ports.accounts,
+        sessions=ports.sessions,
+        tokens=ports.tokens,
+        limits=ports.limits,
+        new_id=ports.new_id,
+        now=call.now,
+    )
+    return signed_in_view(signed_in)
+
+
+@routes.post("/v1/auth/refresh", auth=Auth.PUBLIC, replay=Replay.NEVER, refusals=(401,))
+async def refresh(call: Call, body: RefreshIn) -> SignedInView:
+    """Exchange a refresh token for fresh tokens.
+
+    Each works once, and for 30 seconds more in case the reply was lost. Used again later it ends the session.
+    """
+    ports = call.ports
+    signed_in = await accounts.refresh(
+        body.refresh_token, sessions=ports.sessions, tokens=ports.tokens, now=call.now
+    )
+    return signed_in_view(signed_in)
+
+
+@routes.post("/v1/auth/logout", auth=Auth.PUBLIC, status=204, replay=Replay.NEVER)
+async def logout(call: Call, body: RefreshIn) -> None:
+    """End the session of a refresh token.
+
+    A session that has ended already stays ended.
+    """
+    ports = call.ports
+    await accounts.sign_out(body.refresh_token, sessions=ports.sessions, tokens=ports.tokens, now=call.now)
+
+
+@routes.post("/v1/auth/confirm", auth=Auth.PUBLIC, bucket="sign_in", replay=Replay.NEVER,
+             statements=2, why="the account is there before its first session")  # fmt: skip
+async def confirm(call: Call, body: ConfirmIn) -> SignedInView:
+    """Prove an e-mail address with the token from a mail.
+
+    It works once, within 24 hours.
+    """
+    ports = call.ports
+    signed_in = await accounts.confirm(
+        body.token,
+        accounts=ports.accounts,
+        sessions=ports.sessions,
+        tokens=ports.tokens,
+        new_id=ports.new_id,
+        now=call.now,
+    )
+    return signed_in_view(signed_in)
+
+
+@routes.get("/v1/auth/validate")
+async def validate(call: Call) -> ValidView:
+    """Say whose the access token is, and how long it lasts."""
+    return valid_view(call.caller, await profiles.get_profile(call.me, call.me, profiles=call.ports.profiles))
+
+
+@routes.get("/.well-known/jwks.json", auth=Auth.PUBLIC, statements=0, why="the keys are at hand")
+async def jwks(call: Call) -> PublicKeys:
+    """List the keys that verify this site's access tokens."""
+    return msgspec.convert(await call.ports.tokens.jwks(now=call.now), PublicKeys)

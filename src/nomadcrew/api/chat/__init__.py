@@ -1,0 +1,1 @@
+"""A trip's chat: routes, bodies and socket frames."""

@@ -1,0 +1,31 @@
+"""What consumes work queues on one machine; on AWS each is a function."""
+
+from collections.abc import Awaitable, Callable
+
+from nomadcrew.api import mirror_consumer as mirror
+from nomadcrew.api.mail.consumer import send_mail_for
+from nomadcrew.api.notifications import push_consumer as push
+from nomadcrew.api.notifications.consumer import tell_people
+from nomadcrew.core.events import EMAIL, MIRROR, NOTIFICATIONS, PUSH, Event
+from nomadcrew.core.ports import Ports
+from nomadcrew.core.queues import Job
+from nomadcrew.wire.events import unpack
+
+Consumer = Callable[[Job, Ports], Awaitable[None]]
+
+
+def of_events(consume: Callable[[Event, Ports], Awaitable[None]]) -> Consumer:
+    """A consumer of a queue whose messages are events."""
+
+    async def work(job: Job, ports: Ports) -> None:
+        await consume(unpack(job.body), ports)
+
+    return work
+
+
+CONSUMERS: dict[str, Consumer] = {
+    NOTIFICATIONS: of_events(tell_people),
+    EMAIL: of_events(send_mail_for),
+    PUSH: push.work,
+    MIRROR: mirror.work,
+}

@@ -1,0 +1,149 @@
+"""Invitations: /v1/trips/{id}/invitations and /v1/invitations."""
+
+from urllib.parse import quote
+
+from nomadcrew.api.invitations.bodies import (
+    InvitationDetailsView,
+    InvitationView,
+    NewInvitationIn,
+    TokenIn,
+    invitation_details_view,
+    invitation_view,
+)
+from nomadcrew.api.members.bodies import MembershipView, membership_view
+from nomadcrew.core.errors import Invalid, NotFound
+from nomadcrew.core.ids import InvitationId
+from nomadcrew.core.invitations import service
+from nomadcrew.core.invitations.errors import BadInvitationToken
+from nomadcrew.core.invitations.model import InvitationStatus
+from nomadcrew.core.members.model import parse_role
+from nomadcrew.web.call import Call, Reply
+from nomadcrew.web.routes import Auth, Gate, Param, Routes
+
+routes = Routes("invitations", ports=("invitation_links", "invitations", "limits", "outbox", "replies"))
+TOKEN = Param("token", "string", "The token of an invitation's link.")
+
+
+def invitation_id(call: Call) -> InvitationId:
+    """The invitation in the path; a malformed id is nobody's."""
+    return InvitationId(call.id("invitationId", NotFound("invitation", code="invitation_not_found")))
+
+
+def linked(call: Call, token: str) -> InvitationId:
+    """The invitation a link's token stands for."""
+    return call.ports.invitation_links.read(token, now=call.now)
+
+
+@routes.post("/v1/trips/{id}/invitations", status=201, bucket="invite", gate=Gate("invitation", "create"),
+             refusals=(409,))  # fmt: skip
+async def create_invitation(call: Call, body: NewInvitationIn) -> InvitationView:
+    """Invite somebody by e-mail.
+
+    An open invitation to the address is renewed and mailed again.
+    """
+    invitation = await service.invite(
+        call.trip_id,
+        body.email,
+        parse_role(body.role),
+        call.me,
+        invitations=call.ports.invitations,
+        new_id=call.ports.new_id,
+        now=call.now,
+    )
+    return invitation_view(invitation)
+
+
+@routes.get("/v1/trips/{id}/invitations", gate=Gate("invitation", "read"))
+async def list_invitations(call: Call) -> list[InvitationView]:
+    """List a trip's invitations, newest first."""
+    found = await service.list_invitations(call.trip_id, call.me, invitations=call.ports.invitations)
+    return [invitation_view(invitation) for invitation in found]
+
+
+@routes.delete("/v1/trips/{id}/invitations/{invitationId}", status=204, gate=Gate("invitation", "delete"),
+               refusals=(400,))  # fmt: skip
+async def revoke_invitation(call: Call) -> None:
+    """Withdraw an open invitation."""
+    await service.revoke_invitation(
+        call.trip_id, invitation_id(call), call.me, invitations=call.ports.invitations, now=call.now
+    )
+
+
+@routes.get("/v1/invitations/join", auth=Auth.PUBLIC, query=(TOKEN,), status=302, html=True)
+async def join_by_link(call: Call) -> Reply:
+    """Send a browser that follows an old link to the right page."""
+    return Reply(302, headers={"location": call.ports.site.link_base + await _page(call)})
+
+
+async def _page(call: Call) -> str:
+    token = call.query("token")
+    if not token:
+        return "/join-trip?error=missing_token"
+    try:
+        details = await service.invitation_details(linked(call, token), None, invitations=call.ports.invitations)
+    except BadInvitationToken:
+        return "/join-trip?error=invalid_token"
+    except NotFound:
+        return "/join-trip?error=invitation_not_found"
+    if details.status == InvitationStatus.ACCEPTED:
+        return f"/trips/{details.trip_id}?message=already_joined"
+    if details.status != InvitationStatus.PENDING:
+        return f"/join-trip?error=invitation_processed&status={details.status}"
+    return f"/join-trip?token={quote(token, safe='')}"
+
+
+@routes.get("/v1/invitations/details", auth=Auth.PUBLIC, query=(TOKEN,), refusals=(400, 401, 404))
+async def get_invitation_by_link(call: Call) -> InvitationDetailsView:
+    """Show the invitation behind a link."""
+    token = call.query("token")
+    if not token:
+        raise Invalid("The link has no token.", code="missing_token")
+    details = await service.invitation_details(linked(call, token), None, invitations=call.ports.invitations)
+    return invitation_details_view(details)
+
+
+@routes.post("/v1/invitations/accept", bucket="invite", refusals=(403, 404, 409))
+async def accept_by_link(call: Call, body: TokenIn) -> MembershipView:
+    """Accept an invitation with the token of its link."""
+    return await _accept(call, linked(call, body.token))
+
+
+@routes.post("/v1/invitations/decline", status=204, bucket="invite", refusals=(403, 404))
+async def decline_by_link(call: Call, body: TokenIn) -> None:
+    """Decline an invitation with the token of its link."""
+    await _decline(call, linked(call, body.token))
+
+
+@routes.get("/v1/invitations/{invitationId}", refusals=(403, 404))
+async def get_invitation(call: Call) -> InvitationDetailsView:
+    """Show an invitation to me."""
+    details = await service.invitation_details(invitation_id(call), call.me, invitations=call.ports.invitations)
+    return invitation_details_view(details)
+
+
+@routes.post("/v1/invitations/{invitationId}/accept", bucket="invite", refusals=(400, 403, 404, 409))
+async def accept_invitation(call: Call) -> MembershipView:
+    """Accept an invitation to me.
+
+    Accepting again gives the membership again.
+    """
+    return await _accept(call, invitation_id(call))
+
+
+@routes.post("/v1/invitations/{invitationId}/decline", status=204, bucket="invite", refusals=(400, 403, 404))
+async def decline_invitation(call: Call) -> None:
+    """Decline an invitation to me."""
+    await _decline(call, invitation_id(call))
+
+
+async def _accept(call: Call, invitation: InvitationId) -> MembershipView:
+    membership = await service.accept_invitation(
+        invitation, call.me, invitations=call.ports.invitations, new_id=call.ports.new_id, now=call.now
+    )
+    return membership_view(membership)
+
+
+async def _decline(call: Call, invitation: InvitationId) -> None:
+    await service.decline_invitation(
+        invitation, call.me, invitations=call.ports.invitations, new_id=call.ports.new_id, now=call.now
+    )

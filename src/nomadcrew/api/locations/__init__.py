@@ -1,0 +1,1 @@
+"""Positions, sharing and meeting points: routes, bodies and socket frames."""

@@ -1,0 +1,89 @@
+"""What sockets ask about positions: `updateLocation`, of one or of several that were collected."""
+
+from typing import TypeVar
+
+import msgspec
+
+from nomadcrew.api.locations.bodies import BatchIn, LocationIn, fix_in, opinion_in, rulings
+from nomadcrew.core.errors import Invalid, NotTripMember, TooMany
+from nomadcrew.core.ids import EventId, TripId
+from nomadcrew.core.locations import service
+from nomadcrew.core.locations.model import Accepted, Privacy, Report
+from nomadcrew.core.locations.reports import batch, judged, single
+from nomadcrew.web.sockets import Actions, SocketCall
+from nomadcrew.wire.events import frame
+
+Body = TypeVar("Body")
+
+# What these actions use beside what every socket has.
+LOCATION_PORTS = ("limits", "location_stream", "outbox", "positions")
+
+
+def add_location_actions(actions: Actions) -> None:
+    @actions.on("updateLocation")
+    async def update_location(call: SocketCall) -> str:
+        """Say where I am; with `locations`, where I was, each position with its own verdict."""
+        trip_id = call.trip_id
+        if trip_id is None:
+            raise NotTripMember
+        if "locations" in call.payload:
+            return await _several(call, trip_id)
+        return await _one(call, trip_id)
+
+
+async def _one(call: SocketCall, trip_id: TripId) -> str:
+    body = _converted(call, LocationIn)
+    await _limit(call, "positions")
+    report = single(
+        trip_id,
+        call.me,
+        fix_in(body, Privacy.PRECISE),
+        opinion_in(body),
+        EventId(call.ports.new_id()),
+        now=call.ports.clock(),
+    )
+    accepted = await _accept(call, report)
+    point = report.points[0]
+    return frame(
+        "locationUpdated",
+        {
+            "tripId": str(trip_id),
+            "timestamp": round(point.recorded_at.timestamp() * 1000),
+            "privacy": accepted.stored_under[0],
+        },
+    )
+
+
+async def _several(call: SocketCall, trip_id: TripId) -> str:
+    body = _converted(call, BatchIn)
+    await _limit(call, "position_batches")
+    report, found = batch(
+        trip_id,
+        call.me,
+        [fix_in(fix, Privacy.PRECISE) for fix in body.locations],
+        opinion_in(body),
+        EventId(call.ports.new_id()),
+        now=call.ports.clock(),
+    )
+    verdicts = judged(found, await _accept(call, report))
+    return frame("locationUpdated", {"tripId": str(trip_id), **msgspec.to_builtins(rulings(verdicts))})
+
+
+async def _accept(call: SocketCall, report: Report) -> Accepted:
+    return await service.accept(
+        report, positions=call.ports.positions, stream=call.ports.location_stream, outbox=call.ports.outbox
+    )
+
+
+def _converted(call: SocketCall, type_: type[Body]) -> Body:
+    try:
+        return msgspec.convert(call.payload, type_)
+    except msgspec.ValidationError:
+        # Its text could hold what was sent.
+        raise Invalid("That is no position, or no list of up to 500 of them.") from None
+
+
+async def _limit(call: SocketCall, bucket: str) -> None:
+    allowance = await call.ports.limits.take(bucket, str(call.me))
+    if not allowance.allowed:
+        raise TooMany(allowance.retry_after_s)

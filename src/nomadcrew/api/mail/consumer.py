@@ -1,0 +1,72 @@
+"""What the e-mail worker does with an event."""
+
+from uuid import UUID
+
+import msgspec
+
+from nomadcrew.api.mail.messages import confirmation_mail, invitation_mail, registered_mail
+from nomadcrew.core.auth.ports import RegistrationId
+from nomadcrew.core.events import Event
+from nomadcrew.core.ids import InvitationId, UserId
+from nomadcrew.core.invitations.model import InvitationStatus
+from nomadcrew.core.mail import Message
+from nomadcrew.core.ports import Ports
+
+
+class AboutInvitation(msgspec.Struct):
+    invitation_id: UUID
+
+
+class AboutAccount(msgspec.Struct):
+    """Either a registration that waits for its confirmation, or the account that had the address already."""
+
+    registration_id: UUID | None = None
+    user_id: UUID | None = None
+
+
+async def send_mail_for(event: Event, ports: Ports) -> None:
+    """Send the mail an event calls for, if it still does; the event's id is the mail's.
+
+    Secrets in links are made here, from what is stored now, so that none of them lies in an event or a queue.
+
+    Raises:
+        Unavailable: the mail cannot be handed over just now.
+        MailRefused: it never can.
+    """
+    message = await _mail_for(event, ports)
+    if message is not None:
+        await ports.mailer.send(message)
+
+
+async def _mail_for(event: Event, ports: Ports) -> Message | None:
+    match event.type:
+        case "TRIP_INVITATION_CREATED" | "invitation.renewed":
+            return await _about_invitation(event, ports)
+        case "account.confirmation_requested":
+            return await _about_account(event, ports)
+        case _:
+            return None
+
+
+async def _about_invitation(event: Event, ports: Ports) -> Message | None:
+    about = msgspec.json.decode(event.payload, type=AboutInvitation)
+    stored = await ports.invitations.stored(InvitationId(about.invitation_id))
+    if stored is None:
+        return None
+    invitation, details = stored
+    if invitation.status != InvitationStatus.PENDING or invitation.expires_at <= ports.clock():
+        return None
+    token = ports.invitation_links.issue(invitation, now=event.occurred_at)
+    return invitation_mail(str(event.id), details, token, ports.site)
+
+
+async def _about_account(event: Event, ports: Ports) -> Message | None:
+    about = msgspec.json.decode(event.payload, type=AboutAccount)
+    if about.registration_id is not None:
+        registration = await ports.registrations.pending(RegistrationId(about.registration_id), now=ports.clock())
+        if registration is None:
+            return None
+        code = ports.codes.confirmation_code(registration.id)
+        return confirmation_mail(str(event.id), registration, code, ports.site)
+    account = None if about.user_id is None else await ports.registrations.one(UserId(about.user_id))
+    return None if account is None else registered_mail(str(event.id), account)

@@ -1,0 +1,65 @@
+"""The mails the product sends, in words."""
+
+from typing import Any
+
+from nomadcrew.api.rendering import days, minute, one_line, render
+from nomadcrew.core.auth.model import Account
+from nomadcrew.core.auth.ports import Registration
+from nomadcrew.core.invitations.model import InvitationDetails
+from nomadcrew.core.mail import Message
+from nomadcrew.core.ports import Site
+
+APP_SCHEME = "nomadcrew://"
+
+
+def invitation_path(token: str) -> str:
+    """What the app's links end in, whatever they start with."""
+    return f"invite/accept/{token}"
+
+
+def invitation_mail(id_: str, details: InvitationDetails, token: str, site: Site) -> Message:
+    """Who invites to what, and the link that answers."""
+    inviter, trip = one_line(details.inviter_name) or "Somebody", one_line(details.trip_name)
+    return _message(
+        id_,
+        details.email,
+        f"{inviter} invites you to {trip}",
+        "invitation_mail",
+        inviter=inviter,
+        trip=trip,
+        dates=days(details.trip_start_date, details.trip_end_date),
+        role=details.role.lower(),
+        email=details.email,
+        expires=minute(details.expires_at),
+        link=f"{site.link_base}/{invitation_path(token)}",
+        app_link=f"{APP_SCHEME}{invitation_path(token)}",
+    )
+
+
+def confirmation_mail(id_: str, registration: Registration, code: str, site: Site) -> Message:
+    """The link that proves an address."""
+    return _message(
+        id_,
+        registration.email,
+        "Confirm your e-mail address",
+        "confirmation_mail",
+        username=one_line(registration.username),
+        expires=minute(registration.expires_at),
+        link=f"{site.public_url}/auth/confirm/{code}",
+    )
+
+
+def registered_mail(id_: str, account: Account) -> Message:
+    """For somebody who registered with the address of an account."""
+    username = one_line(account.profile.username)
+    return _message(id_, account.profile.email, "You have an account already", "registered_mail", username=username)
+
+
+def _message(id_: str, to: str, subject: str, template: str, **values: Any) -> Message:
+    return Message(
+        id_,
+        to,
+        subject,
+        render(f"{template}.txt", **values),
+        render(f"{template}.html", subject=subject, **values),
+    )

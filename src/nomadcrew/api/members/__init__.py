@@ -1,0 +1,1 @@
+"""A trip's members and their presence."""

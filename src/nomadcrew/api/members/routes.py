@@ -1,0 +1,94 @@
+"""Members of a trip: /v1/trips/{id}/members."""
+
+from nomadcrew.api.members.bodies import (
+    MembershipView,
+    MemberWithPersonView,
+    NewMemberIn,
+    RoleIn,
+    member_with_person,
+    membership_view,
+)
+from nomadcrew.api.members.presence import PresenceView, presence_view
+from nomadcrew.core.errors import NotFound
+from nomadcrew.core.ids import UserId
+from nomadcrew.core.members import service
+from nomadcrew.core.members.model import parse_role
+from nomadcrew.core.presence.service import trip_presence
+from nomadcrew.web.call import Call
+from nomadcrew.web.routes import Gate, Routes
+
+routes = Routes("members", ports=("limits", "members", "outbox", "presence", "replies"))
+
+
+def target(call: Call) -> UserId:
+    """The person in the path; a malformed id is nobody's."""
+    return UserId(call.id("userId", NotFound("member", code="member_not_found")))
+
+
+@routes.get("/v1/trips/{id}/members", gate=Gate("member", "read"))
+async def list_members(call: Call) -> list[MemberWithPersonView]:
+    """List a trip's active members, oldest first."""
+    found = await service.list_members(call.trip_id, call.me, members=call.ports.members)
+    return [member_with_person(member) for member in found]
+
+
+@routes.get("/v1/trips/{id}/presence", gate=Gate("presence", "read"))
+async def list_presence(call: Call) -> list[PresenceView]:
+    """List who of a trip's members is online, and when the others last were.
+
+    Somebody in ghost mode is never online and was never seen.
+    """
+    found = await trip_presence(call.trip_id, call.me, presence=call.ports.presence, now=call.now)
+    return [presence_view(seen) for seen in found]
+
+
+@routes.post("/v1/trips/{id}/members", status=201, gate=Gate("member", "create"), refusals=(409,))
+async def add_member(call: Call, body: NewMemberIn) -> MembershipView:
+    """Put a person on the trip.
+
+    Whoever is on it already stays as they are.
+    """
+    membership = await service.add_member(
+        call.trip_id,
+        UserId(body.user_id),
+        parse_role(body.role),
+        call.me,
+        members=call.ports.members,
+        new_id=call.ports.new_id,
+        now=call.now,
+    )
+    return membership_view(membership)
+
+
+@routes.delete("/v1/trips/{id}/members/{userId}", status=204, gate=Gate("member", "remove"), refusals=(400,))
+async def remove_member(call: Call) -> None:
+    """Leave a trip, or take somebody off it.
+
+    Everybody may leave but the last owner. Admins remove members, the owner also admins.
+    """
+    await service.remove_member(
+        call.trip_id,
+        target(call),
+        call.me,
+        members=call.ports.members,
+        new_id=call.ports.new_id,
+        now=call.now,
+    )
+
+
+@routes.put("/v1/trips/{id}/members/{userId}/role", gate=Gate("member", "change_role"))
+async def change_role(call: Call, body: RoleIn) -> MembershipView:
+    """Change a member's role.
+
+    An owner who gives OWNER hands the trip over and becomes ADMIN.
+    """
+    membership = await service.change_role(
+        call.trip_id,
+        target(call),
+        parse_role(body.role),
+        call.me,
+        members=call.ports.members,
+        new_id=call.ports.new_id,
+        now=call.now,
+    )
+    return membership_view(membership)

@@ -1,0 +1,26 @@
+"""Keeps the copy of people, trips and positions that the shipped app's map looks at, where there is one."""
+
+from typing import Final
+
+from nomadcrew.core.mirror.service import mirror_event
+from nomadcrew.core.ports import Ports
+from nomadcrew.core.queues import Job
+from nomadcrew.wire.events import unpack
+
+PORTS: Final = ("mirror", "mirror_source", "positions", "queue")
+
+
+async def work(job: Job, ports: Ports) -> None:
+    """Copy what an event is about.
+
+    Raises:
+        NoEvent: the message is none.
+        Unavailable, MirrorRefused: as `Mirror` says.
+    """
+    await mirror_event(
+        unpack(job.body),
+        source=ports.mirror_source,
+        positions=ports.positions,
+        mirror=ports.mirror,
+        now=ports.clock(),
+    )

@@ -1,0 +1,102 @@
+"""The few pages people see in a browser: behind an invitation's link, and behind a confirmation's."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from nomadcrew.api.mail.messages import APP_SCHEME, invitation_path
+from nomadcrew.api.rendering import days, minute, one_line, render
+from nomadcrew.core.auth.errors import ConfirmationUsed, InvalidConfirmation
+from nomadcrew.core.auth.model import Account
+from nomadcrew.core.errors import DomainError, TooMany, Unavailable
+from nomadcrew.core.invitations.errors import BadInvitationToken, Expired, NotPending
+from nomadcrew.core.invitations.model import InvitationDetails
+from nomadcrew.core.ports import Site
+from nomadcrew.web.call import Reply
+from nomadcrew.web.problems import status_of
+
+# The token is in the page's own address: no cache may keep it, and no other site may learn it from a followed link.
+HEADERS: Mapping[str, str] = {
+    "content-type": "text/html; charset=utf-8",
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'",
+    "cache-control": "no-store",
+    "referrer-policy": "no-referrer",
+}
+KEPT_FIELDS = ("intent", "login", "username", "first_name", "last_name")
+_STATUS: dict[type[DomainError], int] = {
+    BadInvitationToken: HTTPStatus.NOT_FOUND,
+    InvalidConfirmation: HTTPStatus.NOT_FOUND,
+    NotPending: HTTPStatus.GONE,
+    Expired: HTTPStatus.GONE,
+    ConfirmationUsed: HTTPStatus.GONE,
+}
+_HEADINGS = {
+    HTTPStatus.NOT_FOUND: "This link does not work",
+    HTTPStatus.GONE: "This link has done its work",
+    HTTPStatus.TOO_MANY_REQUESTS: "Too many tries",
+    HTTPStatus.SERVICE_UNAVAILABLE: "Not available just now",
+}
+
+
+def invitation_page(
+    details: InvitationDetails,
+    token: str,
+    site: Site,
+    *,
+    refusal: DomainError | None = None,
+    form: Mapping[str, str] | None = None,
+) -> Reply:
+    """The invitation with its two forms; after a refusal with what was entered, but for the password."""
+    values = form or {}
+    html = render(
+        "invitation.html",
+        inviter=one_line(details.inviter_name) or "Somebody",
+        trip=one_line(details.trip_name),
+        dates=days(details.trip_start_date, details.trip_end_date),
+        role=details.role.lower(),
+        email=details.email,
+        expires=minute(details.expires_at),
+        refusal=None if refusal is None else refusal.text,
+        kept={name: values.get(name, "") for name in KEPT_FIELDS},
+        **_links(token, site),
+    )
+    return _reply(HTTPStatus.OK if refusal is None else status_of(refusal), html, refusal)
+
+
+def welcome_page(details: InvitationDetails, account: Account, token: str, site: Site) -> Reply:
+    html = render(
+        "welcome.html",
+        trip=one_line(details.trip_name),
+        role=details.role.lower(),
+        username=account.profile.username,
+        **_links(token, site),
+    )
+    return _reply(HTTPStatus.OK, html)
+
+
+def confirm_page() -> Reply:
+    return _reply(HTTPStatus.OK, render("confirm.html"))
+
+
+def confirmed_page(account: Account) -> Reply:
+    return _reply(HTTPStatus.OK, render("confirmed.html", username=account.profile.username))
+
+
+def refused_page(refusal: DomainError) -> Reply:
+    """A refusal that leaves nothing to fill in."""
+    status = HTTPStatus(_STATUS.get(type(refusal)) or status_of(refusal))
+    html = render("refused.html", heading=_HEADINGS.get(status, "That did not work"), refusal=refusal.text)
+    return _reply(status, html, refusal)
+
+
+def _links(token: str, site: Site) -> dict[str, str]:
+    """Into the app by its own scheme, and by its host where it has one beside this page's."""
+    path = invitation_path(token)
+    return {"app_link": f"{APP_SCHEME}{path}", "web_link": f"{site.app_url}/{path}" if site.app_url else ""}
+
+
+def _reply(status: int, html: str, refusal: DomainError | None = None) -> Reply:
+    headers = dict(HEADERS)
+    if isinstance(refusal, TooMany | Unavailable):
+        headers["retry-after"] = str(refusal.retry_after_s)
+    return Reply(int(status), html.encode(), headers)

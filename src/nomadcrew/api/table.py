@@ -1,0 +1,27 @@
+"""Every row of every function: what the host, OpenAPI, tests and the infrastructure read."""
+
+from nomadcrew.api.auth import routes as auth
+from nomadcrew.api.chat import routes as chat
+from nomadcrew.api.invitations import routes as invitations
+from nomadcrew.api.locations import routes as locations
+from nomadcrew.api.members import routes as members
+from nomadcrew.api.notifications import routes as notifications
+from nomadcrew.api.pages import routes as pages
+from nomadcrew.api.todos import routes as todos
+from nomadcrew.api.trips import routes as trips
+from nomadcrew.api.users import routes as users
+from nomadcrew.web.routes import Route, Routes
+
+FUNCTIONS: tuple[Routes, ...] = (
+    auth.routes,
+    users.routes,
+    trips.routes,
+    members.routes,
+    invitations.routes,
+    todos.routes,
+    chat.routes,
+    notifications.routes,
+    locations.routes,
+    pages.routes,
+)
+ALL_ROUTES: tuple[Route, ...] = tuple(route for routes in FUNCTIONS for route in routes)

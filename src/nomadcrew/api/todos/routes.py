@@ -1,0 +1,96 @@
+"""A trip's shared to-dos: /v1/trips/{id}/todos."""
+
+import msgspec
+
+from nomadcrew.api.todos.bodies import MessageView, NewTodoIn, Pagination, TodoChangeIn, TodoPageView, TodoView
+from nomadcrew.core.errors import NotFound
+from nomadcrew.core.ids import TodoId
+from nomadcrew.core.todos import service
+from nomadcrew.core.todos.model import Todo
+from nomadcrew.web.call import Call
+from nomadcrew.web.routes import Gate, Param, Replay, Routes
+
+routes = Routes("todos", ports=("limits", "outbox", "replies", "todos"))
+PAGE = (
+    Param("limit", "integer", "How many, 1 to 100; 100 unless told."),
+    Param("offset", "integer", "How many to pass over; 0 unless told."),
+)
+MAX_OFFSET = 1_000_000
+
+
+def todo_id(call: Call) -> TodoId:
+    """The to-do in the path; a malformed id is no to-do's."""
+    return TodoId(call.id("todoId", NotFound("todo", code="todo_not_found")))
+
+
+def view(todo: Todo) -> TodoView:
+    return msgspec.convert(todo, TodoView, from_attributes=True)
+
+
+@routes.post("/v1/trips/{id}/todos", status=201, gate=Gate("todo", "create"), replay=Replay.FINGERPRINT)
+async def create_todo(call: Call, body: NewTodoIn) -> TodoView:
+    """Put a to-do on the trip's list.
+
+    The same text sent again within 30 seconds is the first to-do.
+    """
+    todo = await service.create_todo(
+        call.trip_id,
+        body.text,
+        call.me,
+        todos=call.ports.todos,
+        new_id=call.ports.new_id,
+        now=call.now,
+        fingerprint=call.fingerprint,
+    )
+    return view(todo)
+
+
+@routes.get("/v1/trips/{id}/todos", gate=Gate("todo", "read"), query=PAGE)
+async def list_todos(call: Call) -> TodoPageView:
+    """List a trip's to-dos, newest first."""
+    limit = call.count("limit", default=100, lowest=1, highest=100)
+    offset = call.count("offset", default=0, highest=MAX_OFFSET)
+    page = await service.list_todos(call.trip_id, call.me, todos=call.ports.todos, limit=limit, offset=offset)
+    return TodoPageView([view(todo) for todo in page.items], Pagination(limit, offset, page.total))
+
+
+@routes.get("/v1/trips/{id}/todos/{todoId}", gate=Gate("todo", "read"))
+async def get_todo(call: Call) -> TodoView:
+    """Show a to-do."""
+    return view(await service.get_todo(call.trip_id, todo_id(call), call.me, todos=call.ports.todos))
+
+
+@routes.put("/v1/trips/{id}/todos/{todoId}", gate=Gate("todo", "update"))
+async def update_todo(call: Call, body: TodoChangeIn) -> TodoView:
+    """Edit a to-do or tick it off.
+
+    Whoever wrote it may, and admins.
+    """
+    todo = await service.change_todo(
+        call.trip_id,
+        todo_id(call),
+        call.me,
+        text=body.text,
+        status=body.status,
+        todos=call.ports.todos,
+        new_id=call.ports.new_id,
+        now=call.now,
+    )
+    return view(todo)
+
+
+@routes.delete("/v1/trips/{id}/todos/{todoId}", gate=Gate("todo", "delete"))
+async def delete_todo(call: Call) -> MessageView:
+    """Delete a to-do.
+
+    Whoever wrote it may, and admins.
+    """
+    await service.delete_todo(
+        call.trip_id,
+        todo_id(call),
+        call.me,
+        todos=call.ports.todos,
+        new_id=call.ports.new_id,
+        now=call.now,
+    )
+    return MessageView("Todo deleted successfully")

@@ -1,0 +1,108 @@
+"""Trips: /v1/trips."""
+
+from nomadcrew.api.members.bodies import membership_view
+from nomadcrew.api.trips.bodies import (
+    CreatedTripView,
+    NewTripIn,
+    StatusIn,
+    TripChangeIn,
+    TripDetailsView,
+    TripSearchIn,
+    TripView,
+    created_trip_view,
+    trip_view,
+)
+from nomadcrew.core.trips import service
+from nomadcrew.web.call import Call
+from nomadcrew.web.routes import Gate, Replay, Routes
+
+routes = Routes("trips", ports=("limits", "outbox", "replies", "trips"))
+
+
+@routes.post("/v1/trips", status=201, bucket="trip_create", replay=Replay.FINGERPRINT, refusals=(409,))
+async def create_trip(call: Call, body: NewTripIn) -> CreatedTripView:
+    """Start a trip.
+
+    The caller becomes its owner. The same trip sent again within 30 seconds is the first one.
+    """
+    trip = await service.create_trip(
+        body.to_new_trip(),
+        call.me,
+        trips=call.ports.trips,
+        new_id=call.ports.new_id,
+        now=call.now,
+        fingerprint=call.fingerprint,
+    )
+    return created_trip_view(trip)
+
+
+@routes.get("/v1/trips")
+async def list_trips(call: Call) -> list[TripView]:
+    """List my trips.
+
+    Those the caller is an active member of, latest start first; at most 500.
+    """
+    return [trip_view(trip) for trip in await service.list_trips(call.me, trips=call.ports.trips)]
+
+
+@routes.get("/v1/trips/{id}", gate=Gate("trip", "read"))
+async def get_trip(call: Call) -> TripView:
+    """Show a trip."""
+    return trip_view(await service.get_trip(call.trip_id, call.me, trips=call.ports.trips))
+
+
+@routes.put("/v1/trips/{id}", gate=Gate("trip", "update"))
+async def update_trip(call: Call, body: TripChangeIn) -> TripView:
+    """Change a trip's details.
+
+    What is left out stays as it is; an empty name is ignored. A status must be a legal next one or the present one.
+    """
+    trip = await service.change_trip(
+        call.trip_id,
+        body.to_change(),
+        call.me,
+        trips=call.ports.trips,
+        new_id=call.ports.new_id,
+        now=call.now,
+    )
+    return trip_view(trip)
+
+
+@routes.delete("/v1/trips/{id}", status=204, gate=Gate("trip", "delete"))
+async def delete_trip(call: Call) -> None:
+    """Delete a trip."""
+    await service.delete_trip(call.trip_id, call.me, trips=call.ports.trips, new_id=call.ports.new_id, now=call.now)
+
+
+@routes.patch("/v1/trips/{id}/status", gate=Gate("trip", "update"))
+async def change_trip_status(call: Call, body: StatusIn) -> TripView:
+    """Move a trip along its life.
+
+    From PLANNING to ACTIVE or CANCELLED, from ACTIVE to COMPLETED or CANCELLED; nothing else.
+    """
+    trip = await service.change_status(
+        call.trip_id,
+        body.status,
+        call.me,
+        trips=call.ports.trips,
+        new_id=call.ports.new_id,
+        now=call.now,
+    )
+    return trip_view(trip)
+
+
+@routes.post("/v1/trips/{id}/search", gate=Gate("trip", "read"))
+async def search_trips(call: Call, body: TripSearchIn) -> list[TripView]:
+    """Search among my trips.
+
+    By a part of the destination and by dates. The trip in the path is only where one searches from.
+    """
+    found = await service.search_trips(call.trip_id, body.to_search(), call.me, trips=call.ports.trips)
+    return [trip_view(trip) for trip in found]
+
+
+@routes.get("/v1/trips/{id}/details", gate=Gate("trip", "read"))
+async def get_trip_details(call: Call) -> TripDetailsView:
+    """Show a trip with its memberships."""
+    trip = await service.get_trip(call.trip_id, call.me, trips=call.ports.trips)
+    return TripDetailsView(trip_view(trip), [membership_view(member) for member in trip.members])

@@ -1,0 +1,146 @@
+"""People as they cross the network."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from nomadcrew.core.auth.model import Profile
+from nomadcrew.core.auth.ports import FoundUser, ProfileChange
+from nomadcrew.core.errors import Invalid
+from nomadcrew.web.decode import decode
+
+Text = Annotated[str, Meta(max_length=255)]
+Address = Annotated[str, Meta(max_length=2048)]
+
+
+class UserProfile(Struct, rename="camel", omit_defaults=True):
+    """A person. Contact address and preferences are there for themselves only."""
+
+    id: UUID
+    email: str
+    username: str
+    created_at: datetime
+    updated_at: datetime
+    last_seen_at: datetime
+    display_name: str
+    first_name: str = ""
+    last_name: str = ""
+    avatar_url: str = ""
+    profile_picture: str = ""
+    profile_picture_url: str = ""
+    contact_email: str | None = None
+    location_privacy_preference: str | None = None
+    preferences: dict[str, Any] | UnsetType = UNSET
+
+
+class PreferencesSaved(UserProfile, rename="camel", omit_defaults=True, kw_only=True):
+    """The profile, and the sentence the monolith sent alone."""
+
+    message: str
+
+
+class FoundUserView(Struct, rename="camel", omit_defaults=True):
+    id: UUID
+    email: str
+    username: str
+    first_name: str = ""
+    last_name: str = ""
+    avatar_url: str = ""
+    contact_email: str | None = None
+    is_member: bool = False
+
+
+class FoundUsers(Struct):
+    users: list[FoundUserView]
+
+
+class UserPagination(Struct):
+    total: int
+    offset: int
+    limit: int
+
+
+class UserPage(Struct):
+    users: list[UserProfile]
+    pagination: UserPagination
+
+
+class OnboardIn(Struct):
+    username: Text | None = None
+
+
+class ContactEmailIn(Struct):
+    email: Text
+
+
+class ContactEmailView(Struct, rename="camel"):
+    contact_email: str
+
+
+class ProfileChangeIn(Struct, rename="camel"):
+    """What to change; what is left out or null stays as it is."""
+
+    username: Text | None = None
+    first_name: Text | None = None
+    last_name: Text | None = None
+    profile_picture_url: Address | None = None
+    avatar_url: Address | None = None
+    location_privacy_preference: Literal["hidden", "approximate", "precise"] | None = None
+
+    def to_change(self) -> ProfileChange:
+        return ProfileChange(
+            username=self.username,
+            first_name=self.first_name,
+            last_name=self.last_name,
+            avatar_url=self.profile_picture_url if self.profile_picture_url is not None else self.avatar_url,
+            location_privacy_preference=self.location_privacy_preference,
+        )
+
+
+def own_profile(profile: Profile) -> UserProfile:
+    """A profile as its owner sees it."""
+    view = public_profile(profile)
+    view.contact_email = profile.contact_email
+    view.location_privacy_preference = profile.location_privacy_preference
+    view.preferences = profile.preferences
+    return view
+
+
+def public_profile(profile: Profile) -> UserProfile:
+    """A profile as everybody else sees it."""
+    return UserProfile(
+        id=profile.id,
+        email=profile.email,
+        username=profile.username,
+        created_at=profile.created_at,
+        updated_at=profile.updated_at,
+        # The shipped app shows it and the monolith never knew it; the last change is the nearest true thing.
+        last_seen_at=profile.updated_at,
+        display_name=profile.display_name,
+        first_name=profile.first_name,
+        last_name=profile.last_name,
+        avatar_url=profile.avatar_url,
+        profile_picture=profile.avatar_url,
+        profile_picture_url=profile.avatar_url,
+    )
+
+
+def preferences_saved(profile: Profile) -> PreferencesSaved:
+    fields = msgspec.structs.asdict(own_profile(profile))
+    return PreferencesSaved(**fields, message="Preferences updated successfully")
+
+
+def found_user(user: FoundUser) -> FoundUserView:
+    return msgspec.convert(user, FoundUserView, from_attributes=True)
+
+
+def username_in(body: bytes) -> str | None:
+    """The username an onboarding asks for. The shipped app sends odd bodies, which count as none."""
+    try:
+        asked: OnboardIn = decode(body, OnboardIn)
+    except Invalid:
+        return None
+    return asked.username

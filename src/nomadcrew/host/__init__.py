@@ -1,1 +1,0 @@
-"""The one-machine host: everything the product needs, in one process and one data folder."""

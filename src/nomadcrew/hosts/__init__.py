@@ -1,0 +1,1 @@
+"""The two hosts: one machine, and AWS. Neither imports the other."""

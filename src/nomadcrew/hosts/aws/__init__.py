@@ -1,0 +1,1 @@
+"""The host on AWS: Lambda functions behind API Gateway, queues and streams."""

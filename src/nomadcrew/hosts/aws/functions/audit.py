@@ -1,0 +1,27 @@
+"""Keeps every event."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from nomadcrew.core.events import Event
+from nomadcrew.core.ports import Ports
+from nomadcrew.core.queues import Job
+from nomadcrew.hosts.aws.ports import lambda_ports
+from nomadcrew.hosts.aws.sqs_event import batch_entry
+from nomadcrew.wire.events import NoEvent, unpack
+
+PORTS: Final = ("audit", "queue")
+
+
+async def keep(jobs: Sequence[Job], ports: Ports) -> None:
+    """Keep a batch, all at once or not at all; what is no event is buried."""
+    events: list[Event] = []
+    for job in jobs:
+        try:
+            events.append(unpack(job.body))
+        except NoEvent as error:
+            await ports.queue.fail(job, type(error).__name__, final=True)
+    await ports.audit.keep(events)
+
+
+handler = batch_entry(keep, lambda_ports, PORTS)

@@ -1,0 +1,10 @@
+"""Who may open a socket."""
+
+from typing import Final
+
+from nomadcrew.hosts.aws.ports import lambda_ports
+from nomadcrew.hosts.aws.websocket_event import authorizer_entry
+
+PORTS: Final = ("verifier",)
+
+handler = authorizer_entry(lambda_ports, PORTS)

@@ -1,0 +1,19 @@
+"""The mails that events call for."""
+
+from typing import Final
+
+from nomadcrew.api.mail.consumer import send_mail_for
+from nomadcrew.core.ports import Ports
+from nomadcrew.core.queues import Job
+from nomadcrew.hosts.aws.ports import lambda_ports
+from nomadcrew.hosts.aws.sqs_event import queue_entry
+from nomadcrew.wire.events import unpack
+
+PORTS: Final = ("codes", "invitation_links", "invitations", "mailer", "queue", "registrations")
+
+
+async def send(job: Job, ports: Ports) -> None:
+    await send_mail_for(unpack(job.body), ports)
+
+
+handler = queue_entry(send, lambda_ports, PORTS)

@@ -1,0 +1,25 @@
+"""A frame to every socket twice a minute, for clients leave one that is silent for a minute.
+
+A schedule calls once a minute; for the second time a message comes back half a minute later to the realtime queue.
+"""
+
+from typing import Final
+
+from nomadcrew.core.events import REALTIME
+from nomadcrew.core.ports import Ports
+from nomadcrew.hosts.aws.dead_connections import keep_all_alive
+from nomadcrew.hosts.aws.entry import Context, Event, event_entry
+from nomadcrew.hosts.aws.ports import lambda_ports
+from nomadcrew.wire.realtime_tasks import KEEP_ALIVE
+
+PORTS: Final = ("queue", "sockets")
+AGAIN_S = 30
+
+
+async def keep_alive(_event: Event, _context: Context, ports: Ports) -> None:
+    # Sent first, so that a gateway that is slow today does not cost the second round.
+    await ports.queue.send(REALTIME, KEEP_ALIVE, delay_s=AGAIN_S)
+    await keep_all_alive(ports)
+
+
+handler = event_entry(keep_alive, lambda_ports, PORTS)

@@ -1,0 +1,34 @@
+"""The Lambda function `notifier`: it notifies members, and forwards the events that need a mail."""
+
+import msgspec
+
+from nomadcrew.api.notifications.consumer import PORTS, tell_people
+from nomadcrew.core.events import CONSUMERS, EMAIL, NOTIFICATIONS, job_id
+from nomadcrew.core.ports import Ports
+from nomadcrew.core.queues import Job
+from nomadcrew.hosts.aws.ports import lambda_ports
+from nomadcrew.hosts.aws.sqs_event import queue_entry
+from nomadcrew.wire.events import pack, unpack
+
+
+class _About(msgspec.Struct):
+    """What the mails of an event are about, one of these."""
+
+    invitation_id: str = ""
+    registration_id: str = ""
+    user_id: str = ""
+
+
+async def pass_on(job: Job, ports: Ports) -> None:
+    """Tell people, and have mails about one thing sent one after another."""
+    event = unpack(job.body)
+    consumers = CONSUMERS.get(event.type, ())
+    if EMAIL in consumers:
+        about = msgspec.json.decode(event.payload, type=_About)
+        group = about.invitation_id or about.registration_id or about.user_id or str(event.id)
+        await ports.queue.send(EMAIL, pack(event), job_id=job_id(event.id, EMAIL), group=group)
+    if NOTIFICATIONS in consumers:
+        await tell_people(event, ports)
+
+
+handler = queue_entry(pass_on, lambda_ports, PORTS)

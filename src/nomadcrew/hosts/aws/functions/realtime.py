@@ -1,0 +1,94 @@
+"""What sockets hear: events, the greeting, and a frame that keeps them alive."""
+
+import logging
+from collections.abc import Collection
+from datetime import timedelta
+from typing import Final
+
+import msgspec
+
+from nomadcrew.core.errors import Unavailable
+from nomadcrew.core.events import Audience, Event, listeners
+from nomadcrew.core.ids import UserId
+from nomadcrew.core.locations.model import shown_in
+from nomadcrew.core.ports import Ports
+from nomadcrew.core.presence.service import announce
+from nomadcrew.core.queues import Job
+from nomadcrew.hosts.aws.dead_connections import keep_all_alive, part
+from nomadcrew.hosts.aws.ports import lambda_ports
+from nomadcrew.hosts.aws.sqs_event import queue_entry
+from nomadcrew.web.sockets import greeting
+from nomadcrew.wire.events import NoEvent, event_frame, event_of, unpack
+from nomadcrew.wire.realtime_tasks import Task, task_in
+
+log = logging.getLogger("nomadcrew.realtime")
+
+PORTS: Final = ("events", "members", "position_views", "presence", "queue", "sockets")
+# The gateway needs a moment until a socket can be sent to; one that takes longer has gone.
+GREET_ATTEMPTS = 3
+# What is in no record is worth nothing later, and a position could be of somebody who hides by now.
+LIVE_FOR = timedelta(seconds=10)
+
+
+async def tell(job: Job, ports: Ports) -> None:
+    """Do what a message of the realtime queue says."""
+    try:
+        task = task_in(job.body)
+    except msgspec.MsgspecError as error:
+        raise NoEvent(type(error).__name__) from error
+    if task.keep_alive:
+        await keep_all_alive(ports)
+    elif task.user_id is not None and task.part:
+        await part(task.part, UserId(task.user_id), ports)
+    elif task.user_id is not None and (task.greet or task.online is not None):
+        await _one(task, UserId(task.user_id), job.attempt, ports)
+    elif task.told is not None:
+        people = [UserId(user_id) for user_id in task.people]
+        await ports.sockets.deliver(event_frame(event_of(task.told)), people, None, now=ports.clock())
+    else:
+        await _deliver(unpack(job.body), ports)
+
+
+async def _one(task: Task, me: UserId, attempt: int, ports: Ports) -> None:
+    """Greet a socket, and tell others that its owner came or went."""
+    if task.online is not None:
+        # First, for a repeat of it harms nobody, and one of the greeting would.
+        await announce(
+            [me],
+            presence=ports.presence,
+            tell=lambda event: _deliver(event, ports),
+            new_id=ports.new_id,
+            now=ports.clock(),
+            online=task.online,
+        )
+    if task.greet:
+        await _greet(task.greet, me, attempt, ports)
+
+
+async def _deliver(event: Event, ports: Ports) -> None:
+    if not event.kept and ports.clock() - event.occurred_at > LIVE_FOR:
+        log.warning("an event came too late", extra={"fields": {"type": event.type}})
+        return
+    trips = [event.trip_id] if event.audience == Audience.TRIP and event.trip_id is not None else []
+    people, muted = listeners(event, await ports.events.recipients(trips))
+    reached = await ports.sockets.deliver(event_frame(event), people, muted, now=ports.clock())
+    await _note_views(event, reached, ports)
+
+
+async def _note_views(event: Event, viewers: Collection[UserId], ports: Ports) -> None:
+    """Keep who heard a position. An outage loses that: doing it again would tell the position again, and late."""
+    owner = shown_in(event)
+    if owner is None or event.trip_id is None or not viewers:
+        return
+    try:
+        await ports.position_views.note(event.trip_id, viewers, [owner], now=ports.clock())
+    except Unavailable as error:
+        log.warning("views were not noted", extra={"fields": {"reason": error.details}})
+
+
+async def _greet(connection_id: str, me: UserId, attempt: int, ports: Ports) -> None:
+    if not await ports.sockets.send(connection_id, await greeting(me, ports)) and attempt < GREET_ATTEMPTS:
+        raise Unavailable(details="the socket is not open yet")
+
+
+handler = queue_entry(tell, lambda_ports, PORTS)

@@ -1,0 +1,120 @@
+"""The Lambda host: API Gateway HTTP API events (payload 2.0) in, replies out.
+
+API Gateway has matched the path and verified the token, so a function needs the table of its own rows only.
+"""
+
+import base64
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from nomadcrew.adapters.aws import telemetry
+from nomadcrew.core.claims import Claims
+from nomadcrew.core.errors import NotFound
+from nomadcrew.core.ids import SessionId, UserId, parse_uuid
+from nomadcrew.hosts.aws.entry import Entry, Event, MakePorts, entry
+from nomadcrew.web.call import Reply, Request, parse_query, request_id_of
+from nomadcrew.web.dispatch import Dispatcher
+from nomadcrew.web.problems import TooLarge
+from nomadcrew.web.routes import Route, Routes
+
+# A function is handed 6 MB at most, and bytes as base64, which is a third longer, in an event that says more.
+MAX_BODY_BYTES = 4 * 2**20
+_TOO_LARGE = f"A request body can have {MAX_BODY_BYTES // 2**20} MiB at most here."
+COGNITO_ISSUER = "://cognito-idp."
+COGNITO_SCOPE = "nomadcrew/api"
+
+
+def lambda_entry(routes: Routes, ports: MakePorts) -> Entry:
+    """What AWS calls, with the ports that the routes declare."""
+    table = {route.key: route for route in routes}
+
+    async def counted(event: Event, _context: object, dispatcher: Dispatcher) -> dict[str, Any]:
+        response = await answer(table, dispatcher, event)
+        if response["statusCode"] >= 500:
+            telemetry.count(telemetry.REQUESTS_5XX)
+        if response["statusCode"] == 503:
+            telemetry.count(telemetry.UNAVAILABLE)
+        return response
+
+    return entry(counted, lambda: Dispatcher(ports(routes.ports)))
+
+
+async def answer(table: dict[str, Route], dispatcher: Dispatcher, event: dict[str, Any]) -> dict[str, Any]:
+    """The response to one event."""
+    request = request_of(event)
+    route = table.get(event.get("routeKey", ""))
+    # PostgreSQL stores no NUL, so nothing is called that; the other host's router knows no such path either.
+    if route is None or any("\x00" in value for value in request.params.values()):
+        return response_of(dispatcher.refusal(NotFound("route", code="route_not_found"), request.request_id))
+    if len(request.body) > MAX_BODY_BYTES:
+        return response_of(dispatcher.refusal(TooLarge(_TOO_LARGE), request.request_id))
+    return response_of(await dispatcher.handle(route, request))
+
+
+def request_of(event: dict[str, Any]) -> Request:
+    """The request an event carries; repeated query keys from the raw query, since the parsed one joins them."""
+    context = event.get("requestContext", {})
+    headers = {name.lower(): value for name, value in event.get("headers", {}).items()}
+    if event.get("cookies"):
+        headers["cookie"] = "; ".join(event["cookies"])
+    body = event.get("body") or ""
+    return Request(
+        params=event.get("pathParameters") or {},
+        query=parse_query(event.get("rawQueryString", "")),
+        headers=headers,
+        body=base64.b64decode(body) if event.get("isBase64Encoded") else body.encode(),
+        client_ip=context.get("http", {}).get("sourceIp", ""),
+        request_id=request_id_of(headers, context.get("requestId", "")),
+        claims=claims_of(context.get("authorizer", {}).get("jwt", {}).get("claims")),
+    )
+
+
+def claims_of(claims: dict[str, Any] | None) -> Claims | None:
+    """Verified claims as the gateway passes them: every value a string.
+
+    The gateway takes any token of an issuer it knows. None for an ID token, and for one of Cognito's without our
+    scope, which are by-products of checking passwords.
+    """
+    if not claims or claims.get("token_use", "access") != "access":
+        return None
+    # In Cognito's tokens `sub` is a name of its own for the user, and ours is the username.
+    by_cognito = COGNITO_ISSUER in claims.get("iss", "")
+    if by_cognito and COGNITO_SCOPE not in claims.get("scope", "").split():
+        return None
+    user_id = parse_uuid(claims.get("username" if by_cognito else "sub", ""))
+    if user_id is None:
+        return None
+    session_id = parse_uuid(claims.get("sid", ""))
+    return Claims(
+        user_id=UserId(user_id),
+        expires_at=datetime.fromtimestamp(float(claims.get("exp", 0)), UTC),
+        email=claims.get("email"),
+        username=None if by_cognito else claims.get("username"),
+        is_admin=claims.get("is_admin") == "true",
+        session_id=None if session_id is None else SessionId(session_id),
+        metadata=_object(claims.get("user_metadata")),
+    )
+
+
+def response_of(reply: Reply) -> dict[str, Any]:
+    """A reply in API Gateway's form."""
+    response: dict[str, Any] = {"statusCode": reply.status, "headers": dict(reply.headers)}
+    try:
+        response["body"] = reply.body.decode()
+        response["isBase64Encoded"] = False
+    except UnicodeDecodeError:
+        response["body"] = base64.b64encode(reply.body).decode()
+        response["isBase64Encoded"] = True
+    return response
+
+
+def _object(text: str | None) -> dict[str, Any]:
+    if not text:
+        return {}
+    try:
+        value = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}

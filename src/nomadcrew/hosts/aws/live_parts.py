@@ -1,0 +1,163 @@
+"""What the live side of a function is made of: chat, positions, presence, sockets, topics, pushes and copies."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from nomadcrew.adapters.postgres import ports as sql_ports
+from nomadcrew.core.clock import utc_now
+from nomadcrew.core.errors import BadSetting
+from nomadcrew.hosts.aws.parts import Parts
+
+if TYPE_CHECKING:
+    from nomadcrew.adapters.aws.sdk.client import AwsClient
+    from nomadcrew.adapters.aws.sdk.services import Service
+    from nomadcrew.adapters.aws.timestream import Cells
+    from nomadcrew.core.chat.ports import ChatLog
+    from nomadcrew.core.files.ports import Files
+    from nomadcrew.core.locations.ports import (
+        CarriedPositions,
+        LastPositions,
+        LocationHistory,
+        LocationStream,
+        Positions,
+    )
+    from nomadcrew.core.mirror.ports import Mirror
+    from nomadcrew.core.notifications.push import Push
+    from nomadcrew.core.presence.ports import Presence
+    from nomadcrew.core.realtime import Connections, Live, Sockets, TopicOf, Topics
+
+
+class LiveParts(Parts):
+    """`Parts`, and those of the live side."""
+
+    def push(self) -> Push:
+        # Both at once: a package holds what was imported for it, and a stage may do without the service.
+        from nomadcrew.adapters.http.expo import ExpoPush
+        from nomadcrew.adapters.machine.no_push import SilentPush
+
+        if not self.config.expo_url:
+            return SilentPush()
+        return ExpoPush(self.config.expo_url, self.secrets.expo_token)
+
+    def mirror(self) -> Mirror:
+        from nomadcrew.adapters.http.supabase import SupabaseMirror
+        from nomadcrew.adapters.machine.no_mirror import SilentMirror
+
+        if not self.config.supabase_url:
+            return SilentMirror()
+        return SupabaseMirror(self.config.supabase_url, self.secrets.supabase_service_key)
+
+    def positions(self) -> Positions:
+        from nomadcrew.adapters.aws.positions import TablePositions
+
+        return TablePositions(self.sql, self._last_positions, self._location_history)
+
+    def carried_positions(self) -> CarriedPositions:
+        from nomadcrew.adapters.aws.positions import KeptPositions
+
+        return KeptPositions(self.sql, self._last_positions, self._location_history)
+
+    @cached_property
+    def _last_positions(self) -> LastPositions:
+        from nomadcrew.adapters.aws.dynamodb.last_positions import DynamoLastPositions
+        from nomadcrew.adapters.aws.sdk.services import DYNAMODB
+
+        return DynamoLastPositions(self.client(DYNAMODB), self.config.required("positions_table"))
+
+    @cached_property
+    def _location_history(self) -> LocationHistory:
+        config = self.config
+        if config.location_store == "aurora":
+            from nomadcrew.adapters.postgres.positions import PostgresLocationHistory
+
+            return PostgresLocationHistory(self.sql)
+        if config.location_store == "dynamodb":
+            from nomadcrew.adapters.aws.dynamodb.location_history import DynamoLocationHistory
+            from nomadcrew.adapters.aws.sdk.services import DYNAMODB
+
+            return DynamoLocationHistory(self.client(DYNAMODB), config.required("history_table"))
+        if config.location_store == "timestream":
+            from nomadcrew.adapters.aws.sdk.services import TIMESTREAM_QUERY, TIMESTREAM_WRITE
+            from nomadcrew.adapters.aws.timestream import TimestreamLocationHistory
+
+            return TimestreamLocationHistory(
+                self._cells(TIMESTREAM_WRITE),
+                self._cells(TIMESTREAM_QUERY),
+                database=config.required("history_database"),
+                table=config.required("history_table"),
+            )
+        raise BadSetting("NOMADCREW_AWS_LOCATION_STORE is not dynamodb, aurora or timestream.")
+
+    def _cells(self, service: Service) -> Cells:
+        from nomadcrew.adapters.aws.sdk.client import AwsClient
+        from nomadcrew.adapters.aws.timestream import Cells
+
+        def at(address: str) -> AwsClient:
+            return AwsClient(service, url=f"https://{address}", environment=self._environment)
+
+        return Cells(self.client(service), at, utc_now)
+
+    def location_stream(self) -> LocationStream:
+        config = self.config
+        if config.stream == "kinesis":
+            from nomadcrew.adapters.aws.location_stream import KinesisLocationStream
+            from nomadcrew.adapters.aws.sdk.services import KINESIS
+
+            return KinesisLocationStream(self.client(KINESIS), config.required("location_stream"))
+        if config.stream == "sqs":
+            from nomadcrew.adapters.aws.location_stream import QueuedLocationStream
+
+            config.required("location_queue_url")
+            return QueuedLocationStream(self._queue)
+        raise BadSetting("NOMADCREW_AWS_STREAM is not sqs or kinesis.")
+
+    def connections(self) -> Connections:
+        return self._dynamo_connections
+
+    def chat(self) -> ChatLog:
+        from nomadcrew.adapters.aws.dynamodb.chat import DynamoChat
+        from nomadcrew.adapters.aws.dynamodb.chat_items import ChatTable
+        from nomadcrew.adapters.aws.sdk.services import DYNAMODB
+
+        table = ChatTable(self.client(DYNAMODB), self.config.required("chat_table"))
+        return DynamoChat(table, sql_ports.members(self.sql), sql_ports.attachments(self.sql))
+
+    def files(self) -> Files:
+        from nomadcrew.adapters.aws.files import S3Files
+        from nomadcrew.adapters.aws.sdk.services import S3
+
+        return S3Files(self.client(S3), self.config.required("media_bucket"))
+
+    def live(self) -> Live:
+        from nomadcrew.adapters.aws.live import QueuedLive
+        from nomadcrew.adapters.mirrored_live import MirroredLive
+
+        live = QueuedLive(self._queue)
+        return MirroredLive(live, self._queue) if self.config.supabase_url else live
+
+    def presence(self) -> Presence:
+        from nomadcrew.adapters.aws.dynamodb.presence import DynamoPresence
+        from nomadcrew.adapters.aws.sdk.services import DYNAMODB
+
+        return DynamoPresence(self.sql, self.client(DYNAMODB), self.config.required("presence_table"))
+
+    def sockets(self) -> Sockets:
+        from nomadcrew.adapters.aws.realtime import GatewaySockets
+        from nomadcrew.adapters.aws.sdk.client import AwsClient
+        from nomadcrew.adapters.aws.sdk.services import SOCKETS
+
+        gateway = AwsClient(SOCKETS, url=self.config.required("sockets_url"), environment=self._environment)
+        return GatewaySockets(self._dynamo_connections, gateway)
+
+    def topics(self) -> Topics:
+        from nomadcrew.adapters.aws.sdk.services import IOT
+        from nomadcrew.adapters.aws.topics import IotTopics
+
+        return IotTopics(self.client(IOT))
+
+    def topic_of(self) -> TopicOf:
+        from nomadcrew.adapters.aws.topics import UpdatesOf
+
+        return UpdatesOf(self.config.required("topics"))

@@ -1,0 +1,139 @@
+"""The ports of a function, from its environment.
+
+A function declares the ports it uses, by the names of `Ports`; its role and environment hold what those need, and
+no more. They are made, and their adapters imported, before its first event, while it has a whole processor.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from nomadcrew import logs
+from nomadcrew.adapters.postgres.ports import SQL_PORTS
+from nomadcrew.core.clock import utc_now
+from nomadcrew.core.errors import Unauthenticated
+from nomadcrew.core.ids import uuid7
+from nomadcrew.core.ports import Ports, Site
+from nomadcrew.hosts.aws.live_parts import LiveParts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from nomadcrew.core.claims import Claims
+
+
+@cache
+def lambda_ports(declared: tuple[str, ...]) -> Ports:
+    """The declared ports of this process, whose log is set up; any other port raises RuntimeError when touched.
+
+    Raises:
+        BadSetting: a setting cannot be used.
+    """
+    logs.set_up(os.environ.get("LOG_LEVEL", "info").upper())
+    return ports_in(os.environ, declared)
+
+
+def ports_in(environment: Mapping[str, str], declared: tuple[str, ...]) -> Ports:
+    """The declared ports in an environment.
+
+    Raises:
+        BadSetting: a setting cannot be used.
+    """
+    parts = LiveParts(environment)
+    config = parts.config
+    made = {name: _port(name, parts, declared) for name in STANDS_ON}
+    return Ports(
+        site=Site(
+            public_url=config.public_url,
+            app_url=config.app_url,
+            registration_open=config.registration == "open",
+            mail_leaves=True,
+            push_leaves=bool(config.expo_url),
+        ),
+        clock=utc_now,
+        new_id=uuid7,
+        **made,
+    )
+
+
+# What each port stands on: the infrastructure grants exactly that.
+STANDS_ON: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        **dict.fromkeys(SQL_PORTS, ("sql",)),
+        "profiles": ("sql", "profile_cache"),
+        "limits": ("limits",),
+        "outbox": ("sql", "outbox"),
+        "queue": ("queue",),
+        "mailer": ("mailer",),
+        "connections": ("connections",),
+        "chat": ("sql", "chat"),
+        "files": ("files",),
+        "live": ("queue",),
+        "positions": ("sql", "last_positions", "location_history"),
+        "location_stream": ("location_stream",),
+        "carried_positions": ("sql", "carried_positions", "kept_history"),
+        "sockets": ("connections", "sockets"),
+        "topics": ("topics",),
+        "topic_of": ("topic_names",),
+        "presence": ("sql", "presence"),
+        "audit": ("audit",),
+        "suppression": ("suppression",),
+        "flags": ("flags",),
+        "tokens": ("tokens", "secret"),
+        "verifier": ("verifier",),
+        "codes": ("secret",),
+        "accounts": ("sql", "accounts", "sessions", "secret"),
+        "sessions": ("sql", "sessions", "secret", "session_sockets"),
+        "registrations": ("sql",),
+        "abandoned": ("sql", "abandoned"),
+        "invitation_links": ("secret",),
+        "push": ("push", "secret"),
+        "mirror": ("mirror", "secret"),
+        "upkeep": ("sql",),
+        "schema": ("sql",),
+    }
+)
+
+
+def _port(name: str, parts: LiveParts, declared: tuple[str, ...]) -> Any:
+    if name not in declared:
+        return _GatewayAlone() if name == "verifier" else _Undeclared(name)
+    if name == "invitation_links":
+        return _Later(parts.invitation_links)  # fetches its secret
+    if name in SQL_PORTS and name not in ("profiles", "positions"):
+        return SQL_PORTS[name](parts.sql)
+    return getattr(parts, name)()
+
+
+class _Later:
+    """A port that is made when it is first used."""
+
+    def __init__(self, make: Callable[[], object]) -> None:
+        self._make = make
+        self._made: object | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        if self._made is None:
+            self._made = self._make()
+        return getattr(self._made, name)
+
+
+class _Undeclared:
+    """What stands where a function declared no port: its role could not use it either."""
+
+    def __init__(self, port: str) -> None:
+        self._port = port
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(f"this function does not declare its port {self._port!r}, whose {name} it wants")
+
+
+class _GatewayAlone:
+    """`Verifier` of functions behind the gateway: whom that does not know, nobody knows."""
+
+    async def verify(self, token: str, *, now: datetime) -> Claims:  # noqa: ARG002 — the port's form
+        raise Unauthenticated("The access token is not valid.")

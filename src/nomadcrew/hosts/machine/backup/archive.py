@@ -1,0 +1,179 @@
+"""The file format of a backup.
+
+A tar with `manifest.json` first, which has the size and checksum of every other part: `database.dump`, in the
+format of pg_dump that any later PostgreSQL reads, and the files of the saved folders under their own names.
+"""
+
+import hashlib
+import json
+import os
+import tarfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from nomadcrew import __version__
+from nomadcrew.hosts.machine.errors import CannotStart
+
+FORMAT = 2  # the first had no `files`
+SAVED_FOLDERS = ("keys", "files")
+MANIFEST, DUMP = "manifest.json", "database.dump"
+_MANIFEST_MAX_BYTES = 256 * 2**20  # of a million files
+_CHUNK = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What the manifest says of a part: its size in bytes and its checksum in hexadecimal."""
+
+    size: int
+    sha256: str
+
+
+def write_archive(path: Path, parts: Mapping[str, IO[bytes] | Path], *, postgres: str) -> None:
+    """Write a new file, for its owner only, and wait until it is on the disk.
+
+    Args:
+        parts: what can be rewound, or where it lies unchanged until it is written; by name in the archive.
+        postgres: the version the database was dumped from.
+
+    Raises:
+        OSError: the disk refused; what is left of the file is the caller's to remove.
+    """
+    measured: dict[str, Part] = {}
+    for name, part in parts.items():
+        with _opened(part) as content:
+            measured[name] = _measure(content)
+    manifest = _manifest(measured, postgres)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
+            for name, part in {MANIFEST: BytesIO(manifest), **parts}.items():
+                entry = tarfile.TarInfo(name)
+                with _opened(part) as content:
+                    entry.size, entry.mode = content.seek(0, os.SEEK_END), 0o600
+                    content.seek(0)
+                    tar.addfile(entry, content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def _opened(part: IO[bytes] | Path) -> Iterator[IO[bytes]]:
+    """A part for reading; one at a time is open of those that are files."""
+    if isinstance(part, Path):
+        with part.open("rb") as file:
+            yield file
+    else:
+        yield part
+
+
+class Archive:
+    """A backup open for reading."""
+
+    def __init__(self, path: Path, tar: tarfile.TarFile) -> None:
+        self._path = path
+        self._tar = tar
+        self._entries: dict[str, tarfile.TarInfo] = {}
+
+    def verify(self, postgres_major: int) -> list[str]:
+        """Read all of it once and return the names of its parts, each whole and in a place it may have.
+
+        Raises:
+            CannotStart: it is damaged, no backup at all, or newer than this version or this PostgreSQL.
+        """
+        first = self._tar.next()
+        if first is None or first.name != MANIFEST or first.size > _MANIFEST_MAX_BYTES:
+            raise self._damaged("it is no NomadCrew backup")
+        stated = self._stated(self._open(first).read(), postgres_major)
+        entries = self._tar.getmembers()[1:]
+        if sorted(entry.name for entry in entries) != sorted(stated) or DUMP not in stated:
+            raise self._damaged("its parts are not those it was written with")
+        for entry in entries:
+            if not _belongs(entry) or _measure(self._open(entry)) != stated[entry.name]:
+                raise self._damaged(f"{entry.name} is not as it was written")
+        self._entries = {entry.name: entry for entry in entries}
+        return list(stated)
+
+    def extract(self, name: str, to: Path) -> None:
+        """Write a verified part into the new file `to`, for its owner only.
+
+        Raises:
+            OSError: the disk refused.
+        """
+        content = self._open(self._entries[name])
+        with os.fdopen(os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            while chunk := content.read(_CHUNK):
+                file.write(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _stated(self, manifest: bytes, postgres_major: int) -> dict[str, Part]:
+        try:
+            said: Any = json.loads(manifest)
+            version, postgres = int(said["format"]), str(said["postgres"])
+            newer = version > FORMAT or int(postgres.split(".")[0]) > postgres_major
+            parts = {} if newer else {name: Part(**part) for name, part in said["parts"].items()}
+        except (ValueError, TypeError, KeyError, AttributeError) as exc:
+            raise self._damaged("its manifest cannot be read") from exc
+        if newer:
+            raise CannotStart(
+                f"{self._path} was written by a newer NomadCrew ({said.get('nomadcrew')}, PostgreSQL {postgres}); "
+                "restore it with that version."
+            )
+        return parts
+
+    def _open(self, entry: tarfile.TarInfo) -> IO[bytes]:
+        content = self._tar.extractfile(entry) if entry.isreg() else None
+        if content is None:
+            raise self._damaged(f"{entry.name} is no file")
+        return content
+
+    def _damaged(self, why: str) -> CannotStart:
+        return CannotStart(f"{self._path} cannot be restored: {why}; use another backup.")
+
+
+@contextmanager
+def open_archive(path: Path) -> Iterator[Archive]:
+    """Open a backup for the block.
+
+    Raises:
+        CannotStart: the file is damaged as far as the block reads it.
+        OSError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
+            yield Archive(path, tar)
+    except tarfile.TarError as exc:
+        raise CannotStart(f"{path} cannot be restored: it is damaged ({exc}); use another backup.") from exc
+
+
+def _belongs(entry: tarfile.TarInfo) -> bool:
+    """Whether a part may be written where its name says, which is nowhere but in the saved folders."""
+    place = PurePosixPath(entry.name)
+    inside = len(place.parts) > 1 and place.parts[0] in SAVED_FOLDERS and ".." not in place.parts
+    return entry.name == DUMP or inside
+
+
+def _manifest(parts: Mapping[str, Part], postgres: str) -> bytes:
+    content = {
+        "format": FORMAT,
+        "nomadcrew": __version__,
+        "postgres": postgres,
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "parts": {name: {"size": part.size, "sha256": part.sha256} for name, part in parts.items()},
+    }
+    return json.dumps(content, indent=1).encode()
+
+
+def _measure(content: IO[bytes]) -> Part:
+    content.seek(0)
+    digest, size = hashlib.sha256(), 0
+    while chunk := content.read(_CHUNK):
+        digest.update(chunk)
+        size += len(chunk)
+    return Part(size, digest.hexdigest())

@@ -1,0 +1,1 @@
+"""HTTP on one machine: ASGI, routing, CORS, health, metrics."""

@@ -1,0 +1,306 @@
+"""The ASGI application of the one-machine host.
+
+The server in front must leave the peer's address alone (uvicorn: `proxy_headers=False`), for who may be believed
+about another address is decided here.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from functools import partial
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from nomadcrew.adapters.machine.disk_files import FILES
+from nomadcrew.core.errors import Invalid, NotFound
+from nomadcrew.hosts.machine.http.client_address import TrustedProxies, subscriber
+from nomadcrew.hosts.machine.http.cors import Cors
+from nomadcrew.hosts.machine.http.docs import Docs
+from nomadcrew.hosts.machine.http.downloads import Downloads
+from nomadcrew.hosts.machine.http.health import Health
+from nomadcrew.hosts.machine.http.metrics import MetricsPage
+from nomadcrew.hosts.machine.http.router import Router
+from nomadcrew.web.call import Reply, Request, parse_query, request_id_of
+from nomadcrew.web.dispatch import Dispatcher, Observer
+from nomadcrew.web.openapi import document
+from nomadcrew.web.problems import JSON_TYPE, TooLarge
+from nomadcrew.web.routes import Route
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Page = Callable[[str, Mapping[str, str]], Awaitable[Reply]]
+
+BODY_TIMEOUT_S = 30.0
+NO_ROUTE = "ANY unmatched"  # what metrics and logs call requests without a row; their paths are anybody's text
+
+log = logging.getLogger("nomadcrew.request")
+
+
+class Disconnected(Exception):
+    """The client went away in the middle of its body: there is nobody to answer."""
+
+
+class SlowBody(Invalid):
+    code = "body_incomplete"
+    text = "The request body did not arrive in time."
+
+
+class Application:
+    """HTTP in, replies out; sockets go to `websocket`."""
+
+    def __init__(
+        self,
+        routes: Iterable[Route],
+        dispatcher: Dispatcher,
+        *,
+        websocket: App,
+        health: Health,
+        metrics: MetricsPage,
+        cors: Cors | None = None,
+        proxies: TrustedProxies | None = None,
+        observe: Observer | None = None,
+        downloads: Downloads | None = None,
+    ) -> None:
+        """`observe` is told of requests that reach no row; those that do, the dispatcher reports.
+
+        Raises:
+            ValueError: the table contradicts itself, as `Router` says.
+        """
+        self.in_flight = 0
+        self._routes = tuple(routes)
+        self._router = Router(self._routes)
+        self._dispatcher = dispatcher
+        self._websocket = websocket
+        self._cors = cors or Cors()
+        self._proxies = proxies or TrustedProxies()
+        self._observe = observe
+        self._downloads = downloads
+        self._openapi: bytes | None = None
+        self._pages = self._table_of_pages(health, metrics, Docs(dispatcher.ports.site.public_url))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = scope["type"]
+        if kind == "http":
+            await self._http(scope, receive, send)
+        elif kind == "websocket":
+            await self._websocket(scope, receive, send)
+        elif kind == "lifespan":
+            await _lifespan(receive, send)
+        else:
+            raise RuntimeError(f"unknown ASGI scope {kind!r}")
+
+    async def drain(self, within_s: float) -> bool:
+        """Wait until no request is being answered; False if some still are after `within_s`."""
+        deadline_s = time.monotonic() + within_s
+        while self.in_flight:
+            if time.monotonic() >= deadline_s:
+                return False
+            await asyncio.sleep(0.02)
+        return True
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.in_flight += 1
+        try:
+            headers = headers_of(scope)
+            request_id = request_id_of(headers, "") or str(self._dispatcher.ports.new_id())
+            await _respond(await self._reply(scope, receive, headers, request_id), send)
+        except Disconnected:
+            log.debug("a client left before its body had arrived")
+        finally:
+            self.in_flight -= 1
+
+    async def _reply(self, scope: Scope, receive: Receive, headers: dict[str, str], request_id: str) -> Reply:
+        if scope["method"] == "OPTIONS":
+            return self._dispatcher.dressed(self._cors.preflight(headers), request_id)
+        permission = self._cors.check(headers.get("origin"), headers.get("host", ""))
+        if permission is None:
+            return self._dispatcher.dressed(Reply(403), request_id)
+        reply = await self._routed(scope, receive, headers, request_id)
+        if permission:
+            return Reply(reply.status, reply.body, {**reply.headers, **permission})
+        return reply
+
+    async def _routed(self, scope: Scope, receive: Receive, headers: dict[str, str], request_id: str) -> Reply:
+        started_s = time.perf_counter()
+        method, path = scope["method"], raw_path_of(scope)
+        name, failure = NO_ROUTE, None
+        try:
+            found = self._router.match(method, path)
+            if found is not None:
+                name = found[0].key
+                body = await read_body(headers, receive, found[0].max_body_bytes)
+                request = self._request(found[1], scope, headers, body, request_id)
+                return await self._dispatcher.handle(found[0], request)
+            if method == "GET" and path in self._pages:
+                name = f"GET {path}"
+                reply = await self._pages[path](_peer(scope), headers)
+            elif method == "GET" and self._downloads is not None and path.startswith(FILES):
+                name = f"GET {FILES}{{token}}"  # the token is a credential, and no metric's name
+                reply = await self._downloads.answer(path, subscriber(self._proxies.client(_peer(scope), headers)))
+            else:
+                reply = self._redirect(method, path, scope)
+            reply = self._dispatcher.dressed(reply, request_id)
+        except Disconnected:
+            raise
+        except Exception as error:
+            failure = error
+            reply = self._dispatcher.refusal(error, request_id)
+            if isinstance(error, SlowBody):
+                # The rest may never come, and until it does the connection is of no use to anybody.
+                reply = Reply(reply.status, reply.body, {**reply.headers, "connection": "close"})
+        self._report(name, reply.status, time.perf_counter() - started_s, request_id, failure)
+        return reply
+
+    def _request(
+        self, params: Mapping[str, str], scope: Scope, headers: dict[str, str], body: bytes, request_id: str
+    ) -> Request:
+        return Request(
+            params=params,
+            query=parse_query(scope["query_string"].decode("latin-1")),
+            headers=headers,
+            body=body,
+            client_ip=subscriber(self._proxies.client(_peer(scope), headers)),
+            request_id=request_id,
+        )
+
+    def _redirect(self, method: str, path: str, scope: Scope) -> Reply:
+        """Where the client meant to go, if a trailing slash is all that is wrong.
+
+        Raises:
+            NotFound: nothing is there either.
+        """
+        target = self._router.without_slash(method, path)
+        if target is None and method == "GET" and path.endswith("/") and path[:-1] in self._pages:
+            target = path[:-1]
+        if target is None:
+            raise NotFound("route", code="route_not_found")
+        query = scope["query_string"].decode("latin-1")
+        location = f"{target}?{query}" if query else target
+        return Reply(301 if method == "GET" else 307, headers={"location": location})
+
+    def _table_of_pages(self, health: Health, metrics: MetricsPage, docs: Docs) -> dict[str, Page]:
+        """What this host serves beside the table's rows, by path."""
+        pages: dict[str, Page] = {
+            "/health": _ignoring(health.health),
+            "/health/liveness": _ignoring(health.liveness),
+            "/health/readiness": _ignoring(health.readiness),
+            "/metrics": metrics.answer,
+            "/openapi.json": _ignoring(self._openapi_json),
+        }
+        return pages | {path: _ignoring(partial(docs.answer, path)) for path in docs.paths}
+
+    async def _openapi_json(self) -> Reply:
+        if self._openapi is None:
+            self._openapi = msgspec.json.encode(document(self._routes, site=self._dispatcher.ports.site))
+        return Reply(200, self._openapi, {"content-type": JSON_TYPE, "cache-control": "no-cache"})
+
+    def _report(self, name: str, status: int, seconds: float, request_id: str, failure: Exception | None) -> None:
+        """Count and log what no row answered; pages that went well are read by machines and only counted."""
+        if self._observe is not None:
+            self._observe(name, status, seconds)
+        if failure is None:
+            return
+        fields = {
+            "request_id": request_id,
+            "route": name,
+            "status": status,
+            "duration_ms": round(seconds * 1000, 2),
+        }
+        if status == 500:
+            log.error("failed", extra={"fields": fields}, exc_info=failure)
+        else:
+            log.info("request", extra={"fields": fields})
+
+
+def headers_of(scope: Scope) -> dict[str, str]:
+    """Headers by lower-case name, as ASGI has them; repeated ones joined as API Gateway joins them."""
+    pairs: list[tuple[bytes, bytes]] = scope["headers"]
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}
+    if len(headers) == len(pairs):
+        return headers
+    headers.clear()
+    for raw_name, raw_value in pairs:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        separator = "; " if name == "cookie" else ","
+        headers[name] = f"{headers[name]}{separator}{value}" if name in headers else value
+    return headers
+
+
+def raw_path_of(scope: Scope) -> str:
+    """The path as it was sent, percent-escapes and all; servers need not tell, then from the decoded one."""
+    raw: bytes | None = scope.get("raw_path")
+    return quote(scope["path"], safe="/:@!$&'()*+,;=~") if raw is None else raw.decode("latin-1")
+
+
+async def read_body(headers: Mapping[str, str], receive: Receive, max_bytes: int) -> bytes:
+    """The whole body.
+
+    Raises:
+        TooLarge: it has, or says it has, more than `max_bytes`.
+        SlowBody: it took longer than `BODY_TIMEOUT_S`.
+        Disconnected: the client left.
+    """
+    declared = headers.get("content-length")
+    if declared is None and "transfer-encoding" not in headers:
+        return b""
+    if declared is not None and (len(declared) > 10 or not declared.isdecimal() or int(declared) > max_bytes):
+        raise TooLarge
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            return await _received(receive, max_bytes)
+    except TimeoutError:
+        raise SlowBody from None
+
+
+async def _received(receive: Receive, max_bytes: int) -> bytes:
+    parts: list[bytes] = []
+    length = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        part: bytes = message.get("body", b"")
+        length += len(part)
+        if length > max_bytes:
+            raise TooLarge
+        parts.append(part)
+        if not message.get("more_body", False):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+async def _respond(reply: Reply, send: Send) -> None:
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers.items()]
+    if reply.status != 204:  # which RFC 9110, section 8.6, forbids to have a length
+        headers.append((b"content-length", b"%d" % len(reply.body)))
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    """Agree to start and to stop; what must happen around that, whoever starts the server does."""
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
+
+
+def _peer(scope: Scope) -> str:
+    """The other end's address; empty on a Unix socket, which makes it nobody's."""
+    client = scope.get("client")
+    return client[0] if client else ""
+
+
+def _ignoring(page: Callable[[], Awaitable[Reply]]) -> Page:
+    """A page that is the same for everybody."""
+
+    async def answer(_peer: str, _headers: Mapping[str, str]) -> Reply:
+        return await page()
+
+    return answer

@@ -1,0 +1,85 @@
+"""Which web pages may call the API. Apps outside a browser send no `Origin` and are not concerned."""
+
+import re
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+from nomadcrew.web.call import Reply
+
+METHODS = "GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS"
+REQUEST_HEADERS = (
+    "Origin, Content-Length, Content-Type, Authorization, X-Requested-With, Accept, X-CSRF-Token, "
+    "Idempotency-Key, X-Request-ID"
+)
+EXPOSED = "Content-Length, Retry-After, X-Request-ID, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset"
+MAX_AGE_S = 43_200
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\*\.)?([a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
+_SUBDOMAIN = r"[a-z0-9-]+(\.[a-z0-9-]+)*\."
+
+
+class Cors:
+    """The allowed origins, as the setting lists them."""
+
+    def __init__(self, origins: Iterable[str] = ("*",)) -> None:
+        """`*` or nothing allows every origin without credentials; `https://*.example.com` every subdomain.
+
+        Raises:
+            ValueError: an entry is no origin; the sentence names it.
+        """
+        entries = [origin.strip().rstrip("/").lower() for origin in origins]
+        self._any = not entries or "*" in entries
+        for entry in () if self._any else entries:
+            if not _ORIGIN.fullmatch(entry):
+                raise ValueError(f"{entry!r} is no origin; write https://app.example.com or https://*.example.com.")
+        self._exact = frozenset(entry for entry in entries if "*" not in entry)
+        patterns = [re.escape(entry).replace(r"\*\.", _SUBDOMAIN) for entry in entries if "*." in entry]
+        self._pattern = re.compile("|".join(f"(?:{pattern})" for pattern in patterns)) if patterns else None
+
+    def allows(self, origin: str | None, host: str) -> bool:
+        """Whether a page of `origin` may call; one served by this very host always may."""
+        if origin is None or self._any:
+            return True
+        origin = origin.lower()
+        if _is_own(origin, host) or origin in self._exact:
+            return True
+        return self._pattern is not None and self._pattern.fullmatch(origin) is not None
+
+    def check(self, origin: str | None, host: str) -> Mapping[str, str] | None:
+        """The headers to add to a reply, or None where the request is refused with 403 and no body."""
+        if origin is None or _is_own(origin.lower(), host):
+            return _NOTHING
+        if not self.allows(origin, host):
+            return None
+        return {**self._permission(origin), "access-control-expose-headers": EXPOSED}
+
+    def preflight(self, headers: Mapping[str, str]) -> Reply:
+        """The answer to OPTIONS, on whatever path: 204, or 403 to an origin that is not allowed."""
+        origin = headers.get("origin")
+        if not self.allows(origin, headers.get("host", "")):
+            return Reply(403)
+        if origin is None:
+            return Reply(204, headers={"allow": METHODS})
+        return Reply(
+            204,
+            headers={
+                **self._permission(origin),
+                "access-control-allow-methods": METHODS,
+                "access-control-allow-headers": REQUEST_HEADERS,
+                "access-control-max-age": str(MAX_AGE_S),
+            },
+        )
+
+    def _permission(self, origin: str) -> dict[str, str]:
+        if self._any:
+            return {"access-control-allow-origin": "*"}
+        return {
+            "access-control-allow-origin": origin,
+            "access-control-allow-credentials": "true",
+            "vary": "Origin",
+        }
+
+
+def _is_own(origin: str, host: str) -> bool:
+    return bool(host) and origin in (f"http://{host.lower()}", f"https://{host.lower()}")

@@ -1,0 +1,159 @@
+"""Whether the host works: for people, for process managers and for load balancers.
+
+The contract's health document also names a `redis` component. There is no cache service here whose state could
+differ from the process's own, and nothing reads the field, so it is left out instead of always saying UP.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC
+from typing import Literal
+
+import msgspec
+
+from nomadcrew import __version__
+from nomadcrew.core.clock import Clock
+from nomadcrew.core.errors import Unavailable
+from nomadcrew.web.call import Reply
+from nomadcrew.web.problems import JSON_TYPE
+
+log = logging.getLogger("nomadcrew.health")
+
+Status = Literal["UP", "DEGRADED", "DOWN"]
+PING_TIMEOUT_S = 2.0
+REMEMBERED_S = 1.0
+SILENT_AFTER_S = 30.0
+
+
+class Component(msgspec.Struct, omit_defaults=True):
+    """One part; `details` is a sentence where it is not UP."""
+
+    status: Status
+    details: str | None = None
+
+
+class HealthCheck(msgspec.Struct):
+    status: Status
+    components: dict[str, Component]
+    version: str
+    timestamp: str
+    uptime: str
+
+
+class Heartbeat:
+    """The pulse of a loop in the background: it beats once a round, and silence means that it is stuck."""
+
+    def __init__(self, *, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._now_s = now_s
+        self._last_s = now_s()
+
+    def beat(self) -> None:
+        self._last_s = self._now_s()
+
+    @property
+    def silent_s(self) -> float:
+        return self._now_s() - self._last_s
+
+
+class Health:
+    """The three health pages."""
+
+    def __init__(
+        self,
+        ping: Callable[[], Awaitable[object]],
+        *,
+        clock: Clock,
+        heartbeats: Mapping[str, Heartbeat] | None = None,
+        silences: Callable[[], Awaitable[Mapping[str, float]]] | None = None,
+        version: str = __version__,
+    ) -> None:
+        """`ping` asks the database something trivial and raises `Unavailable` where it does not answer.
+
+        `heartbeats` are those of the relay, the workers and the scheduler, by the name the pages show; `silences`
+        tells for how many seconds those of another process have been silent.
+        """
+        self._ping = ping
+        self._clock = clock
+        self._heartbeats = heartbeats or {}
+        self._silences = silences
+        self._version = version
+        self._started_s = time.monotonic()
+        self._database = Component("UP")
+        self._known_until_s = float("-inf")
+        self._asking = asyncio.Lock()
+
+    async def health(self) -> Reply:
+        """Always 200, as the contract has it: the body tells."""
+        return _reply(200, await self.check())
+
+    async def liveness(self) -> Reply:
+        """200 as long as the process answers at all."""
+        return Reply(200)
+
+    async def readiness(self) -> Reply:
+        """503 while requests cannot be served."""
+        check = await self.check()
+        return _reply(503 if check.status == "DOWN" else 200, check)
+
+    async def check(self) -> HealthCheck:
+        """The state of every component; DOWN without the database, DEGRADED without a background loop."""
+        components = {"database": await self._ask_database()}
+        silent = {name: heartbeat.silent_s for name, heartbeat in self._heartbeats.items()}
+        if self._silences is not None:
+            silent |= await self._silences()
+        components |= {name: _pulse(silent_s) for name, silent_s in silent.items()}
+        return HealthCheck(
+            status=_overall(components),
+            components=components,
+            version=self._version,
+            timestamp=self._clock().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            uptime=duration_text(time.monotonic() - self._started_s),
+        )
+
+    async def _ask_database(self) -> Component:
+        """The database's state, at most a second old: the pages are public and must not become load on it."""
+        async with self._asking:
+            if time.monotonic() >= self._known_until_s:
+                self._database = await self._ping_once()
+                self._known_until_s = time.monotonic() + REMEMBERED_S
+            return self._database
+
+    async def _ping_once(self) -> Component:
+        try:
+            await asyncio.wait_for(self._ping(), PING_TIMEOUT_S)
+        except TimeoutError:
+            return Component("DOWN", f"no answer within {PING_TIMEOUT_S:g} s")
+        except Unavailable:
+            return Component("DOWN", "not reachable")
+        except Exception:
+            log.exception("the database ping failed")
+            return Component("DOWN", "the ping failed")
+        return Component("UP")
+
+
+def duration_text(seconds: float) -> str:
+    """A duration as people write it: `2d3h4m5s`, without leading zero parts."""
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    parts = ((days, "d"), (hour, "h"), (minute, "m"))
+    shown = "".join(f"{value}{unit}" for value, unit in parts if value)
+    return f"{shown}{second}s"
+
+
+def _overall(components: Mapping[str, Component]) -> Status:
+    if components["database"].status == "DOWN":
+        return "DOWN"
+    return "UP" if all(component.status == "UP" for component in components.values()) else "DEGRADED"
+
+
+def _pulse(silent_s: float) -> Component:
+    if silent_s <= SILENT_AFTER_S:
+        return Component("UP")
+    return Component("DOWN", f"no sign of life for {duration_text(silent_s)}")
+
+
+def _reply(status: int, check: HealthCheck) -> Reply:
+    return Reply(status, msgspec.json.encode(check), {"content-type": JSON_TYPE, "cache-control": "no-store"})

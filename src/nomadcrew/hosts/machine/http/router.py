@@ -1,0 +1,124 @@
+"""From a method and a path to a row, for the host that has no gateway in front of it.
+
+The table is compiled once: rows without parameters into one dict, all rows into a tree of segments, so that a match
+costs the same however many rows there are.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from urllib.parse import unquote_to_bytes
+
+from nomadcrew.web.routes import Route
+
+Match = tuple[Route, Mapping[str, str]]
+
+_NO_PARAMS: Mapping[str, str] = MappingProxyType({})
+_BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
+
+class _Node:
+    """One segment of the tree; `leaf` is the row that ends here with the places of its parameters."""
+
+    __slots__ = ("leaf", "param", "static")
+
+    def __init__(self) -> None:
+        self.static: dict[str, _Node] = {}
+        self.param: _Node | None = None
+        self.leaf: tuple[Route, tuple[tuple[str, int], ...]] | None = None
+
+
+class Router:
+    """Finds rows. Text in a path wins over a parameter in the same place; a parameter is never empty."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        """Compile the table.
+
+        Raises:
+            ValueError: two rows answer the same requests, or a row's path cannot be matched.
+        """
+        self._static: dict[str, dict[str, Match]] = {}
+        self._trees: dict[str, _Node] = {}
+        for route in routes:
+            self._add(route)
+
+    def match(self, method: str, raw_path: str) -> Match | None:
+        """The row for a path as it was sent, percent-escapes and all, with its parameters decoded.
+
+        Escapes are decoded within their segment, so an escaped slash stays part of a parameter. Bytes that are no
+        UTF-8, broken escapes and NUL, which PostgreSQL cannot store, match nothing.
+        """
+        static = self._static.get(method)
+        if static is None:
+            return None
+        found = static.get(raw_path)
+        if found is not None:
+            return found
+        segments = raw_path.split("/")
+        if "%" in raw_path:
+            decoded = _decoded(raw_path, segments)
+            if decoded is None:
+                return None
+            segments = decoded
+        leaf = _descend(self._trees[method], segments, 1)
+        if leaf is None:
+            return None
+        route, places = leaf
+        return route, {name: segments[place] for name, place in places}
+
+    def without_slash(self, method: str, raw_path: str) -> str | None:
+        """The path to send the client to, where only a stray trailing slash keeps it from a row."""
+        if len(raw_path) < 2 or raw_path[-1] != "/" or self.match(method, raw_path[:-1]) is None:
+            return None
+        return raw_path[:-1]
+
+    def _add(self, route: Route) -> None:
+        segments = route.path.split("/")
+        if segments[0] or not all(segments[1:]):
+            raise ValueError(f"{route.key}: a path starts with a slash, ends without and has no empty segment")
+        node = self._trees.setdefault(route.method, _Node())
+        places: list[tuple[str, int]] = []
+        for place, segment in enumerate(segments[1:], start=1):
+            if segment[0] == "{" and segment[-1] == "}":
+                places.append((segment[1:-1], place))
+                node.param = node.param or _Node()
+                node = node.param
+            else:
+                node = node.static.setdefault(segment, _Node())
+        if node.leaf is not None:
+            raise ValueError(f"{route.key}: {node.leaf[0].key} answers the same requests")
+        node.leaf = (route, tuple(places))
+        table = self._static.setdefault(route.method, {})
+        if not places:
+            table[route.path] = (route, _NO_PARAMS)
+
+
+def _descend(node: _Node, segments: Sequence[str], place: int) -> tuple[Route, tuple[tuple[str, int], ...]] | None:
+    """The leaf under `node` for the segments from `place` on; comes back from text that leads nowhere."""
+    end = len(segments)
+    while place < end:
+        segment = segments[place]
+        place += 1
+        child = node.static.get(segment)
+        param = node.param if segment else None
+        if child is not None and param is not None:
+            leaf = _descend(child, segments, place)
+            if leaf is not None:
+                return leaf
+            child = None
+        if child is None:
+            if param is None:
+                return None
+            child = param
+        node = child
+    return node.leaf
+
+
+def _decoded(raw_path: str, segments: Sequence[str]) -> list[str] | None:
+    if _BROKEN_ESCAPE.search(raw_path):
+        return None
+    try:
+        decoded = [unquote_to_bytes(segment).decode() for segment in segments]
+    except UnicodeDecodeError:
+        return None
+    return None if any("\x00" in segment for segment in decoded) else decoded

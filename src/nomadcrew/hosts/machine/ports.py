@@ -1,0 +1,169 @@
+"""The ports of one machine."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from nomadcrew.adapters.http.expo import ExpoPush
+from nomadcrew.adapters.http.supabase import SupabaseMirror
+from nomadcrew.adapters.jwt.issuers import Issuer, SupabaseIssuer
+from nomadcrew.adapters.jwt.jwks import JwksSource
+from nomadcrew.adapters.jwt.jwks_cache import fetcher
+from nomadcrew.adapters.jwt.tokens import JwtTokens
+from nomadcrew.adapters.machine.disk_files import FILES, DiskFiles
+from nomadcrew.adapters.machine.flags import FileFlags
+from nomadcrew.adapters.machine.invitation_links import SignedInvitationLinks
+from nomadcrew.adapters.machine.keys import Keys, open_keys
+from nomadcrew.adapters.machine.limits import rate_limits
+from nomadcrew.adapters.machine.location_stream import DirectLocationStream
+from nomadcrew.adapters.machine.mailer import FileMailer, SmtpMailer, SmtpServer
+from nomadcrew.adapters.machine.no_mirror import SilentMirror
+from nomadcrew.adapters.machine.no_push import SilentPush
+from nomadcrew.adapters.machine.passwords import Argon2Passwords
+from nomadcrew.adapters.mime import Sender
+from nomadcrew.adapters.mirrored_live import MirroredLive
+from nomadcrew.adapters.postgres.accounts import PostgresAccounts
+from nomadcrew.adapters.postgres.chat import PostgresChat
+from nomadcrew.adapters.postgres.ports import SQL_PORTS
+from nomadcrew.adapters.postgres.presence import PostgresPresence
+from nomadcrew.adapters.postgres.queue import PostgresQueue
+from nomadcrew.adapters.postgres.sessions import PostgresSessions
+from nomadcrew.adapters.postgres.sql import Sql
+from nomadcrew.core.clock import Clock, utc_now
+from nomadcrew.core.events import Event, Outbox
+from nomadcrew.core.ids import NewId, SessionId, UserId, uuid7
+from nomadcrew.core.limits import RateLimits
+from nomadcrew.core.mail import Mailer
+from nomadcrew.core.mirror.ports import Mirror
+from nomadcrew.core.notifications.push import Push
+from nomadcrew.core.ports import Ports, Site
+from nomadcrew.core.presence.ports import Presence
+from nomadcrew.core.realtime import Connections, Live
+from nomadcrew.settings import Settings
+
+# What `iss` says in our tokens where no public address is set: it must not change with the port.
+DEFAULT_ISSUER = "nomadcrew"
+
+
+def machine_ports(
+    settings: Settings,
+    keys_folder: Path,
+    mail_folder: Path,
+    files_folder: Path,
+    sql: Sql,
+    *,
+    url: str,
+    outbox: Outbox,
+    connections: Connections,
+    live: Live,
+    on_session_end: Callable[[SessionId], None],
+    limits: RateLimits | None = None,
+    presence: Presence | None = None,
+    clock: Clock = utc_now,
+    new_id: NewId = uuid7,
+) -> Ports:
+    """The ports of one machine, on its database and its data folder. `url` is where it listens.
+
+    `limits` are given where another process counts them, `presence` where somebody tells it of sockets.
+
+    Raises:
+        ValueError: a setting or a key file cannot be used; the text says which.
+        OSError: the folders cannot be read or written.
+    """
+    keys = open_keys(keys_folder)
+    tokens, accounts = _tokens(settings, keys, on_session_end), PostgresAccounts(sql, Argon2Passwords())
+    queue = PostgresQueue(sql, clock=clock, new_id=new_id)
+    shared: dict[str, Any] = {name: make(sql) for name, make in SQL_PORTS.items()}
+    told = MirroredLive(live, queue) if settings.mirrors else live
+    return Ports(
+        site=Site(
+            public_url=settings.public_url or url,
+            app_url=settings.app_url,
+            registration_open=settings.registration == "open",
+            mail_leaves=settings.smtp_url is not None,
+            push_leaves=settings.expo_url is not None,
+        ),
+        **shared,
+        chat=PostgresChat(sql, outbox),
+        files=DiskFiles(files_folder, keys.files, base=FILES),
+        limits=limits or rate_limits(settings.rate_limits, clock),
+        flags=FileFlags(settings.home / "flags.json"),
+        outbox=outbox,
+        connections=connections,
+        live=told,
+        presence=presence or PostgresPresence(sql),
+        location_stream=DirectLocationStream(shared["location_sharing"], told, new_id),
+        mailer=_mailer(settings, mail_folder, clock),
+        push=_push(settings),
+        mirror=_mirror(settings),
+        tokens=tokens,
+        verifier=tokens,
+        codes=tokens,
+        accounts=accounts,
+        registrations=accounts,
+        abandoned=accounts,
+        sessions=PostgresSessions(sql),
+        queue=queue,
+        invitation_links=SignedInvitationLinks((*keys.invitations, *settings.invitation_secrets)),
+        clock=clock,
+        new_id=new_id,
+    )
+
+
+def _mailer(settings: Settings, folder: Path, clock: Clock) -> Mailer:
+    sender = Sender.parse(settings.mail_from)
+    if settings.smtp_url is None:
+        return FileMailer(folder, sender, clock=clock)
+    return SmtpMailer(SmtpServer.parse(settings.smtp_url), sender, clock=clock)
+
+
+def _push(settings: Settings) -> Push:
+    if settings.expo_url is None:
+        return SilentPush()
+    return ExpoPush(settings.expo_url, lambda: settings.expo_token)
+
+
+def _mirror(settings: Settings) -> Mirror:
+    if settings.supabase_url is None or settings.supabase_service_key is None:
+        return SilentMirror()
+    return SupabaseMirror(settings.supabase_url, lambda: settings.supabase_service_key)
+
+
+def _tokens(settings: Settings, keys: Keys, on_session_end: Callable[[SessionId], None]) -> JwtTokens:
+    return JwtTokens(
+        keys.signing,
+        keys.confirmations,
+        issuer=settings.public_url or DEFAULT_ISSUER,
+        others=_other_issuers(settings),
+        on_revoke=on_session_end,
+    )
+
+
+def _other_issuers(settings: Settings) -> Sequence[Issuer]:
+    if settings.supabase_url is None:
+        return ()
+    # Supabase's gateway wants the project's public key on every request.
+    key = settings.supabase_anon_key
+    headers = {} if key is None else {"apikey": key, "authorization": f"Bearer {key}"}
+    keys = JwksSource(f"{settings.supabase_url}/auth/v1/.well-known/jwks.json", fetcher(headers))
+    return [SupabaseIssuer(settings.supabase_url, hs256_secret=settings.supabase_jwt_secret, jwks=keys)]
+
+
+class SilentOutbox:
+    """An outbox whose publisher runs elsewhere and looks by itself every second."""
+
+    def expect(self) -> None:
+        return None
+
+    async def written(self, *, told: bool = True) -> None:  # noqa: ARG002 — the port's form
+        return None
+
+
+class SilentLive:
+    """What is told live, where nobody listens."""
+
+    async def tell(self, event: Event, *, latest_of: str | None = None) -> None:  # noqa: ARG002 — the port's form
+        return None
+
+    async def tell_people(self, event: Event, people: Sequence[UserId]) -> None:  # noqa: ARG002 — likewise
+        return None

@@ -1,0 +1,1 @@
+"""WebSockets on one machine: protocol, hub, broadcasts, presence."""

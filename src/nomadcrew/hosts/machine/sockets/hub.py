@@ -1,0 +1,189 @@
+"""Open sockets of this process.
+
+A reader that is too slow is closed with a code after which clients come back; it never delays the others.
+Everything here runs on the event loop's thread.
+"""
+
+import random
+import time
+from collections.abc import Callable, Iterable, Set
+from datetime import datetime
+
+from nomadcrew.core.ids import SessionId, TripId, UserId
+from nomadcrew.hosts.machine.sockets.protocol import Outlet, text_frame
+from nomadcrew.web.sockets import CLOSE_TOO_SLOW, CLOSE_UNAUTHENTICATED
+from nomadcrew.wire.events import PONG
+
+# The client drops a socket after 60 s without a data frame. Each socket has its own patience, so that those which
+# came together, or heard the same event, are not all written to in one moment; a round of the ticker comes on top.
+IDLE_S = (20.0, 30.0)
+TICK_S = 1.0
+TICKS_A_ROUND = 5
+# What may come before a socket has been greeted; it waits for one question to the database.
+MAX_HELD = 256
+
+_PONG = text_frame(PONG)
+_NONE: frozenset[TripId] = frozenset()
+
+
+class Socket:
+    """One connection. `last_sent_s` and `expires_at` drive keepalive and the end of its token."""
+
+    __slots__ = (
+        "_held", "_outlet", "closing", "expires_at", "id", "idle_s", "last_sent_s", "muted", "session_id",
+        "user_id",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        id_: str,
+        user_id: UserId,
+        session_id: SessionId | None,
+        expires_at: datetime,
+        outlet: Outlet,
+        *,
+        now_s: float,
+    ) -> None:
+        self.id = id_
+        self.user_id = user_id
+        self.session_id = session_id
+        self.expires_at = expires_at
+        self.last_sent_s = now_s
+        self.idle_s = random.uniform(*IDLE_S)  # noqa: S311 — spreads load, guards nothing
+        self.muted = _NONE
+        self.closing = False
+        # What comes before the greeting, until that has been sent.
+        self._held: list[bytes] | None = []
+        self._outlet = outlet
+        outlet.on_slow = self._too_slow
+
+    def greet(self, frame: str, *, now_s: float) -> None:
+        """Send the first frame, and after it what has come meanwhile."""
+        held, self._held = self._held, None
+        for one in (text_frame(frame), *(held or ())):
+            self.write(one, now_s=now_s)
+
+    def write(self, frame: bytes, *, now_s: float) -> bool:
+        """Send a frame as `text_frame` makes it; False if the socket is on its way out."""
+        if self.closing:
+            return False
+        if self._held is not None:
+            if len(self._held) >= MAX_HELD:
+                self._too_slow()
+                return False
+            self._held.append(frame)
+            return True
+        self.last_sent_s = now_s
+        self._outlet.write(frame)
+        return True
+
+    def send(self, frame: str) -> bool:
+        return self.write(text_frame(frame), now_s=time.monotonic())
+
+    def close(self, code: int, reason: str) -> None:
+        """Close, once; what a client misses by that it gets from the record of events."""
+        if self.closing:
+            return
+        self.closing = True
+        self._held = None
+        self._outlet.end(code, reason)
+
+    def _too_slow(self) -> None:
+        self.close(CLOSE_TOO_SLOW, "too slow")
+
+
+class Hub:
+    """The sockets of this process, by connection and by user; implements `Connections`."""
+
+    def __init__(self) -> None:
+        # Told of everybody whose first socket here was opened, and whose last one is gone.
+        self.on_person: Callable[[UserId, bool], None] = lambda _user_id, _here: None
+        # Told who was sent somebody's position on a trip.
+        self.on_shown: Callable[[TripId, UserId, Set[UserId]], None] = lambda _trip_id, _owner, _viewers: None
+        self._by_id: dict[str, Socket] = {}
+        self._by_user: dict[UserId, set[Socket]] = {}
+        self._rounds: list[set[Socket]] = [set() for _ in range(TICKS_A_ROUND)]
+        self._turn = 0
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def add(self, socket: Socket) -> None:
+        self._by_id[socket.id] = socket
+        self._round_of(socket).add(socket)
+        theirs = self._by_user.get(socket.user_id)
+        if theirs is not None:
+            theirs.add(socket)
+            return
+        self._by_user[socket.user_id] = {socket}
+        self.on_person(socket.user_id, True)
+
+    def remove(self, socket: Socket) -> None:
+        self._by_id.pop(socket.id, None)
+        self._round_of(socket).discard(socket)
+        theirs = self._by_user.get(socket.user_id, set())
+        if socket not in theirs:
+            return
+        theirs.remove(socket)
+        if not theirs:
+            del self._by_user[socket.user_id]
+            self.on_person(socket.user_id, False)
+
+    async def mute(self, connection_id: str, trip_id: TripId) -> bool:
+        socket = self._by_id.get(connection_id)
+        if socket is None or trip_id in socket.muted:
+            return False
+        socket.muted |= {trip_id}
+        return True
+
+    async def unmute(self, connection_id: str, trip_id: TripId) -> None:
+        socket = self._by_id.get(connection_id)
+        if socket is not None:
+            socket.muted -= {trip_id}
+
+    def connected(self, user_ids: Iterable[UserId]) -> bool:
+        """Whether any of these people has a socket here."""
+        return any(user_id in self._by_user for user_id in user_ids)
+
+    def deliver(
+        self, frame: str, user_ids: Iterable[UserId], trip_id: TripId | None, shows: UserId | None = None
+    ) -> int:
+        """Send one encoded frame to every socket of these people; returns to how many."""
+        count, now_s, ready = 0, time.monotonic(), text_frame(frame)
+        reached: set[UserId] = set()
+        for user_id in user_ids:
+            before = count
+            # A copy, for a socket that is closed for its slowness may be forgotten at once.
+            for socket in tuple(self._by_user.get(user_id, ())):
+                if trip_id not in socket.muted:
+                    count += socket.write(ready, now_s=now_s)
+            if shows is not None and count > before:
+                reached.add(user_id)
+        if reached and shows is not None and trip_id is not None:
+            self.on_shown(trip_id, shows, reached)
+        return count
+
+    def end_session(self, session_id: SessionId) -> None:
+        """Close what a signed-out device left open."""
+        for socket in list(self._by_id.values()):
+            if socket.session_id == session_id:
+                socket.close(CLOSE_UNAUTHENTICATED, "signed out")
+
+    def close_some(self, count: int, code: int, reason: str) -> int:
+        """Close so many of the sockets that are still open; returns how many there were."""
+        chosen = [socket for socket in self._by_id.values() if not socket.closing][:count]
+        for socket in chosen:
+            socket.close(code, reason)
+        return len(chosen)
+
+    def tick(self, *, now: datetime, monotonic_s: float) -> None:
+        """Keep idle sockets alive and close those whose token has expired, of one part of all in turn."""
+        for socket in tuple(self._rounds[self._turn]):
+            if socket.expires_at <= now:
+                socket.close(CLOSE_UNAUTHENTICATED, "token expired")
+            elif monotonic_s - socket.last_sent_s >= socket.idle_s:
+                socket.write(_PONG, now_s=monotonic_s)
+        self._turn = (self._turn + 1) % TICKS_A_ROUND
+
+    def _round_of(self, socket: Socket) -> set[Socket]:
+        return self._rounds[hash(socket.id) % TICKS_A_ROUND]

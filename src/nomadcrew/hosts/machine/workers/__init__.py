@@ -1,0 +1,1 @@
+"""Several processes on one port: the supervisor, its workers and their messages."""

@@ -1,0 +1,229 @@
+"""A worker process: HTTP and sockets on a listening socket of the host's, everything else asked of the host."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import uvloop
+
+from nomadcrew import logs
+from nomadcrew.adapters.machine.limits import ProcessRateLimits, parse_limits
+from nomadcrew.adapters.postgres.database import Database
+from nomadcrew.adapters.postgres.presence import PostgresPresence
+from nomadcrew.core.clock import utc_now
+from nomadcrew.core.events import Event
+from nomadcrew.core.ids import SessionId, TripId, UserId
+from nomadcrew.core.limits import Allowance
+from nomadcrew.hosts.machine.data_folder import DataFolder
+from nomadcrew.hosts.machine.http.metrics import Metrics
+from nomadcrew.hosts.machine.open_files import allow_open_files
+from nomadcrew.hosts.machine.services import Front, cancelled, running, wired
+from nomadcrew.hosts.machine.sockets.hub import Hub
+from nomadcrew.hosts.machine.sockets.presence import HERE
+from nomadcrew.hosts.machine.uvicorn_server import Serving
+from nomadcrew.hosts.machine.workers import ipc as said
+from nomadcrew.hosts.machine.workers.ipc import Channel, Lost, ids_in
+from nomadcrew.hosts.machine.workers.rate_limits import SharedRateLimits, Spent
+from nomadcrew.settings import Settings
+from nomadcrew.wire.events import pack
+
+log = logging.getLogger("nomadcrew.worker")
+
+WORKING_S = 5.0
+_ALLOWED = Allowance(allowed=True, limit=0, remaining=0, reset_s=0, retry_after_s=0)
+
+
+class HostOutbox:
+    """`Outbox` whose relay runs in the host."""
+
+    def __init__(self, host: Channel) -> None:
+        self._host = host
+        self._rung = False
+
+    def expect(self) -> None:
+        """Nothing to prepare: the host looks every second."""
+
+    async def written(self, *, told: bool = True) -> None:
+        if told and not self._rung:
+            # Once for all that is written in this turn of the loop.
+            self._rung = True
+            asyncio.get_running_loop().call_soon(self._ring)
+
+    async def sweep(self) -> int:
+        await self.written()
+        return 0
+
+    def _ring(self) -> None:
+        self._rung = False
+        self._host.send(said.Written())
+
+
+class HostLive:
+    """`Live` by way of the host, which knows all sockets, and paces what several workers tell."""
+
+    def __init__(self, host: Channel) -> None:
+        self._host = host
+
+    async def tell(self, event: Event, *, latest_of: str | None = None) -> None:
+        self._host.send(said.Told(pack(event), latest_of))
+
+    async def tell_people(self, event: Event, people: Sequence[UserId]) -> None:
+        self._host.send(said.Told(pack(event), None, b"".join(person.bytes for person in people)))
+
+
+class HostLimits:
+    """`RateLimits` that the host counts for all of its workers."""
+
+    def __init__(self, host: Channel) -> None:
+        self._host = host
+
+    async def take(self, bucket: str, key: str, *, cost: int = 1) -> Allowance:
+        try:
+            return Allowance(*await self._host.ask(said.Take(bucket, key, cost)))
+        except Lost:
+            return _ALLOWED
+
+
+class Worker:
+    """What the host tells, and what is told to it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.host = Channel(self._heard, self._answer, _host_is_gone)
+        self.hub = Hub()
+        self.hub.on_person = lambda user_id, here: self.host.send(said.Person(user_id.bytes, here))
+        self.metrics = Metrics()
+        self.start: asyncio.Future[said.Start] = asyncio.get_running_loop().create_future()
+        self.stop = asyncio.Event()
+        self._limits: SharedRateLimits | None = None
+        self._presence: PostgresPresence | None = None
+        # Who came and went before there was anywhere to note it.
+        self._early: list[said.Online] = []
+        self._sessions: asyncio.Queue[SessionId] = asyncio.Queue()
+
+    async def run(self, listener: socket.socket) -> None:
+        """Serve until the host says to stop."""
+        start = await self.start
+        pool = Database(start.connect, size=start.pool_size, on_statement=self.metrics.statement)
+        self._limits = self._shared_limits()
+        presence = self._presence = PostgresPresence(pool)
+        for message in self._early:
+            self._online(message)
+        ports = wired(
+            self._settings, DataFolder(self._settings.home), pool, url=start.address, outbox=HostOutbox(self.host),
+            connections=self.hub, live=HostLive(self.host), on_session_end=self._session_ended_here,
+            limits=self._limits, presence=presence,
+        )  # fmt: skip
+        front = Front(
+            self._settings, pool, self.hub, ports, self.metrics, silences=self._silences, render=self._render
+        )
+
+        async def ended_elsewhere() -> None:
+            while True:
+                await ports.tokens.revoke(await self._sessions.get(), now=utc_now())
+
+        loops = {**front.loops(), "host": self._work, "sessions": ended_elsewhere}
+        tasks = running(loops)
+        serving = Serving(front.application, self.hub, listener, lambda: self.host.send(said.Ready()))
+        stopped = asyncio.create_task(self.stop.wait())
+        await asyncio.wait({serving.task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        await serving.drain()
+        await cancelled([*tasks, stopped])
+        await front.finish()
+        await pool.close()
+
+    def _shared_limits(self) -> SharedRateLimits | None:
+        limits = parse_limits(self._settings.rate_limits)
+        if not limits:
+            return None
+
+        def tell(spent: Sequence[Spent]) -> None:
+            self.host.send(said.Spent(list(spent)))
+
+        return SharedRateLimits(limits, ProcessRateLimits(utc_now, limits), HostLimits(self.host), tell)
+
+    def _session_ended_here(self, session_id: SessionId) -> None:
+        self.hub.end_session(session_id)
+        self.host.send(said.SessionEnded(session_id.bytes))
+
+    def _heard(self, message: said.Message) -> None:
+        match message:
+            case said.Deliver(frame, people, trip_id, shows):
+                trip = None if trip_id is None else TripId(UUID(bytes=trip_id))
+                owner = None if shows is None else UserId(UUID(bytes=shows))
+                self.metrics.delivered(self.hub.deliver(frame, map(UserId, ids_in(people)), trip, owner))
+            case said.SessionEnded(session_id):
+                self._sessions.put_nowait(SessionId(UUID(bytes=session_id)))
+            case said.Spent(spent) if self._limits is not None:
+                self._limits.spend(spent)
+            case said.Start():
+                self.start.set_result(message)
+            case said.Online():
+                self._online(message)
+            case said.Drain():
+                self.stop.set()
+
+    def _online(self, message: said.Online) -> None:
+        if self._presence is None:
+            self._early.append(message)
+            return
+        change = self._presence.open if message.here else self._presence.close
+        for user_id in map(UserId, ids_in(message.people)):
+            change(user_id, HERE)
+
+    async def _answer(self, about: said.Message) -> Any:
+        if isinstance(about, said.Metrics):
+            return self.metrics.render().decode()
+        raise TypeError(f"the host asked for {type(about).__name__}")
+
+    async def _work(self) -> None:
+        """Tell the host every few seconds that this loop still turns."""
+        while True:
+            self.host.send(said.Working())
+            await asyncio.sleep(WORKING_S)
+
+    async def _silences(self) -> Mapping[str, float]:
+        try:
+            return dict(await self.host.ask(said.Pulses()))
+        except Lost:
+            return {}
+
+    async def _render(self) -> bytes:
+        try:
+            return str(await self.host.ask(said.Metrics())).encode()
+        except Lost:
+            return self.metrics.render()
+
+
+def _host_is_gone() -> None:
+    """End at once, as the host did: the next one wants the port, and nothing durable is here."""
+    log.warning("the host is gone, and this worker with it")
+    os._exit(1)
+
+
+async def serve(listener: socket.socket, line: socket.socket) -> None:
+    allow_open_files()
+    worker = Worker(Settings.read(os.environ))
+    loop = asyncio.get_running_loop()
+    # Ctrl-C reaches every process of a terminal; the host says when it is time.
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    loop.add_signal_handler(signal.SIGTERM, worker.stop.set)
+    await loop.create_unix_connection(lambda: worker.host, sock=line)
+    await worker.run(listener)
+
+
+def main() -> None:
+    """Serve; arguments are the numbers of the listening socket and of the line to the host."""
+    listener, line = (socket.socket(fileno=int(number)) for number in sys.argv[1:3])
+    listener.setblocking(False)
+    logs.set_up(Settings.read(os.environ).log_level.upper())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(listener, line))
+    os._exit(0)  # the line is closed with everything else, and that is no loss of the host

@@ -1,0 +1,198 @@
+"""From a request to a reply, the same on both hosts: who, how often, once only, then the handler."""
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from types import MappingProxyType
+
+import msgspec
+
+from nomadcrew import logs
+from nomadcrew.core.claims import Claims
+from nomadcrew.core.errors import DomainError, Invalid, TooMany, Unauthenticated
+from nomadcrew.core.idempotency import KeptReply
+from nomadcrew.core.ids import parse_uuid
+from nomadcrew.core.ports import Ports
+from nomadcrew.logs import Answered
+from nomadcrew.web.call import Call, Reply, Request
+from nomadcrew.web.decode import decode
+from nomadcrew.web.problems import JSON_TYPE, problem
+from nomadcrew.web.routes import Auth, Replay, Route
+
+log = logging.getLogger("nomadcrew.request")
+encode = msgspec.json.Encoder().encode
+
+SECURITY_HEADERS: Mapping[str, str] = MappingProxyType(
+    {
+        "x-frame-options": "DENY",
+        "x-content-type-options": "nosniff",
+        "x-xss-protection": "1; mode=block",
+        "referrer-policy": "strict-origin-when-cross-origin",
+    }
+)
+MAX_KEY_CHARS = 255
+
+Observer = Callable[[str, int, float], None]
+
+
+class Dispatcher:
+    """Runs rows of the table against one set of ports."""
+
+    def __init__(self, ports: Ports, observe: Observer | None = None) -> None:
+        """`observe` is told route key, status and seconds of every request."""
+        self.ports = ports
+        self._observe = observe
+        self._headers = dict(SECURITY_HEADERS)
+        if ports.site.public_url.startswith("https://"):
+            self._headers["strict-transport-security"] = "max-age=31536000; includeSubDomains"
+
+    async def handle(self, route: Route, request: Request) -> Reply:
+        """The reply to a request at a row; never raises, and logs one line."""
+        started = time.perf_counter()
+        now = self.ports.clock()
+        headers = {**self._headers, "x-request-id": request.request_id}
+        claims: Claims | None = None
+        failure: Exception | None = None
+        try:
+            claims = await self._authenticate(route, request, now)
+            await self._limit(route, request, claims, headers, now)
+            reply = await self._answer(route, request, claims, now)
+        except Exception as error:
+            failure = error
+            reply = problem(error, request.request_id)
+        headers.update(reply.headers)
+        self._report(route, request, claims, reply.status, time.perf_counter() - started, failure)
+        return Reply(reply.status, reply.body, headers)
+
+    def refusal(self, error: Exception, request_id: str) -> Reply:
+        """The reply to a request that reaches no row, with the headers that every reply has."""
+        return self.dressed(problem(error, request_id), request_id)
+
+    def dressed(self, reply: Reply, request_id: str) -> Reply:
+        """`reply` with the headers that every reply has."""
+        return Reply(reply.status, reply.body, {**self._headers, "x-request-id": request_id, **reply.headers})
+
+    async def _authenticate(self, route: Route, request: Request, now: datetime) -> Claims | None:
+        if route.auth is Auth.PUBLIC:
+            return None
+        if request.claims is not None:
+            return request.claims
+        return await self.ports.verifier.verify(bearer(request.headers), now=now)
+
+    async def _limit(
+        self, route: Route, request: Request, claims: Claims | None, headers: dict[str, str], now: datetime
+    ) -> None:
+        key = request.client_ip if claims is None else str(claims.user_id)
+        allowance = await self.ports.limits.take(route.bucket, key)
+        now_s = int(now.timestamp())
+        headers["x-ratelimit-limit"] = str(allowance.limit)
+        headers["x-ratelimit-remaining"] = str(allowance.remaining)
+        headers["x-ratelimit-reset"] = str(now_s + allowance.reset_s)
+        if not allowance.allowed:
+            raise TooMany(allowance.retry_after_s)
+
+    async def _answer(self, route: Route, request: Request, claims: Claims | None, now: datetime) -> Reply:
+        key = request.headers.get("idempotency-key")
+        tells = route.mutates and route.tells
+        if tells:
+            self.ports.outbox.expect()
+        if not route.mutates or key is None or route.replay is Replay.NEVER:
+            reply = await self._run(route, request, claims, now, replay_key=None)
+        else:
+            reply = await self._once(route, request, claims, now, key)
+        if tells:
+            await self.ports.outbox.written()
+        return reply
+
+    async def _once(self, route: Route, request: Request, claims: Claims | None, now: datetime, key: str) -> Reply:
+        if not 0 < len(key) <= MAX_KEY_CHARS or not key.isprintable():
+            raise Invalid("An Idempotency-Key has 1 to 255 printable characters.", code="invalid_idempotency_key")
+        who = "public" if claims is None else str(claims.user_id)
+        name = _digest(who.encode(), b"key", key.encode())
+        what = _digest(route.key.encode(), *_path_and_query(request), request.body)
+
+        async def make() -> KeptReply:
+            reply = await self._run(route, request, claims, now, replay_key=name)
+            return KeptReply(reply.status, reply.body)
+
+        kept = await self.ports.replies.once(name, what, make, now=now)
+        return Reply(kept.status, kept.body, {"content-type": JSON_TYPE} if kept.body else {})
+
+    async def _run(
+        self, route: Route, request: Request, claims: Claims | None, now: datetime, replay_key: bytes | None
+    ) -> Reply:
+        fingerprint = b""
+        if replay_key is not None:
+            fingerprint = _digest(replay_key, b"row")
+        elif route.replay is Replay.FINGERPRINT:
+            who = b"public" if claims is None else claims.user_id.bytes
+            fingerprint = _digest(who, route.key.encode(), *_path_and_query(request), request.body)
+        call = Call(route, request, self.ports, now, claims, fingerprint)
+        if route.body is None or (route.body_optional and not request.body):
+            result = await route.handler(call)
+        else:
+            result = await route.handler(call, decode(request.body, route.body))
+        if isinstance(result, Reply):
+            return result
+        if result is None:
+            return Reply(route.status)
+        return Reply(route.status, encode(result), {"content-type": JSON_TYPE})
+
+    def _report(
+        self,
+        route: Route,
+        request: Request,
+        claims: Claims | None,
+        status: int,
+        seconds: float,
+        failure: Exception | None,
+    ) -> None:
+        if self._observe is not None:
+            self._observe(route.key, status, seconds)
+        answered = Answered(
+            request.request_id,
+            route.key,
+            status,
+            round(seconds * 1000, 2),
+            None if claims is None else claims.user_id,
+            parse_uuid(request.params["id"]) if route.trip_scoped else None,
+            failure.code if isinstance(failure, DomainError) else None,
+        )
+        if status == 500:
+            log.error("failed", extra=answered.extra, exc_info=failure)
+        elif status == 503:
+            log.warning("unavailable", extra=answered.extra, exc_info=failure)
+        else:
+            logs.request(answered)
+
+
+def bearer(headers: Mapping[str, str]) -> str:
+    """The token of an `Authorization: Bearer` header.
+
+    Raises:
+        Unauthenticated: there is none, or the header has another form.
+    """
+    header = headers.get("authorization")
+    if not header:
+        raise Unauthenticated("Sign in to continue.", code="token_missing")
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Unauthenticated("The Authorization header is not a bearer token.", code="invalid_auth_format")
+    return token.strip()
+
+
+def _path_and_query(request: Request) -> list[bytes]:
+    parts = [f"{name}={value}" for name, value in sorted(request.params.items())]
+    parts += [f"{name}={','.join(values)}" for name, values in sorted(request.query.items())]
+    return [part.encode(errors="surrogatepass") for part in parts]
+
+
+def _digest(*parts: bytes) -> bytes:
+    """SHA-256 over length-prefixed parts, so that no two lists of parts are the same bytes."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)
+    return digest.digest()

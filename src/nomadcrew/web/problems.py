@@ -1,0 +1,84 @@
+"""One body for every refusal, one mapping from kinds to statuses."""
+
+from http import HTTPStatus
+
+import msgspec
+
+from nomadcrew.core import errors
+from nomadcrew.web.call import Reply
+
+STATUS: dict[type[errors.DomainError], int] = {
+    errors.Invalid: 400,
+    errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.Gone: 410,
+    errors.Unprocessable: 422,
+    errors.TooMany: 429,
+    errors.Unavailable: 503,
+}
+TYPES = {
+    400: "VALIDATION",
+    401: "AUTHENTICATION",
+    403: "AUTHORIZATION",
+    404: "NOT_FOUND",
+    409: "CONFLICT",
+    410: "NOT_FOUND",
+    413: "VALIDATION",
+    422: "VALIDATION",
+    429: "RATE_LIMIT",
+}
+JSON_TYPE = "application/json; charset=utf-8"
+
+
+class Problem(msgspec.Struct):
+    """Every refusal's body: what the shipped app reads, and RFC 9457's members beside it."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    message: str
+    error: str
+    code: str
+    details: str
+    request_id: str
+    refresh_required: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+class TooLarge(errors.DomainError):
+    code = "body_too_large"
+    text = "The request body is too large."
+
+
+STATUS[TooLarge] = 413
+
+
+def status_of(error: Exception) -> int:
+    return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+
+
+def problem(error: Exception, request_id: str) -> Reply:
+    """The reply for a refusal, or for a bug, of which it says nothing."""
+    status = status_of(error)
+    if isinstance(error, errors.DomainError) and status != 500:
+        code, text, details = error.code, error.text, error.details or error.code
+    else:
+        code, text, details = "internal", "Something went wrong on our side.", "internal"
+    body = Problem(
+        type=TYPES.get(status, "SERVER"),
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=text,
+        message=text,
+        error=text,
+        code=code,
+        details=details,
+        request_id=request_id,
+        refresh_required=True if code == "token_expired" else msgspec.UNSET,
+    )
+    headers = {"content-type": JSON_TYPE}
+    if isinstance(error, errors.TooMany | errors.Unavailable):
+        headers["retry-after"] = str(error.retry_after_s)
+    return Reply(status, msgspec.json.encode(body), headers)
