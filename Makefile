@@ -63,7 +63,7 @@ soak: $(VENV)/.test
 fuzz: $(VENV)/.test
 	@$(BIN)/python -m tests.e2e.fuzz --examples 200
 
-# The stacks of the comparison have an own environment.
+# The stacks of the comparison have a separate environment.
 $(VENV)-bench/.bench: requirements/build.txt requirements/bench.txt pyproject.toml
 	@echo "Installing the comparison's dependencies into $(VENV)-bench …"
 	@$(PYTHON) -m venv $(VENV)-bench
