@@ -39,9 +39,21 @@ Ben: On my way, keep me a seat
 image/png
 "latitude":41.15
 """
-# `sh tour` and `sh backup` are run, `python listen`, `python` and `sql` are compared with files, and the commands of
-# `sh` are looked up. The others are figures, output, and configuration of other programs.
-KINDS = {"sh tour", "sh backup", "sh", "python listen", "python", "sql", "text tour", "text", "mermaid", "caddy", "nginx"}
+# `sh tour` and `sh backup` are run; `python listen`, `python` and `sql` are compared with files; the commands in `sh`
+# are looked up. The others are figures, output, and configuration of other programs.
+KINDS = {
+    "sh tour",
+    "sh backup",
+    "sh",
+    "python listen",
+    "python",
+    "sql",
+    "text tour",
+    "text",
+    "mermaid",
+    "caddy",
+    "nginx",
+}
 SOURCE_FOLDERS = ("core", "wire", "web", "api", "adapters", "hosts", "cli")
 CLEAN_UP = "trap 'kill $(jobs -p) 2>&- || true' EXIT\n"
 
@@ -116,7 +128,9 @@ def test_readme_has_at_most_200_lines() -> None:
 
 def test_readme_links_every_page() -> None:
     linked = set(re.findall(r"\]\(([^)#]+)", README.read_text()))
-    assert [page.name for page in DOCS.glob("*.md") if f"docs/{page.name}" not in linked | {"docs/rehearsal.md"}] == []
+    assert [
+        page.name for page in DOCS.glob("*.md") if f"docs/{page.name}" not in linked | {"docs/rehearsal.md"}
+    ] == []
 
 
 def test_the_commands_table_has_every_command() -> None:
