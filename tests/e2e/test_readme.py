@@ -39,21 +39,12 @@ Ben: On my way, keep me a seat
 image/png
 "latitude":41.15
 """
-# `sh tour` and `sh backup` are run; `python listen`, `python` and `sql` are compared with files; the commands in `sh`
-# are looked up. The others are figures, output, and configuration of other programs.
+# `sh tour` and `sh backup` are run; `python listen`, `python` and `sql` are compared with files; the commands of
+# `sh` are looked up. The others are figures, output, and configuration of other programs.
 KINDS = {
-    "sh tour",
-    "sh backup",
-    "sh",
-    "python listen",
-    "python",
-    "sql",
-    "text tour",
-    "text",
-    "mermaid",
-    "caddy",
-    "nginx",
-}
+    "sh tour", "sh backup", "sh", "python listen", "python", "sql",
+    "text tour", "text", "mermaid", "caddy", "nginx",
+}  # fmt: skip
 SOURCE_FOLDERS = ("core", "wire", "web", "api", "adapters", "hosts", "cli")
 CLEAN_UP = "trap 'kill $(jobs -p) 2>&- || true' EXIT\n"
 
