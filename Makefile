@@ -1,4 +1,4 @@
-# Everything installs into .venv from hash-locked files; nothing else on the machine is touched.
+# Everything installs into .venv from hash-locked files; the rest of the machine stays unchanged.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,43 +7,51 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 STAGE ?= rehearsal
 ARCH ?= arm64
 
-.PHONY: help up test soak fuzz bench bench-data package synth rehearse deploy lock clean
+.PHONY: help up format lint test soak fuzz bench bench-data package synth rehearse deploy lock clean
 help:
 	@echo "make up       install and serve on HOST:PORT (127.0.0.1:8080)"
-	@echo "make test     install what tests need and run every check, cheapest first"
-	@echo "make soak     kill host and database at random moments for minutes; nothing acknowledged may be lost"
-	@echo "make fuzz     a long fuzz of every operation"
-	@echo "make bench    speed as ratios to the bare driver, a plain FastAPI stack and a bare WebSocket server"
-	@echo "make bench-data  lists at 100 times the data"
+	@echo "make format   format the code"
+	@echo "make lint     check format, lint rules, types and imports; a part of make test"
+	@echo "make test     install the test dependencies and run every check, cheapest first"
+	@echo "make soak     kill server and database at random for minutes; no acknowledged write may be lost"
+	@echo "make fuzz     fuzz every operation at length"
+	@echo "make bench    compare the speed with the bare driver, a plain FastAPI stack and a bare WebSocket server"
+	@echo "make bench-data  measure lists at 100 times the data"
 	@echo "make package  pack every function for AWS and print the sizes"
-	@echo "make synth    write the templates of STAGE (rehearsal) to build/cdk-STAGE"
-	@echo "make rehearse deploy the templates to an AWS emulator here, run the end-to-end tests and chaos on it"
-	@echo "make deploy   deploy STAGE=dev, staging or production; needs credentials of AWS"
-	@echo "make lock     write the lock files anew"
+	@echo "make synth    write the templates of STAGE (default: rehearsal) to build/cdk-STAGE"
+	@echo "make rehearse deploy the templates to a local AWS emulator, run the end-to-end tests and chaos on it"
+	@echo "make deploy   deploy STAGE=dev, staging or production; needs AWS credentials"
+	@echo "make lock     write new lock files"
+	@echo "make clean    delete the environments and caches"
 
 $(VENV)/.runtime: requirements/build.txt requirements/runtime.txt pyproject.toml
 	@echo "Installing NomadCrew into $(VENV) …"
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "NomadCrew needs Python 3.11 or newer; set PYTHON=python3.12 or the like.")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "NomadCrew needs Python 3.11 or newer; set PYTHON, for example PYTHON=python3.12.")'
 	@$(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed: on Debian and Ubuntu, apt install python3-venv"; exit 1; }
 	@$(PIP) install --require-hashes --no-deps -r requirements/build.txt -r requirements/runtime.txt
 	@$(PIP) install --no-deps --no-build-isolation --no-index -e .
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.runtime requirements/test.txt
-	@echo "Installing what the tests need …"
+	@echo "Installing the test dependencies …"
 	@$(PIP) install --require-hashes --no-deps -r requirements/test.txt
 	@touch $@
 
 up: $(VENV)/.runtime
 	@exec $(BIN)/nomadcrew up
 
-test: $(VENV)/.test
+format: $(VENV)/.test
+	$(BIN)/ruff format .
+
+lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+test: lint
 	$(BIN)/pytest tests/unit
-	@echo "The component and contract tests run beside the others; what they say follows at the end."
+	@echo "The component and contract tests run in parallel with the others; their output follows at the end."
 	@mkdir -p build; $(BIN)/pytest tests/component tests/contract >build/beside.log 2>&1 & beside=$$!; \
 	  trap 'kill $$beside 2>/dev/null' EXIT; \
 	  $(BIN)/pytest tests/infrastructure && $(BIN)/pytest tests/e2e; code=$$?; \
@@ -55,9 +63,9 @@ soak: $(VENV)/.test
 fuzz: $(VENV)/.test
 	@$(BIN)/python -m tests.e2e.fuzz --examples 200
 
-# What NomadCrew is compared with stays out of its own environment.
+# The stacks of the comparison have a separate environment.
 $(VENV)-bench/.bench: requirements/build.txt requirements/bench.txt pyproject.toml
-	@echo "Installing what the comparison needs into $(VENV)-bench …"
+	@echo "Installing the comparison's dependencies into $(VENV)-bench …"
 	@$(PYTHON) -m venv $(VENV)-bench
 	@$(VENV)-bench/bin/python -m pip --disable-pip-version-check -q install --require-hashes --no-deps -r requirements/build.txt -r requirements/bench.txt
 	@$(VENV)-bench/bin/python -m pip --disable-pip-version-check -q install --no-deps --no-build-isolation --no-index -e .

@@ -1,4 +1,4 @@
-"""Chat on a trip in a terminal, a line a message: python docs/chat.py ADDRESS ACCESS_TOKEN TRIP"""
+"""Chat on a trip; each line of input is a message: python docs/chat.py ADDRESS ACCESS_TOKEN TRIP_ID"""
 
 import asyncio
 import json
@@ -18,14 +18,14 @@ def show(message: dict[str, Any]) -> None:
         print(f"  {message['sender']['name']}: {text}", flush=True)
 
 
-def before(address: str, token: str, trip: str) -> list[dict[str, Any]]:
+def latest_messages(address: str, token: str, trip: str) -> list[dict[str, Any]]:
     page = Request(f"{address}/v1/trips/{trip}/chat/messages", headers={"authorization": f"Bearer {token}"})
     with urlopen(page) as reply:
         messages: list[dict[str, Any]] = json.load(reply)["messages"]
     return messages[::-1]
 
 
-async def hear(socket: ClientConnection, trip: str) -> None:
+async def receive(socket: ClientConnection, trip: str) -> None:
     async for text in socket:
         event = json.loads(text).get("payload") or {}
         if event.get("type") == "CHAT_MESSAGE_SENT" and event["tripId"] == trip:
@@ -35,13 +35,13 @@ async def hear(socket: ClientConnection, trip: str) -> None:
 async def chat(address: str, token: str, trip: str) -> None:
     url = address.replace("http", "ws", 1) + "/v1/ws?token=" + token
     async with connect(url, proxy=None) as socket:
-        # Connected first, so that what is said meanwhile is in the page, or heard, or both.
-        for message in await asyncio.to_thread(before, address, token, trip):
+        # Connect before reading the page: a message sent in between is then in the page, on the socket, or in both.
+        for message in await asyncio.to_thread(latest_messages, address, token, trip):
             show(message)
-        hearing = asyncio.create_task(hear(socket, trip))
+        receiver = asyncio.create_task(receive(socket, trip))
         while line := await asyncio.to_thread(sys.stdin.readline):
             await socket.send(json.dumps({"action": "sendMessage", "tripId": trip, "content": line}))
-        hearing.cancel()
+        receiver.cancel()
 
 
 asyncio.run(chat(*sys.argv[1:]))

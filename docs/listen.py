@@ -1,4 +1,4 @@
-"""Print what happens on somebody's trips while it happens: python docs/listen.py ADDRESS ACCESS_TOKEN"""
+"""Print the events of a user's trips as they happen: python docs/listen.py ADDRESS ACCESS_TOKEN"""
 
 import asyncio
 import json
@@ -13,9 +13,9 @@ async def listen(address: str, token: str) -> None:
         async for text in socket:
             frame = json.loads(text)
             event = frame["payload"]
-            said = event.get("payload") or {}
-            words = said.get("message") or said.get("text") or said.get("role") or ""
-            print("  live:", event.get("type", frame["type"]), words, flush=True)
+            payload = event.get("payload") or {}
+            detail = payload.get("message") or payload.get("text") or payload.get("role") or ""
+            print("  live:", event.get("type", frame["type"]), detail, flush=True)
 
 
 asyncio.run(listen(*sys.argv[1:]))

@@ -240,7 +240,7 @@ def _instead_of(name: str, known: Iterable[str]) -> str:
 
     by_rest = {variable.removeprefix(PREFIX): variable for variable in known}
     close = difflib.get_close_matches(name.removeprefix(PREFIX), by_rest, n=1)
-    return f"did you mean {by_rest[close[0]]}?" if close else "README.md lists those there are."
+    return f"did you mean {by_rest[close[0]]}?" if close else "docs/operating.md lists the settings."
 
 
 def _parsed(name: str, parse: Callable[[str], Any], text: str) -> Any:
@@ -252,7 +252,7 @@ def _parsed(name: str, parse: Callable[[str], Any], text: str) -> Any:
 
 
 def as_table() -> str:
-    """The settings as README's table."""
+    """The settings as the table in docs/operating.md."""
     rows = ["| variable | default | what it does |", "|---|---|---|"]
     for f in fields(Settings):
         default = ", ".join(f.default) if isinstance(f.default, tuple) else f.default

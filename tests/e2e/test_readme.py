@@ -1,4 +1,4 @@
-"""What README and CONTRIBUTING show is what happens: their shell is run, their code is the code."""
+"""README and every other page: their shell is run, their snippets are the code, their links and names exist."""
 
 import asyncio
 import os
@@ -14,13 +14,16 @@ from nomadcrew.cli import nomadcrew
 from tests.e2e.client import Api
 from tests.e2e.server import Server
 
-pytestmark = pytest.mark.one_machine("README is about one machine")
+pytestmark = pytest.mark.one_machine("the pages are about one machine")
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
-CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
-# What the tour prints, but for what differs from run to run.
-TOUR = """
+DOCS = ROOT / "docs"
+README, CONTRIBUTING, OPERATING = ROOT / "README.md", ROOT / "CONTRIBUTING.md", DOCS / "operating.md"
+# The tour begins in README and continues on its own page, in one shell.
+TOUR = (README, DOCS / "tour.md")
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / ".github").rglob("*.md")])
+# The part of the tour's output that is the same in every run.
+OUTPUT = """
 live: connected
 PENDING
 live: notification.created Ana invited you to Porto by train
@@ -36,22 +39,38 @@ Ben: On my way, keep me a seat
 image/png
 "latitude":41.15
 """
+# `sh tour` and `sh backup` are run; `python listen`, `python` and `sql` are compared with files; the commands of
+# `sh` are looked up. The others are figures, output, and configuration of other programs.
+KINDS = {
+    "sh tour", "sh backup", "sh", "python listen", "python", "sql",
+    "text tour", "text", "mermaid", "caddy", "nginx",
+}  # fmt: skip
+SOURCE_FOLDERS = ("core", "wire", "web", "api", "adapters", "hosts", "cli")
 CLEAN_UP = "trap 'kill $(jobs -p) 2>&- || true' EXIT\n"
 
 
-def blocks(text: str, language: str) -> list[str]:
-    """The fenced blocks of a language, without the indentation of a list they may stand in."""
-    found = re.findall(rf"^( *)```{language}\n(.*?)^\1```$", text, re.DOTALL | re.MULTILINE)
-    return [re.sub(rf"^{indent}", "", block, flags=re.MULTILINE) for indent, block in found]
+def all_blocks(page: Path) -> list[tuple[str, str]]:
+    """The fenced blocks of a page with their info strings, without the indentation of a surrounding list."""
+    blocks = re.findall(r"^( *)```([^\n]*)\n(.*?)^\1```$", page.read_text(), re.DOTALL | re.MULTILINE)
+    return [(info, re.sub(rf"^{indent}", "", block, flags=re.MULTILINE)) for indent, info, block in blocks]
+
+
+def blocks_of(page: Path, info: str) -> list[str]:
+    return [block for kind, block in all_blocks(page) if kind == info]
+
+
+def section(page: Path, title: str) -> str:
+    """The text below a heading of the second level."""
+    return re.split(r"^## ", page.read_text().split(f"\n## {title}\n")[1], maxsplit=1, flags=re.MULTILINE)[0]
 
 
 async def shell(script: str, server: Server, folder: Path) -> str:
-    """Run README's lines in a checkout whose server is `server`; what they print."""
-    (folder / "docs").symlink_to(ROOT / "docs")
+    """Run a page's lines in a checkout with the running `server`; returns their output."""
+    (folder / "docs").symlink_to(DOCS)
     (folder / ".nomadcrew").symlink_to(server.home)
     (folder / ".venv" / "bin").mkdir(parents=True)
     for program in ("python", "nomadcrew"):
-        # A link to an interpreter would not know the environment it belongs to.
+        # A symbolic link to an interpreter would not find its environment.
         wrapper = folder / ".venv" / "bin" / program
         wrapper.write_text(f'#!/bin/sh\nexec "{Path(sys.executable).with_name(program)}" "$@"\n')
         wrapper.chmod(0o755)
@@ -61,60 +80,102 @@ async def shell(script: str, server: Server, folder: Path) -> str:
         cwd=folder, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     async with asyncio.timeout(60):
-        said, _ = await process.communicate()
-    assert process.returncode == 0, said.decode()
-    return said.decode()
+        output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+    return output.decode()
 
 
-async def test_the_tour_prints_what_readme_shows(tmp_path: Path) -> None:
+async def test_the_tour_prints_the_output_on_its_pages(tmp_path: Path) -> None:
+    script = "".join(block for page in TOUR for block in blocks_of(page, "sh tour"))
     async with Server() as server:
-        said = await shell("".join(blocks(README, "sh tour")), server, tmp_path)
-    [shown] = [block for block in blocks(README, "text") if "live:" in block]
-    for text in (said, shown):
-        assert [line for line in TOUR.split("\n") if line not in text] == [], text
-    assert len(said.splitlines()) == len(shown.splitlines()), said
+        printed = await shell(script, server, tmp_path)
+    shown = "".join(block for page in TOUR for block in blocks_of(page, "text tour"))
+    for text in (printed, shown):
+        assert [line for line in OUTPUT.split("\n") if line not in text] == [], text
+    assert len(printed.splitlines()) == len(shown.splitlines()), printed
 
 
-async def test_a_backup_is_made_and_restored_as_readme_says(server: Server, api: Api, tmp_path: Path) -> None:
-    [block] = blocks(README, "sh backup")
+def test_no_other_page_has_a_tour() -> None:
+    assert [page for page in PAGES if blocks_of(page, "sh tour") and page not in TOUR] == []
+
+
+async def test_the_backup_commands_make_and_restore_a_backup(server: Server, api: Api, tmp_path: Path) -> None:
+    [block] = blocks_of(OPERATING, "sh backup")
     script, start = block.rstrip().rsplit("\n", 1)
     assert start == "NOMADCREW_HOME=restored make up"
-    said = await shell(script, server, tmp_path)
-    assert said.count("Done: ") == 2
+    printed = await shell(script, server, tmp_path)
+    assert printed.count("Done: ") == 2
     assert (tmp_path / "restored" / "folder.json").exists()
     assert (await api.send("GET", "/health/readiness")).status_code == 200
 
 
 def test_readme_shows_the_listener_as_it_is() -> None:
-    assert blocks(README, "python listen") == [(ROOT / "docs" / "listen.py").read_text()]
+    assert blocks_of(README, "python listen") == [(DOCS / "listen.py").read_text()]
 
 
-def test_readme_names_every_command() -> None:
-    [table] = re.findall(r"^## Commands\n(.*?)^## ", README, re.DOTALL | re.MULTILINE)
+def test_readme_has_at_most_200_lines() -> None:
+    assert len(README.read_text().splitlines()) <= 200
+
+
+def test_readme_links_every_page() -> None:
+    linked = set(re.findall(r"\]\(([^)#]+)", README.read_text()))
+    assert [
+        page.name for page in DOCS.glob("*.md") if f"docs/{page.name}" not in linked | {"docs/rehearsal.md"}
+    ] == []
+
+
+def test_the_commands_table_has_every_command() -> None:
+    table = section(OPERATING, "Commands")
     assert [name for name in nomadcrew.commands if f"`{name}" not in table] == []
 
 
-def test_readme_names_every_frame_that_a_socket_takes() -> None:
-    [table] = re.findall(r"^## On a socket\n(.*?)^## ", README, re.DOTALL | re.MULTILINE)
+def test_the_frames_table_has_every_frame() -> None:
+    table = section(DOCS / "sockets.md", "Frames that a client may send")
     assert [name for name in actions.rows if not re.search(rf'[`"]{name}[`"]', table)] == []
 
 
-@pytest.mark.parametrize("text", [README, CONTRIBUTING], ids=["README", "CONTRIBUTING"])
-def test_what_is_linked_and_named_is_there(text: str) -> None:
-    linked = re.findall(r"\]\(([^)#]+)\)", text)
-    named = re.findall(r"`((?:src|tests|docs|migrations|deploy|bench|requirements)/[\w./-]*)`", text)
-    missing = [path for path in (*linked, *named) if not (ROOT / path).exists()]
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_and_named_files_exist(page: Path) -> None:
+    text = page.read_text()
+    links = [path for path in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text) if "://" not in path]
+    missing = [path for path in links if not (page.parent / path).exists()]
+    named = re.findall(r"`((?:src|tests|docs|migrations|deploy|bench|requirements|infrastructure)/[\w./-]*)`", text)
+    missing += [path for path in named if not (ROOT / path).exists()]
+    if page.parent != DOCS / "adr":  # a decision names the files of its time
+        inside = re.findall(rf"`((?:{'|'.join(SOURCE_FOLDERS)})/[\w./-]*)`", text)
+        missing += [path for path in inside if not (ROOT / "src" / "nomadcrew" / path).exists()]
     assert [path for path in missing if "what_it_does" not in path] == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_to_a_heading_find_it(page: Path) -> None:
+    for path, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text()):
+        target = page.parent / path if path else page
+        headings = re.findall(r"(?m)^#+ (.*)$", target.read_text())
+        assert anchor in [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_each_block_is_of_a_checked_kind_and_names_real_commands(page: Path) -> None:
+    targets = re.findall(r"(?m)^([\w-]+):", (ROOT / "Makefile").read_text())
+    for kind, block in all_blocks(page):
+        assert kind in KINDS
+        if kind.startswith("sh"):
+            made = re.findall(r"(?m)(?:^|[^\w-])make ([\w-]+)", block)
+            run = re.findall(r"bin/nomadcrew ([\w-]+)", block)
+            assert [name for name in made if name not in targets] == []
+            assert [name for name in run if name not in nomadcrew.commands] == []
+
+
 def snippets() -> Iterator[tuple[str, str]]:
-    """The file each snippet names in its first line, and the rest of the snippet."""
-    for language in ("python", "sql"):
-        for block in blocks(CONTRIBUTING, language):
-            head, _, rest = block.partition("\n")
-            yield re.sub(r"^(#|--) ", "", head), rest
+    """The file that each snippet names in its first line, and the rest of the snippet."""
+    for page in PAGES:
+        for kind, block in all_blocks(page):
+            if kind in {"python", "sql"}:
+                head, _, rest = block.partition("\n")
+                yield re.sub(r"^(#|--) ", "", head), rest
 
 
 @pytest.mark.parametrize(("path", "code"), list(snippets()))
-def test_a_snippet_is_the_code_as_it_is(path: str, code: str) -> None:
+def test_a_snippet_stands_in_the_file_it_names(path: str, code: str) -> None:
     assert code in (ROOT / path).read_text()

@@ -1,4 +1,4 @@
-"""Settings: what is understood, what is refused with a sentence, and that README has every one of them."""
+"""Settings: valid values, refusals, and the table in docs/operating.md."""
 
 import re
 from dataclasses import fields
@@ -12,7 +12,7 @@ from nomadcrew.cli.context import read_settings
 from nomadcrew.core.errors import BadSetting
 from nomadcrew.settings import AWS_PREFIX, Settings, as_table
 
-README = Path(__file__).parents[2] / "README.md"
+OPERATING = Path(__file__).parents[2] / "docs" / "operating.md"
 VARIABLES = [field.metadata["variable"] for field in fields(Settings)]
 SECRET = "s3cret-" * 5
 
@@ -118,7 +118,7 @@ def test_a_refusal_does_not_repeat_a_secret(variable: str, text: str) -> None:
         ("NOMADCREW_HOEM", "did you mean NOMADCREW_HOME?"),
         ("NOMADCREW_SMPT_URL", "did you mean NOMADCREW_SMTP_URL?"),
         ("NOMADCREW_PORT", "did you mean PORT?"),
-        ("NOMADCREW_QQQ", "README.md lists those there are."),
+        ("NOMADCREW_QQQ", "docs/operating.md lists the settings."),
     ],
 )
 def test_a_misspelled_setting_is_refused_and_corrected(variable: str, hint: str) -> None:
@@ -143,10 +143,10 @@ def test_what_is_for_an_address_that_is_unset_is_refused(variable: str, address:
     Settings.read({variable: value, address: "https://there.example"})
 
 
-def test_readme_has_the_table_of_settings() -> None:
-    found = re.search(r"<!-- settings: .* -->\n(.*)<!-- /settings -->", README.read_text(), re.DOTALL)
+def test_the_operating_page_has_the_table_of_settings() -> None:
+    found = re.search(r"<!-- settings: .* -->\n(.*)<!-- /settings -->", OPERATING.read_text(), re.DOTALL)
     assert found is not None
-    assert found[1] == as_table(), "replace README's table by what `nomadcrew.settings.as_table()` returns"
+    assert found[1] == as_table(), "replace the table by the output of `nomadcrew.settings.as_table()`"
 
 
 @pytest.mark.parametrize("field", fields(Settings), ids=lambda field: str(field.name))

@@ -32,7 +32,7 @@ def nomadcrew() -> None:
       nomadcrew user create ana@example.org
       nomadcrew backup ~/nomadcrew.tar
 
-    Settings are environment variables; README.md lists them.
+    Settings are environment variables; docs/operating.md lists them.
     """
 
 

@@ -11,7 +11,7 @@ from nomadcrew.core.errors import BadSetting
 
 PREFIX = "NOMADCREW_"
 AWS_PREFIX = f"{PREFIX}AWS_"
-# Called as on one machine, where README explains them.
+# The names are those of the machine host; docs/operating.md explains them.
 SITE = ("public_url", "app_url", "registration", "mail_from", "rate_limits", "expo_url", "supabase_url")
 
 
