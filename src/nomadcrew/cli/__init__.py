@@ -9,6 +9,7 @@ from nomadcrew.cli.context import unusable
 from nomadcrew.cli.data import backup, migrate, restore
 from nomadcrew.cli.demo import demo
 from nomadcrew.cli.inspect import doctor, openapi, routes
+from nomadcrew.cli.keys import keys
 from nomadcrew.cli.queue import queue
 from nomadcrew.cli.up import up
 from nomadcrew.cli.user import user
@@ -36,7 +37,7 @@ def nomadcrew() -> None:
     """
 
 
-for command in (up, demo, watch, doctor, migrate, routes, openapi, user, queue, backup, restore):
+for command in (up, demo, watch, doctor, migrate, routes, openapi, user, keys, queue, backup, restore):
     nomadcrew.add_command(command)
 
 

@@ -40,10 +40,10 @@ def open_keys(folder: Path) -> Keys:
         ValueError: a file holds no key; the text names it.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not _signing_files(folder):
+    if not signing_files(folder):
         _create(folder / "signing-0001.pem", _new_signing_key())
     return Keys(
-        tuple(_signing_key(path) for path in reversed(_signing_files(folder))),
+        tuple(_signing_key(path) for path in reversed(signing_files(folder))),
         _secrets(folder / "invitations.key"),
         _secrets(folder / "confirmations.key"),
         _secrets(folder / "files.key"),
@@ -56,7 +56,7 @@ def add_signing_key(folder: Path) -> Path:
     Raises:
         OSError: the folder cannot be written.
     """
-    numbers = [int(path.stem.removeprefix("signing-")) for path in _signing_files(folder)]
+    numbers = [int(path.stem.removeprefix("signing-")) for path in signing_files(folder)]
     path = folder / f"signing-{max(numbers, default=0) + 1:04d}.pem"
     _create(path, _new_signing_key())
     return path
@@ -85,7 +85,8 @@ def write_new(path: Path, data: bytes, *, mode: int = 0o600) -> bool:
     return True
 
 
-def _signing_files(folder: Path) -> list[Path]:
+def signing_files(folder: Path) -> list[Path]:
+    """The signing keys, oldest first."""
     return sorted(path for path in folder.iterdir() if _SIGNING.fullmatch(path.name))
 
 
