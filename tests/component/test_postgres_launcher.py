@@ -311,7 +311,7 @@ async def test_a_socket_folder_that_is_open_to_others_is_refused(
     place.mkdir()
     place.chmod(0o777)
     try:
-        with pytest.raises(CannotStart, match="open to others"):
+        with pytest.raises(CannotStart, match="open to other users"):
             await pg.start()
     finally:
         place.rmdir()

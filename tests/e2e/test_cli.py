@@ -101,7 +101,7 @@ def archive(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("HOST", "203.0.113.1", "name an address of this machine in HOST"),
         ("NOMADCREW_PUBLIC_URL", "trips.example.org", "such as https://trips.example.org"),
         ("NOMADCREW_RATE_LIMITS", "sign_in=often", "write bucket=count/seconds"),
-        ("NOMADCREW_POSTGRES_BIN", "/nope", "name a folder with PostgreSQL's programs"),
+        ("NOMADCREW_POSTGRES_BIN", "/nope", "set it to a folder with PostgreSQL's programs"),
     ],
 )
 def test_a_setting_that_cannot_be_used_stops_the_start(home: Path, variable: str, text: str, said: str) -> None:
@@ -128,7 +128,7 @@ async def test_a_second_server_on_a_folder_names_the_first_and_leaves_it_alone(s
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("thesis.txt", "years of work", "is not empty and no NomadCrew data folder"),
+        ("thesis.txt", "years of work", "is not empty and is not a NomadCrew data folder"),
         (
             "folder.json",
             '{"format": 2, "created_with": "7.0"}',

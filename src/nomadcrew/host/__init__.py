@@ -1,1 +1,1 @@
-"""The one-machine host: everything the product needs, in one process and one data folder."""
+"""The machine host: everything the product needs, on one machine and in one data folder."""
