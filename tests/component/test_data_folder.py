@@ -92,7 +92,7 @@ def test_a_database_of_another_major_version_is_refused_untouched(tmp_path: Path
     home = opened(tmp_path / "home").home
     (home / "postgres" / "PG_VERSION").write_text("17\n")
     before = contents(home)
-    with pytest.raises(CannotStart, match="PostgreSQL 17 and this is PostgreSQL 18; make a backup"):
+    with pytest.raises(CannotStart, match="PostgreSQL 17, but this is PostgreSQL 18; make a backup"):
         opened(home)
     assert contents(home) == before
 

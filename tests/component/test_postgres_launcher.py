@@ -203,7 +203,7 @@ async def test_a_killed_postgres_is_started_again_with_every_acknowledged_row(
     assert acknowledged
     assert set(acknowledged) <= set(there)
     assert pg.pid != killed
-    assert [r.levelno for r in caplog.records if "ended by itself" in r.message] == [logging.WARNING]
+    assert [r.levelno for r in caplog.records if "PostgreSQL ended" in r.message] == [logging.WARNING]
 
 
 async def test_a_restart_waits_for_backends_that_outlived_a_killed_postgres(home: Path, make: Make) -> None:

@@ -98,7 +98,7 @@ def archive(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ("NOMADCREW_HOEM", "x", "did you mean NOMADCREW_HOME?"),
         ("PORT", "eighty", "PORT must be a port"),
-        ("HOST", "203.0.113.1", "name an address of this machine in HOST"),
+        ("HOST", "203.0.113.1", "set HOST to an address of this machine"),
         ("NOMADCREW_PUBLIC_URL", "trips.example.org", "such as https://trips.example.org"),
         ("NOMADCREW_RATE_LIMITS", "sign_in=often", "write bucket=count/seconds"),
         ("NOMADCREW_POSTGRES_BIN", "/nope", "set it to a folder with PostgreSQL's programs"),
@@ -114,7 +114,7 @@ def test_a_port_in_use_stops_the_start(home: Path) -> None:
         port = str(taken.getsockname()[1])
         refused = run("up", home=home, PORT=port)
     assert f"127.0.0.1:{port}" in refused.sentence
-    assert "choose another with PORT" in refused.sentence
+    assert "choose another port with PORT" in refused.sentence
     assert not home.exists()
 
 

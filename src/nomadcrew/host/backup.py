@@ -104,9 +104,8 @@ async def restore(
 def _check(folder: DataFolder, pg: EmbeddedPostgres, target: Path) -> None:
     folder.check_contents(pg.binaries.major)
     if not (folder.postgres / "PG_VERSION").exists():
-        raise CannotStart(f"{folder.home} has no database yet; start NomadCrew once before a backup.")
         raise CannotStart(f"{folder.home} has no database yet; start NomadCrew once before you make a backup.")
-        raise CannotStart(f"{target} exists already; name another file for the backup.")
+    if target.exists():
         raise CannotStart(f"{target} already exists; choose another file for the backup.")
 
 
