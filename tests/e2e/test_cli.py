@@ -100,7 +100,7 @@ def archive(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("PORT", "eighty", "PORT must be a port"),
         ("HOST", "203.0.113.1", "set HOST to an address of this machine"),
         ("NOMADCREW_PUBLIC_URL", "trips.example.org", "such as https://trips.example.org"),
-        ("NOMADCREW_RATE_LIMITS", "sign_in=often", "write bucket=count/seconds"),
+        ("NOMADCREW_RATE_LIMITS", "sign_in=often", "use bucket=count/seconds"),
         ("NOMADCREW_POSTGRES_BIN", "/nope", "set it to a folder with PostgreSQL's programs"),
     ],
 )
@@ -351,7 +351,7 @@ def test_doctor_on_a_new_machine_touches_nothing(home: Path) -> None:
 
 def test_a_backup_overwrites_nothing_and_a_restore_neither(server: Server, archive: Path, home: Path) -> None:
     before = archive.read_bytes()
-    assert "exists already; name another file" in run("backup", str(archive), home=server.home).sentence
+    assert "already exists; choose another file" in run("backup", str(archive), home=server.home).sentence
     assert archive.read_bytes() == before
     into_use = run("restore", str(archive), home=server.home).sentence
     assert "is not empty; set NOMADCREW_HOME to a new or empty folder" in into_use

@@ -1,1 +1,1 @@
-"""The only place that knows which adapter stands behind a port: on one machine, and in a function."""
+"""Chooses the adapter of each port, on one machine and in a Lambda function."""

@@ -211,7 +211,7 @@ class Channel(asyncio.Protocol):
             self._dispatch(message)
         del self._read[:at]
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 — the base class's form
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 — required by the base class
         self._transport = None
         for answer in self._open_questions.values():
             if not answer.done():

@@ -19,7 +19,7 @@ class QueuedLive:
     def __init__(self, queue: WorkQueue) -> None:
         self._queue = queue
 
-    async def tell(self, event: Event, *, latest_of: str | None = None) -> None:  # noqa: ARG002 — the port's form
+    async def tell(self, event: Event, *, latest_of: str | None = None) -> None:  # noqa: ARG002 — required by the port
         await self._send(event, pack(event))
 
     async def tell_people(self, event: Event, people: Sequence[UserId]) -> None:

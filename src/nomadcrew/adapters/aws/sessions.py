@@ -130,7 +130,7 @@ class DynamoSessions:
             if start is None:
                 return ended
 
-    async def forget_expired(self, *, now: datetime) -> int:  # noqa: ARG002 — the port's form
+    async def forget_expired(self, *, now: datetime) -> int:  # noqa: ARG002 — required by the port
         """Nothing is left to do: DynamoDB removes what has expired by itself."""
         return 0
 
