@@ -105,7 +105,7 @@ LISTS = (
             "user_id": who.person,
             "start": NOON - timedelta(days=1),
             "end": NOON,
-            "most": MAX_READ,
+            "max_points": MAX_READ,
         },
     ),
     List("invitations", _INVITATIONS["of"], lambda who, *_: {**_on_trip(who), "limit": 200}),

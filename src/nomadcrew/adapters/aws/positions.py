@@ -108,7 +108,7 @@ class TablePositions:
                 # The facts alone: the points are elsewhere.
                 start=end,
                 end=end,
-                most=MAX_READ,
+                max_points=MAX_READ,
             ),
             self._history.track(trip_id, user_id, start=start, end=end),
         )
