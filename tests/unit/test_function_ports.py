@@ -49,7 +49,7 @@ def test_a_port_nobody_declared_is_refused_by_name() -> None:
 
 
 def test_a_variable_no_function_knows_is_refused() -> None:
-    with pytest.raises(BadSetting, match="NOMADCREW_AWS_CLUSTER is nothing a function knows"):
+    with pytest.raises(BadSetting, match="NOMADCREW_AWS_CLUSTER is not a setting of a function"):
         AwsConfig.read({"NOMADCREW_AWS_CLUSTER": "x"})
 
 
