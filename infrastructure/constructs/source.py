@@ -26,7 +26,9 @@ def consume(function: ServiceFunction, queue: sqs.Queue) -> None:
         batch_size=source.batch,
         maximum_batching_window_in_seconds=window,
         function_response_types=["ReportBatchItemFailures"],
-        scaling_config=lambda_.CfnEventSourceMapping.ScalingConfigProperty(maximum_concurrency=source.most),
+        scaling_config=lambda_.CfnEventSourceMapping.ScalingConfigProperty(
+            maximum_concurrency=source.max_concurrency
+        ),
     )
     acknowledge(
         mapping,

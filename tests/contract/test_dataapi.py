@@ -162,7 +162,9 @@ async def test_the_migrations_run_over_it_once(aws: Aws, cluster: Cluster, engin
 
 def _of(database: DataApi) -> Cluster:
     return Cluster(
-        database._cluster_params["resourceArn"], database._where["secretArn"], database._database["database"]
+        database._cluster_params["resourceArn"],
+        database._cluster_params["secretArn"],
+        database._database["database"],
     )
 
 
