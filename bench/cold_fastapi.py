@@ -1,4 +1,4 @@
-"""The trip list as a function in FastAPI, Mangum, SQLAlchemy and boto3, to compare cold starts with.
+"""The trip list as a function in FastAPI, Mangum, SQLAlchemy and boto3, for the comparison of cold starts.
 
 Settings: COLD_SQLALCHEMY_URL.
 """
@@ -21,7 +21,7 @@ from sqlalchemy.orm import selectinload
 from bench.plain_models import Membership, Trip
 from bench.plain_shapes import TripOut
 
-# What such a function keeps at hand for its events, as AWS's own examples make it: once, outside the handler.
+# A typical function creates its clients once, outside the handler, as AWS's examples do.
 events = boto3.client("events", region_name="eu-central-1", aws_access_key_id="none", aws_secret_access_key="none")
 engine = create_async_engine(os.environ["COLD_SQLALCHEMY_URL"], pool_size=1)
 sessions = async_sessionmaker(engine, expire_on_commit=False)
@@ -42,12 +42,12 @@ async def current_user(request: Request) -> uuid.UUID:
 
 @app.get("/v1/trips", response_model=list[TripOut], response_model_exclude_none=True)
 async def list_trips(
-    me: Annotated[uuid.UUID, Depends(current_user)], session: Annotated[AsyncSession, Depends(database)]
+    caller: Annotated[uuid.UUID, Depends(current_user)], session: Annotated[AsyncSession, Depends(database)]
 ) -> Any:
     result = await session.scalars(
         select(Trip)
         .join(Membership, Membership.trip_id == Trip.id)
-        .where(Membership.user_id == me, Membership.status == "ACTIVE", Trip.deleted_at.is_(None))
+        .where(Membership.user_id == caller, Membership.status == "ACTIVE", Trip.deleted_at.is_(None))
         .order_by(Trip.start_day.desc(), Trip.id.desc())
         .limit(500)
         .options(selectinload(Trip.members).joinedload(Membership.user))

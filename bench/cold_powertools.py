@@ -1,4 +1,4 @@
-"""The trip list as a function in Powertools, Pydantic and boto3 over the Data API, to compare cold starts with.
+"""The trip list as a function in Powertools, Pydantic and boto3 on the Data API, for the comparison of cold starts.
 
 Settings: NOMADCREW_AWS_DATABASE.
 """
@@ -20,7 +20,7 @@ from bench.plain_shapes import MemberOut, TripOut
 
 logger = Logger(service="trips")
 app = APIGatewayHttpResolver(enable_validation=True)
-# What such a function keeps at hand, as AWS's own examples make it: once, outside the handler.
+# A typical function creates its clients once, outside the handler, as AWS's examples do.
 database = boto3.client("rds-data")
 MY_TRIPS = """
     SELECT t.*, m.id AS membership_id, m.user_id, m.role, m.status AS membership_status,
@@ -41,7 +41,7 @@ def list_trips() -> list[TripOut]:
 
 
 def my_trips(user_id: str) -> Sequence[Any]:
-    found = database.execute_statement(
+    result = database.execute_statement(
         resourceArn="arn:aws:rds:eu-west-1:000000000000:cluster:bench",
         secretArn="arn:aws:secretsmanager:eu-west-1:000000000000:secret:bench",
         database=os.environ["NOMADCREW_AWS_DATABASE"],
@@ -49,8 +49,8 @@ def my_trips(user_id: str) -> Sequence[Any]:
         parameters=[{"name": "me", "value": {"stringValue": user_id}}],
         includeResultMetadata=True,
     )
-    names = [column["label"] for column in found["columnMetadata"]]
-    return [dict(zip(names, map(plain, record), strict=True)) for record in found["records"]]
+    names = [column["label"] for column in result["columnMetadata"]]
+    return [dict(zip(names, map(plain, record), strict=True)) for record in result["records"]]
 
 
 def plain(field: dict[str, Any]) -> Any:

@@ -1,6 +1,6 @@
-"""One cold start in a fresh interpreter: INIT of a module, its first reply, and what that took.
+"""Measures one cold start in a fresh interpreter: INIT of a module, and its first reply.
 
-`python -m bench.cold_probe <module>` with the event on standard input. The interpreter's own start is not in it.
+`python -m bench.cold_probe <module>`, with the event on standard input. Excludes the start of the interpreter.
 """
 
 import json
@@ -18,7 +18,7 @@ response = entry.handler(event, None)
 took_s, used_s = time.perf_counter() - began_s, time.process_time() - began_cpu_s
 modules = len(set(sys.modules) - modules_before)
 
-with open("/proc/self/status") as file:  # noqa: PTH123 — needs no pathlib
+with open("/proc/self/status") as file:  # noqa: PTH123 — avoids the import of pathlib
     peak_kib = next(int(line.split()[1]) for line in file if line.startswith("VmHWM"))
 
 print(

@@ -1,9 +1,8 @@
-"""`make bench`, second part: from INIT of each function to its first reply, beside the usual stacks doing the same.
+"""`make bench`, second part: the time from INIT of each function to its first reply, compared with typical stacks.
 
-Every start is a fresh interpreter with compiled modules, against a real PostgreSQL behind the Data API (SQLAlchemy
-speaks to it directly), in rounds that go through all of them. Our functions come from the packages that are
-deployed, the usual stacks from where they are installed. A recorded event of API Gateway goes in; what comes out
-has to be a success.
+Every start is a fresh interpreter with compiled modules, on a real PostgreSQL behind the Data API (SQLAlchemy
+connects directly), in rounds over all cases. Our functions come from the deployed packages, the typical stacks from
+their installation. The input is a recorded event of API Gateway; the reply must be a success.
 """
 
 import argparse
@@ -37,9 +36,9 @@ from nomadcrew.core.ids import InvitationId, TripId, UserId, uuid7
 from nomadcrew.core.invitations.model import Invitation
 
 POWERTOOLS, FASTAPI = "bench.cold_powertools", "bench.cold_fastapi"
-# The environment that has what makes packages.
+# The environment with the packaging tools.
 PACKER = machine.REPOSITORY / ".venv" / "bin" / "python"
-LIMITS = {POWERTOOLS: 4, FASTAPI: 6}  # ours is to take at most one of so many parts
+LIMITS = {POWERTOOLS: 4, FASTAPI: 6}  # our time must be at most this fraction of samples: 1/4, 1/6
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +56,9 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`compiled` is False for a stack whose zip holds sources only, as most do.
+    """A cold start to measure. `compiled=False`: the zip has sources only, as most zips do.
 
-    A function's folder cannot be written to, so those are compiled at every start.
+    A function's folder is read-only, so such sources are compiled at every start.
     """
 
     module: str
@@ -75,8 +74,8 @@ class Case:
         return self.module not in LIMITS
 
 
-def event(route: str, path: str, me: Person, **params: str) -> dict[str, Any]:
-    """What API Gateway's HTTP API hands over for a signed-in phone's request, payload 2.0."""
+def event(route: str, path: str, caller: Person, **params: str) -> dict[str, Any]:
+    """The event of API Gateway's HTTP API (payload 2.0) for a signed-in client's request."""
     method = route.partition(" ")[0]
     return {
         "version": "2.0",
@@ -98,7 +97,7 @@ def event(route: str, path: str, me: Person, **params: str) -> dict[str, Any]:
         "requestContext": {
             "accountId": "123456789012",
             "apiId": "a1b2c3d4e5",
-            "authorizer": {"jwt": {"claims": {"sub": str(me.id), "exp": "4102444800"}, "scopes": None}},
+            "authorizer": {"jwt": {"claims": {"sub": str(caller.id), "exp": "4102444800"}, "scopes": None}},
             "domainName": "api.test",
             "domainPrefix": "api",
             "http": {
@@ -120,24 +119,27 @@ def event(route: str, path: str, me: Person, **params: str) -> dict[str, Any]:
 
 
 def cases(world: World, invitation_token: str) -> list[Case]:
-    """A request that reads, for each function that people wait for, and the trip list for the usual stacks."""
-    me = world.people[0]
+    """A read request for each API function, and the trip list for the typical stacks."""
+    caller = world.people[0]
     trip = str(world.trips[0][0])
-    trips = event("GET /v1/trips", "/v1/trips", me)
+    trips = event("GET /v1/trips", "/v1/trips", caller)
 
-    def in_trip(what: str) -> dict[str, Any]:
-        return event(f"GET /v1/trips/{{id}}/{what}", f"/v1/trips/{trip}/{what}", me, id=trip)
+    def in_trip(resource: str) -> dict[str, Any]:
+        return event(f"GET /v1/trips/{{id}}/{resource}", f"/v1/trips/{trip}/{resource}", caller, id=trip)
 
-    page = event("GET /invite/accept/{token}", f"/invite/accept/{invitation_token}", me, token=invitation_token)
+    page = event("GET /invite/accept/{token}", f"/invite/accept/{invitation_token}", caller, token=invitation_token)
     return [
-        Case("nomadcrew.api.auth.routes", event("GET /v1/auth/validate", "/v1/auth/validate", me)),
-        Case("nomadcrew.api.users.routes", event("GET /v1/users/me", "/v1/users/me", me)),
-        Case("nomadcrew.api.trips.routes", trips),
-        Case("nomadcrew.api.members.routes", in_trip("members")),
-        Case("nomadcrew.api.invitations.routes", in_trip("invitations")),
-        Case("nomadcrew.api.todos.routes", in_trip("todos")),
-        Case("nomadcrew.api.notifications.routes", event("GET /v1/notifications", "/v1/notifications", me)),
-        Case("nomadcrew.api.pages.routes", page),
+        Case("nomadcrew.hosts.aws.functions.auth", event("GET /v1/auth/validate", "/v1/auth/validate", caller)),
+        Case("nomadcrew.hosts.aws.functions.users", event("GET /v1/users/me", "/v1/users/me", caller)),
+        Case("nomadcrew.hosts.aws.functions.trips", trips),
+        Case("nomadcrew.hosts.aws.functions.members", in_trip("members")),
+        Case("nomadcrew.hosts.aws.functions.invitations", in_trip("invitations")),
+        Case("nomadcrew.hosts.aws.functions.todos", in_trip("todos")),
+        Case(
+            "nomadcrew.hosts.aws.functions.notifications",
+            event("GET /v1/notifications", "/v1/notifications", caller),
+        ),
+        Case("nomadcrew.hosts.aws.functions.pages", page),
         Case(POWERTOOLS, trips),
         Case(FASTAPI, trips),
         Case(POWERTOOLS, trips, compiled=False),
@@ -146,7 +148,7 @@ def cases(world: World, invitation_token: str) -> list[Case]:
 
 
 async def invite(world: World) -> str:
-    """Somebody is invited to the first trip; returns the secret of the link."""
+    """Create an invitation to the first trip; returns the token of its link."""
     now = datetime.now(UTC)
     invitation = Invitation(
         id=InvitationId(uuid7()), trip_id=TripId(world.trips[0][0]), inviter_id=UserId(world.people[0].id),
@@ -169,10 +171,10 @@ async def invite(world: World) -> str:
 
 
 def packages(folder: Path) -> Path:
-    """Every function's package, unpacked, made for this interpreter.
+    """All functions' packages, unpacked, built for this interpreter.
 
     Raises:
-        CannotMeasure: they cannot be made.
+        CannotMeasure: the packages cannot be built.
     """
     arch = "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -181,8 +183,8 @@ def packages(folder: Path) -> Path:
         capture_output=True, text=True, check=False, cwd=machine.REPOSITORY,
     )  # fmt: skip
     if run.returncode:
-        raise CannotMeasure(f"The packages cannot be made; `make test` installs what that takes: {run.stderr}")
-    # Its last line says where they are.
+        raise CannotMeasure(f"The packages cannot be built; `make test` installs the tools: {run.stderr}")
+    # The last line of the output has the folder.
     for path in (machine.REPOSITORY / run.stdout.split()[-1]).glob("*.zip"):
         with zipfile.ZipFile(path) as archive:
             archive.extractall(folder / path.stem)
@@ -190,14 +192,14 @@ def packages(folder: Path) -> Path:
 
 
 def start(case: Case, environment: dict[str, str], tasks: Path) -> Start:
-    """One cold start.
+    """Run one cold start.
 
     Raises:
-        CannotMeasure: it failed, or answered with a refusal.
+        CannotMeasure: it failed or was refused.
     """
     command, modules = [sys.executable], [str(machine.REPOSITORY)]
     if case.is_ours:
-        command.append("-S")  # nothing that is installed here
+        command.append("-S")  # without site-packages
         modules.insert(0, str(tasks / case.module.rpartition(".")[2]))
     if not case.compiled:
         environment = environment | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPYCACHEPREFIX": str(tasks / "nowhere")}
@@ -208,16 +210,16 @@ def start(case: Case, environment: dict[str, str], tasks: Path) -> Start:
     )  # fmt: skip
     if run.returncode:
         raise CannotMeasure(f"{case.module} did not start: {run.stderr}")
-    told = Start(**json.loads(run.stdout.splitlines()[-1]))
-    if told.status != 200:
-        raise CannotMeasure(f"{case.module} answered {told.status}: {run.stdout}")
-    return told
+    result = Start(**json.loads(run.stdout.splitlines()[-1]))
+    if result.status != 200:
+        raise CannotMeasure(f"{case.module} answered {result.status}: {run.stdout}")
+    return result
 
 
 def environment_of(world: World, url: str, compiled: Path) -> dict[str, str]:
-    """What Lambda sets and the infrastructure adds; the services answer at `url`.
+    """The environment of Lambda and of the infrastructure; services answer at `url`.
 
-    Whatever writes modules elsewhere, or does not, the first round leaves all of them compiled in `compiled`.
+    The first round compiles all modules into `compiled`.
     """
     foreign = ("NOMADCREW_", "AWS_", "PYTHON")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
@@ -243,7 +245,7 @@ def environment_of(world: World, url: str, compiled: Path) -> dict[str, str]:
 
 
 def measure(rounds: int) -> dict[str, list[Start]]:
-    """Every case's starts, round by round; one before them fills the file caches and compiles."""
+    """The starts of every case, round by round, after one round that fills file caches and compiles modules."""
     starts: dict[str, list[Start]] = {}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cold-", dir=machine.scratch())))
@@ -254,9 +256,9 @@ def measure(rounds: int) -> dict[str, list[Start]]:
         todo = cases(world, asyncio.run(invite(world)))
         for number in range(rounds + 1):
             for case in todo:
-                told = start(case, environment, tasks)
+                result = start(case, environment, tasks)
                 if number:
-                    starts.setdefault(case.name, []).append(told)
+                    starts.setdefault(case.name, []).append(result)
             print(".", end="", flush=True)
     print(flush=True)
     return starts
@@ -267,8 +269,8 @@ def median(starts: list[Start]) -> Start:
 
 
 def report(starts: dict[str, list[Start]]) -> str:
-    """The table, with each function's share of the usual stacks and whether that is little enough."""
-    medians = {module: median(theirs) for module, theirs in starts.items()}
+    """The table, with each function's fraction of the typical stacks and a verdict."""
+    medians = {module: median(samples) for module, samples in starts.items()}
     rows = []
     for module, ours in medians.items():
         row = [
@@ -293,7 +295,7 @@ def _share(module: str, ours: Start, other: Start, limit: int) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=11, help="how often each is started")
+    parser.add_argument("--rounds", type=int, default=11, help="number of starts per case")
     chosen = parser.parse_args()
     try:
         machine.require_linux()
@@ -308,7 +310,7 @@ def main() -> None:
     RESULTS.mkdir(exist_ok=True)
     name = f"{now:%Y-%m-%d}-{commit}-cold"
     (RESULTS / f"{name}.md").write_text(text)
-    data = {module: [asdict(s) for s in theirs] for module, theirs in starts.items()}
+    data = {module: [asdict(s) for s in samples] for module, samples in starts.items()}
     (RESULTS / f"{name}.json").write_text(json.dumps(data, indent=1) + "\n")
     print(text)
 

@@ -1,7 +1,7 @@
-"""`make bench-data`: what the lists take with a hundred times the rows.
+"""`make bench-data`: the time of the lists with a hundred times the rows.
 
-Two databases side by side on one throwaway PostgreSQL with its usual settings, on disk; the lists are asked of both
-in turn, each time by somebody else.
+Two databases on one temporary PostgreSQL with its usual settings, on disk; each list is queried on both in turn,
+each time by another user.
 """
 
 import argparse
@@ -24,7 +24,7 @@ import uvloop
 
 from bench import machine
 from bench.data_fill import TRIPS, Size, fill
-from bench.data_lists import LISTS, Crowd, List, Somebody
+from bench.data_lists import LISTS, Crowd, List, Traveller
 from bench.machine import CannotMeasure
 from bench.report import RESULTS, table
 from nomadcrew.adapters.postgres.database import Database
@@ -34,10 +34,10 @@ from nomadcrew.hosts.machine.data_folder import DataFolder
 from nomadcrew.hosts.machine.postgres.binaries import find_binaries
 from nomadcrew.hosts.machine.postgres.server import EmbeddedPostgres
 
-GROWTH = 1.5  # how much longer the 95th percentile may take
-BYTES_PER_TRIP = 14_000  # with everything that belongs to it, indices and the log of its making included
+GROWTH = 1.5  # maximum growth of the 95th percentile
+BYTES_PER_TRIP = 14_000  # with all of its data, indexes and the WAL of creating it
 RESERVE_BYTES = 5 * 10**9
-PATIENCE_S = 40.0  # for one list; the few that are slow are asked less often
+PATIENCE_S = 40.0  # per list; slow lists are queried less often
 FEWEST = 40
 BUFFERS = compile_statement("buffers", "SHOW shared_buffers")
 BIG_TABLES = (
@@ -66,7 +66,7 @@ class Filled:
 
 @dataclass(frozen=True, slots=True)
 class Took:
-    """Milliseconds a list took: 50th and 95th percentile."""
+    """Duration of a list in milliseconds: 50th and 95th percentile."""
 
     p50: float
     p95: float
@@ -77,28 +77,28 @@ class Took:
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """One list on the small and on the big database, there asked by as many people, and by all there are."""
+    """One list on the small database, and on the big one, by as many users and by all of its users."""
 
     name: str
     small: Took
-    as_many: Took
+    same_users: Took
     all: Took
     scans: Sequence[str]
     plan: str
 
     @property
     def ratio(self) -> float:
-        return self.as_many.p95 / self.small.p95
+        return self.same_users.p95 / self.small.p95
 
     def row(self) -> Sequence[str]:
         verdict = "ok" if self.ratio <= GROWTH else "OVER"
         scans = ", ".join(f"scans {name}" for name in self.scans)
-        return self.name, str(self.small), str(self.as_many), f"{self.ratio:.2f}×", verdict, str(self.all), scans
+        return self.name, str(self.small), str(self.same_users), f"{self.ratio:.2f}×", verdict, str(self.all), scans
 
 
 @asynccontextmanager
 async def throwaway(folder: Path) -> AsyncIterator[EmbeddedPostgres]:
-    """PostgreSQL as the host runs it, durable and all, in a folder that goes away."""
+    """A durable PostgreSQL as the host runs it, in a temporary folder."""
     home = DataFolder(folder / "home")
     binaries = find_binaries()
     home.open(binaries.major)
@@ -129,78 +129,78 @@ async def filled(postgres: EmbeddedPostgres, name: str, size: Size) -> Filled:
 
 
 def affordable(scale: int, seconds_once: float, minutes: float, folder: Path) -> int:
-    """As much of `scale` as time and disk allow.
+    """The largest scale, up to `scale`, that time and disk allow.
 
     Raises:
-        CannotMeasure: the disk is too full for any of it.
+        CannotMeasure: the disk has no room for twice the data.
     """
     free = shutil.disk_usage(folder).free - RESERVE_BYTES
     by_disk = int(free / (BYTES_PER_TRIP * TRIPS))
     if by_disk < 2:
         raise CannotMeasure(
-            f"{folder} has too little room: the data take {BYTES_PER_TRIP * TRIPS / 1e9:.1f} GB a part."
+            f"{folder} has too little free space: each scale step needs {BYTES_PER_TRIP * TRIPS / 1e9:.1f} GB."
         )
     by_time = int(minutes * 60 / seconds_once)
     return min(scale, by_disk, max(by_time, 2))
 
 
-async def measure(asked: List, small: Filled, big: Filled, times: int) -> Growth:
-    """Ask both databases in turn.
+async def measure(query: List, small: Filled, big: Filled, times: int) -> Growth:
+    """Query both databases in turn.
 
-    On the big one by as many people as the small one has, whose pages have been read before, as those of people who
-    come every day; and by all people alike, whose pages mostly have not: that tells how much memory is missing.
+    The big one is queried by as many users as the small one has, whose pages were read before, like those of daily
+    users; and by all of its users, most of whose pages were not: this shows how much memory is missing.
     """
     crowds = (Crowd(small.size), Crowd(big.size, every=big.size.trips // small.size.trips), Crowd(big.size))
-    for crowd, here in zip(crowds[:2], (small, big), strict=True):
-        await _warm_up(asked, crowd, here)
+    for crowd, target in zip(crowds[:2], (small, big), strict=True):
+        await _warm_up(query, crowd, target)
     took: tuple[list[float], ...] = ([], [], [])
     until_s = time.monotonic() + PATIENCE_S
-    # Other people for each list: what one list has read would be at hand for the next.
-    rng = random.Random(asked.name)
+    # Different users for each list: pages that one list has read would speed up the next.
+    rng = random.Random(query.name)
     for number in range(times):
-        for crowd, here, ms in zip(crowds, (small, big, big), took, strict=True):
-            ms.append(await _ask(asked, crowd.anybody(rng), rng, here))
+        for crowd, target, ms in zip(crowds, (small, big, big), took, strict=True):
+            ms.append(await _ask(query, crowd.random_member(rng), rng, target))
         if time.monotonic() > until_s and number >= FEWEST:
             break
-    plan = await _plan(asked, crowds[1].anybody(random.Random(0)), big)
+    plan = await _plan(query, crowds[1].random_member(random.Random(0)), big)
     scans = [name for name in BIG_TABLES if re.search(rf"Seq Scan on {name}\b(?!.*never executed)", plan)]
-    ones, as_many, everybody = map(_took, took)
-    return Growth(asked.name, ones, as_many, everybody, scans, plan)
+    on_small, same_users, all_users = map(_took, took)
+    return Growth(query.name, on_small, same_users, all_users, scans, plan)
 
 
-async def _warm_up(asked: List, crowd: Crowd, here: Filled) -> None:
+async def _warm_up(query: List, crowd: Crowd, target: Filled) -> None:
     until_s = time.monotonic() + PATIENCE_S
-    for number, who in enumerate(crowd.everybody()):
-        await _ask(asked, who, random.Random(number), here)
+    for number, traveller in enumerate(crowd.members()):
+        await _ask(query, traveller, random.Random(number), target)
         if time.monotonic() > until_s:
             return
 
 
-async def _ask(asked: List, who: Somebody, rng: random.Random, here: Filled) -> float:
-    """How many milliseconds the list took."""
-    parameters = asked.parameters(who, rng, here.size)
+async def _ask(query: List, traveller: Traveller, rng: random.Random, target: Filled) -> float:
+    """The duration of the list in milliseconds."""
+    parameters = query.parameters(traveller, rng, target.size)
     began_s = time.perf_counter()
-    await here.pool.fetch(asked.statement, **parameters)
+    await target.pool.fetch(query.statement, **parameters)
     return (time.perf_counter() - began_s) * 1000
 
 
-async def _plan(asked: List, who: Somebody, here: Filled) -> str:
-    """The plans with known and with unknown parameters; PostgreSQL takes the second once it is no dearer."""
-    parameters = asked.parameters(who, random.Random(0), here.size)
-    given = ", ".join(_literal(parameters[name]) for name in asked.statement.params)
+async def _plan(query: List, traveller: Traveller, target: Filled) -> str:
+    """The custom and the generic plan; PostgreSQL uses the generic one if it is not more expensive."""
+    parameters = query.parameters(traveller, random.Random(0), target.size)
+    given = ", ".join(_literal(parameters[name]) for name in query.statement.params)
     parts = []
-    async with here.pool.connection() as connection:
-        await connection.execute(f"PREPARE asked AS {asked.statement.text}")
+    async with target.pool.connection() as connection:
+        await connection.execute(f"PREPARE asked AS {query.statement.text}")
         for mode in ("force_custom_plan", "force_generic_plan"):
             await connection.execute(f"SET plan_cache_mode = {mode}")
             rows = await connection.fetch(f"EXPLAIN (ANALYZE, BUFFERS) EXECUTE asked ({given})")
-            parts.append(f"-- {asked.name}, {mode}\n" + "\n".join(row[0] for row in rows))
+            parts.append(f"-- {query.name}, {mode}\n" + "\n".join(row[0] for row in rows))
         await connection.execute("RESET plan_cache_mode; DEALLOCATE asked")
     return "\n\n".join(parts)
 
 
 def _literal(value: object) -> str:
-    """A value as SQL; its type is that of the cast where it stands."""
+    """A value as an SQL literal; the statement casts it."""
     return "NULL" if value is None else "'" + str(value).replace("'", "''") + "'"
 
 
@@ -218,19 +218,19 @@ async def run(scale: int, minutes: float, times: int) -> None:
                 print(f"{minutes:g} minutes and the disk allow {fits} times the data, not {scale}.")
             big = await filled(postgres, "big", Size(TRIPS * fits))
             growths = []
-            for asked in LISTS:
-                growths.append(await measure(asked, small, big, times))
-                print(f"  {asked.name}: {growths[-1].ratio:.2f}×", flush=True)
+            for query in LISTS:
+                growths.append(await measure(query, small, big, times))
+                print(f"  {query.name}: {growths[-1].ratio:.2f}×", flush=True)
             [row] = await small.pool.fetch(BUFFERS)
-            for here in (small, big):
-                await here.pool.close()
+            for database in (small, big):
+                await database.pool.close()
     _write(growths, small, big, fits, times, row["shared_buffers"])
 
 
 def _write(growths: Sequence[Growth], small: Filled, big: Filled, scale: int, times: int, buffers: str) -> None:
     commit, now = machine.commit(), datetime.now(UTC)
     name = f"{now:%Y-%m-%d}-{commit}"
-    made = ", ".join(f"{count:,} {what}" for what, count in big.size.rows.items())
+    made = ", ".join(f"{count:,} {table_name}" for table_name, count in big.size.rows.items())
     head = ("list", "1×: p50 / p95 ms", f"{scale}×, as many people", "p95 grows by", f"≤ {GROWTH}×",
             f"{scale}×, all people", "")  # fmt: skip
     text = (
@@ -250,8 +250,8 @@ def _write(growths: Sequence[Growth], small: Filled, big: Filled, scale: int, ti
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scale", type=int, default=100, help="how many times the data of 20,000 trips")
-    parser.add_argument("--minutes", type=float, default=10, help="how long filling may take, about")
-    parser.add_argument("--times", type=int, default=1000, help="how often each list is asked for")
+    parser.add_argument("--minutes", type=float, default=10, help="approximate limit of the time for filling")
+    parser.add_argument("--times", type=int, default=1000, help="number of queries per list")
     chosen = parser.parse_args()
     try:
         uvloop.run(run(chosen.scale, chosen.minutes, chosen.times))

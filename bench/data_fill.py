@@ -1,8 +1,8 @@
-"""Makes a database of any size, in SQL, with rows where years of use would have put them.
+"""Fills a database of any size with SQL, with rows in the order of years of use.
 
-Ids follow from a number, so that rows find each other without looking anything up. Trips and people come in the
-order of time; a person's trips, a trip's to-dos and everybody's notifications lie scattered over their tables, as
-they do when many people write at once.
+Ids are derived from numbers, so rows refer to each other without lookups. Trips and users are in time order; a
+user's trips, a trip's to-dos and users' notifications are scattered over their tables, as with many concurrent
+writers.
 """
 
 import time
@@ -18,8 +18,8 @@ TODOS = 10  # a trip
 NOTIFICATIONS = 5  # a person
 POINTS = 4  # a membership, of the last day
 EVENTS = 2  # a trip, of the last seven days
-STEP = 1_000_000  # rows in a transaction
-# Multiplying by a prime visits every person, or trip, once before coming back: scattered, and each as often.
+STEP = 1_000_000  # rows per transaction
+# Multiplication by a prime visits every user, or trip, once before it repeats: scattered, and evenly.
 SCATTER = 7_368_787
 NAMES = ("ana", "ben", "chloe", "dmitri", "esther", "femi", "greta", "hugo", "ines", "jonas",
          "katya", "liam", "mina", "noor", "otto", "petra", "quinn", "rosa", "sven", "tara")  # fmt: skip
@@ -27,7 +27,7 @@ NAMES = ("ana", "ben", "chloe", "dmitri", "esther", "femi", "greta", "hugo", "in
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much there is of everything, by the number of trips."""
+    """The number of rows of each table, from the number of trips."""
 
     trips: int
 
@@ -60,7 +60,7 @@ CREATE FUNCTION bench_time(n bigint, of bigint, days integer) RETURNS timestampt
 $$;
 """
 PERSON, TRIP, MEMBERSHIP, INVITATION, TODO, NOTIFICATION, EVENT = range(1, 8)
-# $1 and $2 are the first and the last number, $3 is how many trips there are, $4 how many people.
+# $1 and $2 are the first and the last number, $3 is the number of trips, $4 the number of users.
 ROWS = {
     "user_profiles": f"""
         INSERT INTO user_profiles (id, email, username, first_name, last_name, created_at, updated_at)
@@ -149,10 +149,10 @@ WHERE i.indrelid = $1::text::regclass AND NOT EXISTS (SELECT FROM pg_constraint 
 
 
 async def fill(connection: "asyncpg.Connection[asyncpg.Record]", size: Size, say: Callable[[str], None]) -> float:
-    """Fill a freshly migrated database; returns the seconds it took, indices and statistics included."""
+    """Fill a newly migrated database; returns the seconds it took, including indexes and statistics."""
     began_s = time.monotonic()
     await connection.execute(FUNCTIONS)
-    # References hold by construction; checking fifty million of them one by one would take longer than all else.
+    # Foreign keys hold by construction; checking fifty million of them would take longer than everything else.
     await connection.execute("SET session_replication_role = replica; SET maintenance_work_mem = '512MB'")
     for table, count in size.rows.items():
         table_s = time.monotonic()
@@ -162,7 +162,7 @@ async def fill(connection: "asyncpg.Connection[asyncpg.Record]", size: Size, say
         await _insert(connection, table, count, size)
         for index in indices:
             await connection.execute(index["definition"])
-        # What autovacuum does in the course of months: statistics, and pages known to be visible to all.
+        # As autovacuum does over months: statistics and the visibility map.
         await connection.execute(f"VACUUM (ANALYZE) {table}")
         say(f"{table}: {count:,} rows in {time.monotonic() - table_s:.0f} s")
     await connection.execute(f"SELECT setval('outbox_position', {size.rows['outbox']})")
@@ -171,7 +171,7 @@ async def fill(connection: "asyncpg.Connection[asyncpg.Record]", size: Size, say
 
 
 async def _insert(connection: "asyncpg.Connection[asyncpg.Record]", table: str, count: int, size: Size) -> None:
-    # A trip's first membership has the number of the trip times five, so memberships begin and end one trip later.
+    # A trip's first membership has the number of the trip times five, so memberships start one trip later.
     first = MEMBERS if table in OF_MEMBERSHIPS else 1
     for low in range(first, first + count, STEP):
         high = min(low + STEP, first + count) - 1

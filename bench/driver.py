@@ -1,6 +1,6 @@
-"""The bare driver: a route's statements with parameters like the route's, in a loop over asyncpg, nothing around.
+"""The bare driver: a route's statements with parameters like the route's, in a loop over asyncpg and nothing else.
 
-Runs in a process of its own, so that its CPU is counted apart: `python -m bench.driver trips 16 3 '<world>'`.
+Runs in a separate process, so that its CPU is counted separately: `python -m bench.driver trips 16 3 '<world>'`.
 """
 
 import asyncio
@@ -30,14 +30,14 @@ from nomadcrew.core.locations.model import Point, Privacy, Report
 from nomadcrew.core.permissions import rule
 from nomadcrew.core.trips.model import MAX_TRIPS_PER_USER
 
-# Parameters are made before the clock starts. These many a second are more than the statements here can use.
-MOST_PER_S = {"positions": 1_000}
+# Parameters are created before the clock starts, more per second than the statements can use.
+MAX_PER_S = {"positions": 1_000}
 POSITIONS = 50
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Somebody, and a trip they are on."""
+    """A user, and a trip of theirs."""
 
     user_id: str
     trip_id: str
@@ -46,7 +46,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What one request asks of the database, one statement after the other."""
+    """The statements of one request, in order."""
 
     statements: tuple[Statement, ...]
     parameters: Callable[[Case], Awaitable[tuple[Sequence[object], ...]]]
@@ -100,7 +100,7 @@ async def _login(case: Case) -> tuple[Sequence[object], ...]:
 
 
 class _Recorder:
-    """`Sql` that runs nothing and tells what it was asked."""
+    """`Sql` that runs nothing and raises the parameters of a statement."""
 
     class Asked(Exception):
         def __init__(self, parameters: Sequence[object]) -> None:
@@ -110,19 +110,19 @@ class _Recorder:
         raise self.Asked(_ordered(statement, **params))
 
     def transaction(self) -> AbstractAsyncContextManager[None]:
-        raise AssertionError("one statement needs none")
+        raise AssertionError("one statement needs no transaction")
 
     def in_transaction(self) -> bool:
-        return True  # so that nothing is gathered
+        return True  # so that no batch is formed
 
 
-async def _asked(question: Awaitable[object]) -> tuple[Sequence[object], ...]:
-    """What an adapter would ask of the database."""
+async def _recorded(call: Awaitable[object]) -> tuple[Sequence[object], ...]:
+    """The parameters of an adapter's statement."""
     try:
-        await question
-    except _Recorder.Asked as asked:
-        return (asked.parameters,)
-    raise AssertionError("nothing was asked")
+        await call
+    except _Recorder.Asked as recorded:
+        return (recorded.parameters,)
+    raise AssertionError("no statement was run")
 
 
 async def _chat(case: Case) -> tuple[Sequence[object], ...]:
@@ -131,8 +131,8 @@ async def _chat(case: Case) -> tuple[Sequence[object], ...]:
         MessageId(uuid7()), trip_id, user_id, "on my way, the driver", None, (), EventId(uuid7()),
         datetime.now(UTC), secrets.token_bytes(32),
     )  # fmt: skip
-    nobody_is_told = cast(Outbox, None)
-    return await _asked(PostgresChat(_Recorder(), nobody_is_told).add(message, rule("chat", "create")))
+    no_outbox = cast(Outbox, None)
+    return await _recorded(PostgresChat(_Recorder(), no_outbox).add(message, rule("chat", "create")))
 
 
 async def _position(case: Case) -> tuple[Sequence[object], ...]:
@@ -146,8 +146,8 @@ async def _positions(case: Case) -> tuple[Sequence[object], ...]:
 async def _report(case: Case, count: int) -> tuple[Sequence[object], ...]:
     now = datetime.now(UTC)
     points = [
-        Point(41.14 + place % 10 / 1e6, -8.61, now - timedelta(seconds=2 * (count - place)), Privacy.PRECISE, 8.0)
-        for place in range(count)
+        Point(41.14 + index % 10 / 1e6, -8.61, now - timedelta(seconds=2 * (count - index)), Privacy.PRECISE, 8.0)
+        for index in range(count)
     ]
     report = Report(
         TripId(UUID(case.trip_id)),
@@ -159,7 +159,7 @@ async def _report(case: Case, count: int) -> tuple[Sequence[object], ...]:
         EventId(uuid7()),
         now,
     )
-    return await _asked(PostgresPositions(_Recorder()).accept(report, rule("location", "create")))
+    return await _recorded(PostgresPositions(_Recorder()).accept(report, rule("location", "create")))
 
 
 WORK = {
@@ -176,12 +176,12 @@ WORK = {
 async def run(
     kind: str, connections: int, seconds: float, cases: list[Case], connect: dict[str, Any]
 ) -> dict[str, float]:
-    """Requests a second, and CPU microseconds of this process for each."""
+    """Requests per second, and CPU microseconds of this process per request."""
     work = WORK[kind]
     texts = [statement.text for statement in work.statements]
     opened = [await asyncpg.connect(**connect) for _ in range(connections)]
-    everybody = cycle(cases)
-    prepared = [await work.parameters(next(everybody)) for _ in range(int(MOST_PER_S.get(kind, 20_000) * seconds))]
+    users = cycle(cases)
+    prepared = [await work.parameters(next(users)) for _ in range(int(MAX_PER_S.get(kind, 20_000) * seconds))]
     waiting = iter(prepared)
     times_ms: list[float] = []
 
@@ -196,7 +196,7 @@ async def run(
                 return
 
     until_s = 0.0
-    await asyncio.gather(*(ask(connection) for connection in opened))  # once each, which prepares the statements
+    await asyncio.gather(*(ask(connection) for connection in opened))  # once per connection, to prepare statements
     times_ms.clear()
     began_s, cpu_s = time.perf_counter(), time.process_time()
     until_s = began_s + seconds

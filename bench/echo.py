@@ -1,4 +1,4 @@
-"""The least a fan-out can cost with this WebSocket library: a frame from anybody goes to everybody, as it is."""
+"""The minimum cost of a fan-out with this WebSocket library: each frame is broadcast unchanged to all clients."""
 
 import asyncio
 import sys
@@ -10,15 +10,15 @@ from nomadcrew.hosts.machine.open_files import allow_open_files
 
 
 async def main(port: int) -> None:
-    everybody: set[ServerConnection] = set()
+    connections: set[ServerConnection] = set()
 
     async def stay(connection: ServerConnection) -> None:
-        everybody.add(connection)
+        connections.add(connection)
         try:
             async for frame in connection:
-                broadcast(everybody, frame)
+                broadcast(connections, frame)
         finally:
-            everybody.discard(connection)
+            connections.discard(connection)
 
     async with serve(stay, "127.0.0.1", port, compression=None, ping_interval=None, backlog=2048):
         await asyncio.get_running_loop().create_future()

@@ -1,4 +1,4 @@
-"""Reads a request and answers with as many bytes as a to-do has: what uvicorn costs by itself."""
+"""Reads a request and replies with as many bytes as a to-do has, to measure uvicorn alone."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any

@@ -1,6 +1,6 @@
-"""From one write to every socket of a crew, and what thousands of idle sockets hold.
+"""The fan-out from one write to all sockets of a crew, and the cost of thousands of idle sockets.
 
-Beside the host stands a bare server of the same WebSocket library that passes frames on (`bench.echo`).
+Compared with a bare server of the same WebSocket library that forwards frames (`bench.echo`).
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from websockets.asyncio.client import connect
 
-from bench.listeners import Ear, Listener, open_listeners
+from bench.listeners import Listener, Receiver, open_listeners
 from bench.load import SETTLE_S, Sample, settle
 from bench.machine import CannotMeasure, Server, cpu_seconds, rss_mib
 from bench.world import World
@@ -26,7 +26,7 @@ Write = Callable[[str], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Idle:
-    """What open sockets without traffic hold, per socket and in all, and what keeping them costs."""
+    """The memory of open sockets without traffic, per socket and in total, and the CPU for keeping them open."""
 
     sockets: int
     kib_each: float
@@ -35,7 +35,7 @@ class Idle:
 
 
 async def host_fanout(server: Server, world: World, *, sockets: int, seconds: float) -> Sample:
-    """Somebody writes in a trip's chat; its other members' sockets hear of each message."""
+    """A member writes to a trip's chat; the other members' sockets receive each message."""
     async with AsyncExitStack() as stack:
         paths, write = await _crew(stack, server, world, sockets)
         return await _fanout(stack, server, paths, write, seconds)
@@ -50,7 +50,7 @@ async def echo_fanout(server: Server, *, sockets: int, seconds: float) -> Sample
 
         async def write(marker: str) -> None:
             await writer.send(f'{{"text":"{marker}","body":"{body}"}}')
-            await writer.recv()  # its own copy
+            await writer.recv()  # the writer's own copy
 
         return await _fanout(stack, server, ["/"] * sockets, write, seconds)
 
@@ -68,16 +68,16 @@ async def echo_idle(server: Server, *, sockets: int = IDLE_SOCKETS) -> Idle:
 async def _fanout(
     stack: AsyncExitStack, server: Server, paths: Sequence[str], write: Write, seconds: float
 ) -> Sample:
-    """One event after the other; figures are per event, latencies per delivery."""
-    ear = Ear()
-    await _listen(stack, server, paths, ear)
-    await _event(ear, write, len(paths))
+    """One event after another; figures are per event, latencies per delivery."""
+    receiver = Receiver()
+    await _listen(stack, server, paths, receiver)
+    await _event(receiver, write, len(paths))
     await asyncio.sleep(SETTLE_S)
     before_s, began_s = cpu_seconds(server.pid), time.perf_counter()
     times_ms: list[float] = []
     events = 0
     while time.perf_counter() < began_s + seconds:
-        times_ms += await _event(ear, write, len(paths))
+        times_ms += await _event(receiver, write, len(paths))
         events += 1
     took_s = time.perf_counter() - began_s
     await asyncio.to_thread(settle, server)
@@ -88,45 +88,45 @@ async def _fanout(
     )
 
 
-async def _event(ear: Ear, write: Write, expected: int) -> list[float]:
+async def _event(receiver: Receiver, write: Write, expected: int) -> list[float]:
     marker = f"~{time.time_ns()}~"
-    ear.listen_for(marker.encode(), expected)
-    asked_s = time.perf_counter()
+    receiver.expect(marker.encode(), expected)
+    sent_s = time.perf_counter()
     await write(marker)
-    return [(heard_s - asked_s) * 1000 for heard_s in await ear.all_heard()]
+    return [(received_s - sent_s) * 1000 for received_s in await receiver.all_received()]
 
 
 async def _idle(stack: AsyncExitStack, server: Server, paths: Sequence[str]) -> Idle:
     before_mib = rss_mib(server.pid)
-    await _listen(stack, server, paths, Ear())
+    await _listen(stack, server, paths, Receiver())
     await asyncio.sleep(IDLE_SETTLE_S)
-    held_mib = rss_mib(server.pid)
+    used_mib = rss_mib(server.pid)
     before_s, began_s = cpu_seconds(server.pid), time.perf_counter()
     await asyncio.sleep(IDLE_SETTLE_S)
     busy = (cpu_seconds(server.pid) - before_s) / (time.perf_counter() - began_s)
-    return Idle(len(paths), (held_mib - before_mib) * 1024 / len(paths), held_mib, busy * 100)
+    return Idle(len(paths), (used_mib - before_mib) * 1024 / len(paths), used_mib, busy * 100)
 
 
-async def _listen(stack: AsyncExitStack, server: Server, paths: Sequence[str], ear: Ear) -> None:
+async def _listen(stack: AsyncExitStack, server: Server, paths: Sequence[str], receiver: Receiver) -> None:
     host, port = server.host_and_port
-    listeners = await open_listeners(host, port, paths, ear)
+    listeners = await open_listeners(host, port, paths, receiver)
     stack.push_async_callback(_leave, listeners)
 
 
 async def _leave(listeners: Sequence[Listener]) -> None:
     for listener in listeners:
         listener.transport.abort()
-    await asyncio.sleep(SETTLE_S)  # the server has to notice
+    await asyncio.sleep(SETTLE_S)  # until the server has noticed
 
 
 async def _paths(world: World, sockets: int) -> list[str]:
     tokens = await world.tokens()
-    everybody = [f"/v1/ws?token={tokens[person.id]}" for person in world.people]
-    return [everybody[number % len(everybody)] for number in range(sockets)]
+    by_user = [f"/v1/ws?token={tokens[person.id]}" for person in world.people]
+    return [by_user[number % len(by_user)] for number in range(sockets)]
 
 
 async def _crew(stack: AsyncExitStack, server: Server, world: World, sockets: int) -> tuple[Sequence[str], Write]:
-    """Addresses of a crew's sockets, the same number for each but the writer, and how that one writes."""
+    """The paths of a crew's sockets, spread evenly over all members but the writer, and the writer's function."""
     tokens = await world.tokens()
     people = world.crew(0)
     paths = [f"/v1/ws?token={tokens[people[1 + number % 4].id]}" for number in range(sockets)]

@@ -1,4 +1,4 @@
-"""What surrounds a handler, measured in this process: no socket, no database, a trip list of ten."""
+"""The cost around a handler, measured in this process: no socket, no database, a trip list of ten."""
 
 import asyncio
 import gc
@@ -35,12 +35,12 @@ CALLS = 500
 class Around:
     """CPU microseconds for one `GET /v1/trips` of ten trips with five members each."""
 
-    dispatch_us: float  # who, how often, handler with its views, encoding, log line
-    application_us: float  # the same with routing, headers and the ASGI messages around it
+    dispatch_us: float  # authentication, rate limit, handler with its views, encoding, log line
+    application_us: float  # the same, and routing, headers and ASGI messages
 
 
 class _Trips:
-    """Ten trips, at once."""
+    """Returns ten trips at once."""
 
     def __init__(self) -> None:
         self._trips = [_trip() for _ in range(10)]
@@ -50,7 +50,7 @@ class _Trips:
 
 
 class _Verifier:
-    """Everybody is one person, as after a look into the cache."""
+    """Returns one user for every token, as from the cache."""
 
     def __init__(self) -> None:
         self._claims = Claims(UserId(uuid7()), datetime.now(UTC) + timedelta(days=1))
@@ -60,7 +60,7 @@ class _Verifier:
 
 
 def measure() -> Around:
-    """Medians over batches. Logs go to a file and limits are on, as in production."""
+    """Medians over batches, with logs to a file and rate limits, as in production."""
     with tempfile.TemporaryDirectory() as folder, Path(folder, "log").open("w") as log:
         logs.set_up("INFO", stream=log)
         try:
@@ -94,7 +94,7 @@ async def _measure() -> Around:
     }
     answer = await dispatcher.handle(route, request)
     if answer.status != HTTPStatus.OK:
-        raise RuntimeError(f"the trip list was answered {answer.status}: what follows would measure a failure")
+        raise RuntimeError(f"the trip list was answered {answer.status}, so the measurement would be meaningless")
     return Around(
         await _cpu_us(lambda: dispatcher.handle(route, request)),
         await _cpu_us(lambda: application(scope, _no_body, _sent)),

@@ -1,7 +1,7 @@
-"""Thousands of WebSocket clients in one process, which do nothing but note when a text arrived.
+"""Thousands of WebSocket clients in one process, which only record when a text arrived.
 
-A client library would cost more than the server under measurement. These send the upgrade, and after it look for a
-marker in the bytes that come; they answer no pings, so nothing here may run for longer than a server waits for one.
+A client library would cost more than the measured server. These clients send the upgrade and then search the
+received bytes for a marker. They answer no pings, so a measurement must end before the server's ping timeout.
 """
 
 import asyncio
@@ -17,52 +17,54 @@ OPENING_AT_ONCE = 100
 TIMEOUT_S = 60.0
 
 
-class Ear:
-    """What all of the clients listen for, and when each of them heard it."""
+class Receiver:
+    """The marker that all clients wait for, and the times at which they received it."""
 
     def __init__(self) -> None:
         self.marker = b""
-        self.heard_s: list[float] = []
+        self.received_s: list[float] = []
         self._expected = 0
         self._all = asyncio.Event()
 
-    def listen_for(self, marker: bytes, expected: int) -> None:
-        self.marker, self.heard_s, self._expected = marker, [], expected
+    def expect(self, marker: bytes, expected: int) -> None:
+        self.marker, self.received_s, self._expected = marker, [], expected
         self._all.clear()
 
-    def note(self) -> None:
-        self.heard_s.append(time.perf_counter())
-        if len(self.heard_s) == self._expected:
+    def record(self) -> None:
+        self.received_s.append(time.perf_counter())
+        if len(self.received_s) == self._expected:
             self._all.set()
 
-    async def all_heard(self) -> Sequence[float]:
-        """When each client heard the marker.
+    async def all_received(self) -> Sequence[float]:
+        """The time at which each client received the marker.
 
         Raises:
-            CannotMeasure: some did not.
+            CannotMeasure: some clients did not receive it.
         """
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 await self._all.wait()
         except TimeoutError:
-            raise CannotMeasure(f"{len(self.heard_s)} of {self._expected} sockets heard an event.") from None
-        return self.heard_s
+            raise CannotMeasure(
+                f"Only {len(self.received_s)} of {self._expected} sockets received an event."
+            ) from None
+        return self.received_s
 
 
 class Listener(asyncio.Protocol):
     """One client."""
 
-    __slots__ = ("_ear", "_end", "_opened", "_request", "transport")
+    __slots__ = ("_end", "_opened", "_receiver", "_request", "transport")
 
-    def __init__(self, request: bytes, ear: Ear, opened: "asyncio.Future[None]") -> None:
+    def __init__(self, request: bytes, receiver: Receiver, opened: "asyncio.Future[None]") -> None:
         self._request = request
-        self._ear = ear
+        self._receiver = receiver
         self._opened: asyncio.Future[None] | None = opened
         self._end = b""
         self.transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's share no base with it
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's transports have no common base class with it
         self.transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
@@ -70,16 +72,16 @@ class Listener(asyncio.Protocol):
         if self._opened is not None:
             self._open(data)
             return
-        marker = self._ear.marker
+        marker = self._receiver.marker
         if marker and marker in data:
             self._end = b""
-            self._ear.note()
+            self._receiver.record()
         else:
             self._end = data[-len(marker) :] if marker else b""
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._opened is not None and not self._opened.done():
-            self._opened.set_exception(CannotMeasure("A server closed a socket that was being opened."))
+            self._opened.set_exception(CannotMeasure("A server closed a socket before it was open."))
 
     def _open(self, data: bytes) -> None:
         head, end, _ = data.partition(b"\r\n\r\n")
@@ -95,24 +97,24 @@ class Listener(asyncio.Protocol):
             opened.set_exception(CannotMeasure(f"A server refused a socket: {head[:200]!r}"))
 
 
-async def open_listeners(host: str, port: int, paths: Iterable[str], ear: Ear) -> list[Listener]:
-    """A client for each path, all of them connected.
+async def open_listeners(host: str, port: int, paths: Iterable[str], receiver: Receiver) -> list[Listener]:
+    """A connected client for each path.
 
     Raises:
-        CannotMeasure: one was refused.
+        CannotMeasure: a socket was refused.
     """
-    loop, free = asyncio.get_running_loop(), asyncio.Semaphore(OPENING_AT_ONCE)
+    loop, limit = asyncio.get_running_loop(), asyncio.Semaphore(OPENING_AT_ONCE)
 
-    async def one(path: str) -> Listener:
-        async with free:
+    async def open_listener(path: str) -> Listener:
+        async with limit:
             opened: asyncio.Future[None] = loop.create_future()
             request = _upgrade(host, port, path)
-            _, listener = await loop.create_connection(lambda: Listener(request, ear, opened), host, port)
+            _, listener = await loop.create_connection(lambda: Listener(request, receiver, opened), host, port)
             async with asyncio.timeout(TIMEOUT_S):
                 await opened
             return listener
 
-    return list(await asyncio.gather(*map(one, paths)))
+    return list(await asyncio.gather(*map(open_listener, paths)))
 
 
 def _upgrade(host: str, port: int, path: str) -> bytes:

@@ -1,4 +1,4 @@
-"""HTTP load from wrk, and what it cost the server."""
+"""HTTP load from wrk, and its cost for the server."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ from bench.machine import CannotMeasure, Server, cpu_seconds
 from bench.world import PASSWORD
 
 SCRIPT = Path(__file__).with_name("wrk.lua")
-# The host relays events after it has answered; that work belongs to the requests that caused it.
+# The host relays events after its reply; this work is counted for the requests that caused it.
 SETTLE_S = 0.3
 SETTLED_WITHIN_S = 60.0
 _WAITING = ("nomadcrew_outbox_pending ", "nomadcrew_queue_jobs{")
@@ -31,27 +31,27 @@ class Sample:
 
 
 def require_wrk() -> None:
-    """Raises `CannotMeasure` where wrk is not installed."""
+    """Raises `CannotMeasure`: wrk is not installed."""
     if shutil.which("wrk") is None:
-        raise CannotMeasure("The load comes from wrk, which is not installed: apt-get install wrk.")
+        raise CannotMeasure("wrk, which generates the load, is not installed: apt-get install wrk.")
 
 
 def settle(server: Server) -> None:
-    """Wait until a server has done what requests left for later: events, and jobs in its queues.
+    """Wait until a server has processed the events and jobs of earlier requests.
 
     Raises:
-        CannotMeasure: it does not come to an end.
+        CannotMeasure: it does not finish in time.
     """
     time.sleep(SETTLE_S)
     deadline_s = time.monotonic() + SETTLED_WITHIN_S
-    while server.name == "nomadcrew" and _left(server):
+    while server.name == "nomadcrew" and _waiting_work(server):
         if time.monotonic() > deadline_s:
-            raise CannotMeasure(f"After {SETTLED_WITHIN_S:g} s the server still works on what requests left.")
+            raise CannotMeasure(f"After {SETTLED_WITHIN_S:g} s the server still processes events or jobs.")
         time.sleep(SETTLE_S)
 
 
-def _left(server: Server) -> float:
-    """How many events and jobs wait."""
+def _waiting_work(server: Server) -> float:
+    """The number of waiting events and jobs."""
     with urllib.request.urlopen(f"{server.url}/metrics", timeout=10) as reply:
         lines = reply.read().decode().splitlines()
     waiting = [line for line in lines if line.startswith(_WAITING) and 'state="dead"' not in line]
@@ -59,10 +59,10 @@ def _left(server: Server) -> float:
 
 
 def load(server: Server, kind: str, cases: Path, *, connections: int, seconds: float) -> Sample:
-    """Send requests of one kind for a while; `cases` is what `world.write_cases` wrote.
+    """Send requests of one kind for a while; `cases` is the file from `world.write_cases`.
 
     Raises:
-        CannotMeasure: a request failed, so that the figures would be about something else.
+        CannotMeasure: a request failed, so the figures would be wrong.
     """
     command = [
         "wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{seconds:.0f}s",
@@ -76,9 +76,12 @@ def load(server: Server, kind: str, cases: Path, *, connections: int, seconds: f
     line = next((line for line in run.stdout.splitlines() if line.startswith("RESULT ")), None)
     if line is None:
         raise CannotMeasure(f"wrk gave no result for {kind} on {server.name}: {run.stdout}{run.stderr}")
-    told = json.loads(line.removeprefix("RESULT "))
-    if told["refused"] or told["broken"] or not told["requests"]:
+    result = json.loads(line.removeprefix("RESULT "))
+    if result["refused"] or result["broken"] or not result["requests"]:
         raise CannotMeasure(f"{kind} on {server.name} at {connections} connections: {line}")
     return Sample(
-        told["requests"] / told["seconds"], used_s / told["requests"] * 1e6, told["p50_ms"], told["p99_ms"]
+        result["requests"] / result["seconds"],
+        used_s / result["requests"] * 1e6,
+        result["p50_ms"],
+        result["p99_ms"],
     )

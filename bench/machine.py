@@ -1,6 +1,6 @@
-"""Processes under measurement: starting them, and what the kernel says they used.
+"""Starts the measured processes and reads their resource use from the kernel.
 
-Only Linux tells all of it, through /proc.
+Requires /proc, so Linux only.
 """
 
 import contextlib
@@ -23,12 +23,12 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 class CannotMeasure(Exception):
-    """Why there is no result; one sentence that says what to do."""
+    """The reason why there is no result, in one sentence that says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server under load; `pid` is the one process whose CPU counts."""
+    """A server under load; `pid` is the process whose CPU is measured."""
 
     name: str
     pid: int
@@ -41,8 +41,8 @@ class Server:
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system seconds that a process has used so far, all of its threads, none of its children."""
-    # The second field is the program's name in parentheses and may hold spaces; what follows is counted from there.
+    """User and system seconds of a process so far: all threads, no children."""
+    # The second field, the program's name in parentheses, may contain spaces, so fields are counted from its end.
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
 
@@ -54,13 +54,13 @@ def rss_mib(pid: int) -> float:
 
 
 def busy_seconds() -> float:
-    """CPU seconds that anything on this machine has used since it booted, other guests' theft included."""
+    """CPU seconds used on this machine since it booted, including steal time."""
     user, nice, system, _idle, _iowait, irq, softirq, steal = Path("/proc/stat").read_text().split()[1:9]
     return sum(map(int, (user, nice, system, irq, softirq, steal))) / _TICKS_PER_S
 
 
 def commit() -> str:
-    """The short hash of what is measured, with a mark where the tree differs from it."""
+    """The short hash of the measured commit, marked if the tree has changes."""
     git = ["git", "-C", str(REPOSITORY)]
     short = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
     changed = subprocess.run([*git, "status", "--porcelain", "src"], capture_output=True, text=True, check=True)
@@ -68,7 +68,7 @@ def commit() -> str:
 
 
 def description() -> str:
-    """The machine in a line."""
+    """The machine in one line."""
     cpu = next(
         (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
          if line.startswith("model name")), platform.machine(),
@@ -77,21 +77,21 @@ def description() -> str:
 
 
 def scratch() -> Path:
-    """A folder for throwaway data. Not in /tmp, which may be memory: commits are to wait for the disk."""
+    """A folder for temporary data. Not in /tmp, which may be in memory: commits must wait for a disk."""
     folder = REPOSITORY / "bench" / "results" / "scratch.tmp"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def require_linux() -> None:
-    """Raises `CannotMeasure` where /proc is missing."""
+    """Raises `CannotMeasure`: /proc is missing."""
     if not Path("/proc/self/stat").exists():
-        raise CannotMeasure("CPU seconds of other processes are read from /proc: run this on Linux.")
+        raise CannotMeasure("CPU times of other processes are read from /proc: run this on Linux.")
 
 
 @contextlib.contextmanager
 def nomadcrew(home: Path) -> Iterator[Server]:
-    """`nomadcrew up` on a data folder, as in production but for the rate limits: its log goes to a file."""
+    """`nomadcrew up` on a data folder, as in production but without rate limits; its log goes to a file."""
     environment = {"NOMADCREW_HOME": str(home), "PORT": "0", "NOMADCREW_RATE_LIMITS": "off"}
     program = "from nomadcrew.cli import main; main()"
     with _process([sys.executable, "-c", program, "up"], environment, home.parent / "nomadcrew") as process:
@@ -100,7 +100,7 @@ def nomadcrew(home: Path) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def plain(folder: Path, environment: Mapping[str, str]) -> Iterator[Server]:
-    """`bench.plain_fastapi` under uvicorn, as its manual says: one worker, its log to a file."""
+    """`bench.plain_fastapi` under uvicorn, as its manual recommends: one worker, its log in a file."""
     with _uvicorn("plain", "bench.plain_fastapi:app", folder, environment, ["--ws", "websockets-sansio"]) as server:
         yield server
 
@@ -129,7 +129,7 @@ def _uvicorn(
 
 @contextlib.contextmanager
 def echo(folder: Path) -> Iterator[Server]:
-    """`bench.echo`: what the WebSocket library costs by itself."""
+    """`bench.echo`, to measure the WebSocket library alone."""
     port = _free_port()
     with _process([sys.executable, "-m", "bench.echo", str(port)], {}, folder / "echo") as process:
         deadline_s = time.monotonic() + START_TIMEOUT_S
@@ -137,7 +137,7 @@ def echo(folder: Path) -> Iterator[Server]:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=2):
                 break
             if process.poll() is not None or time.monotonic() > deadline_s:
-                raise CannotMeasure(f"The echo does not answer; {folder / 'echo.err'} says why.")
+                raise CannotMeasure(f"The echo server does not answer; see {folder / 'echo.err'}.")
             time.sleep(0.05)
         yield Server("echo", process.pid, f"http://127.0.0.1:{port}")
 
@@ -151,7 +151,7 @@ def _free_port() -> int:
 
 @contextlib.contextmanager
 def _process(command: list[str], environment: Mapping[str, str], logs: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """A child whose output goes to `<logs>.out` and `<logs>.err`; told to stop, and made to, at the end."""
+    """A child process with its output in `<logs>.out` and `<logs>.err`; stopped at the end, by force if needed."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("NOMADCREW_")}
     inherited["PYTHONPATH"] = f"{REPOSITORY / 'src'}:{REPOSITORY}"
     with logs.with_suffix(".out").open("wb") as out, logs.with_suffix(".err").open("wb") as err:
@@ -168,14 +168,14 @@ def _process(command: list[str], environment: Mapping[str, str], logs: Path) -> 
 
 
 def _announced(process: "subprocess.Popen[bytes]", out: Path) -> str:
-    """The address that `nomadcrew up` prints once it answers."""
+    """The URL that `nomadcrew up` prints once it answers."""
     deadline_s = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline_s and process.poll() is None:
         for line in out.read_text().splitlines():
             if line.strip().startswith("address"):
                 return line.split()[1]
         time.sleep(0.05)
-    raise CannotMeasure(f"The server did not start; {out} and the .err file beside it say why.")
+    raise CannotMeasure(f"The server did not start; see {out} and the .err file beside it.")
 
 
 def _await_answer(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
@@ -184,4 +184,4 @@ def _await_answer(process: "subprocess.Popen[bytes]", url: str, log: Path) -> No
         with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=2):
             return
         time.sleep(0.1)
-    raise CannotMeasure(f"{url} does not answer; {log} says why.")
+    raise CannotMeasure(f"{url} does not answer; see {log}.")

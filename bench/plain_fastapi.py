@@ -1,10 +1,8 @@
-"""The same routes as a good developer writes them in FastAPI, SQLAlchemy and PyJWT, to compare with.
+"""The same routes as a good developer writes them with FastAPI, SQLAlchemy and PyJWT, for comparison.
 
-Same database, same tables, same checks, same replies; nothing slowed down on purpose, nothing tuned beyond what the
-libraries' manuals recommend: async engine with a pool, eager loading, uvloop and httptools, reply models, argon2 in
-a thread. It does less than NomadCrew: no replay protection, no stored events, no rate-limit headers.
-
-Settings: PLAIN_DATABASE_URL, PLAIN_SIGNING_KEY (a PEM file), PLAIN_ISSUER.
+Same database, tables, checks and replies. Nothing is slowed down on purpose, and nothing is tuned beyond the
+libraries' manuals: async engine with a pool, eager loading, uvloop and httptools, reply models, argon2 in a thread.
+It does less than NomadCrew: no replay protection, no stored events, no rate-limit headers.
 """
 # Checked against the real packages in .venv-bench; in .venv, where they are missing, they are Any.
 # mypy: disable-error-code="import-not-found, unused-ignore"
@@ -46,7 +44,7 @@ public_key = signing_key.public_key()
 issuer = os.environ["PLAIN_ISSUER"]
 engine = create_async_engine(os.environ["PLAIN_DATABASE_URL"], pool_size=10, max_overflow=0)
 sessions = async_sessionmaker(engine, expire_on_commit=False)
-passwords = PasswordHasher(time_cost=1, memory_cost=47_104, parallelism=1)  # what the stored hashes were made with
+passwords = PasswordHasher(time_cost=1, memory_cost=47_104, parallelism=1)  # the parameters of the stored hashes
 bearer = HTTPBearer(auto_error=False)
 
 
@@ -139,19 +137,19 @@ async def current_user(credentials: Annotated[HTTPAuthorizationCredentials | Non
 
 
 Database = Annotated[AsyncSession, Depends(database)]
-Me = Annotated[uuid.UUID, Depends(current_user)]
+Caller = Annotated[uuid.UUID, Depends(current_user)]
 CREW = selectinload(Trip.members).joinedload(Membership.user)
 
 
 async def member_of(session: AsyncSession, trip_id: uuid.UUID, user_id: uuid.UUID) -> Membership:
-    found = await session.scalar(
+    membership = await session.scalar(
         select(Membership).where(
             Membership.trip_id == trip_id, Membership.user_id == user_id, Membership.status == "ACTIVE"
         )
     )
-    if found is None:
+    if membership is None:
         raise HTTPException(status.HTTP_403_FORBIDDEN, "not_trip_member")
-    return found
+    return membership
 
 
 @app.get("/health")
@@ -160,11 +158,11 @@ async def health() -> dict[str, str]:
 
 
 @app.get("/v1/trips", response_model=list[TripOut], response_model_exclude_none=True)
-async def list_trips(me: Me, session: Database) -> Any:
+async def list_trips(caller: Caller, session: Database) -> Any:
     result = await session.scalars(
         select(Trip)
         .join(Membership, Membership.trip_id == Trip.id)
-        .where(Membership.user_id == me, Membership.status == "ACTIVE", Trip.deleted_at.is_(None))
+        .where(Membership.user_id == caller, Membership.status == "ACTIVE", Trip.deleted_at.is_(None))
         .order_by(Trip.start_day.desc(), Trip.id.desc())
         .limit(500)
         .options(CREW)
@@ -173,8 +171,8 @@ async def list_trips(me: Me, session: Database) -> Any:
 
 
 @app.get("/v1/trips/{trip_id}", response_model=TripOut, response_model_exclude_none=True)
-async def get_trip(trip_id: uuid.UUID, me: Me, session: Database) -> Any:
-    await member_of(session, trip_id, me)
+async def get_trip(trip_id: uuid.UUID, caller: Caller, session: Database) -> Any:
+    await member_of(session, trip_id, caller)
     trip = await session.scalar(select(Trip).where(Trip.id == trip_id, Trip.deleted_at.is_(None)).options(CREW))
     if trip is None:
         raise HTTPException(status.HTTP_404_NOT_FOUND, "trip_not_found")
@@ -182,13 +180,13 @@ async def get_trip(trip_id: uuid.UUID, me: Me, session: Database) -> Any:
 
 
 @app.post("/v1/trips/{trip_id}/todos", response_model=TodoOut, status_code=status.HTTP_201_CREATED)
-async def create_todo(trip_id: uuid.UUID, body: TodoIn, me: Me, session: Database) -> Any:
-    await member_of(session, trip_id, me)
+async def create_todo(trip_id: uuid.UUID, body: TodoIn, caller: Caller, session: Database) -> Any:
+    await member_of(session, trip_id, caller)
     if await session.scalar(select(Trip.id).where(Trip.id == trip_id, Trip.deleted_at.is_(None))) is None:
         raise HTTPException(status.HTTP_404_NOT_FOUND, "trip_not_found")
     now = datetime.now(UTC)
     todo = Todo(
-        id=uuid.uuid4(), trip_id=trip_id, text=body.text, status="INCOMPLETE", created_by=me, created_at=now,
+        id=uuid.uuid4(), trip_id=trip_id, text=body.text, status="INCOMPLETE", created_by=caller, created_at=now,
         updated_at=now,
     )  # fmt: skip
     session.add(todo)
@@ -248,16 +246,16 @@ def matches(password_hash: str, password: str) -> bool:
 @app.websocket("/v1/ws")
 async def websocket(socket: WebSocket, token: Annotated[str, Query()]) -> None:
     try:
-        me = verify(token)
+        caller = verify(token)
     except (jwt.InvalidTokenError, ValueError):
         await socket.close(status.WS_1008_POLICY_VIOLATION)
         return
-    await sockets.connect(me, socket)
+    await sockets.connect(caller, socket)
     try:
-        await socket.send_json({"type": "connected", "payload": {"userId": str(me)}})
+        await socket.send_json({"type": "connected", "payload": {"userId": str(caller)}})
         while True:
             await socket.receive_text()
     except WebSocketDisconnect:
         pass
     finally:
-        sockets.disconnect(me, socket)
+        sockets.disconnect(caller, socket)

@@ -1,4 +1,4 @@
-"""The tables as SQLAlchemy's ORM sees them, for `bench.plain_fastapi`."""
+"""The tables as SQLAlchemy models, for `bench.plain_fastapi`."""
 # Checked against the real packages in .venv-bench; in .venv, where they are missing, they are Any.
 # mypy: disable-error-code="import-not-found, unused-ignore"
 # mypy: allow-subclassing-any, allow-untyped-decorators, no-warn-return-any

@@ -1,4 +1,4 @@
-"""Replies as Pydantic models, for the stacks that NomadCrew is compared with."""
+"""Replies as Pydantic models, for the stacks in the comparison."""
 # Checked against the real packages in .venv-bench; in .venv, where they are missing, they are Any.
 # mypy: disable-error-code="import-not-found, unused-ignore"
 # mypy: allow-subclassing-any, allow-untyped-decorators, no-warn-return-any

@@ -1,4 +1,4 @@
-"""Samples into tables, ratios and verdicts."""
+"""Turns samples into tables, ratios and verdicts."""
 
 import json
 import statistics
@@ -22,16 +22,16 @@ NAMES = {
     "positions": "POST …/locations:batch (50 positions)",
     "fanout": "chat message → sockets",
 }
-# What bench/plain_fastapi.py does as well.
+# The kinds that bench/plain_fastapi.py implements.
 PLAIN = ("trips", "trip", "todo", "login", "event")
-MOST_SOCKETS = max(SOCKETS)
-AT = 16  # connections at which the budgets hold
-Key = tuple[str, int, str]  # kind, connections, who: nomadcrew, driver, plain or empty
+MAX_SOCKETS = max(SOCKETS)
+AT = 16  # connections for the budgets
+Key = tuple[str, int, str]  # kind, connections, and one of nomadcrew, driver, plain, empty or echo
 
 
 @dataclass(slots=True)
 class Results:
-    """Everything one run measured, round by round."""
+    """All measurements of one run, by round."""
 
     samples: dict[Key, list[Sample]] = field(default_factory=dict)
     around: list[Around] = field(default_factory=list)
@@ -43,7 +43,7 @@ class Results:
         self.samples.setdefault((kind, connections, who), []).append(sample)
 
     def median(self, kind: str, connections: int, who: str) -> Sample | None:
-        """Each figure's median over the rounds; None for what was not measured."""
+        """The median of each figure over the rounds; None if it was not measured."""
         rounds = self.samples.get((kind, connections, who))
         if not rounds:
             return None
@@ -58,7 +58,7 @@ class Results:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """A promise of architecture.md, section 11."""
+    """A limit from architecture.md, section 11."""
 
     what: str
     measured: float | None
@@ -70,8 +70,8 @@ class Budget:
     def verdict(self) -> str:
         if self.measured is None:
             return "not measured"
-        kept = self.measured >= self.limit if self.at_least else self.measured <= self.limit
-        return "ok" if kept else "OVER"
+        passed = self.measured >= self.limit if self.at_least else self.measured <= self.limit
+        return "ok" if passed else "OVER"
 
     def row(self) -> Sequence[str]:
         sign = "≥" if self.at_least else "≤"
@@ -80,7 +80,7 @@ class Budget:
 
 
 def budgets(results: Results) -> list[Budget]:
-    """What was promised, beside what was measured."""
+    """The budgets with the measurements."""
     rows = []
     for kind in ("trips", "todo"):
         ours = results.median(kind, AT, "nomadcrew")
@@ -93,9 +93,9 @@ def budgets(results: Results) -> list[Budget]:
         ours, driver = results.median(kind, AT, "nomadcrew"), results.median(kind, AT, "driver")
         cpu = ours.cpu_us / driver.cpu_us if ours and driver else None
         rows.append(Budget(f"{NAMES[kind]}: host CPU to the bare driver's, {AT} connections", cpu, 2.5, "×"))
-    crowd = results.median("fanout", MOST_SOCKETS, "nomadcrew")
+    crowd = results.median("fanout", MAX_SOCKETS, "nomadcrew")
     late_ms = crowd.p99_ms if crowd else None
-    rows.append(Budget(f"a chat message to {MOST_SOCKETS:,} sockets: p99 of a delivery", late_ms, 250, " ms"))
+    rows.append(Budget(f"a chat message to {MAX_SOCKETS:,} sockets: p99 of a delivery", late_ms, 250, " ms"))
     around = results.dispatch_us() if results.around else None
     rows.append(Budget("dispatch, validation, encoding around a list of 10 trips, CPU", around, 60, " µs"))
     rows.append(Budget("memory of the host at rest, without PostgreSQL", results.rest_mib or None, 120, " MiB"))
@@ -103,7 +103,7 @@ def budgets(results: Results) -> list[Budget]:
 
 
 def text(results: Results, heading: Sequence[str]) -> str:
-    """The report as Markdown; `heading` says when, what and where."""
+    """The report as Markdown; `heading` has the date, the commit and the machine."""
     parts = [*heading, "", "## Budgets", "", table(("what", "measured", "budget", ""), _budget_rows(results))]
     requests = table(
         ("request", "connections", "requests/s", "p50 ms", "p99 ms", "CPU µs", "driver CPU µs", "× driver",
@@ -111,13 +111,13 @@ def text(results: Results, heading: Sequence[str]) -> str:
         _request_rows(results),
     )  # fmt: skip
     parts += ["", "## Requests and events", "", requests, "", *_notes(results)]
-    if results.median("fanout", MOST_SOCKETS, "nomadcrew"):
+    if results.median("fanout", MAX_SOCKETS, "nomadcrew"):
         parts += ["", "## Fan-out", "", table(_FANOUT, _fanout_rows(results)), "", *_fanout_notes(results)]
     return "\n".join(parts) + "\n"
 
 
 def write(results: Results, report: str, name: str) -> Path:
-    """Keep the report and every round behind it; returns the report's path."""
+    """Write the report and the samples behind it; returns the report's path."""
     RESULTS.mkdir(exist_ok=True)
     rounds = [
         {"kind": kind, "connections": connections, "who": who, "rounds": [asdict(sample) for sample in samples]}
@@ -185,23 +185,23 @@ def _fanout_notes(results: Results) -> list[str]:
     lines = [FANOUT_NOTES]
     for who, idle in results.idle.items():
         lines.append(
-            f"{idle.sockets:,} idle sockets: {who} holds {idle.kib_each:.1f} KiB for each, "
-            f"{idle.rss_mib:.0f} MiB in all, and keeps them with {idle.cpu_percent:.1f} % of a core."
+            f"{idle.sockets:,} idle sockets: {who} uses {idle.kib_each:.1f} KiB per socket, "
+            f"{idle.rss_mib:.0f} MiB in total, and {idle.cpu_percent:.1f} % of a core."
         )
     return lines
 
 
 FANOUT_NOTES = """\
-One message after the other, from the request of its writer to the bytes at each of the other members' sockets; the
-next is sent when everybody has heard. Each hears of it twice, by the message and by a notification, and both are in
-the CPU. The echo passes frames on as they are: no HTTP, no commit, no permissions. It
-uses `websockets` as its manual shows it. All sockets belong to four people and one client process.
+One message after another, from the writer's request to the bytes at each of the other members' sockets; the next
+is sent when all sockets have received it. Each socket receives the message and a notification, and both are in the
+CPU. The echo server forwards frames unchanged: no HTTP, no commit, no permissions. It uses `websockets` as its
+manual shows it. All sockets belong to four users and one client process.
 """
 NOTES = """\
 CPU is user and system time of the server's process alone; PostgreSQL, wrk and the socket clients share the machine
-but are not in it. The driver runs the route's statements with the same kind of parameters at the same number of
-connections. Plain is bench/plain_fastapi.py: it keeps no events and no replay protection. An event's figures are
-per event: one request, four deliveries; all of its clients are one Python process.
+but are not included. The driver runs the route's statements with similar parameters and the same number of
+connections. Plain is bench/plain_fastapi.py: it stores no events and has no replay protection. An event's figures
+are per event: one request, four deliveries; all of its clients are one Python process.
 """
 
 
@@ -211,20 +211,20 @@ def _notes(results: Results) -> list[str]:
     if empty and driver:
         least = (empty.cpu_us + driver.cpu_us) / driver.cpu_us
         lines += [
-            f"uvicorn takes {empty.cpu_us:.0f} µs for a to-do's request and an empty answer. With the driver's",
-            f"{driver.cpu_us:.0f} µs that is {least:.2f}× the driver: no handler behind it can come below that.",
+            f"uvicorn takes {empty.cpu_us:.0f} µs for a to-do's request and an empty reply. With the driver's",
+            f"{driver.cpu_us:.0f} µs this is {least:.2f}× the driver, the minimum for any handler.",
         ]
     if results.around:
         lines += [
             f"In process, a list of ten trips takes {results.dispatch_us():.1f} µs of dispatch and encoding, and",
-            f"{results.application_us():.1f} µs with routing and ASGI around it. The host holds",
-            f"{results.rest_mib:.0f} MiB at rest and {results.after_load_mib:.0f} MiB after all this.",
+            f"{results.application_us():.1f} µs with routing and ASGI. The host uses",
+            f"{results.rest_mib:.0f} MiB at rest and {results.after_load_mib:.0f} MiB after the measurement.",
         ]
     return lines
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table that is also a table to the eye."""
+    """A Markdown table with aligned columns."""
     grid = [head, *rows]
     widths = [max(len(row[column]) for row in grid) for column in range(len(head))]
     lines = [

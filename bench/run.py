@@ -1,7 +1,7 @@
-"""`make bench`: requests, events and memory of the host, beside the bare driver and a plain FastAPI stack.
+"""`make bench`: requests, events and memory of the host, compared with the bare driver and a plain FastAPI stack.
 
-Everything is measured in one run, in rounds that go through all cases, so that a noisy minute hits all of them;
-what counts are the ratios of the medians.
+Everything is measured in one run, in rounds over all cases, so that a noisy minute affects all of them; the results
+are the ratios of the medians.
 """
 
 import argparse
@@ -35,7 +35,7 @@ REST_S = 2.0
 
 
 class Bench:
-    """Both servers on one database, a third without any, and what is asked of them."""
+    """Both servers on one database, two servers without a database, and the measurements on them."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Bench:
         write_cases(world, self._cases)
 
     def round(self, kinds: Sequence[str], results: Results) -> None:
-        """Every case once; the driver and the two servers one after the other."""
+        """Run every case once: the driver and the two servers one after another."""
         write_cases(self.world, self._cases)
         results.around.append(in_process.measure())
         for kind in kinds:
@@ -73,7 +73,7 @@ class Bench:
                 results.add(kind, AT, "empty", self._sample(self.empty, kind, AT))
 
     def idle(self, results: Results) -> None:
-        """What thousands of sockets hold, once: memory does not depend on the minute."""
+        """Measure thousands of idle sockets, once: memory does not vary between rounds."""
         results.idle["nomadcrew"] = uvloop.run(fanout.host_idle(self.ours, self.world))
         results.idle["echo"] = uvloop.run(fanout.echo_idle(self.echo))
 
@@ -86,7 +86,7 @@ class Bench:
             results.add("fanout", count, "echo", echo)
 
     def check_alike(self) -> None:
-        """Raises `CannotMeasure` unless both servers give one reply to one request."""
+        """Raises `CannotMeasure`: the servers' replies to the same request differ."""
         token, trip = json.loads(self._cases.read_text().splitlines()[7])[:2]
         for path in ("/v1/trips", f"/v1/trips/{trip}"):
             ours, plain = (_get(server, path, token) for server in (self.ours, self.plain))
@@ -102,12 +102,12 @@ class Bench:
 
     def _driver(self, kind: str) -> Sample:
         cases = [
-            driver.Case(str(person.id), str(self.world.trips[person.crew][place % 10]), person.email)
-            for place, person in enumerate(self.world.people)
+            driver.Case(str(person.id), str(self.world.trips[person.crew][index % 10]), person.email)
+            for index, person in enumerate(self.world.people)
         ]
         world = driver.argument(cases, self.world.connect)
         command = [sys.executable, "-m", "bench.driver", kind, str(AT), str(self.seconds), world]
-        # The environment of this process has the paths already.
+        # The environment of this process has the paths.
         run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=machine.REPOSITORY)
         if run.returncode:
             raise CannotMeasure(f"The bare driver failed on {kind}: {run.stderr}")
@@ -116,7 +116,7 @@ class Bench:
 
 @contextlib.contextmanager
 def servers(folder: Path, results: Results) -> Iterator[tuple[Server, Server, Server, Server, World]]:
-    """NomadCrew on a fresh data folder, at rest first; then plain on its PostgreSQL, and two that need none."""
+    """NomadCrew on a new data folder, first at rest; then plain on its PostgreSQL, and two without a database."""
     with ExitStack() as stack:
         ours = stack.enter_context(machine.nomadcrew(folder / "home"))
         time.sleep(REST_S)
@@ -134,7 +134,7 @@ def servers(folder: Path, results: Results) -> Iterator[tuple[Server, Server, Se
 
 
 def measure(kinds: Sequence[str], rounds: int, seconds: float) -> str:
-    """Run it all; returns the report, which is written down too."""
+    """Run all measurements; returns the report, which is also written to a file."""
     results = Results()
     began_s, busy_s = time.monotonic(), machine.busy_seconds()
     with ExitStack() as stack:
@@ -152,7 +152,7 @@ def measure(kinds: Sequence[str], rounds: int, seconds: float) -> str:
     commit, now = machine.commit(), datetime.now(UTC)
     how = (
         f"{machine.description()}. Medians of {rounds} interleaved rounds of {seconds:g} s each; the machine was "
-        f"{busy:.0%} busy in the {took_s:.0f} s this took, with everything that ran on it."
+        f"{busy:.0%} busy during the {took_s:.0f} s, with all of its processes."
     )
     heading = [f"# NomadCrew, measured {now:%Y-%m-%d %H:%M} UTC at {commit}", "", how]
     text = report.text(results, heading)
@@ -168,9 +168,9 @@ def _get(server: Server, path: str, token: str) -> Any:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5, help="how often everything is measured")
-    parser.add_argument("--seconds", type=int, default=3, help="how long each case runs")
-    parser.add_argument("--only", choices=NAMES, action="append", help="a kind of request; may be repeated")
+    parser.add_argument("--rounds", type=int, default=5, help="number of rounds over all cases")
+    parser.add_argument("--seconds", type=int, default=3, help="duration of each case")
+    parser.add_argument("--only", choices=NAMES, action="append", help="a kind of request to measure; repeatable")
     chosen = parser.parse_args()
     try:
         machine.require_linux()

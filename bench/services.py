@@ -1,7 +1,7 @@
-"""The services a function asks at its first request, as one small server.
+"""The services that a function calls for its first request, as one small server.
 
-They are the Data API on a real PostgreSQL, an empty table, and a secret. It costs every stack the same, and less
-than an emulator of all of AWS.
+They are the Data API on a real PostgreSQL, an empty table, and a secret. Their cost is the same for every stack,
+and lower than that of a complete AWS emulator.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ ANSWERS: Mapping[str, Mapping[str, Any]] = {
 
 @contextmanager
 def services(connect: Mapping[str, Any]) -> Iterator[str]:
-    """Serve on a free port, with `asyncpg.connect`'s arguments for the database; yields the address."""
+    """Serve on a free port; `connect` has `asyncpg.connect`'s arguments for the database. Yields the URL."""
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, daemon=True).start()
     api = DataApi(lambda _resource, _secret: dict(connect))
@@ -38,15 +38,15 @@ def services(connect: Mapping[str, Any]) -> Iterator[str]:
             if target in ANSWERS:
                 status, answer = 200, json.dumps(ANSWERS[target]).encode()
             else:
-                asked = api.handle_request("POST", self.path, {}, body, {})
-                status, _, answer = asyncio.run_coroutine_threadsafe(asked, loop).result()
+                request = api.handle_request("POST", self.path, {}, body, {})
+                status, _, answer = asyncio.run_coroutine_threadsafe(request, loop).result()
             self.send_response(status)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(answer)))
             self.end_headers()
             self.wfile.write(answer)
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 — the base class's name
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 — required by the base class
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

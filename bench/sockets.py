@@ -1,4 +1,4 @@
-"""From a to-do's request to the frames on the other members' sockets."""
+"""The time from a to-do's request to the frames on the other members' sockets."""
 
 import asyncio
 import statistics
@@ -19,7 +19,7 @@ EVENT_TIMEOUT_S = 10.0
 
 @dataclass(slots=True)
 class Crew:
-    """One member who writes and the sockets of all others."""
+    """A member who writes, and the sockets of all others."""
 
     trip: UUID
     token: str
@@ -27,30 +27,30 @@ class Crew:
     writer: asyncio.StreamWriter
     sockets: Sequence[ClientConnection]
 
-    async def write_and_hear(self, server: Server, text: str) -> list[float]:
-        """Put a to-do on the list; returns after how many milliseconds each other member's socket had it."""
+    async def write_and_receive(self, server: Server, text: str) -> list[float]:
+        """Create a to-do; returns the milliseconds until each other member's socket received it."""
         body = b'{"text":"%s"}' % text.encode()
         head = (
             f"POST /v1/trips/{self.trip}/todos HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {self.token}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         )
-        asked_s = time.perf_counter()
+        sent_s = time.perf_counter()
         self.writer.write(head.encode() + body)
         async with asyncio.timeout(EVENT_TIMEOUT_S):
-            heard = asyncio.gather(*(_heard_s(socket, text) for socket in self.sockets))
+            received = asyncio.gather(*(_received_s(socket, text) for socket in self.sockets))
             await _created(self.reader, server)
-            return [(heard_s - asked_s) * 1000 for heard_s in await heard]
+            return [(received_s - sent_s) * 1000 for received_s in await received]
 
 
-async def _heard_s(socket: ClientConnection, text: str) -> float:
-    """When a frame with this text came; other frames are passed over."""
+async def _received_s(socket: ClientConnection, text: str) -> float:
+    """The time at which a frame with this text arrived; other frames are skipped."""
     while text not in str(await socket.recv()):
         pass
     return time.perf_counter()
 
 
 async def _created(reader: asyncio.StreamReader, server: Server) -> None:
-    """Read the reply, so that the connection can be used again."""
+    """Read the reply, so that the connection can be reused."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
     if " 201 " not in head.partition("\r\n")[0]:
         raise CannotMeasure(f"{server.name} refused a to-do: {head}")
@@ -58,40 +58,40 @@ async def _created(reader: asyncio.StreamReader, server: Server) -> None:
 
 
 async def measure(server: Server, world: World, *, crews: int, seconds: float) -> Sample:
-    """Members of so many crews write one to-do after the other; the figures are per event and per delivery.
+    """Members of `crews` crews create one to-do after another; the figures are per event and per delivery.
 
-    `per_s` counts events, `cpu_us` is the server's for the request and all of its deliveries, and the latencies run
-    from the request to each delivery. All clients share this process, so the latencies of many crews hold their
-    queueing too.
+    `per_s` counts events, `cpu_us` is the server's for the request and all of its deliveries, and the latencies are
+    from the request to each delivery. All clients share this process, so with many crews the latencies include its
+    queueing.
     """
     tokens = await world.tokens()
     async with AsyncExitStack() as stack:
-        writing = [await _crew(stack, server, world, tokens, number) for number in range(crews)]
-        await asyncio.gather(*(_keep_writing(crew, server, until_s=0) for crew in writing))
+        writers = [await _crew(stack, server, world, tokens, number) for number in range(crews)]
+        await asyncio.gather(*(_keep_writing(crew, server, until_s=0) for crew in writers))
         await asyncio.sleep(SETTLE_S)
         before_s, began_s = cpu_seconds(server.pid), time.perf_counter()
         until_s = began_s + seconds
-        heard = await asyncio.gather(*(_keep_writing(crew, server, until_s) for crew in writing))
+        received = await asyncio.gather(*(_keep_writing(crew, server, until_s) for crew in writers))
         took_s = time.perf_counter() - began_s
         await asyncio.sleep(SETTLE_S)
         used_s = cpu_seconds(server.pid) - before_s
-    times_ms = sorted(ms for crew_times in heard for event in crew_times for ms in event)
-    events = sum(len(crew_times) for crew_times in heard)
+    times_ms = sorted(ms for crew_times in received for event in crew_times for ms in event)
+    events = sum(len(crew_times) for crew_times in received)
     return Sample(
         events / took_s, used_s / events * 1e6, statistics.median(times_ms), times_ms[len(times_ms) * 99 // 100]
     )
 
 
 async def _keep_writing(crew: Crew, server: Server, until_s: float) -> list[list[float]]:
-    """Write until then, once at least. Texts differ: a repeated one would be a replay, which makes no event."""
+    """Write until `until_s`, at least once. Texts differ: a repeated one would be a replay without an event."""
     times: list[list[float]] = []
     while not times or time.perf_counter() < until_s:
-        times.append(await crew.write_and_hear(server, f"{crew.trip} {time.time_ns()}."))
+        times.append(await crew.write_and_receive(server, f"{crew.trip} {time.time_ns()}."))
     return times
 
 
 async def _crew(stack: AsyncExitStack, server: Server, world: World, tokens: dict[UUID, str], number: int) -> Crew:
-    """A crew's connections; where there are more writers than crews, a crew has a second trip to write on."""
+    """A crew's connections; with more writers than crews, a crew writes to a second trip."""
     people = world.crew(number % CREWS)
     trip = world.trips[people[0].crew][number // CREWS]
     host, port = server.host_and_port

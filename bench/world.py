@@ -1,6 +1,7 @@
-"""What the measurements run on: crews of five on ten trips each, with accounts and tokens.
+"""The data for the measurements: crews of five on ten trips each, with accounts and tokens.
 
-Rows go in by COPY beside the running server: four hundred trips through the API would take longer than measuring.
+Rows are inserted with COPY while the server runs: creating four hundred trips through the API would take longer
+than the measurements.
 """
 
 import asyncio
@@ -41,7 +42,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """`trips` holds each crew's trips; everybody of a crew is on all of them."""
+    """`trips` has the trips of each crew; all members of a crew are on all of them."""
 
     people: tuple[Person, ...]
     trips: tuple[tuple[UUID, ...], ...]
@@ -52,7 +53,7 @@ class World:
         return self.people[number * CREW : (number + 1) * CREW]
 
     async def tokens(self) -> dict[UUID, str]:
-        """A fresh access token each; they live a quarter of an hour."""
+        """A new access token per user; valid for 15 minutes."""
         keys = open_keys(self.signing_key.parent)
         issuer = JwtTokens(keys.signing, keys.confirmations, issuer=DEFAULT_ISSUER)
         now = datetime.now(UTC)
@@ -63,12 +64,12 @@ class World:
 
 
 async def fill(home: Path) -> World:
-    """Put the world into the database of the host that runs on `home`."""
+    """Insert the data into the database of the host that runs on `home`."""
     connect = await connect_kwargs(home)
     people = [
-        Person(uuid7(), crew, f"crew{crew}.{name}".lower(), f"crew{crew}.{place}@example.org")
+        Person(uuid7(), crew, f"crew{crew}.{name}".lower(), f"crew{crew}.{index}@example.org")
         for crew in range(CREWS)
-        for place, name in enumerate(FIRST_NAMES)
+        for index, name in enumerate(FIRST_NAMES)
     ]
     trips = [tuple(uuid7() for _ in range(TRIPS)) for _ in range(CREWS)]
     connection = await asyncpg.connect(**connect)
@@ -81,14 +82,14 @@ async def fill(home: Path) -> World:
 
 
 async def connect_kwargs(home: Path) -> dict[str, Any]:
-    """Arguments for `asyncpg.connect` to the PostgreSQL of the host on `home`."""
+    """Arguments for `asyncpg.connect` for the PostgreSQL of the host on `home`."""
     postgres = EmbeddedPostgres(DataFolder(home), find_binaries())
     await postgres.attach()
     return postgres.connect_kwargs
 
 
 def sqlalchemy_url(connect: dict[str, Any]) -> str:
-    """The same for SQLAlchemy."""
+    """The same as a URL for SQLAlchemy."""
     host = quote(connect["host"], safe="")
     return f"postgresql+asyncpg://{connect['user']}@/{connect['database']}?host={host}&port={connect['port']}"
 
@@ -97,7 +98,7 @@ async def _copy(
     connection: "asyncpg.Connection[asyncpg.Record]", people: list[Person], trips: list[tuple[UUID, ...]]
 ) -> None:
     now = datetime.now(UTC)
-    # One hash for all: it is verified at every login whoever's it is, and making two hundred takes a while.
+    # One hash for all users: every login verifies it, and hashing two hundred passwords would take a while.
     password_hash = await asyncio.to_thread(_hash)
     await _into(
         connection,
@@ -118,11 +119,11 @@ async def _copy(
          "destination_latitude", "destination_longitude", "start_date", "end_date", "status", "created_by",
          "created_at", "updated_at", "member_count"),
         [
-            (trip, f"Along the Douro {place}", "By train from the coast to the border, a day in the vineyards.",
+            (trip, f"Along the Douro {index}", "By train from the coast to the border, a day in the vineyards.",
              "ChIJwVPhxKtlJA0RvBSxQFbZSKY", "Porto, Portugal", "Porto", 41.1496, -8.611,
-             date(2026, 12, 1) + timedelta(days=place), date(2026, 12, 9) + timedelta(days=place), "PLANNING",
+             date(2026, 12, 1) + timedelta(days=index), date(2026, 12, 9) + timedelta(days=index), "PLANNING",
              people[crew * CREW].id, now, now, CREW)
-            for crew, theirs in enumerate(trips) for place, trip in enumerate(theirs)
+            for crew, crew_trips in enumerate(trips) for index, trip in enumerate(crew_trips)
         ],
     )  # fmt: skip
     await _into(
@@ -130,10 +131,10 @@ async def _copy(
         "trip_memberships",
         ("id", "trip_id", "user_id", "role", "status", "created_at", "updated_at", "joined_at"),
         [
-            (uuid7(), trip, person.id, "OWNER" if place == 0 else "MEMBER", "ACTIVE", now, now, now)
-            for crew, theirs in enumerate(trips)
-            for trip in theirs
-            for place, person in enumerate(people[crew * CREW : (crew + 1) * CREW])
+            (uuid7(), trip, person.id, "OWNER" if index == 0 else "MEMBER", "ACTIVE", now, now, now)
+            for crew, crew_trips in enumerate(trips)
+            for trip in crew_trips
+            for index, person in enumerate(people[crew * CREW : (crew + 1) * CREW])
         ],
     )
 
@@ -157,10 +158,10 @@ def _account(person: Person, now: datetime) -> Account:
 
 
 def write_cases(world: World, path: Path) -> None:
-    """What wrk's script sends, as JSON lines: token, trip and login of everybody."""
+    """Write the input of wrk's script as JSON lines: token, trip and login of every user."""
     tokens = asyncio.run(world.tokens())
     lines = [
-        json.dumps([tokens[person.id], str(world.trips[person.crew][place % TRIPS]), person.email])
-        for place, person in enumerate(world.people)
+        json.dumps([tokens[person.id], str(world.trips[person.crew][index % TRIPS]), person.email])
+        for index, person in enumerate(world.people)
     ]
     path.write_text("\n".join(lines) + "\n")

@@ -1,9 +1,9 @@
--- What wrk sends. Arguments after `--`: kind, file of cases (JSON lines: token, trip, login), password, name of the run.
--- Replies are not looked at: wrk counts those that are no success by itself.
+-- wrk's requests. Arguments after `--`: kind, file of cases (JSON lines: token, trip, login), password, name of the run.
+-- Replies are not checked: wrk itself counts those that are not a success.
 
 local cases, kind, password, run, sent = {}, nil, nil, nil, 0
 local paths = { todo = "/todos", chat = "/chat/messages", position = "/locations", positions = "/locations:batch" }
--- As bench.driver sends them: somebody who stays within ten metres.
+-- As in bench.driver: a user who stays within ten metres.
 local POSITIONS = 50
 
 local function position(number)
@@ -14,7 +14,7 @@ local function body()
   if kind == "position" then return position(sent) end
   if kind == "chat" then return string.format('{"content":"on my way, %s for %d"}', run, sent) end
   if kind ~= "positions" then
-    -- A text sent twice within half a minute would be a replay, which is another thing to measure.
+    -- The same text twice within half a minute would be a replay, which is not measured here.
     return string.format('{"text":"pack %s for %d"}', run, sent)
   end
   local now_ms, list = os.time() * 1000, {}
@@ -35,7 +35,7 @@ local function headers(case)
   return { ["authorization"] = "Bearer " .. case.token, ["content-type"] = "application/json" }
 end
 
--- Requests that are always the same bytes are made once, so that wrk leaves the processor to the servers.
+-- Constant requests are formatted once, so that wrk leaves the CPU to the servers.
 local function prepare(case)
   if kind == "trips" then
     case.request = wrk.format("GET", "/v1/trips", headers(case))

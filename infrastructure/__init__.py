@@ -1,1 +1,1 @@
-"""What NomadCrew is on AWS: a CDK app, the packages of its functions, and how both are deployed."""
+"""NomadCrew on AWS: a CDK app, the packages of its functions, and the deployment of both."""

@@ -1,4 +1,4 @@
-"""Findings of cdk-nag that stand, each on the resource it is about and with the reason."""
+"""Acknowledged findings of cdk-nag, each on its resource and with the reason."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ from constructs import IConstruct
 
 
 def acknowledge(construct: IConstruct, reasons: Mapping[str, str]) -> None:
-    """Say why rules do not apply to a construct and what it is made of; `SQS3` is of AwsSolutions."""
+    """Give reasons why rules do not apply to a construct and its children; `SQS3` is a rule of AwsSolutions."""
     Validations.of(construct).acknowledge(
         *(Acknowledgment(id=_full(id_), reason=why) for id_, why in reasons.items())
     )

@@ -1,4 +1,4 @@
-"""The CDK app: `cdk synth -c stage=dev`. Which packages it takes: `-c arch=arm64|x86_64` and `-c python=3.13`."""
+"""The CDK app: `cdk synth -c stage=dev`. `-c arch=arm64|x86_64` and `-c python=3.13` select the packages."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +19,7 @@ from infrastructure.stacks.realtime import RealtimeStack
 
 
 def build(app: App, stage: Stage, package: Callable[[str], str]) -> None:
-    """Every stack of a stage; `package` says where a function's zip or folder lies."""
+    """Create all stacks of a stage; `package` returns the path of a function's zip or folder."""
     places = Places(stage)
     env = Environment(account=stage.account, region=stage.region)
 
@@ -27,7 +27,7 @@ def build(app: App, stage: Stage, package: Callable[[str], str]) -> None:
         return {
             "env": env,
             "stack_name": stage.named(name),
-            # The emulator is thrown away as a whole; elsewhere nobody deletes people's data by a slip.
+            # The emulator is deleted as a whole; elsewhere, users' data must not be deleted by mistake.
             "termination_protection": stateful and stage.name != "rehearsal",
         }
 
@@ -51,7 +51,7 @@ def build(app: App, stage: Stage, package: Callable[[str], str]) -> None:
         endpoints=endpoints,
         **settings("realtime"),
     )
-    # Sockets read tables that the migration makes.
+    # Sockets read tables that the migration creates.
     realtime.add_stack_dependency(compute)
     ApiStack(
         app,
@@ -67,7 +67,7 @@ def build(app: App, stage: Stage, package: Callable[[str], str]) -> None:
 
 
 def check(app: App) -> None:
-    """Have every synthesis judged by cdk-nag."""
+    """Check every synthesis with cdk-nag."""
     Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     Validations.of(app).add_plugins(ServerlessChecks(app))
 

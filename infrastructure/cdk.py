@@ -1,4 +1,4 @@
-"""The CDK command line of this project: its own Node, its own version, nothing of the machine's."""
+"""The CDK command line with the project's own Node and version, independent of the machine's."""
 
 import os
 import subprocess
@@ -12,10 +12,10 @@ _BIN = Path(sys.executable).parent
 
 
 def cdk_command() -> list[str]:
-    """What to put before a command's arguments; the command line is installed by its lock file when it is missing.
+    """The command without arguments; installs the command line from its lock file if it is missing.
 
     Raises:
-        subprocess.CalledProcessError: it cannot be installed.
+        subprocess.CalledProcessError: the installation failed.
     """
     locked = HERE / "package-lock.json"
     if not _CLI.exists() or _CLI.stat().st_mtime < locked.stat().st_mtime:
@@ -25,7 +25,7 @@ def cdk_command() -> list[str]:
 
 
 def cdk_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment in which the app finds the same Node, and which keeps quiet about others."""
+    """An environment with the same Node for the app, and without warnings about its version."""
     return {
         **environment,
         "PATH": os.pathsep.join((str(_BIN), environment.get("PATH", ""))),

@@ -1,4 +1,4 @@
-"""Every number of every stage. A stage is chosen by `-c stage=…`, its preset by `-c preset=…`."""
+"""All numbers of all stages. `-c stage=…` selects a stage, `-c preset=…` its preset."""
 
 import os
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any, Literal
 from nomadcrew.core.flags import REGISTRATION
 from nomadcrew.core.limits import LIMITS
 
-# What one machine's pages and the shipped app send and may read (hosts/machine/http/cors.py says the same).
+# Methods and headers of the web pages and the shipped app; hosts/machine/http/cors.py has the same.
 CORS_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 CORS_HEADERS = (
     "authorization",
@@ -22,7 +22,7 @@ CORS_HEADERS = (
 CORS_EXPOSED = ("content-length", "retry-after", "x-request-id")
 CORS_MAX_AGE_S = 43_200
 
-# A queue waits six times as long as its function may run.
+# A queue's visibility timeout is six times its function's timeout.
 VISIBILITY_FACTOR = 6
 DEAD_LETTER_DAYS = 14
 ARCHIVE_DAYS = 30
@@ -32,18 +32,18 @@ MAX_STAGE_NAME = 12
 SOCKET_STAGE = "v1"
 
 
-# Timestream for LiveAnalytics takes no new accounts: a stage chooses it where an old one has it.
+# Timestream for LiveAnalytics accepts no new accounts; stages of older accounts may use it.
 LocationStore = Literal["dynamodb", "aurora", "timestream"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Database:
-    """Aurora and how functions reach it."""
+    """Aurora and the functions' access to it."""
 
     access: Literal["data-api", "proxy"] = "data-api"
     min_acu: float = 0.5
     max_acu: float = 4
-    pause_after_s: int | None = None  # with a minimum of 0 ACU only
+    pause_after_s: int | None = None  # requires a minimum of 0 ACU
     reader: bool = False
     backup_days: int = 7
     name: str = "nomadcrew"
@@ -51,14 +51,14 @@ class Database:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
-    """What the dear rows of the design cost: chosen together, changed one by one in a stage."""
+    """The expensive settings, chosen together; a stage may override each of them."""
 
     database: Database
     cache: Literal["dynamodb", "valkey"] = "dynamodb"
     stream: Literal["sqs", "kinesis"] = "sqs"
     location_store: LocationStore = "dynamodb"
-    # Environments kept warm and ceilings, by function. A new account has about ten concurrent executions and
-    # refuses to reserve any of them.
+    # Provisioned and reserved concurrency, by function. A new account has about ten concurrent executions and
+    # cannot reserve any of them.
     provisioned: Mapping[str, int] = field(default_factory=dict)
     reserved: Mapping[str, int] = field(default_factory=dict)
 
@@ -78,7 +78,7 @@ PRESETS: Mapping[str, Preset] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One deployment of everything."""
+    """One complete deployment."""
 
     name: str
     account: str
@@ -92,37 +92,37 @@ class Stage:
     reserved: Mapping[str, int]
     mail_domain: str
     mail_sender: str
-    # Where people reach the API, for links; None: the API's own address.
+    # The public URL of the API, for links. None: the API's own address.
     public_url: str | None = None
     app_url: str | None = None
-    # Where pushes are handed over, such as https://exp.host/--/api/v2/push; None: nothing is pushed anywhere. An
-    # access token, where the project asks for one, stands in the stage's secret as `expo_token`.
+    # The push service, such as https://exp.host/--/api/v2/push. None: no pushes are sent. If it requires an access
+    # token, the token is `expo_token` in the stage's secret.
     expo_url: str | None = None
-    # A Supabase project to keep a copy of people, trips and positions in; None: there is none. Its service key
-    # stands in the stage's secret as `supabase_service_key`.
+    # A Supabase project that gets copies of users, trips and positions. None: no copies. Its service key is
+    # `supabase_service_key` in the stage's secret.
     supabase_url: str | None = None
     registration: Literal["open", "closed"] = "open"
     rate_limits: str = ""
     allowed_origins: tuple[str, ...] = ("https://nomadcrew.uk", "https://app.nomadcrew.uk")
     log_level: str = "info"
     log_days: int = 14
-    api_rate: int = 500  # requests a second
+    api_rate: int = 500  # requests per second
     api_burst: int = 1_000
     socket_rate: int = 500
     socket_burst: int = 500
-    sms_codes: bool = False  # needs an origination number and money; authenticator apps need neither
+    sms_codes: bool = False  # costs money and needs an origination number; authenticator apps need neither
     flags: Mapping[str, bool] = field(default_factory=lambda: {REGISTRATION: True})
     http_tags: Mapping[str, str] = field(default_factory=dict)
     socket_tags: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self.name) > MAX_STAGE_NAME:
-            raise ValueError(f"The stage's name {self.name!r} makes names of functions too long.")
+            raise ValueError(f"The stage's name {self.name!r} is too long for the names of its functions.")
         if (self.database.pause_after_s is not None) != (self.database.min_acu == 0):
-            raise ValueError("A database pauses if it may go down to 0 ACU, and only then.")
+            raise ValueError("A database pauses if, and only if, its minimum is 0 ACU.")
 
     def named(self, name: str) -> str:
-        """The name of something of this stage; unique in an account and region."""
+        """The name of a resource of this stage, unique per account and region."""
         return f"nomadcrew-{self.name}-{name}"
 
     @property
@@ -151,7 +151,7 @@ def _stage(name: str, preset: str, account: str, region: str, **numbers: object)
     )
 
 
-# Fixed ids, so that the emulator's addresses are known beforehand; on AWS they would be tags without a meaning.
+# Fixed API ids, so that the emulator's addresses are known in advance; AWS ignores these tags.
 _PINNED_HTTP = {"ms-custom-id": "0000a001"}
 _PINNED_SOCKET = {"ms-custom-id": "0000a002"}
 
@@ -165,10 +165,10 @@ def stage_of(
     supabase_url: str | None = None,
     environment: Mapping[str, str] = os.environ,
 ) -> Stage:
-    """The stage of that name, in its own preset or another.
+    """The stage with that name, with its own preset or another.
 
     Raises:
-        KeyError: no such stage or preset, or the account of a real stage is not known.
+        KeyError: unknown stage or preset, or the account of a real stage is not set.
     """
     if name == "rehearsal":
         stage = _stage(
@@ -179,14 +179,14 @@ def stage_of(
             mail_domain="nomadcrew.test",
             mail_sender="NomadCrew",
             allowed_origins=("https://app.nomadcrew.test",),
-            # High enough for tests, and counted all the same.
+            # High enough for tests, but still counted.
             rate_limits=",".join(f"{bucket}=100000/60" for bucket in LIMITS if bucket != "failed_sign_in"),
             http_tags=_PINNED_HTTP,
             socket_tags=_PINNED_SOCKET,
         )
-        # What it costs elsewhere is nothing here, and queues are shown by every other worker.
+        # Kinesis is free in the emulator; the other consumers use queues in any case.
         stage = replace(stage, stream="kinesis")
-        return _told(stage, public_url=public_url, expo_url=expo_url, supabase_url=supabase_url)
+        return _with_options(stage, public_url=public_url, expo_url=expo_url, supabase_url=supabase_url)
     account = environment["CDK_DEFAULT_ACCOUNT"]
     region = environment.get("CDK_DEFAULT_REGION", "eu-west-1")
     stage = {
@@ -223,11 +223,11 @@ def stage_of(
             api_burst=4_000,
         ),
     }[name]()
-    return _told(stage, public_url=public_url, expo_url=expo_url, supabase_url=supabase_url)
+    return _with_options(stage, public_url=public_url, expo_url=expo_url, supabase_url=supabase_url)
 
 
-def _told(stage: Stage, **given: str | None) -> Stage:
-    """The stage with what was said of it on the command line."""
+def _with_options(stage: Stage, **given: str | None) -> Stage:
+    """The stage with the values from the command line."""
     changes: dict[str, Any] = {name: value for name, value in given.items() if value}
     return replace(stage, **changes)
 

@@ -1,7 +1,7 @@
-"""`make deploy STAGE=dev`: looks around, packs, synthesises, shows, asks, deploys and tries the result.
+"""`make deploy STAGE=dev`: checks, packages, synthesises, shows the changes, confirm, deploys and tests the result.
 
-Migrations run on the way, before any new code answers. Credentials are those of the environment or of
-`aws configure`; they are used by the CDK's command line only.
+Migrations run during the deployment, before new code serves requests. Credentials come from the environment or
+`aws configure`; only the CDK's command line uses them.
 """
 
 import argparse
@@ -19,34 +19,34 @@ from infrastructure.cdk import cdk_command, cdk_environment
 from infrastructure.config import PRESETS, STAGES, stage_of
 
 ROOT = Path(__file__).parents[1]
-# A public row that touches no SQL: keys that tokens are checked with.
+# A public route without SQL: the keys that verify tokens.
 SMOKE = "/.well-known/jwks.json"
 SMOKE_TIMEOUT_S = 20
 
 
 class CannotDeploy(Exception):
-    """Why not, in a sentence."""
+    """The reason, in one sentence."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make deploy", description="Deploy a stage to AWS.")
     parser.add_argument("--stage", choices=[name for name in STAGES if name != "rehearsal"], required=True)
     parser.add_argument("--preset", choices=sorted(PRESETS))
-    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--yes", action="store_true", help="deploy without confirmation")
     given = parser.parse_args()
     try:
-        url = deploy(given.stage, given.preset, asks=not given.yes)
+        url = deploy(given.stage, given.preset, confirm=not given.yes)
     except (CannotDeploy, subprocess.CalledProcessError) as error:
         sys.exit(str(error))
-    print(f"{given.stage} answers at {url}")
+    print(f"{given.stage} is deployed at {url}")
 
 
-def deploy(stage_name: str, preset: str | None, *, asks: bool) -> str:
-    """Deploy a stage; where it answers.
+def deploy(stage_name: str, preset: str | None, *, confirm: bool) -> str:
+    """Deploy a stage; returns its URL.
 
     Raises:
-        CannotDeploy: something is missing, or somebody said no.
-        subprocess.CalledProcessError: a step failed, and has said why.
+        CannotDeploy: a precondition is missing, or the deployment was not confirmed.
+        subprocess.CalledProcessError: a step failed and printed the reason.
     """
     environment = cdk_environment(os.environ)
     account = _account(environment)
@@ -56,14 +56,14 @@ def deploy(stage_name: str, preset: str | None, *, asks: bool) -> str:
     _require_bootstrap(stage.region, environment)
     print(package.table(package.build(stage, package.Target("arm64", package.PYTHON))))
     chosen = ["-c", f"stage={stage_name}", *(["-c", f"preset={preset}"] if preset else [])]
-    outside = ROOT / "build" / f"cdk-{stage_name}"
-    _cdk(environment, "synth", "--quiet", "--output", str(outside), *chosen)
-    _cdk(environment, "diff", "--app", str(outside), check=False)
-    if asks and input(f"Deploy this to {account} in {stage.region}? [y/N] ").strip().lower() != "y":
+    folder = ROOT / "build" / f"cdk-{stage_name}"
+    _cdk(environment, "synth", "--quiet", "--output", str(folder), *chosen)
+    _cdk(environment, "diff", "--app", str(folder), check=False)
+    if confirm and input(f"Deploy this to {account} in {stage.region}? [y/N] ").strip().lower() != "y":
         raise CannotDeploy("Nothing was deployed.")
-    outputs = outside / "outputs.json"
+    outputs = folder / "outputs.json"
     _cdk(
-        environment, "deploy", "--app", str(outside), "--all", "--require-approval", "never",
+        environment, "deploy", "--app", str(folder), "--all", "--require-approval", "never",
         "--outputs-file", str(outputs),
     )  # fmt: skip
     url = str(json.loads(outputs.read_text())[stage.named("endpoints")]["ApiUrl"])
@@ -72,7 +72,7 @@ def deploy(stage_name: str, preset: str | None, *, asks: bool) -> str:
 
 
 def _account(environment: Mapping[str, str]) -> str:
-    """Whose credentials these are."""
+    """The AWS account of the credentials."""
     import boto3
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -80,7 +80,7 @@ def _account(environment: Mapping[str, str]) -> str:
     try:
         return str(boto3.client("sts", region_name=region).get_caller_identity()["Account"])
     except (BotoCoreError, ClientError) as error:
-        raise CannotDeploy(f"There are no credentials that AWS takes: {error}") from error
+        raise CannotDeploy(f"AWS accepts no credentials from this environment: {error}") from error
 
 
 def _require_bootstrap(region: str, environment: Mapping[str, str]) -> None:
@@ -92,7 +92,8 @@ def _require_bootstrap(region: str, environment: Mapping[str, str]) -> None:
     except ClientError as error:
         target = f"aws://{environment['CDK_DEFAULT_ACCOUNT']}/{region}"
         raise CannotDeploy(
-            f"Not prepared for CDK yet: run .venv/bin/python -m infrastructure.cdk bootstrap {target}"
+            "CDK is not bootstrapped in this account and region: "
+            f"run .venv/bin/python -m infrastructure.cdk bootstrap {target}"
         ) from error
 
 
@@ -101,20 +102,20 @@ def _cdk(environment: Mapping[str, str], *arguments: str, check: bool = True) ->
 
 
 def _smoke(url: str) -> None:
-    """Ask something that anybody may, and something that nobody may without a token.
+    """Request a public route, one that requires a token, and one that does not exist.
 
     Raises:
-        CannotDeploy: the answers are not what they should be.
+        CannotDeploy: a status is not as expected.
     """
     for path, expected in ((SMOKE, 200), ("/v1/trips", 401), ("/v1/nowhere", 404)):
         status = _status(url + path)
         if status != expected:
-            raise CannotDeploy(f"Deployed, but {path} answers {status} instead of {expected}.")
+            raise CannotDeploy(f"Deployed, but {path} answered {status} instead of {expected}.")
 
 
 def _status(url: str) -> int:
     try:
-        with urllib.request.urlopen(url, timeout=SMOKE_TIMEOUT_S) as answer:  # noqa: S310 — an address of ours
+        with urllib.request.urlopen(url, timeout=SMOKE_TIMEOUT_S) as answer:  # noqa: S310 — our own URL
             return int(answer.status)
     except urllib.error.HTTPError as refused:
         return refused.code

@@ -1,4 +1,4 @@
-"""Every function there is: what runs it, how long, how large, which ports it uses, which queues it sends to."""
+"""All Lambda functions: source, timeout, memory, ports, and the queues they send to."""
 
 import importlib
 from collections.abc import Mapping
@@ -11,16 +11,16 @@ from nomadcrew.hosts.aws.ports import STANDS_ON
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The queue a function consumes, how many messages it takes at once and how many copies of it run."""
+    """The queue that a function consumes, the batch size, and the maximum of concurrent executions."""
 
     queue: str
     batch: int = 10
-    most: int = 5
+    max_concurrency: int = 5
 
 
 @dataclass(frozen=True, slots=True)
 class FunctionSpec:
-    """A row of the table. `stack` is where it is deployed; the memory is in MB."""
+    """A row of the table. `stack` is the stack of the function; `memory` is in MB."""
 
     name: str
     stack: str
@@ -30,7 +30,7 @@ class FunctionSpec:
     sends: tuple[str, ...] = ()
     asynchronous: bool = False
     schedule: str | None = None
-    stream: str | None = None  # the table whose changes it follows
+    stream: str | None = None  # the table whose stream it consumes
 
 
 def module_of(name: str) -> str:
@@ -38,7 +38,7 @@ def module_of(name: str) -> str:
 
 
 def exists(name: str) -> bool:
-    """Whether there is something that AWS could call."""
+    """Whether the module exists and has a handler."""
     found = find_spec(module_of(name))
     text = Path(found.origin).read_text() if found is not None and found.origin is not None else ""
     return "\nhandler" in text or "\ndef handler(" in text
@@ -55,48 +55,50 @@ def _api(name: str) -> FunctionSpec:
 
 _TABLE: tuple[FunctionSpec, ...] = (
     *map(_api, API_FUNCTIONS),
-    # Cognito gives a trigger five seconds.
+    # Cognito's limit for triggers is five seconds.
     FunctionSpec("cognito_triggers", "identity", 256, 5),
     FunctionSpec("cognito_confirmed", "identity", 256, 5),
     FunctionSpec("authorizer", "realtime", 256, 5),
     FunctionSpec("websocket", "realtime", 512, 10, sends=("realtime",)),
-    FunctionSpec("realtime", "realtime", 512, 30, Source("realtime", most=10), sends=("realtime",)),
+    FunctionSpec("realtime", "realtime", 512, 30, Source("realtime", max_concurrency=10), sends=("realtime",)),
     FunctionSpec("chat_fanout", "realtime", 512, 60, sends=("notifications",), stream="chat"),
     FunctionSpec(
         "keepalive", "realtime", 256, 30, sends=("realtime",), asynchronous=True, schedule="rate(1 minute)"
     ),
-    FunctionSpec("outbox_sweep", "compute", 256, 30, Source("probe", most=2)),
-    FunctionSpec("iot_publisher", "realtime", 256, 30, Source("updates", most=2)),
-    # IoT Core waits five seconds for it.
+    FunctionSpec("outbox_sweep", "compute", 256, 30, Source("probe", max_concurrency=2)),
+    FunctionSpec("iot_publisher", "realtime", 256, 30, Source("updates", max_concurrency=2)),
+    # IoT Core's limit for authorizers is five seconds.
     FunctionSpec("iot_authorizer", "realtime", 256, 5),
     FunctionSpec("notifier", "compute", 512, 60, Source("notifications"), sends=("email", "push", "realtime")),
     FunctionSpec("push", "compute", 256, 60, Source("push"), sends=("push",)),
-    FunctionSpec("mirror", "compute", 256, 60, Source("mirror", most=2)),
-    FunctionSpec("email", "compute", 256, 30, Source("email", most=2)),
-    # On a stage with Kinesis the queue is a stream, of which it takes more at once.
-    FunctionSpec("location_stream", "compute", 512, 60, Source("location", most=2), sends=("mirror", "realtime")),
-    FunctionSpec("audit", "compute", 256, 60, Source("audit", batch=100, most=2)),
-    FunctionSpec("ses_feedback", "compute", 256, 30, Source("feedback", most=2)),
+    FunctionSpec("mirror", "compute", 256, 60, Source("mirror", max_concurrency=2)),
+    FunctionSpec("email", "compute", 256, 30, Source("email", max_concurrency=2)),
+    # In stages with Kinesis the queue is a stream with a larger batch.
+    FunctionSpec(
+        "location_stream", "compute", 512, 60, Source("location", max_concurrency=2), sends=("mirror", "realtime")
+    ),
+    FunctionSpec("audit", "compute", 256, 60, Source("audit", batch=100, max_concurrency=2)),
+    FunctionSpec("ses_feedback", "compute", 256, 30, Source("feedback", max_concurrency=2)),
     FunctionSpec("upkeep", "compute", 256, 300, asynchronous=True, schedule="rate(1 hour)"),
     FunctionSpec("migrator", "compute", 512, 900),
 )
-# A row whose function is not written yet is not deployed.
+# Functions without a module are not deployed.
 FUNCTIONS = tuple(spec for spec in _TABLE if exists(spec.name))
 BY_NAME: Mapping[str, FunctionSpec] = {spec.name: spec for spec in FUNCTIONS}
 
 
 def ports_of(name: str) -> tuple[str, ...]:
-    """The ports a function declares, in alphabetical order."""
+    """The ports that a function declares, in alphabetical order."""
     module = importlib.import_module(module_of(name))
     routes = getattr(module, "routes", None)
     return tuple(sorted(module.PORTS if routes is None else routes.ports))
 
 
 def services_of(name: str) -> tuple[str, ...]:
-    """What the ports of a function stand on, in alphabetical order: the keys of `grants`."""
+    """The services that a function's ports need, in alphabetical order: keys of `grants`."""
     return tuple(sorted({service for port in ports_of(name) for service in stands_on(port)}))
 
 
 def stands_on(port: str) -> tuple[str, ...]:
-    """What a port needs; what is no port is such a thing itself, as `secret` is for the pool's triggers."""
+    """The services that a port needs; other names are services themselves, as `secret` for the pool's triggers."""
     return STANDS_ON.get(port, (port,))

@@ -1,4 +1,4 @@
-"""What a function may do and is told, from what its ports stand on; nothing else gets there."""
+"""The rights and environment variables of a function, from the services of its ports and nothing else."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ _PREFIX = "NOMADCREW_AWS_"
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Actions on things, which are keys of `Places.arns`."""
+    """Actions on resources, which are keys of `Places.arns`."""
 
     actions: tuple[str, ...]
     things: tuple[str, ...]
@@ -20,7 +20,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What a port stands on: environment variables and grants."""
+    """A service of a port: its environment variables and grants."""
 
     environment: tuple[str, ...] = ()
     grants: tuple[Grant, ...] = ()
@@ -28,12 +28,12 @@ class Service:
 
 @dataclass(slots=True)
 class Places:
-    """Where things are: addresses by environment variable, ARNs by name. Stacks fill in what they make."""
+    """References to resources: values by environment variable, ARNs by name. Stacks add what they create."""
 
     stage: Stage
     values: dict[str, str] = field(default_factory=dict)
     arns: dict[str, str] = field(default_factory=dict)
-    # ARNs with a star, as cdk-nag writes them, and why there is one.
+    # ARNs with a wildcard, as cdk-nag writes them, and the reasons.
     wild: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
@@ -73,7 +73,7 @@ _QUEUED_STREAM = Service(
     _variables("STREAM", "LOCATION_QUEUE_URL"), (Grant(("sqs:SendMessage",), ("queue:location",)),)
 )
 _KINESIS = Service(_variables("STREAM", "LOCATION_STREAM"), (Grant(("kinesis:PutRecord",), ("location-stream",)),))
-# The history's right, by who has it: tracks are read by one function and kept by another.
+# The right to the history, by port: one function reads tracks and another one writes them.
 _HISTORY: Mapping[str, str] = {"location_history": "Query", "kept_history": "UpdateItem"}
 _TIMESTREAM: Mapping[str, str] = {"location_history": "Select", "kept_history": "WriteRecords"}
 _SESSION_ITEMS = _table("ConditionCheckItem", "GetItem", "PutItem", "Query", "UpdateItem")
@@ -83,12 +83,12 @@ _FIXED: Mapping[str, Service] = {
         _variables("EVENT_BUS", "PROBE_QUEUE_URL"),
         (Grant(("events:PutEvents",), ("bus",)), Grant(("sqs:SendMessage",), ("queue:probe",))),
     ),
-    # Which queues: see `FunctionSpec.sends`.
+    # The queues are in `FunctionSpec.sends`.
     "queue": Service(),
     "mailer": Service(
         _variables("SUPPRESSION_TABLE", "CONFIGURATION_SET"),
         (
-            # Mails that are composed here need the second one, by whichever operation they are sent.
+            # Raw mails need the second action too, whichever operation sends them.
             Grant(("ses:SendEmail", "ses:SendRawEmail"), ("mail-identity", "mail-configuration")),
             Grant(_table("GetItem"), ("suppression",)),
         ),
@@ -104,7 +104,7 @@ _FIXED: Mapping[str, Service] = {
     "presence": Service(
         _variables("PRESENCE_TABLE"), (Grant(_table("BatchGetItem", "UpdateItem"), ("presence",)),)
     ),
-    # Those of a session that ends get nothing more.
+    # Marks the sockets of a session that has ended, so that they get no more events.
     "session_sockets": Service(
         _variables("CONNECTIONS_TABLE"),
         (Grant(_table("UpdateItem"), ("connections",)), Grant(_table("Query"), ("connections/ByUser",))),
@@ -114,7 +114,7 @@ _FIXED: Mapping[str, Service] = {
     "topic_names": Service(_variables("TOPICS")),
     "sessions": Service(
         _variables("SESSIONS_TABLE"),
-        # Nobody looks tokens up in the index but people, to see whose a session is.
+        # The index on tokens is for support only; no function reads it.
         (Grant(_SESSION_ITEMS, ("sessions",)),),
     ),
     "chat": Service(
@@ -123,7 +123,7 @@ _FIXED: Mapping[str, Service] = {
     ),
     "files": Service(
         _variables("MEDIA_BUCKET"),
-        # Links are signed with the right to read what they lead to.
+        # A signed link needs the right to read the object.
         (Grant(("s3:DeleteObject", "s3:GetObject", "s3:PutObject"), ("attachments/*",)),),
     ),
     "profile_cache": Service(
@@ -164,14 +164,14 @@ _FIXED: Mapping[str, Service] = {
             ),
         ),
     ),
-    # Whose tokens a function believes; looking at them needs no right.
+    # The issuer of accepted tokens; verification needs no rights.
     "verifier": Service(_variables("USER_POOL_ID", "USER_POOL_CLIENT_ID")),
     "secret": Service(_variables("SECRET_ARN"), (Grant(("secretsmanager:GetSecretValue",), ("secret",)),)),
     "flags": Service(
         _variables("FLAGS"),
         (Grant(("appconfig:GetLatestConfiguration", "appconfig:StartConfigurationSession"), ("flags",)),),
     ),
-    # Somebody else's service: there is nothing of AWS to allow, and its address is every function's to know.
+    # External services: they need no rights on AWS, and their URLs are in every function's environment.
     "push": Service(),
     "mirror": Service(),
     "last_positions": Service(
@@ -197,10 +197,10 @@ _STREAM = ("dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardI
 
 
 def service_named(name: str, stage: Stage) -> Service:
-    """What a service needs in a stage.
+    """A service's needs in a stage.
 
     Raises:
-        KeyError: nobody knows that service.
+        KeyError: unknown service.
     """
     if name == "sql":
         return _DATA_API if stage.database.access == "data-api" else _PROXY
@@ -225,9 +225,9 @@ def service_named(name: str, stage: Stage) -> Service:
     return _FIXED[name]
 
 
-# What is reached over the internet, which the network of the proxy does not reach.
+# Services on the internet, which the proxy's VPC cannot reach.
 OUTSIDE = frozenset({"mirror", "push", "sockets", "topics", "verifier"})
-# Of those, what shows certificates of authorities that are not AWS's own.
+# Services among those with certificates of other authorities than AWS's own.
 OTHERS = frozenset({"mirror", "push"})
 
 
@@ -237,7 +237,7 @@ def by_kinesis(spec: FunctionSpec, stage: Stage) -> bool:
 
 
 def sql_access(services: Sequence[str], stage: Stage) -> str:
-    """How a function with these services reaches SQL."""
+    """How a function with these services accesses SQL."""
     return stage.database.access if OUTSIDE.isdisjoint(services) else "data-api"
 
 
@@ -251,7 +251,7 @@ def queue_variable(queue: str) -> str:
 
 
 def environment_of(spec: FunctionSpec, services: Sequence[str], places: Places) -> dict[str, str]:
-    """The variables of what a function stands on and of the queues it sends to."""
+    """The variables of a function's services and of the queues it sends to."""
     names = {name for service in _chosen(services, places.stage) for name in service.environment}
     names |= {queue_variable(queue) for queue in spec.sends}
     values = places.values | {f"{_PREFIX}SQL": sql_access(services, places.stage)}
@@ -259,7 +259,7 @@ def environment_of(spec: FunctionSpec, services: Sequence[str], places: Places) 
 
 
 def grants_of(spec: FunctionSpec, services: Sequence[str], stage: Stage) -> list[Grant]:
-    """What a function's role allows besides logs and traces."""
+    """The rights of a function's role, besides logs and traces."""
     grants = [grant for service in _chosen(services, stage) for grant in service.grants]
     grants += [Grant(("sqs:SendMessage",), (f"queue:{queue}",)) for queue in spec.sends]
     if spec.source is not None and by_kinesis(spec, stage):
@@ -267,7 +267,7 @@ def grants_of(spec: FunctionSpec, services: Sequence[str], stage: Stage) -> list
         grants.append(Grant(("sqs:SendMessage",), (f"dead:{spec.source.queue}",)))
     elif spec.source is not None:
         grants.append(Grant(_CONSUME, (f"queue:{spec.source.queue}",)))
-        # What no repeat can save goes there at once.
+        # Permanently failed messages are moved there at once.
         grants.append(Grant(("sqs:SendMessage",), (f"dead:{spec.source.queue}",)))
     if spec.stream is not None:
         grants.append(Grant(_STREAM, (f"{spec.stream}/stream",)))
@@ -278,7 +278,7 @@ def grants_of(spec: FunctionSpec, services: Sequence[str], stage: Stage) -> list
 
 
 def merged(grants: Sequence[Grant]) -> dict[tuple[str, ...], tuple[str, ...]]:
-    """Actions by things, each thing once."""
+    """Actions by resources, each resource once."""
     actions: dict[str, set[str]] = {}
     for grant in grants:
         for thing in grant.things:

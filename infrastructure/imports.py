@@ -1,8 +1,8 @@
-"""What a function needs, found out by loading it: modules of ours, and libraries.
+"""Finds the dependencies of a function by loading it: our modules, and libraries.
 
-A fresh interpreter imports the handler's module and makes every port it declares, as a cold start in Lambda and the
-first requests would. Added to that are the modules that ours import later, inside functions, but for those
-of `LAZY`, which could import every adapter and do so for declared ports only.
+A fresh interpreter imports the handler's module and creates all of its declared ports, as a cold start in Lambda
+and the first requests would. Modules that these import later, inside functions, are added; except those of `LAZY`,
+which could import every adapter but does so for declared ports only.
 """
 
 import ast
@@ -26,21 +26,21 @@ from infrastructure.grants import sql_access
 
 SOURCE = Path(__file__).parents[1] / "src"
 PACKAGE = "nomadcrew"
-# These modules import an adapter where they make its port, so only the imports that the probe saw count.
+# These modules import an adapter where they create its port, so only the imports that the probe saw count.
 LAZY = tuple(
     f"{PACKAGE}.{name}"
     for name in ("adapters.postgres.ports", "hosts.aws.live_parts", "hosts.aws.parts", "hosts.aws.ports")
 )
-# Files and folders that are no modules, by the module that reads them; relative to the package.
+# Data files and folders by the module that reads them, relative to the package.
 DATA = {
     "nomadcrew.core.auth.passwords": "core/auth/common_passwords.txt",
     "nomadcrew.adapters.postgres.sql": "adapters/postgres/statements",
     "nomadcrew.api.rendering": "api/templates",
 }
-# What of Python reads files that a machine need not have, and the library that has them too.
+# Modules of Python that read files of the system, and the library with the same files.
 FILES_OF_PYTHON = {"zoneinfo": "tzdata"}
 MIGRATIONS_READER = "nomadcrew.adapters.postgres.migrations"
-# What `cffi` wants where extensions are written, and nothing where they run.
+# `cffi` needs it to build extensions, but not to run them.
 NEVER_RUN = frozenset({"pycparser"})
 _PARSING = threading.Lock()
 
@@ -67,21 +67,21 @@ print(json.dumps(sorted(set(sys.modules) - before)))
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """Modules of ours by their full names, and distributions of others by theirs."""
+    """Full names of our modules, and names of other distributions."""
 
     modules: frozenset[str]
     distributions: frozenset[str]
 
 
 def needs_of(function: str, stage: Stage, python: str) -> Needs:
-    """What a function's package has to hold under that version of Python.
+    """The contents of a function's package for a version of Python.
 
     Raises:
-        RuntimeError: the function cannot be loaded; the text is its traceback.
+        RuntimeError: the function cannot be loaded; the message is its traceback.
     """
     seen = _probed(function, stage)
     ours = {name for name in seen if _is_ours(name) and _file_of(name) is not None}
-    # Libraries by what our modules name: what else was loaded is optional to some library, or of this version here.
+    # Libraries by the imports of our modules: others that were loaded are optional, or specific to this Python.
     others: set[str] = set()
     waiting = sorted(ours)
     while waiting:
@@ -105,38 +105,38 @@ def data_of(modules: Iterable[str]) -> list[Path]:
 
 @cache
 def imported_by(module: str) -> frozenset[str]:
-    """The modules that a module of ours imports at any time, but not those it names for types only."""
+    """All modules that one of our modules imports, except those under TYPE_CHECKING."""
     file = _file_of(module)
     assert file is not None
-    found: set[str] = set()
-    # Two threads that parse at once make CPython 3.11 lose count of how deep it is.
+    names: set[str] = set()
+    # Concurrent calls of `ast.parse` corrupt CPython 3.11's recursion counter.
     with _PARSING:
-        _Imports(found).visit(ast.parse(file.read_text()))
-    return frozenset(found)
+        _Imports(names).visit(ast.parse(file.read_text()))
+    return frozenset(names)
 
 
 class _Imports(ast.NodeVisitor):
-    def __init__(self, found: set[str]) -> None:
-        self._found = found
+    def __init__(self, names: set[str]) -> None:
+        self._names = names
 
     def visit_If(self, node: ast.If) -> None:
         if not (isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"):
             self.generic_visit(node)
 
     def visit_Import(self, node: ast.Import) -> None:
-        self._found.update(alias.name for alias in node.names)
+        self._names.update(alias.name for alias in node.names)
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
         if node.module is None:
             return
-        self._found.add(node.module)
+        self._names.add(node.module)
         if _is_ours(node.module):
             names = (f"{node.module}.{alias.name}" for alias in node.names)
-            self._found.update(name for name in names if _file_of(name) is not None)
+            self._names.update(name for name in names if _file_of(name) is not None)
 
 
 def _probed(function: str, stage: Stage) -> list[str]:
-    run = subprocess.run(  # noqa: S603 — our own interpreter and text
+    run = subprocess.run(  # noqa: S603 — our own interpreter and code
         [sys.executable, "-I", "-c", PROBE, module_of(function), json.dumps(ports_of(function))],
         env=function_environment(function, stage),
         capture_output=True,
@@ -151,7 +151,7 @@ def _probed(function: str, stage: Stage) -> list[str]:
 
 
 def function_environment(function: str, stage: Stage) -> dict[str, str]:
-    """A function's environment with every variable there is, so that each port can be made."""
+    """A function's environment with all variables set, so that every port can be created."""
     from nomadcrew.adapters.aws.sdk.config import AwsConfig, variable
 
     ours = {variable(name): "https://sqs.invalid/0/x" for name in AwsConfig.__struct_fields__}
@@ -160,7 +160,7 @@ def function_environment(function: str, stage: Stage) -> dict[str, str]:
         "PATH": os.environ.get("PATH", ""),
         "AWS_LAMBDA_FUNCTION_NAME": "probe",
         "AWS_REGION": stage.region,
-        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",  # where nobody listens
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",  # no server listens there
         "AWS_ACCESS_KEY_ID": "none",
         "AWS_SECRET_ACCESS_KEY": "none",
         "NOMADCREW_MAIL_FROM": stage.mail_from,
@@ -195,7 +195,7 @@ def _with_parents(module: str) -> list[str]:
 
 
 def _distributions(modules: Iterable[str], python: str) -> set[str]:
-    """The distributions of these modules, with all that they require under that version of Python."""
+    """The distributions of these modules and all that they require under a version of Python."""
     by_module = packages_distributions()
     under = {"python_version": python, "python_full_version": f"{python}.0", "extra": ""}
     found: set[str] = set()

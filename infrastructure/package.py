@@ -1,7 +1,7 @@
-"""Packages of functions: one zip each, with what it imports and nothing else, the same bytes every time.
+"""The packages of functions: one zip each, with its dependencies only, reproducible to the byte.
 
-Libraries come from wheels for the machine they will run on, by the lock file's hashes; nothing is built here. What
-was packed from the same files is not packed again.
+Libraries come from wheels for the target machine, by the lock file's hashes; nothing is built here. Unchanged
+packages are not built again.
 """
 
 import argparse
@@ -29,11 +29,11 @@ ROOTS = Path(__file__).with_name("amazon-roots.pem")
 PYTHON = "3.13"
 PLATFORMS = {"arm64": "aarch64-manylinux_2_28", "x86_64": "x86_64-manylinux_2_28"}
 API_LIMIT = 6_000_000  # bytes
-# Sources of extensions, types and tests: nothing reads them at run time.
+# Sources of extensions, types and tests, which are not used at run time.
 LEFT_OUT = (".pyi", ".pyx", ".pxd", ".pxi", ".c", ".h", ".typed", ".exe")
-# `cffi` makes extensions; those that were made with it need its module in C only.
+# `cffi` builds extensions; built ones need its C module only.
 LEFT_OUT_FOLDERS = frozenset({"tests", "_testbase", "bin", "include", "cffi"})
-# Commands of add-ons to Valkey, which its library imports where one of them is used.
+# Commands of Valkey modules; its library imports them on use.
 ADD_ONS = tuple(f"valkey/commands/{name}/" for name in ("bf", "graph", "json", "search", "timeseries"))
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _MODE = 0o100644 << 16
@@ -41,46 +41,46 @@ _MODE = 0o100644 << 16
 
 @cache
 def interpreter(version: str) -> str | None:
-    """A Python of that version on this machine, or None."""
+    """The path of a Python of that version on this machine, or None."""
     if sys.version_info[:2] == tuple(map(int, version.split("."))):
         return sys.executable
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     candidates = [shutil.which(f"python{version}"), *sorted(pyenv.glob(f"{version}.*/bin/python"), reverse=True)]
     for candidate in filter(None, candidates):
-        # pyenv puts programs on the path that only say that they are not chosen.
-        asked = [str(candidate), "-I", "-c", "import sys; print('%d.%d' % sys.version_info[:2], sys.executable)"]
-        found = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603
-        if found.stdout.startswith(f"{version} "):
-            return found.stdout.split()[1]
+        # pyenv's shims on the path fail if the version is not selected.
+        command = [str(candidate), "-I", "-c", "import sys; print('%d.%d' % sys.version_info[:2], sys.executable)"]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        if result.stdout.startswith(f"{version} "):
+            return result.stdout.split()[1]
     return None
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The machine that packages are for."""
+    """The target machine of packages."""
 
     arch: str
     python: str
 
     @property
     def interpreter(self) -> str | None:
-        """What alone can compile for it."""
+        """The Python that can compile for the target, or None."""
         return interpreter(self.python)
 
 
 def package_path(stage: Stage, arch: str = "arm64", python: str = PYTHON) -> Path:
-    """Where the packages of a stage lie: stages that choose the same adapters share them."""
+    """The folder of a stage's packages; stages with the same adapters share it."""
     return BUILD / f"{arch}-{python}-{stage.database.access}-{stage.cache}"
 
 
 def build(
     stage: Stage, target: Target, folder: Path | None = None, *, only: Collection[str] | None = None
 ) -> dict[str, int]:
-    """Pack every function, or `only` some; the sizes of the zips in bytes.
+    """Package all functions, or `only` some; returns the sizes of the zips in bytes.
 
     Raises:
-        RuntimeError: a function cannot be loaded, wants a library that is not locked, or is too large.
-        subprocess.CalledProcessError: libraries cannot be installed.
+        RuntimeError: a function cannot be loaded, needs a library that is not locked, or is too large.
+        subprocess.CalledProcessError: the libraries cannot be installed.
     """
     folder = folder or package_path(stage, target.arch, target.python)
     folder.mkdir(parents=True, exist_ok=True)
@@ -101,13 +101,13 @@ def build(
     shutil.rmtree(ours)
     for name in API_FUNCTIONS:
         if sizes.get(name, 0) > API_LIMIT:
-            raise RuntimeError(f"{name} has {sizes[name]:,} bytes; functions people wait for have {API_LIMIT:,}.")
+            raise RuntimeError(f"{name} has {sizes[name]:,} bytes; the limit of API functions is {API_LIMIT:,}.")
     manifest.write_text(json.dumps({"key": key, "sizes": sizes}))
     return sizes
 
 
 def _key(stage: Stage, target: Target, only: Collection[str] | None) -> str:
-    """A digest of everything a package is made from."""
+    """A digest of all inputs of a package."""
     chosen = (target, target.interpreter, stage.database.access, stage.cache, sorted(only or ()))
     digest = hashlib.sha256(repr(chosen).encode())
     files = [
@@ -127,7 +127,7 @@ def _uv() -> str:
 
 
 def _libraries(target: Target) -> Path:
-    """Every locked library for the target, compiled; installed once for each state of the lock file."""
+    """All locked libraries for the target, compiled; installed once per state of the lock file."""
     digest = hashlib.sha256(
         LOCK.read_bytes() + Path(__file__).read_bytes() + (target.interpreter or "").encode()
     ).hexdigest()[:16]
@@ -136,7 +136,7 @@ def _libraries(target: Target) -> Path:
         return folder
     fresh = folder.with_suffix(".new")
     shutil.rmtree(fresh, ignore_errors=True)
-    subprocess.run(  # noqa: S603 — a program of our environment
+    subprocess.run(  # noqa: S603 — a program of our own environment
         [
             _uv(), "pip", "install", "--quiet", "--target", str(fresh), "--require-hashes", "--no-deps",
             "--python-platform", PLATFORMS[target.arch], "--python-version", target.python,
@@ -144,14 +144,14 @@ def _libraries(target: Target) -> Path:
         ],
         check=True,
     )  # fmt: skip
-    # Without what is written for those who develop them.
+    # Without docstrings.
     _compile(fresh, target, "-b", "-o", "2")
     fresh.rename(folder)
     return folder
 
 
 def _compiled_source(folder: Path, target: Target) -> Path:
-    """A copy of the package with its migrations, compiled."""
+    """A copy of our package with its migrations, compiled."""
     ours = folder / "source"
     shutil.rmtree(ours, ignore_errors=True)
     shutil.copytree(SOURCE / PACKAGE, ours / PACKAGE, ignore=shutil.ignore_patterns("__pycache__"))
@@ -161,10 +161,10 @@ def _compiled_source(folder: Path, target: Target) -> Path:
 
 
 def _compile(folder: Path, target: Target, *how: str) -> None:
-    """Compile for the target where its Python is here; times of files mean nothing to the result."""
+    """Compile for the target, if its Python is available; independent of the files' times."""
     interpreter = target.interpreter
     if interpreter is None:
-        print(f"No Python {target.python} here: packages go without compiled modules, and start slower.")
+        print(f"No Python {target.python} on this machine: packages are not compiled, and start more slowly.")
         return
     subprocess.run(  # noqa: S603 — a Python of this machine
         [
@@ -204,7 +204,7 @@ def _own_files(needs: Needs, ours: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _compiled(file: Path, root: Path) -> tuple[str, Path]:
-    """A module as it is packed: compiled in place of its source, whose lines are in the repository."""
+    """The packaged file of a module: compiled if possible; tracebacks' source lines are in the repository."""
     compiled = file.with_suffix(".pyc")
     chosen = compiled if compiled.is_file() else file
     return str(chosen.relative_to(root)), chosen
@@ -214,7 +214,7 @@ def _library_files(needs: Needs, libraries: Path) -> Iterator[tuple[str, Path]]:
     for distribution in needs.distributions:
         record = next(libraries.glob(f"{distribution.replace('-', '_')}-*.dist-info/RECORD"), None)
         if record is None:
-            raise RuntimeError(f"{distribution} is not among the libraries of functions: requirements/function.in.")
+            raise RuntimeError(f"{distribution} is not in requirements/function.in, the libraries of functions.")
         for line in record.read_text().splitlines():
             inside = line.rsplit(",", 2)[0].strip('"')
             file = libraries / inside
@@ -234,17 +234,17 @@ def _is_left_out(inside: str) -> bool:
 
 
 def table(sizes: Mapping[str, int]) -> str:
-    """The sizes, for people."""
+    """The sizes as a table."""
     rows = [f"{name:<14} {size / 1_000:>8,.0f} kB" for name, size in sorted(sizes.items(), key=lambda row: -row[1])]
     return "\n".join(rows)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="make package", description="Pack every function.")
+    parser = argparse.ArgumentParser(prog="make package", description="Package all functions.")
     parser.add_argument("--stage", choices=STAGES, default="rehearsal")
     parser.add_argument("--preset", choices=sorted(PRESETS))
     parser.add_argument("--arch", choices=sorted(PLATFORMS), default="arm64")
-    parser.add_argument("--python", default=PYTHON, help="the version of the interpreter that will run them")
+    parser.add_argument("--python", default=PYTHON, help="version of the Python that will run them")
     given = parser.parse_args()
     stage = stage_of(given.stage, given.preset, environment={"CDK_DEFAULT_ACCOUNT": "", **os.environ})
     target = Target(given.arch, given.python)

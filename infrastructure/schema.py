@@ -1,4 +1,4 @@
-"""What the migrator is called for: a change of the files it applies."""
+"""The version of the database schema; a change of it invokes the migrator."""
 
 import hashlib
 from pathlib import Path
@@ -7,7 +7,7 @@ MIGRATIONS = Path(__file__).parents[1] / "migrations"
 
 
 def schema_digest() -> str:
-    """A digest of every migration, by name and text."""
+    """A digest of all migrations, of their names and contents."""
     digest = hashlib.sha256()
     for file in sorted(MIGRATIONS.glob("*.sql")):
         digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")

@@ -1,1 +1,1 @@
-"""The rehearsal: the templates deployed to an AWS emulator on this machine, and the same end-to-end tests there."""
+"""The rehearsal: deploys the templates to an AWS emulator on this machine and runs the end-to-end tests there."""

@@ -1,7 +1,7 @@
-"""The RDS Data API in front of a real PostgreSQL, inside the emulator.
+"""The RDS Data API on a real PostgreSQL, inside the emulator.
 
-The emulator's own puts parameters into the text, names no column's type and stops the whole emulator while a
-statement waits. This one binds parameters as the service documents, and answers in its forms.
+The emulator's own implementation inserts parameters into the text, returns no column types and blocks the whole
+emulator while a statement waits. This one binds parameters and replies as the service documents.
 """
 
 import base64
@@ -38,7 +38,7 @@ class _Transaction:
 
 
 class DataApi:
-    """Answers the service's requests. `target` finds a cluster's address and credentials, or refuses.
+    """Serves the Data API. `target` finds a cluster's address and credentials, or raises `Refused`.
 
     `target(resource_arn, secret_arn)` returns arguments for `asyncpg.connect`.
     """
@@ -51,8 +51,8 @@ class DataApi:
     async def handle_request(
         self, _method: str, path: str, _headers: dict[str, str], body: bytes, _query: dict[str, Any]
     ) -> Reply:
-        """One request, in the form the emulator's services have."""
-        asked = json.loads(body or b"{}")
+        """One request, with the signature of the emulator's services."""
+        request = json.loads(body or b"{}")
         operations = {
             "/Execute": self._execute,
             "/BeginTransaction": self._begin,
@@ -60,7 +60,7 @@ class DataApi:
             "/RollbackTransaction": self._roll_back,
         }
         try:
-            status, answer = 200, await operations[path](asked)
+            status, answer = 200, await operations[path](request)
         except Refused as error:
             status, answer = error.status, {"__type": error.code, "message": str(error)}
         return (
@@ -69,24 +69,24 @@ class DataApi:
             _json(answer),
         )
 
-    async def _execute(self, asked: dict[str, Any]) -> dict[str, Any]:
-        id_ = asked.get("transactionId")
+    async def _execute(self, request: dict[str, Any]) -> dict[str, Any]:
+        id_ = request.get("transactionId")
         if id_ is not None:
             transaction = self._transaction(id_)
             transaction.used_s = time.monotonic()
-            return await _run(transaction.connection, asked)
-        cluster, connection = await self._connection(asked)
+            return await _run(transaction.connection, request)
+        cluster, connection = await self._connection(request)
         try:
-            answer = await _run(connection, asked)
+            answer = await _run(connection, request)
         except BaseException:
             connection.terminate()
             raise
         self._idle.setdefault(cluster, []).append(connection)
         return answer
 
-    async def _begin(self, asked: dict[str, Any]) -> dict[str, Any]:
+    async def _begin(self, request: dict[str, Any]) -> dict[str, Any]:
         await self._end_idle()
-        cluster, connection = await self._connection(asked)
+        cluster, connection = await self._connection(request)
         try:
             await connection.execute("BEGIN")
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
@@ -96,22 +96,22 @@ class DataApi:
         self._transactions[id_] = _Transaction(connection, cluster)
         return {"transactionId": id_}
 
-    async def _commit(self, asked: dict[str, Any]) -> dict[str, Any]:
-        return await self._end(asked, "COMMIT", "Transaction Committed")
+    async def _commit(self, request: dict[str, Any]) -> dict[str, Any]:
+        return await self._end(request, "COMMIT", "Transaction Committed")
 
-    async def _roll_back(self, asked: dict[str, Any]) -> dict[str, Any]:
-        return await self._end(asked, "ROLLBACK", "Transaction Rolled Back")
+    async def _roll_back(self, request: dict[str, Any]) -> dict[str, Any]:
+        return await self._end(request, "ROLLBACK", "Transaction Rolled Back")
 
-    async def _end(self, asked: dict[str, Any], how: str, status: str) -> dict[str, Any]:
-        transaction = self._transaction(asked.get("transactionId"))
-        del self._transactions[asked["transactionId"]]
+    async def _end(self, request: dict[str, Any], command: str, status: str) -> dict[str, Any]:
+        transaction = self._transaction(request.get("transactionId"))
+        del self._transactions[request["transactionId"]]
         try:
-            done = await transaction.connection.execute(how)
+            done = await transaction.connection.execute(command)
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             transaction.connection.terminate()
             raise _refusal(error) from error
         self._idle.setdefault(transaction.cluster, []).append(transaction.connection)
-        if done != how:
+        if done != command:
             raise Refused("DatabaseErrorException", "the transaction had failed and was rolled back")
         return {"transactionStatus": status}
 
@@ -121,9 +121,9 @@ class DataApi:
         except KeyError:
             raise Refused("TransactionNotFoundException", f"Transaction {id_} is not found", 404) from None
 
-    async def _connection(self, asked: dict[str, Any]) -> tuple[str, Any]:
-        address = self._target(asked.get("resourceArn"), asked.get("secretArn"))
-        address["database"] = asked.get("database") or address.get("database")
+    async def _connection(self, request: dict[str, Any]) -> tuple[str, Any]:
+        address = self._target(request.get("resourceArn"), request.get("secretArn"))
+        address["database"] = request.get("database") or address.get("database")
         cluster = f"{address['host']}:{address['port']}/{address['database']}"
         idle = self._idle.setdefault(cluster, [])
         while idle:
@@ -131,23 +131,23 @@ class DataApi:
             if not connection.is_closed():
                 return cluster, connection
         try:
-            made = await asyncpg.connect(**address, timeout=5, server_settings={"timezone": "UTC"})
+            connection = await asyncpg.connect(**address, timeout=5, server_settings={"timezone": "UTC"})
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise Refused(
                 "DatabaseUnavailableException", f"the database cannot be reached: {error}", 504
             ) from error
-        return cluster, made
+        return cluster, connection
 
     async def _end_idle(self) -> None:
-        """Roll back what has been left alone for three minutes, as the service does."""
+        """Roll back transactions that were idle for three minutes, as the service does."""
         for id_, transaction in list(self._transactions.items()):
             if time.monotonic() - transaction.used_s > IDLE_S:
                 del self._transactions[id_]
                 transaction.connection.terminate()
 
 
-async def _run(connection: Any, asked: dict[str, Any]) -> dict[str, Any]:
-    sql, arguments = _bound(asked["sql"], asked.get("parameters") or ())
+async def _run(connection: Any, request: dict[str, Any]) -> dict[str, Any]:
+    sql, arguments = _bound(request["sql"], request.get("parameters") or ())
     try:
         statement = await connection.prepare(sql)
         records = await statement.fetch(*arguments)
@@ -161,13 +161,13 @@ async def _run(connection: Any, asked: dict[str, Any]) -> dict[str, Any]:
     if any(len(_json(row)) > MAX_ROW_BYTES for row in rows) or len(_json(rows)) > MAX_ANSWER_BYTES:
         raise Refused("UnsupportedResultException", "Database returned more than the allowed response size limit")
     answer: dict[str, Any] = {"numberOfRecordsUpdated": 0, "records": rows}
-    if asked.get("includeResultMetadata"):
+    if request.get("includeResultMetadata"):
         answer["columnMetadata"] = columns
     return answer
 
 
 def _bound(sql: str, parameters: Any) -> tuple[str, list[Any]]:
-    """The text with numbered parameters, each of the kind its field says, and their values."""
+    """The text with numbered parameters, each cast to the type of its field, and their values."""
     given = {parameter["name"]: _in(parameter["value"]) for parameter in parameters}
     names: list[str] = []
 
@@ -220,7 +220,7 @@ def _out(value: Any) -> dict[str, Any]:
         case date():
             return {"stringValue": value.isoformat()}
         case list():
-            return {"arrayValue": {"stringValues": [str(one) for one in value]}}
+            return {"arrayValue": {"stringValues": [str(item) for item in value]}}
     return {"stringValue": str(value)}
 
 

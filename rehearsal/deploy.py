@@ -1,4 +1,4 @@
-"""The real CDK command line, deploying the synthesised templates as they are to an emulator."""
+"""Runs the real CDK command line, which deploys the synthesised templates unchanged to an emulator."""
 
 import json
 import os
@@ -22,7 +22,7 @@ TIMEOUT_S = 300
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """What was deployed: the addresses clients use, and every stack's outputs by name."""
+    """A deployment: the addresses for clients, and the outputs by stack."""
 
     url: str
     sockets: str
@@ -30,19 +30,19 @@ class Deployed:
     outputs: dict[str, dict[str, str]]
 
     def output(self, name: str) -> str:
-        """The one output of that name.
+        """The output with that name.
 
         Raises:
-            ValueError: no stack has it, or several.
+            ValueError: no stack has it, or more than one.
         """
         [value] = [outputs[name] for outputs in self.outputs.values() if name in outputs]
         return value
 
 
 def runtime() -> tuple[str, Path]:
-    """The version and the interpreter that functions run in: Lambda's where the machine has it, else ours.
+    """The version and interpreter for functions: Lambda's version if this machine has it, else our own.
 
-    It is an environment of its own without packages, so that one missing from a zip is missing.
+    It is a separate environment without packages, so that a package missing from a zip is noticed.
     """
     version = PYTHON if interpreter(PYTHON) else f"{sys.version_info[0]}.{sys.version_info[1]}"
     folder = BUILD / f"python{version}"
@@ -58,22 +58,22 @@ def runtime() -> tuple[str, Path]:
 
 
 def addresses(emulator: Emulator) -> tuple[str, str]:
-    """Where the APIs will answer, known beforehand because the stage pins their ids."""
+    """The URLs of the APIs, known in advance because the stage fixes their ids."""
     base = f"127.0.0.1:{emulator.port}/_aws/execute-api"
     return f"http://{base}/{HTTP_ID}/$default", f"ws://{base}/{SOCKET_ID}/{SOCKET_STAGE}"
 
 
 def deploy(emulator: Emulator, version: str, push_url: str) -> Deployed:
-    """Package, synthesise and deploy every stack; pushes go to `push_url`.
+    """Package, synthesise and deploy all stacks; pushes are sent to `push_url`.
 
     Raises:
-        subprocess.CalledProcessError: a step failed; it said why.
+        subprocess.CalledProcessError: a step failed and printed the reason.
     """
     url, sockets = addresses(emulator)
     arch = {"x86_64": "x86_64", "amd64": "x86_64"}.get(platform.machine().lower(), "arm64")
     build(stage_of("rehearsal"), Target(arch, version))
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    environment = cdk_environment({**kept, **emulator.environment})
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    environment = cdk_environment({**inherited, **emulator.environment})
     context = ["stage=rehearsal", f"publicUrl={url}", f"expoUrl={push_url}", f"arch={arch}", f"python={version}"]
     out = BUILD / "cdk.out"
     _cdk(["synth", "--quiet", "--output", str(out), *(f"--context={pair}" for pair in context)], environment)

@@ -1,4 +1,4 @@
-"""The emulator as a process: on a free port, in a folder of its own, and gone however its user ends."""
+"""The emulator as a process: on a free port, in a private folder, and stopped however its user ends."""
 
 import atexit
 import contextlib
@@ -27,7 +27,7 @@ STOP_S = 3.0
 
 
 class Emulator:
-    """One emulator. `environment` is what clients need to speak to it."""
+    """One emulator. `environment` has the variables that clients need."""
 
     def __init__(
         self,
@@ -39,9 +39,9 @@ class Emulator:
     ) -> None:
         """
         Args:
-            auth: whether signatures and policies are checked.
+            auth: check signatures and policies.
             postgres: arguments for `asyncpg.connect` of the server behind every cluster.
-            lambda_python: the interpreter that runs functions.
+            lambda_python: the interpreter for functions.
         """
         sweep()
         self.folder = Path(tempfile.mkdtemp(prefix=PREFIX))
@@ -74,17 +74,19 @@ class Emulator:
         atexit.register(self.stop)
 
     def start(self) -> None:
-        """Start it and wait until it answers.
+        """Start the emulator and wait until it answers.
 
         Raises:
-            RuntimeError: it ended, or did not answer in time; its log says why.
+            RuntimeError: it ended, or did not answer in time; the message has the end of its log.
         """
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "NOMADCREW_"))}
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "NOMADCREW_"))
+        }
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "rehearsal.launcher"],
                 cwd=ROOT,
-                env={**kept, **self.environment, **self.settings},
+                env={**inherited, **self.environment, **self.settings},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -94,18 +96,18 @@ class Emulator:
         deadline_s = time.monotonic() + START_S
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline_s:
-                raise RuntimeError(f"the emulator did not come up:\n{self.log.read_text(errors='replace')[-4000:]}")
+                raise RuntimeError(f"the emulator did not start:\n{self.log.read_text(errors='replace')[-4000:]}")
             time.sleep(0.05)
 
     def stop(self) -> None:
-        """End it and everything it started, and remove its folder. Safe to repeat."""
+        """Stop the emulator and its child processes, and remove its folder. Safe to repeat."""
         atexit.unregister(self.stop)
         process = self._process
         if process is not None:
-            # Workers share its process group. It may not listen to a polite request while a stack hangs.
-            for how, wait_s in ((signal.SIGTERM, STOP_S), (signal.SIGKILL, STOP_S)):
+            # Workers share its process group. It may not react to SIGTERM while a stack hangs.
+            for number, wait_s in ((signal.SIGTERM, STOP_S), (signal.SIGKILL, STOP_S)):
                 try:
-                    os.killpg(process.pid, how)
+                    os.killpg(process.pid, number)
                     process.wait(wait_s)
                 except (ProcessLookupError, subprocess.TimeoutExpired):
                     continue
@@ -134,15 +136,15 @@ class Emulator:
 
 
 def sweep() -> None:
-    """End the emulators of processes that were killed, and remove their folders."""
+    """Stop the emulators of killed processes, and remove their folders."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        # Another user's folder and one just being made are left alone.
+        # Skips folders of other users, and folders that are being created.
         with contextlib.suppress(OSError, ValueError):
             if Path(f"/proc/{int((folder / OWNER).read_text())}").exists():
                 continue
             with contextlib.suppress(OSError):
                 pid = int((folder / PROCESS).read_text())
-                # Its number may be somebody else's by now.
+                # The process id may have been reused.
                 if b"rehearsal.launcher" in Path(f"/proc/{pid}/cmdline").read_bytes():
                     os.killpg(pid, signal.SIGKILL)
             shutil.rmtree(folder)

@@ -1,4 +1,4 @@
-"""What the functions said, for whoever looks for the cause of a failure."""
+"""Saves the logs of all functions, to find the cause of a failure."""
 
 from pathlib import Path
 from typing import Any
@@ -7,15 +7,15 @@ import boto3
 
 from rehearsal.emulator import Emulator
 
-# What tests provoke: a message that is no event; and the authorizer's way to answer 401 is an exception.
+# Errors that tests provoke: a message that is not an event, and the authorizer's exception, which causes a 401.
 PROVOKED = ('"exception_name":"NoEvent"', "-authorizer Traceback")
 
 
 def save_logs(emulator: Emulator, path: Path) -> list[str]:
-    """Write every function's lines to a file; those that tell of bugs which no test provokes are returned."""
+    """Write the log lines of all functions to a file; returns the errors that no test provokes."""
     environment = emulator.environment
-    make: Any = boto3.client
-    logs = make(
+    make_client: Any = boto3.client
+    logs = make_client(
         "logs",
         endpoint_url=environment["AWS_ENDPOINT_URL"],
         region_name=environment["AWS_REGION"],

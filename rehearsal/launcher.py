@@ -1,9 +1,9 @@
-"""Starts the emulator with what it lacks: `python -m rehearsal.launcher`, in place of its own command.
+"""Starts the emulator with extensions: `python -m rehearsal.launcher`, in place of its own command.
 
-The templates stay as they are; it is the emulator that is extended, by its internals, so its version is pinned.
-Environment, beside the emulator's own: `EMULATOR_POSTGRES`, JSON arguments for `asyncpg.connect` of the server that
-stands behind every cluster; `EMULATOR_LAMBDA_PYTHON`, the interpreter that runs functions, which must not have the
-emulator's packages; `EMULATOR_CLOCK`, a file that holds by how many seconds the clock of queues is ahead.
+The templates stay unchanged, so the emulator is extended through its internals, and its version is pinned.
+Additional variables: `EMULATOR_POSTGRES`, JSON arguments for `asyncpg.connect` of the server behind every cluster;
+`EMULATOR_LAMBDA_PYTHON`, the interpreter for functions, which must not have the emulator's packages;
+`EMULATOR_CLOCK`, a file with the seconds by which the clock of queues is ahead.
 """
 
 import json
@@ -25,12 +25,12 @@ from rehearsal.data_api import DataApi, Refused
 
 
 def wait_less_for_logs() -> None:
-    """Functions that print nothing would take 50 ms longer, which the emulator waits for log lines."""
+    """Reduce the emulator's wait for log lines, which delays silent functions by 50 ms."""
     lambda_runtime.Worker._drain_stderr_bounded.__defaults__ = (0.002, 0.001, 0.25)
 
 
 def run_functions_with(python: str) -> None:
-    """Functions run in an interpreter of their own: a package missing from a zip must be missing."""
+    """Run functions with another interpreter, so that a package missing from a zip is noticed."""
     detect = lambda_runtime._detect_runtime_binary
 
     def detected(runtime: str) -> tuple[str, str]:
@@ -43,7 +43,7 @@ def run_functions_with(python: str) -> None:
 
 
 def serve_data_api(server: dict[str, Any]) -> None:
-    """Put the Data API in front of a real PostgreSQL."""
+    """Serve the Data API on a real PostgreSQL."""
 
     def target(resource_arn: str, secret_arn: str) -> dict[str, Any]:
         _, engine, cluster = rds_data._resolve_target(resource_arn)
@@ -60,12 +60,12 @@ def serve_data_api(server: dict[str, Any]) -> None:
 
 
 def move_the_clock_of_queues(file: Path) -> None:
-    """Let time pass for queues as a file says, so that nobody has to sit out a visibility timeout."""
+    """Advance the clock of queues by the seconds in a file, so that tests need not wait for visibility timeouts."""
     sqs.time = SimpleNamespace(time=lambda: time.time() + float(file.read_text()))
 
 
 def pretend_tls() -> None:
-    """Policies that deny requests without TLS are evaluated for real, and here there is none."""
+    """Make policies that deny requests without TLS pass; the emulator has no TLS."""
     resolve = iam_evaluator._resolve_condition_key
 
     def resolved(key: str, context: Any) -> Any:
@@ -75,18 +75,18 @@ def pretend_tls() -> None:
 
 
 def answer_401_to_strangers() -> None:
-    """An authorizer that raises `Unauthorized` has a socket refused with 401; the emulator says 500."""
+    """Refuse a socket with 401 if its authorizer raises `Unauthorized`, as AWS does; the emulator uses 500."""
     run, authorize = apigateway.run_reentrant, apigateway._authorize_ws_connect
-    said: ContextVar[str] = ContextVar("said")
+    last_result: ContextVar[str] = ContextVar("last_result")
 
     async def watched(*arguments: Any, **names: Any) -> Any:
         result = await run(*arguments, **names)
-        said.set(repr(result))
+        last_result.set(repr(result))
         return result
 
     async def authorized(*arguments: Any) -> Any:
         refusal, context = await authorize(*arguments)
-        if refusal is not None and refusal[0] == 500 and "'Unauthorized'" in said.get("").replace('"', "'"):
+        if refusal is not None and refusal[0] == 500 and "'Unauthorized'" in last_result.get("").replace('"', "'"):
             return (401, "Unauthorized"), None
         return refusal, context
 
@@ -95,7 +95,7 @@ def answer_401_to_strangers() -> None:
 
 
 def echo_subprotocols() -> None:
-    """A socket's subprotocol is what the function of `$connect` answers; the emulator names none."""
+    """Accept a socket with the subprotocol of the function for `$connect`; the emulator sends none."""
     invoke, handle = apigateway._invoke_ws_lambda, apigateway.handle_websocket
     chosen: ContextVar[str | None] = ContextVar("chosen", default=None)
 
@@ -115,14 +115,14 @@ def echo_subprotocols() -> None:
 
 
 def name_senders() -> None:
-    """Mail is allowed for the identity it is sent as: the domain, which the emulator does not name."""
-    named = iam_actions._ses_v2_resource_arn
+    """Authorise mails by the sender's domain identity, which the emulator does not pass to its policies."""
+    resource_arn = iam_actions._ses_v2_resource_arn
 
     def resource(method: str, path: str, body: bytes, region: str, account: str) -> str:
         if path.endswith("/outbound-emails"):
             sender = parseaddr(json.loads(body).get("FromEmailAddress", ""))[1]
             return f"arn:aws:ses:{region}:{account}:identity/{sender.rpartition('@')[2]}"
-        found: str = named(method, path, body, region, account)
+        found: str = resource_arn(method, path, body, region, account)
         return found
 
     iam_actions._ses_v2_resource_arn = resource

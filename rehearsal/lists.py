@@ -1,6 +1,6 @@
-"""Which tests a rehearsal has to run, and which only one machine can: two frozen lists.
+"""Two frozen lists of tests: those that a rehearsal must run, and those that need the machine host.
 
-`python -m rehearsal.lists` writes them anew; a test compares them with the tests there are.
+`python -m rehearsal.lists` rewrites them; a test compares them with the existing tests.
 """
 
 import json
@@ -23,7 +23,7 @@ def must_run() -> list[str]:
 
 
 def texts() -> tuple[str, str]:
-    """What the two lists have to say, from the tests there are."""
+    """The contents of the two lists, from the existing tests."""
     run = subprocess.run(
         [
             sys.executable,
@@ -45,15 +45,15 @@ def texts() -> tuple[str, str]:
     lines = [line.removeprefix(_MARK) for line in run.stdout.splitlines() if line.startswith(_MARK)]
     if run.returncode or not lines:
         raise RuntimeError(run.stdout + run.stderr)
-    found = [json.loads(line) for line in lines]
-    runs = {test["id"] for test in found if test["reason"] is None}
-    # A parametrised test is one line: why it cannot run elsewhere does not depend on its parameters.
-    skipped = {f"{test['id'].partition('[')[0]}: {test['reason']}" for test in found if test["reason"]}
+    tests = [json.loads(line) for line in lines]
+    runs = {test["id"] for test in tests if test["reason"] is None}
+    # A parametrised test is one line: its reason does not depend on its parameters.
+    skipped = {f"{test['id'].partition('[')[0]}: {test['reason']}" for test in tests if test["reason"]}
     return _text(runs), _text(skipped)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Print every test with the reason that keeps it on one machine; this module is the plugin."""
+    """Print each test and the reason why it needs the machine host; this module is the pytest plugin."""
     for item in session.items:
         mark = item.get_closest_marker("one_machine")
         print(_MARK + json.dumps({"id": item.nodeid, "reason": mark.args[0] if mark else None}))

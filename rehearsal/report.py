@@ -1,4 +1,4 @@
-"""What a rehearsal showed and what it could not, as docs/rehearsal.md."""
+"""Writes docs/rehearsal.md: the results and limits of a rehearsal."""
 
 import json
 from collections import Counter
@@ -16,7 +16,7 @@ DOCUMENT = ROOT / "docs" / "rehearsal.md"
 
 
 class Outcomes:
-    """What became of each test, by its id; of those skipped, why."""
+    """The outcome of each test by its id, and the reasons of skipped ones."""
 
     def __init__(self) -> None:
         self.passed: set[str] = set()
@@ -34,12 +34,12 @@ class Outcomes:
             self.passed.add(id_)
 
     def missing(self) -> list[str]:
-        """Tests that have to pass and did not."""
+        """Tests that must pass but did not."""
         return sorted(set(must_run()) - (self.passed - self.failed))
 
 
 def write_report(outcomes: Outcomes, version: str) -> None:
-    """Write the document; the same run writes the same text."""
+    """Write the document; the same run always writes the same text."""
     templates = list((BUILD / "cdk.out").glob("*.template.json"))
     stacks, types = len(templates), resource_types(templates)
     real = {type_: count for type_, count in types.items() if type_ not in PLACEHELD}
@@ -81,7 +81,7 @@ def write_report(outcomes: Outcomes, version: str) -> None:
 
 
 def resource_types(templates: Iterable[Path]) -> Counter[str]:
-    """How many resources of each type the templates have."""
+    """The number of resources by type."""
     found: Counter[str] = Counter()
     for template in templates:
         resources = json.loads(template.read_text()).get("Resources", {})
@@ -91,5 +91,5 @@ def resource_types(templates: Iterable[Path]) -> Counter[str]:
 
 
 def _by_test(skipped: Mapping[str, str]) -> dict[str, str]:
-    """One row for a test, whatever its parameters."""
+    """One row per test, without its parameters."""
     return {id_.partition("[")[0].removeprefix("tests/e2e/"): reason for id_, reason in skipped.items()}

@@ -1,6 +1,6 @@
-"""CloudFormation types the emulator does not know, and properties it drops.
+"""CloudFormation types that the emulator lacks, and properties that it ignores.
 
-A type that is neither here nor known stops its stack, which is how a new one is noticed.
+A type that is neither here nor in the emulator stops its stack, so new types are noticed.
 """
 
 import json
@@ -18,11 +18,11 @@ Attributes = dict[str, Any]
 Create = Callable[[str, Properties, str], tuple[str, Attributes]]
 
 
-# Deployed and recorded, but what they are for does not happen in the emulator: what is not shown, by type. The
-# templates' tests assert it.
+# Types that are deployed but have no effect in the emulator, and the missing effect; the templates' tests assert
+# these resources.
 PLACEHELD: Mapping[str, str] = {
     "AWS::ApiGatewayV2::Stage": "throttles and access logs; routes and deployments are real",
-    "AWS::IoT::Authorizer": "whoever connects by MQTT is let in; a component test evaluates the policies",
+    "AWS::IoT::Authorizer": "MQTT clients are not authorised; a component test evaluates the policies",
     "AWS::EC2::RouteTable": "there is no network",
     "AWS::EC2::SecurityGroup": "no packet is filtered",
     "AWS::EC2::Subnet": "there is no network",
@@ -41,12 +41,12 @@ PLACEHELD: Mapping[str, str] = {
 }
 
 _handlers: dict[str, dict[str, Any]] = provisioners._RESOURCE_HANDLERS
-# These call the emulator back over HTTP, so they may not run on the loop that would answer.
+# Their handlers call the emulator over HTTP, so they must not run on its event loop.
 _ours: set[str] = set()
 
 
 def register_all() -> None:
-    """Teach the emulator all of them. What a newer one knows by itself wins."""
+    """Register all types and properties. Types that a newer emulator supports are left to it."""
     on_worker_thread = stacks._runs_on_worker_thread
     stacks._runs_on_worker_thread = lambda type_: type_ in _ours or on_worker_thread(type_)
     _register("AWS::Events::Archive", _archive)
@@ -82,13 +82,13 @@ def _register(type_: str, create: Create) -> None:
 def _archive(logical_id: str, properties: Properties, stack: str) -> tuple[str, Attributes]:
     name = str(properties.get("ArchiveName") or f"{stack}-{logical_id}"[:48])
     pattern = properties.get("EventPattern")
-    made = _client("events").create_archive(
+    archive = _client("events").create_archive(
         ArchiveName=name,
         EventSourceArn=properties["SourceArn"],
         RetentionDays=int(properties.get("RetentionDays", 0)),
         **({"EventPattern": json.dumps(pattern)} if pattern else {}),
     )
-    return name, {"Arn": made["ArchiveArn"], "ArchiveName": name}
+    return name, {"Arn": archive["ArchiveArn"], "ArchiveName": name}
 
 
 def _authorizer(logical_id: str, properties: Properties, stack: str) -> tuple[str, Attributes]:
@@ -97,7 +97,7 @@ def _authorizer(logical_id: str, properties: Properties, stack: str) -> tuple[st
 
 
 def _after(type_: str, finish: Callable[[str, Properties], Attributes | None]) -> None:
-    """Do to a resource what its own handler leaves out, after every creation and update."""
+    """Call `finish` after each creation and update, for the properties that the type's handler ignores."""
     handler = _handlers[type_]
     create: Create = handler["create"]
     update: Callable[..., tuple[str, Attributes]] | None = handler.get("update")
@@ -118,7 +118,7 @@ def _after(type_: str, finish: Callable[[str, Properties], Attributes | None]) -
 
 
 def _name_by_arn(type_: str) -> None:
-    """Have `Ref` be the ARN, as on AWS; policies name it."""
+    """Make `Ref` return the ARN, as on AWS, because policies use it."""
     handler = _handlers[type_]
     create: Create = handler["create"]
 
@@ -163,7 +163,7 @@ def _true(value: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """A number or a truth value that CloudFormation handed on as text."""
+    """A number or boolean that CloudFormation passed as text."""
     text = str(value).lower()
     if text in ("true", "false"):
         return text == "true"

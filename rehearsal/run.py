@@ -1,4 +1,4 @@
-"""`make rehearse`: deploy everything to an emulator on this machine, and run end-to-end tests and chaos there."""
+"""`make rehearse`: deploys all stacks to an emulator on this machine, and runs end-to-end tests and chaos tests."""
 
 import argparse
 import contextlib
@@ -28,7 +28,7 @@ FUNCTION_LOG = BUILD / "functions.log"
 
 
 class Watch:
-    """Keeps what becomes of tests."""
+    """A pytest plugin that records the outcomes of tests."""
 
     def __init__(self, outcomes: Outcomes) -> None:
         self._outcomes = outcomes
@@ -40,13 +40,13 @@ class Watch:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make rehearse", description=__doc__)
     parser.add_argument(
-        "--keep", action="store_true", help="after the tests, wait for Enter before everything stops"
+        "--keep", action="store_true", help="after the tests, keep everything running until Enter is pressed"
     )
     parser.add_argument(
-        "-k", dest="chosen", default="", help="run these tests only, as for pytest; writes no report"
+        "-k", dest="chosen", default="", help="run only these tests, as in pytest; writes no report"
     )
     given = parser.parse_args()
-    # A polite kill has to end what was started, as Ctrl-C does.
+    # SIGTERM must stop all started processes, as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     loop, engine, outcomes = Loop(), Engine(), Outcomes()
     _step("PostgreSQL", lambda: loop.run(engine.start()))
@@ -69,11 +69,11 @@ def main() -> int:
             code = _step("end-to-end tests", lambda: _run([E2E], given.chosen, deployed, outcomes))
             code = _step("chaos", lambda: _run([CHAOS], given.chosen, deployed, outcomes)) or code
             errors = save_logs(emulator, FUNCTION_LOG)
-            print(f"── what the functions said is in {FUNCTION_LOG.relative_to(ROOT)}")
+            print(f"── the functions' logs are in {FUNCTION_LOG.relative_to(ROOT)}")
             if errors:
                 print("Errors that no test provokes:", *errors, sep="\n  ")
             if given.keep:
-                input(f"{deployed.url} answers, its log is {emulator.log}; Enter ends it. ")
+                input(f"Running at {deployed.url}, log in {emulator.log}; press Enter to stop. ")
         finally:
             if emulator.log.exists():
                 shutil.copy(emulator.log, BUILD / "emulator.log")
@@ -85,7 +85,7 @@ def main() -> int:
         return code
     missing = outcomes.missing()
     if missing:
-        print("These have to pass and did not:", *missing, sep="\n  ")
+        print("These tests must pass but did not:", *missing, sep="\n  ")
     write_report(outcomes, version)
     return code or bool(missing or errors)
 
@@ -96,7 +96,7 @@ def _run(paths: list[str], chosen: str, deployed: Deployed, outcomes: Outcomes) 
         "E2E_SOCKETS_URL": deployed.sockets,
         "E2E_MAIL_URL": deployed.mail,
     }
-    # This process has imported what pytest would like to import itself.
+    # This process has imported modules that pytest would rewrite.
     quiet = "ignore::pytest.PytestAssertRewriteWarning"
     arguments = ["-q", "-W", quiet, "-p", "no:cacheprovider", *paths, *(["-k", chosen] if chosen else [])]
     code = pytest.main(arguments, plugins=[Watch(outcomes)])
@@ -117,4 +117,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
-        sys.exit("interrupted; everything is stopped")
+        sys.exit("Interrupted; everything is stopped.")

@@ -1,4 +1,4 @@
-"""What runs during a rehearsal, for tests that stop some of it."""
+"""The running parts of a rehearsal, for tests that stop some of them."""
 
 import asyncio
 import threading
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Loop:
-    """An event loop in a thread of its own, for the database, which outlives each run of pytest."""
+    """An event loop in a thread, for the database, which outlives each run of pytest."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -24,7 +24,7 @@ class Loop:
 
 
 class Rehearsal:
-    """Everything that runs, for tests that stop some of it."""
+    """The emulator, the database and the deployment of a rehearsal."""
 
     def __init__(self, loop: Loop, engine: Engine, emulator: Emulator, deployed: Deployed) -> None:
         self._loop = loop

@@ -1,1 +1,1 @@
-"""Shapes that recur: a function with its role, a queue with its dead letters."""
+"""Reusable constructs: a function with its role, a queue with its dead letters."""

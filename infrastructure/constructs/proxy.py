@@ -1,4 +1,4 @@
-"""The way to SQL through RDS Proxy: connections are shared, and functions stand in the database's network."""
+"""Access to SQL through RDS Proxy: shared connections; the functions run in the database's VPC."""
 
 from aws_cdk import ArnFormat, CfnOutput, Stack
 from aws_cdk import aws_ec2 as ec2
@@ -10,12 +10,12 @@ from infrastructure.grants import Places
 
 POSTGRES_PORT = 5432
 HTTPS_PORT = 443
-# What functions in the network call besides SQL; two have gateways, which cost nothing.
+# Services that functions in the VPC call besides SQL; DynamoDB and S3 have gateway endpoints, which are free.
 INTERFACES = ("appconfigdata", "cognito-idp", "email", "events", "secretsmanager", "sqs", "xray")
 
 
 class SqlProxy(Construct):
-    """The proxy, the functions' security group and a way from the network to each service they call."""
+    """The proxy, the functions' security group, and a VPC endpoint for each service they call."""
 
     def __init__(
         self, scope: Construct, id_: str, places: Places, vpc: ec2.IVpc, cluster: rds.DatabaseCluster
@@ -52,10 +52,10 @@ class SqlProxy(Construct):
         places.arns["proxy-user"] = (
             f"arn:{stack.partition}:rds-db:{stack.region}:{stack.account}:dbuser:{resource_id}/nomadcrew"
         )
-        self._ways(vpc)
+        self._endpoints(vpc)
         CfnOutput(self, "Host", value=proxy.endpoint)
 
-    def _ways(self, vpc: ec2.IVpc) -> None:
+    def _endpoints(self, vpc: ec2.IVpc) -> None:
         endpoints = ec2.SecurityGroup(
             self, "Endpoints", vpc=vpc, description="Endpoints of services", allow_all_outbound=False
         )

@@ -1,4 +1,4 @@
-"""A queue with its dead letters, over TLS only."""
+"""A queue with its dead letters, with TLS only."""
 
 from aws_cdk import Duration
 from aws_cdk import aws_sqs as sqs
@@ -10,7 +10,7 @@ from nomadcrew.core.queues import patience
 
 
 def dead_letters(scope: Construct, name: str, stage: Stage, *, fifo: bool = False) -> sqs.Queue:
-    """Where what nobody could handle is kept for two weeks."""
+    """The queue of permanently failed messages, stored for two weeks."""
     queue = sqs.Queue(
         scope,
         f"{name.title().replace('_', '')}Dead",
@@ -20,7 +20,7 @@ def dead_letters(scope: Construct, name: str, stage: Stage, *, fifo: bool = Fals
         enforce_ssl=True,
         retention_period=Duration.days(DEAD_LETTER_DAYS),
     )
-    end = "The dead letters of others: it is where the way ends."
+    end = "This is the dead-letter queue of other queues."
     acknowledge(queue, {"SQS3": end, "Serverless-SQSRedrivePolicy": end})
     return queue
 

@@ -1,4 +1,4 @@
-"""A function that runs by the clock. What could not be started, or failed thrice, is kept for somebody to see."""
+"""A scheduled function. Invocations that could not start, or failed three times, go to a dead-letter queue."""
 
 from aws_cdk import Fn, Stack
 from aws_cdk import aws_iam as iam
@@ -14,7 +14,7 @@ MAX_AGE_S = 300
 
 
 class Scheduled(Construct):
-    """A schedule of EventBridge Scheduler that calls the alias."""
+    """A schedule of EventBridge Scheduler that invokes the alias."""
 
     def __init__(self, scope: Construct, id_: str, function: ServiceFunction, messaging: MessagingStack) -> None:
         super().__init__(scope, id_)
@@ -57,7 +57,7 @@ class Scheduled(Construct):
             self,
             "Failures",
             function_name=function.function.function_name,
-            # The name by way of the ARN, so that the alias is there first.
+            # The alias's name from its ARN, so that the alias is created first.
             qualifier=Fn.select(7, Fn.split(":", function.alias.function_arn)),
             maximum_retry_attempts=RETRIES,
             maximum_event_age_in_seconds=MAX_AGE_S,

@@ -1,4 +1,4 @@
-"""A function: its role with what its ports need and no more, its log group, a version per change, an alias."""
+"""A function: its role with the rights of its ports only, its log group, a version per change, an alias."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ from infrastructure.grants import OTHERS, Places, environment_of, grants_of, mer
 
 RUNTIME = lambda_.Runtime.PYTHON_3_13
 ROOTS_FILE = "/var/task/amazon-roots.pem"
-# Everybody's roots, as Lambda's system keeps them; reading them takes a while, so only who needs them does.
+# All roots of the system, which take longer to load; only for functions that call services outside AWS.
 SYSTEM_ROOTS_FILE = "/etc/pki/tls/certs/ca-bundle.crt"
 _RETENTION = {
     14: logs.RetentionDays.TWO_WEEKS,
     30: logs.RetentionDays.ONE_MONTH,
     90: logs.RetentionDays.THREE_MONTHS,
 }
-# Lambda makes and removes interfaces in our subnets under the function's role; AWS knows no narrower resource.
+# Lambda manages network interfaces in our subnets with the function's role; AWS supports no narrower resource.
 _NETWORK = (
     "ec2:AssignPrivateIpAddresses",
     "ec2:CreateNetworkInterface",
@@ -38,11 +38,11 @@ _NETWORK = (
 
 @dataclass(slots=True)
 class Workshop:
-    """What functions are made of and told: places, and where the package of each lies."""
+    """Shared inputs of all functions: addresses and ARNs, and the path of each package."""
 
     places: Places
     package: Callable[[str], str]
-    # Set where SQL goes through the proxy: functions that use it stand in the database's network.
+    # Set if SQL goes through the proxy: functions that use it run in the database's VPC.
     vpc: ec2.IVpc | None = None
     security_group: ec2.ISecurityGroup | None = None
 
@@ -66,19 +66,19 @@ def statement(actions: tuple[str, ...], resources: list[str]) -> iam.PolicyState
 
 
 class ServiceFunction(Construct):
-    """One row of `FUNCTIONS` as it is deployed."""
+    """A row of `FUNCTIONS`, as deployed."""
 
     def __init__(self, scope: Construct, name: str, workshop: Workshop) -> None:
         super().__init__(scope, f"{name.title().replace('_', '')}Function")
         stage, spec, services = workshop.stage, BY_NAME[name], services_of(name)
-        inside = "sql" in services and sql_access(services, stage) == "proxy"
+        in_vpc = "sql" in services and sql_access(services, stage) == "proxy"
         full_name = stage.named(name)
         logs_ = log_group(self, "Logs", f"/aws/lambda/{full_name}", stage)
         self.spec: FunctionSpec = spec
         self.grants = grants_of(spec, services, stage)
-        self.role = self._role(workshop, logs_, inside=inside)
+        self.role = self._role(workshop, logs_, in_vpc=in_vpc)
         network: dict[str, Any] = {}
-        if inside:
+        if in_vpc:
             network = {
                 "vpc": workshop.vpc,
                 "vpc_subnets": ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED),
@@ -98,10 +98,10 @@ class ServiceFunction(Construct):
             environment=_environment(spec, services, workshop.places),
             log_group=logs_,
             logging_format=lambda_.LoggingFormat.JSON,
-            # Our lines are JSON already and are kept as they are. Those below this level would be dropped, whatever
-            # LOG_LEVEL lets through; metrics have no level, and pass as INFO.
+            # Our lines are JSON and are stored unchanged. Lines below this level would be dropped, whatever
+            # LOG_LEVEL is; metrics have no level and count as INFO.
             application_log_level_v2=_log_level(stage.log_level),
-            # What the platform says of every call is in the metrics; ours says more.
+            # The platform's lines about each invocation are in the metrics, and our lines have more detail.
             system_log_level_v2=lambda_.SystemLogLevel.WARN,
             tracing=lambda_.Tracing.ACTIVE,
             reserved_concurrent_executions=stage.reserved.get(name),
@@ -117,23 +117,23 @@ class ServiceFunction(Construct):
 
         self._acknowledge(workshop.places.wild)
 
-    def _acknowledge(self, wild: Mapping[str, tuple[str, str]]) -> None:
-        why = "3.13 is the newest that the code runs on everywhere; AWS supports it as long as 3.14."
+    def _acknowledge(self, wildcards: Mapping[str, tuple[str, str]]) -> None:
+        why = "Python 3.13 is the newest that the code supports everywhere; AWS supports it as long as 3.14."
         dead = (
-            "Its failures go to a destination, which says more than a dead letter."
+            "Failures go to a destination, which has more details than a dead letter."
             if self.spec.asynchronous
-            else "Nobody calls it asynchronously: callers see a failure, queues and streams have dead letters."
+            else "It is never invoked asynchronously: callers see failures, queues and streams have dead letters."
         )
         acknowledge(self.function, {"L1": why, "Serverless-LambdaLatestVersion": why, "Serverless-LambdaDLQ": dead})
-        star = "X-Ray knows no resources."
+        star = "X-Ray has no resources."
         reasons = {"IAM5[Resource::*]": star, "Serverless-LambdaStarPermissions": star}
-        for thing in {thing for grant in self.grants for thing in grant.things} & wild.keys():
-            finding, why = wild[thing]
+        for thing in {thing for grant in self.grants for thing in grant.things} & wildcards.keys():
+            finding, why = wildcards[thing]
             reasons[f"IAM5[Resource::{finding}]"] = why
         acknowledge(self.role, reasons)
 
     def invoked_by(self, id_: str, service: str, source_arn: str) -> lambda_.CfnPermission:
-        """Let a service call the alias, on behalf of one resource only."""
+        """Allow a service to invoke the alias, for one resource only."""
         return lambda_.CfnPermission(
             self,
             id_,
@@ -143,13 +143,13 @@ class ServiceFunction(Construct):
             source_arn=source_arn,
         )
 
-    def _role(self, workshop: Workshop, logs_: logs.LogGroup, *, inside: bool) -> iam.Role:
+    def _role(self, workshop: Workshop, logs_: logs.LogGroup, *, in_vpc: bool) -> iam.Role:
         arns = workshop.places.arns
         statements = [
             statement(("logs:CreateLogStream", "logs:PutLogEvents"), [logs_.log_group_arn]),
             statement(("xray:PutTelemetryRecords", "xray:PutTraceSegments"), ["*"]),
         ]
-        if inside:
+        if in_vpc:
             statements.append(statement(_NETWORK, ["*"]))
         for things, actions in merged(self.grants).items():
             statements.append(statement(actions, [arns[thing] for thing in things]))
@@ -184,13 +184,13 @@ def _environment(spec: FunctionSpec, services: tuple[str, ...], places: Places) 
 
 
 def execute_api_arn(scope: Construct, api_id: str, rest: str) -> str:
-    """The ARN of something of an API: `<stage>/<route key>`."""
+    """The ARN of a part of an API, such as `<stage>/<route key>`."""
     stack = Stack.of(scope)
     return f"arn:{stack.partition}:execute-api:{stack.region}:{stack.account}:{api_id}/{rest}"
 
 
 def integration_uri(scope: Construct, alias: lambda_.Alias) -> str:
-    """How API Gateway is told to call an alias."""
+    """The URI with which API Gateway invokes an alias."""
     stack = Stack.of(scope)
     return Fn.join(
         "",

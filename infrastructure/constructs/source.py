@@ -1,4 +1,4 @@
-"""What a function consumes: a queue, of which only failed messages come back, or a stream, in its order."""
+"""The sources of a function: a queue, which retries failed messages only, or an ordered stream."""
 
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
@@ -6,17 +6,17 @@ from aws_cdk import aws_sqs as sqs
 from infrastructure.acknowledge import acknowledge
 from infrastructure.constructs.service_function import ServiceFunction
 
-# Attempts in an outage count as well, and it is not over after a few.
-# What a bug strikes holds its shard up for as many.
+# Attempts in an outage count too, and an outage lasts longer than a few. A record that a bug affects blocks its
+# shard for the same number of attempts.
 STREAM_RETRIES = 20
 STREAM_AGE_HOURS = 6
 
 
 def consume(function: ServiceFunction, queue: sqs.Queue) -> None:
-    """Have `queue` worked off by the alias."""
+    """Let the alias consume `queue`."""
     source = function.spec.source
     assert source is not None
-    # Above ten messages AWS wants to be told how long it may wait for a batch to fill.
+    # For batches over ten messages, AWS requires a maximum waiting time for a batch to fill.
     window = 5 if source.batch > 10 else None
     mapping = lambda_.CfnEventSourceMapping(
         function,
@@ -26,18 +26,20 @@ def consume(function: ServiceFunction, queue: sqs.Queue) -> None:
         batch_size=source.batch,
         maximum_batching_window_in_seconds=window,
         function_response_types=["ReportBatchItemFailures"],
-        scaling_config=lambda_.CfnEventSourceMapping.ScalingConfigProperty(maximum_concurrency=source.most),
+        scaling_config=lambda_.CfnEventSourceMapping.ScalingConfigProperty(
+            maximum_concurrency=source.max_concurrency
+        ),
     )
     acknowledge(
         mapping,
-        {"Serverless-LambdaEventSourceMappingDestination": "A queue keeps its failures, and buries them."},
+        {"Serverless-LambdaEventSourceMappingDestination": "The queue has a dead-letter queue for its failures."},
     )
 
 
 def follow(function: ServiceFunction, stream_arn: str, dead: sqs.Queue, *, batch: int, window_s: int = 0) -> None:
-    """Have the alias told what happens in a stream, from the deployment on.
+    """Let the alias consume a stream.
 
-    A batch that keeps failing is halved until it is one record, which goes to the dead letters.
+    A batch that keeps failing is halved until the failing record is alone, which goes to the dead letters.
     """
     lambda_.CfnEventSourceMapping(
         function,

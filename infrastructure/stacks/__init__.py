@@ -1,1 +1,1 @@
-"""The stacks, in the order in which they are deployed."""
+"""The stacks, in the order of deployment."""

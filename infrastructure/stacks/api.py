@@ -1,4 +1,4 @@
-"""The HTTP API: a route per row of the functions' table, each to the alias of its function."""
+"""The HTTP API: a route for each row of the route table, to the alias of its function."""
 
 import re
 
@@ -21,10 +21,10 @@ from infrastructure.stacks.identity import API_SCOPE, IdentityStack
 from nomadcrew.api.table import ALL_ROUTES
 from nomadcrew.web.routes import Auth, Route
 
-# Answers what no route matches, with the error body of every other refusal.
+# Handles requests without a route, and replies with the usual error body.
 FALLBACK = "pages"
 TIMEOUT_MS = 15_000
-# Neither path nor query: both carry secrets of links.
+# Without path and query: both may contain secrets of links.
 ACCESS_LOG = (
     '{"requestId":"$context.requestId","time":"$context.requestTime","routeKey":"$context.routeKey",'
     '"status":"$context.status","responseLength":"$context.responseLength",'
@@ -34,7 +34,7 @@ ACCESS_LOG = (
 
 
 class ApiStack(Stack):
-    """What phones call."""
+    """The API that clients call."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class ApiStack(Stack):
         self._stage(routes)
 
     def _integration(self, function: ServiceFunction) -> apigateway.CfnIntegration:
-        """One permission a function: one a route would outgrow the policy."""
+        """One permission per function: one per route would exceed the policy's size."""
         lambda_.CfnPermission(
             self,
             f"{function.spec.name.capitalize()}Permission",
@@ -113,9 +113,7 @@ class ApiStack(Stack):
             target=f"integrations/{target.ref}",
             authorization_type="NONE",
         )
-        acknowledge(
-            route, {"APIG4": "Public in the table of routes: signing in, links in mails, what nothing matches."}
-        )
+        acknowledge(route, {"APIG4": "Public by design: sign-in, links in mails, requests without a route."})
         return route
 
     def _stage(self, routes: list[apigateway.CfnRoute]) -> None:

@@ -1,4 +1,4 @@
-"""The functions of the API and the workers. The schema is brought up to date before any new code answers."""
+"""The functions of the API and of queues. Migrations run before new code serves requests."""
 
 from aws_cdk import CfnOutput, CustomResource, Duration, Stack
 from constructs import Construct
@@ -16,7 +16,7 @@ STREAM_BATCH = 500
 
 
 class ComputeStack(Stack):
-    """Everything Python that is not a trigger of the pool or of the sockets."""
+    """All functions but the triggers of the user pool and those of the sockets."""
 
     def __init__(
         self,
@@ -33,11 +33,11 @@ class ComputeStack(Stack):
         migration = self._migration()
         for spec in FUNCTIONS:
             if spec.stack == "compute" and spec.name != "migrator":
-                made = self.functions[spec.name] = self._function(spec)
-                made.alias.node.add_dependency(migration)
+                function = self.functions[spec.name] = self._function(spec)
+                function.alias.node.add_dependency(migration)
 
     def _migration(self) -> CustomResource:
-        """Runs `migrations/` once for every change of them; a second run finds nothing to do."""
+        """Runs `migrations/` whenever a file changes; running them again has no effect."""
         migrator = ServiceFunction(self, "migrator", self.workshop)
         migration = CustomResource(
             self,
@@ -51,17 +51,17 @@ class ComputeStack(Stack):
         return migration
 
     def _function(self, spec: FunctionSpec) -> ServiceFunction:
-        made = ServiceFunction(self, spec.name, self.workshop)
+        function = ServiceFunction(self, spec.name, self.workshop)
         if by_kinesis(spec, self.workshop.stage):
-            self._consume_stream(made)
+            self._consume_stream(function)
         elif spec.source is not None:
-            consume(made, self.messaging.queues[spec.source.queue])
+            consume(function, self.messaging.queues[spec.source.queue])
         if spec.schedule is not None:
-            Scheduled(made, "Schedule", made, self.messaging)
-        return made
+            Scheduled(function, "Schedule", function, self.messaging)
+        return function
 
     def _consume_stream(self, function: ServiceFunction) -> None:
-        """Whatever of a member comes within a second is told once."""
+        """Consume with a window of 1 s: a member's positions within a second are broadcast once."""
         stream, source = self.messaging.location_stream, function.spec.source
         assert stream is not None
         assert source is not None

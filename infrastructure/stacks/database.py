@@ -1,4 +1,4 @@
-"""What must not be lost: the cluster, tables, buckets and the secret. A change of code changes nothing here."""
+"""All persistent data: the cluster, tables, buckets and the secret. Changes of code do not change this stack."""
 
 from aws_cdk import CfnOutput, CfnTag, Duration, Fn, RemovalPolicy, Stack, Tags
 from aws_cdk import aws_dynamodb as dynamodb
@@ -22,7 +22,7 @@ ENGINE = rds.DatabaseClusterEngine.aurora_postgres(version=rds.AuroraPostgresEng
 
 
 class DatabaseStack(Stack):
-    """State."""
+    """Persistent data."""
 
     def __init__(self, scope: Construct, id_: str, *, places: Places, **stack: object) -> None:
         super().__init__(scope, id_, **stack)  # type: ignore[arg-type]
@@ -41,11 +41,11 @@ class DatabaseStack(Stack):
             self._cache()
 
     def _network(self) -> ec2.IVpc:
-        """Two subnets without a way out: the cluster has to stand in a network, and nothing else does."""
+        """Two isolated subnets: the cluster requires a VPC; nothing else runs in it."""
         vpc = ec2.CfnVPC(self, "Vpc", cidr_block=VPC_CIDR, enable_dns_hostnames=True, enable_dns_support=True)
         acknowledge(
             vpc,
-            {"VPC7": "Nothing runs in it but the cluster, which the Data API reaches from within AWS."},
+            {"VPC7": "Only the cluster is in it, and the Data API accesses that from within AWS."},
         )
         Tags.of(vpc).add("Name", self.stage.named("database"))
         zones = [Fn.select(n, Fn.get_azs()) for n in range(len(SUBNET_CIDRS))]
@@ -123,9 +123,9 @@ class DatabaseStack(Stack):
         acknowledge(
             cluster,
             {
-                "SMG4": "Rotation needs a function in the network; the Data API reads the secret at"
-                " each call, so it can be rotated by hand at any time.",
-                "RDS11": "The port says nothing to who cannot reach it: there is no way in but AWS's.",
+                "SMG4": "Rotation needs a function in the VPC; the Data API reads the secret at"
+                " each call, so it can be rotated manually at any time.",
+                "RDS11": "The port does not matter: the cluster is not reachable from outside AWS.",
                 "RDS6": "IAM authentication is on; the rule reads a property of instances.",
             },
         )
@@ -159,7 +159,7 @@ class DatabaseStack(Stack):
         self._table("MailSuppression", "SUPPRESSION", "suppression", key="address")
 
     def _time_series(self) -> None:
-        """A day in memory and a month on disk, where late points are written too."""
+        """A day in memory and a month on disk; late points are written too."""
         database = timestream.CfnDatabase(self, "HistoryDatabase", database_name=self.stage.named("history"))
         table = timestream.CfnTable(
             self,
@@ -177,7 +177,7 @@ class DatabaseStack(Stack):
             "NOMADCREW_AWS_HISTORY_TABLE": "points",
         }
         self.places.arns |= {"history": table.attr_arn, "timestream/*": "*"}
-        self.places.wild["timestream/*"] = ("*", "The address of a service is nobody's.")
+        self.places.wild["timestream/*"] = ("*", "DescribeEndpoints has no resource.")
 
     def _table(
         self,
@@ -192,7 +192,7 @@ class DatabaseStack(Stack):
         whole: bool = False,
         stream: dynamodb.StreamViewType | None = None,
     ) -> dynamodb.Table:
-        """A table; its index carries keys, or the `whole` item where readers filter by the rest of it."""
+        """A table. Its index projects keys only, or the `whole` item if readers filter by other attributes."""
         table = dynamodb.Table(
             self,
             name,
@@ -226,9 +226,9 @@ class DatabaseStack(Stack):
         return table
 
     def _buckets(self) -> None:
-        """Rules delete what was not finished, was replaced or is meant for days, and never users' originals."""
+        """Lifecycle rules delete unfinished uploads, old versions and temporary files, never users' originals."""
         logs = self._bucket("Access", lifecycle=[s3.LifecycleRule(expiration=Duration.days(90))])
-        acknowledge(logs, {"S1": "It holds the access logs; logging it would never end."})
+        acknowledge(logs, {"S1": "It has the access logs; logging access to it would never end."})
         self.media = self._bucket(
             "Media",
             logs=logs,
@@ -248,21 +248,24 @@ class DatabaseStack(Stack):
         self.places.values["NOMADCREW_AWS_AUDIT_BUCKET"] = audit.bucket_name
         objects = f":s3:::{self._bucket_name('Audit')}/*"
         self.places.arns["audit/*"] = f"arn:{self.partition}{objects}"
-        self.places.wild["audit/*"] = (f"arn:<AWS::Partition>{objects}", "Objects are named by day and event.")
+        self.places.wild["audit/*"] = (f"arn:<AWS::Partition>{objects}", "Objects are named by day and event id.")
         self.places.values["NOMADCREW_AWS_MEDIA_BUCKET"] = self.media.bucket_name
         files = f":s3:::{self._bucket_name('Media')}/attachments/*"
         self.places.arns["attachments/*"] = f"arn:{self.partition}{files}"
-        self.places.wild["attachments/*"] = (f"arn:<AWS::Partition>{files}", "Objects are named by trip and file.")
+        self.places.wild["attachments/*"] = (
+            f"arn:<AWS::Partition>{files}",
+            "Objects are named by trip and file id.",
+        )
         CfnOutput(self, "AuditBucketName", value=audit.bucket_name)
         CfnOutput(self, "MediaBucketName", value=self.media.bucket_name)
 
     def _topics(self) -> None:
-        """Topics are not made: to publish to one is enough."""
+        """Topics need not be created: publishing is enough."""
         prefix = f"nc/{self.stage.name}"
         topics = f":iot:{self.stage.region}:{self.stage.account}:topic/{prefix}/trips/*"
         self.places.values["NOMADCREW_AWS_TOPICS"] = prefix
         self.places.arns["topics/*"] = f"arn:{self.partition}{topics}"
-        self.places.wild["topics/*"] = (f"arn:<AWS::Partition>{topics}", "There is a topic for every trip.")
+        self.places.wild["topics/*"] = (f"arn:<AWS::Partition>{topics}", "Each trip has a topic.")
 
     def _bucket(self, name: str, *, lifecycle: list[s3.LifecycleRule], logs: s3.Bucket | None = None) -> s3.Bucket:
         always = s3.LifecycleRule(
@@ -287,37 +290,37 @@ class DatabaseStack(Stack):
         )
 
     def _bucket_name(self, name: str) -> str:
-        """Names of buckets are shared by everybody on AWS: the account makes ours ours."""
+        """Bucket names are global, so ours contain the account and the region."""
         return f"{self.stage.named(name.lower())}-{self.stage.account}-{self.stage.region}"
 
     def _secret(self) -> None:
-        """The one secret of ours, from which every other is derived: changing it ends links, codes and sessions."""
+        """The only secret, from which all others are derived: a new one invalidates links, codes and sessions."""
         secret = secretsmanager.Secret(
             self,
             "Secret",
             secret_name=self.stage.named("key"),
             description="Invitation links, confirmation codes, session hashes and challenges are keyed by it.",
             generate_secret_string=secretsmanager.SecretStringGenerator(
-                secret_string_template="{}",  # noqa: S106 — what the secret is put into
+                secret_string_template="{}",  # noqa: S106 — the template, not a secret
                 generate_string_key="key",
                 password_length=64,
                 exclude_punctuation=True,
             ),
             removal_policy=RemovalPolicy.RETAIN,
         )
-        acknowledge(secret, {"SMG4": "Rotation would end every link and session that people hold."})
+        acknowledge(secret, {"SMG4": "Rotation would invalidate all links and sessions."})
         self.places.values["NOMADCREW_AWS_SECRET_ARN"] = secret.secret_arn
         self.places.arns["secret"] = secret.secret_arn
         CfnOutput(self, "SecretArn", value=secret.secret_arn)
 
     def _cache(self) -> None:
-        """Valkey with a public, IAM-guarded TLS endpoint, which needs no network."""
+        """Valkey with a public TLS endpoint and IAM authentication, which needs no VPC."""
         user = elasticache.CfnUser(
             self,
             "CacheUser",
             engine="valkey",
             user_id=self.stage.named("cache"),
-            user_name=self.stage.named("cache"),  # IAM wants both alike
+            user_name=self.stage.named("cache"),  # IAM requires the same value as the id
             access_string="on ~nomadcrew:* -@all +@read +@write +@connection +@scripting",
             authentication_mode={"Type": "iam"},
         )
@@ -339,7 +342,7 @@ class DatabaseStack(Stack):
         )
         acknowledge(
             cache,
-            {"CloudFormation-Validate::F3002": "`ConnectionType` is newer than the schema that CDK checks with."},
+            {"CloudFormation-Validate::F3002": "CDK's schema does not know `ConnectionType` yet."},
         )
         self.places.values |= {
             "NOMADCREW_AWS_CACHE_ENDPOINT": Fn.join(":", [cache.attr_endpoint_address, cache.attr_endpoint_port]),

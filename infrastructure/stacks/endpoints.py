@@ -1,4 +1,4 @@
-"""The two addresses, made before what answers there, so that functions can be told where they live."""
+"""The two API endpoints, created before their routes, so that functions can be given the addresses."""
 
 from aws_cdk import CfnOutput, Stack
 from aws_cdk import aws_apigatewayv2 as apigateway
@@ -47,7 +47,7 @@ class EndpointsStack(Stack):
         exported = f"{self.stack_name}:ExportsOutputRefSocket8014C084"
         places.wild["sockets"] = (
             f"arn:<AWS::Partition>:execute-api:{stage.region}:{stage.account}:{exported}/{SOCKET_STAGE}/POST/@connections/*",
-            "Connections come and go; their ids are API Gateway's.",
+            "Connection ids are assigned by API Gateway.",
         )
         CfnOutput(self, "ApiUrl", value=api_url)
         CfnOutput(self, "ApiId", value=self.http.ref)

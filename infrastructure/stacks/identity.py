@@ -1,4 +1,4 @@
-"""The document's user pool, our auth functions its only client, and the functions Cognito calls."""
+"""The user pool, our sign-in functions as its only client, and its triggers."""
 
 from aws_cdk import CfnOutput, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_cognito as cognito
@@ -11,7 +11,7 @@ from infrastructure.constructs.service_function import ServiceFunction, Workshop
 RESOURCE_SERVER = "nomadcrew"
 SCOPE = "api"
 API_SCOPE = f"{RESOURCE_SERVER}/{SCOPE}"
-# Usernames are ids of ours, which nobody types; these are what people sign in with.
+# Usernames are internal ids; users sign in with these aliases.
 _ALIASES = cognito.SignInAliases(username=True, email=True, preferred_username=True)
 _POOL_TRIGGERS = (
     cognito.UserPoolOperation.PRE_SIGN_UP,
@@ -22,7 +22,7 @@ _POOL_TRIGGERS = (
 
 
 class IdentityStack(Stack):
-    """Passwords live here and nowhere else."""
+    """The user pool; passwords are stored here only."""
 
     def __init__(self, scope: Construct, id_: str, *, workshop: Workshop, **stack: object) -> None:
         super().__init__(scope, id_, **stack)  # type: ignore[arg-type]
@@ -44,7 +44,7 @@ class IdentityStack(Stack):
             self,
             "Pool",
             user_pool_name=self.stage.named("users"),
-            # Aliases need verified addresses, and the mails that verify them are ours: the pool sends none.
+            # Aliases need verified addresses; our own mails verify them, so the pool sends none.
             auto_verify=cognito.AutoVerifiedAttrs(email=False, phone=False),
             self_sign_up_enabled=True,
             sign_in_aliases=_ALIASES,
@@ -81,9 +81,9 @@ class IdentityStack(Stack):
         acknowledge(
             pool,
             {
-                "COG2": "A second factor is optional, as the design says: phones of a crew are shared.",
-                "COG3": "Threat protection belongs to the Plus plan; sign-ins are limited per account.",
-                "COG8": "Essentials has what is used: claims in access tokens.",
+                "COG2": "A second factor is optional by design: members of a crew share phones.",
+                "COG3": "Threat protection requires the Plus plan; sign-ins are rate-limited per account.",
+                "COG8": "Essentials has the required feature: claims in access tokens.",
             },
         )
         return pool
@@ -101,7 +101,7 @@ class IdentityStack(Stack):
         self.pool.add_trigger(cognito.UserPoolOperation.POST_CONFIRMATION, confirmed.alias)
 
     def _client(self) -> cognito.UserPoolClient:
-        """Cognito's own refresh tokens are thrown away: ours decide, and an hour is the least it gives."""
+        """Cognito's refresh tokens are discarded, as we issue our own; an hour is their minimum lifetime."""
         return self.pool.add_client(
             "Auth",
             user_pool_client_name=self.stage.named("auth"),

@@ -1,4 +1,4 @@
-"""What happened, and who hears of it: the bus, queues, a topic, mail and flags."""
+"""Events and their consumers: the bus, queues, a topic, mail and flags."""
 
 import json
 from typing import Any
@@ -22,13 +22,13 @@ from nomadcrew.core.events import CONSUMERS, MIRRORED
 from nomadcrew.wire.events import detail_type
 
 OURS = [{"prefix": "nomadcrew."}]
-# The five that the source document announces to a topic.
+# The five events that the source document publishes to a topic.
 ANNOUNCED = ["Trip Created", "Trip Updated", "Trip Deleted", "Member Added", "Member Removed"]
 FIFO = ("email",)
 
 
 class MessagingStack(Stack):
-    """Asynchronous edges; each ends in a queue of dead letters."""
+    """Asynchronous messaging; every path ends in a dead-letter queue."""
 
     def __init__(self, scope: Construct, id_: str, *, places: Places, **stack: object) -> None:
         super().__init__(scope, id_, **stack)  # type: ignore[arg-type]
@@ -60,7 +60,7 @@ class MessagingStack(Stack):
         self._dead("schedules")
 
     def _location_stream(self) -> kinesis.Stream | None:
-        """Positions by trip, in order; one shard takes a thousand a second."""
+        """Positions in order per trip; one shard accepts a thousand records per second."""
         self.places.values["NOMADCREW_AWS_STREAM"] = self.stage.stream
         if self.stage.stream != "kinesis":
             return None
@@ -98,7 +98,7 @@ class MessagingStack(Stack):
         return bus
 
     def _rules(self) -> None:
-        """Replayed events pass as well: every consumer is idempotent on the event's id."""
+        """Rules match replayed events too: every consumer deduplicates by the event's id."""
         consumed = sorted({detail_type(type_) for type_ in CONSUMERS})
         self._rule("notifications", {"detail-type": consumed})
         if self.stage.supabase_url is not None:
@@ -110,13 +110,13 @@ class MessagingStack(Stack):
         self.places.arns["topic"] = topic.topic_arn
         acknowledge(
             topic,
-            {"SNS2": "A key of its own for what carries ids only would cost more than the topic."},
+            {"SNS2": "The topic's messages have ids only; a customer-managed key would cost more than the topic."},
         )
         self._rule("topic", {"detail-type": ANNOUNCED}, targets.SnsTopic(topic, **self._after()))
         CfnOutput(self, "TopicArn", value=topic.topic_arn)
 
     def _rule(self, name: str, pattern: dict[str, object], target: events.IRuleTarget | None = None) -> None:
-        rule = events.CfnRule  # the pattern is written as EventBridge reads it
+        rule = events.CfnRule  # the pattern is written in EventBridge's own format
         chosen = target or targets.SqsQueue(self.queues[name], **self._after())
         made = events.Rule(
             self,

@@ -1,4 +1,4 @@
-"""The WebSocket API: who may connect, what a socket may say, and the functions that send."""
+"""The WebSocket API: its authorizer, its routes, and the functions that send to sockets."""
 
 from aws_cdk import Stack
 from aws_cdk import aws_apigatewayv2 as apigateway
@@ -18,7 +18,7 @@ from infrastructure.constructs.source import consume, follow
 from infrastructure.stacks.endpoints import EndpointsStack
 from infrastructure.stacks.messaging import MessagingStack
 
-NO_LOGS = "Access logs of WebSocket APIs need a role that the whole account shares; the function logs every frame."
+NO_LOGS = "Access logs of WebSocket APIs need an account-wide role; the function logs every frame."
 ROUTES = (
     "$connect", "$disconnect", "$default", "ping", "subscribe", "unsubscribe", "sendMessage", "updateLocation"
 )  # fmt: skip
@@ -64,7 +64,7 @@ class RealtimeStack(Stack):
         self._stage(self._routes())
 
     def _mqtt(self) -> None:
-        """Clients of IoT Core are let in by a function; the password they show is an access token."""
+        """A function authorises clients of IoT Core; their password is an access token."""
         function = self.functions["iot_authorizer"]
         authorizer = iot.CfnAuthorizer(
             self,
@@ -95,7 +95,7 @@ class RealtimeStack(Stack):
                 api_id=self.api_id,
                 route_key=key,
                 target=f"integrations/{integration.ref}",
-                # Only a connection's beginning can be judged; later frames belong to who was let in.
+                # Only $connect can be authorised; later frames belong to an authorised connection.
                 authorization_type="CUSTOM" if key == "$connect" else "NONE",
                 authorizer_id=authorizer.ref if key == "$connect" else None,
             )
@@ -107,7 +107,7 @@ class RealtimeStack(Stack):
         return routes
 
     def _authorizer(self) -> apigateway.CfnAuthorizer:
-        """The token may stand in three places, so no identity source is named, and nothing is remembered."""
+        """The token may be in three places, so there is no identity source and no caching."""
         function = self.functions["authorizer"]
         authorizer = apigateway.CfnAuthorizer(
             self,

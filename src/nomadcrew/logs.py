@@ -1,8 +1,8 @@
 """One JSON line per record, in the schema of Powertools; readable columns on a terminal.
 
-Records carry `extra={"fields": {...}}`. Never a token, an address, a message text or a coordinate.
+Records carry `extra={"fields": {...}}`. Never log a token, an email address, a message text or a coordinate.
 
-Every line is one write, made before the logging call returns: a process that is killed loses none.
+Every line is one write, made before the logging call returns, so a killed process loses no line.
 """
 
 import logging
@@ -19,9 +19,9 @@ import msgspec
 
 from nomadcrew.core.errors import Unavailable
 
-# What every line says beside its own fields: in Lambda, of the invocation. The same as the middle of a JSON object.
-_everywhere: dict[str, Any] = {}
-_everywhere_text = ""
+# Fields of every line, in Lambda those of the invocation; the text is the same as the middle of a JSON object.
+_common: dict[str, Any] = {}
+_common_text = ""
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 _package = logging.getLogger("nomadcrew")
@@ -29,7 +29,7 @@ _requests = logging.getLogger("nomadcrew.request")
 
 
 class Answered(msgspec.Struct, omit_defaults=True):
-    """What a line about a request says; `code` is a refusal's."""
+    """The fields of a request's line; `code` is set for refusals."""
 
     request_id: str
     route: str
@@ -41,12 +41,12 @@ class Answered(msgspec.Struct, omit_defaults=True):
 
     @property
     def extra(self) -> dict[str, dict[str, Any]]:
-        """The same for a logging call, with what is not known left out."""
+        """The `extra` argument of a logging call, without unset fields."""
         return {"fields": msgspec.to_builtins(self)}
 
 
 class JsonLines(logging.Formatter):
-    """A line for machines."""
+    """Formats a record as a JSON line."""
 
     def __init__(self, service: str) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class JsonLines(logging.Formatter):
             "timestamp": _iso(record.created),
             "service": self._service,
             "logger": record.name,
-            **_everywhere,
+            **_common,
         }
         line.update(getattr(record, "fields", {}))
         if record.exc_info and record.exc_info[0] is not None:
@@ -72,7 +72,7 @@ class JsonLines(logging.Formatter):
 
 
 class JsonHandler(logging.StreamHandler[TextIO]):
-    """Writes JSON lines; those about requests without making a record first, which costs thrice the line."""
+    """Writes JSON lines. Request lines are written without a log record, which would cost three times as much."""
 
     def __init__(self, stream: TextIO, service: str) -> None:
         super().__init__(stream)
@@ -81,9 +81,9 @@ class JsonHandler(logging.StreamHandler[TextIO]):
         self._after = f'","service":{_encode(service).decode()},"logger":"{_requests.name}",'
 
     def write(self, answered: Answered) -> None:
-        """The line that `JsonLines` would make of a record of `nomadcrew.request`."""
+        """Write the line that `JsonLines` would format for a record of `nomadcrew.request`."""
         now = _iso(time.time())
-        self.write_line(f"{self._before}{now}{self._after}{_everywhere_text}{_encode(answered).decode()[1:]}\n")
+        self.write_line(f"{self._before}{now}{self._after}{_common_text}{_encode(answered).decode()[1:]}\n")
 
     def write_line(self, line: str) -> None:
         """Write a line that is JSON already."""
@@ -92,16 +92,16 @@ class JsonHandler(logging.StreamHandler[TextIO]):
             self.stream.write(line)
             self.stream.flush()
         except (OSError, ValueError):
-            return  # a full disk or a closed pipe is no reason to fail the request, nor is it for `logging`
+            return  # a full disk or a closed pipe must not fail the request; `logging` ignores it too
         finally:
             self.release()
 
 
 class Columns(logging.Formatter):
-    """A line for people."""
+    """Formats a record as readable columns."""
 
     def format(self, record: logging.LogRecord) -> str:
-        when = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
+        at = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
         fields = dict(getattr(record, "fields", {}))
         if record.name == "nomadcrew.request" and {"route", "status", "duration_ms"} <= fields.keys():
             took_ms, code = fields["duration_ms"], fields.get("code", "")
@@ -109,7 +109,7 @@ class Columns(logging.Formatter):
         else:
             extras = " ".join(f"{key}={value}" for key, value in fields.items())
             text = f"{record.getMessage()} {extras}"
-        line = f"{when} {record.levelname:<7} {text.rstrip()}"
+        line = f"{at} {record.levelname:<7} {text.rstrip()}"
         if record.exc_info and record.levelno >= logging.ERROR:
             line += "\n" + "".join(traceback.format_exception(*record.exc_info)).rstrip()
         return line
@@ -118,7 +118,7 @@ class Columns(logging.Formatter):
 def request(answered: Answered) -> None:
     """Log an answered request at INFO, to `nomadcrew.request`.
 
-    Whoever put handlers of their own there gets a record, as from any other logging call.
+    If that logger has its own handlers, they get a log record.
     """
     if not _requests.isEnabledFor(logging.INFO):
         return
@@ -130,21 +130,21 @@ def request(answered: Answered) -> None:
 
 
 def say_on_every_line(fields: Mapping[str, Any]) -> None:
-    """Add these to every JSON line from now on, in the place of those before."""
-    global _everywhere, _everywhere_text  # noqa: PLW0603 — as there is one log, there is one of these
-    _everywhere = dict(fields)
-    _everywhere_text = f"{_encode(_everywhere).decode()[1:-1]}," if fields else ""
+    """Replace the fields that are added to every JSON line."""
+    global _common, _common_text  # noqa: PLW0603 — one per process, as the log is
+    _common = dict(fields)
+    _common_text = f"{_encode(_common).decode()[1:-1]}," if fields else ""
 
 
 def line(value: Mapping[str, Any]) -> None:
-    """Write a line of JSON that is no record, where lines are for machines."""
+    """Write a JSON line that is not a log record; on a terminal, write nothing."""
     for handler in _package.handlers:
         if isinstance(handler, JsonHandler):
             handler.write_line(f"{_encode(value).decode()}\n")
 
 
 def set_up(level: str = "INFO", *, stream: TextIO | None = None) -> None:
-    """Send the package's records to `stream` (stderr), as columns on a terminal and JSON elsewhere."""
+    """Send the package's records to `stream` (default: stderr), as columns on a terminal and as JSON elsewhere."""
     stream = stream or sys.stderr
     handler: logging.StreamHandler[TextIO]
     if stream.isatty():

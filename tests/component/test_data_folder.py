@@ -68,7 +68,7 @@ def test_a_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_with_other_things_in_it_is_refused_untouched(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(CannotStart, match="not empty and no NomadCrew data folder"):
+    with pytest.raises(CannotStart, match="not empty and is not a NomadCrew data folder"):
         opened(tmp_path)
     assert contents(tmp_path) == {"thesis.txt": b"years of work"}
 
@@ -92,7 +92,7 @@ def test_a_database_of_another_major_version_is_refused_untouched(tmp_path: Path
     home = opened(tmp_path / "home").home
     (home / "postgres" / "PG_VERSION").write_text("17\n")
     before = contents(home)
-    with pytest.raises(CannotStart, match="PostgreSQL 17 and this is PostgreSQL 18; make a backup"):
+    with pytest.raises(CannotStart, match="PostgreSQL 17, but this is PostgreSQL 18; make a backup"):
         opened(home)
     assert contents(home) == before
 
@@ -101,7 +101,7 @@ def test_a_database_moved_elsewhere_by_a_link_is_refused(tmp_path: Path) -> None
     folder = opened(tmp_path / "home")
     folder.postgres.rename(tmp_path / "elsewhere")
     folder.postgres.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(CannotStart, match="is a link"):
+    with pytest.raises(CannotStart, match="is a symbolic link"):
         folder.open(MAJOR)
 
 

@@ -203,7 +203,7 @@ async def test_a_killed_postgres_is_started_again_with_every_acknowledged_row(
     assert acknowledged
     assert set(acknowledged) <= set(there)
     assert pg.pid != killed
-    assert [r.levelno for r in caplog.records if "ended by itself" in r.message] == [logging.WARNING]
+    assert [r.levelno for r in caplog.records if "PostgreSQL ended" in r.message] == [logging.WARNING]
 
 
 async def test_a_restart_waits_for_backends_that_outlived_a_killed_postgres(home: Path, make: Make) -> None:
@@ -311,7 +311,7 @@ async def test_a_socket_folder_that_is_open_to_others_is_refused(
     place.mkdir()
     place.chmod(0o777)
     try:
-        with pytest.raises(CannotStart, match="open to others"):
+        with pytest.raises(CannotStart, match="open to other users"):
             await pg.start()
     finally:
         place.rmdir()

@@ -87,7 +87,7 @@ async def test_other_tasks_stay_outside_a_transaction(database: DataApi) -> None
 async def test_a_transaction_does_not_hold_another(database: DataApi) -> None:
     async with database.transaction():
         assert database.in_transaction()
-        with pytest.raises(RuntimeError, match="open in this task"):
+        with pytest.raises(RuntimeError, match="an open transaction"):
             async with database.transaction():
                 pass
     assert not database.in_transaction()
@@ -108,7 +108,7 @@ async def test_a_mistake_in_a_statement_is_no_outage(database: DataApi) -> None:
 async def test_a_transaction_that_is_gone_is_an_outage(database: DataApi) -> None:
     async def lose_it() -> None:
         async with database.transaction():
-            await database._ask("/RollbackTransaction", {**database._where, "transactionId": _open_id()})
+            await database._ask("/RollbackTransaction", {**database._cluster_params, "transactionId": _open_id()})
             await database.fetch(_ADD, id=1, note="a")
 
     with pytest.raises(Unavailable):
@@ -161,7 +161,11 @@ async def test_the_migrations_run_over_it_once(aws: Aws, cluster: Cluster, engin
 
 
 def _of(database: DataApi) -> Cluster:
-    return Cluster(database._where["resourceArn"], database._where["secretArn"], database._database["database"])
+    return Cluster(
+        database._cluster_params["resourceArn"],
+        database._cluster_params["secretArn"],
+        database._database["database"],
+    )
 
 
 def _open_id() -> str:

@@ -99,7 +99,7 @@ async def test_nothing_is_shared_on_a_trip_that_is_over_or_anothers(stage: Stage
         with pytest.raises(NotTripMember):
             await change(stage, trip, stranger, is_enabled=True)
     await stage.end_trip(trip, ana)
-    with pytest.raises(Conflict, match="over"):
+    with pytest.raises(Conflict, match="ended"):
         await change(stage, trip, ana, is_enabled=True)
 
 

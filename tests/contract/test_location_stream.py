@@ -176,6 +176,6 @@ async def test_who_sends_more_than_an_item_holds_loses_the_rest_and_nobody_else_
     with caplog.at_level(logging.WARNING):
         await way.history.keep([*((trip, ANA, point) for point in points), (trip, ben, points[0])])
         await way.history.keep([(trip, ANA, points[-1])])
-    assert {record.message for record in caplog.records} == {"points were not kept"}
+    assert {record.message for record in caplog.records} == {"points not stored"}
     assert len(await way.seconds(trip, ANA)) > 1_000
     assert await way.seconds(trip, ben) == [0]

@@ -97,11 +97,11 @@ def archive(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("variable", "text", "said"),
     [
         ("NOMADCREW_HOEM", "x", "did you mean NOMADCREW_HOME?"),
-        ("PORT", "eighty", "PORT is not a port"),
-        ("HOST", "203.0.113.1", "name an address of this machine in HOST"),
+        ("PORT", "eighty", "PORT must be a port"),
+        ("HOST", "203.0.113.1", "set HOST to an address of this machine"),
         ("NOMADCREW_PUBLIC_URL", "trips.example.org", "such as https://trips.example.org"),
-        ("NOMADCREW_RATE_LIMITS", "sign_in=often", "write bucket=count/seconds"),
-        ("NOMADCREW_POSTGRES_BIN", "/nope", "name a folder with PostgreSQL's programs"),
+        ("NOMADCREW_RATE_LIMITS", "sign_in=often", "use bucket=count/seconds"),
+        ("NOMADCREW_POSTGRES_BIN", "/nope", "set it to a folder with PostgreSQL's programs"),
     ],
 )
 def test_a_setting_that_cannot_be_used_stops_the_start(home: Path, variable: str, text: str, said: str) -> None:
@@ -114,7 +114,7 @@ def test_a_port_in_use_stops_the_start(home: Path) -> None:
         port = str(taken.getsockname()[1])
         refused = run("up", home=home, PORT=port)
     assert f"127.0.0.1:{port}" in refused.sentence
-    assert "choose another with PORT" in refused.sentence
+    assert "choose another port with PORT" in refused.sentence
     assert not home.exists()
 
 
@@ -128,7 +128,7 @@ async def test_a_second_server_on_a_folder_names_the_first_and_leaves_it_alone(s
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("thesis.txt", "years of work", "is not empty and no NomadCrew data folder"),
+        ("thesis.txt", "years of work", "is not empty and is not a NomadCrew data folder"),
         (
             "folder.json",
             '{"format": 2, "created_with": "7.0"}',
@@ -220,7 +220,7 @@ def test_demo_without_a_server_says_so(home: Path) -> None:
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
     refused = run("demo", "--url", url, home=home).sentence
     assert f"No NomadCrew server answers at {url}; start one with `nomadcrew up`" in refused
-    assert "is no http(s) address" in run("demo", "--url", "localhost", home=home).sentence
+    assert "must start with http:// or https://" in run("demo", "--url", "localhost", home=home).sentence
 
 
 async def test_demo_fills_a_server_and_leaves_credentials_that_work(server: Server, api: Api) -> None:
@@ -309,7 +309,7 @@ async def test_accounts_are_managed_beside_a_running_server(server: Server, api:
     assert "needs at least 8 characters" in weak
     assert "is not a valid e-mail address" in run("user", "create", "zoe", home=home).sentence
     for command in ("reset-password", "grant-admin"):
-        assert "`nomadcrew user list` shows who there is" in run("user", command, "nobody", home=home).sentence
+        assert "`nomadcrew user list` lists the accounts" in run("user", command, "nobody", home=home).sentence
 
     assert f"{name} is a system administrator" in run("user", "grant-admin", name, home=home).success
     [line] = [line for line in run("user", "list", home=home).success.splitlines() if address in line]
@@ -338,20 +338,20 @@ def test_a_number_out_of_range_is_refused_before_the_database_is_asked(home: Pat
 
 def test_doctor_beside_a_running_server_says_that_it_runs(server: Server) -> None:
     said = run("doctor", home=server.home).success
-    assert re.search(rf"a host runs on it \(process \d+ at {server.url}\)", said)
+    assert re.search(rf"a server runs on it \(process \d+ at {server.url}\)", said)
     assert "FAIL" not in said
 
 
 def test_doctor_on_a_new_machine_touches_nothing(home: Path) -> None:
     said = run("doctor", home=home).success
-    assert f"{home}, will be made" in said
+    assert f"{home}, will be created" in said
     assert "is free" in said
     assert not home.exists()
 
 
 def test_a_backup_overwrites_nothing_and_a_restore_neither(server: Server, archive: Path, home: Path) -> None:
     before = archive.read_bytes()
-    assert "exists already; name another file" in run("backup", str(archive), home=server.home).sentence
+    assert "already exists; choose another file" in run("backup", str(archive), home=server.home).sentence
     assert archive.read_bytes() == before
     into_use = run("restore", str(archive), home=server.home).sentence
     assert "is not empty; set NOMADCREW_HOME to a new or empty folder" in into_use

@@ -112,5 +112,5 @@ def test_a_slash_at_the_end_of_an_entry_is_forgiven() -> None:
     "entry", ["app.example.com", "https://", "https://*", "https://a.*.example", "https://a/b"]
 )
 def test_a_wrong_setting_gets_a_sentence(entry: str) -> None:
-    with pytest.raises(ValueError, match="is no origin; write https://app"):
+    with pytest.raises(ValueError, match="is not an origin; use https://app"):
         Cors([entry])

@@ -49,14 +49,14 @@ def test_a_port_nobody_declared_is_refused_by_name() -> None:
 
 
 def test_a_variable_no_function_knows_is_refused() -> None:
-    with pytest.raises(BadSetting, match="NOMADCREW_AWS_CLUSTER is nothing a function knows"):
+    with pytest.raises(BadSetting, match="NOMADCREW_AWS_CLUSTER is not a setting of a function"):
         AwsConfig.read({"NOMADCREW_AWS_CLUSTER": "x"})
 
 
 def test_what_a_port_needs_and_was_not_told_is_named() -> None:
     with pytest.raises(BadSetting, match="NOMADCREW_AWS_CLUSTER_ARN is not set"):
         ports_in({"NOMADCREW_AWS_SQL": "data-api"}, ("trips",))
-    with pytest.raises(BadSetting, match="not data-api or proxy"):
+    with pytest.raises(BadSetting, match="must be data-api or proxy"):
         ports_in({}, ("trips",))
 
 

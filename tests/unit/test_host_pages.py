@@ -110,7 +110,7 @@ async def test_a_silent_loop_degrades_and_requests_go_on() -> None:
     silent = client(heartbeats={"relay": Heartbeat(now_s=iter([0.0, 31.0]).__next__), "queues": Heartbeat()})
     answer = await silent.ask("GET", "/health/readiness")
     assert (answer.status, answer.json["status"]) == (200, "DEGRADED")
-    assert answer.json["components"]["relay"] == {"status": "DOWN", "details": "no sign of life for 31s"}
+    assert answer.json["components"]["relay"] == {"status": "DOWN", "details": "no heartbeat for 31s"}
 
 
 async def test_loops_of_another_process_are_shown_beside_ours() -> None:

@@ -58,7 +58,7 @@ def test_an_ipv4_peer_of_an_ipv6_socket_is_the_same_proxy() -> None:
 
 
 def test_a_wrong_setting_gets_a_sentence() -> None:
-    with pytest.raises(ValueError, match=r"'10\.0\.0' is no address or network of a trusted proxy"):
+    with pytest.raises(ValueError, match=r"'10\.0\.0' is not an address or network"):
         TrustedProxies(["10.0.0"])
 
 

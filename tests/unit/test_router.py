@@ -125,7 +125,7 @@ def test_the_slash_is_judged_for_the_method_asked_for() -> None:
 
 
 def test_rows_that_answer_the_same_requests_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"GET /v1/trips/\{id\} answers the same requests"):
+    with pytest.raises(ValueError, match=r"GET /v1/trips/\{id\} matches the same requests"):
         Router(table("GET /v1/trips/{id}", "GET /v1/trips/{tripId}"))
 
 

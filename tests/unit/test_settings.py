@@ -53,25 +53,25 @@ def test_other_programs_variables_are_nobodys_business() -> None:
 @pytest.mark.parametrize(
     ("variable", "text", "sentence"),
     [
-        ("PORT", "http", "PORT is not a port"),
-        ("PORT", "65536", "PORT is not a port"),
-        ("PORT", "-1", "PORT is not a port"),
-        ("PORT", "²", "PORT is not a port"),
-        ("NOMADCREW_PUBLIC_URL", "trips.example.org", "is not an http"),
-        ("NOMADCREW_PUBLIC_URL", "https://", "is not an http"),
-        ("NOMADCREW_PUBLIC_URL", "https://[::1", "is not an http"),
-        ("NOMADCREW_PUBLIC_URL", "https://trips.example.org:99999", "is not an http"),
-        ("NOMADCREW_PUBLIC_URL", "https://trips example.org", "is not an http"),
-        ("NOMADCREW_APP_URL", "https://app.example.org/?a=b", "is not an http"),
-        ("NOMADCREW_REGISTRATION", "perhaps", "is not one of open, closed"),
-        ("NOMADCREW_SMTP_URL", "mail.example.org", "is not a mail server"),
-        ("NOMADCREW_SMTP_URL", "smtp://mail.example.org:x", "is not a mail server"),
-        ("NOMADCREW_MAIL_FROM", "NomadCrew", "is not a sender"),
-        ("NOMADCREW_MAIL_FROM", "<trips@example.org", "is not a sender"),
-        ("NOMADCREW_MAIL_FROM", "a@example.org\r\nBcc: b@example.org", "is not a sender"),
-        ("NOMADCREW_METRICS_TOKEN", "short", "fewer than 32 characters"),
-        ("NOMADCREW_INVITATION_SECRETS", f"{SECRET},short", "fewer than 32 characters"),
-        ("LOG_LEVEL", "loud", "is not one of debug, info"),
+        ("PORT", "http", "PORT must be a port"),
+        ("PORT", "65536", "PORT must be a port"),
+        ("PORT", "-1", "PORT must be a port"),
+        ("PORT", "²", "PORT must be a port"),
+        ("NOMADCREW_PUBLIC_URL", "trips.example.org", "must be an http"),
+        ("NOMADCREW_PUBLIC_URL", "https://", "must be an http"),
+        ("NOMADCREW_PUBLIC_URL", "https://[::1", "must be an http"),
+        ("NOMADCREW_PUBLIC_URL", "https://trips.example.org:99999", "must be an http"),
+        ("NOMADCREW_PUBLIC_URL", "https://trips example.org", "must be an http"),
+        ("NOMADCREW_APP_URL", "https://app.example.org/?a=b", "must be an http"),
+        ("NOMADCREW_REGISTRATION", "perhaps", "must be one of open, closed"),
+        ("NOMADCREW_SMTP_URL", "mail.example.org", "must be the URL of a mail server"),
+        ("NOMADCREW_SMTP_URL", "smtp://mail.example.org:x", "must be the URL of a mail server"),
+        ("NOMADCREW_MAIL_FROM", "NomadCrew", "must be a sender"),
+        ("NOMADCREW_MAIL_FROM", "<trips@example.org", "must be a sender"),
+        ("NOMADCREW_MAIL_FROM", "a@example.org\r\nBcc: b@example.org", "must be a sender"),
+        ("NOMADCREW_METRICS_TOKEN", "short", "at least 32 characters"),
+        ("NOMADCREW_INVITATION_SECRETS", f"{SECRET},short", "at least 32 characters"),
+        ("LOG_LEVEL", "loud", "must be one of debug, info"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_refused_with_a_sentence(variable: str, text: str, sentence: str) -> None:
@@ -97,7 +97,7 @@ def test_what_an_adapter_would_refuse_is_refused_before_anything_starts(
     monkeypatch: pytest.MonkeyPatch, variable: str, text: str
 ) -> None:
     monkeypatch.setenv(variable, text)
-    with pytest.raises(BadSetting, match=rf"^{variable} cannot be used: .+\.$"):
+    with pytest.raises(BadSetting, match=rf"^{variable} is not valid: .+\.$"):
         read_settings()
 
 
@@ -122,7 +122,7 @@ def test_a_refusal_does_not_repeat_a_secret(variable: str, text: str) -> None:
     ],
 )
 def test_a_misspelled_setting_is_refused_and_corrected(variable: str, hint: str) -> None:
-    with pytest.raises(BadSetting, match=re.escape(f"{variable} is no setting; {hint}") + "$"):
+    with pytest.raises(BadSetting, match=re.escape(f"{variable} is not a setting; {hint}") + "$"):
         Settings.read({variable: "x"})
 
 
@@ -137,7 +137,7 @@ def test_a_misspelled_setting_is_refused_and_corrected(variable: str, hint: str)
 )
 def test_what_is_for_an_address_that_is_unset_is_refused(variable: str, address: str) -> None:
     value = "a" * 64
-    with pytest.raises(BadSetting, match=f"^{variable} does nothing without {address}: ") as refused:
+    with pytest.raises(BadSetting, match=f"^{variable} has no effect without {address}: ") as refused:
         Settings.read({variable: value})
     assert value not in str(refused.value)
     Settings.read({variable: value, address: "https://there.example"})

@@ -451,7 +451,7 @@ def test_issuers_have_different_names() -> None:
 def test_a_foreign_issuer_needs_keys_and_a_web_address() -> None:
     with pytest.raises(ValueError, match="JWKS"):
         SupabaseIssuer(SUPABASE)
-    with pytest.raises(ValueError, match="address"):
+    with pytest.raises(ValueError, match="URL"):
         JwksSource("file:///etc/passwd", Published().fetch)
 
 

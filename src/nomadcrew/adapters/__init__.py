@@ -1,1 +1,1 @@
-"""Technologies behind the ports."""
+"""Adapters: the implementations of the ports, by technology."""

@@ -1,4 +1,4 @@
-"""A mail as it is written on the wire, whoever carries it."""
+"""Composes mails in MIME, for all mailers."""
 
 import hashlib
 import re
@@ -13,23 +13,23 @@ from email.utils import format_datetime, parseaddr
 from nomadcrew.core.mail import MailRefused, Message
 
 _LOCAL_PART = re.compile(r"[^\s\x00-\x1f@<>\"'(),:;\\\[\]]+")
-_FIT_FOR_A_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Whom mail is from, as in `NomadCrew <no-reply@example.org>`."""
+    """The sender of mails, such as `NomadCrew <no-reply@example.org>`."""
 
     name: str
     address: str
 
     @classmethod
     def parse(cls, text: str) -> "Sender":
-        """Raises ValueError: there is no address in `text`."""
+        """Raises ValueError: `text` contains no address."""
         name, address = parseaddr(text)
         local, _, domain = address.rpartition("@")
         if not local or not domain or not address.isascii() or not text.isprintable():
-            raise ValueError(f"{text!r} is no sender; write it like NomadCrew <no-reply@example.org>.")
+            raise ValueError(f"{text!r} is not a sender; use NomadCrew <no-reply@example.org>.")
         return cls(name, address)
 
     @property
@@ -38,10 +38,10 @@ class Sender:
 
 
 def compose(message: Message, sender: Sender, now: datetime, *, encoding: str | None = None) -> EmailMessage:
-    """The mail with its headers: text first, HTML as the alternative, transferred in the `encoding` that fits best.
+    """The mail with its headers: text first, HTML as the alternative. Default `encoding`: the best fit.
 
     Raises:
-        MailRefused: an address or a header cannot be written in a mail.
+        MailRefused: an address or a header is not valid in a mail.
     """
     try:
         to = _recipient(message.to)
@@ -55,22 +55,22 @@ def compose(message: Message, sender: Sender, now: datetime, *, encoding: str | 
         mail.set_content(message.text, cte=encoding)
         mail.add_alternative(message.html, subtype="html", cte=encoding)
     except (ValueError, MessageError) as error:
-        raise MailRefused(f"the mail cannot be written: {type(error).__name__}") from None
+        raise MailRefused(f"the mail cannot be composed: {type(error).__name__}") from None
     return mail
 
 
 def _recipient(address: str) -> Address:
-    """Whom a mail is to; a domain in other letters is spelled as every server understands it.
+    """The recipient's address; an internationalised domain is encoded in ASCII.
 
     Raises:
-        ValueError: it is not one plain address.
+        ValueError: it is not a single plain address.
     """
     local, _, domain = address.rpartition("@")
     if not _LOCAL_PART.fullmatch(local) or not domain:
-        raise ValueError("no plain address")
+        raise ValueError("not a plain address")
     return Address(username=local, domain=domain.encode("idna").decode())
 
 
 def file_stem(message_id: str) -> str:
-    """The id itself where it can stand in a file name and in a header, as those of events can."""
-    return message_id if _FIT_FOR_A_NAME.fullmatch(message_id) else hashlib.sha256(message_id.encode()).hexdigest()
+    """The id if it is valid in a file name and a header, as event ids are; else its SHA-256."""
+    return message_id if _SAFE_NAME.fullmatch(message_id) else hashlib.sha256(message_id.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""What is told live, where positions are copied elsewhere as well."""
+"""Broadcasts, and a copy of the positions to the mirror."""
 
 import logging
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ log = logging.getLogger("nomadcrew.live")
 
 
 class MirroredLive:
-    """`Live` that has the mirror look at each position it tells; where that cannot be done, the next one does."""
+    """`Live` that also queues each position for the mirror; if that fails, the next position repairs it."""
 
     def __init__(self, live: Live, queue: WorkQueue) -> None:
         self._live = live
@@ -28,7 +28,7 @@ class MirroredLive:
         try:
             await self._queue.send(MIRROR, pack(event))
         except Unavailable as error:
-            log.warning("a position was not mirrored", extra={"fields": {"reason": error.details}})
+            log.warning("position not mirrored", extra={"fields": {"reason": error.details}})
 
     async def tell_people(self, event: Event, people: Sequence[UserId]) -> None:
         await self._live.tell_people(event, people)

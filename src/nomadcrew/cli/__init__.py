@@ -26,10 +26,10 @@ def nomadcrew() -> None:
     \b
     Examples:
       nomadcrew up                          serve on http://127.0.0.1:8080
-      PORT=9000 nomadcrew up                serve elsewhere
-      nomadcrew demo                        fill a running server with a crew and trips
-      nomadcrew demo --live --speed 20      walk a crew through a city
-      nomadcrew watch 019a3f… --user ana    see it, from another terminal
+      PORT=9000 nomadcrew up                serve on another port
+      nomadcrew demo                        create five users and three trips on a running server
+      nomadcrew demo --live --speed 20      walk a crew through Porto
+      nomadcrew watch 019a3f… --user ana    watch a trip from another terminal
       nomadcrew user create ana@example.org
       nomadcrew backup ~/nomadcrew.tar
 
@@ -42,7 +42,7 @@ for command in (up, demo, watch, doctor, migrate, routes, openapi, user, keys, q
 
 
 def main() -> None:
-    """Run the command; what cannot be done is one sentence on standard error and exit code 1."""
+    """Run the command; an expected error is one sentence on standard error and exit code 1."""
     try:
         nomadcrew(standalone_mode=False)
     except click.exceptions.Abort:

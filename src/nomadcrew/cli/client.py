@@ -1,4 +1,4 @@
-"""A client of the public API, for commands that act as people."""
+"""A client of the public API, for commands that act as users."""
 
 import json
 from http import HTTPStatus
@@ -13,7 +13,7 @@ TIMEOUT_S = 15
 
 
 class Refused(CannotStart):
-    """The server said no."""
+    """The server refused the request."""
 
     def __init__(self, status: int, sentence: str) -> None:
         super().__init__(sentence)
@@ -21,16 +21,16 @@ class Refused(CannotStart):
 
 
 class ApiClient:
-    """One person at one server. Refusals and outages become sentences for the terminal."""
+    """One user at one server. Refusals and outages become sentences for the terminal."""
 
     def __init__(self, url: str, *, username: str, email: str) -> None:
         if not url.startswith(("http://", "https://")):
-            raise CannotStart(f"{url} is no http(s) address of a server.")
+            raise CannotStart(f"{url} must start with http:// or https://.")
         self._url = url.rstrip("/")
         self.username = username
         self.email = email
         self.token: str | None = None
-        # Where it is known, a token that has expired is replaced.
+        # If the password is known, an expired token is replaced.
         self.password: str | None = None
 
     def get(self, path: str) -> Any:
@@ -52,12 +52,12 @@ class ApiClient:
         self.token = self._once("POST", "/v1/auth/login", credentials)["access_token"]
 
     def renew(self) -> None:
-        """Have a token that is still good."""
+        """Make sure that the token is valid."""
         self.get("/v1/users/me")
 
     @property
     def socket_address(self) -> str:
-        """Where this person's socket connects; holds the token."""
+        """The URL for this user's socket; it contains the token."""
         return f"{self._url.replace('http', 'ws', 1)}/v1/ws?token={self.token}"
 
     def _send(self, method: str, path: str, body: object) -> Any:

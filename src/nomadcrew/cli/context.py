@@ -1,4 +1,4 @@
-"""What commands share: settings, and ports on the data folder whether or not a host is running."""
+"""Shared by the commands: settings, and ports on the data folder with or without a running host."""
 
 import asyncio
 import os
@@ -34,55 +34,55 @@ T = TypeVar("T")
 
 
 def read_settings(*, quiet: bool = True) -> Settings:
-    """Settings from the environment, with logs set up; `quiet` leaves warnings and worse.
+    """Settings from the environment, with logs set up; `quiet` logs warnings and errors only.
 
     Raises:
-        BadSetting: one cannot be used.
+        BadSetting: a value is not valid.
     """
     settings = Settings.read(os.environ)
-    _try_out(settings)
+    _parse_all(settings)
     logs.set_up("WARNING" if quiet else settings.log_level.upper())
     return settings
 
 
-def _try_out(settings: Settings) -> None:
-    """Refuse now what an adapter or the host would refuse in the middle of a start.
+def _parse_all(settings: Settings) -> None:
+    """Parse each setting that an adapter or the host parses, so that a bad value fails before the start.
 
     Raises:
-        BadSetting: one of those whose grammar is theirs cannot be used.
+        BadSetting: a value is not valid.
     """
-    trials: tuple[tuple[str, Callable[[], object]], ...] = (
+    parsers: tuple[tuple[str, Callable[[], object]], ...] = (
         ("NOMADCREW_RATE_LIMITS", lambda: parse_limits(settings.rate_limits)),
         ("NOMADCREW_MAIL_FROM", lambda: Sender.parse(settings.mail_from)),
         ("NOMADCREW_SMTP_URL", lambda: settings.smtp_url and SmtpServer.parse(settings.smtp_url)),
         ("NOMADCREW_ALLOWED_ORIGINS", lambda: Cors(settings.allowed_origins)),
         ("NOMADCREW_TRUSTED_PROXIES", lambda: TrustedProxies(settings.trusted_proxies)),
     )
-    for variable, trial in trials:
+    for variable, parse in parsers:
         try:
-            trial()
+            parse()
         except ValueError as error:
-            raise BadSetting(f"{variable} cannot be used: {error}") from None
+            raise BadSetting(f"{variable} is not valid: {error}") from None
 
 
 def own_url(settings: Settings) -> str:
-    """Where the server of these settings is reached."""
+    """The URL of the server that these settings describe."""
     return settings.public_url or address_of(settings.host, settings.port)
 
 
 def unusable(error: OSError) -> str:
-    """What to say of a file or folder that the machine refuses."""
+    """The error message for a file or folder that the operating system refuses."""
     return f"{error.filename} cannot be used ({error.strerror}); check its owner and rights, and the disk."
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run a command's coroutine; a request to end cleans up as Ctrl-C does.
+    """Run a command's coroutine; SIGTERM cancels it, as Ctrl-C does.
 
     Raises:
-        click.Abort: it was asked to end.
+        click.Abort: the command was cancelled.
     """
 
-    async def endable() -> T:
+    async def cancellable() -> T:
         task = asyncio.current_task()
         assert task is not None
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
@@ -90,23 +90,23 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
-            return runner.run(endable())
+            return runner.run(cancellable())
         except asyncio.CancelledError:
             raise click.Abort from None
 
 
 def require_content(folder: DataFolder) -> None:
-    """Raises CannotStart: no server has been started on the folder yet."""
+    """Raises CannotStart: the folder is empty, so no server has been started on it."""
     if folder.is_empty():
         raise CannotStart(
-            f"There is nothing in {folder.home} yet; set NOMADCREW_HOME to your data folder, "
+            f"{folder.home} is empty; set NOMADCREW_HOME to your data folder, "
             "or start the server once with `nomadcrew up`."
         )
 
 
 @contextmanager
 def same_user_only(folder: DataFolder) -> Iterator[None]:
-    """Say plainly that a running host's PostgreSQL knows one user, where the block attaches to it."""
+    """Explain the failure if the block attaches to the PostgreSQL of a host that another OS user runs."""
     try:
         yield
     except CannotStart as error:
@@ -119,10 +119,10 @@ def same_user_only(folder: DataFolder) -> Iterator[None]:
 
 @asynccontextmanager
 async def pool_on(settings: Settings, folder: DataFolder) -> AsyncIterator[Database]:
-    """A pool on the folder's database: that of the running host, else started for the while.
+    """A pool on the folder's database: the running host's PostgreSQL, else one started for this command.
 
     Raises:
-        CannotStart: there is no data folder yet, or it cannot be used.
+        CannotStart: the data folder is missing or not usable.
     """
     binaries = find_binaries(settings.postgres_bin)
     folder.check(binaries.major)
@@ -145,7 +145,7 @@ async def pool_on(settings: Settings, folder: DataFolder) -> AsyncIterator[Datab
 
 @asynccontextmanager
 async def ports_on(settings: Settings) -> AsyncIterator[Ports]:
-    """Ports on the data folder, as handlers have them."""
+    """Ports on the data folder, as the API's routes have them."""
     folder = DataFolder(settings.home)
     async with pool_on(settings, folder) as pool:
         yield wired(
@@ -155,7 +155,7 @@ async def ports_on(settings: Settings) -> AsyncIterator[Ports]:
 
 
 def with_ports(work: Callable[[Ports], Awaitable[T]]) -> T:
-    """Run `work` on the data folder's ports."""
+    """Run `work` with ports on the data folder."""
 
     async def main() -> T:
         async with ports_on(read_settings()) as ports:

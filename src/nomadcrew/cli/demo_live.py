@@ -1,4 +1,4 @@
-"""`nomadcrew demo --live`: the crew walks through a city, chats, votes where to meet, and meets there."""
+"""`nomadcrew demo --live`: a crew walks through a city, chats, votes on a meeting point and meets there."""
 
 import asyncio
 import contextlib
@@ -19,21 +19,21 @@ from nomadcrew.hosts.machine.errors import CannotStart
 
 CITY = "porto"
 STEP_S = 1.0
-# Of a real walk: a position every few seconds, as phones send them.
+# In seconds of the walk: a position every few seconds, as phones report them.
 REPORT_EVERY_S = 4.0
 PACE_MPS = (1.25, 1.55)
 RADIUS_M = 60.0
-# When something is said, in seconds of the walk; who, what, and under which name others vote for it.
+# Messages: seconds of the walk, author, text, and the name of the candidate that others vote for.
 SCRIPT: tuple[tuple[float, str, str, str], ...] = (
     (15, "Ana", "Leaving now. Where do we watch the sunset?", ""),
     (45, "Ben", "Jardim do Morro, above the bridge. Vote with a heart!", "garden"),
     (70, "Dev", "Or stay down here at the Ribeira: vote for this one.", "river"),
-    (420, "Chloé", "Bolhão was wonderful, I have figs for everybody.", ""),
+    (420, "Chloé", "Bolhão was wonderful, I have figs for all of you.", ""),
     (600, "Emi", "The view from Fontainhas! You should all have come by train.", ""),
     (840, "Dev", "The lower deck is full of people, I will be a little late.", ""),
     (1140, "Ana", "Passing the cathedral.", ""),
 )
-# Who votes for what, and when.
+# Votes: seconds of the walk, voter, candidate.
 VOTES: tuple[tuple[float, str, str], ...] = (
     (80, "Emi", "garden"),
     (95, "Chloé", "garden"),
@@ -47,7 +47,7 @@ RIVER = ("Cais da Ribeira", (41.1406, -8.6131))
 
 @dataclass(slots=True)
 class Walker:
-    """One of the crew on the way, as far as somebody has come who left at the beginning."""
+    """A user on their walk; all walkers start at second 0."""
 
     client: ApiClient
     name: str
@@ -64,7 +64,7 @@ class Walker:
 
 @dataclass(slots=True)
 class Story:
-    """What has happened so far: messages that can be voted for, by name."""
+    """The state of the demo; `candidates` are message ids by candidate."""
 
     city: City
     trip: str
@@ -79,13 +79,13 @@ class Story:
 
 
 def walkers_of(crew: Sequence[tuple[str, ApiClient]], place: City) -> list[Walker]:
-    """The crew, each at the beginning of their way."""
+    """A walker for each user, at the beginning of their walk."""
     walks = {walk.name: walk for walk in place.walks}
     return [Walker(client, name, walks[name], random.uniform(*PACE_MPS)) for name, client in crew]  # noqa: S311
 
 
 def new_trip(owner: ApiClient, guests: Sequence[ApiClient]) -> dict[str, Any]:
-    """A trip that happens today, with everybody on it."""
+    """A trip that happens today, with all guests as members."""
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     place = city(CITY).place
     trip: dict[str, Any] = owner.post(
@@ -108,13 +108,13 @@ def new_trip(owner: ApiClient, guests: Sequence[ApiClient]) -> dict[str, Any]:
 
 
 def bring(guest: ApiClient, owner: ApiClient, trip: dict[str, Any]) -> None:
-    """Have somebody invited to a trip, and accept."""
+    """Invite a user to a trip and accept the invitation."""
     invitation = owner.post(f"/v1/trips/{trip['id']}/invitations", {"email": guest.email, "role": "member"})
     guest.post(f"/v1/invitations/{invitation['id']}/accept", None)
 
 
 async def walk(story: Story, speed: float) -> None:
-    """Walk until everybody is there, `speed` times as fast as people do."""
+    """Walk until all walkers have arrived, `speed` times as fast as real walkers."""
     async with contextlib.AsyncExitStack() as stack:
         for walker in story.walkers:
             task = asyncio.create_task(_stay_online(walker.client))
@@ -131,7 +131,7 @@ async def walk(story: Story, speed: float) -> None:
 
 
 async def _stay_online(client: ApiClient) -> None:
-    """Keep a socket open, as the app does; a server that restarts is waited for."""
+    """Keep a socket open, as the app does, and reconnect after a server restart."""
     while True:
         with contextlib.suppress(OSError, TimeoutError, WebSocketException, CannotStart):
             await asyncio.to_thread(client.renew)
@@ -142,7 +142,7 @@ async def _stay_online(client: ApiClient) -> None:
 
 
 def _report(story: Story, walked_s: float) -> None:
-    """Say where everybody is."""
+    """Report the walkers' positions."""
     for walker in story.walkers:
         if walker.arrived:
             continue
@@ -156,11 +156,11 @@ def _report(story: Story, walked_s: float) -> None:
         walker.client.post(f"/v1/trips/{story.trip}/locations", position)
         if walker.is_there(walked_s):
             walker.arrived = True
-            click.echo(f"  {walker.name} is there.")
+            click.echo(f"  {walker.name} has arrived.")
 
 
 def _talk(story: Story, walked_s: float) -> None:
-    """Say, vote and decide what is due by now, one thing after the other."""
+    """Send the messages, votes and decision that are due, in order."""
     while story.said < len(SCRIPT) and SCRIPT[story.said][0] <= walked_s:
         _, name, text, candidate = SCRIPT[story.said]
         sent = story.walker(name).client.post(f"/v1/trips/{story.trip}/chat/messages", {"content": text})
@@ -180,7 +180,7 @@ def _talk(story: Story, walked_s: float) -> None:
 
 
 def _decide(story: Story) -> None:
-    """Count the votes, as anybody could, and say where to meet."""
+    """Count the votes and set the meeting point."""
     ana = story.walker("Ana").client
     votes = {
         candidate: len(ana.get(f"/v1/trips/{story.trip}/chat/messages/{message}/reactions"))

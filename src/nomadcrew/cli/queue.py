@@ -1,4 +1,4 @@
-"""`nomadcrew queue`: work that waits, and work that failed for good."""
+"""`nomadcrew queue`: waiting jobs and dead letters."""
 
 import click
 
@@ -11,15 +11,19 @@ from nomadcrew.hosts.machine.errors import CannotStart
 
 @click.group()
 def queue() -> None:
-    """Look at work queues and send dead jobs round again."""
+    """List queues and retry dead jobs."""
 
 
 @queue.command("list")
 @click.option(
-    "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many dead jobs to show."
+    "--limit",
+    type=click.IntRange(1, 10_000),
+    default=20,
+    show_default=True,
+    help="Number of dead jobs to show.",
 )
 def list_(limit: int) -> None:
-    """Show how much waits in each queue, and the dead jobs.
+    """Show the length of each queue, and the dead jobs.
 
     \b
     Example:
@@ -34,7 +38,7 @@ def list_(limit: int) -> None:
                 f"oldest {depth.oldest_s:.0f} s"
             )
         if not depths:
-            click.echo("Nothing waits.")
+            click.echo("All queues are empty.")
         for job, reason in await ports.queue.dead(None, limit=limit):
             click.echo(f"dead  {job.id}  {job.queue}  {job.attempt} attempts  {reason}")
 
@@ -43,9 +47,9 @@ def list_(limit: int) -> None:
 
 @queue.command()
 @click.argument("name", type=click.Choice(sorted(CONSUMERS)))
-@click.option("--job", help="Only this job.")
+@click.option("--job", help="Retry this job only.")
 def redrive(name: str, job: str | None) -> None:
-    """Send the dead jobs of a queue round again.
+    """Retry the dead jobs of the queue NAME.
 
     \b
     Examples:
@@ -54,9 +58,11 @@ def redrive(name: str, job: str | None) -> None:
     """
     job_id = parse_uuid(job) if job else None
     if job and job_id is None:
-        raise click.BadParameter("a job's id looks like 019aab33-5c4f-7a3e-8000-2f6d1c9b4a10", param_hint="--job")
+        raise click.BadParameter(
+            "must be a job id, such as 019aab33-5c4f-7a3e-8000-2f6d1c9b4a10", param_hint="--job"
+        )
     count = with_ports(lambda ports: ports.queue.redrive(name, None if job_id is None else JobId(job_id)))
     if not count:
-        what = f"job {job_id}" if job_id else "job"
-        raise CannotStart(f"The queue {name} has no dead {what}; `nomadcrew queue list` shows what there is.")
-    click.echo("1 job sent round again." if count == 1 else f"{count} jobs sent round again.")
+        job_name = f"job {job_id}" if job_id else "job"
+        raise CannotStart(f"The queue {name} has no dead {job_name}; `nomadcrew queue list` shows the dead jobs.")
+    click.echo("Retrying 1 job." if count == 1 else f"Retrying {count} jobs.")

@@ -1,4 +1,4 @@
-"""`nomadcrew up`: serve."""
+"""`nomadcrew up`: start the server."""
 
 import contextlib
 import logging
@@ -22,10 +22,10 @@ CURL = """curl -s {url}/v1/auth/register -H 'content-type: application/json' \\
 @click.option(
     "--workers",
     type=click.IntRange(1, MAX_WORKERS),
-    help="Processes that answer requests and hold sockets; otherwise as NOMADCREW_WORKERS says, or one.",
+    help="Number of server processes. Default: NOMADCREW_WORKERS, else 1.",
 )
 def up(workers: int | None) -> None:
-    """Serve REST and WebSocket; start PostgreSQL and migrate first.
+    """Start PostgreSQL, migrate the database, serve REST and WebSocket.
 
     \b
     Examples:
@@ -38,7 +38,7 @@ def up(workers: int | None) -> None:
         settings = replace(settings, workers=workers)
     if settings.rate_limits.lower() == "off":
         logging.getLogger("nomadcrew.host").warning(
-            "RATE LIMITS ARE OFF: anybody may guess passwords and flood this server. For load tests only."
+            "RATE LIMITS ARE OFF: clients may guess passwords and flood this server. For load tests only."
         )
     click.echo("Starting NomadCrew; the first start takes a few seconds longer …")
     with contextlib.suppress(KeyboardInterrupt):
@@ -47,7 +47,7 @@ def up(workers: int | None) -> None:
 
 
 def _welcome(started: Started, settings: Settings) -> str:
-    """What is where, and what to try."""
+    """The addresses and folders in use, and commands to try."""
     home = settings.home.absolute()
     mails = "sent by SMTP" if settings.smtp_url else f"{home / 'mail'}/*.eml"
     rows = {
@@ -58,18 +58,18 @@ def _welcome(started: Started, settings: Settings) -> str:
         "mails": mails,
     }
     table = "\n".join(f"  {name:<9} {text}" for name, text in rows.items() if text)
-    how = " (its first start)" if started.first else ""
-    where = "" if started.address == DEFAULT_ADDRESS else f" --url {started.address}"
+    note = " (first start)" if started.first else ""
+    option = "" if started.address == DEFAULT_ADDRESS else f" --url {started.address}"
     return (
-        f"\nNomadCrew is up after {started.seconds:.1f} s{how}\n{table}\n\n"
+        f"\nNomadCrew is up after {started.seconds:.1f} s{note}\n{table}\n\n"
         f"Try it:\n  {CURL.format(url=started.address)}\n\n"
-        f"Or fill it, from another terminal:\n  {_command()} demo{where}\n\n"
+        f"Or fill it, from another terminal:\n  {_command()} demo{option}\n\n"
         "Ctrl-C stops everything.\n"
     )
 
 
 def _command() -> str:
-    """This program as it can be typed: by name where that finds it, else as it was called."""
+    """This program as the user can type it: the bare name if the shell's PATH finds it, else the path in use."""
     called = sys.argv[0]
     name = Path(called).name
     return name if shutil.which(name) == shutil.which(called) else called

@@ -1,4 +1,4 @@
-"""`nomadcrew user`: accounts, by whoever runs the server."""
+"""`nomadcrew user`: account administration."""
 
 import secrets
 from collections.abc import Awaitable, Callable
@@ -24,16 +24,16 @@ def user() -> None:
 
 
 def _password() -> str:
-    """A password that satisfies the policy, for whoever does not want to choose one."""
+    """A random password that satisfies the policy."""
     return f"{secrets.token_urlsafe(12)}-aA7"
 
 
 @user.command(short_help="Create an account.")
 @click.argument("email")
-@click.option("--username", help="Otherwise made from the address.")
-@click.option("--password", help="Otherwise one is made and printed.")
+@click.option("--username", help="Default: derived from the email address.")
+@click.option("--password", help="Default: generated and printed.")
 def create(email: str, username: str | None, password: str | None) -> None:
-    """Create an account, also where registration is closed; its address counts as confirmed.
+    """Create an account with the address EMAIL, confirmed, even if registration is closed.
 
     \b
     Examples:
@@ -53,8 +53,8 @@ def create(email: str, username: str | None, password: str | None) -> None:
         )
     except EmailTaken:
         raise CannotStart(
-            f"There is an account with the address {email} already; "
-            f"`nomadcrew user reset-password {email}` gives it another password."
+            f"An account with the address {email} already exists; "
+            f"`nomadcrew user reset-password {email}` changes its password."
         ) from None
     click.echo(f"Created {account.profile.username} ({account.profile.email}).")
     if password is None:
@@ -62,8 +62,8 @@ def create(email: str, username: str | None, password: str | None) -> None:
 
 
 @user.command("list")
-@click.option("--limit", type=COUNT, default=100, show_default=True, help="How many to show.")
-@click.option("--offset", type=OFFSET, default=0, show_default=True, help="How many to skip.")
+@click.option("--limit", type=COUNT, default=100, show_default=True, help="Number of accounts to show.")
+@click.option("--offset", type=OFFSET, default=0, show_default=True, help="Number of accounts to skip.")
 def list_(limit: int, offset: int) -> None:
     """List accounts, newest first.
 
@@ -78,11 +78,11 @@ def list_(limit: int, offset: int) -> None:
     click.echo("1 account" if page.total == 1 else f"{page.total} accounts")
 
 
-@user.command("reset-password", short_help="Give an account another password and end its sessions.")
+@user.command("reset-password", short_help="Set a new password and end the account's sessions.")
 @click.argument("login")
-@click.option("--password", help="Otherwise one is made and printed.")
+@click.option("--password", help="Default: generated and printed.")
 def reset_password(login: str, password: str | None) -> None:
-    """Give the account LOGIN (address or username) another password and end its sessions.
+    """Set a new password for LOGIN (email address or username) and end the account's sessions.
 
     \b
     Example:
@@ -93,16 +93,16 @@ def reset_password(login: str, password: str | None) -> None:
         login,
         lambda ports: administration.reset_password(login, chosen, accounts=ports.accounts, now=ports.clock()),
     )
-    click.echo("The password is changed and every session ended.")
+    click.echo("Password changed; all sessions ended.")
     if password is None:
         click.echo(f"Password: {chosen}")
 
 
-@user.command("grant-admin", short_help="Make somebody a system administrator, or take that back.")
+@user.command("grant-admin", short_help="Make a user a system administrator, or revoke the right.")
 @click.argument("login")
-@click.option("--revoke", is_flag=True, help="Take it back.")
+@click.option("--revoke", is_flag=True, help="Revoke the right.")
 def grant_admin(login: str, revoke: bool) -> None:
-    """Make LOGIN (address or username) a system administrator, who may edit every profile.
+    """Make LOGIN (email address or username) a system administrator, who may edit every profile.
 
     \b
     Examples:
@@ -115,8 +115,8 @@ def grant_admin(login: str, revoke: bool) -> None:
             login, accounts=ports.accounts, now=ports.clock(), granted=not revoke
         ),
     )
-    what = "is no system administrator any more" if revoke else "is a system administrator"
-    click.echo(f"{account.profile.username} {what}, from their next access token (15 minutes at most).")
+    change = "is no longer a system administrator" if revoke else "is a system administrator"
+    click.echo(f"{account.profile.username} {change}, from their next access token (within 15 minutes).")
 
 
 def _on_account(login: str, work: Callable[[Ports], Awaitable[T]]) -> T:
@@ -124,5 +124,5 @@ def _on_account(login: str, work: Callable[[Ports], Awaitable[T]]) -> T:
         return with_ports(work)
     except NotFound:
         raise CannotStart(
-            f"Nobody has the address or username {login}; `nomadcrew user list` shows who there is."
+            f"No account has the address or username {login}; `nomadcrew user list` lists the accounts."
         ) from None

@@ -1,4 +1,4 @@
-"""Walks through a city, from GPX files beside this module."""
+"""Walks through a city, from the GPX files in `routes/`."""
 
 # Only files of this package are read.
 import xml.etree.ElementTree as ElementTree
@@ -14,7 +14,7 @@ _GPX = {"gpx": "http://www.topografix.com/GPX/1/1"}
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """Somebody's way, in degrees of latitude and longitude."""
+    """A path, in degrees of latitude and longitude."""
 
     name: str
     points: tuple[Place, ...]
@@ -24,20 +24,20 @@ class Walk:
         return sum(distance_m(here, there) for here, there in pairwise(self.points))
 
     def at(self, walked_m: float) -> Place:
-        """Where somebody is who has walked so far; at the end, once they are there."""
+        """The position after `walked_m` metres; beyond the end, the last point."""
         left_m = walked_m
         for here, there in pairwise(self.points):
             step_m = distance_m(here, there)
             if left_m <= step_m:
-                part = left_m / step_m if step_m else 0.0
-                return here[0] + (there[0] - here[0]) * part, here[1] + (there[1] - here[1]) * part
+                share = left_m / step_m if step_m else 0.0
+                return here[0] + (there[0] - here[0]) * share, here[1] + (there[1] - here[1]) * share
             left_m -= step_m
         return self.points[-1]
 
 
 @dataclass(frozen=True, slots=True)
 class City:
-    """Walks that end at one place."""
+    """Walks that end at one point."""
 
     goal: str
     place: Place
@@ -48,17 +48,17 @@ def city(name: str) -> City:
     """A city's walks.
 
     Raises:
-        FileNotFoundError: nobody has walked there yet.
+        FileNotFoundError: there is no GPX file for the city.
     """
     root = ElementTree.parse(FOLDER / f"{name}.gpx").getroot()  # noqa: S314
     goal = root.find("gpx:wpt", _GPX)
     assert goal is not None
     walks = [
-        Walk(track.findtext("gpx:name", "", _GPX), tuple(map(_place, track.iterfind(".//gpx:trkpt", _GPX))))
+        Walk(track.findtext("gpx:name", "", _GPX), tuple(map(_point, track.iterfind(".//gpx:trkpt", _GPX))))
         for track in root.iterfind("gpx:trk", _GPX)
     ]
-    return City(goal.findtext("gpx:name", "", _GPX), _place(goal), tuple(walks))
+    return City(goal.findtext("gpx:name", "", _GPX), _point(goal), tuple(walks))
 
 
-def _place(element: ElementTree.Element) -> Place:
+def _point(element: ElementTree.Element) -> Place:
     return float(element.attrib["lat"]), float(element.attrib["lon"])

@@ -1,4 +1,4 @@
-"""`nomadcrew watch`: a crew live in the terminal, as one of its members sees it through the public API."""
+"""`nomadcrew watch`: a trip's members live in the terminal, through the public API."""
 
 import asyncio
 import json
@@ -27,13 +27,14 @@ _HOME_AND_CLEAR, _HIDE, _SHOW = "\x1b[H\x1b[J", "\x1b[?1049h\x1b[?25l", "\x1b[?2
 @click.command()
 @click.argument("trip")
 @click.option("--user", required=True, help="Username of a member of the trip.")
-@click.option("--password", prompt=True, hide_input=True, help="Asked for unless given.")
-@click.option("--url", help="Where the server runs; otherwise where these settings say.")
-@click.option("--once", is_flag=True, help="Print the table and end.")
+@click.option("--password", prompt=True, hide_input=True, help="Default: prompted for.")
+@click.option("--url", help="URL of the server. Default: the one these settings describe.")
+@click.option("--once", is_flag=True, help="Print the table once and exit.")
 def watch(trip: str, user: str, password: str, url: str | None, once: bool) -> None:
-    """Watch a crew live in the terminal.
+    """Watch the members of a trip live in the terminal.
 
-    Who is where, how far from the meeting point, and what they said last. TRIP is the trip's id; Ctrl-C ends it.
+    Shows each member's position, distance to the meeting point and last message. TRIP is the trip's id; Ctrl-C
+    exits.
 
     \b
     Examples:
@@ -57,7 +58,7 @@ def watch(trip: str, user: str, password: str, url: str | None, once: bool) -> N
 
 
 class Watcher:
-    """Keeps a view of a trip true while its socket is open, and loads it anew whenever it was not."""
+    """Keeps a view of a trip up to date through a socket; reloads it after every reconnection."""
 
     def __init__(self, client: ApiClient, trip: str) -> None:
         self._client = client
@@ -66,14 +67,14 @@ class Watcher:
         self._stale = False
 
     def load(self) -> None:
-        """Ask for everything.
+        """Load the whole view.
 
         Raises:
             CannotStart: the server refuses, or does not answer.
         """
-        self._view.load(*self._asked())
+        self._view.load(*self._fetch())
 
-    def _asked(self) -> tuple[Any, Any, Any, Any, Any, Any]:
+    def _fetch(self) -> tuple[Any, Any, Any, Any, Any, Any]:
         trip = f"/v1/trips/{self._trip}"
         return (
             self._client.get(trip),
@@ -89,7 +90,7 @@ class Watcher:
         return self._view.lines(datetime.now(UTC), columns=columns, colours=colours)
 
     async def follow(self) -> None:
-        """Draw until cancelled; a connection that breaks is opened anew."""
+        """Draw until cancelled; reconnect when the connection breaks."""
         drawing = asyncio.create_task(self._draw())
         pause_s = 1
         try:
@@ -100,9 +101,9 @@ class Watcher:
                         pause_s = 1
                         await self._reload()
                         async for text in socket:
-                            self._take(json.loads(text))
+                            self._apply(json.loads(text))
                 except (OSError, TimeoutError, WebSocketException, CannotStart):
-                    pass  # once more, a little later
+                    pass  # retried after the pause
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
         finally:
@@ -118,18 +119,18 @@ class Watcher:
 
     async def _reload(self) -> None:
         self._stale = False
-        self._view.load(*await asyncio.to_thread(self._asked))
+        self._view.load(*await asyncio.to_thread(self._fetch))
 
-    def _take(self, frame: dict[str, Any]) -> None:
+    def _apply(self, frame: dict[str, Any]) -> None:
         event = frame.get("payload")
         if frame["type"] == "event" and event is not None and event["tripId"] == self._trip:
             self._stale |= not self._view.take(event)
 
     def _meeting_point(self, path: str) -> dict[str, Any] | None:
         try:
-            found: dict[str, Any] = self._client.get(path)
+            meeting_point: dict[str, Any] = self._client.get(path)
         except Refused as refused:
             if refused.status == HTTPStatus.NOT_FOUND:
                 return None
             raise
-        return found
+        return meeting_point

@@ -1,7 +1,7 @@
-"""Every event, in S3: JSON lines in objects by day.
+"""Stores every event in S3, as JSON lines in objects by day.
 
-An object is named after what is in it, so that a batch that comes again overwrites itself and never another; an
-event that comes again in another batch is there twice, and is one event by its id.
+An object's name is derived from its contents, so a repeated batch overwrites its own object only. An event that is
+repeated in another batch is stored twice; readers deduplicate by its id.
 """
 
 import asyncio
@@ -38,6 +38,6 @@ class S3AuditLog:
 
 
 def name(day: date, events: Sequence[Event]) -> str:
-    """Where these events of a day are, which are in the order of their ids."""
+    """The key of the object for events of a day, which must be in the order of their ids."""
     ids = hashlib.sha256(b"".join(event.id.bytes for event in events)).hexdigest()
     return f"events/{day:%Y/%m/%d}/{events[0].id}-{ids[:16]}.jsonl"

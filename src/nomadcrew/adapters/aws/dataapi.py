@@ -1,6 +1,6 @@
-"""The SQL port on the RDS Data API: HTTPS and IAM, no connections, so that functions need no network of ours.
+"""The SQL port on the RDS Data API: HTTPS and IAM, without connections, so functions need no VPC.
 
-It takes one statement a call, has no arrays, and answers with at most 1 MiB, or 64 KB a row.
+A call runs one statement, has no array parameters, and returns at most 1 MiB, or 64 KB per row.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
 from nomadcrew.adapters.postgres.sql import Duplicate, Row, Statement
 from nomadcrew.core.errors import Unavailable
 
-# A statement of ours that takes longer has met a lock or a plan that went wrong.
+# A slower statement waits for a lock or has a bad plan.
 STATEMENT_TIMEOUT_S = 10.0
 # The service itself ends a statement after 45 s.
 PATIENT_TIMEOUT_S = 60.0
@@ -30,7 +30,7 @@ PATIENT_RESUME_S = 120.0
 RESUME_WAIT_S = 0.5
 _STATE = re.compile(r"SQLState: (\w{5})")
 _CONSTRAINT = re.compile(r'constraint "([^"]+)"')
-# Error classes of PostgreSQL that pass: connections, deadlocks, resources, operators; and waiting for a lock.
+# Transient SQLSTATE classes: connections, deadlocks, resources, operators; and lock timeouts.
 _OUTAGE = re.compile(r"08|40|53|57|55P03|25006")
 _OUTAGE_CODES = frozenset(
     {
@@ -46,7 +46,7 @@ _RESUMING = "DatabaseResumingException"
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Which database, and the secret its user's password is in."""
+    """A database, and the secret with its user's password."""
 
     arn: str
     secret_arn: str
@@ -54,7 +54,7 @@ class Cluster:
 
 
 class _Transaction:
-    """A task's open transaction; over once it has no id, also for tasks that were started inside it."""
+    """A task's open transaction; `id` is None once it is over, also for tasks started inside it."""
 
     __slots__ = ("id", "sql")
 
@@ -69,7 +69,7 @@ _transaction: ContextVar[_Transaction | None] = ContextVar("data_api_transaction
 class DataApi:
     """`Sql` over a client of `RDS_DATA`.
 
-    A cluster that sleeps is waited for `resume_s` seconds, which has to end before the caller's own time is over.
+    A paused cluster is waited for up to `resume_s` seconds, which must be less than the caller's own timeout.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class DataApi:
         self._client = client
         self._cluster = cluster
         self._timeout_s = timeout_s
-        self._where = {"resourceArn": cluster.arn, "secretArn": cluster.secret_arn}
+        self._cluster_params = {"resourceArn": cluster.arn, "secretArn": cluster.secret_arn}
         self._database = {"database": cluster.database}
         self._resume_s = resume_s
         self.on_statement = on_statement
@@ -94,7 +94,7 @@ class DataApi:
             self.on_statement(statement.name)
         transaction_id = self._current()
         body: dict[str, Any] = {
-            **self._where,
+            **self._cluster_params,
             **self._database,
             "sql": statement.named,
             "parameters": [{"name": name, "value": _field(params[name])} for name in statement.params],
@@ -107,16 +107,16 @@ class DataApi:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
         if self._current() is not None:
-            raise RuntimeError("a transaction is open in this task already")
-        begun = await self._ask("/BeginTransaction", {**self._where, **self._database})
+            raise RuntimeError("this task has an open transaction already")
+        begun = await self._ask("/BeginTransaction", {**self._cluster_params, **self._database})
         transaction = _Transaction(self, begun["transactionId"])
-        ended = {**self._where, "transactionId": transaction.id}
+        ended = {**self._cluster_params, "transactionId": transaction.id}
         token = _transaction.set(transaction)
         try:
             yield
         except BaseException:
             with suppress(Exception):
-                # One that cannot be ended is rolled back by the service, three minutes later.
+                # If this fails, the service rolls back after three minutes.
                 await self._ask("/RollbackTransaction", ended)
             raise
         finally:
@@ -128,11 +128,11 @@ class DataApi:
         return self._current() is not None
 
     def patient(self) -> "DataApi":
-        """The same database, for work that may take longer than any request."""
+        """The same database with longer timeouts, for work that takes longer than a request."""
         return DataApi(self._client, self._cluster, resume_s=PATIENT_RESUME_S, timeout_s=PATIENT_TIMEOUT_S)
 
     def _current(self) -> str | None:
-        """The id of the transaction this task is in, if it is in one of this database."""
+        """The id of this task's transaction on this database, if there is one."""
         current = _transaction.get()
         return current.id if current is not None and current.sql is self else None
 
@@ -151,7 +151,7 @@ class DataApi:
 
 
 def _translated(error: AwsError) -> Exception:
-    """What a refusal of the Data API is to whoever asked."""
+    """The exception for an error of the Data API."""
     state = _STATE.search(error.message)
     if state is not None and state[1] == "23505":
         constraint = _CONSTRAINT.search(error.message)
@@ -162,7 +162,7 @@ def _translated(error: AwsError) -> Exception:
 
 
 def _field(value: object) -> dict[str, Any]:
-    """A parameter. Every one is cast where it stands in its statement, so what has no kind here goes as text."""
+    """A parameter. Statements cast every parameter, so types without a kind of their own are sent as text."""
     match value:
         case None:
             return {"isNull": True}
@@ -200,7 +200,7 @@ def _value(field: Mapping[str, Any], decode: Callable[[str], Any] | None) -> Any
 
 
 def _moment(text: str) -> datetime:
-    """The service gives moments in the session's zone, UTC, and leaves it out."""
+    """The service returns times in the session's zone, UTC, without the zone."""
     moment = datetime.fromisoformat(text)
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 

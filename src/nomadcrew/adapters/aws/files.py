@@ -1,4 +1,4 @@
-"""People's files in S3, and links that S3 itself answers."""
+"""Users' files in S3, and links that S3 serves."""
 
 from datetime import datetime
 from urllib.parse import quote
@@ -8,7 +8,7 @@ from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.files.model import FileKind
 from nomadcrew.core.files.ports import LINK_LIFETIME
 
-# The largest file takes that long over a slow moment of the network.
+# The upload of the largest file on a slow network.
 PUT_TIMEOUT_S = 10.0
 
 

@@ -1,4 +1,4 @@
-"""Flags in AppConfig, asked for at most once a minute."""
+"""Flags in AppConfig, fetched at most once a minute."""
 
 import json
 import logging
@@ -19,15 +19,15 @@ class AppConfigFlags:
     """`Flags` of a profile of type AWS.AppConfig.FeatureFlags."""
 
     def __init__(
-        self, appconfig: AwsClient, where: str, *, monotonic: Callable[[], float] = time.monotonic
+        self, appconfig: AwsClient, profile_path: str, *, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
-        """`where` is the ids of application, environment and profile, with slashes between them.
+        """`profile_path`: the ids of application, environment and profile, separated by slashes.
 
         Raises:
-            ValueError: it is not.
+            ValueError: it has another form.
         """
         self._appconfig = appconfig
-        application, environment, profile = where.split("/")
+        application, environment, profile = profile_path.split("/")
         self._session = {
             "ApplicationIdentifier": application,
             "EnvironmentIdentifier": environment,
@@ -35,25 +35,25 @@ class AppConfigFlags:
         }
         self._monotonic = monotonic
         self._token: str | None = None
-        self._ask_at_s = float("-inf")
+        self._fetch_at_s = float("-inf")
         self._flags: dict[str, bool] = {}
 
     async def enabled(self, name: str, *, otherwise: bool) -> bool:
         now_s = self._monotonic()
-        if now_s >= self._ask_at_s:
-            # Set before asking: others need not wait for the answer, nor ask as well.
-            self._ask_at_s = now_s + POLL_S
-            await self._ask()
+        if now_s >= self._fetch_at_s:
+            # Set before the request, so that concurrent callers neither wait nor send another one.
+            self._fetch_at_s = now_s + POLL_S
+            await self._fetch()
         return self._flags.get(name, otherwise)
 
-    async def _ask(self) -> None:
+    async def _fetch(self) -> None:
         token, self._token = self._token, None
         try:
             body, self._token = await self._latest(token or await self._start())
-            if body:  # nothing is what there is to say when nothing has changed
+            if body:  # empty if nothing has changed
                 self._flags = flags_in(body)
         except (Unavailable, AwsError, ValueError) as error:
-            log.warning("flags cannot be read and stay as they were", exc_info=error)
+            log.warning("flags unreadable, keeping the previous ones", exc_info=error)
 
     async def _start(self) -> str:
         body, _ = await self._appconfig.request(
@@ -62,8 +62,8 @@ class AppConfigFlags:
         return str(json.loads(body)["InitialConfigurationToken"])
 
     async def _latest(self, token: str) -> tuple[bytes, str]:
-        """What the flags are, empty where that is known already, and the token to ask with next."""
-        # A token is good for one call.
+        """The flags, empty if they have not changed, and the token for the next call."""
+        # A token is valid for one call.
         body, headers = await self._appconfig.request(
             "GET", "/configuration", query={"configuration_token": token}, timeout_s=TIMEOUT_S, repeatable=False
         )

@@ -1,4 +1,4 @@
-"""What is told live and kept nowhere, by way of the queue of the function that sends to sockets."""
+"""Broadcasts through the queue of the function that sends to sockets."""
 
 import logging
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ log = logging.getLogger("nomadcrew.live")
 
 
 class QueuedLive:
-    """`Live` where sockets are a gateway's."""
+    """`Live` for sockets that API Gateway holds."""
 
     def __init__(self, queue: WorkQueue) -> None:
         self._queue = queue
 
-    async def tell(self, event: Event, *, latest_of: str | None = None) -> None:  # noqa: ARG002 — the port's form
+    async def tell(self, event: Event, *, latest_of: str | None = None) -> None:  # noqa: ARG002 — required by the port
         await self._send(event, pack(event))
 
     async def tell_people(self, event: Event, people: Sequence[UserId]) -> None:
@@ -29,4 +29,4 @@ class QueuedLive:
         try:
             await self._queue.send(REALTIME, body)
         except Unavailable as error:
-            log.warning("an event was not told", extra={"fields": {"type": event.type, "reason": error.details}})
+            log.warning("event dropped", extra={"fields": {"type": event.type, "reason": error.details}})

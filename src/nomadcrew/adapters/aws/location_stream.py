@@ -1,4 +1,4 @@
-"""The location stream: a Kinesis stream by trip, or a queue where few travel."""
+"""The location stream: a Kinesis stream, partitioned by trip, or a queue for small deployments."""
 
 import base64
 
@@ -10,7 +10,7 @@ from nomadcrew.wire.location_records import carried_of, pack_carried
 
 
 class KinesisLocationStream:
-    """`LocationStream`; a trip's reports keep their order, for its id decides the shard."""
+    """`LocationStream` on Kinesis; the trip's id selects the shard, so a trip's reports stay in order."""
 
     def __init__(self, kinesis: AwsClient, stream: str) -> None:
         self._kinesis = kinesis
@@ -29,7 +29,7 @@ class KinesisLocationStream:
 
 
 class QueuedLocationStream:
-    """`LocationStream` by a queue, which keeps no order: who consumes it goes by what is stored."""
+    """`LocationStream` on a queue, which has no order: the consumer uses the stored positions."""
 
     def __init__(self, queue: WorkQueue) -> None:
         self._queue = queue

@@ -1,4 +1,4 @@
-"""Mail by SES."""
+"""Sends mail through SES."""
 
 import base64
 import logging
@@ -12,14 +12,14 @@ from nomadcrew.core.mail import MailRefused, Message
 
 log = logging.getLogger("nomadcrew.mail")
 
-# What SES says of a mail it will never take; other refusals are the site's mistakes, and mails wait until they are
-# put right.
+# Error codes for mails that SES will never accept; other refusals are configuration errors, and the mails wait
+# until these are fixed.
 _NEVER = frozenset({"BadRequestException", "MessageRejected"})
 _NOT_VERIFIED = "not verified"
 
 
 class SesMailer:
-    """`Mailer` that hands mails to SES, but those to people who get no more."""
+    """`Mailer` on SES, which refuses suppressed addresses."""
 
     def __init__(
         self,
@@ -40,9 +40,9 @@ class SesMailer:
         mail = compose(message, self._sender, self._clock())
         to = mail["To"].addresses[0].addr_spec
         if not to.isascii():
-            raise MailRefused("SES cannot carry an address with such letters")
+            raise MailRefused("SES does not support non-ASCII addresses")
         if await self._suppression.is_suppressed(message.to):
-            raise MailRefused("mail to this address came back, or was complained about")
+            raise MailRefused("the address is suppressed after a bounce or a complaint")
         body = {
             "FromEmailAddress": mail["From"],
             "Destination": {"ToAddresses": [to]},
@@ -50,10 +50,10 @@ class SesMailer:
             "ConfigurationSetName": self._configuration_set,
         }
         try:
-            # Sent again where an answer was lost: better twice than never.
+            # Retried after a lost response: sending twice is better than never.
             await self._ses.request("POST", "/v2/email/outbound-emails", body)
         except AwsError as error:
-            # Its message can repeat an address, so it goes nowhere.
+            # The message may repeat an address, so it is dropped.
             if error.code in _NEVER and _NOT_VERIFIED not in error.message:
                 raise MailRefused(f"SES refused with {error.code}") from None
-            raise Unavailable("SES takes no mail just now.", details=error.code) from None
+            raise Unavailable("SES refuses mail at the moment.", details=error.code) from None

@@ -1,7 +1,7 @@
-"""The outbox on EventBridge: placed in the record first, then told to the bus.
+"""The outbox on EventBridge: events get their stored positions first and are then sent to the bus.
 
-Nobody polls, which would keep a database awake that sleeps when nobody travels. Instead every write is announced to
-a queue that delivers half a minute later, when `sweep` looks for what a crash left behind.
+Nothing polls, because polling would keep an idle database from pausing. Instead, every write sends a probe message
+with a delay of half a minute, and `sweep` then publishes the events that a crash left behind.
 """
 
 import asyncio
@@ -21,13 +21,13 @@ from nomadcrew.wire.events import bus_source, detail_type, pack
 log = logging.getLogger("nomadcrew.outbox")
 
 BATCH = 50
-ROUNDS = 4  # of a batch each, before a request leaves the rest to the probe
+ROUNDS = 4  # batches that a request publishes; the probe publishes the rest
 ENTRIES = 10
-ENTRIES_BYTES = 200_000  # of the 256 KB that a call may hold, with room for what is around the details
+ENTRIES_BYTES = 200_000  # a call may have 256 KB; the rest is for the fields around the details
 PROBE_DELAY_S = 30
-# A probe looks after every write of the next seconds too: those are over before it arrives.
+# A probe also covers the writes of the next seconds: they finish before it arrives.
 PROBE_EVERY = timedelta(seconds=10)
-# What another publisher has placed is left to it for so long.
+# How long events are left to the publisher that gave them their positions.
 PATIENCE = timedelta(seconds=10)
 
 Entry = dict[str, Any]
@@ -39,7 +39,7 @@ class EventBridgeOutbox:
     def __init__(
         self, outbox: PostgresOutbox, events: AwsClient, sqs: AwsClient, *, bus: str, probe_url: str, clock: Clock
     ) -> None:
-        """`bus` is the bus's name, `probe_url` the address of the queue that starts `sweep`."""
+        """`bus` is the name of the bus, `probe_url` the URL of the queue that triggers `sweep`."""
         self._outbox = outbox
         self._events = events
         self._sqs = sqs
@@ -50,7 +50,7 @@ class EventBridgeOutbox:
         self._probing: asyncio.Task[None] | None = None
 
     def expect(self) -> None:
-        """Start sending a probe, beside the write; `written` waits for it."""
+        """Start to send a probe, concurrently with the write; `written` waits for it."""
         now = self._clock()
         if self._probed_at is not None and timedelta() <= now - self._probed_at < PROBE_EVERY:
             return
@@ -59,22 +59,22 @@ class EventBridgeOutbox:
 
     async def written(self, *, told: bool = True) -> None:
         if self._probing is not None:
-            # Another request may wait for the same probe, and may be cancelled while it does.
+            # Shielded: other requests may wait for the same probe, and this one may be cancelled.
             await asyncio.shield(self._probing)
         if not told:
             return
         try:
             await self._publish_pending(ROUNDS)
         except (Unavailable, AwsError) as error:
-            log.warning("events are published later", extra={"fields": _reason(error)}, exc_info=error)
+            log.warning("events not published yet", extra={"fields": _reason(error)}, exc_info=error)
 
     async def sweep(self) -> int:
-        """Publish what nobody else has; returns how many events.
+        """Publish all events that are left behind; returns their number.
 
-        What somebody seems to be publishing just now is left for another probe.
+        Events that another process may be publishing are left to another probe.
 
         Raises:
-            Unavailable, AwsError: something stays behind; call again later.
+            Unavailable, AwsError: some events are still unpublished; call again later.
         """
         count = await self._publish_pending(None)
         now = self._clock()
@@ -98,41 +98,41 @@ class EventBridgeOutbox:
         return count
 
     async def _put(self, events: Sequence[Event]) -> None:
-        """Tell the bus, and the record of those that it took.
+        """Send events to the bus, and mark the accepted ones as sent.
 
         Raises:
-            Unavailable: it did not take all of them.
+            Unavailable: the bus did not accept all of them.
         """
-        taken: list[Event] = []
+        accepted: list[Event] = []
         try:
             for part in parts(events, self._bus):
-                taken += await self._put_part(part)
+                accepted += await self._put_part(part)
         finally:
-            if taken:
-                await self._outbox.sent(event.id for event in taken)
-        if len(taken) < len(events):
-            raise Unavailable(details=f"the bus refused {len(events) - len(taken)} events")
+            if accepted:
+                await self._outbox.sent(event.id for event in accepted)
+        if len(accepted) < len(events):
+            raise Unavailable(details=f"the bus refused {len(events) - len(accepted)} events")
 
     async def _put_part(self, part: Sequence[tuple[Event, Entry]]) -> list[Event]:
-        """The events that the bus took; which it did not is logged."""
-        # Told twice is as good as once: whoever hears it goes by the event's id.
+        """Send one call's entries; returns the accepted events and logs the others."""
+        # Sending twice is harmless: consumers deduplicate by the event's id.
         reply = await self._events.call("PutEvents", {"Entries": [entry for _, entry in part]})
-        taken = []
+        accepted = []
         for (event, _), result in zip(part, reply["Entries"], strict=True):
             if "ErrorCode" in result:
                 fields = {"event_id": str(event.id), "type": event.type, "code": result["ErrorCode"]}
-                log.warning("the bus refused an event", extra={"fields": fields})
+                log.warning("bus refused an event", extra={"fields": fields})
             else:
-                taken.append(event)
-        telemetry.count(telemetry.EVENTS_PUBLISHED, len(taken))
-        return taken
+                accepted.append(event)
+        telemetry.count(telemetry.EVENTS_PUBLISHED, len(accepted))
+        return accepted
 
     async def _probe(self) -> None:
         try:
             await self._send_probe()
         except (Unavailable, AwsError) as error:
             self._probed_at = None
-            log.warning("no probe looks after a write", extra={"fields": _reason(error)}, exc_info=error)
+            log.warning("probe not sent", extra={"fields": _reason(error)}, exc_info=error)
 
     async def _send_probe(self) -> None:
         body = {"QueueUrl": self._probe_url, "MessageBody": "probe", "DelaySeconds": PROBE_DELAY_S}
@@ -140,7 +140,7 @@ class EventBridgeOutbox:
 
 
 def parts(events: Sequence[Event], bus: str) -> Iterator[list[tuple[Event, Entry]]]:
-    """Events with their entries, in calls' worth."""
+    """Events with their entries, in batches of one call each."""
     part: list[tuple[Event, Entry]] = []
     size = 0
     for event in events:

@@ -1,6 +1,6 @@
-"""Positions where last ones and history are in tables of their own, and a stream runs between the two.
+"""Positions with last positions and history in DynamoDB tables, and a stream in between.
 
-What decides who sees a position, and what follows from a report for sharing, is in SQL: one statement a report.
+Visibility and the effects of a report on sharing are decided in SQL, with one statement per report.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ _SQL = statements("locations")
 
 
 class TablePositions:
-    """`Positions`; the history of a report is kept by whoever consumes the stream it is carried in."""
+    """`Positions`; the stream's consumer stores the history of a report."""
 
     def __init__(self, sql: Sql, last: LastPositions, history: LocationHistory) -> None:
         self._sql = sql
@@ -47,7 +47,7 @@ class TablePositions:
         self._history = history
 
     async def accept(self, report: Report, rule: Rule) -> Accepted:
-        verdicts, held = await asyncio.gather(
+        verdicts, previous = await asyncio.gather(
             store_reports(self._sql, [(0, report)], rule, points=False),
             self._last.get(report.trip_id, report.user_id),
         )
@@ -55,23 +55,23 @@ class TablePositions:
         if isinstance(accepted, Exception):
             raise accepted
         jumps = report.jumps | {
-            place for place, point in enumerate(report.points) if held is not None and _is_jump(held, point)
+            index for index, point in enumerate(report.points) if previous is not None and _is_jump(previous, point)
         }
         newest = max(
             (
-                (point.recorded_at, place)
-                for place, point in enumerate(report.points)
-                if place not in jumps and (held is None or point.recorded_at > held.recorded_at)
+                (point.recorded_at, index)
+                for index, point in enumerate(report.points)
+                if index not in jumps and (previous is None or point.recorded_at > previous.recorded_at)
             ),
             default=None,
         )
         if newest is None:
             return replace(accepted, jumps=frozenset(jumps))
-        place = newest[1]
-        last = report.as_stored(place, accepted.stored_under[place])
+        index = newest[1]
+        last = report.as_stored(index, accepted.stored_under[index])
         stored = replace(accepted, member=replace(accepted.member, last=last), jumps=frozenset(jumps), moved=True)
-        if held is not None and _takes_away(held, stored, report.now):
-            # First: once the position is kept, a repeat after an outage finds nothing that it takes away.
+        if previous is not None and _hides_visible(previous, stored, report.now):
+            # Insert the event first: after the position is stored, a retry would find nothing to hide.
             await self._sql.fetch(
                 _SQL["hidden"],
                 event_id=report.event_id,
@@ -92,7 +92,9 @@ class TablePositions:
         crew = crew_of(rows, caller)
         return replace(
             crew,
-            members=[replace(member, last=_of(member, last.get(member.owner.user_id))) for member in crew.members],
+            members=[
+                replace(member, last=_current(member, last.get(member.owner.user_id))) for member in crew.members
+            ],
         )
 
     async def track(
@@ -105,10 +107,10 @@ class TablePositions:
                 user_id=user_id,
                 caller=caller,
                 min_rank=rule.min_rank,
-                # The facts alone: the points are elsewhere.
+                # Only the facts: the points are in the history's table.
                 start=end,
                 end=end,
-                most=MAX_READ,
+                max_points=MAX_READ,
             ),
             self._history.track(trip_id, user_id, start=start, end=end),
         )
@@ -124,49 +126,58 @@ class KeptPositions:
         self._history = history
 
     async def keep(self, carried: Sequence[Carried]) -> Sequence[tuple[TripId, Accepted]]:
-        members = list(dict.fromkeys((one.trip_id, one.user_id) for one in carried))
+        members = list(dict.fromkeys((record.trip_id, record.user_id) for record in carried))
         if not members:
             return []
         _, rows, last = await asyncio.gather(
-            self._history.keep([(one.trip_id, one.user_id, point) for one in carried for point in one.points]),
+            self._history.keep(
+                [(record.trip_id, record.user_id, point) for record in carried for point in record.points]
+            ),
             self._sql.fetch(_SQL["members_now"], members=json.dumps(
                 [{"n": n, "trip_id": str(trip), "user_id": str(user)} for n, (trip, user) in enumerate(members)]
             )),
             asyncio.gather(*(self._last.get(*member) for member in members)),
         )  # fmt: skip
         moments: dict[tuple[TripId, UserId], set[datetime]] = {member: set() for member in members}
-        for one in carried:
-            moments[one.trip_id, one.user_id].update(point.recorded_at for point in one.points)
-        found = []
+        for record in carried:
+            moments[record.trip_id, record.user_id].update(point.recorded_at for point in record.points)
+        latest = []
         for row in rows:
             trip_id, user_id = member = members[row["n"]]
-            held = last[row["n"]]
-            # A later report may have been faster: it is told where that one is told.
-            if held is None or held.recorded_at not in moments[member]:
+            previous = last[row["n"]]
+            # Another report has a newer position, which is broadcast with that report.
+            if previous is None or previous.recorded_at not in moments[member]:
                 continue
-            who = Member(owner_of(row, user_id), row["first_name"], row["last_name"], row["username"], held)
-            found.append((trip_id, Accepted(who, row["has_ended"], places_of(row), frozenset(), (), moved=True)))
-        return found
+            member_now = Member(
+                owner_of(row, user_id), row["first_name"], row["last_name"], row["username"], previous
+            )
+            latest.append(
+                (trip_id, Accepted(member_now, row["has_ended"], places_of(row), frozenset(), (), moved=True))
+            )
+        return latest
 
 
-def _takes_away(held: StoredPoint, stored: Accepted, now: datetime) -> bool:
-    """Whether a last position that was seen has given way to one that is not, and nobody has been told of it."""
+def _hides_visible(previous: StoredPoint, stored: Accepted, now: datetime) -> bool:
+    """Whether a hidden position replaces a visible one, and no event says so yet."""
     last = stored.member.last
-    if stored.has_told or last is None or last.privacy is not Privacy.HIDDEN or held.privacy is Privacy.HIDDEN:
+    if stored.has_told or last is None or last.privacy is not Privacy.HIDDEN or previous.privacy is Privacy.HIDDEN:
         return False
-    # Who is hidden whatever their phone says has been taken away before.
+    # A member member_now is hidden by their settings was removed from clients before.
     allowed = given_under(Privacy.PRECISE, stored.member.owner, has_ended=stored.has_ended, now=now)
     return allowed is not Privacy.HIDDEN
 
 
-def _is_jump(held: StoredPoint, point: Point) -> bool:
-    """Whether a point is too fast after the last position; one from before it says nothing."""
-    return point.recorded_at > held.recorded_at and too_fast(
-        (held.latitude, held.longitude), held.recorded_at, (point.latitude, point.longitude), point.recorded_at
+def _is_jump(previous: StoredPoint, point: Point) -> bool:
+    """Whether a point is too far from the last position for the time in between; False if it is older."""
+    return point.recorded_at > previous.recorded_at and too_fast(
+        (previous.latitude, previous.longitude),
+        previous.recorded_at,
+        (point.latitude, point.longitude),
+        point.recorded_at,
     )
 
 
-def _of(member: Member, last: StoredPoint | None) -> StoredPoint | None:
-    """A member's last position, but none from an earlier time on the trip."""
+def _current(member: Member, last: StoredPoint | None) -> StoredPoint | None:
+    """A member's last position, unless it is from an earlier membership of the trip."""
     joined_at = member.owner.joined_at
     return last if last is not None and joined_at is not None and last.received_at >= joined_at else None

@@ -1,4 +1,4 @@
-"""PostgreSQL behind RDS Proxy: asyncpg, TLS, and a token of IAM's in place of a password."""
+"""PostgreSQL through RDS Proxy: asyncpg with TLS, and an IAM token as the password."""
 
 import os
 import ssl
@@ -9,16 +9,16 @@ from typing import Any
 from nomadcrew.adapters.aws.sdk.signing import Credentials, presign
 
 PORT = 5432
-# IAM takes a token for this long at most; a connection made with it may live on.
+# The maximum lifetime of a token; connections may live longer.
 TOKEN_LIFETIME_S = 900
 
 
 def proxy_connection(
     host: str, user: str, database: str, *, environment: Mapping[str, str] = os.environ
 ) -> dict[str, Any]:
-    """Arguments for `asyncpg.connect`, which asks for a fresh token with every connection.
+    """Arguments for `asyncpg.connect`, which requests a new token for each connection.
 
-    The proxy pins a client to one connection once it prepares a named statement, so none is kept.
+    The statement cache is off: the proxy pins a client to one connection once it prepares a named statement.
     """
 
     def token() -> str:

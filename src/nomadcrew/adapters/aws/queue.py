@@ -1,7 +1,7 @@
 """The work queue on SQS, standard and FIFO.
 
-What failed for good is moved to the queue's dead-letter queue from here, with the reason, which SQS's own redrive
-policy cannot know; that one is for jobs whose workers die. The dead-letter queue of `work` is called `work-dead`.
+Permanently failed jobs are moved to the dead-letter queue by this adapter, with the reason, which SQS's redrive
+policy cannot add; that policy is for jobs whose consumers crash. The dead-letter queue of `work` is `work-dead`.
 """
 
 import asyncio
@@ -18,24 +18,24 @@ from nomadcrew.core.queues import MAX_REASON, NO_ANSWER, Job, QueueDepth, backof
 
 FIFO = ".fifo"
 RECEIVE = 10
-# How many dead jobs are looked through at most, and for how long nobody else sees them meanwhile.
+# Maximum of dead letters to read, and for how long they are hidden from other readers.
 LOOK = 1_000
 LOOK_S = 60
-# SQS's words for a job that was delivered to somebody else since, or is gone.
+# Error codes for a job that was delivered attributes meanwhile, or is deleted.
 _NOT_OURS = frozenset({"ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageNotInflight"})
 _COUNTS = tuple(f"ApproximateNumberOfMessages{which}" for which in ("", "NotVisible", "Delayed"))
 
 
 def dead_letter_url(url: str) -> str:
-    """Where the dead of a queue are kept."""
+    """The URL of a queue's dead-letter queue."""
     return f"{url.removesuffix(FIFO)}-dead{FIFO}" if url.endswith(FIFO) else f"{url}-dead"
 
 
 def url_of(arn: str) -> str:
-    """A queue's address.
+    """The URL of a queue.
 
     Raises:
-        KeyError: that is no queue's ARN.
+        KeyError: not the ARN of a queue.
     """
     match arn.split(":"):
         case ["arn", _, "sqs", region, account, name]:
@@ -45,13 +45,13 @@ def url_of(arn: str) -> str:
 
 
 class SqsQueue:
-    """`WorkQueue` on SQS. Messages that others put into a queue, as a bus does, are jobs as well."""
+    """`WorkQueue` on SQS. Messages from other senders, such as the event bus, are jobs too."""
 
     def __init__(self, sqs: AwsClient, urls: Mapping[str, str], *, new_id: NewId, wait_s: int = 1) -> None:
         """
         Args:
-            urls: each queue's address by the name it goes by here; queues that have none go by their ARN.
-            wait_s: for how long nothing has to come until there is nothing; at once, SQS looks in some places only.
+            urls: the queues' URLs by name; queues without a name are addressed by their ARN.
+            wait_s: long-polling time; without it, SQS samples only some of its servers.
         """
         self._sqs = sqs
         self._urls = urls
@@ -68,7 +68,9 @@ class SqsQueue:
     async def receive(self, queue: str, *, limit: int, visibility_s: int) -> Sequence[Job]:
         return [
             job_of(queue, message)
-            for message in await self._take(self._url(queue), limit=min(limit, RECEIVE), visibility_s=visibility_s)
+            for message in await self._receive(
+                self._url(queue), limit=min(limit, RECEIVE), visibility_s=visibility_s
+            )
         ]
 
     async def ack(self, job: Job) -> None:
@@ -80,8 +82,8 @@ class SqsQueue:
             wait_s = backoff_s(job.attempt, job.queue)
             await self._if_ours("ChangeMessageVisibility", url, job.receipt, VisibilityTimeout=wait_s)
         elif await self._if_ours("ChangeMessageVisibility", url, job.receipt, VisibilityTimeout=LOOK_S):
-            # Kept twice at worst: dying in between leaves it alive as well.
-            await self._bury(job, reason)
+            # A crash in between stores the job in both queues, which is better than in none.
+            await self._move_to_dead_letters(job, reason)
             await self.ack(job)
 
     async def depths(self) -> Sequence[QueueDepth]:
@@ -93,8 +95,8 @@ class SqsQueue:
         for name in self._urls if queue is None else (queue,):
             messages = await self._dead(name)
             await self._release(dead_letter_url(self._url(name)), messages)
-            found += [_burial(name, message) for message in messages]
-        found.sort(key=lambda burial: burial[0], reverse=True)
+            found += [_dead_letter(name, message) for message in messages]
+        found.sort(key=lambda letter: letter[0], reverse=True)
         return [(job, reason) for _, job, reason in found[:limit]]
 
     async def redrive(self, queue: str, job_id: JobId | None = None) -> int:
@@ -103,8 +105,8 @@ class SqsQueue:
         await self._release(dead_letter_url(url), [message for message in messages if message not in chosen])
         for message in chosen:
             job = job_of(queue, message)
-            again = {"job_id": str(job.id), "enqueued": _ms(job.enqueued_at)}
-            await self._put(url, job.body, again, group=_group(message, job), once=str(self._new_id()))
+            attributes = {"job_id": str(job.id), "enqueued": _ms(job.enqueued_at)}
+            await self._put(url, job.body, attributes, group=_group(message, job), once=str(self._new_id()))
             await self._if_ours("DeleteMessage", dead_letter_url(url), message["ReceiptHandle"])
         return len(chosen)
 
@@ -114,14 +116,14 @@ class SqsQueue:
     async def _put(
         self, url: str, body: str, attributes: Mapping[str, str], *, group: str, once: str, **more: Any
     ) -> None:
-        """Send a message; `once` is what SQS goes by for five minutes in queues that keep an order."""
+        """Send a message; FIFO queues deduplicate by `once` for five minutes."""
         texts = {name: {"DataType": "String", "StringValue": text} for name, text in attributes.items()}
         order = {"MessageGroupId": group, "MessageDeduplicationId": once} if url.endswith(FIFO) else {}
         message = {"QueueUrl": url, "MessageBody": body, "MessageAttributes": texts}
         await self._sqs.call("SendMessage", {**message, **order, **more})
 
-    async def _take(self, url: str, *, limit: int, visibility_s: int) -> list[dict[str, Any]]:
-        wanted = {
+    async def _receive(self, url: str, *, limit: int, visibility_s: int) -> list[dict[str, Any]]:
+        request = {
             "QueueUrl": url,
             "MaxNumberOfMessages": limit,
             "VisibilityTimeout": visibility_s,
@@ -129,11 +131,11 @@ class SqsQueue:
             "MessageSystemAttributeNames": ["ApproximateReceiveCount", "SentTimestamp", "MessageGroupId"],
             "MessageAttributeNames": ["All"],
         }
-        found: list[dict[str, Any]] = (await self._sqs.call("ReceiveMessage", wanted)).get("Messages", [])
-        return found
+        messages: list[dict[str, Any]] = (await self._sqs.call("ReceiveMessage", request)).get("Messages", [])
+        return messages
 
     async def _if_ours(self, operation: str, url: str, receipt: str, **more: Any) -> bool:
-        """Do something with a delivery; False if the job is no longer ours."""
+        """Run an operation on a delivery; False if the job was delivered attributes or deleted."""
         try:
             await self._sqs.call(operation, {"QueueUrl": url, "ReceiptHandle": receipt, **more})
         except AwsError as error:
@@ -142,7 +144,7 @@ class SqsQueue:
             raise
         return True
 
-    async def _bury(self, job: Job, reason: str) -> None:
+    async def _move_to_dead_letters(self, job: Job, reason: str) -> None:
         attributes = {
             "job_id": str(job.id),
             "enqueued": _ms(job.enqueued_at),
@@ -150,7 +152,7 @@ class SqsQueue:
             "reason": reason[:MAX_REASON] or "unknown",
         }
         url = dead_letter_url(self._url(job.queue))
-        once = hashlib.sha256(job.receipt.encode()).hexdigest()  # this delivery, and no other of the same job
+        once = hashlib.sha256(job.receipt.encode()).hexdigest()  # unique to this delivery of the job
         await self._put(url, job.body, attributes, group=str(job.id), once=once)
 
     async def _depth(self, queue: str, url: str) -> QueueDepth:
@@ -158,16 +160,16 @@ class SqsQueue:
         return QueueDepth(queue, alive[0] + alive[2], alive[1], sum(dead), 0.0)
 
     async def _counts(self, url: str) -> list[int]:
-        wanted = {"QueueUrl": url, "AttributeNames": list(_COUNTS)}
-        found = (await self._sqs.call("GetQueueAttributes", wanted))["Attributes"]
-        return [int(found[name]) for name in _COUNTS]
+        request = {"QueueUrl": url, "AttributeNames": list(_COUNTS)}
+        counts = (await self._sqs.call("GetQueueAttributes", request))["Attributes"]
+        return [int(counts[name]) for name in _COUNTS]
 
     async def _dead(self, queue: str) -> list[dict[str, Any]]:
-        """The dead of a queue, received: nobody else sees them until they are released, or for `LOOK_S`."""
+        """The dead letters of a queue, hidden from other readers until released, or for `LOOK_S`."""
         url = dead_letter_url(self._url(queue))
         found: list[dict[str, Any]] = []
         while len(found) < LOOK:
-            messages = await self._take(url, limit=RECEIVE, visibility_s=LOOK_S)
+            messages = await self._receive(url, limit=RECEIVE, visibility_s=LOOK_S)
             if not messages:
                 break
             found += messages
@@ -179,7 +181,7 @@ class SqsQueue:
 
 
 def job_of(queue: str, message: Mapping[str, Any]) -> Job:
-    """The job of a message as SQS gives it to whoever receives."""
+    """The job of a received message."""
     system = message["Attributes"]
     return Job(
         JobId(UUID(_text(message, "job_id") or message["MessageId"])),
@@ -191,8 +193,8 @@ def job_of(queue: str, message: Mapping[str, Any]) -> Job:
     )
 
 
-def _burial(queue: str, message: Mapping[str, Any]) -> tuple[datetime, Job, str]:
-    """When a job was buried, as far as can be told, the job as it was then, and why."""
+def _dead_letter(queue: str, message: Mapping[str, Any]) -> tuple[datetime, Job, str]:
+    """The time at which a job became a dead letter, the job, and the reason."""
     attempt = int(_text(message, "attempts") or patience(queue).attempts)
     job = replace(job_of(queue, message), attempt=attempt, receipt="")
     return _moment(message["Attributes"]["SentTimestamp"]), job, _text(message, "reason") or NO_ANSWER

@@ -1,4 +1,4 @@
-"""Frames to sockets that API Gateway holds, through its management API."""
+"""Sends frames to sockets that API Gateway holds, through its management API."""
 
 import asyncio
 import logging
@@ -14,17 +14,17 @@ from nomadcrew.core.realtime import Connection
 log = logging.getLogger("nomadcrew.sockets")
 
 AT_ONCE = 25
-# The gateway knows a socket only once the function that was asked about it has answered; until then it says "gone".
+# API Gateway answers 410 for a new socket until the function for its connection has returned.
 SETTLING = timedelta(seconds=15)
-# Clients leave a socket that says nothing for a minute; after two they are on another one, or away.
+# Clients drop a silent socket after one minute; after two, they have reconnected or left.
 AWAY_AFTER = timedelta(minutes=2)
 
 
 class GatewaySockets:
-    """`Sockets` of a WebSocket API."""
+    """`Sockets` of an API Gateway WebSocket API."""
 
     def __init__(self, connections: DynamoConnections, gateway: AwsClient) -> None:
-        """`gateway` calls the management address of the API's stage."""
+        """`gateway` calls the management endpoint of the API's stage."""
         self._connections = connections
         self._gateway = gateway
 
@@ -46,27 +46,28 @@ class GatewaySockets:
     async def deliver(
         self, frame: str, user_ids: Iterable[UserId], trip_id: TripId | None, *, now: datetime
     ) -> Sequence[UserId]:
-        found = [one for one in await self._connections.of(user_ids, now=now) if trip_id not in one.muted]
-        return [one.user_id for one, taken in await self._send_to(found, frame) if taken]
+        connections = await self._connections.of(user_ids, now=now)
+        unmuted = [connection for connection in connections if trip_id not in connection.muted]
+        return [connection.user_id for connection, delivered in await self._send_to(unmuted, frame) if delivered]
 
     async def deliver_to_all(self, frame: str, *, now: datetime) -> Sequence[Connection]:
-        noted = await self._connections.noted(now=now)
-        sent = await self._send_to([one for one in noted if one.expires_at > now], frame)
-        gone = [one for one, taken in sent if taken is False and now - one.connected_at > SETTLING]
-        return gone + [one for one in noted if one.expires_at <= now - AWAY_AFTER]
+        connections = await self._connections.noted(now=now)
+        sent = await self._send_to([each for each in connections if each.expires_at > now], frame)
+        dead = [each for each, delivered in sent if delivered is False and now - each.connected_at > SETTLING]
+        return dead + [each for each in connections if each.expires_at <= now - AWAY_AFTER]
 
     async def _send_to(
         self, connections: Sequence[Connection], frame: str
     ) -> Sequence[tuple[Connection, bool | None]]:
-        """Sockets, and whether each took the frame; None where the gateway itself failed three times."""
-        free = asyncio.Semaphore(AT_ONCE)
+        """The connections with the result of each: delivered, dead (False), or a failure of the gateway (None)."""
+        limit = asyncio.Semaphore(AT_ONCE)
 
-        async def one(connection: Connection) -> tuple[Connection, bool | None]:
-            async with free:
+        async def send(connection: Connection) -> tuple[Connection, bool | None]:
+            async with limit:
                 try:
                     return connection, await self.send(connection.id, frame)
                 except Unavailable as error:
-                    log.warning("a frame was dropped", extra={"fields": {"reason": error.details}})
+                    log.warning("frame dropped", extra={"fields": {"reason": error.details}})
                     return connection, None
 
-        return await asyncio.gather(*map(one, connections))
+        return await asyncio.gather(*map(send, connections))

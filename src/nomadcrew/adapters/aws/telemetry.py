@@ -1,7 +1,7 @@
-"""What a function in Lambda tells beside its answers: whose log lines they are, and counts that become metrics.
+"""Telemetry of a Lambda function: the fields of its log lines, and counts that become metrics.
 
-Counts are written once an invocation, and only where there are any, in CloudWatch's embedded metric format: Logs
-makes metrics of such a line by itself. How often a function is called, fails or starts cold, Lambda counts.
+Counts are written once per invocation, if there are any, in CloudWatch's embedded metric format: CloudWatch Logs
+turns such a line into metrics. Lambda itself counts invocations, errors and cold starts.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 REQUESTS_5XX: Final = "Requests5xx"
-UNAVAILABLE: Final = "Unavailable"  # of those, the ones that something else's outage caused
+UNAVAILABLE: Final = "Unavailable"  # part of REQUESTS_5XX: caused by an outage of another service
 EVENTS_PUBLISHED: Final = "EventsPublished"
 JOBS_FAILED: Final = "JobsFailed"
-JOBS_BURIED: Final = "JobsBuried"  # of those, the ones that are not tried again
+JOBS_BURIED: Final = "JobsBuried"  # part of JOBS_FAILED: moved to the dead letters
 
 _counts: dict[str, int] = {}
 
@@ -32,7 +32,7 @@ def count(metric: str, times: int = 1) -> None:
 
 
 class Invocations:
-    """One call after another of a function in Lambda: `with invocations.of(context): …`."""
+    """The invocations of a Lambda function, one after another: `with invocations.of(context): …`."""
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         self._environment = environment
@@ -42,13 +42,13 @@ class Invocations:
             "function_name": environment["AWS_LAMBDA_FUNCTION_NAME"],
             "function_memory_size": int(environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 0)),
         }
-        # Environments that are kept warm were started beforehand.
+        # Environments of provisioned concurrency start before the first request.
         self._cold = environment.get("AWS_LAMBDA_INITIALIZATION_TYPE") != "provisioned-concurrency"
         self._fields: dict[str, Any] = {"cold_start": self._cold, **self._function}
         logs.say_on_every_line(self._fields)
 
     def of(self, context: object) -> Invocations:
-        """The next call, about which Lambda says `context`."""
+        """The next invocation, described by Lambda's `context`."""
         self._fields = {"cold_start": self._cold, **self._function}
         request_id = getattr(context, "aws_request_id", None)
         if request_id is not None:
@@ -76,10 +76,10 @@ class Invocations:
         return {"_aws": about, "service": self._service, **self._fields, **_counts}
 
 
-class _Silent:
-    """Where no Lambda is around."""
+class _NoInvocations:
+    """Replaces `Invocations` outside Lambda."""
 
-    def of(self, _context: object) -> _Silent:
+    def of(self, _context: object) -> _NoInvocations:
         return self
 
     def __enter__(self) -> None:
@@ -89,6 +89,6 @@ class _Silent:
         _counts.clear()
 
 
-def invocations() -> Invocations | _Silent:
-    """Those of this process."""
-    return Invocations() if "AWS_LAMBDA_FUNCTION_NAME" in os.environ else _Silent()
+def invocations() -> Invocations | _NoInvocations:
+    """The invocations of this process."""
+    return Invocations() if "AWS_LAMBDA_FUNCTION_NAME" in os.environ else _NoInvocations()

@@ -1,7 +1,7 @@
-"""Location history in Timestream for LiveAnalytics, for accounts that still have it.
+"""Location history in Timestream for LiveAnalytics, for accounts that still have access.
 
-A point is a record of several measures. Its address is asked for first, as the service wants it; the same record
-again is the same record, and one that is too old for the table is none.
+A point is a record with several measures. The endpoint has to be discovered first. Writing a record again has no
+effect; records older than the table's retention are rejected.
 """
 
 import logging
@@ -17,7 +17,7 @@ from nomadcrew.core.locations.model import MAX_READ, Privacy, StoredPoint
 log = logging.getLogger("nomadcrew.timestream")
 
 COMMON = {"MeasureName": "position", "MeasureValueType": "MULTI", "TimeUnit": "MICROSECONDS"}
-RECORDS = 100  # that a call may write
+RECORDS = 100  # per call
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _COLUMNS = ("latitude", "longitude", "received", "privacy", "accuracy_m", "speed_mps", "heading_deg")
@@ -26,10 +26,10 @@ MakeClient = Callable[[str], AwsClient]
 
 
 class Cells:
-    """Clients of the part of the service that serves this account, by an address that is asked for now and then."""
+    """Clients of the cell that serves this account; its address is discovered and cached."""
 
     def __init__(self, discovery: AwsClient, client_at: MakeClient, clock: Callable[[], datetime]) -> None:
-        """`client_at` makes a client of an address."""
+        """`client_at` creates a client for an address."""
         self._discovery = discovery
         self._client_at = client_at
         self._clock = clock
@@ -46,7 +46,7 @@ class Cells:
 
 
 class TimestreamLocationHistory:
-    """`LocationHistory` in a table; what was just kept may be read a moment later only."""
+    """`LocationHistory` in a table; new points become readable after a moment."""
 
     def __init__(self, ingest: Cells, query: Cells, *, database: str, table: str) -> None:
         self._ingest = ingest
@@ -68,29 +68,29 @@ class TimestreamLocationHistory:
             except AwsError as error:
                 if error.code != "RejectedRecordsException":
                     raise
-                # The others of the call are written. What was here before, or is too old, no repeat can write.
-                refused = len(error.body.get("RejectedRecords") or ())
-                log.warning("points were not kept", extra={"fields": {"count": refused}})
+                # The call's other records are written. No retry can write the rejected ones: duplicates or too old.
+                rejected = len(error.body.get("RejectedRecords") or ())
+                log.warning("points not stored", extra={"fields": {"count": rejected}})
 
     async def track(
         self, trip_id: TripId, user_id: UserId, *, start: datetime, end: datetime
     ) -> Sequence[StoredPoint]:
-        # Ids are UUIDs and moments numbers: nothing that anybody wrote stands in it.
+        # No injection: the ids are UUIDs, and the times are numbers.
         columns = ", ".join(_COLUMNS)
-        question = (
+        query = (
             f'SELECT time, {columns} FROM "{self._database}"."{self._table}"'  # noqa: S608
             f" WHERE measure_name = 'position' AND trip_id = '{trip_id}' AND user_id = '{user_id}' AND NOT is_jump"
             f" AND time >= from_nanoseconds({_micros(start)}000) AND time < from_nanoseconds({_micros(end)}000)"
             " ORDER BY time"
         )  # fmt: skip
-        return evenly([_point(row) async for row in self._rows(question)], MAX_READ)
+        return evenly([_point(row) async for row in self._rows(query)], MAX_READ)
 
-    async def _rows(self, question: str) -> AsyncIterator[Sequence[str | None]]:
+    async def _rows(self, query: str) -> AsyncIterator[Sequence[str | None]]:
         more: dict[str, str] = {}
         while True:
-            page = await self._query.call("Query", {"QueryString": question, **more})
+            page = await self._query.call("Query", {"QueryString": query, **more})
             for row in page["Rows"]:
-                yield [one.get("ScalarValue") for one in row["Data"]]
+                yield [cell.get("ScalarValue") for cell in row["Data"]]
             if not page.get("NextToken"):
                 return
             more = {"NextToken": page["NextToken"]}
@@ -123,7 +123,7 @@ def _point(row: Sequence[str | None]) -> StoredPoint:
     assert longitude is not None
     assert received is not None
     assert privacy is not None
-    # Nine digits of a second, in UTC without saying so.
+    # Nine digits of a second, in UTC without a zone.
     recorded_at = datetime.fromisoformat(time[:26]).replace(tzinfo=UTC)
     accuracy_m, speed_mps, heading_deg = (None if value is None else float(value) for value in measured)
     return StoredPoint(

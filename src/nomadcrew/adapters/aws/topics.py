@@ -1,4 +1,4 @@
-"""Topics of IoT Core, which tell a trip's updates to who subscribes by MQTT."""
+"""Topics of IoT Core, which publish a trip's updates to MQTT subscribers."""
 
 from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
 from nomadcrew.core.errors import Unavailable
@@ -21,7 +21,7 @@ class IotTopics:
 
 
 class UpdatesOf:
-    """`TopicOf`, under a prefix that keeps the stages of one account apart."""
+    """`TopicOf` with a prefix that separates the stages of one account."""
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix

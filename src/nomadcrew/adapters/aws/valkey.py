@@ -1,7 +1,7 @@
-"""Rate limits that all functions share, in Valkey: one round trip of a millisecond.
+"""Rate limits shared by all functions, in Valkey: one round trip of a millisecond.
 
-A key is a bucket of a caller and holds when it is full again, in milliseconds times the count, in which a token
-is a whole number. Keys of full buckets expire.
+A key is a caller's bucket; its value is the time at which it is full again, in milliseconds times the limit's
+count, so that a token is a whole number. Keys of full buckets expire.
 """
 
 import logging
@@ -20,12 +20,12 @@ from nomadcrew.core.limits import LIMITS, Allowance, Limit
 
 log = logging.getLogger("nomadcrew.limits")
 
-# A limit slows nobody down for longer than it protects.
+# A rate limit may delay a request by at most this.
 TIMEOUT_S = 0.5
 PASSWORD_S = 900  # the longest that the cache accepts
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-# What is spent is how far the moment lies ahead; the upper bound matters only where clocks differ.
+# The spent amount is the distance of that time from now; the upper bound matters only if clocks differ.
 _TAKE = """
 local now, ask, spend, all = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local full_at = tonumber(redis.call('GET', KEYS[1]) or '0')
@@ -40,39 +40,39 @@ return {1, spent}
 
 
 class ValkeyRateLimits:
-    """`RateLimits` in a cache."""
+    """`RateLimits` in a Valkey cache."""
 
     def __init__(self, cache: Valkey, clock: Clock, limits: Mapping[str, Limit] | None = None) -> None:
-        """`limits` replaces the design's numbers bucket by bucket."""
+        """`limits` overrides the defaults by bucket."""
         self._clock = clock
         self._limits = {**LIMITS, **(limits or {})}
         self._script = cache.register_script(_TAKE)
 
     async def take(self, bucket: str, key: str, *, cost: int = 1) -> Allowance:
-        """As the port says; a cost of 0 tells whether a cost of 1 would be allowed.
+        """See the port; a cost of 0 tests whether a cost of 1 would be allowed.
 
         Raises:
-            KeyError: there is no such bucket, which is a slip in the code and no outage.
+            KeyError: the bucket does not exist, which is a bug and not an outage.
         """
         limit = self._limits[bucket]
         token = limit.per_s * 1_000
-        ask, everything = (cost or 1) * token, token * limit.count
+        ask, capacity = (cost or 1) * token, token * limit.count
         now = (self._clock() - _EPOCH) // _MILLISECOND * limit.count
-        arguments = (now, ask, cost * token, everything, 2_000 * limit.per_s)
+        arguments = (now, ask, cost * token, capacity, 2_000 * limit.per_s)
         try:
             allowed, spent = await self._script(keys=[f"limit:{bucket}:{key}"], args=arguments)
         except (ValkeyError, OSError, TimeoutError) as error:
             fields = {"bucket": bucket, "reason": type(error).__name__}
-            log.warning("a limit was not looked at", extra={"fields": fields})
+            log.warning("rate limit not checked", extra={"fields": fields})
             return Allowance(True, limit.count, limit.count, 0, 0)
         second = 1_000 * limit.count
-        short = 0 if allowed else spent + ask - everything
-        left = (everything - spent) // token
+        short = 0 if allowed else spent + ask - capacity
+        left = (capacity - spent) // token
         return Allowance(bool(allowed), limit.count, left, -(-spent // second), -(-short // second))
 
 
 class IamPassword(CredentialProvider):
-    """A user of the cache whose password is a signed request, fresh for each connection."""
+    """Credentials of a cache user; the password is a signed request, new for each connection."""
 
     def __init__(self, cache: str, user: str, environment: Mapping[str, str], clock: Clock) -> None:
         """`cache` is the name of a serverless cache."""
@@ -95,7 +95,7 @@ class IamPassword(CredentialProvider):
 
 
 def valkey_cache(endpoint: str, user: str, *, environment: Mapping[str, str], clock: Clock = utc_now) -> Valkey:
-    """A client of a serverless cache at `host:port`: with TLS, and with IAM in place of a password."""
+    """A client of a serverless cache at `host:port`, with TLS and IAM authentication."""
     host, _, port = endpoint.rpartition(":")
     # `name-abc123.serverless.euw1.cache.amazonaws.com`
     name = host.partition(".")[0].rpartition("-")[0]

@@ -1,1 +1,1 @@
-"""Services of others, over HTTP."""
+"""Adapters of external services, over HTTP."""

@@ -1,4 +1,4 @@
-"""A circuit breaker: a service that fails is left alone for a while."""
+"""A circuit breaker: a failing service is not called for a while."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -11,9 +11,9 @@ REST_S = 30.0
 
 
 class Breaker:
-    """Lets calls through until several in a row were in vain, then none for a while, then one to see.
+    """Lets calls through until several in a row fail; then none for `rest_s`, then one trial call.
 
-    If that one succeeds all go through again; if not, the rest begins anew. What counts is `Unavailable`.
+    If the trial succeeds, all calls go through again; else the pause starts again. Only `Unavailable` is a failure.
     """
 
     def __init__(
@@ -23,30 +23,30 @@ class Breaker:
         rest_s: float = REST_S,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._most = failures
+        self._max_failures = failures
         self._rest_s = rest_s
         self._monotonic = monotonic
         self._failed = 0
-        self._closed_again_at_s = 0.0
+        self._trial_at_s = 0.0
         self._trying = False
 
     @contextmanager
     def call(self) -> Iterator[None]:
-        """Make a call inside.
+        """Make a call inside the block.
 
         Raises:
-            Unavailable: the service is left alone just now.
+            Unavailable: calls are paused.
         """
-        probing = self._failed >= self._most
-        if probing and (self._trying or self._monotonic() < self._closed_again_at_s):
-            raise Unavailable(details="left alone after failures in a row")
+        probing = self._failed >= self._max_failures
+        if probing and (self._trying or self._monotonic() < self._trial_at_s):
+            raise Unavailable(details="paused after repeated failures")
         self._trying = probing
         try:
             yield
         except Unavailable:
             self._failed += 1
-            if self._failed >= self._most:
-                self._closed_again_at_s = self._monotonic() + self._rest_s
+            if self._failed >= self._max_failures:
+                self._trial_at_s = self._monotonic() + self._rest_s
             raise
         else:
             self._failed = 0

@@ -1,4 +1,4 @@
-"""One request, one answer, with the standard library and off the event loop."""
+"""One HTTP request and its response, with the standard library and off the event loop."""
 
 import asyncio
 import http.client
@@ -21,10 +21,10 @@ class Answer:
 async def exchange(
     method: str, url: str, body: bytes | None, headers: Mapping[str, str], *, timeout_s: float
 ) -> Answer:
-    """What a service answers, whatever the status.
+    """The response of a service, with any status.
 
     Raises:
-        Unavailable: no answer in time, or none that can be read; the reason is a class of error, never an address.
+        Unavailable: no response in time, or an unreadable one; `details` is the error's class, never an address.
     """
     try:
         async with asyncio.timeout(2 * timeout_s):
@@ -34,14 +34,14 @@ async def exchange(
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """What we say is for the address that was configured, and for none that it points to."""
+    """Requests go to the configured URL only."""
 
     def redirect_request(self, *_: object, **__: object) -> None:
         return None
 
 
 def _exchange(method: str, url: str, body: bytes | None, headers: dict[str, str], timeout_s: float) -> Answer:
-    request = urllib.request.Request(url, body, headers, method=method)  # noqa: S310 — settings admit http(s) only
+    request = urllib.request.Request(url, body, headers, method=method)  # noqa: S310 — settings accept http(s) only
     opener = urllib.request.build_opener(_NoRedirects)
     try:
         with opener.open(request, timeout=timeout_s) as response:
@@ -54,5 +54,5 @@ def _exchange(method: str, url: str, body: bytes | None, headers: dict[str, str]
 def _read(response: http.client.HTTPResponse | urllib.error.HTTPError) -> bytes:
     body: bytes = response.read(MAX_BYTES + 1)
     if len(body) > MAX_BYTES:
-        raise ValueError("the answer is too large")
+        raise ValueError("the response is too large")
     return body

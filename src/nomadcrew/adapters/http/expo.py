@@ -1,4 +1,4 @@
-"""Pushes by way of Expo, which has Apple and Google deliver them.
+"""Sends pushes through Expo, which delivers them through Apple and Google.
 
 Source: https://docs.expo.dev/push-notifications/sending-notifications/
 """
@@ -18,8 +18,8 @@ log = logging.getLogger("nomadcrew.push")
 
 TIMEOUT_S = 10.0
 _ERRORS = {"DeviceNotRegistered": PushError.GONE, "MessageRateExceeded": PushError.LATER}
-# What is wrong with a message among others, rather than with who sends it.
-_OF_A_MESSAGE = frozenset({400, 413, 422})
+# Statuses that blame one of the messages, not the sender.
+_MESSAGE_REFUSED = frozenset({400, 413, 422})
 
 
 class _Details(msgspec.Struct):
@@ -63,7 +63,7 @@ class ExpoPush:
         breaker: Breaker | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
-        """`access_token` is asked for at each call, and gives none where the project needs none."""
+        """`access_token` is called for each request; it returns None if the project requires no token."""
         self._url = url.rstrip("/")
         self._access_token = access_token
         self._breaker = breaker or Breaker()
@@ -71,19 +71,19 @@ class ExpoPush:
 
     async def send(self, messages: Sequence[PushMessage]) -> Sequence[Ticket]:
         answer = await self._ask("send", [_message(message) for message in messages])
-        if answer.status in _OF_A_MESSAGE and len(messages) > 1:
-            # One of them is to blame, such as a token of another project; the others shall not suffer.
+        if answer.status in _MESSAGE_REFUSED and len(messages) > 1:
+            # One message is at fault, such as one with another project's token; the others are sent without it.
             middle = len(messages) // 2
             return [*await self.send(messages[:middle]), *await self.send(messages[middle:])]
-        if answer.status in _OF_A_MESSAGE:
-            log.error("a push was refused", extra={"fields": {"status": answer.status}})
+        if answer.status in _MESSAGE_REFUSED:
+            log.error("push refused", extra={"fields": {"status": answer.status}})
             return [Ticket(error=PushError.REFUSED)]
         try:
             outcomes = _tickets_in(_accepted(answer)).data
         except msgspec.MsgspecError as error:
             raise Unavailable(details=f"expo: {type(error).__name__}") from None
         if len(outcomes) != len(messages):
-            raise Unavailable(details="expo: another number of tickets than of messages")
+            raise Unavailable(details="expo: the numbers of tickets and messages differ")
         return [Ticket(None if outcome.error else outcome.id, outcome.error) for outcome in outcomes]
 
     async def receipts(self, tickets: Sequence[str]) -> Mapping[str, PushError | None]:
@@ -94,13 +94,13 @@ class ExpoPush:
             raise Unavailable(details=f"expo: {type(error).__name__}") from None
         return {ticket: outcome.error for ticket, outcome in outcomes.items() if ticket in tickets}
 
-    async def _ask(self, what: str, body: object) -> Answer:
+    async def _ask(self, operation: str, body: object) -> Answer:
         headers = {"content-type": "application/json", "accept": "application/json"}
         if token := self._access_token():
             headers["authorization"] = f"Bearer {token}"
         with self._breaker.call():
             answer = await exchange(
-                "POST", f"{self._url}/{what}", msgspec.json.encode(body), headers, timeout_s=self._timeout_s
+                "POST", f"{self._url}/{operation}", msgspec.json.encode(body), headers, timeout_s=self._timeout_s
             )
             if answer.status == 429 or answer.status >= 500:
                 raise Unavailable(details=f"expo: {answer.status}")
@@ -109,7 +109,7 @@ class ExpoPush:
 
 def _accepted(answer: Answer) -> bytes:
     if answer.status != 200:
-        raise PushRefused(f"the push service answers {answer.status}")
+        raise PushRefused(f"the push service answered {answer.status}")
     return answer.body
 
 

@@ -1,6 +1,6 @@
-"""The mirror in a Supabase project, by its REST API.
+"""The mirror in a Supabase project, through its REST API.
 
-Its row-level security lets people see positions of those they travel with, by the rows that are written here.
+The project's row-level security shows users the positions of their co-members, according to the rows written here.
 Source: https://docs.postgrest.org/en/stable/references/api/tables_views.html
 """
 
@@ -20,7 +20,7 @@ TIMEOUT_S = 10.0
 
 
 class SupabaseMirror:
-    """`Mirror` at `url`, the address of a Supabase project."""
+    """`Mirror` at `url`, the URL of a Supabase project."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class SupabaseMirror:
         breaker: Breaker | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
-        """`service_key` is asked for at each call: it passes row-level security, and is never logged."""
+        """`service_key` is called for each request: the key bypasses row-level security and must not be logged."""
         self._url = f"{url.rstrip('/')}/rest/v1"
         self._service_key = service_key
         self._breaker = breaker or Breaker()
@@ -54,11 +54,11 @@ class SupabaseMirror:
             "destination_longitude": trip.destination_longitude,
         }
         await self._upsert("trips", "id", [row])
-        # Who is gone goes first: nobody may see for a moment more than they should.
-        here = ",".join(str(user_id) for user_id, _ in trip.members)
-        gone = {"user_id": f"not.in.({here})"} if here else {}
-        await self._delete("locations", trip_id=f"eq.{trip.id}", **gone)
-        await self._delete("trip_memberships", trip_id=f"eq.{trip.id}", **gone)
+        # Former members are deleted first: no row may show more than it should, not even for a moment.
+        member_ids = ",".join(str(user_id) for user_id, _ in trip.members)
+        former = {"user_id": f"not.in.({member_ids})"} if member_ids else {}
+        await self._delete("locations", trip_id=f"eq.{trip.id}", **former)
+        await self._delete("trip_memberships", trip_id=f"eq.{trip.id}", **former)
         await self._upsert(
             "trip_memberships",
             "trip_id,user_id",
@@ -77,8 +77,8 @@ class SupabaseMirror:
         self, trip_id: TripId, positions: Sequence[MirroredPosition], hidden: Sequence[UserId]
     ) -> None:
         if hidden:
-            nobody = ",".join(str(user_id) for user_id in hidden)
-            await self._delete("locations", trip_id=f"eq.{trip_id}", user_id=f"in.({nobody})")
+            hidden_ids = ",".join(str(user_id) for user_id in hidden)
+            await self._delete("locations", trip_id=f"eq.{trip_id}", user_id=f"in.({hidden_ids})")
         await self._upsert("locations", "id", [_location(trip_id, position) for position in positions])
 
     async def hide(self, user_id: UserId) -> None:
@@ -89,29 +89,29 @@ class SupabaseMirror:
             prefer = "resolution=merge-duplicates,return=minimal"
             await self._ask("POST", f"{table}?{urlencode({'on_conflict': key})}", prefer, msgspec.json.encode(rows))
 
-    async def _delete(self, table: str, **where: str) -> None:
-        await self._ask("DELETE", f"{table}?{urlencode(where)}", "return=minimal", None)
+    async def _delete(self, table: str, **filters: str) -> None:
+        await self._ask("DELETE", f"{table}?{urlencode(filters)}", "return=minimal", None)
 
-    async def _ask(self, method: str, what: str, prefer: str, body: bytes | None) -> None:
+    async def _ask(self, method: str, resource: str, prefer: str, body: bytes | None) -> None:
         key = self._service_key()
         if not key:
-            raise MirrorRefused("there is no key for the mirror")
+            raise MirrorRefused("the mirror has no key")
         headers = {"apikey": key, "authorization": f"Bearer {key}", "prefer": prefer}
         if body is not None:
             headers["content-type"] = "application/json"
         with self._breaker.call():
-            answer = await exchange(method, f"{self._url}/{what}", body, headers, timeout_s=self._timeout_s)
+            answer = await exchange(method, f"{self._url}/{resource}", body, headers, timeout_s=self._timeout_s)
             if answer.status == 429 or answer.status >= 500:
                 raise Unavailable(details=f"mirror: {answer.status}")
         if answer.status == 409:
-            # Somebody else is writing about the same trip, and what this row points to was there, or will be.
+            # Another process writes the same trip, so a row that this one refers to is missing for the moment.
             raise Unavailable(details="mirror: 409")
         if answer.status >= 300:
-            raise MirrorRefused(f"the mirror answers {answer.status}")
+            raise MirrorRefused(f"the mirror answered {answer.status}")
 
 
 def _location(trip_id: TripId, position: MirroredPosition) -> dict[str, Any]:
-    """A row of the table that the app's map follows; each member has one on each trip."""
+    """A row of the table that the app's map follows: one per member and trip."""
     seen = position.seen
     return {
         "id": derived_id(trip_id, f"location {position.user_id}"),

@@ -1,4 +1,4 @@
-"""JWTs signed with a shared secret, by the standard library alone: HS256 and no other algorithm."""
+"""JWTs signed with a shared secret (HS256 only), with the standard library only."""
 
 import base64
 import hashlib
@@ -14,22 +14,22 @@ _HEADER = b'{"typ":"JWT","alg":"HS256"}'
 
 
 def sign(claims: Mapping[str, Any], secret: bytes) -> str:
-    """A token that says `claims`."""
+    """A signed token with these claims."""
     payload = json.dumps(claims, ensure_ascii=False, separators=(",", ":")).encode()
     signed = b".".join(map(_base64, (_HEADER, payload)))
     return b".".join((signed, _signature(signed, secret))).decode()
 
 
 def verified_payload(parts: Parts, secret: bytes) -> dict[str, Any]:
-    """The claims, once the signature holds.
+    """The claims, after a check of the signature.
 
     Raises:
-        Unauthenticated: it does not, or the token names another algorithm or wants something we do not know.
+        Unauthenticated: the signature is wrong, or the token requires another algorithm or an unknown extension.
     """
     if parts.alg != ALG or parts.critical:
         raise invalid()
     signed, _, signature = parts.token.encode(errors="replace").rpartition(b".")
-    # As text, so that no other spelling of the same bits passes.
+    # Compared as text, so that no other base64 spelling of the same bits passes.
     if not hmac.compare_digest(_signature(signed, secret), signature):
         raise invalid()
     return payload_of(parts)

@@ -1,4 +1,4 @@
-"""Whose access tokens are accepted, and how each issuer's are checked."""
+"""The issuers whose access tokens are accepted, and the checks of each."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -14,27 +14,27 @@ from nomadcrew.core.ids import SessionId, parse_uuid
 
 
 class Issuer(Protocol):
-    """One that signs access tokens. `name` is what its tokens say in `iss`."""
+    """An issuer of access tokens. `name` is the `iss` of its tokens."""
 
     @property
     def name(self) -> str: ...
 
     async def key_for(self, parts: Parts, *, now: datetime) -> VerifyingKey:
-        """The key a token claims to be signed with.
+        """The key that signed a token, by the token's own account.
 
         Raises:
-            Unauthenticated: the issuer has no such key, or does not use that algorithm.
-            Unavailable: its keys cannot be fetched just now.
+            Unauthenticated: the issuer has no such key, or does not use the algorithm.
+            Unavailable: its keys cannot be fetched.
         """
         ...
 
     def claims_of(self, payload: dict[str, Any], *, now: datetime) -> Claims:
-        """What a signed payload says. Raises Unauthenticated: it is no access token for us, or not now."""
+        """The claims of a verified payload. Raises Unauthenticated: no access token for this API, or expired."""
         ...
 
 
 class OurIssuer:
-    """This site: RS256 only, with the keys of the data folder."""
+    """This server: RS256 only, with the keys of the data folder."""
 
     def __init__(self, name: str, client_id: str, signing: Sequence[RSAKey]) -> None:
         self.name = name
@@ -43,7 +43,7 @@ class OurIssuer:
         self.kid = signing[0].thumbprint()
         self._keys = {key.thumbprint(): VerifyingKey("RS256", key) for key in signing}
 
-    async def key_for(self, parts: Parts, *, now: datetime) -> VerifyingKey:  # noqa: ARG002 — the port's form
+    async def key_for(self, parts: Parts, *, now: datetime) -> VerifyingKey:  # noqa: ARG002 — required by the port
         key = self._keys.get(parts.kid or "")
         if key is None:
             raise invalid()
@@ -69,13 +69,13 @@ class OurIssuer:
 
 
 class SupabaseIssuer:
-    """A Supabase project: HS256 with its secret, or the keys it publishes, or both while it moves over."""
+    """A Supabase project: HS256 with its secret, its published keys, or both while it migrates."""
 
     def __init__(self, url: str, *, hs256_secret: str | None = None, jwks: JwksSource | None = None) -> None:
-        """`url` is the project's, such as https://abc.supabase.co.
+        """`url` is the project's URL, such as https://abc.supabase.co.
 
         Raises:
-            ValueError: there is neither a secret nor published keys to check with.
+            ValueError: there is neither a secret nor published keys.
         """
         if hs256_secret is None and jwks is None:
             raise ValueError("A Supabase issuer needs its JWT secret, its JWKS, or both.")
@@ -84,7 +84,7 @@ class SupabaseIssuer:
         self._jwks = jwks
 
     async def key_for(self, parts: Parts, *, now: datetime) -> VerifyingKey:
-        # The secret serves HS256 only and published keys never do, so a public key cannot pass for a secret.
+        # The secret is used for HS256 only and published keys never are, so a public key cannot act as a secret.
         if parts.alg == "HS256":
             if self._secret is None:
                 raise invalid()
@@ -112,7 +112,7 @@ class SupabaseIssuer:
 
 
 def jwks_document(keys: Mapping[str, VerifyingKey]) -> dict[str, Any]:
-    """RSA keys by their `kid`, as a JWKS."""
+    """RSA keys as a JWKS, by `kid`."""
     return {
         "keys": [
             {**key.key.as_dict(private=False), "kid": kid, "alg": "RS256", "use": "sig"}
@@ -123,7 +123,7 @@ def jwks_document(keys: Mapping[str, VerifyingKey]) -> dict[str, Any]:
 
 
 def _is_for(audience: object, wanted: str) -> bool:
-    """A token without `aud` is for everybody; the project's other tokens name another one."""
+    """Whether a token is for `wanted`; a token without `aud` is for every audience."""
     return audience is None or audience == wanted or (isinstance(audience, list) and wanted in audience)
 
 

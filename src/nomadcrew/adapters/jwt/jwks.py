@@ -1,4 +1,4 @@
-"""Keys that verify, as issuers publish them."""
+"""Published verification keys (JWKS)."""
 
 from typing import Any
 
@@ -13,15 +13,15 @@ MIN_RSA_BITS = 2048
 
 class JwksSource(PublishedKeys[VerifyingKey]):
     def __init__(self, url: str, fetch: Fetch) -> None:
-        """As `PublishedKeys`."""
+        """See `PublishedKeys`."""
         super().__init__(url, fetch, _usable)
 
 
 def parse_jwks(document: bytes) -> dict[str, VerifyingKey]:
-    """The keys that can be used; others beside them are left out.
+    """The usable keys of a JWKS; others are ignored.
 
     Raises:
-        ValueError: it is no JWKS.
+        ValueError: the document is not a JWKS.
     """
     return read_keys(document, _usable)
 
@@ -38,7 +38,7 @@ def _usable(entry: dict[str, Any]) -> VerifyingKey | None:
 
 def _verifying_key(entry: dict[str, Any]) -> VerifyingKey | None:
     if entry.get("kty") == "RSA":
-        if len(entry["n"]) * 6 < MIN_RSA_BITS:  # base64: six bits a character
+        if len(entry["n"]) * 6 < MIN_RSA_BITS:  # base64: six bits per character
             return None
         return VerifyingKey("RS256", RSAKey.import_key({"kty": "RSA", "n": entry["n"], "e": entry["e"]}))
     if entry.get("kty") == "EC" and entry.get("crv") == "P-256":

@@ -1,4 +1,4 @@
-"""What an issuer publishes about its keys: fetched when needed, kept a while, never on the event loop."""
+"""Caches the keys that an issuer publishes; fetches them when needed, off the event loop."""
 
 import asyncio
 import http.client
@@ -15,7 +15,7 @@ from nomadcrew.core.errors import Unavailable
 log = logging.getLogger("nomadcrew.jwks")
 
 FRESH_S = 15 * 60
-STALE_S = 60 * 60  # what is known stays good this long while the issuer cannot be reached
+STALE_S = 60 * 60  # how long cached keys stay valid while the issuer is unreachable
 UNKNOWN_KID_PAUSE_S = 60
 FAILURE_PAUSE_S = 5
 TIMEOUT_S = 5.0
@@ -26,18 +26,18 @@ Key = TypeVar("Key")
 
 
 class PublishedKeys(Generic[Key]):
-    """Published keys by their `kid`."""
+    """Published keys by `kid`."""
 
     def __init__(self, url: str, fetch: Fetch, read: Callable[[dict[str, Any]], Key | None]) -> None:
-        """`fetch` gets the document; what it raises as OSError or ValueError counts as an outage.
+        """`fetch` gets the document; its OSError and ValueError count as an outage.
 
-        `read` makes of an entry what is kept, or None where it is of no use.
+        `read` converts an entry to a key; None if the entry is not usable.
 
         Raises:
-            ValueError: `url` is no http or https address.
+            ValueError: `url` is not an http or https URL.
         """
         if urlsplit(url).scheme not in ("https", "http") or not urlsplit(url).hostname:
-            raise ValueError(f"{url!r} is no address of a JWKS; it starts with https://.")
+            raise ValueError(f"{url!r} is not the URL of a JWKS; it must start with https://.")
         self._url = url
         self._fetch = fetch
         self._read = read
@@ -45,39 +45,39 @@ class PublishedKeys(Generic[Key]):
         self._fetched_at_s: float | None = None
         self._next_fetch_at_s = float("-inf")
         self._failed = False
-        self._one_at_a_time = asyncio.Lock()
+        self._fetch_lock = asyncio.Lock()
 
     async def key(self, kid: str, *, now: datetime) -> Key | None:
-        """The key of that name, None if the issuer has none.
+        """The key with that `kid`; None if the issuer has none.
 
-        An unknown name is looked for once a minute at most.
+        An unknown `kid` causes at most one fetch per minute.
 
         Raises:
-            Unavailable: the keys cannot be fetched, and this one is not known or was not for an hour.
+            Unavailable: the keys cannot be fetched, and this one is unknown or was fetched over an hour ago.
         """
         now_s = now.timestamp()
         if not self._is_fresh(kid, now_s):
-            async with self._one_at_a_time:
+            async with self._fetch_lock:
                 if not self._is_fresh(kid, now_s) and now_s >= self._next_fetch_at_s:
                     await self._refresh(now_s)
         known = self._keys.get(kid)
         if self._failed and (known is None or now_s >= (self._fetched_at_s or 0) + STALE_S):
-            raise Unavailable("Sign-ins cannot be checked just now. Try again in a moment.")
+            raise Unavailable("Access tokens cannot be verified at the moment. Try again shortly.")
         return known
 
     async def all(self, *, now: datetime) -> Mapping[str, Key]:
-        """Every key, by its name.
+        """All keys, by `kid`.
 
         Raises:
-            Unavailable: the keys cannot be fetched, and were not for an hour.
+            Unavailable: the keys cannot be fetched, and were fetched over an hour ago or never.
         """
         now_s = now.timestamp()
-        async with self._one_at_a_time:
+        async with self._fetch_lock:
             fetched_at_s = self._fetched_at_s
             if (fetched_at_s is None or now_s >= fetched_at_s + FRESH_S) and now_s >= self._next_fetch_at_s:
                 await self._refresh(now_s)
         if self._failed and now_s >= (self._fetched_at_s or 0) + STALE_S:
-            raise Unavailable("The keys of access tokens cannot be fetched just now. Try again in a moment.")
+            raise Unavailable("The keys of access tokens cannot be fetched at the moment. Try again shortly.")
         return self._keys
 
     def _is_fresh(self, kid: str, now_s: float) -> bool:
@@ -98,14 +98,14 @@ class PublishedKeys(Generic[Key]):
 
 
 def read_keys(document: bytes, read: Callable[[dict[str, Any]], Key | None]) -> dict[str, Key]:
-    """The keys of a JWKS that can be used; others beside them are left out.
+    """The usable keys of a JWKS; others are ignored.
 
     Raises:
-        ValueError: it is no JWKS.
+        ValueError: the document is not a JWKS.
     """
     value = json.loads(document)
     if not isinstance(value, dict) or not isinstance(value.get("keys"), list):
-        raise ValueError("no JWKS")  # noqa: TRY004 — of a document, not of an argument
+        raise ValueError("not a JWKS")  # noqa: TRY004 — the value of a document, not the type of an argument
     usable = {}
     for entry in value["keys"]:
         if isinstance(entry, dict) and isinstance(entry.get("kid"), str) and (key := read(entry)) is not None:
@@ -114,7 +114,7 @@ def read_keys(document: bytes, read: Callable[[dict[str, Any]], Key | None]) -> 
 
 
 def fetcher(headers: Mapping[str, str]) -> Fetch:
-    """Fetches in a thread, with these headers (Supabase wants its anon key)."""
+    """A `Fetch` in a thread, with these headers (Supabase requires its anon key)."""
 
     async def fetch(url: str) -> bytes:
         return await asyncio.to_thread(_get, url, dict(headers))
@@ -123,14 +123,14 @@ def fetcher(headers: Mapping[str, str]) -> Fetch:
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Keys come from the address that was configured, and from nowhere it points to."""
+    """Keys are accepted from the configured URL only."""
 
     def redirect_request(self, *_: object, **__: object) -> None:
         return None
 
 
 def _get(url: str, headers: dict[str, str]) -> bytes:
-    request = urllib.request.Request(url, headers=headers)  # noqa: S310 — JwksSource admits http(s) only
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310 — JwksSource accepts http(s) only
     opener = urllib.request.build_opener(_NoRedirects)
     with opener.open(request, timeout=TIMEOUT_S) as response:
         document: bytes = response.read(MAX_BYTES + 1)

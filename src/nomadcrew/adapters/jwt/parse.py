@@ -1,4 +1,4 @@
-"""The parts of a JWT, and the checks that are the same for every issuer; no keys of any kind."""
+"""Parses JWTs and checks the claims that are the same for every issuer; independent of keys."""
 
 import base64
 import binascii
@@ -16,13 +16,13 @@ MAX_TOKEN_CHARS = 16_384
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a token says before anybody has checked it: only good for finding the key."""
+    """Parts of a token that is not verified yet: to be used only to find the key."""
 
     token: str
     alg: str
     kid: str | None
     issuer: str
-    critical: bool = False  # the header names extensions that a reader has to know
+    critical: bool = False  # the header names extensions that a reader must understand
 
 
 def invalid() -> Unauthenticated:
@@ -30,10 +30,10 @@ def invalid() -> Unauthenticated:
 
 
 def parse(token: str) -> Parts:
-    """The parts that name issuer, key and algorithm.
+    """The parts that name the issuer, the key and the algorithm.
 
     Raises:
-        Unauthenticated: it has not the form of a signed JWT.
+        Unauthenticated: the token is not a signed JWT.
     """
     pieces = token.split(".")
     if len(pieces) != 3 or len(token) > MAX_TOKEN_CHARS:
@@ -46,15 +46,15 @@ def parse(token: str) -> Parts:
 
 
 def payload_of(parts: Parts) -> dict[str, Any]:
-    """What a token says; only worth something once its signature holds."""
+    """The payload of a token; check the signature before using it."""
     return _object(parts.token.split(".")[1])
 
 
 def check_times(payload: dict[str, Any], now: datetime) -> datetime:
-    """When the token expires, once its times hold, give or take a minute between two clocks.
+    """The expiry time of a token, after a check of its times. Clocks may differ by one minute.
 
     Raises:
-        Unauthenticated: `token_expired` after `exp`; `auth_failed` for one from the future or without `exp`.
+        Unauthenticated: `token_expired` after `exp`; `auth_failed` if it is from the future or has no `exp`.
     """
     now_s = now.timestamp()
     expires_at_s = _number(payload, "exp")
@@ -71,7 +71,7 @@ def check_times(payload: dict[str, Any], now: datetime) -> datetime:
 
 
 def subject(payload: dict[str, Any]) -> UserId:
-    """Raises Unauthenticated: the token names nobody."""
+    """The user id in `sub`. Raises Unauthenticated: it is missing or malformed."""
     sub = payload.get("sub")
     user_id = parse_uuid(sub) if isinstance(sub, str) else None
     if user_id is None:

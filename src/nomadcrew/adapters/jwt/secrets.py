@@ -1,4 +1,4 @@
-"""Secrets for people: refresh tokens, and the codes in confirmation mails."""
+"""Secrets that users receive: refresh tokens, and the codes in confirmation mails."""
 
 import base64
 import binascii
@@ -14,20 +14,20 @@ _CODE_BYTES = 16 + 32
 
 
 def refresh_token(random_bytes: Callable[[int], bytes]) -> str:
-    """256 random bits."""
+    """A token of 256 random bits."""
     return _base64(random_bytes(32))
 
 
 def confirmation_code(secret: bytes, registration_id: RegistrationId) -> str:
-    """The registration's id, sealed."""
-    return _base64(registration_id.bytes + _seal(secret, registration_id))
+    """The registration's id with an HMAC."""
+    return _base64(registration_id.bytes + _hmac(secret, registration_id))
 
 
 def read_confirmation_code(secrets: Sequence[bytes], code: str) -> RegistrationId:
-    """The id that one of `secrets` has sealed.
+    """The id in a code whose HMAC one of `secrets` made.
 
     Raises:
-        InvalidConfirmation: forged or malformed.
+        InvalidConfirmation: the code is forged or malformed.
     """
     try:
         data = base64.b64decode(code.encode() + b"=" * (-len(code) % 4), altchars=b"-_", validate=True)
@@ -36,12 +36,12 @@ def read_confirmation_code(secrets: Sequence[bytes], code: str) -> RegistrationI
     if len(data) != _CODE_BYTES:
         raise InvalidConfirmation
     registration_id = RegistrationId(UUID(bytes=data[:16]))
-    if not any(hmac.compare_digest(data[16:], _seal(secret, registration_id)) for secret in secrets):
+    if not any(hmac.compare_digest(data[16:], _hmac(secret, registration_id)) for secret in secrets):
         raise InvalidConfirmation
     return registration_id
 
 
-def _seal(secret: bytes, registration_id: RegistrationId) -> bytes:
+def _hmac(secret: bytes, registration_id: RegistrationId) -> bytes:
     return hmac.digest(secret, b"confirm registration " + registration_id.bytes, hashlib.sha256)
 
 

@@ -1,4 +1,4 @@
-"""Signatures of JWTs, of whatever kind."""
+"""Checks the signatures of JWTs, with any algorithm."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,17 +12,17 @@ from nomadcrew.adapters.jwt.parse import Parts, invalid
 
 @dataclass(frozen=True, slots=True)
 class VerifyingKey:
-    """A key with the one algorithm it may be used with, so that a token cannot choose another."""
+    """A key with its only permitted algorithm, so that a token cannot choose another."""
 
     alg: str
     key: RSAKey | ECKey | OctKey
 
 
 def verified_payload(parts: Parts, key: VerifyingKey) -> dict[str, Any]:
-    """The claims, once the signature holds.
+    """The claims, after a check of the signature.
 
     Raises:
-        Unauthenticated: it does not, or was made with another algorithm than the key's.
+        Unauthenticated: the signature is wrong, or uses another algorithm than the key's.
     """
     if parts.alg != key.alg:
         raise invalid()

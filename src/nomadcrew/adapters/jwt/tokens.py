@@ -1,4 +1,4 @@
-"""Access tokens: ours, signed with RS256, and those of other issuers beside them."""
+"""Access tokens: issues our own, signed with RS256, and verifies those of other issuers too."""
 
 import secrets
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ from nomadcrew.core.ids import SessionId
 
 
 class JwtTokens:
-    """`Tokens` with our own issuer and, beside it, others by their name in `iss`."""
+    """`Tokens` with our own issuer and others, by `iss`."""
 
     def __init__(
         self,
@@ -32,12 +32,12 @@ class JwtTokens:
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
         cached: int = CACHED_TOKENS,
     ) -> None:
-        """`signing` and `confirmation_secrets` begin with the one that signs; `issuer` is what `iss` says.
+        """The first of `signing` and of `confirmation_secrets` signs; `issuer` is the `iss` of our tokens.
 
-        `on_revoke` is told of every session that ends, so that what it left open can be closed.
+        `on_revoke` is called with every session that ends, so that its sockets can be closed.
 
         Raises:
-            ValueError: two issuers have one name.
+            ValueError: two issuers have the same name.
         """
         self._ours = OurIssuer(issuer, client_id, signing)
         self._verifier = TokenVerifier([*others, self._ours], cached=cached)
@@ -70,7 +70,7 @@ class JwtTokens:
         self._verifier.revoke(session_id, now=now)
         self._on_revoke(session_id)
 
-    async def jwks(self, *, now: datetime) -> dict[str, Any]:  # noqa: ARG002 — ours are always at hand
+    async def jwks(self, *, now: datetime) -> dict[str, Any]:  # noqa: ARG002 — our keys do not expire
         return self._ours.jwks()
 
     def new_refresh_token(self) -> str:

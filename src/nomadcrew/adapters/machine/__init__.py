@@ -1,1 +1,1 @@
-"""What stands in for a cloud service on one machine."""
+"""Adapters of one machine, in the place of cloud services."""

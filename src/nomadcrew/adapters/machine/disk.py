@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, whatever happens to the machine."""
+"""Atomic writes of files: complete or absent, even after a crash of the machine."""
 
 import os
 import secrets
@@ -6,13 +6,13 @@ from pathlib import Path
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Put `data` into `path`, readable by its owner only, in the place of what was there.
+    """Replace the contents of `path`, with mode 0600.
 
     Raises:
-        OSError: the disk refused; `path` is as it was.
+        OSError: the disk refused; `path` is unchanged.
     """
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    # O_EXCL follows no link, so that nobody who can write to the folder can direct the write elsewhere.
+    # O_EXCL does not follow links, so users with write access to the folder cannot redirect the write.
     fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(fd, "wb") as file:
@@ -27,7 +27,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames inside `folder` survive a power cut."""
+    """Sync renames inside `folder` to the disk, so that they survive a power cut."""
     fd = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(fd)

@@ -1,7 +1,7 @@
-"""People's files in a folder, and the signed links that lead to them.
+"""Users' files in a folder, and signed links to them.
 
-A link ends in a token: what may be read, until when and as what, and an HMAC of that. It holds no secret, and it is
-the only credential that whoever follows it needs.
+A link ends with a token: key, expiry time, kind and name of a file, and an HMAC of these. It contains no secret,
+and it is the only credential that a client needs.
 """
 
 import asyncio
@@ -21,15 +21,15 @@ from nomadcrew.core.errors import NotFound, Unavailable
 from nomadcrew.core.files.model import FileKind
 from nomadcrew.core.files.ports import LINK_LIFETIME
 
-# Links are relative, so that they lead to the address the request came to.
+# Relative, so that a link leads to the host that the request was sent to.
 FILES = "/v1/files/"
-# No dots, so that no key leads out of the folder or to a file that is still being written.
+# No dots, so that no key leads out of the folder or to a temporary file.
 _KEY = re.compile(r"[a-z0-9-]+(/[a-z0-9-]+)*")
 
 
 @dataclass(frozen=True, slots=True)
 class LinkedFile:
-    """What a link leads to."""
+    """The file that a link refers to."""
 
     content: bytes
     kind: FileKind
@@ -37,21 +37,21 @@ class LinkedFile:
 
 
 class DiskFiles:
-    """`Files` of one machine."""
+    """`Files` on one machine's disk."""
 
     def __init__(self, folder: Path, secrets: Sequence[str], *, base: str) -> None:
-        """The first secret signs, all of them verify; links begin with `base`.
+        """The first secret signs, all of them verify; `base` is the prefix of links.
 
         Raises:
-            ValueError: there is no secret, or an empty one.
+            ValueError: there is no secret, or one is empty.
         """
         if not secrets or not all(secrets):
-            raise ValueError("Links to files need at least one secret, and no empty one.")
+            raise ValueError("Links to files need at least one secret; no secret may be empty.")
         self._folder = folder
         self._keys = [secret.encode() for secret in secrets]
         self._base = base
 
-    async def put(self, key: str, content: bytes, kind: FileKind) -> None:  # noqa: ARG002 — links carry the kind
+    async def put(self, key: str, content: bytes, kind: FileKind) -> None:  # noqa: ARG002 — links contain the kind
         path = self._path(key)
         try:
             await asyncio.to_thread(_write, self._folder, path, content)
@@ -61,8 +61,8 @@ class DiskFiles:
     def link(self, key: str, kind: FileKind, name: str, *, now: datetime) -> str:
         self._path(key)
         until = int((now + LINK_LIFETIME).timestamp())
-        said = json.dumps([key, until, kind, name], separators=(",", ":")).encode()
-        return f"{self._base}{_text(said)}.{_text(_proof(self._keys[0], said))}"
+        signed = json.dumps([key, until, kind, name], separators=(",", ":")).encode()
+        return f"{self._base}{_text(signed)}.{_text(_proof(self._keys[0], signed))}"
 
     async def delete(self, key: str) -> None:
         path = self._path(key)
@@ -72,11 +72,11 @@ class DiskFiles:
             raise Unavailable(details=f"files: {error.strerror}") from error
 
     async def follow(self, token: str, *, now: datetime) -> LinkedFile:
-        """The file that the end of a link stands for.
+        """The file of a link's token.
 
         Raises:
-            NotFound: forged, malformed or expired, or the file is gone; nobody learns which.
-            Unavailable: the file cannot be read just now.
+            NotFound: the token is forged, malformed or expired, or the file is deleted; the reply is the same.
+            Unavailable: the file cannot be read.
         """
         key, until, kind, name = self._read(token)
         if now.timestamp() >= until:
@@ -90,35 +90,35 @@ class DiskFiles:
         return LinkedFile(content, kind, name)
 
     def _read(self, token: str) -> tuple[str, int, FileKind, str]:
-        """What a token says, which is ours once its proof is."""
+        """The contents of a token, after a check of its HMAC."""
         first, _, second = token.partition(".")
         try:
-            said, proof = _bytes(first), _bytes(second)
+            signed, proof = _bytes(first), _bytes(second)
         except (ValueError, binascii.Error):
             raise NotFound("file") from None
-        if not any(hmac.compare_digest(_proof(key, said), proof) for key in self._keys):
+        if not any(hmac.compare_digest(_proof(key, signed), proof) for key in self._keys):
             raise NotFound("file")
-        key, until, kind, name = json.loads(said)
+        key, until, kind, name = json.loads(signed)
         return key, until, FileKind(kind), name
 
     def _path(self, key: str) -> Path:
         if _KEY.fullmatch(key) is None:
-            raise ValueError("Keys of files are lower-case words and ids between slashes.")
+            raise ValueError("Keys of files are lower-case words and ids, separated by slashes.")
         return self._folder / key
 
 
 def _write(root: Path, path: Path, content: bytes) -> None:
-    """Put a file in place whole, so that it survives a power cut once this returns."""
-    made = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
+    """Write a file atomically; it survives a power cut once this returns."""
+    created = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_whole(path, content)
-    for folder in {one.parent for one in made}:
+    for folder in {child.parent for child in created}:
         if folder.is_relative_to(root.parent):
             sync_folder(folder)
 
 
-def _proof(key: bytes, said: bytes) -> bytes:
-    return hmac.new(key, b"file\0" + said, hashlib.sha256).digest()
+def _proof(key: bytes, signed: bytes) -> bytes:
+    return hmac.new(key, b"file\0" + signed, hashlib.sha256).digest()
 
 
 def _text(data: bytes) -> str:

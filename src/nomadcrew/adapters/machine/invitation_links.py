@@ -1,4 +1,4 @@
-"""The token in an invitation's link: the monolith's HS256 JWT, so that links it mailed go on working."""
+"""The token in an invitation link: an HS256 JWT as the monolith issued it, so that its links stay valid."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,16 +16,17 @@ ISSUER = "nomadcrew-backend-invitation"
 
 
 class SignedInvitationLinks:
-    """`InvitationLinks` by shared secrets: the first signs, all of them verify."""
+    """`InvitationLinks` with shared secrets: the first signs, all of them verify."""
 
     def __init__(self, secrets: Sequence[str]) -> None:
-        """`secrets` may end with older ones, such as the monolith's JWT_SECRET_KEY, whose links are still about.
+        """`secrets` may end with previous ones, such as the monolith's JWT_SECRET_KEY, whose links are still in
+        use.
 
         Raises:
-            ValueError: there is none, or an empty one.
+            ValueError: there is no secret, or one is empty.
         """
         if not secrets or not all(secrets):
-            raise ValueError("Invitation links need at least one secret, and no empty one.")
+            raise ValueError("Invitation links need at least one secret; no secret may be empty.")
         self._keys = [secret.encode() for secret in secrets]
 
     def issue(self, invitation: Invitation, *, now: datetime) -> str:
@@ -37,7 +38,7 @@ class SignedInvitationLinks:
             "email": "",
             "iss": ISSUER,
             "sub": str(invitation.id),
-            # Of the invitation and its expiry, so that a mail sent twice carries one link.
+            # Derived from the invitation and its expiry, so that a mail that is sent twice has the same link.
             "jti": str(uuid5(invitation.id, invitation.expires_at.isoformat())),
             "iat": issued_at,
             "nbf": issued_at,

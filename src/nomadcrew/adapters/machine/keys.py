@@ -1,9 +1,8 @@
-"""The secrets of one machine, in its data folder: signing keys for access tokens, and keys for links in mails
-and to files.
+"""The keys of one machine, in its data folder: for access tokens, links in mails, and links to files.
 
-`signing-0001.pem` is made on first use. To rotate, `add_signing_key` puts a higher number beside it: the highest
-signs, all of them verify. `invitations.key`, `confirmations.key` and `files.key` hold one secret a line: the first
-signs, all verify.
+`signing-0001.pem` is created on first use. To rotate, `add_signing_key` adds a file with a higher number: the
+highest signs, all of them verify. `invitations.key`, `confirmations.key` and `files.key` have one secret per line:
+the first signs, all of them verify.
 """
 
 import base64
@@ -24,7 +23,7 @@ _SIGNING = re.compile(r"signing-(\d{4})\.pem")
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """`signing` is ordered, the key that signs first; so are the secrets."""
+    """All keys, each tuple in order: the first one signs."""
 
     signing: tuple[RSAKey, ...]
     invitations: tuple[str, ...]
@@ -33,11 +32,11 @@ class Keys:
 
 
 def open_keys(folder: Path) -> Keys:
-    """The keys in `folder`, made where they are missing. Reads and writes files: for start-up only.
+    """The keys in `folder`; missing ones are created. Reads and writes files: use it at the start only.
 
     Raises:
         OSError: the folder cannot be read or written.
-        ValueError: a file holds no key; the text names it.
+        ValueError: a file has no valid key; the message names it.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not signing_files(folder):
@@ -51,7 +50,7 @@ def open_keys(folder: Path) -> Keys:
 
 
 def add_signing_key(folder: Path) -> Path:
-    """Put a new signing key beside the others; hosts use it from their next start.
+    """Add a new signing key; hosts use it from their next start.
 
     Raises:
         OSError: the folder cannot be written.
@@ -63,10 +62,10 @@ def add_signing_key(folder: Path) -> Path:
 
 
 def write_new(path: Path, data: bytes, *, mode: int = 0o600) -> bool:
-    """Put `data` into a file that is there either whole or not at all; False if there was one already.
+    """Write a new file atomically; False if it exists already.
 
     Raises:
-        OSError: the disk refused; there is no such file.
+        OSError: the disk refused; the file does not exist.
     """
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
@@ -75,7 +74,7 @@ def write_new(path: Path, data: bytes, *, mode: int = 0o600) -> bool:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        # Linking fails where renaming would replace what another process made a moment before.
+        # Unlike a rename, a link fails if another process has just created the file.
         path.hardlink_to(part)
     except FileExistsError:
         return False
@@ -98,18 +97,18 @@ def _signing_key(path: Path) -> RSAKey:
     try:
         key = RSAKey.import_key(_read(path))
     except ValueError as error:
-        raise ValueError(f"{path} holds no signing key; restore it from a backup or delete it.") from error
+        raise ValueError(f"{path} has no valid signing key; restore it from a backup or delete it.") from error
     if not key.is_private or key.raw_value.key_size < SIGNING_BITS:
-        raise ValueError(f"{path} holds no private RSA key of {SIGNING_BITS} bits or more.")
+        raise ValueError(f"{path} has no private RSA key of at least {SIGNING_BITS} bits.")
     return key
 
 
 def _secrets(path: Path) -> tuple[str, ...]:
     _create(path, base64.urlsafe_b64encode(secrets.token_bytes(SECRET_BYTES)) + b"\n")
-    found = tuple(line.strip() for line in _read(path).decode().splitlines() if line.strip())
-    if not found or any(len(secret) < SECRET_BYTES for secret in found):
-        raise ValueError(f"{path} needs secrets of {SECRET_BYTES} characters; restore it, or delete it.")
-    return found
+    values = tuple(line.strip() for line in _read(path).decode().splitlines() if line.strip())
+    if not values or any(len(secret) < SECRET_BYTES for secret in values):
+        raise ValueError(f"{path} needs secrets of at least {SECRET_BYTES} characters; restore it, or delete it.")
+    return values
 
 
 def _create(path: Path, data: bytes) -> None:
@@ -119,5 +118,5 @@ def _create(path: Path, data: bytes) -> None:
 
 def _read(path: Path) -> bytes:
     if path.stat().st_mode & 0o077:
-        path.chmod(0o600)  # a restored backup may have forgotten who may read it
+        path.chmod(0o600)  # a restore from a backup may lose the mode
     return path.read_bytes()

@@ -1,4 +1,4 @@
-"""The location stream of one machine, which is no stream: a report is told of as soon as it is committed."""
+"""The location stream of one machine, without a stream: a report is broadcast when it is committed."""
 
 from nomadcrew.core.ids import NewId
 from nomadcrew.core.locations.model import Accepted, Report
@@ -8,7 +8,7 @@ from nomadcrew.core.realtime import Live
 
 
 class DirectLocationStream:
-    """`LocationStream` where positions keep their own history."""
+    """`LocationStream` for positions that store their own history."""
 
     def __init__(self, sharing: LocationSharing, live: Live, new_id: NewId) -> None:
         self._sharing = sharing
@@ -16,15 +16,13 @@ class DirectLocationStream:
         self._new_id = new_id
 
     async def carry(self, report: Report, accepted: Accepted) -> bool:
-        came_or_went = await tell_crew(
-            report.trip_id, accepted, live=self._live, new_id=self._new_id, now=report.now
-        )
+        arrivals = await tell_crew(report.trip_id, accepted, live=self._live, new_id=self._new_id, now=report.now)
         await note_arrivals(
             report.trip_id,
             accepted.member,
-            came_or_went,
+            arrivals,
             sharing=self._sharing,
             new_id=self._new_id,
             now=report.now,
         )
-        return bool(came_or_went)
+        return bool(arrivals)

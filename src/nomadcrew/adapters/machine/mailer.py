@@ -1,4 +1,4 @@
-"""Mail by SMTP, or into files where it shall not leave the machine."""
+"""Sends mail by SMTP, or writes it to files."""
 
 import asyncio
 import smtplib
@@ -21,7 +21,7 @@ _PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
 
 
 class FileMailer:
-    """`Mailer` that writes `<message id>.eml` into a folder, once each."""
+    """`Mailer` that writes each mail once, to `<message id>.eml` in a folder."""
 
     def __init__(self, folder: Path, sender: Sender, *, clock: Callable[[], datetime] = utc_now) -> None:
         self._folder = folder
@@ -29,17 +29,17 @@ class FileMailer:
         self._clock = clock
 
     async def send(self, message: Message) -> None:
-        # As plain as it can be, for whoever opens the file to copy a link out of it.
+        # Readable encoding, for users who copy a link from the file.
         mail = compose(message, self._sender, self._clock(), encoding="8bit")
         try:
             await asyncio.to_thread(write_new, self._folder / f"{file_stem(message.id)}.eml", mail.as_bytes())
         except OSError as error:
-            raise Unavailable("The mail cannot be written to the disk.", details=type(error).__name__) from error
+            raise Unavailable("The mail could not be written to the disk.", details=type(error).__name__) from error
 
 
 @dataclass(frozen=True, slots=True)
 class SmtpServer:
-    """Where mail is handed over. `security` is smtp (none), smtp+starttls or smtps."""
+    """The address of a mail server. `security` is smtp (none), smtp+starttls or smtps."""
 
     security: str
     host: str
@@ -49,20 +49,20 @@ class SmtpServer:
 
     @classmethod
     def parse(cls, url: str) -> "SmtpServer":
-        """The server of `smtp[+starttls|s]://[user:password@]host[:port]`; the port has the usual default.
+        """The server of `smtp[+starttls|s]://[user:password@]host[:port]`. Default port: 25, 587 or 465.
 
         Raises:
-            ValueError: it is no such address. The text does not repeat it, for it may hold a password.
+            ValueError: the URL is not valid. The message does not repeat it, as it may contain a password.
         """
         try:
             parts = urlsplit(url)
             port = parts.port
         except ValueError:
-            raise ValueError("The port of the mail server's address is no number.") from None
+            raise ValueError("The port of the mail server's URL must be a number.") from None
         if parts.scheme not in _PORTS or not parts.hostname:
-            raise ValueError("The mail server's address is smtp://, smtp+starttls:// or smtps:// and a host.")
+            raise ValueError("The mail server's URL must be smtp://, smtp+starttls:// or smtps:// and a host.")
         if (parts.username is None) != (parts.password is None):
-            raise ValueError("The mail server's address names a user and a password, or neither.")
+            raise ValueError("The mail server's URL must have a user and a password, or neither.")
         return cls(
             parts.scheme,
             parts.hostname,
@@ -73,9 +73,9 @@ class SmtpServer:
 
 
 class SmtpMailer:
-    """`Mailer` by SMTP: one connection a mail, in a thread.
+    """`Mailer` by SMTP: one connection per mail, in a thread.
 
-    A mail may arrive twice when the server's last word is lost; both have the same Message-ID.
+    A mail may arrive twice if the server's last reply is lost; both copies have the same Message-ID.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class SmtpMailer:
         tls: ssl.SSLContext | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
-        """`tls` replaces the system's authorities; `timeout_s` bounds connecting and each answer."""
+        """`tls` overrides the system's certificate authorities; `timeout_s`: for the connection and each reply."""
         self._server = server
         self._sender = sender
         self._clock = clock
@@ -98,7 +98,7 @@ class SmtpMailer:
         mail = compose(message, self._sender, self._clock())
         try:
             await asyncio.to_thread(self._deliver, mail)
-        # A failed job is logged with its causes, and those of a refusal quote the address: hence `None`.
+        # A failed job is logged with its causes, and those of a refusal quote the address: hence `from None`.
         except smtplib.SMTPRecipientsRefused as error:
             raise _refusal(max(code for code, _ in error.recipients.values()), error) from None
         except smtplib.SMTPDataError as error:
@@ -106,8 +106,10 @@ class SmtpMailer:
         except smtplib.SMTPNotSupportedError as error:
             raise _not_supported(message, error) from None
         except (smtplib.SMTPException, OSError) as error:
-            # A wrong password or sender is the site's mistake, not the mail's: it waits until that is put right.
-            raise Unavailable("The mail server takes no mail just now.", details=type(error).__name__) from error
+            # A wrong password or sender is a configuration error: the mail waits until it is fixed.
+            raise Unavailable(
+                "The mail server refuses mail at the moment.", details=type(error).__name__
+            ) from error
 
     def _deliver(self, mail: EmailMessage) -> None:
         with self._connect() as smtp:
@@ -131,7 +133,7 @@ def _refusal(code: int, error: Exception) -> Exception:
 
 
 def _not_supported(message: Message, error: Exception) -> Exception:
-    """A server that cannot carry the address never will; one without STARTTLS or sign-in is wrongly set up."""
-    if not message.to.isascii():  # of which only the local part can need more than a server has
-        return MailRefused("the mail server cannot carry an address with such letters")
-    return Unavailable("The mail server cannot be used as it is set up.", details=type(error).__name__)
+    """A server without SMTPUTF8 can never deliver the address; one without STARTTLS or sign-in is misconfigured."""
+    if not message.to.isascii():  # domains are encoded in ASCII, so this is the local part
+        return MailRefused("the mail server does not support non-ASCII addresses")
+    return Unavailable("The mail server's settings do not match the server.", details=type(error).__name__)

@@ -1,4 +1,4 @@
-"""The mirror where none is set."""
+"""The mirror if none is configured."""
 
 from collections.abc import Sequence
 
@@ -7,9 +7,9 @@ from nomadcrew.core.mirror.model import MirroredPosition, MirroredTrip, Mirrored
 
 
 class SilentMirror:
-    """`Mirror` that copies nothing anywhere."""
+    """`Mirror` that copies nothing."""
 
-    async def put_users(self, users: Sequence[MirroredUser]) -> None:  # noqa: ARG002 — the port's form
+    async def put_users(self, users: Sequence[MirroredUser]) -> None:  # noqa: ARG002 — required by the port
         return None
 
     async def put_trip(self, trip: MirroredTrip) -> None:  # noqa: ARG002 — likewise

@@ -1,4 +1,4 @@
-"""Pushes where no service is set."""
+"""Pushes if no push service is configured."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,7 +6,7 @@ from nomadcrew.core.notifications.push import PushError, PushMessage, Ticket
 
 
 class SilentPush:
-    """`Push` that sends nothing anywhere, and says so."""
+    """`Push` that sends nothing; every ticket is an error."""
 
     async def send(self, messages: Sequence[PushMessage]) -> Sequence[Ticket]:
         return [Ticket(error=PushError.REFUSED) for _ in messages]

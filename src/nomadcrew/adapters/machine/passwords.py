@@ -1,4 +1,4 @@
-"""Passwords as argon2id hashes, made in threads of their own so that nobody else waits for them."""
+"""Password hashes with argon2id, computed in threads so that other requests do not wait."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nomadcrew.core.errors import Unavailable
 if TYPE_CHECKING:
     from argon2 import PasswordHasher
 
-# OWASP's first recommendation for argon2id; about 40 ms and 46 MiB a hash here.
+# OWASP's first recommendation for argon2id; about 40 ms and 46 MiB per hash here.
 TIME_COST = 1
 MEMORY_KIB = 47_104
 PARALLELISM = 1
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class Argon2Passwords:
-    """Hashes and checks passwords, `concurrency` at a time."""
+    """Hashes and checks passwords, at most `concurrency` at a time."""
 
     def __init__(
         self,
@@ -38,26 +38,26 @@ class Argon2Passwords:
         self._cost = (time_cost, memory_kib, parallelism)
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="argon2")
         self._waiting = 0
-        # Checked against for logins that nobody has: a hash of the same cost that was never computed.
+        # Compared with for unknown logins, so that they take as long: a random hash of the same cost.
         cost = f"m={memory_kib},t={time_cost},p={parallelism}"
         self.nobodys_hash = f"$argon2id$v=19${cost}${_random(16)}${_random(32)}"
 
     async def hash(self, password: str) -> str:
-        """Raises Unavailable: too many are waiting."""
+        """Raises Unavailable: too many hashes are waiting."""
         return await self._in_thread(partial(self._hash, canonical(password)))
 
     async def matches(self, password_hash: str | None, password: str) -> bool:
-        """Raises Unavailable: too many are waiting."""
+        """Raises Unavailable: too many hashes are waiting."""
         return await self._in_thread(partial(self._verify, password_hash, canonical(password)))
 
     def is_outdated(self, password_hash: str) -> bool:
         return self._hasher.check_needs_rehash(password_hash)
 
     def close(self) -> None:
-        """Let what runs finish and drop what waits."""
+        """Finish the running hashes and cancel the waiting ones."""
         self._threads.shutdown(wait=True, cancel_futures=True)
 
-    # In a function most requests hash nothing: the library is loaded by the first that does.
+    # Most requests hash nothing, so the first that does loads the library.
 
     @cached_property
     def _hasher(self) -> PasswordHasher:
@@ -78,7 +78,7 @@ class Argon2Passwords:
 
     async def _in_thread(self, work: partial[T]) -> T:
         if self._waiting >= MAX_WAITING:
-            raise Unavailable("Too many people are signing in. Try again in a moment.", code="busy")
+            raise Unavailable("Too many sign-ins at the moment. Try again shortly.", code="busy")
         self._waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)

@@ -1,1 +1,1 @@
-"""Ports on PostgreSQL, shared by both hosts: SQL by hand, one named statement per question."""
+"""Ports on PostgreSQL, used by both hosts: hand-written SQL, one named statement per question."""

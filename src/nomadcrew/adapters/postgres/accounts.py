@@ -21,39 +21,39 @@ REMIND_PAUSE = timedelta(minutes=5)
 OWNER_PAUSE = timedelta(hours=1)
 MAX_REQUESTS_PER_HOUR = 5
 KEPT_AFTER_EXPIRY = timedelta(days=7)
-BITE = 5_000  # rows deleted at a time, so that nothing is locked for long
+BITE = 5_000  # rows per DELETE, so that locks are short
 
 
 class Passwords(Protocol):
-    """Slow hashes of passwords. A hash says by itself how it was made."""
+    """Slow password hashes. A hash contains its parameters."""
 
     async def hash(self, password: str) -> str: ...
 
     async def matches(self, password_hash: str | None, password: str) -> bool:
-        """Whether the password is the hashed one; takes as long for None, which nothing matches."""
+        """Whether the password matches the hash; False for None, after the same time."""
         ...
 
     def is_outdated(self, password_hash: str) -> bool:
-        """Whether the hash was made with other parameters than today's."""
+        """Whether the hash has outdated parameters."""
         ...
 
 
 class AbandonedRegistrations:
-    """`Abandoned`."""
+    """`Abandoned` on SQL."""
 
     def __init__(self, sql: Sql) -> None:
         self._sql = sql
 
     async def in_use(self, ids: Sequence[UUID]) -> set[UUID]:
-        """Those of the ids that are an account's or a registration's."""
+        """The ids that belong to an account or a registration."""
         rows = await self._sql.fetch(_SQL["in_use"], ids=_json([str(id_) for id_ in ids]))
         return {row["id"] for row in rows}
 
     async def forget_expired(self, *, now: datetime) -> int:
-        before, gone, total = now - KEPT_AFTER_EXPIRY, BITE, 0
-        while gone == BITE:
-            gone = len(await self._sql.fetch(_SQL["forget_expired"], before=before, limit=BITE))
-            total += gone
+        before, deleted, total = now - KEPT_AFTER_EXPIRY, BITE, 0
+        while deleted == BITE:
+            deleted = len(await self._sql.fetch(_SQL["forget_expired"], before=before, limit=BITE))
+            total += deleted
         return total
 
 
@@ -63,7 +63,7 @@ class PostgresAccounts(AbandonedRegistrations):
         self._passwords = passwords
 
     async def register(self, new: NewAccount, password: str, *, confirmed: bool, now: datetime) -> Account:
-        rows = await self._again_after_a_race(
+        rows = await self._fetch_with_retry(
             _SQL["register"],
             user_id=new.user_id,
             email=new.email,
@@ -87,7 +87,7 @@ class PostgresAccounts(AbandonedRegistrations):
         self, new: NewAccount, password: str, registration_id: RegistrationId, event_id: EventId, *, now: datetime
     ) -> None:
         recent = await self._sql.fetch(_SQL["recent_registration"], email=new.email, since=now - REPEAT_PAUSE)
-        # Checked even where there is nothing to check against, so that the time taken says nothing of the address.
+        # Checked in any case, so that the response time does not reveal whether the address is known.
         if await self._passwords.matches(recent[0]["password_hash"] if recent else None, password):
             return
         [row] = await self._sql.fetch(
@@ -121,8 +121,8 @@ class PostgresAccounts(AbandonedRegistrations):
     async def confirm(
         self, registration_id: RegistrationId, suffix: str, *, now: datetime, password_hash: str | None = None
     ) -> Account:
-        """As the port says; `password_hash` is kept with the account instead of the registration's."""
-        [row] = await self._again_after_a_race(
+        """See the port. `password_hash` replaces the registration's."""
+        [row] = await self._fetch_with_retry(
             _SQL["confirm"], id=registration_id, suffix=suffix, password_hash=password_hash, now=now
         )
         if row["verdict"] == "confirmation_used":
@@ -176,8 +176,8 @@ class PostgresAccounts(AbandonedRegistrations):
         if not await self._sql.fetch(_SQL["grant_admin"], user_id=user_id, granted=granted, now=now):
             raise NotFound("account", user_id)
 
-    async def _again_after_a_race(self, statement: Statement, **params: object) -> Sequence[Row]:
-        """The rows of a statement that looks before it inserts; when somebody came between, it looks once more."""
+    async def _fetch_with_retry(self, statement: Statement, **params: object) -> Sequence[Row]:
+        """The rows of a statement that reads before it inserts; it is repeated once after a concurrent insert."""
         try:
             return await self._sql.fetch(statement, **params)
         except Duplicate:

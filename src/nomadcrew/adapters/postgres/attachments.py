@@ -1,4 +1,4 @@
-"""Whose files are whose, on PostgreSQL."""
+"""Attachments and their owners, on PostgreSQL."""
 
 import json
 from collections.abc import Sequence
@@ -45,10 +45,10 @@ class PostgresAttachments:
         )
         if permit(row["verdict"], "replayed") == "ok":
             return attachment
-        kept = await self._sql.fetch(_SQL["replayed"], fingerprint=fingerprint)
-        if not kept:
+        stored = await self._sql.fetch(_SQL["replayed"], fingerprint=fingerprint)
+        if not stored:
             raise AttachmentNotFound
-        return _attachment(kept[0])
+        return _attachment(stored[0])
 
     async def one(self, trip_id: TripId, attachment_id: AttachmentId, caller: UserId, rule: Rule) -> Attachment:
         [row] = await self._sql.fetch(

@@ -1,7 +1,7 @@
-"""Natural micro-batching: one statement in flight, and what comes meanwhile goes into the next.
+"""Natural micro-batching: one statement in flight; items that arrive meanwhile form the next batch.
 
-A caller on an idle system does not wait for others, and on a busy one a commit is shared by many: durable writes
-double, and nobody's takes longer. Each caller returns once its own item is committed.
+A caller on an idle system does not wait for others; on a busy one, many share a commit: twice as many durable
+writes, with no longer waits. Each caller returns once its own item is committed.
 """
 
 import asyncio
@@ -17,15 +17,16 @@ Result = TypeVar("Result")
 
 LIMIT = 100
 
-# An item and who waits for it.
+# An item and the future of its result.
 _Waiting = tuple[Item, asyncio.Future[Result]]
 
 
 class Batcher(Generic[Item, Result]):
-    """Gathers items for `write`, which commits a batch and returns a result, or a refusal, for each item in order.
+    """Collects items for `write`, which commits a batch and returns a result or a refusal for each item, in order.
 
-    What `write` raises as an outage reaches everyone in the batch. Anything else it raises is the fault of some
-    item and has undone the batch: its items are then written one by one, so that it reaches whose it is.
+    An outage raised by `write` reaches every caller of the batch. Any other exception is caused by some item and
+    has rolled the batch back: its items are then written one by one, so that the exception reaches the right
+    caller.
     """
 
     def __init__(
@@ -35,9 +36,9 @@ class Batcher(Generic[Item, Result]):
         alone: Callable[[], bool],
         limit: int = LIMIT,
     ) -> None:
-        """`alone` says whether the caller is in a transaction, which its item then has to be part of.
+        """`alone`: whether the caller is in a transaction, of which its item must be a part.
 
-        A batch holds at most `limit` items.
+        A batch has at most `limit` items.
         """
         self._write = write
         self._alone = alone
@@ -46,31 +47,31 @@ class Batcher(Generic[Item, Result]):
         self._writer: asyncio.Task[None] | None = None
 
     async def __call__(self, item: Item) -> Result:
-        """What was written for `item`, once it is committed.
+        """The result of writing `item`, once it is committed.
 
-        A caller that is cancelled before its item was taken up has written nothing; after that its item is written
-        with the others, and nobody is told.
+        If the caller is cancelled before its item is in a batch, nothing is written; after that, the item is
+        written with the others.
 
         Raises:
             Exception: the refusal of this item, or what `write` raised.
         """
         if self._alone():
             return _result((await self._write([item]))[0])
-        mine: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, mine))
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
         if self._writer is None:
-            # In a context of its own: the first caller's, with whatever is noted there, is not the others'.
+            # An empty context: the first caller's context variables must not apply to other callers' items.
             self._writer = asyncio.get_running_loop().create_task(self._run(), context=Context())
-        return await mine
+        return await future
 
     async def _run(self) -> None:
-        """Write until nobody waits."""
+        """Write batches until no item waits."""
         try:
             while batch := self._next():
-                await self._settle(batch)
+                await self._write_batch(batch)
         finally:
             self._writer = None
-            # Ended from outside, with the host: nobody will write what waits.
+            # If the task was cancelled with the host, waiting items are never written.
             for _, waiting in self._waiting:
                 waiting.cancel()
             self._waiting.clear()
@@ -83,7 +84,7 @@ class Batcher(Generic[Item, Result]):
                 batch.append((item, waiting))
         return batch
 
-    async def _settle(self, batch: Sequence[_Waiting[Item, Result]]) -> None:
+    async def _write_batch(self, batch: Sequence[_Waiting[Item, Result]]) -> None:
         try:
             outcomes = await self._outcomes(batch)
         except asyncio.CancelledError:
@@ -104,9 +105,9 @@ class Batcher(Generic[Item, Result]):
         except Exception as error:
             if len(batch) == 1 or isinstance(error, Unavailable):
                 return [error] * len(batch)
-            return [(await self._outcomes([one]))[0] for one in batch]
+            return [(await self._outcomes([waiting]))[0] for waiting in batch]
         if len(outcomes) != len(batch):
-            return [ValueError("a batch was answered with too many or too few outcomes")] * len(batch)
+            return [ValueError("the number of outcomes differs from the number of items")] * len(batch)
         return outcomes
 
 

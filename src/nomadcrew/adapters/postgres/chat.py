@@ -48,12 +48,12 @@ _REFUSALS: Refusals = {
 }
 _CURSOR = re.compile(r"m([0-9]{1,18})", re.ASCII)
 _END = 2**63 - 1
-_KNOWN = None  # in place of a message: it was there before, or its id was
+_KNOWN = None  # the outcome if the message, or another one with its id, is stored already
 
 
 class PostgresChat:
     def __init__(self, sql: Sql, outbox: Outbox) -> None:
-        """`outbox` is told of every write, whose event is in it."""
+        """`outbox` is notified of every write; each inserts an event."""
         self._sql = sql
         self._outbox = outbox
         self._batch: Batcher[tuple[NewMessage, Rule], Message | None] = Batcher(
@@ -110,7 +110,7 @@ class PostgresChat:
             body=text,
             folded=text.casefold(),
             editable_since=now - EDITABLE_FOR,
-            most=MAX_EDITS,
+            max_edits=MAX_EDITS,
             event_id=event_id,
             now=now,
         )
@@ -144,14 +144,14 @@ class PostgresChat:
 
     async def react(self, reaction: Reaction, rule: Rule, event_id: EventId) -> Reaction:
         [row] = await self._sql.fetch(
-            _SQL["react"], most=MAX_REACTIONS, now=reaction.created_at, **_about(reaction, rule, event_id)
+            _SQL["react"], max_reactions=MAX_REACTIONS, now=reaction.created_at, **_params(reaction, rule, event_id)
         )
         permit(row["verdict"], also=_REFUSALS)
         await self._outbox.written()
         return Reaction(reaction.message_id, reaction.trip_id, reaction.user_id, reaction.emoji, row["created_at"])
 
     async def unreact(self, reaction: Reaction, rule: Rule, event_id: EventId) -> None:
-        [row] = await self._sql.fetch(_SQL["unreact"], now=reaction.created_at, **_about(reaction, rule, event_id))
+        [row] = await self._sql.fetch(_SQL["unreact"], now=reaction.created_at, **_params(reaction, rule, event_id))
         permit(row["verdict"], also=_REFUSALS)
         await self._outbox.written()
 
@@ -202,8 +202,8 @@ class PostgresChat:
     async def _write(self, batch: Sequence[tuple[NewMessage, Rule]]) -> Sequence[Message | DomainError | None]:
         rows = await self._sql.fetch(
             _SQL["add"],
-            messages=json.dumps([_draft(number, message) for number, (message, _) in enumerate(batch)]),
-            # One rule for all: whoever writes messages is asked the same.
+            messages=json.dumps([_row(number, message) for number, (message, _) in enumerate(batch)]),
+            # One rule for the batch: all messages have the same one.
             min_rank=batch[0][1].min_rank,
             now=min(message.now for message, _ in batch),
         )
@@ -217,9 +217,9 @@ class PostgresChat:
         rule: Rule,
         cursor: str | None,
         limit: int,
-        **more: object,
+        **params: object,
     ) -> MessagePage:
-        seq, message_id = _place(cursor)
+        seq, message_id = _position(cursor)
         rows = await self._sql.fetch(
             _SQL[statement],
             trip_id=trip_id,
@@ -228,16 +228,16 @@ class PostgresChat:
             cursor=seq,
             cursor_id=message_id,
             limit=limit + 1,
-            **more,
+            **params,
         )
         permit(rows[0]["verdict"], also=_REFUSALS)
-        found = [row for row in rows if row["id"] is not None]
-        kept = found[:limit]
-        return MessagePage([_message(row) for row in kept], f"m{kept[-1]['seq']}" if len(found) > limit else None)
+        stored = [row for row in rows if row["id"] is not None]
+        page = stored[:limit]
+        return MessagePage([_message(row) for row in page], f"m{page[-1]['seq']}" if len(stored) > limit else None)
 
 
-def _place(cursor: str | None) -> tuple[int | None, MessageId | None]:
-    """Where a cursor points: a number in the chat's order, or a message's id."""
+def _position(cursor: str | None) -> tuple[int | None, MessageId | None]:
+    """The position of a cursor: a sequence number in the chat, or a message's id."""
     if cursor is None:
         return _END, None
     if match := _CURSOR.fullmatch(cursor):
@@ -248,7 +248,7 @@ def _place(cursor: str | None) -> tuple[int | None, MessageId | None]:
     return None, MessageId(message_id)
 
 
-def _about(reaction: Reaction, rule: Rule, event_id: EventId) -> dict[str, Any]:
+def _params(reaction: Reaction, rule: Rule, event_id: EventId) -> dict[str, Any]:
     return {
         "trip_id": reaction.trip_id,
         "id": reaction.message_id,
@@ -259,7 +259,7 @@ def _about(reaction: Reaction, rule: Rule, event_id: EventId) -> dict[str, Any]:
     }
 
 
-def _draft(number: int, message: NewMessage) -> dict[str, Any]:
+def _row(number: int, message: NewMessage) -> dict[str, Any]:
     return {
         "n": number,
         "id": str(message.id),

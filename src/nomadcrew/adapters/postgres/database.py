@@ -1,7 +1,7 @@
-"""The SQL port on asyncpg, with a small LIFO pool of our own.
+"""The SQL port on asyncpg, with our own small LIFO pool.
 
-asyncpg's pool wraps connections in proxies and sends a reset query on every release, a second round trip. Here a
-connection goes back untouched after success and is thrown away after anything else, which protects as well.
+asyncpg's pool wraps connections in proxies and sends a reset query on every release, a second round trip. This pool
+reuses a connection as it is after success and discards it after any error, which is as safe.
 """
 
 import asyncio
@@ -32,12 +32,12 @@ OUTAGES = (
     asyncpg.TransactionRollbackError,  # deadlock, serialisation: safe to send again
     asyncpg.LockNotAvailableError,
     asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.InternalClientError,  # what asyncpg says when its server dies in the middle of an answer
+    asyncpg.InternalClientError,  # raised if the server dies while it answers
 )
 
 
 class _Transaction:
-    """A task's open transaction; over once it has no connection, also for tasks that were started inside it."""
+    """A task's open transaction; `connection` is None once it is over, also for tasks started inside it."""
 
     __slots__ = ("connection", "database")
 
@@ -50,7 +50,7 @@ _transaction: ContextVar[_Transaction | None] = ContextVar("transaction", defaul
 
 
 class Database:
-    """`Sql` on a PostgreSQL reached by `connect_kwargs`, as `asyncpg.connect` takes them."""
+    """`Sql` on a PostgreSQL; `connect_kwargs` are those of `asyncpg.connect`."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Database:
         self._size = size
         self._open = 0
         self._idle: list[Connection] = []
-        # Whoever waits is handed a connection, or None for the right to open one, so that nobody overtakes.
+        # A waiting task gets a connection, or None as permission to open one, so that no later task overtakes it.
         self._waiting: deque[asyncio.Future[Connection | None]] = deque()
         self.on_statement = on_statement
 
@@ -79,7 +79,7 @@ class Database:
         current = self._current()
         if current is not None:
             return await _run(current, statement, arguments)
-        # As `connection` does; its generator would cost a tenth of a short statement.
+        # As in `connection`, whose generator would add a tenth to the time of a short statement.
         connection = await self._acquire()
         try:
             return await _run(connection, statement, arguments)
@@ -92,7 +92,7 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
         if self._current() is not None:
-            raise RuntimeError("a transaction is open in this task already")
+            raise RuntimeError("this task has an open transaction already")
         async with self.connection() as connection:
             try:
                 await connection.execute("BEGIN")
@@ -104,7 +104,7 @@ class Database:
                     transaction.connection = None
                     _transaction.reset(token)
                 if await connection.execute("COMMIT") != "COMMIT":
-                    raise RuntimeError("a statement of the transaction failed, and nothing was kept")
+                    raise RuntimeError("a statement of the transaction failed, so it was rolled back")
             except (*OUTAGES, asyncpg.InterfaceError) as error:
                 _raise_unless_outage(connection, error)
 
@@ -113,10 +113,10 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """A connection of one's own; it is discarded unless the block ends well.
+        """A connection for exclusive use; discarded if the block raises.
 
         Raises:
-            Unavailable: none could be had in time.
+            Unavailable: none was available in time.
         """
         connection = await self._acquire()
         try:
@@ -128,20 +128,20 @@ class Database:
             self._release(connection)
 
     def patient(self) -> "Database":
-        """A pool of one on the same database, for work that may take longer than any request."""
+        """A pool of one connection without a statement timeout, for work that takes longer than a request."""
         return Database({**self._connect_kwargs, "command_timeout": None}, size=1)
 
     async def close(self) -> None:
-        """Close idle connections; call when nothing is running any more."""
+        """Close idle connections; call when no statement is running."""
         while self._idle:
             connection = self._idle.pop()
             self._open -= 1
-            # One that has broken is as good as closed.
+            # A broken connection counts as closed.
             with suppress(*OUTAGES, asyncpg.InterfaceError):
                 await connection.close(timeout=2)
 
     def _current(self) -> Connection | None:
-        """The connection of the transaction this task is in, if it is in one of this database."""
+        """The connection of this task's transaction on this database, if there is one."""
         transaction = _transaction.get()
         return transaction.connection if transaction is not None and transaction.database is self else None
 
@@ -173,18 +173,18 @@ class Database:
             async with asyncio.timeout(ACQUIRE_TIMEOUT_S):
                 return await turn
         except BaseException as error:
-            # Given up or cancelled in the very moment of its turn: that goes to the next.
+            # Timed out or cancelled just after its turn came: pass the turn on.
             if turn.done() and not turn.cancelled():
                 self._pass_on(turn.result())
             if isinstance(error, TimeoutError):
-                raise Unavailable("The database is busy. Try again in a moment.", code="busy") from None
+                raise Unavailable("The database is busy. Try again shortly.", code="busy") from None
             raise
 
     def _release(self, connection: Connection) -> None:
         self._pass_on(None if connection.is_closed() else connection)
 
     def _pass_on(self, connection: Connection | None) -> None:
-        """Hand a connection, or the place of one that is gone, to whoever waits longest; else keep it."""
+        """Pass a connection, or the slot of a closed one, to the longest-waiting task; else keep it."""
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():
@@ -207,7 +207,7 @@ async def _run(connection: Connection, statement: Statement, arguments: list[obj
 
 
 def _raise_unless_outage(connection: Connection, error: Exception) -> NoReturn:
-    """Raise `error` as an outage. What asyncpg says of a closed connection is one, of an open one our mistake."""
+    """Raise `error` as an outage. An InterfaceError on an open connection is a bug, on a closed one an outage."""
     if isinstance(error, asyncpg.InterfaceError) and not connection.is_closed():
         raise error
     raise Unavailable(details=type(error).__name__) from error

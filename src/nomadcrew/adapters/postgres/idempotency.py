@@ -1,4 +1,4 @@
-"""Kept replies on PostgreSQL, in the transaction of the write they answer."""
+"""Stored replies for Idempotency-Key, in the transaction of the write."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -27,12 +27,12 @@ class PostgresReplies:
                 return reply
         rows = await self._sql.fetch(_SQL["kept"], key=key)
         if not rows:
-            # It expired and was purged in this very moment: the same request may be sent again.
+            # It expired and was deleted at this moment: the client may retry.
             raise Unavailable(code="busy")
         row = rows[0]
         if row["request_hash"] != request_hash:
             raise Unprocessable(
-                "That Idempotency-Key was used for a different request. Use a fresh one for each write.",
+                "This Idempotency-Key was used for a different request. Use a new key for each write.",
                 code="idempotency_key_reused",
             )
         return KeptReply(row["status"], row["body"])

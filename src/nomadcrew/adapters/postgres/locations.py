@@ -1,4 +1,4 @@
-"""What surrounds positions, on PostgreSQL: sharing, who looked, and where to meet."""
+"""Location sharing, position views and meeting points, on PostgreSQL."""
 
 import json
 from collections import OrderedDict
@@ -18,9 +18,9 @@ from nomadcrew.core.permissions import Rule
 from nomadcrew.core.trips.model import MAX_TRIPS_PER_USER
 
 _SQL = statements("locations")
-# Views noted already, so that a screen that asks every few seconds writes once an hour.
+# Views stored recently, so that a client that polls every few seconds causes one write per hour.
 REMEMBERED = 10_000
-_Noted = tuple[TripId, UserId, UserId, datetime]
+_View = tuple[TripId, UserId, UserId, datetime]
 
 
 class PostgresLocationSharing:
@@ -87,14 +87,14 @@ class PostgresLocationSharing:
 class PostgresPositionViews:
     def __init__(self, sql: Sql) -> None:
         self._sql = sql
-        self._noted: OrderedDict[_Noted, None] = OrderedDict()
+        self._stored: OrderedDict[_View, None] = OrderedDict()
 
     async def note(
         self, trip_id: TripId, viewers: Collection[UserId], owners: Collection[UserId], *, now: datetime
     ) -> None:
         hour = now.replace(minute=0, second=0, microsecond=0)
         views = [(trip_id, owner, viewer, hour) for owner, viewer in product(owners, viewers) if owner != viewer]
-        new = [view for view in views if view not in self._noted]
+        new = [view for view in views if view not in self._stored]
         if not new:
             return
         await self._sql.fetch(
@@ -104,9 +104,9 @@ class PostgresPositionViews:
             owners=_texts(owner for _, owner, _, _ in new),
             hour=hour,
         )
-        self._noted.update(dict.fromkeys(new))
-        while len(self._noted) > REMEMBERED:
-            self._noted.popitem(last=False)
+        self._stored.update(dict.fromkeys(new))
+        while len(self._stored) > REMEMBERED:
+            self._stored.popitem(last=False)
 
     async def of(self, trip_id: TripId, caller: UserId, rule: Rule, *, limit: int, offset: int) -> Sequence[View]:
         rows = await self._sql.fetch(
@@ -121,7 +121,7 @@ class PostgresPositionViews:
 
 
 def _texts(ids: Iterable[UserId]) -> str:
-    """Each id once, as a JSON array."""
+    """The distinct ids, as a JSON array."""
     return json.dumps([str(id_) for id_ in dict.fromkeys(ids)])
 
 

@@ -1,7 +1,7 @@
-"""Forward-only migrations from numbered files, the same runner on both hosts.
+"""Forward-only migrations from numbered files; the same runner on both hosts.
 
-Each file runs in a transaction of its own, under an advisory lock that makes a second runner wait and then find
-nothing to do. A file once applied may not change: its checksum is kept.
+Each file runs in its own transaction, under an advisory lock: a second runner waits and then finds nothing to do.
+An applied file must not change: its checksum is stored.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ _RECORD = compile_statement(
 
 
 class MigrationError(Exception):
-    """The files and the database contradict each other; nothing was changed."""
+    """The migration files and the database do not match; nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Migration:
 
 
 def folder() -> Path:
-    """Where the files are: in an installed package, or at the root of a checkout."""
+    """The folder of the files: in an installed package, or at the root of a checkout."""
     package = Path(nomadcrew.__file__).parent
     installed = package / "migrations"
     return installed if installed.is_dir() else package.parents[1] / "migrations"
@@ -58,21 +58,21 @@ def load(path: Path) -> list[Migration]:
     """The migrations in a folder, in order.
 
     Raises:
-        MigrationError: a file is misnamed, or the numbers have a gap or a double.
+        MigrationError: a file's name is malformed, or a number is missing or used twice.
     """
-    found = []
+    migrations = []
     for file in sorted(path.glob("*.sql")):
         match = _FILE.fullmatch(file.name)
         if match is None:
-            raise MigrationError(f"{file.name}: a migration is named like 0007_what_it_does.sql")
-        found.append(Migration(int(match[1]), file.stem, file.read_text()))
-    if [m.version for m in found] != list(range(1, len(found) + 1)):
-        raise MigrationError(f"{path}: the migrations' numbers have a gap or a double")
-    return found
+            raise MigrationError(f"{file.name}: a migration's name must be like 0007_what_it_does.sql")
+        migrations.append(Migration(int(match[1]), file.stem, file.read_text()))
+    if [m.version for m in migrations] != list(range(1, len(migrations) + 1)):
+        raise MigrationError(f"{path}: a migration's number is missing or used twice")
+    return migrations
 
 
 class PostgresSchema:
-    """`Schema` by the migrations beside this version of the code."""
+    """`Schema` with the migrations of this version of the code."""
 
     def __init__(self, sql: Sql) -> None:
         self._sql = sql
@@ -82,7 +82,7 @@ class PostgresSchema:
 
 
 async def migrate(sql: Sql, migrations: list[Migration] | None = None) -> list[Migration]:
-    """Bring the schema up to date; returns what was applied.
+    """Apply new migrations; returns them.
 
     Raises:
         MigrationError: an applied file was edited, or the database is from a newer version.
@@ -108,13 +108,13 @@ def _check(wanted: list[Migration], applied: dict[Any, Any]) -> None:
     newest = max(applied, default=0)
     if newest > len(wanted):
         raise MigrationError(
-            f"the database is at migration {newest}, this version knows {len(wanted)}: run the newer version"
+            f"the database is at migration {newest}, but this version has {len(wanted)}: run the newer version"
         )
     for migration in wanted[:newest]:
         if applied[migration.version] != migration.checksum:
             raise MigrationError(
-                f"migration {migration.name} was edited after it was applied: restore the file, and write what it "
-                "should do now as a new one"
+                f"migration {migration.name} was edited after it was applied: restore the file, and put the change "
+                "into a new one"
             )
 
 

@@ -1,4 +1,4 @@
-"""What the mirror should show, out of PostgreSQL."""
+"""The data for the mirror, from PostgreSQL."""
 
 from nomadcrew.adapters.postgres.sql import Row, Sql, statements
 from nomadcrew.core.ids import TripId, UserId

@@ -20,13 +20,13 @@ from nomadcrew.core.notifications.texts import shown
 from nomadcrew.core.permissions import Rule
 
 _SQL = statements("notifications")
-# What whoever never said anything wants; most people.
-_EVERYTHING = Preferences()
+# The preferences of users who never set any, as most users.
+_DEFAULTS = Preferences()
 
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """What `facts` is asked; questions that come while one is on its way are asked together."""
+    """The arguments of `facts`; concurrent questions share a statement."""
 
     trip_id: TripId
     people: Sequence[UserId]
@@ -59,21 +59,21 @@ class PostgresNotifications:
         ]
 
     async def unread(self, caller: UserId) -> int:
-        return int(_own(await self._sql.fetch(_SQL["unread"], caller=caller))["unread"])
+        return int(_one_row(await self._sql.fetch(_SQL["unread"], caller=caller))["unread"])
 
     async def mark_read(self, notification_id: NotificationId, caller: UserId, *, now: datetime) -> None:
         rows = await self._sql.fetch(_SQL["mark_read"], id=notification_id, caller=caller, now=now)
-        _found(_own(rows), notification_id)
+        _require_found(_one_row(rows), notification_id)
 
     async def mark_all_read(self, caller: UserId, *, now: datetime) -> int:
-        return int(_own(await self._sql.fetch(_SQL["mark_all_read"], caller=caller, now=now))["count"])
+        return int(_one_row(await self._sql.fetch(_SQL["mark_all_read"], caller=caller, now=now))["count"])
 
     async def delete(self, notification_id: NotificationId, caller: UserId) -> None:
         rows = await self._sql.fetch(_SQL["delete"], id=notification_id, caller=caller)
-        _found(_own(rows), notification_id)
+        _require_found(_one_row(rows), notification_id)
 
     async def delete_all(self, caller: UserId) -> int:
-        return int(_own(await self._sql.fetch(_SQL["delete_all"], caller=caller))["count"])
+        return int(_one_row(await self._sql.fetch(_SQL["delete_all"], caller=caller))["count"])
 
     async def trip_preferences(self, trip_id: TripId, caller: UserId, rule: Rule) -> TripPreferences:
         [row] = await self._sql.fetch(
@@ -106,10 +106,10 @@ class PostgresNotifications:
             _SQL["facts"], questions=json.dumps([question.as_row(n) for n, question in enumerate(questions)])
         )
         answers: list[Facts | None] = [None] * len(questions)
-        for n, found in groupby(sorted(rows, key=itemgetter("n")), key=itemgetter("n")):
-            of_one = list(found)
-            known = [row for row in of_one if row["user_id"] is not None]
-            answers[n] = Facts(of_one[0]["trip_name"], {row["user_id"]: _person(row) for row in known})
+        for n, group in groupby(sorted(rows, key=itemgetter("n")), key=itemgetter("n")):
+            answer = list(group)
+            users = [row for row in answer if row["user_id"] is not None]
+            answers[n] = Facts(answer[0]["trip_name"], {row["user_id"]: _person(row) for row in users})
         return answers
 
     async def store(self, trip_id: TripId, drafts: Sequence[Draft], *, now: datetime) -> int:
@@ -128,7 +128,7 @@ def _person(row: Row) -> Person:
         is_member=row["is_member"],
         is_invited=row["is_invited"],
         has_phone=row["has_phone"],
-        preferences=_EVERYTHING if row["preferences"] is None else Preferences.read(json.loads(row["preferences"])),
+        preferences=_DEFAULTS if row["preferences"] is None else Preferences.read(json.loads(row["preferences"])),
         trip=_trip_preferences(row),
     )
 
@@ -149,12 +149,12 @@ def _draft(draft: Draft, now: datetime) -> dict[str, Any]:
     }
 
 
-def _own(rows: Sequence[Row]) -> Row:
+def _one_row(rows: Sequence[Row]) -> Row:
     if not rows:
         raise NotOnboarded
     return rows[0]
 
 
-def _found(row: Row, notification_id: NotificationId) -> None:
+def _require_found(row: Row, notification_id: NotificationId) -> None:
     if not row["found"]:
         raise NotFound("notification", notification_id, code="notification_not_found")

@@ -1,4 +1,4 @@
-"""The outbox on PostgreSQL: what was published, and the publisher's half."""
+"""The outbox on PostgreSQL: stored events, and the methods of its publisher."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -47,7 +47,7 @@ class PostgresEventLog:
         if rows[0]["verdict"] == "unknown_cursor":
             if cursor is not None and _may_have_expired(cursor, now):
                 raise Gone(
-                    "Events are kept for seven days. Load everything anew and continue from the newest event.",
+                    "Events are stored for seven days. Reload all data and continue from the newest event.",
                     code="cursor_expired",
                 )
             raise Invalid(NO_CURSOR, code="invalid_cursor")
@@ -57,30 +57,30 @@ class PostgresEventLog:
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """How far publishing is behind: events waiting, and the age of the oldest in seconds."""
+    """The publisher's backlog: pending events, and the age of the oldest in seconds."""
 
     pending: int
     oldest_s: float
 
 
 class PostgresOutbox:
-    """The publisher's half. `pending` and `publish` belong in one transaction."""
+    """The methods of the publisher. Call `pending` and `publish` in one transaction."""
 
     def __init__(self, sql: Sql, *, mirrors: bool = False) -> None:
-        """`mirrors` where events go to the mirror as well."""
+        """`mirrors`: events go to the mirror too."""
         self.sql = sql
         self._mirrors = mirrors
 
     def consumers(self, event: Event) -> Sequence[str]:
-        """The queues that get a copy of an event."""
+        """The queues that get a job for an event."""
         return consumers_of(event.type, mirrors=self._mirrors)
 
     async def pending(self, *, limit: int) -> Sequence[Event]:
-        """Unpublished events that no other publisher holds, oldest first; locked until the transaction ends."""
+        """Unpublished events that no other publisher has locked, oldest first; locks them for the transaction."""
         return [_event(row) for row in await self.sql.fetch(_SQL["pending"], limit=limit)]
 
     async def recipients(self, trip_ids: Iterable[TripId]) -> Mapping[TripId, Sequence[UserId]]:
-        """Who is ACTIVE on each trip now."""
+        """The ACTIVE members of each trip."""
         wanted = [str(trip_id) for trip_id in set(trip_ids)]
         if not wanted:
             return {}
@@ -90,10 +90,10 @@ class PostgresOutbox:
         return members
 
     async def publish(self, events: Sequence[Event], bodies: Sequence[str], *, now: datetime) -> None:
-        """Place events in the published order and give their consumers' queues a copy each.
+        """Give events their positions and queue the jobs of their consumers.
 
         Args:
-            bodies: what the queues get, one per event.
+            bodies: the jobs' bodies, one per event.
         """
         jobs = [
             {"id": str(job_id(event.id, queue)), "event_id": str(event.id), "queue": queue, "body": body}
@@ -108,23 +108,23 @@ class PostgresOutbox:
         )
 
     async def place(self, *, limit: int, now: datetime) -> Sequence[Event]:
-        """Place what waits, oldest first, for a publisher elsewhere; unsent until `sent` is told."""
+        """Give pending events their positions, oldest first; they are unsent until `sent` is called."""
         return [_event(row) for row in await self.sql.fetch(_SQL["place"], limit=limit, now=now)]
 
     async def unsent(self, *, before: datetime, limit: int, now: datetime) -> Sequence[Event]:
-        """Events placed, and perhaps not told, at `before` or earlier; unsent since `now` from here on."""
+        """Events that are unsent since `before` or earlier; they now count as unsent since `now`."""
         return [_event(row) for row in await self.sql.fetch(_SQL["unsent"], before=before, limit=limit, now=now)]
 
     async def sent(self, ids: Iterable[EventId]) -> None:
         await self.sql.fetch(_SQL["sent"], ids=json.dumps([str(event_id) for event_id in ids]))
 
     async def behind(self) -> bool:
-        """Whether anything waits for its place or to be told."""
+        """Whether any event lacks its position or is unsent."""
         [row] = await self.sql.fetch(_SQL["behind"])
         return bool(row["behind"])
 
     async def published(self, ids: Iterable[EventId]) -> set[EventId]:
-        """Which of these events have been published."""
+        """The published ones among these events."""
         wanted = json.dumps([str(event_id) for event_id in ids])
         return {row["id"] for row in await self.sql.fetch(_SQL["published"], ids=wanted)}
 
@@ -138,9 +138,9 @@ def _text(id_: UUID | None) -> str | None:
 
 
 def _may_have_expired(cursor: UUID, now: datetime) -> bool:
-    """Whether an unknown id can be that of an event no longer kept; derived ids do not tell their age."""
-    made_s = uuid7_time_s(cursor)
-    return cursor.version == 8 if made_s is None else made_s <= (now - KEPT_FOR).timestamp()
+    """Whether an unknown id can be that of an expired event; derived ids do not contain their age."""
+    created_s = uuid7_time_s(cursor)
+    return cursor.version == 8 if created_s is None else created_s <= (now - KEPT_FOR).timestamp()
 
 
 def _event(row: Row) -> Event:

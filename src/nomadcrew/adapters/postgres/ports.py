@@ -1,4 +1,4 @@
-"""The ports on SQL, which both hosts share; an adapter is imported where its port is made."""
+"""The ports on SQL, which both hosts use; an adapter is imported where its port is created."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Positions on PostgreSQL: a report is one statement, and reports that come while one is stored share the next."""
+"""Positions on PostgreSQL: a report is one statement; concurrent reports share the next one."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -31,11 +31,11 @@ from nomadcrew.core.locations.privacy import stored_under
 from nomadcrew.core.permissions import Rule
 
 _SQL = statements("locations")
-_Ask = tuple[Report, Rule]
+_Request = tuple[Report, Rule]
 
 
 class PostgresPositions:
-    """`Positions` with everything in one database."""
+    """`Positions` in one database."""
 
     def __init__(self, sql: Sql) -> None:
         self._sql = sql
@@ -59,44 +59,46 @@ class PostgresPositions:
             min_rank=rule.min_rank,
             start=start,
             end=end,
-            most=MAX_READ,
+            max_points=MAX_READ,
         )
         return track_of(rows[0], user_id, caller, [stored_point(row) for row in rows[1:]])
 
-    async def _store(self, asked: Sequence[_Ask]) -> Sequence[Accepted | Exception]:
-        """Store reports in as few statements as can be: one may hold a rule once, and a person on a trip once."""
-        found: dict[int, Accepted | Exception] = {}
-        waiting = list(enumerate(asked))
+    async def _store(self, requests: Sequence[_Request]) -> Sequence[Accepted | Exception]:
+        """Store reports in as few statements as possible: one rule per statement, one report per user and trip."""
+        outcomes: dict[int, Accepted | Exception] = {}
+        waiting = list(enumerate(requests))
         while waiting:
             rule = waiting[0][1][1]
-            now: dict[tuple[TripId, UserId], tuple[int, Report]] = {}
+            batch: dict[tuple[TripId, UserId], tuple[int, Report]] = {}
             later = []
-            for place, (report, its_rule) in waiting:
-                who = (report.trip_id, report.user_id)
-                if its_rule == rule and who not in now:
-                    now[who] = (place, report)
+            for index, (report, its_rule) in waiting:
+                key = (report.trip_id, report.user_id)
+                if its_rule == rule and key not in batch:
+                    batch[key] = (index, report)
                 else:
-                    later.append((place, (report, its_rule)))
-            found.update(await store_reports(self._sql, list(now.values()), rule))
+                    later.append((index, (report, its_rule)))
+            outcomes.update(await store_reports(self._sql, list(batch.values()), rule))
             waiting = later
-        return [found[place] for place in range(len(asked))]
+        return [outcomes[index] for index in range(len(requests))]
 
 
 class PostgresLocationHistory:
-    """`LocationHistory` alone, where last positions are kept elsewhere."""
+    """`LocationHistory` for hosts that store last positions elsewhere."""
 
     def __init__(self, sql: Sql) -> None:
         self._sql = sql
 
     async def keep(self, points: Sequence[tuple[TripId, UserId, StoredPoint]]) -> None:
         if points:
-            await self._sql.fetch(_SQL["keep_history"], points=json.dumps([_kept(*point) for point in points]))
+            await self._sql.fetch(
+                _SQL["keep_history"], points=json.dumps([_history_row(*point) for point in points])
+            )
 
     async def track(
         self, trip_id: TripId, user_id: UserId, *, start: datetime, end: datetime
     ) -> Sequence[StoredPoint]:
         rows = await self._sql.fetch(
-            _SQL["history"], trip_id=trip_id, user_id=user_id, start=start, end=end, most=MAX_READ
+            _SQL["history"], trip_id=trip_id, user_id=user_id, start=start, end=end, max_points=MAX_READ
         )
         return [stored_point(row) for row in rows]
 
@@ -104,13 +106,13 @@ class PostgresLocationHistory:
 async def store_reports(
     sql: Sql, reports: Sequence[tuple[int, Report]], rule: Rule, *, points: bool = True
 ) -> Mapping[int, Accepted | Exception]:
-    """What reports, each under a number, came to; no two are of one person on one trip.
+    """The outcomes of numbered reports, at most one per user and trip.
 
-    Where positions live elsewhere, `points` is False: what a report says about sharing is stored, and no more.
+    `points=False` stores only the sharing state of a report, for hosts that store positions elsewhere.
     """
     rows = await sql.fetch(
         _SQL["accept"],
-        reports=json.dumps([_report(number, report, points=points) for number, report in reports]),
+        reports=json.dumps([_report_row(number, report, points=points) for number, report in reports]),
         min_rank=rule.min_rank,
         max_speed_mps=MAX_SPEED_MPS,
         min_interval_s=MIN_INTERVAL_S,
@@ -124,7 +126,7 @@ def crew_of(rows: Sequence[Row], caller: UserId) -> Crew:
     """A crew from its rows.
 
     Raises:
-        DomainError: the refusal in the first of them.
+        DomainError: the refusal in the first row.
     """
     first = rows[0]
     permit(first["verdict"])
@@ -145,7 +147,7 @@ def track_of(facts: Row, user_id: UserId, caller: UserId, points: Sequence[Store
     """A track from its row of facts.
 
     Raises:
-        DomainError: the refusal in it.
+        DomainError: the refusal in the row.
     """
     permit(facts["verdict"])
     return Track(Reader(caller, facts["reader_joined_at"]), facts["has_ended"], owner_of(facts, user_id), points)
@@ -179,7 +181,7 @@ def stored_point(row: Row) -> StoredPoint:
     )
 
 
-def _kept(trip_id: TripId, user_id: UserId, point: StoredPoint) -> dict[str, Any]:
+def _history_row(trip_id: TripId, user_id: UserId, point: StoredPoint) -> dict[str, Any]:
     return {
         "trip_id": str(trip_id),
         "user_id": str(user_id),
@@ -195,7 +197,7 @@ def _kept(trip_id: TripId, user_id: UserId, point: StoredPoint) -> dict[str, Any
     }
 
 
-def _report(number: int, report: Report, *, points: bool) -> dict[str, Any]:
+def _report_row(number: int, report: Report, *, points: bool) -> dict[str, Any]:
     return {
         "n": number,
         "trip_id": str(report.trip_id),
@@ -206,7 +208,7 @@ def _report(number: int, report: Report, *, points: bool) -> dict[str, Any]:
         "now": report.now.isoformat(),
         "points": [
             {
-                "k": place,
+                "k": index,
                 "latitude": point.latitude,
                 "longitude": point.longitude,
                 "accuracy_m": point.accuracy_m,
@@ -214,9 +216,9 @@ def _report(number: int, report: Report, *, points: bool) -> dict[str, Any]:
                 "heading_deg": point.heading_deg,
                 "recorded_at": point.recorded_at.isoformat(),
                 "privacy": point.privacy,
-                "is_jump": place in report.jumps,
+                "is_jump": index in report.jumps,
             }
-            for place, point in enumerate(report.points if points else ())
+            for index, point in enumerate(report.points if points else ())
         ],
     }
 

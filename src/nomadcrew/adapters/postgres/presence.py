@@ -1,4 +1,4 @@
-"""Presence on one machine: who is online is known in the process, when people were last seen is a table."""
+"""Presence on one machine: online users in memory, the time each user was last seen in a table."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -15,25 +15,25 @@ _SQL = statements("presence")
 
 
 class PostgresPresence:
-    """`Presence` where every socket is this host's. What is seen is kept in batches, by `keep`."""
+    """`Presence` on a host that holds all sockets. `keep` stores the changes of `last seen` in batches."""
 
     def __init__(self, sql: Sql) -> None:
         self._sql = sql
         self._sockets: dict[UserId, set[str]] = {}
-        # Seen since the last batch. A process that keeps none has a host that does.
+        # Changes since the last batch. Only the host stores them, not its workers.
         self._seen: dict[UserId, datetime] = {}
 
     def online(self) -> Sequence[UserId]:
         return list(self._sockets)
 
     def open(self, user_id: UserId, connection_id: str) -> bool:
-        """As `came`, with nothing to keep."""
+        """`came`, without a change of `last seen`."""
         sockets = self._sockets.setdefault(user_id, set())
         sockets.add(connection_id)
         return sockets == {connection_id}
 
     def close(self, user_id: UserId, connection_id: str) -> bool:
-        """As `left`, with nothing to keep."""
+        """`left`, without a change of `last seen`."""
         sockets = self._sockets.get(user_id, set())
         sockets.discard(connection_id)
         if not sockets:
@@ -49,14 +49,14 @@ class PostgresPresence:
         return self.close(user_id, connection_id)
 
     def see(self, user_id: UserId, now: datetime) -> None:
-        """Note that somebody is there, for the next batch."""
+        """Record that a user is online, for the next batch."""
         self._seen[user_id] = to_the_minute(now)
 
     async def keep(self) -> int:
-        """Write down who was seen since the last time; returns how many people.
+        """Store who was seen since the last call; returns the number of users.
 
         Raises:
-            Unavailable: not now; nothing is lost but by the end of the process.
+            Unavailable: the changes are still in memory; they are lost only if the process ends.
         """
         seen, self._seen = self._seen, {}
         if not seen:
@@ -77,7 +77,7 @@ class PostgresPresence:
         return seen
 
     async def members(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sequence[tuple[UserId, bool]]:
-        """Every active member of a trip, and whether they are in ghost mode; for who keeps the rest elsewhere.
+        """The active members of a trip and whether each is in ghost mode, for hosts with presence elsewhere.
 
         Raises:
             DomainError: the trip's refusals.
@@ -95,13 +95,13 @@ class PostgresPresence:
         return None if row["ghost"] else Typist(row["name"], row["avatar_url"])
 
     async def shown(self, user_ids: Iterable[UserId], *, now: datetime) -> Sequence[Shown]:
-        asked = json.dumps([str(user_id) for user_id in user_ids])
+        ids = json.dumps([str(user_id) for user_id in user_ids])
         return [
             Shown(row["trip_id"], self._as_seen(row["user_id"], row["seen_at"], now))
-            for row in await self._sql.fetch(_SQL["shown"], user_ids=asked)
+            for row in await self._sql.fetch(_SQL["shown"], user_ids=ids)
         ]
 
-    def _as_seen(self, user_id: UserId, kept_at: datetime | None, now: datetime) -> Seen:
+    def _as_seen(self, user_id: UserId, stored_at: datetime | None, now: datetime) -> Seen:
         if user_id in self._sockets:
             return Seen(user_id, True, to_the_minute(now))
-        return Seen(user_id, False, self._seen.get(user_id, kept_at))
+        return Seen(user_id, False, self._seen.get(user_id, stored_at))

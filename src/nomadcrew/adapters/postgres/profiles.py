@@ -45,32 +45,32 @@ class PostgresProfiles:
                 now=profile.updated_at,
             )
         except Duplicate as race:
-            # Somebody took the name or address in this very moment, or this is one onboarding sent twice at once.
-            # The client repeats it and is told which; a transaction around this could not look once more.
+            # Another user took the name or address at the same time, or the same onboarding was sent twice. The
+            # client retries and gets the exact refusal; inside a transaction, the check could not be repeated.
             raise Unavailable(code="busy") from race
-        return _permitted(row)
+        return _profile_or_refusal(row)
 
     async def one(self, user_id: UserId, caller: UserId) -> Profile:
         [row] = await self._sql.fetch(_SQL["one"], id=user_id, caller=caller)
-        return _permitted(row)
+        return _profile_or_refusal(row)
 
     async def search(self, text: str, caller: UserId, *, trip_id: TripId | None, limit: int) -> Sequence[FoundUser]:
         literal = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         rows = await self._sql.fetch(
             _SQL["search"],
-            # Two letters have no trigram, unless they begin a word: then the index finds them among millions.
+            # Two letters have no trigram, unless they begin a word: then the index covers them.
             pattern=f"%{literal}%" if len(text) >= 3 else f"% {literal}%",
             prefix=f"{literal}%",
             caller=caller,
             trip_id=trip_id,
             limit=limit,
         )
-        _permit(rows[0]["verdict"])
-        return [_found(row) for row in rows if row["id"] is not None]
+        _raise_for_verdict(rows[0]["verdict"])
+        return [_found_user(row) for row in rows if row["id"] is not None]
 
     async def page(self, caller: UserId, *, is_admin: bool, limit: int, offset: int) -> ProfilePage:
         rows = await self._sql.fetch(_SQL["page"], caller=caller, is_admin=is_admin, limit=limit, offset=offset)
-        _permit(rows[0]["verdict"])
+        _raise_for_verdict(rows[0]["verdict"])
         return ProfilePage([profile_of(row) for row in rows if row["id"] is not None], rows[0]["total"])
 
     async def change(
@@ -91,7 +91,7 @@ class PostgresProfiles:
             )
         except Duplicate as duplicate:
             raise UsernameTaken from duplicate
-        return _permitted(row)
+        return _profile_or_refusal(row)
 
     async def merge_preferences(
         self, user_id: UserId, preferences: dict[str, Any], caller: UserId, *, is_admin: bool, now: datetime
@@ -105,7 +105,7 @@ class PostgresProfiles:
             max_bytes=MAX_PREFERENCES_BYTES,
             now=now,
         )
-        return _permitted(row)
+        return _profile_or_refusal(row)
 
     async def merge_notification_preferences(
         self, switches: Mapping[str, Any], details: Mapping[str, Any], caller: UserId, *, now: datetime
@@ -118,15 +118,15 @@ class PostgresProfiles:
             max_bytes=MAX_PREFERENCES_BYTES,
             now=now,
         )
-        return _permitted(row)
+        return _profile_or_refusal(row)
 
     async def set_contact_email(self, caller: UserId, email: str, *, now: datetime) -> None:
         [row] = await self._sql.fetch(_SQL["set_contact_email"], caller=caller, email=email, now=now)
-        _permit(row["verdict"])
+        _raise_for_verdict(row["verdict"])
 
 
 def profile_of(row: Row) -> Profile:
-    """The profile in a row that names its columns as `user_profiles` does."""
+    """The profile in a row with the columns of `user_profiles`."""
     return Profile(
         id=row["id"],
         email=row["email"],
@@ -142,18 +142,18 @@ def profile_of(row: Row) -> Profile:
     )
 
 
-def _permitted(row: Row) -> Profile:
-    _permit(row["verdict"])
+def _profile_or_refusal(row: Row) -> Profile:
+    _raise_for_verdict(row["verdict"])
     return profile_of(row)
 
 
-def _permit(verdict: str) -> None:
+def _raise_for_verdict(verdict: str) -> None:
     if verdict in _REFUSALS:
         raise _REFUSALS[verdict]()
     permit(verdict)
 
 
-def _found(row: Row) -> FoundUser:
+def _found_user(row: Row) -> FoundUser:
     return FoundUser(
         id=row["id"],
         email=row["email"],

@@ -1,4 +1,4 @@
-"""Push tokens, and what was pushed to them, on PostgreSQL."""
+"""Push tokens and the pushes sent to them, on PostgreSQL."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -33,15 +33,15 @@ class PostgresPushTokens:
                 token=token,
                 device_type=device_type,
                 caller=caller,
-                most=MAX_TOKENS_PER_USER,
+                max_tokens=MAX_TOKENS_PER_USER,
                 now=now,
             )
         except Duplicate as race:
             raise Unavailable(code="busy") from race
-        return _push_token(_own(rows))
+        return _push_token(_one_row(rows))
 
     async def deactivate(self, token: str | None, caller: UserId, *, now: datetime) -> None:
-        _own(await self._sql.fetch(_SQL["deactivate"], token=token, caller=caller, now=now))
+        _one_row(await self._sql.fetch(_SQL["deactivate"], token=token, caller=caller, now=now))
 
     async def claim(self, push_id: EventId, people: Sequence[UserId], *, now: datetime) -> Claimed:
         rows = await self._sql.fetch(
@@ -73,7 +73,7 @@ def _ids(token_ids: Sequence[PushTokenId]) -> str:
     return json.dumps([str(token_id) for token_id in token_ids])
 
 
-def _own(rows: Sequence[Row]) -> Row:
+def _one_row(rows: Sequence[Row]) -> Row:
     if not rows:
         raise NotOnboarded
     return rows[0]

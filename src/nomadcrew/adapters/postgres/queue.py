@@ -18,8 +18,8 @@ class PostgresQueue:
         self._sql = sql
         self._clock = clock
         self._new_id = new_id
-        # Jobs that were received together are done about together.
-        self._ack: Batcher[Job, None] = Batcher(self._forget, alone=sql.in_transaction)
+        # Jobs that are received together are acknowledged together.
+        self._ack: Batcher[Job, None] = Batcher(self._acknowledge, alone=sql.in_transaction)
 
     async def send(
         self,
@@ -27,7 +27,7 @@ class PostgresQueue:
         body: str,
         *,
         job_id: JobId | None = None,
-        group: str | None = None,  # noqa: ARG002 — nothing here waits for its group
+        group: str | None = None,  # noqa: ARG002 — this queue does not order by group
         delay_s: int = 0,
     ) -> None:
         now = self._clock()
@@ -69,7 +69,7 @@ class PostgresQueue:
             max_attempts=patience(job.queue).attempts,
         )
 
-    async def _forget(self, jobs: Sequence[Job]) -> Sequence[None]:
+    async def _acknowledge(self, jobs: Sequence[Job]) -> Sequence[None]:
         done = [{"id": str(job.id), "attempt": job.attempt} for job in jobs]
         await self._sql.fetch(_SQL["ack"], jobs=json.dumps(done))
         return [None] * len(jobs)

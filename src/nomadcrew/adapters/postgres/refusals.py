@@ -1,4 +1,4 @@
-"""What a statement's verdict column means."""
+"""Maps the verdict column of statements to refusals."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -22,22 +22,24 @@ _REFUSALS: Refusals = {
     "invitation_not_pending": NotPending,
     "invitation_expired": Expired,
     "email_mismatch": EmailMismatch,
-    "already_member": lambda: Conflict("That person is on the trip already.", code="already_member"),
+    "already_member": lambda: Conflict("The user is already a member of the trip.", code="already_member"),
     "owner_immutable": OwnerImmutable,
     "last_owner": LastOwner,
     "meeting_point_not_found": lambda: NotFound("meeting point", code="meeting_point_not_found"),
-    "trip_ended": lambda: Conflict("The trip is over; nobody shares a position there any more.", code="trip_ended"),
+    "trip_ended": lambda: Conflict("The trip has ended; positions cannot be shared.", code="trip_ended"),
     "invalid_dates": InvalidDates,
     "trip_full": lambda: Conflict(f"A trip has at most {MAX_MEMBERS} members.", code="trip_full"),
-    "too_many_trips": lambda: Conflict(f"One can be on at most {MAX_TRIPS_PER_USER} trips.", code="too_many_trips"),
+    "too_many_trips": lambda: Conflict(
+        f"A user can be on at most {MAX_TRIPS_PER_USER} trips.", code="too_many_trips"
+    ),
 }
 
 
 def permit(verdict: str, *otherwise: str, also: Refusals = MappingProxyType({})) -> str:
-    """`verdict` where it is `ok` or one of `otherwise`; else the refusal it stands for is raised.
+    """Return `verdict` if it is `ok` or one of `otherwise`; else raise its refusal.
 
     Args:
-        also: refusals of one feature, which functions that do without it need not load.
+        also: refusals of one feature, so that other functions need not import them.
 
     Raises:
         DomainError: the refusal.

@@ -10,7 +10,7 @@ from nomadcrew.core.ids import SessionId
 
 _SQL = statements("sessions")
 KEPT_AFTER_EXPIRY = timedelta(days=1)
-BITE = 5_000  # rows deleted at a time, so that nothing is locked for long
+BITE = 5_000  # rows per DELETE, so that locks are short
 
 
 class PostgresSessions:
@@ -50,13 +50,13 @@ class PostgresSessions:
 
     async def forget_expired(self, *, now: datetime) -> int:
         before = now - KEPT_AFTER_EXPIRY
-        # Tokens first: a session that is still alive has expired ones too, and deleting one takes its tokens along.
-        await self._forget(_SQL["forget_expired_tokens"], before)
-        return await self._forget(_SQL["forget_expired_sessions"], before)
+        # Tokens first: active sessions have expired tokens too, and deleting a session deletes its tokens.
+        await self._delete_expired(_SQL["forget_expired_tokens"], before)
+        return await self._delete_expired(_SQL["forget_expired_sessions"], before)
 
-    async def _forget(self, statement: Statement, before: datetime) -> int:
-        gone, total = BITE, 0
-        while gone == BITE:
-            gone = len(await self._sql.fetch(statement, before=before, limit=BITE))
-            total += gone
+    async def _delete_expired(self, statement: Statement, before: datetime) -> int:
+        deleted, total = BITE, 0
+        while deleted == BITE:
+            deleted = len(await self._sql.fetch(statement, before=before, limit=BITE))
+            total += deleted
         return total

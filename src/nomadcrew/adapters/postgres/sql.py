@@ -1,7 +1,7 @@
-"""Named statements from files, and the connection port that carries them.
+"""Named statements from files, and the port that runs them.
 
-A file in `statements/` holds statements after lines `-- name: create_todo`, with parameters `:trip_id` that are
-cast where they stand. They are compiled once, to numbered parameters.
+A file in `statements/` has statements, each after a line `-- name: create_todo`, with parameters such as
+`:trip_id`, which are cast at each use. They are compiled once, to numbered parameters.
 """
 
 import re
@@ -13,21 +13,21 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-# `importlib.resources` would do as well, and costs a function's cold start six milliseconds.
+# `importlib.resources` would add six milliseconds to a function's cold start.
 _FILES = Path(__file__).with_name("statements")
 _NAME = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
-# Quoted text and comments are passed over; a cast's second colon is no parameter.
+# Skips quoted text, comments and the second colon of a cast.
 _TOKEN = re.compile(r"'(?:[^']|'')*'|--[^\n]*|(?<!:):([a-z][a-z0-9_]*)")
 
 
 class Row(Protocol):
-    """A row of a reply; columns by name."""
+    """A row of a result; columns by name."""
 
     def __getitem__(self, name: str, /) -> Any: ...
 
 
 class Statement(Struct, frozen=True):
-    """SQL with `$n` in the order of `params`; in `named` they are still `:name`, for drivers that take them so."""
+    """SQL with `$n` in the order of `params`; `named` still has `:name`, for drivers that accept it."""
 
     name: str
     text: str
@@ -36,18 +36,17 @@ class Statement(Struct, frozen=True):
 
 
 class Sql(Protocol):
-    """Runs statements: alone, each its own transaction, or several in one.
+    """Runs statements: alone, each in its own transaction, or several in one.
 
-    Raises `Unavailable` for an outage; what else a driver raises is a bug, but for unique violations, which come as
-    `Duplicate` with the constraint's name.
+    Raises `Unavailable` for an outage and `Duplicate` for a unique violation; any other driver error is a bug.
     """
 
     async def fetch(self, statement: Statement, /, **params: object) -> Sequence[Row]:
-        """The rows of a statement; in the surrounding `transaction()` where there is one."""
+        """The rows of a statement, which is part of the surrounding `transaction()` if there is one."""
         ...
 
     def transaction(self) -> AbstractAsyncContextManager[None]:
-        """Makes what the current task runs inside it one transaction; an exception undoes it."""
+        """One transaction for the statements of the current task inside the block; an exception rolls it back."""
         ...
 
     def in_transaction(self) -> bool:
@@ -64,7 +63,7 @@ class Duplicate(Exception):
 
 
 def compile_statement(name: str, text: str) -> Statement:
-    """`text` with `:name` parameters as numbered ones, comments left out."""
+    """`text` without comments, its `:name` parameters numbered."""
     params: list[str] = []
 
     def number(match: re.Match[str]) -> str:
@@ -91,5 +90,5 @@ def statements(feature: str) -> dict[str, Statement]:
     parts = _NAME.split(text)
     names = parts[1::2]
     if len(names) != len(set(names)):
-        raise ValueError(f"{feature}.sql: a statement's name is used twice")
+        raise ValueError(f"{feature}.sql: a statement name is used twice")
     return {name: compile_statement(name, body) for name, body in zip(names, parts[2::2], strict=True)}

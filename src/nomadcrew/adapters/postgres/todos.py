@@ -32,8 +32,8 @@ class PostgresTodos:
         )
         if permit(row["verdict"], "replayed") == "ok":
             return todo
-        kept = await self._sql.fetch(_SQL["replayed"], fingerprint=fingerprint)
-        return _todo(kept[0]) if kept else todo
+        stored = await self._sql.fetch(_SQL["replayed"], fingerprint=fingerprint)
+        return _todo(stored[0]) if stored else todo
 
     async def page(self, trip_id: TripId, caller: UserId, rule: Rule, *, limit: int, offset: int) -> TodoPage:
         rows = await self._sql.fetch(

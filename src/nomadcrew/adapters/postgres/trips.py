@@ -61,9 +61,9 @@ class PostgresTrips:
             **_new_columns(new),
         )
         if permit(row["verdict"], "replayed") == "replayed":
-            kept = _grouped(await self._sql.fetch(_SQL["replayed"], fingerprint=fingerprint, caller=caller))
-            if kept:
-                return kept[0]
+            stored = _grouped(await self._sql.fetch(_SQL["replayed"], fingerprint=fingerprint, caller=caller))
+            if stored:
+                return stored[0]
         owner = TripMember(
             membership_id, trip_id, caller, Role.OWNER, "ACTIVE", now, now,
             row["email"], row["username"], row["first_name"], row["last_name"], row["avatar_url"],
@@ -155,12 +155,12 @@ def _new_columns(new: NewTrip) -> dict[str, Any]:
 
 
 def _allowed_from(status: Status | None) -> str:
-    """The statuses that may become `status`, as JSON text."""
+    """The statuses that may change to `status`, as a JSON array."""
     return json.dumps([old for old, following in TRANSITIONS.items() if status in following])
 
 
 def _grouped(rows: Sequence[Row]) -> list[Trip]:
-    """Trips from rows of members, each trip's next to one another; one of them has the trip's own columns too."""
+    """Trips from rows of members, sorted by trip; only the caller's row has the columns of the trip."""
     trips: list[Trip] = []
     crew: list[TripMember] = []
     crew_of: TripId | None = None

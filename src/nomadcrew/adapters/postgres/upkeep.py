@@ -1,4 +1,4 @@
-"""What schedules delete: rows past their time, in bounded bites that lock nothing for long."""
+"""Deletes expired rows on schedule, in batches, so that locks are short."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -10,13 +10,13 @@ BITE = 5_000
 NOTIFICATIONS_KEPT_FOR = timedelta(days=30)
 DEAD_JOBS_KEPT_FOR = timedelta(days=30)
 PUSH_TOKENS_KEPT_FOR = timedelta(days=30)  # once inactive
-PUSH_SENDS_KEPT_FOR = timedelta(days=2)  # receipts are gone after one
-# A schedule that stands still for a week costs speed, not points.
+PUSH_SENDS_KEPT_FOR = timedelta(days=2)  # Expo stores receipts for one
+# Partitions to create in advance: if the schedule stops for longer, points are stored more slowly, but not lost.
 DAYS_AHEAD = 7
 
 
 class PostgresUpkeep:
-    """Each method deletes everything that is due and returns how many rows that was."""
+    """Each method deletes all expired rows and returns their number."""
 
     def __init__(self, sql: Sql) -> None:
         self._sql = sql
@@ -55,7 +55,7 @@ class PostgresUpkeep:
     async def _purge(self, statement: Statement, **params: object) -> int:
         total = 0
         while True:
-            gone = len(await self._sql.fetch(statement, limit=BITE, **params))
-            total += gone
-            if gone < BITE:
+            deleted = len(await self._sql.fetch(statement, limit=BITE, **params))
+            total += deleted
+            if deleted < BITE:
                 return total

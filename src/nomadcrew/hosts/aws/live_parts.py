@@ -1,4 +1,4 @@
-"""What the live side of a function is made of: chat, positions, presence, sockets, topics, pushes and copies."""
+"""Creates the ports of the live features: chat, positions, presence, sockets, topics, pushes and the mirror."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 
 class LiveParts(Parts):
-    """`Parts`, and those of the live side."""
+    """`Parts` with the ports of the live features."""
 
     def push(self) -> Push:
-        # Both at once: a package holds what was imported for it, and a stage may do without the service.
+        # Both are imported: a package contains the imported modules, and a stage may have no push service.
         from nomadcrew.adapters.http.expo import ExpoPush
         from nomadcrew.adapters.machine.no_push import SilentPush
 
@@ -88,7 +88,7 @@ class LiveParts(Parts):
                 database=config.required("history_database"),
                 table=config.required("history_table"),
             )
-        raise BadSetting("NOMADCREW_AWS_LOCATION_STORE is not dynamodb, aurora or timestream.")
+        raise BadSetting("NOMADCREW_AWS_LOCATION_STORE must be dynamodb, aurora or timestream.")
 
     def _cells(self, service: Service) -> Cells:
         from nomadcrew.adapters.aws.sdk.client import AwsClient
@@ -111,7 +111,7 @@ class LiveParts(Parts):
 
             config.required("location_queue_url")
             return QueuedLocationStream(self._queue)
-        raise BadSetting("NOMADCREW_AWS_STREAM is not sqs or kinesis.")
+        raise BadSetting("NOMADCREW_AWS_STREAM must be sqs or kinesis.")
 
     def connections(self) -> Connections:
         return self._dynamo_connections

@@ -1,6 +1,6 @@
-"""What the ports of a function are made of: clients, SQL, secrets, and the ports that most of them need.
+"""Creates clients, SQL, secrets and the most common ports of a Lambda function.
 
-An adapter is imported where its port is made, so that a function loads those it declares.
+An adapter is imported where its port is created, so a function loads only those it declares.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 
 class Parts:
-    """What ports are made of; each part is made once."""
+    """The parts of the ports; each is created once."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
@@ -92,7 +92,7 @@ class Parts:
                 ),
                 size=1,
             )
-        raise BadSetting("NOMADCREW_AWS_SQL is not data-api or proxy.")
+        raise BadSetting("NOMADCREW_AWS_SQL must be data-api or proxy.")
 
     def schema(self) -> Schema:
         from nomadcrew.adapters.postgres.migrations import PostgresSchema
@@ -147,12 +147,12 @@ class Parts:
             self.config.required("sessions_table"),
             self.secrets,
             find_account(self.sql),
-            # Told where the function may change sockets, which is where sessions are its port.
+            # Set only if the function may write connections: functions with the port `sessions` may.
             on_end=self._sockets_ender() if self.config.connections_table else None,
         )
 
     def _sockets_ender(self) -> Callable[[UserId, SessionId, datetime], Awaitable[None]]:
-        connections = self._dynamo_connections  # made now, so that its module is packed
+        connections = self._dynamo_connections  # created now, so that its module is packaged
 
         async def end(user_id: UserId, session_id: SessionId, now: datetime) -> None:
             await connections.end_session(user_id, session_id, now=now)

@@ -1,7 +1,7 @@
-"""The ports of a function, from its environment.
+"""The ports of a Lambda function, from its environment.
 
-A function declares the ports it uses, by the names of `Ports`; its role and environment hold what those need, and
-no more. They are made, and their adapters imported, before its first event, while it has a whole processor.
+A function declares the ports it uses, by the names of `Ports`; its role and environment allow these and no others.
+Ports are created, and their adapters imported, before the first event, while the function has a full CPU.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
 
 @cache
 def lambda_ports(declared: tuple[str, ...]) -> Ports:
-    """The declared ports of this process, whose log is set up; any other port raises RuntimeError when touched.
+    """The declared ports of this process; sets up its log. Any other port raises RuntimeError when it is used.
 
     Raises:
-        BadSetting: a setting cannot be used.
+        BadSetting: a setting is not valid.
     """
     logs.set_up(os.environ.get("LOG_LEVEL", "info").upper())
     return ports_in(os.environ, declared)
 
 
 def ports_in(environment: Mapping[str, str], declared: tuple[str, ...]) -> Ports:
-    """The declared ports in an environment.
+    """The declared ports for an environment.
 
     Raises:
-        BadSetting: a setting cannot be used.
+        BadSetting: a setting is not valid.
     """
     parts = LiveParts(environment)
     config = parts.config
@@ -60,7 +60,7 @@ def ports_in(environment: Mapping[str, str], declared: tuple[str, ...]) -> Ports
     )
 
 
-# What each port stands on: the infrastructure grants exactly that.
+# The services that each port needs: the infrastructure grants exactly these.
 STANDS_ON: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         **dict.fromkeys(SQL_PORTS, ("sql",)),
@@ -103,14 +103,14 @@ def _port(name: str, parts: LiveParts, declared: tuple[str, ...]) -> Any:
     if name not in declared:
         return _GatewayAlone() if name == "verifier" else _Undeclared(name)
     if name == "invitation_links":
-        return _Later(parts.invitation_links)  # fetches its secret
+        return _Later(parts.invitation_links)  # it fetches a secret
     if name in SQL_PORTS and name not in ("profiles", "positions"):
         return SQL_PORTS[name](parts.sql)
     return getattr(parts, name)()
 
 
 class _Later:
-    """A port that is made when it is first used."""
+    """A port that is created on first use."""
 
     def __init__(self, make: Callable[[], object]) -> None:
         self._make = make
@@ -123,17 +123,17 @@ class _Later:
 
 
 class _Undeclared:
-    """What stands where a function declared no port: its role could not use it either."""
+    """Replaces a port that the function does not declare; its role could not use it either."""
 
     def __init__(self, port: str) -> None:
         self._port = port
 
     def __getattr__(self, name: str) -> Any:
-        raise RuntimeError(f"this function does not declare its port {self._port!r}, whose {name} it wants")
+        raise RuntimeError(f"this function does not declare its port {self._port!r}, but uses its {name}")
 
 
 class _GatewayAlone:
-    """`Verifier` of functions behind the gateway: whom that does not know, nobody knows."""
+    """`Verifier` of functions behind the gateway, which has verified the token already; refuses all others."""
 
-    async def verify(self, token: str, *, now: datetime) -> Claims:  # noqa: ARG002 — the port's form
+    async def verify(self, token: str, *, now: datetime) -> Claims:  # noqa: ARG002 — required by the port
         raise Unauthenticated("The access token is not valid.")

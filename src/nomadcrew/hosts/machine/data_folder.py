@@ -1,4 +1,4 @@
-"""The data folder: everything one host keeps, and proof that it is the only host keeping it."""
+"""The data folder: everything that one host stores, and the lock that makes it the only host."""
 
 import fcntl
 import json
@@ -18,8 +18,8 @@ MIN_FREE_BYTES = 200 * 2**20
 
 RESTORING = ".restoring-"
 
-# What may lie in a folder that counts as empty: a fresh volume's own folder, and what a host killed in its first
-# moment or in a restore was still writing.
+# Entries of a folder that still counts as empty: a volume's own folder, and leftovers of a host that was killed in
+# its first moment or in a restore.
 _NOT_CONTENT = ("lost+found", ".folder.json.", RESTORING)
 
 
@@ -27,7 +27,7 @@ class DataFolder:
     """`NOMADCREW_HOME`: `folder.json`, `host.lock` and the sub-folders postgres, keys, files, mail and run."""
 
     def __init__(self, home: Path, *, min_free: int = MIN_FREE_BYTES) -> None:
-        """`min_free` is how many bytes of disk must be free at `open`."""
+        """`min_free`: bytes of disk space that `open` requires."""
         self.home = Path(os.path.realpath(home))
         self.postgres = self.home / "postgres"
         self.keys = self.home / "keys"
@@ -38,27 +38,27 @@ class DataFolder:
         self._min_free = min_free
 
     def open(self, postgres_major: int) -> None:
-        """Make the folder ready for this version and this PostgreSQL, creating it on first use.
+        """Prepare the folder for this version and this PostgreSQL; create it on first use.
 
         Raises:
-            CannotStart: the folder cannot be used; nothing was touched unless the disk itself failed.
+            CannotStart: the folder is not usable; nothing was changed unless the disk itself failed.
         """
         self.check(postgres_major)
         try:
             self._create()
         except OSError as exc:
             raise CannotStart(
-                f"The data folder {self.home} cannot be set up ({exc.strerror}); "
-                "check its disk and rights, or set NOMADCREW_HOME to another folder."
+                f"The data folder {self.home} cannot be created ({exc.strerror}); "
+                "check its disk and permissions, or set NOMADCREW_HOME to another folder."
             ) from exc
 
     def check(self, postgres_major: int) -> None:
-        """Look, without touching anything, whether `open` would accept the folder.
+        """Check that `open` would accept the folder, without changes to it.
 
         Raises:
             CannotStart: it would not.
         """
-        self._check_place()
+        self._check_path()
         try:
             if not self.is_empty():
                 self.check_contents(postgres_major)
@@ -69,7 +69,7 @@ class DataFolder:
             ) from exc
 
     def check_contents(self, postgres_major: int) -> None:
-        """Look whether this is a data folder that this version and this PostgreSQL can work with.
+        """Check that this is a data folder of this version and this PostgreSQL.
 
         Raises:
             CannotStart: it is not.
@@ -78,7 +78,7 @@ class DataFolder:
         self._check_postgres(postgres_major)
 
     def is_empty(self) -> bool:
-        """True for a folder that does not exist yet or holds nothing."""
+        """Whether the folder does not exist or is empty."""
         try:
             return all(entry.name.startswith(_NOT_CONTENT) for entry in self.home.iterdir())
         except FileNotFoundError:
@@ -86,12 +86,12 @@ class DataFolder:
 
     @contextmanager
     def lock(self, address: str = "") -> Iterator[None]:
-        """Be the folder's only host while the block runs; `address` tells others where this one is.
+        """Be the folder's only host for the block; `address` is shown to other hosts.
 
-        The kernel drops the lock with the process, however it dies, and no child process inherits it.
+        The kernel releases the lock when the process ends, however it ends; child processes do not inherit it.
 
         Raises:
-            HostRuns: another host is running on the folder; the sentence names its process.
+            HostRuns: another host runs on the folder; the message names its process.
         """
         fd = os.open(self.home / "host.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -109,22 +109,22 @@ class DataFolder:
 
     def _held_by(self, note: str) -> str:
         pid, _, address = note.strip().partition(" ")
-        who = f"process {pid}" if pid else "a process that is just starting"
-        where = f" at {address}" if address else ""
+        process = f"process {pid}" if pid else "a process that is just starting"
+        at = f" at {address}" if address else ""
         return (
-            f"Another NomadCrew host ({who}{where}) is running on the data folder {self.home}; "
+            f"Another NomadCrew host ({process}{at}) is running on the data folder {self.home}; "
             "stop it first, or set NOMADCREW_HOME to another folder."
         )
 
-    def _check_place(self) -> None:
-        place = self.home
-        while not _visible(place) and place != place.parent:
-            place = place.parent
-        if not place.is_dir():
-            raise CannotStart(f"{place} is a file, not a folder; set NOMADCREW_HOME to a folder.")
-        if not os.access(place, os.R_OK | os.W_OK | os.X_OK):
+    def _check_path(self) -> None:
+        path = self.home
+        while not _visible(path) and path != path.parent:
+            path = path.parent
+        if not path.is_dir():
+            raise CannotStart(f"{path} is a file, not a folder; set NOMADCREW_HOME to a folder.")
+        if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
             raise CannotStart(
-                f"This user cannot read and write {place}; set NOMADCREW_HOME to a folder of your own, "
+                f"This user cannot read and write {path}; set NOMADCREW_HOME to a folder of your own, "
                 "or start as its owner."
             )
 
@@ -134,7 +134,7 @@ class DataFolder:
             found = int(marker["format"])
         except FileNotFoundError:
             raise CannotStart(
-                f"{self.home} is not empty and no NomadCrew data folder; "
+                f"{self.home} is not empty and is not a NomadCrew data folder; "
                 "set NOMADCREW_HOME to a new or empty folder."
             ) from None
         except (OSError, ValueError, TypeError, KeyError) as exc:
@@ -151,7 +151,7 @@ class DataFolder:
     def _check_postgres(self, major: int) -> None:
         if self.postgres.is_symlink():
             raise CannotStart(
-                f"{self.postgres} is a link; move the whole data folder instead and set NOMADCREW_HOME to it."
+                f"{self.postgres} is a symbolic link; move the whole data folder and set NOMADCREW_HOME to it."
             )
         try:
             found = (self.postgres / "PG_VERSION").read_text().strip()
@@ -159,28 +159,28 @@ class DataFolder:
             return
         except OSError as exc:
             raise CannotStart(
-                f"{self.postgres} cannot be read ({exc.strerror}); start as the user who created it."
+                f"{self.postgres} cannot be read ({exc.strerror}); start as the user that created it."
             ) from exc
         if found != str(major):
             raise CannotStart(
-                f"The data folder {self.home} belongs to PostgreSQL {found} and this is PostgreSQL {major}; "
-                "make a backup with the version that wrote it, and restore that with this one."
+                f"The data folder {self.home} belongs to PostgreSQL {found}, but this is PostgreSQL {major}; "
+                "make a backup with the version that wrote it, and restore it with this one."
             )
 
     def _check_space(self) -> None:
-        place = self.home
-        while not place.exists():
-            place = place.parent
-        free = shutil.disk_usage(place).free
+        path = self.home
+        while not path.exists():
+            path = path.parent
+        free = shutil.disk_usage(path).free
         if free < self._min_free:
             raise CannotStart(
-                f"The disk of {self.home} has {free // 2**20} MB free and {self._min_free // 2**20} MB "
+                f"The disk of {self.home} has {free // 2**20} MB free, but {self._min_free // 2**20} MB "
                 "are needed; free some space, or set NOMADCREW_HOME to a folder on another disk."
             )
 
     def _create(self) -> None:
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # PostgreSQL never runs as root: the user it runs as instead must be able to pass through, and no more.
+        # PostgreSQL never runs as root: the user that runs it must be able to traverse the folder, and no more.
         self.home.chmod(0o711 if os.geteuid() == 0 else 0o700)
         if not self._marker.exists():
             note = {"format": FORMAT, "created_with": __version__}

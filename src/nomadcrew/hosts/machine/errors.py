@@ -1,12 +1,12 @@
-"""Why the host will not start."""
+"""Errors that stop the host from starting."""
 
 
 class CannotStart(Exception):
-    """One sentence, for the person at the terminal, that says what is wrong and what to do.
+    """One sentence for the operator that says what is wrong and what to do.
 
-    The command line prints it and exits non-zero; nobody sees a traceback.
+    The command line prints it and exits non-zero, without a traceback.
     """
 
 
 class HostRuns(CannotStart):
-    """Another host holds the data folder."""
+    """Another host runs on the data folder."""

@@ -1,8 +1,8 @@
-"""From the outbox to sockets and work queues.
+"""Relays events from the outbox to sockets and work queues.
 
-An event gets its place in the record before anybody hears of it: a client continues from the last event it heard,
-and others placed before that one would never reach it. Sockets cannot miss what is placed and not yet delivered, as
-they end with this process, and whoever comes back asks the record.
+An event gets its position in the stored sequence before it is sent: a client resumes after the last event it
+received, and would miss an event with an earlier position that is stored later. Sockets cannot miss an event that
+is stored but not yet sent: they end with this process, and reconnecting clients fetch stored events.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ RETRY_S = 0.5
 
 
 class Relay:
-    """Publishes what was committed, at once when told and every second in any case; implements `Outbox`."""
+    """Publishes committed events: at once after `written`, and every second in any case; implements `Outbox`."""
 
     def __init__(
         self,
@@ -38,27 +38,27 @@ class Relay:
         on_work: Callable[[Iterable[str]], None],
         on_event: Callable[[Event], None] = lambda _event: None,
     ) -> None:
-        """`on_work` is told which work queues got something, `on_event` of each event before sockets are."""
+        """`on_work` is called with the queues of new jobs, `on_event` with each event before it is sent."""
         self._outbox = outbox
         self._sockets = sockets
         self._clock = clock
         self._metrics = metrics
         self._on_work = on_work
         self._on_event = on_event
-        self._rung = asyncio.Event()
-        # What was being published when the database went away; whether it was, the database will say.
-        self._unsure: dict[EventId, Event] = {}
+        self._wake = asyncio.Event()
+        # Events whose publication was interrupted by an outage; the database knows which are published.
+        self._in_doubt: dict[EventId, Event] = {}
 
     def expect(self) -> None:
-        """Nothing to prepare: this process looks every second."""
+        """Nothing to prepare: this process polls every second."""
 
     async def written(self, *, told: bool = True) -> None:
         if told:
             self.ring()
 
     def ring(self) -> None:
-        """Look at once."""
-        self._rung.set()
+        """Poll at once."""
+        self._wake.set()
 
     async def sweep(self) -> int:
         count = 0
@@ -67,27 +67,27 @@ class Relay:
         return count
 
     async def run(self, beat: Callable[[], None]) -> None:
-        """Relay until cancelled; an outage is waited out."""
+        """Relay until cancelled, through outages."""
         while True:
             beat()
             try:
                 while await self.drain() == BATCH:
                     beat()
             except Unavailable as error:
-                log.warning("events wait for the database", extra={"fields": {"reason": error.details}})
+                log.warning("relay waiting for the database", extra={"fields": {"reason": error.details}})
                 await asyncio.sleep(RETRY_S)
                 continue
             try:
-                await asyncio.wait_for(self._rung.wait(), SWEEP_S)
+                await asyncio.wait_for(self._wake.wait(), SWEEP_S)
             except TimeoutError:
                 continue
-            self._rung.clear()
+            self._wake.clear()
 
     async def drain(self) -> int:
-        """Publish one batch, then deliver it; returns how many events it held.
+        """Publish one batch, then send it; returns its size.
 
         Raises:
-            Unavailable: the database is away; what it kept of the batch is delivered by a later call.
+            Unavailable: the database is down; a later call sends the events that it has published.
         """
         await self._settle()
         async with self._outbox.sql.transaction():
@@ -96,22 +96,22 @@ class Relay:
                 return 0
             members = await self._members(events)
             bodies = [pack(event) if self._outbox.consumers(event) else "" for event in events]
-            self._unsure |= {event.id: event for event in events}
+            self._in_doubt |= {event.id: event for event in events}
             await self._outbox.publish(events, bodies, now=self._clock())
         self._deliver(events, members)
-        self._tell_queues(events)
+        self._wake_queues(events)
         return len(events)
 
     async def _settle(self) -> None:
-        """Deliver what an outage left unsure and the database has kept."""
-        if not self._unsure:
+        """Send the published events of an interrupted batch."""
+        if not self._in_doubt:
             return
-        placed = await self._outbox.published(self._unsure)
-        events = [event for event in self._unsure.values() if event.id in placed]
+        published = await self._outbox.published(self._in_doubt)
+        events = [event for event in self._in_doubt.values() if event.id in published]
         self._deliver(events, await self._members(events))
-        self._tell_queues(events)
+        self._wake_queues(events)
 
-    def _tell_queues(self, events: Iterable[Event]) -> None:
+    def _wake_queues(self, events: Iterable[Event]) -> None:
         queues = {queue for event in events for queue in self._outbox.consumers(event)}
         if queues:
             self._on_work(queues)
@@ -123,12 +123,12 @@ class Relay:
 
     def _deliver(self, events: Sequence[Event], members: Mapping[TripId, Sequence[UserId]]) -> None:
         for event in events:
-            self._unsure.pop(event.id, None)
+            self._in_doubt.pop(event.id, None)
             self._on_event(event)
-            self._tell(event, members)
+            self._send(event, members)
         self._metrics.published(len(events))
 
-    def _tell(self, event: Event, members: Mapping[TripId, Sequence[UserId]]) -> None:
+    def _send(self, event: Event, members: Mapping[TripId, Sequence[UserId]]) -> None:
         people, muted = listeners(event, members)
         if self._sockets.connected(people):
             self._metrics.delivered(self._sockets.deliver(event_frame(event), people, muted))

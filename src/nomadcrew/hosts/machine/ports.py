@@ -1,4 +1,4 @@
-"""The ports of one machine."""
+"""The ports of the machine host."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -41,7 +41,7 @@ from nomadcrew.core.presence.ports import Presence
 from nomadcrew.core.realtime import Connections, Live
 from nomadcrew.settings import Settings
 
-# What `iss` says in our tokens where no public address is set: it must not change with the port.
+# The `iss` of our tokens if no public URL is set: it must not change with the port.
 DEFAULT_ISSUER = "nomadcrew"
 
 
@@ -62,19 +62,19 @@ def machine_ports(
     clock: Clock = utc_now,
     new_id: NewId = uuid7,
 ) -> Ports:
-    """The ports of one machine, on its database and its data folder. `url` is where it listens.
+    """The ports of one machine, on its database and its data folder. `url` is the listening address.
 
-    `limits` are given where another process counts them, `presence` where somebody tells it of sockets.
+    `limits` and `presence` replace the defaults, for workers whose host counts limits and announces presence.
 
     Raises:
-        ValueError: a setting or a key file cannot be used; the text says which.
+        ValueError: a setting or a key file is not valid; the message says which.
         OSError: the folders cannot be read or written.
     """
     keys = open_keys(keys_folder)
     tokens, accounts = _tokens(settings, keys, on_session_end), PostgresAccounts(sql, Argon2Passwords())
     queue = PostgresQueue(sql, clock=clock, new_id=new_id)
     shared: dict[str, Any] = {name: make(sql) for name, make in SQL_PORTS.items()}
-    told = MirroredLive(live, queue) if settings.mirrors else live
+    mirrored = MirroredLive(live, queue) if settings.mirrors else live
     return Ports(
         site=Site(
             public_url=settings.public_url or url,
@@ -90,9 +90,9 @@ def machine_ports(
         flags=FileFlags(settings.home / "flags.json"),
         outbox=outbox,
         connections=connections,
-        live=told,
+        live=mirrored,
         presence=presence or PostgresPresence(sql),
-        location_stream=DirectLocationStream(shared["location_sharing"], told, new_id),
+        location_stream=DirectLocationStream(shared["location_sharing"], mirrored, new_id),
         mailer=_mailer(settings, mail_folder, clock),
         push=_push(settings),
         mirror=_mirror(settings),
@@ -142,7 +142,7 @@ def _tokens(settings: Settings, keys: Keys, on_session_end: Callable[[SessionId]
 def _other_issuers(settings: Settings) -> Sequence[Issuer]:
     if settings.supabase_url is None:
         return ()
-    # Supabase's gateway wants the project's public key on every request.
+    # Supabase's gateway requires the project's public key on every request.
     key = settings.supabase_anon_key
     headers = {} if key is None else {"apikey": key, "authorization": f"Bearer {key}"}
     keys = JwksSource(f"{settings.supabase_url}/auth/v1/.well-known/jwks.json", fetcher(headers))
@@ -150,19 +150,19 @@ def _other_issuers(settings: Settings) -> Sequence[Issuer]:
 
 
 class SilentOutbox:
-    """An outbox whose publisher runs elsewhere and looks by itself every second."""
+    """An outbox whose relay runs in another process, which polls every second."""
 
     def expect(self) -> None:
         return None
 
-    async def written(self, *, told: bool = True) -> None:  # noqa: ARG002 — the port's form
+    async def written(self, *, told: bool = True) -> None:  # noqa: ARG002 — required by the port
         return None
 
 
 class SilentLive:
-    """What is told live, where nobody listens."""
+    """Broadcasts on a host without sockets: does nothing."""
 
-    async def tell(self, event: Event, *, latest_of: str | None = None) -> None:  # noqa: ARG002 — the port's form
+    async def tell(self, event: Event, *, latest_of: str | None = None) -> None:  # noqa: ARG002 — required by the port
         return None
 
     async def tell_people(self, event: Event, people: Sequence[UserId]) -> None:  # noqa: ARG002 — likewise

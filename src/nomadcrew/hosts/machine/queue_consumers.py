@@ -1,4 +1,4 @@
-"""Loops beside the requests: work queues, the scheduler, the sockets' clock."""
+"""Background loops: consumers of work queues, the scheduler, the ticker of the sockets."""
 
 import asyncio
 import logging
@@ -20,53 +20,53 @@ log = logging.getLogger("nomadcrew.background")
 Beat = Callable[[], None]
 RECEIVE = 10
 VISIBILITY_S = 60
-# A consumer that takes longer has lost its job to the next delivery anyway.
+# Must be less than VISIBILITY_S: after that, the job is delivered again.
 JOB_TIMEOUT_S = 50
 POLL_S = 2.0
 RESTART_S = 1.0
 
 
 async def forever(name: str, loop: Callable[[], Awaitable[None]]) -> None:
-    """Run a loop until cancelled, again after whatever stops it: a bug in one must not take the others down."""
+    """Run a loop until cancelled; restart it after an error, so that a bug in one loop does not stop the others."""
     while True:
         try:
             await loop()
         except Unavailable as error:
             log.warning("waiting for the database", extra={"fields": {"loop": name, "reason": error.details}})
         except Exception:
-            log.exception("a loop failed and starts again", extra={"fields": {"loop": name}})
+            log.exception("loop failed, restarting", extra={"fields": {"loop": name}})
         await asyncio.sleep(RESTART_S)
 
 
 class Workers:
-    """Consumes work queues: one loop each, several jobs at a time, each acknowledged once it is done."""
+    """Consumes work queues: one loop per queue, several jobs at a time, each acknowledged when it is done."""
 
     def __init__(self, consumers: Mapping[str, Consumer]) -> None:
         self._consumers = consumers
-        self._bells = {queue: asyncio.Event() for queue in consumers}
+        self._wake_events = {queue: asyncio.Event() for queue in consumers}
 
     @property
     def queues(self) -> Sequence[str]:
         return list(self._consumers)
 
     def wake(self, queues: Iterable[str]) -> None:
-        """Have these queues looked at now; those that nobody consumes here are passed over."""
+        """Poll these queues now; queues without a consumer here are ignored."""
         for queue in queues:
-            if queue in self._bells:
-                self._bells[queue].set()
+            if queue in self._wake_events:
+                self._wake_events[queue].set()
 
     async def run(self, queue: str, ports: Ports, beat: Beat) -> None:
         """Consume a queue until cancelled."""
-        bell = self._bells[queue]
+        wake_event = self._wake_events[queue]
         while True:
             beat()
-            bell.clear()
+            wake_event.clear()
             jobs = await ports.queue.receive(queue, limit=RECEIVE, visibility_s=VISIBILITY_S)
             await asyncio.gather(*(self._consume(job, ports) for job in jobs))
             if len(jobs) == RECEIVE:
-                continue  # there may be more
+                continue  # there may be more jobs
             try:
-                await asyncio.wait_for(bell.wait(), POLL_S)
+                await asyncio.wait_for(wake_event.wait(), POLL_S)
             except TimeoutError:
                 continue
 
@@ -82,15 +82,15 @@ class Workers:
     async def _failed(self, job: Job, ports: Ports, error: Exception) -> None:
         fields = {"queue": job.queue, "job_id": str(job.id), "attempt": job.attempt}
         if isinstance(error, Unavailable | TimeoutError):
-            log.warning("a job waits for its next attempt", extra={"fields": fields}, exc_info=error)
+            log.warning("job failed, will be retried", extra={"fields": fields}, exc_info=error)
         else:
-            log.error("a job failed", extra={"fields": fields}, exc_info=error)
-        # The class alone: a message could hold an address, and dead jobs are listed.
+            log.error("job failed", extra={"fields": fields}, exc_info=error)
+        # Only the class is stored: a message may contain an email address, and dead jobs are listed.
         await ports.queue.fail(job, type(error).__name__, final=isinstance(error, Hopeless))
 
 
 class RungQueue:
-    """`WorkQueue` that says what was sent, so that nobody has to look for it."""
+    """`WorkQueue` that reports the queues of new jobs, so that their consumers need not wait for the next poll."""
 
     def __init__(self, queue: WorkQueue, on_work: Callable[[Iterable[str]], None]) -> None:
         self._queue = queue
@@ -108,7 +108,7 @@ class RungQueue:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Something to do every `every_s` seconds; safe to do twice."""
+    """Work to do every `every_s` seconds; running it twice is harmless."""
 
     name: str
     every_s: float
@@ -116,7 +116,7 @@ class Schedule:
 
 
 async def run_schedule(schedule: Schedule, beat: Beat) -> None:
-    """Run a schedule until cancelled, soon after the start and then at its pace."""
+    """Run a schedule until cancelled: first within 5 s, then every `every_s`."""
     await asyncio.sleep(random.uniform(0.5, 5))  # noqa: S311 — spreads load, guards nothing
     while True:
         started_s = time.monotonic()
@@ -131,7 +131,7 @@ async def run_schedule(schedule: Schedule, beat: Beat) -> None:
 
 
 async def run_ticker(hub: Hub, clock: Clock, beat: Beat) -> None:
-    """Keep idle sockets alive and end those whose token expired."""
+    """Keep idle sockets alive and close those whose token has expired."""
     while True:
         beat()
         hub.tick(now=clock(), monotonic_s=time.monotonic())

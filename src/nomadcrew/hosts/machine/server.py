@@ -1,4 +1,4 @@
-"""The one-machine host: PostgreSQL, migrations, and what stands on them, in one process or in several."""
+"""The machine host: PostgreSQL, migrations and the services on top, in one process or several."""
 
 import asyncio
 import errno
@@ -28,17 +28,17 @@ from nomadcrew.settings import Settings
 
 log = logging.getLogger("nomadcrew.host")
 
-# PostgreSQL goes on with a statement whose client gave up, and keeps its locks, unless it looks for the client.
+# Without this, PostgreSQL continues a statement whose client has disconnected, and keeps its locks.
 SERVER_SETTINGS = {"client_connection_check_interval": "1000"}
 _LISTEN_ADVICE = {
-    errno.EADDRINUSE: "stop what uses it, or choose another with PORT",
-    errno.EACCES: "ports below 1024 are root's, so choose another with PORT",
+    errno.EADDRINUSE: "stop the program that uses it, or choose another port with PORT",
+    errno.EACCES: "ports below 1024 require root, so choose another port with PORT",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """What `serve` tells once requests are answered: where it listens, and how people reach it."""
+    """Passed to `serve`'s callback once requests are accepted: the listening address and the public URL."""
 
     address: str
     public_url: str
@@ -47,26 +47,26 @@ class Started:
 
 
 def listen(settings: Settings) -> socket.socket:
-    """A listening socket, bound before anything else starts, so that a taken port costs nothing.
+    """A listening socket. It is bound before any other start-up work, so that a port in use fails at once.
 
     Raises:
-        CannotStart: the address is taken, or not this machine's.
+        CannotStart: the address is in use, or is not an address of this machine.
     """
     return _bound(settings, settings.port, shared=False)
 
 
 def listen_for_workers(settings: Settings) -> list[socket.socket]:
-    """A listening socket for each worker, on one port, among which the kernel deals out connections evenly.
+    """A listening socket for each worker, all on one port; the kernel spreads connections over them.
 
-    Workers that waited at one socket would not be dealt to evenly: the kernel wakes whoever waits for the shortest
-    time. Where it cannot deal, outside Linux, they do share one.
+    With a single socket, the kernel would favour the worker that started to wait last. Outside Linux, where the
+    kernel cannot spread them, the workers share one socket.
 
     Raises:
         CannotStart: as `listen`.
     """
     if not sys.platform.startswith("linux"):
         return [listen(settings)] * settings.workers
-    # Sockets that share a port would let a second host join it, so it is tried alone first.
+    # Sockets that share a port would let a second host join it, so it is first bound exclusively.
     with listen(settings) as alone:
         port = alone.getsockname()[1]
     return [_bound(settings, port, shared=True) for _ in range(settings.workers)]
@@ -83,20 +83,20 @@ def _bound(settings: Settings, port: int, *, shared: bool) -> socket.socket:
         listener.listen(2048)
     except OSError as error:
         listener.close()
-        what = _LISTEN_ADVICE.get(error.errno or 0, "name an address of this machine in HOST")
-        raise CannotStart(f"Cannot listen on {settings.host}:{port} ({error.strerror}); {what}.") from None
+        advice = _LISTEN_ADVICE.get(error.errno or 0, "set HOST to an address of this machine")
+        raise CannotStart(f"Cannot listen on {settings.host}:{port} ({error.strerror}); {advice}.") from None
     listener.setblocking(False)
     return listener
 
 
 def database_at(postgres: EmbeddedPostgres) -> dict[str, Any]:
-    """Arguments for a pool of this host's on a running PostgreSQL."""
+    """Arguments for a pool on a running PostgreSQL."""
     return {**postgres.connect_kwargs, "server_settings": SERVER_SETTINGS}
 
 
 @asynccontextmanager
 async def database(settings: Settings, folder: DataFolder) -> AsyncIterator[tuple[EmbeddedPostgres, Database]]:
-    """The data folder's PostgreSQL, started and stopped here, and a pool on it; also for commands."""
+    """The data folder's PostgreSQL, started and stopped by the block, and a pool on it; also for commands."""
     postgres = EmbeddedPostgres(folder, find_binaries(settings.postgres_bin), postgres_user=settings.postgres_user)
     await postgres.start()
     try:
@@ -108,10 +108,10 @@ async def database(settings: Settings, folder: DataFolder) -> AsyncIterator[tupl
 
 
 async def migrated(pool: Database) -> int:
-    """Bring the schema up to date; returns how many migrations ran.
+    """Apply new migrations; returns their number.
 
     Raises:
-        CannotStart: the files and the database contradict each other.
+        CannotStart: the migration files and the database do not match.
     """
     patient = pool.patient()
     try:
@@ -123,10 +123,10 @@ async def migrated(pool: Database) -> int:
 
 
 async def serve(settings: Settings, say: Callable[[Started], None]) -> None:
-    """Run until told to stop, then drain.
+    """Run until stopped, then drain.
 
     Raises:
-        CannotStart: a sentence that says what to do.
+        CannotStart: the message says what to do.
     """
     started_s = time.monotonic()
     allow_open_files()
@@ -156,8 +156,8 @@ async def serve(settings: Settings, say: Callable[[Started], None]) -> None:
             await _alone(settings, folder, postgres, pool, listeners[0], address, stopped, ready)
 
 
-def _nobody_is_told(_user_id: UserId, _here: bool) -> None:
-    """Who is sent away by a stop was here until then, and is on the way back."""
+def _not_announced(_user_id: UserId, _here: bool) -> None:
+    """Used during a stop: a user whose socket closes then is about to reconnect, so is not announced as offline."""
 
 
 async def _alone(
@@ -170,7 +170,7 @@ async def _alone(
     stop: asyncio.Event,
     ready: Callable[[], None],
 ) -> None:
-    """Everything in this process."""
+    """Run everything in this process."""
     hub = Hub()
     back = Backstage(settings, folder, pool, address, sockets=hub, hub=hub, on_session_end=hub.end_session)
     front = Front(settings, pool, hub, back.ports, back.metrics, heartbeats=back.heartbeats, refresh=back.refresh)
@@ -183,13 +183,13 @@ async def _alone(
     stopped = asyncio.create_task(stop.wait(), name="stop")
     await asyncio.wait({serving.task, stopped}, return_when=asyncio.FIRST_COMPLETED)
     log.info("stopping: draining requests and sockets")
-    hub.on_person = _nobody_is_told
+    hub.on_person = _not_announced
     await serving.drain()
     await back.finish()
     await cancelled([*tasks, stopped])
     await front.finish()
     if serving.task.done():
-        serving.task.result()  # what ended it, if that was not us
+        serving.task.result()  # raises the server's error if it ended by itself
 
 
 async def _with_workers(
@@ -202,7 +202,7 @@ async def _with_workers(
     stop: asyncio.Event,
     ready: Callable[[], None],
 ) -> None:
-    """What there is once in this process, HTTP and sockets in others."""
+    """Run the services in this process, HTTP and sockets in workers."""
     fleet = Fleet(listeners, connect=database_at(postgres), address=address)
     back = Backstage(
         settings, folder, pool, address, sockets=fleet, hub=Hub(), on_session_end=fleet.end_session,
@@ -217,7 +217,7 @@ async def _with_workers(
         ready()
         await stop.wait()
         log.info("stopping: draining requests and sockets")
-        fleet.on_person = _nobody_is_told
+        fleet.on_person = _not_announced
     finally:
         await fleet.drain()
     await back.finish()
@@ -225,38 +225,38 @@ async def _with_workers(
 
 
 def address_of(host: str, port: int) -> str:
-    """The web address of a server that listens there, for people on this machine."""
+    """The URL of a server with this listening address, for users of this machine."""
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
     return f"http://{shown}:{port}"
 
 
 class _Stop:
-    """What Ctrl-C, a service manager and a closed terminal bring about.
+    """Handles Ctrl-C, SIGTERM from a service manager, and a closed terminal.
 
-    A start is given up at once, for it has nothing to drain and may take minutes; what serves is told by an event.
+    A start is cancelled at once: it has nothing to drain and may take minutes. A running server gets an event.
     """
 
     def __init__(self) -> None:
-        self._told = asyncio.Event()
+        self._stopping = asyncio.Event()
         self._starting = asyncio.current_task()
 
     def in_good_order(self) -> asyncio.Event:
-        """From now on nothing is cut short."""
+        """The event that is set on a stop; from now on no task is cancelled."""
         self._starting = None
-        return self._told
+        return self._stopping
 
     async def __aenter__(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._tell)
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # which is what nohup is for
-            loop.add_signal_handler(signal.SIGHUP, self._tell)
+            loop.add_signal_handler(number, self._request_stop)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores SIGHUP
+            loop.add_signal_handler(signal.SIGHUP, self._request_stop)
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> bool:
-        return kind is asyncio.CancelledError and self._told.is_set()
+        return kind is asyncio.CancelledError and self._stopping.is_set()
 
-    def _tell(self) -> None:
-        self._told.set()
+    def _request_stop(self) -> None:
+        self._stopping.set()
         if self._starting is not None:
             self._starting.cancel()
             self._starting = None

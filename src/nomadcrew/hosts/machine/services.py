@@ -1,4 +1,4 @@
-"""What a host is made of: a part behind, which there is once, and a part in front, of which there may be many."""
+"""The two halves of the machine host: services that run once, and request servers, one per process."""
 
 import asyncio
 import contextlib
@@ -38,19 +38,19 @@ from nomadcrew.web.dispatch import Dispatcher
 
 DAY_S = 86_400.0
 HOUR_S = 3_600.0
-# How late others hear that somebody's sharing has expired; readers see it at once.
+# Delay until others are notified of expired sharing; reads exclude it at once.
 EXPIRY_S = 15.0
-# How much of who heard a position a crash may forget.
+# Position views that a crash may lose, in seconds.
 VIEWS_S = 2.0
 _PING = compile_statement("ping", "SELECT 1")
 Loop = Callable[[], Awaitable[None]]
 
 
 def wired(settings: Settings, folder: DataFolder, pool: Database, **rest: Any) -> Ports:
-    """The ports on a data folder, as `machine_ports` makes them; also for commands.
+    """The ports on a data folder, as `machine_ports` creates them; also for commands.
 
     Raises:
-        CannotStart: a key file cannot be used.
+        CannotStart: a key file is not usable.
     """
     try:
         return machine_ports(settings, folder.keys, folder.mail, folder.files, pool, **rest)
@@ -59,12 +59,12 @@ def wired(settings: Settings, folder: DataFolder, pool: Database, **rest: Any) -
     except OSError as error:
         raise CannotStart(
             f"{error.filename or folder.keys} cannot be used ({error.strerror}); "
-            "start as the owner of the data folder, and with space on its disk."
+            "start as the owner of the data folder, with free space on its disk."
         ) from None
 
 
 class Backstage:
-    """What there is once on a machine: the relay, the work queues' consumers, the schedules, what is told live."""
+    """The services that run once per machine: the relay, consumers of work queues, schedules, broadcasts."""
 
     def __init__(
         self,
@@ -78,9 +78,9 @@ class Backstage:
         on_session_end: Callable[[SessionId], None],
         on_presence: Callable[[UserId, bool], None] = lambda _user_id, _online: None,
     ) -> None:
-        """`sockets` are all there are, `hub` holds those of this process.
+        """`sockets` are all sockets of this machine, `hub` those of this process.
 
-        `on_presence` is told who is online from now on, and who no longer is.
+        `on_presence` is called when a user goes online or offline.
         """
         self.metrics = Metrics()
         pool.on_statement = self.metrics.statement
@@ -103,7 +103,7 @@ class Backstage:
         self.heartbeats = {name: Heartbeat() for name in ("relay", "presence", *self.workers.queues)}
 
     def loops(self) -> dict[str, Loop]:
-        """What runs until the host stops, by name."""
+        """The loops to run until the host stops, by name."""
         beats = {name: heartbeat.beat for name, heartbeat in self.heartbeats.items()}
         loops: dict[str, Loop] = {
             "relay": lambda: self.relay.run(beats["relay"]),
@@ -116,14 +116,14 @@ class Backstage:
         return loops
 
     async def finish(self) -> None:
-        """Write down and relay what is left when nothing is written any more, unless there is an outage."""
+        """Save presence and relay the remaining events; call when all writes have stopped. Skipped in an outage."""
         await self.teller.finish()
         with contextlib.suppress(Unavailable):
             while await self.relay.drain():
                 pass
 
     async def refresh(self) -> None:
-        """Bring the gauges that must be asked for up to date."""
+        """Update the gauges that need a query."""
         lag = await self._outbox.lag(now=utc_now())
         self.metrics.outbox(lag.pending, lag.oldest_s)
         self.metrics.queues(await self.ports.queue.depths())
@@ -156,7 +156,7 @@ class Backstage:
 
 
 class Front:
-    """What answers people: HTTP, sockets, and the pages about the host."""
+    """Serves HTTP, sockets, and the pages about the host."""
 
     def __init__(
         self,
@@ -171,13 +171,13 @@ class Front:
         refresh: Callable[[], Awaitable[None]] | None = None,
         render: Callable[[], Awaitable[bytes]] | None = None,
     ) -> None:
-        """`heartbeats` are of loops in this process, `silences` tells of those in another.
+        """`heartbeats` are those of loops in this process; `silences` returns those of another process.
 
-        `refresh` brings gauges up to date before `metrics` are shown; `render` shows those of other processes too.
+        `refresh` updates gauges before `metrics` are rendered; `render` includes the metrics of other processes.
         """
         self._hub = hub
-        self._heard = Heard(ports.position_views, utc_now)
-        hub.on_shown = self._heard.add
+        self._views = Heard(ports.position_views, utc_now)
+        hub.on_shown = self._views.add
         self._pulse = Heartbeat()
         cors = Cors(settings.allowed_origins)
         dispatcher = Dispatcher(ports, metrics.request)
@@ -201,22 +201,22 @@ class Front:
     def loops(self) -> dict[str, Loop]:
         return {
             "sockets": lambda: run_ticker(self._hub, utc_now, self._pulse.beat),
-            "views": self._note_views,
+            "views": self._save_views,
         }
 
     async def finish(self) -> None:
-        """Write down what is left once no socket hears anything more, unless there is an outage."""
+        """Save the remaining position views; call when no socket is open any more. Skipped in an outage."""
         with contextlib.suppress(Unavailable):
-            await self._heard.note()
+            await self._views.note()
 
-    async def _note_views(self) -> None:
+    async def _save_views(self) -> None:
         while True:
             await asyncio.sleep(VIEWS_S)
-            await self._heard.note()
+            await self._views.note()
 
 
 def running(loops: Mapping[str, Loop]) -> list["asyncio.Task[None]"]:
-    """Tasks that run these until they are cancelled."""
+    """Start a task for each loop; each runs until it is cancelled."""
     return [asyncio.create_task(forever(name, loop), name=name) for name, loop in loops.items()]
 
 

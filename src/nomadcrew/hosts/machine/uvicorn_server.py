@@ -1,4 +1,4 @@
-"""HTTP and sockets of one process: uvicorn as this host runs it, and how it stops."""
+"""HTTP and sockets of one process: uvicorn's configuration and its graceful stop."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ DRAIN_S = 10.0
 
 
 class _Server(uvicorn.Server):
-    """uvicorn that says when it listens, and leaves signals alone: stopping is a sequence of ours."""
+    """uvicorn that reports when it listens, and handles no signals: the host controls the stop."""
 
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
@@ -35,17 +35,17 @@ class _Server(uvicorn.Server):
 
 
 class Serving:
-    """Answers requests and holds sockets from the moment it is made, inside a running loop."""
+    """Serves requests and sockets from its creation on; needs a running event loop."""
 
     def __init__(self, application: App, hub: Hub, listener: socket.socket, ready: Callable[[], None]) -> None:
-        """`ready` is called once requests are answered."""
+        """`ready` is called once requests are accepted."""
         self._hub = hub
         self._server = _Server(_config(application), ready)
         _spare_the_collector()
         self.task = asyncio.create_task(self._server.serve([listener]), name="http")
 
     async def drain(self) -> None:
-        """Take nothing new, let requests end, and send sockets away so that they come back."""
+        """Accept no new requests, finish the open ones, and close sockets so that clients reconnect."""
         self._server.should_exit = True
         leaving = asyncio.create_task(send_away(self._hub), name="leaving")
         await asyncio.wait({self.task}, timeout=DRAIN_S + 2)
@@ -74,7 +74,7 @@ def _config(application: App) -> uvicorn.Config:
 
 
 def _spare_the_collector() -> None:
-    """Collect garbage a fiftieth as often, and never look again at what the imports made.
+    """Run the garbage collector a fiftieth as often, and exclude the objects that imports created.
 
     A list of trips is some hundred short-lived objects without cycles, and the default threshold of 700 walks the
     heap several times for it: a fifth of such a request's CPU, measured.

@@ -1,11 +1,11 @@
-"""Accounts whose passwords Cognito keeps, and everything else SQL.
+"""Accounts in SQL, with the passwords in Cognito.
 
-The user of an account, or of a registration that waits, has its id for a name. It is made before the row in SQL and
-confirmed after it, so a row always has a user whose password is right; what a crash leaves between is a user nobody
-can sign in as, or one that is confirmed when somebody next signs in.
+The Cognito user of an account or a pending registration has its id as username. The user is created before the row
+in SQL and confirmed after it, so every row has a user with the right password. A crash in between leaves a user
+that cannot sign in, or one that is confirmed at the next sign-in.
 
-Cognito answers for a user who is not confirmed before it looks at the password. So a registration keeps a hash of
-its own in SQL until it is confirmed, as on one machine.
+For an unconfirmed user, Cognito replies before it checks the password. A registration therefore has its own hash in
+SQL until it is confirmed, as on one machine.
 """
 
 import asyncio
@@ -28,12 +28,12 @@ from nomadcrew.core.ids import EventId, UserId
 
 log = logging.getLogger("nomadcrew.accounts")
 
-# What SQL holds in the place of an account's password.
+# Stored in SQL in the place of an account's password hash.
 ELSEWHERE = "cognito"
 MAX_PASSWORD_CHARS = 256
 LOCKED_OUT_S = 60
-# A user who is confirmed cannot be once more; and one whose trigger failed is.
-CONFIRMED_ALL_THE_SAME = frozenset(
+# Errors after which the user is confirmed: it was confirmed before, or only its trigger failed.
+CONFIRMED_ANYWAY = frozenset(
     {
         "InvalidLambdaResponseException",
         "NotAuthorizedException",
@@ -45,33 +45,33 @@ CONFIRMED_ALL_THE_SAME = frozenset(
 
 class EndsSessions(Protocol):
     async def end_all(self, user_id: UserId, *, now: datetime) -> object:
-        """End every session of a person."""
+        """End all sessions of a user."""
         ...
 
 
-class _Elsewhere:
-    """`Passwords` for accounts, which have none in SQL."""
+class _InCognito:
+    """`Passwords` for accounts, whose passwords are not in SQL."""
 
-    async def hash(self, password: str) -> str:  # noqa: ARG002 — the protocol's form
+    async def hash(self, password: str) -> str:  # noqa: ARG002 — required by the protocol
         return ELSEWHERE
 
-    async def matches(self, password_hash: str | None, password: str) -> bool:  # noqa: ARG002 — the protocol's form
+    async def matches(self, password_hash: str | None, password: str) -> bool:  # noqa: ARG002 — required by the protocol
         return False
 
-    def is_outdated(self, password_hash: str) -> bool:  # noqa: ARG002 — the protocol's form
+    def is_outdated(self, password_hash: str) -> bool:  # noqa: ARG002 — required by the protocol
         return False
 
 
 def find_account(sql: Sql) -> Callable[[UserId], Awaitable[Account | None]]:
-    """Finds accounts by id, for sessions."""
-    return PostgresAccounts(sql, _Elsewhere()).one
+    """A function that finds accounts by id, for sessions."""
+    return PostgresAccounts(sql, _InCognito()).one
 
 
 class SqlRegistrations:
-    """`Registrations` in SQL, whose passwords are with Cognito once they are confirmed."""
+    """`Registrations` in SQL; after confirmation, passwords are in Cognito only."""
 
     def __init__(self, sql: Sql) -> None:
-        self._accounts = PostgresAccounts(sql, _Elsewhere())
+        self._accounts = PostgresAccounts(sql, _InCognito())
 
     async def confirm(self, registration_id: RegistrationId, suffix: str, *, now: datetime) -> Account:
         return await self._accounts.confirm(registration_id, suffix, now=now, password_hash=ELSEWHERE)
@@ -84,33 +84,33 @@ class SqlRegistrations:
 
 
 class CognitoAccounts:
-    """`Accounts` on SQL and a user pool; `passwords` are for registrations only."""
+    """`Accounts` on SQL and a user pool; `passwords` hashes those of registrations."""
 
     def __init__(self, pool: UserPool, sql: Sql, sessions: EndsSessions, passwords: Passwords) -> None:
         self._pool = pool
         self._sessions = sessions
         self._passwords = passwords
-        self._accounts = PostgresAccounts(sql, _Elsewhere())
+        self._accounts = PostgresAccounts(sql, _InCognito())
         self._registrations = PostgresAccounts(sql, passwords)
 
     async def register(self, new: NewAccount, password: str, *, confirmed: bool, now: datetime) -> Account:
         known = await self._registered(new.email, password, now)
         if known is not None:
             return known
-        await self._make_user(new.user_id, _of(new), password, verified=confirmed)
+        await self._make_user(new.user_id, _attributes_of_new(new), password, verified=confirmed)
         try:
             account = await self._accounts.register(new, password, confirmed=confirmed, now=now)
         except (EmailTaken, UsernameTaken) as taken:
-            return await self._instead(new, password, taken, now)
-        await self._name_user(account, verified=confirmed)
+            return await self._existing_account(new, password, taken, now)
+        await self._set_aliases(account, verified=confirmed)
         return account
 
     async def request(
         self, new: NewAccount, password: str, registration_id: RegistrationId, event_id: EventId, *, now: datetime
     ) -> None:
-        # Also where nothing is kept in the end, so that the time taken says nothing of the address.
+        # Signed up in any case, so that the response time does not reveal whether the address is known.
         try:
-            await self._pool.sign_up(str(registration_id), _fit(password), _of(new))
+            await self._pool.sign_up(str(registration_id), _fit(password), _attributes_of_new(new))
         except AwsError as refused:
             if refused.code != "UsernameExistsException":
                 raise _refusal(refused) from refused
@@ -120,10 +120,10 @@ class CognitoAccounts:
         await self._registrations.remind(registration_id, event_id, now=now)
 
     async def confirm(self, registration_id: RegistrationId, suffix: str, *, now: datetime) -> Account:
-        # SQL first, which knows whether the registration still counts. The pool's trigger finds it done.
+        # SQL first: it knows whether the registration is still valid. The pool's trigger then has nothing to do.
         account = await self._accounts.confirm(registration_id, suffix, now=now, password_hash=ELSEWHERE)
         await self._confirm_user(account.user_id)
-        await self._name_user(account, verified=True)
+        await self._set_aliases(account, verified=True)
         return account
 
     async def pending(self, registration_id: RegistrationId, *, now: datetime) -> Registration | None:
@@ -134,12 +134,12 @@ class CognitoAccounts:
 
     async def check(self, found: Credentials | None, password: str) -> bool:
         if found is not None and found.account is None:
-            # Cognito is asked about nobody beside it, so that this takes no shorter than the rest.
+            # Also ask Cognito about an unknown user, so that the check takes as long as the others.
             _, right = await asyncio.gather(
-                self._opens(None, password), self._passwords.matches(found.password_hash, password)
+                self._accepts(None, password), self._passwords.matches(found.password_hash, password)
             )
             return right
-        return await self._opens(None if found is None else found.account, password)
+        return await self._accepts(None if found is None else found.account, password)
 
     async def one(self, user_id: UserId) -> Account | None:
         return await self._accounts.one(user_id)
@@ -155,42 +155,42 @@ class CognitoAccounts:
             account = await self._accounts.one(user_id)
             if refused.code != "UserNotFoundException" or account is None:
                 raise
-            # Of a pool that was made anew: whoever may set passwords may bring somebody back.
-            await self._make_user(user_id, _of_account(account), password, verified=account.confirmed)
+            # The pool was recreated, so recreate the user.
+            await self._make_user(user_id, _attributes_of(account), password, verified=account.confirmed)
         await self._sessions.end_all(user_id, now=now)
 
     async def grant_admin(self, user_id: UserId, *, granted: bool, now: datetime) -> None:
         await self._accounts.grant_admin(user_id, granted=granted, now=now)
 
-    async def _instead(
+    async def _existing_account(
         self, new: NewAccount, password: str, taken: EmailTaken | UsernameTaken, now: datetime
     ) -> Account:
-        """The account that is there already, if it is this person's; else the user that was made is dropped."""
-        mine = await self._accounts.one(new.user_id)
-        if mine is not None:
-            return mine  # written a moment ago, and the answer was lost
+        """The existing account, if it is this user's; else delete the new Cognito user."""
+        own = await self._accounts.one(new.user_id)
+        if own is not None:
+            return own  # written by this request, whose reply from SQL was lost
         await delete_user(self._pool, new.user_id)
-        # Somebody was faster; perhaps the very same request, sent twice.
+        # Another request was faster, perhaps the same one sent twice.
         known = None if isinstance(taken, UsernameTaken) else await self._registered(new.email, password, now)
         if known is None:
             raise taken
         return known
 
     async def _registered(self, email: str, password: str, now: datetime) -> Account | None:
-        """The account of an address, if that is its password.
+        """The account with the address, if the password is right.
 
         Raises:
-            EmailTaken: it is not.
+            EmailTaken: the password is wrong.
         """
         found = await self._accounts.find(email, now=now)
         if found is None or found.account is None:
             return None
-        if not await self._opens(found.account, password):
+        if not await self._accepts(found.account, password):
             raise EmailTaken
         return found.account
 
-    async def _opens(self, account: Account | None, password: str) -> bool:
-        """Whether Cognito takes the password; asks about somebody unknown where there is no account."""
+    async def _accepts(self, account: Account | None, password: str) -> bool:
+        """Whether Cognito accepts the password; without an account, asks about an unknown user."""
         typed = canonical(password)
         possible = 0 < len(typed) <= MAX_PASSWORD_CHARS and bool(typed.strip())
         username = str(account.user_id) if account is not None and possible else str(uuid4())
@@ -200,7 +200,7 @@ class CognitoAccounts:
                 await self._pool.begin("ADMIN_USER_PASSWORD_AUTH", username, params)
             except AwsError as refused:
                 if refused.code == "UserNotConfirmedException" and account is not None and not confirmed:
-                    # SQL made it an account; whoever was to tell Cognito did not live to do it.
+                    # The account exists in SQL, but the process crashed before it confirmed the Cognito user.
                     await self._confirm_user(account.user_id)
                     continue
                 return _is_wrong(refused)
@@ -216,12 +216,12 @@ class CognitoAccounts:
                 "AdminCreateUser",
                 str(user_id),
                 MessageAction="SUPPRESS",
-                # Of a user that a crash left behind; SQL says whose an address is.
+                # Take the alias from the user of a crashed request; SQL decides who owns an address.
                 ForceAliasCreation=True,
                 UserAttributes=attribute_list(attributes),
             )
         except AwsError as refused:
-            # By the same call, whose answer was lost: nobody else has this id.
+            # Created by this request, whose reply was lost: no other request has this id.
             if refused.code != "UsernameExistsException":
                 raise _refusal(refused) from refused
         await self._set_password(user_id, password)
@@ -236,11 +236,11 @@ class CognitoAccounts:
         try:
             await self._pool.admin("AdminConfirmSignUp", str(user_id))
         except AwsError as refused:
-            if refused.code not in CONFIRMED_ALL_THE_SAME:
+            if refused.code not in CONFIRMED_ANYWAY:
                 raise
 
-    async def _name_user(self, account: Account, *, verified: bool) -> None:
-        """Let Cognito know what else to call somebody. Nobody signs in by that, so going without is no error."""
+    async def _set_aliases(self, account: Account, *, verified: bool) -> None:
+        """Set a user's aliases in Cognito. Sign-ins do not use them, so a failure is only logged."""
         attributes = {
             "email": account.profile.email,
             "email_verified": "true" if verified else "false",
@@ -254,22 +254,22 @@ class CognitoAccounts:
             log.warning("aliases not set", extra={"fields": {"reason": refused.code}})
 
 
-def _of(new: NewAccount) -> dict[str, str]:
+def _attributes_of_new(new: NewAccount) -> dict[str, str]:
     return _attributes(new.email, new.first_name, new.last_name, new.usernames[0])
 
 
-def _of_account(account: Account) -> dict[str, str]:
+def _attributes_of(account: Account) -> dict[str, str]:
     profile = account.profile
     return _attributes(profile.email, profile.first_name, profile.last_name, profile.username)
 
 
 def _attributes(email: str, first_name: str, last_name: str, username: str) -> dict[str, str]:
-    """What the pool requires of a user; it takes no empty names, which we do."""
+    """The attributes that the pool requires; Cognito refuses empty names, so the username replaces them."""
     return {"email": email, "given_name": first_name or username, "family_name": last_name or username}
 
 
 def _fit(password: str) -> str:
-    """Raises WeakPassword: Cognito takes no such password."""
+    """Raises WeakPassword: the password is too long for Cognito."""
     typed = canonical(password)
     if len(typed) > MAX_PASSWORD_CHARS:
         raise WeakPassword("The password is too long.")
@@ -277,11 +277,11 @@ def _fit(password: str) -> str:
 
 
 def _is_wrong(refused: AwsError) -> bool:
-    """False, for a wrong password.
+    """False for a wrong password.
 
     Raises:
-        TooMany: Cognito has closed the account for a while.
-        AwsError: it is not about the password.
+        TooMany: Cognito has locked the account temporarily.
+        AwsError: the refusal has another reason.
     """
     if refused.code == "NotAuthorizedException" and "attempts exceeded" in refused.message.lower():
         raise TooMany(LOCKED_OUT_S, code="too_many_failures") from refused
@@ -291,7 +291,7 @@ def _is_wrong(refused: AwsError) -> bool:
 
 
 def _refusal(refused: AwsError) -> Exception:
-    """What a refused password means to people."""
+    """The refusal to show for an error of Cognito."""
     if refused.code == "InvalidPasswordException":
-        return WeakPassword("The password needs lower and upper case, a digit and a symbol of the common ones.")
+        return WeakPassword("The password needs a lower-case letter, an upper-case letter, a digit and a symbol.")
     return refused

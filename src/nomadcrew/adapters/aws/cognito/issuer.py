@@ -1,4 +1,4 @@
-"""Whose access tokens of a user pool are believed."""
+"""Verifies the access tokens of a user pool."""
 
 import os
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from nomadcrew.core.ids import SessionId, UserId, parse_uuid
 
 
 class CognitoIssuer:
-    """A user pool: RS256 only, with the keys it publishes. In its tokens our user id is the `username`."""
+    """A user pool: RS256 only, with its published keys. The `username` of its tokens is our user id."""
 
     def __init__(self, pool_id: str, client_id: str, jwks: JwksSource) -> None:
         self.name = issuer_of(pool_id)
@@ -36,7 +36,7 @@ class CognitoIssuer:
         expires_at = check_times(payload, now)
         if payload.get("token_use") != "access" or payload.get("client_id") != self._client_id:
             raise invalid()
-        # Tokens without our scope are by-products of checking passwords.
+        # Password checks produce tokens too; those lack our scope.
         if SCOPE not in str(payload.get("scope")).split():
             raise invalid()
         user_id, session_id = parse_uuid(str(payload.get("username"))), parse_uuid(str(payload.get("sid")))
@@ -53,13 +53,13 @@ class CognitoIssuer:
 def pool_jwks(
     pool_id: str, *, environment: Mapping[str, str] = os.environ, fetch: Fetch | None = None
 ) -> JwksSource:
-    """The keys a pool publishes, to verify with."""
+    """The published keys of a pool, for verification."""
     return JwksSource(keys_url(pool_id, environment), fetch or fetcher({}))
 
 
 def pool_verifier(
     pool_id: str, client_id: str, *, environment: Mapping[str, str] = os.environ, fetch: Fetch | None = None
 ) -> TokenVerifier:
-    """Believes a pool's access tokens for one client; needs no right to anything."""
+    """Verifies a pool's access tokens for one client; needs no permissions."""
     jwks = pool_jwks(pool_id, environment=environment, fetch=fetch)
     return TokenVerifier([CognitoIssuer(pool_id, client_id, jwks)])

@@ -1,4 +1,4 @@
-"""Access tokens that Cognito signs, for sessions that we keep."""
+"""Access tokens signed by Cognito, for our own sessions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CHALLENGE = "CUSTOM_CHALLENGE"
 
 
 class DerivedCodes:
-    """`Codes` by the deployment's secret."""
+    """`Codes` with the deployment's secret."""
 
     def __init__(self, secrets_: Secrets, *, random_bytes: Callable[[int], bytes] = secrets.token_bytes) -> None:
         self._secrets = secrets_
@@ -46,7 +46,7 @@ class DerivedCodes:
 
 
 class CognitoTokens(DerivedCodes):
-    """`Tokens` of a user pool whose triggers are `hosts/aws/functions/cognito_triggers.py`."""
+    """`Tokens` of a user pool; its triggers are in `hosts/aws/functions/cognito_triggers.py`."""
 
     def __init__(self, pool: UserPool, secrets_: Secrets, *, environment: Mapping[str, str] = os.environ) -> None:
         super().__init__(secrets_)
@@ -64,7 +64,7 @@ class CognitoTokens(DerivedCodes):
                 CHALLENGE, begun.get("Session", ""), username, answer_to(key, username, nonce), metadata
             )
         except AwsError as refused:
-            # The account was just found and its session opened: a refusal here is about our setup.
+            # The account was found and its session opened just before, so a refusal is a configuration error.
             raise Unavailable(details=f"cognito-idp: {refused.code}") from refused
         token = ended.get("AuthenticationResult", {}).get("AccessToken")
         if not isinstance(token, str):
@@ -72,7 +72,7 @@ class CognitoTokens(DerivedCodes):
         return token
 
     async def revoke(self, session_id: SessionId, *, now: datetime) -> None:
-        """Nothing: the gateway takes a token for as long as it says, and this process verifies none."""
+        """Do nothing: the gateway accepts a token until it expires, and this process verifies none."""
 
     async def jwks(self, *, now: datetime) -> dict[str, Any]:
         return {"keys": list((await self._keys.all(now=now)).values())}

@@ -1,4 +1,4 @@
-"""Registrations that nobody confirmed, in SQL and in a user pool."""
+"""Unconfirmed registrations, in SQL and in a user pool."""
 
 from datetime import datetime
 from typing import Any
@@ -22,18 +22,18 @@ class AbandonedUsers:
         self._registrations = AbandonedRegistrations(sql)
 
     async def forget_expired(self, *, now: datetime) -> int:
-        forgotten = await self._registrations.forget_expired(now=now)
+        deleted = await self._registrations.forget_expired(now=now)
         await self._forget_users(before=now - CONFIRMATION_LIFETIME - KEPT_AFTER_EXPIRY)
-        return forgotten
+        return deleted
 
     async def _forget_users(self, *, before: datetime) -> None:
-        """Drop users who never confirmed and whom SQL does not know; of very many, the next run drops the rest."""
+        """Delete unconfirmed users without a row in SQL; at most `MAX_PAGES` pages per run."""
         following: dict[str, str] = {}
         for _ in range(MAX_PAGES):
             page = await self._pool.call(
                 "ListUsers", Filter='cognito:user_status = "UNCONFIRMED"', Limit=PAGE, **following
             )
-            old = [user_id for user in page.get("Users", []) if (user_id := _left_over(user, before)) is not None]
+            old = [user_id for user in page.get("Users", []) if (user_id := _expired(user, before)) is not None]
             in_use = await self._registrations.in_use(old) if old else set()
             for user_id in old:
                 if user_id not in in_use:
@@ -44,8 +44,8 @@ class AbandonedUsers:
             following = {"PaginationToken": token}
 
 
-def _left_over(user: dict[str, Any], before: datetime) -> UUID | None:
-    """The id of a listed user who might be forgotten."""
+def _expired(user: dict[str, Any], before: datetime) -> UUID | None:
+    """The id of a listed user, if it is unconfirmed and old enough to be deleted."""
     if user.get("UserStatus") != "UNCONFIRMED" or float(user.get("UserCreateDate", "inf")) > before.timestamp():
         return None
     return parse_uuid(str(user.get("Username")))

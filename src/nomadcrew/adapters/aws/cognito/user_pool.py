@@ -1,4 +1,4 @@
-"""One user pool and its only client, as `auth` uses them."""
+"""A Cognito user pool and its only client, for sign-ins."""
 
 import base64
 import hashlib
@@ -12,7 +12,7 @@ from nomadcrew.core.ids import UserId
 
 
 class UserPool:
-    """Calls on a user pool. The client's secret is asked for once, so it stands in no template or environment."""
+    """Calls on a user pool. The client's secret is fetched once: it is in no template or environment variable."""
 
     def __init__(self, client: AwsClient, pool_id: str, client_id: str) -> None:
         self.id = pool_id
@@ -25,16 +25,16 @@ class UserPool:
 
         Raises:
             AwsError: Cognito refused.
-            Unavailable: it cannot be asked just now.
+            Unavailable: Cognito could not be reached.
         """
         return await self._client.call(operation, {"UserPoolId": self.id, "Username": username, **body})
 
     async def call(self, operation: str, **body: Any) -> dict[str, Any]:
-        """An operation on the pool. Raises as `admin`."""
+        """An operation on the pool. Raises: see `admin`."""
         return await self._client.call(operation, {"UserPoolId": self.id, **body})
 
     async def sign_up(self, username: str, password: str, attributes: Mapping[str, str]) -> None:
-        """Make a user who is not confirmed. Raises as `admin`."""
+        """Create an unconfirmed user. Raises: see `admin`."""
         await self._authenticated(
             "SignUp",
             lambda proof: {
@@ -50,7 +50,7 @@ class UserPool:
     async def begin(
         self, flow: str, username: str, params: Mapping[str, str], metadata: Mapping[str, str] | None = None
     ) -> dict[str, Any]:
-        """Start to sign somebody in. Raises as `admin`."""
+        """Start a sign-in. Raises: see `admin`."""
         return await self._authenticated(
             "AdminInitiateAuth",
             lambda proof: {
@@ -66,7 +66,7 @@ class UserPool:
     async def answer(
         self, challenge: str, session: str, username: str, answer: str, metadata: Mapping[str, str]
     ) -> dict[str, Any]:
-        """Answer a challenge. Raises as `admin`."""
+        """Answer a challenge. Raises: see `admin`."""
         return await self._authenticated(
             "AdminRespondToAuthChallenge",
             lambda proof: {
@@ -81,20 +81,20 @@ class UserPool:
         )
 
     async def _authenticated(self, operation: str, body: Any, username: str) -> dict[str, Any]:
-        """A call that proves to know the client's secret; after its rotation with the new one."""
+        """A call with the client's secret hash; retried once with the new secret after a rotation."""
         for last in (False, True):
             try:
-                # Anybody may sign up, as far as AWS goes; the pool's trigger refuses whoever is not us.
+                # SignUp is open to all clients; the pool's trigger refuses sign-ups that lack our proof.
                 signed = operation != "SignUp"
                 proven = body(await self._proof(username))
                 return await self._client.call(operation, proven, repeatable=False, signed=signed)
             except AwsError as refused:
-                # What a wrong password gets too, but for the text: nobody's password is wrong for our mistake.
+                # Cognito uses the code of a wrong password; only the text differs, and this error is ours.
                 if refused.code != "NotAuthorizedException" or "secret" not in refused.message.lower():
                     raise
                 self._secret = None
                 if last:
-                    raise Unavailable(details="cognito-idp: the client's secret is not accepted") from refused
+                    raise Unavailable(details="cognito-idp: client secret refused") from refused
         raise AssertionError("unreachable")
 
     async def _proof(self, username: str) -> str:
@@ -106,7 +106,7 @@ class UserPool:
 
 
 async def delete_user(pool: UserPool, user_id: UserId) -> None:
-    """Delete somebody, if they are there. Raises as `UserPool.admin`."""
+    """Delete a user if it exists. Raises: see `UserPool.admin`."""
     try:
         await pool.admin("AdminDeleteUser", str(user_id))
     except AwsError as refused:
@@ -115,5 +115,5 @@ async def delete_user(pool: UserPool, user_id: UserId) -> None:
 
 
 def attribute_list(attributes: Mapping[str, str]) -> list[dict[str, str]]:
-    """Attributes as Cognito wants them."""
+    """Attributes in Cognito's format."""
     return [{"Name": name, "Value": value} for name, value in attributes.items()]

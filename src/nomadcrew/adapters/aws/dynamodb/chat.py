@@ -1,8 +1,7 @@
-"""The chat on DynamoDB. Who is on a trip, and may do what, is asked in SQL; a write is one conditional write.
+"""The chat on DynamoDB. Membership and rights come from SQL; each change is one conditional write.
 
-Messages lie in the order of their times, which are those of the functions that stored them. Two functions' clocks
-differ by little, but a message can become visible after one that is younger: readers that catch up after a message
-read some seconds from before it again.
+Messages are ordered by the times of the functions that stored them. Clocks differ slightly, so a message can become
+visible after a younger one: a reader that resumes after a message reads the preceding seconds again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -44,7 +43,7 @@ _START, _END = "", "9999"
 
 
 class DynamoChat:
-    """`ChatLog` in a table whose stream tells of every write."""
+    """`ChatLog` in a table whose stream reports every write."""
 
     def __init__(self, chat: ChatTable, members: Members, attachments: Attachments) -> None:
         self._table = chat
@@ -57,7 +56,7 @@ class DynamoChat:
             await self._replied_to(message.trip_id, message.reply_to_id)
         attachment = None
         if message.attachment_id is not None:
-            # Only who is not the first to say it has to be known before: the file is another message's then.
+            # A repeat must be recognised first: its file already belongs to the stored message.
             stored = await self._stored(message, crew.people)
             if stored is not None:
                 return stored
@@ -65,7 +64,7 @@ class DynamoChat:
                 message.trip_id, message.attachment_id, message.author, message.id
             )
         sender = crew.people[message.author]
-        made = Message(
+        new = Message(
             message.id,
             message.trip_id,
             sender,
@@ -75,47 +74,47 @@ class DynamoChat:
             attachment=attachment,
         )
         mentions = [crew.names[name] for name in message.mentions if name in crew.names]
-        event = events.sent(message.event_id, made, message.author, mentions)
+        event = events.sent(message.event_id, new, message.author, mentions)
         for _ in range(ATTEMPTS):
             if await self._table.put(message, sender, attachment, event):
-                return made
+                return new
             stored = await self._stored(message, crew.people)
             if stored is not None:
                 return stored
-        # Somebody was writing the same all the time.
+        # Concurrent requests wrote the same message every time.
         raise Unavailable(code="busy")
 
     async def before(
         self, trip_id: TripId, caller: UserId, rule: Rule, cursor: str | None, *, limit: int, offset: int = 0
     ) -> MessagePage:
         crew = await self._crew(trip_id, caller, rule)
-        high = _END if cursor is None else await self._place(trip_id, cursor)
-        found = await self._table.between(trip_id, _START, high, forward=False, limit=limit + offset)
-        return _page(found.items[offset:], found.more, caller, crew.people)
+        high = _END if cursor is None else await self._sort_key(trip_id, cursor)
+        result = await self._table.between(trip_id, _START, high, forward=False, limit=limit + offset)
+        return _page(result.items[offset:], result.more, caller, crew.people)
 
     async def after(self, trip_id: TripId, caller: UserId, rule: Rule, cursor: str, *, limit: int) -> MessagePage:
         crew = await self._crew(trip_id, caller, rule)
-        place = await self._place(trip_id, cursor)
-        # A page goes on where the one before ended; only who comes back later has something to read again.
-        low = place if parse_uuid(cursor) is None else table.just_before(place)
-        found = await self._table.between(trip_id, low, _END, forward=True, limit=limit + 1)
-        items = [item for item in found.items if item["sortKey"]["S"] != place]
-        more = items[limit - 1]["sortKey"]["S"] if len(items) > limit or found.more else None
+        sort_key = await self._sort_key(trip_id, cursor)
+        # A page continues at the previous page's end; only a client that resumes reads an overlap.
+        low = sort_key if parse_uuid(cursor) is None else table.just_before(sort_key)
+        result = await self._table.between(trip_id, low, _END, forward=True, limit=limit + 1)
+        items = [item for item in result.items if item["sortKey"]["S"] != sort_key]
+        more = items[limit - 1]["sortKey"]["S"] if len(items) > limit or result.more else None
         return _page(items[:limit], more, caller, crew.people)
 
     async def search(
         self, trip_id: TripId, caller: UserId, rule: Rule, words: Sequence[str], cursor: str | None, *, limit: int
     ) -> MessagePage:
         crew = await self._crew(trip_id, caller, rule)
-        high = _END if cursor is None else await self._place(trip_id, cursor)
+        high = _END if cursor is None else await self._sort_key(trip_id, cursor)
 
         def matches(item: Item) -> bool:
             text = item["folded"]["S"]
             return "deletedAt" not in item and all(word in text for word in words)
 
-        found = await self._table.matching(trip_id, high, matches, limit=limit)
-        more = found.items[limit - 1]["sortKey"]["S"] if len(found.items) > limit else found.more
-        return _page(found.items[:limit], more, caller, crew.people)
+        result = await self._table.matching(trip_id, high, matches, limit=limit)
+        more = result.items[limit - 1]["sortKey"]["S"] if len(result.items) > limit else result.more
+        return _page(result.items[:limit], more, caller, crew.people)
 
     async def edit(
         self,
@@ -128,7 +127,7 @@ class DynamoChat:
         *,
         now: datetime,
     ) -> Message:
-        crew, guard = await self._changing(trip_id, message_id, caller, rule)
+        crew, guard = await self._changeable(trip_id, message_id, caller, rule)
         item = await self._live_item(guard)
         old = message_of(item, caller, crew.people)
         if old.text == text:
@@ -143,18 +142,18 @@ class DynamoChat:
             ":folded": {"S": text.casefold()},
             ":now": {"S": events.utc_text(now)},
             ":old": {"S": old.text},
-            ":kept": {"L": [{"M": {"text": {"S": old.text}, "editedAt": {"S": events.utc_text(now)}}}]},
+            ":previous": {"L": [{"M": {"text": {"S": old.text}, "editedAt": {"S": events.utc_text(now)}}}]},
         }
         changed = await self._table.change(
             trip_id,
             guard.sort_key,
-            "SET #text = :text, folded = :folded, editedAt = :now, edits = list_append(edits, :kept)",
+            "SET #text = :text, folded = :folded, editedAt = :now, edits = list_append(edits, :previous)",
             "#text = :old",
             values,
             {"#text": "text"},
             events.edited(event_id, edited, guard.author, now=now),
         )
-        # Where it is None somebody, probably the same person twice, was faster.
+        # None: a concurrent edit was faster, probably the same user's repeat.
         return message_of(changed or await self._live_item(guard), caller, crew.people)
 
     async def delete(
@@ -167,20 +166,20 @@ class DynamoChat:
         *,
         now: datetime,
     ) -> None:
-        _, guard = await self._changing(trip_id, message_id, caller, rule)
-        # First, for once the message says nothing of it, nobody would find it.
+        _, guard = await self._changeable(trip_id, message_id, caller, rule)
+        # Release the file first: the tombstone no longer refers to it.
         await self._attachments.release(message_id, now=now)
         values = {
             ":text": {"S": TOMBSTONE},
             ":folded": {"S": ""},
             ":now": {"S": events.utc_text(now)},
             ":none": {"L": []},
-            ":nobody": {"M": {}},
+            ":no_reactions": {"M": {}},
         }
         await self._table.change(
             trip_id,
             guard.sort_key,
-            "SET #text = :text, folded = :folded, deletedAt = :now, edits = :none, reactions = :nobody"
+            "SET #text = :text, folded = :folded, deletedAt = :now, edits = :none, reactions = :no_reactions"
             " REMOVE attachment",
             "attribute_exists(sortKey)",
             values,
@@ -191,11 +190,11 @@ class DynamoChat:
     async def react(self, reaction: Reaction, rule: Rule, event_id: EventId) -> Reaction:
         crew = await self._crew(reaction.trip_id, reaction.user_id, rule)
         guard = await self._guard(reaction.trip_id, reaction.message_id)
-        mine = {emoji: at for at, who, emoji in table.reactions_in(await self._live_item(guard))
-                if who == reaction.user_id}  # fmt: skip
-        if reaction.emoji in mine:
-            return replace(reaction, created_at=mine[reaction.emoji])
-        if len(mine) >= MAX_REACTIONS:
+        own = {emoji: at for at, user_id, emoji in table.reactions_in(await self._live_item(guard))
+               if user_id == reaction.user_id}  # fmt: skip
+        if reaction.emoji in own:
+            return replace(reaction, created_at=own[reaction.emoji])
+        if len(own) >= MAX_REACTIONS:
             raise TooManyReactions
         await self._table.change(
             reaction.trip_id,
@@ -228,7 +227,8 @@ class DynamoChat:
     ) -> Sequence[Reaction]:
         await self._crew(trip_id, caller, rule)
         item = await self._live_item(await self._guard(trip_id, message_id))
-        return [Reaction(message_id, trip_id, who, emoji, at) for at, who, emoji in table.reactions_in(item)]
+        reactions = table.reactions_in(item)
+        return [Reaction(message_id, trip_id, user_id, emoji, at) for at, user_id, emoji in reactions]
 
     async def read(
         self,
@@ -247,21 +247,24 @@ class DynamoChat:
 
     async def receipts(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sequence[Receipt]:
         crew = await self._crew(trip_id, caller, rule)
-        found = [table.receipt_of(item) for item in await self._table.receipts(trip_id)]
-        kept = [Receipt(crew.people[who], message_id, at) for who, message_id, at in found if who in crew.people]
-        return sorted(kept, key=lambda receipt: receipt.read_at, reverse=True)
+        stored = [table.receipt_of(item) for item in await self._table.receipts(trip_id)]
+        people = crew.people
+        receipts = [
+            Receipt(people[user_id], message_id, at) for user_id, message_id, at in stored if user_id in people
+        ]
+        return sorted(receipts, key=lambda receipt: receipt.read_at, reverse=True)
 
     async def _crew(self, trip_id: TripId, caller: UserId, rule: Rule) -> "_Crew":
-        """Raises DomainError: the caller may not."""
+        """Raises DomainError: the caller lacks the right."""
         return _Crew(await self._members.of(trip_id, caller, rule))
 
-    async def _changing(
+    async def _changeable(
         self, trip_id: TripId, message_id: MessageId, caller: UserId, rule: Rule
     ) -> tuple["_Crew", Guard]:
         """The members, and the guard of a message that the caller may change.
 
         Raises:
-            Forbidden: it is somebody else's, and the caller's role does not do.
+            Forbidden: the author is another user, and the caller's role is too low.
         """
         crew = await self._crew(trip_id, caller, MEMBER)
         guard = await self._guard(trip_id, message_id)
@@ -288,10 +291,10 @@ class DynamoChat:
             raise ReplyNotFound from None
 
     async def _stored(self, message: NewMessage, people: Mapping[UserId, Sender]) -> Message | None:
-        """What a repeat made before; None where nothing is in the way any more.
+        """The message that an earlier request stored; None if there is none.
 
         Raises:
-            MessageIdTaken: another message has the id.
+            MessageIdTaken: the id belongs to another message.
         """
         message_id = message.id
         if message.fingerprint is not None:
@@ -304,8 +307,8 @@ class DynamoChat:
         item = await self._table.message(guard.trip_id, guard.sort_key)
         return None if item is None else message_of(item, message.author, people)
 
-    async def _place(self, trip_id: TripId, cursor: str) -> str:
-        """The sort key that a cursor stands for."""
+    async def _sort_key(self, trip_id: TripId, cursor: str) -> str:
+        """The sort key of a cursor."""
         message_id = parse_uuid(cursor)
         if message_id is None:
             return table.sort_key_in(cursor)
@@ -322,14 +325,16 @@ def _page(items: Sequence[Item], more: str | None, caller: UserId, people: Mappi
 
 
 class _Crew:
-    """Who is on a trip: as others see them, by username in lower case, and how high they rank."""
+    """The members of a trip: as senders, by lower-case username, and by rank."""
 
     def __init__(self, members: Sequence[TripMember]) -> None:
         self.people = {
-            one.user_id: Sender(
-                one.user_id, display_name(one.first_name, one.last_name, one.username), one.avatar_url
+            member.user_id: Sender(
+                member.user_id,
+                display_name(member.first_name, member.last_name, member.username),
+                member.avatar_url,
             )
-            for one in members
+            for member in members
         }
-        self.names = {one.username.lower(): one.user_id for one in members}
-        self.ranks = {one.user_id: Role(one.role).rank for one in members}
+        self.names = {member.username.lower(): member.user_id for member in members}
+        self.ranks = {member.user_id: Role(member.role).rank for member in members}

@@ -1,12 +1,12 @@
 """The items of `ChatMessages`.
 
-A message is an item (`tripId`, `sortKey`), whose sort key is its time and its id, so that a trip's messages lie in
-their order; everything that happens to it happens to this item. `event` is what the last change is told with: the
-table's stream carries it to the function that fans out. Others lie beside the trips:
+A message is an item (`tripId`, `sortKey`). The sort key is its time and id, so a trip's messages are in order;
+every change of a message updates its item. `event` is the event of the last change: the table's stream passes it to
+the function that fans it out. Other items:
 
-* `id#<message>` is the guard of a message's id, made with the message: it says where that is and who wrote it.
-* `repeat#<fingerprint>` is the guard of a request without an id, for half a minute.
-* `receipts#<trip>` holds how far each member (`sortKey`) has read.
+* `id#<message>` is the guard of a message's id, written with the message: it has the message's key and author.
+* `repeat#<fingerprint>` is the guard of a request without a message id, for half a minute.
+* `receipts#<trip>` has the last message that each member (`sortKey`) has read.
 """
 
 import base64
@@ -26,8 +26,8 @@ from nomadcrew.core.events import Event
 from nomadcrew.core.ids import MessageId, TripId, UserId, parse_uuid
 from nomadcrew.wire.events import pack
 
-# Two writers' clocks differ, and a write may take as long as its function has: what is older than this by its own
-# time is there for sure.
+# Clocks of writers differ, and a write may take as long as its function runs: a message with a time before this
+# overlap is visible for certain.
 OVERLAP = timedelta(seconds=12)
 SEARCHED = 10_000  # messages
 PAGE = 200
@@ -39,7 +39,7 @@ Item = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """Where a message is, and whose."""
+    """The key and the author of a message."""
 
     trip_id: TripId
     author: UserId
@@ -48,7 +48,7 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Items of messages; `more` is the sort key to go on from, where there may be more."""
+    """Items of messages; `more` is the sort key to continue from, if there may be more."""
 
     items: Sequence[Item]
     more: str | None
@@ -68,7 +68,7 @@ class ChatTable:
         return Guard(TripId(UUID(item["of"]["S"])), UserId(UUID(item["author"]["S"])), item["target"]["S"])
 
     async def repeated(self, fingerprint: bytes, now: datetime) -> MessageId | None:
-        """The message that a request made half a minute ago; guards from before that may lie around for days."""
+        """The message of the same request within the last half minute; expired guards may remain for days."""
         item = await self._get(f"repeat#{fingerprint.hex()}", "guard")
         if item is None or int(item["ttl"]["N"]) <= int(now.timestamp()):
             return None
@@ -78,7 +78,7 @@ class ChatTable:
         return await self._get(str(trip_id), sort_key)
 
     async def put(self, new: NewMessage, sender: Sender, attachment: Attachment | None, event: Event) -> bool:
-        """Store a message and the guards of its id and of its request; False if one of them was there."""
+        """Store a message and the guards of its id and its request; False if one of the guards exists."""
         key = sort_key_of(new.now, new.id)
         item = {
             "tripId": {"S": str(new.trip_id)},
@@ -123,7 +123,7 @@ class ChatTable:
         names: Mapping[str, str],
         event: Event,
     ) -> Item | None:
-        """Change a message that was not deleted and have it told; the item afterwards, None where it is not so."""
+        """Change a message that is not deleted, with its event; the new item, or None if the condition failed."""
         return await self._update(
             _key(str(trip_id), sort_key),
             update,
@@ -134,7 +134,7 @@ class ChatTable:
         )
 
     async def read_up_to(self, trip_id: TripId, reader: Sender, sort_key: str, event: Event, now: datetime) -> None:
-        """Move a receipt forward; nothing where it is as far."""
+        """Move a receipt forward; do nothing if it is as far already."""
         values = {
             ":target": {"S": sort_key},
             ":at": {"S": utc_text(now)},
@@ -158,21 +158,21 @@ class ChatTable:
         return await self._query(str(trip_id), low, high, forward=forward, limit=limit)
 
     async def matching(self, trip_id: TripId, before: str, matches: Callable[[Item], bool], *, limit: int) -> Found:
-        """Of the newest messages before a sort key, those that match; looks at `SEARCHED` and a page at most."""
-        found: list[Item] = []
-        looked_at = 0
-        while looked_at < SEARCHED:
+        """The newest matching messages before a sort key, among at most about `SEARCHED` messages."""
+        matching: list[Item] = []
+        searched = 0
+        while searched < SEARCHED:
             page = await self._query(str(trip_id), "", before, forward=False, limit=PAGE)
-            looked_at += len(page.items)
+            searched += len(page.items)
             for item in page.items:
                 if matches(item):
-                    found.append(item)
-                    if len(found) > limit:
-                        return Found(found, None)
+                    matching.append(item)
+                    if len(matching) > limit:
+                        return Found(matching, None)
             if page.more is None:
-                return Found(found, None)
+                return Found(matching, None)
             before = page.more
-        return Found(found, before)
+        return Found(matching, before)
 
     async def _query(self, partition: str, low: str, high: str, *, forward: bool, limit: int) -> Found:
         items: list[Item] = []
@@ -223,7 +223,7 @@ class ChatTable:
                 {
                     "TableName": self._table,
                     "Key": key,
-                    "UpdateExpression": _and_tell(update),
+                    "UpdateExpression": _with_event(update),
                     "ConditionExpression": condition,
                     "ExpressionAttributeValues": {":event": {"S": pack(event)}, **values},
                     "ExpressionAttributeNames": {"#event": "event", **names},
@@ -263,7 +263,7 @@ def message_id_in(sort_key: str) -> MessageId:
 
 
 def just_before(sort_key: str) -> str:
-    """Where to begin to read what came after a message, so that nothing that was late is missed."""
+    """The sort key from which to resume after a message, so that no late message is missed."""
     return utc_text(_moment(sort_key.partition("#")[0]) - OVERLAP)
 
 
@@ -272,7 +272,7 @@ def cursor_of(sort_key: str) -> str:
 
 
 def sort_key_in(cursor: str) -> str:
-    """Raises BadCursor: it is none of ours."""
+    """Raises BadCursor: not a cursor of this API."""
     text = cursor[1:]
     try:
         key = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
@@ -284,16 +284,16 @@ def sort_key_in(cursor: str) -> str:
 
 
 def reactions_in(item: Item) -> list[tuple[datetime, UserId, str]]:
-    """Who reacted with what, oldest first."""
-    found = []
+    """Times, users and emoji of the reactions, oldest first."""
+    reactions = []
     for key, value in item["reactions"]["M"].items():
         user_id, _, emoji = key.partition(" ")
-        found.append((_moment(value["S"]), UserId(UUID(user_id)), emoji))
-    return sorted(found)
+        reactions.append((_moment(value["S"]), UserId(UUID(user_id)), emoji))
+    return sorted(reactions)
 
 
 def message_of(item: Item, caller: UserId, people: Mapping[UserId, Sender]) -> Message:
-    """A message as the caller reads it; who has left the trip is called as when they wrote."""
+    """A message as the caller reads it; former members keep the name they had when they wrote it."""
     key, author = item["sortKey"]["S"], UserId(UUID(item["userId"]["S"]))
     sender = people.get(author) or Sender(author, item["senderName"]["S"], item["senderAvatar"]["S"])
     reply = item.get("replyTo")
@@ -309,7 +309,7 @@ def message_of(item: Item, caller: UserId, people: Mapping[UserId, Sender]) -> M
         _moment(key.partition("#")[0]),
         _moment_in(item, "editedAt"),
         _moment_in(item, "deletedAt"),
-        tuple(ReactionCount(emoji, len(who), caller in who) for emoji, who in counts.items()),
+        tuple(ReactionCount(emoji, len(users), caller in users) for emoji, users in counts.items()),
         None if "attachment" not in item else stored_attachment(item["attachment"]["S"]),
     )
 
@@ -324,8 +324,8 @@ def _key(partition: str, sort_key: str) -> Item:
     return {"tripId": {"S": partition}, "sortKey": {"S": sort_key}}
 
 
-def _and_tell(update: str) -> str:
-    """An update that sets the event as well."""
+def _with_event(update: str) -> str:
+    """The update, with the event set too."""
     return update.replace("SET ", "SET #event = :event, ", 1)
 
 

@@ -1,9 +1,9 @@
-"""Which sockets are open, in `WebSocketConnections`.
+"""Open sockets, in `WebSocketConnections`.
 
-An item is a socket's: `connectionId`, `userId`, `sessionId`, `muted` trips, and in Unix seconds `connectedAt`,
-`expiresAt`, when its token or its session ends and nothing is sent to it any more, and `ttl`, when the gateway has
-closed it. The index `ByUser` finds a person's sockets; it lags by a moment, and who has just connected asks for the
-record anyway.
+The item of a socket has `connectionId`, `userId`, `sessionId`, the `muted` trips, and in Unix seconds
+`connectedAt`, `expiresAt` (end of its token or session, after which nothing is sent to it) and `ttl` (when the
+gateway closes it at the latest). The index `ByUser` finds a user's sockets; it lags by a moment, which is harmless,
+as a client fetches stored events after it connects.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from nomadcrew.core.ids import SessionId, TripId, UserId
 from nomadcrew.core.realtime import Connection
 
 BY_USER = "ByUser"
-# The gateway closes every socket after two hours.
+# API Gateway closes every socket after two hours.
 LIFETIME = timedelta(hours=2)
 AT_ONCE = 25
 
@@ -57,30 +57,33 @@ class DynamoConnections:
         await self._change(connection_id, "DELETE muted :set", "attribute_exists(muted)", trips)
 
     async def end_session(self, user_id: UserId, session_id: SessionId, *, now: datetime) -> None:
-        """Send nothing more to the sockets of a session that is over.
+        """Send nothing more to the sockets of a session that has ended.
 
-        They are not closed: the gateway would do that with a code after which the app never comes back, not even
-        once somebody has signed in again.
+        They are not closed: the gateway's close code would stop the app from ever reconnecting, even after another
+        sign-in.
         """
-        ours = [connection for connection in await self._of(user_id, now) if connection.session_id == session_id]
-        over = {":now": _seconds(now)}
+        sockets = [connection for connection in await self._of(user_id, now) if connection.session_id == session_id]
+        values = {":now": _seconds(now)}
         await asyncio.gather(
-            *(self._change(one.id, "SET expiresAt = :now", "attribute_exists(userId)", over) for one in ours)
+            *(
+                self._change(socket.id, "SET expiresAt = :now", "attribute_exists(userId)", values)
+                for socket in sockets
+            )
         )
 
     async def of(self, user_ids: Iterable[UserId], *, now: datetime) -> Sequence[Connection]:
-        """Sockets of these people that may be sent to."""
-        free = asyncio.Semaphore(AT_ONCE)
+        """The sockets of these users that may still be sent to."""
+        limit = asyncio.Semaphore(AT_ONCE)
 
-        async def one(user_id: UserId) -> Sequence[Connection]:
-            async with free:
+        async def of_user(user_id: UserId) -> Sequence[Connection]:
+            async with limit:
                 return await self._of(user_id, now)
 
-        found = await asyncio.gather(*(one(user_id) for user_id in user_ids))
-        return [connection for theirs in found for connection in theirs]
+        by_user = await asyncio.gather(*(of_user(user_id) for user_id in user_ids))
+        return [connection for connections in by_user for connection in connections]
 
     async def noted(self, *, now: datetime) -> Sequence[Connection]:
-        """All sockets, also those that may not be sent to any more."""
+        """All sockets, including those that may not be sent to any more."""
         return await self._pages("Scan", now, FilterExpression="#ttl > :now")
 
     async def _of(self, user_id: UserId, now: datetime) -> Sequence[Connection]:
@@ -94,25 +97,25 @@ class DynamoConnections:
         )
 
     async def _pages(
-        self, operation: str, now: datetime, values: Mapping[str, Any] | None = None, **question: Any
+        self, operation: str, now: datetime, values: Mapping[str, Any] | None = None, **parameters: Any
     ) -> list[Connection]:
-        found: list[Connection] = []
+        connections: list[Connection] = []
         start: dict[str, Any] = {}
         while True:
             page = await self._call(
                 operation,
                 ExpressionAttributeNames={"#ttl": "ttl"},
                 ExpressionAttributeValues={":now": _seconds(now), **(values or {})},
-                **question,
+                **parameters,
                 **start,
             )
-            found += map(_connection, page["Items"])
+            connections += map(_connection, page["Items"])
             if "LastEvaluatedKey" not in page:
-                return found
+                return connections
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
     async def _change(self, connection_id: str, update: str, condition: str, values: Mapping[str, Any]) -> bool:
-        """Change the item of a socket; False if it is not there, or not so."""
+        """Change the item of a socket; False if it does not exist or the condition failed."""
         try:
             await self._call(
                 "UpdateItem",

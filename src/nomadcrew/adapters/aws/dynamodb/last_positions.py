@@ -1,6 +1,6 @@
-"""Last positions in `LastPositions`: an item a member of a trip, `tripId` and `userId`.
+"""Last positions in `LastPositions`: an item per member and trip, `tripId` and `userId`.
 
-`recordedAt` is text of one width in UTC, so that its order is that of time; `ttl` is a month later.
+`recordedAt` is text of a fixed width in UTC, so that text order is time order; `ttl` is one month later.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ Item = Mapping[str, Any]
 
 
 class DynamoLastPositions:
-    """`LastPositions` in a table, read as it was last written."""
+    """`LastPositions` in a table, read consistently."""
 
     def __init__(self, dynamodb: AwsClient, table: str) -> None:
         self._dynamodb = dynamodb
@@ -28,7 +28,7 @@ class DynamoLastPositions:
         return _point(reply["Item"]) if "Item" in reply else None
 
     async def of(self, trip_id: TripId) -> Mapping[UserId, StoredPoint]:
-        found: dict[UserId, StoredPoint] = {}
+        positions: dict[UserId, StoredPoint] = {}
         start: dict[str, Any] = {}
         while True:
             page = await self._call(
@@ -38,9 +38,9 @@ class DynamoLastPositions:
                 ConsistentRead=True,
                 **start,
             )
-            found |= {UserId(UUID(item["userId"]["S"])): _point(item) for item in page["Items"]}
+            positions |= {UserId(UUID(item["userId"]["S"])): _point(item) for item in page["Items"]}
             if "LastEvaluatedKey" not in page:
-                return found
+                return positions
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
     async def keep_newest(self, trip_id: TripId, user_id: UserId, point: StoredPoint) -> bool:
@@ -78,7 +78,7 @@ def number(value: float) -> dict[str, str]:
 
 
 def sortable(moment: datetime) -> str:
-    """A moment as text of one width, in the order of time."""
+    """A time as text of a fixed width, so that text order is time order."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
@@ -89,11 +89,11 @@ def _point(item: Item) -> StoredPoint:
         datetime.fromisoformat(item["recordedAt"]["S"]),
         datetime.fromisoformat(item["receivedAt"]["S"]),
         Privacy(item["privacy"]["S"]),
-        _measured(item, "accuracyM"),
-        _measured(item, "speedMps"),
-        _measured(item, "headingDeg"),
+        _optional(item, "accuracyM"),
+        _optional(item, "speedMps"),
+        _optional(item, "headingDeg"),
     )
 
 
-def _measured(item: Item, name: str) -> float | None:
+def _optional(item: Item, name: str) -> float | None:
     return float(item[name]["N"]) if name in item else None

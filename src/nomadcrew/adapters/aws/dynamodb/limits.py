@@ -1,8 +1,8 @@
-"""Rate limits that all functions share, in `RateLimits`.
+"""Rate limits shared by capacity functions, in `RateLimits`.
 
-An item is a caller's bucket: `fullAt`, when it is full again, as `ProcessRateLimits` has it. Whoever spends moves
-it by what a token takes, if the bucket holds as much: one conditional update, and a second one only where nobody
-has spent for a while. `ttl` removes buckets that are full again.
+An item is a caller's bucket; `fullAt` is the time at which its tokens are full again, as in `ProcessRateLimits`.
+Spending moves `fullAt` forward if enough tokens are left: one conditional update, and a second one only if the
+bucket was full. `ttl` deletes full buckets.
 """
 
 import logging
@@ -17,14 +17,14 @@ from nomadcrew.core.limits import LIMITS, Allowance, Limit, RateLimits
 
 log = logging.getLogger("nomadcrew.limits")
 
-# A limit slows nobody down for longer than it protects.
+# A rate limit may delay a request by at most this.
 TIMEOUT_S = 0.5
-TRIES = 4  # when others spend from the same bucket at the same moment
+TRIES = 4  # for concurrent updates of the same bucket
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _BUSY = "fullAt > :now AND fullAt <= :latest"
 _IDLE = "(attribute_not_exists(fullAt) OR fullAt <= :now)"
-# Never so: whoever asks is told the item, and nothing changes.
+# Never true: returns the item without a change.
 _LOOK = "attribute_exists(fullAt) AND attribute_not_exists(fullAt)"
 
 
@@ -34,24 +34,24 @@ class DynamoRateLimits:
     def __init__(
         self, dynamodb: AwsClient, table: str, clock: Clock, limits: Mapping[str, Limit] | None = None
     ) -> None:
-        """`limits` replaces the design's numbers bucket by bucket."""
+        """`limits` overrides the defaults by bucket."""
         self._dynamodb = dynamodb
         self._table = table
         self._clock = clock
         self._limits = {**LIMITS, **(limits or {})}
 
     async def take(self, bucket: str, key: str, *, cost: int = 1) -> Allowance:
-        """As the port says; a cost of 0 tells whether a cost of 1 would be allowed.
+        """See the port; a cost of 0 tests whether a cost of 1 would be allowed.
 
         Raises:
-            KeyError: there is no such bucket, which is a slip in the code and no outage.
+            KeyError: the bucket does not exist, which is a bug and not an outage.
         """
         limit = self._limits[bucket]
         now = (self._clock() - _EPOCH) // _MICROSECOND * limit.count
         try:
             return await self._take(_Bucket(limit, f"{bucket}#{key}"), cost, now)
         except (Unavailable, AwsError) as error:
-            log.warning("a limit was not looked at", extra={"fields": {"bucket": bucket}}, exc_info=error)
+            log.warning("rate limit not checked", extra={"fields": {"bucket": bucket}}, exc_info=error)
             return Allowance(True, limit.count, limit.count, 0, 0)
 
     async def _take(self, bucket: "_Bucket", cost: int, now: int) -> Allowance:
@@ -69,13 +69,13 @@ class DynamoRateLimits:
                 condition, values = _IDLE, bucket.idle(now, spend)
             else:
                 condition, values = _BUSY, bucket.busy(now, spend)
-        raise Unavailable(details="limits: too many at once")
+        raise Unavailable(details="limits: too many concurrent updates")
 
     async def _update(
         self, bucket: "_Bucket", condition: str, values: Mapping[str, Any], now: int
     ) -> tuple[bool, int | None]:
-        """Whether the item was as it should be, and its `fullAt` afterwards."""
-        moved = ":fresh" if condition is _IDLE else "fullAt + :spend"
+        """Whether the condition held, and the item's `fullAt` afterwards."""
+        full_at = ":fresh" if condition is _IDLE else "fullAt + :spend"
         body: dict[str, Any] = {
             "TableName": self._table,
             "Key": {"bucket": {"S": bucket.key}},
@@ -86,12 +86,12 @@ class DynamoRateLimits:
         if condition is not _LOOK:
             ttl = {":ttl": {"N": str(now // bucket.second + 2 * bucket.limit.per_s)}}
             body |= {
-                "UpdateExpression": f"SET fullAt = {moved}, #ttl = :ttl",
+                "UpdateExpression": f"SET fullAt = {full_at}, #ttl = :ttl",
                 "ExpressionAttributeNames": {"#ttl": "ttl"},
                 "ExpressionAttributeValues": {**values, **ttl},
             }
         try:
-            # Asked again where an answer was lost, it may spend twice; better than not at all.
+            # A retry after a lost response may spend twice, which is better than not at capacity.
             reply = await self._dynamodb.call("UpdateItem", body, timeout_s=TIMEOUT_S)
         except AwsError as error:
             if error.code != "ConditionalCheckFailedException":
@@ -102,35 +102,35 @@ class DynamoRateLimits:
 
 
 class _Bucket:
-    """A caller's bucket. Spans are microseconds times the limit's count, in which a token is a whole number."""
+    """A caller's bucket. Spans are in microseconds times the limit's count, so that a token is a whole number."""
 
     def __init__(self, limit: Limit, key: str) -> None:
         self.limit = limit
         self.key = key
         self.token = limit.per_s * 1_000_000
-        self.all = self.token * limit.count
+        self.capacity = self.token * limit.count
         self.second = 1_000_000 * limit.count
 
     def busy(self, now: int, spend: int) -> dict[str, Any]:
-        return {":now": _number(now), ":spend": _number(spend), ":latest": _number(now + self.all - spend)}
+        return {":now": _number(now), ":spend": _number(spend), ":latest": _number(now + self.capacity - spend)}
 
     def idle(self, now: int, spend: int) -> dict[str, Any]:
         return {":now": _number(now), ":fresh": _number(now + spend)}
 
     def spent(self, full_at: int | None, now: int) -> int:
-        # The upper bound matters only where clocks differ: nobody waits longer than a whole window.
-        return 0 if full_at is None else min(max(0, full_at - now), self.all)
+        # The upper bound matters only if clocks differ: no caller waits longer than a whole window.
+        return 0 if full_at is None else min(max(0, full_at - now), self.capacity)
 
     def short(self, spent: int, spend: int) -> int:
-        return spent + spend - self.all
+        return spent + spend - self.capacity
 
     def allowance_for(self, spent: int, spend: int) -> Allowance:
-        """What somebody is told who spends nothing now."""
+        """The allowance if nothing is spent now."""
         short = self.short(spent, spend)
         return self.allowance(short <= 0, spent, max(0, short))
 
     def allowance(self, allowed: bool, spent: int, short: int = 0) -> Allowance:
-        left = (self.all - spent) // self.token
+        left = (self.capacity - spent) // self.token
         return Allowance(allowed, self.limit.count, left, self._seconds(spent), self._seconds(short))
 
     def _seconds(self, span: int) -> int:
@@ -138,7 +138,7 @@ class _Bucket:
 
 
 class SharedRateLimits:
-    """`RateLimits` that are shared where it matters: some buckets are this process's own."""
+    """`RateLimits` that shares capacity buckets but `own_buckets`, which each process counts itself."""
 
     def __init__(
         self, own: RateLimits, shared: RateLimits, *, own_buckets: frozenset[str] = frozenset({"default"})

@@ -1,8 +1,8 @@
-"""Location history in `LocationHistory`: an item a hundred seconds of a member's way, about ten points.
+"""Location history in `LocationHistory`: an item has a hundred seconds of a member's points, about ten.
 
-`track` is the trip and the member, `bucket` when the hundred seconds began. Each point is an attribute named by
-when it was recorded, which makes the same point sent again the same attribute, whatever order points come in; `ttl`
-has the item deleted a month later.
+`track` is the trip and the member, `bucket` the start of the hundred seconds. Each point is an attribute named
+after its time, so a repeated point is the same attribute, and points may arrive in any order. `ttl` deletes the
+item one month later.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ log = logging.getLogger("nomadcrew.history")
 
 # The shipped app reports every ten seconds.
 BUCKET_S = 100
-# Of an expression, which may have four kilobytes.
+# An update expression may have four kilobytes.
 POINTS_A_CALL = 40
 AT_ONCE = 10
 
@@ -39,26 +39,26 @@ class DynamoLocationHistory:
         buckets: dict[tuple[str, int], dict[str, StoredPoint]] = {}
         for trip_id, user_id, point in points:
             bucket = _micros(point.recorded_at) // (BUCKET_S * 1_000_000) * BUCKET_S
-            held = buckets.setdefault((_track(trip_id, user_id), bucket), {})
-            held.setdefault(_name(point.recorded_at), point)
-        free = asyncio.Semaphore(AT_ONCE)
+            named = buckets.setdefault((_track(trip_id, user_id), bucket), {})
+            named.setdefault(_name(point.recorded_at), point)
+        limit = asyncio.Semaphore(AT_ONCE)
 
-        async def add(track: str, bucket: int, some: Sequence[tuple[str, StoredPoint]]) -> None:
-            async with free:
-                await self._add(track, bucket, some)
+        async def add(track: str, bucket: int, batch: Sequence[tuple[str, StoredPoint]]) -> None:
+            async with limit:
+                await self._add(track, bucket, batch)
 
         await asyncio.gather(
             *(
-                add(track, bucket, list(held.items())[first : first + POINTS_A_CALL])
-                for (track, bucket), held in buckets.items()
-                for first in range(0, len(held), POINTS_A_CALL)
+                add(track, bucket, list(named.items())[first : first + POINTS_A_CALL])
+                for (track, bucket), named in buckets.items()
+                for first in range(0, len(named), POINTS_A_CALL)
             )
         )
 
     async def track(
         self, trip_id: TripId, user_id: UserId, *, start: datetime, end: datetime
     ) -> Sequence[StoredPoint]:
-        found: list[StoredPoint] = []
+        points: list[StoredPoint] = []
         more: dict[str, Any] = {}
         while True:
             page = await self._call(
@@ -72,7 +72,7 @@ class DynamoLocationHistory:
                 },
                 **more,
             )
-            found += [
+            points += [
                 point
                 for item in page["Items"]
                 for point in _points(item)
@@ -81,12 +81,12 @@ class DynamoLocationHistory:
             if "LastEvaluatedKey" not in page:
                 break
             more = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
-        found.sort(key=lambda point: point.recorded_at)
-        return evenly(found, MAX_READ)
+        points.sort(key=lambda point: point.recorded_at)
+        return evenly(points, MAX_READ)
 
     async def _add(self, track: str, bucket: int, points: Sequence[tuple[str, StoredPoint]]) -> None:
-        sets = [f"{name} = if_not_exists({name}, :p{place})" for place, (name, _) in enumerate(points)]
-        values = {f":p{place}": {"S": _text(point)} for place, (_, point) in enumerate(points)}
+        sets = [f"{name} = if_not_exists({name}, :p{index})" for index, (name, _) in enumerate(points)]
+        values = {f":p{index}": {"S": _text(point)} for index, (_, point) in enumerate(points)}
         expires = bucket + BUCKET_S + int(HISTORY_KEPT_FOR.total_seconds())
         try:
             await self._call(
@@ -99,18 +99,18 @@ class DynamoLocationHistory:
         except AwsError as error:
             if error.code != "ValidationException" or "size" not in error.message:
                 raise
-            # The item is full: thousands of points of a few seconds, which no repeat can write.
-            log.warning("points were not kept", extra={"fields": {"count": len(points)}})
+            # The item is full: thousands of points in a few seconds, which no retry can write.
+            log.warning("points not stored", extra={"fields": {"count": len(points)}})
 
     async def _call(self, operation: str, **body: Any) -> dict[str, Any]:
         return await self._dynamodb.call(operation, {"TableName": self._table, **body})
 
 
-def evenly(points: Sequence[StoredPoint], most: int) -> Sequence[StoredPoint]:
-    """At most `most` points, every so-manieth and the last."""
+def evenly(points: Sequence[StoredPoint], limit: int) -> Sequence[StoredPoint]:
+    """At most `limit` points: every n-th, and the last."""
     total = len(points)
-    step = max(1, (total + most - 2) // (most - 1))
-    return [point for place, point in enumerate(points) if place % step == 0 or place == total - 1]
+    step = max(1, (total + limit - 2) // (limit - 1))
+    return [point for index, point in enumerate(points) if index % step == 0 or index == total - 1]
 
 
 def _track(trip_id: TripId, user_id: UserId) -> str:

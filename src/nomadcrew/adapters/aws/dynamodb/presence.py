@@ -1,7 +1,7 @@
-"""Who is online, in `Presence`.
+"""Presence, in `Presence`.
 
-An item is a person's: `userId`, `sockets` that are open, `until` when the last of them has ended at the latest even
-if nobody said so, `lastSeenAt` to the minute, all in Unix seconds, and `ttl`.
+A user's item has `userId`, the open `sockets`, `until` (when the last of them has ended at the latest),
+`lastSeenAt` to the minute, both in Unix seconds, and `ttl`.
 """
 
 import asyncio
@@ -21,14 +21,14 @@ from nomadcrew.core.presence.model import Seen, Shown, Typist, to_the_minute
 
 _SQL = statements("presence")
 REMEMBERED = timedelta(days=90)
-AT_ONCE = 100  # keys of one request, by DynamoDB's own limit
+AT_ONCE = 100  # DynamoDB's limit of keys per request
 TRIES = 5
 
 Item = Mapping[str, Any]
 
 
 class DynamoPresence:
-    """`Presence` in a table, for those whom SQL lets see it."""
+    """`Presence` in a table; SQL decides who is visible."""
 
     def __init__(self, sql: Sql, dynamodb: AwsClient, table: str) -> None:
         self._sql = sql
@@ -41,7 +41,7 @@ class DynamoPresence:
             ":until": _seconds(now + LIFETIME),
             **await self._seen_values(user_id, now),
         }
-        # A first socket replaces what nobody has taken back: a socket that broke may never have said goodbye.
+        # A first socket replaces expired ones: a broken socket may never have been removed.
         first = await self._change(
             user_id, "SET sockets = :one, #until = :until", values | {":now": _seconds(now)},
             condition="attribute_not_exists(sockets) OR #until <= :now OR sockets = :one",
@@ -49,7 +49,8 @@ class DynamoPresence:
         if first is not None:
             return True
         item = await self._change(user_id, "ADD sockets :one SET #until = :until", values)
-        # The others may have left in between: then who left was told, and this is a first socket all the same.
+        # The other sockets may have closed in between; then the user was announced as offline, and this one is
+        # first.
         return item is not None and item["sockets"]["SS"] == [connection_id]
 
     async def left(self, user_id: UserId, connection_id: str, *, now: datetime) -> bool:
@@ -58,7 +59,7 @@ class DynamoPresence:
         return item is None or not _online(item, now)
 
     async def of_trip(self, trip_id: TripId, caller: UserId, rule: Rule, *, now: datetime) -> Sequence[Seen]:
-        # SQL says who may be seen; it knows nobody's sockets here and has nobody's last minute.
+        # SQL decides who is visible; it has no sockets and no `last seen` on AWS.
         members = await PostgresPresence(self._sql).members(trip_id, caller, rule)
         items = await self._items([user_id for user_id, ghost in members if not ghost])
         return [_seen(user_id, None if ghost else items.get(user_id), now) for user_id, ghost in members]
@@ -67,14 +68,12 @@ class DynamoPresence:
         return await PostgresPresence(self._sql).typist(trip_id, caller, rule)
 
     async def shown(self, user_ids: Iterable[UserId], *, now: datetime) -> Sequence[Shown]:
-        places = await PostgresPresence(self._sql).shown(user_ids, now=now)
-        items = await self._items({place.seen.user_id for place in places})
-        return [
-            Shown(place.trip_id, _seen(place.seen.user_id, items.get(place.seen.user_id), now)) for place in places
-        ]
+        visible = await PostgresPresence(self._sql).shown(user_ids, now=now)
+        items = await self._items({row.seen.user_id for row in visible})
+        return [Shown(row.trip_id, _seen(row.seen.user_id, items.get(row.seen.user_id), now)) for row in visible]
 
     async def _seen_values(self, user_id: UserId, now: datetime) -> dict[str, Any]:
-        """`:seen` and `:ttl`; neither for somebody in ghost mode, whose item then keeps those it has."""
+        """`:seen` and `:ttl`; empty for a user in ghost mode, whose item keeps its values."""
         if not await self._sql.fetch(_SQL["visible"], user_id=user_id):
             return {}
         return {":seen": _seconds(to_the_minute(now)), ":ttl": _seconds(now + REMEMBERED)}
@@ -82,11 +81,15 @@ class DynamoPresence:
     async def _change(
         self, user_id: UserId, update: str, values: dict[str, Any], *, condition: str | None = None
     ) -> Item | None:
-        """Change somebody's item; returns it as it is then, or None where the condition does not hold."""
+        """Change a user's item; returns the new item, or None if the condition failed."""
         names = {"#until": "until"} if "#until" in update + (condition or "") else {}
         if ":seen" in values:
-            noted = "lastSeenAt = :seen, #ttl = :ttl"
-            update = update.replace("SET ", f"SET {noted}, ") if "SET " in update else f"{update} SET {noted}"
+            assignments = "lastSeenAt = :seen, #ttl = :ttl"
+            update = (
+                update.replace("SET ", f"SET {assignments}, ")
+                if "SET " in update
+                else f"{update} SET {assignments}"
+            )
             names["#ttl"] = "ttl"
         body: dict[str, Any] = {
             "TableName": self._table,
@@ -108,20 +111,20 @@ class DynamoPresence:
         return changed
 
     async def _items(self, user_ids: Iterable[UserId]) -> Mapping[UserId, Item]:
-        wanted = list(user_ids)
-        parts = [wanted[at : at + AT_ONCE] for at in range(0, len(wanted), AT_ONCE)]
-        found = await asyncio.gather(*map(self._some, parts))
-        return {UserId(UUID(item["userId"]["S"])): item for part in found for item in part}
+        ids = list(user_ids)
+        batches = [ids[at : at + AT_ONCE] for at in range(0, len(ids), AT_ONCE)]
+        items = await asyncio.gather(*map(self._batch, batches))
+        return {UserId(UUID(item["userId"]["S"])): item for batch in items for item in batch}
 
-    async def _some(self, user_ids: Sequence[UserId]) -> list[Item]:
-        asked: dict[str, Any] = {self._table: {"Keys": [_key(user_id) for user_id in user_ids]}}
-        found: list[Item] = []
+    async def _batch(self, user_ids: Sequence[UserId]) -> list[Item]:
+        request: dict[str, Any] = {self._table: {"Keys": [_key(user_id) for user_id in user_ids]}}
+        items: list[Item] = []
         for attempt in range(TRIES):
-            reply = await self._dynamodb.call("BatchGetItem", {"RequestItems": asked})
-            found += reply["Responses"].get(self._table, [])
-            asked = reply.get("UnprocessedKeys") or {}
-            if not asked:
-                return found
+            reply = await self._dynamodb.call("BatchGetItem", {"RequestItems": request})
+            items += reply["Responses"].get(self._table, [])
+            request = reply.get("UnprocessedKeys") or {}
+            if not request:
+                return items
             await asyncio.sleep(0.05 * 2**attempt)
         raise Unavailable(details="presence: throttled")
 

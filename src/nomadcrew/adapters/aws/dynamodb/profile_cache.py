@@ -1,8 +1,8 @@
-"""One's own profile out of DynamoDB (`UserProfiles`), for an hour; SQL has the last word.
+"""A cache of users' own profiles in DynamoDB (`UserProfiles`), for an hour; SQL is authoritative.
 
-An item holds the profile and a `generation`. Whoever changes a profile removes it and begins another generation,
-once SQL has the change; whoever looks in vain puts what SQL says, if the generation is still the one they saw. So a
-slow reader never puts back what a writer has just replaced, whatever their clocks say.
+An item has the profile and a `generation`. A writer removes the profile and sets a new generation after SQL has the
+change. A reader that misses the cache stores the profile from SQL only if the generation is still the one it read.
+So a slow reader cannot overwrite a newer profile, whatever the clocks say.
 """
 
 import logging
@@ -23,16 +23,16 @@ from nomadcrew.core.ids import TripId, UserId
 log = logging.getLogger("nomadcrew.profiles")
 
 LIFETIME_S = 60 * 60
-TIMEOUT_S = 0.5  # SQL answers about as fast
-REST_S = 10  # after an outage nobody waits for the cache; writers go on telling it
-# Onboarding is repeated at each start of the app, and one that changed something has its time.
+TIMEOUT_S = 0.5  # SQL is about as fast
+REST_S = 10  # after an outage, reads skip the cache for this long; writers still invalidate it
+# Every start of the app repeats the onboarding; only one that changed the profile has updated its time.
 JUST_NOW = timedelta(seconds=1)
 
 
 class CachedProfiles:
-    """`Profiles` that are asked for one's own less often. Without the cache everything works as before.
+    """`Profiles` with a cache for the caller's own. If the cache fails, all calls go to SQL.
 
-    A change the cache could not be told of is seen by others at once, and by oneself an hour later at most.
+    If a change could not invalidate the cache, other users see it at once, and the user within an hour.
     """
 
     def __init__(self, profiles: Profiles, client: AwsClient, table: str, *, clock: Clock) -> None:
@@ -40,16 +40,16 @@ class CachedProfiles:
         self._client = client
         self._table = table
         self._clock = clock
-        self._rests_until_s = 0.0
+        self._skip_until_s = 0.0
 
     async def onboard(self, profile: Profile, *, rename: bool = True) -> Profile:
         stored = await self._profiles.onboard(profile, rename=rename)
         if stored.updated_at > profile.updated_at - JUST_NOW:
-            await self._outdate(stored.id)
+            await self._invalidate(stored.id)
         return stored
 
     async def one(self, user_id: UserId, caller: UserId) -> Profile:
-        if user_id != caller or self._clock().timestamp() < self._rests_until_s:
+        if user_id != caller or self._clock().timestamp() < self._skip_until_s:
             return await self._profiles.one(user_id, caller)
         item = await self._get(user_id)
         cached = None if item is None else self._profile_in(item)
@@ -70,26 +70,26 @@ class CachedProfiles:
         self, user_id: UserId, change: ProfileChange, caller: UserId, *, is_admin: bool, now: datetime
     ) -> Profile:
         changed = await self._profiles.change(user_id, change, caller, is_admin=is_admin, now=now)
-        await self._outdate(user_id)
+        await self._invalidate(user_id)
         return changed
 
     async def merge_preferences(
         self, user_id: UserId, preferences: dict[str, Any], caller: UserId, *, is_admin: bool, now: datetime
     ) -> Profile:
         merged = await self._profiles.merge_preferences(user_id, preferences, caller, is_admin=is_admin, now=now)
-        await self._outdate(user_id)
+        await self._invalidate(user_id)
         return merged
 
     async def merge_notification_preferences(
         self, switches: Mapping[str, Any], details: Mapping[str, Any], caller: UserId, *, now: datetime
     ) -> Profile:
         merged = await self._profiles.merge_notification_preferences(switches, details, caller, now=now)
-        await self._outdate(caller)
+        await self._invalidate(caller)
         return merged
 
     async def set_contact_email(self, caller: UserId, email: str, *, now: datetime) -> None:
         await self._profiles.set_contact_email(caller, email, now=now)
-        await self._outdate(caller)
+        await self._invalidate(caller)
 
     async def _get(self, user_id: UserId) -> dict[str, Any] | None:
         """The item, empty if there is none; None in an outage."""
@@ -97,16 +97,16 @@ class CachedProfiles:
         return None if found is None else found.get("Item", {})
 
     def _profile_in(self, item: dict[str, Any]) -> Profile | None:
-        # DynamoDB takes days to remove what has expired.
+        # DynamoDB deletes expired items days later.
         if "profile" not in item or int(item["ttl"]["N"]) <= self._clock().timestamp():
             return None
         try:
             return msgspec.json.decode(item["profile"]["S"], type=Profile)
         except msgspec.MsgspecError:
-            return None  # of another version of ours
+            return None  # written by another version
 
     async def _put(self, profile: Profile, *, seen: dict[str, str] | None) -> None:
-        """Cache a profile, if nobody has changed it since generation `seen` was."""
+        """Cache a profile, if its generation is still `seen`."""
         item = {
             **_key(profile.id),
             "profile": {"S": msgspec.json.encode(profile).decode()},
@@ -121,7 +121,7 @@ class CachedProfiles:
             }
         await self._call("PutItem", Item=item, **condition)
 
-    async def _outdate(self, user_id: UserId) -> None:
+    async def _invalidate(self, user_id: UserId) -> None:
         await self._call(
             "UpdateItem",
             Key=_key(user_id),
@@ -131,7 +131,7 @@ class CachedProfiles:
         )
 
     async def _call(self, operation: str, **body: Any) -> dict[str, Any] | None:
-        """The answer; None where a condition did not hold, or the cache is out of order."""
+        """The response; None if a condition failed or the cache is unavailable."""
         try:
             return await self._client.call(operation, {"TableName": self._table, **body}, timeout_s=TIMEOUT_S)
         except AwsError as refused:
@@ -139,8 +139,8 @@ class CachedProfiles:
                 return None
             log.warning("profile cache refused", extra={"fields": {"reason": refused.code}})
         except Unavailable as outage:
-            log.warning("profile cache not reached", extra={"fields": {"reason": outage.details}})
-        self._rests_until_s = self._clock().timestamp() + REST_S
+            log.warning("profile cache unreachable", extra={"fields": {"reason": outage.details}})
+        self._skip_until_s = self._clock().timestamp() + REST_S
         return None
 
     def _ttl(self) -> dict[str, str]:

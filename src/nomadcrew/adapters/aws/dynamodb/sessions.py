@@ -1,9 +1,9 @@
 """Sessions on DynamoDB, in `UserSessions`.
 
-A session is an item (`userId`, `sessionId`). Each of its refresh tokens is one too, whose `userId` is "token#" and
-the token's key, so that it is found at once and consistently; an index would lag behind a sign-in. Keys are HMACs
-of the tokens' hashes: whoever reads the table learns no token, nor can they tell whether one they hold is in it.
-The session carries the key of its newest token, by which `SessionByToken` finds it for support.
+A session is an item (`userId`, `sessionId`). Each of its refresh tokens is an item too, whose `userId` is "token#"
+and the token's key, so that a consistent read finds it; an index would lag behind a sign-in. Keys are HMACs of the
+tokens' hashes: a reader of the table learns no token and cannot test one. The session has the key of its newest
+token, by which `SessionByToken` finds it for support.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from nomadcrew.core.ids import SessionId, UserId
 log = logging.getLogger("nomadcrew.sessions")
 
 PURPOSE = "sessions"
-TOKEN = "token"  # noqa: S105 — the sort key of token items, no secret
+TOKEN = "token"  # noqa: S105 — the sort key of token items, not a secret
 ATTEMPTS = 12
 PAUSE_S = 0.02
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -41,7 +41,7 @@ Item = dict[str, dict[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class _Token:
-    """What is known of a refresh token. Times are microseconds since 1970."""
+    """A refresh token. Times are microseconds since 1970."""
 
     user_id: UserId
     session_id: SessionId
@@ -50,7 +50,7 @@ class _Token:
 
 
 class DynamoSessions:
-    """`Sessions` in a table; accounts are asked for elsewhere, at each exchange."""
+    """`Sessions` in a table; accounts are read from SQL at each exchange."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class DynamoSessions:
         *,
         on_end: OnEnd | None = None,
     ) -> None:
-        """`on_end` is told of every session that ends, so that what it left open can be closed."""
+        """`on_end` is called with every session that ends, so that its sockets can be closed."""
         self._on_end = on_end
         self._client = client
         self._table = table
@@ -93,13 +93,13 @@ class DynamoSessions:
             if account is None or not alive or token.expires_at <= _micros(now):
                 raise InvalidRefreshToken
             if token.spent_at is not None and token.spent_at <= _micros(now - REUSE_GRACE):
-                # Somebody else may have ended it in this moment, and will say so.
+                # A concurrent request may have ended it and then reports the end itself.
                 ended = await self._end_reused(token, now)
                 raise InvalidRefreshToken(ended=token.session_id if ended else None)
             if await self._exchange(spent_key, token, fresh_key, now, expires_at):
                 return Session(token.session_id, account, expires_at)
-            # Another exchange or the session's end came between; what became of the token is looked at anew.
-            await asyncio.sleep(random.uniform(0, PAUSE_S * (attempt + 1)))  # noqa: S311 — spreads, guards nothing
+            # A concurrent exchange or the session's end changed the token: read it again.
+            await asyncio.sleep(random.uniform(0, PAUSE_S * (attempt + 1)))  # noqa: S311 — spreads load, not a secret
         raise Unavailable(code="busy")
 
     async def close(self, token_hash: bytes, *, now: datetime) -> SessionId | None:
@@ -110,7 +110,7 @@ class DynamoSessions:
         return token.session_id if ended else None
 
     async def end_all(self, user_id: UserId, *, now: datetime) -> list[SessionId]:
-        """End every session of a person; which they were."""
+        """End all sessions of a user; returns their ids."""
         ended, start = [], None
         while True:
             page = await self._call(
@@ -130,12 +130,12 @@ class DynamoSessions:
             if start is None:
                 return ended
 
-    async def forget_expired(self, *, now: datetime) -> int:  # noqa: ARG002 — the port's form
-        """Nothing is left to do: DynamoDB removes what has expired by itself."""
+    async def forget_expired(self, *, now: datetime) -> int:  # noqa: ARG002 — required by the port
+        """Nothing to do: DynamoDB deletes expired items by their TTL."""
         return 0
 
     async def _token(self, token_hash: bytes) -> tuple[str, _Token | None]:
-        """A token under whichever of our keys it was kept."""
+        """A token and the key under which it is stored; several keys are possible after a rotation."""
         keys = self._token_keys(token_hash)
         for key in keys:
             found = await self._call("GetItem", Key=_token_key(key), ConsistentRead=True)
@@ -152,7 +152,7 @@ class DynamoSessions:
     async def _exchange(
         self, spent_key: str, token: _Token, fresh_key: str, now: datetime, expires_at: datetime
     ) -> bool:
-        """Spend one token and keep the other, unless something has changed meanwhile."""
+        """Spend one token and store the other, unless either was changed meanwhile."""
         session = {
             "Key": _session_key(token.user_id, token.session_id),
             "UpdateExpression": "SET expiresAt = :expires, sessionToken = :token",
@@ -165,7 +165,7 @@ class DynamoSessions:
         )
 
     def _spend(self, key: str, token: _Token, now: datetime) -> dict[str, Any]:
-        """The grace counts from the first exchange, so only that one writes its time."""
+        """The write that spends a token. Only the first exchange sets the time, from which the grace counts."""
         if token.spent_at is None:
             return {
                 "Update": {
@@ -186,18 +186,18 @@ class DynamoSessions:
         }
 
     async def _end_reused(self, token: _Token, now: datetime) -> bool:
-        """End the session of a stolen token: whoever shows it is told nothing else, whatever comes between."""
+        """End the session of a stolen token; its bearer gets the same refusal even if publishing the end fails."""
         try:
             return await self._end(token.user_id, token.session_id, now)
         except Unavailable as error:
-            log.warning("an ended session may be heard of", extra={"fields": {"reason": error.details}})
+            log.warning("end of a session not published", extra={"fields": {"reason": error.details}})
             return True
 
     async def _end(self, user_id: UserId, session_id: SessionId, now: datetime, *, again: bool = False) -> bool:
-        """End a session; False if it is not there, or, but for `again`, if it has ended already.
+        """End a session; False if it does not exist or, unless `again`, has ended already.
 
         Raises:
-            Unavailable: whoever listens could not be told; the session is over all the same.
+            Unavailable: `on_end` failed; the session has ended nevertheless.
         """
         try:
             await self._call(
@@ -226,7 +226,7 @@ class DynamoSessions:
         return {"Put": {"TableName": self._table, "Item": item}}
 
     async def _write(self, *writes: dict[str, Any]) -> bool:
-        """All of them or none; False if a condition did not hold, or somebody else was writing."""
+        """Write all or none; False if a condition failed or there was a conflicting write."""
         try:
             await self._client.call("TransactWriteItems", {"TransactItems": writes})
         except AwsError as refused:
@@ -269,5 +269,5 @@ def _number(moment: datetime) -> dict[str, str]:
 
 
 def _seconds(moment: datetime) -> dict[str, str]:
-    """As DynamoDB's TTL wants it: a second late rather than early."""
+    """The value for DynamoDB's TTL, rounded up to whole seconds."""
     return {"N": str(_micros(moment) // 1_000_000 + 1)}

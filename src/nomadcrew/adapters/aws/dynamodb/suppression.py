@@ -1,4 +1,4 @@
-"""Who gets no mail, in `MailSuppression`. Addresses are kept as digests: they are looked up and never read."""
+"""Suppressed mail addresses, in `MailSuppression`, stored as digests: they are only looked up."""
 
 import hashlib
 from datetime import datetime
@@ -23,5 +23,5 @@ class DynamoSuppression:
 
 
 def digest(address: str) -> str:
-    """What stands for an address, however it is written."""
+    """The digest of an address, the same for any spelling."""
     return hashlib.sha256(address.strip().lower().encode()).hexdigest()

@@ -1,6 +1,6 @@
 """Signed calls to AWS, with the standard library only.
 
-botocore takes a third of a second to import and a millisecond per call, which people would wait for.
+botocore takes a third of a second to import and a millisecond per call, which users would wait for.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ CONNECT_TIMEOUT_S = 1.0
 READ_TIMEOUT_S = 3.0
 ATTEMPTS = 3
 BACKOFF_S = 0.05
-# Signatures are refused when the clocks are five minutes apart; a minute is worth correcting.
+# Signatures fail if the clocks differ by five minutes; a difference of one minute is corrected.
 SKEW = timedelta(minutes=1)
 MAX_THREADS = 32
 
@@ -55,10 +55,10 @@ DENIED = frozenset({"AccessDenied", "AccessDeniedException"})
 
 
 class AwsError(Exception):
-    """A service refused a call, and would again. `code` is its short name for why."""
+    """A service refused a call and would refuse it again. `code` is the service's short error code."""
 
     def __init__(self, code: str, status: int, message: str, body: Mapping[str, Any]) -> None:
-        # What a role lacks is named by its action and resource; other messages could repeat what was sent.
+        # Denials name the missing action and resource; other messages may repeat request data.
         super().__init__(f"{code} ({status})" + (f": {message}" if code in DENIED else ""))
         self.code = code
         self.status = status
@@ -67,7 +67,7 @@ class AwsError(Exception):
 
 
 class _Call(Struct, frozen=True):
-    """A request; path and query are encoded."""
+    """A request; path and query are percent-encoded."""
 
     method: str
     path: str
@@ -86,7 +86,7 @@ class _Answer(Struct, frozen=True):
 
 
 class _Unreachable(Exception):
-    """No answer. `sent` says whether the service may have done what was asked."""
+    """No response. `sent`: the service may have executed the request."""
 
     def __init__(self, reason: str, *, sent: bool) -> None:
         super().__init__(reason)
@@ -94,16 +94,16 @@ class _Unreachable(Exception):
 
 
 class AwsClient:
-    """Calls one service, over connections that are kept; many calls may run at once.
+    """Calls one service over kept-alive connections; calls may run concurrently.
 
-    What passes by itself is tried again with jitter, and is `Unavailable` when it does not pass: throttling, errors
-    of the service, no connection, no answer in time, and credentials that have expired. The rest is an `AwsError`.
+    Transient failures are retried with jitter and then become `Unavailable`: throttling, errors of the service, no
+    connection, no response in time, and expired credentials. All other errors become `AwsError`.
     """
 
     def __init__(
         self, service: Service, *, url: str | None = None, environment: Mapping[str, str] = os.environ
     ) -> None:
-        """`url` is the address of a service that has one in each deployment."""
+        """`url`: the address of a service that has a different one in each deployment."""
         self._service = service
         self._environment = environment
         self._endpoint = endpoint_of(service, environment, url=url)
@@ -119,15 +119,15 @@ class AwsClient:
         repeatable: bool = True,
         signed: bool = True,
     ) -> dict[str, Any]:
-        """The answer to an operation of a JSON service.
+        """The response to an operation of a JSON service.
 
         Args:
-            repeatable: whether doing it twice is as good as once, so that a lost answer may be asked for again.
-            signed: False for what anybody may ask, which needs no permission then.
+            repeatable: executing it twice is harmless, so it may be retried after a lost response.
+            signed: False for operations that need no permission.
 
         Raises:
             AwsError: the service refused.
-            Unavailable: it could not be asked just now.
+            Unavailable: the service could not be reached.
         """
         service = self._service
         headers = {
@@ -149,15 +149,15 @@ class AwsClient:
         timeout_s: float = READ_TIMEOUT_S,
         repeatable: bool = True,
     ) -> tuple[bytes, Mapping[str, str]]:
-        """Body and headers (names in lower case) of the answer to a REST request; a mapping is sent as JSON.
+        """Body and headers (lower-case names) of the response to a REST request; a mapping is sent as JSON.
 
         Args:
             path: not encoded, from the root of the service.
-            repeatable: as for `call`.
+            repeatable: see `call`.
 
         Raises:
             AwsError: the service refused.
-            Unavailable: it could not be asked just now.
+            Unavailable: the service could not be reached.
         """
         sent = dict(headers or {})
         if isinstance(body, Mapping):
@@ -170,7 +170,7 @@ class AwsClient:
         return answer.body, answer.headers
 
     def presigned(self, path: str, query: Mapping[str, str], *, lifetime_s: int, now: datetime) -> str:
-        """An address at which anybody may GET what `path` names, as if it were us; nothing is asked for it.
+        """A URL with which any client may GET the object at `path` with our rights; makes no request.
 
         Args:
             path: not encoded, from the root of the service.
@@ -196,9 +196,9 @@ class AwsClient:
         return f"{'https' if endpoint.tls else 'http'}://{address}"
 
     def close(self) -> None:
-        """Close the connections that are kept."""
-        while (kept := self._kept()) is not None:
-            kept.close()
+        """Close the idle connections."""
+        while (connection := self._next_idle()) is not None:
+            connection.close()
 
     async def _send(self, call: _Call) -> _Answer:
         loop = asyncio.get_running_loop()
@@ -213,15 +213,15 @@ class AwsClient:
                 if answer.status < 300:
                     return answer
                 refused = _error(answer)
-                if not self._passes(refused, answer, call.repeatable):
+                if not self._is_transient(refused, answer, call.repeatable):
                     raise refused
                 if last:
                     raise Unavailable(details=f"{self._service.host}: {refused.code}") from refused
-            await asyncio.sleep(random.uniform(0, BACKOFF_S * 4**attempt))  # noqa: S311 — spreads load, guards nothing
+            await asyncio.sleep(random.uniform(0, BACKOFF_S * 4**attempt))  # noqa: S311 — spreads load, not a secret
         raise AssertionError("unreachable")
 
-    def _passes(self, error: AwsError, answer: _Answer, repeatable: bool) -> bool:
-        """Whether the same call can go well a moment later; raises what is an outage at once."""
+    def _is_transient(self, error: AwsError, answer: _Answer, repeatable: bool) -> bool:
+        """Whether a retry may succeed. Raises Unavailable: an outage that a retry cannot solve."""
         if error.code in EXPIRED:
             if error.code in SKEWED and self._correct_clock(answer):
                 return True
@@ -235,7 +235,7 @@ class AwsClient:
         return True
 
     def _correct_clock(self, answer: _Answer) -> bool:
-        """Take the service's time for ours, if they differ by enough to be the cause."""
+        """Use the service's clock, if the difference is large enough to be the cause."""
         try:
             theirs = parsedate_to_datetime(answer.headers.get("date", ""))
         except ValueError:
@@ -244,11 +244,11 @@ class AwsClient:
         if abs(skew - self._skew) < SKEW:
             return False
         self._skew = skew
-        log.warning("this machine's clock is wrong", extra={"fields": {"skew_s": round(skew.total_seconds())}})
+        log.warning("local clock is wrong", extra={"fields": {"skew_s": round(skew.total_seconds())}})
         return True
 
     def _exchange(self, call: _Call) -> _Answer:
-        """One request and its answer; blocks."""
+        """Send one request and read its response; blocks."""
         endpoint = self._endpoint
         headers = self._signed(call) if call.signed else {"host": endpoint.host_header, **call.headers}
         connection = self._connection()
@@ -291,23 +291,23 @@ class AwsClient:
             raise _Unreachable(f"{missing} is not set", sent=False) from None
 
     def _connection(self) -> http.client.HTTPConnection:
-        """A connection that was kept and is still open, else a new one."""
-        while (kept := self._kept()) is not None:
-            # A server that ends an idle connection makes it readable; nothing else could.
-            if kept.sock is not None and not select.select([kept.sock], [], [], 0)[0]:
-                return kept
-            kept.close()
+        """An idle connection that is still open, else a new one."""
+        while (idle := self._next_idle()) is not None:
+            # An idle connection is readable only if the server has closed it.
+            if idle.sock is not None and not select.select([idle.sock], [], [], 0)[0]:
+                return idle
+            idle.close()
         endpoint = self._endpoint
-        made = _connect(endpoint)
+        new = _connect(endpoint)
         try:
-            made.connect()
+            new.connect()
         except OSError as error:
-            made.close()
+            new.close()
             raise _Unreachable(type(error).__name__, sent=False) from error
-        return made
+        return new
 
-    def _kept(self) -> http.client.HTTPConnection | None:
-        """A connection that was kept, if any: another thread may take the last one at any moment."""
+    def _next_idle(self) -> http.client.HTTPConnection | None:
+        """An idle connection, or None. Other threads take connections too, so there is no check before `pop`."""
         try:
             return self._idle.pop()
         except IndexError:
@@ -324,7 +324,7 @@ def _connect(endpoint: Endpoint) -> http.client.HTTPConnection:
 
 @cache
 def _trust() -> ssl.SSLContext:
-    """Whom we trust; `SSL_CERT_FILE` names the few roots of AWS, which load in half the time of a system's all."""
+    """Trusted certificates. `SSL_CERT_FILE` has AWS's few roots, which load in half the time of the system's."""
     return ssl.create_default_context()
 
 
@@ -346,7 +346,7 @@ def _object(body: bytes) -> dict[str, Any]:
 
 
 def _error(answer: _Answer) -> AwsError:
-    """What a refusal says. Services put the code into a header or the body, with a prefix or a suffix."""
+    """The error of a refusal. Services put the code into a header or the body, with a prefix or a suffix."""
     body = _object(answer.body)
     code = answer.headers.get("x-amzn-errortype") or body.get("__type") or body.get("code") or ""
     short = str(code).partition(":")[0].rpartition("#")[2]

@@ -1,6 +1,6 @@
-"""What a function is told: environment variables, which the infrastructure writes.
+"""The configuration of a Lambda function: environment variables, which the infrastructure sets.
 
-Reading the settings of the one-machine host would cost a tenth of a cold start.
+Loading the settings of the machine host would take a tenth of a cold start.
 """
 
 from collections.abc import Mapping
@@ -16,11 +16,11 @@ SITE = ("public_url", "app_url", "registration", "mail_from", "rate_limits", "ex
 
 
 class AwsConfig(Struct, frozen=True, kw_only=True):
-    """The site's settings, and every `NOMADCREW_AWS_…` variable; a function has those of the ports it declares.
+    """The site's settings, and the `NOMADCREW_AWS_…` variables; a function has those of its declared ports.
 
-    `sql` is `data-api` or `proxy`, `cache` is `dynamodb` or `valkey`, `stream` is `sqs` or `kinesis`;
-    `location_store` is `dynamodb`, `aurora` or `timestream`, whose table is in `history_database`; `flags` names
-    AppConfig's application/environment/profile, `topics` is what the names of topics begin with.
+    `sql` is `data-api` or `proxy`, `cache` is `dynamodb` or `valkey`, `stream` is `sqs` or `kinesis`,
+    `location_store` is `dynamodb`, `aurora` or `timestream`; `history_database` is for `timestream`. `flags` is
+    AppConfig's application/environment/profile, `topics` the prefix of topics.
     """
 
     public_url: str = ""
@@ -72,22 +72,22 @@ class AwsConfig(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> "AwsConfig":
-        """The variables that are set.
+        """The configuration in an environment.
 
         Raises:
-            BadSetting: one looks like ours and is none.
+            BadSetting: a variable with our prefix is unknown.
         """
         known = {variable(name): name for name in cls.__struct_fields__}
         ours = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
         for name in ours.keys() - known.keys():
-            raise BadSetting(f"{name} is nothing a function knows.")
+            raise BadSetting(f"{name} is not a setting of a function.")
         return cls(**{known[name]: value for name, value in ours.items() if value})
 
     def required(self, name: str) -> str:
-        """A variable that has to be there.
+        """The value of a required variable.
 
         Raises:
-            BadSetting: it is not.
+            BadSetting: it is not set.
         """
         value = str(getattr(self, name))
         if not value:

@@ -1,7 +1,7 @@
-"""Our secrets on AWS: one in Secrets Manager, from which a key is derived for each purpose.
+"""The deployment's secret in Secrets Manager, from which a key is derived per purpose.
 
-The secret is JSON: `key`, and to rotate it `older`, a list of keys that made what is still about. All of them
-verify, `key` makes. Beside them may stand what others gave us: `expo_token` and `supabase_service_key`.
+The secret is JSON: `key` signs, and `older`, a list of previous keys, still verifies after a rotation. It may also
+have keys of external services: `expo_token` and `supabase_service_key`.
 """
 
 import asyncio
@@ -33,9 +33,9 @@ class _Document(msgspec.Struct):
 
 
 class Secrets:
-    """Keys by purpose. The secret is fetched when first needed and again after five minutes.
+    """Keys by purpose. The secret is fetched on first use and again after five minutes.
 
-    While Secrets Manager cannot be asked, what is known stays good.
+    If Secrets Manager is unreachable, the cached secret stays in use.
     """
 
     def __init__(self, client: AwsClient, arn: str, *, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -44,16 +44,16 @@ class Secrets:
         self._monotonic = monotonic
         self._document: _Document | None = None
         self._fetch_again_at_s = 0.0
-        self._one_at_a_time = threading.Lock()
+        self._lock = threading.Lock()
 
     def keys(self, purpose: str) -> tuple[bytes, ...]:
-        """The keys for one purpose: the first makes, all of them verify.
+        """The keys for one purpose: the first signs, all of them verify.
 
-        Blocks once in five minutes, for one call: those who need a key can do nothing without it.
+        Blocks for one call every five minutes: the caller cannot continue without a key.
 
         Raises:
-            Unavailable: the secret was never fetched, and cannot be just now.
-            ValueError: there is no key in it.
+            Unavailable: the secret cannot be fetched and is not cached.
+            ValueError: the secret has no valid key.
         """
         document = self._current()
         return tuple(
@@ -62,23 +62,23 @@ class Secrets:
         )
 
     def key(self, purpose: str) -> bytes:
-        """The key that makes, for one purpose."""
+        """The signing key for one purpose."""
         return self.keys(purpose)[0]
 
     def texts(self, purpose: str) -> tuple[str, ...]:
-        """The same keys in hexadecimal, for what takes text."""
+        """The same keys in hexadecimal, for libraries that require text."""
         return tuple(key.hex() for key in self.keys(purpose))
 
     def expo_token(self) -> str:
-        """The access token of the push service, empty where it asks for none; blocks and fails as `keys`."""
+        """The access token of the push service, or empty if it requires none; blocks and raises as `keys`."""
         return self._current().expo_token
 
     def supabase_service_key(self) -> str:
-        """The key that writes to the mirror, empty where there is none; blocks and fails as `keys`."""
+        """The key for writes to the mirror, or empty if there is none; see `keys` for blocking and errors."""
         return self._current().supabase_service_key
 
     def _current(self) -> _Document:
-        with self._one_at_a_time:
+        with self._lock:
             known = self._document
             if known is not None and self._monotonic() < self._fetch_again_at_s:
                 return known
@@ -88,11 +88,11 @@ class Secrets:
             except Unavailable:
                 if known is None:
                     raise
-                log.warning("secret not fetched; the one known is used on")
+                log.warning("secret not fetched, using the cached one")
             return known
 
     def _fetch(self) -> dict[str, Any]:
-        """The answer of Secrets Manager; on a loop of its own, for the caller's may be running."""
+        """The response of Secrets Manager; runs on its own event loop, as the caller's may be running."""
         with ThreadPoolExecutor(1) as thread:
             return thread.submit(asyncio.run, self._ask()).result()
 
@@ -109,5 +109,5 @@ def _parse(answer: dict[str, Any]) -> _Document:
     except msgspec.DecodeError:
         raise ValueError('The secret is not JSON with a "key".') from None
     if any(len(secret) < MIN_KEY_CHARS for secret in (document.key, *document.older)):
-        raise ValueError(f"The secret's keys need {MIN_KEY_CHARS} characters.")
+        raise ValueError(f"The secret's keys need at least {MIN_KEY_CHARS} characters.")
     return document

@@ -1,4 +1,4 @@
-"""The AWS services we call, and how each wants to be asked."""
+"""The AWS services in use, and their protocols."""
 
 from collections.abc import Mapping
 from urllib.parse import urlsplit
@@ -9,8 +9,8 @@ from msgspec import Struct
 class Service(Struct, frozen=True):
     """One service.
 
-    `host` is its name in addresses, `signed_as` the one in signatures, `variable` the end of `AWS_ENDPOINT_URL_…`.
-    `target` prefixes operations where all of them go to one path (JSON 1.0 or 1.1), and is None for REST.
+    `host` is its name in host names, `signed_as` its name in signatures, `variable` the suffix of
+    `AWS_ENDPOINT_URL_…`. `target` is the prefix of operations in JSON protocols (1.0 or 1.1); None for REST.
     """
 
     host: str
@@ -37,7 +37,7 @@ S3 = Service("s3", "s3", "S3")
 
 
 class Endpoint(Struct, frozen=True):
-    """Where a service answers; `path` is put before every request's."""
+    """The endpoint of a service; `path` is the prefix of every request's path."""
 
     host: str
     port: int
@@ -46,15 +46,15 @@ class Endpoint(Struct, frozen=True):
 
     @property
     def host_header(self) -> str:
-        """The host as requests name and sign it: with the port where it is not the usual one."""
+        """The Host header: with the port unless it is the default."""
         return self.host if self.port == (443 if self.tls else 80) else f"{self.host}:{self.port}"
 
 
 def endpoint_of(service: Service, environment: Mapping[str, str], *, url: str | None = None) -> Endpoint:
-    """Where `service` answers: where the environment says, as for every AWS SDK, else `url`, else AWS itself.
+    """The endpoint of `service`: from the environment, as in every AWS SDK, else `url`, else AWS's own.
 
     Args:
-        url: the address of a service that has one in each deployment; nothing but its own variable overrules it.
+        url: the address of a service that has a different one per deployment; only its own variable overrides it.
     """
     own = environment.get(f"AWS_ENDPOINT_URL_{service.variable}")
     everywhere = None if url is not None else environment.get("AWS_ENDPOINT_URL")

@@ -1,4 +1,4 @@
-"""AWS Signature Version 4, by which every call to AWS proves who makes it.
+"""AWS Signature Version 4, which authenticates every call to AWS.
 
 The steps are those of "Create a signed AWS API request" in the IAM user guide.
 """
@@ -13,12 +13,12 @@ from urllib.parse import quote
 from msgspec import Struct
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
-# What may stand in a path or a query as it is.
+# Characters that are not encoded in a path or a query.
 _UNRESERVED = "-_.~"
 
 
 class Credentials(Struct, frozen=True):
-    """Whose call it is; `token` comes with the short-lived keys of a role."""
+    """Credentials of the caller; temporary credentials of a role have a `token`."""
 
     key_id: str
     secret: str
@@ -26,10 +26,10 @@ class Credentials(Struct, frozen=True):
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> "Credentials":
-        """Those of an environment, as every AWS SDK reads them.
+        """The credentials in an environment, in the variables of all AWS SDKs.
 
         Raises:
-            KeyError: it has none.
+            KeyError: a variable is missing.
         """
         token = environment.get("AWS_SESSION_TOKEN") or None
         return cls(environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"], token)
@@ -48,11 +48,11 @@ def sign(
     body: bytes,
     now: datetime,
 ) -> dict[str, str]:
-    """The headers of a request, `headers` among them, with those that sign it.
+    """All headers of a signed request: `headers` and those that sign it.
 
     Args:
-        path: percent-encoded once, as it is sent.
-        query: in canonical form: `encoded_query`.
+        path: percent-encoded once, as sent.
+        query: in canonical form, from `encoded_query`.
     """
     stamp = now.strftime("%Y%m%dT%H%M%SZ")
     body_hash = hashlib.sha256(body).hexdigest()
@@ -65,7 +65,7 @@ def sign(
     request = "\n".join(
         (
             method,
-            # Every service but S3 wants the path encoded once more than it is sent.
+            # All services but S3 sign the path encoded once more than it is sent.
             path if service == "s3" else quote(path, safe="/" + _UNRESERVED),
             query,
             *(f"{name}:{signed[name].strip()}" for name in names),
@@ -98,14 +98,14 @@ def presign(
     lifetime_s: int,
     now: datetime,
 ) -> str:
-    """A signed `host/path?query`: S3 answers it to anybody, and services that speak no HTTP take it for a password.
+    """A signed `host/path?query`: S3 serves it to any client; services without HTTP accept it as a password.
 
     Args:
-        path: percent-encoded once, as it is sent.
+        path: percent-encoded once, as sent.
     """
     stamp = now.strftime("%Y%m%dT%H%M%SZ")
     scope = f"{stamp[:8]}/{region}/{service}/aws4_request"
-    asked = {
+    parameters = {
         **query,
         "X-Amz-Algorithm": _ALGORITHM,
         "X-Amz-Credential": f"{credentials.key_id}/{scope}",
@@ -114,8 +114,8 @@ def presign(
         "X-Amz-SignedHeaders": "host",
     }
     if credentials.token is not None:
-        asked["X-Amz-Security-Token"] = credentials.token
-    encoded = encoded_query(asked)
+        parameters["X-Amz-Security-Token"] = credentials.token
+    encoded = encoded_query(parameters)
     body_hash = "UNSIGNED-PAYLOAD" if service == "s3" else hashlib.sha256(b"").hexdigest()
     request = "\n".join(("GET", path, encoded, f"host:{host}", "", "host", body_hash))
     text = "\n".join((_ALGORITHM, stamp, scope, hashlib.sha256(request.encode()).hexdigest()))
@@ -124,19 +124,19 @@ def presign(
 
 
 def encoded_path(path: str) -> str:
-    """A path with everything percent-encoded that has to be, but its slashes."""
+    """A percent-encoded path; slashes stay."""
     return quote(path, safe="/" + _UNRESERVED)
 
 
 def encoded_query(query: Mapping[str, str]) -> str:
-    """A query string in the order and encoding that is signed."""
+    """A query string in canonical order and encoding."""
     pairs = ((quote(name, safe=_UNRESERVED), quote(value, safe=_UNRESERVED)) for name, value in query.items())
     return "&".join(f"{name}={value}" for name, value in sorted(pairs))
 
 
 @lru_cache(maxsize=16)
 def _signing_key(secret: str, day: str, region: str, service: str) -> bytes:
-    """The key of a day; made anew at midnight only, it costs as much as the rest of a signature."""
+    """The key of one day, cached because it costs as much as the rest of a signature."""
     key = f"AWS4{secret}".encode()
     for part in (day, region, service, "aws4_request"):
         key = hmac.new(key, part.encode(), hashlib.sha256).digest()

@@ -3,15 +3,16 @@ WITH owner AS MATERIALIZED (
     SELECT p.*, a.password_hash, a.is_admin, a.confirmed_at IS NOT NULL AS confirmed
     FROM user_profiles p LEFT JOIN accounts a ON a.user_id = p.id
     WHERE lower(p.email) = lower(:email::text)
-), free AS MATERIALIZED (
-    SELECT wanted.username FROM json_array_elements_text(:usernames::json) WITH ORDINALITY AS wanted (username, place)
-    WHERE NOT EXISTS (SELECT FROM user_profiles p WHERE lower(p.username) = lower(wanted.username))
-    ORDER BY wanted.place LIMIT 1
+), available AS MATERIALIZED (
+    SELECT candidate.username
+    FROM json_array_elements_text(:usernames::json) WITH ORDINALITY AS candidate (username, priority)
+    WHERE NOT EXISTS (SELECT FROM user_profiles p WHERE lower(p.username) = lower(candidate.username))
+    ORDER BY candidate.priority LIMIT 1
 ), profile AS (
     INSERT INTO user_profiles (id, email, username, first_name, last_name, created_at, updated_at)
-    SELECT :user_id::uuid, :email::text, free.username, :first_name::text, :last_name::text, :now::timestamptz,
+    SELECT :user_id::uuid, :email::text, available.username, :first_name::text, :last_name::text, :now::timestamptz,
            :now::timestamptz
-    FROM free WHERE NOT EXISTS (SELECT FROM owner)
+    FROM available WHERE NOT EXISTS (SELECT FROM owner)
     RETURNING *
 ), account AS (
     INSERT INTO accounts (user_id, password_hash, confirmed_at, created_at, updated_at)
@@ -36,35 +37,36 @@ ORDER BY created_at DESC LIMIT 1
 -- name: request
 WITH owner AS MATERIALIZED (
     SELECT p.id FROM user_profiles p WHERE lower(p.email) = lower(:email::text)
-), free AS MATERIALIZED (
-    SELECT wanted.username FROM json_array_elements_text(:usernames::json) WITH ORDINALITY AS wanted (username, place)
-    WHERE NOT EXISTS (SELECT FROM user_profiles p WHERE lower(p.username) = lower(wanted.username))
-    ORDER BY wanted.place LIMIT 1
-), kept AS (
+), available AS MATERIALIZED (
+    SELECT candidate.username
+    FROM json_array_elements_text(:usernames::json) WITH ORDINALITY AS candidate (username, priority)
+    WHERE NOT EXISTS (SELECT FROM user_profiles p WHERE lower(p.username) = lower(candidate.username))
+    ORDER BY candidate.priority LIMIT 1
+), stored AS (
     INSERT INTO registrations
         (id, email, username, first_name, last_name, password_hash, created_at, mailed_at, expires_at)
-    SELECT :id::uuid, :email::text, free.username, :first_name::text, :last_name::text, :password_hash::text,
+    SELECT :id::uuid, :email::text, available.username, :first_name::text, :last_name::text, :password_hash::text,
            :now::timestamptz, :now::timestamptz, :expires_at::timestamptz
-    FROM free
+    FROM available
     WHERE NOT EXISTS (SELECT FROM owner)
         AND (SELECT count(*) FROM registrations
              WHERE lower(email) = lower(:email::text) AND created_at > :counted_since::timestamptz) < :at_most::int
     RETURNING id
 ), reminded AS (
-    UPDATE accounts a SET reminded_at = :now::timestamptz FROM owner, free
+    UPDATE accounts a SET reminded_at = :now::timestamptz FROM owner, available
     WHERE a.user_id = owner.id AND coalesce(a.reminded_at <= :remind_before::timestamptz, true)
     RETURNING a.user_id
-), told AS (
+), event AS (
     INSERT INTO outbox (id, type, source, audience, occurred_at, payload)
     SELECT :event_id::uuid, 'account.confirmation_requested', 'nomadcrew.identity', 'internal', :now::timestamptz,
-           about.payload
-    FROM (SELECT jsonb_build_object('registration_id', id) AS payload FROM kept
-          UNION ALL SELECT jsonb_build_object('user_id', user_id) FROM reminded) AS about
+           subject.payload
+    FROM (SELECT jsonb_build_object('registration_id', id) AS payload FROM stored
+          UNION ALL SELECT jsonb_build_object('user_id', user_id) FROM reminded) AS subject
 )
-SELECT CASE WHEN EXISTS (SELECT FROM free) THEN 'ok' ELSE 'username_taken' END AS verdict
+SELECT CASE WHEN EXISTS (SELECT FROM available) THEN 'ok' ELSE 'username_taken' END AS verdict
 
 -- name: remind
-WITH kept AS (
+WITH renewed AS (
     UPDATE registrations SET mailed_at = :now::timestamptz, expires_at = :expires_at::timestamptz
     WHERE id = :id::uuid AND confirmed_at IS NULL AND mailed_at <= :mailed_before::timestamptz
     RETURNING id
@@ -72,44 +74,47 @@ WITH kept AS (
 INSERT INTO outbox (id, type, source, audience, occurred_at, payload)
 SELECT :event_id::uuid, 'account.confirmation_requested', 'nomadcrew.identity', 'internal', :now::timestamptz,
        jsonb_build_object('registration_id', id)
-FROM kept
+FROM renewed
 
 -- name: confirm
-WITH asked AS MATERIALIZED (
+WITH registration AS MATERIALIZED (
     SELECT * FROM registrations WHERE id = :id::uuid FOR UPDATE
-), judged AS MATERIALIZED (
-    SELECT CASE WHEN asked.id IS NULL THEN 'invalid_confirmation'
-                WHEN asked.confirmed_at IS NOT NULL
-                     OR EXISTS (SELECT FROM user_profiles p WHERE lower(p.email) = lower(asked.email))
+), checked AS MATERIALIZED (
+    SELECT CASE WHEN registration.id IS NULL THEN 'invalid_confirmation'
+                WHEN registration.confirmed_at IS NOT NULL
+                     OR EXISTS (SELECT FROM user_profiles p WHERE lower(p.email) = lower(registration.email))
                     THEN 'confirmation_used'
-                WHEN asked.expires_at <= :now::timestamptz THEN 'invalid_confirmation'
+                WHEN registration.expires_at <= :now::timestamptz THEN 'invalid_confirmation'
                 ELSE 'ok' END AS verdict
-    FROM (SELECT 1) AS always LEFT JOIN asked ON true
-), free AS MATERIALIZED (
-    SELECT wanted.username
-    FROM asked, LATERAL (VALUES (1, asked.username),
-                                (2, left(asked.username, 30 - length(:suffix::text)) || :suffix::text)
-                        ) AS wanted (place, username)
-    WHERE NOT EXISTS (SELECT FROM user_profiles p WHERE lower(p.username) = lower(wanted.username))
-    ORDER BY wanted.place LIMIT 1
+    FROM (SELECT 1) AS one_row LEFT JOIN registration ON true
+), available AS MATERIALIZED (
+    SELECT candidate.username
+    FROM registration, LATERAL (VALUES (1, registration.username),
+                                (2, left(registration.username, 30 - length(:suffix::text)) || :suffix::text)
+                        ) AS candidate (priority, username)
+    WHERE NOT EXISTS (SELECT FROM user_profiles p WHERE lower(p.username) = lower(candidate.username))
+    ORDER BY candidate.priority LIMIT 1
 ), profile AS (
     INSERT INTO user_profiles (id, email, username, first_name, last_name, created_at, updated_at)
-    SELECT asked.id, asked.email, free.username, asked.first_name, asked.last_name, :now::timestamptz,
+    SELECT registration.id, registration.email, available.username, registration.first_name, registration.last_name,
+           :now::timestamptz,
            :now::timestamptz
-    FROM judged, asked, free WHERE judged.verdict = 'ok'
+    FROM checked, registration, available WHERE checked.verdict = 'ok'
     RETURNING *
 ), account AS (
     INSERT INTO accounts (user_id, password_hash, confirmed_at, created_at, updated_at)
-    SELECT profile.id, coalesce(:password_hash::text, asked.password_hash), :now::timestamptz, :now::timestamptz,
+    SELECT profile.id, coalesce(:password_hash::text, registration.password_hash), :now::timestamptz,
+           :now::timestamptz,
            :now::timestamptz
-    FROM profile, asked
-), spent AS (
+    FROM profile, registration
+), used AS (
     UPDATE registrations r SET confirmed_at = :now::timestamptz, password_hash = '' FROM profile
     WHERE r.id = :id::uuid
 )
-SELECT judged.verdict, p.id, p.email, p.username, p.first_name, p.last_name, p.avatar_url, p.contact_email,
-       p.location_privacy_preference, p.preferences, p.created_at, p.updated_at, false AS is_admin, true AS confirmed
-FROM judged LEFT JOIN profile p ON true
+SELECT checked.verdict, p.id, p.email, p.username, p.first_name, p.last_name, p.avatar_url, p.contact_email,
+       p.location_privacy_preference, p.preferences, p.created_at, p.updated_at, false AS is_admin,
+       true AS confirmed
+FROM checked LEFT JOIN profile p ON true
 
 -- name: pending
 SELECT r.id, r.email, r.username, r.expires_at FROM registrations r
@@ -122,17 +127,17 @@ WITH account AS MATERIALIZED (
     FROM user_profiles p JOIN accounts a ON a.user_id = p.id
     WHERE lower(p.email) = lower(:login::text) OR lower(p.username) = lower(:login::text)
     ORDER BY lower(p.email) = lower(:login::text) DESC LIMIT 1
-), waiting AS (
+), pending AS (
     SELECT r.id, r.password_hash FROM registrations r
     WHERE (lower(r.email) = lower(:login::text) OR lower(r.username) = lower(:login::text))
         AND r.confirmed_at IS NULL AND r.expires_at > :now::timestamptz AND NOT EXISTS (SELECT FROM account)
     ORDER BY lower(r.email) = lower(:login::text) DESC, r.created_at DESC LIMIT 1
 )
-SELECT waiting.id AS registration_id, coalesce(account.password_hash, waiting.password_hash) AS password_hash,
+SELECT pending.id AS registration_id, coalesce(account.password_hash, pending.password_hash) AS password_hash,
        account.id, account.email, account.username, account.first_name, account.last_name, account.avatar_url,
        account.contact_email, account.location_privacy_preference, account.preferences, account.created_at,
        account.updated_at, account.is_admin, account.confirmed
-FROM account FULL JOIN waiting ON true
+FROM account FULL JOIN pending ON true
 
 -- name: rehash
 UPDATE accounts SET password_hash = :password_hash::text
@@ -176,4 +181,4 @@ UNION SELECT user_id FROM accounts WHERE user_id IN (SELECT value::uuid FROM jso
 -- name: forget_expired
 DELETE FROM registrations WHERE id IN (
     SELECT id FROM registrations WHERE expires_at < :before::timestamptz ORDER BY expires_at LIMIT :limit::int)
-RETURNING 1 AS gone
+RETURNING 1 AS deleted

@@ -1,19 +1,20 @@
 -- name: add
 WITH gate AS MATERIALIZED (
     SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
-), claim AS (
+), idempotency_key AS (
     INSERT INTO replays AS r (key, result_id, expires_at)
     SELECT :fingerprint::bytea, :id::uuid, :kept_until::timestamptz FROM gate WHERE verdict = 'ok'
     ON CONFLICT (key) DO UPDATE SET result_id = excluded.result_id, expires_at = excluded.expires_at
     WHERE r.expires_at <= :now::timestamptz
     RETURNING result_id
-), added AS (
+), inserted AS (
     INSERT INTO attachments (id, trip_id, user_id, type, size_bytes, name, created_at)
-    SELECT result_id, :trip_id::uuid, :caller::uuid, :type::text, :size_bytes::bigint, :name::text, :now::timestamptz
-    FROM claim
+    SELECT result_id, :trip_id::uuid, :caller::uuid, :type::text, :size_bytes::bigint, :name::text,
+           :now::timestamptz
+    FROM idempotency_key
 )
 SELECT CASE WHEN gate.verdict <> 'ok' THEN gate.verdict
-            WHEN EXISTS (SELECT FROM claim) THEN 'ok'
+            WHEN EXISTS (SELECT FROM idempotency_key) THEN 'ok'
             ELSE 'replayed' END AS verdict
 FROM gate
 
@@ -23,7 +24,7 @@ FROM replays r JOIN attachments a ON a.id = r.result_id AND a.deleted_at IS NULL
 WHERE r.key = :fingerprint::bytea
 
 -- name: one
--- Before it is in a message it is nobody's but its uploader's.
+-- Until a message refers to the attachment, only its uploader may read it.
 SELECT CASE WHEN gate.verdict = 'ok' AND a.id IS NULL THEN 'attachment_not_found' ELSE gate.verdict END AS verdict,
        a.id, a.type, a.size_bytes, a.name
 FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int) gate
@@ -32,20 +33,20 @@ LEFT JOIN attachments a
     AND (a.message_id IS NOT NULL OR a.user_id = :caller::uuid)
 
 -- name: take
-WITH wanted AS MATERIALIZED (
+WITH attachment AS MATERIALIZED (
     SELECT * FROM attachments
     WHERE id = :id::uuid AND trip_id = :trip_id::uuid AND user_id = :author::uuid AND deleted_at IS NULL
-), taken AS (
-    UPDATE attachments a SET message_id = :message_id::uuid FROM wanted
-    WHERE a.id = wanted.id AND a.deleted_at IS NULL
+), attached AS (
+    UPDATE attachments a SET message_id = :message_id::uuid FROM attachment
+    WHERE a.id = attachment.id AND a.deleted_at IS NULL
         AND (a.message_id IS NULL OR a.message_id = :message_id::uuid)
     RETURNING a.id
 )
-SELECT CASE WHEN wanted.id IS NULL THEN 'attachment_not_found'
-            WHEN taken.id IS NULL THEN 'attachment_used'
+SELECT CASE WHEN attachment.id IS NULL THEN 'attachment_not_found'
+            WHEN attached.id IS NULL THEN 'attachment_used'
             ELSE 'ok' END AS verdict,
-       wanted.id, wanted.type, wanted.size_bytes, wanted.name
-FROM (SELECT 1) AS always LEFT JOIN wanted ON true LEFT JOIN taken ON true
+       attachment.id, attachment.type, attachment.size_bytes, attachment.name
+FROM (SELECT 1) AS one_row LEFT JOIN attachment ON true LEFT JOIN attached ON true
 
 -- name: release
 UPDATE attachments SET deleted_at = :now::timestamptz
@@ -53,7 +54,7 @@ WHERE message_id = :message_id::uuid AND deleted_at IS NULL
 RETURNING 1 AS released
 
 -- name: expire
--- What nobody sent, and what belongs to trips that were deleted.
+-- Attachments that no message refers to, and those of deleted trips.
 WITH due AS (
     (SELECT id FROM attachments
      WHERE message_id IS NULL AND deleted_at IS NULL AND created_at < :unused_since::timestamptz
@@ -64,7 +65,7 @@ WITH due AS (
      LIMIT :limit::int)
 )
 UPDATE attachments a SET deleted_at = :now::timestamptz
-FROM due JOIN attachments still ON still.id = due.id JOIN trips t ON t.id = still.trip_id
+FROM due JOIN attachments current ON current.id = due.id JOIN trips t ON t.id = current.trip_id
 WHERE a.id = due.id AND a.deleted_at IS NULL AND (a.message_id IS NULL OR t.deleted_at IS NOT NULL)
 RETURNING 1 AS expired
 
@@ -74,4 +75,4 @@ SELECT id, trip_id FROM attachments WHERE deleted_at IS NOT NULL ORDER BY delete
 -- name: forget
 DELETE FROM attachments
 WHERE deleted_at IS NOT NULL AND id IN (SELECT jsonb_array_elements_text(:ids::jsonb)::uuid)
-RETURNING 1 AS gone
+RETURNING 1 AS deleted

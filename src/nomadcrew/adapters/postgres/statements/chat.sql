@@ -1,17 +1,17 @@
 -- name: add
--- Any number of messages at once, each with a verdict of its own. Whoever writes to a trip's chat has its thread's row
--- to themselves until the commit; threads are taken in the order of their ids, so that nobody waits in a circle.
+-- Any number of messages at once, one verdict each. A writer locks the row of the trip's thread until the commit;
+-- threads are locked in the order of their ids, which prevents deadlocks.
 WITH input AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(:messages::jsonb) AS m (
         n int, id uuid, trip_id uuid, user_id uuid, body text, folded text, reply_to_id uuid, mentions jsonb,
         event_id uuid, now timestamptz, kept_until timestamptz, fingerprint text, attachment_id uuid)
-), judged AS MATERIALIZED (
+), checked AS MATERIALIZED (
     SELECT input.*,
            CASE WHEN gate.verdict <> 'ok' THEN gate.verdict
-                WHEN known.id IS NOT NULL THEN 'known'
+                WHEN existing.id IS NOT NULL THEN 'known'
                 WHEN input.reply_to_id IS NOT NULL AND reply.id IS NULL THEN 'reply_not_found'
                 WHEN input.attachment_id IS NOT NULL AND file.id IS NULL THEN 'attachment_not_found'
-                -- A repeat without an id of its own is known by its fingerprint further down.
+                -- A repeat without a client-made id is recognised by its fingerprint below.
                 WHEN file.message_id IS NOT NULL AND NOT EXISTS (
                     SELECT FROM replays r WHERE r.key = decode(input.fingerprint, 'hex')
                         AND r.result_id = file.message_id AND r.expires_at > :now::timestamptz)
@@ -19,77 +19,80 @@ WITH input AS MATERIALIZED (
                 ELSE 'ok' END AS verdict
     FROM input
     CROSS JOIN LATERAL trip_gate(input.trip_id, input.user_id, :min_rank::int) gate
-    LEFT JOIN chat_messages known ON known.id = input.id
+    LEFT JOIN chat_messages existing ON existing.id = input.id
     LEFT JOIN chat_messages reply
         ON reply.id = input.reply_to_id AND reply.trip_id = input.trip_id AND reply.deleted_at IS NULL
     LEFT JOIN attachments file
         ON file.id = input.attachment_id AND file.trip_id = input.trip_id AND file.user_id = input.user_id
         AND file.deleted_at IS NULL
-), claim AS (
+), idempotency_key AS (
     INSERT INTO replays AS r (key, result_id, expires_at)
     SELECT DISTINCT ON (fingerprint) decode(fingerprint, 'hex'), id, kept_until
-    FROM judged WHERE verdict = 'ok' AND fingerprint IS NOT NULL
+    FROM checked WHERE verdict = 'ok' AND fingerprint IS NOT NULL
     ORDER BY fingerprint, n
     ON CONFLICT (key) DO UPDATE SET result_id = excluded.result_id, expires_at = excluded.expires_at
     WHERE r.expires_at <= :now::timestamptz
     RETURNING result_id
-), new AS MATERIALIZED (
-    SELECT * FROM judged
-    WHERE verdict = 'ok' AND (fingerprint IS NULL OR id IN (SELECT result_id FROM claim))
-), taken AS (
-    -- Of two messages with the same file, one gets it, whoever writes the other.
-    UPDATE attachments a SET message_id = new.id FROM new
-    WHERE a.id = new.attachment_id AND a.message_id IS NULL AND a.deleted_at IS NULL
-    RETURNING new.n, jsonb_build_object('id', a.id, 'type', a.type, 'size_bytes', a.size_bytes, 'name', a.name) AS file
-), fresh AS (
-    SELECT new.*, taken.file,
-           row_number() OVER (PARTITION BY trip_id ORDER BY new.n) - count(*) OVER (PARTITION BY trip_id) AS from_last
-    FROM new LEFT JOIN taken ON taken.n = new.n
-    WHERE new.attachment_id IS NULL OR taken.n IS NOT NULL
-), turn AS (
+), candidate AS MATERIALIZED (
+    SELECT * FROM checked
+    WHERE verdict = 'ok' AND (fingerprint IS NULL OR id IN (SELECT result_id FROM idempotency_key))
+), attached AS (
+    -- Only one of two messages with the same file gets it.
+    UPDATE attachments a SET message_id = candidate.id FROM candidate
+    WHERE a.id = candidate.attachment_id AND a.message_id IS NULL AND a.deleted_at IS NULL
+    RETURNING candidate.n,
+              jsonb_build_object('id', a.id, 'type', a.type, 'size_bytes', a.size_bytes, 'name', a.name) AS file
+), accepted AS (
+    SELECT candidate.*, attached.file,
+           row_number() OVER (PARTITION BY trip_id ORDER BY candidate.n) - count(*) OVER (PARTITION BY trip_id)
+               AS from_last
+    FROM candidate LEFT JOIN attached ON attached.n = candidate.n
+    WHERE candidate.attachment_id IS NULL OR attached.n IS NOT NULL
+), thread AS (
     INSERT INTO chat_threads AS t (trip_id, last_seq, last_at)
-    SELECT trip_id, count(*), max(now) FROM fresh GROUP BY trip_id ORDER BY trip_id
+    SELECT trip_id, count(*), max(now) FROM accepted GROUP BY trip_id ORDER BY trip_id
     ON CONFLICT (trip_id) DO UPDATE SET
         last_seq = t.last_seq + excluded.last_seq,
         last_at = greatest(t.last_at + excluded.last_seq * interval '1 microsecond', excluded.last_at)
     RETURNING t.trip_id, t.last_seq, t.last_at
-), added AS (
+), inserted AS (
     INSERT INTO chat_messages (id, trip_id, seq, user_id, body, folded, reply_to_id, event_id, created_at, attachment)
-    SELECT fresh.id, fresh.trip_id, turn.last_seq + from_last, user_id, body, folded, reply_to_id, event_id,
-           turn.last_at + from_last * interval '1 microsecond', fresh.file
-    FROM fresh JOIN turn ON turn.trip_id = fresh.trip_id
-    ORDER BY fresh.trip_id, n
+    SELECT accepted.id, accepted.trip_id, thread.last_seq + from_last, user_id, body, folded, reply_to_id, event_id,
+           thread.last_at + from_last * interval '1 microsecond', accepted.file
+    FROM accepted JOIN thread ON thread.trip_id = accepted.trip_id
+    ORDER BY accepted.trip_id, n
     ON CONFLICT (id) DO NOTHING
     RETURNING *
-), told AS (
+), event AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
-    SELECT added.event_id, 'CHAT_MESSAGE_SENT', 'chat-service', added.trip_id, added.user_id, 'trip',
-           added.created_at,
-           chat_json(added::chat_messages, u) || jsonb_build_object('mentions', coalesce(mentioned.ids, '[]'::jsonb))
-    FROM added
-    JOIN user_profiles u ON u.id = added.user_id
-    JOIN fresh ON fresh.event_id = added.event_id
+    SELECT inserted.event_id, 'CHAT_MESSAGE_SENT', 'chat-service', inserted.trip_id, inserted.user_id, 'trip',
+           inserted.created_at,
+           chat_json(inserted::chat_messages, u) || jsonb_build_object('mentions', coalesce(mentioned.ids, '[]'::jsonb))
+    FROM inserted
+    JOIN user_profiles u ON u.id = inserted.user_id
+    JOIN accepted ON accepted.event_id = inserted.event_id
     LEFT JOIN LATERAL (
         SELECT jsonb_agg(person.id) AS ids
-        FROM jsonb_array_elements_text(fresh.mentions) AS name
+        FROM jsonb_array_elements_text(accepted.mentions) AS name
         JOIN user_profiles person ON lower(person.username) = name
-        JOIN trip_memberships m ON m.trip_id = added.trip_id AND m.user_id = person.id AND m.status = 'ACTIVE'
+        JOIN trip_memberships m ON m.trip_id = inserted.trip_id AND m.user_id = person.id AND m.status = 'ACTIVE'
     ) AS mentioned ON true
-    ORDER BY added.trip_id, added.seq
+    ORDER BY inserted.trip_id, inserted.seq
 )
-SELECT CASE WHEN judged.verdict = 'ok' AND new.n IS NOT NULL AND fresh.n IS NULL THEN 'attachment_used'
-            WHEN judged.verdict = 'ok' AND added.id IS NULL THEN 'known'
-            ELSE judged.verdict END AS verdict,
-       added.created_at, added.attachment::text AS attachment, display_name(u) AS sender_name, u.avatar_url
-FROM judged
-LEFT JOIN new ON new.n = judged.n
-LEFT JOIN fresh ON fresh.n = judged.n
-LEFT JOIN added ON added.id = judged.id AND added.trip_id = judged.trip_id AND added.user_id = judged.user_id
-LEFT JOIN user_profiles u ON u.id = judged.user_id
-ORDER BY judged.n
+SELECT CASE WHEN checked.verdict = 'ok' AND candidate.n IS NOT NULL AND accepted.n IS NULL THEN 'attachment_used'
+            WHEN checked.verdict = 'ok' AND inserted.id IS NULL THEN 'known'
+            ELSE checked.verdict END AS verdict,
+       inserted.created_at, inserted.attachment::text AS attachment, display_name(u) AS sender_name, u.avatar_url
+FROM checked
+LEFT JOIN candidate ON candidate.n = checked.n
+LEFT JOIN accepted ON accepted.n = checked.n
+LEFT JOIN inserted ON inserted.id = checked.id AND inserted.trip_id = checked.trip_id
+    AND inserted.user_id = checked.user_id
+LEFT JOIN user_profiles u ON u.id = checked.user_id
+ORDER BY checked.n
 
 -- name: stored
--- What a repeat made before: under its id, or under the id that its fingerprint was given.
+-- The message that the first request stored: by its id, or by the id stored with its fingerprint.
 SELECT m.id, m.trip_id, m.body, m.reply_to_id, m.created_at, m.edited_at, m.deleted_at,
        m.attachment::text AS attachment,
        u.id AS sender_id, display_name(u) AS sender_name, u.avatar_url,
@@ -99,21 +102,22 @@ WHERE m.id = coalesce((SELECT result_id FROM replays WHERE key = :fingerprint::b
     AND m.trip_id = :trip_id::uuid AND m.user_id = :caller::uuid
 
 -- name: before
--- With words, only messages that hold all of them.
+-- With words: only messages that contain all of them.
 WITH gate AS MATERIALIZED (
     SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
-), edge AS MATERIALIZED (
+), boundary AS MATERIALIZED (
     SELECT chat_place(gate.trip_id, :cursor::bigint, :cursor_id::uuid) AS seq FROM gate
 )
-SELECT CASE WHEN gate.verdict = 'ok' AND edge.seq IS NULL THEN 'invalid_cursor' ELSE gate.verdict END AS verdict,
+SELECT CASE WHEN gate.verdict = 'ok' AND boundary.seq IS NULL THEN 'invalid_cursor' ELSE gate.verdict END
+AS verdict,
        m.id, m.trip_id, m.seq, m.body, m.reply_to_id, m.created_at, m.edited_at, m.deleted_at,
        m.attachment::text AS attachment,
        u.id AS sender_id, display_name(u) AS sender_name, u.avatar_url,
        chat_reaction_counts(m.id, :caller::uuid)::text AS reactions
-FROM gate CROSS JOIN edge
+FROM gate CROSS JOIN boundary
 LEFT JOIN LATERAL (
     SELECT * FROM chat_messages
-    WHERE trip_id = gate.trip_id AND seq < edge.seq
+    WHERE trip_id = gate.trip_id AND seq < boundary.seq
         AND (:words::jsonb = '[]' OR deleted_at IS NULL AND NOT EXISTS (
             SELECT FROM jsonb_array_elements_text(:words::jsonb) AS word WHERE position(word IN folded) = 0))
     ORDER BY seq DESC LIMIT :limit::int OFFSET :offset::int
@@ -124,17 +128,18 @@ ORDER BY m.seq DESC
 -- name: after
 WITH gate AS MATERIALIZED (
     SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
-), edge AS MATERIALIZED (
+), boundary AS MATERIALIZED (
     SELECT chat_place(gate.trip_id, :cursor::bigint, :cursor_id::uuid) AS seq FROM gate
 )
-SELECT CASE WHEN gate.verdict = 'ok' AND edge.seq IS NULL THEN 'invalid_cursor' ELSE gate.verdict END AS verdict,
+SELECT CASE WHEN gate.verdict = 'ok' AND boundary.seq IS NULL THEN 'invalid_cursor' ELSE gate.verdict END
+AS verdict,
        m.id, m.trip_id, m.seq, m.body, m.reply_to_id, m.created_at, m.edited_at, m.deleted_at,
        m.attachment::text AS attachment,
        u.id AS sender_id, display_name(u) AS sender_name, u.avatar_url,
        chat_reaction_counts(m.id, :caller::uuid)::text AS reactions
-FROM gate CROSS JOIN edge
+FROM gate CROSS JOIN boundary
 LEFT JOIN LATERAL (
-    SELECT * FROM chat_messages WHERE trip_id = gate.trip_id AND seq > edge.seq ORDER BY seq LIMIT :limit::int
+    SELECT * FROM chat_messages WHERE trip_id = gate.trip_id AND seq > boundary.seq ORDER BY seq LIMIT :limit::int
 ) m ON gate.verdict = 'ok'
 LEFT JOIN user_profiles u ON u.id = m.user_id
 ORDER BY m.seq
@@ -147,37 +152,39 @@ WITH gate AS MATERIALIZED (
     JOIN chat_messages m ON m.id = :id::uuid AND m.trip_id = gate.trip_id AND m.deleted_at IS NULL
     WHERE gate.verdict = 'ok'
     FOR UPDATE OF m
-), judged AS (
+), checked AS (
     SELECT CASE WHEN gate.verdict <> 'ok' THEN gate.verdict
                 WHEN old.id IS NULL THEN 'message_not_found'
-                WHEN gate.rank < :min_rank::int AND NOT (:own::boolean AND old.user_id IS NOT DISTINCT FROM :caller::uuid)
+                WHEN gate.rank < :min_rank::int
+                    AND NOT (:own::boolean AND old.user_id IS NOT DISTINCT FROM :caller::uuid)
                 THEN 'insufficient_permissions'
-                WHEN old.body <> :body::text AND old.created_at < :editable_since::timestamptz THEN 'edit_window_over'
+                WHEN old.body <> :body::text AND old.created_at < :editable_since::timestamptz
+                THEN 'edit_window_over'
                 WHEN old.body <> :body::text
-                    AND (SELECT count(*) FROM chat_edits e WHERE e.message_id = old.id) >= :most::int
+                    AND (SELECT count(*) FROM chat_edits e WHERE e.message_id = old.id) >= :max_edits::int
                 THEN 'too_many_edits'
                 ELSE 'ok' END AS verdict
     FROM gate LEFT JOIN old ON true
-), changed AS (
+), updated AS (
     UPDATE chat_messages m SET body = :body::text, folded = :folded::text, edited_at = :now::timestamptz
-    FROM old, judged
-    WHERE judged.verdict = 'ok' AND m.id = old.id AND old.body <> :body::text
+    FROM old, checked
+    WHERE checked.verdict = 'ok' AND m.id = old.id AND old.body <> :body::text
     RETURNING m.*
-), kept AS (
+), previous_version AS (
     INSERT INTO chat_edits (event_id, message_id, body, edited_at)
-    SELECT :event_id::uuid, old.id, old.body, changed.edited_at FROM changed JOIN old ON true
-), told AS (
+    SELECT :event_id::uuid, old.id, old.body, updated.edited_at FROM updated JOIN old ON true
+), event AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
-    SELECT :event_id::uuid, 'CHAT_MESSAGE_EDITED', 'chat-service', changed.trip_id, :caller::uuid, 'trip',
-           :now::timestamptz, chat_json(changed::chat_messages, u)
-    FROM changed JOIN user_profiles u ON u.id = changed.user_id
+    SELECT :event_id::uuid, 'CHAT_MESSAGE_EDITED', 'chat-service', updated.trip_id, :caller::uuid, 'trip',
+           :now::timestamptz, chat_json(updated::chat_messages, u)
+    FROM updated JOIN user_profiles u ON u.id = updated.user_id
 )
-SELECT judged.verdict, old.id, old.trip_id, coalesce(changed.body, old.body) AS body, old.reply_to_id,
-       old.created_at, coalesce(changed.edited_at, old.edited_at) AS edited_at, old.deleted_at,
+SELECT checked.verdict, old.id, old.trip_id, coalesce(updated.body, old.body) AS body, old.reply_to_id,
+       old.created_at, coalesce(updated.edited_at, old.edited_at) AS edited_at, old.deleted_at,
        old.attachment::text AS attachment,
        u.id AS sender_id, display_name(u) AS sender_name, u.avatar_url,
        chat_reaction_counts(old.id, :caller::uuid)::text AS reactions
-FROM judged LEFT JOIN old ON true LEFT JOIN changed ON true LEFT JOIN user_profiles u ON u.id = old.user_id
+FROM checked LEFT JOIN old ON true LEFT JOIN updated ON true LEFT JOIN user_profiles u ON u.id = old.user_id
 
 -- name: delete
 WITH gate AS MATERIALIZED (
@@ -186,38 +193,40 @@ WITH gate AS MATERIALIZED (
     SELECT m.* FROM gate JOIN chat_messages m ON m.id = :id::uuid AND m.trip_id = gate.trip_id
     WHERE gate.verdict = 'ok'
     FOR UPDATE OF m
-), judged AS (
+), checked AS (
     SELECT CASE WHEN gate.verdict <> 'ok' THEN gate.verdict
                 WHEN old.id IS NULL THEN 'message_not_found'
-                WHEN gate.rank < :min_rank::int AND NOT (:own::boolean AND old.user_id IS NOT DISTINCT FROM :caller::uuid)
+                WHEN gate.rank < :min_rank::int
+                    AND NOT (:own::boolean AND old.user_id IS NOT DISTINCT FROM :caller::uuid)
                 THEN 'insufficient_permissions'
                 ELSE 'ok' END AS verdict
     FROM gate LEFT JOIN old ON true
-), gone AS (
-    UPDATE chat_messages m SET body = :tombstone::text, folded = '', attachment = NULL, deleted_at = :now::timestamptz
-    FROM old, judged
-    WHERE judged.verdict = 'ok' AND m.id = old.id AND old.deleted_at IS NULL
+), deleted AS (
+    UPDATE chat_messages m SET body = :tombstone::text, folded = '', attachment = NULL,
+    deleted_at = :now::timestamptz
+    FROM old, checked
+    WHERE checked.verdict = 'ok' AND m.id = old.id AND old.deleted_at IS NULL
     RETURNING m.id, m.trip_id, m.event_id
 ), edits AS (
-    DELETE FROM chat_edits e USING gone WHERE e.message_id = gone.id RETURNING e.event_id
+    DELETE FROM chat_edits e USING deleted WHERE e.message_id = deleted.id RETURNING e.event_id
 ), file AS (
-    UPDATE attachments a SET deleted_at = :now::timestamptz FROM gone
-    WHERE a.message_id = gone.id AND a.deleted_at IS NULL
+    UPDATE attachments a SET deleted_at = :now::timestamptz FROM deleted
+    WHERE a.message_id = deleted.id AND a.deleted_at IS NULL
 ), reactions AS (
-    DELETE FROM chat_reactions r USING gone WHERE r.message_id = gone.id
-), scrubbed AS (
-    -- The record of events must not go on saying what was deleted.
+    DELETE FROM chat_reactions r USING deleted WHERE r.message_id = deleted.id
+), redacted AS (
+    -- Stored events must not contain the deleted text.
     UPDATE outbox o
     SET payload = jsonb_set(jsonb_set(o.payload, '{content}', to_jsonb(:tombstone::text)), '{message,content}',
                             to_jsonb(:tombstone::text)) #- '{attachment}' #- '{message,attachment}'
-    WHERE o.id IN (SELECT event_id FROM gone UNION ALL SELECT event_id FROM edits)
-), told AS (
+    WHERE o.id IN (SELECT event_id FROM deleted UNION ALL SELECT event_id FROM edits)
+), event AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
     SELECT :event_id::uuid, 'CHAT_MESSAGE_DELETED', 'chat-service', trip_id, :caller::uuid, 'trip',
            :now::timestamptz, jsonb_build_object('messageId', id, 'tripId', trip_id)
-    FROM gone
+    FROM deleted
 )
-SELECT verdict FROM judged
+SELECT verdict FROM checked
 
 -- name: react
 WITH gate AS MATERIALIZED (
@@ -226,48 +235,50 @@ WITH gate AS MATERIALIZED (
     SELECT m.id, m.trip_id FROM gate
     JOIN chat_messages m ON m.id = :id::uuid AND m.trip_id = gate.trip_id AND m.deleted_at IS NULL
     WHERE gate.verdict = 'ok'
-), mine AS MATERIALIZED (
+), own_reactions AS MATERIALIZED (
     SELECT r.emoji, r.created_at FROM target JOIN chat_reactions r
         ON r.message_id = target.id AND r.user_id = :caller::uuid
-), judged AS (
+), checked AS (
     SELECT CASE WHEN gate.verdict <> 'ok' THEN gate.verdict
                 WHEN NOT EXISTS (SELECT FROM target) THEN 'message_not_found'
-                WHEN (SELECT count(*) FROM mine WHERE emoji <> :emoji::text) >= :most::int THEN 'too_many_reactions'
+                WHEN (SELECT count(*) FROM own_reactions WHERE emoji <> :emoji::text) >= :max_reactions::int
+                THEN 'too_many_reactions'
                 ELSE 'ok' END AS verdict
     FROM gate
-), added AS (
+), inserted AS (
     INSERT INTO chat_reactions (message_id, user_id, emoji, created_at)
-    SELECT target.id, :caller::uuid, :emoji::text, :now::timestamptz FROM target, judged WHERE judged.verdict = 'ok'
+    SELECT target.id, :caller::uuid, :emoji::text, :now::timestamptz FROM target,
+           checked WHERE checked.verdict = 'ok'
     ON CONFLICT DO NOTHING
     RETURNING message_id, created_at
-), told AS (
+), event AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
     SELECT :event_id::uuid, 'CHAT_REACTION_ADDED', 'chat-service', target.trip_id, :caller::uuid, 'trip',
            :now::timestamptz,
            jsonb_build_object('messageId', target.id, 'tripId', target.trip_id, 'reaction', :emoji::text,
                               'user', person_json(u))
-    FROM added CROSS JOIN target JOIN user_profiles u ON u.id = :caller::uuid
+    FROM inserted CROSS JOIN target JOIN user_profiles u ON u.id = :caller::uuid
 )
-SELECT judged.verdict, coalesce((SELECT created_at FROM added),
-                                (SELECT created_at FROM mine WHERE emoji = :emoji::text),
+SELECT checked.verdict, coalesce((SELECT created_at FROM inserted),
+                                (SELECT created_at FROM own_reactions WHERE emoji = :emoji::text),
                                 :now::timestamptz) AS created_at
-FROM judged
+FROM checked
 
 -- name: unreact
 WITH gate AS MATERIALIZED (
     SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
-), gone AS (
+), deleted AS (
     DELETE FROM chat_reactions r USING gate, chat_messages m
     WHERE gate.verdict = 'ok' AND m.id = :id::uuid AND m.trip_id = gate.trip_id
         AND r.message_id = m.id AND r.user_id = :caller::uuid AND r.emoji = :emoji::text
     RETURNING m.id, m.trip_id
-), told AS (
+), event AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
-    SELECT :event_id::uuid, 'CHAT_REACTION_REMOVED', 'chat-service', gone.trip_id, :caller::uuid, 'trip',
+    SELECT :event_id::uuid, 'CHAT_REACTION_REMOVED', 'chat-service', deleted.trip_id, :caller::uuid, 'trip',
            :now::timestamptz,
-           jsonb_build_object('messageId', gone.id, 'tripId', gone.trip_id, 'reaction', :emoji::text,
+           jsonb_build_object('messageId', deleted.id, 'tripId', deleted.trip_id, 'reaction', :emoji::text,
                               'user', person_json(u))
-    FROM gone JOIN user_profiles u ON u.id = :caller::uuid
+    FROM deleted JOIN user_profiles u ON u.id = :caller::uuid
 )
 SELECT verdict FROM gate
 
@@ -279,7 +290,8 @@ WITH gate AS MATERIALIZED (
     JOIN chat_messages m ON m.id = :id::uuid AND m.trip_id = gate.trip_id AND m.deleted_at IS NULL
     WHERE gate.verdict = 'ok'
 )
-SELECT CASE WHEN gate.verdict = 'ok' AND target.id IS NULL THEN 'message_not_found' ELSE gate.verdict END AS verdict,
+SELECT CASE WHEN gate.verdict = 'ok' AND target.id IS NULL THEN 'message_not_found' ELSE gate.verdict END
+AS verdict,
        r.user_id, r.emoji, r.created_at
 FROM gate LEFT JOIN target ON true LEFT JOIN chat_reactions r ON r.message_id = target.id
 ORDER BY r.created_at, r.user_id, r.emoji
@@ -291,22 +303,23 @@ WITH gate AS MATERIALIZED (
     SELECT m.id, m.trip_id, m.seq FROM gate
     JOIN chat_messages m ON m.id = :id::uuid AND m.trip_id = gate.trip_id
     WHERE gate.verdict = 'ok'
-), moved AS (
+), updated AS (
     INSERT INTO chat_receipts AS r (trip_id, user_id, message_id, seq, read_at)
     SELECT trip_id, :caller::uuid, id, seq, :now::timestamptz FROM target
     ON CONFLICT (trip_id, user_id) DO UPDATE
     SET message_id = excluded.message_id, seq = excluded.seq, read_at = excluded.read_at
     WHERE r.seq < excluded.seq
     RETURNING r.trip_id, r.message_id
-), told AS (
+), event AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
-    SELECT :event_id::uuid, 'CHAT_READ_RECEIPT', 'chat-service', moved.trip_id, :caller::uuid, 'trip',
+    SELECT :event_id::uuid, 'CHAT_READ_RECEIPT', 'chat-service', updated.trip_id, :caller::uuid, 'trip',
            :now::timestamptz,
            jsonb_strip_nulls(jsonb_build_object(
-               'messageId', moved.message_id, 'tripId', moved.trip_id, 'userId', u.id, 'userName', display_name(u),
+               'messageId', updated.message_id, 'tripId', updated.trip_id, 'userId', u.id, 'userName',
+               display_name(u),
                'userAvatar', nullif(u.avatar_url, ''), 'timestamp', utc_text(:now::timestamptz),
                'user', person_json(u)))
-    FROM moved JOIN user_profiles u ON u.id = :caller::uuid
+    FROM updated JOIN user_profiles u ON u.id = :caller::uuid
 )
 SELECT CASE WHEN gate.verdict = 'ok' AND target.id IS NULL THEN 'message_not_found' ELSE gate.verdict END AS verdict
 FROM gate LEFT JOIN target ON true

@@ -2,25 +2,25 @@
 WITH gate AS MATERIALIZED (
     SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
 ), invitee AS MATERIALIZED (
-    -- An account's own address comes before somebody's unproven contact address.
+    -- An account's confirmed address has priority over another user's unconfirmed contact address.
     SELECT id FROM (
-        SELECT id, 1 AS choice, created_at FROM user_profiles WHERE lower(email) = :email::text
+        SELECT id, 1 AS priority, created_at FROM user_profiles WHERE lower(email) = :email::text
         UNION ALL
         SELECT id, 2, created_at FROM user_profiles WHERE lower(contact_email) = :email::text
-    ) AS known ORDER BY choice, created_at LIMIT 1
-), judged AS (
+    ) AS matches ORDER BY priority, created_at LIMIT 1
+), checked AS (
     SELECT CASE WHEN gate.verdict <> 'ok' THEN gate.verdict
                 WHEN role_rank(:role::text) > gate.rank THEN 'insufficient_permissions'
                 WHEN EXISTS (SELECT FROM trip_memberships m JOIN invitee ON m.user_id = invitee.id
                              WHERE m.trip_id = gate.trip_id AND m.status = 'ACTIVE') THEN 'already_member'
                 ELSE 'ok' END AS verdict
     FROM gate
-), kept AS (
+), stored AS (
     INSERT INTO trip_invitations AS i (id, trip_id, inviter_id, invitee_id, invitee_email, role, status, expires_at,
                                        mailed_at, mail_event_id, created_at, updated_at)
     SELECT :id::uuid, :trip_id::uuid, :caller::uuid, (SELECT id FROM invitee), :email::text, :role::text, 'PENDING',
            :expires_at::timestamptz, :now::timestamptz, :event_id::uuid, :now::timestamptz, :now::timestamptz
-    FROM judged WHERE verdict = 'ok'
+    FROM checked WHERE verdict = 'ok'
     ON CONFLICT (trip_id, invitee_email) WHERE status = 'PENDING' DO UPDATE
     SET role = excluded.role, expires_at = excluded.expires_at, inviter_id = excluded.inviter_id,
         invitee_id = excluded.invitee_id, updated_at = excluded.updated_at,
@@ -29,18 +29,19 @@ WITH gate AS MATERIALIZED (
         mail_event_id = CASE WHEN i.mailed_at <= :mailed_before::timestamptz THEN excluded.mail_event_id
                              ELSE i.mail_event_id END
     RETURNING i.*
-), told AS (
+), event AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
     SELECT :event_id::uuid,
            CASE WHEN id = :id::uuid THEN 'TRIP_INVITATION_CREATED' ELSE 'invitation.renewed' END,
            'invitation-service', trip_id, inviter_id,
            CASE WHEN id = :id::uuid THEN 'trip' ELSE 'internal' END, :now::timestamptz,
            jsonb_build_object('event_id', :event_id::uuid, 'invitation_id', id, 'role', role)
-    FROM kept WHERE mail_event_id = :event_id::uuid
+    FROM stored WHERE mail_event_id = :event_id::uuid
 )
-SELECT judged.verdict, i.id, i.trip_id, i.inviter_id, i.invitee_email, i.invitee_id, i.role, i.status, i.expires_at,
+SELECT checked.verdict, i.id, i.trip_id, i.inviter_id, i.invitee_email, i.invitee_id, i.role, i.status,
+       i.expires_at,
        i.created_at, i.updated_at
-FROM judged LEFT JOIN kept i ON true
+FROM checked LEFT JOIN stored i ON true
 
 -- name: of
 SELECT gate.verdict, i.id, i.trip_id, i.inviter_id, i.invitee_email, i.invitee_id, i.role, i.status, i.expires_at,
@@ -57,7 +58,7 @@ WITH gate AS MATERIALIZED (
 ), old AS (
     SELECT i.* FROM gate JOIN trip_invitations i ON i.id = :id::uuid AND i.trip_id = gate.trip_id
     WHERE gate.verdict = 'ok' FOR UPDATE OF i
-), gone AS (
+), declined AS (
     UPDATE trip_invitations i SET status = 'DECLINED', updated_at = :now::timestamptz
     FROM old WHERE i.id = old.id AND old.status = 'PENDING'
 )
@@ -68,100 +69,101 @@ SELECT CASE WHEN gate.verdict <> 'ok' THEN gate.verdict
 FROM gate LEFT JOIN old ON true
 
 -- name: details
-SELECT CASE WHEN NOT :anonymous::boolean AND me.id IS NULL THEN 'user_not_onboarded'
+SELECT CASE WHEN NOT :anonymous::boolean AND caller.id IS NULL THEN 'user_not_onboarded'
             WHEN i.id IS NULL OR t.id IS NULL THEN 'invitation_not_found'
-            WHEN NOT :anonymous::boolean AND NOT (i.invitee_email = lower(me.email)
-                 OR coalesce(i.invitee_id = me.id, false)) THEN 'email_mismatch'
+            WHEN NOT :anonymous::boolean AND NOT (i.invitee_email = lower(caller.email)
+                 OR coalesce(i.invitee_id = caller.id, false)) THEN 'email_mismatch'
             ELSE 'ok' END AS verdict,
        i.id, i.trip_id, i.invitee_email, i.invitee_id, i.role, i.status, i.expires_at, i.created_at, i.updated_at,
        t.name AS trip_name, t.description AS trip_description, t.start_date AS trip_start_date,
        t.end_date AS trip_end_date, t.member_count, p.id AS inviter_id, p.username AS inviter_username,
        p.first_name AS inviter_first_name, p.last_name AS inviter_last_name, p.avatar_url AS inviter_avatar_url
-FROM (SELECT 1) AS always
-LEFT JOIN user_profiles me ON me.id = :caller::uuid
+FROM (SELECT 1) AS one_row
+LEFT JOIN user_profiles caller ON caller.id = :caller::uuid
 LEFT JOIN trip_invitations i ON i.id = :id::uuid
 LEFT JOIN trips t ON t.id = i.trip_id AND t.deleted_at IS NULL
 LEFT JOIN user_profiles p ON p.id = i.inviter_id
 
 -- name: accept
-WITH me AS MATERIALIZED (
+WITH caller AS MATERIALIZED (
     SELECT * FROM user_profiles WHERE id = :caller::uuid
 ), invitation AS (
     SELECT * FROM trip_invitations WHERE id = :id::uuid FOR UPDATE
 ), trip AS (
-    -- The lock makes joins of one trip follow one another, so that its size cannot be overrun.
+    -- The lock serialises joins of one trip, so that they cannot exceed its maximum size.
     SELECT t.id, t.member_count FROM invitation JOIN trips t ON t.id = invitation.trip_id
     WHERE t.deleted_at IS NULL FOR UPDATE OF t
 ), current AS (
     SELECT m.* FROM invitation JOIN trip_memberships m
         ON m.trip_id = invitation.trip_id AND m.user_id = :caller::uuid
-), load AS (
+), trip_count AS (
     SELECT count(*) AS trips FROM trip_memberships WHERE user_id = :caller::uuid AND status = 'ACTIVE'
-), judged AS (
-    SELECT CASE WHEN me.id IS NULL THEN 'user_not_onboarded'
+), checked AS (
+    SELECT CASE WHEN caller.id IS NULL THEN 'user_not_onboarded'
                 WHEN invitation.id IS NULL OR trip.id IS NULL THEN 'invitation_not_found'
-                WHEN NOT (invitation.invitee_email = lower(me.email)
-                          OR coalesce(invitation.invitee_id = me.id, false)) THEN 'email_mismatch'
+                WHEN NOT (invitation.invitee_email = lower(caller.email)
+                          OR coalesce(invitation.invitee_id = caller.id, false)) THEN 'email_mismatch'
                 WHEN invitation.status = 'ACCEPTED' AND current.status = 'ACTIVE' THEN 'unchanged'
                 WHEN invitation.status <> 'PENDING' THEN 'invitation_not_pending'
                 WHEN invitation.expires_at <= :now::timestamptz THEN 'invitation_expired'
                 WHEN current.status = 'ACTIVE' THEN 'already_member'
                 WHEN trip.member_count >= :max_members::int THEN 'trip_full'
-                WHEN load.trips >= :max_trips::int THEN 'too_many_trips'
+                WHEN trip_count.trips >= :max_trips::int THEN 'too_many_trips'
                 ELSE 'ok' END AS verdict
-    FROM load LEFT JOIN me ON true LEFT JOIN invitation ON true LEFT JOIN trip ON true LEFT JOIN current ON true
-), joined AS (
+    FROM trip_count LEFT JOIN caller ON true LEFT JOIN invitation ON true LEFT JOIN trip ON true
+    LEFT JOIN current ON true
+), membership AS (
     INSERT INTO trip_memberships (id, trip_id, user_id, role, status, created_at, updated_at, joined_at)
     SELECT :membership_id::uuid, invitation.trip_id, :caller::uuid, invitation.role, 'ACTIVE', :now::timestamptz,
            :now::timestamptz, :now::timestamptz
-    FROM judged, invitation WHERE judged.verdict = 'ok'
+    FROM checked, invitation WHERE checked.verdict = 'ok'
     ON CONFLICT (trip_id, user_id) DO UPDATE
     SET role = excluded.role, status = 'ACTIVE', updated_at = excluded.updated_at, joined_at = excluded.joined_at
     RETURNING *
-), answered AS (
+), accepted AS (
     UPDATE trip_invitations i SET status = 'ACCEPTED', invitee_id = :caller::uuid, updated_at = :now::timestamptz
-    FROM judged WHERE judged.verdict = 'ok' AND i.id = :id::uuid
-), counted AS (
-    UPDATE trips t SET member_count = t.member_count + 1 FROM joined WHERE t.id = joined.trip_id
-), told AS (
+    FROM checked WHERE checked.verdict = 'ok' AND i.id = :id::uuid
+), updated_trip AS (
+    UPDATE trips t SET member_count = t.member_count + 1 FROM membership WHERE t.id = membership.trip_id
+), event AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
-    SELECT :event_id::uuid, 'MEMBER_ADDED', 'member-service', joined.trip_id, joined.user_id, 'trip',
+    SELECT :event_id::uuid, 'MEMBER_ADDED', 'member-service', membership.trip_id, membership.user_id, 'trip',
            :now::timestamptz,
            jsonb_strip_nulls(jsonb_build_object(
-               'userId', joined.user_id, 'role', joined.role, 'addedBy', invitation.inviter_id,
+               'userId', membership.user_id, 'role', membership.role, 'addedBy', invitation.inviter_id,
                'invitationId', invitation.id))
-    FROM joined, invitation
+    FROM membership, invitation
 ), latest AS (
-    SELECT * FROM joined UNION ALL SELECT * FROM current WHERE NOT EXISTS (SELECT FROM joined)
+    SELECT * FROM membership UNION ALL SELECT * FROM current WHERE NOT EXISTS (SELECT FROM membership)
 )
-SELECT judged.verdict, m.id, m.trip_id, m.user_id, m.role, m.status, m.created_at, m.updated_at
-FROM judged LEFT JOIN latest m ON true
+SELECT checked.verdict, m.id, m.trip_id, m.user_id, m.role, m.status, m.created_at, m.updated_at
+FROM checked LEFT JOIN latest m ON true
 
 -- name: decline
-WITH me AS MATERIALIZED (
+WITH caller AS MATERIALIZED (
     SELECT * FROM user_profiles WHERE id = :caller::uuid
 ), invitation AS (
     SELECT i.* FROM trip_invitations i JOIN trips t ON t.id = i.trip_id AND t.deleted_at IS NULL
     WHERE i.id = :id::uuid FOR UPDATE OF i
-), judged AS (
-    SELECT CASE WHEN me.id IS NULL THEN 'user_not_onboarded'
+), checked AS (
+    SELECT CASE WHEN caller.id IS NULL THEN 'user_not_onboarded'
                 WHEN invitation.id IS NULL THEN 'invitation_not_found'
-                WHEN NOT (invitation.invitee_email = lower(me.email)
-                          OR coalesce(invitation.invitee_id = me.id, false)) THEN 'email_mismatch'
-                WHEN invitation.status = 'DECLINED' AND coalesce(invitation.invitee_id = me.id, false)
+                WHEN NOT (invitation.invitee_email = lower(caller.email)
+                          OR coalesce(invitation.invitee_id = caller.id, false)) THEN 'email_mismatch'
+                WHEN invitation.status = 'DECLINED' AND coalesce(invitation.invitee_id = caller.id, false)
                     THEN 'unchanged'
                 WHEN invitation.status <> 'PENDING' THEN 'invitation_not_pending'
                 WHEN invitation.expires_at <= :now::timestamptz THEN 'invitation_expired'
                 ELSE 'ok' END AS verdict
-    FROM (SELECT 1) AS always LEFT JOIN me ON true LEFT JOIN invitation ON true
-), answered AS (
+    FROM (SELECT 1) AS one_row LEFT JOIN caller ON true LEFT JOIN invitation ON true
+), declined AS (
     UPDATE trip_invitations i SET status = 'DECLINED', invitee_id = :caller::uuid, updated_at = :now::timestamptz
-    FROM judged WHERE judged.verdict = 'ok' AND i.id = :id::uuid
+    FROM checked WHERE checked.verdict = 'ok' AND i.id = :id::uuid
     RETURNING i.*
-), told AS (
+), event AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
     SELECT :event_id::uuid, 'invitation.declined', 'invitation-service', trip_id, :caller::uuid, 'internal',
            :now::timestamptz, jsonb_build_object('invitationId', id, 'inviterId', inviter_id)
-    FROM answered
+    FROM declined
 )
-SELECT verdict FROM judged
+SELECT verdict FROM checked

@@ -1,5 +1,5 @@
 -- name: accept
--- Reports of several people at once, one row each in the reply. Nobody is in a batch twice on the same trip.
+-- Reports of several users at once, one row each in the result. A user occurs at most once per trip and batch.
 WITH report AS MATERIALIZED (
     SELECT r.*, gate.verdict, p.first_name, p.last_name, p.username, p.location_privacy_preference AS preference,
            ghost_mode(p.preferences) AS is_ghost, t.status IN ('COMPLETED', 'CANCELLED') AS has_ended,
@@ -15,28 +15,30 @@ WITH report AS MATERIALIZED (
     LEFT JOIN trips t ON t.id = gate.trip_id
     LEFT JOIN trip_memberships m ON m.trip_id = gate.trip_id AND m.user_id = r.user_id
     LEFT JOIN location_sharing s ON s.trip_id = gate.trip_id AND s.user_id = r.user_id
-), wanted AS MATERIALIZED (
+), requested AS MATERIALIZED (
     SELECT report.*, coalesce(is_enabled, was_enabled, true) AS will_be_enabled,
            CASE WHEN expires_at IS NOT NULL THEN expires_at
                 WHEN NOT is_enabled THEN NULL
                 WHEN is_enabled IS NULL OR was_on THEN old_expires_at END AS will_expire_at
     FROM report
-), state AS MATERIALIZED (
-    SELECT wanted.*, is_on,
-           -- Who turns sharing on again shares where they are, and not where they have been.
+), resolved AS MATERIALIZED (
+    SELECT requested.*, is_on,
+           -- A member who turns sharing on again shares their current position, not earlier ones.
            CASE WHEN is_on AND was_set AND NOT was_on
                 THEN greatest(was_shown_since, now - :fix_age_s::float8 * interval '1 second')
                 ELSE was_shown_since END AS shown_since
-    FROM wanted
+    FROM requested
     CROSS JOIN LATERAL (
         SELECT will_be_enabled AND (will_expire_at IS NULL OR will_expire_at > now) AS is_on) AS sharing
 ), point AS MATERIALIZED (
-    SELECT state.n, state.trip_id, state.user_id, state.now, x.k, x.latitude, x.longitude, x.accuracy_m, x.speed_mps,
-           x.heading_deg, x.recorded_at, l.recorded_at IS NULL OR x.recorded_at > l.recorded_at AS is_newer,
+    SELECT resolved.n, resolved.trip_id, resolved.user_id, resolved.now, x.k, x.latitude, x.longitude, x.accuracy_m,
+           x.speed_mps, x.heading_deg, x.recorded_at,
+           l.recorded_at IS NULL OR x.recorded_at > l.recorded_at AS is_newer,
            l.privacy <> 'hidden' AS was_shown,
-           CASE WHEN x.recorded_at < state.shown_since THEN 'hidden'
+           CASE WHEN x.recorded_at < resolved.shown_since THEN 'hidden'
                 ELSE given_under(
-                    x.privacy, state.setting, state.preference, state.is_ghost, state.is_on, state.has_ended)
+                    x.privacy, resolved.setting, resolved.preference, resolved.is_ghost, resolved.is_on,
+                    resolved.has_ended)
            END AS privacy,
            x.is_jump OR coalesce(
                x.recorded_at > l.recorded_at
@@ -44,33 +46,34 @@ WITH report AS MATERIALIZED (
                    > :max_speed_mps::float8
                      * greatest(:min_interval_s::float8, extract(epoch FROM x.recorded_at - l.recorded_at)::float8),
                false) AS is_jump
-    FROM state
-    CROSS JOIN LATERAL jsonb_to_recordset(state.points) AS x (
+    FROM resolved
+    CROSS JOIN LATERAL jsonb_to_recordset(resolved.points) AS x (
         k int, latitude float8, longitude float8, accuracy_m float8, speed_mps float8, heading_deg float8,
         recorded_at timestamptz, privacy text, is_jump boolean)
-    LEFT JOIN last_positions l ON l.trip_id = state.trip_id AND l.user_id = state.user_id
-    WHERE state.verdict = 'ok'
+    LEFT JOIN last_positions l ON l.trip_id = resolved.trip_id AND l.user_id = resolved.user_id
+    WHERE resolved.verdict = 'ok'
 ), newest AS MATERIALIZED (
     SELECT DISTINCT ON (n) * FROM point WHERE is_newer AND NOT is_jump ORDER BY n, recorded_at DESC, k DESC
-), shared AS (
+), stored_sharing AS (
     INSERT INTO location_sharing AS s (trip_id, user_id, is_enabled, expires_at, updated_at)
-    SELECT trip_id, user_id, will_be_enabled, will_expire_at, now FROM state
+    SELECT trip_id, user_id, will_be_enabled, will_expire_at, now FROM resolved
     WHERE verdict = 'ok' AND NOT has_ended AND (NOT was_set OR is_enabled IS NOT NULL)
     ORDER BY trip_id, user_id
     ON CONFLICT (trip_id, user_id) DO UPDATE
     SET is_enabled = excluded.is_enabled, expires_at = excluded.expires_at, updated_at = excluded.updated_at
     WHERE (s.is_enabled, s.expires_at) IS DISTINCT FROM (excluded.is_enabled, excluded.expires_at)
-), told AS (
+), event AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
-    SELECT event_id, 'LOCATION_SHARING_CHANGED', 'location-service', state.trip_id, state.user_id, 'trip', state.now,
-           jsonb_build_object('userId', state.user_id, 'isSharingEnabled', is_on AND NOT was_on)
-    FROM state LEFT JOIN newest USING (n)
-    -- A position that is not to be seen takes the one away that was seen before.
+    SELECT event_id, 'LOCATION_SHARING_CHANGED', 'location-service', resolved.trip_id, resolved.user_id, 'trip',
+           resolved.now,
+           jsonb_build_object('userId', resolved.user_id, 'isSharingEnabled', is_on AND NOT was_on)
+    FROM resolved LEFT JOIN newest USING (n)
+    -- A hidden position replaces a visible one, so clients must remove that one.
     WHERE verdict = 'ok' AND NOT has_ended AND NOT is_ghost
         AND (was_on <> is_on OR is_on AND newest.was_shown AND newest.privacy = 'hidden')
         AND preference IS DISTINCT FROM 'hidden' AND setting IS DISTINCT FROM 'hidden'
     RETURNING id
-), moved AS (
+), updated AS (
     INSERT INTO last_positions AS l (trip_id, user_id, latitude, longitude, accuracy_m, speed_mps, heading_deg,
                                      recorded_at, received_at, privacy)
     SELECT trip_id, user_id, latitude, longitude, accuracy_m, speed_mps, heading_deg, recorded_at, now, privacy
@@ -81,49 +84,51 @@ WITH report AS MATERIALIZED (
         received_at = excluded.received_at, privacy = excluded.privacy
     WHERE excluded.recorded_at > l.recorded_at
     RETURNING trip_id, user_id
-), kept AS (
+), stored_history AS (
     INSERT INTO location_history (trip_id, user_id, recorded_at, latitude, longitude, accuracy_m, speed_mps,
                                   heading_deg, received_at, privacy, is_jump)
     SELECT trip_id, user_id, recorded_at, latitude, longitude, accuracy_m, speed_mps, heading_deg, now, privacy,
            is_jump
     FROM point WHERE privacy <> 'hidden'
     ON CONFLICT (trip_id, user_id, recorded_at) DO NOTHING
-), flagged AS (
+), report_jumps AS (
     SELECT n, jsonb_agg(k) FILTER (WHERE is_jump) AS jumps FROM point GROUP BY n
 )
-SELECT state.n, state.verdict, state.first_name, state.last_name, state.username, state.preference, state.is_ghost,
-       state.has_ended, state.joined_at, state.will_be_enabled, state.will_expire_at, state.setting,
-       state.shown_since,
-       state.destination_latitude, state.destination_longitude, mp.latitude AS meeting_latitude,
+SELECT resolved.n, resolved.verdict, resolved.first_name, resolved.last_name, resolved.username,
+       resolved.preference, resolved.is_ghost, resolved.has_ended, resolved.joined_at, resolved.will_be_enabled,
+       resolved.will_expire_at, resolved.setting, resolved.shown_since,
+       resolved.destination_latitude, resolved.destination_longitude, mp.latitude AS meeting_latitude,
        mp.longitude AS meeting_longitude, mp.radius_m AS meeting_radius_m,
        coalesce(d.is_there, false) AS is_at_destination, coalesce(a.is_there, false) AS is_at_meeting_point,
-       flagged.jumps::text AS jumps,
-       CASE WHEN moved.trip_id IS NOT NULL THEN newest.k END AS newest, newest.privacy AS newest_privacy,
-       EXISTS (SELECT FROM told WHERE told.id = state.event_id) AS has_told
-FROM state
-LEFT JOIN flagged USING (n)
+       report_jumps.jumps::text AS jumps,
+       CASE WHEN updated.trip_id IS NOT NULL THEN newest.k END AS newest, newest.privacy AS newest_privacy,
+       EXISTS (SELECT FROM event WHERE event.id = resolved.event_id) AS has_told
+FROM resolved
+LEFT JOIN report_jumps USING (n)
 LEFT JOIN newest USING (n)
-LEFT JOIN moved ON moved.trip_id = state.trip_id AND moved.user_id = state.user_id
-LEFT JOIN meeting_points mp ON state.verdict = 'ok' AND mp.trip_id = state.trip_id
+LEFT JOIN updated ON updated.trip_id = resolved.trip_id AND updated.user_id = resolved.user_id
+LEFT JOIN meeting_points mp ON resolved.verdict = 'ok' AND mp.trip_id = resolved.trip_id
 LEFT JOIN arrivals d
-    ON state.verdict = 'ok' AND d.trip_id = state.trip_id AND d.user_id = state.user_id AND d.place = 'destination'
+    ON resolved.verdict = 'ok' AND d.trip_id = resolved.trip_id AND d.user_id = resolved.user_id
+        AND d.place = 'destination'
 LEFT JOIN arrivals a
-    ON state.verdict = 'ok' AND a.trip_id = state.trip_id AND a.user_id = state.user_id AND a.place = 'meeting point'
+    ON resolved.verdict = 'ok' AND a.trip_id = resolved.trip_id AND a.user_id = resolved.user_id
+        AND a.place = 'meeting point'
 
 -- name: hidden
--- A position that is not to be seen takes the one away that was seen before: what `accept` tells where it stores both.
+-- A hidden position replaced a visible one: the event that `accept` inserts if it stores both.
 INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
 VALUES (:event_id::uuid, 'LOCATION_SHARING_CHANGED', 'location-service', :trip_id::uuid, :user_id::uuid, 'trip',
         :now::timestamptz, jsonb_build_object('userId', :user_id::uuid, 'isSharingEnabled', false))
 
 -- name: crew
-SELECT gate.verdict, t.status IN ('COMPLETED', 'CANCELLED') AS has_ended, me.joined_at AS reader_joined_at,
+SELECT gate.verdict, t.status IN ('COMPLETED', 'CANCELLED') AS has_ended, reader.joined_at AS reader_joined_at,
        m.user_id, m.joined_at, p.first_name, p.last_name, p.username, p.location_privacy_preference AS preference,
        ghost_mode(p.preferences) AS is_ghost, s.is_enabled, s.expires_at, s.privacy AS setting,
        l.latitude, l.longitude, l.accuracy_m, l.speed_mps, l.heading_deg, l.recorded_at, l.received_at, l.privacy
 FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int) gate
 LEFT JOIN trips t ON gate.verdict = 'ok' AND t.id = gate.trip_id
-LEFT JOIN trip_memberships me ON me.trip_id = t.id AND me.user_id = :caller::uuid
+LEFT JOIN trip_memberships reader ON reader.trip_id = t.id AND reader.user_id = :caller::uuid
 LEFT JOIN trip_memberships m ON m.trip_id = t.id AND m.status = 'ACTIVE'
 LEFT JOIN user_profiles p ON p.id = m.user_id
 LEFT JOIN location_sharing s ON s.trip_id = m.trip_id AND s.user_id = m.user_id
@@ -131,20 +136,20 @@ LEFT JOIN last_positions l ON l.trip_id = m.trip_id AND l.user_id = m.user_id
 ORDER BY m.created_at, m.id
 
 -- name: track
--- The facts in the first row, the points in the others.
+-- The first row has the facts, the other rows have the points.
 WITH facts AS MATERIALIZED (
     SELECT CASE WHEN gate.verdict = 'ok' AND m.id IS NULL THEN 'member_not_found' ELSE gate.verdict END AS verdict,
-           gate.trip_id, t.status IN ('COMPLETED', 'CANCELLED') AS has_ended, me.joined_at AS reader_joined_at,
+           gate.trip_id, t.status IN ('COMPLETED', 'CANCELLED') AS has_ended, reader.joined_at AS reader_joined_at,
            m.joined_at, p.location_privacy_preference AS preference, ghost_mode(p.preferences) AS is_ghost,
            s.is_enabled, s.expires_at, s.privacy AS setting
     FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int) gate
     LEFT JOIN trips t ON gate.verdict = 'ok' AND t.id = gate.trip_id
-    LEFT JOIN trip_memberships me ON me.trip_id = t.id AND me.user_id = :caller::uuid
+    LEFT JOIN trip_memberships reader ON reader.trip_id = t.id AND reader.user_id = :caller::uuid
     LEFT JOIN trip_memberships m ON m.trip_id = t.id AND m.user_id = :user_id::uuid AND m.status = 'ACTIVE'
     LEFT JOIN user_profiles p ON p.id = m.user_id
     LEFT JOIN location_sharing s ON s.trip_id = m.trip_id AND s.user_id = m.user_id
-), found AS (
-    SELECT h.*, row_number() OVER (ORDER BY h.recorded_at) AS place, count(*) OVER () AS total
+), points AS (
+    SELECT h.*, row_number() OVER (ORDER BY h.recorded_at) AS number, count(*) OVER () AS total
     FROM facts JOIN location_history h
         ON h.trip_id = facts.trip_id AND h.user_id = :user_id::uuid
         AND h.recorded_at >= :start::timestamptz AND h.recorded_at < :end::timestamptz AND NOT h.is_jump
@@ -156,10 +161,11 @@ SELECT verdict, has_ended, reader_joined_at, joined_at, preference, is_ghost, is
        NULL::text AS privacy
 FROM facts
 UNION ALL
-SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, latitude, longitude, accuracy_m, speed_mps, heading_deg,
+SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, latitude, longitude, accuracy_m, speed_mps,
+       heading_deg,
        recorded_at, received_at, privacy
-FROM found
-WHERE place = total OR (place - 1) % ((total + :most::int - 2) / (:most::int - 1)) = 0
+FROM points
+WHERE number = total OR (number - 1) % ((total + :max_points::int - 2) / (:max_points::int - 1)) = 0
 ORDER BY recorded_at NULLS FIRST
 
 -- name: keep_history
@@ -174,19 +180,19 @@ ORDER BY trip_id, user_id, recorded_at
 ON CONFLICT (trip_id, user_id, recorded_at) DO NOTHING
 
 -- name: history
-WITH found AS (
-    SELECT h.*, row_number() OVER (ORDER BY h.recorded_at) AS place, count(*) OVER () AS total
+WITH points AS (
+    SELECT h.*, row_number() OVER (ORDER BY h.recorded_at) AS number, count(*) OVER () AS total
     FROM location_history h
     WHERE h.trip_id = :trip_id::uuid AND h.user_id = :user_id::uuid
         AND h.recorded_at >= :start::timestamptz AND h.recorded_at < :end::timestamptz AND NOT h.is_jump
 )
 SELECT latitude, longitude, accuracy_m, speed_mps, heading_deg, recorded_at, received_at, privacy
-FROM found
-WHERE place = total OR (place - 1) % ((total + :most::int - 2) / (:most::int - 1)) = 0
+FROM points
+WHERE number = total OR (number - 1) % ((total + :max_points::int - 2) / (:max_points::int - 1)) = 0
 ORDER BY recorded_at
 
 -- name: members_now
--- Whoever is on their trip now, with what decides who sees them and where they could arrive.
+-- The active members among the requested ones, with their visibility settings and points of arrival.
 SELECT x.n, m.joined_at, p.first_name, p.last_name, p.username, p.location_privacy_preference AS preference,
        ghost_mode(p.preferences) AS is_ghost, t.status IN ('COMPLETED', 'CANCELLED') AS has_ended,
        s.is_enabled, s.expires_at, s.privacy AS setting, t.destination_latitude, t.destination_longitude,
@@ -202,14 +208,15 @@ LEFT JOIN arrivals d ON d.trip_id = t.id AND d.user_id = x.user_id AND d.place =
 LEFT JOIN arrivals a ON a.trip_id = t.id AND a.user_id = x.user_id AND a.place = 'meeting point'
 
 -- name: own
-SELECT me.location_privacy_preference AS preference, ghost_mode(me.preferences) AS is_ghost, t.id AS trip_id,
+SELECT caller.location_privacy_preference AS preference, ghost_mode(caller.preferences) AS is_ghost,
+       t.id AS trip_id,
        t.name AS trip_name, s.is_enabled, s.expires_at, s.privacy AS setting
-FROM user_profiles me
+FROM user_profiles caller
 LEFT JOIN (trip_memberships m
            JOIN trips t ON t.id = m.trip_id AND t.deleted_at IS NULL AND t.status NOT IN ('COMPLETED', 'CANCELLED'))
-    ON m.user_id = me.id AND m.status = 'ACTIVE'
-LEFT JOIN location_sharing s ON s.trip_id = t.id AND s.user_id = me.id
-WHERE me.id = :caller::uuid
+    ON m.user_id = caller.id AND m.status = 'ACTIVE'
+LEFT JOIN location_sharing s ON s.trip_id = t.id AND s.user_id = caller.id
+WHERE caller.id = :caller::uuid
 ORDER BY t.start_date DESC, t.id DESC LIMIT :max_trips::int
 
 -- name: shared_trips
@@ -220,7 +227,7 @@ WHERE s.user_id = :caller::uuid AND s.is_enabled AND (s.expires_at IS NULL OR s.
 ORDER BY s.trip_id LIMIT :max_trips::int
 
 -- name: arrived
-WITH kept AS (
+WITH stored AS (
     INSERT INTO arrivals AS a (trip_id, user_id, place, is_there, changed_at)
     SELECT m.trip_id, m.user_id, :place::text, :is_there::boolean, :now::timestamptz
     FROM trip_memberships m
@@ -233,7 +240,7 @@ WITH kept AS (
 INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
 SELECT :event_id::uuid, 'MEMBER_ARRIVED', 'location-service', trip_id, user_id, 'trip', :now::timestamptz,
        jsonb_build_object('userId', user_id, 'name', :name::text, 'place', :place::text)
-FROM kept WHERE :is_there::boolean
+FROM stored WHERE :is_there::boolean
 RETURNING id
 
 -- name: change
@@ -248,41 +255,41 @@ WITH gate AS MATERIALIZED (
     JOIN trips t ON t.id = gate.trip_id
     LEFT JOIN location_sharing s ON s.trip_id = gate.trip_id AND s.user_id = :caller::uuid
     WHERE gate.verdict = 'ok'
-), wanted AS (
+), requested AS (
     SELECT old.*, coalesce(:is_enabled::boolean, is_enabled, false) AS will_be_enabled,
            CASE WHEN :expires_at::timestamptz IS NOT NULL THEN :expires_at::timestamptz
                 WHEN NOT :is_enabled::boolean THEN NULL
                 WHEN :is_enabled::boolean IS NULL OR was_on THEN expires_at END AS will_expire_at,
            CASE WHEN :keep_privacy::boolean THEN privacy ELSE :privacy::text END AS will_be_private
     FROM old
-), shown AS (
-    SELECT wanted.*, was_on AND privacy IS DISTINCT FROM 'hidden' AS was_shown,
+), visibility AS (
+    SELECT requested.*, was_on AND privacy IS DISTINCT FROM 'hidden' AS was_shown,
            will_be_enabled AND (will_expire_at IS NULL OR will_expire_at > :now::timestamptz)
                AND will_be_private IS DISTINCT FROM 'hidden' AS is_shown
-    FROM wanted
-), shared AS (
+    FROM requested
+), stored AS (
     INSERT INTO location_sharing AS s (trip_id, user_id, is_enabled, expires_at, privacy, updated_at)
     SELECT :trip_id::uuid, :caller::uuid, will_be_enabled, will_expire_at, will_be_private, :now::timestamptz
-    FROM shown WHERE NOT has_ended
+    FROM visibility WHERE NOT has_ended
     ON CONFLICT (trip_id, user_id) DO UPDATE
     SET is_enabled = excluded.is_enabled, expires_at = excluded.expires_at, privacy = excluded.privacy,
         updated_at = excluded.updated_at
     WHERE (s.is_enabled, s.expires_at, s.privacy)
           IS DISTINCT FROM (excluded.is_enabled, excluded.expires_at, excluded.privacy)
-), told AS (
+), event AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
     SELECT :event_id::uuid, 'LOCATION_SHARING_CHANGED', 'location-service', :trip_id::uuid, :caller::uuid, 'trip',
            :now::timestamptz, jsonb_build_object('userId', :caller::uuid, 'isSharingEnabled', is_shown)
-    FROM shown
+    FROM visibility
     WHERE NOT has_ended AND was_shown <> is_shown AND NOT is_ghost AND preference IS DISTINCT FROM 'hidden'
     UNION ALL
-    -- For where positions are copied to, in the detail they had.
+    -- For the mirror, whose copies of positions have the previous precision.
     SELECT gen_random_uuid(), 'location_privacy.changed', 'location-service', NULL, :caller::uuid, 'internal',
            :now::timestamptz, jsonb_build_object('userId', :caller::uuid)
-    FROM shown WHERE NOT has_ended AND privacy IS DISTINCT FROM will_be_private
+    FROM visibility WHERE NOT has_ended AND privacy IS DISTINCT FROM will_be_private
 )
-SELECT CASE WHEN gate.verdict = 'ok' AND shown.has_ended THEN 'trip_ended' ELSE gate.verdict END AS verdict
-FROM gate LEFT JOIN shown ON true
+SELECT CASE WHEN gate.verdict = 'ok' AND visibility.has_ended THEN 'trip_ended' ELSE gate.verdict END AS verdict
+FROM gate LEFT JOIN visibility ON true
 
 -- name: expire
 WITH due AS (
@@ -292,12 +299,12 @@ WITH due AS (
     UPDATE location_sharing s SET is_enabled = false, updated_at = :now::timestamptz
     FROM due WHERE s.trip_id = due.trip_id AND s.user_id = due.user_id
     RETURNING s.*
-), told AS MATERIALIZED (
+), events AS MATERIALIZED (
     SELECT tell_sharing(ROW(ended.*)::location_sharing, false, :now::timestamptz)
     FROM ended JOIN user_profiles p ON p.id = ended.user_id
     WHERE ended.privacy IS DISTINCT FROM 'hidden' AND may_be_seen(p.location_privacy_preference, p.preferences)
 )
-SELECT 1 AS gone, (SELECT count(*) FROM told) AS told FROM ended
+SELECT 1 AS expired, (SELECT count(*) FROM events) AS events FROM ended
 
 -- name: keep_days
 SELECT keep_location_days(:today::date, :ahead::int, :kept::int) AS changed
@@ -327,12 +334,12 @@ ORDER BY v.hour DESC, v.viewer_id
 -- name: purge_views
 DELETE FROM position_views WHERE ctid IN (
     SELECT ctid FROM position_views WHERE hour < :before::timestamptz LIMIT :limit::int)
-RETURNING 1 AS gone
+RETURNING 1 AS deleted
 
 -- name: put_meeting_point
 WITH gate AS MATERIALIZED (
     SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
-), kept AS (
+), stored AS (
     INSERT INTO meeting_points AS mp (trip_id, latitude, longitude, name, radius_m, set_by, set_at)
     SELECT trip_id, :latitude::float8, :longitude::float8, :name::text, :radius_m::float8, :caller::uuid,
            :now::timestamptz
@@ -343,13 +350,13 @@ WITH gate AS MATERIALIZED (
     WHERE (mp.latitude, mp.longitude, mp.name, mp.radius_m)
           <> (excluded.latitude, excluded.longitude, excluded.name, excluded.radius_m)
     RETURNING *
-), anew AS (
-    DELETE FROM arrivals a USING kept WHERE a.trip_id = kept.trip_id AND a.place = 'meeting point'
-), told AS (
+), reset_arrivals AS (
+    DELETE FROM arrivals a USING stored WHERE a.trip_id = stored.trip_id AND a.place = 'meeting point'
+), event AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
     SELECT :event_id::uuid, 'MEETING_POINT_CHANGED', 'location-service', trip_id, set_by, 'trip', set_at,
            jsonb_build_object('latitude', latitude, 'longitude', longitude, 'name', name, 'radius', radius_m)
-    FROM kept
+    FROM stored
 )
 SELECT verdict FROM gate
 
@@ -363,15 +370,15 @@ LEFT JOIN meeting_points mp ON gate.verdict = 'ok' AND mp.trip_id = gate.trip_id
 -- name: clear_meeting_point
 WITH gate AS MATERIALIZED (
     SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
-), gone AS (
+), deleted AS (
     DELETE FROM meeting_points mp USING gate WHERE gate.verdict = 'ok' AND mp.trip_id = gate.trip_id
     RETURNING mp.trip_id
-), anew AS (
-    DELETE FROM arrivals a USING gone WHERE a.trip_id = gone.trip_id AND a.place = 'meeting point'
-), told AS (
+), reset_arrivals AS (
+    DELETE FROM arrivals a USING deleted WHERE a.trip_id = deleted.trip_id AND a.place = 'meeting point'
+), event AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
     SELECT :event_id::uuid, 'MEETING_POINT_CHANGED', 'location-service', trip_id, :caller::uuid, 'trip',
            :now::timestamptz, '{}'
-    FROM gone
+    FROM deleted
 )
 SELECT verdict FROM gate

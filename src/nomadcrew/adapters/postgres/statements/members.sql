@@ -10,43 +10,43 @@ ORDER BY m.created_at, m.id
 WITH gate AS MATERIALIZED (
     SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
 ), trip AS (
-    -- The lock makes joins of one trip follow one another, so that its size cannot be overrun.
+    -- The lock serialises joins of one trip, so that they cannot exceed its maximum size.
     SELECT t.id, t.member_count FROM gate JOIN trips t ON t.id = gate.trip_id
     WHERE gate.verdict = 'ok' FOR UPDATE OF t
 ), current AS (
     SELECT m.* FROM trip JOIN trip_memberships m ON m.trip_id = trip.id AND m.user_id = :user_id::uuid
-), load AS (
+), trip_count AS (
     SELECT count(*) AS trips FROM trip_memberships WHERE user_id = :user_id::uuid AND status = 'ACTIVE'
-), judged AS (
+), checked AS (
     SELECT CASE WHEN gate.verdict <> 'ok' THEN gate.verdict
                 WHEN p.id IS NULL THEN 'user_not_found'
                 WHEN current.status = 'ACTIVE' THEN 'unchanged'
                 WHEN trip.member_count >= :max_members::int THEN 'trip_full'
-                WHEN load.trips >= :max_trips::int THEN 'too_many_trips'
+                WHEN trip_count.trips >= :max_trips::int THEN 'too_many_trips'
                 ELSE 'ok' END AS verdict
-    FROM gate CROSS JOIN load LEFT JOIN trip ON true LEFT JOIN current ON true
+    FROM gate CROSS JOIN trip_count LEFT JOIN trip ON true LEFT JOIN current ON true
     LEFT JOIN user_profiles p ON p.id = :user_id::uuid
-), joined AS (
+), membership AS (
     INSERT INTO trip_memberships AS m (id, trip_id, user_id, role, status, created_at, updated_at, joined_at)
     SELECT :membership_id::uuid, trip.id, :user_id::uuid, :role::text, 'ACTIVE', :now::timestamptz,
            :now::timestamptz, :now::timestamptz
-    FROM judged, trip WHERE judged.verdict = 'ok'
+    FROM checked, trip WHERE checked.verdict = 'ok'
     ON CONFLICT (trip_id, user_id) DO UPDATE
     SET role = excluded.role, status = 'ACTIVE', updated_at = excluded.updated_at, joined_at = excluded.joined_at
     WHERE m.status <> 'ACTIVE'
     RETURNING m.*
-), counted AS (
-    UPDATE trips t SET member_count = t.member_count + 1 FROM joined WHERE t.id = joined.trip_id
-), told AS (
+), updated_trip AS (
+    UPDATE trips t SET member_count = t.member_count + 1 FROM membership WHERE t.id = membership.trip_id
+), event AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
     SELECT :event_id::uuid, 'MEMBER_ADDED', 'member-service', trip_id, user_id, 'trip', updated_at,
            jsonb_build_object('userId', user_id, 'role', role, 'addedBy', :caller::uuid)
-    FROM joined
+    FROM membership
 ), latest AS (
-    SELECT * FROM joined UNION ALL SELECT * FROM current WHERE NOT EXISTS (SELECT FROM joined)
+    SELECT * FROM membership UNION ALL SELECT * FROM current WHERE NOT EXISTS (SELECT FROM membership)
 )
-SELECT judged.verdict, m.id, m.trip_id, m.user_id, m.role, m.status, m.created_at, m.updated_at
-FROM judged LEFT JOIN latest m ON true
+SELECT checked.verdict, m.id, m.trip_id, m.user_id, m.role, m.status, m.created_at, m.updated_at
+FROM checked LEFT JOIN latest m ON true
 
 -- name: remove
 WITH gate AS MATERIALIZED (
@@ -56,11 +56,11 @@ WITH gate AS MATERIALIZED (
     JOIN trip_memberships m ON m.trip_id = gate.trip_id AND m.user_id = :user_id::uuid AND m.status = 'ACTIVE'
     WHERE gate.verdict = 'ok' FOR UPDATE OF m
 ), owners AS (
-    -- Locked, so that of two owners who leave at once the second finds itself the last.
+    -- Locked: if two owners leave at once, the second one is refused as the last owner.
     SELECT m.user_id FROM gate
     JOIN trip_memberships m ON m.trip_id = gate.trip_id AND m.role = 'OWNER' AND m.status = 'ACTIVE'
     WHERE gate.verdict = 'ok' ORDER BY m.id FOR UPDATE OF m
-), judged AS (
+), checked AS (
     SELECT CASE WHEN gate.verdict <> 'ok' THEN gate.verdict
                 WHEN gate.rank < :min_rank::int THEN 'insufficient_permissions'
                 WHEN target.id IS NULL THEN 'member_not_found'
@@ -69,60 +69,62 @@ WITH gate AS MATERIALIZED (
                 WHEN target.role = 'OWNER' AND (SELECT count(*) FROM owners) < 2 THEN 'last_owner'
                 ELSE 'ok' END AS verdict
     FROM gate LEFT JOIN target ON true
-), gone AS (
+), removed AS (
     UPDATE trip_memberships m SET status = 'INACTIVE', updated_at = :now::timestamptz
-    FROM judged, target WHERE judged.verdict = 'ok' AND m.id = target.id
+    FROM checked, target WHERE checked.verdict = 'ok' AND m.id = target.id
     RETURNING m.trip_id, m.user_id
-), counted AS (
-    UPDATE trips t SET member_count = t.member_count - 1 FROM gone WHERE t.id = gone.trip_id
-), told AS (
+), updated_trip AS (
+    UPDATE trips t SET member_count = t.member_count - 1 FROM removed WHERE t.id = removed.trip_id
+), event AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, recipient_id, audience, occurred_at, payload)
     SELECT :event_id::uuid, 'MEMBER_REMOVED', 'member-service', trip_id, user_id, user_id, 'trip',
            :now::timestamptz, jsonb_build_object('userId', user_id, 'removedBy', :caller::uuid)
-    FROM gone
+    FROM removed
 )
-SELECT verdict FROM judged
+SELECT verdict FROM checked
 
 -- name: change_role
 WITH gate AS MATERIALIZED (
     SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
 ), locked AS (
-    -- Caller and target in one order, so that two changes at once wait for each other instead of deadlocking.
+    -- Caller and target are locked in the order of their ids, so that concurrent changes do not deadlock.
     SELECT m.* FROM gate
     JOIN trip_memberships m ON m.trip_id = gate.trip_id AND m.status = 'ACTIVE'
         AND m.user_id IN (:user_id::uuid, :caller::uuid)
     WHERE gate.verdict = 'ok' ORDER BY m.id FOR UPDATE OF m
 ), target AS (
     SELECT * FROM locked WHERE user_id = :user_id::uuid
-), me AS (
+), caller AS (
     SELECT * FROM locked WHERE user_id = :caller::uuid
-), judged AS (
+), checked AS (
     SELECT CASE WHEN gate.verdict <> 'ok' THEN gate.verdict
                 WHEN target.id IS NULL THEN 'member_not_found'
-                WHEN role_rank(me.role) < :min_rank::int THEN 'insufficient_permissions'
+                WHEN role_rank(caller.role) < :min_rank::int THEN 'insufficient_permissions'
                 WHEN target.role = :role::text THEN 'unchanged'
-                WHEN target.role = 'OWNER' OR :role::text = 'OWNER' AND me.role <> 'OWNER' THEN 'owner_immutable'
+                WHEN target.role = 'OWNER' OR :role::text = 'OWNER' AND caller.role <> 'OWNER'
+                THEN 'owner_immutable'
                 ELSE 'ok' END AS verdict
-    FROM gate LEFT JOIN target ON true LEFT JOIN me ON true
-), changed AS (
+    FROM gate LEFT JOIN target ON true LEFT JOIN caller ON true
+), updated AS (
     UPDATE trip_memberships m
-    SET role = CASE WHEN m.user_id = :user_id::uuid THEN :role::text ELSE 'ADMIN' END, updated_at = :now::timestamptz
-    FROM judged, locked
-    WHERE judged.verdict = 'ok' AND m.id = locked.id
+    SET role = CASE WHEN m.user_id = :user_id::uuid THEN :role::text ELSE 'ADMIN' END,
+        updated_at = :now::timestamptz
+    FROM checked, locked
+    WHERE checked.verdict = 'ok' AND m.id = locked.id
         AND (m.user_id = :user_id::uuid OR :role::text = 'OWNER')
     RETURNING m.*, locked.role AS old_role
-), told AS (
+), event AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
     SELECT CASE WHEN user_id = :user_id::uuid THEN :event_id::uuid ELSE :own_event_id::uuid END,
            'MEMBER_ROLE_UPDATED', 'member-service', trip_id, user_id, 'trip', updated_at,
            jsonb_build_object('userId', user_id, 'role', role, 'previousRole', old_role, 'old_role', old_role,
                               'new_role', role, 'changedBy', :caller::uuid)
-    FROM changed
+    FROM updated
 )
-SELECT judged.verdict, target.id, target.trip_id, target.user_id,
-       coalesce(changed.role, target.role) AS role, target.status, target.created_at,
-       coalesce(changed.updated_at, target.updated_at) AS updated_at
-FROM judged LEFT JOIN target ON true LEFT JOIN changed ON changed.user_id = target.user_id
+SELECT checked.verdict, target.id, target.trip_id, target.user_id,
+       coalesce(updated.role, target.role) AS role, target.status, target.created_at,
+       coalesce(updated.updated_at, target.updated_at) AS updated_at
+FROM checked LEFT JOIN target ON true LEFT JOIN updated ON updated.user_id = target.user_id
 
 -- name: active
 SELECT m.trip_id FROM trip_memberships m JOIN trips t ON t.id = m.trip_id AND t.deleted_at IS NULL

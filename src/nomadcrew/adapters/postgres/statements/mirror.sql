@@ -1,5 +1,5 @@
 -- name: trip
--- A row per person: the creator, and everybody who is on the trip with their role.
+-- A row per user: the members with their roles, and the creator.
 SELECT t.id, t.name, t.created_by, t.start_date, t.end_date, t.destination_latitude, t.destination_longitude,
        p.id AS user_id, p.email, p.username, m.role
 FROM trips t

@@ -1,45 +1,45 @@
 -- name: page
 SELECT n.id, n.type, n.metadata, n.is_read, n.created_at
-FROM user_profiles me
+FROM user_profiles caller
 LEFT JOIN LATERAL (
     SELECT * FROM notifications
-    WHERE user_id = me.id AND (:is_read::boolean IS NULL OR is_read = :is_read::boolean)
+    WHERE user_id = caller.id AND (:is_read::boolean IS NULL OR is_read = :is_read::boolean)
     ORDER BY created_at DESC, id DESC LIMIT :limit::int OFFSET :offset::int
 ) n ON true
-WHERE me.id = :caller::uuid
+WHERE caller.id = :caller::uuid
 ORDER BY n.created_at DESC, n.id DESC
 
 -- name: unread
-SELECT (SELECT count(*) FROM notifications WHERE user_id = me.id AND NOT is_read) AS unread
-FROM user_profiles me WHERE me.id = :caller::uuid
+SELECT (SELECT count(*) FROM notifications WHERE user_id = caller.id AND NOT is_read) AS unread
+FROM user_profiles caller WHERE caller.id = :caller::uuid
 
 -- name: mark_read
-WITH read AS (
+WITH updated AS (
     UPDATE notifications SET is_read = true, updated_at = :now::timestamptz
     WHERE id = :id::uuid AND user_id = :caller::uuid
     RETURNING id
 )
-SELECT EXISTS (SELECT FROM read) AS found FROM user_profiles me WHERE me.id = :caller::uuid
+SELECT EXISTS (SELECT FROM updated) AS found FROM user_profiles caller WHERE caller.id = :caller::uuid
 
 -- name: mark_all_read
-WITH read AS (
+WITH updated AS (
     UPDATE notifications SET is_read = true, updated_at = :now::timestamptz
     WHERE user_id = :caller::uuid AND NOT is_read
     RETURNING id
 )
-SELECT (SELECT count(*) FROM read) AS count FROM user_profiles me WHERE me.id = :caller::uuid
+SELECT (SELECT count(*) FROM updated) AS count FROM user_profiles caller WHERE caller.id = :caller::uuid
 
 -- name: delete
-WITH gone AS (
+WITH deleted AS (
     DELETE FROM notifications WHERE id = :id::uuid AND user_id = :caller::uuid RETURNING id
 )
-SELECT EXISTS (SELECT FROM gone) AS found FROM user_profiles me WHERE me.id = :caller::uuid
+SELECT EXISTS (SELECT FROM deleted) AS found FROM user_profiles caller WHERE caller.id = :caller::uuid
 
 -- name: delete_all
-WITH gone AS (
+WITH deleted AS (
     DELETE FROM notifications WHERE user_id = :caller::uuid RETURNING id
 )
-SELECT (SELECT count(*) FROM gone) AS count FROM user_profiles me WHERE me.id = :caller::uuid
+SELECT (SELECT count(*) FROM deleted) AS count FROM user_profiles caller WHERE caller.id = :caller::uuid
 
 -- name: trip_preferences
 SELECT gate.verdict, own.muted_until, own.chat
@@ -52,7 +52,7 @@ LEFT JOIN trip_notification_preferences own
 -- name: prefer
 WITH gate AS MATERIALIZED (
     SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
-), kept AS (
+), stored AS (
     INSERT INTO trip_notification_preferences AS p (trip_id, user_id, muted_until, chat, updated_at)
     SELECT gate.trip_id, :caller::uuid, :muted_until::timestamptz, :chat::text, :now::timestamptz
     FROM gate WHERE gate.verdict = 'ok'
@@ -62,35 +62,36 @@ WITH gate AS MATERIALIZED (
 SELECT verdict FROM gate
 
 -- name: facts
--- For each question the trip's name on every row; a row per ACTIVE member, person named and person invited, and one at
--- least unless the trip is gone. What somebody wanted of the trip before they left it does not count when they are back.
-WITH asked AS MATERIALIZED (
+-- For each question: a row per ACTIVE member, named user and invited user, at least one unless the trip is deleted.
+-- Each row has the trip's name. Preferences from before a member left and rejoined the trip are ignored.
+WITH question AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(:questions::jsonb) AS q (n int, trip_id uuid, people jsonb, invitation_id uuid)
 ), invited AS MATERIALIZED (
-    SELECT asked.n, i.invitee_id AS user_id
-    FROM asked JOIN trip_invitations i
-        ON i.id = asked.invitation_id AND i.trip_id = asked.trip_id AND i.status = 'PENDING'
-), concerned AS MATERIALIZED (
-    SELECT asked.n, m.user_id
-    FROM asked JOIN trip_memberships m ON m.trip_id = asked.trip_id AND m.status = 'ACTIVE'
+    SELECT question.n, i.invitee_id AS user_id
+    FROM question JOIN trip_invitations i
+        ON i.id = question.invitation_id AND i.trip_id = question.trip_id AND i.status = 'PENDING'
+), candidate AS MATERIALIZED (
+    SELECT question.n, m.user_id
+    FROM question JOIN trip_memberships m ON m.trip_id = question.trip_id AND m.status = 'ACTIVE'
     UNION SELECT n, user_id FROM invited
-    UNION SELECT n, value::uuid FROM asked CROSS JOIN LATERAL jsonb_array_elements_text(asked.people)
+    UNION SELECT n, value::uuid FROM question CROSS JOIN LATERAL jsonb_array_elements_text(question.people)
 )
-SELECT asked.n, t.name AS trip_name, p.id AS user_id, p.first_name, p.last_name, p.username,
-       crew.user_id IS NOT NULL AS is_member,
-       EXISTS (SELECT FROM invited WHERE invited.n = asked.n AND invited.user_id = p.id) AS is_invited,
+SELECT question.n, t.name AS trip_name, p.id AS user_id, p.first_name, p.last_name, p.username,
+       membership.user_id IS NOT NULL AS is_member,
+       EXISTS (SELECT FROM invited WHERE invited.n = question.n AND invited.user_id = p.id) AS is_invited,
        EXISTS (SELECT FROM user_push_tokens phone WHERE phone.user_id = p.id AND phone.is_active) AS has_phone,
        CASE WHEN p.preferences ? 'notifications' OR p.preferences ? 'notificationDetails' THEN
            jsonb_build_object('notifications', p.preferences -> 'notifications',
                               'notificationDetails', p.preferences -> 'notificationDetails')::text
        END AS preferences,
        own.muted_until, own.chat
-FROM asked
-JOIN trips t ON t.id = asked.trip_id
-LEFT JOIN (concerned JOIN user_profiles p ON p.id = concerned.user_id) ON concerned.n = asked.n
-LEFT JOIN trip_memberships crew ON crew.trip_id = t.id AND crew.user_id = p.id AND crew.status = 'ACTIVE'
+FROM question
+JOIN trips t ON t.id = question.trip_id
+LEFT JOIN (candidate JOIN user_profiles p ON p.id = candidate.user_id) ON candidate.n = question.n
+LEFT JOIN trip_memberships membership ON membership.trip_id = t.id AND membership.user_id = p.id
+    AND membership.status = 'ACTIVE'
 LEFT JOIN trip_notification_preferences own
-    ON own.trip_id = t.id AND own.user_id = crew.user_id AND own.updated_at >= crew.joined_at
+    ON own.trip_id = t.id AND own.user_id = membership.user_id AND own.updated_at >= membership.joined_at
 
 -- name: store
 WITH drafts AS (
@@ -102,7 +103,7 @@ WITH drafts AS (
     FROM drafts JOIN user_profiles p ON p.id = drafts.user_id
     ON CONFLICT (id) DO NOTHING
     RETURNING id
-), told AS (
+), event AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, recipient_id, audience, occurred_at, payload)
     SELECT drafts.event_id, 'notification.created', 'NotificationService', :trip_id::uuid, user_id, user_id, 'user',
            :now::timestamptz, payload
@@ -114,4 +115,4 @@ SELECT count(*) AS count FROM stored
 -- name: purge
 DELETE FROM notifications WHERE id IN (
     SELECT id FROM notifications WHERE created_at < :before::timestamptz ORDER BY created_at LIMIT :limit::int)
-RETURNING 1 AS gone
+RETURNING 1 AS deleted

@@ -12,19 +12,19 @@ FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int) gate LEFT JOIN use
 
 -- name: shown
 SELECT m.trip_id, m.user_id, s.seen_at
-FROM jsonb_array_elements_text(:user_ids::jsonb) AS asked (id)
-JOIN user_profiles p ON p.id = asked.id::uuid AND NOT ghost_mode(p.preferences)
+FROM jsonb_array_elements_text(:user_ids::jsonb) AS requested (id)
+JOIN user_profiles p ON p.id = requested.id::uuid AND NOT ghost_mode(p.preferences)
 JOIN trip_memberships m ON m.user_id = p.id AND m.status = 'ACTIVE'
 JOIN trips t ON t.id = m.trip_id AND t.deleted_at IS NULL AND t.member_count > 1
 LEFT JOIN last_seen s ON s.user_id = p.id
 ORDER BY m.user_id, m.trip_id
 
 -- name: keep
-INSERT INTO last_seen AS kept (user_id, seen_at)
+INSERT INTO last_seen AS stored (user_id, seen_at)
 SELECT p.id, seen.seen_at
 FROM jsonb_to_recordset(:seen::jsonb) AS seen (user_id uuid, seen_at timestamptz)
 JOIN user_profiles p ON p.id = seen.user_id AND NOT ghost_mode(p.preferences)
-ON CONFLICT (user_id) DO UPDATE SET seen_at = excluded.seen_at WHERE kept.seen_at < excluded.seen_at
+ON CONFLICT (user_id) DO UPDATE SET seen_at = excluded.seen_at WHERE stored.seen_at < excluded.seen_at
 
 -- name: visible
 SELECT id FROM user_profiles

@@ -1,26 +1,26 @@
 -- name: onboard
-WITH judged AS MATERIALIZED (
-    SELECT CASE WHEN :email::text = '' AND me.id IS NULL THEN 'email_required'
+WITH checked AS MATERIALIZED (
+    SELECT CASE WHEN :email::text = '' AND existing.id IS NULL THEN 'email_required'
                 WHEN EXISTS (SELECT FROM user_profiles WHERE lower(email) = lower(:email::text) AND id <> :id::uuid)
                     THEN 'email_taken'
-                WHEN (me.id IS NULL OR :rename::boolean) AND EXISTS (
+                WHEN (existing.id IS NULL OR :rename::boolean) AND EXISTS (
                     SELECT FROM user_profiles WHERE lower(username) = lower(:username::text) AND id <> :id::uuid
                 ) THEN 'username_taken'
                 ELSE 'ok' END AS verdict
-    FROM (SELECT 1) AS always LEFT JOIN user_profiles me ON me.id = :id::uuid
-), kept AS (
+    FROM (SELECT 1) AS one_row LEFT JOIN user_profiles existing ON existing.id = :id::uuid
+), stored AS (
     INSERT INTO user_profiles AS p
         (id, email, username, first_name, last_name, avatar_url, created_at, updated_at)
     SELECT :id::uuid, :email::text, :username::text, :first_name::text, :last_name::text, :avatar_url::text,
            :now::timestamptz, :now::timestamptz
-    FROM judged WHERE verdict = 'ok'
+    FROM checked WHERE verdict = 'ok'
     ON CONFLICT (id) DO UPDATE
     SET email = CASE WHEN excluded.email = '' THEN p.email ELSE excluded.email END,
         username = CASE WHEN :rename::boolean THEN excluded.username ELSE p.username END,
         first_name = CASE WHEN p.first_name = '' AND p.last_name = '' THEN excluded.first_name ELSE p.first_name END,
         last_name = CASE WHEN p.first_name = '' AND p.last_name = '' THEN excluded.last_name ELSE p.last_name END,
         avatar_url = CASE WHEN p.avatar_url = '' THEN excluded.avatar_url ELSE p.avatar_url END,
-        -- A repeat that brings nothing new leaves the time as it was.
+        -- A repeat without changes keeps `updated_at`.
         updated_at = CASE WHEN excluded.email IN ('', p.email)
                                AND (NOT :rename::boolean OR excluded.username = p.username)
                                AND (p.first_name <> '' OR p.last_name <> ''
@@ -29,17 +29,19 @@ WITH judged AS MATERIALIZED (
                           THEN p.updated_at ELSE excluded.updated_at END
     RETURNING id, email, username, first_name, last_name, avatar_url, contact_email, location_privacy_preference,
               preferences, created_at, updated_at
-), told AS (
-    -- Who is copied elsewhere is copied again; somebody new is on no trip yet.
+), event AS (
+    -- The mirror copies changed users again; new users have no trips yet, so they need no event.
     INSERT INTO outbox (id, type, source, audience, occurred_at, payload)
     SELECT gen_random_uuid(), 'profile.changed', 'nomadcrew.identity', 'internal', :now::timestamptz,
-           jsonb_build_object('userId', kept.id)
-    FROM kept JOIN user_profiles old ON old.id = kept.id
-    WHERE (kept.email, kept.username) <> (old.email, old.username)
+           jsonb_build_object('userId', stored.id)
+    FROM stored JOIN user_profiles old ON old.id = stored.id
+    WHERE (stored.email, stored.username) <> (old.email, old.username)
 )
-SELECT judged.verdict, kept.id, kept.email, kept.username, kept.first_name, kept.last_name, kept.avatar_url,
-       kept.contact_email, kept.location_privacy_preference, kept.preferences, kept.created_at, kept.updated_at
-FROM judged LEFT JOIN kept ON true
+SELECT checked.verdict, stored.id, stored.email, stored.username, stored.first_name, stored.last_name,
+       stored.avatar_url,
+       stored.contact_email, stored.location_privacy_preference, stored.preferences, stored.created_at,
+       stored.updated_at
+FROM checked LEFT JOIN stored ON true
 
 -- name: one
 SELECT CASE WHEN NOT EXISTS (SELECT FROM user_profiles WHERE id = :caller::uuid) THEN 'user_not_onboarded'
@@ -47,43 +49,43 @@ SELECT CASE WHEN NOT EXISTS (SELECT FROM user_profiles WHERE id = :caller::uuid)
             ELSE 'ok' END AS verdict,
        p.id, p.email, p.username, p.first_name, p.last_name, p.avatar_url, p.contact_email,
        p.location_privacy_preference, p.preferences, p.created_at, p.updated_at
-FROM (SELECT 1) AS always LEFT JOIN user_profiles p ON p.id = :id::uuid
+FROM (SELECT 1) AS one_row LEFT JOIN user_profiles p ON p.id = :id::uuid
 
 -- name: search
--- Three looks, best matches first, each only while the ones before found too few: sorting everybody who matches would
--- take longer the more people there are.
+-- Three searches, best matches first, each only if the previous ones found too few: sorting all matches would take
+-- longer the more users there are.
 WITH caller AS MATERIALIZED (
     SELECT CASE WHEN EXISTS (SELECT FROM user_profiles WHERE id = :caller::uuid) THEN 'ok'
                 ELSE 'user_not_onboarded' END AS verdict
-), companions AS MATERIALIZED (
-    -- Nobody, unless the caller is on that trip too.
+), members AS MATERIALIZED (
+    -- Empty unless the caller is a member of the trip.
     SELECT m.user_id FROM trip_gate(:trip_id::uuid, :caller::uuid, 1) gate
     JOIN trip_memberships m ON m.trip_id = gate.trip_id AND m.status = 'ACTIVE'
     WHERE gate.verdict = 'ok'
-), named AS MATERIALIZED (
+), by_username AS MATERIALIZED (
     SELECT id FROM user_profiles WHERE lower(username) LIKE lower(:prefix::text)
     ORDER BY lower(username), id LIMIT :limit::int
-), addressed AS MATERIALIZED (
+), by_email AS MATERIALIZED (
     SELECT id FROM user_profiles
-    WHERE (SELECT count(*) FROM named) < :limit::int AND lower(username) NOT LIKE lower(:prefix::text)
+    WHERE (SELECT count(*) FROM by_username) < :limit::int AND lower(username) NOT LIKE lower(:prefix::text)
         AND (lower(email) LIKE lower(:prefix::text) OR lower(contact_email) LIKE lower(:prefix::text))
     ORDER BY lower(username), id LIMIT :limit::int
-), holding AS MATERIALIZED (
+), by_text AS MATERIALIZED (
     SELECT id FROM user_profiles
-    WHERE (SELECT count(*) FROM named) + (SELECT count(*) FROM addressed) < :limit::int
+    WHERE (SELECT count(*) FROM by_username) + (SELECT count(*) FROM by_email) < :limit::int
         AND search LIKE lower(:pattern::text)
     ORDER BY lower(username), id LIMIT :limit::int
-), found AS (
-    SELECT id, min(place) AS place
-    FROM (SELECT id, 0 AS place FROM named
-          UNION ALL SELECT id, 1 FROM addressed
-          UNION ALL SELECT id, 2 FROM holding) AS looked
+), matches AS (
+    SELECT id, min(priority) AS priority
+    FROM (SELECT id, 0 AS priority FROM by_username
+          UNION ALL SELECT id, 1 FROM by_email
+          UNION ALL SELECT id, 2 FROM by_text) AS ranked
     GROUP BY id
 )
 SELECT caller.verdict, p.id, p.email, p.username, p.first_name, p.last_name, p.avatar_url, p.contact_email,
-       p.id IN (SELECT user_id FROM companions) AS is_member
-FROM caller LEFT JOIN (found JOIN user_profiles p USING (id)) ON caller.verdict = 'ok'
-ORDER BY found.place, lower(p.username), p.id LIMIT :limit::int
+       p.id IN (SELECT user_id FROM members) AS is_member
+FROM caller LEFT JOIN (matches JOIN user_profiles p USING (id)) ON caller.verdict = 'ok'
+ORDER BY matches.priority, lower(p.username), p.id LIMIT :limit::int
 
 -- name: page
 WITH caller AS MATERIALIZED (
@@ -101,11 +103,11 @@ LEFT JOIN LATERAL (
 ORDER BY p.created_at DESC, p.id DESC
 
 -- name: change
-WITH judged AS MATERIALIZED (
+WITH checked AS MATERIALIZED (
     SELECT CASE WHEN NOT EXISTS (SELECT FROM user_profiles WHERE id = :caller::uuid) THEN 'user_not_onboarded'
                 WHEN :id::uuid <> :caller::uuid AND NOT :is_admin::boolean THEN 'not_self'
                 ELSE 'ok' END AS verdict
-), changed AS (
+), updated AS (
     UPDATE user_profiles p
     SET username = coalesce(:username::text, p.username),
         first_name = coalesce(:first_name::text, p.first_name),
@@ -119,32 +121,32 @@ WITH judged AS MATERIALIZED (
                                AND coalesce(:location_privacy_preference::text, p.location_privacy_preference)
                                    IS NOT DISTINCT FROM p.location_privacy_preference
                           THEN p.updated_at ELSE :now::timestamptz END
-    FROM judged WHERE judged.verdict = 'ok' AND p.id = :id::uuid
+    FROM checked WHERE checked.verdict = 'ok' AND p.id = :id::uuid
     RETURNING p.*
-), told AS (
+), event AS (
     INSERT INTO outbox (id, type, source, audience, occurred_at, payload)
     SELECT gen_random_uuid(), 'profile.changed', 'nomadcrew.identity', 'internal', :now::timestamptz,
-           jsonb_build_object('userId', changed.id)
-    FROM changed JOIN user_profiles old ON old.id = changed.id WHERE changed.username <> old.username
+           jsonb_build_object('userId', updated.id)
+    FROM updated JOIN user_profiles old ON old.id = updated.id WHERE updated.username <> old.username
     UNION ALL
     SELECT gen_random_uuid(), 'location_privacy.changed', 'nomadcrew.identity', 'internal', :now::timestamptz,
-           jsonb_build_object('userId', changed.id)
-    FROM changed JOIN user_profiles old ON old.id = changed.id
-    WHERE changed.location_privacy_preference IS DISTINCT FROM old.location_privacy_preference
+           jsonb_build_object('userId', updated.id)
+    FROM updated JOIN user_profiles old ON old.id = updated.id
+    WHERE updated.location_privacy_preference IS DISTINCT FROM old.location_privacy_preference
 )
-SELECT CASE WHEN judged.verdict = 'ok' AND p.id IS NULL THEN 'user_not_found' ELSE judged.verdict END AS verdict,
+SELECT CASE WHEN checked.verdict = 'ok' AND p.id IS NULL THEN 'user_not_found' ELSE checked.verdict END AS verdict,
        p.id, p.email, p.username, p.first_name, p.last_name, p.avatar_url, p.contact_email,
        p.location_privacy_preference, p.preferences, p.created_at, p.updated_at
-FROM judged LEFT JOIN changed p ON true
+FROM checked LEFT JOIN updated p ON true
 
 -- name: merge_preferences
-WITH judged AS MATERIALIZED (
+WITH checked AS MATERIALIZED (
     SELECT CASE WHEN NOT EXISTS (SELECT FROM user_profiles WHERE id = :caller::uuid) THEN 'user_not_onboarded'
                 WHEN :id::uuid <> :caller::uuid AND NOT :is_admin::boolean THEN 'not_self'
                 ELSE 'ok' END AS verdict
 ), target AS (
-    SELECT p.id FROM judged JOIN user_profiles p ON p.id = :id::uuid WHERE judged.verdict = 'ok'
-), changed AS (
+    SELECT p.id FROM checked JOIN user_profiles p ON p.id = :id::uuid WHERE checked.verdict = 'ok'
+), updated AS (
     UPDATE user_profiles p
     SET preferences = (
             SELECT coalesce(jsonb_object_agg(key, value), '{}')
@@ -155,24 +157,24 @@ WITH judged AS MATERIALIZED (
     WHERE p.id = target.id
         AND octet_length((p.preferences || :preferences::jsonb)::text) <= :max_bytes::int
     RETURNING p.*
-), told AS (
+), event AS (
     INSERT INTO outbox (id, type, source, audience, occurred_at, payload)
     SELECT gen_random_uuid(), 'location_privacy.changed', 'nomadcrew.identity', 'internal', :now::timestamptz,
-           jsonb_build_object('userId', changed.id)
-    FROM changed JOIN user_profiles old ON old.id = changed.id
-    WHERE changed.preferences -> 'ghostMode' IS DISTINCT FROM old.preferences -> 'ghostMode'
+           jsonb_build_object('userId', updated.id)
+    FROM updated JOIN user_profiles old ON old.id = updated.id
+    WHERE updated.preferences -> 'ghostMode' IS DISTINCT FROM old.preferences -> 'ghostMode'
 )
-SELECT CASE WHEN judged.verdict <> 'ok' THEN judged.verdict
+SELECT CASE WHEN checked.verdict <> 'ok' THEN checked.verdict
             WHEN target.id IS NULL THEN 'user_not_found'
             WHEN p.id IS NULL THEN 'preferences_too_large'
             ELSE 'ok' END AS verdict,
        p.id, p.email, p.username, p.first_name, p.last_name, p.avatar_url, p.contact_email,
        p.location_privacy_preference, p.preferences, p.created_at, p.updated_at
-FROM judged LEFT JOIN target ON true LEFT JOIN changed p ON true
+FROM checked LEFT JOIN target ON true LEFT JOIN updated p ON true
 
 -- name: merge_notification_preferences
--- Whatever stands there and is no object gives way.
-WITH me AS (
+-- Values that are not objects are replaced.
+WITH caller AS (
     SELECT id, preferences || jsonb_build_object(
         'notifications',
         CASE WHEN jsonb_typeof(preferences -> 'notifications') = 'object' THEN preferences -> 'notifications'
@@ -182,27 +184,27 @@ WITH me AS (
              THEN preferences -> 'notificationDetails' ELSE '{}' END || :details::jsonb
     ) AS merged
     FROM user_profiles WHERE id = :caller::uuid
-), changed AS (
-    UPDATE user_profiles p SET preferences = me.merged, updated_at = :now::timestamptz
-    FROM me WHERE p.id = me.id AND octet_length(me.merged::text) <= :max_bytes::int
+), updated AS (
+    UPDATE user_profiles p SET preferences = caller.merged, updated_at = :now::timestamptz
+    FROM caller WHERE p.id = caller.id AND octet_length(caller.merged::text) <= :max_bytes::int
     RETURNING p.*
 )
-SELECT CASE WHEN me.id IS NULL THEN 'user_not_onboarded'
+SELECT CASE WHEN caller.id IS NULL THEN 'user_not_onboarded'
             WHEN p.id IS NULL THEN 'preferences_too_large'
             ELSE 'ok' END AS verdict,
        p.id, p.email, p.username, p.first_name, p.last_name, p.avatar_url, p.contact_email,
        p.location_privacy_preference, p.preferences, p.created_at, p.updated_at
-FROM (SELECT 1) AS always LEFT JOIN me ON true LEFT JOIN changed p ON true
+FROM (SELECT 1) AS one_row LEFT JOIN caller ON true LEFT JOIN updated p ON true
 
 -- name: set_contact_email
-WITH judged AS MATERIALIZED (
+WITH checked AS MATERIALIZED (
     SELECT CASE WHEN NOT EXISTS (SELECT FROM user_profiles WHERE id = :caller::uuid) THEN 'user_not_onboarded'
                 WHEN EXISTS (SELECT FROM user_profiles WHERE lower(email) = lower(:email::text)
                                                              AND id <> :caller::uuid) THEN 'email_taken'
                 ELSE 'ok' END AS verdict
-), changed AS (
+), updated AS (
     UPDATE user_profiles p SET contact_email = :email::text, updated_at = :now::timestamptz
-    FROM judged
-    WHERE judged.verdict = 'ok' AND p.id = :caller::uuid AND p.contact_email IS DISTINCT FROM :email::text
+    FROM checked
+    WHERE checked.verdict = 'ok' AND p.id = :caller::uuid AND p.contact_email IS DISTINCT FROM :email::text
 )
-SELECT verdict FROM judged
+SELECT verdict FROM checked

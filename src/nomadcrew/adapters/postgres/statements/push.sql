@@ -1,41 +1,42 @@
 -- name: register
--- The other owners' rows and the oldest of the caller's go first: the insert waits for what they return.
-WITH me AS MATERIALIZED (
+-- Other users' rows of the token and the caller's surplus tokens are deactivated first: the insert reads them.
+WITH caller AS MATERIALIZED (
     SELECT id FROM user_profiles WHERE id = :caller::uuid
-), others AS (
+), other_owners AS (
     UPDATE user_push_tokens t SET is_active = false, updated_at = :now::timestamptz
-    FROM me WHERE t.token = :token::text AND t.user_id <> me.id AND t.is_active
+    FROM caller WHERE t.token = :token::text AND t.user_id <> caller.id AND t.is_active
     RETURNING t.id
-), crowd AS (
+), surplus AS (
     UPDATE user_push_tokens t SET is_active = false, updated_at = :now::timestamptz
     WHERE t.id IN (
-        SELECT mine.id FROM me JOIN user_push_tokens mine ON mine.user_id = me.id
-        WHERE mine.is_active AND mine.token <> :token::text
-        ORDER BY mine.last_used_at DESC NULLS LAST, mine.id DESC OFFSET :most::int - 1)
+        SELECT own.id FROM caller JOIN user_push_tokens own ON own.user_id = caller.id
+        WHERE own.is_active AND own.token <> :token::text
+        ORDER BY own.last_used_at DESC NULLS LAST, own.id DESC OFFSET :max_tokens::int - 1)
     RETURNING t.id
-), kept AS (
+), stored AS (
     INSERT INTO user_push_tokens AS t
         (id, user_id, token, device_type, is_active, created_at, updated_at, last_used_at)
-    SELECT :id::uuid, me.id, :token::text, :device_type::text, true, :now::timestamptz, :now::timestamptz,
+    SELECT :id::uuid, caller.id, :token::text, :device_type::text, true, :now::timestamptz, :now::timestamptz,
            :now::timestamptz
-    FROM me, (SELECT count(*) FROM others) AS freed, (SELECT count(*) FROM crowd) AS made_room
+    FROM caller, (SELECT count(*) FROM other_owners) AS freed, (SELECT count(*) FROM surplus) AS made_room
     ON CONFLICT (user_id, token) DO UPDATE
     SET device_type = excluded.device_type, is_active = true, updated_at = excluded.updated_at,
         last_used_at = excluded.last_used_at
     RETURNING *
 )
-SELECT id, user_id, token, device_type, is_active, created_at, updated_at, last_used_at FROM kept
+SELECT id, user_id, token, device_type, is_active, created_at, updated_at, last_used_at FROM stored
 
 -- name: deactivate
-WITH gone AS (
+WITH deactivated AS (
     UPDATE user_push_tokens SET is_active = false, updated_at = :now::timestamptz
     WHERE user_id = :caller::uuid AND is_active AND (:token::text IS NULL OR token = :token::text)
     RETURNING id
 )
-SELECT me.id, (SELECT count(*) FROM gone) AS count FROM user_profiles me WHERE me.id = :caller::uuid
+SELECT caller.id, (SELECT count(*)
+FROM deactivated) AS count FROM user_profiles caller WHERE caller.id = :caller::uuid
 
 -- name: claim
--- Whoever comes at the same time waits for the row of the first, and then finds it claimed.
+-- A concurrent call waits for the first one's rows and then finds them claimed.
 WITH due AS MATERIALIZED (
     SELECT t.id, t.user_id, t.token FROM user_push_tokens t
     WHERE t.is_active
@@ -61,7 +62,7 @@ WHERE push_id = :push_id::uuid AND sent_at IS NULL
 -- name: sent
 WITH result AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(:results::jsonb) AS r (token_id uuid, ticket text)
-), noted AS (
+), recorded AS (
     UPDATE push_sends s SET sent_at = :now::timestamptz, ticket = result.ticket
     FROM result WHERE s.push_id = :push_id::uuid AND s.token_id = result.token_id AND s.sent_at IS NULL
 )
@@ -69,7 +70,7 @@ UPDATE user_push_tokens SET last_used_at = :now::timestamptz
 WHERE id IN (SELECT token_id FROM result WHERE ticket IS NOT NULL)
 
 -- name: forget
--- By what the phone is called, so that nobody who ever had it is pushed to.
+-- By token value, so that all users who ever registered the phone are covered.
 UPDATE user_push_tokens SET is_active = false, updated_at = :now::timestamptz
 WHERE is_active AND token IN (
     SELECT t.token FROM user_push_tokens t
@@ -82,10 +83,10 @@ SELECT ticket, token_id FROM push_sends WHERE push_id = :push_id::uuid AND ticke
 DELETE FROM user_push_tokens WHERE id IN (
     SELECT id FROM user_push_tokens WHERE NOT is_active AND updated_at < :before::timestamptz
     ORDER BY updated_at LIMIT :limit::int)
-RETURNING 1 AS gone
+RETURNING 1 AS deleted
 
 -- name: purge_sends
 DELETE FROM push_sends WHERE (push_id, token_id) IN (
     SELECT push_id, token_id FROM push_sends WHERE claimed_until < :before::timestamptz
     ORDER BY claimed_until LIMIT :limit::int)
-RETURNING 1 AS gone
+RETURNING 1 AS deleted

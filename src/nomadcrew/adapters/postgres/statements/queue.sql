@@ -8,8 +8,8 @@ WITH due AS (
     SELECT id FROM queue_jobs
     WHERE queue = :queue::text AND visible_at <= :now::timestamptz AND dead_at IS NULL
     ORDER BY visible_at LIMIT :limit::int FOR UPDATE SKIP LOCKED
-), spent AS (
-    -- A job whose last delivery ended without a word, as when the process died, has no attempt left.
+), exhausted AS (
+    -- A job whose last delivery was neither acknowledged nor failed, as after a crash, has no attempt left.
     UPDATE queue_jobs j SET dead_at = :now::timestamptz, last_error = coalesce(last_error, :no_answer::text)
     FROM due WHERE j.id = due.id AND j.attempts >= :max_attempts::int
 )
@@ -19,8 +19,8 @@ FROM due WHERE j.id = due.id AND j.attempts < :max_attempts::int
 RETURNING j.id, j.queue, j.body, j.attempts, j.enqueued_at
 
 -- name: ack
-DELETE FROM queue_jobs q USING jsonb_to_recordset(:jobs::jsonb) AS done (id uuid, attempt int)
-WHERE q.id = done.id AND q.attempts = done.attempt AND q.dead_at IS NULL
+DELETE FROM queue_jobs q USING jsonb_to_recordset(:jobs::jsonb) AS acknowledged (id uuid, attempt int)
+WHERE q.id = acknowledged.id AND q.attempts = acknowledged.attempt AND q.dead_at IS NULL
 
 -- name: fail
 UPDATE queue_jobs
@@ -50,4 +50,4 @@ RETURNING id
 -- name: purge_dead
 DELETE FROM queue_jobs WHERE id IN (
     SELECT id FROM queue_jobs WHERE dead_at < :before::timestamptz LIMIT :limit::int)
-RETURNING 1 AS gone
+RETURNING 1 AS deleted

@@ -1,9 +1,10 @@
 -- name: claim
--- Waits for another transaction that holds the key, then finds what it kept.
+-- Waits for a concurrent transaction with the same key, and then finds its stored reply.
 INSERT INTO replays AS r (key, request_hash, expires_at)
 VALUES (:key::bytea, :request_hash::bytea, :expires_at::timestamptz)
 ON CONFLICT (key) DO UPDATE
-SET request_hash = excluded.request_hash, expires_at = excluded.expires_at, result_id = NULL, status = NULL, body = NULL
+SET request_hash = excluded.request_hash, expires_at = excluded.expires_at, result_id = NULL, status = NULL,
+    body = NULL
 WHERE r.expires_at <= :now::timestamptz
 RETURNING 1 AS claimed
 
@@ -16,4 +17,4 @@ UPDATE replays SET status = :status::int, body = :body::bytea WHERE key = :key::
 -- name: purge
 DELETE FROM replays WHERE key IN (
     SELECT key FROM replays WHERE expires_at < :now::timestamptz ORDER BY expires_at LIMIT :limit::int)
-RETURNING 1 AS gone
+RETURNING 1 AS deleted

@@ -9,37 +9,38 @@ SELECT :hash::bytea, id, :now::timestamptz, :expires_at::timestamptz FROM sessio
 
 -- name: rotate
 WITH token AS MATERIALIZED (
-    -- The locks make exchanges of one token follow one another, so that one of them spends it and the rest see that.
+    -- The locks serialise exchanges of one token, so that one exchange spends it and the others see it spent.
     SELECT r.session_id, r.expires_at, r.spent_at, s.user_id, s.revoked_at
     FROM refresh_tokens r JOIN sessions s ON s.id = r.session_id
     WHERE r.hash = :spent::bytea
     FOR UPDATE OF r, s
-), judged AS MATERIALIZED (
+), checked AS MATERIALIZED (
     SELECT token.session_id, token.user_id,
            CASE WHEN a.user_id IS NULL OR token.revoked_at IS NOT NULL OR token.expires_at <= :now::timestamptz
                     THEN 'invalid'
                 WHEN token.spent_at IS NULL OR token.spent_at > :grace_since::timestamptz THEN 'ok'
                 ELSE 'reused' END AS verdict
     FROM token LEFT JOIN accounts a ON a.user_id = token.user_id
-), spent AS (
-    UPDATE refresh_tokens r SET spent_at = :now::timestamptz FROM judged
-    WHERE judged.verdict = 'ok' AND r.hash = :spent::bytea AND r.spent_at IS NULL
-), fresh AS (
+), updated_token AS (
+    UPDATE refresh_tokens r SET spent_at = :now::timestamptz FROM checked
+    WHERE checked.verdict = 'ok' AND r.hash = :spent::bytea AND r.spent_at IS NULL
+), new_token AS (
     INSERT INTO refresh_tokens (hash, session_id, issued_at, expires_at)
     SELECT :fresh::bytea, session_id, :now::timestamptz, :expires_at::timestamptz
-    FROM judged WHERE verdict = 'ok'
-), kept AS (
+    FROM checked WHERE verdict = 'ok'
+), updated_session AS (
     UPDATE sessions s
-    SET expires_at = CASE WHEN judged.verdict = 'ok' THEN :expires_at::timestamptz ELSE s.expires_at END,
-        revoked_at = CASE WHEN judged.verdict = 'reused' THEN :now::timestamptz ELSE s.revoked_at END
-    FROM judged WHERE judged.verdict IN ('ok', 'reused') AND s.id = judged.session_id
+    SET expires_at = CASE WHEN checked.verdict = 'ok' THEN :expires_at::timestamptz ELSE s.expires_at END,
+        revoked_at = CASE WHEN checked.verdict = 'reused' THEN :now::timestamptz ELSE s.revoked_at END
+    FROM checked WHERE checked.verdict IN ('ok', 'reused') AND s.id = checked.session_id
 )
-SELECT judged.verdict, judged.session_id, a.is_admin, a.confirmed_at IS NOT NULL AS confirmed, p.id, p.email, p.username,
+SELECT checked.verdict, checked.session_id, a.is_admin, a.confirmed_at IS NOT NULL AS confirmed, p.id, p.email,
+       p.username,
        p.first_name, p.last_name, p.avatar_url, p.contact_email, p.location_privacy_preference, p.preferences,
        p.created_at, p.updated_at
-FROM judged
-LEFT JOIN accounts a ON a.user_id = judged.user_id
-LEFT JOIN user_profiles p ON p.id = judged.user_id
+FROM checked
+LEFT JOIN accounts a ON a.user_id = checked.user_id
+LEFT JOIN user_profiles p ON p.id = checked.user_id
 
 -- name: close
 UPDATE sessions s SET revoked_at = coalesce(s.revoked_at, :now::timestamptz)
@@ -49,9 +50,9 @@ RETURNING s.id
 -- name: forget_expired_tokens
 DELETE FROM refresh_tokens WHERE hash IN (
     SELECT hash FROM refresh_tokens WHERE expires_at < :before::timestamptz ORDER BY expires_at LIMIT :limit::int)
-RETURNING 1 AS gone
+RETURNING 1 AS deleted
 
 -- name: forget_expired_sessions
 DELETE FROM sessions WHERE id IN (
     SELECT id FROM sessions WHERE expires_at < :before::timestamptz ORDER BY expires_at LIMIT :limit::int)
-RETURNING 1 AS gone
+RETURNING 1 AS deleted

@@ -1,25 +1,26 @@
 -- name: add
 WITH gate AS MATERIALIZED (
     SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
-), claim AS (
+), idempotency_key AS (
     INSERT INTO replays AS r (key, result_id, expires_at)
     SELECT :fingerprint::bytea, :id::uuid, :kept_until::timestamptz FROM gate WHERE verdict = 'ok'
     ON CONFLICT (key) DO UPDATE SET result_id = excluded.result_id, expires_at = excluded.expires_at
     WHERE r.expires_at <= :now::timestamptz
     RETURNING result_id
-), added AS (
+), inserted AS (
     INSERT INTO todos (id, trip_id, text, status, created_by, created_at, updated_at)
-    SELECT result_id, :trip_id::uuid, :text::text, :status::text, :caller::uuid, :now::timestamptz, :now::timestamptz
-    FROM claim
+    SELECT result_id, :trip_id::uuid, :text::text, :status::text, :caller::uuid, :now::timestamptz,
+           :now::timestamptz
+    FROM idempotency_key
     RETURNING *
-), told AS (
+), event AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
     SELECT :event_id::uuid, 'TODO_CREATED', 'todo_model', trip_id, created_by, 'trip', created_at,
            todo_json(id, trip_id, text, status, created_by, created_at, updated_at)
-    FROM added
+    FROM inserted
 )
 SELECT CASE WHEN gate.verdict <> 'ok' THEN gate.verdict
-            WHEN EXISTS (SELECT FROM claim) THEN 'ok'
+            WHEN EXISTS (SELECT FROM idempotency_key) THEN 'ok'
             ELSE 'replayed' END AS verdict
 FROM gate
 
@@ -55,31 +56,31 @@ WITH gate AS MATERIALIZED (
     JOIN todos t ON t.id = :id::uuid AND t.trip_id = gate.trip_id AND t.deleted_at IS NULL
     WHERE gate.verdict = 'ok'
     FOR UPDATE OF t
-), judged AS (
+), checked AS (
     SELECT CASE WHEN gate.verdict <> 'ok' THEN gate.verdict
                 WHEN old.id IS NULL THEN 'todo_not_found'
                 WHEN gate.rank >= :min_rank::int OR :own::boolean AND old.created_by = :caller::uuid THEN 'ok'
                 ELSE 'insufficient_permissions' END AS verdict
     FROM gate LEFT JOIN old ON true
-), changed AS (
+), updated AS (
     UPDATE todos t
     SET text = coalesce(:text::text, old.text), status = coalesce(:status::text, old.status),
         updated_at = :now::timestamptz
-    FROM old, judged
-    WHERE judged.verdict = 'ok' AND t.id = old.id
+    FROM old, checked
+    WHERE checked.verdict = 'ok' AND t.id = old.id
         AND (coalesce(:text::text, old.text), coalesce(:status::text, old.status)) <> (old.text, old.status)
     RETURNING t.*
-), told AS (
+), event AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
     SELECT :event_id::uuid, 'TODO_UPDATED', 'todo_model', c.trip_id, :caller::uuid, 'trip', c.updated_at,
            todo_json(c.id, c.trip_id, c.text, c.status, c.created_by, c.created_at, c.updated_at)
                || jsonb_build_object('previousStatus', old.status)
-    FROM changed c, old
+    FROM updated c, old
 )
-SELECT judged.verdict, old.id, old.trip_id, coalesce(changed.text, old.text) AS text,
-       coalesce(changed.status, old.status) AS status, old.created_by, old.created_at,
-       coalesce(changed.updated_at, old.updated_at) AS updated_at
-FROM judged LEFT JOIN old ON true LEFT JOIN changed ON true
+SELECT checked.verdict, old.id, old.trip_id, coalesce(updated.text, old.text) AS text,
+       coalesce(updated.status, old.status) AS status, old.created_by, old.created_at,
+       coalesce(updated.updated_at, old.updated_at) AS updated_at
+FROM checked LEFT JOIN old ON true LEFT JOIN updated ON true
 
 -- name: delete
 WITH gate AS MATERIALIZED (
@@ -89,23 +90,23 @@ WITH gate AS MATERIALIZED (
     JOIN todos t ON t.id = :id::uuid AND t.trip_id = gate.trip_id AND t.deleted_at IS NULL
     WHERE gate.verdict = 'ok'
     FOR UPDATE OF t
-), judged AS (
+), checked AS (
     SELECT CASE WHEN gate.verdict <> 'ok' THEN gate.verdict
                 WHEN old.id IS NULL THEN 'todo_not_found'
                 WHEN gate.rank >= :min_rank::int OR :own::boolean AND old.created_by = :caller::uuid THEN 'ok'
                 ELSE 'insufficient_permissions' END AS verdict
     FROM gate LEFT JOIN old ON true
-), gone AS (
+), deleted AS (
     UPDATE todos t SET deleted_at = :now::timestamptz, updated_at = :now::timestamptz
-    FROM old, judged WHERE judged.verdict = 'ok' AND t.id = old.id
+    FROM old, checked WHERE checked.verdict = 'ok' AND t.id = old.id
     RETURNING t.id, t.trip_id
-), forgotten AS (
-    -- The same text may be wanted again at once.
-    DELETE FROM replays r USING gone WHERE r.result_id = gone.id
-), told AS (
+), deleted_key AS (
+    -- The same text may be created again at once.
+    DELETE FROM replays r USING deleted WHERE r.result_id = deleted.id
+), event AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
     SELECT :event_id::uuid, 'TODO_DELETED', 'todo_model', trip_id, :caller::uuid, 'trip', :now::timestamptz,
            jsonb_build_object('id', id)
-    FROM gone
+    FROM deleted
 )
-SELECT verdict FROM judged
+SELECT verdict FROM checked

@@ -1,11 +1,12 @@
 -- name: add
-WITH me AS MATERIALIZED (
+WITH caller AS MATERIALIZED (
     SELECT * FROM user_profiles WHERE id = :caller::uuid
-), load AS MATERIALIZED (
+), trip_count AS MATERIALIZED (
     SELECT count(*) AS trips FROM trip_memberships WHERE user_id = :caller::uuid AND status = 'ACTIVE'
-), claim AS (
+), idempotency_key AS (
     INSERT INTO replays AS r (key, result_id, expires_at)
-    SELECT :fingerprint::bytea, :id::uuid, :kept_until::timestamptz FROM me, load WHERE load.trips < :max_trips::int
+    SELECT :fingerprint::bytea, :id::uuid, :kept_until::timestamptz
+    FROM caller, trip_count WHERE trip_count.trips < :max_trips::int
     ON CONFLICT (key) DO UPDATE SET result_id = excluded.result_id, expires_at = excluded.expires_at
     WHERE r.expires_at <= :now::timestamptz
     RETURNING result_id
@@ -17,64 +18,64 @@ WITH me AS MATERIALIZED (
            :destination_name::text, :destination_latitude::float8, :destination_longitude::float8,
            :start_date::date, :end_date::date, :status::text, :caller::uuid, :now::timestamptz,
            :now::timestamptz, :background_image_url::text, 1
-    FROM claim
+    FROM idempotency_key
     RETURNING *
 ), owner AS (
     INSERT INTO trip_memberships (id, trip_id, user_id, role, status, created_at, updated_at, joined_at)
     SELECT :membership_id::uuid, id, created_by, 'OWNER', 'ACTIVE', created_at, created_at, created_at FROM trip
-), told AS (
+), event AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
     SELECT :event_id::uuid, 'TRIP_CREATED', 'trip-management-service', id, created_by, 'trip', created_at,
            trip_json(ROW(trip.*)::trips) || jsonb_build_object('event_id', :event_id::uuid, 'tripName', name)
     FROM trip
 )
-SELECT CASE WHEN me.id IS NULL THEN 'user_not_onboarded'
-            WHEN EXISTS (SELECT FROM claim) THEN 'ok'
-            WHEN load.trips >= :max_trips::int THEN 'too_many_trips'
+SELECT CASE WHEN caller.id IS NULL THEN 'user_not_onboarded'
+            WHEN EXISTS (SELECT FROM idempotency_key) THEN 'ok'
+            WHEN trip_count.trips >= :max_trips::int THEN 'too_many_trips'
             ELSE 'replayed' END AS verdict,
-       me.email, me.username, me.first_name, me.last_name, me.avatar_url
-FROM load LEFT JOIN me ON true
+       caller.email, caller.username, caller.first_name, caller.last_name, caller.avatar_url
+FROM trip_count LEFT JOIN caller ON true
 
 -- name: replayed
-SELECT t.id AS trip_id, shown.*, m.id AS membership_id, m.user_id, m.role, m.status AS membership_status,
+SELECT t.id AS trip_id, trip_columns.*, m.id AS membership_id, m.user_id, m.role, m.status AS membership_status,
        m.created_at AS member_since, m.updated_at AS member_updated_at,
        p.email, p.username, p.first_name, p.last_name, p.avatar_url
 FROM replays r
 JOIN trips t ON t.id = r.result_id AND t.deleted_at IS NULL
 JOIN trip_memberships m ON m.trip_id = t.id AND m.status = 'ACTIVE'
 JOIN user_profiles p ON p.id = m.user_id
-LEFT JOIN LATERAL (SELECT t.*) shown ON m.user_id = :caller::uuid
+LEFT JOIN LATERAL (SELECT t.*) trip_columns ON m.user_id = :caller::uuid
 WHERE r.key = :fingerprint::bytea
 ORDER BY m.created_at, m.id
 
 -- name: of
--- A trip's own columns stand in the caller's row only: repeated for every member they cost more than the query.
-SELECT t.id AS trip_id, shown.*, m.id AS membership_id, m.user_id, m.role, m.status AS membership_status,
+-- Only the caller's row has the trip's columns: repeated for every member, they would cost more than the query.
+SELECT t.id AS trip_id, trip_columns.*, m.id AS membership_id, m.user_id, m.role, m.status AS membership_status,
        m.created_at AS member_since, m.updated_at AS member_updated_at,
        p.email, p.username, p.first_name, p.last_name, p.avatar_url
-FROM user_profiles me
+FROM user_profiles caller
 LEFT JOIN LATERAL (
-    SELECT trips.* FROM trip_memberships mine
-    JOIN trips ON trips.id = mine.trip_id AND trips.deleted_at IS NULL
-    WHERE mine.user_id = me.id AND mine.status = 'ACTIVE'
+    SELECT trips.* FROM trip_memberships own
+    JOIN trips ON trips.id = own.trip_id AND trips.deleted_at IS NULL
+    WHERE own.user_id = caller.id AND own.status = 'ACTIVE'
     ORDER BY trips.start_date DESC, trips.id DESC LIMIT :max_trips::int
 ) t ON true
 LEFT JOIN trip_memberships m ON m.trip_id = t.id AND m.status = 'ACTIVE'
 LEFT JOIN user_profiles p ON p.id = m.user_id
-LEFT JOIN LATERAL (SELECT t.*) shown ON m.user_id = me.id
-WHERE me.id = :caller::uuid
+LEFT JOIN LATERAL (SELECT t.*) trip_columns ON m.user_id = caller.id
+WHERE caller.id = :caller::uuid
 ORDER BY t.start_date DESC, t.id DESC, m.created_at, m.id
 
 -- name: search
-SELECT gate.verdict, t.id AS trip_id, shown.*,
+SELECT gate.verdict, t.id AS trip_id, trip_columns.*,
        m.id AS membership_id, m.user_id, m.role, m.status AS membership_status,
        m.created_at AS member_since, m.updated_at AS member_updated_at,
        p.email, p.username, p.first_name, p.last_name, p.avatar_url
 FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int) gate
 LEFT JOIN LATERAL (
-    SELECT trips.* FROM trip_memberships mine
-    JOIN trips ON trips.id = mine.trip_id AND trips.deleted_at IS NULL
-    WHERE mine.user_id = :caller::uuid AND mine.status = 'ACTIVE'
+    SELECT trips.* FROM trip_memberships own
+    JOIN trips ON trips.id = own.trip_id AND trips.deleted_at IS NULL
+    WHERE own.user_id = :caller::uuid AND own.status = 'ACTIVE'
         AND (:destination::text IS NULL
              OR strpos(lower(concat_ws(chr(10), trips.destination_name, trips.destination_address)),
                        lower(:destination::text)) > 0)
@@ -85,11 +86,11 @@ LEFT JOIN LATERAL (
 ) t ON gate.verdict = 'ok'
 LEFT JOIN trip_memberships m ON m.trip_id = t.id AND m.status = 'ACTIVE'
 LEFT JOIN user_profiles p ON p.id = m.user_id
-LEFT JOIN LATERAL (SELECT t.*) shown ON m.user_id = :caller::uuid
+LEFT JOIN LATERAL (SELECT t.*) trip_columns ON m.user_id = :caller::uuid
 ORDER BY t.start_date DESC, t.id DESC, m.created_at, m.id
 
 -- name: one
-SELECT gate.verdict, t.id AS trip_id, shown.*,
+SELECT gate.verdict, t.id AS trip_id, trip_columns.*,
        m.id AS membership_id, m.user_id, m.role, m.status AS membership_status,
        m.created_at AS member_since, m.updated_at AS member_updated_at,
        p.email, p.username, p.first_name, p.last_name, p.avatar_url
@@ -97,7 +98,7 @@ FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int) gate
 LEFT JOIN trips t ON gate.verdict = 'ok' AND t.id = gate.trip_id
 LEFT JOIN trip_memberships m ON m.trip_id = t.id AND m.status = 'ACTIVE'
 LEFT JOIN user_profiles p ON p.id = m.user_id
-LEFT JOIN LATERAL (SELECT t.*) shown ON m.user_id = :caller::uuid
+LEFT JOIN LATERAL (SELECT t.*) trip_columns ON m.user_id = :caller::uuid
 ORDER BY m.created_at, m.id
 
 -- name: change
@@ -106,7 +107,7 @@ WITH gate AS MATERIALIZED (
 ), old AS (
     SELECT t.* FROM gate JOIN trips t ON t.id = gate.trip_id AND t.deleted_at IS NULL
     WHERE gate.verdict = 'ok' FOR UPDATE OF t
-), wanted AS (
+), requested AS (
     SELECT id, coalesce(nullif(:name::text, ''), name) AS name,
            coalesce(:description::text, description) AS description,
            coalesce(:destination_place_id::text, destination_place_id) AS destination_place_id,
@@ -117,78 +118,81 @@ WITH gate AS MATERIALIZED (
            coalesce(:start_date::date, start_date) AS start_date, coalesce(:end_date::date, end_date) AS end_date,
            coalesce(:status::text, status) AS status
     FROM old
-), judged AS (
+), checked AS (
     SELECT CASE WHEN gate.verdict <> 'ok' THEN gate.verdict
                 WHEN old.id IS NULL THEN 'trip_not_found'
-                WHEN wanted.end_date < wanted.start_date THEN 'invalid_dates'
-                WHEN (wanted.status <> old.status OR :must_move::boolean)
+                WHEN requested.end_date < requested.start_date THEN 'invalid_dates'
+                WHEN (requested.status <> old.status OR :must_move::boolean)
                     AND NOT jsonb_exists(:allowed_from::jsonb, old.status) THEN 'invalid_status_transition'
                 ELSE 'ok' END AS verdict
-    FROM gate LEFT JOIN old ON true LEFT JOIN wanted ON true
+    FROM gate LEFT JOIN old ON true LEFT JOIN requested ON true
 ), fields AS (
-    SELECT coalesce(jsonb_agg(field ORDER BY field), '[]') AS changed
-    FROM old, wanted, LATERAL (VALUES
-        ('name', old.name <> wanted.name), ('description', old.description <> wanted.description),
+    SELECT coalesce(jsonb_agg(field ORDER BY field), '[]') AS names
+    FROM old, requested, LATERAL (VALUES
+        ('name', old.name <> requested.name), ('description', old.description <> requested.description),
         ('destination', (old.destination_place_id, old.destination_address, old.destination_name,
                          old.destination_latitude, old.destination_longitude)
-            IS DISTINCT FROM (wanted.destination_place_id, wanted.destination_address, wanted.destination_name,
-                              wanted.destination_latitude, wanted.destination_longitude)),
-        ('startDate', old.start_date <> wanted.start_date), ('endDate', old.end_date <> wanted.end_date)
+            IS DISTINCT
+            FROM (requested.destination_place_id, requested.destination_address, requested.destination_name,
+                              requested.destination_latitude, requested.destination_longitude)),
+        ('startDate', old.start_date <> requested.start_date), ('endDate', old.end_date <> requested.end_date)
     ) AS f (field, differs) WHERE differs
-), changed AS (
+), updated AS (
     UPDATE trips t
-    SET name = wanted.name, description = wanted.description, destination_place_id = wanted.destination_place_id,
-        destination_address = wanted.destination_address, destination_name = wanted.destination_name,
-        destination_latitude = wanted.destination_latitude, destination_longitude = wanted.destination_longitude,
-        start_date = wanted.start_date, end_date = wanted.end_date, status = wanted.status,
+    SET name = requested.name, description = requested.description,
+        destination_place_id = requested.destination_place_id,
+        destination_address = requested.destination_address, destination_name = requested.destination_name,
+        destination_latitude = requested.destination_latitude,
+        destination_longitude = requested.destination_longitude,
+        start_date = requested.start_date, end_date = requested.end_date, status = requested.status,
         updated_at = :now::timestamptz
-    FROM wanted, judged, old, fields
-    WHERE judged.verdict = 'ok' AND t.id = wanted.id
-        AND (fields.changed <> '[]' OR wanted.status <> old.status)
+    FROM requested, checked, old, fields
+    WHERE checked.verdict = 'ok' AND t.id = requested.id
+        AND (fields.names <> '[]' OR requested.status <> old.status)
     RETURNING t.*
-), told AS (
+), events AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
-    SELECT event.id, event.type, 'trip-management-service', changed.id, :caller::uuid, 'trip', changed.updated_at,
+    SELECT event.id, event.type, 'trip-management-service', updated.id, :caller::uuid, 'trip', updated.updated_at,
            event.payload || jsonb_build_object('event_id', event.id)
-    FROM changed, old, fields, LATERAL (VALUES
-        (:event_id::uuid, 'TRIP_UPDATED', fields.changed <> '[]',
-         -- The shipped app wants no description rather than an empty one.
-         trip_json(ROW(changed.*)::trips) - CASE changed.description WHEN '' THEN 'description' ELSE '' END
-             || jsonb_build_object('changedFields', fields.changed)),
-        (:status_event_id::uuid, 'TRIP_STATUS_UPDATED', changed.status <> old.status,
-         jsonb_build_object('old_status', old.status, 'new_status', changed.status, 'status', changed.status))
+    FROM updated, old, fields, LATERAL (VALUES
+        (:event_id::uuid, 'TRIP_UPDATED', fields.names <> '[]',
+         -- The shipped app expects an empty description to be absent.
+         trip_json(ROW(updated.*)::trips) - CASE updated.description WHEN '' THEN 'description' ELSE '' END
+             || jsonb_build_object('changedFields', fields.names)),
+        (:status_event_id::uuid, 'TRIP_STATUS_UPDATED', updated.status <> old.status,
+         jsonb_build_object('old_status', old.status, 'new_status', updated.status, 'status', updated.status))
     ) AS event (id, type, due, payload)
     WHERE event.due
 ), latest AS (
-    SELECT * FROM changed UNION ALL SELECT * FROM old WHERE NOT EXISTS (SELECT FROM changed)
+    SELECT * FROM updated UNION ALL SELECT * FROM old WHERE NOT EXISTS (SELECT FROM updated)
 )
-SELECT judged.verdict, old.status AS old_status, t.id AS trip_id, shown.*,
+SELECT checked.verdict, old.status AS old_status, t.id AS trip_id, trip_columns.*,
        m.id AS membership_id, m.user_id, m.role, m.status AS membership_status,
        m.created_at AS member_since, m.updated_at AS member_updated_at,
        p.email, p.username, p.first_name, p.last_name, p.avatar_url
-FROM judged
+FROM checked
 LEFT JOIN old ON true
 LEFT JOIN latest t ON true
-LEFT JOIN trip_memberships m ON judged.verdict = 'ok' AND m.trip_id = t.id AND m.status = 'ACTIVE'
+LEFT JOIN trip_memberships m ON checked.verdict = 'ok' AND m.trip_id = t.id AND m.status = 'ACTIVE'
 LEFT JOIN user_profiles p ON p.id = m.user_id
-LEFT JOIN LATERAL (SELECT t.*) shown ON m.user_id = :caller::uuid
+LEFT JOIN LATERAL (SELECT t.*) trip_columns ON m.user_id = :caller::uuid
 ORDER BY m.created_at, m.id
 
 -- name: delete
 WITH gate AS MATERIALIZED (
     SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
-), gone AS (
+), deleted AS (
     UPDATE trips t SET deleted_at = :now::timestamptz, updated_at = :now::timestamptz
     FROM gate WHERE gate.verdict = 'ok' AND t.id = gate.trip_id AND t.deleted_at IS NULL
     RETURNING t.id
-), forgotten AS (
-    DELETE FROM replays r USING gone WHERE r.result_id = gone.id
-), told AS (
+), deleted_key AS (
+    DELETE FROM replays r USING deleted WHERE r.result_id = deleted.id
+), event AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
     SELECT :event_id::uuid, 'TRIP_DELETED', 'trip-management-service', id, :caller::uuid, 'trip',
            :now::timestamptz, jsonb_build_object('event_id', :event_id::uuid)
-    FROM gone
+    FROM deleted
 )
-SELECT CASE WHEN gate.verdict = 'ok' AND NOT EXISTS (SELECT FROM gone) THEN 'trip_not_found'
+SELECT CASE WHEN gate.verdict = 'ok' AND NOT EXISTS (SELECT FROM deleted) THEN 'trip_not_found'
             ELSE gate.verdict END AS verdict
 FROM gate

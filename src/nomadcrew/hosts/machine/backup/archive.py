@@ -1,7 +1,7 @@
 """The file format of a backup.
 
-A tar with `manifest.json` first, which has the size and checksum of every other part: `database.dump`, in the
-format of pg_dump that any later PostgreSQL reads, and the files of the saved folders under their own names.
+A tar whose first entry is `manifest.json`, with the size and checksum of every other part: `database.dump`, in the
+format of pg_dump that every later PostgreSQL reads, and the files of the saved folders under their own names.
 """
 
 import hashlib
@@ -19,30 +19,30 @@ from typing import IO, Any
 from nomadcrew import __version__
 from nomadcrew.hosts.machine.errors import CannotStart
 
-FORMAT = 2  # the first had no `files`
+FORMAT = 2  # format 1 had no `files`
 SAVED_FOLDERS = ("keys", "files")
 MANIFEST, DUMP = "manifest.json", "database.dump"
-_MANIFEST_MAX_BYTES = 256 * 2**20  # of a million files
+_MANIFEST_MAX_BYTES = 256 * 2**20  # enough for a million files
 _CHUNK = 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What the manifest says of a part: its size in bytes and its checksum in hexadecimal."""
+    """A part's entry in the manifest: size in bytes, checksum in hexadecimal."""
 
     size: int
     sha256: str
 
 
 def write_archive(path: Path, parts: Mapping[str, IO[bytes] | Path], *, postgres: str) -> None:
-    """Write a new file, for its owner only, and wait until it is on the disk.
+    """Write a new file with mode 0600 and sync it to the disk.
 
     Args:
-        parts: what can be rewound, or where it lies unchanged until it is written; by name in the archive.
-        postgres: the version the database was dumped from.
+        parts: by name in the archive: a seekable file, or the path of a file that does not change meanwhile.
+        postgres: the version of the dumped database.
 
     Raises:
-        OSError: the disk refused; what is left of the file is the caller's to remove.
+        OSError: the disk refused; the caller removes the incomplete file.
     """
     measured: dict[str, Part] = {}
     for name, part in parts.items():
@@ -64,7 +64,7 @@ def write_archive(path: Path, parts: Mapping[str, IO[bytes] | Path], *, postgres
 
 @contextmanager
 def _opened(part: IO[bytes] | Path) -> Iterator[IO[bytes]]:
-    """A part for reading; one at a time is open of those that are files."""
+    """A part, opened for reading; files are opened one at a time."""
     if isinstance(part, Path):
         with part.open("rb") as file:
             yield file
@@ -81,26 +81,26 @@ class Archive:
         self._entries: dict[str, tarfile.TarInfo] = {}
 
     def verify(self, postgres_major: int) -> list[str]:
-        """Read all of it once and return the names of its parts, each whole and in a place it may have.
+        """Read the whole archive once and return the names of its parts, all intact and with allowed names.
 
         Raises:
-            CannotStart: it is damaged, no backup at all, or newer than this version or this PostgreSQL.
+            CannotStart: the archive is damaged, is not a backup, or is newer than this version or this PostgreSQL.
         """
         first = self._tar.next()
         if first is None or first.name != MANIFEST or first.size > _MANIFEST_MAX_BYTES:
-            raise self._damaged("it is no NomadCrew backup")
-        stated = self._stated(self._open(first).read(), postgres_major)
+            raise self._damaged("it is not a NomadCrew backup")
+        expected = self._parts_in(self._open(first).read(), postgres_major)
         entries = self._tar.getmembers()[1:]
-        if sorted(entry.name for entry in entries) != sorted(stated) or DUMP not in stated:
-            raise self._damaged("its parts are not those it was written with")
+        if sorted(entry.name for entry in entries) != sorted(expected) or DUMP not in expected:
+            raise self._damaged("its parts differ from its manifest")
         for entry in entries:
-            if not _belongs(entry) or _measure(self._open(entry)) != stated[entry.name]:
-                raise self._damaged(f"{entry.name} is not as it was written")
+            if not _is_allowed(entry) or _measure(self._open(entry)) != expected[entry.name]:
+                raise self._damaged(f"{entry.name} does not match its checksum")
         self._entries = {entry.name: entry for entry in entries}
-        return list(stated)
+        return list(expected)
 
     def extract(self, name: str, to: Path) -> None:
-        """Write a verified part into the new file `to`, for its owner only.
+        """Write a verified part into the new file `to`, with mode 0600.
 
         Raises:
             OSError: the disk refused.
@@ -112,25 +112,25 @@ class Archive:
             file.flush()
             os.fsync(file.fileno())
 
-    def _stated(self, manifest: bytes, postgres_major: int) -> dict[str, Part]:
+    def _parts_in(self, manifest: bytes, postgres_major: int) -> dict[str, Part]:
         try:
-            said: Any = json.loads(manifest)
-            version, postgres = int(said["format"]), str(said["postgres"])
+            content: Any = json.loads(manifest)
+            version, postgres = int(content["format"]), str(content["postgres"])
             newer = version > FORMAT or int(postgres.split(".")[0]) > postgres_major
-            parts = {} if newer else {name: Part(**part) for name, part in said["parts"].items()}
+            parts = {} if newer else {name: Part(**part) for name, part in content["parts"].items()}
         except (ValueError, TypeError, KeyError, AttributeError) as exc:
             raise self._damaged("its manifest cannot be read") from exc
         if newer:
             raise CannotStart(
-                f"{self._path} was written by a newer NomadCrew ({said.get('nomadcrew')}, PostgreSQL {postgres}); "
-                "restore it with that version."
+                f"{self._path} was written by a newer NomadCrew ({content.get('nomadcrew')}, "
+                f"PostgreSQL {postgres}); restore it with that version."
             )
         return parts
 
     def _open(self, entry: tarfile.TarInfo) -> IO[bytes]:
         content = self._tar.extractfile(entry) if entry.isreg() else None
         if content is None:
-            raise self._damaged(f"{entry.name} is no file")
+            raise self._damaged(f"{entry.name} is not a file")
         return content
 
     def _damaged(self, why: str) -> CannotStart:
@@ -142,7 +142,7 @@ def open_archive(path: Path) -> Iterator[Archive]:
     """Open a backup for the block.
 
     Raises:
-        CannotStart: the file is damaged as far as the block reads it.
+        CannotStart: the file is damaged.
         OSError: it cannot be read.
     """
     try:
@@ -152,10 +152,10 @@ def open_archive(path: Path) -> Iterator[Archive]:
         raise CannotStart(f"{path} cannot be restored: it is damaged ({exc}); use another backup.") from exc
 
 
-def _belongs(entry: tarfile.TarInfo) -> bool:
-    """Whether a part may be written where its name says, which is nowhere but in the saved folders."""
-    place = PurePosixPath(entry.name)
-    inside = len(place.parts) > 1 and place.parts[0] in SAVED_FOLDERS and ".." not in place.parts
+def _is_allowed(entry: tarfile.TarInfo) -> bool:
+    """Whether a part may be extracted under its name: only inside the saved folders."""
+    path = PurePosixPath(entry.name)
+    inside = len(path.parts) > 1 and path.parts[0] in SAVED_FOLDERS and ".." not in path.parts
     return entry.name == DUMP or inside
 
 

@@ -1,9 +1,10 @@
-"""One file that holds a data folder, and a data folder made from it.
+"""Backup of a data folder to one file, and restore.
 
-The file holds what signs tokens, so it is as secret as the folder itself. What lies in `mail` is not saved.
+The file contains the signing keys, so it is as secret as the data folder. The folder `mail` is not saved.
 
-People's files come and go while a backup is made. They are linked into a folder of the backup's own before the
-database is saved, so that none it tells of is deleted, and once more afterwards, for those that came meanwhile.
+Users' files are added and deleted while a backup is made. They are hard-linked into a folder of the backup before
+the database is dumped, so that no file the dump refers to is deleted meanwhile, and again afterwards, for files
+that were added meanwhile.
 """
 
 import asyncio
@@ -38,29 +39,29 @@ def _silent(_: str) -> None: ...
 
 
 async def backup(folder: DataFolder, pg: EmbeddedPostgres, target: Path, *, say: Say = _silent) -> None:
-    """Write the whole data folder into `target`, beside a running host or without one.
+    """Write the whole data folder into `target`, with or without a running host.
 
-    The database is as it was at one moment during the call, and nobody waits for it.
+    The dump is a snapshot of one moment during the call, and blocks no other statement.
 
     Raises:
-        CannotStart: it could not be made, or `target` exists; there is no new file.
+        CannotStart: the backup failed, or `target` exists; no file was created.
     """
     _check(folder, pg, target)
     stem = f".{target.name}.{secrets.token_hex(4)}"
     part, dump = target.with_name(f"{stem}.part"), target.with_name(f"{stem}.dump")
     held = folder.files / f"{_HELD}{os.getpid()}-{secrets.token_hex(4)}"
     try:
-        await asyncio.to_thread(_hold, folder.files, held)
+        await asyncio.to_thread(_link_files, folder.files, held)
         await _dump(folder, pg, dump, say)
-        await asyncio.to_thread(_hold, folder.files, held)
+        await asyncio.to_thread(_link_files, folder.files, held)
         say(f"Writing {target}")
         await asyncio.to_thread(_write, part, dump, folder, held, pg.binaries.version)
         part.rename(target)
         sync_folder(target.parent)
     except OSError as exc:
         raise CannotStart(
-            f"The backup {target} could not be made ({exc.strerror}: {exc.filename or target}); "
-            "run it as the owner of the data folder, with free space where the file goes."
+            f"The backup {target} could not be written ({exc.strerror}: {exc.filename or target}); "
+            "run the command as the owner of the data folder, with free space on the disk of the target."
         ) from exc
     finally:
         part.unlink(missing_ok=True)
@@ -72,12 +73,12 @@ async def backup(folder: DataFolder, pg: EmbeddedPostgres, target: Path, *, say:
 async def restore(
     source: Path, folder: DataFolder, binaries: Binaries, *, postgres_user: str | None = None, say: Say = _silent
 ) -> None:
-    """Make `folder`, which must be new or empty, from a backup. A host can be started on it afterwards.
+    """Create `folder`, which must be new or empty, from a backup. A host can be started on it afterwards.
 
-    It is made elsewhere and moved into place when it is complete.
+    The folder is built elsewhere and moved when it is complete.
 
     Raises:
-        CannotStart: the backup is damaged or newer, or the folder cannot be made; nothing new is on the disk.
+        CannotStart: the backup is damaged or newer, or the folder cannot be created; nothing was created.
     """
     folder.check(binaries.major)
     _require_empty(folder)
@@ -94,22 +95,22 @@ async def restore(
     except OSError as exc:
         raise CannotStart(
             f"{source} could not be restored into {folder.home} ({exc.strerror}: {exc.filename}); "
-            "name a backup that can be read and a folder with free space."
+            "use a readable backup and a folder with free space."
         ) from exc
-    await _sweep(folder.home)  # an initdb that outlived its host may have written on during the first time
-    say(f"Done: {folder.home} is restored and can be started.")
+    await _sweep(folder.home)  # again: an initdb that outlived its killed host may have written more meanwhile
+    say(f"Done: {folder.home} is restored and ready to start.")
 
 
 def _check(folder: DataFolder, pg: EmbeddedPostgres, target: Path) -> None:
     folder.check_contents(pg.binaries.major)
     if not (folder.postgres / "PG_VERSION").exists():
-        raise CannotStart(f"{folder.home} has no database yet; start NomadCrew once before a backup.")
+        raise CannotStart(f"{folder.home} has no database yet; start NomadCrew once before you make a backup.")
     if target.exists():
-        raise CannotStart(f"{target} exists already; name another file for the backup.")
+        raise CannotStart(f"{target} already exists; choose another file for the backup.")
 
 
 async def _dump(folder: DataFolder, pg: EmbeddedPostgres, dump: Path, say: Say) -> None:
-    # pg_dump would create the file for everyone to read.
+    # pg_dump would create the file readable for all users.
     os.close(os.open(dump, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     async with _running(folder, pg, say):
         say("Saving the database")
@@ -119,7 +120,7 @@ async def _dump(folder: DataFolder, pg: EmbeddedPostgres, dump: Path, say: Say) 
 
 @contextlib.asynccontextmanager
 async def _running(folder: DataFolder, pg: EmbeddedPostgres, say: Say) -> AsyncIterator[None]:
-    """PostgreSQL up for the block: this host's, another host's, or one started for the purpose."""
+    """PostgreSQL, running for the block: this host's, another host's, or one started for the block."""
     with contextlib.ExitStack() as cleanup:
         if pg.pid is not None:
             yield
@@ -136,7 +137,7 @@ async def _running(folder: DataFolder, pg: EmbeddedPostgres, say: Say) -> AsyncI
 
 
 def _locked(folder: DataFolder, cleanup: contextlib.ExitStack) -> bool:
-    """Whether the folder's lock could be had until `cleanup`; if not, a host is running."""
+    """Whether the folder's lock was acquired, until `cleanup`; if not, a host is running."""
     try:
         cleanup.enter_context(folder.lock("making a backup"))
     except HostRuns:
@@ -156,37 +157,37 @@ async def _run(what: str, program: Path, *arguments: str) -> None:
         )
     except OSError as exc:
         raise CannotStart(
-            f"{program} cannot be run ({exc.strerror}); name a complete PostgreSQL in NOMADCREW_POSTGRES_BIN."
+            f"{program} cannot be run ({exc.strerror}); set NOMADCREW_POSTGRES_BIN to a complete PostgreSQL."
         ) from exc
     if done.returncode != 0:
         raise CannotStart(failure(what, done.stderr.decode(errors="replace")))
 
 
-def _hold(files: Path, held: Path) -> None:
-    """Link all of people's files into `held`, which is on the same disk; those that are there already stay."""
-    for left in files.glob(f"{_HELD}*"):
-        pid = left.name.removeprefix(_HELD).partition("-")[0]
-        if not (pid.isdecimal() and exists(int(pid))):  # a backup's that was killed
-            shutil.rmtree(left, ignore_errors=True)
-    for place, folders, names in os.walk(files):
+def _link_files(files: Path, held: Path) -> None:
+    """Hard-link all of users' files into `held`, which is on the same disk; existing links stay."""
+    for leftover in files.glob(f"{_HELD}*"):
+        pid = leftover.name.removeprefix(_HELD).partition("-")[0]
+        if not (pid.isdecimal() and exists(int(pid))):  # of a backup that was killed
+            shutil.rmtree(leftover, ignore_errors=True)
+    for source, folders, names in os.walk(files):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        to = held / Path(place).relative_to(files)
+        to = held / Path(source).relative_to(files)
         to.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in names:
-            # Names with a dot are of files that are being written. One may be gone by now, or be held already.
+            # Names with a leading dot are files in progress. A file may be deleted by now, or linked already.
             if not name.startswith("."):
                 with contextlib.suppress(FileNotFoundError, FileExistsError):
-                    (to / name).hardlink_to(Path(place) / name)
+                    (to / name).hardlink_to(Path(source) / name)
 
 
 def _write(part: Path, dump: Path, folder: DataFolder, held: Path, postgres: str) -> None:
     parts: dict[str, IO[bytes] | Path] = {DUMP: dump}
-    for place in SAVED_FOLDERS:
-        root = held if place == folder.files.name else folder.home / place
+    for folder_name in SAVED_FOLDERS:
+        root = held if folder_name == folder.files.name else folder.home / folder_name
         for path in sorted(root.rglob("*")):
             if path.is_file() and not path.is_symlink():
-                # Keys are small, and may be replaced while this is written; what is held is not.
-                name = f"{place}/{path.relative_to(root).as_posix()}"
+                # Keys are small and may be replaced meanwhile, so they are read now; linked files do not change.
+                name = f"{folder_name}/{path.relative_to(root).as_posix()}"
                 parts[name] = path if root is held else io.BytesIO(path.read_bytes())
     write_archive(part, parts, postgres=postgres)
 
@@ -210,7 +211,7 @@ async def _fill(stage: DataFolder, archive: Archive, parts: list[str], pg: Embed
 
 
 async def _analyze(pg: EmbeddedPostgres) -> None:
-    """A dump brings no statistics, and without them the first plans are bad."""
+    """A dump has no statistics, and the first query plans would be bad without them."""
     connection = await asyncpg.connect(**pg.connect_kwargs)
     try:
         await connection.execute("ANALYZE")
@@ -227,33 +228,33 @@ def _require_empty(folder: DataFolder) -> None:
 
 @contextlib.contextmanager
 def _stage(home: Path) -> Iterator[DataFolder]:
-    """A data folder beside `home`, or inside when that exists already; put in its place if the block succeeds."""
+    """A data folder beside `home`, or inside it if it exists; moved to `home` if the block succeeds."""
     made = _missing(home.parent)
     inside = home.exists()
-    place = (
+    stage = (
         (home / f"{RESTORING}{os.getpid()}") if inside else home.with_name(f".{home.name}{RESTORING}{os.getpid()}")
     )
     try:
-        yield DataFolder(place)
-        _require_empty(DataFolder(home))  # it may have been filled in the meantime
+        yield DataFolder(stage)
+        _require_empty(DataFolder(home))  # files may have been added meanwhile
         if inside:
-            _move_contents(place, home)
+            _move_contents(stage, home)
         else:
-            place.rename(home)
+            stage.rename(home)
             sync_folder(home.parent)
     except BaseException:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(stage, ignore_errors=True)
         for parent in made:
             with contextlib.suppress(OSError):
                 parent.rmdir()
         raise
 
 
-def _move_contents(place: Path, home: Path) -> None:
-    """Move everything, what makes it a data folder last. A mount cannot be replaced as a whole."""
+def _move_contents(stage: Path, home: Path) -> None:
+    """Move all contents, `folder.json` last, as it marks a data folder. A mount point itself cannot be replaced."""
     moved: list[Path] = []
     try:
-        for path in sorted(place.iterdir(), key=lambda path: path.name == "folder.json"):
+        for path in sorted(stage.iterdir(), key=lambda path: path.name == "folder.json"):
             path.rename(home / path.name)
             moved.append(home / path.name)
         sync_folder(home)
@@ -261,34 +262,34 @@ def _move_contents(place: Path, home: Path) -> None:
         for path in moved:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         raise
-    place.rmdir()
+    stage.rmdir()
 
 
 async def _sweep(home: Path) -> None:
-    """Remove what restores that were killed have left, and end their PostgreSQL."""
-    for left in _leftovers(home):
-        data = left / "postgres"
+    """Remove the leftovers of killed restores, and stop their PostgreSQL."""
+    for leftover in _leftovers(home):
+        data = leftover / "postgres"
         note = read_pid_file(data)
         if note and is_postmaster_of(note.pid, data):
             await Postmaster(note.pid, data).stop()
-        _remove(left, Path(note.socket) if note else None)
+        _remove(leftover, Path(note.socket) if note else None)
 
 
-def _remove(left: Path, socket: Path | None) -> None:
-    if socket and socket.is_absolute():  # else it lies inside
+def _remove(leftover: Path, socket: Path | None) -> None:
+    if socket and socket.is_absolute():  # a relative path is inside the folder
         with contextlib.suppress(OSError):
             socket.rmdir()
-    shutil.rmtree(left, ignore_errors=True)
+    shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _leftovers(home: Path) -> Iterator[Path]:
     for folder, prefix in ((home, RESTORING), (home.parent, f".{home.name}{RESTORING}")):
-        for place in list(folder.iterdir()) if folder.is_dir() else ():
-            pid = place.name.removeprefix(prefix)
-            if place.name != pid and pid.isdecimal() and not exists(int(pid)):
-                yield place
+        for path in list(folder.iterdir()) if folder.is_dir() else ():
+            pid = path.name.removeprefix(prefix)
+            if path.name != pid and pid.isdecimal() and not exists(int(pid)):
+                yield path
 
 
 def _missing(folder: Path) -> list[Path]:
-    """Those of `folder` and its parents that do not exist, innermost first."""
-    return [place for place in (folder, *folder.parents) if not place.exists()]
+    """The folders among `folder` and its parents that do not exist, innermost first."""
+    return [path for path in (folder, *folder.parents) if not path.exists()]

@@ -1,7 +1,7 @@
 """The ASGI application of the one-machine host.
 
-The server in front must leave the peer's address alone (uvicorn: `proxy_headers=False`), for who may be believed
-about another address is decided here.
+The server must not rewrite the peer's address (uvicorn: `proxy_headers=False`): this application decides which
+proxies it trusts.
 """
 
 import asyncio
@@ -37,13 +37,13 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Page = Callable[[str, Mapping[str, str]], Awaitable[Reply]]
 
 BODY_TIMEOUT_S = 30.0
-NO_ROUTE = "ANY unmatched"  # what metrics and logs call requests without a row; their paths are anybody's text
+NO_ROUTE = "ANY unmatched"  # the route of unmatched requests in metrics and logs: clients choose the paths
 
 log = logging.getLogger("nomadcrew.request")
 
 
 class Disconnected(Exception):
-    """The client went away in the middle of its body: there is nobody to answer."""
+    """The client disconnected before its body was complete, so there is no reply."""
 
 
 class SlowBody(Invalid):
@@ -52,7 +52,7 @@ class SlowBody(Invalid):
 
 
 class Application:
-    """HTTP in, replies out; sockets go to `websocket`."""
+    """Answers HTTP requests; passes sockets to `websocket`."""
 
     def __init__(
         self,
@@ -67,10 +67,10 @@ class Application:
         observe: Observer | None = None,
         downloads: Downloads | None = None,
     ) -> None:
-        """`observe` is told of requests that reach no row; those that do, the dispatcher reports.
+        """`observe` is called for requests that match no route; the dispatcher reports the others.
 
         Raises:
-            ValueError: the table contradicts itself, as `Router` says.
+            ValueError: two routes conflict; see `Router`.
         """
         self.in_flight = 0
         self._routes = tuple(routes)
@@ -96,7 +96,7 @@ class Application:
             raise RuntimeError(f"unknown ASGI scope {kind!r}")
 
     async def drain(self, within_s: float) -> bool:
-        """Wait until no request is being answered; False if some still are after `within_s`."""
+        """Wait until no request is in flight; False if some still are after `within_s`."""
         deadline_s = time.monotonic() + within_s
         while self.in_flight:
             if time.monotonic() >= deadline_s:
@@ -111,7 +111,7 @@ class Application:
             request_id = request_id_of(headers, "") or str(self._dispatcher.ports.new_id())
             await _respond(await self._reply(scope, receive, headers, request_id), send)
         except Disconnected:
-            log.debug("a client left before its body had arrived")
+            log.debug("client disconnected before its body was complete")
         finally:
             self.in_flight -= 1
 
@@ -131,17 +131,18 @@ class Application:
         method, path = scope["method"], raw_path_of(scope)
         name, failure = NO_ROUTE, None
         try:
-            found = self._router.match(method, path)
-            if found is not None:
-                name = found[0].key
-                body = await read_body(headers, receive, found[0].max_body_bytes)
-                request = self._request(found[1], scope, headers, body, request_id)
-                return await self._dispatcher.handle(found[0], request)
+            match = self._router.match(method, path)
+            if match is not None:
+                route, params = match
+                name = route.key
+                body = await read_body(headers, receive, route.max_body_bytes)
+                request = self._request(params, scope, headers, body, request_id)
+                return await self._dispatcher.handle(route, request)
             if method == "GET" and path in self._pages:
                 name = f"GET {path}"
                 reply = await self._pages[path](_peer(scope), headers)
             elif method == "GET" and self._downloads is not None and path.startswith(FILES):
-                name = f"GET {FILES}{{token}}"  # the token is a credential, and no metric's name
+                name = f"GET {FILES}{{token}}"  # the token is a credential, so it must not appear in metrics
                 reply = await self._downloads.answer(path, subscriber(self._proxies.client(_peer(scope), headers)))
             else:
                 reply = self._redirect(method, path, scope)
@@ -152,7 +153,7 @@ class Application:
             failure = error
             reply = self._dispatcher.refusal(error, request_id)
             if isinstance(error, SlowBody):
-                # The rest may never come, and until it does the connection is of no use to anybody.
+                # The rest of the body may never arrive, and the connection is unusable until it does.
                 reply = Reply(reply.status, reply.body, {**reply.headers, "connection": "close"})
         self._report(name, reply.status, time.perf_counter() - started_s, request_id, failure)
         return reply
@@ -170,10 +171,10 @@ class Application:
         )
 
     def _redirect(self, method: str, path: str, scope: Scope) -> Reply:
-        """Where the client meant to go, if a trailing slash is all that is wrong.
+        """A redirect to the path without its trailing slash.
 
         Raises:
-            NotFound: nothing is there either.
+            NotFound: that path has no route either.
         """
         target = self._router.without_slash(method, path)
         if target is None and method == "GET" and path.endswith("/") and path[:-1] in self._pages:
@@ -185,7 +186,7 @@ class Application:
         return Reply(301 if method == "GET" else 307, headers={"location": location})
 
     def _table_of_pages(self, health: Health, metrics: MetricsPage, docs: Docs) -> dict[str, Page]:
-        """What this host serves beside the table's rows, by path."""
+        """The pages that this host serves besides the routes, by path."""
         pages: dict[str, Page] = {
             "/health": _ignoring(health.health),
             "/health/liveness": _ignoring(health.liveness),
@@ -201,7 +202,7 @@ class Application:
         return Reply(200, self._openapi, {"content-type": JSON_TYPE, "cache-control": "no-cache"})
 
     def _report(self, name: str, status: int, seconds: float, request_id: str, failure: Exception | None) -> None:
-        """Count and log what no row answered; pages that went well are read by machines and only counted."""
+        """Count and log a request that no route answered; successful pages are only counted."""
         if self._observe is not None:
             self._observe(name, status, seconds)
         if failure is None:
@@ -219,7 +220,7 @@ class Application:
 
 
 def headers_of(scope: Scope) -> dict[str, str]:
-    """Headers by lower-case name, as ASGI has them; repeated ones joined as API Gateway joins them."""
+    """Headers by lower-case name, as ASGI sends them; repeated headers are joined as API Gateway joins them."""
     pairs: list[tuple[bytes, bytes]] = scope["headers"]
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}
     if len(headers) == len(pairs):
@@ -233,18 +234,18 @@ def headers_of(scope: Scope) -> dict[str, str]:
 
 
 def raw_path_of(scope: Scope) -> str:
-    """The path as it was sent, percent-escapes and all; servers need not tell, then from the decoded one."""
+    """The path as sent, with percent-escapes; rebuilt from the decoded path if the server does not pass it."""
     raw: bytes | None = scope.get("raw_path")
     return quote(scope["path"], safe="/:@!$&'()*+,;=~") if raw is None else raw.decode("latin-1")
 
 
 async def read_body(headers: Mapping[str, str], receive: Receive, max_bytes: int) -> bytes:
-    """The whole body.
+    """The whole request body.
 
     Raises:
-        TooLarge: it has, or says it has, more than `max_bytes`.
+        TooLarge: it has, or declares, more than `max_bytes`.
         SlowBody: it took longer than `BODY_TIMEOUT_S`.
-        Disconnected: the client left.
+        Disconnected: the client disconnected.
     """
     declared = headers.get("content-length")
     if declared is None and "transfer-encoding" not in headers:
@@ -253,12 +254,12 @@ async def read_body(headers: Mapping[str, str], receive: Receive, max_bytes: int
         raise TooLarge
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
-            return await _received(receive, max_bytes)
+            return await _read_parts(receive, max_bytes)
     except TimeoutError:
         raise SlowBody from None
 
 
-async def _received(receive: Receive, max_bytes: int) -> bytes:
+async def _read_parts(receive: Receive, max_bytes: int) -> bytes:
     parts: list[bytes] = []
     length = 0
     while True:
@@ -276,14 +277,14 @@ async def _received(receive: Receive, max_bytes: int) -> bytes:
 
 async def _respond(reply: Reply, send: Send) -> None:
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers.items()]
-    if reply.status != 204:  # which RFC 9110, section 8.6, forbids to have a length
+    if reply.status != 204:  # RFC 9110, section 8.6, forbids Content-Length for 204
         headers.append((b"content-length", b"%d" % len(reply.body)))
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body})
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:
-    """Agree to start and to stop; what must happen around that, whoever starts the server does."""
+    """Acknowledge start and stop; the caller that starts the server does the actual work."""
     while True:
         message = await receive()
         await send({"type": f"{message['type']}.complete"})
@@ -292,13 +293,13 @@ async def _lifespan(receive: Receive, send: Send) -> None:
 
 
 def _peer(scope: Scope) -> str:
-    """The other end's address; empty on a Unix socket, which makes it nobody's."""
+    """The peer's address; empty on a Unix socket."""
     client = scope.get("client")
     return client[0] if client else ""
 
 
 def _ignoring(page: Callable[[], Awaitable[Reply]]) -> Page:
-    """A page that is the same for everybody."""
+    """A page that ignores the request."""
 
     async def answer(_peer: str, _headers: Mapping[str, str]) -> Reply:
         return await page()

@@ -1,4 +1,4 @@
-"""Who is calling, when there may be a proxy in between."""
+"""The address of the client, with or without reverse proxies."""
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -6,30 +6,30 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 Address = IPv4Address | IPv6Address
 
-# Any of these says that somebody passed the request on, whoever the peer is.
+# Each of these says that a proxy forwarded the request, whatever the peer's address.
 FORWARDING_HEADERS = frozenset(
     {"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"}
 )
 
 
 class TrustedProxies:
-    """The proxies whose `X-Forwarded-For` is believed; none, unless the setting names them."""
+    """The proxies whose `X-Forwarded-For` is trusted; none, unless the setting names them."""
 
     def __init__(self, trusted: Iterable[str] = ()) -> None:
-        """`trusted` holds addresses and networks, such as `10.0.0.5` or `10.0.0.0/8`.
+        """`trusted`: addresses and networks, such as `10.0.0.5` or `10.0.0.0/8`.
 
         Raises:
-            ValueError: one of them is neither; the sentence names it.
+            ValueError: an entry is neither; the message names it.
         """
         self._networks = [_network(text) for text in trusted]
-        # The peer is one of few proxies in every request, and parsing it each time would cost microseconds.
+        # Cached: the peer is one of few proxies in every request, and parsing takes microseconds.
         self._is_trusted = lru_cache(maxsize=1024)(self._in_networks)
 
     def client(self, peer: str, headers: Mapping[str, str]) -> str:
-        """The address of whoever sent the request: the rightmost one that no trusted proxy vouches against.
+        """The client's address: the rightmost address in `X-Forwarded-For` that is not a trusted proxy's.
 
-        Each proxy appends the address it saw, so what stands left of the first stranger is the stranger's own
-        claim. A header with anything but addresses there is nobody's word: then it is the peer.
+        Each proxy appends the address of its peer, so entries left of the first untrusted address are that client's
+        own claims. If an entry is not an address, the header is ignored and the client is the peer.
         """
         if not self._networks or not self._is_trusted(peer):
             return peer
@@ -49,9 +49,9 @@ class TrustedProxies:
 
 
 def subscriber(client: str) -> str:
-    """What rate limits count by: an IPv4 address, or the /64 that one line gets under IPv6.
+    """The key of rate limits: an IPv4 address, or the /64 network that a line gets under IPv6.
 
-    A home has 2^64 addresses of its own there, and would have as many fresh buckets.
+    A line has 2^64 addresses under IPv6, and would otherwise have as many buckets.
     """
     if ":" not in client:
         return client
@@ -62,7 +62,7 @@ def subscriber(client: str) -> str:
 
 
 def is_direct_loopback(peer: str, headers: Mapping[str, str]) -> bool:
-    """Whether the request came from this machine without a proxy on it passing it on."""
+    """Whether the request came from this machine directly, not through a proxy on it."""
     address = _parse(peer)
     return address is not None and address.is_loopback and FORWARDING_HEADERS.isdisjoint(headers)
 
@@ -72,12 +72,12 @@ def _network(text: str) -> IPv4Network | IPv6Network:
         return ip_network(text.strip(), strict=False)
     except ValueError:
         raise ValueError(
-            f"{text!r} is no address or network of a trusted proxy; write 10.0.0.5 or 10.0.0.0/8."
+            f"{text!r} is not an address or network; use 10.0.0.5 or 10.0.0.0/8 for trusted proxies."
         ) from None
 
 
 def _parse(text: str) -> Address | None:
-    """An address as proxies write it: bare, or with a port, IPv6 then in brackets; IPv4 in IPv6 as IPv4."""
+    """An address as proxies write it: bare, or with a port (IPv6 in brackets). IPv4 mapped to IPv6 becomes IPv4."""
     text = text.strip()
     if text.startswith("["):
         text = text[1:].partition("]")[0]

@@ -1,4 +1,4 @@
-"""Which web pages may call the API. Apps outside a browser send no `Origin` and are not concerned."""
+"""CORS: the web pages that may call the API. Only browsers send an `Origin`; other clients are not restricted."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -20,25 +20,27 @@ _SUBDOMAIN = r"[a-z0-9-]+(\.[a-z0-9-]+)*\."
 
 
 class Cors:
-    """The allowed origins, as the setting lists them."""
+    """The allowed origins, from the setting."""
 
     def __init__(self, origins: Iterable[str] = ("*",)) -> None:
-        """`*` or nothing allows every origin without credentials; `https://*.example.com` every subdomain.
+        """`*` or an empty list allows every origin without credentials; `https://*.example.com` all subdomains.
 
         Raises:
-            ValueError: an entry is no origin; the sentence names it.
+            ValueError: an entry is not an origin; the message names it.
         """
         entries = [origin.strip().rstrip("/").lower() for origin in origins]
         self._any = not entries or "*" in entries
         for entry in () if self._any else entries:
             if not _ORIGIN.fullmatch(entry):
-                raise ValueError(f"{entry!r} is no origin; write https://app.example.com or https://*.example.com.")
+                raise ValueError(
+                    f"{entry!r} is not an origin; use https://app.example.com or https://*.example.com."
+                )
         self._exact = frozenset(entry for entry in entries if "*" not in entry)
         patterns = [re.escape(entry).replace(r"\*\.", _SUBDOMAIN) for entry in entries if "*." in entry]
         self._pattern = re.compile("|".join(f"(?:{pattern})" for pattern in patterns)) if patterns else None
 
     def allows(self, origin: str | None, host: str) -> bool:
-        """Whether a page of `origin` may call; one served by this very host always may."""
+        """Whether a page of `origin` may call; a page served by this host always may."""
         if origin is None or self._any:
             return True
         origin = origin.lower()
@@ -47,7 +49,7 @@ class Cors:
         return self._pattern is not None and self._pattern.fullmatch(origin) is not None
 
     def check(self, origin: str | None, host: str) -> Mapping[str, str] | None:
-        """The headers to add to a reply, or None where the request is refused with 403 and no body."""
+        """The headers to add to the reply; None: refuse the request with 403 and no body."""
         if origin is None or _is_own(origin.lower(), host):
             return _NOTHING
         if not self.allows(origin, host):
@@ -55,7 +57,7 @@ class Cors:
         return {**self._permission(origin), "access-control-expose-headers": EXPOSED}
 
     def preflight(self, headers: Mapping[str, str]) -> Reply:
-        """The answer to OPTIONS, on whatever path: 204, or 403 to an origin that is not allowed."""
+        """The reply to OPTIONS on any path: 204, or 403 for an origin that is not allowed."""
         origin = headers.get("origin")
         if not self.allows(origin, headers.get("host", "")):
             return Reply(403)

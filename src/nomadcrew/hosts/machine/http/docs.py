@@ -1,4 +1,4 @@
-"""Swagger UI at /docs, out of a package: nothing is fetched from the network."""
+"""Swagger UI at /docs, from an installed package: nothing is fetched from the network."""
 
 import hashlib
 from functools import cache
@@ -16,11 +16,11 @@ _FILES = {
     "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
     "favicon-32x32.png": "image/png",
 }
-# The version stands in the path, so that a browser may keep the files for ever.
+# The version is in the path, so browsers may cache the files permanently.
 _VERSION = _ASSETS.name.rpartition("-")[2]
-_FOR_EVER = "public, max-age=31536000, immutable"
+_CACHE_PERMANENTLY = "public, max-age=31536000, immutable"
 
-# Ours, because the policy below allows no inline script and the package's own file asks a validator on the network.
+# Our own script: the policy below allows no inline script, and the package's file calls a validator on the network.
 _START = b"""window.addEventListener("load", function () {
   window.ui = SwaggerUIBundle({
     url: "/openapi.json",
@@ -55,13 +55,13 @@ _PAGE = f"""<!doctype html>
 
 
 class Docs:
-    """The page and the files it loads, read on first use and kept."""
+    """The page and its files, read on first use and cached."""
 
     def __init__(self, public_url: str) -> None:
-        """`public_url` is where "Try it out" sends requests, which may be another origin than the page's."""
+        """`public_url`: target of "Try it out", which may have another origin than the page."""
         parts = urlsplit(public_url)
         origin = f" {parts.scheme}://{parts.netloc}" if parts.scheme in ("http", "https") and parts.netloc else ""
-        # Swagger UI sets style attributes and draws its icons from data: addresses.
+        # Swagger UI sets style attributes and has icons at data: URLs.
         self._policy = (
             "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
             f"connect-src 'self'{origin}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -69,14 +69,14 @@ class Docs:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Every path this answers."""
+        """All paths that `answer` accepts."""
         return (PAGE_PATH, *(f"{PAGE_PATH}/{_VERSION}/{name}" for name in (*_FILES, _START_NAME)))
 
     async def answer(self, path: str) -> Reply:
         """The page, or one of its files.
 
         Raises:
-            KeyError: it is none of `paths`.
+            KeyError: the path is not in `paths`.
         """
         if path == PAGE_PATH:
             headers = {
@@ -87,7 +87,7 @@ class Docs:
             return Reply(200, _PAGE, headers)
         name = path.removeprefix(f"{PAGE_PATH}/{_VERSION}/")
         body, content_type = (_START, "text/javascript; charset=utf-8") if name == _START_NAME else _file(name)
-        return Reply(200, body, {"content-type": content_type, "cache-control": _FOR_EVER})
+        return Reply(200, body, {"content-type": content_type, "cache-control": _CACHE_PERMANENTLY})
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What a link to a file leads to on one machine; elsewhere the store answers its links itself."""
+"""Serves the links to files on one machine; on AWS, S3 serves its own links."""
 
 from urllib.parse import quote
 
@@ -9,22 +9,22 @@ from nomadcrew.web.call import Reply
 
 
 class Downloads:
-    """Files under `/v1/files/`, for whoever has a link that has not ended."""
+    """Files under `/v1/files/`, for clients with a valid link."""
 
     def __init__(self, ports: Ports) -> None:
-        """Raises TypeError: the files of these ports are elsewhere."""
+        """Raises TypeError: the files of these ports are not on the disk."""
         if not isinstance(ports.files, DiskFiles):
-            raise TypeError("Only files on this machine's disk are given out by it.")
+            raise TypeError("Downloads serves files on this machine's disk only.")
         self._files = ports.files
         self._limits = ports.limits
         self._clock = ports.clock
 
     async def answer(self, path: str, client_ip: str) -> Reply:
-        """The file a path leads to, as a download: nothing in it is ever run or shown as ours.
+        """The file of a link, as a download, so that browsers neither run nor show it under our origin.
 
         Raises:
-            NotFound: it leads nowhere, or no longer.
-            TooMany: this address asks too often.
+            NotFound: the link is invalid or has expired.
+            TooMany: this client address exceeds the rate limit.
         """
         allowance = await self._limits.take("default", client_ip)
         if not allowance.allowed:

@@ -1,7 +1,7 @@
-"""Whether the host works: for people, for process managers and for load balancers.
+"""Health pages for users, process managers and load balancers.
 
-The contract's health document also names a `redis` component. There is no cache service here whose state could
-differ from the process's own, and nothing reads the field, so it is left out instead of always saying UP.
+The contract's health document also has a `redis` component. This host has no cache service, and no client reads the
+field, so it is omitted.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ SILENT_AFTER_S = 30.0
 
 
 class Component(msgspec.Struct, omit_defaults=True):
-    """One part; `details` is a sentence where it is not UP."""
+    """The state of one part; `details` explains any state but UP."""
 
     status: Status
     details: str | None = None
@@ -43,7 +43,7 @@ class HealthCheck(msgspec.Struct):
 
 
 class Heartbeat:
-    """The pulse of a loop in the background: it beats once a round, and silence means that it is stuck."""
+    """The heartbeat of a background loop: it beats once per round, and a long silence means that it is stuck."""
 
     def __init__(self, *, now_s: Callable[[], float] = time.monotonic) -> None:
         self._now_s = now_s
@@ -69,10 +69,10 @@ class Health:
         silences: Callable[[], Awaitable[Mapping[str, float]]] | None = None,
         version: str = __version__,
     ) -> None:
-        """`ping` asks the database something trivial and raises `Unavailable` where it does not answer.
+        """`ping` runs a trivial statement on the database and raises `Unavailable` if it does not answer.
 
-        `heartbeats` are those of the relay, the workers and the scheduler, by the name the pages show; `silences`
-        tells for how many seconds those of another process have been silent.
+        `heartbeats` are those of this process's loops, by the name on the pages; `silences` returns the seconds
+        since the last heartbeat of another process's loops.
         """
         self._ping = ping
         self._clock = clock
@@ -82,24 +82,24 @@ class Health:
         self._started_s = time.monotonic()
         self._database = Component("UP")
         self._known_until_s = float("-inf")
-        self._asking = asyncio.Lock()
+        self._ping_lock = asyncio.Lock()
 
     async def health(self) -> Reply:
-        """Always 200, as the contract has it: the body tells."""
+        """The health document; the status is always 200, as the contract says."""
         return _reply(200, await self.check())
 
     async def liveness(self) -> Reply:
-        """200 as long as the process answers at all."""
+        """200: the process answers."""
         return Reply(200)
 
     async def readiness(self) -> Reply:
-        """503 while requests cannot be served."""
+        """503 if requests cannot be served, else 200."""
         check = await self.check()
         return _reply(503 if check.status == "DOWN" else 200, check)
 
     async def check(self) -> HealthCheck:
-        """The state of every component; DOWN without the database, DEGRADED without a background loop."""
-        components = {"database": await self._ask_database()}
+        """The state of every component: DOWN without the database, DEGRADED if a background loop is stuck."""
+        components = {"database": await self._database_state()}
         silent = {name: heartbeat.silent_s for name, heartbeat in self._heartbeats.items()}
         if self._silences is not None:
             silent |= await self._silences()
@@ -112,9 +112,9 @@ class Health:
             uptime=duration_text(time.monotonic() - self._started_s),
         )
 
-    async def _ask_database(self) -> Component:
-        """The database's state, at most a second old: the pages are public and must not become load on it."""
-        async with self._asking:
+    async def _database_state(self) -> Component:
+        """The database's state, at most 1 s old: the pages are public and must not load the database."""
+        async with self._ping_lock:
             if time.monotonic() >= self._known_until_s:
                 self._database = await self._ping_once()
                 self._known_until_s = time.monotonic() + REMEMBERED_S
@@ -128,13 +128,13 @@ class Health:
         except Unavailable:
             return Component("DOWN", "not reachable")
         except Exception:
-            log.exception("the database ping failed")
+            log.exception("database ping failed")
             return Component("DOWN", "the ping failed")
         return Component("UP")
 
 
 def duration_text(seconds: float) -> str:
-    """A duration as people write it: `2d3h4m5s`, without leading zero parts."""
+    """A duration such as `2d3h4m5s`, without leading zero parts."""
     minutes, second = divmod(int(seconds), 60)
     hours, minute = divmod(minutes, 60)
     days, hour = divmod(hours, 24)
@@ -152,7 +152,7 @@ def _overall(components: Mapping[str, Component]) -> Status:
 def _pulse(silent_s: float) -> Component:
     if silent_s <= SILENT_AFTER_S:
         return Component("UP")
-    return Component("DOWN", f"no sign of life for {duration_text(silent_s)}")
+    return Component("DOWN", f"no heartbeat for {duration_text(silent_s)}")
 
 
 def _reply(status: int, check: HealthCheck) -> Reply:

@@ -1,4 +1,4 @@
-"""What the host counts, and who may read it."""
+"""The host's metrics, and access to them."""
 
 import asyncio
 import hmac
@@ -21,7 +21,7 @@ REFRESH_TIMEOUT_S = 2.0
 
 
 class Metrics:
-    """Counters in a registry of their own, so that two hosts in one process, as in tests, do not add up."""
+    """Counters in a private registry, so that two hosts in one process, as in tests, count separately."""
 
     def __init__(self, version: str = __version__) -> None:
         self._registry = registry = CollectorRegistry()
@@ -29,7 +29,7 @@ class Metrics:
         self._by_route: dict[tuple[str, int], Counter] = {}
         self._durations: dict[str, Histogram] = {}
         self._by_statement: dict[str, Counter] = {}
-        self._queues_seen: set[str] = set()
+        self._known_queues: set[str] = set()
         self._requests = Counter(
             "nomadcrew_requests", "Requests answered.", ("method", "route", "status"), registry=registry
         )
@@ -45,7 +45,9 @@ class Metrics:
         self._published = Counter("nomadcrew_events_published", "Events relayed.", registry=registry)
         self._delivered = Counter("nomadcrew_events_delivered", "Events written to sockets.", registry=registry)
         self._outbox_pending = Gauge("nomadcrew_outbox_pending", "Events not yet relayed.", registry=registry)
-        self._outbox_lag = Gauge("nomadcrew_outbox_lag_seconds", "Age of the oldest of them.", registry=registry)
+        self._outbox_lag = Gauge(
+            "nomadcrew_outbox_lag_seconds", "Age of the oldest event not yet relayed.", registry=registry
+        )
         self._queue_jobs = Gauge(
             "nomadcrew_queue_jobs", "Jobs waiting, in flight and dead.", ("queue", "state"), registry=registry
         )
@@ -58,8 +60,8 @@ class Metrics:
         build.labels(version, platform.python_version()).set(1)
 
     def request(self, route_key: str, status: int, seconds: float) -> None:
-        """One reply. `route_key` is a row's, never a path: paths would make a series of every trip."""
-        # The library builds a child's labels anew at each look-up, four times the cost of counting.
+        """Count one reply. `route_key` is a route's key, not a path: paths would create a series per trip."""
+        # Cached, because `labels` takes four times as long as counting.
         counter = self._by_route.get((route_key, status))
         if counter is None:
             counter = self._count_route(route_key, status)
@@ -79,7 +81,7 @@ class Metrics:
         self._published.inc(count)
 
     def delivered(self, count: int = 1) -> None:
-        """One event to one socket counts once."""
+        """Add deliveries; one event to one socket counts once."""
         self._delivered.inc(count)
 
     def outbox(self, pending: int, lag_s: float) -> None:
@@ -87,10 +89,10 @@ class Metrics:
         self._outbox_lag.set(lag_s)
 
     def queues(self, depths: Sequence[QueueDepth]) -> None:
-        """The depth of every queue that holds anything; one that is not named has become empty."""
+        """Set the depth of every queue with jobs; queues that are not named are empty."""
         named = {depth.queue for depth in depths}
-        empty = [QueueDepth(queue, 0, 0, 0, 0.0) for queue in self._queues_seen - named]
-        self._queues_seen |= named
+        empty = [QueueDepth(queue, 0, 0, 0, 0.0) for queue in self._known_queues - named]
+        self._known_queues |= named
         for depth in (*depths, *empty):
             self._queue_jobs.labels(depth.queue, "waiting").set(depth.waiting)
             self._queue_jobs.labels(depth.queue, "in_flight").set(depth.in_flight)
@@ -98,7 +100,7 @@ class Metrics:
             self._queue_oldest.labels(depth.queue).set(depth.oldest_s)
 
     def render(self) -> bytes:
-        """Everything in Prometheus' text format."""
+        """All metrics in Prometheus' text format."""
         return generate_latest(self._registry)
 
     def _count_route(self, route_key: str, status: int) -> Counter:
@@ -110,7 +112,7 @@ class Metrics:
 
 
 class MetricsPage:
-    """`GET /metrics`: for this machine, and for whoever holds the token of the settings."""
+    """`GET /metrics`: for requests from this machine, or with the metrics token."""
 
     def __init__(
         self,
@@ -120,9 +122,9 @@ class MetricsPage:
         refresh: Callable[[], Awaitable[None]] | None = None,
         render: Callable[[], Awaitable[bytes]] | None = None,
     ) -> None:
-        """`refresh` sets the gauges that must be asked for, outbox and queues; it may raise `Unavailable`.
+        """`refresh` updates the gauges of outbox and queues; it may raise `Unavailable`.
 
-        `render` replaces the page of `metrics` where other processes count too.
+        `render` replaces the page of `metrics` if there are several processes.
         """
         self._metrics = metrics
         self._token = token.encode() if token else None
@@ -130,17 +132,17 @@ class MetricsPage:
         self._render = render
 
     async def answer(self, peer: str, headers: Mapping[str, str]) -> Reply:
-        """The numbers as they are now; those that cannot be had in time as they last were.
+        """The current metrics; gauges that cannot be updated in time keep their last value.
 
         Raises:
-            Forbidden: the request is neither from this machine itself nor with the token.
+            Forbidden: the request is not from this machine and lacks the token.
         """
         if not is_direct_loopback(peer, headers) and not self._holds_token(headers):
             raise Forbidden(
-                "Metrics are for this machine and for holders of the metrics token.", code="metrics_private"
+                "Metrics require the metrics token, or a request from this machine.", code="metrics_private"
             )
         if self._refresh is not None:
-            # A database that is down is when the other numbers matter most.
+            # The other metrics matter most when the database is down.
             with suppress(TimeoutError, Unavailable):
                 await asyncio.wait_for(self._refresh(), REFRESH_TIMEOUT_S)
         page = self._metrics.render() if self._render is None else await self._render()

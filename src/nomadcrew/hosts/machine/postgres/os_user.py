@@ -1,4 +1,4 @@
-"""Which OS user PostgreSQL runs as: the host's own, or another one when the host is root."""
+"""The OS user that PostgreSQL runs as: the host's own, or another one if the host is root."""
 
 import os
 import pwd
@@ -13,7 +13,7 @@ DEFAULT_USER = "nobody"
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An OS user. `switch` is true when the host has to become that user to start PostgreSQL."""
+    """An OS user. `switch`: the host must switch to this user to start PostgreSQL."""
 
     name: str
     uid: int
@@ -22,12 +22,12 @@ class Account:
 
     @property
     def popen(self) -> dict[str, Any]:
-        """What `subprocess.Popen` needs to run a program as this user, cut off from the host's terminal."""
+        """Arguments of `subprocess.Popen` to run a program as this user, detached from the host's terminal."""
         become = {"user": self.uid, "group": self.gid, "extra_groups": []} if self.switch else {}
         return {"start_new_session": True, "env": quiet_environment(), **become}
 
     def own(self, path: Path) -> None:
-        """Give `path` to this user, when it is not theirs; what is a link is not followed.
+        """Change the owner of `path` to this user if it is another one; symbolic links are not followed.
 
         Raises:
             CannotStart: the file system refuses.
@@ -43,7 +43,9 @@ class Account:
             ) from exc
 
     def own_tree(self, top: Path) -> None:
-        """Give a folder and all in it to this user, when the folder is not theirs (a copied data folder).
+        """Change the owner of a folder and its contents to this user if the folder has another one.
+
+        A data folder that was copied has another owner.
 
         Raises:
             CannotStart: the file system refuses.
@@ -57,38 +59,38 @@ class Account:
 
 
 def account_for(data: Path, setting: str | None) -> Account:
-    """The user PostgreSQL is to run as. `setting` (a name or number) counts only when the host is root.
+    """The user that PostgreSQL runs as. `setting` (a name or number) is used only if the host is root.
 
-    Without it, and when it says no more than the default, root takes the user who owns the database already: a
-    folder that an ordinary user made stays that user's.
+    If it is unset or the default, root uses the owner of the existing database, so a folder that an ordinary user
+    created keeps its owner.
 
     Raises:
-        CannotStart: there is no such user, or it is root.
+        CannotStart: the user does not exist, or is root.
     """
     uid = os.geteuid()
     if uid != 0:
         entry = _by_uid(uid)
         return Account(entry.pw_name, uid, os.getegid(), switch=False)
     chosen = setting if setting != DEFAULT_USER else None
-    entry = _named(chosen) if chosen else _owner(data) or _named(DEFAULT_USER)
+    entry = _by_name(chosen) if chosen else _owner(data) or _by_name(DEFAULT_USER)
     if entry.pw_uid == 0:
         raise CannotStart("PostgreSQL refuses to run as root; name another user in NOMADCREW_POSTGRES_USER.")
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, switch=True)
 
 
 def host_name() -> str:
-    """The name of the user this process runs as.
+    """The name of the user that this process runs as.
 
     Raises:
-        CannotStart: the system does not know it.
+        CannotStart: the user id has no name.
     """
     return _by_uid(os.geteuid()).pw_name
 
 
 def quiet_environment() -> dict[str, str]:
-    """What PostgreSQL's programs get to see: none of the host's secrets, no PG* variable, messages in English."""
-    kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
-    return {"PATH": os.defpath, **kept, "LC_ALL": "C", "TZ": "UTC"}
+    """The environment of PostgreSQL's programs: no secrets of the host, no PG* variables, messages in English."""
+    inherited = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
+    return {"PATH": os.defpath, **inherited, "LC_ALL": "C", "TZ": "UTC"}
 
 
 def _owner(data: Path) -> pwd.struct_passwd | None:
@@ -99,12 +101,12 @@ def _owner(data: Path) -> pwd.struct_passwd | None:
         return None
 
 
-def _named(user: str) -> pwd.struct_passwd:
+def _by_name(user: str) -> pwd.struct_passwd:
     try:
         return pwd.getpwuid(int(user)) if user.isdecimal() else pwd.getpwnam(user)
     except KeyError:
         raise CannotStart(
-            f"There is no user {user} to run PostgreSQL as; name an existing one in NOMADCREW_POSTGRES_USER."
+            f"The user {user} does not exist; name an existing user in NOMADCREW_POSTGRES_USER to run PostgreSQL."
         ) from None
 
 
@@ -113,6 +115,5 @@ def _by_uid(uid: int) -> pwd.struct_passwd:
         return pwd.getpwuid(uid)
     except KeyError:
         raise CannotStart(
-            f"The system has no name for user {uid} and PostgreSQL needs one; add it to /etc/passwd, "
-            "or start as another user."
+            f"User id {uid} has no name and PostgreSQL needs one; add it to /etc/passwd, or start as another user."
         ) from None

@@ -1,6 +1,6 @@
-"""PostgreSQL under this host: created, started, watched and stopped by it.
+"""The PostgreSQL of this host, which the host creates, starts, supervises and stops.
 
-It listens on a socket in a private folder and knows one OS user, the host's: there is no password and no network.
+It listens on a socket in a private folder and accepts one OS user, the host's: no password and no network.
 """
 
 import asyncio
@@ -26,29 +26,29 @@ from nomadcrew.hosts.machine.postgres.process import Postmaster, exists, is_post
 log = logging.getLogger("nomadcrew.postgres")
 
 WATCH_S = 0.1
-ORPHANS_S = 15.0  # how long backends whose postmaster was killed may hold on to the shared memory
+ORPHANS_S = 15.0  # how long backends of a killed postmaster may hold the shared memory
 LOG_BYTES = 10 * 2**20
 _BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _ROTATE_S = 60.0
 _FULL_BYTES = 2**20
 _CONNECT_S = 5.0
-# The last is what asyncpg raises when a connection breaks at an awkward moment; it shares no base with the others.
+# asyncpg raises InternalClientError if a connection breaks at a bad moment; it has no base class with the others.
 _REFUSED = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 class _Orphans(Exception):
-    """Processes of an earlier PostgreSQL still hold its shared memory."""
+    """Processes of an earlier PostgreSQL still hold the shared memory."""
 
 
 class EmbeddedPostgres:
     """One PostgreSQL on one data folder. The caller holds the folder's lock.
 
     Args:
-        postgres_user: the OS user PostgreSQL runs as when the host is root; without it, the user who owns the
-            database, else `nobody`.
-        unsafe_fast: for tests only. Nothing waits for the disk, and a crash of the machine loses data.
-        start_timeout_s: how long PostgreSQL may be silent at a start. Crash recovery may take longer: cutting it
-            short would only make it begin again.
+        postgres_user: the OS user that runs PostgreSQL if the host is root. Default: the owner of the database,
+            else `nobody`.
+        unsafe_fast: for tests only: no sync to the disk, so a crash of the machine loses data.
+        start_timeout_s: how long a start may take without a sign of crash recovery, which may take longer:
+            interrupting it would only make it start over.
     """
 
     def __init__(
@@ -74,31 +74,31 @@ class EmbeddedPostgres:
 
     @property
     def pid(self) -> int | None:
-        """PostgreSQL's main process; None before `start` and after `stop`."""
+        """The process id of PostgreSQL; None before `start` and after `stop`."""
         return self._process.pid if self._process else None
 
     @property
     def binaries(self) -> Binaries:
-        """The programs it runs."""
+        """The programs in use."""
         return self._binaries
 
     @property
     def connect_kwargs(self) -> dict[str, Any]:
-        """Arguments for `asyncpg.connect`. Known once `start` or `attach` has returned."""
+        """Arguments for `asyncpg.connect`; available after `start` or `attach`."""
         assert self._socket is not None, "PostgreSQL has not been started"
         return {"host": str(self._socket.path), "port": PORT, "user": ROLE, "database": DATABASE}
 
     @property
     def dsn(self) -> str:
-        """The same as a URI, for pg_dump and its like."""
+        """The same as a URI, for pg_dump and similar programs."""
         given = self.connect_kwargs
         return f"postgresql://{ROLE}@/{DATABASE}?host={quote(given['host'], safe='')}&port={PORT}"
 
     async def start(self) -> None:
-        """Bring PostgreSQL up with an empty database on first use, or take over one that a killed host left.
+        """Start PostgreSQL, with an empty database on first use, or take over one that a killed host left running.
 
         Raises:
-            CannotStart: it did not come up; nothing of it is left running.
+            CannotStart: the start failed; no process is left running.
         """
         began = time.monotonic()
         try:
@@ -111,30 +111,28 @@ class EmbeddedPostgres:
         except OSError as exc:
             raise CannotStart(
                 f"PostgreSQL could not be started in {self._data} ({exc.strerror or exc}); "
-                "check the disk and the folder's rights."
+                "check the disk and the folder's permissions."
             ) from exc
-        how = "taken over from a host that was killed" if taken_over else "started"
-        log.info("PostgreSQL %s %s in %.2f s", self._binaries.version, how, time.monotonic() - began)
+        action = "taken over from a killed host" if taken_over else "started"
+        log.info("PostgreSQL %s %s in %.2f s", self._binaries.version, action, time.monotonic() - began)
 
     async def attach(self) -> None:
-        """Use the PostgreSQL that another host runs on this folder, without watching or stopping it.
+        """Use the PostgreSQL that another host runs on this folder, without supervising it.
 
         Raises:
             CannotStart: none answers.
         """
         note = read_pid_file(self._data)
         if note is None:
-            raise CannotStart(f"No PostgreSQL runs on {self._data}; try again in a moment.")
+            raise CannotStart(f"No PostgreSQL runs on {self._data}; try again later.")
         self._socket = cluster.socket_folder_named(note.socket, self._data)
         try:
             await self._version_served()
         except (OSError, *_REFUSED) as exc:
-            raise CannotStart(
-                f"The PostgreSQL on {self._data} does not answer ({exc}); try again in a moment."
-            ) from exc
+            raise CannotStart(f"The PostgreSQL on {self._data} does not answer ({exc}); try again later.") from exc
 
     async def supervise(self) -> None:
-        """Watch PostgreSQL until cancelled: one that dies is started again, however often that takes."""
+        """Restart PostgreSQL whenever it dies, until cancelled."""
         rotate_at = time.monotonic()
         while True:
             await asyncio.sleep(WATCH_S)
@@ -142,11 +140,11 @@ class EmbeddedPostgres:
                 rotate_at = time.monotonic() + _ROTATE_S
                 self._rotate_log()
             if self._process and not self._process.alive():
-                log.warning("PostgreSQL ended by itself (exit code %s), starting it again", self._process.exit_code)
+                log.warning("PostgreSQL ended (exit code %s), restarting", self._process.exit_code)
                 await self._restart()
 
     async def stop(self) -> None:
-        """Stop PostgreSQL in good order, by force if it will not; without one running, do nothing."""
+        """Stop PostgreSQL, by force if it does not stop in time; do nothing if it does not run."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -157,7 +155,7 @@ class EmbeddedPostgres:
         log.info("PostgreSQL stopped in %.2f s", time.monotonic() - began)
 
     async def _adopt(self, account: Account) -> bool:
-        """Take over a PostgreSQL that runs on the data already, if it is what would be started; else stop it."""
+        """Take over a PostgreSQL that runs on the data, if its version and settings match; else stop it."""
         self._socket = cluster.socket_folder(self._folder, account)
         note = read_pid_file(self._data)
         if note is None or not is_postmaster_of(note.pid, self._data):
@@ -166,7 +164,7 @@ class EmbeddedPostgres:
         if self._data.stat().st_uid == account.uid and await self._serves_the_same(note.socket):
             self._process = survivor
             return True
-        log.warning("stopping the PostgreSQL that an earlier host left (process %s)", survivor.pid)
+        log.warning("stopping the PostgreSQL of an earlier host (process %s)", survivor.pid)
         await survivor.stop()
         return False
 
@@ -186,7 +184,7 @@ class EmbeddedPostgres:
         return cluster.settings_text(self._socket, unsafe_fast=self._unsafe_fast)
 
     async def _serves_the_same(self, socket: str) -> bool:
-        """Whether a survivor on `socket` answers, with this version and these settings."""
+        """Whether the PostgreSQL on `socket` answers and has this version and these settings."""
         assert self._socket is not None
         try:
             if socket != self._socket.setting or (self._data / cluster.CONF).read_text() != self._settings():
@@ -213,18 +211,18 @@ class EmbeddedPostgres:
     async def _launch(self, account: Account) -> None:
         deadline = time.monotonic() + ORPHANS_S
         while True:
-            self._forget_dead()
+            self._remove_stale_pid_file()
             self._rotate_log()
             log_from = self._log_size()
             child = self._spawn(account)
             self._process = Postmaster(child.pid, self._data, child)
             try:
-                await self._ready(log_from)
+                await self._wait_until_ready(log_from)
             except _Orphans:
                 if time.monotonic() < deadline:
                     await asyncio.sleep(0.2)
                     continue
-                raise CannotStart(self._why(log_from)) from None
+                raise CannotStart(self._failure(log_from)) from None
             return
 
     def _spawn(self, account: Account) -> "subprocess.Popen[bytes]":
@@ -238,32 +236,32 @@ class EmbeddedPostgres:
         finally:
             os.close(fd)
 
-    async def _ready(self, log_from: int) -> None:
-        """Wait until PostgreSQL answers and its database is there.
+    async def _wait_until_ready(self, log_from: int) -> None:
+        """Wait until PostgreSQL answers and its database exists.
 
         Raises:
-            _Orphans: it will start once the processes of an earlier one have ended.
-            CannotStart: it did not come up, and was stopped.
+            _Orphans: it can start once the processes of an earlier one have ended.
+            CannotStart: the start failed, and the process was stopped.
         """
         assert self._process is not None
         try:
-            await self._answer(self._process, log_from)
+            await self._wait_for_answer(self._process, log_from)
         except BaseException:
             await asyncio.shield(self._process.stop(fast_s=1))
             raise
 
-    async def _answer(self, process: Postmaster, log_from: int) -> None:
+    async def _wait_for_answer(self, process: Postmaster, log_from: int) -> None:
         deadline = time.monotonic() + self._start_timeout_s
         while not await self._answers():
             if not process.alive():
-                why = self._why(log_from)
-                raise _Orphans if "shared memory block" in why else CannotStart(why)
+                reason = self._failure(log_from)
+                raise _Orphans if "shared memory block" in reason else CannotStart(reason)
             if self._recovering:
                 deadline = time.monotonic() + self._start_timeout_s
             elif time.monotonic() > deadline:
                 raise CannotStart(
-                    f"PostgreSQL did not get ready within {self._start_timeout_s:.0f} s; "
-                    f"look into {self._log_file} and start again."
+                    f"PostgreSQL was not ready within {self._start_timeout_s:.0f} s; "
+                    f"check {self._log_file} and start again."
                 )
             await asyncio.sleep(0.02)
 
@@ -272,22 +270,20 @@ class EmbeddedPostgres:
         try:
             await self._version_served()
         except asyncpg.TooManyConnectionsError:
-            return True  # after a restart the pool may be faster than this check
+            return True  # after a restart the pool may have taken all connections before this check
         except asyncpg.CannotConnectNowError:
             self._recovering = True
             return False
         except (OSError, asyncpg.PostgresConnectionError, asyncpg.InternalClientError):
             return False
         except _REFUSED as exc:
-            raise CannotStart(
-                f"PostgreSQL runs but does not serve this host ({exc}); look into {self._log_file}."
-            ) from exc
+            raise CannotStart(f"PostgreSQL runs but refuses this host ({exc}); check {self._log_file}.") from exc
         return True
 
     async def _version_served(self) -> str:
         """Connect, create the database if it is missing, and return the server's version, such as 18.6."""
-        where = {**self.connect_kwargs, "database": "postgres"}
-        connection = await asyncpg.connect(**where, timeout=_CONNECT_S, command_timeout=30)
+        address = {**self.connect_kwargs, "database": "postgres"}
+        connection = await asyncpg.connect(**address, timeout=_CONNECT_S, command_timeout=30)
         try:
             if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", DATABASE):
                 await connection.execute(f"CREATE DATABASE {DATABASE} TEMPLATE template0")
@@ -295,10 +291,11 @@ class EmbeddedPostgres:
         finally:
             await connection.close(timeout=_CONNECT_S)
 
-    def _forget_dead(self) -> None:
-        """Remove the note of a PostgreSQL that has ended, if another process has its number now.
+    def _remove_stale_pid_file(self) -> None:
+        """Remove the PID file of a PostgreSQL that has ended, if another process has its id now.
 
-        PostgreSQL itself sees through a number nobody has, but takes any living process of its user for its double.
+        PostgreSQL ignores the id of a dead process, but takes any living process of its user for another
+        postmaster.
         """
         note = read_pid_file(self._data)
         if note and (not exists(note.pid) or is_postmaster_of(note.pid, self._data)):
@@ -311,16 +308,16 @@ class EmbeddedPostgres:
         return self._log_file.stat().st_size if self._log_file.exists() else 0
 
     def _rotate_log(self) -> None:
-        """Keep one old log. PostgreSQL holds the file open and appends, so it is emptied and not replaced."""
+        """Copy a full log to `.log.1` and truncate it: PostgreSQL keeps the file open, so it cannot be renamed."""
         if self._log_size() > LOG_BYTES:
-            with contextlib.suppress(OSError):  # a full disk must not end the watch
+            with contextlib.suppress(OSError):  # a full disk must not stop the supervision
                 shutil.copy(self._log_file, self._log_file.with_suffix(".log.1"))
             os.truncate(self._log_file, 0)
 
-    def _why(self, log_from: int) -> str:
+    def _failure(self, log_from: int) -> str:
         with self._log_file.open("rb") as file:
             file.seek(log_from)
-            said = file.read(LOG_BYTES).decode(errors="replace")
+            output = file.read(LOG_BYTES).decode(errors="replace")
         if shutil.disk_usage(self._data).free < _FULL_BYTES:
-            said += cluster.DISK_FULL  # which processes of PostgreSQL's own report as an ERROR, kept from the log
-        return cluster.failure(f"PostgreSQL did not start (its log is {self._log_file})", said)
+            output += cluster.DISK_FULL  # background processes report it as an ERROR, which is not logged
+        return cluster.failure(f"PostgreSQL did not start (its log is {self._log_file})", output)

@@ -1,7 +1,7 @@
-"""What is told live and kept nowhere, straight to the sockets of this host.
+"""Broadcasts events that are never stored (typing, positions, presence) to this host's sockets.
 
-Whatever comes while membership is being asked for is asked for together the next time, so a burst of positions
-costs a handful of statements, and a caller waits for none of them.
+Events that arrive during a membership query are collected for the next query, so a burst of positions costs a few
+statements, and callers do not wait for them.
 """
 
 import asyncio
@@ -19,62 +19,62 @@ from nomadcrew.wire.events import event_frame
 
 log = logging.getLogger("nomadcrew.live")
 
-# What waits beyond this is dropped, newest first: whoever is that far behind has an outage.
+# The queue is full at this length and drops new events: it only grows that long in an outage.
 MAX_WAITING = 10_000
-# How long an event is the latest of its kind before the next one is told.
+# Minimum interval between events with the same `latest_of` key.
 PACE_S = 1.0
-# What was read before somebody hid is told within this, or was lost.
+# A position that was read before its owner hid is broadcast within this time, or never.
 ON_ITS_WAY_S = 60.0
 
 
 class Members(Protocol):
-    """Who is on a trip, as the outbox knows it."""
+    """The trips' members."""
 
     async def recipients(self, trip_ids: Iterable[TripId]) -> Mapping[TripId, Sequence[UserId]]: ...
 
 
 class Delivery(Protocol):
-    """Sockets, wherever this host holds them."""
+    """The sockets of this host, in whichever process they are."""
 
     def __len__(self) -> int: ...
 
     def connected(self, user_ids: Iterable[UserId]) -> bool:
-        """Whether any of these people may have a socket."""
+        """Whether any of these users may have a socket."""
         ...
 
     def deliver(
         self, frame: str, user_ids: Iterable[UserId], trip_id: TripId | None, shows: UserId | None = None
     ) -> int:
-        """Send one encoded frame to every socket of these people that has not muted the trip.
+        """Send one encoded frame to all sockets of these users that have not muted the trip.
 
-        `shows` is whose position on the trip is in it, if anybody's: whoever holds the sockets notes who was sent
-        it. Returns to how many, as far as this process knows.
+        `shows` is the user whose position on the trip the frame reveals, if any: the process that holds the sockets
+        records the recipients as viewers. Returns the number of sockets, as far as this process knows.
         """
         ...
 
 
 class HubLive:
-    """`Live` where this host holds the sockets."""
+    """`Live` on a host that holds the sockets."""
 
     def __init__(self, members: Members, sockets: Delivery, metrics: Metrics) -> None:
         self._members = members
         self._sockets = sockets
         self._metrics = metrics
-        # With the people to tell, where they are named.
+        # Events to broadcast, with their recipients if they are named.
         self._waiting: list[tuple[Event, Collection[UserId] | None]] = []
-        self._telling: asyncio.Task[None] | None = None
-        # What was told within the last `PACE_S`, with what has come since.
+        self._broadcasting: asyncio.Task[None] | None = None
+        # Keys sent within the last `PACE_S`, with the latest event that arrived since.
         self._paced: dict[str, Event | None] = {}
-        # Since when somebody hides, on a trip or everywhere, for as long as what they showed before may come.
+        # Start of hiding, by user and trip (None: all trips), for as long as older positions may still arrive.
         self._hidden: dict[tuple[UserId, TripId | None], datetime] = {}
 
     async def tell(self, event: Event, *, latest_of: str | None = None) -> None:
         self.take(event, latest_of)
 
     def take(self, event: Event, latest_of: str | None = None, people: Collection[UserId] | None = None) -> None:
-        """As `tell` and `tell_people`, which never wait."""
+        """`tell` and `tell_people` without `await`: the event is queued."""
         if latest_of is None:
-            self._take(event, people)
+            self._enqueue(event, people)
         elif latest_of in self._paced:
             self._paced[latest_of] = event
         else:
@@ -84,20 +84,20 @@ class HubLive:
         self.take(event, people=people)
 
     def outdated_by(self, event: Event) -> None:
-        """Tell nothing any more that an event has made untrue: who hides is not shown a moment later as before."""
+        """Drop queued positions that `event` makes outdated: a member who hides must not be shown afterwards."""
         owner = hidden_in(event)
         if owner is None:
             return
-        whose = (owner, event.trip_id)
-        self._hidden[whose] = event.occurred_at
-        asyncio.get_running_loop().call_later(ON_ITS_WAY_S, self._forget, whose, event.occurred_at)
+        key = (owner, event.trip_id)
+        self._hidden[key] = event.occurred_at
+        asyncio.get_running_loop().call_later(ON_ITS_WAY_S, self._forget, key, event.occurred_at)
 
-    def _forget(self, whose: tuple[UserId, TripId | None], since: datetime) -> None:
-        if self._hidden.get(whose) == since:
-            del self._hidden[whose]
+    def _forget(self, key: tuple[UserId, TripId | None], since: datetime) -> None:
+        if self._hidden.get(key) == since:
+            del self._hidden[key]
 
     def _is_outdated(self, event: Event) -> bool:
-        """Whether an event shows somebody who has hidden since, on its trip or everywhere."""
+        """Whether an event shows a member who has hidden since, on its trip or everywhere."""
         owner = shown_in(event)
         if owner is None:
             return False
@@ -106,30 +106,30 @@ class HubLive:
 
     def _pace(self, key: str, event: Event) -> None:
         self._paced[key] = None
-        asyncio.get_running_loop().call_later(PACE_S, self._next, key)
-        self._take(event)
+        asyncio.get_running_loop().call_later(PACE_S, self._send_latest, key)
+        self._enqueue(event)
 
-    def _next(self, key: str) -> None:
+    def _send_latest(self, key: str) -> None:
         event = self._paced.pop(key)
         if event is not None:
             self._pace(key, event)
 
-    def _take(self, event: Event, people: Collection[UserId] | None = None) -> None:
+    def _enqueue(self, event: Event, people: Collection[UserId] | None = None) -> None:
         if not len(self._sockets) or len(self._waiting) >= MAX_WAITING:
             return
         self._waiting.append((event, people))
-        if self._telling is None:
-            self._telling = asyncio.create_task(self._tell_all())
+        if self._broadcasting is None:
+            self._broadcasting = asyncio.create_task(self._broadcast_all())
 
-    async def _tell_all(self) -> None:
+    async def _broadcast_all(self) -> None:
         try:
             while self._waiting:
                 events, self._waiting = self._waiting, []
-                await self._tell(events)
+                await self._broadcast(events)
         finally:
-            self._telling = None
+            self._broadcasting = None
 
-    async def _tell(self, events: Sequence[tuple[Event, Collection[UserId] | None]]) -> None:
+    async def _broadcast(self, events: Sequence[tuple[Event, Collection[UserId] | None]]) -> None:
         trips = {
             event.trip_id
             for event, people in events
@@ -143,7 +143,7 @@ class HubLive:
                     count = self._sockets.deliver(event_frame(event), people, muted, shown_in(event))
                     self._metrics.delivered(count)
         except Unavailable as error:
-            log.warning("events were not told", extra={"fields": {"count": len(events), "reason": error.details}})
+            log.warning("events dropped", extra={"fields": {"count": len(events), "reason": error.details}})
         except Exception:
-            # A bug in one batch must not silence the next.
-            log.exception("events could not be told", extra={"fields": {"count": len(events)}})
+            # A bug in one batch must not affect the next.
+            log.exception("broadcast failed", extra={"fields": {"count": len(events)}})

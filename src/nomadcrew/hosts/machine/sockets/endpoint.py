@@ -1,4 +1,4 @@
-"""`/v1/ws`: the WebSocket endpoint of this host."""
+"""The WebSocket endpoint of the machine host, `/v1/ws`."""
 
 import asyncio
 import contextlib
@@ -19,14 +19,14 @@ from nomadcrew.web.problems import problem
 from nomadcrew.web.sockets import CLOSE_BAD_JSON, CLOSE_UNAUTHENTICATED, NotJson, act, greeting, offered_token
 
 PATH = "/v1/ws"
-# Twenty frames a second is generous for a person; what comes on top is dropped, the socket stays.
+# Twenty frames per second are enough for a user; frames beyond that are dropped, and the socket stays open.
 FRAMES_PER_S = 20.0
 CLOSE_TIMEOUT_S = 5.0
 CLOSE_TRY_AGAIN = 1013
 
 
 class SocketEndpoint:
-    """Accepts sockets, puts them into the hub, and runs their actions."""
+    """Accepts sockets, adds them to the hub, and handles their frames."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class SocketEndpoint:
         on_count: Callable[[int], None],
         refusal: Callable[[Exception, str], Reply] = problem,
     ) -> None:
-        """`refusal` makes the reply to an upgrade that is refused, of why and the request's id."""
+        """`refusal` makes the HTTP reply to a refused upgrade from the error and the request id."""
         self._ports = ports
         self._hub = hub
         self._cors = cors
@@ -57,15 +57,15 @@ class SocketEndpoint:
         await self._serve(token, claims, receive, scope["extensions"][OUTLET])
 
     async def _admit(self, scope: Scope, headers: dict[str, str]) -> tuple[str, Claims, str | None]:
-        """The token, who connects with it, and the subprotocol to echo.
+        """The token, its claims, and the subprotocol to echo.
 
         Raises:
-            DomainError: not here, not from there, or not with that token.
+            DomainError: wrong path, origin or token.
         """
         if scope["path"] != PATH:
             raise NotFound("route", code="route_not_found")
         if self._cors.check(headers.get("origin"), headers.get("host", "")) is None:
-            raise Forbidden("This web page may not connect.", code="origin_not_allowed")
+            raise Forbidden("This origin may not connect.", code="origin_not_allowed")
         query = parse_qs(scope["query_string"].decode("latin-1"))
         offered = [part.strip() for part in headers.get("sec-websocket-protocol", "").split(",") if part.strip()]
         token, subprotocol = offered_token(offered, query.get("token", [None])[0])
@@ -82,25 +82,26 @@ class SocketEndpoint:
             outlet,
             now_s=time.monotonic(),
         )
-        # In the hub before the greeting is looked up, so that no event falls in between; they wait for it.
+        # Added to the hub before the greeting is read, so that no event is missed; the socket holds events until
+        # then.
         self._hub.add(socket)
         self._on_count(len(self._hub))
         try:
-            # Once more, now that the end of its session would find the socket: it may have come just before.
+            # Verified again: the session may have ended just before the socket was in the hub.
             await self._ports.verifier.verify(token, now=self._ports.clock())
             socket.greet(await greeting(claims.user_id, self._ports), now_s=time.monotonic())
             await self._read(socket, receive)
         except Unauthenticated as error:
             socket.close(CLOSE_UNAUTHENTICATED, error.code)
         except DomainError:
-            # The database is away: the client comes back, with growing pauses.
+            # The database is down: the client reconnects, with growing pauses.
             socket.close(CLOSE_TRY_AGAIN, "try again later")
         finally:
             self._hub.remove(socket)
             self._on_count(len(self._hub))
 
     async def _read(self, socket: Socket, receive: Receive) -> None:
-        """Answer frames until the client leaves or the socket is closed from here."""
+        """Handle frames until the client disconnects or the server closes the socket."""
         allowance, asked_s = FRAMES_PER_S, time.monotonic()
         while True:
             message = await receive()
@@ -123,13 +124,13 @@ class SocketEndpoint:
 
 
 async def _refuse(reply: Reply, receive: Receive, send: Send) -> None:
-    """Answer the upgrade with a plain HTTP refusal."""
+    """Refuse the upgrade with an HTTP reply."""
     headers = [(name.encode(), value.encode()) for name, value in reply.headers.items()]
     headers.append((b"content-length", b"%d" % len(reply.body)))
     await send({"type": "websocket.http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": reply.body})
-    # uvicorn logs an endpoint that returns while the connection is there as one that gave no answer, an ERROR. The
-    # first message says that the answer is written, the second that the connection is gone.
+    # uvicorn logs an ERROR if the endpoint returns while the connection is open. The first message says that the
+    # reply is written, the second that the connection is closed.
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(CLOSE_TIMEOUT_S):
             await receive()

@@ -1,7 +1,7 @@
-"""Open sockets of this process.
+"""The open sockets of this process.
 
-A reader that is too slow is closed with a code after which clients come back; it never delays the others.
-Everything here runs on the event loop's thread.
+A slow reader is closed with a code on which clients reconnect; it never delays the others. Everything here runs on
+the event loop's thread.
 """
 
 import random
@@ -14,12 +14,12 @@ from nomadcrew.hosts.machine.sockets.protocol import Outlet, text_frame
 from nomadcrew.web.sockets import CLOSE_TOO_SLOW, CLOSE_UNAUTHENTICATED
 from nomadcrew.wire.events import PONG
 
-# The client drops a socket after 60 s without a data frame. Each socket has its own patience, so that those which
-# came together, or heard the same event, are not all written to in one moment; a round of the ticker comes on top.
+# The client drops a socket after 60 s without a data frame. Each socket has its own idle time, so that sockets that
+# were opened together, or received the same event, are not all written to at once. A round of the ticker is added.
 IDLE_S = (20.0, 30.0)
 TICK_S = 1.0
 TICKS_A_ROUND = 5
-# What may come before a socket has been greeted; it waits for one question to the database.
+# Frames to hold until the greeting is sent, which needs one database query.
 MAX_HELD = 256
 
 _PONG = text_frame(PONG)
@@ -27,7 +27,7 @@ _NONE: frozenset[TripId] = frozenset()
 
 
 class Socket:
-    """One connection. `last_sent_s` and `expires_at` drive keepalive and the end of its token."""
+    """One connection. `last_sent_s` drives the keepalive; at `expires_at` its token expires."""
 
     __slots__ = (
         "_held", "_outlet", "closing", "expires_at", "id", "idle_s", "last_sent_s", "muted", "session_id",
@@ -49,22 +49,22 @@ class Socket:
         self.session_id = session_id
         self.expires_at = expires_at
         self.last_sent_s = now_s
-        self.idle_s = random.uniform(*IDLE_S)  # noqa: S311 — spreads load, guards nothing
+        self.idle_s = random.uniform(*IDLE_S)  # noqa: S311 — spreads load, not a secret
         self.muted = _NONE
         self.closing = False
-        # What comes before the greeting, until that has been sent.
+        # Frames that arrive before the greeting; None once it is sent.
         self._held: list[bytes] | None = []
         self._outlet = outlet
         outlet.on_slow = self._too_slow
 
     def greet(self, frame: str, *, now_s: float) -> None:
-        """Send the first frame, and after it what has come meanwhile."""
+        """Send the first frame, then the held frames."""
         held, self._held = self._held, None
-        for one in (text_frame(frame), *(held or ())):
-            self.write(one, now_s=now_s)
+        for each in (text_frame(frame), *(held or ())):
+            self.write(each, now_s=now_s)
 
     def write(self, frame: bytes, *, now_s: float) -> bool:
-        """Send a frame as `text_frame` makes it; False if the socket is on its way out."""
+        """Send a frame made by `text_frame`; False if the socket is closing."""
         if self.closing:
             return False
         if self._held is not None:
@@ -81,7 +81,7 @@ class Socket:
         return self.write(text_frame(frame), now_s=time.monotonic())
 
     def close(self, code: int, reason: str) -> None:
-        """Close, once; what a client misses by that it gets from the record of events."""
+        """Close the socket, once; the client fetches missed events from the stored ones."""
         if self.closing:
             return
         self.closing = True
@@ -93,12 +93,12 @@ class Socket:
 
 
 class Hub:
-    """The sockets of this process, by connection and by user; implements `Connections`."""
+    """The sockets of this process, by connection and by user; implements `Connections` and `Delivery`."""
 
     def __init__(self) -> None:
-        # Told of everybody whose first socket here was opened, and whose last one is gone.
+        # Called when a user's first socket here opens, and when their last one closes.
         self.on_person: Callable[[UserId, bool], None] = lambda _user_id, _here: None
-        # Told who was sent somebody's position on a trip.
+        # Called with the users that were sent a member's position on a trip.
         self.on_shown: Callable[[TripId, UserId, Set[UserId]], None] = lambda _trip_id, _owner, _viewers: None
         self._by_id: dict[str, Socket] = {}
         self._by_user: dict[UserId, set[Socket]] = {}
@@ -111,9 +111,9 @@ class Hub:
     def add(self, socket: Socket) -> None:
         self._by_id[socket.id] = socket
         self._round_of(socket).add(socket)
-        theirs = self._by_user.get(socket.user_id)
-        if theirs is not None:
-            theirs.add(socket)
+        sockets = self._by_user.get(socket.user_id)
+        if sockets is not None:
+            sockets.add(socket)
             return
         self._by_user[socket.user_id] = {socket}
         self.on_person(socket.user_id, True)
@@ -121,11 +121,11 @@ class Hub:
     def remove(self, socket: Socket) -> None:
         self._by_id.pop(socket.id, None)
         self._round_of(socket).discard(socket)
-        theirs = self._by_user.get(socket.user_id, set())
-        if socket not in theirs:
+        sockets = self._by_user.get(socket.user_id, set())
+        if socket not in sockets:
             return
-        theirs.remove(socket)
-        if not theirs:
+        sockets.remove(socket)
+        if not sockets:
             del self._by_user[socket.user_id]
             self.on_person(socket.user_id, False)
 
@@ -142,18 +142,18 @@ class Hub:
             socket.muted -= {trip_id}
 
     def connected(self, user_ids: Iterable[UserId]) -> bool:
-        """Whether any of these people has a socket here."""
+        """Whether any of these users has a socket here."""
         return any(user_id in self._by_user for user_id in user_ids)
 
     def deliver(
         self, frame: str, user_ids: Iterable[UserId], trip_id: TripId | None, shows: UserId | None = None
     ) -> int:
-        """Send one encoded frame to every socket of these people; returns to how many."""
+        """Send one encoded frame to all sockets of these users; returns the number of sockets."""
         count, now_s, ready = 0, time.monotonic(), text_frame(frame)
         reached: set[UserId] = set()
         for user_id in user_ids:
             before = count
-            # A copy, for a socket that is closed for its slowness may be forgotten at once.
+            # A copy, because a socket that is closed for being slow may be removed at once.
             for socket in tuple(self._by_user.get(user_id, ())):
                 if trip_id not in socket.muted:
                     count += socket.write(ready, now_s=now_s)
@@ -164,20 +164,20 @@ class Hub:
         return count
 
     def end_session(self, session_id: SessionId) -> None:
-        """Close what a signed-out device left open."""
+        """Close the sockets of a session that ended."""
         for socket in list(self._by_id.values()):
             if socket.session_id == session_id:
                 socket.close(CLOSE_UNAUTHENTICATED, "signed out")
 
     def close_some(self, count: int, code: int, reason: str) -> int:
-        """Close so many of the sockets that are still open; returns how many there were."""
+        """Close up to `count` open sockets; returns how many."""
         chosen = [socket for socket in self._by_id.values() if not socket.closing][:count]
         for socket in chosen:
             socket.close(code, reason)
         return len(chosen)
 
     def tick(self, *, now: datetime, monotonic_s: float) -> None:
-        """Keep idle sockets alive and close those whose token has expired, of one part of all in turn."""
+        """Send keepalives and close sockets with expired tokens, for one of `TICKS_A_ROUND` groups per call."""
         for socket in tuple(self._rounds[self._turn]):
             if socket.expires_at <= now:
                 socket.close(CLOSE_UNAUTHENTICATED, "token expired")

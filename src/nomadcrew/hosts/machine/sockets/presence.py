@@ -1,7 +1,7 @@
-"""Telling who comes and goes, from the sockets of this host.
+"""Announces users who go online or offline, from the sockets of this host.
 
-Whoever is back within a moment was never gone. Changes are told together, for after a restart everybody comes at
-once, and so is what is written down.
+A user who reconnects within a grace period never went offline. Changes are announced and saved in batches, because
+all users reconnect at once after a restart.
 """
 
 import asyncio
@@ -18,14 +18,14 @@ from nomadcrew.core.realtime import Live
 
 ROUND_S = 0.5
 BATCH = 200
-# Those who stay are written down as well, so that a host that is killed forgets minutes, not hours.
+# Users who stay online are saved as well, so that a killed host loses minutes of `last seen`, not hours.
 STAYING_S = 600.0
-# One machine counts a person's sockets in the hub; to presence they are one.
+# The hub counts a user's sockets; for presence they are one connection.
 HERE = "here"
 
 
 class PresenceTeller:
-    """What the hub tells of people becomes presence, events and rows."""
+    """Turns users' connections and disconnections into presence, events and rows."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class PresenceTeller:
         on_change: Callable[[UserId, bool], None] = lambda _user_id, _online: None,
         grace_s: float = GRACE_S,
     ) -> None:
-        """`on_change` is told who is online from now on, and who no longer is."""
+        """`on_change` is called when a user goes online or offline."""
         self._presence = presence
         self._live = live
         self._clock = clock
@@ -48,11 +48,11 @@ class PresenceTeller:
         self._changed: dict[UserId, None] = {}
 
     def person(self, user_id: UserId, here: bool) -> None:
-        """Somebody's first socket was opened, or the last one is gone."""
+        """A user's first socket opened (`here`), or their last one closed."""
         self._presence.see(user_id, self._clock())
         if not here:
             loop = asyncio.get_running_loop()
-            self._leaving[user_id] = loop.call_later(self._grace_s, self._gone, user_id)
+            self._leaving[user_id] = loop.call_later(self._grace_s, self._offline, user_id)
         elif (leaving := self._leaving.pop(user_id, None)) is not None:
             leaving.cancel()
         else:
@@ -60,33 +60,33 @@ class PresenceTeller:
             self._change(user_id, True)
 
     async def run(self, beat: Callable[[], None]) -> None:
-        """Tell and write down until cancelled.
+        """Announce and save changes until cancelled.
 
         Raises:
-            Unavailable: the database is away; nothing is lost by that.
+            Unavailable: the database is down; no change is lost.
         """
         staying_since_s = time.monotonic()
         while True:
             beat()
             if time.monotonic() - staying_since_s >= STAYING_S:
                 staying_since_s = time.monotonic()
-                self._see_everybody()
+                self._see_online()
             await self._presence.keep()
             while self._changed:
                 await self._announce()
             await asyncio.sleep(ROUND_S)
 
     async def finish(self) -> None:
-        """Write down when everybody was here last, as far as the database is there."""
+        """Save the online users' `last seen`, unless the database is down."""
         for leaving in self._leaving.values():
             leaving.cancel()
-        self._see_everybody()
+        self._see_online()
         try:
             await self._presence.keep()
         except Unavailable:
             return
 
-    def _gone(self, user_id: UserId) -> None:
+    def _offline(self, user_id: UserId) -> None:
         del self._leaving[user_id]
         self._presence.close(user_id, HERE)
         self._change(user_id, False)
@@ -95,7 +95,7 @@ class PresenceTeller:
         self._changed[user_id] = None
         self._on_change(user_id, online)
 
-    def _see_everybody(self) -> None:
+    def _see_online(self) -> None:
         now = self._clock()
         for user_id in self._presence.online():
             if user_id not in self._leaving:

@@ -1,7 +1,7 @@
-"""The server's end of a WebSocket, written to without a queue or a task of its own.
+"""The server's end of a WebSocket, without a queue or a task per socket.
 
-A frame from the server is the same bytes for everybody, so it is made once and handed to each transport as it is;
-what a transport cannot send at once is the queue. Of uvicorn's protocol this uses the upgrade, reading and pings.
+A frame of the server is the same bytes for all clients, so it is encoded once and written to each transport; the
+transport's buffer is the queue. uvicorn's protocol provides the upgrade, reading and pings.
 """
 
 import asyncio
@@ -12,33 +12,33 @@ from typing import Any, Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 
-# Where an ASGI scope holds the outlet of its socket.
+# The key of a socket's outlet in its ASGI scope's extensions.
 OUTLET = "nomadcrew.outlet"
-# What may wait for a reader here, some hundred events; and in the kernel, which would take megabytes for each.
+# Limits of unsent bytes per client: in this process, some hundred events; in the kernel, otherwise megabytes.
 MAX_WAITING_BYTES = 256 * 1024
 KERNEL_BYTES = 64 * 1024
-# How long a client that was told to leave may take; nobody waits for one that reads nothing.
+# How long a client may take to close; a client that reads nothing is cut off then.
 LEAVE_S = 10.0
-_TEXT = 0x81  # a whole message of text
+_TEXT = 0x81  # final fragment, text
 
 
 class Outlet(Protocol):
-    """Where the frames of one socket go. Everything returns at once."""
+    """The output of one socket. No method blocks."""
 
     on_slow: Callable[[], None]
-    """Called when more waits than a reader may leave waiting."""
+    """Called when the unsent bytes exceed the limit."""
 
     def write(self, frame: bytes) -> None:
-        """Send a frame as `text_frame` makes it; nothing, once the socket is closed."""
+        """Send a frame made by `text_frame`; do nothing if the socket is closed."""
         ...
 
     def end(self, code: int, reason: str) -> None:
-        """Close with a code, and cut off whoever does not answer that in time."""
+        """Close with a code, and cut off a client that does not close in time."""
         ...
 
 
 def text_frame(text: str) -> bytes:
-    """A text message as it goes over the line, unmasked and in one frame."""
+    """A text message as one unmasked frame."""
     body = text.encode()
     length = len(body)
     if length < 126:
@@ -49,7 +49,7 @@ def text_frame(text: str) -> bytes:
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's protocol, and the `Outlet` of its socket."""
+    """uvicorn's protocol, which is also the `Outlet` of its socket."""
 
     on_slow: Callable[[], None] = staticmethod(lambda: None)
 
@@ -61,7 +61,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
         if self.response.status_code == 101:
-            # The application's task has not run yet.
+            # The application's task starts after this.
             extensions: dict[str, Any] = self.scope["extensions"]
             extensions[OUTLET] = self
 
@@ -70,7 +70,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self.on_slow()
 
     def shutdown(self) -> None:
-        """uvicorn stops, and would close every socket in the same moment: the host does that at its own pace."""
+        """Cut off handshakes when uvicorn stops; the host closes open sockets at its own pace."""
         if not self.handshake_complete:
             super().shutdown()
 

@@ -1,7 +1,7 @@
-"""What the host and its workers say to each other, over a pair of Unix sockets.
+"""The messages between the host and its workers, over a pair of Unix sockets.
 
-Frames of a length and a MessagePack body, in order, in both directions. Whoever is at the other end is a process of
-this very program, so nothing here checks what it says.
+A frame is a length and a MessagePack body; both directions are ordered. The peer is a process of this same program,
+so its messages are trusted.
 """
 
 import asyncio
@@ -16,20 +16,20 @@ from msgspec import Struct
 
 log = logging.getLogger("nomadcrew.workers")
 
-# An end that leaves this much unread has stopped working.
+# A peer that leaves this much unread is stuck.
 MAX_WAITING_BYTES = 64 * 2**20
 ASK_TIMEOUT_S = 5.0
 
 
 class Message(Struct, tag=True, array_like=True):
-    """A frame's body; identifiers travel as their sixteen bytes, several of them one after the other."""
+    """The body of a frame. An id is 16 bytes; a list of ids is their concatenation."""
 
 
 # From the host to a worker.
 
 
 class Start(Message):
-    """The first thing a worker is told: where the database is, and where people reach this server."""
+    """The first message to a worker: the database's address and the server's own."""
 
     connect: dict[str, Any]
     address: str
@@ -37,7 +37,7 @@ class Start(Message):
 
 
 class Deliver(Message):
-    """Send an encoded frame to the sockets of these people; `shows` is whose position on the trip it shows."""
+    """Send a frame to these users' sockets. `shows`: the user whose position on the trip the frame reveals."""
 
     frame: str
     people: bytes
@@ -46,29 +46,29 @@ class Deliver(Message):
 
 
 class Online(Message):
-    """These people have come, or have gone, anywhere on this host."""
+    """These users went online (`here`) or offline, over all of this host's processes."""
 
     people: bytes
     here: bool
 
 
 class Drain(Message):
-    """Stop in good order."""
+    """Drain and stop."""
 
 
 # From a worker to the host.
 
 
 class Ready(Message):
-    """Requests are answered from here on."""
+    """The worker accepts requests."""
 
 
 class Written(Message):
-    """Something was committed that may have events."""
+    """A commit that may have added events to the outbox."""
 
 
 class Told(Message):
-    """An event that is told live, packed: what it is the latest of, or to whom by name it is told."""
+    """A packed event to broadcast; `latest_of` is its pacing key, `people` its recipients, if they are named."""
 
     event: str
     latest_of: str | None
@@ -76,14 +76,14 @@ class Told(Message):
 
 
 class Person(Message):
-    """Somebody's first socket in a worker was opened, or the last one closed."""
+    """A user's first socket in this worker was opened (`here`), or their last one closed."""
 
     user_id: bytes
     here: bool
 
 
 class Working(Message):
-    """A sign of life, every few seconds."""
+    """A heartbeat, every few seconds."""
 
 
 # In both directions.
@@ -94,20 +94,20 @@ class SessionEnded(Message):
 
 
 class Spent(Message):
-    """What one worker has allowed of rate limits: bucket, key, cost."""
+    """Rate-limit tokens that one worker has spent: bucket, key, cost."""
 
     spent: list[tuple[str, str, int]]
 
 
 class Question(Message):
-    """Wants an `Answer` of the same number."""
+    """A query; the reply is an `Answer` with the same number."""
 
     number: int
     about: "Take | Pulses | Metrics"
 
 
 class Take(Message):
-    """Spend from a rate limit; the answer is an allowance's fields."""
+    """Spend from a rate limit; the reply is the fields of an `Allowance`."""
 
     bucket: str
     key: str
@@ -115,11 +115,11 @@ class Take(Message):
 
 
 class Pulses(Message):
-    """How long the host's loops have been silent, by name, in seconds."""
+    """Ask for the seconds since the last heartbeat of each of the host's loops, by name."""
 
 
 class Metrics(Message):
-    """Everything counted, in Prometheus' text format: by one worker, or by all when a worker asks."""
+    """Ask for all metrics in Prometheus' text format: one worker's, or all processes' if a worker asks."""
 
 
 class Answer(Message):
@@ -133,17 +133,17 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_TO_WORKERS | _TO_THE_HOST | SessionEnded | Spent | Question | Answer).decode
 
 
-def ids_in(several: bytes) -> list[UUID]:
-    """The ids that a message holds one after the other."""
-    return [UUID(bytes=several[at : at + 16]) for at in range(0, len(several), 16)]
+def ids_in(packed: bytes) -> list[UUID]:
+    """The ids in a concatenation of ids."""
+    return [UUID(bytes=packed[at : at + 16]) for at in range(0, len(packed), 16)]
 
 
 class Lost(Exception):
-    """The other end is gone."""
+    """The connection to the peer is lost, or it did not answer in time."""
 
 
 class Channel(asyncio.Protocol):
-    """One end. `on_message` gets what is no answer; `answer` is asked what the other end wants to know."""
+    """One end of the connection. `answer` replies to questions; `on_message` gets all other messages."""
 
     def __init__(
         self,
@@ -157,32 +157,32 @@ class Channel(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._read = bytearray()
         self._numbers = itertools.count(1)
-        self._asked: dict[int, asyncio.Future[Any]] = {}
+        self._open_questions: dict[int, asyncio.Future[Any]] = {}
         self._answering: set[asyncio.Task[None]] = set()
 
     @property
     def waiting_bytes(self) -> int:
-        """What the other end has not read yet, beyond what the kernel holds."""
+        """Bytes that the peer has not read yet, beyond the kernel's buffer."""
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def send(self, message: Message) -> None:
-        """Send, or nothing where the other end is gone."""
+        """Send a message; do nothing if the connection is lost."""
         if self._transport is None or self._transport.is_closing():
             return
         body = _encode(message)
         self._transport.write(len(body).to_bytes(4, "big") + body)
 
     async def ask(self, about: "Take | Pulses | Metrics") -> Any:
-        """The answer to a question.
+        """Send a question and return its answer.
 
         Raises:
-            Lost: there is nobody to answer, or not in time.
+            Lost: the connection is lost, or the answer did not arrive in time.
         """
         if self._transport is None or self._transport.is_closing():
             raise Lost
         number = next(self._numbers)
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._asked[number] = answer
+        self._open_questions[number] = answer
         self.send(Question(number, about))
         try:
             async with asyncio.timeout(ASK_TIMEOUT_S):
@@ -190,7 +190,7 @@ class Channel(asyncio.Protocol):
         except TimeoutError:
             raise Lost from None
         finally:
-            del self._asked[number]
+            del self._open_questions[number]
 
     def close(self) -> None:
         if self._transport is not None:
@@ -208,19 +208,19 @@ class Channel(asyncio.Protocol):
                 break
             message = _decode(self._read[at + 4 : end])
             at = end
-            self._take(message)
+            self._dispatch(message)
         del self._read[:at]
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 — the base class's form
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 — required by the base class
         self._transport = None
-        for answer in self._asked.values():
+        for answer in self._open_questions.values():
             if not answer.done():
                 answer.set_exception(Lost())
         self._on_lost()
 
-    def _take(self, message: Message) -> None:
+    def _dispatch(self, message: Message) -> None:
         if isinstance(message, Answer):
-            answer = self._asked.get(message.number)
+            answer = self._open_questions.get(message.number)
             if answer is not None and not answer.done():
                 answer.set_result(message.value)
         elif isinstance(message, Question):
@@ -234,4 +234,4 @@ class Channel(asyncio.Protocol):
         try:
             self.send(Answer(question.number, await self._answer(question.about)))
         except Exception:
-            log.exception("a question could not be answered")
+            log.exception("question not answered")

@@ -1,13 +1,13 @@
-"""The numbers of several processes as one page, in Prometheus' text format."""
+"""Merges the metrics of several processes into one page in Prometheus' text format."""
 
 from collections.abc import Sequence
 
-# What only the host itself tells, and when each process began counting, of which the first is true for the sum.
-_ITS_OWN = ("nomadcrew_uptime_seconds", "nomadcrew_build_info")
+# Metrics of the host itself, which are not summed.
+_NOT_SUMMED = ("nomadcrew_uptime_seconds", "nomadcrew_build_info")
 
 
 def merged(pages: Sequence[str]) -> str:
-    """Every series once, added up; the first page, which is the host's, decides what cannot be added."""
+    """Each series once, summed over the pages; metrics that cannot be summed are the first page's, the host's."""
     lines: dict[str, str] = {}
     values: dict[str, float] = {}
     for page in pages:
@@ -20,15 +20,15 @@ def merged(pages: Sequence[str]) -> str:
             if series not in values:
                 lines[series] = series
                 values[series] = value
-            elif series.partition("{")[0].endswith("_created"):
+            elif series.partition("{")[0].endswith("_created"):  # the earliest start of counting
                 values[series] = min(values[series], value)
-            elif not series.startswith(_ITS_OWN):
+            elif not series.startswith(_NOT_SUMMED):
                 values[series] += value
     return "".join(_families(lines, values))
 
 
 def _families(lines: dict[str, str], values: dict[str, float]) -> list[str]:
-    """Lines with each metric's series under its own heading, wherever they came from."""
+    """The lines, each metric's series under its heading."""
     order: dict[str, list[str]] = {}
     for key in lines:
         if key.startswith("# HELP "):
@@ -42,7 +42,7 @@ def _families(lines: dict[str, str], values: dict[str, float]) -> list[str]:
 
 
 def _family(name: str, known: dict[str, list[str]]) -> str:
-    """The metric whose series this is: a histogram's end in `_bucket`, `_sum` and `_count`."""
+    """The metric of a series: a histogram's series end in `_bucket`, `_sum` and `_count`."""
     for end in ("_bucket", "_sum", "_count"):
         if name.removesuffix(end) in known:
             return name.removesuffix(end)

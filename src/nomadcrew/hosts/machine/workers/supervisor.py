@@ -1,7 +1,7 @@
-"""The host's workers: processes that answer HTTP and hold sockets, on one port.
+"""Supervises the workers: processes that answer HTTP and hold sockets, on one port.
 
-What there is once stays with the host: PostgreSQL, the relay, work queues, schedules, rate limits, who is online. A
-worker that dies is started again; its clients reconnect, to whichever worker takes them.
+Services that run once stay in the host: PostgreSQL, the relay, work queues, schedules, rate limits, presence. A
+worker that dies is restarted; its clients reconnect to any worker.
 """
 
 import asyncio
@@ -34,29 +34,29 @@ log = logging.getLogger("nomadcrew.workers")
 START_S = 60.0
 WATCH_S = 5.0
 SILENT_S = 30.0
-# A worker that ended sooner than this is not started again at once.
+# A worker that ended sooner than this is restarted after a pause.
 SHORT_LIFE_S = 10.0
 LONGEST_PAUSE_S = 30.0
-# The cluster takes forty connections, of which some are the host's own and some for commands.
+# The cluster accepts forty connections; the others are for the host itself and for commands.
 CONNECTIONS = 30
 MOST_CONNECTIONS, LEAST_CONNECTIONS = 8, 2
 PROGRAM = "from nomadcrew.hosts.machine.workers.worker import main; main()"
 
 
 class _Worker:
-    """One process, and who has a socket there."""
+    """One process, and the users with a socket there."""
 
     def __init__(self, process: asyncio.subprocess.Process, started_s: float) -> None:
         self.process = process
-        self.started_s = self.heard_s = started_s
+        self.started_s = self.last_message_s = started_s
         self.people: set[UserId] = set()
         self.channel: Channel
 
 
 class Fleet:
-    """All workers, one at each listening socket; implements `Delivery` over them.
+    """All workers, one per listening socket; implements `Delivery` over them.
 
-    The host keeps those sockets open, so that what comes for a worker that died waits for its successor.
+    The host keeps the listening sockets open, so that connections to a dead worker wait for its successor.
     """
 
     def __init__(
@@ -69,40 +69,40 @@ class Fleet:
         self._listeners = listeners
         pool_size = max(LEAST_CONNECTIONS, min(MOST_CONNECTIONS, CONNECTIONS // len(listeners)))
         self._start = said.Start(dict(connect), address, pool_size)
-        # Told of everybody whose first socket in any worker was opened, and whose last one is gone.
+        # Called when a user's first socket in any worker opens, and when their last one closes.
         self.on_person: Callable[[UserId, bool], None] = lambda _user_id, _here: None
         self._workers: set[_Worker] = set()
-        self._places: dict[UserId, set[_Worker]] = {}
+        self._workers_of_user: dict[UserId, set[_Worker]] = {}
         self._ended: dict[SessionId, float] = {}
         self._ready = asyncio.Event()
         self._ready_count = 0
         self._stopping = asyncio.Event()
-        self._keepers: list[asyncio.Task[None]] = []
+        self._supervisors: list[asyncio.Task[None]] = []
         self._back: Backstage
 
     def serve(self, back: Backstage) -> None:
-        """Answer workers with this; before `start`."""
+        """Set the services that answer the workers' questions; call before `start`."""
         self._back = back
 
     async def start(self) -> None:
-        """Start every worker.
+        """Start all workers.
 
         Raises:
-            CannotStart: one could not be started.
+            CannotStart: a worker failed to start.
         """
-        self._keepers = [
-            asyncio.create_task(self._keep(listener), name=f"worker {number}")
+        self._supervisors = [
+            asyncio.create_task(self._supervise(listener), name=f"worker {number}")
             for number, listener in enumerate(self._listeners)
         ]
         ready = asyncio.create_task(self._ready.wait())
-        await asyncio.wait([ready, *self._keepers], timeout=START_S, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([ready, *self._supervisors], timeout=START_S, return_when=asyncio.FIRST_COMPLETED)
         if not self._ready.is_set():
             ready.cancel()
-            raise CannotStart("A worker process could not be started; the log above says why.")
-        self._keepers.append(asyncio.create_task(self._watch(), name="workers"))
+            raise CannotStart("A worker process could not be started; see the log above.")
+        self._supervisors.append(asyncio.create_task(self._watch(), name="workers"))
 
     async def drain(self) -> None:
-        """Have every worker stop in good order, and end those that do not."""
+        """Tell all workers to drain and stop; kill those that do not stop in time."""
         self._stopping.set()
         for listener in self._listeners:
             listener.close()
@@ -113,22 +113,22 @@ class Fleet:
             await asyncio.wait(ending, timeout=DRAIN_S + 4)
         for worker in self._workers:
             _kill(worker)
-        for task in self._keepers:
+        for task in self._supervisors:
             task.cancel()
-        await asyncio.gather(*ending, *self._keepers, return_exceptions=True)
+        await asyncio.gather(*ending, *self._supervisors, return_exceptions=True)
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._workers_of_user)
 
     def connected(self, user_ids: Iterable[UserId]) -> bool:
-        return any(user_id in self._places for user_id in user_ids)
+        return any(user_id in self._workers_of_user for user_id in user_ids)
 
     def deliver(
         self, frame: str, user_ids: Iterable[UserId], trip_id: TripId | None, shows: UserId | None = None
     ) -> int:
         people: dict[_Worker, bytearray] = {}
         for user_id in user_ids:
-            for worker in self._places.get(user_id, ()):
+            for worker in self._workers_of_user.get(user_id, ()):
                 people.setdefault(worker, bytearray()).extend(user_id.bytes)
         trip = None if trip_id is None else trip_id.bytes
         owner = None if shows is None else shows.bytes
@@ -137,25 +137,25 @@ class Fleet:
         return 0  # each worker counts its own
 
     def end_session(self, session_id: SessionId) -> None:
-        """Have every worker, and those that start within the life of a token, refuse a session."""
+        """Make all workers refuse a session, including those that start within the lifetime of a token."""
         now_s = time.monotonic()
         if session_id in self._ended:
             return
         for stale in [session for session, until_s in self._ended.items() if until_s <= now_s]:
             del self._ended[stale]
         self._ended[session_id] = now_s + 2 * ACCESS_LIFETIME.total_seconds()
-        self._tell_all(said.SessionEnded(session_id.bytes))
+        self._send_to_all(said.SessionEnded(session_id.bytes))
 
     def tell_online(self, user_id: UserId, here: bool) -> None:
-        """Have every worker know who is online."""
-        self._tell_all(said.Online(user_id.bytes, here))
+        """Send a user's presence to all workers."""
+        self._send_to_all(said.Online(user_id.bytes, here))
 
-    def _tell_all(self, message: said.Message) -> None:
+    def _send_to_all(self, message: said.Message) -> None:
         for worker in self._workers:
             worker.channel.send(message)
 
-    async def _keep(self, listener: socket.socket) -> None:
-        """Keep one worker running until the host stops."""
+    async def _supervise(self, listener: socket.socket) -> None:
+        """Run one worker and restart it until the host stops."""
         short_lives = 0
         while not self._stopping.is_set():
             worker = await self._launch(listener)
@@ -164,10 +164,10 @@ class Fleet:
             if self._stopping.is_set():
                 return
             if not self._ready.is_set():
-                raise CannotStart("a worker ended before it was ready")
+                raise CannotStart("A worker ended before it was ready.")
             short = time.monotonic() - worker.started_s < SHORT_LIFE_S
             short_lives = short_lives + 1 if short else 0
-            log.warning("a worker ended and is started again", extra={"fields": {"exit_code": code}})
+            log.warning("worker ended, restarting", extra={"fields": {"exit_code": code}})
             await asyncio.sleep(min(0.5 * 2**short_lives, LONGEST_PAUSE_S) if short else 0)
 
     async def _launch(self, listener: socket.socket) -> _Worker:
@@ -180,16 +180,18 @@ class Fleet:
             )  # fmt: skip
         worker = _Worker(process, time.monotonic())
 
-        def end() -> Channel:
-            return Channel(lambda message: self._heard(worker, message), self._answer, lambda: self._forget(worker))
+        def channel_end() -> Channel:
+            return Channel(
+                lambda message: self._on_message(worker, message), self._answer, lambda: self._forget(worker)
+            )
 
-        _, worker.channel = await asyncio.get_running_loop().create_unix_connection(end, sock=ours)
+        _, worker.channel = await asyncio.get_running_loop().create_unix_connection(channel_end, sock=ours)
         self._workers.add(worker)
         worker.channel.send(self._start)
         for session_id in self._ended:
             worker.channel.send(said.SessionEnded(session_id.bytes))
-        everybody = b"".join(user_id.bytes for user_id in self._back.presence.online())
-        worker.channel.send(said.Online(everybody, True))
+        online = b"".join(user_id.bytes for user_id in self._back.presence.online())
+        worker.channel.send(said.Online(online, True))
         return worker
 
     def _forget(self, worker: _Worker) -> None:
@@ -199,23 +201,23 @@ class Fleet:
             self._person(worker, user_id, here=False)
 
     async def _watch(self) -> None:
-        """End workers that do nothing any more; what keeps them then starts others."""
+        """Kill stuck workers; `_supervise` restarts them."""
         while True:
             await asyncio.sleep(WATCH_S)
             for worker in list(self._workers):
-                silent_s = time.monotonic() - worker.heard_s
+                silent_s = time.monotonic() - worker.last_message_s
                 if silent_s > SILENT_S or worker.channel.waiting_bytes > said.MAX_WAITING_BYTES:
-                    log.error("a worker is stuck and is ended", extra={"fields": {"silent_s": round(silent_s)}})
+                    log.error("worker is stuck, killing it", extra={"fields": {"silent_s": round(silent_s)}})
                     _kill(worker)
 
-    def _heard(self, worker: _Worker, message: said.Message) -> None:
-        worker.heard_s = time.monotonic()
+    def _on_message(self, worker: _Worker, message: said.Message) -> None:
+        worker.last_message_s = time.monotonic()
         match message:
             case said.Written():
                 self._back.relay.ring()
             case said.Told(event, latest_of, people):
-                named = None if people is None else list(map(UserId, ids_in(people)))
-                self._back.live.take(unpack(event), latest_of, named)
+                recipients = None if people is None else list(map(UserId, ids_in(people)))
+                self._back.live.take(unpack(event), latest_of, recipients)
             case said.Person(user_id, here):
                 self._person(worker, UserId(UUID(bytes=user_id)), here=here)
             case said.SessionEnded(session_id):
@@ -229,17 +231,17 @@ class Fleet:
                     self._ready.set()
 
     def _person(self, worker: _Worker, user_id: UserId, *, here: bool) -> None:
-        places = self._places.setdefault(user_id, set())
-        before = bool(places)
+        workers = self._workers_of_user.setdefault(user_id, set())
+        before = bool(workers)
         if here:
             worker.people.add(user_id)
-            places.add(worker)
+            workers.add(worker)
         else:
             worker.people.discard(user_id)
-            places.discard(worker)
-        if not places:
-            del self._places[user_id]
-        if before != bool(places):
+            workers.discard(worker)
+        if not workers:
+            del self._workers_of_user[user_id]
+        if before != bool(workers):
             self.on_person(user_id, here)
 
     async def _answer(self, about: said.Message) -> Any:
@@ -254,14 +256,14 @@ class Fleet:
                 raise TypeError(f"a worker asked for {type(about).__name__}")
 
     async def _page(self) -> str:
-        """What all processes count."""
+        """The metrics of all processes."""
         with contextlib.suppress(TimeoutError, Unavailable):
             await asyncio.wait_for(self._back.refresh(), REFRESH_TIMEOUT_S)
-        theirs = await asyncio.gather(*map(_counted, list(self._workers)))
+        theirs = await asyncio.gather(*map(_metrics_of, list(self._workers)))
         return merged([self._back.metrics.render().decode(), *chain.from_iterable(theirs)])
 
 
-async def _counted(worker: _Worker) -> list[str]:
+async def _metrics_of(worker: _Worker) -> list[str]:
     try:
         return [await worker.channel.ask(said.Metrics())]
     except Lost:

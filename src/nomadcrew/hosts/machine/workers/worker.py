@@ -1,4 +1,4 @@
-"""A worker process: HTTP and sockets on a listening socket of the host's, everything else asked of the host."""
+"""A worker process: serves HTTP and sockets on a listening socket of the host, and asks the host for the rest."""
 
 import asyncio
 import logging
@@ -40,32 +40,32 @@ _ALLOWED = Allowance(allowed=True, limit=0, remaining=0, reset_s=0, retry_after_
 
 
 class HostOutbox:
-    """`Outbox` whose relay runs in the host."""
+    """`Outbox` whose relay is in the host."""
 
     def __init__(self, host: Channel) -> None:
         self._host = host
-        self._rung = False
+        self._wake_scheduled = False
 
     def expect(self) -> None:
-        """Nothing to prepare: the host looks every second."""
+        """Nothing to prepare: the host polls every second."""
 
     async def written(self, *, told: bool = True) -> None:
-        if told and not self._rung:
-            # Once for all that is written in this turn of the loop.
-            self._rung = True
-            asyncio.get_running_loop().call_soon(self._ring)
+        if told and not self._wake_scheduled:
+            # Once for all writes in this iteration of the event loop.
+            self._wake_scheduled = True
+            asyncio.get_running_loop().call_soon(self._wake)
 
     async def sweep(self) -> int:
         await self.written()
         return 0
 
-    def _ring(self) -> None:
-        self._rung = False
+    def _wake(self) -> None:
+        self._wake_scheduled = False
         self._host.send(said.Written())
 
 
 class HostLive:
-    """`Live` by way of the host, which knows all sockets, and paces what several workers tell."""
+    """`Live` through the host, which knows all sockets and paces the events of all workers."""
 
     def __init__(self, host: Channel) -> None:
         self._host = host
@@ -78,7 +78,7 @@ class HostLive:
 
 
 class HostLimits:
-    """`RateLimits` that the host counts for all of its workers."""
+    """`RateLimits` that the host counts for all workers."""
 
     def __init__(self, host: Channel) -> None:
         self._host = host
@@ -91,11 +91,11 @@ class HostLimits:
 
 
 class Worker:
-    """What the host tells, and what is told to it."""
+    """The worker's state and its messages from and to the host."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.host = Channel(self._heard, self._answer, _host_is_gone)
+        self.host = Channel(self._on_message, self._answer, _exit_without_host)
         self.hub = Hub()
         self.hub.on_person = lambda user_id, here: self.host.send(said.Person(user_id.bytes, here))
         self.metrics = Metrics()
@@ -103,17 +103,17 @@ class Worker:
         self.stop = asyncio.Event()
         self._limits: SharedRateLimits | None = None
         self._presence: PostgresPresence | None = None
-        # Who came and went before there was anywhere to note it.
-        self._early: list[said.Online] = []
+        # Presence changes received before the presence exists.
+        self._early_messages: list[said.Online] = []
         self._sessions: asyncio.Queue[SessionId] = asyncio.Queue()
 
     async def run(self, listener: socket.socket) -> None:
-        """Serve until the host says to stop."""
+        """Serve until the host sends `Drain`."""
         start = await self.start
         pool = Database(start.connect, size=start.pool_size, on_statement=self.metrics.statement)
         self._limits = self._shared_limits()
         presence = self._presence = PostgresPresence(pool)
-        for message in self._early:
+        for message in self._early_messages:
             self._online(message)
         ports = wired(
             self._settings, DataFolder(self._settings.home), pool, url=start.address, outbox=HostOutbox(self.host),
@@ -124,11 +124,11 @@ class Worker:
             self._settings, pool, self.hub, ports, self.metrics, silences=self._silences, render=self._render
         )
 
-        async def ended_elsewhere() -> None:
+        async def revoke_sessions() -> None:
             while True:
                 await ports.tokens.revoke(await self._sessions.get(), now=utc_now())
 
-        loops = {**front.loops(), "host": self._work, "sessions": ended_elsewhere}
+        loops = {**front.loops(), "host": self._send_heartbeats, "sessions": revoke_sessions}
         tasks = running(loops)
         serving = Serving(front.application, self.hub, listener, lambda: self.host.send(said.Ready()))
         stopped = asyncio.create_task(self.stop.wait())
@@ -152,7 +152,7 @@ class Worker:
         self.hub.end_session(session_id)
         self.host.send(said.SessionEnded(session_id.bytes))
 
-    def _heard(self, message: said.Message) -> None:
+    def _on_message(self, message: said.Message) -> None:
         match message:
             case said.Deliver(frame, people, trip_id, shows):
                 trip = None if trip_id is None else TripId(UUID(bytes=trip_id))
@@ -171,7 +171,7 @@ class Worker:
 
     def _online(self, message: said.Online) -> None:
         if self._presence is None:
-            self._early.append(message)
+            self._early_messages.append(message)
             return
         change = self._presence.open if message.here else self._presence.close
         for user_id in map(UserId, ids_in(message.people)):
@@ -182,8 +182,8 @@ class Worker:
             return self.metrics.render().decode()
         raise TypeError(f"the host asked for {type(about).__name__}")
 
-    async def _work(self) -> None:
-        """Tell the host every few seconds that this loop still turns."""
+    async def _send_heartbeats(self) -> None:
+        """Send a heartbeat every few seconds."""
         while True:
             self.host.send(said.Working())
             await asyncio.sleep(WORKING_S)
@@ -201,9 +201,9 @@ class Worker:
             return self.metrics.render()
 
 
-def _host_is_gone() -> None:
-    """End at once, as the host did: the next one wants the port, and nothing durable is here."""
-    log.warning("the host is gone, and this worker with it")
+def _exit_without_host() -> None:
+    """Exit at once: the next host needs the port, and this process stores nothing durable."""
+    log.warning("connection to the host lost, exiting")
     os._exit(1)
 
 
@@ -220,10 +220,10 @@ async def serve(listener: socket.socket, line: socket.socket) -> None:
 
 
 def main() -> None:
-    """Serve; arguments are the numbers of the listening socket and of the line to the host."""
+    """Serve; the arguments are the file descriptors of the listening socket and of the socket to the host."""
     listener, line = (socket.socket(fileno=int(number)) for number in sys.argv[1:3])
     listener.setblocking(False)
     logs.set_up(Settings.read(os.environ).log_level.upper())
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(listener, line))
-    os._exit(0)  # the line is closed with everything else, and that is no loss of the host
+    os._exit(0)  # skip the callback that reports a lost host: closing the socket here is normal
