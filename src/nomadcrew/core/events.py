@@ -112,8 +112,8 @@ def listeners(event: Event, members: Mapping[TripId, Iterable[UserId]]) -> tuple
     return people, event.trip_id if for_trip else None
 
 
-# What is said to who asks for events after something that is none, or is in no record.
-NO_CURSOR = "`after` is the id of no event in the record; those with `kept` false are in none."
+# The refusal of an `after` that is not the id of a stored event.
+NO_CURSOR = "`after` must be the id of a stored event; events with `kept: false` are not stored."
 
 
 class Outbox(Protocol):

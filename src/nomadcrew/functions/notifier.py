@@ -1,4 +1,4 @@
-"""What events give people to know; and on AWS the way of those that call for a mail."""
+"""Turns events into notifications. On AWS it also forwards events that need a mail."""
 
 from typing import Final
 
@@ -17,7 +17,7 @@ PORTS: Final = ("live", "notifications", "outbox", "queue")
 
 
 class _About(msgspec.Struct):
-    """What the mails of an event are about, one of these."""
+    """The subject of an event's mails; an event has one of these ids."""
 
     invitation_id: str = ""
     registration_id: str = ""
@@ -25,10 +25,9 @@ class _About(msgspec.Struct):
 
 
 async def tell_people(event: Event, ports: Ports) -> None:
-    """Tell whom an event concerns, each as they want it: in the list, on their sockets, on their phones.
+    """Notify the users whom an event concerns, by the channels of their preferences: list, sockets, phones.
 
-    Safe to repeat: what is kept is kept once, what was pushed is not pushed again, and clients know by its id what
-    they have shown already.
+    Safe to repeat: a notification is stored once and pushed once, and clients drop duplicate toasts by id.
     """
     now = ports.clock()
     plan = await telling(event, notifications=ports.notifications, now=now)
@@ -44,7 +43,7 @@ async def tell_people(event: Event, ports: Ports) -> None:
 
 
 async def pass_on(job: Job, ports: Ports) -> None:
-    """Tell people, and have mails about one thing sent one after another."""
+    """Notify users, and queue the event's mail. The group keeps mails about one invitation or account in order."""
     event = unpack(job.body)
     consumers = CONSUMERS.get(event.type, ())
     if EMAIL in consumers:

@@ -1,4 +1,4 @@
-"""Every row of every function: what the host, OpenAPI, tests and the infrastructure read."""
+"""All routes of the API, read by both hosts, OpenAPI, the tests and the infrastructure."""
 
 from nomadcrew.functions import auth, chat, invitation, location, member, notification, page, todo, trip, user
 from nomadcrew.wire.routes import Route, Routes

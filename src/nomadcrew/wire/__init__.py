@@ -1,1 +1,1 @@
-"""What crosses the network: the route table, calls, replies, problems, envelopes, the OpenAPI document."""
+"""Wire formats: the route table, calls, replies, problems, event envelopes, the OpenAPI document."""

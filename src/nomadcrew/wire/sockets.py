@@ -1,4 +1,4 @@
-"""Socket actions: a table from a frame's type to a coroutine, the same on both hosts."""
+"""Socket frames: a table from a frame's type to its coroutine, for both hosts. Tasks of the realtime queue."""
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
@@ -22,19 +22,20 @@ log = logging.getLogger("nomadcrew.sockets")
 SUBPROTOCOL = "nomadcrew.v1"
 MAX_FRAME_BYTES = 32_768
 MAX_REFERENCE = 128  # characters
-MOST_PARTED = 200  # sockets, of one round; the next one finds the others
+MOST_PARTED = 200  # dead connections per keep-alive round; the next round finds the rest
 
 CLOSE_BAD_JSON = 1007
-CLOSE_RESTART = 1012  # the client comes back with growing pauses, and does not sign in anew for it
-CLOSE_UNAUTHENTICATED = 4401  # the client refreshes its token and comes back
-CLOSE_TOO_SLOW = 4008  # as after a restart
+CLOSE_RESTART = 1012  # the client reconnects with growing pauses and keeps its token
+CLOSE_UNAUTHENTICATED = 4401  # the client refreshes its token and reconnects
+CLOSE_TOO_SLOW = 4008  # the client reconnects as after a restart
 
 
 @dataclass(frozen=True, slots=True)
 class SocketCall:
-    """One frame from a socket: `payload` is what it carries, whichever dialect it is in.
+    """One frame from a socket, with its fields in `payload`.
 
-    The monolith's frames have a type and a payload; those of the AWS design an action, and what it needs beside it.
+    The monolith's frames have `type` and `payload`. Frames of the AWS design have `action` and the fields beside
+    it.
     """
 
     connection_id: str
@@ -50,9 +51,9 @@ class SocketCall:
 
     @property
     def reference(self) -> dict[str, str]:
-        """What tells the client which of its frames an answer is to, as far as it said."""
-        given = {name: self.payload.get(name) for name in ("requestId", "messageId", "tripId")}
-        return {name: text for name, text in given.items() if isinstance(text, str) and len(text) <= MAX_REFERENCE}
+        """The ids in the frame by which the client matches the answer to it."""
+        ids = {name: self.payload.get(name) for name in ("requestId", "messageId", "tripId")}
+        return {name: text for name, text in ids.items() if isinstance(text, str) and len(text) <= MAX_REFERENCE}
 
 
 Action = Callable[[SocketCall], Awaitable[str | None]]
@@ -63,7 +64,7 @@ class Actions:
     rows: dict[str, Action] = field(default_factory=dict)
 
     def on(self, type_: str) -> Callable[[Action], Action]:
-        """Declare what a frame of a type does; it returns the frame that answers, or None."""
+        """Declare the action of a frame type. It returns the answering frame, or None."""
 
         def declare(action: Action) -> Action:
             self.rows[type_] = action
@@ -73,14 +74,14 @@ class Actions:
 
 
 class NotJson(Exception):
-    """A frame is not JSON; the socket is closed with 1007."""
+    """A frame is not JSON. The machine host closes the socket with 1007."""
 
 
 async def act(actions: Actions, connection_id: str, me: UserId, text: str | bytes, ports: Ports) -> str | None:
-    """Run what a frame asks for; returns the answering frame, None for types nobody knows.
+    """Run the action of a frame. Returns the answering frame, None for an unknown type.
 
     Raises:
-        NotJson: the frame is no JSON.
+        NotJson: the frame is not JSON.
     """
     try:
         raw = text.encode() if isinstance(text, str) else text
@@ -100,24 +101,24 @@ async def act(actions: Actions, connection_id: str, me: UserId, text: str | byte
         return await action(call)
     except DomainError as error:
         if isinstance(error, Unavailable):
-            log.warning("a frame was not served", extra={"fields": {"type": type_}}, exc_info=error)
+            log.warning("Frame failed: unavailable", extra={"fields": {"type": type_}}, exc_info=error)
         return frame("error", {"code": error.code, **call.reference}, error=error.text)
     except Exception:
-        # The socket may be busy with much else, and stays.
-        log.exception("a frame failed", extra={"fields": {"type": type_}})
-        return frame("error", {"code": "internal", **call.reference}, error="Something went wrong here.")
+        # A bug in one action must not close the socket.
+        log.exception("Frame failed", extra={"fields": {"type": type_}})
+        return frame("error", {"code": "internal", **call.reference}, error="Something went wrong on our side.")
 
 
 async def greeting(me: UserId, ports: Ports) -> str:
-    """The frame every socket gets first."""
+    """The first frame of every socket: the user's trips."""
     trips = [str(trip_id) for trip_id in await ports.members.active(me)]
     return frame("connected", {"userId": str(me), "tripCount": len(trips), "trips": trips})
 
 
 async def part(connection_id: str, user_id: UserId, ports: Ports) -> None:
-    """Forget a socket that is gone, and have others told if it was its owner's last one.
+    """Drop a dead connection; if it was the user's last, announce the user offline.
 
-    In this order, for a socket that is still noted is found gone, and parted with, once more.
+    Announce first: after a crash in between, the next keep-alive finds the connection again.
     """
     if await ports.presence.left(user_id, connection_id, now=ports.clock()):
         await ports.queue.send(REALTIME, gone_task(user_id), delay_s=GRACE_S)
@@ -125,17 +126,18 @@ async def part(connection_id: str, user_id: UserId, ports: Ports) -> None:
 
 
 async def keep_all_alive(ports: Ports) -> None:
-    """Send to every socket, and have those that are gone parted with: the gateway does not promise to say so."""
+    """Send a frame to every socket and queue dead ones to be dropped: the gateway may not report disconnects."""
     gone = await ports.sockets.deliver_to_all(PONG, now=ports.clock())
     for connection in gone[:MOST_PARTED]:
         await ports.queue.send(REALTIME, part_task(connection))
 
 
 class Task(msgspec.Struct, rename="camel", omit_defaults=True):
-    """What else than an event has sockets hear something.
+    """A message of the realtime queue that is not an event.
 
-    One was opened, one was found gone, all are to be kept alive, or an event is for some `people` whatever its
-    audience. `online` is set where somebody's first socket was opened, or the last one closed, a moment ago.
+    `greet`: greet this new connection. `part`: drop this dead connection. `keep_alive`: send a frame to every
+    socket. `told`: send this event to the sockets of `people`, whatever its audience. `online`: announce `user_id`
+    as online or offline, unless that has changed meanwhile.
     """
 
     greet: str = ""
@@ -152,29 +154,29 @@ task_in = msgspec.json.Decoder(Task).decode
 
 
 def greet_task(connection_id: str, user_id: UserId, *, first: bool) -> str:
-    """The message that has a socket greeted, and others told where it is the `first` of its owner."""
+    """Queue message: greet this connection; if it is the user's `first`, announce the user online."""
     return msgspec.json.encode(Task(greet=connection_id, user_id=user_id, online=True if first else None)).decode()
 
 
 def part_task(connection: Connection) -> str:
-    """The message that has a socket parted with that was found gone."""
+    """Queue message: drop this dead connection."""
     return msgspec.json.encode(Task(part=connection.id, user_id=connection.user_id)).decode()
 
 
 def gone_task(user_id: UserId) -> str:
-    """The message that has others told that somebody is gone, unless they are back."""
+    """Queue message: announce the user offline, unless the user is online again."""
     return msgspec.json.encode(Task(user_id=user_id, online=False)).decode()
 
 
 def people_task(event: Event, people: Sequence[UserId]) -> str:
-    """The message that has an event reach these people."""
+    """Queue message: send an event to these users."""
     return msgspec.json.encode(Task(people=list(people), told=stored(event))).decode()
 
 
 def offered_token(subprotocols: list[str], query_token: str | None) -> tuple[str | None, str | None]:
-    """The token a socket offers and the subprotocol to echo.
+    """The token of a new socket, and the subprotocol to echo.
 
-    A token comes in the query, as the only subprotocol, or after `nomadcrew.v1`.
+    Clients send the token in the query, as the only subprotocol, or as the subprotocol after `nomadcrew.v1`.
     """
     if subprotocols[:1] == [SUBPROTOCOL]:
         return (subprotocols[1] if len(subprotocols) > 1 else query_token), SUBPROTOCOL

@@ -126,7 +126,7 @@ class MessageNotFound(NotFound):
 
 class ReplyNotFound(Invalid):
     code = "reply_not_found"
-    text = "The message that this replies to is not in this chat."
+    text = "The replied-to message is not in this chat."
 
 
 class AttachmentNotFound(NotFound):
@@ -138,32 +138,32 @@ class AttachmentNotFound(NotFound):
 
 class AttachmentUsed(Conflict):
     code = "attachment_used"
-    text = "That file is in another message already."
+    text = "This file belongs to another message already."
 
 
 class MessageIdTaken(Conflict):
     code = "message_id_taken"
-    text = "Another message has that id."
+    text = "Another message has this id. Send the message with a new id."
 
 
 class TooLateToEdit(Invalid):
     code = "edit_window_over"
-    text = "A message can be edited for fifteen minutes."
+    text = "A message can be edited for 15 minutes after it was sent."
 
 
 class TooManyEdits(Invalid):
     code = "too_many_edits"
-    text = f"A message can be edited {MAX_EDITS} times. Write another one instead."
+    text = f"A message can be edited at most {MAX_EDITS} times. Send a new message instead."
 
 
 class TooManyReactions(Invalid):
     code = "too_many_reactions"
-    text = f"One can react to a message with {MAX_REACTIONS} emoji at most."
+    text = f"A member can react to a message with at most {MAX_REACTIONS} emoji."
 
 
 class BadCursor(Invalid):
     code = "invalid_cursor"
-    text = "That is no place in this chat."
+    text = "This cursor does not belong to this chat."
 
 
 def checked_text(text: str, *, may_be_empty: bool = False) -> str:
@@ -176,9 +176,9 @@ def checked_text(text: str, *, may_be_empty: bool = False) -> str:
     if not _is_visible(trimmed):
         trimmed = ""
     if not trimmed and not may_be_empty:
-        raise Invalid("A message needs some text.", code="empty_message")
+        raise Invalid("A message must not be empty.", code="empty_message")
     if len(trimmed) > MAX_TEXT:
-        raise Invalid(f"A message has at most {MAX_TEXT} characters.", code="message_too_long")
+        raise Invalid(f"A message must have at most {MAX_TEXT} characters.", code="message_too_long")
     return trimmed
 
 
@@ -186,7 +186,7 @@ def checked_emoji(emoji: str) -> str:
     """Raises Invalid: not 1 to 10 characters, nothing to be seen among them, or a control character."""
     controls = any(category(character) == "Cc" for character in emoji)
     if not 0 < len(emoji) <= MAX_EMOJI or controls or not _is_visible(emoji):
-        raise Invalid(f"A reaction has 1 to {MAX_EMOJI} characters.", code="invalid_emoji")
+        raise Invalid(f"A reaction must have 1 to {MAX_EMOJI} visible characters.", code="invalid_emoji")
     return emoji
 
 
@@ -209,5 +209,7 @@ def words_of(query: str) -> list[str]:
     """
     words = list(dict.fromkeys(query.casefold().split()))
     if not words or len(words) > MAX_WORDS or len(query) > MAX_QUERY:
-        raise Invalid(f"Search for 1 to {MAX_WORDS} words.", code="invalid_query")
+        raise Invalid(
+            f"`q` must have 1 to {MAX_WORDS} words and at most {MAX_QUERY} characters.", code="invalid_query"
+        )
     return words

@@ -193,4 +193,6 @@ async def say_typing(
 async def _trip_allowance(trip_id: TripId, limits: RateLimits, *, cost: int) -> None:
     allowance = await limits.take("chat_trip", str(trip_id), cost=cost)
     if not allowance.allowed:
-        raise TooMany(allowance.retry_after_s, "This chat is very busy. Send that again in a moment.")
+        raise TooMany(
+            allowance.retry_after_s, "This chat gets too many messages. Wait a moment and send the message again."
+        )

@@ -23,17 +23,17 @@ class FileKind(StrEnum):
 
 class BadFileType(Invalid):
     code = "invalid_mime_type"
-    text = "Only JPEG, PNG and WebP pictures and PDF documents can be sent."
+    text = "Only JPEG, PNG and WebP pictures and PDF documents are accepted."
 
 
 class FileNotReadable(Invalid):
     code = "file_not_readable"
-    text = "This file is damaged or not complete."
+    text = "This file is damaged or incomplete."
 
 
 class FileTooLarge(Invalid):
     code = "file_too_large"
-    text = f"A file can have {MAX_FILE_BYTES // 2**20} MiB at most."
+    text = f"A file must not exceed {MAX_FILE_BYTES // 2**20} MiB."
 
 
 def kind_of(content: bytes) -> FileKind:

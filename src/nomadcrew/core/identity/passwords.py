@@ -48,7 +48,7 @@ def _guessable(password: str, email: str, username: str | None) -> list[str]:
     folded = canonical(password).casefold()
     problems = []
     if _is_common(folded):
-        problems.append("is one of the first that people guess")
+        problems.append("is too common")
     local = email.partition("@")[0].casefold()
     if len(local) >= MIN_PERSONAL and local in folded:
         problems.append("must not contain your email address")

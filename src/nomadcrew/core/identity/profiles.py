@@ -36,7 +36,7 @@ async def onboard(claims: Claims, username: str | None, *, profiles: Profiles, n
     chosen = username if username is not None and username.strip() else None
     named = chosen or claims.username
     if named is None or not named.strip():
-        raise InvalidUsername("A username is needed.")
+        raise InvalidUsername("A username is required.")
     first_name, last_name = _names(claims.metadata)
     profile = Profile(
         id=claims.user_id,
@@ -80,7 +80,7 @@ async def search_people(
     """
     wanted = (text or "").strip()
     if len((text or "").encode()) < MIN_SEARCH_BYTES or not wanted or "\x00" in wanted or len(wanted) > MAX_SEARCH:
-        raise Invalid("Search for at least two characters.", code="invalid_query")
+        raise Invalid("`q` must have 2 to 200 characters.", code="invalid_query")
     return await profiles.search(wanted, caller, trip_id=trip_id, limit=limit)
 
 
@@ -129,7 +129,9 @@ async def set_contact_email(caller: UserId, email: str, *, profiles: Profiles, n
 
 
 def preferences_too_large() -> Invalid:
-    return Invalid(f"Preferences take up to {MAX_PREFERENCES_BYTES // 1024} KiB.", code="preferences_too_large")
+    return Invalid(
+        f"Preferences must not exceed {MAX_PREFERENCES_BYTES // 1024} KiB.", code="preferences_too_large"
+    )
 
 
 def _email(claims: Claims) -> str:

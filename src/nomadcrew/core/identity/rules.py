@@ -51,7 +51,9 @@ def parse_name(field: str, text: str) -> str:
     """
     name = unicodedata.normalize("NFC", text.strip())
     if len(name) > MAX_NAME or any(unicodedata.category(character) == "Cc" for character in name):
-        raise Invalid(f"{field} has at most {MAX_NAME} characters on one line.", code="invalid_request_payload")
+        raise Invalid(
+            f"`{field}` must have at most {MAX_NAME} characters, on one line.", code="invalid_request_payload"
+        )
     return name
 
 
@@ -63,7 +65,7 @@ def parse_avatar_url(text: str) -> str:
     """
     url = text.strip()
     if url and (len(url) > MAX_AVATAR_URL or not url.isprintable() or " " in url or not _is_web_address(url)):
-        raise Invalid("An avatar is an http or https address.", code="invalid_request_payload")
+        raise Invalid("An avatar must be an http or https URL.", code="invalid_request_payload")
     return url
 
 

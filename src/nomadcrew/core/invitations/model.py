@@ -71,5 +71,5 @@ def parse_email(text: str) -> str:
     """
     email = text.strip().lower()
     if len(email) > MAX_EMAIL or not _EMAIL.fullmatch(email) or ".." in email:
-        raise Invalid("That is not a valid e-mail address.", code="invalid_request_payload")
+        raise Invalid("Not a valid email address.", code="invalid_request_payload")
     return email

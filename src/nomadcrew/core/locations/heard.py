@@ -56,7 +56,7 @@ class Heard:
             Unavailable: the rest waits on.
         """
         if self._dropped_count:
-            log.warning("views were not noted", extra={"fields": {"count": self._dropped_count}})
+            log.warning("Views not recorded", extra={"fields": {"count": self._dropped_count}})
             self._dropped_count = 0
         for place in list(self._waiting):
             trip_id, owner, hour = place

@@ -266,7 +266,7 @@ def hidden_in(event: Event) -> UserId | None:
 
 class OutOfRange(Invalid):
     code = "invalid_coordinates"
-    text = "A latitude is from -90 to 90 and a longitude from -180 to 180."
+    text = "The latitude must be from -90 to 90 and the longitude from -180 to 180."
 
 
 class NobodyShares(NotFound):

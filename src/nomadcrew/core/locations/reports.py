@@ -106,7 +106,7 @@ def expiry(opinion: Opinion, now: datetime) -> datetime | None:
     if opinion.lasts_s is None:
         return None
     if opinion.lasts_s <= 0:
-        raise Invalid("Sharing lasts at least a second.", code="invalid_sharing_expiry")
+        raise Invalid("Sharing must last at least one second.", code="invalid_sharing_expiry")
     # Whoever switches sharing off shares for no time, whatever else is said.
     if opinion.is_enabled is False:
         return None

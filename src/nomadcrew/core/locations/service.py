@@ -142,7 +142,7 @@ async def track(
         DomainError: as `Positions` says.
     """
     if end < start:
-        raise Invalid("`to` is before `from`.", code="invalid_time_range")
+        raise Invalid("`to` must not be before `from`.", code="invalid_time_range")
     # Nothing is kept of what is older or yet to come, and stores take no range that ends before it starts.
     start, end = (min(max(edge, now - HISTORY_KEPT_FOR), now + MAX_AHEAD) for edge in (start, end))
     found = await positions.track(trip_id, user_id, caller, rule("location", "read"), start=start, end=end)

@@ -62,10 +62,12 @@ class QuietHours:
         try:
             _zone(time_zone)
         except (KeyError, OSError, ValueError):
-            raise Invalid("That is no time zone, such as Europe/Lisbon.", code="invalid_time_zone") from None
+            raise Invalid(
+                "`timeZone` must be an IANA time zone, such as Europe/Lisbon.", code="invalid_time_zone"
+            ) from None
         hours = cls(_clock(start), _clock(end), time_zone)
         if hours.start == hours.end:
-            raise Invalid("Quiet hours start and end at different times.", code="invalid_quiet_hours")
+            raise Invalid("Quiet hours must start and end at different times.", code="invalid_quiet_hours")
         return hours
 
     def hold(self, now: datetime) -> bool:
@@ -174,7 +176,7 @@ def _clock(text: str) -> time:
         hour, minute = int(text[:2]), int(text[3:])
         if hour < 24 and minute < 60:
             return time(hour, minute)
-    raise Invalid("Quiet hours are written as 22:00.", code="invalid_quiet_hours")
+    raise Invalid("Quiet hours must have the form 22:00.", code="invalid_quiet_hours")
 
 
 def _object(value: Any) -> Mapping[str, Any]:

@@ -75,5 +75,5 @@ async def delete_todo(
 
 def _checked(text: str) -> str:
     if not text.strip() or len(text) > MAX_TEXT:
-        raise Invalid("A to-do needs 1 to 255 characters.", code="invalid_request_payload")
+        raise Invalid(f"A to-do must have 1 to {MAX_TEXT} characters.", code="invalid_request_payload")
     return text

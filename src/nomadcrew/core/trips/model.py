@@ -134,4 +134,4 @@ class InvalidTransition(Invalid):
 
 class InvalidDates(Invalid):
     code = "invalid_dates"
-    text = "The trip ends before it starts."
+    text = "The trip must not end before it starts."

@@ -27,9 +27,11 @@ async def create_trip(
     _check(TripChange(new.name, new.description, new.destination_place_id, new.destination_address,
                       new.destination_name, new.destination_latitude, new.destination_longitude))  # fmt: skip
     if not new.name.strip():
-        raise Invalid("A trip needs a name.", code="invalid_request_payload")
+        raise Invalid("`name` must not be empty.", code="invalid_request_payload")
     if len(new.background_image_url) > MAX_IMAGE_URL:
-        raise Invalid("The image address is too long.", code="invalid_request_payload")
+        raise Invalid(
+            f"`backgroundImageUrl` must have at most {MAX_IMAGE_URL} characters.", code="invalid_request_payload"
+        )
     if new.end_date < new.start_date:
         raise InvalidDates
     return await trips.add(
@@ -115,12 +117,12 @@ def _check(fields: TripChange) -> None:
         ("destinationAddress", fields.destination_address, MAX_PLACE),
         ("destinationName", fields.destination_name, MAX_PLACE),
     )
-    for name, text, most in limits:
-        if text is not None and len(text) > most:
-            raise Invalid(f"{name} has more than {most} characters.", code="invalid_request_payload")
+    for name, text, limit in limits:
+        if text is not None and len(text) > limit:
+            raise Invalid(f"`{name}` must have at most {limit} characters.", code="invalid_request_payload")
     for name, degrees, bound in (
         ("destinationLatitude", fields.destination_latitude, 90.0),
         ("destinationLongitude", fields.destination_longitude, 180.0),
     ):
         if degrees is not None and not -bound <= degrees <= bound:
-            raise Invalid(f"{name} is not between -{bound:g} and {bound:g}.", code="invalid_request_payload")
+            raise Invalid(f"`{name}` must be from -{bound:g} to {bound:g}.", code="invalid_request_payload")
