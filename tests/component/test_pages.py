@@ -158,7 +158,7 @@ async def test_an_accepted_invitation_makes_no_further_account(here: World) -> N
     ("fields", "status", "says"),
     [
         ({"password": "short"}, 400, "at least 8 characters"),
-        ({"password": "Password1!"}, 400, "guess"),
+        ({"password": "Password1!"}, 400, "too common"),
         ({"password": ""}, 400, "at least 8"),
         ({"username": "a b"}, 400, "username"),
         ({"username": "ana"}, 400, "username is taken"),

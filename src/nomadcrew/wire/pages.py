@@ -85,7 +85,7 @@ def confirmed_page(account: Account) -> Reply:
 def refused_page(refusal: DomainError) -> Reply:
     """A refusal without a form."""
     status = HTTPStatus(_STATUS.get(type(refusal)) or status_of(refusal))
-    html = render("refused.html", heading=_HEADINGS.get(status, "That did not work"), refusal=refusal.text)
+    html = render("refused.html", heading=_HEADINGS.get(status, "The request was refused"), refusal=refusal.text)
     return _reply(status, html, refusal)
 
 

@@ -35,10 +35,10 @@ class LastOwner(Invalid):
 
 
 def parse_role(text: str) -> Role:
-    """The role `text` spells in any case.
+    """The role named by `text`, in any case.
 
     Raises:
-        Invalid: it spells none.
+        Invalid: the text names no role.
     """
     try:
         return Role(text.strip().upper())

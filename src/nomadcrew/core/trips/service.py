@@ -1,4 +1,4 @@
-"""What people do with trips."""
+"""Trips: creating, listing, changing and deleting."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -18,10 +18,10 @@ MAX_IMAGE_URL = 512
 async def create_trip(
     new: NewTrip, caller: UserId, *, trips: Trips, new_id: NewId, now: datetime, fingerprint: bytes
 ) -> Trip:
-    """Start a trip with the caller as its OWNER.
+    """Create a trip with the caller as its OWNER.
 
     Raises:
-        Invalid: a field is empty, too long or out of range; `InvalidDates` where the end comes first.
+        Invalid: a field is empty, too long or out of range; `InvalidDates` if the end is before the start.
         DomainError: as `Trips.add` says.
     """
     _check(TripChange(new.name, new.description, new.destination_place_id, new.destination_address,
@@ -51,7 +51,7 @@ async def list_trips(caller: UserId, *, trips: Trips) -> Sequence[Trip]:
 
 
 async def search_trips(trip_id: TripId, search: TripSearch, caller: UserId, *, trips: Trips) -> Sequence[Trip]:
-    """The caller's own trips that match; `trip_id` is only the entry ticket the contract asks for."""
+    """The caller's trips that match. The contract requires a `trip_id`, which must be one of the caller's."""
     return await trips.search(trip_id, caller, rule("trip", "read"), search)
 
 
@@ -62,7 +62,7 @@ async def get_trip(trip_id: TripId, caller: UserId, *, trips: Trips) -> Trip:
 async def change_trip(
     trip_id: TripId, change: TripChange, caller: UserId, *, trips: Trips, new_id: NewId, now: datetime
 ) -> Trip:
-    """Change details, the status among them; an empty name is ignored, an empty description stored.
+    """Change details and status. An empty name is ignored; an empty description is stored.
 
     Raises:
         Invalid: a field is too long or out of range.
@@ -75,7 +75,7 @@ async def change_trip(
 async def change_status(
     trip_id: TripId, status: Status, caller: UserId, *, trips: Trips, new_id: NewId, now: datetime
 ) -> Trip:
-    """Move the trip along its life.
+    """Change the trip's status.
 
     Raises:
         InvalidTransition: the status cannot follow the stored one, or is the stored one.
