@@ -66,8 +66,8 @@ def _unreadable(body: bytes, error: Exception) -> Invalid:
 
 def _where(message: str) -> str:
     """msgspec's message, without the rejected value that it quotes for an enum."""
-    what, at, path = message.rpartition(" - at ")
-    return f"Invalid value{at}{path}" if at and what.startswith("Invalid ") and "value" in what else message
+    fault, at, path = message.rpartition(" - at ")
+    return f"Invalid value{at}{path}" if at and fault.startswith("Invalid ") and "value" in fault else message
 
 
 def _invalid(details: str) -> Invalid:

@@ -73,8 +73,8 @@ def request_of(event: dict[str, Any]) -> Request:
 
 def request_id_of(headers: dict[str, str], otherwise: str) -> str:
     """The client's `X-Request-ID` if it is safe to log, else `otherwise`."""
-    given = headers.get("x-request-id", "")
-    return given if 0 < len(given) <= 128 and given.isascii() and given.isprintable() else otherwise
+    id_ = headers.get("x-request-id", "")
+    return id_ if 0 < len(id_) <= 128 and id_.isascii() and id_.isprintable() else otherwise
 
 
 def claims_of(claims: dict[str, Any] | None) -> Claims | None:

@@ -303,13 +303,13 @@ def meeting_point(point: MeetingPoint) -> MeetingPointView:
     return MeetingPointView(point.latitude, point.longitude, point.name, point.radius_m, point.set_by, point.set_at)
 
 
-def suggestion(found: Suggestion) -> SuggestionView:
+def suggestion(point: Suggestion) -> SuggestionView:
     return SuggestionView(
-        found.latitude,
-        found.longitude,
+        point.latitude,
+        point.longitude,
         [
             DistanceView(shown.member.owner.user_id, shown.member.name, round(metres, 1))
-            for shown, metres in found.members
+            for shown, metres in point.members
         ],
     )
 

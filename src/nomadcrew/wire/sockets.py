@@ -127,8 +127,8 @@ async def part(connection_id: str, user_id: UserId, ports: Ports) -> None:
 
 async def keep_all_alive(ports: Ports) -> None:
     """Send a frame to every socket and queue dead ones to be dropped: the gateway may not report disconnects."""
-    gone = await ports.sockets.deliver_to_all(PONG, now=ports.clock())
-    for connection in gone[:MOST_PARTED]:
+    dead = await ports.sockets.deliver_to_all(PONG, now=ports.clock())
+    for connection in dead[:MOST_PARTED]:
         await ports.queue.send(REALTIME, part_task(connection))
 
 

@@ -38,14 +38,14 @@ def strictest(*levels: Privacy | None) -> Privacy:
     return min((level for level in levels if level is not None), key=_ORDER.index, default=Privacy.PRECISE)
 
 
-def given_under(asked: Privacy, owner: Owner, *, has_ended: bool, now: datetime) -> Privacy:
+def given_under(requested: Privacy, owner: Owner, *, has_ended: bool, now: datetime) -> Privacy:
     """The privacy that a point reported now is stored under. It is never shown in more detail later.
 
     The statement that stores positions has the same rule in SQL, as `given_under`; a test compares both.
     """
     if has_ended or not _is_on(owner.sharing, now):
         return Privacy.HIDDEN
-    return strictest(asked, _owner_privacy(owner))
+    return strictest(requested, _owner_privacy(owner))
 
 
 def stored_under(

@@ -84,18 +84,18 @@ async def check_receipts(push_id: EventId, *, tokens: PushTokens, push: Push, no
         PushRefused, Unavailable: as `Push` says.
     """
     tickets = await tokens.tickets(push_id)
-    gone: list[PushTokenId] = []
+    dead: list[PushTokenId] = []
     known = refused = 0
     for batch in _batches(list(tickets), MAX_RECEIPTS):
         receipts = await push.receipts(batch)
         known += len(receipts)
-        gone += [tickets[ticket] for ticket, error in receipts.items() if error is PushError.GONE]
+        dead += [tickets[ticket] for ticket, error in receipts.items() if error is PushError.GONE]
         refused += sum(error not in (None, PushError.GONE) for error in receipts.values())
-    if gone:
-        await tokens.forget(gone, now=now)
+    if dead:
+        await tokens.forget(dead, now=now)
     log.info(
         "Push receipts checked",
-        extra={"fields": {"delivered": known - refused - len(gone), "refused": refused, "gone": len(gone)}},
+        extra={"fields": {"delivered": known - refused - len(dead), "refused": refused, "gone": len(dead)}},
     )
     return len(tickets) - known
 
@@ -128,14 +128,14 @@ def fitted(message: PushMessage) -> PushMessage:
 async def _record(push_id: EventId, sent: Sequence[tuple[Phone, Ticket]], tokens: PushTokens, now: datetime) -> int:
     """Store a batch's tickets and deactivate dead phones. Returns the number of accepted messages."""
     done = {phone.id: ticket.id for phone, ticket in sent if ticket.error is not PushError.LATER}
-    gone = [phone.id for phone, ticket in sent if ticket.error is PushError.GONE]
+    dead = [phone.id for phone, ticket in sent if ticket.error is PushError.GONE]
     refused = sum(ticket.error is PushError.REFUSED for _, ticket in sent)
     if done:
         await tokens.sent(push_id, done, now=now)
-    if gone:
-        await tokens.forget(gone, now=now)
-    taken = len(done) - len(gone) - refused
-    log.info("Push batch sent", extra={"fields": {"taken": taken, "refused": refused, "gone": len(gone)}})
+    if dead:
+        await tokens.forget(dead, now=now)
+    taken = len(done) - len(dead) - refused
+    log.info("Push batch sent", extra={"fields": {"taken": taken, "refused": refused, "gone": len(dead)}})
     return taken
 
 

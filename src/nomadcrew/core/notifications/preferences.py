@@ -15,7 +15,7 @@ DETAILS = "notificationDetails"
 
 
 class Channel(StrEnum):
-    """A channel of notifications. Mail is none of them: the product's mails cannot be switched off."""
+    """A channel of notifications. Mail is not one: the product's mails cannot be switched off."""
 
     LIST = "list"  # stored, and counted while unread
     SOCKET = "socket"
