@@ -105,11 +105,11 @@ async def list_messages(call: Call) -> HistoryView:
     replay=Replay.FINGERPRINT, refusals=(404,), query=(NAME,), raw=True, max_body_bytes=MAX_FILE_BYTES,
 )  # fmt: skip
 async def upload_attachment(call: Call) -> UploadedView:
-    """Upload a file for a message: a JPEG, PNG or WebP picture or a PDF, as the bytes of the body.
+    """Upload a file for a message.
 
-    The bytes decide the type; Content-Type is ignored. A picture's metadata, such as place and time, is removed. At
-    most 10 MiB; on AWS 4 MiB, since API Gateway passes bodies on as text. A file that no message refers to within a
-    day is deleted.
+    The body is the file: a JPEG, PNG or WebP picture or a PDF. Content-Type is ignored. A picture's metadata, such
+    as place and time, is removed. At most 10 MiB; on AWS 4 MiB, since API Gateway passes bodies on as text. A file
+    that no message refers to within a day is deleted.
     """
     uploaded = await attachments.upload(
         call.trip_id,
@@ -183,7 +183,7 @@ async def list_receipts(call: Call) -> list[ReceiptView]:
 async def edit_message(call: Call, body: MessageChangeIn) -> MessageView:
     """Edit a message.
 
-    Only its author may, within 15 minutes after sending it.
+    Allowed for its author, within 15 minutes after sending it.
     """
     message = await service.edit_message(
         call.trip_id,
@@ -201,7 +201,7 @@ async def edit_message(call: Call, body: MessageChangeIn) -> MessageView:
 async def delete_message(call: Call) -> StatusView:
     """Delete a message.
 
-    Its author and admins may. A tombstone replaces the message.
+    Allowed for its author and for admins. A tombstone replaces the message.
     """
     await service.delete_message(
         call.trip_id, message_id(call), call.me, chat=call.ports.chat, new_id=call.ports.new_id, now=call.now

@@ -63,7 +63,7 @@ async def post_location(call: Call, body: LocationIn) -> LocationView:
 @routes.put("/v1/trips/{id}/locations", gate=Gate("location", "update"), bucket="positions", refusals=(400,),
             tells=False)  # fmt: skip
 async def put_location(call: Call, body: LocationIn) -> StatusView:
-    """Report the caller's position, approximate by default."""
+    """Report the caller's position, with `approximate` as the default `privacy`."""
     await _report(call, call.trip_id, body, Privacy.APPROXIMATE)
     return StatusView("Location updated successfully")
 
@@ -136,7 +136,10 @@ async def list_locations(call: Call) -> LocationPage:
 
 @routes.get("/v1/trips/{id}/locations/members", gate=Gate("location", "read"), statements=2, why=NOTES_VIEWS)
 async def list_member_positions(call: Call) -> list[MemberPosition]:
-    """List the members' positions as a bare array, in the form of socket events."""
+    """List the members' positions as a bare array.
+
+    The positions have the form of those in socket events.
+    """
     return [wire.member_position(position) for position in await _last_positions(call)]
 
 
@@ -148,7 +151,10 @@ async def list_member_positions(call: Call) -> list[MemberPosition]:
     Param("points", "integer", "Maximum number of points, 2 to 1000. Default: 500."),
 ))  # fmt: skip
 async def show_track(call: Call) -> TrackView:
-    """Get a member's track, oldest first, thinned to the points that preserve its shape."""
+    """Get a member's track, oldest first.
+
+    A long track is thinned to the points that preserve its shape.
+    """
     text = call.query("user")
     user_id = call.me if not text else parse_uuid(text)
     if user_id is None:
@@ -252,7 +258,10 @@ async def delete_meeting_point(call: Call) -> None:
 @routes.get("/v1/trips/{id}/meeting-point/suggest", gate=Gate("location", "read"), statements=2, why=NOTES_VIEWS,
             refusals=(404,))  # fmt: skip
 async def suggest_meeting_point(call: Call) -> SuggestionView:
-    """Suggest a meeting point: the point with the least total distance from the members whom the caller can see."""
+    """Suggest a meeting point.
+
+    It has the least total distance from the members whose positions the caller may see.
+    """
     suggestion = await service.suggest_meeting_point(
         call.trip_id, call.me, positions=call.ports.positions, views=call.ports.position_views, now=call.now
     )

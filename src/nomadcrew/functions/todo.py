@@ -70,7 +70,7 @@ async def get_todo(call: Call) -> TodoView:
 async def update_todo(call: Call, body: TodoChangeIn) -> TodoView:
     """Update a to-do.
 
-    Its creator and admins may.
+    Allowed for its creator and for admins.
     """
     todo = await service.change_todo(
         call.trip_id,
@@ -89,7 +89,7 @@ async def update_todo(call: Call, body: TodoChangeIn) -> TodoView:
 async def delete_todo(call: Call) -> MessageView:
     """Delete a to-do.
 
-    Its creator and admins may.
+    Allowed for its creator and for admins.
     """
     await service.delete_todo(
         call.trip_id,

@@ -95,9 +95,10 @@ async def change_trip_status(call: Call, body: StatusIn) -> TripView:
 
 @routes.post("/v1/trips/{id}/search", gate=Gate("trip", "read"))
 async def search_trips(call: Call, body: TripSearchIn) -> list[TripView]:
-    """Search the caller's trips, by a part of the destination and by dates.
+    """Search the caller's trips.
 
-    The trip in the path must be one of the caller's; it does not limit the results.
+    The filters are a part of the destination, and dates. The trip in the path must be one of the caller's; it does
+    not limit the results.
     """
     trips = await service.search_trips(call.trip_id, body.to_search(), call.me, trips=call.ports.trips)
     return [trip_view(trip) for trip in trips]

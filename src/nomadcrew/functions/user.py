@@ -117,7 +117,7 @@ async def list_users(call: Call) -> UserPage:
 async def update_user(call: Call, body: ProfileChangeIn) -> UserProfile:
     """Update a profile.
 
-    Users may update their own, system administrators any.
+    Allowed for the profile's user and for system administrators.
     """
     profile = await service.change_profile(
         user_id(call), body.to_change(), call.caller, profiles=call.ports.profiles, now=call.now
@@ -129,7 +129,7 @@ async def update_user(call: Call, body: ProfileChangeIn) -> UserProfile:
 async def update_preferences(call: Call, body: dict[str, Any]) -> PreferencesSaved:
     """Update a user's preferences, key by key.
 
-    A null removes a key. Users may update their own, system administrators any.
+    A null removes a key. Allowed for the user and for system administrators.
     """
     profile = await service.change_preferences(
         user_id(call), body, call.caller, profiles=call.ports.profiles, now=call.now
@@ -139,7 +139,10 @@ async def update_preferences(call: Call, body: dict[str, Any]) -> PreferencesSav
 
 @routes.post("/v1/users/sync")
 async def sync_user(call: Call) -> UserProfile:
-    """Get the caller's profile, at the path that the monolith's clients use after signing in."""
+    """Get the caller's profile after signing in.
+
+    The monolith's clients use this path.
+    """
     return own_profile(await service.get_profile(call.me, call.me, profiles=call.ports.profiles))
 
 

@@ -1,6 +1,6 @@
 """Decides which readers see which positions, for every route, broadcast and export.
 
-A stored position never leaves the core. Readers get a `Seen`, which only `seen` creates.
+A stored position is never shown as it is. Readers get a `Seen`, which only `seen` creates.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from nomadcrew.core.ids import UserId
 from nomadcrew.core.locations.model import STALE_AFTER, Owner, Point, Privacy, Reader, Sharing, StoredPoint
 
 DECIMALS = 2  # about a kilometre
-_ANYBODY = UserId(UUID(int=0))
+_NO_USER = UserId(UUID(int=0))
 _ORDER = (Privacy.HIDDEN, Privacy.APPROXIMATE, Privacy.PRECISE)
 
 
@@ -30,7 +30,7 @@ class Seen:
 
 def anybody(now: datetime) -> Reader:
     """A reader without identity: sees what every member may see."""
-    return Reader(_ANYBODY, now)
+    return Reader(_NO_USER, now)
 
 
 def strictest(*levels: Privacy | None) -> Privacy:
