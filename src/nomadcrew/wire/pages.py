@@ -34,7 +34,7 @@ _HEADINGS = {
     HTTPStatus.NOT_FOUND: "This link does not work",
     HTTPStatus.GONE: "This link was used already or has expired",
     HTTPStatus.TOO_MANY_REQUESTS: "Too many attempts",
-    HTTPStatus.SERVICE_UNAVAILABLE: "Not available just now",
+    HTTPStatus.SERVICE_UNAVAILABLE: "Temporarily unavailable",
 }
 
 
