@@ -1,4 +1,4 @@
-"""The permission matrix, read from its file; also the list of requests that whoever walks the table sends."""
+"""Reads the permission matrix. Tests over the whole route table take their requests from it."""
 
 import re
 from collections.abc import Iterator
@@ -38,12 +38,12 @@ LINES = list(lines())
 
 
 def succeeding(line: Line) -> str | None:
-    """A caller for whom the request succeeds, somebody with a token where that is possible."""
+    """A caller for whom the request succeeds, one with a token if possible."""
     return next((caller for caller in reversed(CALLERS) if line.cells[caller][0] < 400), None)
 
 
 def successes() -> list[tuple[Line, str]]:
-    """Every row once, with a caller for whom it succeeds; rows that succeed for nobody here are left out."""
+    """Every row once, with a caller for whom it succeeds. Rows without one are left out."""
     first: dict[str, tuple[Line, str]] = {}
     for line in LINES:
         caller = succeeding(line)

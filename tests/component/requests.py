@@ -1,4 +1,4 @@
-"""A request for every row of the route table, in a scene where it makes sense; whoever walks the table uses it."""
+"""A valid request for every row of the route table, and the scene that it needs."""
 
 import json
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Ask:
 
 @dataclass
 class Scene:
-    """A trip with people in every relation to it."""
+    """A trip, and users in every relation to it."""
 
     world: World
     tag: str
@@ -47,14 +47,14 @@ class Scene:
     def caller(self, name: str) -> Person | None:
         if name == "no token":
             return None
-        if name == "wrong kind":  # a token of ours that is no access token: an invitation's link
+        if name == "wrong kind":  # a valid token of ours that is not an access token: an invitation's link
             owner = self.people["OWNER"]
             return Person(owner.id, owner.email, owner.username, self.link)
         return self.people[name]
 
 
 async def scene(world: World, tag: str) -> Scene:
-    """Set the stage: OWNER, ADMIN, MEMBER and two more on the trip, one removed, one invited, one outside."""
+    """Create the scene: OWNER, two ADMINs, two MEMBERs, and a removed, an invited and an outside user."""
     names = ("OWNER", "ADMIN", "MEMBER", "another admin", "another member", "removed", "invitee", "outsider")
     people = {name: await world.person(f"{name.lower().replace(' ', '-')}-{tag}") for name in names}
     owner = people["OWNER"]
@@ -74,7 +74,7 @@ async def scene(world: World, tag: str) -> Scene:
 
 
 async def stranger_link(stage: Scene) -> str:
-    """The link of an invitation to somebody who has no account yet."""
+    """The link of an invitation to an address without an account."""
     email = f"stranger-{stage.tag}@example.org"
     return await _link(stage.world, await _invite(stage.world, stage.trip, stage.people["OWNER"], email))
 
@@ -91,7 +91,7 @@ async def _invite(world: World, trip: UUID, owner: Person, email: str) -> UUID:
 
 
 async def ask(stage: Scene, row: str, variant: str, caller: str) -> Ask:
-    """The request a row of the matrix stands for."""
+    """The request of a row of the matrix."""
     method, _, path = row.partition(" ")
     by = stage.caller(caller)
     me = stage.people.get(caller, stage.people["outsider"])
@@ -124,7 +124,7 @@ async def ask(stage: Scene, row: str, variant: str, caller: str) -> Ask:
 
 
 async def _locate(stage: Scene, row: str, variant: str, me: Person) -> None:
-    """Have somebody be somewhere, so that there is something to see, to change and to meet at."""
+    """Create the position or the meeting point that the request needs."""
     world, trip = stage.world, stage.trip
     if variant == "everywhere":
         path = f"/v1/trips/{await world.trip(me, name='shared')}/locations"
@@ -138,7 +138,7 @@ async def _locate(stage: Scene, row: str, variant: str, me: Person) -> None:
         assert (await world.call("POST", path, by=stage.people["another member"], body=POSITION)).status == 201
 
 
-# Not where the trip goes, and at the world's time.
+# Away from the trip's destination, at the time of the test's clock.
 POSITION = {"latitude": 40.2, "longitude": -8.4, "accuracy": None, "timestamp": 1_795_348_800_000}
 MEETING_POINT = {"latitude": 41.14, "longitude": -8.61, "name": "the bridge"}
 FORM = ("content-type", "application/x-www-form-urlencoded")
@@ -251,7 +251,7 @@ async def _body(stage: Scene, row: str, variant: str, me: Person) -> Any:  # noq
 
 
 async def _message(stage: Scene, variant: str, caller: str) -> UUID:
-    """A message of the caller's, where they may write; else of another member's."""
+    """A message of the caller, if the caller may write; else of another member."""
     own = variant == "my own" and caller in ("OWNER", "ADMIN", "MEMBER")
     author = stage.people[caller if own else "another member"]
     path, body = f"/v1/trips/{stage.trip}/chat/messages", {"message": f"by {author.username}"}
@@ -259,7 +259,7 @@ async def _message(stage: Scene, variant: str, caller: str) -> UUID:
 
 
 async def _attachment(stage: Scene) -> UUID:
-    """A file in a message of another member's."""
+    """A file in another member's message."""
     path, author = f"/v1/trips/{stage.trip}/chat", stage.people["another member"]
     sent = await stage.world.call("POST", f"{path}/attachments", by=author, raw=PICTURE)
     body = {"attachmentId": sent.json["id"]}
@@ -268,7 +268,7 @@ async def _attachment(stage: Scene) -> UUID:
 
 
 async def account(stage: Scene) -> str:
-    """The address of somebody who can sign in with PASSWORD."""
+    """Create an account with the password PASSWORD. Returns its email address."""
     ports, email = stage.world.ports, f"account-{stage.tag}@example.org"
     await administration.create_user(
         SignUp(email=email, password=PASSWORD),

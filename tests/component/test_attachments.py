@@ -1,4 +1,4 @@
-"""Files in a chat, from the upload until nothing is left of them, on one machine."""
+"""Files in a chat, from the upload to the deletion, on the machine host."""
 
 import json
 from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ from tests.world import Answer, Person, World, world
 
 @dataclass
 class Crew:
-    """Ana's and Ben's trip, and Cleo, who is not on it."""
+    """A trip of ana and ben, and cleo, who is not a member."""
 
     world: World
     files: Path
@@ -63,7 +63,7 @@ class Crew:
         ports = self.world.ports
         return await forget_files(attachments=ports.attachments, files=ports.files, now=self.world.clock())
 
-    def kept(self) -> list[Path]:
+    def stored_files(self) -> list[Path]:
         return [path for path in self.files.rglob("*") if path.is_file()]
 
 
@@ -85,7 +85,7 @@ async def crew(stage: tuple[World, Path]) -> Crew:
     return Crew(made, home / "files" / "attachments" / str(trip), trip, people)
 
 
-async def test_a_picture_is_sent_read_and_opened_by_the_crew(crew: Crew) -> None:
+async def test_members_send_read_and_download_a_picture(crew: Crew) -> None:
     uploaded = await crew.upload("ana", query="?name=at%20the%20bridge.JPG", content_type="text/html")
     assert uploaded.status == 201
     attachment = uploaded.json
@@ -116,7 +116,7 @@ async def test_a_picture_is_sent_read_and_opened_by_the_crew(crew: Crew) -> None
     ("content", "type_"),
     [(PNG_OF_A_PHONE, "image/png"), (WEBP_OF_A_PHONE, "image/webp"), (PDF, "application/pdf")],
 )
-async def test_other_files_are_taken_for_what_they_are(crew: Crew, content: bytes, type_: str) -> None:
+async def test_the_bytes_of_a_file_decide_its_type(crew: Crew, content: bytes, type_: str) -> None:
     assert (await crew.upload("ana", content)).json["type"] == type_
 
 
@@ -135,15 +135,15 @@ async def test_other_files_are_taken_for_what_they_are(crew: Crew, content: byte
         (b"RIFF\xff\xff\xff\xffWEBP", "file_not_readable"),
     ],
 )
-async def test_what_is_no_such_file_is_refused_and_leaves_nothing(crew: Crew, content: bytes, code: str) -> None:
+async def test_a_refused_file_is_not_stored(crew: Crew, content: bytes, code: str) -> None:
     before = await crew.world.snapshot()
     reply = await crew.upload("ana", content, content_type="image/jpeg")
     assert (reply.status, reply.code) == (400, code)
     assert await crew.world.snapshot() == before
-    assert crew.kept() == []
+    assert crew.stored_files() == []
 
 
-async def test_a_file_has_a_largest_size_which_is_less_behind_the_gateway(crew: Crew) -> None:
+async def test_too_large_files_are_refused_at_a_lower_limit_behind_the_gateway(crew: Crew) -> None:
     largest = jpeg() + bytes(MAX_FILE_BYTES - len(jpeg()))
     assert (await crew.upload("ana", largest)).status == 201
     assert (await crew.upload("ana", largest + b"\0")).status == 413
@@ -151,7 +151,7 @@ async def test_a_file_has_a_largest_size_which_is_less_behind_the_gateway(crew: 
     allowed = await crew.world.invoke("POST", path, by=by, raw=largest[:MAX_BODY_BYTES])
     assert allowed.status == 201
     refused = await crew.world.invoke("POST", path, by=by, raw=largest[: MAX_BODY_BYTES + 1])
-    assert (refused.status, refused.json["message"]) == (413, "A request body can have 4 MiB at most here.")
+    assert (refused.status, refused.json["message"]) == (413, "The request body exceeds 4 MiB.")
 
 
 @pytest.mark.parametrize(
@@ -166,16 +166,16 @@ async def test_a_file_has_a_largest_size_which_is_less_behind_the_gateway(crew: 
         (".jpg", "jpg.jpg"),
     ],
 )
-async def test_a_file_is_called_what_it_is(crew: Crew, given: str, shown: str) -> None:
+async def test_a_file_name_gets_the_suffix_of_its_type(crew: Crew, given: str, shown: str) -> None:
     assert (await crew.upload("ana", query=f"?name={given}")).json["name"] == shown
 
 
-async def test_a_name_has_an_end(crew: Crew) -> None:
+async def test_a_long_file_name_is_cut(crew: Crew) -> None:
     name = (await crew.upload("ana", query=f"?name={'x' * 300}.png")).json["name"]
     assert (len(name), name[-4:]) == (120, ".jpg")
 
 
-async def test_a_message_sent_twice_is_one_with_its_file(crew: Crew) -> None:
+async def test_a_message_with_a_file_sent_twice_is_stored_once(crew: Crew) -> None:
     body = {"attachmentId": await crew.uploaded("ana"), "id": str(uuid4()), "message": "look"}
     first, again = await crew.say("ana", **body), await crew.say("ana", **body)
     assert (first.status, first.body) == (again.status, again.body)
@@ -185,14 +185,14 @@ async def test_a_message_sent_twice_is_one_with_its_file(crew: Crew) -> None:
     assert [message["content"] for message in await crew.messages()] == ["and read", "look"]
 
 
-async def test_an_upload_sent_twice_is_one_file(crew: Crew) -> None:
+async def test_an_upload_sent_twice_is_stored_once(crew: Crew) -> None:
     assert (await crew.upload("ana")).body == (await crew.upload("ana")).body
     keyed = [await crew.upload("ben", PDF, idempotency_key="once") for _ in range(2)]
     assert keyed[0].body == keyed[1].body
-    assert len(crew.kept()) == 2
+    assert len(crew.stored_files()) == 2
 
 
-async def test_a_file_is_its_uploaders_and_its_trips_and_one_messages(crew: Crew) -> None:
+async def test_a_file_belongs_to_its_uploader_its_trip_and_one_message(crew: Crew) -> None:
     attachment = await crew.uploaded("ana")
     assert (await crew.say("ben", attachmentId=attachment)).code == "attachment_not_found"
     elsewhere = await crew.world.trip(crew.people["ana"], name="elsewhere")
@@ -210,7 +210,7 @@ async def test_a_file_is_its_uploaders_and_its_trips_and_one_messages(crew: Crew
     assert (await crew.link("ana", "no-id")).code == "attachment_not_found"
 
 
-async def test_a_frame_of_the_second_dialect_carries_a_file_too(crew: Crew) -> None:
+async def test_a_send_message_frame_can_have_a_file(crew: Crew) -> None:
     attachment, message_id = await crew.uploaded("ana"), str(uuid4())
     for _ in range(2):
         answer = await crew.say_on_a_socket("ana", attachmentId=attachment, messageId=message_id)
@@ -225,7 +225,7 @@ async def test_a_frame_of_the_second_dialect_carries_a_file_too(crew: Crew) -> N
     ):
         answer = await crew.say_on_a_socket(by, **fields)
         assert (answer["type"], answer["payload"]["code"]) == ("error", code)
-    assert [one["id"] for one in await crew.messages()] == [message_id]
+    assert [message["id"] for message in await crew.messages()] == [message_id]
 
 
 async def test_an_empty_message_needs_a_file(crew: Crew) -> None:
@@ -233,7 +233,7 @@ async def test_an_empty_message_needs_a_file(crew: Crew) -> None:
     assert (await crew.say("ana", attachmentId=str(uuid4()))).code == "attachment_not_found"
 
 
-async def test_a_link_ends_and_a_changed_one_leads_nowhere(crew: Crew) -> None:
+async def test_an_expired_or_changed_download_link_is_refused(crew: Crew) -> None:
     link = (await crew.link("ana", await crew.uploaded("ana"))).headers["location"]
     assert (await crew.world.call("GET", link[:-2])).status == 404
     assert (await crew.world.call("GET", "/v1/files/")).status == 404
@@ -245,7 +245,7 @@ async def test_a_link_ends_and_a_changed_one_leads_nowhere(crew: Crew) -> None:
         crew.world.clock.now = before
 
 
-async def test_a_deleted_message_takes_its_file_along(crew: Crew) -> None:
+async def test_deleting_a_message_deletes_its_file(crew: Crew) -> None:
     attachment = await crew.uploaded("ana")
     sent = await crew.say("ana", attachmentId=attachment, message="look")
     link = (await crew.link("ben", attachment)).headers["location"]
@@ -257,12 +257,12 @@ async def test_a_deleted_message_takes_its_file_along(crew: Crew) -> None:
     events = await crew.world.call("GET", "/v1/events?limit=100", by=crew.people["ben"])
     assert attachment not in events.body.decode()
     assert await crew.clean_up() == 1
-    assert crew.kept() == []
+    assert crew.stored_files() == []
     assert (await crew.world.call("GET", link)).status == 404
     assert await crew.clean_up() == 0
 
 
-async def test_what_nobody_sent_is_gone_after_a_day(crew: Crew) -> None:
+async def test_unsent_files_are_deleted_after_a_day(crew: Crew) -> None:
     unused, used = await crew.uploaded("ana"), await crew.uploaded("ana", PDF)
     assert (await crew.say("ana", attachmentId=used)).status == 201
     before = crew.world.clock()
@@ -271,13 +271,13 @@ async def test_what_nobody_sent_is_gone_after_a_day(crew: Crew) -> None:
         await crew.clean_up()
     finally:
         crew.world.clock.now = before
-    assert [path.name for path in crew.kept()] == [used]
+    assert [path.name for path in crew.stored_files()] == [used]
     assert (await crew.say("ana", attachmentId=unused)).code == "attachment_not_found"
 
 
-async def test_what_is_on_a_deleted_trip_is_deleted(crew: Crew) -> None:
+async def test_files_of_a_deleted_trip_are_deleted(crew: Crew) -> None:
     assert (await crew.say("ana", attachmentId=await crew.uploaded("ana"))).status == 201
     assert await crew.clean_up() == 0
     assert (await crew.world.call("DELETE", f"/v1/trips/{crew.trip}", by=crew.people["ana"])).status < 300
     assert await crew.clean_up() == 1
-    assert crew.kept() == []
+    assert crew.stored_files() == []

@@ -1,4 +1,4 @@
-"""Backup and restore, with the real PostgreSQL: everything comes back, and a failure leaves nothing behind."""
+"""Backup and restore, with a real PostgreSQL. A restore is complete, and a failure leaves no files."""
 
 import io
 import json
@@ -54,7 +54,7 @@ def launcher(home: Path, binaries: Binaries) -> tuple[DataFolder, EmbeddedPostgr
 
 @pytest_asyncio.fixture(scope="session")
 async def source(tmp_path_factory: pytest.TempPathFactory, binaries: Binaries) -> Path:
-    """A data folder with something in every part of it; its PostgreSQL is stopped."""
+    """A data folder with data in every part; its PostgreSQL is stopped."""
     folder, pg = launcher(tmp_path_factory.mktemp("source") / "home", binaries)
     write_whole(folder.keys / "signing.pem", KEY)
     (folder.files / "attachments" / "trip").mkdir(parents=True)
@@ -92,7 +92,9 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-async def test_everything_but_mail_comes_back(archive: Path, tmp_path: Path, binaries: Binaries) -> None:
+async def test_a_restore_brings_everything_back_except_mail(
+    archive: Path, tmp_path: Path, binaries: Binaries
+) -> None:
     said: list[str] = []
     await restore(archive, DataFolder(tmp_path / "deep" / "home"), binaries, say=said.append)
     home = tmp_path / "deep" / "home"
@@ -106,7 +108,7 @@ async def test_everything_but_mail_comes_back(archive: Path, tmp_path: Path, bin
     assert said[-1].startswith("Done")
 
 
-async def test_a_backup_is_one_private_file_that_says_what_it_is(archive: Path) -> None:
+async def test_a_backup_is_one_private_file_with_a_manifest(archive: Path) -> None:
     assert names(archive.parent) == {"backup.tar"}
     assert stat.S_IMODE(archive.stat().st_mode) == 0o600
     with tarfile.open(archive) as tar:
@@ -116,7 +118,7 @@ async def test_a_backup_is_one_private_file_that_says_what_it_is(archive: Path) 
     assert set(manifest["parts"]) == {"database.dump", "keys/signing.pem", f"files/{FILE}"}
 
 
-async def test_files_that_come_and_go_meanwhile_are_in_a_backup(tmp_path: Path, binaries: Binaries) -> None:
+async def test_files_created_or_deleted_during_a_backup_are_in_it(tmp_path: Path, binaries: Binaries) -> None:
     folder, pg = launcher(tmp_path / "home", binaries)
     await pg.start()
     await pg.stop()
@@ -152,7 +154,7 @@ async def test_a_backup_beside_a_running_host_leaves_it_running(
     assert names(tmp_path) == {"by-another-process.tar", "by-the-host.tar"}
 
 
-async def test_a_backup_without_a_host_stops_what_it_started(archive: Path, source: Path) -> None:
+async def test_a_backup_without_a_host_stops_its_own_postgres(archive: Path, source: Path) -> None:
     assert archive.exists()
     assert not (source / "postgres" / "postmaster.pid").exists()
 
@@ -164,7 +166,7 @@ async def test_a_backup_overwrites_nothing(source: Path, tmp_path: Path, binarie
     assert (tmp_path / "backup.tar").read_text() == "the only copy"
 
 
-async def test_a_backup_that_cannot_be_written_says_so(source: Path, tmp_path: Path, binaries: Binaries) -> None:
+async def test_an_unwritable_backup_is_reported(source: Path, tmp_path: Path, binaries: Binaries) -> None:
     with pytest.raises(CannotStart, match="could not be written"):
         await backup(*launcher(source, binaries), tmp_path / "missing" / "backup.tar")
     assert names(tmp_path) == set()
@@ -196,7 +198,7 @@ def flipped(data: bytes) -> bytes:
 
 
 def with_manifest(**changes: object) -> Callable[[bytes], bytes]:
-    """The archive with another manifest, of the same length as far as the tar is concerned."""
+    """The archive with changes to its manifest, as a valid tar."""
 
     def change(data: bytes) -> bytes:
         with tarfile.open(fileobj=io.BytesIO(data)) as tar:
@@ -226,7 +228,7 @@ def with_manifest(**changes: object) -> Callable[[bytes], bytes]:
         pytest.param(with_manifest(postgres="99.1"), r"newer NomadCrew .*PostgreSQL 99.1", id="newer PostgreSQL"),
     ],
 )
-async def test_a_damaged_or_newer_backup_leaves_nothing(
+async def test_restoring_a_damaged_or_newer_backup_leaves_no_files(
     archive: Path, tmp_path: Path, binaries: Binaries, damage: Callable[[bytes], bytes], reason: str
 ) -> None:
     (tmp_path / "damaged.tar").write_bytes(damage(archive.read_bytes()))
@@ -238,7 +240,9 @@ async def test_a_damaged_or_newer_backup_leaves_nothing(
 @pytest.mark.parametrize(
     "name", ["../outside", "/tmp/outside", "keys/../../outside", "postgres/PG_VERSION", "keys"]
 )
-async def test_a_backup_that_reaches_elsewhere_is_refused(tmp_path: Path, binaries: Binaries, name: str) -> None:
+async def test_a_backup_with_paths_outside_the_folder_is_refused(
+    tmp_path: Path, binaries: Binaries, name: str
+) -> None:
     parts = {"database.dump": io.BytesIO(b"x"), name: io.BytesIO(b"y")}
     write_archive(tmp_path / "evil.tar", parts, postgres="18.6")
     with pytest.raises(CannotStart, match="does not match its checksum"):
@@ -246,14 +250,14 @@ async def test_a_backup_that_reaches_elsewhere_is_refused(tmp_path: Path, binari
     assert names(tmp_path) == {"evil.tar"}
 
 
-async def test_a_database_that_cannot_be_restored_leaves_nothing(tmp_path: Path, binaries: Binaries) -> None:
+async def test_a_failed_restore_of_the_database_leaves_no_files(tmp_path: Path, binaries: Binaries) -> None:
     write_archive(tmp_path / "bad.tar", {"database.dump": io.BytesIO(b"PGDMP, or not")}, postgres="18.6")
     with pytest.raises(CannotStart, match=r"The database could not be restored: .+"):
         await restore(tmp_path / "bad.tar", DataFolder(tmp_path / "new" / "home"), binaries)
     assert names(tmp_path) == {"bad.tar"}
 
 
-async def test_a_missing_backup_is_named(tmp_path: Path, binaries: Binaries) -> None:
+async def test_the_error_for_a_missing_backup_names_its_path(tmp_path: Path, binaries: Binaries) -> None:
     with pytest.raises(CannotStart, match=r"No such file.*none\.tar"):
         await restore(tmp_path / "none.tar", DataFolder(tmp_path / "home"), binaries)
 

@@ -1,4 +1,4 @@
-"""Host and Lambda run the same handlers: the same request in the same world gives the same reply, byte for byte."""
+"""Both hosts run the same handlers: the same request to equal backends gets the same reply, byte for byte."""
 
 import re
 from collections.abc import AsyncIterator
@@ -11,7 +11,7 @@ from tests.component.requests import Ask, ask, encoded, scene
 from tests.engine import Engine
 from tests.world import Answer, World, world
 
-# Secrets are random on purpose.
+# Tokens are random.
 _SECRET = re.compile(rb'"(access_token|refresh_token)":"[^"]+"')
 
 
@@ -19,14 +19,14 @@ _SECRET = re.compile(rb'"(access_token|refresh_token)":"[^"]+"')
 async def twins(
     engine: Engine, template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[tuple[World, World]]:
-    """Two backends with the same keys, clocks and ids, each on a database of its own."""
+    """Two backends with equal keys, clocks and ids, each with its own database."""
     home = tmp_path_factory.mktemp("twins")
     async with world(engine, home, template=template) as one, world(engine, home, template=template) as other:
         yield one, other
 
 
 @pytest.mark.parametrize("line", LINES, ids=lambda line: f"{line.row} {line.variant}".strip())
-async def test_both_hosts_answer_alike(twins: tuple[World, World], line: Line) -> None:
+async def test_both_hosts_send_the_same_reply(twins: tuple[World, World], line: Line) -> None:
     one, other = twins
     for caller in {succeeding(line) or "OWNER", "outsider", "no token"}:
         tag = f"{LINES.index(line)}-{caller.replace(' ', '')}".lower()
@@ -37,7 +37,7 @@ async def test_both_hosts_answer_alike(twins: tuple[World, World], line: Line) -
         assert _comparable(host) == _comparable(event)
 
 
-async def test_queries_with_repeated_keys_and_odd_spellings_arrive_alike(twins: tuple[World, World]) -> None:
+async def test_both_hosts_parse_repeated_and_escaped_query_keys_alike(twins: tuple[World, World]) -> None:
     replies = []
     for stage in twins:
         play = await scene(stage, "query")
@@ -65,5 +65,5 @@ def _masked(body: bytes) -> bytes:
 
 
 def _comparable(answer: Answer) -> dict[str, str]:
-    """Headers but the length, which API Gateway adds itself."""
+    """Headers except the length, which API Gateway adds."""
     return {name: value for name, value in answer.headers.items() if name != "content-length"}

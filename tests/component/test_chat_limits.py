@@ -1,4 +1,4 @@
-"""How much may be said: a person's allowance and a trip's, by requests and on sockets, and what a refusal costs."""
+"""Rate limits of the chat, per user and per trip, over HTTP and sockets."""
 
 import json
 from collections.abc import AsyncIterator
@@ -14,11 +14,11 @@ from nomadcrew.web.sockets import act
 from tests.engine import Engine
 from tests.world import Answer, Person, World, world
 
-A_PERSONS, A_TRIPS = LIMITS["chat"].count, LIMITS["chat_trip"].count
+PER_USER, PER_TRIP = LIMITS["chat"].count, LIMITS["chat_trip"].count
 
 
 class Crew:
-    """Ana, ben and cleo on a trip, and eve, who is not on it."""
+    """A trip of ana, ben and cleo, and eve, who is not a member."""
 
     def __init__(self, world: World, trip: UUID, people: dict[str, Person]) -> None:
         self.world, self.trip, self.people = world, trip, people
@@ -35,8 +35,8 @@ class Crew:
         answer = await act(actions, "c", self.people[by].id, json.dumps(frame), self.world.ports)
         return json.loads(answer or "null")
 
-    async def said(self) -> int:
-        """How many messages are there, by what is stored: reading is counted as well."""
+    async def count_stored(self) -> int:
+        """The number of stored messages, by SQL: reading over HTTP would spend the limit."""
         async with self.world.pool.connection() as connection:
             return int(await connection.fetchval("SELECT count(*) FROM chat_messages"))
 
@@ -51,30 +51,30 @@ async def crew(engine: Engine, template: str, tmp_path: Path) -> AsyncIterator[C
         yield Crew(made, trip, people)
 
 
-async def test_a_person_says_ten_things_a_second_by_whatever_way(crew: Crew) -> None:
-    assert await crew.say_all("ana", A_PERSONS) == [201] * A_PERSONS
+async def test_a_user_can_send_ten_messages_per_second_over_http_and_sockets_together(crew: Crew) -> None:
+    assert await crew.say_all("ana", PER_USER) == [201] * PER_USER
     refused = await crew.say("ana")
     assert (refused.status, refused.headers["retry-after"]) == (429, "1")
     for type_ in ("sendMessage", "CHAT_MESSAGE_SEND"):
         answer = await crew.on_a_socket("ana", type_)
         assert (answer["type"], answer["payload"]["code"]) == ("error", refused.code)
         assert answer["error"]
-    assert await crew.said() == A_PERSONS
+    assert await crew.count_stored() == PER_USER
     assert (await crew.on_a_socket("ben"))["type"] == "ack"
     crew.world.clock.advance(1)
     assert (await crew.on_a_socket("ana"))["type"] == "ack"
     assert (await crew.say("ana")).status == 201
 
 
-async def test_a_trip_hears_twenty_things_a_second_whoever_says_them(crew: Crew) -> None:
+async def test_a_trip_accepts_twenty_messages_per_second_from_all_members(crew: Crew) -> None:
     for name in ("ana", "ben"):
-        assert await crew.say_all(name, A_TRIPS // 2) == [201] * (A_TRIPS // 2)
+        assert await crew.say_all(name, PER_TRIP // 2) == [201] * (PER_TRIP // 2)
     refused = await crew.say("cleo")
     assert (refused.status, refused.headers["retry-after"]) == (429, "1")
-    assert "busy" in refused.json["message"]
+    assert "too many messages" in refused.json["message"]
     answer = await crew.on_a_socket("cleo")
     assert (answer["type"], answer["error"]) == ("error", refused.json["message"])
-    assert await crew.said() == A_TRIPS
+    assert await crew.count_stored() == PER_TRIP
     elsewhere = await crew.world.trip(crew.people["cleo"])
     path = f"/v1/trips/{elsewhere}/chat/messages"
     assert (await crew.world.call("POST", path, by=crew.people["cleo"], body={"message": "alone"})).status == 201
@@ -82,6 +82,6 @@ async def test_a_trip_hears_twenty_things_a_second_whoever_says_them(crew: Crew)
     assert (await crew.say("cleo")).status == 201
 
 
-async def test_nobody_uses_the_allowance_of_a_trip_up_that_they_are_not_on(crew: Crew) -> None:
-    assert await crew.say_all("eve", A_PERSONS) == [403] * A_PERSONS
-    assert await crew.say_all("ana", A_PERSONS) + await crew.say_all("ben", A_PERSONS) == [201] * A_TRIPS
+async def test_a_non_member_does_not_use_up_a_trips_limit(crew: Crew) -> None:
+    assert await crew.say_all("eve", PER_USER) == [403] * PER_USER
+    assert await crew.say_all("ana", PER_USER) + await crew.say_all("ben", PER_USER) == [201] * PER_TRIP

@@ -1,4 +1,4 @@
-"""What the shipped app sends and reads, where the contract says so or fixes the monolith."""
+"""The contract with the shipped app, and the contract's fixes of the monolith."""
 
 import json
 from dataclasses import replace
@@ -23,7 +23,7 @@ async def ben(here: World) -> Person:
     return await here.person("ben")
 
 
-async def test_a_created_trip_is_nested_and_has_real_times(here: World, ana: Person) -> None:
+async def test_a_created_trip_has_a_nested_destination_and_real_times(here: World, ana: Person) -> None:
     made = (await here.call("POST", "/v1/trips", by=ana, body=NEW_TRIP)).json
     assert made["destination"] == {
         "address": "Porto, PT", "placeId": "", "coordinates": {"lat": 41.15, "lng": -8.61}, "name": "Porto",
@@ -47,14 +47,14 @@ async def test_a_trips_dates_are_the_calendar_dates_as_written(here: World, ana:
         ("backgroundImageUrl", "x" * 513), ("endDate", None),
     ],
 )  # fmt: skip
-async def test_a_trip_that_cannot_be_is_a_400(here: World, ana: Person, field: str, value: object) -> None:
+async def test_an_invalid_trip_gets_400(here: World, ana: Person, field: str, value: object) -> None:
     reply = await here.call("POST", "/v1/trips", by=ana, body=NEW_TRIP | {field: value})
     assert reply.status == 400
     assert reply.json["type"] == "VALIDATION"
     assert (await here.call("GET", "/v1/trips", by=ana)).json == []
 
 
-async def test_a_place_on_the_equator_or_the_meridian_is_a_place(here: World, ana: Person) -> None:
+async def test_zero_coordinates_are_valid(here: World, ana: Person) -> None:
     body = NEW_TRIP | {"destinationLatitude": 0, "destinationLongitude": 0}
     assert (await here.call("POST", "/v1/trips", by=ana, body=body)).status == 201
 
@@ -87,14 +87,14 @@ async def test_a_nested_destination_is_understood(here: World, ana: Person) -> N
     assert (changed["destinationLatitude"], changed["destinationLongitude"]) == (1.5, 2.5)
 
 
-async def test_an_illegal_status_is_a_400_that_names_both(here: World, ana: Person) -> None:
+async def test_an_illegal_status_change_gets_400_naming_both_statuses(here: World, ana: Person) -> None:
     trip = await here.trip(ana)
     reply = await here.call("PATCH", f"/v1/trips/{trip}/status", by=ana, body={"status": "COMPLETED"})
     assert (reply.status, reply.code) == (400, "invalid_status_transition")
     assert reply.json["details"] == "a trip cannot go from PLANNING to COMPLETED"
 
 
-async def test_a_deleted_trip_is_gone_everywhere_for_its_members(here: World, ana: Person, ben: Person) -> None:
+async def test_a_deleted_trip_is_404_on_every_route_for_its_members(here: World, ana: Person, ben: Person) -> None:
     trip = await here.trip(ana)
     await here.join(trip, ana, ben)
     assert (await here.call("DELETE", f"/v1/trips/{trip}", by=ana)).status == 204
@@ -104,7 +104,9 @@ async def test_a_deleted_trip_is_gone_everywhere_for_its_members(here: World, an
 
 
 @pytest.mark.parametrize("trip", ["not-a-uuid", "00000000-0000-0000-0000-00000000000x", str(uuid4())])
-async def test_a_malformed_or_unknown_trip_id_is_somebody_elses(here: World, ana: Person, trip: str) -> None:
+async def test_a_malformed_or_unknown_trip_id_gets_the_refusal_of_a_foreign_trip(
+    here: World, ana: Person, trip: str
+) -> None:
     reply = await here.call("GET", f"/v1/trips/{trip}", by=ana)
     assert (reply.status, reply.code) == (403, "not_trip_member")
 
@@ -143,7 +145,7 @@ async def test_an_invitation_never_shows_its_secret_and_has_the_address_twice(he
         ("a@b.org", "owner", 403, "owner_role_forbidden"), ("ana@example.org", "member", 409, "already_member"),
     ],
 )  # fmt: skip
-async def test_invitations_that_cannot_be(
+async def test_invalid_invitations_are_refused(
     here: World, ana: Person, email: str, role: str, status: int, code: str
 ) -> None:
     trip = await here.trip(ana)
@@ -151,9 +153,7 @@ async def test_invitations_that_cannot_be(
     assert (reply.status, reply.code) == (status, code)
 
 
-async def test_the_details_of_an_invitation_keep_the_inviters_address_private(
-    here: World, ana: Person, ben: Person
-) -> None:
+async def test_invitation_details_hide_the_inviters_address(here: World, ana: Person, ben: Person) -> None:
     trip = await here.trip(ana)
     body = {"email": ben.email, "role": "member"}
     made = (await here.call("POST", f"/v1/trips/{trip}/invitations", by=ana, body=body)).json
@@ -163,14 +163,14 @@ async def test_the_details_of_an_invitation_keep_the_inviters_address_private(
     assert shown["trip"]["startDate"] == "2026-12-01T00:00:00Z"
 
 
-async def test_a_vanished_invitation_is_not_found(here: World, ana: Person) -> None:
+async def test_an_unknown_invitation_gets_404(here: World, ana: Person) -> None:
     for missing in (uuid4(), "nonsense"):
         for method, suffix in (("GET", ""), ("POST", "/accept"), ("POST", "/decline")):
             reply = await here.call(method, f"/v1/invitations/{missing}{suffix}", by=ana)
             assert (reply.status, reply.json["type"]) == (404, "NOT_FOUND")
 
 
-async def test_a_forged_link_is_refused_and_a_browser_is_told_where_to_go(here: World, ana: Person) -> None:
+async def test_a_forged_link_is_refused_and_a_browser_is_redirected(here: World, ana: Person) -> None:
     reply = await here.call("POST", "/v1/invitations/accept", by=ana, body={"token": "a.b.c"})
     assert (reply.status, reply.json["type"]) == (401, "AUTHENTICATION")
     assert (await here.call("GET", "/v1/invitations/details")).code == "missing_token"
@@ -179,7 +179,7 @@ async def test_a_forged_link_is_refused_and_a_browser_is_told_where_to_go(here: 
         assert (reply.status, reply.headers["location"]) == (302, f"http://api.test/join-trip?error={page}")
 
 
-async def test_every_refusal_has_the_one_body(here: World, ana: Person) -> None:
+async def test_every_refusal_has_the_same_body(here: World, ana: Person) -> None:
     refusals = [
         await here.call("GET", "/nowhere"),
         await here.call("DELETE", "/v1/trips", by=ana),
@@ -204,18 +204,18 @@ async def test_every_refusal_has_the_one_body(here: World, ana: Person) -> None:
         ("Bearer x", "auth_failed"),
     ],
 )
-async def test_tokens_are_refused_by_their_fault(here: World, header: str | None, code: str) -> None:
+async def test_a_refused_token_gets_the_code_of_its_fault(here: World, header: str | None, code: str) -> None:
     reply = await here.call("GET", "/v1/trips", headers={"authorization": header} if header else {})
     assert (reply.status, reply.code) == (401, code)
 
 
-async def test_an_expired_token_asks_for_a_refresh(here: World, ana: Person) -> None:
+async def test_an_expired_token_gets_refresh_required(here: World, ana: Person) -> None:
     here.clock.now = NOON + timedelta(hours=1)
     reply = await here.call("GET", "/v1/trips", by=ana)
     assert (reply.status, reply.code, reply.json["refresh_required"]) == (401, "token_expired", True)
 
 
-async def test_without_a_profile_everything_is_401_but_ones_own_profile_404(here: World) -> None:
+async def test_without_a_profile_the_own_profile_is_404_and_other_routes_401(here: World) -> None:
     nobody = Person(UserId(uuid4()), "n@example.org", "n", "")
     nobody = replace(nobody, token=await here.token(nobody.id, "n"))
     assert (await here.call("GET", "/v1/users/me", by=nobody)).status == 404
@@ -229,7 +229,7 @@ async def test_without_a_profile_everything_is_401_but_ones_own_profile_404(here
         assert (reply.status, reply.code) == (401, "user_not_onboarded")
 
 
-async def test_limits_are_told_on_success_and_refusal(here: World, ana: Person) -> None:
+async def test_successes_and_refusals_have_rate_limit_headers(here: World, ana: Person) -> None:
     replies = [await here.call("POST", "/v1/trips", by=ana, body=NEW_TRIP | {"name": str(n)}) for n in range(31)]
     assert [r.status for r in replies] == [201] * 30 + [429]
     assert (replies[0].headers["x-ratelimit-limit"], replies[0].headers["x-ratelimit-remaining"]) == ("30", "29")
@@ -267,7 +267,7 @@ async def test_a_search_marks_the_members_of_the_trip_it_names(here: World, ana:
     assert (await here.call("GET", "/v1/users/search?q=a", by=ana)).status == 400
 
 
-async def test_notifications_are_a_bare_list_with_lenient_paging(here: World, ana: Person) -> None:
+async def test_notifications_are_a_bare_array_with_lenient_paging(here: World, ana: Person) -> None:
     assert (await here.call("GET", "/v1/notifications?limit=500&offset=x", by=ana)).json == []
     assert (await here.call("GET", "/v1/notifications?status=maybe", by=ana)).code == "invalid_status"
     assert (await here.call("GET", "/v1/notifications/unread-count", by=ana)).json == {"count": 0}
@@ -275,7 +275,7 @@ async def test_notifications_are_a_bare_list_with_lenient_paging(here: World, an
     assert (reply.status, reply.code) == (400, "invalid_notification_id")
 
 
-async def test_a_log_line_says_who_and_where_but_nothing_private(
+async def test_a_log_line_has_user_and_trip_ids_but_no_private_data(
     here: World, ana: Person, caplog: pytest.LogCaptureFixture
 ) -> None:
     trip = await here.trip(ana)

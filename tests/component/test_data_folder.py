@@ -1,4 +1,4 @@
-"""The data folder: what it accepts, what it refuses untouched, and that it has one host."""
+"""The data folder: accepts or refuses folders without changing them, and admits one host."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def mode(path: Path) -> int:
 
 def test_the_first_use_creates_a_private_folder(tmp_path: Path) -> None:
     folder = opened(tmp_path / "deep" / "home")
-    # Root's PostgreSQL runs as another user, who has to pass through; nobody can list or read.
+    # Root's PostgreSQL runs as another user, who must be able to traverse the folder, but not to list or read it.
     assert mode(folder.home) == (0o711 if AS_ROOT else 0o700)
     assert {mode(path) for path in folder.home.iterdir() if path.is_dir()} == {0o700}
     assert json.loads((folder.home / "folder.json").read_text())["format"] == 1
@@ -52,7 +52,7 @@ def test_an_empty_folder_and_a_fresh_volume_are_accepted(tmp_path: Path) -> None
     assert opened(tmp_path).keys.is_dir()
 
 
-def test_what_a_host_killed_in_its_first_moment_left_is_accepted(tmp_path: Path) -> None:
+def test_the_folder_of_a_host_killed_at_its_first_start_is_accepted(tmp_path: Path) -> None:
     (tmp_path / ".folder.json.1a2b.tmp").write_text("{")
     assert opened(tmp_path).keys.is_dir()
 
@@ -119,17 +119,17 @@ def test_a_folder_this_user_cannot_write_to_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
 
 
-def test_a_place_where_no_folder_can_be_made_is_refused() -> None:
+def test_a_path_where_no_folder_can_be_created_is_refused() -> None:
     with pytest.raises(CannotStart, match="NOMADCREW_HOME"):
         opened(Path("/proc/nomadcrew"))
 
 
-def test_a_path_no_file_system_can_hold_is_refused(tmp_path: Path) -> None:
+def test_a_path_with_a_too_long_name_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CannotStart, match="File name too long"):
         opened(tmp_path.joinpath(*["x" * 250] * 20))
 
 
-def test_a_second_host_is_refused_and_told_who_the_first_is(tmp_path: Path) -> None:
+def test_a_second_host_is_refused_with_the_address_of_the_first(tmp_path: Path) -> None:
     folder = opened(tmp_path)
     with folder.lock("http://127.0.0.1:8080"):
         refused = f"process {os.getpid()} at http://127.0.0.1:8080"

@@ -1,4 +1,4 @@
-"""What flags switch."""
+"""Feature flags take effect at runtime."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.world import world
 SIGN_UP = {"email": "ana@example.org", "password": "Sail2Porto!"}
 
 
-async def test_registration_is_closed_and_opened_again_while_everything_runs(
+async def test_the_registration_flag_takes_effect_at_runtime(
     engine: Engine, template: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(flags, "LOOK_EVERY_S", 0.0)

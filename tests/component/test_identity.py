@@ -28,7 +28,7 @@ _OUTBOX = compile_statement("outbox", "SELECT * FROM outbox ORDER BY occurred_at
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def mailing(engine: Engine, template: str, tmp_path: Path) -> AsyncIterator[World]:
-    """A backend whose mail leaves the machine, so that addresses are confirmed."""
+    """A backend that sends mail, so that addresses must be confirmed."""
     environment = {"NOMADCREW_SMTP_URL": "smtp://127.0.0.1:9"}
     async with world(engine, tmp_path, template=template, environment=environment) as made:
         yield made
@@ -36,7 +36,7 @@ async def mailing(engine: Engine, template: str, tmp_path: Path) -> AsyncIterato
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def beside(engine: Engine, template: str, tmp_path: Path) -> AsyncIterator[World]:
-    """A backend that accepts a Supabase project's tokens beside its own."""
+    """A backend that accepts a Supabase project's tokens and its own."""
     environment = {"NOMADCREW_SUPABASE_URL": SUPABASE, "NOMADCREW_SUPABASE_JWT_SECRET": SUPABASE_SECRET}
     async with world(engine, tmp_path, template=template, environment=environment) as made:
         yield made
@@ -67,7 +67,7 @@ def bearer(reply: Answer) -> Person:
 
 
 def by_supabase(here: World, **claims: Any) -> Person:
-    """Somebody whose Supabase token says `claims`."""
+    """A user with a Supabase token with these claims."""
     payload = {
         "iss": f"{SUPABASE}/auth/v1",
         "sub": str(uuid4()),
@@ -99,7 +99,7 @@ async def test_registering_signs_in(here: World) -> None:
     }
 
 
-async def test_registering_again_is_signing_in_with_the_right_password_only(here: World) -> None:
+async def test_registering_again_signs_in_with_the_right_password_only(here: World) -> None:
     first = await register(here)
     again = await register(here, email=" ANA@example.org ")
     assert again.status == 201
@@ -109,7 +109,7 @@ async def test_registering_again_is_signing_in_with_the_right_password_only(here
     assert "email" in other.json["message"]
 
 
-async def test_a_username_is_made_from_the_address_where_none_is_given(here: World) -> None:
+async def test_without_a_username_one_is_derived_from_the_address(here: World) -> None:
     await register(here)
     other = await register(here, email="ana+trips@example.net")
     assert other.status == 201
@@ -119,7 +119,7 @@ async def test_a_username_is_made_from_the_address_where_none_is_given(here: Wor
     assert odd.json["user"]["username"] == "traveller"
 
 
-async def test_a_username_belongs_to_one_person(here: World) -> None:
+async def test_a_username_belongs_to_one_user(here: World) -> None:
     await register(here, username="Ana")
     reply = await register(here, email="x@example.org", username="ANA")
     assert (reply.status, reply.code) == (400, "username_taken")
@@ -144,7 +144,7 @@ async def test_a_username_belongs_to_one_person(here: World) -> None:
     ],
     ids=str,
 )
-async def test_what_does_not_fit_is_refused(here: World, fields: dict[str, Any], code: str) -> None:
+async def test_an_invalid_registration_is_refused(here: World, fields: dict[str, Any], code: str) -> None:
     reply = await register(here, **fields)
     assert (reply.status, reply.code) == (400, code)
     assert str(fields.get("password", "#")) not in reply.body.decode()
@@ -155,21 +155,21 @@ async def test_registration_can_be_closed(closed: World) -> None:
     assert (reply.status, reply.code) == (403, "registration_closed")
 
 
-async def test_one_signs_in_by_address_or_username_in_any_case(here: World) -> None:
+async def test_sign_in_accepts_address_or_username_in_any_case(here: World) -> None:
     await register(here, username="Ana")
     for who in ({"email": "ANA@Example.org"}, {"username": "aNa"}, {"email": " ana "}):
         assert (await login(here, **who)).status == 200
     assert (await here.call("POST", "/v1/auth/login", body={"password": PASSWORD})).status == 400
 
 
-async def test_a_wrong_password_and_nobodys_account_are_one_refusal(here: World) -> None:
+async def test_a_wrong_password_and_an_unknown_account_get_the_same_refusal(here: World) -> None:
     await register(here)
     wrong, nobody = await login(here, "Wrong1pass!"), await login(here, email="nobody@example.org")
     assert (wrong.status, wrong.code) == (nobody.status, nobody.code) == (401, "invalid_credentials")
     assert wrong.body == nobody.body
 
 
-async def test_five_failures_close_an_account_for_a_while_under_each_of_its_names(here: World) -> None:
+async def test_five_failures_lock_an_account_under_address_and_username(here: World) -> None:
     await register(here, username="other_name")
     for _ in range(5):
         assert (await login(here, "Wrong1pass!")).status == 401
@@ -181,7 +181,7 @@ async def test_five_failures_close_an_account_for_a_while_under_each_of_its_name
     assert (await login(here, email="ben@example.org")).status == 401
 
 
-async def test_failures_sent_at_once_count_like_failures_in_a_row(here: World) -> None:
+async def test_concurrent_failures_count_like_sequential_ones(here: World) -> None:
     await register(here)
     replies = await asyncio.gather(*(login(here, "Wrong1pass!") for _ in range(9)))
     assert sorted(reply.status for reply in replies) == [401] * 5 + [429] * 4
@@ -193,7 +193,7 @@ async def test_success_does_not_count_as_failure(here: World) -> None:
         assert (await login(here)).status == 200
 
 
-async def test_registering_is_no_way_around_the_count_of_failures(here: World) -> None:
+async def test_registration_attempts_count_as_failed_sign_ins(here: World) -> None:
     await register(here)
     for _ in range(5):
         assert (await register(here, password="Guess1pass!")).status == 400
@@ -201,7 +201,7 @@ async def test_registering_is_no_way_around_the_count_of_failures(here: World) -
     assert (await login(here)).status == 429
 
 
-async def test_sign_ins_and_registrations_are_limited_by_address(here: World) -> None:
+async def test_sign_ins_and_registrations_are_limited_per_ip_address(here: World) -> None:
     for n in range(10):
         assert (await login(here, email=f"{n}@example.org")).status == 401
     assert (await login(here, email="x@example.org")).status == 429
@@ -235,7 +235,7 @@ async def test_signing_out_ends_the_session_and_may_be_repeated(here: World) -> 
     assert (await here.call("GET", "/v1/users/me", by=bearer(other))).status == 200
 
 
-async def test_a_refresh_token_is_no_access_token(here: World) -> None:
+async def test_a_refresh_token_is_refused_as_access_token(here: World) -> None:
     reply = await register(here)
     wrong = Person(bearer(reply).id, "", "", reply.json["refresh_token"])
     assert (await here.call("GET", "/v1/users/me", by=wrong)).code == "auth_failed"
@@ -259,7 +259,7 @@ async def test_our_keys_are_published(here: World) -> None:
 
 
 async def codes(here: World) -> list[str]:
-    """The codes of the mails that events call for, oldest first; an account that exists gives 'known'."""
+    """The codes of confirmation mails in the outbox, oldest first; 'known' for a mail to an existing account."""
     found = []
     for row in await here.pool.fetch(_OUTBOX):
         about = msgspec.json.decode(row["payload"])
@@ -272,7 +272,7 @@ async def confirm(here: World, code: str) -> Answer:
     return await here.call("POST", "/v1/auth/confirm", body={"token": code})
 
 
-async def test_where_mail_leaves_registering_always_answers_alike(mailing: World) -> None:
+async def test_on_a_site_with_mail_registration_always_gets_the_same_reply(mailing: World) -> None:
     first = await register(mailing)
     assert (first.status, first.json) == (202, {"confirmation_required": True})
     [code] = await codes(mailing)
@@ -305,7 +305,7 @@ async def test_signing_in_before_confirming_sends_the_mail_again(mailing: World)
     assert (await login(mailing, "Wrong1pass!")).code == "invalid_credentials"
 
 
-async def test_the_mail_carries_a_code_that_works(here: World, mailing: World) -> None:
+async def test_the_code_in_the_mail_confirms(here: World, mailing: World) -> None:
     await register(mailing)
     [row] = await mailing.pool.fetch(_OUTBOX)
     event = Event(
@@ -325,7 +325,7 @@ async def test_the_mail_carries_a_code_that_works(here: World, mailing: World) -
     assert (await confirm(mailing, code)).status == 200
 
 
-async def test_onboarding_takes_what_the_token_says_and_the_body_asks(beside: World) -> None:
+async def test_onboarding_uses_the_tokens_claims_and_the_bodys_username(beside: World) -> None:
     metadata = {"firstName": "Ana", "lastName": "Lima", "avatar_url": "https://x.example/a.png"}
     ana = by_supabase(beside, email="Ana@Example.org", username="from_token", metadata=metadata)
     before = await beside.call("GET", "/v1/users/me", by=ana)
@@ -343,21 +343,21 @@ async def test_onboarding_takes_what_the_token_says_and_the_body_asks(beside: Wo
     assert (await beside.call("GET", "/v1/users/me", by=ana)).json == kept.json
 
 
-async def test_a_full_name_is_parted(beside: World) -> None:
+async def test_a_full_name_is_split(beside: World) -> None:
     ana = by_supabase(beside, email="a@example.org", username="ana", metadata={"full_name": "Ana de Lima"})
     made = await beside.call("POST", "/v1/users/onboard", by=ana)
     assert (made.json["firstName"], made.json["lastName"]) == ("Ana", "de Lima")
 
 
 @pytest.mark.parametrize("metadata", [{"firstName": "x" * 99, "avatar_url": "javascript:x"}, {"full_name": 7}])
-async def test_odd_metadata_does_not_stop_an_onboarding(beside: World, metadata: dict[str, Any]) -> None:
+async def test_malformed_metadata_does_not_prevent_onboarding(beside: World, metadata: dict[str, Any]) -> None:
     ana = by_supabase(beside, email="a@example.org", username="ana", metadata=metadata)
     made = await beside.call("POST", "/v1/users/onboard", by=ana)
     assert made.status == 200
     assert "avatarUrl" not in made.json
 
 
-async def test_onboarding_refuses_what_it_must(beside: World) -> None:
+async def test_onboarding_refuses_invalid_and_taken_names(beside: World) -> None:
     await register(beside, username="ana")
     cases = (
         ({"email": "b@example.org"}, None, "invalid_username"),
@@ -372,7 +372,7 @@ async def test_onboarding_refuses_what_it_must(beside: World) -> None:
         assert (reply.status, reply.code) == (400, code)
 
 
-async def test_a_profile_is_changed_and_stays_changed(here: World) -> None:
+async def test_a_profile_change_is_stored(here: World) -> None:
     ana = bearer(await register(here))
     change = {
         "username": "anita",
@@ -414,13 +414,13 @@ async def test_a_profile_is_changed_and_stays_changed(here: World) -> None:
     ],
     ids=lambda body: str(body)[:40],
 )
-async def test_a_change_that_does_not_fit_is_refused(here: World, body: Any) -> None:
+async def test_an_invalid_profile_change_is_refused(here: World, body: Any) -> None:
     ana = bearer(await register(here))
     reply = await here.call("PUT", f"/v1/users/{ana.id}", by=ana, raw=msgspec.json.encode(body))
     assert reply.status == 400
 
 
-async def test_preferences_are_kept_and_returned_with_the_profile(here: World) -> None:
+async def test_preferences_are_stored_and_returned_with_the_profile(here: World) -> None:
     ana = bearer(await register(here))
     path = f"/v1/users/{ana.id}/preferences"
     reply = await here.call("PUT", path, by=ana, body={"ghostMode": True, "notifications": {"push": False}})
@@ -433,7 +433,7 @@ async def test_preferences_are_kept_and_returned_with_the_profile(here: World) -
         assert (await here.call("PUT", path, by=ana, raw=raw)).status == 400
 
 
-async def test_others_see_a_profile_without_what_is_private(here: World) -> None:
+async def test_other_users_see_a_profile_without_private_fields(here: World) -> None:
     ana = bearer(await register(here))
     ben = await here.person("ben")
     await here.call("PUT", "/v1/users/me/contact-email", by=ana, body={"email": "relay@example.net"})
@@ -445,7 +445,7 @@ async def test_others_see_a_profile_without_what_is_private(here: World) -> None
     assert own.json["contactEmail"] == "relay@example.net"
 
 
-async def test_others_are_not_changed(here: World) -> None:
+async def test_a_user_cannot_change_another_profile(here: World) -> None:
     ana, ben = bearer(await register(here)), await here.person("ben")
     for path, body in ((f"/v1/users/{ana.id}", {"firstName": "x"}), (f"/v1/users/{ana.id}/preferences", {"a": 1})):
         reply = await here.call("PUT", path, by=ben, body=body)
@@ -456,7 +456,7 @@ async def test_others_are_not_changed(here: World) -> None:
     assert "preferences" not in reply.json
 
 
-async def test_ids_that_are_nobodys(here: World) -> None:
+async def test_malformed_and_unknown_user_ids_are_refused(here: World) -> None:
     ana = bearer(await register(here))
     assert (await here.call("GET", "/v1/users/nonsense", by=ana)).code == "invalid_user_id"
     assert (await here.call("GET", f"/v1/users/{uuid4()}", by=ana)).code == "user_not_found"
@@ -473,7 +473,7 @@ async def test_a_contact_address_is_returned_as_it_was_sent(here: World) -> None
     assert (taken.status, taken.code) == (400, "email_taken")
 
 
-async def test_people_are_searched_and_members_of_my_trip_marked(here: World) -> None:
+async def test_a_user_search_marks_members_of_the_callers_trip(here: World) -> None:
     ana, ben, cem = [await here.person(name) for name in ("ana", "ben", "cem")]
     trip = await here.trip(ana)
     await here.join(trip, ana, ben)
@@ -488,7 +488,7 @@ async def test_people_are_searched_and_members_of_my_trip_marked(here: World) ->
     assert (await here.call("GET", "/v1/users/search?q=%F0%9F%8F%96", by=ana)).json == {"users": []}
 
 
-async def test_everybody_is_listed_for_administrators_only(here: World) -> None:
+async def test_only_administrators_can_list_users(here: World) -> None:
     ana, ben = await here.person("ana"), await here.person("ben")
     assert (await here.call("GET", "/v1/users", by=ana)).code == "admin_only"
     admin = Person(ana.id, "", "", await here.token(ana.id, "ana", is_admin=True))

@@ -1,4 +1,4 @@
-"""Positions over REST and sockets: the contract's shapes, and who sees what through every reader."""
+"""Positions over HTTP and sockets: the contract's shapes, and privacy in every route and broadcast."""
 
 import json
 from collections.abc import AsyncIterator
@@ -32,7 +32,7 @@ async def stage(engine: Engine, template: str, tmp_path_factory: pytest.TempPath
 
 
 class Crew:
-    """Ana's trip with ben on it, eve gone from it and mallory never on it."""
+    """A trip of ana and ben; eve is a former member, mallory never was one."""
 
     def __init__(self, world: World, trip: UUID, people: dict[str, Person]) -> None:
         self.world = world
@@ -50,38 +50,38 @@ class Crew:
         return await self.call(method, f"{self.path}/locations", by, body)
 
     async def later(self, seconds: float) -> None:
-        """Let time pass; tokens are renewed meanwhile."""
+        """Advance the clock and renew the tokens."""
         self.world.clock.advance(seconds)
-        for name, one in self.people.items():
-            self.people[name] = replace(one, token=await self.world.token(one.id, one.username))
+        for name, user in self.people.items():
+            self.people[name] = replace(user, token=await self.world.token(user.id, user.username))
 
     async def seen(self, of: str = "ana", by: str = "ben") -> list[tuple[float, float] | None]:
-        """What somebody sees of another through each reader: the list, the members' shape, the track."""
+        """The position of `of` as `by` sees it in the list, in the bare array and in the track; [] if refused."""
         listed = await self.call("GET", f"{self.path}/locations", by)
         members = await self.call("GET", f"{self.path}/locations/members", by)
         track = await self.call("GET", f"{self.path}/locations/track?user={self.people[of].id}", by)
         if any(reply.status != 200 for reply in (listed, members, track)):
             assert {reply.status for reply in (listed, members, track)} == {403}
             return []
-        me = str(self.people[of].id)
-        rows = [row for row in listed.json["locations"] if row["user_id"] == me]
-        ours = [row["location"] for row in members.json if row["userId"] == me]
-        for row in (*rows, *ours, *track.json["points"]):
+        owner = str(self.people[of].id)
+        rows = [row for row in listed.json["locations"] if row["user_id"] == owner]
+        bare = [row["location"] for row in members.json if row["userId"] == owner]
+        for row in (*rows, *bare, *track.json["points"]):
             if len(str(row["latitude"]).partition(".")[2]) <= 2:
                 assert row.get("accuracy") is None
                 assert not {"speed", "heading"} & set(row)
-        return [place(found) for found in (rows, ours, track.json["points"])]
+        return [place(found) for found in (rows, bare, track.json["points"])]
 
-    async def told(self) -> list[dict[str, Any]]:
-        """What was told live since the last time, but for what is the outbox's."""
+    async def broadcasts(self) -> list[dict[str, Any]]:
+        """The payloads of broadcasts since the last call."""
         events = [json.loads(event.payload) for event in self.world.told.events if event.trip_id == self.trip]
         self.world.told.events.clear()
         return events
 
     async def changes(self, trip: UUID, of: Person) -> list[bool]:
-        """Whether somebody shared, each time a trip was told of a change."""
+        """The new state of each sharing event of a user on a trip."""
         changed = await self.events("LOCATION_SHARING_CHANGED", trip)
-        return [one["isSharingEnabled"] for one in changed if one["userId"] == str(of.id)]
+        return [payload["isSharingEnabled"] for payload in changed if payload["userId"] == str(of.id)]
 
     async def events(self, type_: str, trip: UUID | None = None) -> list[Any]:
         async with self.world.pool.connection() as connection:
@@ -120,7 +120,7 @@ async def a_crew(stage: World) -> Crew:
     return made
 
 
-async def test_a_position_is_answered_as_the_contract_says(crew: Crew) -> None:
+async def test_the_reply_to_a_position_follows_the_contract(crew: Crew) -> None:
     reply = await crew.post(accuracy=0, timestamp=NOON_MS - 1000)
     assert reply.status == 201
     ana = str(crew.people["ana"].id)
@@ -143,13 +143,13 @@ async def test_a_position_is_answered_as_the_contract_says(crew: Crew) -> None:
         ("limit=99999999999999999999&offset=1e1", 50, 0),
     ],
 )
-async def test_a_page_is_asked_for_in_plain_digits(crew: Crew, query: str, limit: int, offset: int) -> None:
+async def test_limit_and_offset_must_be_plain_digits(crew: Crew, query: str, limit: int, offset: int) -> None:
     reply = await crew.call("GET", f"{crew.path}/locations?{query}", "ben")
     assert (reply.json["pagination"]["limit"], reply.json["pagination"]["offset"]) == (limit, offset)
 
 
 @pytest.mark.parametrize("accuracy", [-1, 1e300])
-async def test_the_reply_shows_what_was_stored_and_not_what_no_phone_measures(crew: Crew, accuracy: float) -> None:
+async def test_the_reply_omits_impossible_measurements(crew: Crew, accuracy: float) -> None:
     reply = await crew.post(accuracy=accuracy, timestamp=NOON_MS)
     listed = (await crew.call("GET", f"{crew.path}/locations", "ben")).json["locations"]
     everywhere = await crew.call(
@@ -158,7 +158,7 @@ async def test_the_reply_shows_what_was_stored_and_not_what_no_phone_measures(cr
     assert [one["accuracy"] for one in (reply.json, *listed, everywhere.json)] == [None] * 3
 
 
-async def test_the_list_is_what_the_contract_says(crew: Crew) -> None:
+async def test_the_list_follows_the_contract(crew: Crew) -> None:
     await crew.post(accuracy=4.5, timestamp=NOON_MS)
     reply = await crew.call("GET", f"{crew.path}/locations?limit=7&offset=2", "ben")
     ana = crew.people["ana"]
@@ -187,7 +187,7 @@ async def test_the_list_is_what_the_contract_says(crew: Crew) -> None:
         {"Latitude": 1, "LONGITUDE": 1, "extra": "field"},
     ],
 )
-async def test_what_phones_send_is_taken(crew: Crew, body: dict[str, Any]) -> None:
+async def test_bodies_of_real_phones_are_accepted(crew: Crew, body: dict[str, Any]) -> None:
     reply = await crew.call("POST", f"{crew.path}/locations", "ana", body)
     assert reply.status == 201, reply.body
     assert reply.json["timestamp"] == "2026-11-22T12:00:00Z"
@@ -208,7 +208,7 @@ async def test_what_phones_send_is_taken(crew: Crew, body: dict[str, Any]) -> No
         ('{"latitude": 0, "longitude": 0, "sharingExpiresIn": -1}', "invalid_sharing_expiry"),
     ],
 )
-async def test_what_is_no_position_is_refused_without_repeating_it(crew: Crew, raw: str, code: str | None) -> None:
+async def test_an_invalid_position_is_refused_without_repeating_it(crew: Crew, raw: str, code: str | None) -> None:
     reply = await crew.world.call("POST", f"{crew.path}/locations", by=crew.people["ana"], raw=raw.encode())
     assert reply.status == 400
     assert code is None or reply.code == code
@@ -217,7 +217,7 @@ async def test_what_is_no_position_is_refused_without_repeating_it(crew: Crew, r
     assert await crew.seen() == [None, None, None]
 
 
-async def test_put_is_approximate_unless_told_and_takes_what_old_clients_call_it(crew: Crew) -> None:
+async def test_put_defaults_to_approximate_and_accepts_privacy_level(crew: Crew) -> None:
     reply = await crew.post(method="PUT")
     assert (reply.status, set(reply.json)) == (200, {"status"})
     assert await crew.seen() == [ROUGHLY] * 3
@@ -226,11 +226,11 @@ async def test_put_is_approximate_unless_told_and_takes_what_old_clients_call_it
     assert await crew.seen() == [EXACTLY] * 3
 
 
-# What the pure function's table says, through every reader.
+# The cases of the unit test of `privacy.seen`, through every route and broadcast.
 @pytest.mark.parametrize(("asked", "preference"), list(product(
     ("hidden", "approximate", "precise"), (None, "hidden", "approximate", "precise")
 )))  # fmt: skip
-async def test_every_reader_shows_what_privacy_says(stage: World, asked: str, preference: str | None) -> None:
+async def test_every_route_and_broadcast_applies_privacy(stage: World, asked: str, preference: str | None) -> None:
     strictness = ("hidden", "approximate", "precise")
     strictest = min((asked, preference or "precise"), key=strictness.index)
     by_member = {"hidden": None, "approximate": ROUGHLY, "precise": EXACTLY}[strictest]
@@ -245,7 +245,7 @@ async def test_every_reader_shows_what_privacy_says(stage: World, asked: str, pr
             path = f"/v1/users/{ana.id}/preferences"
             assert (await crew.call("PUT", path, "ana", {"ghostMode": ghost})).status == 200
 
-        # What applies does so whether it came before the position or after it.
+        # A setting applies to positions from before and after its change.
         if when == "then":
             await hide()
         posted = await crew.post(privacy=asked, sharingExpiresIn=60, accuracy=3, speed=1.5, heading=90)
@@ -264,10 +264,10 @@ async def test_every_reader_shows_what_privacy_says(stage: World, asked: str, pr
             assert await crew.seen(by=stranger) == [], case
         own = await crew.seen(by="ana")
         assert own[:2] == [EXACTLY] * 2, case
-        # One's own track has what was not hidden when it was given.
+        # The own track has the points that were not hidden when they were reported.
         hidden_then = asked == "hidden" or (when == "then" and (ghost or preference == "hidden"))
         assert own[2] == (None if hidden_then else EXACTLY), case
-        told = [event["location"] for event in await crew.told()]
+        told = [event["location"] for event in await crew.broadcasts()]
         told_as = asked if when == "now" else "hidden" if ghost else strictest
         expected = {"hidden": None, "approximate": ROUGHLY, "precise": EXACTLY}[told_as]
         assert place(told) == expected, case
@@ -302,7 +302,7 @@ async def test_stale_positions_are_not_shown(crew: Crew) -> None:
     assert (await crew.seen())[:2] == [None, None]
 
 
-async def test_what_is_told_is_what_the_app_reads(crew: Crew) -> None:
+async def test_a_broadcast_position_has_the_form_that_the_app_reads(crew: Crew) -> None:
     await crew.post(timestamp=NOON_MS, accuracy=2.5)
     [event] = crew.world.told.events
     assert (event.type, event.trip_id, event.actor_id) == ("LOCATION_UPDATED", crew.trip, crew.people["ana"].id)
@@ -314,17 +314,17 @@ async def test_what_is_told_is_what_the_app_reads(crew: Crew) -> None:
     assert crew.world.told.latest_of[-1] is not None
 
 
-async def test_late_points_and_jumps_are_told_to_nobody(crew: Crew) -> None:
+async def test_late_points_and_jumps_are_not_broadcast(crew: Crew) -> None:
     await crew.post(timestamp=NOON_MS)
-    await crew.told()
+    await crew.broadcasts()
     await crew.post(at=(41.0, -8.6), timestamp=NOON_MS - 60_000)
     crew.world.clock.advance(10)
     await crew.post(at=(48.85, 2.35))
-    assert await crew.told() == []
+    assert await crew.broadcasts() == []
     assert (await crew.seen())[:2] == [EXACTLY] * 2
 
 
-async def test_a_batch_says_what_became_of_each(crew: Crew) -> None:
+async def test_a_batch_gets_a_verdict_per_position(crew: Crew) -> None:
     at = NOON_MS - 600_000
     locations = [
         {"latitude": 41.101, "longitude": -8.6, "timestamp": at + 120_000},
@@ -354,7 +354,7 @@ async def test_a_batch_has_one_to_five_hundred_points(crew: Crew, count: int) ->
     assert (await crew.call("POST", f"{crew.path}/locations:batch", "ana", body)).status == 400
 
 
-async def test_a_full_batch_is_taken(crew: Crew) -> None:
+async def test_a_full_batch_is_accepted(crew: Crew) -> None:
     at = NOON_MS - 600_000
     fixes = [
         {"latitude": 41 + n / 1e5, "longitude": -8.6, "timestamp": at + n * 1000} for n in reversed(range(500))
@@ -366,7 +366,7 @@ async def test_a_full_batch_is_taken(crew: Crew) -> None:
     assert [points[0]["timestamp"], points[-1]["timestamp"]] == [at, at + 499_000]
 
 
-async def test_a_track_is_of_the_time_that_was_asked_for(crew: Crew) -> None:
+async def test_a_track_covers_the_requested_time(crew: Crew) -> None:
     for minute in range(5):
         await crew.post(at=(41.1 + minute / 1000, -8.6), timestamp=NOON_MS - minute * 60_000)
     path = f"{crew.path}/locations/track"
@@ -382,7 +382,7 @@ async def test_a_track_is_of_the_time_that_was_asked_for(crew: Crew) -> None:
         assert (reply.status, reply.code) == (404, "member_not_found")
 
 
-async def test_a_track_may_begin_and_end_where_the_calendar_does_in_any_time_zone(crew: Crew) -> None:
+async def test_a_track_accepts_the_limits_of_the_calendar_in_any_time_zone(crew: Crew) -> None:
     await crew.post()
     for zone in ("Z", "-12:00", "%2B14:00"):
         query = f"from=0001-01-01T00:00:00{zone}&to=9999-12-31T23:59:59{zone}"
@@ -393,7 +393,7 @@ async def test_a_track_may_begin_and_end_where_the_calendar_does_in_any_time_zon
         assert (reply.status, reply.json["points"]) == (200, [])
 
 
-async def test_who_looked_is_listed_to_whom_they_looked_at(crew: Crew) -> None:
+async def test_views_are_listed_to_the_owner_of_the_position(crew: Crew) -> None:
     await crew.post()
     await crew.seen(by="ana")
     assert (await crew.call("GET", f"{crew.path}/locations/views", "ana")).json == {"views": []}
@@ -410,13 +410,13 @@ async def test_who_looked_is_listed_to_whom_they_looked_at(crew: Crew) -> None:
     assert (await crew.call("GET", f"{crew.path}/locations/views", "ben")).json == {"views": []}
 
 
-async def test_who_is_shown_nothing_has_not_looked(crew: Crew) -> None:
+async def test_a_reader_who_sees_nothing_is_not_recorded_as_viewer(crew: Crew) -> None:
     await crew.post(privacy="hidden")
     await crew.seen(by="ben")
     assert (await crew.call("GET", f"{crew.path}/locations/views", "ana")).json == {"views": []}
 
 
-async def test_leaving_hides_at_once_and_coming_back_starts_anew(crew: Crew) -> None:
+async def test_leaving_a_trip_hides_positions_and_rejoining_starts_anew(crew: Crew) -> None:
     await crew.post("ben")
     assert (await crew.seen("ben", "ana"))[:2] == [EXACTLY] * 2
     await crew.call("DELETE", f"{crew.path}/members/{crew.people['ben'].id}", "ben")
@@ -429,20 +429,20 @@ async def test_leaving_hides_at_once_and_coming_back_starts_anew(crew: Crew) -> 
     assert changed[-2:] == [True, False]
 
 
-async def test_an_arrival_is_told_once_and_as_exactly_as_somebody_is_shown(crew: Crew) -> None:
+async def test_an_arrival_is_announced_once_with_the_visible_precision(crew: Crew) -> None:
     await crew.post("ben", (41.1512, -8.61))
     await crew.post("ben", (41.1505, -8.61), timestamp=NOON_MS + 1000)
     ben = crew.people["ben"]
     arrived = {"userId": str(ben.id), "name": ben.username.title(), "place": "destination"}
     assert await crew.events("MEMBER_ARRIVED") == [arrived]
-    # A kilometre off and shown at the destination, as far as anybody may know.
+    # A kilometre away, but at the destination by the approximate position that members see.
     await crew.post("ana", (41.1465, -8.6135), privacy="approximate")
     assert [one["name"] for one in await crew.events("MEMBER_ARRIVED")] == [
         ben.username.title(), crew.people["ana"].username.title()
     ]  # fmt: skip
 
 
-async def test_the_outbox_is_rung_for_what_a_report_leaves_in_it(crew: Crew) -> None:
+async def test_the_relay_is_woken_only_for_reports_with_an_event(crew: Crew) -> None:
     bell, rung = crew.world.ports.outbox, {}
     assert isinstance(bell, Bell)
     steps: list[tuple[str, tuple[float, float], dict[str, bool]]] = [
@@ -461,13 +461,13 @@ async def test_the_outbox_is_rung_for_what_a_report_leaves_in_it(crew: Crew) -> 
     assert list(rung.values()) == [1, 0, 0, 1, 0, 1], rung
 
 
-async def test_who_is_hidden_arrives_nowhere(crew: Crew) -> None:
+async def test_a_hidden_member_causes_no_arrival(crew: Crew) -> None:
     await crew.post("ben", ROUGHLY, privacy="hidden")
     await crew.post("ana", ROUGHLY, isSharingEnabled=False)
     assert await crew.events("MEMBER_ARRIVED") == []
 
 
-async def test_a_meeting_point_is_a_place_to_arrive_at(crew: Crew) -> None:
+async def test_arrivals_at_a_meeting_point_are_announced(crew: Crew) -> None:
     path = f"{crew.path}/meeting-point"
     assert (await crew.call("GET", path, "ana")).code == "meeting_point_not_found"
     body = {"latitude": FAR[0], "longitude": FAR[1], "name": "the bridge"}
@@ -485,7 +485,7 @@ async def test_a_meeting_point_is_a_place_to_arrive_at(crew: Crew) -> None:
         assert (await crew.call("PUT", path, "ben", body | wrong)).status == 400
 
 
-async def test_the_fair_point_is_between_those_who_are_seen(crew: Crew) -> None:
+async def test_the_suggested_point_is_between_the_visible_members(crew: Crew) -> None:
     await crew.post("ana", (41.10, -8.60))
     await crew.post("ben", (41.20, -8.60), privacy="approximate")
     reply = await crew.call("GET", f"{crew.path}/meeting-point/suggest", "ana")
@@ -494,7 +494,7 @@ async def test_the_fair_point_is_between_those_who_are_seen(crew: Crew) -> None:
     assert sum(distances) == pytest.approx(11_119.5, rel=0.001)
 
 
-async def test_preferences_show_and_change_all_that_applies(crew: Crew) -> None:
+async def test_preferences_show_and_change_every_setting(crew: Crew) -> None:
     path, trip = "/v1/location/preferences", str(crew.trip)
     before = await crew.call("GET", path, "ana")
     ours = {"tripId": trip, "tripName": crew.people["ana"].username, "isSharingEnabled": False, "privacy": None,
@@ -523,8 +523,8 @@ async def test_preferences_show_and_change_all_that_applies(crew: Crew) -> None:
 
 
 @pytest.mark.parametrize("change", [{"privacy": "hidden"}, {"isSharingEnabled": False}, {"sharingExpiresIn": 60}])
-async def test_what_is_of_one_trip_is_not_changed_of_none(crew: Crew, change: dict[str, object]) -> None:
-    """Whoever asks to be hidden must not believe that they are."""
+async def test_a_trips_settings_cannot_be_changed_without_a_trip(crew: Crew, change: dict[str, object]) -> None:
+    """A refusal, not a silent no-op: the user must not believe to be hidden."""
     await crew.post()
     refused = await crew.call("PUT", "/v1/location/preferences", "ana", {"ghostMode": True} | change)
     assert (refused.status, refused.code) == (400, "trip_id_required")
@@ -532,8 +532,8 @@ async def test_what_is_of_one_trip_is_not_changed_of_none(crew: Crew, change: di
 
 
 @pytest.mark.parametrize("way", ["profile", "preferences", "location preferences"])
-async def test_who_hides_and_shows_themselves_again_is_heard_of_wherever_they_share(crew: Crew, way: str) -> None:
-    """Phones that have drawn them have nothing else to go by."""
+async def test_hiding_and_showing_is_announced_on_every_trip_with_sharing(crew: Crew, way: str) -> None:
+    """Phones that show the user's position get no other signal to remove it."""
     ana = crew.people["ana"]
     own, forever, off, hidden, expired = [crew.trip, *[await crew.world.trip(ana) for _ in range(4)]]
     about: dict[UUID, dict[str, object]] = {
@@ -559,7 +559,7 @@ async def test_who_hides_and_shows_themselves_again_is_heard_of_wherever_they_sh
     assert told == {own: [False, True], forever: [False, True], off: [], hidden: [], expired: []}
 
 
-async def test_the_legacy_route_is_for_every_trip_that_is_shared_on(crew: Crew) -> None:
+async def test_the_legacy_route_reports_on_every_trip_with_sharing(crew: Crew) -> None:
     ana = crew.people["ana"]
     quiet = await crew.world.trip(ana, name="quiet")
     body = {"latitude": FAR[0], "longitude": FAR[1]}
@@ -580,7 +580,7 @@ async def test_the_legacy_route_is_for_every_trip_that_is_shared_on(crew: Crew) 
     assert (await crew.call("POST", "/v1/location/update", "ana", body | {"latitude": 99})).status == 400
 
 
-async def test_a_socket_says_where_somebody_is(crew: Crew) -> None:
+async def test_a_socket_can_report_positions(crew: Crew) -> None:
     trip = str(crew.trip)
     at = {"latitude": EXACTLY[0], "longitude": EXACTLY[1], "timestamp": NOON_MS}
     answer = await crew.by_socket("ana", {"action": "updateLocation", "tripId": trip, **at})
@@ -620,7 +620,7 @@ async def test_a_wrong_frame_is_answered_with_an_error_that_repeats_nothing(
         assert (await crew.by_socket(stranger, frame))["type"] == "error"
 
 
-async def test_positions_come_at_two_a_second_and_batches_at_ten_a_minute(here: World) -> None:
+async def test_positions_are_limited_to_two_per_second_and_batches_to_ten_per_minute(here: World) -> None:
     ana = await here.person("ana")
     path = f"/v1/trips/{await here.trip(ana)}/locations"
     body = {"latitude": 1, "longitude": 1}

@@ -1,4 +1,4 @@
-"""Who may listen to trips' topics: the policies that IoT Core gets, evaluated as it would."""
+"""The policies that the MQTT authorizer returns, evaluated as IoT Core does."""
 
 import asyncio
 import base64
@@ -26,7 +26,7 @@ TOPIC_OF = UpdatesOf("nc/dev")
 
 @dataclass
 class Call:
-    """What Lambda says about a call."""
+    """A Lambda context."""
 
     invoked_function_arn: str = "arn:aws:lambda:eu-west-1:000000000000:function:nomadcrew-dev-mqtt:live"
 
@@ -41,21 +41,21 @@ async def stage(engine: Engine, template: str, tmp_path_factory: pytest.TempPath
 
 
 class Threaded:
-    """A port that a function uses on a loop of its own, while its pool lives on this one."""
+    """A port for a function that runs on its own event loop; calls run on this loop, which the pool belongs to."""
 
     def __init__(self, port: Any) -> None:
         self._port, self._loop = port, asyncio.get_running_loop()
 
     def __getattr__(self, name: str) -> Any:
         async def call(*arguments: Any, **named: Any) -> Any:
-            asked = asyncio.run_coroutine_threadsafe(getattr(self._port, name)(*arguments, **named), self._loop)
-            return await asyncio.wrap_future(asked)
+            future = asyncio.run_coroutine_threadsafe(getattr(self._port, name)(*arguments, **named), self._loop)
+            return await asyncio.wrap_future(future)
 
         return call
 
 
-async def asked(stage: World, token: str, client_id: str, *, in_query: bool = False) -> dict[str, Any]:
-    """What the authorizer answers."""
+async def authorize(stage: World, token: str, client_id: str, *, in_query: bool = False) -> dict[str, Any]:
+    """The authorizer's answer."""
     ports = replace(
         stage.ports,
         members=Threaded(stage.ports.members),
@@ -74,7 +74,7 @@ async def asked(stage: World, token: str, client_id: str, *, in_query: bool = Fa
 
 
 def allows(answer: dict[str, Any], action: str, resource: str) -> bool:
-    """Whether any of the policies allows it; there are no wildcards in them to resolve."""
+    """Whether a policy allows the action. Asserts that policies have no wildcards."""
     for document in answer.get("policyDocuments", ()):
         for statement in json.loads(document)["Statement"]:
             resources = statement["Resource"]
@@ -96,12 +96,12 @@ async def trip_with(stage: World, owner: Person, *members: Person) -> UUID:
     return trip_id
 
 
-async def test_a_member_connects_as_themselves_and_listens_to_their_trips(stage: World) -> None:
+async def test_a_member_may_connect_and_subscribe_to_own_trips(stage: World) -> None:
     ana, ben = await stage.person("ana-1"), await stage.person("ben-1")
     trip_id = await trip_with(stage, ana, ben)
     topic = TOPIC_OF(TripId(trip_id))
     for in_query in (False, True):
-        answer = await asked(stage, ben.token, device_of(ben), in_query=in_query)
+        answer = await authorize(stage, ben.token, device_of(ben), in_query=in_query)
         assert answer["isAuthenticated"] is True
         assert answer["principalId"] == ben.id.hex
         assert answer["refreshAfterInSeconds"] == 300
@@ -111,52 +111,52 @@ async def test_a_member_connects_as_themselves_and_listens_to_their_trips(stage:
         assert allows(answer, "iot:Receive", f"topic/{topic}")
 
 
-async def test_an_outsider_connects_and_hears_nothing_of_the_trip(stage: World) -> None:
+async def test_an_outsider_may_connect_but_not_subscribe_to_the_trip(stage: World) -> None:
     ana, eve = await stage.person("ana-2"), await stage.person("eve-2")
     topic = TOPIC_OF(TripId(await trip_with(stage, ana)))
-    answer = await asked(stage, eve.token, device_of(eve))
+    answer = await authorize(stage, eve.token, device_of(eve))
     assert allows(answer, "iot:Connect", f"client/{device_of(eve)}")
     assert not allows(answer, "iot:Subscribe", f"topicfilter/{topic}")
     assert not allows(answer, "iot:Receive", f"topic/{topic}")
 
 
-async def test_a_removed_member_hears_nothing_from_the_next_refresh_on(stage: World) -> None:
+async def test_a_removed_member_loses_the_topic_at_the_next_refresh(stage: World) -> None:
     ana, ben = await stage.person("ana-3"), await stage.person("ben-3")
     trip_id = await trip_with(stage, ana, ben)
     topic = TOPIC_OF(TripId(trip_id))
-    assert allows(await asked(stage, ben.token, device_of(ben)), "iot:Receive", f"topic/{topic}")
+    assert allows(await authorize(stage, ben.token, device_of(ben)), "iot:Receive", f"topic/{topic}")
     await stage.call("DELETE", f"/v1/trips/{trip_id}/members/{ben.id}", by=ana)
-    assert not allows(await asked(stage, ben.token, device_of(ben)), "iot:Receive", f"topic/{topic}")
+    assert not allows(await authorize(stage, ben.token, device_of(ben)), "iot:Receive", f"topic/{topic}")
 
 
-async def test_nobody_publishes(stage: World) -> None:
+async def test_clients_may_not_publish(stage: World) -> None:
     ana = await stage.person("ana-4")
     topic = TOPIC_OF(TripId(await trip_with(stage, ana)))
-    answer = await asked(stage, ana.token, device_of(ana))
+    answer = await authorize(stage, ana.token, device_of(ana))
     actions = {s["Action"] for text in answer["policyDocuments"] for s in json.loads(text)["Statement"]}
     assert actions == {"iot:Connect", "iot:Subscribe", "iot:Receive"}
     assert not allows(answer, "iot:Publish", f"topic/{topic}")
 
 
-async def test_nobody_connects_under_anothers_name_or_without_a_token(stage: World) -> None:
+async def test_connecting_with_a_foreign_client_id_or_without_a_token_is_refused(stage: World) -> None:
     ana, ben = await stage.person("ana-5"), await stage.person("ben-5")
     refused = {"isAuthenticated": False}
     for token, client_id in (
         (ana.token, device_of(ben)), (ana.token, str(ana.id)), (ana.token, ""), ("", device_of(ana)),
         ("not.a.token", device_of(ana)),
     ):  # fmt: skip
-        assert await asked(stage, token, client_id) == refused
+        assert await authorize(stage, token, client_id) == refused
     broken = {"protocolData": {"mqtt": {"clientId": device_of(ana), "password": "no base64!"}}}
     handler = mqtt_authorizer_entry(lambda _: replace(stage.ports, topic_of=TOPIC_OF), ())
     assert await asyncio.to_thread(handler, broken, Call()) == refused
 
 
 @pytest.mark.parametrize("count", [0, 1, 8, 9, 60, 500])
-def test_policies_keep_to_the_limits_however_many_trips_there_are(count: int) -> None:
+def test_policies_stay_within_the_limits_for_any_number_of_trips(count: int) -> None:
     topics = [TOPIC_OF(TripId(uuid7())) for _ in range(count)]
     documents = policies(ARN, "a-client", topics)
     assert len(documents) <= MAX_POLICIES
     assert all(len(document) <= MAX_POLICY_CHARS for document in documents)
-    heard = [topic for topic in topics if allows({"policyDocuments": documents}, "iot:Receive", f"topic/{topic}")]
-    assert heard == topics[: len(heard)]
-    assert len(heard) == count or len(heard) >= 50
+    allowed = [topic for topic in topics if allows({"policyDocuments": documents}, "iot:Receive", f"topic/{topic}")]
+    assert allowed == topics[: len(allowed)]
+    assert len(allowed) == count or len(allowed) >= 50

@@ -1,4 +1,4 @@
-"""From what happens to what lists, sockets and phones say: real handlers, a real database, a push service."""
+"""Notifications from the event to list, sockets and phones: real handlers and database, a fake push service."""
 
 import json
 from collections.abc import AsyncIterator, Iterator
@@ -61,13 +61,13 @@ async def jobs(here: World, queue: str) -> list[Job]:
 
 
 async def waiting(here: World, queue: str) -> int:
-    """How many jobs a queue holds, whatever their state."""
+    """The number of jobs in a queue, in any state."""
     found = [depth for depth in await here.ports.queue.depths() if depth.queue == queue]
     return sum(depth.waiting + depth.in_flight + depth.dead for depth in found)
 
 
 async def work_off(here: World, *queues: str) -> None:
-    """Do what is due in these queues, but for what fails."""
+    """Run the due jobs of these queues."""
     for queue in queues:
         for job in await jobs(here, queue):
             await CONSUMERS[queue](job, here.ports)
@@ -75,7 +75,7 @@ async def work_off(here: World, *queues: str) -> None:
 
 
 async def publish(here: World, *events: Event) -> None:
-    """Have everything in the outbox consumed, as relay and workers do, and `events` beside it."""
+    """Publish and consume the outbox, as relay and consumers do, and `events` in addition."""
     outbox = PostgresOutbox(here.pool)
     async with here.pool.transaction():
         waiting = await outbox.pending(limit=1_000)
@@ -86,7 +86,7 @@ async def publish(here: World, *events: Event) -> None:
 
 
 async def crew(here: World, *names: str) -> tuple[TripId, list[Person]]:
-    """A trip of the first of these people with the others on it, and nothing left to tell."""
+    """A trip of these users, the first one its owner, with an empty outbox."""
     people = [await here.person(name) for name in names]
     trip = TripId(await here.trip(people[0], name="Porto"))
     for guest in people[1:]:
@@ -97,7 +97,7 @@ async def crew(here: World, *names: str) -> tuple[TripId, list[Person]]:
 
 
 def said(trip: TripId, by: Person, text: str, *, mentions: tuple[Person, ...] = ()) -> Event:
-    """A message in the trip's chat."""
+    """The event of a message in the trip's chat."""
     payload = {
         "messageId": str(uuid4()), "tripId": str(trip), "content": text, "timestamp": "2026-11-22T12:00:00Z",
         "user": {"id": str(by.id), "name": by.username.title()}, "mentions": [str(m.id) for m in mentions],
@@ -105,7 +105,7 @@ def said(trip: TripId, by: Person, text: str, *, mentions: tuple[Person, ...] = 
     return an_event(type="CHAT_MESSAGE_SENT", trip_id=trip, actor_id=by.id, payload=json.dumps(payload))
 
 
-async def test_an_invitation_reaches_the_phone_with_what_a_tap_needs(here: World, service: Expo) -> None:
+async def test_an_invitation_is_pushed_with_the_data_of_its_screen(here: World, service: Expo) -> None:
     ana, ben = await here.person("ana"), await here.person("ben")
     await phone(here, ben, "bens phone")
     trip = await here.trip(ana, name="Porto")
@@ -127,7 +127,7 @@ async def test_an_invitation_reaches_the_phone_with_what_a_tap_needs(here: World
     }  # fmt: skip
 
 
-async def test_who_writes_a_todo_hears_that_another_has_done_it(here: World, service: Expo) -> None:
+async def test_a_todos_creator_is_notified_when_another_member_completes_it(here: World, service: Expo) -> None:
     trip, [ana, ben] = await crew(here, "ana", "ben")
     await phone(here, ana, "anas phone")
     path = f"/v1/trips/{trip}/todos"
@@ -145,7 +145,7 @@ async def test_who_writes_a_todo_hears_that_another_has_done_it(here: World, ser
     assert [(m["title"], m["body"]) for m in service.messages] == [("Task completed", "Ben completed boots")]
 
 
-async def test_chat_is_shown_and_pushed_and_never_kept(here: World, service: Expo) -> None:
+async def test_chat_notifications_are_toasted_and_pushed_but_not_stored(here: World, service: Expo) -> None:
     trip, [ana, ben, cleo] = await crew(here, "ana", "ben", "cleo")
     for person in (ana, ben):
         await phone(here, person, f"{person.username}s phone")
@@ -169,7 +169,7 @@ async def test_chat_is_shown_and_pushed_and_never_kept(here: World, service: Exp
     assert (await here.call("GET", "/v1/events?limit=200", by=ben)).body.find(b"train at nine") == -1
 
 
-async def test_an_event_that_comes_twice_is_told_once(here: World, service: Expo) -> None:
+async def test_an_event_delivered_twice_notifies_once(here: World, service: Expo) -> None:
     trip, [ana, ben] = await crew(here, "ana", "ben")
     await phone(here, ben, "bens phone")
     message = said(trip, ana, "hello")
@@ -179,7 +179,7 @@ async def test_an_event_that_comes_twice_is_told_once(here: World, service: Expo
     assert len({json.loads(event.payload)["id"] for event in here.told.events}) == 1
 
 
-async def test_what_people_want_decides_what_reaches_them(here: World, service: Expo) -> None:
+async def test_preferences_decide_the_channels(here: World, service: Expo) -> None:
     trip, [ana, all_of_it, mentioned, none, muted, asleep, silent] = await crew(
         here, "ana", "all", "mentioned", "none", "muted", "asleep", "silent"
     )
@@ -190,25 +190,25 @@ async def test_what_people_want_decides_what_reaches_them(here: World, service: 
     path = f"/v1/trips/{trip}/notification-preferences"
     await here.call("PUT", path, by=muted, body={"mutedUntil": "2026-11-22T13:00:00Z", "chat": "all"})
     await prefer(here, asleep, quietHours={"start": "12:00", "end": "12:01", "timeZone": "Europe/Lisbon"})
-    # As the shipped app says it.
+    # The body of the shipped app.
     old = {"notifications": {"push": False, "email": True, "tripUpdates": True, "chatMessages": True}}
     await here.call("PUT", f"/v1/users/{silent.id}/preferences", by=silent, body=old)
-    everybody = (all_of_it, mentioned, none, muted, asleep, silent)
+    recipients = (all_of_it, mentioned, none, muted, asleep, silent)
     await publish(here, said(trip, ana, "hello"))
     assert service.reached() == ["all"]
     shown = {id_ for told in here.told.people.values() for id_ in told}
     assert shown == {all_of_it.id, asleep.id, silent.id}
     service.requests.clear()
-    here.clock.advance(60)  # nobody is asleep any more
-    await publish(here, said(trip, ana, "hello @everybody", mentions=everybody))
+    here.clock.advance(60)  # the quiet hours are over
+    await publish(here, said(trip, ana, "hello @all", mentions=recipients))
     assert service.reached() == ["all", "asleep", "mentioned"]
     service.requests.clear()
-    here.clock.advance(3_600)  # nor is the trip muted
-    await publish(here, said(trip, ana, "hello again", mentions=everybody))
+    here.clock.advance(3_600)  # the trip is no longer muted
+    await publish(here, said(trip, ana, "hello again", mentions=recipients))
     assert service.reached() == ["all", "asleep", "mentioned", "muted"]
 
 
-async def test_a_muted_trip_is_muted_in_the_list_as_well(here: World) -> None:
+async def test_a_muted_trip_adds_nothing_to_the_list(here: World) -> None:
     trip, [ana, ben] = await crew(here, "ana", "ben")
     path = f"/v1/trips/{trip}/notification-preferences"
     await here.call("PUT", path, by=ben, body={"mutedUntil": "2027-01-01T00:00:00Z"})
@@ -219,7 +219,7 @@ async def test_a_muted_trip_is_muted_in_the_list_as_well(here: World) -> None:
     assert here.told.events == []
 
 
-async def test_location_is_told_without_saying_where(here: World, service: Expo) -> None:
+async def test_location_notifications_contain_no_coordinates(here: World, service: Expo) -> None:
     trip, [ana, ben, cleo] = await crew(here, "ana", "ben", "cleo")
     await phone(here, ben, "bens phone")
     await prefer(here, cleo, arrivals=False, locationSharing=False)
@@ -239,12 +239,12 @@ async def test_location_is_told_without_saying_where(here: World, service: Expo)
         "Ana shares their location on Porto",
     ]
     kept = [n["metadata"]["change"] for n in await listed(here, ben) if n["type"] == "LOCATION_SHARED"]
-    assert kept == ["started"]  # where somebody was and when is nothing to keep
+    assert kept == ["started"]  # an arrival is not stored
     assert [n for n in await listed(here, cleo) if n["type"] == "LOCATION_SHARED"] == []
     assert [here.told.people[event.id] for event in here.told.events] == [[ben.id]]
 
 
-async def test_a_phone_that_changed_hands_gets_nothing_of_who_had_it(here: World, service: Expo) -> None:
+async def test_a_phone_with_a_new_user_gets_no_pushes_of_the_previous_one(here: World, service: Expo) -> None:
     trip, [ana, ben, cleo] = await crew(here, "ana", "ben", "cleo")
     await phone(here, ben, "shared phone")
     await phone(here, cleo, "shared phone")
@@ -252,11 +252,11 @@ async def test_a_phone_that_changed_hands_gets_nothing_of_who_had_it(here: World
     [message] = service.messages
     assert message["to"] == "shared phone"
     await here.call("DELETE", "/v1/users/push-token", by=cleo, body={"token": "shared phone"})
-    await publish(here, said(trip, ana, "anybody there?"))
+    await publish(here, said(trip, ana, "hello again"))
     assert len(service.messages) == 1
 
 
-async def test_many_phones_are_reached_in_batches_of_a_hundred(here: World, service: Expo) -> None:
+async def test_pushes_are_sent_in_batches_of_a_hundred(here: World, service: Expo) -> None:
     trip, people = await crew(here, "ana", *(f"p{n}" for n in range(6)))
     for person in people[1:]:
         for n in range(20):
@@ -266,7 +266,7 @@ async def test_many_phones_are_reached_in_batches_of_a_hundred(here: World, serv
     assert len(set(service.reached())) == 120
 
 
-async def test_a_repeat_sends_only_what_is_missing(here: World, service: Expo) -> None:
+async def test_a_repeated_push_job_sends_only_the_missing_messages(here: World, service: Expo) -> None:
     trip, people = await crew(here, "ana", *(f"p{n}" for n in range(6)))
     for person in people[1:]:
         for n in range(20):
@@ -278,7 +278,7 @@ async def test_a_repeat_sends_only_what_is_missing(here: World, service: Expo) -
     [job] = await jobs(here, PUSH)
     with pytest.raises(Unavailable):
         await CONSUMERS[PUSH](job, here.ports)
-    assert service.sends == [100, 20]  # a batch that fails does not stop the next
+    assert service.sends == [100, 20]  # a failed batch does not prevent the next
     service.requests.clear()
     service.errors.clear()
     await CONSUMERS[PUSH](job, here.ports)
@@ -291,14 +291,14 @@ async def test_a_repeat_sends_only_what_is_missing(here: World, service: Expo) -
     assert service.requests == []
 
 
-async def test_receipts_are_asked_for_a_quarter_of_an_hour_later(here: World, service: Expo) -> None:
+async def test_receipts_are_checked_after_15_minutes(here: World, service: Expo) -> None:
     trip, [ana, ben] = await crew(here, "ana", "ben")
     for token in ("old", "new", "slow"):
         await phone(here, ben, token)
     service.receipts = {"ticket of old": failed(GONE)}
     service.early = {"ticket of slow"}
     await publish(here, said(trip, ana, "hello"))
-    assert [what for what, _ in service.requests] == ["send"]
+    assert [method for method, _ in service.requests] == ["send"]
     here.clock.advance(RECEIPTS_AFTER_S - 1)
     await work_off(here, PUSH)
     assert len(service.requests) == 1
@@ -308,15 +308,13 @@ async def test_receipts_are_asked_for_a_quarter_of_an_hour_later(here: World, se
     service.requests.clear()
     await publish(here, said(trip, ana, "and?"))
     assert service.reached() == ["new", "slow"]
-    for _ in range(5):  # what never gets a receipt is given up
+    for _ in range(5):  # a ticket that never gets a receipt is given up
         here.clock.advance(RECEIPTS_AFTER_S)
         await work_off(here, PUSH)
     assert await waiting(here, PUSH) == 0
 
 
-async def test_receipts_are_asked_for_where_the_first_attempt_died_before_it_could(
-    here: World, service: Expo
-) -> None:
+async def test_receipts_are_checked_although_the_first_attempt_crashed(here: World, service: Expo) -> None:
     trip, [ana, ben] = await crew(here, "ana", "ben")
     await phone(here, ben, "old")
     service.receipts = {"ticket of old": failed(GONE)}
@@ -327,18 +325,16 @@ async def test_receipts_are_asked_for_where_the_first_attempt_died_before_it_cou
     assert isinstance(task, PushTask)
     await deliver(task, tokens=here.ports.push_tokens, push=here.ports.push, now=here.clock())
     await CONSUMERS[PUSH](replace(job, attempt=2), here.ports)
-    assert [what for what, _ in service.requests] == ["send"]
+    assert [method for method, _ in service.requests] == ["send"]
     here.clock.advance(RECEIPTS_AFTER_S)
     await work_off(here, PUSH)
-    assert [what for what, _ in service.requests] == ["send", "getReceipts"]
+    assert [method for method, _ in service.requests] == ["send", "getReceipts"]
 
 
-async def test_a_service_that_does_not_know_us_makes_a_dead_job_that_can_be_sent_again(
-    here: World, service: Expo
-) -> None:
+async def test_refused_credentials_make_a_dead_job_that_can_be_redriven(here: World, service: Expo) -> None:
     trip, [ana, ben] = await crew(here, "ana", "ben")
     await phone(here, ben, "bens phone")
-    service.access_token = "somebody else's"
+    service.access_token = "another site's"
     await here.ports.queue.send(NOTIFICATIONS, pack(said(trip, ana, "hello")))
     await work_off(here, NOTIFICATIONS)
     [job] = await jobs(here, PUSH)
@@ -349,7 +345,7 @@ async def test_a_service_that_does_not_know_us_makes_a_dead_job_that_can_be_sent
     assert [message["to"] for message in service.messages] == ["bens phone", "bens phone"]
 
 
-async def test_a_message_of_the_queue_that_is_none_of_ours_is_hopeless(here: World) -> None:
+async def test_an_unknown_queue_message_fails_permanently(here: World) -> None:
     for body in ("", "{}", '{"push":{"id":7}}', pack(an_event())):
         await here.ports.queue.send(PUSH, body)
     for job in await jobs(here, PUSH):
@@ -357,7 +353,7 @@ async def test_a_message_of_the_queue_that_is_none_of_ours_is_hopeless(here: Wor
             await CONSUMERS[PUSH](job, here.ports)
 
 
-async def test_without_an_address_nothing_is_pushed_anywhere(
+async def test_without_a_push_service_url_no_push_is_sent(
     engine: Engine, template: str, tmp_path: Path, service: Expo
 ) -> None:
     async with world(engine, tmp_path, template=template) as here:
@@ -369,7 +365,7 @@ async def test_without_an_address_nothing_is_pushed_anywhere(
     assert service.requests == []
 
 
-async def test_preferences_are_one_thing_for_old_and_new_clients(here: World) -> None:
+async def test_old_and_new_clients_share_their_preferences(here: World) -> None:
     ana = await here.person("ana")
     defaults = (await here.call("GET", "/v1/notifications/preferences", by=ana)).json
     assert defaults == {
@@ -404,14 +400,14 @@ async def test_preferences_are_one_thing_for_old_and_new_clients(here: World) ->
         ({"push": "yes"}, "invalid_request_payload"),
     ],
 )
-async def test_preferences_that_cannot_be_change_nothing(here: World, body: object, code: str) -> None:
+async def test_invalid_preferences_change_nothing(here: World, body: object, code: str) -> None:
     ana = await here.person("ana")
     reply = await here.call("PUT", "/v1/notifications/preferences", by=ana, body=body)
     assert (reply.status, reply.code) == (400, code)
     assert (await here.call("GET", "/v1/users/me", by=ana)).json["preferences"] == {}
 
 
-async def test_what_one_wants_of_a_trip_ends_with_being_on_it(here: World) -> None:
+async def test_trip_preferences_end_with_the_membership(here: World) -> None:
     trip, [ana, ben] = await crew(here, "ana", "ben")
     path = f"/v1/trips/{trip}/notification-preferences"
     unset = {"mutedUntil": None, "chat": None}
@@ -434,12 +430,12 @@ async def test_what_one_wants_of_a_trip_ends_with_being_on_it(here: World) -> No
     [{}, {"token": "x"}, {"token": "", "deviceType": "ios"}, {"token": "x" * 256, "deviceType": "ios"},
      {"token": "x", "deviceType": "web"}, {"token": 7, "deviceType": "ios"}, None],
 )  # fmt: skip
-async def test_a_phone_that_cannot_be_registered_is_a_400(here: World, body: object) -> None:
+async def test_an_invalid_push_token_gets_400(here: World, body: object) -> None:
     ana = await here.person("ana")
     assert (await here.call("POST", "/v1/users/push-token", by=ana, body=body)).status == 400
 
 
-async def test_a_registered_phone_is_answered_as_the_monolith_did(here: World) -> None:
+async def test_the_reply_to_a_registered_phone_is_that_of_the_monolith(here: World) -> None:
     ana = await here.person("ana")
     body = {"token": "ExponentPushToken[abc]", "deviceType": "ios"}
     made = (await here.call("POST", "/v1/users/push-token", by=ana, body=body)).json
@@ -451,7 +447,7 @@ async def test_a_registered_phone_is_answered_as_the_monolith_did(here: World) -
     assert UUID(made["id"]).version == 7
 
 
-def test_a_message_is_cut_until_a_phone_can_take_it_and_its_ids_never_are() -> None:
+def test_a_push_is_cut_to_the_size_limit_without_cutting_ids() -> None:
     id_ = str(uuid4())
     long = {"tripName": "é" * 255, "messagePreview": "日" * 3_000, "notificationId": id_}
     message = fitted(PushMessage("token", "日" * 255, "日" * 3_000, long))

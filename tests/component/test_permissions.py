@@ -1,4 +1,4 @@
-"""The permission matrix: every row of the route table, as everybody, against expectations written by hand."""
+"""The permission matrix: every row of the route table, by every caller, against hand-written expectations."""
 
 from collections.abc import AsyncIterator
 
@@ -20,12 +20,12 @@ async def stage(engine: Engine, template: str, tmp_path_factory: pytest.TempPath
         yield made
 
 
-def test_the_matrix_has_every_row_of_the_table_and_no_other() -> None:
+def test_the_matrix_has_exactly_the_rows_of_the_table() -> None:
     assert {line.row for line in LINES} == {route.key for route in ALL_ROUTES}
 
 
 @pytest.mark.parametrize("line", LINES, ids=lambda line: f"{line.row} {line.variant}".strip())
-async def test_every_caller_gets_what_the_matrix_says(stage: World, line: Line) -> None:
+async def test_every_caller_gets_the_status_of_the_matrix(stage: World, line: Line) -> None:
     for caller, (status, code) in line.cells.items():
         play = await scene(stage, f"{LINES.index(line)}-{CALLERS.index(caller)}")
         request = await ask(play, line.row, line.variant, caller)
@@ -35,4 +35,4 @@ async def test_every_caller_gets_what_the_matrix_says(stage: World, line: Line) 
         )
         assert (reply.status, reply.code if code else None) == (status, code), (caller, reply.body)
         if status >= 400:
-            assert await stage.snapshot() == before, f"{caller} was refused, and something changed"
+            assert await stage.snapshot() == before, f"{caller} was refused, but the database changed"

@@ -1,4 +1,4 @@
-"""Where PostgreSQL's programs come from, and which OS user runs them."""
+"""PostgreSQL's programs, and the OS user who runs them."""
 
 import os
 import shutil
@@ -41,8 +41,8 @@ def test_programs_the_other_user_cannot_reach_are_copied_once(binaries: Binaries
 def test_root_and_unknown_users_cannot_run_postgres(tmp_path: Path) -> None:
     with pytest.raises(CannotStart, match="refuses to run as root"):
         account_for(tmp_path, "root")
-    with pytest.raises(CannotStart, match="user nobody-there does not exist"):
-        account_for(tmp_path, "nobody-there")
+    with pytest.raises(CannotStart, match="user missing-user does not exist"):
+        account_for(tmp_path, "missing-user")
     assert account_for(tmp_path, "65534") == Account("nobody", 65534, 65534, switch=True)
 
 
@@ -56,5 +56,5 @@ def test_a_wrong_folder_for_the_programs_is_refused(tmp_path: Path) -> None:
         find_binaries(tmp_path)
 
 
-def test_programs_named_by_the_setting_are_taken(binaries: Binaries) -> None:
+def test_programs_named_by_the_setting_are_used(binaries: Binaries) -> None:
     assert find_binaries(binaries.bin) == binaries

@@ -1,4 +1,4 @@
-"""The launcher of PostgreSQL, with the real one: what it survives, and what it refuses with a reason."""
+"""The launcher of PostgreSQL, with a real PostgreSQL: crashes, takeovers and refusals."""
 
 import asyncio
 import logging
@@ -31,10 +31,10 @@ only_root = pytest.mark.skipif(not AS_ROOT, reason="only root runs PostgreSQL as
 
 Make = Callable[..., EmbeddedPostgres]
 
-# What a statement raises whose connection is cut, asyncpg's own confusion about it included.
+# Errors of a statement whose connection is cut, including asyncpg's internal ones.
 LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
-# A host that starts PostgreSQL, says which process it is, and waits to be killed.
+# A host that starts PostgreSQL, prints its process id, and waits to be killed.
 HOST = """
 import asyncio, sys, threading
 from pathlib import Path
@@ -64,7 +64,7 @@ def binaries() -> Binaries:
 
 @pytest_asyncio.fixture(scope="session")
 async def initialised(tmp_path_factory: pytest.TempPathFactory, binaries: Binaries) -> Path:
-    """A data folder with a stopped database, for tests to copy: faster than an initdb each."""
+    """A data folder with a stopped database, which tests copy instead of running initdb."""
     folder = DataFolder(tmp_path_factory.mktemp("initialised") / "home")
     folder.open(binaries.major)
     pg = EmbeddedPostgres(folder, binaries)
@@ -81,7 +81,7 @@ def home(tmp_path: Path, initialised: Path) -> Path:
 
 @pytest_asyncio.fixture
 async def make(binaries: Binaries) -> AsyncIterator[Make]:
-    """Makes launchers, and stops what they left running."""
+    """Creates launchers and stops them at the end."""
     made = []
 
     def launcher(home: Path, **options: Any) -> EmbeddedPostgres:
@@ -137,7 +137,7 @@ def killed_host(home: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def running(pid: int | None, home: Path) -> bool:
-    # A bare `kill -0` would also count a process that has ended and that nobody has asked about yet.
+    # `kill -0` alone would also count a zombie process.
     assert pid is not None
     return is_postmaster_of(pid, home / "postgres")
 
@@ -163,7 +163,7 @@ async def test_rows_survive_a_stop_and_a_start(home: Path, make: Make) -> None:
     assert await run(pg, "SELECT count(*) FROM kept") == 1
 
 
-async def test_stopping_twice_and_stopping_what_never_started_do_nothing(home: Path, make: Make) -> None:
+async def test_stopping_twice_or_before_a_start_does_nothing(home: Path, make: Make) -> None:
     pg = make(home)
     await pg.stop()
     await pg.start()
@@ -261,7 +261,7 @@ async def test_a_host_killed_in_its_first_start_leaves_nothing_half_made(tmp_pat
     pg = make(home)
     await pg.start()
     assert await run(pg, "SELECT 1") == 1
-    # The initdb of the killed host may have gone on writing; by the next start it has failed.
+    # The killed host's initdb may still be writing; it fails before the next start.
     await pg.stop()
     await pg.start()
     assert not list(home.glob("postgres.new-*"))
@@ -366,7 +366,7 @@ async def test_no_other_os_user_may_connect_not_even_the_one_postgres_runs_as(ho
 
 
 @only_root
-async def test_root_keeps_to_the_owner_of_an_existing_database(home: Path, make: Make) -> None:
+async def test_root_runs_postgres_as_the_owner_of_an_existing_database(home: Path, make: Make) -> None:
     user = next(entry for entry in pwd.getpwall() if entry.pw_name not in ("root", "nobody"))
     for path in (home / "postgres", *(home / "postgres").rglob("*")):
         shutil.chown(path, user.pw_uid)

@@ -1,6 +1,6 @@
-"""Each function as it is deployed: its package alone in a bare interpreter, called with a recorded event.
+"""Each Lambda function as deployed: its package alone in a bare interpreter, called with a recorded event.
 
-What it needs is on the emulator: SQL over the Data API, tables, queues, a bus, a user pool and a secret.
+The emulator provides its resources: SQL over the Data API, tables, queues, a bus, a user pool and a secret.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ ARCH = {"x86_64": "x86_64", "aarch64": "arm64"}.get(platform.machine(), "x86_64"
 HERE = package.Target(ARCH, f"{sys.version_info[0]}.{sys.version_info[1]}")
 STAGE = stage_of("rehearsal", "lean")
 KEY = "k" * 64
-# As Lambda runs it: the package is the only place where modules are looked for, beside Python's own.
+# As on Lambda: modules are imported from the package and the standard library only.
 RUN = """
 import importlib, json, sys
 sys.path.insert(0, sys.argv[1])
@@ -72,7 +72,7 @@ NO_FAILURES: dict[str, list[str]] = {"batchItemFailures": []}
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """The packages, unpacked, what functions are told, and whom there is to ask about."""
+    """The unpacked packages, the functions' environment, and the ids of the test data."""
 
     tasks: Path
     environment: dict[str, str]
@@ -82,7 +82,7 @@ class Deployment:
     link: str
 
     def settings(self, function: str) -> dict[str, str]:
-        """A function's environment, with what the infrastructure sets for its ports and nothing else."""
+        """A function's environment: exactly the variables that the infrastructure sets for its ports."""
         defaults = function_environment(function, STAGE)
         places = Places(STAGE, values={**defaults, **self.values})
         return {
@@ -94,7 +94,7 @@ class Deployment:
         }
 
     async def call(self, function: str, *events: dict[str, Any]) -> list[Any]:
-        """The answers to events, of a process that has loaded nothing it should not have."""
+        """The answers to events, by a process that loaded only the allowed libraries."""
         task = self.tasks / function
         run = await asyncio.create_subprocess_exec(
             sys.executable, "-I", "-S", "-c", RUN, str(task), f"nomadcrew.hosts.aws.functions.{function}",
@@ -103,11 +103,11 @@ class Deployment:
         )  # fmt: skip
         out, errors = await run.communicate(json.dumps(events).encode())
         assert run.returncode == 0, errors.decode()
-        told = json.loads(out.splitlines()[-1])
-        self._check(function, told["files"])
+        result = json.loads(out.splitlines()[-1])
+        self._check(function, result["files"])
         for line in errors.splitlines():
             assert json.loads(line)["function_name"] == f"nomadcrew-test-{function}", line
-        answers: list[Any] = told["answers"]
+        answers: list[Any] = result["answers"]
         return answers
 
     def _check(self, function: str, files: dict[str, str | None]) -> None:
@@ -118,7 +118,7 @@ class Deployment:
         assert foreign == {}
 
     def request(self, route: str, **params: str) -> dict[str, Any]:
-        """A signed-in phone's request, as the gateway hands it on."""
+        """A signed-in client's request, as an event of API Gateway."""
         method, _, path = route.partition(" ")
         claims = {
             "iss": "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_pool",
@@ -145,7 +145,7 @@ class Deployment:
 
 
 def unpacked(folder: Path) -> Path:
-    """Every package, as Lambda unpacks it."""
+    """Build and unpack every package."""
     packages = package.package_path(STAGE, HERE.arch, HERE.python)
     package.build(STAGE, HERE, packages)
     for spec in FUNCTIONS:
@@ -155,7 +155,7 @@ def unpacked(folder: Path) -> Path:
 
 
 async def places(aws: Aws, cloud: Cloud, where: Cluster, database: str) -> dict[str, str]:
-    """What the infrastructure would make, made."""
+    """Create the infrastructure's resources on the emulator. Returns their settings."""
     secret = aws.boto("secretsmanager").create_secret(Name="entries", SecretString=json.dumps({"key": KEY}))
     cognito = aws.boto("cognito-idp")
     pool = cognito.create_user_pool(PoolName="entries")["UserPool"]["Id"]
@@ -238,21 +238,21 @@ READS = {
 
 
 @pytest.mark.parametrize("function", READS)
-async def test_a_function_of_the_api_reads(deployment: Deployment, function: str) -> None:
+async def test_an_api_function_reads_from_the_database(deployment: Deployment, function: str) -> None:
     route, part = READS[function]
     [answer] = await deployment.call(function, deployment.request(route, id=str(deployment.trip_id)))
     assert answer["statusCode"] == 200, answer
     assert part in answer["body"]
 
 
-async def test_auth_says_who_one_is_and_which_keys_are_the_pools(deployment: Deployment) -> None:
-    who, keys, stranger = await deployment.call(
+async def test_auth_returns_the_caller_and_the_pools_keys(deployment: Deployment) -> None:
+    caller, keys, stranger = await deployment.call(
         "auth",
         deployment.request("GET /v1/auth/validate"),
         deployment.request("GET /.well-known/jwks.json"),
         {**deployment.request("GET /v1/auth/validate"), "requestContext": {}},
     )
-    assert (who["statusCode"], json.loads(who["body"])["user"]["username"]) == (200, "ana")
+    assert (caller["statusCode"], json.loads(caller["body"])["user"]["username"]) == (200, "ana")
     assert keys["statusCode"] == 200
     assert all(key["kty"] == "RSA" for key in json.loads(keys["body"])["keys"])
     assert stranger["statusCode"] == 401
@@ -317,5 +317,5 @@ async def test_a_function_answers_its_event(deployment: Deployment, function: st
     assert (answer["response"] if "triggerSource" in event else answer) == expected
 
 
-def test_no_function_is_left_out() -> None:
+def test_every_function_has_a_test() -> None:
     assert {*READS, *EVENTS, "auth", "pages"} == {spec.name for spec in FUNCTIONS}

@@ -1,4 +1,4 @@
-"""Every write may be sent twice."""
+"""Every write is safe to repeat."""
 
 from collections.abc import AsyncIterator
 
@@ -15,7 +15,7 @@ from tests.world import Answer, World, world
 ROUTES = {route.key: route for route in ALL_ROUTES}
 WRITES = [(line, caller) for line, caller in successes() if ROUTES[line.row].mutates]
 
-# Rows on which no key is honoured, and why.
+# Rows that ignore the Idempotency-Key, with the reason.
 NEVER = {
     "POST /v1/auth/register": "the reply holds credentials; the same registration signs in again",
     "POST /v1/auth/login": "the reply holds credentials; a second session is harmless",
@@ -25,18 +25,18 @@ NEVER = {
     "POST /invite/accept/{token}": "a form: browsers send no key; the second post signs in and is on the trip",
     "POST /auth/confirm/{token}": "a form: browsers send no key; the code works once",
 }
-# Rows that answer differently the second time when no key is sent, and why. The world changes once all the same.
+# Rows whose second reply without a key differs, with the reason. The write happens once all the same.
 DIFFERENTLY = {
-    "DELETE /v1/trips/{id}": (404, "what is gone is not found"),
-    "DELETE /v1/trips/{id}/members/{userId}": (404, "what is gone is not found"),
-    "DELETE /v1/trips/{id}/todos/{todoId}": (404, "what is gone is not found"),
-    "DELETE /v1/notifications/{notificationId}": (404, "what is gone is not found"),
-    "DELETE /v1/trips/{id}/invitations/{invitationId}": (400, "the contract: not pending any more"),
-    "PATCH /v1/trips/{id}/status": (400, "the contract: a trip does not go to where it is"),
+    "DELETE /v1/trips/{id}": (404, "a deleted row is not found"),
+    "DELETE /v1/trips/{id}/members/{userId}": (404, "a deleted row is not found"),
+    "DELETE /v1/trips/{id}/todos/{todoId}": (404, "a deleted row is not found"),
+    "DELETE /v1/notifications/{notificationId}": (404, "a deleted row is not found"),
+    "DELETE /v1/trips/{id}/invitations/{invitationId}": (400, "the contract: the invitation is no longer pending"),
+    "PATCH /v1/trips/{id}/status": (400, "the contract: the present status is refused"),
     "PATCH /v1/notifications/read-all": (200, "the reply counts what this request changed"),
     "DELETE /v1/notifications": (200, "the reply counts what this request changed"),
 }
-# Tokens are made anew each time, and their sessions with them.
+# These rows create new tokens and sessions at each call.
 FRESH = ("POST /v1/auth/register", "POST /v1/auth/login", "POST /v1/auth/refresh")
 
 
@@ -65,12 +65,12 @@ async def send(stage: World, request: Ask, **headers: str) -> Answer:
     return await stage.call(request.method, request.path, by=request.by, raw=encoded(request), headers=sent)
 
 
-def test_rows_that_keep_no_reply_are_those_that_are_justified() -> None:
+def test_every_row_without_stored_replies_has_a_reason() -> None:
     assert {route.key for route in ALL_ROUTES if route.replay is Replay.NEVER} == set(NEVER)
 
 
 @pytest.mark.parametrize("write", [w for w in WRITES if w[0].row not in NEVER], ids=name_of)
-async def test_a_write_sent_twice_with_a_key_happens_once_and_answers_alike(
+async def test_a_write_repeated_with_a_key_happens_once_with_the_same_reply(
     stage: World, write: tuple[Line, str]
 ) -> None:
     request = await set_up(stage, write, "key")
@@ -84,7 +84,7 @@ async def test_a_write_sent_twice_with_a_key_happens_once_and_answers_alike(
 
 
 @pytest.mark.parametrize("write", WRITES, ids=name_of)
-async def test_a_write_sent_twice_without_a_key_happens_once(stage: World, write: tuple[Line, str]) -> None:
+async def test_a_write_repeated_without_a_key_happens_once(stage: World, write: tuple[Line, str]) -> None:
     row = write[0].row
     request = await set_up(stage, write, "bare")
     first = await send(stage, request)
@@ -103,7 +103,7 @@ async def test_a_write_sent_twice_without_a_key_happens_once(stage: World, write
 
 
 @pytest.mark.parametrize("row", ["POST /v1/trips", "POST /v1/trips/{id}/todos"])
-async def test_different_keys_make_different_things(stage: World, row: str) -> None:
+async def test_different_keys_create_different_rows(stage: World, row: str) -> None:
     [write] = [w for w in WRITES if w[0].row == row]
     request = await set_up(stage, write, "two")
     first = await send(stage, request, idempotency_key="one")
@@ -122,7 +122,7 @@ async def test_a_key_used_for_another_request_is_refused_and_changes_nothing(sta
     assert await stage.snapshot() == before
 
 
-async def test_a_key_belongs_to_whoever_used_it(stage: World) -> None:
+async def test_a_key_belongs_to_its_user(stage: World) -> None:
     play = await scene(stage, "private")
     path, headers = f"/v1/trips/{play.trip}/todos", {"idempotency-key": "shared"}
     mine = await stage.call("POST", path, by=play.people["OWNER"], body={"text": "a"}, headers=headers)
@@ -131,7 +131,7 @@ async def test_a_key_belongs_to_whoever_used_it(stage: World) -> None:
     assert mine.json["id"] != theirs.json["id"]
 
 
-async def test_a_refusal_is_not_kept(stage: World) -> None:
+async def test_a_refusal_is_not_stored(stage: World) -> None:
     play = await scene(stage, "refused")
     path, headers = f"/v1/trips/{play.trip}/todos", {"idempotency-key": "again"}
     guest = play.people["outsider"]
@@ -141,7 +141,7 @@ async def test_a_refusal_is_not_kept(stage: World) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "tab\there"])
-async def test_a_key_out_of_form_is_refused(stage: World, key: str) -> None:
+async def test_a_malformed_key_is_refused(stage: World, key: str) -> None:
     play = await scene(stage, f"form{len(key)}")
     path = f"/v1/trips/{play.trip}/todos"
     reply = await stage.call(

@@ -1,4 +1,4 @@
-"""How many SQL statements a request takes: one, or what its row says and why."""
+"""The number of SQL statements per request: one, or the number that the row declares."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -13,7 +13,7 @@ from tests.engine import Engine
 from tests.world import World, world
 
 ROUTES = {route.key: route for route in ALL_ROUTES}
-# What nobody in a scene succeeds with: a confirmation code exists only in a mail, and nobody is administrator.
+# Rows that succeed for no caller of a scene: a confirmation code exists only in a mail; no caller is administrator.
 UNREACHED = {"POST /v1/auth/confirm", "GET /auth/confirm/{token}", "POST /auth/confirm/{token}", "GET /v1/users"}
 
 
@@ -23,12 +23,12 @@ async def stage(engine: Engine, template: str, tmp_path_factory: pytest.TempPath
         yield made
 
 
-def test_every_row_is_counted() -> None:
+def test_every_row_is_covered() -> None:
     assert {line.row for line, _ in successes()} | UNREACHED == set(ROUTES)
 
 
 @pytest.mark.parametrize("success", successes(), ids=lambda success: success[0].row)
-async def test_a_request_takes_the_statements_its_row_says(stage: World, success: tuple[Line, str]) -> None:
+async def test_a_request_runs_the_declared_number_of_statements(stage: World, success: tuple[Line, str]) -> None:
     line, caller = success
     request = await ask(await scene(stage, str(successes().index(success))), line.row, line.variant, caller)
     reply = await stage.call(
@@ -38,7 +38,7 @@ async def test_a_request_takes_the_statements_its_row_says(stage: World, success
     assert len(stage.statements) == ROUTES[line.row].statements, stage.statements
 
 
-async def test_the_list_of_everybody_takes_one_statement(stage: World) -> None:
+async def test_the_list_of_users_takes_one_statement(stage: World) -> None:
     ana = await stage.person("root")
     admin = replace(ana, token=await stage.token(ana.id, ana.username, is_admin=True))
     assert (await stage.call("GET", "/v1/users", by=admin)).status == 200

@@ -66,7 +66,7 @@ def test_unknown_keys_are_ignored() -> None:
     ],
 )
 def test_a_nul_is_refused_wherever_it_stands(body: bytes) -> None:
-    assert refusal(body).details == "a text holds a NUL character"
+    assert refusal(body).details == "a text contains a NUL character"
 
 
 def test_an_escaped_backslash_before_u0000_is_no_nul() -> None:

@@ -124,7 +124,7 @@ async def test_what_waits_is_bounded_and_what_is_left_out_is_said(caplog: pytest
     stage.ledger.takes = 9
     with caplog.at_level(logging.WARNING):
         assert await stage.noted() == [(TRIP, {BEN, CLEO}, [ANA], NOON)]
-    assert [record.message for record in caplog.records] == ["views were not noted"]
+    assert [record.message for record in caplog.records] == ["Views not recorded"]
     stage.heard.add(OTHER, ANA, {BEN})
     assert await stage.noted() == [(OTHER, {BEN}, [ANA], NOON)]
 

@@ -105,7 +105,7 @@ def test_an_invitation_leads_to_the_apps_host_where_there_is_one() -> None:
 
 def test_an_invitation_of_somebody_who_left_has_words_all_the_same() -> None:
     gone = replace(DETAILS, inviter_id=None, inviter_username="", inviter_first_name="", inviter_last_name="")
-    assert invitation_mail("id", gone, TOKEN, SITE).subject == "Somebody invites you to Porto & Douro"
+    assert invitation_mail("id", gone, TOKEN, SITE).subject == "A member invites you to Porto & Douro"
 
 
 def test_a_confirmation_carries_its_link_and_a_repeated_registration_none() -> None:

@@ -117,4 +117,4 @@ async def test_views_that_cannot_be_noted_have_no_position_told_again(caplog: py
     with caplog.at_level(logging.WARNING):
         await tell(Job(JobId(uuid7()), REALTIME, pack(event), 1, NOON), ports)
     assert len(gateway.delivered) == 1
-    assert [record.message for record in caplog.records] == ["views were not noted"]
+    assert [record.message for record in caplog.records] == ["Views not recorded"]

@@ -1,4 +1,4 @@
-"""What consumes work queues on one machine; on AWS each is a function."""
+"""Consumers of the work queues on the machine host. On AWS each consumer is a function."""
 
 from collections.abc import Awaitable, Callable
 
@@ -15,7 +15,7 @@ Consumer = Callable[[Job, Ports], Awaitable[None]]
 
 
 def of_events(consume: Callable[[Event, Ports], Awaitable[None]]) -> Consumer:
-    """A consumer of a queue whose messages are events."""
+    """A consumer that unpacks its messages into events."""
 
     async def work(job: Job, ports: Ports) -> None:
         await consume(unpack(job.body), ports)

@@ -1,4 +1,4 @@
-"""Keeps the copy of people, trips and positions that the shipped app's map looks at, where there is one."""
+"""Consumes the mirror queue: updates the copy of users, trips and positions that the shipped app's map reads."""
 
 from typing import Final
 
@@ -11,10 +11,10 @@ PORTS: Final = ("mirror", "mirror_source", "positions", "queue")
 
 
 async def work(job: Job, ports: Ports) -> None:
-    """Copy what an event is about.
+    """Copy the rows that an event refers to.
 
     Raises:
-        NoEvent: the message is none.
+        NoEvent: the message is not an event.
         Unavailable, MirrorRefused: as `Mirror` says.
     """
     await mirror_event(

@@ -1,4 +1,4 @@
-"""What a socket may ask: the monolith's frames, and those of the features."""
+"""The table of socket frames: the monolith's frames, and those of the features."""
 
 from typing import Final
 
@@ -22,7 +22,7 @@ async def ping(_call: SocketCall) -> str:
 
 @actions.on("subscribe")
 async def subscribe(call: SocketCall) -> str:
-    """Undo an `unsubscribe`. Members get their trips' events without asking."""
+    """Undo an `unsubscribe`. Members get their trips' events without subscribing."""
     trip_id = call.trip_id
     if trip_id is None:
         return frame("error", error="tripId is required")
@@ -40,7 +40,7 @@ async def unsubscribe(call: SocketCall) -> str:
         return frame("error", error="tripId is required")
     subscribed = await call.ports.members.is_active(trip_id, call.me)
     if not subscribed or not await call.ports.connections.mute(call.connection_id, trip_id):
-        return frame("error", error="This socket does not follow that trip.")
+        return frame("error", error="This socket is not subscribed to the trip.")
     return frame("unsubscribed", {"tripId": str(trip_id)})
 
 

@@ -1,4 +1,4 @@
-"""Every row of every function: what the host, OpenAPI, tests and the infrastructure read."""
+"""All routes of the API, read by both hosts, OpenAPI, the tests and the infrastructure."""
 
 from nomadcrew.api.auth import routes as auth
 from nomadcrew.api.chat import routes as chat

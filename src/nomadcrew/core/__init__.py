@@ -1,1 +1,1 @@
-"""The hexagon: what the product does, on the standard library only."""
+"""The product's rules, with the standard library only."""

@@ -1,4 +1,4 @@
-"""What a verified token says; every request needs it, and most need no more of identity."""
+"""Claims of a verified access token. Most requests need no other module of this folder."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,9 +9,9 @@ from nomadcrew.core.ids import SessionId, UserId
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a verified access token says about its bearer.
+    """The claims of a verified access token about its user.
 
-    `metadata` is the issuer's `user_metadata`; tokens of our own carry none.
+    `metadata` is the issuer's `user_metadata`; our own tokens have none.
     """
 
     user_id: UserId

@@ -1,11 +1,11 @@
-"""Time as the product sees it: aware, UTC, microseconds."""
+"""The product's time: aware, UTC, in microseconds."""
 
 from datetime import UTC, date, datetime, time
 from typing import Protocol
 
 
 class Clock(Protocol):
-    """Tells the current time, aware and in UTC."""
+    """Returns the current time, aware and in UTC."""
 
     def __call__(self) -> datetime: ...
 
@@ -15,5 +15,5 @@ def utc_now() -> datetime:
 
 
 def midnight(day: date) -> datetime:
-    """How a calendar date travels on the wire: midnight UTC."""
+    """A calendar date's form on the wire: midnight UTC."""
     return datetime.combine(day, time(), UTC)

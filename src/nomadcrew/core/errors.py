@@ -1,23 +1,23 @@
-"""Refusals the product gives, by kind.
+"""The product's refusals, by kind.
 
-A kind decides the HTTP status, in `web.problems` and nowhere else; a code is what clients switch on and is
-never reused or renamed.
+A kind decides the HTTP status; `web.problems` has the mapping. Clients switch on codes, which are never reused or
+renamed.
 
     DomainError
     ├── Invalid          400   bad input, wrong state
-    ├── Unauthenticated  401   who are you?
-    ├── Forbidden        403   not yours
+    ├── Unauthenticated  401   no valid token
+    ├── Forbidden        403   not the caller's right
     ├── NotFound         404
     ├── Conflict         409
     ├── Gone             410
     ├── Unprocessable    422   well formed, but contradicts what was sent before
     ├── TooMany          429
-    └── Unavailable      503   an outage: the same request may be sent again
+    └── Unavailable      503   an outage: the client may retry the same request
 """
 
 
 class DomainError(Exception):
-    """A refusal. `code` is for programs, the text for people, `details` for whoever debugs a client."""
+    """A refusal. `code` is for programs, `text` for users, `details` for developers of clients."""
 
     code = "error"
     text = "The request was refused."
@@ -31,7 +31,7 @@ class DomainError(Exception):
 
 class Invalid(DomainError):
     code = "validation_failed"
-    text = "Something in the request is not valid."
+    text = "The request is not valid."
 
 
 class Unauthenticated(DomainError):
@@ -47,8 +47,8 @@ class Forbidden(DomainError):
 class NotFound(DomainError):
     code = "not_found"
 
-    def __init__(self, what: str, id_: object = None, *, code: str | None = None) -> None:
-        super().__init__(f"{what} not found", code=code, details=None if id_ is None else f"ID: {id_}")
+    def __init__(self, kind: str, id_: object = None, *, code: str | None = None) -> None:
+        super().__init__(f"{kind} not found", code=code, details=None if id_ is None else f"ID: {id_}")
 
 
 class Conflict(DomainError):
@@ -64,7 +64,7 @@ class Unprocessable(DomainError):
 
 
 class TooMany(DomainError):
-    """Refused by a limit; `retry_after_s` says when it is worth trying again."""
+    """A rate limit refuses the request; the client may retry after `retry_after_s` seconds."""
 
     code = "rate_limited"
     text = "Too many requests. Wait a moment and try again."
@@ -75,10 +75,10 @@ class TooMany(DomainError):
 
 
 class Unavailable(DomainError):
-    """An outage of something the product needs; nothing was acknowledged."""
+    """An outage of a service that the product needs; nothing was acknowledged."""
 
     code = "unavailable"
-    text = "The service is not available just now. Try again in a moment."
+    text = "The service is unavailable. Try again in a moment."
     retry_after_s = 2
 
 
@@ -88,15 +88,15 @@ class NotOnboarded(Unauthenticated):
 
 
 class NotTripMember(Forbidden):
-    """Also what an unknown, foreign or malformed trip id gets, so that ids cannot be probed."""
+    """The caller is not on the trip. Unknown and malformed ids get the same refusal, to prevent probing."""
 
     code = "not_trip_member"
     text = "You are not a member of this trip."
 
 
 class Hopeless(Exception):
-    """Work that no repeat can save; it is dead at once."""
+    """A permanent failure: the job goes to the dead letters without a retry."""
 
 
 class BadSetting(Exception):
-    """A setting cannot be used; one sentence that says which, and what would do."""
+    """A setting is not usable; the text names the setting and a valid value."""

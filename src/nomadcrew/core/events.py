@@ -1,4 +1,4 @@
-"""What happened, as others are told: the outbox's events, their audience and who consumes them."""
+"""Events: the outbox, the audience of an event, and the queues that consume it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ from nomadcrew.core.ids import EventId, JobId, TripId, UserId, derived_id
 
 
 class Audience(StrEnum):
-    """Who receives an event live and in `GET /v1/events`."""
+    """The users who receive an event on sockets and from `GET /v1/events`."""
 
-    TRIP = "trip"  # ACTIVE members at delivery, and `recipient_id` beside them
-    USER = "user"  # `recipient_id` alone
-    INTERNAL = "internal"  # consumers only
+    TRIP = "trip"  # the ACTIVE members at delivery, and `recipient_id`
+    USER = "user"  # `recipient_id` only
+    INTERNAL = "internal"  # queue consumers only
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A row of the outbox, or what is told live and is in no record, which is then not `kept`.
+    """A row of the outbox, or a broadcast, which is never stored and has `kept` False.
 
     `payload` is JSON text, ready for the wire.
     """
@@ -43,16 +43,16 @@ class EventPage:
     has_more: bool
 
 
-# What older clients show where a chat message was deleted; newer ones look at `deleted_at`.
+# The text that older clients show for a deleted chat message; newer clients read `deleted_at`.
 TOMBSTONE = "Message deleted"
 
-# Which work queues get a copy of an event, by type. Each consumer is idempotent on the event's id.
+# The work queues that get a copy of an event, by its type. Each consumer is idempotent on the event's id.
 NOTIFICATIONS = "notifications"
 EMAIL = "email"
-PUSH = "push"  # what phones are to show, as the notifier has decided
-MIRROR = "mirror"  # where a copy is kept elsewhere
-REALTIME = "realtime"  # where sockets are a gateway's; elsewhere the publisher delivers
-LOCATION = "location"  # where positions are carried by a queue
+PUSH = "push"  # pushes for phones, planned by the notifier
+MIRROR = "mirror"  # only on sites with a mirror
+REALTIME = "realtime"  # only on AWS, where a gateway holds the sockets; on the machine the relay sends to them
+LOCATION = "location"  # only on sites whose positions go through a queue
 CONSUMERS: dict[str, tuple[str, ...]] = {
     "TRIP_UPDATED": (NOTIFICATIONS,),
     "TRIP_STATUS_UPDATED": (NOTIFICATIONS,),
@@ -70,7 +70,7 @@ CONSUMERS: dict[str, tuple[str, ...]] = {
 }
 
 
-# What the mirror gets beside them, where there is one; positions come by way of what is told live.
+# Further events for the mirror, on sites with one. Positions reach it as broadcasts.
 MIRRORED = frozenset(
     {
         "TRIP_CREATED",
@@ -88,20 +88,20 @@ MIRRORED = frozenset(
 
 
 def consumers_of(type_: str, *, mirrors: bool) -> tuple[str, ...]:
-    """The queues that get a copy of an event; `mirrors` where there is a mirror."""
+    """The queues that get a copy of an event. `mirrors` is True on a site with a mirror."""
     queues = CONSUMERS.get(type_, ())
     return (*queues, MIRROR) if mirrors and type_ in MIRRORED else queues
 
 
 def job_id(event_id: EventId, queue: str) -> JobId:
-    """The id of an event's job in a queue: the same however often the event is published."""
+    """The id of an event's job in a queue, the same whenever the event is published again."""
     return JobId(derived_id(event_id, queue))
 
 
 def listeners(event: Event, members: Mapping[TripId, Iterable[UserId]]) -> tuple[set[UserId], TripId | None]:
-    """Who hears of an event live, and the trip that silences it where it is muted.
+    """The users whose sockets get an event, and the trip whose muting silences it.
 
-    A muted trip silences what is told to the trip, not what is addressed to a person.
+    Muting a trip silences events to the trip, not those addressed to the user.
     """
     people: set[UserId] = set()
     for_trip = event.audience == Audience.TRIP
@@ -112,67 +112,67 @@ def listeners(event: Event, members: Mapping[TripId, Iterable[UserId]]) -> tuple
     return people, event.trip_id if for_trip else None
 
 
-# What is said to who asks for events after something that is none, or is in no record.
-NO_CURSOR = "`after` is the id of no event in the record; those with `kept` false are in none."
+# The refusal of an `after` that is not the id of a stored event.
+NO_CURSOR = "`after` must be the id of a stored event; events with `kept: false` are not stored."
 
 
 class Outbox(Protocol):
-    """The write side's bell. Events themselves are inserted in the transaction of the write they report."""
+    """Wakes the relay around a write. The events themselves are inserted in the transaction of the write."""
 
     def expect(self) -> None:
-        """Say that a write begins, so that its events are published even if nobody lives to say it was made."""
+        """Call before a write: its events are then published even if this process dies after the commit."""
         ...
 
     async def written(self, *, told: bool = True) -> None:
-        """Say that something was committed, and have its events published at once; `told` False where it has none.
+        """Call after a commit: publishes its events at once. `told` is False if the write has no events.
 
-        Never fails for an outage: what cannot be published now is published later.
+        Never fails for an outage: the events are then published later.
         """
         ...
 
     async def sweep(self) -> int:
-        """Publish what nobody else has; returns how many events.
+        """Publish leftover events. Returns their number.
 
         Raises:
-            Unavailable: something stays behind; call again later.
+            Unavailable: some events are left; call again later.
         """
         ...
 
 
 class EventLog(Protocol):
-    """What was published, for clients that were away. Kept seven days."""
+    """Stored events, for clients that reconnect. Retained for seven days."""
 
     async def after(self, user_id: UserId, cursor: UUID | None, *, now: datetime, limit: int) -> EventPage:
-        """Events of the caller's trips and to the caller, oldest first, published after event `cursor`.
+        """Events of the user's trips and to the user, oldest first, published after event `cursor`.
 
-        Only what the caller may see now, and nothing from before they joined a trip.
+        Contains only events that the user may see now, and none from before they joined the trip.
 
         Raises:
-            NotOnboarded: no profile.
-            Gone: the cursor has left the record; refetch and start from the newest.
-            Invalid: the cursor is no event's id.
+            NotOnboarded: the user has no profile.
+            Gone: the event of `cursor` was deleted after seven days; the client must fetch everything again.
+            Invalid: `cursor` is not the id of a stored event.
         """
         ...
 
     async def record(self, events: Sequence[Event]) -> None:
-        """Give events a place in the record that were not written by way of the outbox; each once.
+        """Store events that were not written through the outbox. Each is stored once.
 
-        What a deleted message said is taken out of the record.
+        A deleted message's text is removed from its stored events.
         """
         ...
 
     async def recipients(self, trip_ids: Iterable[TripId]) -> Mapping[TripId, Sequence[UserId]]:
-        """Who is ACTIVE on each trip now."""
+        """The ACTIVE members of each trip."""
         ...
 
 
 class AuditLog(Protocol):
-    """Every event, for years."""
+    """The audit log: every event, retained for years."""
 
     async def keep(self, events: Sequence[Event]) -> None:
-        """Keep these events; the same ones again are the same record.
+        """Store events. Safe to repeat.
 
         Raises:
-            Unavailable: not now; try again later.
+            Unavailable: retry later.
         """
         ...

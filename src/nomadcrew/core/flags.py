@@ -1,14 +1,14 @@
-"""Switches that are thrown while everything runs."""
+"""Feature flags, changed at runtime."""
 
 from typing import Protocol
 
-REGISTRATION = "registration"  # whether anybody may register, where the site's settings allow it
+REGISTRATION = "registration"  # opens registration, if the site's settings allow it
 
 
 class Flags(Protocol):
     async def enabled(self, name: str, *, otherwise: bool) -> bool:
-        """Whether a flag is on; `otherwise` where nobody has said so.
+        """Whether a flag is on; `otherwise` if it is not set.
 
-        Never raises: in an outage it is as it was known last. A change is seen within a minute.
+        Never raises: in an outage it returns the last known value. A change takes effect within a minute.
         """
         ...

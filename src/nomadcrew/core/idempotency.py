@@ -1,4 +1,4 @@
-"""Replies kept for repeated requests that carry an Idempotency-Key."""
+"""Stored replies of requests with an Idempotency-Key."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ class Replies(Protocol):
     async def once(
         self, key: bytes, request_hash: bytes, make: Callable[[], Awaitable[KeptReply]], *, now: datetime
     ) -> KeptReply:
-        """The reply kept under `key`, else what `make` returns, kept in the transaction of what it wrote.
+        """The reply stored under `key`, else the reply of `make`, stored in the transaction of its write.
 
-        A second request with the same key waits for the first. What `make` raises is raised and nothing is kept.
+        A second request with the same key waits for the first. If `make` raises, no reply is stored.
 
         Raises:
             Unprocessable: the key was used for a different request.

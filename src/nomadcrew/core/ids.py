@@ -1,4 +1,4 @@
-"""Identifiers. New rows get UUIDv7, so that inserts land at the end of an index; any UUID is accepted."""
+"""Identifiers. New ids are UUIDv7, so that inserts go to the end of an index; any UUID is accepted."""
 
 import hashlib
 import os
@@ -22,7 +22,7 @@ JobId = NewType("JobId", UUID)
 
 
 class NewId(Protocol):
-    """Makes a fresh id at each call."""
+    """Returns a new id at each call."""
 
     def __call__(self) -> UUID: ...
 
@@ -39,22 +39,22 @@ def uuid7() -> UUID:
     return UUID(int=value)
 
 
-def derived_id(cause: UUID, what: str) -> UUID:
-    """The id of something that follows from `cause`, the same at every repeat: a version 8 UUID from a hash.
+def derived_id(cause: UUID, purpose: str) -> UUID:
+    """An id derived from `cause` and `purpose`, the same at every repeat: a version 8 UUID from a hash.
 
     Source: RFC 9562, section 5.8.
     """
-    value = int.from_bytes(hashlib.sha256(cause.bytes + what.encode()).digest()[:16], "big")
+    value = int.from_bytes(hashlib.sha256(cause.bytes + purpose.encode()).digest()[:16], "big")
     return UUID(int=value & ~(0xF << 76) & ~(0x3 << 62) | 8 << 76 | 2 << 62)
 
 
 def uuid7_time_s(value: UUID) -> float | None:
-    """When a version 7 id was made, in Unix seconds; None for ids of other versions."""
+    """The creation time in a version 7 id, in Unix seconds; None for other versions."""
     return (value.int >> 80) / 1000 if value.version == 7 else None
 
 
 def parse_uuid(text: str) -> UUID | None:
-    """The UUID that `text` spells in the usual 36 characters, else None."""
+    """The UUID in `text` in its 36-character form, else None."""
     if len(text) != 36:
         return None
     try:

@@ -1,6 +1,6 @@
-"""Rate limits: token buckets, named, with a burst as large as the number.
+"""Rate limits: named token buckets, whose burst equals their count.
 
-Per user where the caller is known, else per client address. The numbers are the design's; every one is a setting.
+Buckets are per user, or per IP address for requests without a token. Every number is a setting.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """`count` requests per `per_s` seconds, refilled evenly."""
+    """`count` requests per `per_s` seconds, refilled continuously."""
 
     count: int
     per_s: int
@@ -18,7 +18,7 @@ class Limit:
 LIMITS: dict[str, Limit] = {
     "default": Limit(600, 60),
     "sign_in": Limit(10, 60),
-    "failed_sign_in": Limit(5, 900),  # per account, spent by failures only
+    "failed_sign_in": Limit(5, 900),  # per account; only failures spend it
     "register": Limit(10, 3600),
     "trip_create": Limit(30, 60),
     "invite": Limit(30, 60),
@@ -32,7 +32,7 @@ LIMITS: dict[str, Limit] = {
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What is left of a bucket after asking; `reset_s` until it is full again."""
+    """The state of a bucket after a request. The bucket is full again after `reset_s` seconds."""
 
     allowed: bool
     limit: int
@@ -43,5 +43,5 @@ class Allowance:
 
 class RateLimits(Protocol):
     async def take(self, bucket: str, key: str, *, cost: int = 1) -> Allowance:
-        """Spend `cost` from the caller's bucket; a cost of 0 only looks. Never raises: an outage allows."""
+        """Spend `cost` from a bucket; a cost of 0 only reads it. Never raises: an outage allows the request."""
         ...

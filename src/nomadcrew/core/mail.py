@@ -1,4 +1,4 @@
-"""Mail as the product sends it."""
+"""Outgoing mail and its ports."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +9,7 @@ from nomadcrew.core.errors import Hopeless
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One mail to one person. `id` is the event it follows from, so that a repeat can be recognised."""
+    """One mail to one user. `id` is the id of its event, so that a repeat can be recognised."""
 
     id: str
     to: str
@@ -19,26 +19,26 @@ class Message:
 
 
 class MailRefused(Hopeless):
-    """The receiving side will never take this mail: no such mailbox, or content it does not want.
+    """The receiving server permanently refuses the mail: no such mailbox, or unwanted content.
 
-    The text holds the server's code and no address. Trying again is of no use.
+    The text has the server's code, but no address.
     """
 
 
 class Mailer(Protocol):
     async def send(self, message: Message) -> None:
-        """Hand the mail over; safe to repeat.
+        """Send the mail. Safe to repeat.
 
         Raises:
-            Unavailable: not now; try again later.
-            MailRefused: not ever.
+            Unavailable: an outage; retry later.
+            MailRefused: a permanent refusal.
         """
         ...
 
 
 class Suppression(Protocol):
-    """Addresses that mail is not sent to, since it came back or was complained about."""
+    """Addresses that bounced or complained and get no more mail."""
 
     async def suppress(self, address: str, reason: str, *, now: datetime) -> None:
-        """Send no more mail to an address; safe to repeat."""
+        """Send no more mail to an address. Safe to repeat."""
         ...

@@ -1,7 +1,7 @@
-"""Who may do what on a trip.
+"""The rights of members on a trip.
 
-A rule is a minimum rank, with or without an exception for whoever made the thing. The statement that reads or
-writes compares it with the caller's rank in the database, so nothing caches a permission beyond the request.
+A rule is a minimum rank, optionally with an exception for the creator of a row. The statement that reads or writes
+compares the rule with the caller's rank in the database, so no permission is cached beyond the request.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ RANKS = {Role.MEMBER: 1, Role.ADMIN: 2, Role.OWNER: 3}
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`min_rank` admits that rank and above; `own` also admits the creator, whatever their rank."""
+    """`min_rank` admits that rank and above; `own` also admits the creator, with any rank."""
 
     min_rank: int
     own: bool = False
@@ -31,7 +31,7 @@ class Rule:
 
 MEMBER, ADMIN, OWNER = Rule(1), Rule(2), Rule(3)
 OWN_OR_ADMIN = Rule(2, own=True)
-OWN = Rule(4, own=True)  # no rank is as high
+OWN = Rule(4, own=True)  # above every rank
 
 RULES: dict[tuple[str, str], Rule] = {
     ("trip", "read"): MEMBER,
@@ -46,7 +46,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("invitation", "read"): ADMIN,
     ("invitation", "delete"): ADMIN,
     ("presence", "read"): MEMBER,
-    ("notification_preferences", "read"): MEMBER,  # one's own
+    ("notification_preferences", "read"): MEMBER,  # the member's own
     ("notification_preferences", "update"): MEMBER,
     ("todo", "create"): MEMBER,
     ("todo", "read"): MEMBER,
@@ -57,7 +57,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("chat", "react"): MEMBER,
     ("chat", "update"): OWN,
     ("chat", "delete"): OWN_OR_ADMIN,
-    # Of one's own position; whose others see, privacy decides.
+    # The member's own position; privacy decides which positions others see.
     ("location", "create"): MEMBER,
     ("location", "read"): MEMBER,
     ("location", "update"): MEMBER,
@@ -71,6 +71,6 @@ def rule(resource: str, action: str) -> Rule:
     """The rule for an action.
 
     Raises:
-        KeyError: there is no such rule; what is not listed is refused when the route is declared.
+        KeyError: there is no such rule. Declaring a route without a rule fails.
     """
     return RULES[resource, action]

@@ -1,4 +1,4 @@
-"""Everything a handler may use, one attribute per port."""
+"""All ports that a handler may use, one attribute per port."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    # For readers and type checkers only: a function would load every feature's types with those of its own.
+    # For type checkers only: at runtime a function would load the types of every feature.
     from nomadcrew.core.auth.ports import (
         Abandoned,
         Accounts,
@@ -50,11 +50,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """How this deployment presents itself.
+    """This deployment, as its users see it.
 
-    `public_url` is where people reach the API; `app_url` the app's own host for links, where there is one;
-    `mail_leaves` whether mail reaches the world, so that addresses can be confirmed; `push_leaves` whether phones
-    can be reached.
+    `public_url` is the URL of the API. `app_url` is the app's own host for links, if it has one. `mail_leaves` is
+    True if mail is sent to real mailboxes, so that addresses can be confirmed. `push_leaves` is True if pushes are
+    sent.
     """
 
     public_url: str
@@ -71,7 +71,7 @@ class Site:
 _NOT_HERE: Any = None
 
 
-# Nobody compares or shows them, and what could is a millisecond of a function's start.
+# No `eq` or `repr`: unused, and generating them costs 1 ms of cold start.
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Ports:
     site: Site
@@ -87,7 +87,7 @@ class Ports:
     live: Live
     presence: Presence
     tokens: Tokens
-    # Parts of `tokens` and `accounts`, for who needs no more.
+    # Parts of `tokens` and `accounts`, for functions that need only those.
     verifier: Verifier
     codes: Codes
     registrations: Registrations
@@ -115,7 +115,7 @@ class Ports:
     meeting_points: MeetingPoints
     upkeep: Upkeep
     flags: Flags
-    # Not on one machine: it holds its sockets itself, and keeps its events in the database.
+    # AWS only: the machine host holds its own sockets and stores its events in the database.
     sockets: Sockets = _NOT_HERE
     topics: Topics = _NOT_HERE
     topic_of: TopicOf = _NOT_HERE

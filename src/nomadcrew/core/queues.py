@@ -1,4 +1,4 @@
-"""Durable work: what must happen after a request, however often the process dies."""
+"""Work queues: durable jobs that survive crashes, and their retry policies."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from nomadcrew.core.ids import JobId
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How often a job is tried, and how long after each failure: `first_s`, then `factor` times as long."""
+    """A retry policy: the number of attempts, the first delay, and the factor by which each delay grows."""
 
     attempts: int
     first_s: int
@@ -19,16 +19,16 @@ class Patience:
 
 MAX_ATTEMPTS = 8
 USUAL = Patience(MAX_ATTEMPTS, 2, 2)
-# Five receives, as the design of AWS has it, with pauses that outlive an outage of minutes all the same.
+# Five attempts, as in the AWS design, with delays that outlast an outage of some minutes.
 PATIENCE: Mapping[str, Patience] = {"notifications": Patience(5, 5, 4), "push": Patience(5, 5, 4)}
 LONGEST_WAIT_S = 600
 MAX_REASON = 500  # characters
-NO_ANSWER = "no answer in time"  # why a job is dead whose worker never said
+NO_ANSWER = "no answer in time"  # the reason of a dead job whose consumer crashed or hung
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One delivery of a message. `body` is JSON text; `attempt` counts from 1; `receipt` is the queue's own."""
+    """One delivery of a message. `body` is JSON text; `attempt` counts from 1; `receipt` is opaque."""
 
     id: JobId
     queue: str
@@ -40,7 +40,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class QueueDepth:
-    """How much a queue holds, about; `oldest_s` is 0 where the queue cannot tell."""
+    """Approximate numbers of jobs in a queue. `oldest_s` is 0 if the queue does not report it."""
 
     queue: str
     waiting: int
@@ -50,57 +50,57 @@ class QueueDepth:
 
 
 def patience(queue: str) -> Patience:
-    """The patience with a queue's jobs, by its name or by an ARN that ends in it."""
+    """The retry policy of a queue, by its name or by an ARN that ends in it."""
     return PATIENCE.get(queue.rpartition(":")[2].removesuffix(".fifo").rpartition("-")[2], USUAL)
 
 
 def backoff_s(attempt: int, queue: str = "") -> int:
     """Seconds until the next attempt: 2, 4, 8 … in most queues, capped at ten minutes."""
-    chosen = patience(queue)
-    return min(LONGEST_WAIT_S, chosen.first_s * int(chosen.factor ** (min(attempt, 10) - 1)))
+    policy = patience(queue)
+    return min(LONGEST_WAIT_S, policy.first_s * int(policy.factor ** (min(attempt, 10) - 1)))
 
 
 class WorkQueue(Protocol):
-    """At-least-once delivery with SQS's semantics, the oldest first as far as the queue keeps an order.
+    """At-least-once delivery with SQS's semantics, oldest first in queues that preserve order.
 
-    A received job is invisible for `visibility_s`; unless acknowledged by then it is delivered again. After
-    as many failed deliveries as `patience` has it is dead: kept, listed, and redriven by hand.
+    A received job is invisible for `visibility_s`, and is delivered again unless acknowledged by then. After the
+    attempts of its retry policy it goes to the dead letters, where it can be listed and redriven.
     """
 
     async def send(
         self, queue: str, body: str, *, job_id: JobId | None = None, group: str | None = None, delay_s: int = 0
     ) -> None:
-        """Have `body` delivered.
+        """Enqueue a message.
 
         Args:
-            job_id: what makes a repeat of this call harmless, in queues that look for it.
-            group: jobs of one group come one after another, in queues that keep an order.
-            delay_s: how long it stays invisible at first; not in queues that keep an order.
+            job_id: makes a repeat of this call harmless, in queues that deduplicate.
+            group: jobs of one group are delivered one after another, in queues that preserve order.
+            delay_s: delays the first delivery; not in queues that preserve order.
         """
         ...
 
     async def receive(self, queue: str, *, limit: int, visibility_s: int) -> Sequence[Job]: ...
 
     async def ack(self, job: Job) -> None:
-        """Have the job never come again; nothing if it was delivered to somebody else since."""
+        """Delete the job, unless it was delivered to another consumer since."""
         ...
 
     async def fail(self, job: Job, reason: str, *, final: bool = False) -> None:
-        """Give the job back, visible after `backoff_s`; dead if that was its last attempt or `final`.
+        """Retry the job after `backoff_s`. After its last attempt, or if `final`, move it to the dead letters.
 
-        Nothing if it was delivered to somebody else since.
+        Does nothing if the job was delivered to another consumer since.
         """
         ...
 
     async def depths(self) -> Sequence[QueueDepth]: ...
 
     async def dead(self, queue: str | None, *, limit: int) -> Sequence[tuple[Job, str]]:
-        """Dead jobs, newest first, each with why its last attempt failed.
+        """Dead jobs, newest first, each with the reason of its last failure.
 
-        A queue that can only be read by receiving shows them to nobody else meanwhile.
+        Queues that are read by receiving hide the listed jobs from other readers for a while.
         """
         ...
 
     async def redrive(self, queue: str, job_id: JobId | None = None) -> int:
-        """Send dead jobs round again with fresh attempts; all of the queue or one. Returns how many."""
+        """Retry one dead job, or all of the queue, with new attempts. Returns their number."""
         ...

@@ -1,4 +1,4 @@
-"""Sockets, as the product sees them."""
+"""Ports of sockets, broadcasts and topics."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from nomadcrew.core.ids import SessionId, TripId, UserId
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """An open socket that a gateway holds for us; its token lasts until `expires_at`."""
+    """An open socket, held by API Gateway. Its token expires at `expires_at`."""
 
     id: str
     user_id: UserId
@@ -22,53 +22,53 @@ class Connection:
 
 
 class Connections(Protocol):
-    """Open sockets. Who receives an event is decided from membership when it is delivered, not here."""
+    """Muting of open sockets. The recipients of an event are its trip's members at delivery."""
 
     async def mute(self, connection_id: str, trip_id: TripId) -> bool:
-        """Stop sending a trip's events to one socket; False if they were stopped already."""
+        """Stop sending a trip's events to a socket. False if it was muted already."""
         ...
 
     async def unmute(self, connection_id: str, trip_id: TripId) -> None: ...
 
 
 class Live(Protocol):
-    """Tells sockets what is worth nothing later and is therefore kept nowhere: typing, positions, presence."""
+    """Broadcasts events that are never stored: typing, positions, presence."""
 
     async def tell(self, event: Event, *, latest_of: str | None = None) -> None:
-        """Have an event reach whoever may hear of it, by its audience, when it is delivered.
+        """Send an event to the sockets of its audience.
 
-        Of events with the same `latest_of` at most one a second is told, the newest; the last one always is. A
-        gateway's host leaves that to whoever tells. Never fails for an outage: what cannot be told now is lost.
+        Of events with the same `latest_of` at most one per second is sent, the newest; the last one is always sent.
+        On AWS the callers limit the rate. Never fails for an outage: the event is then lost.
         """
         ...
 
     async def tell_people(self, event: Event, people: Sequence[UserId]) -> None:
-        """Have an event reach these people, whatever its audience; as `tell` otherwise."""
+        """Send an event to the sockets of these users, whatever its audience; otherwise as `tell`."""
         ...
 
 
 class TopicOf(Protocol):
-    """The name of the topic of a trip's updates."""
+    """Returns the name of a trip's topic."""
 
     def __call__(self, trip_id: TripId, /) -> str: ...
 
 
 class Topics(Protocol):
-    """A broker, which tells what is published to who subscribes."""
+    """A publish/subscribe broker."""
 
     async def publish(self, topic: str, frame: str) -> None:
-        """Tell a frame, at least once.
+        """Publish a frame to the topic's subscribers, at least once.
 
         Raises:
-            Unavailable: not now; try again later.
+            Unavailable: retry later.
         """
         ...
 
 
 class Sockets(Protocol):
-    """Sockets that a gateway holds, and what is sent to them; a host that holds them itself has no use for it.
+    """Sockets that API Gateway holds. The machine host, which holds its own, does not use this port.
 
-    A frame that cannot be delivered is lost: whoever comes back asks for the record of events.
+    A frame that cannot be delivered is lost: a reconnecting client reads the stored events.
     """
 
     async def add(self, connection: Connection) -> None: ...
@@ -76,19 +76,19 @@ class Sockets(Protocol):
     async def forget(self, connection_id: str) -> None: ...
 
     async def send(self, connection_id: str, frame: str) -> bool:
-        """Send to one socket; False if there is none, or none yet.
+        """Send to one socket. False if the socket is closed or not open yet.
 
         Raises:
-            Unavailable: the gateway takes nothing just now.
+            Unavailable: the gateway is unreachable or throttles.
         """
         ...
 
     async def deliver(
         self, frame: str, user_ids: Iterable[UserId], trip_id: TripId | None, *, now: datetime
     ) -> Sequence[UserId]:
-        """Send to every socket of these people that has not muted the trip; whose took it, once for each."""
+        """Send to every socket of these users that has not muted the trip. Returns the users who were reached."""
         ...
 
     async def deliver_to_all(self, frame: str, *, now: datetime) -> Sequence[Connection]:
-        """Send to every socket; those that are gone, which are still to be forgotten."""
+        """Send to every socket. Returns the dead connections, which the caller must drop."""
         ...

@@ -1,11 +1,11 @@
-"""What schedules delete."""
+"""Port of scheduled deletion."""
 
 from datetime import datetime
 from typing import Protocol
 
 
 class Upkeep(Protocol):
-    """Each method deletes everything that is due at `now`, and returns how much it changed. Safe to repeat."""
+    """Each method deletes the rows that are expired at `now` and returns their number. Safe to repeat."""
 
     async def events(self, now: datetime) -> int: ...
 
@@ -20,9 +20,9 @@ class Upkeep(Protocol):
     async def push_sends(self, now: datetime) -> int: ...
 
     async def sharing(self, now: datetime) -> int:
-        """Switches off what was shared for a time that is over, and tells of it."""
+        """Turn off expired sharing, with an event for each."""
         ...
 
     async def positions(self, now: datetime) -> int:
-        """Days of history, and who looked; makes the days to come as well."""
+        """Delete expired days of history and views, and create the partitions of coming days."""
         ...

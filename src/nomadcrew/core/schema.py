@@ -1,4 +1,4 @@
-"""The database's own shape."""
+"""Port of schema migrations."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -6,10 +6,10 @@ from typing import Protocol
 
 class Schema(Protocol):
     async def bring_up_to_date(self) -> Sequence[str]:
-        """Apply what is missing; the names of what was applied. Safe to repeat, and to do twice at once.
+        """Apply pending migrations and return their names. Safe to repeat and to run concurrently.
 
         Raises:
-            Unavailable: the database is away; what was applied stays.
-            Exception: it contradicts what this version knows; nothing more was applied.
+            Unavailable: the database is unreachable; applied migrations remain.
+            Exception: the schema contradicts this version's migrations; no further migration was applied.
         """
         ...

@@ -1,4 +1,4 @@
-"""A request as a handler sees it, the same whichever host received it."""
+"""Requests, replies and the `Call` that a handler gets; the same on both hosts."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,12 +14,12 @@ from nomadcrew.core.ids import TripId, UserId, parse_uuid
 from nomadcrew.core.ports import Ports
 from nomadcrew.web.routes import Route
 
-# As the monolith reads one: what does not fit into 64 bits is none, and `int` takes more than these digits.
+# The monolith's rule: a number that does not fit into 64 bits is no number. `int` alone would accept more digits.
 _NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
 
 
 class Request(Struct, frozen=True):
-    """What a host hands to the dispatcher. Header names are lower-case; `claims` where a gateway verified."""
+    """A request from a host. Header names are lower-case; `claims` is set if a gateway verified the token."""
 
     params: Mapping[str, str]
     query: Mapping[str, Sequence[str]]
@@ -31,7 +31,7 @@ class Request(Struct, frozen=True):
 
 
 class Reply(Struct, frozen=True):
-    """Status, headers and encoded body. A handler returns one only where the row's reply type does not do."""
+    """Status, headers and encoded body. A handler returns one only if the row's reply type is not enough."""
 
     status: int
     body: bytes = b""
@@ -39,7 +39,7 @@ class Reply(Struct, frozen=True):
 
 
 class Call(Struct, frozen=True):
-    """One request at one row. `fingerprint` names it for replays, on rows that keep one; empty on others."""
+    """One request at one row. `fingerprint` identifies repeats on rows that use one, and is empty on others."""
 
     route: Route
     request: Request
@@ -60,14 +60,18 @@ class Call(Struct, frozen=True):
 
     @property
     def trip_id(self) -> TripId:
-        """The trip in the path; a malformed id is refused like somebody else's."""
+        """The trip id in the path.
+
+        Raises:
+            NotTripMember: the id is malformed; the refusal is that of a foreign trip.
+        """
         value = parse_uuid(self.request.params["id"])
         if value is None:
             raise NotTripMember
         return TripId(value)
 
     def id(self, name: str, otherwise: DomainError) -> UUID:
-        """The id in the path under `name`, or `otherwise` raised where it is malformed."""
+        """The id in the path under `name`. Raises `otherwise` if it is malformed."""
         value = parse_uuid(self.request.params[name])
         if value is None:
             raise otherwise
@@ -79,9 +83,9 @@ class Call(Struct, frozen=True):
         return values[0] if values else None
 
     def count(self, name: str, *, default: int, lowest: int = 0, highest: int, over: int | None = None) -> int:
-        """A number in the query: `default` when absent, not a number or too low.
+        """A number in the query: `default` if it is absent, not a number or below `lowest`.
 
-        Above `highest` it is `over` where that is given, else `highest`.
+        Above `highest` the result is `over` if given, else `highest`.
         """
         text = self.query(name)
         if text is None or _NUMBER.fullmatch(text) is None:
@@ -95,7 +99,7 @@ class Call(Struct, frozen=True):
 
 
 def parse_query(text: str) -> Mapping[str, Sequence[str]]:
-    """A raw query string by name. NUL, which PostgreSQL cannot store, is cut out of values."""
+    """The values of a raw query string by name, without NUL, which PostgreSQL cannot store."""
     if not text:
         return {}
     query = parse_qs(text, keep_blank_values=True)
@@ -105,6 +109,6 @@ def parse_query(text: str) -> Mapping[str, Sequence[str]]:
 
 
 def request_id_of(headers: dict[str, str], otherwise: str) -> str:
-    """The caller's `X-Request-ID` where it is fit for a log, else `otherwise`."""
-    given = headers.get("x-request-id", "")
-    return given if 0 < len(given) <= 128 and given.isascii() and given.isprintable() else otherwise
+    """The client's `X-Request-ID` if it is safe to log, else `otherwise`."""
+    id_ = headers.get("x-request-id", "")
+    return id_ if 0 < len(id_) <= 128 and id_.isascii() and id_.isprintable() else otherwise

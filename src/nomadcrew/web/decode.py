@@ -1,4 +1,4 @@
-"""Bodies in: exact keys first, the contract's forgiving spelling second."""
+"""Decodes request bodies: with exact keys first, then with keys in any case, as the contract requires."""
 
 import re
 from typing import Any
@@ -10,18 +10,18 @@ from nomadcrew.core.errors import Invalid
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
 _HIGH, _LOW = rb"u[dD][89abAB][0-9a-fA-F]{2}", rb"u[dD][c-fC-F][0-9a-fA-F]{2}"
-# A pair first, then a half alone, then whatever else is escaped, such as a backslash.
+# A surrogate pair first, then a lone surrogate, then any other escape, such as a backslash.
 _ESCAPE = re.compile(rb"\\(?:%b\\%b|(%b|%b)|.)" % (_HIGH, _LOW, _HIGH, _LOW), re.DOTALL)
 
 
 def decode(body: bytes, type_: Any) -> Any:
-    """A body as `type_`.
+    """Decode a body as `type_`.
 
-    The monolith matched keys whatever their case, so a body that fails is tried once more with its keys folded to
-    the declared spelling.
+    The monolith matched keys in any case, so a body that fails is tried once more with its keys in the declared
+    spelling.
 
     Raises:
-        Invalid: it is no JSON, or not of that type; the details say where, never what was sent.
+        Invalid: the body is not JSON, or not of that type. The details name the field and never repeat its value.
     """
     refuse_nul(body)
     body = with_whole_characters(body)
@@ -37,9 +37,9 @@ def decode(body: bytes, type_: Any) -> Any:
 
 
 def with_whole_characters(body: bytes) -> bytes:
-    """JSON with U+FFFD for what is only half of a character, as the monolith read it.
+    """JSON with U+FFFD for each lone surrogate, as in the monolith.
 
-    Phones write halves where they cut a text in the middle of an emoji; no other text is worth losing for one.
+    Phones write lone surrogates when they cut a text inside an emoji. Refusing the body would lose the whole text.
     """
     return _ESCAPE.sub(_whole, body) if b"\\u" in body else body
 
@@ -49,7 +49,7 @@ def _whole(escape: re.Match[bytes]) -> bytes:
 
 
 def _decode_folded(body: bytes, type_: Any, first: msgspec.ValidationError) -> Any:
-    # The exact decode stopped at the first field that did not fit, so what follows may still be no JSON at all.
+    # The exact decode stopped at the first wrong field; the rest of the body may still be malformed JSON.
     try:
         return msgspec.convert(_fold(msgspec.json.decode(body), type_), type_)
     except msgspec.ValidationError:
@@ -65,9 +65,9 @@ def _unreadable(body: bytes, error: Exception) -> Invalid:
 
 
 def _where(message: str) -> str:
-    """msgspec's sentence without the value it quotes where that is none of the values allowed."""
-    what, at, path = message.rpartition(" - at ")
-    return f"Invalid value{at}{path}" if at and what.startswith("Invalid ") and "value" in what else message
+    """msgspec's message, without the rejected value that it quotes for an enum."""
+    fault, at, path = message.rpartition(" - at ")
+    return f"Invalid value{at}{path}" if at and fault.startswith("Invalid ") and "value" in fault else message
 
 
 def _invalid(details: str) -> Invalid:
@@ -75,32 +75,32 @@ def _invalid(details: str) -> Invalid:
 
 
 def refuse_nul(body: bytes) -> None:
-    """Raises Invalid: a text in the JSON holds U+0000, which PostgreSQL cannot store."""
-    if b"\\u0000" in body and _holds_nul(body):
-        raise _invalid("a text holds a NUL character")
+    """Raise `Invalid` if a text in the JSON contains U+0000, which PostgreSQL cannot store."""
+    if b"\\u0000" in body and _contains_nul(body):
+        raise _invalid("a text contains a NUL character")
 
 
-def _holds_nul(body: bytes) -> bool:
+def _contains_nul(body: bytes) -> bool:
     try:
         value = msgspec.json.decode(body)
     except _UNREADABLE:
         return False
-    waiting = [value]
-    while waiting:
-        item = waiting.pop()
+    stack = [value]
+    while stack:
+        item = stack.pop()
         if isinstance(item, str):
             if "\x00" in item:
                 return True
         elif isinstance(item, dict):
-            waiting += item.keys()
-            waiting += item.values()
+            stack += item.keys()
+            stack += item.values()
         elif isinstance(item, list):
-            waiting += item
+            stack += item
     return False
 
 
 def _fold(value: Any, type_: Any) -> Any:
-    """`value` with the keys of an object, and of objects directly in it, in the spelling of `type_`."""
+    """`value` with its keys, and those of nested objects, in the spelling of `type_`."""
     if not isinstance(value, dict) or not (isinstance(type_, type) and issubclass(type_, msgspec.Struct)):
         return value
     declared = {field.encode_name.lower(): field for field in msgspec.structs.fields(type_)}
@@ -114,6 +114,6 @@ def _fold(value: Any, type_: Any) -> Any:
 
 
 def _struct_in(type_: Any) -> Any:
-    """The Struct a field holds, through `X | None`."""
+    """The Struct in a field's type, also in `X | None`; None without one."""
     options = getattr(type_, "__args__", (type_,))
     return next((o for o in options if isinstance(o, type) and issubclass(o, msgspec.Struct)), None)

@@ -1,4 +1,4 @@
-"""From a request to a reply, the same on both hosts: who, how often, once only, then the handler."""
+"""Turns requests into replies, the same on both hosts: authentication, rate limit, idempotency, handler."""
 
 import hashlib
 import logging
@@ -38,10 +38,10 @@ Observer = Callable[[str, int, float], None]
 
 
 class Dispatcher:
-    """Runs rows of the table against one set of ports."""
+    """Runs the table's rows with one set of ports."""
 
     def __init__(self, ports: Ports, observe: Observer | None = None) -> None:
-        """`observe` is told route key, status and seconds of every request."""
+        """`observe` is called with route key, status and seconds of every request."""
         self.ports = ports
         self._observe = observe
         self._headers = dict(SECURITY_HEADERS)
@@ -49,7 +49,7 @@ class Dispatcher:
             self._headers["strict-transport-security"] = "max-age=31536000; includeSubDomains"
 
     async def handle(self, route: Route, request: Request) -> Reply:
-        """The reply to a request at a row; never raises, and logs one line."""
+        """The reply to a request at a row. Never raises; logs one line."""
         started = time.perf_counter()
         now = self.ports.clock()
         headers = {**self._headers, "x-request-id": request.request_id}
@@ -67,11 +67,11 @@ class Dispatcher:
         return Reply(reply.status, reply.body, headers)
 
     def refusal(self, error: Exception, request_id: str) -> Reply:
-        """The reply to a request that reaches no row, with the headers that every reply has."""
+        """The reply to a request that reaches no row, with the default headers."""
         return self.dressed(problem(error, request_id), request_id)
 
     def dressed(self, reply: Reply, request_id: str) -> Reply:
-        """`reply` with the headers that every reply has."""
+        """`reply` with the default headers."""
         return Reply(reply.status, reply.body, {**self._headers, "x-request-id": request_id, **reply.headers})
 
     async def _authenticate(self, route: Route, request: Request, now: datetime) -> Claims | None:
@@ -108,17 +108,19 @@ class Dispatcher:
 
     async def _once(self, route: Route, request: Request, claims: Claims | None, now: datetime, key: str) -> Reply:
         if not 0 < len(key) <= MAX_KEY_CHARS or not key.isprintable():
-            raise Invalid("An Idempotency-Key has 1 to 255 printable characters.", code="invalid_idempotency_key")
-        who = "public" if claims is None else str(claims.user_id)
-        name = _digest(who.encode(), b"key", key.encode())
-        what = _digest(route.key.encode(), *_path_and_query(request), request.body)
+            raise Invalid(
+                "An Idempotency-Key must have 1 to 255 printable characters.", code="invalid_idempotency_key"
+            )
+        caller = "public" if claims is None else str(claims.user_id)
+        name = _digest(caller.encode(), b"key", key.encode())
+        request_hash = _digest(route.key.encode(), *_path_and_query(request), request.body)
 
         async def make() -> KeptReply:
             reply = await self._run(route, request, claims, now, replay_key=name)
             return KeptReply(reply.status, reply.body)
 
-        kept = await self.ports.replies.once(name, what, make, now=now)
-        return Reply(kept.status, kept.body, {"content-type": JSON_TYPE} if kept.body else {})
+        stored = await self.ports.replies.once(name, request_hash, make, now=now)
+        return Reply(stored.status, stored.body, {"content-type": JSON_TYPE} if stored.body else {})
 
     async def _run(
         self, route: Route, request: Request, claims: Claims | None, now: datetime, replay_key: bytes | None
@@ -127,8 +129,8 @@ class Dispatcher:
         if replay_key is not None:
             fingerprint = _digest(replay_key, b"row")
         elif route.replay is Replay.FINGERPRINT:
-            who = b"public" if claims is None else claims.user_id.bytes
-            fingerprint = _digest(who, route.key.encode(), *_path_and_query(request), request.body)
+            caller = b"public" if claims is None else claims.user_id.bytes
+            fingerprint = _digest(caller, route.key.encode(), *_path_and_query(request), request.body)
         call = Call(route, request, self.ports, now, claims, fingerprint)
         if route.body is None or (route.body_optional and not request.body):
             result = await route.handler(call)
@@ -161,9 +163,9 @@ class Dispatcher:
             failure.code if isinstance(failure, DomainError) else None,
         )
         if status == 500:
-            log.error("failed", extra=answered.extra, exc_info=failure)
+            log.error("Request failed", extra=answered.extra, exc_info=failure)
         elif status == 503:
-            log.warning("unavailable", extra=answered.extra, exc_info=failure)
+            log.warning("Request failed: unavailable", extra=answered.extra, exc_info=failure)
         else:
             logs.request(answered)
 
@@ -172,7 +174,7 @@ def bearer(headers: Mapping[str, str]) -> str:
     """The token of an `Authorization: Bearer` header.
 
     Raises:
-        Unauthenticated: there is none, or the header has another form.
+        Unauthenticated: the header is missing or has another form.
     """
     header = headers.get("authorization")
     if not header:
@@ -190,7 +192,7 @@ def _path_and_query(request: Request) -> list[bytes]:
 
 
 def _digest(*parts: bytes) -> bytes:
-    """SHA-256 over length-prefixed parts, so that no two lists of parts are the same bytes."""
+    """SHA-256 over length-prefixed parts, so that different lists never hash the same bytes."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8, "big"))

@@ -1,4 +1,4 @@
-"""What an HTML form sends."""
+"""Decodes posts of HTML forms."""
 
 from collections.abc import Mapping
 from urllib.parse import parse_qsl
@@ -13,11 +13,11 @@ MAX_FIELDS = 20
 
 
 def form_of(request: Request) -> Mapping[str, str]:
-    """The fields of a form, the last of each name.
+    """The fields of a form; of repeated names the last.
 
     Raises:
-        TooLarge: more than a form of ours can hold.
-        Invalid: another kind of body, too many fields, bytes that are no text, or a NUL.
+        TooLarge: the body exceeds `MAX_BYTES`.
+        Invalid: another content type, too many fields, undecodable bytes, or a NUL.
     """
     if len(request.body) > MAX_BYTES:
         raise TooLarge
@@ -31,7 +31,7 @@ def form_of(request: Request) -> Mapping[str, str]:
     except ValueError:
         raise _invalid("the form cannot be read") from None
     if any("\x00" in name or "\x00" in value for name, value in fields):
-        raise _invalid("a text holds a NUL character")
+        raise _invalid("a text contains a NUL character")
     return dict(fields)
 
 

@@ -1,4 +1,4 @@
-"""What leads where: OpenAPI links, by which a client, or a fuzzer, goes from a reply to what can follow it."""
+"""OpenAPI links: lead a client, or a fuzzer, from a reply to the requests that can follow it."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from nomadcrew.web.routes import Route
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """From the successful reply of one row to others, with where their path parameters come from."""
+    """Links from the successful reply of one row to other rows. `parameters` are the sources of path parameters."""
 
     source: str
     parameters: dict[str, str]
@@ -53,27 +53,27 @@ LINKS: tuple[Link, ...] = (
 
 
 def broken_links(routes: Iterable[Route], links: Sequence[Link] = LINKS) -> list[str]:
-    """What is wrong with the links of a whole table: rows that are not in it, parameters a target has not."""
+    """The faults of a table's links: rows that are not in the table, parameters that a target lacks."""
     keys = {route.key for route in routes}
-    wrong = [f"{link.source} is no row" for link in links if link.source not in keys]
+    faults = [f"{link.source} is no row" for link in links if link.source not in keys]
     for link in links:
         for target in link.targets:
             if target not in keys:
-                wrong.append(f"{link.source} leads to {target}, which is no row")
-            wrong += [
+                faults.append(f"{link.source} leads to {target}, which is no row")
+            faults += [
                 f"{target} has no {{{name}}}" for name in link.parameters if f"{{{name}}}" not in target.split("/")
             ]
-    return wrong
+    return faults
 
 
 def links_from(route: Route, table: dict[str, Route], links: Sequence[Link] = LINKS) -> dict[str, Any]:
-    """The link objects of a row's reply; rows that are not in `table`, part of one perhaps, are left out."""
-    found: dict[str, Any] = {}
+    """The link objects of a row's reply. Targets that `table` lacks are left out, since it may be partial."""
+    objects: dict[str, Any] = {}
     for link in links:
         if link.source != route.key:
             continue
         for target in link.targets:
             if target in table:
                 operation = table[target].handler.__name__
-                found[operation] = {"operationId": operation, "parameters": link.parameters}
-    return found
+                objects[operation] = {"operationId": operation, "parameters": link.parameters}
+    return objects

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, out of the route table and the types of its bodies."""
+"""Builds the OpenAPI 3.1 document from the route table and the types of its bodies."""
 
 import re
 import types
@@ -29,28 +29,28 @@ _PAGE: Object = {"text/html": {"schema": {"type": "string"}}}
 _FORM: Object = {"schema": {"type": "object", "additionalProperties": {"type": "string"}}}
 _BYTES: Object = {"schema": {"type": "string", "format": "binary"}}
 _DESCRIPTION = (
-    "One backend for people travelling together. Changes are pushed live over the WebSocket at `/v1/ws`. "
+    "The backend for groups who travel together. Changes are pushed over the WebSocket at `/v1/ws`. "
     "Every refusal has the same body; `code` is for programs and never changes its meaning."
 )
 
 
 def document(routes: Iterable[Route], *, site: Site) -> Object:
-    """The document of the rows given, as plain data ready for encoding.
+    """The document of `routes`, as plain data.
 
     Raises:
-        ValueError: two handlers have the same name, which is their operation's id.
+        ValueError: two handlers have the same name, which is the operation id.
     """
     table = {route.key: route for route in routes}
     names = [route.handler.__name__ for route in table.values()]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"these operation ids are used twice: {', '.join(twice)}")
+    duplicates = sorted({name for name in names if names.count(name) > 1})
+    if duplicates:
+        raise ValueError(f"these operation ids are used twice: {', '.join(duplicates)}")
     schemas = _Schemas(table.values())
     paths: dict[str, Object] = {}
     for route in table.values():
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, table, schemas)
-    refused = {
-        _refusal_name(route, status): _refused(status, schemas, is_page=route.html)
+    refusals = {
+        _refusal_name(route, status): _refusal(status, schemas, is_page=route.html)
         for route in table.values()
         for status in refusals_of(route)
     }
@@ -68,14 +68,14 @@ def document(routes: Iterable[Route], *, site: Site) -> Object:
         "components": {
             "schemas": schemas.components,
             "headers": _headers(),
-            "responses": dict(sorted(refused.items())),
+            "responses": dict(sorted(refusals.items())),
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
     }
 
 
 def refusals_of(route: Route) -> tuple[int, ...]:
-    """Every status above 299 that a row may answer, in order."""
+    """The statuses above 299 that a row may answer, in ascending order."""
     statuses = {*_ALWAYS, *route.refusals}
     if route.body is not None or route.raw or _takes_form(route):
         statuses |= {400, 413}
@@ -86,7 +86,7 @@ def refusals_of(route: Route) -> tuple[int, ...]:
     if route.gate is not None:
         statuses |= {403, 404}
     if "{" in route.path:
-        # What cannot be a parameter, such as broken escapes, makes the path one that is not in the table.
+        # A malformed parameter, such as a broken escape, makes the path unknown.
         statuses.add(404)
     return tuple(sorted(statuses))
 
@@ -96,19 +96,19 @@ def takes_idempotency_key(route: Route) -> bool:
 
 
 def _takes_form(route: Route) -> bool:
-    """Pages post forms, whose fields are the pages' own affair."""
+    """Pages post forms; the document does not describe their fields."""
     return route.html and route.mutates
 
 
 class _Schemas:
-    """The schemas of every type in the table, each with a reference to it."""
+    """The schemas of every type in the table, and a reference to each."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
-        wanted: list[Any] = [Problem]
+        types_: list[Any] = [Problem]
         for route in routes:
-            wanted += [route.body, reply_type(route), *(type_ for _, type_ in route.also)]
-        # Types compare by what they mean, so that `list[X]` written twice is one.
-        unique = [type_ for place, type_ in enumerate(wanted) if type_ is not None and type_ not in wanted[:place]]
+            types_ += [route.body, reply_type(route), *(type_ for _, type_ in route.also)]
+        # Compared with `==`, so that `list[X]` written twice counts once.
+        unique = [type_ for index, type_ in enumerate(types_) if type_ is not None and type_ not in types_[:index]]
         references, self.components = msgspec.json.schema_components(unique, ref_template=_REF)
         self._references = list(zip(unique, references, strict=True))
 
@@ -117,14 +117,14 @@ class _Schemas:
 
 
 def reply_type(route: Route) -> Any:
-    """The type of a row's body on success; None where it has none, or none with a schema.
+    """The type of a row's body on success; None without a body or a schema.
 
-    A handler annotated `X | Reply` answers an X unless it takes another status into its own hands.
+    A handler annotated `X | Reply` answers an X, or a `Reply` with another status.
     """
     annotation = route.reply
     if get_origin(annotation) in (Union, types.UnionType):
-        left = [option for option in get_args(annotation) if option is not Reply]
-        annotation = Union[tuple(left)]  # noqa: UP007 — of a length known only now
+        options = [option for option in get_args(annotation) if option is not Reply]
+        annotation = Union[tuple(options)]  # noqa: UP007 — the number of options varies
     return None if annotation in (None, type(None), Reply) else annotation
 
 
@@ -164,8 +164,8 @@ def _parameters(route: Route) -> list[Object]:
                 "name": "Idempotency-Key",
                 "in": "header",
                 "required": False,
-                "description": "Any text of one's own. The same request sent again with it changes nothing more "
-                "and gets the same reply, for 24 hours.",
+                "description": "A unique text chosen by the client. Repeating the request with the same key within "
+                "24 hours changes nothing and returns the stored reply.",
                 "schema": {
                     "type": "string", "minLength": 1, "maxLength": MAX_KEY_CHARS, "pattern": "^[!-~]+$",
                 },
@@ -175,7 +175,7 @@ def _parameters(route: Route) -> list[Object]:
 
 
 def _path_schema(name: str) -> Object:
-    """Ids are UUIDs; what a link in a mail carries is signed text."""
+    """A UUID for ids; a text for the tokens of links."""
     return {"type": "string", "minLength": 1} if "token" in name.lower() else {"type": "string", "format": "uuid"}
 
 
@@ -191,11 +191,11 @@ def _query_parameter(param: Param) -> Object:
 
 
 def _successes(route: Route, table: dict[str, Route], schemas: _Schemas) -> Object:
-    usual = _success(route.status, schemas, reply_type(route), is_page=route.html)
+    main = _success(route.status, schemas, reply_type(route), is_page=route.html)
     links = links_from(route, table)
     if links:
-        usual["links"] = links
-    return {str(route.status): usual} | {
+        main["links"] = links
+    return {str(route.status): main} | {
         str(status): _success(status, schemas, type_) for status, type_ in route.also
     }
 
@@ -216,8 +216,8 @@ def _refusal_name(route: Route, status: int) -> str:
     return f"Refused{status}OrPage" if route.html else f"Refused{status}"
 
 
-def _refused(status: int, schemas: _Schemas, *, is_page: bool) -> Object:
-    """The problem; a page says what it can in words, and what happens before it is asked is the problem still."""
+def _refusal(status: int, schemas: _Schemas, *, is_page: bool) -> Object:
+    """A problem. A page refuses with HTML, and with a problem if the dispatcher refuses before its handler runs."""
     names = (_REQUEST_ID, *_REFUSAL_HEADERS.get(status, ()))
     content: Object = {"application/json": {"schema": schemas.of(Problem)}}
     if is_page:
@@ -234,10 +234,12 @@ def _headers() -> Object:
         return {"description": description, "schema": {"type": type_}}
 
     return {
-        _REQUEST_ID: header("Names this request in the logs; the caller's own where it sent a fit one.", "string"),
-        "Location": header("Where to go instead.", "string"),
-        _RETRY_AFTER: header("Seconds after which it is worth trying again.", "integer"),
-        "X-RateLimit-Limit": header("Requests that fit into the window.", "integer"),
-        "X-RateLimit-Remaining": header("Requests left in it.", "integer"),
-        "X-RateLimit-Reset": header("When the whole window is free again, in Unix seconds.", "integer"),
+        _REQUEST_ID: header("The request's id in the logs: the client's, if valid, else a new one.", "string"),
+        "Location": header("The URL to follow.", "string"),
+        _RETRY_AFTER: header("Seconds to wait before the next attempt.", "integer"),
+        "X-RateLimit-Limit": header("Requests allowed per window.", "integer"),
+        "X-RateLimit-Remaining": header("Requests left in the window.", "integer"),
+        "X-RateLimit-Reset": header(
+            "Unix time, in seconds, at which the full limit is available again.", "integer"
+        ),
     }

@@ -1,4 +1,4 @@
-"""One body for every refusal, one mapping from kinds to statuses."""
+"""The body of every refusal, and the mapping from kinds of refusals to HTTP statuses."""
 
 from http import HTTPStatus
 
@@ -33,7 +33,7 @@ JSON_TYPE = "application/json; charset=utf-8"
 
 
 class Problem(msgspec.Struct):
-    """Every refusal's body: what the shipped app reads, and RFC 9457's members beside it."""
+    """The body of every refusal: RFC 9457's members, and those that the shipped app reads."""
 
     type: str
     title: str
@@ -60,7 +60,7 @@ def status_of(error: Exception) -> int:
 
 
 def problem(error: Exception, request_id: str) -> Reply:
-    """The reply for a refusal, or for a bug, of which it says nothing."""
+    """The reply to a refusal or a bug. For a bug it contains no details."""
     status = status_of(error)
     if isinstance(error, errors.DomainError) and status != 500:
         code, text, details = error.code, error.text, error.details or error.code

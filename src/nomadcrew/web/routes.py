@@ -13,25 +13,25 @@ from nomadcrew.core.permissions import rule
 
 Handler = Callable[..., Awaitable[Any]]
 
-MAX_BODY_BYTES = 1 << 20  # of a row that says nothing else
+MAX_BODY_BYTES = 1 << 20  # the default of a row
 
 
 class Auth(StrEnum):
     PUBLIC = "public"
     TOKEN = "token"  # noqa: S105 — a valid token; its profile may not exist yet
-    USER = "user"  # a valid token whose profile exists, which the row's statement checks
+    USER = "user"  # a valid token whose profile exists; the row's statement checks it
 
 
 class Replay(StrEnum):
-    """What makes a second sending of the same write harmless. An Idempotency-Key works on all but NEVER."""
+    """How a row makes a repeated write harmless. An Idempotency-Key works on all rows except NEVER."""
 
-    NATURAL = "natural"  # the write itself: an upsert, a state, a key of its own
-    FINGERPRINT = "fingerprint"  # caller, route and body, for 30 s after success
-    NEVER = "never"  # replies that hold credentials are not kept
+    NATURAL = "natural"  # the write is idempotent: an upsert, a state, or it has its own key
+    FINGERPRINT = "fingerprint"  # a hash of caller, route and body, for 30 s after success
+    NEVER = "never"  # the reply contains credentials, which are not stored
 
 
 class Gate(Struct, frozen=True):
-    """The rule of `core.permissions` a row is subject to."""
+    """The rule of `core.permissions` that a row enforces."""
 
     resource: str
     action: str
@@ -41,7 +41,7 @@ class Gate(Struct, frozen=True):
 
 
 class Param(Struct, frozen=True):
-    """A query parameter, as OpenAPI shows it; handlers read it leniently, as the contract does."""
+    """A query parameter in OpenAPI. Handlers parse it leniently, as the contract requires."""
 
     name: str
     type: str
@@ -50,12 +50,13 @@ class Param(Struct, frozen=True):
 
 
 class Route(Struct, frozen=True):
-    """A row. `statements` is how many SQL statements the usual request takes; more than one needs a `why`.
+    """A row of the table.
 
-    `tells` is False where whoever stores a write has it told as well; elsewhere the outbox is rung around it.
-    `also` holds other successes than `status`, each with the type of its body.
-    On one machine a body has at most `max_body_bytes`; API Gateway and Lambda have limits of their own. A `raw` one
-    is bytes, of which the handler makes what it can.
+    `statements` is the number of SQL statements of a typical request; any number but one needs a `why`.
+    `tells` wakes the outbox relay around the handler; False if the write publishes its events in another way.
+    `also` lists further success statuses, each with the type of its body.
+    `max_body_bytes` is the machine host's limit; API Gateway and Lambda have their own.
+    A `raw` body is passed to the handler as bytes.
     """
 
     function: str
@@ -98,7 +99,7 @@ class Route(Struct, frozen=True):
 
 @dataclass
 class Routes:
-    """The rows of one function, and the ports it declares: in Lambda it has no others."""
+    """The rows of one function, and the ports it declares. On Lambda it gets no other ports."""
 
     function: str
     ports: tuple[str, ...] = ()
@@ -129,14 +130,15 @@ class Routes:
         max_body_bytes: int = MAX_BODY_BYTES,
         raw: bool = False,
     ) -> Callable[[Handler], Handler]:
-        """Declare a row; the body's and the reply's type are the handler's annotations.
+        """Declare a row. The handler's annotations are the types of body and reply, its docstring the
+        documentation.
 
         Raises:
-            ValueError: the row contradicts itself.
-            KeyError: no such gate or bucket.
+            ValueError: `statements` and `why` contradict each other.
+            KeyError: unknown gate or bucket.
         """
         if (statements != 1) != bool(why):
-            raise ValueError(f"{method} {path}: one statement needs no reason, any other number does")
+            raise ValueError(f"{method} {path}: `why` is required unless there is one statement")
         _ = LIMITS[bucket]
 
         def declare(handler: Handler) -> Handler:

@@ -1,4 +1,4 @@
-"""Socket actions: a table from a frame's type to a coroutine, the same on both hosts."""
+"""Socket frames: a table from a frame's type to its coroutine, for both hosts."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -20,16 +20,17 @@ MAX_FRAME_BYTES = 32_768
 MAX_REFERENCE = 128  # characters
 
 CLOSE_BAD_JSON = 1007
-CLOSE_RESTART = 1012  # the client comes back with growing pauses, and does not sign in anew for it
-CLOSE_UNAUTHENTICATED = 4401  # the client refreshes its token and comes back
-CLOSE_TOO_SLOW = 4008  # as after a restart
+CLOSE_RESTART = 1012  # the client reconnects with growing pauses and keeps its token
+CLOSE_UNAUTHENTICATED = 4401  # the client refreshes its token and reconnects
+CLOSE_TOO_SLOW = 4008  # the client reconnects as after a restart
 
 
 @dataclass(frozen=True, slots=True)
 class SocketCall:
-    """One frame from a socket: `payload` is what it carries, whichever dialect it is in.
+    """One frame from a socket, with its fields in `payload`.
 
-    The monolith's frames have a type and a payload; those of the AWS design an action, and what it needs beside it.
+    The monolith's frames have `type` and `payload`. Frames of the AWS design have `action` and the fields beside
+    it.
     """
 
     connection_id: str
@@ -45,9 +46,9 @@ class SocketCall:
 
     @property
     def reference(self) -> dict[str, str]:
-        """What tells the client which of its frames an answer is to, as far as it said."""
-        given = {name: self.payload.get(name) for name in ("requestId", "messageId", "tripId")}
-        return {name: text for name, text in given.items() if isinstance(text, str) and len(text) <= MAX_REFERENCE}
+        """The ids in the frame by which the client matches the answer to it."""
+        ids = {name: self.payload.get(name) for name in ("requestId", "messageId", "tripId")}
+        return {name: text for name, text in ids.items() if isinstance(text, str) and len(text) <= MAX_REFERENCE}
 
 
 Action = Callable[[SocketCall], Awaitable[str | None]]
@@ -58,7 +59,7 @@ class Actions:
     rows: dict[str, Action] = field(default_factory=dict)
 
     def on(self, type_: str) -> Callable[[Action], Action]:
-        """Declare what a frame of a type does; it returns the frame that answers, or None."""
+        """Declare the action of a frame type. It returns the answering frame, or None."""
 
         def declare(action: Action) -> Action:
             self.rows[type_] = action
@@ -68,14 +69,14 @@ class Actions:
 
 
 class NotJson(Exception):
-    """A frame is not JSON; the socket is closed with 1007."""
+    """A frame is not JSON. The machine host closes the socket with 1007."""
 
 
 async def act(actions: Actions, connection_id: str, me: UserId, text: str | bytes, ports: Ports) -> str | None:
-    """Run what a frame asks for; returns the answering frame, None for types nobody knows.
+    """Run the action of a frame. Returns the answering frame, None for an unknown type.
 
     Raises:
-        NotJson: the frame is no JSON.
+        NotJson: the frame is not JSON.
     """
     try:
         raw = text.encode() if isinstance(text, str) else text
@@ -95,24 +96,24 @@ async def act(actions: Actions, connection_id: str, me: UserId, text: str | byte
         return await action(call)
     except DomainError as error:
         if isinstance(error, Unavailable):
-            log.warning("a frame was not served", extra={"fields": {"type": type_}}, exc_info=error)
+            log.warning("Frame failed: unavailable", extra={"fields": {"type": type_}}, exc_info=error)
         return frame("error", {"code": error.code, **call.reference}, error=error.text)
     except Exception:
-        # The socket may be busy with much else, and stays.
-        log.exception("a frame failed", extra={"fields": {"type": type_}})
-        return frame("error", {"code": "internal", **call.reference}, error="Something went wrong here.")
+        # A bug in one action must not close the socket.
+        log.exception("Frame failed", extra={"fields": {"type": type_}})
+        return frame("error", {"code": "internal", **call.reference}, error="Something went wrong on our side.")
 
 
 async def greeting(me: UserId, ports: Ports) -> str:
-    """The frame every socket gets first."""
+    """The first frame of every socket: the user's trips."""
     trips = [str(trip_id) for trip_id in await ports.members.active(me)]
     return frame("connected", {"userId": str(me), "tripCount": len(trips), "trips": trips})
 
 
 def offered_token(subprotocols: list[str], query_token: str | None) -> tuple[str | None, str | None]:
-    """The token a socket offers and the subprotocol to echo.
+    """The token of a new socket, and the subprotocol to echo.
 
-    A token comes in the query, as the only subprotocol, or after `nomadcrew.v1`.
+    Clients send the token in the query, as the only subprotocol, or as the subprotocol after `nomadcrew.v1`.
     """
     if subprotocols[:1] == [SUBPROTOCOL]:
         return (subprotocols[1] if len(subprotocols) > 1 else query_token), SUBPROTOCOL

@@ -1,4 +1,4 @@
-"""The envelope every event travels in, and the frames of the socket."""
+"""The envelope of events for clients, their form in queues, and the frames of the socket."""
 
 from datetime import datetime
 from typing import Any
@@ -16,9 +16,10 @@ class Metadata(Struct):
 
 
 class Envelope(Struct, rename="camel"):
-    """An event as clients get it, live and from the record. `userId` is who acted, or whom `MEMBER_*` is about.
+    """An event for clients, on a socket or from `GET /v1/events`. `userId` is the actor, or the member of a
+    `MEMBER_*` event.
 
-    `kept` is there, and false, for what is told live only: nobody can ask for what came after it.
+    `kept` is false for a broadcast, which is not stored and cannot be used as `after`, and absent otherwise.
     """
 
     id: UUID
@@ -33,7 +34,7 @@ class Envelope(Struct, rename="camel"):
 
 
 class EventPageView(Struct):
-    """Events oldest first. `next` is the `after` of the following page."""
+    """Events, oldest first. `next` is the `after` of the following page."""
 
     events: list[Envelope]
     next: UUID | None
@@ -41,7 +42,7 @@ class EventPageView(Struct):
 
 
 class Frame(Struct, omit_defaults=True):
-    """What the server says on a socket."""
+    """A frame from the server."""
 
     type: str
     payload: Any = UNSET
@@ -66,7 +67,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def event_frame(event: Event) -> str:
-    """The frame that carries an event, encoded once for every socket it goes to."""
+    """The frame of an event, encoded once for all sockets."""
     return _encode(Frame("event", envelope(event))).decode()
 
 
@@ -78,7 +79,7 @@ PONG = frame("pong")
 
 
 class StoredEvent(Struct):
-    """An event on its way through a work queue."""
+    """An event in a work queue."""
 
     id: UUID
     type: str
@@ -93,7 +94,7 @@ class StoredEvent(Struct):
 
 
 class Delivered(Struct):
-    """What a bus puts around an event it delivers to a queue."""
+    """The envelope that EventBridge puts around an event."""
 
     detail: StoredEvent | None = None
 
@@ -101,7 +102,7 @@ class Delivered(Struct):
 _decode_delivered = msgspec.json.Decoder(Delivered).decode
 _decode_stored = msgspec.json.Decoder(StoredEvent).decode
 
-# The areas that events come from on the bus; their own `source` is what the monolith's clients know.
+# EventBridge sources by event source; an event's own `source` keeps the names of the monolith.
 _AREAS = {
     "trip-management-service": "nomadcrew.trips",
     "member-service": "nomadcrew.trips",
@@ -113,40 +114,40 @@ _AREAS = {
 
 
 def bus_source(event: Event) -> str:
-    """Where an event comes from, in a bus's terms: `nomadcrew.` and an area."""
+    """The event's source on EventBridge: `nomadcrew.` and an area."""
     return _AREAS.get(event.source, event.source)
 
 
 def detail_type(type_: str) -> str:
-    """An event's type in a bus's terms: `TODO_CREATED` is a `Todo Created`."""
+    """The event's detail type on EventBridge: `Todo Created` for `TODO_CREATED`."""
     return type_.replace("_", " ").replace(".", " ").title()
 
 
 class NoEvent(Hopeless):
-    """A message is no event, and will not become one."""
+    """A message is not an event; retrying cannot help."""
 
 
 def pack(event: Event) -> str:
-    """An event as a work queue's message."""
+    """Encode an event as a work queue's message."""
     return _encode(event).decode()
 
 
 def unpack(body: str) -> Event:
-    """The event of a message, whether a bus delivered it or it was put into the queue as it is.
+    """Decode a message, with or without EventBridge's envelope.
 
     Raises:
-        NoEvent: the message is none.
+        NoEvent: the message is not an event.
     """
     try:
-        found = _decode_delivered(body).detail or _decode_stored(body)
+        event = _decode_delivered(body).detail or _decode_stored(body)
     except msgspec.MsgspecError as error:
         raise NoEvent(type(error).__name__) from error
-    return event_of(found)
+    return event_of(event)
 
 
 def stored(event: Event) -> StoredEvent:
     return StoredEvent(*(getattr(event, name) for name in Event.__slots__))
 
 
-def event_of(found: StoredEvent) -> Event:
-    return Event(*(getattr(found, name) for name in Event.__slots__))
+def event_of(event: StoredEvent) -> Event:
+    return Event(*(getattr(event, name) for name in Event.__slots__))

@@ -1,4 +1,4 @@
-"""Flags as they are written down: `{"registration": {"enabled": true}}`."""
+"""The JSON form of feature flags: `{"registration": {"enabled": true}}`."""
 
 import msgspec
 
@@ -11,10 +11,10 @@ _decode = msgspec.json.Decoder(dict[str, _Flag]).decode
 
 
 def flags_in(text: bytes) -> dict[str, bool]:
-    """Flags by name.
+    """Decode flags by name.
 
     Raises:
-        ValueError: that is not how flags are written.
+        ValueError: the text is not in that form.
     """
     try:
         return {name: flag.enabled for name, flag in _decode(text).items()}

@@ -1,4 +1,4 @@
-"""Reports on their way through the location stream."""
+"""Records of the location stream: accepted position reports."""
 
 import msgspec
 
@@ -11,14 +11,14 @@ _decode = msgspec.json.Decoder(Carried).decode
 
 
 class NotCarried(Hopeless):
-    """A record is no report, and will not become one."""
+    """A record is not a position report; retrying cannot help."""
 
 
 def carried_of(report: Report, accepted: Accepted) -> Carried:
-    """What of an accepted report is carried: what nobody may ever see goes nowhere."""
+    """The record of an accepted report, without its hidden points."""
     points = [
-        report.as_stored(place, privacy, is_jump=place in accepted.jumps)
-        for place, privacy in enumerate(accepted.stored_under)
+        report.as_stored(index, privacy, is_jump=index in accepted.jumps)
+        for index, privacy in enumerate(accepted.stored_under)
         if privacy is not Privacy.HIDDEN
     ]
     return Carried(report.trip_id, report.user_id, points)
@@ -29,13 +29,13 @@ def pack_carried(carried: Carried) -> str:
 
 
 def unpack_carried(text: str) -> Carried:
-    """The report in a record.
+    """Decode a record.
 
     Raises:
-        NotCarried: there is none.
+        NotCarried: the text is not a record.
     """
     try:
-        found = _decode(text)
+        record = _decode(text)
     except (msgspec.MsgspecError, UnicodeError) as error:
         raise NotCarried(type(error).__name__) from error
-    return Carried(TripId(found.trip_id), UserId(found.user_id), found.points)
+    return Carried(TripId(record.trip_id), UserId(record.user_id), record.points)

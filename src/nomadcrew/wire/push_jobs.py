@@ -1,4 +1,4 @@
-"""What the push queue carries: something to push, or receipts to ask for."""
+"""Jobs of the push queue: a push to send, or receipts to check."""
 
 from typing import Any
 from uuid import UUID
@@ -19,7 +19,7 @@ class _Pushed(Struct):
 
 
 class ReceiptsTask(Struct, frozen=True):
-    """Ask what became of a push, for the first time or again."""
+    """Check the receipts of a push. `round` counts the checks from 1."""
 
     push_id: UUID
     round: int = 1
@@ -31,7 +31,7 @@ class _Job(Struct, omit_defaults=True):
 
 
 class NoPush(Hopeless):
-    """A message of the push queue is none of ours, and will not become one."""
+    """A message is not a push job; retrying cannot help."""
 
 
 _encode = msgspec.json.Encoder().encode
@@ -48,10 +48,10 @@ def receipts_job(push_id: EventId, round_: int) -> str:
 
 
 def push_job_in(body: str) -> PushTask | ReceiptsTask:
-    """What a message of the push queue wants.
+    """Decode a message of the push queue.
 
     Raises:
-        NoPush: nothing that anybody knows.
+        NoPush: the message is not a push job.
     """
     try:
         job = _decode(body)

@@ -12,10 +12,11 @@ from nomadcrew.wire.events import StoredEvent, stored
 
 
 class Task(msgspec.Struct, rename="camel", omit_defaults=True):
-    """What else than an event has sockets hear something.
+    """A message of the realtime queue that is not an event.
 
-    One was opened, one was found gone, all are to be kept alive, or an event is for some `people` whatever its
-    audience. `online` is set where somebody's first socket was opened, or the last one closed, a moment ago.
+    `greet`: greet this new connection. `part`: drop this dead connection. `keep_alive`: send a frame to every
+    socket. `told`: send this event to the sockets of `people`, whatever its audience. `online`: announce `user_id`
+    as online or offline, unless that has changed meanwhile.
     """
 
     greet: str = ""
@@ -32,20 +33,20 @@ task_in = msgspec.json.Decoder(Task).decode
 
 
 def greet_task(connection_id: str, user_id: UserId, *, first: bool) -> str:
-    """The message that has a socket greeted, and others told where it is the `first` of its owner."""
+    """Queue message: greet this connection; if it is the user's `first`, announce the user online."""
     return msgspec.json.encode(Task(greet=connection_id, user_id=user_id, online=True if first else None)).decode()
 
 
 def part_task(connection: Connection) -> str:
-    """The message that has a socket parted with that was found gone."""
+    """Queue message: drop this dead connection."""
     return msgspec.json.encode(Task(part=connection.id, user_id=connection.user_id)).decode()
 
 
 def gone_task(user_id: UserId) -> str:
-    """The message that has others told that somebody is gone, unless they are back."""
+    """Queue message: announce the user offline, unless the user is online again."""
     return msgspec.json.encode(Task(user_id=user_id, online=False)).decode()
 
 
 def people_task(event: Event, people: Sequence[UserId]) -> str:
-    """The message that has an event reach these people."""
+    """Queue message: send an event to these users."""
     return msgspec.json.encode(Task(people=list(people), told=stored(event))).decode()

@@ -1,4 +1,4 @@
-"""Signing in and out, as it crosses the network. Names are spelled as OAuth spells them."""
+"""Bodies of /v1/auth. Field names follow OAuth."""
 
 from datetime import datetime
 from typing import Annotated
@@ -15,7 +15,7 @@ Secret = Annotated[str, Meta(min_length=1, max_length=512)]
 
 
 class RegisterIn(Struct, rename="camel"):
-    """Somebody new. A password has 8 to 128 characters: lower and upper case, a digit and a symbol."""
+    """A new account. A password has 8 to 128 characters: lower and upper case, a digit and a symbol."""
 
     email: Text
     password: Password
@@ -28,7 +28,7 @@ class RegisterIn(Struct, rename="camel"):
 
 
 class LoginIn(Struct):
-    """An e-mail address or a username, and the password."""
+    """An email address or a username, and the password."""
 
     password: Password
     email: Text | None = None
@@ -36,7 +36,7 @@ class LoginIn(Struct):
 
     def __post_init__(self) -> None:
         if not self.login:
-            raise ValueError("email or username is needed")
+            raise ValueError("`email` or `username` is required")
 
     @property
     def login(self) -> str:
@@ -52,7 +52,7 @@ class ConfirmIn(Struct):
 
 
 class SignedInView(Struct):
-    """What a client keeps; the access token lasts `expires_in` seconds."""
+    """Tokens for a client to store; the access token is valid for `expires_in` seconds."""
 
     access_token: str
     refresh_token: str
@@ -81,7 +81,7 @@ class PublicKey(Struct):
 
 
 class PublicKeys(Struct):
-    """A JWKS."""
+    """A JSON Web Key Set."""
 
     keys: list[PublicKey]
 

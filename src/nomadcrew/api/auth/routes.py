@@ -1,4 +1,4 @@
-"""Accounts of this site's own: /v1/auth, and the keys that verify its tokens."""
+"""This site's own accounts: /v1/auth, and the keys that verify its tokens."""
 
 import msgspec
 
@@ -26,12 +26,12 @@ routes = Routes("auth", ports=("accounts", "flags", "limits", "outbox", "profile
 
 @routes.post("/v1/auth/register", auth=Auth.PUBLIC, bucket="register", status=201, replay=Replay.NEVER,
              also=((202, ConfirmationRequired),),
-             refusals=(403,), statements=2, why="the account is there before its first session")  # fmt: skip
+             refusals=(403,), statements=2, why="the account is created before its first session")  # fmt: skip
 async def register(call: Call, body: RegisterIn) -> SignedInView | Reply:
-    """Register.
+    """Register an account.
 
-    The same again with the same password signs in again. Where mail leaves the machine the reply is always 202
-    `{"confirmation_required": true}`, and the account is made when the link in the mail is followed.
+    Repeating the request with the same password signs in. If the site sends mail, the reply is always 202
+    `{"confirmation_required": true}`, and following the link in the mail creates the account.
     """
     ports = call.ports
     is_open = ports.site.registration_open and await ports.flags.enabled(REGISTRATION, otherwise=True)
@@ -58,11 +58,11 @@ async def register(call: Call, body: RegisterIn) -> SignedInView | Reply:
 
 
 @routes.post("/v1/auth/login", auth=Auth.PUBLIC, bucket="sign_in", replay=Replay.NEVER, refusals=(401, 403),
-             statements=2, why="the password is checked between finding it and opening a session")  # fmt: skip
+             statements=2, why="the password is checked between reading it and opening a session")  # fmt: skip
 async def login(call: Call, body: LoginIn) -> SignedInView:
-    """Sign in with an e-mail address or username.
+    """Sign in with an email address or username.
 
-    Five failures for an account close it to further tries for a while.
+    After five failures for an account, further attempts are refused for a while.
     """
     ports = call.ports
     signed_in = await accounts.sign_in(
@@ -80,9 +80,10 @@ async def login(call: Call, body: LoginIn) -> SignedInView:
 
 @routes.post("/v1/auth/refresh", auth=Auth.PUBLIC, replay=Replay.NEVER, refusals=(401,))
 async def refresh(call: Call, body: RefreshIn) -> SignedInView:
-    """Exchange a refresh token for fresh tokens.
+    """Exchange a refresh token for new tokens.
 
-    Each works once, and for 30 seconds more in case the reply was lost. Used again later it ends the session.
+    A refresh token works once, and again within 30 seconds in case the reply was lost. Later reuse ends the
+    session.
     """
     ports = call.ports
     signed_in = await accounts.refresh(
@@ -95,18 +96,18 @@ async def refresh(call: Call, body: RefreshIn) -> SignedInView:
 async def logout(call: Call, body: RefreshIn) -> None:
     """End the session of a refresh token.
 
-    A session that has ended already stays ended.
+    Safe to repeat.
     """
     ports = call.ports
     await accounts.sign_out(body.refresh_token, sessions=ports.sessions, tokens=ports.tokens, now=call.now)
 
 
 @routes.post("/v1/auth/confirm", auth=Auth.PUBLIC, bucket="sign_in", replay=Replay.NEVER,
-             statements=2, why="the account is there before its first session")  # fmt: skip
+             statements=2, why="the account is created before its first session")  # fmt: skip
 async def confirm(call: Call, body: ConfirmIn) -> SignedInView:
-    """Prove an e-mail address with the token from a mail.
+    """Confirm an email address with the token from a mail.
 
-    It works once, within 24 hours.
+    The token works once, within 24 hours.
     """
     ports = call.ports
     signed_in = await accounts.confirm(
@@ -122,11 +123,11 @@ async def confirm(call: Call, body: ConfirmIn) -> SignedInView:
 
 @routes.get("/v1/auth/validate")
 async def validate(call: Call) -> ValidView:
-    """Say whose the access token is, and how long it lasts."""
+    """Get the access token's user and expiry."""
     return valid_view(call.caller, await profiles.get_profile(call.me, call.me, profiles=call.ports.profiles))
 
 
-@routes.get("/.well-known/jwks.json", auth=Auth.PUBLIC, statements=0, why="the keys are at hand")
+@routes.get("/.well-known/jwks.json", auth=Auth.PUBLIC, statements=0, why="the keys are in memory")
 async def jwks(call: Call) -> PublicKeys:
-    """List the keys that verify this site's access tokens."""
+    """List the public keys that verify this site's access tokens."""
     return msgspec.convert(await call.ports.tokens.jwks(now=call.now), PublicKeys)

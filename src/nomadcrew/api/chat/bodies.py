@@ -1,4 +1,4 @@
-"""The chat as it crosses the network: REST bodies, and what a socket's frames carry."""
+"""Bodies of the chat's routes, and payloads of its socket frames."""
 
 from datetime import datetime
 from typing import Any
@@ -24,8 +24,8 @@ DELETED_SENDER = "Former member"
 
 
 class NewMessageIn(Struct, rename="camel"):
-    """A message: `message` or `content`, which an attachment can do without; its id, if the client makes one, under
-    any of three names. What is null is not there.
+    """A message to send. Its text is `message` or `content`, optional with an attachment. The client's own id, if
+    any, is `id`, `messageId` or `temp_id`. Null fields count as absent.
     """
 
     message: str | None = None
@@ -42,13 +42,13 @@ class NewMessageIn(Struct, rename="camel"):
 
     @property
     def client_id(self) -> MessageId | None:
-        """The id that the client made; a `temp_id` that is no UUID is none."""
-        given = self.id or self.message_id or parse_uuid(self.temp_id or "")
-        return None if given is None else MessageId(given)
+        """The client's own id, None without one. A `temp_id` that is not a UUID is ignored."""
+        id_ = self.id or self.message_id or parse_uuid(self.temp_id or "")
+        return None if id_ is None else MessageId(id_)
 
 
 class MessageChangeIn(Struct):
-    """An edit: `content`, or `message` as when it was sent."""
+    """An edited text: `content`, or `message` as in a new message."""
 
     content: str | None = None
     message: str | None = None
@@ -59,7 +59,7 @@ class MessageChangeIn(Struct):
 
 
 class ReadIn(Struct, rename="camel"):
-    """The last message read, under one of the names that clients use."""
+    """The last message read, under any of the three names that clients use."""
 
     last_read_message_id: UUID | None = None
     message_id: UUID | None = msgspec.field(name="message_id", default=None)
@@ -67,11 +67,11 @@ class ReadIn(Struct, rename="camel"):
 
     @property
     def message(self) -> MessageId:
-        """Raises Invalid: none of them is there."""
-        given = self.last_read_message_id or self.message_id or self.last_message_id
-        if given is None:
-            raise Invalid("Say which message was read last.", code="invalid_request_payload")
-        return MessageId(given)
+        """The last message read. Raises `Invalid` if all three fields are absent."""
+        id_ = self.last_read_message_id or self.message_id or self.last_message_id
+        if id_ is None:
+            raise Invalid("`lastReadMessageId` is required.", code="invalid_request_payload")
+        return MessageId(id_)
 
 
 class EmojiIn(Struct):
@@ -91,7 +91,7 @@ class ReactionCountView(Struct):
 
 
 class AttachmentView(Struct):
-    """A file in a message; where it is, its own address says for a quarter of an hour at a time."""
+    """A file in a message. Its route returns download links, valid for 15 minutes."""
 
     id: UUID
     type: str
@@ -100,7 +100,7 @@ class AttachmentView(Struct):
 
 
 class UploadedView(Struct, rename="camel"):
-    """A file that was sent; a message carries it by its `id`, and `sizeBytes` is what is kept of it."""
+    """An uploaded file; a message refers to it by `id`. `sizeBytes` is the stored size, without metadata."""
 
     id: UUID
     type: str
@@ -109,7 +109,7 @@ class UploadedView(Struct, rename="camel"):
 
 
 class MessageView(Struct, omit_defaults=True):
-    """A message as the app's list reads it."""
+    """A message in the form of the app's list."""
 
     id: UUID
     trip_id: UUID
@@ -125,7 +125,7 @@ class MessageView(Struct, omit_defaults=True):
 
 
 class SentView(Struct, rename="camel", omit_defaults=True):
-    """A message that was sent. `message` is its text, as the monolith answered."""
+    """A sent message. `message` is its text, a name kept from the monolith."""
 
     id: UUID
     trip_id: UUID
@@ -175,7 +175,7 @@ class StatusView(Struct):
 
 
 class SocketMessage(Struct, rename="camel"):
-    """What a frame sends: who it claims to be from is not read."""
+    """A frame's message. A sender in the frame is ignored: the caller is the sender."""
 
     trip_id: UUID
     content: str | None = None
@@ -200,10 +200,10 @@ class SocketRead(Struct, rename="camel"):
 
 
 def message_id_of(text: str) -> MessageId:
-    """A message's id in a path; a malformed one is no message's.
+    """A message id in a path.
 
     Raises:
-        MessageNotFound: it is malformed.
+        MessageNotFound: the id is malformed.
     """
     value = parse_uuid(text)
     if value is None:
@@ -212,10 +212,10 @@ def message_id_of(text: str) -> MessageId:
 
 
 def attachment_id_of(text: str) -> AttachmentId:
-    """A file's id in a path; a malformed one is no file's.
+    """An attachment id in a path.
 
     Raises:
-        AttachmentNotFound: it is malformed.
+        AttachmentNotFound: the id is malformed.
     """
     value = parse_uuid(text)
     if value is None:
@@ -243,7 +243,7 @@ def message_view(message: Message) -> MessageView:
         message.reply_to_id,
         message.edited_at,
         message.deleted_at,
-        [ReactionCountView(one.emoji, one.count, one.mine) for one in message.reactions],
+        [ReactionCountView(reaction.emoji, reaction.count, reaction.mine) for reaction in message.reactions],
         None if message.attachment is None else _attachment_view(message.attachment),
     )
 
@@ -281,7 +281,7 @@ def receipt_view(receipt: Receipt) -> ReceiptView:
 
 
 def ack_payload(message: Message) -> dict[str, Any]:
-    """What a socket is told of a message it sent."""
+    """The payload that acknowledges a message to its sender's socket."""
     return {"messageId": message.id, "tripId": message.trip_id, "createdAt": message.created_at}
 
 

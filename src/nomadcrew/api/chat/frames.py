@@ -1,4 +1,4 @@
-"""What a socket may say in a chat: the frames of the shipped app, and `sendMessage`."""
+"""Chat frames of the socket: those of the shipped app, and `sendMessage`."""
 
 from typing import TypeVar
 
@@ -16,7 +16,7 @@ Body = TypeVar("Body", bound=msgspec.Struct)
 
 
 def declare(actions: Actions) -> None:
-    """Add the chat's frames to a table of actions."""
+    """Add the chat's frames to `actions`."""
     actions.on("CHAT_MESSAGE_SEND")(send_as_the_app_does)
     actions.on("sendMessage")(send)
     actions.on("TYPING_STATUS")(typing)
@@ -24,12 +24,12 @@ def declare(actions: Actions) -> None:
 
 
 async def send_as_the_app_does(call: SocketCall) -> None:
-    """Store a message and say nothing: the app hears of it with everybody else."""
+    """Store a message without a reply: the app reads the event that every member gets."""
     await _send(call)
 
 
 async def send(call: SocketCall) -> str:
-    """Store a message and say so."""
+    """Store a message and acknowledge it."""
     return frame("ack", ack_payload(await _send(call)) | call.reference)
 
 
@@ -62,7 +62,7 @@ async def _send(call: SocketCall) -> Message:
     body = _read(call, SocketMessage)
     allowance = await call.ports.limits.take("chat", str(call.me))
     if not allowance.allowed:
-        raise TooMany(allowance.retry_after_s, "You write faster than anybody reads. Send that again in a moment.")
+        raise TooMany(allowance.retry_after_s, "Too many messages. Wait a moment and send the message again.")
     return await service.send_message(
         TripId(body.trip_id),
         body.text,
@@ -81,4 +81,4 @@ def _read(call: SocketCall, type_: type[Body]) -> Body:
     try:
         return msgspec.convert(call.payload, type_)
     except msgspec.ValidationError:
-        raise Invalid("The frame does not say what it has to.", code="invalid_request_payload") from None
+        raise Invalid("The frame lacks a required field.", code="invalid_request_payload") from None

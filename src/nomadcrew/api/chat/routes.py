@@ -30,19 +30,23 @@ from nomadcrew.web.routes import Gate, Param, Replay, Routes
 
 routes = Routes("chat", ports=("attachments", "chat", "files", "limits", "replies"), tells=False)
 HISTORY = (
-    Param("limit", "integer", "How many, 1 to 100; 50 unless told."),
-    Param("cursor", "string", "A message's id, or the `next_cursor` of the page before: what was written earlier."),
-    Param("before", "string", "The same as `cursor`."),
-    Param("after", "string", "A message's id or a cursor: what was written later, oldest first."),
-    Param("offset", "integer", "How many to pass over; 0 unless told."),
-    Param("q", "string", "Only messages that hold all of these words, newest first; a page may be short of them."),
+    Param("limit", "integer", "Page size, 1 to 100. Default: 50."),
+    Param("cursor", "string", "A message id, or `next_cursor` of the previous page. Returns older messages."),
+    Param("before", "string", "Alias of `cursor`."),
+    Param("after", "string", "A message id or a cursor. Returns newer messages, oldest first."),
+    Param("offset", "integer", "Number of messages to skip. Default: 0."),
+    Param("q", "string", "Returns messages that contain all these words, newest first. A page may be incomplete."),
 )
-NAME = Param("name", "string", "What the file is called, for whoever keeps it.")
+NAME = Param("name", "string", "File name for downloads.")
 MAX_OFFSET = 10_000
 
 
 def message_id(call: Call) -> MessageId:
-    """The message in the path; a malformed id is no message's."""
+    """The message id in the path.
+
+    Raises:
+        MessageNotFound: the id is malformed.
+    """
     return message_id_of(call.request.params["messageId"])
 
 
@@ -51,10 +55,10 @@ def message_id(call: Call) -> MessageId:
     replay=Replay.FINGERPRINT, refusals=(409,),
 )  # fmt: skip
 async def send_message(call: Call, body: NewMessageIn) -> SentView:
-    """Write a message.
+    """Send a message.
 
-    With an `id` made by the client, sending it again is the same message; without one, the same text sent again
-    within 30 seconds is. With an `attachmentId`, which is what uploading a file gave, there need not be a text.
+    A client's own `id` makes retries safe: the message is stored once. Without one, the same text sent again within
+    30 seconds returns the first message. With an `attachmentId`, from an upload, the text is optional.
     """
     message = await service.send_message(
         call.trip_id,
@@ -74,10 +78,10 @@ async def send_message(call: Call, body: NewMessageIn) -> SentView:
 
 @routes.get("/v1/trips/{id}/chat/messages", gate=Gate("chat", "read"), query=HISTORY, refusals=(400,))
 async def list_messages(call: Call) -> HistoryView:
-    """Read or search the chat, newest first.
+    """List or search a chat's messages, newest first.
 
-    With `after`, what was written since, oldest first: connect the socket first and ask then, and nothing is
-    missed; what comes twice has the same id.
+    With `after`, newer messages, oldest first. To miss none, connect the socket before this request; drop
+    duplicates by id.
     """
     limit = call.count("limit", default=50, lowest=1, highest=100)
     before = call.query("before") or call.query("cursor") or None
@@ -99,11 +103,11 @@ async def list_messages(call: Call) -> HistoryView:
     replay=Replay.FINGERPRINT, refusals=(404,), query=(NAME,), raw=True, max_body_bytes=MAX_FILE_BYTES,
 )  # fmt: skip
 async def upload_attachment(call: Call) -> UploadedView:
-    """Upload a file for a message: a JPEG, PNG or WebP picture or a PDF, as the bytes of the body.
+    """Upload a file for a message.
 
-    Its bytes say what it is, whatever the Content-Type. What a picture tells of where and when it was taken is
-    removed. At most 10 MiB; behind AWS's gateway 4 MiB, for it hands bodies on as text, and what is larger would
-    have to go to the store directly. A file that no message names within a day is deleted.
+    The body is the file: a JPEG, PNG or WebP picture or a PDF. Content-Type is ignored. A picture's metadata, such
+    as place and time, is removed. At most 10 MiB; on AWS 4 MiB, since API Gateway passes bodies on as text. A file
+    that no message refers to within a day is deleted.
     """
     uploaded = await attachments.upload(
         call.trip_id,
@@ -121,9 +125,9 @@ async def upload_attachment(call: Call) -> UploadedView:
 
 @routes.get("/v1/trips/{id}/chat/attachments/{attachmentId}", status=302, gate=Gate("chat", "read"))
 async def get_attachment(call: Call) -> Reply:
-    """Where a file is, for a quarter of an hour.
+    """Get a download link, valid for 15 minutes.
 
-    The address needs no token, and S3 refuses one: leave the Authorization header out where it leads.
+    The link needs no token, and S3 refuses one: follow the redirect without the Authorization header.
     """
     link = await attachments.link_to(
         call.trip_id,
@@ -138,19 +142,22 @@ async def get_attachment(call: Call) -> Reply:
 
 @routes.put("/v1/trips/{id}/chat/messages/read", gate=Gate("chat", "read"))
 async def mark_read(call: Call, body: ReadIn) -> StatusView:
-    """Say up to which message I have read; it never moves back."""
+    """Mark messages as read, up to a message.
+
+    The last read message never moves back.
+    """
     return await _mark_read(call, body)
 
 
 @routes.post("/v1/trips/{id}/chat/messages/read", gate=Gate("chat", "read"))
 async def mark_read_by_post(call: Call, body: ReadIn) -> StatusView:
-    """Say up to which message I have read, as the shipped app does."""
+    """Mark messages as read, with the shipped app's method."""
     return await _mark_read(call, body)
 
 
 @routes.put("/v1/trips/{id}/chat/last-read", gate=Gate("chat", "read"))
 async def mark_last_read(call: Call, body: ReadIn) -> StatusView:
-    """Say up to which message I have read, under the name older apps know."""
+    """Mark messages as read, at the path of older apps."""
     return await _mark_read(call, body)
 
 
@@ -163,15 +170,19 @@ async def _mark_read(call: Call, body: ReadIn) -> StatusView:
 
 @routes.get("/v1/trips/{id}/chat/read-receipts", gate=Gate("chat", "read"))
 async def list_receipts(call: Call) -> list[ReceiptView]:
-    """List up to which message each member has read, latest first."""
-    return [receipt_view(one) for one in await service.read_by(call.trip_id, call.me, chat=call.ports.chat)]
+    """List each member's last read message, latest first."""
+    receipts = await service.read_by(call.trip_id, call.me, chat=call.ports.chat)
+    return [receipt_view(receipt) for receipt in receipts]
 
 
 @routes.put(
     "/v1/trips/{id}/chat/messages/{messageId}", gate=Gate("chat", "update"), bucket="chat", refusals=(400, 404)
 )
 async def edit_message(call: Call, body: MessageChangeIn) -> MessageView:
-    """Edit a message of mine, for fifteen minutes after it was sent."""
+    """Edit a message.
+
+    Allowed for its author, within 15 minutes after sending it.
+    """
     message = await service.edit_message(
         call.trip_id,
         message_id(call),
@@ -186,9 +197,9 @@ async def edit_message(call: Call, body: MessageChangeIn) -> MessageView:
 
 @routes.delete("/v1/trips/{id}/chat/messages/{messageId}", gate=Gate("chat", "delete"), refusals=(404,))
 async def delete_message(call: Call) -> StatusView:
-    """Delete a message of mine; admins may delete anybody's.
+    """Delete a message.
 
-    A tombstone stays in its place.
+    Allowed for its author and for admins. A tombstone replaces the message.
     """
     await service.delete_message(
         call.trip_id, message_id(call), call.me, chat=call.ports.chat, new_id=call.ports.new_id, now=call.now
@@ -198,9 +209,9 @@ async def delete_message(call: Call) -> StatusView:
 
 @routes.get("/v1/trips/{id}/chat/messages/{messageId}/reactions", gate=Gate("chat", "read"), refusals=(404,))
 async def list_reactions(call: Call) -> list[ReactionView]:
-    """List who reacted to a message with what, oldest first."""
-    found = await service.list_reactions(call.trip_id, message_id(call), call.me, chat=call.ports.chat)
-    return [reaction_view(reaction) for reaction in found]
+    """List a message's reactions, oldest first."""
+    reactions = await service.list_reactions(call.trip_id, message_id(call), call.me, chat=call.ports.chat)
+    return [reaction_view(reaction) for reaction in reactions]
 
 
 @routes.post(
@@ -208,7 +219,10 @@ async def list_reactions(call: Call) -> list[ReactionView]:
     refusals=(400, 404),
 )  # fmt: skip
 async def react(call: Call, body: EmojiIn) -> ReactedView:
-    """React to a message; once more with the same emoji is nothing more."""
+    """React to a message.
+
+    Repeating an emoji changes nothing.
+    """
     reaction = await service.react(
         call.trip_id,
         message_id(call),
@@ -223,7 +237,7 @@ async def react(call: Call, body: EmojiIn) -> ReactedView:
 
 @routes.delete("/v1/trips/{id}/chat/messages/{messageId}/reactions/{emoji}", gate=Gate("chat", "react"))
 async def unreact(call: Call) -> StatusView:
-    """Take a reaction of mine back."""
+    """Remove a reaction of the caller."""
     await service.unreact(
         call.trip_id,
         message_id(call),

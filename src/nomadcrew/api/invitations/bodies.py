@@ -1,4 +1,4 @@
-"""Invitations as they cross the network."""
+"""Bodies of the invitation routes."""
 
 from datetime import datetime
 from typing import Annotated
@@ -20,7 +20,7 @@ class TokenIn(Struct):
 
 
 class InvitationView(Struct, rename="camel", omit_defaults=True):
-    """An invitation. The secret link is never part of it."""
+    """An invitation, without its secret link."""
 
     id: UUID
     trip_id: UUID
@@ -44,7 +44,7 @@ class InvitedTripView(Struct, rename="camel", omit_defaults=True):
 
 
 class InviterView(Struct, rename="camel", omit_defaults=True):
-    """Who invited; their address stays private."""
+    """The inviter. `email` is always empty: the address is private."""
 
     id: UUID
     email: str

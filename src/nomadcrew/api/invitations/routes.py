@@ -25,19 +25,23 @@ TOKEN = Param("token", "string", "The token of an invitation's link.")
 
 
 def invitation_id(call: Call) -> InvitationId:
-    """The invitation in the path; a malformed id is nobody's."""
+    """The invitation id in the path.
+
+    Raises:
+        NotFound: the id is malformed.
+    """
     return InvitationId(call.id("invitationId", NotFound("invitation", code="invitation_not_found")))
 
 
 def linked(call: Call, token: str) -> InvitationId:
-    """The invitation a link's token stands for."""
+    """The invitation id in a link's token."""
     return call.ports.invitation_links.read(token, now=call.now)
 
 
 @routes.post("/v1/trips/{id}/invitations", status=201, bucket="invite", gate=Gate("invitation", "create"),
              refusals=(409,))  # fmt: skip
 async def create_invitation(call: Call, body: NewInvitationIn) -> InvitationView:
-    """Invite somebody by e-mail.
+    """Invite a user by email.
 
     An open invitation to the address is renewed and mailed again.
     """
@@ -56,14 +60,14 @@ async def create_invitation(call: Call, body: NewInvitationIn) -> InvitationView
 @routes.get("/v1/trips/{id}/invitations", gate=Gate("invitation", "read"))
 async def list_invitations(call: Call) -> list[InvitationView]:
     """List a trip's invitations, newest first."""
-    found = await service.list_invitations(call.trip_id, call.me, invitations=call.ports.invitations)
-    return [invitation_view(invitation) for invitation in found]
+    invitations = await service.list_invitations(call.trip_id, call.me, invitations=call.ports.invitations)
+    return [invitation_view(invitation) for invitation in invitations]
 
 
 @routes.delete("/v1/trips/{id}/invitations/{invitationId}", status=204, gate=Gate("invitation", "delete"),
                refusals=(400,))  # fmt: skip
 async def revoke_invitation(call: Call) -> None:
-    """Withdraw an open invitation."""
+    """Revoke an open invitation."""
     await service.revoke_invitation(
         call.trip_id, invitation_id(call), call.me, invitations=call.ports.invitations, now=call.now
     )
@@ -71,7 +75,7 @@ async def revoke_invitation(call: Call) -> None:
 
 @routes.get("/v1/invitations/join", auth=Auth.PUBLIC, query=(TOKEN,), status=302, html=True)
 async def join_by_link(call: Call) -> Reply:
-    """Send a browser that follows an old link to the right page."""
+    """Redirect a browser from an old invitation link to its page."""
     return Reply(302, headers={"location": call.ports.site.link_base + await _page(call)})
 
 
@@ -94,7 +98,7 @@ async def _page(call: Call) -> str:
 
 @routes.get("/v1/invitations/details", auth=Auth.PUBLIC, query=(TOKEN,), refusals=(400, 401, 404))
 async def get_invitation_by_link(call: Call) -> InvitationDetailsView:
-    """Show the invitation behind a link."""
+    """Get the invitation of a link."""
     token = call.query("token")
     if not token:
         raise Invalid("The link has no token.", code="missing_token")
@@ -116,23 +120,23 @@ async def decline_by_link(call: Call, body: TokenIn) -> None:
 
 @routes.get("/v1/invitations/{invitationId}", refusals=(403, 404))
 async def get_invitation(call: Call) -> InvitationDetailsView:
-    """Show an invitation to me."""
+    """Get an invitation to the caller."""
     details = await service.invitation_details(invitation_id(call), call.me, invitations=call.ports.invitations)
     return invitation_details_view(details)
 
 
 @routes.post("/v1/invitations/{invitationId}/accept", bucket="invite", refusals=(400, 403, 404, 409))
 async def accept_invitation(call: Call) -> MembershipView:
-    """Accept an invitation to me.
+    """Accept an invitation to the caller.
 
-    Accepting again gives the membership again.
+    Accepting again returns the same membership.
     """
     return await _accept(call, invitation_id(call))
 
 
 @routes.post("/v1/invitations/{invitationId}/decline", status=204, bucket="invite", refusals=(400, 403, 404))
 async def decline_invitation(call: Call) -> None:
-    """Decline an invitation to me."""
+    """Decline an invitation to the caller."""
     await _decline(call, invitation_id(call))
 
 

@@ -1,4 +1,4 @@
-"""Positions as they cross the network: snake_case, as the contract has them, but for what it takes in."""
+"""Bodies of the location routes. The contract has camelCase requests and mostly snake_case replies."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -26,9 +26,9 @@ _FARTHEST = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 
 
 class FixIn(Struct, rename="camel"):
-    """A position as a phone sends it: only the place must be there; `timestamp` is in milliseconds.
+    """A position from a phone. Only latitude and longitude are required; `timestamp` is in Unix milliseconds.
 
-    `privacy_level` is what older clients call `privacy`.
+    Older clients send `privacy` as `privacy_level`.
     """
 
     latitude: float
@@ -49,7 +49,7 @@ class LocationIn(FixIn, rename={"is_sharing_enabled": "isSharingEnabled", "shari
 
 
 class BatchIn(Struct, rename="camel"):
-    """Positions in any order, whatever their age up to thirty days."""
+    """Positions in any order, up to thirty days old."""
 
     locations: Annotated[list[FixIn], Meta(min_length=1, max_length=MAX_BATCH)]
     is_sharing_enabled: bool | None = None
@@ -57,7 +57,7 @@ class BatchIn(Struct, rename="camel"):
 
 
 class LocationView(Struct, kw_only=True):
-    """What was stored. `privacy_level` is what it is shown under: the strictest of all that applies."""
+    """A stored position. `privacy_level` is the strictest privacy that applies to it."""
 
     id: str
     user_id: UUID
@@ -81,7 +81,7 @@ class RulingView(Struct):
 
 
 class BatchView(Struct):
-    """What became of each position, in the order they were sent; `accepted` counts those that were kept."""
+    """A verdict for each position, in the order they were sent. `accepted` counts the stored ones."""
 
     accepted: int
     results: list[RulingView]
@@ -109,7 +109,7 @@ class LocationPagination(Struct):
 
 
 class LocationPage(Struct):
-    """Everybody there is: `limit` and `offset` are only repeated."""
+    """All visible positions. `limit` and `offset` are repeated from the request, not applied."""
 
     locations: list[MemberLocation]
     pagination: LocationPagination
@@ -131,14 +131,14 @@ class MemberPosition(Struct, rename="camel"):
 
 
 class TrackView(Struct, rename="camel"):
-    """Where somebody was, oldest first."""
+    """A member's track, oldest point first."""
 
     user_id: UUID
     points: list[PositionView]
 
 
 class ViewView(Struct, rename="camel"):
-    """That somebody was shown my position, in the hour that began at `hour`."""
+    """A member saw the caller's position in the hour that began at `hour`."""
 
     user_id: UUID
     name: str
@@ -157,7 +157,7 @@ class MeetingPointIn(Struct):
 
 
 class MeetingPointView(Struct, rename="camel"):
-    """`radius` in metres: who is that near has arrived."""
+    """A meeting point. `radius` is in metres: a member within it has arrived."""
 
     latitude: float
     longitude: float
@@ -174,7 +174,7 @@ class DistanceView(Struct, rename="camel"):
 
 
 class SuggestionView(Struct):
-    """The place from which the sum of everybody's ways is least."""
+    """The point with the least total distance from the members, and each member's distance."""
 
     latitude: float
     longitude: float
@@ -190,7 +190,7 @@ class TripSharingView(Struct, rename="camel"):
 
 
 class PreferencesView(Struct, rename="camel"):
-    """Everything that decides who sees me; the strictest of it does."""
+    """All preferences that limit who sees the caller's position; the strictest applies."""
 
     location_privacy_preference: Privacy | None
     ghost_mode: bool
@@ -198,9 +198,9 @@ class PreferencesView(Struct, rename="camel"):
 
 
 class PreferencesIn(Struct, rename="camel"):
-    """With a `tripId`, what I share on that trip; what is left out stays as it is.
+    """With a `tripId`, also the caller's sharing on that trip. Omitted fields stay unchanged.
 
-    `privacy` null leaves a trip to the other preferences. `sharingExpiresIn` is in seconds, a day at most.
+    A null `privacy` removes the trip's own privacy. `sharingExpiresIn` is in seconds, one day at most.
     """
 
     trip_id: str | None = None
@@ -212,28 +212,28 @@ class PreferencesIn(Struct, rename="camel"):
 
     @property
     def trip(self) -> TripId | None:
-        """The trip that this is about; None where it is about every trip.
+        """The trip of `tripId`; None without one.
 
         Raises:
-            Invalid: the id is no trip's; or something that only trips have is to change, and none is named. Whoever
-                asks to be hidden like that must not believe that they are.
+            Invalid: `tripId` is malformed, or missing although a trip's own field is set. Ignoring that field could
+                make users believe that they are hidden.
         """
-        asked = (self.is_sharing_enabled, self.sharing_expires_in, None if self.privacy is UNSET else self.privacy)
-        if self.trip_id is None and any(one is not None for one in asked):
+        fields = (self.is_sharing_enabled, self.sharing_expires_in, None if self.privacy is UNSET else self.privacy)
+        if self.trip_id is None and any(field is not None for field in fields):
             raise Invalid(
-                "Sharing and its privacy are of one trip: say which, as `tripId`.", code="trip_id_required"
+                "`tripId` is required: sharing and its privacy belong to a trip.", code="trip_id_required"
             )
         return trip_id_in(self.trip_id)
 
 
-def fix_in(body: FixIn, otherwise: Privacy) -> Fix:
-    """The position in a body; `otherwise` is its privacy where it names none."""
+def fix_in(body: FixIn, default_privacy: Privacy) -> Fix:
+    """The position in a body."""
     level = body.privacy_level if isinstance(body, LocationIn) else None
     return Fix(
         body.latitude,
         body.longitude,
         None if body.timestamp is None else _moment(body.timestamp),
-        body.privacy or level or otherwise,
+        body.privacy or level or default_privacy,
         body.accuracy,
         body.speed,
         body.heading,
@@ -245,10 +245,10 @@ def opinion_in(body: LocationIn | BatchIn) -> Opinion:
 
 
 def moment_in(text: str | None, name: str, otherwise: datetime) -> datetime:
-    """A moment in the query: RFC 3339, or milliseconds. One beyond what years there are is the farthest there is.
+    """A time in the query: RFC 3339 or Unix milliseconds; `otherwise` without one. Clamped to the years 1 to 9999.
 
     Raises:
-        Invalid: neither.
+        Invalid: the text is in neither form.
     """
     if not text:
         return otherwise
@@ -256,36 +256,36 @@ def moment_in(text: str | None, name: str, otherwise: datetime) -> datetime:
         if text.lstrip("-").isdecimal() and len(text) <= 20:
             return _moment(int(text))
         # An unescaped plus in a query is a space.
-        found = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
+        moment = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
     except ValueError:
-        raise Invalid(f"`{name}` is no time.", code="invalid_time_range") from None
-    if found.tzinfo is None:
-        return found.replace(tzinfo=UTC)
+        raise Invalid(f"`{name}` must be a time in RFC 3339.", code="invalid_time_range") from None
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
     try:
-        return found.astimezone(UTC)
+        return moment.astimezone(UTC)
     except OverflowError:
-        return _FARTHEST[found.year > 1]
+        return _FARTHEST[moment.year > 1]
 
 
-def member_location(trip_id: TripId, one: Shown) -> MemberLocation:
-    at = one.position
+def member_location(trip_id: TripId, shown: Shown) -> MemberLocation:
+    at = shown.position
     return MemberLocation(
-        user_id=one.member.owner.user_id,
+        user_id=shown.member.owner.user_id,
         trip_id=trip_id,
         latitude=at.latitude,
         longitude=at.longitude,
         accuracy=at.accuracy_m,
         privacy=at.privacy,
-        is_sharing_enabled=one.is_sharing,
+        is_sharing_enabled=shown.is_sharing,
         timestamp=at.recorded_at,
-        user_name=one.member.name or UNSET,
+        user_name=shown.member.name or UNSET,
         speed=_given(at.speed_mps),
         heading=_given(at.heading_deg),
     )
 
 
-def member_position(one: Shown) -> MemberPosition:
-    return MemberPosition(one.member.owner.user_id, one.member.name, position(one.position))
+def member_position(shown: Shown) -> MemberPosition:
+    return MemberPosition(shown.member.owner.user_id, shown.member.name, position(shown.position))
 
 
 def position(at: Seen) -> PositionView:
@@ -303,13 +303,13 @@ def meeting_point(point: MeetingPoint) -> MeetingPointView:
     return MeetingPointView(point.latitude, point.longitude, point.name, point.radius_m, point.set_by, point.set_at)
 
 
-def suggestion(found: Suggestion) -> SuggestionView:
+def suggestion(point: Suggestion) -> SuggestionView:
     return SuggestionView(
-        found.latitude,
-        found.longitude,
+        point.latitude,
+        point.longitude,
         [
-            DistanceView(one.member.owner.user_id, one.member.name, round(metres, 1))
-            for one, metres in found.members
+            DistanceView(shown.member.owner.user_id, shown.member.name, round(metres, 1))
+            for shown, metres in point.members
         ],
     )
 
@@ -331,31 +331,31 @@ def preferences(settings: OwnSettings, now: datetime) -> PreferencesView:
     )
 
 
-def rulings(found: Sequence[Ruling]) -> BatchView:
+def rulings(verdicts: Sequence[Ruling]) -> BatchView:
     return BatchView(
-        sum(one in (Ruling.ACCEPTED, Ruling.JUMP) for one in found),
-        [RulingView(index, one) for index, one in enumerate(found)],
+        sum(verdict in (Ruling.ACCEPTED, Ruling.JUMP) for verdict in verdicts),
+        [RulingView(index, verdict) for index, verdict in enumerate(verdicts)],
     )
 
 
 def trip_id_in(text: str | None) -> TripId | None:
-    """The trip a body names; None where it names none.
+    """The trip id in a body; None without one.
 
     Raises:
-        Invalid: that is no trip's id.
+        Invalid: the id is malformed.
     """
     if text is None:
         return None
     value = parse_uuid(text)
     if value is None:
-        raise Invalid("`tripId` is no trip's id.", code="invalid_trip_id")
+        raise Invalid("`tripId` must be a trip id.", code="invalid_trip_id")
     return TripId(value)
 
 
 def location_view(
     user_id: UserId, trip_id: TripId | None, point: Point, privacy: Privacy, now: datetime
 ) -> LocationView:
-    """The reply to a report: what became of it, which need not be what was sent."""
+    """The reply to a report, with the point and privacy as stored."""
     return LocationView(
         id=f"{user_id}_{trip_id or 'global'}_{now:%Y%m%d%H%M%S}",
         user_id=user_id,
@@ -375,7 +375,7 @@ def _given(value: float | None) -> float | UnsetType:
 
 
 def _moment(milliseconds: int) -> datetime:
-    """A moment; one beyond what years there are is the farthest there is."""
+    """The time in UTC, clamped to the years 1 to 9999."""
     try:
         return datetime.fromtimestamp(milliseconds / 1000, UTC)
     except (OverflowError, ValueError, OSError):

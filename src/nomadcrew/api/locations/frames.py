@@ -1,4 +1,4 @@
-"""What sockets ask about positions: `updateLocation`, of one or of several that were collected."""
+"""Position frames of the socket: `updateLocation`, with one position or a batch."""
 
 from typing import TypeVar
 
@@ -15,25 +15,25 @@ from nomadcrew.wire.events import frame
 
 Body = TypeVar("Body")
 
-# What these actions use beside what every socket has.
+# Ports of these frames, in addition to those of every socket.
 LOCATION_PORTS = ("limits", "location_stream", "outbox", "positions")
 
 
 def add_location_actions(actions: Actions) -> None:
     @actions.on("updateLocation")
     async def update_location(call: SocketCall) -> str:
-        """Say where I am; with `locations`, where I was, each position with its own verdict."""
+        """Report the caller's position, or a batch as `locations`, which is answered with a verdict for each."""
         trip_id = call.trip_id
         if trip_id is None:
             raise NotTripMember
         if "locations" in call.payload:
-            return await _several(call, trip_id)
-        return await _one(call, trip_id)
+            return await _report_batch(call, trip_id)
+        return await _report_single(call, trip_id)
 
 
-async def _one(call: SocketCall, trip_id: TripId) -> str:
+async def _report_single(call: SocketCall, trip_id: TripId) -> str:
     body = _converted(call, LocationIn)
-    await _limit(call, "positions")
+    await _spend(call, "positions")
     report = single(
         trip_id,
         call.me,
@@ -54,10 +54,10 @@ async def _one(call: SocketCall, trip_id: TripId) -> str:
     )
 
 
-async def _several(call: SocketCall, trip_id: TripId) -> str:
+async def _report_batch(call: SocketCall, trip_id: TripId) -> str:
     body = _converted(call, BatchIn)
-    await _limit(call, "position_batches")
-    report, found = batch(
+    await _spend(call, "position_batches")
+    report, checked = batch(
         trip_id,
         call.me,
         [fix_in(fix, Privacy.PRECISE) for fix in body.locations],
@@ -65,7 +65,7 @@ async def _several(call: SocketCall, trip_id: TripId) -> str:
         EventId(call.ports.new_id()),
         now=call.ports.clock(),
     )
-    verdicts = judged(found, await _accept(call, report))
+    verdicts = judged(checked, await _accept(call, report))
     return frame("locationUpdated", {"tripId": str(trip_id), **msgspec.to_builtins(rulings(verdicts))})
 
 
@@ -79,11 +79,11 @@ def _converted(call: SocketCall, type_: type[Body]) -> Body:
     try:
         return msgspec.convert(call.payload, type_)
     except msgspec.ValidationError:
-        # Its text could hold what was sent.
-        raise Invalid("That is no position, or no list of up to 500 of them.") from None
+        # The error's text could contain the position.
+        raise Invalid("The frame must hold a position, or `locations` with up to 500 positions.") from None
 
 
-async def _limit(call: SocketCall, bucket: str) -> None:
+async def _spend(call: SocketCall, bucket: str) -> None:
     allowance = await call.ports.limits.take(bucket, str(call.me))
     if not allowance.allowed:
         raise TooMany(allowance.retry_after_s)

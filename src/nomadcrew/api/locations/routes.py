@@ -1,4 +1,4 @@
-"""Where the crew is: /v1/trips/{id}/locations, /v1/location and where to meet."""
+"""Positions, location preferences and the meeting point: /v1/trips/{id}/locations, /v1/location."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -45,15 +45,15 @@ routes = Routes(
 MAX_OFFSET = 1_000_000
 TRACK_DEFAULT = timedelta(hours=24)
 TRACK_POINTS = 500
-NOTES_VIEWS = "who is shown somebody's position is noted, once an hour, after privacy has said who is"
+NOTES_VIEWS = "the views are recorded, once an hour, after privacy has decided which positions are visible"
 
 
 @routes.post("/v1/trips/{id}/locations", status=201, gate=Gate("location", "create"), bucket="positions",
              refusals=(400,), tells=False)  # fmt: skip
 async def post_location(call: Call, body: LocationIn) -> LocationView:
-    """Say where I am.
+    """Report the caller's position.
 
-    The first position on a trip turns sharing on there, `precise` unless told otherwise.
+    The first position on a trip turns sharing on for it. Default `privacy`: `precise`.
     """
     return await _report(call, call.trip_id, body, Privacy.PRECISE)
 
@@ -61,7 +61,7 @@ async def post_location(call: Call, body: LocationIn) -> LocationView:
 @routes.put("/v1/trips/{id}/locations", gate=Gate("location", "update"), bucket="positions", refusals=(400,),
             tells=False)  # fmt: skip
 async def put_location(call: Call, body: LocationIn) -> StatusView:
-    """Say where I am, roughly unless told otherwise."""
+    """Report the caller's position, with `approximate` as the default `privacy`."""
     await _report(call, call.trip_id, body, Privacy.APPROXIMATE)
     return StatusView("Location updated successfully")
 
@@ -69,7 +69,10 @@ async def put_location(call: Call, body: LocationIn) -> StatusView:
 @routes.post("/v1/trips/{id}/locations:batch", gate=Gate("location", "create"), bucket="position_batches",
              refusals=(400,), tells=False)  # fmt: skip
 async def post_batch(call: Call, body: BatchIn) -> BatchView:
-    """Send what a phone has collected, up to 500 positions in any order, each with its own verdict."""
+    """Report up to 500 collected positions, in any order.
+
+    The reply has a verdict for each position.
+    """
     report, rulings = batch(
         call.trip_id,
         call.me,
@@ -83,43 +86,46 @@ async def post_batch(call: Call, body: BatchIn) -> BatchView:
 
 
 @routes.post("/v1/location/update", bucket="positions", refusals=(400, 403, 404), statements=2,
-             why="which trips I share my position on, then the report; one where a trip is named",
+             why="the trips with sharing on are read before the report; one statement with a `tripId`",
              tells=False)  # fmt: skip
 async def update_everywhere(call: Call, body: LocationIn) -> LocationView:
-    """Say where I am on every trip I share my position on, or on the one that `tripId` names."""
+    """Report the caller's position on every trip with sharing on, or on the trip of `tripId`."""
     trip_id = wire.trip_id_in(body.trip_id)
     if trip_id is not None:
         view = await _report(call, trip_id, body, Privacy.PRECISE)
         view.trip_id = UNSET
         return view
     fix = wire.fix_in(body, Privacy.PRECISE)
-    # Checked once, whatever the trips are: the same body is refused on each of them or on none.
+    # Validate once: the checks do not depend on the trip, so every trip would refuse the same body.
     checked = single(
         TripId(call.me), call.me, fix, wire.opinion_in(body), EventId(call.ports.new_id()), now=call.now
     )
-    shown = wire.location_view(call.me, None, checked.points[0], Privacy.HIDDEN, call.now)
+    reply = wire.location_view(call.me, None, checked.points[0], Privacy.HIDDEN, call.now)
     for shared in await call.ports.location_sharing.shared_trips(call.me, now=call.now):
         try:
             view = await _report(call, shared, body, Privacy.PRECISE)
         except (NotTripMember, NotFound):
-            continue  # left, or gone, in this very moment
-        view.trip_id, view.id = UNSET, shown.id
-        shown = view
-    return shown
+            continue  # the caller left the trip, or it was deleted, in this moment
+        view.trip_id, view.id = UNSET, reply.id
+        reply = view
+    return reply
 
 
 @routes.get("/v1/trips/{id}/locations", gate=Gate("location", "read"), statements=2, why=NOTES_VIEWS, query=(
-    Param("limit", "integer", "Repeated in the reply, and not applied."),
-    Param("offset", "integer", "Repeated in the reply, and not applied."),
+    Param("limit", "integer", "Repeated in the reply, not applied."),
+    Param("offset", "integer", "Repeated in the reply, not applied."),
 ))  # fmt: skip
 async def list_locations(call: Call) -> LocationPage:
-    """Show where everybody is who shares it, and where I am."""
-    found = await _last(call)
+    """List the members' positions.
+
+    Members who share nothing are left out. The caller's own position is always included.
+    """
+    positions = await _last_positions(call)
     return LocationPage(
-        [wire.member_location(call.trip_id, one) for one in found],
+        [wire.member_location(call.trip_id, position) for position in positions],
         LocationPagination(
             has_more=False,
-            total=len(found),
+            total=len(positions),
             limit=call.count("limit", default=50, lowest=1, highest=MAX_OFFSET),
             offset=call.count("offset", default=0, highest=MAX_OFFSET),
         ),
@@ -128,24 +134,30 @@ async def list_locations(call: Call) -> LocationPage:
 
 @routes.get("/v1/trips/{id}/locations/members", gate=Gate("location", "read"), statements=2, why=NOTES_VIEWS)
 async def list_member_positions(call: Call) -> list[MemberPosition]:
-    """Show the same as a bare list, as socket events have it."""
-    return [wire.member_position(one) for one in await _last(call)]
+    """List the members' positions as a bare array.
+
+    The positions have the form of those in socket events.
+    """
+    return [wire.member_position(position) for position in await _last_positions(call)]
 
 
 @routes.get("/v1/trips/{id}/locations/track", gate=Gate("location", "read"), statements=2, why=NOTES_VIEWS,
             refusals=(400, 404), query=(
-    Param("user", "uuid", "Whose; mine unless told."),
-    Param("from", "date-time", "From when; a day before `to` unless told, and thirty days back at most."),
-    Param("to", "date-time", "Until when; now unless told."),
-    Param("points", "integer", "In how many points at most, 2 to 1000; 500 unless told."),
+    Param("user", "uuid", "The member's user id. Default: the caller."),
+    Param("from", "date-time", "Start, at most 30 days ago. Default: one day before `to`."),
+    Param("to", "date-time", "End. Default: now."),
+    Param("points", "integer", "Maximum number of points, 2 to 1000. Default: 500."),
 ))  # fmt: skip
 async def show_track(call: Call) -> TrackView:
-    """Show where a member was, oldest first, in the points that tell most of it."""
+    """Get a member's track, oldest first.
+
+    A long track is thinned to the points that preserve its shape.
+    """
     text = call.query("user")
     user_id = call.me if not text else parse_uuid(text)
     if user_id is None:
         raise NotFound("member", code="member_not_found")
-    # What was recorded in this very moment belongs to it as well.
+    # The end is exclusive; a point recorded now belongs to the track.
     end = wire.moment_in(call.query("to"), "to", call.now + timedelta(milliseconds=1))
     default = end - TRACK_DEFAULT if end.year > 1 else end
     start = wire.moment_in(call.query("from"), "from", default)
@@ -164,31 +176,31 @@ async def show_track(call: Call) -> TrackView:
 
 
 @routes.get("/v1/trips/{id}/locations/views", gate=Gate("location", "read"), query=(
-    Param("limit", "integer", "How many, 1 to 500; 100 unless told."),
-    Param("offset", "integer", "How many to pass over; 0 unless told."),
+    Param("limit", "integer", "Page size, 1 to 500. Default: 100."),
+    Param("offset", "integer", "Number of views to skip. Default: 0."),
 ))  # fmt: skip
 async def list_views(call: Call) -> ViewPage:
-    """List who was shown my position on this trip, by the hour, newest first."""
-    found = await call.ports.position_views.of(
+    """List the members who saw the caller's position on this trip, by hour, newest first."""
+    views = await call.ports.position_views.of(
         call.trip_id,
         call.me,
         rule("location", "read"),
         limit=call.count("limit", default=100, lowest=1, highest=500),
         offset=call.count("offset", default=0, highest=MAX_OFFSET),
     )
-    return ViewPage([ViewView(one.viewer_id, one.viewer_name, one.hour) for one in found])
+    return ViewPage([ViewView(view.viewer_id, view.viewer_name, view.hour) for view in views])
 
 
 @routes.get("/v1/location/preferences")
 async def get_preferences(call: Call) -> PreferencesView:
-    """Show what decides who sees my position."""
+    """Get the caller's location preferences."""
     return wire.preferences(await call.ports.location_sharing.own(call.me), call.now)
 
 
 @routes.put("/v1/location/preferences", refusals=(400, 403, 404, 409), statements=2,
-            why="the reply shows all that applies now, of which the profile is stored elsewhere")  # fmt: skip
+            why="the reply shows every preference, and the profile's are stored elsewhere")  # fmt: skip
 async def put_preferences(call: Call, body: PreferencesIn) -> PreferencesView:
-    """Change what decides who sees my position, for all trips or, with a `tripId`, for one."""
+    """Update the caller's location preferences, for all trips or, with a `tripId`, for one."""
     trip_id = body.trip
     if trip_id is not None:
         opinion = Opinion(body.is_sharing_enabled, body.sharing_expires_in)
@@ -216,7 +228,7 @@ async def put_preferences(call: Call, body: PreferencesIn) -> PreferencesView:
 
 @routes.put("/v1/trips/{id}/meeting-point", gate=Gate("meeting_point", "update"))
 async def put_meeting_point(call: Call, body: MeetingPointIn) -> MeetingPointView:
-    """Say where the crew meets."""
+    """Set the meeting point."""
     point = MeetingPoint(body.latitude, body.longitude, body.name, body.radius, call.me, call.now)
     return wire.meeting_point(
         await service.set_meeting_point(
@@ -227,7 +239,7 @@ async def put_meeting_point(call: Call, body: MeetingPointIn) -> MeetingPointVie
 
 @routes.get("/v1/trips/{id}/meeting-point", gate=Gate("meeting_point", "read"), refusals=(404,))
 async def get_meeting_point(call: Call) -> MeetingPointView:
-    """Show where the crew meets."""
+    """Get the meeting point."""
     return wire.meeting_point(
         await call.ports.meeting_points.get(call.trip_id, call.me, rule("meeting_point", "read"))
     )
@@ -235,7 +247,7 @@ async def get_meeting_point(call: Call) -> MeetingPointView:
 
 @routes.delete("/v1/trips/{id}/meeting-point", gate=Gate("meeting_point", "delete"), status=204)
 async def delete_meeting_point(call: Call) -> None:
-    """Meet nowhere in particular."""
+    """Remove the meeting point."""
     await call.ports.meeting_points.clear(
         call.trip_id, call.me, rule("meeting_point", "delete"), EventId(call.ports.new_id()), now=call.now
     )
@@ -244,15 +256,18 @@ async def delete_meeting_point(call: Call) -> None:
 @routes.get("/v1/trips/{id}/meeting-point/suggest", gate=Gate("location", "read"), statements=2, why=NOTES_VIEWS,
             refusals=(404,))  # fmt: skip
 async def suggest_meeting_point(call: Call) -> SuggestionView:
-    """Suggest the place that is fairest to everybody whose position I may see."""
-    found = await service.suggest_meeting_point(
+    """Suggest a meeting point.
+
+    It has the least total distance from the members whose positions the caller may see.
+    """
+    suggestion = await service.suggest_meeting_point(
         call.trip_id, call.me, positions=call.ports.positions, views=call.ports.position_views, now=call.now
     )
-    return wire.suggestion(found)
+    return wire.suggestion(suggestion)
 
 
-async def _report(call: Call, trip_id: TripId, body: LocationIn, otherwise: Privacy) -> LocationView:
-    fix = wire.fix_in(body, otherwise)
+async def _report(call: Call, trip_id: TripId, body: LocationIn, default_privacy: Privacy) -> LocationView:
+    fix = wire.fix_in(body, default_privacy)
     report = single(trip_id, call.me, fix, wire.opinion_in(body), EventId(call.ports.new_id()), now=call.now)
     accepted = await _accept(call, report)
     [privacy] = accepted.stored_under
@@ -265,7 +280,7 @@ async def _accept(call: Call, report: Report) -> Accepted:
     )
 
 
-async def _last(call: Call) -> Sequence[service.Shown]:
+async def _last_positions(call: Call) -> Sequence[service.Shown]:
     return await service.last_positions(
         call.trip_id, call.me, positions=call.ports.positions, views=call.ports.position_views, now=call.now
     )

@@ -1,4 +1,4 @@
-"""What the e-mail worker does with an event."""
+"""Consumer of the email queue: sends the mail of an event."""
 
 from uuid import UUID
 
@@ -18,20 +18,20 @@ class AboutInvitation(msgspec.Struct):
 
 
 class AboutAccount(msgspec.Struct):
-    """Either a registration that waits for its confirmation, or the account that had the address already."""
+    """Either an unconfirmed registration, or the account that already has the address."""
 
     registration_id: UUID | None = None
     user_id: UUID | None = None
 
 
 async def send_mail_for(event: Event, ports: Ports) -> None:
-    """Send the mail an event calls for, if it still does; the event's id is the mail's.
+    """Send the mail of an event, unless the stored state makes it obsolete. The event's id is the mail's id.
 
-    Secrets in links are made here, from what is stored now, so that none of them lies in an event or a queue.
+    The secrets of links are made here, from stored state, so that events and queues contain none.
 
     Raises:
-        Unavailable: the mail cannot be handed over just now.
-        MailRefused: it never can.
+        Unavailable: the mail server is unreachable; retry later.
+        MailRefused: the mail server refuses the mail permanently.
     """
     message = await _mail_for(event, ports)
     if message is not None:

@@ -1,4 +1,4 @@
-"""The mails the product sends, in words."""
+"""The mails of the product: subjects and templates."""
 
 from typing import Any
 
@@ -13,13 +13,13 @@ APP_SCHEME = "nomadcrew://"
 
 
 def invitation_path(token: str) -> str:
-    """What the app's links end in, whatever they start with."""
+    """The path of an invitation link, on every host and in the app's own scheme."""
     return f"invite/accept/{token}"
 
 
 def invitation_mail(id_: str, details: InvitationDetails, token: str, site: Site) -> Message:
-    """Who invites to what, and the link that answers."""
-    inviter, trip = one_line(details.inviter_name) or "Somebody", one_line(details.trip_name)
+    """The mail of an invitation, with its link."""
+    inviter, trip = one_line(details.inviter_name) or "A member", one_line(details.trip_name)
     return _message(
         id_,
         details.email,
@@ -37,7 +37,7 @@ def invitation_mail(id_: str, details: InvitationDetails, token: str, site: Site
 
 
 def confirmation_mail(id_: str, registration: Registration, code: str, site: Site) -> Message:
-    """The link that proves an address."""
+    """The mail with the link that confirms an email address."""
     return _message(
         id_,
         registration.email,
@@ -50,7 +50,7 @@ def confirmation_mail(id_: str, registration: Registration, code: str, site: Sit
 
 
 def registered_mail(id_: str, account: Account) -> Message:
-    """For somebody who registered with the address of an account."""
+    """The mail to the owner of an account whose address was registered again."""
     username = one_line(account.profile.username)
     return _message(id_, account.profile.email, "You have an account already", "registered_mail", username=username)
 

@@ -1,4 +1,4 @@
-"""Members of a trip as they cross the network."""
+"""Bodies of the member routes."""
 
 from datetime import datetime
 from typing import Annotated
@@ -30,7 +30,7 @@ class MembershipView(Struct, rename="camel"):
 
 
 class PersonView(Struct, rename="camel", omit_defaults=True):
-    """A person beside a membership or an invitation."""
+    """A user, as shown with a membership."""
 
     id: UUID
     email: str

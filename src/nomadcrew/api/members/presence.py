@@ -1,4 +1,4 @@
-"""Presence as it crosses the network."""
+"""Body of the presence route."""
 
 from datetime import datetime
 from uuid import UUID
@@ -9,12 +9,13 @@ from nomadcrew.core.presence.model import Seen
 
 
 class PresenceView(Struct, rename="camel"):
-    """`lastSeenAt` is a whole minute; it is missing where nobody knows, or nobody may."""
+    """A member's presence. `lastSeenAt` is a whole minute, absent if unknown or in ghost mode."""
 
     user_id: UUID
     is_online: bool
     last_seen_at: datetime | UnsetType = UNSET
 
 
-def presence_view(seen: Seen) -> PresenceView:
-    return PresenceView(seen.user_id, seen.is_online, UNSET if seen.last_seen_at is None else seen.last_seen_at)
+def presence_view(member: Seen) -> PresenceView:
+    last_seen_at = UNSET if member.last_seen_at is None else member.last_seen_at
+    return PresenceView(member.user_id, member.is_online, last_seen_at)

@@ -21,32 +21,36 @@ routes = Routes("members", ports=("limits", "members", "outbox", "presence", "re
 
 
 def target(call: Call) -> UserId:
-    """The person in the path; a malformed id is nobody's."""
+    """The member's user id in the path.
+
+    Raises:
+        NotFound: the id is malformed.
+    """
     return UserId(call.id("userId", NotFound("member", code="member_not_found")))
 
 
 @routes.get("/v1/trips/{id}/members", gate=Gate("member", "read"))
 async def list_members(call: Call) -> list[MemberWithPersonView]:
     """List a trip's active members, oldest first."""
-    found = await service.list_members(call.trip_id, call.me, members=call.ports.members)
-    return [member_with_person(member) for member in found]
+    members = await service.list_members(call.trip_id, call.me, members=call.ports.members)
+    return [member_with_person(member) for member in members]
 
 
 @routes.get("/v1/trips/{id}/presence", gate=Gate("presence", "read"))
 async def list_presence(call: Call) -> list[PresenceView]:
-    """List who of a trip's members is online, and when the others last were.
+    """List the members' presence: online, or last seen.
 
-    Somebody in ghost mode is never online and was never seen.
+    A member in ghost mode is shown offline and without a last seen time.
     """
-    found = await trip_presence(call.trip_id, call.me, presence=call.ports.presence, now=call.now)
-    return [presence_view(seen) for seen in found]
+    members = await trip_presence(call.trip_id, call.me, presence=call.ports.presence, now=call.now)
+    return [presence_view(member) for member in members]
 
 
 @routes.post("/v1/trips/{id}/members", status=201, gate=Gate("member", "create"), refusals=(409,))
 async def add_member(call: Call, body: NewMemberIn) -> MembershipView:
-    """Put a person on the trip.
+    """Add a user to the trip.
 
-    Whoever is on it already stays as they are.
+    An active member is returned unchanged.
     """
     membership = await service.add_member(
         call.trip_id,
@@ -62,9 +66,9 @@ async def add_member(call: Call, body: NewMemberIn) -> MembershipView:
 
 @routes.delete("/v1/trips/{id}/members/{userId}", status=204, gate=Gate("member", "remove"), refusals=(400,))
 async def remove_member(call: Call) -> None:
-    """Leave a trip, or take somebody off it.
+    """Remove a member, or leave the trip.
 
-    Everybody may leave but the last owner. Admins remove members, the owner also admins.
+    Any member except the last owner may leave. Admins may remove members; the owner may also remove admins.
     """
     await service.remove_member(
         call.trip_id,
@@ -80,7 +84,7 @@ async def remove_member(call: Call) -> None:
 async def change_role(call: Call, body: RoleIn) -> MembershipView:
     """Change a member's role.
 
-    An owner who gives OWNER hands the trip over and becomes ADMIN.
+    An owner who assigns OWNER hands the trip over and becomes ADMIN.
     """
     membership = await service.change_role(
         call.trip_id,

@@ -1,4 +1,4 @@
-"""Notifications as they cross the network."""
+"""Bodies of the notification routes."""
 
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,7 @@ from nomadcrew.core.notifications.model import Notification
 
 
 class NotificationView(Struct, rename="camel"):
-    """`createdAt` has whole seconds."""
+    """A notification. `createdAt` is in whole seconds."""
 
     id: UUID
     message: str

@@ -1,4 +1,4 @@
-"""What events give people to know; and on AWS the way of those that call for a mail."""
+"""Turns events into notifications, for the queue consumers of both hosts."""
 
 from typing import Final
 
@@ -11,10 +11,9 @@ PORTS: Final = ("live", "notifications", "outbox", "queue")
 
 
 async def tell_people(event: Event, ports: Ports) -> None:
-    """Tell whom an event concerns, each as they want it: in the list, on their sockets, on their phones.
+    """Notify the users whom an event concerns, by the channels of their preferences: list, sockets, phones.
 
-    Safe to repeat: what is kept is kept once, what was pushed is not pushed again, and clients know by its id what
-    they have shown already.
+    Safe to repeat: a notification is stored once and pushed once, and clients drop duplicate toasts by id.
     """
     now = ports.clock()
     plan = await telling(event, notifications=ports.notifications, now=now)

@@ -1,4 +1,4 @@
-"""How people want to be told, as it crosses the network."""
+"""Bodies of the notification preferences."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -13,7 +13,7 @@ Moment = Annotated[datetime, Meta(tz=True)]
 
 
 class QuietHoursView(Struct, rename="camel"):
-    """From one `HH:MM` to another, by the clock of an IANA time zone; over midnight where the end comes first."""
+    """`start` and `end` as `HH:MM` in an IANA time zone. An end before the start means the next day."""
 
     start: Text
     end: Text
@@ -21,9 +21,9 @@ class QuietHoursView(Struct, rename="camel"):
 
 
 class PreferencesView(Struct, rename="camel"):
-    """`push`, `inApp` and `email` are ways to be told, the rest is what to be told of.
+    """`push`, `inApp` and `email` switch channels; the other fields switch kinds of notifications.
 
-    Mails are sent for invitations and accounts only, which `email` does not switch off.
+    Mails are sent for invitations and accounts only, and `email` does not switch them off.
     """
 
     push: bool
@@ -38,7 +38,7 @@ class PreferencesView(Struct, rename="camel"):
 
 
 class PreferencesIn(Struct, rename="camel"):
-    """What to change; what is left out stays as it is, and null ends quiet hours."""
+    """Fields to change. Omitted fields stay unchanged; a null `quietHours` removes the quiet hours."""
 
     push: bool | UnsetType = UNSET
     email: bool | UnsetType = UNSET
@@ -51,15 +51,15 @@ class PreferencesIn(Struct, rename="camel"):
     quiet_hours: QuietHoursView | UnsetType | None = UNSET
 
     def switches(self) -> dict[str, Any]:
-        """What changes of the settings the shipped app knows."""
+        """Changes to the settings that the shipped app knows."""
         chat: bool | UnsetType = UNSET if self.chat is UNSET else self.chat is not ChatLevel.NONE
         return _given(push=self.push, email=self.email, tripUpdates=self.trip_updates, chatMessages=chat)
 
     def details(self) -> dict[str, Any]:
-        """What changes of those it does not know.
+        """Changes to the settings that the shipped app does not know.
 
         Raises:
-            Invalid: quiet hours that cannot be.
+            Invalid: the quiet hours are malformed.
         """
         return _given(
             inApp=self.in_app,
@@ -72,30 +72,30 @@ class PreferencesIn(Struct, rename="camel"):
 
     def _hours(self) -> dict[str, str]:
         assert isinstance(self.quiet_hours, QuietHoursView)
-        asked = self.quiet_hours
-        QuietHours.parse(asked.start, asked.end, asked.time_zone)
-        return {"start": asked.start, "end": asked.end, "timeZone": asked.time_zone}
+        hours = self.quiet_hours
+        QuietHours.parse(hours.start, hours.end, hours.time_zone)
+        return {"start": hours.start, "end": hours.end, "timeZone": hours.time_zone}
 
 
 class TripPreferencesView(Struct, rename="camel"):
-    """How one trip is told: not at all until `mutedUntil`, and as much of its chat as `chat` says.
+    """A trip's preferences: muted until `mutedUntil`, and the trip's own `chat` level.
 
-    Null leaves the chat to the preferences on every trip.
+    A null `chat` means the level of the user's preferences.
     """
 
     muted_until: Moment | None = None
     chat: ChatLevel | None = None
 
     def wanted(self) -> TripPreferences:
-        """What a member wants.
+        """The preferences in the body.
 
         Raises:
-            Invalid: a time at the edge of the calendar, which no time zone but its own can tell.
+            Invalid: `mutedUntil` is out of range in UTC.
         """
         try:
             until = None if self.muted_until is None else self.muted_until.astimezone(UTC)
         except OverflowError:
-            raise Invalid("No calendar goes that far.", code="invalid_request_payload") from None
+            raise Invalid("`mutedUntil` is out of range.", code="invalid_request_payload") from None
         return TripPreferences(until, self.chat)
 
 

@@ -1,4 +1,4 @@
-"""The push sender: what the notifier wants on phones, and a while later what became of it."""
+"""Consumes the push queue: sends pushes to phones, and later checks their receipts."""
 
 from typing import Final
 
@@ -15,12 +15,12 @@ PORTS: Final = ("push", "push_tokens", "queue")
 
 
 async def work(job: Job, ports: Ports) -> None:
-    """Do what a message of the push queue says; nothing where pushes go nowhere.
+    """Send a push or check receipts; do nothing on a site without pushes.
 
     Raises:
-        Unavailable: something is left for another attempt.
-        PushRefused: the service does not accept us.
-        NoPush: the message is none of ours.
+        Unavailable: some messages are left for the next attempt.
+        PushRefused: the push service refuses our credentials.
+        NoPush: the message is not a push job.
     """
     task = push_job_in(job.body)
     if not ports.site.push_leaves:
@@ -33,7 +33,7 @@ async def work(job: Job, ports: Ports) -> None:
 
 async def _push(task: PushTask, attempt: int, ports: Ports) -> None:
     done = await deliver(task, tokens=ports.push_tokens, push=ports.push, now=ports.clock())
-    # An attempt before may have died after a message was taken, and never have asked.
+    # An earlier attempt may have crashed after a message was accepted, before it queued the receipts job.
     if done.taken or attempt > 1:
         await _ask_later(task.id, 1, ports)
     if done.left:

@@ -1,4 +1,4 @@
-"""The few pages people see in a browser: behind an invitation's link, and behind a confirmation's."""
+"""The HTML pages of invitation and confirmation links."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -14,7 +14,7 @@ from nomadcrew.core.ports import Site
 from nomadcrew.web.call import Reply
 from nomadcrew.web.problems import status_of
 
-# The token is in the page's own address: no cache may keep it, and no other site may learn it from a followed link.
+# The URL contains the token: caches must not store the page, and followed links must not send a referrer.
 HEADERS: Mapping[str, str] = {
     "content-type": "text/html; charset=utf-8",
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
@@ -32,9 +32,9 @@ _STATUS: dict[type[DomainError], int] = {
 }
 _HEADINGS = {
     HTTPStatus.NOT_FOUND: "This link does not work",
-    HTTPStatus.GONE: "This link has done its work",
-    HTTPStatus.TOO_MANY_REQUESTS: "Too many tries",
-    HTTPStatus.SERVICE_UNAVAILABLE: "Not available just now",
+    HTTPStatus.GONE: "This link was used already or has expired",
+    HTTPStatus.TOO_MANY_REQUESTS: "Too many attempts",
+    HTTPStatus.SERVICE_UNAVAILABLE: "Temporarily unavailable",
 }
 
 
@@ -46,11 +46,11 @@ def invitation_page(
     refusal: DomainError | None = None,
     form: Mapping[str, str] | None = None,
 ) -> Reply:
-    """The invitation with its two forms; after a refusal with what was entered, but for the password."""
+    """The invitation with its two forms; after a refusal with the entered values, except the password."""
     values = form or {}
     html = render(
         "invitation.html",
-        inviter=one_line(details.inviter_name) or "Somebody",
+        inviter=one_line(details.inviter_name) or "A member",
         trip=one_line(details.trip_name),
         dates=days(details.trip_start_date, details.trip_end_date),
         role=details.role.lower(),
@@ -83,14 +83,14 @@ def confirmed_page(account: Account) -> Reply:
 
 
 def refused_page(refusal: DomainError) -> Reply:
-    """A refusal that leaves nothing to fill in."""
+    """A refusal without a form."""
     status = HTTPStatus(_STATUS.get(type(refusal)) or status_of(refusal))
-    html = render("refused.html", heading=_HEADINGS.get(status, "That did not work"), refusal=refusal.text)
+    html = render("refused.html", heading=_HEADINGS.get(status, "The request was refused"), refusal=refusal.text)
     return _reply(status, html, refusal)
 
 
 def _links(token: str, site: Site) -> dict[str, str]:
-    """Into the app by its own scheme, and by its host where it has one beside this page's."""
+    """Links into the app: by its own scheme, and by its own host if the site has one."""
     path = invitation_path(token)
     return {"app_link": f"{APP_SCHEME}{path}", "web_link": f"{site.app_url}/{path}" if site.app_url else ""}
 

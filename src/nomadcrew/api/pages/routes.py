@@ -1,7 +1,7 @@
-"""Pages for people without the app at hand: an invitation's, and the one behind a confirmation mail.
+"""Pages for users without the app: the page of an invitation, and of a confirmation mail.
 
-There is no defence against forged form posts because there is nothing to forge with: no cookie, no session. Whoever
-posts here proves who they are in the post itself, with a password or with the secret in the address.
+The forms need no defence against forged posts: pages use no cookie and no session. Each post proves its sender
+itself, with a password or with the secret in the URL.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ routes = Routes("pages", ports=("accounts", "invitation_links", "invitations", "
 
 @routes.get("/invite/accept/{token}", auth=Auth.PUBLIC, html=True, refusals=(404, 410))
 async def show_invitation(call: Call) -> Reply:
-    """Show an invitation, with forms to register or to sign in."""
+    """Show an invitation's page, with forms to register and to sign in."""
     try:
         details = await _invited(call)
         if details.status != InvitationStatus.PENDING:
@@ -35,7 +35,7 @@ async def show_invitation(call: Call) -> Reply:
 
 @routes.post("/invite/accept/{token}", auth=Auth.PUBLIC, html=True, replay=Replay.NEVER, statements=3,
              refusals=(400, 401, 403, 404, 409, 410, 413),
-             why="the invitation is read, then an account found or made, then the trip joined")  # fmt: skip
+             why="it reads the invitation, finds or creates the account, then joins the trip")  # fmt: skip
 async def answer_invitation(call: Call) -> Reply:
     """Register or sign in, and join the trip."""
     token, site = call.request.params["token"], call.ports.site
@@ -61,9 +61,9 @@ async def answer_invitation(call: Call) -> Reply:
 
 
 @routes.get("/auth/confirm/{token}", auth=Auth.PUBLIC, html=True, refusals=(404,), statements=0,
-            why="scanners of mail follow links, so looking changes nothing and asks nothing")  # fmt: skip
+            why="mail scanners follow links, so the page changes nothing and reads nothing")  # fmt: skip
 async def show_confirmation(call: Call) -> Reply:
-    """Show the button that confirms an e-mail address."""
+    """Show the button that confirms an email address."""
     try:
         call.ports.tokens.read_confirmation_code(call.request.params["token"])
     except DomainError as refusal:
@@ -73,7 +73,7 @@ async def show_confirmation(call: Call) -> Reply:
 
 @routes.post("/auth/confirm/{token}", auth=Auth.PUBLIC, html=True, replay=Replay.NEVER, refusals=(404, 410))
 async def confirm_by_page(call: Call) -> Reply:
-    """Confirm an e-mail address."""
+    """Confirm an email address."""
     ports = call.ports
     try:
         await _spend(call, "sign_in")
@@ -90,11 +90,11 @@ async def confirm_by_page(call: Call) -> Reply:
 
 
 async def _invited(call: Call) -> InvitationDetails:
-    """The invitation behind the link.
+    """The invitation of the link.
 
     Raises:
-        BadInvitationToken, NotFound: there is none.
-        NotPending, Expired: it was declined or withdrawn, or it is too late.
+        BadInvitationToken, NotFound: no such invitation.
+        NotPending, Expired: the invitation was declined or revoked, or has expired.
     """
     invitation_id = call.ports.invitation_links.read(call.request.params["token"], now=call.now)
     details = await invitations.invitation_details(invitation_id, None, invitations=call.ports.invitations)
@@ -106,10 +106,10 @@ async def _invited(call: Call) -> InvitationDetails:
 
 
 async def _visitor(call: Call, details: InvitationDetails, form: Mapping[str, str]) -> Account:
-    """Who fills in the form: somebody new at the invited address, or somebody with an account.
+    """The account of the visitor: a new one at the invited address, or an existing one.
 
-    An invitation makes one account at most: once it is accepted, the first form signs in too, which is what a
-    repeated post needs.
+    An invitation creates one account at most. Once it is accepted, the registration form signs in too, so that a
+    post can be repeated.
 
     Raises:
         DomainError: as `create_account` and `check_credentials` say; `TooMany`.
@@ -127,7 +127,7 @@ async def _visitor(call: Call, details: InvitationDetails, form: Mapping[str, st
         )
         return await accounts.create_account(
             sign_up,
-            confirmed=True,  # the link was mailed to this very address
+            confirmed=True,  # the link was mailed to this address
             accounts=ports.accounts,
             limits=ports.limits,
             new_id=ports.new_id,
@@ -141,10 +141,10 @@ async def _visitor(call: Call, details: InvitationDetails, form: Mapping[str, st
 
 
 async def _spend(call: Call, bucket: str) -> None:
-    """Count this post like the API's own sign-ins, here and not in the row, so that a refusal is a page.
+    """Count this post like the API's sign-ins. The row does not do it, so that the refusal is a page.
 
     Raises:
-        TooMany: the visitor's address has posted too often.
+        TooMany: the visitor's IP address has posted too often.
     """
     allowance = await call.ports.limits.take(bucket, call.request.client_ip)
     if not allowance.allowed:

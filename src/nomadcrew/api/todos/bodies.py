@@ -1,4 +1,4 @@
-"""To-dos as they cross the network."""
+"""Bodies of the to-do routes."""
 
 from datetime import datetime
 from typing import Annotated
@@ -12,7 +12,7 @@ Text = Annotated[str, Meta(min_length=1, max_length=MAX_TEXT)]
 
 
 class NewTodoIn(Struct, rename="camel"):
-    """`tripId` may be sent and is ignored: the path says which trip."""
+    """A to-do to create. `tripId` is ignored: the path names the trip."""
 
     text: Text
     trip_id: str | None = None

@@ -12,14 +12,18 @@ from nomadcrew.web.routes import Gate, Param, Replay, Routes
 
 routes = Routes("todos", ports=("limits", "outbox", "replies", "todos"))
 PAGE = (
-    Param("limit", "integer", "How many, 1 to 100; 100 unless told."),
-    Param("offset", "integer", "How many to pass over; 0 unless told."),
+    Param("limit", "integer", "Page size, 1 to 100. Default: 100."),
+    Param("offset", "integer", "Number of to-dos to skip. Default: 0."),
 )
 MAX_OFFSET = 1_000_000
 
 
 def todo_id(call: Call) -> TodoId:
-    """The to-do in the path; a malformed id is no to-do's."""
+    """The to-do id in the path.
+
+    Raises:
+        NotFound: the id is malformed.
+    """
     return TodoId(call.id("todoId", NotFound("todo", code="todo_not_found")))
 
 
@@ -29,9 +33,9 @@ def view(todo: Todo) -> TodoView:
 
 @routes.post("/v1/trips/{id}/todos", status=201, gate=Gate("todo", "create"), replay=Replay.FINGERPRINT)
 async def create_todo(call: Call, body: NewTodoIn) -> TodoView:
-    """Put a to-do on the trip's list.
+    """Create a to-do.
 
-    The same text sent again within 30 seconds is the first to-do.
+    The same text sent again within 30 seconds returns the first to-do.
     """
     todo = await service.create_todo(
         call.trip_id,
@@ -56,15 +60,15 @@ async def list_todos(call: Call) -> TodoPageView:
 
 @routes.get("/v1/trips/{id}/todos/{todoId}", gate=Gate("todo", "read"))
 async def get_todo(call: Call) -> TodoView:
-    """Show a to-do."""
+    """Get a to-do."""
     return view(await service.get_todo(call.trip_id, todo_id(call), call.me, todos=call.ports.todos))
 
 
 @routes.put("/v1/trips/{id}/todos/{todoId}", gate=Gate("todo", "update"))
 async def update_todo(call: Call, body: TodoChangeIn) -> TodoView:
-    """Edit a to-do or tick it off.
+    """Update a to-do.
 
-    Whoever wrote it may, and admins.
+    Allowed for its creator and for admins.
     """
     todo = await service.change_todo(
         call.trip_id,
@@ -83,7 +87,7 @@ async def update_todo(call: Call, body: TodoChangeIn) -> TodoView:
 async def delete_todo(call: Call) -> MessageView:
     """Delete a to-do.
 
-    Whoever wrote it may, and admins.
+    Allowed for its creator and for admins.
     """
     await service.delete_todo(
         call.trip_id,

@@ -1,4 +1,4 @@
-"""Trips as they cross the network."""
+"""Bodies of the trip routes."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -33,7 +33,7 @@ class DestinationIn(Struct, rename="camel"):
 
 
 class NewTripIn(Struct, rename="camel"):
-    """A trip to start. Dates are full RFC 3339 timestamps, of which the date as written counts."""
+    """A trip to create. Dates are RFC 3339 timestamps, of which only the date as written is used."""
 
     name: Name
     start_date: Instant
@@ -64,7 +64,7 @@ class NewTripIn(Struct, rename="camel"):
 
 
 class TripChangeIn(Struct, rename="camel"):
-    """What to change; the destination flat or nested, as the two generations of clients send it."""
+    """Fields to change. The destination is flat or nested, as older and newer clients send it."""
 
     name: Annotated[str, Meta(max_length=255)] | None = None
     description: Text | None = None
@@ -100,7 +100,7 @@ class StatusIn(Struct):
 
 
 class TripSearchIn(Struct, rename="camel"):
-    """Filters among the caller's own trips; every one may be left out."""
+    """Filters for the caller's trips, all optional."""
 
     destination: Annotated[str, Meta(max_length=512)] | None = None
     start_date_from: Instant | None = None
@@ -124,7 +124,7 @@ class TripSearchIn(Struct, rename="camel"):
 
 
 class MemberView(Struct, rename="camel"):
-    """A membership inside a trip."""
+    """A membership, as part of a trip."""
 
     id: UUID
     trip_id: UUID
@@ -137,7 +137,7 @@ class MemberView(Struct, rename="camel"):
 
 
 class TripView(Struct, rename="camel", omit_defaults=True):
-    """A trip, flat; dates are midnight UTC."""
+    """A trip with a flat destination. Dates are midnight UTC."""
 
     id: UUID
     name: str
@@ -167,7 +167,7 @@ class DestinationView(Struct, rename="camel", omit_defaults=True):
 
 
 class CreatedTripView(Struct, rename="camel", omit_defaults=True):
-    """A trip just made, its destination nested."""
+    """A created trip, with a nested destination."""
 
     id: UUID
     name: str

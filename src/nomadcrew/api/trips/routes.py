@@ -21,9 +21,9 @@ routes = Routes("trips", ports=("limits", "outbox", "replies", "trips"))
 
 @routes.post("/v1/trips", status=201, bucket="trip_create", replay=Replay.FINGERPRINT, refusals=(409,))
 async def create_trip(call: Call, body: NewTripIn) -> CreatedTripView:
-    """Start a trip.
+    """Create a trip.
 
-    The caller becomes its owner. The same trip sent again within 30 seconds is the first one.
+    The caller becomes its owner. The same trip sent again within 30 seconds returns the first one.
     """
     trip = await service.create_trip(
         body.to_new_trip(),
@@ -38,24 +38,24 @@ async def create_trip(call: Call, body: NewTripIn) -> CreatedTripView:
 
 @routes.get("/v1/trips")
 async def list_trips(call: Call) -> list[TripView]:
-    """List my trips.
+    """List the caller's trips.
 
-    Those the caller is an active member of, latest start first; at most 500.
+    Trips with an active membership, latest start first; at most 500.
     """
     return [trip_view(trip) for trip in await service.list_trips(call.me, trips=call.ports.trips)]
 
 
 @routes.get("/v1/trips/{id}", gate=Gate("trip", "read"))
 async def get_trip(call: Call) -> TripView:
-    """Show a trip."""
+    """Get a trip."""
     return trip_view(await service.get_trip(call.trip_id, call.me, trips=call.ports.trips))
 
 
 @routes.put("/v1/trips/{id}", gate=Gate("trip", "update"))
 async def update_trip(call: Call, body: TripChangeIn) -> TripView:
-    """Change a trip's details.
+    """Update a trip.
 
-    What is left out stays as it is; an empty name is ignored. A status must be a legal next one or the present one.
+    Omitted fields stay unchanged; an empty name is ignored. `status` must be the current one or a valid next one.
     """
     trip = await service.change_trip(
         call.trip_id,
@@ -76,9 +76,9 @@ async def delete_trip(call: Call) -> None:
 
 @routes.patch("/v1/trips/{id}/status", gate=Gate("trip", "update"))
 async def change_trip_status(call: Call, body: StatusIn) -> TripView:
-    """Move a trip along its life.
+    """Change a trip's status.
 
-    From PLANNING to ACTIVE or CANCELLED, from ACTIVE to COMPLETED or CANCELLED; nothing else.
+    Valid changes: from PLANNING to ACTIVE or CANCELLED, from ACTIVE to COMPLETED or CANCELLED.
     """
     trip = await service.change_status(
         call.trip_id,
@@ -93,16 +93,17 @@ async def change_trip_status(call: Call, body: StatusIn) -> TripView:
 
 @routes.post("/v1/trips/{id}/search", gate=Gate("trip", "read"))
 async def search_trips(call: Call, body: TripSearchIn) -> list[TripView]:
-    """Search among my trips.
+    """Search the caller's trips.
 
-    By a part of the destination and by dates. The trip in the path is only where one searches from.
+    The filters are a part of the destination, and dates. The trip in the path must be one of the caller's; it does
+    not limit the results.
     """
-    found = await service.search_trips(call.trip_id, body.to_search(), call.me, trips=call.ports.trips)
-    return [trip_view(trip) for trip in found]
+    trips = await service.search_trips(call.trip_id, body.to_search(), call.me, trips=call.ports.trips)
+    return [trip_view(trip) for trip in trips]
 
 
 @routes.get("/v1/trips/{id}/details", gate=Gate("trip", "read"))
 async def get_trip_details(call: Call) -> TripDetailsView:
-    """Show a trip with its memberships."""
+    """Get a trip with its memberships."""
     trip = await service.get_trip(call.trip_id, call.me, trips=call.ports.trips)
     return TripDetailsView(trip_view(trip), [membership_view(member) for member in trip.members])

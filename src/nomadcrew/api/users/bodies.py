@@ -1,4 +1,4 @@
-"""People as they cross the network."""
+"""Bodies of the user routes."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -17,7 +17,7 @@ Address = Annotated[str, Meta(max_length=2048)]
 
 
 class UserProfile(Struct, rename="camel", omit_defaults=True):
-    """A person. Contact address and preferences are there for themselves only."""
+    """A user. Contact address, location privacy and preferences are present in the caller's own profile only."""
 
     id: UUID
     email: str
@@ -37,7 +37,7 @@ class UserProfile(Struct, rename="camel", omit_defaults=True):
 
 
 class PreferencesSaved(UserProfile, rename="camel", omit_defaults=True, kw_only=True):
-    """The profile, and the sentence the monolith sent alone."""
+    """The profile, and the message that the monolith's clients read."""
 
     message: str
 
@@ -81,7 +81,7 @@ class ContactEmailView(Struct, rename="camel"):
 
 
 class ProfileChangeIn(Struct, rename="camel"):
-    """What to change; what is left out or null stays as it is."""
+    """Fields to change. Omitted and null fields stay unchanged."""
 
     username: Text | None = None
     first_name: Text | None = None
@@ -101,7 +101,7 @@ class ProfileChangeIn(Struct, rename="camel"):
 
 
 def own_profile(profile: Profile) -> UserProfile:
-    """A profile as its owner sees it."""
+    """A profile for its own user."""
     view = public_profile(profile)
     view.contact_email = profile.contact_email
     view.location_privacy_preference = profile.location_privacy_preference
@@ -110,14 +110,14 @@ def own_profile(profile: Profile) -> UserProfile:
 
 
 def public_profile(profile: Profile) -> UserProfile:
-    """A profile as everybody else sees it."""
+    """A profile for other users."""
     return UserProfile(
         id=profile.id,
         email=profile.email,
         username=profile.username,
         created_at=profile.created_at,
         updated_at=profile.updated_at,
-        # The shipped app shows it and the monolith never knew it; the last change is the nearest true thing.
+        # The shipped app shows this field, but the monolith never stored it; the last change comes closest.
         last_seen_at=profile.updated_at,
         display_name=profile.display_name,
         first_name=profile.first_name,
@@ -138,9 +138,9 @@ def found_user(user: FoundUser) -> FoundUserView:
 
 
 def username_in(body: bytes) -> str | None:
-    """The username an onboarding asks for. The shipped app sends odd bodies, which count as none."""
+    """The username in an onboarding body. The shipped app sends malformed bodies, which count as empty."""
     try:
-        asked: OnboardIn = decode(body, OnboardIn)
+        onboarding: OnboardIn = decode(body, OnboardIn)
     except Invalid:
         return None
-    return asked.username
+    return onboarding.username

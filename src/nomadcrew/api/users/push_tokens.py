@@ -1,4 +1,4 @@
-"""Phones as they cross the network."""
+"""Bodies of the push token routes."""
 
 from datetime import datetime
 from typing import Annotated
@@ -31,14 +31,14 @@ class PushTokenView(Struct, rename="camel", omit_defaults=True):
     last_used_at: datetime | None = None
 
 
-def push_token_view(kept: PushToken) -> PushTokenView:
+def push_token_view(push_token: PushToken) -> PushTokenView:
     return PushTokenView(
-        id=kept.id,
-        user_id=kept.user_id,
-        token=kept.token,
-        device_type=DeviceType(kept.device_type),
-        is_active=kept.is_active,
-        created_at=kept.created_at,
-        updated_at=kept.updated_at,
-        last_used_at=kept.last_used_at,
+        id=push_token.id,
+        user_id=push_token.user_id,
+        token=push_token.token,
+        device_type=DeviceType(push_token.device_type),
+        is_active=push_token.is_active,
+        created_at=push_token.created_at,
+        updated_at=push_token.updated_at,
+        last_used_at=push_token.last_used_at,
     )

@@ -1,4 +1,4 @@
-"""People and their profiles: /v1/users."""
+"""Users, their profiles and phones: /v1/users."""
 
 from typing import Any
 
@@ -30,8 +30,12 @@ MAX_OFFSET = 1_000_000
 
 
 def user_id(call: Call) -> UserId:
-    """The person in the path."""
-    return UserId(call.id("userId", Invalid("That is no user's id.", code="invalid_user_id")))
+    """The user id in the path.
+
+    Raises:
+        Invalid: the id is malformed.
+    """
+    return UserId(call.id("userId", Invalid("Not a valid user id.", code="invalid_user_id")))
 
 
 def view(profile: Profile, call: Call) -> UserProfile:
@@ -40,9 +44,9 @@ def view(profile: Profile, call: Call) -> UserProfile:
 
 @routes.post("/v1/users/onboard", auth=Auth.TOKEN, bucket="sign_in", refusals=(400,))
 async def onboard(call: Call) -> UserProfile:
-    """Create my profile, or bring it up to date.
+    """Create or update the caller's profile.
 
-    Takes an optional `{"username": …}`; without one it is the token's. Whatever else is sent is ignored.
+    Optional body: `{"username": …}`. Default: the token's username. Any other body is ignored.
     """
     profile = await service.onboard(
         call.caller, username_in(call.request.body), profiles=call.ports.profiles, now=call.now
@@ -52,52 +56,52 @@ async def onboard(call: Call) -> UserProfile:
 
 @routes.get("/v1/users/me", refusals=(404,))
 async def get_me(call: Call) -> UserProfile:
-    """Show my profile.
+    """Get the caller's profile.
 
-    404 `profile_not_found` before onboarding, where the other routes answer 401.
+    Answers 404 `profile_not_found` before onboarding; the other routes answer 401.
     """
     return own_profile(await service.my_profile(call.me, profiles=call.ports.profiles))
 
 
 @routes.get("/v1/users/search", refusals=(400,), query=(
-    Param("q", "string", "Part of a username, a name or an address; of two letters, its beginning.", required=True),
-    Param("limit", "integer", "How many, 1 to 20; 10 unless told."),
-    Param("tripId", "uuid", "A trip of mine, whose members are marked."),
+    Param("q", "string", "Part of a username, name or address; two characters match a beginning.", required=True),
+    Param("limit", "integer", "Page size, 1 to 20. Default: 10."),
+    Param("tripId", "uuid", "A trip of the caller; its members are marked in the reply."),
 ))  # fmt: skip
 async def search_users(call: Call) -> FoundUsers:
-    """Find people, best matches first."""
+    """Search users, best matches first."""
     trip_id = parse_uuid(call.query("tripId") or "")
-    found = await service.search_people(
+    users = await service.search_people(
         call.query("q"),
         call.me,
         trip_id=None if trip_id is None else TripId(trip_id),
         limit=call.count("limit", default=10, lowest=1, highest=20, over=10),
         profiles=call.ports.profiles,
     )
-    return FoundUsers([found_user(user) for user in found])
+    return FoundUsers([found_user(user) for user in users])
 
 
 @routes.put("/v1/users/me/contact-email")
 async def set_contact_email(call: Call, body: ContactEmailIn) -> ContactEmailView:
-    """Set the address I can be invited at."""
+    """Set the email address for invitations to the caller."""
     await service.set_contact_email(call.me, body.email, profiles=call.ports.profiles, now=call.now)
     return ContactEmailView(body.email)
 
 
 @routes.get("/v1/users/{userId}", refusals=(400, 404))
 async def get_user(call: Call) -> UserProfile:
-    """Show a person's profile."""
+    """Get a user's profile."""
     return view(await service.get_profile(user_id(call), call.me, profiles=call.ports.profiles), call)
 
 
 @routes.get("/v1/users", refusals=(400, 403), query=(
-    Param("limit", "integer", "How many, 1 to 100; 20 unless told."),
-    Param("offset", "integer", "How many to pass over; 0 unless told."),
+    Param("limit", "integer", "Page size, 1 to 100. Default: 20."),
+    Param("offset", "integer", "Number of users to skip. Default: 0."),
 ))  # fmt: skip
 async def list_users(call: Call) -> UserPage:
-    """List everybody, newest first.
+    """List all users, newest first.
 
-    For system administrators.
+    For system administrators only.
     """
     limit = exact_number(call, "limit", default=20, lowest=1, highest=100)
     offset = exact_number(call, "offset", default=0, lowest=0, highest=MAX_OFFSET)
@@ -109,9 +113,9 @@ async def list_users(call: Call) -> UserPage:
 
 @routes.put("/v1/users/{userId}", refusals=(403, 404))
 async def update_user(call: Call, body: ProfileChangeIn) -> UserProfile:
-    """Change my profile.
+    """Update a profile.
 
-    System administrators may change anybody's.
+    Allowed for the profile's user and for system administrators.
     """
     profile = await service.change_profile(
         user_id(call), body.to_change(), call.caller, profiles=call.ports.profiles, now=call.now
@@ -121,9 +125,9 @@ async def update_user(call: Call, body: ProfileChangeIn) -> UserProfile:
 
 @routes.put("/v1/users/{userId}/preferences", refusals=(403, 404))
 async def update_preferences(call: Call, body: dict[str, Any]) -> PreferencesSaved:
-    """Merge my preferences, key by key.
+    """Update a user's preferences, key by key.
 
-    A null removes a key. System administrators may change anybody's.
+    A null removes a key. Allowed for the user and for system administrators.
     """
     profile = await service.change_preferences(
         user_id(call), body, call.caller, profiles=call.ports.profiles, now=call.now
@@ -133,44 +137,47 @@ async def update_preferences(call: Call, body: dict[str, Any]) -> PreferencesSav
 
 @routes.post("/v1/users/sync")
 async def sync_user(call: Call) -> UserProfile:
-    """Show my profile, as the monolith's clients ask for it after signing in."""
+    """Get the caller's profile after signing in.
+
+    The monolith's clients use this path.
+    """
     return own_profile(await service.get_profile(call.me, call.me, profiles=call.ports.profiles))
 
 
 @routes.post("/v1/users/push-token")
 async def register_push_token(call: Call, body: PushTokenIn) -> PushTokenView:
-    """Have my pushes sent to this phone.
+    """Register a phone for the caller's pushes.
 
-    A phone is one person's at a time: whoever had it before gets no more there.
+    A phone has one user at a time: its previous user gets no more pushes there.
     """
-    kept = await call.ports.push_tokens.register(
+    push_token = await call.ports.push_tokens.register(
         PushTokenId(call.ports.new_id()), body.token, body.device_type, call.me, now=call.now
     )
-    return push_token_view(kept)
+    return push_token_view(push_token)
 
 
 @routes.delete("/v1/users/push-token", status=204)
 async def deregister_push_token(call: Call, body: PushTokenGoneIn) -> None:
-    """Send nothing more to this phone."""
+    """Unregister a phone of the caller."""
     await call.ports.push_tokens.deactivate(body.token, call.me, now=call.now)
 
 
 @routes.delete("/v1/users/push-tokens", status=204)
 async def deregister_push_tokens(call: Call) -> None:
-    """Send nothing more to any phone of mine."""
+    """Unregister all phones of the caller."""
     await call.ports.push_tokens.deactivate(None, call.me, now=call.now)
 
 
 def exact_number(call: Call, name: str, *, default: int, lowest: int, highest: int) -> int:
-    """A number in the query that is refused, not mended, when it does not fit.
+    """A number in the query, without the corrections of `Call.count`.
 
     Raises:
-        Invalid: it is no number, or out of bounds.
+        Invalid: the parameter is not a number, or out of bounds.
     """
     text = call.query(name)
     if text is None:
         return default
     value = int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else -1
     if not lowest <= value <= highest:
-        raise Invalid(f"{name} is a number from {lowest} to {highest}.", code="invalid_query")
+        raise Invalid(f"`{name}` must be a number from {lowest} to {highest}.", code="invalid_query")
     return value

@@ -1,1 +1,1 @@
-"""People: accounts, sessions, tokens, profiles."""
+"""Users: accounts, sessions, tokens, profiles."""

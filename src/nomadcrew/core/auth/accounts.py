@@ -1,4 +1,4 @@
-"""Registering, signing in and out, and staying signed in."""
+"""Registration, sign-in, sign-out and refresh."""
 
 import asyncio
 import hashlib
@@ -24,13 +24,13 @@ from nomadcrew.core.users.rules import parse_name, parse_username, suffix_of, us
 
 FAILURES = "failed_sign_in"
 
-# Attempts on one account wait for each other, so that many sent at once are counted like many in a row.
-_turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+# Attempts on one account run one after another, so that concurrent attempts cannot exceed the limit of failures.
+_locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
 
 @dataclass(frozen=True, slots=True)
 class SignUp:
-    """What somebody enters to register; without a username one is made from their address."""
+    """A registration form. Without a username one is derived from the email address."""
 
     email: str
     password: str
@@ -53,7 +53,7 @@ async def register(
     """Create an account and sign it in; a repeat with the same password signs in again.
 
     Raises:
-        RegistrationClosed: accounts are made by invitation here.
+        RegistrationClosed: the site accepts new accounts by invitation only.
         DomainError: as `create_account` says.
     """
     if not is_open:
@@ -67,16 +67,16 @@ async def register(
 async def create_account(
     sign_up: SignUp, *, confirmed: bool, accounts: Accounts, limits: RateLimits, new_id: NewId, now: datetime
 ) -> Account:
-    """Create an account at once; one with the same address and password is returned as it is.
+    """Create an account. An existing account with the same address and password is returned.
 
     Raises:
-        Invalid: the address, a name or the username has not the right form; `WeakPassword`.
-        EmailTaken, UsernameTaken: somebody else's.
-        TooMany: the password of an existing account was guessed wrong too often.
+        Invalid: the address, a name or the username is malformed; `WeakPassword`.
+        EmailTaken, UsernameTaken: another account has it.
+        TooMany: too many wrong passwords for an existing account.
     """
     new = _checked(sign_up, new_id)
-    async with _turn(new.email):
-        # Registering with another's address tries a password on their account, so it counts like a sign-in.
+    async with _lock_for(new.email):
+        # Registering with an existing address tests a password, so it counts like a sign-in.
         await _refuse_after_failures(limits, new.email)
         try:
             return await accounts.register(new, sign_up.password, confirmed=confirmed, now=now)
@@ -88,12 +88,12 @@ async def create_account(
 async def request_account(
     sign_up: SignUp, *, is_open: bool, accounts: Accounts, new_id: NewId, now: datetime
 ) -> None:
-    """Keep a registration until the link mailed to its address is followed. Tells nobody who has an account.
+    """Store a registration until its mailed link is followed. Does not reveal whether the address has an account.
 
     Raises:
-        RegistrationClosed: accounts are made by invitation here.
+        RegistrationClosed: the site accepts new accounts by invitation only.
         Invalid: as `create_account`.
-        UsernameTaken: another account's.
+        UsernameTaken: another account has it.
     """
     if not is_open:
         raise RegistrationClosed
@@ -104,10 +104,10 @@ async def request_account(
 async def confirm(
     code: str, *, accounts: Accounts, sessions: Sessions, tokens: Tokens, new_id: NewId, now: datetime
 ) -> SignedIn:
-    """Make the registration behind a mailed code an account, and sign it in.
+    """Turn the registration of a mailed code into an account, and sign it in.
 
     Raises:
-        InvalidConfirmation, ConfirmationUsed: it is none any more.
+        InvalidConfirmation, ConfirmationUsed: the code is malformed, expired or used.
     """
     account = await confirm_account(code, accounts=accounts, tokens=tokens, new_id=new_id, now=now)
     return await open_session(account, sessions=sessions, tokens=tokens, new_id=new_id, now=now)
@@ -116,10 +116,10 @@ async def confirm(
 async def confirm_account(
     code: str, *, accounts: Accounts, tokens: Tokens, new_id: NewId, now: datetime
 ) -> Account:
-    """Make the registration behind a mailed code an account.
+    """Turn the registration of a mailed code into an account.
 
     Raises:
-        InvalidConfirmation, ConfirmationUsed: it is none any more.
+        InvalidConfirmation, ConfirmationUsed: the code is malformed, expired or used.
     """
     registration_id = tokens.read_confirmation_code(code)
     return await accounts.confirm(registration_id, suffix_of(new_id()), now=now)
@@ -136,7 +136,7 @@ async def sign_in(
     new_id: NewId,
     now: datetime,
 ) -> SignedIn:
-    """Sign in with an e-mail address or username.
+    """Sign in with an email address or username.
 
     Raises:
         DomainError: as `check_credentials` says.
@@ -148,33 +148,33 @@ async def sign_in(
 async def check_credentials(
     login: str, password: str, *, accounts: Accounts, limits: RateLimits, new_id: NewId, now: datetime
 ) -> Account:
-    """The account that an e-mail address or username and a password open.
+    """The account of an email address or username and a password.
 
     Raises:
-        InvalidCredentials: whichever of them is wrong.
-        NotConfirmed: right, but the address waits for its confirmation; the mail is sent again.
-        TooMany: five failures in a quarter of an hour.
+        InvalidCredentials: the login or the password is wrong.
+        NotConfirmed: both are right, but the address is not confirmed; the mail is sent again.
+        TooMany: five failures within 15 minutes.
     """
     login = login.strip()
-    found = await accounts.find(login, now=now)
-    key = _failures_key(found, login)
-    async with _turn(key):
+    credentials = await accounts.find(login, now=now)
+    key = _failures_key(credentials, login)
+    async with _lock_for(key):
         await _refuse_after_failures(limits, key)
-        if not await accounts.check(found, password):
+        if not await accounts.check(credentials, password):
             await limits.take(FAILURES, key)
             raise InvalidCredentials
-    assert found is not None
-    if found.account is not None:
-        return found.account
-    assert found.registration_id is not None
-    await accounts.remind(found.registration_id, EventId(new_id()), now=now)
+    assert credentials is not None
+    if credentials.account is not None:
+        return credentials.account
+    assert credentials.registration_id is not None
+    await accounts.remind(credentials.registration_id, EventId(new_id()), now=now)
     raise NotConfirmed
 
 
 async def open_session(
     account: Account, *, sessions: Sessions, tokens: Tokens, new_id: NewId, now: datetime
 ) -> SignedIn:
-    """Sign an account in on one more device."""
+    """Open a session for one more device."""
     refresh_token = tokens.new_refresh_token()
     session = Session(SessionId(new_id()), account, now + REFRESH_LIFETIME)
     await sessions.open(session, hash_of(refresh_token), now=now)
@@ -182,10 +182,10 @@ async def open_session(
 
 
 async def refresh(refresh_token: str, *, sessions: Sessions, tokens: Tokens, now: datetime) -> SignedIn:
-    """Exchange a refresh token for fresh ones.
+    """Exchange a refresh token for new tokens.
 
     Raises:
-        InvalidRefreshToken: it opens nothing any more. If it was stolen, neither do its descendants.
+        InvalidRefreshToken: the token is unknown, expired or reused. Reuse also ends the session.
     """
     fresh = tokens.new_refresh_token()
     try:
@@ -200,14 +200,14 @@ async def refresh(refresh_token: str, *, sessions: Sessions, tokens: Tokens, now
 
 
 async def sign_out(refresh_token: str, *, sessions: Sessions, tokens: Tokens, now: datetime) -> None:
-    """End the session of a refresh token; one that has ended already stays so."""
+    """End the session of a refresh token. Safe to repeat."""
     ended = await sessions.close(hash_of(refresh_token), now=now)
     if ended is not None:
         await tokens.revoke(ended, now=now)
 
 
 def hash_of(refresh_token: str) -> bytes:
-    """What is stored of a refresh token. It has 256 random bits, so a fast hash is enough."""
+    """The stored hash of a refresh token. The token has 256 random bits, so a fast hash is enough."""
     return hashlib.sha256(refresh_token.encode()).digest()
 
 
@@ -232,9 +232,10 @@ def _checked(sign_up: SignUp, new_id: NewId) -> NewAccount:
     )
 
 
-def _failures_key(found: Credentials | None, login: str) -> str:
-    """One key per account, whether it is named by address or by username."""
-    return login.lower() if found is None or found.account is None else found.account.profile.email.lower()
+def _failures_key(credentials: Credentials | None, login: str) -> str:
+    """One key per account, the same for its address and its username."""
+    account = None if credentials is None else credentials.account
+    return login.lower() if account is None else account.profile.email.lower()
 
 
 async def _refuse_after_failures(limits: RateLimits, key: str) -> None:
@@ -247,8 +248,8 @@ async def _refuse_after_failures(limits: RateLimits, key: str) -> None:
         )
 
 
-def _turn(key: str) -> asyncio.Lock:
-    lock = _turns.get(key)
+def _lock_for(key: str) -> asyncio.Lock:
+    lock = _locks.get(key)
     if lock is None:
-        lock = _turns[key] = asyncio.Lock()
+        lock = _locks[key] = asyncio.Lock()
     return lock

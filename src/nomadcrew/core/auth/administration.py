@@ -1,4 +1,4 @@
-"""What whoever runs the site does with accounts, by command."""
+"""Administration of accounts, by an operator's commands."""
 
 from datetime import datetime
 
@@ -16,7 +16,7 @@ __all__ = ["create_user", "grant_admin", "list_users", "reset_password"]
 async def create_user(
     sign_up: SignUp, *, accounts: Accounts, limits: RateLimits, new_id: NewId, now: datetime
 ) -> Account:
-    """Create an account, also where registration is closed; its address counts as confirmed.
+    """Create an account, also if registration is closed. Its address counts as confirmed.
 
     Raises:
         DomainError: as `create_account` says.
@@ -25,16 +25,16 @@ async def create_user(
 
 
 async def list_users(*, accounts: Accounts, limit: int = 100, offset: int = 0) -> AccountPage:
-    """Everybody who may sign in here, newest first."""
+    """All accounts, newest first."""
     return await accounts.page(limit=limit, offset=offset)
 
 
 async def reset_password(login: str, password: str, *, accounts: Accounts, now: datetime) -> Account:
-    """Give an account another password and end its sessions.
+    """Replace an account's password and end its sessions.
 
     Raises:
-        NotFound: nobody has that address or username.
-        WeakPassword: the password is not good enough.
+        NotFound: no account has that address or username.
+        WeakPassword: the password is too weak.
     """
     account = await _account(login, accounts, now)
     check_password(password, email=account.profile.email, username=account.profile.username)
@@ -43,10 +43,10 @@ async def reset_password(login: str, password: str, *, accounts: Accounts, now: 
 
 
 async def grant_admin(login: str, *, accounts: Accounts, now: datetime, granted: bool = True) -> Account:
-    """Make somebody a system administrator, or take that back. It counts from their next access token.
+    """Grant or revoke the rights of a system administrator, effective with the user's next access token.
 
     Raises:
-        NotFound: nobody has that address or username.
+        NotFound: no account has that address or username.
     """
     account = await _account(login, accounts, now)
     await accounts.grant_admin(account.user_id, granted=granted, now=now)
@@ -54,7 +54,7 @@ async def grant_admin(login: str, *, accounts: Accounts, now: datetime, granted:
 
 
 async def _account(login: str, accounts: Accounts, now: datetime) -> Account:
-    found = await accounts.find(login.strip(), now=now)
-    if found is None or found.account is None:
+    credentials = await accounts.find(login.strip(), now=now)
+    if credentials is None or credentials.account is None:
         raise NotFound("account")
-    return found.account
+    return credentials.account

@@ -1,4 +1,4 @@
-"""Refusals around accounts, sessions and profiles."""
+"""Refusals about accounts, sessions and profiles."""
 
 from nomadcrew.core.errors import Forbidden, Invalid, Unauthenticated
 from nomadcrew.core.ids import SessionId
@@ -6,24 +6,24 @@ from nomadcrew.core.ids import SessionId
 
 class UsernameTaken(Invalid):
     code = "username_taken"
-    text = "That username is taken. Choose another username."
+    text = "This username is taken. Choose another username."
 
 
 class EmailTaken(Invalid):
     code = "email_taken"
-    text = "There is an account with that email address already."
+    text = "An account with this email address exists already."
 
 
 class EmailRequired(Invalid):
-    """The token of somebody without a profile names no address to make one with."""
+    """The caller has no profile yet, and the token has no email address to create one with."""
 
     code = "email_required"
-    text = "Your sign-in gives no email address, which a profile needs."
+    text = "A profile needs an email address, and your access token has none."
 
 
 class InvalidUsername(Invalid):
     code = "invalid_username"
-    text = "A username has 1 to 30 visible characters, without spaces and without @."
+    text = "A username must have 1 to 30 visible characters, without spaces and without @."
 
 
 class WeakPassword(Invalid):
@@ -33,7 +33,7 @@ class WeakPassword(Invalid):
 
 class InvalidCredentials(Unauthenticated):
     code = "invalid_credentials"
-    text = "The email address, username or password is not right."
+    text = "The email address, username or password is wrong."
 
 
 class NotConfirmed(Forbidden):
@@ -52,7 +52,7 @@ class ConfirmationUsed(Invalid):
 
 
 class InvalidRefreshToken(Unauthenticated):
-    """`ended` is the session that a reused token brought down, if this refusal did so."""
+    """`ended` is the session that this refusal ended because its token was reused, else None."""
 
     code = "invalid_refresh_token"
     text = "Your session has ended. Sign in again."
@@ -64,7 +64,7 @@ class InvalidRefreshToken(Unauthenticated):
 
 class RegistrationClosed(Forbidden):
     code = "registration_closed"
-    text = "Registration is closed here. Ask somebody for an invitation."
+    text = "Registration is closed. Ask a member for an invitation."
 
 
 class NotSelf(Forbidden):

@@ -15,7 +15,7 @@ CONFIRMATION_LIFETIME = timedelta(hours=24)
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A person, as the people they travel with see them."""
+    """A user, as other members of a trip see them."""
 
     id: UserId
     email: str
@@ -36,7 +36,7 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Somebody who may sign in here; `confirmed` where they showed that mail to their address reaches them."""
+    """An account of this site. `confirmed` is True once the user has proven to receive mail at the address."""
 
     profile: Profile
     is_admin: bool = False
@@ -49,7 +49,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A signed-in device: the family of refresh tokens that descend from one sign-in."""
+    """A signed-in device: the family of refresh tokens from one sign-in."""
 
     id: SessionId
     account: Account
@@ -58,7 +58,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """What a client keeps after signing in."""
+    """The result of signing in: tokens for the client to store, and the profile."""
 
     access_token: str
     refresh_token: str

@@ -1,4 +1,4 @@
-"""Which passwords are accepted: the source document's policy, and none that everybody tries first."""
+"""The password policy: lengths and character classes of the source document, and no common passwords."""
 
 import re
 import unicodedata
@@ -9,7 +9,7 @@ from nomadcrew.core.auth.errors import WeakPassword
 
 MIN_PASSWORD = 8
 MAX_PASSWORD = 128
-# Shorter names turn up in honest passwords by chance: "ana" is in "banana".
+# Shorter names occur in strong passwords by chance: "ana" is in "banana".
 MIN_PERSONAL = 4
 
 _TAIL = re.compile(r"[\W\d_]+$")
@@ -17,10 +17,10 @@ _LOOKALIKES = str.maketrans("@4301!5$7", "aaeolisst")
 
 
 def check_password(password: str, *, email: str, username: str | None) -> None:
-    """Accept a password for a new account, or say everything that is wrong with it.
+    """Check a new password.
 
     Raises:
-        WeakPassword: the text lists what to change; it never repeats the password.
+        WeakPassword: the text lists all problems and never repeats the password.
     """
     problems = [*_missing(password), *_guessable(password, email, username)]
     if problems:
@@ -28,7 +28,7 @@ def check_password(password: str, *, email: str, username: str | None) -> None:
 
 
 def canonical(password: str) -> str:
-    """One form for what two keyboards compose differently."""
+    """The password in NFKC, the same for keyboards that compose characters differently."""
     return unicodedata.normalize("NFKC", password)
 
 
@@ -41,14 +41,14 @@ def _missing(password: str) -> list[str]:
         (any(c.isdigit() for c in password), "needs a digit"),
         (any(not c.isalnum() and not c.isspace() for c in password), "needs a symbol"),
     )
-    return [problem for kept, problem in rules if not kept]
+    return [problem for is_met, problem in rules if not is_met]
 
 
 def _guessable(password: str, email: str, username: str | None) -> list[str]:
     folded = canonical(password).casefold()
     problems = []
     if _is_common(folded):
-        problems.append("is one of the first that people guess")
+        problems.append("is too common")
     local = email.partition("@")[0].casefold()
     if len(local) >= MIN_PERSONAL and local in folded:
         problems.append("must not contain your email address")
@@ -59,7 +59,7 @@ def _guessable(password: str, email: str, username: str | None) -> list[str]:
 
 
 def _is_common(folded: str) -> bool:
-    """Whether it is well known: as it is, without its tail of digits and symbols, with letters for lookalikes."""
+    """Whether the password is common, also without its trailing digits and symbols, or without lookalikes."""
     stripped = _TAIL.sub("", folded)
     forms = {folded, stripped, folded.translate(_LOOKALIKES), stripped.translate(_LOOKALIKES)}
     return not forms.isdisjoint(_common())

@@ -1,4 +1,4 @@
-"""What identity needs: profiles, accounts, sessions and tokens."""
+"""Ports of profiles, accounts, sessions and tokens."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ RegistrationId = NewType("RegistrationId", UUID)
 
 @dataclass(frozen=True, slots=True)
 class ProfileChange:
-    """What to change; None leaves a field as it is."""
+    """Fields to change; None leaves a field unchanged."""
 
     username: str | None = None
     first_name: str | None = None
@@ -26,7 +26,7 @@ class ProfileChange:
 
 @dataclass(frozen=True, slots=True)
 class FoundUser:
-    """A row of a search; `is_member` where a trip of the caller's was named."""
+    """A row of a search. `is_member` is True for members of the named trip."""
 
     id: UserId
     email: str
@@ -45,62 +45,61 @@ class ProfilePage:
 
 
 class Profiles(Protocol):
-    """People as others see them. Methods with a caller raise `NotOnboarded` for one without a profile."""
+    """Users' profiles. Methods with a `caller` raise `NotOnboarded` if the caller has no profile."""
 
     async def onboard(self, profile: Profile, *, rename: bool = True) -> Profile:
-        """Create the profile, or bring its e-mail up to date, and its username where `rename` says so.
+        """Create the profile, or update its email address and, with `rename`, its username.
 
-        Names and avatar are filled in where the stored ones are empty, never overwritten. An empty e-mail leaves
-        the stored one as it is.
+        Names and avatar replace empty stored values only. An empty email address leaves the stored one unchanged.
 
         Raises:
-            UsernameTaken, EmailTaken: another person's.
-            EmailRequired: there is no profile yet and the e-mail is empty.
+            UsernameTaken, EmailTaken: another user has it.
+            EmailRequired: there is no profile yet and the email address is empty.
         """
         ...
 
     async def one(self, user_id: UserId, caller: UserId) -> Profile:
-        """Raises NotFound: no such person."""
+        """Raises NotFound: no such user."""
         ...
 
     async def search(self, text: str, caller: UserId, *, trip_id: TripId | None, limit: int) -> Sequence[FoundUser]:
-        """People whose username, names or addresses contain `text`, best matches first.
+        """Users whose username, names or addresses contain `text`, best matches first.
 
-        Two characters count at the beginning of one of them only.
+        A text of two characters matches at the beginning only.
         """
         ...
 
     async def page(self, caller: UserId, *, is_admin: bool, limit: int, offset: int) -> ProfilePage:
-        """Everybody, newest first. Raises AdminOnly: the caller is no system administrator."""
+        """All users, newest first. Raises `AdminOnly` unless the caller is a system administrator."""
         ...
 
     async def change(
         self, user_id: UserId, change: ProfileChange, caller: UserId, *, is_admin: bool, now: datetime
     ) -> Profile:
-        """Change what is not None.
+        """Change the fields that are not None.
 
         Raises:
-            NotSelf: another person's profile, and the caller is no system administrator.
-            NotFound: no such person.
-            UsernameTaken: another person's.
+            NotSelf: another user's profile, and the caller is not a system administrator.
+            NotFound: no such user.
+            UsernameTaken: another user has it.
         """
         ...
 
     async def merge_preferences(
         self, user_id: UserId, preferences: dict[str, Any], caller: UserId, *, is_admin: bool, now: datetime
     ) -> Profile:
-        """Merge top-level keys; a null removes one.
+        """Merge top-level keys; a null removes a key.
 
         Raises:
             NotSelf, NotFound: as `change`.
-            Invalid: together they are more than `MAX_PREFERENCES_BYTES`.
+            Invalid: the merged preferences exceed `MAX_PREFERENCES_BYTES`.
         """
         ...
 
     async def merge_notification_preferences(
         self, switches: Mapping[str, Any], details: Mapping[str, Any], caller: UserId, *, now: datetime
     ) -> Profile:
-        """Merge what the caller wants to be told into `notifications` and `notificationDetails`, key by key.
+        """Merge notification preferences into `notifications` and `notificationDetails`, key by key.
 
         Raises:
             Invalid: as `merge_preferences`.
@@ -108,13 +107,13 @@ class Profiles(Protocol):
         ...
 
     async def set_contact_email(self, caller: UserId, email: str, *, now: datetime) -> None:
-        """Raises EmailTaken: another person signs in with that address."""
+        """Raises EmailTaken: another user signs in with that address."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class NewAccount:
-    """An account to be. The first free one of `usernames` is taken."""
+    """An account to create, with the first free name of `usernames`."""
 
     user_id: UserId
     email: str
@@ -125,9 +124,9 @@ class NewAccount:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a sign-in is checked against: an account's, or those of a registration nobody has confirmed yet.
+    """The credentials of an account, or of an unconfirmed registration.
 
-    `password_hash` is the adapter's own business: where passwords are kept elsewhere it only says so.
+    `password_hash` is opaque: an adapter that stores passwords elsewhere puts a marker there.
     """
 
     password_hash: str
@@ -137,7 +136,7 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """A registration that waits for its address to be confirmed, as the mail about it needs it."""
+    """An unconfirmed registration, with the fields of its mail."""
 
     id: RegistrationId
     email: str
@@ -152,36 +151,36 @@ class AccountPage:
 
 
 class Registrations(Protocol):
-    """Registrations and the accounts that came of them, but for their passwords."""
+    """Registrations and their accounts, without passwords."""
 
     async def confirm(self, registration_id: RegistrationId, suffix: str, *, now: datetime) -> Account:
-        """Make a kept registration an account, whose id is the registration's.
+        """Turn a stored registration into an account with the same id.
 
-        `suffix` goes to the username if somebody was faster.
+        `suffix` is appended to the username if it was taken meanwhile.
 
         Raises:
             InvalidConfirmation: no such registration, or it has expired.
-            ConfirmationUsed: it or another one for the address was confirmed before.
+            ConfirmationUsed: this registration, or another one for the address, is confirmed already.
         """
         ...
 
     async def pending(self, registration_id: RegistrationId, *, now: datetime) -> Registration | None:
-        """For mail: a registration that can still be confirmed."""
+        """The registration for its mail; None if it can no longer be confirmed."""
         ...
 
     async def one(self, user_id: UserId) -> Account | None: ...
 
 
 class Accounts(Registrations, Protocol):
-    """Credentials of people who registered here, with their profiles."""
+    """Accounts of this site, with credentials and profiles."""
 
     async def register(self, new: NewAccount, password: str, *, confirmed: bool, now: datetime) -> Account:
-        """Create account and profile together; `confirmed` where the address is proven.
+        """Create account and profile together; `confirmed` says whether the address is proven.
 
-        An account of that address with that very password is returned instead: a repeated registration.
+        A repeat with the address and password of an existing account returns that account.
 
         Raises:
-            EmailTaken: another account's, or an account's with another password.
+            EmailTaken: an account with the address and another password exists.
             UsernameTaken: none of the usernames is free.
         """
         ...
@@ -189,10 +188,10 @@ class Accounts(Registrations, Protocol):
     async def request(
         self, new: NewAccount, password: str, registration_id: RegistrationId, event_id: EventId, *, now: datetime
     ) -> None:
-        """Keep a registration until its address is confirmed, and have the mail about it sent.
+        """Store a registration until its address is confirmed, and cause its mail.
 
-        Nobody is told whether the address has an account: its owner gets a mail that says so, once an hour at
-        most. A repeat within a minute mails nobody, nor does more than five an hour.
+        The caller does not learn whether the address has an account: the account's owner gets a mail about it, once
+        an hour at most. A repeat within a minute sends no mail; nor do more than five an hour.
 
         Raises:
             UsernameTaken: none of the usernames is free.
@@ -200,48 +199,48 @@ class Accounts(Registrations, Protocol):
         ...
 
     async def remind(self, registration_id: RegistrationId, event_id: EventId, *, now: datetime) -> None:
-        """Mail the link once more, unless that was done five minutes ago."""
+        """Mail the link again, at most once every five minutes."""
         ...
 
     async def find(self, login: str, *, now: datetime) -> Credentials | None:
-        """What belongs to an e-mail address or username."""
+        """The credentials of an email address or username."""
         ...
 
     async def check(self, found: Credentials | None, password: str) -> bool:
-        """Whether the password is right; takes as long for nobody's credentials as for somebody's."""
+        """Whether the password is right. Takes equally long for missing credentials."""
         ...
 
     async def page(self, *, limit: int, offset: int) -> AccountPage:
-        """Everybody who may sign in here, newest first."""
+        """All accounts, newest first."""
         ...
 
     async def set_password(self, user_id: UserId, password: str, *, now: datetime) -> None:
-        """Replace the password and end every session. Raises NotFound: no such account."""
+        """Replace the password and end every session. Raises `NotFound` if there is no such account."""
         ...
 
     async def grant_admin(self, user_id: UserId, *, granted: bool, now: datetime) -> None:
-        """Make somebody a system administrator, or no longer. Raises NotFound: no such account."""
+        """Grant or revoke the rights of a system administrator. Raises `NotFound` if there is no such account."""
         ...
 
 
 class Abandoned(Protocol):
-    """Registrations that nobody confirmed in time."""
+    """Registrations that were not confirmed in time."""
 
     async def forget_expired(self, *, now: datetime) -> int:
-        """Drop registrations a week after they expired; how many."""
+        """Delete registrations a week after they expired. Returns their number."""
         ...
 
 
 class Sessions(Protocol):
-    """Refresh tokens, kept as hashes only."""
+    """Sessions and their refresh tokens, stored as hashes only."""
 
     async def open(self, session: Session, token_hash: bytes, *, now: datetime) -> None: ...
 
     async def rotate(self, spent_hash: bytes, fresh_hash: bytes, *, now: datetime, expires_at: datetime) -> Session:
-        """Exchange a refresh token for a fresh one of the same family.
+        """Exchange a refresh token for a new one of the same family.
 
-        A token spent under 30 s ago is exchanged again, for the reply may have been lost; later its reuse means
-        theft and ends the family.
+        A token used less than 30 s ago is exchanged again: the reply may have been lost. Later reuse means theft
+        and ends the family.
 
         Raises:
             InvalidRefreshToken: unknown, expired, revoked or reused.
@@ -249,62 +248,62 @@ class Sessions(Protocol):
         ...
 
     async def close(self, token_hash: bytes, *, now: datetime) -> SessionId | None:
-        """End the family of a refresh token; None where there is none."""
+        """End the family of a refresh token. Returns its session, None if the token is unknown."""
         ...
 
     async def forget_expired(self, *, now: datetime) -> int:
-        """Drop sessions and spent tokens that no reuse could be recognised by any more; how many sessions."""
+        """Delete sessions and used tokens no longer needed to detect reuse. Returns the number of sessions."""
         ...
 
 
 class Verifier(Protocol):
-    """Believes access tokens, or does not."""
+    """Verifies access tokens."""
 
     async def verify(self, token: str, *, now: datetime) -> Claims:
-        """What a token says, once its signature, issuer, times and kind hold.
+        """The claims of a token, after checking its signature, issuer, times and kind.
 
         Raises:
             Unauthenticated: with code `token_expired` or `auth_failed`.
-            Unavailable: the issuer's keys cannot be fetched just now.
+            Unavailable: the issuer's keys cannot be fetched.
         """
         ...
 
 
 class Codes(Protocol):
-    """Secrets for people that are no access tokens."""
+    """Secrets other than access tokens."""
 
     def new_refresh_token(self) -> str:
-        """A fresh secret that nobody can guess."""
+        """A new random secret."""
         ...
 
     def confirmation_code(self, registration_id: RegistrationId) -> str:
-        """The secret that proves a mail was received; always the same one for a registration."""
+        """The secret of a confirmation mail, always the same for a registration."""
         ...
 
     def read_confirmation_code(self, code: str) -> RegistrationId:
-        """Raises InvalidConfirmation: forged or malformed."""
+        """Raises InvalidConfirmation: the code is forged or malformed."""
         ...
 
 
 class Tokens(Codes, Protocol):
-    """Our own access tokens. Also makes the other secrets."""
+    """Our own access tokens, and the other secrets."""
 
     async def issue(self, account: Account, session_id: SessionId, *, now: datetime) -> str:
-        """An access token that lives for `ACCESS_LIFETIME`.
+        """A new access token, valid for `ACCESS_LIFETIME`.
 
         Raises:
-            Unavailable: the issuer cannot be asked just now.
+            Unavailable: the issuer is unreachable.
         """
         ...
 
     async def revoke(self, session_id: SessionId, *, now: datetime) -> None:
-        """Refuse access tokens of a session from now on in this process."""
+        """Refuse the session's access tokens from now on, in this process."""
         ...
 
     async def jwks(self, *, now: datetime) -> dict[str, Any]:
         """The public keys of our own issuer.
 
         Raises:
-            Unavailable: they cannot be fetched just now.
+            Unavailable: the keys cannot be fetched.
         """
         ...

@@ -1,4 +1,4 @@
-"""Files in a chat: sent first, named in a message then, and gone when the message is."""
+"""Files in a chat: uploaded first, then attached to a message, deleted with the message."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -15,7 +15,7 @@ from nomadcrew.core.permissions import rule
 UNUSED_KEPT_FOR = timedelta(days=1)
 BITE = 200
 
-# What a file of a kind may be called, the usual first.
+# Accepted suffixes by kind; the first is the default.
 _SUFFIXES = {
     FileKind.JPEG: (".jpg", ".jpeg"),
     FileKind.PNG: (".png",),
@@ -36,21 +36,21 @@ async def upload(
     now: datetime,
     fingerprint: bytes,
 ) -> Attachment:
-    """Keep a file for a message to come, without what it tells of where and when it was taken.
+    """Store a file for a later message, without its metadata.
 
-    The row is written first, so that there is no file that nobody would delete.
+    The row is written first: a file without a row would never be deleted.
 
     Raises:
-        Invalid: too large, of no type that is taken, or damaged.
+        Invalid: the file is too large, of a type that is not accepted, or damaged.
         DomainError: as `Attachments.add` and `Files.put` say.
     """
-    # Taking a large picture apart would hold everybody else up for a moment.
-    kind, clean = await asyncio.to_thread(cleaned, content)
-    made = Attachment(AttachmentId(new_id()), kind, len(clean), shown_name(name, kind))
-    kept = await attachments.add(made, trip_id, caller, rule("chat", "create"), fingerprint=fingerprint, now=now)
-    # Also for a repeat: the first may not have come this far.
-    await files.put(key_of(trip_id, kept.id), clean, kind)
-    return kept
+    # Parsing a large picture would block the event loop.
+    kind, stripped = await asyncio.to_thread(cleaned, content)
+    new = Attachment(AttachmentId(new_id()), kind, len(stripped), shown_name(name, kind))
+    stored = await attachments.add(new, trip_id, caller, rule("chat", "create"), fingerprint=fingerprint, now=now)
+    # A repeat writes the file too: the first attempt may have failed before this line.
+    await files.put(key_of(trip_id, stored.id), stripped, kind)
+    return stored
 
 
 async def link_to(
@@ -62,22 +62,22 @@ async def link_to(
     files: Files,
     now: datetime,
 ) -> str:
-    """An address that gives the file to whoever has it, for a quarter of an hour.
+    """A download link without further authentication, valid for `LINK_LIFETIME`.
 
     Raises:
         DomainError: as `Attachments.one` says.
     """
-    found = await attachments.one(trip_id, attachment_id, caller, rule("chat", "read"))
-    return files.link(key_of(trip_id, found.id), found.kind, found.name, now=now)
+    attachment = await attachments.one(trip_id, attachment_id, caller, rule("chat", "read"))
+    return files.link(key_of(trip_id, attachment.id), attachment.kind, attachment.name, now=now)
 
 
 async def forget_files(*, attachments: Attachments, files: Files, now: datetime) -> int:
-    """Delete what was never sent, what was in deleted messages, and what was in deleted trips; says how much.
+    """Delete files that were never sent, and those of deleted messages and trips. Returns the number of files.
 
-    A row goes after its file, so that whatever stops this in between, it is done again.
+    A row is deleted after its file, so that an interrupted run is repeated.
 
     Raises:
-        Unavailable: a file could not be deleted just now.
+        Unavailable: a file could not be deleted; retry later.
     """
     while await attachments.expire(now - UNUSED_KEPT_FOR, now=now, limit=BITE) >= BITE:
         pass
@@ -94,12 +94,12 @@ async def forget_files(*, attachments: Attachments, files: Files, now: datetime)
 
 
 def key_of(trip_id: TripId, attachment_id: AttachmentId) -> str:
-    """Where a file is kept; the infrastructure lets functions have what begins with `attachments/`."""
+    """The storage key of a file. The infrastructure grants functions access to the prefix `attachments/`."""
     return f"attachments/{trip_id}/{attachment_id}"
 
 
 def shown_name(given: str, kind: FileKind) -> str:
-    """What a file is called: the last part of what was given, as far as it can be read, ending as its kind does."""
+    """The displayed file name: the last segment of `given`, printable characters only, with the kind's suffix."""
     last = given.replace("\\", "/").rpartition("/")[2]
     name = "".join(character for character in last if character.isprintable()).strip(" .")
     suffixes = _SUFFIXES[kind]

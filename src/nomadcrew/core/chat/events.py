@@ -1,4 +1,4 @@
-"""The events of a chat, for storage that does not build them itself. The app reads a message in two forms."""
+"""Builds chat events, for stores that do not build them in SQL. A message has two forms, both read by the app."""
 
 import json
 from collections.abc import Iterable
@@ -64,13 +64,13 @@ def typing(event_id: EventId, trip_id: TripId, sender: Sender, *, is_typing: boo
 
 
 def person(sender: Sender) -> dict[str, str]:
-    """Somebody as events carry them; the client takes an avatar that is absent, but none that is empty."""
+    """A user in an event. An empty avatar is left out: the client accepts an absent one only."""
     payload = {"id": str(sender.id), "name": sender.name}
     return payload | {"avatar": sender.avatar} if sender.avatar else payload
 
 
 def attachment_json(attachment: Attachment) -> dict[str, Any]:
-    """A file as it is stored with its message, and as the second of the two forms carries it."""
+    """An attachment as stored with its message, and in the second form of a message."""
     return {
         "id": str(attachment.id),
         "type": attachment.kind.value,
@@ -80,34 +80,37 @@ def attachment_json(attachment: Attachment) -> dict[str, Any]:
 
 
 def stored_attachment(text: str | None) -> Attachment | None:
-    """A file out of what `attachment_json` made of it."""
+    """Decode the JSON text of `attachment_json`."""
     if text is None:
         return None
-    said = json.loads(text)
-    return Attachment(AttachmentId(UUID(said["id"])), FileKind(said["type"]), said["size_bytes"], said["name"])
+    fields = json.loads(text)
+    return Attachment(
+        AttachmentId(UUID(fields["id"])), FileKind(fields["type"]), fields["size_bytes"], fields["name"]
+    )
 
 
 def utc_text(moment: datetime) -> str:
-    """A time as it stands in events."""
+    """A UTC time in an event."""
     return f"{moment:%Y-%m-%dT%H:%M:%S.%fZ}"
 
 
 def _forms(message: Message) -> dict[str, Any]:
-    assert message.sender is not None, "only who is there writes"
+    """The payload with both forms of a message: camelCase fields, and a snake_case `message`."""
+    assert message.sender is not None, "the sender of a new event exists"
     sender, reply = person(message.sender), message.reply_to_id
     text, at = message.text, utc_text(message.created_at)
     id_, trip = str(message.id), str(message.trip_id)
-    one: dict[str, Any] = {"messageId": id_, "tripId": trip, "content": text, "user": sender, "timestamp": at}
-    two: dict[str, Any] = {"id": id_, "trip_id": trip, "content": text, "sender": sender, "created_at": at}
+    camel: dict[str, Any] = {"messageId": id_, "tripId": trip, "content": text, "user": sender, "timestamp": at}
+    snake: dict[str, Any] = {"id": id_, "trip_id": trip, "content": text, "sender": sender, "created_at": at}
     if reply is not None:
-        one["replyToId"] = two["reply_to_id"] = str(reply)
+        camel["replyToId"] = snake["reply_to_id"] = str(reply)
     if message.attachment is not None:
-        two["attachment"] = attachment_json(message.attachment)
-        one["attachment"] = {("sizeBytes" if name == "size_bytes" else name): value
-                             for name, value in two["attachment"].items()}  # fmt: skip
+        snake["attachment"] = attachment_json(message.attachment)
+        camel["attachment"] = {("sizeBytes" if name == "size_bytes" else name): value
+                               for name, value in snake["attachment"].items()}  # fmt: skip
     if message.edited_at is not None:
-        one["editedAt"] = two["updated_at"] = utc_text(message.edited_at)
-    return one | {"message": two}
+        camel["editedAt"] = snake["updated_at"] = utc_text(message.edited_at)
+    return camel | {"message": snake}
 
 
 def _event(

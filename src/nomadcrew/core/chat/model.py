@@ -15,8 +15,8 @@ MAX_TEXT = 1000  # characters
 MAX_EMOJI = 10  # characters: a family of four is seven
 # Control and format characters and separators.
 _INVISIBLE = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
-MAX_REACTIONS = 20  # of one person on one message
-MAX_EDITS = 50  # of one message: every text it had is kept with it
+MAX_REACTIONS = 20  # of one member on one message
+MAX_EDITS = 50  # of one message, which stores every earlier text
 MAX_MENTIONS = 20
 MAX_WORDS = 8
 MAX_QUERY = 200  # characters
@@ -28,7 +28,7 @@ _MENTION = re.compile(r"(?<![\w@])@(\w[\w.-]*)")
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Who wrote, as others see them; `avatar` is empty where there is none."""
+    """The author of a message, as other members see them; `avatar` is empty without one."""
 
     id: UserId
     name: str
@@ -44,7 +44,7 @@ class ReactionCount:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file that was sent, as messages show it."""
+    """An uploaded file, as shown in a message."""
 
     id: AttachmentId
     kind: FileKind
@@ -54,11 +54,10 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message as members read it. A deleted one keeps its place, and `TOMBSTONE` for a text.
+    """A message as members read it.
 
-    The text may be empty where there is an attachment.
-
-    `sender` is None once the account is gone. `created_at` rises strictly along a trip's messages.
+    A deleted message stays in the list, with `TOMBSTONE` as its text. The text may be empty with an attachment.
+    `sender` is None once the account is deleted. `created_at` is strictly increasing within a trip.
     """
 
     id: MessageId
@@ -75,7 +74,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class MessagePage:
-    """Some of a trip's messages. `next` is an opaque cursor to go on from, None where nothing follows."""
+    """A page of a trip's messages. `next` is an opaque cursor for the next page, None on the last."""
 
     messages: Sequence[Message]
     next: str | None
@@ -83,7 +82,7 @@ class MessagePage:
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:
-    """A message to be stored. A `fingerprint` is what makes a repeat harmless where the client gave no id."""
+    """A message to store. `fingerprint` identifies a repeat if the client gave no id."""
 
     id: MessageId
     trip_id: TripId
@@ -112,7 +111,7 @@ class Reaction:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """Up to which message a member has read."""
+    """A member's last read message."""
 
     reader: Sender
     message_id: MessageId
@@ -126,11 +125,11 @@ class MessageNotFound(NotFound):
 
 class ReplyNotFound(Invalid):
     code = "reply_not_found"
-    text = "The message that this replies to is not in this chat."
+    text = "The replied-to message is not in this chat."
 
 
 class AttachmentNotFound(NotFound):
-    """Also what somebody else's is, before it is in a message."""
+    """No such attachment, or another member's that is not in a message yet."""
 
     def __init__(self) -> None:
         super().__init__("attachment", code="attachment_not_found")
@@ -138,76 +137,78 @@ class AttachmentNotFound(NotFound):
 
 class AttachmentUsed(Conflict):
     code = "attachment_used"
-    text = "That file is in another message already."
+    text = "This file belongs to another message already."
 
 
 class MessageIdTaken(Conflict):
     code = "message_id_taken"
-    text = "Another message has that id."
+    text = "Another message has this id. Send the message with a new id."
 
 
 class TooLateToEdit(Invalid):
     code = "edit_window_over"
-    text = "A message can be edited for fifteen minutes."
+    text = "A message can be edited for 15 minutes after it was sent."
 
 
 class TooManyEdits(Invalid):
     code = "too_many_edits"
-    text = f"A message can be edited {MAX_EDITS} times. Write another one instead."
+    text = f"A message can be edited at most {MAX_EDITS} times. Send a new message instead."
 
 
 class TooManyReactions(Invalid):
     code = "too_many_reactions"
-    text = f"One can react to a message with {MAX_REACTIONS} emoji at most."
+    text = f"A member can react to a message with at most {MAX_REACTIONS} emoji."
 
 
 class BadCursor(Invalid):
     code = "invalid_cursor"
-    text = "That is no place in this chat."
+    text = "This cursor does not belong to this chat."
 
 
 def checked_text(text: str, *, may_be_empty: bool = False) -> str:
-    """The text of a message, without blanks around it.
+    """The text of a message, without surrounding whitespace.
 
     Raises:
-        Invalid: nothing to be seen is left where something has to be, or more than 1000 characters.
+        Invalid: the text has no visible character although it must not be empty, or more than 1000 characters.
     """
     trimmed = text.strip()
     if not _is_visible(trimmed):
         trimmed = ""
     if not trimmed and not may_be_empty:
-        raise Invalid("A message needs some text.", code="empty_message")
+        raise Invalid("A message must not be empty.", code="empty_message")
     if len(trimmed) > MAX_TEXT:
-        raise Invalid(f"A message has at most {MAX_TEXT} characters.", code="message_too_long")
+        raise Invalid(f"A message must have at most {MAX_TEXT} characters.", code="message_too_long")
     return trimmed
 
 
 def checked_emoji(emoji: str) -> str:
-    """Raises Invalid: not 1 to 10 characters, nothing to be seen among them, or a control character."""
+    """`emoji` itself. Raises `Invalid` unless it has 1 to 10 characters, some visible and no control character."""
     controls = any(category(character) == "Cc" for character in emoji)
     if not 0 < len(emoji) <= MAX_EMOJI or controls or not _is_visible(emoji):
-        raise Invalid(f"A reaction has 1 to {MAX_EMOJI} characters.", code="invalid_emoji")
+        raise Invalid(f"A reaction must have 1 to {MAX_EMOJI} visible characters.", code="invalid_emoji")
     return emoji
 
 
 def _is_visible(text: str) -> bool:
-    """Whether there is anything to see; what this Python's Unicode does not know yet counts, as new emoji do."""
+    """Whether a text has a visible character. Unassigned code points count as visible: they may be new emoji."""
     return any(category(character) not in _INVISIBLE for character in text)
 
 
 def mentioned(text: str) -> list[str]:
-    """The usernames that a text mentions as `@name`, in lower case, each once, the first twenty."""
-    found = (name.rstrip(".-").lower() for name in _MENTION.findall(text))
-    return list(dict.fromkeys(name for name in found if name))[:MAX_MENTIONS]
+    """The usernames that a text mentions as `@name`, in lower case, without duplicates; at most `MAX_MENTIONS`."""
+    usernames = (name.rstrip(".-").lower() for name in _MENTION.findall(text))
+    return list(dict.fromkeys(name for name in usernames if name))[:MAX_MENTIONS]
 
 
 def words_of(query: str) -> list[str]:
-    """What a search looks for: all its words, case-folded.
+    """The distinct words of a search, case-folded.
 
     Raises:
-        Invalid: none, or too much.
+        Invalid: the query is empty or too long.
     """
     words = list(dict.fromkeys(query.casefold().split()))
     if not words or len(words) > MAX_WORDS or len(query) > MAX_QUERY:
-        raise Invalid(f"Search for 1 to {MAX_WORDS} words.", code="invalid_query")
+        raise Invalid(
+            f"`q` must have 1 to {MAX_WORDS} words and at most {MAX_QUERY} characters.", code="invalid_query"
+        )
     return words

@@ -1,4 +1,4 @@
-"""What the chat needs from its storage."""
+"""Ports of the chat: messages and attachments."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -10,53 +10,53 @@ from nomadcrew.core.permissions import Rule
 
 
 class ChatLog(Protocol):
-    """A trip's chat, durable and in one order for everybody: that of the server.
+    """A trip's chat. Messages are durable, and every member sees them in the server's order.
 
-    The event of a write reaches everybody's sockets and the record of events if, and only if, the write was made.
-    A cursor is a message's id or what a page said comes next.
+    The event of a write is stored and sent to sockets if, and only if, the write was committed.
+    A cursor is a message id or the `next` of a page.
 
-    Every method raises `NotOnboarded`, `NotTripMember`, `NotFound` (a deleted trip, a message that is not on the
-    trip or was deleted) and `Forbidden` (below the rule's rank and not the author, where the rule lets authors).
+    Every method raises `NotOnboarded`, `NotTripMember`, `NotFound` (a deleted trip, a message that is deleted or
+    not on the trip) and `Forbidden` (below the rule's rank and, if the rule admits authors, not the author).
     """
 
     async def add(self, message: NewMessage, rule: Rule) -> Message:
-        """Store a message at the end; the stored one where it was there already.
+        """Append a message. A repeat returns the stored message.
 
         Raises:
-            MessageIdTaken: another person's message, or one of another trip, has the id.
-            ReplyNotFound: what it replies to is not on the trip.
-            AttachmentNotFound: the author sent no such file to the trip.
-            AttachmentUsed: another message has that file.
+            MessageIdTaken: another member's message, or one of another trip, has the id.
+            ReplyNotFound: the replied-to message is not on the trip.
+            AttachmentNotFound: the author uploaded no such file to the trip.
+            AttachmentUsed: another message has the file.
         """
         ...
 
     async def before(
         self, trip_id: TripId, caller: UserId, rule: Rule, cursor: str | None, *, limit: int, offset: int = 0
     ) -> MessagePage:
-        """What was written before `cursor`, newest first; from the end without one.
+        """Messages before `cursor`, newest first. Default: from the end.
 
         Raises:
-            BadCursor: no message of the trip and no cursor of ours.
+            BadCursor: the cursor is not from this chat.
         """
         ...
 
     async def after(self, trip_id: TripId, caller: UserId, rule: Rule, cursor: str, *, limit: int) -> MessagePage:
-        """What was written after `cursor`, oldest first: everything, and perhaps a little from just before.
+        """Messages after `cursor`, oldest first. The page may repeat some messages from just before it.
 
         Raises:
-            BadCursor: no message of the trip and no cursor of ours.
+            BadCursor: the cursor is not from this chat.
         """
         ...
 
     async def search(
         self, trip_id: TripId, caller: UserId, rule: Rule, words: Sequence[str], cursor: str | None, *, limit: int
     ) -> MessagePage:
-        """Messages whose case-folded text holds all of `words`, newest first.
+        """Messages whose case-folded text contains all of `words`, newest first.
 
-        Where looking is dear a page looks at 10,000 messages, whatever it finds, and says where to go on.
+        An adapter without an index scans 10,000 messages per page; the page may be short and still have a `next`.
 
         Raises:
-            BadCursor: no message of the trip and no cursor of ours.
+            BadCursor: the cursor is not from this chat.
         """
         ...
 
@@ -71,11 +71,11 @@ class ChatLog(Protocol):
         *,
         now: datetime,
     ) -> Message:
-        """Change a text and keep the one before; the same text again changes nothing.
+        """Change the text and store the previous one. The same text changes nothing.
 
         Raises:
-            TooLateToEdit: it was written too long ago.
-            TooManyEdits: it was edited as often as any message may be.
+            TooLateToEdit: the message is older than `EDITABLE_FOR`.
+            TooManyEdits: the message was edited `MAX_EDITS` times.
         """
         ...
 
@@ -89,19 +89,19 @@ class ChatLog(Protocol):
         *,
         now: datetime,
     ) -> None:
-        """Leave a tombstone, also in the record of events, and no file. Deleting again is nothing."""
+        """Replace the message by a tombstone, also in stored events, and delete its file. Safe to repeat."""
         ...
 
     async def react(self, reaction: Reaction, rule: Rule, event_id: EventId) -> Reaction:
-        """Add a reaction; the one that is there already where it is.
+        """Add a reaction. A repeat returns the stored reaction.
 
         Raises:
-            TooManyReactions: the person has as many on this message as anybody may.
+            TooManyReactions: the member has `MAX_REACTIONS` on this message.
         """
         ...
 
     async def unreact(self, reaction: Reaction, rule: Rule, event_id: EventId) -> None:
-        """Take a reaction of one's own back; nothing where there is none."""
+        """Remove the user's own reaction, if there is one."""
         ...
 
     async def reactions(
@@ -120,19 +120,19 @@ class ChatLog(Protocol):
         *,
         now: datetime,
     ) -> None:
-        """Say that the caller has read up to a message; one before that changes nothing and tells nobody."""
+        """Move the caller's last read message forward. An older message changes nothing and causes no event."""
         ...
 
     async def receipts(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sequence[Receipt]:
-        """Up to where each member has read."""
+        """The last read message of each member."""
         ...
 
 
 class Attachments(Protocol):
-    """Whose files are whose; the files themselves lie with `Files`.
+    """The rows of uploaded files; `Files` stores their bytes.
 
-    A file belongs to its uploader and a trip, and to one message at most. What is deleted is found by nobody any
-    more, and remembered until `forget`.
+    A file belongs to its uploader and a trip, and to one message at most. A deleted file is no longer readable; its
+    row remains until `forget`.
     """
 
     async def add(
@@ -145,7 +145,7 @@ class Attachments(Protocol):
         fingerprint: bytes,
         now: datetime,
     ) -> Attachment:
-        """Remember a file; the one that a repeat made before, where this is one.
+        """Store a file's row. A repeat returns the stored row.
 
         Raises:
             DomainError: the caller is not on the trip, or below the rule's rank.
@@ -153,10 +153,10 @@ class Attachments(Protocol):
         ...
 
     async def one(self, trip_id: TripId, attachment_id: AttachmentId, caller: UserId, rule: Rule) -> Attachment:
-        """A file that is in a message of the trip, or the caller's own.
+        """A file in a message of the trip, or the caller's own.
 
         Raises:
-            AttachmentNotFound: there is none.
+            AttachmentNotFound: no such file.
             DomainError: the caller is not on the trip, or below the rule's rank.
         """
         ...
@@ -164,26 +164,26 @@ class Attachments(Protocol):
     async def take(
         self, trip_id: TripId, attachment_id: AttachmentId, author: UserId, message_id: MessageId
     ) -> Attachment:
-        """Make a file a message's, for messages that are kept elsewhere; again is nothing more.
+        """Attach a file to a message that another store holds. Safe to repeat.
 
         Raises:
-            AttachmentNotFound: the author sent no such file to the trip.
-            AttachmentUsed: another message has it.
+            AttachmentNotFound: the author uploaded no such file to the trip.
+            AttachmentUsed: another message has the file.
         """
         ...
 
     async def release(self, message_id: MessageId, *, now: datetime) -> None:
-        """Delete what a message has, for messages that are kept elsewhere."""
+        """Delete the file of a message that another store holds."""
         ...
 
     async def expire(self, unused_since: datetime, *, now: datetime, limit: int) -> int:
-        """Delete what is in no message since then, and what is on deleted trips; says how much that was."""
+        """Delete files that have been in no message since then, and those of deleted trips. Returns the number."""
         ...
 
     async def deleted(self, *, limit: int) -> Sequence[tuple[TripId, AttachmentId]]:
-        """What was deleted and is remembered still, longest ago first."""
+        """Deleted files whose rows remain, oldest deletion first."""
         ...
 
     async def forget(self, ids: Sequence[AttachmentId]) -> None:
-        """Remember these no more, those of them that were deleted."""
+        """Delete the rows of these files, except those that were not deleted."""
         ...

@@ -1,4 +1,4 @@
-"""What people do in a chat."""
+"""Chat: sending, reading, editing, reacting, typing."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -42,14 +42,14 @@ async def send_message(
     now: datetime,
     fingerprint: bytes | None = None,
 ) -> Message:
-    """Write a message. Its id is the client's, where it gave one: sent again, it is the same message.
+    """Store a message. A repeat with the client's own id returns the stored message.
 
     Args:
-        fingerprint: what tells a repeat where the client gave no id.
+        fingerprint: identifies a repeat if the client gave no id.
 
     Raises:
-        Invalid: no text, or too much.
-        TooMany: the trip's chat takes no more just now.
+        Invalid: the text is empty or too long.
+        TooMany: the trip's chat has reached its rate limit.
         DomainError: as `ChatLog.add` says.
     """
     message = NewMessage(
@@ -64,7 +64,7 @@ async def send_message(
         fingerprint if message_id is None else None,
         attachment_id,
     )
-    # Looked at first and spent afterwards, so that nobody but members can use a chat's allowance up.
+    # Check first and spend after the write, so that only members can use up the chat's limit.
     await _trip_allowance(trip_id, limits, cost=0)
     stored = await chat.add(message, rule("chat", "create"))
     await limits.take("chat_trip", str(trip_id))
@@ -82,20 +82,20 @@ async def history(
     offset: int,
     chat: ChatLog,
 ) -> MessagePage:
-    """Messages: newest first, or oldest first what was written `after` one, or newest first what `query` finds.
+    """Messages, newest first; with `after` the newer ones, oldest first; with `query` the matches, newest first.
 
     Raises:
-        Invalid: a cursor or a query cannot be used.
+        Invalid: a cursor or the query is not valid.
         DomainError: as `ChatLog` says.
     """
     if any(cursor is not None and not 0 < len(cursor) <= MAX_CURSOR for cursor in (before, after)):
         raise BadCursor
-    may = rule("chat", "read")
+    read_rule = rule("chat", "read")
     if query is not None:
-        return await chat.search(trip_id, caller, may, words_of(query), before, limit=limit)
+        return await chat.search(trip_id, caller, read_rule, words_of(query), before, limit=limit)
     if after is not None:
-        return await chat.after(trip_id, caller, may, after, limit=limit)
-    return await chat.before(trip_id, caller, may, before, limit=limit, offset=offset)
+        return await chat.after(trip_id, caller, read_rule, after, limit=limit)
+    return await chat.before(trip_id, caller, read_rule, before, limit=limit, offset=offset)
 
 
 async def edit_message(
@@ -108,10 +108,10 @@ async def edit_message(
     new_id: NewId,
     now: datetime,
 ) -> Message:
-    """Change the text of one's own message of the last fifteen minutes.
+    """Change the text of the caller's own message, within `EDITABLE_FOR`.
 
     Raises:
-        Invalid: no text, or too much; `TooLateToEdit`; `TooManyEdits`.
+        Invalid: the text is empty or too long; `TooLateToEdit`; `TooManyEdits`.
         DomainError: as `ChatLog` says.
     """
     return await chat.edit(
@@ -122,7 +122,7 @@ async def edit_message(
 async def delete_message(
     trip_id: TripId, message_id: MessageId, caller: UserId, *, chat: ChatLog, new_id: NewId, now: datetime
 ) -> None:
-    """Delete one's own message, or as an ADMIN anybody's."""
+    """Delete the caller's own message; an ADMIN may delete any message."""
     await chat.delete(trip_id, message_id, caller, rule("chat", "delete"), EventId(new_id()), now=now)
 
 
@@ -136,7 +136,7 @@ async def react(
     new_id: NewId,
     now: datetime,
 ) -> Reaction:
-    """React to a message; once more with the same emoji is nothing more."""
+    """React to a message. The same emoji again changes nothing."""
     reaction = Reaction(message_id, trip_id, caller, checked_emoji(emoji), now)
     return await chat.react(reaction, rule("chat", "react"), EventId(new_id()))
 
@@ -151,7 +151,7 @@ async def unreact(
     new_id: NewId,
     now: datetime,
 ) -> None:
-    """Take a reaction of one's own back."""
+    """Remove the caller's own reaction."""
     reaction = Reaction(message_id, trip_id, caller, emoji, now)
     await chat.unreact(reaction, rule("chat", "react"), EventId(new_id()))
 
@@ -165,7 +165,7 @@ async def list_reactions(
 async def mark_read(
     trip_id: TripId, message_id: MessageId, caller: UserId, *, chat: ChatLog, new_id: NewId, now: datetime
 ) -> None:
-    """Say that one has read up to a message."""
+    """Move the caller's last read message forward."""
     await chat.read(trip_id, message_id, caller, rule("chat", "read"), EventId(new_id()), now=now)
 
 
@@ -183,7 +183,7 @@ async def say_typing(
     new_id: NewId,
     now: datetime,
 ) -> None:
-    """Let the others see that one is typing, or has stopped; kept nowhere, and nothing in ghost mode."""
+    """Broadcast that the caller is typing or has stopped, unless the caller is in ghost mode."""
     typist = await presence.typist(trip_id, caller, rule("chat", "create"))
     if typist is not None:
         sender = Sender(caller, typist.name, typist.avatar)
@@ -193,4 +193,6 @@ async def say_typing(
 async def _trip_allowance(trip_id: TripId, limits: RateLimits, *, cost: int) -> None:
     allowance = await limits.take("chat_trip", str(trip_id), cost=cost)
     if not allowance.allowed:
-        raise TooMany(allowance.retry_after_s, "This chat is very busy. Send that again in a moment.")
+        raise TooMany(
+            allowance.retry_after_s, "This chat gets too many messages. Wait a moment and send the message again."
+        )

@@ -1,1 +1,1 @@
-"""Files that people give to a trip: pictures and documents."""
+"""Files that members upload to a trip: pictures and documents."""

@@ -1,8 +1,8 @@
-"""Pictures without what they tell beside the picture: where and when it was taken, by whom, with what.
+"""Removes metadata from pictures, such as place, time, author and camera.
 
-Nothing is decoded or encoded again: a file is taken apart, and put together of the parts that a picture is made
-of. Parts are kept because they are known, so that what nobody thought of here is left out. So is what follows the
-end of a picture, where phones put a second picture with a position of its own, or a film.
+Pictures are not decoded or encoded again: a file is split into its parts and rebuilt from those that the picture
+needs. Only known parts are retained, so unknown metadata is removed as well. Data after the end of a picture is
+removed too: phones append a second picture with its own position, or a film.
 """
 
 import re
@@ -12,27 +12,27 @@ from collections.abc import Iterator
 
 from nomadcrew.core.files.model import MAX_FILE_BYTES, FileKind, FileNotReadable, FileTooLarge, kind_of
 
-# Far more than any camera makes; a few bytes can claim a picture that no phone could hold.
+# More than any camera produces. A small file can declare a size that exceeds a phone's memory.
 MAX_PIXELS = 200_000_000
-# Of honest files the largest have some thousands; walking through more would hold others up.
+# The largest real files have some thousands; parsing more would take too long.
 MAX_PARTS = 20_000
 
 _EXIF = b"Exif\0\0"
 _ORIENTATION = 0x0112
 _SHORT = 3
 
-_PDF_END_WITHIN = 1024  # bytes, as Acrobat looks for it
+_PDF_END_WITHIN = 1024  # bytes, as in Acrobat
 
 
 def cleaned(content: bytes) -> tuple[FileKind, bytes]:
-    """What a file is, and the file without what it tells beside its content.
+    """The type of a file, and the file without metadata.
 
-    A PDF is as it was: what it says of its author is part of the document.
+    A PDF is unchanged: its metadata is part of the document.
 
     Raises:
-        FileTooLarge: more than is taken.
-        BadFileType: of no type that is taken.
-        FileNotReadable: damaged, incomplete or contradicting itself.
+        FileTooLarge: the file exceeds `MAX_FILE_BYTES`.
+        BadFileType: the type is not accepted.
+        FileNotReadable: the file is damaged, incomplete or inconsistent.
     """
     if len(content) > MAX_FILE_BYTES:
         raise FileTooLarge
@@ -62,8 +62,8 @@ def _check_size(width: int, height: int) -> None:
         raise FileNotReadable
 
 
-# JPEG: segments of a marker, a length and content; those of a scan are followed by compressed data up to the next
-# marker. The numbers are those of ITU-T T.81, table B.1.
+# JPEG: segments of a marker, a length and content. A scan's segment is followed by compressed data up to the next
+# marker. Marker numbers: ITU-T T.81, table B.1.
 
 _EOI, _SOS, _COM = 0xD9, 0xDA, 0xFE
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -72,9 +72,10 @@ _TABLES = frozenset({0xC4, 0xCC, 0xDB, 0xDC, 0xDD})
 _APPLICATIONS = range(0xE0, 0xF0)
 _JFIF, _EXIF_OR_XMP, _COLOURS, _ADOBE = 0xE0, 0xE1, 0xE2, 0xEE
 
-# Any number of them may stand before a marker.
+# Any number of fill bytes may precede a marker.
 _BEFORE_MARKER = re.compile(rb"\xff+")
-# In compressed data 0xFF is followed by zero, by one of the eight restart markers, or is filling before a marker.
+# In compressed data 0xFF is followed by zero or one of the eight restart markers, or is a fill byte before a
+# marker.
 _END_OF_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 
 
@@ -100,13 +101,13 @@ def _jpeg(content: bytes) -> bytes:
         kept += (_segment(marker, payload), scan)
     if not scans or frames != 1:
         raise FileNotReadable
-    # Cameras write pixels as the sensor lies and say how to turn them; without that word pictures lie on a side.
-    turn = _segment(_EXIF_OR_XMP, _EXIF + _only_orientation(orientation)) if orientation != 1 else b""
-    return b"".join((b"\xff\xd8", turn, *kept, b"\xff\xd9"))
+    # Cameras store pixels in sensor order with an orientation; without it pictures would be shown rotated.
+    exif = _segment(_EXIF_OR_XMP, _EXIF + _only_orientation(orientation)) if orientation != 1 else b""
+    return b"".join((b"\xff\xd8", exif, *kept, b"\xff\xd9"))
 
 
 def _segments(content: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """Marker, content and compressed data of each segment up to the end of the picture, which has to be there."""
+    """Marker, content and compressed data of each segment, up to the required end marker."""
     at = 2
     for _ in range(MAX_PARTS):
         before = _BEFORE_MARKER.match(content, at)
@@ -137,20 +138,20 @@ def _segment(marker: int, payload: bytes) -> bytes:
 
 
 def _application(marker: int, payload: bytes) -> bytes:
-    """What of an application's segment a picture needs to look as it should; often nothing."""
+    """The part of an application segment that affects the picture's look; often empty."""
     if marker == _JFIF and payload.startswith(b"JFIF\0") and len(payload) >= 14:
         return payload[:12] + b"\0\0"  # version and density, and no thumbnail
     if marker == _COLOURS and payload.startswith(b"ICC_PROFILE\0"):
         return payload
     if marker == _ADOBE and payload.startswith(b"Adobe") and len(payload) >= 12:
-        return payload[:12]  # says how colours are coded
+        return payload[:12]  # the colour transform
     return b""
 
 
 def _orientation(tiff: bytes) -> int:
-    """How a picture is to be turned, 1 to 8; 1, as it is, where that cannot be read.
+    """The orientation of a picture, 1 to 8; 1 (upright) if it cannot be read.
 
-    What cameras write here is often not quite right, and is left out anyway: it is no reason to refuse a picture.
+    Exif data is often slightly malformed and is removed anyway, so an error here does not refuse the picture.
     """
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
     if order is None:
@@ -172,11 +173,11 @@ def _only_orientation(orientation: int) -> bytes:
     return b"MM\0*" + struct.pack(">IHHHIHHI", 8, 1, _ORIENTATION, _SHORT, 1, orientation, 0, 0)
 
 
-# PNG: chunks of a length, a type, content and a checksum. A type that begins with a capital is needed to decode.
+# PNG: chunks of a length, a type, content and a checksum. A decoder needs the types that begin with a capital.
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_NEEDED = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
-# Transparency, colours, the size of a pixel, and the frames of an animation.
+# Transparency, colours, pixel size, and the frames of an animation.
 _PNG_LOOKS = frozenset(b"tRNS cHRM gAMA iCCP sBIT sRGB cICP mDCV cLLI bKGD pHYs sPLT hIST acTL fcTL fdAT".split())
 
 
@@ -197,7 +198,7 @@ def _png(content: bytes) -> bytes:
 
 
 def _png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Type and whole of each chunk up to the last, which has to be there."""
+    """Type and bytes of each chunk, up to the required IEND."""
     at = len(_PNG_START)
     for _ in range(MAX_PARTS):
         length, type_ = struct.unpack_from(">I4s", content, at)
@@ -212,7 +213,7 @@ def _png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
     raise FileNotReadable
 
 
-# WebP: chunks of a type, a length and content that is filled up to an even length, all of them in one RIFF chunk.
+# WebP: one RIFF chunk of chunks, each with a type, a length and content padded to an even length.
 
 _WEBP_PICTURE = frozenset({b"VP8 ", b"VP8L", b"ANMF"})
 _WEBP_LOOKS = frozenset({b"ICCP", b"ANIM", b"ALPH"})
@@ -247,9 +248,9 @@ def _webp_extended(payload: bytes) -> bytes:
 
 
 def _webp_frame(payload: bytes) -> bytes:
-    """A frame of an animation, which has chunks of its own."""
+    """A frame of an animation, rebuilt from its known chunks."""
     header, chunks = payload[:_WEBP_FRAME_HEADER_BYTES], payload[_WEBP_FRAME_HEADER_BYTES:]
-    kept = [_riff_chunk(*one) for one in _riff_chunks(chunks) if one[0] in (b"ALPH", b"VP8 ", b"VP8L")]
+    kept = [_riff_chunk(*chunk) for chunk in _riff_chunks(chunks) if chunk[0] in (b"ALPH", b"VP8 ", b"VP8L")]
     if not kept:
         raise FileNotReadable
     return header + b"".join(kept)

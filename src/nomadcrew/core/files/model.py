@@ -1,4 +1,4 @@
-"""What a file may be. Its bytes decide, never its name or what the sender says of it."""
+"""Accepted types of files. A file's bytes decide its type, not its name or Content-Type."""
 
 from enum import StrEnum
 
@@ -9,7 +9,7 @@ MAX_NAME = 120  # characters
 
 
 class FileKind(StrEnum):
-    """The types of files that are taken, by their media type."""
+    """The accepted types, by media type."""
 
     JPEG = "image/jpeg"
     PNG = "image/png"
@@ -23,24 +23,24 @@ class FileKind(StrEnum):
 
 class BadFileType(Invalid):
     code = "invalid_mime_type"
-    text = "Only JPEG, PNG and WebP pictures and PDF documents can be sent."
+    text = "Only JPEG, PNG and WebP pictures and PDF documents are accepted."
 
 
 class FileNotReadable(Invalid):
     code = "file_not_readable"
-    text = "This file is damaged or not complete."
+    text = "This file is damaged or incomplete."
 
 
 class FileTooLarge(Invalid):
     code = "file_too_large"
-    text = f"A file can have {MAX_FILE_BYTES // 2**20} MiB at most."
+    text = f"A file must not exceed {MAX_FILE_BYTES // 2**20} MiB."
 
 
 def kind_of(content: bytes) -> FileKind:
-    """What a file is by its first bytes.
+    """The type of a file by its first bytes.
 
     Raises:
-        BadFileType: nothing that is taken; HEIC among it, whose position cannot be removed without decoding it.
+        BadFileType: the type is not accepted. HEIC is not: removing its position would require decoding it.
     """
     if content.startswith(b"\xff\xd8\xff"):
         return FileKind.JPEG

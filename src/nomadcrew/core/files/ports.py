@@ -1,4 +1,4 @@
-"""What the product needs from whoever keeps files."""
+"""Port of file storage."""
 
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -9,22 +9,22 @@ LINK_LIFETIME = timedelta(minutes=15)
 
 
 class Files(Protocol):
-    """Files of people, durable, each under a key that is ours: lower-case words and ids between slashes.
+    """Durable files by key. A key consists of lower-case words and ids between slashes.
 
-    Every method raises `Unavailable` when the files cannot be reached just now.
+    Every method raises `Unavailable` in an outage.
     """
 
     async def put(self, key: str, content: bytes, kind: FileKind) -> None:
-        """Keep a file, all of it or nothing; under a key that is taken it replaces what is there."""
+        """Store a file atomically, replacing the file of an existing key."""
         ...
 
     def link(self, key: str, kind: FileKind, name: str, *, now: datetime) -> str:
-        """An address that gives the file to whoever has it for `LINK_LIFETIME`, as a download of that name.
+        """A download link with the given file name, valid for `LINK_LIFETIME` without further authentication.
 
-        It is made without a look at the files; that of a file which is gone leads to nothing.
+        Does not check that the file exists; the link of a deleted file answers 404.
         """
         ...
 
     async def delete(self, key: str) -> None:
-        """Forget a file; nothing where there is none."""
+        """Delete a file, if it exists."""
         ...

@@ -5,7 +5,7 @@ from nomadcrew.core.errors import Forbidden, Invalid, Unauthenticated
 
 class NotPending(Invalid):
     code = "invitation_not_pending"
-    text = "This invitation was answered or withdrawn already."
+    text = "This invitation was already answered or revoked."
 
 
 class Expired(Invalid):
@@ -15,7 +15,7 @@ class Expired(Invalid):
 
 class EmailMismatch(Forbidden):
     code = "email_mismatch"
-    text = "This invitation was sent to another e-mail address."
+    text = "This invitation was sent to another email address."
 
 
 class BadInvitationToken(Unauthenticated):

@@ -1,4 +1,4 @@
-"""An invitation: a role on a trip, offered to an e-mail address for seven days."""
+"""An invitation: a role on a trip, offered to an email address for seven days."""
 
 import re
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class Invitation:
 
 @dataclass(frozen=True, slots=True)
 class InvitationDetails:
-    """What whoever was invited may know before joining. The inviter's e-mail is none of it."""
+    """The details that an invitee may read before joining, without the inviter's email address."""
 
     id: InvitationId
     trip_id: TripId
@@ -64,12 +64,12 @@ class InvitationDetails:
 
 
 def parse_email(text: str) -> str:
-    """The address in lower case.
+    """The email address, trimmed and in lower case.
 
     Raises:
-        Invalid: it has not the form of an e-mail address, or more than 255 characters.
+        Invalid: the address is malformed or longer than 255 characters.
     """
     email = text.strip().lower()
     if len(email) > MAX_EMAIL or not _EMAIL.fullmatch(email) or ".." in email:
-        raise Invalid("That is not a valid e-mail address.", code="invalid_request_payload")
+        raise Invalid("Not a valid email address.", code="invalid_request_payload")
     return email

@@ -1,4 +1,4 @@
-"""What invitations need from a database and from whoever signs links."""
+"""Ports of invitations and their links."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,24 +11,24 @@ from nomadcrew.core.permissions import Role, Rule
 
 
 class InvitationLinks(Protocol):
-    """Signs and reads the token in an invitation's link."""
+    """Signs and verifies the token in an invitation's link."""
 
     def issue(self, invitation: Invitation, *, now: datetime) -> str: ...
 
     def read(self, token: str, *, now: datetime) -> InvitationId:
-        """The invitation a token stands for.
+        """The invitation of a token.
 
         Raises:
-            BadInvitationToken: forged, malformed or expired.
+            BadInvitationToken: the token is forged, malformed or expired.
         """
         ...
 
 
 class Invitations(Protocol):
-    """Invitations of trips. Events of a write are stored in its transaction; mail follows from the event.
+    """Invitations to trips. Events of a write are stored in its transaction; the mail follows from the event.
 
-    Methods about a trip raise as `Trips` does. Those about an invitation raise `NotOnboarded`, `NotFound` (also
-    for an invitation to a deleted trip) and `EmailMismatch` to everybody but the invitee.
+    Methods about a trip raise as `Trips` does. Methods about an invitation raise `NotOnboarded`, `NotFound` (also
+    for an invitation to a deleted trip) and, unless the caller is the invitee, `EmailMismatch`.
     """
 
     async def invite(
@@ -45,7 +45,7 @@ class Invitations(Protocol):
     ) -> Invitation:
         """Store an invitation, or renew the pending one to that address and mail it again.
 
-        Within 30 s of the last mail a renewal mails nobody, so that a phone may repeat itself.
+        A renewal within 30 s of the last mail sends no mail, so that a phone may repeat a request.
 
         Raises:
             Conflict: the address belongs to an ACTIVE member.
@@ -54,25 +54,25 @@ class Invitations(Protocol):
         ...
 
     async def of(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sequence[Invitation]:
-        """Newest first, every status; at most 500."""
+        """The trip's invitations of every status, newest first; at most 500."""
         ...
 
     async def revoke(
         self, trip_id: TripId, invitation_id: InvitationId, caller: UserId, rule: Rule, *, now: datetime
     ) -> None:
-        """Withdraw a pending invitation of this trip.
+        """Revoke a pending invitation of the trip.
 
         Raises:
-            NotPending: it was answered or withdrawn.
+            NotPending: the invitation was answered or revoked.
         """
         ...
 
     async def details(self, invitation_id: InvitationId, caller: UserId | None) -> InvitationDetails:
-        """What the invitee may know; without a caller the link itself was the proof."""
+        """The details for the invitee. Without a caller the invitation's link was the proof."""
         ...
 
     async def stored(self, invitation_id: InvitationId) -> tuple[Invitation, InvitationDetails] | None:
-        """For mail: the invitation as it is now, None once it or its trip is gone."""
+        """The current invitation, for its mail; None once it or its trip is deleted."""
         ...
 
     async def accept(
@@ -84,21 +84,20 @@ class Invitations(Protocol):
         event_id: EventId,
         now: datetime,
     ) -> Membership:
-        """Join the trip with the invited role; again by the same person returns their membership.
-
+        """Join the trip with the invited role. A repeat by the same user returns the membership.
 
         Raises:
-            NotPending, Expired: too late.
-            Conflict: the caller is a member already, the trip is full, or they are on too many trips.
+            NotPending, Expired: the invitation was answered or revoked, or has expired.
+            Conflict: the caller is a member already or on too many trips, or the trip is full.
         """
         ...
 
     async def decline(
         self, invitation_id: InvitationId, caller: UserId, *, event_id: EventId, now: datetime
     ) -> None:
-        """Turn the invitation down; again by the same person changes nothing.
+        """Decline the invitation. A repeat by the same user changes nothing.
 
         Raises:
-            NotPending, Expired: too late.
+            NotPending, Expired: the invitation was answered or revoked, or has expired.
         """
         ...

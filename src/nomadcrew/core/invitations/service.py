@@ -1,4 +1,4 @@
-"""Inviting people and answering."""
+"""Invitations: creating, revoking and answering."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -20,11 +20,11 @@ async def invite(
     new_id: NewId,
     now: datetime,
 ) -> Invitation:
-    """Offer a role on the trip to an address; mail and notification follow.
+    """Offer a role on the trip to an email address. Mail and notification follow from the event.
 
     Raises:
-        Invalid: the address has not the form of one.
-        OwnerRoleForbidden: as owner.
+        Invalid: the address is malformed.
+        OwnerRoleForbidden: the role is OWNER.
         DomainError: as `Invitations.invite` says.
     """
     address = parse_email(email)
@@ -55,14 +55,14 @@ async def revoke_invitation(
 async def invitation_details(
     invitation_id: InvitationId, caller: UserId | None, *, invitations: Invitations
 ) -> InvitationDetails:
-    """What the invitee may know; without a caller the link was the proof."""
+    """The details for the invitee. Without a caller the invitation's link was the proof."""
     return await invitations.details(invitation_id, caller)
 
 
 async def accept_invitation(
     invitation_id: InvitationId, caller: UserId, *, invitations: Invitations, new_id: NewId, now: datetime
 ) -> Membership:
-    """Join the trip; once more by the same person gives their membership again."""
+    """Join the trip. A repeat by the same user returns the membership."""
     return await invitations.accept(
         invitation_id, caller, membership_id=MembershipId(new_id()), event_id=EventId(new_id()), now=now
     )

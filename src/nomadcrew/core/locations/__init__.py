@@ -1,1 +1,1 @@
-"""Where the people on a trip are, and who may see it."""
+"""Positions of a trip's members, and their privacy."""

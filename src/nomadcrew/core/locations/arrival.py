@@ -1,4 +1,4 @@
-"""When somebody has arrived: as exactly as the crew may see them, and once."""
+"""Detects arrivals, from positions as the members may see them, and each arrival once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from nomadcrew.core.locations.geometry import distance_m
 from nomadcrew.core.locations.model import DEFAULT_RADIUS_M, Places
 from nomadcrew.core.locations.privacy import Seen
 
-# Whoever is no farther than this many radii has not left: fixes wander, and people do around a meeting point.
+# A member leaves beyond this many radii: fixes scatter, and members walk around a meeting point.
 LEAVES_AT = 2.0
 
 
@@ -19,25 +19,25 @@ class Place(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """That somebody came to a place, or is clearly away from it again."""
+    """A member arrived at a place, or clearly left it."""
 
     place: Place
     is_there: bool
 
 
 def changes(shown: Seen, places: Places) -> Sequence[Change]:
-    """What `shown`, which is all that the crew may know, changes about where somebody is."""
+    """The arrivals and departures by a position, given as the members may see it."""
     at = (shown.latitude, shown.longitude)
-    found = [_change(Place.DESTINATION, at, (*places.destination, DEFAULT_RADIUS_M), places.is_at_destination)]
+    candidates = [_change(Place.DESTINATION, at, (*places.destination, DEFAULT_RADIUS_M), places.is_at_destination)]
     if places.meeting_point is not None:
-        found.append(_change(Place.MEETING_POINT, at, places.meeting_point, places.is_at_meeting_point))
-    return [change for change in found if change is not None]
+        candidates.append(_change(Place.MEETING_POINT, at, places.meeting_point, places.is_at_meeting_point))
+    return [change for change in candidates if change is not None]
 
 
 def _change(
     place: Place, at: tuple[float, float], centre: tuple[float, float, float], was_there: bool
 ) -> Change | None:
     latitude, longitude, radius_m = centre
-    away_m = distance_m(at, (latitude, longitude))
-    is_there = away_m <= (radius_m * LEAVES_AT if was_there else radius_m)
+    distance = distance_m(at, (latitude, longitude))
+    is_there = distance <= (radius_m * LEAVES_AT if was_there else radius_m)
     return None if is_there == was_there else Change(place, is_there)

@@ -1,4 +1,4 @@
-"""Distances, the fair point, and tracks with fewer points. Coordinates are WGS-84 decimal degrees, on a sphere."""
+"""Distances, the geometric median, and thinned tracks. Coordinates are WGS-84 decimal degrees, on a sphere."""
 
 import heapq
 import math
@@ -26,16 +26,18 @@ def distance_m(a: Place, b: Place) -> float:
 
 
 def fair_point(places: Sequence[Place]) -> Place:
-    """The geometric median: the point from which the sum of the ways to all places is least.
+    """The geometric median: the point with the least sum of distances to all places.
 
-    Weiszfeld's iteration on the sphere: unit vectors are mapped to the plane that touches it at the estimate, moved
-    there, and mapped back. A place that holds the estimate is left only if the others pull more than it weighs.
+    Weiszfeld's iteration on the sphere: unit vectors are mapped to the tangent plane at the estimate, a step is
+    taken there, and the result is mapped back. An estimate at one of the places moves on only if the pull of the
+    others exceeds that place's weight.
 
     Args:
-        places: one or more; on opposite sides of the earth there is no one answer, and one of them is given.
+        places: one or more (latitude, longitude) pairs. Antipodal places have no unique median; one of them is
+            returned.
 
-    Sources: P. T. Fletcher, S. Venkatasubramanian, S. Joshi, NeuroImage 45 (2009), S143; for an estimate that meets
-    a place, Y. Vardi, C.-H. Zhang, PNAS 97 (2000), 1423.
+    Sources: P. T. Fletcher, S. Venkatasubramanian, S. Joshi, NeuroImage 45 (2009), S143; for an estimate at one of
+    the places, Y. Vardi, C.-H. Zhang, PNAS 97 (2000), 1423.
     """
     vectors = [_vector(place) for place in places]
     here = _middle(vectors)
@@ -49,9 +51,9 @@ def fair_point(places: Sequence[Place]) -> Place:
 
 
 def thinned(places: Sequence[Place], most: int) -> list[int]:
-    """Which of the places to keep, in order, so that at most `most` say what all say.
+    """The indexes of at most `most` places that preserve the shape of the track, in ascending order.
 
-    What makes the smallest triangle with its neighbours goes first; both ends stay.
+    The place with the smallest triangle between its neighbours is removed first; both ends are retained.
 
     Source: M. Visvalingam, J. D. Whyatt, The Cartographic Journal 30 (1993), 46.
     """
@@ -67,24 +69,25 @@ def thinned(places: Sequence[Place], most: int) -> list[int]:
         area[at] = _triangle(flat[at - 1], flat[at], flat[at + 1])
     heap = [(area[at], at) for at in range(1, count - 1)]
     heapq.heapify(heap)
-    gone: set[int] = set()
-    while count - len(gone) > most:
+    removed: set[int] = set()
+    while count - len(removed) > most:
         size, at = heapq.heappop(heap)
-        if at in gone or size != area[at]:
+        if at in removed or size != area[at]:
             continue
-        gone.add(at)
+        removed.add(at)
         left, right = before[at], after[at]
         after[left], before[right] = right, left
-        for one in (left, right):
-            if 0 < one < count - 1:
-                # Never less than what went before it, or a spike would be eaten from its sides.
-                area[one] = max(size, _triangle(flat[before[one]], flat[one], flat[after[one]]))
-                heapq.heappush(heap, (area[one], one))
-    return [at for at in range(count) if at not in gone]
+        for neighbour in (left, right):
+            if 0 < neighbour < count - 1:
+                # At least the area of the removed place; otherwise a spike would be removed from its sides.
+                triangle = _triangle(flat[before[neighbour]], flat[neighbour], flat[after[neighbour]])
+                area[neighbour] = max(size, triangle)
+                heapq.heappush(heap, (area[neighbour], neighbour))
+    return [at for at in range(count) if at not in removed]
 
 
 def _flat(places: Sequence[Place]) -> list[Place]:
-    """Places on a plane, in which an area is one; a step over the date line is a short one."""
+    """The places on a plane with undistorted areas. Steps across the date line remain short."""
     flat, longitude = [], places[0][1]
     shrink = math.cos(math.radians(places[0][0]))
     for latitude, at in places:
@@ -123,7 +126,7 @@ def _angle(a: Vector, b: Vector) -> float:
 
 
 def _towards(here: Vector, there: Vector, angle: float) -> Vector:
-    """The direction from `here` to `there` along the ground, of length one."""
+    """The unit vector at `here` that points to `there` along the great circle."""
     cosine, sine = math.cos(angle), math.sin(angle)
     return (
         (there[0] - cosine * here[0]) / sine,
@@ -133,7 +136,7 @@ def _towards(here: Vector, there: Vector, angle: float) -> Vector:
 
 
 def _step(here: Vector, vectors: Sequence[Vector]) -> Vector:
-    """Where to go from `here`, in radians; nowhere from the median."""
+    """The next step from `here`, in radians; zero at the median."""
     pull, weight, held = [0.0, 0.0, 0.0], 0.0, 0
     for vector in vectors:
         angle = _angle(here, vector)
@@ -151,7 +154,7 @@ def _step(here: Vector, vectors: Sequence[Vector]) -> Vector:
 
 
 def _walk(here: Vector, step: Vector) -> Vector:
-    """Where a step, which is at a right angle to `here`, leads along the ground."""
+    """The point that a step, perpendicular to `here`, leads to along the great circle."""
     length = math.hypot(*step)
     cosine, sine = math.cos(length), math.sin(length) / length
     x, y, z = (cosine * at + sine * by for at, by in zip(here, step, strict=True))

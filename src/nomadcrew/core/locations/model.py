@@ -1,4 +1,4 @@
-"""Positions as they are reported, stored and shown."""
+"""Positions: reported, stored and visible."""
 
 import json
 from collections.abc import Sequence
@@ -12,21 +12,21 @@ from nomadcrew.core.events import Event
 from nomadcrew.core.ids import EventId, TripId, UserId
 from nomadcrew.core.names import display_name
 
-# A phone's clock may be ahead by so much before its time is not believed.
+# The tolerance for a phone's clock that is ahead.
 MAX_AHEAD = timedelta(minutes=2)
-# How old a fix may be with which somebody turns sharing on again.
+# The maximum age of a fix that turns sharing on again.
 MAX_FIX_AGE = timedelta(minutes=2)
 HISTORY_KEPT_FOR = timedelta(days=30)
-# A last position says nothing about now any more; the shipped app draws the line there too.
+# An older last position is not shown; the shipped app has the same limit.
 STALE_AFTER = timedelta(hours=24)
 MAX_SHARING_S = 86_400
-# Faster than any airliner; what looks faster is a wrong fix.
+# Faster than any airliner: a higher speed means a wrong fix.
 MAX_SPEED_MPS = 350.0
-# Fixes that come closer together than this say nothing about speed.
+# Shorter intervals between fixes are too short to compute a speed.
 MIN_INTERVAL_S = 1.0
 MAX_BATCH = 500
 DEFAULT_RADIUS_M = 150.0
-# How many points of a track are read at most, evenly thinned: what one reply of the Data API can carry.
+# The maximum number of points read for a track, evenly thinned: the size limit of a Data API reply.
 MAX_READ = 1_500
 MAX_POINTS = 1_000
 POSITION_TOLD = "LOCATION_UPDATED"
@@ -35,7 +35,7 @@ PRIVACY_CHANGED = "location_privacy.changed"
 
 
 class Privacy(StrEnum):
-    """How exactly the crew sees a position."""
+    """The precision in which other members see a position."""
 
     HIDDEN = "hidden"
     APPROXIMATE = "approximate"
@@ -43,10 +43,10 @@ class Privacy(StrEnum):
 
 
 class Ruling(StrEnum):
-    """What became of a reported point."""
+    """The verdict on a reported point."""
 
     ACCEPTED = "accepted"
-    JUMP = "jump"  # kept, but nobody travels that fast: it does not become anybody's last position
+    JUMP = "jump"  # stored, but too fast to be real: never becomes the last position
     IN_FUTURE = "in_future"
     TOO_OLD = "too_old"
     OUT_OF_RANGE = "out_of_range"
@@ -54,7 +54,7 @@ class Ruling(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A fix, WGS-84 decimal degrees, with the privacy its report asks for; `recorded_at` is when it was taken."""
+    """A fix in WGS-84 decimal degrees, taken at `recorded_at`, with the privacy that its report requests."""
 
     latitude: float
     longitude: float
@@ -67,7 +67,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class StoredPoint:
-    """A point as kept. `privacy` is what it was given under: the strictest of everything that applied then."""
+    """A stored point. `privacy` is the strictest privacy that applied when it was reported."""
 
     latitude: float
     longitude: float
@@ -82,7 +82,7 @@ class StoredPoint:
 
 @dataclass(frozen=True, slots=True)
 class Sharing:
-    """What somebody shares on a trip. Without a `privacy` the trip has no opinion of its own."""
+    """A member's sharing on a trip. `privacy` None means that the trip has no privacy of its own."""
 
     is_enabled: bool
     privacy: Privacy | None = None
@@ -94,7 +94,7 @@ class Sharing:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whoever a position is of, as far as it decides who sees it; without `joined_at` they are not on the trip."""
+    """The owner of a position, with the fields that decide who sees it. `joined_at` is None for a former member."""
 
     user_id: UserId
     joined_at: datetime | None
@@ -105,7 +105,7 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Whoever looks; `joined_at` is None for who is not, or no longer, on the trip."""
+    """The reader of a position; `joined_at` is None for a reader who is not on the trip."""
 
     user_id: UserId
     joined_at: datetime | None
@@ -113,7 +113,7 @@ class Reader:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A member with their last position, as stored."""
+    """A member with the last position as stored."""
 
     owner: Owner
     first_name: str
@@ -138,7 +138,7 @@ class MeetingPoint:
 
 @dataclass(frozen=True, slots=True)
 class Crew:
-    """A trip's members with their last positions, as stored: nothing of it is shown before privacy was asked."""
+    """A trip's members with their last positions as stored, before `privacy` decides what the reader may see."""
 
     reader: Reader
     has_ended: bool
@@ -157,10 +157,10 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a phone sends about one trip.
+    """A phone's report for one trip.
 
-    `is_enabled` is what it says about sharing, None if nothing; what is shared for a time has `expires_at`. Of
-    `jumps`, the places of points that are too fast after the one before them in the same report.
+    `is_enabled` turns sharing on or off, None leaves it unchanged; `expires_at` limits it. `jumps` are the indexes
+    of points that are too fast after the previous point of the report.
     """
 
     trip_id: TripId
@@ -172,9 +172,9 @@ class Report:
     event_id: EventId
     now: datetime
 
-    def as_stored(self, place: int, privacy: Privacy, *, is_jump: bool = False) -> StoredPoint:
-        """The point at a place as it is kept."""
-        point = self.points[place]
+    def as_stored(self, index: int, privacy: Privacy, *, is_jump: bool = False) -> StoredPoint:
+        """The stored form of the point at `index`."""
+        point = self.points[index]
         return StoredPoint(
             point.latitude,
             point.longitude,
@@ -190,7 +190,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where arriving is noticed, and where somebody is already as far as it was told."""
+    """The places where arrivals are detected, and the member's state at each, as last announced."""
 
     destination: tuple[float, float]
     meeting_point: tuple[float, float, float] | None
@@ -200,10 +200,10 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What a report came to: the member and the trip as they are now, and what each point was stored under.
+    """The result of a report: the member and the trip as they are now, and the privacy of each stored point.
 
-    `moved` says that `member.last` is of this report. `jumps` are the places of all points that are too fast.
-    `has_told` says that sharing changed, and that an event says so.
+    `moved` says whether `member.last` is from this report. `jumps` are the indexes of all points that are too fast.
+    `has_told` says whether sharing changed, with an event in the outbox.
     """
 
     member: Member
@@ -217,7 +217,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """What of a report a stream carries: the points that somebody may see, as stored."""
+    """A record of the location stream: the points of a report that are not hidden, as stored."""
 
     trip_id: TripId
     user_id: UserId
@@ -226,7 +226,7 @@ class Carried:
 
 @dataclass(frozen=True, slots=True)
 class TripSharing:
-    """What the caller shares on one of their trips."""
+    """The caller's sharing on one trip."""
 
     trip_id: TripId
     trip_name: str
@@ -235,7 +235,7 @@ class TripSharing:
 
 @dataclass(frozen=True, slots=True)
 class OwnSettings:
-    """Everything that decides who sees the caller."""
+    """All settings that decide who sees the caller's positions."""
 
     preference: Privacy | None
     is_ghost: bool
@@ -244,7 +244,7 @@ class OwnSettings:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """That somebody was shown a position in some hour."""
+    """A member saw a position within an hour."""
 
     viewer_id: UserId
     viewer_name: str
@@ -252,12 +252,12 @@ class View:
 
 
 def shown_in(event: Event) -> UserId | None:
-    """Whose position an event shows to whoever hears it; None where that is nobody's."""
+    """The user whose position this event reveals, or None."""
     return event.actor_id if event.type == POSITION_TOLD else None
 
 
 def hidden_in(event: Event) -> UserId | None:
-    """Whose position may no longer be shown as it was before an event; None where that is nobody's."""
+    """The user whose position must be hidden or coarsened after this event, or None."""
     if event.type not in (SHARING_CHANGED, PRIVACY_CHANGED):
         return None
     payload = json.loads(event.payload)
@@ -266,7 +266,7 @@ def hidden_in(event: Event) -> UserId | None:
 
 class OutOfRange(Invalid):
     code = "invalid_coordinates"
-    text = "A latitude is from -90 to 90 and a longitude from -180 to 180."
+    text = "The latitude must be from -90 to 90 and the longitude from -180 to 180."
 
 
 class NobodyShares(NotFound):

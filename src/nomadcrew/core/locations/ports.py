@@ -1,4 +1,4 @@
-"""What positions need from whatever stores them."""
+"""Ports of positions, sharing, views and meeting points."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -21,113 +21,112 @@ from nomadcrew.core.permissions import Rule
 
 
 class Positions(Protocol):
-    """Last positions, and a history of thirty days. What it returns is as stored; `privacy.seen` says who sees it.
+    """Last positions, and a history of thirty days. Returns positions as stored; `privacy.seen` decides who sees
+    them.
 
     Every method raises `NotOnboarded`, `NotTripMember` and `NotFound` (a deleted trip).
     """
 
     async def accept(self, report: Report, rule: Rule) -> Accepted:
-        """Store a report; its last position, and what it says about sharing, are there when this returns.
+        """Store a report. Its last position and its change of sharing are durable when this returns.
 
-        A point goes by when it was recorded, whatever order it comes in, and the same one again is the same point:
-        a last position only moves forward in that time. Points that are too fast after the last position become
-        nobody's last position. What is given under `hidden` has no history. Reporting on a trip for the first time
-        turns sharing on there; after that it stays as it was last said. That it changed is told in an event.
+        Points are ordered by `recorded_at`, in any order of arrival, and a repeated point is stored once: a last
+        position only moves forward in that time. A point that is too fast after the last position never becomes the
+        last position. Points stored under `hidden` have no history. The first report on a trip turns sharing on;
+        later reports change it only on request. A change of sharing causes an event.
         """
         ...
 
     async def crew(self, trip_id: TripId, caller: UserId, rule: Rule) -> Crew:
-        """The trip's ACTIVE members, longest first, with their last positions."""
+        """The trip's ACTIVE members with their last positions, oldest membership first."""
         ...
 
     async def track(
         self, trip_id: TripId, user_id: UserId, caller: UserId, rule: Rule, *, start: datetime, end: datetime
     ) -> Track:
-        """A member's points from `start` to before `end` without jumps, thinned evenly if they are very many.
+        """A member's points in [`start`, `end`) without jumps, thinned evenly above `MAX_READ`.
 
         Raises:
-            NotFound: also where `user_id` is not on the trip.
+            NotFound: also if `user_id` is not on the trip.
         """
         ...
 
 
 class LocationStream(Protocol):
-    """Carries what was accepted to whoever tells the crew of it, and keeps its history where nobody has."""
+    """Publishes accepted reports to the consumer that broadcasts them and, on AWS, stores their history."""
 
     async def carry(self, report: Report, accepted: Accepted) -> bool:
-        """Have the crew told what they may know of an accepted report; the same again is told again at worst.
+        """Publish a report. A repeat is broadcast again at worst. True if it put an event in the outbox.
 
-        True where that put something in the outbox.
-
-        Reports of one trip are told in the order they were carried in.
+        Reports of one trip are broadcast in the order of publication.
 
         Raises:
-            Unavailable: it is not carried; the same report may be sent again.
+            Unavailable: the report is not published; the client may send it again.
         """
         ...
 
 
 class CarriedPositions(Protocol):
-    """What a stream's consumer does with what it carried, where that is a function of its own."""
+    """Stores the records of the location stream, in the function that consumes it."""
 
     async def keep(self, carried: Sequence[Carried]) -> Sequence[tuple[TripId, Accepted]]:
-        """Keep the history of reports; those whose last position is still of one of them, as they are now.
+        """Store the history of records. Returns the members whose last position is from one of them.
 
-        The same again changes nothing. Whoever is not on the trip any more is left out.
+        Safe to repeat. Former members are left out.
 
         Raises:
-            Unavailable: not all of it is kept; do it again.
+            Unavailable: some records are not stored; repeat the call.
         """
         ...
 
 
 class LastPositions(Protocol):
-    """The last position of each member, as stored. Raises `Unavailable` and nothing else."""
+    """The last position of each member, as stored. Raises only `Unavailable`."""
 
     async def get(self, trip_id: TripId, user_id: UserId) -> StoredPoint | None: ...
 
     async def of(self, trip_id: TripId) -> Mapping[UserId, StoredPoint]:
-        """Everybody's who was ever on the trip, for thirty days."""
+        """The last positions of present and former members, retained for thirty days."""
         ...
 
     async def keep_newest(self, trip_id: TripId, user_id: UserId, point: StoredPoint) -> bool:
-        """Store a point unless one recorded at the same time or later is held; whether it was stored."""
+        """Store a point unless the stored one is as new or newer, by `recorded_at`. True if it was stored."""
         ...
 
 
 class LocationHistory(Protocol):
-    """Thirty days of points, as stored. Raises `Unavailable` and nothing else."""
+    """Thirty days of points, as stored. Raises only `Unavailable`."""
 
     async def keep(self, points: Sequence[tuple[TripId, UserId, StoredPoint]]) -> None:
-        """Store points, which may be of any time and come in any order; the same again is the same point."""
+        """Store points of any time, in any order. A repeated point is stored once."""
         ...
 
     async def track(
         self, trip_id: TripId, user_id: UserId, *, start: datetime, end: datetime
     ) -> Sequence[StoredPoint]:
-        """Points from `start` to before `end` without jumps, oldest first, thinned evenly above `MAX_READ`."""
+        """Points in [`start`, `end`) without jumps, oldest first, thinned evenly above `MAX_READ`."""
         ...
 
 
 class LocationSharing(Protocol):
-    """What people share, and what follows from it. Events of a write are stored in its transaction."""
+    """Members' sharing and arrivals. Events of a write are stored in its transaction."""
 
     async def own(self, caller: UserId) -> OwnSettings:
-        """The caller's settings, with each trip of theirs that goes on.
+        """The caller's settings, with each trip that has not ended.
 
         Raises:
-            NotOnboarded: no profile.
+            NotOnboarded: the caller has no profile.
         """
         ...
 
     async def shared_trips(self, caller: UserId, *, now: datetime) -> Sequence[TripId]:
-        """The trips on which the caller shares their position now; none for somebody unknown."""
+        """The trips on which the caller shares positions now; none for an unknown user."""
         ...
 
     async def arrived(
         self, trip_id: TripId, user_id: UserId, change: Change, event_id: EventId, *, name: str, now: datetime
     ) -> None:
-        """Keep that somebody came or left, and tell of a coming; what is known changes and tells nothing."""
+        """Store an arrival or departure; an arrival causes an event. A known state changes nothing."""
         ...
 
     async def change(
@@ -143,55 +142,56 @@ class LocationSharing(Protocol):
         event_id: EventId,
         now: datetime,
     ) -> None:
-        """Change what the caller shares on a trip; None leaves sharing as it is, `keep_privacy` its privacy.
+        """Change the caller's sharing on a trip. `is_enabled` None leaves sharing unchanged, `keep_privacy` the
+        privacy.
 
         Raises:
-            NotOnboarded, NotTripMember, NotFound: as ever.
+            NotOnboarded, NotTripMember, NotFound: as in `Positions`.
         """
         ...
 
 
 class PositionViews(Protocol):
-    """Who was shown whose position, by the hour, kept as long as positions are."""
+    """Views: the members who saw a member's position, by hour, retained as long as positions."""
 
     async def note(
         self, trip_id: TripId, viewers: Collection[UserId], owners: Collection[UserId], *, now: datetime
     ) -> None:
-        """Keep that each of `viewers` was shown the positions of all `owners`, but nobody their own.
+        """Record that each viewer saw the positions of all owners, except the viewer's own.
 
-        The same again in the same hour is one view. Whoever is gone by now is passed over.
+        Repeats within an hour are one view. Deleted users are skipped.
 
         Raises:
-            Unavailable: not all of it is kept; it may be noted again.
+            Unavailable: some views are not recorded; the call may be repeated.
         """
         ...
 
     async def of(self, trip_id: TripId, caller: UserId, rule: Rule, *, limit: int, offset: int) -> Sequence[View]:
-        """Who was shown the caller's position on the trip, newest first.
+        """The views of the caller's position on the trip, newest first.
 
         Raises:
-            NotOnboarded, NotTripMember, NotFound: as ever.
+            NotOnboarded, NotTripMember, NotFound: as in `Positions`.
         """
         ...
 
 
 class MeetingPoints(Protocol):
-    """Where a trip's members meet; at most one place a trip. Raises as `Positions` does."""
+    """Meeting points, at most one per trip. Raises as `Positions` does."""
 
     async def put(
         self, trip_id: TripId, caller: UserId, rule: Rule, point: MeetingPoint, event_id: EventId
     ) -> None:
-        """Set the place. A new one has nobody there yet; the same again changes and tells nothing."""
+        """Set the meeting point. A new one resets its arrivals; the same one changes nothing, without an event."""
         ...
 
     async def get(self, trip_id: TripId, caller: UserId, rule: Rule) -> MeetingPoint:
-        """The place.
+        """The meeting point.
 
         Raises:
-            NotFound: also where there is none.
+            NotFound: also if the trip has none.
         """
         ...
 
     async def clear(self, trip_id: TripId, caller: UserId, rule: Rule, event_id: EventId, *, now: datetime) -> None:
-        """Have none any more; where there is none, nothing happens."""
+        """Remove the meeting point, if there is one."""
         ...

@@ -1,6 +1,6 @@
-"""Who sees what of a position: the one place that decides it, for everything that shows, tells or exports one.
+"""Decides which readers see which positions, for every route, broadcast and export.
 
-What is stored is never shown as it is. A reader is shown a `Seen`, which only `seen` makes.
+A stored position is never shown as it is. Readers get a `Seen`, which only `seen` creates.
 """
 
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from nomadcrew.core.ids import UserId
 from nomadcrew.core.locations.model import STALE_AFTER, Owner, Point, Privacy, Reader, Sharing, StoredPoint
 
 DECIMALS = 2  # about a kilometre
-_ANYBODY = UserId(UUID(int=0))
+_NO_USER = UserId(UUID(int=0))
 _ORDER = (Privacy.HIDDEN, Privacy.APPROXIMATE, Privacy.PRECISE)
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A position as somebody may see it."""
+    """A position as a reader may see it."""
 
     latitude: float
     longitude: float
@@ -29,31 +29,31 @@ class Seen:
 
 
 def anybody(now: datetime) -> Reader:
-    """Whoever is on the trip and nobody in particular, for what all of the crew may see."""
-    return Reader(_ANYBODY, now)
+    """A reader without identity: sees what every member may see."""
+    return Reader(_NO_USER, now)
 
 
-def strictest(*opinions: Privacy | None) -> Privacy:
-    """The strictest opinion; who has none, None, decides nothing."""
-    return min((opinion for opinion in opinions if opinion is not None), key=_ORDER.index, default=Privacy.PRECISE)
+def strictest(*levels: Privacy | None) -> Privacy:
+    """The strictest level; None is ignored. Default: `PRECISE`."""
+    return min((level for level in levels if level is not None), key=_ORDER.index, default=Privacy.PRECISE)
 
 
-def given_under(asked: Privacy, owner: Owner, *, has_ended: bool, now: datetime) -> Privacy:
-    """What a point that is reported now is stored under; it is never shown in more detail later.
+def given_under(requested: Privacy, owner: Owner, *, has_ended: bool, now: datetime) -> Privacy:
+    """The privacy that a point reported now is stored under. It is never shown in more detail later.
 
-    The statement that stores positions says the same in SQL, as `given_under`.
+    The statement that stores positions has the same rule in SQL, as `given_under`; a test compares both.
     """
     if has_ended or not _is_on(owner.sharing, now):
         return Privacy.HIDDEN
-    return strictest(asked, _now_allowed(owner))
+    return strictest(requested, _owner_privacy(owner))
 
 
 def stored_under(
     point: Point, owner: Owner, *, shown_since: datetime | None, has_ended: bool, now: datetime
 ) -> Privacy:
-    """What a reported point is stored under: hidden where it was recorded before its owner could be seen again.
+    """The privacy that a reported point is stored under: hidden if it was recorded while its owner was hidden.
 
-    So what happened while they hid is not readable later, though a phone sends it later.
+    A phone may send such a point after its owner has become visible again, at `shown_since`.
     """
     if shown_since is not None and point.recorded_at < shown_since:
         return Privacy.HIDDEN
@@ -63,42 +63,42 @@ def stored_under(
 def seen(
     point: StoredPoint, owner: Owner, reader: Reader, *, has_ended: bool, now: datetime, of_track: bool = False
 ) -> Seen | None:
-    """What `reader` may see of a stored position of `owner`, None where that is nothing.
+    """The stored position of `owner` as `reader` may see it; None if it is hidden.
 
     Args:
-        has_ended: whether the trip is over, cancelled or gone.
-        of_track: it is a point of a history: old ones may be shown, but none from before the reader came.
+        has_ended: the trip is completed, cancelled or deleted.
+        of_track: the point is part of a track. Old points are visible, but none from before the reader joined.
     """
     if reader.joined_at is None:
         return None
     if reader.user_id == owner.user_id:
-        return _precisely(point)
+        return _precise(point)
     if has_ended or owner.joined_at is None or not _is_on(owner.sharing, now):
         return None
     if point.received_at < owner.joined_at:
-        return None  # from an earlier time on the trip, which ended
+        return None  # from an earlier membership
     if point.recorded_at < reader.joined_at if of_track else now - point.recorded_at >= STALE_AFTER:
         return None
-    match strictest(point.privacy, _now_allowed(owner)):
+    match strictest(point.privacy, _owner_privacy(owner)):
         case Privacy.HIDDEN:
             return None
         case Privacy.APPROXIMATE:
-            return _roughly(point)
+            return _approximate(point)
         case Privacy.PRECISE:
-            return _precisely(point)
+            return _precise(point)
 
 
 def _is_on(sharing: Sharing | None, now: datetime) -> bool:
     return sharing is not None and sharing.is_on(now)
 
 
-def _now_allowed(owner: Owner) -> Privacy:
+def _owner_privacy(owner: Owner) -> Privacy:
     if owner.is_ghost:
         return Privacy.HIDDEN
     return strictest(owner.preference, None if owner.sharing is None else owner.sharing.privacy)
 
 
-def _precisely(point: StoredPoint) -> Seen:
+def _precise(point: StoredPoint) -> Seen:
     return Seen(
         point.latitude,
         point.longitude,
@@ -110,7 +110,7 @@ def _precisely(point: StoredPoint) -> Seen:
     )
 
 
-def _roughly(point: StoredPoint) -> Seen:
+def _approximate(point: StoredPoint) -> Seen:
     return Seen(
         round(point.latitude, DECIMALS), round(point.longitude, DECIMALS), point.recorded_at, Privacy.APPROXIMATE
     )

@@ -1,4 +1,4 @@
-"""From what phones send to reports that can be stored."""
+"""Validates phones' positions and builds reports from them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ from nomadcrew.core.locations.model import (
     Ruling,
 )
 
-# What phones measure is between these, whatever the unit; beyond them it is a mistake of theirs.
+# Valid measurements are between these bounds, in any unit; others are errors of the phone.
 LEAST_MEASURED, MOST_MEASURED = 1e-9, 1e8
 
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """A position as a phone sends it; what phones do not know is None. `taken_at` is by the phone's clock."""
+    """A position from a phone; unknown measurements are None. `taken_at` is by the phone's clock."""
 
     latitude: float
     longitude: float
@@ -40,7 +40,7 @@ class Fix:
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """What a report says about sharing itself; nothing, unless told."""
+    """A report's change of sharing. None leaves sharing unchanged."""
 
     is_enabled: bool | None = None
     lasts_s: int | None = None
@@ -49,15 +49,15 @@ class Opinion:
 def single(
     trip_id: TripId, user_id: UserId, fix: Fix, opinion: Opinion, event_id: EventId, *, now: datetime
 ) -> Report:
-    """A report of one position. A time that cannot be is replaced by the server's.
+    """A report of one position. A time out of range is replaced by the server's.
 
     Raises:
-        Invalid: no such place on earth, or sharing that lasts no time.
+        Invalid: the coordinates are out of range, or sharing lasts less than a second.
     """
     if not is_on_earth(fix):
         raise OutOfRange
     taken_at = fix.taken_at
-    if taken_at is None or _misplaced(taken_at, now) is not None:
+    if taken_at is None or _time_refusal(taken_at, now) is not None:
         taken_at = now
     return _report(trip_id, user_id, [_point(fix, taken_at)], opinion, event_id, now)
 
@@ -65,10 +65,10 @@ def single(
 def batch(
     trip_id: TripId, user_id: UserId, fixes: Sequence[Fix], opinion: Opinion, event_id: EventId, *, now: datetime
 ) -> tuple[Report, list[Ruling]]:
-    """A report of the positions that can be used, and what becomes of each that was sent.
+    """A report of the valid positions, and a preliminary verdict for each position.
 
     Raises:
-        Invalid: sharing that lasts no time.
+        Invalid: sharing lasts less than a second.
     """
     rulings = [_ruling(fix, now) for fix in fixes]
     points = [
@@ -80,41 +80,41 @@ def batch(
 
 
 def judged(rulings: Sequence[Ruling], accepted: Accepted) -> list[Ruling]:
-    """What became of each position of a batch, now that it is stored."""
-    place = 0
-    found: list[Ruling] = []
+    """The final verdict for each position of a stored batch."""
+    index = 0  # of the stored points
+    verdicts: list[Ruling] = []
     for ruling in rulings:
         if ruling is Ruling.ACCEPTED:
-            found.append(Ruling.JUMP if place in accepted.jumps else ruling)
-            place += 1
+            verdicts.append(Ruling.JUMP if index in accepted.jumps else ruling)
+            index += 1
         else:
-            found.append(ruling)
-    return found
+            verdicts.append(ruling)
+    return verdicts
 
 
 def is_on_earth(fix: Fix) -> bool:
-    """False for what is no number, too."""
+    """Whether the coordinates are in range; False for NaN."""
     return -90 <= fix.latitude <= 90 and -180 <= fix.longitude <= 180
 
 
 def expiry(opinion: Opinion, now: datetime) -> datetime | None:
-    """Until when is shared what is shared for a time, a day at most.
+    """The expiry of sharing with a duration, one day at most; None without a duration.
 
     Raises:
-        Invalid: it lasts no time.
+        Invalid: the duration is less than a second.
     """
     if opinion.lasts_s is None:
         return None
     if opinion.lasts_s <= 0:
-        raise Invalid("Sharing lasts at least a second.", code="invalid_sharing_expiry")
-    # Whoever switches sharing off shares for no time, whatever else is said.
+        raise Invalid("Sharing must last at least one second.", code="invalid_sharing_expiry")
+    # Turning sharing off overrides a duration.
     if opinion.is_enabled is False:
         return None
     return now + timedelta(seconds=min(opinion.lasts_s, MAX_SHARING_S))
 
 
 def too_fast(place: tuple[float, float], since: datetime, other: tuple[float, float], until: datetime) -> bool:
-    """Whether nobody gets from one place to the other between these moments."""
+    """Whether moving from one place to the other in this time exceeds `MAX_SPEED_MPS`."""
     seconds = max((until - since).total_seconds(), MIN_INTERVAL_S)
     return distance_m(place, other) > MAX_SPEED_MPS * seconds
 
@@ -133,18 +133,18 @@ def _report(
 
 
 def _jumps(points: Sequence[Point]) -> frozenset[int]:
-    """The places of points that are too fast after the last believable one before them."""
+    """The indexes of points that are too fast after the last plausible point before them."""
     jumps: set[int] = set()
     last: Point | None = None
-    for place in sorted(range(len(points)), key=lambda place: points[place].recorded_at):
-        point = points[place]
+    for index in sorted(range(len(points)), key=lambda index: points[index].recorded_at):
+        point = points[index]
         if last is not None and too_fast(
             (last.latitude, last.longitude),
             last.recorded_at,
             (point.latitude, point.longitude),
             point.recorded_at,
         ):
-            jumps.add(place)
+            jumps.add(index)
         else:
             last = point
     return frozenset(jumps)
@@ -153,11 +153,11 @@ def _jumps(points: Sequence[Point]) -> frozenset[int]:
 def _ruling(fix: Fix, now: datetime) -> Ruling:
     if not is_on_earth(fix):
         return Ruling.OUT_OF_RANGE
-    misplaced = None if fix.taken_at is None else _misplaced(fix.taken_at, now)
-    return Ruling.ACCEPTED if misplaced is None else misplaced
+    refusal = None if fix.taken_at is None else _time_refusal(fix.taken_at, now)
+    return Ruling.ACCEPTED if refusal is None else refusal
 
 
-def _misplaced(taken_at: datetime, now: datetime) -> Ruling | None:
+def _time_refusal(taken_at: datetime, now: datetime) -> Ruling | None:
     if taken_at > now + MAX_AHEAD:
         return Ruling.IN_FUTURE
     return Ruling.TOO_OLD if taken_at < now - HISTORY_KEPT_FOR else None
@@ -177,10 +177,10 @@ def _point(fix: Fix, recorded_at: datetime) -> Point:
 
 
 def _measured(value: float | None) -> float | None:
-    """What was measured; phones say -1 where nothing was."""
+    """A valid measurement, else None. Phones send -1 for an unknown one."""
     return _not_tiny(value) if value is not None and 0 <= value <= MOST_MEASURED else None
 
 
 def _not_tiny(value: float) -> float:
-    """`value`, or zero where it is nearer to that than anything is measured; databases stumble over its square."""
+    """`value`, or zero if it is below `LEAST_MEASURED`: the square of a tiny number underflows in databases."""
     return value if abs(value) >= LEAST_MEASURED else 0.0

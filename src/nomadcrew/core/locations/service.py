@@ -1,4 +1,4 @@
-"""What people do with positions. Whatever leaves here has gone through `privacy.seen`."""
+"""Positions: reporting, listing, tracks, meeting points. Every returned position has passed `privacy.seen`."""
 
 import json
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ from nomadcrew.core.permissions import rule
 from nomadcrew.core.realtime import Live
 
 SOURCE = "location-service"
-_DECIMALS = 6  # a decimetre
+_DECIMALS = 6  # about 0.1 m
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """A fair place to meet, and how far each member, as they are shown, is from it."""
+    """A suggested meeting point, and each member's distance from it, in metres, by the visible position."""
 
     latitude: float
     longitude: float
@@ -54,73 +54,73 @@ class Suggestion:
 
 
 async def accept(report: Report, *, positions: Positions, stream: LocationStream, outbox: Outbox) -> Accepted:
-    """Store a report, and have the crew told what they may know of it.
+    """Store a report and broadcast its visible part.
 
-    The outbox is rung for the few reports that leave something in it: looking would cost as much as storing.
+    The relay is woken only for the few reports with an event in the outbox: looking costs as much as storing.
 
     Raises:
         DomainError: as `Positions` says.
     """
     outbox.expect()
     accepted = await positions.accept(report, rule("location", "create"))
-    has_arrived = await stream.carry(report, accepted)
-    await outbox.written(told=accepted.has_told or has_arrived)
+    has_arrival = await stream.carry(report, accepted)
+    await outbox.written(told=accepted.has_told or has_arrival)
     return accepted
 
 
 async def tell_crew(
     trip_id: TripId, accepted: Accepted, *, live: Live, new_id: NewId, now: datetime
 ) -> Sequence[Change]:
-    """Tell where somebody is, if they show it; the places they came to or left, for `note_arrivals`."""
+    """Broadcast a member's new position, if visible. Returns arrivals and departures, for `note_arrivals`."""
     member, last = accepted.member, accepted.member.last
     if last is None or not accepted.moved:
         return ()
-    shown = seen(last, member.owner, anybody(now), has_ended=accepted.has_ended, now=now)
-    if shown is None:
+    position = seen(last, member.owner, anybody(now), has_ended=accepted.has_ended, now=now)
+    if position is None:
         return ()
-    person = member.owner.user_id
+    user_id = member.owner.user_id
     event = Event(
-        EventId(new_id()), POSITION_TOLD, SOURCE, trip_id, person, None, Audience.TRIP, now,
-        json.dumps({"userId": str(person), "name": member.name, "location": _told(shown)}),
+        EventId(new_id()), POSITION_TOLD, SOURCE, trip_id, user_id, None, Audience.TRIP, now,
+        json.dumps({"userId": str(user_id), "name": member.name, "location": _payload(position)}),
         kept=False,
     )  # fmt: skip
-    await live.tell(event, latest_of=f"{trip_id} {person}")
-    return changes(shown, accepted.places)
+    await live.tell(event, latest_of=f"{trip_id} {user_id}")
+    return changes(position, accepted.places)
 
 
 async def note_arrivals(
     trip_id: TripId,
     member: Member,
-    came_or_went: Sequence[Change],
+    arrivals: Sequence[Change],
     *,
     sharing: LocationSharing,
     new_id: NewId,
     now: datetime,
 ) -> None:
-    """Keep where somebody came and went; that they came is told once."""
-    for change in came_or_went:
+    """Store a member's arrivals and departures. Each arrival causes one event."""
+    for change in arrivals:
         await sharing.arrived(trip_id, member.owner.user_id, change, EventId(new_id()), name=member.name, now=now)
 
 
 async def last_positions(
     trip_id: TripId, caller: UserId, *, positions: Positions, views: PositionViews, now: datetime
 ) -> Sequence[Shown]:
-    """Where the crew is, as far as the caller may see; what they were shown is noted.
+    """The members' last positions as the caller may see them. Records the views.
 
     Raises:
         DomainError: as `Positions` says.
     """
     crew = await positions.crew(trip_id, caller, rule("location", "read"))
-    found = []
+    visible = []
     for member in crew.members:
         if member.last is None:
             continue
         position = seen(member.last, member.owner, crew.reader, has_ended=crew.has_ended, now=now)
         if position is not None:
             on = member.owner.sharing is not None and member.owner.sharing.is_on(now) and not crew.has_ended
-            found.append(Shown(member, position, on))
-    await views.note(trip_id, [caller], {one.member.owner.user_id for one in found}, now=now)
-    return found
+            visible.append(Shown(member, position, on))
+    await views.note(trip_id, [caller], {shown.member.owner.user_id for shown in visible}, now=now)
+    return visible
 
 
 async def track(
@@ -135,49 +135,52 @@ async def track(
     views: PositionViews,
     now: datetime,
 ) -> Sequence[Seen]:
-    """Where somebody was, oldest first, in at most `most` points; that they were shown is noted.
+    """A member's track as the caller may see it, oldest first, in at most `most` points. Records the view.
 
     Raises:
-        Invalid: the time ends before it starts.
+        Invalid: `end` is before `start`.
         DomainError: as `Positions` says.
     """
     if end < start:
-        raise Invalid("`to` is before `from`.", code="invalid_time_range")
-    # Nothing is kept of what is older or yet to come, and stores take no range that ends before it starts.
+        raise Invalid("`to` must not be before `from`.", code="invalid_time_range")
+    # There are no points outside these bounds, and stores refuse a range that ends before it starts.
     start, end = (min(max(edge, now - HISTORY_KEPT_FOR), now + MAX_AHEAD) for edge in (start, end))
-    found = await positions.track(trip_id, user_id, caller, rule("location", "read"), start=start, end=end)
-    shown = [
-        one
-        for point in found.points
-        if (one := seen(point, found.owner, found.reader, has_ended=found.has_ended, now=now, of_track=True))
+    stored = await positions.track(trip_id, user_id, caller, rule("location", "read"), start=start, end=end)
+    visible = [
+        position
+        for point in stored.points
+        if (
+            position := seen(point, stored.owner, stored.reader, has_ended=stored.has_ended, now=now, of_track=True)
+        )
     ]
-    if shown:
+    if visible:
         await views.note(trip_id, [caller], [user_id], now=now)
-    return [shown[at] for at in thinned([(one.latitude, one.longitude) for one in shown], most)]
+    indexes = thinned([(position.latitude, position.longitude) for position in visible], most)
+    return [visible[index] for index in indexes]
 
 
 async def suggest_meeting_point(
     trip_id: TripId, caller: UserId, *, positions: Positions, views: PositionViews, now: datetime
 ) -> Suggestion:
-    """The place that is fairest to all whose position the caller may see.
+    """The point with the least total distance from all members whose position the caller may see.
 
     Raises:
-        NobodyShares: there is nobody.
+        NobodyShares: no position is visible.
         DomainError: as `Positions` says.
     """
     crew = await last_positions(trip_id, caller, positions=positions, views=views, now=now)
-    places = [(one.position.latitude, one.position.longitude) for one in crew]
+    places = [(shown.position.latitude, shown.position.longitude) for shown in crew]
     if not places:
         raise NobodyShares
     latitude, longitude = fair_point(places)
-    fair = (round(latitude, _DECIMALS), round(longitude, _DECIMALS))
-    return Suggestion(*fair, [(one, distance_m(at, fair)) for one, at in zip(crew, places, strict=True)])
+    point = (round(latitude, _DECIMALS), round(longitude, _DECIMALS))
+    return Suggestion(*point, [(shown, distance_m(at, point)) for shown, at in zip(crew, places, strict=True)])
 
 
 async def set_meeting_point(
     trip_id: TripId, caller: UserId, point: MeetingPoint, *, points: MeetingPoints, new_id: NewId
 ) -> MeetingPoint:
-    """Say where the crew meets.
+    """Set the trip's meeting point.
 
     Raises:
         DomainError: as `MeetingPoints` says.
@@ -186,12 +189,12 @@ async def set_meeting_point(
     return point
 
 
-def _told(shown: Seen) -> dict[str, float | int]:
-    """A position as events carry it."""
-    measured = {"accuracy": shown.accuracy_m, "speed": shown.speed_mps, "heading": shown.heading_deg}
+def _payload(position: Seen) -> dict[str, float | int]:
+    """The position in an event."""
+    measured = {"accuracy": position.accuracy_m, "speed": position.speed_mps, "heading": position.heading_deg}
     return {
-        "latitude": shown.latitude,
-        "longitude": shown.longitude,
-        "timestamp": round(shown.recorded_at.timestamp() * 1000),
+        "latitude": position.latitude,
+        "longitude": position.longitude,
+        "timestamp": round(position.recorded_at.timestamp() * 1000),
         **{name: value for name, value in measured.items() if value is not None},
     }

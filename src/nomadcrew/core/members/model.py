@@ -21,12 +21,12 @@ class Membership:
 
 class OwnerImmutable(Forbidden):
     code = "owner_immutable"
-    text = "The owner's role changes only when the owner hands the trip over."
+    text = "Only the owner can change the owner's role, by giving the role to another member."
 
 
 class OwnerRoleForbidden(Forbidden):
     code = "owner_role_forbidden"
-    text = "Nobody can be added or invited as owner."
+    text = "A user cannot be added or invited as owner. Change the member's role later."
 
 
 class LastOwner(Invalid):
@@ -35,12 +35,12 @@ class LastOwner(Invalid):
 
 
 def parse_role(text: str) -> Role:
-    """The role `text` spells in any case.
+    """The role named by `text`, in any case.
 
     Raises:
-        Invalid: it spells none.
+        Invalid: the text names no role.
     """
     try:
         return Role(text.strip().upper())
     except ValueError:
-        raise Invalid("A role is owner, admin or member.", code="invalid_role") from None
+        raise Invalid("`role` must be owner, admin or member.", code="invalid_role") from None

@@ -1,4 +1,4 @@
-"""What membership needs from a database."""
+"""Port of memberships."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,10 +11,10 @@ from nomadcrew.core.trips.model import TripMember
 
 
 class Members(Protocol):
-    """Who is on a trip. Events of a write are stored in its transaction.
+    """The members of trips. Events of a write are stored in its transaction.
 
-    Every method raises `NotOnboarded`, `NotTripMember`, `NotFound` (a deleted trip; a target who is no ACTIVE
-    member) and `Forbidden` (below the rule's rank).
+    Every method with a `caller` raises `NotOnboarded`, `NotTripMember`, `NotFound` (a deleted trip, a target who is
+    not an ACTIVE member) and `Forbidden` (below the rule's rank).
     """
 
     async def of(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sequence[TripMember]:
@@ -33,11 +33,11 @@ class Members(Protocol):
         event_id: EventId,
         now: datetime,
     ) -> Membership:
-        """Put a person on the trip; an ACTIVE member stays as they are and nobody is told.
+        """Add a user to the trip. An ACTIVE member is returned unchanged, without an event.
 
         Raises:
-            NotFound: no such person.
-            Conflict: the trip is full, or the person is on too many.
+            NotFound: no such user.
+            Conflict: the trip is full, or the user is on too many trips.
         """
         ...
 
@@ -51,7 +51,7 @@ class Members(Protocol):
         event_id: EventId,
         now: datetime,
     ) -> None:
-        """Take a member off the trip; oneself whatever the rank, others only of a lower rank.
+        """Remove a member from the trip: the caller, or a member of a lower rank.
 
         Raises:
             LastOwner: the trip would have no owner.
@@ -69,17 +69,17 @@ class Members(Protocol):
         event_ids: tuple[EventId, EventId],
         now: datetime,
     ) -> Membership:
-        """Give a member another role. An OWNER giving OWNER becomes ADMIN in the same statement.
+        """Change a member's role. An OWNER who assigns OWNER becomes ADMIN in the same statement.
 
-        The role a member has already changes nothing and tells nobody.
+        The member's present role changes nothing and causes no event.
 
         Raises:
-            OwnerImmutable: the target is an OWNER, or the caller is none and gives OWNER.
+            OwnerImmutable: the target is an OWNER, or the caller is not one and assigns OWNER.
         """
         ...
 
     async def active(self, user_id: UserId) -> Sequence[TripId]:
-        """The trips a person is on, for the frame that greets a socket; at most 500."""
+        """The user's trips, for the greeting of a socket; at most 500."""
         ...
 
     async def is_active(self, trip_id: TripId, user_id: UserId) -> bool: ...

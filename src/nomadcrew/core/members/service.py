@@ -1,4 +1,4 @@
-"""Joining, leaving and roles."""
+"""Members: adding, removing and roles."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -24,10 +24,10 @@ async def add_member(
     new_id: NewId,
     now: datetime,
 ) -> Membership:
-    """Put a person on the trip without asking them.
+    """Add a user to the trip without an invitation.
 
     Raises:
-        OwnerRoleForbidden: as owner.
+        OwnerRoleForbidden: the role is OWNER.
         DomainError: as `Members.add` says.
     """
     if role is Role.OWNER:
@@ -47,7 +47,7 @@ async def add_member(
 async def remove_member(
     trip_id: TripId, user_id: UserId, caller: UserId, *, members: Members, new_id: NewId, now: datetime
 ) -> None:
-    """Leave the trip, or take somebody else off it."""
+    """Leave the trip, or remove another member."""
     allowed = rule("member", "leave" if user_id == caller else "remove")
     await members.remove(trip_id, user_id, caller, allowed, event_id=EventId(new_id()), now=now)
 
@@ -62,7 +62,7 @@ async def change_role(
     new_id: NewId,
     now: datetime,
 ) -> Membership:
-    """Change a member's role; an owner who gives OWNER hands the trip over and becomes ADMIN."""
+    """Change a member's role. An owner who assigns OWNER hands the trip over and becomes ADMIN."""
     return await members.change_role(
         trip_id,
         user_id,

@@ -1,1 +1,1 @@
-"""A copy of who travels with whom, for what the shipped app reads elsewhere."""
+"""The mirror: a copy of users, trips and positions in Supabase, which the shipped app's map reads."""

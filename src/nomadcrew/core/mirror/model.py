@@ -1,4 +1,4 @@
-"""What is copied: people, trips, memberships, and positions as the crew may see them."""
+"""The rows of the mirror: users, trips with memberships, and positions visible to every member."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ class MirroredUser:
 
 @dataclass(frozen=True, slots=True)
 class MirroredTrip:
-    """A trip that is there, with everybody who is on it now and their roles."""
+    """A trip that is not deleted, with its current members and their roles."""
 
     id: TripId
     name: str
@@ -33,7 +33,7 @@ class MirroredTrip:
 
 @dataclass(frozen=True, slots=True)
 class MirroredPosition:
-    """Where somebody is, as everybody on the trip may see it, and until when."""
+    """A member's position as every member may see it, until `expires_at`."""
 
     user_id: UserId
     seen: Seen
@@ -41,4 +41,4 @@ class MirroredPosition:
 
 
 class MirrorRefused(Hopeless):
-    """The mirror does not take it, and will not: somebody has to look at its key or its tables."""
+    """The mirror permanently refuses a write: an operator must check its key or its tables."""

@@ -1,4 +1,4 @@
-"""Where the copy comes from, and where it goes."""
+"""Ports of the mirror: its source and the copy."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -8,43 +8,44 @@ from nomadcrew.core.mirror.model import MirroredPosition, MirroredTrip, Mirrored
 
 
 class MirrorSource(Protocol):
-    """What the mirror should show now."""
+    """The current state that the mirror must show."""
 
     async def trip(self, trip_id: TripId) -> MirroredTrip | None:
-        """A trip with its creator and its members; None if there is none, or it was deleted."""
+        """A trip with its creator and its members; None if it does not exist or is deleted."""
         ...
 
     async def user(self, user_id: UserId) -> MirroredUser | None: ...
 
 
 class Mirror(Protocol):
-    """The copy. Every method may be repeated, and raises.
+    """The copy. Every method is safe to repeat.
 
-    Unavailable: not now; try again later.
-    MirrorRefused: not ever.
+    Raises:
+        Unavailable: an outage; retry later.
+        MirrorRefused: a permanent refusal.
     """
 
     async def put_users(self, users: Sequence[MirroredUser]) -> None:
-        """Have these people there as they are; others stay as they were."""
+        """Insert or update these users."""
         ...
 
     async def put_trip(self, trip: MirroredTrip) -> None:
-        """Have a trip there as it is, with these members and positions of no others.
+        """Insert or update a trip and its memberships, and delete other memberships with their positions.
 
-        Its people have to be there already.
+        Its users must exist in the mirror.
         """
         ...
 
     async def drop_trip(self, trip_id: TripId) -> None:
-        """Have neither the trip there nor anybody on it."""
+        """Delete the trip with its memberships."""
         ...
 
     async def put_positions(
         self, trip_id: TripId, positions: Sequence[MirroredPosition], hidden: Sequence[UserId]
     ) -> None:
-        """Have these people's positions there, one each, and none of those who show none."""
+        """Insert or update one position per member, and delete the positions of `hidden` members."""
         ...
 
     async def hide(self, user_id: UserId) -> None:
-        """Have no position of somebody there, on any trip."""
+        """Delete the user's positions on all trips."""
         ...

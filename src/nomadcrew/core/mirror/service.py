@@ -1,4 +1,4 @@
-"""What an event changes in the copy."""
+"""Updates the mirror after an event."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -24,10 +24,10 @@ State = TypeVar("State")
 async def mirror_event(
     event: Event, *, source: MirrorSource, positions: Positions, mirror: Mirror, now: datetime
 ) -> None:
-    """Bring what an event is about up to date in the copy.
+    """Update the rows that an event refers to.
 
-    The event says only what to look at: what is written is what is so now, so that events may come twice, late and
-    in any order. Positions are written as everybody on the trip may see them, and not at all once they may not.
+    The event only names the rows; their current state is written. Events may therefore be repeated, late and out of
+    order. Positions are written as every member may see them; hidden ones are deleted.
 
     Raises:
         Unavailable, MirrorRefused: as `Mirror` says.
@@ -40,7 +40,7 @@ async def mirror_event(
         case "profile.changed":
             await _mirror_user(_user(event), source, mirror)
         case "location_privacy.changed":
-            # What is allowed now comes with the next position.
+            # The next position is written with the new privacy.
             await mirror.hide(_user(event))
         case "LOCATION_UPDATED" | "LOCATION_SHARING_CHANGED" if event.trip_id is not None:
             await crew(event.trip_id, _user(event))
@@ -59,7 +59,7 @@ async def _mirror_user(user_id: UserId, source: MirrorSource, mirror: Mirror) ->
         if user is not None:
             await mirror.put_users([user])
 
-    await _until_so(read, write)
+    await _write_until_stable(read, write)
 
 
 async def _mirror_trip(trip_id: TripId, source: MirrorSource, mirror: Mirror) -> None:
@@ -73,7 +73,7 @@ async def _mirror_trip(trip_id: TripId, source: MirrorSource, mirror: Mirror) ->
             await mirror.put_users(trip.users)
             await mirror.put_trip(trip)
 
-    await _until_so(read, write)
+    await _write_until_stable(read, write)
 
 
 async def _mirror_positions(
@@ -87,52 +87,54 @@ async def _mirror_positions(
     async def write(state: tuple[list[MirroredPosition], list[UserId]]) -> None:
         await mirror.put_positions(trip_id, *state)
 
-    await _until_so(read, write)
+    await _write_until_stable(read, write)
 
 
 async def _shown(
     trip_id: TripId, only: UserId | None, positions: Positions, source: MirrorSource, now: datetime
 ) -> tuple[list[MirroredPosition], list[UserId]]:
-    """The positions that everybody on a trip may see now, and who shows none."""
-    asker = only
-    if asker is None:
+    """The positions that every member may see now, and the members without one."""
+    reader = only
+    if reader is None:
         trip = await source.trip(trip_id)
         if trip is None or not trip.members:
             return [], []
-        asker = trip.members[0][0]
+        reader = trip.members[0][0]
     try:
-        crew = await positions.crew(trip_id, asker, rule("location", "read"))
+        crew = await positions.crew(trip_id, reader, rule("location", "read"))
     except (Forbidden, NotFound, Unauthenticated):
-        return [], [asker]  # who is not on it any more shows nothing there
-    found, hidden = [], []
+        return [], [reader]  # a former member's position is deleted
+    visible, hidden = [], []
     for member in crew.members:
         owner = member.owner
         if only is not None and owner.user_id != only:
             continue
-        position = _seen_by_all(member, crew.has_ended, now)
+        position = _visible_to_all(member, crew.has_ended, now)
         if position is None:
             hidden.append(owner.user_id)
         else:
             until = owner.sharing.expires_at if owner.sharing is not None else None
-            found.append(MirroredPosition(owner.user_id, position, until))
-    return found, hidden
+            visible.append(MirroredPosition(owner.user_id, position, until))
+    return visible, hidden
 
 
-def _seen_by_all(member: Member, has_ended: bool, now: datetime) -> Seen | None:
+def _visible_to_all(member: Member, has_ended: bool, now: datetime) -> Seen | None:
     if member.last is None:
         return None
     return seen(member.last, member.owner, anybody(now), has_ended=has_ended, now=now)
 
 
-async def _until_so(read: Callable[[], Awaitable[State]], write: Callable[[State], Awaitable[None]]) -> None:
-    """Write until what was written is what there is: somebody else may be writing an older state just now."""
+async def _write_until_stable(
+    read: Callable[[], Awaitable[State]], write: Callable[[State], Awaitable[None]]
+) -> None:
+    """Repeat the write until the state did not change meanwhile: another consumer may be writing an older state."""
     state = await read()
     for _ in range(ROUNDS):
         await write(state)
         written, state = state, await read()
         if state == written:
             return
-    raise Unavailable(details="it changes faster than it is copied")
+    raise Unavailable(details="the state changes faster than it is copied")
 
 
 def _user(event: Event) -> UserId:

@@ -1,1 +1,1 @@
-"""What a person is told about their trips."""
+"""Notifications to users about their trips."""

@@ -1,4 +1,4 @@
-"""What events give people to know, with the metadata keys the client's cards read."""
+"""Rules that turn events into notifications, with the metadata keys that the client's cards read."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -17,15 +17,15 @@ _PEOPLE = ("userId", "addedBy", "removedBy", "inviterId", "createdBy")
 
 
 def people_in(event: Event, payload: Payload) -> list[UserId]:
-    """Whom an event names: who did it, and whom it concerns."""
-    named = (payload.get(key) for key in _PEOPLE)
-    found = [user_id for user_id in map(_user, named) if user_id is not None]
-    return found if event.actor_id is None else [*found, event.actor_id]
+    """The users named by an event: its actor and the users whom it concerns."""
+    values = (payload.get(key) for key in _PEOPLE)
+    users = [user_id for user_id in map(_user, values) if user_id is not None]
+    return users if event.actor_id is None else [*users, event.actor_id]
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """An event, what it says, and what is known of the people it concerns."""
+    """An event, its decoded payload, and the facts about the users whom it concerns."""
 
     event: Event
     payload: Payload
@@ -40,21 +40,21 @@ class Cause:
         return self.facts.name(self.event.actor_id)
 
     def person(self, key: str) -> UserId | None:
-        """Whom the payload names under `key`."""
+        """The user in the payload's field `key`."""
         return _user(self.payload.get(key))
 
     def members_but(self, *people: UserId | None) -> list[UserId]:
         return [user_id for user_id in self.facts.members if user_id not in people]
 
     def only(self, person: UserId | None) -> list[UserId]:
-        """That person, if they are on the trip."""
+        """The user, if on the trip; else an empty list."""
         return [user_id for user_id in self.facts.members if user_id == person]
 
 
 def news_of(cause: Cause) -> Iterable[News]:
-    """The news an event is, and to whom; nobody is told what they did themselves."""
-    tell = _NEWS.get(cause.event.type)
-    return () if tell is None else tell(cause)
+    """The notices of an event, with their recipients. An event's actor is never among them."""
+    rule = _NEWS.get(cause.event.type)
+    return () if rule is None else rule(cause)
 
 
 def _invited(cause: Cause) -> Iterable[News]:
@@ -74,8 +74,7 @@ def _declined(cause: Cause) -> Iterable[News]:
         "memberID": str(cause.event.actor_id),
         "memberName": cause.actor_name,
     }
-    told = cause.only(inviter)
-    yield News(Kind.OWN, "TRIP_INVITATION_DECLINED", metadata, told)
+    yield News(Kind.OWN, "TRIP_INVITATION_DECLINED", metadata, cause.only(inviter))
 
 
 def _joined(cause: Cause) -> Iterable[News]:
@@ -127,7 +126,7 @@ def _updated(cause: Cause) -> Iterable[News]:
 
 
 def _todo_changed(cause: Cause) -> Iterable[News]:
-    """Whoever wrote a to-do hears that somebody else has done it."""
+    """Notify a to-do's creator when another member completes it."""
     if cause.payload["status"] != "COMPLETE" or cause.payload.get("previousStatus") != "INCOMPLETE":
         return
     author = cause.person("createdBy")
@@ -137,8 +136,8 @@ def _todo_changed(cause: Cause) -> Iterable[News]:
         "completerID": str(cause.event.actor_id),
         "completerName": cause.actor_name,
     }
-    told = cause.only(author if author != cause.event.actor_id else None)
-    yield News(Kind.TODO, "TODO_COMPLETED", metadata, told)
+    recipients = cause.only(author if author != cause.event.actor_id else None)
+    yield News(Kind.TODO, "TODO_COMPLETED", metadata, recipients)
 
 
 def _said(cause: Cause) -> Iterable[News]:
@@ -162,7 +161,7 @@ def _sharing_changed(cause: Cause) -> Iterable[News]:
 
 
 def _arrived(cause: Cause) -> Iterable[News]:
-    """A type of its own would be unknown to the shipped app, which takes this one with whatever it holds."""
+    """Uses the type `LOCATION_SHARED`: the shipped app does not know a type for arrivals."""
     member, place = cause.person("userId"), cause.payload["place"]
     metadata = cause.trip | {
         "memberID": str(member),

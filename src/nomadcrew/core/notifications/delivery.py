@@ -1,4 +1,4 @@
-"""How pushes get to phones, and what is learned from what became of them."""
+"""Delivers pushes to phones and evaluates their receipts."""
 
 import json
 import logging
@@ -26,39 +26,39 @@ from nomadcrew.core.notifications.texts import preview, push_body, push_title
 
 log = logging.getLogger("nomadcrew.push")
 
-# No id is longer, and what is cut to less says nothing any more.
+# No id is longer, and a shorter text is not worth showing.
 _SHORT = 40  # characters
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """How many messages were taken, and how many are left for another attempt."""
+    """The number of accepted messages, and of those left for another attempt."""
 
     taken: int
     left: int
 
 
 async def deliver(task: PushTask, *, tokens: PushTokens, push: Push, now: datetime) -> Delivered:
-    """Push to every phone that has not got it yet; safe to repeat, and to do twice at once.
+    """Push to every phone that has not received this push. Safe to repeat and to run concurrently.
 
-    Phones are claimed first and noted batch by batch, so that a repeat sends only the rest. Whoever dies between a
-    call and its note sends that batch twice.
+    Phones are claimed first and recorded batch by batch, so that a repeat sends only the rest. A crash between a
+    call and its record sends that batch twice.
 
     Raises:
-        PushRefused: the service does not accept us.
-        Unavailable: the phones cannot be looked up.
+        PushRefused: the push service refuses our credentials.
+        Unavailable: the phones cannot be read.
     """
     claimed = await tokens.claim(task.id, list(task.recipients), now=now)
     taken, left = 0, claimed.held
     for batch in _batches(claimed.phones, MAX_BATCH):
         try:
-            answered = await _send(task, batch, push)
+            sent = await _send(task, batch, push)
         except PushRefused:
             await tokens.release(task.id, [phone.id for phone in claimed.phones])
             raise
-        taken += await _note(task.id, answered, tokens, now)
-        waiting = [phone.id for phone, ticket in answered if ticket.error is PushError.LATER]
+        taken += await _record(task.id, sent, tokens, now)
+        waiting = [phone.id for phone, ticket in sent if ticket.error is PushError.LATER]
         if waiting:
             await tokens.release(task.id, waiting)
             left += len(waiting)
@@ -66,40 +66,42 @@ async def deliver(task: PushTask, *, tokens: PushTokens, push: Push, now: dateti
 
 
 async def _send(task: PushTask, batch: Sequence[Phone], push: Push) -> Sequence[tuple[Phone, Ticket]]:
-    """The tickets of a batch; in an outage all of it is for later, for the next batch may fare better."""
+    """The tickets of a batch. In an outage the whole batch is for later; the next batch is still tried."""
     try:
         tickets = await push.send([message_to(phone, task) for phone in batch])
     except Unavailable as error:
-        log.warning("a batch was not pushed", extra={"fields": {"reason": error.details, "phones": len(batch)}})
+        log.warning(
+            "Push batch failed: unavailable", extra={"fields": {"reason": error.details, "phones": len(batch)}}
+        )
         tickets = [Ticket(error=PushError.LATER) for _ in batch]
     return list(zip(batch, tickets, strict=True))
 
 
 async def check_receipts(push_id: EventId, *, tokens: PushTokens, push: Push, now: datetime) -> int:
-    """Learn what became of a push; returns how many of its messages have no receipt yet. Safe to repeat.
+    """Evaluate the receipts of a push. Returns the number of messages without a receipt yet. Safe to repeat.
 
     Raises:
         PushRefused, Unavailable: as `Push` says.
     """
     tickets = await tokens.tickets(push_id)
-    gone: list[PushTokenId] = []
+    dead: list[PushTokenId] = []
     known = refused = 0
     for batch in _batches(list(tickets), MAX_RECEIPTS):
         receipts = await push.receipts(batch)
         known += len(receipts)
-        gone += [tickets[ticket] for ticket, error in receipts.items() if error is PushError.GONE]
+        dead += [tickets[ticket] for ticket, error in receipts.items() if error is PushError.GONE]
         refused += sum(error not in (None, PushError.GONE) for error in receipts.values())
-    if gone:
-        await tokens.forget(gone, now=now)
+    if dead:
+        await tokens.forget(dead, now=now)
     log.info(
-        "receipts",
-        extra={"fields": {"delivered": known - refused - len(gone), "refused": refused, "gone": len(gone)}},
+        "Push receipts checked",
+        extra={"fields": {"delivered": known - refused - len(dead), "refused": refused, "gone": len(dead)}},
     )
     return len(tickets) - known
 
 
 def message_to(phone: Phone, task: PushTask) -> PushMessage:
-    """What one phone is sent: the notification's metadata, flat, with its id and type."""
+    """The message for one phone: the notification's metadata, flat, with its id and type."""
     data = {**task.metadata, "notificationId": str(task.recipients[phone.user_id]), "type": task.type}
     return fitted(
         PushMessage(phone.token, push_title(task.type, task.metadata), push_body(task.type, task.metadata), data)
@@ -107,7 +109,7 @@ def message_to(phone: Phone, task: PushTask) -> PushMessage:
 
 
 def fitted(message: PushMessage) -> PushMessage:
-    """The message small enough to be delivered: its longest texts are cut, ids and keys never."""
+    """The message within `MAX_PAYLOAD_BYTES`: its longest texts are cut, ids and keys never."""
     while _bytes(message) > MAX_PAYLOAD_BYTES:
         texts = {key: text for key, text in message.data.items() if isinstance(text, str)}
         longest = max(texts, key=lambda key: len(texts[key]), default="")
@@ -123,18 +125,17 @@ def fitted(message: PushMessage) -> PushMessage:
     return message
 
 
-async def _note(
-    push_id: EventId, answered: Sequence[tuple[Phone, Ticket]], tokens: PushTokens, now: datetime
-) -> int:
-    done = {phone.id: ticket.id for phone, ticket in answered if ticket.error is not PushError.LATER}
-    gone = [phone.id for phone, ticket in answered if ticket.error is PushError.GONE]
-    refused = sum(ticket.error is PushError.REFUSED for _, ticket in answered)
+async def _record(push_id: EventId, sent: Sequence[tuple[Phone, Ticket]], tokens: PushTokens, now: datetime) -> int:
+    """Store a batch's tickets and deactivate dead phones. Returns the number of accepted messages."""
+    done = {phone.id: ticket.id for phone, ticket in sent if ticket.error is not PushError.LATER}
+    dead = [phone.id for phone, ticket in sent if ticket.error is PushError.GONE]
+    refused = sum(ticket.error is PushError.REFUSED for _, ticket in sent)
     if done:
         await tokens.sent(push_id, done, now=now)
-    if gone:
-        await tokens.forget(gone, now=now)
-    taken = len(done) - len(gone) - refused
-    log.info("pushed", extra={"fields": {"taken": taken, "refused": refused, "gone": len(gone)}})
+    if dead:
+        await tokens.forget(dead, now=now)
+    taken = len(done) - len(dead) - refused
+    log.info("Push batch sent", extra={"fields": {"taken": taken, "refused": refused, "gone": len(dead)}})
     return taken
 
 

@@ -1,4 +1,4 @@
-"""A notification, what it is made of, and how far it goes."""
+"""Notifications, and the plan of their delivery."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from nomadcrew.core.notifications.texts import message
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """`metadata` holds what the client's cards read, spelled as they read it."""
+    """A stored notification. `metadata` has the keys that the client's cards read."""
 
     id: NotificationId
     type: str
@@ -28,7 +28,7 @@ class Notification:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody an event may concern: what they are called, and how they want to be told."""
+    """A user whom an event may concern, with the preferences that decide the channels."""
 
     name: str
     is_member: bool = False
@@ -40,7 +40,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a notification's sentence needs: the trip's name, and the people on it or named by the event."""
+    """The facts of a notification's sentence: the trip's name, its members and the users named by the event."""
 
     trip_name: str
     people: Mapping[UserId, Person]
@@ -56,7 +56,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What an event gives some people to know; the same for all of them."""
+    """A notice: the same notification for several users."""
 
     kind: Kind
     type: str
@@ -67,7 +67,7 @@ class News:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A notification to be. Its ids follow from event and recipient, so that a repeat is the same notification."""
+    """A notification to store. Its ids are derived from event and recipient, so that a repeat has the same ids."""
 
     id: NotificationId
     event_id: EventId
@@ -88,7 +88,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Toast:
-    """A notification that is shown and not kept, to whoever of these people is there."""
+    """A notification that is not stored, for the sockets of these users."""
 
     event_id: EventId
     id: NotificationId
@@ -109,7 +109,7 @@ class Toast:
 
 @dataclass(frozen=True, slots=True)
 class Telling:
-    """Who is told of an event, and how."""
+    """The delivery plan of an event: notifications to store, toasts and pushes."""
 
     drafts: list[Draft] = field(default_factory=list)
     toasts: list[Toast] = field(default_factory=list)

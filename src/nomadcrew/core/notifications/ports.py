@@ -1,4 +1,4 @@
-"""What notifications need from a database."""
+"""Port of notifications."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,30 +11,30 @@ from nomadcrew.core.permissions import Rule
 
 
 class Notifications(Protocol):
-    """A person's own notifications. Every method with a caller raises `NotOnboarded`."""
+    """Users' notifications. Every method with a `caller` raises `NotOnboarded`."""
 
     async def page(
         self, caller: UserId, *, is_read: bool | None, limit: int, offset: int
     ) -> Sequence[Notification]:
-        """Newest first."""
+        """The caller's notifications, newest first. `is_read` None means both."""
         ...
 
     async def unread(self, caller: UserId) -> int: ...
 
     async def mark_read(self, notification_id: NotificationId, caller: UserId, *, now: datetime) -> None:
-        """Raises NotFound: no such notification of the caller's."""
+        """Raises NotFound: the caller has no such notification."""
         ...
 
     async def mark_all_read(self, caller: UserId, *, now: datetime) -> int: ...
 
     async def delete(self, notification_id: NotificationId, caller: UserId) -> None:
-        """Raises NotFound: no such notification of the caller's."""
+        """Raises NotFound: the caller has no such notification."""
         ...
 
     async def delete_all(self, caller: UserId) -> int: ...
 
     async def trip_preferences(self, trip_id: TripId, caller: UserId, rule: Rule) -> TripPreferences:
-        """What the caller wants of a trip, since they are on it.
+        """The caller's preferences for a trip.
 
         Raises:
             NotTripMember, NotFound, Forbidden: as `Todos` says.
@@ -44,21 +44,21 @@ class Notifications(Protocol):
     async def prefer(
         self, trip_id: TripId, wanted: TripPreferences, caller: UserId, rule: Rule, *, now: datetime
     ) -> None:
-        """Keep what the caller wants of a trip, in the place of what they wanted before; refused as above."""
+        """Replace the caller's preferences for a trip. Raises as `trip_preferences`."""
         ...
 
     async def facts(
         self, trip_id: TripId, people: Sequence[UserId], invitation_id: InvitationId | None
     ) -> Facts | None:
-        """The trip's name, and whoever is on it, is one of `people`, or has that pending invitation.
+        """The trip's name, and its members, the users in `people` and the invitee of the pending invitation.
 
-        None once the trip is gone.
+        None once the trip is deleted.
         """
         ...
 
     async def store(self, trip_id: TripId, drafts: Sequence[Draft], *, now: datetime) -> int:
-        """Store notifications, each once however often it comes, and tell their recipients' sockets.
+        """Store notifications, with an event for each recipient's sockets. Safe to repeat.
 
-        Returns how many were new.
+        Returns the number of new notifications.
         """
         ...

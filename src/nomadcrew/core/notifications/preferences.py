@@ -1,4 +1,4 @@
-"""How people want to be told, and the one place that decides it."""
+"""Notification preferences, and the rule that decides the channels of a notification."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,33 +8,33 @@ from typing import Any
 
 from nomadcrew.core.errors import Invalid
 
-# Where they are in a person's preferences: what the shipped app knows of under the first, the rest under the
-# second, for the app replaces the first as a whole.
+# Keys in a user's preferences. The first has the settings that the shipped app knows, and the app replaces it as a
+# whole; the second has the others.
 SWITCHES = "notifications"
 DETAILS = "notificationDetails"
 
 
 class Channel(StrEnum):
-    """A way to tell somebody something. Mails have none: those there are cannot be switched off."""
+    """A channel of notifications. Mail is not one: the product's mails cannot be switched off."""
 
-    LIST = "list"  # kept, and counted while unread
+    LIST = "list"  # stored, and counted while unread
     SOCKET = "socket"
     PUSH = "push"
 
 
 class Kind(StrEnum):
-    """What a notification is about, as far as preferences go."""
+    """The kind of a notification, which preferences refer to."""
 
-    INVITATION = "invitation"  # to a trip one is not on
-    OWN = "own"  # one's own place on a trip, or the answer to one's own invitation
-    TRIP = "trip"  # changes of a trip, and who comes and goes
+    INVITATION = "invitation"  # to another trip
+    OWN = "own"  # the user's own membership, or an answer to the user's own invitation
+    TRIP = "trip"  # a trip's changes, and members who join or leave
     TODO = "todo"
     CHAT = "chat"
-    LOCATION = "location"  # somebody begins to share theirs
+    LOCATION = "location"  # a member starts sharing
     ARRIVAL = "arrival"
 
 
-# Worth nothing later, or too telling to be kept.
+# Never stored: worthless later, or too revealing.
 PASSING = frozenset({Kind.CHAT, Kind.ARRIVAL})
 
 
@@ -46,7 +46,7 @@ class ChatLevel(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class QuietHours:
-    """When phones stay silent, by the clock of a time zone; over midnight where it ends before it starts."""
+    """The hours without pushes, in a time zone. An end before the start means the next day."""
 
     start: time
     end: time
@@ -57,19 +57,21 @@ class QuietHours:
         """Quiet hours from `HH:MM` to `HH:MM`.
 
         Raises:
-            Invalid: a time has another form, they are the same, or nobody knows that time zone.
+            Invalid: a time is malformed, both are the same, or the time zone is unknown.
         """
         try:
             _zone(time_zone)
         except (KeyError, OSError, ValueError):
-            raise Invalid("That is no time zone, such as Europe/Lisbon.", code="invalid_time_zone") from None
+            raise Invalid(
+                "`timeZone` must be an IANA time zone, such as Europe/Lisbon.", code="invalid_time_zone"
+            ) from None
         hours = cls(_clock(start), _clock(end), time_zone)
         if hours.start == hours.end:
-            raise Invalid("Quiet hours start and end at different times.", code="invalid_quiet_hours")
+            raise Invalid("Quiet hours must start and end at different times.", code="invalid_quiet_hours")
         return hours
 
     def hold(self, now: datetime) -> bool:
-        """Whether it is quiet at that moment; the end is no longer."""
+        """Whether the quiet hours include that time. The end is exclusive."""
         local = now.astimezone(_zone(self.time_zone)).time()
         if self.start < self.end:
             return self.start <= local < self.end
@@ -78,7 +80,7 @@ class QuietHours:
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """What one person wants, on every trip. `email` has nothing to switch yet."""
+    """A user's preferences for all trips. `email` has no effect yet."""
 
     push: bool = True
     email: bool = True
@@ -91,9 +93,9 @@ class Preferences:
     quiet_hours: QuietHours | None = None
 
     @classmethod
-    def read(cls, kept: Mapping[str, Any]) -> "Preferences":
-        """The preferences in what clients stored; what cannot be understood counts as unset."""
-        switches, details = _object(kept.get(SWITCHES)), _object(kept.get(DETAILS))
+    def read(cls, stored: Mapping[str, Any]) -> "Preferences":
+        """Read the preferences that clients stored. Malformed values count as unset."""
+        switches, details = _object(stored.get(SWITCHES)), _object(stored.get(DETAILS))
         level = ChatLevel.MENTIONS if details.get("chat") == ChatLevel.MENTIONS else ChatLevel.ALL
         return cls(
             push=_on(switches, "push"),
@@ -110,7 +112,7 @@ class Preferences:
 
 @dataclass(frozen=True, slots=True)
 class TripPreferences:
-    """What one member wants of one trip; `chat` None leaves it to their preferences on every trip."""
+    """A member's preferences for one trip. `chat` None means the level of the user's preferences."""
 
     muted_until: datetime | None = None
     chat: ChatLevel | None = None
@@ -119,25 +121,26 @@ class TripPreferences:
 def channels(
     kind: Kind, preferences: Preferences, trip: TripPreferences, now: datetime, *, mentioned: bool = False
 ) -> frozenset[Channel]:
-    """The ways by which somebody is told something now; none where they do not want to know.
+    """The channels of a notification now; empty if the user does not want it.
 
-    Muted is muted on every channel, and nothing gets through to a muted trip; a mention gets through where only
-    mentions are wanted. Quiet hours keep phones silent, and nothing else. Invitations are told whatever is switched
-    off in the app, for there is no other way to accept them.
+    A muted trip is muted on every channel, mentions included. A mention passes the level `mentions`. Quiet hours
+    suppress pushes only. Invitations ignore the in-app switch, since the app has no other way to accept them.
     """
-    if not _wanted(kind, preferences, trip, now, mentioned=mentioned):
+    if not _is_wanted(kind, preferences, trip, now, mentioned=mentioned):
         return frozenset()
-    found = set()
+    result = set()
     if preferences.in_app or kind is Kind.INVITATION:
-        found.add(Channel.SOCKET)
+        result.add(Channel.SOCKET)
         if kind not in PASSING:
-            found.add(Channel.LIST)
+            result.add(Channel.LIST)
     if preferences.push and not (preferences.quiet_hours is not None and preferences.quiet_hours.hold(now)):
-        found.add(Channel.PUSH)
-    return frozenset(found)
+        result.add(Channel.PUSH)
+    return frozenset(result)
 
 
-def _wanted(kind: Kind, preferences: Preferences, trip: TripPreferences, now: datetime, *, mentioned: bool) -> bool:
+def _is_wanted(
+    kind: Kind, preferences: Preferences, trip: TripPreferences, now: datetime, *, mentioned: bool
+) -> bool:
     if kind is Kind.INVITATION:
         return True
     if trip.muted_until is not None and now < trip.muted_until:
@@ -159,10 +162,11 @@ def _wanted(kind: Kind, preferences: Preferences, trip: TripPreferences, now: da
 
 
 def _zone(name: str) -> tzinfo:
-    """The time zone of that name; imported here, since few have quiet hours and it would cost every start.
+    """The time zone of that name. `zoneinfo` is imported here: few users have quiet hours, and it slows every
+    start.
 
     Raises:
-        KeyError, OSError, ValueError: there is none.
+        KeyError, OSError, ValueError: the time zone is unknown.
     """
     from zoneinfo import ZoneInfo
 
@@ -174,7 +178,7 @@ def _clock(text: str) -> time:
         hour, minute = int(text[:2]), int(text[3:])
         if hour < 24 and minute < 60:
             return time(hour, minute)
-    raise Invalid("Quiet hours are written as 22:00.", code="invalid_quiet_hours")
+    raise Invalid("Quiet hours must have the form 22:00.", code="invalid_quiet_hours")
 
 
 def _object(value: Any) -> Mapping[str, Any]:
@@ -182,13 +186,13 @@ def _object(value: Any) -> Mapping[str, Any]:
 
 
 def _on(switches: Mapping[str, Any], name: str) -> bool:
-    """A switch is on unless it was switched off."""
+    """Whether a switch is on, the default."""
     return switches.get(name) is not False
 
 
 def _quiet_hours(value: Any) -> QuietHours | None:
-    kept = _object(value)
-    texts = [kept.get(name) for name in ("start", "end", "timeZone")]
+    stored = _object(value)
+    texts = [stored.get(name) for name in ("start", "end", "timeZone")]
     try:
         return QuietHours.parse(*(str(text) for text in texts)) if None not in texts else None
     except Invalid:

@@ -1,4 +1,4 @@
-"""Pushes: phones, what they are told, and how it gets there."""
+"""Pushes: phones, messages, and the ports that deliver them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,16 +10,16 @@ from nomadcrew.core.errors import Hopeless
 from nomadcrew.core.ids import EventId, NotificationId, PushTokenId, UserId
 
 MAX_TOKEN = 255  # characters
-# A person's phones and tablets; the one not used for longest makes room.
+# A user's phones and tablets; a further one replaces the least recently used.
 MAX_TOKENS_PER_USER = 20
-# What one call takes at most, and what one message may weigh, below the 4 KiB that phones take.
+# Limits of one call, and of one message's payload, below the platforms' 4 KiB.
 MAX_BATCH = 100
 MAX_RECEIPTS = 1_000
 MAX_PAYLOAD_BYTES = 3_900
-# Receipts take the service about a quarter of an hour.
+# The push service needs about 15 minutes for receipts.
 RECEIPTS_AFTER_S = 15 * 60
 RECEIPT_ROUNDS = 3
-# Longer than any attempt may take, so that no two send to a phone at once.
+# Longer than any attempt, so that two attempts never send to a phone concurrently.
 CLAIMED_FOR = timedelta(seconds=90)
 
 
@@ -30,7 +30,7 @@ class DeviceType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PushToken:
-    """A phone's address with the push service, which is as good as a password and never logged."""
+    """A phone's address at the push service. The token is a secret and is never logged."""
 
     id: PushTokenId
     user_id: UserId
@@ -44,7 +44,7 @@ class PushToken:
 
 @dataclass(frozen=True, slots=True)
 class Phone:
-    """Where a push is sent."""
+    """A phone to push to."""
 
     id: PushTokenId
     user_id: UserId
@@ -53,7 +53,7 @@ class Phone:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """The phones one may send to, and how many another attempt is about to send to."""
+    """The phones that this attempt has claimed, and the number that another attempt holds."""
 
     phones: Sequence[Phone]
     held: int
@@ -61,7 +61,7 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class PushMessage:
-    """One push to one phone. `data` is flat, and spelled as the client reads it."""
+    """One push to one phone. `data` is flat, with the keys that the client reads."""
 
     to: str = field(repr=False)
     title: str
@@ -70,16 +70,16 @@ class PushMessage:
 
 
 class PushError(StrEnum):
-    """Why the service did not deliver a message."""
+    """The reason why the push service did not deliver a message."""
 
-    GONE = "gone"  # the app is no longer on that phone
-    LATER = "later"  # too much for that phone just now
-    REFUSED = "refused"  # not ever
+    GONE = "gone"  # the app was uninstalled from the phone
+    LATER = "later"  # the phone's rate limit is reached
+    REFUSED = "refused"  # a permanent refusal
 
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """What the service says of a message: an `id` to ask for its receipt by, or an error."""
+    """The push service's answer to a message: the `id` of its receipt, or an error."""
 
     id: str | None = None
     error: PushError | None = None
@@ -87,7 +87,7 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class PushTask:
-    """What an event has phones show: the same to everybody, but for the notification it belongs to."""
+    """A push of an event, the same for all recipients except for the notification's id."""
 
     id: EventId
     type: str
@@ -96,25 +96,25 @@ class PushTask:
 
 
 class PushRefused(Hopeless):
-    """The service does not accept us, or what we say: somebody has to look at the settings."""
+    """The push service refuses our credentials or requests: an operator must check the settings."""
 
 
 class Push(Protocol):
-    """The service that reaches phones."""
+    """The push service."""
 
     async def send(self, messages: Sequence[PushMessage]) -> Sequence[Ticket]:
-        """Hand messages over, `MAX_BATCH` at most; returns a ticket each, in their order.
+        """Send at most `MAX_BATCH` messages. Returns a ticket for each, in order.
 
         Raises:
-            Unavailable: none was taken, or nobody knows; try again later.
-            PushRefused: the service does not accept us.
+            Unavailable: no message was accepted, or the outcome is unknown; retry later.
+            PushRefused: the push service refuses our credentials.
         """
         ...
 
     async def receipts(self, tickets: Sequence[str]) -> Mapping[str, PushError | None]:
-        """What became of messages, `MAX_RECEIPTS` at most: None where one was delivered.
+        """The receipts of at most `MAX_RECEIPTS` tickets: None for a delivered message, else its error.
 
-        Those without a receipt yet are left out.
+        Tickets without a receipt yet are left out.
 
         Raises:
             Unavailable, PushRefused: as `send`.
@@ -123,37 +123,37 @@ class Push(Protocol):
 
 
 class PushTokens(Protocol):
-    """Phones by whose they are; a token is active for one person at a time."""
+    """Users' phones. A token is active for one user at a time."""
 
     async def register(
         self, token_id: PushTokenId, token: str, device_type: DeviceType, caller: UserId, *, now: datetime
     ) -> PushToken:
-        """Make a token the caller's own active one, and nobody else's; the same again only notes its use.
+        """Make a token the caller's, and deactivate it for its previous user. A repeat updates its last use.
 
         Raises:
-            NotOnboarded: no profile.
-            Unavailable: somebody else registers it in this very moment.
+            NotOnboarded: the caller has no profile.
+            Unavailable: another user registers the token concurrently.
         """
         ...
 
     async def deactivate(self, token: str | None, caller: UserId, *, now: datetime) -> None:
-        """Send nothing more to a token of the caller's, or to any for None; one that is none is no error.
+        """Deactivate a token of the caller, or all of them for None. An unknown token is no error.
 
         Raises:
-            NotOnboarded: no profile.
+            NotOnboarded: the caller has no profile.
         """
         ...
 
     async def claim(self, push_id: EventId, people: Sequence[UserId], *, now: datetime) -> Claimed:
-        """Have the active phones of these people that did not get this push yet to oneself, for `CLAIMED_FOR`."""
+        """Claim the active phones of these users that have not received this push, for `CLAIMED_FOR`."""
         ...
 
     async def release(self, push_id: EventId, phones: Sequence[PushTokenId]) -> None:
-        """Give claimed phones back that were sent nothing, for whoever comes next."""
+        """Release claimed phones that were sent nothing, for the next attempt."""
         ...
 
     async def sent(self, push_id: EventId, tickets: Mapping[PushTokenId, str | None], *, now: datetime) -> None:
-        """Note what was handed over to claimed phones, each with its ticket, or None where it was refused."""
+        """Record the sent messages of claimed phones, each with its ticket, or None if it was refused."""
         ...
 
     async def tickets(self, push_id: EventId) -> Mapping[str, PushTokenId]:
@@ -161,5 +161,5 @@ class PushTokens(Protocol):
         ...
 
     async def forget(self, gone: Sequence[PushTokenId], *, now: datetime) -> None:
-        """Send nothing more to these tokens, whoever has them."""
+        """Deactivate these phones, for every user who registered one of them."""
         ...

@@ -1,4 +1,4 @@
-"""Who is told what, and how."""
+"""Plans the delivery of an event's notifications."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -16,9 +16,9 @@ from nomadcrew.core.notifications.texts import shown
 
 
 async def telling(event: Event, *, notifications: Notifications, now: datetime) -> Telling:
-    """Who is told of an event, and how, by what people want at this moment.
+    """The delivery plan of an event, by the users' current preferences.
 
-    An event of a trip that is gone is told to nobody.
+    The plan is empty for an event of a deleted trip.
     """
     if event.trip_id is None:
         return Telling()
@@ -35,25 +35,25 @@ async def telling(event: Event, *, notifications: Notifications, now: datetime) 
 
 
 def told(cause: EventId, all_news: Iterable[News], facts: Facts, now: datetime) -> Telling:
-    """The notifications news become; what follows from one cause has the same ids at every repeat."""
-    telling = Telling()
+    """The delivery plan of notices. Its ids are derived from `cause`, so that a repeat has the same ids."""
+    plan = Telling()
     for news in all_news:
-        ways = {user_id: _channels(news, user_id, facts, now) for user_id in news.people}
-        kept = [user_id for user_id, found in ways.items() if Channel.LIST in found]
-        seen = [user_id for user_id, found in ways.items() if Channel.SOCKET in found and user_id not in kept]
+        by_user = {user_id: _channels(news, user_id, facts, now) for user_id in news.people}
+        stored = [user_id for user_id, ways in by_user.items() if Channel.LIST in ways]
+        toasted = [user_id for user_id, ways in by_user.items() if Channel.SOCKET in ways and user_id not in stored]
         pushed = [
-            user_id for user_id, found in ways.items() if Channel.PUSH in found and facts.people[user_id].has_phone
+            user_id for user_id, ways in by_user.items() if Channel.PUSH in ways and facts.people[user_id].has_phone
         ]
-        telling.drafts.extend(Draft.of(cause, user_id, news.type, news.metadata) for user_id in kept)
-        if seen:
-            telling.toasts.append(Toast.of(cause, news, seen))
+        plan.drafts.extend(Draft.of(cause, user_id, news.type, news.metadata) for user_id in stored)
+        if toasted:
+            plan.toasts.append(Toast.of(cause, news, toasted))
         if pushed:
-            telling.pushes.append(_push(cause, news, pushed))
-    return telling
+            plan.pushes.append(_push(cause, news, pushed))
+    return plan
 
 
 def toast_event(toast: Toast, cause: Event, now: datetime) -> Event:
-    """What sockets hear of a notification that is not kept."""
+    """The broadcast of a notification that is not stored."""
     return Event(
         id=toast.event_id,
         type="notification.created",
@@ -70,7 +70,7 @@ def toast_event(toast: Toast, cause: Event, now: datetime) -> Event:
 
 def _channels(news: News, user_id: UserId, facts: Facts, now: datetime) -> frozenset[Channel]:
     person = facts.people.get(user_id)
-    if person is None:  # somebody who has no profile any more
+    if person is None:  # the profile was deleted
         return frozenset()
     return channels(news.kind, person.preferences, person.trip, now, mentioned=user_id in news.mentioned)
 

@@ -1,4 +1,4 @@
-"""What notifications say: in the list, on a socket, and on a phone's screen."""
+"""Texts of notifications: in the list, on sockets and in pushes."""
 
 import unicodedata
 from collections import defaultdict
@@ -48,7 +48,7 @@ _NEUTRAL = {"tripName": "your trip", "role": "changed", "todoTitle": "a task", "
 
 
 def shown(id_: UUID, type_: str, metadata: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    """A new notification as a socket carries it, which is as the list shows it."""
+    """A new notification in an event, in the form of the list."""
     return {
         "id": str(id_),
         "message": message(type_, metadata),
@@ -60,7 +60,7 @@ def shown(id_: UUID, type_: str, metadata: Mapping[str, Any], now: datetime) -> 
 
 
 def message(type_: str, metadata: Mapping[str, Any]) -> str:
-    """The sentence for a type; missing names fall back to neutral words."""
+    """The sentence of a type; missing names are replaced by neutral words."""
     words = defaultdict(lambda: "Someone", _NEUTRAL)
     words |= {name: str(value) for name, value in metadata.items() if value}
     words["person"] = str(metadata.get("addedUserName") or metadata.get("memberName") or "Someone")
@@ -82,23 +82,23 @@ def push_body(type_: str, metadata: Mapping[str, Any]) -> str:
     return message(type_, metadata)
 
 
-def preview(text: str, most: int = MAX_PREVIEW) -> str:
-    """`text` in at most `most` characters, never cut through one that people see as one."""
-    if len(text) <= most:
+def preview(text: str, limit: int = MAX_PREVIEW) -> str:
+    """`text` in at most `limit` code points, never cut inside a visible character."""
+    if len(text) <= limit:
         return text
-    end = most - len(_CUT)
-    while end > 0 and (_clings(text[end]) or text[end - 1] == "\u200d"):
+    end = limit - len(_CUT)
+    while end > 0 and (_continues(text[end]) or text[end - 1] == "\u200d"):
         end -= 1
     return text[:end].rstrip() + _CUT
 
 
 def sent_file(attachment: Mapping[str, Any] | None) -> str:
-    """What is said of a message that is a file and nothing else."""
+    """The preview of a message without a text."""
     if attachment is None:
         return ""
     return "sent a photo" if FileKind(attachment["type"]).is_picture else "sent a document"
 
 
-def _clings(character: str) -> bool:
-    """Whether a character belongs to the one before it."""
+def _continues(character: str) -> bool:
+    """Whether a code point belongs to the character before it."""
     return character in _JOINERS or ord(character) in _SKIN_TONES or bool(unicodedata.combining(character))

@@ -1,1 +1,1 @@
-"""Who is online, and when people were last seen."""
+"""Presence: online members, and last seen times."""

@@ -1,4 +1,4 @@
-"""Presence, as co-members see it."""
+"""Presence, as other members see it."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,13 +7,13 @@ from nomadcrew.core.ids import TripId, UserId
 
 CHANGED = "PRESENCE_CHANGED"
 SOURCE = "presence-service"
-# A phone that changes networks is back sooner than this, and nobody needs to know that it was gone.
+# A phone that changes networks reconnects within this time and is not announced offline.
 GRACE_S = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One member; `last_seen_at` is a whole minute, and None for whoever was never seen or does not want to be."""
+    """A member's presence. `last_seen_at` is a whole minute, None if never seen or in ghost mode."""
 
     user_id: UserId
     is_online: bool
@@ -22,7 +22,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One trip on which somebody can be seen."""
+    """A user's presence on one trip."""
 
     trip_id: TripId
     seen: Seen
@@ -30,12 +30,12 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Typist:
-    """Somebody as others see them typing; `avatar` is empty where there is none."""
+    """A typing member, as others see them; `avatar` is empty without one."""
 
     name: str
     avatar: str
 
 
 def to_the_minute(moment: datetime) -> datetime:
-    """A moment as coarse as anybody may know it."""
+    """The time in whole minutes, the precision of presence."""
     return moment.replace(second=0, microsecond=0)

@@ -1,4 +1,4 @@
-"""What presence stands on."""
+"""Port of presence."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -10,22 +10,22 @@ from nomadcrew.core.presence.model import Seen, Shown, Typist
 
 
 class Presence(Protocol):
-    """Who has a socket open, and when people last had one: for those who are on a trip with them.
+    """Users with an open socket, and when each user last had one; visible to members of the same trip.
 
-    Somebody in ghost mode is online for nobody and was never seen, and what they do meanwhile is not seen later.
-    Raises `Unavailable` for an outage.
+    A user in ghost mode appears offline and never seen, and activity in ghost mode is not visible later.
+    Raises `Unavailable` in an outage.
     """
 
     async def came(self, user_id: UserId, connection_id: str, *, now: datetime) -> bool:
-        """A socket was opened; True if its owner was not online before. Safe to repeat."""
+        """Record an opened socket. True if the user was offline. Safe to repeat."""
         ...
 
     async def left(self, user_id: UserId, connection_id: str, *, now: datetime) -> bool:
-        """A socket is gone; True if its owner has no other. Safe to repeat."""
+        """Record a closed socket. True if the user has no other. Safe to repeat."""
         ...
 
     async def of_trip(self, trip_id: TripId, caller: UserId, rule: Rule, *, now: datetime) -> Sequence[Seen]:
-        """Every active member of a trip, those first who have been on it longest.
+        """The presence of a trip's ACTIVE members, oldest membership first.
 
         Raises:
             DomainError: the trip's refusals.
@@ -33,7 +33,7 @@ class Presence(Protocol):
         ...
 
     async def typist(self, trip_id: TripId, caller: UserId, rule: Rule) -> Typist | None:
-        """The caller as other members see them typing; None in ghost mode, for who types is there.
+        """The caller as a typing member; None in ghost mode, since typing reveals presence.
 
         Raises:
             DomainError: the trip's refusals.
@@ -41,5 +41,5 @@ class Presence(Protocol):
         ...
 
     async def shown(self, user_ids: Iterable[UserId], *, now: datetime) -> Sequence[Shown]:
-        """Where these people can be seen now, and how: each trip they share with somebody; nobody in ghost mode."""
+        """The presence of these users on each trip that they share with other members; none in ghost mode."""
         ...

@@ -1,4 +1,4 @@
-"""Showing who is there."""
+"""Presence: listing and announcing it."""
 
 import json
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -12,7 +12,7 @@ from nomadcrew.core.presence.ports import Presence
 
 
 async def trip_presence(trip_id: TripId, caller: UserId, *, presence: Presence, now: datetime) -> Sequence[Seen]:
-    """Who of a trip's members is online, and when the others last were."""
+    """The presence of a trip's members."""
     return await presence.of_trip(trip_id, caller, rule("presence", "read"), now=now)
 
 
@@ -25,9 +25,9 @@ async def announce(
     now: datetime,
     online: bool | None = None,
 ) -> None:
-    """Tell everybody who travels with these people whether they are online now, as `Live.tell` does.
+    """Broadcast with `tell` to the members of the users' trips whether each user is online.
 
-    Where `online` says what is expected, those who are not so any more are passed over.
+    With `online` only the users in that state are announced; the others have changed it meanwhile.
     """
     for shown in await presence.shown(user_ids, now=now):
         if online in (None, shown.seen.is_online):

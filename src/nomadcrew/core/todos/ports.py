@@ -1,4 +1,4 @@
-"""What to-dos need from a database."""
+"""Port of to-dos."""
 
 from datetime import datetime
 from typing import Protocol
@@ -12,11 +12,11 @@ class Todos(Protocol):
     """A trip's to-dos. Events of a write are stored in its transaction.
 
     Every method raises `NotOnboarded`, `NotTripMember`, `NotFound` (a deleted trip, a to-do that is not on the
-    trip) and `Forbidden` (below the rule's rank and not the creator, where the rule lets creators).
+    trip) and `Forbidden` (below the rule's rank and, if the rule admits creators, not the creator).
     """
 
     async def add(self, todo: Todo, rule: Rule, event_id: EventId, *, now: datetime, fingerprint: bytes) -> Todo:
-        """Store a to-do; the one a replay made, if `fingerprint` was used 30 s ago and it still exists."""
+        """Store a to-do. A repeat within 30 s, by `fingerprint`, returns the stored one if it still exists."""
         ...
 
     async def page(self, trip_id: TripId, caller: UserId, rule: Rule, *, limit: int, offset: int) -> TodoPage: ...
@@ -35,7 +35,7 @@ class Todos(Protocol):
         event_id: EventId,
         now: datetime,
     ) -> Todo:
-        """Change what is not None; nothing to change tells nobody."""
+        """Change the fields that are not None. Without a change there is no event."""
         ...
 
     async def delete(

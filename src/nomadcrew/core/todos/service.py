@@ -1,4 +1,4 @@
-"""What people do with to-dos."""
+"""To-dos: creating, listing, changing and deleting."""
 
 from datetime import datetime
 
@@ -19,7 +19,7 @@ async def create_todo(
     now: datetime,
     fingerprint: bytes,
 ) -> Todo:
-    """Put a to-do on a trip's list.
+    """Add a to-do to the trip.
 
     Raises:
         Invalid: the text is empty or longer than 255 characters.
@@ -49,7 +49,7 @@ async def change_todo(
     new_id: NewId,
     now: datetime,
 ) -> Todo:
-    """Edit the text, tick it off, or both.
+    """Change the text, the status, or both.
 
     Raises:
         Invalid: the text is empty or longer than 255 characters.
@@ -75,5 +75,5 @@ async def delete_todo(
 
 def _checked(text: str) -> str:
     if not text.strip() or len(text) > MAX_TEXT:
-        raise Invalid("A to-do needs 1 to 255 characters.", code="invalid_request_payload")
+        raise Invalid(f"A to-do must have 1 to {MAX_TEXT} characters.", code="invalid_request_payload")
     return text

@@ -1,4 +1,4 @@
-"""A trip, its members as every screen shows them, and what may change."""
+"""A trip, its members, and its status transitions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,9 +30,9 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
 
 
 class TripMember(NamedTuple):
-    """An ACTIVE membership with what screens show of the person.
+    """An ACTIVE membership with the user's public fields.
 
-    A tuple, for a list of trips makes some fifty of them, and a frozen dataclass takes six times as long to make.
+    A tuple: a list of trips creates some fifty of them, and creating a frozen dataclass takes six times as long.
     """
 
     id: MembershipId
@@ -97,7 +97,7 @@ class NewTrip:
 
 @dataclass(frozen=True, slots=True)
 class TripChange:
-    """What to change; None leaves a field as it is."""
+    """Fields to change; None leaves a field unchanged."""
 
     name: str | None = None
     description: str | None = None
@@ -124,7 +124,7 @@ class TripSearch:
 
 
 class InvalidTransition(Invalid):
-    """A status change the trip's life does not allow; names both."""
+    """A status change that `TRANSITIONS` does not allow; the details name both statuses."""
 
     code = "invalid_status_transition"
 
@@ -134,4 +134,4 @@ class InvalidTransition(Invalid):
 
 class InvalidDates(Invalid):
     code = "invalid_dates"
-    text = "The trip ends before it starts."
+    text = "The trip must not end before it starts."

@@ -1,4 +1,4 @@
-"""What trips need from a database."""
+"""Port of trips."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,8 +12,8 @@ from nomadcrew.core.trips.model import NewTrip, Trip, TripChange, TripSearch
 class Trips(Protocol):
     """The caller's trips. Events of a write are stored in its transaction.
 
-    Every method raises `NotOnboarded` for a caller without a profile; those about one trip raise `NotTripMember`
-    for outsiders, `NotFound` to members of a deleted trip and `Forbidden` below the rule's rank.
+    Every method raises `NotOnboarded` if the caller has no profile. Methods about one trip raise `NotTripMember` if
+    the caller is not a member, `NotFound` if the trip is deleted, and `Forbidden` below the rule's rank.
     """
 
     async def add(
@@ -27,10 +27,10 @@ class Trips(Protocol):
         now: datetime,
         fingerprint: bytes,
     ) -> Trip:
-        """Store a trip with the caller as OWNER; the trip a replay made, if `fingerprint` was used 30 s ago.
+        """Store a trip with the caller as OWNER. A repeat within 30 s, by `fingerprint`, returns the stored trip.
 
         Raises:
-            Conflict: the caller is on as many trips as one may be.
+            Conflict: the caller is on `MAX_TRIPS_PER_USER` trips.
         """
         ...
 
@@ -39,7 +39,7 @@ class Trips(Protocol):
         ...
 
     async def search(self, trip_id: TripId, caller: UserId, rule: Rule, search: TripSearch) -> Sequence[Trip]:
-        """Those of the caller's trips that match, latest start first."""
+        """The caller's trips that match, latest start first."""
         ...
 
     async def one(self, trip_id: TripId, caller: UserId, rule: Rule) -> Trip:
@@ -57,14 +57,14 @@ class Trips(Protocol):
         event_ids: tuple[EventId, EventId],
         now: datetime,
     ) -> Trip:
-        """Change details, the status among them. What is as stored already changes nothing and tells nobody.
+        """Change details and status. Values equal to the stored ones change nothing and cause no event.
 
         Args:
-            must_move: refuse the status the trip has already.
-            event_ids: for changed details and for a changed status.
+            must_move: refuse the trip's present status.
+            event_ids: the ids of the events for changed details and for a changed status.
 
         Raises:
-            InvalidDates: the merged dates end before they start.
+            InvalidDates: the trip would end before it starts.
             InvalidTransition: the status cannot follow the stored one.
         """
         ...
@@ -72,5 +72,5 @@ class Trips(Protocol):
     async def delete(
         self, trip_id: TripId, caller: UserId, rule: Rule, event_id: EventId, *, now: datetime
     ) -> None:
-        """Hide the trip from everybody; its rows stay."""
+        """Mark the trip as deleted; its rows remain."""
         ...

@@ -1,4 +1,4 @@
-"""What people do with trips."""
+"""Trips: creating, listing, changing and deleting."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -18,18 +18,20 @@ MAX_IMAGE_URL = 512
 async def create_trip(
     new: NewTrip, caller: UserId, *, trips: Trips, new_id: NewId, now: datetime, fingerprint: bytes
 ) -> Trip:
-    """Start a trip with the caller as its OWNER.
+    """Create a trip with the caller as its OWNER.
 
     Raises:
-        Invalid: a field is empty, too long or out of range; `InvalidDates` where the end comes first.
+        Invalid: a field is empty, too long or out of range; `InvalidDates` if the end is before the start.
         DomainError: as `Trips.add` says.
     """
     _check(TripChange(new.name, new.description, new.destination_place_id, new.destination_address,
                       new.destination_name, new.destination_latitude, new.destination_longitude))  # fmt: skip
     if not new.name.strip():
-        raise Invalid("A trip needs a name.", code="invalid_request_payload")
+        raise Invalid("`name` must not be empty.", code="invalid_request_payload")
     if len(new.background_image_url) > MAX_IMAGE_URL:
-        raise Invalid("The image address is too long.", code="invalid_request_payload")
+        raise Invalid(
+            f"`backgroundImageUrl` must have at most {MAX_IMAGE_URL} characters.", code="invalid_request_payload"
+        )
     if new.end_date < new.start_date:
         raise InvalidDates
     return await trips.add(
@@ -49,7 +51,7 @@ async def list_trips(caller: UserId, *, trips: Trips) -> Sequence[Trip]:
 
 
 async def search_trips(trip_id: TripId, search: TripSearch, caller: UserId, *, trips: Trips) -> Sequence[Trip]:
-    """The caller's own trips that match; `trip_id` is only the entry ticket the contract asks for."""
+    """The caller's trips that match. The contract requires a `trip_id`, which must be one of the caller's."""
     return await trips.search(trip_id, caller, rule("trip", "read"), search)
 
 
@@ -60,7 +62,7 @@ async def get_trip(trip_id: TripId, caller: UserId, *, trips: Trips) -> Trip:
 async def change_trip(
     trip_id: TripId, change: TripChange, caller: UserId, *, trips: Trips, new_id: NewId, now: datetime
 ) -> Trip:
-    """Change details, the status among them; an empty name is ignored, an empty description stored.
+    """Change details and status. An empty name is ignored; an empty description is stored.
 
     Raises:
         Invalid: a field is too long or out of range.
@@ -73,7 +75,7 @@ async def change_trip(
 async def change_status(
     trip_id: TripId, status: Status, caller: UserId, *, trips: Trips, new_id: NewId, now: datetime
 ) -> Trip:
-    """Move the trip along its life.
+    """Change the trip's status.
 
     Raises:
         InvalidTransition: the status cannot follow the stored one, or is the stored one.
@@ -115,12 +117,12 @@ def _check(fields: TripChange) -> None:
         ("destinationAddress", fields.destination_address, MAX_PLACE),
         ("destinationName", fields.destination_name, MAX_PLACE),
     )
-    for name, text, most in limits:
-        if text is not None and len(text) > most:
-            raise Invalid(f"{name} has more than {most} characters.", code="invalid_request_payload")
+    for name, text, limit in limits:
+        if text is not None and len(text) > limit:
+            raise Invalid(f"`{name}` must have at most {limit} characters.", code="invalid_request_payload")
     for name, degrees, bound in (
         ("destinationLatitude", fields.destination_latitude, 90.0),
         ("destinationLongitude", fields.destination_longitude, 180.0),
     ):
         if degrees is not None and not -bound <= degrees <= bound:
-            raise Invalid(f"{name} is not between -{bound:g} and {bound:g}.", code="invalid_request_payload")
+            raise Invalid(f"`{name}` must be from -{bound:g} to {bound:g}.", code="invalid_request_payload")

@@ -1,4 +1,4 @@
-"""Onboarding, one's own profile, and finding others."""
+"""Onboarding, profiles and user search."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -18,24 +18,24 @@ MAX_SEARCH = 200
 
 
 async def onboard(claims: Claims, username: str | None, *, profiles: Profiles, now: datetime) -> Profile:
-    """Give the bearer of a token a profile, or bring it up to date; repeats change nothing.
+    """Create or update the profile of a token's user. Safe to repeat.
 
-    A username that was asked for replaces the stored one; the token's only names somebody new.
+    A given `username` replaces the stored one; the token's username is used for a new profile only.
 
     Raises:
-        InvalidUsername: there is none, or not of the right form.
-        UsernameTaken, EmailTaken: another person's.
-        EmailRequired: the token names no address, and there is no profile yet.
+        InvalidUsername: the username is missing or malformed.
+        UsernameTaken, EmailTaken: another user has it.
+        EmailRequired: there is no profile yet and the token has no email address.
     """
     chosen = username if username is not None and username.strip() else None
-    named = chosen or claims.username
-    if named is None or not named.strip():
-        raise InvalidUsername("A username is needed.")
+    candidate = chosen or claims.username
+    if candidate is None or not candidate.strip():
+        raise InvalidUsername("A username is required.")
     first_name, last_name = _names(claims.metadata)
     profile = Profile(
         id=claims.user_id,
         email=_email(claims),
-        username=parse_username(named),
+        username=parse_username(candidate),
         first_name=first_name,
         last_name=last_name,
         avatar_url=_avatar(claims.metadata),
@@ -52,7 +52,7 @@ async def my_profile(caller: UserId, *, profiles: Profiles) -> Profile:
     """The caller's own profile.
 
     Raises:
-        NotFound: not onboarded. The app opens its username screen on 404, where other routes answer 401.
+        NotFound: the caller has no profile. The app opens its username screen on this 404; other routes answer 401.
     """
     try:
         return await profiles.one(caller, caller)
@@ -67,31 +67,31 @@ async def get_profile(user_id: UserId, caller: UserId, *, profiles: Profiles) ->
 async def search_people(
     text: str | None, caller: UserId, *, trip_id: TripId | None, limit: int, profiles: Profiles
 ) -> Sequence[FoundUser]:
-    """People whose username, names or addresses contain `text`.
+    """Users whose username, names or addresses contain `text`.
 
     Raises:
-        Invalid: fewer than two bytes to look for.
+        Invalid: the text is shorter than two bytes, or too long.
     """
-    wanted = (text or "").strip()
-    if len((text or "").encode()) < MIN_SEARCH_BYTES or not wanted or "\x00" in wanted or len(wanted) > MAX_SEARCH:
-        raise Invalid("Search for at least two characters.", code="invalid_query")
-    return await profiles.search(wanted, caller, trip_id=trip_id, limit=limit)
+    part = (text or "").strip()
+    if len((text or "").encode()) < MIN_SEARCH_BYTES or not part or "\x00" in part or len(part) > MAX_SEARCH:
+        raise Invalid("`q` must have 2 to 200 characters.", code="invalid_query")
+    return await profiles.search(part, caller, trip_id=trip_id, limit=limit)
 
 
 async def list_people(
     caller: UserId, *, is_admin: bool, limit: int, offset: int, profiles: Profiles
 ) -> ProfilePage:
-    """Everybody, newest first, for system administrators."""
+    """All users, newest first, for system administrators."""
     return await profiles.page(caller, is_admin=is_admin, limit=limit, offset=offset)
 
 
 async def change_profile(
     user_id: UserId, change: ProfileChange, caller: Claims, *, profiles: Profiles, now: datetime
 ) -> Profile:
-    """Change one's own profile, or anybody's as a system administrator.
+    """Change the caller's own profile; a system administrator may change any profile.
 
     Raises:
-        Invalid: a field has not the right form.
+        Invalid: a field is malformed.
         DomainError: as `Profiles.change` says.
     """
     checked = ProfileChange(
@@ -107,33 +107,35 @@ async def change_profile(
 async def change_preferences(
     user_id: UserId, preferences: dict[str, Any], caller: Claims, *, profiles: Profiles, now: datetime
 ) -> Profile:
-    """Merge preferences key by key; a null removes one."""
+    """Merge preferences key by key; a null removes a key."""
     return await profiles.merge_preferences(user_id, preferences, caller.user_id, is_admin=caller.is_admin, now=now)
 
 
 async def set_contact_email(caller: UserId, email: str, *, profiles: Profiles, now: datetime) -> None:
-    """Keep an address the caller can be invited at, as they wrote it.
+    """Store an address for invitations to the caller, with its case unchanged.
 
     Raises:
-        Invalid: it has not the form of an address.
-        EmailTaken: another person signs in with it.
+        Invalid: the address is malformed.
+        EmailTaken: another user signs in with it.
     """
     parse_email(email)
     await profiles.set_contact_email(caller, email.strip(), now=now)
 
 
 def preferences_too_large() -> Invalid:
-    return Invalid(f"Preferences take up to {MAX_PREFERENCES_BYTES // 1024} KiB.", code="preferences_too_large")
+    return Invalid(
+        f"Preferences must not exceed {MAX_PREFERENCES_BYTES // 1024} KiB.", code="preferences_too_large"
+    )
 
 
 def _email(claims: Claims) -> str:
-    """The token's address, or nothing where it names none that can be kept."""
+    """The token's email address; empty if it is missing or too long to store."""
     email = (claims.email or "").strip().lower()
     return email if len(email) <= MAX_EMAIL else ""
 
 
 def _names(metadata: dict[str, Any]) -> tuple[str, str]:
-    """First and last name as an identity provider gives them; what does not fit is left out."""
+    """First and last name from an identity provider's metadata; malformed names are dropped."""
     first, last = _text(metadata, "firstName", "first_name"), _text(metadata, "lastName", "last_name")
     if not first and not last:
         first, _, last = _text(metadata, "full_name", "name").partition(" ")
@@ -155,6 +157,6 @@ def _avatar(metadata: dict[str, Any]) -> str:
 
 
 def _text(metadata: dict[str, Any], *names: str) -> str:
-    """The first of the values under `names` that is a text with something in it."""
+    """The first value under `names` that is a text and not blank; empty without one."""
     values = (metadata.get(name) for name in names)
     return next((value.strip() for value in values if isinstance(value, str) and value.strip()), "")

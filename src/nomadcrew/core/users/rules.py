@@ -1,4 +1,4 @@
-"""What a username, a name and an avatar's address may look like."""
+"""Rules for usernames, names and avatar URLs."""
 
 import re
 import unicodedata
@@ -16,10 +16,11 @@ _UNFIT_FOR_DERIVED = re.compile(r"[^\w.-]")
 
 
 def parse_username(text: str) -> str:
-    """The username in one spelling: trimmed, composed characters.
+    """The username, trimmed and in NFC.
 
     Raises:
-        InvalidUsername: blank, too long, or with spaces, invisible characters or @, which is for addresses.
+        InvalidUsername: blank, too long, or with a space, an invisible character or an @, which marks email
+        addresses.
     """
     username = unicodedata.normalize("NFC", text.strip())
     if not 0 < len(username) <= MAX_USERNAME or not username.isprintable() or "@" in username or " " in username:
@@ -28,14 +29,14 @@ def parse_username(text: str) -> str:
 
 
 def usernames_for(email: str, seed: UUID) -> tuple[str, ...]:
-    """Usernames to try for somebody who chose none, from the local part of their address without its +tag."""
+    """Candidates for a user without a chosen username, from the address's local part without its +tag."""
     local = email.partition("@")[0].partition("+")[0]
     base = _UNFIT_FOR_DERIVED.sub("", unicodedata.normalize("NFC", local)) or "traveller"
     return (base[:MAX_USERNAME], f"{base[:26]}{seed.int % 10_000:04d}", with_suffix(base, suffix_of(seed)))
 
 
 def suffix_of(seed: UUID) -> str:
-    """Eight characters from the random end of an id."""
+    """The last eight hex digits of an id, which are random."""
     return seed.hex[-8:]
 
 
@@ -44,26 +45,28 @@ def with_suffix(username: str, suffix: str) -> str:
 
 
 def parse_name(field: str, text: str) -> str:
-    """A first or last name, trimmed; may be empty.
+    """A first or last name, trimmed and in NFC; may be empty.
 
     Raises:
-        Invalid: too long, or with control characters.
+        Invalid: the name is too long or has control characters.
     """
     name = unicodedata.normalize("NFC", text.strip())
     if len(name) > MAX_NAME or any(unicodedata.category(character) == "Cc" for character in name):
-        raise Invalid(f"{field} has at most {MAX_NAME} characters on one line.", code="invalid_request_payload")
+        raise Invalid(
+            f"`{field}` must have at most {MAX_NAME} characters, on one line.", code="invalid_request_payload"
+        )
     return name
 
 
 def parse_avatar_url(text: str) -> str:
-    """An http(s) address, or nothing.
+    """An http or https URL, trimmed; may be empty.
 
     Raises:
-        Invalid: too long, or no such address.
+        Invalid: the text is too long or not such a URL.
     """
     url = text.strip()
     if url and (len(url) > MAX_AVATAR_URL or not url.isprintable() or " " in url or not _is_web_address(url)):
-        raise Invalid("An avatar is an http or https address.", code="invalid_request_payload")
+        raise Invalid("An avatar must be an http or https URL.", code="invalid_request_payload")
     return url
 
 

@@ -1,4 +1,4 @@
-"""Connections that API Gateway lost without a word: found by the keep-alive round, then dropped."""
+"""Finds and drops connections whose disconnect API Gateway did not report."""
 
 from nomadcrew.core.events import REALTIME
 from nomadcrew.core.ids import UserId
@@ -7,13 +7,13 @@ from nomadcrew.core.presence.model import GRACE_S
 from nomadcrew.wire.events import PONG
 from nomadcrew.wire.realtime_tasks import gone_task, part_task
 
-MOST_PARTED = 200  # connections of one round; the next round finds the others
+MOST_PARTED = 200  # dead connections per keep-alive round; the next round finds the rest
 
 
 async def part(connection_id: str, user_id: UserId, ports: Ports) -> None:
-    """Forget a socket that is gone, and have others told if it was its owner's last one.
+    """Drop a dead connection; if it was the user's last, announce the user offline.
 
-    In this order, for a socket that is still noted is found gone, and parted with, once more.
+    Announce first: after a crash in between, the next keep-alive finds the connection again.
     """
     if await ports.presence.left(user_id, connection_id, now=ports.clock()):
         await ports.queue.send(REALTIME, gone_task(user_id), delay_s=GRACE_S)
@@ -21,7 +21,7 @@ async def part(connection_id: str, user_id: UserId, ports: Ports) -> None:
 
 
 async def keep_all_alive(ports: Ports) -> None:
-    """Send to every socket, and have those that are gone parted with: the gateway does not promise to say so."""
-    gone = await ports.sockets.deliver_to_all(PONG, now=ports.clock())
-    for connection in gone[:MOST_PARTED]:
+    """Send a frame to every socket and queue dead ones to be dropped: the gateway may not report disconnects."""
+    dead = await ports.sockets.deliver_to_all(PONG, now=ports.clock())
+    for connection in dead[:MOST_PARTED]:
         await ports.queue.send(REALTIME, part_task(connection))

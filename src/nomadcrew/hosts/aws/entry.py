@@ -1,4 +1,4 @@
-"""What every Lambda function is: an event in, an answer out, by way of what was made before the first event."""
+"""The entry of every Lambda function: builds its ports before the first event, then answers events with them."""
 
 import asyncio
 import gc
@@ -12,12 +12,12 @@ from nomadcrew.core.ports import Ports
 
 T = TypeVar("T")
 Event = dict[str, Any]
-# What is left to a function for saying how it went.
+# Reserved at the end of an invocation for the answer.
 MARGIN_S = 2.0
 
 
 class Context(Protocol):
-    """What Lambda says about a call, as far as we ask."""
+    """The fields read from Lambda's context."""
 
     def get_remaining_time_in_millis(self) -> int: ...
 
@@ -29,15 +29,15 @@ MakePorts = Callable[[tuple[str, ...]], Ports]
 def event_entry(
     answer: Callable[[Event, Context, Ports], Awaitable[Any]], ports: MakePorts, declared: tuple[str, ...]
 ) -> Entry:
-    """What AWS calls, with the declared ports."""
+    """A handler for AWS, with the declared ports."""
     return entry(answer, lambda: ports(declared))
 
 
 def entry(answer: Callable[[Event, Context, T], Awaitable[Any]], make: Callable[[], T]) -> Entry:
-    """What AWS calls, with what `make` makes.
+    """A handler for AWS, which gets the result of `make`.
 
-    That is called once: in Lambda at once, for INIT has a whole processor and the first event has not; elsewhere at
-    the first event, so that whoever imports a function for its table needs no settings.
+    `make` is called once. On Lambda it runs at import, since INIT has a full CPU and the first event does not.
+    Elsewhere it runs at the first event, so that importing a function for its table needs no settings.
     """
 
     @cache
@@ -58,5 +58,5 @@ def entry(answer: Callable[[Event, Context, T], Awaitable[Any]], make: Callable[
 
 
 def seconds_left(context: Context) -> float:
-    """For how long a function may go on and still answer."""
+    """Seconds until the function must answer."""
     return context.get_remaining_time_in_millis() / 1000 - MARGIN_S

@@ -1,6 +1,6 @@
-"""The Lambda host: API Gateway HTTP API events (payload 2.0) in, replies out.
+"""HTTP on the AWS host: turns API Gateway HTTP API events (payload 2.0) into requests, and replies into responses.
 
-API Gateway has matched the path and verified the token, so a function needs the table of its own rows only.
+API Gateway matches the path and verifies the token, so a function needs only the table of its own rows.
 """
 
 import base64
@@ -19,15 +19,15 @@ from nomadcrew.web.dispatch import Dispatcher
 from nomadcrew.web.problems import TooLarge
 from nomadcrew.web.routes import Route, Routes
 
-# A function is handed 6 MB at most, and bytes as base64, which is a third longer, in an event that says more.
+# Lambda's limit is 6 MB per event, in which bytes are base64, a third longer.
 MAX_BODY_BYTES = 4 * 2**20
-_TOO_LARGE = f"A request body can have {MAX_BODY_BYTES // 2**20} MiB at most here."
+_TOO_LARGE = f"The request body exceeds {MAX_BODY_BYTES // 2**20} MiB."
 COGNITO_ISSUER = "://cognito-idp."
 COGNITO_SCOPE = "nomadcrew/api"
 
 
 def lambda_entry(routes: Routes, ports: MakePorts) -> Entry:
-    """What AWS calls, with the ports that the routes declare."""
+    """A handler for AWS, with the ports that the routes declare."""
     table = {route.key: route for route in routes}
 
     async def counted(event: Event, _context: object, dispatcher: Dispatcher) -> dict[str, Any]:
@@ -45,7 +45,7 @@ async def answer(table: dict[str, Route], dispatcher: Dispatcher, event: dict[st
     """The response to one event."""
     request = request_of(event)
     route = table.get(event.get("routeKey", ""))
-    # PostgreSQL stores no NUL, so nothing is called that; the other host's router knows no such path either.
+    # PostgreSQL cannot store NUL, so no row has such an id. The machine host's router answers 404 too.
     if route is None or any("\x00" in value for value in request.params.values()):
         return response_of(dispatcher.refusal(NotFound("route", code="route_not_found"), request.request_id))
     if len(request.body) > MAX_BODY_BYTES:
@@ -54,7 +54,7 @@ async def answer(table: dict[str, Route], dispatcher: Dispatcher, event: dict[st
 
 
 def request_of(event: dict[str, Any]) -> Request:
-    """The request an event carries; repeated query keys from the raw query, since the parsed one joins them."""
+    """The request in an event. The raw query is parsed, since API Gateway joins repeated keys."""
     context = event.get("requestContext", {})
     headers = {name.lower(): value for name, value in event.get("headers", {}).items()}
     if event.get("cookies"):
@@ -72,14 +72,14 @@ def request_of(event: dict[str, Any]) -> Request:
 
 
 def claims_of(claims: dict[str, Any] | None) -> Claims | None:
-    """Verified claims as the gateway passes them: every value a string.
+    """The claims that the gateway verified; it passes every value as a string.
 
-    The gateway takes any token of an issuer it knows. None for an ID token, and for one of Cognito's without our
-    scope, which are by-products of checking passwords.
+    The gateway accepts any token of a known issuer. Returns None for an ID token, and for a Cognito token without
+    our scope: both are by-products of checking passwords.
     """
     if not claims or claims.get("token_use", "access") != "access":
         return None
-    # In Cognito's tokens `sub` is a name of its own for the user, and ours is the username.
+    # In Cognito's tokens `sub` is Cognito's own id of the user, and `username` is ours.
     by_cognito = COGNITO_ISSUER in claims.get("iss", "")
     if by_cognito and COGNITO_SCOPE not in claims.get("scope", "").split():
         return None
@@ -99,7 +99,7 @@ def claims_of(claims: dict[str, Any] | None) -> Claims | None:
 
 
 def response_of(reply: Reply) -> dict[str, Any]:
-    """A reply in API Gateway's form."""
+    """A reply in API Gateway's format."""
     response: dict[str, Any] = {"statusCode": reply.status, "headers": dict(reply.headers)}
     try:
         response["body"] = reply.body.decode()

@@ -1,8 +1,8 @@
-"""The Lambda host of IoT Core's custom authorizer: who connects by MQTT, and to which topics they may listen.
+"""IoT Core's custom authorizer: authenticates MQTT clients and allows their trips' topics.
 
-Sources: AWS IoT Core developer guide, "Custom authentication workflow" and "Defining your Lambda function": the
-answer holds at most ten policies of 2,048 characters, the principal letters and digits, and the two times 300 to
-86,400 seconds.
+Sources: AWS IoT Core developer guide, "Custom authentication workflow" and "Defining your Lambda function". The
+answer has at most ten policies of 2,048 characters; the principal consists of letters and digits; both times are
+300 to 86,400 seconds.
 """
 
 import base64
@@ -24,26 +24,26 @@ log = logging.getLogger("nomadcrew.mqtt")
 MAX_POLICIES = 10
 MAX_POLICY_CHARS = 2_048
 MIN_S, MAX_S = 300, 86_400
-NOBODY: dict[str, Any] = {"isAuthenticated": False}
+REFUSED: dict[str, Any] = {"isAuthenticated": False}
 
 
 def mqtt_authorizer_entry(ports: MakePorts, declared: tuple[str, ...]) -> Entry:
-    """What AWS asks whether somebody may connect, and every five minutes whether they still may."""
+    """A handler that AWS calls when a client connects, and again every five minutes."""
 
     async def answer(event: Event, context: Any, ports: Ports) -> dict[str, Any]:
         now = ports.clock()
         try:
             claims = await ports.verifier.verify(_token(event), now=now)
         except Unauthenticated as error:
-            log.info("an MQTT client was refused", extra={"fields": {"code": error.code}})
-            return NOBODY
+            log.info("MQTT client refused", extra={"fields": {"code": error.code}})
+            return REFUSED
         client_id = event.get("protocolData", {}).get("mqtt", {}).get("clientId", "")
         if not client_id.startswith(f"{claims.user_id}-"):
-            # Whoever connects under a client's id ends the connection that has it.
-            log.info("an MQTT client was refused", extra={"fields": {"code": "client_id"}})
-            return NOBODY
+            # A connection under another client's id would end that client's connection.
+            log.info("MQTT client refused", extra={"fields": {"code": "client_id"}})
+            return REFUSED
         topics = [ports.topic_of(trip_id) for trip_id in await ports.members.active(claims.user_id)]
-        # Ours is arn:<partition>:lambda:<region>:<account>:function:…
+        # This function's ARN: arn:<partition>:lambda:<region>:<account>:function:…
         _, partition, _, region, account, *_ = context.invoked_function_arn.split(":")
         documents = policies(f"arn:{partition}:iot:{region}:{account}", client_id, topics)
         return _admitted(claims, documents, now)
@@ -52,23 +52,23 @@ def mqtt_authorizer_entry(ports: MakePorts, declared: tuple[str, ...]) -> Entry:
 
 
 def policies(arn: str, client_id: str, topics: Sequence[str]) -> list[str]:
-    """What a client may: connect as itself, and listen to these topics, the first that there is room for.
+    """Policies that allow a client to connect under its id and to subscribe to topics, as many as fit.
 
     Args:
-        arn: that of IoT Core in an account, up to the resource.
+        arn: IoT Core's ARN in the account, up to the resource.
     """
-    found = [_policy(_connect(arn, client_id))]
-    waiting = list(topics)
-    while waiting and len(found) < MAX_POLICIES:
-        count = _that_fit(arn, waiting)
-        found.append(_policy(*_listen(arn, waiting[:count])))
-        del waiting[:count]
-    return found
+    documents = [_policy(_connect(arn, client_id))]
+    remaining = list(topics)
+    while remaining and len(documents) < MAX_POLICIES:
+        count = _count_that_fit(arn, remaining)
+        documents.append(_policy(*_subscribe(arn, remaining[:count])))
+        del remaining[:count]
+    return documents
 
 
-def _that_fit(arn: str, topics: Sequence[str]) -> int:
+def _count_that_fit(arn: str, topics: Sequence[str]) -> int:
     count = 1
-    while count < len(topics) and len(_policy(*_listen(arn, topics[: count + 1]))) <= MAX_POLICY_CHARS:
+    while count < len(topics) and len(_policy(*_subscribe(arn, topics[: count + 1]))) <= MAX_POLICY_CHARS:
         count += 1
     return count
 
@@ -79,7 +79,7 @@ def _admitted(claims: Claims, documents: list[str], now: datetime) -> dict[str, 
         "isAuthenticated": True,
         "principalId": claims.user_id.hex,
         "disconnectAfterInSeconds": min(MAX_S, max(MIN_S, left_s)),
-        # Who was removed from a trip hears no more of it after this.
+        # A removed member loses the trip's topic at the next refresh.
         "refreshAfterInSeconds": MIN_S,
         "policyDocuments": documents,
     }
@@ -89,10 +89,11 @@ def _connect(arn: str, client_id: str) -> dict[str, Any]:
     return {"Effect": "Allow", "Action": "iot:Connect", "Resource": f"{arn}:client/{client_id}"}
 
 
-def _listen(arn: str, topics: Sequence[str]) -> list[dict[str, Any]]:
+def _subscribe(arn: str, topics: Sequence[str]) -> list[dict[str, Any]]:
+    filters = [f"{arn}:topicfilter/{topic}" for topic in topics]
     return [
-        {"Effect": "Allow", "Action": "iot:Subscribe", "Resource": [f"{arn}:topicfilter/{one}" for one in topics]},
-        {"Effect": "Allow", "Action": "iot:Receive", "Resource": [f"{arn}:topic/{one}" for one in topics]},
+        {"Effect": "Allow", "Action": "iot:Subscribe", "Resource": filters},
+        {"Effect": "Allow", "Action": "iot:Receive", "Resource": [f"{arn}:topic/{topic}" for topic in topics]},
     ]
 
 
@@ -101,7 +102,7 @@ def _policy(*statements: dict[str, Any]) -> str:
 
 
 def _token(event: Event) -> str:
-    """The token a client shows: as the MQTT password, or as `token` in the query of a WebSocket."""
+    """The client's token: the MQTT password, or `token` in the query of a WebSocket."""
     data = event.get("protocolData", {})
     password = data.get("mqtt", {}).get("password")
     if password:

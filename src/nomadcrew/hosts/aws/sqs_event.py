@@ -1,4 +1,4 @@
-"""The Lambda host of work queues: a batch of an SQS event source in, what failed of it out."""
+"""Work queues on the AWS host: runs a batch of an SQS event source and returns the failed records."""
 
 import asyncio
 import logging
@@ -22,16 +22,16 @@ Record = Mapping[str, Any]
 
 
 def queue_entry(work: Work, ports: MakePorts, declared: tuple[str, ...]) -> Entry:
-    """What AWS calls; `work` is done once a message, those of different groups at once.
+    """A handler for AWS that calls `work` for each message; messages of different groups run concurrently.
 
-    The declared ports have to hold the queue, which failed jobs are given back to.
+    The declared ports must include `queue`, which failed jobs are returned to.
     """
 
     async def answer(event: Event, context: Context, ports: Ports) -> dict[str, Any]:
         until = asyncio.get_running_loop().time() + seconds_left(context)
         groups = _groups(event["Records"])
-        done = await asyncio.gather(*(_work_off(group, work, ports, until) for group in groups))
-        return failures(record for failed in done for record in failed)
+        failed_groups = await asyncio.gather(*(_run_group(group, work, ports, until) for group in groups))
+        return failures(record for failed in failed_groups for record in failed)
 
     return event_entry(answer, ports, declared)
 
@@ -39,7 +39,7 @@ def queue_entry(work: Work, ports: MakePorts, declared: tuple[str, ...]) -> Entr
 def batch_entry(
     work: Callable[[Sequence[Job], Ports], Awaitable[None]], ports: MakePorts, declared: tuple[str, ...]
 ) -> Entry:
-    """What AWS calls; `work` is done once a batch, and when it fails all of the batch comes again."""
+    """A handler for AWS that calls `work` once per batch. If it fails, the whole batch is retried."""
 
     async def answer(event: Event, context: Context, ports: Ports) -> dict[str, Any]:
         records, started = event["Records"], time.perf_counter()
@@ -54,22 +54,22 @@ def batch_entry(
             _report(job, time.perf_counter() - started, failure)
         if failure is None:
             return failures(())
-        await asyncio.gather(*(_give_back(job, type(failure).__name__, ports) for job in jobs))
+        await asyncio.gather(*(_return_to_queue(job, type(failure).__name__, ports) for job in jobs))
         return failures(records)
 
     return event_entry(answer, ports, declared)
 
 
 def failures(records: Any) -> dict[str, Any]:
-    """The answer that has SQS keep these records and delete the others."""
+    """The answer that makes SQS retain these records and delete the others."""
     return {"batchItemFailures": [{"itemIdentifier": record["messageId"]} for record in records]}
 
 
 def job_in(record: Record) -> Job:
-    """The job of a record. Its queue is named by ARN; `job_id` and `enqueued` are what our queue adapter adds."""
-    system, ours = record["attributes"], record.get("messageAttributes", {})
-    id_ = ours.get("job_id", {}).get("stringValue") or record["messageId"]
-    enqueued_ms = ours.get("enqueued", {}).get("stringValue") or system["SentTimestamp"]
+    """The job of a record. `queue` is its ARN; our queue adapter sets the attributes `job_id` and `enqueued`."""
+    system, own = record["attributes"], record.get("messageAttributes", {})
+    id_ = own.get("job_id", {}).get("stringValue") or record["messageId"]
+    enqueued_ms = own.get("enqueued", {}).get("stringValue") or system["SentTimestamp"]
     return Job(
         JobId(UUID(id_)),
         record["eventSourceARN"],
@@ -81,7 +81,7 @@ def job_in(record: Record) -> Job:
 
 
 def _groups(records: Sequence[Record]) -> list[list[Record]]:
-    """Records that have to be done one after another, together."""
+    """Records by message group; a group's records run one after another."""
     groups: dict[str, list[Record]] = {}
     for record in records:
         group = record["attributes"].get("MessageGroupId")
@@ -89,19 +89,19 @@ def _groups(records: Sequence[Record]) -> list[list[Record]]:
     return list(groups.values())
 
 
-async def _work_off(records: Sequence[Record], work: Work, ports: Ports, until: float) -> Sequence[Record]:
-    """Do jobs in their order; what is left from the first that failed, for none may overtake it."""
-    for position, record in enumerate(records):
-        if not await _done(job_in(record), work, ports, until):
-            left = records[position:]
-            for waits in left[1:]:
-                await _give_back(job_in(waits), "waits for another", ports)
-            return left
+async def _run_group(records: Sequence[Record], work: Work, ports: Ports, until: float) -> Sequence[Record]:
+    """Run a group's jobs in order. Returns the first failed record and all after it, which must not overtake it."""
+    for index, record in enumerate(records):
+        if not await _is_done(job_in(record), work, ports, until):
+            failed = records[index:]
+            for waiting in failed[1:]:
+                await _return_to_queue(job_in(waiting), "waits for another", ports)
+            return failed
     return ()
 
 
-async def _done(job: Job, work: Work, ports: Ports, until: float) -> bool:
-    """Whether SQS may forget a job: it is done, or buried."""
+async def _is_done(job: Job, work: Work, ports: Ports, until: float) -> bool:
+    """Run a job. True if SQS may delete it: the job succeeded or is in the dead letters."""
     started = time.perf_counter()
     failure: Exception | None = None
     try:
@@ -113,18 +113,18 @@ async def _done(job: Job, work: Work, ports: Ports, until: float) -> bool:
     if failure is None:
         return True
     final = isinstance(failure, Hopeless)
-    # The class alone: a message could hold an address, and dead jobs are listed.
-    given_back = await _give_back(job, type(failure).__name__, ports, final=final)
-    return given_back and (final or job.attempt >= patience(job.queue).attempts)
+    # The error's class only: dead jobs are listed, and an error's text could contain an address.
+    is_returned = await _return_to_queue(job, type(failure).__name__, ports, final=final)
+    return is_returned and (final or job.attempt >= patience(job.queue).attempts)
 
 
-async def _give_back(job: Job, reason: str, ports: Ports, *, final: bool = False) -> bool:
+async def _return_to_queue(job: Job, reason: str, ports: Ports, *, final: bool = False) -> bool:
     try:
         await ports.queue.fail(job, reason, final=final)
     except Exception as error:
-        # Then it comes back by itself, when its visibility ends.
+        # SQS delivers the job again when its visibility timeout ends.
         fields = {"job_id": str(job.id), "attempt": job.attempt}
-        log.warning("a job could not be given back", extra={"fields": fields}, exc_info=error)
+        log.warning("Job could not be returned to its queue", extra={"fields": fields}, exc_info=error)
         return False
     return True
 
@@ -137,12 +137,12 @@ def _report(job: Job, seconds: float, failure: Exception | None) -> None:
         "duration_ms": round(seconds * 1000, 2),
     }
     if failure is None:
-        log.info("job", extra={"fields": fields})
+        log.info("Job done", extra={"fields": fields})
         return
     telemetry.count(telemetry.JOBS_FAILED)
     if isinstance(failure, Hopeless) or job.attempt >= patience(job.queue).attempts:
         telemetry.count(telemetry.JOBS_BURIED)
     if isinstance(failure, Unavailable | TimeoutError):
-        log.warning("a job waits for its next attempt", extra={"fields": fields}, exc_info=failure)
+        log.warning("Job failed: unavailable", extra={"fields": fields}, exc_info=failure)
     else:
-        log.error("a job failed", extra={"fields": fields}, exc_info=failure)
+        log.error("Job failed", extra={"fields": fields}, exc_info=failure)

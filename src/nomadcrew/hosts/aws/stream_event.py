@@ -1,7 +1,7 @@
-"""The Lambda host of streams: a batch of records of a table, of Kinesis or of a queue in, what failed of it out.
+"""Streams on the AWS host: runs a batch of records of a table, Kinesis or a queue and returns the failed records.
 
-A stream keeps its order: from the first record that failed on, everything comes again, so work has to bear that.
-A queue has no order, and nobody halves its batches: that is done here.
+A stream retries every record from the first failed one on, in order, so the work must be idempotent. A queue has no
+order, and AWS does not split its batches to isolate a bad record; this module does.
 """
 
 import asyncio
@@ -18,19 +18,22 @@ from nomadcrew.hosts.aws.entry import Context, Entry, Event, MakePorts, event_en
 log = logging.getLogger("nomadcrew.stream")
 
 Record = dict[str, Any]
-# Is given the records' texts, and returns the places of those that no repeat can save.
+# Takes the records' texts; returns the indexes of those that no retry can save.
 Work = Callable[[Sequence[str], Ports], Awaitable[Collection[int]]]
 
 
 def stream_entry(work: Work, ports: MakePorts, declared: tuple[str, ...]) -> Entry:
-    """What AWS calls. After an outage the whole batch comes again; after a bug too, in halves, until it is found.
+    """A handler for AWS. After an outage or a bug the whole batch is retried; a stream splits it to isolate a bad
+    record.
 
-    Of a queue's batch, what a bug struck comes again alone, or all that was with it would end as dead letters too.
+    If a bug fails a queue's batch, each record is run alone, so that only the bad ones are retried and reach the
+    dead letters.
 
-    The text of a table's record is what its item is told with, in `event`; empty where it tells nothing.
+    The text of a table's record is its item's `event` attribute, empty without one.
     """
 
-    async def done(records: Sequence[Record], ports: Ports) -> Collection[int]:
+    async def run(records: Sequence[Record], ports: Ports) -> Collection[int]:
+        """The indexes of failed records."""
         try:
             return await work([_text(record) for record in records], ports)
         except (Unavailable, TimeoutError):
@@ -38,25 +41,25 @@ def stream_entry(work: Work, ports: MakePorts, declared: tuple[str, ...]) -> Ent
         except Exception:
             if "messageId" not in records[0]:
                 raise
-            log.exception("records failed", extra={"fields": {"records": len(records)}})
+            log.exception("Records failed", extra={"fields": {"records": len(records)}})
             if len(records) == 1:
                 return [0]
-        return [place for place, record in enumerate(records) if await done([record], ports)]
+        return [index for index, record in enumerate(records) if await run([record], ports)]
 
     async def answer(event: Event, context: Context, ports: Ports) -> dict[str, Any]:
         records = event["Records"]
         failed: Collection[int]
         try:
             async with asyncio.timeout(seconds_left(context)):
-                failed = await done(records, ports)
+                failed = await run(records, ports)
         except (Unavailable, TimeoutError) as error:
-            log.warning("a batch comes again", extra={"fields": {"records": len(records)}}, exc_info=error)
+            log.warning("Batch failed: unavailable", extra={"fields": {"records": len(records)}}, exc_info=error)
             failed = range(len(records))
         else:
-            log.info("a batch was worked off", extra={"fields": {"records": len(records), "failed": len(failed)}})
+            log.info("Batch done", extra={"fields": {"records": len(records), "failed": len(failed)}})
         if failed:
             telemetry.count(telemetry.JOBS_FAILED)
-        return {"batchItemFailures": [{"itemIdentifier": _id(records[place])} for place in sorted(failed)]}
+        return {"batchItemFailures": [{"itemIdentifier": _id(records[index])} for index in sorted(failed)]}
 
     return event_entry(answer, ports, declared)
 
@@ -65,13 +68,13 @@ def _text(record: Record) -> str:
     if "dynamodb" in record:
         return str(record["dynamodb"].get("NewImage", {}).get("event", {}).get("S", ""))
     if "kinesis" in record:
-        # What is no text is no record of ours, which the work finds out.
+        # Undecodable bytes are a malformed record, which the work reports.
         return base64.b64decode(record["kinesis"]["data"]).decode(errors="replace")
     return str(record["body"])
 
 
 def _id(record: Record) -> str:
-    """What AWS knows a record by."""
+    """The record's id for AWS."""
     if "dynamodb" in record:
         return str(record["dynamodb"]["SequenceNumber"])
     return str(record["kinesis"]["sequenceNumber"] if "kinesis" in record else record["messageId"])

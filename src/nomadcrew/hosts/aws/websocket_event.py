@@ -1,8 +1,8 @@
-"""The Lambda host of sockets: events of API Gateway's WebSocket routes in, a status out; frames go their own way.
+"""Sockets on the AWS host: handles events of API Gateway's WebSocket routes and returns a status.
 
-What the gateway cannot do that the other host does: choose the code a socket is closed with. A frame that is no
-JSON is answered with an error frame, and a socket whose token has expired or whose session is over hears nothing
-more, so that the client, which waits a minute for a frame, comes back with a fresh token.
+Unlike the machine host, the gateway cannot choose a close code. Malformed JSON is answered with an error frame. A
+socket whose token has expired or whose session has ended receives no more frames; its client reconnects with a
+fresh token after a silent minute.
 """
 
 import asyncio
@@ -25,41 +25,41 @@ from nomadcrew.wire.realtime_tasks import greet_task
 
 log = logging.getLogger("nomadcrew.sockets")
 
-NOT_JSON = frame("error", error="A frame has to be JSON.")
+NOT_JSON = frame("error", error="A frame must be JSON.")
 
 
 def socket_entry(actions: Actions, ports: MakePorts, declared: tuple[str, ...]) -> Entry:
-    """What AWS calls for `$connect`, `$disconnect` and, whatever its route, for a frame."""
+    """A handler that AWS calls for `$connect`, `$disconnect` and every frame."""
 
     async def answer(event: Event, _context: Context, ports: Ports) -> dict[str, Any]:
-        asked = event["requestContext"]
-        fields = {"connection_id": asked["connectionId"], "route": asked["routeKey"]}
+        request = event["requestContext"]
+        fields = {"connection_id": request["connectionId"], "route": request["routeKey"]}
         try:
-            match asked["eventType"]:
+            match request["eventType"]:
                 case "CONNECT":
                     return await _connect(event, ports)
                 case "DISCONNECT":
-                    await _disconnect(asked, ports)
+                    await _disconnect(request, ports)
                 case _:
                     await _act(actions, event, ports)
         except DomainError as error:
-            log.warning("a socket was not served", extra={"fields": fields}, exc_info=error)
+            log.warning("Socket event failed", extra={"fields": fields}, exc_info=error)
             return {"statusCode": 503}
-        log.info("socket", extra={"fields": fields})
+        log.info("Socket event handled", extra={"fields": fields})
         return {"statusCode": 200}
 
     return event_entry(answer, ports, declared)
 
 
 class Unauthorized(Exception):
-    """What API Gateway takes for a 401, by its text."""
+    """API Gateway answers 401 to an error with the text `Unauthorized`."""
 
 
 def authorizer_entry(ports: MakePorts, declared: tuple[str, ...]) -> Entry:
-    """What AWS asks whether a socket may be opened.
+    """A handler that AWS calls before it opens a socket.
 
-    A wrong token is an error of that one name, which has API Gateway answer 401; a policy that denies would be 403,
-    after which clients do not refresh their token.
+    A wrong token raises `Unauthorized`, so that API Gateway answers 401. A denying policy would answer 403, and
+    clients refresh their token only after a 401.
     """
 
     async def answer(event: Event, _context: Context, ports: Ports) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def authorizer_entry(ports: MakePorts, declared: tuple[str, ...]) -> Entry:
         try:
             claims = await ports.verifier.verify(token or "", now=ports.clock())
         except Unauthenticated as error:
-            log.info("a socket was refused", extra={"fields": {"code": error.code}})
+            log.info("Socket refused", extra={"fields": {"code": error.code}})
             raise Unauthorized("Unauthorized") from None
         context = {
             "userId": str(claims.user_id),
@@ -79,61 +79,63 @@ def authorizer_entry(ports: MakePorts, declared: tuple[str, ...]) -> Entry:
     return event_entry(answer, ports, declared)
 
 
-def _allow(who: str, event: Event, context: Mapping[str, str]) -> dict[str, Any]:
+def _allow(user_id: str, event: Event, context: Mapping[str, str]) -> dict[str, Any]:
     statement = {"Action": "execute-api:Invoke", "Effect": "Allow", "Resource": event["methodArn"]}
     return {
-        "principalId": who,
+        "principalId": user_id,
         "policyDocument": {"Version": "2012-10-17", "Statement": [statement]},
         "context": dict(context),
     }
 
 
 async def _connect(event: Event, ports: Ports) -> dict[str, Any]:
-    """Note the socket, and have it greeted: nothing can be sent to it before this has answered."""
-    asked = event["requestContext"]
-    known = asked["authorizer"]
-    session_id = parse_uuid(known.get("sessionId", ""))
+    """Store the connection and queue its greeting: the gateway can send to it only after this answer."""
+    request = event["requestContext"]
+    authorizer = request["authorizer"]
+    session_id = parse_uuid(authorizer.get("sessionId", ""))
     connection = Connection(
-        asked["connectionId"],
-        UserId(UUID(known["userId"])),
+        request["connectionId"],
+        UserId(UUID(authorizer["userId"])),
         None if session_id is None else SessionId(session_id),
-        datetime.fromtimestamp(int(known["expiresAt"]), UTC),
+        datetime.fromtimestamp(int(authorizer["expiresAt"]), UTC),
         ports.clock(),
     )
-    first, _ = await asyncio.gather(_came(connection, ports), ports.sockets.add(connection))
-    await ports.queue.send(REALTIME, greet_task(connection.id, connection.user_id, first=first))
-    log.info("socket", extra={"fields": {"connection_id": connection.id, "route": asked["routeKey"]}})
+    is_first, _ = await asyncio.gather(_record_presence(connection, ports), ports.sockets.add(connection))
+    await ports.queue.send(REALTIME, greet_task(connection.id, connection.user_id, first=is_first))
+    log.info(
+        "Socket event handled", extra={"fields": {"connection_id": connection.id, "route": request["routeKey"]}}
+    )
     _, subprotocol = _offered(event)
     if subprotocol is None:
         return {"statusCode": 200}
     return {"statusCode": 200, "headers": {"Sec-WebSocket-Protocol": subprotocol}}
 
 
-async def _came(connection: Connection, ports: Ports) -> bool:
-    """Note that somebody is there; nobody is kept out because that cannot be noted."""
+async def _record_presence(connection: Connection, ports: Ports) -> bool:
+    """Record that the user is online; True if this is their first socket. An outage does not refuse the socket."""
     try:
         return await ports.presence.came(connection.user_id, connection.id, now=ports.clock())
     except Unavailable as error:
-        log.warning("somebody came unnoticed", extra={"fields": {"reason": error.details}})
+        log.warning("Presence not recorded", extra={"fields": {"reason": error.details}})
         return False
 
 
-async def _disconnect(asked: Mapping[str, Any], ports: Ports) -> None:
-    user_id = parse_uuid(asked.get("authorizer", {}).get("userId", ""))
+async def _disconnect(request: Mapping[str, Any], ports: Ports) -> None:
+    user_id = parse_uuid(request.get("authorizer", {}).get("userId", ""))
     if user_id is None:
-        await ports.sockets.forget(asked["connectionId"])
+        await ports.sockets.forget(request["connectionId"])
     else:
-        await part(asked["connectionId"], UserId(user_id), ports)
+        await part(request["connectionId"], UserId(user_id), ports)
 
 
 async def _act(actions: Actions, event: Event, ports: Ports) -> None:
-    asked = event["requestContext"]
-    known = asked["authorizer"]
-    if int(known["expiresAt"]) <= ports.clock().timestamp():
+    request = event["requestContext"]
+    authorizer = request["authorizer"]
+    if int(authorizer["expiresAt"]) <= ports.clock().timestamp():
         return
-    connection_id, me = asked["connectionId"], UserId(UUID(known["userId"]))
+    connection_id, user_id = request["connectionId"], UserId(UUID(authorizer["userId"]))
     try:
-        answer = await act(actions, connection_id, me, event.get("body") or "", ports)
+        answer = await act(actions, connection_id, user_id, event.get("body") or "", ports)
     except NotJson:
         answer = NOT_JSON
     if answer is not None:
@@ -141,7 +143,7 @@ async def _act(actions: Actions, event: Event, ports: Ports) -> None:
 
 
 def _offered(event: Event) -> tuple[str | None, str | None]:
-    """The token that a connect offers and the subprotocol to echo."""
+    """The token of a connect request, and the subprotocol to echo."""
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     offered = [part.strip() for part in headers.get("sec-websocket-protocol", "").split(",") if part.strip()]
     query = event.get("queryStringParameters") or {}

@@ -1,4 +1,4 @@
-"""Keeps every event."""
+"""Stores every event in the audit log."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -14,7 +14,7 @@ PORTS: Final = ("audit", "queue")
 
 
 async def keep(jobs: Sequence[Job], ports: Ports) -> None:
-    """Keep a batch, all at once or not at all; what is no event is buried."""
+    """Store a batch of events in one call. Messages that are not events go to the dead letters."""
     events: list[Event] = []
     for job in jobs:
         try:

@@ -1,4 +1,4 @@
-"""Who may open a socket."""
+"""Authorizes sockets before they open."""
 
 from typing import Final
 

@@ -1,7 +1,7 @@
-"""What chats tell: every change of a chat's table, to the record, to sockets and to whoever notifies.
+"""Consumes the chat table's stream: records each event, sends it to sockets, queues notifications.
 
-The stream gives a trip's changes in their order and each at least once. An event is in the record before anybody
-hears of it, so that a client which continues from the last it heard misses none.
+The stream delivers a trip's changes in order, each at least once. An event is stored before it is sent, so that a
+client that continues from the last event it received misses none.
 """
 
 import asyncio
@@ -23,39 +23,39 @@ PORTS: Final = ("events", "queue", "sockets")
 
 
 async def fan_out(texts: Sequence[str], ports: Ports) -> Collection[int]:
-    """Record and deliver what changes tell, those of one trip one after another; the places of what is no event."""
+    """Record and send a batch of events, in order per trip. Returns the indexes of texts that are not events."""
     events: list[Event] = []
-    hopeless: list[int] = []
-    for place, text in enumerate(texts):
+    bad_indexes: list[int] = []
+    for index, text in enumerate(texts):
         try:
             if text:
                 events.append(unpack(text))
         except NoEvent as error:
-            log.error("a change tells no event", extra={"fields": {"reason": str(error)}})  # noqa: TRY400 — no trace
-            hopeless.append(place)
+            log.error("Stream record is not an event", extra={"fields": {"reason": str(error)}})  # noqa: TRY400
+            bad_indexes.append(index)
     if events:
-        await _tell(events, ports)
-    return hopeless
+        await _record_and_send(events, ports)
+    return bad_indexes
 
 
-async def _tell(events: Sequence[Event], ports: Ports) -> None:
+async def _record_and_send(events: Sequence[Event], ports: Ports) -> None:
     await ports.events.record(events)
     trips: dict[TripId, list[Event]] = defaultdict(list)
     for event in events:
-        assert event.trip_id is not None, "chats are trips'"
+        assert event.trip_id is not None, "a chat belongs to a trip"
         trips[event.trip_id].append(event)
     members = await ports.events.recipients(trips)
 
-    async def deliver(told: Sequence[Event]) -> None:
-        for event in told:
+    async def deliver(of_trip: Sequence[Event]) -> None:
+        for event in of_trip:
             people, muted = listeners(event, members)
             await ports.sockets.deliver(event_frame(event), people, muted, now=ports.clock())
 
-    await asyncio.gather(_pass_on(events, ports), *(deliver(told) for told in trips.values()))
+    await asyncio.gather(_queue(events, ports), *(deliver(of_trip) for of_trip in trips.values()))
 
 
-async def _pass_on(events: Sequence[Event], ports: Ports) -> None:
-    """Give the queues of an event's consumers a copy, as a bus does for others."""
+async def _queue(events: Sequence[Event], ports: Ports) -> None:
+    """Send a copy of each event to its consumers' queues, as the event bus does for other events."""
     jobs = [(queue, event) for event in events for queue in CONSUMERS.get(event.type, ())]
     await asyncio.gather(
         *(ports.queue.send(queue, pack(event), job_id=job_id(event.id, queue)) for queue, event in jobs)

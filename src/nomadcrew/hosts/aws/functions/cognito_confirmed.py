@@ -1,6 +1,7 @@
-"""What Cognito tells us once somebody is confirmed: that person has an account.
+"""Cognito trigger after a user's confirmation: creates the account in SQL.
 
-Where `auth` confirms, SQL has it already, and this changes nothing. It is for those whom somebody confirms by hand.
+If `auth` confirmed the user, SQL has the account already and nothing changes. The trigger is for users whom an
+operator confirms by hand.
 """
 
 import logging
@@ -21,27 +22,25 @@ SIGNED_UP = "PostConfirmation_ConfirmSignUp"
 
 
 async def keep(event: dict[str, Any], _context: object, ports: Ports) -> dict[str, Any]:
-    """Make an account of the registration that the confirmed user is named for, unless it is one.
-
-    Cognito wants the event back.
+    """Turn the registration with the confirmed user's name into an account, unless it is one; return the event.
 
     Raises:
-        Unavailable: not now; Cognito asks twice more.
+        Unavailable: Cognito retries twice.
     """
     if event.get("triggerSource") != SIGNED_UP:
         return event
-    named = event.get("userName")
-    id_ = parse_uuid(named) if isinstance(named, str) else None
+    username = event.get("userName")
+    id_ = parse_uuid(username) if isinstance(username, str) else None
     if id_ is None:
-        log.warning("confirmed somebody who never registered")
+        log.warning("Cognito confirmed a user without a registration")
         return event
     try:
         await ports.registrations.confirm(RegistrationId(id_), suffix_of(id_), now=ports.clock())
     except ConfirmationUsed:
         return event
     except InvalidConfirmation:
-        # Signing in says that nobody is there, as before.
-        log.warning("confirmed a registration that is gone", extra={"fields": {"registration_id": str(id_)}})
+        # Sign-in refuses this user as unknown, as before.
+        log.warning("Cognito confirmed a deleted registration", extra={"fields": {"registration_id": str(id_)}})
     return event
 
 

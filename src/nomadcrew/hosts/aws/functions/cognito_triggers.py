@@ -1,8 +1,8 @@
-"""What Cognito asks before it lets somebody sign up or issues tokens. No SQL: Cognito waits five seconds at most.
+"""Cognito triggers for sign-ups and tokens. They use no SQL: Cognito waits five seconds at most.
 
-The pool's only client is `auth`, which checks sessions itself and has Cognito sign: it starts a custom challenge,
-and answers it with a secret both share. Tokens that came about in another way are issued without our scope, and
-open nothing.
+The pool's only client is `auth`, which checks sessions itself and lets Cognito sign tokens: it starts a custom
+challenge and answers it with a shared secret. Tokens issued in any other way lack our scope and are refused
+everywhere.
 """
 
 import os
@@ -16,7 +16,7 @@ from nomadcrew.adapters.aws.cognito.proofs import PURPOSE, SCOPE, claims_in, is_
 
 PORTS: Final = ("secret",)
 CHALLENGE = "CUSTOM_CHALLENGE"
-# `auth` signs people up, and makes accounts as an administrator; nobody comes from elsewhere.
+# `auth` signs users up, or creates them as an administrator; every other source is refused.
 OWN_SIGN_UPS = frozenset({"PreSignUp_SignUp", "PreSignUp_AdminCreateUser"})
 OWN_TOKENS = frozenset({"TokenGeneration_Authentication"})
 
@@ -24,44 +24,44 @@ Keys = Callable[[], Sequence[bytes]]
 
 
 class Refused(Exception):
-    """Cognito shows the text to whoever asked, which is `auth`."""
+    """The trigger refuses. Cognito passes the text on to its client, `auth`."""
 
 
 def respond(event: dict[str, Any], keys: Keys) -> dict[str, Any]:
-    """The event with our response in it; `keys` is called only where something must be checked.
+    """The event with our response. `keys` is called only if a proof must be checked.
 
     Raises:
-        Refused: what Cognito is about to do must not happen.
+        Refused: Cognito must not go on.
     """
     source = event.get("triggerSource")
     for prefix, trigger in _TRIGGERS.items():
         if isinstance(source, str) and source.startswith(prefix):
             return {**event, "response": trigger(event, keys)}
-    raise Refused("Nothing is known about this trigger.")
+    raise Refused("Unknown trigger.")
 
 
 def _sign_up(event: dict[str, Any], _keys: Keys) -> dict[str, Any]:
     if event["triggerSource"] not in OWN_SIGN_UPS or not _is_uuid(event.get("userName")):
-        raise Refused("People register with NomadCrew itself.")
+        raise Refused("Users must register through NomadCrew.")
     return {"autoConfirmUser": False, "autoVerifyEmail": False, "autoVerifyPhone": False}
 
 
 def _define(event: dict[str, Any], _keys: Keys) -> dict[str, Any]:
-    """One challenge, one answer."""
+    """Issue one challenge; after one correct answer issue tokens, else fail."""
     request = _mapping(event, "request")
     rounds = request.get("session")
     rounds = rounds if isinstance(rounds, list) else []
-    answered = (
+    is_answered = (
         len(rounds) == 1
         and isinstance(rounds[0], dict)
         and rounds[0].get("challengeName") == CHALLENGE
         and rounds[0].get("challengeResult") is True
     )
-    fresh = not rounds and request.get("userNotFound") is not True
+    is_first = not rounds and request.get("userNotFound") is not True
     return {
-        "challengeName": CHALLENGE if fresh else None,
-        "issueTokens": answered,
-        "failAuthentication": not fresh and not answered,
+        "challengeName": CHALLENGE if is_first else None,
+        "issueTokens": is_answered,
+        "failAuthentication": not is_first and not is_answered,
     }
 
 
@@ -82,13 +82,13 @@ def _verify(event: dict[str, Any], keys: Keys) -> dict[str, Any]:
 
 
 def _tokens(event: dict[str, Any], keys: Keys) -> dict[str, Any]:
-    """Our scope and claims in the access token, where `auth` asked for it; nothing of ours in the ID token."""
+    """Add our scope and claims to the access token if `auth` asked for it. The ID token gets neither."""
     metadata = _texts(_mapping(_mapping(event, "request"), "clientMetadata"))
     claims = None
     if event["triggerSource"] in OWN_TOKENS and metadata.get("proof"):
         claims = claims_in(keys(), _text(event, "userName"), metadata)
     if claims is None:
-        # Should the pool ever give a token this scope by itself, it still goes to nobody else.
+        # Suppress the scope explicitly, in case the pool is ever configured to add it.
         return {"claimsAndScopeOverrideDetails": {"accessTokenGeneration": {"scopesToSuppress": [SCOPE]}}}
     access = {"claimsToAddOrOverride": claims, "scopesToAdd": [SCOPE]}
     return {"claimsAndScopeOverrideDetails": {"accessTokenGeneration": access}}
@@ -103,14 +103,14 @@ _TRIGGERS: Final[Mapping[str, Callable[[dict[str, Any], Keys], dict[str, Any]]]]
 }
 
 
-def _mapping(value: Mapping[str, Any], name: str) -> dict[str, Any]:
-    found = value.get(name)
-    return found if isinstance(found, dict) else {}
+def _mapping(parent: Mapping[str, Any], name: str) -> dict[str, Any]:
+    value = parent.get(name)
+    return value if isinstance(value, dict) else {}
 
 
-def _text(value: Mapping[str, Any], name: str) -> str:
-    found = value.get(name)
-    return found if isinstance(found, str) else ""
+def _text(parent: Mapping[str, Any], name: str) -> str:
+    value = parent.get(name)
+    return value if isinstance(value, str) else ""
 
 
 def _texts(value: Mapping[str, Any]) -> dict[str, str]:
@@ -134,10 +134,10 @@ def _secrets() -> Any:
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
-    """What Cognito calls."""
+    """The Lambda entry that Cognito calls."""
     return respond(event, lambda: _secrets().keys(PURPOSE))
 
 
 if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
-    # INIT has a whole processor, and the first sign-in has not.
+    # INIT has a full CPU; the first sign-in does not.
     _secrets()

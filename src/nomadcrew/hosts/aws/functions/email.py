@@ -1,4 +1,4 @@
-"""The mails that events call for."""
+"""Consumes the email queue: sends the mails that events require."""
 
 from typing import Final
 

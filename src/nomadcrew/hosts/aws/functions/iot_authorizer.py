@@ -1,4 +1,4 @@
-"""Who may listen to trips' topics by MQTT."""
+"""Authorizes MQTT clients to subscribe to their trips' topics."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""What happens to trips and who is on them, to the trips' topics."""
+"""Publishes the events of a trip to its MQTT topic."""
 
 from typing import Final
 
@@ -13,7 +13,7 @@ PORTS: Final = ("queue", "topic_of", "topics")
 
 
 async def publish(job: Job, ports: Ports) -> None:
-    """Tell an event to who subscribes to its trip; what is for one person, or for nobody, is not told there."""
+    """Publish an event to its trip's topic, unless it is addressed to a single user or internal."""
     event = unpack(job.body)
     if event.audience == Audience.TRIP and event.trip_id is not None:
         await ports.topics.publish(ports.topic_of(event.trip_id), event_frame(event))

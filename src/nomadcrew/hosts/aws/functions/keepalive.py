@@ -1,6 +1,6 @@
-"""A frame to every socket twice a minute, for clients leave one that is silent for a minute.
+"""Sends a frame to every socket twice a minute: clients reconnect after a silent minute.
 
-A schedule calls once a minute; for the second time a message comes back half a minute later to the realtime queue.
+A schedule calls this once a minute. The second round is a message to the realtime queue, delayed by half a minute.
 """
 
 from typing import Final
@@ -17,7 +17,7 @@ AGAIN_S = 30
 
 
 async def keep_alive(_event: Event, _context: Context, ports: Ports) -> None:
-    # Sent first, so that a gateway that is slow today does not cost the second round.
+    # Queue the second round first, so that a slow gateway cannot prevent it.
     await ports.queue.send(REALTIME, KEEP_ALIVE, delay_s=AGAIN_S)
     await keep_all_alive(ports)
 

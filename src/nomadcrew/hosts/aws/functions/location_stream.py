@@ -1,4 +1,4 @@
-"""What the location stream carries: history is kept, the crew is told where somebody is, and who has arrived."""
+"""Consumes the location stream: stores history, broadcasts positions, records arrivals."""
 
 import logging
 from collections.abc import Collection, Sequence
@@ -17,30 +17,30 @@ PORTS: Final = ("carried_positions", "live", "location_sharing", "outbox", "queu
 
 
 async def work_off(texts: Sequence[str], ports: Ports) -> Collection[int]:
-    """Keep and tell what a batch carries, each member's newest position once; the places of what is no report."""
+    """Store a batch and broadcast each member's newest position. Returns the indexes of malformed texts."""
     carried: list[Carried] = []
-    hopeless: list[int] = []
-    for place, text in enumerate(texts):
+    bad_indexes: list[int] = []
+    for index, text in enumerate(texts):
         try:
             carried.append(unpack_carried(text))
         except NotCarried as error:
-            log.error("a record is no report", extra={"fields": {"reason": str(error)}})  # noqa: TRY400 — no trace
-            hopeless.append(place)
+            log.error("Stream record is not a report", extra={"fields": {"reason": str(error)}})  # noqa: TRY400
+            bad_indexes.append(index)
     for trip_id, accepted in await ports.carried_positions.keep(carried):
         now = ports.clock()
-        came_or_went = await tell_crew(trip_id, accepted, live=ports.live, new_id=ports.new_id, now=now)
-        if came_or_went:
+        changes = await tell_crew(trip_id, accepted, live=ports.live, new_id=ports.new_id, now=now)
+        if changes:
             ports.outbox.expect()
             await note_arrivals(
                 trip_id,
                 accepted.member,
-                came_or_went,
+                changes,
                 sharing=ports.location_sharing,
                 new_id=ports.new_id,
                 now=now,
             )
             await ports.outbox.written()
-    return hopeless
+    return bad_indexes
 
 
 handler = stream_entry(work_off, lambda_ports, PORTS)

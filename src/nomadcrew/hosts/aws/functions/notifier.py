@@ -12,7 +12,7 @@ from nomadcrew.wire.events import pack, unpack
 
 
 class _About(msgspec.Struct):
-    """What the mails of an event are about, one of these."""
+    """The subject of an event's mails; an event has one of these ids."""
 
     invitation_id: str = ""
     registration_id: str = ""
@@ -20,7 +20,7 @@ class _About(msgspec.Struct):
 
 
 async def pass_on(job: Job, ports: Ports) -> None:
-    """Tell people, and have mails about one thing sent one after another."""
+    """Notify users, and queue the event's mail. The group keeps mails about one invitation or account in order."""
     event = unpack(job.body)
     consumers = CONSUMERS.get(event.type, ())
     if EMAIL in consumers:

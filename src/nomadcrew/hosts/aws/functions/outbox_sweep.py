@@ -1,4 +1,4 @@
-"""The publisher of what a crash left behind; a probe calls it half a minute after a write."""
+"""Publishes outbox events that a crash left behind. A probe message triggers it half a minute after a write."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -12,7 +12,7 @@ PORTS: Final = ("outbox", "queue")
 
 
 async def sweep(_probes: Sequence[Job], ports: Ports) -> None:
-    """Publish what waits, once for all probes that have come; if that fails, they come again."""
+    """Sweep the outbox once for the whole batch of probes. A failed sweep is retried with the same probes."""
     await ports.outbox.sweep()
 
 

@@ -1,4 +1,4 @@
-"""What sockets hear: events, the greeting, and a frame that keeps them alive."""
+"""Consumes the realtime queue: sends events, greetings and keep-alive frames to sockets."""
 
 import logging
 from collections.abc import Collection
@@ -24,14 +24,14 @@ from nomadcrew.wire.realtime_tasks import Task, task_in
 log = logging.getLogger("nomadcrew.realtime")
 
 PORTS: Final = ("events", "members", "position_views", "presence", "queue", "sockets")
-# The gateway needs a moment until a socket can be sent to; one that takes longer has gone.
+# The gateway needs a moment before it can send to a new socket; after three attempts the socket is dead.
 GREET_ATTEMPTS = 3
-# What is in no record is worth nothing later, and a position could be of somebody who hides by now.
+# A late broadcast is worthless, and its member may be hidden by now.
 LIVE_FOR = timedelta(seconds=10)
 
 
 async def tell(job: Job, ports: Ports) -> None:
-    """Do what a message of the realtime queue says."""
+    """Handle a message of the realtime queue: a `Task`, or an event."""
     try:
         task = task_in(job.body)
     except msgspec.MsgspecError as error:
@@ -41,7 +41,7 @@ async def tell(job: Job, ports: Ports) -> None:
     elif task.user_id is not None and task.part:
         await part(task.part, UserId(task.user_id), ports)
     elif task.user_id is not None and (task.greet or task.online is not None):
-        await _one(task, UserId(task.user_id), job.attempt, ports)
+        await _announce_and_greet(task, UserId(task.user_id), job.attempt, ports)
     elif task.told is not None:
         people = [UserId(user_id) for user_id in task.people]
         await ports.sockets.deliver(event_frame(event_of(task.told)), people, None, now=ports.clock())
@@ -49,12 +49,12 @@ async def tell(job: Job, ports: Ports) -> None:
         await _deliver(unpack(job.body), ports)
 
 
-async def _one(task: Task, me: UserId, attempt: int, ports: Ports) -> None:
-    """Greet a socket, and tell others that its owner came or went."""
+async def _announce_and_greet(task: Task, user_id: UserId, attempt: int, ports: Ports) -> None:
+    """Announce the user as online or offline, then greet the new socket."""
     if task.online is not None:
-        # First, for a repeat of it harms nobody, and one of the greeting would.
+        # Announce first: repeating it is harmless, repeating the greeting is not.
         await announce(
-            [me],
+            [user_id],
             presence=ports.presence,
             tell=lambda event: _deliver(event, ports),
             new_id=ports.new_id,
@@ -62,12 +62,12 @@ async def _one(task: Task, me: UserId, attempt: int, ports: Ports) -> None:
             online=task.online,
         )
     if task.greet:
-        await _greet(task.greet, me, attempt, ports)
+        await _greet(task.greet, user_id, attempt, ports)
 
 
 async def _deliver(event: Event, ports: Ports) -> None:
     if not event.kept and ports.clock() - event.occurred_at > LIVE_FOR:
-        log.warning("an event came too late", extra={"fields": {"type": event.type}})
+        log.warning("Broadcast dropped: too late", extra={"fields": {"type": event.type}})
         return
     trips = [event.trip_id] if event.audience == Audience.TRIP and event.trip_id is not None else []
     people, muted = listeners(event, await ports.events.recipients(trips))
@@ -76,18 +76,18 @@ async def _deliver(event: Event, ports: Ports) -> None:
 
 
 async def _note_views(event: Event, viewers: Collection[UserId], ports: Ports) -> None:
-    """Keep who heard a position. An outage loses that: doing it again would tell the position again, and late."""
+    """Record the viewers of a position. An outage loses the views: a retry would send the position again, late."""
     owner = shown_in(event)
     if owner is None or event.trip_id is None or not viewers:
         return
     try:
         await ports.position_views.note(event.trip_id, viewers, [owner], now=ports.clock())
     except Unavailable as error:
-        log.warning("views were not noted", extra={"fields": {"reason": error.details}})
+        log.warning("Views not recorded", extra={"fields": {"reason": error.details}})
 
 
-async def _greet(connection_id: str, me: UserId, attempt: int, ports: Ports) -> None:
-    if not await ports.sockets.send(connection_id, await greeting(me, ports)) and attempt < GREET_ATTEMPTS:
+async def _greet(connection_id: str, user_id: UserId, attempt: int, ports: Ports) -> None:
+    if not await ports.sockets.send(connection_id, await greeting(user_id, ports)) and attempt < GREET_ATTEMPTS:
         raise Unavailable(details="the socket is not open yet")
 
 

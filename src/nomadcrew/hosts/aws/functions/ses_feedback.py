@@ -1,4 +1,4 @@
-"""Bounces and complaints: who gets no more mail."""
+"""Consumes SES feedback: suppresses mail to addresses that bounced or complained."""
 
 from typing import Any, Final, Literal
 
@@ -19,7 +19,7 @@ class Recipient(Struct, rename="camel"):
 
 
 class Bounce(Struct, rename="camel"):
-    """A transient one may pass: the mailbox is full, or the server was away."""
+    """A bounce. A transient one, such as a full mailbox, does not suppress mail."""
 
     bounce_type: str
     bounced_recipients: list[Recipient] = []
@@ -36,34 +36,35 @@ class Detail(Struct, rename="camel"):
 
 
 class Feedback(Struct):
-    """An event of SES on the bus, as far as it matters here."""
+    """The fields read from an SES event on the bus."""
 
     source: Literal["aws.ses"]
     detail: Detail
 
 
 async def listen(job: Job, ports: Ports) -> None:
-    """Send no more mail to addresses that are gone or complained.
+    """Suppress mail to addresses that bounced permanently or complained.
 
     Raises:
-        Hopeless: that is no feedback.
+        Hopeless: the message is not SES feedback.
     """
     try:
         detail = msgspec.json.decode(job.body, type=Feedback).detail
     except msgspec.MsgspecError as error:
-        # Its text could repeat an address.
+        # The error's text could contain an address.
         raise Hopeless(type(error).__name__) from None
-    for address, reason in _gone(detail):
+    for address, reason in _suppressed(detail):
         await ports.suppression.suppress(address, reason, now=ports.clock())
 
 
-def _gone(detail: Detail) -> list[tuple[str, str]]:
-    found: list[tuple[list[Recipient], str]] = []
+def _suppressed(detail: Detail) -> list[tuple[str, str]]:
+    """Addresses and reasons."""
+    groups: list[tuple[list[Recipient], str]] = []
     if detail.bounce is not None and detail.bounce.bounce_type == "Permanent":
-        found.append((detail.bounce.bounced_recipients, "bounce"))
+        groups.append((detail.bounce.bounced_recipients, "bounce"))
     if detail.complaint is not None:
-        found.append((detail.complaint.complained_recipients, "complaint"))
-    return [(recipient.email_address, reason) for recipients, reason in found for recipient in recipients]
+        groups.append((detail.complaint.complained_recipients, "complaint"))
+    return [(recipient.email_address, reason) for recipients, reason in groups for recipient in recipients]
 
 
 handler: Any = queue_entry(listen, lambda_ports, PORTS)

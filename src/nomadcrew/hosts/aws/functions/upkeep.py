@@ -1,4 +1,4 @@
-"""What has had its time, once an hour."""
+"""Hourly schedule: deletes expired data and publishes leftover events."""
 
 import asyncio
 import logging
@@ -12,22 +12,22 @@ from nomadcrew.hosts.aws.ports import lambda_ports
 
 log = logging.getLogger("nomadcrew.upkeep")
 
-# Sessions expire by themselves here, and dead jobs with their queues' retention.
+# On AWS, DynamoDB's TTL deletes sessions, and the queues' retention deletes dead jobs.
 PORTS: Final = ("abandoned", "attachments", "files", "outbox", "upkeep")
 
 
 async def clean_up(_event: Event, context: Context, ports: Ports) -> None:
-    """Delete what is due, and publish what no probe has found; one that fails does not keep the others from it.
+    """Run every task, also after one has failed: delete expired data, and publish events that no probe published.
 
     Raises:
-        ExceptionGroup: what failed.
+        ExceptionGroup: the errors of the failed tasks.
     """
     now = ports.clock()
     counts: dict[str, int] = {}
     failed: list[Exception] = []
     async with asyncio.timeout(seconds_left(context)):
         for name, run in (
-            # What it tells is published right after.
+            # Before the sweep, which publishes its events.
             ("sharing", partial(ports.upkeep.sharing, now)),
             ("published", ports.outbox.sweep),
             ("positions", partial(ports.upkeep.positions, now)),
@@ -43,7 +43,7 @@ async def clean_up(_event: Event, context: Context, ports: Ports) -> None:
                 counts[name] = await run()
             except Exception as error:
                 failed.append(error)
-    log.info("scheduled work done", extra={"fields": counts})
+    log.info("Upkeep finished", extra={"fields": counts})
     if failed:
         raise ExceptionGroup("upkeep", failed)
 
