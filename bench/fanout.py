@@ -90,7 +90,7 @@ async def _fanout(
 
 async def _event(receiver: Receiver, write: Write, expected: int) -> list[float]:
     marker = f"~{time.time_ns()}~"
-    receiver.expect(marker.encode(), expected)
+    receiver.before_write(marker.encode(), expected)
     sent_s = time.perf_counter()
     await write(marker)
     return [(received_s - sent_s) * 1000 for received_s in await receiver.all_received()]

@@ -26,7 +26,7 @@ class Receiver:
         self._expected = 0
         self._all = asyncio.Event()
 
-    def expect(self, marker: bytes, expected: int) -> None:
+    def before_write(self, marker: bytes, expected: int) -> None:
         self.marker, self.received_s, self._expected = marker, [], expected
         self._all.clear()
 

@@ -8,7 +8,7 @@ from cdk_nag import AwsSolutionsChecks, ServerlessChecks
 
 from infrastructure.config import Stage, stage_of
 from infrastructure.constructs.service_function import Workshop
-from infrastructure.grants import Places
+from infrastructure.grants import ResourceRefs
 from infrastructure.stacks.api import ApiStack
 from infrastructure.stacks.compute import ComputeStack
 from infrastructure.stacks.database import DatabaseStack
@@ -20,7 +20,7 @@ from infrastructure.stacks.realtime import RealtimeStack
 
 def build(app: App, stage: Stage, package: Callable[[str], str]) -> None:
     """Create all stacks of a stage; `package` returns the path of a function's zip or folder."""
-    places = Places(stage)
+    places = ResourceRefs(stage)
     env = Environment(account=stage.account, region=stage.region)
 
     def settings(name: str, *, stateful: bool = False) -> dict[str, object]:

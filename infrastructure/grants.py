@@ -27,7 +27,7 @@ class Service:
 
 
 @dataclass(slots=True)
-class Places:
+class ResourceRefs:
     """References to resources: values by environment variable, ARNs by name. Stacks add what they create."""
 
     stage: Stage
@@ -74,8 +74,8 @@ _QUEUED_STREAM = Service(
 )
 _KINESIS = Service(_variables("STREAM", "LOCATION_STREAM"), (Grant(("kinesis:PutRecord",), ("location-stream",)),))
 # The right to the history, by port: one function reads tracks and another one writes them.
-_HISTORY: Mapping[str, str] = {"location_history": "Query", "kept_history": "UpdateItem"}
-_TIMESTREAM: Mapping[str, str] = {"location_history": "Select", "kept_history": "WriteRecords"}
+_HISTORY: Mapping[str, str] = {"location_history": "Query", "stored_history": "UpdateItem"}
+_TIMESTREAM: Mapping[str, str] = {"location_history": "Select", "stored_history": "WriteRecords"}
 _SESSION_ITEMS = _table("ConditionCheckItem", "GetItem", "PutItem", "Query", "UpdateItem")
 
 _FIXED: Mapping[str, Service] = {
@@ -147,7 +147,7 @@ _FIXED: Mapping[str, Service] = {
             ),
         ),
     ),
-    "abandoned": Service(
+    "unconfirmed_registrations": Service(
         _variables("USER_POOL_ID", "USER_POOL_CLIENT_ID"),
         (Grant(("cognito-idp:AdminDeleteUser", "cognito-idp:ListUsers"), ("pool",)),),
     ),
@@ -177,7 +177,7 @@ _FIXED: Mapping[str, Service] = {
     "last_positions": Service(
         _variables("POSITIONS_TABLE"), (Grant(_table("GetItem", "PutItem", "Query"), ("positions",)),)
     ),
-    "carried_positions": Service(_variables("POSITIONS_TABLE"), (Grant(_table("GetItem"), ("positions",)),)),
+    "streamed_positions": Service(_variables("POSITIONS_TABLE"), (Grant(_table("GetItem"), ("positions",)),)),
     "audit": Service(_variables("AUDIT_BUCKET"), (Grant(("s3:PutObject",), ("audit/*",)),)),
 }
 _CONSUME = (
@@ -250,7 +250,7 @@ def queue_variable(queue: str) -> str:
     return f"{_PREFIX}{queue.upper()}_QUEUE_URL"
 
 
-def environment_of(spec: FunctionSpec, services: Sequence[str], places: Places) -> dict[str, str]:
+def environment_of(spec: FunctionSpec, services: Sequence[str], places: ResourceRefs) -> dict[str, str]:
     """The variables of a function's services and of the queues it sends to."""
     names = {name for service in _chosen(services, places.stage) for name in service.environment}
     names |= {queue_variable(queue) for queue in spec.sends}

@@ -29,7 +29,12 @@ PACKAGE = "nomadcrew"
 # These modules import an adapter where they create its port, so only the imports that the probe saw count.
 LAZY = tuple(
     f"{PACKAGE}.{name}"
-    for name in ("adapters.postgres.ports", "hosts.aws.live_parts", "hosts.aws.parts", "hosts.aws.ports")
+    for name in (
+        "adapters.postgres.ports",
+        "hosts.aws.realtime_port_factory",
+        "hosts.aws.port_factory",
+        "hosts.aws.ports",
+    )
 )
 # Data files and folders by the module that reads them, relative to the package.
 DATA = {

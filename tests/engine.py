@@ -17,7 +17,7 @@ import asyncpg
 import pytest_asyncio
 
 from nomadcrew.hosts.machine.data_folder import DataFolder
-from nomadcrew.hosts.machine.errors import CannotStart
+from nomadcrew.hosts.machine.errors import StartupError
 from nomadcrew.hosts.machine.postgres.binaries import find_binaries
 from nomadcrew.hosts.machine.postgres.process import Postmaster, is_postmaster_of, read_pid_file
 from nomadcrew.hosts.machine.postgres.server import EmbeddedPostgres
@@ -102,7 +102,7 @@ async def _sweep() -> None:
         folder.glob(f"{_PREFIX}*") for folder in (_MEMORY, Path(tempfile.gettempdir()))
     ):
         # Another user's folder, one in use and one just being made are left alone.
-        with suppress(CannotStart, OSError):
+        with suppress(StartupError, OSError):
             if not (home / "host.lock").exists():
                 continue
             with DataFolder(home).lock():

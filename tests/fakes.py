@@ -9,7 +9,7 @@ from uuid import UUID
 from nomadcrew.core.claims import Claims
 from nomadcrew.core.errors import Unauthenticated, Unprocessable
 from nomadcrew.core.events import Audience, Event
-from nomadcrew.core.idempotency import KeptReply
+from nomadcrew.core.idempotency import StoredReply
 from nomadcrew.core.ids import EventId, UserId, uuid7
 from nomadcrew.core.limits import Allowance
 from nomadcrew.core.ports import Ports, Site
@@ -63,7 +63,7 @@ class OpenLimits:
     closed: set[str] = field(default_factory=set)
     asked: list[tuple[str, str, int]] = field(default_factory=list)
 
-    async def take(self, bucket: str, key: str, *, cost: int = 1) -> Allowance:
+    async def spend(self, bucket: str, key: str, *, cost: int = 1) -> Allowance:
         self.asked.append((bucket, key, cost))
         if bucket in self.closed:
             return Allowance(allowed=False, limit=10, remaining=0, reset_s=60, retry_after_s=7)
@@ -92,13 +92,13 @@ class TokenTable:
 
 @dataclass
 class MemoryReplies:
-    """`Replies` in a dict."""
+    """`IdempotencyStore` in a dict."""
 
-    kept: dict[bytes, tuple[bytes, KeptReply]] = field(default_factory=dict)
+    kept: dict[bytes, tuple[bytes, StoredReply]] = field(default_factory=dict)
 
     async def once(
-        self, key: bytes, request_hash: bytes, make: Callable[[], Awaitable[KeptReply]], *, now: datetime
-    ) -> KeptReply:
+        self, key: bytes, request_hash: bytes, make: Callable[[], Awaitable[StoredReply]], *, now: datetime
+    ) -> StoredReply:
         if key not in self.kept:
             self.kept[key] = (request_hash, await make())
         known_hash, reply = self.kept[key]
@@ -114,11 +114,11 @@ class Bell:
     expected: int = 0
     rung: int = 0
 
-    def expect(self) -> None:
+    def before_write(self) -> None:
         self.expected += 1
 
-    async def written(self, *, told: bool = True) -> None:
-        self.rung += told
+    async def after_commit(self, *, has_events: bool = True) -> None:
+        self.rung += has_events
 
     async def sweep(self) -> int:
         return 0
@@ -126,17 +126,17 @@ class Bell:
 
 @dataclass
 class Told:
-    """`Live` that remembers every event, what it is the latest of, and whom it was told to by name."""
+    """`Broadcaster` that remembers every event, what it is the latest of, and whom it was told to by name."""
 
     events: list[Event] = field(default_factory=list)
     latest_of: list[str | None] = field(default_factory=list)
     people: dict[UUID, list[UserId]] = field(default_factory=dict)
 
-    async def tell(self, event: Event, *, latest_of: str | None = None) -> None:
+    async def broadcast(self, event: Event, *, latest_of: str | None = None) -> None:
         self.events.append(event)
         self.latest_of.append(latest_of)
 
-    async def tell_people(self, event: Event, people: Sequence[UserId]) -> None:
+    async def send_to(self, event: Event, people: Sequence[UserId]) -> None:
         self.events.append(event)
         self.people[event.id] = list(people)
 
@@ -152,7 +152,7 @@ def fake_ports(**given: Any) -> Ports:
         "clock": SetClock(),
         "new_id": CountingIds(),
         "limits": OpenLimits(),
-        "replies": MemoryReplies(),
+        "idempotency": MemoryReplies(),
         "outbox": Bell(),
         "verifier": TokenTable(),
     }

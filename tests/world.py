@@ -244,7 +244,7 @@ async def world(
     told = Told()
     ports = machine_ports(
         settings, keys, mail, home / "files", pool, url="http://api.test", outbox=Bell(), connections=Hub(),
-        live=told, on_session_end=lambda _: None, clock=clock, new_id=CountingIds(),
+        broadcaster=told, on_session_end=lambda _: None, clock=clock, new_id=CountingIds(),
     )  # fmt: skip
     dispatcher = Dispatcher(ports)
     metrics = Metrics()

@@ -6,7 +6,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_rds as rds
 from constructs import Construct
 
-from infrastructure.grants import Places
+from infrastructure.grants import ResourceRefs
 
 POSTGRES_PORT = 5432
 HTTPS_PORT = 443
@@ -18,7 +18,7 @@ class SqlProxy(Construct):
     """The proxy, the functions' security group, and a VPC endpoint for each service they call."""
 
     def __init__(
-        self, scope: Construct, id_: str, places: Places, vpc: ec2.IVpc, cluster: rds.DatabaseCluster
+        self, scope: Construct, id_: str, places: ResourceRefs, vpc: ec2.IVpc, cluster: rds.DatabaseCluster
     ) -> None:
         super().__init__(scope, id_)
         stage, stack = places.stage, Stack.of(self)

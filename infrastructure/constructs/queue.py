@@ -6,7 +6,7 @@ from constructs import Construct
 
 from infrastructure.acknowledge import acknowledge
 from infrastructure.config import DEAD_LETTER_DAYS, VISIBILITY_FACTOR, Stage
-from nomadcrew.core.queues import patience
+from nomadcrew.core.queues import retry_policy
 
 
 def dead_letters(scope: Construct, name: str, stage: Stage, *, fifo: bool = False) -> sqs.Queue:
@@ -38,5 +38,5 @@ def work_queue(
         enforce_ssl=True,
         visibility_timeout=Duration.seconds(timeout_s * VISIBILITY_FACTOR),
         retention_period=Duration.days(DEAD_LETTER_DAYS),
-        dead_letter_queue=sqs.DeadLetterQueue(queue=dead, max_receive_count=patience(name).attempts),
+        dead_letter_queue=sqs.DeadLetterQueue(queue=dead, max_receive_count=retry_policy(name).attempts),
     )

@@ -14,7 +14,7 @@ from constructs import Construct
 from infrastructure.acknowledge import acknowledge
 from infrastructure.config import Stage
 from infrastructure.functions import BY_NAME, FunctionSpec, module_of, services_of
-from infrastructure.grants import OTHERS, Places, environment_of, grants_of, merged, sql_access
+from infrastructure.grants import OTHERS, ResourceRefs, environment_of, grants_of, merged, sql_access
 
 RUNTIME = lambda_.Runtime.PYTHON_3_13
 ROOTS_FILE = "/var/task/amazon-roots.pem"
@@ -40,7 +40,7 @@ _NETWORK = (
 class Workshop:
     """Shared inputs of all functions: addresses and ARNs, and the path of each package."""
 
-    places: Places
+    places: ResourceRefs
     package: Callable[[str], str]
     # Set if SQL goes through the proxy: functions that use it run in the database's VPC.
     vpc: ec2.IVpc | None = None
@@ -165,7 +165,7 @@ def _log_level(name: str) -> lambda_.ApplicationLogLevel:
     return lambda_.ApplicationLogLevel.DEBUG if name == "debug" else lambda_.ApplicationLogLevel.INFO
 
 
-def _environment(spec: FunctionSpec, services: tuple[str, ...], places: Places) -> Mapping[str, str]:
+def _environment(spec: FunctionSpec, services: tuple[str, ...], places: ResourceRefs) -> Mapping[str, str]:
     stage = places.stage
     return {
         "LOG_LEVEL": stage.log_level,

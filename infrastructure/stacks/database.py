@@ -12,7 +12,7 @@ from constructs import Construct
 
 from infrastructure.acknowledge import acknowledge
 from infrastructure.constructs.proxy import SqlProxy
-from infrastructure.grants import Places
+from infrastructure.grants import ResourceRefs
 
 VPC_CIDR = "10.0.0.0/16"
 SUBNET_CIDRS = ("10.0.0.0/24", "10.0.1.0/24")
@@ -24,7 +24,7 @@ ENGINE = rds.DatabaseClusterEngine.aurora_postgres(version=rds.AuroraPostgresEng
 class DatabaseStack(Stack):
     """Persistent data."""
 
-    def __init__(self, scope: Construct, id_: str, *, places: Places, **stack: object) -> None:
+    def __init__(self, scope: Construct, id_: str, *, places: ResourceRefs, **stack: object) -> None:
         super().__init__(scope, id_, **stack)  # type: ignore[arg-type]
         self.places = places
         self.stage = places.stage

@@ -6,13 +6,13 @@ from constructs import Construct
 
 from infrastructure.config import CORS_EXPOSED, CORS_HEADERS, CORS_MAX_AGE_S, CORS_METHODS, SOCKET_STAGE
 from infrastructure.constructs.service_function import execute_api_arn
-from infrastructure.grants import Places
+from infrastructure.grants import ResourceRefs
 
 
 class EndpointsStack(Stack):
     """Two APIs without routes."""
 
-    def __init__(self, scope: Construct, id_: str, *, places: Places, **stack: object) -> None:
+    def __init__(self, scope: Construct, id_: str, *, places: ResourceRefs, **stack: object) -> None:
         super().__init__(scope, id_, **stack)  # type: ignore[arg-type]
         stage = places.stage
         self.http = apigateway.CfnApi(

@@ -17,7 +17,7 @@ from infrastructure.acknowledge import acknowledge
 from infrastructure.config import ARCHIVE_DAYS, RULE_RETRY_HOURS
 from infrastructure.constructs.queue import dead_letters, work_queue
 from infrastructure.functions import FUNCTIONS
-from infrastructure.grants import Places, by_kinesis, queue_variable
+from infrastructure.grants import ResourceRefs, by_kinesis, queue_variable
 from nomadcrew.core.events import CONSUMERS, MIRRORED
 from nomadcrew.wire.events import detail_type
 
@@ -30,7 +30,7 @@ FIFO = ("email",)
 class MessagingStack(Stack):
     """Asynchronous messaging; every path ends in a dead-letter queue."""
 
-    def __init__(self, scope: Construct, id_: str, *, places: Places, **stack: object) -> None:
+    def __init__(self, scope: Construct, id_: str, *, places: ResourceRefs, **stack: object) -> None:
         super().__init__(scope, id_, **stack)  # type: ignore[arg-type]
         self.places, self.stage = places, places.stage
         self.queues: dict[str, sqs.Queue] = {}

@@ -80,7 +80,7 @@ async def stranger_link(stage: Scene) -> str:
 
 
 async def _link(world: World, invitation: UUID) -> str:
-    stored = await world.ports.invitations.stored(InvitationId(invitation))
+    stored = await world.ports.invitations.get_for_mail(InvitationId(invitation))
     assert stored is not None
     return world.ports.invitation_links.issue(stored[0], now=world.clock())
 

@@ -11,12 +11,12 @@ from uuid import UUID, uuid4
 import pytest
 import pytest_asyncio
 
-from nomadcrew.api.socket_frames import actions
-from nomadcrew.core.chat.attachments import UNUSED_KEPT_FOR, forget_files
+from nomadcrew.api.socket_frames import frames
+from nomadcrew.core.chat.attachments import UNUSED_RETENTION, forget_files
 from nomadcrew.core.files.model import MAX_FILE_BYTES
 from nomadcrew.core.files.ports import LINK_LIFETIME
 from nomadcrew.hosts.aws.http_event import MAX_BODY_BYTES
-from nomadcrew.web.sockets import act
+from nomadcrew.web.sockets import handle_frame
 from tests.engine import Engine
 from tests.pictures import JPEG_OF_A_PHONE, PDF, PNG_OF_A_PHONE, SECRET, WEBP_OF_A_PHONE, jpeg
 from tests.world import Answer, Person, World, world
@@ -49,7 +49,7 @@ class Crew:
 
     async def say_on_a_socket(self, by: str, **fields: object) -> Any:
         frame = {"action": "sendMessage", "tripId": str(self.trip), **fields}
-        answer = await act(actions, "c", self.people[by].id, json.dumps(frame), self.world.ports)
+        answer = await handle_frame(frames, "c", self.people[by].id, json.dumps(frame), self.world.ports)
         return json.loads(answer or "null")
 
     async def messages(self, by: str = "ben") -> list[dict[str, Any]]:
@@ -266,7 +266,7 @@ async def test_unsent_files_are_deleted_after_a_day(crew: Crew) -> None:
     unused, used = await crew.uploaded("ana"), await crew.uploaded("ana", PDF)
     assert (await crew.say("ana", attachmentId=used)).status == 201
     before = crew.world.clock()
-    crew.world.clock.now = before + UNUSED_KEPT_FOR + timedelta(seconds=1)
+    crew.world.clock.now = before + UNUSED_RETENTION + timedelta(seconds=1)
     try:
         await crew.clean_up()
     finally:

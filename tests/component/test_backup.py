@@ -17,7 +17,7 @@ from nomadcrew.adapters.machine.disk import write_whole
 from nomadcrew.hosts.machine.backup.archive import write_archive
 from nomadcrew.hosts.machine.backup.backup import backup, restore
 from nomadcrew.hosts.machine.data_folder import DataFolder
-from nomadcrew.hosts.machine.errors import CannotStart
+from nomadcrew.hosts.machine.errors import StartupError
 from nomadcrew.hosts.machine.postgres.binaries import Binaries, find_binaries
 from nomadcrew.hosts.machine.postgres.server import EmbeddedPostgres
 
@@ -161,19 +161,19 @@ async def test_a_backup_without_a_host_stops_its_own_postgres(archive: Path, sou
 
 async def test_a_backup_overwrites_nothing(source: Path, tmp_path: Path, binaries: Binaries) -> None:
     (tmp_path / "backup.tar").write_text("the only copy")
-    with pytest.raises(CannotStart, match="already exists"):
+    with pytest.raises(StartupError, match="already exists"):
         await backup(*launcher(source, binaries), tmp_path / "backup.tar")
     assert (tmp_path / "backup.tar").read_text() == "the only copy"
 
 
 async def test_an_unwritable_backup_is_reported(source: Path, tmp_path: Path, binaries: Binaries) -> None:
-    with pytest.raises(CannotStart, match="could not be written"):
+    with pytest.raises(StartupError, match="could not be written"):
         await backup(*launcher(source, binaries), tmp_path / "missing" / "backup.tar")
     assert names(tmp_path) == set()
 
 
 async def test_a_folder_without_database_has_nothing_to_back_up(tmp_path: Path, binaries: Binaries) -> None:
-    with pytest.raises(CannotStart, match="no database yet"):
+    with pytest.raises(StartupError, match="no database yet"):
         await backup(*launcher(tmp_path / "home", binaries), tmp_path / "backup.tar")
     assert names(tmp_path) == {"home"}
 
@@ -187,7 +187,7 @@ async def test_an_empty_folder_that_exists_is_filled(archive: Path, tmp_path: Pa
 
 async def test_a_folder_in_use_is_not_restored_into(archive: Path, source: Path, binaries: Binaries) -> None:
     before = (source / "folder.json").stat()
-    with pytest.raises(CannotStart, match="is not empty"):
+    with pytest.raises(StartupError, match="is not empty"):
         await restore(archive, DataFolder(source), binaries)
     assert (source / "folder.json").stat() == before
 
@@ -232,7 +232,7 @@ async def test_restoring_a_damaged_or_newer_backup_leaves_no_files(
     archive: Path, tmp_path: Path, binaries: Binaries, damage: Callable[[bytes], bytes], reason: str
 ) -> None:
     (tmp_path / "damaged.tar").write_bytes(damage(archive.read_bytes()))
-    with pytest.raises(CannotStart, match=reason):
+    with pytest.raises(StartupError, match=reason):
         await restore(tmp_path / "damaged.tar", DataFolder(tmp_path / "home"), binaries)
     assert names(tmp_path) == {"damaged.tar"}
 
@@ -245,20 +245,20 @@ async def test_a_backup_with_paths_outside_the_folder_is_refused(
 ) -> None:
     parts = {"database.dump": io.BytesIO(b"x"), name: io.BytesIO(b"y")}
     write_archive(tmp_path / "evil.tar", parts, postgres="18.6")
-    with pytest.raises(CannotStart, match="does not match its checksum"):
+    with pytest.raises(StartupError, match="does not match its checksum"):
         await restore(tmp_path / "evil.tar", DataFolder(tmp_path / "home"), binaries)
     assert names(tmp_path) == {"evil.tar"}
 
 
 async def test_a_failed_restore_of_the_database_leaves_no_files(tmp_path: Path, binaries: Binaries) -> None:
     write_archive(tmp_path / "bad.tar", {"database.dump": io.BytesIO(b"PGDMP, or not")}, postgres="18.6")
-    with pytest.raises(CannotStart, match=r"The database could not be restored: .+"):
+    with pytest.raises(StartupError, match=r"The database could not be restored: .+"):
         await restore(tmp_path / "bad.tar", DataFolder(tmp_path / "new" / "home"), binaries)
     assert names(tmp_path) == {"bad.tar"}
 
 
 async def test_the_error_for_a_missing_backup_names_its_path(tmp_path: Path, binaries: Binaries) -> None:
-    with pytest.raises(CannotStart, match=r"No such file.*none\.tar"):
+    with pytest.raises(StartupError, match=r"No such file.*none\.tar"):
         await restore(tmp_path / "none.tar", DataFolder(tmp_path / "home"), binaries)
 
 

@@ -8,9 +8,9 @@ from uuid import UUID
 
 import pytest_asyncio
 
-from nomadcrew.api.socket_frames import actions
+from nomadcrew.api.socket_frames import frames
 from nomadcrew.core.limits import LIMITS
-from nomadcrew.web.sockets import act
+from nomadcrew.web.sockets import handle_frame
 from tests.engine import Engine
 from tests.world import Answer, Person, World, world
 
@@ -32,7 +32,7 @@ class Crew:
 
     async def on_a_socket(self, by: str, type_: str = "sendMessage") -> Any:
         frame = {"action": type_, "tripId": str(self.trip), "content": "hello"}
-        answer = await act(actions, "c", self.people[by].id, json.dumps(frame), self.world.ports)
+        answer = await handle_frame(frames, "c", self.people[by].id, json.dumps(frame), self.world.ports)
         return json.loads(answer or "null")
 
     async def count_stored(self) -> int:

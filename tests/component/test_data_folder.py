@@ -11,7 +11,7 @@ import pytest
 
 from nomadcrew.adapters.machine.disk import write_whole
 from nomadcrew.hosts.machine.data_folder import DataFolder
-from nomadcrew.hosts.machine.errors import CannotStart
+from nomadcrew.hosts.machine.errors import StartupError
 
 MAJOR = 18
 AS_ROOT = os.geteuid() == 0
@@ -59,16 +59,16 @@ def test_the_folder_of_a_host_killed_at_its_first_start_is_accepted(tmp_path: Pa
 
 def test_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("hello")
-    with pytest.raises(CannotStart, match="is a file"):
+    with pytest.raises(StartupError, match="is a file"):
         opened(tmp_path / "home")
-    with pytest.raises(CannotStart, match="is a file"):
+    with pytest.raises(StartupError, match="is a file"):
         opened(tmp_path / "home" / "below")
     assert (tmp_path / "home").read_text() == "hello"
 
 
 def test_a_folder_with_other_things_in_it_is_refused_untouched(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(CannotStart, match="not empty and is not a NomadCrew data folder"):
+    with pytest.raises(StartupError, match="not empty and is not a NomadCrew data folder"):
         opened(tmp_path)
     assert contents(tmp_path) == {"thesis.txt": b"years of work"}
 
@@ -76,7 +76,7 @@ def test_a_folder_with_other_things_in_it_is_refused_untouched(tmp_path: Path) -
 def test_a_newer_folder_is_refused_untouched(tmp_path: Path) -> None:
     (tmp_path / "folder.json").write_text('{"format": 2, "created_with": "7.0"}')
     before = contents(tmp_path)
-    with pytest.raises(CannotStart, match=r"newer NomadCrew \(7.0\)"):
+    with pytest.raises(StartupError, match=r"newer NomadCrew \(7.0\)"):
         opened(tmp_path)
     assert contents(tmp_path) == before
 
@@ -84,7 +84,7 @@ def test_a_newer_folder_is_refused_untouched(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "x"}', "\x00\xff"])
 def test_an_unreadable_folder_json_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "folder.json").write_text(text)
-    with pytest.raises(CannotStart, match="cannot be read"):
+    with pytest.raises(StartupError, match="cannot be read"):
         opened(tmp_path)
 
 
@@ -92,7 +92,7 @@ def test_a_database_of_another_major_version_is_refused_untouched(tmp_path: Path
     home = opened(tmp_path / "home").home
     (home / "postgres" / "PG_VERSION").write_text("17\n")
     before = contents(home)
-    with pytest.raises(CannotStart, match="PostgreSQL 17, but this is PostgreSQL 18; make a backup"):
+    with pytest.raises(StartupError, match="PostgreSQL 17, but this is PostgreSQL 18; make a backup"):
         opened(home)
     assert contents(home) == before
 
@@ -101,12 +101,12 @@ def test_a_database_moved_elsewhere_by_a_link_is_refused(tmp_path: Path) -> None
     folder = opened(tmp_path / "home")
     folder.postgres.rename(tmp_path / "elsewhere")
     folder.postgres.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(CannotStart, match="is a symbolic link"):
+    with pytest.raises(StartupError, match="is a symbolic link"):
         folder.open(MAJOR)
 
 
 def test_a_full_disk_is_refused_untouched(tmp_path: Path) -> None:
-    with pytest.raises(CannotStart, match="are needed; free some space"):
+    with pytest.raises(StartupError, match="are needed; free some space"):
         DataFolder(tmp_path / "home", min_free=2**60).open(MAJOR)
     assert not (tmp_path / "home").exists()
 
@@ -114,18 +114,18 @@ def test_a_full_disk_is_refused_untouched(tmp_path: Path) -> None:
 @pytest.mark.skipif(AS_ROOT, reason="root may write everywhere")
 def test_a_folder_this_user_cannot_write_to_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    with pytest.raises(CannotStart, match="cannot read and write"):
+    with pytest.raises(StartupError, match="cannot read and write"):
         opened(tmp_path / "home")
     tmp_path.chmod(0o700)
 
 
 def test_a_path_where_no_folder_can_be_created_is_refused() -> None:
-    with pytest.raises(CannotStart, match="NOMADCREW_HOME"):
+    with pytest.raises(StartupError, match="NOMADCREW_HOME"):
         opened(Path("/proc/nomadcrew"))
 
 
 def test_a_path_with_a_too_long_name_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CannotStart, match="File name too long"):
+    with pytest.raises(StartupError, match="File name too long"):
         opened(tmp_path.joinpath(*["x" * 250] * 20))
 
 
@@ -133,7 +133,7 @@ def test_a_second_host_is_refused_with_the_address_of_the_first(tmp_path: Path) 
     folder = opened(tmp_path)
     with folder.lock("http://127.0.0.1:8080"):
         refused = f"process {os.getpid()} at http://127.0.0.1:8080"
-        with pytest.raises(CannotStart, match=refused), DataFolder(tmp_path).lock():
+        with pytest.raises(StartupError, match=refused), DataFolder(tmp_path).lock():
             pass
     with DataFolder(tmp_path).lock():
         pass
@@ -149,7 +149,7 @@ def test_a_killed_host_leaves_no_lock_although_its_children_live(tmp_path: Path)
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as host:
         assert host.stdout is not None
         child = int(host.stdout.readline())
-        with pytest.raises(CannotStart, match=f"process {host.pid} at first"), DataFolder(tmp_path).lock():
+        with pytest.raises(StartupError, match=f"process {host.pid} at first"), DataFolder(tmp_path).lock():
             pass
         host.kill()
         host.wait()

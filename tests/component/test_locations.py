@@ -11,8 +11,8 @@ from uuid import UUID, uuid4
 import pytest
 import pytest_asyncio
 
-from nomadcrew.api.socket_frames import actions
-from nomadcrew.web.sockets import act
+from nomadcrew.api.socket_frames import frames
+from nomadcrew.web.sockets import handle_frame
 from tests.engine import Engine
 from tests.fakes import Bell
 from tests.world import NOON, Answer, Person, World, world
@@ -93,7 +93,7 @@ class Crew:
         return [json.loads(row["payload"]) for row in rows]
 
     async def by_socket(self, by: str, frame: object) -> Any:
-        answer = await act(actions, "c", self.people[by].id, json.dumps(frame), self.world.ports)
+        answer = await handle_frame(frames, "c", self.people[by].id, json.dumps(frame), self.world.ports)
         return None if answer is None else json.loads(answer)
 
 
@@ -226,7 +226,7 @@ async def test_put_defaults_to_approximate_and_accepts_privacy_level(crew: Crew)
     assert await crew.seen() == [EXACTLY] * 3
 
 
-# The cases of the unit test of `privacy.seen`, through every route and broadcast.
+# The cases of the unit test of `privacy.visible_position`, through every route and broadcast.
 @pytest.mark.parametrize(("asked", "preference"), list(product(
     ("hidden", "approximate", "precise"), (None, "hidden", "approximate", "precise")
 )))  # fmt: skip
@@ -625,7 +625,7 @@ async def test_positions_are_limited_to_two_per_second_and_batches_to_ten_per_mi
     path = f"/v1/trips/{await here.trip(ana)}/locations"
     body = {"latitude": 1, "longitude": 1}
     assert [(await here.call("POST", path, by=ana, body=body)).status for _ in range(3)] == [201, 201, 429]
-    answer = json.loads(await act(actions, "c", ana.id, json.dumps(
+    answer = json.loads(await handle_frame(frames, "c", ana.id, json.dumps(
         {"action": "updateLocation", "tripId": path.split("/")[3], **body}
     ), here.ports) or "")  # fmt: skip
     assert answer["type"] == "error"

@@ -19,7 +19,7 @@ from nomadcrew.core.notifications.delivery import deliver, fitted
 from nomadcrew.core.notifications.push import RECEIPTS_AFTER_S, PushMessage, PushRefused, PushTask
 from nomadcrew.core.queues import Job
 from nomadcrew.wire.events import pack
-from nomadcrew.wire.push_jobs import NoPush, push_job_in
+from nomadcrew.wire.push_jobs import NotAPushJob, push_job_in
 from tests.engine import Engine
 from tests.expo import GONE, TOO_FAST, Expo, expo, failed
 from tests.fakes import an_event
@@ -349,7 +349,7 @@ async def test_an_unknown_queue_message_fails_permanently(here: World) -> None:
     for body in ("", "{}", '{"push":{"id":7}}', pack(an_event())):
         await here.ports.queue.send(PUSH, body)
     for job in await jobs(here, PUSH):
-        with pytest.raises(NoPush):
+        with pytest.raises(NotAPushJob):
             await CONSUMERS[PUSH](job, here.ports)
 
 

@@ -42,7 +42,7 @@ class Invited:
         reply = await here.call("POST", path, by=ana, body={"email": email, "role": role})
         assert reply.status == 201
         id_ = InvitationId(UUID(reply.json["id"]))
-        stored = await here.ports.invitations.stored(id_)
+        stored = await here.ports.invitations.get_for_mail(id_)
         assert stored is not None
         token = here.ports.invitation_links.issue(stored[0], now=here.clock())
         return cls(here, ana, trip_id, id_, f"/invite/accept/{token}")

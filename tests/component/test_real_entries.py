@@ -23,7 +23,7 @@ import pytest_asyncio
 from infrastructure import package
 from infrastructure.config import stage_of
 from infrastructure.functions import BY_NAME, FUNCTIONS, services_of
-from infrastructure.grants import Places, environment_of
+from infrastructure.grants import ResourceRefs, environment_of
 from infrastructure.imports import function_environment
 from nomadcrew.adapters.aws.dataapi import Cluster
 from nomadcrew.adapters.machine.invitation_links import SignedInvitationLinks
@@ -84,7 +84,7 @@ class Deployment:
     def settings(self, function: str) -> dict[str, str]:
         """A function's environment: exactly the variables that the infrastructure sets for its ports."""
         defaults = function_environment(function, STAGE)
-        places = Places(STAGE, values={**defaults, **self.values})
+        places = ResourceRefs(STAGE, values={**defaults, **self.values})
         return {
             **{name: value for name, value in defaults.items() if not name.startswith("NOMADCREW_AWS_")},
             **environment_of(BY_NAME[function], services_of(function), places),
@@ -293,7 +293,7 @@ EVENTS: dict[str, tuple[dict[str, Any], Any]] = {
     "chat_fanout": ({"Records": []}, NO_FAILURES),
     "iot_publisher": ({"Records": []}, NO_FAILURES),
     "iot_authorizer": ({"protocolData": {"mqtt": {"clientId": "c"}}}, {"isAuthenticated": False}),
-    "upkeep": ({}, None),
+    "retention": ({}, None),
     "outbox_sweep": ({"Records": []}, NO_FAILURES),
     "realtime": ({"Records": []}, NO_FAILURES),
     "notifier": ({"Records": []}, NO_FAILURES),

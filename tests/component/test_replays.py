@@ -6,7 +6,7 @@ import pytest
 import pytest_asyncio
 
 from nomadcrew.api.table import ALL_ROUTES
-from nomadcrew.web.routes import Replay
+from nomadcrew.web.routes import Idempotency
 from tests.component.matrix import Line, successes
 from tests.component.requests import Ask, ask, encoded, scene
 from tests.engine import Engine
@@ -66,7 +66,7 @@ async def send(stage: World, request: Ask, **headers: str) -> Answer:
 
 
 def test_every_row_without_stored_replies_has_a_reason() -> None:
-    assert {route.key for route in ALL_ROUTES if route.replay is Replay.NEVER} == set(NEVER)
+    assert {route.key for route in ALL_ROUTES if route.idempotency is Idempotency.NEVER} == set(NEVER)
 
 
 @pytest.mark.parametrize("write", [w for w in WRITES if w[0].row not in NEVER], ids=name_of)

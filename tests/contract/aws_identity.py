@@ -13,7 +13,7 @@ import nomadcrew
 from nomadcrew.adapters.aws.cognito.accounts import CognitoAccounts
 from nomadcrew.adapters.aws.cognito.issuer import pool_verifier
 from nomadcrew.adapters.aws.cognito.tokens import CognitoTokens
-from nomadcrew.adapters.aws.cognito.unconfirmed import AbandonedUsers
+from nomadcrew.adapters.aws.cognito.unconfirmed import CognitoUnconfirmedRegistrations
 from nomadcrew.adapters.aws.cognito.user_pool import UserPool
 from nomadcrew.adapters.aws.dynamodb.profile_cache import CachedProfiles
 from nomadcrew.adapters.aws.dynamodb.sessions import DynamoSessions, OnEnd
@@ -55,14 +55,14 @@ class Identity:
         return pool_verifier(self.pool_id, self.client_id, environment=self.aws.environment)
 
     def sessions(self, sql: Sql, passwords: Passwords, on_end: OnEnd | None = None) -> DynamoSessions:
-        find = PostgresAccounts(sql, passwords).one
+        find = PostgresAccounts(sql, passwords).get_account
         return DynamoSessions(self.aws.client(DYNAMODB), self.sessions_table, self.secrets(), find, on_end=on_end)
 
     def accounts(self, sql: Sql, passwords: Passwords) -> CognitoAccounts:
         return CognitoAccounts(self.pool(), sql, self.sessions(sql, passwords), passwords)
 
-    def abandoned(self, sql: Sql) -> AbandonedUsers:
-        return AbandonedUsers(self.pool(), sql)
+    def abandoned(self, sql: Sql) -> CognitoUnconfirmedRegistrations:
+        return CognitoUnconfirmedRegistrations(self.pool(), sql)
 
     def profiles(self, sql: Sql) -> CachedProfiles:
         table = self.profiles_table

@@ -8,6 +8,7 @@ from typing import Any
 import pytest_asyncio
 
 from nomadcrew.adapters.aws.audit import S3AuditLog
+from nomadcrew.adapters.aws.broadcaster import QueuedBroadcaster
 from nomadcrew.adapters.aws.dynamodb.chat import DynamoChat
 from nomadcrew.adapters.aws.dynamodb.chat_items import ChatTable
 from nomadcrew.adapters.aws.dynamodb.connections import DynamoConnections
@@ -15,10 +16,9 @@ from nomadcrew.adapters.aws.dynamodb.last_positions import DynamoLastPositions
 from nomadcrew.adapters.aws.dynamodb.location_history import DynamoLocationHistory
 from nomadcrew.adapters.aws.dynamodb.presence import DynamoPresence
 from nomadcrew.adapters.aws.dynamodb.suppression import DynamoSuppression
-from nomadcrew.adapters.aws.live import QueuedLive
 from nomadcrew.adapters.aws.location_stream import QueuedLocationStream
 from nomadcrew.adapters.aws.outbox import EventBridgeOutbox
-from nomadcrew.adapters.aws.positions import KeptPositions, TablePositions
+from nomadcrew.adapters.aws.positions import DynamoPositions, DynamoStreamedPositions
 from nomadcrew.adapters.aws.queue import SqsQueue
 from nomadcrew.adapters.aws.realtime import GatewaySockets
 from nomadcrew.adapters.aws.sdk.services import DYNAMODB, EVENTS, S3, SQS
@@ -35,7 +35,7 @@ from nomadcrew.api.notifications import consumer
 from nomadcrew.api.notifications import push_consumer as push
 from nomadcrew.core.events import CONSUMERS
 from nomadcrew.core.ids import UserId, uuid7
-from nomadcrew.core.mail import Message
+from nomadcrew.core.mail import MailMessage
 from nomadcrew.core.notifications.push import PushError, PushMessage, Ticket
 from nomadcrew.hosts.aws.entry import MakePorts, event_entry
 from nomadcrew.hosts.aws.functions import (
@@ -62,16 +62,16 @@ from tests.fakes import NOON, OpenLimits, SetClock, TokenTable
 
 # Each function's entry, to be given ports.
 PUBLISHER = partial(batch_entry, outbox_sweep.sweep, declared=outbox_sweep.PORTS)
-NOTIFIER = partial(queue_entry, notifier.pass_on, declared=consumer.PORTS)
-PUSH = partial(queue_entry, push.work, declared=push.PORTS)
+NOTIFIER = partial(queue_entry, notifier.forward, declared=consumer.PORTS)
+PUSH = partial(queue_entry, push.consume_push, declared=push.PORTS)
 EMAIL = partial(queue_entry, email.send, declared=email.PORTS)
-REALTIME = partial(queue_entry, realtime.tell, declared=realtime.PORTS)
-FEEDBACK = partial(queue_entry, ses_feedback.listen, declared=ses_feedback.PORTS)
-AUDIT = partial(batch_entry, audit.keep, declared=audit.PORTS)
-LOCATION_STREAM = partial(stream_entry, location_stream.work_off, declared=location_stream.PORTS)
+REALTIME = partial(queue_entry, realtime.consume_task, declared=realtime.PORTS)
+FEEDBACK = partial(queue_entry, ses_feedback.consume_feedback, declared=ses_feedback.PORTS)
+AUDIT = partial(batch_entry, audit.save_events, declared=audit.PORTS)
+LOCATION_STREAM = partial(stream_entry, location_stream.consume_records, declared=location_stream.PORTS)
 KEEPALIVE = partial(event_entry, keepalive.keep_alive, declared=keepalive.PORTS)
 FANOUT = partial(stream_entry, chat_fanout.fan_out, declared=chat_fanout.PORTS)
-WEBSOCKET = partial(socket_entry, websocket.actions, declared=websocket.PORTS)
+WEBSOCKET = partial(socket_entry, websocket.frames, declared=websocket.PORTS)
 
 
 def AUTHORIZER(ports: MakePorts) -> Any:
@@ -82,9 +82,9 @@ class Outgoing:
     """`Mailer` that keeps what it is given."""
 
     def __init__(self) -> None:
-        self.mails: list[Message] = []
+        self.mails: list[MailMessage] = []
 
-    async def send(self, message: Message) -> None:
+    async def send(self, message: MailMessage) -> None:
         self.mails.append(message)
 
 
@@ -109,7 +109,7 @@ class Site:
 
     def __init__(self, crew: Crew, lambdas: Lambdas, urls: dict[str, str], gateway: Gateway, ports: dict[str, Any]):
         self.crew, self.lambdas, self.urls, self.gateway, self.ports = crew, lambdas, urls, gateway, ports
-        self.mails: list[Message] = ports["mailer"].mails
+        self.mails: list[MailMessage] = ports["mailer"].mails
 
     async def publish(self) -> None:
         """What a request does around its write."""
@@ -193,12 +193,12 @@ async def site(cloud: Cloud, data_api_crew: Crew) -> AsyncIterator[Site]:
         )
         ports: dict[str, Any] = {
             "limits": OpenLimits(),
-            "positions": TablePositions(sql, last, history),
-            "carried_positions": KeptPositions(sql, last, history),
+            "positions": DynamoPositions(sql, last, history),
+            "streamed_positions": DynamoStreamedPositions(sql, last, history),
             "location_stream": QueuedLocationStream(work),
             "location_sharing": PostgresLocationSharing(sql),
             "position_views": PostgresPositionViews(sql),
-            "live": QueuedLive(work),
+            "broadcaster": QueuedBroadcaster(work),
             "clock": clock,
             "outbox": EventBridgeOutbox(
                 PostgresOutbox(crew.pool), cloud.client(EVENTS), cloud.client(SQS),

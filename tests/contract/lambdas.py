@@ -35,7 +35,7 @@ class Lambdas:
 
     def ports(self, declared: tuple[str, ...]) -> Ports:
         """The declared ports of an environment that has them all."""
-        hidden = {name: Untouchable(name) for name in ("limits", "replies", "outbox", "verifier")}
+        hidden = {name: Untouchable(name) for name in ("limits", "idempotency", "outbox", "verifier")}
         return fake_ports(
             site=SITE, clock=self._given["clock"], **{**hidden, **{name: self._given[name] for name in declared}}
         )

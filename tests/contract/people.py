@@ -11,7 +11,7 @@ from nomadcrew.adapters.postgres.profiles import PostgresProfiles
 from nomadcrew.adapters.postgres.sessions import PostgresSessions
 from nomadcrew.adapters.postgres.sql import Sql, compile_statement
 from nomadcrew.core.auth.model import Account, Profile
-from nomadcrew.core.auth.ports import Abandoned, Accounts, NewAccount, Profiles, Sessions
+from nomadcrew.core.auth.ports import Accounts, NewAccount, Profiles, Sessions, UnconfirmedRegistrations
 from nomadcrew.core.ids import UserId, uuid7
 from tests.contract.aws_identity import Identity
 
@@ -27,7 +27,12 @@ class People:
     """Accounts, sessions and profiles that belong together; `sql` is the database they share."""
 
     def __init__(
-        self, sql: Sql, accounts: Accounts, abandoned: Abandoned, sessions: Sessions, profiles: Profiles
+        self,
+        sql: Sql,
+        accounts: Accounts,
+        abandoned: UnconfirmedRegistrations,
+        sessions: Sessions,
+        profiles: Profiles,
     ) -> None:
         self.sql = sql
         self.accounts = accounts

@@ -42,7 +42,7 @@ async def opens(people: People, login: str, password: str) -> bool:
 
 async def test_registering_makes_account_and_profile(people: People) -> None:
     account = await people.account("ana")
-    stored = await people.profiles.one(account.user_id, account.user_id)
+    stored = await people.profiles.get(account.user_id, account.user_id)
     assert (stored.email, stored.username, stored.first_name) == ("ana@example.org", "ana", "Ana")
     assert account.profile == stored
     assert account.confirmed
@@ -152,7 +152,7 @@ async def test_a_confirmation_works_once(people: People) -> None:
 async def test_an_account_keeps_the_id_of_its_registration(people: People) -> None:
     id_ = await request(people, a_new("ana"))
     await confirm(people, id_)
-    account = await people.accounts.one(UserId(id_))
+    account = await people.accounts.get_account(UserId(id_))
     assert account is not None
     assert account.profile.username == "ana"
 
@@ -166,8 +166,8 @@ async def test_a_confirmation_pressed_many_times_at_once_makes_one_account(peopl
 
 async def test_a_confirmation_expires_after_a_day(people: People) -> None:
     id_ = await request(people, a_new("ana"))
-    assert await people.accounts.pending(id_, now=NOON + DAY - MINUTE) is not None
-    assert await people.accounts.pending(id_, now=NOON + DAY) is None
+    assert await people.accounts.get_pending(id_, now=NOON + DAY - MINUTE) is not None
+    assert await people.accounts.get_pending(id_, now=NOON + DAY) is None
     with pytest.raises(InvalidConfirmation):
         await confirm(people, id_, NOON + DAY)
     with pytest.raises(InvalidConfirmation):
@@ -191,7 +191,7 @@ async def test_other_registrations_of_an_address_are_worth_nothing_once_it_is_co
     await confirm(people, owners, NOON + 3 * MINUTE)
     with pytest.raises(ConfirmationUsed):
         await confirm(people, first, NOON + 4 * MINUTE)
-    assert await people.accounts.pending(first, now=NOON + 4 * MINUTE) is None
+    assert await people.accounts.get_pending(first, now=NOON + 4 * MINUTE) is None
 
 
 async def test_whoever_confirms_second_gets_a_variant_of_the_username(people: People) -> None:
@@ -245,7 +245,7 @@ async def test_a_reminder_is_mailed_every_five_minutes_at_most(people: People) -
     for n in (1, 4, 5, 6, 11):
         await people.accounts.remind(id_, EventId(uuid7()), now=NOON + n * MINUTE)
     assert len(await people.events()) == 3
-    assert await people.accounts.pending(id_, now=NOON + DAY + 10 * MINUTE) is not None
+    assert await people.accounts.get_pending(id_, now=NOON + DAY + 10 * MINUTE) is not None
 
 
 async def test_an_account_comes_before_a_registration_with_its_name(people: People) -> None:
@@ -269,16 +269,16 @@ async def test_a_new_password_ends_every_session(people: People) -> None:
 async def test_administrators_are_made_and_unmade(people: People) -> None:
     account = await people.account("ana")
     await people.accounts.grant_admin(account.user_id, granted=True, now=NOON)
-    found = await people.accounts.one(account.user_id)
+    found = await people.accounts.get_account(account.user_id)
     assert found is not None
     assert found.is_admin
     await people.accounts.grant_admin(account.user_id, granted=False, now=NOON)
-    assert await people.accounts.one(account.user_id) == account
+    assert await people.accounts.get_account(account.user_id) == account
 
 
 async def test_what_is_done_to_nobodys_account_is_not_found(people: People) -> None:
     nobody = UserId(uuid7())
-    assert await people.accounts.one(nobody) is None
+    assert await people.accounts.get_account(nobody) is None
     with pytest.raises(NotFound):
         await people.accounts.grant_admin(nobody, granted=True, now=NOON)
     with pytest.raises(NotFound):
@@ -298,5 +298,5 @@ async def test_accounts_are_listed_newest_first_without_those_who_sign_in_elsewh
 
 async def test_registrations_are_forgotten_a_week_after_they_expired(people: People) -> None:
     await request(people, a_new("ana"))
-    assert await people.abandoned.forget_expired(now=NOON + 8 * DAY) == 0
-    assert await people.abandoned.forget_expired(now=NOON + 8 * DAY + MINUTE) == 1
+    assert await people.abandoned.delete_expired(now=NOON + 8 * DAY) == 0
+    assert await people.abandoned.delete_expired(now=NOON + 8 * DAY + MINUTE) == 1

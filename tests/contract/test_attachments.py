@@ -33,13 +33,13 @@ async def test_a_file_is_its_uploaders_until_it_is_sent(crew: Crew, attachments:
     with pytest.raises(NotTripMember):
         await add(attachments, trip, eve)
     file = await add(attachments, trip, ana)
-    assert await attachments.one(trip, file.id, ana, MEMBER) == file
+    assert await attachments.get(trip, file.id, ana, MEMBER) == file
     with pytest.raises(AttachmentNotFound):
-        await attachments.one(trip, file.id, ben, MEMBER)
-    assert await attachments.take(trip, file.id, ana, MessageId(uuid7())) == file
-    assert await attachments.one(trip, file.id, ben, MEMBER) == file
+        await attachments.get(trip, file.id, ben, MEMBER)
+    assert await attachments.claim(trip, file.id, ana, MessageId(uuid7())) == file
+    assert await attachments.get(trip, file.id, ben, MEMBER) == file
     with pytest.raises(NotTripMember):
-        await attachments.one(trip, file.id, eve, MEMBER)
+        await attachments.get(trip, file.id, eve, MEMBER)
 
 
 async def test_a_repeat_is_the_file_that_was_made_before(crew: Crew, attachments: PostgresAttachments) -> None:
@@ -54,25 +54,25 @@ async def test_a_file_is_taken_once_and_goes_with_its_message(crew: Crew, attach
     trip = await crew.trip(ana)
     file = await add(attachments, trip, ana)
     for _ in range(2):
-        assert await attachments.take(trip, file.id, ana, message) == file
+        assert await attachments.claim(trip, file.id, ana, message) == file
     with pytest.raises(AttachmentUsed):
-        await attachments.take(trip, file.id, ana, MessageId(uuid7()))
+        await attachments.claim(trip, file.id, ana, MessageId(uuid7()))
     for _ in range(2):
         await attachments.release(message, now=NOON)
-        assert await attachments.deleted(limit=10) == [(trip, file.id)]
+        assert await attachments.list_deleted(limit=10) == [(trip, file.id)]
     with pytest.raises(AttachmentNotFound):
-        await attachments.take(trip, file.id, ana, message)
+        await attachments.claim(trip, file.id, ana, message)
     for _ in range(2):
         await attachments.forget([file.id])
-        assert await attachments.deleted(limit=10) == []
+        assert await attachments.list_deleted(limit=10) == []
 
 
 async def test_what_is_in_no_message_expires(crew: Crew, attachments: PostgresAttachments) -> None:
     ana = await crew.person("ana")
     trip = await crew.trip(ana)
     unused, used = await add(attachments, trip, ana), await add(attachments, trip, ana)
-    await attachments.take(trip, used.id, ana, MessageId(uuid7()))
+    await attachments.claim(trip, used.id, ana, MessageId(uuid7()))
     assert await attachments.expire(NOON, now=NOON, limit=10) == 0
     later = NOON + timedelta(seconds=1)
     assert [await attachments.expire(later, now=later, limit=10) for _ in range(2)] == [1, 0]
-    assert await attachments.deleted(limit=10) == [(trip, unused.id)]
+    assert await attachments.list_deleted(limit=10) == [(trip, unused.id)]

@@ -30,7 +30,7 @@ def kept(cloud: Cloud, bucket: str) -> dict[str, list[str]]:
 
 async def test_a_batch_is_an_object_of_lines_each_an_event(cloud: Cloud, bucket: str) -> None:
     events = sorted((an_event(payload='{"name":"Zürich\\n"}') for _ in range(3)), key=lambda event: event.id)
-    await S3AuditLog(cloud.client(S3), bucket).keep(events)
+    await S3AuditLog(cloud.client(S3), bucket).save(events)
     [(name, lines)] = kept(cloud, bucket).items()
     assert name.startswith(f"events/2026/07/01/{events[0].id}-")
     assert [unpack(line) for line in lines] == events
@@ -38,25 +38,25 @@ async def test_a_batch_is_an_object_of_lines_each_an_event(cloud: Cloud, bucket:
 
 async def test_the_same_batch_again_in_any_order_is_the_same_object(cloud: Cloud, bucket: str) -> None:
     audit, events = S3AuditLog(cloud.client(S3), bucket), [an_event() for _ in range(3)]
-    await audit.keep(events)
-    await audit.keep([*reversed(events), events[1]])
+    await audit.save(events)
+    await audit.save([*reversed(events), events[1]])
     assert [len(lines) for lines in kept(cloud, bucket).values()] == [3]
 
 
 async def test_another_batch_that_begins_alike_overwrites_nothing(cloud: Cloud, bucket: str) -> None:
     audit = S3AuditLog(cloud.client(S3), bucket)
     events = sorted((an_event() for _ in range(3)), key=lambda event: event.id)
-    await audit.keep(events)
-    await audit.keep(events[:2])
+    await audit.save(events)
+    await audit.save(events[:2])
     assert sorted(len(lines) for lines in kept(cloud, bucket).values()) == [2, 3]
 
 
 async def test_each_day_has_its_own_objects(cloud: Cloud, bucket: str) -> None:
     events = [an_event(), an_event(occurred_at=NOON.replace(day=2))]
-    await S3AuditLog(cloud.client(S3), bucket).keep(events)
+    await S3AuditLog(cloud.client(S3), bucket).save(events)
     assert [name[:17] for name in sorted(kept(cloud, bucket))] == ["events/2026/07/01", "events/2026/07/02"]
 
 
 async def test_a_bucket_that_is_not_there_is_an_outage(cloud: Cloud) -> None:
     with pytest.raises(Unavailable):
-        await S3AuditLog(cloud.client(S3), f"missing-{uuid7()}").keep([an_event()])
+        await S3AuditLog(cloud.client(S3), f"missing-{uuid7()}").save([an_event()])

@@ -121,12 +121,12 @@ async def delete(chat: ChatLog, message: Message, by: UserId) -> None:
 
 async def react(chat: ChatLog, message: Message, by: UserId, emoji: str, at_s: float = 0) -> Reaction:
     reaction = Reaction(message.id, message.trip_id, by, emoji, NOON + timedelta(seconds=at_s))
-    return await chat.react(reaction, MEMBER, EventId(uuid7()))
+    return await chat.add_reaction(reaction, MEMBER, EventId(uuid7()))
 
 
 async def read(chat: ChatLog, message: Message, by: UserId, at_s: float = 0) -> None:
     now = NOON + timedelta(seconds=at_s)
-    await chat.read(message.trip_id, message.id, by, MEMBER, EventId(uuid7()), now=now)
+    await chat.mark_read(message.trip_id, message.id, by, MEMBER, EventId(uuid7()), now=now)
 
 
 async def told(store: Store, type_: str) -> list[dict[str, Any]]:
@@ -418,18 +418,18 @@ async def test_reactions_are_given_once_counted_listed_and_taken_back(
         await react(chat, message, by, emoji, at_s)
     [shown] = (await chat.before(trip, ana, MEMBER, None, limit=1)).messages
     assert shown.reactions == (ReactionCount("👍🏽", 2, True), ReactionCount("🎉", 1, False))
-    listed = await chat.reactions(trip, message.id, ana, MEMBER)
+    listed = await chat.list_reactions(trip, message.id, ana, MEMBER)
     assert [(one.user_id, one.emoji) for one in listed] == [(ana, "👍🏽"), (ben, "👍🏽"), (ben, "🎉")]
     assert listed[2].created_at == NOON + timedelta(seconds=2)
     assert len(await told(store, "CHAT_REACTION_ADDED")) == 3
     for _ in range(2):
-        await chat.unreact(Reaction(message.id, trip, ben, "🎉", NOON), MEMBER, EventId(uuid7()))
+        await chat.remove_reaction(Reaction(message.id, trip, ben, "🎉", NOON), MEMBER, EventId(uuid7()))
     [payload] = await told(store, "CHAT_REACTION_REMOVED")
     assert payload == {
         "messageId": str(message.id), "tripId": str(trip), "reaction": "🎉",
         "user": {"id": str(ben), "name": "ben"},
     }  # fmt: skip
-    assert len(await chat.reactions(trip, message.id, ana, MEMBER)) == 2
+    assert len(await chat.list_reactions(trip, message.id, ana, MEMBER)) == 2
 
 
 async def test_nobody_reacts_to_one_message_without_end(crew: Crew, chat: ChatLog) -> None:
@@ -453,7 +453,7 @@ async def test_receipts_only_move_forward_and_tell_only_when_they_do(
     await read(chat, first, ben, at_s=3)
     await read(chat, second, ben, at_s=4)
     await read(chat, first, ana, at_s=5)
-    receipts = await chat.receipts(trip, ana, MEMBER)
+    receipts = await chat.list_receipts(trip, ana, MEMBER)
     assert [(one.reader.id, one.message_id) for one in receipts] == [(ana, first.id), (ben, second.id)]
     assert receipts[1].read_at == NOON + timedelta(seconds=2)
     payload, _ = await told(store, "CHAT_READ_RECEIPT")
@@ -462,7 +462,7 @@ async def test_receipts_only_move_forward_and_tell_only_when_they_do(
         "timestamp": "2026-07-01T12:00:02.000000Z", "user": {"id": str(ben), "name": "ben"},
     }  # fmt: skip
     await crew.leave(trip, ben, ana)
-    assert [one.reader.id for one in await chat.receipts(trip, ana, MEMBER)] == [ana]
+    assert [one.reader.id for one in await chat.list_receipts(trip, ana, MEMBER)] == [ana]
 
 
 async def test_a_message_is_found_on_its_own_trip_only(crew: Crew, chat: ChatLog) -> None:
@@ -471,7 +471,8 @@ async def test_a_message_is_found_on_its_own_trip_only(crew: Crew, chat: ChatLog
     message = await say(chat, here, ana)
     for stray in (replace(message, trip_id=there), replace(message, id=MessageId(uuid4()))):
         for action in (edit(chat, stray, ana, "x"), delete(chat, stray, ana), react(chat, stray, ana, "x"),
-                       read(chat, stray, ana), chat.reactions(stray.trip_id, stray.id, ana, MEMBER)):  # fmt: skip
+                       read(chat, stray, ana),
+                       chat.list_reactions(stray.trip_id, stray.id, ana, MEMBER)):  # fmt: skip
             with pytest.raises(MessageNotFound):
                 await action
 
@@ -487,10 +488,10 @@ async def test_outsiders_and_former_members_see_and_do_nothing(crew: Crew, chat:
         for action in (
             say(chat, trip, stranger), edit(chat, message, stranger, "x"), delete(chat, message, stranger),
             react(chat, message, stranger, "x"), read(chat, message, stranger), texts(chat, trip, stranger),
-            chat.unreact(Reaction(message.id, trip, stranger, "x", NOON), MEMBER, EventId(uuid7())),
+            chat.remove_reaction(Reaction(message.id, trip, stranger, "x", NOON), MEMBER, EventId(uuid7())),
             chat.after(trip, stranger, MEMBER, str(message.id), limit=1),
             chat.search(trip, stranger, MEMBER, ["hello"], None, limit=1),
-            chat.reactions(trip, message.id, stranger, MEMBER), chat.receipts(trip, stranger, MEMBER),
+            chat.list_reactions(trip, message.id, stranger, MEMBER), chat.list_receipts(trip, stranger, MEMBER),
         ):  # fmt: skip
             with pytest.raises(NotTripMember):
                 await action
@@ -590,16 +591,16 @@ async def test_a_deleted_message_lets_its_file_go(crew: Crew, store: Store) -> N
     trip = await crew.trip(ana)
     file = await file_of(store, trip, ana)
     message = await store.log.add(draft(trip, ana, attachment_id=file.id), MEMBER)
-    assert await store.attachments.one(trip, file.id, ana, MEMBER) == file
+    assert await store.attachments.get(trip, file.id, ana, MEMBER) == file
     for _ in range(2):
         await delete(store.log, message, ana)
     [left] = (await store.log.before(trip, ana, MEMBER, None, limit=10)).messages
     assert (left.text, left.attachment) == (TOMBSTONE, None)
     with pytest.raises(AttachmentNotFound):
-        await store.attachments.one(trip, file.id, ana, MEMBER)
-    assert (trip, file.id) in await store.attachments.deleted(limit=1000)
+        await store.attachments.get(trip, file.id, ana, MEMBER)
+    assert (trip, file.id) in await store.attachments.list_deleted(limit=1000)
     await store.attachments.forget([file.id])
-    assert await store.attachments.deleted(limit=1000) == []
+    assert await store.attachments.list_deleted(limit=1000) == []
 
 
 async def test_an_expired_file_is_in_no_message(crew: Crew, store: Store) -> None:
@@ -613,4 +614,4 @@ async def test_an_expired_file_is_in_no_message(crew: Crew, store: Store) -> Non
     await store.log.add(draft(trip, ana, attachment_id=new.id), MEMBER)
     await store.attachments.forget([new.id])  # which was not deleted
     assert await store.attachments.expire(NOON + timedelta(days=9), now=NOON, limit=10) == 0
-    assert await store.attachments.one(trip, new.id, ana, MEMBER) == new
+    assert await store.attachments.get(trip, new.id, ana, MEMBER) == new

@@ -15,7 +15,7 @@ from uuid import UUID
 import pytest
 
 from nomadcrew.adapters.aws.cognito.accounts import CognitoAccounts, SqlRegistrations
-from nomadcrew.adapters.aws.cognito.unconfirmed import AbandonedUsers
+from nomadcrew.adapters.aws.cognito.unconfirmed import CognitoUnconfirmedRegistrations
 from nomadcrew.adapters.aws.cognito.user_pool import UserPool
 from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
 from nomadcrew.adapters.aws.sdk.services import COGNITO
@@ -33,7 +33,7 @@ from nomadcrew.core.auth.ports import NewAccount, RegistrationId
 from nomadcrew.core.clock import utc_now
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import EventId, SessionId, UserId, uuid7
-from nomadcrew.hosts.aws.functions.cognito_confirmed import keep
+from nomadcrew.hosts.aws.functions.cognito_confirmed import store_confirmed
 from tests.contract.aws_identity import Identity
 from tests.contract.people import NOON, PASSWORD, a_new, cheap_passwords
 from tests.fakes import SetClock, fake_ports
@@ -345,7 +345,7 @@ async def test_users_who_never_confirmed_are_forgotten_and_nobody_else_is(pair: 
         await pair.accounts.confirm(unfinished, "0badcafe", now=NOON)
     pair.client.go_on()
     account = await pair.register(a_new("dee"))
-    assert await AbandonedUsers(pair.pool, pair.sql).forget_expired(now=utc_now() + 9 * DAY) == 2
+    assert await CognitoUnconfirmedRegistrations(pair.pool, pair.sql).delete_expired(now=utc_now() + 9 * DAY) == 2
     assert await pair.user(forgotten) is None
     for known in (waiting, unfinished, account.user_id):
         assert await pair.user(known) is not None
@@ -361,8 +361,8 @@ async def test_the_trigger_and_the_call_confirm_once_together(pair: Pair) -> Non
     for id_ in (by_call, by_hand):
         event = {"triggerSource": "PostConfirmation_ConfirmSignUp", "userName": str(id_), "response": {}}
         for _ in range(2):
-            assert await keep(event, None, ports) == event
-    found = await pair.accounts.one(UserId(by_hand))
+            assert await store_confirmed(event, None, ports) == event
+    found = await pair.accounts.get_account(UserId(by_hand))
     assert found is not None
     assert found.confirmed
     assert await pair.opens("ben")
@@ -381,5 +381,5 @@ async def test_the_trigger_makes_nothing_of_what_it_does_not_know(pair: Pair) ->
         {"triggerSource": "PostConfirmation_ConfirmForgotPassword", "userName": str(uuid7())},
         {},
     ):
-        assert await keep(event, None, ports) == event
+        assert await store_confirmed(event, None, ports) == event
     assert (await pair.accounts.page(limit=9, offset=0)).total == 0

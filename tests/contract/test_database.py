@@ -244,7 +244,7 @@ async def test_patience_lets_a_statement_take_its_time(pools: Pools) -> None:
     pool = pools.make(1, command_timeout=0.2)
     with pytest.raises(Unavailable):
         await pool.fetch(_SHORT_NAP)
-    patient = pool.patient()
+    patient = pool.long_timeout()
     await patient.fetch(_SHORT_NAP)
     await patient.close()
 

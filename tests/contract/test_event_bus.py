@@ -13,8 +13,8 @@ from nomadcrew.adapters.aws.outbox import BATCH, PATIENCE, PROBE_DELAY_S, ROUNDS
 from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
 from nomadcrew.adapters.aws.sdk.services import EVENTS, SQS
 from nomadcrew.adapters.postgres.outbox import PostgresEventLog, PostgresOutbox
+from nomadcrew.adapters.postgres.retention import PostgresRetention
 from nomadcrew.adapters.postgres.sql import compile_statement
-from nomadcrew.adapters.postgres.upkeep import PostgresUpkeep
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.events import Audience
 from nomadcrew.core.ids import EventId, TripId, UserId, uuid7
@@ -113,9 +113,9 @@ async def room(cloud: Cloud, crew: Crew) -> Newsroom:
 
 
 async def test_an_event_is_on_the_bus_as_soon_as_the_write_is_over(room: Newsroom) -> None:
-    room.outbox.expect()
+    room.outbox.before_write()
     event_id = await room.tell("MEMBER_ROLE_UPDATED")
-    await room.outbox.written()
+    await room.outbox.after_commit()
     [body] = await room.envelopes()
     envelope = json.loads(body)
     assert (envelope["source"], envelope["detail-type"]) == ("nomadcrew.todos", "Member Role Updated")
@@ -126,14 +126,14 @@ async def test_an_event_is_on_the_bus_as_soon_as_the_write_is_over(room: Newsroo
 
 async def test_events_are_told_in_the_order_of_the_record(room: Newsroom) -> None:
     told = [await room.tell() for _ in range(2 * BATCH + 7)]
-    await room.outbox.written()
+    await room.outbox.after_commit()
     assert await room.places() == told
     assert await room.heard() == told
 
 
 async def test_one_request_does_not_work_off_a_backlog(room: Newsroom) -> None:
     told = [await room.tell() for _ in range(ROUNDS * BATCH + 3)]
-    await room.outbox.written()
+    await room.outbox.after_commit()
     assert len(await room.places()) == ROUNDS * BATCH
     assert await room.outbox.sweep() == 3
     assert await room.places() == told
@@ -141,12 +141,12 @@ async def test_one_request_does_not_work_off_a_backlog(room: Newsroom) -> None:
 
 async def test_large_events_go_in_several_calls(room: Newsroom) -> None:
     told = [await room.tell(size=60_000) for _ in range(7)]
-    await room.outbox.written()
+    await room.outbox.after_commit()
     assert await room.heard() == told
 
 
 async def test_a_crash_after_the_commit_leaves_the_event_to_the_probe(room: Newsroom) -> None:
-    room.outbox.expect()
+    room.outbox.before_write()
     await asyncio.sleep(0)
     event_id = await room.tell()
     assert room.outbox._probing is not None
@@ -162,7 +162,7 @@ async def test_an_event_that_may_not_have_been_told_is_told_again(room: Newsroom
     """As when the process dies between giving a place and noting that the bus knows."""
     room.bus.fail, room.bus.lose = (0, 1) if lost else (1, 0)
     event_id = await room.tell()
-    await room.outbox.written()
+    await room.outbox.after_commit()
     assert await room.unsent() == [event_id]
     assert await room.publisher().sweep() == 0  # somebody may just be at it
     assert await room.probes() == 1  # so another look is taken later
@@ -176,7 +176,7 @@ async def test_an_event_that_may_not_have_been_told_is_told_again(room: Newsroom
 async def test_a_refusal_of_the_bus_concerns_the_refused_alone(room: Newsroom) -> None:
     room.bus.refuse = "Trip"
     first, refused, last = await room.tell(), await room.tell("TRIP_UPDATED"), await room.tell()
-    await room.outbox.written()
+    await room.outbox.after_commit()
     assert await room.heard() == [first, last]
     assert await room.unsent() == [refused]
     room.clock.advance(PATIENCE.total_seconds())
@@ -195,7 +195,7 @@ async def test_a_refusal_of_the_bus_concerns_the_refused_alone(room: Newsroom) -
 async def test_a_bus_that_cannot_be_told_fails_no_request(room: Newsroom, error: Exception) -> None:
     room.bus.fail, room.bus.error = 1, error
     event_id = await room.tell()
-    await room.outbox.written()
+    await room.outbox.after_commit()
     room.bus.fail = 1
     room.clock.advance(PATIENCE.total_seconds())
     with pytest.raises(type(error)):
@@ -209,9 +209,9 @@ async def test_two_publishers_at_once_tell_every_event_and_place_it_once(room: N
     async def write(publisher: EventBridgeOutbox) -> list[EventId]:
         told = []
         for _ in range(15):
-            publisher.expect()
+            publisher.before_write()
             told.append(await room.tell())
-            await publisher.written()
+            await publisher.after_commit()
         return told
 
     shares = await asyncio.gather(*(write(room.publisher()) for _ in range(4)))
@@ -226,7 +226,7 @@ async def test_two_publishers_at_once_tell_every_event_and_place_it_once(room: N
 async def test_two_sweeps_at_once_do_not_tell_twice(room: Newsroom) -> None:
     room.bus.fail = 1
     told = [await room.tell() for _ in range(5)]
-    await room.outbox.written()
+    await room.outbox.after_commit()
     room.clock.advance(PATIENCE.total_seconds())
     assert sum(await asyncio.gather(*(room.publisher().sweep() for _ in range(3)))) == 5
     assert sorted(await room.heard()) == sorted(told)
@@ -236,9 +236,9 @@ async def test_the_record_is_read_in_its_order_whenever_the_bus_heard(room: News
     ana = await room.crew.person("ana")
     first = await room.tell(to=ana)
     room.bus.fail = 1
-    await room.outbox.written()
+    await room.outbox.after_commit()
     second = await room.tell(to=ana)
-    await room.publisher().written()
+    await room.publisher().after_commit()
     room.clock.advance(PATIENCE.total_seconds())
     await room.outbox.sweep()
     assert await room.heard() == [second, first]
@@ -248,13 +248,13 @@ async def test_the_record_is_read_in_its_order_whenever_the_bus_heard(room: News
 
 async def test_writes_close_together_share_a_probe_that_comes_after_the_last(room: Newsroom) -> None:
     for _ in range(5):
-        room.outbox.expect()
-        await room.outbox.written()
+        room.outbox.before_write()
+        await room.outbox.after_commit()
         room.clock.advance(1)
     assert await room.probes() == 1
     room.clock.advance(10)
-    room.outbox.expect()
-    await room.outbox.written()
+    room.outbox.before_write()
+    await room.outbox.after_commit()
     assert await room.probes() == 1
 
 
@@ -263,21 +263,21 @@ async def test_a_probe_that_cannot_be_sent_fails_no_request_and_is_tried_at_the_
         PostgresOutbox(room.pool), room.cloud.client(EVENTS), room.cloud.client(SQS),
         bus=room._bus_name, probe_url=f"{room._probe_url}-missing", clock=room.clock,
     )  # fmt: skip
-    missing.expect()
+    missing.before_write()
     event_id = await room.tell()
-    await missing.written()
+    await missing.after_commit()
     assert await room.heard() == [event_id]
     missing._probe_url = room._probe_url
-    missing.expect()
-    await missing.written()
+    missing.before_write()
+    await missing.after_commit()
     assert await room.probes() == 1
 
 
 async def test_what_is_unsent_is_never_purged(room: Newsroom) -> None:
     room.bus.fail = 1
     await room.tell()
-    await room.outbox.written()
-    assert await PostgresUpkeep(room.pool).events(NOON + timedelta(days=30)) == 0
+    await room.outbox.after_commit()
+    assert await PostgresRetention(room.pool).delete_events(NOON + timedelta(days=30)) == 0
     room.clock.advance(PATIENCE.total_seconds())
     await room.outbox.sweep()
-    assert await PostgresUpkeep(room.pool).events(NOON + timedelta(days=30)) == 1
+    assert await PostgresRetention(room.pool).delete_events(NOON + timedelta(days=30)) == 1

@@ -9,7 +9,7 @@ import pytest
 
 from nomadcrew.adapters.aws.cognito.accounts import CognitoAccounts
 from nomadcrew.adapters.aws.cognito.tokens import CognitoTokens
-from nomadcrew.adapters.aws.cognito.unconfirmed import AbandonedUsers
+from nomadcrew.adapters.aws.cognito.unconfirmed import CognitoUnconfirmedRegistrations
 from nomadcrew.adapters.aws.cognito.user_pool import UserPool
 from nomadcrew.adapters.aws.dynamodb.profile_cache import CachedProfiles
 from nomadcrew.adapters.aws.dynamodb.sessions import DynamoSessions
@@ -106,7 +106,7 @@ class Role:
         dynamodb = self.client(DYNAMODB)
 
         async def find(user_id: Any) -> Any:
-            return await accounts.one(user_id)
+            return await accounts.get_account(user_id)
 
         sessions = DynamoSessions(dynamodb, identity.sessions_table, secrets, find)
         accounts = CognitoAccounts(pool, sql, sessions, passwords)
@@ -126,12 +126,12 @@ class Role:
         await sessions.rotate(first, third, now=NOON, expires_at=NOON + LIFETIME)
         await accounts.set_password(ana.user_id, "Another2pass!", now=NOON)
         assert await sessions.close(third, now=NOON) == session.id
-        await profiles.one(ana.user_id, ana.user_id)
+        await profiles.get(ana.user_id, ana.user_id)
         await profiles.change(
             ana.user_id, ProfileChange(first_name="Ana"), ana.user_id, is_admin=False, now=utc_now()
         )
         await profiles.set_contact_email(ana.user_id, "ana@relay.example", now=utc_now())
-        await AbandonedUsers(pool, sql).forget_expired(now=utc_now() + timedelta(days=9))
+        await CognitoUnconfirmedRegistrations(pool, sql).delete_expired(now=utc_now() + timedelta(days=9))
 
 
 @pytest.fixture

@@ -155,7 +155,7 @@ async def test_details_show_the_trip_and_the_inviter(crew: Crew, invitations: Po
     await crew.run("UPDATE trips SET deleted_at = now() WHERE id = :id::uuid", id=trip)
     with pytest.raises(NotFound):
         await invitations.details(invitation.id, ben)
-    assert await invitations.stored(invitation.id) is None
+    assert await invitations.get_for_mail(invitation.id) is None
     with pytest.raises(NotFound):
         await accept(invitations, invitation, ben)
 
@@ -190,8 +190,8 @@ async def test_an_invitation_is_withdrawn_on_its_own_trip_only(
     await invitations.revoke(here, invitation.id, ana, ADMIN, now=NOON)
     with pytest.raises(NotPending):
         await invitations.revoke(here, invitation.id, ana, ADMIN, now=NOON)
-    assert [i.status for i in await invitations.of(here, ana, OWNER)] == ["DECLINED"]
-    assert await invitations.of(there, ana, MEMBER) == []
+    assert [i.status for i in await invitations.list_for_trip(here, ana, OWNER)] == ["DECLINED"]
+    assert await invitations.list_for_trip(there, ana, MEMBER) == []
 
 
 async def test_someone_removed_comes_back_by_invitation(crew: Crew, invitations: PostgresInvitations) -> None:

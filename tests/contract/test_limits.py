@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from valkey.asyncio import Valkey
 
-from nomadcrew.adapters.aws.dynamodb.limits import DynamoRateLimits, SharedRateLimits
+from nomadcrew.adapters.aws.dynamodb.limits import DynamoRateLimits, LayeredRateLimits
 from nomadcrew.adapters.aws.sdk.client import AwsClient
 from nomadcrew.adapters.aws.sdk.services import DYNAMODB
 from nomadcrew.adapters.aws.valkey import IamPassword, ValkeyRateLimits, valkey_cache
@@ -38,7 +38,7 @@ class Taker:
         return self._names.setdefault(name, f"{name}-{uuid7()}")
 
     async def take(self, key: str = "ana", *, cost: int = 1, bucket: str = "sign_in") -> Allowance:
-        return await self.limits.take(bucket, self._of(key), cost=cost)
+        return await self.limits.spend(bucket, self._of(key), cost=cost)
 
     async def spend(self, count: int, key: str = "ana") -> list[bool]:
         return [(await self.take(key)).allowed for _ in range(count)]
@@ -148,7 +148,7 @@ async def test_many_at_once_get_no_more_than_there_is(taker: Taker) -> None:
 async def test_what_is_idle_is_dropped_in_time(cloud: Cloud, limits_table: str) -> None:
     clock, key = SetClock(), str(uuid7())
     limits = DynamoRateLimits(cloud.client(DYNAMODB), limits_table, clock, {"sign_in": TEN_A_MINUTE})
-    await limits.take("sign_in", key)
+    await limits.spend("sign_in", key)
     table = cloud.aws.boto("dynamodb")
     item = table.get_item(TableName=limits_table, Key={"bucket": {"S": f"sign_in#{key}"}})["Item"]
     assert int(item["ttl"]["N"]) == clock.now.timestamp() + 120
@@ -158,21 +158,21 @@ async def test_a_table_that_is_away_limits_nobody(cloud: Cloud) -> None:
     away = AwsClient(DYNAMODB, environment={**cloud.aws.environment, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"})
     for client, table in ((away, "limits"), (cloud.client(DYNAMODB), "missing")):
         limits = DynamoRateLimits(client, table, SetClock(), {"sign_in": Limit(1, 60)})
-        assert [(await limits.take("sign_in", "ana")).allowed for _ in range(3)] == [True] * 3
+        assert [(await limits.spend("sign_in", "ana")).allowed for _ in range(3)] == [True] * 3
 
 
 async def test_what_is_asked_at_every_request_is_asked_in_the_process() -> None:
     own, shared = OpenLimits(), OpenLimits()
-    limits = SharedRateLimits(own, shared)
-    await limits.take("default", "ana")
-    await limits.take("sign_in", "ana", cost=0)
+    limits = LayeredRateLimits(own, shared)
+    await limits.spend("default", "ana")
+    await limits.spend("sign_in", "ana", cost=0)
     assert (own.asked, shared.asked) == ([("default", "ana", 1)], [("sign_in", "ana", 0)])
 
 
 async def test_a_cache_that_is_away_limits_nobody(cloud: Cloud) -> None:
     async with valkey_cache("127.0.0.1:9", "", environment=cloud.aws.environment) as away:
         limits = ValkeyRateLimits(away, SetClock(), {"sign_in": Limit(1, 60)})
-        assert [(await limits.take("sign_in", "ana")).allowed for _ in range(3)] == [True] * 3
+        assert [(await limits.spend("sign_in", "ana")).allowed for _ in range(3)] == [True] * 3
 
 
 def test_the_password_of_a_cache_is_a_signed_request_for_its_user() -> None:

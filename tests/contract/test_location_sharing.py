@@ -9,11 +9,11 @@ from nomadcrew.adapters.postgres.locations import (
     PostgresPositionViews,
 )
 from nomadcrew.adapters.postgres.positions import PostgresPositions
+from nomadcrew.adapters.postgres.retention import DAYS_AHEAD, PostgresRetention
 from nomadcrew.adapters.postgres.sql import compile_statement
-from nomadcrew.adapters.postgres.upkeep import DAYS_AHEAD, PostgresUpkeep
 from nomadcrew.core.errors import Conflict, NotFound, NotOnboarded, NotTripMember
 from nomadcrew.core.ids import EventId, TripId, UserId, uuid7
-from nomadcrew.core.locations.arrival import Change, Place
+from nomadcrew.core.locations.arrival import Change, Destination
 from nomadcrew.core.locations.model import MeetingPoint, OwnSettings, Privacy, Sharing, TripSharing
 from nomadcrew.core.permissions import MEMBER
 from tests.contract.crew import Crew
@@ -40,7 +40,7 @@ async def change(
     **privacy: str | None,
 ) -> None:
     now = NOON + MINUTE * minute
-    await stage.sharing.change(
+    await stage.sharing.change_sharing(
         trip, user, MEMBER, is_enabled=is_enabled,
         expires_at=None if lasts_s is None else now + timedelta(seconds=lasts_s),
         privacy=privacy.get("privacy"), keep_privacy=not privacy, event_id=EventId(uuid7()), now=now,
@@ -71,7 +71,7 @@ async def test_nothing_is_told_of_somebody_in_ghost_mode(stage: Stage) -> None:
     await stage.send(trip, ana)
     await change(stage, trip, ana, is_enabled=False)
     await change(stage, trip, ana, is_enabled=True, lasts_s=60)
-    assert await PostgresUpkeep(stage.crew.pool).sharing(NOON + HOUR) == 1
+    assert await PostgresRetention(stage.crew.pool).end_expired_sharing(NOON + HOUR) == 1
     assert await stage.told() == []
 
 
@@ -81,14 +81,14 @@ async def test_own_settings_are_of_every_trip_that_goes_on(stage: Stage) -> None
     await stage.end_trip(over, ana)
     await stage.prefer(ana, location_privacy_preference="approximate")
     await change(stage, trip, ana, is_enabled=True)
-    assert await stage.sharing.own(ana) == OwnSettings(
+    assert await stage.sharing.own_settings(ana) == OwnSettings(
         Privacy.APPROXIMATE, False, [TripSharing(trip, "Porto", Sharing(True))]
     )
-    assert (await stage.sharing.own(ben)).trips == [TripSharing(trip, "Porto", None)]
+    assert (await stage.sharing.own_settings(ben)).trips == [TripSharing(trip, "Porto", None)]
     nobody = await stage.crew.person("nobody")
-    assert await stage.sharing.own(nobody) == OwnSettings(None, False, [])
+    assert await stage.sharing.own_settings(nobody) == OwnSettings(None, False, [])
     with pytest.raises(NotOnboarded):
-        await stage.sharing.own(UserId(uuid7()))
+        await stage.sharing.own_settings(UserId(uuid7()))
 
 
 async def test_nothing_is_shared_on_a_trip_that_is_over_or_anothers(stage: Stage) -> None:
@@ -118,12 +118,12 @@ async def test_shared_trips_are_those_where_somebody_shares_now(stage: Stage) ->
 
 async def test_sharing_that_is_over_is_switched_off_once_and_told(stage: Stage) -> None:
     trip, ana, ben = await pair(stage)
-    upkeep = PostgresUpkeep(stage.crew.pool)
+    upkeep = PostgresRetention(stage.crew.pool)
     await stage.send(trip, ana, lasts_s=600)
     await stage.send(trip, ben)
-    assert await upkeep.sharing(NOON + 9 * MINUTE) == 0
-    assert await upkeep.sharing(NOON + 10 * MINUTE) == 1
-    assert await upkeep.sharing(NOON + 10 * MINUTE) == 0
+    assert await upkeep.end_expired_sharing(NOON + 9 * MINUTE) == 0
+    assert await upkeep.end_expired_sharing(NOON + 10 * MINUTE) == 1
+    assert await upkeep.end_expired_sharing(NOON + 10 * MINUTE) == 0
     assert await stage.told() == [(ana, True), (ben, True), (ana, False)]
     assert (await stage.owner(trip, ana)).sharing == Sharing(False, None, NOON + 10 * MINUTE)
 
@@ -131,14 +131,14 @@ async def test_sharing_that_is_over_is_switched_off_once_and_told(stage: Stage) 
 async def test_an_arrival_is_told_once_until_somebody_left(stage: Stage) -> None:
     trip, ana, _ = await pair(stage)
     for is_there in (True, True, False, False, True):
-        await stage.sharing.arrived(
-            trip, ana, Change(Place.DESTINATION, is_there), EventId(uuid7()), name="Ana", now=NOON
+        await stage.sharing.record_arrival(
+            trip, ana, Change(Destination.DESTINATION, is_there), EventId(uuid7()), name="Ana", now=NOON
         )
     events = [event for event in await stage.crew.events() if event["type"] == "MEMBER_ARRIVED"]
     assert len(events) == 2
     assert events[0]["actor"] == ana
     assert events[0]["payload"] == {"userId": str(ana), "name": "Ana", "place": "destination"}
-    places = (await stage.send(trip, ana)).places
+    places = (await stage.send(trip, ana)).arrival_state
     assert (places.is_at_destination, places.is_at_meeting_point) == (True, False)
 
 
@@ -148,18 +148,18 @@ async def test_who_looked_is_listed_by_the_hour_to_whom_it_concerns(stage: Stage
     await stage.crew.join(trip, eve, ana)
     views = PostgresPositionViews(stage.crew.pool)
     for minute in (0, 5, 59, 61):
-        await views.note(trip, [ben], [ana, eve], now=NOON + MINUTE * minute)
-    await PostgresPositionViews(stage.crew.pool).note(trip, [ben], [ana], now=NOON)
-    await views.note(trip, [eve], [ana], now=NOON)
-    await views.note(trip, [eve], [], now=NOON)
-    found = await views.of(trip, ana, MEMBER, limit=10, offset=0)
+        await views.record(trip, [ben], [ana, eve], now=NOON + MINUTE * minute)
+    await PostgresPositionViews(stage.crew.pool).record(trip, [ben], [ana], now=NOON)
+    await views.record(trip, [eve], [ana], now=NOON)
+    await views.record(trip, [eve], [], now=NOON)
+    found = await views.list_for_owner(trip, ana, MEMBER, limit=10, offset=0)
     assert [(view.viewer_name, view.hour) for view in found] == [
         ("ben", NOON + HOUR), *sorted([("ben", NOON), ("eve", NOON)], key=lambda one: [ben, eve][one[0] == "eve"])
     ]  # fmt: skip
-    assert await views.of(trip, ana, MEMBER, limit=1, offset=2) == found[2:]
-    assert await views.of(trip, ben, MEMBER, limit=10, offset=0) == []
+    assert await views.list_for_owner(trip, ana, MEMBER, limit=1, offset=2) == found[2:]
+    assert await views.list_for_owner(trip, ben, MEMBER, limit=10, offset=0) == []
     with pytest.raises(NotTripMember):
-        await views.of(trip, await stage.crew.person("mallory"), MEMBER, limit=10, offset=0)
+        await views.list_for_owner(trip, await stage.crew.person("mallory"), MEMBER, limit=10, offset=0)
 
 
 async def test_views_of_many_are_noted_at_once_but_nobodys_own_and_not_of_who_is_gone(stage: Stage) -> None:
@@ -168,10 +168,10 @@ async def test_views_of_many_are_noted_at_once_but_nobodys_own_and_not_of_who_is
     await stage.crew.join(trip, eve, ana)
     views = PostgresPositionViews(stage.crew.pool)
     everybody = [ana, ben, eve]
-    await views.note(trip, [*everybody, UserId(uuid7())], [*everybody, UserId(uuid7())], now=NOON)
-    await views.note(TripId(uuid7()), [ben], [ana], now=NOON)
+    await views.record(trip, [*everybody, UserId(uuid7())], [*everybody, UserId(uuid7())], now=NOON)
+    await views.record(TripId(uuid7()), [ben], [ana], now=NOON)
     for owner in everybody:
-        found = await views.of(trip, owner, MEMBER, limit=10, offset=0)
+        found = await views.list_for_owner(trip, owner, MEMBER, limit=10, offset=0)
         assert [view.viewer_id for view in found] == sorted(set(everybody) - {owner})
 
 
@@ -185,12 +185,14 @@ async def test_a_meeting_point_is_set_moved_and_cleared(stage: Stage) -> None:
     for _ in range(2):
         await points.put(trip, ben, MEMBER, point, EventId(uuid7()))
     assert await points.get(trip, ana, MEMBER) == point
-    assert (await stage.send(trip, ana)).places.meeting_point == (41.14, -8.61, 100.0)
-    await stage.sharing.arrived(trip, ana, Change(Place.MEETING_POINT, True), EventId(uuid7()), name="", now=NOON)
-    assert (await stage.send(trip, ana, minute=1)).places.is_at_meeting_point
+    assert (await stage.send(trip, ana)).arrival_state.meeting_point == (41.14, -8.61, 100.0)
+    await stage.sharing.record_arrival(
+        trip, ana, Change(Destination.MEETING_POINT, True), EventId(uuid7()), name="", now=NOON
+    )
+    assert (await stage.send(trip, ana, minute=1)).arrival_state.is_at_meeting_point
     moved = MeetingPoint(41.15, -8.61, "the station", 150.0, ana, NOON + MINUTE)
     await points.put(trip, ana, MEMBER, moved, EventId(uuid7()))
-    assert not (await stage.send(trip, ana, minute=2)).places.is_at_meeting_point
+    assert not (await stage.send(trip, ana, minute=2)).arrival_state.is_at_meeting_point
     for _ in range(2):
         await points.clear(trip, ana, MEMBER, EventId(uuid7()), now=NOON)
     with pytest.raises(NotFound):
@@ -232,17 +234,19 @@ async def test_days_are_made_ahead_for_late_points_too_and_dropped_with_what_the
 
 async def test_points_and_views_leave_after_thirty_days(stage: Stage) -> None:
     trip, ana, ben = await pair(stage)
-    upkeep = PostgresUpkeep(stage.crew.pool)
+    upkeep = PostgresRetention(stage.crew.pool)
     views = PostgresPositionViews(stage.crew.pool)
     await stage.send(trip, ana)
-    await views.note(trip, [ben], [ana], now=NOON)
-    await views.note(trip, [ben], [ana], now=NOON + HOUR)
-    await upkeep.positions(NOON + 30 * DAY)
+    await views.record(trip, [ben], [ana], now=NOON)
+    await views.record(trip, [ben], [ana], now=NOON + HOUR)
+    await upkeep.delete_positions(NOON + 30 * DAY)
     assert await stage.minutes(trip, ana) == [0]
-    assert len(await views.of(trip, ana, MEMBER, limit=10, offset=0)) == 2
-    await upkeep.positions(NOON + 30 * DAY + MINUTE)
-    assert [view.hour for view in await views.of(trip, ana, MEMBER, limit=10, offset=0)] == [NOON + HOUR]
-    await upkeep.positions(NOON + 31 * DAY)
+    assert len(await views.list_for_owner(trip, ana, MEMBER, limit=10, offset=0)) == 2
+    await upkeep.delete_positions(NOON + 30 * DAY + MINUTE)
+    assert [view.hour for view in await views.list_for_owner(trip, ana, MEMBER, limit=10, offset=0)] == [
+        NOON + HOUR
+    ]
+    await upkeep.delete_positions(NOON + 31 * DAY)
     assert await stage.minutes(trip, ana) == []
 
 
@@ -256,7 +260,7 @@ async def kept_days(stage: Stage, now: datetime) -> set[str]:
     Migrating has made those from the day on which this runs, so none can be taken for granted, nor to be missing.
     """
     before = await days_of(stage)
-    changed = await PostgresUpkeep(stage.crew.pool).positions(now)
+    changed = await PostgresRetention(stage.crew.pool).delete_positions(now)
     after = await days_of(stage)
     assert changed == len(before ^ after)
     return after

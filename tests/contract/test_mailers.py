@@ -22,13 +22,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from nomadcrew.adapters.machine.mailer import FileMailer, SmtpMailer, SmtpServer
-from nomadcrew.adapters.mime import Sender
+from nomadcrew.adapters.mime import MailSender
 from nomadcrew.core.errors import Unavailable
-from nomadcrew.core.mail import MailRefused, Message
+from nomadcrew.core.mail import MailMessage, MailRefused
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
-SENDER = Sender("NomadCrew", "trips@example.org")
-MESSAGE = Message(
+SENDER = MailSender("NomadCrew", "trips@example.org")
+MESSAGE = MailMessage(
     "019a0000-0000-7000-8000-000000000001",
     "ben@example.org",
     "Ana invites you to Zürich – 7 days",
@@ -74,7 +74,7 @@ def check_it_is_the_message(data: bytes) -> None:
     assert all(len(line) <= 998 for line in data.splitlines())
 
 
-async def to_file(tmp_path: Path, message: Message) -> list[Path]:
+async def to_file(tmp_path: Path, message: MailMessage) -> list[Path]:
     await FileMailer(tmp_path, SENDER, clock=lambda: NOON).send(message)
     return sorted(tmp_path.iterdir())
 
@@ -205,7 +205,7 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, ssl.S
     return shows, ssl.create_default_context(cafile=str(folder / "cert.pem"))
 
 
-async def deliver(url: str, message: Message = MESSAGE, tls: ssl.SSLContext | None = None) -> None:
+async def deliver(url: str, message: MailMessage = MESSAGE, tls: ssl.SSLContext | None = None) -> None:
     mailer = SmtpMailer(SmtpServer.parse(url), SENDER, clock=lambda: NOON, tls=tls, timeout_s=5)
     await mailer.send(message)
 
@@ -343,9 +343,9 @@ def test_a_wrong_address_of_a_server_is_told_without_repeating_it(url: str) -> N
 @pytest.mark.parametrize("text", ["", "NomadCrew", "a@", "@b", "A <a@b>\r\nBcc: c@d"])
 def test_a_wrong_sender_is_told(text: str) -> None:
     with pytest.raises(ValueError, match="sender"):
-        Sender.parse(text)
+        MailSender.parse(text)
 
 
 def test_a_sender_has_a_name_or_none() -> None:
-    assert Sender.parse("NomadCrew <a@b.example>") == Sender("NomadCrew", "a@b.example")
-    assert Sender.parse("a@b.example") == Sender("", "a@b.example")
+    assert MailSender.parse("NomadCrew <a@b.example>") == MailSender("NomadCrew", "a@b.example")
+    assert MailSender.parse("a@b.example") == MailSender("", "a@b.example")

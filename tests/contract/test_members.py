@@ -31,7 +31,7 @@ async def remove(members: PostgresMembers, trip: TripId, user: UserId, by: UserI
 
 
 async def roles(members: PostgresMembers, trip: TripId, caller: UserId) -> dict[UserId, str]:
-    return {m.user_id: m.role for m in await members.of(trip, caller, MEMBER)}
+    return {m.user_id: m.role for m in await members.list_for_trip(trip, caller, MEMBER)}
 
 
 async def test_joining_counts_and_is_told_once(crew: Crew, members: PostgresMembers) -> None:
@@ -180,6 +180,6 @@ async def test_active_trips_leave_out_the_deleted_and_the_left(crew: Crew, membe
     stays, goes = await crew.trip(ana), await crew.trip(ben)
     await crew.join(goes, ana, ben)
     await remove(members, goes, ana, ana)
-    assert await members.active(ana) == [stays]
+    assert await members.list_active_trips(ana) == [stays]
     assert await members.is_active(stays, ana)
     assert not await members.is_active(goes, ana)

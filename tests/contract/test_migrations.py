@@ -12,7 +12,7 @@ from nomadcrew.adapters.postgres import migrations
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.migrations import Migration, MigrationError, load, migrate
 from nomadcrew.adapters.postgres.sql import compile_statement
-from nomadcrew.hosts.machine.errors import CannotStart
+from nomadcrew.hosts.machine.errors import StartupError
 from nomadcrew.hosts.machine.server import SERVER_SETTINGS, migrated
 from tests.engine import ConnectKwargs, Engine
 
@@ -141,7 +141,7 @@ async def test_a_contradiction_is_one_sentence_for_whoever_starts_the_host(
     (tmp_path / f"{PEOPLE.name}.sql").write_text(PEOPLE.text)
     monkeypatch.setattr(migrations, "folder", lambda: tmp_path)
     await migrate(fresh.pool(), [PEOPLE, TRIPS])
-    with pytest.raises(CannotStart, match=r"^Cannot migrate: .* run the newer version\.$"):
+    with pytest.raises(StartupError, match=r"^Cannot migrate: .* run the newer version\.$"):
         await migrated(fresh.pool())
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from nomadcrew.adapters.http.breaker import Breaker
 from nomadcrew.adapters.http.supabase import SupabaseMirror
-from nomadcrew.adapters.machine.no_mirror import SilentMirror
-from nomadcrew.adapters.mirrored_live import MirroredLive
+from nomadcrew.adapters.machine.no_mirror import NoMirror
+from nomadcrew.adapters.mirrored_broadcaster import MirroredBroadcaster
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.mirror import PostgresMirrorSource
 from nomadcrew.adapters.postgres.positions import PostgresPositions
@@ -140,7 +140,7 @@ async def test_people_who_are_not_there_yet_may_come(mirror: SupabaseMirror) -> 
 
 
 async def test_where_there_is_no_mirror_nothing_is_copied(project: Project) -> None:
-    silent = SilentMirror()
+    silent = NoMirror()
     await silent.put_users(USERS)
     await silent.put_trip(PORTO)
     await silent.drop_trip(TRIP)
@@ -261,7 +261,7 @@ async def test_a_new_name_is_copied_and_told_once(crew: Crew, copying: Copying, 
     profiles, before = PostgresProfiles(crew.pool), len(await crew.types())
     for change in (ProfileChange(username="anna"), ProfileChange(username="anna"), ProfileChange(first_name="A")):
         await profiles.change(ana, change, ana, is_admin=False, now=NOON)
-    profile = await profiles.one(ana, ana)
+    profile = await profiles.get(ana, ana)
     for email in ("anna@example.org", "anna@example.org", ""):
         await profiles.onboard(replace(profile, email=email))
     events = (await crew.events())[before:]
@@ -359,7 +359,7 @@ async def test_what_changes_privacy_is_told_to_the_copy(copying: Copying) -> Non
         return (await stage.crew.types()).count("location_privacy.changed")
 
     async def share(privacy: str | None) -> None:
-        await stage.sharing.change(
+        await stage.sharing.change_sharing(
             trip, ana, MEMBER, is_enabled=None, expires_at=None, privacy=privacy, keep_privacy=False,
             event_id=EventId(uuid7()), now=NOON,
         )  # fmt: skip
@@ -381,16 +381,16 @@ async def test_what_changes_privacy_is_told_to_the_copy(copying: Copying) -> Non
 
 async def test_positions_go_to_the_mirror_beside_the_sockets(pool: Database) -> None:
     live, queue = Told(), PostgresQueue(pool, clock=SetClock(), new_id=uuid7)
-    mirrored = MirroredLive(live, queue)
+    mirrored = MirroredBroadcaster(live, queue)
     position = an_event(type="LOCATION_UPDATED", trip_id=TRIP, payload=json.dumps({"userId": str(ANA)}))
-    await mirrored.tell(position, latest_of="one")
-    await mirrored.tell(an_event(type="TYPING"))
-    await mirrored.tell_people(position, [BEN])
+    await mirrored.broadcast(position, latest_of="one")
+    await mirrored.broadcast(an_event(type="TYPING"))
+    await mirrored.send_to(position, [BEN])
     assert len(live.events) == 3
     [job] = await queue.receive(MIRROR, limit=9, visibility_s=60)
     assert unpack(job.body) == position
     await pool.close()
-    await MirroredLive(live, PostgresQueue(Away(), clock=SetClock(), new_id=uuid7)).tell(position)  # type: ignore[arg-type]
+    await MirroredBroadcaster(live, PostgresQueue(Away(), clock=SetClock(), new_id=uuid7)).broadcast(position)  # type: ignore[arg-type]
     assert len(live.events) == 4
 
 

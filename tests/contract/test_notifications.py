@@ -24,10 +24,10 @@ from nomadcrew.core.ids import (
     UserId,
     uuid7,
 )
-from nomadcrew.core.notifications.model import Notification, Person
+from nomadcrew.core.notifications.model import Notification, Recipient
 from nomadcrew.core.notifications.preferences import ChatLevel, Preferences, TripPreferences
 from nomadcrew.core.notifications.push import DeviceType
-from nomadcrew.core.notifications.service import telling
+from nomadcrew.core.notifications.service import plan_delivery
 from nomadcrew.core.permissions import ADMIN, MEMBER, Role
 from tests.contract.crew import Crew
 from tests.fakes import NOON
@@ -45,7 +45,7 @@ async def last_event(crew: Crew) -> Event:
 
 async def notify(event: Event, *, notifications: PostgresNotifications, now: datetime) -> int:
     """Keep what an event gives people to know; returns how many notifications were new."""
-    plan = await telling(event, notifications=notifications, now=now)
+    plan = await plan_delivery(event, notifications=notifications, now=now)
     assert event.trip_id is not None
     return await notifications.store(event.trip_id, plan.drafts, now=now)
 
@@ -165,9 +165,9 @@ async def test_lists_pages_and_counts_are_ones_own(crew: Crew, notifications: Po
         await crew.join(trip, await crew.person(name), ana)
     await crew.join(trip, ben, ana)
     await tell(crew, notifications)  # p, q and r hear of ben, ana added him herself
-    p = (await PostgresMembers(crew.pool).of(trip, ana, ADMIN))[1].user_id
+    p = (await PostgresMembers(crew.pool).list_for_trip(trip, ana, ADMIN))[1].user_id
     [told] = await of(notifications, p)
-    assert await notifications.unread(p) == 1
+    assert await notifications.count_unread(p) == 1
     for stranger in (ana, ben):
         with pytest.raises(NotFound):
             await notifications.mark_read(told.id, stranger, now=NOON)
@@ -175,14 +175,14 @@ async def test_lists_pages_and_counts_are_ones_own(crew: Crew, notifications: Po
             await notifications.delete(told.id, stranger)
     await notifications.mark_read(told.id, p, now=NOON)
     await notifications.mark_read(told.id, p, now=NOON)
-    assert await notifications.unread(p) == 0
+    assert await notifications.count_unread(p) == 0
     assert await notifications.page(p, is_read=False, limit=5, offset=0) == []
     assert await notifications.mark_all_read(p, now=NOON) == 0
     assert await notifications.delete_all(p) == 1
     with pytest.raises(NotFound):
         await notifications.delete(NotificationId(uuid4()), p)
     with pytest.raises(NotOnboarded):
-        await notifications.unread(UserId(uuid4()))
+        await notifications.count_unread(UserId(uuid4()))
 
 
 async def test_facts_say_who_is_concerned_and_how_they_want_to_be_told(
@@ -204,16 +204,16 @@ async def test_facts_say_who_is_concerned_and_how_they_want_to_be_told(
     await PostgresPushTokens(crew.pool).register(PushTokenId(uuid7()), "phone", DeviceType.IOS, ben, now=NOON)
     await PostgresProfiles(crew.pool).merge_notification_preferences({"push": False}, {}, cleo, now=NOON)
     until = NOON + timedelta(days=1)
-    await notifications.prefer(trip, TripPreferences(until, ChatLevel.NONE), ben, MEMBER, now=NOON)
+    await notifications.set_trip_preferences(trip, TripPreferences(until, ChatLevel.NONE), ben, MEMBER, now=NOON)
     facts = await notifications.facts(trip, [dora, UserId(uuid4())], invitation.id)
     assert facts is not None
     assert facts.trip_name == "Porto"
     assert set(facts.members) == {ana, ben}
     assert facts.people == {
-        ana: Person("ana", is_member=True),
-        ben: Person("ben", is_member=True, has_phone=True, trip=TripPreferences(until, ChatLevel.NONE)),
-        cleo: Person("cleo", is_invited=True, preferences=Preferences(push=False)),
-        dora: Person("dora"),
+        ana: Recipient("ana", is_member=True),
+        ben: Recipient("ben", is_member=True, has_phone=True, trip=TripPreferences(until, ChatLevel.NONE)),
+        cleo: Recipient("cleo", is_invited=True, preferences=Preferences(push=False)),
+        dora: Recipient("dora"),
     }
     assert await notifications.facts(TripId(uuid4()), [ana], None) is None
     elsewhere = await crew.trip(dora)
@@ -231,12 +231,12 @@ async def test_what_one_wants_of_a_trip_is_kept_while_one_is_on_it(
     wanted = TripPreferences(NOON + timedelta(hours=8), ChatLevel.MENTIONS)
     assert await notifications.trip_preferences(trip, ben, MEMBER) == TripPreferences()
     for kept in (wanted, TripPreferences(chat=ChatLevel.ALL), wanted):
-        await notifications.prefer(trip, kept, ben, MEMBER, now=NOON)
+        await notifications.set_trip_preferences(trip, kept, ben, MEMBER, now=NOON)
         assert await notifications.trip_preferences(trip, ben, MEMBER) == kept
     assert await notifications.trip_preferences(trip, ana, MEMBER) == TripPreferences()
     for stranger, refusal in ((cleo, NotTripMember), (UserId(uuid4()), NotOnboarded)):
         with pytest.raises(refusal):
-            await notifications.prefer(trip, wanted, stranger, MEMBER, now=NOON)
+            await notifications.set_trip_preferences(trip, wanted, stranger, MEMBER, now=NOON)
         with pytest.raises(refusal):
             await notifications.trip_preferences(trip, stranger, MEMBER)
     await crew.leave(trip, ben, ben)

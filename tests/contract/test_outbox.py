@@ -11,9 +11,9 @@ import pytest
 
 from nomadcrew.adapters.postgres.members import PostgresMembers
 from nomadcrew.adapters.postgres.outbox import KEPT_FOR, Lag, PostgresEventLog, PostgresOutbox
+from nomadcrew.adapters.postgres.retention import PostgresRetention
 from nomadcrew.adapters.postgres.sql import compile_statement
 from nomadcrew.adapters.postgres.trips import PostgresTrips
-from nomadcrew.adapters.postgres.upkeep import PostgresUpkeep
 from nomadcrew.core.errors import DomainError, Gone, Invalid, NotOnboarded, Unavailable
 from nomadcrew.core.events import EMAIL, NOTIFICATIONS, Audience, Event, job_id
 from nomadcrew.core.ids import EventId, MembershipId, TripId, UserId, derived_id, uuid7
@@ -359,6 +359,6 @@ async def test_the_record_is_purged_after_seven_days_but_never_of_what_waits(roo
     kept = await room.tell(to=ana, audience=Audience.USER, at=old + timedelta(seconds=2))
     await room.publish()
     waits = await room.tell(to=ana, audience=Audience.USER, at=old)
-    assert await PostgresUpkeep(room.pool).events(NOON) == 1
+    assert await PostgresRetention(room.pool).delete_events(NOON) == 1
     assert await room.read(ana) == [kept]
     assert await room.publish() == [waits]

@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from nomadcrew.adapters.aws.dynamodb.last_positions import DynamoLastPositions
 from nomadcrew.adapters.aws.dynamodb.location_history import DynamoLocationHistory
-from nomadcrew.adapters.aws.positions import KeptPositions, TablePositions
+from nomadcrew.adapters.aws.positions import DynamoPositions, DynamoStreamedPositions
 from nomadcrew.adapters.aws.sdk.services import DYNAMODB
 from nomadcrew.adapters.postgres.locations import PostgresLocationSharing, PostgresPositionViews
 from nomadcrew.adapters.postgres.positions import PostgresLocationHistory, PostgresPositions
@@ -25,12 +25,12 @@ from nomadcrew.core.ids import EventId, TripId, UserId, uuid7
 from nomadcrew.core.locations import service
 from nomadcrew.core.locations.geometry import distance_m
 from nomadcrew.core.locations.model import MAX_READ, Accepted, Owner, Point, Privacy, Report, Sharing, StoredPoint
-from nomadcrew.core.locations.ports import CarriedPositions, LocationHistory, Positions
-from nomadcrew.core.locations.privacy import given_under
-from nomadcrew.core.locations.reports import Fix, Opinion, batch, single
+from nomadcrew.core.locations.ports import LocationHistory, Positions, StreamedPositions
+from nomadcrew.core.locations.privacy import privacy_when_reported
+from nomadcrew.core.locations.reports import ReportedPosition, SharingChoice, batch, single
 from nomadcrew.core.permissions import MEMBER, OWNER
 from nomadcrew.core.trips.model import Status, TripChange
-from nomadcrew.wire.location_records import carried_of
+from nomadcrew.wire.location_records import record_of
 from tests.contract.cloud import Cloud
 from tests.contract.conftest import DRIVERS, sql_over
 from tests.contract.crew import Crew
@@ -47,7 +47,7 @@ TABLES = ("dynamodb", "aurora")  # by where the history is
 class Stage:
     """Positions of a crew, and the times at which they come."""
 
-    def __init__(self, crew: Crew, positions: Positions, kept: CarriedPositions | None = None) -> None:
+    def __init__(self, crew: Crew, positions: Positions, kept: StreamedPositions | None = None) -> None:
         """`kept` is what a stream's consumer does, where there is a stream."""
         self.crew = crew
         self.positions = positions
@@ -57,7 +57,7 @@ class Stage:
     async def accept(self, report: Report) -> Accepted:
         accepted = await self.positions.accept(report, MEMBER)
         if self._kept is not None:
-            await self._kept.keep([carried_of(report, accepted)])
+            await self._kept.store([record_of(report, accepted)])
         return accepted
 
     async def send(
@@ -75,24 +75,24 @@ class Stage:
     ) -> Accepted:
         """Report a position taken some minutes after noon, received in the same moment unless told."""
         now = NOON + MINUTE * (minute if received is None else received)
-        fix = Fix(*at, NOON + MINUTE * minute, privacy, **measured)
-        report = single(trip, user, fix, Opinion(is_enabled, lasts_s), EventId(uuid7()), now=now)
+        fix = ReportedPosition(*at, NOON + MINUTE * minute, privacy, **measured)
+        report = single(trip, user, fix, SharingChoice(is_enabled, lasts_s), EventId(uuid7()), now=now)
         return await self.accept(report)
 
     async def send_all(
         self, trip: TripId, user: UserId, points: Sequence[tuple[float, tuple[float, float]]], *, now: float = 60
     ) -> Accepted:
         """Report positions of minutes after noon together."""
-        fixes = [Fix(*at, NOON + MINUTE * minute, Privacy.PRECISE) for minute, at in points]
-        report, _ = batch(trip, user, fixes, Opinion(), EventId(uuid7()), now=NOON + MINUTE * now)
+        fixes = [ReportedPosition(*at, NOON + MINUTE * minute, Privacy.PRECISE) for minute, at in points]
+        report, _ = batch(trip, user, fixes, SharingChoice(), EventId(uuid7()), now=NOON + MINUTE * now)
         return await self.accept(report)
 
     async def last(self, trip: TripId, user: UserId, *, by: UserId | None = None) -> StoredPoint | None:
-        crew = await self.positions.crew(trip, by or user, MEMBER)
+        crew = await self.positions.members_with_positions(trip, by or user, MEMBER)
         return next(one.last for one in crew.members if one.owner.user_id == user)
 
     async def owner(self, trip: TripId, user: UserId) -> Owner:
-        crew = await self.positions.crew(trip, user, MEMBER)
+        crew = await self.positions.members_with_positions(trip, user, MEMBER)
         return next(one.owner for one in crew.members if one.owner.user_id == user)
 
     async def minutes(
@@ -139,7 +139,7 @@ async def stage(request: pytest.FixtureRequest, engine: Engine, template: str) -
         history: LocationHistory = PostgresLocationHistory(sql)
         if request.param == "dynamodb":
             history = DynamoLocationHistory(dynamodb, await cloud.history_table())
-        yield Stage(Crew(sql), TablePositions(sql, last, history), KeptPositions(sql, last, history))
+        yield Stage(Crew(sql), DynamoPositions(sql, last, history), DynamoStreamedPositions(sql, last, history))
 
 
 async def pair(stage: Stage) -> tuple[TripId, UserId, UserId]:
@@ -156,7 +156,7 @@ async def test_what_was_reported_is_there_at_once(stage: Stage) -> None:
     assert accepted.moved
     assert (accepted.member.last, accepted.stored_under, accepted.jumps) == (last, [Privacy.PRECISE], frozenset())
     assert accepted.member.name == "ana"
-    assert accepted.places.destination == PORTO
+    assert accepted.arrival_state.destination == PORTO
     assert await stage.last(trip, ana, by=ben) == last
     assert await stage.last(trip, ben) is None
     track = await stage.positions.track(trip, ana, ben, MEMBER, start=NOON, end=NOON + MINUTE)
@@ -256,7 +256,7 @@ async def test_what_is_hidden_has_no_history_and_a_last_position_of_ones_own(sta
     trip, ana, _ = await pair(stage)
     await stage.send(trip, ana)
     if how == "setting":
-        await stage.sharing.change(
+        await stage.sharing.change_sharing(
             trip, ana, MEMBER, is_enabled=None, expires_at=None, privacy="hidden", keep_privacy=False,
             event_id=EventId(uuid7()), now=NOON,
         )  # fmt: skip
@@ -284,7 +284,7 @@ async def test_what_was_recorded_while_hidden_stays_so_however_late_it_comes(sta
     await stage.send(trip, ana, lasts_s=300 if how == "expired" else None)
     for hides, minute in ((True, 10), (False, 20)):
         if how == "setting":
-            await stage.sharing.change(
+            await stage.sharing.change_sharing(
                 trip, ana, MEMBER, is_enabled=None, expires_at=None, privacy="hidden" if hides else None,
                 keep_privacy=False, event_id=EventId(uuid7()), now=NOON + MINUTE * minute,
             )  # fmt: skip
@@ -305,8 +305,8 @@ async def test_who_shares_again_shares_where_they_are_and_not_where_they_have_be
     trip, ana, _ = await pair(stage)
     await stage.send(trip, ana)
     await stage.send(trip, ana, minute=1, is_enabled=False)
-    fixes = [Fix(*PORTO, NOON + MINUTE * minute, Privacy.PRECISE) for minute in (5, 19, 20)]
-    report, _ = batch(trip, ana, fixes, Opinion(is_enabled=True), EventId(uuid7()), now=NOON + MINUTE * 20)
+    fixes = [ReportedPosition(*PORTO, NOON + MINUTE * minute, Privacy.PRECISE) for minute in (5, 19, 20)]
+    report, _ = batch(trip, ana, fixes, SharingChoice(is_enabled=True), EventId(uuid7()), now=NOON + MINUTE * 20)
     accepted = await stage.accept(report)
     assert accepted.stored_under == [Privacy.HIDDEN, Privacy.PRECISE, Privacy.PRECISE]
     assert await stage.minutes(trip, ana) == [0, 19, 20]
@@ -318,7 +318,7 @@ async def test_what_is_stored_under_is_what_the_code_says(stage: Stage) -> None:
         Privacy, levels, levels, (False, True), (False, True), (False, True)
     ):
         owner = Owner(UserId(uuid7()), NOON, preference, ghost, Sharing(on, setting))
-        expected = given_under(asked, owner, has_ended=ended, now=NOON)
+        expected = privacy_when_reported(asked, owner, has_ended=ended, now=NOON)
         [row] = await stage.crew.pool.fetch(
             _GIVEN_UNDER, asked=asked, setting=setting, preference=preference, ghost=ghost, on=on, ended=ended
         )
@@ -351,7 +351,7 @@ async def test_a_report_that_hides_and_is_repeated_after_an_outage_takes_away_wh
         outage.setattr(getattr(stage.positions, port), name, fails)
         with pytest.raises(Unavailable):
             await stage.send(trip, ana, minute=1, privacy=Privacy.HIDDEN)
-    assert (await stage.send(trip, ana, minute=1, privacy=Privacy.HIDDEN)).has_told
+    assert (await stage.send(trip, ana, minute=1, privacy=Privacy.HIDDEN)).has_events
     assert (await stage.told())[-1] == (ana, False)
     last = await stage.last(trip, ana, by=ben)
     assert last is not None
@@ -364,14 +364,14 @@ async def test_a_position_that_is_hidden_takes_the_one_away_that_was_seen_and_sa
     told = []
     for minute, privacy in enumerate((hidden, precise, hidden, hidden, precise, Privacy.APPROXIMATE, hidden)):
         accepted = await stage.send(trip, ana, minute=minute, privacy=privacy)
-        told.append(accepted.has_told)
+        told.append(accepted.has_events)
     assert told == [True, False, True, False, False, False, True]
     assert await stage.told() == [(ana, True), (ana, False), (ana, False)]
     # Who is hidden anyway, or does not share, has been taken away before.
     await stage.send(trip, ana, minute=10)
     await stage.prefer(ana, minute=11, ghost=True)
     before = await stage.told()
-    assert not (await stage.send(trip, ana, minute=12, privacy=hidden)).has_told
+    assert not (await stage.send(trip, ana, minute=12, privacy=hidden)).has_events
     assert await stage.told() == before
 
 
@@ -382,7 +382,9 @@ async def test_leaving_ends_sharing_for_good(stage: Stage) -> None:
     assert await stage.told() == [(ben, True), (ben, False)]
     with pytest.raises(NotFound):
         await stage.positions.track(trip, ben, ana, MEMBER, start=NOON, end=NOON + MINUTE)
-    assert [one.owner.user_id for one in (await stage.positions.crew(trip, ana, MEMBER)).members] == [ana]
+    assert [
+        one.owner.user_id for one in (await stage.positions.members_with_positions(trip, ana, MEMBER)).members
+    ] == [ana]
     await stage.crew.join(trip, ben, ana)
     assert await stage.last(trip, ben) is None
     assert (await stage.owner(trip, ben)).sharing is None
@@ -395,7 +397,7 @@ async def test_a_trips_end_ends_sharing_and_tells_of_those_who_shared(stage: Sta
     await stage.send(trip, ben, minute=1, is_enabled=False)
     await stage.end_trip(trip, ana)
     assert await stage.told() == [(ana, True), (ben, True), (ben, False), (ana, False)]
-    assert (await stage.positions.crew(trip, ana, MEMBER)).has_ended
+    assert (await stage.positions.members_with_positions(trip, ana, MEMBER)).has_ended
     await stage.send(trip, ana, minute=2, is_enabled=True)
     assert len(await stage.told()) == 4
     assert (await stage.owner(trip, ana)).sharing is None
@@ -438,7 +440,7 @@ async def test_outsiders_former_members_and_nobodies_are_refused(stage: Stage) -
         with pytest.raises(NotTripMember):
             await stage.send(trip, stranger)
         with pytest.raises(NotTripMember):
-            await stage.positions.crew(trip, stranger, MEMBER)
+            await stage.positions.members_with_positions(trip, stranger, MEMBER)
         with pytest.raises(NotTripMember):
             await stage.minutes(trip, stranger)
     with pytest.raises(NotOnboarded):

@@ -18,7 +18,7 @@ from nomadcrew.adapters.postgres.sql import Sql
 from nomadcrew.core.errors import NotTripMember
 from nomadcrew.core.ids import TripId, UserId
 from nomadcrew.core.permissions import MEMBER
-from nomadcrew.core.presence.model import Seen, Shown
+from nomadcrew.core.presence.model import MemberPresence, PresenceChange
 from nomadcrew.core.presence.ports import Presence
 from nomadcrew.core.presence.service import announce
 from tests.contract.cloud import Cloud
@@ -43,8 +43,8 @@ class Stage:
         self.trip: TripId
         self.alone: TripId
 
-    async def seen(self, *, at_s: float = 0, by: UserId | None = None) -> dict[str, Seen]:
-        found = await self.presence.of_trip(self.trip, by or self.ana, MEMBER, now=after(at_s))
+    async def seen(self, *, at_s: float = 0, by: UserId | None = None) -> dict[str, MemberPresence]:
+        found = await self.presence.list_for_trip(self.trip, by or self.ana, MEMBER, now=after(at_s))
         names = {self.ana: "ana", self.ben: "ben"}
         return {names[seen.user_id]: seen for seen in found}
 
@@ -55,10 +55,10 @@ class Stage:
         )  # fmt: skip
 
     async def came(self, user_id: UserId, connection_id: str = "phone", *, at_s: float = 0) -> bool:
-        return await self.presence.came(user_id, connection_id, now=after(at_s))
+        return await self.presence.connected(user_id, connection_id, now=after(at_s))
 
     async def left(self, user_id: UserId, connection_id: str = "phone", *, at_s: float = 0) -> bool:
-        return await self.presence.left(user_id, connection_id, now=after(at_s))
+        return await self.presence.disconnected(user_id, connection_id, now=after(at_s))
 
 
 def after(seconds: float) -> datetime:
@@ -79,17 +79,20 @@ async def stage(sql: Sql, crew: Crew, request: pytest.FixtureRequest) -> Stage:
 
 
 async def test_nobody_was_seen_before_they_came(stage: Stage) -> None:
-    assert await stage.seen() == {"ana": Seen(stage.ana, False, None), "ben": Seen(stage.ben, False, None)}
+    assert await stage.seen() == {
+        "ana": MemberPresence(stage.ana, False, None),
+        "ben": MemberPresence(stage.ben, False, None),
+    }
 
 
 async def test_somebody_is_online_from_the_first_socket_to_the_last(stage: Stage) -> None:
     assert await stage.came(stage.ben, "phone")
     assert not await stage.came(stage.ben, "tablet", at_s=1)
-    assert (await stage.seen(at_s=2))["ben"] == Seen(stage.ben, True, MINUTE)
+    assert (await stage.seen(at_s=2))["ben"] == MemberPresence(stage.ben, True, MINUTE)
     assert not await stage.left(stage.ben, "phone", at_s=3)
     assert (await stage.seen(at_s=4))["ben"].is_online
     assert await stage.left(stage.ben, "tablet", at_s=60)
-    assert (await stage.seen(at_s=600))["ben"] == Seen(stage.ben, False, MINUTE + timedelta(minutes=1))
+    assert (await stage.seen(at_s=600))["ben"] == MemberPresence(stage.ben, False, MINUTE + timedelta(minutes=1))
 
 
 async def test_the_same_news_twice_changes_nothing(stage: Stage) -> None:
@@ -123,8 +126,8 @@ async def test_a_ghost_is_online_for_nobody_and_was_never_seen(stage: Stage) -> 
     await stage.came(stage.ben)
     await stage.ghost(stage.ben, True)
     for by in (stage.ana, stage.ben):
-        assert (await stage.seen(at_s=1, by=by))["ben"] == Seen(stage.ben, False, None)
-    assert await stage.presence.shown([stage.ben], now=after(1)) == []
+        assert (await stage.seen(at_s=1, by=by))["ben"] == MemberPresence(stage.ben, False, None)
+    assert await stage.presence.visible_trips([stage.ben], now=after(1)) == []
     await stage.ghost(stage.ben, False)
     assert (await stage.seen(at_s=2))["ben"].is_online
 
@@ -148,15 +151,15 @@ async def test_what_a_ghost_did_is_not_seen_later(stage: Stage) -> None:
     await stage.left(stage.ben, at_s=900)
     await keep(stage)
     await stage.ghost(stage.ben, False)
-    assert (await stage.seen(at_s=1200))["ben"] == Seen(stage.ben, False, MINUTE)
+    assert (await stage.seen(at_s=1200))["ben"] == MemberPresence(stage.ben, False, MINUTE)
 
 
 async def test_people_are_shown_on_the_trips_they_share(stage: Stage) -> None:
     await stage.came(stage.ana)
-    found = await stage.presence.shown([stage.ana, stage.ben, stage.cleo], now=NOON)
+    found = await stage.presence.visible_trips([stage.ana, stage.ben, stage.cleo], now=NOON)
     assert sorted(found, key=lambda shown: shown.seen.is_online) == [
-        Shown(stage.trip, Seen(stage.ben, False, None)),
-        Shown(stage.trip, Seen(stage.ana, True, MINUTE)),
+        PresenceChange(stage.trip, MemberPresence(stage.ben, False, None)),
+        PresenceChange(stage.trip, MemberPresence(stage.ana, True, MINUTE)),
     ]
 
 
@@ -177,7 +180,12 @@ async def test_a_change_is_told_to_the_trip_with_what_may_be_known(stage: Stage)
 def announcer(stage: Stage) -> Callable[[Told, bool | None], Awaitable[None]]:
     async def tell(told: Told, online: bool | None) -> None:
         await announce(
-            [stage.ben], presence=stage.presence, tell=told.tell, new_id=CountingIds(), now=after(2), online=online
+            [stage.ben],
+            presence=stage.presence,
+            broadcast=told.broadcast,
+            new_id=CountingIds(),
+            now=after(2),
+            online=online,
         )
 
     return tell
@@ -222,7 +230,7 @@ async def test_on_aws_a_full_trip_is_asked_for_at_once(stage: Stage) -> None:
         guest = await stage.crew.person(f"guest{next(numbers)}")
         await stage.crew.join(stage.trip, guest, stage.ana)
         await stage.came(guest)
-    found = await stage.presence.of_trip(stage.trip, stage.ana, MEMBER, now=NOON)
+    found = await stage.presence.list_for_trip(stage.trip, stage.ana, MEMBER, now=NOON)
     assert [seen.is_online for seen in found] == [False] * 2 + [True] * 12
 
 
@@ -241,6 +249,6 @@ async def test_on_one_machine_what_was_kept_outlives_the_process(stage: Stage, s
     assert await stage.presence.keep() == 0
     stage.presence = PostgresPresence(sql)
     assert await stage.seen(at_s=600) == {
-        "ana": Seen(stage.ana, False, MINUTE + timedelta(minutes=2)),
-        "ben": Seen(stage.ben, False, MINUTE),
+        "ana": MemberPresence(stage.ana, False, MINUTE + timedelta(minutes=2)),
+        "ben": MemberPresence(stage.ben, False, MINUTE),
     }

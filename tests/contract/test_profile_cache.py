@@ -43,7 +43,7 @@ class Slow(PostgresProfiles):
         self.may_go_on.set()
 
     async def one(self, user_id: UserId, caller: UserId) -> Profile:
-        profile = await super().one(user_id, caller)
+        profile = await super().get(user_id, caller)
         self.has_read.set()
         await self.may_go_on.wait()
         return profile
@@ -64,7 +64,7 @@ class Cache:
         return await self.read(await self.profiles.onboard(a_profile("ana")))
 
     async def read(self, who: Profile) -> Profile:
-        return await self.profiles.one(who.id, who.id)
+        return await self.profiles.get(who.id, who.id)
 
     async def change(self, who: Profile, now: Any, **to: str) -> Profile:
         return await self.profiles.change(who.id, ProfileChange(**to), who.id, is_admin=False, now=now)
@@ -102,11 +102,11 @@ async def test_others_are_never_read_from_the_cache(cache: Cache) -> None:
     """SQL says whether somebody may look at all."""
     ana, ben = await cache.ana(), await cache.profiles.onboard(a_profile("ben"))
     await cache.behind_its_back(ana)
-    assert (await cache.profiles.one(ana.id, ben.id)).first_name == "Behind"
+    assert (await cache.profiles.get(ana.id, ben.id)).first_name == "Behind"
     with pytest.raises(NotOnboarded):
-        await cache.profiles.one(ana.id, UserId(uuid7()))
+        await cache.profiles.get(ana.id, UserId(uuid7()))
     with pytest.raises(NotFound):
-        await cache.profiles.one(UserId(uuid7()), ana.id)
+        await cache.profiles.get(UserId(uuid7()), ana.id)
 
 
 async def test_a_slow_reader_does_not_put_back_what_was_changed_meanwhile(cache: Cache) -> None:
@@ -204,8 +204,8 @@ async def test_without_its_cache_everything_works_as_before(
     await profiles.set_contact_email(ana.id, "ana@relay.example", now=NOON + MINUTE)
     began_s = time.monotonic()
     for _ in range(20):
-        assert (await profiles.one(ana.id, ana.id)).contact_email == "ana@relay.example"
+        assert (await profiles.get(ana.id, ana.id)).contact_email == "ana@relay.example"
     # Nobody waits for what did not answer a moment ago.
     assert time.monotonic() - began_s < 2
     clock.advance(REST_S)
-    assert (await profiles.one(ana.id, ana.id)).contact_email == "ana@relay.example"
+    assert (await profiles.get(ana.id, ana.id)).contact_email == "ana@relay.example"

@@ -29,7 +29,7 @@ async def found(people: People, text: str, caller: Profile, limit: int = 20) -> 
 async def test_onboarding_makes_a_profile(people: People) -> None:
     wanted = a_profile("ana", first_name="Ana", last_name="Lima", avatar_url="https://x.example/a.png")
     assert await people.profiles.onboard(wanted) == wanted
-    assert await people.profiles.one(wanted.id, wanted.id) == wanted
+    assert await people.profiles.get(wanted.id, wanted.id) == wanted
 
 
 async def test_onboarding_again_changes_nothing(people: People) -> None:
@@ -85,18 +85,18 @@ async def test_another_persons_address_or_username_is_taken(people: People) -> N
 
 async def test_one_sees_others_but_only_with_a_profile_of_ones_own(people: People) -> None:
     ana, ben, nobody = await people.profile("ana"), await people.profile("ben"), UserId(uuid7())
-    assert await people.profiles.one(ben.id, ana.id) == ben
+    assert await people.profiles.get(ben.id, ana.id) == ben
     with pytest.raises(NotFound):
-        await people.profiles.one(nobody, ana.id)
+        await people.profiles.get(nobody, ana.id)
     with pytest.raises(NotOnboarded):
-        await people.profiles.one(ana.id, nobody)
+        await people.profiles.get(ana.id, nobody)
 
 
 async def test_a_change_leaves_the_rest_as_it_was(people: People) -> None:
     ana = await people.profile("ana", first_name="Ana")
     changed = await change(people, ana, ana, location_privacy_preference="approximate", last_name="Lima")
     assert changed == replace(ana, last_name="Lima", location_privacy_preference="approximate", updated_at=LATER)
-    assert await people.profiles.one(ana.id, ana.id) == changed
+    assert await people.profiles.get(ana.id, ana.id) == changed
 
 
 async def test_a_change_that_changes_nothing_leaves_the_time_alone(people: People) -> None:
@@ -137,7 +137,7 @@ async def test_a_change_to_another_persons_username_is_refused(people: People) -
 
 async def merge(people: People, who: Profile, caller: Profile, **preferences: object) -> dict[str, object]:
     merged = await people.profiles.merge_preferences(who.id, preferences, caller.id, is_admin=False, now=LATER)
-    assert merged == await people.profiles.one(who.id, who.id)
+    assert merged == await people.profiles.get(who.id, who.id)
     return merged.preferences
 
 
@@ -160,7 +160,7 @@ async def test_preferences_merged_at_the_same_time_are_all_kept(people: People) 
             for n in range(8)
         )
     )
-    assert len((await people.profiles.one(ana.id, ana.id)).preferences) == 8
+    assert len((await people.profiles.get(ana.id, ana.id)).preferences) == 8
 
 
 async def test_preferences_do_not_grow_without_end(people: People) -> None:
@@ -177,7 +177,7 @@ async def test_what_one_wants_to_be_told_is_merged_inside_its_two_keys(people: P
 
     async def want(switches: dict[str, object], details: dict[str, object]) -> dict[str, object]:
         merged = await people.profiles.merge_notification_preferences(switches, details, ana.id, now=LATER)
-        assert merged == await people.profiles.one(ana.id, ana.id)
+        assert merged == await people.profiles.get(ana.id, ana.id)
         return merged.preferences
 
     assert await want({"email": False}, {"chat": "mentions"}) == {
@@ -207,7 +207,7 @@ async def test_preferences_are_changed_by_oneself_only(people: People) -> None:
 async def test_a_contact_address_is_kept_as_it_was_written(people: People) -> None:
     ana = await people.profile("ana")
     await people.profiles.set_contact_email(ana.id, "Ana@Relay.example", now=LATER)
-    assert (await people.profiles.one(ana.id, ana.id)).contact_email == "Ana@Relay.example"
+    assert (await people.profiles.get(ana.id, ana.id)).contact_email == "Ana@Relay.example"
     with pytest.raises(NotOnboarded):
         await people.profiles.set_contact_email(UserId(uuid7()), "x@example.org", now=LATER)
 

@@ -6,7 +6,7 @@ import pytest
 
 from nomadcrew.adapters.http.breaker import Breaker
 from nomadcrew.adapters.http.expo import ExpoPush
-from nomadcrew.adapters.machine.no_push import SilentPush
+from nomadcrew.adapters.machine.no_push import NoPush
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.notifications.push import PushError, PushMessage, PushRefused, Ticket
 from tests.expo import GONE, TOO_FAST, Expo, expo, failed
@@ -141,6 +141,6 @@ async def test_a_token_is_shown_to_nobody(push: ExpoPush) -> None:
 
 
 async def test_where_no_service_is_set_nothing_is_sent(service: Expo) -> None:
-    assert await SilentPush().send(to("a", "b")) == [Ticket(error=PushError.REFUSED)] * 2
-    assert await SilentPush().receipts(["a"]) == {}
+    assert await NoPush().send(to("a", "b")) == [Ticket(error=PushError.REFUSED)] * 2
+    assert await NoPush().receipts(["a"]) == {}
     assert service.requests == []

@@ -7,8 +7,8 @@ from uuid import uuid4
 import pytest
 
 from nomadcrew.adapters.postgres.push import PostgresPushTokens
+from nomadcrew.adapters.postgres.retention import PostgresRetention
 from nomadcrew.adapters.postgres.sql import Row
-from nomadcrew.adapters.postgres.upkeep import PostgresUpkeep
 from nomadcrew.core.errors import NotOnboarded, Unavailable
 from nomadcrew.core.ids import EventId, PushTokenId, UserId, uuid7
 from nomadcrew.core.notifications.push import CLAIMED_FOR, MAX_TOKENS_PER_USER, Claimed, DeviceType, PushToken
@@ -156,11 +156,11 @@ async def test_what_is_old_is_deleted_and_what_is_not_stays(crew: Crew, tokens: 
     for id_, at in ((push, NOON), (EventId(uuid7()), NOON + timedelta(days=29))):
         await tokens.claim(id_, [ana], now=at)
         await tokens.sent(id_, {kept.id: f"ticket of {id_}"}, now=at)
-    upkeep, then = PostgresUpkeep(crew.pool), NOON + timedelta(days=30, seconds=1)
-    assert (await upkeep.push_tokens(then), await upkeep.push_sends(then)) == (1, 1)
+    upkeep, then = PostgresRetention(crew.pool), NOON + timedelta(days=30, seconds=1)
+    assert (await upkeep.delete_push_tokens(then), await upkeep.delete_push_sends(then)) == (1, 1)
     assert {row["token"] for row in await _rows(crew)} == {"young", "kept"}
     assert await tokens.tickets(push) == {}
-    assert (await upkeep.push_tokens(then), await upkeep.push_sends(then)) == (0, 0)
+    assert (await upkeep.delete_push_tokens(then), await upkeep.delete_push_sends(then)) == (0, 0)
 
 
 async def _rows(crew: Crew) -> list[Row]:

@@ -15,7 +15,7 @@ from nomadcrew.adapters.aws.sdk.services import EVENTS, SQS
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.queue import PostgresQueue
 from nomadcrew.core.ids import JobId, uuid7
-from nomadcrew.core.queues import MAX_ATTEMPTS, MAX_REASON, NO_ANSWER, Job, WorkQueue, backoff_s, patience
+from nomadcrew.core.queues import MAX_ATTEMPTS, MAX_REASON, NO_ANSWER, Job, WorkQueue, backoff_s, retry_policy
 from tests.contract.cloud import Cloud
 from tests.fakes import SetClock
 
@@ -177,10 +177,14 @@ async def test_a_queue_with_fewer_attempts_has_longer_pauses(queue: WorkQueue, c
 
 
 def test_a_queue_is_known_by_its_name_and_by_its_arn() -> None:
-    few, many = patience("notifications"), patience("email")
+    few, many = retry_policy("notifications"), retry_policy("email")
     assert (few.attempts, many.attempts) == (5, MAX_ATTEMPTS)
     arn = "arn:aws:sqs:eu-west-1:000000000000:nomadcrew-dev-"
-    assert (patience(f"{arn}push"), patience(f"{arn}email.fifo"), patience(f"{arn}probe")) == (few, many, many)
+    assert (retry_policy(f"{arn}push"), retry_policy(f"{arn}email.fifo"), retry_policy(f"{arn}probe")) == (
+        few,
+        many,
+        many,
+    )
 
 
 async def test_a_job_whose_every_worker_died_is_dead_too(queue: WorkQueue, clock: Time) -> None:

@@ -8,11 +8,11 @@ from datetime import timedelta
 import pytest
 
 from nomadcrew.adapters.postgres.database import Database
-from nomadcrew.adapters.postgres.idempotency import PostgresReplies
+from nomadcrew.adapters.postgres.idempotency import PostgresIdempotencyStore
+from nomadcrew.adapters.postgres.retention import PostgresRetention
 from nomadcrew.adapters.postgres.sql import Row, Statement, compile_statement
-from nomadcrew.adapters.postgres.upkeep import PostgresUpkeep
 from nomadcrew.core.errors import Conflict, Unavailable, Unprocessable
-from nomadcrew.core.idempotency import KEPT_FOR, KeptReply
+from nomadcrew.core.idempotency import KEPT_FOR, StoredReply
 from tests.fakes import NOON
 
 _CREATE = compile_statement("create", "CREATE TABLE writes (id integer GENERATED ALWAYS AS IDENTITY, body text)")
@@ -22,7 +22,7 @@ _REPLAYS = compile_statement("replays", "SELECT count(*) AS count FROM replays")
 KEY, OTHER_KEY = b"key of ana's phone", b"key of ben's phone"
 BODY, OTHER_BODY = b"hash of a request", b"hash of another"
 
-Make = Callable[[], Awaitable[KeptReply]]
+Make = Callable[[], Awaitable[StoredReply]]
 
 
 class Desk:
@@ -30,16 +30,16 @@ class Desk:
 
     def __init__(self, pool: Database) -> None:
         self.pool = pool
-        self.replies = PostgresReplies(pool)
+        self.replies = PostgresIdempotencyStore(pool)
 
-    async def write(self) -> KeptReply:
+    async def write(self) -> StoredReply:
         [row] = await self.pool.fetch(_WRITE, body="boots")
-        return KeptReply(201, b"%d" % row["id"])
+        return StoredReply(201, b"%d" % row["id"])
 
     async def once(
         self, key: bytes = KEY, body: bytes = BODY, make: Make | None = None, *, later: timedelta = timedelta()
-    ) -> KeptReply:
-        return await self.replies.once(key, body, make or self.write, now=NOON + later)
+    ) -> StoredReply:
+        return await self.replies.run_once(key, body, make or self.write, now=NOON + later)
 
     async def rows(self) -> int:
         [row] = await self.pool.fetch(_WRITES)
@@ -67,9 +67,9 @@ async def test_keys_do_not_know_each_other(desk: Desk) -> None:
     assert await desk.rows() == 2
 
 
-@pytest.mark.parametrize("reply", [KeptReply(204, b""), KeptReply(200, bytes(range(256)))])
-async def test_any_reply_is_kept_byte_by_byte(desk: Desk, reply: KeptReply) -> None:
-    async def make() -> KeptReply:
+@pytest.mark.parametrize("reply", [StoredReply(204, b""), StoredReply(200, bytes(range(256)))])
+async def test_any_reply_is_kept_byte_by_byte(desk: Desk, reply: StoredReply) -> None:
+    async def make() -> StoredReply:
         return reply
 
     assert [await desk.once(make=make), await desk.once(make=make)] == [reply, reply]
@@ -84,7 +84,7 @@ async def test_requests_at_the_same_time_change_the_world_once_and_answer_alike(
 async def test_a_second_request_waits_for_the_first_and_is_the_first_if_that_fails(desk: Desk) -> None:
     inside, fail = asyncio.Event(), asyncio.Event()
 
-    async def slow_and_failing() -> KeptReply:
+    async def slow_and_failing() -> StoredReply:
         await desk.write()
         inside.set()
         await fail.wait()
@@ -113,13 +113,13 @@ async def test_a_key_used_for_another_request_is_refused_and_changes_nothing(des
 
 async def test_another_request_under_the_key_at_the_same_time_is_refused(desk: Desk) -> None:
     results = await asyncio.gather(desk.once(), desk.once(body=OTHER_BODY), return_exceptions=True)
-    assert {type(result) for result in results} == {KeptReply, Unprocessable}
+    assert {type(result) for result in results} == {StoredReply, Unprocessable}
     assert await desk.rows() == 1
 
 
 @pytest.mark.parametrize("failure", [Conflict("taken"), Unavailable(), RuntimeError("a bug")])
 async def test_a_failure_keeps_neither_reply_nor_write(desk: Desk, failure: Exception) -> None:
-    async def make() -> KeptReply:
+    async def make() -> StoredReply:
         await desk.write()
         raise failure
 
@@ -132,7 +132,7 @@ async def test_a_failure_keeps_neither_reply_nor_write(desk: Desk, failure: Exce
 async def test_a_request_given_up_keeps_neither_reply_nor_write(desk: Desk) -> None:
     inside = asyncio.Event()
 
-    async def endless() -> KeptReply:
+    async def endless() -> StoredReply:
         await desk.write()
         inside.set()
         await asyncio.Event().wait()
@@ -159,7 +159,7 @@ async def test_a_key_is_fresh_again_when_its_reply_has_expired(desk: Desk) -> No
 async def test_expired_replies_are_purged_and_no_others(desk: Desk) -> None:
     await desk.once()
     await desk.once(OTHER_KEY, later=timedelta(hours=1))
-    assert await PostgresUpkeep(desk.pool).replays(NOON + KEPT_FOR + timedelta(minutes=1)) == 1
+    assert await PostgresRetention(desk.pool).delete_stored_replies(NOON + KEPT_FOR + timedelta(minutes=1)) == 1
     assert await desk.kept() == 1
     assert await desk.rows() == 2
 
@@ -177,7 +177,7 @@ class Purging:
     async def transaction(self) -> AsyncIterator[None]:
         async with self._pool.transaction():
             yield
-        await PostgresUpkeep(self._pool).replays(NOON + 2 * KEPT_FOR)
+        await PostgresRetention(self._pool).delete_stored_replies(NOON + 2 * KEPT_FOR)
 
     def in_transaction(self) -> bool:
         return self._pool.in_transaction()
@@ -185,7 +185,7 @@ class Purging:
 
 async def test_a_reply_that_is_purged_while_it_is_looked_up_asks_for_another_try(desk: Desk) -> None:
     await desk.once()
-    unlucky = PostgresReplies(Purging(desk.pool))
+    unlucky = PostgresIdempotencyStore(Purging(desk.pool))
     with pytest.raises(Unavailable):
-        await unlucky.once(KEY, BODY, desk.write, now=NOON)
+        await unlucky.run_once(KEY, BODY, desk.write, now=NOON)
     assert await desk.rows() == 1

@@ -144,9 +144,9 @@ async def test_what_no_reuse_could_show_any_more_is_forgotten(pool: Database) ->
     people = People(pool, accounts, accounts, PostgresSessions(pool), PostgresProfiles(pool))
     await signed_in(people)
     await exchange(people, "first", "second", NOON + 20 * DAY)
-    assert await people.sessions.forget_expired(now=NOON + 32 * DAY) == 0
+    assert await people.sessions.delete_expired(now=NOON + 32 * DAY) == 0
     [row] = await pool.fetch(_COUNT)
     assert (row["n"], row["spent"]) == (1, 0)
-    assert await people.sessions.forget_expired(now=NOON + 52 * DAY) == 1
+    assert await people.sessions.delete_expired(now=NOON + 52 * DAY) == 1
     [row] = await pool.fetch(_COUNT)
     assert row["n"] == 0

@@ -100,7 +100,7 @@ async def series() -> AsyncIterator[Series]:
 
 async def test_points_are_records_of_several_measures_at_most_a_hundred_a_call(series: Series) -> None:
     points = [replace(POINT, recorded_at=NOON + timedelta(seconds=n), is_jump=n == 1) for n in range(101)]
-    await series.history.keep([(TRIP, ANA, point) for point in points])
+    await series.history.store([(TRIP, ANA, point) for point in points])
     first, second = series.asked("WriteRecords")
     assert (len(first["Records"]), len(second["Records"])) == (100, 1)
     assert (first["DatabaseName"], first["TableName"]) == ("journeys", "points")
@@ -123,10 +123,10 @@ async def test_points_are_records_of_several_measures_at_most_a_hundred_a_call(s
 
 async def test_the_address_is_asked_for_once_a_day(series: Series) -> None:
     for _ in range(2):
-        await series.history.keep([(TRIP, ANA, POINT)])
+        await series.history.store([(TRIP, ANA, POINT)])
     assert series.addresses == ["discovery", "discovery", "cell1.timestream.test"]
     series.clock.advance(86_400)
-    await series.history.keep([(TRIP, ANA, POINT)])
+    await series.history.store([(TRIP, ANA, POINT)])
     assert len(series.asked("DescribeEndpoints")) == 2
 
 
@@ -136,7 +136,7 @@ async def test_what_can_never_be_written_does_not_hold_up_the_rest(series: Serie
         "Message": "One or more records have been rejected. See RejectedRecords for details.",
         "RejectedRecords": [{"RecordIndex": 0, "Reason": "The record timestamp is outside the time range."}],
     }
-    await series.history.keep([(TRIP, ANA, POINT)] * 101)
+    await series.history.store([(TRIP, ANA, POINT)] * 101)
     assert len(series.asked("WriteRecords")) == 2
 
 

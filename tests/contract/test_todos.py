@@ -52,7 +52,7 @@ async def test_what_was_added_is_read_back_and_told_with_real_times(crew: Crew, 
     ana = await crew.person("ana")
     trip = await crew.trip(ana)
     todo = await add(todos, trip, ana)
-    assert await todos.one(trip, todo.id, ana, MEMBER) == todo
+    assert await todos.get(trip, todo.id, ana, MEMBER) == todo
     event = (await crew.events())[-1]
     assert event["type"] == "TODO_CREATED"
     assert event["payload"] == {
@@ -111,7 +111,7 @@ async def test_a_todo_is_found_on_its_own_trip_only(crew: Crew, todos: PostgresT
     todo = await add(todos, here, ana)
     for trip, todo_id in ((there, todo.id), (here, TodoId(uuid4()))):
         with pytest.raises(NotFound):
-            await todos.one(trip, todo_id, ana, MEMBER)
+            await todos.get(trip, todo_id, ana, MEMBER)
         with pytest.raises(NotFound):
             await todos.delete(trip, todo_id, ana, OWN_OR_ADMIN, EventId(uuid7()), now=NOON)
 

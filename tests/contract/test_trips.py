@@ -35,7 +35,7 @@ async def change(
 async def test_a_new_trip_has_its_maker_as_owner_and_is_told_as_a_whole(crew: Crew, trips: PostgresTrips) -> None:
     ana = await crew.person("ana")
     made = await crew.new_trip(ana)
-    stored = await trips.one(made.id, ana, MEMBER)
+    stored = await trips.get(made.id, ana, MEMBER)
     assert stored == made
     assert [(m.user_id, m.role, m.name) for m in stored.members] == [(ana, "OWNER", "ana")]
     [event] = await crew.events()
@@ -52,7 +52,7 @@ async def test_the_same_trip_within_the_window_is_the_first_one(crew: Crew, trip
     assert again == first
     later = await crew.new_trip(ana, fingerprint=b"same", now=NOON + timedelta(seconds=31))
     assert later.id != first.id
-    assert len(await trips.of(ana)) == 2
+    assert len(await trips.list_for_user(ana)) == 2
 
 
 async def test_many_repeats_at_once_make_one_trip(crew: Crew, trips: PostgresTrips) -> None:
@@ -77,7 +77,7 @@ async def test_a_list_has_the_callers_trips_latest_start_first_with_all_members(
     late = await crew.trip(ana, start_date=date(2026, 12, 5), end_date=date(2026, 12, 5))
     await crew.trip(ben, name="elsewhere")
     await crew.join(late, ben, ana)
-    found = await trips.of(ana)
+    found = await trips.list_for_user(ana)
     assert [trip.id for trip in found] == [late, early]
     assert [(trip.member_count, [m.user_id for m in trip.members]) for trip in found] == [
         (2, [ana, ben]),
@@ -89,9 +89,9 @@ async def test_somebody_without_trips_has_an_empty_list_and_somebody_without_pro
     crew: Crew, trips: PostgresTrips
 ) -> None:
     ana = await crew.person("ana")
-    assert await trips.of(ana) == []
+    assert await trips.list_for_user(ana) == []
     with pytest.raises(NotOnboarded):
-        await trips.of(UserId(uuid4()))
+        await trips.list_for_user(UserId(uuid4()))
     with pytest.raises(NotOnboarded):
         await crew.trip(UserId(uuid4()))
 
@@ -102,17 +102,17 @@ async def test_outsiders_and_the_deleted_are_told_apart(crew: Crew, trips: Postg
     await crew.join(trip_id, ben, ana)
     for stranger_to in (trip_id, TripId(uuid4())):
         with pytest.raises(NotTripMember):
-            await trips.one(stranger_to, eve, MEMBER)
+            await trips.get(stranger_to, eve, MEMBER)
     with pytest.raises(Forbidden):
         await trips.delete(trip_id, ben, OWNER, EventId(uuid7()), now=NOON)
     await trips.delete(trip_id, ana, OWNER, EventId(uuid7()), now=NOON)
     with pytest.raises(NotFound):
-        await trips.one(trip_id, ben, MEMBER)
+        await trips.get(trip_id, ben, MEMBER)
     with pytest.raises(NotFound):
         await trips.delete(trip_id, ana, OWNER, EventId(uuid7()), now=NOON)
     with pytest.raises(NotTripMember):
-        await trips.one(trip_id, eve, MEMBER)
-    assert await trips.of(ana) == []
+        await trips.get(trip_id, eve, MEMBER)
+    assert await trips.list_for_user(ana) == []
 
 
 async def test_a_change_merges_and_names_what_changed(crew: Crew, trips: PostgresTrips) -> None:
@@ -140,7 +140,7 @@ async def test_dates_are_merged_before_they_are_judged(crew: Crew, trips: Postgr
     trip_id = await crew.trip(ana)
     with pytest.raises(InvalidDates):
         await change(trips, trip_id, ana, end_date=date(2026, 11, 1))
-    assert (await trips.one(trip_id, ana, MEMBER)).end_date == date(2026, 12, 9)
+    assert (await trips.get(trip_id, ana, MEMBER)).end_date == date(2026, 12, 9)
 
 
 @pytest.mark.parametrize("old", list(Status))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nomadcrew.api.socket_frames import actions
+from nomadcrew.api.socket_frames import frames
 from nomadcrew.cli import nomadcrew
 from tests.e2e.client import Api
 from tests.e2e.server import Server
@@ -131,7 +131,7 @@ def test_the_commands_table_has_every_command() -> None:
 
 def test_the_frames_table_has_every_frame() -> None:
     table = section(DOCS / "sockets.md", "Frames that a client may send")
-    assert [name for name in actions.rows if not re.search(rf'[`"]{name}[`"]', table)] == []
+    assert [name for name in frames.rows if not re.search(rf'[`"]{name}[`"]', table)] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -13,7 +13,7 @@ from aws_cdk.assertions import Template
 
 from infrastructure.config import stage_of
 from infrastructure.functions import FUNCTIONS, services_of
-from infrastructure.grants import Places, grants_of, service_named
+from infrastructure.grants import ResourceRefs, grants_of, service_named
 from infrastructure.stacks.database import DatabaseStack
 from nomadcrew.adapters import aws
 
@@ -64,7 +64,7 @@ def test_history_is_read_by_one_function_and_kept_by_another() -> None:
     called = set(re.findall(r'"([A-Z][A-Za-z]+)"', text)) & operations_of("dynamodb")
     granted = [
         {action for grant in service_named(name, STAGE).grants for action in grant.actions}
-        for name in ("location_history", "kept_history")
+        for name in ("location_history", "stored_history")
     ]
     assert granted == [{"dynamodb:Query"}, {"dynamodb:UpdateItem"}]
     assert {action.partition(":")[2] for actions in granted for action in actions} == called
@@ -74,13 +74,13 @@ def test_a_stage_of_an_account_that_has_timestream_keeps_history_there() -> None
     stage = replace(STAGE, location_store="timestream")
     granted = {
         name: {action for grant in service_named(name, stage).grants for action in grant.actions}
-        for name in ("location_history", "kept_history")
+        for name in ("location_history", "stored_history")
     }
     assert granted == {
         "location_history": {"timestream:Select", "timestream:DescribeEndpoints"},
-        "kept_history": {"timestream:WriteRecords", "timestream:DescribeEndpoints"},
+        "stored_history": {"timestream:WriteRecords", "timestream:DescribeEndpoints"},
     }
-    places = Places(stage)
+    places = ResourceRefs(stage)
     made = Template.from_stack(DatabaseStack(App(context=CONTEXT), "history", places=places))
     table = {
         "RetentionProperties": {

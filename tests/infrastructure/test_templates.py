@@ -10,7 +10,7 @@ from infrastructure.functions import API_FUNCTIONS, FUNCTIONS
 from nomadcrew.adapters.aws.sdk.config import AwsConfig, variable
 from nomadcrew.api.table import ALL_ROUTES
 from nomadcrew.core.events import MIRRORED
-from nomadcrew.core.queues import MAX_ATTEMPTS, patience
+from nomadcrew.core.queues import MAX_ATTEMPTS, retry_policy
 from nomadcrew.settings import Settings
 from nomadcrew.web.routes import Auth
 from nomadcrew.wire.events import detail_type
@@ -202,7 +202,7 @@ def test_every_asynchronous_edge_ends_in_dead_letters(cloud: Cloud) -> None:
     }
     for queue in cloud.properties("AWS::SQS::Queue"):
         if "-dead" not in queue["QueueName"]:
-            most = patience(queue["QueueName"]).attempts
+            most = retry_policy(queue["QueueName"]).attempts
             assert queue["RedrivePolicy"]["maxReceiveCount"] == most
             assert most == (5 if queue["QueueName"].endswith(("-notifications", "-push")) else MAX_ATTEMPTS)
         assert queue["MessageRetentionPeriod"] == 14 * DAY_S
@@ -356,7 +356,7 @@ def test_presets_choose_what_is_dear(clouds: dict[tuple[str, str], Cloud]) -> No
     assert proxy["RequireTLS"]
     assert {auth["IAMAuth"] for auth in proxy["Auth"]} == {"REQUIRED"}
     inside = {name for name, one in functions(document).items() if "VpcConfig" in one}
-    assert {"trips", "migrator", "upkeep"} <= inside
+    assert {"trips", "migrator", "retention"} <= inside
     assert inside.isdisjoint({"cognito_triggers", "keepalive", "realtime", "websocket"})
     provisioned = [
         one for one in document.properties("AWS::Lambda::Alias") if "ProvisionedConcurrencyConfig" in one

@@ -10,8 +10,8 @@ from uuid import UUID
 import httpx
 
 from nomadcrew.core.ids import TripId, UserId
-from nomadcrew.core.locations.model import Carried, Privacy, StoredPoint
-from nomadcrew.wire.location_records import pack_carried
+from nomadcrew.core.locations.model import LocationRecord, Privacy, StoredPoint
+from nomadcrew.wire.location_records import pack_record
 from rehearsal.running import Rehearsal
 from tests.e2e.client import Api, Person, Socket, eventually
 from tests.e2e.conftest import Connect, Register
@@ -198,7 +198,7 @@ async def test_records_of_the_stream_that_come_again_and_late_change_no_view(
             stream.put_record(
                 StreamName="nomadcrew-rehearsal-locations",
                 PartitionKey=trip_id,
-                Data=pack_carried(carried(trip_id, ana.person.id, at_ms, place)),
+                Data=pack_record(carried(trip_id, ana.person.id, at_ms, place)),
             )
     # The stream keeps a trip's order, so what is told after those comes after them.
     for walker in walkers:
@@ -209,7 +209,7 @@ async def test_records_of_the_stream_that_come_again_and_late_change_no_view(
         assert all(count == 1 for at_ms, count in times.items() if at_ms < latest_ms), times
 
 
-def carried(trip_id: str, user_id: str, at_ms: int, place: Place) -> Carried:
+def carried(trip_id: str, user_id: str, at_ms: int, place: Place) -> LocationRecord:
     taken_at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=at_ms)
     point = StoredPoint(*place, taken_at, taken_at, Privacy.PRECISE)
-    return Carried(TripId(UUID(trip_id)), UserId(UUID(user_id)), [point])
+    return LocationRecord(TripId(UUID(trip_id)), UserId(UUID(user_id)), [point])

@@ -15,7 +15,7 @@ from nomadcrew.hosts.machine.http.health import Health
 from nomadcrew.hosts.machine.http.metrics import Metrics, MetricsPage
 from nomadcrew.web.call import Call, Reply
 from nomadcrew.web.dispatch import Dispatcher
-from nomadcrew.web.routes import Auth, Replay, Routes
+from nomadcrew.web.routes import Auth, Idempotency, Routes
 from tests.fakes import SetClock, fake_ports
 
 
@@ -149,7 +149,7 @@ async def delete_note(call: Call) -> None:
     """Forget it."""
 
 
-@routes.post("/v1/fail/{how}", auth=Auth.PUBLIC, replay=Replay.NEVER)
+@routes.post("/v1/fail/{how}", auth=Auth.PUBLIC, idempotency=Idempotency.NEVER)
 async def fail(call: Call) -> None:
     """Raise something."""
     how = call.request.params["how"]

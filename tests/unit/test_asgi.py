@@ -225,7 +225,7 @@ async def test_repeated_headers_are_joined_and_so_repeated_tokens_are_none() -> 
 
 
 async def test_a_repeated_write_with_a_key_happens_once() -> None:
-    client = Host(replies=MemoryReplies()).client
+    client = Host(idempotency=MemoryReplies()).client
     headers = {**ANA, "idempotency-key": "k-1"}
     answers = [await client.ask("POST", "/v1/notes", headers, b'{"text":"hi"}') for _ in range(2)]
     assert [answer.status for answer in answers] == [201, 201]
@@ -236,7 +236,7 @@ async def test_a_repeated_write_with_a_key_happens_once() -> None:
 
 async def test_a_write_is_announced_before_it_is_made_and_reported_after() -> None:
     bell = Bell()
-    client = Host(outbox=bell, replies=MemoryReplies()).client
+    client = Host(outbox=bell, idempotency=MemoryReplies()).client
     await client.ask("GET", "/v1/notes", ANA)
     assert (bell.expected, bell.rung) == (0, 0)
     await client.ask("POST", "/v1/notes", ANA, b'{"text":"hi"}')

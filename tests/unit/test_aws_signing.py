@@ -8,9 +8,9 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotoCredentials
 
 from nomadcrew.adapters.aws.sdk import signing
-from nomadcrew.adapters.aws.sdk.signing import Credentials, encoded_path, encoded_query, presign, sign
+from nomadcrew.adapters.aws.sdk.signing import AwsCredentials, encoded_path, encoded_query, presign, sign
 
-KEYS = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
+KEYS = AwsCredentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
 THEN = datetime(2015, 8, 30, 12, 36, tzinfo=UTC)
 
 
@@ -39,7 +39,7 @@ def test_a_signature_is_that_of_the_published_example() -> None:
 def test_a_signature_is_the_one_botocore_makes(
     service: str, path: str, query: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    body, keys = b'{"a": 1}', Credentials("AKID", "secret", "token")
+    body, keys = b'{"a": 1}', AwsCredentials("AKID", "secret", "token")
     request = AWSRequest(
         "POST",
         f"https://host.example:4566{encoded_path(path)}",
@@ -84,7 +84,7 @@ def test_a_presigned_address_names_who_may_use_it_until_when() -> None:
 
 @pytest.mark.parametrize("path", ["/bucket/key", "/prefix/a b/ü/x~y-z_.jpg"])
 def test_a_presigned_address_of_s3_is_the_one_botocore_makes(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    keys, query = Credentials("AKID", "secret", "token"), {"response-content-type": "image/jpeg", "b": "2 &=ü"}
+    keys, query = AwsCredentials("AKID", "secret", "token"), {"response-content-type": "image/jpeg", "b": "2 &=ü"}
     request = AWSRequest("GET", f"https://host.example:4566{encoded_path(path)}?{encoded_query(query)}")
     monkeypatch.setattr("botocore.auth.get_current_datetime", lambda: THEN.replace(tzinfo=None))
     botos = BotoCredentials(keys.key_id, keys.secret, keys.token)

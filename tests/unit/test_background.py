@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from nomadcrew.core.ids import JobId, uuid7
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.queues import Job
-from nomadcrew.hosts.machine.queue_consumers import RECEIVE, RungQueue, Workers
+from nomadcrew.hosts.machine.queue_consumers import RECEIVE, QueueConsumers, WakingQueue
 from tests.fakes import NOON, fake_ports
 
 
@@ -47,8 +47,8 @@ class Stage:
 
     def __init__(self) -> None:
         self.jobs = Jobs()
-        self.workers = Workers({"mail": self._mail, "notes": self._note})
-        self.queue = RungQueue(self.jobs, self.workers.wake)  # type: ignore[arg-type]
+        self.workers = QueueConsumers({"mail": self._mail, "notes": self._note})
+        self.queue = WakingQueue(self.jobs, self.workers.wake)  # type: ignore[arg-type]
         self.ports = fake_ports(queue=self.queue)
         self.mails: list[str] = []
 

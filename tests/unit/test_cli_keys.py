@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 from nomadcrew.adapters.machine.keys import open_keys
 from nomadcrew.cli import nomadcrew
 from nomadcrew.hosts.machine.data_folder import DataFolder
-from nomadcrew.hosts.machine.errors import CannotStart
+from nomadcrew.hosts.machine.errors import StartupError
 
 
 @pytest.fixture
@@ -45,5 +45,5 @@ def test_list_shows_the_signing_key_first(folder: DataFolder) -> None:
 @pytest.mark.parametrize("command", ["list", "rotate"])
 def test_an_empty_folder_is_refused(folder: DataFolder, command: str) -> None:
     result = keys(command)
-    assert isinstance(result.exception, CannotStart)
+    assert isinstance(result.exception, StartupError)
     assert not folder.keys.exists()

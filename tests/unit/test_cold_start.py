@@ -39,7 +39,7 @@ BUDGETS = {
     "todos": 240,
     "trips": 240,
     "iot_publisher": 225,
-    "upkeep": 242,
+    "retention": 242,
     "users": 245,
     "websocket": 271,
 }
@@ -62,8 +62,8 @@ OURS_EVERYWHERE = (
     "nomadcrew.adapters.aws.sdk.services",
     "nomadcrew.adapters.aws.sdk.signing",
     "nomadcrew.hosts.aws.ports",
-    "nomadcrew.hosts.aws.live_parts",
-    "nomadcrew.hosts.aws.parts",
+    "nomadcrew.hosts.aws.realtime_port_factory",
+    "nomadcrew.hosts.aws.port_factory",
     "nomadcrew.adapters.postgres.ports",
     "nomadcrew.core",
     "nomadcrew.logs",
@@ -95,7 +95,7 @@ ADAPTERS = {
     "sql": ("adapters.aws.dataapi", "adapters.postgres"),
     "limits": ("adapters.aws.dynamodb.limits", "adapters.machine.limits"),
     "outbox": ("adapters.aws.outbox",),
-    "queue": ("adapters.aws.queue", "adapters.aws.live", "adapters.mirrored_live"),
+    "queue": ("adapters.aws.queue", "adapters.aws.broadcaster", "adapters.mirrored_broadcaster"),
     "mailer": ("adapters.aws.mailer", "adapters.aws.dynamodb.suppression", "adapters.mime"),
     "topics": ("adapters.aws.topics",),
     "topic_names": ("adapters.aws.topics",),
@@ -114,7 +114,7 @@ ADAPTERS = {
     ),
     "profile_cache": ("adapters.aws.dynamodb.profile_cache",),
     "accounts": ("adapters.aws.cognito.accounts", "adapters.aws.cognito.user_pool", "adapters.machine.passwords"),
-    "abandoned": ("adapters.aws.cognito.unconfirmed", "adapters.aws.cognito.user_pool"),
+    "unconfirmed_registrations": ("adapters.aws.cognito.unconfirmed", "adapters.aws.cognito.user_pool"),
     "tokens": (
         "adapters.aws.cognito.tokens",
         "adapters.aws.cognito.user_pool",
@@ -133,9 +133,9 @@ ADAPTERS = {
     "push": ("adapters.http", "adapters.machine.no_push"),
     "mirror": ("adapters.http", "adapters.machine.no_mirror"),
     "last_positions": ("adapters.aws.positions", "adapters.aws.dynamodb.last_positions"),
-    "carried_positions": ("adapters.aws.positions", "adapters.aws.dynamodb.last_positions"),
+    "streamed_positions": ("adapters.aws.positions", "adapters.aws.dynamodb.last_positions"),
     "location_history": ("adapters.aws.dynamodb.location_history",),
-    "kept_history": ("adapters.aws.dynamodb.location_history",),
+    "stored_history": ("adapters.aws.dynamodb.location_history",),
     "location_stream": ("adapters.aws.location_stream", "adapters.aws.queue"),
 }
 EVENTS = (
@@ -147,8 +147,8 @@ ALSO = {
     "invitations": ("api.members",),
     "trips": ("api.members",),
     "websocket": (
-        "adapters.aws.live",
-        "adapters.mirrored_live",
+        "adapters.aws.broadcaster",
+        "adapters.mirrored_broadcaster",
         "api.chat",
         "api.locations",
         "api.socket_frames",
@@ -157,8 +157,8 @@ ALSO = {
     "push": ("api.notifications",),
     "mirror": ("api.mirror_consumer",),
     "notifier": (
-        "adapters.aws.live",
-        "adapters.mirrored_live",
+        "adapters.aws.broadcaster",
+        "adapters.mirrored_broadcaster",
         "api.notifications",
     ),
     # Where it is told of sockets, which it is not.

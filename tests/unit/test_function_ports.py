@@ -11,7 +11,7 @@ from nomadcrew.api.table import FUNCTIONS
 from nomadcrew.core.errors import BadSetting, Unauthenticated
 from nomadcrew.core.ports import Ports
 from nomadcrew.hosts.aws.ports import STANDS_ON, ports_in
-from nomadcrew.web.routes import Replay, Routes
+from nomadcrew.web.routes import Idempotency, Routes
 
 FOLDER = Path(api.__file__).parent
 # What every function has without asking.
@@ -30,10 +30,10 @@ def test_a_function_declares_what_its_rows_use(routes: Routes) -> None:
     used = set(re.findall(r"ports\.(\w+)", (FOLDER / routes.function / "routes.py").read_text())) - GIVEN
     # The dispatcher uses some for every row.
     used.add("limits")
-    if any(row.mutates and row.tells for row in routes):
+    if any(row.mutates and row.uses_outbox for row in routes):
         used.add("outbox")
-    if any(row.mutates and row.replay is not Replay.NEVER for row in routes):
-        used.add("replies")
+    if any(row.mutates and row.idempotency is not Idempotency.NEVER for row in routes):
+        used.add("idempotency")
     assert set(routes.ports) == used
 
 
@@ -45,7 +45,7 @@ def test_a_port_nobody_declared_is_refused_by_name() -> None:
     ports = ports_in(AWS, ("trips",))
     with pytest.raises(RuntimeError, match="does not declare its port 'todos'"):
         _ = ports.todos.add
-    assert ports.trips.of is not None
+    assert ports.trips.list_for_user is not None
 
 
 def test_a_variable_no_function_knows_is_refused() -> None:

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from nomadcrew.core.locations.geometry import EARTH_RADIUS_M, Place, distance_m, fair_point, thinned
+from nomadcrew.core.locations.geometry import EARTH_RADIUS_M, LatLon, distance_m, geometric_median, thinned
 
 PORTO, LISBON, SYDNEY = (41.1496, -8.6110), (38.7223, -9.1393), (-33.8688, 151.2093)
 
@@ -21,12 +21,12 @@ PORTO, LISBON, SYDNEY = (41.1496, -8.6110), (38.7223, -9.1393), (-33.8688, 151.2
         ((90, 0), (-90, 77), math.pi * EARTH_RADIUS_M),
     ],
 )
-def test_distances(a: Place, b: Place, metres: float) -> None:
+def test_distances(a: LatLon, b: LatLon, metres: float) -> None:
     assert distance_m(a, b) == pytest.approx(metres, rel=0.005)
     assert distance_m(a, b) == distance_m(b, a)
 
 
-def total(at: Place, places: list[Place]) -> float:
+def total(at: LatLon, places: list[LatLon]) -> float:
     return sum(distance_m(at, place) for place in places)
 
 
@@ -37,7 +37,7 @@ def test_no_point_nearby_is_fairer() -> None:
             (PORTO[0] + chance.uniform(-0.1, 0.1), PORTO[1] + chance.uniform(-0.1, 0.1))
             for _ in range(chance.randint(3, 12))
         ]
-        fair = fair_point(places)
+        fair = geometric_median(places)
         for step in (1e-3, 1e-4, 1e-5):
             for angle in range(0, 360, 30):
                 other = (
@@ -48,30 +48,30 @@ def test_no_point_nearby_is_fairer() -> None:
 
 def test_the_fair_point_of_a_triangle_is_fermats() -> None:
     # From the equator: each side is seen under 120 degrees.
-    fair = fair_point([(0.0, -0.01), (0.0, 0.01), (0.03, 0.0)])
+    fair = geometric_median([(0.0, -0.01), (0.0, 0.01), (0.03, 0.0)])
     assert fair == pytest.approx((0.01 / math.sqrt(3), 0.0), abs=1e-6)
 
 
 def test_one_two_and_many_at_one_place() -> None:
-    assert fair_point([PORTO]) == pytest.approx(PORTO)
-    between = fair_point([PORTO, LISBON])
+    assert geometric_median([PORTO]) == pytest.approx(PORTO)
+    between = geometric_median([PORTO, LISBON])
     assert total(between, [PORTO, LISBON]) == pytest.approx(distance_m(PORTO, LISBON))
-    assert fair_point([PORTO, PORTO, PORTO, LISBON]) == pytest.approx(PORTO, abs=1e-6)
-    assert fair_point([PORTO, PORTO, LISBON]) == pytest.approx(PORTO, abs=1e-6)
+    assert geometric_median([PORTO, PORTO, PORTO, LISBON]) == pytest.approx(PORTO, abs=1e-6)
+    assert geometric_median([PORTO, PORTO, LISBON]) == pytest.approx(PORTO, abs=1e-6)
 
 
 def test_the_date_line_and_the_poles_are_places_like_others() -> None:
-    latitude, longitude = fair_point([(0.0, 179.9), (0.0, -179.9), (0.1, 180.0)])
+    latitude, longitude = geometric_median([(0.0, 179.9), (0.0, -179.9), (0.1, 180.0)])
     assert abs(longitude) == pytest.approx(180, abs=1e-6)
     assert 0 < latitude < 0.1
-    assert fair_point([(89.0, 0.0), (89.0, 120.0), (89.0, -120.0)])[0] == pytest.approx(90, abs=1e-4)
+    assert geometric_median([(89.0, 0.0), (89.0, 120.0), (89.0, -120.0)])[0] == pytest.approx(90, abs=1e-4)
 
 
 def test_opposite_ends_of_the_earth_give_some_answer() -> None:
-    assert fair_point([(0.0, 0.0), (0.0, 180.0)]) in [(0.0, 0.0), (0.0, 180.0)]
+    assert geometric_median([(0.0, 0.0), (0.0, 180.0)]) in [(0.0, 0.0), (0.0, 180.0)]
 
 
-def a_walk(count: int) -> list[Place]:
+def a_walk(count: int) -> list[LatLon]:
     chance, at, found = random.Random(3), PORTO, []
     for _ in range(count):
         at = (at[0] + chance.uniform(-1e-4, 2e-4), at[1] + chance.uniform(-1e-4, 2e-4))

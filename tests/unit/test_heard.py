@@ -16,9 +16,9 @@ from nomadcrew.core.ids import TripId, UserId, uuid7
 from nomadcrew.core.permissions import Rule
 from nomadcrew.hosts.machine import services as machine
 from nomadcrew.hosts.machine.http.metrics import Metrics
-from nomadcrew.hosts.machine.services import Front, cancelled, running
+from nomadcrew.hosts.machine.services import RequestServer, cancel_tasks, start_tasks
 from nomadcrew.hosts.machine.sockets.hub import Hub
-from nomadcrew.hosts.machine.sockets.view_log import Heard
+from nomadcrew.hosts.machine.sockets.view_log import PositionViewBuffer
 from nomadcrew.settings import Settings
 from tests.fakes import ANA, BEN, NOON, SetClock, Untouchable, fake_ports
 from tests.sockets import Seat
@@ -35,24 +35,24 @@ class Ledger:
         self.noted: list[tuple[TripId, set[UserId], list[UserId], datetime]] = []
         self.takes = 1_000
 
-    async def note(
+    async def record(
         self, trip_id: TripId, viewers: Collection[UserId], owners: Collection[UserId], *, now: datetime
     ) -> None:
         if len(self.noted) >= self.takes:
             raise Unavailable
         self.noted.append((trip_id, set(viewers), list(owners), now))
 
-    async def of(self, trip_id: TripId, caller: UserId, rule: Rule, **_: Any) -> Sequence[Any]:
+    async def list_for_owner(self, trip_id: TripId, caller: UserId, rule: Rule, **_: Any) -> Sequence[Any]:
         raise NotImplementedError
 
 
 class Stage:
     def __init__(self, **given: int) -> None:
         self.ledger, self.clock = Ledger(), SetClock()
-        self.heard = Heard(self.ledger, self.clock, **given)
+        self.heard = PositionViewBuffer(self.ledger, self.clock, **given)
 
     async def noted(self) -> list[tuple[TripId, set[UserId], list[UserId], datetime]]:
-        await self.heard.note()
+        await self.heard.flush()
         noted, self.ledger.noted = self.ledger.noted, []
         return noted
 
@@ -60,39 +60,39 @@ class Stage:
 async def test_a_view_is_noted_once_an_hour_however_often_it_is_heard() -> None:
     stage = Stage()
     for _ in range(3):
-        stage.heard.add(TRIP, ANA, {ANA, BEN})
+        stage.heard.record(TRIP, ANA, {ANA, BEN})
     assert await stage.noted() == [(TRIP, {BEN}, [ANA], NOON)]
     stage.clock.advance(3599)
-    stage.heard.add(TRIP, ANA, {ANA, BEN, CLEO})
-    stage.heard.add(OTHER, ANA, {BEN})
+    stage.heard.record(TRIP, ANA, {ANA, BEN, CLEO})
+    stage.heard.record(OTHER, ANA, {BEN})
     assert await stage.noted() == [(TRIP, {CLEO}, [ANA], NOON), (OTHER, {BEN}, [ANA], NOON)]
     stage.clock.advance(1)
-    stage.heard.add(TRIP, ANA, {ANA, BEN})
+    stage.heard.record(TRIP, ANA, {ANA, BEN})
     assert await stage.noted() == [(TRIP, {BEN}, [ANA], NOON + HOUR)]
 
 
 async def test_who_hears_nobody_but_themselves_is_noted_nowhere() -> None:
     stage = Stage()
-    stage.heard.add(TRIP, ANA, {ANA})
+    stage.heard.record(TRIP, ANA, {ANA})
     assert await stage.noted() == []
 
 
 async def test_what_was_heard_before_the_hour_was_full_is_of_that_hour() -> None:
     stage = Stage()
-    stage.heard.add(TRIP, ANA, {BEN})
+    stage.heard.record(TRIP, ANA, {BEN})
     stage.clock.advance(3600)
-    stage.heard.add(TRIP, ANA, {BEN})
+    stage.heard.record(TRIP, ANA, {BEN})
     assert await stage.noted() == [(TRIP, {BEN}, [ANA], NOON), (TRIP, {BEN}, [ANA], NOON + HOUR)]
 
 
 async def test_what_an_outage_keeps_from_being_noted_waits() -> None:
     stage = Stage()
     stage.ledger.takes = 1
-    stage.heard.add(TRIP, ANA, {BEN})
-    stage.heard.add(TRIP, BEN, {ANA})
+    stage.heard.record(TRIP, ANA, {BEN})
+    stage.heard.record(TRIP, BEN, {ANA})
     with pytest.raises(Unavailable):
-        await stage.heard.note()
-    stage.heard.add(TRIP, BEN, {CLEO})
+        await stage.heard.flush()
+    stage.heard.record(TRIP, BEN, {CLEO})
     stage.ledger.takes = 2
     assert await stage.noted() == [(TRIP, {BEN}, [ANA], NOON), (TRIP, {ANA, CLEO}, [BEN], NOON)]
     assert await stage.noted() == []
@@ -102,16 +102,16 @@ async def test_what_is_heard_while_it_is_noted_is_noted_next() -> None:
     stage = Stage()
 
     class Chatty(Ledger):
-        async def note(self, *given: Any, now: datetime) -> None:
-            await super().note(*given, now=now)
-            stage.heard.add(TRIP, ANA, {BEN, CLEO})
+        async def record(self, *given: Any, now: datetime) -> None:
+            await super().record(*given, now=now)
+            stage.heard.record(TRIP, ANA, {BEN, CLEO})
 
     ledger = Chatty()
-    stage.heard = Heard(ledger, stage.clock)
-    stage.heard.add(TRIP, ANA, {BEN})
-    await stage.heard.note()
-    await stage.heard.note()
-    await stage.heard.note()
+    stage.heard = PositionViewBuffer(ledger, stage.clock)
+    stage.heard.record(TRIP, ANA, {BEN})
+    await stage.heard.flush()
+    await stage.heard.flush()
+    await stage.heard.flush()
     assert [viewers for _, viewers, _, _ in ledger.noted] == [{BEN}, {CLEO}]
 
 
@@ -119,13 +119,13 @@ async def test_what_waits_is_bounded_and_what_is_left_out_is_said(caplog: pytest
     stage = Stage(most=2)
     stage.ledger.takes = 0
     for _ in range(3):
-        stage.heard.add(TRIP, ANA, {BEN, CLEO})
-        stage.heard.add(OTHER, ANA, {BEN, CLEO})
+        stage.heard.record(TRIP, ANA, {BEN, CLEO})
+        stage.heard.record(OTHER, ANA, {BEN, CLEO})
     stage.ledger.takes = 9
     with caplog.at_level(logging.WARNING):
         assert await stage.noted() == [(TRIP, {BEN, CLEO}, [ANA], NOON)]
     assert [record.message for record in caplog.records] == ["Views not recorded"]
-    stage.heard.add(OTHER, ANA, {BEN})
+    stage.heard.record(OTHER, ANA, {BEN})
     assert await stage.noted() == [(OTHER, {BEN}, [ANA], NOON)]
 
 
@@ -136,13 +136,13 @@ async def test_the_front_of_a_host_notes_what_its_sockets_heard_now_and_then_and
     ledger, hub = Ledger(), Hub()
     pool = cast(Database, Untouchable("pool"))
     files = DiskFiles(tmp_path, ["secret"], base="/v1/files/")
-    front = Front(Settings(), pool, hub, fake_ports(position_views=ledger, files=files), Metrics())
+    front = RequestServer(Settings(), pool, hub, fake_ports(position_views=ledger, files=files), Metrics())
     hub.add(Seat(BEN).socket)
     hub.deliver("a position", [ANA, BEN], TRIP, ANA)
-    tasks = running({"views": front.loops()["views"]})
+    tasks = start_tasks({"views": front.loops()["views"]})
     while not ledger.noted:
         await asyncio.sleep(0.01)
-    await cancelled(tasks)
+    await cancel_tasks(tasks)
     hub.deliver("a position", [ANA, BEN], OTHER, ANA)
     ledger.takes = 1
     await front.finish()

@@ -15,7 +15,7 @@ from nomadcrew.core.errors import Unauthenticated, Unavailable
 from nomadcrew.core.ids import SessionId, TripId, UserId, uuid7
 from nomadcrew.hosts.machine.http.asgi import Message
 from nomadcrew.hosts.machine.http.cors import Cors
-from nomadcrew.hosts.machine.sockets.drain import send_away
+from nomadcrew.hosts.machine.sockets.drain import drain_sockets
 from nomadcrew.hosts.machine.sockets.endpoint import FRAMES_PER_S, SocketEndpoint
 from nomadcrew.hosts.machine.sockets.hub import IDLE_S, MAX_HELD, TICK_S, TICKS_A_ROUND, Hub
 from nomadcrew.hosts.machine.sockets.protocol import OUTLET, text_frame
@@ -186,7 +186,7 @@ def test_the_end_of_a_session_closes_its_sockets_and_no_others() -> None:
 async def test_before_a_restart_sockets_are_sent_away_one_after_the_other() -> None:
     seats = [Seat() for _ in range(200)]
     hub = hub_of(*seats)
-    leaving = asyncio.create_task(send_away(hub, longest_s=0.4))
+    leaving = asyncio.create_task(drain_sockets(hub, longest_s=0.4))
     gone: list[int] = []
     while not gone or gone[-1] < len(seats):
         await asyncio.sleep(0.02)
@@ -213,7 +213,7 @@ class NoTrips:
     def __init__(self, failure: Exception | None = None) -> None:
         self._failure = failure
 
-    async def active(self, user_id: UserId) -> list[TripId]:
+    async def list_active_trips(self, user_id: UserId) -> list[TripId]:
         if self._failure is not None:
             raise self._failure
         return []
@@ -294,7 +294,7 @@ async def test_what_is_delivered_before_the_greeting_comes_after_it() -> None:
     hub, line = Hub(), Line()
 
     class Busy(NoTrips):
-        async def active(self, user_id: UserId) -> list[TripId]:
+        async def list_active_trips(self, user_id: UserId) -> list[TripId]:
             hub.deliver('{"type":"event"}', [ANA], None)
             return []
 

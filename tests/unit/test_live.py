@@ -15,7 +15,7 @@ from nomadcrew.core.events import Audience, Event
 from nomadcrew.core.ids import TripId, UserId, uuid7
 from nomadcrew.hosts.machine.http.metrics import Metrics
 from nomadcrew.hosts.machine.sockets import broadcast as live
-from nomadcrew.hosts.machine.sockets.broadcast import ON_ITS_WAY_S, PACE_S, HubLive
+from nomadcrew.hosts.machine.sockets.broadcast import ON_ITS_WAY_S, PACE_S, HubBroadcaster
 from nomadcrew.hosts.machine.sockets.hub import Hub
 from tests.fakes import ANA, BEN, an_event
 from tests.sockets import Seat
@@ -69,7 +69,7 @@ class Stage:
         self.hub.add(self.hers.socket)
         self.hub.add(self.his.socket)
         self.roster = Roster({TRIP: [ANA, BEN], OTHER: [ANA]})
-        self.live = HubLive(self.roster, self.hub, Metrics())
+        self.live = HubBroadcaster(self.roster, self.hub, Metrics())
 
     async def settled(self) -> None:
         for _ in range(20):
@@ -87,7 +87,7 @@ def moved(type_: str = "LOCATION_UPDATED", trip_id: TripId = TRIP) -> Event:
 async def test_everybody_on_the_trip_is_told_and_the_teller_does_not_wait() -> None:
     stage = Stage()
     stage.roster.open.clear()
-    await stage.live.tell(moved())
+    await stage.live.broadcast(moved())
     assert stage.heard(stage.his) == []
     stage.roster.open.set()
     await stage.settled()
@@ -97,10 +97,10 @@ async def test_everybody_on_the_trip_is_told_and_the_teller_does_not_wait() -> N
 async def test_what_comes_during_a_question_is_asked_for_together_and_told_in_order() -> None:
     stage = Stage()
     stage.roster.open.clear()
-    await stage.live.tell(moved("FIRST"))
+    await stage.live.broadcast(moved("FIRST"))
     await stage.settled()
     for number in range(50):
-        await stage.live.tell(moved(f"EVENT_{number}", TRIP if number % 2 else OTHER))
+        await stage.live.broadcast(moved(f"EVENT_{number}", TRIP if number % 2 else OTHER))
     stage.roster.open.set()
     await stage.settled()
     assert stage.roster.asked == [{TRIP}, {TRIP, OTHER}]
@@ -110,7 +110,7 @@ async def test_what_comes_during_a_question_is_asked_for_together_and_told_in_or
 
 async def test_what_is_for_one_person_needs_no_membership() -> None:
     stage = Stage()
-    await stage.live.tell(an_event(type="HINT", recipient_id=BEN, audience=Audience.USER))
+    await stage.live.broadcast(an_event(type="HINT", recipient_id=BEN, audience=Audience.USER))
     await stage.settled()
     assert stage.roster.asked == [set()]
     assert (stage.heard(stage.hers), stage.heard(stage.his)) == ([], ["HINT"])
@@ -121,15 +121,15 @@ async def test_of_what_replaces_each_other_the_first_is_told_at_once_and_then_th
 ) -> None:
     stage, timers = Stage(), Timers(monkeypatch)
     for number in range(10):
-        await stage.live.tell(moved(f"AT_{number}"), latest_of="ana")
-    await stage.live.tell(moved("BEN"), latest_of="ben")
+        await stage.live.broadcast(moved(f"AT_{number}"), latest_of="ana")
+    await stage.live.broadcast(moved("BEN"), latest_of="ben")
     await stage.settled()
     assert stage.heard(stage.his) == ["AT_0", "BEN"]
     for expected in (["AT_9"], []):
         timers.advance(PACE_S)
         await stage.settled()
         assert stage.heard(stage.his) == expected
-    await stage.live.tell(moved("AT_10"), latest_of="ana")
+    await stage.live.broadcast(moved("AT_10"), latest_of="ana")
     await stage.settled()
     assert stage.heard(stage.his) == ["AT_10"]
 
@@ -176,9 +176,9 @@ async def test_a_position_that_waits_is_told_whatever_else_happens(
 async def test_a_position_is_not_told_where_its_owner_hides_while_it_is_asked_whom_to_tell() -> None:
     stage = Stage()
     stage.roster.open.clear()
-    await stage.live.tell(moved())
+    await stage.live.broadcast(moved())
     await stage.settled()
-    await stage.live.tell(moved())
+    await stage.live.broadcast(moved())
     stage.live.outdated_by(hiding("LOCATION_SHARING_CHANGED", TRIP, 0, ANA, isSharingEnabled=False))
     stage.roster.open.set()
     await stage.settled()
@@ -188,10 +188,10 @@ async def test_a_position_is_not_told_where_its_owner_hides_while_it_is_asked_wh
 async def test_a_position_that_comes_after_its_owner_hid_is_told_only_if_it_is_newer() -> None:
     stage = Stage()
     stage.live.outdated_by(hiding("location_privacy.changed", None, 1, ANA))
-    await stage.live.tell(moved())
+    await stage.live.broadcast(moved())
     await stage.settled()
     assert stage.heard(stage.his) == []
-    await stage.live.tell(replace(moved(), occurred_at=moved().occurred_at + timedelta(seconds=2)))
+    await stage.live.broadcast(replace(moved(), occurred_at=moved().occurred_at + timedelta(seconds=2)))
     await stage.settled()
     assert stage.heard(stage.his) == ["LOCATION_UPDATED"]
 
@@ -202,11 +202,11 @@ async def test_who_hid_long_ago_is_forgotten(monkeypatch: pytest.MonkeyPatch) ->
     timers.advance(ON_ITS_WAY_S / 2)
     stage.live.outdated_by(hiding("LOCATION_SHARING_CHANGED", TRIP, 2, ANA, isSharingEnabled=False))
     timers.advance(ON_ITS_WAY_S / 2)
-    await stage.live.tell(moved())
+    await stage.live.broadcast(moved())
     await stage.settled()
     assert stage.heard(stage.his) == []
     timers.advance(ON_ITS_WAY_S / 2)
-    await stage.live.tell(moved())
+    await stage.live.broadcast(moved())
     await stage.settled()
     assert stage.heard(stage.his) == ["LOCATION_UPDATED"]
 
@@ -215,7 +215,7 @@ async def one_position_waits(monkeypatch: pytest.MonkeyPatch) -> tuple[Stage, Ti
     """One of ana's was told, and a second one of hers waits."""
     stage, timers = Stage(), Timers(monkeypatch)
     for _ in range(2):
-        await stage.live.tell(moved(), latest_of="ana")
+        await stage.live.broadcast(moved(), latest_of="ana")
     await stage.settled()
     assert stage.heard(stage.his) == ["LOCATION_UPDATED"]
     return stage, timers
@@ -229,10 +229,10 @@ def hiding(type_: str, trip_id: TripId | None, later_s: int, whose: UserId, **sa
 
 async def test_one_that_follows_a_held_one_waits_a_full_pace(monkeypatch: pytest.MonkeyPatch) -> None:
     stage, timers = Stage(), Timers(monkeypatch)
-    await stage.live.tell(moved("AT_0"), latest_of="ana")
-    await stage.live.tell(moved("AT_1"), latest_of="ana")
+    await stage.live.broadcast(moved("AT_0"), latest_of="ana")
+    await stage.live.broadcast(moved("AT_1"), latest_of="ana")
     timers.advance(PACE_S)
-    await stage.live.tell(moved("AT_2"), latest_of="ana")
+    await stage.live.broadcast(moved("AT_2"), latest_of="ana")
     timers.advance(PACE_S / 2)
     await stage.settled()
     assert stage.heard(stage.his) == ["AT_0", "AT_1"]
@@ -245,11 +245,11 @@ async def test_an_outage_loses_what_was_asked_for_and_nothing_after(caplog: pyte
     stage = Stage()
     stage.roster.failure = Unavailable()
     with caplog.at_level(logging.WARNING):
-        await stage.live.tell(moved("LOST"))
+        await stage.live.broadcast(moved("LOST"))
         await stage.settled()
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     stage.roster.failure = None
-    await stage.live.tell(moved("TOLD"))
+    await stage.live.broadcast(moved("TOLD"))
     await stage.settled()
     assert stage.heard(stage.his) == ["TOLD"]
 
@@ -258,11 +258,11 @@ async def test_a_bug_is_an_error_line_and_the_next_event_is_told(caplog: pytest.
     stage = Stage()
     stage.roster.failure = ValueError("a slip")
     with caplog.at_level(logging.WARNING):
-        await stage.live.tell(moved())
+        await stage.live.broadcast(moved())
         await stage.settled()
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     stage.roster.failure = None
-    await stage.live.tell(moved("TOLD"))
+    await stage.live.broadcast(moved("TOLD"))
     await stage.settled()
     assert stage.heard(stage.his) == ["TOLD"]
 
@@ -271,7 +271,7 @@ async def test_without_any_socket_nothing_is_asked() -> None:
     stage = Stage()
     stage.hub.remove(stage.hers.socket)
     stage.hub.remove(stage.his.socket)
-    await stage.live.tell(moved())
+    await stage.live.broadcast(moved())
     await stage.settled()
     assert stage.roster.asked == []
 
@@ -280,10 +280,10 @@ async def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "MAX_WAITING", 3)
     stage = Stage()
     stage.roster.open.clear()
-    await stage.live.tell(moved("FIRST"))
+    await stage.live.broadcast(moved("FIRST"))
     await stage.settled()
     for number in range(10):
-        await stage.live.tell(moved(f"EVENT_{number}"))
+        await stage.live.broadcast(moved(f"EVENT_{number}"))
     stage.roster.open.set()
     await stage.settled()
     assert stage.heard(stage.his) == ["FIRST", "EVENT_0", "EVENT_1", "EVENT_2"]
@@ -294,8 +294,8 @@ async def test_whose_position_was_sent_to_whom_is_told_to_who_notes_it() -> None
     shown: list[tuple[TripId, UserId, set[UserId]]] = []
     stage.hub.on_shown = lambda trip_id, owner, viewers: shown.append((trip_id, owner, set(viewers)))
     await stage.hub.mute(stage.hers.socket.id, TRIP)
-    await stage.live.tell(moved("CHAT_TYPING_STATUS"))
-    await stage.live.tell(moved())
+    await stage.live.broadcast(moved("CHAT_TYPING_STATUS"))
+    await stage.live.broadcast(moved())
     await stage.settled()
     assert stage.heard(stage.his) == ["CHAT_TYPING_STATUS", "LOCATION_UPDATED"]
     assert shown == [(TRIP, ANA, {BEN})]
@@ -304,7 +304,7 @@ async def test_whose_position_was_sent_to_whom_is_told_to_who_notes_it() -> None
 async def test_some_people_are_told_by_name_whatever_they_muted_and_nobody_else() -> None:
     stage = Stage()
     assert await stage.hub.mute(stage.his.socket.id, TRIP)
-    await stage.live.tell_people(moved("TOAST"), [BEN])
+    await stage.live.send_to(moved("TOAST"), [BEN])
     await stage.settled()
     assert (stage.heard(stage.hers), stage.heard(stage.his)) == ([], ["TOAST"])
     assert stage.roster.asked == [set()]

@@ -9,7 +9,7 @@ import pytest
 
 from nomadcrew.core.ids import UserId, uuid7
 from nomadcrew.core.locations.model import Owner, Privacy, Reader, Sharing, StoredPoint
-from nomadcrew.core.locations.privacy import Seen, given_under, seen, strictest
+from nomadcrew.core.locations.privacy import VisiblePosition, privacy_when_reported, strictest, visible_position
 from tests.fakes import ANA, BEN, NOON
 
 HIDDEN, APPROXIMATE, PRECISE = Privacy.HIDDEN, Privacy.APPROXIMATE, Privacy.PRECISE
@@ -41,7 +41,7 @@ def an_owner(
     return Owner(ANA, None if left else NOON - DAY, preference, ghost, on)
 
 
-def figures(shown: Seen | None) -> tuple[float | None, ...] | None:
+def figures(shown: VisiblePosition | None) -> tuple[float | None, ...] | None:
     if shown is None:
         return None
     return (shown.latitude, shown.longitude, shown.accuracy_m, shown.speed_mps, shown.heading_deg)
@@ -71,16 +71,16 @@ def test_the_whole_matrix(
     elif reader == "member" and not (ghost or expired or has_ended):
         expected = SEEN_BY_MEMBERS[asked, preference]
     # It makes no difference whether something applied when the point was given or applies now.
-    then = given_under(asked, replace(owner, sharing=Sharing(True)), has_ended=has_ended, now=NOON - HOUR)
+    then = privacy_when_reported(asked, replace(owner, sharing=Sharing(True)), has_ended=has_ended, now=NOON - HOUR)
     for stored_under in {asked, then}:
         point = replace(POINT, privacy=stored_under)
-        shown = seen(point, owner, READERS[reader], has_ended=has_ended, now=NOON, of_track=of_track)
+        shown = visible_position(point, owner, READERS[reader], has_ended=has_ended, now=NOON, of_track=of_track)
         assert figures(shown) == expected, stored_under
 
 
 @pytest.mark.parametrize(("then", "now_"), list(product(LEVELS, LEVELS)))
 def test_what_was_given_strictly_is_never_shown_in_more_detail_later(then: Privacy, now_: Privacy) -> None:
-    shown = seen(
+    shown = visible_position(
         replace(POINT, privacy=then), an_owner(preference=now_), READERS["member"], has_ended=False, now=NOON
     )
     assert (HIDDEN if shown is None else shown.privacy) == strictest(then, now_)
@@ -89,9 +89,9 @@ def test_what_was_given_strictly_is_never_shown_in_more_detail_later(then: Priva
 @pytest.mark.parametrize("setting", LEVELS)
 def test_a_trips_own_setting_is_an_opinion_like_the_others(setting: Privacy) -> None:
     owner = an_owner(sharing=Sharing(True, setting))
-    shown = seen(POINT, owner, READERS["member"], has_ended=False, now=NOON)
+    shown = visible_position(POINT, owner, READERS["member"], has_ended=False, now=NOON)
     assert (HIDDEN if shown is None else shown.privacy) == setting
-    assert given_under(PRECISE, owner, has_ended=False, now=NOON) == setting
+    assert privacy_when_reported(PRECISE, owner, has_ended=False, now=NOON) == setting
 
 
 @pytest.mark.parametrize(
@@ -99,44 +99,44 @@ def test_a_trips_own_setting_is_an_opinion_like_the_others(setting: Privacy) -> 
 )
 def test_what_is_not_shared_is_seen_by_its_owner_alone(sharing: Sharing | None) -> None:
     owner = Owner(ANA, NOON - DAY, None, False, sharing)
-    assert seen(POINT, owner, READERS["member"], has_ended=False, now=NOON) is None
-    assert figures(seen(POINT, owner, READERS["self"], has_ended=False, now=NOON)) == EXACTLY
-    assert given_under(PRECISE, owner, has_ended=False, now=NOON) is HIDDEN
+    assert visible_position(POINT, owner, READERS["member"], has_ended=False, now=NOON) is None
+    assert figures(visible_position(POINT, owner, READERS["self"], has_ended=False, now=NOON)) == EXACTLY
+    assert privacy_when_reported(PRECISE, owner, has_ended=False, now=NOON) is HIDDEN
 
 
 def test_whoever_left_is_seen_by_nobody() -> None:
-    assert seen(POINT, an_owner(left=True), READERS["member"], has_ended=False, now=NOON) is None
-    assert seen(POINT, an_owner(left=True), Reader(ANA, None), has_ended=False, now=NOON) is None
+    assert visible_position(POINT, an_owner(left=True), READERS["member"], has_ended=False, now=NOON) is None
+    assert visible_position(POINT, an_owner(left=True), Reader(ANA, None), has_ended=False, now=NOON) is None
 
 
 def test_whoever_came_back_brings_nothing_from_before() -> None:
     owner = replace(an_owner(), joined_at=NOON - timedelta(minutes=1))
-    assert seen(POINT, owner, READERS["member"], has_ended=False, now=NOON) is None
+    assert visible_position(POINT, owner, READERS["member"], has_ended=False, now=NOON) is None
     late = replace(POINT, received_at=NOON)
-    assert seen(late, owner, READERS["member"], has_ended=False, now=NOON) is not None
+    assert visible_position(late, owner, READERS["member"], has_ended=False, now=NOON) is not None
 
 
 def test_a_track_shows_nothing_from_before_its_reader_came_and_a_last_position_does() -> None:
     newcomer = Reader(BEN, NOON - timedelta(minutes=1))
-    assert seen(POINT, an_owner(), newcomer, has_ended=False, now=NOON, of_track=True) is None
-    assert seen(POINT, an_owner(), newcomer, has_ended=False, now=NOON) is not None
+    assert visible_position(POINT, an_owner(), newcomer, has_ended=False, now=NOON, of_track=True) is None
+    assert visible_position(POINT, an_owner(), newcomer, has_ended=False, now=NOON) is not None
 
 
 def test_a_last_position_is_stale_after_a_day_and_a_track_is_not() -> None:
     old = replace(POINT, recorded_at=NOON - DAY, received_at=NOON - DAY)
     fresh = replace(old, recorded_at=NOON - DAY + timedelta(microseconds=1))
     owner = replace(an_owner(), joined_at=NOON - 9 * DAY)
-    assert seen(old, owner, READERS["member"], has_ended=False, now=NOON) is None
-    assert seen(fresh, owner, READERS["member"], has_ended=False, now=NOON) is not None
+    assert visible_position(old, owner, READERS["member"], has_ended=False, now=NOON) is None
+    assert visible_position(fresh, owner, READERS["member"], has_ended=False, now=NOON) is not None
     long_here = Reader(BEN, NOON - 9 * DAY)
-    assert seen(old, owner, long_here, has_ended=False, now=NOON, of_track=True) is not None
-    assert figures(seen(old, owner, READERS["self"], has_ended=False, now=NOON)) == EXACTLY
+    assert visible_position(old, owner, long_here, has_ended=False, now=NOON, of_track=True) is not None
+    assert figures(visible_position(old, owner, READERS["self"], has_ended=False, now=NOON)) == EXACTLY
 
 
 def test_roughly_means_two_decimals_everywhere_on_earth() -> None:
     for latitude, longitude in ((0.0, 0.0), (-33.868_82, 151.209_29), (89.999, -179.999), (1.005, -1.005)):
         point = replace(POINT, latitude=latitude, longitude=longitude, privacy=APPROXIMATE)
-        shown = seen(point, an_owner(), READERS["member"], has_ended=False, now=NOON)
+        shown = visible_position(point, an_owner(), READERS["member"], has_ended=False, now=NOON)
         assert shown is not None
         for value in (shown.latitude, shown.longitude):
             assert len(json.dumps(value).partition(".")[2]) <= 2

@@ -8,19 +8,19 @@ import pytest
 
 from nomadcrew.core.errors import Invalid
 from nomadcrew.core.ids import EventId, TripId, uuid7
-from nomadcrew.core.locations.arrival import Change, Place, changes
+from nomadcrew.core.locations.arrival import Change, Destination, changes
 from nomadcrew.core.locations.model import (
     Accepted,
+    ArrivalState,
     Member,
     OutOfRange,
     Owner,
-    Places,
     Privacy,
     Report,
     Ruling,
 )
-from nomadcrew.core.locations.privacy import Seen
-from nomadcrew.core.locations.reports import Fix, Opinion, batch, judged, single
+from nomadcrew.core.locations.privacy import VisiblePosition
+from nomadcrew.core.locations.reports import ReportedPosition, SharingChoice, batch, judged, single
 from tests.fakes import ANA, NOON
 
 TRIP, EVENT = TripId(uuid7()), EventId(uuid7())
@@ -29,12 +29,12 @@ SECOND = timedelta(seconds=1)
 
 def a_fix(
     latitude: float = 41.15, longitude: float = -8.61, taken_at: datetime | None = NOON, **measured: Any
-) -> Fix:
-    return Fix(latitude, longitude, taken_at, Privacy.PRECISE, **measured)
+) -> ReportedPosition:
+    return ReportedPosition(latitude, longitude, taken_at, Privacy.PRECISE, **measured)
 
 
-def reported(fix: Fix, *, is_enabled: bool | None = None, lasts_s: int | None = None) -> Report:
-    return single(TRIP, ANA, fix, Opinion(is_enabled, lasts_s), EVENT, now=NOON)
+def reported(fix: ReportedPosition, *, is_enabled: bool | None = None, lasts_s: int | None = None) -> Report:
+    return single(TRIP, ANA, fix, SharingChoice(is_enabled, lasts_s), EVENT, now=NOON)
 
 
 @pytest.mark.parametrize("place", [(0, 0), (90, 180), (-90, -180), (0.0, -8.61)])
@@ -50,7 +50,7 @@ def test_every_place_on_earth_is_one(place: tuple[float, float]) -> None:
 def test_no_other_is(place: tuple[float, float]) -> None:
     with pytest.raises(OutOfRange):
         reported(a_fix(*place))
-    _, rulings = batch(TRIP, ANA, [a_fix(*place)], Opinion(), EVENT, now=NOON)
+    _, rulings = batch(TRIP, ANA, [a_fix(*place)], SharingChoice(), EVENT, now=NOON)
     assert rulings == [Ruling.OUT_OF_RANGE]
 
 
@@ -71,7 +71,7 @@ def test_a_time_that_cannot_be_is_the_servers_alone_and_refused_in_a_batch(
 ) -> None:
     [point] = reported(a_fix(taken_at=taken_at)).points
     assert point.recorded_at == (taken_at if taken_at and ruling is Ruling.ACCEPTED else NOON)
-    report, rulings = batch(TRIP, ANA, [a_fix(taken_at=taken_at)], Opinion(), EVENT, now=NOON)
+    report, rulings = batch(TRIP, ANA, [a_fix(taken_at=taken_at)], SharingChoice(), EVENT, now=NOON)
     assert rulings == [ruling]
     assert len(report.points) == (ruling is Ruling.ACCEPTED)
 
@@ -122,7 +122,7 @@ def test_a_batch_finds_its_jumps_whatever_the_order_and_says_where_each_was() ->
     fixes = [
         a_fix(latitude, taken_at=None if s is None else NOON - 600 * SECOND + s * SECOND * 9) for s, latitude in at
     ]
-    report, rulings = batch(TRIP, ANA, fixes, Opinion(), EVENT, now=NOON)
+    report, rulings = batch(TRIP, ANA, fixes, SharingChoice(), EVENT, now=NOON)
     assert report.jumps == {1, 3}
     assert judged(rulings, an_outcome(report.jumps)) == [
         Ruling.ACCEPTED, Ruling.JUMP, Ruling.OUT_OF_RANGE, Ruling.ACCEPTED, Ruling.JUMP, Ruling.ACCEPTED
@@ -131,12 +131,12 @@ def test_a_batch_finds_its_jumps_whatever_the_order_and_says_where_each_was() ->
 
 def an_outcome(jumps: frozenset[int]) -> Accepted:
     owner = Owner(ANA, NOON, None, False, None)
-    places = Places((0.0, 0.0), None, False, False)
+    places = ArrivalState((0.0, 0.0), None, False, False)
     return Accepted(Member(owner, "", "", "ana", None), False, places, jumps, [], False)
 
 
-def shown_at(latitude: float) -> Seen:
-    return Seen(latitude, 0.0, NOON, Privacy.PRECISE)
+def shown_at(latitude: float) -> VisiblePosition:
+    return VisiblePosition(latitude, 0.0, NOON, Privacy.PRECISE)
 
 
 METRE = 1 / 111_195.08  # degrees of latitude
@@ -145,25 +145,25 @@ METRE = 1 / 111_195.08  # degrees of latitude
 @pytest.mark.parametrize(
     ("metres", "was_there", "expected"),
     [
-        (149, False, Change(Place.DESTINATION, True)),
+        (149, False, Change(Destination.DESTINATION, True)),
         (151, False, None),
         (0, True, None),
         (299, True, None),
-        (301, True, Change(Place.DESTINATION, False)),
+        (301, True, Change(Destination.DESTINATION, False)),
     ],
 )
 def test_somebody_arrives_within_the_radius_and_leaves_well_outside(
     metres: float, was_there: bool, expected: Change | None
 ) -> None:
-    places = Places((0.0, 0.0), None, was_there, False)
+    places = ArrivalState((0.0, 0.0), None, was_there, False)
     assert list(changes(shown_at(metres * METRE), places)) == ([] if expected is None else [expected])
 
 
 def test_a_meeting_point_has_a_radius_of_its_own() -> None:
-    places = Places((0.0, 0.0), (1.0, 0.0, 50.0), False, False)
-    assert list(changes(shown_at(1.0 + 49 * METRE), places)) == [Change(Place.MEETING_POINT, True)]
+    places = ArrivalState((0.0, 0.0), (1.0, 0.0, 50.0), False, False)
+    assert list(changes(shown_at(1.0 + 49 * METRE), places)) == [Change(Destination.MEETING_POINT, True)]
     assert list(changes(shown_at(1.0 + 51 * METRE), places)) == []
-    both = Places((0.0, 0.0), (1.0, 0.0, 50.0), True, False)
+    both = ArrivalState((0.0, 0.0), (1.0, 0.0, 50.0), True, False)
     assert list(changes(shown_at(1.0), both)) == [
-        Change(Place.DESTINATION, False), Change(Place.MEETING_POINT, True)
+        Change(Destination.DESTINATION, False), Change(Destination.MEETING_POINT, True)
     ]  # fmt: skip

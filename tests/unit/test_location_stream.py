@@ -10,12 +10,12 @@ import pytest
 
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import EventId, TripId, UserId, uuid7
-from nomadcrew.core.locations.model import Accepted, Carried, Member, Owner, Places, Privacy, Report
-from nomadcrew.core.locations.reports import Fix, Opinion, batch
+from nomadcrew.core.locations.model import Accepted, ArrivalState, LocationRecord, Member, Owner, Privacy, Report
+from nomadcrew.core.locations.reports import ReportedPosition, SharingChoice, batch
 from nomadcrew.core.ports import Ports
-from nomadcrew.hosts.aws.functions.location_stream import work_off
+from nomadcrew.hosts.aws.functions.location_stream import consume_records
 from nomadcrew.hosts.aws.stream_event import stream_entry
-from nomadcrew.wire.location_records import NotCarried, carried_of, pack_carried, unpack_carried
+from nomadcrew.wire.location_records import NotALocationRecord, pack_record, record_of, unpack_record
 from tests.fakes import NOON, fake_ports
 from tests.loops import closed_loops
 
@@ -31,33 +31,36 @@ def a_report(
     trip: TripId, user: UserId, *places: tuple[float, float], privacy: Privacy = Privacy.PRECISE, at_s: int = 0
 ) -> Report:
     """Positions a second apart."""
-    fixes = [Fix(*place, NOON + (at_s + n) * SECOND, privacy, accuracy_m=3.0) for n, place in enumerate(places)]
+    fixes = [
+        ReportedPosition(*place, NOON + (at_s + n) * SECOND, privacy, accuracy_m=3.0)
+        for n, place in enumerate(places)
+    ]
     now = NOON + (at_s + len(places) - 1) * SECOND
-    report, _ = batch(trip, user, fixes, Opinion(), EventId(uuid7()), now=now)
+    report, _ = batch(trip, user, fixes, SharingChoice(), EventId(uuid7()), now=now)
     return report
 
 
 def an_outcome(report: Report) -> Accepted:
     """What became of a report whose points each have the privacy they asked for."""
     owner = Owner(report.user_id, NOON, None, False, None)
-    places = Places(PORTO, None, False, False)
+    places = ArrivalState(PORTO, None, False, False)
     member = Member(owner, "Ana", "", "ana", None)
     return Accepted(member, False, places, report.jumps, [point.privacy for point in report.points], False)
 
 
 def test_what_is_carried_is_what_somebody_may_see() -> None:
     report = a_report(TRIP, ANA, PORTO, FAR)
-    carried = carried_of(report, replace(an_outcome(report), jumps=frozenset({1})))
-    assert unpack_carried(pack_carried(carried)) == carried
+    carried = record_of(report, replace(an_outcome(report), jumps=frozenset({1})))
+    assert unpack_record(pack_record(carried)) == carried
     assert [(point.latitude, point.is_jump) for point in carried.points] == [(41.15, False), (40.2, True)]
     mixed = replace(an_outcome(report), stored_under=[Privacy.HIDDEN, Privacy.APPROXIMATE])
-    assert [point.latitude for point in carried_of(report, mixed).points] == [40.2]
+    assert [point.latitude for point in record_of(report, mixed).points] == [40.2]
 
 
 @pytest.mark.parametrize("text", ["", "{}", "no json", "[]", '{"trip_id": 1}', "\ud800"])
 def test_what_is_no_report_is_said_to_be_none(text: str) -> None:
-    with pytest.raises(NotCarried):
-        unpack_carried(text)
+    with pytest.raises(NotALocationRecord):
+        unpack_record(text)
 
 
 class Context:
@@ -80,13 +83,13 @@ def by_queue(texts: Sequence[bytes]) -> dict[str, Any]:
 
 
 class Kept:
-    """`CarriedPositions` that remembers, or is out of order."""
+    """`StreamedPositions` that remembers, or is out of order."""
 
     def __init__(self, *, out: bool = False) -> None:
-        self.got: list[Carried] = []
+        self.got: list[LocationRecord] = []
         self._out = out
 
-    async def keep(self, carried: Sequence[Carried]) -> Sequence[tuple[TripId, Accepted]]:
+    async def store(self, carried: Sequence[LocationRecord]) -> Sequence[tuple[TripId, Accepted]]:
         if self._out:
             raise Unavailable
         self.got += carried
@@ -96,9 +99,9 @@ class Kept:
 @pytest.mark.parametrize("event_of", [by_kinesis, by_queue])
 def test_a_record_that_is_no_report_fails_alone(event_of: Any) -> None:
     report = a_report(TRIP, ANA, PORTO)
-    good = pack_carried(carried_of(report, an_outcome(report))).encode()
+    good = pack_record(record_of(report, an_outcome(report))).encode()
     kept = Kept()
-    handler = stream_entry(work_off, lambda _: fake_ports(carried_positions=kept), ())
+    handler = stream_entry(consume_records, lambda _: fake_ports(streamed_positions=kept), ())
     assert handler(event_of([good, b"\xff\xfe", good, b"{}"]), Context()) == {
         "batchItemFailures": [{"itemIdentifier": "s1"}, {"itemIdentifier": "s3"}]
     }
@@ -108,8 +111,8 @@ def test_a_record_that_is_no_report_fails_alone(event_of: Any) -> None:
 @pytest.mark.parametrize("event_of", [by_kinesis, by_queue])
 def test_an_outage_has_the_whole_batch_come_again(event_of: Any) -> None:
     report = a_report(TRIP, ANA, PORTO)
-    good = pack_carried(carried_of(report, an_outcome(report))).encode()
-    handler = stream_entry(work_off, lambda _: fake_ports(carried_positions=Kept(out=True)), ())
+    good = pack_record(record_of(report, an_outcome(report))).encode()
+    handler = stream_entry(consume_records, lambda _: fake_ports(streamed_positions=Kept(out=True)), ())
     failed = handler(event_of([good, good]), Context())["batchItemFailures"]
     assert [one["itemIdentifier"] for one in failed] == ["s0", "s1"]
 

@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from nomadcrew.adapters.mime import Sender, compose
+from nomadcrew.adapters.mime import MailSender, compose
 from nomadcrew.api.mail.consumer import send_mail_for
 from nomadcrew.api.mail.messages import confirmation_mail, invitation_mail, registered_mail
 from nomadcrew.api.pages.html import confirm_page, confirmed_page, invitation_page, refused_page, welcome_page
@@ -22,7 +22,7 @@ from nomadcrew.core.events import Event
 from nomadcrew.core.ids import EventId, InvitationId, TripId, UserId
 from nomadcrew.core.invitations.errors import BadInvitationToken, Expired
 from nomadcrew.core.invitations.model import Invitation, InvitationDetails
-from nomadcrew.core.mail import Message
+from nomadcrew.core.mail import MailMessage
 from nomadcrew.core.ports import Site
 from tests.fakes import fake_ports
 
@@ -128,7 +128,7 @@ def test_a_confirmation_carries_its_link_and_a_repeated_registration_none() -> N
     ],
     ids=lambda mail: mail.subject[:10],
 )
-def test_hostile_names_stay_words(mail: Message) -> None:
+def test_hostile_names_stay_words(mail: MailMessage) -> None:
     assert "script" not in [tag for tag, _ in Tags(mail.html).tags]
     assert all("onload" not in attributes for _, attributes in Tags(mail.html).tags)
     assert "&lt;script&gt;" in mail.html
@@ -137,7 +137,7 @@ def test_hostile_names_stay_words(mail: Message) -> None:
         assert "\x00" not in text
         assert "\u202e" not in text
         assert "49" not in text
-    composed = compose(mail, Sender("NomadCrew", "trips@example.org"), NOON)
+    composed = compose(mail, MailSender("NomadCrew", "trips@example.org"), NOON)
     assert composed["bcc"] is None
     assert composed["subject"] == mail.subject
 
@@ -226,9 +226,9 @@ def test_a_refusal_by_a_limit_says_when_to_come_back() -> None:
 
 @dataclass
 class Outgoing:
-    sent: list[Message] = field(default_factory=list)
+    sent: list[MailMessage] = field(default_factory=list)
 
-    async def send(self, message: Message) -> None:
+    async def send(self, message: MailMessage) -> None:
         self.sent.append(message)
 
 
@@ -240,13 +240,13 @@ class Stored:
     registration: Registration | None = None
     account: Account | None = None
 
-    async def stored(self, invitation_id: InvitationId) -> tuple[Invitation, InvitationDetails] | None:
+    async def get_for_mail(self, invitation_id: InvitationId) -> tuple[Invitation, InvitationDetails] | None:
         return self.invitation
 
-    async def pending(self, registration_id: RegistrationId, *, now: datetime) -> Registration | None:
+    async def get_pending(self, registration_id: RegistrationId, *, now: datetime) -> Registration | None:
         return self.registration
 
-    async def one(self, user_id: UserId) -> Account | None:
+    async def get_account(self, user_id: UserId) -> Account | None:
         return self.account
 
 
@@ -264,7 +264,7 @@ def an_event(type_: str, **payload: str) -> Event:
     )
 
 
-async def mails_for(event: Event, stored: Stored) -> list[Message]:
+async def mails_for(event: Event, stored: Stored) -> list[MailMessage]:
     outgoing = Outgoing()
     ports = fake_ports(
         mailer=outgoing,

@@ -4,7 +4,7 @@ import re
 
 from nomadcrew.core.queues import QueueDepth
 from nomadcrew.hosts.machine.http.metrics import Metrics
-from nomadcrew.hosts.machine.workers.metrics import merged
+from nomadcrew.hosts.machine.workers.metrics import merge_metrics
 
 
 def a_page(requests: int, sockets: int) -> str:
@@ -16,7 +16,7 @@ def a_page(requests: int, sockets: int) -> str:
 
 
 def test_counters_gauges_and_histograms_are_added_up() -> None:
-    page = merged([a_page(0, 0), a_page(3, 5), a_page(4, 7)])
+    page = merge_metrics([a_page(0, 0), a_page(3, 5), a_page(4, 7)])
     assert 'nomadcrew_requests_total{method="GET",route="/v1/trips",status="200"} 7.0' in page
     assert "\nnomadcrew_sockets 12.0\n" in page
     assert 'nomadcrew_request_seconds_count{method="GET",route="/v1/trips"} 7.0' in page
@@ -25,7 +25,7 @@ def test_counters_gauges_and_histograms_are_added_up() -> None:
 
 def test_what_cannot_be_added_is_the_hosts() -> None:
     pages = [a_page(0, 0), a_page(1, 1)]
-    page = merged(pages)
+    page = merge_metrics(pages)
     [build] = re.findall(r"^nomadcrew_build_info\{.*\} (.*)$", page, re.MULTILINE)
     [uptime] = re.findall(r"^nomadcrew_uptime_seconds (.*)$", page, re.MULTILINE)
     assert build == "1.0"
@@ -40,7 +40,7 @@ def test_what_cannot_be_added_is_the_hosts() -> None:
 def test_every_series_stands_once_under_its_own_heading() -> None:
     host = Metrics()
     host.queues([QueueDepth("email", waiting=5, in_flight=1, dead=2, oldest_s=9.5)])
-    page = merged([host.render().decode(), a_page(2, 1), a_page(1, 0)])
+    page = merge_metrics([host.render().decode(), a_page(2, 1), a_page(1, 0)])
     assert len(re.findall(r"^# TYPE (\S+)", page, re.MULTILINE)) == len(
         set(re.findall(r"^# TYPE (\S+)", page, re.MULTILINE))
     )
@@ -56,7 +56,7 @@ def test_every_series_stands_once_under_its_own_heading() -> None:
 
 def test_one_page_says_the_same_after_all() -> None:
     page = a_page(3, 2)
-    assert numbers(merged([page])) == numbers(page)
+    assert numbers(merge_metrics([page])) == numbers(page)
 
 
 def numbers(page: str) -> dict[str, float]:

@@ -18,7 +18,7 @@ from nomadcrew.web.call import Call, Reply
 from nomadcrew.web.links import LINKS, Link, broken_links
 from nomadcrew.web.openapi import document, refusals_of
 from nomadcrew.web.problems import Problem
-from nomadcrew.web.routes import Auth, Gate, Param, Replay, Routes
+from nomadcrew.web.routes import Auth, Gate, Idempotency, Param, Routes
 
 SITE = Site("https://api.example.com")
 
@@ -45,7 +45,7 @@ class Todo(msgspec.Struct):
 routes = Routes("trip")
 
 
-@routes.post("/v1/trips", status=201, refusals=(409,), replay=Replay.FINGERPRINT)
+@routes.post("/v1/trips", status=201, refusals=(409,), idempotency=Idempotency.FINGERPRINT)
 async def create_trip(call: Call, body: NewTrip) -> Trip:
     """Start a trip.
 
@@ -86,7 +86,7 @@ async def get_todo(call: Call) -> Todo:
     raise NotImplementedError
 
 
-@routes.post("/v1/auth/login", auth=Auth.PUBLIC, replay=Replay.NEVER, refusals=(401,), body_optional=True)
+@routes.post("/v1/auth/login", auth=Auth.PUBLIC, idempotency=Idempotency.NEVER, refusals=(401,), body_optional=True)
 async def login(call: Call, body: NewTrip) -> dict[str, str]:
     """Sign in."""
     raise NotImplementedError
@@ -102,13 +102,15 @@ class Accepted(msgspec.Struct):
     confirmation_required: bool
 
 
-@routes.post("/v1/auth/register", auth=Auth.PUBLIC, replay=Replay.NEVER, status=201, also=((202, Accepted),))
+@routes.post(
+    "/v1/auth/register", auth=Auth.PUBLIC, idempotency=Idempotency.NEVER, status=201, also=((202, Accepted),)
+)
 async def register(call: Call, body: NewTrip) -> Todo | Reply:
     """Register."""
     raise NotImplementedError
 
 
-@routes.post("/invite/accept/{token}", auth=Auth.PUBLIC, html=True, replay=Replay.NEVER)
+@routes.post("/invite/accept/{token}", auth=Auth.PUBLIC, html=True, idempotency=Idempotency.NEVER)
 async def post_invitation_page(call: Call) -> Reply:
     """The form on that page."""
     raise NotImplementedError

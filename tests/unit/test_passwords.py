@@ -100,8 +100,8 @@ async def test_nobodys_password_is_never_right_and_costs_as_much(passwords: Argo
 
 async def test_other_parameters_make_a_hash_outdated(passwords: Argon2Passwords) -> None:
     today = Argon2Passwords(memory_kib=128)
-    assert today.is_outdated(await passwords.hash(GOOD))
-    assert not today.is_outdated(await today.hash(GOOD))
+    assert today.needs_rehash(await passwords.hash(GOOD))
+    assert not today.needs_rehash(await today.hash(GOOD))
     today.close()
 
 

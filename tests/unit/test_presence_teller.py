@@ -10,7 +10,7 @@ from nomadcrew.adapters.postgres.presence import PostgresPresence
 from nomadcrew.adapters.postgres.sql import Row, Statement
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import TripId, UserId, uuid7
-from nomadcrew.hosts.machine.sockets.presence import PresenceTeller
+from nomadcrew.hosts.machine.sockets.presence import PresenceAnnouncer
 from tests.fakes import ANA, BEN, NOON, CountingIds, SetClock, Told
 
 TRIP = TripId(uuid7())
@@ -51,7 +51,7 @@ class Stage:
         self.table, self.told, self.clock = Table(), Told(), SetClock()
         self.presence = PostgresPresence(self.table)  # type: ignore[arg-type]
         self.changes: list[tuple[UserId, bool]] = []
-        self.teller = PresenceTeller(
+        self.teller = PresenceAnnouncer(
             self.presence, self.told, clock=self.clock, new_id=CountingIds(),
             on_change=lambda user_id, online: self.changes.append((user_id, online)), grace_s=grace_s,
         )  # fmt: skip

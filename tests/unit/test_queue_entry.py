@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from nomadcrew.core.errors import Hopeless, Unavailable
+from nomadcrew.core.errors import PermanentFailure, Unavailable
 from nomadcrew.core.ids import JobId
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.queues import MAX_ATTEMPTS, Job
@@ -61,7 +61,7 @@ class Worker:
             case "away":
                 raise Unavailable
             case "hopeless":
-                raise Hopeless("ben@example.org")
+                raise PermanentFailure("ben@example.org")
             case "bug":
                 raise KeyError("ben@example.org")
             case "slow":
@@ -124,7 +124,7 @@ def test_a_job_is_what_the_record_says(worker: Worker) -> None:
 
 def test_what_no_repeat_can_save_is_buried_at_once_and_counts_as_done(worker: Worker) -> None:
     assert worker.call([record("hopeless"), record("a")]) == []
-    assert worker.queue.failed == [("hopeless", "Hopeless", True)]
+    assert worker.queue.failed == [("hopeless", "PermanentFailure", True)]
 
 
 def test_the_last_attempt_is_buried_by_the_queue_and_counts_as_done(worker: Worker) -> None:

@@ -9,12 +9,12 @@ from typing import Any, cast
 
 import pytest
 
-from nomadcrew.adapters.aws.live import QueuedLive
+from nomadcrew.adapters.aws.broadcaster import QueuedBroadcaster
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.events import REALTIME, Audience
 from nomadcrew.core.ids import JobId, TripId, UserId, uuid7
 from nomadcrew.core.queues import Job, WorkQueue
-from nomadcrew.hosts.aws.functions.realtime import LIVE_FOR, tell
+from nomadcrew.hosts.aws.functions.realtime import LIVE_FOR, consume_task
 from nomadcrew.wire.events import pack
 from tests.fakes import ANA, BEN, NOON, an_event, fake_ports
 
@@ -64,7 +64,7 @@ class Ledger:
     away: bool = False
     noted: list[tuple[TripId, set[UserId], list[UserId], datetime]] = field(default_factory=list)
 
-    async def note(
+    async def record(
         self, trip_id: TripId, viewers: Collection[UserId], owners: Collection[UserId], *, now: datetime
     ) -> None:
         if self.away:
@@ -74,10 +74,10 @@ class Ledger:
 
 async def test_on_aws_one_message_reaches_them_all_by_way_of_the_queue() -> None:
     queue, gateway = Queue(), Gateway()
-    await QueuedLive(cast(WorkQueue, queue)).tell_people(TOAST, [BEN, CLEO])
+    await QueuedBroadcaster(cast(WorkQueue, queue)).send_to(TOAST, [BEN, CLEO])
     [(name, body)] = queue.sent
     assert name == REALTIME
-    await tell(Job(JobId(uuid7()), name, body, 1, NOON), fake_ports(sockets=gateway))
+    await consume_task(Job(JobId(uuid7()), name, body, 1, NOON), fake_ports(sockets=gateway))
     [(frame, people, muted)] = gateway.delivered
     assert (people, muted) == ({BEN, CLEO}, None)
     assert frame["payload"]["id"] == str(TOAST.id)
@@ -86,16 +86,16 @@ async def test_on_aws_one_message_reaches_them_all_by_way_of_the_queue() -> None
 
 
 async def test_what_cannot_be_told_now_is_lost() -> None:
-    live = QueuedLive(cast(WorkQueue, Queue(away=True)))
-    await live.tell_people(TOAST, [BEN])
-    await live.tell(TOAST)
+    live = QueuedBroadcaster(cast(WorkQueue, Queue(away=True)))
+    await live.send_to(TOAST, [BEN])
+    await live.broadcast(TOAST)
 
 
 @pytest.mark.parametrize("type_", ["LOCATION_UPDATED", "CHAT_TYPING_STATUS"])
 async def test_who_took_a_position_is_noted_as_having_seen_it(type_: str) -> None:
     ledger, event = Ledger(), an_event(type=type_, trip_id=TripId(uuid7()))
     ports = fake_ports(sockets=Gateway(), events=Members(), position_views=ledger)
-    await tell(Job(JobId(uuid7()), REALTIME, pack(event), 1, NOON), ports)
+    await consume_task(Job(JobId(uuid7()), REALTIME, pack(event), 1, NOON), ports)
     expected = [(event.trip_id, {BEN, CLEO}, [ANA], NOON)] if type_ == "LOCATION_UPDATED" else []
     assert ledger.noted == expected
 
@@ -106,7 +106,7 @@ async def test_what_is_in_no_record_is_not_told_late(type_: str) -> None:
     ports = fake_ports(sockets=gateway, events=Members(), position_views=ledger)
     for late, kept in ((timedelta(), False), (LIVE_FOR + timedelta(seconds=1), False), (timedelta(hours=1), True)):
         event = an_event(type=type_, trip_id=TripId(uuid7()), occurred_at=NOON - late, kept=kept)
-        await tell(Job(JobId(uuid7()), REALTIME, pack(event), 3, NOON), ports)
+        await consume_task(Job(JobId(uuid7()), REALTIME, pack(event), 3, NOON), ports)
     assert len(gateway.delivered) == 2
     assert [frame["payload"].get("kept", True) for frame, _, _ in gateway.delivered] == [False, True]
 
@@ -115,6 +115,6 @@ async def test_views_that_cannot_be_noted_have_no_position_told_again(caplog: py
     event, gateway = an_event(type="LOCATION_UPDATED", trip_id=TripId(uuid7())), Gateway()
     ports = fake_ports(sockets=gateway, events=Members(), position_views=Ledger(away=True))
     with caplog.at_level(logging.WARNING):
-        await tell(Job(JobId(uuid7()), REALTIME, pack(event), 1, NOON), ports)
+        await consume_task(Job(JobId(uuid7()), REALTIME, pack(event), 1, NOON), ports)
     assert len(gateway.delivered) == 1
     assert [record.message for record in caplog.records] == ["Views not recorded"]

@@ -19,7 +19,7 @@ class Taker:
         self.limits = ProcessRateLimits(self.clock, {"sign_in": limit}, max_keys=max_keys)
 
     async def take(self, key: str = "ana", *, cost: int = 1) -> Allowance:
-        return await self.limits.take("sign_in", key, cost=cost)
+        return await self.limits.spend("sign_in", key, cost=cost)
 
     async def spend(self, count: int, key: str = "ana") -> list[bool]:
         return [(await self.take(key)).allowed for _ in range(count)]
@@ -44,7 +44,7 @@ async def test_refilled_buckets_are_forgotten_as_others_come() -> None:
 
 async def test_no_limits_refuse_nothing() -> None:
     unlimited = Unlimited()
-    assert all([(await unlimited.take("sign_in", "ana", cost=10_000)).allowed for _ in range(100)])
+    assert all([(await unlimited.spend("sign_in", "ana", cost=10_000)).allowed for _ in range(100)])
 
 
 def test_an_empty_setting_keeps_the_designs_numbers() -> None:
@@ -82,4 +82,4 @@ def test_a_wrong_setting_gets_a_sentence(setting: str, sentence: str) -> None:
 async def test_off_is_off_and_anything_else_is_not() -> None:
     assert isinstance(rate_limits(" OFF ", SetClock()), Unlimited)
     limits = rate_limits("sign_in=1/60", SetClock())
-    assert [(await limits.take("sign_in", "ana")).allowed for _ in range(2)] == [True, False]
+    assert [(await limits.spend("sign_in", "ana")).allowed for _ in range(2)] == [True, False]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from nomadcrew.adapters.machine.limits import ProcessRateLimits
 from nomadcrew.core.limits import LIMITS, Limit
-from nomadcrew.hosts.machine.workers.rate_limits import TOLD_EVERY_S, SharedRateLimits, Spent, guards
+from nomadcrew.hosts.machine.workers.rate_limits import TOLD_EVERY_S, Spent, WorkerRateLimits, guards
 from tests.fakes import SetClock
 
 WIDE, NARROW = Limit(100, 60), Limit(5, 900)
@@ -21,20 +21,20 @@ class Crowd:
         self.told: list[Sequence[Spent]] = []
         self.workers = [self._worker(number) for number in range(count)]
 
-    def _worker(self, number: int) -> SharedRateLimits:
+    def _worker(self, number: int) -> WorkerRateLimits:
         def tell(spent: Sequence[Spent]) -> None:
             self.told.append(spent)
             for other in range(len(self.workers)):
                 if other != number:
-                    self.workers[other].spend(spent)
+                    self.workers[other].count_spent(spent)
 
-        return SharedRateLimits(NUMBERS, ProcessRateLimits(self.clock, NUMBERS), self.host, tell)
+        return WorkerRateLimits(NUMBERS, ProcessRateLimits(self.clock, NUMBERS), self.host, tell)
 
     async def allowed(self, bucket: str, tries: int, *, key: str = "ana", pause: bool = False) -> int:
         """How many of so many requests are allowed, taken by the workers in turn."""
         count = 0
         for number in range(tries):
-            count += (await self.workers[number % len(self.workers)].take(bucket, key)).allowed
+            count += (await self.workers[number % len(self.workers)].spend(bucket, key)).allowed
             if pause and number % len(self.workers) == 0:
                 await asyncio.sleep(TOLD_EVERY_S * 1.5)
         return count
@@ -62,9 +62,9 @@ async def test_a_wide_limit_is_kept_once_the_workers_have_heard_of_each_other() 
 async def test_what_is_spent_in_a_moment_is_told_in_one_message() -> None:
     crowd = Crowd(2)
     for _ in range(10):
-        await crowd.workers[0].take("default", "ana")
-        await crowd.workers[0].take("default", "ben", cost=2)
-    await crowd.workers[0].take("default", "cleo", cost=0)
+        await crowd.workers[0].spend("default", "ana")
+        await crowd.workers[0].spend("default", "ben", cost=2)
+    await crowd.workers[0].spend("default", "cleo", cost=0)
     await asyncio.sleep(TOLD_EVERY_S * 2)
     assert crowd.told == [[("default", "ana", 10), ("default", "ben", 20)]]
-    assert (await crowd.workers[1].take("default", "ben")).remaining == 79
+    assert (await crowd.workers[1].spend("default", "ben")).remaining == 79

@@ -7,7 +7,7 @@ from itertools import chain
 
 import pytest
 
-from nomadcrew.core.files.metadata import cleaned
+from nomadcrew.core.files.metadata import strip_metadata
 from nomadcrew.core.files.model import MAX_FILE_BYTES, BadFileType, FileKind, FileNotReadable, FileTooLarge
 from tests.pictures import (
     END,
@@ -39,20 +39,20 @@ from tests.pictures import (
 @pytest.mark.parametrize("kind", PICTURES)
 def test_a_picture_keeps_nothing_of_where_it_was_taken(kind: FileKind) -> None:
     assert SECRET in PICTURES[kind]
-    found, clean = cleaned(PICTURES[kind])
+    found, clean = strip_metadata(PICTURES[kind])
     assert found is kind
     assert SECRET not in clean
 
 
 @pytest.mark.parametrize("kind", PICTURES)
 def test_what_follows_a_picture_goes_too(kind: FileKind) -> None:
-    assert cleaned(PICTURES[kind] + jpeg(segment(0xE1, exif())) + SECRET) == cleaned(PICTURES[kind])
+    assert strip_metadata(PICTURES[kind] + jpeg(segment(0xE1, exif())) + SECRET) == strip_metadata(PICTURES[kind])
 
 
 @pytest.mark.parametrize("kind", PICTURES)
 def test_a_clean_picture_is_left_as_it_is(kind: FileKind) -> None:
-    clean = cleaned(PICTURES[kind])
-    assert cleaned(clean[1]) == clean
+    clean = strip_metadata(PICTURES[kind])
+    assert strip_metadata(clean[1]) == clean
 
 
 @pytest.mark.parametrize("kind", PICTURES)
@@ -60,7 +60,7 @@ def test_a_picture_that_ends_early_is_refused_wherever_it_ends(kind: FileKind) -
     whole = PICTURES[kind]
     for length in range(12, len(whole)):
         with pytest.raises(FileNotReadable):
-            cleaned(whole[:length])
+            strip_metadata(whole[:length])
 
 
 @pytest.mark.parametrize("kind", PICTURES)
@@ -68,14 +68,14 @@ def test_a_changed_byte_is_refused_or_harmless_and_never_a_crash(kind: FileKind)
     whole = PICTURES[kind]
     for at, value in chain.from_iterable(((at, 0), (at, 0x7F), (at, 0xFF)) for at in range(12, len(whole))):
         try:
-            cleaned(whole[:at] + bytes((value,)) + whole[at + 1 :])
+            strip_metadata(whole[:at] + bytes((value,)) + whole[at + 1 :])
         except FileNotReadable:
             continue
 
 
 def test_what_a_jpeg_needs_to_look_as_it_should_is_kept() -> None:
     turn = segment(0xE1, b"Exif\0\0MM\0*" + bytes.fromhex("00000008 0001 0112 0003 00000001 0006 0000 00000000"))
-    assert cleaned(JPEG_OF_A_PHONE)[1] == b"".join(
+    assert strip_metadata(JPEG_OF_A_PHONE)[1] == b"".join(
         (
             b"\xff\xd8",
             turn,
@@ -91,7 +91,7 @@ def test_what_a_jpeg_needs_to_look_as_it_should_is_kept() -> None:
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_jpeg_stays_turned_as_it_was(orientation: int, order: str) -> None:
-    _, clean = cleaned(jpeg(segment(0xE1, exif(orientation, order))))
+    _, clean = strip_metadata(jpeg(segment(0xE1, exif(orientation, order))))
     if orientation == 1:
         assert clean == jpeg()
     else:
@@ -113,11 +113,11 @@ def test_a_jpeg_stays_turned_as_it_was(orientation: int, order: str) -> None:
     ],
 )
 def test_exif_that_says_no_orientation_is_dropped_whole(payload: bytes) -> None:
-    assert cleaned(jpeg(segment(0xE1, payload)))[1] == jpeg()
+    assert strip_metadata(jpeg(segment(0xE1, payload)))[1] == jpeg()
 
 
 def test_filling_before_a_marker_is_no_part_of_a_jpeg() -> None:
-    assert cleaned(jpeg(b"\xff\xff\xff" + segment(0xFE, SECRET)))[1] == jpeg()
+    assert strip_metadata(jpeg(b"\xff\xff\xff" + segment(0xFE, SECRET)))[1] == jpeg()
 
 
 @pytest.mark.parametrize(
@@ -138,11 +138,11 @@ def test_filling_before_a_marker_is_no_part_of_a_jpeg() -> None:
 )
 def test_a_jpeg_that_makes_no_sense_is_refused(hostile: bytes) -> None:
     with pytest.raises(FileNotReadable):
-        cleaned(hostile)
+        strip_metadata(hostile)
 
 
 def test_what_a_png_needs_to_look_as_it_should_is_kept() -> None:
-    assert cleaned(PNG_OF_A_PHONE)[1] == png(png_chunk(b"gAMA", b"\0\0\xb1\x8f"))
+    assert strip_metadata(PNG_OF_A_PHONE)[1] == png(png_chunk(b"gAMA", b"\0\0\xb1\x8f"))
 
 
 def _with_bad_checksum(whole: bytes) -> bytes:
@@ -165,15 +165,15 @@ def _with_bad_checksum(whole: bytes) -> bytes:
 )
 def test_a_png_that_makes_no_sense_is_refused(hostile: bytes) -> None:
     with pytest.raises(FileNotReadable):
-        cleaned(hostile)
+        strip_metadata(hostile)
 
 
 def test_a_webp_does_not_claim_what_was_left_out() -> None:
-    assert cleaned(WEBP_OF_A_PHONE)[1] == webp(extended(0x20), riff_chunk(b"ICCP", b"profile"), LOSSY)
+    assert strip_metadata(WEBP_OF_A_PHONE)[1] == webp(extended(0x20), riff_chunk(b"ICCP", b"profile"), LOSSY)
 
 
 def test_a_simple_webp_is_a_webp() -> None:
-    assert cleaned(webp(LOSSY)) == (FileKind.WEBP, webp(LOSSY))
+    assert strip_metadata(webp(LOSSY)) == (FileKind.WEBP, webp(LOSSY))
 
 
 def test_frames_of_a_webp_hide_nothing() -> None:
@@ -181,7 +181,7 @@ def test_frames_of_a_webp_hide_nothing() -> None:
         frame = riff_chunk(b"ANMF", bytes(16) + b"".join((riff_chunk(b"ALPH", b"a"), LOSSY, *hidden)))
         return webp(extended(0x02), riff_chunk(b"ANIM", bytes(6)), frame, frame)
 
-    assert cleaned(moving(riff_chunk(b"EXIF", SECRET)))[1] == moving()
+    assert strip_metadata(moving(riff_chunk(b"EXIF", SECRET)))[1] == moving()
 
 
 @pytest.mark.parametrize(
@@ -199,14 +199,14 @@ def test_frames_of_a_webp_hide_nothing() -> None:
 )
 def test_a_webp_that_makes_no_sense_is_refused(hostile: bytes) -> None:
     with pytest.raises(FileNotReadable):
-        cleaned(hostile)
+        strip_metadata(hostile)
 
 
 def test_a_document_is_as_it_was_and_has_an_end() -> None:
-    assert cleaned(PDF) == (FileKind.PDF, PDF)
+    assert strip_metadata(PDF) == (FileKind.PDF, PDF)
     for damaged in (PDF[:20], PDF + bytes(2000)):
         with pytest.raises(FileNotReadable):
-            cleaned(damaged)
+            strip_metadata(damaged)
 
 
 @pytest.mark.parametrize(
@@ -225,14 +225,14 @@ def test_a_document_is_as_it_was_and_has_an_end() -> None:
 )
 def test_other_files_are_refused(content: bytes) -> None:
     with pytest.raises(BadFileType):
-        cleaned(content)
+        strip_metadata(content)
 
 
 def test_a_file_has_a_largest_size() -> None:
     fits = PDF.replace(b"1 0 obj", b" " * (MAX_FILE_BYTES - len(PDF)) + b"1 0 obj")
-    assert cleaned(fits)[0] is FileKind.PDF
+    assert strip_metadata(fits)[0] is FileKind.PDF
     with pytest.raises(FileTooLarge):
-        cleaned(fits + b"\n")
+        strip_metadata(fits + b"\n")
 
 
 @pytest.mark.parametrize(
@@ -249,5 +249,5 @@ def test_a_file_has_a_largest_size() -> None:
 def test_a_file_of_nothing_but_parts_holds_nobody_up(hostile: bytes) -> None:
     started = time.process_time()
     with suppress(FileNotReadable):
-        cleaned(hostile)
+        strip_metadata(hostile)
     assert time.process_time() - started < 1

@@ -13,7 +13,7 @@ import pytest
 from nomadcrew import logs
 from nomadcrew.adapters.aws import telemetry
 from nomadcrew.adapters.aws.telemetry import Invocations
-from nomadcrew.core.errors import Hopeless, Unavailable
+from nomadcrew.core.errors import PermanentFailure, Unavailable
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.queues import MAX_ATTEMPTS, Job
 from nomadcrew.hosts.aws.http_event import lambda_entry
@@ -197,7 +197,7 @@ class Kept:
     ("attempt", "error", "counts"),
     [
         (1, Unavailable(), {"JobsFailed": 1}),
-        (1, Hopeless("x"), {"JobsFailed": 1, "JobsBuried": 1}),
+        (1, PermanentFailure("x"), {"JobsFailed": 1, "JobsBuried": 1}),
         (MAX_ATTEMPTS, Unavailable(), {"JobsFailed": 1, "JobsBuried": 1}),
     ],
 )

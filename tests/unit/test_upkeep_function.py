@@ -6,11 +6,11 @@ from datetime import datetime
 
 import pytest
 
-from nomadcrew.core.chat.attachments import UNUSED_KEPT_FOR
+from nomadcrew.core.chat.attachments import UNUSED_RETENTION
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import AttachmentId, TripId, uuid7
 from nomadcrew.core.ports import Ports
-from nomadcrew.hosts.aws.functions.upkeep import clean_up
+from nomadcrew.hosts.aws.functions.retention import apply_retention
 from tests.fakes import Bell, fake_ports
 
 OTHERS = ["files", "notifications", "positions", "push tokens", "pushes", "registrations", "replays", "sharing"]
@@ -25,43 +25,43 @@ class Call:
 
 @dataclass
 class Broom:
-    """`Upkeep`, `Abandoned`, `Attachments` and `Files`, where old events cannot be reached when `away`."""
+    """`Retention`, `UnconfirmedRegistrations`, `Attachments` and `Files`; old events are unreachable if `away`."""
 
     away: bool = False
     deleted_key: str = ""
     swept: list[str] = field(default_factory=list)
 
-    async def replays(self, now: datetime) -> int:
+    async def delete_stored_replies(self, now: datetime) -> int:
         return self._swept("replays")
 
-    async def events(self, now: datetime) -> int:
+    async def delete_events(self, now: datetime) -> int:
         if self.away:
             raise Unavailable
         return self._swept("events")
 
-    async def notifications(self, now: datetime) -> int:
+    async def delete_notifications(self, now: datetime) -> int:
         return self._swept("notifications")
 
-    async def push_tokens(self, now: datetime) -> int:
+    async def delete_push_tokens(self, now: datetime) -> int:
         return self._swept("push tokens")
 
-    async def push_sends(self, now: datetime) -> int:
+    async def delete_push_sends(self, now: datetime) -> int:
         return self._swept("pushes")
 
-    async def sharing(self, now: datetime) -> int:
+    async def end_expired_sharing(self, now: datetime) -> int:
         return self._swept("sharing")
 
-    async def positions(self, now: datetime) -> int:
+    async def delete_positions(self, now: datetime) -> int:
         return self._swept("positions")
 
-    async def forget_expired(self, *, now: datetime) -> int:
+    async def delete_expired(self, *, now: datetime) -> int:
         return self._swept("registrations")
 
     async def expire(self, unused_since: datetime, *, now: datetime, limit: int) -> int:
-        assert now - unused_since == UNUSED_KEPT_FOR
+        assert now - unused_since == UNUSED_RETENTION
         return 1
 
-    async def deleted(self, *, limit: int) -> list[tuple[TripId, AttachmentId]]:
+    async def list_deleted(self, *, limit: int) -> list[tuple[TripId, AttachmentId]]:
         assert limit > 1
         return [(TripId(uuid7()), AttachmentId(uuid7()))]
 
@@ -78,18 +78,20 @@ class Broom:
 
 
 def _ports(broom: Broom) -> Ports:
-    return fake_ports(upkeep=broom, abandoned=broom, attachments=broom, files=broom, outbox=Bell())
+    return fake_ports(
+        retention=broom, unconfirmed_registrations=broom, attachments=broom, files=broom, outbox=Bell()
+    )
 
 
 async def test_everything_that_is_due_goes() -> None:
     broom = Broom()
-    await clean_up({}, Call(), _ports(broom))
+    await apply_retention({}, Call(), _ports(broom))
     assert sorted(broom.swept) == ["events", *OTHERS]
 
 
 async def test_what_fails_is_told_and_keeps_nothing_else_from_it() -> None:
     broom = Broom(away=True)
     with pytest.raises(ExceptionGroup) as told:
-        await clean_up({}, Call(), _ports(broom))
+        await apply_retention({}, Call(), _ports(broom))
     assert [type(error) for error in told.value.exceptions] == [Unavailable]
     assert sorted(broom.swept) == OTHERS

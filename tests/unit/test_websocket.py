@@ -26,7 +26,7 @@ ADDRESS = "ws://host/v1/ws?token="
 
 
 class NoTrips:
-    async def active(self, user_id: UserId) -> list[TripId]:
+    async def list_active_trips(self, user_id: UserId) -> list[TripId]:
         return []
 
 

@@ -10,21 +10,21 @@ from email.message import EmailMessage
 from email.policy import SMTP, SMTPUTF8
 from email.utils import format_datetime, parseaddr
 
-from nomadcrew.core.mail import MailRefused, Message
+from nomadcrew.core.mail import MailMessage, MailRefused
 
 _LOCAL_PART = re.compile(r"[^\s\x00-\x1f@<>\"'(),:;\\\[\]]+")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True, slots=True)
-class Sender:
+class MailSender:
     """The sender of mails, such as `NomadCrew <no-reply@example.org>`."""
 
     name: str
     address: str
 
     @classmethod
-    def parse(cls, text: str) -> "Sender":
+    def parse(cls, text: str) -> "MailSender":
         """Raises ValueError: `text` contains no address."""
         name, address = parseaddr(text)
         local, _, domain = address.rpartition("@")
@@ -37,7 +37,9 @@ class Sender:
         return self.address.rpartition("@")[2]
 
 
-def compose(message: Message, sender: Sender, now: datetime, *, encoding: str | None = None) -> EmailMessage:
+def compose(
+    message: MailMessage, sender: MailSender, now: datetime, *, encoding: str | None = None
+) -> EmailMessage:
     """The mail with its headers: text first, HTML as the alternative. Default `encoding`: the best fit.
 
     Raises:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from nomadcrew.api import mirror_consumer as mirror
 from nomadcrew.api.mail.consumer import send_mail_for
 from nomadcrew.api.notifications import push_consumer as push
-from nomadcrew.api.notifications.consumer import tell_people
+from nomadcrew.api.notifications.consumer import notify
 from nomadcrew.core.events import EMAIL, MIRROR, NOTIFICATIONS, PUSH, Event
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.queues import Job
@@ -24,8 +24,8 @@ def of_events(consume: Callable[[Event, Ports], Awaitable[None]]) -> Consumer:
 
 
 CONSUMERS: dict[str, Consumer] = {
-    NOTIFICATIONS: of_events(tell_people),
+    NOTIFICATIONS: of_events(notify),
     EMAIL: of_events(send_mail_for),
-    PUSH: push.work,
-    MIRROR: mirror.work,
+    PUSH: push.consume_push,
+    MIRROR: mirror.consume_mirror,
 }

@@ -10,7 +10,7 @@ from nomadcrew.wire.events import unpack
 PORTS: Final = ("mirror", "mirror_source", "positions", "queue")
 
 
-async def work(job: Job, ports: Ports) -> None:
+async def consume_mirror(job: Job, ports: Ports) -> None:
     """Copy the rows that an event refers to.
 
     Raises:

@@ -15,7 +15,7 @@ from nomadcrew.cli.up import up
 from nomadcrew.cli.user import user
 from nomadcrew.cli.watch import watch
 from nomadcrew.core.errors import BadSetting, DomainError
-from nomadcrew.hosts.machine.errors import CannotStart
+from nomadcrew.hosts.machine.errors import StartupError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -50,7 +50,7 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except (CannotStart, BadSetting) as error:
+    except (StartupError, BadSetting) as error:
         _refuse(str(error))
     except DomainError as error:
         _refuse(error.text)

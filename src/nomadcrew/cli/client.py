@@ -7,12 +7,12 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from nomadcrew.hosts.machine.errors import CannotStart
+from nomadcrew.hosts.machine.errors import StartupError
 
 TIMEOUT_S = 15
 
 
-class Refused(CannotStart):
+class Refused(StartupError):
     """The server refused the request."""
 
     def __init__(self, status: int, sentence: str) -> None:
@@ -25,7 +25,7 @@ class ApiClient:
 
     def __init__(self, url: str, *, username: str, email: str) -> None:
         if not url.startswith(("http://", "https://")):
-            raise CannotStart(f"{url} must start with http:// or https://.")
+            raise StartupError(f"{url} must start with http:// or https://.")
         self._url = url.rstrip("/")
         self.username = username
         self.email = email
@@ -85,7 +85,7 @@ class ApiClient:
                 error.code, f"{method} {path}: the server answered {error.code}, {_message(error)}{again}"
             ) from None
         except (URLError, HTTPException, TimeoutError, OSError, ValueError):
-            raise CannotStart(
+            raise StartupError(
                 f"No NomadCrew server answers at {self._url}; start one with `nomadcrew up`, or give --url."
             ) from None
 

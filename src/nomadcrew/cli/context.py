@@ -14,19 +14,19 @@ import uvloop
 from nomadcrew import logs
 from nomadcrew.adapters.machine.limits import parse_limits
 from nomadcrew.adapters.machine.mailer import SmtpServer
-from nomadcrew.adapters.mime import Sender
+from nomadcrew.adapters.mime import MailSender
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.core.errors import BadSetting
 from nomadcrew.core.ports import Ports
 from nomadcrew.hosts.machine.data_folder import DataFolder
-from nomadcrew.hosts.machine.errors import CannotStart, HostRuns
+from nomadcrew.hosts.machine.errors import AlreadyRunning, StartupError
 from nomadcrew.hosts.machine.http.client_address import TrustedProxies
 from nomadcrew.hosts.machine.http.cors import Cors
-from nomadcrew.hosts.machine.ports import SilentLive, SilentOutbox
+from nomadcrew.hosts.machine.ports import NoBroadcast, NoOutbox
 from nomadcrew.hosts.machine.postgres.binaries import find_binaries
 from nomadcrew.hosts.machine.postgres.server import EmbeddedPostgres
 from nomadcrew.hosts.machine.server import address_of, database, migrated
-from nomadcrew.hosts.machine.services import wired
+from nomadcrew.hosts.machine.services import make_ports
 from nomadcrew.hosts.machine.sockets.hub import Hub
 from nomadcrew.settings import Settings
 
@@ -53,7 +53,7 @@ def _parse_all(settings: Settings) -> None:
     """
     parsers: tuple[tuple[str, Callable[[], object]], ...] = (
         ("NOMADCREW_RATE_LIMITS", lambda: parse_limits(settings.rate_limits)),
-        ("NOMADCREW_MAIL_FROM", lambda: Sender.parse(settings.mail_from)),
+        ("NOMADCREW_MAIL_FROM", lambda: MailSender.parse(settings.mail_from)),
         ("NOMADCREW_SMTP_URL", lambda: settings.smtp_url and SmtpServer.parse(settings.smtp_url)),
         ("NOMADCREW_ALLOWED_ORIGINS", lambda: Cors(settings.allowed_origins)),
         ("NOMADCREW_TRUSTED_PROXIES", lambda: TrustedProxies(settings.trusted_proxies)),
@@ -98,7 +98,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 def require_content(folder: DataFolder) -> None:
     """Raises CannotStart: the folder is empty, so no server has been started on it."""
     if folder.is_empty():
-        raise CannotStart(
+        raise StartupError(
             f"{folder.home} is empty; set NOMADCREW_HOME to your data folder, "
             "or start the server once with `nomadcrew up`."
         )
@@ -109,9 +109,9 @@ def same_user_only(folder: DataFolder) -> Iterator[None]:
     """Explain the failure if the block attaches to the PostgreSQL of a host that another OS user runs."""
     try:
         yield
-    except CannotStart as error:
+    except StartupError as error:
         if isinstance(error.__cause__, asyncpg.InvalidAuthorizationSpecificationError):
-            raise CannotStart(
+            raise StartupError(
                 f"The server on {folder.home} runs as another user; run this command as that user."
             ) from None
         raise
@@ -133,7 +133,7 @@ async def pool_on(settings: Settings, folder: DataFolder) -> AsyncIterator[Datab
                 await migrated(pool)
                 yield pool
             return
-    except HostRuns:
+    except AlreadyRunning:
         pass
     postgres = EmbeddedPostgres(folder, binaries, postgres_user=settings.postgres_user)
     with same_user_only(folder):
@@ -148,9 +148,9 @@ async def ports_on(settings: Settings) -> AsyncIterator[Ports]:
     """Ports on the data folder, as the API's routes have them."""
     folder = DataFolder(settings.home)
     async with pool_on(settings, folder) as pool:
-        yield wired(
-            settings, folder, pool, url=own_url(settings), outbox=SilentOutbox(), connections=Hub(),
-            live=SilentLive(), on_session_end=lambda _: None,
+        yield make_ports(
+            settings, folder, pool, url=own_url(settings), outbox=NoOutbox(), connections=Hub(),
+            broadcaster=NoBroadcast(), on_session_end=lambda _: None,
         )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from nomadcrew.core.locations.geometry import Place, distance_m
+from nomadcrew.core.locations.geometry import LatLon, distance_m
 from nomadcrew.core.notifications.texts import sent_file
 
 GREEN, GREY, BOLD, PLAIN = "\x1b[32m", "\x1b[90m", "\x1b[1m", "\x1b[0m"
@@ -21,14 +21,14 @@ class Person:
     name: str
     is_online: bool = False
     last_seen_at: datetime | None = None
-    place: Place | None = None
+    place: LatLon | None = None
     said: str = ""
 
 
 @dataclass(slots=True)
 class MeetingPoint:
     name: str
-    place: Place
+    place: LatLon
     radius_m: float
 
 
@@ -128,7 +128,7 @@ def _meeting_point(view: Mapping[str, Any]) -> MeetingPoint:
     return MeetingPoint(view["name"], (view["latitude"], view["longitude"]), view["radius"])
 
 
-def _degrees(place: Place) -> str:
+def _degrees(place: LatLon) -> str:
     return f"{place[0]:.4f} {place[1]:.4f}"
 
 

@@ -12,7 +12,7 @@ from nomadcrew.cli.client import ApiClient
 from nomadcrew.cli.context import own_url, read_settings, run
 from nomadcrew.cli.demo_live import CITY, Story, bring, new_trip, walk, walkers_of
 from nomadcrew.cli.walks import city
-from nomadcrew.hosts.machine.errors import CannotStart
+from nomadcrew.hosts.machine.errors import StartupError
 
 PASSWORD = "Demo-crew-2026!"  # noqa: S105 — printed to the terminal, for demo accounts
 CREW = (("Ana", "Costa"), ("Ben", "Okafor"), ("Chloé", "Martin"), ("Dev", "Patel"), ("Emi", "Sato"))
@@ -124,7 +124,7 @@ def _register(url: str, first: str, last: str, tag: str) -> ApiClient:
         },
     )
     if "access_token" not in reply:
-        raise CannotStart(
+        raise StartupError(
             "This server confirms addresses by mail, so the demo cannot sign its users in; "
             "run it against a server without NOMADCREW_SMTP_URL."
         )

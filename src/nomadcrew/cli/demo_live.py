@@ -15,7 +15,7 @@ from websockets.exceptions import WebSocketException
 
 from nomadcrew.cli.client import ApiClient
 from nomadcrew.cli.walks import City, Walk, city
-from nomadcrew.hosts.machine.errors import CannotStart
+from nomadcrew.hosts.machine.errors import StartupError
 
 CITY = "porto"
 STEP_S = 1.0
@@ -133,7 +133,7 @@ async def walk(story: Story, speed: float) -> None:
 async def _stay_online(client: ApiClient) -> None:
     """Keep a socket open, as the app does, and reconnect after a server restart."""
     while True:
-        with contextlib.suppress(OSError, TimeoutError, WebSocketException, CannotStart):
+        with contextlib.suppress(OSError, TimeoutError, WebSocketException, StartupError):
             await asyncio.to_thread(client.renew)
             async with connect(client.socket_address, proxy=None) as socket:
                 async for _ in socket:

@@ -16,7 +16,7 @@ from nomadcrew.api.table import ALL_ROUTES
 from nomadcrew.cli.context import own_url, read_settings, unusable
 from nomadcrew.core.ports import Site
 from nomadcrew.hosts.machine.data_folder import DataFolder
-from nomadcrew.hosts.machine.errors import CannotStart, HostRuns
+from nomadcrew.hosts.machine.errors import AlreadyRunning, StartupError
 from nomadcrew.hosts.machine.postgres.binaries import find_binaries
 from nomadcrew.hosts.machine.server import listen
 from nomadcrew.settings import Settings
@@ -73,13 +73,13 @@ def doctor() -> None:
     )
     failed = [name for name, check in checks if not _passes(name, check)]
     if failed:
-        raise CannotStart("The server cannot start; see the lines marked FAIL.")
+        raise StartupError("The server cannot start; see the lines marked FAIL.")
 
 
 def _passes(name: str, check: Callable[[], str]) -> bool:
     try:
         click.echo(f"  ok    {name}: {check()}")
-    except (CannotStart, OSError, ValueError) as error:
+    except (StartupError, OSError, ValueError) as error:
         click.echo(f"  FAIL  {name}: {unusable(error) if isinstance(error, OSError) else error}")
         return False
     return True
@@ -105,7 +105,7 @@ def _host_on(folder: DataFolder) -> str:
     try:
         with folder.lock("doctor"):
             return ""
-    except HostRuns as running:
+    except AlreadyRunning as running:
         process = str(running).partition("(")[2].partition(")")[0]
         return f"a server runs on it ({process})"
 

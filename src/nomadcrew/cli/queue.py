@@ -6,7 +6,7 @@ from nomadcrew.api.consumers import CONSUMERS
 from nomadcrew.cli.context import with_ports
 from nomadcrew.core.ids import JobId, parse_uuid
 from nomadcrew.core.ports import Ports
-from nomadcrew.hosts.machine.errors import CannotStart
+from nomadcrew.hosts.machine.errors import StartupError
 
 
 @click.group()
@@ -64,5 +64,5 @@ def redrive(name: str, job: str | None) -> None:
     count = with_ports(lambda ports: ports.queue.redrive(name, None if job_id is None else JobId(job_id)))
     if not count:
         job_name = f"job {job_id}" if job_id else "job"
-        raise CannotStart(f"The queue {name} has no dead {job_name}; `nomadcrew queue list` shows the dead jobs.")
+        raise StartupError(f"The queue {name} has no dead {job_name}; `nomadcrew queue list` shows the dead jobs.")
     click.echo("Retrying 1 job." if count == 1 else f"Retrying {count} jobs.")

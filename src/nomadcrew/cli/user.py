@@ -12,7 +12,7 @@ from nomadcrew.core.auth.accounts import SignUp
 from nomadcrew.core.auth.errors import EmailTaken
 from nomadcrew.core.errors import NotFound
 from nomadcrew.core.ports import Ports
-from nomadcrew.hosts.machine.errors import CannotStart
+from nomadcrew.hosts.machine.errors import StartupError
 
 T = TypeVar("T")
 COUNT, OFFSET = click.IntRange(1, 10_000), click.IntRange(0, 10**9)
@@ -52,7 +52,7 @@ def create(email: str, username: str | None, password: str | None) -> None:
             )
         )
     except EmailTaken:
-        raise CannotStart(
+        raise StartupError(
             f"An account with the address {email} already exists; "
             f"`nomadcrew user reset-password {email}` changes its password."
         ) from None
@@ -123,6 +123,6 @@ def _on_account(login: str, work: Callable[[Ports], Awaitable[T]]) -> T:
     try:
         return with_ports(work)
     except NotFound:
-        raise CannotStart(
+        raise StartupError(
             f"No account has the address or username {login}; `nomadcrew user list` lists the accounts."
         ) from None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from nomadcrew.core.locations.geometry import Place, distance_m
+from nomadcrew.core.locations.geometry import LatLon, distance_m
 
 FOLDER = Path(__file__).with_name("routes")
 _GPX = {"gpx": "http://www.topografix.com/GPX/1/1"}
@@ -17,13 +17,13 @@ class Walk:
     """A path, in degrees of latitude and longitude."""
 
     name: str
-    points: tuple[Place, ...]
+    points: tuple[LatLon, ...]
 
     @property
     def length_m(self) -> float:
         return sum(distance_m(here, there) for here, there in pairwise(self.points))
 
-    def at(self, walked_m: float) -> Place:
+    def at(self, walked_m: float) -> LatLon:
         """The position after `walked_m` metres; beyond the end, the last point."""
         left_m = walked_m
         for here, there in pairwise(self.points):
@@ -40,7 +40,7 @@ class City:
     """Walks that end at one point."""
 
     goal: str
-    place: Place
+    place: LatLon
     walks: tuple[Walk, ...]
 
 
@@ -60,5 +60,5 @@ def city(name: str) -> City:
     return City(goal.findtext("gpx:name", "", _GPX), _point(goal), tuple(walks))
 
 
-def _point(element: ElementTree.Element) -> Place:
+def _point(element: ElementTree.Element) -> LatLon:
     return float(element.attrib["lat"]), float(element.attrib["lon"])

@@ -16,7 +16,7 @@ from websockets.exceptions import WebSocketException
 from nomadcrew.cli.client import ApiClient, Refused
 from nomadcrew.cli.context import own_url, read_settings, run
 from nomadcrew.cli.crew_view import CrewView
-from nomadcrew.hosts.machine.errors import CannotStart
+from nomadcrew.hosts.machine.errors import StartupError
 
 DRAW_EVERY_S = 0.5
 LONGEST_PAUSE_S = 16
@@ -102,7 +102,7 @@ class Watcher:
                         await self._reload()
                         async for text in socket:
                             self._apply(json.loads(text))
-                except (OSError, TimeoutError, WebSocketException, CannotStart):
+                except (OSError, TimeoutError, WebSocketException, StartupError):
                     pass  # retried after the pause
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
@@ -112,7 +112,7 @@ class Watcher:
     async def _draw(self) -> None:
         while True:
             if self._stale:
-                with suppress(CannotStart):
+                with suppress(StartupError):
                     await self._reload()
             click.echo(_HOME_AND_CLEAR + "\n".join(self.lines(colours=True)), nl=False)
             await asyncio.sleep(DRAW_EVERY_S)

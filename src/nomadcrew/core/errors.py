@@ -94,7 +94,7 @@ class NotTripMember(Forbidden):
     text = "You are not a member of this trip."
 
 
-class Hopeless(Exception):
+class PermanentFailure(Exception):
     """A permanent failure: the job goes to the dead letters without a retry."""
 
 

@@ -119,11 +119,11 @@ NO_CURSOR = "`after` must be the id of a stored event; events with `kept: false`
 class Outbox(Protocol):
     """Wakes the relay around a write. The events themselves are inserted in the transaction of the write."""
 
-    def expect(self) -> None:
+    def before_write(self) -> None:
         """Call before a write: its events are then published even if this process dies after the commit."""
         ...
 
-    async def written(self, *, told: bool = True) -> None:
+    async def after_commit(self, *, has_events: bool = True) -> None:
         """Call after a commit: publishes its events at once. `told` is False if the write has no events.
 
         Never fails for an outage: the events are then published later.
@@ -169,7 +169,7 @@ class EventLog(Protocol):
 class AuditLog(Protocol):
     """The audit log: every event, retained for years."""
 
-    async def keep(self, events: Sequence[Event]) -> None:
+    async def save(self, events: Sequence[Event]) -> None:
         """Store events. Safe to repeat.
 
         Raises:

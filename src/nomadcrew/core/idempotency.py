@@ -10,15 +10,15 @@ FINGERPRINT_KEPT_FOR = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
-class KeptReply:
+class StoredReply:
     status: int
     body: bytes
 
 
-class Replies(Protocol):
-    async def once(
-        self, key: bytes, request_hash: bytes, make: Callable[[], Awaitable[KeptReply]], *, now: datetime
-    ) -> KeptReply:
+class IdempotencyStore(Protocol):
+    async def run_once(
+        self, key: bytes, request_hash: bytes, make: Callable[[], Awaitable[StoredReply]], *, now: datetime
+    ) -> StoredReply:
         """The reply stored under `key`, else the reply of `make`, stored in the transaction of its write.
 
         A second request with the same key waits for the first. If `make` raises, no reply is stored.

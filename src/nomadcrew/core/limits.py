@@ -42,6 +42,6 @@ class Allowance:
 
 
 class RateLimits(Protocol):
-    async def take(self, bucket: str, key: str, *, cost: int = 1) -> Allowance:
+    async def spend(self, bucket: str, key: str, *, cost: int = 1) -> Allowance:
         """Spend `cost` from a bucket; a cost of 0 only reads it. Never raises: an outage allows the request."""
         ...

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from nomadcrew.core.errors import Hopeless
+from nomadcrew.core.errors import PermanentFailure
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class MailMessage:
     """One mail to one user. `id` is the id of its event, so that a repeat can be recognised."""
 
     id: str
@@ -18,7 +18,7 @@ class Message:
     html: str
 
 
-class MailRefused(Hopeless):
+class MailRefused(PermanentFailure):
     """The receiving server permanently refuses the mail: no such mailbox, or unwanted content.
 
     The text has the server's code, but no address.
@@ -26,7 +26,7 @@ class MailRefused(Hopeless):
 
 
 class Mailer(Protocol):
-    async def send(self, message: Message) -> None:
+    async def send(self, message: MailMessage) -> None:
         """Send the mail. Safe to repeat.
 
         Raises:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     # For type checkers only: at runtime a function would load the types of every feature.
     from nomadcrew.core.auth.ports import (
-        Abandoned,
         Accounts,
         Codes,
         Profiles,
         Registrations,
         Sessions,
         Tokens,
+        UnconfirmedRegistrations,
         Verifier,
     )
     from nomadcrew.core.chat.ports import Attachments, ChatLog
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from nomadcrew.core.events import AuditLog, EventLog, Outbox
     from nomadcrew.core.files.ports import Files
     from nomadcrew.core.flags import Flags
-    from nomadcrew.core.idempotency import Replies
+    from nomadcrew.core.idempotency import IdempotencyStore
     from nomadcrew.core.ids import NewId
     from nomadcrew.core.invitations.ports import InvitationLinks, Invitations
     from nomadcrew.core.limits import RateLimits
     from nomadcrew.core.locations.ports import (
-        CarriedPositions,
         LocationSharing,
         LocationStream,
         MeetingPoints,
         Positions,
         PositionViews,
+        StreamedPositions,
     )
     from nomadcrew.core.mail import Mailer, Suppression
     from nomadcrew.core.members.ports import Members
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from nomadcrew.core.notifications.push import Push, PushTokens
     from nomadcrew.core.presence.ports import Presence
     from nomadcrew.core.queues import WorkQueue
-    from nomadcrew.core.realtime import Connections, Live, Sockets, TopicOf, Topics
-    from nomadcrew.core.retention import Upkeep
+    from nomadcrew.core.realtime import Broadcaster, Connections, Sockets, TopicOf, Topics
+    from nomadcrew.core.retention import Retention
     from nomadcrew.core.schema import Schema
     from nomadcrew.core.todos.ports import Todos
     from nomadcrew.core.trips.ports import Trips
@@ -78,20 +78,20 @@ class Ports:
     clock: Clock
     new_id: NewId
     limits: RateLimits
-    replies: Replies
+    idempotency: IdempotencyStore
     outbox: Outbox
     events: EventLog
     queue: WorkQueue
     mailer: Mailer
     connections: Connections
-    live: Live
+    broadcaster: Broadcaster
     presence: Presence
     tokens: Tokens
     # Parts of `tokens` and `accounts`, for functions that need only those.
     verifier: Verifier
     codes: Codes
     registrations: Registrations
-    abandoned: Abandoned
+    unconfirmed_registrations: UnconfirmedRegistrations
     accounts: Accounts
     sessions: Sessions
     profiles: Profiles
@@ -113,7 +113,7 @@ class Ports:
     location_sharing: LocationSharing
     position_views: PositionViews
     meeting_points: MeetingPoints
-    upkeep: Upkeep
+    retention: Retention
     flags: Flags
     # AWS only: the machine host holds its own sockets and stores its events in the database.
     sockets: Sockets = _NOT_HERE
@@ -122,4 +122,4 @@ class Ports:
     audit: AuditLog = _NOT_HERE
     suppression: Suppression = _NOT_HERE
     schema: Schema = _NOT_HERE
-    carried_positions: CarriedPositions = _NOT_HERE
+    streamed_positions: StreamedPositions = _NOT_HERE

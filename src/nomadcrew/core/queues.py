@@ -9,19 +9,19 @@ from nomadcrew.core.ids import JobId
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """A retry policy: the number of attempts, the first delay, and the factor by which each delay grows."""
 
     attempts: int
-    first_s: int
+    first_delay_s: int
     factor: int
 
 
 MAX_ATTEMPTS = 8
-USUAL = Patience(MAX_ATTEMPTS, 2, 2)
+DEFAULT_RETRY = RetryPolicy(MAX_ATTEMPTS, 2, 2)
 # Five attempts, as in the AWS design, with delays that outlast an outage of some minutes.
-PATIENCE: Mapping[str, Patience] = {"notifications": Patience(5, 5, 4), "push": Patience(5, 5, 4)}
-LONGEST_WAIT_S = 600
+RETRY_POLICIES: Mapping[str, RetryPolicy] = {"notifications": RetryPolicy(5, 5, 4), "push": RetryPolicy(5, 5, 4)}
+MAX_DELAY_S = 600
 MAX_REASON = 500  # characters
 NO_ANSWER = "no answer in time"  # the reason of a dead job whose consumer crashed or hung
 
@@ -49,15 +49,15 @@ class QueueDepth:
     oldest_s: float
 
 
-def patience(queue: str) -> Patience:
+def retry_policy(queue: str) -> RetryPolicy:
     """The retry policy of a queue, by its name or by an ARN that ends in it."""
-    return PATIENCE.get(queue.rpartition(":")[2].removesuffix(".fifo").rpartition("-")[2], USUAL)
+    return RETRY_POLICIES.get(queue.rpartition(":")[2].removesuffix(".fifo").rpartition("-")[2], DEFAULT_RETRY)
 
 
 def backoff_s(attempt: int, queue: str = "") -> int:
     """Seconds until the next attempt: 2, 4, 8 … in most queues, capped at ten minutes."""
-    policy = patience(queue)
-    return min(LONGEST_WAIT_S, policy.first_s * int(policy.factor ** (min(attempt, 10) - 1)))
+    policy = retry_policy(queue)
+    return min(MAX_DELAY_S, policy.first_delay_s * int(policy.factor ** (min(attempt, 10) - 1)))
 
 
 class WorkQueue(Protocol):

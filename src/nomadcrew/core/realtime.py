@@ -31,10 +31,10 @@ class Connections(Protocol):
     async def unmute(self, connection_id: str, trip_id: TripId) -> None: ...
 
 
-class Live(Protocol):
+class Broadcaster(Protocol):
     """Broadcasts events that are never stored: typing, positions, presence."""
 
-    async def tell(self, event: Event, *, latest_of: str | None = None) -> None:
+    async def broadcast(self, event: Event, *, latest_of: str | None = None) -> None:
         """Send an event to the sockets of its audience.
 
         Of events with the same `latest_of` at most one per second is sent, the newest; the last one is always sent.
@@ -42,7 +42,7 @@ class Live(Protocol):
         """
         ...
 
-    async def tell_people(self, event: Event, people: Sequence[UserId]) -> None:
+    async def send_to(self, event: Event, user_ids: Sequence[UserId]) -> None:
         """Send an event to the sockets of these users, whatever its audience; otherwise as `tell`."""
         ...
 

@@ -45,18 +45,18 @@ class Call(Struct, frozen=True):
     request: Request
     ports: Ports
     now: datetime
-    claims: Claims | None
+    verified_claims: Claims | None
     fingerprint: bytes
 
     @property
-    def me(self) -> UserId:
-        return self.caller.user_id
+    def user_id(self) -> UserId:
+        return self.claims.user_id
 
     @property
-    def caller(self) -> Claims:
-        if self.claims is None:
+    def claims(self) -> Claims:
+        if self.verified_claims is None:
             raise Unauthenticated
-        return self.claims
+        return self.verified_claims
 
     @property
     def trip_id(self) -> TripId:

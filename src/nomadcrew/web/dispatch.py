@@ -12,14 +12,14 @@ import msgspec
 from nomadcrew import logs
 from nomadcrew.core.claims import Claims
 from nomadcrew.core.errors import DomainError, Invalid, TooMany, Unauthenticated
-from nomadcrew.core.idempotency import KeptReply
+from nomadcrew.core.idempotency import StoredReply
 from nomadcrew.core.ids import parse_uuid
 from nomadcrew.core.ports import Ports
 from nomadcrew.logs import Answered
 from nomadcrew.web.call import Call, Reply, Request
 from nomadcrew.web.decode import decode
 from nomadcrew.web.problems import JSON_TYPE, problem
-from nomadcrew.web.routes import Auth, Replay, Route
+from nomadcrew.web.routes import Auth, Idempotency, Route
 
 log = logging.getLogger("nomadcrew.request")
 encode = msgspec.json.Encoder().encode
@@ -68,9 +68,9 @@ class Dispatcher:
 
     def refusal(self, error: Exception, request_id: str) -> Reply:
         """The reply to a request that reaches no row, with the default headers."""
-        return self.dressed(problem(error, request_id), request_id)
+        return self.with_default_headers(problem(error, request_id), request_id)
 
-    def dressed(self, reply: Reply, request_id: str) -> Reply:
+    def with_default_headers(self, reply: Reply, request_id: str) -> Reply:
         """`reply` with the default headers."""
         return Reply(reply.status, reply.body, {**self._headers, "x-request-id": request_id, **reply.headers})
 
@@ -85,7 +85,7 @@ class Dispatcher:
         self, route: Route, request: Request, claims: Claims | None, headers: dict[str, str], now: datetime
     ) -> None:
         key = request.client_ip if claims is None else str(claims.user_id)
-        allowance = await self.ports.limits.take(route.bucket, key)
+        allowance = await self.ports.limits.spend(route.bucket, key)
         now_s = int(now.timestamp())
         headers["x-ratelimit-limit"] = str(allowance.limit)
         headers["x-ratelimit-remaining"] = str(allowance.remaining)
@@ -95,15 +95,15 @@ class Dispatcher:
 
     async def _answer(self, route: Route, request: Request, claims: Claims | None, now: datetime) -> Reply:
         key = request.headers.get("idempotency-key")
-        tells = route.mutates and route.tells
+        tells = route.mutates and route.uses_outbox
         if tells:
-            self.ports.outbox.expect()
-        if not route.mutates or key is None or route.replay is Replay.NEVER:
+            self.ports.outbox.before_write()
+        if not route.mutates or key is None or route.idempotency is Idempotency.NEVER:
             reply = await self._run(route, request, claims, now, replay_key=None)
         else:
             reply = await self._once(route, request, claims, now, key)
         if tells:
-            await self.ports.outbox.written()
+            await self.ports.outbox.after_commit()
         return reply
 
     async def _once(self, route: Route, request: Request, claims: Claims | None, now: datetime, key: str) -> Reply:
@@ -115,11 +115,11 @@ class Dispatcher:
         name = _digest(caller.encode(), b"key", key.encode())
         request_hash = _digest(route.key.encode(), *_path_and_query(request), request.body)
 
-        async def make() -> KeptReply:
+        async def make() -> StoredReply:
             reply = await self._run(route, request, claims, now, replay_key=name)
-            return KeptReply(reply.status, reply.body)
+            return StoredReply(reply.status, reply.body)
 
-        stored = await self.ports.replies.once(name, request_hash, make, now=now)
+        stored = await self.ports.idempotency.run_once(name, request_hash, make, now=now)
         return Reply(stored.status, stored.body, {"content-type": JSON_TYPE} if stored.body else {})
 
     async def _run(
@@ -128,7 +128,7 @@ class Dispatcher:
         fingerprint = b""
         if replay_key is not None:
             fingerprint = _digest(replay_key, b"row")
-        elif route.replay is Replay.FINGERPRINT:
+        elif route.idempotency is Idempotency.FINGERPRINT:
             caller = b"public" if claims is None else claims.user_id.bytes
             fingerprint = _digest(caller, route.key.encode(), *_path_and_query(request), request.body)
         call = Call(route, request, self.ports, now, claims, fingerprint)

@@ -14,7 +14,7 @@ from nomadcrew.web.call import Reply
 from nomadcrew.web.dispatch import MAX_KEY_CHARS
 from nomadcrew.web.links import links_from
 from nomadcrew.web.problems import Problem
-from nomadcrew.web.routes import Auth, Param, Replay, Route
+from nomadcrew.web.routes import Auth, Idempotency, Param, Route
 
 Object = dict[str, Any]
 
@@ -92,7 +92,7 @@ def refusals_of(route: Route) -> tuple[int, ...]:
 
 
 def takes_idempotency_key(route: Route) -> bool:
-    return route.mutates and route.replay is not Replay.NEVER
+    return route.mutates and route.idempotency is not Idempotency.NEVER
 
 
 def _takes_form(route: Route) -> bool:

@@ -22,7 +22,7 @@ class Auth(StrEnum):
     USER = "user"  # a valid token whose profile exists; the row's statement checks it
 
 
-class Replay(StrEnum):
+class Idempotency(StrEnum):
     """How a row makes a repeated write harmless. An Idempotency-Key works on all rows except NEVER."""
 
     NATURAL = "natural"  # the write is idempotent: an upsert, a state, or it has its own key
@@ -67,7 +67,7 @@ class Route(Struct, frozen=True):
     gate: Gate | None
     bucket: str
     status: int
-    replay: Replay
+    idempotency: Idempotency
     refusals: tuple[int, ...]
     query: tuple[Param, ...]
     statements: int
@@ -79,7 +79,7 @@ class Route(Struct, frozen=True):
     summary: str = ""
     description: str = ""
     also: tuple[tuple[int, Any], ...] = ()
-    tells: bool = True
+    uses_outbox: bool = True
     max_body_bytes: int = MAX_BODY_BYTES
     raw: bool = False
 
@@ -103,7 +103,7 @@ class Routes:
 
     function: str
     ports: tuple[str, ...] = ()
-    tells: bool = True
+    uses_outbox: bool = True
     rows: list[Route] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[Route]:
@@ -118,7 +118,7 @@ class Routes:
         gate: Gate | None = None,
         bucket: str = "default",
         status: int = HTTPStatus.OK,
-        replay: Replay = Replay.NATURAL,
+        idempotency: Idempotency = Idempotency.NATURAL,
         refusals: tuple[int, ...] = (),
         query: tuple[Param, ...] = (),
         statements: int = 1,
@@ -126,7 +126,7 @@ class Routes:
         html: bool = False,
         body_optional: bool = False,
         also: tuple[tuple[int, Any], ...] = (),
-        tells: bool | None = None,
+        uses_outbox: bool | None = None,
         max_body_bytes: int = MAX_BODY_BYTES,
         raw: bool = False,
     ) -> Callable[[Handler], Handler]:
@@ -146,10 +146,10 @@ class Routes:
             summary, _, description = (handler.__doc__ or "").strip().partition("\n")
             self.rows.append(
                 Route(
-                    self.function, method, path, handler, auth, gate, bucket, int(status), replay, refusals,
+                    self.function, method, path, handler, auth, gate, bucket, int(status), idempotency, refusals,
                     query, statements, why, html, notes.get("body"), body_optional, notes.get("return"),
                     summary.strip().rstrip("."), " ".join(description.split()), also,
-                    self.tells if tells is None else tells, max_body_bytes, raw,
+                    self.uses_outbox if uses_outbox is None else uses_outbox, max_body_bytes, raw,
                 )
             )  # fmt: skip
             return handler

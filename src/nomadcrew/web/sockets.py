@@ -34,7 +34,7 @@ class SocketCall:
     """
 
     connection_id: str
-    me: UserId
+    user_id: UserId
     payload: dict[str, Any]
     ports: Ports
 
@@ -51,17 +51,17 @@ class SocketCall:
         return {name: text for name, text in ids.items() if isinstance(text, str) and len(text) <= MAX_REFERENCE}
 
 
-Action = Callable[[SocketCall], Awaitable[str | None]]
+FrameHandler = Callable[[SocketCall], Awaitable[str | None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Actions:
-    rows: dict[str, Action] = field(default_factory=dict)
+class FrameHandlers:
+    rows: dict[str, FrameHandler] = field(default_factory=dict)
 
-    def on(self, type_: str) -> Callable[[Action], Action]:
+    def on(self, type_: str) -> Callable[[FrameHandler], FrameHandler]:
         """Declare the action of a frame type. It returns the answering frame, or None."""
 
-        def declare(action: Action) -> Action:
+        def declare(action: FrameHandler) -> FrameHandler:
             self.rows[type_] = action
             return action
 
@@ -72,7 +72,9 @@ class NotJson(Exception):
     """A frame is not JSON. The machine host closes the socket with 1007."""
 
 
-async def act(actions: Actions, connection_id: str, me: UserId, text: str | bytes, ports: Ports) -> str | None:
+async def handle_frame(
+    actions: FrameHandlers, connection_id: str, me: UserId, text: str | bytes, ports: Ports
+) -> str | None:
     """Run the action of a frame. Returns the answering frame, None for an unknown type.
 
     Raises:
@@ -106,7 +108,7 @@ async def act(actions: Actions, connection_id: str, me: UserId, text: str | byte
 
 async def greeting(me: UserId, ports: Ports) -> str:
     """The first frame of every socket: the user's trips."""
-    trips = [str(trip_id) for trip_id in await ports.members.active(me)]
+    trips = [str(trip_id) for trip_id in await ports.members.list_active_trips(me)]
     return frame("connected", {"userId": str(me), "tripCount": len(trips), "trips": trips})
 
 

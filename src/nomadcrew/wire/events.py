@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from nomadcrew.core.errors import Hopeless
+from nomadcrew.core.errors import PermanentFailure
 from nomadcrew.core.events import Event
 
 
@@ -93,13 +93,13 @@ class StoredEvent(Struct):
     kept: bool = True
 
 
-class Delivered(Struct):
+class BusEvent(Struct):
     """The envelope that EventBridge puts around an event."""
 
     detail: StoredEvent | None = None
 
 
-_decode_delivered = msgspec.json.Decoder(Delivered).decode
+_decode_delivered = msgspec.json.Decoder(BusEvent).decode
 _decode_stored = msgspec.json.Decoder(StoredEvent).decode
 
 # EventBridge sources by event source; an event's own `source` keeps the names of the monolith.
@@ -123,7 +123,7 @@ def detail_type(type_: str) -> str:
     return type_.replace("_", " ").replace(".", " ").title()
 
 
-class NoEvent(Hopeless):
+class NotAnEvent(PermanentFailure):
     """A message is not an event; retrying cannot help."""
 
 
@@ -141,7 +141,7 @@ def unpack(body: str) -> Event:
     try:
         event = _decode_delivered(body).detail or _decode_stored(body)
     except msgspec.MsgspecError as error:
-        raise NoEvent(type(error).__name__) from error
+        raise NotAnEvent(type(error).__name__) from error
     return event_of(event)
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from nomadcrew.core.errors import Hopeless
+from nomadcrew.core.errors import PermanentFailure
 from nomadcrew.core.ids import EventId, NotificationId, UserId
 from nomadcrew.core.notifications.push import PushTask
 
@@ -30,7 +30,7 @@ class _Job(Struct, omit_defaults=True):
     receipts: ReceiptsTask | None = None
 
 
-class NoPush(Hopeless):
+class NotAPushJob(PermanentFailure):
     """A message is not a push job; retrying cannot help."""
 
 
@@ -59,7 +59,7 @@ def push_job_in(body: str) -> PushTask | ReceiptsTask:
             recipients = {UserId(UUID(user)): NotificationId(id_) for user, id_ in job.push.recipients.items()}
             return PushTask(EventId(job.push.id), job.push.type, job.push.metadata, recipients)
     except (msgspec.MsgspecError, ValueError) as error:
-        raise NoPush(type(error).__name__) from error
+        raise NotAPushJob(type(error).__name__) from error
     if job.receipts is None:
-        raise NoPush("an empty job")
+        raise NotAPushJob("an empty job")
     return job.receipts

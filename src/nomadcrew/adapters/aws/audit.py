@@ -22,7 +22,7 @@ class S3AuditLog:
         self._s3 = s3
         self._bucket = bucket
 
-    async def keep(self, events: Sequence[Event]) -> None:
+    async def save(self, events: Sequence[Event]) -> None:
         days: dict[date, list[Event]] = {}
         for event in sorted({event.id: event for event in events}.values(), key=lambda event: event.id):
             days.setdefault(event.occurred_at.date(), []).append(event)

@@ -127,7 +127,7 @@ class DataApi:
     def in_transaction(self) -> bool:
         return self._current() is not None
 
-    def patient(self) -> "DataApi":
+    def long_timeout(self) -> "DataApi":
         """The same database with longer timeouts, for work that takes longer than a request."""
         return DataApi(self._client, self._cluster, resume_s=PATIENT_RESUME_S, timeout_s=PATIENT_TIMEOUT_S)
 

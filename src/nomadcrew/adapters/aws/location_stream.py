@@ -6,7 +6,7 @@ from nomadcrew.adapters.aws.sdk.client import AwsClient
 from nomadcrew.core.events import LOCATION
 from nomadcrew.core.locations.model import Accepted, Report
 from nomadcrew.core.queues import WorkQueue
-from nomadcrew.wire.location_records import carried_of, pack_carried
+from nomadcrew.wire.location_records import pack_record, record_of
 
 
 class KinesisLocationStream:
@@ -16,13 +16,13 @@ class KinesisLocationStream:
         self._kinesis = kinesis
         self._stream = stream
 
-    async def carry(self, report: Report, accepted: Accepted) -> bool:
-        carried = carried_of(report, accepted)
+    async def publish(self, report: Report, accepted: Accepted) -> bool:
+        carried = record_of(report, accepted)
         if carried.points:
             record = {
                 "StreamName": self._stream,
                 "PartitionKey": str(report.trip_id),
-                "Data": base64.b64encode(pack_carried(carried).encode()).decode(),
+                "Data": base64.b64encode(pack_record(carried).encode()).decode(),
             }
             await self._kinesis.call("PutRecord", record)
         return False
@@ -34,8 +34,8 @@ class QueuedLocationStream:
     def __init__(self, queue: WorkQueue) -> None:
         self._queue = queue
 
-    async def carry(self, report: Report, accepted: Accepted) -> bool:
-        carried = carried_of(report, accepted)
+    async def publish(self, report: Report, accepted: Accepted) -> bool:
+        carried = record_of(report, accepted)
         if carried.points:
-            await self._queue.send(LOCATION, pack_carried(carried))
+            await self._queue.send(LOCATION, pack_record(carried))
         return False

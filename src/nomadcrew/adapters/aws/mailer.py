@@ -5,10 +5,10 @@ import logging
 
 from nomadcrew.adapters.aws.dynamodb.suppression import DynamoSuppression
 from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
-from nomadcrew.adapters.mime import Sender, compose
+from nomadcrew.adapters.mime import MailSender, compose
 from nomadcrew.core.clock import Clock
 from nomadcrew.core.errors import Unavailable
-from nomadcrew.core.mail import MailRefused, Message
+from nomadcrew.core.mail import MailMessage, MailRefused
 
 log = logging.getLogger("nomadcrew.mail")
 
@@ -25,7 +25,7 @@ class SesMailer:
         self,
         ses: AwsClient,
         suppression: DynamoSuppression,
-        sender: Sender,
+        sender: MailSender,
         *,
         configuration_set: str,
         clock: Clock,
@@ -36,7 +36,7 @@ class SesMailer:
         self._configuration_set = configuration_set
         self._clock = clock
 
-    async def send(self, message: Message) -> None:
+    async def send(self, message: MailMessage) -> None:
         mail = compose(message, self._sender, self._clock())
         to = mail["To"].addresses[0].addr_spec
         if not to.isascii():

@@ -49,7 +49,7 @@ class EventBridgeOutbox:
         self._probed_at: datetime | None = None
         self._probing: asyncio.Task[None] | None = None
 
-    def expect(self) -> None:
+    def before_write(self) -> None:
         """Start to send a probe, concurrently with the write; `written` waits for it."""
         now = self._clock()
         if self._probed_at is not None and timedelta() <= now - self._probed_at < PROBE_EVERY:
@@ -57,11 +57,11 @@ class EventBridgeOutbox:
         self._probed_at = now
         self._probing = asyncio.get_running_loop().create_task(self._probe())
 
-    async def written(self, *, told: bool = True) -> None:
+    async def after_commit(self, *, has_events: bool = True) -> None:
         if self._probing is not None:
             # Shielded: other requests may wait for the same probe, and this one may be cancelled.
             await asyncio.shield(self._probing)
-        if not told:
+        if not has_events:
             return
         try:
             await self._publish_pending(ROUNDS)

@@ -21,8 +21,8 @@ from nomadcrew.core.ids import TripId, UserId
 from nomadcrew.core.locations.model import (
     MAX_READ,
     Accepted,
-    Carried,
     Crew,
+    LocationRecord,
     Member,
     Point,
     Privacy,
@@ -31,14 +31,14 @@ from nomadcrew.core.locations.model import (
     Track,
 )
 from nomadcrew.core.locations.ports import LastPositions, LocationHistory
-from nomadcrew.core.locations.privacy import given_under
+from nomadcrew.core.locations.privacy import privacy_when_reported
 from nomadcrew.core.locations.reports import too_fast
 from nomadcrew.core.permissions import Rule
 
 _SQL = statements("locations")
 
 
-class TablePositions:
+class DynamoPositions:
     """`Positions`; the stream's consumer stores the history of a report."""
 
     def __init__(self, sql: Sql, last: LastPositions, history: LocationHistory) -> None:
@@ -79,15 +79,15 @@ class TablePositions:
                 user_id=report.user_id,
                 now=report.now,
             )
-            accepted, stored = replace(accepted, has_told=True), replace(stored, has_told=True)
-        if not await self._last.keep_newest(report.trip_id, report.user_id, last):
+            accepted, stored = replace(accepted, has_events=True), replace(stored, has_events=True)
+        if not await self._last.store_if_newer(report.trip_id, report.user_id, last):
             return replace(accepted, jumps=frozenset(jumps))
         return stored
 
-    async def crew(self, trip_id: TripId, caller: UserId, rule: Rule) -> Crew:
+    async def members_with_positions(self, trip_id: TripId, caller: UserId, rule: Rule) -> Crew:
         rows, last = await asyncio.gather(
             self._sql.fetch(_SQL["crew"], trip_id=trip_id, caller=caller, min_rank=rule.min_rank),
-            self._last.of(trip_id),
+            self._last.list_for_trip(trip_id),
         )
         crew = crew_of(rows, caller)
         return replace(
@@ -117,20 +117,20 @@ class TablePositions:
         return track_of(facts, user_id, caller, points)
 
 
-class KeptPositions:
-    """`CarriedPositions` on the same tables."""
+class DynamoStreamedPositions:
+    """`StreamedPositions` on the same tables."""
 
     def __init__(self, sql: Sql, last: LastPositions, history: LocationHistory) -> None:
         self._sql = sql
         self._last = last
         self._history = history
 
-    async def keep(self, carried: Sequence[Carried]) -> Sequence[tuple[TripId, Accepted]]:
+    async def store(self, carried: Sequence[LocationRecord]) -> Sequence[tuple[TripId, Accepted]]:
         members = list(dict.fromkeys((record.trip_id, record.user_id) for record in carried))
         if not members:
             return []
         _, rows, last = await asyncio.gather(
-            self._history.keep(
+            self._history.store(
                 [(record.trip_id, record.user_id, point) for record in carried for point in record.points]
             ),
             self._sql.fetch(_SQL["members_now"], members=json.dumps(
@@ -160,10 +160,15 @@ class KeptPositions:
 def _hides_visible(previous: StoredPoint, stored: Accepted, now: datetime) -> bool:
     """Whether a hidden position replaces a visible one, and no event says so yet."""
     last = stored.member.last
-    if stored.has_told or last is None or last.privacy is not Privacy.HIDDEN or previous.privacy is Privacy.HIDDEN:
+    if (
+        stored.has_events
+        or last is None
+        or last.privacy is not Privacy.HIDDEN
+        or previous.privacy is Privacy.HIDDEN
+    ):
         return False
     # A member member_now is hidden by their settings was removed from clients before.
-    allowed = given_under(Privacy.PRECISE, stored.member.owner, has_ended=stored.has_ended, now=now)
+    allowed = privacy_when_reported(Privacy.PRECISE, stored.member.owner, has_ended=stored.has_ended, now=now)
     return allowed is not Privacy.HIDDEN
 
 

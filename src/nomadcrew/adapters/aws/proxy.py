@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from nomadcrew.adapters.aws.sdk.signing import Credentials, presign
+from nomadcrew.adapters.aws.sdk.signing import AwsCredentials, presign
 
 PORT = 5432
 # The maximum lifetime of a token; connections may live longer.
@@ -23,7 +23,7 @@ def proxy_connection(
 
     def token() -> str:
         return presign(
-            Credentials.of(environment),
+            AwsCredentials.of(environment),
             service="rds-db",
             region=environment.get("AWS_REGION", "us-east-1"),
             host=f"{host}:{PORT}",

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
 from nomadcrew.core.ids import JobId, NewId
-from nomadcrew.core.queues import MAX_REASON, NO_ANSWER, Job, QueueDepth, backoff_s, patience
+from nomadcrew.core.queues import MAX_REASON, NO_ANSWER, Job, QueueDepth, backoff_s, retry_policy
 
 FIFO = ".fifo"
 RECEIVE = 10
@@ -78,7 +78,7 @@ class SqsQueue:
 
     async def fail(self, job: Job, reason: str, *, final: bool = False) -> None:
         url = self._url(job.queue)
-        if not final and job.attempt < patience(job.queue).attempts:
+        if not final and job.attempt < retry_policy(job.queue).attempts:
             wait_s = backoff_s(job.attempt, job.queue)
             await self._if_ours("ChangeMessageVisibility", url, job.receipt, VisibilityTimeout=wait_s)
         elif await self._if_ours("ChangeMessageVisibility", url, job.receipt, VisibilityTimeout=LOOK_S):
@@ -195,7 +195,7 @@ def job_of(queue: str, message: Mapping[str, Any]) -> Job:
 
 def _dead_letter(queue: str, message: Mapping[str, Any]) -> tuple[datetime, Job, str]:
     """The time at which a job became a dead letter, the job, and the reason."""
-    attempt = int(_text(message, "attempts") or patience(queue).attempts)
+    attempt = int(_text(message, "attempts") or retry_policy(queue).attempts)
     job = replace(job_of(queue, message), attempt=attempt, receipt="")
     return _moment(message["Attributes"]["SentTimestamp"]), job, _text(message, "reason") or NO_ANSWER
 

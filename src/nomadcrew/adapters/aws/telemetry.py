@@ -20,7 +20,7 @@ REQUESTS_5XX: Final = "Requests5xx"
 UNAVAILABLE: Final = "Unavailable"  # part of REQUESTS_5XX: caused by an outage of another service
 EVENTS_PUBLISHED: Final = "EventsPublished"
 JOBS_FAILED: Final = "JobsFailed"
-JOBS_BURIED: Final = "JobsBuried"  # part of JOBS_FAILED: moved to the dead letters
+JOBS_DEAD: Final = "JobsBuried"  # part of JOBS_FAILED: moved to the dead letters
 
 _counts: dict[str, int] = {}
 

@@ -54,7 +54,7 @@ class TimestreamLocationHistory:
         self._database = database
         self._table = table
 
-    async def keep(self, points: Sequence[tuple[TripId, UserId, StoredPoint]]) -> None:
+    async def store(self, points: Sequence[tuple[TripId, UserId, StoredPoint]]) -> None:
         records = [_record(*point) for point in points]
         for first in range(0, len(records), RECORDS):
             body = {

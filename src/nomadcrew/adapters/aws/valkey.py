@@ -14,7 +14,7 @@ from valkey.backoff import NoBackoff
 from valkey.credentials import CredentialProvider
 from valkey.exceptions import ValkeyError
 
-from nomadcrew.adapters.aws.sdk.signing import Credentials, presign
+from nomadcrew.adapters.aws.sdk.signing import AwsCredentials, presign
 from nomadcrew.core.clock import Clock, utc_now
 from nomadcrew.core.limits import LIMITS, Allowance, Limit
 
@@ -48,7 +48,7 @@ class ValkeyRateLimits:
         self._limits = {**LIMITS, **(limits or {})}
         self._script = cache.register_script(_TAKE)
 
-    async def take(self, bucket: str, key: str, *, cost: int = 1) -> Allowance:
+    async def spend(self, bucket: str, key: str, *, cost: int = 1) -> Allowance:
         """See the port; a cost of 0 tests whether a cost of 1 would be allowed.
 
         Raises:
@@ -83,7 +83,7 @@ class IamPassword(CredentialProvider):
 
     def get_credentials(self) -> tuple[str, str]:
         password = presign(
-            Credentials.of(self._environment),
+            AwsCredentials.of(self._environment),
             service="elasticache",
             region=self._environment["AWS_REGION"],
             host=self._cache,

@@ -13,14 +13,14 @@ MAX_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpAnswer:
     status: int
     body: bytes = field(repr=False)
 
 
 async def exchange(
     method: str, url: str, body: bytes | None, headers: Mapping[str, str], *, timeout_s: float
-) -> Answer:
+) -> HttpAnswer:
     """The response of a service, with any status.
 
     Raises:
@@ -40,15 +40,15 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def _exchange(method: str, url: str, body: bytes | None, headers: dict[str, str], timeout_s: float) -> Answer:
+def _exchange(method: str, url: str, body: bytes | None, headers: dict[str, str], timeout_s: float) -> HttpAnswer:
     request = urllib.request.Request(url, body, headers, method=method)  # noqa: S310 — settings accept http(s) only
     opener = urllib.request.build_opener(_NoRedirects)
     try:
         with opener.open(request, timeout=timeout_s) as response:
-            return Answer(response.status, _read(response))
+            return HttpAnswer(response.status, _read(response))
     except urllib.error.HTTPError as refused:
         with refused:
-            return Answer(refused.code, _read(refused))
+            return HttpAnswer(refused.code, _read(refused))
 
 
 def _read(response: http.client.HTTPResponse | urllib.error.HTTPError) -> bytes:

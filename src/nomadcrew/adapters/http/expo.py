@@ -10,7 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from nomadcrew.adapters.http.breaker import Breaker
-from nomadcrew.adapters.http.exchange import Answer, exchange
+from nomadcrew.adapters.http.exchange import HttpAnswer, exchange
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.notifications.push import PushError, PushMessage, PushRefused, Ticket
 
@@ -94,7 +94,7 @@ class ExpoPush:
             raise Unavailable(details=f"expo: {type(error).__name__}") from None
         return {ticket: outcome.error for ticket, outcome in outcomes.items() if ticket in tickets}
 
-    async def _ask(self, operation: str, body: object) -> Answer:
+    async def _ask(self, operation: str, body: object) -> HttpAnswer:
         headers = {"content-type": "application/json", "accept": "application/json"}
         if token := self._access_token():
             headers["authorization"] = f"Bearer {token}"
@@ -107,7 +107,7 @@ class ExpoPush:
             return answer
 
 
-def _accepted(answer: Answer) -> bytes:
+def _accepted(answer: HttpAnswer) -> bytes:
     if answer.status != 200:
         raise PushRefused(f"the push service answered {answer.status}")
     return answer.body

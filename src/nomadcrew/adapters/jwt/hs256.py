@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from nomadcrew.adapters.jwt.parse import Parts, invalid, payload_of
+from nomadcrew.adapters.jwt.parse import UnverifiedToken, invalid, payload_of
 
 ALG = "HS256"
 _HEADER = b'{"typ":"JWT","alg":"HS256"}'
@@ -20,7 +20,7 @@ def sign(claims: Mapping[str, Any], secret: bytes) -> str:
     return b".".join((signed, _signature(signed, secret))).decode()
 
 
-def verified_payload(parts: Parts, secret: bytes) -> dict[str, Any]:
+def verified_payload(parts: UnverifiedToken, secret: bytes) -> dict[str, Any]:
     """The claims, after a check of the signature.
 
     Raises:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from joserfc.jwk import OctKey, RSAKey
 
 from nomadcrew.adapters.jwt.jwks import JwksSource
-from nomadcrew.adapters.jwt.parse import Parts, check_times, invalid, subject
+from nomadcrew.adapters.jwt.parse import UnverifiedToken, check_times, invalid, subject
 from nomadcrew.adapters.jwt.signatures import VerifyingKey
 from nomadcrew.core.claims import Claims
 from nomadcrew.core.ids import SessionId, parse_uuid
@@ -19,7 +19,7 @@ class Issuer(Protocol):
     @property
     def name(self) -> str: ...
 
-    async def key_for(self, parts: Parts, *, now: datetime) -> VerifyingKey:
+    async def key_for(self, parts: UnverifiedToken, *, now: datetime) -> VerifyingKey:
         """The key that signed a token, by the token's own account.
 
         Raises:
@@ -43,7 +43,7 @@ class OurIssuer:
         self.kid = signing[0].thumbprint()
         self._keys = {key.thumbprint(): VerifyingKey("RS256", key) for key in signing}
 
-    async def key_for(self, parts: Parts, *, now: datetime) -> VerifyingKey:  # noqa: ARG002 — required by the port
+    async def key_for(self, parts: UnverifiedToken, *, now: datetime) -> VerifyingKey:  # noqa: ARG002 — required by the port
         key = self._keys.get(parts.kid or "")
         if key is None:
             raise invalid()
@@ -83,7 +83,7 @@ class SupabaseIssuer:
         self._secret = None if hs256_secret is None else VerifyingKey("HS256", OctKey.import_key(hs256_secret))
         self._jwks = jwks
 
-    async def key_for(self, parts: Parts, *, now: datetime) -> VerifyingKey:
+    async def key_for(self, parts: UnverifiedToken, *, now: datetime) -> VerifyingKey:
         # The secret is used for HS256 only and published keys never are, so a public key cannot act as a secret.
         if parts.alg == "HS256":
             if self._secret is None:

@@ -5,15 +5,15 @@ from typing import Any
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 
-from nomadcrew.adapters.jwt.jwks_cache import Fetch, PublishedKeys, read_keys
+from nomadcrew.adapters.jwt.jwks_cache import Fetch, JwksCache, read_keys
 from nomadcrew.adapters.jwt.signatures import VerifyingKey
 
 MIN_RSA_BITS = 2048
 
 
-class JwksSource(PublishedKeys[VerifyingKey]):
+class JwksSource(JwksCache[VerifyingKey]):
     def __init__(self, url: str, fetch: Fetch) -> None:
-        """See `PublishedKeys`."""
+        """See `JwksCache`."""
         super().__init__(url, fetch, _usable)
 
 

@@ -25,7 +25,7 @@ Fetch = Callable[[str], Awaitable[bytes]]
 Key = TypeVar("Key")
 
 
-class PublishedKeys(Generic[Key]):
+class JwksCache(Generic[Key]):
     """Published keys by `kid`."""
 
     def __init__(self, url: str, fetch: Fetch, read: Callable[[dict[str, Any]], Key | None]) -> None:

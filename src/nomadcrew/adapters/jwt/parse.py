@@ -15,7 +15,7 @@ MAX_TOKEN_CHARS = 16_384
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class UnverifiedToken:
     """Parts of a token that is not verified yet: to be used only to find the key."""
 
     token: str
@@ -29,7 +29,7 @@ def invalid() -> Unauthenticated:
     return Unauthenticated("The access token is not valid.")
 
 
-def parse(token: str) -> Parts:
+def parse(token: str) -> UnverifiedToken:
     """The parts that name the issuer, the key and the algorithm.
 
     Raises:
@@ -42,10 +42,10 @@ def parse(token: str) -> Parts:
     alg, kid, issuer = header.get("alg"), header.get("kid"), payload.get("iss")
     if not isinstance(alg, str) or not isinstance(kid, str | None) or not isinstance(issuer, str):
         raise invalid()
-    return Parts(token, alg, kid, issuer, "crit" in header)
+    return UnverifiedToken(token, alg, kid, issuer, "crit" in header)
 
 
-def payload_of(parts: Parts) -> dict[str, Any]:
+def payload_of(parts: UnverifiedToken) -> dict[str, Any]:
     """The payload of a token; check the signature before using it."""
     return _object(parts.token.split(".")[1])
 

@@ -7,7 +7,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OctKey, RSAKey
 
-from nomadcrew.adapters.jwt.parse import Parts, invalid
+from nomadcrew.adapters.jwt.parse import UnverifiedToken, invalid
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class VerifyingKey:
     key: RSAKey | ECKey | OctKey
 
 
-def verified_payload(parts: Parts, key: VerifyingKey) -> dict[str, Any]:
+def verified_payload(parts: UnverifiedToken, key: VerifyingKey) -> dict[str, Any]:
     """The claims, after a check of the signature.
 
     Raises:

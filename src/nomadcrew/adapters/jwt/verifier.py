@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from nomadcrew.adapters.jwt.issuers import Issuer
-from nomadcrew.adapters.jwt.parse import SKEW_S, Parts, parse
+from nomadcrew.adapters.jwt.parse import SKEW_S, UnverifiedToken, parse
 from nomadcrew.adapters.jwt.signatures import verified_payload
 from nomadcrew.core.auth.model import ACCESS_LIFETIME
 from nomadcrew.core.claims import Claims
@@ -61,7 +61,7 @@ class TokenVerifier:
             del self._revoked[stale]
         self._revoked[session_id] = now_s + ACCESS_LIFETIME.total_seconds() + 2 * SKEW_S
 
-    async def _verify(self, parts: Parts, now: datetime) -> Claims:
+    async def _verify(self, parts: UnverifiedToken, now: datetime) -> Claims:
         issuer = self._issuers.get(parts.issuer)
         if issuer is None:
             raise Unauthenticated("The issuer of the access token is not trusted.")

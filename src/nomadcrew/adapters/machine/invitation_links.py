@@ -6,7 +6,7 @@ from typing import Any
 from uuid import uuid5
 
 from nomadcrew.adapters.jwt.hs256 import sign, verified_payload
-from nomadcrew.adapters.jwt.parse import Parts, check_times, parse
+from nomadcrew.adapters.jwt.parse import UnverifiedToken, check_times, parse
 from nomadcrew.core.errors import Unauthenticated
 from nomadcrew.core.ids import InvitationId, parse_uuid
 from nomadcrew.core.invitations.errors import BadInvitationToken
@@ -61,7 +61,7 @@ class SignedInvitationLinks:
             raise BadInvitationToken
         return InvitationId(value)
 
-    def _payload(self, parts: Parts) -> dict[str, Any]:
+    def _payload(self, parts: UnverifiedToken) -> dict[str, Any]:
         for key in self._keys:
             try:
                 return verified_payload(parts, key)

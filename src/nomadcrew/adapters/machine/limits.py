@@ -26,7 +26,7 @@ class ProcessRateLimits:
         self._origin = clock()
         self._buckets = {name: _Bucket(limit, max_keys) for name, limit in {**LIMITS, **(limits or {})}.items()}
 
-    async def take(self, bucket: str, key: str, *, cost: int = 1) -> Allowance:
+    async def spend(self, bucket: str, key: str, *, cost: int = 1) -> Allowance:
         """Spend `cost` tokens of `key`; a cost of 0 tests whether a cost of 1 would be allowed.
 
         A refusal spends nothing, so callers that keep asking recover too.
@@ -36,7 +36,7 @@ class ProcessRateLimits:
         """
         return self._buckets[bucket].take(key, cost, self._now_us())
 
-    def spend(self, bucket: str, key: str, cost: int) -> None:
+    def count_spent(self, bucket: str, key: str, cost: int) -> None:
         """Count tokens that another process has allowed, even if too few are left here."""
         self._buckets[bucket].spend(key, cost, self._now_us())
 
@@ -47,7 +47,7 @@ class ProcessRateLimits:
 class Unlimited:
     """`RateLimits` that never refuse, for load tests."""
 
-    async def take(self, bucket: str, key: str, *, cost: int = 1) -> Allowance:  # noqa: ARG002 — required by the port
+    async def spend(self, bucket: str, key: str, *, cost: int = 1) -> Allowance:  # noqa: ARG002 — required by the port
         return _UNLIMITED
 
 

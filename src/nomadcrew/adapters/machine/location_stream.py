@@ -3,21 +3,23 @@
 from nomadcrew.core.ids import NewId
 from nomadcrew.core.locations.model import Accepted, Report
 from nomadcrew.core.locations.ports import LocationSharing
-from nomadcrew.core.locations.service import note_arrivals, tell_crew
-from nomadcrew.core.realtime import Live
+from nomadcrew.core.locations.service import broadcast_positions, record_arrivals
+from nomadcrew.core.realtime import Broadcaster
 
 
 class DirectLocationStream:
     """`LocationStream` for positions that store their own history."""
 
-    def __init__(self, sharing: LocationSharing, live: Live, new_id: NewId) -> None:
+    def __init__(self, sharing: LocationSharing, broadcaster: Broadcaster, new_id: NewId) -> None:
         self._sharing = sharing
-        self._live = live
+        self._live = broadcaster
         self._new_id = new_id
 
-    async def carry(self, report: Report, accepted: Accepted) -> bool:
-        arrivals = await tell_crew(report.trip_id, accepted, live=self._live, new_id=self._new_id, now=report.now)
-        await note_arrivals(
+    async def publish(self, report: Report, accepted: Accepted) -> bool:
+        arrivals = await broadcast_positions(
+            report.trip_id, accepted, broadcaster=self._live, new_id=self._new_id, now=report.now
+        )
+        await record_arrivals(
             report.trip_id,
             accepted.member,
             arrivals,

@@ -11,10 +11,10 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from nomadcrew.adapters.machine.keys import write_new
-from nomadcrew.adapters.mime import Sender, compose, file_stem
+from nomadcrew.adapters.mime import MailSender, compose, file_stem
 from nomadcrew.core.clock import utc_now
 from nomadcrew.core.errors import Unavailable
-from nomadcrew.core.mail import MailRefused, Message
+from nomadcrew.core.mail import MailMessage, MailRefused
 
 TIMEOUT_S = 15.0
 _PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
@@ -23,12 +23,12 @@ _PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
 class FileMailer:
     """`Mailer` that writes each mail once, to `<message id>.eml` in a folder."""
 
-    def __init__(self, folder: Path, sender: Sender, *, clock: Callable[[], datetime] = utc_now) -> None:
+    def __init__(self, folder: Path, sender: MailSender, *, clock: Callable[[], datetime] = utc_now) -> None:
         self._folder = folder
         self._sender = sender
         self._clock = clock
 
-    async def send(self, message: Message) -> None:
+    async def send(self, message: MailMessage) -> None:
         # Readable encoding, for users who copy a link from the file.
         mail = compose(message, self._sender, self._clock(), encoding="8bit")
         try:
@@ -81,7 +81,7 @@ class SmtpMailer:
     def __init__(
         self,
         server: SmtpServer,
-        sender: Sender,
+        sender: MailSender,
         *,
         clock: Callable[[], datetime] = utc_now,
         tls: ssl.SSLContext | None = None,
@@ -94,7 +94,7 @@ class SmtpMailer:
         self._tls = tls or ssl.create_default_context()
         self._timeout_s = timeout_s
 
-    async def send(self, message: Message) -> None:
+    async def send(self, message: MailMessage) -> None:
         mail = compose(message, self._sender, self._clock())
         try:
             await asyncio.to_thread(self._deliver, mail)
@@ -132,7 +132,7 @@ def _refusal(code: int, error: Exception) -> Exception:
     return Unavailable("The mail server asks to try again later.", details=type(error).__name__)
 
 
-def _not_supported(message: Message, error: Exception) -> Exception:
+def _not_supported(message: MailMessage, error: Exception) -> Exception:
     """A server without SMTPUTF8 can never deliver the address; one without STARTTLS or sign-in is misconfigured."""
     if not message.to.isascii():  # domains are encoded in ASCII, so this is the local part
         return MailRefused("the mail server does not support non-ASCII addresses")

@@ -6,7 +6,7 @@ from nomadcrew.core.ids import TripId, UserId
 from nomadcrew.core.mirror.model import MirroredPosition, MirroredTrip, MirroredUser
 
 
-class SilentMirror:
+class NoMirror:
     """`Mirror` that copies nothing."""
 
     async def put_users(self, users: Sequence[MirroredUser]) -> None:  # noqa: ARG002 — required by the port

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from nomadcrew.core.notifications.push import PushError, PushMessage, Ticket
 
 
-class SilentPush:
+class NoPush:
     """`Push` that sends nothing; every ticket is an error."""
 
     async def send(self, messages: Sequence[PushMessage]) -> Sequence[Ticket]:

@@ -50,7 +50,7 @@ class Argon2Passwords:
         """Raises Unavailable: too many hashes are waiting."""
         return await self._in_thread(partial(self._verify, password_hash, canonical(password)))
 
-    def is_outdated(self, password_hash: str) -> bool:
+    def needs_rehash(self, password_hash: str) -> bool:
         return self._hasher.check_needs_rehash(password_hash)
 
     def close(self) -> None:

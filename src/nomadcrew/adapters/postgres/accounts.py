@@ -21,7 +21,7 @@ REMIND_PAUSE = timedelta(minutes=5)
 OWNER_PAUSE = timedelta(hours=1)
 MAX_REQUESTS_PER_HOUR = 5
 KEPT_AFTER_EXPIRY = timedelta(days=7)
-BITE = 5_000  # rows per DELETE, so that locks are short
+DELETE_BATCH = 5_000  # rows per DELETE, so that locks are short
 
 
 class Passwords(Protocol):
@@ -33,13 +33,13 @@ class Passwords(Protocol):
         """Whether the password matches the hash; False for None, after the same time."""
         ...
 
-    def is_outdated(self, password_hash: str) -> bool:
+    def needs_rehash(self, password_hash: str) -> bool:
         """Whether the hash has outdated parameters."""
         ...
 
 
-class AbandonedRegistrations:
-    """`Abandoned` on SQL."""
+class PostgresUnconfirmedRegistrations:
+    """`UnconfirmedRegistrations` on SQL."""
 
     def __init__(self, sql: Sql) -> None:
         self._sql = sql
@@ -49,15 +49,15 @@ class AbandonedRegistrations:
         rows = await self._sql.fetch(_SQL["in_use"], ids=_json([str(id_) for id_ in ids]))
         return {row["id"] for row in rows}
 
-    async def forget_expired(self, *, now: datetime) -> int:
-        before, deleted, total = now - KEPT_AFTER_EXPIRY, BITE, 0
-        while deleted == BITE:
-            deleted = len(await self._sql.fetch(_SQL["forget_expired"], before=before, limit=BITE))
+    async def delete_expired(self, *, now: datetime) -> int:
+        before, deleted, total = now - KEPT_AFTER_EXPIRY, DELETE_BATCH, 0
+        while deleted == DELETE_BATCH:
+            deleted = len(await self._sql.fetch(_SQL["forget_expired"], before=before, limit=DELETE_BATCH))
             total += deleted
         return total
 
 
-class PostgresAccounts(AbandonedRegistrations):
+class PostgresAccounts(PostgresUnconfirmedRegistrations):
     def __init__(self, sql: Sql, passwords: Passwords) -> None:
         super().__init__(sql)
         self._passwords = passwords
@@ -131,7 +131,7 @@ class PostgresAccounts(AbandonedRegistrations):
             raise InvalidConfirmation
         return _account(row)
 
-    async def pending(self, registration_id: RegistrationId, *, now: datetime) -> Registration | None:
+    async def get_pending(self, registration_id: RegistrationId, *, now: datetime) -> Registration | None:
         rows = await self._sql.fetch(_SQL["pending"], id=registration_id, now=now)
         if not rows:
             return None
@@ -150,7 +150,7 @@ class PostgresAccounts(AbandonedRegistrations):
         if not await self._passwords.matches(None if found is None else found.password_hash, password):
             return False
         assert found is not None
-        if found.account is not None and self._passwords.is_outdated(found.password_hash):
+        if found.account is not None and self._passwords.needs_rehash(found.password_hash):
             await self._sql.fetch(
                 _SQL["rehash"],
                 user_id=found.account.user_id,
@@ -159,7 +159,7 @@ class PostgresAccounts(AbandonedRegistrations):
             )
         return True
 
-    async def one(self, user_id: UserId) -> Account | None:
+    async def get_account(self, user_id: UserId) -> Account | None:
         rows = await self._sql.fetch(_SQL["one"], user_id=user_id)
         return _account(rows[0]) if rows else None
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from datetime import datetime
 
-from nomadcrew.adapters.postgres.refusals import Refusals, permit
+from nomadcrew.adapters.postgres.refusals import Refusals, raise_for_verdict
 from nomadcrew.adapters.postgres.sql import Row, Sql, statements
 from nomadcrew.core.chat.model import Attachment, AttachmentNotFound, AttachmentUsed
 from nomadcrew.core.files.model import FileKind
@@ -43,27 +43,27 @@ class PostgresAttachments:
             fingerprint=fingerprint,
             kept_until=now + FINGERPRINT_KEPT_FOR,
         )
-        if permit(row["verdict"], "replayed") == "ok":
+        if raise_for_verdict(row["verdict"], "replayed") == "ok":
             return attachment
         stored = await self._sql.fetch(_SQL["replayed"], fingerprint=fingerprint)
         if not stored:
             raise AttachmentNotFound
         return _attachment(stored[0])
 
-    async def one(self, trip_id: TripId, attachment_id: AttachmentId, caller: UserId, rule: Rule) -> Attachment:
+    async def get(self, trip_id: TripId, attachment_id: AttachmentId, caller: UserId, rule: Rule) -> Attachment:
         [row] = await self._sql.fetch(
             _SQL["one"], trip_id=trip_id, id=attachment_id, caller=caller, min_rank=rule.min_rank
         )
-        permit(row["verdict"], also=REFUSALS)
+        raise_for_verdict(row["verdict"], also=REFUSALS)
         return _attachment(row)
 
-    async def take(
+    async def claim(
         self, trip_id: TripId, attachment_id: AttachmentId, author: UserId, message_id: MessageId
     ) -> Attachment:
         [row] = await self._sql.fetch(
             _SQL["take"], trip_id=trip_id, id=attachment_id, author=author, message_id=message_id
         )
-        permit(row["verdict"], also=REFUSALS)
+        raise_for_verdict(row["verdict"], also=REFUSALS)
         return _attachment(row)
 
     async def release(self, message_id: MessageId, *, now: datetime) -> None:
@@ -73,7 +73,7 @@ class PostgresAttachments:
         rows = await self._sql.fetch(_SQL["expire"], unused_since=unused_since, now=now, limit=limit)
         return len(rows)
 
-    async def deleted(self, *, limit: int) -> Sequence[tuple[TripId, AttachmentId]]:
+    async def list_deleted(self, *, limit: int) -> Sequence[tuple[TripId, AttachmentId]]:
         rows = await self._sql.fetch(_SQL["deleted"], limit=limit)
         return [(row["trip_id"], row["id"]) for row in rows]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from nomadcrew.adapters.postgres.attachments import REFUSALS as OF_ATTACHMENTS
 from nomadcrew.adapters.postgres.batching import Batcher
-from nomadcrew.adapters.postgres.refusals import Refusals, permit
+from nomadcrew.adapters.postgres.refusals import Refusals, raise_for_verdict
 from nomadcrew.adapters.postgres.sql import Row, Sql, statements
 from nomadcrew.core.chat.events import stored_attachment
 from nomadcrew.core.chat.model import (
@@ -63,7 +63,7 @@ class PostgresChat:
     async def add(self, message: NewMessage, rule: Rule) -> Message:
         added = await self._batch((message, rule))
         if added is not _KNOWN:
-            await self._outbox.written()
+            await self._outbox.after_commit()
             return added
         rows = await self._sql.fetch(
             _SQL["stored"],
@@ -114,8 +114,8 @@ class PostgresChat:
             event_id=event_id,
             now=now,
         )
-        permit(row["verdict"], also=_REFUSALS)
-        await self._outbox.written()
+        raise_for_verdict(row["verdict"], also=_REFUSALS)
+        await self._outbox.after_commit()
         return _message(row)
 
     async def delete(
@@ -139,36 +139,36 @@ class PostgresChat:
             event_id=event_id,
             now=now,
         )
-        permit(row["verdict"], also=_REFUSALS)
-        await self._outbox.written()
+        raise_for_verdict(row["verdict"], also=_REFUSALS)
+        await self._outbox.after_commit()
 
-    async def react(self, reaction: Reaction, rule: Rule, event_id: EventId) -> Reaction:
+    async def add_reaction(self, reaction: Reaction, rule: Rule, event_id: EventId) -> Reaction:
         [row] = await self._sql.fetch(
             _SQL["react"], max_reactions=MAX_REACTIONS, now=reaction.created_at, **_params(reaction, rule, event_id)
         )
-        permit(row["verdict"], also=_REFUSALS)
-        await self._outbox.written()
+        raise_for_verdict(row["verdict"], also=_REFUSALS)
+        await self._outbox.after_commit()
         return Reaction(reaction.message_id, reaction.trip_id, reaction.user_id, reaction.emoji, row["created_at"])
 
-    async def unreact(self, reaction: Reaction, rule: Rule, event_id: EventId) -> None:
+    async def remove_reaction(self, reaction: Reaction, rule: Rule, event_id: EventId) -> None:
         [row] = await self._sql.fetch(_SQL["unreact"], now=reaction.created_at, **_params(reaction, rule, event_id))
-        permit(row["verdict"], also=_REFUSALS)
-        await self._outbox.written()
+        raise_for_verdict(row["verdict"], also=_REFUSALS)
+        await self._outbox.after_commit()
 
-    async def reactions(
+    async def list_reactions(
         self, trip_id: TripId, message_id: MessageId, caller: UserId, rule: Rule
     ) -> Sequence[Reaction]:
         rows = await self._sql.fetch(
             _SQL["reactions"], trip_id=trip_id, id=message_id, caller=caller, min_rank=rule.min_rank
         )
-        permit(rows[0]["verdict"], also=_REFUSALS)
+        raise_for_verdict(rows[0]["verdict"], also=_REFUSALS)
         return [
             Reaction(message_id, trip_id, row["user_id"], row["emoji"], row["created_at"])
             for row in rows
             if row["user_id"] is not None
         ]
 
-    async def read(
+    async def mark_read(
         self,
         trip_id: TripId,
         message_id: MessageId,
@@ -187,12 +187,12 @@ class PostgresChat:
             event_id=event_id,
             now=now,
         )
-        permit(row["verdict"], also=_REFUSALS)
-        await self._outbox.written()
+        raise_for_verdict(row["verdict"], also=_REFUSALS)
+        await self._outbox.after_commit()
 
-    async def receipts(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sequence[Receipt]:
+    async def list_receipts(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sequence[Receipt]:
         rows = await self._sql.fetch(_SQL["receipts"], trip_id=trip_id, caller=caller, min_rank=rule.min_rank)
-        permit(rows[0]["verdict"], also=_REFUSALS)
+        raise_for_verdict(rows[0]["verdict"], also=_REFUSALS)
         return [
             Receipt(sender, row["message_id"], row["read_at"])
             for row in rows
@@ -230,7 +230,7 @@ class PostgresChat:
             limit=limit + 1,
             **params,
         )
-        permit(rows[0]["verdict"], also=_REFUSALS)
+        raise_for_verdict(rows[0]["verdict"], also=_REFUSALS)
         stored = [row for row in rows if row["id"] is not None]
         page = stored[:limit]
         return MessagePage([_message(row) for row in page], f"m{page[-1]['seq']}" if len(stored) > limit else None)
@@ -279,7 +279,7 @@ def _row(number: int, message: NewMessage) -> dict[str, Any]:
 
 def _added(message: NewMessage, row: Row) -> Message | DomainError | None:
     try:
-        if permit(row["verdict"], "known", also=_REFUSALS) == "known":
+        if raise_for_verdict(row["verdict"], "known", also=_REFUSALS) == "known":
             return _KNOWN
     except DomainError as refusal:
         return refusal

@@ -127,7 +127,7 @@ class Database:
         finally:
             self._release(connection)
 
-    def patient(self) -> "Database":
+    def long_timeout(self) -> "Database":
         """A pool of one connection without a statement timeout, for work that takes longer than a request."""
         return Database({**self._connect_kwargs, "command_timeout": None}, size=1)
 

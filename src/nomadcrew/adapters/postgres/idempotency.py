@@ -5,18 +5,18 @@ from datetime import datetime
 
 from nomadcrew.adapters.postgres.sql import Sql, statements
 from nomadcrew.core.errors import Unavailable, Unprocessable
-from nomadcrew.core.idempotency import KEPT_FOR, KeptReply
+from nomadcrew.core.idempotency import KEPT_FOR, StoredReply
 
-_SQL = statements("replays")
+_SQL = statements("idempotency")
 
 
-class PostgresReplies:
+class PostgresIdempotencyStore:
     def __init__(self, sql: Sql) -> None:
         self._sql = sql
 
-    async def once(
-        self, key: bytes, request_hash: bytes, make: Callable[[], Awaitable[KeptReply]], *, now: datetime
-    ) -> KeptReply:
+    async def run_once(
+        self, key: bytes, request_hash: bytes, make: Callable[[], Awaitable[StoredReply]], *, now: datetime
+    ) -> StoredReply:
         async with self._sql.transaction():
             claimed = await self._sql.fetch(
                 _SQL["claim"], key=key, request_hash=request_hash, now=now, expires_at=now + KEPT_FOR
@@ -35,4 +35,4 @@ class PostgresReplies:
                 "This Idempotency-Key was used for a different request. Use a new key for each write.",
                 code="idempotency_key_reused",
             )
-        return KeptReply(row["status"], row["body"])
+        return StoredReply(row["status"], row["body"])

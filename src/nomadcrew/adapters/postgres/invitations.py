@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from nomadcrew.adapters.postgres.members import membership_of
-from nomadcrew.adapters.postgres.refusals import permit
+from nomadcrew.adapters.postgres.refusals import raise_for_verdict
 from nomadcrew.adapters.postgres.sql import Row, Sql, statements
 from nomadcrew.core.clock import midnight
 from nomadcrew.core.ids import EventId, InvitationId, MembershipId, TripId, UserId
@@ -46,14 +46,14 @@ class PostgresInvitations:
             expires_at=now + LIFETIME,
             mailed_before=now - RESEND_PAUSE,
         )
-        permit(row["verdict"])
+        raise_for_verdict(row["verdict"])
         return _invitation(row)
 
-    async def of(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sequence[Invitation]:
+    async def list_for_trip(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sequence[Invitation]:
         rows = await self._sql.fetch(
             _SQL["of"], trip_id=trip_id, caller=caller, min_rank=rule.min_rank, limit=MAX_LISTED
         )
-        permit(rows[0]["verdict"])
+        raise_for_verdict(rows[0]["verdict"])
         return [_invitation(row) for row in rows if row["id"] is not None]
 
     async def revoke(
@@ -67,14 +67,14 @@ class PostgresInvitations:
             min_rank=rule.min_rank,
             now=now,
         )
-        permit(row["verdict"])
+        raise_for_verdict(row["verdict"])
 
     async def details(self, invitation_id: InvitationId, caller: UserId | None) -> InvitationDetails:
         [row] = await self._sql.fetch(_SQL["details"], id=invitation_id, caller=caller, anonymous=caller is None)
-        permit(row["verdict"])
+        raise_for_verdict(row["verdict"])
         return _details(row)
 
-    async def stored(self, invitation_id: InvitationId) -> tuple[Invitation, InvitationDetails] | None:
+    async def get_for_mail(self, invitation_id: InvitationId) -> tuple[Invitation, InvitationDetails] | None:
         [row] = await self._sql.fetch(_SQL["details"], id=invitation_id, caller=None, anonymous=True)
         return (_invitation(row), _details(row)) if row["verdict"] == "ok" else None
 
@@ -97,14 +97,14 @@ class PostgresInvitations:
             max_members=MAX_MEMBERS,
             max_trips=MAX_TRIPS_PER_USER,
         )
-        permit(row["verdict"], "unchanged")
+        raise_for_verdict(row["verdict"], "unchanged")
         return membership_of(row)
 
     async def decline(
         self, invitation_id: InvitationId, caller: UserId, *, event_id: EventId, now: datetime
     ) -> None:
         [row] = await self._sql.fetch(_SQL["decline"], id=invitation_id, caller=caller, event_id=event_id, now=now)
-        permit(row["verdict"], "unchanged")
+        raise_for_verdict(row["verdict"], "unchanged")
 
 
 def _invitation(row: Row) -> Invitation:

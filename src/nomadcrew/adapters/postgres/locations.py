@@ -7,7 +7,7 @@ from datetime import datetime
 from itertools import product
 
 from nomadcrew.adapters.postgres.positions import privacy_of, sharing_of
-from nomadcrew.adapters.postgres.refusals import permit
+from nomadcrew.adapters.postgres.refusals import raise_for_verdict
 from nomadcrew.adapters.postgres.sql import Sql, statements
 from nomadcrew.core.errors import NotOnboarded
 from nomadcrew.core.ids import EventId, TripId, UserId
@@ -27,7 +27,7 @@ class PostgresLocationSharing:
     def __init__(self, sql: Sql) -> None:
         self._sql = sql
 
-    async def own(self, caller: UserId) -> OwnSettings:
+    async def own_settings(self, caller: UserId) -> OwnSettings:
         rows = await self._sql.fetch(_SQL["own"], caller=caller, max_trips=MAX_TRIPS_PER_USER)
         if not rows:
             raise NotOnboarded
@@ -42,7 +42,7 @@ class PostgresLocationSharing:
         rows = await self._sql.fetch(_SQL["shared_trips"], caller=caller, now=now, max_trips=MAX_TRIPS_PER_USER)
         return [row["trip_id"] for row in rows]
 
-    async def arrived(
+    async def record_arrival(
         self, trip_id: TripId, user_id: UserId, change: Change, event_id: EventId, *, name: str, now: datetime
     ) -> None:
         await self._sql.fetch(
@@ -56,7 +56,7 @@ class PostgresLocationSharing:
             now=now,
         )
 
-    async def change(
+    async def change_sharing(
         self,
         trip_id: TripId,
         caller: UserId,
@@ -81,7 +81,7 @@ class PostgresLocationSharing:
             event_id=event_id,
             now=now,
         )
-        permit(row["verdict"])
+        raise_for_verdict(row["verdict"])
 
 
 class PostgresPositionViews:
@@ -89,7 +89,7 @@ class PostgresPositionViews:
         self._sql = sql
         self._stored: OrderedDict[_View, None] = OrderedDict()
 
-    async def note(
+    async def record(
         self, trip_id: TripId, viewers: Collection[UserId], owners: Collection[UserId], *, now: datetime
     ) -> None:
         hour = now.replace(minute=0, second=0, microsecond=0)
@@ -108,11 +108,13 @@ class PostgresPositionViews:
         while len(self._stored) > REMEMBERED:
             self._stored.popitem(last=False)
 
-    async def of(self, trip_id: TripId, caller: UserId, rule: Rule, *, limit: int, offset: int) -> Sequence[View]:
+    async def list_for_owner(
+        self, trip_id: TripId, caller: UserId, rule: Rule, *, limit: int, offset: int
+    ) -> Sequence[View]:
         rows = await self._sql.fetch(
             _SQL["views"], trip_id=trip_id, caller=caller, min_rank=rule.min_rank, limit=limit, offset=offset
         )
-        permit(rows[0]["verdict"])
+        raise_for_verdict(rows[0]["verdict"])
         return [
             View(row["viewer_id"], display_name(row["first_name"], row["last_name"], row["username"]), row["hour"])
             for row in rows
@@ -144,11 +146,11 @@ class PostgresMeetingPoints:
             event_id=event_id,
             now=point.set_at,
         )
-        permit(row["verdict"])
+        raise_for_verdict(row["verdict"])
 
     async def get(self, trip_id: TripId, caller: UserId, rule: Rule) -> MeetingPoint:
         [row] = await self._sql.fetch(_SQL["meeting_point"], trip_id=trip_id, caller=caller, min_rank=rule.min_rank)
-        permit(row["verdict"])
+        raise_for_verdict(row["verdict"])
         return MeetingPoint(
             row["latitude"], row["longitude"], row["name"], row["radius_m"], row["set_by"], row["set_at"]
         )
@@ -162,4 +164,4 @@ class PostgresMeetingPoints:
             event_id=event_id,
             now=now,
         )
-        permit(row["verdict"])
+        raise_for_verdict(row["verdict"])

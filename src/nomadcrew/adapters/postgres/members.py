@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from nomadcrew.adapters.postgres.refusals import permit
+from nomadcrew.adapters.postgres.refusals import raise_for_verdict
 from nomadcrew.adapters.postgres.sql import Row, Sql, statements
 from nomadcrew.core.ids import EventId, MembershipId, TripId, UserId
 from nomadcrew.core.members.model import Membership
@@ -17,9 +17,9 @@ class PostgresMembers:
     def __init__(self, sql: Sql) -> None:
         self._sql = sql
 
-    async def of(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sequence[TripMember]:
+    async def list_for_trip(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sequence[TripMember]:
         rows = await self._sql.fetch(_SQL["of"], trip_id=trip_id, caller=caller, min_rank=rule.min_rank)
-        permit(rows[0]["verdict"])
+        raise_for_verdict(rows[0]["verdict"])
         return [
             TripMember(
                 row["id"],
@@ -63,7 +63,7 @@ class PostgresMembers:
             max_members=MAX_MEMBERS,
             max_trips=MAX_TRIPS_PER_USER,
         )
-        permit(row["verdict"], "unchanged")
+        raise_for_verdict(row["verdict"], "unchanged")
         return membership_of(row)
 
     async def remove(
@@ -85,7 +85,7 @@ class PostgresMembers:
             event_id=event_id,
             now=now,
         )
-        permit(row["verdict"])
+        raise_for_verdict(row["verdict"])
 
     async def change_role(
         self,
@@ -109,10 +109,10 @@ class PostgresMembers:
             own_event_id=event_ids[1],
             now=now,
         )
-        permit(row["verdict"], "unchanged")
+        raise_for_verdict(row["verdict"], "unchanged")
         return membership_of(row)
 
-    async def active(self, user_id: UserId) -> Sequence[TripId]:
+    async def list_active_trips(self, user_id: UserId) -> Sequence[TripId]:
         rows = await self._sql.fetch(_SQL["active"], user_id=user_id, max_trips=MAX_TRIPS_PER_USER)
         return [row["trip_id"] for row in rows]
 

@@ -9,12 +9,12 @@ from operator import itemgetter
 from typing import Any
 
 from nomadcrew.adapters.postgres.batching import Batcher
-from nomadcrew.adapters.postgres.refusals import permit
+from nomadcrew.adapters.postgres.refusals import raise_for_verdict
 from nomadcrew.adapters.postgres.sql import Row, Sql, statements
 from nomadcrew.core.errors import NotFound, NotOnboarded
 from nomadcrew.core.ids import InvitationId, NotificationId, TripId, UserId
 from nomadcrew.core.names import display_name
-from nomadcrew.core.notifications.model import Draft, Facts, Notification, Person
+from nomadcrew.core.notifications.model import Draft, Facts, Notification, Recipient
 from nomadcrew.core.notifications.preferences import ChatLevel, Preferences, TripPreferences
 from nomadcrew.core.notifications.texts import shown
 from nomadcrew.core.permissions import Rule
@@ -58,7 +58,7 @@ class PostgresNotifications:
             if row["id"] is not None
         ]
 
-    async def unread(self, caller: UserId) -> int:
+    async def count_unread(self, caller: UserId) -> int:
         return int(_one_row(await self._sql.fetch(_SQL["unread"], caller=caller))["unread"])
 
     async def mark_read(self, notification_id: NotificationId, caller: UserId, *, now: datetime) -> None:
@@ -79,10 +79,10 @@ class PostgresNotifications:
         [row] = await self._sql.fetch(
             _SQL["trip_preferences"], trip_id=trip_id, caller=caller, min_rank=rule.min_rank
         )
-        permit(row["verdict"])
+        raise_for_verdict(row["verdict"])
         return _trip_preferences(row)
 
-    async def prefer(
+    async def set_trip_preferences(
         self, trip_id: TripId, wanted: TripPreferences, caller: UserId, rule: Rule, *, now: datetime
     ) -> None:
         [row] = await self._sql.fetch(
@@ -94,7 +94,7 @@ class PostgresNotifications:
             chat=wanted.chat,
             now=now,
         )
-        permit(row["verdict"])
+        raise_for_verdict(row["verdict"])
 
     async def facts(
         self, trip_id: TripId, people: Sequence[UserId], invitation_id: InvitationId | None
@@ -122,8 +122,8 @@ class PostgresNotifications:
         return int(row["count"])
 
 
-def _person(row: Row) -> Person:
-    return Person(
+def _person(row: Row) -> Recipient:
+    return Recipient(
         name=display_name(row["first_name"], row["last_name"], row["username"]),
         is_member=row["is_member"],
         is_invited=row["is_invited"],

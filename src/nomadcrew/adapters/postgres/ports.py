@@ -12,22 +12,22 @@ if TYPE_CHECKING:
     from nomadcrew.core.auth.ports import Profiles
     from nomadcrew.core.chat.ports import Attachments
     from nomadcrew.core.events import EventLog
-    from nomadcrew.core.idempotency import Replies
+    from nomadcrew.core.idempotency import IdempotencyStore
     from nomadcrew.core.invitations.ports import Invitations
     from nomadcrew.core.locations.ports import LocationSharing, MeetingPoints, Positions, PositionViews
     from nomadcrew.core.members.ports import Members
     from nomadcrew.core.mirror.ports import MirrorSource
     from nomadcrew.core.notifications.ports import Notifications
     from nomadcrew.core.notifications.push import PushTokens
-    from nomadcrew.core.retention import Upkeep
+    from nomadcrew.core.retention import Retention
     from nomadcrew.core.todos.ports import Todos
     from nomadcrew.core.trips.ports import Trips
 
 
-def replies(sql: Sql) -> Replies:
-    from nomadcrew.adapters.postgres.idempotency import PostgresReplies
+def idempotency(sql: Sql) -> IdempotencyStore:
+    from nomadcrew.adapters.postgres.idempotency import PostgresIdempotencyStore
 
-    return PostgresReplies(sql)
+    return PostgresIdempotencyStore(sql)
 
 
 def events(sql: Sql) -> EventLog:
@@ -114,10 +114,10 @@ def meeting_points(sql: Sql) -> MeetingPoints:
     return PostgresMeetingPoints(sql)
 
 
-def upkeep(sql: Sql) -> Upkeep:
-    from nomadcrew.adapters.postgres.upkeep import PostgresUpkeep
+def retention(sql: Sql) -> Retention:
+    from nomadcrew.adapters.postgres.retention import PostgresRetention
 
-    return PostgresUpkeep(sql)
+    return PostgresRetention(sql)
 
 
 # By the names of `Ports`.
@@ -125,7 +125,7 @@ SQL_PORTS: Mapping[str, Callable[[Sql], object]] = MappingProxyType(
     {
         make.__name__: make
         for make in (
-            replies,
+            idempotency,
             events,
             profiles,
             trips,
@@ -140,7 +140,7 @@ SQL_PORTS: Mapping[str, Callable[[Sql], object]] = MappingProxyType(
             location_sharing,
             position_views,
             meeting_points,
-            upkeep,
+            retention,
         )
     }
 )

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from nomadcrew.adapters.postgres.batching import Batcher
-from nomadcrew.adapters.postgres.refusals import permit
+from nomadcrew.adapters.postgres.refusals import raise_for_verdict
 from nomadcrew.adapters.postgres.sql import Row, Sql, statements
 from nomadcrew.core.errors import DomainError
 from nomadcrew.core.ids import TripId, UserId
@@ -16,10 +16,10 @@ from nomadcrew.core.locations.model import (
     MAX_SPEED_MPS,
     MIN_INTERVAL_S,
     Accepted,
+    ArrivalState,
     Crew,
     Member,
     Owner,
-    Places,
     Privacy,
     Reader,
     Report,
@@ -27,7 +27,7 @@ from nomadcrew.core.locations.model import (
     StoredPoint,
     Track,
 )
-from nomadcrew.core.locations.privacy import stored_under
+from nomadcrew.core.locations.privacy import privacy_to_store
 from nomadcrew.core.permissions import Rule
 
 _SQL = statements("locations")
@@ -44,7 +44,7 @@ class PostgresPositions:
     async def accept(self, report: Report, rule: Rule) -> Accepted:
         return await self._accept((report, rule))
 
-    async def crew(self, trip_id: TripId, caller: UserId, rule: Rule) -> Crew:
+    async def members_with_positions(self, trip_id: TripId, caller: UserId, rule: Rule) -> Crew:
         rows = await self._sql.fetch(_SQL["crew"], trip_id=trip_id, caller=caller, min_rank=rule.min_rank)
         return crew_of(rows, caller)
 
@@ -88,7 +88,7 @@ class PostgresLocationHistory:
     def __init__(self, sql: Sql) -> None:
         self._sql = sql
 
-    async def keep(self, points: Sequence[tuple[TripId, UserId, StoredPoint]]) -> None:
+    async def store(self, points: Sequence[tuple[TripId, UserId, StoredPoint]]) -> None:
         if points:
             await self._sql.fetch(
                 _SQL["keep_history"], points=json.dumps([_history_row(*point) for point in points])
@@ -129,7 +129,7 @@ def crew_of(rows: Sequence[Row], caller: UserId) -> Crew:
         DomainError: the refusal in the first row.
     """
     first = rows[0]
-    permit(first["verdict"])
+    raise_for_verdict(first["verdict"])
     members = [
         Member(
             owner_of(row, row["user_id"]),
@@ -149,7 +149,7 @@ def track_of(facts: Row, user_id: UserId, caller: UserId, points: Sequence[Store
     Raises:
         DomainError: the refusal in the row.
     """
-    permit(facts["verdict"])
+    raise_for_verdict(facts["verdict"])
     return Track(Reader(caller, facts["reader_joined_at"]), facts["has_ended"], owner_of(facts, user_id), points)
 
 
@@ -225,7 +225,7 @@ def _report_row(number: int, report: Report, *, points: bool) -> dict[str, Any]:
 
 def _outcome(row: Row, report: Report) -> Accepted | Exception:
     try:
-        permit(row["verdict"])
+        raise_for_verdict(row["verdict"])
     except DomainError as refusal:
         return refusal
     sharing = Sharing(row["will_be_enabled"], privacy_of(row["setting"]), row["will_expire_at"])
@@ -238,17 +238,19 @@ def _outcome(row: Row, report: Report) -> Accepted | Exception:
         places_of(row),
         frozenset(json.loads(row["jumps"] or "[]")),
         [
-            stored_under(point, owner, shown_since=row["shown_since"], has_ended=row["has_ended"], now=report.now)
+            privacy_to_store(
+                point, owner, shown_since=row["shown_since"], has_ended=row["has_ended"], now=report.now
+            )
             for point in report.points
         ],
         moved=last is not None,
-        has_told=row["has_told"],
+        has_events=row["has_told"],
     )
 
 
-def places_of(row: Row) -> Places:
+def places_of(row: Row) -> ArrivalState:
     meeting = row["meeting_latitude"]
-    return Places(
+    return ArrivalState(
         (row["destination_latitude"], row["destination_longitude"]),
         None if meeting is None else (meeting, row["meeting_longitude"], row["meeting_radius_m"]),
         row["is_at_destination"],

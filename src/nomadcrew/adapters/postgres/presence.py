@@ -4,12 +4,12 @@ import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from nomadcrew.adapters.postgres.refusals import permit
+from nomadcrew.adapters.postgres.refusals import raise_for_verdict
 from nomadcrew.adapters.postgres.sql import Row, Sql, statements
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import TripId, UserId
 from nomadcrew.core.permissions import Rule
-from nomadcrew.core.presence.model import Seen, Shown, Typist, to_the_minute
+from nomadcrew.core.presence.model import MemberPresence, PresenceChange, Typist, to_the_minute
 
 _SQL = statements("presence")
 
@@ -40,11 +40,11 @@ class PostgresPresence:
             self._sockets.pop(user_id, None)
         return not sockets
 
-    async def came(self, user_id: UserId, connection_id: str, *, now: datetime) -> bool:
+    async def connected(self, user_id: UserId, connection_id: str, *, now: datetime) -> bool:
         self.see(user_id, now)
         return self.open(user_id, connection_id)
 
-    async def left(self, user_id: UserId, connection_id: str, *, now: datetime) -> bool:
+    async def disconnected(self, user_id: UserId, connection_id: str, *, now: datetime) -> bool:
         self.see(user_id, now)
         return self.close(user_id, connection_id)
 
@@ -69,11 +69,17 @@ class PostgresPresence:
             raise
         return len(seen)
 
-    async def of_trip(self, trip_id: TripId, caller: UserId, rule: Rule, *, now: datetime) -> Sequence[Seen]:
+    async def list_for_trip(
+        self, trip_id: TripId, caller: UserId, rule: Rule, *, now: datetime
+    ) -> Sequence[MemberPresence]:
         seen = []
         for row in await self._members(trip_id, caller, rule):
             user_id: UserId = row["user_id"]
-            seen.append(Seen(user_id, False, None) if row["ghost"] else self._as_seen(user_id, row["seen_at"], now))
+            seen.append(
+                MemberPresence(user_id, False, None)
+                if row["ghost"]
+                else self._as_seen(user_id, row["seen_at"], now)
+            )
         return seen
 
     async def members(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sequence[tuple[UserId, bool]]:
@@ -86,22 +92,22 @@ class PostgresPresence:
 
     async def _members(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sequence[Row]:
         rows = await self._sql.fetch(_SQL["of_trip"], trip_id=trip_id, caller=caller, min_rank=rule.min_rank)
-        permit(rows[0]["verdict"])
+        raise_for_verdict(rows[0]["verdict"])
         return rows
 
     async def typist(self, trip_id: TripId, caller: UserId, rule: Rule) -> Typist | None:
         [row] = await self._sql.fetch(_SQL["typist"], trip_id=trip_id, caller=caller, min_rank=rule.min_rank)
-        permit(row["verdict"])
+        raise_for_verdict(row["verdict"])
         return None if row["ghost"] else Typist(row["name"], row["avatar_url"])
 
-    async def shown(self, user_ids: Iterable[UserId], *, now: datetime) -> Sequence[Shown]:
+    async def visible_trips(self, user_ids: Iterable[UserId], *, now: datetime) -> Sequence[PresenceChange]:
         ids = json.dumps([str(user_id) for user_id in user_ids])
         return [
-            Shown(row["trip_id"], self._as_seen(row["user_id"], row["seen_at"], now))
+            PresenceChange(row["trip_id"], self._as_seen(row["user_id"], row["seen_at"], now))
             for row in await self._sql.fetch(_SQL["shown"], user_ids=ids)
         ]
 
-    def _as_seen(self, user_id: UserId, stored_at: datetime | None, now: datetime) -> Seen:
+    def _as_seen(self, user_id: UserId, stored_at: datetime | None, now: datetime) -> MemberPresence:
         if user_id in self._sockets:
-            return Seen(user_id, True, to_the_minute(now))
-        return Seen(user_id, False, self._seen.get(user_id, stored_at))
+            return MemberPresence(user_id, True, to_the_minute(now))
+        return MemberPresence(user_id, False, self._seen.get(user_id, stored_at))

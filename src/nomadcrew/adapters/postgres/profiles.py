@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from nomadcrew.adapters.postgres.refusals import permit
+from nomadcrew.adapters.postgres.refusals import raise_for_verdict
 from nomadcrew.adapters.postgres.sql import Duplicate, Row, Sql, statements
 from nomadcrew.core.auth.errors import AdminOnly, EmailRequired, EmailTaken, NotSelf, UsernameTaken
 from nomadcrew.core.auth.model import Profile
@@ -50,7 +50,7 @@ class PostgresProfiles:
             raise Unavailable(code="busy") from race
         return _profile_or_refusal(row)
 
-    async def one(self, user_id: UserId, caller: UserId) -> Profile:
+    async def get(self, user_id: UserId, caller: UserId) -> Profile:
         [row] = await self._sql.fetch(_SQL["one"], id=user_id, caller=caller)
         return _profile_or_refusal(row)
 
@@ -150,7 +150,7 @@ def _profile_or_refusal(row: Row) -> Profile:
 def _raise_for_verdict(verdict: str) -> None:
     if verdict in _REFUSALS:
         raise _REFUSALS[verdict]()
-    permit(verdict)
+    raise_for_verdict(verdict)
 
 
 def _found_user(row: Row) -> FoundUser:

@@ -8,7 +8,7 @@ from nomadcrew.adapters.postgres.batching import Batcher
 from nomadcrew.adapters.postgres.sql import Row, Sql, statements
 from nomadcrew.core.clock import Clock
 from nomadcrew.core.ids import JobId, NewId
-from nomadcrew.core.queues import MAX_REASON, NO_ANSWER, Job, QueueDepth, backoff_s, patience
+from nomadcrew.core.queues import MAX_REASON, NO_ANSWER, Job, QueueDepth, backoff_s, retry_policy
 
 _SQL = statements("queue")
 
@@ -48,7 +48,7 @@ class PostgresQueue:
             limit=limit,
             now=now,
             visible_at=now + timedelta(seconds=visibility_s),
-            max_attempts=patience(queue).attempts,
+            max_attempts=retry_policy(queue).attempts,
             no_answer=NO_ANSWER,
         )
         return [_job(row) for row in rows]
@@ -66,7 +66,7 @@ class PostgresQueue:
             final=final,
             now=now,
             visible_at=now + timedelta(seconds=backoff_s(job.attempt, job.queue)),
-            max_attempts=patience(job.queue).attempts,
+            max_attempts=retry_policy(job.queue).attempts,
         )
 
     async def _acknowledge(self, jobs: Sequence[Job]) -> Sequence[None]:

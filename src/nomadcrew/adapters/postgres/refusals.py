@@ -35,7 +35,7 @@ _REFUSALS: Refusals = {
 }
 
 
-def permit(verdict: str, *otherwise: str, also: Refusals = MappingProxyType({})) -> str:
+def raise_for_verdict(verdict: str, *otherwise: str, also: Refusals = MappingProxyType({})) -> str:
     """Return `verdict` if it is `ok` or one of `otherwise`; else raise its refusal.
 
     Args:

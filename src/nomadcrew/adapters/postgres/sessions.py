@@ -10,7 +10,7 @@ from nomadcrew.core.ids import SessionId
 
 _SQL = statements("sessions")
 KEPT_AFTER_EXPIRY = timedelta(days=1)
-BITE = 5_000  # rows per DELETE, so that locks are short
+DELETE_BATCH = 5_000  # rows per DELETE, so that locks are short
 
 
 class PostgresSessions:
@@ -48,15 +48,15 @@ class PostgresSessions:
         rows = await self._sql.fetch(_SQL["close"], hash=token_hash, now=now)
         return rows[0]["id"] if rows else None
 
-    async def forget_expired(self, *, now: datetime) -> int:
+    async def delete_expired(self, *, now: datetime) -> int:
         before = now - KEPT_AFTER_EXPIRY
         # Tokens first: active sessions have expired tokens too, and deleting a session deletes its tokens.
         await self._delete_expired(_SQL["forget_expired_tokens"], before)
         return await self._delete_expired(_SQL["forget_expired_sessions"], before)
 
     async def _delete_expired(self, statement: Statement, before: datetime) -> int:
-        deleted, total = BITE, 0
-        while deleted == BITE:
-            deleted = len(await self._sql.fetch(statement, before=before, limit=BITE))
+        deleted, total = DELETE_BATCH, 0
+        while deleted == DELETE_BATCH:
+            deleted = len(await self._sql.fetch(statement, before=before, limit=DELETE_BATCH))
             total += deleted
         return total

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from nomadcrew.adapters.postgres.refusals import permit
+from nomadcrew.adapters.postgres.refusals import raise_for_verdict
 from nomadcrew.adapters.postgres.sql import Row, Sql, statements
 from nomadcrew.core.idempotency import FINGERPRINT_KEPT_FOR
 from nomadcrew.core.ids import EventId, TodoId, TripId, UserId
@@ -30,7 +30,7 @@ class PostgresTodos:
             fingerprint=fingerprint,
             kept_until=now + FINGERPRINT_KEPT_FOR,
         )
-        if permit(row["verdict"], "replayed") == "ok":
+        if raise_for_verdict(row["verdict"], "replayed") == "ok":
             return todo
         stored = await self._sql.fetch(_SQL["replayed"], fingerprint=fingerprint)
         return _todo(stored[0]) if stored else todo
@@ -44,14 +44,14 @@ class PostgresTodos:
             limit=limit,
             offset=offset,
         )
-        permit(rows[0]["verdict"])
+        raise_for_verdict(rows[0]["verdict"])
         return TodoPage([_todo(row) for row in rows if row["id"] is not None], rows[0]["total"])
 
-    async def one(self, trip_id: TripId, todo_id: TodoId, caller: UserId, rule: Rule) -> Todo:
+    async def get(self, trip_id: TripId, todo_id: TodoId, caller: UserId, rule: Rule) -> Todo:
         [row] = await self._sql.fetch(
             _SQL["one"], trip_id=trip_id, id=todo_id, caller=caller, min_rank=rule.min_rank
         )
-        permit(row["verdict"])
+        raise_for_verdict(row["verdict"])
         return _todo(row)
 
     async def change(
@@ -78,7 +78,7 @@ class PostgresTodos:
             event_id=event_id,
             now=now,
         )
-        permit(row["verdict"])
+        raise_for_verdict(row["verdict"])
         return _todo(row)
 
     async def delete(
@@ -101,7 +101,7 @@ class PostgresTodos:
             event_id=event_id,
             now=now,
         )
-        permit(row["verdict"])
+        raise_for_verdict(row["verdict"])
 
 
 def _todo(row: Row) -> Todo:

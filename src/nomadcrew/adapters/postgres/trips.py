@@ -7,7 +7,7 @@ from datetime import datetime
 from operator import itemgetter
 from typing import Any
 
-from nomadcrew.adapters.postgres.refusals import permit
+from nomadcrew.adapters.postgres.refusals import raise_for_verdict
 from nomadcrew.adapters.postgres.sql import Row, Sql, statements
 from nomadcrew.core.errors import NotOnboarded
 from nomadcrew.core.idempotency import FINGERPRINT_KEPT_FOR
@@ -60,7 +60,7 @@ class PostgresTrips:
             max_trips=MAX_TRIPS_PER_USER,
             **_new_columns(new),
         )
-        if permit(row["verdict"], "replayed") == "replayed":
+        if raise_for_verdict(row["verdict"], "replayed") == "replayed":
             stored = _grouped(await self._sql.fetch(_SQL["replayed"], fingerprint=fingerprint, caller=caller))
             if stored:
                 return stored[0]
@@ -73,7 +73,7 @@ class PostgresTrips:
             **_new_columns(new),
         )  # fmt: skip
 
-    async def of(self, caller: UserId) -> Sequence[Trip]:
+    async def list_for_user(self, caller: UserId) -> Sequence[Trip]:
         rows = await self._sql.fetch(_SQL["of"], caller=caller, max_trips=MAX_TRIPS_PER_USER)
         if not rows:
             raise NotOnboarded
@@ -92,12 +92,12 @@ class PostgresTrips:
             limit=search.limit,
             offset=search.offset,
         )
-        permit(rows[0]["verdict"])
+        raise_for_verdict(rows[0]["verdict"])
         return _grouped(rows)
 
-    async def one(self, trip_id: TripId, caller: UserId, rule: Rule) -> Trip:
+    async def get(self, trip_id: TripId, caller: UserId, rule: Rule) -> Trip:
         rows = await self._sql.fetch(_SQL["one"], trip_id=trip_id, caller=caller, min_rank=rule.min_rank)
-        permit(rows[0]["verdict"])
+        raise_for_verdict(rows[0]["verdict"])
         return _grouped(rows)[0]
 
     async def change(
@@ -132,7 +132,7 @@ class PostgresTrips:
             status_event_id=event_ids[1],
             now=now,
         )
-        if permit(rows[0]["verdict"], "invalid_status_transition") != "ok":
+        if raise_for_verdict(rows[0]["verdict"], "invalid_status_transition") != "ok":
             raise InvalidTransition(rows[0]["old_status"], str(change.status))
         return _grouped(rows)[0]
 
@@ -147,7 +147,7 @@ class PostgresTrips:
             event_id=event_id,
             now=now,
         )
-        permit(row["verdict"])
+        raise_for_verdict(row["verdict"])
 
 
 def _new_columns(new: NewTrip) -> dict[str, Any]:

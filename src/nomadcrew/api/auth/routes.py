@@ -19,12 +19,12 @@ from nomadcrew.core.flags import REGISTRATION
 from nomadcrew.core.users import profiles
 from nomadcrew.web.call import Call, Reply
 from nomadcrew.web.problems import JSON_TYPE
-from nomadcrew.web.routes import Auth, Replay, Routes
+from nomadcrew.web.routes import Auth, Idempotency, Routes
 
 routes = Routes("auth", ports=("accounts", "flags", "limits", "outbox", "profiles", "sessions", "tokens"))
 
 
-@routes.post("/v1/auth/register", auth=Auth.PUBLIC, bucket="register", status=201, replay=Replay.NEVER,
+@routes.post("/v1/auth/register", auth=Auth.PUBLIC, bucket="register", status=201, idempotency=Idempotency.NEVER,
              also=((202, ConfirmationRequired),),
              refusals=(403,), statements=2, why="the account is created before its first session")  # fmt: skip
 async def register(call: Call, body: RegisterIn) -> SignedInView | Reply:
@@ -57,8 +57,9 @@ async def register(call: Call, body: RegisterIn) -> SignedInView | Reply:
     return signed_in_view(signed_in)
 
 
-@routes.post("/v1/auth/login", auth=Auth.PUBLIC, bucket="sign_in", replay=Replay.NEVER, refusals=(401, 403),
-             statements=2, why="the password is checked between reading it and opening a session")  # fmt: skip
+@routes.post("/v1/auth/login", auth=Auth.PUBLIC, bucket="sign_in", idempotency=Idempotency.NEVER,
+             refusals=(401, 403), statements=2,
+             why="the password is checked between reading it and opening a session")  # fmt: skip
 async def login(call: Call, body: LoginIn) -> SignedInView:
     """Sign in with an email address or username.
 
@@ -78,7 +79,7 @@ async def login(call: Call, body: LoginIn) -> SignedInView:
     return signed_in_view(signed_in)
 
 
-@routes.post("/v1/auth/refresh", auth=Auth.PUBLIC, replay=Replay.NEVER, refusals=(401,))
+@routes.post("/v1/auth/refresh", auth=Auth.PUBLIC, idempotency=Idempotency.NEVER, refusals=(401,))
 async def refresh(call: Call, body: RefreshIn) -> SignedInView:
     """Exchange a refresh token for new tokens.
 
@@ -92,7 +93,7 @@ async def refresh(call: Call, body: RefreshIn) -> SignedInView:
     return signed_in_view(signed_in)
 
 
-@routes.post("/v1/auth/logout", auth=Auth.PUBLIC, status=204, replay=Replay.NEVER)
+@routes.post("/v1/auth/logout", auth=Auth.PUBLIC, status=204, idempotency=Idempotency.NEVER)
 async def logout(call: Call, body: RefreshIn) -> None:
     """End the session of a refresh token.
 
@@ -102,7 +103,7 @@ async def logout(call: Call, body: RefreshIn) -> None:
     await accounts.sign_out(body.refresh_token, sessions=ports.sessions, tokens=ports.tokens, now=call.now)
 
 
-@routes.post("/v1/auth/confirm", auth=Auth.PUBLIC, bucket="sign_in", replay=Replay.NEVER,
+@routes.post("/v1/auth/confirm", auth=Auth.PUBLIC, bucket="sign_in", idempotency=Idempotency.NEVER,
              statements=2, why="the account is created before its first session")  # fmt: skip
 async def confirm(call: Call, body: ConfirmIn) -> SignedInView:
     """Confirm an email address with the token from a mail.
@@ -124,7 +125,9 @@ async def confirm(call: Call, body: ConfirmIn) -> SignedInView:
 @routes.get("/v1/auth/validate")
 async def validate(call: Call) -> ValidView:
     """Get the access token's user and expiry."""
-    return valid_view(call.caller, await profiles.get_profile(call.me, call.me, profiles=call.ports.profiles))
+    return valid_view(
+        call.claims, await profiles.get_profile(call.user_id, call.user_id, profiles=call.ports.profiles)
+    )
 
 
 @routes.get("/.well-known/jwks.json", auth=Auth.PUBLIC, statements=0, why="the keys are in memory")

@@ -9,13 +9,13 @@ from nomadcrew.core.chat import service
 from nomadcrew.core.chat.model import Message
 from nomadcrew.core.errors import Invalid, TooMany
 from nomadcrew.core.ids import AttachmentId, MessageId, TripId
-from nomadcrew.web.sockets import Actions, SocketCall
+from nomadcrew.web.sockets import FrameHandlers, SocketCall
 from nomadcrew.wire.events import frame
 
 Body = TypeVar("Body", bound=msgspec.Struct)
 
 
-def declare(actions: Actions) -> None:
+def add_chat_frames(actions: FrameHandlers) -> None:
     """Add the chat's frames to `actions`."""
     actions.on("CHAT_MESSAGE_SEND")(send_as_the_app_does)
     actions.on("sendMessage")(send)
@@ -35,12 +35,12 @@ async def send(call: SocketCall) -> str:
 
 async def typing(call: SocketCall) -> None:
     body = _read(call, SocketTyping)
-    await service.say_typing(
+    await service.send_typing(
         TripId(body.trip_id),
-        call.me,
+        call.user_id,
         is_typing=body.is_typing,
         presence=call.ports.presence,
-        live=call.ports.live,
+        broadcaster=call.ports.broadcaster,
         new_id=call.ports.new_id,
         now=call.ports.clock(),
     )
@@ -51,7 +51,7 @@ async def read(call: SocketCall) -> None:
     await service.mark_read(
         TripId(body.trip_id),
         MessageId(body.message_id),
-        call.me,
+        call.user_id,
         chat=call.ports.chat,
         new_id=call.ports.new_id,
         now=call.ports.clock(),
@@ -60,13 +60,13 @@ async def read(call: SocketCall) -> None:
 
 async def _send(call: SocketCall) -> Message:
     body = _read(call, SocketMessage)
-    allowance = await call.ports.limits.take("chat", str(call.me))
+    allowance = await call.ports.limits.spend("chat", str(call.user_id))
     if not allowance.allowed:
         raise TooMany(allowance.retry_after_s, "Too many messages. Wait a moment and send the message again.")
     return await service.send_message(
         TripId(body.trip_id),
         body.text,
-        call.me,
+        call.user_id,
         message_id=None if body.message_id is None else MessageId(body.message_id),
         reply_to_id=None if body.reply_to_id is None else MessageId(body.reply_to_id),
         attachment_id=None if body.attachment_id is None else AttachmentId(body.attachment_id),

@@ -26,9 +26,9 @@ from nomadcrew.core.chat import attachments, service
 from nomadcrew.core.files.model import MAX_FILE_BYTES
 from nomadcrew.core.ids import AttachmentId, MessageId
 from nomadcrew.web.call import Call, Reply
-from nomadcrew.web.routes import Gate, Param, Replay, Routes
+from nomadcrew.web.routes import Gate, Idempotency, Param, Routes
 
-routes = Routes("chat", ports=("attachments", "chat", "files", "limits", "replies"), tells=False)
+routes = Routes("chat", ports=("attachments", "chat", "files", "idempotency", "limits"), uses_outbox=False)
 HISTORY = (
     Param("limit", "integer", "Page size, 1 to 100. Default: 50."),
     Param("cursor", "string", "A message id, or `next_cursor` of the previous page. Returns older messages."),
@@ -52,7 +52,7 @@ def message_id(call: Call) -> MessageId:
 
 @routes.post(
     "/v1/trips/{id}/chat/messages", status=201, gate=Gate("chat", "create"), bucket="chat",
-    replay=Replay.FINGERPRINT, refusals=(409,),
+    idempotency=Idempotency.FINGERPRINT, refusals=(409,),
 )  # fmt: skip
 async def send_message(call: Call, body: NewMessageIn) -> SentView:
     """Send a message.
@@ -63,7 +63,7 @@ async def send_message(call: Call, body: NewMessageIn) -> SentView:
     message = await service.send_message(
         call.trip_id,
         body.text,
-        call.me,
+        call.user_id,
         message_id=body.client_id,
         reply_to_id=None if body.reply_to_id is None else MessageId(body.reply_to_id),
         attachment_id=None if body.attachment_id is None else AttachmentId(body.attachment_id),
@@ -73,7 +73,7 @@ async def send_message(call: Call, body: NewMessageIn) -> SentView:
         now=call.now,
         fingerprint=call.fingerprint,
     )
-    return sent_view(message, call.me)
+    return sent_view(message, call.user_id)
 
 
 @routes.get("/v1/trips/{id}/chat/messages", gate=Gate("chat", "read"), query=HISTORY, refusals=(400,))
@@ -87,7 +87,7 @@ async def list_messages(call: Call) -> HistoryView:
     before = call.query("before") or call.query("cursor") or None
     page = await service.history(
         call.trip_id,
-        call.me,
+        call.user_id,
         before=before,
         after=call.query("after") or None,
         query=call.query("q") or None,
@@ -100,7 +100,7 @@ async def list_messages(call: Call) -> HistoryView:
 
 @routes.post(
     "/v1/trips/{id}/chat/attachments", status=201, gate=Gate("chat", "create"), bucket="upload",
-    replay=Replay.FINGERPRINT, refusals=(404,), query=(NAME,), raw=True, max_body_bytes=MAX_FILE_BYTES,
+    idempotency=Idempotency.FINGERPRINT, refusals=(404,), query=(NAME,), raw=True, max_body_bytes=MAX_FILE_BYTES,
 )  # fmt: skip
 async def upload_attachment(call: Call) -> UploadedView:
     """Upload a file for a message.
@@ -113,7 +113,7 @@ async def upload_attachment(call: Call) -> UploadedView:
         call.trip_id,
         call.request.body,
         call.query("name") or "",
-        call.me,
+        call.user_id,
         attachments=call.ports.attachments,
         files=call.ports.files,
         new_id=call.ports.new_id,
@@ -132,7 +132,7 @@ async def get_attachment(call: Call) -> Reply:
     link = await attachments.link_to(
         call.trip_id,
         attachment_id_of(call.request.params["attachmentId"]),
-        call.me,
+        call.user_id,
         attachments=call.ports.attachments,
         files=call.ports.files,
         now=call.now,
@@ -163,7 +163,7 @@ async def mark_last_read(call: Call, body: ReadIn) -> StatusView:
 
 async def _mark_read(call: Call, body: ReadIn) -> StatusView:
     await service.mark_read(
-        call.trip_id, body.message, call.me, chat=call.ports.chat, new_id=call.ports.new_id, now=call.now
+        call.trip_id, body.message, call.user_id, chat=call.ports.chat, new_id=call.ports.new_id, now=call.now
     )
     return StatusView("Messages marked as read")
 
@@ -171,7 +171,7 @@ async def _mark_read(call: Call, body: ReadIn) -> StatusView:
 @routes.get("/v1/trips/{id}/chat/read-receipts", gate=Gate("chat", "read"))
 async def list_receipts(call: Call) -> list[ReceiptView]:
     """List each member's last read message, latest first."""
-    receipts = await service.read_by(call.trip_id, call.me, chat=call.ports.chat)
+    receipts = await service.read_by(call.trip_id, call.user_id, chat=call.ports.chat)
     return [receipt_view(receipt) for receipt in receipts]
 
 
@@ -187,7 +187,7 @@ async def edit_message(call: Call, body: MessageChangeIn) -> MessageView:
         call.trip_id,
         message_id(call),
         body.text,
-        call.me,
+        call.user_id,
         chat=call.ports.chat,
         new_id=call.ports.new_id,
         now=call.now,
@@ -202,7 +202,7 @@ async def delete_message(call: Call) -> StatusView:
     Allowed for its author and for admins. A tombstone replaces the message.
     """
     await service.delete_message(
-        call.trip_id, message_id(call), call.me, chat=call.ports.chat, new_id=call.ports.new_id, now=call.now
+        call.trip_id, message_id(call), call.user_id, chat=call.ports.chat, new_id=call.ports.new_id, now=call.now
     )
     return StatusView("Message deleted")
 
@@ -210,7 +210,7 @@ async def delete_message(call: Call) -> StatusView:
 @routes.get("/v1/trips/{id}/chat/messages/{messageId}/reactions", gate=Gate("chat", "read"), refusals=(404,))
 async def list_reactions(call: Call) -> list[ReactionView]:
     """List a message's reactions, oldest first."""
-    reactions = await service.list_reactions(call.trip_id, message_id(call), call.me, chat=call.ports.chat)
+    reactions = await service.list_reactions(call.trip_id, message_id(call), call.user_id, chat=call.ports.chat)
     return [reaction_view(reaction) for reaction in reactions]
 
 
@@ -227,7 +227,7 @@ async def react(call: Call, body: EmojiIn) -> ReactedView:
         call.trip_id,
         message_id(call),
         body.emoji,
-        call.me,
+        call.user_id,
         chat=call.ports.chat,
         new_id=call.ports.new_id,
         now=call.now,
@@ -242,7 +242,7 @@ async def unreact(call: Call) -> StatusView:
         call.trip_id,
         message_id(call),
         call.request.params["emoji"],
-        call.me,
+        call.user_id,
         chat=call.ports.chat,
         new_id=call.ports.new_id,
         now=call.now,

@@ -20,7 +20,7 @@ from nomadcrew.core.members.model import parse_role
 from nomadcrew.web.call import Call, Reply
 from nomadcrew.web.routes import Auth, Gate, Param, Routes
 
-routes = Routes("invitations", ports=("invitation_links", "invitations", "limits", "outbox", "replies"))
+routes = Routes("invitations", ports=("idempotency", "invitation_links", "invitations", "limits", "outbox"))
 TOKEN = Param("token", "string", "The token of an invitation's link.")
 
 
@@ -49,7 +49,7 @@ async def create_invitation(call: Call, body: NewInvitationIn) -> InvitationView
         call.trip_id,
         body.email,
         parse_role(body.role),
-        call.me,
+        call.user_id,
         invitations=call.ports.invitations,
         new_id=call.ports.new_id,
         now=call.now,
@@ -60,7 +60,7 @@ async def create_invitation(call: Call, body: NewInvitationIn) -> InvitationView
 @routes.get("/v1/trips/{id}/invitations", gate=Gate("invitation", "read"))
 async def list_invitations(call: Call) -> list[InvitationView]:
     """List a trip's invitations, newest first."""
-    invitations = await service.list_invitations(call.trip_id, call.me, invitations=call.ports.invitations)
+    invitations = await service.list_invitations(call.trip_id, call.user_id, invitations=call.ports.invitations)
     return [invitation_view(invitation) for invitation in invitations]
 
 
@@ -69,7 +69,7 @@ async def list_invitations(call: Call) -> list[InvitationView]:
 async def revoke_invitation(call: Call) -> None:
     """Revoke an open invitation."""
     await service.revoke_invitation(
-        call.trip_id, invitation_id(call), call.me, invitations=call.ports.invitations, now=call.now
+        call.trip_id, invitation_id(call), call.user_id, invitations=call.ports.invitations, now=call.now
     )
 
 
@@ -121,7 +121,9 @@ async def decline_by_link(call: Call, body: TokenIn) -> None:
 @routes.get("/v1/invitations/{invitationId}", refusals=(403, 404))
 async def get_invitation(call: Call) -> InvitationDetailsView:
     """Get an invitation to the caller."""
-    details = await service.invitation_details(invitation_id(call), call.me, invitations=call.ports.invitations)
+    details = await service.invitation_details(
+        invitation_id(call), call.user_id, invitations=call.ports.invitations
+    )
     return invitation_details_view(details)
 
 
@@ -142,12 +144,12 @@ async def decline_invitation(call: Call) -> None:
 
 async def _accept(call: Call, invitation: InvitationId) -> MembershipView:
     membership = await service.accept_invitation(
-        invitation, call.me, invitations=call.ports.invitations, new_id=call.ports.new_id, now=call.now
+        invitation, call.user_id, invitations=call.ports.invitations, new_id=call.ports.new_id, now=call.now
     )
     return membership_view(membership)
 
 
 async def _decline(call: Call, invitation: InvitationId) -> None:
     await service.decline_invitation(
-        invitation, call.me, invitations=call.ports.invitations, new_id=call.ports.new_id, now=call.now
+        invitation, call.user_id, invitations=call.ports.invitations, new_id=call.ports.new_id, now=call.now
     )

@@ -18,9 +18,9 @@ from nomadcrew.core.locations.model import (
     Privacy,
     Ruling,
 )
-from nomadcrew.core.locations.privacy import Seen
-from nomadcrew.core.locations.reports import Fix, Opinion
-from nomadcrew.core.locations.service import Shown, Suggestion
+from nomadcrew.core.locations.privacy import VisiblePosition
+from nomadcrew.core.locations.reports import ReportedPosition, SharingChoice
+from nomadcrew.core.locations.service import MemberPosition, Suggestion
 
 _FARTHEST = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 
@@ -124,7 +124,7 @@ class PositionView(Struct):
     heading: float | UnsetType = UNSET
 
 
-class MemberPosition(Struct, rename="camel"):
+class MemberPositionView(Struct, rename="camel"):
     user_id: UUID
     name: str
     location: PositionView
@@ -226,10 +226,10 @@ class PreferencesIn(Struct, rename="camel"):
         return trip_id_in(self.trip_id)
 
 
-def fix_in(body: FixIn, default_privacy: Privacy) -> Fix:
+def fix_in(body: FixIn, default_privacy: Privacy) -> ReportedPosition:
     """The position in a body."""
     level = body.privacy_level if isinstance(body, LocationIn) else None
-    return Fix(
+    return ReportedPosition(
         body.latitude,
         body.longitude,
         None if body.timestamp is None else _moment(body.timestamp),
@@ -240,8 +240,8 @@ def fix_in(body: FixIn, default_privacy: Privacy) -> Fix:
     )
 
 
-def opinion_in(body: LocationIn | BatchIn) -> Opinion:
-    return Opinion(body.is_sharing_enabled, body.sharing_expires_in)
+def opinion_in(body: LocationIn | BatchIn) -> SharingChoice:
+    return SharingChoice(body.is_sharing_enabled, body.sharing_expires_in)
 
 
 def moment_in(text: str | None, name: str, otherwise: datetime) -> datetime:
@@ -267,7 +267,7 @@ def moment_in(text: str | None, name: str, otherwise: datetime) -> datetime:
         return _FARTHEST[moment.year > 1]
 
 
-def member_location(trip_id: TripId, shown: Shown) -> MemberLocation:
+def member_location(trip_id: TripId, shown: MemberPosition) -> MemberLocation:
     at = shown.position
     return MemberLocation(
         user_id=shown.member.owner.user_id,
@@ -284,11 +284,11 @@ def member_location(trip_id: TripId, shown: Shown) -> MemberLocation:
     )
 
 
-def member_position(shown: Shown) -> MemberPosition:
-    return MemberPosition(shown.member.owner.user_id, shown.member.name, position(shown.position))
+def member_position(shown: MemberPosition) -> MemberPositionView:
+    return MemberPositionView(shown.member.owner.user_id, shown.member.name, position(shown.position))
 
 
-def position(at: Seen) -> PositionView:
+def position(at: VisiblePosition) -> PositionView:
     return PositionView(
         at.latitude,
         at.longitude,

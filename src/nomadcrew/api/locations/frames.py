@@ -10,7 +10,7 @@ from nomadcrew.core.ids import EventId, TripId
 from nomadcrew.core.locations import service
 from nomadcrew.core.locations.model import Accepted, Privacy, Report
 from nomadcrew.core.locations.reports import batch, judged, single
-from nomadcrew.web.sockets import Actions, SocketCall
+from nomadcrew.web.sockets import FrameHandlers, SocketCall
 from nomadcrew.wire.events import frame
 
 Body = TypeVar("Body")
@@ -19,7 +19,7 @@ Body = TypeVar("Body")
 LOCATION_PORTS = ("limits", "location_stream", "outbox", "positions")
 
 
-def add_location_actions(actions: Actions) -> None:
+def add_location_frames(actions: FrameHandlers) -> None:
     @actions.on("updateLocation")
     async def update_location(call: SocketCall) -> str:
         """Report the caller's position, or a batch as `locations`, which is answered with a verdict for each."""
@@ -36,7 +36,7 @@ async def _report_single(call: SocketCall, trip_id: TripId) -> str:
     await _spend(call, "positions")
     report = single(
         trip_id,
-        call.me,
+        call.user_id,
         fix_in(body, Privacy.PRECISE),
         opinion_in(body),
         EventId(call.ports.new_id()),
@@ -59,7 +59,7 @@ async def _report_batch(call: SocketCall, trip_id: TripId) -> str:
     await _spend(call, "position_batches")
     report, checked = batch(
         trip_id,
-        call.me,
+        call.user_id,
         [fix_in(fix, Privacy.PRECISE) for fix in body.locations],
         opinion_in(body),
         EventId(call.ports.new_id()),
@@ -84,6 +84,6 @@ def _converted(call: SocketCall, type_: type[Body]) -> Body:
 
 
 async def _spend(call: SocketCall, bucket: str) -> None:
-    allowance = await call.ports.limits.take(bucket, str(call.me))
+    allowance = await call.ports.limits.spend(bucket, str(call.user_id))
     if not allowance.allowed:
         raise TooMany(allowance.retry_after_s)

@@ -15,7 +15,7 @@ from nomadcrew.api.locations.bodies import (
     LocationView,
     MeetingPointIn,
     MeetingPointView,
-    MemberPosition,
+    MemberPositionView,
     PreferencesIn,
     PreferencesView,
     StatusView,
@@ -29,7 +29,7 @@ from nomadcrew.core.errors import NotFound, NotTripMember
 from nomadcrew.core.ids import EventId, TripId, UserId, parse_uuid
 from nomadcrew.core.locations import service
 from nomadcrew.core.locations.model import MAX_POINTS, Accepted, MeetingPoint, Privacy, Report
-from nomadcrew.core.locations.reports import Opinion, batch, expiry, judged, single
+from nomadcrew.core.locations.reports import SharingChoice, batch, expiry, judged, single
 from nomadcrew.core.permissions import rule
 from nomadcrew.core.users import profiles
 from nomadcrew.web.call import Call
@@ -38,8 +38,8 @@ from nomadcrew.web.routes import Gate, Param, Routes
 routes = Routes(
     "locations",
     ports=(
-        "limits", "location_sharing", "location_stream", "meeting_points", "outbox", "position_views", "positions",
-        "profiles", "replies",
+        "idempotency", "limits", "location_sharing", "location_stream", "meeting_points", "outbox",
+        "position_views", "positions", "profiles",
     ),
 )  # fmt: skip
 MAX_OFFSET = 1_000_000
@@ -49,7 +49,7 @@ NOTES_VIEWS = "the views are recorded, once an hour, after privacy has decided w
 
 
 @routes.post("/v1/trips/{id}/locations", status=201, gate=Gate("location", "create"), bucket="positions",
-             refusals=(400,), tells=False)  # fmt: skip
+             refusals=(400,), uses_outbox=False)  # fmt: skip
 async def post_location(call: Call, body: LocationIn) -> LocationView:
     """Report the caller's position.
 
@@ -59,7 +59,7 @@ async def post_location(call: Call, body: LocationIn) -> LocationView:
 
 
 @routes.put("/v1/trips/{id}/locations", gate=Gate("location", "update"), bucket="positions", refusals=(400,),
-            tells=False)  # fmt: skip
+            uses_outbox=False)  # fmt: skip
 async def put_location(call: Call, body: LocationIn) -> StatusView:
     """Report the caller's position, with `approximate` as the default `privacy`."""
     await _report(call, call.trip_id, body, Privacy.APPROXIMATE)
@@ -67,7 +67,7 @@ async def put_location(call: Call, body: LocationIn) -> StatusView:
 
 
 @routes.post("/v1/trips/{id}/locations:batch", gate=Gate("location", "create"), bucket="position_batches",
-             refusals=(400,), tells=False)  # fmt: skip
+             refusals=(400,), uses_outbox=False)  # fmt: skip
 async def post_batch(call: Call, body: BatchIn) -> BatchView:
     """Report up to 500 collected positions, in any order.
 
@@ -75,7 +75,7 @@ async def post_batch(call: Call, body: BatchIn) -> BatchView:
     """
     report, rulings = batch(
         call.trip_id,
-        call.me,
+        call.user_id,
         [wire.fix_in(fix, Privacy.PRECISE) for fix in body.locations],
         wire.opinion_in(body),
         EventId(call.ports.new_id()),
@@ -87,7 +87,7 @@ async def post_batch(call: Call, body: BatchIn) -> BatchView:
 
 @routes.post("/v1/location/update", bucket="positions", refusals=(400, 403, 404), statements=2,
              why="the trips with sharing on are read before the report; one statement with a `tripId`",
-             tells=False)  # fmt: skip
+             uses_outbox=False)  # fmt: skip
 async def update_everywhere(call: Call, body: LocationIn) -> LocationView:
     """Report the caller's position on every trip with sharing on, or on the trip of `tripId`."""
     trip_id = wire.trip_id_in(body.trip_id)
@@ -98,10 +98,10 @@ async def update_everywhere(call: Call, body: LocationIn) -> LocationView:
     fix = wire.fix_in(body, Privacy.PRECISE)
     # Validate once: the checks do not depend on the trip, so every trip would refuse the same body.
     checked = single(
-        TripId(call.me), call.me, fix, wire.opinion_in(body), EventId(call.ports.new_id()), now=call.now
+        TripId(call.user_id), call.user_id, fix, wire.opinion_in(body), EventId(call.ports.new_id()), now=call.now
     )
-    reply = wire.location_view(call.me, None, checked.points[0], Privacy.HIDDEN, call.now)
-    for shared in await call.ports.location_sharing.shared_trips(call.me, now=call.now):
+    reply = wire.location_view(call.user_id, None, checked.points[0], Privacy.HIDDEN, call.now)
+    for shared in await call.ports.location_sharing.shared_trips(call.user_id, now=call.now):
         try:
             view = await _report(call, shared, body, Privacy.PRECISE)
         except (NotTripMember, NotFound):
@@ -133,7 +133,7 @@ async def list_locations(call: Call) -> LocationPage:
 
 
 @routes.get("/v1/trips/{id}/locations/members", gate=Gate("location", "read"), statements=2, why=NOTES_VIEWS)
-async def list_member_positions(call: Call) -> list[MemberPosition]:
+async def list_member_positions(call: Call) -> list[MemberPositionView]:
     """List the members' positions as a bare array.
 
     The positions have the form of those in socket events.
@@ -154,7 +154,7 @@ async def show_track(call: Call) -> TrackView:
     A long track is thinned to the points that preserve its shape.
     """
     text = call.query("user")
-    user_id = call.me if not text else parse_uuid(text)
+    user_id = call.user_id if not text else parse_uuid(text)
     if user_id is None:
         raise NotFound("member", code="member_not_found")
     # The end is exclusive; a point recorded now belongs to the track.
@@ -164,7 +164,7 @@ async def show_track(call: Call) -> TrackView:
     points = await service.track(
         call.trip_id,
         UserId(user_id),
-        call.me,
+        call.user_id,
         start=start,
         end=end,
         most=call.count("points", default=TRACK_POINTS, lowest=2, highest=MAX_POINTS),
@@ -181,9 +181,9 @@ async def show_track(call: Call) -> TrackView:
 ))  # fmt: skip
 async def list_views(call: Call) -> ViewPage:
     """List the members who saw the caller's position on this trip, by hour, newest first."""
-    views = await call.ports.position_views.of(
+    views = await call.ports.position_views.list_for_owner(
         call.trip_id,
-        call.me,
+        call.user_id,
         rule("location", "read"),
         limit=call.count("limit", default=100, lowest=1, highest=500),
         offset=call.count("offset", default=0, highest=MAX_OFFSET),
@@ -194,7 +194,7 @@ async def list_views(call: Call) -> ViewPage:
 @routes.get("/v1/location/preferences")
 async def get_preferences(call: Call) -> PreferencesView:
     """Get the caller's location preferences."""
-    return wire.preferences(await call.ports.location_sharing.own(call.me), call.now)
+    return wire.preferences(await call.ports.location_sharing.own_settings(call.user_id), call.now)
 
 
 @routes.put("/v1/location/preferences", refusals=(400, 403, 404, 409), statements=2,
@@ -203,11 +203,11 @@ async def put_preferences(call: Call, body: PreferencesIn) -> PreferencesView:
     """Update the caller's location preferences, for all trips or, with a `tripId`, for one."""
     trip_id = body.trip
     if trip_id is not None:
-        opinion = Opinion(body.is_sharing_enabled, body.sharing_expires_in)
+        opinion = SharingChoice(body.is_sharing_enabled, body.sharing_expires_in)
         expires_at = expiry(opinion, call.now)
-        await call.ports.location_sharing.change(
+        await call.ports.location_sharing.change_sharing(
             trip_id,
-            call.me,
+            call.user_id,
             rule("location", "update"),
             is_enabled=body.is_sharing_enabled if expires_at is None else True,
             expires_at=expires_at,
@@ -218,21 +218,21 @@ async def put_preferences(call: Call, body: PreferencesIn) -> PreferencesView:
         )
     if body.location_privacy_preference is not None:
         change = ProfileChange(location_privacy_preference=body.location_privacy_preference)
-        await profiles.change_profile(call.me, change, call.caller, profiles=call.ports.profiles, now=call.now)
+        await profiles.change_profile(call.user_id, change, call.claims, profiles=call.ports.profiles, now=call.now)
     if body.ghost_mode is not None:
         await profiles.change_preferences(
-            call.me, {"ghostMode": body.ghost_mode}, call.caller, profiles=call.ports.profiles, now=call.now
+            call.user_id, {"ghostMode": body.ghost_mode}, call.claims, profiles=call.ports.profiles, now=call.now
         )
-    return wire.preferences(await call.ports.location_sharing.own(call.me), call.now)
+    return wire.preferences(await call.ports.location_sharing.own_settings(call.user_id), call.now)
 
 
 @routes.put("/v1/trips/{id}/meeting-point", gate=Gate("meeting_point", "update"))
 async def put_meeting_point(call: Call, body: MeetingPointIn) -> MeetingPointView:
     """Set the meeting point."""
-    point = MeetingPoint(body.latitude, body.longitude, body.name, body.radius, call.me, call.now)
+    point = MeetingPoint(body.latitude, body.longitude, body.name, body.radius, call.user_id, call.now)
     return wire.meeting_point(
         await service.set_meeting_point(
-            call.trip_id, call.me, point, points=call.ports.meeting_points, new_id=call.ports.new_id
+            call.trip_id, call.user_id, point, points=call.ports.meeting_points, new_id=call.ports.new_id
         )
     )
 
@@ -241,7 +241,7 @@ async def put_meeting_point(call: Call, body: MeetingPointIn) -> MeetingPointVie
 async def get_meeting_point(call: Call) -> MeetingPointView:
     """Get the meeting point."""
     return wire.meeting_point(
-        await call.ports.meeting_points.get(call.trip_id, call.me, rule("meeting_point", "read"))
+        await call.ports.meeting_points.get(call.trip_id, call.user_id, rule("meeting_point", "read"))
     )
 
 
@@ -249,7 +249,7 @@ async def get_meeting_point(call: Call) -> MeetingPointView:
 async def delete_meeting_point(call: Call) -> None:
     """Remove the meeting point."""
     await call.ports.meeting_points.clear(
-        call.trip_id, call.me, rule("meeting_point", "delete"), EventId(call.ports.new_id()), now=call.now
+        call.trip_id, call.user_id, rule("meeting_point", "delete"), EventId(call.ports.new_id()), now=call.now
     )
 
 
@@ -261,17 +261,17 @@ async def suggest_meeting_point(call: Call) -> SuggestionView:
     It has the least total distance from the members whose positions the caller may see.
     """
     suggestion = await service.suggest_meeting_point(
-        call.trip_id, call.me, positions=call.ports.positions, views=call.ports.position_views, now=call.now
+        call.trip_id, call.user_id, positions=call.ports.positions, views=call.ports.position_views, now=call.now
     )
     return wire.suggestion(suggestion)
 
 
 async def _report(call: Call, trip_id: TripId, body: LocationIn, default_privacy: Privacy) -> LocationView:
     fix = wire.fix_in(body, default_privacy)
-    report = single(trip_id, call.me, fix, wire.opinion_in(body), EventId(call.ports.new_id()), now=call.now)
+    report = single(trip_id, call.user_id, fix, wire.opinion_in(body), EventId(call.ports.new_id()), now=call.now)
     accepted = await _accept(call, report)
     [privacy] = accepted.stored_under
-    return wire.location_view(call.me, trip_id, report.points[0], privacy, call.now)
+    return wire.location_view(call.user_id, trip_id, report.points[0], privacy, call.now)
 
 
 async def _accept(call: Call, report: Report) -> Accepted:
@@ -280,7 +280,7 @@ async def _accept(call: Call, report: Report) -> Accepted:
     )
 
 
-async def _last_positions(call: Call) -> Sequence[service.Shown]:
+async def _last_positions(call: Call) -> Sequence[service.MemberPosition]:
     return await service.last_positions(
-        call.trip_id, call.me, positions=call.ports.positions, views=call.ports.position_views, now=call.now
+        call.trip_id, call.user_id, positions=call.ports.positions, views=call.ports.position_views, now=call.now
     )

@@ -9,7 +9,7 @@ from nomadcrew.core.auth.ports import RegistrationId
 from nomadcrew.core.events import Event
 from nomadcrew.core.ids import InvitationId, UserId
 from nomadcrew.core.invitations.model import InvitationStatus
-from nomadcrew.core.mail import Message
+from nomadcrew.core.mail import MailMessage
 from nomadcrew.core.ports import Ports
 
 
@@ -38,7 +38,7 @@ async def send_mail_for(event: Event, ports: Ports) -> None:
         await ports.mailer.send(message)
 
 
-async def _mail_for(event: Event, ports: Ports) -> Message | None:
+async def _mail_for(event: Event, ports: Ports) -> MailMessage | None:
     match event.type:
         case "TRIP_INVITATION_CREATED" | "invitation.renewed":
             return await _about_invitation(event, ports)
@@ -48,9 +48,9 @@ async def _mail_for(event: Event, ports: Ports) -> Message | None:
             return None
 
 
-async def _about_invitation(event: Event, ports: Ports) -> Message | None:
+async def _about_invitation(event: Event, ports: Ports) -> MailMessage | None:
     about = msgspec.json.decode(event.payload, type=AboutInvitation)
-    stored = await ports.invitations.stored(InvitationId(about.invitation_id))
+    stored = await ports.invitations.get_for_mail(InvitationId(about.invitation_id))
     if stored is None:
         return None
     invitation, details = stored
@@ -60,13 +60,15 @@ async def _about_invitation(event: Event, ports: Ports) -> Message | None:
     return invitation_mail(str(event.id), details, token, ports.site)
 
 
-async def _about_account(event: Event, ports: Ports) -> Message | None:
+async def _about_account(event: Event, ports: Ports) -> MailMessage | None:
     about = msgspec.json.decode(event.payload, type=AboutAccount)
     if about.registration_id is not None:
-        registration = await ports.registrations.pending(RegistrationId(about.registration_id), now=ports.clock())
+        registration = await ports.registrations.get_pending(
+            RegistrationId(about.registration_id), now=ports.clock()
+        )
         if registration is None:
             return None
         code = ports.codes.confirmation_code(registration.id)
         return confirmation_mail(str(event.id), registration, code, ports.site)
-    account = None if about.user_id is None else await ports.registrations.one(UserId(about.user_id))
+    account = None if about.user_id is None else await ports.registrations.get_account(UserId(about.user_id))
     return None if account is None else registered_mail(str(event.id), account)

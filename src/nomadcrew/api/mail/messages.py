@@ -6,7 +6,7 @@ from nomadcrew.api.rendering import days, minute, one_line, render
 from nomadcrew.core.auth.model import Account
 from nomadcrew.core.auth.ports import Registration
 from nomadcrew.core.invitations.model import InvitationDetails
-from nomadcrew.core.mail import Message
+from nomadcrew.core.mail import MailMessage
 from nomadcrew.core.ports import Site
 
 APP_SCHEME = "nomadcrew://"
@@ -17,7 +17,7 @@ def invitation_path(token: str) -> str:
     return f"invite/accept/{token}"
 
 
-def invitation_mail(id_: str, details: InvitationDetails, token: str, site: Site) -> Message:
+def invitation_mail(id_: str, details: InvitationDetails, token: str, site: Site) -> MailMessage:
     """The mail of an invitation, with its link."""
     inviter, trip = one_line(details.inviter_name) or "A member", one_line(details.trip_name)
     return _message(
@@ -36,7 +36,7 @@ def invitation_mail(id_: str, details: InvitationDetails, token: str, site: Site
     )
 
 
-def confirmation_mail(id_: str, registration: Registration, code: str, site: Site) -> Message:
+def confirmation_mail(id_: str, registration: Registration, code: str, site: Site) -> MailMessage:
     """The mail with the link that confirms an email address."""
     return _message(
         id_,
@@ -49,14 +49,14 @@ def confirmation_mail(id_: str, registration: Registration, code: str, site: Sit
     )
 
 
-def registered_mail(id_: str, account: Account) -> Message:
+def registered_mail(id_: str, account: Account) -> MailMessage:
     """The mail to the owner of an account whose address was registered again."""
     username = one_line(account.profile.username)
     return _message(id_, account.profile.email, "You have an account already", "registered_mail", username=username)
 
 
-def _message(id_: str, to: str, subject: str, template: str, **values: Any) -> Message:
-    return Message(
+def _message(id_: str, to: str, subject: str, template: str, **values: Any) -> MailMessage:
+    return MailMessage(
         id_,
         to,
         subject,

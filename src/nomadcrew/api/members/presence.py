@@ -5,7 +5,7 @@ from uuid import UUID
 
 from msgspec import UNSET, Struct, UnsetType
 
-from nomadcrew.core.presence.model import Seen
+from nomadcrew.core.presence.model import MemberPresence
 
 
 class PresenceView(Struct, rename="camel"):
@@ -16,6 +16,6 @@ class PresenceView(Struct, rename="camel"):
     last_seen_at: datetime | UnsetType = UNSET
 
 
-def presence_view(member: Seen) -> PresenceView:
+def presence_view(member: MemberPresence) -> PresenceView:
     last_seen_at = UNSET if member.last_seen_at is None else member.last_seen_at
     return PresenceView(member.user_id, member.is_online, last_seen_at)

@@ -17,7 +17,7 @@ from nomadcrew.core.presence.service import trip_presence
 from nomadcrew.web.call import Call
 from nomadcrew.web.routes import Gate, Routes
 
-routes = Routes("members", ports=("limits", "members", "outbox", "presence", "replies"))
+routes = Routes("members", ports=("idempotency", "limits", "members", "outbox", "presence"))
 
 
 def target(call: Call) -> UserId:
@@ -32,7 +32,7 @@ def target(call: Call) -> UserId:
 @routes.get("/v1/trips/{id}/members", gate=Gate("member", "read"))
 async def list_members(call: Call) -> list[MemberWithPersonView]:
     """List a trip's active members, oldest first."""
-    members = await service.list_members(call.trip_id, call.me, members=call.ports.members)
+    members = await service.list_members(call.trip_id, call.user_id, members=call.ports.members)
     return [member_with_person(member) for member in members]
 
 
@@ -42,7 +42,7 @@ async def list_presence(call: Call) -> list[PresenceView]:
 
     A member in ghost mode is shown offline and without a last seen time.
     """
-    members = await trip_presence(call.trip_id, call.me, presence=call.ports.presence, now=call.now)
+    members = await trip_presence(call.trip_id, call.user_id, presence=call.ports.presence, now=call.now)
     return [presence_view(member) for member in members]
 
 
@@ -56,7 +56,7 @@ async def add_member(call: Call, body: NewMemberIn) -> MembershipView:
         call.trip_id,
         UserId(body.user_id),
         parse_role(body.role),
-        call.me,
+        call.user_id,
         members=call.ports.members,
         new_id=call.ports.new_id,
         now=call.now,
@@ -73,7 +73,7 @@ async def remove_member(call: Call) -> None:
     await service.remove_member(
         call.trip_id,
         target(call),
-        call.me,
+        call.user_id,
         members=call.ports.members,
         new_id=call.ports.new_id,
         now=call.now,
@@ -90,7 +90,7 @@ async def change_role(call: Call, body: RoleIn) -> MembershipView:
         call.trip_id,
         target(call),
         parse_role(body.role),
-        call.me,
+        call.user_id,
         members=call.ports.members,
         new_id=call.ports.new_id,
         now=call.now,

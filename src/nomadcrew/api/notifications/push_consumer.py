@@ -14,7 +14,7 @@ from nomadcrew.wire.push_jobs import ReceiptsTask, push_job_in, receipts_job
 PORTS: Final = ("push", "push_tokens", "queue")
 
 
-async def work(job: Job, ports: Ports) -> None:
+async def consume_push(job: Job, ports: Ports) -> None:
     """Send a push or check receipts; do nothing on a site without pushes.
 
     Raises:

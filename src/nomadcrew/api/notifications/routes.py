@@ -23,7 +23,7 @@ from nomadcrew.web.call import Call
 from nomadcrew.web.routes import Gate, Param, Routes
 from nomadcrew.wire.events import EventPageView, envelope
 
-routes = Routes("notifications", ports=("events", "limits", "notifications", "outbox", "profiles", "replies"))
+routes = Routes("notifications", ports=("events", "idempotency", "limits", "notifications", "outbox", "profiles"))
 PAGE = (
     Param("limit", "integer", "Page size, 1 to 100. Default: 20."),
     Param("offset", "integer", "Number of notifications to skip. Default: 0."),
@@ -53,7 +53,7 @@ async def list_notifications(call: Call) -> list[NotificationView]:
     if status not in (None, "", "read", "unread"):
         raise Invalid("`status` must be `read` or `unread`.", code="invalid_status")
     notifications = await call.ports.notifications.page(
-        call.me,
+        call.user_id,
         is_read={"read": True, "unread": False}.get(status or ""),
         limit=call.count("limit", default=20, lowest=1, highest=100, over=20),
         offset=call.count("offset", default=0, highest=MAX_OFFSET),
@@ -64,37 +64,37 @@ async def list_notifications(call: Call) -> list[NotificationView]:
 @routes.get("/v1/notifications/unread-count")
 async def count_unread_notifications(call: Call) -> UnreadCount:
     """Count the caller's unread notifications."""
-    return UnreadCount(await call.ports.notifications.unread(call.me))
+    return UnreadCount(await call.ports.notifications.count_unread(call.user_id))
 
 
 @routes.patch("/v1/notifications/read-all")
 async def mark_all_notifications_read(call: Call) -> MarkedAsRead:
     """Mark all notifications of the caller as read."""
-    return MarkedAsRead(await call.ports.notifications.mark_all_read(call.me, now=call.now))
+    return MarkedAsRead(await call.ports.notifications.mark_all_read(call.user_id, now=call.now))
 
 
 @routes.patch("/v1/notifications/{notificationId}/read", status=204, refusals=(400, 404))
 async def mark_notification_read(call: Call) -> None:
     """Mark a notification as read."""
-    await call.ports.notifications.mark_read(notification_id(call), call.me, now=call.now)
+    await call.ports.notifications.mark_read(notification_id(call), call.user_id, now=call.now)
 
 
 @routes.delete("/v1/notifications/{notificationId}", status=204, refusals=(400, 404))
 async def delete_notification(call: Call) -> None:
     """Delete a notification."""
-    await call.ports.notifications.delete(notification_id(call), call.me)
+    await call.ports.notifications.delete(notification_id(call), call.user_id)
 
 
 @routes.delete("/v1/notifications")
 async def delete_all_notifications(call: Call) -> Deleted:
     """Delete all notifications of the caller."""
-    return Deleted(await call.ports.notifications.delete_all(call.me))
+    return Deleted(await call.ports.notifications.delete_all(call.user_id))
 
 
 @routes.get("/v1/notifications/preferences")
 async def get_notification_preferences(call: Call) -> PreferencesView:
     """Get the caller's notification preferences."""
-    profile = await call.ports.profiles.one(call.me, call.me)
+    profile = await call.ports.profiles.get(call.user_id, call.user_id)
     return preferences_view(Preferences.read(profile.preferences))
 
 
@@ -105,7 +105,7 @@ async def set_notification_preferences(call: Call, body: PreferencesIn) -> Prefe
     Omitted fields stay unchanged. The notification settings in the profile's `preferences` are a part of them.
     """
     profile = await call.ports.profiles.merge_notification_preferences(
-        body.switches(), body.details(), call.me, now=call.now
+        body.switches(), body.details(), call.user_id, now=call.now
     )
     return preferences_view(Preferences.read(profile.preferences))
 
@@ -114,7 +114,7 @@ async def set_notification_preferences(call: Call, body: PreferencesIn) -> Prefe
 async def get_trip_notification_preferences(call: Call) -> TripPreferencesView:
     """Get the caller's notification preferences for a trip."""
     preferences = await call.ports.notifications.trip_preferences(
-        call.trip_id, call.me, rule("notification_preferences", "read")
+        call.trip_id, call.user_id, rule("notification_preferences", "read")
     )
     return trip_preferences_view(preferences)
 
@@ -126,8 +126,8 @@ async def set_trip_notification_preferences(call: Call, body: TripPreferencesVie
     A muted trip is muted on every channel. Omitted fields are cleared.
     """
     preferences = body.wanted()
-    await call.ports.notifications.prefer(
-        call.trip_id, preferences, call.me, rule("notification_preferences", "update"), now=call.now
+    await call.ports.notifications.set_trip_preferences(
+        call.trip_id, preferences, call.user_id, rule("notification_preferences", "update"), now=call.now
     )
     return trip_preferences_view(preferences)
 
@@ -145,7 +145,7 @@ async def list_events(call: Call) -> EventPageView:
     if after and cursor is None:
         raise Invalid(NO_CURSOR, code="invalid_cursor")
     page = await call.ports.events.after(
-        call.me,
+        call.user_id,
         cursor,
         now=call.now,
         limit=call.count("limit", default=100, lowest=1, highest=200),

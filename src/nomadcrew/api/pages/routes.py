@@ -16,7 +16,7 @@ from nomadcrew.core.invitations.errors import Expired, NotPending
 from nomadcrew.core.invitations.model import InvitationDetails, InvitationStatus
 from nomadcrew.web.call import Call, Reply
 from nomadcrew.web.forms import form_of
-from nomadcrew.web.routes import Auth, Replay, Routes
+from nomadcrew.web.routes import Auth, Idempotency, Routes
 
 routes = Routes("pages", ports=("accounts", "invitation_links", "invitations", "limits", "outbox", "tokens"))
 
@@ -33,7 +33,7 @@ async def show_invitation(call: Call) -> Reply:
     return invitation_page(details, call.request.params["token"], call.ports.site)
 
 
-@routes.post("/invite/accept/{token}", auth=Auth.PUBLIC, html=True, replay=Replay.NEVER, statements=3,
+@routes.post("/invite/accept/{token}", auth=Auth.PUBLIC, html=True, idempotency=Idempotency.NEVER, statements=3,
              refusals=(400, 401, 403, 404, 409, 410, 413),
              why="it reads the invitation, finds or creates the account, then joins the trip")  # fmt: skip
 async def answer_invitation(call: Call) -> Reply:
@@ -71,7 +71,9 @@ async def show_confirmation(call: Call) -> Reply:
     return confirm_page()
 
 
-@routes.post("/auth/confirm/{token}", auth=Auth.PUBLIC, html=True, replay=Replay.NEVER, refusals=(404, 410))
+@routes.post(
+    "/auth/confirm/{token}", auth=Auth.PUBLIC, html=True, idempotency=Idempotency.NEVER, refusals=(404, 410)
+)
 async def confirm_by_page(call: Call) -> Reply:
     """Confirm an email address."""
     ports = call.ports
@@ -146,6 +148,6 @@ async def _spend(call: Call, bucket: str) -> None:
     Raises:
         TooMany: the visitor's IP address has posted too often.
     """
-    allowance = await call.ports.limits.take(bucket, call.request.client_ip)
+    allowance = await call.ports.limits.spend(bucket, call.request.client_ip)
     if not allowance.allowed:
         raise TooMany(allowance.retry_after_s)

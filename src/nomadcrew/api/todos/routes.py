@@ -8,9 +8,9 @@ from nomadcrew.core.ids import TodoId
 from nomadcrew.core.todos import service
 from nomadcrew.core.todos.model import Todo
 from nomadcrew.web.call import Call
-from nomadcrew.web.routes import Gate, Param, Replay, Routes
+from nomadcrew.web.routes import Gate, Idempotency, Param, Routes
 
-routes = Routes("todos", ports=("limits", "outbox", "replies", "todos"))
+routes = Routes("todos", ports=("idempotency", "limits", "outbox", "todos"))
 PAGE = (
     Param("limit", "integer", "Page size, 1 to 100. Default: 100."),
     Param("offset", "integer", "Number of to-dos to skip. Default: 0."),
@@ -31,7 +31,7 @@ def view(todo: Todo) -> TodoView:
     return msgspec.convert(todo, TodoView, from_attributes=True)
 
 
-@routes.post("/v1/trips/{id}/todos", status=201, gate=Gate("todo", "create"), replay=Replay.FINGERPRINT)
+@routes.post("/v1/trips/{id}/todos", status=201, gate=Gate("todo", "create"), idempotency=Idempotency.FINGERPRINT)
 async def create_todo(call: Call, body: NewTodoIn) -> TodoView:
     """Create a to-do.
 
@@ -40,7 +40,7 @@ async def create_todo(call: Call, body: NewTodoIn) -> TodoView:
     todo = await service.create_todo(
         call.trip_id,
         body.text,
-        call.me,
+        call.user_id,
         todos=call.ports.todos,
         new_id=call.ports.new_id,
         now=call.now,
@@ -54,14 +54,14 @@ async def list_todos(call: Call) -> TodoPageView:
     """List a trip's to-dos, newest first."""
     limit = call.count("limit", default=100, lowest=1, highest=100)
     offset = call.count("offset", default=0, highest=MAX_OFFSET)
-    page = await service.list_todos(call.trip_id, call.me, todos=call.ports.todos, limit=limit, offset=offset)
+    page = await service.list_todos(call.trip_id, call.user_id, todos=call.ports.todos, limit=limit, offset=offset)
     return TodoPageView([view(todo) for todo in page.items], Pagination(limit, offset, page.total))
 
 
 @routes.get("/v1/trips/{id}/todos/{todoId}", gate=Gate("todo", "read"))
 async def get_todo(call: Call) -> TodoView:
     """Get a to-do."""
-    return view(await service.get_todo(call.trip_id, todo_id(call), call.me, todos=call.ports.todos))
+    return view(await service.get_todo(call.trip_id, todo_id(call), call.user_id, todos=call.ports.todos))
 
 
 @routes.put("/v1/trips/{id}/todos/{todoId}", gate=Gate("todo", "update"))
@@ -73,7 +73,7 @@ async def update_todo(call: Call, body: TodoChangeIn) -> TodoView:
     todo = await service.change_todo(
         call.trip_id,
         todo_id(call),
-        call.me,
+        call.user_id,
         text=body.text,
         status=body.status,
         todos=call.ports.todos,
@@ -92,7 +92,7 @@ async def delete_todo(call: Call) -> MessageView:
     await service.delete_todo(
         call.trip_id,
         todo_id(call),
-        call.me,
+        call.user_id,
         todos=call.ports.todos,
         new_id=call.ports.new_id,
         now=call.now,

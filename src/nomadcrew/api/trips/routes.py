@@ -14,12 +14,12 @@ from nomadcrew.api.trips.bodies import (
 )
 from nomadcrew.core.trips import service
 from nomadcrew.web.call import Call
-from nomadcrew.web.routes import Gate, Replay, Routes
+from nomadcrew.web.routes import Gate, Idempotency, Routes
 
-routes = Routes("trips", ports=("limits", "outbox", "replies", "trips"))
+routes = Routes("trips", ports=("idempotency", "limits", "outbox", "trips"))
 
 
-@routes.post("/v1/trips", status=201, bucket="trip_create", replay=Replay.FINGERPRINT, refusals=(409,))
+@routes.post("/v1/trips", status=201, bucket="trip_create", idempotency=Idempotency.FINGERPRINT, refusals=(409,))
 async def create_trip(call: Call, body: NewTripIn) -> CreatedTripView:
     """Create a trip.
 
@@ -27,7 +27,7 @@ async def create_trip(call: Call, body: NewTripIn) -> CreatedTripView:
     """
     trip = await service.create_trip(
         body.to_new_trip(),
-        call.me,
+        call.user_id,
         trips=call.ports.trips,
         new_id=call.ports.new_id,
         now=call.now,
@@ -42,13 +42,13 @@ async def list_trips(call: Call) -> list[TripView]:
 
     Trips with an active membership, latest start first; at most 500.
     """
-    return [trip_view(trip) for trip in await service.list_trips(call.me, trips=call.ports.trips)]
+    return [trip_view(trip) for trip in await service.list_trips(call.user_id, trips=call.ports.trips)]
 
 
 @routes.get("/v1/trips/{id}", gate=Gate("trip", "read"))
 async def get_trip(call: Call) -> TripView:
     """Get a trip."""
-    return trip_view(await service.get_trip(call.trip_id, call.me, trips=call.ports.trips))
+    return trip_view(await service.get_trip(call.trip_id, call.user_id, trips=call.ports.trips))
 
 
 @routes.put("/v1/trips/{id}", gate=Gate("trip", "update"))
@@ -60,7 +60,7 @@ async def update_trip(call: Call, body: TripChangeIn) -> TripView:
     trip = await service.change_trip(
         call.trip_id,
         body.to_change(),
-        call.me,
+        call.user_id,
         trips=call.ports.trips,
         new_id=call.ports.new_id,
         now=call.now,
@@ -71,7 +71,9 @@ async def update_trip(call: Call, body: TripChangeIn) -> TripView:
 @routes.delete("/v1/trips/{id}", status=204, gate=Gate("trip", "delete"))
 async def delete_trip(call: Call) -> None:
     """Delete a trip."""
-    await service.delete_trip(call.trip_id, call.me, trips=call.ports.trips, new_id=call.ports.new_id, now=call.now)
+    await service.delete_trip(
+        call.trip_id, call.user_id, trips=call.ports.trips, new_id=call.ports.new_id, now=call.now
+    )
 
 
 @routes.patch("/v1/trips/{id}/status", gate=Gate("trip", "update"))
@@ -83,7 +85,7 @@ async def change_trip_status(call: Call, body: StatusIn) -> TripView:
     trip = await service.change_status(
         call.trip_id,
         body.status,
-        call.me,
+        call.user_id,
         trips=call.ports.trips,
         new_id=call.ports.new_id,
         now=call.now,
@@ -98,12 +100,12 @@ async def search_trips(call: Call, body: TripSearchIn) -> list[TripView]:
     The filters are a part of the destination, and dates. The trip in the path must be one of the caller's; it does
     not limit the results.
     """
-    trips = await service.search_trips(call.trip_id, body.to_search(), call.me, trips=call.ports.trips)
+    trips = await service.search_trips(call.trip_id, body.to_search(), call.user_id, trips=call.ports.trips)
     return [trip_view(trip) for trip in trips]
 
 
 @routes.get("/v1/trips/{id}/details", gate=Gate("trip", "read"))
 async def get_trip_details(call: Call) -> TripDetailsView:
     """Get a trip with its memberships."""
-    trip = await service.get_trip(call.trip_id, call.me, trips=call.ports.trips)
+    trip = await service.get_trip(call.trip_id, call.user_id, trips=call.ports.trips)
     return TripDetailsView(trip_view(trip), [membership_view(member) for member in trip.members])

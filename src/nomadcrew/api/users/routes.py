@@ -25,7 +25,7 @@ from nomadcrew.core.users import profiles as service
 from nomadcrew.web.call import Call
 from nomadcrew.web.routes import Auth, Param, Routes
 
-routes = Routes("users", ports=("limits", "outbox", "profiles", "push_tokens", "replies"))
+routes = Routes("users", ports=("idempotency", "limits", "outbox", "profiles", "push_tokens"))
 MAX_OFFSET = 1_000_000
 
 
@@ -39,7 +39,7 @@ def user_id(call: Call) -> UserId:
 
 
 def view(profile: Profile, call: Call) -> UserProfile:
-    return own_profile(profile) if profile.id == call.me else public_profile(profile)
+    return own_profile(profile) if profile.id == call.user_id else public_profile(profile)
 
 
 @routes.post("/v1/users/onboard", auth=Auth.TOKEN, bucket="sign_in", refusals=(400,))
@@ -49,7 +49,7 @@ async def onboard(call: Call) -> UserProfile:
     Optional body: `{"username": …}`. Default: the token's username. Any other body is ignored.
     """
     profile = await service.onboard(
-        call.caller, username_in(call.request.body), profiles=call.ports.profiles, now=call.now
+        call.claims, username_in(call.request.body), profiles=call.ports.profiles, now=call.now
     )
     return own_profile(profile)
 
@@ -60,7 +60,7 @@ async def get_me(call: Call) -> UserProfile:
 
     Answers 404 `profile_not_found` before onboarding; the other routes answer 401.
     """
-    return own_profile(await service.my_profile(call.me, profiles=call.ports.profiles))
+    return own_profile(await service.my_profile(call.user_id, profiles=call.ports.profiles))
 
 
 @routes.get("/v1/users/search", refusals=(400,), query=(
@@ -71,9 +71,9 @@ async def get_me(call: Call) -> UserProfile:
 async def search_users(call: Call) -> FoundUsers:
     """Search users, best matches first."""
     trip_id = parse_uuid(call.query("tripId") or "")
-    users = await service.search_people(
+    users = await service.search_users(
         call.query("q"),
-        call.me,
+        call.user_id,
         trip_id=None if trip_id is None else TripId(trip_id),
         limit=call.count("limit", default=10, lowest=1, highest=20, over=10),
         profiles=call.ports.profiles,
@@ -84,14 +84,14 @@ async def search_users(call: Call) -> FoundUsers:
 @routes.put("/v1/users/me/contact-email")
 async def set_contact_email(call: Call, body: ContactEmailIn) -> ContactEmailView:
     """Set the email address for invitations to the caller."""
-    await service.set_contact_email(call.me, body.email, profiles=call.ports.profiles, now=call.now)
+    await service.set_contact_email(call.user_id, body.email, profiles=call.ports.profiles, now=call.now)
     return ContactEmailView(body.email)
 
 
 @routes.get("/v1/users/{userId}", refusals=(400, 404))
 async def get_user(call: Call) -> UserProfile:
     """Get a user's profile."""
-    return view(await service.get_profile(user_id(call), call.me, profiles=call.ports.profiles), call)
+    return view(await service.get_profile(user_id(call), call.user_id, profiles=call.ports.profiles), call)
 
 
 @routes.get("/v1/users", refusals=(400, 403), query=(
@@ -105,8 +105,8 @@ async def list_users(call: Call) -> UserPage:
     """
     limit = exact_number(call, "limit", default=20, lowest=1, highest=100)
     offset = exact_number(call, "offset", default=0, lowest=0, highest=MAX_OFFSET)
-    page = await service.list_people(
-        call.me, is_admin=call.caller.is_admin, limit=limit, offset=offset, profiles=call.ports.profiles
+    page = await service.list_users(
+        call.user_id, is_admin=call.claims.is_admin, limit=limit, offset=offset, profiles=call.ports.profiles
     )
     return UserPage([view(profile, call) for profile in page.items], UserPagination(page.total, offset, limit))
 
@@ -118,7 +118,7 @@ async def update_user(call: Call, body: ProfileChangeIn) -> UserProfile:
     Allowed for the profile's user and for system administrators.
     """
     profile = await service.change_profile(
-        user_id(call), body.to_change(), call.caller, profiles=call.ports.profiles, now=call.now
+        user_id(call), body.to_change(), call.claims, profiles=call.ports.profiles, now=call.now
     )
     return view(profile, call)
 
@@ -130,7 +130,7 @@ async def update_preferences(call: Call, body: dict[str, Any]) -> PreferencesSav
     A null removes a key. Allowed for the user and for system administrators.
     """
     profile = await service.change_preferences(
-        user_id(call), body, call.caller, profiles=call.ports.profiles, now=call.now
+        user_id(call), body, call.claims, profiles=call.ports.profiles, now=call.now
     )
     return preferences_saved(profile)
 
@@ -141,7 +141,7 @@ async def sync_user(call: Call) -> UserProfile:
 
     The monolith's clients use this path.
     """
-    return own_profile(await service.get_profile(call.me, call.me, profiles=call.ports.profiles))
+    return own_profile(await service.get_profile(call.user_id, call.user_id, profiles=call.ports.profiles))
 
 
 @routes.post("/v1/users/push-token")
@@ -151,7 +151,7 @@ async def register_push_token(call: Call, body: PushTokenIn) -> PushTokenView:
     A phone has one user at a time: its previous user gets no more pushes there.
     """
     push_token = await call.ports.push_tokens.register(
-        PushTokenId(call.ports.new_id()), body.token, body.device_type, call.me, now=call.now
+        PushTokenId(call.ports.new_id()), body.token, body.device_type, call.user_id, now=call.now
     )
     return push_token_view(push_token)
 
@@ -159,13 +159,13 @@ async def register_push_token(call: Call, body: PushTokenIn) -> PushTokenView:
 @routes.delete("/v1/users/push-token", status=204)
 async def deregister_push_token(call: Call, body: PushTokenGoneIn) -> None:
     """Unregister a phone of the caller."""
-    await call.ports.push_tokens.deactivate(body.token, call.me, now=call.now)
+    await call.ports.push_tokens.deactivate(body.token, call.user_id, now=call.now)
 
 
 @routes.delete("/v1/users/push-tokens", status=204)
 async def deregister_push_tokens(call: Call) -> None:
     """Unregister all phones of the caller."""
-    await call.ports.push_tokens.deactivate(None, call.me, now=call.now)
+    await call.ports.push_tokens.deactivate(None, call.user_id, now=call.now)
 
 
 def exact_number(call: Call, name: str, *, default: int, lowest: int, highest: int) -> int:

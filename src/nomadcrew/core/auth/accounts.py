@@ -81,7 +81,7 @@ async def create_account(
         try:
             return await accounts.register(new, sign_up.password, confirmed=confirmed, now=now)
         except EmailTaken:
-            await limits.take(FAILURES, new.email)
+            await limits.spend(FAILURES, new.email)
             raise
 
 
@@ -161,7 +161,7 @@ async def check_credentials(
     async with _lock_for(key):
         await _refuse_after_failures(limits, key)
         if not await accounts.check(credentials, password):
-            await limits.take(FAILURES, key)
+            await limits.spend(FAILURES, key)
             raise InvalidCredentials
     assert credentials is not None
     if credentials.account is not None:
@@ -239,7 +239,7 @@ def _failures_key(credentials: Credentials | None, login: str) -> str:
 
 
 async def _refuse_after_failures(limits: RateLimits, key: str) -> None:
-    allowance = await limits.take(FAILURES, key, cost=0)
+    allowance = await limits.spend(FAILURES, key, cost=0)
     if not allowance.allowed:
         raise TooMany(
             allowance.retry_after_s,

@@ -58,7 +58,7 @@ class Profiles(Protocol):
         """
         ...
 
-    async def one(self, user_id: UserId, caller: UserId) -> Profile:
+    async def get(self, user_id: UserId, caller: UserId) -> Profile:
         """Raises NotFound: no such user."""
         ...
 
@@ -164,11 +164,11 @@ class Registrations(Protocol):
         """
         ...
 
-    async def pending(self, registration_id: RegistrationId, *, now: datetime) -> Registration | None:
+    async def get_pending(self, registration_id: RegistrationId, *, now: datetime) -> Registration | None:
         """The registration for its mail; None if it can no longer be confirmed."""
         ...
 
-    async def one(self, user_id: UserId) -> Account | None: ...
+    async def get_account(self, user_id: UserId) -> Account | None: ...
 
 
 class Accounts(Registrations, Protocol):
@@ -223,10 +223,10 @@ class Accounts(Registrations, Protocol):
         ...
 
 
-class Abandoned(Protocol):
+class UnconfirmedRegistrations(Protocol):
     """Registrations that were not confirmed in time."""
 
-    async def forget_expired(self, *, now: datetime) -> int:
+    async def delete_expired(self, *, now: datetime) -> int:
         """Delete registrations a week after they expired. Returns their number."""
         ...
 
@@ -251,7 +251,7 @@ class Sessions(Protocol):
         """End the family of a refresh token. Returns its session, None if the token is unknown."""
         ...
 
-    async def forget_expired(self, *, now: datetime) -> int:
+    async def delete_expired(self, *, now: datetime) -> int:
         """Delete sessions and used tokens no longer needed to detect reuse. Returns the number of sessions."""
         ...
 

@@ -6,14 +6,14 @@ from pathlib import PurePosixPath
 
 from nomadcrew.core.chat.model import Attachment
 from nomadcrew.core.chat.ports import Attachments
-from nomadcrew.core.files.metadata import cleaned
+from nomadcrew.core.files.metadata import strip_metadata
 from nomadcrew.core.files.model import MAX_NAME, FileKind
 from nomadcrew.core.files.ports import Files
 from nomadcrew.core.ids import AttachmentId, NewId, TripId, UserId
 from nomadcrew.core.permissions import rule
 
-UNUSED_KEPT_FOR = timedelta(days=1)
-BITE = 200
+UNUSED_RETENTION = timedelta(days=1)
+DELETE_BATCH = 200
 
 # Accepted suffixes by kind; the first is the default.
 _SUFFIXES = {
@@ -45,7 +45,7 @@ async def upload(
         DomainError: as `Attachments.add` and `Files.put` say.
     """
     # Parsing a large picture would block the event loop.
-    kind, stripped = await asyncio.to_thread(cleaned, content)
+    kind, stripped = await asyncio.to_thread(strip_metadata, content)
     new = Attachment(AttachmentId(new_id()), kind, len(stripped), shown_name(name, kind))
     stored = await attachments.add(new, trip_id, caller, rule("chat", "create"), fingerprint=fingerprint, now=now)
     # A repeat writes the file too: the first attempt may have failed before this line.
@@ -67,7 +67,7 @@ async def link_to(
     Raises:
         DomainError: as `Attachments.one` says.
     """
-    attachment = await attachments.one(trip_id, attachment_id, caller, rule("chat", "read"))
+    attachment = await attachments.get(trip_id, attachment_id, caller, rule("chat", "read"))
     return files.link(key_of(trip_id, attachment.id), attachment.kind, attachment.name, now=now)
 
 
@@ -79,17 +79,17 @@ async def forget_files(*, attachments: Attachments, files: Files, now: datetime)
     Raises:
         Unavailable: a file could not be deleted; retry later.
     """
-    while await attachments.expire(now - UNUSED_KEPT_FOR, now=now, limit=BITE) >= BITE:
+    while await attachments.expire(now - UNUSED_RETENTION, now=now, limit=DELETE_BATCH) >= DELETE_BATCH:
         pass
     total = 0
     while True:
-        due = await attachments.deleted(limit=BITE)
+        due = await attachments.list_deleted(limit=DELETE_BATCH)
         for trip_id, attachment_id in due:
             await files.delete(key_of(trip_id, attachment_id))
         if due:
             await attachments.forget([attachment_id for _, attachment_id in due])
         total += len(due)
-        if len(due) < BITE:
+        if len(due) < DELETE_BATCH:
             return total
 
 

@@ -92,7 +92,7 @@ class ChatLog(Protocol):
         """Replace the message by a tombstone, also in stored events, and delete its file. Safe to repeat."""
         ...
 
-    async def react(self, reaction: Reaction, rule: Rule, event_id: EventId) -> Reaction:
+    async def add_reaction(self, reaction: Reaction, rule: Rule, event_id: EventId) -> Reaction:
         """Add a reaction. A repeat returns the stored reaction.
 
         Raises:
@@ -100,17 +100,17 @@ class ChatLog(Protocol):
         """
         ...
 
-    async def unreact(self, reaction: Reaction, rule: Rule, event_id: EventId) -> None:
+    async def remove_reaction(self, reaction: Reaction, rule: Rule, event_id: EventId) -> None:
         """Remove the user's own reaction, if there is one."""
         ...
 
-    async def reactions(
+    async def list_reactions(
         self, trip_id: TripId, message_id: MessageId, caller: UserId, rule: Rule
     ) -> Sequence[Reaction]:
         """Oldest first."""
         ...
 
-    async def read(
+    async def mark_read(
         self,
         trip_id: TripId,
         message_id: MessageId,
@@ -123,7 +123,7 @@ class ChatLog(Protocol):
         """Move the caller's last read message forward. An older message changes nothing and causes no event."""
         ...
 
-    async def receipts(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sequence[Receipt]:
+    async def list_receipts(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sequence[Receipt]:
         """The last read message of each member."""
         ...
 
@@ -152,7 +152,7 @@ class Attachments(Protocol):
         """
         ...
 
-    async def one(self, trip_id: TripId, attachment_id: AttachmentId, caller: UserId, rule: Rule) -> Attachment:
+    async def get(self, trip_id: TripId, attachment_id: AttachmentId, caller: UserId, rule: Rule) -> Attachment:
         """A file in a message of the trip, or the caller's own.
 
         Raises:
@@ -161,7 +161,7 @@ class Attachments(Protocol):
         """
         ...
 
-    async def take(
+    async def claim(
         self, trip_id: TripId, attachment_id: AttachmentId, author: UserId, message_id: MessageId
     ) -> Attachment:
         """Attach a file to a message that another store holds. Safe to repeat.
@@ -180,7 +180,7 @@ class Attachments(Protocol):
         """Delete files that have been in no message since then, and those of deleted trips. Returns the number."""
         ...
 
-    async def deleted(self, *, limit: int) -> Sequence[tuple[TripId, AttachmentId]]:
+    async def list_deleted(self, *, limit: int) -> Sequence[tuple[TripId, AttachmentId]]:
         """Deleted files whose rows remain, oldest deletion first."""
         ...
 

@@ -23,7 +23,7 @@ from nomadcrew.core.ids import AttachmentId, EventId, MessageId, NewId, TripId, 
 from nomadcrew.core.limits import RateLimits
 from nomadcrew.core.permissions import rule
 from nomadcrew.core.presence.ports import Presence
-from nomadcrew.core.realtime import Live
+from nomadcrew.core.realtime import Broadcaster
 
 MAX_CURSOR = 200  # characters
 
@@ -67,7 +67,7 @@ async def send_message(
     # Check first and spend after the write, so that only members can use up the chat's limit.
     await _trip_allowance(trip_id, limits, cost=0)
     stored = await chat.add(message, rule("chat", "create"))
-    await limits.take("chat_trip", str(trip_id))
+    await limits.spend("chat_trip", str(trip_id))
     return stored
 
 
@@ -138,7 +138,7 @@ async def react(
 ) -> Reaction:
     """React to a message. The same emoji again changes nothing."""
     reaction = Reaction(message_id, trip_id, caller, checked_emoji(emoji), now)
-    return await chat.react(reaction, rule("chat", "react"), EventId(new_id()))
+    return await chat.add_reaction(reaction, rule("chat", "react"), EventId(new_id()))
 
 
 async def unreact(
@@ -153,33 +153,33 @@ async def unreact(
 ) -> None:
     """Remove the caller's own reaction."""
     reaction = Reaction(message_id, trip_id, caller, emoji, now)
-    await chat.unreact(reaction, rule("chat", "react"), EventId(new_id()))
+    await chat.remove_reaction(reaction, rule("chat", "react"), EventId(new_id()))
 
 
 async def list_reactions(
     trip_id: TripId, message_id: MessageId, caller: UserId, *, chat: ChatLog
 ) -> Sequence[Reaction]:
-    return await chat.reactions(trip_id, message_id, caller, rule("chat", "read"))
+    return await chat.list_reactions(trip_id, message_id, caller, rule("chat", "read"))
 
 
 async def mark_read(
     trip_id: TripId, message_id: MessageId, caller: UserId, *, chat: ChatLog, new_id: NewId, now: datetime
 ) -> None:
     """Move the caller's last read message forward."""
-    await chat.read(trip_id, message_id, caller, rule("chat", "read"), EventId(new_id()), now=now)
+    await chat.mark_read(trip_id, message_id, caller, rule("chat", "read"), EventId(new_id()), now=now)
 
 
 async def read_by(trip_id: TripId, caller: UserId, *, chat: ChatLog) -> Sequence[Receipt]:
-    return await chat.receipts(trip_id, caller, rule("chat", "read"))
+    return await chat.list_receipts(trip_id, caller, rule("chat", "read"))
 
 
-async def say_typing(
+async def send_typing(
     trip_id: TripId,
     caller: UserId,
     *,
     is_typing: bool,
     presence: Presence,
-    live: Live,
+    broadcaster: Broadcaster,
     new_id: NewId,
     now: datetime,
 ) -> None:
@@ -187,11 +187,11 @@ async def say_typing(
     typist = await presence.typist(trip_id, caller, rule("chat", "create"))
     if typist is not None:
         sender = Sender(caller, typist.name, typist.avatar)
-        await live.tell(events.typing(EventId(new_id()), trip_id, sender, is_typing=is_typing, now=now))
+        await broadcaster.broadcast(events.typing(EventId(new_id()), trip_id, sender, is_typing=is_typing, now=now))
 
 
 async def _trip_allowance(trip_id: TripId, limits: RateLimits, *, cost: int) -> None:
-    allowance = await limits.take("chat_trip", str(trip_id), cost=cost)
+    allowance = await limits.spend("chat_trip", str(trip_id), cost=cost)
     if not allowance.allowed:
         raise TooMany(
             allowance.retry_after_s, "This chat gets too many messages. Wait a moment and send the message again."

@@ -24,7 +24,7 @@ _SHORT = 3
 _PDF_END_WITHIN = 1024  # bytes, as in Acrobat
 
 
-def cleaned(content: bytes) -> tuple[FileKind, bytes]:
+def strip_metadata(content: bytes) -> tuple[FileKind, bytes]:
     """The type of a file, and the file without metadata.
 
     A PDF is unchanged: its metadata is part of the document.

@@ -53,7 +53,7 @@ class Invitations(Protocol):
         """
         ...
 
-    async def of(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sequence[Invitation]:
+    async def list_for_trip(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sequence[Invitation]:
         """The trip's invitations of every status, newest first; at most 500."""
         ...
 
@@ -71,7 +71,7 @@ class Invitations(Protocol):
         """The details for the invitee. Without a caller the invitation's link was the proof."""
         ...
 
-    async def stored(self, invitation_id: InvitationId) -> tuple[Invitation, InvitationDetails] | None:
+    async def get_for_mail(self, invitation_id: InvitationId) -> tuple[Invitation, InvitationDetails] | None:
         """The current invitation, for its mail; None once it or its trip is deleted."""
         ...
 

@@ -43,7 +43,7 @@ async def invite(
 
 
 async def list_invitations(trip_id: TripId, caller: UserId, *, invitations: Invitations) -> Sequence[Invitation]:
-    return await invitations.of(trip_id, caller, rule("invitation", "read"))
+    return await invitations.list_for_trip(trip_id, caller, rule("invitation", "read"))
 
 
 async def revoke_invitation(

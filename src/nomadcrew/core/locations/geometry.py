@@ -4,7 +4,7 @@ import heapq
 import math
 from collections.abc import Sequence
 
-Place = tuple[float, float]
+LatLon = tuple[float, float]
 Vector = tuple[float, float, float]
 
 EARTH_RADIUS_M = 6_371_008.8  # the mean radius of the WGS-84 ellipsoid
@@ -12,7 +12,7 @@ _ROUNDS = 200
 _CLOSE_RAD = 1e-9  # six millimetres
 
 
-def distance_m(a: Place, b: Place) -> float:
+def distance_m(a: LatLon, b: LatLon) -> float:
     """Metres along the great circle from (latitude, longitude) `a` to `b`; within 0.5 % of the ellipsoid.
 
     Source: haversine formula, R. W. Sinnott, Sky & Telescope 68 (1984), 159.
@@ -25,7 +25,7 @@ def distance_m(a: Place, b: Place) -> float:
     return 2 * EARTH_RADIUS_M * math.asin(min(1.0, math.sqrt(half)))
 
 
-def fair_point(places: Sequence[Place]) -> Place:
+def geometric_median(places: Sequence[LatLon]) -> LatLon:
     """The geometric median: the point with the least sum of distances to all places.
 
     Weiszfeld's iteration on the sphere: unit vectors are mapped to the tangent plane at the estimate, a step is
@@ -50,7 +50,7 @@ def fair_point(places: Sequence[Place]) -> Place:
     return _place(best)
 
 
-def thinned(places: Sequence[Place], most: int) -> list[int]:
+def thinned(places: Sequence[LatLon], max_points: int) -> list[int]:
     """The indexes of at most `most` places that preserve the shape of the track, in ascending order.
 
     The place with the smallest triangle between its neighbours is removed first; both ends are retained.
@@ -58,10 +58,10 @@ def thinned(places: Sequence[Place], most: int) -> list[int]:
     Source: M. Visvalingam, J. D. Whyatt, The Cartographic Journal 30 (1993), 46.
     """
     count = len(places)
-    if count <= most:
+    if count <= max_points:
         return list(range(count))
-    if most < 2:
-        return [count - 1][:most]
+    if max_points < 2:
+        return [count - 1][:max_points]
     flat = _flat(places)
     before, after = list(range(-1, count - 1)), list(range(1, count + 1))
     area = [math.inf] * count
@@ -70,7 +70,7 @@ def thinned(places: Sequence[Place], most: int) -> list[int]:
     heap = [(area[at], at) for at in range(1, count - 1)]
     heapq.heapify(heap)
     removed: set[int] = set()
-    while count - len(removed) > most:
+    while count - len(removed) > max_points:
         size, at = heapq.heappop(heap)
         if at in removed or size != area[at]:
             continue
@@ -86,7 +86,7 @@ def thinned(places: Sequence[Place], most: int) -> list[int]:
     return [at for at in range(count) if at not in removed]
 
 
-def _flat(places: Sequence[Place]) -> list[Place]:
+def _flat(places: Sequence[LatLon]) -> list[LatLon]:
     """The places on a plane with undistorted areas. Steps across the date line remain short."""
     flat, longitude = [], places[0][1]
     shrink = math.cos(math.radians(places[0][0]))
@@ -96,11 +96,11 @@ def _flat(places: Sequence[Place]) -> list[Place]:
     return flat
 
 
-def _triangle(a: Place, b: Place, c: Place) -> float:
+def _triangle(a: LatLon, b: LatLon, c: LatLon) -> float:
     return abs((b[0] - a[0]) * (c[1] - a[1]) - (c[0] - a[0]) * (b[1] - a[1])) / 2
 
 
-def _vector(place: Place) -> Vector:
+def _vector(place: LatLon) -> Vector:
     latitude, longitude = math.radians(place[0]), math.radians(place[1])
     return (
         math.cos(latitude) * math.cos(longitude),
@@ -109,7 +109,7 @@ def _vector(place: Place) -> Vector:
     )
 
 
-def _place(vector: Vector) -> Place:
+def _place(vector: Vector) -> LatLon:
     x, y, z = vector
     return math.degrees(math.atan2(z, math.hypot(x, y))), math.degrees(math.atan2(y, x))
 

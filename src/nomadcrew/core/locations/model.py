@@ -29,7 +29,7 @@ DEFAULT_RADIUS_M = 150.0
 # The maximum number of points read for a track, evenly thinned: the size limit of a Data API reply.
 MAX_READ = 1_500
 MAX_POINTS = 1_000
-POSITION_TOLD = "LOCATION_UPDATED"
+POSITION_UPDATED = "LOCATION_UPDATED"
 SHARING_CHANGED = "LOCATION_SHARING_CHANGED"
 PRIVACY_CHANGED = "location_privacy.changed"
 
@@ -189,7 +189,7 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class ArrivalState:
     """The places where arrivals are detected, and the member's state at each, as last announced."""
 
     destination: tuple[float, float]
@@ -208,15 +208,15 @@ class Accepted:
 
     member: Member
     has_ended: bool
-    places: Places
+    arrival_state: ArrivalState
     jumps: frozenset[int]
     stored_under: Sequence[Privacy]
     moved: bool
-    has_told: bool = False
+    has_events: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Carried:
+class LocationRecord:
     """A record of the location stream: the points of a report that are not hidden, as stored."""
 
     trip_id: TripId
@@ -251,12 +251,12 @@ class View:
     hour: datetime
 
 
-def shown_in(event: Event) -> UserId | None:
+def position_owner(event: Event) -> UserId | None:
     """The user whose position this event reveals, or None."""
-    return event.actor_id if event.type == POSITION_TOLD else None
+    return event.actor_id if event.type == POSITION_UPDATED else None
 
 
-def hidden_in(event: Event) -> UserId | None:
+def hiding_user(event: Event) -> UserId | None:
     """The user whose position must be hidden or coarsened after this event, or None."""
     if event.type not in (SHARING_CHANGED, PRIVACY_CHANGED):
         return None
@@ -269,6 +269,6 @@ class OutOfRange(Invalid):
     text = "The latitude must be from -90 to 90 and the longitude from -180 to 180."
 
 
-class NobodyShares(NotFound):
+class NoPositionsShared(NotFound):
     def __init__(self) -> None:
         super().__init__("shared position", code="no_shared_positions")

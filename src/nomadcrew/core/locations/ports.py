@@ -8,8 +8,8 @@ from nomadcrew.core.ids import EventId, TripId, UserId
 from nomadcrew.core.locations.arrival import Change
 from nomadcrew.core.locations.model import (
     Accepted,
-    Carried,
     Crew,
+    LocationRecord,
     MeetingPoint,
     OwnSettings,
     Report,
@@ -21,8 +21,9 @@ from nomadcrew.core.permissions import Rule
 
 
 class Positions(Protocol):
-    """Last positions, and a history of thirty days. Returns positions as stored; `privacy.seen` decides who sees
-    them.
+    """Last positions, and a history of thirty days.
+
+    Returns positions as stored; `privacy.visible_position` decides who sees them.
 
     Every method raises `NotOnboarded`, `NotTripMember` and `NotFound` (a deleted trip).
     """
@@ -37,7 +38,7 @@ class Positions(Protocol):
         """
         ...
 
-    async def crew(self, trip_id: TripId, caller: UserId, rule: Rule) -> Crew:
+    async def members_with_positions(self, trip_id: TripId, caller: UserId, rule: Rule) -> Crew:
         """The trip's ACTIVE members with their last positions, oldest membership first."""
         ...
 
@@ -55,7 +56,7 @@ class Positions(Protocol):
 class LocationStream(Protocol):
     """Publishes accepted reports to the consumer that broadcasts them and, on AWS, stores their history."""
 
-    async def carry(self, report: Report, accepted: Accepted) -> bool:
+    async def publish(self, report: Report, accepted: Accepted) -> bool:
         """Publish a report. A repeat is broadcast again at worst. True if it put an event in the outbox.
 
         Reports of one trip are broadcast in the order of publication.
@@ -66,10 +67,10 @@ class LocationStream(Protocol):
         ...
 
 
-class CarriedPositions(Protocol):
+class StreamedPositions(Protocol):
     """Stores the records of the location stream, in the function that consumes it."""
 
-    async def keep(self, carried: Sequence[Carried]) -> Sequence[tuple[TripId, Accepted]]:
+    async def store(self, carried: Sequence[LocationRecord]) -> Sequence[tuple[TripId, Accepted]]:
         """Store the history of records. Returns the members whose last position is from one of them.
 
         Safe to repeat. Former members are left out.
@@ -85,11 +86,11 @@ class LastPositions(Protocol):
 
     async def get(self, trip_id: TripId, user_id: UserId) -> StoredPoint | None: ...
 
-    async def of(self, trip_id: TripId) -> Mapping[UserId, StoredPoint]:
+    async def list_for_trip(self, trip_id: TripId) -> Mapping[UserId, StoredPoint]:
         """The last positions of present and former members, retained for thirty days."""
         ...
 
-    async def keep_newest(self, trip_id: TripId, user_id: UserId, point: StoredPoint) -> bool:
+    async def store_if_newer(self, trip_id: TripId, user_id: UserId, point: StoredPoint) -> bool:
         """Store a point unless the stored one is as new or newer, by `recorded_at`. True if it was stored."""
         ...
 
@@ -97,7 +98,7 @@ class LastPositions(Protocol):
 class LocationHistory(Protocol):
     """Thirty days of points, as stored. Raises only `Unavailable`."""
 
-    async def keep(self, points: Sequence[tuple[TripId, UserId, StoredPoint]]) -> None:
+    async def store(self, points: Sequence[tuple[TripId, UserId, StoredPoint]]) -> None:
         """Store points of any time, in any order. A repeated point is stored once."""
         ...
 
@@ -111,7 +112,7 @@ class LocationHistory(Protocol):
 class LocationSharing(Protocol):
     """Members' sharing and arrivals. Events of a write are stored in its transaction."""
 
-    async def own(self, caller: UserId) -> OwnSettings:
+    async def own_settings(self, caller: UserId) -> OwnSettings:
         """The caller's settings, with each trip that has not ended.
 
         Raises:
@@ -123,13 +124,13 @@ class LocationSharing(Protocol):
         """The trips on which the caller shares positions now; none for an unknown user."""
         ...
 
-    async def arrived(
+    async def record_arrival(
         self, trip_id: TripId, user_id: UserId, change: Change, event_id: EventId, *, name: str, now: datetime
     ) -> None:
         """Store an arrival or departure; an arrival causes an event. A known state changes nothing."""
         ...
 
-    async def change(
+    async def change_sharing(
         self,
         trip_id: TripId,
         caller: UserId,
@@ -154,7 +155,7 @@ class LocationSharing(Protocol):
 class PositionViews(Protocol):
     """Views: the members who saw a member's position, by hour, retained as long as positions."""
 
-    async def note(
+    async def record(
         self, trip_id: TripId, viewers: Collection[UserId], owners: Collection[UserId], *, now: datetime
     ) -> None:
         """Record that each viewer saw the positions of all owners, except the viewer's own.
@@ -166,7 +167,9 @@ class PositionViews(Protocol):
         """
         ...
 
-    async def of(self, trip_id: TripId, caller: UserId, rule: Rule, *, limit: int, offset: int) -> Sequence[View]:
+    async def list_for_owner(
+        self, trip_id: TripId, caller: UserId, rule: Rule, *, limit: int, offset: int
+    ) -> Sequence[View]:
         """The views of the caller's position on the trip, newest first.
 
         Raises:

@@ -16,7 +16,7 @@ _ORDER = (Privacy.HIDDEN, Privacy.APPROXIMATE, Privacy.PRECISE)
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class VisiblePosition:
     """A position as a reader may see it."""
 
     latitude: float
@@ -28,7 +28,7 @@ class Seen:
     heading_deg: float | None = None
 
 
-def anybody(now: datetime) -> Reader:
+def any_member(now: datetime) -> Reader:
     """A reader without identity: sees what every member may see."""
     return Reader(_NO_USER, now)
 
@@ -38,7 +38,7 @@ def strictest(*levels: Privacy | None) -> Privacy:
     return min((level for level in levels if level is not None), key=_ORDER.index, default=Privacy.PRECISE)
 
 
-def given_under(requested: Privacy, owner: Owner, *, has_ended: bool, now: datetime) -> Privacy:
+def privacy_when_reported(requested: Privacy, owner: Owner, *, has_ended: bool, now: datetime) -> Privacy:
     """The privacy that a point reported now is stored under. It is never shown in more detail later.
 
     The statement that stores positions has the same rule in SQL, as `given_under`; a test compares both.
@@ -48,7 +48,7 @@ def given_under(requested: Privacy, owner: Owner, *, has_ended: bool, now: datet
     return strictest(requested, _owner_privacy(owner))
 
 
-def stored_under(
+def privacy_to_store(
     point: Point, owner: Owner, *, shown_since: datetime | None, has_ended: bool, now: datetime
 ) -> Privacy:
     """The privacy that a reported point is stored under: hidden if it was recorded while its owner was hidden.
@@ -57,12 +57,12 @@ def stored_under(
     """
     if shown_since is not None and point.recorded_at < shown_since:
         return Privacy.HIDDEN
-    return given_under(point.privacy, owner, has_ended=has_ended, now=now)
+    return privacy_when_reported(point.privacy, owner, has_ended=has_ended, now=now)
 
 
-def seen(
+def visible_position(
     point: StoredPoint, owner: Owner, reader: Reader, *, has_ended: bool, now: datetime, of_track: bool = False
-) -> Seen | None:
+) -> VisiblePosition | None:
     """The stored position of `owner` as `reader` may see it; None if it is hidden.
 
     Args:
@@ -98,8 +98,8 @@ def _owner_privacy(owner: Owner) -> Privacy:
     return strictest(owner.preference, None if owner.sharing is None else owner.sharing.privacy)
 
 
-def _precise(point: StoredPoint) -> Seen:
-    return Seen(
+def _precise(point: StoredPoint) -> VisiblePosition:
+    return VisiblePosition(
         point.latitude,
         point.longitude,
         point.recorded_at,
@@ -110,7 +110,7 @@ def _precise(point: StoredPoint) -> Seen:
     )
 
 
-def _approximate(point: StoredPoint) -> Seen:
-    return Seen(
+def _approximate(point: StoredPoint) -> VisiblePosition:
+    return VisiblePosition(
         round(point.latitude, DECIMALS), round(point.longitude, DECIMALS), point.recorded_at, Privacy.APPROXIMATE
     )

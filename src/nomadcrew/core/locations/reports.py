@@ -26,7 +26,7 @@ LEAST_MEASURED, MOST_MEASURED = 1e-9, 1e8
 
 
 @dataclass(frozen=True, slots=True)
-class Fix:
+class ReportedPosition:
     """A position from a phone; unknown measurements are None. `taken_at` is by the phone's clock."""
 
     latitude: float
@@ -39,7 +39,7 @@ class Fix:
 
 
 @dataclass(frozen=True, slots=True)
-class Opinion:
+class SharingChoice:
     """A report's change of sharing. None leaves sharing unchanged."""
 
     is_enabled: bool | None = None
@@ -47,7 +47,13 @@ class Opinion:
 
 
 def single(
-    trip_id: TripId, user_id: UserId, fix: Fix, opinion: Opinion, event_id: EventId, *, now: datetime
+    trip_id: TripId,
+    user_id: UserId,
+    fix: ReportedPosition,
+    opinion: SharingChoice,
+    event_id: EventId,
+    *,
+    now: datetime,
 ) -> Report:
     """A report of one position. A time out of range is replaced by the server's.
 
@@ -63,7 +69,13 @@ def single(
 
 
 def batch(
-    trip_id: TripId, user_id: UserId, fixes: Sequence[Fix], opinion: Opinion, event_id: EventId, *, now: datetime
+    trip_id: TripId,
+    user_id: UserId,
+    fixes: Sequence[ReportedPosition],
+    opinion: SharingChoice,
+    event_id: EventId,
+    *,
+    now: datetime,
 ) -> tuple[Report, list[Ruling]]:
     """A report of the valid positions, and a preliminary verdict for each position.
 
@@ -92,12 +104,12 @@ def judged(rulings: Sequence[Ruling], accepted: Accepted) -> list[Ruling]:
     return verdicts
 
 
-def is_on_earth(fix: Fix) -> bool:
+def is_on_earth(fix: ReportedPosition) -> bool:
     """Whether the coordinates are in range; False for NaN."""
     return -90 <= fix.latitude <= 90 and -180 <= fix.longitude <= 180
 
 
-def expiry(opinion: Opinion, now: datetime) -> datetime | None:
+def expiry(opinion: SharingChoice, now: datetime) -> datetime | None:
     """The expiry of sharing with a duration, one day at most; None without a duration.
 
     Raises:
@@ -123,7 +135,7 @@ def _report(
     trip_id: TripId,
     user_id: UserId,
     points: Sequence[Point],
-    opinion: Opinion,
+    opinion: SharingChoice,
     event_id: EventId,
     now: datetime,
 ) -> Report:
@@ -150,7 +162,7 @@ def _jumps(points: Sequence[Point]) -> frozenset[int]:
     return frozenset(jumps)
 
 
-def _ruling(fix: Fix, now: datetime) -> Ruling:
+def _ruling(fix: ReportedPosition, now: datetime) -> Ruling:
     if not is_on_earth(fix):
         return Ruling.OUT_OF_RANGE
     refusal = None if fix.taken_at is None else _time_refusal(fix.taken_at, now)
@@ -163,7 +175,7 @@ def _time_refusal(taken_at: datetime, now: datetime) -> Ruling | None:
     return Ruling.TOO_OLD if taken_at < now - HISTORY_KEPT_FOR else None
 
 
-def _point(fix: Fix, recorded_at: datetime) -> Point:
+def _point(fix: ReportedPosition, recorded_at: datetime) -> Point:
     heading = _measured(fix.heading_deg)
     return Point(
         _not_tiny(fix.latitude),

@@ -1,4 +1,4 @@
-"""Positions: reporting, listing, tracks, meeting points. Every returned position has passed `privacy.seen`."""
+"""Positions: reports, lists, tracks, meeting points. Returned positions have passed `privacy.visible_position`."""
 
 import json
 from collections.abc import Sequence
@@ -9,15 +9,15 @@ from nomadcrew.core.errors import Invalid
 from nomadcrew.core.events import Audience, Event, Outbox
 from nomadcrew.core.ids import EventId, NewId, TripId, UserId
 from nomadcrew.core.locations.arrival import Change, changes
-from nomadcrew.core.locations.geometry import distance_m, fair_point, thinned
+from nomadcrew.core.locations.geometry import distance_m, geometric_median, thinned
 from nomadcrew.core.locations.model import (
     HISTORY_KEPT_FOR,
     MAX_AHEAD,
-    POSITION_TOLD,
+    POSITION_UPDATED,
     Accepted,
     MeetingPoint,
     Member,
-    NobodyShares,
+    NoPositionsShared,
     Report,
 )
 from nomadcrew.core.locations.ports import (
@@ -27,20 +27,20 @@ from nomadcrew.core.locations.ports import (
     Positions,
     PositionViews,
 )
-from nomadcrew.core.locations.privacy import Seen, anybody, seen
+from nomadcrew.core.locations.privacy import VisiblePosition, any_member, visible_position
 from nomadcrew.core.permissions import rule
-from nomadcrew.core.realtime import Live
+from nomadcrew.core.realtime import Broadcaster
 
 SOURCE = "location-service"
 _DECIMALS = 6  # about 0.1 m
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class MemberPosition:
     """A member's position as the caller may see it."""
 
     member: Member
-    position: Seen
+    position: VisiblePosition
     is_sharing: bool
 
 
@@ -50,7 +50,7 @@ class Suggestion:
 
     latitude: float
     longitude: float
-    members: Sequence[tuple[Shown, float]]
+    members: Sequence[tuple[MemberPosition, float]]
 
 
 async def accept(report: Report, *, positions: Positions, stream: LocationStream, outbox: Outbox) -> Accepted:
@@ -61,34 +61,34 @@ async def accept(report: Report, *, positions: Positions, stream: LocationStream
     Raises:
         DomainError: as `Positions` says.
     """
-    outbox.expect()
+    outbox.before_write()
     accepted = await positions.accept(report, rule("location", "create"))
-    has_arrival = await stream.carry(report, accepted)
-    await outbox.written(told=accepted.has_told or has_arrival)
+    has_arrival = await stream.publish(report, accepted)
+    await outbox.after_commit(has_events=accepted.has_events or has_arrival)
     return accepted
 
 
-async def tell_crew(
-    trip_id: TripId, accepted: Accepted, *, live: Live, new_id: NewId, now: datetime
+async def broadcast_positions(
+    trip_id: TripId, accepted: Accepted, *, broadcaster: Broadcaster, new_id: NewId, now: datetime
 ) -> Sequence[Change]:
     """Broadcast a member's new position, if visible. Returns arrivals and departures, for `note_arrivals`."""
     member, last = accepted.member, accepted.member.last
     if last is None or not accepted.moved:
         return ()
-    position = seen(last, member.owner, anybody(now), has_ended=accepted.has_ended, now=now)
+    position = visible_position(last, member.owner, any_member(now), has_ended=accepted.has_ended, now=now)
     if position is None:
         return ()
     user_id = member.owner.user_id
     event = Event(
-        EventId(new_id()), POSITION_TOLD, SOURCE, trip_id, user_id, None, Audience.TRIP, now,
+        EventId(new_id()), POSITION_UPDATED, SOURCE, trip_id, user_id, None, Audience.TRIP, now,
         json.dumps({"userId": str(user_id), "name": member.name, "location": _payload(position)}),
         kept=False,
     )  # fmt: skip
-    await live.tell(event, latest_of=f"{trip_id} {user_id}")
-    return changes(position, accepted.places)
+    await broadcaster.broadcast(event, latest_of=f"{trip_id} {user_id}")
+    return changes(position, accepted.arrival_state)
 
 
-async def note_arrivals(
+async def record_arrivals(
     trip_id: TripId,
     member: Member,
     arrivals: Sequence[Change],
@@ -99,27 +99,29 @@ async def note_arrivals(
 ) -> None:
     """Store a member's arrivals and departures. Each arrival causes one event."""
     for change in arrivals:
-        await sharing.arrived(trip_id, member.owner.user_id, change, EventId(new_id()), name=member.name, now=now)
+        await sharing.record_arrival(
+            trip_id, member.owner.user_id, change, EventId(new_id()), name=member.name, now=now
+        )
 
 
 async def last_positions(
     trip_id: TripId, caller: UserId, *, positions: Positions, views: PositionViews, now: datetime
-) -> Sequence[Shown]:
+) -> Sequence[MemberPosition]:
     """The members' last positions as the caller may see them. Records the views.
 
     Raises:
         DomainError: as `Positions` says.
     """
-    crew = await positions.crew(trip_id, caller, rule("location", "read"))
+    crew = await positions.members_with_positions(trip_id, caller, rule("location", "read"))
     visible = []
     for member in crew.members:
         if member.last is None:
             continue
-        position = seen(member.last, member.owner, crew.reader, has_ended=crew.has_ended, now=now)
+        position = visible_position(member.last, member.owner, crew.reader, has_ended=crew.has_ended, now=now)
         if position is not None:
             on = member.owner.sharing is not None and member.owner.sharing.is_on(now) and not crew.has_ended
-            visible.append(Shown(member, position, on))
-    await views.note(trip_id, [caller], {shown.member.owner.user_id for shown in visible}, now=now)
+            visible.append(MemberPosition(member, position, on))
+    await views.record(trip_id, [caller], {shown.member.owner.user_id for shown in visible}, now=now)
     return visible
 
 
@@ -134,7 +136,7 @@ async def track(
     positions: Positions,
     views: PositionViews,
     now: datetime,
-) -> Sequence[Seen]:
+) -> Sequence[VisiblePosition]:
     """A member's track as the caller may see it, oldest first, in at most `most` points. Records the view.
 
     Raises:
@@ -150,11 +152,13 @@ async def track(
         position
         for point in stored.points
         if (
-            position := seen(point, stored.owner, stored.reader, has_ended=stored.has_ended, now=now, of_track=True)
+            position := visible_position(
+                point, stored.owner, stored.reader, has_ended=stored.has_ended, now=now, of_track=True
+            )
         )
     ]
     if visible:
-        await views.note(trip_id, [caller], [user_id], now=now)
+        await views.record(trip_id, [caller], [user_id], now=now)
     indexes = thinned([(position.latitude, position.longitude) for position in visible], most)
     return [visible[index] for index in indexes]
 
@@ -171,8 +175,8 @@ async def suggest_meeting_point(
     crew = await last_positions(trip_id, caller, positions=positions, views=views, now=now)
     places = [(shown.position.latitude, shown.position.longitude) for shown in crew]
     if not places:
-        raise NobodyShares
-    latitude, longitude = fair_point(places)
+        raise NoPositionsShared
+    latitude, longitude = geometric_median(places)
     point = (round(latitude, _DECIMALS), round(longitude, _DECIMALS))
     return Suggestion(*point, [(shown, distance_m(at, point)) for shown, at in zip(crew, places, strict=True)])
 
@@ -189,7 +193,7 @@ async def set_meeting_point(
     return point
 
 
-def _payload(position: Seen) -> dict[str, float | int]:
+def _payload(position: VisiblePosition) -> dict[str, float | int]:
     """The position in an event."""
     measured = {"accuracy": position.accuracy_m, "speed": position.speed_mps, "heading": position.heading_deg}
     return {

@@ -17,7 +17,7 @@ class Members(Protocol):
     not an ACTIVE member) and `Forbidden` (below the rule's rank).
     """
 
-    async def of(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sequence[TripMember]:
+    async def list_for_trip(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sequence[TripMember]:
         """ACTIVE members, oldest first."""
         ...
 
@@ -78,7 +78,7 @@ class Members(Protocol):
         """
         ...
 
-    async def active(self, user_id: UserId) -> Sequence[TripId]:
+    async def list_active_trips(self, user_id: UserId) -> Sequence[TripId]:
         """The user's trips, for the greeting of a socket; at most 500."""
         ...
 

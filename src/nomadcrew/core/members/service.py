@@ -11,7 +11,7 @@ from nomadcrew.core.trips.model import TripMember
 
 
 async def list_members(trip_id: TripId, caller: UserId, *, members: Members) -> Sequence[TripMember]:
-    return await members.of(trip_id, caller, rule("member", "read"))
+    return await members.list_for_trip(trip_id, caller, rule("member", "read"))
 
 
 async def add_member(

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
-from nomadcrew.core.errors import Hopeless
+from nomadcrew.core.errors import PermanentFailure
 from nomadcrew.core.ids import TripId, UserId
-from nomadcrew.core.locations.privacy import Seen
+from nomadcrew.core.locations.privacy import VisiblePosition
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,9 @@ class MirroredPosition:
     """A member's position as every member may see it, until `expires_at`."""
 
     user_id: UserId
-    seen: Seen
+    seen: VisiblePosition
     expires_at: datetime | None
 
 
-class MirrorRefused(Hopeless):
+class MirrorRefused(PermanentFailure):
     """The mirror permanently refuses a write: an operator must check its key or its tables."""

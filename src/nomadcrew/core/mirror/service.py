@@ -11,7 +11,7 @@ from nomadcrew.core.events import Event
 from nomadcrew.core.ids import TripId, UserId
 from nomadcrew.core.locations.model import Member
 from nomadcrew.core.locations.ports import Positions
-from nomadcrew.core.locations.privacy import Seen, anybody, seen
+from nomadcrew.core.locations.privacy import VisiblePosition, any_member, visible_position
 from nomadcrew.core.mirror.model import MirroredPosition, MirroredTrip, MirroredUser
 from nomadcrew.core.mirror.ports import Mirror, MirrorSource
 from nomadcrew.core.permissions import rule
@@ -101,7 +101,7 @@ async def _shown(
             return [], []
         reader = trip.members[0][0]
     try:
-        crew = await positions.crew(trip_id, reader, rule("location", "read"))
+        crew = await positions.members_with_positions(trip_id, reader, rule("location", "read"))
     except (Forbidden, NotFound, Unauthenticated):
         return [], [reader]  # a former member's position is deleted
     visible, hidden = [], []
@@ -118,10 +118,10 @@ async def _shown(
     return visible, hidden
 
 
-def _visible_to_all(member: Member, has_ended: bool, now: datetime) -> Seen | None:
+def _visible_to_all(member: Member, has_ended: bool, now: datetime) -> VisiblePosition | None:
     if member.last is None:
         return None
-    return seen(member.last, member.owner, anybody(now), has_ended=has_ended, now=now)
+    return visible_position(member.last, member.owner, any_member(now), has_ended=has_ended, now=now)
 
 
 async def _write_until_stable(

@@ -32,14 +32,14 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
-class Delivered:
+class PushOutcome:
     """The number of accepted messages, and of those left for another attempt."""
 
     taken: int
     left: int
 
 
-async def deliver(task: PushTask, *, tokens: PushTokens, push: Push, now: datetime) -> Delivered:
+async def deliver(task: PushTask, *, tokens: PushTokens, push: Push, now: datetime) -> PushOutcome:
     """Push to every phone that has not received this push. Safe to repeat and to run concurrently.
 
     Phones are claimed first and recorded batch by batch, so that a repeat sends only the rest. A crash between a
@@ -62,7 +62,7 @@ async def deliver(task: PushTask, *, tokens: PushTokens, push: Push, now: dateti
         if waiting:
             await tokens.release(task.id, waiting)
             left += len(waiting)
-    return Delivered(taken, left)
+    return PushOutcome(taken, left)
 
 
 async def _send(task: PushTask, batch: Sequence[Phone], push: Push) -> Sequence[tuple[Phone, Ticket]]:

@@ -27,7 +27,7 @@ class Notification:
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class Recipient:
     """A user whom an event may concern, with the preferences that decide the channels."""
 
     name: str
@@ -43,7 +43,7 @@ class Facts:
     """The facts of a notification's sentence: the trip's name, its members and the users named by the event."""
 
     trip_name: str
-    people: Mapping[UserId, Person]
+    people: Mapping[UserId, Recipient]
 
     @property
     def members(self) -> Sequence[UserId]:
@@ -55,7 +55,7 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class Notice:
     """A notice: the same notification for several users."""
 
     kind: Kind
@@ -97,7 +97,7 @@ class Toast:
     people: Sequence[UserId]
 
     @classmethod
-    def of(cls, cause: EventId, news: News, people: Sequence[UserId]) -> "Toast":
+    def of(cls, cause: EventId, news: Notice, people: Sequence[UserId]) -> "Toast":
         return cls(
             EventId(derived_id(cause, f"toast {news.type}")),
             NotificationId(derived_id(cause, f"notification {news.type}")),
@@ -108,7 +108,7 @@ class Toast:
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
+class DeliveryPlan:
     """The delivery plan of an event: notifications to store, toasts and pushes."""
 
     drafts: list[Draft] = field(default_factory=list)

@@ -19,7 +19,7 @@ class Notifications(Protocol):
         """The caller's notifications, newest first. `is_read` None means both."""
         ...
 
-    async def unread(self, caller: UserId) -> int: ...
+    async def count_unread(self, caller: UserId) -> int: ...
 
     async def mark_read(self, notification_id: NotificationId, caller: UserId, *, now: datetime) -> None:
         """Raises NotFound: the caller has no such notification."""
@@ -41,7 +41,7 @@ class Notifications(Protocol):
         """
         ...
 
-    async def prefer(
+    async def set_trip_preferences(
         self, trip_id: TripId, wanted: TripPreferences, caller: UserId, rule: Rule, *, now: datetime
     ) -> None:
         """Replace the caller's preferences for a trip. Raises as `trip_preferences`."""

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
-from nomadcrew.core.errors import Hopeless
+from nomadcrew.core.errors import PermanentFailure
 from nomadcrew.core.ids import EventId, NotificationId, PushTokenId, UserId
 
 MAX_TOKEN = 255  # characters
@@ -95,7 +95,7 @@ class PushTask:
     recipients: Mapping[UserId, NotificationId]
 
 
-class PushRefused(Hopeless):
+class PushRefused(PermanentFailure):
     """The push service refuses our credentials or requests: an operator must check the settings."""
 
 

@@ -12,7 +12,7 @@ GRACE_S = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class MemberPresence:
     """A member's presence. `last_seen_at` is a whole minute, None if never seen or in ghost mode."""
 
     user_id: UserId
@@ -21,11 +21,11 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class PresenceChange:
     """A user's presence on one trip."""
 
     trip_id: TripId
-    seen: Seen
+    seen: MemberPresence
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from nomadcrew.core.ids import TripId, UserId
 from nomadcrew.core.permissions import Rule
-from nomadcrew.core.presence.model import Seen, Shown, Typist
+from nomadcrew.core.presence.model import MemberPresence, PresenceChange, Typist
 
 
 class Presence(Protocol):
@@ -16,15 +16,17 @@ class Presence(Protocol):
     Raises `Unavailable` in an outage.
     """
 
-    async def came(self, user_id: UserId, connection_id: str, *, now: datetime) -> bool:
+    async def connected(self, user_id: UserId, connection_id: str, *, now: datetime) -> bool:
         """Record an opened socket. True if the user was offline. Safe to repeat."""
         ...
 
-    async def left(self, user_id: UserId, connection_id: str, *, now: datetime) -> bool:
+    async def disconnected(self, user_id: UserId, connection_id: str, *, now: datetime) -> bool:
         """Record a closed socket. True if the user has no other. Safe to repeat."""
         ...
 
-    async def of_trip(self, trip_id: TripId, caller: UserId, rule: Rule, *, now: datetime) -> Sequence[Seen]:
+    async def list_for_trip(
+        self, trip_id: TripId, caller: UserId, rule: Rule, *, now: datetime
+    ) -> Sequence[MemberPresence]:
         """The presence of a trip's ACTIVE members, oldest membership first.
 
         Raises:
@@ -40,6 +42,6 @@ class Presence(Protocol):
         """
         ...
 
-    async def shown(self, user_ids: Iterable[UserId], *, now: datetime) -> Sequence[Shown]:
+    async def visible_trips(self, user_ids: Iterable[UserId], *, now: datetime) -> Sequence[PresenceChange]:
         """The presence of these users on each trip that they share with other members; none in ghost mode."""
         ...

@@ -7,20 +7,22 @@ from datetime import datetime
 from nomadcrew.core.events import Audience, Event
 from nomadcrew.core.ids import EventId, NewId, TripId, UserId
 from nomadcrew.core.permissions import rule
-from nomadcrew.core.presence.model import CHANGED, SOURCE, Seen, Shown
+from nomadcrew.core.presence.model import CHANGED, SOURCE, MemberPresence, PresenceChange
 from nomadcrew.core.presence.ports import Presence
 
 
-async def trip_presence(trip_id: TripId, caller: UserId, *, presence: Presence, now: datetime) -> Sequence[Seen]:
+async def trip_presence(
+    trip_id: TripId, caller: UserId, *, presence: Presence, now: datetime
+) -> Sequence[MemberPresence]:
     """The presence of a trip's members."""
-    return await presence.of_trip(trip_id, caller, rule("presence", "read"), now=now)
+    return await presence.list_for_trip(trip_id, caller, rule("presence", "read"), now=now)
 
 
 async def announce(
     user_ids: Iterable[UserId],
     *,
     presence: Presence,
-    tell: Callable[[Event], Awaitable[None]],
+    broadcast: Callable[[Event], Awaitable[None]],
     new_id: NewId,
     now: datetime,
     online: bool | None = None,
@@ -29,12 +31,12 @@ async def announce(
 
     With `online` only the users in that state are announced; the others have changed it meanwhile.
     """
-    for shown in await presence.shown(user_ids, now=now):
+    for shown in await presence.visible_trips(user_ids, now=now):
         if online in (None, shown.seen.is_online):
-            await tell(_event(shown, EventId(new_id()), now))
+            await broadcast(_event(shown, EventId(new_id()), now))
 
 
-def _event(shown: Shown, event_id: EventId, now: datetime) -> Event:
+def _event(shown: PresenceChange, event_id: EventId, now: datetime) -> Event:
     seen = shown.seen
     payload = {"userId": str(seen.user_id), "isOnline": seen.is_online}
     if seen.last_seen_at is not None:

@@ -35,7 +35,7 @@ async def list_todos(trip_id: TripId, caller: UserId, *, todos: Todos, limit: in
 
 
 async def get_todo(trip_id: TripId, todo_id: TodoId, caller: UserId, *, todos: Todos) -> Todo:
-    return await todos.one(trip_id, todo_id, caller, rule("todo", "read"))
+    return await todos.get(trip_id, todo_id, caller, rule("todo", "read"))
 
 
 async def change_todo(

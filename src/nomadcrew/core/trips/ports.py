@@ -34,7 +34,7 @@ class Trips(Protocol):
         """
         ...
 
-    async def of(self, caller: UserId) -> Sequence[Trip]:
+    async def list_for_user(self, caller: UserId) -> Sequence[Trip]:
         """The caller's trips with members, latest start first; at most 500."""
         ...
 
@@ -42,7 +42,7 @@ class Trips(Protocol):
         """The caller's trips that match, latest start first."""
         ...
 
-    async def one(self, trip_id: TripId, caller: UserId, rule: Rule) -> Trip:
+    async def get(self, trip_id: TripId, caller: UserId, rule: Rule) -> Trip:
         """A trip with its members, oldest first."""
         ...
 

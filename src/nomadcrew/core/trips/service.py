@@ -47,7 +47,7 @@ async def create_trip(
 
 async def list_trips(caller: UserId, *, trips: Trips) -> Sequence[Trip]:
     """The caller's trips, latest start first."""
-    return await trips.of(caller)
+    return await trips.list_for_user(caller)
 
 
 async def search_trips(trip_id: TripId, search: TripSearch, caller: UserId, *, trips: Trips) -> Sequence[Trip]:
@@ -56,7 +56,7 @@ async def search_trips(trip_id: TripId, search: TripSearch, caller: UserId, *, t
 
 
 async def get_trip(trip_id: TripId, caller: UserId, *, trips: Trips) -> Trip:
-    return await trips.one(trip_id, caller, rule("trip", "read"))
+    return await trips.get(trip_id, caller, rule("trip", "read"))
 
 
 async def change_trip(

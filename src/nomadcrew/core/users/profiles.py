@@ -55,16 +55,16 @@ async def my_profile(caller: UserId, *, profiles: Profiles) -> Profile:
         NotFound: the caller has no profile. The app opens its username screen on this 404; other routes answer 401.
     """
     try:
-        return await profiles.one(caller, caller)
+        return await profiles.get(caller, caller)
     except NotOnboarded:
         raise NotFound("profile", caller, code="profile_not_found") from None
 
 
 async def get_profile(user_id: UserId, caller: UserId, *, profiles: Profiles) -> Profile:
-    return await profiles.one(user_id, caller)
+    return await profiles.get(user_id, caller)
 
 
-async def search_people(
+async def search_users(
     text: str | None, caller: UserId, *, trip_id: TripId | None, limit: int, profiles: Profiles
 ) -> Sequence[FoundUser]:
     """Users whose username, names or addresses contain `text`.
@@ -78,9 +78,7 @@ async def search_people(
     return await profiles.search(part, caller, trip_id=trip_id, limit=limit)
 
 
-async def list_people(
-    caller: UserId, *, is_admin: bool, limit: int, offset: int, profiles: Profiles
-) -> ProfilePage:
+async def list_users(caller: UserId, *, is_admin: bool, limit: int, offset: int, profiles: Profiles) -> ProfilePage:
     """All users, newest first, for system administrators."""
     return await profiles.page(caller, is_admin=is_admin, limit=limit, offset=offset)
 

@@ -5,23 +5,23 @@ from nomadcrew.core.ids import UserId
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.presence.model import GRACE_S
 from nomadcrew.wire.events import PONG
-from nomadcrew.wire.realtime_tasks import gone_task, part_task
+from nomadcrew.wire.realtime_tasks import drop_task, offline_task
 
-MOST_PARTED = 200  # dead connections per keep-alive round; the next round finds the rest
+MAX_DROPPED = 200  # dead connections per keep-alive round; the next round finds the rest
 
 
-async def part(connection_id: str, user_id: UserId, ports: Ports) -> None:
+async def drop_connection(connection_id: str, user_id: UserId, ports: Ports) -> None:
     """Drop a dead connection; if it was the user's last, announce the user offline.
 
     Announce first: after a crash in between, the next keep-alive finds the connection again.
     """
-    if await ports.presence.left(user_id, connection_id, now=ports.clock()):
-        await ports.queue.send(REALTIME, gone_task(user_id), delay_s=GRACE_S)
+    if await ports.presence.disconnected(user_id, connection_id, now=ports.clock()):
+        await ports.queue.send(REALTIME, offline_task(user_id), delay_s=GRACE_S)
     await ports.sockets.forget(connection_id)
 
 
-async def keep_all_alive(ports: Ports) -> None:
+async def ping_all(ports: Ports) -> None:
     """Send a frame to every socket and queue dead ones to be dropped: the gateway may not report disconnects."""
     dead = await ports.sockets.deliver_to_all(PONG, now=ports.clock())
-    for connection in dead[:MOST_PARTED]:
-        await ports.queue.send(REALTIME, part_task(connection))
+    for connection in dead[:MAX_DROPPED]:
+        await ports.queue.send(REALTIME, drop_task(connection))

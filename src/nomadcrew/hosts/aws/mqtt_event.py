@@ -42,7 +42,7 @@ def mqtt_authorizer_entry(ports: MakePorts, declared: tuple[str, ...]) -> Entry:
             # A connection under another client's id would end that client's connection.
             log.info("MQTT client refused", extra={"fields": {"code": "client_id"}})
             return REFUSED
-        topics = [ports.topic_of(trip_id) for trip_id in await ports.members.active(claims.user_id)]
+        topics = [ports.topic_of(trip_id) for trip_id in await ports.members.list_active_trips(claims.user_id)]
         # This function's ARN: arn:<partition>:lambda:<region>:<account>:function:…
         _, partition, _, region, account, *_ = context.invoked_function_arn.split(":")
         documents = policies(f"arn:{partition}:iot:{region}:{account}", client_id, topics)

@@ -17,7 +17,7 @@ from nomadcrew.core.clock import utc_now
 from nomadcrew.core.errors import Unauthenticated
 from nomadcrew.core.ids import uuid7
 from nomadcrew.core.ports import Ports, Site
-from nomadcrew.hosts.aws.live_parts import LiveParts
+from nomadcrew.hosts.aws.realtime_port_factory import RealtimePortFactory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -43,7 +43,7 @@ def ports_in(environment: Mapping[str, str], declared: tuple[str, ...]) -> Ports
     Raises:
         BadSetting: a setting is not valid.
     """
-    parts = LiveParts(environment)
+    parts = RealtimePortFactory(environment)
     config = parts.config
     made = {name: _port(name, parts, declared) for name in STANDS_ON}
     return Ports(
@@ -72,10 +72,10 @@ STANDS_ON: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "connections": ("connections",),
         "chat": ("sql", "chat"),
         "files": ("files",),
-        "live": ("queue",),
+        "broadcaster": ("queue",),
         "positions": ("sql", "last_positions", "location_history"),
         "location_stream": ("location_stream",),
-        "carried_positions": ("sql", "carried_positions", "kept_history"),
+        "streamed_positions": ("sql", "streamed_positions", "stored_history"),
         "sockets": ("connections", "sockets"),
         "topics": ("topics",),
         "topic_of": ("topic_names",),
@@ -89,17 +89,17 @@ STANDS_ON: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "accounts": ("sql", "accounts", "sessions", "secret"),
         "sessions": ("sql", "sessions", "secret", "session_sockets"),
         "registrations": ("sql",),
-        "abandoned": ("sql", "abandoned"),
+        "unconfirmed_registrations": ("sql", "unconfirmed_registrations"),
         "invitation_links": ("secret",),
         "push": ("push", "secret"),
         "mirror": ("mirror", "secret"),
-        "upkeep": ("sql",),
+        "retention": ("sql",),
         "schema": ("sql",),
     }
 )
 
 
-def _port(name: str, parts: LiveParts, declared: tuple[str, ...]) -> Any:
+def _port(name: str, parts: RealtimePortFactory, declared: tuple[str, ...]) -> Any:
     if name not in declared:
         return _GatewayAlone() if name == "verifier" else _Undeclared(name)
     if name == "invitation_links":

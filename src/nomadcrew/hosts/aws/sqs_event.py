@@ -9,10 +9,10 @@ from typing import Any
 from uuid import UUID
 
 from nomadcrew.adapters.aws import telemetry
-from nomadcrew.core.errors import Hopeless, Unavailable
+from nomadcrew.core.errors import PermanentFailure, Unavailable
 from nomadcrew.core.ids import JobId
 from nomadcrew.core.ports import Ports
-from nomadcrew.core.queues import Job, patience
+from nomadcrew.core.queues import Job, retry_policy
 from nomadcrew.hosts.aws.entry import Context, Entry, Event, MakePorts, event_entry, seconds_left
 
 log = logging.getLogger("nomadcrew.jobs")
@@ -112,10 +112,10 @@ async def _is_done(job: Job, work: Work, ports: Ports, until: float) -> bool:
     _report(job, time.perf_counter() - started, failure)
     if failure is None:
         return True
-    final = isinstance(failure, Hopeless)
+    final = isinstance(failure, PermanentFailure)
     # The error's class only: dead jobs are listed, and an error's text could contain an address.
     is_returned = await _return_to_queue(job, type(failure).__name__, ports, final=final)
-    return is_returned and (final or job.attempt >= patience(job.queue).attempts)
+    return is_returned and (final or job.attempt >= retry_policy(job.queue).attempts)
 
 
 async def _return_to_queue(job: Job, reason: str, ports: Ports, *, final: bool = False) -> bool:
@@ -140,8 +140,8 @@ def _report(job: Job, seconds: float, failure: Exception | None) -> None:
         log.info("Job done", extra={"fields": fields})
         return
     telemetry.count(telemetry.JOBS_FAILED)
-    if isinstance(failure, Hopeless) or job.attempt >= patience(job.queue).attempts:
-        telemetry.count(telemetry.JOBS_BURIED)
+    if isinstance(failure, PermanentFailure) or job.attempt >= retry_policy(job.queue).attempts:
+        telemetry.count(telemetry.JOBS_DEAD)
     if isinstance(failure, Unavailable | TimeoutError):
         log.warning("Job failed: unavailable", extra={"fields": fields}, exc_info=failure)
     else:

@@ -17,9 +17,9 @@ from nomadcrew.core.events import REALTIME
 from nomadcrew.core.ids import SessionId, UserId, parse_uuid
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.realtime import Connection
-from nomadcrew.hosts.aws.dead_connections import part
+from nomadcrew.hosts.aws.dead_connections import drop_connection
 from nomadcrew.hosts.aws.entry import Context, Entry, Event, MakePorts, event_entry
-from nomadcrew.web.sockets import Actions, NotJson, act, offered_token
+from nomadcrew.web.sockets import FrameHandlers, NotJson, handle_frame, offered_token
 from nomadcrew.wire.events import frame
 from nomadcrew.wire.realtime_tasks import greet_task
 
@@ -28,7 +28,7 @@ log = logging.getLogger("nomadcrew.sockets")
 NOT_JSON = frame("error", error="A frame must be JSON.")
 
 
-def socket_entry(actions: Actions, ports: MakePorts, declared: tuple[str, ...]) -> Entry:
+def socket_entry(actions: FrameHandlers, ports: MakePorts, declared: tuple[str, ...]) -> Entry:
     """A handler that AWS calls for `$connect`, `$disconnect` and every frame."""
 
     async def answer(event: Event, _context: Context, ports: Ports) -> dict[str, Any]:
@@ -114,7 +114,7 @@ async def _connect(event: Event, ports: Ports) -> dict[str, Any]:
 async def _record_presence(connection: Connection, ports: Ports) -> bool:
     """Record that the user is online; True if this is their first socket. An outage does not refuse the socket."""
     try:
-        return await ports.presence.came(connection.user_id, connection.id, now=ports.clock())
+        return await ports.presence.connected(connection.user_id, connection.id, now=ports.clock())
     except Unavailable as error:
         log.warning("Presence not recorded", extra={"fields": {"reason": error.details}})
         return False
@@ -125,17 +125,17 @@ async def _disconnect(request: Mapping[str, Any], ports: Ports) -> None:
     if user_id is None:
         await ports.sockets.forget(request["connectionId"])
     else:
-        await part(request["connectionId"], UserId(user_id), ports)
+        await drop_connection(request["connectionId"], UserId(user_id), ports)
 
 
-async def _act(actions: Actions, event: Event, ports: Ports) -> None:
+async def _act(actions: FrameHandlers, event: Event, ports: Ports) -> None:
     request = event["requestContext"]
     authorizer = request["authorizer"]
     if int(authorizer["expiresAt"]) <= ports.clock().timestamp():
         return
     connection_id, user_id = request["connectionId"], UserId(UUID(authorizer["userId"]))
     try:
-        answer = await act(actions, connection_id, user_id, event.get("body") or "", ports)
+        answer = await handle_frame(actions, connection_id, user_id, event.get("body") or "", ports)
     except NotJson:
         answer = NOT_JSON
     if answer is not None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from nomadcrew import __version__
 from nomadcrew.adapters.machine.disk import write_whole
-from nomadcrew.hosts.machine.errors import CannotStart, HostRuns
+from nomadcrew.hosts.machine.errors import AlreadyRunning, StartupError
 
 FORMAT = 1
 MIN_FREE_BYTES = 200 * 2**20
@@ -47,7 +47,7 @@ class DataFolder:
         try:
             self._create()
         except OSError as exc:
-            raise CannotStart(
+            raise StartupError(
                 f"The data folder {self.home} cannot be created ({exc.strerror}); "
                 "check its disk and permissions, or set NOMADCREW_HOME to another folder."
             ) from exc
@@ -64,7 +64,7 @@ class DataFolder:
                 self.check_contents(postgres_major)
             self._check_space()
         except OSError as exc:
-            raise CannotStart(
+            raise StartupError(
                 f"The data folder {self.home} cannot be used ({exc.strerror}); set NOMADCREW_HOME to another one."
             ) from exc
 
@@ -98,7 +98,7 @@ class DataFolder:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise HostRuns(self._held_by(os.pread(fd, 500, 0).decode(errors="replace"))) from None
+                raise AlreadyRunning(self._held_by(os.pread(fd, 500, 0).decode(errors="replace"))) from None
             _rewrite(fd, f"{os.getpid()} {address}\n")
             try:
                 yield
@@ -121,9 +121,9 @@ class DataFolder:
         while not _visible(path) and path != path.parent:
             path = path.parent
         if not path.is_dir():
-            raise CannotStart(f"{path} is a file, not a folder; set NOMADCREW_HOME to a folder.")
+            raise StartupError(f"{path} is a file, not a folder; set NOMADCREW_HOME to a folder.")
         if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
-            raise CannotStart(
+            raise StartupError(
                 f"This user cannot read and write {path}; set NOMADCREW_HOME to a folder of your own, "
                 "or start as its owner."
             )
@@ -133,24 +133,24 @@ class DataFolder:
             marker: Any = json.loads(self._marker.read_bytes())
             found = int(marker["format"])
         except FileNotFoundError:
-            raise CannotStart(
+            raise StartupError(
                 f"{self.home} is not empty and is not a NomadCrew data folder; "
                 "set NOMADCREW_HOME to a new or empty folder."
             ) from None
         except (OSError, ValueError, TypeError, KeyError) as exc:
-            raise CannotStart(
+            raise StartupError(
                 f"{self._marker} cannot be read; restore the folder from a backup, "
                 "or set NOMADCREW_HOME to another one."
             ) from exc
         if found > FORMAT:
-            raise CannotStart(
+            raise StartupError(
                 f"The data folder {self.home} was written by a newer NomadCrew "
                 f"({marker.get('created_with', 'unknown')}); start it with that version."
             )
 
     def _check_postgres(self, major: int) -> None:
         if self.postgres.is_symlink():
-            raise CannotStart(
+            raise StartupError(
                 f"{self.postgres} is a symbolic link; move the whole data folder and set NOMADCREW_HOME to it."
             )
         try:
@@ -158,11 +158,11 @@ class DataFolder:
         except FileNotFoundError:
             return
         except OSError as exc:
-            raise CannotStart(
+            raise StartupError(
                 f"{self.postgres} cannot be read ({exc.strerror}); start as the user that created it."
             ) from exc
         if found != str(major):
-            raise CannotStart(
+            raise StartupError(
                 f"The data folder {self.home} belongs to PostgreSQL {found}, but this is PostgreSQL {major}; "
                 "make a backup with the version that wrote it, and restore it with this one."
             )
@@ -173,7 +173,7 @@ class DataFolder:
             path = path.parent
         free = shutil.disk_usage(path).free
         if free < self._min_free:
-            raise CannotStart(
+            raise StartupError(
                 f"The disk of {self.home} has {free // 2**20} MB free, but {self._min_free // 2**20} MB "
                 "are needed; free some space, or set NOMADCREW_HOME to a folder on another disk."
             )

@@ -1,12 +1,12 @@
 """Errors that stop the host from starting."""
 
 
-class CannotStart(Exception):
+class StartupError(Exception):
     """One sentence for the operator that says what is wrong and what to do.
 
     The command line prints it and exits non-zero, without a traceback.
     """
 
 
-class HostRuns(CannotStart):
+class AlreadyRunning(StartupError):
     """Another host runs on the data folder."""

@@ -49,14 +49,14 @@ class Relay:
         # Events whose publication was interrupted by an outage; the database knows which are published.
         self._in_doubt: dict[EventId, Event] = {}
 
-    def expect(self) -> None:
+    def before_write(self) -> None:
         """Nothing to prepare: this process polls every second."""
 
-    async def written(self, *, told: bool = True) -> None:
-        if told:
-            self.ring()
+    async def after_commit(self, *, has_events: bool = True) -> None:
+        if has_events:
+            self.wake()
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Poll at once."""
         self._wake.set()
 

@@ -17,11 +17,11 @@ from nomadcrew.adapters.machine.keys import Keys, open_keys
 from nomadcrew.adapters.machine.limits import rate_limits
 from nomadcrew.adapters.machine.location_stream import DirectLocationStream
 from nomadcrew.adapters.machine.mailer import FileMailer, SmtpMailer, SmtpServer
-from nomadcrew.adapters.machine.no_mirror import SilentMirror
-from nomadcrew.adapters.machine.no_push import SilentPush
+from nomadcrew.adapters.machine.no_mirror import NoMirror
+from nomadcrew.adapters.machine.no_push import NoPush
 from nomadcrew.adapters.machine.passwords import Argon2Passwords
-from nomadcrew.adapters.mime import Sender
-from nomadcrew.adapters.mirrored_live import MirroredLive
+from nomadcrew.adapters.mime import MailSender
+from nomadcrew.adapters.mirrored_broadcaster import MirroredBroadcaster
 from nomadcrew.adapters.postgres.accounts import PostgresAccounts
 from nomadcrew.adapters.postgres.chat import PostgresChat
 from nomadcrew.adapters.postgres.ports import SQL_PORTS
@@ -38,7 +38,7 @@ from nomadcrew.core.mirror.ports import Mirror
 from nomadcrew.core.notifications.push import Push
 from nomadcrew.core.ports import Ports, Site
 from nomadcrew.core.presence.ports import Presence
-from nomadcrew.core.realtime import Connections, Live
+from nomadcrew.core.realtime import Broadcaster, Connections
 from nomadcrew.settings import Settings
 
 # The `iss` of our tokens if no public URL is set: it must not change with the port.
@@ -55,7 +55,7 @@ def machine_ports(
     url: str,
     outbox: Outbox,
     connections: Connections,
-    live: Live,
+    broadcaster: Broadcaster,
     on_session_end: Callable[[SessionId], None],
     limits: RateLimits | None = None,
     presence: Presence | None = None,
@@ -74,7 +74,7 @@ def machine_ports(
     tokens, accounts = _tokens(settings, keys, on_session_end), PostgresAccounts(sql, Argon2Passwords())
     queue = PostgresQueue(sql, clock=clock, new_id=new_id)
     shared: dict[str, Any] = {name: make(sql) for name, make in SQL_PORTS.items()}
-    mirrored = MirroredLive(live, queue) if settings.mirrors else live
+    mirrored = MirroredBroadcaster(broadcaster, queue) if settings.mirrors else broadcaster
     return Ports(
         site=Site(
             public_url=settings.public_url or url,
@@ -90,7 +90,7 @@ def machine_ports(
         flags=FileFlags(settings.home / "flags.json"),
         outbox=outbox,
         connections=connections,
-        live=mirrored,
+        broadcaster=mirrored,
         presence=presence or PostgresPresence(sql),
         location_stream=DirectLocationStream(shared["location_sharing"], mirrored, new_id),
         mailer=_mailer(settings, mail_folder, clock),
@@ -101,7 +101,7 @@ def machine_ports(
         codes=tokens,
         accounts=accounts,
         registrations=accounts,
-        abandoned=accounts,
+        unconfirmed_registrations=accounts,
         sessions=PostgresSessions(sql),
         queue=queue,
         invitation_links=SignedInvitationLinks((*keys.invitations, *settings.invitation_secrets)),
@@ -111,7 +111,7 @@ def machine_ports(
 
 
 def _mailer(settings: Settings, folder: Path, clock: Clock) -> Mailer:
-    sender = Sender.parse(settings.mail_from)
+    sender = MailSender.parse(settings.mail_from)
     if settings.smtp_url is None:
         return FileMailer(folder, sender, clock=clock)
     return SmtpMailer(SmtpServer.parse(settings.smtp_url), sender, clock=clock)
@@ -119,13 +119,13 @@ def _mailer(settings: Settings, folder: Path, clock: Clock) -> Mailer:
 
 def _push(settings: Settings) -> Push:
     if settings.expo_url is None:
-        return SilentPush()
+        return NoPush()
     return ExpoPush(settings.expo_url, lambda: settings.expo_token)
 
 
 def _mirror(settings: Settings) -> Mirror:
     if settings.supabase_url is None or settings.supabase_service_key is None:
-        return SilentMirror()
+        return NoMirror()
     return SupabaseMirror(settings.supabase_url, lambda: settings.supabase_service_key)
 
 
@@ -149,21 +149,21 @@ def _other_issuers(settings: Settings) -> Sequence[Issuer]:
     return [SupabaseIssuer(settings.supabase_url, hs256_secret=settings.supabase_jwt_secret, jwks=keys)]
 
 
-class SilentOutbox:
+class NoOutbox:
     """An outbox whose relay runs in another process, which polls every second."""
 
-    def expect(self) -> None:
+    def before_write(self) -> None:
         return None
 
-    async def written(self, *, told: bool = True) -> None:  # noqa: ARG002 — required by the port
+    async def after_commit(self, *, has_events: bool = True) -> None:  # noqa: ARG002 — required by the port
         return None
 
 
-class SilentLive:
+class NoBroadcast:
     """Broadcasts on a host without sockets: does nothing."""
 
-    async def tell(self, event: Event, *, latest_of: str | None = None) -> None:  # noqa: ARG002 — required by the port
+    async def broadcast(self, event: Event, *, latest_of: str | None = None) -> None:  # noqa: ARG002 — required by the port
         return None
 
-    async def tell_people(self, event: Event, people: Sequence[UserId]) -> None:  # noqa: ARG002 — likewise
+    async def send_to(self, event: Event, user_ids: Sequence[UserId]) -> None:  # noqa: ARG002 — likewise
         return None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from nomadcrew.api.consumers import Consumer
 from nomadcrew.core.clock import Clock
-from nomadcrew.core.errors import Hopeless, Unavailable
+from nomadcrew.core.errors import PermanentFailure, Unavailable
 from nomadcrew.core.ids import JobId
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.queues import Job, WorkQueue
@@ -38,7 +38,7 @@ async def forever(name: str, loop: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(RESTART_S)
 
 
-class Workers:
+class QueueConsumers:
     """Consumes work queues: one loop per queue, several jobs at a time, each acknowledged when it is done."""
 
     def __init__(self, consumers: Mapping[str, Consumer]) -> None:
@@ -86,10 +86,10 @@ class Workers:
         else:
             log.error("job failed", extra={"fields": fields}, exc_info=error)
         # Only the class is stored: a message may contain an email address, and dead jobs are listed.
-        await ports.queue.fail(job, type(error).__name__, final=isinstance(error, Hopeless))
+        await ports.queue.fail(job, type(error).__name__, final=isinstance(error, PermanentFailure))
 
 
-class RungQueue:
+class WakingQueue:
     """`WorkQueue` that reports the queues of new jobs, so that their consumers need not wait for the next poll."""
 
     def __init__(self, queue: WorkQueue, on_work: Callable[[Iterable[str]], None]) -> None:

@@ -16,14 +16,14 @@ from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.migrations import MigrationError, migrate
 from nomadcrew.core.ids import UserId
 from nomadcrew.hosts.machine.data_folder import DataFolder
-from nomadcrew.hosts.machine.errors import CannotStart
+from nomadcrew.hosts.machine.errors import StartupError
 from nomadcrew.hosts.machine.open_files import allow_open_files
 from nomadcrew.hosts.machine.postgres.binaries import find_binaries
 from nomadcrew.hosts.machine.postgres.server import EmbeddedPostgres
-from nomadcrew.hosts.machine.services import Backstage, Front, cancelled, running
+from nomadcrew.hosts.machine.services import RequestServer, SharedServices, cancel_tasks, start_tasks
 from nomadcrew.hosts.machine.sockets.hub import Hub
 from nomadcrew.hosts.machine.uvicorn_server import Serving
-from nomadcrew.hosts.machine.workers.supervisor import Fleet
+from nomadcrew.hosts.machine.workers.supervisor import WorkerSupervisor
 from nomadcrew.settings import Settings
 
 log = logging.getLogger("nomadcrew.host")
@@ -84,7 +84,7 @@ def _bound(settings: Settings, port: int, *, shared: bool) -> socket.socket:
     except OSError as error:
         listener.close()
         advice = _LISTEN_ADVICE.get(error.errno or 0, "set HOST to an address of this machine")
-        raise CannotStart(f"Cannot listen on {settings.host}:{port} ({error.strerror}); {advice}.") from None
+        raise StartupError(f"Cannot listen on {settings.host}:{port} ({error.strerror}); {advice}.") from None
     listener.setblocking(False)
     return listener
 
@@ -113,11 +113,11 @@ async def migrated(pool: Database) -> int:
     Raises:
         CannotStart: the migration files and the database do not match.
     """
-    patient = pool.patient()
+    patient = pool.long_timeout()
     try:
         return len(await migrate(patient))
     except MigrationError as error:
-        raise CannotStart(f"Cannot migrate: {error}.") from None
+        raise StartupError(f"Cannot migrate: {error}.") from None
     finally:
         await patient.close()
 
@@ -172,11 +172,13 @@ async def _alone(
 ) -> None:
     """Run everything in this process."""
     hub = Hub()
-    back = Backstage(settings, folder, pool, address, sockets=hub, hub=hub, on_session_end=hub.end_session)
-    front = Front(settings, pool, hub, back.ports, back.metrics, heartbeats=back.heartbeats, refresh=back.refresh)
+    back = SharedServices(settings, folder, pool, address, sockets=hub, hub=hub, on_session_end=hub.end_session)
+    front = RequestServer(
+        settings, pool, hub, back.ports, back.metrics, heartbeats=back.heartbeats, refresh=back.refresh
+    )
     hub.on_person = back.teller.person
     tasks = [
-        *running({**back.loops(), **front.loops()}),
+        *start_tasks({**back.loops(), **front.loops()}),
         asyncio.create_task(postgres.supervise(), name="postgres"),
     ]
     serving = Serving(front.application, hub, listener, ready)
@@ -186,7 +188,7 @@ async def _alone(
     hub.on_person = _not_announced
     await serving.drain()
     await back.finish()
-    await cancelled([*tasks, stopped])
+    await cancel_tasks([*tasks, stopped])
     await front.finish()
     if serving.task.done():
         serving.task.result()  # raises the server's error if it ended by itself
@@ -203,14 +205,14 @@ async def _with_workers(
     ready: Callable[[], None],
 ) -> None:
     """Run the services in this process, HTTP and sockets in workers."""
-    fleet = Fleet(listeners, connect=database_at(postgres), address=address)
-    back = Backstage(
+    fleet = WorkerSupervisor(listeners, connect=database_at(postgres), address=address)
+    back = SharedServices(
         settings, folder, pool, address, sockets=fleet, hub=Hub(), on_session_end=fleet.end_session,
         on_presence=fleet.tell_online,
     )  # fmt: skip
     fleet.on_person = back.teller.person
     fleet.serve(back)
-    tasks = running(back.loops())
+    tasks = start_tasks(back.loops())
     tasks.append(asyncio.create_task(postgres.supervise(), name="postgres"))
     try:
         await fleet.start()
@@ -221,7 +223,7 @@ async def _with_workers(
     finally:
         await fleet.drain()
     await back.finish()
-    await cancelled(tasks)
+    await cancel_tasks(tasks)
 
 
 def address_of(host: str, port: int) -> str:

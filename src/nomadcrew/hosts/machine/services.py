@@ -18,7 +18,7 @@ from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import SessionId, UserId
 from nomadcrew.core.ports import Ports
 from nomadcrew.hosts.machine.data_folder import DataFolder
-from nomadcrew.hosts.machine.errors import CannotStart
+from nomadcrew.hosts.machine.errors import StartupError
 from nomadcrew.hosts.machine.http.asgi import Application
 from nomadcrew.hosts.machine.http.client_address import TrustedProxies
 from nomadcrew.hosts.machine.http.cors import Cors
@@ -27,12 +27,19 @@ from nomadcrew.hosts.machine.http.health import Health, Heartbeat
 from nomadcrew.hosts.machine.http.metrics import Metrics, MetricsPage
 from nomadcrew.hosts.machine.outbox_relay import Relay
 from nomadcrew.hosts.machine.ports import machine_ports
-from nomadcrew.hosts.machine.queue_consumers import RungQueue, Schedule, Workers, forever, run_schedule, run_ticker
-from nomadcrew.hosts.machine.sockets.broadcast import Delivery, HubLive
+from nomadcrew.hosts.machine.queue_consumers import (
+    QueueConsumers,
+    Schedule,
+    WakingQueue,
+    forever,
+    run_schedule,
+    run_ticker,
+)
+from nomadcrew.hosts.machine.sockets.broadcast import Delivery, HubBroadcaster
 from nomadcrew.hosts.machine.sockets.endpoint import SocketEndpoint
 from nomadcrew.hosts.machine.sockets.hub import Hub
-from nomadcrew.hosts.machine.sockets.presence import PresenceTeller
-from nomadcrew.hosts.machine.sockets.view_log import Heard
+from nomadcrew.hosts.machine.sockets.presence import PresenceAnnouncer
+from nomadcrew.hosts.machine.sockets.view_log import PositionViewBuffer
 from nomadcrew.settings import Settings
 from nomadcrew.web.dispatch import Dispatcher
 
@@ -46,7 +53,7 @@ _PING = compile_statement("ping", "SELECT 1")
 Loop = Callable[[], Awaitable[None]]
 
 
-def wired(settings: Settings, folder: DataFolder, pool: Database, **rest: Any) -> Ports:
+def make_ports(settings: Settings, folder: DataFolder, pool: Database, **rest: Any) -> Ports:
     """The ports on a data folder, as `machine_ports` creates them; also for commands.
 
     Raises:
@@ -55,15 +62,15 @@ def wired(settings: Settings, folder: DataFolder, pool: Database, **rest: Any) -
     try:
         return machine_ports(settings, folder.keys, folder.mail, folder.files, pool, **rest)
     except ValueError as error:
-        raise CannotStart(str(error)) from None
+        raise StartupError(str(error)) from None
     except OSError as error:
-        raise CannotStart(
+        raise StartupError(
             f"{error.filename or folder.keys} cannot be used ({error.strerror}); "
             "start as the owner of the data folder, with free space on its disk."
         ) from None
 
 
-class Backstage:
+class SharedServices:
     """The services that run once per machine: the relay, consumers of work queues, schedules, broadcasts."""
 
     def __init__(
@@ -85,20 +92,20 @@ class Backstage:
         self.metrics = Metrics()
         pool.on_statement = self.metrics.statement
         self._outbox = PostgresOutbox(pool, mirrors=settings.mirrors)
-        self.workers = Workers(CONSUMERS)
-        self.live = HubLive(self._outbox, sockets, self.metrics)
+        self.workers = QueueConsumers(CONSUMERS)
+        self.broadcaster = HubBroadcaster(self._outbox, sockets, self.metrics)
         self.relay = Relay(
             self._outbox, sockets, clock=utc_now, metrics=self.metrics, on_work=self.workers.wake,
-            on_event=self.live.outdated_by,
+            on_event=self.broadcaster.outdated_by,
         )  # fmt: skip
         self.presence = PostgresPresence(pool)
-        ports = wired(
-            settings, folder, pool, url=url, outbox=self.relay, connections=hub, live=self.live,
+        ports = make_ports(
+            settings, folder, pool, url=url, outbox=self.relay, connections=hub, broadcaster=self.broadcaster,
             on_session_end=on_session_end, presence=self.presence,
         )  # fmt: skip
-        self.ports = replace(ports, queue=RungQueue(ports.queue, self.workers.wake))
-        self.teller = PresenceTeller(
-            self.presence, self.live, clock=utc_now, new_id=self.ports.new_id, on_change=on_presence
+        self.ports = replace(ports, queue=WakingQueue(ports.queue, self.workers.wake))
+        self.teller = PresenceAnnouncer(
+            self.presence, self.broadcaster, clock=utc_now, new_id=self.ports.new_id, on_change=on_presence
         )
         self.heartbeats = {name: Heartbeat() for name in ("relay", "presence", *self.workers.queues)}
 
@@ -129,9 +136,9 @@ class Backstage:
         self.metrics.queues(await self.ports.queue.depths())
 
     async def _end_sharing(self) -> int:
-        ended = await self.ports.upkeep.sharing(utc_now())
+        ended = await self.ports.retention.end_expired_sharing(utc_now())
         if ended:
-            await self.relay.written()
+            await self.relay.after_commit()
         return ended
 
     async def _forget_files(self) -> int:
@@ -139,23 +146,27 @@ class Backstage:
         return await forget_files(attachments=ports.attachments, files=ports.files, now=utc_now())
 
     def _schedules(self) -> list[Schedule]:
-        upkeep = self.ports.upkeep
+        upkeep = self.ports.retention
         return [
-            Schedule("old events", HOUR_S, lambda: upkeep.events(utc_now())),
-            Schedule("old notifications", DAY_S, lambda: upkeep.notifications(utc_now())),
-            Schedule("old push tokens", DAY_S, lambda: upkeep.push_tokens(utc_now())),
-            Schedule("old pushes", HOUR_S, lambda: upkeep.push_sends(utc_now())),
-            Schedule("old replies", 60.0, lambda: upkeep.replays(utc_now())),
-            Schedule("old sessions", HOUR_S, lambda: self.ports.sessions.forget_expired(now=utc_now())),
-            Schedule("old registrations", HOUR_S, lambda: self.ports.abandoned.forget_expired(now=utc_now())),
-            Schedule("old positions", HOUR_S, lambda: upkeep.positions(utc_now())),
+            Schedule("old events", HOUR_S, lambda: upkeep.delete_events(utc_now())),
+            Schedule("old notifications", DAY_S, lambda: upkeep.delete_notifications(utc_now())),
+            Schedule("old push tokens", DAY_S, lambda: upkeep.delete_push_tokens(utc_now())),
+            Schedule("old pushes", HOUR_S, lambda: upkeep.delete_push_sends(utc_now())),
+            Schedule("old replies", 60.0, lambda: upkeep.delete_stored_replies(utc_now())),
+            Schedule("old sessions", HOUR_S, lambda: self.ports.sessions.delete_expired(now=utc_now())),
+            Schedule(
+                "old registrations",
+                HOUR_S,
+                lambda: self.ports.unconfirmed_registrations.delete_expired(now=utc_now()),
+            ),
+            Schedule("old positions", HOUR_S, lambda: upkeep.delete_positions(utc_now())),
             Schedule("expired sharing", EXPIRY_S, self._end_sharing),
             Schedule("old files", HOUR_S, self._forget_files),
-            Schedule("old dead jobs", DAY_S, lambda: upkeep.dead_jobs(utc_now())),
+            Schedule("old dead jobs", DAY_S, lambda: upkeep.delete_dead_jobs(utc_now())),
         ]
 
 
-class Front:
+class RequestServer:
     """Serves HTTP, sockets, and the pages about the host."""
 
     def __init__(
@@ -176,8 +187,8 @@ class Front:
         `refresh` updates gauges before `metrics` are rendered; `render` includes the metrics of other processes.
         """
         self._hub = hub
-        self._views = Heard(ports.position_views, utc_now)
-        hub.on_shown = self._views.add
+        self._views = PositionViewBuffer(ports.position_views, utc_now)
+        hub.on_shown = self._views.record
         self._pulse = Heartbeat()
         cors = Cors(settings.allowed_origins)
         dispatcher = Dispatcher(ports, metrics.request)
@@ -207,20 +218,20 @@ class Front:
     async def finish(self) -> None:
         """Save the remaining position views; call when no socket is open any more. Skipped in an outage."""
         with contextlib.suppress(Unavailable):
-            await self._views.note()
+            await self._views.flush()
 
     async def _save_views(self) -> None:
         while True:
             await asyncio.sleep(VIEWS_S)
-            await self._views.note()
+            await self._views.flush()
 
 
-def running(loops: Mapping[str, Loop]) -> list["asyncio.Task[None]"]:
+def start_tasks(loops: Mapping[str, Loop]) -> list["asyncio.Task[None]"]:
     """Start a task for each loop; each runs until it is cancelled."""
     return [asyncio.create_task(forever(name, loop), name=name) for name, loop in loops.items()]
 
 
-async def cancelled(tasks: list["asyncio.Task[Any]"]) -> None:
+async def cancel_tasks(tasks: list["asyncio.Task[Any]"]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

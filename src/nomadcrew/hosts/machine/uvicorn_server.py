@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator
 import uvicorn
 
 from nomadcrew.hosts.machine.http.asgi import App
-from nomadcrew.hosts.machine.sockets.drain import send_away
+from nomadcrew.hosts.machine.sockets.drain import drain_sockets
 from nomadcrew.hosts.machine.sockets.hub import Hub
 from nomadcrew.hosts.machine.sockets.protocol import WebSocketProtocol
 from nomadcrew.web.sockets import MAX_FRAME_BYTES
@@ -47,7 +47,7 @@ class Serving:
     async def drain(self) -> None:
         """Accept no new requests, finish the open ones, and close sockets so that clients reconnect."""
         self._server.should_exit = True
-        leaving = asyncio.create_task(send_away(self._hub), name="leaving")
+        leaving = asyncio.create_task(drain_sockets(self._hub), name="leaving")
         await asyncio.wait({self.task}, timeout=DRAIN_S + 2)
         leaving.cancel()
         await asyncio.gather(leaving, return_exceptions=True)

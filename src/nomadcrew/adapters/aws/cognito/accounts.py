@@ -58,13 +58,13 @@ class _InCognito:
     async def matches(self, password_hash: str | None, password: str) -> bool:  # noqa: ARG002 — required by the protocol
         return False
 
-    def is_outdated(self, password_hash: str) -> bool:  # noqa: ARG002 — required by the protocol
+    def needs_rehash(self, password_hash: str) -> bool:  # noqa: ARG002 — required by the protocol
         return False
 
 
 def find_account(sql: Sql) -> Callable[[UserId], Awaitable[Account | None]]:
     """A function that finds accounts by id, for sessions."""
-    return PostgresAccounts(sql, _InCognito()).one
+    return PostgresAccounts(sql, _InCognito()).get_account
 
 
 class SqlRegistrations:
@@ -76,11 +76,11 @@ class SqlRegistrations:
     async def confirm(self, registration_id: RegistrationId, suffix: str, *, now: datetime) -> Account:
         return await self._accounts.confirm(registration_id, suffix, now=now, password_hash=ELSEWHERE)
 
-    async def pending(self, registration_id: RegistrationId, *, now: datetime) -> Registration | None:
-        return await self._accounts.pending(registration_id, now=now)
+    async def get_pending(self, registration_id: RegistrationId, *, now: datetime) -> Registration | None:
+        return await self._accounts.get_pending(registration_id, now=now)
 
-    async def one(self, user_id: UserId) -> Account | None:
-        return await self._accounts.one(user_id)
+    async def get_account(self, user_id: UserId) -> Account | None:
+        return await self._accounts.get_account(user_id)
 
 
 class CognitoAccounts:
@@ -126,8 +126,8 @@ class CognitoAccounts:
         await self._set_aliases(account, verified=True)
         return account
 
-    async def pending(self, registration_id: RegistrationId, *, now: datetime) -> Registration | None:
-        return await self._registrations.pending(registration_id, now=now)
+    async def get_pending(self, registration_id: RegistrationId, *, now: datetime) -> Registration | None:
+        return await self._registrations.get_pending(registration_id, now=now)
 
     async def find(self, login: str, *, now: datetime) -> Credentials | None:
         return await self._accounts.find(login, now=now)
@@ -141,8 +141,8 @@ class CognitoAccounts:
             return right
         return await self._accepts(None if found is None else found.account, password)
 
-    async def one(self, user_id: UserId) -> Account | None:
-        return await self._accounts.one(user_id)
+    async def get_account(self, user_id: UserId) -> Account | None:
+        return await self._accounts.get_account(user_id)
 
     async def page(self, *, limit: int, offset: int) -> AccountPage:
         return await self._accounts.page(limit=limit, offset=offset)
@@ -152,7 +152,7 @@ class CognitoAccounts:
         try:
             await self._set_password(user_id, password)
         except AwsError as refused:
-            account = await self._accounts.one(user_id)
+            account = await self._accounts.get_account(user_id)
             if refused.code != "UserNotFoundException" or account is None:
                 raise
             # The pool was recreated, so recreate the user.
@@ -166,7 +166,7 @@ class CognitoAccounts:
         self, new: NewAccount, password: str, taken: EmailTaken | UsernameTaken, now: datetime
     ) -> Account:
         """The existing account, if it is this user's; else delete the new Cognito user."""
-        own = await self._accounts.one(new.user_id)
+        own = await self._accounts.get_account(new.user_id)
         if own is not None:
             return own  # written by this request, whose reply from SQL was lost
         await delete_user(self._pool, new.user_id)

@@ -9,7 +9,7 @@ from nomadcrew.adapters.aws.cognito.keys import issuer_of, keys_url
 from nomadcrew.adapters.aws.cognito.proofs import SCOPE
 from nomadcrew.adapters.jwt.jwks import JwksSource
 from nomadcrew.adapters.jwt.jwks_cache import Fetch, fetcher
-from nomadcrew.adapters.jwt.parse import Parts, check_times, invalid
+from nomadcrew.adapters.jwt.parse import UnverifiedToken, check_times, invalid
 from nomadcrew.adapters.jwt.signatures import VerifyingKey
 from nomadcrew.adapters.jwt.verifier import TokenVerifier
 from nomadcrew.core.claims import Claims
@@ -24,7 +24,7 @@ class CognitoIssuer:
         self._client_id = client_id
         self._jwks = jwks
 
-    async def key_for(self, parts: Parts, *, now: datetime) -> VerifyingKey:
+    async def key_for(self, parts: UnverifiedToken, *, now: datetime) -> VerifyingKey:
         if parts.alg != "RS256" or parts.kid is None:
             raise invalid()
         key = await self._jwks.key(parts.kid, now=now)

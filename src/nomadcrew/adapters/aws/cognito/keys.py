@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nomadcrew.adapters.aws.sdk.services import COGNITO
-from nomadcrew.adapters.jwt.jwks_cache import Fetch, PublishedKeys, fetcher
+from nomadcrew.adapters.jwt.jwks_cache import Fetch, JwksCache, fetcher
 
 # The fields of a public RSA key; other fields are not published.
 _PUBLISHED = ("kty", "n", "e")
@@ -27,9 +27,9 @@ def keys_url(pool_id: str, environment: Mapping[str, str] = os.environ) -> str:
 
 def public_keys(
     pool_id: str, *, environment: Mapping[str, str] = os.environ, fetch: Fetch | None = None
-) -> PublishedKeys[PublicKey]:
+) -> JwksCache[PublicKey]:
     """A pool's keys for publication; their numbers are not parsed."""
-    return PublishedKeys(keys_url(pool_id, environment), fetch or fetcher({}), _published)
+    return JwksCache(keys_url(pool_id, environment), fetch or fetcher({}), _published)
 
 
 def _published(entry: Mapping[str, Any]) -> PublicKey | None:

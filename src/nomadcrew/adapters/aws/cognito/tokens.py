@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nomadcrew.adapters.aws.cognito.keys import PublicKey
     from nomadcrew.adapters.aws.cognito.user_pool import UserPool
     from nomadcrew.adapters.aws.sdk.secrets import Secrets
-    from nomadcrew.adapters.jwt.jwks_cache import PublishedKeys
+    from nomadcrew.adapters.jwt.jwks_cache import JwksCache
     from nomadcrew.core.auth.model import Account
     from nomadcrew.core.auth.ports import RegistrationId
     from nomadcrew.core.ids import SessionId
@@ -78,7 +78,7 @@ class CognitoTokens(DerivedCodes):
         return {"keys": list((await self._keys.all(now=now)).values())}
 
     @cached_property
-    def _keys(self) -> PublishedKeys[PublicKey]:
+    def _keys(self) -> JwksCache[PublicKey]:
         from nomadcrew.adapters.aws.cognito.keys import public_keys
 
         return public_keys(self._pool.id, environment=self._environment)

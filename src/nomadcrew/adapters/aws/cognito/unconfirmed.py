@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from nomadcrew.adapters.aws.cognito.user_pool import UserPool, delete_user
-from nomadcrew.adapters.postgres.accounts import KEPT_AFTER_EXPIRY, AbandonedRegistrations
+from nomadcrew.adapters.postgres.accounts import KEPT_AFTER_EXPIRY, PostgresUnconfirmedRegistrations
 from nomadcrew.adapters.postgres.sql import Sql
 from nomadcrew.core.auth.model import CONFIRMATION_LIFETIME
 from nomadcrew.core.ids import UserId, parse_uuid
@@ -14,15 +14,15 @@ PAGE = 60
 MAX_PAGES = 20
 
 
-class AbandonedUsers:
-    """`Abandoned` on SQL and a user pool."""
+class CognitoUnconfirmedRegistrations:
+    """`UnconfirmedRegistrations` on SQL and a user pool."""
 
     def __init__(self, pool: UserPool, sql: Sql) -> None:
         self._pool = pool
-        self._registrations = AbandonedRegistrations(sql)
+        self._registrations = PostgresUnconfirmedRegistrations(sql)
 
-    async def forget_expired(self, *, now: datetime) -> int:
-        deleted = await self._registrations.forget_expired(now=now)
+    async def delete_expired(self, *, now: datetime) -> int:
+        deleted = await self._registrations.delete_expired(now=now)
         await self._forget_users(before=now - CONFIRMATION_LIFETIME - KEPT_AFTER_EXPIRY)
         return deleted
 

@@ -60,7 +60,7 @@ class DynamoChat:
             stored = await self._stored(message, crew.people)
             if stored is not None:
                 return stored
-            attachment = await self._attachments.take(
+            attachment = await self._attachments.claim(
                 message.trip_id, message.attachment_id, message.author, message.id
             )
         sender = crew.people[message.author]
@@ -187,7 +187,7 @@ class DynamoChat:
             events.deleted(event_id, trip_id, message_id, caller, now=now),
         )
 
-    async def react(self, reaction: Reaction, rule: Rule, event_id: EventId) -> Reaction:
+    async def add_reaction(self, reaction: Reaction, rule: Rule, event_id: EventId) -> Reaction:
         crew = await self._crew(reaction.trip_id, reaction.user_id, rule)
         guard = await self._guard(reaction.trip_id, reaction.message_id)
         own = {emoji: at for at, user_id, emoji in table.reactions_in(await self._live_item(guard))
@@ -207,7 +207,7 @@ class DynamoChat:
         )
         return reaction
 
-    async def unreact(self, reaction: Reaction, rule: Rule, event_id: EventId) -> None:
+    async def remove_reaction(self, reaction: Reaction, rule: Rule, event_id: EventId) -> None:
         crew = await self._crew(reaction.trip_id, reaction.user_id, rule)
         guard = await self._table.guard(reaction.message_id)
         if guard is None or guard.trip_id != reaction.trip_id:
@@ -222,7 +222,7 @@ class DynamoChat:
             events.reacted(event_id, reaction, crew.people[reaction.user_id], removed=True),
         )
 
-    async def reactions(
+    async def list_reactions(
         self, trip_id: TripId, message_id: MessageId, caller: UserId, rule: Rule
     ) -> Sequence[Reaction]:
         await self._crew(trip_id, caller, rule)
@@ -230,7 +230,7 @@ class DynamoChat:
         reactions = table.reactions_in(item)
         return [Reaction(message_id, trip_id, user_id, emoji, at) for at, user_id, emoji in reactions]
 
-    async def read(
+    async def mark_read(
         self,
         trip_id: TripId,
         message_id: MessageId,
@@ -245,7 +245,7 @@ class DynamoChat:
         event = events.read(event_id, trip_id, message_id, reader, now=now)
         await self._table.read_up_to(trip_id, reader, guard.sort_key, event, now)
 
-    async def receipts(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sequence[Receipt]:
+    async def list_receipts(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sequence[Receipt]:
         crew = await self._crew(trip_id, caller, rule)
         stored = [table.receipt_of(item) for item in await self._table.receipts(trip_id)]
         people = crew.people
@@ -256,7 +256,7 @@ class DynamoChat:
 
     async def _crew(self, trip_id: TripId, caller: UserId, rule: Rule) -> "_Crew":
         """Raises DomainError: the caller lacks the right."""
-        return _Crew(await self._members.of(trip_id, caller, rule))
+        return _Crew(await self._members.list_for_trip(trip_id, caller, rule))
 
     async def _changeable(
         self, trip_id: TripId, message_id: MessageId, caller: UserId, rule: Rule

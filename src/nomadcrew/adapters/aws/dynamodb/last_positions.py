@@ -27,7 +27,7 @@ class DynamoLastPositions:
         reply = await self._call("GetItem", Key=key, ConsistentRead=True)
         return _point(reply["Item"]) if "Item" in reply else None
 
-    async def of(self, trip_id: TripId) -> Mapping[UserId, StoredPoint]:
+    async def list_for_trip(self, trip_id: TripId) -> Mapping[UserId, StoredPoint]:
         positions: dict[UserId, StoredPoint] = {}
         start: dict[str, Any] = {}
         while True:
@@ -43,7 +43,7 @@ class DynamoLastPositions:
                 return positions
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
-    async def keep_newest(self, trip_id: TripId, user_id: UserId, point: StoredPoint) -> bool:
+    async def store_if_newer(self, trip_id: TripId, user_id: UserId, point: StoredPoint) -> bool:
         item = {
             "tripId": {"S": str(trip_id)},
             "userId": {"S": str(user_id)},

@@ -40,7 +40,7 @@ class DynamoRateLimits:
         self._clock = clock
         self._limits = {**LIMITS, **(limits or {})}
 
-    async def take(self, bucket: str, key: str, *, cost: int = 1) -> Allowance:
+    async def spend(self, bucket: str, key: str, *, cost: int = 1) -> Allowance:
         """See the port; a cost of 0 tests whether a cost of 1 would be allowed.
 
         Raises:
@@ -137,7 +137,7 @@ class _Bucket:
         return -(-span // self.second)
 
 
-class SharedRateLimits:
+class LayeredRateLimits:
     """`RateLimits` that shares capacity buckets but `own_buckets`, which each process counts itself."""
 
     def __init__(
@@ -147,9 +147,9 @@ class SharedRateLimits:
         self._shared = shared
         self._own_buckets = own_buckets
 
-    async def take(self, bucket: str, key: str, *, cost: int = 1) -> Allowance:
+    async def spend(self, bucket: str, key: str, *, cost: int = 1) -> Allowance:
         limits = self._own if bucket in self._own_buckets else self._shared
-        return await limits.take(bucket, key, cost=cost)
+        return await limits.spend(bucket, key, cost=cost)
 
 
 def _number(value: int) -> dict[str, str]:

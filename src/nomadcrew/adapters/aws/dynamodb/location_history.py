@@ -35,7 +35,7 @@ class DynamoLocationHistory:
         self._dynamodb = dynamodb
         self._table = table
 
-    async def keep(self, points: Sequence[tuple[TripId, UserId, StoredPoint]]) -> None:
+    async def store(self, points: Sequence[tuple[TripId, UserId, StoredPoint]]) -> None:
         buckets: dict[tuple[str, int], dict[str, StoredPoint]] = {}
         for trip_id, user_id, point in points:
             bucket = _micros(point.recorded_at) // (BUCKET_S * 1_000_000) * BUCKET_S

@@ -17,7 +17,7 @@ from nomadcrew.adapters.postgres.sql import Sql, statements
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import TripId, UserId
 from nomadcrew.core.permissions import Rule
-from nomadcrew.core.presence.model import Seen, Shown, Typist, to_the_minute
+from nomadcrew.core.presence.model import MemberPresence, PresenceChange, Typist, to_the_minute
 
 _SQL = statements("presence")
 REMEMBERED = timedelta(days=90)
@@ -35,7 +35,7 @@ class DynamoPresence:
         self._dynamodb = dynamodb
         self._table = table
 
-    async def came(self, user_id: UserId, connection_id: str, *, now: datetime) -> bool:
+    async def connected(self, user_id: UserId, connection_id: str, *, now: datetime) -> bool:
         values = {
             ":one": {"SS": [connection_id]},
             ":until": _seconds(now + LIFETIME),
@@ -53,12 +53,14 @@ class DynamoPresence:
         # first.
         return item is not None and item["sockets"]["SS"] == [connection_id]
 
-    async def left(self, user_id: UserId, connection_id: str, *, now: datetime) -> bool:
+    async def disconnected(self, user_id: UserId, connection_id: str, *, now: datetime) -> bool:
         values = {":one": {"SS": [connection_id]}, **await self._seen_values(user_id, now)}
         item = await self._change(user_id, "DELETE sockets :one", values)
         return item is None or not _online(item, now)
 
-    async def of_trip(self, trip_id: TripId, caller: UserId, rule: Rule, *, now: datetime) -> Sequence[Seen]:
+    async def list_for_trip(
+        self, trip_id: TripId, caller: UserId, rule: Rule, *, now: datetime
+    ) -> Sequence[MemberPresence]:
         # SQL decides who is visible; it has no sockets and no `last seen` on AWS.
         members = await PostgresPresence(self._sql).members(trip_id, caller, rule)
         items = await self._items([user_id for user_id, ghost in members if not ghost])
@@ -67,10 +69,13 @@ class DynamoPresence:
     async def typist(self, trip_id: TripId, caller: UserId, rule: Rule) -> Typist | None:
         return await PostgresPresence(self._sql).typist(trip_id, caller, rule)
 
-    async def shown(self, user_ids: Iterable[UserId], *, now: datetime) -> Sequence[Shown]:
-        visible = await PostgresPresence(self._sql).shown(user_ids, now=now)
+    async def visible_trips(self, user_ids: Iterable[UserId], *, now: datetime) -> Sequence[PresenceChange]:
+        visible = await PostgresPresence(self._sql).visible_trips(user_ids, now=now)
         items = await self._items({row.seen.user_id for row in visible})
-        return [Shown(row.trip_id, _seen(row.seen.user_id, items.get(row.seen.user_id), now)) for row in visible]
+        return [
+            PresenceChange(row.trip_id, _seen(row.seen.user_id, items.get(row.seen.user_id), now))
+            for row in visible
+        ]
 
     async def _seen_values(self, user_id: UserId, now: datetime) -> dict[str, Any]:
         """`:seen` and `:ttl`; empty for a user in ghost mode, whose item keeps its values."""
@@ -129,13 +134,13 @@ class DynamoPresence:
         raise Unavailable(details="presence: throttled")
 
 
-def _seen(user_id: UserId, item: Item | None, now: datetime) -> Seen:
+def _seen(user_id: UserId, item: Item | None, now: datetime) -> MemberPresence:
     if item is None:
-        return Seen(user_id, False, None)
+        return MemberPresence(user_id, False, None)
     if _online(item, now):
-        return Seen(user_id, True, to_the_minute(now))
+        return MemberPresence(user_id, True, to_the_minute(now))
     at = item.get("lastSeenAt")
-    return Seen(user_id, False, None if at is None else datetime.fromtimestamp(int(at["N"]), UTC))
+    return MemberPresence(user_id, False, None if at is None else datetime.fromtimestamp(int(at["N"]), UTC))
 
 
 def _online(item: Item, now: datetime) -> bool:

@@ -48,14 +48,14 @@ class CachedProfiles:
             await self._invalidate(stored.id)
         return stored
 
-    async def one(self, user_id: UserId, caller: UserId) -> Profile:
+    async def get(self, user_id: UserId, caller: UserId) -> Profile:
         if user_id != caller or self._clock().timestamp() < self._skip_until_s:
-            return await self._profiles.one(user_id, caller)
+            return await self._profiles.get(user_id, caller)
         item = await self._get(user_id)
         cached = None if item is None else self._profile_in(item)
         if cached is not None:
             return cached
-        profile = await self._profiles.one(user_id, caller)
+        profile = await self._profiles.get(user_id, caller)
         if item is not None:
             await self._put(profile, seen=item.get("generation"))
         return profile

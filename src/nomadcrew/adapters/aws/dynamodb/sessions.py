@@ -130,7 +130,7 @@ class DynamoSessions:
             if start is None:
                 return ended
 
-    async def forget_expired(self, *, now: datetime) -> int:  # noqa: ARG002 — required by the port
+    async def delete_expired(self, *, now: datetime) -> int:  # noqa: ARG002 — required by the port
         """Nothing to do: DynamoDB deletes expired items by their TTL."""
         return 0
 

@@ -21,7 +21,7 @@ from typing import Any
 from msgspec import Struct
 
 from nomadcrew.adapters.aws.sdk.services import Endpoint, Service, endpoint_of
-from nomadcrew.adapters.aws.sdk.signing import Credentials, encoded_path, encoded_query, presign, sign
+from nomadcrew.adapters.aws.sdk.signing import AwsCredentials, encoded_path, encoded_query, presign, sign
 from nomadcrew.core.errors import Unavailable
 
 log = logging.getLogger("nomadcrew.aws")
@@ -284,9 +284,9 @@ class AwsClient:
             now=datetime.now(UTC) + self._skew,
         )
 
-    def _credentials(self) -> Credentials:
+    def _credentials(self) -> AwsCredentials:
         try:
-            return Credentials.of(self._environment)
+            return AwsCredentials.of(self._environment)
         except KeyError as missing:
             raise _Unreachable(f"{missing} is not set", sent=False) from None
 

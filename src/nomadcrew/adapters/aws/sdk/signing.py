@@ -17,7 +17,7 @@ _ALGORITHM = "AWS4-HMAC-SHA256"
 _UNRESERVED = "-_.~"
 
 
-class Credentials(Struct, frozen=True):
+class AwsCredentials(Struct, frozen=True):
     """Credentials of the caller; temporary credentials of a role have a `token`."""
 
     key_id: str
@@ -25,7 +25,7 @@ class Credentials(Struct, frozen=True):
     token: str | None = None
 
     @classmethod
-    def of(cls, environment: Mapping[str, str]) -> "Credentials":
+    def of(cls, environment: Mapping[str, str]) -> "AwsCredentials":
         """The credentials in an environment, in the variables of all AWS SDKs.
 
         Raises:
@@ -36,7 +36,7 @@ class Credentials(Struct, frozen=True):
 
 
 def sign(
-    credentials: Credentials,
+    credentials: AwsCredentials,
     *,
     service: str,
     region: str,
@@ -88,7 +88,7 @@ def sign(
 
 
 def presign(
-    credentials: Credentials,
+    credentials: AwsCredentials,
     *,
     service: str,
     region: str,

@@ -8,20 +8,20 @@ from nomadcrew.core.ports import Ports
 from nomadcrew.core.queues import Job
 from nomadcrew.hosts.aws.ports import lambda_ports
 from nomadcrew.hosts.aws.sqs_event import batch_entry
-from nomadcrew.wire.events import NoEvent, unpack
+from nomadcrew.wire.events import NotAnEvent, unpack
 
 PORTS: Final = ("audit", "queue")
 
 
-async def keep(jobs: Sequence[Job], ports: Ports) -> None:
+async def save_events(jobs: Sequence[Job], ports: Ports) -> None:
     """Store a batch of events in one call. Messages that are not events go to the dead letters."""
     events: list[Event] = []
     for job in jobs:
         try:
             events.append(unpack(job.body))
-        except NoEvent as error:
+        except NotAnEvent as error:
             await ports.queue.fail(job, type(error).__name__, final=True)
-    await ports.audit.keep(events)
+    await ports.audit.save(events)
 
 
-handler = batch_entry(keep, lambda_ports, PORTS)
+handler = batch_entry(save_events, lambda_ports, PORTS)

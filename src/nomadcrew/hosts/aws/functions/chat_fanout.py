@@ -15,7 +15,7 @@ from nomadcrew.core.ids import TripId
 from nomadcrew.core.ports import Ports
 from nomadcrew.hosts.aws.ports import lambda_ports
 from nomadcrew.hosts.aws.stream_event import stream_entry
-from nomadcrew.wire.events import NoEvent, event_frame, pack, unpack
+from nomadcrew.wire.events import NotAnEvent, event_frame, pack, unpack
 
 log = logging.getLogger("nomadcrew.fanout")
 
@@ -30,7 +30,7 @@ async def fan_out(texts: Sequence[str], ports: Ports) -> Collection[int]:
         try:
             if text:
                 events.append(unpack(text))
-        except NoEvent as error:
+        except NotAnEvent as error:
             log.error("Stream record is not an event", extra={"fields": {"reason": str(error)}})  # noqa: TRY400
             bad_indexes.append(index)
     if events:

@@ -21,7 +21,7 @@ PORTS: Final = ("registrations",)
 SIGNED_UP = "PostConfirmation_ConfirmSignUp"
 
 
-async def keep(event: dict[str, Any], _context: object, ports: Ports) -> dict[str, Any]:
+async def store_confirmed(event: dict[str, Any], _context: object, ports: Ports) -> dict[str, Any]:
     """Turn the registration with the confirmed user's name into an account, unless it is one; return the event.
 
     Raises:
@@ -44,4 +44,4 @@ async def keep(event: dict[str, Any], _context: object, ports: Ports) -> dict[st
     return event
 
 
-handler = event_entry(keep, lambda_ports, PORTS)
+handler = event_entry(store_confirmed, lambda_ports, PORTS)

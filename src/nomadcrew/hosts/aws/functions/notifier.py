@@ -2,7 +2,7 @@
 
 import msgspec
 
-from nomadcrew.api.notifications.consumer import PORTS, tell_people
+from nomadcrew.api.notifications.consumer import PORTS, notify
 from nomadcrew.core.events import CONSUMERS, EMAIL, NOTIFICATIONS, job_id
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.queues import Job
@@ -19,7 +19,7 @@ class _About(msgspec.Struct):
     user_id: str = ""
 
 
-async def pass_on(job: Job, ports: Ports) -> None:
+async def forward(job: Job, ports: Ports) -> None:
     """Notify users, and queue the event's mail. The group keeps mails about one invitation or account in order."""
     event = unpack(job.body)
     consumers = CONSUMERS.get(event.type, ())
@@ -28,7 +28,7 @@ async def pass_on(job: Job, ports: Ports) -> None:
         group = about.invitation_id or about.registration_id or about.user_id or str(event.id)
         await ports.queue.send(EMAIL, pack(event), job_id=job_id(event.id, EMAIL), group=group)
     if NOTIFICATIONS in consumers:
-        await tell_people(event, ports)
+        await notify(event, ports)
 
 
-handler = queue_entry(pass_on, lambda_ports, PORTS)
+handler = queue_entry(forward, lambda_ports, PORTS)

@@ -10,16 +10,16 @@ import msgspec
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.events import Audience, Event, listeners
 from nomadcrew.core.ids import UserId
-from nomadcrew.core.locations.model import shown_in
+from nomadcrew.core.locations.model import position_owner
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.presence.service import announce
 from nomadcrew.core.queues import Job
-from nomadcrew.hosts.aws.dead_connections import keep_all_alive, part
+from nomadcrew.hosts.aws.dead_connections import drop_connection, ping_all
 from nomadcrew.hosts.aws.ports import lambda_ports
 from nomadcrew.hosts.aws.sqs_event import queue_entry
 from nomadcrew.web.sockets import greeting
-from nomadcrew.wire.events import NoEvent, event_frame, event_of, unpack
-from nomadcrew.wire.realtime_tasks import Task, task_in
+from nomadcrew.wire.events import NotAnEvent, event_frame, event_of, unpack
+from nomadcrew.wire.realtime_tasks import RealtimeTask, task_in
 
 log = logging.getLogger("nomadcrew.realtime")
 
@@ -30,33 +30,33 @@ GREET_ATTEMPTS = 3
 LIVE_FOR = timedelta(seconds=10)
 
 
-async def tell(job: Job, ports: Ports) -> None:
+async def consume_task(job: Job, ports: Ports) -> None:
     """Handle a message of the realtime queue: a `Task`, or an event."""
     try:
         task = task_in(job.body)
     except msgspec.MsgspecError as error:
-        raise NoEvent(type(error).__name__) from error
+        raise NotAnEvent(type(error).__name__) from error
     if task.keep_alive:
-        await keep_all_alive(ports)
-    elif task.user_id is not None and task.part:
-        await part(task.part, UserId(task.user_id), ports)
+        await ping_all(ports)
+    elif task.user_id is not None and task.drop:
+        await drop_connection(task.drop, UserId(task.user_id), ports)
     elif task.user_id is not None and (task.greet or task.online is not None):
         await _announce_and_greet(task, UserId(task.user_id), job.attempt, ports)
-    elif task.told is not None:
-        people = [UserId(user_id) for user_id in task.people]
-        await ports.sockets.deliver(event_frame(event_of(task.told)), people, None, now=ports.clock())
+    elif task.event is not None:
+        people = [UserId(user_id) for user_id in task.user_ids]
+        await ports.sockets.deliver(event_frame(event_of(task.event)), people, None, now=ports.clock())
     else:
         await _deliver(unpack(job.body), ports)
 
 
-async def _announce_and_greet(task: Task, user_id: UserId, attempt: int, ports: Ports) -> None:
+async def _announce_and_greet(task: RealtimeTask, user_id: UserId, attempt: int, ports: Ports) -> None:
     """Announce the user as online or offline, then greet the new socket."""
     if task.online is not None:
         # Announce first: repeating it is harmless, repeating the greeting is not.
         await announce(
             [user_id],
             presence=ports.presence,
-            tell=lambda event: _deliver(event, ports),
+            broadcast=lambda event: _deliver(event, ports),
             new_id=ports.new_id,
             now=ports.clock(),
             online=task.online,
@@ -77,11 +77,11 @@ async def _deliver(event: Event, ports: Ports) -> None:
 
 async def _note_views(event: Event, viewers: Collection[UserId], ports: Ports) -> None:
     """Record the viewers of a position. An outage loses the views: a retry would send the position again, late."""
-    owner = shown_in(event)
+    owner = position_owner(event)
     if owner is None or event.trip_id is None or not viewers:
         return
     try:
-        await ports.position_views.note(event.trip_id, viewers, [owner], now=ports.clock())
+        await ports.position_views.record(event.trip_id, viewers, [owner], now=ports.clock())
     except Unavailable as error:
         log.warning("Views not recorded", extra={"fields": {"reason": error.details}})
 
@@ -91,4 +91,4 @@ async def _greet(connection_id: str, user_id: UserId, attempt: int, ports: Ports
         raise Unavailable(details="the socket is not open yet")
 
 
-handler = queue_entry(tell, lambda_ports, PORTS)
+handler = queue_entry(consume_task, lambda_ports, PORTS)

@@ -5,7 +5,7 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import Struct
 
-from nomadcrew.core.errors import Hopeless
+from nomadcrew.core.errors import PermanentFailure
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.queues import Job
 from nomadcrew.hosts.aws.ports import lambda_ports
@@ -42,7 +42,7 @@ class Feedback(Struct):
     detail: Detail
 
 
-async def listen(job: Job, ports: Ports) -> None:
+async def consume_feedback(job: Job, ports: Ports) -> None:
     """Suppress mail to addresses that bounced permanently or complained.
 
     Raises:
@@ -52,7 +52,7 @@ async def listen(job: Job, ports: Ports) -> None:
         detail = msgspec.json.decode(job.body, type=Feedback).detail
     except msgspec.MsgspecError as error:
         # The error's text could contain an address.
-        raise Hopeless(type(error).__name__) from None
+        raise PermanentFailure(type(error).__name__) from None
     for address, reason in _suppressed(detail):
         await ports.suppression.suppress(address, reason, now=ports.clock())
 
@@ -67,4 +67,4 @@ def _suppressed(detail: Detail) -> list[tuple[str, str]]:
     return [(recipient.email_address, reason) for recipients, reason in groups for recipient in recipients]
 
 
-handler: Any = queue_entry(listen, lambda_ports, PORTS)
+handler: Any = queue_entry(consume_feedback, lambda_ports, PORTS)

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from nomadcrew import __version__
-from nomadcrew.hosts.machine.errors import CannotStart
+from nomadcrew.hosts.machine.errors import StartupError
 
 FORMAT = 2  # format 1 had no `files`
 SAVED_FOLDERS = ("keys", "files")
@@ -27,7 +27,7 @@ _CHUNK = 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ArchivedFile:
     """A part's entry in the manifest: size in bytes, checksum in hexadecimal."""
 
     size: int
@@ -44,7 +44,7 @@ def write_archive(path: Path, parts: Mapping[str, IO[bytes] | Path], *, postgres
     Raises:
         OSError: the disk refused; the caller removes the incomplete file.
     """
-    measured: dict[str, Part] = {}
+    measured: dict[str, ArchivedFile] = {}
     for name, part in parts.items():
         with _opened(part) as content:
             measured[name] = _measure(content)
@@ -112,16 +112,16 @@ class Archive:
             file.flush()
             os.fsync(file.fileno())
 
-    def _parts_in(self, manifest: bytes, postgres_major: int) -> dict[str, Part]:
+    def _parts_in(self, manifest: bytes, postgres_major: int) -> dict[str, ArchivedFile]:
         try:
             content: Any = json.loads(manifest)
             version, postgres = int(content["format"]), str(content["postgres"])
             newer = version > FORMAT or int(postgres.split(".")[0]) > postgres_major
-            parts = {} if newer else {name: Part(**part) for name, part in content["parts"].items()}
+            parts = {} if newer else {name: ArchivedFile(**part) for name, part in content["parts"].items()}
         except (ValueError, TypeError, KeyError, AttributeError) as exc:
             raise self._damaged("its manifest cannot be read") from exc
         if newer:
-            raise CannotStart(
+            raise StartupError(
                 f"{self._path} was written by a newer NomadCrew ({content.get('nomadcrew')}, "
                 f"PostgreSQL {postgres}); restore it with that version."
             )
@@ -133,8 +133,8 @@ class Archive:
             raise self._damaged(f"{entry.name} is not a file")
         return content
 
-    def _damaged(self, why: str) -> CannotStart:
-        return CannotStart(f"{self._path} cannot be restored: {why}; use another backup.")
+    def _damaged(self, why: str) -> StartupError:
+        return StartupError(f"{self._path} cannot be restored: {why}; use another backup.")
 
 
 @contextmanager
@@ -149,7 +149,7 @@ def open_archive(path: Path) -> Iterator[Archive]:
         with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
             yield Archive(path, tar)
     except tarfile.TarError as exc:
-        raise CannotStart(f"{path} cannot be restored: it is damaged ({exc}); use another backup.") from exc
+        raise StartupError(f"{path} cannot be restored: it is damaged ({exc}); use another backup.") from exc
 
 
 def _is_allowed(entry: tarfile.TarInfo) -> bool:
@@ -159,7 +159,7 @@ def _is_allowed(entry: tarfile.TarInfo) -> bool:
     return entry.name == DUMP or inside
 
 
-def _manifest(parts: Mapping[str, Part], postgres: str) -> bytes:
+def _manifest(parts: Mapping[str, ArchivedFile], postgres: str) -> bytes:
     content = {
         "format": FORMAT,
         "nomadcrew": __version__,
@@ -170,10 +170,10 @@ def _manifest(parts: Mapping[str, Part], postgres: str) -> bytes:
     return json.dumps(content, indent=1).encode()
 
 
-def _measure(content: IO[bytes]) -> Part:
+def _measure(content: IO[bytes]) -> ArchivedFile:
     content.seek(0)
     digest, size = hashlib.sha256(), 0
     while chunk := content.read(_CHUNK):
         digest.update(chunk)
         size += len(chunk)
-    return Part(size, digest.hexdigest())
+    return ArchivedFile(size, digest.hexdigest())

@@ -23,7 +23,7 @@ import asyncpg
 from nomadcrew.adapters.machine.disk import sync_folder
 from nomadcrew.hosts.machine.backup.archive import DUMP, SAVED_FOLDERS, Archive, open_archive, write_archive
 from nomadcrew.hosts.machine.data_folder import RESTORING, DataFolder
-from nomadcrew.hosts.machine.errors import CannotStart, HostRuns
+from nomadcrew.hosts.machine.errors import AlreadyRunning, StartupError
 from nomadcrew.hosts.machine.postgres.binaries import Binaries
 from nomadcrew.hosts.machine.postgres.cluster import failure
 from nomadcrew.hosts.machine.postgres.os_user import quiet_environment
@@ -59,7 +59,7 @@ async def backup(folder: DataFolder, pg: EmbeddedPostgres, target: Path, *, say:
         part.rename(target)
         sync_folder(target.parent)
     except OSError as exc:
-        raise CannotStart(
+        raise StartupError(
             f"The backup {target} could not be written ({exc.strerror}: {exc.filename or target}); "
             "run the command as the owner of the data folder, with free space on the disk of the target."
         ) from exc
@@ -93,7 +93,7 @@ async def restore(
                     stage, archive, parts, EmbeddedPostgres(stage, binaries, postgres_user=postgres_user), say
                 )
     except OSError as exc:
-        raise CannotStart(
+        raise StartupError(
             f"{source} could not be restored into {folder.home} ({exc.strerror}: {exc.filename}); "
             "use a readable backup and a folder with free space."
         ) from exc
@@ -104,9 +104,9 @@ async def restore(
 def _check(folder: DataFolder, pg: EmbeddedPostgres, target: Path) -> None:
     folder.check_contents(pg.binaries.major)
     if not (folder.postgres / "PG_VERSION").exists():
-        raise CannotStart(f"{folder.home} has no database yet; start NomadCrew once before you make a backup.")
+        raise StartupError(f"{folder.home} has no database yet; start NomadCrew once before you make a backup.")
     if target.exists():
-        raise CannotStart(f"{target} already exists; choose another file for the backup.")
+        raise StartupError(f"{target} already exists; choose another file for the backup.")
 
 
 async def _dump(folder: DataFolder, pg: EmbeddedPostgres, dump: Path, say: Say) -> None:
@@ -140,7 +140,7 @@ def _locked(folder: DataFolder, cleanup: contextlib.ExitStack) -> bool:
     """Whether the folder's lock was acquired, until `cleanup`; if not, a host is running."""
     try:
         cleanup.enter_context(folder.lock("making a backup"))
-    except HostRuns:
+    except AlreadyRunning:
         return False
     return True
 
@@ -156,11 +156,11 @@ async def _run(what: str, program: Path, *arguments: str) -> None:
             env=quiet_environment(),
         )
     except OSError as exc:
-        raise CannotStart(
+        raise StartupError(
             f"{program} cannot be run ({exc.strerror}); set NOMADCREW_POSTGRES_BIN to a complete PostgreSQL."
         ) from exc
     if done.returncode != 0:
-        raise CannotStart(failure(what, done.stderr.decode(errors="replace")))
+        raise StartupError(failure(what, done.stderr.decode(errors="replace")))
 
 
 def _link_files(files: Path, held: Path) -> None:
@@ -216,14 +216,14 @@ async def _analyze(pg: EmbeddedPostgres) -> None:
     try:
         await connection.execute("ANALYZE")
     except asyncpg.PostgresError as exc:
-        raise CannotStart(f"The restored database cannot be read ({exc}); free some space and try again.") from exc
+        raise StartupError(f"The restored database cannot be read ({exc}); free some space and try again.") from exc
     finally:
         await connection.close()
 
 
 def _require_empty(folder: DataFolder) -> None:
     if not folder.is_empty():
-        raise CannotStart(f"{folder.home} is not empty; set NOMADCREW_HOME to a new or empty folder.")
+        raise StartupError(f"{folder.home} is not empty; set NOMADCREW_HOME to a new or empty folder.")
 
 
 @contextlib.contextmanager

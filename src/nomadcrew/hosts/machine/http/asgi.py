@@ -117,10 +117,10 @@ class Application:
 
     async def _reply(self, scope: Scope, receive: Receive, headers: dict[str, str], request_id: str) -> Reply:
         if scope["method"] == "OPTIONS":
-            return self._dispatcher.dressed(self._cors.preflight(headers), request_id)
+            return self._dispatcher.with_default_headers(self._cors.preflight(headers), request_id)
         permission = self._cors.check(headers.get("origin"), headers.get("host", ""))
         if permission is None:
-            return self._dispatcher.dressed(Reply(403), request_id)
+            return self._dispatcher.with_default_headers(Reply(403), request_id)
         reply = await self._routed(scope, receive, headers, request_id)
         if permission:
             return Reply(reply.status, reply.body, {**reply.headers, **permission})
@@ -146,7 +146,7 @@ class Application:
                 reply = await self._downloads.answer(path, subscriber(self._proxies.client(_peer(scope), headers)))
             else:
                 reply = self._redirect(method, path, scope)
-            reply = self._dispatcher.dressed(reply, request_id)
+            reply = self._dispatcher.with_default_headers(reply, request_id)
         except Disconnected:
             raise
         except Exception as error:

@@ -26,7 +26,7 @@ class Downloads:
             NotFound: the link is invalid or has expired.
             TooMany: this client address exceeds the rate limit.
         """
-        allowance = await self._limits.take("default", client_ip)
+        allowance = await self._limits.spend("default", client_ip)
         if not allowance.allowed:
             raise TooMany(allowance.retry_after_s)
         file = await self._files.follow(path.removeprefix(FILES), now=self._clock())

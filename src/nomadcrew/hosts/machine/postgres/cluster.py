@@ -18,9 +18,9 @@ from pathlib import Path
 
 from nomadcrew.adapters.machine.disk import sync_folder, write_whole
 from nomadcrew.hosts.machine.data_folder import DataFolder
-from nomadcrew.hosts.machine.errors import CannotStart
+from nomadcrew.hosts.machine.errors import StartupError
 from nomadcrew.hosts.machine.postgres.binaries import Binaries
-from nomadcrew.hosts.machine.postgres.os_user import Account, host_name
+from nomadcrew.hosts.machine.postgres.os_user import OsUser, host_name
 
 PORT = 5432
 ROLE = "nomadcrew"
@@ -74,20 +74,20 @@ class SocketFolder:
     setting: str
 
 
-def data_argument(data: Path, account: Account, major: int) -> str:
+def data_argument(data: Path, account: OsUser, major: int) -> str:
     """The path of `data` for a program of version `major` that is started in it as `account`."""
     needed = account.switch or len(os.fsencode(data)) > _POSTGRES_PATH_MAX
     return str(_HERE) if needed and major >= _STAYS_FROM and _HERE.exists() else str(data)
 
 
-def create_cluster(folder: DataFolder, binaries: Binaries, account: Account, *, sync: bool) -> None:
+def create_cluster(folder: DataFolder, binaries: Binaries, account: OsUser, *, sync: bool) -> None:
     """Run initdb in a new folder and rename it to the final one, so that the final folder is complete or empty.
 
     Raises:
         CannotStart: initdb failed, or the final folder contains unknown files.
     """
     if any(folder.postgres.iterdir()):
-        raise CannotStart(
+        raise StartupError(
             f"{folder.postgres} holds files but no database; restore the data folder from a backup, "
             "or set NOMADCREW_HOME to a new one."
         )
@@ -113,7 +113,7 @@ def remove_unfinished(folder: DataFolder) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _initdb(fresh: Path, binaries: Binaries, account: Account, *, sync: bool) -> None:
+def _initdb(fresh: Path, binaries: Binaries, account: OsUser, *, sync: bool) -> None:
     # Newer versions include C.UTF-8; for older ones the C library must have it.
     builtin = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
     command = [
@@ -139,12 +139,14 @@ def _initdb(fresh: Path, binaries: Binaries, account: Account, *, sync: bool) ->
             **account.popen,
         )
     except (OSError, subprocess.SubprocessError) as exc:
-        raise CannotStart(f"PostgreSQL's initdb failed to run ({exc}); check {binaries.bin}.") from exc
+        raise StartupError(f"PostgreSQL's initdb failed to run ({exc}); check {binaries.bin}.") from exc
     if done.returncode != 0:
-        raise CannotStart(failure("PostgreSQL could not create its database", done.stderr.decode(errors="replace")))
+        raise StartupError(
+            failure("PostgreSQL could not create its database", done.stderr.decode(errors="replace"))
+        )
 
 
-def socket_folder(folder: DataFolder, account: Account) -> SocketFolder:
+def socket_folder(folder: DataFolder, account: OsUser) -> SocketFolder:
     """The folder for the socket, created if needed: `run` in the data folder, or a shorter path elsewhere.
 
     A socket's path may have 107 bytes, a folder's 4,095.
@@ -162,13 +164,13 @@ def socket_folder(folder: DataFolder, account: Account) -> SocketFolder:
     try:
         path.mkdir(mode=0o700, exist_ok=True)
     except OSError as exc:
-        raise CannotStart(
+        raise StartupError(
             f"{path} cannot be created ({exc.strerror}); set NOMADCREW_HOME to a shorter path."
         ) from exc
     status = path.lstat()
     owners = (account.uid, os.geteuid())
     if not stat.S_ISDIR(status.st_mode) or status.st_uid not in owners or status.st_mode & 0o077:
-        raise CannotStart(
+        raise StartupError(
             f"{path}, the folder for PostgreSQL's socket, has another owner or is open to other users; "
             "remove it, or set NOMADCREW_HOME to a shorter path."
         )
@@ -196,7 +198,7 @@ def settings_text(socket: SocketFolder, *, unsafe_fast: bool) -> str:
     return "\n".join(["# Written by NomadCrew at every start; do not edit.", *lines, ""])
 
 
-def write_settings(data: Path, account: Account, text: str) -> None:
+def write_settings(data: Path, account: OsUser, text: str) -> None:
     """Write the include file and the access rules: only the host's OS user, only over the socket, no password.
 
     Raises:

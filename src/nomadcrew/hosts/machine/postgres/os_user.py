@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nomadcrew.hosts.machine.errors import CannotStart
+from nomadcrew.hosts.machine.errors import StartupError
 
 DEFAULT_USER = "nobody"
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class OsUser:
     """An OS user. `switch`: the host must switch to this user to start PostgreSQL."""
 
     name: str
@@ -37,7 +37,7 @@ class Account:
         try:
             os.chown(path, self.uid, self.gid, follow_symlinks=False)
         except OSError as exc:
-            raise CannotStart(
+            raise StartupError(
                 f"{path} cannot be given to the user {self.name} ({exc.strerror}); "
                 "set NOMADCREW_HOME to a folder on a local disk."
             ) from exc
@@ -58,7 +58,7 @@ class Account:
             self.own(Path(folder))
 
 
-def account_for(data: Path, setting: str | None) -> Account:
+def os_user_for(data: Path, setting: str | None) -> OsUser:
     """The user that PostgreSQL runs as. `setting` (a name or number) is used only if the host is root.
 
     If it is unset or the default, root uses the owner of the existing database, so a folder that an ordinary user
@@ -70,12 +70,12 @@ def account_for(data: Path, setting: str | None) -> Account:
     uid = os.geteuid()
     if uid != 0:
         entry = _by_uid(uid)
-        return Account(entry.pw_name, uid, os.getegid(), switch=False)
+        return OsUser(entry.pw_name, uid, os.getegid(), switch=False)
     chosen = setting if setting != DEFAULT_USER else None
     entry = _by_name(chosen) if chosen else _owner(data) or _by_name(DEFAULT_USER)
     if entry.pw_uid == 0:
-        raise CannotStart("PostgreSQL refuses to run as root; name another user in NOMADCREW_POSTGRES_USER.")
-    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, switch=True)
+        raise StartupError("PostgreSQL refuses to run as root; name another user in NOMADCREW_POSTGRES_USER.")
+    return OsUser(entry.pw_name, entry.pw_uid, entry.pw_gid, switch=True)
 
 
 def host_name() -> str:
@@ -105,7 +105,7 @@ def _by_name(user: str) -> pwd.struct_passwd:
     try:
         return pwd.getpwuid(int(user)) if user.isdecimal() else pwd.getpwnam(user)
     except KeyError:
-        raise CannotStart(
+        raise StartupError(
             f"The user {user} does not exist; name an existing user in NOMADCREW_POSTGRES_USER to run PostgreSQL."
         ) from None
 
@@ -114,6 +114,6 @@ def _by_uid(uid: int) -> pwd.struct_passwd:
     try:
         return pwd.getpwuid(uid)
     except KeyError:
-        raise CannotStart(
+        raise StartupError(
             f"User id {uid} has no name and PostgreSQL needs one; add it to /etc/passwd, or start as another user."
         ) from None

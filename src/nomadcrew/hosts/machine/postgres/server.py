@@ -16,11 +16,11 @@ from urllib.parse import quote
 import asyncpg
 
 from nomadcrew.hosts.machine.data_folder import DataFolder
-from nomadcrew.hosts.machine.errors import CannotStart
+from nomadcrew.hosts.machine.errors import StartupError
 from nomadcrew.hosts.machine.postgres import cluster
 from nomadcrew.hosts.machine.postgres.binaries import Binaries, usable_by
 from nomadcrew.hosts.machine.postgres.cluster import DATABASE, PORT, ROLE, SocketFolder
-from nomadcrew.hosts.machine.postgres.os_user import Account, account_for
+from nomadcrew.hosts.machine.postgres.os_user import OsUser, os_user_for
 from nomadcrew.hosts.machine.postgres.process import Postmaster, exists, is_postmaster_of, mark, read_pid_file
 
 log = logging.getLogger("nomadcrew.postgres")
@@ -67,7 +67,7 @@ class EmbeddedPostgres:
         self._unsafe_fast = unsafe_fast
         self._start_timeout_s = start_timeout_s
         self._log_file = folder.home / "postgres.log"
-        self._account: Account | None = None
+        self._account: OsUser | None = None
         self._socket: SocketFolder | None = None
         self._process: Postmaster | None = None
         self._recovering = False
@@ -102,14 +102,14 @@ class EmbeddedPostgres:
         """
         began = time.monotonic()
         try:
-            self._account = account = account_for(self._data, self._user)
+            self._account = account = os_user_for(self._data, self._user)
             self._binaries = await asyncio.to_thread(usable_by, self._binaries, account)
             taken_over = await self._adopt(account)
             if not taken_over:
                 await self._prepare(account)
                 await self._launch(account)
         except OSError as exc:
-            raise CannotStart(
+            raise StartupError(
                 f"PostgreSQL could not be started in {self._data} ({exc.strerror or exc}); "
                 "check the disk and the folder's permissions."
             ) from exc
@@ -124,12 +124,12 @@ class EmbeddedPostgres:
         """
         note = read_pid_file(self._data)
         if note is None:
-            raise CannotStart(f"No PostgreSQL runs on {self._data}; try again later.")
+            raise StartupError(f"No PostgreSQL runs on {self._data}; try again later.")
         self._socket = cluster.socket_folder_named(note.socket, self._data)
         try:
             await self._version_served()
         except (OSError, *_REFUSED) as exc:
-            raise CannotStart(f"The PostgreSQL on {self._data} does not answer ({exc}); try again later.") from exc
+            raise StartupError(f"The PostgreSQL on {self._data} does not answer ({exc}); try again later.") from exc
 
     async def supervise(self) -> None:
         """Restart PostgreSQL whenever it dies, until cancelled."""
@@ -154,7 +154,7 @@ class EmbeddedPostgres:
             shutil.rmtree(self._socket.path, ignore_errors=True)
         log.info("PostgreSQL stopped in %.2f s", time.monotonic() - began)
 
-    async def _adopt(self, account: Account) -> bool:
+    async def _adopt(self, account: OsUser) -> bool:
         """Take over a PostgreSQL that runs on the data, if its version and settings match; else stop it."""
         self._socket = cluster.socket_folder(self._folder, account)
         note = read_pid_file(self._data)
@@ -168,7 +168,7 @@ class EmbeddedPostgres:
         await survivor.stop()
         return False
 
-    async def _prepare(self, account: Account) -> None:
+    async def _prepare(self, account: OsUser) -> None:
         cluster.remove_unfinished(self._folder)
         if not (self._data / "PG_VERSION").exists():
             began = time.monotonic()
@@ -201,14 +201,14 @@ class EmbeddedPostgres:
             began = time.monotonic()
             try:
                 await self._launch(self._account)
-            except (CannotStart, OSError) as exc:
+            except (StartupError, OSError) as exc:
                 attempt += 1
                 log.error("PostgreSQL is still down: %s", exc)  # noqa: TRY400
                 continue
             log.warning("PostgreSQL is back after %.2f s", time.monotonic() - began)
             return
 
-    async def _launch(self, account: Account) -> None:
+    async def _launch(self, account: OsUser) -> None:
         deadline = time.monotonic() + ORPHANS_S
         while True:
             self._remove_stale_pid_file()
@@ -222,10 +222,10 @@ class EmbeddedPostgres:
                 if time.monotonic() < deadline:
                     await asyncio.sleep(0.2)
                     continue
-                raise CannotStart(self._failure(log_from)) from None
+                raise StartupError(self._failure(log_from)) from None
             return
 
-    def _spawn(self, account: Account) -> "subprocess.Popen[bytes]":
+    def _spawn(self, account: OsUser) -> "subprocess.Popen[bytes]":
         data = cluster.data_argument(self._data, account, self._binaries.major)
         command = [str(self._binaries.postgres), "-D", data, "-c", mark(self._data)]
         fd = os.open(self._log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -255,11 +255,11 @@ class EmbeddedPostgres:
         while not await self._answers():
             if not process.alive():
                 reason = self._failure(log_from)
-                raise _Orphans if "shared memory block" in reason else CannotStart(reason)
+                raise _Orphans if "shared memory block" in reason else StartupError(reason)
             if self._recovering:
                 deadline = time.monotonic() + self._start_timeout_s
             elif time.monotonic() > deadline:
-                raise CannotStart(
+                raise StartupError(
                     f"PostgreSQL was not ready within {self._start_timeout_s:.0f} s; "
                     f"check {self._log_file} and start again."
                 )
@@ -277,7 +277,7 @@ class EmbeddedPostgres:
         except (OSError, asyncpg.PostgresConnectionError, asyncpg.InternalClientError):
             return False
         except _REFUSED as exc:
-            raise CannotStart(f"PostgreSQL runs but refuses this host ({exc}); check {self._log_file}.") from exc
+            raise StartupError(f"PostgreSQL runs but refuses this host ({exc}); check {self._log_file}.") from exc
         return True
 
     async def _version_served(self) -> str:

@@ -13,7 +13,7 @@ from typing import Protocol
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.events import Audience, Event, listeners
 from nomadcrew.core.ids import TripId, UserId
-from nomadcrew.core.locations.model import hidden_in, shown_in
+from nomadcrew.core.locations.model import hiding_user, position_owner
 from nomadcrew.hosts.machine.http.metrics import Metrics
 from nomadcrew.wire.events import event_frame
 
@@ -27,7 +27,7 @@ PACE_S = 1.0
 ON_ITS_WAY_S = 60.0
 
 
-class Members(Protocol):
+class RecipientSource(Protocol):
     """The trips' members."""
 
     async def recipients(self, trip_ids: Iterable[TripId]) -> Mapping[TripId, Sequence[UserId]]: ...
@@ -53,10 +53,10 @@ class Delivery(Protocol):
         ...
 
 
-class HubLive:
-    """`Live` on a host that holds the sockets."""
+class HubBroadcaster:
+    """`Broadcaster` on a host that holds the sockets."""
 
-    def __init__(self, members: Members, sockets: Delivery, metrics: Metrics) -> None:
+    def __init__(self, members: RecipientSource, sockets: Delivery, metrics: Metrics) -> None:
         self._members = members
         self._sockets = sockets
         self._metrics = metrics
@@ -68,10 +68,10 @@ class HubLive:
         # Start of hiding, by user and trip (None: all trips), for as long as older positions may still arrive.
         self._hidden: dict[tuple[UserId, TripId | None], datetime] = {}
 
-    async def tell(self, event: Event, *, latest_of: str | None = None) -> None:
-        self.take(event, latest_of)
+    async def broadcast(self, event: Event, *, latest_of: str | None = None) -> None:
+        self.enqueue(event, latest_of)
 
-    def take(self, event: Event, latest_of: str | None = None, people: Collection[UserId] | None = None) -> None:
+    def enqueue(self, event: Event, latest_of: str | None = None, people: Collection[UserId] | None = None) -> None:
         """`tell` and `tell_people` without `await`: the event is queued."""
         if latest_of is None:
             self._enqueue(event, people)
@@ -80,12 +80,12 @@ class HubLive:
         else:
             self._pace(latest_of, event)
 
-    async def tell_people(self, event: Event, people: Sequence[UserId]) -> None:
-        self.take(event, people=people)
+    async def send_to(self, event: Event, user_ids: Sequence[UserId]) -> None:
+        self.enqueue(event, people=user_ids)
 
     def outdated_by(self, event: Event) -> None:
         """Drop queued positions that `event` makes outdated: a member who hides must not be shown afterwards."""
-        owner = hidden_in(event)
+        owner = hiding_user(event)
         if owner is None:
             return
         key = (owner, event.trip_id)
@@ -98,7 +98,7 @@ class HubLive:
 
     def _is_outdated(self, event: Event) -> bool:
         """Whether an event shows a member who has hidden since, on its trip or everywhere."""
-        owner = shown_in(event)
+        owner = position_owner(event)
         if owner is None:
             return False
         hidden = (self._hidden.get((owner, trip_id)) for trip_id in (event.trip_id, None))
@@ -140,7 +140,7 @@ class HubLive:
             for event, named in events:
                 people, muted = listeners(event, members) if named is None else (named, None)
                 if self._sockets.connected(people) and not self._is_outdated(event):
-                    count = self._sockets.deliver(event_frame(event), people, muted, shown_in(event))
+                    count = self._sockets.deliver(event_frame(event), people, muted, position_owner(event))
                     self._metrics.delivered(count)
         except Unavailable as error:
             log.warning("events dropped", extra={"fields": {"count": len(events), "reason": error.details}})

@@ -12,7 +12,7 @@ LONGEST_S = 6.0
 STEP_S = 0.05
 
 
-async def send_away(hub: Hub, *, longest_s: float = LONGEST_S) -> None:
+async def drain_sockets(hub: Hub, *, longest_s: float = LONGEST_S) -> None:
     """Close every socket, spread evenly with some jitter; new sockets are closed at the end."""
     steps = max(1, round(min(longest_s, len(hub) / SOCKETS_PER_S) / STEP_S))
     each = -(-len(hub) // steps)

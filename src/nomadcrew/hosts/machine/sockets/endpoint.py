@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from urllib.parse import parse_qs
 
-from nomadcrew.api.socket_frames import actions
+from nomadcrew.api.socket_frames import frames
 from nomadcrew.core.claims import Claims
 from nomadcrew.core.errors import DomainError, Forbidden, NotFound, Unauthenticated
 from nomadcrew.core.ports import Ports
@@ -16,7 +16,14 @@ from nomadcrew.hosts.machine.sockets.hub import Hub, Socket
 from nomadcrew.hosts.machine.sockets.protocol import OUTLET, Outlet
 from nomadcrew.web.call import Reply, request_id_of
 from nomadcrew.web.problems import problem
-from nomadcrew.web.sockets import CLOSE_BAD_JSON, CLOSE_UNAUTHENTICATED, NotJson, act, greeting, offered_token
+from nomadcrew.web.sockets import (
+    CLOSE_BAD_JSON,
+    CLOSE_UNAUTHENTICATED,
+    NotJson,
+    greeting,
+    handle_frame,
+    offered_token,
+)
 
 PATH = "/v1/ws"
 # Twenty frames per second are enough for a user; frames beyond that are dropped, and the socket stays open.
@@ -115,7 +122,7 @@ class SocketEndpoint:
             allowance -= 1
             text = message.get("text") or message.get("bytes") or ""
             try:
-                answer = await act(actions, socket.id, socket.user_id, text, self._ports)
+                answer = await handle_frame(frames, socket.id, socket.user_id, text, self._ports)
             except NotJson:
                 socket.close(CLOSE_BAD_JSON, "a frame was not JSON")
                 return

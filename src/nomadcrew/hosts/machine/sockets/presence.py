@@ -14,7 +14,7 @@ from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import NewId, UserId
 from nomadcrew.core.presence.model import GRACE_S
 from nomadcrew.core.presence.service import announce
-from nomadcrew.core.realtime import Live
+from nomadcrew.core.realtime import Broadcaster
 
 ROUND_S = 0.5
 BATCH = 200
@@ -24,13 +24,13 @@ STAYING_S = 600.0
 HERE = "here"
 
 
-class PresenceTeller:
+class PresenceAnnouncer:
     """Turns users' connections and disconnections into presence, events and rows."""
 
     def __init__(
         self,
         presence: PostgresPresence,
-        live: Live,
+        broadcaster: Broadcaster,
         *,
         clock: Clock,
         new_id: NewId,
@@ -39,7 +39,7 @@ class PresenceTeller:
     ) -> None:
         """`on_change` is called when a user goes online or offline."""
         self._presence = presence
-        self._live = live
+        self._live = broadcaster
         self._clock = clock
         self._new_id = new_id
         self._on_change = on_change
@@ -104,7 +104,7 @@ class PresenceTeller:
     async def _announce(self) -> None:
         batch = list(self._changed)[:BATCH]
         await announce(
-            batch, presence=self._presence, tell=self._live.tell, new_id=self._new_id, now=self._clock()
+            batch, presence=self._presence, broadcast=self._live.broadcast, new_id=self._new_id, now=self._clock()
         )  # fmt: skip
         for user_id in batch:
             self._changed.pop(user_id, None)

@@ -14,7 +14,7 @@ log = logging.getLogger("nomadcrew.views")
 MOST = 200_000
 
 
-class Heard:
+class PositionViewBuffer:
     """A buffer of position views. `add` never waits. A view is recorded once per hour and not per broadcast."""
 
     def __init__(self, views: PositionViews, clock: Clock, *, most: int = MOST) -> None:
@@ -30,7 +30,7 @@ class Heard:
         self._waiting_count = 0
         self._dropped_count = 0
 
-    def add(self, trip_id: TripId, owner: UserId, viewers: Set[UserId]) -> None:
+    def record(self, trip_id: TripId, owner: UserId, viewers: Set[UserId]) -> None:
         """Add the viewers who were just sent the position of `owner`."""
         hour = self._clock().replace(minute=0, second=0, microsecond=0)
         if hour != self._hour or self._seen_count >= self._most:
@@ -49,7 +49,7 @@ class Heard:
         self._waiting_count += len(new - waiting)
         waiting |= new
 
-    async def note(self) -> None:
+    async def flush(self) -> None:
         """Record the waiting views.
 
         Raises:
@@ -61,7 +61,7 @@ class Heard:
         for key in list(self._waiting):
             trip_id, owner, hour = key
             recorded = frozenset(self._waiting[key])
-            await self._views.note(trip_id, recorded, [owner], now=hour)
+            await self._views.record(trip_id, recorded, [owner], now=hour)
             # `add` may have run during the await.
             remaining = self._waiting[key] - recorded
             self._waiting_count -= len(recorded)

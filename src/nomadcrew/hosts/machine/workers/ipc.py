@@ -21,14 +21,14 @@ MAX_WAITING_BYTES = 64 * 2**20
 ASK_TIMEOUT_S = 5.0
 
 
-class Message(Struct, tag=True, array_like=True):
+class IpcMessage(Struct, tag=True, array_like=True):
     """The body of a frame. An id is 16 bytes; a list of ids is their concatenation."""
 
 
 # From the host to a worker.
 
 
-class Start(Message):
+class Start(IpcMessage):
     """The first message to a worker: the database's address and the server's own."""
 
     connect: dict[str, Any]
@@ -36,7 +36,7 @@ class Start(Message):
     pool_size: int
 
 
-class Deliver(Message):
+class Deliver(IpcMessage):
     """Send a frame to these users' sockets. `shows`: the user whose position on the trip the frame reveals."""
 
     frame: str
@@ -45,29 +45,29 @@ class Deliver(Message):
     shows: bytes | None
 
 
-class Online(Message):
+class Online(IpcMessage):
     """These users went online (`here`) or offline, over all of this host's processes."""
 
     people: bytes
     here: bool
 
 
-class Drain(Message):
+class Drain(IpcMessage):
     """Drain and stop."""
 
 
 # From a worker to the host.
 
 
-class Ready(Message):
+class Ready(IpcMessage):
     """The worker accepts requests."""
 
 
-class Written(Message):
+class Committed(IpcMessage):
     """A commit that may have added events to the outbox."""
 
 
-class Told(Message):
+class Broadcast(IpcMessage):
     """A packed event to broadcast; `latest_of` is its pacing key, `people` its recipients, if they are named."""
 
     event: str
@@ -75,38 +75,38 @@ class Told(Message):
     people: bytes | None = None
 
 
-class Person(Message):
+class UserConnection(IpcMessage):
     """A user's first socket in this worker was opened (`here`), or their last one closed."""
 
     user_id: bytes
     here: bool
 
 
-class Working(Message):
+class Heartbeat(IpcMessage):
     """A heartbeat, every few seconds."""
 
 
 # In both directions.
 
 
-class SessionEnded(Message):
+class SessionEnded(IpcMessage):
     session_id: bytes
 
 
-class Spent(Message):
+class LimitsUsed(IpcMessage):
     """Rate-limit tokens that one worker has spent: bucket, key, cost."""
 
     spent: list[tuple[str, str, int]]
 
 
-class Question(Message):
+class Question(IpcMessage):
     """A query; the reply is an `Answer` with the same number."""
 
     number: int
-    about: "Take | Pulses | Metrics"
+    about: "TakeLimit | HeartbeatQuery | MetricsQuery"
 
 
-class Take(Message):
+class TakeLimit(IpcMessage):
     """Spend from a rate limit; the reply is the fields of an `Allowance`."""
 
     bucket: str
@@ -114,23 +114,23 @@ class Take(Message):
     cost: int
 
 
-class Pulses(Message):
+class HeartbeatQuery(IpcMessage):
     """Ask for the seconds since the last heartbeat of each of the host's loops, by name."""
 
 
-class Metrics(Message):
+class MetricsQuery(IpcMessage):
     """Ask for all metrics in Prometheus' text format: one worker's, or all processes' if a worker asks."""
 
 
-class Answer(Message):
+class Answer(IpcMessage):
     number: int
     value: Any
 
 
 _TO_WORKERS = Start | Deliver | Online | Drain
-_TO_THE_HOST = Ready | Written | Told | Person | Working
+_TO_THE_HOST = Ready | Committed | Broadcast | UserConnection | Heartbeat
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(_TO_WORKERS | _TO_THE_HOST | SessionEnded | Spent | Question | Answer).decode
+_decode = msgspec.msgpack.Decoder(_TO_WORKERS | _TO_THE_HOST | SessionEnded | LimitsUsed | Question | Answer).decode
 
 
 def ids_in(packed: bytes) -> list[UUID]:
@@ -138,17 +138,17 @@ def ids_in(packed: bytes) -> list[UUID]:
     return [UUID(bytes=packed[at : at + 16]) for at in range(0, len(packed), 16)]
 
 
-class Lost(Exception):
+class ConnectionLost(Exception):
     """The connection to the peer is lost, or it did not answer in time."""
 
 
-class Channel(asyncio.Protocol):
+class IpcChannel(asyncio.Protocol):
     """One end of the connection. `answer` replies to questions; `on_message` gets all other messages."""
 
     def __init__(
         self,
-        on_message: Callable[[Message], None],
-        answer: Callable[[Message], Awaitable[Any]],
+        on_message: Callable[[IpcMessage], None],
+        answer: Callable[[IpcMessage], Awaitable[Any]],
         on_lost: Callable[[], None],
     ) -> None:
         self._on_message = on_message
@@ -165,21 +165,21 @@ class Channel(asyncio.Protocol):
         """Bytes that the peer has not read yet, beyond the kernel's buffer."""
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
-    def send(self, message: Message) -> None:
+    def send(self, message: IpcMessage) -> None:
         """Send a message; do nothing if the connection is lost."""
         if self._transport is None or self._transport.is_closing():
             return
         body = _encode(message)
         self._transport.write(len(body).to_bytes(4, "big") + body)
 
-    async def ask(self, about: "Take | Pulses | Metrics") -> Any:
+    async def ask(self, about: "TakeLimit | HeartbeatQuery | MetricsQuery") -> Any:
         """Send a question and return its answer.
 
         Raises:
             Lost: the connection is lost, or the answer did not arrive in time.
         """
         if self._transport is None or self._transport.is_closing():
-            raise Lost
+            raise ConnectionLost
         number = next(self._numbers)
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._open_questions[number] = answer
@@ -188,7 +188,7 @@ class Channel(asyncio.Protocol):
             async with asyncio.timeout(ASK_TIMEOUT_S):
                 return await answer
         except TimeoutError:
-            raise Lost from None
+            raise ConnectionLost from None
         finally:
             del self._open_questions[number]
 
@@ -215,10 +215,10 @@ class Channel(asyncio.Protocol):
         self._transport = None
         for answer in self._open_questions.values():
             if not answer.done():
-                answer.set_exception(Lost())
+                answer.set_exception(ConnectionLost())
         self._on_lost()
 
-    def _dispatch(self, message: Message) -> None:
+    def _dispatch(self, message: IpcMessage) -> None:
         if isinstance(message, Answer):
             answer = self._open_questions.get(message.number)
             if answer is not None and not answer.done():

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 _NOT_SUMMED = ("nomadcrew_uptime_seconds", "nomadcrew_build_info")
 
 
-def merged(pages: Sequence[str]) -> str:
+def merge_metrics(pages: Sequence[str]) -> str:
     """Each series once, summed over the pages; metrics that cannot be summed are the first page's, the host's."""
     lines: dict[str, str] = {}
     values: dict[str, float] = {}

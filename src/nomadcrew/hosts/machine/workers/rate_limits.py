@@ -24,7 +24,7 @@ def guards(limit: Limit) -> bool:
     return limit.per_s >= SLOW_WINDOW_S and limit.count <= FEW
 
 
-class SharedRateLimits:
+class WorkerRateLimits:
     """`RateLimits` of a worker; `host` counts the low limits."""
 
     def __init__(
@@ -41,20 +41,20 @@ class SharedRateLimits:
         self._tell = tell
         self._spent: dict[tuple[str, str], int] = {}
 
-    async def take(self, bucket: str, key: str, *, cost: int = 1) -> Allowance:
+    async def spend(self, bucket: str, key: str, *, cost: int = 1) -> Allowance:
         if bucket in self._low:
-            return await self._host.take(bucket, key, cost=cost)
-        allowance = await self._own.take(bucket, key, cost=cost)
+            return await self._host.spend(bucket, key, cost=cost)
+        allowance = await self._own.spend(bucket, key, cost=cost)
         if allowance.allowed and cost:
             if not self._spent:
                 asyncio.get_running_loop().call_later(TOLD_EVERY_S, self._send_spent)
             self._spent[bucket, key] = self._spent.get((bucket, key), 0) + cost
         return allowance
 
-    def spend(self, spent: Sequence[Spent]) -> None:
+    def count_spent(self, spent: Sequence[Spent]) -> None:
         """Count tokens spent in other workers."""
         for bucket, key, cost in spent:
-            self._own.spend(bucket, key, cost)
+            self._own.count_spent(bucket, key, cost)
 
     def _send_spent(self) -> None:
         spent, self._spent = self._spent, {}

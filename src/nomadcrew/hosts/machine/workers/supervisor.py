@@ -20,13 +20,13 @@ from uuid import UUID
 from nomadcrew.core.auth.model import ACCESS_LIFETIME
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import SessionId, TripId, UserId
-from nomadcrew.hosts.machine.errors import CannotStart
+from nomadcrew.hosts.machine.errors import StartupError
 from nomadcrew.hosts.machine.http.metrics import REFRESH_TIMEOUT_S
-from nomadcrew.hosts.machine.services import Backstage
+from nomadcrew.hosts.machine.services import SharedServices
 from nomadcrew.hosts.machine.uvicorn_server import DRAIN_S
 from nomadcrew.hosts.machine.workers import ipc as said
-from nomadcrew.hosts.machine.workers.ipc import Channel, Lost, ids_in
-from nomadcrew.hosts.machine.workers.metrics import merged
+from nomadcrew.hosts.machine.workers.ipc import ConnectionLost, IpcChannel, ids_in
+from nomadcrew.hosts.machine.workers.metrics import merge_metrics
 from nomadcrew.wire.events import unpack
 
 log = logging.getLogger("nomadcrew.workers")
@@ -50,10 +50,10 @@ class _Worker:
         self.process = process
         self.started_s = self.last_message_s = started_s
         self.people: set[UserId] = set()
-        self.channel: Channel
+        self.channel: IpcChannel
 
 
-class Fleet:
+class WorkerSupervisor:
     """All workers, one per listening socket; implements `Delivery` over them.
 
     The host keeps the listening sockets open, so that connections to a dead worker wait for its successor.
@@ -78,9 +78,9 @@ class Fleet:
         self._ready_count = 0
         self._stopping = asyncio.Event()
         self._supervisors: list[asyncio.Task[None]] = []
-        self._back: Backstage
+        self._back: SharedServices
 
-    def serve(self, back: Backstage) -> None:
+    def serve(self, back: SharedServices) -> None:
         """Set the services that answer the workers' questions; call before `start`."""
         self._back = back
 
@@ -98,7 +98,7 @@ class Fleet:
         await asyncio.wait([ready, *self._supervisors], timeout=START_S, return_when=asyncio.FIRST_COMPLETED)
         if not self._ready.is_set():
             ready.cancel()
-            raise CannotStart("A worker process could not be started; see the log above.")
+            raise StartupError("A worker process could not be started; see the log above.")
         self._supervisors.append(asyncio.create_task(self._watch(), name="workers"))
 
     async def drain(self) -> None:
@@ -150,7 +150,7 @@ class Fleet:
         """Send a user's presence to all workers."""
         self._send_to_all(said.Online(user_id.bytes, here))
 
-    def _send_to_all(self, message: said.Message) -> None:
+    def _send_to_all(self, message: said.IpcMessage) -> None:
         for worker in self._workers:
             worker.channel.send(message)
 
@@ -164,7 +164,7 @@ class Fleet:
             if self._stopping.is_set():
                 return
             if not self._ready.is_set():
-                raise CannotStart("A worker ended before it was ready.")
+                raise StartupError("A worker ended before it was ready.")
             short = time.monotonic() - worker.started_s < SHORT_LIFE_S
             short_lives = short_lives + 1 if short else 0
             log.warning("worker ended, restarting", extra={"fields": {"exit_code": code}})
@@ -180,8 +180,8 @@ class Fleet:
             )  # fmt: skip
         worker = _Worker(process, time.monotonic())
 
-        def channel_end() -> Channel:
-            return Channel(
+        def channel_end() -> IpcChannel:
+            return IpcChannel(
                 lambda message: self._on_message(worker, message), self._answer, lambda: self._forget(worker)
             )
 
@@ -210,19 +210,19 @@ class Fleet:
                     log.error("worker is stuck, killing it", extra={"fields": {"silent_s": round(silent_s)}})
                     _kill(worker)
 
-    def _on_message(self, worker: _Worker, message: said.Message) -> None:
+    def _on_message(self, worker: _Worker, message: said.IpcMessage) -> None:
         worker.last_message_s = time.monotonic()
         match message:
-            case said.Written():
-                self._back.relay.ring()
-            case said.Told(event, latest_of, people):
+            case said.Committed():
+                self._back.relay.wake()
+            case said.Broadcast(event, latest_of, people):
                 recipients = None if people is None else list(map(UserId, ids_in(people)))
-                self._back.live.take(unpack(event), latest_of, recipients)
-            case said.Person(user_id, here):
+                self._back.broadcaster.enqueue(unpack(event), latest_of, recipients)
+            case said.UserConnection(user_id, here):
                 self._person(worker, UserId(UUID(bytes=user_id)), here=here)
             case said.SessionEnded(session_id):
                 self.end_session(SessionId(UUID(bytes=session_id)))
-            case said.Spent():
+            case said.LimitsUsed():
                 for other in self._workers - {worker}:
                     other.channel.send(message)
             case said.Ready():
@@ -244,13 +244,13 @@ class Fleet:
         if before != bool(workers):
             self.on_person(user_id, here)
 
-    async def _answer(self, about: said.Message) -> Any:
+    async def _answer(self, about: said.IpcMessage) -> Any:
         match about:
-            case said.Take(bucket, key, cost):
-                return astuple(await self._back.ports.limits.take(bucket, key, cost=cost))
-            case said.Pulses():
+            case said.TakeLimit(bucket, key, cost):
+                return astuple(await self._back.ports.limits.spend(bucket, key, cost=cost))
+            case said.HeartbeatQuery():
                 return {name: heartbeat.silent_s for name, heartbeat in self._back.heartbeats.items()}
-            case said.Metrics():
+            case said.MetricsQuery():
                 return await self._page()
             case _:
                 raise TypeError(f"a worker asked for {type(about).__name__}")
@@ -260,13 +260,13 @@ class Fleet:
         with contextlib.suppress(TimeoutError, Unavailable):
             await asyncio.wait_for(self._back.refresh(), REFRESH_TIMEOUT_S)
         theirs = await asyncio.gather(*map(_metrics_of, list(self._workers)))
-        return merged([self._back.metrics.render().decode(), *chain.from_iterable(theirs)])
+        return merge_metrics([self._back.metrics.render().decode(), *chain.from_iterable(theirs)])
 
 
 async def _metrics_of(worker: _Worker) -> list[str]:
     try:
-        return [await worker.channel.ask(said.Metrics())]
-    except Lost:
+        return [await worker.channel.ask(said.MetricsQuery())]
+    except ConnectionLost:
         return []
 
 

@@ -23,13 +23,13 @@ from nomadcrew.core.limits import Allowance
 from nomadcrew.hosts.machine.data_folder import DataFolder
 from nomadcrew.hosts.machine.http.metrics import Metrics
 from nomadcrew.hosts.machine.open_files import allow_open_files
-from nomadcrew.hosts.machine.services import Front, cancelled, running, wired
+from nomadcrew.hosts.machine.services import RequestServer, cancel_tasks, make_ports, start_tasks
 from nomadcrew.hosts.machine.sockets.hub import Hub
 from nomadcrew.hosts.machine.sockets.presence import HERE
 from nomadcrew.hosts.machine.uvicorn_server import Serving
 from nomadcrew.hosts.machine.workers import ipc as said
-from nomadcrew.hosts.machine.workers.ipc import Channel, Lost, ids_in
-from nomadcrew.hosts.machine.workers.rate_limits import SharedRateLimits, Spent
+from nomadcrew.hosts.machine.workers.ipc import ConnectionLost, IpcChannel, ids_in
+from nomadcrew.hosts.machine.workers.rate_limits import Spent, WorkerRateLimits
 from nomadcrew.settings import Settings
 from nomadcrew.wire.events import pack
 
@@ -39,54 +39,54 @@ WORKING_S = 5.0
 _ALLOWED = Allowance(allowed=True, limit=0, remaining=0, reset_s=0, retry_after_s=0)
 
 
-class HostOutbox:
+class SupervisorOutbox:
     """`Outbox` whose relay is in the host."""
 
-    def __init__(self, host: Channel) -> None:
+    def __init__(self, host: IpcChannel) -> None:
         self._host = host
         self._wake_scheduled = False
 
-    def expect(self) -> None:
+    def before_write(self) -> None:
         """Nothing to prepare: the host polls every second."""
 
-    async def written(self, *, told: bool = True) -> None:
-        if told and not self._wake_scheduled:
+    async def after_commit(self, *, has_events: bool = True) -> None:
+        if has_events and not self._wake_scheduled:
             # Once for all writes in this iteration of the event loop.
             self._wake_scheduled = True
             asyncio.get_running_loop().call_soon(self._wake)
 
     async def sweep(self) -> int:
-        await self.written()
+        await self.after_commit()
         return 0
 
     def _wake(self) -> None:
         self._wake_scheduled = False
-        self._host.send(said.Written())
+        self._host.send(said.Committed())
 
 
-class HostLive:
-    """`Live` through the host, which knows all sockets and paces the events of all workers."""
+class SupervisorBroadcaster:
+    """`Broadcaster` through the host, which knows all sockets and paces the events of all workers."""
 
-    def __init__(self, host: Channel) -> None:
+    def __init__(self, host: IpcChannel) -> None:
         self._host = host
 
-    async def tell(self, event: Event, *, latest_of: str | None = None) -> None:
-        self._host.send(said.Told(pack(event), latest_of))
+    async def broadcast(self, event: Event, *, latest_of: str | None = None) -> None:
+        self._host.send(said.Broadcast(pack(event), latest_of))
 
-    async def tell_people(self, event: Event, people: Sequence[UserId]) -> None:
-        self._host.send(said.Told(pack(event), None, b"".join(person.bytes for person in people)))
+    async def send_to(self, event: Event, user_ids: Sequence[UserId]) -> None:
+        self._host.send(said.Broadcast(pack(event), None, b"".join(person.bytes for person in user_ids)))
 
 
-class HostLimits:
+class SupervisorRateLimits:
     """`RateLimits` that the host counts for all workers."""
 
-    def __init__(self, host: Channel) -> None:
+    def __init__(self, host: IpcChannel) -> None:
         self._host = host
 
-    async def take(self, bucket: str, key: str, *, cost: int = 1) -> Allowance:
+    async def spend(self, bucket: str, key: str, *, cost: int = 1) -> Allowance:
         try:
-            return Allowance(*await self._host.ask(said.Take(bucket, key, cost)))
-        except Lost:
+            return Allowance(*await self._host.ask(said.TakeLimit(bucket, key, cost)))
+        except ConnectionLost:
             return _ALLOWED
 
 
@@ -95,13 +95,13 @@ class Worker:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.host = Channel(self._on_message, self._answer, _exit_without_host)
+        self.host = IpcChannel(self._on_message, self._answer, _exit_without_host)
         self.hub = Hub()
-        self.hub.on_person = lambda user_id, here: self.host.send(said.Person(user_id.bytes, here))
+        self.hub.on_person = lambda user_id, here: self.host.send(said.UserConnection(user_id.bytes, here))
         self.metrics = Metrics()
         self.start: asyncio.Future[said.Start] = asyncio.get_running_loop().create_future()
         self.stop = asyncio.Event()
-        self._limits: SharedRateLimits | None = None
+        self._limits: WorkerRateLimits | None = None
         self._presence: PostgresPresence | None = None
         # Presence changes received before the presence exists.
         self._early_messages: list[said.Online] = []
@@ -115,12 +115,12 @@ class Worker:
         presence = self._presence = PostgresPresence(pool)
         for message in self._early_messages:
             self._online(message)
-        ports = wired(
-            self._settings, DataFolder(self._settings.home), pool, url=start.address, outbox=HostOutbox(self.host),
-            connections=self.hub, live=HostLive(self.host), on_session_end=self._session_ended_here,
-            limits=self._limits, presence=presence,
+        ports = make_ports(
+            self._settings, DataFolder(self._settings.home), pool, url=start.address,
+            outbox=SupervisorOutbox(self.host), connections=self.hub, broadcaster=SupervisorBroadcaster(self.host),
+            on_session_end=self._session_ended_here, limits=self._limits, presence=presence,
         )  # fmt: skip
-        front = Front(
+        front = RequestServer(
             self._settings, pool, self.hub, ports, self.metrics, silences=self._silences, render=self._render
         )
 
@@ -129,30 +129,30 @@ class Worker:
                 await ports.tokens.revoke(await self._sessions.get(), now=utc_now())
 
         loops = {**front.loops(), "host": self._send_heartbeats, "sessions": revoke_sessions}
-        tasks = running(loops)
+        tasks = start_tasks(loops)
         serving = Serving(front.application, self.hub, listener, lambda: self.host.send(said.Ready()))
         stopped = asyncio.create_task(self.stop.wait())
         await asyncio.wait({serving.task, stopped}, return_when=asyncio.FIRST_COMPLETED)
         await serving.drain()
-        await cancelled([*tasks, stopped])
+        await cancel_tasks([*tasks, stopped])
         await front.finish()
         await pool.close()
 
-    def _shared_limits(self) -> SharedRateLimits | None:
+    def _shared_limits(self) -> WorkerRateLimits | None:
         limits = parse_limits(self._settings.rate_limits)
         if not limits:
             return None
 
         def tell(spent: Sequence[Spent]) -> None:
-            self.host.send(said.Spent(list(spent)))
+            self.host.send(said.LimitsUsed(list(spent)))
 
-        return SharedRateLimits(limits, ProcessRateLimits(utc_now, limits), HostLimits(self.host), tell)
+        return WorkerRateLimits(limits, ProcessRateLimits(utc_now, limits), SupervisorRateLimits(self.host), tell)
 
     def _session_ended_here(self, session_id: SessionId) -> None:
         self.hub.end_session(session_id)
         self.host.send(said.SessionEnded(session_id.bytes))
 
-    def _on_message(self, message: said.Message) -> None:
+    def _on_message(self, message: said.IpcMessage) -> None:
         match message:
             case said.Deliver(frame, people, trip_id, shows):
                 trip = None if trip_id is None else TripId(UUID(bytes=trip_id))
@@ -160,8 +160,8 @@ class Worker:
                 self.metrics.delivered(self.hub.deliver(frame, map(UserId, ids_in(people)), trip, owner))
             case said.SessionEnded(session_id):
                 self._sessions.put_nowait(SessionId(UUID(bytes=session_id)))
-            case said.Spent(spent) if self._limits is not None:
-                self._limits.spend(spent)
+            case said.LimitsUsed(spent) if self._limits is not None:
+                self._limits.count_spent(spent)
             case said.Start():
                 self.start.set_result(message)
             case said.Online():
@@ -177,27 +177,27 @@ class Worker:
         for user_id in map(UserId, ids_in(message.people)):
             change(user_id, HERE)
 
-    async def _answer(self, about: said.Message) -> Any:
-        if isinstance(about, said.Metrics):
+    async def _answer(self, about: said.IpcMessage) -> Any:
+        if isinstance(about, said.MetricsQuery):
             return self.metrics.render().decode()
         raise TypeError(f"the host asked for {type(about).__name__}")
 
     async def _send_heartbeats(self) -> None:
         """Send a heartbeat every few seconds."""
         while True:
-            self.host.send(said.Working())
+            self.host.send(said.Heartbeat())
             await asyncio.sleep(WORKING_S)
 
     async def _silences(self) -> Mapping[str, float]:
         try:
-            return dict(await self.host.ask(said.Pulses()))
-        except Lost:
+            return dict(await self.host.ask(said.HeartbeatQuery()))
+        except ConnectionLost:
             return {}
 
     async def _render(self) -> bytes:
         try:
-            return str(await self.host.ask(said.Metrics())).encode()
-        except Lost:
+            return str(await self.host.ask(said.MetricsQuery())).encode()
+        except ConnectionLost:
             return self.metrics.render()
 
 

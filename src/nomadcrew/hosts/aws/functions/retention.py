@@ -13,10 +13,10 @@ from nomadcrew.hosts.aws.ports import lambda_ports
 log = logging.getLogger("nomadcrew.upkeep")
 
 # On AWS, DynamoDB's TTL deletes sessions, and the queues' retention deletes dead jobs.
-PORTS: Final = ("abandoned", "attachments", "files", "outbox", "upkeep")
+PORTS: Final = ("attachments", "files", "outbox", "retention", "unconfirmed_registrations")
 
 
-async def clean_up(_event: Event, context: Context, ports: Ports) -> None:
+async def apply_retention(_event: Event, context: Context, ports: Ports) -> None:
     """Run every task, also after one has failed: delete expired data, and publish events that no probe published.
 
     Raises:
@@ -28,16 +28,16 @@ async def clean_up(_event: Event, context: Context, ports: Ports) -> None:
     async with asyncio.timeout(seconds_left(context)):
         for name, run in (
             # Before the sweep, which publishes its events.
-            ("sharing", partial(ports.upkeep.sharing, now)),
+            ("sharing", partial(ports.retention.end_expired_sharing, now)),
             ("published", ports.outbox.sweep),
-            ("positions", partial(ports.upkeep.positions, now)),
-            ("replays", partial(ports.upkeep.replays, now)),
-            ("events", partial(ports.upkeep.events, now)),
-            ("notifications", partial(ports.upkeep.notifications, now)),
-            ("push_tokens", partial(ports.upkeep.push_tokens, now)),
-            ("push_sends", partial(ports.upkeep.push_sends, now)),
+            ("positions", partial(ports.retention.delete_positions, now)),
+            ("replays", partial(ports.retention.delete_stored_replies, now)),
+            ("events", partial(ports.retention.delete_events, now)),
+            ("notifications", partial(ports.retention.delete_notifications, now)),
+            ("push_tokens", partial(ports.retention.delete_push_tokens, now)),
+            ("push_sends", partial(ports.retention.delete_push_sends, now)),
             ("files", partial(forget_files, attachments=ports.attachments, files=ports.files, now=now)),
-            ("registrations", partial(ports.abandoned.forget_expired, now=now)),
+            ("registrations", partial(ports.unconfirmed_registrations.delete_expired, now=now)),
         ):
             try:
                 counts[name] = await run()
@@ -45,7 +45,7 @@ async def clean_up(_event: Event, context: Context, ports: Ports) -> None:
                 failed.append(error)
     log.info("Upkeep finished", extra={"fields": counts})
     if failed:
-        raise ExceptionGroup("upkeep", failed)
+        raise ExceptionGroup("retention", failed)
 
 
-handler = event_entry(clean_up, lambda_ports, PORTS)
+handler = event_entry(apply_retention, lambda_ports, PORTS)

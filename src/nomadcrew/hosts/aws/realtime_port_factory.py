@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from nomadcrew.adapters.postgres import ports as sql_ports
 from nomadcrew.core.clock import utc_now
 from nomadcrew.core.errors import BadSetting
-from nomadcrew.hosts.aws.parts import Parts
+from nomadcrew.hosts.aws.port_factory import PortFactory
 
 if TYPE_CHECKING:
     from nomadcrew.adapters.aws.sdk.client import AwsClient
@@ -17,47 +17,47 @@ if TYPE_CHECKING:
     from nomadcrew.core.chat.ports import ChatLog
     from nomadcrew.core.files.ports import Files
     from nomadcrew.core.locations.ports import (
-        CarriedPositions,
         LastPositions,
         LocationHistory,
         LocationStream,
         Positions,
+        StreamedPositions,
     )
     from nomadcrew.core.mirror.ports import Mirror
     from nomadcrew.core.notifications.push import Push
     from nomadcrew.core.presence.ports import Presence
-    from nomadcrew.core.realtime import Connections, Live, Sockets, TopicOf, Topics
+    from nomadcrew.core.realtime import Broadcaster, Connections, Sockets, TopicOf, Topics
 
 
-class LiveParts(Parts):
+class RealtimePortFactory(PortFactory):
     """`Parts` with the ports of the live features."""
 
     def push(self) -> Push:
         # Both are imported: a package contains the imported modules, and a stage may have no push service.
         from nomadcrew.adapters.http.expo import ExpoPush
-        from nomadcrew.adapters.machine.no_push import SilentPush
+        from nomadcrew.adapters.machine.no_push import NoPush
 
         if not self.config.expo_url:
-            return SilentPush()
+            return NoPush()
         return ExpoPush(self.config.expo_url, self.secrets.expo_token)
 
     def mirror(self) -> Mirror:
         from nomadcrew.adapters.http.supabase import SupabaseMirror
-        from nomadcrew.adapters.machine.no_mirror import SilentMirror
+        from nomadcrew.adapters.machine.no_mirror import NoMirror
 
         if not self.config.supabase_url:
-            return SilentMirror()
+            return NoMirror()
         return SupabaseMirror(self.config.supabase_url, self.secrets.supabase_service_key)
 
     def positions(self) -> Positions:
-        from nomadcrew.adapters.aws.positions import TablePositions
+        from nomadcrew.adapters.aws.positions import DynamoPositions
 
-        return TablePositions(self.sql, self._last_positions, self._location_history)
+        return DynamoPositions(self.sql, self._last_positions, self._location_history)
 
-    def carried_positions(self) -> CarriedPositions:
-        from nomadcrew.adapters.aws.positions import KeptPositions
+    def streamed_positions(self) -> StreamedPositions:
+        from nomadcrew.adapters.aws.positions import DynamoStreamedPositions
 
-        return KeptPositions(self.sql, self._last_positions, self._location_history)
+        return DynamoStreamedPositions(self.sql, self._last_positions, self._location_history)
 
     @cached_property
     def _last_positions(self) -> LastPositions:
@@ -130,12 +130,12 @@ class LiveParts(Parts):
 
         return S3Files(self.client(S3), self.config.required("media_bucket"))
 
-    def live(self) -> Live:
-        from nomadcrew.adapters.aws.live import QueuedLive
-        from nomadcrew.adapters.mirrored_live import MirroredLive
+    def broadcaster(self) -> Broadcaster:
+        from nomadcrew.adapters.aws.broadcaster import QueuedBroadcaster
+        from nomadcrew.adapters.mirrored_broadcaster import MirroredBroadcaster
 
-        live = QueuedLive(self._queue)
-        return MirroredLive(live, self._queue) if self.config.supabase_url else live
+        live = QueuedBroadcaster(self._queue)
+        return MirroredBroadcaster(live, self._queue) if self.config.supabase_url else live
 
     def presence(self) -> Presence:
         from nomadcrew.adapters.aws.dynamodb.presence import DynamoPresence

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from nomadcrew.core.events import Event
 from nomadcrew.core.ids import UserId
-from nomadcrew.core.notifications.model import Facts, News
+from nomadcrew.core.notifications.model import Facts, Notice
 from nomadcrew.core.notifications.preferences import Kind
 from nomadcrew.core.notifications.texts import preview, sent_file
 
@@ -16,7 +16,7 @@ Payload = dict[str, Any]
 _PEOPLE = ("userId", "addedBy", "removedBy", "inviterId", "createdBy")
 
 
-def people_in(event: Event, payload: Payload) -> list[UserId]:
+def user_ids_in(event: Event, payload: Payload) -> list[UserId]:
     """The users named by an event: its actor and the users whom it concerns."""
     values = (payload.get(key) for key in _PEOPLE)
     users = [user_id for user_id in map(_user, values) if user_id is not None]
@@ -24,7 +24,7 @@ def people_in(event: Event, payload: Payload) -> list[UserId]:
 
 
 @dataclass(frozen=True, slots=True)
-class Cause:
+class Trigger:
     """An event, its decoded payload, and the facts about the users whom it concerns."""
 
     event: Event
@@ -51,33 +51,33 @@ class Cause:
         return [user_id for user_id in self.facts.members if user_id == person]
 
 
-def news_of(cause: Cause) -> Iterable[News]:
+def notices_of(cause: Trigger) -> Iterable[Notice]:
     """The notices of an event, with their recipients. An event's actor is never among them."""
     rule = _NEWS.get(cause.event.type)
     return () if rule is None else rule(cause)
 
 
-def _invited(cause: Cause) -> Iterable[News]:
+def _invited(cause: Trigger) -> Iterable[Notice]:
     metadata = cause.trip | {
         "invitationID": cause.payload["invitation_id"],
         "inviterID": str(cause.event.actor_id or ""),
         "inviterName": cause.actor_name,
     }
     invited = [user_id for user_id, person in cause.facts.people.items() if person.is_invited]
-    yield News(Kind.INVITATION, "TRIP_INVITATION_RECEIVED", metadata, invited)
+    yield Notice(Kind.INVITATION, "TRIP_INVITATION_RECEIVED", metadata, invited)
 
 
-def _declined(cause: Cause) -> Iterable[News]:
+def _declined(cause: Trigger) -> Iterable[Notice]:
     inviter = cause.person("inviterId")
     metadata = cause.trip | {
         "invitationID": cause.payload["invitationId"],
         "memberID": str(cause.event.actor_id),
         "memberName": cause.actor_name,
     }
-    yield News(Kind.OWN, "TRIP_INVITATION_DECLINED", metadata, cause.only(inviter))
+    yield Notice(Kind.OWN, "TRIP_INVITATION_DECLINED", metadata, cause.only(inviter))
 
 
-def _joined(cause: Cause) -> Iterable[News]:
+def _joined(cause: Trigger) -> Iterable[Notice]:
     member, adder, accepted = cause.person("userId"), cause.person("addedBy"), cause.payload.get("invitationId")
     metadata = cause.trip | {
         "addedUserID": str(member),
@@ -85,7 +85,7 @@ def _joined(cause: Cause) -> Iterable[News]:
         "adderUserID": str(adder or member),
         "adderUserName": cause.facts.name(adder or member),
     }
-    yield News(Kind.TRIP, "TRIP_MEMBER_JOINED", metadata, cause.members_but(member, adder))
+    yield Notice(Kind.TRIP, "TRIP_MEMBER_JOINED", metadata, cause.members_but(member, adder))
     if accepted:
         answer = cause.trip | {
             "invitationID": accepted,
@@ -93,21 +93,21 @@ def _joined(cause: Cause) -> Iterable[News]:
             "memberName": cause.facts.name(member),
         }
         inviter = cause.only(adder if adder != member else None)
-        yield News(Kind.OWN, "TRIP_INVITATION_ACCEPTED", answer, inviter)
+        yield Notice(Kind.OWN, "TRIP_INVITATION_ACCEPTED", answer, inviter)
     else:
         added = cause.only(member)
-        yield News(Kind.OWN, "MEMBER_ADDED", metadata, added)
+        yield Notice(Kind.OWN, "MEMBER_ADDED", metadata, added)
 
 
-def _left(cause: Cause) -> Iterable[News]:
+def _left(cause: Trigger) -> Iterable[Notice]:
     member, remover = cause.person("userId"), cause.person("removedBy")
     metadata = cause.trip | {"memberID": str(member), "memberName": cause.facts.name(member)}
-    yield News(Kind.TRIP, "TRIP_MEMBER_LEFT", metadata, cause.members_but(member, remover))
+    yield Notice(Kind.TRIP, "TRIP_MEMBER_LEFT", metadata, cause.members_but(member, remover))
     if member is not None and member != remover:
-        yield News(Kind.OWN, "MEMBERSHIP_CHANGE", metadata | {"change": "removed"}, [member])
+        yield Notice(Kind.OWN, "MEMBERSHIP_CHANGE", metadata | {"change": "removed"}, [member])
 
 
-def _role_changed(cause: Cause) -> Iterable[News]:
+def _role_changed(cause: Trigger) -> Iterable[Notice]:
     member = cause.person("userId")
     if member is None or cause.payload.get("changedBy") == cause.payload["userId"]:
         return
@@ -116,16 +116,16 @@ def _role_changed(cause: Cause) -> Iterable[News]:
         "role": cause.payload["role"],
         "previousRole": cause.payload["previousRole"],
     }
-    yield News(Kind.OWN, "MEMBERSHIP_CHANGE", metadata, [member])
+    yield Notice(Kind.OWN, "MEMBERSHIP_CHANGE", metadata, [member])
 
 
-def _updated(cause: Cause) -> Iterable[News]:
+def _updated(cause: Trigger) -> Iterable[Notice]:
     fields = cause.payload.get("changedFields", ["status"])
     metadata = cause.trip | {"updaterName": cause.actor_name, "changedFields": fields}
-    yield News(Kind.TRIP, "TRIP_UPDATED", metadata, cause.members_but(cause.event.actor_id))
+    yield Notice(Kind.TRIP, "TRIP_UPDATED", metadata, cause.members_but(cause.event.actor_id))
 
 
-def _todo_changed(cause: Cause) -> Iterable[News]:
+def _todo_changed(cause: Trigger) -> Iterable[Notice]:
     """Notify a to-do's creator when another member completes it."""
     if cause.payload["status"] != "COMPLETE" or cause.payload.get("previousStatus") != "INCOMPLETE":
         return
@@ -137,10 +137,10 @@ def _todo_changed(cause: Cause) -> Iterable[News]:
         "completerName": cause.actor_name,
     }
     recipients = cause.only(author if author != cause.event.actor_id else None)
-    yield News(Kind.TODO, "TODO_COMPLETED", metadata, recipients)
+    yield Notice(Kind.TODO, "TODO_COMPLETED", metadata, recipients)
 
 
-def _said(cause: Cause) -> Iterable[News]:
+def _said(cause: Trigger) -> Iterable[Notice]:
     sender = cause.payload["user"]
     metadata = {
         "chatID": str(cause.event.trip_id),  # a trip has one chat
@@ -149,18 +149,18 @@ def _said(cause: Cause) -> Iterable[News]:
         "messagePreview": preview(cause.payload["content"]) or sent_file(cause.payload.get("attachment")),
     }
     mentioned = frozenset(user for user in map(_user, cause.payload.get("mentions", ())) if user is not None)
-    yield News(Kind.CHAT, "CHAT_MESSAGE", metadata, cause.members_but(_user(sender["id"])), mentioned)
+    yield Notice(Kind.CHAT, "CHAT_MESSAGE", metadata, cause.members_but(_user(sender["id"])), mentioned)
 
 
-def _sharing_changed(cause: Cause) -> Iterable[News]:
+def _sharing_changed(cause: Trigger) -> Iterable[Notice]:
     if cause.payload["isSharingEnabled"] is not True:
         return
     member = cause.person("userId")
     metadata = cause.trip | {"memberID": str(member), "memberName": cause.facts.name(member), "change": "started"}
-    yield News(Kind.LOCATION, "LOCATION_SHARED", metadata, cause.members_but(member))
+    yield Notice(Kind.LOCATION, "LOCATION_SHARED", metadata, cause.members_but(member))
 
 
-def _arrived(cause: Cause) -> Iterable[News]:
+def _arrived(cause: Trigger) -> Iterable[Notice]:
     """Uses the type `LOCATION_SHARED`: the shipped app does not know a type for arrivals."""
     member, place = cause.person("userId"), cause.payload["place"]
     metadata = cause.trip | {
@@ -170,10 +170,10 @@ def _arrived(cause: Cause) -> Iterable[News]:
         "place": place,
         "placeName": "the meeting point" if place == "meeting point" else cause.facts.trip_name,
     }
-    yield News(Kind.ARRIVAL, "LOCATION_SHARED", metadata, cause.members_but(member))
+    yield Notice(Kind.ARRIVAL, "LOCATION_SHARED", metadata, cause.members_but(member))
 
 
-_NEWS: Mapping[str, Callable[[Cause], Iterable[News]]] = {
+_NEWS: Mapping[str, Callable[[Trigger], Iterable[Notice]]] = {
     "TRIP_INVITATION_CREATED": _invited,
     "invitation.renewed": _invited,
     "invitation.declined": _declined,

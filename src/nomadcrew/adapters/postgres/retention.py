@@ -6,7 +6,7 @@ from nomadcrew.adapters.postgres.outbox import KEPT_FOR
 from nomadcrew.adapters.postgres.sql import Sql, Statement, statements
 from nomadcrew.core.locations.model import HISTORY_KEPT_FOR
 
-BITE = 5_000
+DELETE_BATCH = 5_000
 NOTIFICATIONS_KEPT_FOR = timedelta(days=30)
 DEAD_JOBS_KEPT_FOR = timedelta(days=30)
 PUSH_TOKENS_KEPT_FOR = timedelta(days=30)  # once inactive
@@ -15,34 +15,34 @@ PUSH_SENDS_KEPT_FOR = timedelta(days=2)  # Expo stores receipts for one
 DAYS_AHEAD = 7
 
 
-class PostgresUpkeep:
+class PostgresRetention:
     """Each method deletes all expired rows and returns their number."""
 
     def __init__(self, sql: Sql) -> None:
         self._sql = sql
 
-    async def events(self, now: datetime) -> int:
+    async def delete_events(self, now: datetime) -> int:
         return await self._purge(statements("outbox")["purge"], before=now - KEPT_FOR)
 
-    async def notifications(self, now: datetime) -> int:
+    async def delete_notifications(self, now: datetime) -> int:
         return await self._purge(statements("notifications")["purge"], before=now - NOTIFICATIONS_KEPT_FOR)
 
-    async def replays(self, now: datetime) -> int:
-        return await self._purge(statements("replays")["purge"], now=now)
+    async def delete_stored_replies(self, now: datetime) -> int:
+        return await self._purge(statements("idempotency")["purge"], now=now)
 
-    async def dead_jobs(self, now: datetime) -> int:
+    async def delete_dead_jobs(self, now: datetime) -> int:
         return await self._purge(statements("queue")["purge_dead"], before=now - DEAD_JOBS_KEPT_FOR)
 
-    async def push_tokens(self, now: datetime) -> int:
+    async def delete_push_tokens(self, now: datetime) -> int:
         return await self._purge(statements("push")["purge_tokens"], before=now - PUSH_TOKENS_KEPT_FOR)
 
-    async def push_sends(self, now: datetime) -> int:
+    async def delete_push_sends(self, now: datetime) -> int:
         return await self._purge(statements("push")["purge_sends"], before=now - PUSH_SENDS_KEPT_FOR)
 
-    async def sharing(self, now: datetime) -> int:
+    async def end_expired_sharing(self, now: datetime) -> int:
         return await self._purge(statements("locations")["expire"], now=now)
 
-    async def positions(self, now: datetime) -> int:
+    async def delete_positions(self, now: datetime) -> int:
         [row] = await self._sql.fetch(
             statements("locations")["keep_days"],
             today=now.astimezone(UTC).date(),
@@ -55,7 +55,7 @@ class PostgresUpkeep:
     async def _purge(self, statement: Statement, **params: object) -> int:
         total = 0
         while True:
-            deleted = len(await self._sql.fetch(statement, limit=BITE, **params))
+            deleted = len(await self._sql.fetch(statement, limit=DELETE_BATCH, **params))
             total += deleted
-            if deleted < BITE:
+            if deleted < DELETE_BATCH:
                 return total

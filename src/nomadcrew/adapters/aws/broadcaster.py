@@ -8,22 +8,22 @@ from nomadcrew.core.events import REALTIME, Event
 from nomadcrew.core.ids import UserId
 from nomadcrew.core.queues import WorkQueue
 from nomadcrew.wire.events import pack
-from nomadcrew.wire.realtime_tasks import people_task
+from nomadcrew.wire.realtime_tasks import broadcast_task
 
 log = logging.getLogger("nomadcrew.live")
 
 
-class QueuedLive:
-    """`Live` for sockets that API Gateway holds."""
+class QueuedBroadcaster:
+    """`Broadcaster` for sockets that API Gateway holds."""
 
     def __init__(self, queue: WorkQueue) -> None:
         self._queue = queue
 
-    async def tell(self, event: Event, *, latest_of: str | None = None) -> None:  # noqa: ARG002 — required by the port
+    async def broadcast(self, event: Event, *, latest_of: str | None = None) -> None:  # noqa: ARG002 — required by the port
         await self._send(event, pack(event))
 
-    async def tell_people(self, event: Event, people: Sequence[UserId]) -> None:
-        await self._send(event, people_task(event, people))
+    async def send_to(self, event: Event, user_ids: Sequence[UserId]) -> None:
+        await self._send(event, broadcast_task(event, user_ids))
 
     async def _send(self, event: Event, body: str) -> None:
         try:

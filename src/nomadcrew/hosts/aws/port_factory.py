@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from nomadcrew.adapters.aws.sdk.services import Service
     from nomadcrew.adapters.postgres.database import Database
     from nomadcrew.core.auth.ports import (
-        Abandoned,
         Accounts,
         Codes,
         Profiles,
         Registrations,
         Sessions,
         Tokens,
+        UnconfirmedRegistrations,
         Verifier,
     )
     from nomadcrew.core.events import AuditLog, Outbox
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.schema import Schema
 
 
-class Parts:
+class PortFactory:
     """The parts of the ports; each is created once."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
@@ -97,7 +97,7 @@ class Parts:
     def schema(self) -> Schema:
         from nomadcrew.adapters.postgres.migrations import PostgresSchema
 
-        return PostgresSchema(self.sql.patient())
+        return PostgresSchema(self.sql.long_timeout())
 
     @cached_property
     def secrets(self) -> Secrets:
@@ -127,10 +127,10 @@ class Parts:
 
         return SqlRegistrations(self.sql)
 
-    def abandoned(self) -> Abandoned:
-        from nomadcrew.adapters.aws.cognito.unconfirmed import AbandonedUsers
+    def unconfirmed_registrations(self) -> UnconfirmedRegistrations:
+        from nomadcrew.adapters.aws.cognito.unconfirmed import CognitoUnconfirmedRegistrations
 
-        return AbandonedUsers(self.user_pool, self.sql)
+        return CognitoUnconfirmedRegistrations(self.user_pool, self.sql)
 
     def sessions(self) -> Sessions:
         self.config.required("connections_table")
@@ -189,13 +189,13 @@ class Parts:
         )
 
     def limits(self) -> RateLimits:
-        from nomadcrew.adapters.aws.dynamodb.limits import SharedRateLimits
+        from nomadcrew.adapters.aws.dynamodb.limits import LayeredRateLimits
         from nomadcrew.adapters.machine.limits import ProcessRateLimits, Unlimited, parse_limits
 
         limits = parse_limits(self.config.rate_limits)
         if not limits:
             return Unlimited()
-        return SharedRateLimits(ProcessRateLimits(utc_now, limits), self._shared_limits(limits))
+        return LayeredRateLimits(ProcessRateLimits(utc_now, limits), self._shared_limits(limits))
 
     def _shared_limits(self, limits: Mapping[str, Limit]) -> RateLimits:
         config = self.config
@@ -253,12 +253,12 @@ class Parts:
     def mailer(self) -> Mailer:
         from nomadcrew.adapters.aws.mailer import SesMailer
         from nomadcrew.adapters.aws.sdk.services import SES
-        from nomadcrew.adapters.mime import Sender
+        from nomadcrew.adapters.mime import MailSender
 
         return SesMailer(
             self.client(SES),
             self.suppression(),
-            Sender.parse(self.config.mail_from),
+            MailSender.parse(self.config.mail_from),
             configuration_set=self.config.required("configuration_set"),
             clock=utc_now,
         )
