@@ -40,7 +40,7 @@ class City:
     """Walks that end at one point."""
 
     goal: str
-    place: Place
+    point: Place
     walks: tuple[Walk, ...]
 
 
