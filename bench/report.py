@@ -60,7 +60,7 @@ class Results:
 class Budget:
     """A limit from architecture.md, section 11."""
 
-    what: str
+    label: str
     measured: float | None
     limit: float
     unit: str
@@ -76,7 +76,7 @@ class Budget:
     def row(self) -> Sequence[str]:
         sign = "≥" if self.at_least else "≤"
         measured = "" if self.measured is None else f"{self.measured:.2f}{self.unit}"
-        return self.what, measured, f"{sign} {self.limit:g}{self.unit}", self.verdict
+        return self.label, measured, f"{sign} {self.limit:g}{self.unit}", self.verdict
 
 
 def budgets(results: Results) -> list[Budget]:

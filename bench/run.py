@@ -150,11 +150,11 @@ def measure(kinds: Sequence[str], rounds: int, seconds: float) -> str:
     took_s = time.monotonic() - began_s
     busy = (machine.busy_seconds() - busy_s) / took_s / (os.cpu_count() or 1)
     commit, now = machine.commit(), datetime.now(UTC)
-    how = (
+    setup = (
         f"{machine.description()}. Medians of {rounds} interleaved rounds of {seconds:g} s each; the machine was "
         f"{busy:.0%} busy during the {took_s:.0f} s, with all of its processes."
     )
-    heading = [f"# NomadCrew, measured {now:%Y-%m-%d %H:%M} UTC at {commit}", "", how]
+    heading = [f"# NomadCrew, measured {now:%Y-%m-%d %H:%M} UTC at {commit}", "", setup]
     text = report.text(results, heading)
     path = report.write(results, text, f"{now:%Y-%m-%d}-{commit}")
     return f"{text}\nWritten to {path}"

@@ -226,9 +226,9 @@ def stage_of(
     return _with_options(stage, public_url=public_url, expo_url=expo_url, supabase_url=supabase_url)
 
 
-def _with_options(stage: Stage, **given: str | None) -> Stage:
+def _with_options(stage: Stage, **options: str | None) -> Stage:
     """The stage with the values from the command line."""
-    changes: dict[str, Any] = {name: value for name, value in given.items() if value}
+    changes: dict[str, Any] = {name: value for name, value in options.items() if value}
     return replace(stage, **changes)
 
 

@@ -33,12 +33,12 @@ def main() -> None:
     parser.add_argument("--stage", choices=[name for name in STAGES if name != "rehearsal"], required=True)
     parser.add_argument("--preset", choices=sorted(PRESETS))
     parser.add_argument("--yes", action="store_true", help="deploy without confirmation")
-    given = parser.parse_args()
+    options = parser.parse_args()
     try:
-        url = deploy(given.stage, given.preset, confirm=not given.yes)
+        url = deploy(options.stage, options.preset, confirm=not options.yes)
     except (CannotDeploy, subprocess.CalledProcessError) as error:
         sys.exit(str(error))
-    print(f"{given.stage} is deployed at {url}")
+    print(f"{options.stage} is deployed at {url}")
 
 
 def deploy(stage_name: str, preset: str | None, *, confirm: bool) -> str:

@@ -39,8 +39,8 @@ def module_of(name: str) -> str:
 
 def exists(name: str) -> bool:
     """Whether the module exists and has a handler."""
-    found = find_spec(module_of(name))
-    text = Path(found.origin).read_text() if found is not None and found.origin is not None else ""
+    module = find_spec(module_of(name))
+    text = Path(module.origin).read_text() if module is not None and module.origin is not None else ""
     return "\nhandler" in text or "\ndef handler(" in text
 
 

@@ -91,14 +91,18 @@ def build(
         if known["key"] == key and all((folder / f"{name}.zip").is_file() for name in known["sizes"]):
             return dict(known["sizes"])
     libraries = _libraries(target)
-    ours = _compiled_source(folder, target)
+    source_folder = _compiled_source(folder, target)
     names = [spec.name for spec in FUNCTIONS if only is None or spec.name in only]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         needs = dict(zip(names, pool.map(lambda name: needs_of(name, stage, target.python), names), strict=True))
         sizes = dict(
-            zip(names, pool.map(lambda name: _zip(folder, name, needs[name], ours, libraries), names), strict=True)
+            zip(
+                names,
+                pool.map(lambda name: _zip(folder, name, needs[name], source_folder, libraries), names),
+                strict=True,
+            )
         )
-    shutil.rmtree(ours)
+    shutil.rmtree(source_folder)
     for name in API_FUNCTIONS:
         if sizes.get(name, 0) > API_LIMIT:
             raise RuntimeError(f"{name} has {sizes[name]:,} bytes; the limit of API functions is {API_LIMIT:,}.")
@@ -152,12 +156,12 @@ def _libraries(target: Target) -> Path:
 
 def _compiled_source(folder: Path, target: Target) -> Path:
     """A copy of our package with its migrations, compiled."""
-    ours = folder / "source"
-    shutil.rmtree(ours, ignore_errors=True)
-    shutil.copytree(SOURCE / PACKAGE, ours / PACKAGE, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(ROOT / "migrations", ours / PACKAGE / "migrations")
-    _compile(ours, target, "-b")
-    return ours
+    source_folder = folder / "source"
+    shutil.rmtree(source_folder, ignore_errors=True)
+    shutil.copytree(SOURCE / PACKAGE, source_folder / PACKAGE, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "migrations", source_folder / PACKAGE / "migrations")
+    _compile(source_folder, target, "-b")
+    return source_folder
 
 
 def _compile(folder: Path, target: Target, *how: str) -> None:
@@ -176,8 +180,8 @@ def _compile(folder: Path, target: Target, *how: str) -> None:
     )  # fmt: skip
 
 
-def _zip(folder: Path, name: str, needs: Needs, ours: Path, libraries: Path) -> int:
-    files = dict(_own_files(needs, ours)) | dict(_library_files(needs, libraries)) | {ROOTS.name: ROOTS}
+def _zip(folder: Path, name: str, needs: Needs, source_folder: Path, libraries: Path) -> int:
+    files = dict(_own_files(needs, source_folder)) | dict(_library_files(needs, libraries)) | {ROOTS.name: ROOTS}
     path = folder / f"{name}.zip"
     fresh = path.with_suffix(".new")
     with zipfile.ZipFile(fresh, "w") as archive:
@@ -189,18 +193,18 @@ def _zip(folder: Path, name: str, needs: Needs, ours: Path, libraries: Path) -> 
     return path.stat().st_size
 
 
-def _own_files(needs: Needs, ours: Path) -> Iterator[tuple[str, Path]]:
+def _own_files(needs: Needs, source_folder: Path) -> Iterator[tuple[str, Path]]:
     for module in needs.modules:
-        path = ours.joinpath(*module.split("."))
+        path = source_folder.joinpath(*module.split("."))
         file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-        yield _compiled(file, ours)
-    data = [ours / PACKAGE / path for path in data_of(needs.modules)]
+        yield _compiled(file, source_folder)
+    data = [source_folder / PACKAGE / path for path in data_of(needs.modules)]
     if MIGRATIONS_READER in needs.modules:
-        data.append(ours / PACKAGE / "migrations")
+        data.append(source_folder / PACKAGE / "migrations")
     for path in data:
         for file in [path, *path.rglob("*")]:
             if file.is_file():
-                yield str(file.relative_to(ours)), file
+                yield str(file.relative_to(source_folder)), file
 
 
 def _compiled(file: Path, root: Path) -> tuple[str, Path]:
@@ -245,9 +249,9 @@ def main() -> None:
     parser.add_argument("--preset", choices=sorted(PRESETS))
     parser.add_argument("--arch", choices=sorted(PLATFORMS), default="arm64")
     parser.add_argument("--python", default=PYTHON, help="version of the Python that will run them")
-    given = parser.parse_args()
-    stage = stage_of(given.stage, given.preset, environment={"CDK_DEFAULT_ACCOUNT": "", **os.environ})
-    target = Target(given.arch, given.python)
+    options = parser.parse_args()
+    stage = stage_of(options.stage, options.preset, environment={"CDK_DEFAULT_ACCOUNT": "", **os.environ})
+    target = Target(options.arch, options.python)
     sizes = build(stage, target)
     print(table(sizes))
     print(f"in {package_path(stage, target.arch, target.python).relative_to(ROOT)}")

@@ -82,12 +82,12 @@ def write_report(outcomes: Outcomes, version: str) -> None:
 
 def resource_types(templates: Iterable[Path]) -> Counter[str]:
     """The number of resources by type."""
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for template in templates:
         resources = json.loads(template.read_text()).get("Resources", {})
-        found.update(resource["Type"] for resource in resources.values())
-    found.pop("AWS::CDK::Metadata", None)
-    return found
+        counts.update(resource["Type"] for resource in resources.values())
+    counts.pop("AWS::CDK::Metadata", None)
+    return counts
 
 
 def _by_test(skipped: Mapping[str, str]) -> dict[str, str]:

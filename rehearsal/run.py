@@ -45,7 +45,7 @@ def main() -> int:
     parser.add_argument(
         "-k", dest="chosen", default="", help="run only these tests, as in pytest; writes no report"
     )
-    given = parser.parse_args()
+    options = parser.parse_args()
     # SIGTERM must stop all started processes, as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     loop, engine, outcomes = Loop(), Engine(), Outcomes()
@@ -66,13 +66,13 @@ def main() -> int:
                 lambda: deploy(emulator, version, push_service.url),
             )
             running.current = Rehearsal(loop, engine, emulator, deployed)
-            code = _step("end-to-end tests", lambda: _run([E2E], given.chosen, deployed, outcomes))
-            code = _step("chaos", lambda: _run([CHAOS], given.chosen, deployed, outcomes)) or code
+            code = _step("end-to-end tests", lambda: _run([E2E], options.chosen, deployed, outcomes))
+            code = _step("chaos", lambda: _run([CHAOS], options.chosen, deployed, outcomes)) or code
             errors = save_logs(emulator, FUNCTION_LOG)
             print(f"── the functions' logs are in {FUNCTION_LOG.relative_to(ROOT)}")
             if errors:
                 print("Errors that no test provokes:", *errors, sep="\n  ")
-            if given.keep:
+            if options.keep:
                 input(f"Running at {deployed.url}, log in {emulator.log}; press Enter to stop. ")
         finally:
             if emulator.log.exists():
@@ -81,7 +81,7 @@ def main() -> int:
             services.close()
     finally:
         loop.run(engine.stop())
-    if given.chosen:
+    if options.chosen:
         return code
     missing = outcomes.missing()
     if missing:
@@ -105,11 +105,11 @@ def _run(paths: list[str], chosen: str, deployed: Deployed, outcomes: Outcomes) 
     return 0 if code in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED) else int(code)
 
 
-def _step(what: str, run: Callable[[], T]) -> T:
-    print(f"── {what} …", flush=True)
+def _step(title: str, run: Callable[[], T]) -> T:
+    print(f"── {title} …", flush=True)
     started_s = time.monotonic()
     result = run()
-    print(f"── {what}: {time.monotonic() - started_s:.1f} s", flush=True)
+    print(f"── {title}: {time.monotonic() - started_s:.1f} s", flush=True)
     return result
 
 

@@ -96,7 +96,7 @@ class MemoryReplies:
 
     kept: dict[bytes, tuple[bytes, StoredReply]] = field(default_factory=dict)
 
-    async def once(
+    async def run_once(
         self, key: bytes, request_hash: bytes, make: Callable[[], Awaitable[StoredReply]], *, now: datetime
     ) -> StoredReply:
         if key not in self.kept:

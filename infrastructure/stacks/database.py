@@ -183,7 +183,7 @@ class DatabaseStack(Stack):
         self,
         name: str,
         variable: str,
-        place: str,
+        arn_name: str,
         *,
         key: str,
         ttl: str | None = None,
@@ -210,9 +210,9 @@ class DatabaseStack(Stack):
             stream=stream,
         )
         self.places.values[f"NOMADCREW_AWS_{variable}_TABLE"] = table.table_name
-        self.places.arns[place] = table.table_arn
+        self.places.arns[arn_name] = table.table_arn
         if table.table_stream_arn is not None:
-            self.places.arns[f"{place}/stream"] = table.table_stream_arn
+            self.places.arns[f"{arn_name}/stream"] = table.table_stream_arn
         if index is not None:
             index_name, partition, index_sort = index
             table.add_global_secondary_index(
@@ -221,7 +221,7 @@ class DatabaseStack(Stack):
                 sort_key=None if index_sort is None else _text(index_sort),
                 projection_type=dynamodb.ProjectionType.ALL if whole else dynamodb.ProjectionType.KEYS_ONLY,
             )
-            self.places.arns[f"{place}/{index_name}"] = f"{table.table_arn}/index/{index_name}"
+            self.places.arns[f"{arn_name}/{index_name}"] = f"{table.table_arn}/index/{index_name}"
         CfnOutput(self, f"{name}Table", value=table.table_name)
         return table
 

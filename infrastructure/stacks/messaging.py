@@ -118,7 +118,7 @@ class MessagingStack(Stack):
     def _rule(self, name: str, pattern: dict[str, object], target: events.IRuleTarget | None = None) -> None:
         rule = events.CfnRule  # the pattern is written in EventBridge's own format
         chosen = target or targets.SqsQueue(self.queues[name], **self._after())
-        made = events.Rule(
+        new_rule = events.Rule(
             self,
             f"{name.capitalize()}Rule",
             rule_name=self.stage.named(name),
@@ -126,7 +126,7 @@ class MessagingStack(Stack):
             event_pattern=events.EventPattern(source=events.Match.prefix("nomadcrew.")),
             targets=[chosen],
         )
-        default = made.node.default_child
+        default = new_rule.node.default_child
         assert isinstance(default, rule)
         default.event_pattern = {"source": OURS} | pattern
 

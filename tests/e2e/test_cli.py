@@ -182,7 +182,7 @@ def test_a_damaged_key_is_named_and_nothing_is_left_running(home: Path) -> None:
     folder = DataFolder(home)
     folder.open(18)
     (folder.keys / "signing-0001.pem").write_text("garbage")
-    said = "signing-0001.pem holds no signing key; restore it"
+    said = "signing-0001.pem has no valid signing key; restore it"
     doctor, up = run("doctor", home=home), run("up", home=home)
     assert said in up.sentence
     assert re.search(f"FAIL  keys: .*{said}", doctor.out)

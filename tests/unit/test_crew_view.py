@@ -107,7 +107,7 @@ def test_the_crew_has_a_way_each_and_all_end_at_one_place() -> None:
     porto = city("porto")
     assert [walk.name for walk in porto.walks] == [first for first, _ in CREW]
     for walk in porto.walks:
-        assert walk.points[-1] == porto.place
+        assert walk.points[-1] == porto.point
         assert 1_000 < walk.length_m < 5_000
         assert max(distance_m(here, there) for here, there in pairwise(walk.points)) < 200
 

@@ -21,14 +21,14 @@ class Person:
     name: str
     is_online: bool = False
     last_seen_at: datetime | None = None
-    place: LatLon | None = None
-    said: str = ""
+    position: LatLon | None = None
+    last_message: str = ""
 
 
 @dataclass(slots=True)
 class MeetingPoint:
     name: str
-    place: LatLon
+    position: LatLon
     radius_m: float
 
 
@@ -58,8 +58,8 @@ class CrewView:
             self._set_presence(state)
         for message in messages:
             person = self.people.get(message["sender"]["id"])
-            if person is not None and not person.said:
-                person.said = message["content"] or sent_file(message.get("attachment"))
+            if person is not None and not person.last_message:
+                person.last_message = message["content"] or sent_file(message.get("attachment"))
         self.meeting_point = None if meeting_point is None else _meeting_point(meeting_point)
 
     def take(self, event: Mapping[str, Any]) -> bool:
@@ -72,7 +72,7 @@ class CrewView:
         elif type_ == "CHAT_MESSAGE_SENT":
             person = self.people.get(payload["user"]["id"])
             if person is not None:
-                person.said = payload["content"] or sent_file(payload.get("attachment"))
+                person.last_message = payload["content"] or sent_file(payload.get("attachment"))
         else:
             return not type_.startswith(
                 ("MEMBER_", "MEETING_POINT_", "LOCATION_SHARING_", "TRIP_", "CHAT_MESSAGE_")
@@ -83,7 +83,7 @@ class CrewView:
         """The table, cut to `columns`."""
         title = self.trip
         if self.meeting_point is not None:
-            title += f" · meeting at {self.meeting_point.name or _degrees(self.meeting_point.place)}"
+            title += f" · meeting at {self.meeting_point.name or _degrees(self.meeting_point.position)}"
         rows = [
             HEAD,
             *(self._row(person, now) for person in sorted(self.people.values(), key=lambda person: person.name)),
@@ -98,19 +98,19 @@ class CrewView:
         return [f"{BOLD}{title}{PLAIN}" if colours else title, "", *lines]
 
     def _row(self, person: Person, now: datetime) -> Sequence[str]:
-        position = "–" if person.place is None else _degrees(person.place)
-        return person.name, position, self._to_go(person), _presence(person, now), person.said
+        position = "–" if person.position is None else _degrees(person.position)
+        return person.name, position, self._to_go(person), _presence(person, now), person.last_message
 
     def _to_go(self, person: Person) -> str:
-        if person.place is None or self.meeting_point is None:
+        if person.position is None or self.meeting_point is None:
             return "–"
-        left_m = distance_m(person.place, self.meeting_point.place)
+        left_m = distance_m(person.position, self.meeting_point.position)
         return "there" if left_m <= self.meeting_point.radius_m else _metres(left_m)
 
     def _move(self, user_id: str, location: Mapping[str, Any]) -> None:
         person = self.people.get(user_id)
         if person is not None:
-            person.place = (location["latitude"], location["longitude"])
+            person.position = (location["latitude"], location["longitude"])
 
     def _set_presence(self, presence: Mapping[str, Any]) -> None:
         person = self.people.get(presence["userId"])
@@ -128,8 +128,8 @@ def _meeting_point(view: Mapping[str, Any]) -> MeetingPoint:
     return MeetingPoint(view["name"], (view["latitude"], view["longitude"]), view["radius"])
 
 
-def _degrees(place: LatLon) -> str:
-    return f"{place[0]:.4f} {place[1]:.4f}"
+def _degrees(position: LatLon) -> str:
+    return f"{position[0]:.4f} {position[1]:.4f}"
 
 
 def _metres(distance: float) -> str:

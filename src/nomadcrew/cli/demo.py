@@ -56,7 +56,7 @@ def demo(url: str | None, live: bool, speed: float) -> None:
 
 def _live(url: str, speed: float) -> None:
     """Create the users and walk them."""
-    place, tag = city(CITY), secrets.token_hex(2)
+    destination, tag = city(CITY), secrets.token_hex(2)
     crew = [(first, _register(url, first, last, tag)) for first, last in CREW]
     clients = [client for _, client in crew]
     trip = new_trip(clients[0], clients[1:])
@@ -66,14 +66,14 @@ def _live(url: str, speed: float) -> None:
         f"  nomadcrew watch {trip['id']} --user {clients[0].username} --password {PASSWORD}{option}\n"
     )
     with suppress(click.Abort, KeyboardInterrupt):
-        run(walk(Story(place, trip["id"], walkers_of(crew, place)), speed))
+        run(walk(Story(destination, trip["id"], walkers_of(crew, destination)), speed))
 
 
 def _fill(url: str) -> None:
-    places = [_city(city, country) for _, city, country, _ in TRIPS]
+    destinations = [_city(city, country) for _, city, country, _ in TRIPS]
     crew: list[ApiClient] = []
     trips: list[dict[str, Any]] = []
-    steps = list(_steps(url, places, crew, trips))
+    steps = list(_steps(url, destinations, crew, trips))
     with click.progressbar(
         steps, label="Creating users and trips", item_show_func=lambda step: step[0] if step else ""
     ) as bar:
@@ -94,14 +94,17 @@ Step = tuple[str, Any]
 
 
 def _steps(
-    url: str, places: list[dict[str, Any]], crew: list[ApiClient], trips: list[dict[str, Any]]
+    url: str, destinations: list[dict[str, Any]], crew: list[ApiClient], trips: list[dict[str, Any]]
 ) -> Iterator[Step]:
     """The demo's steps, each one or two requests."""
     tag = secrets.token_hex(2)
     for first, last in CREW:
         yield f"registering {first}", lambda first=first, last=last: crew.append(_register(url, first, last, tag))
-    for number, ((name, *_, todos), place) in enumerate(zip(TRIPS, places, strict=True)):
-        yield f"planning {name}", lambda n=number, name=name, p=place: trips.append(_trip(crew[n], n, name, p))
+    for number, ((name, *_, todos), destination) in enumerate(zip(TRIPS, destinations, strict=True)):
+        yield (
+            f"planning {name}",
+            lambda n=number, name=name, p=destination: trips.append(_trip(crew[n], n, name, p)),
+        )
         for guest in range(len(CREW)):
             if guest != number:
                 yield f"inviting {CREW[guest][0]}", lambda n=number, g=guest: bring(crew[g], crew[n], trips[n])
@@ -132,18 +135,18 @@ def _register(url: str, first: str, last: str, tag: str) -> ApiClient:
     return client
 
 
-def _trip(owner: ApiClient, number: int, name: str, place: dict[str, Any]) -> dict[str, Any]:
+def _trip(owner: ApiClient, number: int, name: str, destination: dict[str, Any]) -> dict[str, Any]:
     start = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=20 + 30 * number)
     reply: dict[str, Any] = owner.post(
         "/v1/trips",
         {
             "name": name,
-            "description": f"{place['name']}, together",
-            "destinationName": place["name"],
-            "destinationAddress": f"{place['name']}, {place['countrycode']}",
-            "destinationPlaceId": f"geonames:{place['geonameid']}",
-            "destinationLatitude": place["latitude"],
-            "destinationLongitude": place["longitude"],
+            "description": f"{destination['name']}, together",
+            "destinationName": destination["name"],
+            "destinationAddress": f"{destination['name']}, {destination['countrycode']}",
+            "destinationPlaceId": f"geonames:{destination['geonameid']}",
+            "destinationLatitude": destination["latitude"],
+            "destinationLongitude": destination["longitude"],
             "startDate": start.isoformat(),
             "endDate": (start + timedelta(days=9)).isoformat(),
         },

@@ -70,7 +70,7 @@ class Story:
     trip: str
     walkers: Sequence[Walker]
     candidates: dict[str, str] = field(default_factory=dict)
-    said: int = 0
+    messages_sent: int = 0
     voted: int = 0
     decided: bool = False
 
@@ -78,16 +78,16 @@ class Story:
         return next(walker for walker in self.walkers if walker.name == name)
 
 
-def walkers_of(crew: Sequence[tuple[str, ApiClient]], place: City) -> list[Walker]:
+def walkers_of(crew: Sequence[tuple[str, ApiClient]], destination: City) -> list[Walker]:
     """A walker for each user, at the beginning of their walk."""
-    walks = {walk.name: walk for walk in place.walks}
+    walks = {walk.name: walk for walk in destination.walks}
     return [Walker(client, name, walks[name], random.uniform(*PACE_MPS)) for name, client in crew]  # noqa: S311
 
 
 def new_trip(owner: ApiClient, guests: Sequence[ApiClient]) -> dict[str, Any]:
     """A trip that happens today, with all guests as members."""
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    place = city(CITY).place
+    destination = city(CITY).point
     trip: dict[str, Any] = owner.post(
         "/v1/trips",
         {
@@ -95,8 +95,8 @@ def new_trip(owner: ApiClient, guests: Sequence[ApiClient]) -> dict[str, Any]:
             "description": "Five ways to one garden",
             "destinationName": "Porto",
             "destinationAddress": "Porto, PT",
-            "destinationLatitude": place[0],
-            "destinationLongitude": place[1],
+            "destinationLatitude": destination[0],
+            "destinationLongitude": destination[1],
             "startDate": today.isoformat(),
             "endDate": (today + timedelta(days=2)).isoformat(),
         },
@@ -161,12 +161,12 @@ def _report(story: Story, walked_s: float) -> None:
 
 def _talk(story: Story, walked_s: float) -> None:
     """Send the messages, votes and decision that are due, in order."""
-    while story.said < len(SCRIPT) and SCRIPT[story.said][0] <= walked_s:
-        _, name, text, candidate = SCRIPT[story.said]
+    while story.messages_sent < len(SCRIPT) and SCRIPT[story.messages_sent][0] <= walked_s:
+        _, name, text, candidate = SCRIPT[story.messages_sent]
         sent = story.walker(name).client.post(f"/v1/trips/{story.trip}/chat/messages", {"content": text})
         if candidate:
             story.candidates[candidate] = sent["id"]
-        story.said += 1
+        story.messages_sent += 1
         click.echo(f"  {name}: {text}")
     while story.voted < len(VOTES) and VOTES[story.voted][0] <= walked_s:
         _, name, candidate = VOTES[story.voted]
@@ -187,7 +187,7 @@ def _decide(story: Story) -> None:
         for candidate, message in story.candidates.items()
     }
     winner = max(votes, key=lambda candidate: votes[candidate])
-    name, (latitude, longitude) = (story.city.goal, story.city.place) if winner == "garden" else RIVER
+    name, (latitude, longitude) = (story.city.goal, story.city.point) if winner == "garden" else RIVER
     ana.put(
         f"/v1/trips/{story.trip}/meeting-point",
         {"latitude": latitude, "longitude": longitude, "name": name, "radius": RADIUS_M},

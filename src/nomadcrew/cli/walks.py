@@ -40,7 +40,7 @@ class City:
     """Walks that end at one point."""
 
     goal: str
-    place: LatLon
+    point: LatLon
     walks: tuple[Walk, ...]
 
 

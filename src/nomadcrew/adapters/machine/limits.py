@@ -77,8 +77,8 @@ class _Bucket:
     def take(self, key: str, cost: int, now_us: int) -> Allowance:
         limit, now = self._limit, now_us * self._limit.count
         spent = self._spent(key, now)
-        asked = cost or 1
-        short = spent + asked * self._token - self._capacity
+        wanted = cost or 1
+        short = spent + wanted * self._token - self._capacity
         if short > 0:
             left = (self._capacity - spent) // self._token
             return Allowance(False, limit.count, left, self._seconds(spent), self._seconds(short))

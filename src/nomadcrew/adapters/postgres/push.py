@@ -51,8 +51,8 @@ class PostgresPushTokens:
             now=now,
             until=now + CLAIMED_FOR,
         )
-        ours = [Phone(row["id"], row["user_id"], row["token"]) for row in rows if row["is_ours"]]
-        return Claimed(ours, len(rows) - len(ours))
+        claimed = [Phone(row["id"], row["user_id"], row["token"]) for row in rows if row["is_ours"]]
+        return Claimed(claimed, len(rows) - len(claimed))
 
     async def release(self, push_id: EventId, phones: Sequence[PushTokenId]) -> None:
         await self._sql.fetch(_SQL["release"], push_id=push_id, ids=_ids(phones))

@@ -45,7 +45,7 @@ def ports_in(environment: Mapping[str, str], declared: tuple[str, ...]) -> Ports
     """
     parts = RealtimePortFactory(environment)
     config = parts.config
-    made = {name: _port(name, parts, declared) for name in STANDS_ON}
+    ports = {name: _port(name, parts, declared) for name in STANDS_ON}
     return Ports(
         site=Site(
             public_url=config.public_url,
@@ -56,7 +56,7 @@ def ports_in(environment: Mapping[str, str], declared: tuple[str, ...]) -> Ports
         ),
         clock=utc_now,
         new_id=uuid7,
-        **made,
+        **ports,
     )
 
 

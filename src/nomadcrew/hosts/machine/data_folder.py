@@ -41,7 +41,7 @@ class DataFolder:
         """Prepare the folder for this version and this PostgreSQL; create it on first use.
 
         Raises:
-            CannotStart: the folder is not usable; nothing was changed unless the disk itself failed.
+            StartupError: the folder is not usable; nothing was changed unless the disk itself failed.
         """
         self.check(postgres_major)
         try:
@@ -56,7 +56,7 @@ class DataFolder:
         """Check that `open` would accept the folder, without changes to it.
 
         Raises:
-            CannotStart: it would not.
+            StartupError: it would not.
         """
         self._check_path()
         try:
@@ -72,7 +72,7 @@ class DataFolder:
         """Check that this is a data folder of this version and this PostgreSQL.
 
         Raises:
-            CannotStart: it is not.
+            StartupError: it is not.
         """
         self._check_ours()
         self._check_postgres(postgres_major)
@@ -131,7 +131,7 @@ class DataFolder:
     def _check_ours(self) -> None:
         try:
             marker: Any = json.loads(self._marker.read_bytes())
-            found = int(marker["format"])
+            version = int(marker["format"])
         except FileNotFoundError:
             raise StartupError(
                 f"{self.home} is not empty and is not a NomadCrew data folder; "
@@ -142,7 +142,7 @@ class DataFolder:
                 f"{self._marker} cannot be read; restore the folder from a backup, "
                 "or set NOMADCREW_HOME to another one."
             ) from exc
-        if found > FORMAT:
+        if version > FORMAT:
             raise StartupError(
                 f"The data folder {self.home} was written by a newer NomadCrew "
                 f"({marker.get('created_with', 'unknown')}); start it with that version."
@@ -154,16 +154,16 @@ class DataFolder:
                 f"{self.postgres} is a symbolic link; move the whole data folder and set NOMADCREW_HOME to it."
             )
         try:
-            found = (self.postgres / "PG_VERSION").read_text().strip()
+            version = (self.postgres / "PG_VERSION").read_text().strip()
         except FileNotFoundError:
             return
         except OSError as exc:
             raise StartupError(
                 f"{self.postgres} cannot be read ({exc.strerror}); start as the user that created it."
             ) from exc
-        if found != str(major):
+        if version != str(major):
             raise StartupError(
-                f"The data folder {self.home} belongs to PostgreSQL {found}, but this is PostgreSQL {major}; "
+                f"The data folder {self.home} belongs to PostgreSQL {version}, but this is PostgreSQL {major}; "
                 "make a backup with the version that wrote it, and restore it with this one."
             )
 

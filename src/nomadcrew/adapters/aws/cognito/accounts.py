@@ -100,8 +100,8 @@ class CognitoAccounts:
         await self._make_user(new.user_id, _attributes_of_new(new), password, verified=confirmed)
         try:
             account = await self._accounts.register(new, password, confirmed=confirmed, now=now)
-        except (EmailTaken, UsernameTaken) as taken:
-            return await self._existing_account(new, password, taken, now)
+        except (EmailTaken, UsernameTaken) as refusal:
+            return await self._existing_account(new, password, refusal, now)
         await self._set_aliases(account, verified=confirmed)
         return account
 
@@ -163,7 +163,7 @@ class CognitoAccounts:
         await self._accounts.grant_admin(user_id, granted=granted, now=now)
 
     async def _existing_account(
-        self, new: NewAccount, password: str, taken: EmailTaken | UsernameTaken, now: datetime
+        self, new: NewAccount, password: str, refusal: EmailTaken | UsernameTaken, now: datetime
     ) -> Account:
         """The existing account, if it is this user's; else delete the new Cognito user."""
         own = await self._accounts.get_account(new.user_id)
@@ -171,9 +171,9 @@ class CognitoAccounts:
             return own  # written by this request, whose reply from SQL was lost
         await delete_user(self._pool, new.user_id)
         # Another request was faster, perhaps the same one sent twice.
-        known = None if isinstance(taken, UsernameTaken) else await self._registered(new.email, password, now)
+        known = None if isinstance(refusal, UsernameTaken) else await self._registered(new.email, password, now)
         if known is None:
-            raise taken
+            raise refusal
         return known
 
     async def _registered(self, email: str, password: str, now: datetime) -> Account | None:

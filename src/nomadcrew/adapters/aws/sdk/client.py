@@ -237,10 +237,10 @@ class AwsClient:
     def _correct_clock(self, answer: _Answer) -> bool:
         """Use the service's clock, if the difference is large enough to be the cause."""
         try:
-            theirs = parsedate_to_datetime(answer.headers.get("date", ""))
+            service_time = parsedate_to_datetime(answer.headers.get("date", ""))
         except ValueError:
             return False
-        skew = theirs - datetime.now(UTC)
+        skew = service_time - datetime.now(UTC)
         if abs(skew - self._skew) < SKEW:
             return False
         self._skew = skew

@@ -51,14 +51,15 @@ class Endpoint(Struct, frozen=True):
 
 
 def endpoint_of(service: Service, environment: Mapping[str, str], *, url: str | None = None) -> Endpoint:
-    """The endpoint of `service`: from the environment, as in every AWS SDK, else `url`, else AWS's own.
+    """The endpoint of `service`: from the environment, as in every AWS SDK, else `url`, else AWS's own_url.
 
     Args:
-        url: the address of a service that has a different one per deployment; only its own variable overrides it.
+        url: the address of a service that has a different one per deployment; only its own_url variable overrides
+        it.
     """
-    own = environment.get(f"AWS_ENDPOINT_URL_{service.variable}")
-    everywhere = None if url is not None else environment.get("AWS_ENDPOINT_URL")
+    own_url = environment.get(f"AWS_ENDPOINT_URL_{service.variable}")
+    shared_url = None if url is not None else environment.get("AWS_ENDPOINT_URL")
     region = environment.get("AWS_REGION", "us-east-1")
-    parts = urlsplit(own or url or everywhere or f"https://{service.host}.{region}.amazonaws.com")
+    parts = urlsplit(own_url or url or shared_url or f"https://{service.host}.{region}.amazonaws.com")
     tls = parts.scheme == "https"
     return Endpoint(parts.hostname or "", parts.port or (443 if tls else 80), tls, parts.path.rstrip("/"))

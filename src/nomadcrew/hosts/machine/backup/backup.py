@@ -2,9 +2,9 @@
 
 The file contains the signing keys, so it is as secret as the data folder. The folder `mail` is not saved.
 
-Users' files are added and deleted while a backup is made. They are hard-linked into a folder of the backup before
-the database is dumped, so that no file the dump refers to is deleted meanwhile, and again afterwards, for files
-that were added meanwhile.
+Users' files are added and deleted while a backup is created. They are hard-linked into a folder of the backup
+before the database is dumped, so that no file the dump refers to is deleted meanwhile, and again afterwards, for
+files that were added meanwhile.
 """
 
 import asyncio
@@ -44,18 +44,18 @@ async def backup(folder: DataFolder, pg: EmbeddedPostgres, target: Path, *, say:
     The dump is a snapshot of one moment during the call, and blocks no other statement.
 
     Raises:
-        CannotStart: the backup failed, or `target` exists; no file was created.
+        StartupError: the backup failed, or `target` exists; no file was created.
     """
     _check(folder, pg, target)
     stem = f".{target.name}.{secrets.token_hex(4)}"
     part, dump = target.with_name(f"{stem}.part"), target.with_name(f"{stem}.dump")
-    held = folder.files / f"{_HELD}{os.getpid()}-{secrets.token_hex(4)}"
+    links = folder.files / f"{_HELD}{os.getpid()}-{secrets.token_hex(4)}"
     try:
-        await asyncio.to_thread(_link_files, folder.files, held)
+        await asyncio.to_thread(_link_files, folder.files, links)
         await _dump(folder, pg, dump, say)
-        await asyncio.to_thread(_link_files, folder.files, held)
+        await asyncio.to_thread(_link_files, folder.files, links)
         say(f"Writing {target}")
-        await asyncio.to_thread(_write, part, dump, folder, held, pg.binaries.version)
+        await asyncio.to_thread(_write, part, dump, folder, links, pg.binaries.version)
         part.rename(target)
         sync_folder(target.parent)
     except OSError as exc:
@@ -66,7 +66,7 @@ async def backup(folder: DataFolder, pg: EmbeddedPostgres, target: Path, *, say:
     finally:
         part.unlink(missing_ok=True)
         dump.unlink(missing_ok=True)
-        shutil.rmtree(held, ignore_errors=True)
+        shutil.rmtree(links, ignore_errors=True)
     say(f"Done: {target}. Keep it as secret as the data folder.")
 
 
@@ -78,7 +78,7 @@ async def restore(
     The folder is built elsewhere and moved when it is complete.
 
     Raises:
-        CannotStart: the backup is damaged or newer, or the folder cannot be created; nothing was created.
+        StartupError: the backup is damaged or newer, or the folder cannot be created; nothing was created.
     """
     folder.check(binaries.major)
     _require_empty(folder)
@@ -145,7 +145,7 @@ def _locked(folder: DataFolder, cleanup: contextlib.ExitStack) -> bool:
     return True
 
 
-async def _run(what: str, program: Path, *arguments: str) -> None:
+async def _run(summary: str, program: Path, *arguments: str) -> None:
     try:
         done = await asyncio.to_thread(
             subprocess.run,
@@ -160,18 +160,18 @@ async def _run(what: str, program: Path, *arguments: str) -> None:
             f"{program} cannot be run ({exc.strerror}); set NOMADCREW_POSTGRES_BIN to a complete PostgreSQL."
         ) from exc
     if done.returncode != 0:
-        raise StartupError(failure(what, done.stderr.decode(errors="replace")))
+        raise StartupError(failure(summary, done.stderr.decode(errors="replace")))
 
 
-def _link_files(files: Path, held: Path) -> None:
-    """Hard-link all of users' files into `held`, which is on the same disk; existing links stay."""
+def _link_files(files: Path, links: Path) -> None:
+    """Hard-link all of users' files into `links`, which is on the same disk; existing links stay."""
     for leftover in files.glob(f"{_HELD}*"):
         pid = leftover.name.removeprefix(_HELD).partition("-")[0]
         if not (pid.isdecimal() and exists(int(pid))):  # of a backup that was killed
             shutil.rmtree(leftover, ignore_errors=True)
     for source, folders, names in os.walk(files):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        to = held / Path(source).relative_to(files)
+        to = links / Path(source).relative_to(files)
         to.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in names:
             # Names with a leading dot are files in progress. A file may be deleted by now, or linked already.
@@ -180,15 +180,15 @@ def _link_files(files: Path, held: Path) -> None:
                     (to / name).hardlink_to(Path(source) / name)
 
 
-def _write(part: Path, dump: Path, folder: DataFolder, held: Path, postgres: str) -> None:
+def _write(part: Path, dump: Path, folder: DataFolder, links: Path, postgres: str) -> None:
     parts: dict[str, IO[bytes] | Path] = {DUMP: dump}
     for folder_name in SAVED_FOLDERS:
-        root = held if folder_name == folder.files.name else folder.home / folder_name
+        root = links if folder_name == folder.files.name else folder.home / folder_name
         for path in sorted(root.rglob("*")):
             if path.is_file() and not path.is_symlink():
                 # Keys are small and may be replaced meanwhile, so they are read now; linked files do not change.
                 name = f"{folder_name}/{path.relative_to(root).as_posix()}"
-                parts[name] = path if root is held else io.BytesIO(path.read_bytes())
+                parts[name] = path if root is links else io.BytesIO(path.read_bytes())
     write_archive(part, parts, postgres=postgres)
 
 
@@ -229,7 +229,7 @@ def _require_empty(folder: DataFolder) -> None:
 @contextlib.contextmanager
 def _stage(home: Path) -> Iterator[DataFolder]:
     """A data folder beside `home`, or inside it if it exists; moved to `home` if the block succeeds."""
-    made = _missing(home.parent)
+    created = _missing(home.parent)
     inside = home.exists()
     stage = (
         (home / f"{RESTORING}{os.getpid()}") if inside else home.with_name(f".{home.name}{RESTORING}{os.getpid()}")
@@ -244,7 +244,7 @@ def _stage(home: Path) -> Iterator[DataFolder]:
             sync_folder(home.parent)
     except BaseException:
         shutil.rmtree(stage, ignore_errors=True)
-        for parent in made:
+        for parent in created:
             with contextlib.suppress(OSError):
                 parent.rmdir()
         raise

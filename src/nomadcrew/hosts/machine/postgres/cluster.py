@@ -215,11 +215,11 @@ def write_settings(data: Path, account: OsUser, text: str) -> None:
         account.own(data / name)
 
 
-def failure(what: str, output: str) -> str:
+def failure(summary: str, output: str) -> str:
     """One sentence from the output of PostgreSQL's programs: the last reason in it, and advice."""
     reasons = _REASON.findall(output) or output.split("\n")[-2:-1] or ["it gave no reason"]
     advice = next((text for sign, text in _ADVICE.items() if sign in output), "fix the cause and start again")
-    return f"{what}: {reasons[-1].strip().rstrip('.')}; {advice}."
+    return f"{summary}: {reasons[-1].strip().rstrip('.')}; {advice}."
 
 
 _REASON = re.compile(r"(?:FATAL|PANIC|error):\s+(.+)")

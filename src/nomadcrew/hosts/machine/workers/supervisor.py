@@ -88,7 +88,7 @@ class WorkerSupervisor:
         """Start all workers.
 
         Raises:
-            CannotStart: a worker failed to start.
+            StartupError: a worker failed to start.
         """
         self._supervisors = [
             asyncio.create_task(self._supervise(listener), name=f"worker {number}")
@@ -171,11 +171,11 @@ class WorkerSupervisor:
             await asyncio.sleep(min(0.5 * 2**short_lives, LONGEST_PAUSE_S) if short else 0)
 
     async def _launch(self, listener: socket.socket) -> _Worker:
-        ours, theirs = socket.socketpair()
-        with theirs:
+        own_end, worker_end = socket.socketpair()
+        with worker_end:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-c", PROGRAM, str(listener.fileno()), str(theirs.fileno()),
-                pass_fds=(listener.fileno(), theirs.fileno()), stdin=asyncio.subprocess.DEVNULL,
+                sys.executable, "-c", PROGRAM, str(listener.fileno()), str(worker_end.fileno()),
+                pass_fds=(listener.fileno(), worker_end.fileno()), stdin=asyncio.subprocess.DEVNULL,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )  # fmt: skip
         worker = _Worker(process, time.monotonic())
@@ -185,7 +185,7 @@ class WorkerSupervisor:
                 lambda message: self._on_message(worker, message), self._answer, lambda: self._forget(worker)
             )
 
-        _, worker.channel = await asyncio.get_running_loop().create_unix_connection(channel_end, sock=ours)
+        _, worker.channel = await asyncio.get_running_loop().create_unix_connection(channel_end, sock=own_end)
         self._workers.add(worker)
         worker.channel.send(self._start)
         for session_id in self._ended:
@@ -259,8 +259,8 @@ class WorkerSupervisor:
         """The metrics of all processes."""
         with contextlib.suppress(TimeoutError, Unavailable):
             await asyncio.wait_for(self._back.refresh(), REFRESH_TIMEOUT_S)
-        theirs = await asyncio.gather(*map(_metrics_of, list(self._workers)))
-        return merge_metrics([self._back.metrics.render().decode(), *chain.from_iterable(theirs)])
+        pages = await asyncio.gather(*map(_metrics_of, list(self._workers)))
+        return merge_metrics([self._back.metrics.render().decode(), *chain.from_iterable(pages)])
 
 
 async def _metrics_of(worker: _Worker) -> list[str]:
