@@ -29,6 +29,7 @@ from nomadcrew.adapters.aws.dataapi import Cluster
 from nomadcrew.adapters.machine.invitation_links import SignedInvitationLinks
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.invitations import PostgresInvitations
+from nomadcrew.core.access import Command
 from nomadcrew.core.clock import utc_now
 from nomadcrew.core.ids import EventId, InvitationId, TripId, UserId, uuid7
 from nomadcrew.core.invitations.model import Invitation
@@ -189,9 +190,11 @@ async def invited(crew: Crew, trip_id: TripId, inviter: UserId) -> str:
     """The secret of an invitation's link."""
     now, invitation_id = utc_now(), InvitationId(uuid7())
     await PostgresInvitations(crew.pool).invite(
-        trip_id, "eve@example.org", Role.MEMBER, inviter, ADMIN,
-        invitation_id=invitation_id, event_id=EventId(uuid7()), now=now,
-    )  # fmt: skip
+        Command(trip_id, inviter, ADMIN, EventId(uuid7()), now),
+        "eve@example.org",
+        Role.MEMBER,
+        invitation_id=invitation_id,
+    )
     invitation = Invitation(
         invitation_id,
         trip_id,

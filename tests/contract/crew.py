@@ -9,6 +9,7 @@ from uuid import UUID
 from nomadcrew.adapters.postgres.members import PostgresMembers
 from nomadcrew.adapters.postgres.sql import Row, Sql, compile_statement
 from nomadcrew.adapters.postgres.trips import PostgresTrips
+from nomadcrew.core.access import Command
 from nomadcrew.core.ids import EventId, MembershipId, TripId, UserId, uuid7
 from nomadcrew.core.permissions import ADMIN, MEMBER, OWNER, Role
 from nomadcrew.core.trips.model import NewTrip, Status, Trip
@@ -61,19 +62,15 @@ class Crew:
 
     async def join(self, trip_id: TripId, user_id: UserId, owner: UserId, role: Role = Role.MEMBER) -> None:
         await PostgresMembers(self.pool).add(
-            trip_id,
+            Command(trip_id, owner, OWNER, EventId(uuid7()), NOON),
             user_id,
             role,
-            owner,
-            OWNER,
             membership_id=MembershipId(uuid7()),
-            event_id=EventId(uuid7()),
-            now=NOON,
         )
 
     async def leave(self, trip_id: TripId, user_id: UserId, caller: UserId) -> None:
         rule = ADMIN if user_id != caller else MEMBER
-        await PostgresMembers(self.pool).remove(trip_id, user_id, caller, rule, event_id=EventId(uuid7()), now=NOON)
+        await PostgresMembers(self.pool).remove(Command(trip_id, caller, rule, EventId(uuid7()), NOON), user_id)
 
     async def events(self) -> list[dict[str, Any]]:
         """Everything in the outbox, oldest first, payloads decoded."""

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from nomadcrew.adapters.postgres.attachments import PostgresAttachments
+from nomadcrew.core.access import Access
 from nomadcrew.core.chat.model import Attachment, AttachmentNotFound, AttachmentUsed
 from nomadcrew.core.errors import NotTripMember
 from nomadcrew.core.files.model import FileKind
@@ -23,7 +24,7 @@ async def add(
     attachments: PostgresAttachments, trip: TripId, by: UserId, fingerprint: bytes | None = None
 ) -> Attachment:
     made = Attachment(AttachmentId(uuid7()), FileKind.PDF, 10 * 2**20, "Fahrplan für Grün.pdf")
-    return await attachments.add(made, trip, by, MEMBER, fingerprint=fingerprint or uuid7().bytes, now=NOON)
+    return await attachments.add(Access(trip, by, MEMBER), made, fingerprint=fingerprint or uuid7().bytes, now=NOON)
 
 
 async def test_a_file_is_its_uploaders_until_it_is_sent(crew: Crew, attachments: PostgresAttachments) -> None:
@@ -33,13 +34,13 @@ async def test_a_file_is_its_uploaders_until_it_is_sent(crew: Crew, attachments:
     with pytest.raises(NotTripMember):
         await add(attachments, trip, eve)
     file = await add(attachments, trip, ana)
-    assert await attachments.get(trip, file.id, ana, MEMBER) == file
+    assert await attachments.get(Access(trip, ana, MEMBER), file.id) == file
     with pytest.raises(AttachmentNotFound):
-        await attachments.get(trip, file.id, ben, MEMBER)
+        await attachments.get(Access(trip, ben, MEMBER), file.id)
     assert await attachments.claim(trip, file.id, ana, MessageId(uuid7())) == file
-    assert await attachments.get(trip, file.id, ben, MEMBER) == file
+    assert await attachments.get(Access(trip, ben, MEMBER), file.id) == file
     with pytest.raises(NotTripMember):
-        await attachments.get(trip, file.id, eve, MEMBER)
+        await attachments.get(Access(trip, eve, MEMBER), file.id)
 
 
 async def test_a_repeat_is_the_file_that_was_made_before(crew: Crew, attachments: PostgresAttachments) -> None:

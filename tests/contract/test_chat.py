@@ -20,6 +20,7 @@ from nomadcrew.adapters.postgres.attachments import PostgresAttachments
 from nomadcrew.adapters.postgres.chat import PostgresChat
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.members import PostgresMembers
+from nomadcrew.core.access import Access, Command
 from nomadcrew.core.chat.model import (
     MAX_EDITS,
     MAX_REACTIONS,
@@ -106,17 +107,17 @@ async def say(chat: ChatLog, trip: TripId, by: UserId, text: str = "hello", at_s
 
 
 async def texts(chat: ChatLog, trip: TripId, by: UserId) -> list[str]:
-    return [message.text for message in (await chat.before(trip, by, MEMBER, None, limit=100)).messages]
+    return [message.text for message in (await chat.before(Access(trip, by, MEMBER), None, limit=100)).messages]
 
 
 async def edit(chat: ChatLog, message: Message, by: UserId, text: str, at_s: float = 60) -> Message:
     return await chat.edit(
-        message.trip_id, message.id, by, OWN, text, EventId(uuid7()), now=NOON + timedelta(seconds=at_s)
+        Command(message.trip_id, by, OWN, EventId(uuid7()), NOON + timedelta(seconds=at_s)), message.id, text
     )
 
 
 async def delete(chat: ChatLog, message: Message, by: UserId) -> None:
-    await chat.delete(message.trip_id, message.id, by, OWN_OR_ADMIN, EventId(uuid7()), now=NOON)
+    await chat.delete(Command(message.trip_id, by, OWN_OR_ADMIN, EventId(uuid7()), NOON), message.id)
 
 
 async def react(chat: ChatLog, message: Message, by: UserId, emoji: str, at_s: float = 0) -> Reaction:
@@ -126,7 +127,7 @@ async def react(chat: ChatLog, message: Message, by: UserId, emoji: str, at_s: f
 
 async def read(chat: ChatLog, message: Message, by: UserId, at_s: float = 0) -> None:
     now = NOON + timedelta(seconds=at_s)
-    await chat.mark_read(message.trip_id, message.id, by, MEMBER, EventId(uuid7()), now=now)
+    await chat.mark_read(Command(message.trip_id, by, MEMBER, EventId(uuid7()), now), message.id)
 
 
 async def told(store: Store, type_: str) -> list[dict[str, Any]]:
@@ -140,7 +141,7 @@ async def test_a_message_is_read_back_and_told_in_both_forms(crew: Crew, chat: C
     message = await chat.add(draft(trip, ana, "hello @ben", mentions=["ben", "nobody"]), MEMBER)
     assert message.sender is not None
     assert (message.sender.name, message.text, message.created_at) == ("ana", "hello @ben", NOON)
-    assert (await chat.before(trip, ben, MEMBER, None, limit=10)).messages == [message]
+    assert (await chat.before(Access(trip, ben, MEMBER), None, limit=10)).messages == [message]
     sender = {"id": str(ana), "name": "ana"}
     at = "2026-07-01T12:00:00.000000Z"
     assert await told(store, "CHAT_MESSAGE_SENT") == [
@@ -225,12 +226,12 @@ async def test_everybody_sees_one_order_whoever_wrote_at_once(crew: Crew, chat: 
             for name, by, log in (("a", ana, chat), ("b", ben, other))
         )
     )
-    page = (await chat.before(trip, ana, MEMBER, None, limit=100)).messages
+    page = (await chat.before(Access(trip, ana, MEMBER), None, limit=100)).messages
     assert {message.id for message in page} == {message.id for message in sent}
     times = [message.created_at for message in page]
     assert times == sorted(times, reverse=True)
-    assert (await other.before(trip, ben, MEMBER, None, limit=100)).messages == page
-    first = (await chat.after(trip, ben, MEMBER, str(page[-1].id), limit=100)).messages
+    assert (await other.before(Access(trip, ben, MEMBER), None, limit=100)).messages == page
+    first = (await chat.after(Access(trip, ben, MEMBER), str(page[-1].id), limit=100)).messages
     assert [page[-1].id, *(message.id for message in first)] == [message.id for message in reversed(page)]
     events = [str(event["messageId"]) for event in await told(store, "CHAT_MESSAGE_SENT")]
     assert sorted(events) == sorted(str(message.id) for message in sent)
@@ -254,17 +255,17 @@ async def test_pages_go_back_by_cursor_or_by_id_and_are_stable_while_others_writ
     ana = await crew.person("ana")
     trip = await crew.trip(ana)
     made = [await say(chat, trip, ana, str(n), at_s=n) for n in range(5)]
-    first = await chat.before(trip, ana, MEMBER, None, limit=2)
+    first = await chat.before(Access(trip, ana, MEMBER), None, limit=2)
     assert [message.text for message in first.messages] == ["4", "3"]
     await say(chat, trip, ana, "new", at_s=9)
     assert first.next is not None
     for cursor in (first.next, str(made[3].id)):
-        second = await chat.before(trip, ana, MEMBER, cursor, limit=2)
+        second = await chat.before(Access(trip, ana, MEMBER), cursor, limit=2)
         assert [message.text for message in second.messages] == ["2", "1"]
     assert second.next is not None
-    last = await chat.before(trip, ana, MEMBER, second.next, limit=2)
+    last = await chat.before(Access(trip, ana, MEMBER), second.next, limit=2)
     assert ([message.text for message in last.messages], last.next) == (["0"], None)
-    passed_over = await chat.before(trip, ana, MEMBER, None, limit=2, offset=1)
+    passed_over = await chat.before(Access(trip, ana, MEMBER), None, limit=2, offset=1)
     assert [message.text for message in passed_over.messages] == ["4", "3"]
 
 
@@ -273,12 +274,12 @@ async def test_after_gives_everything_that_was_missed_oldest_first(crew: Crew, c
     trip = await crew.trip(ana)
     # Further apart than what a store may give twice.
     made = [await say(chat, trip, ana, str(n), at_s=20 * n) for n in range(6)]
-    page = await chat.after(trip, ana, MEMBER, str(made[1].id), limit=2)
+    page = await chat.after(Access(trip, ana, MEMBER), str(made[1].id), limit=2)
     assert [message.text for message in page.messages] == ["2", "3"]
     assert page.next is not None
-    rest = await chat.after(trip, ana, MEMBER, page.next, limit=2)
+    rest = await chat.after(Access(trip, ana, MEMBER), page.next, limit=2)
     assert ([message.text for message in rest.messages], rest.next) == (["4", "5"], None)
-    end = await chat.after(trip, ana, MEMBER, str(made[5].id), limit=2)
+    end = await chat.after(Access(trip, ana, MEMBER), str(made[5].id), limit=2)
     assert (list(end.messages), end.next) == ([], None)
 
 
@@ -288,7 +289,7 @@ async def test_a_message_that_took_its_functions_whole_time_is_not_passed_over(c
     longest_s = max(BY_NAME[name].timeout_s for name in ("chat", "websocket"))
     quick = await say(chat, trip, ana, "quick", at_s=longest_s)
     slow = await say(chat, trip, ana, "slow", at_s=0)
-    page = await chat.after(trip, ana, MEMBER, str(quick.id), limit=10)
+    page = await chat.after(Access(trip, ana, MEMBER), str(quick.id), limit=10)
     assert slow.id in [message.id for message in page.messages]
 
 
@@ -297,9 +298,9 @@ async def test_what_is_no_place_in_the_chat_is_refused(crew: Crew, chat: ChatLog
     ana = await crew.person("ana")
     trip = await crew.trip(ana)
     with pytest.raises(BadCursor):
-        await chat.before(trip, ana, MEMBER, cursor, limit=2)
+        await chat.before(Access(trip, ana, MEMBER), cursor, limit=2)
     with pytest.raises(BadCursor):
-        await chat.after(trip, ana, MEMBER, cursor, limit=2)
+        await chat.after(Access(trip, ana, MEMBER), cursor, limit=2)
 
 
 async def test_another_trips_message_is_no_place_in_this_chat(crew: Crew, chat: ChatLog) -> None:
@@ -307,7 +308,7 @@ async def test_another_trips_message_is_no_place_in_this_chat(crew: Crew, chat: 
     trip, elsewhere = await crew.trip(ana), await crew.trip(ana)
     foreign = await say(chat, elsewhere, ana)
     with pytest.raises(BadCursor):
-        await chat.before(trip, ana, MEMBER, str(foreign.id), limit=2)
+        await chat.before(Access(trip, ana, MEMBER), str(foreign.id), limit=2)
 
 
 async def test_search_finds_messages_with_all_words_in_any_case_newest_first(crew: Crew, chat: ChatLog) -> None:
@@ -322,7 +323,7 @@ async def test_search_finds_messages_with_all_words_in_any_case_newest_first(cre
     await delete(chat, gone, ana)
 
     async def find(*words: str) -> list[str]:
-        page = await chat.search(trip, ana, MEMBER, words, None, limit=10)
+        page = await chat.search(Access(trip, ana, MEMBER), words, None, limit=10)
         return [message.text for message in page.messages]
 
     assert await find("strasse") == ["the straße is long", "Meet at the STRASSE 5"]
@@ -330,9 +331,9 @@ async def test_search_finds_messages_with_all_words_in_any_case_newest_first(cre
     assert await find("0%") == ["100% of them meet"]
     assert await find("t_m") == ["meet_me"]
     assert await find("nobody") == []
-    first = await chat.search(trip, ana, MEMBER, ["meet"], None, limit=2)
+    first = await chat.search(Access(trip, ana, MEMBER), ["meet"], None, limit=2)
     assert first.next is not None
-    rest = await chat.search(trip, ana, MEMBER, ["meet"], first.next, limit=2)
+    rest = await chat.search(Access(trip, ana, MEMBER), ["meet"], first.next, limit=2)
     assert [message.text for message in rest.messages] == ["Meet at the STRASSE 5"]
 
 
@@ -346,10 +347,10 @@ async def test_a_search_ends_somewhere_and_goes_on_from_there(
     for n in range(11):
         await say(chat, trip, ana, "treasure" if n in (0, 5) else "sand", at_s=n)
     found: list[Message] = []
-    page = await chat.search(trip, ana, MEMBER, ["treasure"], None, limit=10)
+    page = await chat.search(Access(trip, ana, MEMBER), ["treasure"], None, limit=10)
     found += page.messages
     while page.next is not None:
-        page = await chat.search(trip, ana, MEMBER, ["treasure"], page.next, limit=10)
+        page = await chat.search(Access(trip, ana, MEMBER), ["treasure"], page.next, limit=10)
         found += page.messages
     assert [message.created_at for message in found] == [NOON + timedelta(seconds=5), NOON]
 
@@ -363,7 +364,7 @@ async def test_the_author_edits_for_fifteen_minutes_and_nobody_else(
     message = await say(chat, trip, ben, "helo")
     edited = await edit(chat, message, ben, "hello", at_s=899)
     assert (edited.text, edited.edited_at, edited.created_at) == ("hello", NOON + timedelta(seconds=899), NOON)
-    assert (await chat.before(trip, ana, MEMBER, None, limit=1)).messages == [edited]
+    assert (await chat.before(Access(trip, ana, MEMBER), None, limit=1)).messages == [edited]
     [payload] = await told(store, "CHAT_MESSAGE_EDITED")
     assert (payload["messageId"], payload["content"]) == (str(message.id), "hello")
     with pytest.raises(TooLateToEdit):
@@ -398,7 +399,7 @@ async def test_authors_and_admins_delete_and_what_was_said_is_gone_everywhere(
         await delete(chat, bens, eve)
     await delete(chat, eves, ben)
     await delete(chat, eves, ben)
-    newest, _ = (await chat.before(trip, ana, MEMBER, None, limit=10)).messages
+    newest, _ = (await chat.before(Access(trip, ana, MEMBER), None, limit=10)).messages
     assert (newest.id, newest.text, newest.deleted_at) == (eves.id, TOMBSTONE, NOON)
     assert newest.reactions == ()
     assert await told(store, "CHAT_MESSAGE_DELETED") == [{"messageId": str(eves.id), "tripId": str(trip)}]
@@ -416,9 +417,9 @@ async def test_reactions_are_given_once_counted_listed_and_taken_back(
     message = await say(chat, trip, ana)
     for at_s, (by, emoji) in enumerate(((ana, "👍🏽"), (ben, "👍🏽"), (ben, "🎉"), (ben, "🎉"))):
         await react(chat, message, by, emoji, at_s)
-    [shown] = (await chat.before(trip, ana, MEMBER, None, limit=1)).messages
+    [shown] = (await chat.before(Access(trip, ana, MEMBER), None, limit=1)).messages
     assert shown.reactions == (ReactionCount("👍🏽", 2, True), ReactionCount("🎉", 1, False))
-    listed = await chat.list_reactions(trip, message.id, ana, MEMBER)
+    listed = await chat.list_reactions(Access(trip, ana, MEMBER), message.id)
     assert [(one.user_id, one.emoji) for one in listed] == [(ana, "👍🏽"), (ben, "👍🏽"), (ben, "🎉")]
     assert listed[2].created_at == NOON + timedelta(seconds=2)
     assert len(await told(store, "CHAT_REACTION_ADDED")) == 3
@@ -429,7 +430,7 @@ async def test_reactions_are_given_once_counted_listed_and_taken_back(
         "messageId": str(message.id), "tripId": str(trip), "reaction": "🎉",
         "user": {"id": str(ben), "name": "ben"},
     }  # fmt: skip
-    assert len(await chat.list_reactions(trip, message.id, ana, MEMBER)) == 2
+    assert len(await chat.list_reactions(Access(trip, ana, MEMBER), message.id)) == 2
 
 
 async def test_nobody_reacts_to_one_message_without_end(crew: Crew, chat: ChatLog) -> None:
@@ -453,7 +454,7 @@ async def test_receipts_only_move_forward_and_tell_only_when_they_do(
     await read(chat, first, ben, at_s=3)
     await read(chat, second, ben, at_s=4)
     await read(chat, first, ana, at_s=5)
-    receipts = await chat.list_receipts(trip, ana, MEMBER)
+    receipts = await chat.list_receipts(Access(trip, ana, MEMBER))
     assert [(one.reader.id, one.message_id) for one in receipts] == [(ana, first.id), (ben, second.id)]
     assert receipts[1].read_at == NOON + timedelta(seconds=2)
     payload, _ = await told(store, "CHAT_READ_RECEIPT")
@@ -462,7 +463,7 @@ async def test_receipts_only_move_forward_and_tell_only_when_they_do(
         "timestamp": "2026-07-01T12:00:02.000000Z", "user": {"id": str(ben), "name": "ben"},
     }  # fmt: skip
     await crew.leave(trip, ben, ana)
-    assert [one.reader.id for one in await chat.list_receipts(trip, ana, MEMBER)] == [ana]
+    assert [one.reader.id for one in await chat.list_receipts(Access(trip, ana, MEMBER))] == [ana]
 
 
 async def test_a_message_is_found_on_its_own_trip_only(crew: Crew, chat: ChatLog) -> None:
@@ -472,7 +473,7 @@ async def test_a_message_is_found_on_its_own_trip_only(crew: Crew, chat: ChatLog
     for stray in (replace(message, trip_id=there), replace(message, id=MessageId(uuid4()))):
         for action in (edit(chat, stray, ana, "x"), delete(chat, stray, ana), react(chat, stray, ana, "x"),
                        read(chat, stray, ana),
-                       chat.list_reactions(stray.trip_id, stray.id, ana, MEMBER)):  # fmt: skip
+                       chat.list_reactions(Access(stray.trip_id, ana, MEMBER), stray.id)):  # fmt: skip
             with pytest.raises(MessageNotFound):
                 await action
 
@@ -489,9 +490,10 @@ async def test_outsiders_and_former_members_see_and_do_nothing(crew: Crew, chat:
             say(chat, trip, stranger), edit(chat, message, stranger, "x"), delete(chat, message, stranger),
             react(chat, message, stranger, "x"), read(chat, message, stranger), texts(chat, trip, stranger),
             chat.remove_reaction(Reaction(message.id, trip, stranger, "x", NOON), MEMBER, EventId(uuid7())),
-            chat.after(trip, stranger, MEMBER, str(message.id), limit=1),
-            chat.search(trip, stranger, MEMBER, ["hello"], None, limit=1),
-            chat.list_reactions(trip, message.id, stranger, MEMBER), chat.list_receipts(trip, stranger, MEMBER),
+            chat.after(Access(trip, stranger, MEMBER), str(message.id), limit=1),
+            chat.search(Access(trip, stranger, MEMBER), ["hello"], None, limit=1),
+            chat.list_reactions(Access(trip, stranger, MEMBER), message.id),
+            chat.list_receipts(Access(trip, stranger, MEMBER)),
         ):  # fmt: skip
             with pytest.raises(NotTripMember):
                 await action
@@ -522,7 +524,7 @@ async def test_what_was_deleted_is_gone_from_the_record_of_events(crew: Crew) ->
 async def file_of(store: Store, trip: TripId, by: UserId, at_s: float = 0) -> Attachment:
     made = Attachment(AttachmentId(uuid7()), FileKind.JPEG, 12_345, "the bridge.jpg")
     now = NOON + timedelta(seconds=at_s)
-    return await store.attachments.add(made, trip, by, MEMBER, fingerprint=uuid7().bytes, now=now)
+    return await store.attachments.add(Access(trip, by, MEMBER), made, fingerprint=uuid7().bytes, now=now)
 
 
 async def test_a_message_carries_a_file_and_need_not_say_anything(crew: Crew, store: Store) -> None:
@@ -532,7 +534,7 @@ async def test_a_message_carries_a_file_and_need_not_say_anything(crew: Crew, st
     file = await file_of(store, trip, ana)
     message = await store.log.add(draft(trip, ana, "", attachment_id=file.id), MEMBER)
     assert (message.text, message.attachment) == ("", file)
-    assert (await store.again.before(trip, ben, MEMBER, None, limit=10)).messages == [message]
+    assert (await store.again.before(Access(trip, ben, MEMBER), None, limit=10)).messages == [message]
     assert (await edit(store.log, message, ana, "look")).attachment == file
     [sent] = await told(store, "CHAT_MESSAGE_SENT")
     carried = {"id": str(file.id), "type": "image/jpeg", "name": "the bridge.jpg"}
@@ -591,13 +593,13 @@ async def test_a_deleted_message_lets_its_file_go(crew: Crew, store: Store) -> N
     trip = await crew.trip(ana)
     file = await file_of(store, trip, ana)
     message = await store.log.add(draft(trip, ana, attachment_id=file.id), MEMBER)
-    assert await store.attachments.get(trip, file.id, ana, MEMBER) == file
+    assert await store.attachments.get(Access(trip, ana, MEMBER), file.id) == file
     for _ in range(2):
         await delete(store.log, message, ana)
-    [left] = (await store.log.before(trip, ana, MEMBER, None, limit=10)).messages
+    [left] = (await store.log.before(Access(trip, ana, MEMBER), None, limit=10)).messages
     assert (left.text, left.attachment) == (TOMBSTONE, None)
     with pytest.raises(AttachmentNotFound):
-        await store.attachments.get(trip, file.id, ana, MEMBER)
+        await store.attachments.get(Access(trip, ana, MEMBER), file.id)
     assert (trip, file.id) in await store.attachments.list_deleted(limit=1000)
     await store.attachments.forget([file.id])
     assert await store.attachments.list_deleted(limit=1000) == []
@@ -614,4 +616,4 @@ async def test_an_expired_file_is_in_no_message(crew: Crew, store: Store) -> Non
     await store.log.add(draft(trip, ana, attachment_id=new.id), MEMBER)
     await store.attachments.forget([new.id])  # which was not deleted
     assert await store.attachments.expire(NOON + timedelta(days=9), now=NOON, limit=10) == 0
-    assert await store.attachments.get(trip, new.id, ana, MEMBER) == new
+    assert await store.attachments.get(Access(trip, ana, MEMBER), new.id) == new

@@ -11,6 +11,7 @@ from nomadcrew.adapters.aws.realtime import SETTLING
 from nomadcrew.adapters.aws.sdk.services import SQS
 from nomadcrew.adapters.postgres.invitations import PostgresInvitations
 from nomadcrew.adapters.postgres.push import PostgresPushTokens
+from nomadcrew.core.access import Command
 from nomadcrew.core.ids import EventId, InvitationId, PushTokenId, TripId, UserId, uuid7
 from nomadcrew.core.notifications.push import RECEIPTS_AFTER_S, DeviceType
 from nomadcrew.core.permissions import ADMIN, MEMBER, Role
@@ -42,9 +43,8 @@ __all__ = ["closed_loops", "site"]
 async def invite(site: Site, trip_id: TripId, owner: UserId, address: str) -> EventId:
     event_id = EventId(uuid7())
     await PostgresInvitations(site.crew.pool).invite(
-        trip_id, address, Role.MEMBER, owner, ADMIN,
-        invitation_id=InvitationId(uuid7()), event_id=event_id, now=NOON,
-    )  # fmt: skip
+        Command(trip_id, owner, ADMIN, event_id, NOON), address, Role.MEMBER, invitation_id=InvitationId(uuid7())
+    )
     return event_id
 
 

@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 
 from nomadcrew.adapters.postgres.invitations import PostgresInvitations
+from nomadcrew.core.access import Access, Command
 from nomadcrew.core.errors import Conflict, Forbidden, NotFound, NotTripMember
 from nomadcrew.core.ids import EventId, InvitationId, MembershipId, TripId, UserId, uuid7
 from nomadcrew.core.invitations.errors import EmailMismatch, Expired, NotPending
@@ -31,7 +32,7 @@ async def invite(
     at: datetime = NOON,
 ) -> Invitation:
     return await invitations.invite(
-        trip, email, role, by, ADMIN, invitation_id=InvitationId(uuid7()), event_id=EventId(uuid7()), now=at
+        Command(trip, by, ADMIN, EventId(uuid7()), at), email, role, invitation_id=InvitationId(uuid7())
     )
 
 
@@ -186,12 +187,12 @@ async def test_an_invitation_is_withdrawn_on_its_own_trip_only(
     here, there = await crew.trip(ana), await crew.trip(ana)
     invitation = await invite(invitations, here, "new@example.org", ana)
     with pytest.raises(NotFound):
-        await invitations.revoke(there, invitation.id, ana, ADMIN, now=NOON)
-    await invitations.revoke(here, invitation.id, ana, ADMIN, now=NOON)
+        await invitations.revoke(Access(there, ana, ADMIN), invitation.id, now=NOON)
+    await invitations.revoke(Access(here, ana, ADMIN), invitation.id, now=NOON)
     with pytest.raises(NotPending):
-        await invitations.revoke(here, invitation.id, ana, ADMIN, now=NOON)
-    assert [i.status for i in await invitations.list_for_trip(here, ana, OWNER)] == ["DECLINED"]
-    assert await invitations.list_for_trip(there, ana, MEMBER) == []
+        await invitations.revoke(Access(here, ana, ADMIN), invitation.id, now=NOON)
+    assert [i.status for i in await invitations.list_for_trip(Access(here, ana, OWNER))] == ["DECLINED"]
+    assert await invitations.list_for_trip(Access(there, ana, MEMBER)) == []
 
 
 async def test_someone_removed_comes_back_by_invitation(crew: Crew, invitations: PostgresInvitations) -> None:

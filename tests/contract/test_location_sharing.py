@@ -11,6 +11,7 @@ from nomadcrew.adapters.postgres.locations import (
 from nomadcrew.adapters.postgres.positions import PostgresPositions
 from nomadcrew.adapters.postgres.retention import DAYS_AHEAD, PostgresRetention
 from nomadcrew.adapters.postgres.sql import compile_statement
+from nomadcrew.core.access import Access, Command
 from nomadcrew.core.errors import Conflict, NotFound, NotOnboarded, NotTripMember
 from nomadcrew.core.ids import EventId, TripId, UserId, uuid7
 from nomadcrew.core.locations.arrival import Change, Destination
@@ -41,10 +42,12 @@ async def change(
 ) -> None:
     now = NOON + MINUTE * minute
     await stage.sharing.change_sharing(
-        trip, user, MEMBER, is_enabled=is_enabled,
+        Command(trip, user, MEMBER, EventId(uuid7()), now),
+        is_enabled=is_enabled,
         expires_at=None if lasts_s is None else now + timedelta(seconds=lasts_s),
-        privacy=privacy.get("privacy"), keep_privacy=not privacy, event_id=EventId(uuid7()), now=now,
-    )  # fmt: skip
+        privacy=privacy.get("privacy"),
+        keep_privacy=not privacy,
+    )
 
 
 async def test_settings_are_kept_one_by_one_and_told_when_they_matter(stage: Stage) -> None:
@@ -152,14 +155,14 @@ async def test_who_looked_is_listed_by_the_hour_to_whom_it_concerns(stage: Stage
     await PostgresPositionViews(stage.crew.pool).record(trip, [ben], [ana], now=NOON)
     await views.record(trip, [eve], [ana], now=NOON)
     await views.record(trip, [eve], [], now=NOON)
-    found = await views.list_for_owner(trip, ana, MEMBER, limit=10, offset=0)
+    found = await views.list_for_owner(Access(trip, ana, MEMBER), limit=10, offset=0)
     assert [(view.viewer_name, view.hour) for view in found] == [
         ("ben", NOON + HOUR), *sorted([("ben", NOON), ("eve", NOON)], key=lambda one: [ben, eve][one[0] == "eve"])
     ]  # fmt: skip
-    assert await views.list_for_owner(trip, ana, MEMBER, limit=1, offset=2) == found[2:]
-    assert await views.list_for_owner(trip, ben, MEMBER, limit=10, offset=0) == []
+    assert await views.list_for_owner(Access(trip, ana, MEMBER), limit=1, offset=2) == found[2:]
+    assert await views.list_for_owner(Access(trip, ben, MEMBER), limit=10, offset=0) == []
     with pytest.raises(NotTripMember):
-        await views.list_for_owner(trip, await stage.crew.person("mallory"), MEMBER, limit=10, offset=0)
+        await views.list_for_owner(Access(trip, await stage.crew.person("mallory"), MEMBER), limit=10, offset=0)
 
 
 async def test_views_of_many_are_noted_at_once_but_nobodys_own_and_not_of_who_is_gone(stage: Stage) -> None:
@@ -171,7 +174,7 @@ async def test_views_of_many_are_noted_at_once_but_nobodys_own_and_not_of_who_is
     await views.record(trip, [*everybody, UserId(uuid7())], [*everybody, UserId(uuid7())], now=NOON)
     await views.record(TripId(uuid7()), [ben], [ana], now=NOON)
     for owner in everybody:
-        found = await views.list_for_owner(trip, owner, MEMBER, limit=10, offset=0)
+        found = await views.list_for_owner(Access(trip, owner, MEMBER), limit=10, offset=0)
         assert [view.viewer_id for view in found] == sorted(set(everybody) - {owner})
 
 
@@ -179,24 +182,24 @@ async def test_a_meeting_point_is_set_moved_and_cleared(stage: Stage) -> None:
     trip, ana, ben = await pair(stage)
     points = PostgresMeetingPoints(stage.crew.pool)
     with pytest.raises(NotFound) as missing:
-        await points.get(trip, ana, MEMBER)
+        await points.get(Access(trip, ana, MEMBER))
     assert missing.value.code == "meeting_point_not_found"
     point = MeetingPoint(41.14, -8.61, "the bridge", 100.0, ben, NOON)
     for _ in range(2):
-        await points.put(trip, ben, MEMBER, point, EventId(uuid7()))
-    assert await points.get(trip, ana, MEMBER) == point
+        await points.put(Access(trip, ben, MEMBER), point, EventId(uuid7()))
+    assert await points.get(Access(trip, ana, MEMBER)) == point
     assert (await stage.send(trip, ana)).arrival_state.meeting_point == (41.14, -8.61, 100.0)
     await stage.sharing.record_arrival(
         trip, ana, Change(Destination.MEETING_POINT, True), EventId(uuid7()), name="", now=NOON
     )
     assert (await stage.send(trip, ana, minute=1)).arrival_state.is_at_meeting_point
     moved = MeetingPoint(41.15, -8.61, "the station", 150.0, ana, NOON + MINUTE)
-    await points.put(trip, ana, MEMBER, moved, EventId(uuid7()))
+    await points.put(Access(trip, ana, MEMBER), moved, EventId(uuid7()))
     assert not (await stage.send(trip, ana, minute=2)).arrival_state.is_at_meeting_point
     for _ in range(2):
-        await points.clear(trip, ana, MEMBER, EventId(uuid7()), now=NOON)
+        await points.clear(Command(trip, ana, MEMBER, EventId(uuid7()), NOON))
     with pytest.raises(NotFound):
-        await points.get(trip, ana, MEMBER)
+        await points.get(Access(trip, ana, MEMBER))
     told = [event["payload"] for event in await stage.crew.events() if event["type"] == "MEETING_POINT_CHANGED"]
     assert told == [
         {"latitude": 41.14, "longitude": -8.61, "name": "the bridge", "radius": 100.0},
@@ -205,9 +208,9 @@ async def test_a_meeting_point_is_set_moved_and_cleared(stage: Stage) -> None:
     ]
     eve = await stage.crew.person("eve")
     for refused in (
-        points.get(trip, eve, MEMBER),
-        points.put(trip, eve, MEMBER, point, EventId(uuid7())),
-        points.clear(trip, eve, MEMBER, EventId(uuid7()), now=NOON),
+        points.get(Access(trip, eve, MEMBER)),
+        points.put(Access(trip, eve, MEMBER), point, EventId(uuid7())),
+        points.clear(Command(trip, eve, MEMBER, EventId(uuid7()), NOON)),
     ):
         with pytest.raises(NotTripMember):
             await refused
@@ -241,9 +244,9 @@ async def test_points_and_views_leave_after_thirty_days(stage: Stage) -> None:
     await views.record(trip, [ben], [ana], now=NOON + HOUR)
     await upkeep.delete_positions(NOON + 30 * DAY)
     assert await stage.minutes(trip, ana) == [0]
-    assert len(await views.list_for_owner(trip, ana, MEMBER, limit=10, offset=0)) == 2
+    assert len(await views.list_for_owner(Access(trip, ana, MEMBER), limit=10, offset=0)) == 2
     await upkeep.delete_positions(NOON + 30 * DAY + MINUTE)
-    assert [view.hour for view in await views.list_for_owner(trip, ana, MEMBER, limit=10, offset=0)] == [
+    assert [view.hour for view in await views.list_for_owner(Access(trip, ana, MEMBER), limit=10, offset=0)] == [
         NOON + HOUR
     ]
     await upkeep.delete_positions(NOON + 31 * DAY)

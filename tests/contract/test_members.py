@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 
 from nomadcrew.adapters.postgres.members import PostgresMembers
+from nomadcrew.core.access import Access, Command
 from nomadcrew.core.errors import Conflict, DomainError, Forbidden, NotFound, NotTripMember
 from nomadcrew.core.ids import EventId, TripId, UserId, uuid7
 from nomadcrew.core.members.model import LastOwner, Membership, OwnerImmutable
@@ -21,17 +22,17 @@ def members(crew: Crew) -> PostgresMembers:
 
 async def give(members: PostgresMembers, trip: TripId, to: UserId, role: Role, by: UserId) -> Membership:
     return await members.change_role(
-        trip, to, role, by, ADMIN, event_ids=(EventId(uuid7()), EventId(uuid7())), now=NOON
+        Access(trip, by, ADMIN), to, role, event_ids=(EventId(uuid7()), EventId(uuid7())), now=NOON
     )
 
 
 async def remove(members: PostgresMembers, trip: TripId, user: UserId, by: UserId) -> None:
     rule: Rule = MEMBER if user == by else ADMIN
-    await members.remove(trip, user, by, rule, event_id=EventId(uuid7()), now=NOON)
+    await members.remove(Command(trip, by, rule, EventId(uuid7()), NOON), user)
 
 
 async def roles(members: PostgresMembers, trip: TripId, caller: UserId) -> dict[UserId, str]:
-    return {m.user_id: m.role for m in await members.list_for_trip(trip, caller, MEMBER)}
+    return {m.user_id: m.role for m in await members.list_for_trip(Access(trip, caller, MEMBER))}
 
 
 async def test_joining_counts_and_is_told_once(crew: Crew, members: PostgresMembers) -> None:

@@ -20,6 +20,7 @@ from nomadcrew.adapters.postgres.positions import PostgresPositions
 from nomadcrew.adapters.postgres.profiles import PostgresProfiles
 from nomadcrew.adapters.postgres.queue import PostgresQueue
 from nomadcrew.adapters.postgres.trips import PostgresTrips
+from nomadcrew.core.access import Command
 from nomadcrew.core.auth.ports import ProfileChange
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.events import CONSUMERS, MIRROR, MIRRORED, consumers_of
@@ -211,7 +212,7 @@ async def test_the_source_tells_a_trip_with_its_creator_and_everybody_on_it(
     assert await source.user(ana) == MirroredUser(ana, "ana@example.org", "ana")
     assert await source.user(UserId(uuid4())) is None
     assert await source.trip(TripId(uuid4())) is None
-    await PostgresTrips(crew.pool).delete(trip, ana, OWNER, EventId(uuid7()), now=NOON)
+    await PostgresTrips(crew.pool).delete(Command(trip, ana, OWNER, EventId(uuid7()), NOON))
     assert await source.trip(trip) is None
 
 
@@ -247,7 +248,7 @@ async def test_events_in_any_order_at_once_and_again_end_in_what_there_is(
         telling.append(asyncio.create_task(told("MEMBER_ADDED", trip)))
     await crew.leave(trip, guests[0], ana)
     telling += [asyncio.create_task(told(type_, trip)) for type_ in ("MEMBER_REMOVED", "MEMBER_ADDED")]
-    await PostgresTrips(crew.pool).delete(gone, ana, OWNER, EventId(uuid7()), now=NOON)
+    await PostgresTrips(crew.pool).delete(Command(gone, ana, OWNER, EventId(uuid7()), NOON))
     telling.append(asyncio.create_task(told("TRIP_DELETED", gone)))
     await asyncio.gather(*telling)
     assert on(project, trip) == {str(ana): "OWNER"} | {str(guest): "MEMBER" for guest in guests[1:]}
@@ -360,9 +361,12 @@ async def test_what_changes_privacy_is_told_to_the_copy(copying: Copying) -> Non
 
     async def share(privacy: str | None) -> None:
         await stage.sharing.change_sharing(
-            trip, ana, MEMBER, is_enabled=None, expires_at=None, privacy=privacy, keep_privacy=False,
-            event_id=EventId(uuid7()), now=NOON,
-        )  # fmt: skip
+            Command(trip, ana, MEMBER, EventId(uuid7()), NOON),
+            is_enabled=None,
+            expires_at=None,
+            privacy=privacy,
+            keep_privacy=False,
+        )
 
     changes: list[Callable[[], Awaitable[None]]] = [
         lambda: stage.prefer(ana, ghost=True),

@@ -12,6 +12,7 @@ from nomadcrew.adapters.postgres.notifications import PostgresNotifications
 from nomadcrew.adapters.postgres.outbox import PostgresOutbox
 from nomadcrew.adapters.postgres.profiles import PostgresProfiles
 from nomadcrew.adapters.postgres.push import PostgresPushTokens
+from nomadcrew.core.access import Access, Command
 from nomadcrew.core.errors import NotFound, NotOnboarded, NotTripMember
 from nomadcrew.core.events import Event
 from nomadcrew.core.ids import (
@@ -64,14 +65,10 @@ async def test_an_invitation_reaches_the_invited_with_the_keys_the_client_reads(
     ana, ben = await crew.person("ana"), await crew.person("ben")
     trip = await crew.trip(ana)
     invitation = await PostgresInvitations(crew.pool).invite(
-        trip,
+        Command(trip, ana, ADMIN, EventId(uuid7()), NOON),
         "ben@example.org",
         Role.MEMBER,
-        ana,
-        ADMIN,
         invitation_id=InvitationId(uuid7()),
-        event_id=EventId(uuid7()),
-        now=NOON,
     )
     event = await last_event(crew)
     assert await notify(event, notifications=notifications, now=NOON) == 1
@@ -108,14 +105,10 @@ async def test_a_join_by_invitation_tells_the_inviter_and_the_others(
     await crew.join(trip, cleo, ana)
     invitations = PostgresInvitations(crew.pool)
     invitation = await invitations.invite(
-        trip,
+        Command(trip, ana, ADMIN, EventId(uuid7()), NOON),
         "ben@example.org",
         Role.MEMBER,
-        ana,
-        ADMIN,
         invitation_id=InvitationId(uuid7()),
-        event_id=EventId(uuid7()),
-        now=NOON,
     )
     await invitations.accept(
         invitation.id, ben, membership_id=MembershipId(uuid7()), event_id=EventId(uuid7()), now=NOON
@@ -151,7 +144,7 @@ async def test_a_role_change_is_told_to_whom_it_concerns(crew: Crew, notificatio
     trip = await crew.trip(ana)
     await crew.join(trip, ben, ana)
     await PostgresMembers(crew.pool).change_role(
-        trip, ben, Role.ADMIN, ana, ADMIN, event_ids=(EventId(uuid7()), EventId(uuid7())), now=NOON
+        Access(trip, ana, ADMIN), ben, Role.ADMIN, event_ids=(EventId(uuid7()), EventId(uuid7())), now=NOON
     )
     assert await tell(crew, notifications) == 1
     [told] = await of(notifications, ben)
@@ -165,7 +158,7 @@ async def test_lists_pages_and_counts_are_ones_own(crew: Crew, notifications: Po
         await crew.join(trip, await crew.person(name), ana)
     await crew.join(trip, ben, ana)
     await tell(crew, notifications)  # p, q and r hear of ben, ana added him herself
-    p = (await PostgresMembers(crew.pool).list_for_trip(trip, ana, ADMIN))[1].user_id
+    p = (await PostgresMembers(crew.pool).list_for_trip(Access(trip, ana, ADMIN)))[1].user_id
     [told] = await of(notifications, p)
     assert await notifications.count_unread(p) == 1
     for stranger in (ana, ben):
@@ -192,19 +185,17 @@ async def test_facts_say_who_is_concerned_and_how_they_want_to_be_told(
     trip = await crew.trip(ana)
     await crew.join(trip, ben, ana)
     invitation = await PostgresInvitations(crew.pool).invite(
-        trip,
+        Command(trip, ana, ADMIN, EventId(uuid7()), NOON),
         "cleo@example.org",
         Role.MEMBER,
-        ana,
-        ADMIN,
         invitation_id=InvitationId(uuid7()),
-        event_id=EventId(uuid7()),
-        now=NOON,
     )
     await PostgresPushTokens(crew.pool).register(PushTokenId(uuid7()), "phone", DeviceType.IOS, ben, now=NOON)
     await PostgresProfiles(crew.pool).merge_notification_preferences({"push": False}, {}, cleo, now=NOON)
     until = NOON + timedelta(days=1)
-    await notifications.set_trip_preferences(trip, TripPreferences(until, ChatLevel.NONE), ben, MEMBER, now=NOON)
+    await notifications.set_trip_preferences(
+        Access(trip, ben, MEMBER), TripPreferences(until, ChatLevel.NONE), now=NOON
+    )
     facts = await notifications.facts(trip, [dora, UserId(uuid4())], invitation.id)
     assert facts is not None
     assert facts.trip_name == "Porto"
@@ -229,16 +220,16 @@ async def test_what_one_wants_of_a_trip_is_kept_while_one_is_on_it(
     trip = await crew.trip(ana)
     await crew.join(trip, ben, ana)
     wanted = TripPreferences(NOON + timedelta(hours=8), ChatLevel.MENTIONS)
-    assert await notifications.trip_preferences(trip, ben, MEMBER) == TripPreferences()
+    assert await notifications.trip_preferences(Access(trip, ben, MEMBER)) == TripPreferences()
     for kept in (wanted, TripPreferences(chat=ChatLevel.ALL), wanted):
-        await notifications.set_trip_preferences(trip, kept, ben, MEMBER, now=NOON)
-        assert await notifications.trip_preferences(trip, ben, MEMBER) == kept
-    assert await notifications.trip_preferences(trip, ana, MEMBER) == TripPreferences()
+        await notifications.set_trip_preferences(Access(trip, ben, MEMBER), kept, now=NOON)
+        assert await notifications.trip_preferences(Access(trip, ben, MEMBER)) == kept
+    assert await notifications.trip_preferences(Access(trip, ana, MEMBER)) == TripPreferences()
     for stranger, refusal in ((cleo, NotTripMember), (UserId(uuid4()), NotOnboarded)):
         with pytest.raises(refusal):
-            await notifications.set_trip_preferences(trip, wanted, stranger, MEMBER, now=NOON)
+            await notifications.set_trip_preferences(Access(trip, stranger, MEMBER), wanted, now=NOON)
         with pytest.raises(refusal):
-            await notifications.trip_preferences(trip, stranger, MEMBER)
+            await notifications.trip_preferences(Access(trip, stranger, MEMBER))
     await crew.leave(trip, ben, ben)
     with pytest.raises(NotTripMember):
-        await notifications.trip_preferences(trip, ben, MEMBER)
+        await notifications.trip_preferences(Access(trip, ben, MEMBER))

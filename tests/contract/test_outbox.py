@@ -14,6 +14,7 @@ from nomadcrew.adapters.postgres.outbox import KEPT_FOR, Lag, PostgresEventLog, 
 from nomadcrew.adapters.postgres.retention import PostgresRetention
 from nomadcrew.adapters.postgres.sql import compile_statement
 from nomadcrew.adapters.postgres.trips import PostgresTrips
+from nomadcrew.core.access import Command
 from nomadcrew.core.errors import DomainError, Gone, Invalid, NotOnboarded, Unavailable
 from nomadcrew.core.events import EMAIL, NOTIFICATIONS, Audience, Event, job_id
 from nomadcrew.core.ids import EventId, MembershipId, TripId, UserId, derived_id, uuid7
@@ -79,9 +80,11 @@ class Newsroom:
 
     async def join(self, trip_id: TripId, user_id: UserId, owner: UserId, at: datetime) -> None:
         await PostgresMembers(self.pool).add(
-            trip_id, user_id, Role.MEMBER, owner, OWNER, membership_id=MembershipId(uuid7()),
-            event_id=EventId(uuid7()), now=at,
-        )  # fmt: skip
+            Command(trip_id, owner, OWNER, EventId(uuid7()), at),
+            user_id,
+            Role.MEMBER,
+            membership_id=MembershipId(uuid7()),
+        )
 
 
 @pytest.fixture
@@ -326,7 +329,7 @@ async def test_of_a_deleted_trip_only_its_end_is_told(room: Newsroom) -> None:
     trip_id = await room.crew.trip(ana)
     await room.crew.join(trip_id, ben, ana)
     await room.tell(trip_id)
-    await PostgresTrips(room.pool).delete(trip_id, ana, OWNER, EventId(uuid7()), now=NOON)
+    await PostgresTrips(room.pool).delete(Command(trip_id, ana, OWNER, EventId(uuid7()), NOON))
     await room.publish()
     assert await room.types(ana) == await room.types(ben) == ["TRIP_DELETED"]
 

@@ -19,6 +19,7 @@ from nomadcrew.adapters.postgres.positions import PostgresLocationHistory, Postg
 from nomadcrew.adapters.postgres.profiles import PostgresProfiles
 from nomadcrew.adapters.postgres.sql import compile_statement, statements
 from nomadcrew.adapters.postgres.trips import PostgresTrips
+from nomadcrew.core.access import Access, Command
 from nomadcrew.core.auth.ports import ProfileChange
 from nomadcrew.core.errors import NotFound, NotOnboarded, NotTripMember, Unavailable
 from nomadcrew.core.ids import EventId, TripId, UserId, uuid7
@@ -88,11 +89,11 @@ class Stage:
         return await self.accept(report)
 
     async def last(self, trip: TripId, user: UserId, *, by: UserId | None = None) -> StoredPoint | None:
-        crew = await self.positions.members_with_positions(trip, by or user, MEMBER)
+        crew = await self.positions.members_with_positions(Access(trip, by or user, MEMBER))
         return next(one.last for one in crew.members if one.owner.user_id == user)
 
     async def owner(self, trip: TripId, user: UserId) -> Owner:
-        crew = await self.positions.members_with_positions(trip, user, MEMBER)
+        crew = await self.positions.members_with_positions(Access(trip, user, MEMBER))
         return next(one.owner for one in crew.members if one.owner.user_id == user)
 
     async def minutes(
@@ -100,7 +101,7 @@ class Stage:
     ) -> list[float]:
         """When the points of a track were recorded, in minutes after noon."""
         track = await self.positions.track(
-            trip, user, user, MEMBER, start=NOON + MINUTE * start, end=NOON + MINUTE * end
+            Access(trip, user, MEMBER), user, start=NOON + MINUTE * start, end=NOON + MINUTE * end
         )
         return [(point.recorded_at - NOON) / MINUTE for point in track.points]
 
@@ -113,9 +114,12 @@ class Stage:
 
     async def end_trip(self, trip: TripId, owner: UserId, *, now: datetime = NOON) -> None:
         await PostgresTrips(self.crew.pool).change(
-            trip, owner, OWNER, TripChange(status=Status.CANCELLED), must_move=True,
-            event_ids=(EventId(uuid7()), EventId(uuid7())), now=now,
-        )  # fmt: skip
+            Access(trip, owner, OWNER),
+            TripChange(status=Status.CANCELLED),
+            must_move=True,
+            event_ids=(EventId(uuid7()), EventId(uuid7())),
+            now=now,
+        )
 
     async def prefer(self, user: UserId, *, minute: float = 0, ghost: bool | None = None, **change: Any) -> None:
         profiles, now = PostgresProfiles(self.crew.pool), NOON + MINUTE * minute
@@ -159,7 +163,7 @@ async def test_what_was_reported_is_there_at_once(stage: Stage) -> None:
     assert accepted.arrival_state.destination == PORTO
     assert await stage.last(trip, ana, by=ben) == last
     assert await stage.last(trip, ben) is None
-    track = await stage.positions.track(trip, ana, ben, MEMBER, start=NOON, end=NOON + MINUTE)
+    track = await stage.positions.track(Access(trip, ben, MEMBER), ana, start=NOON, end=NOON + MINUTE)
     assert track.points == [last]
     assert track.owner == accepted.member.owner == await stage.owner(trip, ana)
 
@@ -257,9 +261,12 @@ async def test_what_is_hidden_has_no_history_and_a_last_position_of_ones_own(sta
     await stage.send(trip, ana)
     if how == "setting":
         await stage.sharing.change_sharing(
-            trip, ana, MEMBER, is_enabled=None, expires_at=None, privacy="hidden", keep_privacy=False,
-            event_id=EventId(uuid7()), now=NOON,
-        )  # fmt: skip
+            Command(trip, ana, MEMBER, EventId(uuid7()), NOON),
+            is_enabled=None,
+            expires_at=None,
+            privacy="hidden",
+            keep_privacy=False,
+        )
     elif how == "preference":
         await stage.prefer(ana, location_privacy_preference="hidden")
     elif how == "ghost":
@@ -285,9 +292,12 @@ async def test_what_was_recorded_while_hidden_stays_so_however_late_it_comes(sta
     for hides, minute in ((True, 10), (False, 20)):
         if how == "setting":
             await stage.sharing.change_sharing(
-                trip, ana, MEMBER, is_enabled=None, expires_at=None, privacy="hidden" if hides else None,
-                keep_privacy=False, event_id=EventId(uuid7()), now=NOON + MINUTE * minute,
-            )  # fmt: skip
+                Command(trip, ana, MEMBER, EventId(uuid7()), NOON + MINUTE * minute),
+                is_enabled=None,
+                expires_at=None,
+                privacy="hidden" if hides else None,
+                keep_privacy=False,
+            )
         elif how == "preference":
             wanted = "hidden" if hides else "precise"
             await stage.prefer(ana, minute=minute, location_privacy_preference=wanted)
@@ -297,7 +307,7 @@ async def test_what_was_recorded_while_hidden_stays_so_however_late_it_comes(sta
             await stage.send(trip, ana, minute=minute, is_enabled=not hides)
     late = await stage.send_all(trip, ana, [(minute, PORTO) for minute in (15, 19.9, 20, 25)], now=26)
     assert late.stored_under == [Privacy.HIDDEN, Privacy.HIDDEN, Privacy.PRECISE, Privacy.PRECISE]
-    track = await stage.positions.track(trip, ana, ben, MEMBER, start=NOON, end=NOON + 60 * MINUTE)
+    track = await stage.positions.track(Access(trip, ben, MEMBER), ana, start=NOON, end=NOON + 60 * MINUTE)
     assert [(point.recorded_at - NOON) / MINUTE for point in track.points] == [0, 20, 25]
 
 
@@ -332,7 +342,7 @@ async def test_distances_are_those_of_the_code(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("stage", TABLES, indirect=True)
-@pytest.mark.parametrize("what", ["_sql.fetch", "_last.keep_newest"])
+@pytest.mark.parametrize("what", ["_sql.fetch", "_last.store_if_newer"])
 async def test_a_report_that_hides_and_is_repeated_after_an_outage_takes_away_what_was_seen(
     stage: Stage, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -381,9 +391,10 @@ async def test_leaving_ends_sharing_for_good(stage: Stage) -> None:
     await stage.crew.leave(trip, ben, ana)
     assert await stage.told() == [(ben, True), (ben, False)]
     with pytest.raises(NotFound):
-        await stage.positions.track(trip, ben, ana, MEMBER, start=NOON, end=NOON + MINUTE)
+        await stage.positions.track(Access(trip, ana, MEMBER), ben, start=NOON, end=NOON + MINUTE)
     assert [
-        one.owner.user_id for one in (await stage.positions.members_with_positions(trip, ana, MEMBER)).members
+        one.owner.user_id
+        for one in (await stage.positions.members_with_positions(Access(trip, ana, MEMBER))).members
     ] == [ana]
     await stage.crew.join(trip, ben, ana)
     assert await stage.last(trip, ben) is None
@@ -397,7 +408,7 @@ async def test_a_trips_end_ends_sharing_and_tells_of_those_who_shared(stage: Sta
     await stage.send(trip, ben, minute=1, is_enabled=False)
     await stage.end_trip(trip, ana)
     assert await stage.told() == [(ana, True), (ben, True), (ben, False), (ana, False)]
-    assert (await stage.positions.members_with_positions(trip, ana, MEMBER)).has_ended
+    assert (await stage.positions.members_with_positions(Access(trip, ana, MEMBER))).has_ended
     await stage.send(trip, ana, minute=2, is_enabled=True)
     assert len(await stage.told()) == 4
     assert (await stage.owner(trip, ana)).sharing is None
@@ -440,7 +451,7 @@ async def test_outsiders_former_members_and_nobodies_are_refused(stage: Stage) -
         with pytest.raises(NotTripMember):
             await stage.send(trip, stranger)
         with pytest.raises(NotTripMember):
-            await stage.positions.members_with_positions(trip, stranger, MEMBER)
+            await stage.positions.members_with_positions(Access(trip, stranger, MEMBER))
         with pytest.raises(NotTripMember):
             await stage.minutes(trip, stranger)
     with pytest.raises(NotOnboarded):

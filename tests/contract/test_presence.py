@@ -15,6 +15,7 @@ from nomadcrew.adapters.aws.dynamodb.presence import DynamoPresence
 from nomadcrew.adapters.aws.sdk.services import DYNAMODB
 from nomadcrew.adapters.postgres.presence import PostgresPresence
 from nomadcrew.adapters.postgres.sql import Sql
+from nomadcrew.core.access import Access
 from nomadcrew.core.errors import NotTripMember
 from nomadcrew.core.ids import TripId, UserId
 from nomadcrew.core.permissions import MEMBER
@@ -44,7 +45,7 @@ class Stage:
         self.alone: TripId
 
     async def seen(self, *, at_s: float = 0, by: UserId | None = None) -> dict[str, MemberPresence]:
-        found = await self.presence.list_for_trip(self.trip, by or self.ana, MEMBER, now=after(at_s))
+        found = await self.presence.list_for_trip(Access(self.trip, by or self.ana, MEMBER), now=after(at_s))
         names = {self.ana: "ana", self.ben: "ben"}
         return {names[seen.user_id]: seen for seen in found}
 
@@ -133,13 +134,13 @@ async def test_a_ghost_is_online_for_nobody_and_was_never_seen(stage: Stage) -> 
 
 
 async def test_who_types_is_shown_by_name_and_a_ghost_to_nobody(stage: Stage) -> None:
-    typist = await stage.presence.typist(stage.trip, stage.ben, MEMBER)
+    typist = await stage.presence.typist(Access(stage.trip, stage.ben, MEMBER))
     assert typist is not None
     assert typist.name
     await stage.ghost(stage.ben, True)
-    assert await stage.presence.typist(stage.trip, stage.ben, MEMBER) is None
+    assert await stage.presence.typist(Access(stage.trip, stage.ben, MEMBER)) is None
     with pytest.raises(NotTripMember):
-        await stage.presence.typist(stage.trip, stage.cleo, MEMBER)
+        await stage.presence.typist(Access(stage.trip, stage.cleo, MEMBER))
 
 
 async def test_what_a_ghost_did_is_not_seen_later(stage: Stage) -> None:
@@ -230,7 +231,7 @@ async def test_on_aws_a_full_trip_is_asked_for_at_once(stage: Stage) -> None:
         guest = await stage.crew.person(f"guest{next(numbers)}")
         await stage.crew.join(stage.trip, guest, stage.ana)
         await stage.came(guest)
-    found = await stage.presence.list_for_trip(stage.trip, stage.ana, MEMBER, now=NOON)
+    found = await stage.presence.list_for_trip(Access(stage.trip, stage.ana, MEMBER), now=NOON)
     assert [seen.is_online for seen in found] == [False] * 2 + [True] * 12
 
 

@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 
 from nomadcrew.adapters.postgres.todos import PostgresTodos
+from nomadcrew.core.access import Access, Command
 from nomadcrew.core.errors import Forbidden, NotFound, NotTripMember
 from nomadcrew.core.ids import EventId, TodoId, TripId, UserId, uuid7
 from nomadcrew.core.permissions import MEMBER, OWN_OR_ADMIN, Role
@@ -37,14 +38,10 @@ async def change(
     todos: PostgresTodos, todo: Todo, by: UserId, text: str | None = None, status: str | None = None
 ) -> Todo:
     return await todos.change(
-        todo.trip_id,
+        Command(todo.trip_id, by, OWN_OR_ADMIN, EventId(uuid7()), NOON + timedelta(hours=1)),
         todo.id,
-        by,
-        OWN_OR_ADMIN,
         text=text,
         status=status,
-        event_id=EventId(uuid7()),
-        now=NOON + timedelta(hours=1),
     )
 
 
@@ -52,7 +49,7 @@ async def test_what_was_added_is_read_back_and_told_with_real_times(crew: Crew, 
     ana = await crew.person("ana")
     trip = await crew.trip(ana)
     todo = await add(todos, trip, ana)
-    assert await todos.get(trip, todo.id, ana, MEMBER) == todo
+    assert await todos.get(Access(trip, ana, MEMBER), todo.id) == todo
     event = (await crew.events())[-1]
     assert event["type"] == "TODO_CREATED"
     assert event["payload"] == {
@@ -66,18 +63,18 @@ async def test_repeats_are_the_first_todo_until_it_is_deleted(crew: Crew, todos:
     trip = await crew.trip(ana)
     first, *others = await asyncio.gather(*(add(todos, trip, ana, fingerprint=b"f") for _ in range(6)))
     assert {todo.id for todo in others} == {first.id}
-    await todos.delete(trip, first.id, ana, OWN_OR_ADMIN, EventId(uuid7()), now=NOON)
+    await todos.delete(Command(trip, ana, OWN_OR_ADMIN, EventId(uuid7()), NOON), first.id)
     assert (await add(todos, trip, ana, fingerprint=b"f")).id != first.id
-    assert (await todos.page(trip, ana, MEMBER, limit=10, offset=0)).total == 1
+    assert (await todos.page(Access(trip, ana, MEMBER), limit=10, offset=0)).total == 1
 
 
 async def test_pages_are_newest_first_and_count_everything(crew: Crew, todos: PostgresTodos) -> None:
     ana = await crew.person("ana")
     trip = await crew.trip(ana)
     made = [await add(todos, trip, ana, text=str(n), at_s=n) for n in range(5)]
-    page = await todos.page(trip, ana, MEMBER, limit=2, offset=1)
+    page = await todos.page(Access(trip, ana, MEMBER), limit=2, offset=1)
     assert ([todo.text for todo in page.items], page.total) == (["3", "2"], 5)
-    beyond = await todos.page(trip, ana, MEMBER, limit=2, offset=9)
+    beyond = await todos.page(Access(trip, ana, MEMBER), limit=2, offset=9)
     assert (beyond.items, beyond.total) == ([], len(made))
 
 
@@ -92,8 +89,8 @@ async def test_members_change_their_own_and_admins_everybodys(crew: Crew, todos:
     with pytest.raises(Forbidden):
         await change(todos, bens, eve, text="mine now")
     with pytest.raises(Forbidden):
-        await todos.delete(trip, bens.id, eve, OWN_OR_ADMIN, EventId(uuid7()), now=NOON)
-    await todos.delete(trip, eves.id, ben, OWN_OR_ADMIN, EventId(uuid7()), now=NOON)
+        await todos.delete(Command(trip, eve, OWN_OR_ADMIN, EventId(uuid7()), NOON), bens.id)
+    await todos.delete(Command(trip, ben, OWN_OR_ADMIN, EventId(uuid7()), NOON), eves.id)
 
 
 async def test_a_change_that_changes_nothing_tells_nobody(crew: Crew, todos: PostgresTodos) -> None:
@@ -111,9 +108,9 @@ async def test_a_todo_is_found_on_its_own_trip_only(crew: Crew, todos: PostgresT
     todo = await add(todos, here, ana)
     for trip, todo_id in ((there, todo.id), (here, TodoId(uuid4()))):
         with pytest.raises(NotFound):
-            await todos.get(trip, todo_id, ana, MEMBER)
+            await todos.get(Access(trip, ana, MEMBER), todo_id)
         with pytest.raises(NotFound):
-            await todos.delete(trip, todo_id, ana, OWN_OR_ADMIN, EventId(uuid7()), now=NOON)
+            await todos.delete(Command(trip, ana, OWN_OR_ADMIN, EventId(uuid7()), NOON), todo_id)
 
 
 async def test_outsiders_and_former_members_see_nothing(crew: Crew, todos: PostgresTodos) -> None:
@@ -124,7 +121,7 @@ async def test_outsiders_and_former_members_see_nothing(crew: Crew, todos: Postg
     todo = await add(todos, trip, ana)
     for stranger in (ben, eve):
         with pytest.raises(NotTripMember):
-            await todos.page(trip, stranger, MEMBER, limit=10, offset=0)
+            await todos.page(Access(trip, stranger, MEMBER), limit=10, offset=0)
         with pytest.raises(NotTripMember):
             await add(todos, trip, stranger)
         with pytest.raises(NotTripMember):

@@ -4,6 +4,7 @@ from datetime import date, timedelta
 
 from nomadcrew.adapters.postgres.sql import compile_statement
 from nomadcrew.adapters.postgres.trips import PostgresTrips
+from nomadcrew.core.access import Access, Command
 from nomadcrew.core.ids import EventId, TripId, UserId, uuid7
 from nomadcrew.core.permissions import ADMIN, OWNER, Role
 from nomadcrew.core.trips.model import Status, TripChange
@@ -25,9 +26,12 @@ async def indexed(crew: Crew, trip_id: TripId) -> list[tuple[str, str, str, floa
 
 async def change(crew: Crew, trip_id: TripId, caller: UserId, **fields: object) -> None:
     await PostgresTrips(crew.pool).change(
-        trip_id, caller, ADMIN, TripChange(**fields), must_move=False,  # type: ignore[arg-type]
-        event_ids=(EventId(uuid7()), EventId(uuid7())), now=NOON + timedelta(hours=1),
-    )  # fmt: skip
+        Access(trip_id, caller, ADMIN),
+        TripChange(**fields),  # type: ignore[arg-type]
+        must_move=False,
+        event_ids=(EventId(uuid7()), EventId(uuid7())),
+        now=NOON + timedelta(hours=1),
+    )
 
 
 async def test_one_update_of_the_status_moves_a_trip_to_its_partition(crew: Crew) -> None:
@@ -67,7 +71,7 @@ async def test_who_joins_does_not_touch_the_index(crew: Crew) -> None:
 async def test_a_deleted_trip_leaves_the_index(crew: Crew) -> None:
     ana = await crew.person("ana")
     trip_id = await crew.trip(ana)
-    await PostgresTrips(crew.pool).delete(trip_id, ana, OWNER, EventId(uuid7()), now=NOON)
+    await PostgresTrips(crew.pool).delete(Command(trip_id, ana, OWNER, EventId(uuid7()), NOON))
     assert await indexed(crew, trip_id) == []
 
 

@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 
 from nomadcrew.adapters.postgres.trips import PostgresTrips
+from nomadcrew.core.access import Access, Command
 from nomadcrew.core.errors import Conflict, Forbidden, NotFound, NotOnboarded, NotTripMember
 from nomadcrew.core.ids import EventId, TripId, UserId, uuid7
 from nomadcrew.core.permissions import ADMIN, MEMBER, OWNER, Role
@@ -27,15 +28,18 @@ async def change(
     trips: PostgresTrips, trip_id: TripId, caller: UserId, must_move: bool = False, **fields: object
 ) -> Trip:
     return await trips.change(
-        trip_id, caller, ADMIN, TripChange(**fields), must_move=must_move,  # type: ignore[arg-type]
-        event_ids=(EventId(uuid7()), EventId(uuid7())), now=NOON + timedelta(hours=1),
-    )  # fmt: skip
+        Access(trip_id, caller, ADMIN),
+        TripChange(**fields),  # type: ignore[arg-type]
+        must_move=must_move,
+        event_ids=(EventId(uuid7()), EventId(uuid7())),
+        now=NOON + timedelta(hours=1),
+    )
 
 
 async def test_a_new_trip_has_its_maker_as_owner_and_is_told_as_a_whole(crew: Crew, trips: PostgresTrips) -> None:
     ana = await crew.person("ana")
     made = await crew.new_trip(ana)
-    stored = await trips.get(made.id, ana, MEMBER)
+    stored = await trips.get(Access(made.id, ana, MEMBER))
     assert stored == made
     assert [(m.user_id, m.role, m.name) for m in stored.members] == [(ana, "OWNER", "ana")]
     [event] = await crew.events()
@@ -65,7 +69,7 @@ async def test_many_repeats_at_once_make_one_trip(crew: Crew, trips: PostgresTri
 async def test_a_deleted_trip_may_be_made_again_at_once(crew: Crew, trips: PostgresTrips) -> None:
     ana = await crew.person("ana")
     first = await crew.new_trip(ana, fingerprint=b"same")
-    await trips.delete(first.id, ana, OWNER, EventId(uuid7()), now=NOON)
+    await trips.delete(Command(first.id, ana, OWNER, EventId(uuid7()), NOON))
     assert (await crew.new_trip(ana, fingerprint=b"same")).id != first.id
 
 
@@ -102,16 +106,16 @@ async def test_outsiders_and_the_deleted_are_told_apart(crew: Crew, trips: Postg
     await crew.join(trip_id, ben, ana)
     for stranger_to in (trip_id, TripId(uuid4())):
         with pytest.raises(NotTripMember):
-            await trips.get(stranger_to, eve, MEMBER)
+            await trips.get(Access(stranger_to, eve, MEMBER))
     with pytest.raises(Forbidden):
-        await trips.delete(trip_id, ben, OWNER, EventId(uuid7()), now=NOON)
-    await trips.delete(trip_id, ana, OWNER, EventId(uuid7()), now=NOON)
+        await trips.delete(Command(trip_id, ben, OWNER, EventId(uuid7()), NOON))
+    await trips.delete(Command(trip_id, ana, OWNER, EventId(uuid7()), NOON))
     with pytest.raises(NotFound):
-        await trips.get(trip_id, ben, MEMBER)
+        await trips.get(Access(trip_id, ben, MEMBER))
     with pytest.raises(NotFound):
-        await trips.delete(trip_id, ana, OWNER, EventId(uuid7()), now=NOON)
+        await trips.delete(Command(trip_id, ana, OWNER, EventId(uuid7()), NOON))
     with pytest.raises(NotTripMember):
-        await trips.get(trip_id, eve, MEMBER)
+        await trips.get(Access(trip_id, eve, MEMBER))
     assert await trips.list_for_user(ana) == []
 
 
@@ -140,7 +144,7 @@ async def test_dates_are_merged_before_they_are_judged(crew: Crew, trips: Postgr
     trip_id = await crew.trip(ana)
     with pytest.raises(InvalidDates):
         await change(trips, trip_id, ana, end_date=date(2026, 11, 1))
-    assert (await trips.get(trip_id, ana, MEMBER)).end_date == date(2026, 12, 9)
+    assert (await trips.get(Access(trip_id, ana, MEMBER))).end_date == date(2026, 12, 9)
 
 
 @pytest.mark.parametrize("old", list(Status))
@@ -167,7 +171,7 @@ async def test_a_search_stays_within_the_callers_trips(crew: Crew, trips: Postgr
 
     async def found(**filters: object) -> set[TripId]:
         search = TripSearch(**{name: filters.get(name, getattr(ANY, name)) for name in TripSearch.__slots__})  # type: ignore[arg-type]
-        return {trip.id for trip in await trips.search(home, ana, MEMBER, search)}
+        return {trip.id for trip in await trips.search(Access(home, ana, MEMBER), search)}
 
     assert await found() == {home, porto}
     assert await found(destination="PORTO") == {porto}

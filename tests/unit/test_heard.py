@@ -11,9 +11,9 @@ import pytest
 
 from nomadcrew.adapters.machine.disk_files import DiskFiles
 from nomadcrew.adapters.postgres.database import Database
+from nomadcrew.core.access import Access
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import TripId, UserId, uuid7
-from nomadcrew.core.permissions import Rule
 from nomadcrew.hosts.machine import services as machine
 from nomadcrew.hosts.machine.http.metrics import Metrics
 from nomadcrew.hosts.machine.services import RequestServer, cancel_tasks, start_tasks
@@ -42,7 +42,7 @@ class Ledger:
             raise Unavailable
         self.noted.append((trip_id, set(viewers), list(owners), now))
 
-    async def list_for_owner(self, trip_id: TripId, caller: UserId, rule: Rule, **_: Any) -> Sequence[Any]:
+    async def list_for_owner(self, access: Access, **_: Any) -> Sequence[Any]:
         raise NotImplementedError
 
 

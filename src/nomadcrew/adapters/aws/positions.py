@@ -16,7 +16,8 @@ from nomadcrew.adapters.postgres.positions import (
     store_reports,
     track_of,
 )
-from nomadcrew.adapters.postgres.sql import Sql, statements
+from nomadcrew.adapters.postgres.sql import Sql, gate, statements
+from nomadcrew.core.access import Access
 from nomadcrew.core.ids import TripId, UserId
 from nomadcrew.core.locations.model import (
     MAX_READ,
@@ -84,12 +85,12 @@ class DynamoPositions:
             return replace(accepted, jumps=frozenset(jumps))
         return stored
 
-    async def members_with_positions(self, trip_id: TripId, caller: UserId, rule: Rule) -> Crew:
+    async def members_with_positions(self, access: Access) -> Crew:
         rows, last = await asyncio.gather(
-            self._sql.fetch(_SQL["crew"], trip_id=trip_id, caller=caller, min_rank=rule.min_rank),
-            self._last.list_for_trip(trip_id),
+            self._sql.fetch(_SQL["crew"], **gate(access)),
+            self._last.list_for_trip(access.trip_id),
         )
-        crew = crew_of(rows, caller)
+        crew = crew_of(rows, access.caller)
         return replace(
             crew,
             members=[
@@ -97,24 +98,20 @@ class DynamoPositions:
             ],
         )
 
-    async def track(
-        self, trip_id: TripId, user_id: UserId, caller: UserId, rule: Rule, *, start: datetime, end: datetime
-    ) -> Track:
+    async def track(self, access: Access, user_id: UserId, *, start: datetime, end: datetime) -> Track:
         (facts, *_), points = await asyncio.gather(
             self._sql.fetch(
                 _SQL["track"],
-                trip_id=trip_id,
+                **gate(access),
                 user_id=user_id,
-                caller=caller,
-                min_rank=rule.min_rank,
                 # Only the facts: the points are in the history's table.
                 start=end,
                 end=end,
                 max_points=MAX_READ,
             ),
-            self._history.track(trip_id, user_id, start=start, end=end),
+            self._history.track(access.trip_id, user_id, start=start, end=end),
         )
-        return track_of(facts, user_id, caller, points)
+        return track_of(facts, user_id, access.caller, points)
 
 
 class DynamoStreamedPositions:

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from nomadcrew.adapters.postgres.refusals import Refusals, raise_for_verdict
-from nomadcrew.adapters.postgres.sql import Row, Sql, statements
+from nomadcrew.adapters.postgres.sql import Row, Sql, gate, statements
+from nomadcrew.core.access import Access
 from nomadcrew.core.chat.model import Attachment, AttachmentNotFound, AttachmentUsed
 from nomadcrew.core.files.model import FileKind
 from nomadcrew.core.idempotency import FINGERPRINT_KEPT_FOR
 from nomadcrew.core.ids import AttachmentId, MessageId, TripId, UserId
-from nomadcrew.core.permissions import Rule
 
 _SQL = statements("attachments")
 REFUSALS: Refusals = {"attachment_not_found": AttachmentNotFound, "attachment_used": AttachmentUsed}
@@ -20,22 +20,11 @@ class PostgresAttachments:
     def __init__(self, sql: Sql) -> None:
         self._sql = sql
 
-    async def add(
-        self,
-        attachment: Attachment,
-        trip_id: TripId,
-        caller: UserId,
-        rule: Rule,
-        *,
-        fingerprint: bytes,
-        now: datetime,
-    ) -> Attachment:
+    async def add(self, access: Access, attachment: Attachment, *, fingerprint: bytes, now: datetime) -> Attachment:
         [row] = await self._sql.fetch(
             _SQL["add"],
             id=attachment.id,
-            trip_id=trip_id,
-            caller=caller,
-            min_rank=rule.min_rank,
+            **gate(access),
             type=attachment.kind.value,
             size_bytes=attachment.size_bytes,
             name=attachment.name,
@@ -50,9 +39,11 @@ class PostgresAttachments:
             raise AttachmentNotFound
         return _attachment(stored[0])
 
-    async def get(self, trip_id: TripId, attachment_id: AttachmentId, caller: UserId, rule: Rule) -> Attachment:
+    async def get(self, access: Access, attachment_id: AttachmentId) -> Attachment:
         [row] = await self._sql.fetch(
-            _SQL["one"], trip_id=trip_id, id=attachment_id, caller=caller, min_rank=rule.min_rank
+            _SQL["one"],
+            **gate(access),
+            id=attachment_id,
         )
         raise_for_verdict(row["verdict"], also=REFUSALS)
         return _attachment(row)

@@ -3,13 +3,13 @@
 import json
 import re
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 from nomadcrew.adapters.postgres.attachments import REFUSALS as OF_ATTACHMENTS
 from nomadcrew.adapters.postgres.batching import Batcher
 from nomadcrew.adapters.postgres.refusals import Refusals, raise_for_verdict
-from nomadcrew.adapters.postgres.sql import Row, Sql, statements
+from nomadcrew.adapters.postgres.sql import Row, Sql, gate, statements
+from nomadcrew.core.access import Access, Command
 from nomadcrew.core.chat.events import stored_attachment
 from nomadcrew.core.chat.model import (
     EDITABLE_FOR,
@@ -33,7 +33,7 @@ from nomadcrew.core.chat.model import (
 )
 from nomadcrew.core.errors import DomainError
 from nomadcrew.core.events import TOMBSTONE, Outbox
-from nomadcrew.core.ids import EventId, MessageId, TripId, UserId, parse_uuid
+from nomadcrew.core.ids import EventId, MessageId, parse_uuid
 from nomadcrew.core.permissions import Rule
 
 _SQL = statements("chat")
@@ -76,68 +76,41 @@ class PostgresChat:
             raise MessageIdTaken
         return _message(rows[0])
 
-    async def before(
-        self, trip_id: TripId, caller: UserId, rule: Rule, cursor: str | None, *, limit: int, offset: int = 0
-    ) -> MessagePage:
-        return await self._page("before", trip_id, caller, rule, cursor, limit, offset=offset, words="[]")
+    async def before(self, access: Access, cursor: str | None, *, limit: int, offset: int = 0) -> MessagePage:
+        return await self._page(access, "before", cursor, limit, offset=offset, words="[]")
 
-    async def after(self, trip_id: TripId, caller: UserId, rule: Rule, cursor: str, *, limit: int) -> MessagePage:
-        return await self._page("after", trip_id, caller, rule, cursor, limit)
+    async def after(self, access: Access, cursor: str, *, limit: int) -> MessagePage:
+        return await self._page(access, "after", cursor, limit)
 
-    async def search(
-        self, trip_id: TripId, caller: UserId, rule: Rule, words: Sequence[str], cursor: str | None, *, limit: int
-    ) -> MessagePage:
-        return await self._page("before", trip_id, caller, rule, cursor, limit, offset=0, words=json.dumps(words))
+    async def search(self, access: Access, words: Sequence[str], cursor: str | None, *, limit: int) -> MessagePage:
+        return await self._page(access, "before", cursor, limit, offset=0, words=json.dumps(words))
 
-    async def edit(
-        self,
-        trip_id: TripId,
-        message_id: MessageId,
-        caller: UserId,
-        rule: Rule,
-        text: str,
-        event_id: EventId,
-        *,
-        now: datetime,
-    ) -> Message:
+    async def edit(self, command: Command, message_id: MessageId, text: str) -> Message:
         [row] = await self._sql.fetch(
             _SQL["edit"],
-            trip_id=trip_id,
+            **gate(command),
             id=message_id,
-            caller=caller,
-            min_rank=rule.min_rank,
-            own=rule.own,
+            own=command.rule.own,
             body=text,
             folded=text.casefold(),
-            editable_since=now - EDITABLE_FOR,
+            editable_since=command.now - EDITABLE_FOR,
             max_edits=MAX_EDITS,
-            event_id=event_id,
-            now=now,
+            event_id=command.event_id,
+            now=command.now,
         )
         raise_for_verdict(row["verdict"], also=_REFUSALS)
         await self._outbox.after_commit()
         return _message(row)
 
-    async def delete(
-        self,
-        trip_id: TripId,
-        message_id: MessageId,
-        caller: UserId,
-        rule: Rule,
-        event_id: EventId,
-        *,
-        now: datetime,
-    ) -> None:
+    async def delete(self, command: Command, message_id: MessageId) -> None:
         [row] = await self._sql.fetch(
             _SQL["delete"],
-            trip_id=trip_id,
+            **gate(command),
             id=message_id,
-            caller=caller,
-            min_rank=rule.min_rank,
-            own=rule.own,
+            own=command.rule.own,
             tombstone=TOMBSTONE,
-            event_id=event_id,
-            now=now,
+            event_id=command.event_id,
+            now=command.now,
         )
         raise_for_verdict(row["verdict"], also=_REFUSALS)
         await self._outbox.after_commit()
@@ -155,43 +128,32 @@ class PostgresChat:
         raise_for_verdict(row["verdict"], also=_REFUSALS)
         await self._outbox.after_commit()
 
-    async def list_reactions(
-        self, trip_id: TripId, message_id: MessageId, caller: UserId, rule: Rule
-    ) -> Sequence[Reaction]:
+    async def list_reactions(self, access: Access, message_id: MessageId) -> Sequence[Reaction]:
         rows = await self._sql.fetch(
-            _SQL["reactions"], trip_id=trip_id, id=message_id, caller=caller, min_rank=rule.min_rank
+            _SQL["reactions"],
+            **gate(access),
+            id=message_id,
         )
         raise_for_verdict(rows[0]["verdict"], also=_REFUSALS)
         return [
-            Reaction(message_id, trip_id, row["user_id"], row["emoji"], row["created_at"])
+            Reaction(message_id, access.trip_id, row["user_id"], row["emoji"], row["created_at"])
             for row in rows
             if row["user_id"] is not None
         ]
 
-    async def mark_read(
-        self,
-        trip_id: TripId,
-        message_id: MessageId,
-        caller: UserId,
-        rule: Rule,
-        event_id: EventId,
-        *,
-        now: datetime,
-    ) -> None:
+    async def mark_read(self, command: Command, message_id: MessageId) -> None:
         [row] = await self._sql.fetch(
             _SQL["read"],
-            trip_id=trip_id,
+            **gate(command),
             id=message_id,
-            caller=caller,
-            min_rank=rule.min_rank,
-            event_id=event_id,
-            now=now,
+            event_id=command.event_id,
+            now=command.now,
         )
         raise_for_verdict(row["verdict"], also=_REFUSALS)
         await self._outbox.after_commit()
 
-    async def list_receipts(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sequence[Receipt]:
-        rows = await self._sql.fetch(_SQL["receipts"], trip_id=trip_id, caller=caller, min_rank=rule.min_rank)
+    async def list_receipts(self, access: Access) -> Sequence[Receipt]:
+        rows = await self._sql.fetch(_SQL["receipts"], **gate(access))
         raise_for_verdict(rows[0]["verdict"], also=_REFUSALS)
         return [
             Receipt(sender, row["message_id"], row["read_at"])
@@ -210,21 +172,12 @@ class PostgresChat:
         return [_added(message, row) for (message, _), row in zip(batch, rows, strict=True)]
 
     async def _page(
-        self,
-        statement: str,
-        trip_id: TripId,
-        caller: UserId,
-        rule: Rule,
-        cursor: str | None,
-        limit: int,
-        **params: object,
+        self, access: Access, statement: str, cursor: str | None, limit: int, **params: object
     ) -> MessagePage:
         seq, message_id = _position(cursor)
         rows = await self._sql.fetch(
             _SQL[statement],
-            trip_id=trip_id,
-            caller=caller,
-            min_rank=rule.min_rank,
+            **gate(access),
             cursor=seq,
             cursor_id=message_id,
             limit=limit + 1,

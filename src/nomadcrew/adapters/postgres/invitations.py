@@ -5,12 +5,13 @@ from datetime import datetime
 
 from nomadcrew.adapters.postgres.members import membership_of
 from nomadcrew.adapters.postgres.refusals import raise_for_verdict
-from nomadcrew.adapters.postgres.sql import Row, Sql, statements
+from nomadcrew.adapters.postgres.sql import Row, Sql, gate, statements
+from nomadcrew.core.access import Access, Command
 from nomadcrew.core.clock import midnight
-from nomadcrew.core.ids import EventId, InvitationId, MembershipId, TripId, UserId
+from nomadcrew.core.ids import EventId, InvitationId, MembershipId, UserId
 from nomadcrew.core.invitations.model import LIFETIME, RESEND_PAUSE, Invitation, InvitationDetails
 from nomadcrew.core.members.model import Membership
-from nomadcrew.core.permissions import Role, Rule
+from nomadcrew.core.permissions import Role
 from nomadcrew.core.trips.model import MAX_MEMBERS, MAX_TRIPS_PER_USER
 
 _SQL = statements("invitations")
@@ -21,50 +22,35 @@ class PostgresInvitations:
     def __init__(self, sql: Sql) -> None:
         self._sql = sql
 
-    async def invite(
-        self,
-        trip_id: TripId,
-        email: str,
-        role: Role,
-        caller: UserId,
-        rule: Rule,
-        *,
-        invitation_id: InvitationId,
-        event_id: EventId,
-        now: datetime,
-    ) -> Invitation:
+    async def invite(self, command: Command, email: str, role: Role, *, invitation_id: InvitationId) -> Invitation:
         [row] = await self._sql.fetch(
             _SQL["invite"],
-            trip_id=trip_id,
+            **gate(command),
             email=email,
             role=role,
-            caller=caller,
-            min_rank=rule.min_rank,
             id=invitation_id,
-            event_id=event_id,
-            now=now,
-            expires_at=now + LIFETIME,
-            mailed_before=now - RESEND_PAUSE,
+            event_id=command.event_id,
+            now=command.now,
+            expires_at=command.now + LIFETIME,
+            mailed_before=command.now - RESEND_PAUSE,
         )
         raise_for_verdict(row["verdict"])
         return _invitation(row)
 
-    async def list_for_trip(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sequence[Invitation]:
+    async def list_for_trip(self, access: Access) -> Sequence[Invitation]:
         rows = await self._sql.fetch(
-            _SQL["of"], trip_id=trip_id, caller=caller, min_rank=rule.min_rank, limit=MAX_LISTED
+            _SQL["of"],
+            **gate(access),
+            limit=MAX_LISTED,
         )
         raise_for_verdict(rows[0]["verdict"])
         return [_invitation(row) for row in rows if row["id"] is not None]
 
-    async def revoke(
-        self, trip_id: TripId, invitation_id: InvitationId, caller: UserId, rule: Rule, *, now: datetime
-    ) -> None:
+    async def revoke(self, access: Access, invitation_id: InvitationId, *, now: datetime) -> None:
         [row] = await self._sql.fetch(
             _SQL["revoke"],
-            trip_id=trip_id,
+            **gate(access),
             id=invitation_id,
-            caller=caller,
-            min_rank=rule.min_rank,
             now=now,
         )
         raise_for_verdict(row["verdict"])

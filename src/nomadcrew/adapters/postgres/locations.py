@@ -8,13 +8,13 @@ from itertools import product
 
 from nomadcrew.adapters.postgres.positions import privacy_of, sharing_of
 from nomadcrew.adapters.postgres.refusals import raise_for_verdict
-from nomadcrew.adapters.postgres.sql import Sql, statements
+from nomadcrew.adapters.postgres.sql import Sql, gate, statements
+from nomadcrew.core.access import Access, Command
 from nomadcrew.core.errors import NotOnboarded
 from nomadcrew.core.ids import EventId, TripId, UserId
 from nomadcrew.core.locations.arrival import Change
 from nomadcrew.core.locations.model import MeetingPoint, OwnSettings, TripSharing, View
 from nomadcrew.core.names import display_name
-from nomadcrew.core.permissions import Rule
 from nomadcrew.core.trips.model import MAX_TRIPS_PER_USER
 
 _SQL = statements("locations")
@@ -58,28 +58,22 @@ class PostgresLocationSharing:
 
     async def change_sharing(
         self,
-        trip_id: TripId,
-        caller: UserId,
-        rule: Rule,
+        command: Command,
         *,
         is_enabled: bool | None,
         expires_at: datetime | None,
         privacy: str | None,
         keep_privacy: bool,
-        event_id: EventId,
-        now: datetime,
     ) -> None:
         [row] = await self._sql.fetch(
             _SQL["change"],
-            trip_id=trip_id,
-            caller=caller,
-            min_rank=rule.min_rank,
+            **gate(command),
             is_enabled=is_enabled,
             expires_at=expires_at,
             privacy=privacy,
             keep_privacy=keep_privacy,
-            event_id=event_id,
-            now=now,
+            event_id=command.event_id,
+            now=command.now,
         )
         raise_for_verdict(row["verdict"])
 
@@ -108,11 +102,12 @@ class PostgresPositionViews:
         while len(self._stored) > REMEMBERED:
             self._stored.popitem(last=False)
 
-    async def list_for_owner(
-        self, trip_id: TripId, caller: UserId, rule: Rule, *, limit: int, offset: int
-    ) -> Sequence[View]:
+    async def list_for_owner(self, access: Access, *, limit: int, offset: int) -> Sequence[View]:
         rows = await self._sql.fetch(
-            _SQL["views"], trip_id=trip_id, caller=caller, min_rank=rule.min_rank, limit=limit, offset=offset
+            _SQL["views"],
+            **gate(access),
+            limit=limit,
+            offset=offset,
         )
         raise_for_verdict(rows[0]["verdict"])
         return [
@@ -131,14 +126,10 @@ class PostgresMeetingPoints:
     def __init__(self, sql: Sql) -> None:
         self._sql = sql
 
-    async def put(
-        self, trip_id: TripId, caller: UserId, rule: Rule, point: MeetingPoint, event_id: EventId
-    ) -> None:
+    async def put(self, access: Access, point: MeetingPoint, event_id: EventId) -> None:
         [row] = await self._sql.fetch(
             _SQL["put_meeting_point"],
-            trip_id=trip_id,
-            caller=caller,
-            min_rank=rule.min_rank,
+            **gate(access),
             latitude=point.latitude,
             longitude=point.longitude,
             name=point.name,
@@ -148,20 +139,18 @@ class PostgresMeetingPoints:
         )
         raise_for_verdict(row["verdict"])
 
-    async def get(self, trip_id: TripId, caller: UserId, rule: Rule) -> MeetingPoint:
-        [row] = await self._sql.fetch(_SQL["meeting_point"], trip_id=trip_id, caller=caller, min_rank=rule.min_rank)
+    async def get(self, access: Access) -> MeetingPoint:
+        [row] = await self._sql.fetch(_SQL["meeting_point"], **gate(access))
         raise_for_verdict(row["verdict"])
         return MeetingPoint(
             row["latitude"], row["longitude"], row["name"], row["radius_m"], row["set_by"], row["set_at"]
         )
 
-    async def clear(self, trip_id: TripId, caller: UserId, rule: Rule, event_id: EventId, *, now: datetime) -> None:
+    async def clear(self, command: Command) -> None:
         [row] = await self._sql.fetch(
             _SQL["clear_meeting_point"],
-            trip_id=trip_id,
-            caller=caller,
-            min_rank=rule.min_rank,
-            event_id=event_id,
-            now=now,
+            **gate(command),
+            event_id=command.event_id,
+            now=command.now,
         )
         raise_for_verdict(row["verdict"])

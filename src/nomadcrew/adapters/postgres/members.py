@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from nomadcrew.adapters.postgres.refusals import raise_for_verdict
-from nomadcrew.adapters.postgres.sql import Row, Sql, statements
+from nomadcrew.adapters.postgres.sql import Row, Sql, gate, statements
+from nomadcrew.core.access import Access, Command
 from nomadcrew.core.ids import EventId, MembershipId, TripId, UserId
 from nomadcrew.core.members.model import Membership
-from nomadcrew.core.permissions import Role, Rule
+from nomadcrew.core.permissions import Role
 from nomadcrew.core.trips.model import MAX_MEMBERS, MAX_TRIPS_PER_USER, TripMember
 
 _SQL = statements("members")
@@ -17,8 +18,8 @@ class PostgresMembers:
     def __init__(self, sql: Sql) -> None:
         self._sql = sql
 
-    async def list_for_trip(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sequence[TripMember]:
-        rows = await self._sql.fetch(_SQL["of"], trip_id=trip_id, caller=caller, min_rank=rule.min_rank)
+    async def list_for_trip(self, access: Access) -> Sequence[TripMember]:
+        rows = await self._sql.fetch(_SQL["of"], **gate(access))
         raise_for_verdict(rows[0]["verdict"])
         return [
             TripMember(
@@ -39,72 +40,40 @@ class PostgresMembers:
         ]
 
     async def add(
-        self,
-        trip_id: TripId,
-        user_id: UserId,
-        role: Role,
-        caller: UserId,
-        rule: Rule,
-        *,
-        membership_id: MembershipId,
-        event_id: EventId,
-        now: datetime,
+        self, command: Command, user_id: UserId, role: Role, *, membership_id: MembershipId
     ) -> Membership:
         [row] = await self._sql.fetch(
             _SQL["add"],
-            trip_id=trip_id,
+            **gate(command),
             user_id=user_id,
             role=role,
-            caller=caller,
-            min_rank=rule.min_rank,
             membership_id=membership_id,
-            event_id=event_id,
-            now=now,
+            event_id=command.event_id,
+            now=command.now,
             max_members=MAX_MEMBERS,
             max_trips=MAX_TRIPS_PER_USER,
         )
         raise_for_verdict(row["verdict"], "unchanged")
         return membership_of(row)
 
-    async def remove(
-        self,
-        trip_id: TripId,
-        user_id: UserId,
-        caller: UserId,
-        rule: Rule,
-        *,
-        event_id: EventId,
-        now: datetime,
-    ) -> None:
+    async def remove(self, command: Command, user_id: UserId) -> None:
         [row] = await self._sql.fetch(
             _SQL["remove"],
-            trip_id=trip_id,
+            **gate(command),
             user_id=user_id,
-            caller=caller,
-            min_rank=rule.min_rank,
-            event_id=event_id,
-            now=now,
+            event_id=command.event_id,
+            now=command.now,
         )
         raise_for_verdict(row["verdict"])
 
     async def change_role(
-        self,
-        trip_id: TripId,
-        user_id: UserId,
-        role: Role,
-        caller: UserId,
-        rule: Rule,
-        *,
-        event_ids: tuple[EventId, EventId],
-        now: datetime,
+        self, access: Access, user_id: UserId, role: Role, *, event_ids: tuple[EventId, EventId], now: datetime
     ) -> Membership:
         [row] = await self._sql.fetch(
             _SQL["change_role"],
-            trip_id=trip_id,
+            **gate(access),
             user_id=user_id,
             role=role,
-            caller=caller,
-            min_rank=rule.min_rank,
             event_id=event_ids[0],
             own_event_id=event_ids[1],
             now=now,

@@ -10,14 +10,14 @@ from typing import Any
 
 from nomadcrew.adapters.postgres.batching import Batcher
 from nomadcrew.adapters.postgres.refusals import raise_for_verdict
-from nomadcrew.adapters.postgres.sql import Row, Sql, statements
+from nomadcrew.adapters.postgres.sql import Row, Sql, gate, statements
+from nomadcrew.core.access import Access
 from nomadcrew.core.errors import NotFound, NotOnboarded
 from nomadcrew.core.ids import InvitationId, NotificationId, TripId, UserId
 from nomadcrew.core.names import display_name
 from nomadcrew.core.notifications.model import Draft, Facts, Notification, Recipient
 from nomadcrew.core.notifications.preferences import ChatLevel, Preferences, TripPreferences
 from nomadcrew.core.notifications.texts import shown
-from nomadcrew.core.permissions import Rule
 
 _SQL = statements("notifications")
 # The preferences of users who never set any, as most users.
@@ -75,21 +75,15 @@ class PostgresNotifications:
     async def delete_all(self, caller: UserId) -> int:
         return int(_one_row(await self._sql.fetch(_SQL["delete_all"], caller=caller))["count"])
 
-    async def trip_preferences(self, trip_id: TripId, caller: UserId, rule: Rule) -> TripPreferences:
-        [row] = await self._sql.fetch(
-            _SQL["trip_preferences"], trip_id=trip_id, caller=caller, min_rank=rule.min_rank
-        )
+    async def trip_preferences(self, access: Access) -> TripPreferences:
+        [row] = await self._sql.fetch(_SQL["trip_preferences"], **gate(access))
         raise_for_verdict(row["verdict"])
         return _trip_preferences(row)
 
-    async def set_trip_preferences(
-        self, trip_id: TripId, wanted: TripPreferences, caller: UserId, rule: Rule, *, now: datetime
-    ) -> None:
+    async def set_trip_preferences(self, access: Access, wanted: TripPreferences, *, now: datetime) -> None:
         [row] = await self._sql.fetch(
             _SQL["prefer"],
-            trip_id=trip_id,
-            caller=caller,
-            min_rank=rule.min_rank,
+            **gate(access),
             muted_until=wanted.muted_until,
             chat=wanted.chat,
             now=now,

@@ -7,7 +7,8 @@ from typing import Any
 
 from nomadcrew.adapters.postgres.batching import Batcher
 from nomadcrew.adapters.postgres.refusals import raise_for_verdict
-from nomadcrew.adapters.postgres.sql import Row, Sql, statements
+from nomadcrew.adapters.postgres.sql import Row, Sql, gate, statements
+from nomadcrew.core.access import Access
 from nomadcrew.core.errors import DomainError
 from nomadcrew.core.ids import TripId, UserId
 from nomadcrew.core.locations.model import (
@@ -44,24 +45,20 @@ class PostgresPositions:
     async def accept(self, report: Report, rule: Rule) -> Accepted:
         return await self._accept((report, rule))
 
-    async def members_with_positions(self, trip_id: TripId, caller: UserId, rule: Rule) -> Crew:
-        rows = await self._sql.fetch(_SQL["crew"], trip_id=trip_id, caller=caller, min_rank=rule.min_rank)
-        return crew_of(rows, caller)
+    async def members_with_positions(self, access: Access) -> Crew:
+        rows = await self._sql.fetch(_SQL["crew"], **gate(access))
+        return crew_of(rows, access.caller)
 
-    async def track(
-        self, trip_id: TripId, user_id: UserId, caller: UserId, rule: Rule, *, start: datetime, end: datetime
-    ) -> Track:
+    async def track(self, access: Access, user_id: UserId, *, start: datetime, end: datetime) -> Track:
         rows = await self._sql.fetch(
             _SQL["track"],
-            trip_id=trip_id,
+            **gate(access),
             user_id=user_id,
-            caller=caller,
-            min_rank=rule.min_rank,
             start=start,
             end=end,
             max_points=MAX_READ,
         )
-        return track_of(rows[0], user_id, caller, [stored_point(row) for row in rows[1:]])
+        return track_of(rows[0], user_id, access.caller, [stored_point(row) for row in rows[1:]])
 
     async def _store(self, requests: Sequence[_Request]) -> Sequence[Accepted | Exception]:
         """Store reports in as few statements as possible: one rule per statement, one report per user and trip."""

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from nomadcrew.adapters.postgres.refusals import raise_for_verdict
-from nomadcrew.adapters.postgres.sql import Row, Sql, statements
+from nomadcrew.adapters.postgres.sql import Row, Sql, gate, statements
+from nomadcrew.core.access import Access
 from nomadcrew.core.errors import Unavailable
-from nomadcrew.core.ids import TripId, UserId
-from nomadcrew.core.permissions import Rule
+from nomadcrew.core.ids import UserId
 from nomadcrew.core.presence.model import MemberPresence, PresenceChange, Typist, to_the_minute
 
 _SQL = statements("presence")
@@ -69,11 +69,9 @@ class PostgresPresence:
             raise
         return len(seen)
 
-    async def list_for_trip(
-        self, trip_id: TripId, caller: UserId, rule: Rule, *, now: datetime
-    ) -> Sequence[MemberPresence]:
+    async def list_for_trip(self, access: Access, *, now: datetime) -> Sequence[MemberPresence]:
         seen = []
-        for row in await self._members(trip_id, caller, rule):
+        for row in await self._members(access):
             user_id: UserId = row["user_id"]
             seen.append(
                 MemberPresence(user_id, False, None)
@@ -82,21 +80,21 @@ class PostgresPresence:
             )
         return seen
 
-    async def members(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sequence[tuple[UserId, bool]]:
+    async def members(self, access: Access) -> Sequence[tuple[UserId, bool]]:
         """The active members of a trip and whether each is in ghost mode, for hosts with presence elsewhere.
 
         Raises:
             DomainError: the trip's refusals.
         """
-        return [(row["user_id"], row["ghost"]) for row in await self._members(trip_id, caller, rule)]
+        return [(row["user_id"], row["ghost"]) for row in await self._members(access)]
 
-    async def _members(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sequence[Row]:
-        rows = await self._sql.fetch(_SQL["of_trip"], trip_id=trip_id, caller=caller, min_rank=rule.min_rank)
+    async def _members(self, access: Access) -> Sequence[Row]:
+        rows = await self._sql.fetch(_SQL["of_trip"], **gate(access))
         raise_for_verdict(rows[0]["verdict"])
         return rows
 
-    async def typist(self, trip_id: TripId, caller: UserId, rule: Rule) -> Typist | None:
-        [row] = await self._sql.fetch(_SQL["typist"], trip_id=trip_id, caller=caller, min_rank=rule.min_rank)
+    async def typist(self, access: Access) -> Typist | None:
+        [row] = await self._sql.fetch(_SQL["typist"], **gate(access))
         raise_for_verdict(row["verdict"])
         return None if row["ghost"] else Typist(row["name"], row["avatar_url"])
 

@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
+from nomadcrew.core.access import Access
+
 # `importlib.resources` would add six milliseconds to a function's cold start.
 _FILES = Path(__file__).with_name("statements")
 _NAME = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
@@ -60,6 +62,11 @@ class Duplicate(Exception):
     def __init__(self, constraint: str) -> None:
         super().__init__(constraint)
         self.constraint = constraint
+
+
+def gate(access: Access) -> dict[str, object]:
+    """The parameters of a statement that joins `trip_gate`: trip, caller, and the rank that the rule demands."""
+    return {"trip_id": access.trip_id, "caller": access.caller, "min_rank": access.rule.min_rank}
 
 
 def compile_statement(name: str, text: str) -> Statement:

@@ -3,9 +3,10 @@
 from datetime import datetime
 
 from nomadcrew.adapters.postgres.refusals import raise_for_verdict
-from nomadcrew.adapters.postgres.sql import Row, Sql, statements
+from nomadcrew.adapters.postgres.sql import Row, Sql, gate, statements
+from nomadcrew.core.access import Access, Command
 from nomadcrew.core.idempotency import FINGERPRINT_KEPT_FOR
-from nomadcrew.core.ids import EventId, TodoId, TripId, UserId
+from nomadcrew.core.ids import EventId, TodoId
 from nomadcrew.core.permissions import Rule
 from nomadcrew.core.todos.model import Todo, TodoPage
 
@@ -35,71 +36,43 @@ class PostgresTodos:
         stored = await self._sql.fetch(_SQL["replayed"], fingerprint=fingerprint)
         return _todo(stored[0]) if stored else todo
 
-    async def page(self, trip_id: TripId, caller: UserId, rule: Rule, *, limit: int, offset: int) -> TodoPage:
+    async def page(self, access: Access, *, limit: int, offset: int) -> TodoPage:
         rows = await self._sql.fetch(
             _SQL["page"],
-            trip_id=trip_id,
-            caller=caller,
-            min_rank=rule.min_rank,
+            **gate(access),
             limit=limit,
             offset=offset,
         )
         raise_for_verdict(rows[0]["verdict"])
         return TodoPage([_todo(row) for row in rows if row["id"] is not None], rows[0]["total"])
 
-    async def get(self, trip_id: TripId, todo_id: TodoId, caller: UserId, rule: Rule) -> Todo:
-        [row] = await self._sql.fetch(
-            _SQL["one"], trip_id=trip_id, id=todo_id, caller=caller, min_rank=rule.min_rank
-        )
+    async def get(self, access: Access, todo_id: TodoId) -> Todo:
+        [row] = await self._sql.fetch(_SQL["one"], **gate(access), id=todo_id)
         raise_for_verdict(row["verdict"])
         return _todo(row)
 
-    async def change(
-        self,
-        trip_id: TripId,
-        todo_id: TodoId,
-        caller: UserId,
-        rule: Rule,
-        *,
-        text: str | None,
-        status: str | None,
-        event_id: EventId,
-        now: datetime,
-    ) -> Todo:
+    async def change(self, command: Command, todo_id: TodoId, *, text: str | None, status: str | None) -> Todo:
         [row] = await self._sql.fetch(
             _SQL["change"],
-            trip_id=trip_id,
+            **gate(command),
             id=todo_id,
-            caller=caller,
-            min_rank=rule.min_rank,
-            own=rule.own,
+            own=command.rule.own,
             text=text,
             status=status,
-            event_id=event_id,
-            now=now,
+            event_id=command.event_id,
+            now=command.now,
         )
         raise_for_verdict(row["verdict"])
         return _todo(row)
 
-    async def delete(
-        self,
-        trip_id: TripId,
-        todo_id: TodoId,
-        caller: UserId,
-        rule: Rule,
-        event_id: EventId,
-        *,
-        now: datetime,
-    ) -> None:
+    async def delete(self, command: Command, todo_id: TodoId) -> None:
         [row] = await self._sql.fetch(
             _SQL["delete"],
-            trip_id=trip_id,
+            **gate(command),
             id=todo_id,
-            caller=caller,
-            min_rank=rule.min_rank,
-            own=rule.own,
-            event_id=event_id,
-            now=now,
+            own=command.rule.own,
+            event_id=command.event_id,
+            now=command.now,
         )
         raise_for_verdict(row["verdict"])
 

@@ -8,11 +8,12 @@ from operator import itemgetter
 from typing import Any
 
 from nomadcrew.adapters.postgres.refusals import raise_for_verdict
-from nomadcrew.adapters.postgres.sql import Row, Sql, statements
+from nomadcrew.adapters.postgres.sql import Row, Sql, gate, statements
+from nomadcrew.core.access import Access, Command
 from nomadcrew.core.errors import NotOnboarded
 from nomadcrew.core.idempotency import FINGERPRINT_KEPT_FOR
 from nomadcrew.core.ids import EventId, MembershipId, TripId, UserId
-from nomadcrew.core.permissions import Role, Rule
+from nomadcrew.core.permissions import Role
 from nomadcrew.core.trips.model import (
     MAX_TRIPS_PER_USER,
     TRANSITIONS,
@@ -79,12 +80,10 @@ class PostgresTrips:
             raise NotOnboarded
         return _grouped(rows)
 
-    async def search(self, trip_id: TripId, caller: UserId, rule: Rule, search: TripSearch) -> Sequence[Trip]:
+    async def search(self, access: Access, search: TripSearch) -> Sequence[Trip]:
         rows = await self._sql.fetch(
             _SQL["search"],
-            trip_id=trip_id,
-            caller=caller,
-            min_rank=rule.min_rank,
+            **gate(access),
             destination=search.destination,
             start_from=search.start_from,
             start_to=search.start_to,
@@ -95,16 +94,14 @@ class PostgresTrips:
         raise_for_verdict(rows[0]["verdict"])
         return _grouped(rows)
 
-    async def get(self, trip_id: TripId, caller: UserId, rule: Rule) -> Trip:
-        rows = await self._sql.fetch(_SQL["one"], trip_id=trip_id, caller=caller, min_rank=rule.min_rank)
+    async def get(self, access: Access) -> Trip:
+        rows = await self._sql.fetch(_SQL["one"], **gate(access))
         raise_for_verdict(rows[0]["verdict"])
         return _grouped(rows)[0]
 
     async def change(
         self,
-        trip_id: TripId,
-        caller: UserId,
-        rule: Rule,
+        access: Access,
         change: TripChange,
         *,
         must_move: bool,
@@ -113,9 +110,7 @@ class PostgresTrips:
     ) -> Trip:
         rows = await self._sql.fetch(
             _SQL["change"],
-            trip_id=trip_id,
-            caller=caller,
-            min_rank=rule.min_rank,
+            **gate(access),
             name=change.name,
             description=change.description,
             destination_place_id=change.destination_place_id,
@@ -136,16 +131,12 @@ class PostgresTrips:
             raise InvalidTransition(rows[0]["old_status"], str(change.status))
         return _grouped(rows)[0]
 
-    async def delete(
-        self, trip_id: TripId, caller: UserId, rule: Rule, event_id: EventId, *, now: datetime
-    ) -> None:
+    async def delete(self, command: Command) -> None:
         [row] = await self._sql.fetch(
             _SQL["delete"],
-            trip_id=trip_id,
-            caller=caller,
-            min_rank=rule.min_rank,
-            event_id=event_id,
-            now=now,
+            **gate(command),
+            event_id=command.event_id,
+            now=command.now,
         )
         raise_for_verdict(row["verdict"])
 

@@ -24,6 +24,7 @@ from nomadcrew.api.locations.bodies import (
     ViewPage,
     ViewView,
 )
+from nomadcrew.core.access import Access, Command
 from nomadcrew.core.auth.ports import ProfileChange
 from nomadcrew.core.errors import NotFound, NotTripMember
 from nomadcrew.core.ids import EventId, TripId, UserId, parse_uuid
@@ -182,9 +183,7 @@ async def show_track(call: Call) -> TrackView:
 async def list_views(call: Call) -> ViewPage:
     """List the members who saw the caller's position on this trip, by hour, newest first."""
     views = await call.ports.position_views.list_for_owner(
-        call.trip_id,
-        call.user_id,
-        rule("location", "read"),
+        Access(call.trip_id, call.user_id, rule("location", "read")),
         limit=call.count("limit", default=100, lowest=1, highest=500),
         offset=call.count("offset", default=0, highest=MAX_OFFSET),
     )
@@ -206,15 +205,11 @@ async def put_preferences(call: Call, body: PreferencesIn) -> PreferencesView:
         opinion = SharingChoice(body.is_sharing_enabled, body.sharing_expires_in)
         expires_at = expiry(opinion, call.now)
         await call.ports.location_sharing.change_sharing(
-            trip_id,
-            call.user_id,
-            rule("location", "update"),
+            Command(trip_id, call.user_id, rule("location", "update"), EventId(call.ports.new_id()), call.now),
             is_enabled=body.is_sharing_enabled if expires_at is None else True,
             expires_at=expires_at,
             privacy=None if body.privacy is UNSET else body.privacy,
             keep_privacy=body.privacy is UNSET,
-            event_id=EventId(call.ports.new_id()),
-            now=call.now,
         )
     if body.location_privacy_preference is not None:
         change = ProfileChange(location_privacy_preference=body.location_privacy_preference)
@@ -241,7 +236,7 @@ async def put_meeting_point(call: Call, body: MeetingPointIn) -> MeetingPointVie
 async def get_meeting_point(call: Call) -> MeetingPointView:
     """Get the meeting point."""
     return wire.meeting_point(
-        await call.ports.meeting_points.get(call.trip_id, call.user_id, rule("meeting_point", "read"))
+        await call.ports.meeting_points.get(Access(call.trip_id, call.user_id, rule("meeting_point", "read")))
     )
 
 
@@ -249,7 +244,7 @@ async def get_meeting_point(call: Call) -> MeetingPointView:
 async def delete_meeting_point(call: Call) -> None:
     """Remove the meeting point."""
     await call.ports.meeting_points.clear(
-        call.trip_id, call.user_id, rule("meeting_point", "delete"), EventId(call.ports.new_id()), now=call.now
+        Command(call.trip_id, call.user_id, rule("meeting_point", "delete"), EventId(call.ports.new_id()), call.now)
     )
 
 

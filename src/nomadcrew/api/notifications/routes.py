@@ -14,6 +14,7 @@ from nomadcrew.api.notifications.preferences import (
     preferences_view,
     trip_preferences_view,
 )
+from nomadcrew.core.access import Access
 from nomadcrew.core.errors import Invalid
 from nomadcrew.core.events import NO_CURSOR
 from nomadcrew.core.ids import NotificationId, parse_uuid
@@ -114,7 +115,7 @@ async def set_notification_preferences(call: Call, body: PreferencesIn) -> Prefe
 async def get_trip_notification_preferences(call: Call) -> TripPreferencesView:
     """Get the caller's notification preferences for a trip."""
     preferences = await call.ports.notifications.trip_preferences(
-        call.trip_id, call.user_id, rule("notification_preferences", "read")
+        Access(call.trip_id, call.user_id, rule("notification_preferences", "read"))
     )
     return trip_preferences_view(preferences)
 
@@ -127,7 +128,7 @@ async def set_trip_notification_preferences(call: Call, body: TripPreferencesVie
     """
     preferences = body.wanted()
     await call.ports.notifications.set_trip_preferences(
-        call.trip_id, preferences, call.user_id, rule("notification_preferences", "update"), now=call.now
+        Access(call.trip_id, call.user_id, rule("notification_preferences", "update")), preferences, now=call.now
     )
     return trip_preferences_view(preferences)
 

@@ -4,6 +4,7 @@ import asyncio
 from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 
+from nomadcrew.core.access import Access
 from nomadcrew.core.chat.model import Attachment
 from nomadcrew.core.chat.ports import Attachments
 from nomadcrew.core.files.metadata import strip_metadata
@@ -47,7 +48,9 @@ async def upload(
     # Parsing a large picture would block the event loop.
     kind, stripped = await asyncio.to_thread(strip_metadata, content)
     new = Attachment(AttachmentId(new_id()), kind, len(stripped), shown_name(name, kind))
-    stored = await attachments.add(new, trip_id, caller, rule("chat", "create"), fingerprint=fingerprint, now=now)
+    stored = await attachments.add(
+        Access(trip_id, caller, rule("chat", "create")), new, fingerprint=fingerprint, now=now
+    )
     # A repeat writes the file too: the first attempt may have failed before this line.
     await files.put(key_of(trip_id, stored.id), stripped, kind)
     return stored
@@ -67,7 +70,7 @@ async def link_to(
     Raises:
         DomainError: as `Attachments.one` says.
     """
-    attachment = await attachments.get(trip_id, attachment_id, caller, rule("chat", "read"))
+    attachment = await attachments.get(Access(trip_id, caller, rule("chat", "read")), attachment_id)
     return files.link(key_of(trip_id, attachment.id), attachment.kind, attachment.name, now=now)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
+from nomadcrew.core.access import Access, Command
 from nomadcrew.core.chat.model import Attachment, Message, MessagePage, NewMessage, Reaction, Receipt
 from nomadcrew.core.ids import AttachmentId, EventId, MessageId, TripId, UserId
 from nomadcrew.core.permissions import Rule
@@ -30,9 +31,7 @@ class ChatLog(Protocol):
         """
         ...
 
-    async def before(
-        self, trip_id: TripId, caller: UserId, rule: Rule, cursor: str | None, *, limit: int, offset: int = 0
-    ) -> MessagePage:
+    async def before(self, access: Access, cursor: str | None, *, limit: int, offset: int = 0) -> MessagePage:
         """Messages before `cursor`, newest first. Default: from the end.
 
         Raises:
@@ -40,7 +39,7 @@ class ChatLog(Protocol):
         """
         ...
 
-    async def after(self, trip_id: TripId, caller: UserId, rule: Rule, cursor: str, *, limit: int) -> MessagePage:
+    async def after(self, access: Access, cursor: str, *, limit: int) -> MessagePage:
         """Messages after `cursor`, oldest first. The page may repeat some messages from just before it.
 
         Raises:
@@ -48,9 +47,7 @@ class ChatLog(Protocol):
         """
         ...
 
-    async def search(
-        self, trip_id: TripId, caller: UserId, rule: Rule, words: Sequence[str], cursor: str | None, *, limit: int
-    ) -> MessagePage:
+    async def search(self, access: Access, words: Sequence[str], cursor: str | None, *, limit: int) -> MessagePage:
         """Messages whose case-folded text contains all of `words`, newest first.
 
         An adapter without an index scans 10,000 messages per page; the page may be short and still have a `next`.
@@ -60,17 +57,7 @@ class ChatLog(Protocol):
         """
         ...
 
-    async def edit(
-        self,
-        trip_id: TripId,
-        message_id: MessageId,
-        caller: UserId,
-        rule: Rule,
-        text: str,
-        event_id: EventId,
-        *,
-        now: datetime,
-    ) -> Message:
+    async def edit(self, command: Command, message_id: MessageId, text: str) -> Message:
         """Change the text and store the previous one. The same text changes nothing.
 
         Raises:
@@ -79,16 +66,7 @@ class ChatLog(Protocol):
         """
         ...
 
-    async def delete(
-        self,
-        trip_id: TripId,
-        message_id: MessageId,
-        caller: UserId,
-        rule: Rule,
-        event_id: EventId,
-        *,
-        now: datetime,
-    ) -> None:
+    async def delete(self, command: Command, message_id: MessageId) -> None:
         """Replace the message by a tombstone, also in stored events, and delete its file. Safe to repeat."""
         ...
 
@@ -104,26 +82,15 @@ class ChatLog(Protocol):
         """Remove the user's own reaction, if there is one."""
         ...
 
-    async def list_reactions(
-        self, trip_id: TripId, message_id: MessageId, caller: UserId, rule: Rule
-    ) -> Sequence[Reaction]:
+    async def list_reactions(self, access: Access, message_id: MessageId) -> Sequence[Reaction]:
         """Oldest first."""
         ...
 
-    async def mark_read(
-        self,
-        trip_id: TripId,
-        message_id: MessageId,
-        caller: UserId,
-        rule: Rule,
-        event_id: EventId,
-        *,
-        now: datetime,
-    ) -> None:
+    async def mark_read(self, command: Command, message_id: MessageId) -> None:
         """Move the caller's last read message forward. An older message changes nothing and causes no event."""
         ...
 
-    async def list_receipts(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sequence[Receipt]:
+    async def list_receipts(self, access: Access) -> Sequence[Receipt]:
         """The last read message of each member."""
         ...
 
@@ -135,16 +102,7 @@ class Attachments(Protocol):
     row remains until `forget`.
     """
 
-    async def add(
-        self,
-        attachment: Attachment,
-        trip_id: TripId,
-        caller: UserId,
-        rule: Rule,
-        *,
-        fingerprint: bytes,
-        now: datetime,
-    ) -> Attachment:
+    async def add(self, access: Access, attachment: Attachment, *, fingerprint: bytes, now: datetime) -> Attachment:
         """Store a file's row. A repeat returns the stored row.
 
         Raises:
@@ -152,7 +110,7 @@ class Attachments(Protocol):
         """
         ...
 
-    async def get(self, trip_id: TripId, attachment_id: AttachmentId, caller: UserId, rule: Rule) -> Attachment:
+    async def get(self, access: Access, attachment_id: AttachmentId) -> Attachment:
         """A file in a message of the trip, or the caller's own.
 
         Raises:

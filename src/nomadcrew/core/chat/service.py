@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from nomadcrew.core.access import Access, Command
 from nomadcrew.core.chat import events
 from nomadcrew.core.chat.model import (
     BadCursor,
@@ -92,10 +93,10 @@ async def history(
         raise BadCursor
     read_rule = rule("chat", "read")
     if query is not None:
-        return await chat.search(trip_id, caller, read_rule, words_of(query), before, limit=limit)
+        return await chat.search(Access(trip_id, caller, read_rule), words_of(query), before, limit=limit)
     if after is not None:
-        return await chat.after(trip_id, caller, read_rule, after, limit=limit)
-    return await chat.before(trip_id, caller, read_rule, before, limit=limit, offset=offset)
+        return await chat.after(Access(trip_id, caller, read_rule), after, limit=limit)
+    return await chat.before(Access(trip_id, caller, read_rule), before, limit=limit, offset=offset)
 
 
 async def edit_message(
@@ -115,7 +116,7 @@ async def edit_message(
         DomainError: as `ChatLog` says.
     """
     return await chat.edit(
-        trip_id, message_id, caller, rule("chat", "update"), checked_text(text), EventId(new_id()), now=now
+        Command(trip_id, caller, rule("chat", "update"), EventId(new_id()), now), message_id, checked_text(text)
     )
 
 
@@ -123,7 +124,7 @@ async def delete_message(
     trip_id: TripId, message_id: MessageId, caller: UserId, *, chat: ChatLog, new_id: NewId, now: datetime
 ) -> None:
     """Delete the caller's own message; an ADMIN may delete any message."""
-    await chat.delete(trip_id, message_id, caller, rule("chat", "delete"), EventId(new_id()), now=now)
+    await chat.delete(Command(trip_id, caller, rule("chat", "delete"), EventId(new_id()), now), message_id)
 
 
 async def react(
@@ -159,18 +160,18 @@ async def unreact(
 async def list_reactions(
     trip_id: TripId, message_id: MessageId, caller: UserId, *, chat: ChatLog
 ) -> Sequence[Reaction]:
-    return await chat.list_reactions(trip_id, message_id, caller, rule("chat", "read"))
+    return await chat.list_reactions(Access(trip_id, caller, rule("chat", "read")), message_id)
 
 
 async def mark_read(
     trip_id: TripId, message_id: MessageId, caller: UserId, *, chat: ChatLog, new_id: NewId, now: datetime
 ) -> None:
     """Move the caller's last read message forward."""
-    await chat.mark_read(trip_id, message_id, caller, rule("chat", "read"), EventId(new_id()), now=now)
+    await chat.mark_read(Command(trip_id, caller, rule("chat", "read"), EventId(new_id()), now), message_id)
 
 
 async def read_by(trip_id: TripId, caller: UserId, *, chat: ChatLog) -> Sequence[Receipt]:
-    return await chat.list_receipts(trip_id, caller, rule("chat", "read"))
+    return await chat.list_receipts(Access(trip_id, caller, rule("chat", "read")))
 
 
 async def send_typing(
@@ -184,7 +185,7 @@ async def send_typing(
     now: datetime,
 ) -> None:
     """Broadcast that the caller is typing or has stopped, unless the caller is in ghost mode."""
-    typist = await presence.typist(trip_id, caller, rule("chat", "create"))
+    typist = await presence.typist(Access(trip_id, caller, rule("chat", "create")))
     if typist is not None:
         sender = Sender(caller, typist.name, typist.avatar)
         await broadcaster.broadcast(events.typing(EventId(new_id()), trip_id, sender, is_typing=is_typing, now=now))

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from nomadcrew.core.ids import EventId, InvitationId, MembershipId, TripId, UserId
+from nomadcrew.core.access import Access, Command
+from nomadcrew.core.ids import EventId, InvitationId, MembershipId, UserId
 from nomadcrew.core.invitations.model import Invitation, InvitationDetails
 from nomadcrew.core.members.model import Membership
-from nomadcrew.core.permissions import Role, Rule
+from nomadcrew.core.permissions import Role
 
 
 class InvitationLinks(Protocol):
@@ -31,18 +32,7 @@ class Invitations(Protocol):
     for an invitation to a deleted trip) and, unless the caller is the invitee, `EmailMismatch`.
     """
 
-    async def invite(
-        self,
-        trip_id: TripId,
-        email: str,
-        role: Role,
-        caller: UserId,
-        rule: Rule,
-        *,
-        invitation_id: InvitationId,
-        event_id: EventId,
-        now: datetime,
-    ) -> Invitation:
+    async def invite(self, command: Command, email: str, role: Role, *, invitation_id: InvitationId) -> Invitation:
         """Store an invitation, or renew the pending one to that address and mail it again.
 
         A renewal within 30 s of the last mail sends no mail, so that a phone may repeat a request.
@@ -53,13 +43,11 @@ class Invitations(Protocol):
         """
         ...
 
-    async def list_for_trip(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sequence[Invitation]:
+    async def list_for_trip(self, access: Access) -> Sequence[Invitation]:
         """The trip's invitations of every status, newest first; at most 500."""
         ...
 
-    async def revoke(
-        self, trip_id: TripId, invitation_id: InvitationId, caller: UserId, rule: Rule, *, now: datetime
-    ) -> None:
+    async def revoke(self, access: Access, invitation_id: InvitationId, *, now: datetime) -> None:
         """Revoke a pending invitation of the trip.
 
         Raises:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from nomadcrew.core.access import Access, Command
 from nomadcrew.core.ids import EventId, InvitationId, MembershipId, NewId, TripId, UserId
 from nomadcrew.core.invitations.model import Invitation, InvitationDetails, parse_email
 from nomadcrew.core.invitations.ports import Invitations
@@ -31,25 +32,21 @@ async def invite(
     if role is Role.OWNER:
         raise OwnerRoleForbidden
     return await invitations.invite(
-        trip_id,
+        Command(trip_id, caller, rule("invitation", "create"), EventId(new_id()), now),
         address,
         role,
-        caller,
-        rule("invitation", "create"),
         invitation_id=InvitationId(new_id()),
-        event_id=EventId(new_id()),
-        now=now,
     )
 
 
 async def list_invitations(trip_id: TripId, caller: UserId, *, invitations: Invitations) -> Sequence[Invitation]:
-    return await invitations.list_for_trip(trip_id, caller, rule("invitation", "read"))
+    return await invitations.list_for_trip(Access(trip_id, caller, rule("invitation", "read")))
 
 
 async def revoke_invitation(
     trip_id: TripId, invitation_id: InvitationId, caller: UserId, *, invitations: Invitations, now: datetime
 ) -> None:
-    await invitations.revoke(trip_id, invitation_id, caller, rule("invitation", "delete"), now=now)
+    await invitations.revoke(Access(trip_id, caller, rule("invitation", "delete")), invitation_id, now=now)
 
 
 async def invitation_details(

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from nomadcrew.core.access import Access, Command
 from nomadcrew.core.ids import EventId, TripId, UserId
 from nomadcrew.core.locations.arrival import Change
 from nomadcrew.core.locations.model import (
@@ -38,13 +39,11 @@ class Positions(Protocol):
         """
         ...
 
-    async def members_with_positions(self, trip_id: TripId, caller: UserId, rule: Rule) -> Crew:
+    async def members_with_positions(self, access: Access) -> Crew:
         """The trip's ACTIVE members with their last positions, oldest membership first."""
         ...
 
-    async def track(
-        self, trip_id: TripId, user_id: UserId, caller: UserId, rule: Rule, *, start: datetime, end: datetime
-    ) -> Track:
+    async def track(self, access: Access, user_id: UserId, *, start: datetime, end: datetime) -> Track:
         """A member's points in [`start`, `end`) without jumps, thinned evenly above `MAX_READ`.
 
         Raises:
@@ -132,16 +131,12 @@ class LocationSharing(Protocol):
 
     async def change_sharing(
         self,
-        trip_id: TripId,
-        caller: UserId,
-        rule: Rule,
+        command: Command,
         *,
         is_enabled: bool | None,
         expires_at: datetime | None,
         privacy: str | None,
         keep_privacy: bool,
-        event_id: EventId,
-        now: datetime,
     ) -> None:
         """Change the caller's sharing on a trip. `is_enabled` None leaves sharing unchanged, `keep_privacy` the
         privacy.
@@ -167,9 +162,7 @@ class PositionViews(Protocol):
         """
         ...
 
-    async def list_for_owner(
-        self, trip_id: TripId, caller: UserId, rule: Rule, *, limit: int, offset: int
-    ) -> Sequence[View]:
+    async def list_for_owner(self, access: Access, *, limit: int, offset: int) -> Sequence[View]:
         """The views of the caller's position on the trip, newest first.
 
         Raises:
@@ -181,13 +174,11 @@ class PositionViews(Protocol):
 class MeetingPoints(Protocol):
     """Meeting points, at most one per trip. Raises as `Positions` does."""
 
-    async def put(
-        self, trip_id: TripId, caller: UserId, rule: Rule, point: MeetingPoint, event_id: EventId
-    ) -> None:
+    async def put(self, access: Access, point: MeetingPoint, event_id: EventId) -> None:
         """Set the meeting point. A new one resets its arrivals; the same one changes nothing, without an event."""
         ...
 
-    async def get(self, trip_id: TripId, caller: UserId, rule: Rule) -> MeetingPoint:
+    async def get(self, access: Access) -> MeetingPoint:
         """The meeting point.
 
         Raises:
@@ -195,6 +186,6 @@ class MeetingPoints(Protocol):
         """
         ...
 
-    async def clear(self, trip_id: TripId, caller: UserId, rule: Rule, event_id: EventId, *, now: datetime) -> None:
+    async def clear(self, command: Command) -> None:
         """Remove the meeting point, if there is one."""
         ...

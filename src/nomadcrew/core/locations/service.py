@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from nomadcrew.core.access import Access
 from nomadcrew.core.errors import Invalid
 from nomadcrew.core.events import Audience, Event, Outbox
 from nomadcrew.core.ids import EventId, NewId, TripId, UserId
@@ -112,7 +113,7 @@ async def last_positions(
     Raises:
         DomainError: as `Positions` says.
     """
-    crew = await positions.members_with_positions(trip_id, caller, rule("location", "read"))
+    crew = await positions.members_with_positions(Access(trip_id, caller, rule("location", "read")))
     visible = []
     for member in crew.members:
         if member.last is None:
@@ -147,7 +148,7 @@ async def track(
         raise Invalid("`to` must not be before `from`.", code="invalid_time_range")
     # There are no points outside these bounds, and stores refuse a range that ends before it starts.
     start, end = (min(max(edge, now - HISTORY_KEPT_FOR), now + MAX_AHEAD) for edge in (start, end))
-    stored = await positions.track(trip_id, user_id, caller, rule("location", "read"), start=start, end=end)
+    stored = await positions.track(Access(trip_id, caller, rule("location", "read")), user_id, start=start, end=end)
     visible = [
         position
         for point in stored.points
@@ -189,7 +190,7 @@ async def set_meeting_point(
     Raises:
         DomainError: as `MeetingPoints` says.
     """
-    await points.put(trip_id, caller, rule("meeting_point", "update"), point, EventId(new_id()))
+    await points.put(Access(trip_id, caller, rule("meeting_point", "update")), point, EventId(new_id()))
     return point
 
 

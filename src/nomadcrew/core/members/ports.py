@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
+from nomadcrew.core.access import Access, Command
 from nomadcrew.core.ids import EventId, MembershipId, TripId, UserId
 from nomadcrew.core.members.model import Membership
-from nomadcrew.core.permissions import Role, Rule
+from nomadcrew.core.permissions import Role
 from nomadcrew.core.trips.model import TripMember
 
 
@@ -17,21 +18,12 @@ class Members(Protocol):
     not an ACTIVE member) and `Forbidden` (below the rule's rank).
     """
 
-    async def list_for_trip(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sequence[TripMember]:
+    async def list_for_trip(self, access: Access) -> Sequence[TripMember]:
         """ACTIVE members, oldest first."""
         ...
 
     async def add(
-        self,
-        trip_id: TripId,
-        user_id: UserId,
-        role: Role,
-        caller: UserId,
-        rule: Rule,
-        *,
-        membership_id: MembershipId,
-        event_id: EventId,
-        now: datetime,
+        self, command: Command, user_id: UserId, role: Role, *, membership_id: MembershipId
     ) -> Membership:
         """Add a user to the trip. An ACTIVE member is returned unchanged, without an event.
 
@@ -41,16 +33,7 @@ class Members(Protocol):
         """
         ...
 
-    async def remove(
-        self,
-        trip_id: TripId,
-        user_id: UserId,
-        caller: UserId,
-        rule: Rule,
-        *,
-        event_id: EventId,
-        now: datetime,
-    ) -> None:
+    async def remove(self, command: Command, user_id: UserId) -> None:
         """Remove a member from the trip: the caller, or a member of a lower rank.
 
         Raises:
@@ -59,15 +42,7 @@ class Members(Protocol):
         ...
 
     async def change_role(
-        self,
-        trip_id: TripId,
-        user_id: UserId,
-        role: Role,
-        caller: UserId,
-        rule: Rule,
-        *,
-        event_ids: tuple[EventId, EventId],
-        now: datetime,
+        self, access: Access, user_id: UserId, role: Role, *, event_ids: tuple[EventId, EventId], now: datetime
     ) -> Membership:
         """Change a member's role. An OWNER who assigns OWNER becomes ADMIN in the same statement.
 

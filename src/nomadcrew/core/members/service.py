@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from nomadcrew.core.access import Access, Command
 from nomadcrew.core.ids import EventId, MembershipId, NewId, TripId, UserId
 from nomadcrew.core.members.model import Membership, OwnerRoleForbidden
 from nomadcrew.core.members.ports import Members
@@ -11,7 +12,7 @@ from nomadcrew.core.trips.model import TripMember
 
 
 async def list_members(trip_id: TripId, caller: UserId, *, members: Members) -> Sequence[TripMember]:
-    return await members.list_for_trip(trip_id, caller, rule("member", "read"))
+    return await members.list_for_trip(Access(trip_id, caller, rule("member", "read")))
 
 
 async def add_member(
@@ -33,14 +34,10 @@ async def add_member(
     if role is Role.OWNER:
         raise OwnerRoleForbidden
     return await members.add(
-        trip_id,
+        Command(trip_id, caller, rule("member", "create"), EventId(new_id()), now),
         user_id,
         role,
-        caller,
-        rule("member", "create"),
         membership_id=MembershipId(new_id()),
-        event_id=EventId(new_id()),
-        now=now,
     )
 
 
@@ -49,7 +46,7 @@ async def remove_member(
 ) -> None:
     """Leave the trip, or remove another member."""
     allowed = rule("member", "leave" if user_id == caller else "remove")
-    await members.remove(trip_id, user_id, caller, allowed, event_id=EventId(new_id()), now=now)
+    await members.remove(Command(trip_id, caller, allowed, EventId(new_id()), now), user_id)
 
 
 async def change_role(
@@ -64,11 +61,9 @@ async def change_role(
 ) -> Membership:
     """Change a member's role. An owner who assigns OWNER hands the trip over and becomes ADMIN."""
     return await members.change_role(
-        trip_id,
+        Access(trip_id, caller, rule("member", "change_role")),
         user_id,
         role,
-        caller,
-        rule("member", "change_role"),
         event_ids=(EventId(new_id()), EventId(new_id())),
         now=now,
     )

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
+from nomadcrew.core.access import Access
 from nomadcrew.core.errors import Forbidden, NotFound, Unauthenticated, Unavailable
 from nomadcrew.core.events import Event
 from nomadcrew.core.ids import TripId, UserId
@@ -101,7 +102,7 @@ async def _shown(
             return [], []
         reader = trip.members[0][0]
     try:
-        crew = await positions.members_with_positions(trip_id, reader, rule("location", "read"))
+        crew = await positions.members_with_positions(Access(trip_id, reader, rule("location", "read")))
     except (Forbidden, NotFound, Unauthenticated):
         return [], [reader]  # a former member's position is deleted
     visible, hidden = [], []

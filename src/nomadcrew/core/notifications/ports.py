@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
+from nomadcrew.core.access import Access
 from nomadcrew.core.ids import InvitationId, NotificationId, TripId, UserId
 from nomadcrew.core.notifications.model import Draft, Facts, Notification
 from nomadcrew.core.notifications.preferences import TripPreferences
-from nomadcrew.core.permissions import Rule
 
 
 class Notifications(Protocol):
@@ -33,7 +33,7 @@ class Notifications(Protocol):
 
     async def delete_all(self, caller: UserId) -> int: ...
 
-    async def trip_preferences(self, trip_id: TripId, caller: UserId, rule: Rule) -> TripPreferences:
+    async def trip_preferences(self, access: Access) -> TripPreferences:
         """The caller's preferences for a trip.
 
         Raises:
@@ -41,9 +41,7 @@ class Notifications(Protocol):
         """
         ...
 
-    async def set_trip_preferences(
-        self, trip_id: TripId, wanted: TripPreferences, caller: UserId, rule: Rule, *, now: datetime
-    ) -> None:
+    async def set_trip_preferences(self, access: Access, wanted: TripPreferences, *, now: datetime) -> None:
         """Replace the caller's preferences for a trip. Raises as `trip_preferences`."""
         ...
 

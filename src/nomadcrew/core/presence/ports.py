@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from nomadcrew.core.ids import TripId, UserId
-from nomadcrew.core.permissions import Rule
+from nomadcrew.core.access import Access
+from nomadcrew.core.ids import UserId
 from nomadcrew.core.presence.model import MemberPresence, PresenceChange, Typist
 
 
@@ -24,9 +24,7 @@ class Presence(Protocol):
         """Record a closed socket. True if the user has no other. Safe to repeat."""
         ...
 
-    async def list_for_trip(
-        self, trip_id: TripId, caller: UserId, rule: Rule, *, now: datetime
-    ) -> Sequence[MemberPresence]:
+    async def list_for_trip(self, access: Access, *, now: datetime) -> Sequence[MemberPresence]:
         """The presence of a trip's ACTIVE members, oldest membership first.
 
         Raises:
@@ -34,7 +32,7 @@ class Presence(Protocol):
         """
         ...
 
-    async def typist(self, trip_id: TripId, caller: UserId, rule: Rule) -> Typist | None:
+    async def typist(self, access: Access) -> Typist | None:
         """The caller as a typing member; None in ghost mode, since typing reveals presence.
 
         Raises:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 
+from nomadcrew.core.access import Access
 from nomadcrew.core.events import Audience, Event
 from nomadcrew.core.ids import EventId, NewId, TripId, UserId
 from nomadcrew.core.permissions import rule
@@ -15,7 +16,7 @@ async def trip_presence(
     trip_id: TripId, caller: UserId, *, presence: Presence, now: datetime
 ) -> Sequence[MemberPresence]:
     """The presence of a trip's members."""
-    return await presence.list_for_trip(trip_id, caller, rule("presence", "read"), now=now)
+    return await presence.list_for_trip(Access(trip_id, caller, rule("presence", "read")), now=now)
 
 
 async def announce(

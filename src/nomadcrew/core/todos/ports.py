@@ -3,7 +3,8 @@
 from datetime import datetime
 from typing import Protocol
 
-from nomadcrew.core.ids import EventId, TodoId, TripId, UserId
+from nomadcrew.core.access import Access, Command
+from nomadcrew.core.ids import EventId, TodoId
 from nomadcrew.core.permissions import Rule
 from nomadcrew.core.todos.model import Todo, TodoPage
 
@@ -19,32 +20,12 @@ class Todos(Protocol):
         """Store a to-do. A repeat within 30 s, by `fingerprint`, returns the stored one if it still exists."""
         ...
 
-    async def page(self, trip_id: TripId, caller: UserId, rule: Rule, *, limit: int, offset: int) -> TodoPage: ...
+    async def page(self, access: Access, *, limit: int, offset: int) -> TodoPage: ...
 
-    async def get(self, trip_id: TripId, todo_id: TodoId, caller: UserId, rule: Rule) -> Todo: ...
+    async def get(self, access: Access, todo_id: TodoId) -> Todo: ...
 
-    async def change(
-        self,
-        trip_id: TripId,
-        todo_id: TodoId,
-        caller: UserId,
-        rule: Rule,
-        *,
-        text: str | None,
-        status: str | None,
-        event_id: EventId,
-        now: datetime,
-    ) -> Todo:
+    async def change(self, command: Command, todo_id: TodoId, *, text: str | None, status: str | None) -> Todo:
         """Change the fields that are not None. Without a change there is no event."""
         ...
 
-    async def delete(
-        self,
-        trip_id: TripId,
-        todo_id: TodoId,
-        caller: UserId,
-        rule: Rule,
-        event_id: EventId,
-        *,
-        now: datetime,
-    ) -> None: ...
+    async def delete(self, command: Command, todo_id: TodoId) -> None: ...

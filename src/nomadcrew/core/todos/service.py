@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from nomadcrew.core.access import Access, Command
 from nomadcrew.core.errors import Invalid
 from nomadcrew.core.ids import EventId, NewId, TodoId, TripId, UserId
 from nomadcrew.core.permissions import rule
@@ -31,11 +32,11 @@ async def create_todo(
 
 async def list_todos(trip_id: TripId, caller: UserId, *, todos: Todos, limit: int, offset: int) -> TodoPage:
     """A page of a trip's to-dos, newest first."""
-    return await todos.page(trip_id, caller, rule("todo", "read"), limit=limit, offset=offset)
+    return await todos.page(Access(trip_id, caller, rule("todo", "read")), limit=limit, offset=offset)
 
 
 async def get_todo(trip_id: TripId, todo_id: TodoId, caller: UserId, *, todos: Todos) -> Todo:
-    return await todos.get(trip_id, todo_id, caller, rule("todo", "read"))
+    return await todos.get(Access(trip_id, caller, rule("todo", "read")), todo_id)
 
 
 async def change_todo(
@@ -56,21 +57,17 @@ async def change_todo(
         DomainError: as `Todos` says.
     """
     return await todos.change(
-        trip_id,
+        Command(trip_id, caller, rule("todo", "update"), EventId(new_id()), now),
         todo_id,
-        caller,
-        rule("todo", "update"),
         text=None if text is None else _checked(text),
         status=status,
-        event_id=EventId(new_id()),
-        now=now,
     )
 
 
 async def delete_todo(
     trip_id: TripId, todo_id: TodoId, caller: UserId, *, todos: Todos, new_id: NewId, now: datetime
 ) -> None:
-    await todos.delete(trip_id, todo_id, caller, rule("todo", "delete"), EventId(new_id()), now=now)
+    await todos.delete(Command(trip_id, caller, rule("todo", "delete"), EventId(new_id()), now), todo_id)
 
 
 def _checked(text: str) -> str:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
+from nomadcrew.core.access import Access, Command
 from nomadcrew.core.ids import EventId, MembershipId, TripId, UserId
-from nomadcrew.core.permissions import Rule
 from nomadcrew.core.trips.model import NewTrip, Trip, TripChange, TripSearch
 
 
@@ -38,19 +38,17 @@ class Trips(Protocol):
         """The caller's trips with members, latest start first; at most 500."""
         ...
 
-    async def search(self, trip_id: TripId, caller: UserId, rule: Rule, search: TripSearch) -> Sequence[Trip]:
+    async def search(self, access: Access, search: TripSearch) -> Sequence[Trip]:
         """The caller's trips that match, latest start first."""
         ...
 
-    async def get(self, trip_id: TripId, caller: UserId, rule: Rule) -> Trip:
+    async def get(self, access: Access) -> Trip:
         """A trip with its members, oldest first."""
         ...
 
     async def change(
         self,
-        trip_id: TripId,
-        caller: UserId,
-        rule: Rule,
+        access: Access,
         change: TripChange,
         *,
         must_move: bool,
@@ -69,8 +67,6 @@ class Trips(Protocol):
         """
         ...
 
-    async def delete(
-        self, trip_id: TripId, caller: UserId, rule: Rule, event_id: EventId, *, now: datetime
-    ) -> None:
+    async def delete(self, command: Command) -> None:
         """Mark the trip as deleted; its rows remain."""
         ...

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from nomadcrew.core.access import Access, Command
 from nomadcrew.core.errors import Invalid
 from nomadcrew.core.ids import EventId, MembershipId, NewId, TripId, UserId
 from nomadcrew.core.permissions import rule
@@ -52,11 +53,11 @@ async def list_trips(caller: UserId, *, trips: Trips) -> Sequence[Trip]:
 
 async def search_trips(trip_id: TripId, search: TripSearch, caller: UserId, *, trips: Trips) -> Sequence[Trip]:
     """The caller's trips that match. The contract requires a `trip_id`, which must be one of the caller's."""
-    return await trips.search(trip_id, caller, rule("trip", "read"), search)
+    return await trips.search(Access(trip_id, caller, rule("trip", "read")), search)
 
 
 async def get_trip(trip_id: TripId, caller: UserId, *, trips: Trips) -> Trip:
-    return await trips.get(trip_id, caller, rule("trip", "read"))
+    return await trips.get(Access(trip_id, caller, rule("trip", "read")))
 
 
 async def change_trip(
@@ -95,9 +96,7 @@ async def _change(
     now: datetime,
 ) -> Trip:
     return await trips.change(
-        trip_id,
-        caller,
-        rule("trip", "update"),
+        Access(trip_id, caller, rule("trip", "update")),
         change,
         must_move=must_move,
         event_ids=(EventId(new_id()), EventId(new_id())),
@@ -106,7 +105,7 @@ async def _change(
 
 
 async def delete_trip(trip_id: TripId, caller: UserId, *, trips: Trips, new_id: NewId, now: datetime) -> None:
-    await trips.delete(trip_id, caller, rule("trip", "delete"), EventId(new_id()), now=now)
+    await trips.delete(Command(trip_id, caller, rule("trip", "delete"), EventId(new_id()), now))
 
 
 def _check(fields: TripChange) -> None:

@@ -6,10 +6,10 @@ visible after a younger one: a reader that resumes after a message reads the pre
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 
 from nomadcrew.adapters.aws.dynamodb import chat_items as table
 from nomadcrew.adapters.aws.dynamodb.chat_items import ChatTable, Guard, Item, message_of
+from nomadcrew.core.access import Access, Command
 from nomadcrew.core.chat import events
 from nomadcrew.core.chat.model import (
     EDITABLE_FOR,
@@ -51,7 +51,7 @@ class DynamoChat:
         self._attachments = attachments
 
     async def add(self, message: NewMessage, rule: Rule) -> Message:
-        crew = await self._crew(message.trip_id, message.author, rule)
+        crew = await self._crew(Access(message.trip_id, message.author, rule))
         if message.reply_to_id is not None:
             await self._replied_to(message.trip_id, message.reply_to_id)
         attachment = None
@@ -84,111 +84,88 @@ class DynamoChat:
         # Concurrent requests wrote the same message every time.
         raise Unavailable(code="busy")
 
-    async def before(
-        self, trip_id: TripId, caller: UserId, rule: Rule, cursor: str | None, *, limit: int, offset: int = 0
-    ) -> MessagePage:
-        crew = await self._crew(trip_id, caller, rule)
-        high = _END if cursor is None else await self._sort_key(trip_id, cursor)
-        result = await self._table.between(trip_id, _START, high, forward=False, limit=limit + offset)
-        return _page(result.items[offset:], result.more, caller, crew.people)
+    async def before(self, access: Access, cursor: str | None, *, limit: int, offset: int = 0) -> MessagePage:
+        crew = await self._crew(access)
+        high = _END if cursor is None else await self._sort_key(access.trip_id, cursor)
+        result = await self._table.between(access.trip_id, _START, high, forward=False, limit=limit + offset)
+        return _page(result.items[offset:], result.more, access.caller, crew.people)
 
-    async def after(self, trip_id: TripId, caller: UserId, rule: Rule, cursor: str, *, limit: int) -> MessagePage:
-        crew = await self._crew(trip_id, caller, rule)
-        sort_key = await self._sort_key(trip_id, cursor)
+    async def after(self, access: Access, cursor: str, *, limit: int) -> MessagePage:
+        crew = await self._crew(access)
+        sort_key = await self._sort_key(access.trip_id, cursor)
         # A page continues at the previous page's end; only a client that resumes reads an overlap.
         low = sort_key if parse_uuid(cursor) is None else table.just_before(sort_key)
-        result = await self._table.between(trip_id, low, _END, forward=True, limit=limit + 1)
+        result = await self._table.between(access.trip_id, low, _END, forward=True, limit=limit + 1)
         items = [item for item in result.items if item["sortKey"]["S"] != sort_key]
         more = items[limit - 1]["sortKey"]["S"] if len(items) > limit or result.more else None
-        return _page(items[:limit], more, caller, crew.people)
+        return _page(items[:limit], more, access.caller, crew.people)
 
-    async def search(
-        self, trip_id: TripId, caller: UserId, rule: Rule, words: Sequence[str], cursor: str | None, *, limit: int
-    ) -> MessagePage:
-        crew = await self._crew(trip_id, caller, rule)
-        high = _END if cursor is None else await self._sort_key(trip_id, cursor)
+    async def search(self, access: Access, words: Sequence[str], cursor: str | None, *, limit: int) -> MessagePage:
+        crew = await self._crew(access)
+        high = _END if cursor is None else await self._sort_key(access.trip_id, cursor)
 
         def matches(item: Item) -> bool:
             text = item["folded"]["S"]
             return "deletedAt" not in item and all(word in text for word in words)
 
-        result = await self._table.matching(trip_id, high, matches, limit=limit)
+        result = await self._table.matching(access.trip_id, high, matches, limit=limit)
         more = result.items[limit - 1]["sortKey"]["S"] if len(result.items) > limit else result.more
-        return _page(result.items[:limit], more, caller, crew.people)
+        return _page(result.items[:limit], more, access.caller, crew.people)
 
-    async def edit(
-        self,
-        trip_id: TripId,
-        message_id: MessageId,
-        caller: UserId,
-        rule: Rule,
-        text: str,
-        event_id: EventId,
-        *,
-        now: datetime,
-    ) -> Message:
-        crew, guard = await self._changeable(trip_id, message_id, caller, rule)
+    async def edit(self, command: Command, message_id: MessageId, text: str) -> Message:
+        crew, guard = await self._changeable(command, message_id)
         item = await self._live_item(guard)
-        old = message_of(item, caller, crew.people)
+        old = message_of(item, command.caller, crew.people)
         if old.text == text:
             return old
-        if now - old.created_at > EDITABLE_FOR:
+        if command.now - old.created_at > EDITABLE_FOR:
             raise TooLateToEdit
         if len(item["edits"]["L"]) >= MAX_EDITS:
             raise TooManyEdits
-        edited = replace(old, text=text, edited_at=now)
+        edited = replace(old, text=text, edited_at=command.now)
         values = {
             ":text": {"S": text},
             ":folded": {"S": text.casefold()},
-            ":now": {"S": events.utc_text(now)},
+            ":now": {"S": events.utc_text(command.now)},
             ":old": {"S": old.text},
-            ":previous": {"L": [{"M": {"text": {"S": old.text}, "editedAt": {"S": events.utc_text(now)}}}]},
+            ":previous": {"L": [{"M": {"text": {"S": old.text}, "editedAt": {"S": events.utc_text(command.now)}}}]},
         }
         changed = await self._table.change(
-            trip_id,
+            command.trip_id,
             guard.sort_key,
             "SET #text = :text, folded = :folded, editedAt = :now, edits = list_append(edits, :previous)",
             "#text = :old",
             values,
             {"#text": "text"},
-            events.edited(event_id, edited, guard.author, now=now),
+            events.edited(command.event_id, edited, guard.author, now=command.now),
         )
         # None: a concurrent edit was faster, probably the same user's repeat.
-        return message_of(changed or await self._live_item(guard), caller, crew.people)
+        return message_of(changed or await self._live_item(guard), command.caller, crew.people)
 
-    async def delete(
-        self,
-        trip_id: TripId,
-        message_id: MessageId,
-        caller: UserId,
-        rule: Rule,
-        event_id: EventId,
-        *,
-        now: datetime,
-    ) -> None:
-        _, guard = await self._changeable(trip_id, message_id, caller, rule)
+    async def delete(self, command: Command, message_id: MessageId) -> None:
+        _, guard = await self._changeable(command, message_id)
         # Release the file first: the tombstone no longer refers to it.
-        await self._attachments.release(message_id, now=now)
+        await self._attachments.release(message_id, now=command.now)
         values = {
             ":text": {"S": TOMBSTONE},
             ":folded": {"S": ""},
-            ":now": {"S": events.utc_text(now)},
+            ":now": {"S": events.utc_text(command.now)},
             ":none": {"L": []},
             ":no_reactions": {"M": {}},
         }
         await self._table.change(
-            trip_id,
+            command.trip_id,
             guard.sort_key,
             "SET #text = :text, folded = :folded, deletedAt = :now, edits = :none, reactions = :no_reactions"
             " REMOVE attachment",
             "attribute_exists(sortKey)",
             values,
             {"#text": "text"},
-            events.deleted(event_id, trip_id, message_id, caller, now=now),
+            events.deleted(command.event_id, command.trip_id, message_id, command.caller, now=command.now),
         )
 
     async def add_reaction(self, reaction: Reaction, rule: Rule, event_id: EventId) -> Reaction:
-        crew = await self._crew(reaction.trip_id, reaction.user_id, rule)
+        crew = await self._crew(Access(reaction.trip_id, reaction.user_id, rule))
         guard = await self._guard(reaction.trip_id, reaction.message_id)
         own = {emoji: at for at, user_id, emoji in table.reactions_in(await self._live_item(guard))
                if user_id == reaction.user_id}  # fmt: skip
@@ -208,7 +185,7 @@ class DynamoChat:
         return reaction
 
     async def remove_reaction(self, reaction: Reaction, rule: Rule, event_id: EventId) -> None:
-        crew = await self._crew(reaction.trip_id, reaction.user_id, rule)
+        crew = await self._crew(Access(reaction.trip_id, reaction.user_id, rule))
         guard = await self._table.guard(reaction.message_id)
         if guard is None or guard.trip_id != reaction.trip_id:
             return
@@ -222,53 +199,42 @@ class DynamoChat:
             events.reacted(event_id, reaction, crew.people[reaction.user_id], removed=True),
         )
 
-    async def list_reactions(
-        self, trip_id: TripId, message_id: MessageId, caller: UserId, rule: Rule
-    ) -> Sequence[Reaction]:
-        await self._crew(trip_id, caller, rule)
-        item = await self._live_item(await self._guard(trip_id, message_id))
+    async def list_reactions(self, access: Access, message_id: MessageId) -> Sequence[Reaction]:
+        await self._crew(access)
+        item = await self._live_item(await self._guard(access.trip_id, message_id))
         reactions = table.reactions_in(item)
-        return [Reaction(message_id, trip_id, user_id, emoji, at) for at, user_id, emoji in reactions]
+        return [Reaction(message_id, access.trip_id, user_id, emoji, at) for at, user_id, emoji in reactions]
 
-    async def mark_read(
-        self,
-        trip_id: TripId,
-        message_id: MessageId,
-        caller: UserId,
-        rule: Rule,
-        event_id: EventId,
-        *,
-        now: datetime,
-    ) -> None:
-        crew = await self._crew(trip_id, caller, rule)
-        guard, reader = await self._guard(trip_id, message_id), crew.people[caller]
-        event = events.read(event_id, trip_id, message_id, reader, now=now)
-        await self._table.read_up_to(trip_id, reader, guard.sort_key, event, now)
+    async def mark_read(self, command: Command, message_id: MessageId) -> None:
+        crew = await self._crew(command)
+        guard, reader = await self._guard(command.trip_id, message_id), crew.people[command.caller]
+        event = events.read(command.event_id, command.trip_id, message_id, reader, now=command.now)
+        await self._table.read_up_to(command.trip_id, reader, guard.sort_key, event, command.now)
 
-    async def list_receipts(self, trip_id: TripId, caller: UserId, rule: Rule) -> Sequence[Receipt]:
-        crew = await self._crew(trip_id, caller, rule)
-        stored = [table.receipt_of(item) for item in await self._table.receipts(trip_id)]
+    async def list_receipts(self, access: Access) -> Sequence[Receipt]:
+        crew = await self._crew(access)
+        stored = [table.receipt_of(item) for item in await self._table.receipts(access.trip_id)]
         people = crew.people
         receipts = [
             Receipt(people[user_id], message_id, at) for user_id, message_id, at in stored if user_id in people
         ]
         return sorted(receipts, key=lambda receipt: receipt.read_at, reverse=True)
 
-    async def _crew(self, trip_id: TripId, caller: UserId, rule: Rule) -> "_Crew":
+    async def _crew(self, access: Access) -> "_Crew":
         """Raises DomainError: the caller lacks the right."""
-        return _Crew(await self._members.list_for_trip(trip_id, caller, rule))
+        return _Crew(await self._members.list_for_trip(access))
 
-    async def _changeable(
-        self, trip_id: TripId, message_id: MessageId, caller: UserId, rule: Rule
-    ) -> tuple["_Crew", Guard]:
+    async def _changeable(self, access: Access, message_id: MessageId) -> tuple["_Crew", Guard]:
         """The members, and the guard of a message that the caller may change.
 
         Raises:
             Forbidden: the author is another user, and the caller's role is too low.
         """
-        crew = await self._crew(trip_id, caller, MEMBER)
-        guard = await self._guard(trip_id, message_id)
-        if crew.ranks[caller] < rule.min_rank and not (rule.own and guard.author == caller):
+        crew = await self._crew(Access(access.trip_id, access.caller, MEMBER))
+        guard = await self._guard(access.trip_id, message_id)
+        if crew.ranks[access.caller] < access.rule.min_rank and not (
+            access.rule.own and guard.author == access.caller
+        ):
             raise Forbidden
         return crew, guard
 

@@ -14,9 +14,9 @@ from nomadcrew.adapters.aws.dynamodb.connections import LIFETIME
 from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
 from nomadcrew.adapters.postgres.presence import PostgresPresence
 from nomadcrew.adapters.postgres.sql import Sql, statements
+from nomadcrew.core.access import Access
 from nomadcrew.core.errors import Unavailable
-from nomadcrew.core.ids import TripId, UserId
-from nomadcrew.core.permissions import Rule
+from nomadcrew.core.ids import UserId
 from nomadcrew.core.presence.model import MemberPresence, PresenceChange, Typist, to_the_minute
 
 _SQL = statements("presence")
@@ -58,16 +58,14 @@ class DynamoPresence:
         item = await self._change(user_id, "DELETE sockets :one", values)
         return item is None or not _online(item, now)
 
-    async def list_for_trip(
-        self, trip_id: TripId, caller: UserId, rule: Rule, *, now: datetime
-    ) -> Sequence[MemberPresence]:
+    async def list_for_trip(self, access: Access, *, now: datetime) -> Sequence[MemberPresence]:
         # SQL decides who is visible; it has no sockets and no `last seen` on AWS.
-        members = await PostgresPresence(self._sql).members(trip_id, caller, rule)
+        members = await PostgresPresence(self._sql).members(access)
         items = await self._items([user_id for user_id, ghost in members if not ghost])
         return [_seen(user_id, None if ghost else items.get(user_id), now) for user_id, ghost in members]
 
-    async def typist(self, trip_id: TripId, caller: UserId, rule: Rule) -> Typist | None:
-        return await PostgresPresence(self._sql).typist(trip_id, caller, rule)
+    async def typist(self, access: Access) -> Typist | None:
+        return await PostgresPresence(self._sql).typist(access)
 
     async def visible_trips(self, user_ids: Iterable[UserId], *, now: datetime) -> Sequence[PresenceChange]:
         visible = await PostgresPresence(self._sql).visible_trips(user_ids, now=now)
