@@ -18,8 +18,9 @@ import asyncpg
 from nomadcrew.adapters.jwt.tokens import JwtTokens
 from nomadcrew.adapters.machine.keys import open_keys
 from nomadcrew.adapters.machine.passwords import Argon2Passwords
-from nomadcrew.core.auth.model import Account, Profile
+from nomadcrew.core.auth.model import Account
 from nomadcrew.core.ids import SessionId, UserId, uuid7
+from nomadcrew.core.users.model import Profile
 from nomadcrew.hosts.machine.data_folder import DataFolder
 from nomadcrew.hosts.machine.ports import DEFAULT_ISSUER
 from nomadcrew.hosts.machine.postgres.binaries import find_binaries

@@ -17,9 +17,9 @@ from uuid import UUID
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.migrations import migrate
 from nomadcrew.api.table import ALL_ROUTES
-from nomadcrew.core.auth.model import Profile
 from nomadcrew.core.ids import SessionId, UserId
 from nomadcrew.core.ports import Ports
+from nomadcrew.core.users.model import Profile
 from nomadcrew.hosts.aws.http_event import answer
 from nomadcrew.hosts.machine.http.asgi import Application
 from nomadcrew.hosts.machine.http.downloads import Downloads

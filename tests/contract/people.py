@@ -10,9 +10,11 @@ from nomadcrew.adapters.postgres.accounts import PostgresAccounts
 from nomadcrew.adapters.postgres.profiles import PostgresProfiles
 from nomadcrew.adapters.postgres.sessions import PostgresSessions
 from nomadcrew.adapters.postgres.sql import Sql, compile_statement
-from nomadcrew.core.auth.model import Account, Profile
-from nomadcrew.core.auth.ports import Accounts, NewAccount, Profiles, Sessions, UnconfirmedRegistrations
+from nomadcrew.core.auth.model import Account
+from nomadcrew.core.auth.ports import Accounts, NewAccount, Sessions, UnconfirmedRegistrations
 from nomadcrew.core.ids import UserId, uuid7
+from nomadcrew.core.users.model import Profile
+from nomadcrew.core.users.ports import Profiles
 from tests.contract.aws_identity import Identity
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

@@ -9,17 +9,12 @@ import pytest
 from nomadcrew.adapters.machine.passwords import Argon2Passwords
 from nomadcrew.adapters.postgres.accounts import PostgresAccounts
 from nomadcrew.adapters.postgres.database import Database
-from nomadcrew.core.auth.errors import (
-    ConfirmationUsed,
-    EmailTaken,
-    InvalidConfirmation,
-    InvalidRefreshToken,
-    UsernameTaken,
-)
+from nomadcrew.core.auth.errors import ConfirmationUsed, InvalidConfirmation, InvalidRefreshToken
 from nomadcrew.core.auth.model import Session
 from nomadcrew.core.auth.ports import NewAccount, RegistrationId
 from nomadcrew.core.errors import NotFound
 from nomadcrew.core.ids import EventId, SessionId, UserId, uuid7
+from nomadcrew.core.users.errors import EmailTaken, UsernameTaken
 from tests.contract.people import NOON, PASSWORD, People, a_new, cheap_passwords
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)

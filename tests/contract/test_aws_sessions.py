@@ -12,9 +12,9 @@ from nomadcrew.adapters.aws.dynamodb.sessions import DynamoSessions, OnEnd
 from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
 from nomadcrew.adapters.aws.sdk.secrets import Secrets
 from nomadcrew.adapters.aws.sdk.services import DYNAMODB, SECRETS
-from nomadcrew.core.auth.accounts import hash_of
 from nomadcrew.core.auth.errors import InvalidRefreshToken
 from nomadcrew.core.auth.model import Account, Session
+from nomadcrew.core.auth.sessions import hash_of
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import SessionId, UserId, uuid7
 from tests.contract.aws_identity import KEY, Identity

@@ -21,18 +21,13 @@ from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
 from nomadcrew.adapters.aws.sdk.services import COGNITO
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.sql import Row, Statement
-from nomadcrew.core.auth.errors import (
-    ConfirmationUsed,
-    EmailTaken,
-    InvalidRefreshToken,
-    UsernameTaken,
-    WeakPassword,
-)
+from nomadcrew.core.auth.errors import ConfirmationUsed, InvalidRefreshToken, WeakPassword
 from nomadcrew.core.auth.model import Account, Session
 from nomadcrew.core.auth.ports import NewAccount, RegistrationId
 from nomadcrew.core.clock import utc_now
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import EventId, SessionId, UserId, uuid7
+from nomadcrew.core.users.errors import EmailTaken, UsernameTaken
 from nomadcrew.hosts.aws.functions.cognito_confirmed import store_confirmed
 from tests.contract.aws_identity import Identity
 from tests.contract.people import NOON, PASSWORD, a_new, cheap_passwords

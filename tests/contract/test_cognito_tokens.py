@@ -13,11 +13,12 @@ from nomadcrew.adapters.aws.cognito.keys import issuer_of
 from nomadcrew.adapters.aws.cognito.proofs import PURPOSE, SCOPE, answer_to, metadata_for
 from nomadcrew.adapters.aws.sdk.client import AwsError
 from nomadcrew.core.auth.errors import InvalidConfirmation
-from nomadcrew.core.auth.model import ACCESS_LIFETIME, Account, Profile
+from nomadcrew.core.auth.model import ACCESS_LIFETIME, Account
 from nomadcrew.core.auth.ports import RegistrationId
 from nomadcrew.core.clock import utc_now
 from nomadcrew.core.errors import Unauthenticated, Unavailable
 from nomadcrew.core.ids import SessionId, UserId, uuid7
+from nomadcrew.core.users.model import Profile
 from nomadcrew.hosts.aws.http_event import claims_of
 from tests.contract.aws_identity import Identity
 

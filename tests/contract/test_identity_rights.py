@@ -19,10 +19,11 @@ from nomadcrew.adapters.aws.sdk.services import COGNITO, DYNAMODB, SECRETS, Serv
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.profiles import PostgresProfiles
 from nomadcrew.core.auth.model import Session
-from nomadcrew.core.auth.ports import ProfileChange, RegistrationId
+from nomadcrew.core.auth.ports import RegistrationId
 from nomadcrew.core.clock import utc_now
 from nomadcrew.core.errors import DomainError
 from nomadcrew.core.ids import EventId, SessionId, uuid7
+from nomadcrew.core.users.ports import ProfileChange
 from tests.contract.aws_identity import Identity
 from tests.contract.people import NOON, PASSWORD, a_new, cheap_passwords
 

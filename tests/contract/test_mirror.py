@@ -12,8 +12,8 @@ import pytest
 
 from nomadcrew.adapters.http.breaker import Breaker
 from nomadcrew.adapters.http.supabase import SupabaseMirror
-from nomadcrew.adapters.machine.no_mirror import NoMirror
 from nomadcrew.adapters.mirrored_broadcaster import MirroredBroadcaster
+from nomadcrew.adapters.noop import NoMirror
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.mirror import PostgresMirrorSource
 from nomadcrew.adapters.postgres.positions import PostgresPositions
@@ -21,7 +21,6 @@ from nomadcrew.adapters.postgres.profiles import PostgresProfiles
 from nomadcrew.adapters.postgres.queue import PostgresQueue
 from nomadcrew.adapters.postgres.trips import PostgresTrips
 from nomadcrew.core.access import Command
-from nomadcrew.core.auth.ports import ProfileChange
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.events import CONSUMERS, MIRROR, MIRRORED, consumers_of
 from nomadcrew.core.ids import EventId, TripId, UserId, uuid7
@@ -29,6 +28,7 @@ from nomadcrew.core.locations.model import Privacy
 from nomadcrew.core.mirror.model import MirroredTrip, MirroredUser, MirrorRefused
 from nomadcrew.core.mirror.service import mirror_event
 from nomadcrew.core.permissions import MEMBER, OWNER, Role
+from nomadcrew.core.users.ports import ProfileChange
 from nomadcrew.wire.events import unpack
 from tests.contract.crew import Crew
 from tests.contract.test_positions import Stage, pair

@@ -20,7 +20,6 @@ from nomadcrew.adapters.postgres.profiles import PostgresProfiles
 from nomadcrew.adapters.postgres.sql import compile_statement, statements
 from nomadcrew.adapters.postgres.trips import PostgresTrips
 from nomadcrew.core.access import Access, Command
-from nomadcrew.core.auth.ports import ProfileChange
 from nomadcrew.core.errors import NotFound, NotOnboarded, NotTripMember, Unavailable
 from nomadcrew.core.ids import EventId, TripId, UserId, uuid7
 from nomadcrew.core.locations import service
@@ -31,6 +30,7 @@ from nomadcrew.core.locations.privacy import privacy_when_reported
 from nomadcrew.core.locations.reports import ReportedPosition, SharingChoice, batch, single
 from nomadcrew.core.permissions import MEMBER, OWNER
 from nomadcrew.core.trips.model import Status, TripChange
+from nomadcrew.core.users.ports import ProfileChange
 from nomadcrew.wire.location_records import record_of
 from tests.contract.cloud import Cloud
 from tests.contract.conftest import DRIVERS, sql_over

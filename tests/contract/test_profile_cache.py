@@ -15,10 +15,10 @@ from nomadcrew.adapters.aws.sdk.services import DYNAMODB
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.profiles import PostgresProfiles
 from nomadcrew.adapters.postgres.sql import compile_statement
-from nomadcrew.core.auth.model import Profile
-from nomadcrew.core.auth.ports import ProfileChange
 from nomadcrew.core.errors import NotFound, NotOnboarded
 from nomadcrew.core.ids import UserId, uuid7
+from nomadcrew.core.users.model import Profile
+from nomadcrew.core.users.ports import ProfileChange
 from tests.contract.aws_identity import Identity
 from tests.contract.people import NOON, a_profile
 from tests.fakes import SetClock

@@ -6,11 +6,11 @@ from datetime import timedelta
 
 import pytest
 
-from nomadcrew.core.auth.errors import AdminOnly, EmailRequired, EmailTaken, NotSelf, UsernameTaken
-from nomadcrew.core.auth.model import Profile
-from nomadcrew.core.auth.ports import ProfileChange
 from nomadcrew.core.errors import Invalid, NotFound, NotOnboarded, Unavailable
 from nomadcrew.core.ids import UserId, uuid7
+from nomadcrew.core.users.errors import AdminOnly, EmailRequired, EmailTaken, NotSelf, UsernameTaken
+from nomadcrew.core.users.model import Profile
+from nomadcrew.core.users.ports import ProfileChange
 from tests.contract.crew import Crew
 from tests.contract.people import NOON, People, a_profile
 

@@ -6,7 +6,7 @@ import pytest
 
 from nomadcrew.adapters.http.breaker import Breaker
 from nomadcrew.adapters.http.expo import ExpoPush
-from nomadcrew.adapters.machine.no_push import NoPush
+from nomadcrew.adapters.noop import NoPush
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.notifications.push import PushError, PushMessage, PushRefused, Ticket
 from tests.expo import GONE, TOO_FAST, Expo, expo, failed

@@ -12,10 +12,11 @@ from nomadcrew.adapters.aws.cognito.accounts import CognitoAccounts
 from nomadcrew.adapters.aws.cognito.user_pool import UserPool
 from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
 from nomadcrew.adapters.postgres.sql import Sql
-from nomadcrew.core.auth.model import Account, Profile
+from nomadcrew.core.auth.model import Account
 from nomadcrew.core.auth.ports import Credentials, RegistrationId
 from nomadcrew.core.errors import TooMany, Unavailable
 from nomadcrew.core.ids import UserId
+from nomadcrew.core.users.model import Profile
 from tests.fakes import Untouchable
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

@@ -5,7 +5,8 @@ import random
 
 import pytest
 
-from nomadcrew.core.locations.geometry import EARTH_RADIUS_M, LatLon, distance_m, geometric_median, thinned
+from nomadcrew.core.locations.geometry import EARTH_RADIUS_M, LatLon, distance_m, thinned
+from nomadcrew.core.locations.meeting_point import geometric_median
 
 PORTO, LISBON, SYDNEY = (41.1496, -8.6110), (38.7223, -9.1393), (-33.8688, 151.2093)
 

@@ -15,7 +15,7 @@ from nomadcrew.api.mail.messages import confirmation_mail, invitation_mail, regi
 from nomadcrew.api.pages.html import confirm_page, confirmed_page, invitation_page, refused_page, welcome_page
 from nomadcrew.api.rendering import MAX_SHOWN, days, minute, one_line
 from nomadcrew.core.auth.errors import InvalidCredentials
-from nomadcrew.core.auth.model import Account, Profile
+from nomadcrew.core.auth.model import Account
 from nomadcrew.core.auth.ports import Registration, RegistrationId
 from nomadcrew.core.errors import TooMany
 from nomadcrew.core.events import Event
@@ -24,6 +24,7 @@ from nomadcrew.core.invitations.errors import BadInvitationToken, Expired
 from nomadcrew.core.invitations.model import Invitation, InvitationDetails
 from nomadcrew.core.mail import MailMessage
 from nomadcrew.core.ports import Site
+from nomadcrew.core.users.model import Profile
 from tests.fakes import fake_ports
 
 NOON = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)

@@ -19,10 +19,11 @@ from nomadcrew.adapters.jwt.issuers import SupabaseIssuer
 from nomadcrew.adapters.jwt.jwks import JwksSource, parse_jwks
 from nomadcrew.adapters.jwt.tokens import JwtTokens
 from nomadcrew.core.auth.errors import InvalidConfirmation
-from nomadcrew.core.auth.model import ACCESS_LIFETIME, Account, Profile
+from nomadcrew.core.auth.model import ACCESS_LIFETIME, Account
 from nomadcrew.core.auth.ports import RegistrationId
 from nomadcrew.core.errors import Unauthenticated, Unavailable
 from nomadcrew.core.ids import SessionId, UserId
+from nomadcrew.core.users.model import Profile
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)

@@ -15,6 +15,7 @@ from nomadcrew import logs
 from nomadcrew.adapters.machine.limits import parse_limits
 from nomadcrew.adapters.machine.mailer import SmtpServer
 from nomadcrew.adapters.mime import MailSender
+from nomadcrew.adapters.noop import NoBroadcast, NoOutbox
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.core.errors import BadSetting
 from nomadcrew.core.ports import Ports
@@ -22,7 +23,6 @@ from nomadcrew.hosts.machine.data_folder import DataFolder
 from nomadcrew.hosts.machine.errors import AlreadyRunning, StartupError
 from nomadcrew.hosts.machine.http.client_address import TrustedProxies
 from nomadcrew.hosts.machine.http.cors import Cors
-from nomadcrew.hosts.machine.ports import NoBroadcast, NoOutbox
 from nomadcrew.hosts.machine.postgres.binaries import find_binaries
 from nomadcrew.hosts.machine.postgres.server import EmbeddedPostgres
 from nomadcrew.hosts.machine.server import address_of, database, migrated

@@ -9,9 +9,9 @@ import click
 from nomadcrew.cli.context import with_ports
 from nomadcrew.core.auth import administration
 from nomadcrew.core.auth.accounts import SignUp
-from nomadcrew.core.auth.errors import EmailTaken
 from nomadcrew.core.errors import NotFound
 from nomadcrew.core.ports import Ports
+from nomadcrew.core.users.errors import EmailTaken
 from nomadcrew.hosts.machine.errors import StartupError
 
 T = TypeVar("T")

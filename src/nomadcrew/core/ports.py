@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from nomadcrew.core.auth.ports import (
         Accounts,
         Codes,
-        Profiles,
         Registrations,
         Sessions,
         Tokens,
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.schema import Schema
     from nomadcrew.core.todos.ports import Todos
     from nomadcrew.core.trips.ports import Trips
+    from nomadcrew.core.users.ports import Profiles
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from nomadcrew.adapters.http.redirects import NoRedirects
 from nomadcrew.core.errors import Unavailable
 
 MAX_BYTES = 4 * 1024 * 1024
@@ -33,16 +34,9 @@ async def exchange(
         raise Unavailable(details=type(error).__name__) from None
 
 
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Requests go to the configured URL only."""
-
-    def redirect_request(self, *_: object, **__: object) -> None:
-        return None
-
-
 def _exchange(method: str, url: str, body: bytes | None, headers: dict[str, str], timeout_s: float) -> HttpAnswer:
     request = urllib.request.Request(url, body, headers, method=method)  # noqa: S310 — settings accept http(s) only
-    opener = urllib.request.build_opener(_NoRedirects)
+    opener = urllib.request.build_opener(NoRedirects)
     try:
         with opener.open(request, timeout=timeout_s) as response:
             return HttpAnswer(response.status, _read(response))

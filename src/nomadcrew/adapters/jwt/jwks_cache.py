@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
+from nomadcrew.adapters.http.redirects import NoRedirects
 from nomadcrew.core.errors import Unavailable
 
 log = logging.getLogger("nomadcrew.jwks")
@@ -122,16 +123,9 @@ def fetcher(headers: Mapping[str, str]) -> Fetch:
     return fetch
 
 
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Keys are accepted from the configured URL only."""
-
-    def redirect_request(self, *_: object, **__: object) -> None:
-        return None
-
-
 def _get(url: str, headers: dict[str, str]) -> bytes:
     request = urllib.request.Request(url, headers=headers)  # noqa: S310 — JwksSource accepts http(s) only
-    opener = urllib.request.build_opener(_NoRedirects)
+    opener = urllib.request.build_opener(NoRedirects)
     with opener.open(request, timeout=TIMEOUT_S) as response:
         document: bytes = response.read(MAX_BYTES + 1)
     if len(document) > MAX_BYTES:

@@ -9,11 +9,12 @@ import msgspec
 
 from nomadcrew.adapters.postgres.profiles import profile_of
 from nomadcrew.adapters.postgres.sql import Duplicate, Row, Sql, Statement, statements
-from nomadcrew.core.auth.errors import ConfirmationUsed, EmailTaken, InvalidConfirmation, UsernameTaken
+from nomadcrew.core.auth.errors import ConfirmationUsed, InvalidConfirmation
 from nomadcrew.core.auth.model import CONFIRMATION_LIFETIME, Account
 from nomadcrew.core.auth.ports import AccountPage, Credentials, NewAccount, Registration, RegistrationId
 from nomadcrew.core.errors import NotFound, Unavailable
 from nomadcrew.core.ids import EventId, UserId
+from nomadcrew.core.users.errors import EmailTaken, UsernameTaken
 
 _SQL = statements("accounts")
 REPEAT_PAUSE = timedelta(seconds=60)

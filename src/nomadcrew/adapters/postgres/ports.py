@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from nomadcrew.adapters.postgres.sql import Sql
-    from nomadcrew.core.auth.ports import Profiles
     from nomadcrew.core.chat.ports import Attachments
     from nomadcrew.core.events import EventLog
     from nomadcrew.core.idempotency import IdempotencyStore
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.retention import Retention
     from nomadcrew.core.todos.ports import Todos
     from nomadcrew.core.trips.ports import Trips
+    from nomadcrew.core.users.ports import Profiles
 
 
 def idempotency(sql: Sql) -> IdempotencyStore:

@@ -8,11 +8,11 @@ import msgspec
 
 from nomadcrew.adapters.postgres.refusals import raise_for_verdict
 from nomadcrew.adapters.postgres.sql import Duplicate, Row, Sql, statements
-from nomadcrew.core.auth.errors import AdminOnly, EmailRequired, EmailTaken, NotSelf, UsernameTaken
-from nomadcrew.core.auth.model import Profile
-from nomadcrew.core.auth.ports import FoundUser, ProfileChange, ProfilePage
 from nomadcrew.core.errors import DomainError, Unavailable
 from nomadcrew.core.ids import TripId, UserId
+from nomadcrew.core.users.errors import AdminOnly, EmailRequired, EmailTaken, NotSelf, UsernameTaken
+from nomadcrew.core.users.model import Profile
+from nomadcrew.core.users.ports import FoundUser, ProfileChange, ProfilePage
 from nomadcrew.core.users.profiles import preferences_too_large
 from nomadcrew.core.users.rules import MAX_PREFERENCES_BYTES
 

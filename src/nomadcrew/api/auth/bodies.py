@@ -7,8 +7,9 @@ from msgspec import Meta, Struct
 
 from nomadcrew.api.users.bodies import Text, UserProfile, own_profile
 from nomadcrew.core.auth.accounts import SignUp
-from nomadcrew.core.auth.model import Profile, SignedIn
+from nomadcrew.core.auth.model import SignedIn
 from nomadcrew.core.claims import Claims
+from nomadcrew.core.users.model import Profile
 
 Password = Annotated[str, Meta(min_length=1, max_length=1024)]
 Secret = Annotated[str, Meta(min_length=1, max_length=512)]

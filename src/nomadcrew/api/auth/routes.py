@@ -14,7 +14,7 @@ from nomadcrew.api.auth.bodies import (
     signed_in_view,
     valid_view,
 )
-from nomadcrew.core.auth import accounts
+from nomadcrew.core.auth import accounts, sessions
 from nomadcrew.core.flags import REGISTRATION
 from nomadcrew.core.users import profiles
 from nomadcrew.web.call import Call, Reply
@@ -87,7 +87,7 @@ async def refresh(call: Call, body: RefreshIn) -> SignedInView:
     session.
     """
     ports = call.ports
-    signed_in = await accounts.refresh(
+    signed_in = await sessions.refresh(
         body.refresh_token, sessions=ports.sessions, tokens=ports.tokens, now=call.now
     )
     return signed_in_view(signed_in)
@@ -100,7 +100,7 @@ async def logout(call: Call, body: RefreshIn) -> None:
     Safe to repeat.
     """
     ports = call.ports
-    await accounts.sign_out(body.refresh_token, sessions=ports.sessions, tokens=ports.tokens, now=call.now)
+    await sessions.sign_out(body.refresh_token, sessions=ports.sessions, tokens=ports.tokens, now=call.now)
 
 
 @routes.post("/v1/auth/confirm", auth=Auth.PUBLIC, bucket="sign_in", idempotency=Idempotency.NEVER,

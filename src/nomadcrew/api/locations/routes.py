@@ -25,7 +25,6 @@ from nomadcrew.api.locations.bodies import (
     ViewView,
 )
 from nomadcrew.core.access import Access, Command
-from nomadcrew.core.auth.ports import ProfileChange
 from nomadcrew.core.errors import NotFound, NotTripMember
 from nomadcrew.core.ids import EventId, TripId, UserId, parse_uuid
 from nomadcrew.core.locations import service
@@ -33,6 +32,7 @@ from nomadcrew.core.locations.model import MAX_POINTS, Accepted, MeetingPoint, P
 from nomadcrew.core.locations.reports import SharingChoice, batch, expiry, judged, single
 from nomadcrew.core.permissions import rule
 from nomadcrew.core.users import profiles
+from nomadcrew.core.users.ports import ProfileChange
 from nomadcrew.web.call import Call
 from nomadcrew.web.routes import Gate, Param, Routes
 

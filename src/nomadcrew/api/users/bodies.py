@@ -7,9 +7,9 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from nomadcrew.core.auth.model import Profile
-from nomadcrew.core.auth.ports import FoundUser, ProfileChange
 from nomadcrew.core.errors import Invalid
+from nomadcrew.core.users.model import Profile
+from nomadcrew.core.users.ports import FoundUser, ProfileChange
 from nomadcrew.web.decode import decode
 
 Text = Annotated[str, Meta(max_length=255)]

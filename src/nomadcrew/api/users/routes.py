@@ -18,10 +18,10 @@ from nomadcrew.api.users.bodies import (
     username_in,
 )
 from nomadcrew.api.users.push_tokens import PushTokenGoneIn, PushTokenIn, PushTokenView, push_token_view
-from nomadcrew.core.auth.model import Profile
 from nomadcrew.core.errors import Invalid
 from nomadcrew.core.ids import PushTokenId, TripId, UserId, parse_uuid
 from nomadcrew.core.users import profiles as service
+from nomadcrew.core.users.model import Profile
 from nomadcrew.web.call import Call
 from nomadcrew.web.routes import Auth, Param, Routes
 

@@ -1,29 +1,7 @@
-"""Refusals about accounts, sessions and profiles."""
+"""Refusals about accounts and sessions."""
 
 from nomadcrew.core.errors import Forbidden, Invalid, Unauthenticated
 from nomadcrew.core.ids import SessionId
-
-
-class UsernameTaken(Invalid):
-    code = "username_taken"
-    text = "This username is taken. Choose another username."
-
-
-class EmailTaken(Invalid):
-    code = "email_taken"
-    text = "An account with this email address exists already."
-
-
-class EmailRequired(Invalid):
-    """The caller has no profile yet, and the token has no email address to create one with."""
-
-    code = "email_required"
-    text = "A profile needs an email address, and your access token has none."
-
-
-class InvalidUsername(Invalid):
-    code = "invalid_username"
-    text = "A username must have 1 to 30 visible characters, without spaces and without @."
 
 
 class WeakPassword(Invalid):
@@ -65,13 +43,3 @@ class InvalidRefreshToken(Unauthenticated):
 class RegistrationClosed(Forbidden):
     code = "registration_closed"
     text = "Registration is closed. Ask a member for an invitation."
-
-
-class NotSelf(Forbidden):
-    code = "not_self"
-    text = "You can change only your own profile."
-
-
-class AdminOnly(Forbidden):
-    code = "admin_only"
-    text = "Only a system administrator may do that."

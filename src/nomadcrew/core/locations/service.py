@@ -10,7 +10,8 @@ from nomadcrew.core.errors import Invalid
 from nomadcrew.core.events import Audience, Event, Outbox
 from nomadcrew.core.ids import EventId, NewId, TripId, UserId
 from nomadcrew.core.locations.arrival import Change, changes
-from nomadcrew.core.locations.geometry import distance_m, geometric_median, thinned
+from nomadcrew.core.locations.geometry import distance_m, thinned
+from nomadcrew.core.locations.meeting_point import geometric_median
 from nomadcrew.core.locations.model import (
     HISTORY_KEPT_FOR,
     MAX_AHEAD,

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from nomadcrew.core.auth.errors import InvalidUsername
-from nomadcrew.core.auth.model import Profile
-from nomadcrew.core.auth.ports import FoundUser, ProfileChange, ProfilePage, Profiles
 from nomadcrew.core.claims import Claims
 from nomadcrew.core.errors import Invalid, NotFound, NotOnboarded
 from nomadcrew.core.ids import TripId, UserId
 from nomadcrew.core.invitations.model import MAX_EMAIL, parse_email
+from nomadcrew.core.users.errors import InvalidUsername
+from nomadcrew.core.users.model import Profile
+from nomadcrew.core.users.ports import FoundUser, ProfileChange, ProfilePage, Profiles
 from nomadcrew.core.users.rules import MAX_NAME, MAX_PREFERENCES_BYTES, parse_avatar_url, parse_name, parse_username
 
 MIN_SEARCH_BYTES = 2

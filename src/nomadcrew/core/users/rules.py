@@ -5,8 +5,8 @@ import unicodedata
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from nomadcrew.core.auth.errors import InvalidUsername
 from nomadcrew.core.errors import Invalid
+from nomadcrew.core.users.errors import InvalidUsername
 
 MAX_USERNAME = 30
 MAX_NAME = 50

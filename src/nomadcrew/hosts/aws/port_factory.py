@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from nomadcrew.core.auth.ports import (
         Accounts,
         Codes,
-        Profiles,
         Registrations,
         Sessions,
         Tokens,
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.mail import Mailer
     from nomadcrew.core.queues import WorkQueue
     from nomadcrew.core.schema import Schema
+    from nomadcrew.core.users.ports import Profiles
 
 
 class PortFactory:

@@ -35,7 +35,7 @@ class RealtimePortFactory(PortFactory):
     def push(self) -> Push:
         # Both are imported: a package contains the imported modules, and a stage may have no push service.
         from nomadcrew.adapters.http.expo import ExpoPush
-        from nomadcrew.adapters.machine.no_push import NoPush
+        from nomadcrew.adapters.noop import NoPush
 
         if not self.config.expo_url:
             return NoPush()
@@ -43,7 +43,7 @@ class RealtimePortFactory(PortFactory):
 
     def mirror(self) -> Mirror:
         from nomadcrew.adapters.http.supabase import SupabaseMirror
-        from nomadcrew.adapters.machine.no_mirror import NoMirror
+        from nomadcrew.adapters.noop import NoMirror
 
         if not self.config.supabase_url:
             return NoMirror()

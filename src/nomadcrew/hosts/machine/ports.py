@@ -17,11 +17,10 @@ from nomadcrew.adapters.machine.keys import Keys, open_keys
 from nomadcrew.adapters.machine.limits import rate_limits
 from nomadcrew.adapters.machine.location_stream import DirectLocationStream
 from nomadcrew.adapters.machine.mailer import FileMailer, SmtpMailer, SmtpServer
-from nomadcrew.adapters.machine.no_mirror import NoMirror
-from nomadcrew.adapters.machine.no_push import NoPush
 from nomadcrew.adapters.machine.passwords import Argon2Passwords
 from nomadcrew.adapters.mime import MailSender
 from nomadcrew.adapters.mirrored_broadcaster import MirroredBroadcaster
+from nomadcrew.adapters.noop import NoMirror, NoPush
 from nomadcrew.adapters.postgres.accounts import PostgresAccounts
 from nomadcrew.adapters.postgres.chat import PostgresChat
 from nomadcrew.adapters.postgres.ports import SQL_PORTS
@@ -30,8 +29,8 @@ from nomadcrew.adapters.postgres.queue import PostgresQueue
 from nomadcrew.adapters.postgres.sessions import PostgresSessions
 from nomadcrew.adapters.postgres.sql import Sql
 from nomadcrew.core.clock import Clock, utc_now
-from nomadcrew.core.events import Event, Outbox
-from nomadcrew.core.ids import NewId, SessionId, UserId, uuid7
+from nomadcrew.core.events import Outbox
+from nomadcrew.core.ids import NewId, SessionId, uuid7
 from nomadcrew.core.limits import RateLimits
 from nomadcrew.core.mail import Mailer
 from nomadcrew.core.mirror.ports import Mirror
@@ -147,23 +146,3 @@ def _other_issuers(settings: Settings) -> Sequence[Issuer]:
     headers = {} if key is None else {"apikey": key, "authorization": f"Bearer {key}"}
     keys = JwksSource(f"{settings.supabase_url}/auth/v1/.well-known/jwks.json", fetcher(headers))
     return [SupabaseIssuer(settings.supabase_url, hs256_secret=settings.supabase_jwt_secret, jwks=keys)]
-
-
-class NoOutbox:
-    """An outbox whose relay runs in another process, which polls every second."""
-
-    def before_write(self) -> None:
-        return None
-
-    async def after_commit(self, *, has_events: bool = True) -> None:  # noqa: ARG002 — required by the port
-        return None
-
-
-class NoBroadcast:
-    """Broadcasts on a host without sockets: does nothing."""
-
-    async def broadcast(self, event: Event, *, latest_of: str | None = None) -> None:  # noqa: ARG002 — required by the port
-        return None
-
-    async def send_to(self, event: Event, user_ids: Sequence[UserId]) -> None:  # noqa: ARG002 — likewise
-        return None

@@ -19,12 +19,13 @@ from nomadcrew.adapters.aws.cognito.user_pool import UserPool, attribute_list, d
 from nomadcrew.adapters.aws.sdk.client import AwsError
 from nomadcrew.adapters.postgres.accounts import Passwords, PostgresAccounts
 from nomadcrew.adapters.postgres.sql import Sql
-from nomadcrew.core.auth.errors import EmailTaken, UsernameTaken, WeakPassword
+from nomadcrew.core.auth.errors import WeakPassword
 from nomadcrew.core.auth.model import Account
 from nomadcrew.core.auth.passwords import canonical
 from nomadcrew.core.auth.ports import AccountPage, Credentials, NewAccount, Registration, RegistrationId
 from nomadcrew.core.errors import TooMany, Unavailable
 from nomadcrew.core.ids import EventId, UserId
+from nomadcrew.core.users.errors import EmailTaken, UsernameTaken
 
 log = logging.getLogger("nomadcrew.accounts")
 

@@ -14,11 +14,11 @@ from uuid import uuid4
 import msgspec
 
 from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
-from nomadcrew.core.auth.model import Profile
-from nomadcrew.core.auth.ports import FoundUser, ProfileChange, ProfilePage, Profiles
 from nomadcrew.core.clock import Clock
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import TripId, UserId
+from nomadcrew.core.users.model import Profile
+from nomadcrew.core.users.ports import FoundUser, ProfileChange, ProfilePage, Profiles
 
 log = logging.getLogger("nomadcrew.profiles")
 

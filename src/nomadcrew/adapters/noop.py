@@ -1,0 +1,62 @@
+"""Ports that do nothing: for services that are not configured, and for processes without sockets or a relay."""
+
+from collections.abc import Mapping, Sequence
+
+from nomadcrew.core.events import Event
+from nomadcrew.core.ids import TripId, UserId
+from nomadcrew.core.mirror.model import MirroredPosition, MirroredTrip, MirroredUser
+from nomadcrew.core.notifications.push import PushError, PushMessage, Ticket
+
+
+class NoOutbox:
+    """An outbox whose relay runs in another process, which polls every second."""
+
+    def before_write(self) -> None:
+        return None
+
+    async def after_commit(self, *, has_events: bool = True) -> None:  # noqa: ARG002 — the port's form
+        return None
+
+
+class NoBroadcast:
+    """Broadcasts on a host without sockets: does nothing."""
+
+    async def broadcast(self, event: Event, *, latest_of: str | None = None) -> None:  # noqa: ARG002 — the port's form
+        return None
+
+    async def send_to(self, event: Event, user_ids: Sequence[UserId]) -> None:  # noqa: ARG002 — likewise
+        return None
+
+
+class NoPush:
+    """`Push` that sends nothing; every ticket is an error."""
+
+    async def send(self, messages: Sequence[PushMessage]) -> Sequence[Ticket]:
+        return [Ticket(error=PushError.REFUSED) for _ in messages]
+
+    async def receipts(self, tickets: Sequence[str]) -> Mapping[str, PushError | None]:  # noqa: ARG002 — the port's form
+        return {}
+
+
+class NoMirror:
+    """`Mirror` that copies nothing."""
+
+    async def put_users(self, users: Sequence[MirroredUser]) -> None:  # noqa: ARG002 — the port's form
+        return None
+
+    async def put_trip(self, trip: MirroredTrip) -> None:  # noqa: ARG002 — likewise
+        return None
+
+    async def drop_trip(self, trip_id: TripId) -> None:  # noqa: ARG002 — likewise
+        return None
+
+    async def put_positions(
+        self,
+        trip_id: TripId,  # noqa: ARG002 — likewise
+        positions: Sequence[MirroredPosition],  # noqa: ARG002
+        hidden: Sequence[UserId],  # noqa: ARG002
+    ) -> None:
+        return None
+
+    async def hide(self, user_id: UserId) -> None:  # noqa: ARG002 — likewise
+        return None
