@@ -24,10 +24,10 @@ from nomadcrew.adapters.postgres.positions import PostgresPositions
 from nomadcrew.adapters.postgres.sql import Row, Statement, statements
 from nomadcrew.core.chat.model import NewMessage
 from nomadcrew.core.events import Outbox
-from nomadcrew.core.idempotency import FINGERPRINT_KEPT_FOR
 from nomadcrew.core.ids import EventId, MessageId, TripId, UserId, uuid7
 from nomadcrew.core.locations.model import Point, Privacy, Report
 from nomadcrew.core.permissions import rule
+from nomadcrew.core.retention import FINGERPRINT_RETENTION
 from nomadcrew.core.trips.model import MAX_TRIPS_PER_USER
 
 # Parameters are created before the clock starts, more per second than the statements can use.
@@ -82,7 +82,7 @@ async def _todo(case: Case) -> tuple[Sequence[object], ...]:
         event_id=uuid7(),
         now=now,
         fingerprint=secrets.token_bytes(32),
-        kept_until=now + FINGERPRINT_KEPT_FOR,
+        kept_until=now + FINGERPRINT_RETENTION,
     )
     return (params,)
 

@@ -12,9 +12,10 @@ import pytest
 import pytest_asyncio
 
 from nomadcrew.api.socket_frames import frames
-from nomadcrew.core.chat.attachments import UNUSED_RETENTION, forget_files
+from nomadcrew.core.chat.attachments import forget_files
 from nomadcrew.core.files.model import MAX_FILE_BYTES
 from nomadcrew.core.files.ports import LINK_LIFETIME
+from nomadcrew.core.retention import UNUSED_ATTACHMENT_RETENTION
 from nomadcrew.hosts.aws.http_event import MAX_BODY_BYTES
 from nomadcrew.web.sockets import handle_frame
 from tests.engine import Engine
@@ -266,7 +267,7 @@ async def test_unsent_files_are_deleted_after_a_day(crew: Crew) -> None:
     unused, used = await crew.uploaded("ana"), await crew.uploaded("ana", PDF)
     assert (await crew.say("ana", attachmentId=used)).status == 201
     before = crew.world.clock()
-    crew.world.clock.now = before + UNUSED_RETENTION + timedelta(seconds=1)
+    crew.world.clock.now = before + UNUSED_ATTACHMENT_RETENTION + timedelta(seconds=1)
     try:
         await crew.clean_up()
     finally:

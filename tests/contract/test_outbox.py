@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from nomadcrew.adapters.postgres.members import PostgresMembers
-from nomadcrew.adapters.postgres.outbox import KEPT_FOR, Lag, PostgresEventLog, PostgresOutbox
+from nomadcrew.adapters.postgres.outbox import Lag, PostgresEventLog, PostgresOutbox
 from nomadcrew.adapters.postgres.retention import PostgresRetention
 from nomadcrew.adapters.postgres.sql import compile_statement
 from nomadcrew.adapters.postgres.trips import PostgresTrips
@@ -19,6 +19,7 @@ from nomadcrew.core.errors import DomainError, Gone, Invalid, NotOnboarded, Unav
 from nomadcrew.core.events import EMAIL, NOTIFICATIONS, Audience, Event, job_id
 from nomadcrew.core.ids import EventId, MembershipId, TripId, UserId, derived_id, uuid7
 from nomadcrew.core.permissions import OWNER, Role
+from nomadcrew.core.retention import EVENT_RETENTION
 from tests.contract.crew import Crew
 from tests.fakes import NOON
 
@@ -341,7 +342,7 @@ async def test_whoever_has_no_profile_reads_nothing(room: Newsroom) -> None:
 
 async def test_a_cursor_that_left_the_record_is_expired(room: Newsroom) -> None:
     ana = await room.crew.person("ana")
-    old = UUID(int=int((NOON - KEPT_FOR).timestamp() * 1000) << 80 | 7 << 76 | 2 << 62)
+    old = UUID(int=int((NOON - EVENT_RETENTION).timestamp() * 1000) << 80 | 7 << 76 | 2 << 62)
     for cursor in (old, derived_id(old, "an event about a notification")):
         gone = await refusal(room, ana, cursor)
         assert (type(gone), gone.code) == (Gone, "cursor_expired")
@@ -357,7 +358,7 @@ async def test_a_cursor_that_never_was_an_event_is_refused(room: Newsroom) -> No
 
 async def test_the_record_is_purged_after_seven_days_but_never_of_what_waits(room: Newsroom) -> None:
     ana = await room.crew.person("ana")
-    old = NOON - KEPT_FOR - timedelta(seconds=1)
+    old = NOON - EVENT_RETENTION - timedelta(seconds=1)
     await room.tell(to=ana, audience=Audience.USER, at=old)
     kept = await room.tell(to=ana, audience=Audience.USER, at=old + timedelta(seconds=2))
     await room.publish()

@@ -12,7 +12,8 @@ from nomadcrew.adapters.postgres.idempotency import PostgresIdempotencyStore
 from nomadcrew.adapters.postgres.retention import PostgresRetention
 from nomadcrew.adapters.postgres.sql import Row, Statement, compile_statement
 from nomadcrew.core.errors import Conflict, Unavailable, Unprocessable
-from nomadcrew.core.idempotency import KEPT_FOR, StoredReply
+from nomadcrew.core.idempotency import StoredReply
+from nomadcrew.core.retention import STORED_REPLY_RETENTION
 from tests.fakes import NOON
 
 _CREATE = compile_statement("create", "CREATE TABLE writes (id integer GENERATED ALWAYS AS IDENTITY, body text)")
@@ -149,17 +150,22 @@ async def test_a_request_given_up_keeps_neither_reply_nor_write(desk: Desk) -> N
 
 async def test_a_key_is_fresh_again_when_its_reply_has_expired(desk: Desk) -> None:
     first = await desk.once()
-    assert await desk.once(later=KEPT_FOR - timedelta(seconds=1)) == first
-    again = await desk.once(body=OTHER_BODY, later=KEPT_FOR)
+    assert await desk.once(later=STORED_REPLY_RETENTION - timedelta(seconds=1)) == first
+    again = await desk.once(body=OTHER_BODY, later=STORED_REPLY_RETENTION)
     assert again != first
-    assert await desk.once(body=OTHER_BODY, later=KEPT_FOR) == again
+    assert await desk.once(body=OTHER_BODY, later=STORED_REPLY_RETENTION) == again
     assert await desk.rows() == 2
 
 
 async def test_expired_replies_are_purged_and_no_others(desk: Desk) -> None:
     await desk.once()
     await desk.once(OTHER_KEY, later=timedelta(hours=1))
-    assert await PostgresRetention(desk.pool).delete_stored_replies(NOON + KEPT_FOR + timedelta(minutes=1)) == 1
+    assert (
+        await PostgresRetention(desk.pool).delete_stored_replies(
+            NOON + STORED_REPLY_RETENTION + timedelta(minutes=1)
+        )
+        == 1
+    )
     assert await desk.kept() == 1
     assert await desk.rows() == 2
 
@@ -177,7 +183,7 @@ class Purging:
     async def transaction(self) -> AsyncIterator[None]:
         async with self._pool.transaction():
             yield
-        await PostgresRetention(self._pool).delete_stored_replies(NOON + 2 * KEPT_FOR)
+        await PostgresRetention(self._pool).delete_stored_replies(NOON + 2 * STORED_REPLY_RETENTION)
 
     def in_transaction(self) -> bool:
         return self._pool.in_transaction()

@@ -6,10 +6,10 @@ from datetime import datetime
 
 import pytest
 
-from nomadcrew.core.chat.attachments import UNUSED_RETENTION
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import AttachmentId, TripId, uuid7
 from nomadcrew.core.ports import Ports
+from nomadcrew.core.retention import UNUSED_ATTACHMENT_RETENTION
 from nomadcrew.hosts.aws.functions.retention import apply_retention
 from tests.fakes import Bell, fake_ports
 
@@ -58,7 +58,7 @@ class Broom:
         return self._swept("registrations")
 
     async def expire(self, unused_since: datetime, *, now: datetime, limit: int) -> int:
-        assert now - unused_since == UNUSED_RETENTION
+        assert now - unused_since == UNUSED_ATTACHMENT_RETENTION
         return 1
 
     async def list_deleted(self, *, limit: int) -> list[tuple[TripId, AttachmentId]]:

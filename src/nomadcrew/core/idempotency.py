@@ -2,11 +2,8 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Protocol
-
-KEPT_FOR = timedelta(hours=24)
-FINGERPRINT_KEPT_FOR = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)

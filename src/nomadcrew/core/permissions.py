@@ -28,6 +28,10 @@ class Rule:
     min_rank: int
     own: bool = False
 
+    def allows(self, rank: int, *, is_creator: bool) -> bool:
+        """Whether a caller of that rank may change a row; `may_change` in SQL is the same test."""
+        return rank >= self.min_rank or (self.own and is_creator)
+
 
 MEMBER, ADMIN, OWNER = Rule(1), Rule(2), Rule(3)
 OWN_OR_ADMIN = Rule(2, own=True)

@@ -1,7 +1,19 @@
-"""Port of scheduled deletion."""
+"""How long data is stored. Each period is a promise of docs/privacy.md; schedules delete expired rows."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
+
+EVENT_RETENTION = timedelta(days=7)
+POSITION_RETENTION = timedelta(days=30)  # and views of positions
+NOTIFICATION_RETENTION = timedelta(days=30)
+UNUSED_ATTACHMENT_RETENTION = timedelta(days=1)  # a file that no message refers to
+STORED_REPLY_RETENTION = timedelta(hours=24)  # for repeats with an Idempotency-Key
+FINGERPRINT_RETENTION = timedelta(seconds=30)  # for repeats without one
+REGISTRATION_RETENTION = timedelta(days=7)  # after an unconfirmed registration expired
+SESSION_RETENTION = timedelta(days=1)  # after a session expired, so that reuse of its tokens is recognised
+PUSH_TOKEN_RETENTION = timedelta(days=30)  # after a token became inactive
+PUSH_RECORD_RETENTION = timedelta(days=2)  # Expo stores receipts for one day
+DEAD_JOB_RETENTION = timedelta(days=30)
 
 
 class Retention(Protocol):

@@ -14,6 +14,7 @@ from nomadcrew.core.auth.model import CONFIRMATION_LIFETIME, Account
 from nomadcrew.core.auth.ports import AccountPage, Credentials, NewAccount, Registration, RegistrationId
 from nomadcrew.core.errors import NotFound, Unavailable
 from nomadcrew.core.ids import EventId, UserId
+from nomadcrew.core.retention import REGISTRATION_RETENTION
 from nomadcrew.core.users.errors import EmailTaken, UsernameTaken
 
 _SQL = statements("accounts")
@@ -21,7 +22,6 @@ REPEAT_PAUSE = timedelta(seconds=60)
 REMIND_PAUSE = timedelta(minutes=5)
 OWNER_PAUSE = timedelta(hours=1)
 MAX_REQUESTS_PER_HOUR = 5
-KEPT_AFTER_EXPIRY = timedelta(days=7)
 DELETE_BATCH = 5_000  # rows per DELETE, so that locks are short
 
 
@@ -51,7 +51,7 @@ class PostgresUnconfirmedRegistrations:
         return {row["id"] for row in rows}
 
     async def delete_expired(self, *, now: datetime) -> int:
-        before, deleted, total = now - KEPT_AFTER_EXPIRY, DELETE_BATCH, 0
+        before, deleted, total = now - REGISTRATION_RETENTION, DELETE_BATCH, 0
         while deleted == DELETE_BATCH:
             deleted = len(await self._sql.fetch(_SQL["forget_expired"], before=before, limit=DELETE_BATCH))
             total += deleted

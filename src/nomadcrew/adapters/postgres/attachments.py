@@ -9,8 +9,8 @@ from nomadcrew.adapters.postgres.sql import Row, Sql, gate, statements
 from nomadcrew.core.access import Access
 from nomadcrew.core.chat.model import Attachment, AttachmentNotFound, AttachmentUsed
 from nomadcrew.core.files.model import FileKind
-from nomadcrew.core.idempotency import FINGERPRINT_KEPT_FOR
 from nomadcrew.core.ids import AttachmentId, MessageId, TripId, UserId
+from nomadcrew.core.retention import FINGERPRINT_RETENTION
 
 _SQL = statements("attachments")
 REFUSALS: Refusals = {"attachment_not_found": AttachmentNotFound, "attachment_used": AttachmentUsed}
@@ -30,7 +30,7 @@ class PostgresAttachments:
             name=attachment.name,
             now=now,
             fingerprint=fingerprint,
-            kept_until=now + FINGERPRINT_KEPT_FOR,
+            kept_until=now + FINGERPRINT_RETENTION,
         )
         if raise_for_verdict(row["verdict"], "replayed") == "ok":
             return attachment

@@ -12,7 +12,6 @@ from nomadcrew.adapters.postgres.sql import Row, Sql, gate, statements
 from nomadcrew.core.access import Access, Command
 from nomadcrew.core.chat.events import stored_attachment
 from nomadcrew.core.chat.model import (
-    EDITABLE_FOR,
     MAX_EDITS,
     MAX_REACTIONS,
     REPEATED_WITHIN,
@@ -30,6 +29,7 @@ from nomadcrew.core.chat.model import (
     TooLateToEdit,
     TooManyEdits,
     TooManyReactions,
+    editable_since,
 )
 from nomadcrew.core.errors import DomainError
 from nomadcrew.core.events import TOMBSTONE, Outbox
@@ -93,7 +93,7 @@ class PostgresChat:
             own=command.rule.own,
             body=text,
             folded=text.casefold(),
-            editable_since=command.now - EDITABLE_FOR,
+            editable_since=editable_since(command.now),
             max_edits=MAX_EDITS,
             event_id=command.event_id,
             now=command.now,

@@ -5,7 +5,8 @@ from datetime import datetime
 
 from nomadcrew.adapters.postgres.sql import Sql, statements
 from nomadcrew.core.errors import Unavailable, Unprocessable
-from nomadcrew.core.idempotency import KEPT_FOR, StoredReply
+from nomadcrew.core.idempotency import StoredReply
+from nomadcrew.core.retention import STORED_REPLY_RETENTION
 
 _SQL = statements("idempotency")
 
@@ -19,7 +20,7 @@ class PostgresIdempotencyStore:
     ) -> StoredReply:
         async with self._sql.transaction():
             claimed = await self._sql.fetch(
-                _SQL["claim"], key=key, request_hash=request_hash, now=now, expires_at=now + KEPT_FOR
+                _SQL["claim"], key=key, request_hash=request_hash, now=now, expires_at=now + STORED_REPLY_RETENTION
             )
             if claimed:
                 reply = await make()

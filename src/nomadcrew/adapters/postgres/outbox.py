@@ -3,16 +3,16 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from nomadcrew.adapters.postgres.sql import Row, Sql, statements
 from nomadcrew.core.errors import Gone, Invalid, NotOnboarded
 from nomadcrew.core.events import NO_CURSOR, TOMBSTONE, Event, EventPage, consumers_of, job_id
 from nomadcrew.core.ids import EventId, TripId, UserId, uuid7_time_s
+from nomadcrew.core.retention import EVENT_RETENTION
 
 _SQL = statements("outbox")
-KEPT_FOR = timedelta(days=7)
 
 
 class PostgresEventLog:
@@ -140,7 +140,7 @@ def _text(id_: UUID | None) -> str | None:
 def _may_have_expired(cursor: UUID, now: datetime) -> bool:
     """Whether an unknown id can be that of an expired event; derived ids do not contain their age."""
     created_s = uuid7_time_s(cursor)
-    return cursor.version == 8 if created_s is None else created_s <= (now - KEPT_FOR).timestamp()
+    return cursor.version == 8 if created_s is None else created_s <= (now - EVENT_RETENTION).timestamp()
 
 
 def _event(row: Row) -> Event:

@@ -1,16 +1,18 @@
 """Deletes expired rows on schedule, in batches, so that locks are short."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
-from nomadcrew.adapters.postgres.outbox import KEPT_FOR
 from nomadcrew.adapters.postgres.sql import Sql, Statement, statements
-from nomadcrew.core.locations.model import HISTORY_KEPT_FOR
+from nomadcrew.core.retention import (
+    DEAD_JOB_RETENTION,
+    EVENT_RETENTION,
+    NOTIFICATION_RETENTION,
+    POSITION_RETENTION,
+    PUSH_RECORD_RETENTION,
+    PUSH_TOKEN_RETENTION,
+)
 
 DELETE_BATCH = 5_000
-NOTIFICATIONS_KEPT_FOR = timedelta(days=30)
-DEAD_JOBS_KEPT_FOR = timedelta(days=30)
-PUSH_TOKENS_KEPT_FOR = timedelta(days=30)  # once inactive
-PUSH_SENDS_KEPT_FOR = timedelta(days=2)  # Expo stores receipts for one
 # Partitions to create in advance: if the schedule stops for longer, points are stored more slowly, but not lost.
 DAYS_AHEAD = 7
 
@@ -22,22 +24,22 @@ class PostgresRetention:
         self._sql = sql
 
     async def delete_events(self, now: datetime) -> int:
-        return await self._purge(statements("outbox")["purge"], before=now - KEPT_FOR)
+        return await self._purge(statements("outbox")["purge"], before=now - EVENT_RETENTION)
 
     async def delete_notifications(self, now: datetime) -> int:
-        return await self._purge(statements("notifications")["purge"], before=now - NOTIFICATIONS_KEPT_FOR)
+        return await self._purge(statements("notifications")["purge"], before=now - NOTIFICATION_RETENTION)
 
     async def delete_stored_replies(self, now: datetime) -> int:
         return await self._purge(statements("idempotency")["purge"], now=now)
 
     async def delete_dead_jobs(self, now: datetime) -> int:
-        return await self._purge(statements("queue")["purge_dead"], before=now - DEAD_JOBS_KEPT_FOR)
+        return await self._purge(statements("queue")["purge_dead"], before=now - DEAD_JOB_RETENTION)
 
     async def delete_push_tokens(self, now: datetime) -> int:
-        return await self._purge(statements("push")["purge_tokens"], before=now - PUSH_TOKENS_KEPT_FOR)
+        return await self._purge(statements("push")["purge_tokens"], before=now - PUSH_TOKEN_RETENTION)
 
     async def delete_push_sends(self, now: datetime) -> int:
-        return await self._purge(statements("push")["purge_sends"], before=now - PUSH_SENDS_KEPT_FOR)
+        return await self._purge(statements("push")["purge_sends"], before=now - PUSH_RECORD_RETENTION)
 
     async def end_expired_sharing(self, now: datetime) -> int:
         return await self._purge(statements("locations")["expire"], now=now)
@@ -47,9 +49,9 @@ class PostgresRetention:
             statements("locations")["keep_days"],
             today=now.astimezone(UTC).date(),
             ahead=DAYS_AHEAD,
-            kept=HISTORY_KEPT_FOR.days,
+            kept=POSITION_RETENTION.days,
         )
-        views = await self._purge(statements("locations")["purge_views"], before=now - HISTORY_KEPT_FOR)
+        views = await self._purge(statements("locations")["purge_views"], before=now - POSITION_RETENTION)
         return int(row["changed"]) + views
 
     async def _purge(self, statement: Statement, **params: object) -> int:

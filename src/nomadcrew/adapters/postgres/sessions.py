@@ -1,15 +1,15 @@
 """Sessions on PostgreSQL."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from nomadcrew.adapters.postgres.profiles import profile_of
 from nomadcrew.adapters.postgres.sql import Sql, Statement, statements
 from nomadcrew.core.auth.errors import InvalidRefreshToken
 from nomadcrew.core.auth.model import REUSE_GRACE, Account, Session
 from nomadcrew.core.ids import SessionId
+from nomadcrew.core.retention import SESSION_RETENTION
 
 _SQL = statements("sessions")
-KEPT_AFTER_EXPIRY = timedelta(days=1)
 DELETE_BATCH = 5_000  # rows per DELETE, so that locks are short
 
 
@@ -49,7 +49,7 @@ class PostgresSessions:
         return rows[0]["id"] if rows else None
 
     async def delete_expired(self, *, now: datetime) -> int:
-        before = now - KEPT_AFTER_EXPIRY
+        before = now - SESSION_RETENTION
         # Tokens first: active sessions have expired tokens too, and deleting a session deletes its tokens.
         await self._delete_expired(_SQL["forget_expired_tokens"], before)
         return await self._delete_expired(_SQL["forget_expired_sessions"], before)

@@ -5,9 +5,9 @@ from datetime import datetime
 from nomadcrew.adapters.postgres.refusals import raise_for_verdict
 from nomadcrew.adapters.postgres.sql import Row, Sql, gate, statements
 from nomadcrew.core.access import Access, Command
-from nomadcrew.core.idempotency import FINGERPRINT_KEPT_FOR
 from nomadcrew.core.ids import EventId, TodoId
 from nomadcrew.core.permissions import Rule
+from nomadcrew.core.retention import FINGERPRINT_RETENTION
 from nomadcrew.core.todos.model import Todo, TodoPage
 
 _SQL = statements("todos")
@@ -29,7 +29,7 @@ class PostgresTodos:
             event_id=event_id,
             now=now,
             fingerprint=fingerprint,
-            kept_until=now + FINGERPRINT_KEPT_FOR,
+            kept_until=now + FINGERPRINT_RETENTION,
         )
         if raise_for_verdict(row["verdict"], "replayed") == "ok":
             return todo

@@ -11,9 +11,9 @@ from nomadcrew.adapters.postgres.refusals import raise_for_verdict
 from nomadcrew.adapters.postgres.sql import Row, Sql, gate, statements
 from nomadcrew.core.access import Access, Command
 from nomadcrew.core.errors import NotOnboarded
-from nomadcrew.core.idempotency import FINGERPRINT_KEPT_FOR
 from nomadcrew.core.ids import EventId, MembershipId, TripId, UserId
 from nomadcrew.core.permissions import Role
+from nomadcrew.core.retention import FINGERPRINT_RETENTION
 from nomadcrew.core.trips.model import (
     MAX_TRIPS_PER_USER,
     TRANSITIONS,
@@ -57,7 +57,7 @@ class PostgresTrips:
             caller=caller,
             now=now,
             fingerprint=fingerprint,
-            kept_until=now + FINGERPRINT_KEPT_FOR,
+            kept_until=now + FINGERPRINT_RETENTION,
             max_trips=MAX_TRIPS_PER_USER,
             **_new_columns(new),
         )

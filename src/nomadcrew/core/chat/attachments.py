@@ -1,7 +1,7 @@
 """Files in a chat: uploaded first, then attached to a message, deleted with the message."""
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import PurePosixPath
 
 from nomadcrew.core.access import Access
@@ -12,8 +12,8 @@ from nomadcrew.core.files.model import MAX_NAME, FileKind
 from nomadcrew.core.files.ports import Files
 from nomadcrew.core.ids import AttachmentId, NewId, TripId, UserId
 from nomadcrew.core.permissions import rule
+from nomadcrew.core.retention import UNUSED_ATTACHMENT_RETENTION
 
-UNUSED_RETENTION = timedelta(days=1)
 DELETE_BATCH = 200
 
 # Accepted suffixes by kind; the first is the default.
@@ -82,7 +82,7 @@ async def forget_files(*, attachments: Attachments, files: Files, now: datetime)
     Raises:
         Unavailable: a file could not be deleted; retry later.
     """
-    while await attachments.expire(now - UNUSED_RETENTION, now=now, limit=DELETE_BATCH) >= DELETE_BATCH:
+    while await attachments.expire(now - UNUSED_ATTACHMENT_RETENTION, now=now, limit=DELETE_BATCH) >= DELETE_BATCH:
         pass
     total = 0
     while True:

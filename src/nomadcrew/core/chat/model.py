@@ -165,6 +165,11 @@ class BadCursor(Invalid):
     text = "This cursor does not belong to this chat."
 
 
+def editable_since(now: datetime) -> datetime:
+    """The authors of messages sent at this time or later may edit them."""
+    return now - EDITABLE_FOR
+
+
 def checked_text(text: str, *, may_be_empty: bool = False) -> str:
     """The text of a message, without surrounding whitespace.
 

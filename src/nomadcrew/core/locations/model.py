@@ -16,7 +16,6 @@ from nomadcrew.core.names import display_name
 MAX_AHEAD = timedelta(minutes=2)
 # The maximum age of a fix that turns sharing on again.
 MAX_FIX_AGE = timedelta(minutes=2)
-HISTORY_KEPT_FOR = timedelta(days=30)
 # An older last position is not shown; the shipped app has the same limit.
 STALE_AFTER = timedelta(hours=24)
 MAX_SHARING_S = 86_400

@@ -8,7 +8,6 @@ from nomadcrew.core.errors import Invalid
 from nomadcrew.core.ids import EventId, TripId, UserId
 from nomadcrew.core.locations.geometry import distance_m
 from nomadcrew.core.locations.model import (
-    HISTORY_KEPT_FOR,
     MAX_AHEAD,
     MAX_SHARING_S,
     MAX_SPEED_MPS,
@@ -20,6 +19,7 @@ from nomadcrew.core.locations.model import (
     Report,
     Ruling,
 )
+from nomadcrew.core.retention import POSITION_RETENTION
 
 # Valid measurements are between these bounds, in any unit; others are errors of the phone.
 LEAST_MEASURED, MOST_MEASURED = 1e-9, 1e8
@@ -172,7 +172,7 @@ def _ruling(fix: ReportedPosition, now: datetime) -> Ruling:
 def _time_refusal(taken_at: datetime, now: datetime) -> Ruling | None:
     if taken_at > now + MAX_AHEAD:
         return Ruling.IN_FUTURE
-    return Ruling.TOO_OLD if taken_at < now - HISTORY_KEPT_FOR else None
+    return Ruling.TOO_OLD if taken_at < now - POSITION_RETENTION else None
 
 
 def _point(fix: ReportedPosition, recorded_at: datetime) -> Point:

@@ -13,7 +13,6 @@ from nomadcrew.core.locations.arrival import Change, changes
 from nomadcrew.core.locations.geometry import distance_m, thinned
 from nomadcrew.core.locations.meeting_point import geometric_median
 from nomadcrew.core.locations.model import (
-    HISTORY_KEPT_FOR,
     MAX_AHEAD,
     POSITION_UPDATED,
     Accepted,
@@ -32,6 +31,7 @@ from nomadcrew.core.locations.ports import (
 from nomadcrew.core.locations.privacy import VisiblePosition, any_member, visible_position
 from nomadcrew.core.permissions import rule
 from nomadcrew.core.realtime import Broadcaster
+from nomadcrew.core.retention import POSITION_RETENTION
 
 SOURCE = "location-service"
 _DECIMALS = 6  # about 0.1 m
@@ -148,7 +148,7 @@ async def track(
     if end < start:
         raise Invalid("`to` must not be before `from`.", code="invalid_time_range")
     # There are no points outside these bounds, and stores refuse a range that ends before it starts.
-    start, end = (min(max(edge, now - HISTORY_KEPT_FOR), now + MAX_AHEAD) for edge in (start, end))
+    start, end = (min(max(edge, now - POSITION_RETENTION), now + MAX_AHEAD) for edge in (start, end))
     stored = await positions.track(Access(trip_id, caller, rule("location", "read")), user_id, start=start, end=end)
     visible = [
         position

@@ -5,10 +5,11 @@ from typing import Any
 from uuid import UUID
 
 from nomadcrew.adapters.aws.cognito.user_pool import UserPool, delete_user
-from nomadcrew.adapters.postgres.accounts import KEPT_AFTER_EXPIRY, PostgresUnconfirmedRegistrations
+from nomadcrew.adapters.postgres.accounts import PostgresUnconfirmedRegistrations
 from nomadcrew.adapters.postgres.sql import Sql
 from nomadcrew.core.auth.model import CONFIRMATION_LIFETIME
 from nomadcrew.core.ids import UserId, parse_uuid
+from nomadcrew.core.retention import REGISTRATION_RETENTION
 
 PAGE = 60
 MAX_PAGES = 20
@@ -23,7 +24,7 @@ class CognitoUnconfirmedRegistrations:
 
     async def delete_expired(self, *, now: datetime) -> int:
         deleted = await self._registrations.delete_expired(now=now)
-        await self._forget_users(before=now - CONFIRMATION_LIFETIME - KEPT_AFTER_EXPIRY)
+        await self._forget_users(before=now - CONFIRMATION_LIFETIME - REGISTRATION_RETENTION)
         return deleted
 
     async def _forget_users(self, *, before: datetime) -> None:

@@ -12,7 +12,6 @@ from nomadcrew.adapters.aws.dynamodb.chat_items import ChatTable, Guard, Item, m
 from nomadcrew.core.access import Access, Command
 from nomadcrew.core.chat import events
 from nomadcrew.core.chat.model import (
-    EDITABLE_FOR,
     MAX_EDITS,
     MAX_REACTIONS,
     BadCursor,
@@ -28,6 +27,7 @@ from nomadcrew.core.chat.model import (
     TooLateToEdit,
     TooManyEdits,
     TooManyReactions,
+    editable_since,
 )
 from nomadcrew.core.chat.ports import Attachments
 from nomadcrew.core.errors import Forbidden, Unavailable
@@ -118,7 +118,7 @@ class DynamoChat:
         old = message_of(item, command.caller, crew.people)
         if old.text == text:
             return old
-        if command.now - old.created_at > EDITABLE_FOR:
+        if old.created_at < editable_since(command.now):
             raise TooLateToEdit
         if len(item["edits"]["L"]) >= MAX_EDITS:
             raise TooManyEdits
@@ -232,9 +232,7 @@ class DynamoChat:
         """
         crew = await self._crew(Access(access.trip_id, access.caller, MEMBER))
         guard = await self._guard(access.trip_id, message_id)
-        if crew.ranks[access.caller] < access.rule.min_rank and not (
-            access.rule.own and guard.author == access.caller
-        ):
+        if not access.rule.allows(crew.ranks[access.caller], is_creator=guard.author == access.caller):
             raise Forbidden
         return crew, guard
 

@@ -10,7 +10,8 @@ from uuid import UUID
 
 from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
 from nomadcrew.core.ids import TripId, UserId
-from nomadcrew.core.locations.model import HISTORY_KEPT_FOR, Privacy, StoredPoint
+from nomadcrew.core.locations.model import Privacy, StoredPoint
+from nomadcrew.core.retention import POSITION_RETENTION
 
 Item = Mapping[str, Any]
 
@@ -52,7 +53,7 @@ class DynamoLastPositions:
             "recordedAt": {"S": sortable(point.recorded_at)},
             "receivedAt": {"S": sortable(point.received_at)},
             "privacy": {"S": point.privacy},
-            "ttl": {"N": str(int((point.received_at + HISTORY_KEPT_FOR).timestamp()))},
+            "ttl": {"N": str(int((point.received_at + POSITION_RETENTION).timestamp()))},
         }
         measured = {"accuracyM": point.accuracy_m, "speedMps": point.speed_mps, "headingDeg": point.heading_deg}
         item |= {name: number(value) for name, value in measured.items() if value is not None}

@@ -14,7 +14,8 @@ from typing import Any
 
 from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
 from nomadcrew.core.ids import TripId, UserId
-from nomadcrew.core.locations.model import HISTORY_KEPT_FOR, MAX_READ, Privacy, StoredPoint
+from nomadcrew.core.locations.model import MAX_READ, Privacy, StoredPoint
+from nomadcrew.core.retention import POSITION_RETENTION
 
 log = logging.getLogger("nomadcrew.history")
 
@@ -87,7 +88,7 @@ class DynamoLocationHistory:
     async def _add(self, track: str, bucket: int, points: Sequence[tuple[str, StoredPoint]]) -> None:
         sets = [f"{name} = if_not_exists({name}, :p{index})" for index, (name, _) in enumerate(points)]
         values = {f":p{index}": {"S": _text(point)} for index, (_, point) in enumerate(points)}
-        expires = bucket + BUCKET_S + int(HISTORY_KEPT_FOR.total_seconds())
+        expires = bucket + BUCKET_S + int(POSITION_RETENTION.total_seconds())
         try:
             await self._call(
                 "UpdateItem",

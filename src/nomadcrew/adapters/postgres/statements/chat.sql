@@ -155,8 +155,7 @@ WITH gate AS MATERIALIZED (
 ), checked AS (
     SELECT CASE WHEN gate.verdict <> 'ok' THEN gate.verdict
                 WHEN old.id IS NULL THEN 'message_not_found'
-                WHEN gate.rank < :min_rank::int
-                    AND NOT (:own::boolean AND old.user_id IS NOT DISTINCT FROM :caller::uuid)
+                WHEN NOT may_change(gate.rank, old.user_id, :caller::uuid, :min_rank::int, :own::boolean)
                 THEN 'insufficient_permissions'
                 WHEN old.body <> :body::text AND old.created_at < :editable_since::timestamptz
                 THEN 'edit_window_over'
@@ -196,8 +195,7 @@ WITH gate AS MATERIALIZED (
 ), checked AS (
     SELECT CASE WHEN gate.verdict <> 'ok' THEN gate.verdict
                 WHEN old.id IS NULL THEN 'message_not_found'
-                WHEN gate.rank < :min_rank::int
-                    AND NOT (:own::boolean AND old.user_id IS NOT DISTINCT FROM :caller::uuid)
+                WHEN NOT may_change(gate.rank, old.user_id, :caller::uuid, :min_rank::int, :own::boolean)
                 THEN 'insufficient_permissions'
                 ELSE 'ok' END AS verdict
     FROM gate LEFT JOIN old ON true

@@ -59,7 +59,7 @@ WITH gate AS MATERIALIZED (
 ), checked AS (
     SELECT CASE WHEN gate.verdict <> 'ok' THEN gate.verdict
                 WHEN old.id IS NULL THEN 'todo_not_found'
-                WHEN gate.rank >= :min_rank::int OR :own::boolean AND old.created_by = :caller::uuid THEN 'ok'
+                WHEN may_change(gate.rank, old.created_by, :caller::uuid, :min_rank::int, :own::boolean) THEN 'ok'
                 ELSE 'insufficient_permissions' END AS verdict
     FROM gate LEFT JOIN old ON true
 ), updated AS (
@@ -93,7 +93,7 @@ WITH gate AS MATERIALIZED (
 ), checked AS (
     SELECT CASE WHEN gate.verdict <> 'ok' THEN gate.verdict
                 WHEN old.id IS NULL THEN 'todo_not_found'
-                WHEN gate.rank >= :min_rank::int OR :own::boolean AND old.created_by = :caller::uuid THEN 'ok'
+                WHEN may_change(gate.rank, old.created_by, :caller::uuid, :min_rank::int, :own::boolean) THEN 'ok'
                 ELSE 'insufficient_permissions' END AS verdict
     FROM gate LEFT JOIN old ON true
 ), deleted AS (
