@@ -9,7 +9,8 @@ from uuid import UUID
 from nomadcrew.core.auth import administration
 from nomadcrew.core.auth.accounts import SignUp
 from nomadcrew.core.ids import EventId, InvitationId, TripId
-from nomadcrew.core.notifications.model import Draft
+from nomadcrew.core.notifications.model import Draft, Notice
+from nomadcrew.core.notifications.preferences import Kind
 from tests.pictures import JPEG_OF_A_PHONE as PICTURE
 from tests.world import NEW_TRIP, Person, World
 
@@ -282,7 +283,8 @@ async def account(stage: Scene) -> str:
 
 async def notification(world: World, trip: UUID, whose: Person) -> UUID:
     metadata = {"tripName": "Porto", "changedFields": []}
-    draft = Draft.of(EventId(world.ports.new_id()), whose.id, "TRIP_UPDATED", metadata)
+    notice = Notice(Kind.TRIP, "TRIP_UPDATED", metadata, [whose.id])
+    draft = Draft.of(EventId(world.ports.new_id()), whose.id, notice)
     assert await world.ports.notifications.store(TripId(trip), [draft], now=world.clock()) == 1
     return draft.id
 

@@ -200,7 +200,7 @@ async def test_facts_say_who_is_concerned_and_how_they_want_to_be_told(
     assert facts is not None
     assert facts.trip_name == "Porto"
     assert set(facts.members) == {ana, ben}
-    assert facts.people == {
+    assert facts.users == {
         ana: Recipient("ana", is_member=True),
         ben: Recipient("ben", is_member=True, has_phone=True, trip=TripPreferences(until, ChatLevel.NONE)),
         cleo: Recipient("cleo", is_invited=True, preferences=Preferences(push=False)),
@@ -210,7 +210,7 @@ async def test_facts_say_who_is_concerned_and_how_they_want_to_be_told(
     elsewhere = await crew.trip(dora)
     other = await notifications.facts(elsewhere, [], invitation.id)
     assert other is not None
-    assert set(other.people) == {dora}
+    assert set(other.users) == {dora}
 
 
 async def test_what_one_wants_of_a_trip_is_kept_while_one_is_on_it(

@@ -115,7 +115,7 @@ async def test_a_client_that_leaves_in_the_middle_is_not_answered() -> None:
     headers = [*ANA.items(), ("content-length", "20")]
     messages = [{"type": "http.request", "body": b'{"te', "more_body": True}, {"type": "http.disconnect"}]
     sent = await host.client.drive(scope_of("POST", "/v1/notes", headers, "203.0.113.9"), messages)
-    assert (sent, made, host.observed.seen, host.app.in_flight) == ([], [], [], 0)
+    assert (sent, made, host.observed.seen) == ([], [], [])
 
 
 async def test_a_body_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,17 +297,6 @@ async def test_behind_tls_browsers_are_told_to_stay_there() -> None:
     for target in ("/v1/notes", "/v1/nowhere", "/docs", "/health"):
         assert "max-age" in (await secure.ask("GET", target)).headers["strict-transport-security"]
     assert "strict-transport-security" not in (await Host().client.ask("GET", "/v1/notes")).headers
-
-
-async def test_requests_in_flight_are_counted_and_waited_for() -> None:
-    host = Host()
-    asking = asyncio.create_task(host.client.ask("POST", "/v1/fail/slowly"))
-    await asyncio.sleep(0.01)
-    assert host.app.in_flight == 1
-    assert await host.app.drain(0) is False
-    assert await host.app.drain(5) is True
-    assert (await asking).status == 200
-    assert host.app.in_flight == 0
 
 
 async def test_sockets_go_to_whoever_handles_them() -> None:

@@ -1,6 +1,6 @@
 """The OpenAPI document: what the table says, in a form that tools accept."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -15,10 +15,10 @@ from nomadcrew import __version__
 from nomadcrew.api.table import ALL_ROUTES
 from nomadcrew.core.ports import Site
 from nomadcrew.web.call import Call, Reply
-from nomadcrew.web.links import LINKS, Link, broken_links
+from nomadcrew.web.links import LINKS, Link
 from nomadcrew.web.openapi import document, refusals_of
 from nomadcrew.web.problems import Problem
-from nomadcrew.web.routes import Auth, Gate, Idempotency, Param, Routes
+from nomadcrew.web.routes import Auth, Gate, Idempotency, Param, Route, Routes
 
 SITE = Site("https://api.example.com")
 
@@ -257,6 +257,20 @@ def test_the_document_says_what_and_where_this_is() -> None:
     assert DOCUMENT["openapi"] == "3.1.0"
     assert DOCUMENT["info"]["version"] == __version__
     assert DOCUMENT["servers"] == [{"url": "https://api.example.com"}]
+
+
+def broken_links(routes: Iterable[Route], links: Sequence[Link] = LINKS) -> list[str]:
+    """The faults of a table's links: rows that are not in the table, parameters that a target lacks."""
+    keys = {route.key for route in routes}
+    faults = [f"{link.source} is no row" for link in links if link.source not in keys]
+    for link in links:
+        for target in link.targets:
+            if target not in keys:
+                faults.append(f"{link.source} leads to {target}, which is no row")
+            faults += [
+                f"{target} has no {{{name}}}" for name in link.parameters if f"{{{name}}}" not in target.split("/")
+            ]
+    return faults
 
 
 def test_links_lead_from_what_was_made_to_what_can_be_done_with_it() -> None:

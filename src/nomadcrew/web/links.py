@@ -1,6 +1,6 @@
 """OpenAPI links: lead a client, or a fuzzer, from a reply to the requests that can follow it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,20 +50,6 @@ LINKS: tuple[Link, ...] = (
         ("DELETE /v1/trips/{id}/invitations/{invitationId}",),
     ),
 )
-
-
-def broken_links(routes: Iterable[Route], links: Sequence[Link] = LINKS) -> list[str]:
-    """The faults of a table's links: rows that are not in the table, parameters that a target lacks."""
-    keys = {route.key for route in routes}
-    faults = [f"{link.source} is no row" for link in links if link.source not in keys]
-    for link in links:
-        for target in link.targets:
-            if target not in keys:
-                faults.append(f"{link.source} leads to {target}, which is no row")
-            faults += [
-                f"{target} has no {{{name}}}" for name in link.parameters if f"{{{name}}}" not in target.split("/")
-            ]
-    return faults
 
 
 def links_from(route: Route, table: dict[str, Route], links: Sequence[Link] = LINKS) -> dict[str, Any]:

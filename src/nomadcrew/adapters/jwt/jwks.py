@@ -5,7 +5,7 @@ from typing import Any
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 
-from nomadcrew.adapters.jwt.jwks_cache import Fetch, JwksCache, read_keys
+from nomadcrew.adapters.jwt.jwks_cache import Fetch, JwksCache
 from nomadcrew.adapters.jwt.signatures import VerifyingKey
 
 MIN_RSA_BITS = 2048
@@ -15,15 +15,6 @@ class JwksSource(JwksCache[VerifyingKey]):
     def __init__(self, url: str, fetch: Fetch) -> None:
         """See `JwksCache`."""
         super().__init__(url, fetch, _usable)
-
-
-def parse_jwks(document: bytes) -> dict[str, VerifyingKey]:
-    """The usable keys of a JWKS; others are ignored.
-
-    Raises:
-        ValueError: the document is not a JWKS.
-    """
-    return read_keys(document, _usable)
 
 
 def _usable(entry: dict[str, Any]) -> VerifyingKey | None:

@@ -17,7 +17,7 @@ from nomadcrew.core.ids import InvitationId, NotificationId, TripId, UserId
 from nomadcrew.core.names import display_name
 from nomadcrew.core.notifications.model import Draft, Facts, Notification, Recipient
 from nomadcrew.core.notifications.preferences import ChatLevel, Preferences, TripPreferences
-from nomadcrew.core.notifications.texts import shown
+from nomadcrew.core.notifications.texts import notification_payload
 
 _SQL = statements("notifications")
 # The preferences of users who never set any, as most users.
@@ -91,9 +91,9 @@ class PostgresNotifications:
         raise_for_verdict(row["verdict"])
 
     async def facts(
-        self, trip_id: TripId, people: Sequence[UserId], invitation_id: InvitationId | None
+        self, trip_id: TripId, user_ids: Sequence[UserId], invitation_id: InvitationId | None
     ) -> Facts | None:
-        return await self._facts(_Question(trip_id, people, invitation_id))
+        return await self._facts(_Question(trip_id, user_ids, invitation_id))
 
     async def _ask(self, questions: Sequence[_Question]) -> Sequence[Facts | None]:
         rows = await self._sql.fetch(
@@ -139,7 +139,7 @@ def _draft(draft: Draft, now: datetime) -> dict[str, Any]:
         "user_id": str(draft.user_id),
         "type": draft.type,
         "metadata": draft.metadata,
-        "payload": shown(draft.id, draft.type, draft.metadata, now),
+        "payload": notification_payload(draft.id, draft.type, draft.metadata, now),
     }
 
 

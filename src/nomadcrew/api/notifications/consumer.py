@@ -25,4 +25,4 @@ async def notify(event: Event, ports: Ports) -> None:
         for task in plan.pushes:
             await ports.queue.send(PUSH, push_job(task), job_id=job_id(task.id, PUSH))
     for toast in plan.toasts:
-        await ports.broadcaster.send_to(toast_event(toast, event, now), toast.people)
+        await ports.broadcaster.send_to(toast_event(toast, event, now), toast.user_ids)

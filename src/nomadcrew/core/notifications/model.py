@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from nomadcrew.core.ids import EventId, NotificationId, UserId, derived_id
-from nomadcrew.core.notifications.preferences import Kind, Preferences, TripPreferences
+from nomadcrew.core.notifications.preferences import PASSING, Channel, Kind, Preferences, TripPreferences
 from nomadcrew.core.notifications.push import PushTask
 from nomadcrew.core.notifications.texts import message
 
@@ -43,14 +43,14 @@ class Facts:
     """The facts of a notification's sentence: the trip's name, its members and the users named by the event."""
 
     trip_name: str
-    people: Mapping[UserId, Recipient]
+    users: Mapping[UserId, Recipient]
 
     @property
     def members(self) -> Sequence[UserId]:
-        return [user_id for user_id, person in self.people.items() if person.is_member]
+        return [user_id for user_id, person in self.users.items() if person.is_member]
 
     def name(self, user_id: UserId | None) -> str:
-        person = None if user_id is None else self.people.get(user_id)
+        person = None if user_id is None else self.users.get(user_id)
         return "Someone" if person is None else person.name
 
 
@@ -61,7 +61,7 @@ class Notice:
     kind: Kind
     type: str
     metadata: dict[str, Any]
-    people: Sequence[UserId]
+    user_ids: Sequence[UserId]
     mentioned: frozenset[UserId] = frozenset()
 
 
@@ -76,13 +76,13 @@ class Draft:
     metadata: dict[str, Any]
 
     @classmethod
-    def of(cls, cause: EventId, user_id: UserId, type_: str, metadata: dict[str, Any]) -> "Draft":
+    def of(cls, event_id: EventId, user_id: UserId, notice: Notice) -> "Draft":
         return cls(
-            NotificationId(derived_id(cause, f"notification {user_id}")),
-            EventId(derived_id(cause, f"event {user_id}")),
+            NotificationId(derived_id(event_id, f"notification {user_id}")),
+            EventId(derived_id(event_id, f"event {user_id}")),
             user_id,
-            type_,
-            metadata,
+            notice.type,
+            notice.metadata,
         )
 
 
@@ -94,23 +94,45 @@ class Toast:
     id: NotificationId
     type: str
     metadata: dict[str, Any]
-    people: Sequence[UserId]
+    user_ids: Sequence[UserId]
 
     @classmethod
-    def of(cls, cause: EventId, news: Notice, people: Sequence[UserId]) -> "Toast":
+    def of(cls, event_id: EventId, notice: Notice, user_ids: Sequence[UserId]) -> "Toast":
         return cls(
-            EventId(derived_id(cause, f"toast {news.type}")),
-            NotificationId(derived_id(cause, f"notification {news.type}")),
-            news.type,
-            news.metadata,
-            people,
+            EventId(derived_id(event_id, f"toast {notice.type}")),
+            NotificationId(derived_id(event_id, f"notification {notice.type}")),
+            notice.type,
+            notice.metadata,
+            user_ids,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryPlan:
-    """The delivery plan of an event: notifications to store, toasts and pushes."""
+    """The delivery of one event's notices: notifications to store, toasts and pushes."""
 
     drafts: list[Draft] = field(default_factory=list)
     toasts: list[Toast] = field(default_factory=list)
     pushes: list[PushTask] = field(default_factory=list)
+
+    def add(self, event_id: EventId, notice: Notice, channels: Mapping[UserId, frozenset[Channel]]) -> None:
+        """Plan a notice on each recipient's channels. A user with the list gets the socket message from it."""
+        drafts = {user_id: Draft.of(event_id, user_id, notice) for user_id in channels}
+        on_list = [user_id for user_id, chosen in channels.items() if Channel.LIST in chosen]
+        on_socket = [
+            user_id
+            for user_id, chosen in channels.items()
+            if Channel.SOCKET in chosen and Channel.LIST not in chosen
+        ]
+        toast = Toast.of(event_id, notice, on_socket)
+        pushes = {
+            user_id: toast.id if notice.kind in PASSING else drafts[user_id].id
+            for user_id, chosen in channels.items()
+            if Channel.PUSH in chosen
+        }
+        self.drafts.extend(drafts[user_id] for user_id in on_list)
+        if on_socket:
+            self.toasts.append(toast)
+        if pushes:
+            push_id = EventId(derived_id(event_id, f"push {notice.type}"))
+            self.pushes.append(PushTask(push_id, notice.type, notice.metadata, pushes))

@@ -46,7 +46,7 @@ class Notifications(Protocol):
         ...
 
     async def facts(
-        self, trip_id: TripId, people: Sequence[UserId], invitation_id: InvitationId | None
+        self, trip_id: TripId, user_ids: Sequence[UserId], invitation_id: InvitationId | None
     ) -> Facts | None:
         """The trip's name, and its members, the users in `people` and the invitee of the pending invitation.
 

@@ -13,12 +13,12 @@ from nomadcrew.core.notifications.texts import preview, sent_file
 
 Payload = dict[str, Any]
 
-_PEOPLE = ("userId", "addedBy", "removedBy", "inviterId", "createdBy")
+_USER_KEYS = ("userId", "addedBy", "removedBy", "inviterId", "createdBy")
 
 
 def user_ids_in(event: Event, payload: Payload) -> list[UserId]:
     """The users named by an event: its actor and the users whom it concerns."""
-    values = (payload.get(key) for key in _PEOPLE)
+    values = (payload.get(key) for key in _USER_KEYS)
     users = [user_id for user_id in map(_user, values) if user_id is not None]
     return users if event.actor_id is None else [*users, event.actor_id]
 
@@ -39,141 +39,149 @@ class Trigger:
     def actor_name(self) -> str:
         return self.facts.name(self.event.actor_id)
 
-    def person(self, key: str) -> UserId | None:
+    def user_id(self, key: str) -> UserId | None:
         """The user in the payload's field `key`."""
         return _user(self.payload.get(key))
 
-    def members_but(self, *people: UserId | None) -> list[UserId]:
-        return [user_id for user_id in self.facts.members if user_id not in people]
+    def members_except(self, *user_ids: UserId | None) -> list[UserId]:
+        return [user_id for user_id in self.facts.members if user_id not in user_ids]
 
-    def only(self, person: UserId | None) -> list[UserId]:
+    def if_member(self, user: UserId | None) -> list[UserId]:
         """The user, if on the trip; else an empty list."""
-        return [user_id for user_id in self.facts.members if user_id == person]
+        return [user_id for user_id in self.facts.members if user_id == user]
 
 
-def notices_of(cause: Trigger) -> Iterable[Notice]:
+def notices_of(trigger: Trigger) -> Iterable[Notice]:
     """The notices of an event, with their recipients. An event's actor is never among them."""
-    rule = _NEWS.get(cause.event.type)
-    return () if rule is None else rule(cause)
+    rule = _RULES.get(trigger.event.type)
+    return () if rule is None else rule(trigger)
 
 
-def _invited(cause: Trigger) -> Iterable[Notice]:
-    metadata = cause.trip | {
-        "invitationID": cause.payload["invitation_id"],
-        "inviterID": str(cause.event.actor_id or ""),
-        "inviterName": cause.actor_name,
+def _invited(trigger: Trigger) -> Iterable[Notice]:
+    metadata = trigger.trip | {
+        "invitationID": trigger.payload["invitation_id"],
+        "inviterID": str(trigger.event.actor_id or ""),
+        "inviterName": trigger.actor_name,
     }
-    invited = [user_id for user_id, person in cause.facts.people.items() if person.is_invited]
+    invited = [user_id for user_id, user in trigger.facts.users.items() if user.is_invited]
     yield Notice(Kind.INVITATION, "TRIP_INVITATION_RECEIVED", metadata, invited)
 
 
-def _declined(cause: Trigger) -> Iterable[Notice]:
-    inviter = cause.person("inviterId")
-    metadata = cause.trip | {
-        "invitationID": cause.payload["invitationId"],
-        "memberID": str(cause.event.actor_id),
-        "memberName": cause.actor_name,
+def _declined(trigger: Trigger) -> Iterable[Notice]:
+    inviter = trigger.user_id("inviterId")
+    metadata = trigger.trip | {
+        "invitationID": trigger.payload["invitationId"],
+        "memberID": str(trigger.event.actor_id),
+        "memberName": trigger.actor_name,
     }
-    yield Notice(Kind.OWN, "TRIP_INVITATION_DECLINED", metadata, cause.only(inviter))
+    yield Notice(Kind.OWN, "TRIP_INVITATION_DECLINED", metadata, trigger.if_member(inviter))
 
 
-def _joined(cause: Trigger) -> Iterable[Notice]:
-    member, adder, accepted = cause.person("userId"), cause.person("addedBy"), cause.payload.get("invitationId")
-    metadata = cause.trip | {
+def _joined(trigger: Trigger) -> Iterable[Notice]:
+    member, adder, accepted = (
+        trigger.user_id("userId"),
+        trigger.user_id("addedBy"),
+        trigger.payload.get("invitationId"),
+    )
+    metadata = trigger.trip | {
         "addedUserID": str(member),
-        "addedUserName": cause.facts.name(member),
+        "addedUserName": trigger.facts.name(member),
         "adderUserID": str(adder or member),
-        "adderUserName": cause.facts.name(adder or member),
+        "adderUserName": trigger.facts.name(adder or member),
     }
-    yield Notice(Kind.TRIP, "TRIP_MEMBER_JOINED", metadata, cause.members_but(member, adder))
+    yield Notice(Kind.TRIP, "TRIP_MEMBER_JOINED", metadata, trigger.members_except(member, adder))
     if accepted:
-        answer = cause.trip | {
+        answer = trigger.trip | {
             "invitationID": accepted,
             "memberID": str(member),
-            "memberName": cause.facts.name(member),
+            "memberName": trigger.facts.name(member),
         }
-        inviter = cause.only(adder if adder != member else None)
+        inviter = trigger.if_member(adder if adder != member else None)
         yield Notice(Kind.OWN, "TRIP_INVITATION_ACCEPTED", answer, inviter)
     else:
-        added = cause.only(member)
+        added = trigger.if_member(member)
         yield Notice(Kind.OWN, "MEMBER_ADDED", metadata, added)
 
 
-def _left(cause: Trigger) -> Iterable[Notice]:
-    member, remover = cause.person("userId"), cause.person("removedBy")
-    metadata = cause.trip | {"memberID": str(member), "memberName": cause.facts.name(member)}
-    yield Notice(Kind.TRIP, "TRIP_MEMBER_LEFT", metadata, cause.members_but(member, remover))
+def _left(trigger: Trigger) -> Iterable[Notice]:
+    member, remover = trigger.user_id("userId"), trigger.user_id("removedBy")
+    metadata = trigger.trip | {"memberID": str(member), "memberName": trigger.facts.name(member)}
+    yield Notice(Kind.TRIP, "TRIP_MEMBER_LEFT", metadata, trigger.members_except(member, remover))
     if member is not None and member != remover:
         yield Notice(Kind.OWN, "MEMBERSHIP_CHANGE", metadata | {"change": "removed"}, [member])
 
 
-def _role_changed(cause: Trigger) -> Iterable[Notice]:
-    member = cause.person("userId")
-    if member is None or cause.payload.get("changedBy") == cause.payload["userId"]:
+def _role_changed(trigger: Trigger) -> Iterable[Notice]:
+    member = trigger.user_id("userId")
+    if member is None or trigger.payload.get("changedBy") == trigger.payload["userId"]:
         return
-    metadata = cause.trip | {
+    metadata = trigger.trip | {
         "change": "role",
-        "role": cause.payload["role"],
-        "previousRole": cause.payload["previousRole"],
+        "role": trigger.payload["role"],
+        "previousRole": trigger.payload["previousRole"],
     }
     yield Notice(Kind.OWN, "MEMBERSHIP_CHANGE", metadata, [member])
 
 
-def _updated(cause: Trigger) -> Iterable[Notice]:
-    fields = cause.payload.get("changedFields", ["status"])
-    metadata = cause.trip | {"updaterName": cause.actor_name, "changedFields": fields}
-    yield Notice(Kind.TRIP, "TRIP_UPDATED", metadata, cause.members_but(cause.event.actor_id))
+def _updated(trigger: Trigger) -> Iterable[Notice]:
+    fields = trigger.payload.get("changedFields", ["status"])
+    metadata = trigger.trip | {"updaterName": trigger.actor_name, "changedFields": fields}
+    yield Notice(Kind.TRIP, "TRIP_UPDATED", metadata, trigger.members_except(trigger.event.actor_id))
 
 
-def _todo_changed(cause: Trigger) -> Iterable[Notice]:
+def _todo_changed(trigger: Trigger) -> Iterable[Notice]:
     """Notify a to-do's creator when another member completes it."""
-    if cause.payload["status"] != "COMPLETE" or cause.payload.get("previousStatus") != "INCOMPLETE":
+    if trigger.payload["status"] != "COMPLETE" or trigger.payload.get("previousStatus") != "INCOMPLETE":
         return
-    author = cause.person("createdBy")
-    metadata = cause.trip | {
-        "todoID": cause.payload["id"],
-        "todoTitle": cause.payload["text"],
-        "completerID": str(cause.event.actor_id),
-        "completerName": cause.actor_name,
+    author = trigger.user_id("createdBy")
+    metadata = trigger.trip | {
+        "todoID": trigger.payload["id"],
+        "todoTitle": trigger.payload["text"],
+        "completerID": str(trigger.event.actor_id),
+        "completerName": trigger.actor_name,
     }
-    recipients = cause.only(author if author != cause.event.actor_id else None)
+    recipients = trigger.if_member(author if author != trigger.event.actor_id else None)
     yield Notice(Kind.TODO, "TODO_COMPLETED", metadata, recipients)
 
 
-def _said(cause: Trigger) -> Iterable[Notice]:
-    sender = cause.payload["user"]
+def _said(trigger: Trigger) -> Iterable[Notice]:
+    sender = trigger.payload["user"]
     metadata = {
-        "chatID": str(cause.event.trip_id),  # a trip has one chat
-        "messageID": cause.payload["messageId"],
+        "chatID": str(trigger.event.trip_id),  # a trip has one chat
+        "messageID": trigger.payload["messageId"],
         "senderName": sender["name"],
-        "messagePreview": preview(cause.payload["content"]) or sent_file(cause.payload.get("attachment")),
+        "messagePreview": preview(trigger.payload["content"]) or sent_file(trigger.payload.get("attachment")),
     }
-    mentioned = frozenset(user for user in map(_user, cause.payload.get("mentions", ())) if user is not None)
-    yield Notice(Kind.CHAT, "CHAT_MESSAGE", metadata, cause.members_but(_user(sender["id"])), mentioned)
+    mentioned = frozenset(user for user in map(_user, trigger.payload.get("mentions", ())) if user is not None)
+    yield Notice(Kind.CHAT, "CHAT_MESSAGE", metadata, trigger.members_except(_user(sender["id"])), mentioned)
 
 
-def _sharing_changed(cause: Trigger) -> Iterable[Notice]:
-    if cause.payload["isSharingEnabled"] is not True:
+def _sharing_changed(trigger: Trigger) -> Iterable[Notice]:
+    if trigger.payload["isSharingEnabled"] is not True:
         return
-    member = cause.person("userId")
-    metadata = cause.trip | {"memberID": str(member), "memberName": cause.facts.name(member), "change": "started"}
-    yield Notice(Kind.LOCATION, "LOCATION_SHARED", metadata, cause.members_but(member))
-
-
-def _arrived(cause: Trigger) -> Iterable[Notice]:
-    """Uses the type `LOCATION_SHARED`: the shipped app does not know a type for arrivals."""
-    member, place = cause.person("userId"), cause.payload["place"]
-    metadata = cause.trip | {
+    member = trigger.user_id("userId")
+    metadata = trigger.trip | {
         "memberID": str(member),
-        "memberName": cause.facts.name(member),
+        "memberName": trigger.facts.name(member),
+        "change": "started",
+    }
+    yield Notice(Kind.LOCATION, "LOCATION_SHARED", metadata, trigger.members_except(member))
+
+
+def _arrived(trigger: Trigger) -> Iterable[Notice]:
+    """Uses the type `LOCATION_SHARED`: the shipped app does not know a type for arrivals."""
+    member, place = trigger.user_id("userId"), trigger.payload["place"]
+    metadata = trigger.trip | {
+        "memberID": str(member),
+        "memberName": trigger.facts.name(member),
         "change": "arrived",
         "place": place,
-        "placeName": "the meeting point" if place == "meeting point" else cause.facts.trip_name,
+        "placeName": "the meeting point" if place == "meeting point" else trigger.facts.trip_name,
     }
-    yield Notice(Kind.ARRIVAL, "LOCATION_SHARED", metadata, cause.members_but(member))
+    yield Notice(Kind.ARRIVAL, "LOCATION_SHARED", metadata, trigger.members_except(member))
 
 
-_NEWS: Mapping[str, Callable[[Trigger], Iterable[Notice]]] = {
+_RULES: Mapping[str, Callable[[Trigger], Iterable[Notice]]] = {
     "TRIP_INVITATION_CREATED": _invited,
     "invitation.renewed": _invited,
     "invitation.declined": _declined,

@@ -47,7 +47,7 @@ _SENTENCES = {
 _NEUTRAL = {"tripName": "your trip", "role": "changed", "todoTitle": "a task", "placeName": "the destination"}
 
 
-def shown(id_: UUID, type_: str, metadata: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+def notification_payload(id_: UUID, type_: str, metadata: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     """A new notification in an event, in the form of the list."""
     return {
         "id": str(id_),

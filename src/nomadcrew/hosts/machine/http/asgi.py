@@ -72,7 +72,6 @@ class Application:
         Raises:
             ValueError: two routes conflict; see `Router`.
         """
-        self.in_flight = 0
         self._routes = tuple(routes)
         self._router = Router(self._routes)
         self._dispatcher = dispatcher
@@ -95,25 +94,13 @@ class Application:
         else:
             raise RuntimeError(f"unknown ASGI scope {kind!r}")
 
-    async def drain(self, within_s: float) -> bool:
-        """Wait until no request is in flight; False if some still are after `within_s`."""
-        deadline_s = time.monotonic() + within_s
-        while self.in_flight:
-            if time.monotonic() >= deadline_s:
-                return False
-            await asyncio.sleep(0.02)
-        return True
-
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.in_flight += 1
         try:
             headers = headers_of(scope)
             request_id = request_id_of(headers, "") or str(self._dispatcher.ports.new_id())
             await _respond(await self._reply(scope, receive, headers, request_id), send)
         except Disconnected:
             log.debug("client disconnected before its body was complete")
-        finally:
-            self.in_flight -= 1
 
     async def _reply(self, scope: Scope, receive: Receive, headers: dict[str, str], request_id: str) -> Reply:
         if scope["method"] == "OPTIONS":
