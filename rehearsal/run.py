@@ -18,8 +18,8 @@ from rehearsal.emulator import ROOT, Emulator
 from rehearsal.function_logs import save_logs
 from rehearsal.report import Outcomes, write_report
 from rehearsal.running import Loop, Rehearsal
-from tests.engine import Engine
 from tests.expo import expo
+from tests.postgres import Postgres
 
 T = TypeVar("T")
 E2E = "tests/e2e"
@@ -48,11 +48,11 @@ def main() -> int:
     options = parser.parse_args()
     # SIGTERM must stop all started processes, as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    loop, engine, outcomes = Loop(), Engine(), Outcomes()
-    _step("PostgreSQL", lambda: loop.run(engine.start()))
+    loop, postgres, outcomes = Loop(), Postgres(), Outcomes()
+    _step("PostgreSQL", lambda: loop.run(postgres.start()))
     try:
         version, python = runtime()
-        emulator = Emulator(postgres=engine.pg.connect_kwargs, lambda_python=python)
+        emulator = Emulator(postgres=postgres.pg.connect_kwargs, lambda_python=python)
         emulator.settings["AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI"] = addresses(emulator)[1].replace(
             "ws", "http", 1
         )
@@ -65,7 +65,7 @@ def main() -> int:
                 f"packages for Python {version}, synthesis, deployment",
                 lambda: deploy(emulator, version, push_service.url),
             )
-            running.current = Rehearsal(loop, engine, emulator, deployed)
+            running.current = Rehearsal(loop, postgres, emulator, deployed)
             code = _step("end-to-end tests", lambda: _run([E2E], options.chosen, deployed, outcomes))
             code = _step("chaos", lambda: _run([CHAOS], options.chosen, deployed, outcomes)) or code
             errors = save_logs(emulator, FUNCTION_LOG)
@@ -80,7 +80,7 @@ def main() -> int:
             emulator.stop()
             services.close()
     finally:
-        loop.run(engine.stop())
+        loop.run(postgres.stop())
     if options.chosen:
         return code
     missing = outcomes.missing()

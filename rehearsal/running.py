@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from rehearsal.deploy import Deployed
 from rehearsal.emulator import Emulator
-from tests.engine import Engine
+from tests.postgres import Postgres
 
 T = TypeVar("T")
 
@@ -26,17 +26,17 @@ class Loop:
 class Rehearsal:
     """The emulator, the database and the deployment of a rehearsal."""
 
-    def __init__(self, loop: Loop, engine: Engine, emulator: Emulator, deployed: Deployed) -> None:
+    def __init__(self, loop: Loop, postgres: Postgres, emulator: Emulator, deployed: Deployed) -> None:
         self._loop = loop
-        self._engine = engine
+        self._postgres = postgres
         self.emulator = emulator
         self.deployed = deployed
 
     def stop_database(self) -> None:
-        self._loop.run(self._engine.pg.stop())
+        self._loop.run(self._postgres.pg.stop())
 
     def start_database(self) -> None:
-        self._loop.run(self._engine.pg.start())
+        self._loop.run(self._postgres.pg.start())
 
 
 current: Rehearsal | None = None

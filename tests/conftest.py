@@ -1,4 +1,4 @@
-"""Fixtures for every test that needs an engine. Unit tests get none, and no sockets either."""
+"""Fixtures for tests with a database. Unit tests have neither databases nor sockets."""
 
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -10,14 +10,14 @@ from pytest_socket import disable_socket, enable_socket
 
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.migrations import migrate
-from tests.engine import Engine, engine
+from tests.postgres import Postgres, postgres
 
-__all__ = ["engine"]
+__all__ = ["postgres"]
 
 UNIT = Path(__file__).parent / "unit"
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # A shell has what it runs in the background ignore Ctrl-C, and every process that tests start would too.
+    # A shell lets background processes ignore Ctrl-C, and processes started by tests would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -32,9 +32,9 @@ def _no_network_in_unit_tests(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def template(engine: Engine) -> str:
-    """The name of a migrated database that others are copied from."""
-    connect = await engine.fresh_database()
+async def template(postgres: Postgres) -> str:
+    """The name of a migrated database, the template of the others."""
+    connect = await postgres.fresh_database()
     pool = Database(connect, size=1)
     await migrate(pool)
     await pool.close()
@@ -42,10 +42,10 @@ async def template(engine: Engine) -> str:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def pool(engine: Engine, template: str) -> AsyncIterator[Database]:
-    """A pool on a migrated database of one's own."""
-    connect = await engine.fresh_database(template)
+async def pool(postgres: Postgres, template: str) -> AsyncIterator[Database]:
+    """A pool on a new migrated database."""
+    connect = await postgres.fresh_database(template)
     database = Database(connect, size=8)
     yield database
     await database.close()
-    await engine.drop_database(connect)
+    await postgres.drop_database(connect)

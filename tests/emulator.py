@@ -1,4 +1,4 @@
-"""An AWS emulator for tests, in front of their own PostgreSQL. In a conftest: `from tests.emulator import aws`."""
+"""An AWS emulator in front of the tests' PostgreSQL. In a conftest: `from tests.emulator import aws`."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from nomadcrew.adapters.aws.dataapi import Cluster
 from nomadcrew.adapters.aws.sdk.client import AwsClient
 from nomadcrew.adapters.aws.sdk.services import Service
 from rehearsal.emulator import Emulator
-from tests.engine import Engine
+from tests.postgres import Postgres
 
 
 class Aws:
@@ -25,7 +25,7 @@ class Aws:
         self._clients: dict[Service, AwsClient] = {}
 
     def boto(self, service: str) -> Any:
-        """A boto3 client, to make and to look into what tests need."""
+        """A boto3 client, for tests to create and inspect resources."""
         made: Any = boto3.client
         return made(
             service,
@@ -36,15 +36,15 @@ class Aws:
         )
 
     def client(self, service: Service) -> AwsClient:
-        """Our client of a service, the same one for the whole session."""
+        """The project's client of a service, shared by the session."""
         if service not in self._clients:
             self._clients[service] = AwsClient(service, environment=self.environment)
         return self._clients[service]
 
     def advance(self, seconds: float) -> None:
-        """Let time pass for queues."""
+        """Advance the clock of queues."""
         self.later_s += seconds
-        # It is read at any moment, so it is replaced in one go.
+        # The emulator reads it at any time, so it is replaced atomically.
         fresh = self._clock.with_suffix(".new")
         fresh.write_text(str(self.later_s))
         fresh.replace(self._clock)
@@ -55,11 +55,11 @@ class Aws:
 
 
 @pytest.fixture(scope="session")
-def aws(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
-    """One emulator for the session; whoever makes something in it gives it a name of its own."""
+def aws(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
+    """One emulator for the session; tests use unique names."""
     clock = tmp_path_factory.mktemp("emulator") / "clock"
     clock.write_text("0")
-    with Emulator(postgres=engine.pg.connect_kwargs, extra={"EMULATOR_CLOCK": str(clock)}) as emulator:
+    with Emulator(postgres=postgres.pg.connect_kwargs, extra={"EMULATOR_CLOCK": str(clock)}) as emulator:
         made = Aws(emulator, clock)
         yield made
         made.close()
@@ -67,7 +67,7 @@ def aws(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aw
 
 @pytest.fixture(scope="session")
 def cluster(aws: Aws) -> Cluster:
-    """A cluster with the Data API on, in front of the tests' PostgreSQL; tests replace its database."""
+    """A cluster with the Data API in front of the tests' PostgreSQL; tests set its database."""
     secret = aws.boto("secretsmanager").create_secret(
         Name="database", SecretString='{"username": "nomadcrew", "password": "unused-by-the-emulator"}'
     )

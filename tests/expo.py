@@ -1,4 +1,4 @@
-"""A push service that speaks Expo's API, on a port of this machine; it remembers, and fails as it is told to."""
+"""A fake of Expo's push service on a local port, which records requests and simulates errors."""
 
 import json
 import time
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.served import served
+from tests.local_service import serve
 
 MAX_BATCH = 100
 MAX_RECEIPTS = 1_000
@@ -16,23 +16,23 @@ TOO_FAST = "MessageRateExceeded"
 OK: dict[str, Any] = {"status": "ok"}
 
 
-def failed(why: str) -> dict[str, Any]:
-    return {"status": "error", "message": f"about {why}", "details": {"error": why}}
+def failed(code: str) -> dict[str, Any]:
+    return {"status": "error", "message": f"about {code}", "details": {"error": code}}
 
 
 @dataclass
 class Expo:
-    """What was asked of it, and what it is to answer."""
+    """Recorded requests and configured replies."""
 
     url: str = ""
     requests: list[tuple[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
-    # Statuses of the next answers, before it answers as it should.
+    # Error statuses of the next replies.
     statuses: list[int] = field(default_factory=list)
-    # Why tokens are refused, by token; and tokens of another project, which spoil every request they are in.
+    # Errors by token, and tokens of another project, which fail every request that contains them.
     errors: dict[str, str] = field(default_factory=dict)
     foreign: set[str] = field(default_factory=set)
-    # What became of messages, by ticket; those that are not here were delivered, those in `early` are on their way.
+    # Receipts by ticket. Default: delivered; tickets in `early` have no receipt yet.
     receipts: dict[str, dict[str, Any]] = field(default_factory=dict)
     early: set[str] = field(default_factory=set)
     access_token: str | None = None
@@ -41,31 +41,31 @@ class Expo:
 
     @property
     def messages(self) -> list[dict[str, Any]]:
-        """Every message that came, whatever became of it."""
-        return [message for what, body in self.requests if what == "send" for message in body]
+        """Every received message, failed ones included."""
+        return [message for operation, body in self.requests if operation == "send" for message in body]
 
     @property
     def sends(self) -> list[int]:
-        """How many messages each call brought."""
-        return [len(body) for what, body in self.requests if what == "send"]
+        """The number of messages per call."""
+        return [len(body) for operation, body in self.requests if operation == "send"]
 
     def reached(self) -> list[str]:
         return sorted(message["to"] for message in self.messages)
 
     def answer(self, method: str, path: str, headers: dict[str, str], raw: bytes) -> tuple[int, bytes]:
-        if method == "GET":  # every message, for tests in another process
+        if method == "GET":  # for tests in another process
             return 200, json.dumps(self.messages).encode()
-        what, body = path.rpartition("/")[2], json.loads(raw)
-        self.requests.append((what, body))
+        operation, body = path.rpartition("/")[2], json.loads(raw)
+        self.requests.append((operation, body))
         self.headers.append(headers)
         time.sleep(self.delay_s)
         if self.statuses:
             return self.statuses.pop(0), b'{"errors":[{"code":"OUT_OF_ORDER","message":"not now"}]}'
         if self.access_token is not None and headers.get("authorization") != f"Bearer {self.access_token}":
-            return 401, b'{"errors":[{"code":"UNAUTHORIZED","message":"who?"}]}'
+            return 401, b'{"errors":[{"code":"UNAUTHORIZED","message":"unauthorized"}]}'
         if self.garbage is not None:
             return 200, self.garbage
-        status, reply = self._send(body) if what == "send" else self._receipts(body["ids"])
+        status, reply = self._send(body) if operation == "send" else self._receipts(body["ids"])
         return status, json.dumps(reply).encode()
 
     def _send(self, messages: list[dict[str, Any]]) -> tuple[int, Any]:
@@ -86,8 +86,8 @@ class Expo:
 
 @contextmanager
 def expo() -> Iterator[Expo]:
-    """A service that answers until the block ends."""
+    """Run the service during the block."""
     service = Expo()
-    with served(service.answer) as address:
+    with serve(service.answer) as address:
         service.url = f"{address}/--/api/v2/push"
         yield service

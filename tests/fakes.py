@@ -1,4 +1,4 @@
-"""Ports for tests that need few of them: whatever a test does not give fails loudly when touched."""
+"""Ports for tests that need few of them; use of any other port fails the test."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, fields
@@ -19,8 +19,8 @@ ANA = UserId(UUID("019a0000-0000-7000-8000-00000000000a"))
 BEN = UserId(UUID("019a0000-0000-7000-8000-00000000000b"))
 
 
-class Untouchable:
-    """A port that a test did not expect to be used."""
+class UnexpectedPort:
+    """A port that must not be used."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -34,7 +34,7 @@ class Untouchable:
 
 @dataclass
 class SetClock:
-    """A clock that stands still until it is moved."""
+    """A clock that moves only by `advance`."""
 
     now: datetime = NOON
 
@@ -47,7 +47,7 @@ class SetClock:
 
 @dataclass
 class CountingIds:
-    """Ids 1, 2, 3 …, so that what is made can be named in advance."""
+    """Ids 1, 2, 3 …, so that tests can predict them."""
 
     last: int = 0
 
@@ -58,7 +58,7 @@ class CountingIds:
 
 @dataclass
 class OpenLimits:
-    """`RateLimits` that allow everything but the buckets in `closed`, and remember who asked."""
+    """`RateLimits` that refuse only the buckets in `closed`, and record requests."""
 
     closed: set[str] = field(default_factory=set)
     asked: list[tuple[str, str, int]] = field(default_factory=list)
@@ -71,8 +71,8 @@ class OpenLimits:
 
 
 @dataclass
-class TokenTable:
-    """`Tokens` where the token is its own key."""
+class FakeTokens:
+    """`Tokens` with the user's name as token."""
 
     known: dict[str, Claims] = field(
         default_factory=lambda: {
@@ -91,7 +91,7 @@ class TokenTable:
 
 
 @dataclass
-class MemoryReplies:
+class MemoryIdempotency:
     """`IdempotencyStore` in a dict."""
 
     kept: dict[bytes, tuple[bytes, StoredReply]] = field(default_factory=dict)
@@ -103,34 +103,34 @@ class MemoryReplies:
             self.kept[key] = (request_hash, await make())
         known_hash, reply = self.kept[key]
         if known_hash != request_hash:
-            raise Unprocessable("That key was used for another request.", code="idempotency_key_reused")
+            raise Unprocessable("The key was used for another request.", code="idempotency_key_reused")
         return reply
 
 
 @dataclass
-class Bell:
-    """`Outbox` that counts."""
+class CountingOutbox:
+    """`Outbox` that counts writes, and commits with events."""
 
-    expected: int = 0
-    rung: int = 0
+    writes: int = 0
+    commits_with_events: int = 0
 
     def before_write(self) -> None:
-        self.expected += 1
+        self.writes += 1
 
     async def after_commit(self, *, has_events: bool = True) -> None:
-        self.rung += has_events
+        self.commits_with_events += has_events
 
     async def sweep(self) -> int:
         return 0
 
 
 @dataclass
-class Told:
-    """`Broadcaster` that remembers every event, what it is the latest of, and whom it was told to by name."""
+class RecordingBroadcaster:
+    """`Broadcaster` that records every event with its `latest_of`, and addressed users by event id."""
 
     events: list[Event] = field(default_factory=list)
     latest_of: list[str | None] = field(default_factory=list)
-    people: dict[UUID, list[UserId]] = field(default_factory=dict)
+    addressed: dict[UUID, list[UserId]] = field(default_factory=dict)
 
     async def broadcast(self, event: Event, *, latest_of: str | None = None) -> None:
         self.events.append(event)
@@ -138,30 +138,30 @@ class Told:
 
     async def send_to(self, event: Event, people: Sequence[UserId]) -> None:
         self.events.append(event)
-        self.people[event.id] = list(people)
+        self.addressed[event.id] = list(people)
 
 
 def fake_ports(**given: Any) -> Ports:
-    """Ports with a set clock, counting ids, open limits and a few tokens, and with `given` in their places.
+    """Ports with fake clock, ids, limits, tokens and outbox, replaced by those in `given`.
 
     Raises:
-        TypeError: there is no such port.
+        TypeError: no port has that name.
     """
     defaults: dict[str, Any] = {
         "site": Site("http://testserver"),
         "clock": SetClock(),
         "new_id": CountingIds(),
         "limits": OpenLimits(),
-        "idempotency": MemoryReplies(),
-        "outbox": Bell(),
-        "verifier": TokenTable(),
+        "idempotency": MemoryIdempotency(),
+        "outbox": CountingOutbox(),
+        "verifier": FakeTokens(),
     }
-    untouchable = {port.name: cast(Any, Untouchable(port.name)) for port in fields(Ports)}
+    untouchable = {port.name: cast(Any, UnexpectedPort(port.name)) for port in fields(Ports)}
     return Ports(**{**untouchable, **defaults, **given})
 
 
 def an_event(**given: Any) -> Event:
-    """A to-do of ana's that was created at noon, but for what is `given`."""
+    """The event of a to-do that ana created at noon, with changed fields in `given`."""
     fields: dict[str, Any] = {
         "id": EventId(uuid7()),
         "type": "TODO_CREATED",

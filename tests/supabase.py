@@ -1,6 +1,6 @@
-"""A project that speaks Supabase's REST API, on a port of this machine, as far as the mirror uses it.
+"""A fake of the part of Supabase's REST API that the mirror uses, on a local port.
 
-Tables are there with their keys and foreign keys; upserts and filtered deletes do what PostgREST does.
+It has tables with keys and foreign keys, and upserts and filtered deletes like PostgREST.
 """
 
 import json
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from tests.served import served
+from tests.local_service import serve
 
 SERVICE_KEY = "service-key-of-a-project-of-tests-only"
 Row = dict[str, Any]
@@ -29,7 +29,7 @@ COLUMNS = {
         "sharing_expires_at", "privacy", "updated_at",
     },
 }  # fmt: skip
-# Which column names a row of which table.
+# Foreign keys: the table that each column refers to.
 REFERENCES = {
     "trips": {"created_by": "users"},
     "trip_memberships": {"trip_id": "trips", "user_id": "users"},
@@ -45,7 +45,7 @@ class Refused(Exception):
 
 @dataclass
 class Project:
-    """Its tables by key, and how it fails."""
+    """The rows by table and key, and simulated errors."""
 
     url: str = ""
     tables: dict[str, dict[tuple[Any, ...], Row]] = field(default_factory=lambda: {name: {} for name in KEYS})
@@ -90,28 +90,28 @@ class Project:
         for row in rows:
             if set(row) != COLUMNS[table]:
                 raise Refused(400, "PGRST204")
-            for column, other in REFERENCES.get(table, {}).items():
-                if row[column] is not None and (row[column],) not in self.tables[other]:
+            for column, referenced in REFERENCES.get(table, {}).items():
+                if row[column] is not None and (row[column],) not in self.tables[referenced]:
                     raise Refused(409, "23503")
         for row in rows:
             self.tables[table][tuple(row[key] for key in KEYS[table])] = row
 
     def _delete(self, table: str, query: dict[str, str]) -> None:
         if not query:
-            raise Refused(400, "21000")  # as a project that does not let everything be deleted at once
-        gone = [
+            raise Refused(400, "21000")  # like a project that forbids deletes without a filter
+        matching = [
             key for key, row in self.tables[table].items()
             if all(_holds(str(row[column]), wanted) for column, wanted in query.items())
         ]  # fmt: skip
-        for key in gone:
-            pointing = [*self.tables["trip_memberships"].values(), *self.tables["locations"].values()]
-            if table == "trips" and any(row["trip_id"] == key[0] for row in pointing):
+        for key in matching:
+            referring = [*self.tables["trip_memberships"].values(), *self.tables["locations"].values()]
+            if table == "trips" and any(row["trip_id"] == key[0] for row in referring):
                 raise Refused(409, "23503")
             del self.tables[table][key]
 
 
 def _holds(value: str, wanted: str) -> bool:
-    """Whether a value passes a filter of PostgREST."""
+    """Whether a value matches a PostgREST filter."""
     operator, _, operand = wanted.partition(".")
     if operator == "not":
         return not _holds(value, operand)
@@ -124,7 +124,7 @@ def _holds(value: str, wanted: str) -> bool:
 
 @contextmanager
 def supabase() -> Iterator[Project]:
-    """A project that answers until the block ends."""
+    """Run a project during the block."""
     project = Project()
-    with served(project.answer) as project.url:
+    with serve(project.answer) as project.url:
         yield project

@@ -1,6 +1,6 @@
-"""A whole backend in this process, for component tests: real PostgreSQL, real handlers, no sockets.
+"""A backend in this process for component tests: real PostgreSQL and handlers, no sockets.
 
-`World` answers requests through either host's door: the ASGI application or a Lambda handler.
+`World` sends requests through either host: the ASGI application or a Lambda handler.
 """
 
 import base64
@@ -30,8 +30,8 @@ from nomadcrew.hosts.machine.ports import machine_ports
 from nomadcrew.hosts.machine.sockets.hub import Hub
 from nomadcrew.settings import Settings
 from nomadcrew.web.dispatch import Dispatcher
-from tests.engine import Engine
-from tests.fakes import Bell, CountingIds, SetClock, Told
+from tests.fakes import CountingIds, CountingOutbox, RecordingBroadcaster, SetClock
+from tests.postgres import Postgres
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 NEW_TRIP = {
@@ -47,8 +47,8 @@ NEW_TRIP = {
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
-    """Somebody with a profile and a token."""
+class User:
+    """A user with a profile and a token."""
 
     id: UserId
     email: str
@@ -79,28 +79,28 @@ class World:
     dispatcher: Dispatcher
     application: Application
     mail: Path
-    told: Told
+    told: RecordingBroadcaster
     statements: list[str] = field(default_factory=list)
 
-    async def person(self, name: str) -> Person:
-        """A new person called `name`, with a profile and a token of an hour."""
+    async def user(self, name: str) -> User:
+        """Create a user named `name` with a profile and a token for an hour."""
         now = self.clock()
         user_id = UserId(self.ports.new_id())
         email = f"{name}@example.org"
         profile = Profile(user_id, email, name, name.title(), "", "", None, None, {}, now, now)
         await self.ports.profiles.onboard(profile)
-        return Person(user_id, email, name, await self.token(user_id, name))
+        return User(user_id, email, name, await self.token(user_id, name))
 
     async def token(self, user_id: UserId, username: str, *, is_admin: bool = False) -> str:
         return await token_of(self.ports, user_id, username, is_admin=is_admin)
 
-    async def trip(self, owner: Person, **fields: Any) -> UUID:
+    async def trip(self, owner: User, **fields: Any) -> UUID:
         reply = await self.call("POST", "/v1/trips", by=owner, body=NEW_TRIP | {"name": owner.username} | fields)
         assert reply.status == 201, reply.body
         return UUID(reply.json["id"])
 
-    async def join(self, trip_id: UUID, owner: Person, guest: Person, role: str = "MEMBER") -> None:
-        """Put `guest` on the trip through an invitation."""
+    async def join(self, trip_id: UUID, owner: User, guest: User, role: str = "MEMBER") -> None:
+        """Add `guest` to the trip by an invitation."""
         body = {"email": guest.email, "role": role}
         reply = await self.call("POST", f"/v1/trips/{trip_id}/invitations", by=owner, body=body)
         assert reply.status == 201, reply.body
@@ -112,12 +112,12 @@ class World:
         method: str,
         path: str,
         *,
-        by: Person | None = None,
+        by: User | None = None,
         body: object = None,
         headers: Mapping[str, str] | None = None,
         raw: bytes | None = None,
     ) -> Answer:
-        """A request through the one-machine host's ASGI application."""
+        """Send a request through the machine host's ASGI application."""
         data = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
         sent = request_headers(by, data, headers)
         parts = urlsplit(path)
@@ -149,12 +149,12 @@ class World:
         method: str,
         path: str,
         *,
-        by: Person | None = None,
+        by: User | None = None,
         body: object = None,
         headers: Mapping[str, str] | None = None,
         raw: bytes | None = None,
     ) -> Answer:
-        """The same request as an API Gateway event through the Lambda host."""
+        """Send the same request as an API Gateway event through the AWS host."""
         data = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
         event = gateway_event(method, path, request_headers(by, data, headers), data)
         response = await answer({route.key: route for route in ALL_ROUTES}, self.dispatcher, event)
@@ -166,7 +166,7 @@ class World:
         )
 
     async def snapshot(self, *, without: tuple[str, ...] = ()) -> list[tuple[str, int, int]]:
-        """What every table holds, as a count and a sum of hashes."""
+        """Row count and sum of hashes of every table."""
         async with self.pool.connection() as connection:
             tables = await connection.fetch(
                 "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
@@ -180,7 +180,7 @@ class World:
             return sorted(tuple(row) for row in await connection.fetch(query))
 
 
-def request_headers(by: Person | None, data: bytes, headers: Mapping[str, str] | None) -> dict[str, str]:
+def request_headers(by: User | None, data: bytes, headers: Mapping[str, str] | None) -> dict[str, str]:
     sent = {"host": "api.test", "x-request-id": "req-1"}
     if data:
         sent |= {"content-type": "application/json", "content-length": str(len(data))}
@@ -193,7 +193,7 @@ _ROUTER = Router(ALL_ROUTES)
 
 
 def gateway_event(method: str, path: str, headers: Mapping[str, str], data: bytes) -> dict[str, Any]:
-    """A request as API Gateway's HTTP API hands it to a function, payload format 2.0."""
+    """A request as API Gateway's HTTP API passes it to a function, payload format 2.0."""
     parts = urlsplit(path)
     found = _ROUTER.match(method, parts.path)
     return {
@@ -213,7 +213,7 @@ def gateway_event(method: str, path: str, headers: Mapping[str, str], data: byte
 
 
 async def token_of(ports: Ports, user_id: UserId, username: str, *, is_admin: bool = False) -> str:
-    """An access token as our own issuer gives it."""
+    """An access token of the project's issuer."""
     return await ports.tokens.issue(
         account_of(user_id, username, is_admin=is_admin), SessionId(ports.new_id()), now=ports.clock()
     )
@@ -229,10 +229,14 @@ def account_of(user_id: UserId, username: str, *, is_admin: bool) -> Any:
 
 @asynccontextmanager
 async def world(
-    engine: Engine, home: Path, *, template: str | None = None, environment: Mapping[str, str] | None = None
+    postgres: Postgres,
+    home: Path,
+    *,
+    template: str | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> AsyncIterator[World]:
-    """A backend on a fresh database, with a clock and ids of its own."""
-    connect = await engine.fresh_database(template)
+    """A backend on a fresh database, with fake clock and ids."""
+    connect = await postgres.fresh_database(template)
     pool = Database(connect, size=8)
     if template is None:
         await migrate(pool)
@@ -241,10 +245,11 @@ async def world(
     keys, mail = home / "keys", home / "mail"
     for folder in (keys, mail):
         folder.mkdir(parents=True, exist_ok=True)
-    told = Told()
+    told = RecordingBroadcaster()
     ports = machine_ports(
-        settings, keys, mail, home / "files", pool, url="http://api.test", outbox=Bell(), connections=Hub(),
-        broadcaster=told, on_session_end=lambda _: None, clock=clock, new_id=CountingIds(),
+        settings, keys, mail, home / "files", pool, url="http://api.test",
+        outbox=CountingOutbox(), connections=Hub(), broadcaster=told,
+        on_session_end=lambda _: None, clock=clock, new_id=CountingIds(),
     )  # fmt: skip
     dispatcher = Dispatcher(ports)
     metrics = Metrics()
@@ -269,4 +274,4 @@ async def world(
         yield made
     finally:
         await pool.close()
-        await engine.drop_database(connect)
+        await postgres.drop_database(connect)

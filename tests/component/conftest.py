@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest_asyncio
 
-from tests.engine import Engine
+from tests.postgres import Postgres
 from tests.world import World, world
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def here(engine: Engine, template: str, tmp_path: Path) -> AsyncIterator[World]:
+async def here(postgres: Postgres, template: str, tmp_path: Path) -> AsyncIterator[World]:
     """A backend with its own database."""
-    async with world(engine, tmp_path, template=template) as made:
+    async with world(postgres, tmp_path, template=template) as made:
         yield made

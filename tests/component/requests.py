@@ -11,8 +11,8 @@ from nomadcrew.core.auth.accounts import SignUp
 from nomadcrew.core.ids import EventId, InvitationId, TripId
 from nomadcrew.core.notifications.model import Draft, Notice
 from nomadcrew.core.notifications.preferences import Kind
-from tests.pictures import JPEG_OF_A_PHONE as PICTURE
-from tests.world import NEW_TRIP, Person, World
+from tests.sample_files import JPEG_OF_A_PHONE as PICTURE
+from tests.world import NEW_TRIP, User, World
 
 CALLERS = ("no token", "wrong kind", "outsider", "invitee", "MEMBER", "ADMIN", "OWNER", "removed")
 NIGHT = {"start": "22:00", "end": "07:00", "timeZone": "Europe/Lisbon"}
@@ -25,7 +25,7 @@ class Ask:
 
     method: str
     path: str
-    by: Person | None
+    by: User | None
     body: object = None
     raw: bytes | None = None
     headers: tuple[tuple[str, str], ...] = ()
@@ -39,25 +39,25 @@ class Scene:
     tag: str
     trip: UUID
     elsewhere: UUID
-    people: dict[str, Person]
+    people: dict[str, User]
     invitation: UUID
     foreign_invitation: UUID
     link: str
     todos: dict[str, UUID]
 
-    def caller(self, name: str) -> Person | None:
+    def caller(self, name: str) -> User | None:
         if name == "no token":
             return None
         if name == "wrong kind":  # a valid token of ours that is not an access token: an invitation's link
             owner = self.people["OWNER"]
-            return Person(owner.id, owner.email, owner.username, self.link)
+            return User(owner.id, owner.email, owner.username, self.link)
         return self.people[name]
 
 
 async def scene(world: World, tag: str) -> Scene:
     """Create the scene: OWNER, two ADMINs, two MEMBERs, and a removed, an invited and an outside user."""
     names = ("OWNER", "ADMIN", "MEMBER", "another admin", "another member", "removed", "invitee", "outsider")
-    people = {name: await world.person(f"{name.lower().replace(' ', '-')}-{tag}") for name in names}
+    people = {name: await world.user(f"{name.lower().replace(' ', '-')}-{tag}") for name in names}
     owner = people["OWNER"]
     trip = await world.trip(owner)
     for name in names[1:6]:
@@ -86,7 +86,7 @@ async def _link(world: World, invitation: UUID) -> str:
     return world.ports.invitation_links.issue(stored[0], now=world.clock())
 
 
-async def _invite(world: World, trip: UUID, owner: Person, email: str) -> UUID:
+async def _invite(world: World, trip: UUID, owner: User, email: str) -> UUID:
     body = {"email": email, "role": "member"}
     return UUID((await world.call("POST", f"/v1/trips/{trip}/invitations", by=owner, body=body)).json["id"])
 
@@ -124,7 +124,7 @@ async def ask(stage: Scene, row: str, variant: str, caller: str) -> Ask:
     return Ask(method, path + _query(stage, row), by, body)
 
 
-async def _locate(stage: Scene, row: str, variant: str, me: Person) -> None:
+async def _locate(stage: Scene, row: str, variant: str, me: User) -> None:
     """Create the position or the meeting point that the request needs."""
     world, trip = stage.world, stage.trip
     if variant == "everywhere":
@@ -145,7 +145,7 @@ MEETING_POINT = {"latitude": 41.14, "longitude": -8.61, "name": "the bridge"}
 FORM = ("content-type", "application/x-www-form-urlencoded")
 
 
-def _target(stage: Scene, variant: str, me: Person) -> UUID:
+def _target(stage: Scene, variant: str, me: User) -> UUID:
     people = stage.people
     match variant.split(" becomes ")[0]:
         case "a member":
@@ -179,7 +179,7 @@ def _query(stage: Scene, row: str) -> str:
             return ""
 
 
-async def _body(stage: Scene, row: str, variant: str, me: Person) -> Any:  # noqa: C901 — a table of bodies
+async def _body(stage: Scene, row: str, variant: str, me: User) -> Any:  # noqa: C901 — a table of bodies
     match row:
         case "POST /v1/trips":
             return NEW_TRIP | {"name": f"by {me.username}"}
@@ -281,7 +281,7 @@ async def account(stage: Scene) -> str:
     return email
 
 
-async def notification(world: World, trip: UUID, whose: Person) -> UUID:
+async def notification(world: World, trip: UUID, whose: User) -> UUID:
     metadata = {"tripName": "Porto", "changedFields": []}
     notice = Notice(Kind.TRIP, "TRIP_UPDATED", metadata, [whose.id])
     draft = Draft.of(EventId(world.ports.new_id()), whose.id, notice)

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from tests.component.matrix import LINES, Line, succeeding
+from tests.component.permission_matrix import LINES, Line, succeeding
 from tests.component.requests import Ask, ask, encoded, scene
-from tests.engine import Engine
+from tests.postgres import Postgres
 from tests.world import Answer, World, world
 
 # Tokens are random.
@@ -17,11 +17,14 @@ _SECRET = re.compile(rb'"(access_token|refresh_token)":"[^"]+"')
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def twins(
-    engine: Engine, template: str, tmp_path_factory: pytest.TempPathFactory
+    postgres: Postgres, template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[tuple[World, World]]:
     """Two backends with equal keys, clocks and ids, each with its own database."""
     home = tmp_path_factory.mktemp("twins")
-    async with world(engine, home, template=template) as one, world(engine, home, template=template) as other:
+    async with (
+        world(postgres, home, template=template) as one,
+        world(postgres, home, template=template) as other,
+    ):
         yield one, other
 
 

@@ -11,8 +11,8 @@ import pytest_asyncio
 from nomadcrew.api.socket_frames import frames
 from nomadcrew.core.limits import LIMITS
 from nomadcrew.web.sockets import handle_frame
-from tests.engine import Engine
-from tests.world import Answer, Person, World, world
+from tests.postgres import Postgres
+from tests.world import Answer, User, World, world
 
 PER_USER, PER_TRIP = LIMITS["chat"].count, LIMITS["chat_trip"].count
 
@@ -20,7 +20,7 @@ PER_USER, PER_TRIP = LIMITS["chat"].count, LIMITS["chat_trip"].count
 class Crew:
     """A trip of ana, ben and cleo, and eve, who is not a member."""
 
-    def __init__(self, world: World, trip: UUID, people: dict[str, Person]) -> None:
+    def __init__(self, world: World, trip: UUID, people: dict[str, User]) -> None:
         self.world, self.trip, self.people = world, trip, people
         self.path = f"/v1/trips/{trip}/chat/messages"
 
@@ -42,9 +42,9 @@ class Crew:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def crew(engine: Engine, template: str, tmp_path: Path) -> AsyncIterator[Crew]:
-    async with world(engine, tmp_path, template=template) as made:
-        people = {name: await made.person(name) for name in ("ana", "ben", "cleo", "eve")}
+async def crew(postgres: Postgres, template: str, tmp_path: Path) -> AsyncIterator[Crew]:
+    async with world(postgres, tmp_path, template=template) as made:
+        people = {name: await made.user(name) for name in ("ana", "ben", "cleo", "eve")}
         trip = await made.trip(people["ana"])
         for name in ("ben", "cleo"):
             await made.join(trip, people["ana"], people[name])

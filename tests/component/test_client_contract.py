@@ -8,22 +8,22 @@ from uuid import uuid4
 import pytest
 
 from nomadcrew.core.ids import UserId
-from tests.world import NEW_TRIP, NOON, Person, World
+from tests.world import NEW_TRIP, NOON, User, World
 
 PROBLEM = {"type", "title", "status", "detail", "message", "error", "code", "details", "request_id"}
 
 
 @pytest.fixture
-async def ana(here: World) -> Person:
-    return await here.person("ana")
+async def ana(here: World) -> User:
+    return await here.user("ana")
 
 
 @pytest.fixture
-async def ben(here: World) -> Person:
-    return await here.person("ben")
+async def ben(here: World) -> User:
+    return await here.user("ben")
 
 
-async def test_a_created_trip_has_a_nested_destination_and_real_times(here: World, ana: Person) -> None:
+async def test_a_created_trip_has_a_nested_destination_and_real_times(here: World, ana: User) -> None:
     made = (await here.call("POST", "/v1/trips", by=ana, body=NEW_TRIP)).json
     assert made["destination"] == {
         "address": "Porto, PT", "placeId": "", "coordinates": {"lat": 41.15, "lng": -8.61}, "name": "Porto",
@@ -33,7 +33,7 @@ async def test_a_created_trip_has_a_nested_destination_and_real_times(here: Worl
     assert [m["role"] for m in made["members"]] == ["OWNER"]
 
 
-async def test_a_trips_dates_are_the_calendar_dates_as_written(here: World, ana: Person) -> None:
+async def test_a_trips_dates_are_the_calendar_dates_as_written(here: World, ana: User) -> None:
     body = NEW_TRIP | {"startDate": "2026-07-01T23:30:00-05:00", "endDate": "2026-07-03T00:10:00+14:00"}
     made = (await here.call("POST", "/v1/trips", by=ana, body=body)).json
     assert (made["startDate"], made["endDate"]) == ("2026-07-01T00:00:00Z", "2026-07-03T00:00:00Z")
@@ -47,26 +47,24 @@ async def test_a_trips_dates_are_the_calendar_dates_as_written(here: World, ana:
         ("backgroundImageUrl", "x" * 513), ("endDate", None),
     ],
 )  # fmt: skip
-async def test_an_invalid_trip_gets_400(here: World, ana: Person, field: str, value: object) -> None:
+async def test_an_invalid_trip_gets_400(here: World, ana: User, field: str, value: object) -> None:
     reply = await here.call("POST", "/v1/trips", by=ana, body=NEW_TRIP | {field: value})
     assert reply.status == 400
     assert reply.json["type"] == "VALIDATION"
     assert (await here.call("GET", "/v1/trips", by=ana)).json == []
 
 
-async def test_zero_coordinates_are_valid(here: World, ana: Person) -> None:
+async def test_zero_coordinates_are_valid(here: World, ana: User) -> None:
     body = NEW_TRIP | {"destinationLatitude": 0, "destinationLongitude": 0}
     assert (await here.call("POST", "/v1/trips", by=ana, body=body)).status == 201
 
 
-async def test_keys_are_read_in_any_case_and_unknown_ones_ignored(here: World, ana: Person) -> None:
+async def test_keys_are_read_in_any_case_and_unknown_ones_ignored(here: World, ana: User) -> None:
     body = {key.upper(): value for key, value in NEW_TRIP.items()} | {"simulator": True}
     assert (await here.call("POST", "/v1/trips", by=ana, body=body)).status == 201
 
 
-async def test_lists_and_single_trips_carry_members_with_names_and_roles(
-    here: World, ana: Person, ben: Person
-) -> None:
+async def test_lists_and_single_trips_carry_members_with_names_and_roles(here: World, ana: User, ben: User) -> None:
     trip = await here.trip(ana)
     await here.join(trip, ana, ben, "admin")
     single = (await here.call("GET", f"/v1/trips/{trip}", by=ben)).json
@@ -79,7 +77,7 @@ async def test_lists_and_single_trips_carry_members_with_names_and_roles(
         assert (shown["participantCount"], shown["createdBy"], shown["createdByName"]) == (2, str(ana.id), "Ana")
 
 
-async def test_a_nested_destination_is_understood(here: World, ana: Person) -> None:
+async def test_a_nested_destination_is_understood(here: World, ana: User) -> None:
     trip = await here.trip(ana)
     nested = {"destination": {"address": "Rua 1", "placeId": "p1", "coordinates": {"lat": 1.5, "lng": 2.5}}}
     changed = (await here.call("PUT", f"/v1/trips/{trip}", by=ana, body=nested)).json
@@ -87,14 +85,14 @@ async def test_a_nested_destination_is_understood(here: World, ana: Person) -> N
     assert (changed["destinationLatitude"], changed["destinationLongitude"]) == (1.5, 2.5)
 
 
-async def test_an_illegal_status_change_gets_400_naming_both_statuses(here: World, ana: Person) -> None:
+async def test_an_illegal_status_change_gets_400_naming_both_statuses(here: World, ana: User) -> None:
     trip = await here.trip(ana)
     reply = await here.call("PATCH", f"/v1/trips/{trip}/status", by=ana, body={"status": "COMPLETED"})
     assert (reply.status, reply.code) == (400, "invalid_status_transition")
     assert reply.json["details"] == "a trip cannot go from PLANNING to COMPLETED"
 
 
-async def test_a_deleted_trip_is_404_on_every_route_for_its_members(here: World, ana: Person, ben: Person) -> None:
+async def test_a_deleted_trip_is_404_on_every_route_for_its_members(here: World, ana: User, ben: User) -> None:
     trip = await here.trip(ana)
     await here.join(trip, ana, ben)
     assert (await here.call("DELETE", f"/v1/trips/{trip}", by=ana)).status == 204
@@ -105,13 +103,13 @@ async def test_a_deleted_trip_is_404_on_every_route_for_its_members(here: World,
 
 @pytest.mark.parametrize("trip", ["not-a-uuid", "00000000-0000-0000-0000-00000000000x", str(uuid4())])
 async def test_a_malformed_or_unknown_trip_id_gets_the_refusal_of_a_foreign_trip(
-    here: World, ana: Person, trip: str
+    here: World, ana: User, trip: str
 ) -> None:
     reply = await here.call("GET", f"/v1/trips/{trip}", by=ana)
     assert (reply.status, reply.code) == (403, "not_trip_member")
 
 
-async def test_a_todo_counts_characters_and_needs_no_trip_in_its_body(here: World, ana: Person) -> None:
+async def test_a_todo_counts_characters_and_needs_no_trip_in_its_body(here: World, ana: User) -> None:
     trip = await here.trip(ana)
     path = f"/v1/trips/{trip}/todos"
     assert (await here.call("POST", path, by=ana, body={"text": "é" * 255})).status == 201
@@ -127,7 +125,7 @@ async def test_a_todo_counts_characters_and_needs_no_trip_in_its_body(here: Worl
     assert listed["pagination"] == {"limit": 100, "offset": 0, "total": 2}
 
 
-async def test_an_invitation_never_shows_its_secret_and_has_the_address_twice(here: World, ana: Person) -> None:
+async def test_an_invitation_never_shows_its_secret_and_has_the_address_twice(here: World, ana: User) -> None:
     trip = await here.trip(ana)
     body = {"email": "New@Example.org", "role": "member"}
     made = (await here.call("POST", f"/v1/trips/{trip}/invitations", by=ana, body=body)).json
@@ -146,14 +144,14 @@ async def test_an_invitation_never_shows_its_secret_and_has_the_address_twice(he
     ],
 )  # fmt: skip
 async def test_invalid_invitations_are_refused(
-    here: World, ana: Person, email: str, role: str, status: int, code: str
+    here: World, ana: User, email: str, role: str, status: int, code: str
 ) -> None:
     trip = await here.trip(ana)
     reply = await here.call("POST", f"/v1/trips/{trip}/invitations", by=ana, body={"email": email, "role": role})
     assert (reply.status, reply.code) == (status, code)
 
 
-async def test_invitation_details_hide_the_inviters_address(here: World, ana: Person, ben: Person) -> None:
+async def test_invitation_details_hide_the_inviters_address(here: World, ana: User, ben: User) -> None:
     trip = await here.trip(ana)
     body = {"email": ben.email, "role": "member"}
     made = (await here.call("POST", f"/v1/trips/{trip}/invitations", by=ana, body=body)).json
@@ -163,14 +161,14 @@ async def test_invitation_details_hide_the_inviters_address(here: World, ana: Pe
     assert shown["trip"]["startDate"] == "2026-12-01T00:00:00Z"
 
 
-async def test_an_unknown_invitation_gets_404(here: World, ana: Person) -> None:
+async def test_an_unknown_invitation_gets_404(here: World, ana: User) -> None:
     for missing in (uuid4(), "nonsense"):
         for method, suffix in (("GET", ""), ("POST", "/accept"), ("POST", "/decline")):
             reply = await here.call(method, f"/v1/invitations/{missing}{suffix}", by=ana)
             assert (reply.status, reply.json["type"]) == (404, "NOT_FOUND")
 
 
-async def test_a_forged_link_is_refused_and_a_browser_is_redirected(here: World, ana: Person) -> None:
+async def test_a_forged_link_is_refused_and_a_browser_is_redirected(here: World, ana: User) -> None:
     reply = await here.call("POST", "/v1/invitations/accept", by=ana, body={"token": "a.b.c"})
     assert (reply.status, reply.json["type"]) == (401, "AUTHENTICATION")
     assert (await here.call("GET", "/v1/invitations/details")).code == "missing_token"
@@ -179,7 +177,7 @@ async def test_a_forged_link_is_refused_and_a_browser_is_redirected(here: World,
         assert (reply.status, reply.headers["location"]) == (302, f"http://api.test/join-trip?error={page}")
 
 
-async def test_every_refusal_has_the_same_body(here: World, ana: Person) -> None:
+async def test_every_refusal_has_the_same_body(here: World, ana: User) -> None:
     refusals = [
         await here.call("GET", "/nowhere"),
         await here.call("DELETE", "/v1/trips", by=ana),
@@ -209,14 +207,14 @@ async def test_a_refused_token_gets_the_code_of_its_fault(here: World, header: s
     assert (reply.status, reply.code) == (401, code)
 
 
-async def test_an_expired_token_gets_refresh_required(here: World, ana: Person) -> None:
+async def test_an_expired_token_gets_refresh_required(here: World, ana: User) -> None:
     here.clock.now = NOON + timedelta(hours=1)
     reply = await here.call("GET", "/v1/trips", by=ana)
     assert (reply.status, reply.code, reply.json["refresh_required"]) == (401, "token_expired", True)
 
 
 async def test_without_a_profile_the_own_profile_is_404_and_other_routes_401(here: World) -> None:
-    nobody = Person(UserId(uuid4()), "n@example.org", "n", "")
+    nobody = User(UserId(uuid4()), "n@example.org", "n", "")
     nobody = replace(nobody, token=await here.token(nobody.id, "n"))
     assert (await here.call("GET", "/v1/users/me", by=nobody)).status == 404
     for method, path in (
@@ -229,7 +227,7 @@ async def test_without_a_profile_the_own_profile_is_404_and_other_routes_401(her
         assert (reply.status, reply.code) == (401, "user_not_onboarded")
 
 
-async def test_successes_and_refusals_have_rate_limit_headers(here: World, ana: Person) -> None:
+async def test_successes_and_refusals_have_rate_limit_headers(here: World, ana: User) -> None:
     replies = [await here.call("POST", "/v1/trips", by=ana, body=NEW_TRIP | {"name": str(n)}) for n in range(31)]
     assert [r.status for r in replies] == [201] * 30 + [429]
     assert (replies[0].headers["x-ratelimit-limit"], replies[0].headers["x-ratelimit-remaining"]) == ("30", "29")
@@ -241,7 +239,7 @@ async def test_successes_and_refusals_have_rate_limit_headers(here: World, ana: 
     assert (await here.call("POST", "/v1/trips", by=ana, body=NEW_TRIP | {"name": "later"})).status == 201
 
 
-async def test_a_profile_has_everything_the_client_reads(here: World, ana: Person) -> None:
+async def test_a_profile_has_everything_the_client_reads(here: World, ana: User) -> None:
     await here.call("PUT", f"/v1/users/{ana.id}", by=ana, body={
         "firstName": "Ana", "lastName": "Costa", "profilePictureUrl": "https://img.example.org/a.png",
         "locationPrivacyPreference": "approximate",
@@ -255,8 +253,8 @@ async def test_a_profile_has_everything_the_client_reads(here: World, ana: Perso
     assert {"createdAt", "updatedAt", "id", "email", "username"} <= me.keys()
 
 
-async def test_a_search_marks_the_members_of_the_trip_it_names(here: World, ana: Person, ben: Person) -> None:
-    eve = await here.person("eve")
+async def test_a_search_marks_the_members_of_the_trip_it_names(here: World, ana: User, ben: User) -> None:
+    eve = await here.user("eve")
     trip = await here.trip(ana)
     await here.join(trip, ana, ben)
     found = (await here.call("GET", f"/v1/users/search?q=EXAMPLE.org&tripId={trip}", by=ana)).json["users"]
@@ -267,7 +265,7 @@ async def test_a_search_marks_the_members_of_the_trip_it_names(here: World, ana:
     assert (await here.call("GET", "/v1/users/search?q=a", by=ana)).status == 400
 
 
-async def test_notifications_are_a_bare_array_with_lenient_paging(here: World, ana: Person) -> None:
+async def test_notifications_are_a_bare_array_with_lenient_paging(here: World, ana: User) -> None:
     assert (await here.call("GET", "/v1/notifications?limit=500&offset=x", by=ana)).json == []
     assert (await here.call("GET", "/v1/notifications?status=maybe", by=ana)).code == "invalid_status"
     assert (await here.call("GET", "/v1/notifications/unread-count", by=ana)).json == {"count": 0}
@@ -276,7 +274,7 @@ async def test_notifications_are_a_bare_array_with_lenient_paging(here: World, a
 
 
 async def test_a_log_line_has_user_and_trip_ids_but_no_private_data(
-    here: World, ana: Person, caplog: pytest.LogCaptureFixture
+    here: World, ana: User, caplog: pytest.LogCaptureFixture
 ) -> None:
     trip = await here.trip(ana)
     body = {"email": "secret@example.org", "role": "member"}

@@ -13,9 +13,9 @@ import pytest_asyncio
 
 from nomadcrew.api.socket_frames import frames
 from nomadcrew.web.sockets import handle_frame
-from tests.engine import Engine
-from tests.fakes import Bell
-from tests.world import NOON, Answer, Person, World, world
+from tests.fakes import CountingOutbox
+from tests.postgres import Postgres
+from tests.world import NOON, Answer, User, World, world
 
 NOON_MS = int(NOON.timestamp() * 1000)
 EXACTLY, ROUGHLY = (41.149_61, -8.610_99), (41.15, -8.61)
@@ -23,10 +23,12 @@ FAR = (40.2, -8.4)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def stage(engine: Engine, template: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+async def stage(
+    postgres: Postgres, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[World]:
     environment = {"NOMADCREW_RATE_LIMITS": "off"}
     async with world(
-        engine, tmp_path_factory.mktemp("locations"), template=template, environment=environment
+        postgres, tmp_path_factory.mktemp("locations"), template=template, environment=environment
     ) as made:
         yield made
 
@@ -34,7 +36,7 @@ async def stage(engine: Engine, template: str, tmp_path_factory: pytest.TempPath
 class Crew:
     """A trip of ana and ben; eve is a former member, mallory never was one."""
 
-    def __init__(self, world: World, trip: UUID, people: dict[str, Person]) -> None:
+    def __init__(self, world: World, trip: UUID, people: dict[str, User]) -> None:
         self.world = world
         self.trip = trip
         self.people = people
@@ -78,7 +80,7 @@ class Crew:
         self.world.told.events.clear()
         return events
 
-    async def changes(self, trip: UUID, of: Person) -> list[bool]:
+    async def changes(self, trip: UUID, of: User) -> list[bool]:
         """The new state of each sharing event of a user on a trip."""
         changed = await self.events("LOCATION_SHARING_CHANGED", trip)
         return [payload["isSharingEnabled"] for payload in changed if payload["userId"] == str(of.id)]
@@ -109,7 +111,7 @@ async def crew(stage: World) -> Crew:
 async def a_crew(stage: World) -> Crew:
     stage.clock.now = NOON
     tag = uuid4().hex[:8]
-    people = {name: await stage.person(f"{name}-{tag}") for name in ("ana", "ben", "eve", "mallory")}
+    people = {name: await stage.user(f"{name}-{tag}") for name in ("ana", "ben", "eve", "mallory")}
     trip = await stage.trip(people["ana"])
     for name in ("ben", "eve"):
         await stage.join(trip, people["ana"], people[name])
@@ -238,7 +240,7 @@ async def test_every_route_and_broadcast_applies_privacy(stage: World, asked: st
         crew = await a_crew(stage)
         ana = crew.people["ana"]
 
-        async def hide(crew: Crew = crew, ana: Person = ana, ghost: bool = ghost) -> None:
+        async def hide(crew: Crew = crew, ana: User = ana, ghost: bool = ghost) -> None:
             if preference is not None:
                 body = {"locationPrivacyPreference": preference}
                 assert (await crew.call("PUT", f"/v1/users/{ana.id}", "ana", body)).status == 200
@@ -443,8 +445,8 @@ async def test_an_arrival_is_announced_once_with_the_visible_precision(crew: Cre
 
 
 async def test_the_relay_is_woken_only_for_reports_with_an_event(crew: Crew) -> None:
-    bell, rung = crew.world.ports.outbox, {}
-    assert isinstance(bell, Bell)
+    outbox, rung = crew.world.ports.outbox, {}
+    assert isinstance(outbox, CountingOutbox)
     steps: list[tuple[str, tuple[float, float], dict[str, bool]]] = [
         ("starts to share", FAR, {}),
         ("stays", FAR, {}),
@@ -455,9 +457,9 @@ async def test_the_relay_is_woken_only_for_reports_with_an_event(crew: Crew) -> 
     ]
     for what, at, fields in steps:
         await crew.later(600)
-        before = bell.rung
+        before = outbox.commits_with_events
         assert (await crew.post("ben", at, method="POST", **fields)).status == 201
-        rung[what] = bell.rung - before
+        rung[what] = outbox.commits_with_events - before
     assert list(rung.values()) == [1, 0, 0, 1, 0, 1], rung
 
 
@@ -621,7 +623,7 @@ async def test_a_wrong_frame_is_answered_with_an_error_that_repeats_nothing(
 
 
 async def test_positions_are_limited_to_two_per_second_and_batches_to_ten_per_minute(here: World) -> None:
-    ana = await here.person("ana")
+    ana = await here.user("ana")
     path = f"/v1/trips/{await here.trip(ana)}/locations"
     body = {"latitude": 1, "longitude": 1}
     assert [(await here.call("POST", path, by=ana, body=body)).status for _ in range(3)] == [201, 201, 429]

@@ -12,8 +12,8 @@ import pytest_asyncio
 
 from nomadcrew.adapters.postgres.sql import compile_statement
 from nomadcrew.core.ids import InvitationId
-from tests.engine import Engine
-from tests.world import Answer, Person, World, world
+from tests.postgres import Postgres
+from tests.world import Answer, User, World, world
 
 PASSWORD = "Sail2Porto!"
 FORM = {"content-type": "application/x-www-form-urlencoded"}
@@ -21,22 +21,22 @@ _COUNT = compile_statement("count", "SELECT count(*) AS people FROM user_profile
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def closed(engine: Engine, template: str, tmp_path: Path) -> AsyncIterator[World]:
+async def closed(postgres: Postgres, template: str, tmp_path: Path) -> AsyncIterator[World]:
     """A backend that sends mail and admits only invited users."""
     environment = {"NOMADCREW_REGISTRATION": "closed", "NOMADCREW_SMTP_URL": "smtp://127.0.0.1:9"}
-    async with world(engine, tmp_path, template=template, environment=environment) as made:
+    async with world(postgres, tmp_path, template=template, environment=environment) as made:
         yield made
 
 
 class Invited:
     """An invitation from ana to ben, and its page."""
 
-    def __init__(self, here: World, ana: Person, trip_id: UUID, invitation_id: UUID, link: str) -> None:
+    def __init__(self, here: World, ana: User, trip_id: UUID, invitation_id: UUID, link: str) -> None:
         self.here, self.ana, self.trip_id, self.invitation_id, self.link = here, ana, trip_id, invitation_id, link
 
     @classmethod
     async def make(cls, here: World, email: str = "ben@example.org", role: str = "MEMBER") -> "Invited":
-        ana = await here.person("ana")
+        ana = await here.user("ana")
         trip_id = await here.trip(ana, name="Porto <&> Douro")
         path = f"/v1/trips/{trip_id}/invitations"
         reply = await here.call("POST", path, by=ana, body={"email": email, "role": role})
@@ -284,9 +284,9 @@ async def confirmation(world_: World) -> str:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def mailing(engine: Engine, template: str, tmp_path: Path) -> AsyncIterator[World]:
+async def mailing(postgres: Postgres, template: str, tmp_path: Path) -> AsyncIterator[World]:
     environment = {"NOMADCREW_SMTP_URL": "smtp://127.0.0.1:9"}
-    async with world(engine, tmp_path, template=template, environment=environment) as made:
+    async with world(postgres, tmp_path, template=template, environment=environment) as made:
         yield made
 
 

@@ -6,17 +6,19 @@ import pytest
 import pytest_asyncio
 
 from nomadcrew.api.table import ALL_ROUTES
-from tests.component.matrix import LINES, Line
+from tests.component.permission_matrix import LINES, Line
 from tests.component.requests import CALLERS, ask, encoded, scene
-from tests.engine import Engine
+from tests.postgres import Postgres
 from tests.world import World, world
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def stage(engine: Engine, template: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+async def stage(
+    postgres: Postgres, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[World]:
     environment = {"NOMADCREW_RATE_LIMITS": "off"}
     home = tmp_path_factory.mktemp("matrix")
-    async with world(engine, home, template=template, environment=environment) as made:
+    async with world(postgres, home, template=template, environment=environment) as made:
         yield made
 
 

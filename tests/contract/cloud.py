@@ -1,4 +1,4 @@
-"""Queues, buses and tables in the emulated account, each with a name of its own."""
+"""Queues, buses and tables in the emulated account, with unique names."""
 
 import json
 from itertools import count
@@ -25,25 +25,25 @@ class Cloud:
         return self.aws.client(service)
 
     async def queue(self, *, fifo: bool = False, **attributes: str) -> str:
-        """The address of a new queue."""
+        """Create a queue; return its URL."""
         name = f"queue-{next(_numbers)}" + (".fifo" if fifo else "")
         given = {**attributes, **({"FifoQueue": "true"} if fifo else {})}
         reply = await self.client(SQS).call("CreateQueue", {"QueueName": name, "Attributes": given})
         return str(reply["QueueUrl"])
 
     async def work_queue(self, *, fifo: bool = False) -> str:
-        """The address of a new queue with a dead-letter queue, as the infrastructure makes them."""
-        name, end = f"work-{next(_numbers)}", FIFO if fifo else ""
-        more = {"FifoQueue": "true"} if fifo else {}
+        """Create a queue with a dead-letter queue, like the infrastructure; return its URL."""
+        name, suffix = f"work-{next(_numbers)}", FIFO if fifo else ""
+        options = {"FifoQueue": "true"} if fifo else {}
         sqs = self.client(SQS)
-        dead = await sqs.call("CreateQueue", {"QueueName": f"{name}-dead{end}", "Attributes": more})
-        redrive = {"deadLetterTargetArn": arn_of(dead["QueueUrl"]), "maxReceiveCount": MAX_ATTEMPTS}
-        attributes = {**more, "RedrivePolicy": json.dumps(redrive)}
-        made = await sqs.call("CreateQueue", {"QueueName": f"{name}{end}", "Attributes": attributes})
+        dead_letters = await sqs.call("CreateQueue", {"QueueName": f"{name}-dead{suffix}", "Attributes": options})
+        redrive = {"deadLetterTargetArn": arn_of(dead_letters["QueueUrl"]), "maxReceiveCount": MAX_ATTEMPTS}
+        attributes = {**options, "RedrivePolicy": json.dumps(redrive)}
+        made = await sqs.call("CreateQueue", {"QueueName": f"{name}{suffix}", "Attributes": attributes})
         return str(made["QueueUrl"])
 
     async def messages(self, url: str) -> list[str]:
-        """What waits in a queue, taken out of it, oldest first."""
+        """Receive all messages of a queue, oldest first."""
         bodies: list[str] = []
         ask = {"QueueUrl": url, "MaxNumberOfMessages": 10, "VisibilityTimeout": 43_200}
         while found := (await self.client(SQS).call("ReceiveMessage", ask)).get("Messages"):
@@ -51,12 +51,12 @@ class Cloud:
         return bodies
 
     async def bus(self) -> tuple[str, str]:
-        """The name of a new bus, and the address of a queue that gets everything told to it."""
+        """Create a bus and a queue that receives all its events; return name and URL."""
         url = await self.queue()
         return await self.bus_to({url: {"source": [{"prefix": "nomadcrew."}]}}), url
 
     async def bus_to(self, targets: dict[str, object]) -> str:
-        """The name of a new bus, whose events go to queues by these patterns."""
+        """Create a bus whose events go to queues by these patterns; return its name."""
         bus = f"bus-{next(_numbers)}"
         events = self.client(EVENTS)
         await events.call("CreateEventBus", {"Name": bus})
@@ -73,15 +73,15 @@ class Cloud:
     def client_of_sqs(self) -> AwsClient:
         return self.client(SQS)
 
-    async def table(self, key: str, *, attributes: tuple[str, ...] = (), **more: Any) -> str:
-        """The name of a new table whose key is the text `key`; `more` as CreateTable takes it."""
+    async def table(self, key: str, *, attributes: tuple[str, ...] = (), **options: Any) -> str:
+        """Create a table with the text key `key` and options of CreateTable; return its name."""
         name = f"table-{next(_numbers)}"
         body = {
             "TableName": name,
             "BillingMode": "PAY_PER_REQUEST",
             "KeySchema": [{"AttributeName": key, "KeyType": "HASH"}],
             "AttributeDefinitions": [{"AttributeName": text, "AttributeType": "S"} for text in (key, *attributes)],
-            **more,
+            **options,
         }
         await self.client(DYNAMODB).call("CreateTable", body)
         return name
@@ -98,7 +98,7 @@ class Cloud:
         return await self.table("connectionId", attributes=("userId",), GlobalSecondaryIndexes=[index])
 
     async def chat_table(self) -> str:
-        """The name of a new table as `ChatMessages` is."""
+        """Create a table like `ChatMessages`; return its name."""
         name = f"table-{next(_numbers)}"
         key = [{"AttributeName": "tripId", "KeyType": "HASH"}, {"AttributeName": "sortKey", "KeyType": "RANGE"}]
         body = {
@@ -112,7 +112,7 @@ class Cloud:
         return name
 
     def stream(self, table: str) -> list[dict[str, Any]]:
-        """The records of a table's stream, oldest first, as Lambda is given them."""
+        """The records of a table's stream, oldest first, as Lambda receives them."""
         streams = self.aws.boto("dynamodbstreams")
         [stream] = streams.list_streams(TableName=table)["Streams"]
         arn = stream["StreamArn"]
@@ -127,7 +127,7 @@ class Cloud:
         return records
 
     def streamed(self, table: str, attribute: str) -> list[str]:
-        """A text attribute of every image in a table's stream that has it, oldest first."""
+        """A text attribute of all images in a table's stream that have it, oldest first."""
         images = [record["dynamodb"].get("NewImage", {}) for record in self.stream(table)]
         return [image[attribute]["S"] for image in images if attribute in image]
 
@@ -142,7 +142,7 @@ class Cloud:
         return await self.table(key, attributes=(sort,), KeySchema=keys)
 
     def socket_client(self, url: str) -> AwsClient:
-        """A client of a WebSocket API's management address; whoever asks closes it."""
+        """A client of a WebSocket API's management address, to be closed by the caller."""
         return AwsClient(SOCKETS, url=url, environment=self.aws.environment)
 
 

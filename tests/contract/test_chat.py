@@ -1,4 +1,4 @@
-"""What `ChatLog` promises."""
+"""`ChatLog` in PostgreSQL and in DynamoDB."""
 
 import asyncio
 import json
@@ -46,47 +46,49 @@ from nomadcrew.core.ids import AttachmentId, EventId, MessageId, TripId, UserId,
 from nomadcrew.core.permissions import MEMBER, OWN, OWN_OR_ADMIN, Role
 from nomadcrew.wire.events import unpack
 from tests.contract.cloud import Cloud
-from tests.contract.crew import Crew
-from tests.engine import Engine
-from tests.fakes import NOON, Bell
+from tests.contract.trip_database import TripDb
+from tests.fakes import NOON, CountingOutbox
+from tests.postgres import Postgres
 
 
 @dataclass
 class Store:
-    """A chat in one of its stores: as one process has it, as another has it, and what it told so far."""
+    """A chat in one store: the log of two processes, and its events so far."""
 
     log: ChatLog
     again: ChatLog
-    told: Callable[[], Awaitable[list[dict[str, Any]]]]
+    events: Callable[[], Awaitable[list[dict[str, Any]]]]
     attachments: Attachments
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def crew(engine: Engine, template: str) -> AsyncIterator[Crew]:
-    """People and trips in SQL, wherever messages are."""
-    connect = await engine.fresh_database(template)
+async def db(postgres: Postgres, template: str) -> AsyncIterator[TripDb]:
+    """Users and trips, which are in SQL for either store of messages."""
+    connect = await postgres.fresh_database(template)
     database = Database(connect, size=8)
-    yield Crew(database)
+    yield TripDb(database)
     await database.close()
-    await engine.drop_database(connect)
+    await postgres.drop_database(connect)
 
 
 @pytest_asyncio.fixture(loop_scope="session", params=["postgresql", "dynamodb"])
-async def store(request: pytest.FixtureRequest, crew: Crew) -> Store:
-    attachments = PostgresAttachments(crew.pool)
+async def store(request: pytest.FixtureRequest, db: TripDb) -> Store:
+    attachments = PostgresAttachments(db.pool)
     if request.param == "postgresql":
-        return Store(PostgresChat(crew.pool, Bell()), PostgresChat(crew.pool, Bell()), crew.events, attachments)
+        return Store(
+            PostgresChat(db.pool, CountingOutbox()), PostgresChat(db.pool, CountingOutbox()), db.events, attachments
+        )
     cloud: Cloud = request.getfixturevalue("cloud")
     name = await cloud.chat_table()
     table = ChatTable(cloud.client(DYNAMODB), name)
-    members = PostgresMembers(crew.pool)
+    members = PostgresMembers(db.pool)
 
-    async def told() -> list[dict[str, Any]]:
-        events = [unpack(text) for text in cloud.streamed(name, "event")]
-        return [{"type": event.type, "payload": json.loads(event.payload)} for event in events]
+    async def events() -> list[dict[str, Any]]:
+        unpacked = [unpack(text) for text in cloud.streamed(name, "event")]
+        return [{"type": event.type, "payload": json.loads(event.payload)} for event in unpacked]
 
     return Store(
-        DynamoChat(table, members, attachments), DynamoChat(table, members, attachments), told, attachments
+        DynamoChat(table, members, attachments), DynamoChat(table, members, attachments), events, attachments
     )
 
 
@@ -102,7 +104,7 @@ def draft(trip: TripId, by: UserId, text: str = "hello", at_s: float = 0, **fiel
     return replace(made, **fields)  # type: ignore[arg-type]
 
 
-async def say(chat: ChatLog, trip: TripId, by: UserId, text: str = "hello", at_s: float = 0) -> Message:
+async def post(chat: ChatLog, trip: TripId, by: UserId, text: str = "hello", at_s: float = 0) -> Message:
     return await chat.add(draft(trip, by, text, at_s), MEMBER)
 
 
@@ -130,21 +132,21 @@ async def read(chat: ChatLog, message: Message, by: UserId, at_s: float = 0) -> 
     await chat.mark_read(Command(message.trip_id, by, MEMBER, EventId(uuid7()), now), message.id)
 
 
-async def told(store: Store, type_: str) -> list[dict[str, Any]]:
-    return [event["payload"] for event in await store.told() if event["type"] == type_]
+async def payloads_of(store: Store, type_: str) -> list[dict[str, Any]]:
+    return [event["payload"] for event in await store.events() if event["type"] == type_]
 
 
-async def test_a_message_is_read_back_and_told_in_both_forms(crew: Crew, chat: ChatLog, store: Store) -> None:
-    ana, ben = await crew.person("ana"), await crew.person("ben")
-    trip = await crew.trip(ana)
-    await crew.join(trip, ben, ana)
+async def test_a_message_is_read_back_and_its_event_has_both_forms(db: TripDb, chat: ChatLog, store: Store) -> None:
+    ana, ben = await db.user("ana"), await db.user("ben")
+    trip = await db.trip(ana)
+    await db.join(trip, ben, ana)
     message = await chat.add(draft(trip, ana, "hello @ben", mentions=["ben", "nobody"]), MEMBER)
     assert message.sender is not None
     assert (message.sender.name, message.text, message.created_at) == ("ana", "hello @ben", NOON)
     assert (await chat.before(Access(trip, ben, MEMBER), None, limit=10)).messages == [message]
     sender = {"id": str(ana), "name": "ana"}
     at = "2026-07-01T12:00:00.000000Z"
-    assert await told(store, "CHAT_MESSAGE_SENT") == [
+    assert await payloads_of(store, "CHAT_MESSAGE_SENT") == [
         {
             "messageId": str(message.id), "tripId": str(trip), "content": "hello @ben", "user": sender,
             "timestamp": at, "mentions": [str(ben)],
@@ -154,20 +156,20 @@ async def test_a_message_is_read_back_and_told_in_both_forms(crew: Crew, chat: C
     ]  # fmt: skip
 
 
-async def test_a_message_sent_again_is_the_same_message_told_once(crew: Crew, chat: ChatLog, store: Store) -> None:
-    ana = await crew.person("ana")
-    trip = await crew.trip(ana)
+async def test_a_repeated_message_is_stored_and_broadcast_once(db: TripDb, chat: ChatLog, store: Store) -> None:
+    ana = await db.user("ana")
+    trip = await db.trip(ana)
     message = draft(trip, ana)
     repeats = [replace(message, event_id=EventId(uuid7()), now=NOON + timedelta(seconds=n)) for n in range(5)]
     stored = await asyncio.gather(*(chat.add(one, MEMBER) for one in (message, *repeats)))
     assert len({one.id for one in stored} | {one.created_at for one in stored}) == 2
     assert await texts(chat, trip, ana) == ["hello"]
-    assert len(await told(store, "CHAT_MESSAGE_SENT")) == 1
+    assert len(await payloads_of(store, "CHAT_MESSAGE_SENT")) == 1
 
 
-async def test_without_an_id_of_the_clients_a_repeat_is_known_by_its_fingerprint(crew: Crew, chat: ChatLog) -> None:
-    ana = await crew.person("ana")
-    trip = await crew.trip(ana)
+async def test_a_repeat_without_a_client_id_is_recognised_by_its_fingerprint(db: TripDb, chat: ChatLog) -> None:
+    ana = await db.user("ana")
+    trip = await db.trip(ana)
     stored = await asyncio.gather(*(chat.add(draft(trip, ana, fingerprint=b"f"), MEMBER) for _ in range(5)))
     assert len({one.id for one in stored}) == 1
     later = await chat.add(draft(trip, ana, fingerprint=b"f", at_s=31), MEMBER)
@@ -175,53 +177,57 @@ async def test_without_an_id_of_the_clients_a_repeat_is_known_by_its_fingerprint
     assert await texts(chat, trip, ana) == ["hello", "hello"]
 
 
-async def test_what_is_refused_for_a_moment_is_not_taken_for_what_was_said_long_ago(
-    crew: Crew, chat: ChatLog, monkeypatch: pytest.MonkeyPatch
+async def test_a_conflicting_put_does_not_return_a_message_older_than_the_window(
+    db: TripDb, chat: ChatLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ana = await crew.person("ana")
-    trip = await crew.trip(ana)
+    ana = await db.user("ana")
+    trip = await db.trip(ana)
     first = await chat.add(draft(trip, ana, fingerprint=b"f"), MEMBER)
     put, refused = ChatTable.put, [True]
 
-    async def in_the_way(*given: Any) -> bool:
+    async def conflicting_put(*given: Any) -> bool:
         return not (refused and refused.pop()) and await put(*given)
 
-    monkeypatch.setattr(ChatTable, "put", in_the_way)
+    monkeypatch.setattr(ChatTable, "put", conflicting_put)
     later = await chat.add(draft(trip, ana, fingerprint=b"f", at_s=31), MEMBER)
     assert later.id != first.id
     assert await texts(chat, trip, ana) == ["hello", "hello"]
 
 
-async def test_an_id_that_somebody_else_or_another_trip_uses_is_refused(crew: Crew, chat: ChatLog) -> None:
-    ana, ben = await crew.person("ana"), await crew.person("ben")
-    trip, elsewhere = await crew.trip(ana), await crew.trip(ana)
-    await crew.join(trip, ben, ana)
-    message = await say(chat, trip, ana)
-    for thief in (draft(trip, ben, "mine", id=message.id), draft(elsewhere, ana, "here too", id=message.id)):
+async def test_an_id_used_by_another_author_or_trip_is_refused(db: TripDb, chat: ChatLog) -> None:
+    ana, ben = await db.user("ana"), await db.user("ben")
+    trip, elsewhere = await db.trip(ana), await db.trip(ana)
+    await db.join(trip, ben, ana)
+    message = await post(chat, trip, ana)
+    for duplicate in (draft(trip, ben, "mine", id=message.id), draft(elsewhere, ana, "here too", id=message.id)):
         with pytest.raises(MessageIdTaken):
-            await chat.add(thief, MEMBER)
+            await chat.add(duplicate, MEMBER)
     assert (await texts(chat, trip, ana), await texts(chat, elsewhere, ana)) == (["hello"], [])
 
 
-async def test_a_reply_is_to_a_message_of_the_same_trip(crew: Crew, chat: ChatLog) -> None:
-    ana = await crew.person("ana")
-    trip, elsewhere = await crew.trip(ana), await crew.trip(ana)
-    message, foreign, gone = await say(chat, trip, ana), await say(chat, elsewhere, ana), await say(chat, trip, ana)
-    await delete(chat, gone, ana)
+async def test_a_reply_refers_to_a_message_of_the_same_trip(db: TripDb, chat: ChatLog) -> None:
+    ana = await db.user("ana")
+    trip, elsewhere = await db.trip(ana), await db.trip(ana)
+    message, foreign, deleted = (
+        await post(chat, trip, ana),
+        await post(chat, elsewhere, ana),
+        await post(chat, trip, ana),
+    )
+    await delete(chat, deleted, ana)
     assert (await chat.add(draft(trip, ana, reply_to_id=message.id), MEMBER)).reply_to_id == message.id
-    for wrong in (foreign.id, gone.id, MessageId(uuid4())):
+    for wrong in (foreign.id, deleted.id, MessageId(uuid4())):
         with pytest.raises(ReplyNotFound):
             await chat.add(draft(trip, ana, reply_to_id=wrong), MEMBER)
 
 
-async def test_everybody_sees_one_order_whoever_wrote_at_once(crew: Crew, chat: ChatLog, store: Store) -> None:
-    ana, ben = await crew.person("ana"), await crew.person("ben")
-    trip = await crew.trip(ana)
-    await crew.join(trip, ben, ana)
+async def test_all_members_read_concurrent_messages_in_one_order(db: TripDb, chat: ChatLog, store: Store) -> None:
+    ana, ben = await db.user("ana"), await db.user("ben")
+    trip = await db.trip(ana)
+    await db.join(trip, ben, ana)
     other = store.again
     sent = await asyncio.gather(
         *(
-            say(log, trip, by, f"{name} {n}")
+            post(log, trip, by, f"{name} {n}")
             for n in range(6)
             for name, by, log in (("a", ana, chat), ("b", ben, other))
         )
@@ -233,31 +239,29 @@ async def test_everybody_sees_one_order_whoever_wrote_at_once(crew: Crew, chat: 
     assert (await other.before(Access(trip, ben, MEMBER), None, limit=100)).messages == page
     first = (await chat.after(Access(trip, ben, MEMBER), str(page[-1].id), limit=100)).messages
     assert [page[-1].id, *(message.id for message in first)] == [message.id for message in reversed(page)]
-    events = [str(event["messageId"]) for event in await told(store, "CHAT_MESSAGE_SENT")]
+    events = [str(event["messageId"]) for event in await payloads_of(store, "CHAT_MESSAGE_SENT")]
     assert sorted(events) == sorted(str(message.id) for message in sent)
 
 
-async def test_one_refused_message_does_not_keep_those_sent_with_it(crew: Crew, chat: ChatLog) -> None:
-    ana, eve = await crew.person("ana"), await crew.person("eve")
-    trip = await crew.trip(ana)
+async def test_a_refused_message_does_not_affect_concurrent_ones(db: TripDb, chat: ChatLog) -> None:
+    ana, eve = await db.user("ana"), await db.user("eve")
+    trip = await db.trip(ana)
     outcomes = await asyncio.gather(
-        say(chat, trip, ana, "one"), say(chat, trip, eve, "intruder"),
-        chat.add(draft(trip, ana, reply_to_id=MessageId(uuid4())), MEMBER), say(chat, trip, ana, "two"),
+        post(chat, trip, ana, "one"), post(chat, trip, eve, "intruder"),
+        chat.add(draft(trip, ana, reply_to_id=MessageId(uuid4())), MEMBER), post(chat, trip, ana, "two"),
         return_exceptions=True,
     )  # fmt: skip
     assert [type(outcome) for outcome in outcomes] == [Message, NotTripMember, ReplyNotFound, Message]
     assert sorted(await texts(chat, trip, ana)) == ["one", "two"]
 
 
-async def test_pages_go_back_by_cursor_or_by_id_and_are_stable_while_others_write(
-    crew: Crew, chat: ChatLog
-) -> None:
-    ana = await crew.person("ana")
-    trip = await crew.trip(ana)
-    made = [await say(chat, trip, ana, str(n), at_s=n) for n in range(5)]
+async def test_pages_by_cursor_or_id_are_stable_while_others_write(db: TripDb, chat: ChatLog) -> None:
+    ana = await db.user("ana")
+    trip = await db.trip(ana)
+    made = [await post(chat, trip, ana, str(n), at_s=n) for n in range(5)]
     first = await chat.before(Access(trip, ana, MEMBER), None, limit=2)
     assert [message.text for message in first.messages] == ["4", "3"]
-    await say(chat, trip, ana, "new", at_s=9)
+    await post(chat, trip, ana, "new", at_s=9)
     assert first.next is not None
     for cursor in (first.next, str(made[3].id)):
         second = await chat.before(Access(trip, ana, MEMBER), cursor, limit=2)
@@ -265,15 +269,15 @@ async def test_pages_go_back_by_cursor_or_by_id_and_are_stable_while_others_writ
     assert second.next is not None
     last = await chat.before(Access(trip, ana, MEMBER), second.next, limit=2)
     assert ([message.text for message in last.messages], last.next) == (["0"], None)
-    passed_over = await chat.before(Access(trip, ana, MEMBER), None, limit=2, offset=1)
-    assert [message.text for message in passed_over.messages] == ["4", "3"]
+    with_offset = await chat.before(Access(trip, ana, MEMBER), None, limit=2, offset=1)
+    assert [message.text for message in with_offset.messages] == ["4", "3"]
 
 
-async def test_after_gives_everything_that_was_missed_oldest_first(crew: Crew, chat: ChatLog) -> None:
-    ana = await crew.person("ana")
-    trip = await crew.trip(ana)
-    # Further apart than what a store may give twice.
-    made = [await say(chat, trip, ana, str(n), at_s=20 * n) for n in range(6)]
+async def test_after_returns_all_missed_messages_oldest_first(db: TripDb, chat: ChatLog) -> None:
+    ana = await db.user("ana")
+    trip = await db.trip(ana)
+    # Further apart than the overlap that a store may repeat.
+    made = [await post(chat, trip, ana, str(n), at_s=20 * n) for n in range(6)]
     page = await chat.after(Access(trip, ana, MEMBER), str(made[1].id), limit=2)
     assert [message.text for message in page.messages] == ["2", "3"]
     assert page.next is not None
@@ -283,44 +287,44 @@ async def test_after_gives_everything_that_was_missed_oldest_first(crew: Crew, c
     assert (list(end.messages), end.next) == ([], None)
 
 
-async def test_a_message_that_took_its_functions_whole_time_is_not_passed_over(crew: Crew, chat: ChatLog) -> None:
-    ana = await crew.person("ana")
-    trip = await crew.trip(ana)
+async def test_a_message_of_the_slowest_function_is_in_the_next_page(db: TripDb, chat: ChatLog) -> None:
+    ana = await db.user("ana")
+    trip = await db.trip(ana)
     longest_s = max(BY_NAME[name].timeout_s for name in ("chat", "websocket"))
-    quick = await say(chat, trip, ana, "quick", at_s=longest_s)
-    slow = await say(chat, trip, ana, "slow", at_s=0)
+    quick = await post(chat, trip, ana, "quick", at_s=longest_s)
+    slow = await post(chat, trip, ana, "slow", at_s=0)
     page = await chat.after(Access(trip, ana, MEMBER), str(quick.id), limit=10)
     assert slow.id in [message.id for message in page.messages]
 
 
 @pytest.mark.parametrize("cursor", ["", "m", "m-1", "x9", "m1234567890123456789012", str(uuid4())])
-async def test_what_is_no_place_in_the_chat_is_refused(crew: Crew, chat: ChatLog, cursor: str) -> None:
-    ana = await crew.person("ana")
-    trip = await crew.trip(ana)
+async def test_an_invalid_cursor_is_refused(db: TripDb, chat: ChatLog, cursor: str) -> None:
+    ana = await db.user("ana")
+    trip = await db.trip(ana)
     with pytest.raises(BadCursor):
         await chat.before(Access(trip, ana, MEMBER), cursor, limit=2)
     with pytest.raises(BadCursor):
         await chat.after(Access(trip, ana, MEMBER), cursor, limit=2)
 
 
-async def test_another_trips_message_is_no_place_in_this_chat(crew: Crew, chat: ChatLog) -> None:
-    ana = await crew.person("ana")
-    trip, elsewhere = await crew.trip(ana), await crew.trip(ana)
-    foreign = await say(chat, elsewhere, ana)
+async def test_a_cursor_of_another_trip_is_refused(db: TripDb, chat: ChatLog) -> None:
+    ana = await db.user("ana")
+    trip, elsewhere = await db.trip(ana), await db.trip(ana)
+    foreign = await post(chat, elsewhere, ana)
     with pytest.raises(BadCursor):
         await chat.before(Access(trip, ana, MEMBER), str(foreign.id), limit=2)
 
 
-async def test_search_finds_messages_with_all_words_in_any_case_newest_first(crew: Crew, chat: ChatLog) -> None:
-    ana = await crew.person("ana")
-    trip, elsewhere = await crew.trip(ana), await crew.trip(ana)
+async def test_search_finds_messages_with_all_words_in_any_case_newest_first(db: TripDb, chat: ChatLog) -> None:
+    ana = await db.user("ana")
+    trip, elsewhere = await db.trip(ana), await db.trip(ana)
     for n, text in enumerate(
         ("Meet at the STRASSE 5", "the straße is long", "100% of them meet", "meet_me", "else")
     ):
-        await say(chat, trip, ana, text, at_s=n)
-    await say(chat, elsewhere, ana, "meet elsewhere")
-    gone = await say(chat, trip, ana, "meet nobody", at_s=9)
-    await delete(chat, gone, ana)
+        await post(chat, trip, ana, text, at_s=n)
+    await post(chat, elsewhere, ana, "meet elsewhere")
+    deleted = await post(chat, trip, ana, "meet later", at_s=9)
+    await delete(chat, deleted, ana)
 
     async def find(*words: str) -> list[str]:
         page = await chat.search(Access(trip, ana, MEMBER), words, None, limit=10)
@@ -330,22 +334,22 @@ async def test_search_finds_messages_with_all_words_in_any_case_newest_first(cre
     assert await find("meet", "the") == ["100% of them meet", "Meet at the STRASSE 5"]
     assert await find("0%") == ["100% of them meet"]
     assert await find("t_m") == ["meet_me"]
-    assert await find("nobody") == []
+    assert await find("later") == []
     first = await chat.search(Access(trip, ana, MEMBER), ["meet"], None, limit=2)
     assert first.next is not None
     rest = await chat.search(Access(trip, ana, MEMBER), ["meet"], first.next, limit=2)
     assert [message.text for message in rest.messages] == ["Meet at the STRASSE 5"]
 
 
-async def test_a_search_ends_somewhere_and_goes_on_from_there(
-    crew: Crew, chat: ChatLog, monkeypatch: pytest.MonkeyPatch
+async def test_a_search_stops_after_its_limit_and_continues_from_its_cursor(
+    db: TripDb, chat: ChatLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chat_table, "SEARCHED", 4)
     monkeypatch.setattr(chat_table, "PAGE", 2)
-    ana = await crew.person("ana")
-    trip = await crew.trip(ana)
+    ana = await db.user("ana")
+    trip = await db.trip(ana)
     for n in range(11):
-        await say(chat, trip, ana, "treasure" if n in (0, 5) else "sand", at_s=n)
+        await post(chat, trip, ana, "treasure" if n in (0, 5) else "sand", at_s=n)
     found: list[Message] = []
     page = await chat.search(Access(trip, ana, MEMBER), ["treasure"], None, limit=10)
     found += page.messages
@@ -355,29 +359,27 @@ async def test_a_search_ends_somewhere_and_goes_on_from_there(
     assert [message.created_at for message in found] == [NOON + timedelta(seconds=5), NOON]
 
 
-async def test_the_author_edits_for_fifteen_minutes_and_nobody_else(
-    crew: Crew, chat: ChatLog, store: Store
-) -> None:
-    ana, ben = await crew.person("ana"), await crew.person("ben")
-    trip = await crew.trip(ana)
-    await crew.join(trip, ben, ana)
-    message = await say(chat, trip, ben, "helo")
+async def test_only_the_author_edits_and_for_fifteen_minutes(db: TripDb, chat: ChatLog, store: Store) -> None:
+    ana, ben = await db.user("ana"), await db.user("ben")
+    trip = await db.trip(ana)
+    await db.join(trip, ben, ana)
+    message = await post(chat, trip, ben, "helo")
     edited = await edit(chat, message, ben, "hello", at_s=899)
     assert (edited.text, edited.edited_at, edited.created_at) == ("hello", NOON + timedelta(seconds=899), NOON)
     assert (await chat.before(Access(trip, ana, MEMBER), None, limit=1)).messages == [edited]
-    [payload] = await told(store, "CHAT_MESSAGE_EDITED")
+    [payload] = await payloads_of(store, "CHAT_MESSAGE_EDITED")
     assert (payload["messageId"], payload["content"]) == (str(message.id), "hello")
     with pytest.raises(TooLateToEdit):
         await edit(chat, message, ben, "too late", at_s=901)
     assert (await edit(chat, message, ben, "hello", at_s=901)).text == "hello"
-    assert len(await told(store, "CHAT_MESSAGE_EDITED")) == 1
+    assert len(await payloads_of(store, "CHAT_MESSAGE_EDITED")) == 1
     with pytest.raises(Forbidden):
         await edit(chat, message, ana, "as I wanted it")
 
 
-async def test_nobody_edits_one_message_without_end(crew: Crew, chat: ChatLog) -> None:
-    ana = await crew.person("ana")
-    message = await say(chat, await crew.trip(ana), ana, "0")
+async def test_the_number_of_edits_of_a_message_is_limited(db: TripDb, chat: ChatLog) -> None:
+    ana = await db.user("ana")
+    message = await post(chat, await db.trip(ana), ana, "0")
     for n in range(1, MAX_EDITS + 1):
         await edit(chat, message, ana, str(n))
     with pytest.raises(TooManyEdits):
@@ -385,14 +387,14 @@ async def test_nobody_edits_one_message_without_end(crew: Crew, chat: ChatLog) -
     assert (await edit(chat, message, ana, str(MAX_EDITS))).text == str(MAX_EDITS)
 
 
-async def test_authors_and_admins_delete_and_what_was_said_is_gone_everywhere(
-    crew: Crew, chat: ChatLog, store: Store
+async def test_authors_and_admins_delete_a_message_with_its_text_and_reactions(
+    db: TripDb, chat: ChatLog, store: Store
 ) -> None:
-    ana, ben, eve = await crew.person("ana"), await crew.person("ben"), await crew.person("eve")
-    trip = await crew.trip(ana)
-    await crew.join(trip, ben, ana, Role.ADMIN)
-    await crew.join(trip, eve, ana)
-    bens, eves = await say(chat, trip, ben, "by ben"), await say(chat, trip, eve, "secret")
+    ana, ben, eve = await db.user("ana"), await db.user("ben"), await db.user("eve")
+    trip = await db.trip(ana)
+    await db.join(trip, ben, ana, Role.ADMIN)
+    await db.join(trip, eve, ana)
+    bens, eves = await post(chat, trip, ben, "by ben"), await post(chat, trip, eve, "secret")
     await edit(chat, eves, eve, "secret, edited")
     await react(chat, eves, ben, "🎉")
     with pytest.raises(Forbidden):
@@ -402,19 +404,17 @@ async def test_authors_and_admins_delete_and_what_was_said_is_gone_everywhere(
     newest, _ = (await chat.before(Access(trip, ana, MEMBER), None, limit=10)).messages
     assert (newest.id, newest.text, newest.deleted_at) == (eves.id, TOMBSTONE, NOON)
     assert newest.reactions == ()
-    assert await told(store, "CHAT_MESSAGE_DELETED") == [{"messageId": str(eves.id), "tripId": str(trip)}]
+    assert await payloads_of(store, "CHAT_MESSAGE_DELETED") == [{"messageId": str(eves.id), "tripId": str(trip)}]
     for action in (edit(chat, eves, eve, "again"), react(chat, eves, eve, "🎉")):
         with pytest.raises(MessageNotFound):
             await action
 
 
-async def test_reactions_are_given_once_counted_listed_and_taken_back(
-    crew: Crew, chat: ChatLog, store: Store
-) -> None:
-    ana, ben = await crew.person("ana"), await crew.person("ben")
-    trip = await crew.trip(ana)
-    await crew.join(trip, ben, ana)
-    message = await say(chat, trip, ana)
+async def test_reactions_are_added_once_counted_listed_and_removed(db: TripDb, chat: ChatLog, store: Store) -> None:
+    ana, ben = await db.user("ana"), await db.user("ben")
+    trip = await db.trip(ana)
+    await db.join(trip, ben, ana)
+    message = await post(chat, trip, ana)
     for at_s, (by, emoji) in enumerate(((ana, "👍🏽"), (ben, "👍🏽"), (ben, "🎉"), (ben, "🎉"))):
         await react(chat, message, by, emoji, at_s)
     [shown] = (await chat.before(Access(trip, ana, MEMBER), None, limit=1)).messages
@@ -422,10 +422,10 @@ async def test_reactions_are_given_once_counted_listed_and_taken_back(
     listed = await chat.list_reactions(Access(trip, ana, MEMBER), message.id)
     assert [(one.user_id, one.emoji) for one in listed] == [(ana, "👍🏽"), (ben, "👍🏽"), (ben, "🎉")]
     assert listed[2].created_at == NOON + timedelta(seconds=2)
-    assert len(await told(store, "CHAT_REACTION_ADDED")) == 3
+    assert len(await payloads_of(store, "CHAT_REACTION_ADDED")) == 3
     for _ in range(2):
         await chat.remove_reaction(Reaction(message.id, trip, ben, "🎉", NOON), MEMBER, EventId(uuid7()))
-    [payload] = await told(store, "CHAT_REACTION_REMOVED")
+    [payload] = await payloads_of(store, "CHAT_REACTION_REMOVED")
     assert payload == {
         "messageId": str(message.id), "tripId": str(trip), "reaction": "🎉",
         "user": {"id": str(ben), "name": "ben"},
@@ -433,9 +433,9 @@ async def test_reactions_are_given_once_counted_listed_and_taken_back(
     assert len(await chat.list_reactions(Access(trip, ana, MEMBER), message.id)) == 2
 
 
-async def test_nobody_reacts_to_one_message_without_end(crew: Crew, chat: ChatLog) -> None:
-    ana = await crew.person("ana")
-    message = await say(chat, await crew.trip(ana), ana)
+async def test_the_number_of_reactions_to_a_message_is_limited(db: TripDb, chat: ChatLog) -> None:
+    ana = await db.user("ana")
+    message = await post(chat, await db.trip(ana), ana)
     for n in range(MAX_REACTIONS):
         await react(chat, message, ana, str(n))
     with pytest.raises(Invalid):
@@ -443,13 +443,13 @@ async def test_nobody_reacts_to_one_message_without_end(crew: Crew, chat: ChatLo
     await react(chat, message, ana, "0")
 
 
-async def test_receipts_only_move_forward_and_tell_only_when_they_do(
-    crew: Crew, chat: ChatLog, store: Store
+async def test_receipts_move_forward_only_and_are_broadcast_only_when_they_move(
+    db: TripDb, chat: ChatLog, store: Store
 ) -> None:
-    ana, ben = await crew.person("ana"), await crew.person("ben")
-    trip = await crew.trip(ana)
-    await crew.join(trip, ben, ana)
-    first, second = await say(chat, trip, ana), await say(chat, trip, ana, at_s=1)
+    ana, ben = await db.user("ana"), await db.user("ben")
+    trip = await db.trip(ana)
+    await db.join(trip, ben, ana)
+    first, second = await post(chat, trip, ana), await post(chat, trip, ana, at_s=1)
     await read(chat, second, ben, at_s=2)
     await read(chat, first, ben, at_s=3)
     await read(chat, second, ben, at_s=4)
@@ -457,19 +457,19 @@ async def test_receipts_only_move_forward_and_tell_only_when_they_do(
     receipts = await chat.list_receipts(Access(trip, ana, MEMBER))
     assert [(one.reader.id, one.message_id) for one in receipts] == [(ana, first.id), (ben, second.id)]
     assert receipts[1].read_at == NOON + timedelta(seconds=2)
-    payload, _ = await told(store, "CHAT_READ_RECEIPT")
+    payload, _ = await payloads_of(store, "CHAT_READ_RECEIPT")
     assert payload == {
         "messageId": str(second.id), "tripId": str(trip), "userId": str(ben), "userName": "ben",
         "timestamp": "2026-07-01T12:00:02.000000Z", "user": {"id": str(ben), "name": "ben"},
     }  # fmt: skip
-    await crew.leave(trip, ben, ana)
+    await db.leave(trip, ben, ana)
     assert [one.reader.id for one in await chat.list_receipts(Access(trip, ana, MEMBER))] == [ana]
 
 
-async def test_a_message_is_found_on_its_own_trip_only(crew: Crew, chat: ChatLog) -> None:
-    ana = await crew.person("ana")
-    here, there = await crew.trip(ana), await crew.trip(ana)
-    message = await say(chat, here, ana)
+async def test_a_message_is_found_on_its_own_trip_only(db: TripDb, chat: ChatLog) -> None:
+    ana = await db.user("ana")
+    here, there = await db.trip(ana), await db.trip(ana)
+    message = await post(chat, here, ana)
     for stray in (replace(message, trip_id=there), replace(message, id=MessageId(uuid4()))):
         for action in (edit(chat, stray, ana, "x"), delete(chat, stray, ana), react(chat, stray, ana, "x"),
                        read(chat, stray, ana),
@@ -478,47 +478,47 @@ async def test_a_message_is_found_on_its_own_trip_only(crew: Crew, chat: ChatLog
                 await action
 
 
-async def test_outsiders_and_former_members_see_and_do_nothing(crew: Crew, chat: ChatLog, store: Store) -> None:
-    ana, ben, eve = await crew.person("ana"), await crew.person("ben"), await crew.person("eve")
-    trip = await crew.trip(ana)
-    await crew.join(trip, ben, ana)
-    message = await say(chat, trip, ben)
-    await crew.leave(trip, ben, ana)
-    before = len(await store.told())
-    for stranger in (ben, eve):
+async def test_non_members_and_former_members_can_do_nothing(db: TripDb, chat: ChatLog, store: Store) -> None:
+    ana, ben, eve = await db.user("ana"), await db.user("ben"), await db.user("eve")
+    trip = await db.trip(ana)
+    await db.join(trip, ben, ana)
+    message = await post(chat, trip, ben)
+    await db.leave(trip, ben, ana)
+    before = len(await store.events())
+    for outsider in (ben, eve):
         for action in (
-            say(chat, trip, stranger), edit(chat, message, stranger, "x"), delete(chat, message, stranger),
-            react(chat, message, stranger, "x"), read(chat, message, stranger), texts(chat, trip, stranger),
-            chat.remove_reaction(Reaction(message.id, trip, stranger, "x", NOON), MEMBER, EventId(uuid7())),
-            chat.after(Access(trip, stranger, MEMBER), str(message.id), limit=1),
-            chat.search(Access(trip, stranger, MEMBER), ["hello"], None, limit=1),
-            chat.list_reactions(Access(trip, stranger, MEMBER), message.id),
-            chat.list_receipts(Access(trip, stranger, MEMBER)),
+            post(chat, trip, outsider), edit(chat, message, outsider, "x"), delete(chat, message, outsider),
+            react(chat, message, outsider, "x"), read(chat, message, outsider), texts(chat, trip, outsider),
+            chat.remove_reaction(Reaction(message.id, trip, outsider, "x", NOON), MEMBER, EventId(uuid7())),
+            chat.after(Access(trip, outsider, MEMBER), str(message.id), limit=1),
+            chat.search(Access(trip, outsider, MEMBER), ["hello"], None, limit=1),
+            chat.list_reactions(Access(trip, outsider, MEMBER), message.id),
+            chat.list_receipts(Access(trip, outsider, MEMBER)),
         ):  # fmt: skip
             with pytest.raises(NotTripMember):
                 await action
-    assert len(await store.told()) == before
+    assert len(await store.events()) == before
 
 
-async def test_a_deleted_trips_chat_is_gone(crew: Crew, chat: ChatLog) -> None:
-    ana = await crew.person("ana")
-    trip = await crew.trip(ana)
-    await crew.run("UPDATE trips SET deleted_at = created_at WHERE id = :id::uuid", id=trip)
+async def test_the_chat_of_a_deleted_trip_is_not_found(db: TripDb, chat: ChatLog) -> None:
+    ana = await db.user("ana")
+    trip = await db.trip(ana)
+    await db.run("UPDATE trips SET deleted_at = created_at WHERE id = :id::uuid", id=trip)
     with pytest.raises(NotFound):
-        await say(chat, trip, ana)
+        await post(chat, trip, ana)
     with pytest.raises(NotFound):
         await texts(chat, trip, ana)
 
 
-async def test_what_was_deleted_is_gone_from_the_record_of_events(crew: Crew) -> None:
-    ana = await crew.person("ana")
-    chat = PostgresChat(crew.pool, Bell())
-    message = await say(chat, await crew.trip(ana), ana, "secret")
+async def test_a_deleted_text_is_removed_from_stored_events(db: TripDb) -> None:
+    ana = await db.user("ana")
+    chat = PostgresChat(db.pool, CountingOutbox())
+    message = await post(chat, await db.trip(ana), ana, "secret")
     await edit(chat, message, ana, "secret, edited")
-    assert "secret" in str(await crew.events())
+    assert "secret" in str(await db.events())
     await delete(chat, message, ana)
-    assert "secret" not in str(await crew.events())
-    assert str(await crew.events()).count(TOMBSTONE) == 4
+    assert "secret" not in str(await db.events())
+    assert str(await db.events()).count(TOMBSTONE) == 4
 
 
 async def file_of(store: Store, trip: TripId, by: UserId, at_s: float = 0) -> Attachment:
@@ -527,28 +527,28 @@ async def file_of(store: Store, trip: TripId, by: UserId, at_s: float = 0) -> At
     return await store.attachments.add(Access(trip, by, MEMBER), made, fingerprint=uuid7().bytes, now=now)
 
 
-async def test_a_message_carries_a_file_and_need_not_say_anything(crew: Crew, store: Store) -> None:
-    ana, ben = await crew.person("ana"), await crew.person("ben")
-    trip = await crew.trip(ana)
-    await crew.join(trip, ben, ana)
+async def test_a_message_carries_a_file_with_or_without_text(db: TripDb, store: Store) -> None:
+    ana, ben = await db.user("ana"), await db.user("ben")
+    trip = await db.trip(ana)
+    await db.join(trip, ben, ana)
     file = await file_of(store, trip, ana)
     message = await store.log.add(draft(trip, ana, "", attachment_id=file.id), MEMBER)
     assert (message.text, message.attachment) == ("", file)
     assert (await store.again.before(Access(trip, ben, MEMBER), None, limit=10)).messages == [message]
     assert (await edit(store.log, message, ana, "look")).attachment == file
-    [sent] = await told(store, "CHAT_MESSAGE_SENT")
-    carried = {"id": str(file.id), "type": "image/jpeg", "name": "the bridge.jpg"}
+    [sent] = await payloads_of(store, "CHAT_MESSAGE_SENT")
+    attachment = {"id": str(file.id), "type": "image/jpeg", "name": "the bridge.jpg"}
     assert (sent["content"], sent["message"]["content"]) == ("", "")
-    assert sent["attachment"] == carried | {"sizeBytes": 12_345}
-    assert sent["message"]["attachment"] == carried | {"size_bytes": 12_345}
-    [edited] = await told(store, "CHAT_MESSAGE_EDITED")
+    assert sent["attachment"] == attachment | {"sizeBytes": 12_345}
+    assert sent["message"]["attachment"] == attachment | {"size_bytes": 12_345}
+    [edited] = await payloads_of(store, "CHAT_MESSAGE_EDITED")
     assert edited["attachment"] == sent["attachment"]
 
 
-async def test_a_file_is_in_one_message_of_its_uploaders_on_its_trip(crew: Crew, store: Store) -> None:
-    ana, ben = await crew.person("ana"), await crew.person("ben")
-    trip, elsewhere = await crew.trip(ana), await crew.trip(ana)
-    await crew.join(trip, ben, ana)
+async def test_a_file_is_sent_once_by_its_uploader_on_its_trip(db: TripDb, store: Store) -> None:
+    ana, ben = await db.user("ana"), await db.user("ben")
+    trip, elsewhere = await db.trip(ana), await db.trip(ana)
+    await db.join(trip, ben, ana)
     file = await file_of(store, trip, ana)
     for not_theirs in (draft(trip, ben, attachment_id=file.id), draft(elsewhere, ana, attachment_id=file.id)):
         with pytest.raises(AttachmentNotFound):
@@ -561,9 +561,9 @@ async def test_a_file_is_in_one_message_of_its_uploaders_on_its_trip(crew: Crew,
     assert await texts(store.log, trip, ana) == ["hello"]
 
 
-async def test_of_messages_at_once_one_gets_the_file(crew: Crew, store: Store) -> None:
-    ana = await crew.person("ana")
-    trip = await crew.trip(ana)
+async def test_one_of_concurrent_messages_gets_the_file(db: TripDb, store: Store) -> None:
+    ana = await db.user("ana")
+    trip = await db.trip(ana)
     file = await file_of(store, trip, ana)
     drafts = [draft(trip, ana, f"{n}", attachment_id=file.id) for n in range(6)]
     logs = (store.log, store.again) * 3
@@ -575,9 +575,9 @@ async def test_of_messages_at_once_one_gets_the_file(crew: Crew, store: Store) -
     assert await texts(store.log, trip, ana) == [message.text]
 
 
-async def test_a_repeat_is_the_same_message_with_its_file(crew: Crew, store: Store) -> None:
-    ana = await crew.person("ana")
-    trip = await crew.trip(ana)
+async def test_a_repeat_returns_the_same_message_with_its_file(db: TripDb, store: Store) -> None:
+    ana = await db.user("ana")
+    trip = await db.trip(ana)
     with_id = draft(trip, ana, attachment_id=(await file_of(store, trip, ana)).id)
     first = await store.log.add(with_id, MEMBER)
     assert first == await store.again.add(replace(with_id, event_id=EventId(uuid7())), MEMBER)
@@ -588,9 +588,9 @@ async def test_a_repeat_is_the_same_message_with_its_file(crew: Crew, store: Sto
     assert await texts(store.log, trip, ana) == ["and", "hello"]
 
 
-async def test_a_deleted_message_lets_its_file_go(crew: Crew, store: Store) -> None:
-    ana = await crew.person("ana")
-    trip = await crew.trip(ana)
+async def test_a_deleted_message_releases_its_file(db: TripDb, store: Store) -> None:
+    ana = await db.user("ana")
+    trip = await db.trip(ana)
     file = await file_of(store, trip, ana)
     message = await store.log.add(draft(trip, ana, attachment_id=file.id), MEMBER)
     assert await store.attachments.get(Access(trip, ana, MEMBER), file.id) == file
@@ -605,15 +605,15 @@ async def test_a_deleted_message_lets_its_file_go(crew: Crew, store: Store) -> N
     assert await store.attachments.list_deleted(limit=1000) == []
 
 
-async def test_an_expired_file_is_in_no_message(crew: Crew, store: Store) -> None:
-    ana = await crew.person("ana")
-    trip = await crew.trip(ana)
+async def test_an_expired_file_cannot_be_sent(db: TripDb, store: Store) -> None:
+    ana = await db.user("ana")
+    trip = await db.trip(ana)
     old, new = await file_of(store, trip, ana), await file_of(store, trip, ana, at_s=60)
     since = NOON + timedelta(seconds=30)
     assert await store.attachments.expire(since, now=NOON, limit=10) == 1
     with pytest.raises(AttachmentNotFound):
         await store.log.add(draft(trip, ana, attachment_id=old.id), MEMBER)
     await store.log.add(draft(trip, ana, attachment_id=new.id), MEMBER)
-    await store.attachments.forget([new.id])  # which was not deleted
+    await store.attachments.forget([new.id])  # without effect: it is not deleted
     assert await store.attachments.expire(NOON + timedelta(days=9), now=NOON, limit=10) == 0
     assert await store.attachments.get(Access(trip, ana, MEMBER), new.id) == new

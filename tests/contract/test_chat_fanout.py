@@ -1,4 +1,4 @@
-"""What a chat tells on AWS: from the table's stream to the record, to sockets and to notifications."""
+"""The chat's fan-out on AWS: from the table's stream to stored events, sockets and notifications."""
 
 import json
 from typing import Any
@@ -12,148 +12,154 @@ from nomadcrew.core.events import TOMBSTONE
 from nomadcrew.core.ids import EventId, MessageId, TripId, UserId, uuid7
 from nomadcrew.core.permissions import MEMBER, OWN, OWN_OR_ADMIN
 from nomadcrew.wire.events import unpack
-from tests.contract.aws_site import REALTIME, Site, site
+from tests.contract.aws_stack import REALTIME, Stack, stack
 from tests.fakes import NOON
-from tests.loops import closed_loops
+from tests.lambda_loops import close_lambda_loops
 
-__all__ = ["closed_loops", "site"]
+__all__ = ["close_lambda_loops", "stack"]
 
 
-async def on_a_trip(site: Site) -> tuple[UserId, UserId, TripId]:
-    """Ana and ben on a trip with a socket each, greeted, and nothing left to tell."""
-    ana, ben = await site.crew.person("ana"), await site.crew.person("ben")
-    trip_id = await site.crew.trip(ana)
-    await site.crew.join(trip_id, ben, ana)
-    await site.publish()
-    for url in site.urls.values():
-        await site.lambdas.cloud.messages(url)
-    for who, socket in ((ana, "ana's"), (ben, "ben's")):
-        await site.connect(who, socket)
-    await site.work_off("realtime", REALTIME)
-    assert site.heard("ana's") == site.heard("ben's") == ["connected"]
+async def two_members(stack: Stack) -> tuple[UserId, UserId, TripId]:
+    """Ana and ben on a trip with one greeted socket each, and empty queues."""
+    ana, ben = await stack.db.user("ana"), await stack.db.user("ben")
+    trip_id = await stack.db.trip(ana)
+    await stack.db.join(trip_id, ben, ana)
+    await stack.publish()
+    for url in stack.urls.values():
+        await stack.lambdas.cloud.messages(url)
+    for user_id, socket in ((ana, "ana's"), (ben, "ben's")):
+        await stack.connect(user_id, socket)
+    await stack.consume("realtime", REALTIME)
+    assert stack.received("ana's") == stack.received("ben's") == ["connected"]
     return ana, ben, trip_id
 
 
-async def say(site: Site, trip_id: TripId, by: UserId, text: str = "hello") -> Message:
+async def post_message(stack: Stack, trip_id: TripId, by: UserId, text: str = "hello") -> Message:
     message = NewMessage(MessageId(uuid7()), trip_id, by, text, None, [], EventId(uuid7()), NOON)
-    made: Message = await site.ports["chat"].add(message, MEMBER)
+    made: Message = await stack.ports["chat"].add(message, MEMBER)
     return made
 
 
-async def recorded(site: Site, caller: UserId) -> list[tuple[str, Any]]:
-    """The chat's events in the record, as somebody who was away reads them."""
-    page = await site.ports["events"].after(caller, None, now=NOON, limit=100)
+async def stored_events(stack: Stack, caller: UserId) -> list[tuple[str, Any]]:
+    """The stored chat events, as `GET /v1/events` returns them."""
+    page = await stack.ports["events"].after(caller, None, now=NOON, limit=100)
     return [(event.type, json.loads(event.payload)) for event in page.events if event.type.startswith("CHAT")]
 
 
-async def test_a_message_reaches_every_members_sockets_and_the_record_and_whoever_notifies(site: Site) -> None:
-    ana, ben, trip_id = await on_a_trip(site)
-    message = await say(site, trip_id, ana)
-    assert await site.fan_out(site.changes()) == {"batchItemFailures": []}
-    assert site.heard("ana's") == site.heard("ben's") == ["CHAT_MESSAGE_SENT"]
-    [(type_, payload)] = await recorded(site, ben)
+async def test_a_message_reaches_sockets_stored_events_and_the_notifier(
+    stack: Stack,
+) -> None:
+    ana, ben, trip_id = await two_members(stack)
+    message = await post_message(stack, trip_id, ana)
+    assert await stack.fan_out(stack.changes()) == {"batchItemFailures": []}
+    assert stack.received("ana's") == stack.received("ben's") == ["CHAT_MESSAGE_SENT"]
+    [(type_, payload)] = await stored_events(stack, ben)
     assert (type_, payload["messageId"]) == ("CHAT_MESSAGE_SENT", str(message.id))
-    [body] = await site.lambdas.cloud.messages(site.urls["notifications"])
+    [body] = await stack.lambdas.cloud.messages(stack.urls["notifications"])
     assert json.loads(unpack(body).payload)["messageId"] == str(message.id)
 
 
-async def test_a_batch_that_comes_twice_is_recorded_once(site: Site) -> None:
-    ana, ben, trip_id = await on_a_trip(site)
-    await say(site, trip_id, ana)
+async def test_a_repeated_batch_is_recorded_once(stack: Stack) -> None:
+    ana, ben, trip_id = await two_members(stack)
+    await post_message(stack, trip_id, ana)
     for _ in range(2):
-        await site.fan_out(site.changes())
-    frames = site.frames("ben's")
+        await stack.fan_out(stack.changes())
+    frames = stack.frames("ben's")
     assert len(frames) == 2
     assert len({frame["payload"]["id"] for frame in frames}) == 1
-    assert len(await recorded(site, ben)) == 1
+    assert len(await stored_events(stack, ben)) == 1
 
 
-async def test_a_crash_between_storing_and_telling_loses_nothing(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+async def test_a_failed_delivery_is_retried_without_a_second_event(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ana, ben, trip_id = await on_a_trip(site)
-    await say(site, trip_id, ana)
+    ana, ben, trip_id = await two_members(stack)
+    await post_message(stack, trip_id, ana)
 
     async def dies(*_: object, **__: object) -> None:
         raise Unavailable
 
     with monkeypatch.context() as broken:
-        broken.setattr(site.ports["sockets"], "deliver", dies)
-        answer = await site.fan_out(site.changes())
-        assert len(answer["batchItemFailures"]) == len(site.changes())
-    assert len(await recorded(site, ben)) == 1
-    await site.fan_out(site.changes())
-    assert site.heard("ben's") == ["CHAT_MESSAGE_SENT"]
-    assert len(await recorded(site, ben)) == 1
+        broken.setattr(stack.ports["sockets"], "deliver", dies)
+        answer = await stack.fan_out(stack.changes())
+        assert len(answer["batchItemFailures"]) == len(stack.changes())
+    assert len(await stored_events(stack, ben)) == 1
+    await stack.fan_out(stack.changes())
+    assert stack.received("ben's") == ["CHAT_MESSAGE_SENT"]
+    assert len(await stored_events(stack, ben)) == 1
 
 
-async def test_what_cannot_be_read_fails_alone_and_what_came_with_it_is_told(site: Site) -> None:
-    ana, _, trip_id = await on_a_trip(site)
-    await say(site, trip_id, ana)
-    changes = site.changes()
+async def test_an_unreadable_record_fails_alone(stack: Stack) -> None:
+    ana, _, trip_id = await two_members(stack)
+    await post_message(stack, trip_id, ana)
+    changes = stack.changes()
     poison = json.loads(json.dumps(changes[-1], default=str))
     poison["dynamodb"] |= {"SequenceNumber": "poison", "NewImage": {"event": {"S": "no event"}}}
-    assert await site.fan_out([poison, *changes]) == {"batchItemFailures": [{"itemIdentifier": "poison"}]}
-    assert site.heard("ana's") == ["CHAT_MESSAGE_SENT"]
+    assert await stack.fan_out([poison, *changes]) == {"batchItemFailures": [{"itemIdentifier": "poison"}]}
+    assert stack.received("ana's") == ["CHAT_MESSAGE_SENT"]
 
 
-async def test_guards_and_what_expires_tell_nothing(site: Site) -> None:
-    ana, _, trip_id = await on_a_trip(site)
-    await say(site, trip_id, ana)
-    silent = [change for change in site.changes() if "event" not in change["dynamodb"].get("NewImage", {})]
+async def test_records_without_an_event_broadcast_nothing(stack: Stack) -> None:
+    ana, _, trip_id = await two_members(stack)
+    await post_message(stack, trip_id, ana)
+    silent = [change for change in stack.changes() if "event" not in change["dynamodb"].get("NewImage", {})]
     removed = {"eventName": "REMOVE", "dynamodb": {"SequenceNumber": "1", "Keys": {}}}
     assert len(silent) == 1
-    assert await site.fan_out([*silent, removed]) == {"batchItemFailures": []}
-    assert site.heard("ana's") == []
+    assert await stack.fan_out([*silent, removed]) == {"batchItemFailures": []}
+    assert stack.received("ana's") == []
 
 
-async def test_a_dead_socket_does_not_keep_the_others_from_hearing(site: Site) -> None:
-    ana, _, trip_id = await on_a_trip(site)
-    site.gateway.says["ana's"] = 410
-    await say(site, trip_id, ana)
-    await site.fan_out(site.changes())
-    assert site.heard("ben's") == ["CHAT_MESSAGE_SENT"]
+async def test_a_dead_connection_does_not_delay_other_sockets(stack: Stack) -> None:
+    ana, _, trip_id = await two_members(stack)
+    stack.gateway.statuses["ana's"] = 410
+    await post_message(stack, trip_id, ana)
+    await stack.fan_out(stack.changes())
+    assert stack.received("ben's") == ["CHAT_MESSAGE_SENT"]
 
 
-async def test_a_removed_member_hears_nothing_of_what_was_said_before_and_told_after(site: Site) -> None:
-    ana, ben, trip_id = await on_a_trip(site)
-    await say(site, trip_id, ana)
-    await site.crew.leave(trip_id, ben, ana)
-    await site.fan_out(site.changes())
-    assert (site.heard("ana's"), site.heard("ben's")) == (["CHAT_MESSAGE_SENT"], [])
+async def test_a_removed_member_does_not_receive_earlier_messages(
+    stack: Stack,
+) -> None:
+    ana, ben, trip_id = await two_members(stack)
+    await post_message(stack, trip_id, ana)
+    await stack.db.leave(trip_id, ben, ana)
+    await stack.fan_out(stack.changes())
+    assert (stack.received("ana's"), stack.received("ben's")) == (["CHAT_MESSAGE_SENT"], [])
 
 
-async def test_changes_of_one_trip_are_told_in_their_order(site: Site) -> None:
-    ana, ben, trip_id = await on_a_trip(site)
-    message = await say(site, trip_id, ana, "helo")
-    chat = site.ports["chat"]
+async def test_changes_of_a_trip_are_broadcast_in_order(stack: Stack) -> None:
+    ana, ben, trip_id = await two_members(stack)
+    message = await post_message(stack, trip_id, ana, "helo")
+    chat = stack.ports["chat"]
     await chat.edit(trip_id, message.id, ana, OWN, "hello", EventId(uuid7()), now=NOON)
     await chat.read(trip_id, message.id, ben, MEMBER, EventId(uuid7()), now=NOON)
     await chat.delete(trip_id, message.id, ana, OWN_OR_ADMIN, EventId(uuid7()), now=NOON)
-    await site.fan_out(site.changes())
-    about_message = [type_ for type_ in site.heard("ben's") if type_ != "CHAT_READ_RECEIPT"]
+    await stack.fan_out(stack.changes())
+    about_message = [type_ for type_ in stack.received("ben's") if type_ != "CHAT_READ_RECEIPT"]
     assert about_message == ["CHAT_MESSAGE_SENT", "CHAT_MESSAGE_EDITED", "CHAT_MESSAGE_DELETED"]
 
 
-async def test_what_was_deleted_is_gone_from_the_record(site: Site) -> None:
-    ana, ben, trip_id = await on_a_trip(site)
-    message = await say(site, trip_id, ana, "secret")
-    other = await say(site, trip_id, ana, "kept")
-    await site.fan_out(site.changes())
-    assert "secret" in str(await recorded(site, ben))
-    await site.ports["chat"].delete(trip_id, message.id, ana, OWN_OR_ADMIN, EventId(uuid7()), now=NOON)
-    await site.fan_out(site.changes())
-    sent = {UUID(payload["messageId"]): payload for type_, payload in await recorded(site, ben) if "SENT" in type_}
+async def test_a_deleted_text_is_removed_from_stored_events(stack: Stack) -> None:
+    ana, ben, trip_id = await two_members(stack)
+    message = await post_message(stack, trip_id, ana, "secret")
+    other = await post_message(stack, trip_id, ana, "kept")
+    await stack.fan_out(stack.changes())
+    assert "secret" in str(await stored_events(stack, ben))
+    await stack.ports["chat"].delete(trip_id, message.id, ana, OWN_OR_ADMIN, EventId(uuid7()), now=NOON)
+    await stack.fan_out(stack.changes())
+    sent = {
+        UUID(payload["messageId"]): payload for type_, payload in await stored_events(stack, ben) if "SENT" in type_
+    }
     assert sent[message.id]["content"] == sent[message.id]["message"]["content"] == TOMBSTONE
     assert sent[other.id]["content"] == "kept"
-    assert "secret" not in str(await recorded(site, ben))
+    assert "secret" not in str(await stored_events(stack, ben))
 
 
-async def test_a_frame_of_a_socket_is_stored_and_told_like_any_other(site: Site) -> None:
-    ana, _, trip_id = await on_a_trip(site)
+async def test_a_message_by_socket_is_stored_and_broadcast(stack: Stack) -> None:
+    ana, _, trip_id = await two_members(stack)
     payload = {"tripId": str(trip_id), "content": "hello", "messageId": str(uuid7())}
-    await site.frame("ana's", ana, body=json.dumps({"type": "CHAT_MESSAGE_SEND", "payload": payload}))
-    await site.frame("ana's", ana, body=json.dumps({"action": "sendMessage", **payload}))
-    assert site.heard("ana's") == ["ack"]
-    await site.fan_out(site.changes())
-    assert site.heard("ben's") == ["CHAT_MESSAGE_SENT"]
+    await stack.frame("ana's", ana, body=json.dumps({"type": "CHAT_MESSAGE_SEND", "payload": payload}))
+    await stack.frame("ana's", ana, body=json.dumps({"action": "sendMessage", **payload}))
+    assert stack.received("ana's") == ["ack"]
+    await stack.fan_out(stack.changes())
+    assert stack.received("ben's") == ["CHAT_MESSAGE_SENT"]

@@ -1,4 +1,4 @@
-"""The pool and its transactions, on a real PostgreSQL: bounds, turns, outages, and who sees what."""
+"""The pool and its transactions on a real PostgreSQL: limits, order, outages and isolation."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.sql import Duplicate, compile_statement
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.hosts.machine.server import SERVER_SETTINGS
-from tests.engine import Engine
+from tests.postgres import Postgres
 
 _PID = compile_statement("pid", "SELECT pg_backend_pid() AS pid")
 _NAP = compile_statement("nap", "SELECT pg_sleep(30)")
@@ -34,8 +34,8 @@ _WRONG = compile_statement("wrong", "SELECT 1 / 0")
 class Pools:
     """Pools on one fresh database."""
 
-    def __init__(self, engine: Engine, connect: dict[str, object]) -> None:
-        self.engine = engine
+    def __init__(self, postgres: Postgres, connect: dict[str, object]) -> None:
+        self.postgres = postgres
         self._connect = connect
         self._made: list[Database] = []
 
@@ -49,25 +49,25 @@ class Pools:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def pools(engine: Engine) -> AsyncIterator[Pools]:
-    connect = await engine.fresh_database()
-    made = Pools(engine, connect)
+async def pools(postgres: Postgres) -> AsyncIterator[Pools]:
+    connect = await postgres.fresh_database()
+    made = Pools(postgres, connect)
     yield made
     await made.close()
-    await engine.drop_database(connect)
+    await postgres.drop_database(connect)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def fragile() -> AsyncIterator[Pools]:
-    """Pools on a PostgreSQL of their own, which the test may stop."""
-    async with Engine() as engine:
-        made = Pools(engine, await engine.fresh_database())
+    """Pools on a separate PostgreSQL, which the test may stop."""
+    async with Postgres() as postgres:
+        made = Pools(postgres, await postgres.fresh_database())
         yield made
         await made.close()
 
 
 async def pid(pool: Database) -> int:
-    """Which connection a statement ran on."""
+    """The process id of the connection that ran a statement."""
     [row] = await pool.fetch(_PID)
     return int(row["pid"])
 
@@ -77,31 +77,31 @@ async def count(pool: Database) -> int:
     return int(row["count"])
 
 
-class Held:
-    """A task that holds a connection until let go."""
+class HeldConnection:
+    """A task that holds a connection until `release`."""
 
     def __init__(self, pool: Database, log: list[str] | None = None, name: str = "") -> None:
         self._pool = pool
         self._log = [] if log is None else log
         self._name = name
         self._go = asyncio.Event()
-        self.has = asyncio.Event()
+        self.acquired = asyncio.Event()
         self.task = asyncio.create_task(self._hold())
 
     async def _hold(self) -> int:
         async with self._pool.connection() as connection:
             self._log.append(self._name)
-            self.has.set()
+            self.acquired.set()
             await self._go.wait()
             return int(connection.get_server_pid())
 
-    async def let_go(self) -> int:
+    async def release(self) -> int:
         self._go.set()
         return await self.task
 
 
-async def napping(pools: Pools, many: int) -> None:
-    """Wait until so many long statements are under way."""
+async def wait_for_naps(pools: Pools, many: int) -> None:
+    """Wait until `many` long statements are running."""
     watch = pools.make(1)
     while True:
         [row] = await watch.fetch(_NAPPING)
@@ -110,103 +110,103 @@ async def napping(pools: Pools, many: int) -> None:
         await asyncio.sleep(0.02)
 
 
-def kill_at_once(engine: Engine) -> None:
-    """End PostgreSQL's main process."""
-    assert engine.pg.pid is not None
-    os.kill(engine.pg.pid, signal.SIGKILL)
+def kill_at_once(postgres: Postgres) -> None:
+    """Kill PostgreSQL's main process."""
+    assert postgres.pg.pid is not None
+    os.kill(postgres.pg.pid, signal.SIGKILL)
 
 
-async def turn() -> None:
-    """Let every task that can run do so."""
+async def run_ready_tasks() -> None:
+    """Run every task that is ready."""
     for _ in range(10):
         await asyncio.sleep(0)
 
 
-async def test_the_connection_that_came_back_last_is_used_next(pools: Pools) -> None:
+async def test_the_connection_returned_last_is_used_next(pools: Pools) -> None:
     pool = pools.make(3)
-    first, second = Held(pool), Held(pool)
-    await first.has.wait()
-    await second.has.wait()
-    await first.let_go()
-    last = await second.let_go()
+    first, second = HeldConnection(pool), HeldConnection(pool)
+    await first.acquired.wait()
+    await second.acquired.wait()
+    await first.release()
+    last = await second.release()
     assert [await pid(pool) for _ in range(3)] == [last] * 3
 
 
-async def test_there_are_never_more_connections_than_the_bound(pools: Pools) -> None:
+async def test_the_pool_never_exceeds_its_size(pools: Pools) -> None:
     pool = pools.make(3)
     pids = await asyncio.gather(*(pid(pool) for _ in range(40)))
     assert len(pids) == 40
     assert len(set(pids)) <= 3
 
 
-async def test_those_who_wait_are_served_in_their_order(pools: Pools) -> None:
+async def test_waiting_tasks_are_served_in_order(pools: Pools) -> None:
     pool, log = pools.make(1), list[str]()
-    holder = Held(pool, log, "holder")
-    await holder.has.wait()
-    waiting = [Held(pool, log, name) for name in ("first", "second", "third")]
-    await turn()
-    await holder.let_go()
+    holder = HeldConnection(pool, log, "holder")
+    await holder.acquired.wait()
+    waiting = [HeldConnection(pool, log, name) for name in ("first", "second", "third")]
+    await run_ready_tasks()
+    await holder.release()
     for held in waiting:
-        await held.let_go()
+        await held.release()
     assert log == ["holder", "first", "second", "third"]
 
 
-async def test_nobody_overtakes_those_who_wait(pools: Pools) -> None:
+async def test_a_new_task_does_not_overtake_waiting_ones(pools: Pools) -> None:
     pool, log = pools.make(1), list[str]()
-    has, go = asyncio.Event(), asyncio.Event()
+    acquired, go = asyncio.Event(), asyncio.Event()
 
     async def busy() -> None:
         async with pool.connection():
-            has.set()
+            acquired.set()
             await go.wait()
         async with pool.connection():
-            log.append("the busy one again")
+            log.append("busy task again")
 
     task = asyncio.create_task(busy())
-    await has.wait()
-    patient = Held(pool, log, "the patient one")
-    await turn()
+    await acquired.wait()
+    patient = HeldConnection(pool, log, "waiting task")
+    await run_ready_tasks()
     go.set()
-    await patient.let_go()
+    await patient.release()
     await task
-    assert log == ["the patient one", "the busy one again"]
+    assert log == ["waiting task", "busy task again"]
 
 
 @pytest.mark.parametrize("when", ["while it waits", "when it is its turn"])
-async def test_whoever_is_cancelled_passes_the_turn_on(pools: Pools, when: str) -> None:
+async def test_a_cancelled_task_passes_its_turn_on(pools: Pools, when: str) -> None:
     pool = pools.make(1)
-    holder = Held(pool)
-    await holder.has.wait()
-    cancelled, next_one = Held(pool), Held(pool)
-    await turn()
+    holder = HeldConnection(pool)
+    await holder.acquired.wait()
+    cancelled, next_one = HeldConnection(pool), HeldConnection(pool)
+    await run_ready_tasks()
     if when == "while it waits":
         cancelled.task.cancel()
     else:
-        # Its turn comes with the holder's end, which it learns of after it was cancelled.
+        # The holder's end gives it the connection before it sees the cancellation.
         holder.task.add_done_callback(lambda _: cancelled.task.cancel())
-    await holder.let_go()
-    await asyncio.wait_for(next_one.has.wait(), 5)
-    await next_one.let_go()
+    await holder.release()
+    await asyncio.wait_for(next_one.acquired.wait(), 5)
+    await next_one.release()
     with pytest.raises(asyncio.CancelledError):
         await cancelled.task
     assert await pid(pool)
 
 
-async def test_whoever_waits_too_long_is_refused_and_harms_nobody(
+async def test_a_task_that_waits_too_long_is_refused_without_effect_on_others(
     pools: Pools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "ACQUIRE_TIMEOUT_S", 0.05)
     pool = pools.make(1)
-    holder = Held(pool)
-    await holder.has.wait()
+    holder = HeldConnection(pool)
+    await holder.acquired.wait()
     with pytest.raises(Unavailable) as refused:
         await pid(pool)
     assert refused.value.code == "busy"
-    used = await holder.let_go()
+    used = await holder.release()
     assert await pid(pool) == used
 
 
-async def test_a_statement_that_fails_costs_its_connection_and_nothing_else(pools: Pools) -> None:
+async def test_a_failed_statement_costs_only_its_connection(pools: Pools) -> None:
     pool = pools.make(2)
     await pool.fetch(_CREATE)
     await pool.fetch(_ADD, id=1)
@@ -220,7 +220,7 @@ async def test_a_statement_that_fails_costs_its_connection_and_nothing_else(pool
     assert await count(pool) == 1
 
 
-async def test_a_statement_that_is_cancelled_costs_its_connection_and_nothing_else(pools: Pools) -> None:
+async def test_a_cancelled_statement_costs_only_its_connection(pools: Pools) -> None:
     pool = pools.make(1)
     before = await pid(pool)
     with pytest.raises(TimeoutError):
@@ -229,18 +229,18 @@ async def test_a_statement_that_is_cancelled_costs_its_connection_and_nothing_el
     assert await asyncio.wait_for(pid(pool), 5) != before
 
 
-async def test_a_statement_that_is_given_up_ends_on_the_server_too(pools: Pools) -> None:
-    """Else every one that ran into its timeout would hold a connection beyond the bound, and its locks."""
+async def test_a_cancelled_statement_also_ends_on_the_server(pools: Pools) -> None:
+    """Otherwise statements that timed out would hold connections beyond the limit, and their locks."""
     pool = pools.make(1, server_settings=SERVER_SETTINGS)
-    napping_task = asyncio.create_task(pool.fetch(_NAP))
-    await asyncio.wait_for(napping(pools, 1), 20)
-    napping_task.cancel()
+    nap = asyncio.create_task(pool.fetch(_NAP))
+    await asyncio.wait_for(wait_for_naps(pools, 1), 20)
+    nap.cancel()
     with suppress(asyncio.CancelledError):
-        await napping_task
-    await asyncio.wait_for(napping(pools, 0), 20)
+        await nap
+    await asyncio.wait_for(wait_for_naps(pools, 0), 20)
 
 
-async def test_patience_lets_a_statement_take_its_time(pools: Pools) -> None:
+async def test_a_patient_pool_runs_long_statements(pools: Pools) -> None:
     pool = pools.make(1, command_timeout=0.2)
     with pytest.raises(Unavailable):
         await pool.fetch(_SHORT_NAP)
@@ -249,7 +249,7 @@ async def test_patience_lets_a_statement_take_its_time(pools: Pools) -> None:
     await patient.close()
 
 
-async def test_a_transaction_keeps_everything_or_nothing(pools: Pools) -> None:
+async def test_a_transaction_commits_everything_or_nothing(pools: Pools) -> None:
     pool = pools.make(2)
     await pool.fetch(_CREATE)
     async with pool.transaction():
@@ -257,17 +257,17 @@ async def test_a_transaction_keeps_everything_or_nothing(pools: Pools) -> None:
         await pool.fetch(_ADD, id=2)
     assert await count(pool) == 2
 
-    async def change_of_mind() -> None:
+    async def roll_back() -> None:
         async with pool.transaction():
             await pool.fetch(_ADD, id=3)
             raise KeyError
 
     with pytest.raises(KeyError):
-        await change_of_mind()
+        await roll_back()
     assert await count(pool) == 2
 
 
-async def test_a_transaction_is_its_tasks_own(pools: Pools) -> None:
+async def test_a_transaction_belongs_to_its_task(pools: Pools) -> None:
     pool = pools.make(3)
     await pool.fetch(_CREATE)
     inside, go = asyncio.Event(), asyncio.Event()
@@ -292,7 +292,7 @@ async def test_a_transaction_is_its_tasks_own(pools: Pools) -> None:
     assert await count(pool) == 2
 
 
-async def test_a_task_left_over_from_a_transaction_does_not_run_in_somebody_elses(pools: Pools) -> None:
+async def test_a_task_from_an_ended_transaction_does_not_join_another(pools: Pools) -> None:
     pool = pools.make(2)
     go = asyncio.Event()
 
@@ -304,18 +304,18 @@ async def test_a_task_left_over_from_a_transaction_does_not_run_in_somebody_else
         await pid(pool)
         left_over = asyncio.create_task(later())
     async with pool.transaction():
-        mine = await pid(pool)
+        own_pid = await pid(pool)
         go.set()
-        assert await left_over != mine
+        assert await left_over != own_pid
 
 
-async def test_a_transaction_is_its_databases_own(pools: Pools) -> None:
+async def test_a_transaction_belongs_to_its_database(pools: Pools) -> None:
     one, other = pools.make(1), pools.make(1)
     async with one.transaction():
         assert await pid(one) != await pid(other)
 
 
-async def test_a_transaction_inside_another_is_a_mistake(pools: Pools) -> None:
+async def test_a_nested_transaction_is_an_error(pools: Pools) -> None:
     pool = pools.make(2)
     async with pool.transaction():
         with pytest.raises(RuntimeError):
@@ -323,27 +323,27 @@ async def test_a_transaction_inside_another_is_a_mistake(pools: Pools) -> None:
                 pass
 
 
-async def test_a_transaction_with_a_failed_statement_does_not_pass_for_kept(pools: Pools) -> None:
-    """PostgreSQL answers its COMMIT kindly and rolls back."""
+async def test_a_transaction_with_a_failed_statement_is_not_reported_as_committed(pools: Pools) -> None:
+    """PostgreSQL replies to its COMMIT without an error and rolls back."""
     pool = pools.make(2)
     await pool.fetch(_CREATE)
 
-    async def careless() -> None:
+    async def swallow_failure() -> None:
         async with pool.transaction():
             await pool.fetch(_ADD, id=1)
             with suppress(Duplicate):
                 await pool.fetch(_ADD, id=1)
 
     with pytest.raises(RuntimeError):
-        await careless()
+        await swallow_failure()
     assert await count(pool) == 0
 
 
-async def test_a_transaction_whose_connection_broke_ends_as_an_outage(pools: Pools) -> None:
+async def test_a_transaction_with_a_broken_connection_is_an_outage(pools: Pools) -> None:
     pool, other = pools.make(1), pools.make(1)
     outages = 0
 
-    async def stubborn() -> None:
+    async def continue_after_outage() -> None:
         nonlocal outages
         async with pool.transaction():
             await other.fetch(_END, pid=await pid(pool))
@@ -352,50 +352,50 @@ async def test_a_transaction_whose_connection_broke_ends_as_an_outage(pools: Poo
             outages += 1
 
     with pytest.raises(Unavailable):
-        await stubborn()
+        await continue_after_outage()
     assert outages == 1
     assert await pid(pool)
 
 
-async def test_connections_that_broke_while_idle_are_replaced_unseen(fragile: Pools) -> None:
+async def test_idle_connections_that_broke_are_replaced(fragile: Pools) -> None:
     pool = fragile.make(4)
     before = set(await asyncio.gather(*(pid(pool) for _ in range(12))))
-    await fragile.engine.pg.stop()
-    await fragile.engine.pg.start()
+    await fragile.postgres.pg.stop()
+    await fragile.postgres.pg.start()
     after = set(await asyncio.gather(*(pid(pool) for _ in range(12))))
     assert len(after) <= 4
     assert not before & after
 
 
-async def test_an_outage_is_said_at_once_and_leaves_the_pool_whole(fragile: Pools) -> None:
+async def test_an_outage_is_reported_at_once_and_the_pool_recovers(fragile: Pools) -> None:
     pool = fragile.make(2)
     await pid(pool)
-    await fragile.engine.pg.stop()
+    await fragile.postgres.pg.stop()
     for _ in range(3):
         results = await asyncio.gather(*(pid(pool) for _ in range(10)), return_exceptions=True)
         assert {type(result) for result in results} == {Unavailable}
     with pytest.raises(Unavailable):
         async with pool.transaction():
             await pid(pool)
-    await fragile.engine.pg.start()
+    await fragile.postgres.pg.start()
     assert len(set(await asyncio.gather(*(pid(pool) for _ in range(10))))) <= 2
 
 
-async def test_statements_under_way_when_postgresql_is_killed_are_outages(fragile: Pools) -> None:
+async def test_running_statements_fail_as_outages_when_postgresql_is_killed(fragile: Pools) -> None:
     pool = fragile.make(4)
     under_way = [asyncio.create_task(pool.fetch(_NAP)) for _ in range(4)]
-    await asyncio.wait_for(napping(fragile, 4), 20)
-    kill_at_once(fragile.engine)
+    await asyncio.wait_for(wait_for_naps(fragile, 4), 20)
+    kill_at_once(fragile.postgres)
     results = await asyncio.wait_for(asyncio.gather(*under_way, return_exceptions=True), 20)
     assert {type(result) for result in results} == {Unavailable}
 
 
-async def test_a_pool_closes_quietly_when_postgresql_is_gone_already(fragile: Pools) -> None:
+async def test_a_pool_closes_without_postgresql(fragile: Pools) -> None:
     pool = fragile.make(2)
-    holders = [Held(pool), Held(pool)]
+    holders = [HeldConnection(pool), HeldConnection(pool)]
     for holder in holders:
-        await holder.has.wait()
-    kill_at_once(fragile.engine)
+        await holder.acquired.wait()
+    kill_at_once(fragile.postgres)
     for holder in holders:
-        await holder.let_go()
+        await holder.release()
     await pool.close()

@@ -1,4 +1,4 @@
-"""What every store of files promises, on disk and in S3."""
+"""`Files` on disk and in S3."""
 
 import asyncio
 import urllib.error
@@ -29,7 +29,7 @@ class Store(Protocol):
     def files(self) -> Files: ...
 
     async def get(self, link: str) -> tuple[bytes, str] | None:
-        """Content and type of what a link leads to now."""
+        """Content and type of the link's target; None if there is none."""
         ...
 
 
@@ -72,21 +72,21 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     return Disk(tmp_path) if request.param == "disk" else Bucket(request.getfixturevalue("cloud"))
 
 
-async def test_a_link_gives_the_file_as_what_it_is(store: Store) -> None:
+async def test_a_link_returns_the_content_with_its_type(store: Store) -> None:
     content = bytes(range(256)) * 4096
     await store.files.put(KEY, content, FileKind.JPEG)
     link = store.files.link(KEY, FileKind.JPEG, NAME, now=datetime.now(UTC))
     assert await store.get(link) == (content, "image/jpeg")
 
 
-async def test_a_file_is_replaced_whole(store: Store) -> None:
+async def test_a_file_is_replaced_as_a_whole(store: Store) -> None:
     for content in (b"a long one", b"short", b"short"):
         await store.files.put(KEY, content, FileKind.PDF)
         link = store.files.link(KEY, FileKind.PDF, NAME, now=datetime.now(UTC))
         assert await store.get(link) == (content, "application/pdf")
 
 
-async def test_a_deleted_file_is_gone_and_deleting_it_again_is_nothing(store: Store) -> None:
+async def test_a_deleted_file_is_gone_and_deletion_can_be_repeated(store: Store) -> None:
     await store.files.put(KEY, b"content", FileKind.PNG)
     link = store.files.link(KEY, FileKind.PNG, NAME, now=datetime.now(UTC))
     for _ in range(2):
@@ -94,11 +94,11 @@ async def test_a_deleted_file_is_gone_and_deleting_it_again_is_nothing(store: St
         assert await store.get(link) is None
 
 
-async def test_a_link_to_nothing_leads_to_nothing(store: Store) -> None:
+async def test_a_link_to_a_missing_file_returns_nothing(store: Store) -> None:
     assert await store.get(store.files.link(KEY, FileKind.PNG, NAME, now=datetime.now(UTC))) is None
 
 
-async def test_a_link_ends(store: Store) -> None:
+async def test_a_link_expires(store: Store) -> None:
     await store.files.put(KEY, b"content", FileKind.PNG)
     now = datetime.now(UTC)
     fresh = store.files.link(KEY, FileKind.PNG, NAME, now=now - LINK_LIFETIME + timedelta(minutes=1))
@@ -107,28 +107,37 @@ async def test_a_link_ends(store: Store) -> None:
     assert await store.get(expired) is None
 
 
-async def test_a_bucket_that_is_not_there_is_an_outage(cloud: Cloud) -> None:
+async def test_a_missing_bucket_is_an_outage(cloud: Cloud) -> None:
     with pytest.raises(Unavailable):
         await S3Files(cloud.client(S3), f"missing-{uuid7()}").put(KEY, b"content", FileKind.PNG)
 
 
-async def test_s3_gives_a_file_as_a_download_of_its_name(cloud: Cloud) -> None:
+async def test_s3_sends_a_file_as_a_download_with_its_name(cloud: Cloud) -> None:
     bucket = Bucket(cloud)
     link = bucket.files.link(KEY, FileKind.PNG, NAME, now=datetime.now(UTC))
     assert "attachment%3B%20filename%2A%3DUTF-8%27%27Gr%25C3%25BC%25C3%259Fe%2520%2522aus" in link
 
 
 class TestDisk:
-    async def test_a_changed_link_leads_to_nothing(self, tmp_path: Path) -> None:
+    async def test_a_forged_link_returns_nothing(self, tmp_path: Path) -> None:
         disk = Disk(tmp_path)
         await disk.files.put(KEY, b"content", FileKind.PNG)
         token = disk.files.link(KEY, FileKind.PNG, NAME, now=datetime.now(UTC)).removeprefix(BASE)
-        said, proof = token.split(".")
+        payload, proof = token.split(".")
         other = disk.files.link("other", FileKind.PNG, NAME, now=datetime.now(UTC)).removeprefix(BASE)
-        for forged in ("", ".", "ü.ü", "a.b", said, f"{said}.", f"{other.split('.')[0]}.{proof}", f"{said}.{said}"):
+        for forged in (
+            "",
+            ".",
+            "ü.ü",
+            "a.b",
+            payload,
+            f"{payload}.",
+            f"{other.split('.')[0]}.{proof}",
+            f"{payload}.{payload}",
+        ):
             assert await disk.get(BASE + forged) is None
 
-    async def test_links_outlive_a_new_secret(self, tmp_path: Path) -> None:
+    async def test_links_survive_a_new_secret(self, tmp_path: Path) -> None:
         before = DiskFiles(tmp_path, SECRETS[1:], base=BASE)
         await before.put(KEY, b"content", FileKind.PNG)
         token = before.link(KEY, FileKind.PNG, NAME, now=datetime.now(UTC)).removeprefix(BASE)
@@ -139,7 +148,7 @@ class TestDisk:
             await DiskFiles(tmp_path, SECRETS[:1], base=BASE).follow(token, now=datetime.now(UTC))
 
     @pytest.mark.parametrize("key", ["", "/etc/passwd", "../keys", "a/../../b", "a//b", ".hidden", "A", "a/"])
-    async def test_no_key_leads_out_of_the_folder(self, key: str, tmp_path: Path) -> None:
+    async def test_a_key_cannot_leave_the_folder(self, key: str, tmp_path: Path) -> None:
         files = Disk(tmp_path).files
         for attempt in (files.put(key, b"content", FileKind.PNG), files.delete(key)):
             with pytest.raises(ValueError, match="Keys of files"):
@@ -147,13 +156,13 @@ class TestDisk:
         with pytest.raises(ValueError, match="Keys of files"):
             files.link(key, FileKind.PNG, NAME, now=datetime.now(UTC))
 
-    async def test_only_the_owner_reads_and_nothing_half_written_is_left(self, tmp_path: Path) -> None:
+    async def test_a_file_is_private_and_no_temporary_file_remains(self, tmp_path: Path) -> None:
         await Disk(tmp_path).files.put(KEY, b"content", FileKind.PNG)
         [path] = [one for one in (tmp_path / "files").rglob("*") if one.is_file()]
         assert path.stat().st_mode & 0o777 == 0o600
         assert path == tmp_path / "files" / KEY
 
-    async def test_a_disk_that_refuses_is_an_outage(self, tmp_path: Path) -> None:
+    async def test_a_failing_disk_is_an_outage(self, tmp_path: Path) -> None:
         (tmp_path / "files").write_bytes(b"in the way")
         with pytest.raises(Unavailable):
             await Disk(tmp_path).files.put(KEY, b"content", FileKind.PNG)

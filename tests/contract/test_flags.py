@@ -1,4 +1,4 @@
-"""Flags in a file and in AppConfig: thrown while everything runs, and kept in an outage."""
+"""Flags in a file and in AppConfig: changed at run time, and unchanged in an outage."""
 
 import json
 import time
@@ -20,13 +20,13 @@ from tests.contract.cloud import Cloud
 
 @dataclass
 class Board:
-    """Flags and how they are thrown; `advance` lets as much time pass as a change may take to be seen."""
+    """Flags and a way to change them; `set` advances the clock until the change is visible."""
 
     flags: Flags
     write: Callable[[str], object]
     now_s: float = 0.0
 
-    def throw(self, **flags: bool) -> None:
+    def set(self, **flags: bool) -> None:
         self.write(json.dumps({name: {"enabled": on} for name, on in flags.items()}))
         self.now_s += POLL_S
 
@@ -35,7 +35,7 @@ class Board:
 
 
 class Console:
-    """AppConfig's side for people: an application, its environment and a profile."""
+    """The administrator's side of AppConfig: an application, its environment and a profile."""
 
     def __init__(self, cloud: Cloud) -> None:
         self._client: Any = cloud.aws.boto("appconfig")
@@ -78,53 +78,55 @@ def board(request: pytest.FixtureRequest, tmp_path: Path, cloud: Cloud) -> Board
         made = Board(FileFlags(file, monotonic=lambda: made.now_s), file.write_text)
     else:
         console = Console(cloud)
-        where = f"{console.application}/{console.environment}/{console.profile}"
-        flags = AppConfigFlags(cloud.client(APPCONFIG), where, monotonic=lambda: made.now_s)
+        profile_path = f"{console.application}/{console.environment}/{console.profile}"
+        flags = AppConfigFlags(cloud.client(APPCONFIG), profile_path, monotonic=lambda: made.now_s)
         made = Board(flags, console.write)
     return made
 
 
-async def test_what_nobody_has_said_is_as_the_caller_wants_it(board: Board) -> None:
+async def test_a_missing_flag_has_the_callers_default(board: Board) -> None:
     assert await board.registration(otherwise=True)
     assert not await board.registration(otherwise=False)
-    board.throw(other=True)
+    board.set(other=True)
     assert await board.registration(otherwise=True)
 
 
-async def test_a_flag_is_thrown_while_everything_runs(board: Board) -> None:
-    board.throw(registration=False)
+async def test_a_flag_changes_at_run_time(board: Board) -> None:
+    board.set(registration=False)
     assert not await board.registration()
-    board.throw(registration=True)
+    board.set(registration=True)
     assert await board.registration(otherwise=False)
     board.now_s += POLL_S
     assert await board.registration(otherwise=False)
-    board.throw(registration=False, other=True)
+    board.set(registration=False, other=True)
     assert not await board.registration()
 
 
-async def test_a_file_that_cannot_be_read_changes_nothing(tmp_path: Path) -> None:
+async def test_an_unreadable_file_changes_nothing(tmp_path: Path) -> None:
     file = tmp_path / "flags.json"
-    kept: Board
-    kept = Board(FileFlags(file, monotonic=lambda: kept.now_s), file.write_text)
-    kept.throw(registration=False)
-    assert not await kept.registration()
+    board: Board
+    board = Board(FileFlags(file, monotonic=lambda: board.now_s), file.write_text)
+    board.set(registration=False)
+    assert not await board.registration()
     for text in ("{", "[]", '{"registration": true}'):
-        kept.write(text)
-        kept.now_s += POLL_S
-        assert not await kept.registration()
+        board.write(text)
+        board.now_s += POLL_S
+        assert not await board.registration()
     file.unlink()
-    kept.now_s += POLL_S
-    assert await kept.registration()
+    board.now_s += POLL_S
+    assert await board.registration()
 
 
-async def test_an_outage_changes_nothing_and_costs_little(cloud: Cloud) -> None:
+async def test_an_outage_changes_nothing(cloud: Cloud) -> None:
     now_s, console = 0.0, Console(cloud)
-    where = f"{console.application}/{console.environment}/{console.profile}"
+    profile_path = f"{console.application}/{console.environment}/{console.profile}"
     console.write('{"registration": {"enabled": false}}')
-    flags = AppConfigFlags(cloud.client(APPCONFIG), where, monotonic=lambda: now_s)
+    flags = AppConfigFlags(cloud.client(APPCONFIG), profile_path, monotonic=lambda: now_s)
     assert not await flags.enabled(REGISTRATION, otherwise=True)
-    away = AwsClient(APPCONFIG, environment={**cloud.aws.environment, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"})
-    flags._appconfig = away
+    unreachable = AwsClient(
+        APPCONFIG, environment={**cloud.aws.environment, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+    )
+    flags._appconfig = unreachable
     now_s = POLL_S
     assert not await flags.enabled(REGISTRATION, otherwise=True)
     flags._appconfig = cloud.client(APPCONFIG)

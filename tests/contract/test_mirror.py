@@ -1,4 +1,4 @@
-"""What `MirrorSource` and `Mirror` promise, and what becomes of the copy when events come in any order."""
+"""`MirrorSource` and `Mirror`, and the state of the copy after events in any order."""
 
 import asyncio
 import json
@@ -30,9 +30,9 @@ from nomadcrew.core.mirror.service import mirror_event
 from nomadcrew.core.permissions import MEMBER, OWNER, Role
 from nomadcrew.core.users.ports import ProfileChange
 from nomadcrew.wire.events import unpack
-from tests.contract.crew import Crew
-from tests.contract.test_positions import Stage, pair
-from tests.fakes import ANA, BEN, NOON, SetClock, Told, an_event
+from tests.contract.test_locations_positions import Scenario, two_members
+from tests.contract.trip_database import TripDb
+from tests.fakes import ANA, BEN, NOON, RecordingBroadcaster, SetClock, an_event
 from tests.supabase import SERVICE_KEY, Project, supabase
 
 TRIP = TripId(uuid7())
@@ -53,14 +53,14 @@ def mirror(project: Project) -> SupabaseMirror:
     return SupabaseMirror(project.url, lambda: SERVICE_KEY, timeout_s=2)
 
 
-def on(project: Project, trip_id: TripId) -> dict[str, str]:
-    """Roles by user of those on a trip in the copy."""
+def members_of(project: Project, trip_id: TripId) -> dict[str, str]:
+    """The roles of a trip's members in the copy, by user id."""
     return {
         row["user_id"]: row["role"] for row in project.rows("trip_memberships") if row["trip_id"] == str(trip_id)
     }
 
 
-async def test_a_trip_and_its_people_are_there_as_they_are(mirror: SupabaseMirror, project: Project) -> None:
+async def test_a_trip_and_its_users_are_copied(mirror: SupabaseMirror, project: Project) -> None:
     for _ in range(2):
         await mirror.put_users(USERS)
         await mirror.put_trip(PORTO)
@@ -79,18 +79,18 @@ async def test_a_trip_and_its_people_are_there_as_they_are(mirror: SupabaseMirro
     ]
 
 
-async def test_who_is_no_longer_on_a_trip_is_not_in_the_copy(mirror: SupabaseMirror, project: Project) -> None:
+async def test_a_former_member_is_removed_from_the_copy(mirror: SupabaseMirror, project: Project) -> None:
     other = replace(PORTO, id=TripId(uuid7()))
     await mirror.put_users(USERS)
     for trip in (PORTO, other, replace(PORTO, members=[(BEN, "OWNER")])):
         await mirror.put_trip(trip)
-    assert on(project, TRIP) == {str(BEN): "OWNER"}
-    assert on(project, other.id) == {str(ANA): "OWNER", str(BEN): "MEMBER"}
+    assert members_of(project, TRIP) == {str(BEN): "OWNER"}
+    assert members_of(project, other.id) == {str(ANA): "OWNER", str(BEN): "MEMBER"}
     await mirror.put_trip(replace(PORTO, members=[]))
-    assert on(project, TRIP) == {}
+    assert members_of(project, TRIP) == {}
 
 
-async def test_a_trip_that_is_dropped_takes_its_memberships_along(mirror: SupabaseMirror, project: Project) -> None:
+async def test_dropping_a_trip_drops_its_memberships(mirror: SupabaseMirror, project: Project) -> None:
     await mirror.put_users(USERS)
     await mirror.put_trip(PORTO)
     for _ in range(2):
@@ -100,24 +100,24 @@ async def test_a_trip_that_is_dropped_takes_its_memberships_along(mirror: Supaba
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-async def test_an_outage_is_told_as_one(mirror: SupabaseMirror, project: Project, status: int) -> None:
+async def test_a_server_error_is_an_outage(mirror: SupabaseMirror, project: Project, status: int) -> None:
     project.statuses = [status]
     with pytest.raises(Unavailable):
         await mirror.put_users(USERS)
     await mirror.put_users(USERS)
 
 
-async def test_what_takes_too_long_or_is_not_there_is_an_outage(project: Project) -> None:
+async def test_a_timeout_and_a_missing_server_are_outages(project: Project) -> None:
     project.delay_s = 0.5
     with pytest.raises(Unavailable):
         await SupabaseMirror(project.url, lambda: SERVICE_KEY, timeout_s=0.1).drop_trip(TRIP)
-    with supabase() as gone:
+    with supabase() as stopped:
         pass
     with pytest.raises(Unavailable):
-        await SupabaseMirror(gone.url, lambda: SERVICE_KEY).drop_trip(TRIP)
+        await SupabaseMirror(stopped.url, lambda: SERVICE_KEY).drop_trip(TRIP)
 
 
-async def test_after_failures_in_a_row_it_is_left_alone(project: Project) -> None:
+async def test_repeated_failures_open_the_breaker(project: Project) -> None:
     mirror = SupabaseMirror(project.url, lambda: SERVICE_KEY, breaker=Breaker(failures=2, rest_s=60))
     project.statuses = [500, 500]
     for _ in range(4):
@@ -127,20 +127,20 @@ async def test_after_failures_in_a_row_it_is_left_alone(project: Project) -> Non
 
 
 @pytest.mark.parametrize("key", ["", None, "another"])
-async def test_a_wrong_key_or_none_is_nothing_to_repeat(project: Project, key: str | None) -> None:
+async def test_a_wrong_or_missing_key_is_a_permanent_failure(project: Project, key: str | None) -> None:
     with pytest.raises(MirrorRefused) as refused:
         await SupabaseMirror(project.url, lambda: key).put_users(USERS)
     assert "another" not in str(refused.value)
 
 
-async def test_people_who_are_not_there_yet_may_come(mirror: SupabaseMirror) -> None:
+async def test_a_trip_whose_users_are_missing_is_retried(mirror: SupabaseMirror) -> None:
     with pytest.raises(Unavailable):
         await mirror.put_trip(PORTO)
     await mirror.put_users(USERS)
     await mirror.put_trip(PORTO)
 
 
-async def test_where_there_is_no_mirror_nothing_is_copied(project: Project) -> None:
+async def test_without_a_mirror_nothing_is_copied(project: Project) -> None:
     silent = NoMirror()
     await silent.put_users(USERS)
     await silent.put_trip(PORTO)
@@ -148,7 +148,7 @@ async def test_where_there_is_no_mirror_nothing_is_copied(project: Project) -> N
     assert project.requests == []
 
 
-def test_only_where_there_is_a_mirror_events_go_there() -> None:
+def test_events_go_to_the_mirror_only_if_there_is_one() -> None:
     assert all(MIRROR not in queues for queues in CONSUMERS.values())
     assert {type_ for type_ in MIRRORED if MIRROR in consumers_of(type_, mirrors=False)} == set()
     assert {type_ for type_ in MIRRORED if consumers_of(type_, mirrors=True).count(MIRROR) == 1} == MIRRORED
@@ -156,18 +156,18 @@ def test_only_where_there_is_a_mirror_events_go_there() -> None:
 
 
 @dataclass
-class Copying:
-    """A crew, and the copy of it."""
+class MirrorScenario:
+    """A trip database and its mirror."""
 
-    stage: Stage
+    stage: Scenario
     source: PostgresMirrorSource
     mirror: SupabaseMirror
     project: Project
 
-    async def tell(
-        self, type_: str, trip_id: TripId | None = None, person: UserId | None = None, *, minute: float = 0
+    async def process(
+        self, type_: str, trip_id: TripId | None = None, user_id: UserId | None = None, *, minute: float = 0
     ) -> None:
-        payload = "{}" if person is None else json.dumps({"userId": str(person)})
+        payload = "{}" if user_id is None else json.dumps({"userId": str(user_id)})
         event = an_event(type=type_, trip_id=trip_id, payload=payload)
         await mirror_event(
             event,
@@ -178,7 +178,7 @@ class Copying:
         )
 
     def map(self, trip_id: TripId) -> dict[str, tuple[float, float, str]]:
-        """Where people are on the map of a trip, by id: latitude, longitude, privacy."""
+        """The positions on a trip's map, by user id: latitude, longitude, privacy."""
         return {
             row["user_id"]: (row["latitude"], row["longitude"], row["privacy"])
             for row in self.project.rows("locations")
@@ -187,23 +187,23 @@ class Copying:
 
 
 @pytest.fixture
-def copying(crew: Crew, source: PostgresMirrorSource, mirror: SupabaseMirror, project: Project) -> Copying:
-    return Copying(Stage(crew, PostgresPositions(crew.pool)), source, mirror, project)
+def scenario(db: TripDb, source: PostgresMirrorSource, mirror: SupabaseMirror, project: Project) -> MirrorScenario:
+    return MirrorScenario(Scenario(db, PostgresPositions(db.pool)), source, mirror, project)
 
 
 @pytest.fixture
-def source(crew: Crew) -> PostgresMirrorSource:
-    return PostgresMirrorSource(crew.pool)
+def source(db: TripDb) -> PostgresMirrorSource:
+    return PostgresMirrorSource(db.pool)
 
 
-async def test_the_source_tells_a_trip_with_its_creator_and_everybody_on_it(
-    crew: Crew, source: PostgresMirrorSource
+async def test_the_source_reads_a_trip_with_its_creator_and_members(
+    db: TripDb, source: PostgresMirrorSource
 ) -> None:
-    ana, ben, cleo = await crew.person("ana"), await crew.person("ben"), await crew.person("cleo")
-    trip = await crew.trip(ana)
-    for person in (ben, cleo):
-        await crew.join(trip, person, ana, Role.ADMIN)
-    await crew.leave(trip, cleo, cleo)
+    ana, ben, cleo = await db.user("ana"), await db.user("ben"), await db.user("cleo")
+    trip = await db.trip(ana)
+    for user_id in (ben, cleo):
+        await db.join(trip, user_id, ana, Role.ADMIN)
+    await db.leave(trip, cleo, cleo)
     found = await source.trip(trip)
     assert found is not None
     assert (found.id, found.name, found.created_by, found.start_date) == (trip, "Porto", ana, date(2026, 12, 1))
@@ -212,70 +212,74 @@ async def test_the_source_tells_a_trip_with_its_creator_and_everybody_on_it(
     assert await source.user(ana) == MirroredUser(ana, "ana@example.org", "ana")
     assert await source.user(UserId(uuid4())) is None
     assert await source.trip(TripId(uuid4())) is None
-    await PostgresTrips(crew.pool).delete(Command(trip, ana, OWNER, EventId(uuid7()), NOON))
+    await PostgresTrips(db.pool).delete(Command(trip, ana, OWNER, EventId(uuid7()), NOON))
     assert await source.trip(trip) is None
 
 
-async def test_a_creator_who_left_is_still_somebody(crew: Crew, copying: Copying, project: Project) -> None:
-    ana, ben = await crew.person("ana"), await crew.person("ben")
-    trip = await crew.trip(ana)
-    await crew.join(trip, ben, ana, Role.OWNER)
-    await crew.leave(trip, ana, ana)
-    await copying.tell("MEMBER_REMOVED", trip)
-    assert on(project, trip) == {str(ben): "OWNER"}
+async def test_a_creator_who_left_stays_in_the_copy(db: TripDb, scenario: MirrorScenario, project: Project) -> None:
+    ana, ben = await db.user("ana"), await db.user("ben")
+    trip = await db.trip(ana)
+    await db.join(trip, ben, ana, Role.OWNER)
+    await db.leave(trip, ana, ana)
+    await scenario.process("MEMBER_REMOVED", trip)
+    assert members_of(project, trip) == {str(ben): "OWNER"}
     assert project.rows("trips")[0]["created_by"] == str(ana)
 
 
-async def test_events_in_any_order_at_once_and_again_end_in_what_there_is(
-    crew: Crew, copying: Copying, project: Project
+async def test_concurrent_duplicate_and_reordered_events_give_the_current_state(
+    db: TripDb, scenario: MirrorScenario, project: Project
 ) -> None:
-    ana = await crew.person("ana")
-    guests = [await crew.person(f"guest-{n}") for n in range(4)]
-    trip, gone = await crew.trip(ana), await crew.trip(ana)
+    ana = await db.user("ana")
+    guests = [await db.user(f"guest-{n}") for n in range(4)]
+    trip, deleted = await db.trip(ana), await db.trip(ana)
 
-    async def told(type_: str, trip_id: TripId) -> None:
-        """As a work queue does it: what is in the way of others comes again."""
+    async def process(type_: str, trip_id: TripId) -> None:
+        """Retry an event like a work queue, because concurrent events may conflict."""
         for _ in range(20):
             with suppress(Unavailable):
-                await copying.tell(type_, trip_id)
+                await scenario.process(type_, trip_id)
                 return
             await asyncio.sleep(0.02)
-        raise AssertionError("it never ends")
+        raise AssertionError("the event was never processed")
 
-    telling = [asyncio.create_task(told("TRIP_CREATED", one)) for one in (trip, gone)]
+    tasks = [asyncio.create_task(process("TRIP_CREATED", one)) for one in (trip, deleted)]
     for guest in guests:
-        await crew.join(trip, guest, ana)
-        telling.append(asyncio.create_task(told("MEMBER_ADDED", trip)))
-    await crew.leave(trip, guests[0], ana)
-    telling += [asyncio.create_task(told(type_, trip)) for type_ in ("MEMBER_REMOVED", "MEMBER_ADDED")]
-    await PostgresTrips(crew.pool).delete(Command(gone, ana, OWNER, EventId(uuid7()), NOON))
-    telling.append(asyncio.create_task(told("TRIP_DELETED", gone)))
-    await asyncio.gather(*telling)
-    assert on(project, trip) == {str(ana): "OWNER"} | {str(guest): "MEMBER" for guest in guests[1:]}
+        await db.join(trip, guest, ana)
+        tasks.append(asyncio.create_task(process("MEMBER_ADDED", trip)))
+    await db.leave(trip, guests[0], ana)
+    tasks += [asyncio.create_task(process(type_, trip)) for type_ in ("MEMBER_REMOVED", "MEMBER_ADDED")]
+    await PostgresTrips(db.pool).delete(Command(deleted, ana, OWNER, EventId(uuid7()), NOON))
+    tasks.append(asyncio.create_task(process("TRIP_DELETED", deleted)))
+    await asyncio.gather(*tasks)
+    assert members_of(project, trip) == {str(ana): "OWNER"} | {str(guest): "MEMBER" for guest in guests[1:]}
     assert [row["id"] for row in project.rows("trips")] == [str(trip)]
-    await told("TRIP_UPDATED", gone)  # late
+    await process("TRIP_UPDATED", deleted)  # late
     assert [row["id"] for row in project.rows("trips")] == [str(trip)]
 
 
-async def test_a_new_name_is_copied_and_told_once(crew: Crew, copying: Copying, project: Project) -> None:
-    ana = await crew.person("ana")
-    profiles, before = PostgresProfiles(crew.pool), len(await crew.types())
+async def test_a_new_name_is_published_once_and_copied(
+    db: TripDb, scenario: MirrorScenario, project: Project
+) -> None:
+    ana = await db.user("ana")
+    profiles, before = PostgresProfiles(db.pool), len(await db.types())
     for change in (ProfileChange(username="anna"), ProfileChange(username="anna"), ProfileChange(first_name="A")):
         await profiles.change(ana, change, ana, is_admin=False, now=NOON)
     profile = await profiles.get(ana, ana)
     for email in ("anna@example.org", "anna@example.org", ""):
         await profiles.onboard(replace(profile, email=email))
-    events = (await crew.events())[before:]
+    events = (await db.events())[before:]
     assert [(e["type"], e["audience"], e["payload"]) for e in events] == [
         ("profile.changed", "internal", {"userId": str(ana)})
     ] * 2
-    await copying.tell("profile.changed", person=ana)
+    await scenario.process("profile.changed", user_id=ana)
     assert [(row["username"], row["email"]) for row in project.rows("users")] == [("anna", "anna@example.org")]
 
 
-async def test_what_changes_all_the_time_is_tried_again_later(mirror: SupabaseMirror, copying: Copying) -> None:
-    class Restless:
-        """A source that never says the same twice."""
+async def test_a_source_that_keeps_changing_is_retried_later(
+    mirror: SupabaseMirror, scenario: MirrorScenario
+) -> None:
+    class ChangingSource:
+        """A source that returns other values every time."""
 
         async def trip(self, trip_id: TripId) -> MirroredTrip:
             return replace(PORTO, id=trip_id, name=str(uuid4()))
@@ -288,76 +292,78 @@ async def test_what_changes_all_the_time_is_tried_again_later(mirror: SupabaseMi
         an_event(type="profile.changed", payload=json.dumps({"userId": str(ANA)})),
     ):
         with pytest.raises(Unavailable):
-            await mirror_event(event, source=Restless(), positions=copying.stage.positions, mirror=mirror, now=NOON)
+            await mirror_event(
+                event, source=ChangingSource(), positions=scenario.stage.positions, mirror=mirror, now=NOON
+            )
 
 
-AT = (41.14961, -8.61099)
+HERE = (41.14961, -8.61099)
 
 
-async def test_positions_are_copied_as_everybody_may_see_them(copying: Copying) -> None:
-    trip, ana, ben = await pair(copying.stage)
-    await copying.tell("TRIP_CREATED", trip)
-    await copying.stage.send(trip, ana, AT, accuracy_m=5.0, lasts_s=3_600)
-    await copying.stage.send(trip, ben, AT, privacy=Privacy.APPROXIMATE, accuracy_m=5.0)
-    for person in (ana, ben, ana):
-        await copying.tell("LOCATION_UPDATED", trip, person)
-    assert copying.map(trip) == {str(ana): (*AT, "precise"), str(ben): (41.15, -8.61, "approximate")}
-    rows = {row["user_id"]: row for row in copying.project.rows("locations")}
+async def test_positions_are_copied_as_every_member_may_see_them(scenario: MirrorScenario) -> None:
+    trip, ana, ben = await two_members(scenario.stage)
+    await scenario.process("TRIP_CREATED", trip)
+    await scenario.stage.send(trip, ana, HERE, accuracy_m=5.0, lasts_s=3_600)
+    await scenario.stage.send(trip, ben, HERE, privacy=Privacy.APPROXIMATE, accuracy_m=5.0)
+    for user_id in (ana, ben, ana):
+        await scenario.process("LOCATION_UPDATED", trip, user_id)
+    assert scenario.map(trip) == {str(ana): (*HERE, "precise"), str(ben): (41.15, -8.61, "approximate")}
+    rows = {row["user_id"]: row for row in scenario.project.rows("locations")}
     assert {name: rows[str(ana)][name] for name in ("accuracy", "timestamp", "sharing_expires_at")} == {
         "accuracy": 5.0, "timestamp": "2026-07-01T12:00:00Z", "sharing_expires_at": "2026-07-01T13:00:00Z",
     }  # fmt: skip
     assert rows[str(ben)]["accuracy"] is None
     assert all(row["is_sharing_enabled"] is True for row in rows.values())
-    await copying.stage.send(trip, ana, (41.2, -8.7), minute=5)
-    await copying.tell("LOCATION_UPDATED", trip, ana, minute=5)
-    assert copying.map(trip)[str(ana)] == (41.2, -8.7, "precise")
+    await scenario.stage.send(trip, ana, (41.2, -8.7), minute=5)
+    await scenario.process("LOCATION_UPDATED", trip, ana, minute=5)
+    assert scenario.map(trip)[str(ana)] == (41.2, -8.7, "precise")
 
 
 @pytest.mark.parametrize("how", ["sharing off", "hidden", "ghost", "trip over", "left", "expired", "stale"])
-async def test_who_shows_nothing_any_more_is_off_the_map(copying: Copying, how: str) -> None:
-    stage, project = copying.stage, copying.project
-    trip, ana, ben = await pair(stage)
-    await copying.tell("TRIP_CREATED", trip)
-    for person in (ana, ben):
-        await stage.send(trip, person, AT, lasts_s=600)
-        await copying.tell("LOCATION_UPDATED", trip, person)
-    assert set(copying.map(trip)) == {str(ana), str(ben)}
+async def test_a_hidden_member_is_removed_from_the_map(scenario: MirrorScenario, how: str) -> None:
+    stage, project = scenario.stage, scenario.project
+    trip, ana, ben = await two_members(stage)
+    await scenario.process("TRIP_CREATED", trip)
+    for user_id in (ana, ben):
+        await stage.send(trip, user_id, HERE, lasts_s=600)
+        await scenario.process("LOCATION_UPDATED", trip, user_id)
+    assert set(scenario.map(trip)) == {str(ana), str(ben)}
     match how:
         case "sharing off":
-            await stage.send(trip, ben, AT, minute=1, is_enabled=False)
-            await copying.tell("LOCATION_SHARING_CHANGED", trip, ben, minute=1)
+            await stage.send(trip, ben, HERE, minute=1, is_enabled=False)
+            await scenario.process("LOCATION_SHARING_CHANGED", trip, ben, minute=1)
         case "hidden":
             await stage.prefer(ben, location_privacy_preference="hidden")
-            await copying.tell("location_privacy.changed", person=ben)
+            await scenario.process("location_privacy.changed", user_id=ben)
         case "ghost":
             await stage.prefer(ben, ghost=True)
-            await copying.tell("location_privacy.changed", person=ben)
-            await copying.tell("LOCATION_UPDATED", trip, ben)  # what was under way
+            await scenario.process("location_privacy.changed", user_id=ben)
+            await scenario.process("LOCATION_UPDATED", trip, ben)  # an event that was still pending
         case "trip over":
             await stage.end_trip(trip, ana)
-            await copying.tell("TRIP_STATUS_UPDATED", trip)
-            assert copying.map(trip) == {}
+            await scenario.process("TRIP_STATUS_UPDATED", trip)
+            assert scenario.map(trip) == {}
             return
         case "left":
-            await stage.crew.leave(trip, ben, ben)
-            await copying.tell("MEMBER_REMOVED", trip)
-            await copying.tell("LOCATION_UPDATED", trip, ben)
+            await stage.db.leave(trip, ben, ben)
+            await scenario.process("MEMBER_REMOVED", trip)
+            await scenario.process("LOCATION_UPDATED", trip, ben)
         case "expired":
-            await copying.tell("LOCATION_UPDATED", trip, ben, minute=10)
+            await scenario.process("LOCATION_UPDATED", trip, ben, minute=10)
         case "stale":
-            await stage.send(trip, ben, AT, minute=1, lasts_s=86_400)
-            await copying.tell("LOCATION_UPDATED", trip, ben, minute=24 * 60 + 2)
-    assert set(copying.map(trip)) == {str(ana)}
+            await stage.send(trip, ben, HERE, minute=1, lasts_s=86_400)
+            await scenario.process("LOCATION_UPDATED", trip, ben, minute=24 * 60 + 2)
+    assert set(scenario.map(trip)) == {str(ana)}
     assert len(project.rows("users")) == 2
 
 
-async def test_what_changes_privacy_is_told_to_the_copy(copying: Copying) -> None:
-    stage = copying.stage
-    trip, ana, _ = await pair(stage)
-    await stage.send(trip, ana, AT)
+async def test_changes_of_privacy_are_published_to_the_mirror(scenario: MirrorScenario) -> None:
+    stage = scenario.stage
+    trip, ana, _ = await two_members(stage)
+    await stage.send(trip, ana, HERE)
 
-    async def told() -> int:
-        return (await stage.crew.types()).count("location_privacy.changed")
+    async def change_count() -> int:
+        return (await stage.db.types()).count("location_privacy.changed")
 
     async def share(privacy: str | None) -> None:
         await stage.sharing.change_sharing(
@@ -378,13 +384,13 @@ async def test_what_changes_privacy_is_told_to_the_copy(copying: Copying) -> Non
     for count, change in enumerate(changes, start=1):
         for _ in range(2):
             await change()
-            assert await told() == count
+            assert await change_count() == count
     await stage.prefer(ana, first_name="Anna")
-    assert await told() == 5
+    assert await change_count() == 5
 
 
-async def test_positions_go_to_the_mirror_beside_the_sockets(pool: Database) -> None:
-    live, queue = Told(), PostgresQueue(pool, clock=SetClock(), new_id=uuid7)
+async def test_positions_are_broadcast_and_queued_for_the_mirror(pool: Database) -> None:
+    live, queue = RecordingBroadcaster(), PostgresQueue(pool, clock=SetClock(), new_id=uuid7)
     mirrored = MirroredBroadcaster(live, queue)
     position = an_event(type="LOCATION_UPDATED", trip_id=TRIP, payload=json.dumps({"userId": str(ANA)}))
     await mirrored.broadcast(position, latest_of="one")
@@ -394,12 +400,13 @@ async def test_positions_go_to_the_mirror_beside_the_sockets(pool: Database) -> 
     [job] = await queue.receive(MIRROR, limit=9, visibility_s=60)
     assert unpack(job.body) == position
     await pool.close()
-    await MirroredBroadcaster(live, PostgresQueue(Away(), clock=SetClock(), new_id=uuid7)).broadcast(position)  # type: ignore[arg-type]
+    unreachable = PostgresQueue(UnreachableDatabase(), clock=SetClock(), new_id=uuid7)  # type: ignore[arg-type]
+    await MirroredBroadcaster(live, unreachable).broadcast(position)
     assert len(live.events) == 4
 
 
-class Away:
-    """A database that is not there."""
+class UnreachableDatabase:
+    """An unreachable database."""
 
     def in_transaction(self) -> bool:
         return False

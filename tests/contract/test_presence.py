@@ -1,4 +1,4 @@
-"""What `Presence` promises, on one machine and on AWS."""
+"""`Presence` on the machine host and on AWS."""
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
@@ -23,21 +23,21 @@ from nomadcrew.core.presence.model import MemberPresence, PresenceChange
 from nomadcrew.core.presence.ports import Presence
 from nomadcrew.core.presence.service import announce
 from tests.contract.cloud import Cloud
-from tests.contract.crew import Crew
-from tests.fakes import CountingIds, Told
+from tests.contract.trip_database import TripDb
+from tests.fakes import CountingIds, RecordingBroadcaster
 
 NOON = datetime(2026, 7, 1, 12, 0, 31, tzinfo=UTC)
 MINUTE = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
 
 ON_AWS = pytest.mark.parametrize("sql", ["data-api"], indirect=True)
-ON_ONE_MACHINE = pytest.mark.parametrize("sql", ["postgresql", "proxy"], indirect=True)
+ON_MACHINE_HOST = pytest.mark.parametrize("sql", ["postgresql", "proxy"], indirect=True)
 
 
-class Stage:
-    """Ana and ben on a trip, ana alone on another, cleo with nobody."""
+class Scenario:
+    """Ana and ben on a trip, ana alone on another, and cleo on none."""
 
-    def __init__(self, crew: Crew, presence: Presence) -> None:
-        self.crew, self.presence = crew, presence
+    def __init__(self, db: TripDb, presence: Presence) -> None:
+        self.db, self.presence = db, presence
         self.ana: UserId
         self.ben: UserId
         self.cleo: UserId
@@ -50,7 +50,7 @@ class Stage:
         return {names[seen.user_id]: seen for seen in found}
 
     async def ghost(self, user_id: UserId, on: bool) -> None:
-        await self.crew.run(
+        await self.db.run(
             "UPDATE user_profiles SET preferences = :preferences::jsonb WHERE id = :id::uuid",
             id=user_id, preferences=json.dumps({"ghostMode": on}),
         )  # fmt: skip
@@ -67,123 +67,126 @@ def after(seconds: float) -> datetime:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def stage(sql: Sql, crew: Crew, request: pytest.FixtureRequest) -> Stage:
+async def scenario(sql: Sql, db: TripDb, request: pytest.FixtureRequest) -> Scenario:
     presence: Presence = PostgresPresence(sql)
     if isinstance(sql, DataApi):
         cloud: Cloud = request.getfixturevalue("cloud")
         presence = DynamoPresence(sql, cloud.client(DYNAMODB), await cloud.table("userId"))
-    made = Stage(crew, presence)
-    made.ana, made.ben, made.cleo = [await crew.person(name) for name in ("ana", "ben", "cleo")]
-    made.trip, made.alone = await crew.trip(made.ana), await crew.trip(made.ana)
-    await crew.join(made.trip, made.ben, made.ana)
+    made = Scenario(db, presence)
+    made.ana, made.ben, made.cleo = [await db.user(name) for name in ("ana", "ben", "cleo")]
+    made.trip, made.alone = await db.trip(made.ana), await db.trip(made.ana)
+    await db.join(made.trip, made.ben, made.ana)
     return made
 
 
-async def test_nobody_was_seen_before_they_came(stage: Stage) -> None:
-    assert await stage.seen() == {
-        "ana": MemberPresence(stage.ana, False, None),
-        "ben": MemberPresence(stage.ben, False, None),
+async def test_users_are_offline_before_they_connect(scenario: Scenario) -> None:
+    assert await scenario.seen() == {
+        "ana": MemberPresence(scenario.ana, False, None),
+        "ben": MemberPresence(scenario.ben, False, None),
     }
 
 
-async def test_somebody_is_online_from_the_first_socket_to_the_last(stage: Stage) -> None:
-    assert await stage.came(stage.ben, "phone")
-    assert not await stage.came(stage.ben, "tablet", at_s=1)
-    assert (await stage.seen(at_s=2))["ben"] == MemberPresence(stage.ben, True, MINUTE)
-    assert not await stage.left(stage.ben, "phone", at_s=3)
-    assert (await stage.seen(at_s=4))["ben"].is_online
-    assert await stage.left(stage.ben, "tablet", at_s=60)
-    assert (await stage.seen(at_s=600))["ben"] == MemberPresence(stage.ben, False, MINUTE + timedelta(minutes=1))
+async def test_a_user_is_online_from_the_first_socket_to_the_last(scenario: Scenario) -> None:
+    assert await scenario.came(scenario.ben, "phone")
+    assert not await scenario.came(scenario.ben, "tablet", at_s=1)
+    assert (await scenario.seen(at_s=2))["ben"] == MemberPresence(scenario.ben, True, MINUTE)
+    assert not await scenario.left(scenario.ben, "phone", at_s=3)
+    assert (await scenario.seen(at_s=4))["ben"].is_online
+    assert await scenario.left(scenario.ben, "tablet", at_s=60)
+    assert (await scenario.seen(at_s=600))["ben"] == MemberPresence(
+        scenario.ben, False, MINUTE + timedelta(minutes=1)
+    )
 
 
-async def test_the_same_news_twice_changes_nothing(stage: Stage) -> None:
-    assert await stage.came(stage.ben)
-    assert await stage.came(stage.ben)
-    assert await stage.left(stage.ben, at_s=1)
-    assert await stage.left(stage.ben, at_s=1)
-    assert await stage.left(stage.ben, "never came", at_s=1)
-    assert not (await stage.seen(at_s=2))["ben"].is_online
+async def test_repeated_connects_and_disconnects_change_nothing(scenario: Scenario) -> None:
+    assert await scenario.came(scenario.ben)
+    assert await scenario.came(scenario.ben)
+    assert await scenario.left(scenario.ben, at_s=1)
+    assert await scenario.left(scenario.ben, at_s=1)
+    assert await scenario.left(scenario.ben, "never came", at_s=1)
+    assert not (await scenario.seen(at_s=2))["ben"].is_online
 
 
-async def test_moments_are_known_to_the_minute_and_no_closer(stage: Stage) -> None:
-    await stage.came(stage.ben)
+async def test_last_seen_times_are_rounded_to_the_minute(scenario: Scenario) -> None:
+    await scenario.came(scenario.ben)
     for at_s in (0, 17, 59, 61):
-        at = (await stage.seen(at_s=at_s))["ben"].last_seen_at
+        at = (await scenario.seen(at_s=at_s))["ben"].last_seen_at
         assert at is not None
         assert (at.second, at.microsecond) == (0, 0)
 
 
-async def test_who_is_not_on_the_trip_sees_nobody(stage: Stage) -> None:
-    await stage.came(stage.ben)
+async def test_non_members_see_no_presence(scenario: Scenario) -> None:
+    await scenario.came(scenario.ben)
     with pytest.raises(NotTripMember):
-        await stage.seen(by=stage.cleo)
-    await stage.crew.leave(stage.trip, stage.ben, stage.ben)
+        await scenario.seen(by=scenario.cleo)
+    await scenario.db.leave(scenario.trip, scenario.ben, scenario.ben)
     with pytest.raises(NotTripMember):
-        await stage.seen(by=stage.ben)
-    assert (await stage.seen()).keys() == {"ana"}
+        await scenario.seen(by=scenario.ben)
+    assert (await scenario.seen()).keys() == {"ana"}
 
 
-async def test_a_ghost_is_online_for_nobody_and_was_never_seen(stage: Stage) -> None:
-    await stage.came(stage.ben)
-    await stage.ghost(stage.ben, True)
-    for by in (stage.ana, stage.ben):
-        assert (await stage.seen(at_s=1, by=by))["ben"] == MemberPresence(stage.ben, False, None)
-    assert await stage.presence.visible_trips([stage.ben], now=after(1)) == []
-    await stage.ghost(stage.ben, False)
-    assert (await stage.seen(at_s=2))["ben"].is_online
+async def test_a_ghost_appears_offline_and_never_seen(scenario: Scenario) -> None:
+    await scenario.came(scenario.ben)
+    await scenario.ghost(scenario.ben, True)
+    for by in (scenario.ana, scenario.ben):
+        assert (await scenario.seen(at_s=1, by=by))["ben"] == MemberPresence(scenario.ben, False, None)
+    assert await scenario.presence.visible_trips([scenario.ben], now=after(1)) == []
+    await scenario.ghost(scenario.ben, False)
+    assert (await scenario.seen(at_s=2))["ben"].is_online
 
 
-async def test_who_types_is_shown_by_name_and_a_ghost_to_nobody(stage: Stage) -> None:
-    typist = await stage.presence.typist(Access(stage.trip, stage.ben, MEMBER))
+async def test_a_typing_member_has_a_name_and_a_ghost_none(scenario: Scenario) -> None:
+    typist = await scenario.presence.typist(Access(scenario.trip, scenario.ben, MEMBER))
     assert typist is not None
     assert typist.name
-    await stage.ghost(stage.ben, True)
-    assert await stage.presence.typist(Access(stage.trip, stage.ben, MEMBER)) is None
+    await scenario.ghost(scenario.ben, True)
+    assert await scenario.presence.typist(Access(scenario.trip, scenario.ben, MEMBER)) is None
     with pytest.raises(NotTripMember):
-        await stage.presence.typist(Access(stage.trip, stage.cleo, MEMBER))
+        await scenario.presence.typist(Access(scenario.trip, scenario.cleo, MEMBER))
 
 
-async def test_what_a_ghost_did_is_not_seen_later(stage: Stage) -> None:
-    await stage.came(stage.ben)
-    await stage.left(stage.ben, at_s=1)
-    await keep(stage)
-    await stage.ghost(stage.ben, True)
-    await stage.came(stage.ben, at_s=600)
-    await stage.left(stage.ben, at_s=900)
-    await keep(stage)
-    await stage.ghost(stage.ben, False)
-    assert (await stage.seen(at_s=1200))["ben"] == MemberPresence(stage.ben, False, MINUTE)
+async def test_the_activity_of_a_ghost_stays_hidden_later(scenario: Scenario) -> None:
+    await scenario.came(scenario.ben)
+    await scenario.left(scenario.ben, at_s=1)
+    await store(scenario)
+    await scenario.ghost(scenario.ben, True)
+    await scenario.came(scenario.ben, at_s=600)
+    await scenario.left(scenario.ben, at_s=900)
+    await store(scenario)
+    await scenario.ghost(scenario.ben, False)
+    assert (await scenario.seen(at_s=1200))["ben"] == MemberPresence(scenario.ben, False, MINUTE)
 
 
-async def test_people_are_shown_on_the_trips_they_share(stage: Stage) -> None:
-    await stage.came(stage.ana)
-    found = await stage.presence.visible_trips([stage.ana, stage.ben, stage.cleo], now=NOON)
+async def test_users_are_shown_on_the_trips_they_share(scenario: Scenario) -> None:
+    await scenario.came(scenario.ana)
+    found = await scenario.presence.visible_trips([scenario.ana, scenario.ben, scenario.cleo], now=NOON)
     assert sorted(found, key=lambda shown: shown.seen.is_online) == [
-        PresenceChange(stage.trip, MemberPresence(stage.ben, False, None)),
-        PresenceChange(stage.trip, MemberPresence(stage.ana, True, MINUTE)),
+        PresenceChange(scenario.trip, MemberPresence(scenario.ben, False, None)),
+        PresenceChange(scenario.trip, MemberPresence(scenario.ana, True, MINUTE)),
     ]
 
 
-async def test_a_change_is_told_to_the_trip_with_what_may_be_known(stage: Stage) -> None:
-    told, tell = Told(), announcer(stage)
-    await stage.came(stage.ben)
-    await tell(told, None)
-    await stage.left(stage.ben, at_s=1)
-    await tell(told, True)
-    await tell(told, False)
-    assert [(event.type, event.trip_id, event.actor_id, json.loads(event.payload)) for event in told.events] == [
-        ("PRESENCE_CHANGED", stage.trip, stage.ben,
-         {"userId": str(stage.ben), "isOnline": online, "lastSeenAt": "2026-07-01T12:00:00Z"})
+async def test_a_change_is_broadcast_to_the_trip(scenario: Scenario) -> None:
+    broadcaster, tell = RecordingBroadcaster(), announce_with(scenario)
+    await scenario.came(scenario.ben)
+    await tell(broadcaster, None)
+    await scenario.left(scenario.ben, at_s=1)
+    await tell(broadcaster, True)
+    await tell(broadcaster, False)
+    events = broadcaster.events
+    assert [(event.type, event.trip_id, event.actor_id, json.loads(event.payload)) for event in events] == [
+        ("PRESENCE_CHANGED", scenario.trip, scenario.ben,
+         {"userId": str(scenario.ben), "isOnline": online, "lastSeenAt": "2026-07-01T12:00:00Z"})
         for online in (True, False)
     ]  # fmt: skip
 
 
-def announcer(stage: Stage) -> Callable[[Told, bool | None], Awaitable[None]]:
-    async def tell(told: Told, online: bool | None) -> None:
+def announce_with(scenario: Scenario) -> Callable[[RecordingBroadcaster, bool | None], Awaitable[None]]:
+    async def tell(broadcaster: RecordingBroadcaster, online: bool | None) -> None:
         await announce(
-            [stage.ben],
-            presence=stage.presence,
-            broadcast=told.broadcast,
+            [scenario.ben],
+            presence=scenario.presence,
+            broadcast=broadcaster.broadcast,
             new_id=CountingIds(),
             now=after(2),
             online=online,
@@ -193,22 +196,22 @@ def announcer(stage: Stage) -> Callable[[Told, bool | None], Awaitable[None]]:
 
 
 @ON_AWS
-async def test_on_aws_a_socket_that_never_said_goodbye_ends_with_its_lifetime(stage: Stage) -> None:
+async def test_on_aws_a_dead_connection_ends_with_its_lifetime(scenario: Scenario) -> None:
     lifetime_s = LIFETIME.total_seconds()
-    await stage.came(stage.ben, "broken")
-    assert (await stage.seen(at_s=lifetime_s - 1))["ben"].is_online
-    assert not (await stage.seen(at_s=lifetime_s + 1))["ben"].is_online
-    assert await stage.came(stage.ben, "new", at_s=lifetime_s + 2)
-    assert await stage.left(stage.ben, "new", at_s=lifetime_s + 3)
+    await scenario.came(scenario.ben, "broken")
+    assert (await scenario.seen(at_s=lifetime_s - 1))["ben"].is_online
+    assert not (await scenario.seen(at_s=lifetime_s + 1))["ben"].is_online
+    assert await scenario.came(scenario.ben, "new", at_s=lifetime_s + 2)
+    assert await scenario.left(scenario.ben, "new", at_s=lifetime_s + 3)
 
 
 @ON_AWS
-async def test_on_aws_who_comes_just_as_the_last_socket_goes_is_told_of(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+async def test_on_aws_a_connect_during_the_last_disconnect_is_not_lost(
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await stage.came(stage.ben, "old")
-    assert isinstance(stage.presence, DynamoPresence)
-    call = stage.presence._dynamodb.call
+    await scenario.came(scenario.ben, "old")
+    assert isinstance(scenario.presence, DynamoPresence)
+    call = scenario.presence._dynamodb.call
     left: list[str] = []
 
     async def old_leaves_after_the_first(operation: str, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -217,39 +220,39 @@ async def test_on_aws_who_comes_just_as_the_last_socket_goes_is_told_of(
         finally:
             if not left:
                 left.append("old")
-                assert await stage.left(stage.ben, "old")
+                assert await scenario.left(scenario.ben, "old")
 
-    monkeypatch.setattr(stage.presence._dynamodb, "call", old_leaves_after_the_first)
-    assert await stage.came(stage.ben, "new")
-    assert (await stage.seen())["ben"].is_online
+    monkeypatch.setattr(scenario.presence._dynamodb, "call", old_leaves_after_the_first)
+    assert await scenario.came(scenario.ben, "new")
+    assert (await scenario.seen())["ben"].is_online
 
 
 @ON_AWS
-async def test_on_aws_a_full_trip_is_asked_for_at_once(stage: Stage) -> None:
+async def test_on_aws_a_full_trip_is_read_in_one_call(scenario: Scenario) -> None:
     numbers = count()
     for _ in range(12):
-        guest = await stage.crew.person(f"guest{next(numbers)}")
-        await stage.crew.join(stage.trip, guest, stage.ana)
-        await stage.came(guest)
-    found = await stage.presence.list_for_trip(Access(stage.trip, stage.ana, MEMBER), now=NOON)
+        guest = await scenario.db.user(f"guest{next(numbers)}")
+        await scenario.db.join(scenario.trip, guest, scenario.ana)
+        await scenario.came(guest)
+    found = await scenario.presence.list_for_trip(Access(scenario.trip, scenario.ana, MEMBER), now=NOON)
     assert [seen.is_online for seen in found] == [False] * 2 + [True] * 12
 
 
-async def keep(stage: Stage) -> None:
-    """What one machine writes in batches."""
-    if isinstance(stage.presence, PostgresPresence):
-        await stage.presence.keep()
+async def store(scenario: Scenario) -> None:
+    """Write the batch of the machine host."""
+    if isinstance(scenario.presence, PostgresPresence):
+        await scenario.presence.keep()
 
 
-@ON_ONE_MACHINE
-async def test_on_one_machine_what_was_kept_outlives_the_process(stage: Stage, sql: Sql) -> None:
-    assert isinstance(stage.presence, PostgresPresence)
-    await stage.came(stage.ben)
-    await stage.came(stage.ana, at_s=120)
-    assert await stage.presence.keep() == 2
-    assert await stage.presence.keep() == 0
-    stage.presence = PostgresPresence(sql)
-    assert await stage.seen(at_s=600) == {
-        "ana": MemberPresence(stage.ana, False, MINUTE + timedelta(minutes=2)),
-        "ben": MemberPresence(stage.ben, False, MINUTE),
+@ON_MACHINE_HOST
+async def test_on_the_machine_host_stored_presence_survives_a_restart(scenario: Scenario, sql: Sql) -> None:
+    assert isinstance(scenario.presence, PostgresPresence)
+    await scenario.came(scenario.ben)
+    await scenario.came(scenario.ana, at_s=120)
+    assert await scenario.presence.keep() == 2
+    assert await scenario.presence.keep() == 0
+    scenario.presence = PostgresPresence(sql)
+    assert await scenario.seen(at_s=600) == {
+        "ana": MemberPresence(scenario.ana, False, MINUTE + timedelta(minutes=2)),
+        "ben": MemberPresence(scenario.ben, False, MINUTE),
     }

@@ -1,4 +1,4 @@
-"""What `Todos` promises."""
+"""`Todos` over every driver."""
 
 import asyncio
 from datetime import timedelta
@@ -12,13 +12,13 @@ from nomadcrew.core.errors import Forbidden, NotFound, NotTripMember
 from nomadcrew.core.ids import EventId, TodoId, TripId, UserId, uuid7
 from nomadcrew.core.permissions import MEMBER, OWN_OR_ADMIN, Role
 from nomadcrew.core.todos.model import Todo
-from tests.contract.crew import Crew
+from tests.contract.trip_database import TripDb
 from tests.fakes import NOON
 
 
 @pytest.fixture
-def todos(crew: Crew) -> PostgresTodos:
-    return PostgresTodos(crew.pool)
+def todos(db: TripDb) -> PostgresTodos:
+    return PostgresTodos(db.pool)
 
 
 async def add(
@@ -45,12 +45,12 @@ async def change(
     )
 
 
-async def test_what_was_added_is_read_back_and_told_with_real_times(crew: Crew, todos: PostgresTodos) -> None:
-    ana = await crew.person("ana")
-    trip = await crew.trip(ana)
+async def test_a_to_do_is_read_back_and_published_with_its_times(db: TripDb, todos: PostgresTodos) -> None:
+    ana = await db.user("ana")
+    trip = await db.trip(ana)
     todo = await add(todos, trip, ana)
     assert await todos.get(Access(trip, ana, MEMBER), todo.id) == todo
-    event = (await crew.events())[-1]
+    event = (await db.events())[-1]
     assert event["type"] == "TODO_CREATED"
     assert event["payload"] == {
         "id": str(todo.id), "tripId": str(trip), "text": "pack", "status": "INCOMPLETE", "createdBy": str(ana),
@@ -58,9 +58,9 @@ async def test_what_was_added_is_read_back_and_told_with_real_times(crew: Crew, 
     }  # fmt: skip
 
 
-async def test_repeats_are_the_first_todo_until_it_is_deleted(crew: Crew, todos: PostgresTodos) -> None:
-    ana = await crew.person("ana")
-    trip = await crew.trip(ana)
+async def test_repeats_return_the_first_to_do_until_it_is_deleted(db: TripDb, todos: PostgresTodos) -> None:
+    ana = await db.user("ana")
+    trip = await db.trip(ana)
     first, *others = await asyncio.gather(*(add(todos, trip, ana, fingerprint=b"f") for _ in range(6)))
     assert {todo.id for todo in others} == {first.id}
     await todos.delete(Command(trip, ana, OWN_OR_ADMIN, EventId(uuid7()), NOON), first.id)
@@ -68,9 +68,9 @@ async def test_repeats_are_the_first_todo_until_it_is_deleted(crew: Crew, todos:
     assert (await todos.page(Access(trip, ana, MEMBER), limit=10, offset=0)).total == 1
 
 
-async def test_pages_are_newest_first_and_count_everything(crew: Crew, todos: PostgresTodos) -> None:
-    ana = await crew.person("ana")
-    trip = await crew.trip(ana)
+async def test_pages_are_newest_first_and_have_the_total(db: TripDb, todos: PostgresTodos) -> None:
+    ana = await db.user("ana")
+    trip = await db.trip(ana)
     made = [await add(todos, trip, ana, text=str(n), at_s=n) for n in range(5)]
     page = await todos.page(Access(trip, ana, MEMBER), limit=2, offset=1)
     assert ([todo.text for todo in page.items], page.total) == (["3", "2"], 5)
@@ -78,11 +78,11 @@ async def test_pages_are_newest_first_and_count_everything(crew: Crew, todos: Po
     assert (beyond.items, beyond.total) == ([], len(made))
 
 
-async def test_members_change_their_own_and_admins_everybodys(crew: Crew, todos: PostgresTodos) -> None:
-    ana, ben, eve = await crew.person("ana"), await crew.person("ben"), await crew.person("eve")
-    trip = await crew.trip(ana)
-    await crew.join(trip, ben, ana, Role.ADMIN)
-    await crew.join(trip, eve, ana)
+async def test_members_change_their_own_to_dos_and_admins_all(db: TripDb, todos: PostgresTodos) -> None:
+    ana, ben, eve = await db.user("ana"), await db.user("ben"), await db.user("eve")
+    trip = await db.trip(ana)
+    await db.join(trip, ben, ana, Role.ADMIN)
+    await db.join(trip, eve, ana)
     bens, eves = await add(todos, trip, ben), await add(todos, trip, eve)
     assert (await change(todos, eves, eve, text="unpack")).text == "unpack"
     assert (await change(todos, eves, ben, status="COMPLETE")).status == "COMPLETE"
@@ -93,18 +93,18 @@ async def test_members_change_their_own_and_admins_everybodys(crew: Crew, todos:
     await todos.delete(Command(trip, ben, OWN_OR_ADMIN, EventId(uuid7()), NOON), eves.id)
 
 
-async def test_a_change_that_changes_nothing_tells_nobody(crew: Crew, todos: PostgresTodos) -> None:
-    ana = await crew.person("ana")
-    todo = await add(todos, await crew.trip(ana), ana)
-    before = len(await crew.events())
+async def test_a_change_without_effect_publishes_nothing(db: TripDb, todos: PostgresTodos) -> None:
+    ana = await db.user("ana")
+    todo = await add(todos, await db.trip(ana), ana)
+    before = len(await db.events())
     assert await change(todos, todo, ana) == todo
     assert await change(todos, todo, ana, status="INCOMPLETE", text="pack") == todo
-    assert len(await crew.events()) == before
+    assert len(await db.events()) == before
 
 
-async def test_a_todo_is_found_on_its_own_trip_only(crew: Crew, todos: PostgresTodos) -> None:
-    ana = await crew.person("ana")
-    here, there = await crew.trip(ana), await crew.trip(ana)
+async def test_a_to_do_is_found_on_its_own_trip_only(db: TripDb, todos: PostgresTodos) -> None:
+    ana = await db.user("ana")
+    here, there = await db.trip(ana), await db.trip(ana)
     todo = await add(todos, here, ana)
     for trip, todo_id in ((there, todo.id), (here, TodoId(uuid4()))):
         with pytest.raises(NotFound):
@@ -113,16 +113,16 @@ async def test_a_todo_is_found_on_its_own_trip_only(crew: Crew, todos: PostgresT
             await todos.delete(Command(trip, ana, OWN_OR_ADMIN, EventId(uuid7()), NOON), todo_id)
 
 
-async def test_outsiders_and_former_members_see_nothing(crew: Crew, todos: PostgresTodos) -> None:
-    ana, ben, eve = await crew.person("ana"), await crew.person("ben"), await crew.person("eve")
-    trip = await crew.trip(ana)
-    await crew.join(trip, ben, ana)
-    await crew.leave(trip, ben, ana)
+async def test_outsiders_and_former_members_see_nothing(db: TripDb, todos: PostgresTodos) -> None:
+    ana, ben, eve = await db.user("ana"), await db.user("ben"), await db.user("eve")
+    trip = await db.trip(ana)
+    await db.join(trip, ben, ana)
+    await db.leave(trip, ben, ana)
     todo = await add(todos, trip, ana)
-    for stranger in (ben, eve):
+    for outsider in (ben, eve):
         with pytest.raises(NotTripMember):
-            await todos.page(Access(trip, stranger, MEMBER), limit=10, offset=0)
+            await todos.page(Access(trip, outsider, MEMBER), limit=10, offset=0)
         with pytest.raises(NotTripMember):
-            await add(todos, trip, stranger)
+            await add(todos, trip, outsider)
         with pytest.raises(NotTripMember):
-            await change(todos, todo, stranger, text="x")
+            await change(todos, todo, outsider, text="x")

@@ -1,4 +1,4 @@
-"""What `Trips` promises."""
+"""`Trips` over every driver."""
 
 import asyncio
 from datetime import date, timedelta
@@ -13,15 +13,15 @@ from nomadcrew.core.ids import EventId, TripId, UserId, uuid7
 from nomadcrew.core.permissions import ADMIN, MEMBER, OWNER, Role
 from nomadcrew.core.trips import model
 from nomadcrew.core.trips.model import InvalidDates, InvalidTransition, Status, Trip, TripChange, TripSearch
-from tests.contract.crew import Crew
+from tests.contract.trip_database import TripDb
 from tests.fakes import NOON
 
 ANY = TripSearch(None, None, None, None, limit=50, offset=0)
 
 
 @pytest.fixture
-def trips(crew: Crew) -> PostgresTrips:
-    return PostgresTrips(crew.pool)
+def trips(db: TripDb) -> PostgresTrips:
+    return PostgresTrips(db.pool)
 
 
 async def change(
@@ -36,51 +36,51 @@ async def change(
     )
 
 
-async def test_a_new_trip_has_its_maker_as_owner_and_is_told_as_a_whole(crew: Crew, trips: PostgresTrips) -> None:
-    ana = await crew.person("ana")
-    made = await crew.new_trip(ana)
+async def test_a_new_trip_has_its_creator_as_owner_and_is_published(db: TripDb, trips: PostgresTrips) -> None:
+    ana = await db.user("ana")
+    made = await db.new_trip(ana)
     stored = await trips.get(Access(made.id, ana, MEMBER))
     assert stored == made
     assert [(m.user_id, m.role, m.name) for m in stored.members] == [(ana, "OWNER", "ana")]
-    [event] = await crew.events()
+    [event] = await db.events()
     assert event["type"] == "TRIP_CREATED"
     assert event["payload"]["tripName"] == event["payload"]["name"] == "Porto"
     assert event["payload"]["startDate"] == "2026-12-01T00:00:00Z"
     assert "destinationAddress" not in event["payload"]
 
 
-async def test_the_same_trip_within_the_window_is_the_first_one(crew: Crew, trips: PostgresTrips) -> None:
-    ana = await crew.person("ana")
-    first = await crew.new_trip(ana, fingerprint=b"same")
-    again = await crew.new_trip(ana, fingerprint=b"same")
+async def test_a_repeat_within_the_window_returns_the_first_trip(db: TripDb, trips: PostgresTrips) -> None:
+    ana = await db.user("ana")
+    first = await db.new_trip(ana, fingerprint=b"same")
+    again = await db.new_trip(ana, fingerprint=b"same")
     assert again == first
-    later = await crew.new_trip(ana, fingerprint=b"same", now=NOON + timedelta(seconds=31))
+    later = await db.new_trip(ana, fingerprint=b"same", now=NOON + timedelta(seconds=31))
     assert later.id != first.id
     assert len(await trips.list_for_user(ana)) == 2
 
 
-async def test_many_repeats_at_once_make_one_trip(crew: Crew, trips: PostgresTrips) -> None:
-    ana = await crew.person("ana")
-    made = await asyncio.gather(*(crew.new_trip(ana, fingerprint=b"same") for _ in range(8)))
+async def test_concurrent_repeats_create_one_trip(db: TripDb, trips: PostgresTrips) -> None:
+    ana = await db.user("ana")
+    made = await asyncio.gather(*(db.new_trip(ana, fingerprint=b"same") for _ in range(8)))
     assert len({trip.id for trip in made}) == 1
-    assert await crew.types() == ["TRIP_CREATED"]
+    assert await db.types() == ["TRIP_CREATED"]
 
 
-async def test_a_deleted_trip_may_be_made_again_at_once(crew: Crew, trips: PostgresTrips) -> None:
-    ana = await crew.person("ana")
-    first = await crew.new_trip(ana, fingerprint=b"same")
+async def test_a_deleted_trip_may_be_created_again_at_once(db: TripDb, trips: PostgresTrips) -> None:
+    ana = await db.user("ana")
+    first = await db.new_trip(ana, fingerprint=b"same")
     await trips.delete(Command(first.id, ana, OWNER, EventId(uuid7()), NOON))
-    assert (await crew.new_trip(ana, fingerprint=b"same")).id != first.id
+    assert (await db.new_trip(ana, fingerprint=b"same")).id != first.id
 
 
 async def test_a_list_has_the_callers_trips_latest_start_first_with_all_members(
-    crew: Crew, trips: PostgresTrips
+    db: TripDb, trips: PostgresTrips
 ) -> None:
-    ana, ben = await crew.person("ana"), await crew.person("ben")
-    early = await crew.trip(ana, start_date=date(2026, 12, 1), end_date=date(2026, 12, 1))
-    late = await crew.trip(ana, start_date=date(2026, 12, 5), end_date=date(2026, 12, 5))
-    await crew.trip(ben, name="elsewhere")
-    await crew.join(late, ben, ana)
+    ana, ben = await db.user("ana"), await db.user("ben")
+    early = await db.trip(ana, start_date=date(2026, 12, 1), end_date=date(2026, 12, 1))
+    late = await db.trip(ana, start_date=date(2026, 12, 5), end_date=date(2026, 12, 5))
+    await db.trip(ben, name="elsewhere")
+    await db.join(late, ben, ana)
     found = await trips.list_for_user(ana)
     assert [trip.id for trip in found] == [late, early]
     assert [(trip.member_count, [m.user_id for m in trip.members]) for trip in found] == [
@@ -89,24 +89,26 @@ async def test_a_list_has_the_callers_trips_latest_start_first_with_all_members(
     ]
 
 
-async def test_somebody_without_trips_has_an_empty_list_and_somebody_without_profile_none(
-    crew: Crew, trips: PostgresTrips
+async def test_a_user_without_trips_has_an_empty_list_and_a_user_without_profile_is_refused(
+    db: TripDb, trips: PostgresTrips
 ) -> None:
-    ana = await crew.person("ana")
+    ana = await db.user("ana")
     assert await trips.list_for_user(ana) == []
     with pytest.raises(NotOnboarded):
         await trips.list_for_user(UserId(uuid4()))
     with pytest.raises(NotOnboarded):
-        await crew.trip(UserId(uuid4()))
+        await db.trip(UserId(uuid4()))
 
 
-async def test_outsiders_and_the_deleted_are_told_apart(crew: Crew, trips: PostgresTrips) -> None:
-    ana, ben, eve = await crew.person("ana"), await crew.person("ben"), await crew.person("eve")
-    trip_id = await crew.trip(ana)
-    await crew.join(trip_id, ben, ana)
-    for stranger_to in (trip_id, TripId(uuid4())):
+async def test_non_members_get_not_trip_member_and_members_of_a_deleted_trip_not_found(
+    db: TripDb, trips: PostgresTrips
+) -> None:
+    ana, ben, eve = await db.user("ana"), await db.user("ben"), await db.user("eve")
+    trip_id = await db.trip(ana)
+    await db.join(trip_id, ben, ana)
+    for unreadable in (trip_id, TripId(uuid4())):
         with pytest.raises(NotTripMember):
-            await trips.get(Access(stranger_to, eve, MEMBER))
+            await trips.get(Access(unreadable, eve, MEMBER))
     with pytest.raises(Forbidden):
         await trips.delete(Command(trip_id, ben, OWNER, EventId(uuid7()), NOON))
     await trips.delete(Command(trip_id, ana, OWNER, EventId(uuid7()), NOON))
@@ -119,29 +121,29 @@ async def test_outsiders_and_the_deleted_are_told_apart(crew: Crew, trips: Postg
     assert await trips.list_for_user(ana) == []
 
 
-async def test_a_change_merges_and_names_what_changed(crew: Crew, trips: PostgresTrips) -> None:
-    ana = await crew.person("ana")
-    trip_id = await crew.trip(ana, description="by train")
+async def test_a_change_is_merged_and_names_the_changed_fields(db: TripDb, trips: PostgresTrips) -> None:
+    ana = await db.user("ana")
+    trip_id = await db.trip(ana, description="by train")
     changed = await change(trips, trip_id, ana, name="", description="", end_date=date(2026, 12, 20))
     assert (changed.name, changed.description, changed.end_date) == ("Porto", "", date(2026, 12, 20))
-    event = (await crew.events())[-1]
+    event = (await db.events())[-1]
     assert event["type"] == "TRIP_UPDATED"
     assert event["payload"]["changedFields"] == ["description", "endDate"]
     assert "description" not in event["payload"]
     assert event["payload"]["status"] == "PLANNING"
 
 
-async def test_a_change_to_what_is_stored_tells_nobody(crew: Crew, trips: PostgresTrips) -> None:
-    ana = await crew.person("ana")
-    trip_id = await crew.trip(ana)
+async def test_a_change_without_effect_publishes_nothing(db: TripDb, trips: PostgresTrips) -> None:
+    ana = await db.user("ana")
+    trip_id = await db.trip(ana)
     same = await change(trips, trip_id, ana, name="Porto", status=Status.PLANNING)
     assert same.updated_at == NOON
-    assert await crew.types() == ["TRIP_CREATED"]
+    assert await db.types() == ["TRIP_CREATED"]
 
 
-async def test_dates_are_merged_before_they_are_judged(crew: Crew, trips: PostgresTrips) -> None:
-    ana = await crew.person("ana")
-    trip_id = await crew.trip(ana)
+async def test_dates_are_merged_before_their_validation(db: TripDb, trips: PostgresTrips) -> None:
+    ana = await db.user("ana")
+    trip_id = await db.trip(ana)
     with pytest.raises(InvalidDates):
         await change(trips, trip_id, ana, end_date=date(2026, 11, 1))
     assert (await trips.get(Access(trip_id, ana, MEMBER))).end_date == date(2026, 12, 9)
@@ -149,12 +151,12 @@ async def test_dates_are_merged_before_they_are_judged(crew: Crew, trips: Postgr
 
 @pytest.mark.parametrize("old", list(Status))
 @pytest.mark.parametrize("new", list(Status))
-async def test_status_follows_the_table(crew: Crew, trips: PostgresTrips, old: Status, new: Status) -> None:
-    ana = await crew.person("ana")
-    trip_id = await crew.trip(ana, status=old)
+async def test_status_follows_the_table(db: TripDb, trips: PostgresTrips, old: Status, new: Status) -> None:
+    ana = await db.user("ana")
+    trip_id = await db.trip(ana, status=old)
     if new in model.TRANSITIONS[old]:
         assert (await change(trips, trip_id, ana, must_move=True, status=new)).status == new
-        event = (await crew.events())[-1]
+        event = (await db.events())[-1]
         assert event["type"] == "TRIP_STATUS_UPDATED"
         assert (event["payload"]["old_status"], event["payload"]["status"]) == (old, new)
     else:
@@ -163,11 +165,11 @@ async def test_status_follows_the_table(crew: Crew, trips: PostgresTrips, old: S
         assert refusal.value.details == f"a trip cannot go from {old} to {new}"
 
 
-async def test_a_search_stays_within_the_callers_trips(crew: Crew, trips: PostgresTrips) -> None:
-    ana, ben = await crew.person("ana"), await crew.person("ben")
-    home = await crew.trip(ana, destination_name="Lisboa", start_date=date(2026, 12, 5))
-    porto = await crew.trip(ana, destination_address="Rua 100%, Porto")
-    await crew.trip(ben, destination_name="Porto")
+async def test_a_search_covers_the_callers_trips_only(db: TripDb, trips: PostgresTrips) -> None:
+    ana, ben = await db.user("ana"), await db.user("ben")
+    home = await db.trip(ana, destination_name="Lisboa", start_date=date(2026, 12, 5))
+    porto = await db.trip(ana, destination_address="Rua 100%, Porto")
+    await db.trip(ben, destination_name="Porto")
 
     async def found(**filters: object) -> set[TripId]:
         search = TripSearch(**{name: filters.get(name, getattr(ANY, name)) for name in TripSearch.__slots__})  # type: ignore[arg-type]
@@ -182,21 +184,21 @@ async def test_a_search_stays_within_the_callers_trips(crew: Crew, trips: Postgr
     assert len(await found(limit=1)) == 1
 
 
-async def test_nobody_is_on_more_trips_than_one_may_be(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_trips_per_user_are_limited(db: TripDb, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nomadcrew.adapters.postgres.trips.MAX_TRIPS_PER_USER", 2)
-    ana = await crew.person("ana")
-    await crew.trip(ana)
-    await crew.trip(ana)
+    ana = await db.user("ana")
+    await db.trip(ana)
+    await db.trip(ana)
     with pytest.raises(Conflict) as refusal:
-        await crew.trip(ana)
+        await db.trip(ana)
     assert refusal.value.code == "too_many_trips"
 
 
-async def test_an_admin_edits_and_a_member_does_not(crew: Crew, trips: PostgresTrips) -> None:
-    ana, ben, eve = await crew.person("ana"), await crew.person("ben"), await crew.person("eve")
-    trip_id = await crew.trip(ana)
-    await crew.join(trip_id, ben, ana, Role.ADMIN)
-    await crew.join(trip_id, eve, ana)
+async def test_an_admin_edits_and_a_member_does_not(db: TripDb, trips: PostgresTrips) -> None:
+    ana, ben, eve = await db.user("ana"), await db.user("ben"), await db.user("eve")
+    trip_id = await db.trip(ana)
+    await db.join(trip_id, ben, ana, Role.ADMIN)
+    await db.join(trip_id, eve, ana)
     assert (await change(trips, trip_id, ben, name="Braga")).name == "Braga"
     with pytest.raises(Forbidden):
         await change(trips, trip_id, eve, name="Faro")

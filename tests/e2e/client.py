@@ -1,4 +1,4 @@
-"""The public API as a phone uses it: requests with a bearer token, and sockets."""
+"""The public API as an app uses it: requests with a bearer token, and sockets."""
 
 import asyncio
 import json
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# A deadline against hanging, generous because a busy machine is no failure.
+# A deadline against hanging, long enough for a busy machine.
 WITHIN_S = 20.0
-TIMEOUT_S = 10.0  # the shipped app's, which does not repeat what ran into it
+TIMEOUT_S = 10.0  # of the shipped app, which does not retry a request that timed out
 PASSWORD = "Sail2Porto!"
 NEW_TRIP = {
     "name": "Porto",
@@ -38,7 +38,7 @@ NEW_TRIP = {
 
 
 async def eventually(ask: Callable[[], Awaitable[T]], *, within_s: float = WITHIN_S) -> T:
-    """The first truthy answer of `ask`, which is asked again until then."""
+    """Call `ask` until its result is truthy; return that result."""
     deadline_s = time.monotonic() + within_s
     while not (answer := await ask()):
         if time.monotonic() > deadline_s:
@@ -48,11 +48,10 @@ async def eventually(ask: Callable[[], Awaitable[T]], *, within_s: float = WITHI
 
 
 class Api:
-    """A way to one server. `retries` is 3 in the shipped app, for every method and without a key.
+    """A client of one server. `retries` is 3 in the shipped app, for every method and without a key.
 
-    `statuses` counts every reply, those that were followed by another attempt among them; `repeats` counts attempts
-    after the first. `sockets` is where sockets connect, and `mailbox` where addresses are confirmed, both where the
-    server has others than its own.
+    `statuses` counts every reply, retried ones included; `repeats` counts attempts after the first. `sockets` is
+    the WebSocket address and `mailbox` receives confirmation mails, if the server does not provide them itself.
     """
 
     def __init__(
@@ -67,7 +66,7 @@ class Api:
         self._http = httpx.AsyncClient(base_url=url, timeout=TIMEOUT_S, trust_env=False)
 
     async def send(self, method: str, path: str, **how: Any) -> httpx.Response:
-        """A request, repeated as the shipped app repeats it.
+        """Send a request and retry it as the shipped app does.
 
         Raises:
             httpx.TransportError: the last attempt got no reply.
@@ -93,20 +92,20 @@ class Api:
     async def close(self) -> None:
         await self._http.aclose()
 
-    async def register(self, name: str, **fields: str) -> "Person":
-        """Somebody new called `name`, with a username and an address nobody had before."""
+    async def register(self, name: str, **fields: str) -> "User":
+        """Register a user named `name` with a unique username and email address."""
         tag = f"{name}-{secrets.token_hex(4)}"
         body = {"email": f"{tag}@example.org", "password": PASSWORD, "username": tag, "firstName": name.title()}
         reply = await self.send("POST", "/v1/auth/register", json=body | fields)
         if reply.status_code == 202:
             reply = await self._confirm(body["email"])
         assert reply.is_success, reply.text
-        return Person.of(self, reply.json())
+        return User.of(self, reply.json())
 
     async def _confirm(self, address: str) -> httpx.Response:
-        """Follow the link that was mailed to an address, as the app does."""
+        """Open the confirmation link mailed to an address, as the app does."""
         mailbox = self._mailbox
-        assert mailbox is not None, "the server confirms addresses, and nobody said where its mail goes"
+        assert mailbox is not None, "the server confirms addresses: pass the mailbox that receives its mail"
         from tests.e2e.mailbox import link_to
 
         token = (await link_to(address, "/auth/confirm", mailbox)).rpartition("/")[2]
@@ -114,8 +113,8 @@ class Api:
 
 
 @dataclass
-class Person:
-    """Somebody signed in on one device."""
+class User:
+    """A user with a session on one device."""
 
     api: Api
     id: str
@@ -141,17 +140,17 @@ class Person:
         return await self.api.send(method, path, headers={"authorization": f"Bearer {self.token}"} | headers, **how)
 
     async def ask(self, method: str, path: str, body: object = None, *, status: int | None = None) -> Any:
-        """The JSON of a reply that went well, with `status` where one is given; None for an empty one."""
+        """The JSON of a successful reply, None if it is empty; `status` demands one status."""
         reply = await self.send(method, path, body)
         assert reply.status_code == status if status else reply.is_success, (reply.status_code, reply.text)
         return reply.json() if reply.content else None
 
-    async def sign_in(self) -> "Person":
-        """The same person on one more device."""
+    async def sign_in(self) -> "User":
+        """A new session of the same user on another device."""
         body = {"email": self.email, "password": PASSWORD}
         reply = await self.api.send("POST", "/v1/auth/login", json=body)
         assert reply.status_code == 200, reply.text
-        return Person.of(self.api, reply.json())
+        return User.of(self.api, reply.json())
 
     async def new_trip(self, **fields: Any) -> str:
         trip = await self.ask("POST", "/v1/trips", NEW_TRIP | {"name": secrets.token_hex(4)} | fields, status=201)
@@ -166,13 +165,13 @@ class Person:
         invitation: dict[str, Any] = await self.ask("POST", f"/v1/trips/{trip_id}/invitations", body, status=201)
         return invitation
 
-    async def bring(self, trip_id: str, guest: "Person", role: str = "MEMBER") -> None:
-        """Put `guest` on the trip by an invitation they accept."""
+    async def add_member(self, trip_id: str, guest: "User", role: str = "MEMBER") -> None:
+        """Invite `guest` to the trip and accept for them."""
         invitation = await self.invite(trip_id, guest.email, role)
         await guest.ask("POST", f"/v1/invitations/{invitation['id']}/accept")
 
     async def events(self, after: str | None = None, *, limit: int = 200) -> list[dict[str, Any]]:
-        """Everything `GET /v1/events` has after an event, page by page."""
+        """All events of `GET /v1/events` after an event, page by page."""
         found: list[dict[str, Any]] = []
         while True:
             cursor = f"&after={after}" if after else ""
@@ -189,7 +188,7 @@ class Person:
 
 
 class TokenBy(Enum):
-    """How a socket shows its token: like the shipped app first, then like it second, then like a newer one."""
+    """How a socket presents its token: the shipped app's first and second way, then a newer app's."""
 
     QUERY = "query"
     SUBPROTOCOL = "bare subprotocol"
@@ -197,7 +196,7 @@ class TokenBy(Enum):
 
 
 class Socket:
-    """One socket. Keeps every frame it was sent, over all its connections, and how the last one was closed."""
+    """One socket. Records every frame it receives over all its connections, and the last close code."""
 
     def __init__(self, address: str, token: str) -> None:
         self.token = token
@@ -210,7 +209,7 @@ class Socket:
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """The envelopes of the events it was sent, in order."""
+        """The envelopes of the received events, in order."""
         return [frame["payload"] for frame in self.frames if frame["type"] == "event"]
 
     @property
@@ -223,10 +222,10 @@ class Socket:
         return self._reader is not None and not self._reader.done()
 
     async def connect(self, by: TokenBy = TokenBy.QUERY) -> None:
-        """Connect, or connect anew, and wait for the greeting.
+        """Connect, or reconnect, and wait for the greeting.
 
         Raises:
-            websockets.InvalidStatus: refused before the upgrade; its response has the reply.
+            websockets.InvalidStatus: refused before the upgrade; its response holds the reply.
         """
         await self.close()
         offered = {
@@ -241,7 +240,7 @@ class Socket:
         self.close_code = None
         greeted = len(self.frames)
         self._reader = asyncio.create_task(self._read(self._connection))
-        # Elsewhere an event that was on its way may come before the greeting.
+        # On AWS a pending event may arrive before the greeting.
         await self.until(lambda: "connected" in {f["type"] for f in self.frames[greeted:]} or not self.open)
 
     async def send(self, frame: object) -> None:
@@ -252,7 +251,7 @@ class Socket:
         await self._connection.send(text)
 
     async def until(self, found: Callable[[], T], *, within_s: float = WITHIN_S) -> T:
-        """The first truthy value of `found`, which is asked again with every frame."""
+        """Call `found` after every frame until its result is truthy; return that result."""
         try:
             async with asyncio.timeout(within_s):
                 while not (value := found()):
@@ -260,11 +259,13 @@ class Socket:
                     await self._news.wait()
         except TimeoutError:
             seen = [frame.get("payload", {}).get("type", frame["type"]) for frame in self.frames]
-            raise AssertionError(f"not within {within_s:g} s; seen were {seen}, closed {self.close_code}") from None
+            raise AssertionError(
+                f"not within {within_s:g} s; received {seen}, close code {self.close_code}"
+            ) from None
         return value
 
     async def event(self, type_: str, trip_id: str | None = None, **payload: object) -> dict[str, Any]:
-        """The first event of a type, of a trip, with these values in its payload."""
+        """The first received event of a type and trip whose payload has these values."""
 
         def found() -> dict[str, Any] | None:
             for event in self.events:
@@ -279,32 +280,32 @@ class Socket:
         return event
 
     async def answer(self, frame: object) -> dict[str, Any]:
-        """What the server says to a frame; events in between are kept and passed over."""
+        """The server's reply to a frame; events in between are recorded and skipped."""
         before = len(self.frames)
         await self.send(frame)
         return await self.until(lambda: next((f for f in self.frames[before:] if f["type"] != "event"), {}))
 
-    async def caught_up(self) -> None:
-        """Wait until everything that was queued for this socket before now has arrived.
+    async def catch_up(self) -> None:
+        """Wait for every frame that was queued for this socket before now.
 
-        One queue on one machine keeps the order, so what comes before the answer to a question was all there was.
+        The machine host has one queue per socket, so all earlier frames precede the reply to a question.
         """
         assert (await self.answer({"type": "subscribe"}))["type"] == "error"
 
     async def closed(self) -> int:
-        """The code it is closed with, once it is."""
+        """Wait for the close and return its code."""
         await self.until(lambda: not self.open)
         assert self.close_code is not None
         return self.close_code
 
     async def close(self) -> None:
-        """Leave, if connected."""
+        """Close the connection, if there is one."""
         if self._connection is not None and self._reader is not None:
             await self._connection.close()
             await self._reader
 
-    def vanish(self) -> None:
-        """Be gone from one moment to the next, as a phone without network is."""
+    def drop_network(self) -> None:
+        """Abort the connection without a close frame, as a phone does that loses its network."""
         assert self._connection is not None
         self._connection.transport.abort()
 

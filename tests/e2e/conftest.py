@@ -1,8 +1,8 @@
-"""One started server for all tests that do not harm it, and people on it.
+"""One server for all tests that do not harm it, and users on it.
 
-With E2E_URL set the same tests run against that server instead, but for those only one machine can show; sockets
-connect at E2E_SOCKETS_URL, E2E_MAIL_URL is an emulated SES's record of mails, and E2E_PUSH_URL the push service of
-`tests.expo` that it pushes to. It must accept registrations and have its rate limits off.
+With E2E_URL set, the tests run against that server, except those of the machine host. Sockets connect at
+E2E_SOCKETS_URL, E2E_MAIL_URL returns the mails of an emulated SES, and E2E_PUSH_URL is the push service of
+`tests.expo` that the server uses. The server must accept registrations and have its rate limits off.
 """
 
 import os
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.e2e.client import Api, Person, Socket
+from tests.e2e.client import Api, Socket, User
 from tests.e2e.mailbox import EmulatedMailbox, FileMailbox, Mailbox
 from tests.e2e.phones import Phones
 from tests.e2e.server import LOG_TAIL, Server
@@ -20,7 +20,7 @@ from tests.expo import expo
 
 ELSEWHERE = os.environ.get("E2E_URL", "").rstrip("/")
 
-Register = Callable[..., Awaitable[Person]]
+Register = Callable[..., Awaitable[User]]
 Connect = Callable[..., Awaitable[Socket]]
 
 
@@ -34,7 +34,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show what the server said beside what failed."""
+    """Add the server's log to the report of a failed test."""
     report = yield
     given: dict[str, Any] = getattr(item, "funcargs", {})
     for server in given.values() if report.failed else ():
@@ -45,7 +45,7 @@ def pytest_runtest_makereport(
 
 @pytest.fixture(scope="session")
 def push_url() -> Iterator[str]:
-    """Where the server pushes to."""
+    """The address of the push service."""
     if ELSEWHERE:
         yield os.environ["E2E_PUSH_URL"]
     else:
@@ -60,7 +60,7 @@ def phones(push_url: str) -> Phones:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def server(push_url: str) -> AsyncIterator[Server]:
-    """The server of the session; tests that stop or kill start their own."""
+    """The server of the session; tests that stop or kill a server start their own."""
     async with Server(NOMADCREW_RATE_LIMITS="off", NOMADCREW_EXPO_URL=push_url) as running:
         yield running
         assert await running.stop() == 0, running.log[-LOG_TAIL:]
@@ -88,17 +88,17 @@ async def api(url: str, mailbox: Mailbox) -> AsyncIterator[Api]:
 
 @pytest.fixture
 def register(api: Api) -> Register:
-    """Makes people: `ana = await register("ana")`."""
+    """Registers users: `ana = await register("ana")`."""
     return api.register
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def connect() -> AsyncIterator[Connect]:
-    """Connects people's sockets and closes them at the end: `socket = await connect(ana)`."""
+    """Opens sockets and closes them at the end: `socket = await connect(ana)`."""
     made: list[Socket] = []
 
-    async def connected(person: Person, **how: Any) -> Socket:
-        made.append(await person.connect(**how))
+    async def connected(user: User, **how: Any) -> Socket:
+        made.append(await user.connect(**how))
         return made[-1]
 
     yield connected

@@ -1,4 +1,4 @@
-"""Schemathesis against a started server: no 5xx, nothing undocumented, every reply within its schema.
+"""Schemathesis against a running server: no 5xx, no undocumented status, every reply within its schema.
 
 python -m tests.e2e.fuzz --examples 200 --seed 7
 """
@@ -16,14 +16,14 @@ from urllib.request import Request, urlopen
 from tests.e2e.server import Server
 
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
-# The fuzzer's own session must last; what it could do with another's refresh token is not lost.
+# Logout would end the fuzzer's own session; the other routes cover the use of refresh tokens.
 EXCLUDED = "/v1/auth/logout"
 
 
 def fuzz(url: str, *, examples: int, seed: int, stateful_steps: int = 8) -> subprocess.CompletedProcess[str]:
-    """Send `examples` cases an operation, and walk along the document's links; a failure exits non-zero."""
+    """Send `examples` cases per operation and follow the document's links; a failure exits non-zero."""
     with tempfile.TemporaryDirectory() as folder:
-        # Generation is the fuzzer's business; how long an example took to make fails nobody's build.
+        # A slow generation of examples must not fail a build.
         config = Path(folder) / "schemathesis.toml"
         config.write_text(f"[phases.stateful]\nmax-steps = {stateful_steps}\n")
         command = [
@@ -37,7 +37,7 @@ def fuzz(url: str, *, examples: int, seed: int, stateful_steps: int = 8) -> subp
 
 
 def _token(url: str, seed: int) -> str:
-    """An access token of somebody new."""
+    """An access token of a new user."""
     body = {"email": f"fuzz-{seed}-{random.randrange(10**9)}@example.org", "password": "Over-the-hills-7"}
     request = Request(f"{url}/v1/auth/register", json.dumps(body).encode(), {"content-type": "application/json"})
     with urlopen(request) as reply:
@@ -46,13 +46,16 @@ def _token(url: str, seed: int) -> str:
 
 async def _main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--examples", type=int, default=200, help="cases an operation")
+    parser.add_argument("--examples", type=int, default=200, help="cases per operation")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     async with Server(NOMADCREW_RATE_LIMITS="off") as server:
-        print(f"fuzzing {server.url} with {asked.examples} cases an operation, seed {asked.seed} …", flush=True)
+        print(
+            f"fuzzing {server.url} with {arguments.examples} cases per operation, seed {arguments.seed} …",
+            flush=True,
+        )
         done = await asyncio.to_thread(
-            fuzz, server.url, examples=asked.examples, seed=asked.seed, stateful_steps=20
+            fuzz, server.url, examples=arguments.examples, seed=arguments.seed, stateful_steps=20
         )
         print(done.stdout, done.stderr)
         bugs = [line for line in server.log.splitlines() if '"level":"ERROR"' in line]

@@ -1,4 +1,4 @@
-"""Mail that a server sent, wherever it goes: into files on one machine, into the emulator's record elsewhere."""
+"""Mail that a server sent: in files on one machine, in the emulator's record on AWS."""
 
 import email.policy
 import re
@@ -12,20 +12,20 @@ import httpx
 
 from tests.e2e.client import eventually
 
-# How a link begins: mails name the site's public address, which a server behind something else does not answer at.
+# Mails name the site's public address; a server behind a proxy answers at another one.
 _LINK = r"https?://[^\s\"<>]*?({path}/[\w.~-]+)"
 
 
 @dataclass(frozen=True)
 class Mail:
-    """One mail: its two bodies say the same."""
+    """One mail. Text and HTML have the same content."""
 
     to: str
     text: str
     html: str
 
     def link(self, path: str) -> str:
-        """The path of the link that begins with `path`; text and HTML must have the same."""
+        """The path of the link that starts with `path`; text and HTML must have the same."""
         wanted = re.compile(_LINK.format(path=re.escape(path)))
         [text] = set(wanted.findall(self.text))
         [html] = set(wanted.findall(self.html))
@@ -35,12 +35,12 @@ class Mail:
 
 class Mailbox(Protocol):
     async def mails(self, address: str) -> Sequence[Mail]:
-        """Everything sent to an address so far."""
+        """All mails sent to an address so far."""
         ...
 
 
 async def link_to(address: str, path: str, mailbox: Mailbox) -> str:
-    """The path of the link that begins with `path`, from the one mail with such a link."""
+    """The path of the link that starts with `path`, from the one mail that has such a link."""
 
     async def found() -> list[Mail]:
         return [mail for mail in await mailbox.mails(address) if path in mail.text]
@@ -66,7 +66,7 @@ class FileMailbox:
 
 
 class EmulatedMailbox:
-    """What an emulated SES was given, at the address of its record."""
+    """The mails that an emulated SES received, read from its record's address."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -78,6 +78,6 @@ class EmulatedMailbox:
             Mail(address, mail["BodyText"], mail["BodyHtml"])
             for mails in accounts.values()
             for mail in mails
-            # Ours have two bodies. The emulated user pool mails a code of its own, although it is told not to.
+            # Mails of the server have two bodies. The emulated user pool also mails a code, although that is off.
             if mail["BodyHtml"] and any(address in to for to in mail["To"])
         ]

@@ -1,7 +1,7 @@
-"""`nomadcrew up` as whoever installed it runs it: a process of its own, on a data folder of its own.
+"""`nomadcrew up` as an operator runs it: a separate process with its own data folder.
 
-It can be killed in every way a machine kills, started again on the same folder and port, and leaves nothing behind
-however the tests end: what the tests could not clean up themselves, the next ones do.
+Tests can kill it in every way, and start it again on the same folder and port. The next run removes leftovers of
+killed tests.
 """
 
 import asyncio
@@ -27,15 +27,15 @@ STOP_S = 30.0
 LOG_TAIL = 6_000
 _ADDRESS = re.compile(r"^ +address +(http\S+)$", re.MULTILINE)
 _POLL_S = 0.02
-# The tests' own environment says nothing to the server.
-_OURS = re.compile(r"NOMADCREW_|HOST$|PORT$|LOG_LEVEL$")
+# Settings in the tests' environment must not reach the server.
+_SETTING = re.compile(r"NOMADCREW_|HOST$|PORT$|LOG_LEVEL$")
 
 
 class Server:
-    """One data folder and the host on it. `url` is known from the first start and stays."""
+    """One data folder and its host. `url` is set by the first start and stays."""
 
     def __init__(self, **environment: str) -> None:
-        """`environment` holds settings; home and port are given."""
+        """`environment` holds settings, except home and port."""
         sweep()
         self.folder = Path(tempfile.mkdtemp(prefix=PREFIX))
         (self.folder / "owner").write_text(str(os.getpid()))
@@ -54,12 +54,12 @@ class Server:
 
     @property
     def log(self) -> str:
-        """Everything the host has said, over all its starts."""
-        return self._said_since(0)
+        """The complete log, over all starts."""
+        return self._log_since(0)
 
     @property
     def errors(self) -> list[str]:
-        """The lines in which it speaks of a bug of its own."""
+        """The log lines that report a bug."""
         return [line for line in self.log.splitlines() if '"level":"ERROR"' in line or line.startswith("Traceback")]
 
     @property
@@ -68,23 +68,23 @@ class Server:
 
     async def start(self) -> None:
         """Start the host and wait until it answers."""
-        said_before = self._log.stat().st_size
+        log_size = self._log.stat().st_size
         port = self.url.rpartition(":")[2] or "0"
-        kept = {name: value for name, value in os.environ.items() if not _OURS.match(name)}
-        given = {"NOMADCREW_HOME": str(self.home), "HOST": "127.0.0.1", "PORT": port}
+        inherited = {name: value for name, value in os.environ.items() if not _SETTING.match(name)}
+        own = {"NOMADCREW_HOME": str(self.home), "HOST": "127.0.0.1", "PORT": port}
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [str(Path(sys.executable).with_name("nomadcrew")), "up"],
-                env={**kept, **given, **self._environment},
+                env={**inherited, **own, **self._environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # or Ctrl-C in the tests would reach it past them
+                start_new_session=True,  # else Ctrl-C in the terminal of the tests would reach it
             )
         deadline_s = time.monotonic() + START_S
-        while not (address := _ADDRESS.search(said := self._said_since(said_before))):
+        while not (address := _ADDRESS.search(log_text := self._log_since(log_size))):
             if not self.running or time.monotonic() > deadline_s:
-                raise AssertionError(f"the server did not come up:\n{said}")
+                raise AssertionError(f"the server did not start:\n{log_text}")
             await asyncio.sleep(_POLL_S)
         self.url = address[1]
 
@@ -95,34 +95,34 @@ class Server:
         return await self._ended()
 
     async def kill_host(self) -> None:
-        """End the host's process at once; PostgreSQL goes on without it."""
+        """Kill the host's process; PostgreSQL survives it."""
         assert self._process is not None
         self._process.kill()
         await self._ended()
 
     @property
     def postmaster(self) -> int | None:
-        """PostgreSQL's main process, while there is one."""
+        """The pid of PostgreSQL's main process, if it runs."""
         data = self.home / "postgres"
         note = read_pid_file(data)
         return note.pid if note and is_postmaster_of(note.pid, data) else None
 
     def kill_postgres(self) -> int:
-        """End PostgreSQL's main process at once; returns which one that was."""
+        """Kill PostgreSQL's main process; return its pid."""
         pid = self.postmaster
         assert pid is not None, "no PostgreSQL is running"
         os.kill(pid, signal.SIGKILL)
         return pid
 
     def close(self) -> None:
-        """End whatever runs and remove the folder. Safe to repeat, and in any state."""
+        """End the processes and remove the folder. Idempotent, in any state."""
         atexit.unregister(self.close)
         if self._process is not None:
             self._process.kill()
             self._process.wait(STOP_S)
         _remove(self.folder)
 
-    def _said_since(self, start: int) -> str:
+    def _log_since(self, start: int) -> str:
         with self._log.open("rb") as file:
             file.seek(start)
             return file.read().decode(errors="replace")
@@ -153,7 +153,7 @@ class Server:
 def sweep() -> None:
     """End the servers of tests that were killed, and remove their folders."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        # Another user's folder and one just being made are left alone.
+        # Skip the folder of another user, and one that is being created.
         with contextlib.suppress(OSError, ValueError):
             if exists(int((folder / "owner").read_text())):
                 continue
@@ -162,14 +162,14 @@ def sweep() -> None:
 
 
 def _kill_host_of(home: Path) -> None:
-    """End the host that names itself in the folder's lock, if that process still is one."""
+    """Kill the host named in the folder's lock, if that process still is a host."""
     pid = (home / "host.lock").read_text().partition(" ")[0] if (home / "host.lock").exists() else ""
     if pid and b"nomadcrew" in Path(f"/proc/{pid}/cmdline").read_bytes():
         os.kill(int(pid), signal.SIGKILL)
 
 
 def _remove(folder: Path) -> None:
-    """Remove a server's folder, and before that PostgreSQL, which survives its host."""
+    """Stop PostgreSQL, which survives its host, and remove the server's folder."""
     data = folder / "home" / "postgres"
     note = read_pid_file(data)
     deadline_s = time.monotonic() + STOP_S

@@ -1,4 +1,4 @@
-"""`make soak`: many rounds of kills, and the count of what they lost, which has to be nothing."""
+"""`make soak`: many rounds of kills; counts lost and duplicated data, which must both be zero."""
 
 import argparse
 import asyncio
@@ -12,7 +12,7 @@ from tests.e2e.server import LOG_TAIL, Server
 
 
 async def soak(rounds: int, kinds: list[Kill], seed: int) -> bool:
-    """Run the rounds and say how they went; True if nothing went wrong."""
+    """Run the rounds and print their results; True if nothing went wrong."""
     began_s = time.monotonic()
     outcomes: list[Outcome] = []
     async with Server(NOMADCREW_RATE_LIMITS="off", LOG_LEVEL="warning") as server:
@@ -20,14 +20,14 @@ async def soak(rounds: int, kinds: list[Kill], seed: int) -> bool:
         for number, kill in enumerate(kinds * rounds, start=1):
             outcome = await trial.round(kill)
             outcomes.append(outcome)
-            _say(f"round {number:>3}/{rounds * len(kinds)}", outcome)
-        later = await trial.everything_again()
-        _say("everything again", later)
-        untold = await trial.notified()
+            _print(f"round {number:>3}/{rounds * len(kinds)}", outcome)
+        later = await trial.recheck_all()
+        _print("all rounds again", later)
+        wrong_notifications = await trial.wrong_notifications()
         errors = len(server.errors)
-        lost = [line for outcome in (*outcomes, later) for line in outcome.lost] + untold
-        doubled = [line for outcome in (*outcomes, later) for line in outcome.doubled]
-        for line in (*lost, *doubled):
+        lost = [line for outcome in (*outcomes, later) for line in outcome.lost] + wrong_notifications
+        duplicates = [line for outcome in (*outcomes, later) for line in outcome.duplicates]
+        for line in (*lost, *duplicates):
             print(f"  {line}")
         if errors:
             print(server.log[-LOG_TAIL:])
@@ -35,24 +35,24 @@ async def soak(rounds: int, kinds: list[Kill], seed: int) -> bool:
     kills = Counter(outcome.kill.value for outcome in outcomes if outcome.kill)
     print(
         f"\nseed {seed}, {time.monotonic() - began_s:.0f} s\n"
-        f"writes = {later.writes}  (sent and never acknowledged: {sum(o.unacknowledged for o in outcomes)})\n"
-        f"events owed = {later.owed}, acceptances notified = {later.accepted}\n"
+        f"writes = {later.writes}  (without reply: {sum(o.unacknowledged for o in outcomes)})\n"
+        f"events expected = {later.expected}, acceptances notified = {later.accepted}\n"
         f"messages acknowledged = {later.messages}, positions acknowledged = {later.positions}\n"
         f"kills = {len(outcomes)}  ({', '.join(f'{name}: {count}' for name, count in kills.items())})\n"
-        f"longest away = {max((o.away_s for o in outcomes), default=0):.1f} s\n"
+        f"longest downtime = {max((o.downtime_s for o in outcomes), default=0):.1f} s\n"
         f"replies = {statuses}; requests repeated = {trial.repeats}; errors in the log = {errors}\n"
-        f"lost = {len(lost)}, doubled = {len(doubled)}",
+        f"lost = {len(lost)}, duplicates = {len(duplicates)}",
         flush=True,
     )
-    return not lost and not doubled and not errors and not any(s >= 500 and s != 503 for s in trial.statuses)
+    return not lost and not duplicates and not errors and not any(s >= 500 and s != 503 for s in trial.statuses)
 
 
-def _say(where: str, outcome: Outcome) -> None:
-    killed = f"{outcome.kill.value} killed, away {outcome.away_s:.1f} s, " if outcome.kill else ""
+def _print(label: str, outcome: Outcome) -> None:
+    killed = f"{outcome.kill.value} killed, down {outcome.downtime_s:.1f} s, " if outcome.kill else ""
     print(
-        f"{where}  {killed}{outcome.writes} writes, {outcome.owed} events owed, "
+        f"{label}  {killed}{outcome.writes} writes, {outcome.expected} events expected, "
         f"{outcome.messages} messages, {outcome.positions} positions, "
-        f"lost {len(outcome.lost)}, doubled {len(outcome.doubled)}",
+        f"lost {len(outcome.lost)}, duplicates {len(outcome.duplicates)}",
         flush=True,
     )
 
@@ -64,9 +64,9 @@ def main() -> None:
     parser.add_argument(
         "--kill", type=Kill, choices=list(Kill), action="append", help="what to kill: host, postgres, both; all"
     )
-    given = parser.parse_args()
-    print(f"seed {given.seed}", flush=True)
-    sys.exit(not asyncio.run(soak(given.rounds, given.kill or list(Kill), given.seed)))
+    arguments = parser.parse_args()
+    print(f"seed {arguments.seed}", flush=True)
+    sys.exit(not asyncio.run(soak(arguments.rounds, arguments.kill or list(Kill), arguments.seed)))
 
 
 if __name__ == "__main__":

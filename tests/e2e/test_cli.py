@@ -1,4 +1,4 @@
-"""The command line: what cannot be done is one sentence and changes nothing, and the rest does what it says."""
+"""The command line: an error is one sentence and changes nothing; every other command does its work."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ from nomadcrew.api.consumers import CONSUMERS
 from nomadcrew.api.table import ALL_ROUTES
 from nomadcrew.cli import nomadcrew
 from nomadcrew.hosts.machine.data_folder import DataFolder
-from tests.e2e.client import NEW_TRIP, PASSWORD, Api, Person, eventually
+from tests.e2e.client import NEW_TRIP, PASSWORD, Api, User, eventually
 from tests.e2e.conftest import Register
 from tests.e2e.server import Server
 
@@ -45,14 +45,14 @@ class Outcome:
 
     @property
     def sentence(self) -> str:
-        """The one sentence a refusal consists of."""
+        """The one sentence of an error."""
         assert self.code == 1, self
         assert re.fullmatch(r"nomadcrew: [^\n]+[.?]\n", self.err), self
         return self.err.removeprefix("nomadcrew: ").strip()
 
     @property
     def success(self) -> str:
-        """What was said by a command that did its work."""
+        """The output of a successful command."""
         assert (self.code, self.err) == (0, ""), self
         return self.out
 
@@ -63,7 +63,7 @@ def environment(home: Path, **settings: str) -> dict[str, str]:
 
 
 def run(*words: str, home: Path, **settings: str) -> Outcome:
-    # Warnings only: a start's own lines are no part of the sentence.
+    # At level info the log lines of a start would precede the sentence.
     done = subprocess.run(
         [str(PROGRAM), *words],
         env=environment(home, LOG_LEVEL="warning") | settings,
@@ -87,7 +87,7 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def archive(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A backup, made beside the running server."""
+    """A backup of the running server."""
     file = tmp_path_factory.mktemp("backup") / "nomadcrew.tar"
     assert f"Done: {file}" in run("backup", str(file), home=server.home).success
     return file
@@ -104,7 +104,7 @@ def archive(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("NOMADCREW_POSTGRES_BIN", "/nope", "set it to a folder with PostgreSQL's programs"),
     ],
 )
-def test_a_setting_that_cannot_be_used_stops_the_start(home: Path, variable: str, text: str, said: str) -> None:
+def test_an_invalid_setting_stops_the_start(home: Path, variable: str, text: str, said: str) -> None:
     assert said in run("up", home=home, **{variable: text}).sentence
     assert not home.exists()
 
@@ -118,7 +118,9 @@ def test_a_port_in_use_stops_the_start(home: Path) -> None:
     assert not home.exists()
 
 
-async def test_a_second_server_on_a_folder_names_the_first_and_leaves_it_alone(server: Server, api: Api) -> None:
+async def test_a_second_server_on_a_folder_names_the_first_and_does_not_disturb_it(
+    server: Server, api: Api
+) -> None:
     refused = run("up", home=server.home)
     assert f"at {server.url}" in refused.sentence
     assert "stop it first, or set NOMADCREW_HOME" in refused.sentence
@@ -137,7 +139,7 @@ async def test_a_second_server_on_a_folder_names_the_first_and_leaves_it_alone(s
     ],
 )
 @pytest.mark.parametrize("words", [("up",), ("user", "list"), ("doctor",)], ids=" ".join)
-def test_a_folder_of_somebody_else_is_refused_untouched(
+def test_a_foreign_folder_is_refused_unchanged(
     home: Path, name: str, text: str, said: str, words: tuple[str, ...]
 ) -> None:
     home.mkdir()
@@ -150,7 +152,7 @@ def test_a_folder_of_somebody_else_is_refused_untouched(
 
 
 @pytest.mark.parametrize("words", [("up",), ("user", "list")], ids=" ".join)
-def test_a_file_in_the_place_of_the_folder_is_refused_untouched(home: Path, words: tuple[str, ...]) -> None:
+def test_a_file_in_place_of_the_folder_is_refused_unchanged(home: Path, words: tuple[str, ...]) -> None:
     home.write_text("hello")
     assert "is a file, not a folder; set NOMADCREW_HOME to a folder" in run(*words, home=home).sentence
     assert home.read_text() == "hello"
@@ -158,7 +160,7 @@ def test_a_file_in_the_place_of_the_folder_is_refused_untouched(home: Path, word
 
 @pytest.mark.skipif(AS_ROOT, reason="root may read everything")
 @pytest.mark.parametrize("words", [("up",), ("user", "list"), ("backup", "x.tar")], ids=" ".join)
-def test_a_folder_that_may_not_be_read_is_refused(home: Path, words: tuple[str, ...]) -> None:
+def test_an_unreadable_folder_is_refused(home: Path, words: tuple[str, ...]) -> None:
     home.mkdir(mode=0)
     assert str(home) in run(*words, home=home).sentence
     home.chmod(0o700)
@@ -172,13 +174,13 @@ def test_a_full_disk_stops_the_start(tmp_path: Path) -> None:
         env=environment(tmp_path / "home"), capture_output=True, text=True, timeout=WITHIN_S,
     )  # fmt: skip
     if done.returncode == 77:
-        pytest.skip("this root may not mount")
+        pytest.skip("root may not mount here")
     refused = Outcome(done.returncode, done.stdout, done.stderr)
     assert "free some space, or set NOMADCREW_HOME to a folder on another disk" in refused.sentence
     assert refused.out.count("\n") == 1, "nothing was left on the disk"
 
 
-def test_a_damaged_key_is_named_and_nothing_is_left_running(home: Path) -> None:
+def test_a_damaged_key_is_named_and_no_process_stays(home: Path) -> None:
     folder = DataFolder(home)
     folder.open(18)
     (folder.keys / "signing-0001.pem").write_text("garbage")
@@ -194,13 +196,13 @@ def test_a_damaged_key_is_named_and_nothing_is_left_running(home: Path) -> None:
 @pytest.mark.parametrize(
     "words", [("user", "list"), ("queue", "list"), ("migrate",), ("backup", "x.tar")], ids=" ".join
 )
-def test_without_a_data_folder_commands_say_how_to_get_one(home: Path, words: tuple[str, ...]) -> None:
+def test_a_command_without_a_data_folder_says_how_to_create_one(home: Path, words: tuple[str, ...]) -> None:
     assert "start the server once with `nomadcrew up`" in run(*words, home=home).sentence
     assert not home.exists()
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=lambda how: how.name)
-def test_a_first_start_that_is_interrupted_can_be_repeated(home: Path, how: signal.Signals) -> None:
+def test_an_interrupted_first_start_can_be_repeated(home: Path, how: signal.Signals) -> None:
     for sign in (home / "host.lock", home / "keys" / "confirmations.key"):
         with subprocess.Popen(
             [str(PROGRAM), "up"], env=environment(home), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -215,7 +217,7 @@ def test_a_first_start_that_is_interrupted_can_be_repeated(home: Path, how: sign
         assert not (home / "postgres" / "postmaster.pid").exists()
 
 
-def test_demo_without_a_server_says_so(home: Path) -> None:
+def test_demo_needs_a_server(home: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as unused:
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
     refused = run("demo", "--url", url, home=home).sentence
@@ -223,18 +225,18 @@ def test_demo_without_a_server_says_so(home: Path) -> None:
     assert "must start with http:// or https://" in run("demo", "--url", "localhost", home=home).sentence
 
 
-async def test_demo_fills_a_server_and_leaves_credentials_that_work(server: Server, api: Api) -> None:
+async def test_demo_fills_a_server_and_prints_working_credentials(server: Server, api: Api) -> None:
     said = run("demo", "--url", server.url, home=server.home).success
     [body] = re.findall(r"-d '(\{.*\})'", said)
     reply = await api.send("POST", "/v1/auth/login", json=json.loads(body))
     assert reply.status_code == 200
-    trips = await Person.of(api, reply.json()).ask("GET", "/v1/trips")
+    trips = await User.of(api, reply.json()).ask("GET", "/v1/trips")
     assert {trip["destinationName"] for trip in trips} == {"Lisbon", "Kyoto", "Cusco"}
     assert {trip["participantCount"] for trip in trips} == {5}
     assert all(trip["id"] in said for trip in trips)
 
 
-async def test_a_live_demo_is_watched_from_another_terminal(server: Server) -> None:
+async def test_a_live_demo_can_be_watched_from_another_terminal(server: Server) -> None:
     demo = subprocess.Popen(
         [str(PROGRAM), "demo", "--live", "--speed", "100", "--url", server.url],
         env=environment(server.home, LOG_LEVEL="warning", PYTHONUNBUFFERED="1"),
@@ -264,7 +266,7 @@ async def test_a_live_demo_is_watched_from_another_terminal(server: Server) -> N
 
 
 def _terminal(command: list[str], home: Path, awaited: str) -> str:
-    """What a command draws on a terminal until it has drawn a text twice; it is ended by Ctrl-C."""
+    """The terminal output of a command until a text appears twice; Ctrl-C ends the command."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         command, env=environment(home, TERM="xterm"), stdin=theirs, stdout=theirs, stderr=theirs,
@@ -275,7 +277,7 @@ def _terminal(command: list[str], home: Path, awaited: str) -> str:
     while drawn.count(awaited) < 2 and time.monotonic() < deadline_s:
         drawn += os.read(ours, 65_536).decode(errors="replace")
     process.send_signal(signal.SIGINT)
-    with suppress(OSError):  # once it has ended, nothing more can be read
+    with suppress(OSError):  # reading fails once the process has ended
         while part := os.read(ours, 65_536):
             drawn += part.decode(errors="replace")
     os.close(ours)
@@ -284,7 +286,7 @@ def _terminal(command: list[str], home: Path, awaited: str) -> str:
     return drawn
 
 
-async def test_watching_takes_a_member(server: Server, api: Api) -> None:
+async def test_watch_needs_a_member(server: Server, api: Api) -> None:
     ana, eve = await api.register("ana"), await api.register("eve")
     trip_id = await ana.new_trip()
     words = ("watch", trip_id, "--url", server.url, "--once")
@@ -320,7 +322,7 @@ async def test_accounts_are_managed_beside_a_running_server(server: Server, api:
     assert (old.status_code, new.status_code) == (401, 200)
 
 
-def test_there_is_nothing_to_send_round_again(server: Server) -> None:
+def test_redrive_reports_that_a_queue_has_no_dead_jobs(server: Server) -> None:
     job = "019aab33-5c4f-7a3e-8000-2f6d1c9b4a10"
     for queue in CONSUMERS:
         assert f"The queue {queue} has no dead job" in run("queue", "redrive", queue, home=server.home).sentence
@@ -331,25 +333,25 @@ def test_there_is_nothing_to_send_round_again(server: Server) -> None:
 
 
 @pytest.mark.parametrize("option", [("--limit", "0"), ("--offset", "-1"), ("--limit", "9" * 20)], ids=" ".join)
-def test_a_number_out_of_range_is_refused_before_the_database_is_asked(home: Path, option: tuple[str, str]) -> None:
+def test_a_number_out_of_range_is_refused_without_a_query(home: Path, option: tuple[str, str]) -> None:
     refused = run("user", "list", *option, home=home)
     assert (refused.code, "is not in the range" in refused.err) == (2, True)
 
 
-def test_doctor_beside_a_running_server_says_that_it_runs(server: Server) -> None:
+def test_doctor_reports_a_running_server(server: Server) -> None:
     said = run("doctor", home=server.home).success
     assert re.search(rf"a server runs on it \(process \d+ at {server.url}\)", said)
     assert "FAIL" not in said
 
 
-def test_doctor_on_a_new_machine_touches_nothing(home: Path) -> None:
+def test_doctor_on_a_new_machine_creates_nothing(home: Path) -> None:
     said = run("doctor", home=home).success
     assert f"{home}, will be created" in said
     assert "is free" in said
     assert not home.exists()
 
 
-def test_a_backup_overwrites_nothing_and_a_restore_neither(server: Server, archive: Path, home: Path) -> None:
+def test_neither_backup_nor_restore_overwrites_data(server: Server, archive: Path, home: Path) -> None:
     before = archive.read_bytes()
     assert "already exists; choose another file" in run("backup", str(archive), home=server.home).sentence
     assert archive.read_bytes() == before
@@ -369,7 +371,7 @@ async def test_a_restored_backup_serves_the_same_data(server: Server, register: 
     copy = Server()
     try:
         assert f"Done: {copy.home}" in run("restore", str(file), home=copy.home).success
-        # Without a server commands bring their own PostgreSQL, and stop it again.
+        # Without a running server, commands start PostgreSQL and stop it again.
         assert ana.email in run("user", "list", "--limit", "10000", home=copy.home).success
         assert "up to date" in run("migrate", home=copy.home).success
         assert "Done" in run("backup", str(tmp_path / "again.tar"), home=copy.home).success
@@ -377,7 +379,7 @@ async def test_a_restored_backup_serves_the_same_data(server: Server, register: 
 
         await copy.start()
         api = Api(copy.url)
-        kept = Person(api, ana.id, ana.email, ana.username, ana.token, ana.refresh_token)
+        kept = User(api, ana.id, ana.email, ana.username, ana.token, ana.refresh_token)
         assert await kept.ask("GET", f"/v1/trips/{made['id']}") == await ana.ask("GET", f"/v1/trips/{made['id']}")
         assert (await kept.sign_in()).id == ana.id
         await api.close()
@@ -387,7 +389,7 @@ async def test_a_restored_backup_serves_the_same_data(server: Server, register: 
         copy.close()
 
 
-async def test_routes_and_openapi_show_what_is_served(api: Api, home: Path) -> None:
+async def test_routes_and_openapi_list_the_served_routes(api: Api, home: Path) -> None:
     listed = {tuple(line.split()[:2]) for line in run("routes", home=home).success.splitlines()}
     assert listed == {(route.method, route.path) for route in ALL_ROUTES}
     printed = json.loads(run("openapi", home=home).success)
@@ -406,33 +408,33 @@ COMMANDS = [("", nomadcrew), *commands(nomadcrew)]
 
 
 @pytest.mark.parametrize(("name", "command"), COMMANDS, ids=[name or "nomadcrew" for name, _ in COMMANDS])
-def test_help_is_written_for_whoever_sees_it_first(name: str, command: click.Command) -> None:
+def test_help_has_an_example_and_describes_every_option(name: str, command: click.Command) -> None:
     context = click.Context(command, info_name=f"nomadcrew {name}".strip(), terminal_width=78)
     if [parameter for parameter in command.params if parameter.name != "help"]:
-        assert re.search(rf"Examples?:\n.* nomadcrew {name}", command.get_help(context)), "an example"
-    assert "..." not in command.get_help(context).partition("Commands:")[2], "the list cuts one short"
+        assert re.search(rf"Examples?:\n.* nomadcrew {name}", command.get_help(context)), "no example"
+    assert "..." not in command.get_help(context).partition("Commands:")[2], "a summary in the list is cut"
     for option in command.params:
         assert not isinstance(option, click.Option) or option.help, option.name
 
 
-def test_a_command_that_is_none_is_corrected(home: Path) -> None:
+def test_a_mistyped_command_gets_a_suggestion(home: Path) -> None:
     refused = run("upp", home=home)
     assert (refused.code, "Did you mean 'up'?" in refused.err) == (2, True)
     assert "Commands:" in run("--help", home=home).success
 
 
-async def test_limits_that_are_off_are_warned_of_loudly(server: Server) -> None:
+async def test_a_server_without_rate_limits_warns_loudly(server: Server) -> None:
     assert "RATE LIMITS ARE OFF" in server.log
 
 
-async def test_a_closed_terminal_stops_the_server_in_good_order() -> None:
+async def test_a_closed_terminal_stops_the_server_cleanly() -> None:
     async with Server() as running:
         assert await running.stop(signal.SIGHUP) == 0
         assert running.log.endswith("Stopped.\n")
         assert not (running.home / "postgres" / "postmaster.pid").exists()
 
 
-async def test_a_package_that_is_installed_holds_everything_it_reads(tmp_path: Path) -> None:
+async def test_an_installed_package_holds_every_file_that_it_reads(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
     built = await asyncio.to_thread(subprocess.run, build, cwd=ROOT, capture_output=True, text=True)
     assert built.returncode == 0, built.stderr

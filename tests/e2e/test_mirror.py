@@ -1,4 +1,4 @@
-"""The copy that the shipped app's map looks at, in a project that speaks Supabase's REST API."""
+"""The mirror that the shipped app's map reads, in a fake Supabase project."""
 
 from collections.abc import AsyncIterator, Iterator
 
@@ -9,7 +9,7 @@ from tests.e2e.client import Api, eventually
 from tests.e2e.server import LOG_TAIL, Server
 from tests.supabase import SERVICE_KEY, Project, supabase
 
-pytestmark = pytest.mark.one_machine("a copy is a setting of a server's own, and this one has none")
+pytestmark = pytest.mark.one_machine("the mirror is a setting of the server, and that server has none")
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def project() -> Iterator[Project]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def mirrored(project: Project) -> AsyncIterator[Api]:
-    """A server that keeps a copy."""
+    """A client of a server with a mirror."""
     async with Server(
         NOMADCREW_RATE_LIMITS="off",
         NOMADCREW_SUPABASE_URL=project.url,
@@ -34,21 +34,19 @@ async def mirrored(project: Project) -> AsyncIterator[Api]:
         assert server.errors == [], "\n".join(server.errors)
 
 
-async def test_everybody_on_a_trip_is_in_the_copy_however_they_came_and_gone_once_they_left(
-    mirrored: Api, project: Project
-) -> None:
+async def test_the_mirror_follows_members_positions_and_deletions(mirrored: Api, project: Project) -> None:
     ana, ben, cleo = [await mirrored.register(name) for name in ("ana", "ben", "cleo")]
     trip_id = await ana.new_trip(name="Porto")
-    await ana.bring(trip_id, ben)
+    await ana.add_member(trip_id, ben)
     await ana.ask("POST", f"/v1/trips/{trip_id}/members", {"userId": cleo.id, "role": "MEMBER"})
-    project.statuses = [503, 429]  # it comes through all the same
+    project.statuses = [503, 429]  # failures are retried
 
-    async def crew() -> dict[str, str]:
+    async def members() -> dict[str, str]:
         rows = project.rows("trip_memberships")
         return {row["user_id"]: row["role"] for row in rows if row["trip_id"] == trip_id}
 
     async def has(**wanted: str) -> bool:
-        return await crew() == {
+        return await members() == {
             {"ana": ana, "ben": ben, "cleo": cleo}[name].id: role for name, role in wanted.items()
         }
 
@@ -70,10 +68,10 @@ async def test_everybody_on_a_trip_is_in_the_copy_however_they_came_and_gone_onc
     assert await eventually(on_the_map) == [(41.14961, ben.id)]
     await ben.ask("PUT", "/v1/location/preferences", {"ghostMode": True})
 
-    async def nobody() -> bool:
+    async def hidden() -> bool:
         return not await on_the_map()
 
-    await eventually(nobody)
+    await eventually(hidden)
     assert {row["supabase_id"] for row in project.rows("users")} == {ana.id, ben.id, cleo.id}
     await ana.ask("DELETE", f"/v1/trips/{trip_id}")
     await eventually(has)

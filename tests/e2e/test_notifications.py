@@ -1,66 +1,64 @@
-"""What people are told, and how they want to be told: lists, sockets and phones, over the public API."""
+"""Notifications and their preferences over the public API: lists, sockets and phones."""
 
 from datetime import timedelta
 from typing import Any
 
 from nomadcrew.core.clock import utc_now
-from tests.e2e.client import Person
+from tests.e2e.client import User
 from tests.e2e.conftest import Connect, Register
 from tests.e2e.phones import Phones
 
 UPDATED = "TRIP_UPDATED"
-UNTOUCHED = {
+DEFAULTS = {
     "push": True, "email": True, "inApp": True, "chat": "all", "tripUpdates": True, "todos": True,
     "locationSharing": True, "arrivals": True, "quietHours": None,
 }  # fmt: skip
 
 
-async def types(person: Person) -> list[str]:
-    return [one["type"] for one in await person.ask("GET", "/v1/notifications?limit=100")]
+async def types(user: User) -> list[str]:
+    return [item["type"] for item in await user.ask("GET", "/v1/notifications?limit=100")]
 
 
-async def test_an_invitation_reaches_the_phone_and_a_tap_on_it_opens_it(register: Register, phones: Phones) -> None:
+async def test_an_invitation_is_pushed_and_its_data_opens_it(register: Register, phones: Phones) -> None:
     ana, ben = await register("ana"), await register("ben")
-    token = await phones.give(ben)
+    token = await phones.register(ben)
     invitation = await ana.invite(await ana.new_trip(name="Porto"), ben.email)
     pushed = await phones.first(token, "TRIP_INVITATION_RECEIVED")
     assert (pushed["title"], pushed["body"]) == ("Trip invitation", "Ana invited you to Porto")
     assert (pushed["sound"], pushed["priority"]) == ("default", "high")
-    [kept] = await ben.ask("GET", "/v1/notifications")
-    assert pushed["data"] == kept["metadata"] | {"notificationId": kept["id"], "type": kept["type"]}
+    [stored] = await ben.ask("GET", "/v1/notifications")
+    assert pushed["data"] == stored["metadata"] | {"notificationId": stored["id"], "type": stored["type"]}
     await ben.ask("GET", f"/v1/invitations/{pushed['data']['invitationID']}")
     assert pushed["data"]["invitationID"] == invitation["id"]
 
 
-async def test_a_phone_is_pushed_to_while_somebody_is_signed_in_on_it_and_no_longer(
-    register: Register, phones: Phones
-) -> None:
+async def test_a_phone_gets_pushes_of_the_signed_in_user_only(register: Register, phones: Phones) -> None:
     ana, ben, cleo = await register("ana"), await register("ben"), await register("cleo")
     trip_id = await ana.new_trip()
     for guest in (ben, cleo):
-        await ana.bring(trip_id, guest)
-    given_up, kept, bens, cleos = [await phones.give(who) for who in (ben, ben, ben, cleo)]
-    await ben.ask("DELETE", "/v1/users/push-token", {"token": given_up}, status=204)
-    # The phone is cleo's from now on, and ben never said that it is not his any more.
-    body = {"token": kept, "deviceType": "android"}
+        await ana.add_member(trip_id, guest)
+    unregistered, reassigned, bens, cleos = [await phones.register(user) for user in (ben, ben, ben, cleo)]
+    await ben.ask("DELETE", "/v1/users/push-token", {"token": unregistered}, status=204)
+    # The phone belongs to cleo now, although ben never unregistered it.
+    body = {"token": reassigned, "deviceType": "android"}
     await cleo.ask("POST", "/v1/users/push-token", body, status=200)
-    await cleo.ask("DELETE", "/v1/users/push-token", {"token": kept}, status=204)
+    await cleo.ask("DELETE", "/v1/users/push-token", {"token": reassigned}, status=204)
     await ana.ask("PUT", f"/v1/trips/{trip_id}", {"name": "Porto, by boat"})
     for token in (bens, cleos):
         assert (await phones.first(token, UPDATED))["body"] == "Ana updated Porto, by boat"
-    for token in (given_up, kept):
-        assert await phones.shown(token, UPDATED) == []
+    for token in (unregistered, reassigned):
+        assert await phones.pushes(token, UPDATED) == []
 
 
-async def test_a_muted_trip_is_silent_everywhere_and_for_that_member_alone(
+async def test_a_muted_trip_notifies_that_member_nowhere_and_the_others_as_before(
     register: Register, connect: Connect, phones: Phones
 ) -> None:
     ana, ben, cleo = await register("ana"), await register("ben"), await register("cleo")
     trip_id, other = await ana.new_trip(), await ana.new_trip()
     for trip in (trip_id, other):
         for guest in (ben, cleo):
-            await ana.bring(trip, guest)
-    bens, cleos = await phones.give(ben), await phones.give(cleo)
+            await ana.add_member(trip, guest)
+    bens, cleos = await phones.register(ben), await phones.register(cleo)
     socket = await connect(ben)
     path = f"/v1/trips/{trip_id}/notification-preferences"
     until = (utc_now() + timedelta(days=1)).isoformat()
@@ -71,56 +69,56 @@ async def test_a_muted_trip_is_silent_everywhere_and_for_that_member_alone(
     assert (await phones.first(cleos, UPDATED))["body"] == "Ana updated Silence"
     await ana.ask("PUT", f"/v1/trips/{other}", {"name": "Noise"})
     await phones.first(bens, UPDATED)
-    assert [one["body"] for one in await phones.shown(bens, UPDATED)] == ["Ana updated Noise"]
-    told = await socket.event("notification.created", other, type=UPDATED)
-    assert [e["tripId"] for e in socket.events if e["payload"].get("type") == UPDATED] == [told["tripId"]]
+    assert [item["body"] for item in await phones.pushes(bens, UPDATED)] == ["Ana updated Noise"]
+    event = await socket.event("notification.created", other, type=UPDATED)
+    assert [e["tripId"] for e in socket.events if e["payload"].get("type") == UPDATED] == [event["tripId"]]
     updates: list[Any] = [n for n in await ben.ask("GET", "/v1/notifications") if n["type"] == UPDATED]
     assert [n["metadata"]["tripName"] for n in updates] == ["Noise"]
 
 
-async def test_quiet_hours_keep_the_phone_silent_and_nothing_else(
-    register: Register, connect: Connect, phones: Phones
-) -> None:
+async def test_quiet_hours_suppress_pushes_only(register: Register, connect: Connect, phones: Phones) -> None:
     ana, ben = await register("ana"), await register("ben")
     trip_id = await ana.new_trip()
-    await ana.bring(trip_id, ben)
-    token, socket = await phones.give(ben), await connect(ben)
+    await ana.add_member(trip_id, ben)
+    token, socket = await phones.register(ben), await connect(ben)
     now = utc_now()
     night = {
         "start": f"{now - timedelta(hours=1):%H:%M}", "end": f"{now + timedelta(hours=1):%H:%M}", "timeZone": "UTC",
     }  # fmt: skip
-    assert await ben.ask("GET", "/v1/notifications/preferences") == UNTOUCHED
-    kept = await ben.ask("PUT", "/v1/notifications/preferences", {"quietHours": night})
-    assert kept == UNTOUCHED | {"quietHours": night}
+    assert await ben.ask("GET", "/v1/notifications/preferences") == DEFAULTS
+    saved = await ben.ask("PUT", "/v1/notifications/preferences", {"quietHours": night})
+    assert saved == DEFAULTS | {"quietHours": night}
     await ana.ask("PUT", f"/v1/trips/{trip_id}", {"name": "Night train"})
     await socket.event("notification.created", trip_id, type=UPDATED)
     assert UPDATED in await types(ben)
     await ben.ask("PUT", "/v1/notifications/preferences", {"quietHours": None})
     await ana.ask("PUT", f"/v1/trips/{trip_id}", {"name": "Day train"})
     await phones.first(token, UPDATED)
-    assert [one["body"] for one in await phones.shown(token, UPDATED)] == ["Ana updated Day train"]
+    assert [item["body"] for item in await phones.pushes(token, UPDATED)] == ["Ana updated Day train"]
 
 
 async def test_the_switches_of_the_shipped_app_are_honoured(register: Register, phones: Phones) -> None:
     ana, ben, cleo = await register("ana"), await register("ben"), await register("cleo")
     trip_id = await ana.new_trip()
     for guest in (ben, cleo):
-        await ana.bring(trip_id, guest)
-    bens, cleos = await phones.give(ben), await phones.give(cleo)
+        await ana.add_member(trip_id, guest)
+    bens, cleos = await phones.register(ben), await phones.register(cleo)
     switches = {"push": True, "email": True, "tripUpdates": False, "chatMessages": True}
     await ben.ask("PUT", f"/v1/users/{ben.id}/preferences", {"notifications": switches})
     assert (await ben.ask("GET", "/v1/notifications/preferences"))["tripUpdates"] is False
     await ana.ask("PUT", f"/v1/trips/{trip_id}", {"name": "Porto, by boat"})
     await phones.first(cleos, UPDATED)
     assert UPDATED not in await types(ben)
-    assert await phones.shown(bens, UPDATED) == []
+    assert await phones.pushes(bens, UPDATED) == []
 
 
-async def test_who_wrote_a_to_do_hears_that_another_has_done_it(register: Register, phones: Phones) -> None:
+async def test_the_author_of_a_to_do_is_notified_when_another_member_completes_it(
+    register: Register, phones: Phones
+) -> None:
     ana, ben = await register("ana"), await register("ben")
     trip_id = await ana.new_trip(name="Porto")
-    await ana.bring(trip_id, ben)
-    token = await phones.give(ben)
+    await ana.add_member(trip_id, ben)
+    token = await phones.register(ben)
     todo = await ben.new_todo(trip_id, "boots")
     await ana.ask("PUT", f"/v1/trips/{trip_id}/todos/{todo['id']}", {"status": "COMPLETE"})
     pushed = await phones.first(token, "TODO_COMPLETED")
@@ -129,14 +127,14 @@ async def test_who_wrote_a_to_do_hears_that_another_has_done_it(register: Regist
     assert "TODO_COMPLETED" not in await types(ana)
 
 
-async def test_what_is_said_is_shown_and_pushed_and_in_no_list(
+async def test_a_message_is_shown_and_pushed_and_not_listed(
     register: Register, connect: Connect, phones: Phones
 ) -> None:
     ana, ben, cleo = await register("ana"), await register("ben"), await register("cleo")
     trip_id = await ana.new_trip()
     for guest in (ben, cleo):
-        await ana.bring(trip_id, guest)
-    anas, bens, cleos = [await phones.give(who) for who in (ana, ben, cleo)]
+        await ana.add_member(trip_id, guest)
+    anas, bens, cleos = [await phones.register(user) for user in (ana, ben, cleo)]
     await cleo.ask("PUT", f"/v1/trips/{trip_id}/notification-preferences", {"chat": "mentions"})
     sockets = [await connect(ben) for _ in range(2)]
     path = f"/v1/trips/{trip_id}/chat/messages"
@@ -153,8 +151,8 @@ async def test_what_is_said_is_shown_and_pushed_and_in_no_list(
         assert pushed["data"] == toast["metadata"] | {"notificationId": toast["id"], "type": "CHAT_MESSAGE"}
     await ana.ask("POST", path, {"message": f"and you, @{cleo.username}?"}, status=201)
     assert (await phones.first(cleos, "CHAT_MESSAGE"))["body"].startswith("and you, @")
-    assert len(await phones.shown(cleos, "CHAT_MESSAGE")) == 1
-    assert await phones.shown(anas, "CHAT_MESSAGE") == []
+    assert len(await phones.pushes(cleos, "CHAT_MESSAGE")) == 1
+    assert await phones.pushes(anas, "CHAT_MESSAGE") == []
     assert "CHAT_MESSAGE" not in await types(ben)
     unread = await ben.ask("GET", "/v1/notifications?status=unread")
     assert await ben.ask("GET", "/v1/notifications/unread-count") == {"count": len(unread)}

@@ -1,17 +1,17 @@
-"""Stages are synthesised once for all gates."""
+"""Every stage is synthesised once for all checks."""
 
 from collections.abc import Mapping
 
 import pytest
 
-from tests.infrastructure.cloud import Cloud, synthesise
+from tests.infrastructure.stage_templates import Templates, synthesise
 
 KINDS = (("rehearsal", "lean"), ("dev", "lean"), ("dev", "rec"), ("production", "document"))
 
 
 @pytest.fixture(scope="session")
-def clouds(tmp_path_factory: pytest.TempPathFactory) -> Mapping[tuple[str, str], Cloud]:
-    """Every stage and preset that is looked at."""
+def stages(tmp_path_factory: pytest.TempPathFactory) -> Mapping[tuple[str, str], Templates]:
+    """The tested stages and presets."""
     return {
         (stage, preset): synthesise(tmp_path_factory.mktemp(f"{stage}-{preset}"), stage, preset)
         for stage, preset in KINDS
@@ -19,11 +19,11 @@ def clouds(tmp_path_factory: pytest.TempPathFactory) -> Mapping[tuple[str, str],
 
 
 @pytest.fixture(scope="session", params=KINDS, ids="-".join)
-def cloud(request: pytest.FixtureRequest, clouds: Mapping[tuple[str, str], Cloud]) -> Cloud:
-    """One stage after the other."""
-    return clouds[request.param]
+def templates(request: pytest.FixtureRequest, stages: Mapping[tuple[str, str], Templates]) -> Templates:
+    """One stage after another."""
+    return stages[request.param]
 
 
 @pytest.fixture(scope="session")
-def dev(clouds: Mapping[tuple[str, str], Cloud]) -> Cloud:
-    return clouds["dev", "lean"]
+def dev(stages: Mapping[tuple[str, str], Templates]) -> Templates:
+    return stages["dev", "lean"]

@@ -1,4 +1,4 @@
-"""What adapters call and what the infrastructure grants are the same, operation by operation."""
+"""Adapters call exactly the operations that the infrastructure grants."""
 
 import json
 import re
@@ -18,10 +18,10 @@ from infrastructure.stacks.database import DatabaseStack
 from nomadcrew.adapters import aws
 
 FOLDER = Path(aws.__file__).parent
-# Parts of a transaction are granted as what they are.
+# The parts of a transaction are granted by their own actions.
 PARTS = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}
-# The modules behind what a port stands on, and the service they call. Objects, mails, frames are posted to paths:
-# no operation is named in their modules.
+# The modules behind the services of a port, and the service they call. S3, SES and API Gateway are called by path,
+# so their modules name no operation.
 CALLS = {
     "limits": ("dynamodb", ["dynamodb/limits.py"]),
     "sessions": ("dynamodb", ["dynamodb/sessions.py"]),
@@ -38,12 +38,12 @@ CONTEXT = json.loads(Path("cdk.json").read_text())["context"]
 
 @cache
 def operations_of(service: str) -> frozenset[str]:
-    """What a service can be asked."""
+    """The operations of a service."""
     return frozenset(botocore.session.Session().get_service_model(service).operation_names)
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_what_an_adapter_calls_is_granted_and_nothing_else(name: str) -> None:
+def test_an_adapters_calls_are_granted_and_nothing_else(name: str) -> None:
     service, files = CALLS[name]
     text = "".join((FOLDER / file).read_text() for file in files)
     named = set(re.findall(r'"([A-Z][A-Za-z]+)"', text))
@@ -59,7 +59,7 @@ def test_what_an_adapter_calls_is_granted_and_nothing_else(name: str) -> None:
     assert granted == called
 
 
-def test_history_is_read_by_one_function_and_kept_by_another() -> None:
+def test_one_function_reads_the_location_history_and_another_writes_it() -> None:
     text = (FOLDER / "dynamodb" / "location_history.py").read_text()
     called = set(re.findall(r'"([A-Z][A-Za-z]+)"', text)) & operations_of("dynamodb")
     granted = [
@@ -70,7 +70,7 @@ def test_history_is_read_by_one_function_and_kept_by_another() -> None:
     assert {action.partition(":")[2] for actions in granted for action in actions} == called
 
 
-def test_a_stage_of_an_account_that_has_timestream_keeps_history_there() -> None:
+def test_a_stage_with_timestream_stores_the_location_history_there() -> None:
     stage = replace(STAGE, location_store="timestream")
     granted = {
         name: {action for grant in service_named(name, stage).grants for action in grant.actions}
@@ -93,7 +93,7 @@ def test_a_stage_of_an_account_that_has_timestream_keeps_history_there() -> None
         assert set(service_named(name, stage).environment) <= places.values.keys()
 
 
-def test_what_cognito_is_asked_is_granted() -> None:
+def test_calls_to_cognito_are_granted() -> None:
     text = "".join((FOLDER / "cognito" / file).read_text() for file in ("accounts.py", "tokens.py", "user_pool.py"))
     called = set(re.findall(r'"([A-Z][A-Za-z]+)"', text)) & operations_of("cognito-idp")
     granted = {
@@ -102,11 +102,11 @@ def test_what_cognito_is_asked_is_granted() -> None:
         for grant in service_named(name, STAGE).grants
         for action in grant.actions
     }
-    # Whoever signs up needs no right, and is not even signed for.
+    # SignUp is an unsigned call and needs no right.
     assert granted == called - {"SignUp"}
 
 
-def test_every_action_is_one_that_its_service_knows() -> None:
+def test_every_action_exists_in_its_service() -> None:
     names = {"rds-data": "rds-data", "execute-api": None, "ses": "sesv2", "logs": "logs", "elasticache": None,
              "rds-db": None, "appconfig": "appconfigdata", "iot": "iot-data"}  # fmt: skip
     for spec in FUNCTIONS:
@@ -114,7 +114,7 @@ def test_every_action_is_one_that_its_service_knows() -> None:
             for action in grant.actions:
                 prefix, _, operation = action.partition(":")
                 service = names.get(prefix, prefix)
-                # Rights without an operation of their name in these models.
+                # Actions without an operation of the same name in these models.
                 if service is None or operation in (
                     "DescribeStream",
                     "GetRecords",

@@ -1,6 +1,6 @@
-"""Packages: what is in them is enough, nothing else is, and their bytes are the same every time.
+"""Packages: they hold everything their function needs and nothing else, and builds are reproducible.
 
-They are made for the interpreter that runs the tests, so that they can be loaded here.
+They are built for the interpreter of the tests, so that they can be imported here.
 """
 
 import json
@@ -33,7 +33,7 @@ UNKNOWN = {
         "http": {"method": "GET", "path": "/v1/nowhere", "sourceIp": "192.0.2.1"},
     },
 }
-# As Lambda does it: the package is the only place where modules are looked for, beside Python's own.
+# As in Lambda, modules come from the package and the standard library only.
 LOAD = """
 import importlib, json, sys
 sys.path[:] = [path for path in sys.path if "-packages" not in path]
@@ -41,7 +41,7 @@ sys.path.insert(0, sys.argv[1])
 handler = importlib.import_module(sys.argv[2]).handler
 print(json.dumps(handler(json.loads(sys.argv[3]), None)) if sys.argv[3] else "{}")
 """
-# Only the host reads these.
+# Files that only the machine host and the command line read.
 HOSTS_OWN = {"cli/routes/porto.gpx", "py.typed"}
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="packages are for Linux")
@@ -49,7 +49,7 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="pa
 
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every package, made anew."""
+    """Every package, freshly built."""
     folder = tmp_path_factory.mktemp("packages")
     assert package.build(STAGE, HERE, folder).keys() == set(PACKED)
     return folder
@@ -62,7 +62,7 @@ def environment(function: str) -> dict[str, str]:
 
 
 def load(folder: Path, function: str, event: object = None) -> dict[str, object]:
-    """Import a package in a fresh interpreter, and call it with an event."""
+    """Import a package in a fresh interpreter and call it with an event."""
     with zipfile.ZipFile(folder / f"{function}.zip") as archive:
         archive.extractall(folder / function)
     run = subprocess.run(
@@ -80,7 +80,7 @@ def load(folder: Path, function: str, event: object = None) -> dict[str, object]
 
 
 @pytest.mark.parametrize("function", PACKED)
-def test_a_package_holds_all_that_its_function_imports(packed: Path, function: str) -> None:
+def test_a_package_holds_every_import_of_its_function(packed: Path, function: str) -> None:
     load(packed, function)
 
 
@@ -90,26 +90,26 @@ def test_a_packed_function_answers(packed: Path) -> None:
     assert json.loads(str(answer["body"]))["code"] == "route_not_found"
 
 
-def test_a_package_brings_the_time_zones_it_reads(packed: Path) -> None:
+def test_a_package_holds_time_zones_if_its_function_reads_them(packed: Path) -> None:
     for function, brings in (("notifier", True), ("notifications", True), ("trips", False)):
         with zipfile.ZipFile(packed / f"{function}.zip") as archive:
             assert ("tzdata/zoneinfo/Europe/Lisbon" in archive.namelist()) is brings, function
 
 
-def test_the_same_files_make_the_same_bytes(packed: Path, tmp_path: Path) -> None:
+def test_the_same_files_give_the_same_bytes(packed: Path, tmp_path: Path) -> None:
     some = ("pages", "trips")
     package.build(STAGE, HERE, tmp_path, only=some)
     for name in some:
         assert (tmp_path / f"{name}.zip").read_bytes() == (packed / f"{name}.zip").read_bytes(), name
 
 
-def test_nothing_is_packed_twice(packed: Path) -> None:
+def test_an_unchanged_package_is_not_built_again(packed: Path) -> None:
     before = {file: file.stat().st_mtime_ns for file in packed.glob("*.zip")}
     package.build(STAGE, HERE, packed)
     assert {file: file.stat().st_mtime_ns for file in packed.glob("*.zip")} == before
 
 
-def test_a_package_is_small_and_holds_no_stranger(packed: Path) -> None:
+def test_a_package_is_small_and_holds_no_foreign_modules(packed: Path) -> None:
     for name in API_FUNCTIONS:
         assert (packed / f"{name}.zip").stat().st_size <= package.API_LIMIT
     with zipfile.ZipFile(packed / "trips.zip") as archive:
@@ -124,15 +124,15 @@ def test_a_package_is_small_and_holds_no_stranger(packed: Path) -> None:
     assert not any("todo" in path or "hosts/machine" in path or "cognito" in path for path in ours)
 
 
-def test_modules_are_compiled_for_any_time_of_their_files(packed: Path) -> None:
+def test_compiled_modules_do_not_depend_on_file_times(packed: Path) -> None:
     with zipfile.ZipFile(packed / "trips.zip") as archive:
         compiled = [entry for entry in archive.namelist() if entry.endswith(".pyc")]
         assert not any(entry.endswith(".py") for entry in archive.namelist())
-        # Python's own header: a hash instead of a time, and not to be checked.
+        # Header of Python: a hash instead of a time, unchecked.
         assert {archive.read(entry)[4:8] for entry in compiled} == {b"\x01\0\0\0"}
 
 
-def test_what_is_no_module_is_known_to_be_read() -> None:
+def test_every_data_file_has_a_known_reader() -> None:
     folder = SOURCE / "nomadcrew"
     files = {
         str(file.relative_to(folder))
@@ -145,12 +145,12 @@ def test_what_is_no_module_is_known_to_be_read() -> None:
         assert SOURCE.joinpath(*reader.split(".")).with_suffix(".py").is_file(), reader
 
 
-def test_every_function_declares_ports_somewhere() -> None:
+def test_every_function_declares_ports() -> None:
     for spec in FUNCTIONS:
         assert isinstance(ports_of(spec.name), tuple)
 
 
-def test_the_roots_are_amazons() -> None:
+def test_the_root_certificates_are_amazons() -> None:
     names = [line.removeprefix("# ") for line in package.ROOTS.read_text().splitlines() if line.startswith("# ")]
     roots = ssl.create_default_context(cafile=str(package.ROOTS)).get_ca_certs()
     found = {dict(pair for part in root["subject"] for pair in part)["commonName"] for root in roots}  # type: ignore[misc]

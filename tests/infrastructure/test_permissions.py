@@ -1,4 +1,4 @@
-"""What every function may do, whole: the table beside this file and the templates say the same."""
+"""All rights of every function: the table beside this file matches the roles in the templates."""
 
 import re
 from collections.abc import Mapping
@@ -9,11 +9,11 @@ import pytest
 
 from infrastructure.functions import FUNCTIONS, services_of
 from infrastructure.grants import OUTSIDE
-from tests.infrastructure.cloud import Cloud
+from tests.infrastructure.stage_templates import Templates
 
 TABLE = Path(__file__).with_name("permissions.txt")
-# Every function writes its log and traces; the table leaves that out.
-EVERYBODY = {("logs:CreateLogStream", "its log"), ("logs:PutLogEvents", "its log"),
+# Every function may write its log and traces; the table omits these rights.
+COMMON = {("logs:CreateLogStream", "its log"), ("logs:PutLogEvents", "its log"),
              ("xray:PutTelemetryRecords", "*"), ("xray:PutTraceSegments", "*")}  # fmt: skip
 NETWORK = {
     (f"ec2:{action}", "*")
@@ -35,22 +35,22 @@ VALKEY = {("elasticache:Connect", "<Cache.ARN>"), ("elasticache:Connect", "<Cach
 Rights = dict[str, set[tuple[str, str]]]
 
 
-def rights(cloud: Cloud) -> Rights:
-    """Actions and resources of every function's role, beside what everybody may."""
+def rights(templates: Templates) -> Rights:
+    """Actions and resources of every function's role, without those in COMMON."""
     found: Rights = {}
-    roles = cloud.all("AWS::IAM::Role")
-    for function in cloud.properties("AWS::Lambda::Function"):
+    roles = templates.all("AWS::IAM::Role")
+    for function in templates.properties("AWS::Lambda::Function"):
         role = roles[function["Role"]["Fn::GetAtt"][0]]["Properties"]
         allowed = {
-            (action, _resource(cloud, resource))
+            (action, _resource(templates, resource))
             for policy in role["Policies"]
             for statement in policy["PolicyDocument"]["Statement"]
             if _is_plain(statement)
             for action in _list(statement["Action"])
             for resource in _list(statement["Resource"])
         }
-        assert allowed >= EVERYBODY
-        found[function["FunctionName"].split("-", 2)[2]] = allowed - EVERYBODY
+        assert allowed >= COMMON
+        found[function["FunctionName"].split("-", 2)[2]] = allowed - COMMON
     return found
 
 
@@ -64,8 +64,8 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _resource(cloud: Cloud, resource: Any) -> str:
-    text = cloud.says(resource)
+def _resource(templates: Templates, resource: Any) -> str:
+    text = templates.text_of(resource)
     if text.endswith("FunctionLogs>"):
         return "its log"
     text = re.sub(r"nomadcrew-[a-z]+-audit-[0-9]{12}-eu-west-1", "<AuditBucket>", text)
@@ -74,7 +74,7 @@ def _resource(cloud: Cloud, resource: Any) -> str:
 
 
 def table() -> Rights:
-    """The table, read."""
+    """The rights in the table."""
     found: Rights = {}
     name = ""
     for line in TABLE.read_text().splitlines():
@@ -91,15 +91,17 @@ def table() -> Rights:
 
 
 def written(found: Rights) -> str:
-    """The table as it should be written."""
+    """The table's text for these rights."""
     lines = []
     for name in (spec.name for spec in FUNCTIONS):
         lines.append(name)
-        by_place: dict[tuple[str, str], list[str]] = {}
+        by_resource: dict[tuple[str, str], list[str]] = {}
         for action, resource in sorted(found[name]):
             service, _, verb = action.partition(":")
-            by_place.setdefault((service, resource), []).append(verb)
-        lines += [f"    {service}:{'+'.join(verbs)}  {resource}" for (service, resource), verbs in by_place.items()]
+            by_resource.setdefault((service, resource), []).append(verb)
+        lines += [
+            f"    {service}:{'+'.join(verbs)}  {resource}" for (service, resource), verbs in by_resource.items()
+        ]
         lines.append("")
     return "\n".join(lines)
 
@@ -110,10 +112,10 @@ SHARDS = {
 }
 
 
-def test_no_right_is_on_everything(cloud: Cloud) -> None:
+def test_no_right_covers_all_resources(templates: Templates) -> None:
     starred = {
         (name, action, re.sub(r"/nc/\w+/", "/nc/<stage>/", resource))
-        for name, allowed in rights(cloud).items()
+        for name, allowed in rights(templates).items()
         for action, resource in allowed - NETWORK
         if "*" in action or "*" in resource
     }
@@ -132,25 +134,25 @@ def test_no_right_is_on_everything(cloud: Cloud) -> None:
     }
 
 
-def test_the_table_and_the_roles_say_the_same(dev: Cloud) -> None:
+def test_the_table_matches_the_roles(dev: Templates) -> None:
     found = rights(dev)
-    assert found == table(), f"if that is meant, write:\n{written(found)}"
+    assert found == table(), f"if this is intended, write:\n{written(found)}"
 
 
-def test_a_role_belongs_to_one_function_and_holds_nothing_ready_made(cloud: Cloud) -> None:
-    used = [function["Role"]["Fn::GetAtt"][0] for function in cloud.properties("AWS::Lambda::Function")]
+def test_a_role_belongs_to_one_function_and_has_no_managed_policy(templates: Templates) -> None:
+    used = [function["Role"]["Fn::GetAtt"][0] for function in templates.properties("AWS::Lambda::Function")]
     assert len(used) == len(set(used)) == len(FUNCTIONS)
-    assert not any("ManagedPolicyArns" in role for role in cloud.properties("AWS::IAM::Role"))
-    # RDS Proxy's own, and no function's.
-    also = {role["Ref"] for policy in cloud.properties("AWS::IAM::Policy") for role in policy["Roles"]}
+    assert not any("ManagedPolicyArns" in role for role in templates.properties("AWS::IAM::Role"))
+    # The role of RDS Proxy belongs to no function.
+    also = {role["Ref"] for policy in templates.properties("AWS::IAM::Policy") for role in policy["Roles"]}
     assert also.isdisjoint(used)
 
 
 @pytest.mark.parametrize(("stage", "preset"), [("dev", "rec"), ("production", "document")])
-def test_presets_change_the_way_to_sql_limits_and_the_location_stream_only(
-    clouds: Mapping[tuple[str, str], Cloud], stage: str, preset: str
+def test_presets_change_rights_for_sql_limits_and_the_location_stream_only(
+    stages: Mapping[tuple[str, str], Templates], stage: str, preset: str
 ) -> None:
-    lean, other = rights(clouds["dev", "lean"]), rights(clouds[stage, preset])
+    lean, other = rights(stages["dev", "lean"]), rights(stages[stage, preset])
     for name, allowed in lean.items():
         expected = set(allowed)
         if ("dynamodb:UpdateItem", "<RateLimits>") in allowed:
@@ -161,7 +163,7 @@ def test_presets_change_the_way_to_sql_limits_and_the_location_stream_only(
             expected |= {("kinesis:PutRecord", "<LocationStream>")}
         if name == "location_stream":
             expected = {right for right in expected if right[1] != "<LocationQueue>"} | SHARDS
-        # What is reached over the internet is so by functions outside the network.
+        # Functions outside the network call the Data API over the internet.
         if preset == "document" and allowed >= DATA_API and OUTSIDE.isdisjoint(services_of(name)):
             expected -= DATA_API
             expected |= NETWORK
@@ -170,6 +172,6 @@ def test_presets_change_the_way_to_sql_limits_and_the_location_stream_only(
             assert user.endswith("/nomadcrew")
             assert "*" not in user
             expected |= connect
-        # The stage's own topics.
+        # Each stage has its own topics.
         expected = {(action, on.replace("/nc/dev/", f"/nc/{stage}/")) for action, on in expected}
         assert other[name] == expected

@@ -1,4 +1,4 @@
-"""What the templates promise, above all what the emulator does not enforce."""
+"""Promises of the templates, above all those that the emulator does not enforce."""
 
 import json
 from typing import Any
@@ -14,29 +14,29 @@ from nomadcrew.core.queues import MAX_ATTEMPTS, retry_policy
 from nomadcrew.settings import Settings
 from nomadcrew.web.routes import Auth
 from nomadcrew.wire.events import detail_type
-from tests.infrastructure.cloud import Cloud, short, synthesise
+from tests.infrastructure.stage_templates import Templates, short, synthesise
 
 DAY_S = 86_400
-# What the platform and the logs read, beside settings and AwsConfig.
-ELSEWHERE = {"POWERTOOLS_METRICS_NAMESPACE", "POWERTOOLS_SERVICE_NAME", "SSL_CERT_FILE"}
+# Variables that the platform and the logs read, beside settings and AwsConfig.
+PLATFORM_VARIABLES = {"POWERTOOLS_METRICS_NAMESPACE", "POWERTOOLS_SERVICE_NAME", "SSL_CERT_FILE"}
 
 
-def statements(cloud: Cloud, type_: str, key: str) -> dict[str, list[dict[str, Any]]]:
-    """The statements of resource policies, by what they are about."""
+def statements(templates: Templates, type_: str, key: str) -> dict[str, list[dict[str, Any]]]:
+    """The statements of resource policies, by resource."""
     found: dict[str, list[dict[str, Any]]] = {}
-    for policy in cloud.properties(type_):
-        about = policy[key] if isinstance(policy[key], list) else [policy[key]]
-        for thing in about:
-            found.setdefault(short_of(cloud, thing), []).extend(policy["PolicyDocument"]["Statement"])
+    for policy in templates.properties(type_):
+        resources = policy[key] if isinstance(policy[key], list) else [policy[key]]
+        for resource in resources:
+            found.setdefault(short_of(templates, resource), []).extend(policy["PolicyDocument"]["Statement"])
     return found
 
 
-def short_of(cloud: Cloud, value: Any) -> str:
-    return cloud.says(value).strip("<>")
+def short_of(templates: Templates, value: Any) -> str:
+    return templates.text_of(value).strip("<>")
 
 
-def functions(cloud: Cloud) -> dict[str, dict[str, Any]]:
-    return {one["FunctionName"].split("-", 2)[2]: one for one in cloud.properties("AWS::Lambda::Function")}
+def functions(templates: Templates) -> dict[str, dict[str, Any]]:
+    return {one["FunctionName"].split("-", 2)[2]: one for one in templates.properties("AWS::Lambda::Function")}
 
 
 @pytest.mark.parametrize(
@@ -47,9 +47,9 @@ def functions(cloud: Cloud) -> dict[str, dict[str, Any]]:
         ("AWS::SNS::Topic", "AWS::SNS::TopicPolicy", "Topics"),
     ],
 )
-def test_nobody_gets_in_without_tls(cloud: Cloud, type_: str, policy: str, key: str) -> None:
-    policies = statements(cloud, policy, key)
-    assert {short(id_) for id_ in cloud.all(type_)} == policies.keys()
+def test_requests_without_tls_are_denied(templates: Templates, type_: str, policy: str, key: str) -> None:
+    policies = statements(templates, policy, key)
+    assert {short(id_) for id_ in templates.all(type_)} == policies.keys()
     for allowed in policies.values():
         assert any(
             one["Effect"] == "Deny" and one.get("Condition") == {"Bool": {"aws:SecureTransport": "false"}}
@@ -57,11 +57,11 @@ def test_nobody_gets_in_without_tls(cloud: Cloud, type_: str, policy: str, key: 
         )
 
 
-def test_a_queue_takes_from_its_rule_only(dev: Cloud) -> None:
+def test_a_queue_accepts_events_of_its_rule_only(dev: Templates) -> None:
     policies = statements(dev, "AWS::SQS::QueuePolicy", "Queues")
     senders = {
         queue: {
-            (one["Principal"]["Service"], dev.says(one["Condition"]["ArnEquals"]["aws:SourceArn"]).strip("<>"))
+            (one["Principal"]["Service"], dev.text_of(one["Condition"]["ArnEquals"]["aws:SourceArn"]).strip("<>"))
             for one in allowed
             if one["Effect"] == "Allow"
         }
@@ -79,34 +79,36 @@ def test_a_queue_takes_from_its_rule_only(dev: Cloud) -> None:
     }
 
 
-def test_nothing_goes_to_others_unless_the_stage_says_where(
-    dev: Cloud, tmp_path_factory: pytest.TempPathFactory
+def test_data_goes_to_expo_and_supabase_only_if_the_stage_configures_it(
+    dev: Templates, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     push, copy = "https://exp.host/--/api/v2/push", "https://project.supabase.co"
-    told = synthesise(tmp_path_factory.mktemp("told"), "dev", "lean", expo_url=push, supabase_url=copy)
-    for cloud, pushes, copies in ((dev, set(), set()), (told, {push}, {copy})):
-        known = {name: one["Environment"]["Variables"] for name, one in functions(cloud).items()}
+    configured_stage = synthesise(
+        tmp_path_factory.mktemp("configured"), "dev", "lean", expo_url=push, supabase_url=copy
+    )
+    for templates, pushes, copies in ((dev, set(), set()), (configured_stage, {push}, {copy})):
+        known = {name: one["Environment"]["Variables"] for name, one in functions(templates).items()}
         assert {one.get("NOMADCREW_EXPO_URL") for one in known.values()} - {None} == pushes
         assert {one.get("NOMADCREW_SUPABASE_URL") for one in known.values()} - {None, ""} == copies
-        # Certificates of theirs are not Amazon's.
+        # Expo's and Supabase's certificates do not descend from Amazon's roots.
         assert {name for name, one in known.items() if "amazon-roots" not in one["SSL_CERT_FILE"]} == {
             "mirror",
             "push",
         }
-    rules = {short(id_) for id_ in told.all("AWS::Events::Rule")} - {
+    rules = {short(id_) for id_ in configured_stage.all("AWS::Events::Rule")} - {
         short(id_) for id_ in dev.all("AWS::Events::Rule")
     }
     assert rules == {"MirrorRule"}
-    [rule] = [one for one in told.properties("AWS::Events::Rule") if one["Name"].endswith("-mirror")]
+    [rule] = [one for one in configured_stage.properties("AWS::Events::Rule") if one["Name"].endswith("-mirror")]
     assert rule["EventPattern"]["detail-type"] == sorted(detail_type(type_) for type_ in MIRRORED)
 
 
-def test_every_service_may_call_its_functions_and_no_other(dev: Cloud) -> None:
+def test_each_service_may_call_its_own_functions_only(dev: Templates) -> None:
     calls = {
         (
             one["Principal"],
-            dev.says(one["FunctionName"]).strip("<>").removesuffix("FunctionLive"),
-            dev.says(one["SourceArn"]).removeprefix("arn:aws:execute-api:eu-west-1:111111111111:"),
+            dev.text_of(one["FunctionName"]).strip("<>").removesuffix("FunctionLive"),
+            dev.text_of(one["SourceArn"]).removeprefix("arn:aws:execute-api:eu-west-1:111111111111:"),
         )
         for one in dev.properties("AWS::Lambda::Permission")
     }
@@ -120,8 +122,8 @@ def test_every_service_may_call_its_functions_and_no_other(dev: Cloud) -> None:
     }
 
 
-def test_there_is_a_route_for_every_row_and_one_for_everything_else(cloud: Cloud) -> None:
-    routes = {route["RouteKey"]: route for route in cloud.templates_of("api", "AWS::ApiGatewayV2::Route")}
+def test_each_row_has_a_route_and_unknown_paths_have_one(templates: Templates) -> None:
+    routes = {route["RouteKey"]: route for route in templates.templates_of("api", "AWS::ApiGatewayV2::Route")}
     assert routes.keys() == {row.key for row in ALL_ROUTES} | {"$default"}
     for row in ALL_ROUTES:
         route = routes[row.key]
@@ -130,14 +132,18 @@ def test_there_is_a_route_for_every_row_and_one_for_everything_else(cloud: Cloud
         else:
             assert route["AuthorizationType"] == "JWT"
             assert route["AuthorizationScopes"] == ["nomadcrew/api"]
-    integrations = cloud.all("AWS::ApiGatewayV2::Integration")
+    integrations = templates.all("AWS::ApiGatewayV2::Integration")
     for row in ALL_ROUTES:
-        assert cloud.says(routes[row.key]["Target"]) == f"integrations/<{row.function.capitalize()}Integration>"
+        assert (
+            templates.text_of(routes[row.key]["Target"]) == f"integrations/<{row.function.capitalize()}Integration>"
+        )
     assert len(integrations) == len(API_FUNCTIONS) + 1
 
 
-def test_the_socket_has_its_routes_and_an_authorizer_that_remembers_nothing(cloud: Cloud) -> None:
-    routes = {route["RouteKey"]: route for route in cloud.templates_of("realtime", "AWS::ApiGatewayV2::Route")}
+def test_the_socket_api_has_its_routes_and_an_authorizer_without_cache(
+    templates: Templates,
+) -> None:
+    routes = {route["RouteKey"]: route for route in templates.templates_of("realtime", "AWS::ApiGatewayV2::Route")}
     assert routes.keys() == {
         "$connect",
         "$disconnect",
@@ -149,69 +155,69 @@ def test_the_socket_has_its_routes_and_an_authorizer_that_remembers_nothing(clou
         "updateLocation",
     }
     assert {key for key, route in routes.items() if route["AuthorizationType"] == "CUSTOM"} == {"$connect"}
-    [authorizer] = cloud.templates_of("realtime", "AWS::ApiGatewayV2::Authorizer")
+    [authorizer] = templates.templates_of("realtime", "AWS::ApiGatewayV2::Authorizer")
     assert authorizer["IdentitySource"] == []
     assert "AuthorizerResultTtlInSeconds" not in authorizer
 
 
-def test_logs_of_requests_hold_neither_path_nor_query(cloud: Cloud) -> None:
-    [stage] = cloud.templates_of("api", "AWS::ApiGatewayV2::Stage")
+def test_access_logs_hold_neither_path_nor_query(templates: Templates) -> None:
+    [stage] = templates.templates_of("api", "AWS::ApiGatewayV2::Stage")
     logged = json.loads(stage["AccessLogSettings"]["Format"])
     assert "$context.routeKey" in logged.values()
     assert not any("path" in value.lower() or "query" in value.lower() for value in logged.values())
     assert stage["DefaultRouteSettings"]["ThrottlingRateLimit"] > 0
 
 
-def test_every_function_is_as_all_are(cloud: Cloud) -> None:
-    made = functions(cloud)
-    assert made.keys() == {spec.name for spec in FUNCTIONS}
+def test_every_function_has_the_common_configuration(templates: Templates) -> None:
+    by_name = functions(templates)
+    assert by_name.keys() == {spec.name for spec in FUNCTIONS}
     for spec in FUNCTIONS:
-        one = made[spec.name]
+        one = by_name[spec.name]
         assert (one["Runtime"], one["Architectures"]) == ("python3.13", ["arm64"])
         assert (one["MemorySize"], one["Timeout"]) == (spec.memory, spec.timeout_s)
         assert one["Handler"] == f"nomadcrew.hosts.aws.functions.{spec.name}.handler"
         assert one["TracingConfig"] == {"Mode": "Active"}
         assert one["LoggingConfig"]["LogFormat"] == "JSON"
-        assert one["Environment"]["Variables"].keys() >= ELSEWHERE | {"LOG_LEVEL"}
-    assert len(cloud.all("AWS::Lambda::Alias")) == len(FUNCTIONS)
-    assert {alias["Name"] for alias in cloud.properties("AWS::Lambda::Alias")} == {"live"}
-    kept = cloud.properties("AWS::Logs::LogGroup")
-    assert len(kept) == len(FUNCTIONS) + 1
-    assert all(group["RetentionInDays"] <= 90 for group in kept)
+        assert one["Environment"]["Variables"].keys() >= PLATFORM_VARIABLES | {"LOG_LEVEL"}
+    assert len(templates.all("AWS::Lambda::Alias")) == len(FUNCTIONS)
+    assert {alias["Name"] for alias in templates.properties("AWS::Lambda::Alias")} == {"live"}
+    log_groups = templates.properties("AWS::Logs::LogGroup")
+    assert len(log_groups) == len(FUNCTIONS) + 1
+    assert all(group["RetentionInDays"] <= 90 for group in log_groups)
 
 
-def test_functions_are_told_what_they_know_and_nothing_else(cloud: Cloud) -> None:
+def test_functions_get_known_variables_only(templates: Templates) -> None:
     known = {field.metadata["variable"] for field in Settings.__dataclass_fields__.values()}
     known |= {variable(name) for name in AwsConfig.__struct_fields__}
-    for one in functions(cloud).values():
-        assert set(one["Environment"]["Variables"]) - known == ELSEWHERE
+    for one in functions(templates).values():
+        assert set(one["Environment"]["Variables"]) - known == PLATFORM_VARIABLES
 
 
-def test_every_asynchronous_edge_ends_in_dead_letters(cloud: Cloud) -> None:
-    for rule in cloud.properties("AWS::Events::Rule"):
+def test_every_asynchronous_target_has_dead_letters(templates: Templates) -> None:
+    for rule in templates.properties("AWS::Events::Rule"):
         for target in rule["Targets"]:
             assert target["DeadLetterConfig"]["Arn"]
             assert target["RetryPolicy"]["MaximumEventAgeInSeconds"] == DAY_S
-    for schedule in cloud.properties("AWS::Scheduler::Schedule"):
+    for schedule in templates.properties("AWS::Scheduler::Schedule"):
         assert schedule["Target"]["DeadLetterConfig"]["Arn"]
     configured = {
-        short_of(cloud, one["FunctionName"]) for one in cloud.properties("AWS::Lambda::EventInvokeConfig")
+        short_of(templates, one["FunctionName"]) for one in templates.properties("AWS::Lambda::EventInvokeConfig")
     }
     assert configured == {
         f"{spec.name.title().replace('_', '')}Function" for spec in FUNCTIONS if spec.asynchronous
     }
-    for queue in cloud.properties("AWS::SQS::Queue"):
+    for queue in templates.properties("AWS::SQS::Queue"):
         if "-dead" not in queue["QueueName"]:
-            most = retry_policy(queue["QueueName"]).attempts
-            assert queue["RedrivePolicy"]["maxReceiveCount"] == most
-            assert most == (5 if queue["QueueName"].endswith(("-notifications", "-push")) else MAX_ATTEMPTS)
+            max_attempts = retry_policy(queue["QueueName"]).attempts
+            assert queue["RedrivePolicy"]["maxReceiveCount"] == max_attempts
+            assert max_attempts == (5 if queue["QueueName"].endswith(("-notifications", "-push")) else MAX_ATTEMPTS)
         assert queue["MessageRetentionPeriod"] == 14 * DAY_S
 
 
-def test_a_queue_hides_a_message_as_long_as_six_runs(cloud: Cloud) -> None:
-    queues = {queue["QueueName"]: queue for queue in cloud.properties("AWS::SQS::Queue")}
+def test_the_visibility_timeout_is_six_times_the_function_timeout(templates: Templates) -> None:
+    queues = {queue["QueueName"]: queue for queue in templates.properties("AWS::SQS::Queue")}
     for spec in FUNCTIONS:
-        if spec.source is not None and not (spec.name == "location_stream" and location_streams(cloud)):
+        if spec.source is not None and not (spec.name == "location_stream" and location_streams(templates)):
             [queue] = [
                 queue for name, queue in queues.items()
                 if name.split("-", 2)[2].removesuffix(".fifo") == spec.source.queue
@@ -219,41 +225,43 @@ def test_a_queue_hides_a_message_as_long_as_six_runs(cloud: Cloud) -> None:
             assert queue["VisibilityTimeout"] == 6 * spec.timeout_s
 
 
-def test_sources_give_back_what_failed_only(cloud: Cloud) -> None:
-    sources = cloud.properties("AWS::Lambda::EventSourceMapping")
+def test_event_sources_report_partial_failures(templates: Templates) -> None:
+    sources = templates.properties("AWS::Lambda::EventSourceMapping")
     consumed = [spec for spec in FUNCTIONS if spec.source is not None or spec.stream is not None]
     assert len(sources) == len(consumed)
     assert all(one["FunctionResponseTypes"] == ["ReportBatchItemFailures"] for one in sources)
 
 
-def test_what_fails_in_a_stream_is_halved_and_buried(cloud: Cloud) -> None:
-    followed = {}
-    for mapping in cloud.properties("AWS::Lambda::EventSourceMapping"):
+def test_stream_sources_bisect_failed_batches_and_have_dead_letters(templates: Templates) -> None:
+    streams = {}
+    for mapping in templates.properties("AWS::Lambda::EventSourceMapping"):
         if "StartingPosition" not in mapping:
             continue
         assert mapping["BisectBatchOnFunctionError"]
         assert mapping["MaximumRetryAttempts"] == 20
-        where = json.dumps(mapping["DestinationConfig"]["OnFailure"]["Destination"])
-        dead = next(name for name in ("ChatFanoutDead", "LocationDead") if name in where)
-        followed[dead] = (mapping["BatchSize"], mapping["MaximumBatchingWindowInSeconds"])
-    carried = {"LocationDead": (500, 1)} if location_streams(cloud) else {}
-    assert followed == {"ChatFanoutDead": (100, 0)} | carried
+        destination = json.dumps(mapping["DestinationConfig"]["OnFailure"]["Destination"])
+        dead = next(name for name in ("ChatFanoutDead", "LocationDead") if name in destination)
+        streams[dead] = (mapping["BatchSize"], mapping["MaximumBatchingWindowInSeconds"])
+    location_dead = {"LocationDead": (500, 1)} if location_streams(templates) else {}
+    assert streams == {"ChatFanoutDead": (100, 0)} | location_dead
 
 
-def test_positions_are_carried_by_trip_on_one_shard_of_our_own(cloud: Cloud) -> None:
-    for stream in location_streams(cloud):
+def test_the_location_stream_has_one_encrypted_shard(templates: Templates) -> None:
+    for stream in location_streams(templates):
         assert stream["StreamModeDetails"] == {"StreamMode": "PROVISIONED"}
         assert (stream["ShardCount"], stream["StreamEncryption"]["EncryptionType"]) == (1, "KMS")
 
 
-def location_streams(cloud: Cloud) -> list[dict[str, Any]]:
-    return list(cloud.properties("AWS::Kinesis::Stream"))
+def location_streams(templates: Templates) -> list[dict[str, Any]]:
+    return list(templates.properties("AWS::Kinesis::Stream"))
 
 
-def test_tables_survive_and_forget(cloud: Cloud) -> None:
-    tables = {one["TableName"].split("-", 2)[2]: one for one in cloud.properties("AWS::DynamoDB::Table")}
-    forget = {name: one.get("TimeToLiveSpecification", {}).get("AttributeName") for name, one in tables.items()}
-    assert forget == {
+def test_tables_are_protected_and_expire_items(templates: Templates) -> None:
+    tables = {one["TableName"].split("-", 2)[2]: one for one in templates.properties("AWS::DynamoDB::Table")}
+    time_to_live = {
+        name: one.get("TimeToLiveSpecification", {}).get("AttributeName") for name, one in tables.items()
+    }
+    assert time_to_live == {
         "UserSessions": "expiresAt",
         "UserProfiles": "ttl",
         "ChatMessages": "ttl",
@@ -275,7 +283,7 @@ def test_tables_survive_and_forget(cloud: Cloud) -> None:
     assert tables["UserProfiles"]["StreamSpecification"] == {"StreamViewType": "NEW_IMAGE"}
 
 
-def test_peoples_data_outlives_the_stack(cloud: Cloud) -> None:
+def test_user_data_survives_the_deletion_of_a_stack(templates: Templates) -> None:
     keeps = {
         "AWS::DynamoDB::Table": "Retain",
         "AWS::S3::Bucket": "Retain",
@@ -283,16 +291,16 @@ def test_peoples_data_outlives_the_stack(cloud: Cloud) -> None:
         "AWS::RDS::DBCluster": "Snapshot",
     }
     for type_, policy in keeps.items():
-        assert {resource["DeletionPolicy"] for resource in cloud.all(type_).values()} == {policy}
-    [cluster] = cloud.properties("AWS::RDS::DBCluster")
+        assert {resource["DeletionPolicy"] for resource in templates.all(type_).values()} == {policy}
+    [cluster] = templates.properties("AWS::RDS::DBCluster")
     assert cluster["DeletionProtection"]
     assert cluster["StorageEncrypted"]
-    [pool] = cloud.properties("AWS::Cognito::UserPool")
+    [pool] = templates.properties("AWS::Cognito::UserPool")
     assert pool["DeletionProtection"] == "ACTIVE"
 
 
-def test_no_rule_deletes_a_users_photo(cloud: Cloud) -> None:
-    buckets = {short(id_): one["Properties"] for id_, one in cloud.all("AWS::S3::Bucket").items()}
+def test_lifecycle_rules_never_delete_a_users_photo(templates: Templates) -> None:
+    buckets = {short(id_): one["Properties"] for id_, one in templates.all("AWS::S3::Bucket").items()}
     rules = buckets["MediaBucket"]["LifecycleConfiguration"]["Rules"]
     assert [rule.get("Prefix") for rule in rules if "ExpirationInDays" in rule] == ["tmp/"]
     [cold] = [rule["Transitions"] for rule in rules if "Transitions" in rule]
@@ -304,8 +312,8 @@ def test_no_rule_deletes_a_users_photo(cloud: Cloud) -> None:
         assert all(bucket["PublicAccessBlockConfiguration"].values())
 
 
-def test_the_pool_is_the_documents(cloud: Cloud) -> None:
-    [pool] = cloud.properties("AWS::Cognito::UserPool")
+def test_the_user_pool_has_the_specified_settings(templates: Templates) -> None:
+    [pool] = templates.properties("AWS::Cognito::UserPool")
     assert pool["AliasAttributes"] == ["email", "preferred_username"]
     assert pool.get("AutoVerifiedAttributes", []) == []
     required = {one["Name"]: one["Mutable"] for one in pool["Schema"] if one.get("Required")}
@@ -321,7 +329,7 @@ def test_the_pool_is_the_documents(cloud: Cloud) -> None:
         "DefineAuthChallenge", "CreateAuthChallenge", "VerifyAuthChallengeResponse",
     }  # fmt: skip
     assert pool["LambdaConfig"]["PreTokenGenerationConfig"]["LambdaVersion"] == "V2_0"
-    [client] = cloud.properties("AWS::Cognito::UserPoolClient")
+    [client] = templates.properties("AWS::Cognito::UserPoolClient")
     assert client["GenerateSecret"]
     flows = {"ALLOW_ADMIN_USER_PASSWORD_AUTH", "ALLOW_CUSTOM_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"}
     assert set(client["ExplicitAuthFlows"]) == flows
@@ -329,23 +337,23 @@ def test_the_pool_is_the_documents(cloud: Cloud) -> None:
     assert client["PreventUserExistenceErrors"] == "ENABLED"
 
 
-def test_the_bus_remembers_a_month_and_replays_into_every_rule(cloud: Cloud) -> None:
-    [archive] = cloud.properties("AWS::Events::Archive")
+def test_the_bus_archives_a_month_and_rules_accept_replayed_events(templates: Templates) -> None:
+    [archive] = templates.properties("AWS::Events::Archive")
     assert archive["RetentionDays"] == 30
-    for rule in cloud.properties("AWS::Events::Rule"):
+    for rule in templates.properties("AWS::Events::Rule"):
         assert "replay-name" not in rule["EventPattern"]
 
 
-def test_new_code_answers_after_the_schema_is_up_to_date(cloud: Cloud) -> None:
-    template = cloud.templates["compute"]["Resources"]
+def test_aliases_move_after_the_schema_migration(templates: Templates) -> None:
+    template = templates.templates["compute"]["Resources"]
     [schema] = [id_ for id_, one in template.items() if one["Type"] == "Custom::Schema"]
     for id_, one in template.items():
         if one["Type"] == "AWS::Lambda::Alias" and not id_.startswith("Migrator"):
             assert schema in one["DependsOn"]
 
 
-def test_presets_choose_what_is_dear(clouds: dict[tuple[str, str], Cloud]) -> None:
-    lean, document = clouds["dev", "lean"], clouds["production", "document"]
+def test_presets_select_the_expensive_resources(stages: dict[tuple[str, str], Templates]) -> None:
+    lean, document = stages["dev", "lean"], stages["production", "document"]
     assert not lean.all("AWS::RDS::DBProxy")
     assert len(lean.all("AWS::RDS::DBInstance")) == 1
     [cluster] = lean.properties("AWS::RDS::DBCluster")
@@ -362,20 +370,20 @@ def test_presets_choose_what_is_dear(clouds: dict[tuple[str, str], Cloud]) -> No
         one for one in document.properties("AWS::Lambda::Alias") if "ProvisionedConcurrencyConfig" in one
     ]
     assert len(provisioned) == 1
-    assert not any("NatGateway" in type_ for cloud in clouds.values() for _, _, one in cloud.resources
+    assert not any("NatGateway" in type_ for templates in stages.values() for _, _, one in templates.resources
                    for type_ in [one["Type"]])  # fmt: skip
 
 
-def test_ids_are_pinned_in_the_rehearsal_only(clouds: dict[tuple[str, str], Cloud]) -> None:
+def test_only_the_rehearsal_pins_api_ids(stages: dict[tuple[str, str], Templates]) -> None:
     pinned = {
-        one["Tags"].get("ms-custom-id") for one in clouds["rehearsal", "lean"].properties("AWS::ApiGatewayV2::Api")
+        one["Tags"].get("ms-custom-id") for one in stages["rehearsal", "lean"].properties("AWS::ApiGatewayV2::Api")
     }
     assert pinned == {"0000a001", "0000a002"}
-    for one in clouds["dev", "lean"].properties("AWS::ApiGatewayV2::Api"):
+    for one in stages["dev", "lean"].properties("AWS::ApiGatewayV2::Api"):
         assert "ms-custom-id" not in one["Tags"]
 
 
-def test_a_stage_that_contradicts_itself_is_refused() -> None:
+def test_an_invalid_stage_is_refused() -> None:
     with pytest.raises(KeyError):
         stage_of("production", environment={})
     with pytest.raises(KeyError):

@@ -1,4 +1,4 @@
-"""Chaos on what `make rehearse` deployed; nothing here runs without it."""
+"""Chaos on the deployment of `make rehearse`; these tests run nowhere else."""
 
 import pytest
 
@@ -11,5 +11,5 @@ __all__ = ["api", "connect", "mailbox", "register", "url"]
 
 @pytest.fixture(scope="session")
 def rehearsal() -> Rehearsal:
-    assert running.current is not None, "these tests are run by `make rehearse`"
+    assert running.current is not None, "run these tests with `make rehearse`"
     return running.current

@@ -1,4 +1,4 @@
-"""What goes wrong on AWS, done on purpose: nothing acknowledged is lost, nothing happens twice to people."""
+"""Faults on AWS, caused on purpose: no acknowledged write is lost, and no user is notified twice."""
 
 import asyncio
 import os
@@ -11,13 +11,13 @@ from rehearsal.running import Rehearsal
 from tests.e2e.client import Api, eventually
 from tests.e2e.conftest import Register
 from tests.e2e.mailbox import Mailbox
-from tests.rehearsal.account import client
+from tests.rehearsal.sdk import client
 
-# Eight attempts with their back-off would take ten minutes; what no repeat can save is dead at once.
+# Eight attempts with back-off would take ten minutes; a permanent failure goes to the dead letters at once.
 POISON = "this is no event"
 
 
-async def test_a_poisoned_message_is_put_aside_and_can_be_sent_round_again(rehearsal: Rehearsal) -> None:
+async def test_a_poison_message_goes_to_the_dead_letters_and_can_be_sent_again(rehearsal: Rehearsal) -> None:
     sqs = client(rehearsal, "sqs")
     url = sqs.get_queue_url(QueueName="nomadcrew-rehearsal-notifications")["QueueUrl"]
     dead_url = sqs.get_queue_url(QueueName="nomadcrew-rehearsal-notifications-dead")["QueueUrl"]
@@ -38,22 +38,22 @@ async def test_a_poisoned_message_is_put_aside_and_can_be_sent_round_again(rehea
     sqs.purge_queue(QueueUrl=dead_url)
 
 
-async def test_a_replayed_archive_tells_nobody_anything_twice(
+async def test_a_replayed_archive_notifies_no_user_twice(
     rehearsal: Rehearsal, register: Register, mailbox: Mailbox
 ) -> None:
     ana, ben = await register("ana"), await register("ben")
     trip_id = await ana.new_trip()
-    await ana.bring(trip_id, ben)
+    await ana.add_member(trip_id, ben)
 
-    async def told() -> list[str]:
+    async def notified() -> list[str]:
         return sorted([row["id"] for row in await ana.ask("GET", "/v1/notifications?limit=100")])
 
     async def mailed() -> int:
         return len(await mailbox.mails(ben.email))
 
-    await eventually(told)
+    await eventually(notified)
     await eventually(mailed)
-    before = await told(), await mailed(), [event["id"] for event in await ben.events()]
+    before = await notified(), await mailed(), [event["id"] for event in await ben.events()]
     events = client(rehearsal, "events")
     [archive] = events.list_archives()["Archives"]
     now = datetime.now(UTC)
@@ -71,10 +71,10 @@ async def test_a_replayed_archive_tells_nobody_anything_twice(
 
     await eventually(replayed)
     await asyncio.sleep(3)
-    assert (await told(), await mailed(), [event["id"] for event in await ben.events()]) == before
+    assert (await notified(), await mailed(), [event["id"] for event in await ben.events()]) == before
 
 
-async def test_a_function_that_dies_midway_loses_nothing_and_does_nothing_twice(
+async def test_a_killed_function_loses_no_write_and_repeats_none(
     rehearsal: Rehearsal, api: Api, register: Register
 ) -> None:
     ana = await register("ana")
@@ -100,25 +100,23 @@ async def test_a_function_that_dies_midway_loses_nothing_and_does_nothing_twice(
         acknowledged += await asyncio.gather(*(write(batch * 5 + number) for number in range(5)))
     stop.set()
     assert await killer > 0
-    kept = {id_ for id_ in acknowledged if id_ is not None}
-    assert kept
+    created = {id_ for id_ in acknowledged if id_ is not None}
+    assert created
     listed = (await ana.ask("GET", f"/v1/trips/{trip_id}/todos?limit=100"))["data"]
     texts = [todo["text"] for todo in listed]
-    assert kept <= {todo["id"] for todo in listed}
+    assert created <= {todo["id"] for todo in listed}
     assert len(texts) == len(set(texts))
 
-    async def all_told() -> bool:
-        told = [event["payload"]["id"] for event in await ana.events() if event["type"] == "TODO_CREATED"]
-        return sorted(told) == sorted(todo["id"] for todo in listed)
+    async def all_published() -> bool:
+        published = [event["payload"]["id"] for event in await ana.events() if event["type"] == "TODO_CREATED"]
+        return sorted(published) == sorted(todo["id"] for todo in listed)
 
-    # The probe comes half a minute after the write it looks after.
-    await eventually(all_told, within_s=60)
+    # The probe runs half a minute after the write that it checks.
+    await eventually(all_published, within_s=60)
     await phone.close()
 
 
-async def test_a_stopped_database_is_an_outage_that_says_when_to_come_back(
-    rehearsal: Rehearsal, register: Register
-) -> None:
+async def test_a_stopped_database_is_an_outage_with_retry_after(rehearsal: Rehearsal, register: Register) -> None:
     ana = await register("ana")
     trip_id = await ana.new_trip()
     rehearsal.stop_database()
@@ -138,7 +136,7 @@ async def test_a_stopped_database_is_an_outage_that_says_when_to_come_back(
 
 
 def kill_workers(function: str) -> int:
-    """End the processes in which a function runs; how many that were."""
+    """Kill the processes that run a function; return their number."""
     killed = 0
     for process in Path("/proc").glob("[0-9]*"):
         try:

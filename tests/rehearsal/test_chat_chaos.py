@@ -1,4 +1,4 @@
-"""A chat whose functions are killed and whose changes are told twice: every client's view is right in the end."""
+"""A chat with killed functions and duplicated stream records: every client ends with the correct messages."""
 
 import asyncio
 import json
@@ -6,15 +6,15 @@ from typing import Any
 from uuid import uuid4
 
 from rehearsal.running import Rehearsal
-from tests.e2e.client import Api, Person, Socket, eventually
+from tests.e2e.client import Api, Socket, User, eventually
 from tests.e2e.conftest import Connect, Register
-from tests.e2e.test_chat import chat_of, crew, history, say
-from tests.rehearsal.account import client
+from tests.e2e.test_chat import chat_of, history, post_message, trip_of_two
+from tests.rehearsal.sdk import client
 from tests.rehearsal.test_chaos import kill_workers
 
 
 def view(socket: Socket, trip_id: str) -> dict[str, str]:
-    """The messages a client shows, by id: what comes twice is the same."""
+    """The messages that a client shows, by id; duplicates are dropped."""
     shown: dict[str, str] = {}
     for event in socket.events:
         if event["tripId"] == trip_id and event["type"] == "CHAT_MESSAGE_SENT":
@@ -22,24 +22,24 @@ def view(socket: Socket, trip_id: str) -> dict[str, str]:
     return shown
 
 
-async def everything(person: Person, trip_id: str) -> dict[str, str]:
+async def all_messages(user: User, trip_id: str) -> dict[str, str]:
     found: dict[str, str] = {}
     query: dict[str, Any] = {"limit": 100}
     while True:
-        page = await history(person, trip_id, **query)
+        page = await history(user, trip_id, **query)
         found |= {message["id"]: message["content"] for message in page["messages"]}
         if not page["pagination"]["has_more"]:
             return found
         query["cursor"] = page["pagination"]["next_cursor"]
 
 
-async def test_functions_of_the_chat_that_die_midway_leave_every_clients_view_right(
+async def test_killed_chat_functions_leave_every_client_with_the_stored_messages(
     rehearsal: Rehearsal, api: Api, register: Register, connect: Connect
 ) -> None:
-    ana, ben, trip_id = await crew(register)
+    ana, ben, trip_id = await trip_of_two(register)
     phone = Api(api.url, retries=3)
     ana.api = phone
-    his = await connect(ben)
+    ben_socket = await connect(ben)
     stop = asyncio.Event()
     statuses: list[int] = []
 
@@ -63,29 +63,29 @@ async def test_functions_of_the_chat_that_die_midway_leave_every_clients_view_ri
         acknowledged += await asyncio.gather(*(send(batch * 5 + number) for number in range(5)))
     stop.set()
     assert await killer > 0
-    kept = {message_id for message_id in acknowledged if message_id is not None}
-    assert kept, statuses
-    stored = await everything(ana, trip_id)
-    assert kept <= stored.keys()
+    created = {message_id for message_id in acknowledged if message_id is not None}
+    assert created, statuses
+    stored = await all_messages(ana, trip_id)
+    assert created <= stored.keys()
     assert len(set(stored.values())) == len(stored)
 
-    async def all_heard() -> bool:
-        return view(his, trip_id) == stored
+    async def all_received() -> bool:
+        return view(ben_socket, trip_id) == stored
 
-    await eventually(all_heard, within_s=60)
-    in_record = [e["payload"]["messageId"] for e in await ben.events() if e["type"] == "CHAT_MESSAGE_SENT"]
-    assert sorted(in_record) == sorted(stored)
+    await eventually(all_received, within_s=60)
+    published = [e["payload"]["messageId"] for e in await ben.events() if e["type"] == "CHAT_MESSAGE_SENT"]
+    assert sorted(published) == sorted(stored)
     await phone.close()
 
 
-async def test_changes_told_twice_and_out_of_order_change_no_view(
+async def test_duplicate_and_reordered_stream_records_do_not_change_any_client(
     rehearsal: Rehearsal, register: Register, connect: Connect
 ) -> None:
-    ana, ben, trip_id = await crew(register)
-    his = await connect(ben)
+    ana, ben, trip_id = await trip_of_two(register)
+    ben_socket = await connect(ben)
     for number in range(3):
-        await say(ana, trip_id, str(number))
-    await his.until(lambda: len(view(his, trip_id)) == 3)
+        await post_message(ana, trip_id, str(number))
+    await ben_socket.until(lambda: len(view(ben_socket, trip_id)) == 3)
     table = client(rehearsal, "dynamodb").query(
         TableName="nomadcrew-rehearsal-ChatMessages",
         KeyConditionExpression="tripId = :trip",
@@ -96,26 +96,24 @@ async def test_changes_told_twice_and_out_of_order_change_no_view(
         {"eventName": "INSERT", "dynamodb": {"NewImage": item, "SequenceNumber": str(number)}}
         for number, item in enumerate(table["Items"])
     ]
-    before = len(his.events)
+    before = len(ben_socket.events)
     answer = client(rehearsal, "lambda").invoke(
         FunctionName="nomadcrew-rehearsal-chat_fanout",
         Qualifier="live",
         Payload=json.dumps({"Records": records}).encode(),
     )
     assert json.loads(answer["Payload"].read()) == {"batchItemFailures": []}
-    await his.until(lambda: len(his.events) >= before + 3)
-    assert view(his, trip_id) == await everything(ben, trip_id)
-    in_record = [e["payload"]["content"] for e in await ben.events() if e["type"] == "CHAT_MESSAGE_SENT"]
-    assert in_record == ["0", "1", "2"]
+    await ben_socket.until(lambda: len(ben_socket.events) >= before + 3)
+    assert view(ben_socket, trip_id) == await all_messages(ben, trip_id)
+    published = [e["payload"]["content"] for e in await ben.events() if e["type"] == "CHAT_MESSAGE_SENT"]
+    assert published == ["0", "1", "2"]
 
 
-async def test_a_socket_whose_network_is_gone_does_not_keep_the_others_from_hearing(
-    register: Register, connect: Connect
-) -> None:
-    ana, ben, trip_id = await crew(register)
+async def test_a_dead_connection_does_not_delay_other_sockets(register: Register, connect: Connect) -> None:
+    ana, ben, trip_id = await trip_of_two(register)
     dead, alive = await connect(ben), await connect(ben)
-    dead.vanish()
-    message = await say(ana, trip_id, "anybody there?")
+    dead.drop_network()
+    message = await post_message(ana, trip_id, "hello?")
     await alive.event("CHAT_MESSAGE_SENT", trip_id, messageId=message["id"])
     await dead.connect()
     page = await history(ben, trip_id, limit=1)

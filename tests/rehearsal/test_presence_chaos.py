@@ -1,4 +1,4 @@
-"""A socket of which the gateway never says that it has gone, as it reserves the right to."""
+"""A dead connection for which API Gateway never sends `$disconnect`."""
 
 import time
 from uuid import uuid4
@@ -6,17 +6,15 @@ from uuid import uuid4
 from rehearsal.running import Rehearsal
 from tests.e2e.client import eventually
 from tests.e2e.conftest import Register
-from tests.e2e.test_chat import crew
+from tests.e2e.test_chat import trip_of_two
 from tests.e2e.test_presence import presence
-from tests.rehearsal.account import client
+from tests.rehearsal.sdk import client
 
 
-async def test_a_socket_that_went_without_a_word_leaves_nobody_online(
-    rehearsal: Rehearsal, register: Register
-) -> None:
-    ana, ben, trip_id = await crew(register)
+async def test_a_dead_connection_leaves_its_user_offline(rehearsal: Rehearsal, register: Register) -> None:
+    ana, ben, trip_id = await trip_of_two(register)
     dynamodb, connection_id, now_s = client(rehearsal, "dynamodb"), f"gone-{uuid4()}", int(time.time())
-    who, until = {"S": ben.id}, {"N": str(now_s + 3600)}
+    user_id, until = {"S": ben.id}, {"N": str(now_s + 3600)}
 
     async def online() -> bool:
         return bool((await presence(ana, trip_id))[ben.id]["isOnline"])
@@ -26,13 +24,13 @@ async def test_a_socket_that_went_without_a_word_leaves_nobody_online(
 
     dynamodb.put_item(
         TableName="nomadcrew-rehearsal-Presence",
-        Item={"userId": who, "sockets": {"SS": [connection_id]}, "until": until},
+        Item={"userId": user_id, "sockets": {"SS": [connection_id]}, "until": until},
     )
     assert await online()
     dynamodb.put_item(
         TableName="nomadcrew-rehearsal-WebSocketConnections",
         Item={
-            "connectionId": {"S": connection_id}, "userId": who, "connectedAt": {"N": str(now_s - 3600)},
+            "connectionId": {"S": connection_id}, "userId": user_id, "connectedAt": {"N": str(now_s - 3600)},
             "expiresAt": until, "ttl": until,
         },
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The application under test, with a table of its own, behind an ASGI server of a few lines: no sockets."""
+"""A test application with its own routes behind a minimal ASGI server, without sockets."""
 
 import asyncio
 from collections.abc import Iterable
@@ -40,7 +40,7 @@ def scope_of(method: str, target: str, headers: Iterable[tuple[str, str]], peer:
     return {
         "type": "http",
         "method": method,
-        "path": "unused: this server tells the raw path",
+        "path": "unused: this server passes the raw path",
         "raw_path": raw_path.encode("latin-1"),
         "query_string": query.encode("latin-1"),
         "headers": [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers],
@@ -49,7 +49,7 @@ def scope_of(method: str, target: str, headers: Iterable[tuple[str, str]], peer:
 
 
 class Client:
-    """Calls an application as a server would."""
+    """Calls an application like a server."""
 
     def __init__(self, app: App, *, peer: str | None = "203.0.113.9") -> None:
         self.app = app
@@ -62,31 +62,31 @@ class Client:
         headers: dict[str, str] | Iterable[tuple[str, str]] = (),
         body: bytes | list[bytes] = b"",
     ) -> Answer:
-        """The answer; a list of bytes arrives in as many pieces and without a length."""
-        given = list(headers.items() if isinstance(headers, dict) else headers)
+        """The response. A body given as a list arrives in pieces and without a length."""
+        all_headers = list(headers.items() if isinstance(headers, dict) else headers)
         pieces = body if isinstance(body, list) else [body]
         if isinstance(body, list):
-            given.append(("transfer-encoding", "chunked"))
+            all_headers.append(("transfer-encoding", "chunked"))
         elif body:
-            given.append(("content-length", str(len(body))))
+            all_headers.append(("content-length", str(len(body))))
         messages = [
-            {"type": "http.request", "body": piece, "more_body": place < len(pieces)}
-            for place, piece in enumerate(pieces, start=1)
+            {"type": "http.request", "body": piece, "more_body": index < len(pieces)}
+            for index, piece in enumerate(pieces, start=1)
         ]
-        sent = await self.drive(scope_of(method, target, given, self.peer), messages)
+        sent = await self.drive(scope_of(method, target, all_headers, self.peer), messages)
         assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
         raw: list[tuple[bytes, bytes]] = sent[0]["headers"]
         names = [name for name, _ in raw]
-        assert len(set(names)) == len(names), "a header was sent twice"
+        assert len(set(names)) == len(names), "duplicate header"
         return Answer(sent[0]["status"], {n.decode(): v.decode("latin-1") for n, v in raw}, sent[1]["body"])
 
     async def drive(self, scope: Scope, messages: list[Any]) -> list[Message]:
-        """Everything the application sends, given what it may receive."""
+        """All messages of the application, for the messages that it receives."""
         sent: list[Message] = []
-        waiting = iter(messages)
+        remaining = iter(messages)
 
         async def receive() -> Message:
-            message: Message = next(waiting)
+            message: Message = next(remaining)
             return message
 
         async def send(message: Message) -> None:
@@ -97,7 +97,7 @@ class Client:
 
 
 class Echo(msgspec.Struct):
-    """What a handler saw of the request."""
+    """The request as the handler received it."""
 
     params: dict[str, str]
     query: dict[str, list[str]]
@@ -110,7 +110,7 @@ class Note(msgspec.Struct):
 
 
 routes = Routes("test")
-made: list[str] = []
+created: list[str] = []
 
 
 def echo(call: Call, text: str = "") -> Echo:
@@ -120,38 +120,38 @@ def echo(call: Call, text: str = "") -> Echo:
 
 @routes.get("/v1/notes")
 async def list_notes(call: Call) -> Echo:
-    """Everything."""
+    """List notes."""
     return echo(call)
 
 
 @routes.post("/v1/notes", status=201)
 async def create_note(call: Call, body: Note) -> Echo:
-    """Write something down."""
-    made.append(body.text)
+    """Create a note."""
+    created.append(body.text)
     return echo(call, body.text)
 
 
 @routes.post("/v1/novels", status=201, max_body_bytes=2 << 20)
 async def create_novel(call: Call, body: Note) -> Echo:
-    """Write down more than others take."""
-    made.append(body.text)
+    """Create a note with a larger limit."""
+    created.append(body.text)
     return echo(call)
 
 
 @routes.get("/v1/notes/{id}")
 async def get_note(call: Call) -> Echo:
-    """One of them."""
+    """Get a note."""
     return echo(call)
 
 
 @routes.delete("/v1/notes/{id}", status=204)
 async def delete_note(call: Call) -> None:
-    """Forget it."""
+    """Delete a note."""
 
 
 @routes.post("/v1/fail/{how}", auth=Auth.PUBLIC, idempotency=Idempotency.NEVER)
 async def fail(call: Call) -> None:
-    """Raise something."""
+    """Raise an error."""
     how = call.request.params["how"]
     if how == "slowly":
         await asyncio.sleep(0.05)
@@ -161,13 +161,13 @@ async def fail(call: Call) -> None:
 
 @routes.get("/invite/accept/{token}", auth=Auth.PUBLIC, html=True)
 async def page(call: Call) -> Reply:
-    """A page."""
+    """Show a page."""
     return Reply(200, b"<p>hello</p>", {"content-type": "text/html; charset=utf-8"})
 
 
 @dataclass
 class Observed:
-    """What was told about requests."""
+    """Records requests."""
 
     seen: list[tuple[str, int]]
 
@@ -184,7 +184,7 @@ async def ping() -> None: ...
 
 
 class Host:
-    """An application and everything a test looks at."""
+    """An application and its recorded requests."""
 
     def __init__(self, *, cors: Cors | None = None, proxies: TrustedProxies | None = None, **ports: Any) -> None:
         self.observed = Observed([])
@@ -201,4 +201,4 @@ class Host:
             observe=self.observed,
         )
         self.client = Client(self.app)
-        made.clear()
+        created.clear()

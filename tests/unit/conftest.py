@@ -1,6 +1,6 @@
-"""How properties are tried: a busy machine is no failure, and says nothing about the code."""
+"""Hypothesis settings: a busy machine is slow and must not fail tests."""
 
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("here")
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")

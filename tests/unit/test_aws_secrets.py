@@ -1,4 +1,4 @@
-"""Our secret on AWS, and the keys that are derived from it."""
+"""The secret on AWS, and the keys derived from it."""
 
 import json
 from collections.abc import Mapping
@@ -13,16 +13,16 @@ from nomadcrew.core.errors import Unavailable
 
 
 @dataclass
-class Manager:
-    """Secrets Manager, which can be out of order."""
+class SecretsManager:
+    """A fake Secrets Manager; `failing` simulates an error."""
 
     document: Any = field(default_factory=lambda: {"key": "k" * 64})
     failing: Exception | None = None
-    asked: int = 0
+    fetches: int = 0
 
     async def call(self, operation: str, body: Mapping[str, Any]) -> dict[str, Any]:
         assert (operation, body) == ("GetSecretValue", {"SecretId": "arn"})
-        self.asked += 1
+        self.fetches += 1
         if self.failing is not None:
             raise self.failing
         text = self.document if isinstance(self.document, str) else json.dumps(self.document)
@@ -30,66 +30,66 @@ class Manager:
 
 
 @dataclass
-class Stopwatch:
+class FakeMonotonic:
     now_s: float = 1000.0
 
     def __call__(self) -> float:
         return self.now_s
 
 
-def secrets(manager: Manager, watch: Stopwatch | None = None) -> Secrets:
-    return Secrets(cast(AwsClient, manager), "arn", monotonic=watch or Stopwatch())
+def secrets(manager: SecretsManager, watch: FakeMonotonic | None = None) -> Secrets:
+    return Secrets(cast(AwsClient, manager), "arn", monotonic=watch or FakeMonotonic())
 
 
-async def test_each_purpose_has_a_key_of_its_own_that_never_changes() -> None:
-    ours = secrets(Manager())
+async def test_each_purpose_has_its_own_constant_key() -> None:
+    store = secrets(SecretsManager())
     purposes = ("invitations", "confirmations", "sessions", "challenge")
-    assert len({ours.key(purpose) for purpose in purposes}) == 4
-    assert ours.texts("sessions") == ("834519396f2fba2116402c27b2557b1e17ef6e053bbf17db0dbd4cf68894f20a",)
+    assert len({store.key(purpose) for purpose in purposes}) == 4
+    assert store.texts("sessions") == ("834519396f2fba2116402c27b2557b1e17ef6e053bbf17db0dbd4cf68894f20a",)
 
 
-async def test_the_secret_is_fetched_once_in_five_minutes() -> None:
-    manager, watch = Manager(), Stopwatch()
-    ours = secrets(manager, watch)
+async def test_the_secret_is_fetched_every_five_minutes() -> None:
+    manager, watch = SecretsManager(), FakeMonotonic()
+    store = secrets(manager, watch)
     for _ in range(5):
-        ours.key("sessions")
-    assert manager.asked == 1
+        store.key("sessions")
+    assert manager.fetches == 1
     watch.now_s += FRESH_S
-    ours.key("sessions")
-    assert manager.asked == 2
+    store.key("sessions")
+    assert manager.fetches == 2
 
 
-async def test_a_rotated_secret_makes_with_the_new_key_and_knows_the_older() -> None:
-    manager, watch = Manager(), Stopwatch()
-    ours = secrets(manager, watch)
-    before = ours.key("sessions")
+async def test_a_rotated_secret_signs_with_the_new_key_and_accepts_the_older() -> None:
+    manager, watch = SecretsManager(), FakeMonotonic()
+    store = secrets(manager, watch)
+    before = store.key("sessions")
     manager.document = {"key": "n" * 64, "older": ["k" * 64]}
-    assert ours.keys("sessions") == (before,)
+    assert store.keys("sessions") == (before,)
     watch.now_s += FRESH_S
-    fresh, older = ours.keys("sessions")
+    fresh, older = store.keys("sessions")
     assert older == before
     assert fresh != before
 
 
 @pytest.mark.parametrize("outage", [Unavailable(), AwsError("AccessDeniedException", 400, "", {})], ids=str)
-async def test_an_outage_is_none_for_whoever_knows_the_secret(outage: Exception) -> None:
-    manager, watch = Manager(failing=outage), Stopwatch()
-    ours = secrets(manager, watch)
+async def test_a_cached_secret_survives_an_outage(outage: Exception) -> None:
+    manager, watch = SecretsManager(failing=outage), FakeMonotonic()
+    store = secrets(manager, watch)
     with pytest.raises(Unavailable):
-        ours.key("sessions")
+        store.key("sessions")
     manager.failing = None
-    before = ours.key("sessions")
+    before = store.key("sessions")
     manager.failing = outage
     watch.now_s += FRESH_S
-    assert ours.key("sessions") == before
+    assert store.key("sessions") == before
 
 
 @pytest.mark.parametrize(
     "document",
     ["", "null", "k" * 64, {"key": 7}, {"older": []}, {"key": "short"}, {"key": "k" * 64, "older": ["x"]}],
 )
-async def test_what_is_no_secret_is_named_without_showing_it(document: Any) -> None:
+async def test_an_invalid_secret_is_refused_without_showing_it(document: Any) -> None:
     with pytest.raises(ValueError, match=r"secret.*key") as caught:
-        secrets(Manager(document)).key("sessions")
+        secrets(SecretsManager(document)).key("sessions")
     assert "kkkk" not in str(caught.value)
     assert caught.value.__cause__ is None

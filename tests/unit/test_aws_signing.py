@@ -1,4 +1,4 @@
-"""Signatures, against those AWS publishes and those its own SDK makes."""
+"""Signatures, compared with AWS's published example and with botocore."""
 
 from datetime import UTC, datetime
 
@@ -14,7 +14,7 @@ KEYS = AwsCredentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
 THEN = datetime(2015, 8, 30, 12, 36, tzinfo=UTC)
 
 
-def test_a_signature_is_that_of_the_published_example() -> None:
+def test_a_signature_matches_the_published_example() -> None:
     signed = sign(
         KEYS,
         service="service",
@@ -36,7 +36,7 @@ def test_a_signature_is_that_of_the_published_example() -> None:
 @pytest.mark.parametrize("service", ["dynamodb", "execute-api", "s3"])
 @pytest.mark.parametrize("path", ["/", "/prod/@connections/L0SM9c=", "/a b/ü/x~y-z_.json"])
 @pytest.mark.parametrize("query", [{}, {"b": "2 &=", "a": "ü"}])
-def test_a_signature_is_the_one_botocore_makes(
+def test_a_signature_matches_that_of_botocore(
     service: str, path: str, query: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     body, keys = b'{"a": 1}', AwsCredentials("AKID", "secret", "token")
@@ -51,7 +51,7 @@ def test_a_signature_is_the_one_botocore_makes(
     monkeypatch.setattr("botocore.auth.get_current_datetime", lambda: THEN.replace(tzinfo=None))
     request.context["payload_signing_enabled"] = True
     auth(BotoCredentials(keys.key_id, keys.secret, keys.token), service, "eu-west-1").add_auth(request)
-    ours = sign(
+    own = sign(
         keys,
         service=service,
         region="eu-west-1",
@@ -63,11 +63,11 @@ def test_a_signature_is_the_one_botocore_makes(
         body=body,
         now=THEN,
     )
-    assert ours["authorization"] == request.headers["Authorization"]
-    assert ours["x-amz-security-token"] == "token"
+    assert own["authorization"] == request.headers["Authorization"]
+    assert own["x-amz-security-token"] == "token"
 
 
-def test_a_presigned_address_names_who_may_use_it_until_when() -> None:
+def test_a_presigned_url_holds_user_and_lifetime() -> None:
     address = presign(
         KEYS,
         service="elasticache",
@@ -83,13 +83,13 @@ def test_a_presigned_address_names_who_may_use_it_until_when() -> None:
 
 
 @pytest.mark.parametrize("path", ["/bucket/key", "/prefix/a b/ü/x~y-z_.jpg"])
-def test_a_presigned_address_of_s3_is_the_one_botocore_makes(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_presigned_s3_url_matches_that_of_botocore(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     keys, query = AwsCredentials("AKID", "secret", "token"), {"response-content-type": "image/jpeg", "b": "2 &=ü"}
     request = AWSRequest("GET", f"https://host.example:4566{encoded_path(path)}?{encoded_query(query)}")
     monkeypatch.setattr("botocore.auth.get_current_datetime", lambda: THEN.replace(tzinfo=None))
-    botos = BotoCredentials(keys.key_id, keys.secret, keys.token)
-    S3SigV4QueryAuth(botos, "s3", "eu-west-1", expires=900).add_auth(request)
-    ours = presign(
+    boto_credentials = BotoCredentials(keys.key_id, keys.secret, keys.token)
+    S3SigV4QueryAuth(boto_credentials, "s3", "eu-west-1", expires=900).add_auth(request)
+    own = presign(
         keys,
         service="s3",
         region="eu-west-1",
@@ -99,10 +99,10 @@ def test_a_presigned_address_of_s3_is_the_one_botocore_makes(path: str, monkeypa
         lifetime_s=900,
         now=THEN,
     )
-    assert ours.rpartition("X-Amz-Signature=")[2] == str(request.url).rpartition("X-Amz-Signature=")[2]
+    assert own.rpartition("X-Amz-Signature=")[2] == str(request.url).rpartition("X-Amz-Signature=")[2]
 
 
-def test_the_key_of_a_day_is_made_once() -> None:
+def test_the_signing_key_of_a_day_is_derived_once() -> None:
     signing._signing_key.cache_clear()
     for _ in range(3):
         presign(KEYS, service="s", region="r", host="h", query={}, lifetime_s=1, now=THEN)

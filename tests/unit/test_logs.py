@@ -1,4 +1,4 @@
-"""Log lines: JSON for machines, columns for people."""
+"""Log lines: JSON for programs, columns for terminals."""
 
 import io
 import json
@@ -28,7 +28,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture(autouse=True)
 def untouched_loggers() -> Iterator[None]:
-    """Put back what `set_up` changes, for the tests that come after."""
+    """Restore the loggers that `set_up` changes."""
     loggers = [logging.getLogger(name) for name in ("nomadcrew", "uvicorn.error")]
     before = [(logger.handlers, logger.level, logger.propagate) for logger in loggers]
     yield
@@ -52,7 +52,7 @@ def line(write: Callable[[logging.Logger], None]) -> dict[str, Any]:
 
 def fail(log: logging.Logger, level: int, error: Exception) -> None:
     try:
-        raise error  # noqa: TRY301 — only what was raised has a trace
+        raise error  # noqa: TRY301 — only a raised error has a traceback
     except Exception:
         log.log(level, "failed", extra={"fields": FIELDS}, exc_info=True)
 
@@ -71,27 +71,27 @@ def test_a_request_is_one_json_object() -> None:
     }
 
 
-def test_the_service_has_the_name_powertools_would_give_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_service_has_the_name_set_for_powertools(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "trips")
     assert line(lambda log: log.info("request"))["service"] == "trips"
 
 
-def test_line_breaks_in_values_stay_inside_the_line() -> None:
+def test_line_breaks_in_values_are_escaped() -> None:
     parsed = line(lambda log: log.info("a\nb", extra={"fields": {"route": 'x\n{"level":"FAKE"}'}}))
     assert (parsed["message"], parsed["level"]) == ("a\nb", "INFO")
 
 
-def test_values_json_does_not_know_are_written_as_text() -> None:
+def test_values_unknown_to_json_are_written_as_text() -> None:
     assert line(lambda log: log.info("x", extra={"fields": {"error": Unavailable}}))["error"].startswith("<class")
 
 
-def test_an_outage_names_the_error_but_not_its_text() -> None:
+def test_an_outage_is_logged_by_type_without_its_text() -> None:
     text = logged(lambda log: fail(log, logging.WARNING, Unavailable("host db.internal secret")), io.StringIO())
     assert json.loads(text)["exception_name"] == "Unavailable"
     assert "secret" not in text
 
 
-def test_a_bug_brings_its_trace() -> None:
+def test_a_bug_is_logged_with_its_traceback() -> None:
     parsed = line(lambda log: fail(log, logging.ERROR, KeyError("which key")))
     assert parsed["exception_name"] == "KeyError"
     assert parsed["exception"].startswith("Traceback")
@@ -103,7 +103,7 @@ def test_a_terminal_shows_a_request_in_columns() -> None:
     assert text[8:] == " INFO    200     1.2 ms  GET /v1/trips/{id}\n"
 
 
-def test_a_terminal_shows_a_refusals_code() -> None:
+def test_a_terminal_shows_the_code_of_a_refusal() -> None:
     fields = {**FIELDS, "status": 403, "code": "not_trip_member"}
     text = logged(lambda log: log.info("request", extra={"fields": fields}), Terminal())
     assert text.endswith("403     1.2 ms  GET /v1/trips/{id} not_trip_member\n")
@@ -114,19 +114,19 @@ def test_a_terminal_shows_other_records_with_their_fields() -> None:
     assert text[8:] == " WARNING full queue=email\n"
 
 
-def test_a_terminal_shows_the_trace_of_a_bug_only() -> None:
+def test_a_terminal_shows_tracebacks_of_bugs_only() -> None:
     assert "Traceback" in logged(lambda log: fail(log, logging.ERROR, KeyError("k")), Terminal())
     assert "Traceback" not in logged(lambda log: fail(log, logging.WARNING, Unavailable("x")), Terminal())
 
 
-def test_what_is_below_the_level_is_left_out() -> None:
+def test_records_below_the_level_are_omitted() -> None:
     stream = io.StringIO()
     logs.set_up("WARNING", stream=stream)
     logging.getLogger("nomadcrew.request").info("request")
     assert stream.getvalue() == ""
 
 
-def test_setting_up_twice_writes_once() -> None:
+def test_repeated_setup_writes_each_line_once() -> None:
     stream = io.StringIO()
     logs.set_up(stream=stream)
     logs.set_up(stream=stream)

@@ -1,4 +1,4 @@
-"""What mails and pages say, and that nobody's words break out of their place in them."""
+"""Contents of mails and pages, and the escaping of user input."""
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -65,7 +65,7 @@ def hostile_details() -> InvitationDetails:
 
 
 class Tags(HTMLParser):
-    """Every tag of a document with its attributes, and the text between."""
+    """The tags of a document with their attributes, and its text."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class Tags(HTMLParser):
         return [attributes.get(name) for found, attributes in self.tags if found == tag]
 
 
-def test_an_invitation_says_who_invites_to_what_and_until_when() -> None:
+def test_an_invitation_mail_names_inviter_trip_and_expiry() -> None:
     mail = invitation_mail("id-1", DETAILS, TOKEN, SITE)
     assert (mail.id, mail.to, mail.subject) == ("id-1", "ben@example.org", "Ana Lima invites you to Porto & Douro")
     facts = ("Ana Lima", "10 July 2026 – 19 July 2026", "member", "8 July 2026, 12:00 UTC", "ben@example.org")
@@ -98,18 +98,20 @@ def test_an_invitation_says_who_invites_to_what_and_until_when() -> None:
     assert "Porto &amp; Douro" in mail.html
 
 
-def test_an_invitation_leads_to_the_apps_host_where_there_is_one() -> None:
+def test_an_invitation_links_to_the_apps_host_if_there_is_one() -> None:
     mail = invitation_mail("id", DETAILS, TOKEN, replace(SITE, app_url="https://nomadcrew.uk"))
     assert "https://nomadcrew.uk/invite/accept/ab.c-d_e\n" in mail.text
     assert "trips.example" not in mail.text
 
 
-def test_an_invitation_of_somebody_who_left_has_words_all_the_same() -> None:
-    gone = replace(DETAILS, inviter_id=None, inviter_username="", inviter_first_name="", inviter_last_name="")
-    assert invitation_mail("id", gone, TOKEN, SITE).subject == "A member invites you to Porto & Douro"
+def test_an_invitation_of_a_deleted_inviter_is_readable() -> None:
+    without_inviter = replace(
+        DETAILS, inviter_id=None, inviter_username="", inviter_first_name="", inviter_last_name=""
+    )
+    assert invitation_mail("id", without_inviter, TOKEN, SITE).subject == "A member invites you to Porto & Douro"
 
 
-def test_a_confirmation_carries_its_link_and_a_repeated_registration_none() -> None:
+def test_a_confirmation_mail_has_a_link_and_a_repeated_registration_none() -> None:
     mail = confirmation_mail("id", REGISTRATION, "c0de", SITE)
     assert "https://trips.example/auth/confirm/c0de\n" in mail.text
     assert Tags(mail.html).attributes("a", "href") == ["https://trips.example/auth/confirm/c0de"]
@@ -129,7 +131,7 @@ def test_a_confirmation_carries_its_link_and_a_repeated_registration_none() -> N
     ],
     ids=lambda mail: mail.subject[:10],
 )
-def test_hostile_names_stay_words(mail: MailMessage) -> None:
+def test_hostile_names_are_escaped(mail: MailMessage) -> None:
     assert "script" not in [tag for tag, _ in Tags(mail.html).tags]
     assert all("onload" not in attributes for _, attributes in Tags(mail.html).tags)
     assert "&lt;script&gt;" in mail.html
@@ -143,14 +145,14 @@ def test_hostile_names_stay_words(mail: MailMessage) -> None:
     assert composed["subject"] == mail.subject
 
 
-def test_words_on_a_line_are_short_visible_and_one_line() -> None:
+def test_user_input_is_shortened_to_one_visible_line() -> None:
     assert one_line("  a\r\n\tb\u2028c\u200bd\x1b[31m ") == "a b c d [31m"
     assert one_line("👨\u200d👩\u200d👧") == "👨\u200d👩\u200d👧"
     assert len(one_line("x" * 500)) == MAX_SHOWN
     assert one_line("x" * 500).endswith("…")
 
 
-def test_days_and_minutes_read_naturally() -> None:
+def test_days_and_minutes_are_readable() -> None:
     first = datetime(2026, 7, 1, tzinfo=UTC)
     assert days(first, first) == "1 July 2026"
     assert minute(first + timedelta(hours=9, minutes=5)) == "1 July 2026, 09:05 UTC"
@@ -178,7 +180,7 @@ PAGES: dict[str, tuple[Any, int]] = {
 
 
 @pytest.mark.parametrize(("reply", "status"), PAGES.values(), ids=PAGES)
-def test_every_page_is_private_and_takes_nothing_from_elsewhere(reply: Any, status: int) -> None:
+def test_every_page_is_private_and_loads_nothing(reply: Any, status: int) -> None:
     assert reply.status == status
     assert reply.headers["content-type"] == "text/html; charset=utf-8"
     assert reply.headers["cache-control"] == "no-store"
@@ -191,7 +193,7 @@ def test_every_page_is_private_and_takes_nothing_from_elsewhere(reply: Any, stat
 
 
 @pytest.mark.parametrize(("reply", "status"), PAGES.values(), ids=PAGES)
-def test_every_page_can_be_read_by_everybody(reply: Any, status: int) -> None:
+def test_every_page_is_accessible(reply: Any, status: int) -> None:
     page = Tags(reply.body.decode())
     tags = [tag for tag, _ in page.tags]
     assert page.attributes("html", "lang") == ["en"]
@@ -208,7 +210,7 @@ def test_every_page_can_be_read_by_everybody(reply: Any, status: int) -> None:
             assert reference in ids
 
 
-def test_a_refused_form_keeps_what_was_entered_but_the_password() -> None:
+def test_a_refused_form_keeps_its_input_except_the_password() -> None:
     reply, _ = PAGES["refused form"]
     html = reply.body.decode()
     page = Tags(html)
@@ -220,13 +222,13 @@ def test_a_refused_form_keeps_what_was_entered_but_the_password() -> None:
     assert all("onload" not in attributes for _, attributes in page.tags)
 
 
-def test_a_refusal_by_a_limit_says_when_to_come_back() -> None:
+def test_a_rate_limited_page_has_retry_after() -> None:
     reply, _ = PAGES["too many"]
     assert reply.headers["retry-after"] == "7"
 
 
 @dataclass
-class Outgoing:
+class RecordingMailer:
     sent: list[MailMessage] = field(default_factory=list)
 
     async def send(self, message: MailMessage) -> None:
@@ -235,7 +237,7 @@ class Outgoing:
 
 @dataclass
 class Stored:
-    """Invitations and accounts as the mail worker finds them."""
+    """Stored invitations and accounts for the mail consumer."""
 
     invitation: tuple[Invitation, InvitationDetails] | None = None
     registration: Registration | None = None
@@ -266,9 +268,9 @@ def an_event(type_: str, **payload: str) -> Event:
 
 
 async def mails_for(event: Event, stored: Stored) -> list[MailMessage]:
-    outgoing = Outgoing()
+    mailer = RecordingMailer()
     ports = fake_ports(
-        mailer=outgoing,
+        mailer=mailer,
         invitations=stored,
         registrations=stored,
         codes=Secrets(),
@@ -277,7 +279,7 @@ async def mails_for(event: Event, stored: Stored) -> list[MailMessage]:
         clock=lambda: NOON,
     )
     await send_mail_for(event, ports)
-    return outgoing.sent
+    return mailer.sent
 
 
 def an_invitation(status: str = "PENDING", expires_in: timedelta = timedelta(days=7)) -> Stored:
@@ -288,7 +290,7 @@ def an_invitation(status: str = "PENDING", expires_in: timedelta = timedelta(day
 
 
 @pytest.mark.parametrize("type_", ["TRIP_INVITATION_CREATED", "invitation.renewed"])
-async def test_an_invitation_is_mailed_under_its_events_id(type_: str) -> None:
+async def test_an_invitation_mail_has_the_id_of_its_event(type_: str) -> None:
     event = an_event(type_, invitation_id=str(DETAILS.id), role="MEMBER")
     [mail] = await mails_for(event, an_invitation())
     assert mail.id == str(event.id)
@@ -299,24 +301,24 @@ async def test_an_invitation_is_mailed_under_its_events_id(type_: str) -> None:
     "stored",
     [Stored(), an_invitation("DECLINED"), an_invitation("ACCEPTED"), an_invitation(expires_in=timedelta(0))],
 )
-async def test_an_invitation_that_is_open_no_more_is_not_mailed(stored: Stored) -> None:
+async def test_a_closed_invitation_is_not_mailed(stored: Stored) -> None:
     event = an_event("TRIP_INVITATION_CREATED", invitation_id=str(DETAILS.id))
     assert await mails_for(event, stored) == []
 
 
-async def test_a_registration_is_mailed_its_code_while_it_waits() -> None:
+async def test_a_pending_registration_is_mailed_its_code() -> None:
     event = an_event("account.confirmation_requested", registration_id=str(REGISTRATION.id))
     [mail] = await mails_for(event, Stored(registration=REGISTRATION))
     assert "/auth/confirm/code-of-8" in mail.text
     assert await mails_for(event, Stored()) == []
 
 
-async def test_the_owner_of_an_address_is_told_that_there_is_an_account() -> None:
+async def test_the_owner_of_an_address_is_mailed_that_an_account_exists() -> None:
     event = an_event("account.confirmation_requested", user_id=str(ACCOUNT.user_id))
     [mail] = await mails_for(event, Stored(account=ACCOUNT))
     assert mail.subject == "You have an account already"
     assert await mails_for(event, Stored()) == []
 
 
-async def test_other_events_mail_nobody() -> None:
+async def test_other_events_send_no_mail() -> None:
     assert await mails_for(an_event("TRIP_UPDATED"), Stored()) == []

@@ -1,4 +1,4 @@
-"""Settings of rate limits, and what they take of memory."""
+"""Settings of rate limits, and their memory."""
 
 import re
 
@@ -8,13 +8,13 @@ from nomadcrew.adapters.machine.limits import ProcessRateLimits, Unlimited, pars
 from nomadcrew.core.limits import LIMITS, Allowance, Limit
 from tests.fakes import SetClock
 
-TEN_A_MINUTE = Limit(10, 60)
+TEN_PER_MINUTE = Limit(10, 60)
 
 
-class Taker:
-    """Ten a minute in the bucket `sign_in`."""
+class Caller:
+    """A caller of the bucket `sign_in`, which allows ten per minute."""
 
-    def __init__(self, limit: Limit = TEN_A_MINUTE, *, max_keys: int = 1000) -> None:
+    def __init__(self, limit: Limit = TEN_PER_MINUTE, *, max_keys: int = 1000) -> None:
         self.clock = SetClock()
         self.limits = ProcessRateLimits(self.clock, {"sign_in": limit}, max_keys=max_keys)
 
@@ -25,33 +25,33 @@ class Taker:
         return [(await self.take(key)).allowed for _ in range(count)]
 
 
-async def test_memory_is_bounded_and_whoever_spent_longest_ago_is_forgotten_first() -> None:
-    taker = Taker(Limit(1, 60), max_keys=3)
+async def test_memory_is_bounded_and_the_least_recent_key_is_dropped() -> None:
+    caller = Caller(Limit(1, 60), max_keys=3)
     for key in ("a", "b", "c", "d"):
-        await taker.take(key)
-    assert [(await taker.take(key, cost=0)).allowed for key in "abcd"] == [True, False, False, False]
+        await caller.take(key)
+    assert [(await caller.take(key, cost=0)).allowed for key in "abcd"] == [True, False, False, False]
 
 
-async def test_refilled_buckets_are_forgotten_as_others_come() -> None:
-    taker = Taker()
+async def test_refilled_buckets_are_dropped() -> None:
+    caller = Caller()
     for number in range(100):
-        await taker.take(f"old-{number}")
-    taker.clock.advance(60)
+        await caller.take(f"old-{number}")
+    caller.clock.advance(60)
     for number in range(50):
-        await taker.take(f"new-{number}")
-    assert len(taker.limits._buckets["sign_in"]._full_at) == 50
+        await caller.take(f"new-{number}")
+    assert len(caller.limits._buckets["sign_in"]._full_at) == 50
 
 
-async def test_no_limits_refuse_nothing() -> None:
+async def test_without_limits_nothing_is_refused() -> None:
     unlimited = Unlimited()
     assert all([(await unlimited.spend("sign_in", "ana", cost=10_000)).allowed for _ in range(100)])
 
 
-def test_an_empty_setting_keeps_the_designs_numbers() -> None:
+def test_an_empty_setting_leaves_the_defaults() -> None:
     assert parse_limits("") == parse_limits(" , ") == LIMITS
 
 
-def test_a_setting_replaces_what_it_names() -> None:
+def test_a_setting_replaces_the_named_limits() -> None:
     assert parse_limits("sign_in=20/60, default = 1000 / 30") == {
         **LIMITS,
         "sign_in": Limit(20, 60),
@@ -74,12 +74,12 @@ def test_a_setting_replaces_what_it_names() -> None:
         ("sign_in=1/60,sign_in=2/60", "sign_in is limited twice."),
     ],
 )
-def test_a_wrong_setting_gets_a_sentence(setting: str, sentence: str) -> None:
+def test_an_invalid_setting_is_refused_with_a_sentence(setting: str, sentence: str) -> None:
     with pytest.raises(ValueError, match=re.escape(sentence)):
         parse_limits(setting)
 
 
-async def test_off_is_off_and_anything_else_is_not() -> None:
+async def test_only_off_switches_limits_off() -> None:
     assert isinstance(rate_limits(" OFF ", SetClock()), Unlimited)
     limits = rate_limits("sign_in=1/60", SetClock())
     assert [(await limits.spend("sign_in", "ana")).allowed for _ in range(2)] == [True, False]

@@ -42,11 +42,11 @@ def test_a_variable_sets_its_field(variable: str, text: str, name: str, value: o
 
 @pytest.mark.parametrize("variable", VARIABLES)
 @pytest.mark.parametrize("text", ["", "  "])
-def test_an_empty_variable_is_an_unset_one(variable: str, text: str) -> None:
+def test_an_empty_variable_is_unset(variable: str, text: str) -> None:
     assert Settings.read({variable: text}) == Settings.read({}) == Settings()
 
 
-def test_other_programs_variables_are_nobodys_business() -> None:
+def test_variables_of_other_programs_are_ignored() -> None:
     assert Settings.read({"PATH": "/bin", "nomadcrew_home": "/x", "PGHOST": "db"}) == Settings()
 
 
@@ -74,12 +74,12 @@ def test_other_programs_variables_are_nobodys_business() -> None:
         ("LOG_LEVEL", "loud", "must be one of debug, info"),
     ],
 )
-def test_a_value_that_cannot_be_used_is_refused_with_a_sentence(variable: str, text: str, sentence: str) -> None:
+def test_an_invalid_value_is_refused_with_a_sentence(variable: str, text: str, sentence: str) -> None:
     with pytest.raises(BadSetting, match=sentence) as refused:
         Settings.read({variable: text})
-    said = str(refused.value)
-    assert said.startswith(variable)
-    assert said.endswith(".")
+    message = str(refused.value)
+    assert message.startswith(variable)
+    assert message.endswith(".")
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_a_value_that_cannot_be_used_is_refused_with_a_sentence(variable: str, t
         ("NOMADCREW_TRUSTED_PROXIES", "proxy.example.org"),
     ],
 )
-def test_what_an_adapter_would_refuse_is_refused_before_anything_starts(
+def test_values_that_an_adapter_refuses_are_refused_before_the_start(
     monkeypatch: pytest.MonkeyPatch, variable: str, text: str
 ) -> None:
     monkeypatch.setenv(variable, text)
@@ -121,7 +121,7 @@ def test_a_refusal_does_not_repeat_a_secret(variable: str, text: str) -> None:
         ("NOMADCREW_QQQ", "docs/operating.md lists the settings."),
     ],
 )
-def test_a_misspelled_setting_is_refused_and_corrected(variable: str, hint: str) -> None:
+def test_a_misspelled_setting_gets_a_suggestion(variable: str, hint: str) -> None:
     with pytest.raises(BadSetting, match=re.escape(f"{variable} is not a setting; {hint}") + "$"):
         Settings.read({variable: "x"})
 
@@ -135,7 +135,7 @@ def test_a_misspelled_setting_is_refused_and_corrected(variable: str, hint: str)
         ("NOMADCREW_EXPO_TOKEN", "NOMADCREW_EXPO_URL"),
     ],
 )
-def test_what_is_for_an_address_that_is_unset_is_refused(variable: str, address: str) -> None:
+def test_a_setting_that_needs_an_unset_address_is_refused(variable: str, address: str) -> None:
     value = "a" * 64
     with pytest.raises(BadSetting, match=f"^{variable} has no effect without {address}: ") as refused:
         Settings.read({variable: value})
@@ -150,13 +150,13 @@ def test_the_operating_page_has_the_table_of_settings() -> None:
 
 
 @pytest.mark.parametrize("field", fields(Settings), ids=lambda field: str(field.name))
-def test_every_setting_is_explained_in_a_line_of_the_table(field: Any) -> None:
-    explained = field.metadata["help"]
-    assert len(explained) > 10
-    assert explained.endswith(".")
-    assert "|" not in explained
+def test_every_setting_has_a_sentence_in_the_table(field: Any) -> None:
+    explanation = field.metadata["help"]
+    assert len(explanation) > 10
+    assert explanation.endswith(".")
+    assert "|" not in explanation
     assert f"| `{field.metadata['variable']}` | " in as_table()
 
 
-def test_both_hosts_spell_the_prefix_of_aws_variables_alike() -> None:
+def test_both_hosts_use_the_same_prefix_of_aws_variables() -> None:
     assert AWS_PREFIX == config.AWS_PREFIX

@@ -1,4 +1,4 @@
-"""The version stands in one place, and every place that shows it reads it there."""
+"""The version is defined in one place, and every other place reads it from there."""
 
 import re
 import tomllib

@@ -1,0 +1,152 @@
+"""`Sessions`: exchange of refresh tokens, grace period, theft and concurrency."""
+
+import asyncio
+from datetime import datetime, timedelta
+
+import pytest
+
+from nomadcrew.adapters.postgres.accounts import PostgresAccounts
+from nomadcrew.adapters.postgres.database import Database
+from nomadcrew.adapters.postgres.profiles import PostgresProfiles
+from nomadcrew.adapters.postgres.sessions import PostgresSessions
+from nomadcrew.adapters.postgres.sql import compile_statement
+from nomadcrew.core.auth.errors import InvalidRefreshToken
+from nomadcrew.core.auth.model import Session
+from nomadcrew.core.ids import SessionId, uuid7
+from tests.contract.auth_ports import NOON, AuthPorts, cheap_passwords
+
+SECOND, DAY = timedelta(seconds=1), timedelta(days=1)
+LIFETIME = timedelta(days=30)
+_COUNT = compile_statement("count", "SELECT count(*) AS n, count(spent_at) AS spent FROM refresh_tokens")
+_DELETE = compile_statement("delete", "DELETE FROM user_profiles")
+
+
+async def signed_in(auth: AuthPorts, name: str = "ana", token: str = "first") -> Session:
+    session = Session(SessionId(uuid7()), await auth.account(name), NOON + LIFETIME)
+    await auth.sessions.open(session, key(token), now=NOON)
+    return session
+
+
+def key(token: str) -> bytes:
+    return token.encode().ljust(32, b".")
+
+
+async def exchange(auth: AuthPorts, spent: str, fresh: str, now: datetime = NOON) -> Session:
+    return await auth.sessions.rotate(key(spent), key(fresh), now=now, expires_at=now + LIFETIME)
+
+
+async def refused(auth: AuthPorts, spent: str, now: datetime = NOON) -> InvalidRefreshToken:
+    with pytest.raises(InvalidRefreshToken) as caught:
+        await exchange(auth, spent, f"for {spent}", now)
+    return caught.value
+
+
+async def test_an_exchange_continues_the_session(auth: AuthPorts) -> None:
+    session = await signed_in(auth)
+    assert await exchange(auth, "first", "second") == session
+
+
+async def test_the_new_token_can_be_exchanged_again(auth: AuthPorts) -> None:
+    await signed_in(auth)
+    await exchange(auth, "first", "second")
+    await exchange(auth, "second", "third", NOON + DAY)
+    later = await exchange(auth, "third", "fourth", NOON + 25 * DAY)
+    assert later.expires_at == NOON + 55 * DAY
+
+
+async def test_an_unknown_token_is_refused(auth: AuthPorts) -> None:
+    await signed_in(auth)
+    assert (await refused(auth, "guessed")).ended is None
+
+
+async def test_a_spent_token_may_be_repeated_within_half_a_minute(auth: AuthPorts) -> None:
+    session = await signed_in(auth)
+    await exchange(auth, "first", "lost")
+    again = await exchange(auth, "first", "second", NOON + 29 * SECOND)
+    assert again.id == session.id
+    await exchange(auth, "second", "third", NOON + 40 * SECOND)
+
+
+async def test_the_grace_period_starts_at_the_first_exchange(auth: AuthPorts) -> None:
+    await signed_in(auth)
+    for n in range(1, 3):
+        await exchange(auth, "first", f"again {n}", NOON + 14 * n * SECOND)
+    assert (await refused(auth, "first", NOON + 44 * SECOND)).ended is not None
+
+
+async def test_reuse_after_the_grace_period_ends_the_session(auth: AuthPorts) -> None:
+    session = await signed_in(auth)
+    await exchange(auth, "first", "second")
+    assert (await refused(auth, "first", NOON + 30 * SECOND)).ended == session.id
+    assert (await refused(auth, "second", NOON + 31 * SECOND)).ended is None
+    assert (await refused(auth, "first", NOON + 32 * SECOND)).ended is None
+
+
+async def test_reuse_does_not_end_other_sessions_of_the_user(auth: AuthPorts) -> None:
+    first = await signed_in(auth, token="phone")
+    laptop = Session(SessionId(uuid7()), first.account, NOON + LIFETIME)
+    await auth.sessions.open(laptop, key("laptop"), now=NOON)
+    await exchange(auth, "phone", "phone 2")
+    await refused(auth, "phone", NOON + DAY)
+    assert (await exchange(auth, "laptop", "laptop 2", NOON + DAY)).id == laptop.id
+
+
+async def test_an_expired_token_is_refused(auth: AuthPorts) -> None:
+    await signed_in(auth)
+    await refused(auth, "first", NOON + LIFETIME)
+
+
+async def test_concurrent_exchanges_of_one_token_stay_in_the_session(auth: AuthPorts) -> None:
+    session = await signed_in(auth)
+    exchanged = await asyncio.gather(*(exchange(auth, "first", f"fresh {n}") for n in range(8)))
+    assert {exchange_.id for exchange_ in exchanged} == {session.id}
+    for n in range(8):
+        await exchange(auth, f"fresh {n}", f"fresher {n}", NOON + DAY)
+
+
+async def test_reuse_during_an_exchange_leaves_no_valid_token(auth: AuthPorts) -> None:
+    await signed_in(auth)
+    await exchange(auth, "first", "second")
+    now = NOON + DAY
+    await asyncio.gather(
+        exchange(auth, "second", "third", now), exchange(auth, "first", "stolen", now), return_exceptions=True
+    )
+    for token in ("second", "third", "stolen"):
+        await refused(auth, token, now + SECOND)
+
+
+async def test_signing_out_ends_the_session_and_can_be_repeated(auth: AuthPorts) -> None:
+    session = await signed_in(auth)
+    await exchange(auth, "first", "second")
+    assert await auth.sessions.close(key("second"), now=NOON) == session.id
+    assert await auth.sessions.close(key("second"), now=NOON + SECOND) == session.id
+    assert await auth.sessions.close(key("unknown"), now=NOON) is None
+    assert (await refused(auth, "first", NOON + DAY)).ended is None
+    await refused(auth, "second")
+
+
+async def test_the_account_is_read_at_each_exchange(auth: AuthPorts) -> None:
+    session = await signed_in(auth)
+    await auth.accounts.grant_admin(session.account.user_id, granted=True, now=NOON)
+    assert (await exchange(auth, "first", "second")).account.is_admin
+
+
+async def test_a_session_without_an_account_is_refused(auth: AuthPorts) -> None:
+    await signed_in(auth)
+    await auth.sql.fetch(_DELETE)
+    await refused(auth, "first")
+
+
+async def test_old_tokens_are_deleted(pool: Database) -> None:
+    """In PostgreSQL only; DynamoDB expires items by itself."""
+    passwords = cheap_passwords()
+    accounts = PostgresAccounts(pool, passwords)
+    auth = AuthPorts(pool, accounts, accounts, PostgresSessions(pool), PostgresProfiles(pool))
+    await signed_in(auth)
+    await exchange(auth, "first", "second", NOON + 20 * DAY)
+    assert await auth.sessions.delete_expired(now=NOON + 32 * DAY) == 0
+    [row] = await pool.fetch(_COUNT)
+    assert (row["n"], row["spent"]) == (1, 0)
+    assert await auth.sessions.delete_expired(now=NOON + 52 * DAY) == 1
+    [row] = await pool.fetch(_COUNT)
+    assert row["n"] == 0

@@ -1,0 +1,155 @@
+"""Migrations: forward only, atomic, applied once by concurrent runners, and never edited."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from nomadcrew.adapters.postgres import migrations
+from nomadcrew.adapters.postgres.database import Database
+from nomadcrew.adapters.postgres.migrations import Migration, MigrationError, load, migrate
+from nomadcrew.adapters.postgres.sql import compile_statement
+from nomadcrew.hosts.machine.errors import StartupError
+from nomadcrew.hosts.machine.server import SERVER_SETTINGS, migrated
+from tests.postgres import ConnectKwargs, Postgres
+
+_RECORD = compile_statement("record", "SELECT version, name FROM schema_migrations ORDER BY version")
+_ENDLESS = compile_statement(
+    "endless", "SELECT count(*) AS count FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(60) AS endless%'"
+)
+_TABLES = compile_statement("tables", "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
+
+PEOPLE = Migration(1, "0001_people", "CREATE TABLE people (id integer);\n-- split\nCREATE INDEX p ON people (id);")
+TRIPS = Migration(2, "0002_trips", "CREATE TABLE trips (id integer)")
+
+
+class Fresh:
+    """An empty database and pools on it."""
+
+    def __init__(self, connect: ConnectKwargs) -> None:
+        self.connect = connect
+        self._made: list[Database] = []
+
+    def pool(self, **options: object) -> Database:
+        self._made.append(Database({**self.connect, **options}, size=2))
+        return self._made[-1]
+
+    async def close(self) -> None:
+        for pool in self._made:
+            await pool.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def fresh(postgres: Postgres) -> AsyncIterator[Fresh]:
+    made = Fresh(await postgres.fresh_database())
+    yield made
+    await made.close()
+    await postgres.drop_database(made.connect)
+
+
+async def record(pool: Database) -> list[str]:
+    return [row["name"] for row in await pool.fetch(_RECORD)]
+
+
+async def tables(pool: Database) -> set[str]:
+    return {row["tablename"] for row in await pool.fetch(_TABLES)} - {"schema_migrations"}
+
+
+async def test_a_fresh_database_gets_every_file_in_order(fresh: Fresh) -> None:
+    pool = fresh.pool()
+    done = await migrate(pool)
+    assert done == load(migrations.folder())
+    assert await record(pool) == [migration.name for migration in done]
+    assert {"user_profiles", "trips", "outbox", "queue_jobs", "replays"} <= await tables(pool)
+
+
+async def test_a_second_run_applies_nothing(fresh: Fresh) -> None:
+    pool = fresh.pool()
+    await migrate(pool)
+    assert await migrate(pool) == []
+
+
+async def test_new_files_are_applied_to_an_existing_database(fresh: Fresh) -> None:
+    pool = fresh.pool()
+    assert await migrate(pool, [PEOPLE]) == [PEOPLE]
+    assert await migrate(pool, [PEOPLE, TRIPS]) == [TRIPS]
+    assert await tables(pool) == {"people", "trips"}
+
+
+async def test_concurrent_runners_apply_each_file_once(fresh: Fresh) -> None:
+    runs = await asyncio.gather(*(migrate(fresh.pool()) for _ in range(4)))
+    applied = sorted(migration.name for run in runs for migration in run)
+    assert applied == await record(fresh.pool()) == sorted(set(applied))
+
+
+async def test_an_edited_file_is_refused_before_any_change(fresh: Fresh) -> None:
+    pool = fresh.pool()
+    await migrate(pool, [PEOPLE])
+    edited = Migration(1, PEOPLE.name, PEOPLE.text.replace("integer", "bigint"))
+    with pytest.raises(MigrationError, match="0001_people was edited"):
+        await migrate(pool, [edited, TRIPS])
+    assert await record(pool) == [PEOPLE.name]
+    assert await tables(pool) == {"people"}
+
+
+async def test_a_database_of_a_newer_version_is_refused_before_any_change(fresh: Fresh) -> None:
+    pool = fresh.pool()
+    await migrate(pool, [PEOPLE, TRIPS])
+    with pytest.raises(MigrationError, match="run the newer version"):
+        await migrate(pool, [PEOPLE])
+    assert await tables(pool) == {"people", "trips"}
+
+
+async def test_a_failed_file_is_rolled_back_and_can_be_repaired(fresh: Fresh) -> None:
+    pool = fresh.pool()
+    broken = Migration(2, TRIPS.name, f"{TRIPS.text};\n-- split\nALTER TABLE missing ADD COLUMN id integer")
+    with pytest.raises(asyncpg.UndefinedTableError):
+        await migrate(pool, [PEOPLE, broken])
+    assert await record(pool) == [PEOPLE.name]
+    assert await tables(pool) == {"people"}
+    assert await migrate(pool, [PEOPLE, TRIPS]) == [TRIPS]
+
+
+async def test_a_killed_runner_leaves_nothing_of_its_current_file(fresh: Fresh) -> None:
+    pool, watch = fresh.pool(server_settings=SERVER_SETTINGS), fresh.pool()
+    endless = Migration(2, TRIPS.name, f"{TRIPS.text};\n-- split\nSELECT pg_sleep(60) AS endless")
+    task = asyncio.create_task(migrate(pool, [PEOPLE, endless]))
+    while not (await watch.fetch(_ENDLESS))[0]["count"]:
+        await asyncio.sleep(0.02)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    # Until PostgreSQL notices the lost client, the next runner waits for the lock.
+    assert await migrate(watch, [PEOPLE, TRIPS]) == [TRIPS]
+
+
+async def test_a_file_may_take_longer_than_a_request(
+    fresh: Fresh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An index on millions of rows takes minutes."""
+    (tmp_path / "0001_slow.sql").write_text("SELECT pg_sleep(0.6)")
+    monkeypatch.setattr(migrations, "folder", lambda: tmp_path)
+    assert await migrated(fresh.pool(command_timeout=0.2)) == 1
+
+
+async def test_a_migration_error_is_one_sentence_for_the_operator(
+    fresh: Fresh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / f"{PEOPLE.name}.sql").write_text(PEOPLE.text)
+    monkeypatch.setattr(migrations, "folder", lambda: tmp_path)
+    await migrate(fresh.pool(), [PEOPLE, TRIPS])
+    with pytest.raises(StartupError, match=r"^Cannot migrate: .* run the newer version\.$"):
+        await migrated(fresh.pool())
+
+
+@pytest.mark.parametrize("names", [
+    ["0002_second.sql"], ["0001_a.sql", "0003_c.sql"], ["0001_a.sql", "0001_b.sql"], ["1_a.sql"], ["0001-a.sql"],
+])  # fmt: skip
+def test_misnumbered_and_misnamed_files_are_refused(tmp_path: Path, names: list[str]) -> None:
+    for name in names:
+        (tmp_path / name).write_text("SELECT 1")
+    with pytest.raises(MigrationError):
+        load(tmp_path)

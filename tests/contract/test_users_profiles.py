@@ -1,0 +1,296 @@
+"""`Profiles`: onboarding, changes, preferences and search."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from nomadcrew.core.errors import Invalid, NotFound, NotOnboarded, Unavailable
+from nomadcrew.core.ids import UserId, uuid7
+from nomadcrew.core.users.errors import AdminOnly, EmailRequired, EmailTaken, NotSelf, UsernameTaken
+from nomadcrew.core.users.model import Profile
+from nomadcrew.core.users.ports import ProfileChange
+from tests.contract.auth_ports import NOON, AuthPorts, new_profile
+from tests.contract.trip_database import TripDb
+
+LATER = NOON + timedelta(hours=1)
+
+
+async def change(
+    auth: AuthPorts, profile: Profile, caller: Profile, *, is_admin: bool = False, **to: str
+) -> Profile:
+    return await auth.profiles.change(profile.id, ProfileChange(**to), caller.id, is_admin=is_admin, now=LATER)
+
+
+async def found(auth: AuthPorts, text: str, caller: Profile, limit: int = 20) -> list[str]:
+    rows = await auth.profiles.search(text, caller.id, trip_id=None, limit=limit)
+    return [row.username for row in rows]
+
+
+async def test_onboarding_creates_a_profile(auth: AuthPorts) -> None:
+    wanted = new_profile("ana", first_name="Ana", last_name="Lima", avatar_url="https://x.example/a.png")
+    assert await auth.profiles.onboard(wanted) == wanted
+    assert await auth.profiles.get(wanted.id, wanted.id) == wanted
+
+
+async def test_repeated_onboarding_changes_nothing(auth: AuthPorts) -> None:
+    first = await auth.profile("ana")
+    assert await auth.profiles.onboard(replace(first, created_at=LATER, updated_at=LATER)) == first
+
+
+async def test_concurrent_onboarding_creates_one_profile(auth: AuthPorts) -> None:
+    wanted = new_profile("ana")
+    results = await asyncio.gather(*(auth.profiles.onboard(wanted) for _ in range(8)), return_exceptions=True)
+    assert wanted in results
+    assert all(result == wanted or isinstance(result, Unavailable) for result in results)
+    assert await auth.profiles.onboard(wanted) == wanted
+
+
+async def test_onboarding_updates_address_and_username(auth: AuthPorts) -> None:
+    first = await auth.profile("ana")
+    moved = replace(first, email="ana@new.example", username="anita", updated_at=LATER)
+    assert await auth.profiles.onboard(moved, rename=True) == moved
+
+
+async def test_onboarding_without_rename_leaves_the_username(auth: AuthPorts) -> None:
+    first = await auth.profile("ana")
+    assert (await auth.profiles.onboard(replace(first, username="token"), rename=False)).username == "ana"
+
+
+async def test_onboarding_fills_empty_names_and_avatar_and_never_overwrites_them(auth: AuthPorts) -> None:
+    bare = await auth.profile("ana")
+    named = replace(bare, first_name="Ana", avatar_url="https://x.example/a.png", updated_at=LATER)
+    assert await auth.profiles.onboard(named) == named
+    other = replace(bare, first_name="Other", last_name="Name", avatar_url="https://x.example/b.png")
+    stored = await auth.profiles.onboard(other)
+    assert (stored.first_name, stored.last_name, stored.avatar_url) == ("Ana", "", "https://x.example/a.png")
+
+
+async def test_a_new_profile_needs_an_address(auth: AuthPorts) -> None:
+    with pytest.raises(EmailRequired):
+        await auth.profile("ana", email="")
+    first = await auth.profile("ana")
+    assert await auth.profiles.onboard(replace(first, email="")) == first
+
+
+async def test_the_address_or_username_of_another_user_is_taken(auth: AuthPorts) -> None:
+    await auth.profile("ana")
+    with pytest.raises(EmailTaken):
+        await auth.profile("ben", email="ANA@example.org")
+    with pytest.raises(UsernameTaken):
+        await auth.profile("ben", username="Ana")
+    ben = await auth.profile("ben")
+    with pytest.raises(UsernameTaken):
+        await auth.profiles.onboard(replace(ben, username="ANA"), rename=True)
+
+
+async def test_only_a_caller_with_a_profile_reads_profiles(auth: AuthPorts) -> None:
+    ana, ben, unknown = await auth.profile("ana"), await auth.profile("ben"), UserId(uuid7())
+    assert await auth.profiles.get(ben.id, ana.id) == ben
+    with pytest.raises(NotFound):
+        await auth.profiles.get(unknown, ana.id)
+    with pytest.raises(NotOnboarded):
+        await auth.profiles.get(ana.id, unknown)
+
+
+async def test_a_change_leaves_other_fields(auth: AuthPorts) -> None:
+    ana = await auth.profile("ana", first_name="Ana")
+    changed = await change(auth, ana, ana, location_privacy_preference="approximate", last_name="Lima")
+    assert changed == replace(ana, last_name="Lima", location_privacy_preference="approximate", updated_at=LATER)
+    assert await auth.profiles.get(ana.id, ana.id) == changed
+
+
+async def test_a_change_without_effect_leaves_the_update_time(auth: AuthPorts) -> None:
+    ana = await auth.profile("ana")
+    assert await change(auth, ana, ana) == ana
+    assert await change(auth, ana, ana, username="ana", first_name="") == ana
+
+
+async def test_a_username_may_change_its_case(auth: AuthPorts) -> None:
+    ana = await auth.profile("ana")
+    assert (await change(auth, ana, ana, username="Ana")).username == "Ana"
+
+
+async def test_a_name_can_be_emptied(auth: AuthPorts) -> None:
+    ana = await auth.profile("ana", first_name="Ana")
+    assert (await change(auth, ana, ana, first_name="")).first_name == ""
+
+
+async def test_only_the_user_and_admins_change_a_profile(auth: AuthPorts) -> None:
+    ana, ben = await auth.profile("ana"), await auth.profile("ben")
+    with pytest.raises(NotSelf):
+        await change(auth, ana, ben, first_name="Ana")
+    assert (await change(auth, ana, ben, is_admin=True, first_name="Ana")).first_name == "Ana"
+    unknown = replace(ana, id=UserId(uuid7()))
+    with pytest.raises(NotOnboarded):
+        await change(auth, ana, unknown, is_admin=True, first_name="Ana")
+    with pytest.raises(NotFound):
+        await change(auth, unknown, ana, is_admin=True, first_name="Ana")
+    with pytest.raises(NotSelf):
+        await change(auth, unknown, ana, first_name="Ana")
+
+
+async def test_a_change_to_a_taken_username_is_refused(auth: AuthPorts) -> None:
+    ana, _ = await auth.profile("ana"), await auth.profile("ben")
+    with pytest.raises(UsernameTaken):
+        await change(auth, ana, ana, username="BEN")
+
+
+async def merge(auth: AuthPorts, profile: Profile, caller: Profile, **preferences: object) -> dict[str, object]:
+    merged = await auth.profiles.merge_preferences(profile.id, preferences, caller.id, is_admin=False, now=LATER)
+    assert merged == await auth.profiles.get(profile.id, profile.id)
+    return merged.preferences
+
+
+async def test_preferences_are_merged_by_key_and_null_removes_a_key(auth: AuthPorts) -> None:
+    ana = await auth.profile("ana")
+    assert await merge(auth, ana, ana, ghostMode=True, theme="dark") == {"ghostMode": True, "theme": "dark"}
+    assert await merge(auth, ana, ana, ghostMode=False) == {"ghostMode": False, "theme": "dark"}
+    assert await merge(auth, ana, ana, theme=None, unknown=None) == {"ghostMode": False}
+    assert await merge(auth, ana, ana, notifications={"push": None}) == {
+        "ghostMode": False, "notifications": {"push": None},
+    }  # fmt: skip
+    assert await merge(auth, ana, ana, ghostMode=None, notifications=None) == {}
+
+
+async def test_concurrent_merges_of_preferences_are_all_stored(auth: AuthPorts) -> None:
+    ana = await auth.profile("ana")
+    await asyncio.gather(
+        *(
+            auth.profiles.merge_preferences(ana.id, {f"k{n}": n}, ana.id, is_admin=False, now=LATER)
+            for n in range(8)
+        )
+    )
+    assert len((await auth.profiles.get(ana.id, ana.id)).preferences) == 8
+
+
+async def test_preferences_have_a_size_limit(auth: AuthPorts) -> None:
+    ana = await auth.profile("ana")
+    await merge(auth, ana, ana, a="x" * 10_000)
+    with pytest.raises(Invalid):
+        await merge(auth, ana, ana, b="x" * 10_000)
+    assert set(await merge(auth, ana, ana)) == {"a"}
+
+
+async def test_notification_preferences_are_merged_within_their_two_keys(auth: AuthPorts) -> None:
+    ana = await auth.profile("ana")
+    await merge(auth, ana, ana, ghostMode=True, notifications={"push": False}, notificationDetails="no object")
+
+    async def save(switches: dict[str, object], details: dict[str, object]) -> dict[str, object]:
+        merged = await auth.profiles.merge_notification_preferences(switches, details, ana.id, now=LATER)
+        assert merged == await auth.profiles.get(ana.id, ana.id)
+        return merged.preferences
+
+    assert await save({"email": False}, {"chat": "mentions"}) == {
+        "ghostMode": True,
+        "notifications": {"push": False, "email": False},
+        "notificationDetails": {"chat": "mentions"},
+    }
+    assert await save({"push": True}, {"quietHours": None}) == {
+        "ghostMode": True,
+        "notifications": {"push": True, "email": False},
+        "notificationDetails": {"chat": "mentions", "quietHours": None},
+    }
+    with pytest.raises(Invalid):
+        await save({}, {"chat": "x" * 20_000})
+    with pytest.raises(NotOnboarded):
+        await auth.profiles.merge_notification_preferences({}, {}, UserId(uuid7()), now=LATER)
+
+
+async def test_only_the_user_changes_preferences(auth: AuthPorts) -> None:
+    ana, ben = await auth.profile("ana"), await auth.profile("ben")
+    with pytest.raises(NotSelf):
+        await merge(auth, ana, ben, ghostMode=True)
+    with pytest.raises(NotOnboarded):
+        await merge(auth, ana, replace(ana, id=UserId(uuid7())), ghostMode=True)
+
+
+async def test_a_contact_address_is_stored_as_written(auth: AuthPorts) -> None:
+    ana = await auth.profile("ana")
+    await auth.profiles.set_contact_email(ana.id, "Ana@Relay.example", now=LATER)
+    assert (await auth.profiles.get(ana.id, ana.id)).contact_email == "Ana@Relay.example"
+    with pytest.raises(NotOnboarded):
+        await auth.profiles.set_contact_email(UserId(uuid7()), "x@example.org", now=LATER)
+
+
+async def test_a_contact_address_must_not_be_the_account_address_of_another_user(auth: AuthPorts) -> None:
+    ana, _ = await auth.profile("ana"), await auth.profile("ben")
+    with pytest.raises(EmailTaken):
+        await auth.profiles.set_contact_email(ana.id, "BEN@example.org", now=LATER)
+    await auth.profiles.set_contact_email(ana.id, "ana@example.org", now=LATER)
+
+
+async def test_search_matches_names_and_addresses_in_any_case(auth: AuthPorts) -> None:
+    ana = await auth.profile("ana", first_name="Ana", last_name="Lima", email="a.lima@example.org")
+    await auth.profile("ben", first_name="Ben", email="ben@example.net")
+    await auth.profiles.set_contact_email(ana.id, "relay77@apple.example", now=LATER)
+    for text in ("an", "LIMA", "a.lima@", "RELAY77", "ana l"):
+        assert await found(auth, text, ana) == ["ana"], text
+    assert await found(auth, "example.", ana) == ["ana", "ben"]
+    assert await found(auth, "nobody", ana) == []
+
+
+async def test_two_letters_match_prefixes_only(auth: AuthPorts) -> None:
+    ana = await auth.profile("ana", last_name="Lima")
+    await auth.profile("hanna", email="zoe@example.org")
+    assert await found(auth, "an", ana) == ["ana"]
+    assert await found(auth, "LI", ana) == ["ana"]
+    assert await found(auth, "zo", ana) == ["hanna"]
+    assert await found(auth, "na", ana) == []
+    assert await found(auth, "ann", ana) == ["hanna"]
+
+
+async def test_search_treats_wildcards_literally(auth: AuthPorts) -> None:
+    ana = await auth.profile("ana")
+    await auth.profile("a_b")
+    await auth.profile("axb")
+    await auth.profile("per%cent")
+    await auth.profile("back\\slash")
+    assert await found(auth, "a_b", ana) == ["a_b"]
+    assert await found(auth, "r%c", ana) == ["per%cent"]
+    assert await found(auth, "k\\s", ana) == ["back\\slash"]
+    assert await found(auth, "%%", ana) == []
+
+
+async def test_search_ranks_username_prefixes_first_then_addresses(auth: AuthPorts) -> None:
+    await auth.profile("zoe", email="maria@example.org")
+    await auth.profile("anamaria", email="x@example.org")
+    await auth.profile("mariana", email="y@example.org")
+    maria = await auth.profile("maria", email="z@example.org")
+    assert await found(auth, "mari", maria) == ["maria", "mariana", "zoe", "anamaria"]
+    assert await found(auth, "mari", maria, limit=2) == ["maria", "mariana"]
+
+
+async def test_search_marks_the_members_of_the_callers_trip_only(auth: AuthPorts) -> None:
+    db = TripDb(auth.sql)
+    ana, ben, cem = [await auth.profile(name) for name in ("ana", "ben", "cem")]
+    trip = await db.trip(ana.id)
+    await db.join(trip, ben.id, ana.id)
+
+    async def marked_members(caller: Profile) -> set[str]:
+        rows = await auth.profiles.search("example", caller.id, trip_id=trip, limit=20)
+        assert len(rows) == 3
+        return {row.username for row in rows if row.is_member}
+
+    assert await marked_members(ana) == {"ana", "ben"}
+    assert await marked_members(cem) == set()
+    assert not any(row.is_member for row in await auth.profiles.search("ex", ana.id, trip_id=None, limit=9))
+
+
+async def test_search_needs_a_profile(auth: AuthPorts) -> None:
+    await auth.profile("ana")
+    with pytest.raises(NotOnboarded):
+        await auth.profiles.search("ana", UserId(uuid7()), trip_id=None, limit=5)
+
+
+async def test_admins_list_all_users_newest_first(auth: AuthPorts) -> None:
+    ana = await auth.profile("ana")
+    ben = await auth.profiles.onboard(replace(new_profile("ben"), created_at=LATER, updated_at=LATER))
+    page = await auth.profiles.page(ana.id, is_admin=True, limit=1, offset=0)
+    assert (page.total, list(page.items)) == (2, [ben])
+    assert (await auth.profiles.page(ana.id, is_admin=True, limit=1, offset=9)).total == 2
+    with pytest.raises(AdminOnly):
+        await auth.profiles.page(ana.id, is_admin=False, limit=1, offset=0)
+    with pytest.raises(NotOnboarded):
+        await auth.profiles.page(UserId(uuid7()), is_admin=True, limit=1, offset=0)

@@ -1,0 +1,117 @@
+"""Sign-in, refresh and sign-out through the public API."""
+
+import pytest
+
+from tests.e2e.client import PASSWORD, Api, User
+from tests.e2e.conftest import Connect, Register
+from tests.e2e.server import Server
+
+SESSION_ENDED = 4401  # the shipped app then refreshes its token and reconnects
+
+
+async def refreshed(api: Api, refresh_token: str) -> User:
+    reply = await api.send("POST", "/v1/auth/refresh", json={"refresh_token": refresh_token})
+    assert reply.status_code == 200, reply.text
+    return User.of(api, reply.json())
+
+
+async def refused_refresh(api: Api, refresh_token: str) -> str:
+    reply = await api.send("POST", "/v1/auth/refresh", json={"refresh_token": refresh_token})
+    assert reply.status_code == 401, reply.text
+    return str(reply.json()["code"])
+
+
+@pytest.mark.parametrize("by", ["email", "username"])
+async def test_a_user_signs_in_by(api: Api, register: Register, by: str) -> None:
+    ana = await register("ana")
+    login = {"email": ana.email.upper(), "username": ana.username}[by]
+    reply = await api.send("POST", "/v1/auth/login", json={by: login, "password": PASSWORD})
+    assert reply.status_code == 200
+    assert (reply.json()["user"]["id"], reply.json()["token_type"]) == (ana.id, "bearer")
+    assert 0 < reply.json()["expires_in"] <= 900
+
+
+async def test_a_wrong_password_and_an_unknown_address_get_the_same_reply(api: Api, register: Register) -> None:
+    ana = await register("ana")
+    replies = [
+        await api.send("POST", "/v1/auth/login", json={"email": address, "password": "Guessed-1!"})
+        for address in (ana.email, f"not.{ana.email}")
+    ]
+    assert [reply.status_code for reply in replies] == [401, 401]
+    first, second = (reply.json() | {"request_id": ""} for reply in replies)
+    assert first == second
+
+
+async def test_validate_returns_the_user_of_a_token(api: Api, register: Register) -> None:
+    ana = await register("ana")
+    valid = await ana.ask("GET", "/v1/auth/validate")
+    assert (valid["valid"], valid["user"]["id"]) == (True, ana.id)
+    assert (await api.send("GET", "/v1/auth/validate")).status_code == 401
+
+
+async def test_a_refresh_token_is_exchanged_for_new_tokens(api: Api, register: Register) -> None:
+    ana = await register("ana")
+    again = await refreshed(api, ana.refresh_token)
+    assert again.refresh_token != ana.refresh_token
+    assert (await again.ask("GET", "/v1/users/me"))["id"] == ana.id
+
+
+async def test_a_refresh_whose_reply_was_lost_may_be_repeated(api: Api, register: Register) -> None:
+    ana = await register("ana")
+    first = await refreshed(api, ana.refresh_token)
+    second = await refreshed(api, ana.refresh_token)
+    for user in (first, second):
+        await user.ask("GET", "/v1/users/me")
+    await refreshed(api, second.refresh_token)
+
+
+async def test_signing_out_ends_the_session_of_that_device_only(
+    api: Api, register: Register, connect: Connect
+) -> None:
+    phone = await register("ana")
+    tablet = await phone.sign_in()
+    trip_id = await tablet.new_trip()
+    ended, live = await connect(phone), await connect(tablet)
+    await api.send("POST", "/v1/auth/logout", json={"refresh_token": phone.refresh_token})
+    await refused_refresh(api, phone.refresh_token)
+    await tablet.new_todo(trip_id, "boots")
+    await live.event("TODO_CREATED", trip_id, text="boots")
+    assert [event for event in ended.events if event["type"] == "TODO_CREATED"] == []
+    await tablet.ask("GET", "/v1/users/me")
+
+
+@pytest.mark.one_machine(
+    "API Gateway accepts access tokens until they expire and keeps the sockets of ended sessions"
+)
+async def test_signing_out_closes_sockets_and_rejects_the_token_at_once(
+    api: Api, register: Register, connect: Connect
+) -> None:
+    phone = await register("ana")
+    tablet = await phone.sign_in()
+    sockets = [await connect(phone), await connect(phone)]
+    live = await connect(tablet)
+    await api.send("POST", "/v1/auth/logout", json={"refresh_token": phone.refresh_token})
+    assert [await socket.closed() for socket in sockets] == [SESSION_ENDED] * 2
+    assert (await phone.send("GET", "/v1/users/me")).status_code == 401
+    await live.catch_up()
+
+
+async def test_signing_out_twice_succeeds(api: Api, register: Register) -> None:
+    ana = await register("ana")
+    for _ in range(2):
+        reply = await api.send("POST", "/v1/auth/logout", json={"refresh_token": ana.refresh_token})
+        assert reply.status_code == 204
+
+
+@pytest.mark.one_machine("needs rate limits, which that server has off")
+async def test_a_login_is_locked_after_five_wrong_passwords() -> None:
+    async with Server() as guarded:
+        api = Api(guarded.url)
+        ana = await api.register("ana")
+        wrong = {"email": ana.email, "password": "Guessed-1!"}
+        statuses = [(await api.send("POST", "/v1/auth/login", json=wrong)).status_code for _ in range(6)]
+        assert statuses == [401] * 5 + [429]
+        right = await api.send("POST", "/v1/auth/login", json=wrong | {"password": PASSWORD})
+        assert right.status_code == 429
+        assert int(right.headers["retry-after"]) > 0
+        await api.close()

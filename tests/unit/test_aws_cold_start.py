@@ -1,0 +1,248 @@
+"""Modules that a function imports in its cold start; unlike a time, their number is never flaky."""
+
+import subprocess
+import sys
+from functools import cache
+
+import pytest
+
+from infrastructure.config import stage_of
+from infrastructure.functions import FUNCTIONS, services_of
+from infrastructure.imports import function_environment
+
+# The number of modules that INIT adds to a bare interpreter. Raise one together with the import that needs it.
+BUDGETS = {
+    "audit": 199,
+    "auth": 280,
+    "authorizer": 340,
+    "chat": 252,
+    "cognito_confirmed": 240,
+    "email": 294,
+    "chat_fanout": 211,
+    "ses_feedback": 198,
+    "invitations": 239,
+    "keepalive": 205,
+    "locations": 261,
+    "location_stream": 237,
+    "members": 244,
+    "migrator": 211,
+    "iot_authorizer": 349,
+    "notifications": 252,
+    "notifier": 239,
+    "pages": 309,
+    "cognito_triggers": 182,
+    "outbox_sweep": 208,
+    "push": 240,
+    "mirror": 254,
+    "realtime": 239,
+    "todos": 237,
+    "trips": 237,
+    "iot_publisher": 199,
+    "retention": 243,
+    "users": 246,
+    "websocket": 273,
+}
+EVERYWHERE = {"msgspec", "nomadcrew", "typing_extensions"}
+# Further libraries of a function: pages and mails use templates, and the authorizer verifies signatures.
+TEMPLATES = {"jinja2", "markupsafe"}
+OWN = {
+    "pages": TEMPLATES,
+    "email": TEMPLATES,
+    "authorizer": {"joserfc", "cryptography", "_cffi_backend", "_openssl"},
+    "iot_authorizer": {"joserfc", "cryptography", "_cffi_backend", "_openssl"},
+}
+# Slow libraries; API Gateway or plain requests do their work.
+NOWHERE = {"asyncpg", "boto3", "botocore", "pydantic", "argon2", "valkey", "urllib3", "requests"}
+# Compiled Cython modules register themselves as modules.
+CYTHON = ("cython_runtime", "_cython_")
+OWN_EVERYWHERE = (
+    "nomadcrew.adapters.aws.sdk.client",
+    "nomadcrew.adapters.aws.sdk.config",
+    "nomadcrew.adapters.aws.sdk.services",
+    "nomadcrew.adapters.aws.sdk.signing",
+    "nomadcrew.hosts.aws.ports",
+    "nomadcrew.hosts.aws.realtime_port_factory",
+    "nomadcrew.hosts.aws.port_factory",
+    "nomadcrew.adapters.postgres.ports",
+    "nomadcrew.core",
+    "nomadcrew.logs",
+    "nomadcrew.settings",
+    "nomadcrew.adapters.aws.telemetry",
+    "nomadcrew.hosts.aws.entry",
+    "nomadcrew.web",
+    "nomadcrew.wire",
+)
+PACKAGES = frozenset(
+    {
+        "nomadcrew",
+        "nomadcrew.adapters",
+        "nomadcrew.adapters.aws",
+        "nomadcrew.adapters.aws.cognito",
+        "nomadcrew.adapters.aws.dynamodb",
+        "nomadcrew.adapters.aws.sdk",
+        "nomadcrew.adapters.http",
+        "nomadcrew.adapters.jwt",
+        "nomadcrew.adapters.machine",
+        "nomadcrew.adapters.postgres",
+        "nomadcrew.api",
+        "nomadcrew.hosts",
+        "nomadcrew.hosts.aws",
+        "nomadcrew.hosts.aws.functions",
+    }
+)
+# The adapters behind the services of a function's ports.
+ADAPTERS = {
+    "sql": ("adapters.aws.dataapi", "adapters.postgres"),
+    "limits": ("adapters.aws.dynamodb.limits", "adapters.machine.limits"),
+    "outbox": ("adapters.aws.outbox",),
+    "queue": ("adapters.aws.queue", "adapters.aws.broadcaster", "adapters.mirrored_broadcaster"),
+    "mailer": ("adapters.aws.mailer", "adapters.aws.dynamodb.suppression", "adapters.mime"),
+    "topics": ("adapters.aws.topics",),
+    "topic_names": ("adapters.aws.topics",),
+    "suppression": ("adapters.aws.dynamodb.suppression",),
+    "chat": ("adapters.aws.dynamodb.chat", "adapters.aws.dynamodb.chat_items"),
+    "files": ("adapters.aws.files",),
+    "presence": ("adapters.aws.dynamodb.connections", "adapters.aws.dynamodb.presence"),
+    "connections": ("adapters.aws.dynamodb.connections",),
+    "session_sockets": ("adapters.aws.dynamodb.connections",),
+    "sockets": ("adapters.aws.realtime",),
+    "sessions": (
+        "adapters.aws.dynamodb.sessions",
+        "adapters.aws.sdk.secrets",
+        "adapters.aws.cognito.accounts",
+        "adapters.aws.cognito.user_pool",
+    ),
+    "profile_cache": ("adapters.aws.dynamodb.profile_cache",),
+    "accounts": ("adapters.aws.cognito.accounts", "adapters.aws.cognito.user_pool", "adapters.machine.passwords"),
+    "unconfirmed_registrations": ("adapters.aws.cognito.unconfirmed", "adapters.aws.cognito.user_pool"),
+    "tokens": (
+        "adapters.aws.cognito.tokens",
+        "adapters.aws.cognito.user_pool",
+        "adapters.aws.cognito.proofs",
+        "adapters.jwt.secrets",
+    ),
+    "verifier": (
+        "adapters.aws.cognito.issuer",
+        "adapters.aws.cognito.keys",
+        "adapters.aws.cognito.proofs",
+        "adapters.http.redirects",
+        "adapters.jwt",
+    ),
+    "secret": ("adapters.aws.sdk.secrets", "adapters.aws.cognito.proofs"),
+    "flags": ("adapters.aws.flags",),
+    "audit": ("adapters.aws.audit",),
+    "push": ("adapters.http", "adapters.noop"),
+    "mirror": ("adapters.http", "adapters.noop"),
+    "last_positions": ("adapters.aws.positions", "adapters.aws.dynamodb.last_positions"),
+    "streamed_positions": ("adapters.aws.positions", "adapters.aws.dynamodb.last_positions"),
+    "location_history": ("adapters.aws.dynamodb.location_history",),
+    "stored_history": ("adapters.aws.dynamodb.location_history",),
+    "location_stream": ("adapters.aws.location_stream", "adapters.aws.queue"),
+}
+EVENTS = (
+    *(f"hosts.aws.{name}_event" for name in ("http", "mqtt", "sqs", "stream", "websocket")),
+    "hosts.aws.dead_connections",
+)
+ALSO = {
+    "auth": ("api.users",),
+    "invitations": ("api.members",),
+    "trips": ("api.members",),
+    "websocket": (
+        "adapters.aws.broadcaster",
+        "adapters.mirrored_broadcaster",
+        "api.chat",
+        "api.locations",
+        "api.socket_frames",
+    ),
+    "cognito_confirmed": ("adapters.aws.cognito.accounts", "adapters.aws.cognito.user_pool"),
+    "push": ("api.notifications",),
+    "mirror": ("api.mirror_consumer",),
+    "notifier": (
+        "adapters.aws.broadcaster",
+        "adapters.mirrored_broadcaster",
+        "api.notifications",
+    ),
+    # Also the adapter for session sockets, although its routes never use it.
+    "pages": ("adapters.aws.dynamodb.connections", "api.mail", "api.rendering"),
+    "email": (
+        "adapters.aws.cognito.accounts",
+        "adapters.aws.cognito.tokens",
+        "adapters.aws.cognito.user_pool",
+        "adapters.jwt.secrets",
+        "api.mail",
+        "api.rendering",
+    ),
+}
+LOAD = """
+import sys
+before = set(sys.modules)
+__import__("nomadcrew.hosts.aws.functions." + sys.argv[1])
+print(*sorted(set(sys.modules) - before))
+"""
+
+
+@cache
+def loaded_by(function: str, *, in_lambda: bool = True) -> frozenset[str]:
+    """The modules that a function's import adds to a fresh interpreter."""
+    run = subprocess.run(
+        [sys.executable, "-I", "-c", LOAD, function],
+        env=function_environment(function, stage_of("rehearsal", "lean")) if in_lambda else {},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    return frozenset(run.stdout.split())
+
+
+def libraries_in(modules: frozenset[str]) -> set[str]:
+    """The third-party packages among modules."""
+    found = {name.partition(".")[0] for name in modules} - sys.stdlib_module_names
+    return {name for name in found if not name.startswith(CYTHON)}
+
+
+def own_modules_of(function: str) -> tuple[str, ...]:
+    """The prefixes of the project's modules that a function may import."""
+    adapters = (module for service in services_of(function) for module in ADAPTERS[service])
+    names = (*EVENTS, *adapters, *ALSO.get(function, ()), f"api.{function}", f"hosts.aws.functions.{function}")
+    return (*OWN_EVERYWHERE, *(f"nomadcrew.{name}" for name in names))
+
+
+def test_every_function_has_a_budget() -> None:
+    assert {spec.name for spec in FUNCTIONS} == BUDGETS.keys()
+
+
+@pytest.mark.parametrize("function", BUDGETS)
+def test_a_function_imports_no_unused_library(function: str) -> None:
+    libraries = libraries_in(loaded_by(function))
+    assert libraries - EVERYWHERE - OWN.get(function, set()) == set()
+    assert libraries & NOWHERE == set()
+
+
+@pytest.mark.parametrize("function", BUDGETS)
+def test_a_function_imports_no_unrelated_module(function: str) -> None:
+    allowed = own_modules_of(function)
+    unrelated = {
+        name
+        for name in loaded_by(function) - PACKAGES
+        if name.startswith("nomadcrew.")
+        and not any(name == prefix or name.startswith(f"{prefix}.") for prefix in allowed)
+    }
+    assert unrelated == set()
+
+
+@pytest.mark.parametrize("function", BUDGETS)
+def test_a_function_stays_within_its_budget(function: str) -> None:
+    assert len(loaded_by(function)) <= BUDGETS[function]
+
+
+def test_adapters_are_imported_at_load_in_lambda_only() -> None:
+    assert "nomadcrew.adapters.aws.dataapi" in loaded_by("trips")
+    outside = loaded_by("trips", in_lambda=False)
+    adapters = {name for name in outside if name.startswith("nomadcrew.adapters.")}
+    assert adapters == {
+        "nomadcrew.adapters.aws",
+        "nomadcrew.adapters.aws.telemetry",
+        "nomadcrew.adapters.postgres",
+        "nomadcrew.adapters.postgres.ports",
+    }

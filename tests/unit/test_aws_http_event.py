@@ -1,0 +1,301 @@
+"""Events of API Gateway HTTP APIs, payload format 2.0, as documented by AWS."""
+
+import base64
+import json
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from nomadcrew.core.ports import Ports
+from nomadcrew.hosts.aws.entry import Entry
+from nomadcrew.hosts.aws.http_event import claims_of, lambda_entry, request_of, response_of
+from nomadcrew.web.call import Call, Reply
+from nomadcrew.web.routes import Auth, Routes
+from tests.fakes import ANA, FakeTokens, UnexpectedPort, fake_ports
+from tests.lambda_loops import close_lambda_loops
+
+__all__ = ["close_lambda_loops"]
+
+SESSION = "019a0000-0000-7000-8000-0000000000ff"
+
+
+class Note(msgspec.Struct):
+    text: str
+
+
+class Seen(msgspec.Struct):
+    """The request as the handler received it."""
+
+    trip: str
+    tags: list[str]
+    text: str = ""
+
+
+routes = Routes("test")
+
+
+@routes.get("/v1/trips/{id}/notes")
+async def list_notes(call: Call) -> Seen:
+    return Seen(str(call.trip_id), list(call.request.query.get("tag", ())))
+
+
+@routes.post("/v1/trips/{id}/notes", status=201)
+async def create_note(call: Call, body: Note) -> Seen:
+    return Seen(str(call.trip_id), [], body.text)
+
+
+@routes.delete("/v1/trips/{id}/notes/{noteId}", status=204)
+async def delete_note(call: Call) -> None: ...
+
+
+@routes.get("/v1/picture", auth=Auth.PUBLIC)
+async def picture(call: Call) -> Reply:
+    return Reply(200, b"\x89PNG\xff", {"content-type": "image/png"})
+
+
+def event(route_key: str = "GET /v1/trips/{id}/notes", **parts: Any) -> dict[str, Any]:
+    """The event of the AWS documentation, reduced to a signed-in client's request."""
+    method = route_key.partition(" ")[0]
+    path = f"/v1/trips/{ANA}/notes"
+    complete: dict[str, Any] = {
+        "version": "2.0",
+        "routeKey": route_key,
+        "rawPath": path,
+        "rawQueryString": "",
+        "headers": {
+            "accept": "application/json",
+            "content-length": "0",
+            "host": "api.example.com",
+            "user-agent": "okhttp/4.9.2",
+            "x-amzn-trace-id": "Root=1-6876c9f8-5f2a",
+            "x-forwarded-for": "203.0.113.9",
+            "x-forwarded-port": "443",
+            "x-forwarded-proto": "https",
+        },
+        "requestContext": {
+            "accountId": "123456789012",
+            "apiId": "a1b2c3d4e5",
+            "authorizer": {"jwt": {"claims": {"sub": str(ANA), "exp": "1782907200"}, "scopes": None}},
+            "domainName": "api.example.com",
+            "http": {
+                "method": method,
+                "path": path,
+                "protocol": "HTTP/1.1",
+                "sourceIp": "203.0.113.9",
+                "userAgent": "okhttp/4.9.2",
+            },
+            "requestId": "JKJaXmPLvHcESHA=",
+            "routeKey": route_key,
+            "stage": "$default",
+            "time": "01/Jul/2026:12:00:00 +0000",
+            "timeEpoch": 1782907200000,
+        },
+        "pathParameters": {"id": str(ANA)},
+        "isBase64Encoded": False,
+    }
+    return {**complete, **parts}
+
+
+@pytest.fixture
+def handler() -> Entry:
+    return lambda_entry(routes, lambda _: fake_ports(verifier=UnexpectedPort("verifier")))
+
+
+def test_the_claims_of_the_gateway_are_used_without_verifying_the_token(handler: Entry) -> None:
+    response = handler(event(), None)
+    assert response["statusCode"] == 200
+    assert json.loads(response["body"]) == {"trip": str(ANA), "tags": [], "text": ""}
+    assert response["isBase64Encoded"] is False
+    assert response["headers"]["content-type"] == "application/json; charset=utf-8"
+    assert response["headers"]["x-request-id"] == "JKJaXmPLvHcESHA="
+    assert response["headers"]["x-frame-options"] == "DENY"
+
+
+def test_repeated_query_keys_are_all_passed(handler: Entry) -> None:
+    # The parsed form joins values with commas, so `a,b` and `c` would be ambiguous.
+    request_event = event(rawQueryString="tag=a%2Cb&tag=c&tag=&x", queryStringParameters={"tag": "a,b,c,", "x": ""})
+    assert json.loads(handler(request_event, None)["body"])["tags"] == ["a,b", "c", ""]
+
+
+def test_a_nul_in_the_query_is_removed(handler: Entry) -> None:
+    assert json.loads(handler(event(rawQueryString="tag=a%00b&tag=c"), None)["body"])["tags"] == ["ab", "c"]
+
+
+def test_a_path_with_a_nul_is_not_found(handler: Entry) -> None:
+    request_event = event(
+        "DELETE /v1/trips/{id}/notes/{noteId}", pathParameters={"id": str(ANA), "noteId": "a\x00b"}
+    )
+    response = handler(request_event, None)
+    assert (response["statusCode"], json.loads(response["body"])["code"]) == (404, "route_not_found")
+
+
+@pytest.mark.parametrize("encoded", [False, True])
+def test_bodies_may_be_text_or_base64(handler: Entry, encoded: bool) -> None:
+    body = '{"text":"Zürich → Genève"}'
+    text = base64.b64encode(body.encode()).decode() if encoded else body
+    response = handler(event("POST /v1/trips/{id}/notes", body=text, isBase64Encoded=encoded), None)
+    assert response["statusCode"] == 201
+    assert json.loads(response["body"])["text"] == "Zürich → Genève"
+
+
+def test_a_missing_body_is_empty(handler: Entry) -> None:
+    response = handler(event("POST /v1/trips/{id}/notes"), None)
+    assert response["statusCode"] == 400
+    assert json.loads(response["body"])["details"] == "the body is empty"
+
+
+def test_a_204_reply_has_no_body(handler: Entry) -> None:
+    request_event = event(
+        "DELETE /v1/trips/{id}/notes/{noteId}", pathParameters={"id": str(ANA), "noteId": SESSION}
+    )
+    response = handler(request_event, None)
+    assert (response["statusCode"], response["body"]) == (204, "")
+
+
+def test_binary_replies_are_base64(handler: Entry) -> None:
+    response = handler(event("GET /v1/picture", pathParameters=None), None)
+    assert response["isBase64Encoded"] is True
+    assert base64.b64decode(response["body"]) == b"\x89PNG\xff"
+
+
+@pytest.mark.parametrize("route_key", ["$default", "GET /v1/nowhere"])
+def test_an_unknown_route_gets_404_with_the_usual_headers(handler: Entry, route_key: str) -> None:
+    response = handler(event(route_key), None)
+    assert response["statusCode"] == 404
+    assert json.loads(response["body"])["code"] == "route_not_found"
+    assert response["headers"]["x-request-id"] == "JKJaXmPLvHcESHA="
+    assert response["headers"]["x-content-type-options"] == "nosniff"
+
+
+def test_a_token_without_claims_of_the_gateway_is_verified() -> None:
+    handler = lambda_entry(routes, lambda _: fake_ports(verifier=FakeTokens()))
+    request_event = event()
+    del request_event["requestContext"]["authorizer"]
+    request_event["headers"]["Authorization"] = "Bearer ana"
+    assert handler(request_event, None)["statusCode"] == 200
+    request_event["headers"]["Authorization"] = "Bearer forged"
+    assert handler(request_event, None)["statusCode"] == 401
+
+
+def test_ports_are_made_once_and_the_loop_is_reused() -> None:
+    made: list[Ports] = []
+
+    def ports(_declared: tuple[str, ...]) -> Ports:
+        made.append(fake_ports())
+        return made[-1]
+
+    handler = lambda_entry(routes, ports)
+    assert [handler(event(), None)["statusCode"] for _ in range(3)] == [200, 200, 200]
+    assert len(made) == 1
+
+
+def test_cookies_are_joined_into_one_header() -> None:
+    request = request_of(event(cookies=["a=1", "b=2"]))
+    assert request.headers["cookie"] == "a=1; b=2"
+    assert request.client_ip == "203.0.113.9"
+
+
+@pytest.mark.parametrize("invalid", ["", "x" * 129, "a\tb", "naïve"])
+def test_an_invalid_request_id_is_replaced_by_the_gateways(invalid: str) -> None:
+    assert request_of(event(headers={"X-Request-ID": invalid})).request_id == "JKJaXmPLvHcESHA="
+    assert request_of(event(headers={"X-Request-ID": "mine"})).request_id == "mine"
+
+
+def test_claims_are_converted_from_text() -> None:
+    claims = claims_of(
+        {
+            "sub": str(ANA),
+            "exp": "1782907200",
+            "email": "ana@example.com",
+            "username": "ana",
+            "is_admin": "true",
+            "sid": SESSION,
+            "user_metadata": '{"firstName":"Ana","age":30}',
+            "iat": "1782906300",
+        }
+    )
+    assert claims is not None
+    assert claims.user_id == ANA
+    assert claims.expires_at == datetime(2026, 7, 1, 12, tzinfo=UTC)
+    assert (claims.email, claims.username, claims.is_admin) == ("ana@example.com", "ana", True)
+    assert claims.session_id == UUID(SESSION)
+    assert claims.metadata == {"firstName": "Ana", "age": 30}
+
+
+def cognito(**changes: Any) -> dict[str, Any]:
+    """Claims of a user pool's access token, as the gateway passes them."""
+    claims = {
+        "sub": "7c2b9f04-1111-4222-8333-444455556666",
+        "iss": "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_Abc",
+        "client_id": "client",
+        "token_use": "access",
+        "scope": "aws.cognito.signin.user.admin nomadcrew/api",
+        "username": str(ANA),
+        "sid": SESSION,
+        "exp": "1782907200",
+    } | changes
+    return {name: value for name, value in claims.items() if value is not None}
+
+
+def test_the_username_of_a_cognito_token_is_the_user_id() -> None:
+    claims = claims_of(cognito(is_admin="true"))
+    assert claims is not None
+    assert (claims.user_id, claims.session_id, claims.is_admin) == (ANA, UUID(SESSION), True)
+    assert (claims.username, claims.email) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"token_use": "id"},
+        {"token_use": ""},
+        {"scope": None},
+        {"scope": ""},
+        {"scope": "aws.cognito.signin.user.admin"},
+        {"scope": "nomadcrew/api.read nomadcrew/apis"},
+        {"username": None},
+        {"username": "ana"},
+    ],
+    ids=str,
+)
+def test_other_cognito_tokens_have_no_claims(changes: dict[str, str | None]) -> None:
+    assert claims_of(cognito(**changes)) is None
+
+
+def test_the_username_of_other_issuers_is_a_name() -> None:
+    foreign_claims = cognito(iss="https://trips.example", sub=str(ANA), username=SESSION, scope=None)
+    claims = claims_of(foreign_claims)
+    assert claims is not None
+    assert (claims.user_id, claims.username) == (ANA, SESSION)
+    assert claims_of(foreign_claims | {"token_use": "id"}) is None
+
+
+@pytest.mark.parametrize("admin", ["false", "", "True", "1", None])
+def test_only_the_text_true_makes_an_admin(admin: str | None) -> None:
+    claims = claims_of({"sub": str(ANA), "exp": "1782907200", "is_admin": admin})
+    assert claims is not None
+    assert claims.is_admin is False
+
+
+@pytest.mark.parametrize("metadata", [None, "", "map[a:1]", "[1]", '"text"'])
+def test_metadata_that_is_not_an_object_is_ignored(metadata: str | None) -> None:
+    claims = claims_of({"sub": str(ANA), "exp": "1782907200.5", "user_metadata": metadata, "sid": "no uuid"})
+    assert claims is not None
+    assert (claims.metadata, claims.session_id) == ({}, None)
+
+
+@pytest.mark.parametrize("claims", [None, {}, {"sub": ""}, {"sub": "google-oauth2|7"}])
+def test_claims_without_a_user_id_are_ignored(claims: dict[str, str] | None) -> None:
+    assert claims_of(claims) is None
+
+
+def test_a_text_reply_stays_text() -> None:
+    assert response_of(Reply(200, b"ok", {"x": "y"})) == {
+        "statusCode": 200,
+        "headers": {"x": "y"},
+        "body": "ok",
+        "isBase64Encoded": False,
+    }

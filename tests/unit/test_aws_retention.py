@@ -1,0 +1,101 @@
+"""The hourly upkeep: every task runs, also if another fails."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import pytest
+
+from nomadcrew.core.errors import Unavailable
+from nomadcrew.core.ids import AttachmentId, TripId, uuid7
+from nomadcrew.core.ports import Ports
+from nomadcrew.core.retention import UNUSED_ATTACHMENT_RETENTION
+from nomadcrew.hosts.aws.functions.retention import apply_retention
+from tests.fakes import CountingOutbox, fake_ports
+
+OTHERS = ["files", "notifications", "positions", "push tokens", "pushes", "registrations", "replays", "sharing"]
+
+
+class LambdaContext:
+    """The context of an invocation."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 30_000
+
+
+@dataclass
+class FakeStorage:
+    """Fakes the ports of retention; `away` fails the deletion of events."""
+
+    away: bool = False
+    deleted_key: str = ""
+    done: list[str] = field(default_factory=list)
+
+    async def delete_stored_replies(self, now: datetime) -> int:
+        return self._record("replays")
+
+    async def delete_events(self, now: datetime) -> int:
+        if self.away:
+            raise Unavailable
+        return self._record("events")
+
+    async def delete_notifications(self, now: datetime) -> int:
+        return self._record("notifications")
+
+    async def delete_push_tokens(self, now: datetime) -> int:
+        return self._record("push tokens")
+
+    async def delete_push_sends(self, now: datetime) -> int:
+        return self._record("pushes")
+
+    async def end_expired_sharing(self, now: datetime) -> int:
+        return self._record("sharing")
+
+    async def delete_positions(self, now: datetime) -> int:
+        return self._record("positions")
+
+    async def delete_expired(self, *, now: datetime) -> int:
+        return self._record("registrations")
+
+    async def expire(self, unused_since: datetime, *, now: datetime, limit: int) -> int:
+        assert now - unused_since == UNUSED_ATTACHMENT_RETENTION
+        return 1
+
+    async def list_deleted(self, *, limit: int) -> list[tuple[TripId, AttachmentId]]:
+        assert limit > 1
+        return [(TripId(uuid7()), AttachmentId(uuid7()))]
+
+    async def delete(self, key: str) -> None:
+        self.deleted_key = key
+
+    async def forget(self, ids: Sequence[AttachmentId]) -> None:
+        assert self.deleted_key.endswith(f"/{ids[0]}")  # the file was deleted before
+        self._record("files")
+
+    def _record(self, task: str) -> int:
+        self.done.append(task)
+        return 1
+
+
+def _ports(storage: FakeStorage) -> Ports:
+    return fake_ports(
+        retention=storage,
+        unconfirmed_registrations=storage,
+        attachments=storage,
+        files=storage,
+        outbox=CountingOutbox(),
+    )
+
+
+async def test_every_task_runs() -> None:
+    storage = FakeStorage()
+    await apply_retention({}, LambdaContext(), _ports(storage))
+    assert sorted(storage.done) == ["events", *OTHERS]
+
+
+async def test_a_failed_task_is_reported_and_does_not_stop_the_others() -> None:
+    storage = FakeStorage(away=True)
+    with pytest.raises(ExceptionGroup) as caught:
+        await apply_retention({}, LambdaContext(), _ports(storage))
+    assert [type(error) for error in caught.value.exceptions] == [Unavailable]
+    assert sorted(storage.done) == OTHERS

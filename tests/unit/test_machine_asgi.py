@@ -1,0 +1,316 @@
+"""The machine host's HTTP application, called in this process with generated scopes."""
+
+import asyncio
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from nomadcrew.core.ports import Site
+from nomadcrew.hosts.machine.http import asgi
+from nomadcrew.hosts.machine.http.asgi import NO_ROUTE, Scope
+from nomadcrew.hosts.machine.http.client_address import TrustedProxies
+from nomadcrew.hosts.machine.http.cors import Cors
+from nomadcrew.web.dispatch import SECURITY_HEADERS
+from tests.fakes import NOON, CountingOutbox, MemoryIdempotency, OpenLimits
+from tests.unit.asgi import Answer, Host, created, scope_of
+
+TRIP = "019a0000-0000-7000-8000-00000000000a"
+ANA = {"authorization": "Bearer ana"}
+APP_ORIGIN = "https://app.example.com"
+
+
+async def test_a_route_replies_with_all_common_headers() -> None:
+    host = Host()
+    answer = await host.client.ask("GET", f"/v1/notes/{TRIP}?a=1&a=2&b=", ANA)
+    assert answer.status == 200
+    assert answer.json["params"] == {"id": TRIP}
+    assert answer.json["query"] == {"a": ["1", "2"], "b": [""]}
+    assert answer.headers == {
+        **SECURITY_HEADERS,
+        "x-request-id": str(UUID(int=0x019A_0000_0000_7000_8000_0000_0000_0001)),
+        "x-ratelimit-limit": "10",
+        "x-ratelimit-remaining": "9",
+        "x-ratelimit-reset": str(int(NOON.timestamp()) + 6),
+        "content-type": "application/json; charset=utf-8",
+        "content-length": str(len(answer.body)),
+    }
+    assert host.observed.seen == [("GET /v1/notes/{id}", 200)]
+
+
+async def test_escapes_are_decoded_in_parameters_and_query() -> None:
+    answer = await Host().client.ask("GET", "/v1/notes/a%2Fb%20%C3%A9?q=%C3%A9+x%00y", ANA)
+    assert answer.json["params"] == {"id": "a/b é"}
+    assert answer.json["query"] == {"q": ["é xy"]}
+
+
+async def test_a_server_without_a_raw_path_is_supported() -> None:
+    host = Host()
+    scope = scope_of("GET", "/v1/notes", ANA.items(), "203.0.113.9")
+    del scope["raw_path"]
+    scope["path"] = "/v1/notes/ä b%"
+    sent = await host.client.drive(scope, [])
+    assert msgspec.json.decode(sent[1]["body"])["params"] == {"id": "ä b%"}
+
+
+async def test_a_204_reply_has_neither_body_nor_length() -> None:
+    answer = await Host().client.ask("DELETE", f"/v1/notes/{TRIP}", ANA)
+    assert (answer.status, answer.body) == (204, b"")
+    assert "content-length" not in answer.headers
+
+
+async def test_a_page_is_html() -> None:
+    answer = await Host().client.ask("GET", "/invite/accept/a.b.c")
+    assert (answer.status, answer.body) == (200, b"<p>hello</p>")
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+
+
+@pytest.mark.parametrize("body", [b'{"text":"hi"}', [b'{"te', b"", b'xt":"hi"}'], [b'{"text":"hi"}']])
+async def test_bodies_arrive_whole_or_in_pieces(body: bytes | list[bytes]) -> None:
+    answer = await Host().client.ask("POST", "/v1/notes", ANA, body)
+    assert (answer.status, answer.json["text"]) == (201, "hi")
+
+
+async def test_a_request_without_a_body_is_not_waited_for() -> None:
+    sent = await Host().client.drive(scope_of("POST", "/v1/notes", ANA.items(), "203.0.113.9"), [])
+    assert sent[0]["status"] == 400
+
+
+LARGE = [b"x" * 600_000, b"x" * 600_000]
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [({"content-length": str((1 << 20) + 1)}, b""), ({"content-length": "9" * 30}, b""), ({}, LARGE)],
+)
+async def test_a_body_beyond_the_limit_is_refused_before_its_end(headers: dict[str, str], body: Any) -> None:
+    host = Host(cors=Cors([APP_ORIGIN]))
+    answer = await host.client.ask("POST", "/v1/notes", {**ANA, **headers, "origin": APP_ORIGIN}, body)
+    assert (answer.status, answer.code) == (413, "body_too_large")
+    assert answer.headers["x-frame-options"] == "DENY"
+    assert answer.headers["access-control-allow-origin"] == APP_ORIGIN
+    assert created == []
+    assert host.observed.seen == [("POST /v1/notes", 413)]
+
+
+async def test_a_body_of_the_limit_is_accepted() -> None:
+    text = "x" * ((1 << 20) - len('{"text":""}'))
+    answer = await Host().client.ask("POST", "/v1/notes", ANA, f'{{"text":"{text}"}}'.encode())
+    assert answer.status == 201
+
+
+@pytest.mark.parametrize(("bytes_", "status"), [(2 << 20, 201), ((2 << 20) + 1, 413)])
+@pytest.mark.parametrize("pieces", [1, 3])
+async def test_a_route_can_have_a_higher_limit(bytes_: int, status: int, pieces: int) -> None:
+    body = b'{"text":"' + b"x" * (bytes_ - len('{"text":""}')) + b'"}'
+    size = -(-len(body) // pieces)
+    parts = [body[at : at + size] for at in range(0, len(body), size)]
+    answer = await Host().client.ask("POST", "/v1/novels", ANA, parts)
+    assert answer.status == status
+
+
+async def test_a_client_that_disconnects_gets_no_reply() -> None:
+    host = Host()
+    headers = [*ANA.items(), ("content-length", "20")]
+    messages = [{"type": "http.request", "body": b'{"te', "more_body": True}, {"type": "http.disconnect"}]
+    sent = await host.client.drive(scope_of("POST", "/v1/notes", headers, "203.0.113.9"), messages)
+    assert (sent, created, host.observed.seen) == ([], [], [])
+
+
+async def test_an_incomplete_body_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asgi, "BODY_TIMEOUT_S", 0.01)
+    host = Host()
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(60)
+        return {}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await host.app(scope_of("POST", "/v1/notes", [*ANA.items(), ("content-length", "9")], None), receive, send)
+    assert sent[0]["status"] == 400
+    assert (b"connection", b"close") in sent[0]["headers"]
+    assert msgspec.json.decode(sent[1]["body"])["code"] == "body_incomplete"
+
+
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [
+        ("GET", "/"),
+        ("GET", "/v1/nowhere"),
+        ("HEAD", "/v1/notes"),
+        ("PUT", "/v1/notes"),
+        ("BREW", "/v1/notes"),
+        ("POST", "/health"),
+        ("HEAD", "/docs"),
+        ("GET", "/v1/notes/%ff"),
+        ("GET", "/v1/notes//"),
+        ("GET", "/docs/../openapi.json"),
+    ],
+)
+async def test_an_unknown_path_gets_404_in_the_usual_form(method: str, target: str) -> None:
+    host = Host()
+    answer = await host.client.ask(method, target, {"x-request-id": "mine"})
+    assert (answer.status, answer.code) == (404, "route_not_found")
+    assert answer.json["request_id"] == answer.headers["x-request-id"] == "mine"
+    assert answer.headers.items() >= SECURITY_HEADERS.items()
+    assert answer.headers["content-type"] == "application/json; charset=utf-8"
+    assert host.observed.seen == [(NO_ROUTE, 404)]
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "status", "location"),
+    [
+        ("GET", "/v1/notes/", 301, "/v1/notes"),
+        ("POST", "/v1/notes/?a=b%20c", 307, "/v1/notes?a=b%20c"),
+        ("DELETE", "/v1/notes/a%2Fb/", 307, "/v1/notes/a%2Fb"),
+        ("GET", "/health/", 301, "/health"),
+        ("GET", "/docs/", 301, "/docs"),
+    ],
+)
+async def test_a_trailing_slash_is_redirected(method: str, target: str, status: int, location: str) -> None:
+    answer = await Host().client.ask(method, target)
+    assert (answer.status, answer.headers["location"], answer.body) == (status, location, b"")
+    assert answer.headers["x-frame-options"] == "DENY"
+
+
+@pytest.mark.parametrize("target", ["//evil.example/", "//evil.example/v1/notes/", "/https://evil.example/"])
+async def test_a_redirect_never_leads_to_another_host(target: str) -> None:
+    assert (await Host().client.ask("GET", target)).status == 404
+
+
+@pytest.mark.parametrize("given", ["a-b_c.1", "x" * 128])
+async def test_a_valid_request_id_is_returned(given: str) -> None:
+    answer = await Host().client.ask("GET", "/v1/notes", {**ANA, "x-request-id": given})
+    assert answer.headers["x-request-id"] == given
+
+
+@pytest.mark.parametrize("given", ["", "x" * 129, "a\tb", "naïve"])
+async def test_an_invalid_request_id_is_replaced(given: str) -> None:
+    answer = await Host().client.ask("GET", "/v1/notes", {**ANA, "x-request-id": given})
+    assert UUID(answer.headers["x-request-id"]).version == 7
+
+
+async def test_refusals_outages_and_bugs_have_one_form() -> None:
+    client = Host().client
+    answers = {how: await client.ask("POST", f"/v1/fail/{how}") for how in ("conflict", "outage", "bug")}
+    assert {how: (answer.status, answer.code) for how, answer in answers.items()} == {
+        "conflict": (409, "conflict"),
+        "outage": (503, "unavailable"),
+        "bug": (500, "internal"),
+    }
+    assert answers["outage"].headers["retry-after"] == "2"
+    assert b"secret" not in answers["bug"].body
+
+
+async def test_tokens_and_limits_are_checked() -> None:
+    limits = OpenLimits(closed={"default"})
+    client = Host(limits=limits).client
+    assert (await client.ask("GET", "/v1/notes")).code == "token_missing"
+    assert (await client.ask("GET", "/v1/notes", {"authorization": "Basic x"})).code == "invalid_auth_format"
+    assert (await client.ask("GET", "/v1/notes", {"authorization": "Bearer forged"})).code == "auth_failed"
+    answer = await client.ask("GET", "/v1/notes", ANA)
+    assert (answer.status, answer.headers["retry-after"]) == (429, "7")
+
+
+async def test_repeated_headers_are_joined_and_a_repeated_token_is_invalid() -> None:
+    client = Host().client
+    twice = [("authorization", "Bearer ana"), ("authorization", "Bearer ben")]
+    assert (await client.ask("GET", "/v1/notes", twice)).status == 401
+    scope: Scope = {"headers": [(b"a", b"1"), (b"cookie", b"x=1"), (b"a", b"2"), (b"cookie", b"y=2")]}
+    assert asgi.headers_of(scope) == {"a": "1,2", "cookie": "x=1; y=2"}
+
+
+async def test_a_repeated_write_with_a_key_takes_effect_once() -> None:
+    client = Host(idempotency=MemoryIdempotency()).client
+    headers = {**ANA, "idempotency-key": "k-1"}
+    answers = [await client.ask("POST", "/v1/notes", headers, b'{"text":"hi"}') for _ in range(2)]
+    assert [answer.status for answer in answers] == [201, 201]
+    assert answers[0].body == answers[1].body
+    assert created == ["hi"]
+    assert (await client.ask("POST", "/v1/notes", headers, b'{"text":"other"}')).status == 422
+
+
+async def test_the_outbox_is_notified_before_and_after_a_write() -> None:
+    outbox = CountingOutbox()
+    client = Host(outbox=outbox, idempotency=MemoryIdempotency()).client
+    await client.ask("GET", "/v1/notes", ANA)
+    assert (outbox.writes, outbox.commits_with_events) == (0, 0)
+    await client.ask("POST", "/v1/notes", ANA, b'{"text":"hi"}')
+    assert (outbox.writes, outbox.commits_with_events) == (1, 1)
+    await client.ask("POST", "/v1/fail/outage")  # the write may have happened
+    assert (outbox.writes, outbox.commits_with_events) == (2, 1)
+    for _ in range(2):
+        await client.ask("POST", "/v1/notes", {**ANA, "idempotency-key": "k-1"}, b'{"text":"hi"}')
+    assert (outbox.writes, outbox.commits_with_events) == (4, 3)
+
+
+async def address_of(host: Host, headers: dict[str, str], peer: str | None) -> str:
+    host.client.peer = peer
+    address: str = (await host.client.ask("GET", "/v1/notes", {**ANA, **headers})).json["client_ip"]
+    return address
+
+
+async def test_the_client_address_is_the_peer_unless_a_trusted_proxy_forwards_another() -> None:
+    forwarded = {"x-forwarded-for": "198.51.100.7"}
+    assert await address_of(Host(), forwarded, "127.0.0.1") == "127.0.0.1"
+    assert await address_of(Host(), forwarded, None) == ""
+    trusting = Host(proxies=TrustedProxies(["127.0.0.1"]))
+    assert await address_of(trusting, forwarded, "127.0.0.1") == "198.51.100.7"
+    assert await address_of(trusting, {"x-forwarded-for": "2001:db8::7"}, "127.0.0.1") == "2001:db8::/64"
+
+
+async def with_origin(method: str, origin: str, target: str = "/v1/notes") -> Answer:
+    client = Host(cors=Cors([APP_ORIGIN])).client
+    return await client.ask(method, target, {**ANA, "origin": origin, "host": "api.example.com"})
+
+
+async def test_an_allowed_origin_gets_the_cors_headers() -> None:
+    answer = await with_origin("GET", APP_ORIGIN)
+    assert answer.status == 200
+    assert answer.headers["access-control-allow-origin"] == APP_ORIGIN
+    refused = await with_origin("GET", APP_ORIGIN, "/v1/nowhere")
+    assert (refused.status, refused.headers["access-control-allow-origin"]) == (404, APP_ORIGIN)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
+async def test_another_origin_is_refused(method: str) -> None:
+    answer = await with_origin(method, "https://evil.example")
+    assert (answer.status, answer.body) == (403, b"")
+    assert "access-control-allow-origin" not in answer.headers
+    assert answer.headers["x-frame-options"] == "DENY"
+    assert created == []
+
+
+@pytest.mark.parametrize("target", ["/v1/notes", "/v1/nowhere", "/"])
+async def test_a_preflight_is_answered_on_any_path(target: str) -> None:
+    answer = await with_origin("OPTIONS", APP_ORIGIN, target)
+    assert (answer.status, answer.headers["access-control-max-age"]) == (204, "43200")
+    assert "x-request-id" in answer.headers
+
+
+async def test_hsts_is_sent_behind_tls() -> None:
+    secure = Host(site=Site("https://api.example.com")).client
+    for target in ("/v1/notes", "/v1/nowhere", "/docs", "/health"):
+        assert "max-age" in (await secure.ask("GET", target)).headers["strict-transport-security"]
+    assert "strict-transport-security" not in (await Host().client.ask("GET", "/v1/notes")).headers
+
+
+async def test_sockets_are_passed_to_their_handler() -> None:
+    sent = await Host().client.drive({"type": "websocket"}, [])
+    assert sent == [{"type": "websocket.close", "code": 4400}]
+
+
+async def test_lifespan_events_are_acknowledged() -> None:
+    sent = await Host().client.drive(
+        {"type": "lifespan"}, [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+    )
+    assert [message["type"] for message in sent] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+
+async def test_an_unknown_protocol_is_an_error() -> None:
+    with pytest.raises(RuntimeError, match="unknown ASGI scope"):
+        await Host().client.drive({"type": "carrier-pigeon"}, [])
