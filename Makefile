@@ -50,12 +50,16 @@ lint: $(VENV)/.test
 	$(BIN)/lint-imports
 
 test: lint
-	$(BIN)/pytest tests/unit
+	@rm -rf build/coverage; mkdir -p build/coverage
+	$(BIN)/coverage run -m pytest tests/unit
 	@echo "The component and contract tests run in parallel with the others; their output follows at the end."
-	@mkdir -p build; $(BIN)/pytest tests/component tests/contract >build/beside.log 2>&1 & beside=$$!; \
+	@$(BIN)/coverage run -m pytest tests/component tests/contract >build/beside.log 2>&1 & beside=$$!; \
 	  trap 'kill $$beside 2>/dev/null' EXIT; \
 	  $(BIN)/pytest tests/infrastructure && $(BIN)/pytest tests/e2e; code=$$?; \
 	  wait $$beside || code=1; cat build/beside.log; exit $$code
+	@$(BIN)/coverage combine -q
+	@echo "Branch coverage, without end-to-end tests: $$($(BIN)/coverage report --format=total) % of all modules."
+	$(BIN)/coverage report --include='src/nomadcrew/core/*' --skip-covered --show-missing --fail-under=100
 
 soak: $(VENV)/.test
 	@$(BIN)/python -m tests.e2e.soak --rounds 20
