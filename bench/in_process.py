@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from nomadcrew import logs
-from nomadcrew.adapters.machine.limits import ProcessRateLimits
+from nomadcrew.adapters.machine.rate_limits import ProcessRateLimits
 from nomadcrew.api.table import ALL_ROUTES
 from nomadcrew.core.claims import Claims
 from nomadcrew.core.clock import utc_now
 from nomadcrew.core.ids import MembershipId, TripId, UserId, uuid7
-from nomadcrew.core.limits import Limit
 from nomadcrew.core.ports import Ports, Site
+from nomadcrew.core.rate_limits import Limit
 from nomadcrew.core.trips.model import Trip, TripMember
 from nomadcrew.hosts.machine.http.asgi import Application, Message, Scope
 from nomadcrew.hosts.machine.http.health import Health

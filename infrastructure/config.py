@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from nomadcrew.core.flags import REGISTRATION
-from nomadcrew.core.limits import LIMITS
+from nomadcrew.core.rate_limits import LIMITS
 
 # Methods and headers of the web pages and the shipped app; hosts/machine/http/cors.py has the same.
 CORS_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")

@@ -38,7 +38,7 @@ def module_of(name: str) -> str:
 
 
 def exists(name: str) -> bool:
-    """Whether the module exists and has a handler."""
+    """True if the module exists and has a handler."""
     module = find_spec(module_of(name))
     text = Path(module.origin).read_text() if module is not None and module.origin is not None else ""
     return "\nhandler" in text or "\ndef handler(" in text

@@ -232,7 +232,7 @@ OTHERS = frozenset({"mirror", "push"})
 
 
 def by_kinesis(spec: FunctionSpec, stage: Stage) -> bool:
-    """Whether a function's queue is a Kinesis stream in this stage."""
+    """True if a function's queue is a Kinesis stream in this stage."""
     return spec.source is not None and spec.source.queue == LOCATION and stage.stream == "kinesis"
 
 

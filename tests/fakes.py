@@ -11,8 +11,8 @@ from nomadcrew.core.errors import Unauthenticated, Unprocessable
 from nomadcrew.core.events import Audience, Event
 from nomadcrew.core.idempotency import StoredReply
 from nomadcrew.core.ids import EventId, UserId, uuid7
-from nomadcrew.core.limits import Allowance
 from nomadcrew.core.ports import Ports, Site
+from nomadcrew.core.rate_limits import Allowance
 
 NOON = datetime(2026, 7, 1, 12, 0, 0, tzinfo=UTC)
 ANA = UserId(UUID("019a0000-0000-7000-8000-00000000000a"))

@@ -111,7 +111,7 @@ class Project:
 
 
 def _holds(value: str, wanted: str) -> bool:
-    """Whether a value matches a PostgREST filter."""
+    """True if a value matches a PostgREST filter."""
     operator, _, operand = wanted.partition(".")
     if operator == "not":
         return not _holds(value, operand)

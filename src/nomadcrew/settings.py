@@ -211,7 +211,7 @@ class Settings:
 
     @property
     def mirrors(self) -> bool:
-        """Whether data is copied to a Supabase project."""
+        """True if data is copied to a Supabase project."""
         return self.supabase_url is not None and self.supabase_service_key is not None
 
     @classmethod

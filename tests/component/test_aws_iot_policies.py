@@ -76,7 +76,7 @@ async def authorize(stage: World, token: str, client_id: str, *, in_query: bool 
 
 
 def allows(answer: dict[str, Any], action: str, resource: str) -> bool:
-    """Whether a policy allows the action. Asserts that policies have no wildcards."""
+    """True if a policy allows the action. Asserts that policies have no wildcards."""
     for document in answer.get("policyDocuments", ()):
         for statement in json.loads(document)["Statement"]:
             resources = statement["Resource"]

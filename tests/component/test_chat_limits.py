@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest_asyncio
 
 from nomadcrew.api.socket_frames import frames
-from nomadcrew.core.limits import LIMITS
+from nomadcrew.core.rate_limits import LIMITS
 from nomadcrew.web.sockets import handle_frame
 from tests.postgres import Postgres
 from tests.world import Answer, User, World, world

@@ -28,9 +28,9 @@ KEY = b"-----BEGIN PRIVATE KEY-----\n\x00\xff"
 RESTORE = """
 import asyncio, sys, time
 from pathlib import Path
-from nomadcrew.host.backup import restore
-from nomadcrew.host.binaries import find_binaries
-from nomadcrew.host.datafolder import DataFolder
+from nomadcrew.hosts.machine.backup.backup import restore
+from nomadcrew.hosts.machine.postgres.binaries import find_binaries
+from nomadcrew.hosts.machine.data_folder import DataFolder
 
 def say(text):
     print(text, flush=True)

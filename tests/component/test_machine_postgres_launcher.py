@@ -38,10 +38,10 @@ LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.Internal
 HOST = """
 import asyncio, sys, threading
 from pathlib import Path
-from nomadcrew.host.binaries import find_binaries
-from nomadcrew.host.datafolder import DataFolder
-from nomadcrew.host.postgres import EmbeddedPostgres
-from nomadcrew.host.postmaster import is_postmaster_of
+from nomadcrew.hosts.machine.postgres.binaries import find_binaries
+from nomadcrew.hosts.machine.data_folder import DataFolder
+from nomadcrew.hosts.machine.postgres.server import EmbeddedPostgres
+from nomadcrew.hosts.machine.postgres.process import is_postmaster_of
 
 async def main():
     binaries, folder = find_binaries(), DataFolder(Path(sys.argv[1]))

@@ -120,8 +120,8 @@ class Stack:
 
     async def publish(self) -> None:
         """Publish events as a request does."""
-        self.ports["outbox"].expect()
-        await self.ports["outbox"].written()
+        self.ports["outbox"].before_write()
+        await self.ports["outbox"].after_commit()
 
     async def connect(self, user_id: UserId, connection_id: str, **context_values: str) -> Any:
         return await self.frame(connection_id, user_id, "CONNECT", **context_values)
@@ -215,7 +215,7 @@ async def stack(cloud: Cloud, data_api_db: TripDb) -> AsyncIterator[Stack]:
             "location_stream": QueuedLocationStream(work),
             "location_sharing": PostgresLocationSharing(sql),
             "position_views": PostgresPositionViews(sql),
-            "live": QueuedBroadcaster(work),
+            "broadcaster": QueuedBroadcaster(work),
             "clock": clock,
             "outbox": EventBridgeOutbox(
                 PostgresOutbox(db.pool), cloud.client(EVENTS), cloud.client(SQS),

@@ -139,7 +139,7 @@ async def test_a_probe_publishes_the_events_of_a_crashed_request(stack: Stack) -
     ana, ben, trip_id = await two_members(stack)
     await stack.connect(ben, "ben's")
     stack.ports["clock"].advance(60)
-    stack.ports["outbox"].expect()
+    stack.ports["outbox"].before_write()
     await stack.ports["outbox"]._probing
     await stack.db.join(trip_id, await stack.db.user("eve"), ana)  # then the process crashes
     await stack.consume("realtime", REALTIME)

@@ -346,7 +346,7 @@ async def test_the_sql_function_and_the_code_compute_the_same_distances(scenario
 
 
 @pytest.mark.parametrize("scenario", TABLES, indirect=True)
-@pytest.mark.parametrize("what", ["_sql.fetch", "_last.keep_newest"])
+@pytest.mark.parametrize("what", ["_sql.fetch", "_last.store_if_newer"])
 async def test_a_hiding_report_repeated_after_an_outage_hides_the_last_position(
     scenario: Scenario, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

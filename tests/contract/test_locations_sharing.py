@@ -102,7 +102,7 @@ async def test_sharing_on_a_past_or_foreign_trip_is_refused(scenario: Scenario) 
         with pytest.raises(NotTripMember):
             await change(scenario, trip, outsider, is_enabled=True)
     await scenario.end_trip(trip, ana)
-    with pytest.raises(Conflict, match="over"):
+    with pytest.raises(Conflict, match="ended"):
         await change(scenario, trip, ana, is_enabled=True)
 
 

@@ -184,6 +184,6 @@ async def test_points_beyond_the_size_of_an_item_are_dropped_for_that_user_only(
     with caplog.at_level(logging.WARNING):
         await scenario.history.store([*((trip, ANA, point) for point in points), (trip, ben, points[0])])
         await scenario.history.store([(trip, ANA, points[-1])])
-    assert {record.message for record in caplog.records} == {"points were not kept"}
+    assert {record.message for record in caplog.records} == {"points not stored"}
     assert len(await scenario.seconds(trip, ANA)) > 1_000
     assert await scenario.seconds(trip, ben) == [0]

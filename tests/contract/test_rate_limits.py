@@ -8,13 +8,13 @@ import pytest
 import pytest_asyncio
 from valkey.asyncio import Valkey
 
-from nomadcrew.adapters.aws.dynamodb.limits import DynamoRateLimits, LayeredRateLimits
+from nomadcrew.adapters.aws.dynamodb.rate_limits import DynamoRateLimits, LayeredRateLimits
 from nomadcrew.adapters.aws.sdk.client import AwsClient
 from nomadcrew.adapters.aws.sdk.services import DYNAMODB
 from nomadcrew.adapters.aws.valkey import IamPassword, ValkeyRateLimits, valkey_cache
-from nomadcrew.adapters.machine.limits import ProcessRateLimits
+from nomadcrew.adapters.machine.rate_limits import ProcessRateLimits
 from nomadcrew.core.ids import uuid7
-from nomadcrew.core.limits import Allowance, Limit, RateLimits
+from nomadcrew.core.rate_limits import Allowance, Limit, RateLimits
 from tests.contract.cache_server import cache
 from tests.contract.cloud import Cloud
 from tests.fakes import OpenLimits, SetClock

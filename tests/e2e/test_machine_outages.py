@@ -61,7 +61,7 @@ async def update_is_waiting(api: Api) -> None:
 
 
 async def refuses(url: str) -> bool:
-    """Whether nothing listens at the address any more."""
+    """True if nothing listens at the address any more."""
     try:
         async with httpx.AsyncClient(trust_env=False) as client:
             await client.get(f"{url}/health/liveness")

@@ -33,7 +33,7 @@ BUDGETS = {
     "cognito_triggers": 182,
     "outbox_sweep": 208,
     "push": 240,
-    "mirror": 254,
+    "mirror": 255,
     "realtime": 239,
     "todos": 237,
     "trips": 237,
@@ -93,7 +93,7 @@ PACKAGES = frozenset(
 # The adapters behind the services of a function's ports.
 ADAPTERS = {
     "sql": ("adapters.aws.dataapi", "adapters.postgres"),
-    "limits": ("adapters.aws.dynamodb.limits", "adapters.machine.limits"),
+    "limits": ("adapters.aws.dynamodb.rate_limits", "adapters.machine.rate_limits"),
     "outbox": ("adapters.aws.outbox",),
     "queue": ("adapters.aws.queue", "adapters.aws.broadcaster", "adapters.mirrored_broadcaster"),
     "mailer": ("adapters.aws.mailer", "adapters.aws.dynamodb.suppression", "adapters.mime"),
@@ -156,7 +156,7 @@ ALSO = {
     ),
     "cognito_confirmed": ("adapters.aws.cognito.accounts", "adapters.aws.cognito.user_pool"),
     "push": ("api.notifications",),
-    "mirror": ("api.mirror_consumer",),
+    "mirror": ("api.mirror.consumer",),
     "notifier": (
         "adapters.aws.broadcaster",
         "adapters.mirrored_broadcaster",
@@ -246,3 +246,12 @@ def test_adapters_are_imported_at_load_in_lambda_only() -> None:
         "nomadcrew.adapters.postgres",
         "nomadcrew.adapters.postgres.ports",
     }
+
+
+def test_the_collector_rests_in_lambda_only() -> None:
+    probe = "import gc, nomadcrew.hosts.aws.functions; print(gc.get_threshold()[0])"
+    for environment, threshold in (({"AWS_LAMBDA_FUNCTION_NAME": "trips"}, "50000"), ({}, "700")):
+        run = subprocess.run(
+            [sys.executable, "-I", "-c", probe], env=environment, capture_output=True, text=True, check=True
+        )
+        assert run.stdout.strip() == threshold

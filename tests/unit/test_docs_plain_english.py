@@ -17,7 +17,7 @@ SOURCES = sorted(
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 VAGUE = re.compile(r"(?i)\b(?:somebody|someone|nobody|no one|anybody|anyone|everybody|everyone|whoever|whomever)\b")
-RIDDLE = re.compile(r"(?:^|(?<=[.!?:;] ))(?:What|Who|Whoever|Whom|Whose|Where|That)\b(?! \w+\b[^.!]*\?)")
+RIDDLE = re.compile(r"^Whether\b|(?:^|(?<=[.!?:;] ))(?:What|Who|Whoever|Whom|Whose|Where|That)\b(?! \w+\b[^.!]*\?)")
 # The first two spell the forbidden words; the third has the name that the shipped app shows without a name.
 EXEMPT = {Path(__file__), ROOT / "CONTRIBUTING.md", ROOT / "tests" / "unit" / "test_notifications_texts.py"}
 

@@ -296,7 +296,7 @@ async def test_waiting_events_are_bounded(monkeypatch: pytest.MonkeyPatch) -> No
     assert scenario.received(scenario.ben_socket) == ["FIRST", "EVENT_0", "EVENT_1", "EVENT_2"]
 
 
-async def test_receivers_of_a_position_are_passed_to_the_view_log() -> None:
+async def test_receivers_of_a_position_are_passed_to_the_recorder_of_views() -> None:
     scenario = Scenario()
     shown: list[tuple[TripId, UserId, set[UserId]]] = []
     scenario.hub.on_shown = lambda trip_id, owner, viewers: shown.append((trip_id, owner, set(viewers)))

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from nomadcrew.adapters.machine.limits import ProcessRateLimits, Unlimited, parse_limits, rate_limits
-from nomadcrew.core.limits import LIMITS, Allowance, Limit
+from nomadcrew.adapters.machine.rate_limits import ProcessRateLimits, Unlimited, parse_limits, rate_limits
+from nomadcrew.core.rate_limits import LIMITS, Allowance, Limit
 from tests.fakes import SetClock
 
 TEN_PER_MINUTE = Limit(10, 60)

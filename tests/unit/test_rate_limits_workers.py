@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 
-from nomadcrew.adapters.machine.limits import ProcessRateLimits
-from nomadcrew.core.limits import LIMITS, Limit
+from nomadcrew.adapters.machine.rate_limits import ProcessRateLimits
+from nomadcrew.core.rate_limits import LIMITS, Limit
 from nomadcrew.hosts.machine.workers.rate_limits import TOLD_EVERY_S, Spent, WorkerRateLimits, guards
 from tests.fakes import SetClock
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Awaitable, Callable
 
-from nomadcrew.api import mirror_consumer as mirror
 from nomadcrew.api.mail.consumer import send_mail_for
+from nomadcrew.api.mirror import consumer as mirror
 from nomadcrew.api.notifications import push_consumer as push
 from nomadcrew.api.notifications.consumer import notify
 from nomadcrew.core.events import EMAIL, MIRROR, NOTIFICATIONS, PUSH, Event

@@ -12,8 +12,8 @@ import click
 import uvloop
 
 from nomadcrew import logs
-from nomadcrew.adapters.machine.limits import parse_limits
 from nomadcrew.adapters.machine.mailer import SmtpServer
+from nomadcrew.adapters.machine.rate_limits import parse_limits
 from nomadcrew.adapters.mime import MailSender
 from nomadcrew.adapters.noop import NoBroadcast, NoOutbox
 from nomadcrew.adapters.postgres.database import Database

@@ -7,7 +7,7 @@ REGISTRATION = "registration"  # opens registration, if the site's settings allo
 
 class Flags(Protocol):
     async def enabled(self, name: str, *, otherwise: bool) -> bool:
-        """Whether a flag is on; `otherwise` if it is not set.
+        """True if a flag is on; `otherwise` if it is not set.
 
         Never raises: in an outage it returns the last known value. A change takes effect within a minute.
         """

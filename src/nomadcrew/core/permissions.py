@@ -29,7 +29,7 @@ class Rule:
     own: bool = False
 
     def allows(self, rank: int, *, is_creator: bool) -> bool:
-        """Whether a caller of that rank may change a row; `may_change` in SQL is the same test."""
+        """True if a caller of that rank may change a row; `may_change` in SQL is the same test."""
         return rank >= self.min_rank or (self.own and is_creator)
 
 

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from nomadcrew.core.idempotency import IdempotencyStore
     from nomadcrew.core.ids import NewId
     from nomadcrew.core.invitations.ports import InvitationLinks, Invitations
-    from nomadcrew.core.limits import RateLimits
     from nomadcrew.core.locations.ports import (
         LocationSharing,
         LocationStream,
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.notifications.push import Push, PushTokens
     from nomadcrew.core.presence.ports import Presence
     from nomadcrew.core.queues import WorkQueue
+    from nomadcrew.core.rate_limits import RateLimits
     from nomadcrew.core.realtime import Broadcaster, Connections, Sockets, TopicOf, Topics
     from nomadcrew.core.retention import Retention
     from nomadcrew.core.schema import Schema

@@ -8,8 +8,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from nomadcrew.core.limits import LIMITS
 from nomadcrew.core.permissions import rule
+from nomadcrew.core.rate_limits import LIMITS
 
 Handler = Callable[..., Awaitable[Any]]
 

@@ -155,7 +155,7 @@ class DynamoStreamedPositions:
 
 
 def _hides_visible(previous: StoredPoint, stored: Accepted, now: datetime) -> bool:
-    """Whether a hidden position replaces a visible one, and no event says so yet."""
+    """True if a hidden position replaces a visible one, and no event says so yet."""
     last = stored.member.last
     if (
         stored.has_events
@@ -170,7 +170,7 @@ def _hides_visible(previous: StoredPoint, stored: Accepted, now: datetime) -> bo
 
 
 def _is_jump(previous: StoredPoint, point: Point) -> bool:
-    """Whether a point is too far from the last position for the time in between; False if it is older."""
+    """True if a point is too far from the last position for the time in between; False if it is older."""
     return point.recorded_at > previous.recorded_at and too_fast(
         (previous.latitude, previous.longitude),
         previous.recorded_at,

@@ -16,7 +16,7 @@ from valkey.exceptions import ValkeyError
 
 from nomadcrew.adapters.aws.sdk.signing import AwsCredentials, presign
 from nomadcrew.core.clock import Clock, utc_now
-from nomadcrew.core.limits import LIMITS, Allowance, Limit
+from nomadcrew.core.rate_limits import LIMITS, Allowance, Limit
 
 log = logging.getLogger("nomadcrew.limits")
 

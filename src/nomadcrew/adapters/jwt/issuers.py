@@ -123,7 +123,7 @@ def jwks_document(keys: Mapping[str, VerifyingKey]) -> dict[str, Any]:
 
 
 def _is_for(audience: object, wanted: str) -> bool:
-    """Whether a token is for `wanted`; a token without `aud` is for every audience."""
+    """True if a token is for `wanted`; a token without `aud` is for every audience."""
     return audience is None or audience == wanted or (isinstance(audience, list) and wanted in audience)
 
 

@@ -31,11 +31,11 @@ class Passwords(Protocol):
     async def hash(self, password: str) -> str: ...
 
     async def matches(self, password_hash: str | None, password: str) -> bool:
-        """Whether the password matches the hash; False for None, after the same time."""
+        """True if the password matches the hash; False for None, after the same time."""
         ...
 
     def needs_rehash(self, password_hash: str) -> bool:
-        """Whether the hash has outdated parameters."""
+        """True if the hash has outdated parameters."""
         ...
 
 

@@ -119,7 +119,7 @@ class PostgresOutbox:
         await self.sql.fetch(_SQL["sent"], ids=json.dumps([str(event_id) for event_id in ids]))
 
     async def behind(self) -> bool:
-        """Whether any event lacks its position or is unsent."""
+        """True if any event lacks its position or is unsent."""
         [row] = await self.sql.fetch(_SQL["behind"])
         return bool(row["behind"])
 
@@ -138,7 +138,7 @@ def _text(id_: UUID | None) -> str | None:
 
 
 def _may_have_expired(cursor: UUID, now: datetime) -> bool:
-    """Whether an unknown id can be that of an expired event; derived ids do not contain their age."""
+    """True if an unknown id can be that of an expired event; derived ids do not contain their age."""
     created_s = uuid7_time_s(cursor)
     return cursor.version == 8 if created_s is None else created_s <= (now - EVENT_RETENTION).timestamp()
 

@@ -52,7 +52,7 @@ class Sql(Protocol):
         ...
 
     def in_transaction(self) -> bool:
-        """Whether the current task is inside a `transaction()`."""
+        """True if the current task is inside a `transaction()`."""
         ...
 
 

@@ -13,7 +13,7 @@ from nomadcrew.core.auth.sessions import open_session
 from nomadcrew.core.errors import TooMany
 from nomadcrew.core.ids import EventId, NewId, UserId
 from nomadcrew.core.invitations.model import parse_email
-from nomadcrew.core.limits import RateLimits
+from nomadcrew.core.rate_limits import RateLimits
 from nomadcrew.core.users.errors import EmailTaken
 from nomadcrew.core.users.rules import parse_name, parse_username, suffix_of, usernames_for
 

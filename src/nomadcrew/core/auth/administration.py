@@ -8,7 +8,7 @@ from nomadcrew.core.auth.passwords import check_password
 from nomadcrew.core.auth.ports import AccountPage, Accounts
 from nomadcrew.core.errors import NotFound
 from nomadcrew.core.ids import NewId
-from nomadcrew.core.limits import RateLimits
+from nomadcrew.core.rate_limits import RateLimits
 
 __all__ = ["create_user", "grant_admin", "list_users", "reset_password"]
 

@@ -59,7 +59,7 @@ def _guessable(password: str, email: str, username: str | None) -> list[str]:
 
 
 def _is_common(folded: str) -> bool:
-    """Whether the password is common, also without its trailing digits and symbols, or without lookalikes."""
+    """True if the password is common, also without its trailing digits and symbols, or without lookalikes."""
     stripped = _TAIL.sub("", folded)
     forms = {folded, stripped, folded.translate(_LOOKALIKES), stripped.translate(_LOOKALIKES)}
     return not forms.isdisjoint(_common())

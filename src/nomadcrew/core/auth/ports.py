@@ -109,7 +109,7 @@ class Accounts(Registrations, Protocol):
         ...
 
     async def check(self, found: Credentials | None, password: str) -> bool:
-        """Whether the password is right. Takes equally long for missing credentials."""
+        """True if the password is right. Takes equally long for missing credentials."""
         ...
 
     async def page(self, *, limit: int, offset: int) -> AccountPage:

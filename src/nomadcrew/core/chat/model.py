@@ -195,7 +195,7 @@ def checked_emoji(emoji: str) -> str:
 
 
 def _is_visible(text: str) -> bool:
-    """Whether a text has a visible character. Unassigned code points count as visible: they may be new emoji."""
+    """True if a text has a visible character. Unassigned code points count as visible: they may be new emoji."""
     return any(category(character) not in _INVISIBLE for character in text)
 
 

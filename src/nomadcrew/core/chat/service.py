@@ -21,9 +21,9 @@ from nomadcrew.core.chat.model import (
 from nomadcrew.core.chat.ports import ChatLog
 from nomadcrew.core.errors import TooMany
 from nomadcrew.core.ids import AttachmentId, EventId, MessageId, NewId, TripId, UserId
-from nomadcrew.core.limits import RateLimits
 from nomadcrew.core.permissions import rule
 from nomadcrew.core.presence.ports import Presence
+from nomadcrew.core.rate_limits import RateLimits
 from nomadcrew.core.realtime import Broadcaster
 
 MAX_CURSOR = 200  # characters

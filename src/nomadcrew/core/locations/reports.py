@@ -105,7 +105,7 @@ def judged(rulings: Sequence[Ruling], accepted: Accepted) -> list[Ruling]:
 
 
 def is_on_earth(fix: ReportedPosition) -> bool:
-    """Whether the coordinates are in range; False for NaN."""
+    """True if the coordinates are in range; False for NaN."""
     return -90 <= fix.latitude <= 90 and -180 <= fix.longitude <= 180
 
 
@@ -126,7 +126,7 @@ def expiry(opinion: SharingChoice, now: datetime) -> datetime | None:
 
 
 def too_fast(place: tuple[float, float], since: datetime, other: tuple[float, float], until: datetime) -> bool:
-    """Whether moving from one place to the other in this time exceeds `MAX_SPEED_MPS`."""
+    """True if moving from one place to the other in this time exceeds `MAX_SPEED_MPS`."""
     seconds = max((until - since).total_seconds(), MIN_INTERVAL_S)
     return distance_m(place, other) > MAX_SPEED_MPS * seconds
 

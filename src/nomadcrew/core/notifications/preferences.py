@@ -71,7 +71,7 @@ class QuietHours:
         return hours
 
     def hold(self, now: datetime) -> bool:
-        """Whether the quiet hours include that time. The end is exclusive."""
+        """True if the quiet hours include that time. The end is exclusive."""
         local = now.astimezone(_zone(self.time_zone)).time()
         if self.start < self.end:
             return self.start <= local < self.end
@@ -186,7 +186,7 @@ def _object(value: Any) -> Mapping[str, Any]:
 
 
 def _on(switches: Mapping[str, Any], name: str) -> bool:
-    """Whether a switch is on, the default."""
+    """True if a switch is on, the default."""
     return switches.get(name) is not False
 
 

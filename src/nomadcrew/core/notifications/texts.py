@@ -100,5 +100,5 @@ def sent_file(attachment: Mapping[str, Any] | None) -> str:
 
 
 def _continues(character: str) -> bool:
-    """Whether a code point belongs to the character before it."""
+    """True if a code point belongs to the character before it."""
     return character in _JOINERS or ord(character) in _SKIN_TONES or bool(unicodedata.combining(character))

@@ -40,9 +40,9 @@ if TYPE_CHECKING:
     from nomadcrew.core.flags import Flags
     from nomadcrew.core.ids import SessionId, UserId
     from nomadcrew.core.invitations.ports import InvitationLinks
-    from nomadcrew.core.limits import Limit, RateLimits
     from nomadcrew.core.mail import Mailer
     from nomadcrew.core.queues import WorkQueue
+    from nomadcrew.core.rate_limits import Limit, RateLimits
     from nomadcrew.core.schema import Schema
     from nomadcrew.core.users.ports import Profiles
 
@@ -189,8 +189,8 @@ class PortFactory:
         )
 
     def limits(self) -> RateLimits:
-        from nomadcrew.adapters.aws.dynamodb.limits import LayeredRateLimits
-        from nomadcrew.adapters.machine.limits import ProcessRateLimits, Unlimited, parse_limits
+        from nomadcrew.adapters.aws.dynamodb.rate_limits import LayeredRateLimits
+        from nomadcrew.adapters.machine.rate_limits import ProcessRateLimits, Unlimited, parse_limits
 
         limits = parse_limits(self.config.rate_limits)
         if not limits:
@@ -204,7 +204,7 @@ class PortFactory:
 
             endpoint, user = config.required("cache_endpoint"), config.required("cache_user")
             return ValkeyRateLimits(valkey_cache(endpoint, user, environment=self._environment), utc_now, limits)
-        from nomadcrew.adapters.aws.dynamodb.limits import DynamoRateLimits
+        from nomadcrew.adapters.aws.dynamodb.rate_limits import DynamoRateLimits
         from nomadcrew.adapters.aws.sdk.services import DYNAMODB
 
         return DynamoRateLimits(self.client(DYNAMODB), config.required("limits_table"), utc_now, limits)

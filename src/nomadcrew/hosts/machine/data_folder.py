@@ -78,7 +78,7 @@ class DataFolder:
         self._check_postgres(postgres_major)
 
     def is_empty(self) -> bool:
-        """Whether the folder does not exist or is empty."""
+        """True if the folder does not exist or is empty."""
         try:
             return all(entry.name.startswith(_NOT_CONTENT) for entry in self.home.iterdir())
         except FileNotFoundError:

@@ -14,10 +14,10 @@ from nomadcrew.adapters.machine.disk_files import FILES, DiskFiles
 from nomadcrew.adapters.machine.flags import FileFlags
 from nomadcrew.adapters.machine.invitation_links import SignedInvitationLinks
 from nomadcrew.adapters.machine.keys import Keys, open_keys
-from nomadcrew.adapters.machine.limits import rate_limits
 from nomadcrew.adapters.machine.location_stream import DirectLocationStream
 from nomadcrew.adapters.machine.mailer import FileMailer, SmtpMailer, SmtpServer
 from nomadcrew.adapters.machine.passwords import Argon2Passwords
+from nomadcrew.adapters.machine.rate_limits import rate_limits
 from nomadcrew.adapters.mime import MailSender
 from nomadcrew.adapters.mirrored_broadcaster import MirroredBroadcaster
 from nomadcrew.adapters.noop import NoMirror, NoPush
@@ -31,12 +31,12 @@ from nomadcrew.adapters.postgres.sql import Sql
 from nomadcrew.core.clock import Clock, utc_now
 from nomadcrew.core.events import Outbox
 from nomadcrew.core.ids import NewId, SessionId, uuid7
-from nomadcrew.core.limits import RateLimits
 from nomadcrew.core.mail import Mailer
 from nomadcrew.core.mirror.ports import Mirror
 from nomadcrew.core.notifications.push import Push
 from nomadcrew.core.ports import Ports, Site
 from nomadcrew.core.presence.ports import Presence
+from nomadcrew.core.rate_limits import RateLimits
 from nomadcrew.core.realtime import Broadcaster, Connections
 from nomadcrew.settings import Settings
 

@@ -38,8 +38,8 @@ from nomadcrew.hosts.machine.queue_consumers import (
 from nomadcrew.hosts.machine.sockets.broadcast import Delivery, HubBroadcaster
 from nomadcrew.hosts.machine.sockets.endpoint import SocketEndpoint
 from nomadcrew.hosts.machine.sockets.hub import Hub
+from nomadcrew.hosts.machine.sockets.position_views import PositionViewBuffer
 from nomadcrew.hosts.machine.sockets.presence import PresenceAnnouncer
-from nomadcrew.hosts.machine.sockets.view_log import PositionViewBuffer
 from nomadcrew.settings import Settings
 from nomadcrew.web.dispatch import Dispatcher
 

@@ -191,7 +191,7 @@ class CognitoAccounts:
         return found.account
 
     async def _accepts(self, account: Account | None, password: str) -> bool:
-        """Whether Cognito accepts the password; without an account, asks about an unknown user."""
+        """True if Cognito accepts the password; without an account, asks about an unknown user."""
         typed = canonical(password)
         possible = 0 < len(typed) <= MAX_PASSWORD_CHARS and bool(typed.strip())
         username = str(account.user_id) if account is not None and possible else str(uuid4())

@@ -31,7 +31,7 @@ def answer_to(key: bytes, username: str, nonce: str) -> str:
 
 
 def is_answer(keys: Iterable[bytes], username: str, nonce: str, answer: str) -> bool:
-    """Whether the answer to a challenge is right."""
+    """True if the answer to a challenge is right."""
     return bool(nonce) and _is_signed(keys, answer, "answer", username, nonce)
 
 

@@ -221,7 +221,7 @@ class AwsClient:
         raise AssertionError("unreachable")
 
     def _is_transient(self, error: AwsError, answer: _Answer, repeatable: bool) -> bool:
-        """Whether a retry may succeed. Raises Unavailable: an outage that a retry cannot solve."""
+        """True if a retry may succeed. Raises Unavailable: an outage that a retry cannot solve."""
         if error.code in EXPIRED:
             if error.code in SKEWED and self._correct_clock(answer):
                 return True

@@ -1,6 +1,6 @@
 """The Lambda function `mirror`."""
 
-from nomadcrew.api.mirror_consumer import PORTS, consume_mirror
+from nomadcrew.api.mirror.consumer import PORTS, consume_mirror
 from nomadcrew.hosts.aws.ports import lambda_ports
 from nomadcrew.hosts.aws.sqs_event import queue_entry
 

@@ -14,7 +14,7 @@ from nomadcrew.hosts.aws.sqs_event import queue_entry
 PORTS: Final = ("queue", "suppression")
 
 
-class Recipient(Struct, rename="camel"):
+class BouncedRecipient(Struct, rename="camel"):
     email_address: str
 
 
@@ -22,11 +22,11 @@ class Bounce(Struct, rename="camel"):
     """A bounce. A transient one, such as a full mailbox, does not suppress mail."""
 
     bounce_type: str
-    bounced_recipients: list[Recipient] = []
+    bounced_recipients: list[BouncedRecipient] = []
 
 
 class Complaint(Struct, rename="camel"):
-    complained_recipients: list[Recipient] = []
+    complained_recipients: list[BouncedRecipient] = []
 
 
 class Detail(Struct, rename="camel"):
@@ -59,7 +59,7 @@ async def consume_feedback(job: Job, ports: Ports) -> None:
 
 def _suppressed(detail: Detail) -> list[tuple[str, str]]:
     """Addresses and reasons."""
-    groups: list[tuple[list[Recipient], str]] = []
+    groups: list[tuple[list[BouncedRecipient], str]] = []
     if detail.bounce is not None and detail.bounce.bounce_type == "Permanent":
         groups.append((detail.bounce.bounced_recipients, "bounce"))
     if detail.complaint is not None:

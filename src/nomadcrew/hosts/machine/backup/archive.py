@@ -153,7 +153,7 @@ def open_archive(path: Path) -> Iterator[Archive]:
 
 
 def _is_allowed(entry: tarfile.TarInfo) -> bool:
-    """Whether a part may be extracted under its name: only inside the saved folders."""
+    """True if a part may be extracted under its name: only inside the saved folders."""
     path = PurePosixPath(entry.name)
     inside = len(path.parts) > 1 and path.parts[0] in SAVED_FOLDERS and ".." not in path.parts
     return entry.name == DUMP or inside

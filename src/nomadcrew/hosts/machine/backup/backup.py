@@ -137,7 +137,7 @@ async def _running(folder: DataFolder, pg: EmbeddedPostgres, say: Say) -> AsyncI
 
 
 def _locked(folder: DataFolder, cleanup: contextlib.ExitStack) -> bool:
-    """Whether the folder's lock was acquired, until `cleanup`; if not, a host is running."""
+    """True if the folder's lock was acquired, until `cleanup`; if not, a host is running."""
     try:
         cleanup.enter_context(folder.lock("making a backup"))
     except AlreadyRunning:

@@ -62,7 +62,7 @@ def subscriber(client: str) -> str:
 
 
 def is_direct_loopback(peer: str, headers: Mapping[str, str]) -> bool:
-    """Whether the request came from this machine directly, not through a proxy on it."""
+    """True if the request came from this machine directly, not through a proxy on it."""
     address = _parse(peer)
     return address is not None and address.is_loopback and FORWARDING_HEADERS.isdisjoint(headers)
 

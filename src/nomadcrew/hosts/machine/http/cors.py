@@ -40,7 +40,7 @@ class Cors:
         self._pattern = re.compile("|".join(f"(?:{pattern})" for pattern in patterns)) if patterns else None
 
     def allows(self, origin: str | None, host: str) -> bool:
-        """Whether a page of `origin` may call; a page served by this host always may."""
+        """True if a page of `origin` may call; a page served by this host always may."""
         if origin is None or self._any:
             return True
         origin = origin.lower()

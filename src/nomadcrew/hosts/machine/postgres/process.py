@@ -36,7 +36,7 @@ def read_pid_file(data: Path) -> PidFile | None:
 
 
 def is_postmaster_of(pid: int, data: Path) -> bool:
-    """Whether process `pid` is alive and is a PostgreSQL on `data`, not another process with a reused id."""
+    """True if process `pid` is alive and is a PostgreSQL on `data`, not another process with a reused id."""
     if pid <= 1 or not exists(pid):
         return False
     words = _command_line(pid)
@@ -93,7 +93,7 @@ class Postmaster:
 
 
 def exists(pid: int) -> bool:
-    """Whether a process with this id exists, of any user."""
+    """True if a process with this id exists, of any user."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

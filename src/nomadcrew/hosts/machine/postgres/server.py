@@ -184,7 +184,7 @@ class EmbeddedPostgres:
         return cluster.settings_text(self._socket, unsafe_fast=self._unsafe_fast)
 
     async def _serves_the_same(self, socket: str) -> bool:
-        """Whether the PostgreSQL on `socket` answers and has this version and these settings."""
+        """True if the PostgreSQL on `socket` answers and has this version and these settings."""
         assert self._socket is not None
         try:
             if socket != self._socket.setting or (self._data / cluster.CONF).read_text() != self._settings():

@@ -39,7 +39,7 @@ class Delivery(Protocol):
     def __len__(self) -> int: ...
 
     def connected(self, user_ids: Iterable[UserId]) -> bool:
-        """Whether any of these users may have a socket."""
+        """True if any of these users may have a socket."""
         ...
 
     def deliver(
@@ -97,7 +97,7 @@ class HubBroadcaster:
             del self._hidden[key]
 
     def _is_outdated(self, event: Event) -> bool:
-        """Whether an event shows a member who has hidden since, on its trip or everywhere."""
+        """True if an event shows a member who has hidden since, on its trip or everywhere."""
         owner = position_owner(event)
         if owner is None:
             return False

@@ -142,7 +142,7 @@ class Hub:
             socket.muted -= {trip_id}
 
     def connected(self, user_ids: Iterable[UserId]) -> bool:
-        """Whether any of these users has a socket here."""
+        """True if any of these users has a socket here."""
         return any(user_id in self._by_user for user_id in user_ids)
 
     def deliver(

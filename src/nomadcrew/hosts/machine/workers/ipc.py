@@ -82,7 +82,7 @@ class UserConnection(IpcMessage):
     here: bool
 
 
-class Heartbeat(IpcMessage):
+class WorkerHeartbeat(IpcMessage):
     """A heartbeat, every few seconds."""
 
 
@@ -128,7 +128,7 @@ class Answer(IpcMessage):
 
 
 _TO_WORKERS = Start | Deliver | Online | Drain
-_TO_THE_HOST = Ready | Committed | Broadcast | UserConnection | Heartbeat
+_TO_THE_HOST = Ready | Committed | Broadcast | UserConnection | WorkerHeartbeat
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_TO_WORKERS | _TO_THE_HOST | SessionEnded | LimitsUsed | Question | Answer).decode
 

@@ -9,8 +9,8 @@ more.
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-from nomadcrew.adapters.machine.limits import ProcessRateLimits
-from nomadcrew.core.limits import Allowance, Limit, RateLimits
+from nomadcrew.adapters.machine.rate_limits import ProcessRateLimits
+from nomadcrew.core.rate_limits import Allowance, Limit, RateLimits
 
 TOLD_EVERY_S = 0.05
 SLOW_WINDOW_S = 60
@@ -20,7 +20,7 @@ Spent = tuple[str, str, int]
 
 
 def guards(limit: Limit) -> bool:
-    """Whether a limit is so low that it must be counted in one process."""
+    """True if a limit is so low that it must be counted in one process."""
     return limit.per_s >= SLOW_WINDOW_S and limit.count <= FEW
 
 

@@ -13,13 +13,13 @@ from uuid import UUID
 import uvloop
 
 from nomadcrew import logs
-from nomadcrew.adapters.machine.limits import ProcessRateLimits, parse_limits
+from nomadcrew.adapters.machine.rate_limits import ProcessRateLimits, parse_limits
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.presence import PostgresPresence
 from nomadcrew.core.clock import utc_now
 from nomadcrew.core.events import Event
 from nomadcrew.core.ids import SessionId, TripId, UserId
-from nomadcrew.core.limits import Allowance
+from nomadcrew.core.rate_limits import Allowance
 from nomadcrew.hosts.machine.data_folder import DataFolder
 from nomadcrew.hosts.machine.http.metrics import Metrics
 from nomadcrew.hosts.machine.open_files import allow_open_files
@@ -185,7 +185,7 @@ class Worker:
     async def _send_heartbeats(self) -> None:
         """Send a heartbeat every few seconds."""
         while True:
-            self.host.send(said.Heartbeat())
+            self.host.send(said.WorkerHeartbeat())
             await asyncio.sleep(WORKING_S)
 
     async def _silences(self) -> Mapping[str, float]:

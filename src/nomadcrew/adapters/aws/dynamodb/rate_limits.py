@@ -13,7 +13,7 @@ from typing import Any
 from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
 from nomadcrew.core.clock import Clock
 from nomadcrew.core.errors import Unavailable
-from nomadcrew.core.limits import LIMITS, Allowance, Limit, RateLimits
+from nomadcrew.core.rate_limits import LIMITS, Allowance, Limit, RateLimits
 
 log = logging.getLogger("nomadcrew.limits")
 
@@ -74,7 +74,7 @@ class DynamoRateLimits:
     async def _update(
         self, bucket: "_Bucket", condition: str, values: Mapping[str, Any], now: int
     ) -> tuple[bool, int | None]:
-        """Whether the condition held, and the item's `fullAt` afterwards."""
+        """True if the condition held, and the item's `fullAt` afterwards."""
         full_at = ":fresh" if condition is _IDLE else "fullAt + :spend"
         body: dict[str, Any] = {
             "TableName": self._table,

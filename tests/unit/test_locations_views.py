@@ -18,7 +18,7 @@ from nomadcrew.hosts.machine import services as machine
 from nomadcrew.hosts.machine.http.metrics import Metrics
 from nomadcrew.hosts.machine.services import RequestServer, cancel_tasks, start_tasks
 from nomadcrew.hosts.machine.sockets.hub import Hub
-from nomadcrew.hosts.machine.sockets.view_log import PositionViewBuffer
+from nomadcrew.hosts.machine.sockets.position_views import PositionViewBuffer
 from nomadcrew.settings import Settings
 from tests.fake_sockets import FakeSocket
 from tests.fakes import ANA, BEN, NOON, SetClock, UnexpectedPort, fake_ports

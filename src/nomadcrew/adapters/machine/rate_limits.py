@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from nomadcrew.core.clock import Clock
-from nomadcrew.core.limits import LIMITS, Allowance, Limit, RateLimits
+from nomadcrew.core.rate_limits import LIMITS, Allowance, Limit, RateLimits
 
 MAX_KEYS = 100_000  # per bucket; about 20 MB if an attacker fills one
 OFF = "off"
