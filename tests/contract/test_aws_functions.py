@@ -11,7 +11,7 @@ from nomadcrew.adapters.aws.realtime import SETTLING
 from nomadcrew.adapters.aws.sdk.services import SQS
 from nomadcrew.adapters.postgres.invitations import PostgresInvitations
 from nomadcrew.adapters.postgres.push import PostgresPushTokens
-from nomadcrew.core.access import Command
+from nomadcrew.core.access import Access, Command
 from nomadcrew.core.ids import EventId, InvitationId, PushTokenId, TripId, UserId, uuid7
 from nomadcrew.core.notifications.push import RECEIPTS_AFTER_S, DeviceType
 from nomadcrew.core.permissions import ADMIN, MEMBER, Role
@@ -83,7 +83,7 @@ async def test_a_duplicate_event_notifies_once(stack: Stack) -> None:
     for _ in range(2):
         await stack.lambdas.cloud.put(stack.urls["notifications"], body)
     assert await stack.consume("notifications", NOTIFIER) == 2
-    assert await stack.ports["notifications"].unread(ben) == 1
+    assert await stack.ports["notifications"].count_unread(ben) == 1
 
 
 async def test_a_message_is_shown_to_the_others_and_pushed_to_their_phones_once(stack: Stack) -> None:
@@ -114,7 +114,7 @@ async def test_a_message_is_shown_to_the_others_and_pushed_to_their_phones_once(
     await stack.consume("realtime", REALTIME)
     assert set(stack.received("ben's")) == {"notification.created"}
     assert stack.received("ana's") == []
-    assert await stack.ports["notifications"].unread(ben) == 0
+    assert await stack.ports["notifications"].count_unread(ben) == 0
     stack.lambdas.cloud.advance(RECEIPTS_AFTER_S - backoff_s(1) - 1)
     assert await stack.consume("push", PUSH) == 0
     stack.lambdas.cloud.advance(1)
@@ -258,7 +258,7 @@ async def test_viewers_of_a_live_position_are_listed_to_its_owner(stack: Stack) 
     await stack.frame("ana's", ana, body=json.dumps(frame))
     await stack.consume("location", LOCATION_STREAM)
     await stack.consume("realtime", REALTIME)
-    found = await stack.ports["position_views"].of(trip_id, ana, MEMBER, limit=9, offset=0)
+    found = await stack.ports["position_views"].list_for_owner(Access(trip_id, ana, MEMBER), limit=9, offset=0)
     assert [(view.viewer_id, view.hour) for view in found] == [(ben, NOON)]
 
 
@@ -330,7 +330,7 @@ async def test_the_audit_stores_events_and_rejects_other_messages(stack: Stack) 
     lines = s3.get_object(Bucket=stack.ports["bucket"], Key=name)["Body"].read().decode().splitlines()
     assert [unpack(line).id for line in lines] == [frames]
     dead = SqsQueue(stack.lambdas.cloud.client(SQS), {"audit": stack.urls["audit"]}, new_id=uuid7, wait_s=0)
-    assert [reason for _, reason in await dead.dead("audit", limit=5)] == ["NoEvent"]
+    assert [reason for _, reason in await dead.dead("audit", limit=5)] == ["NotAnEvent"]
 
 
 def ses_event(**detail: Any) -> str:
@@ -358,7 +358,7 @@ async def test_a_poison_message_goes_to_the_dead_letters_and_can_be_redriven(sta
     assert await stack.consume("notifications", NOTIFIER) == 1
     queue = SqsQueue(stack.lambdas.cloud.client(SQS), {"work": stack.urls["notifications"]}, new_id=uuid7, wait_s=0)
     [(job, reason)] = await queue.dead("work", limit=5)
-    assert (job.body, reason) == ("poison", "NoEvent")
+    assert (job.body, reason) == ("poison", "NotAnEvent")
     assert await queue.redrive("work") == 1
     assert await stack.lambdas.cloud.messages(stack.urls["notifications"]) == ["poison"]
 

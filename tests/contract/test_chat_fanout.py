@@ -6,6 +6,7 @@ from uuid import UUID
 
 import pytest
 
+from nomadcrew.core.access import Command
 from nomadcrew.core.chat.model import Message, NewMessage
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.events import TOMBSTONE
@@ -131,9 +132,9 @@ async def test_changes_of_a_trip_are_broadcast_in_order(stack: Stack) -> None:
     ana, ben, trip_id = await two_members(stack)
     message = await post_message(stack, trip_id, ana, "helo")
     chat = stack.ports["chat"]
-    await chat.edit(trip_id, message.id, ana, OWN, "hello", EventId(uuid7()), now=NOON)
-    await chat.read(trip_id, message.id, ben, MEMBER, EventId(uuid7()), now=NOON)
-    await chat.delete(trip_id, message.id, ana, OWN_OR_ADMIN, EventId(uuid7()), now=NOON)
+    await chat.edit(Command(trip_id, ana, OWN, EventId(uuid7()), NOON), message.id, "hello")
+    await chat.mark_read(Command(trip_id, ben, MEMBER, EventId(uuid7()), NOON), message.id)
+    await chat.delete(Command(trip_id, ana, OWN_OR_ADMIN, EventId(uuid7()), NOON), message.id)
     await stack.fan_out(stack.changes())
     about_message = [type_ for type_ in stack.received("ben's") if type_ != "CHAT_READ_RECEIPT"]
     assert about_message == ["CHAT_MESSAGE_SENT", "CHAT_MESSAGE_EDITED", "CHAT_MESSAGE_DELETED"]
@@ -145,7 +146,7 @@ async def test_a_deleted_text_is_removed_from_stored_events(stack: Stack) -> Non
     other = await post_message(stack, trip_id, ana, "kept")
     await stack.fan_out(stack.changes())
     assert "secret" in str(await stored_events(stack, ben))
-    await stack.ports["chat"].delete(trip_id, message.id, ana, OWN_OR_ADMIN, EventId(uuid7()), now=NOON)
+    await stack.ports["chat"].delete(Command(trip_id, ana, OWN_OR_ADMIN, EventId(uuid7()), NOON), message.id)
     await stack.fan_out(stack.changes())
     sent = {
         UUID(payload["messageId"]): payload for type_, payload in await stored_events(stack, ben) if "SENT" in type_

@@ -121,12 +121,12 @@ async def test_shared_trips_are_those_with_active_sharing(scenario: Scenario) ->
 
 async def test_expired_sharing_is_switched_off_and_published_once(scenario: Scenario) -> None:
     trip, ana, ben = await two_members(scenario)
-    upkeep = PostgresRetention(scenario.db.pool)
+    retention = PostgresRetention(scenario.db.pool)
     await scenario.send(trip, ana, lasts_s=600)
     await scenario.send(trip, ben)
-    assert await upkeep.end_expired_sharing(NOON + 9 * MINUTE) == 0
-    assert await upkeep.end_expired_sharing(NOON + 10 * MINUTE) == 1
-    assert await upkeep.end_expired_sharing(NOON + 10 * MINUTE) == 0
+    assert await retention.end_expired_sharing(NOON + 9 * MINUTE) == 0
+    assert await retention.end_expired_sharing(NOON + 10 * MINUTE) == 1
+    assert await retention.end_expired_sharing(NOON + 10 * MINUTE) == 0
     assert await scenario.sharing_events() == [(ana, True), (ben, True), (ana, False)]
     assert (await scenario.owner(trip, ana)).sharing == Sharing(False, None, NOON + 10 * MINUTE)
 
@@ -224,14 +224,14 @@ async def test_daily_partitions_are_created_ahead_and_for_late_points_and_droppe
     for minute in minutes:
         await scenario.send(trip, ana, minute=minute, received=max(minute, 0))
     # Today, the days ahead and the days of the two late points.
-    days = await partitions_after_upkeep(scenario, NOON)
+    days = await partitions_after_retention(scenario, NOON)
     assert {day(n) for n in (-29, -3, *range(DAYS_AHEAD + 1))} <= days
     assert await scenario.minutes(trip, ana) == minutes
     assert await unassigned(scenario) == 0
-    assert await partitions_after_upkeep(scenario, NOON) == days
+    assert await partitions_after_retention(scenario, NOON) == days
     await scenario.send(trip, ana, minute=-5 * 1440, received=2 * 1440)
     assert await scenario.minutes(trip, ana) == sorted([*minutes, -5 * 1440])
-    days = await partitions_after_upkeep(scenario, NOON + 5 * DAY)
+    days = await partitions_after_retention(scenario, NOON + 5 * DAY)
     assert {day(n) for n in (-5, -3, *range(DAYS_AHEAD + 6))} <= days
     assert day(-29) not in days
     assert await scenario.minutes(trip, ana) == [-5 * 1440, *minutes[1:]]
@@ -239,19 +239,19 @@ async def test_daily_partitions_are_created_ahead_and_for_late_points_and_droppe
 
 async def test_points_and_views_are_deleted_after_thirty_days(scenario: Scenario) -> None:
     trip, ana, ben = await two_members(scenario)
-    upkeep = PostgresRetention(scenario.db.pool)
+    retention = PostgresRetention(scenario.db.pool)
     views = PostgresPositionViews(scenario.db.pool)
     await scenario.send(trip, ana)
     await views.record(trip, [ben], [ana], now=NOON)
     await views.record(trip, [ben], [ana], now=NOON + HOUR)
-    await upkeep.delete_positions(NOON + 30 * DAY)
+    await retention.delete_positions(NOON + 30 * DAY)
     assert await scenario.minutes(trip, ana) == [0]
     assert len(await views.list_for_owner(Access(trip, ana, MEMBER), limit=10, offset=0)) == 2
-    await upkeep.delete_positions(NOON + 30 * DAY + MINUTE)
+    await retention.delete_positions(NOON + 30 * DAY + MINUTE)
     assert [view.hour for view in await views.list_for_owner(Access(trip, ana, MEMBER), limit=10, offset=0)] == [
         NOON + HOUR
     ]
-    await upkeep.delete_positions(NOON + 31 * DAY)
+    await retention.delete_positions(NOON + 31 * DAY)
     assert await scenario.minutes(trip, ana) == []
 
 
@@ -259,7 +259,7 @@ def day(number: int) -> str:
     return f"{NOON + number * DAY:%Y%m%d}"
 
 
-async def partitions_after_upkeep(scenario: Scenario, now: datetime) -> set[str]:
+async def partitions_after_retention(scenario: Scenario, now: datetime) -> set[str]:
     """The partitions after the schedule has run, which returns the number of created and dropped ones.
 
     Migrations create partitions from the current date on, so no partition may be assumed present or missing.

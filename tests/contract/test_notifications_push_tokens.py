@@ -156,11 +156,11 @@ async def test_old_tokens_and_sends_are_deleted(db: TripDb, tokens: PostgresPush
     for id_, at in ((push, NOON), (EventId(uuid7()), NOON + timedelta(days=29))):
         await tokens.claim(id_, [ana], now=at)
         await tokens.sent(id_, {kept.id: f"ticket of {id_}"}, now=at)
-    upkeep, then = PostgresRetention(db.pool), NOON + timedelta(days=30, seconds=1)
-    assert (await upkeep.delete_push_tokens(then), await upkeep.delete_push_sends(then)) == (1, 1)
+    retention, then = PostgresRetention(db.pool), NOON + timedelta(days=30, seconds=1)
+    assert (await retention.delete_push_tokens(then), await retention.delete_push_sends(then)) == (1, 1)
     assert {row["token"] for row in await _rows(db)} == {"young", "kept"}
     assert await tokens.tickets(push) == {}
-    assert (await upkeep.delete_push_tokens(then), await upkeep.delete_push_sends(then)) == (0, 0)
+    assert (await retention.delete_push_tokens(then), await retention.delete_push_sends(then)) == (0, 0)
 
 
 async def _rows(db: TripDb) -> list[Row]:

@@ -23,7 +23,7 @@ PARTS = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "Cond
 # The modules behind the services of a port, and the service they call. S3, SES and API Gateway are called by path,
 # so their modules name no operation.
 CALLS = {
-    "limits": ("dynamodb", ["dynamodb/limits.py"]),
+    "limits": ("dynamodb", ["dynamodb/rate_limits.py"]),
     "sessions": ("dynamodb", ["dynamodb/sessions.py"]),
     "profile_cache": ("dynamodb", ["dynamodb/profile_cache.py"]),
     "connections": ("dynamodb", ["dynamodb/connections.py"]),

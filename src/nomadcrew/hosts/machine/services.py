@@ -146,23 +146,23 @@ class SharedServices:
         return await forget_files(attachments=ports.attachments, files=ports.files, now=utc_now())
 
     def _schedules(self) -> list[Schedule]:
-        upkeep = self.ports.retention
+        retention = self.ports.retention
         return [
-            Schedule("old events", HOUR_S, lambda: upkeep.delete_events(utc_now())),
-            Schedule("old notifications", DAY_S, lambda: upkeep.delete_notifications(utc_now())),
-            Schedule("old push tokens", DAY_S, lambda: upkeep.delete_push_tokens(utc_now())),
-            Schedule("old pushes", HOUR_S, lambda: upkeep.delete_push_sends(utc_now())),
-            Schedule("old replies", 60.0, lambda: upkeep.delete_stored_replies(utc_now())),
+            Schedule("old events", HOUR_S, lambda: retention.delete_events(utc_now())),
+            Schedule("old notifications", DAY_S, lambda: retention.delete_notifications(utc_now())),
+            Schedule("old push tokens", DAY_S, lambda: retention.delete_push_tokens(utc_now())),
+            Schedule("old pushes", HOUR_S, lambda: retention.delete_push_sends(utc_now())),
+            Schedule("old replies", 60.0, lambda: retention.delete_stored_replies(utc_now())),
             Schedule("old sessions", HOUR_S, lambda: self.ports.sessions.delete_expired(now=utc_now())),
             Schedule(
                 "old registrations",
                 HOUR_S,
                 lambda: self.ports.unconfirmed_registrations.delete_expired(now=utc_now()),
             ),
-            Schedule("old positions", HOUR_S, lambda: upkeep.delete_positions(utc_now())),
+            Schedule("old positions", HOUR_S, lambda: retention.delete_positions(utc_now())),
             Schedule("expired sharing", EXPIRY_S, self._end_sharing),
             Schedule("old files", HOUR_S, self._forget_files),
-            Schedule("old dead jobs", DAY_S, lambda: upkeep.delete_dead_jobs(utc_now())),
+            Schedule("old dead jobs", DAY_S, lambda: retention.delete_dead_jobs(utc_now())),
         ]
 
 

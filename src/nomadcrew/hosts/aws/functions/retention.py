@@ -10,7 +10,7 @@ from nomadcrew.core.ports import Ports
 from nomadcrew.hosts.aws.entry import Context, Event, event_entry, seconds_left
 from nomadcrew.hosts.aws.ports import lambda_ports
 
-log = logging.getLogger("nomadcrew.upkeep")
+log = logging.getLogger("nomadcrew.retention")
 
 # On AWS, DynamoDB's TTL deletes sessions, and the queues' retention deletes dead jobs.
 PORTS: Final = ("attachments", "files", "outbox", "retention", "unconfirmed_registrations")
