@@ -8,7 +8,7 @@ import boto3
 from rehearsal.emulator import Emulator
 
 # Errors that tests provoke: a message that is not an event, and the authorizer's exception, which causes a 401.
-PROVOKED = ('"exception_name":"NoEvent"', "-authorizer Traceback")
+PROVOKED = ('"exception_name":"NotAnEvent"', "-authorizer Traceback")
 
 
 def save_logs(emulator: Emulator, path: Path) -> list[str]:
