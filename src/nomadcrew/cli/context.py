@@ -96,7 +96,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 
 
 def require_content(folder: DataFolder) -> None:
-    """Raises CannotStart: the folder is empty, so no server has been started on it."""
+    """Raises StartupError: the folder is empty, so no server has been started on it."""
     if folder.is_empty():
         raise StartupError(
             f"{folder.home} is empty; set NOMADCREW_HOME to your data folder, "
@@ -122,7 +122,7 @@ async def pool_on(settings: Settings, folder: DataFolder) -> AsyncIterator[Datab
     """A pool on the folder's database: the running host's PostgreSQL, else one started for this command.
 
     Raises:
-        CannotStart: the data folder is missing or not usable.
+        StartupError: the data folder is missing or not usable.
     """
     binaries = find_binaries(settings.postgres_bin)
     folder.check(binaries.major)

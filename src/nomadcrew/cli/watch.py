@@ -70,7 +70,7 @@ class Watcher:
         """Load the whole view.
 
         Raises:
-            CannotStart: the server refuses, or does not answer.
+            StartupError: the server refuses, or does not answer.
         """
         self._view.load(*self._fetch())
 

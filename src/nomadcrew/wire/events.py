@@ -136,7 +136,7 @@ def unpack(body: str) -> Event:
     """Decode a message, with or without EventBridge's envelope.
 
     Raises:
-        NoEvent: the message is not an event.
+        NotAnEvent: the message is not an event.
     """
     try:
         event = _decode_delivered(body).detail or _decode_stored(body)

@@ -32,7 +32,7 @@ def unpack_record(text: str) -> LocationRecord:
     """Decode a record.
 
     Raises:
-        NotCarried: the text is not a record.
+        NotALocationRecord: the text is not a record.
     """
     try:
         record = _decode(text)

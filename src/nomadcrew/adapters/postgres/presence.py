@@ -89,7 +89,7 @@ class PostgresPresence:
         return [(row["user_id"], row["ghost"]) for row in await self._members(access)]
 
     async def _members(self, access: Access) -> Sequence[Row]:
-        rows = await self._sql.fetch(_SQL["of_trip"], **gate(access))
+        rows = await self._sql.fetch(_SQL["list_for_trip"], **gate(access))
         raise_for_verdict(rows[0]["verdict"])
         return rows
 

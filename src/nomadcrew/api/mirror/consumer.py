@@ -14,7 +14,7 @@ async def consume_mirror(job: Job, ports: Ports) -> None:
     """Copy the rows that an event refers to.
 
     Raises:
-        NoEvent: the message is not an event.
+        NotAnEvent: the message is not an event.
         Unavailable, MirrorRefused: as `Mirror` says.
     """
     await mirror_event(

@@ -20,7 +20,7 @@ async def consume_push(job: Job, ports: Ports) -> None:
     Raises:
         Unavailable: some messages are left for the next attempt.
         PushRefused: the push service refuses our credentials.
-        NoPush: the message is not a push job.
+        NotAPushJob: the message is not a push job.
     """
     task = push_job_in(job.body)
     if not ports.site.push_leaves:

@@ -73,7 +73,7 @@ async def accept(report: Report, *, positions: Positions, stream: LocationStream
 async def broadcast_positions(
     trip_id: TripId, accepted: Accepted, *, broadcaster: Broadcaster, new_id: NewId, now: datetime
 ) -> Sequence[Change]:
-    """Broadcast a member's new position, if visible. Returns arrivals and departures, for `note_arrivals`."""
+    """Broadcast a member's new position, if visible. Returns arrivals and departures, for `record_arrivals`."""
     member, last = accepted.member, accepted.member.last
     if last is None or not accepted.moved:
         return ()
@@ -171,7 +171,7 @@ async def suggest_meeting_point(
     """The point with the least total distance from all members whose position the caller may see.
 
     Raises:
-        NobodyShares: no position is visible.
+        NoPositionsShared: no position is visible.
         DomainError: as `Positions` says.
     """
     crew = await last_positions(trip_id, caller, positions=positions, views=views, now=now)

@@ -91,7 +91,7 @@ class DataFolder:
         The kernel releases the lock when the process ends, however it ends; child processes do not inherit it.
 
         Raises:
-            HostRuns: another host runs on the folder; the message names its process.
+            AlreadyRunning: another host runs on the folder; the message names its process.
         """
         fd = os.open(self.home / "host.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:

@@ -50,7 +50,7 @@ def listen(settings: Settings) -> socket.socket:
     """A listening socket. It is bound before any other start-up work, so that a port in use fails at once.
 
     Raises:
-        CannotStart: the address is in use, or is not an address of this machine.
+        StartupError: the address is in use, or is not an address of this machine.
     """
     return _bound(settings, settings.port, shared=False)
 
@@ -62,7 +62,7 @@ def listen_for_workers(settings: Settings) -> list[socket.socket]:
     kernel cannot spread them, the workers share one socket.
 
     Raises:
-        CannotStart: as `listen`.
+        StartupError: as `listen`.
     """
     if not sys.platform.startswith("linux"):
         return [listen(settings)] * settings.workers
@@ -111,7 +111,7 @@ async def migrated(pool: Database) -> int:
     """Apply new migrations; returns their number.
 
     Raises:
-        CannotStart: the migration files and the database do not match.
+        StartupError: the migration files and the database do not match.
     """
     patient = pool.long_timeout()
     try:
@@ -126,7 +126,7 @@ async def serve(settings: Settings, say: Callable[[Started], None]) -> None:
     """Run until stopped, then drain.
 
     Raises:
-        CannotStart: the message says what to do.
+        StartupError: the message says what to do.
     """
     started_s = time.monotonic()
     allow_open_files()

@@ -57,7 +57,7 @@ def make_ports(settings: Settings, folder: DataFolder, pool: Database, **rest: A
     """The ports on a data folder, as `machine_ports` creates them; also for commands.
 
     Raises:
-        CannotStart: a key file is not usable.
+        StartupError: a key file is not usable.
     """
     try:
         return machine_ports(settings, folder.keys, folder.mail, folder.files, pool, **rest)

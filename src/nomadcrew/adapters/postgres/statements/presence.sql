@@ -1,4 +1,4 @@
--- name: of_trip
+-- name: list_for_trip
 SELECT gate.verdict, m.user_id, ghost_mode(p.preferences) AS ghost, s.seen_at
 FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int) gate
 LEFT JOIN trip_memberships m ON gate.verdict = 'ok' AND m.trip_id = gate.trip_id AND m.status = 'ACTIVE'

@@ -46,12 +46,12 @@ async def _record_and_send(events: Sequence[Event], ports: Ports) -> None:
         trips[event.trip_id].append(event)
     members = await ports.events.recipients(trips)
 
-    async def deliver(of_trip: Sequence[Event]) -> None:
-        for event in of_trip:
+    async def deliver(list_for_trip: Sequence[Event]) -> None:
+        for event in list_for_trip:
             people, muted = listeners(event, members)
             await ports.sockets.deliver(event_frame(event), people, muted, now=ports.clock())
 
-    await asyncio.gather(_queue(events, ports), *(deliver(of_trip) for of_trip in trips.values()))
+    await asyncio.gather(_queue(events, ports), *(deliver(list_for_trip) for list_for_trip in trips.values()))
 
 
 async def _queue(events: Sequence[Event], ports: Ports) -> None:

@@ -43,7 +43,7 @@ async def apply_retention(_event: Event, context: Context, ports: Ports) -> None
                 counts[name] = await run()
             except Exception as error:
                 failed.append(error)
-    log.info("Upkeep finished", extra={"fields": counts})
+    log.info("Retention finished", extra={"fields": counts})
     if failed:
         raise ExceptionGroup("retention", failed)
 

@@ -46,7 +46,7 @@ async def consume_feedback(job: Job, ports: Ports) -> None:
     """Suppress mail to addresses that bounced permanently or complained.
 
     Raises:
-        Hopeless: the message is not SES feedback.
+        PermanentFailure: the message is not SES feedback.
     """
     try:
         detail = msgspec.json.decode(job.body, type=Feedback).detail

