@@ -84,7 +84,7 @@ def visible_position(
             return None
         case Privacy.APPROXIMATE:
             return _approximate(point)
-        case Privacy.PRECISE:
+        case Privacy.PRECISE:  # pragma: no branch — the levels are exhausted
             return _precise(point)
 
 

@@ -1,0 +1,34 @@
+"""The limits of a trip's fields."""
+
+from dataclasses import replace
+from datetime import date
+from typing import Any
+
+import pytest
+
+from nomadcrew.core.errors import Invalid
+from nomadcrew.core.trips import service
+from nomadcrew.core.trips.model import InvalidDates, NewTrip, Status
+from tests.fakes import ANA, NOON, CountingIds, UnexpectedPort
+
+TRIP = NewTrip("Porto", "", None, None, None, 41.15, -8.61, date(2027, 5, 1), date(2027, 5, 9), Status.PLANNING, "")
+
+
+@pytest.mark.parametrize(
+    ("fields", "refusal"),
+    [
+        ({"name": " "}, Invalid),
+        ({"name": "x" * (service.MAX_NAME + 1)}, Invalid),
+        ({"background_image_url": "x" * (service.MAX_IMAGE_URL + 1)}, Invalid),
+        ({"destination_latitude": 90.1}, Invalid),
+        ({"end_date": date(2027, 4, 30)}, InvalidDates),
+    ],
+)
+async def test_an_invalid_trip_is_refused_before_it_is_stored(
+    fields: dict[str, Any], refusal: type[Invalid]
+) -> None:
+    trips: Any = UnexpectedPort("trips")
+    with pytest.raises(refusal):
+        await service.create_trip(
+            replace(TRIP, **fields), ANA, trips=trips, new_id=CountingIds(), now=NOON, fingerprint=b""
+        )
