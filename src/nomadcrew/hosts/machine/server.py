@@ -172,24 +172,30 @@ async def _alone(
 ) -> None:
     """Run everything in this process."""
     hub = Hub()
-    back = SharedServices(settings, folder, pool, address, sockets=hub, hub=hub, on_session_end=hub.end_session)
-    front = RequestServer(
-        settings, pool, hub, back.ports, back.metrics, heartbeats=back.heartbeats, refresh=back.refresh
+    services = SharedServices(settings, folder, pool, address, sockets=hub, hub=hub, on_session_end=hub.end_session)
+    requests = RequestServer(
+        settings,
+        pool,
+        hub,
+        services.ports,
+        services.metrics,
+        heartbeats=services.heartbeats,
+        refresh=services.refresh,
     )
-    hub.on_person = back.teller.person
+    hub.on_person = services.presence_announcer.person
     tasks = [
-        *start_tasks({**back.loops(), **front.loops()}),
+        *start_tasks({**services.loops(), **requests.loops()}),
         asyncio.create_task(postgres.supervise(), name="postgres"),
     ]
-    serving = Serving(front.application, hub, listener, ready)
+    serving = Serving(requests.application, hub, listener, ready)
     stopped = asyncio.create_task(stop.wait(), name="stop")
     await asyncio.wait({serving.task, stopped}, return_when=asyncio.FIRST_COMPLETED)
     log.info("stopping: draining requests and sockets")
     hub.on_person = _not_announced
     await serving.drain()
-    await back.finish()
+    await services.finish()
     await cancel_tasks([*tasks, stopped])
-    await front.finish()
+    await requests.finish()
     if serving.task.done():
         serving.task.result()  # raises the server's error if it ended by itself
 
@@ -205,24 +211,24 @@ async def _with_workers(
     ready: Callable[[], None],
 ) -> None:
     """Run the services in this process, HTTP and sockets in workers."""
-    fleet = WorkerSupervisor(listeners, connect=database_at(postgres), address=address)
-    back = SharedServices(
-        settings, folder, pool, address, sockets=fleet, hub=Hub(), on_session_end=fleet.end_session,
-        on_presence=fleet.tell_online,
+    supervisor = WorkerSupervisor(listeners, connect=database_at(postgres), address=address)
+    services = SharedServices(
+        settings, folder, pool, address, sockets=supervisor, hub=Hub(), on_session_end=supervisor.end_session,
+        on_presence=supervisor.tell_online,
     )  # fmt: skip
-    fleet.on_person = back.teller.person
-    fleet.serve(back)
-    tasks = start_tasks(back.loops())
+    supervisor.on_person = services.presence_announcer.person
+    supervisor.serve(services)
+    tasks = start_tasks(services.loops())
     tasks.append(asyncio.create_task(postgres.supervise(), name="postgres"))
     try:
-        await fleet.start()
+        await supervisor.start()
         ready()
         await stop.wait()
         log.info("stopping: draining requests and sockets")
-        fleet.on_person = _not_announced
+        supervisor.on_person = _not_announced
     finally:
-        await fleet.drain()
-    await back.finish()
+        await supervisor.drain()
+    await services.finish()
     await cancel_tasks(tasks)
 
 

@@ -92,10 +92,10 @@ class SharedServices:
         self.metrics = Metrics()
         pool.on_statement = self.metrics.statement
         self._outbox = PostgresOutbox(pool, mirrors=settings.mirrors)
-        self.workers = QueueConsumers(CONSUMERS)
+        self.consumers = QueueConsumers(CONSUMERS)
         self.broadcaster = HubBroadcaster(self._outbox, sockets, self.metrics)
         self.relay = Relay(
-            self._outbox, sockets, clock=utc_now, metrics=self.metrics, on_work=self.workers.wake,
+            self._outbox, sockets, clock=utc_now, metrics=self.metrics, on_work=self.consumers.wake,
             on_event=self.broadcaster.outdated_by,
         )  # fmt: skip
         self.presence = PostgresPresence(pool)
@@ -103,28 +103,28 @@ class SharedServices:
             settings, folder, pool, url=url, outbox=self.relay, connections=hub, broadcaster=self.broadcaster,
             on_session_end=on_session_end, presence=self.presence,
         )  # fmt: skip
-        self.ports = replace(ports, queue=WakingQueue(ports.queue, self.workers.wake))
-        self.teller = PresenceAnnouncer(
+        self.ports = replace(ports, queue=WakingQueue(ports.queue, self.consumers.wake))
+        self.presence_announcer = PresenceAnnouncer(
             self.presence, self.broadcaster, clock=utc_now, new_id=self.ports.new_id, on_change=on_presence
         )
-        self.heartbeats = {name: Heartbeat() for name in ("relay", "presence", *self.workers.queues)}
+        self.heartbeats = {name: Heartbeat() for name in ("relay", "presence", *self.consumers.queues)}
 
     def loops(self) -> dict[str, Loop]:
         """The loops to run until the host stops, by name."""
         beats = {name: heartbeat.beat for name, heartbeat in self.heartbeats.items()}
         loops: dict[str, Loop] = {
             "relay": lambda: self.relay.run(beats["relay"]),
-            "presence": lambda: self.teller.run(beats["presence"]),
+            "presence": lambda: self.presence_announcer.run(beats["presence"]),
         }
-        for queue in self.workers.queues:
-            loops[f"queue {queue}"] = lambda queue=queue: self.workers.run(queue, self.ports, beats[queue])  # type: ignore[misc]
+        for queue in self.consumers.queues:
+            loops[f"queue {queue}"] = lambda queue=queue: self.consumers.run(queue, self.ports, beats[queue])  # type: ignore[misc]
         for schedule in self._schedules():
             loops[f"schedule {schedule.name}"] = lambda schedule=schedule: run_schedule(schedule, lambda: None)  # type: ignore[misc]
         return loops
 
     async def finish(self) -> None:
         """Save presence and relay the remaining events; call when all writes have stopped. Skipped in an outage."""
-        await self.teller.finish()
+        await self.presence_announcer.finish()
         with contextlib.suppress(Unavailable):
             while await self.relay.drain():
                 pass

@@ -24,7 +24,7 @@ from nomadcrew.hosts.machine.errors import StartupError
 from nomadcrew.hosts.machine.http.metrics import REFRESH_TIMEOUT_S
 from nomadcrew.hosts.machine.services import SharedServices
 from nomadcrew.hosts.machine.uvicorn_server import DRAIN_S
-from nomadcrew.hosts.machine.workers import ipc as said
+from nomadcrew.hosts.machine.workers import ipc
 from nomadcrew.hosts.machine.workers.ipc import ConnectionLost, IpcChannel, ids_in
 from nomadcrew.hosts.machine.workers.metrics import merge_metrics
 from nomadcrew.wire.events import unpack
@@ -68,7 +68,7 @@ class WorkerSupervisor:
     ) -> None:
         self._listeners = listeners
         pool_size = max(LEAST_CONNECTIONS, min(MOST_CONNECTIONS, CONNECTIONS // len(listeners)))
-        self._start = said.Start(dict(connect), address, pool_size)
+        self._start = ipc.Start(dict(connect), address, pool_size)
         # Called when a user's first socket in any worker opens, and when their last one closes.
         self.on_person: Callable[[UserId, bool], None] = lambda _user_id, _here: None
         self._workers: set[_Worker] = set()
@@ -78,11 +78,11 @@ class WorkerSupervisor:
         self._ready_count = 0
         self._stopping = asyncio.Event()
         self._supervisors: list[asyncio.Task[None]] = []
-        self._back: SharedServices
+        self._services: SharedServices
 
-    def serve(self, back: SharedServices) -> None:
+    def serve(self, services: SharedServices) -> None:
         """Set the services that answer the workers' questions; call before `start`."""
-        self._back = back
+        self._services = services
 
     async def start(self) -> None:
         """Start all workers.
@@ -108,7 +108,7 @@ class WorkerSupervisor:
             listener.close()
         ending = [asyncio.create_task(worker.process.wait()) for worker in self._workers]
         for worker in self._workers:
-            worker.channel.send(said.Drain())
+            worker.channel.send(ipc.Drain())
         if ending:
             await asyncio.wait(ending, timeout=DRAIN_S + 4)
         for worker in self._workers:
@@ -133,7 +133,7 @@ class WorkerSupervisor:
         trip = None if trip_id is None else trip_id.bytes
         owner = None if shows is None else shows.bytes
         for worker, theirs in people.items():
-            worker.channel.send(said.Deliver(frame, bytes(theirs), trip, owner))
+            worker.channel.send(ipc.Deliver(frame, bytes(theirs), trip, owner))
         return 0  # each worker counts its own
 
     def end_session(self, session_id: SessionId) -> None:
@@ -144,13 +144,13 @@ class WorkerSupervisor:
         for stale in [session for session, until_s in self._ended.items() if until_s <= now_s]:
             del self._ended[stale]
         self._ended[session_id] = now_s + 2 * ACCESS_LIFETIME.total_seconds()
-        self._send_to_all(said.SessionEnded(session_id.bytes))
+        self._send_to_all(ipc.SessionEnded(session_id.bytes))
 
     def tell_online(self, user_id: UserId, here: bool) -> None:
         """Send a user's presence to all workers."""
-        self._send_to_all(said.Online(user_id.bytes, here))
+        self._send_to_all(ipc.Online(user_id.bytes, here))
 
-    def _send_to_all(self, message: said.IpcMessage) -> None:
+    def _send_to_all(self, message: ipc.IpcMessage) -> None:
         for worker in self._workers:
             worker.channel.send(message)
 
@@ -189,9 +189,9 @@ class WorkerSupervisor:
         self._workers.add(worker)
         worker.channel.send(self._start)
         for session_id in self._ended:
-            worker.channel.send(said.SessionEnded(session_id.bytes))
-        online = b"".join(user_id.bytes for user_id in self._back.presence.online())
-        worker.channel.send(said.Online(online, True))
+            worker.channel.send(ipc.SessionEnded(session_id.bytes))
+        online = b"".join(user_id.bytes for user_id in self._services.presence.online())
+        worker.channel.send(ipc.Online(online, True))
         return worker
 
     def _forget(self, worker: _Worker) -> None:
@@ -206,26 +206,26 @@ class WorkerSupervisor:
             await asyncio.sleep(WATCH_S)
             for worker in list(self._workers):
                 silent_s = time.monotonic() - worker.last_message_s
-                if silent_s > SILENT_S or worker.channel.waiting_bytes > said.MAX_WAITING_BYTES:
+                if silent_s > SILENT_S or worker.channel.waiting_bytes > ipc.MAX_WAITING_BYTES:
                     log.error("worker is stuck, killing it", extra={"fields": {"silent_s": round(silent_s)}})
                     _kill(worker)
 
-    def _on_message(self, worker: _Worker, message: said.IpcMessage) -> None:
+    def _on_message(self, worker: _Worker, message: ipc.IpcMessage) -> None:
         worker.last_message_s = time.monotonic()
         match message:
-            case said.Committed():
-                self._back.relay.wake()
-            case said.Broadcast(event, latest_of, people):
+            case ipc.Committed():
+                self._services.relay.wake()
+            case ipc.Broadcast(event, latest_of, people):
                 recipients = None if people is None else list(map(UserId, ids_in(people)))
-                self._back.broadcaster.enqueue(unpack(event), latest_of, recipients)
-            case said.UserConnection(user_id, here):
+                self._services.broadcaster.enqueue(unpack(event), latest_of, recipients)
+            case ipc.UserConnection(user_id, here):
                 self._person(worker, UserId(UUID(bytes=user_id)), here=here)
-            case said.SessionEnded(session_id):
+            case ipc.SessionEnded(session_id):
                 self.end_session(SessionId(UUID(bytes=session_id)))
-            case said.LimitsUsed():
+            case ipc.LimitsUsed():
                 for other in self._workers - {worker}:
                     other.channel.send(message)
-            case said.Ready():
+            case ipc.Ready():
                 self._ready_count += 1
                 if self._ready_count == len(self._listeners):
                     self._ready.set()
@@ -244,13 +244,13 @@ class WorkerSupervisor:
         if before != bool(workers):
             self.on_person(user_id, here)
 
-    async def _answer(self, about: said.IpcMessage) -> Any:
+    async def _answer(self, about: ipc.IpcMessage) -> Any:
         match about:
-            case said.TakeLimit(bucket, key, cost):
-                return astuple(await self._back.ports.limits.spend(bucket, key, cost=cost))
-            case said.HeartbeatQuery():
-                return {name: heartbeat.silent_s for name, heartbeat in self._back.heartbeats.items()}
-            case said.MetricsQuery():
+            case ipc.TakeLimit(bucket, key, cost):
+                return astuple(await self._services.ports.limits.spend(bucket, key, cost=cost))
+            case ipc.HeartbeatQuery():
+                return {name: heartbeat.silent_s for name, heartbeat in self._services.heartbeats.items()}
+            case ipc.MetricsQuery():
                 return await self._page()
             case _:
                 raise TypeError(f"a worker asked for {type(about).__name__}")
@@ -258,14 +258,14 @@ class WorkerSupervisor:
     async def _page(self) -> str:
         """The metrics of all processes."""
         with contextlib.suppress(TimeoutError, Unavailable):
-            await asyncio.wait_for(self._back.refresh(), REFRESH_TIMEOUT_S)
+            await asyncio.wait_for(self._services.refresh(), REFRESH_TIMEOUT_S)
         pages = await asyncio.gather(*map(_metrics_of, list(self._workers)))
-        return merge_metrics([self._back.metrics.render().decode(), *chain.from_iterable(pages)])
+        return merge_metrics([self._services.metrics.render().decode(), *chain.from_iterable(pages)])
 
 
 async def _metrics_of(worker: _Worker) -> list[str]:
     try:
-        return [await worker.channel.ask(said.MetricsQuery())]
+        return [await worker.channel.ask(ipc.MetricsQuery())]
     except ConnectionLost:
         return []
 

@@ -27,7 +27,7 @@ from nomadcrew.hosts.machine.services import RequestServer, cancel_tasks, make_p
 from nomadcrew.hosts.machine.sockets.hub import Hub
 from nomadcrew.hosts.machine.sockets.presence import HERE
 from nomadcrew.hosts.machine.uvicorn_server import Serving
-from nomadcrew.hosts.machine.workers import ipc as said
+from nomadcrew.hosts.machine.workers import ipc
 from nomadcrew.hosts.machine.workers.ipc import ConnectionLost, IpcChannel, ids_in
 from nomadcrew.hosts.machine.workers.rate_limits import Spent, WorkerRateLimits
 from nomadcrew.settings import Settings
@@ -61,7 +61,7 @@ class SupervisorOutbox:
 
     def _wake(self) -> None:
         self._wake_scheduled = False
-        self._host.send(said.Committed())
+        self._host.send(ipc.Committed())
 
 
 class SupervisorBroadcaster:
@@ -71,10 +71,10 @@ class SupervisorBroadcaster:
         self._host = host
 
     async def broadcast(self, event: Event, *, latest_of: str | None = None) -> None:
-        self._host.send(said.Broadcast(pack(event), latest_of))
+        self._host.send(ipc.Broadcast(pack(event), latest_of))
 
     async def send_to(self, event: Event, user_ids: Sequence[UserId]) -> None:
-        self._host.send(said.Broadcast(pack(event), None, b"".join(person.bytes for person in user_ids)))
+        self._host.send(ipc.Broadcast(pack(event), None, b"".join(person.bytes for person in user_ids)))
 
 
 class SupervisorRateLimits:
@@ -85,7 +85,7 @@ class SupervisorRateLimits:
 
     async def spend(self, bucket: str, key: str, *, cost: int = 1) -> Allowance:
         try:
-            return Allowance(*await self._host.ask(said.TakeLimit(bucket, key, cost)))
+            return Allowance(*await self._host.ask(ipc.TakeLimit(bucket, key, cost)))
         except ConnectionLost:
             return _ALLOWED
 
@@ -97,14 +97,14 @@ class Worker:
         self._settings = settings
         self.host = IpcChannel(self._on_message, self._answer, _exit_without_host)
         self.hub = Hub()
-        self.hub.on_person = lambda user_id, here: self.host.send(said.UserConnection(user_id.bytes, here))
+        self.hub.on_person = lambda user_id, here: self.host.send(ipc.UserConnection(user_id.bytes, here))
         self.metrics = Metrics()
-        self.start: asyncio.Future[said.Start] = asyncio.get_running_loop().create_future()
+        self.start: asyncio.Future[ipc.Start] = asyncio.get_running_loop().create_future()
         self.stop = asyncio.Event()
         self._limits: WorkerRateLimits | None = None
         self._presence: PostgresPresence | None = None
         # Presence changes received before the presence exists.
-        self._early_messages: list[said.Online] = []
+        self._early_messages: list[ipc.Online] = []
         self._sessions: asyncio.Queue[SessionId] = asyncio.Queue()
 
     async def run(self, listener: socket.socket) -> None:
@@ -120,7 +120,7 @@ class Worker:
             outbox=SupervisorOutbox(self.host), connections=self.hub, broadcaster=SupervisorBroadcaster(self.host),
             on_session_end=self._session_ended_here, limits=self._limits, presence=presence,
         )  # fmt: skip
-        front = RequestServer(
+        requests = RequestServer(
             self._settings, pool, self.hub, ports, self.metrics, silences=self._silences, render=self._render
         )
 
@@ -128,14 +128,14 @@ class Worker:
             while True:
                 await ports.tokens.revoke(await self._sessions.get(), now=utc_now())
 
-        loops = {**front.loops(), "host": self._send_heartbeats, "sessions": revoke_sessions}
+        loops = {**requests.loops(), "host": self._send_heartbeats, "sessions": revoke_sessions}
         tasks = start_tasks(loops)
-        serving = Serving(front.application, self.hub, listener, lambda: self.host.send(said.Ready()))
+        serving = Serving(requests.application, self.hub, listener, lambda: self.host.send(ipc.Ready()))
         stopped = asyncio.create_task(self.stop.wait())
         await asyncio.wait({serving.task, stopped}, return_when=asyncio.FIRST_COMPLETED)
         await serving.drain()
         await cancel_tasks([*tasks, stopped])
-        await front.finish()
+        await requests.finish()
         await pool.close()
 
     def _shared_limits(self) -> WorkerRateLimits | None:
@@ -144,32 +144,32 @@ class Worker:
             return None
 
         def tell(spent: Sequence[Spent]) -> None:
-            self.host.send(said.LimitsUsed(list(spent)))
+            self.host.send(ipc.LimitsUsed(list(spent)))
 
         return WorkerRateLimits(limits, ProcessRateLimits(utc_now, limits), SupervisorRateLimits(self.host), tell)
 
     def _session_ended_here(self, session_id: SessionId) -> None:
         self.hub.end_session(session_id)
-        self.host.send(said.SessionEnded(session_id.bytes))
+        self.host.send(ipc.SessionEnded(session_id.bytes))
 
-    def _on_message(self, message: said.IpcMessage) -> None:
+    def _on_message(self, message: ipc.IpcMessage) -> None:
         match message:
-            case said.Deliver(frame, people, trip_id, shows):
+            case ipc.Deliver(frame, people, trip_id, shows):
                 trip = None if trip_id is None else TripId(UUID(bytes=trip_id))
                 owner = None if shows is None else UserId(UUID(bytes=shows))
                 self.metrics.delivered(self.hub.deliver(frame, map(UserId, ids_in(people)), trip, owner))
-            case said.SessionEnded(session_id):
+            case ipc.SessionEnded(session_id):
                 self._sessions.put_nowait(SessionId(UUID(bytes=session_id)))
-            case said.LimitsUsed(spent) if self._limits is not None:
+            case ipc.LimitsUsed(spent) if self._limits is not None:
                 self._limits.count_spent(spent)
-            case said.Start():
+            case ipc.Start():
                 self.start.set_result(message)
-            case said.Online():
+            case ipc.Online():
                 self._online(message)
-            case said.Drain():
+            case ipc.Drain():
                 self.stop.set()
 
-    def _online(self, message: said.Online) -> None:
+    def _online(self, message: ipc.Online) -> None:
         if self._presence is None:
             self._early_messages.append(message)
             return
@@ -177,26 +177,26 @@ class Worker:
         for user_id in map(UserId, ids_in(message.people)):
             change(user_id, HERE)
 
-    async def _answer(self, about: said.IpcMessage) -> Any:
-        if isinstance(about, said.MetricsQuery):
+    async def _answer(self, about: ipc.IpcMessage) -> Any:
+        if isinstance(about, ipc.MetricsQuery):
             return self.metrics.render().decode()
         raise TypeError(f"the host asked for {type(about).__name__}")
 
     async def _send_heartbeats(self) -> None:
         """Send a heartbeat every few seconds."""
         while True:
-            self.host.send(said.WorkerHeartbeat())
+            self.host.send(ipc.WorkerHeartbeat())
             await asyncio.sleep(WORKING_S)
 
     async def _silences(self) -> Mapping[str, float]:
         try:
-            return dict(await self.host.ask(said.HeartbeatQuery()))
+            return dict(await self.host.ask(ipc.HeartbeatQuery()))
         except ConnectionLost:
             return {}
 
     async def _render(self) -> bytes:
         try:
-            return str(await self.host.ask(said.MetricsQuery())).encode()
+            return str(await self.host.ask(ipc.MetricsQuery())).encode()
         except ConnectionLost:
             return self.metrics.render()
 
