@@ -1,11 +1,19 @@
 """Ports that do nothing: for services that are not configured, and for processes without sockets or a relay."""
 
-from collections.abc import Mapping, Sequence
+from __future__ import annotations
 
-from nomadcrew.core.events import Event
-from nomadcrew.core.ids import TripId, UserId
-from nomadcrew.core.mirror.model import MirroredPosition, MirroredTrip, MirroredUser
-from nomadcrew.core.notifications.push import PushError, PushMessage, Ticket
+from typing import TYPE_CHECKING
+
+from nomadcrew.core.notifications.push import PushError, Ticket
+
+if TYPE_CHECKING:
+    # For type checkers only: at runtime a function would load the types of features that it does not have.
+    from collections.abc import Mapping, Sequence
+
+    from nomadcrew.core.events import Event
+    from nomadcrew.core.ids import TripId, UserId
+    from nomadcrew.core.mirror.model import MirroredPosition, MirroredTrip, MirroredUser
+    from nomadcrew.core.notifications.push import PushMessage
 
 
 class NoOutbox:
