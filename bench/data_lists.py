@@ -3,6 +3,7 @@
 In this data five users travel together on ten trips: crew c of C has the trips c, c + C, c + 2C and so on.
 """
 
+import json
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -129,9 +130,13 @@ LISTS = (
         },
     ),
     List(
-        "what a notification says",
+        "facts of a notification",
         _NOTIFICATIONS["facts"],
-        lambda traveller, *_: {"trip_id": traveller.trip, "people": f'["{traveller.person}"]'},
+        lambda traveller, *_: {
+            "questions": json.dumps(
+                [{"n": 0, "trip_id": str(traveller.trip), "people": [str(traveller.person)], "invitation_id": None}]
+            )
+        },
     ),
     List("people, by nearly all of a username", _FIND, _username_prefix),
     List("people, by a first name", _FIND, _one_of("petra", "sven", "tara")),

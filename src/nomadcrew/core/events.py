@@ -124,7 +124,7 @@ class Outbox(Protocol):
         ...
 
     async def after_commit(self, *, has_events: bool = True) -> None:
-        """Call after a commit: publishes its events at once. `told` is False if the write has no events.
+        """Call after a commit: publishes its events at once. `has_events` is False if the write has none.
 
         Never fails for an outage: the events are then published later.
         """

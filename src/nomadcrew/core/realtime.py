@@ -43,7 +43,7 @@ class Broadcaster(Protocol):
         ...
 
     async def send_to(self, event: Event, user_ids: Sequence[UserId]) -> None:
-        """Send an event to the sockets of these users, whatever its audience; otherwise as `tell`."""
+        """Send an event to the sockets of these users, whatever its audience; otherwise as `broadcast`."""
         ...
 
 

@@ -14,8 +14,8 @@ from nomadcrew.wire.events import StoredEvent, stored
 class RealtimeTask(msgspec.Struct, rename="camel", omit_defaults=True):
     """A message of the realtime queue that is not an event.
 
-    `greet`: greet this new connection. `part`: drop this dead connection. `keep_alive`: send a frame to every
-    socket. `told`: send this event to the sockets of `people`, whatever its audience. `online`: announce `user_id`
+    `greet`: greet this new connection. `drop`: drop this dead connection. `keep_alive`: send a frame to every
+    socket. `event`: send it to the sockets of `user_ids`, whatever its audience. `online`: announce `user_id`
     as online or offline, unless that has changed meanwhile.
     """
 

@@ -68,7 +68,7 @@ async def link_to(
     """A download link without further authentication, valid for `LINK_LIFETIME`.
 
     Raises:
-        DomainError: as `Attachments.one` says.
+        DomainError: as `Attachments.get` says.
     """
     attachment = await attachments.get(Access(trip_id, caller, rule("chat", "read")), attachment_id)
     return files.link(key_of(trip_id, attachment.id), attachment.kind, attachment.name, now=now)

@@ -1,6 +1,7 @@
 """Decides which readers see which positions, for every route, broadcast and export.
 
-A stored position is never shown as it is. Readers get a `Seen`, which only `seen` creates.
+A stored position is never shown as it is. Readers get a `VisiblePosition`, which only `visible_position`
+creates.
 """
 
 from dataclasses import dataclass

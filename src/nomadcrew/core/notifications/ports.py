@@ -48,7 +48,7 @@ class Notifications(Protocol):
     async def facts(
         self, trip_id: TripId, user_ids: Sequence[UserId], invitation_id: InvitationId | None
     ) -> Facts | None:
-        """The trip's name, and its members, the users in `people` and the invitee of the pending invitation.
+        """The trip's name, and its members, the users in `user_ids` and the invitee of the pending invitation.
 
         None once the trip is deleted.
         """

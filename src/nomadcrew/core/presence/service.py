@@ -28,13 +28,13 @@ async def announce(
     now: datetime,
     online: bool | None = None,
 ) -> None:
-    """Broadcast with `tell` to the members of the users' trips whether each user is online.
+    """Announce with `broadcast` to the members of the users' trips whether each user is online.
 
     With `online` only the users in that state are announced; the others have changed it meanwhile.
     """
-    for shown in await presence.visible_trips(user_ids, now=now):
-        if online in (None, shown.seen.is_online):
-            await broadcast(_event(shown, EventId(new_id()), now))
+    for change in await presence.visible_trips(user_ids, now=now):
+        if online in (None, change.seen.is_online):
+            await broadcast(_event(change, EventId(new_id()), now))
 
 
 def _event(shown: PresenceChange, event_id: EventId, now: datetime) -> Event:

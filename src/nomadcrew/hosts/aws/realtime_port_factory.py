@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class RealtimePortFactory(PortFactory):
-    """`Parts` with the ports of the live features."""
+    """`PortFactory` with the ports of the live features."""
 
     def push(self) -> Push:
         # Both are imported: a package contains the imported modules, and a stage may have no push service.

@@ -72,7 +72,7 @@ class HubBroadcaster:
         self.enqueue(event, latest_of)
 
     def enqueue(self, event: Event, latest_of: str | None = None, people: Collection[UserId] | None = None) -> None:
-        """`tell` and `tell_people` without `await`: the event is queued."""
+        """`broadcast`, or `send_to` for given users, without `await`: the event is queued."""
         if latest_of is None:
             self._enqueue(event, people)
         elif latest_of in self._paced:

@@ -32,13 +32,13 @@ class WorkerRateLimits:
         limits: Mapping[str, Limit],
         own: ProcessRateLimits,
         host: RateLimits,
-        tell: Callable[[Sequence[Spent]], None],
+        report: Callable[[Sequence[Spent]], None],
     ) -> None:
-        """`tell` gets the tokens spent here, to send them to the other workers."""
+        """`report` gets the tokens spent here, to send them to the other workers."""
         self._low = frozenset(name for name, limit in limits.items() if guards(limit))
         self._own = own
         self._host = host
-        self._tell = tell
+        self._report = report
         self._spent: dict[tuple[str, str], int] = {}
 
     async def spend(self, bucket: str, key: str, *, cost: int = 1) -> Allowance:
@@ -58,4 +58,4 @@ class WorkerRateLimits:
 
     def _send_spent(self) -> None:
         spent, self._spent = self._spent, {}
-        self._tell([(bucket, key, cost) for (bucket, key), cost in spent.items()])
+        self._report([(bucket, key, cost) for (bucket, key), cost in spent.items()])

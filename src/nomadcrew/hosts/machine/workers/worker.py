@@ -143,10 +143,10 @@ class Worker:
         if not limits:
             return None
 
-        def tell(spent: Sequence[Spent]) -> None:
+        def report(spent: Sequence[Spent]) -> None:
             self.host.send(ipc.LimitsUsed(list(spent)))
 
-        return WorkerRateLimits(limits, ProcessRateLimits(utc_now, limits), SupervisorRateLimits(self.host), tell)
+        return WorkerRateLimits(limits, ProcessRateLimits(utc_now, limits), SupervisorRateLimits(self.host), report)
 
     def _session_ended_here(self, session_id: SessionId) -> None:
         self.hub.end_session(session_id)
