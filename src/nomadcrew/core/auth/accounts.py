@@ -97,26 +97,51 @@ async def request_account(
 
 
 async def confirm(
-    code: str, *, accounts: Accounts, sessions: Sessions, tokens: Tokens, new_id: NewId, now: datetime
+    code: str,
+    password: str,
+    *,
+    accounts: Accounts,
+    sessions: Sessions,
+    tokens: Tokens,
+    limits: RateLimits,
+    new_id: NewId,
+    now: datetime,
 ) -> SignedIn:
     """Turn the registration of a mailed code into an account, and sign it in.
 
     Raises:
-        InvalidConfirmation, ConfirmationUsed: the code is malformed, expired or used.
+        DomainError: as `confirm_account` says.
     """
-    account = await confirm_account(code, accounts=accounts, tokens=tokens, new_id=new_id, now=now)
+    account = await confirm_account(
+        code, password, accounts=accounts, tokens=tokens, limits=limits, new_id=new_id, now=now
+    )
     return await open_session(account, sessions=sessions, tokens=tokens, new_id=new_id, now=now)
 
 
 async def confirm_account(
-    code: str, *, accounts: Accounts, tokens: Tokens, new_id: NewId, now: datetime
+    code: str,
+    password: str,
+    *,
+    accounts: Accounts,
+    tokens: Tokens,
+    limits: RateLimits,
+    new_id: NewId,
+    now: datetime,
 ) -> Account:
     """Turn the registration of a mailed code into an account.
 
+    The password of the registration proves that its author follows the link: the owner of an address who did not
+    register would else confirm an account whose password a stranger knows.
+
     Raises:
         InvalidConfirmation, ConfirmationUsed: the code is malformed, expired or used.
+        InvalidCredentials: the password is wrong.
+        TooMany: five wrong passwords within 15 minutes.
     """
     registration_id = RegistrationId(tokens.read_confirmation_code(code))
+    credentials = await accounts.find_registration(registration_id, now=now)
+    if credentials is not None:
+        await _check_password(credentials, password, str(registration_id), accounts=accounts, limits=limits)
     return await accounts.confirm(registration_id, suffix_of(new_id()), now=now)
 
 
@@ -153,11 +178,7 @@ async def check_credentials(
     login = login.strip()
     credentials = await accounts.find(login, now=now)
     key = _failures_key(credentials, login)
-    async with _lock_for(key):
-        await _refuse_after_failures(limits, key)
-        if not await accounts.check(credentials, password):  # pragma: no branch — coverage misses this exit
-            await limits.spend(FAILURES, key)
-            raise InvalidCredentials
+    await _check_password(credentials, password, key, accounts=accounts, limits=limits)
     assert credentials is not None
     if credentials.account is not None:
         return credentials.account
@@ -185,6 +206,17 @@ def _failures_key(credentials: Credentials | None, login: str) -> str:
     """One key per account, the same for its address and its username."""
     account = None if credentials is None else credentials.account
     return login.lower() if account is None else account.profile.email.lower()
+
+
+async def _check_password(
+    credentials: Credentials | None, password: str, key: str, *, accounts: Accounts, limits: RateLimits
+) -> None:
+    """Check a password; failures are counted under `key`."""
+    async with _lock_for(key):
+        await _refuse_after_failures(limits, key)
+        if not await accounts.check(credentials, password):  # pragma: no branch — coverage misses this exit
+            await limits.spend(FAILURES, key)
+            raise InvalidCredentials
 
 
 async def _refuse_after_failures(limits: RateLimits, key: str) -> None:

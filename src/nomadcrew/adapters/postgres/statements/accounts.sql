@@ -117,7 +117,7 @@ SELECT checked.verdict, p.id, p.email, p.username, p.first_name, p.last_name, p.
 FROM checked LEFT JOIN profile p ON true
 
 -- name: pending
-SELECT r.id, r.email, r.username, r.expires_at FROM registrations r
+SELECT r.id, r.email, r.username, r.expires_at, r.password_hash FROM registrations r
 WHERE r.id = :id::uuid AND r.confirmed_at IS NULL AND r.expires_at > :now::timestamptz
     AND NOT EXISTS (SELECT FROM user_profiles p WHERE lower(p.email) = lower(r.email))
 

@@ -220,8 +220,8 @@ WITH checked AS MATERIALIZED (
                                                              AND id <> :caller::uuid) THEN 'email_taken'
                 ELSE 'ok' END AS verdict
 ), quota AS (
-    SELECT count(*) < :max_mails::int AS is_free FROM user_profiles
-    WHERE lower(contact_email) = lower(:email::text) AND contact_email_mailed_at > :counted_since::timestamptz
+    SELECT count(*) < :max_mails::int AS is_free FROM mails_sent
+    WHERE recipient = lower(:email::text) AND sent_at > :counted_since::timestamptz
 ), old AS MATERIALIZED (
     SELECT p.id, p.contact_email_mailed_at AS mailed_at,
            coalesce(lower(p.contact_email) = lower(:email::text), false) AS is_same,
@@ -244,6 +244,10 @@ WITH checked AS MATERIALIZED (
                           ELSE p.updated_at END
     FROM mail WHERE p.id = mail.id
     RETURNING p.id, p.contact_email_code_id, p.contact_email_confirmed_at, mail.is_due
+), sent AS (
+    INSERT INTO mails_sent (event_id, recipient, sent_at)
+    SELECT :event_id::uuid, lower(:email::text), :now::timestamptz
+    FROM updated WHERE is_due AND contact_email_confirmed_at IS NULL
 ), event AS (
     INSERT INTO outbox (id, type, source, audience, occurred_at, payload)
     SELECT :event_id::uuid, 'contact_email.confirmation_requested', 'nomadcrew.identity', 'internal',
