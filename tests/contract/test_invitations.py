@@ -14,6 +14,7 @@ from nomadcrew.core.invitations.errors import EmailMismatch, Expired, NotPending
 from nomadcrew.core.invitations.model import Invitation
 from nomadcrew.core.members.model import Membership
 from nomadcrew.core.permissions import ADMIN, MEMBER, OWNER, Role
+from nomadcrew.core.text import email_key
 from tests.contract.trip_database import TripDb
 from tests.fakes import NOON
 
@@ -102,7 +103,9 @@ async def test_a_contact_address_finds_its_owner_unless_it_is_an_account_address
     ana, ben, eve = await db.user("ana"), await db.user("ben"), await db.user("eve")
     for address, owner in (("Relay@Example.org", ben), ("ana2@example.org", eve), ("eve@example.org", ben)):
         await db.run(
-            "UPDATE user_profiles SET contact_email = :to::text WHERE id = :id::uuid", to=address, id=owner
+            "UPDATE user_profiles SET contact_email_key = :to::text WHERE id = :id::uuid",
+            to=email_key(address),
+            id=owner,
         )
     trip = await db.trip(ana)
     assert (await invite(invitations, trip, "eve@example.org", ana)).invitee_id == eve

@@ -12,6 +12,7 @@ from nomadcrew.core.ids import EventId, InvitationId, MembershipId, UserId
 from nomadcrew.core.invitations.model import LIFETIME, RESEND_PAUSE, Invitation, InvitationDetails
 from nomadcrew.core.members.model import Membership
 from nomadcrew.core.permissions import Role
+from nomadcrew.core.text import email_key
 from nomadcrew.core.trips.model import MAX_MEMBERS, MAX_TRIPS_PER_USER
 
 _SQL = statements("invitations")
@@ -27,6 +28,7 @@ class PostgresInvitations:
             _SQL["invite"],
             **gate(command),
             email=email,
+            email_key=email_key(email),
             role=role,
             id=invitation_id,
             event_id=command.event_id,

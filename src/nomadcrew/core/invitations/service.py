@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from nomadcrew.core.access import Access, Command
+from nomadcrew.core.emails import parse_email
 from nomadcrew.core.ids import EventId, InvitationId, MembershipId, NewId, TripId, UserId
-from nomadcrew.core.invitations.model import Invitation, InvitationDetails, parse_email
+from nomadcrew.core.invitations.model import Invitation, InvitationDetails
 from nomadcrew.core.invitations.ports import Invitations
 from nomadcrew.core.members.model import Membership, OwnerRoleForbidden
 from nomadcrew.core.permissions import Role, rule

@@ -4,9 +4,9 @@ WITH gate AS MATERIALIZED (
 ), invitee AS MATERIALIZED (
     -- An account's confirmed address has priority over another user's unconfirmed contact address.
     SELECT id FROM (
-        SELECT id, 1 AS priority, created_at FROM user_profiles WHERE lower(email) = :email::text
+        SELECT id, 1 AS priority, created_at FROM user_profiles WHERE email_key = :email_key::text
         UNION ALL
-        SELECT id, 2, created_at FROM user_profiles WHERE lower(contact_email) = :email::text
+        SELECT id, 2, created_at FROM user_profiles WHERE contact_email_key = :email_key::text
     ) AS matches ORDER BY priority, created_at LIMIT 1
 ), checked AS (
     SELECT CASE WHEN gate.verdict <> 'ok' THEN gate.verdict
@@ -16,12 +16,12 @@ WITH gate AS MATERIALIZED (
                 ELSE 'ok' END AS verdict
     FROM gate
 ), stored AS (
-    INSERT INTO trip_invitations AS i (id, trip_id, inviter_id, invitee_id, invitee_email, role, status, expires_at,
-                                       mailed_at, mail_event_id, created_at, updated_at)
-    SELECT :id::uuid, :trip_id::uuid, :caller::uuid, (SELECT id FROM invitee), :email::text, :role::text, 'PENDING',
-           :expires_at::timestamptz, :now::timestamptz, :event_id::uuid, :now::timestamptz, :now::timestamptz
+    INSERT INTO trip_invitations AS i (id, trip_id, inviter_id, invitee_id, invitee_email, email_key, role, status,
+                                       expires_at, mailed_at, mail_event_id, created_at, updated_at)
+    SELECT :id::uuid, :trip_id::uuid, :caller::uuid, (SELECT id FROM invitee), :email::text, :email_key::text, :role::text,
+           'PENDING', :expires_at::timestamptz, :now::timestamptz, :event_id::uuid, :now::timestamptz, :now::timestamptz
     FROM checked WHERE verdict = 'ok'
-    ON CONFLICT (trip_id, invitee_email) WHERE status = 'PENDING' DO UPDATE
+    ON CONFLICT (trip_id, email_key) WHERE status = 'PENDING' DO UPDATE
     SET role = excluded.role, expires_at = excluded.expires_at, inviter_id = excluded.inviter_id,
         invitee_id = excluded.invitee_id, updated_at = excluded.updated_at,
         mailed_at = CASE WHEN i.mailed_at <= :mailed_before::timestamptz THEN excluded.mailed_at
@@ -71,7 +71,7 @@ FROM gate LEFT JOIN old ON true
 -- name: details
 SELECT CASE WHEN NOT :anonymous::boolean AND caller.id IS NULL THEN 'user_not_onboarded'
             WHEN i.id IS NULL OR t.id IS NULL THEN 'invitation_not_found'
-            WHEN NOT :anonymous::boolean AND NOT (i.invitee_email = lower(caller.email)
+            WHEN NOT :anonymous::boolean AND NOT (i.email_key = caller.email_key
                  OR coalesce(i.invitee_id = caller.id, false)) THEN 'email_mismatch'
             ELSE 'ok' END AS verdict,
        i.id, i.trip_id, i.invitee_email, i.invitee_id, i.role, i.status, i.expires_at, i.created_at, i.updated_at,
@@ -101,7 +101,7 @@ WITH caller AS MATERIALIZED (
 ), checked AS (
     SELECT CASE WHEN caller.id IS NULL THEN 'user_not_onboarded'
                 WHEN invitation.id IS NULL OR trip.id IS NULL THEN 'invitation_not_found'
-                WHEN NOT (invitation.invitee_email = lower(caller.email)
+                WHEN NOT (invitation.email_key = caller.email_key
                           OR coalesce(invitation.invitee_id = caller.id, false)) THEN 'email_mismatch'
                 WHEN invitation.status = 'ACCEPTED' AND current.status = 'ACTIVE' THEN 'unchanged'
                 WHEN invitation.status <> 'PENDING' THEN 'invitation_not_pending'
@@ -148,7 +148,7 @@ WITH caller AS MATERIALIZED (
 ), checked AS (
     SELECT CASE WHEN caller.id IS NULL THEN 'user_not_onboarded'
                 WHEN invitation.id IS NULL THEN 'invitation_not_found'
-                WHEN NOT (invitation.invitee_email = lower(caller.email)
+                WHEN NOT (invitation.email_key = caller.email_key
                           OR coalesce(invitation.invitee_id = caller.id, false)) THEN 'email_mismatch'
                 WHEN invitation.status = 'DECLINED' AND coalesce(invitation.invitee_id = caller.id, false)
                     THEN 'unchanged'

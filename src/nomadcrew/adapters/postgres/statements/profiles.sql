@@ -1,24 +1,33 @@
 -- name: onboard
 WITH checked AS MATERIALIZED (
     SELECT CASE WHEN :email::text = '' AND existing.id IS NULL THEN 'email_required'
-                WHEN EXISTS (SELECT FROM user_profiles WHERE lower(email) = lower(:email::text) AND id <> :id::uuid)
+                WHEN EXISTS (SELECT FROM user_profiles WHERE email_key = :email_key::text AND id <> :id::uuid)
                     THEN 'email_taken'
                 WHEN (existing.id IS NULL OR :rename::boolean) AND EXISTS (
-                    SELECT FROM user_profiles WHERE lower(username) = lower(:username::text) AND id <> :id::uuid
+                    SELECT FROM user_profiles WHERE username_key = :username_key::text AND id <> :id::uuid
                 ) THEN 'username_taken'
                 ELSE 'ok' END AS verdict
     FROM (SELECT 1) AS one_row LEFT JOIN user_profiles existing ON existing.id = :id::uuid
 ), stored AS (
     INSERT INTO user_profiles AS p
-        (id, email, username, first_name, last_name, avatar_url, created_at, updated_at)
-    SELECT :id::uuid, :email::text, :username::text, :first_name::text, :last_name::text, :avatar_url::text,
-           :now::timestamptz, :now::timestamptz
+        (id, email, email_key, username, username_key, username_search, first_name, first_name_search, last_name,
+         last_name_search, avatar_url, created_at, updated_at)
+    SELECT :id::uuid, :email::text, :email_key::text, :username::text, :username_key::text,
+           :username_search::text, :first_name::text, :first_name_search::text, :last_name::text,
+           :last_name_search::text, :avatar_url::text, :now::timestamptz, :now::timestamptz
     FROM checked WHERE verdict = 'ok'
     ON CONFLICT (id) DO UPDATE
     SET email = CASE WHEN excluded.email = '' THEN p.email ELSE excluded.email END,
+        email_key = CASE WHEN excluded.email = '' THEN p.email_key ELSE excluded.email_key END,
         username = CASE WHEN :rename::boolean THEN excluded.username ELSE p.username END,
+        username_key = CASE WHEN :rename::boolean THEN excluded.username_key ELSE p.username_key END,
+        username_search = CASE WHEN :rename::boolean THEN excluded.username_search ELSE p.username_search END,
         first_name = CASE WHEN p.first_name = '' AND p.last_name = '' THEN excluded.first_name ELSE p.first_name END,
         last_name = CASE WHEN p.first_name = '' AND p.last_name = '' THEN excluded.last_name ELSE p.last_name END,
+        first_name_search = CASE WHEN p.first_name = '' AND p.last_name = '' THEN excluded.first_name_search
+                                 ELSE p.first_name_search END,
+        last_name_search = CASE WHEN p.first_name = '' AND p.last_name = '' THEN excluded.last_name_search
+                                ELSE p.last_name_search END,
         avatar_url = CASE WHEN p.avatar_url = '' THEN excluded.avatar_url ELSE p.avatar_url END,
         -- A repeat without changes keeps `updated_at`.
         updated_at = CASE WHEN excluded.email IN ('', p.email)
@@ -63,18 +72,18 @@ WITH caller AS MATERIALIZED (
     JOIN trip_memberships m ON m.trip_id = gate.trip_id AND m.status = 'ACTIVE'
     WHERE gate.verdict = 'ok'
 ), by_username AS MATERIALIZED (
-    SELECT id FROM user_profiles WHERE lower(username) LIKE lower(:prefix::text)
-    ORDER BY lower(username), id LIMIT :limit::int
+    SELECT id FROM user_profiles WHERE username_search LIKE :prefix::text
+    ORDER BY username_search, id LIMIT :limit::int
 ), by_email AS MATERIALIZED (
     SELECT id FROM user_profiles
-    WHERE (SELECT count(*) FROM by_username) < :limit::int AND lower(username) NOT LIKE lower(:prefix::text)
-        AND (lower(email) LIKE lower(:prefix::text) OR lower(contact_email) LIKE lower(:prefix::text))
-    ORDER BY lower(username), id LIMIT :limit::int
+    WHERE (SELECT count(*) FROM by_username) < :limit::int AND username_search NOT LIKE :prefix::text
+        AND (email_key LIKE :email_prefix::text OR contact_email_key LIKE :email_prefix::text)
+    ORDER BY username_search, id LIMIT :limit::int
 ), by_text AS MATERIALIZED (
     SELECT id FROM user_profiles
     WHERE (SELECT count(*) FROM by_username) + (SELECT count(*) FROM by_email) < :limit::int
-        AND search LIKE lower(:pattern::text)
-    ORDER BY lower(username), id LIMIT :limit::int
+        AND name_search LIKE :pattern::text
+    ORDER BY username_search, id LIMIT :limit::int
 ), matches AS (
     SELECT id, min(priority) AS priority
     FROM (SELECT id, 0 AS priority FROM by_username
@@ -85,7 +94,7 @@ WITH caller AS MATERIALIZED (
 SELECT caller.verdict, p.id, p.email, p.username, p.first_name, p.last_name, p.avatar_url, p.contact_email,
        p.id IN (SELECT user_id FROM members) AS is_member
 FROM caller LEFT JOIN (matches JOIN user_profiles p USING (id)) ON caller.verdict = 'ok'
-ORDER BY matches.priority, lower(p.username), p.id LIMIT :limit::int
+ORDER BY matches.priority, p.username_search, p.id LIMIT :limit::int
 
 -- name: page
 WITH caller AS MATERIALIZED (
@@ -110,8 +119,12 @@ WITH checked AS MATERIALIZED (
 ), updated AS (
     UPDATE user_profiles p
     SET username = coalesce(:username::text, p.username),
+        username_key = coalesce(:username_key::text, p.username_key),
+        username_search = coalesce(:username_search::text, p.username_search),
         first_name = coalesce(:first_name::text, p.first_name),
+        first_name_search = coalesce(:first_name_search::text, p.first_name_search),
         last_name = coalesce(:last_name::text, p.last_name),
+        last_name_search = coalesce(:last_name_search::text, p.last_name_search),
         avatar_url = coalesce(:avatar_url::text, p.avatar_url),
         location_privacy_preference = coalesce(:location_privacy_preference::text, p.location_privacy_preference),
         updated_at = CASE WHEN coalesce(:username::text, p.username) = p.username
@@ -199,11 +212,12 @@ FROM (SELECT 1) AS one_row LEFT JOIN caller ON true LEFT JOIN updated p ON true
 -- name: set_contact_email
 WITH checked AS MATERIALIZED (
     SELECT CASE WHEN NOT EXISTS (SELECT FROM user_profiles WHERE id = :caller::uuid) THEN 'user_not_onboarded'
-                WHEN EXISTS (SELECT FROM user_profiles WHERE lower(email) = lower(:email::text)
+                WHEN EXISTS (SELECT FROM user_profiles WHERE email_key = :email_key::text
                                                              AND id <> :caller::uuid) THEN 'email_taken'
                 ELSE 'ok' END AS verdict
 ), updated AS (
-    UPDATE user_profiles p SET contact_email = :email::text, updated_at = :now::timestamptz
+    UPDATE user_profiles p
+    SET contact_email = :email::text, contact_email_key = :email_key::text, updated_at = :now::timestamptz
     FROM checked
     WHERE checked.verdict = 'ok' AND p.id = :caller::uuid AND p.contact_email IS DISTINCT FROM :email::text
 )
