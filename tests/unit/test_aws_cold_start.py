@@ -23,7 +23,7 @@ BUDGETS = {
     "ses_feedback": 205,
     "invitations": 260,
     "keepalive": 210,
-    "locations": 265,
+    "locations": 270,
     "location_stream": 245,
     "members": 250,
     "migrator": 215,
@@ -40,11 +40,11 @@ BUDGETS = {
     "trips": 245,
     "iot_publisher": 205,
     "retention": 250,
-    "users": 265,
+    "users": 268,
     "websocket": 280,
 }
 EVERYWHERE = {"msgspec", "nomadcrew", "typing_extensions"}
-# Further libraries of a function: pages and mails use templates, the authorizer verifies signatures.
+# Further libraries of a function: pages and mails use templates, and the authorizer verifies signatures.
 TEMPLATES = {"jinja2", "markupsafe"}
 # Checks addresses; other functions load it with the first address that they are given.
 ADDRESSES = {"email_validator", "idna"}
@@ -134,7 +134,7 @@ ADAPTERS = {
         "adapters.http.redirects",
         "adapters.jwt",
     ),
-    "secret": ("adapters.aws.sdk.secrets", "adapters.aws.cognito.proofs"),
+    "secret": ("adapters.aws.sdk.secrets", "adapters.aws.cognito.proofs", "adapters.private_addresses"),
     "flags": ("adapters.aws.flags",),
     "audit": ("adapters.aws.audit",),
     "push": ("adapters.http", "adapters.noop"),

@@ -56,11 +56,6 @@ def email_key(address: str) -> str:
     return f"{comparison_key(local)}@{ascii_domain(domain)}"
 
 
-def email_prefix(text: str) -> str:
-    """The beginning of the keys of addresses that begin with a text."""
-    return email_key(text) if "@" in text else comparison_key(text)
-
-
 def ascii_domain(domain: str) -> str:
     """The IDNA A-label of a domain; for a text that is no domain, its comparison key."""
     if domain.isascii():

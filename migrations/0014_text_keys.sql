@@ -76,9 +76,7 @@ ALTER TABLE user_profiles
     ALTER COLUMN username_key SET NOT NULL,
     ALTER COLUMN username_search SET NOT NULL,
     ALTER COLUMN first_name_search SET NOT NULL,
-    ALTER COLUMN last_name_search SET NOT NULL,
-    ADD COLUMN name_search text NOT NULL
-        GENERATED ALWAYS AS (' ' || username_search || ' ' || first_name_search || ' ' || last_name_search) STORED;
+    ALTER COLUMN last_name_search SET NOT NULL;
 -- split
 CREATE UNIQUE INDEX user_profiles_email_key ON user_profiles (email_key);
 -- split
@@ -87,8 +85,6 @@ CREATE UNIQUE INDEX user_profiles_username_key ON user_profiles (username_key);
 CREATE INDEX user_profiles_contact_email_key ON user_profiles (contact_email_key);
 -- split
 CREATE INDEX user_profiles_username_search ON user_profiles (username_search, id);
--- split
-CREATE INDEX user_profiles_name_search ON user_profiles USING gin (name_search gin_trgm_ops);
 -- split
 ALTER TABLE registrations
     ALTER COLUMN email_key SET NOT NULL,
@@ -104,3 +100,5 @@ CREATE INDEX registrations_username_key ON registrations (username_key, created_
 ALTER TABLE trip_invitations ALTER COLUMN email_key SET NOT NULL;
 -- split
 CREATE UNIQUE INDEX trip_invitations_pending_key ON trip_invitations (trip_id, email_key) WHERE status = 'PENDING';
+-- split
+CREATE INDEX trip_invitations_mailed_key ON trip_invitations (email_key, mailed_at);
