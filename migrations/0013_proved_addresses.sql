@@ -42,12 +42,6 @@ CREATE FUNCTION share_a_trip(one uuid, other uuid) RETURNS boolean LANGUAGE sql 
         WHERE a.user_id = one AND a.status = 'ACTIVE')
 $$;
 -- split
--- True if an invitation is for this user: by its address, or bound to the account.
-CREATE FUNCTION is_invitee(i trip_invitations, u user_profiles) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
-    SELECT coalesce(i.invitee_id = u.id, false) OR i.invitee_email = lower(u.email)
-        OR coalesce(u.contact_email_confirmed_at IS NOT NULL AND i.invitee_email = lower(u.contact_email), false)
-$$;
--- split
 -- Invitations that an unconfirmed contact address had bound are for their address only.
 UPDATE trip_invitations i SET invitee_id = NULL
 FROM user_profiles u WHERE u.id = i.invitee_id AND i.status = 'PENDING' AND i.invitee_email <> lower(u.email);

@@ -16,6 +16,7 @@ from nomadcrew.core.invitations.model import Invitation, email_of_user
 from nomadcrew.core.mail import MAX_MAILS
 from nomadcrew.core.members.model import Membership
 from nomadcrew.core.permissions import ADMIN, MEMBER, OWNER, Role
+from nomadcrew.core.text import email_key
 from tests.contract.trip_database import TripDb
 from tests.fakes import NOON
 
@@ -100,11 +101,12 @@ async def test_a_member_cannot_be_invited_and_a_role_above_ones_own_is_refused(
 
 async def claim_contact(db: TripDb, user: UserId, email: str, *, confirmed: bool) -> None:
     await db.run(
-        """UPDATE user_profiles SET contact_email = :email::text,
+        """UPDATE user_profiles SET contact_email = :email::text, contact_email_key = :key::text,
                   contact_email_confirmed_at = CASE WHEN :confirmed::boolean THEN :now::timestamptz END
            WHERE id = :id::uuid""",
         id=user,
         email=email,
+        key=email_key(email),
         confirmed=confirmed,
         now=NOON,
     )

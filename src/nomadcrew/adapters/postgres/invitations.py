@@ -15,6 +15,7 @@ from nomadcrew.core.mail import MAX_MAILS
 from nomadcrew.core.members.model import Membership
 from nomadcrew.core.permissions import Role, rule
 from nomadcrew.core.retention import MAIL_COUNT_RETENTION
+from nomadcrew.core.text import email_key
 from nomadcrew.core.trips.model import MAX_MEMBERS, MAX_TRIPS_PER_USER
 
 _SQL = statements("invitations")
@@ -38,6 +39,7 @@ class PostgresInvitations:
             _SQL["invite"],
             **gate(command),
             email=email,
+            email_key=email_key(email),
             role=role,
             id=invitation_id,
             event_id=command.event_id,

@@ -10,10 +10,11 @@ from nomadcrew.core.auth.model import Account, SignedIn
 from nomadcrew.core.auth.passwords import check_password
 from nomadcrew.core.auth.ports import Accounts, Credentials, NewAccount, RegistrationId, Sessions, Tokens
 from nomadcrew.core.auth.sessions import open_session
+from nomadcrew.core.emails import parse_email
 from nomadcrew.core.errors import TooMany
 from nomadcrew.core.ids import EventId, NewId, UserId
-from nomadcrew.core.invitations.model import parse_email
 from nomadcrew.core.rate_limits import RateLimits
+from nomadcrew.core.text import comparison_key, email_key
 from nomadcrew.core.users.errors import EmailTaken
 from nomadcrew.core.users.rules import parse_name, parse_username, suffix_of, usernames_for
 
@@ -70,13 +71,14 @@ async def create_account(
         TooMany: too many wrong passwords for an existing account.
     """
     new = _checked(sign_up, new_id)
-    async with _lock_for(new.email):
+    key = email_key(new.email)
+    async with _lock_for(key):
         # Registering with an existing address tests a password, so it counts like a sign-in.
-        await _refuse_after_failures(limits, new.email)
+        await _refuse_after_failures(limits, key)
         try:
             return await accounts.register(new, sign_up.password, confirmed=confirmed, now=now)
         except EmailTaken:
-            await limits.spend(FAILURES, new.email)
+            await limits.spend(FAILURES, key)
             raise
 
 
@@ -205,7 +207,7 @@ def _checked(sign_up: SignUp, new_id: NewId) -> NewAccount:
 def _failures_key(credentials: Credentials | None, login: str) -> str:
     """One key per account, the same for its address and its username."""
     account = None if credentials is None else credentials.account
-    return login.lower() if account is None else account.profile.email.lower()
+    return comparison_key(login) if account is None else email_key(account.profile.email)
 
 
 async def _check_password(

@@ -6,15 +6,15 @@ WITH gate AS MATERIALIZED (
     SELECT id FROM (
         SELECT id, 0 AS priority, created_at FROM user_profiles WHERE id = :user_id::uuid
         UNION ALL
-        SELECT id, 1, created_at FROM user_profiles WHERE lower(email) = :email::text
+        SELECT id, 1, created_at FROM user_profiles WHERE email_key = :email_key::text
         UNION ALL
         SELECT id, 2, contact_email_confirmed_at FROM user_profiles
-        WHERE lower(contact_email) = :email::text AND contact_email_confirmed_at IS NOT NULL
+        WHERE contact_email_key = :email_key::text AND contact_email_confirmed_at IS NOT NULL
     ) AS matches ORDER BY priority, created_at LIMIT 1
 ), quota AS (
     -- Mails to an address are counted over all trips and inviters.
     SELECT count(*) < :max_mails::int AS is_free FROM mails_sent
-    WHERE recipient = :email::text AND sent_at > :counted_since::timestamptz
+    WHERE recipient = :email_key::text AND sent_at > :counted_since::timestamptz
 ), checked AS (
     SELECT CASE WHEN gate.verdict <> 'ok' THEN gate.verdict
                 WHEN :user_id::uuid IS NOT NULL AND NOT EXISTS (SELECT FROM invitee) THEN 'user_not_found'
@@ -24,12 +24,12 @@ WITH gate AS MATERIALIZED (
                 ELSE 'ok' END AS verdict
     FROM gate
 ), stored AS (
-    INSERT INTO trip_invitations AS i (id, trip_id, inviter_id, invitee_id, invitee_email, role, status, expires_at,
-                                       mailed_at, mail_event_id, created_at, updated_at)
-    SELECT :id::uuid, :trip_id::uuid, :caller::uuid, (SELECT id FROM invitee), :email::text, :role::text, 'PENDING',
-           :expires_at::timestamptz, :now::timestamptz, :event_id::uuid, :now::timestamptz, :now::timestamptz
+    INSERT INTO trip_invitations AS i (id, trip_id, inviter_id, invitee_id, invitee_email, email_key, role, status,
+                                       expires_at, mailed_at, mail_event_id, created_at, updated_at)
+    SELECT :id::uuid, :trip_id::uuid, :caller::uuid, (SELECT id FROM invitee), :email::text, :email_key::text, :role::text,
+           'PENDING', :expires_at::timestamptz, :now::timestamptz, :event_id::uuid, :now::timestamptz, :now::timestamptz
     FROM checked WHERE verdict = 'ok'
-    ON CONFLICT (trip_id, invitee_email) WHERE status = 'PENDING' DO UPDATE
+    ON CONFLICT (trip_id, email_key) WHERE status = 'PENDING' DO UPDATE
     SET role = excluded.role, expires_at = excluded.expires_at, inviter_id = excluded.inviter_id,
         invitee_id = excluded.invitee_id, updated_at = excluded.updated_at,
         mailed_at = CASE WHEN i.mailed_at <= :mailed_before::timestamptz THEN excluded.mailed_at
@@ -39,7 +39,7 @@ WITH gate AS MATERIALIZED (
     RETURNING i.*
 ), mail AS (
     INSERT INTO mails_sent (event_id, recipient, sent_at)
-    SELECT :event_id::uuid, :email::text, :now::timestamptz FROM stored CROSS JOIN quota
+    SELECT :event_id::uuid, :email_key::text, :now::timestamptz FROM stored CROSS JOIN quota
     WHERE stored.mail_event_id = :event_id::uuid AND quota.is_free
     RETURNING event_id
 ), event AS (
@@ -88,7 +88,8 @@ SELECT CASE WHEN NOT :anonymous::boolean AND caller.id IS NULL THEN 'user_not_on
             WHEN NOT :anonymous::boolean AND NOT is_invitee(i, caller) THEN 'email_mismatch'
             ELSE 'ok' END AS verdict,
        i.id, i.trip_id, i.invitee_email, i.invitee_id, i.role, i.status, i.expires_at, i.created_at, i.updated_at,
-       coalesce(caller.email, invitee.email) AS account_email, t.name AS trip_name, t.description AS trip_description, t.start_date AS trip_start_date,
+       coalesce(caller.email, invitee.email) AS account_email, t.name AS trip_name,
+       t.description AS trip_description, t.start_date AS trip_start_date,
        t.end_date AS trip_end_date, t.member_count, p.id AS inviter_id, p.username AS inviter_username,
        p.first_name AS inviter_first_name, p.last_name AS inviter_last_name, p.avatar_url AS inviter_avatar_url
 FROM (SELECT 1) AS one_row
