@@ -84,6 +84,8 @@ def list_(limit: int, offset: int) -> None:
 def reset_password(login: str, password: str | None) -> None:
     """Set a new password for LOGIN (email address or username) and end the account's sessions.
 
+    A running server refuses their access tokens and closes their sockets within a second.
+
     \b
     Example:
       nomadcrew user reset-password ana@example.org

@@ -17,6 +17,11 @@ def refresh_token(random_bytes: Callable[[int], bytes]) -> str:
     return _base64(random_bytes(32))
 
 
+def next_refresh_token(secret: bytes, spent: str) -> str:
+    """The token that replaces a spent one: always the same, and unknown to whom has the spent one only."""
+    return _base64(hmac.digest(secret, b"next refresh token " + spent.encode(), hashlib.sha256))
+
+
 def confirmation_code(secret: bytes, confirmation_id: UUID) -> str:
     """The id of a registration or contact address, with an HMAC."""
     return _base64(confirmation_id.bytes + _hmac(secret, confirmation_id))

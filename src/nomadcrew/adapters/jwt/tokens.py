@@ -76,6 +76,9 @@ class JwtTokens:
     def new_refresh_token(self) -> str:
         return codes.refresh_token(self._random_bytes)
 
+    def next_refresh_token(self, spent: str) -> str:
+        return codes.next_refresh_token(self._confirmation_secrets[0], spent)
+
     def confirmation_code(self, confirmation_id: UUID) -> str:
         return codes.confirmation_code(self._confirmation_secrets[0], confirmation_id)
 

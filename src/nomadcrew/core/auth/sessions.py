@@ -22,10 +22,13 @@ async def open_session(
 async def refresh(refresh_token: str, *, sessions: Sessions, tokens: Tokens, now: datetime) -> SignedIn:
     """Exchange a refresh token for new tokens.
 
+    A repeat, after a lost reply, gets the same refresh token: a family has one newest token, so that a thief and
+    the victim cannot both go on.
+
     Raises:
         InvalidRefreshToken: the token is unknown, expired or reused. Reuse also ends the session.
     """
-    fresh = tokens.new_refresh_token()
+    fresh = tokens.next_refresh_token(refresh_token)
     try:
         session = await sessions.rotate(
             hash_of(refresh_token), hash_of(fresh), now=now, expires_at=now + REFRESH_LIFETIME

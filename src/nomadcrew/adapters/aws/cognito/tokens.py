@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.ids import SessionId
 
 CONFIRMATIONS = "confirmations"
+REFRESH = "refresh tokens"
 CHALLENGE = "CUSTOM_CHALLENGE"
 
 
@@ -37,6 +38,9 @@ class DerivedCodes:
 
     def new_refresh_token(self) -> str:
         return codes.refresh_token(self._random_bytes)
+
+    def next_refresh_token(self, spent: str) -> str:
+        return codes.next_refresh_token(self._secrets.key(REFRESH), spent)
 
     def confirmation_code(self, confirmation_id: UUID) -> str:
         return codes.confirmation_code(self._secrets.key(CONFIRMATIONS), confirmation_id)
