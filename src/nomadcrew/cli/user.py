@@ -47,6 +47,7 @@ def create(email: str, username: str | None, password: str | None) -> None:
                 SignUp(email=email, password=chosen, username=username),
                 accounts=ports.accounts,
                 limits=ports.limits,
+                codes=ports.codes,
                 new_id=ports.new_id,
                 now=ports.clock(),
             )

@@ -186,6 +186,14 @@ class Codes(Protocol):
         """The secret that replaces a refresh token, the same at every exchange of it."""
         ...
 
+    def device_token(self, user_id: UserId) -> str:
+        """A new secret for a device on which the user signed in."""
+        ...
+
+    def read_device_token(self, token: str, user_id: UserId) -> str | None:
+        """The id of the device whose token it is; None unless the user signed in there."""
+        ...
+
     def confirmation_code(self, confirmation_id: UUID) -> str:
         """The secret of a mail that confirms an address, always the same for a registration or contact address."""
         ...

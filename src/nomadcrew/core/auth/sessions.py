@@ -1,6 +1,7 @@
 """Sessions: refresh tokens that rotate, and the detection of their reuse."""
 
 import hashlib
+from dataclasses import replace
 from datetime import datetime
 
 from nomadcrew.core.auth.errors import InvalidRefreshToken
@@ -16,7 +17,8 @@ async def open_session(
     refresh_token = tokens.new_refresh_token()
     session = Session(SessionId(new_id()), account, now + REFRESH_LIFETIME)
     await sessions.open(session, hash_of(refresh_token), now=now)
-    return await _signed_in(session, refresh_token, tokens, now)
+    signed_in = await _signed_in(session, refresh_token, tokens, now)
+    return replace(signed_in, device_token=tokens.device_token(account.user_id))
 
 
 async def refresh(refresh_token: str, *, sessions: Sessions, tokens: Tokens, now: datetime) -> SignedIn:
