@@ -144,7 +144,7 @@ async def test_a_message_is_read_back_and_its_event_has_both_forms(db: TripDb, c
     ana, ben = await db.user("ana"), await db.user("ben")
     trip = await db.trip(ana)
     await db.join(trip, ben, ana)
-    message = await chat.add(draft(trip, ana, "hello @ben", mentions=["ben", "nobody"]), MEMBER)
+    message = await chat.add(draft(trip, ana, "hello @ben", mentions=[("ben-", "ben"), ("nobody",)]), MEMBER)
     assert message.sender is not None
     assert (message.sender.name, message.text, message.created_at) == ("ana", "hello @ben", NOON)
     assert (await chat.before(Access(trip, ben, MEMBER), None, limit=10)).messages == [message]

@@ -1,4 +1,4 @@
-"""What the writes keep true, checked against the rows."""
+"""Checks of the stored data: counts, limits and rows that the writes keep in agreement."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

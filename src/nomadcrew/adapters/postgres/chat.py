@@ -35,6 +35,7 @@ from nomadcrew.core.errors import DomainError
 from nomadcrew.core.events import TOMBSTONE, Outbox
 from nomadcrew.core.ids import EventId, MessageId, parse_uuid
 from nomadcrew.core.permissions import Rule
+from nomadcrew.core.text import search_key
 
 _SQL = statements("chat")
 _REFUSALS: Refusals = {
@@ -92,7 +93,7 @@ class PostgresChat:
             id=message_id,
             own=command.rule.own,
             body=text,
-            folded=text.casefold(),
+            folded=search_key(text),
             editable_since=editable_since(command.now),
             max_edits=MAX_EDITS,
             event_id=command.event_id,
@@ -219,9 +220,9 @@ def _row(number: int, message: NewMessage) -> dict[str, Any]:
         "trip_id": str(message.trip_id),
         "user_id": str(message.author),
         "body": message.text,
-        "folded": message.text.casefold(),
+        "folded": search_key(message.text),
         "reply_to_id": None if message.reply_to_id is None else str(message.reply_to_id),
-        "mentions": list(message.mentions),
+        "mentions": [list(names) for names in message.mentions],
         "event_id": str(message.event_id),
         "now": message.now.isoformat(),
         "kept_until": (message.now + REPEATED_WITHIN).isoformat(),

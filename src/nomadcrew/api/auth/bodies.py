@@ -49,7 +49,10 @@ class RefreshIn(Struct):
 
 
 class ConfirmIn(Struct):
+    """The token from the mail, and the password of the registration."""
+
     token: Secret
+    password: Password
 
 
 class SignedInView(Struct):

@@ -104,18 +104,21 @@ async def logout(call: Call, body: RefreshIn) -> None:
 
 
 @routes.post("/v1/auth/confirm", auth=Auth.PUBLIC, bucket="sign_in", idempotency=Idempotency.NEVER,
-             statements=2, why="the account is created before its first session")  # fmt: skip
+             refusals=(401,), statements=3,
+             why="the password is checked, then the account is created before its first session")  # fmt: skip
 async def confirm(call: Call, body: ConfirmIn) -> SignedInView:
-    """Confirm an email address with the token from a mail.
+    """Confirm an email address with the token from a mail and the password of the registration.
 
     The token works once, within 24 hours.
     """
     ports = call.ports
     signed_in = await accounts.confirm(
         body.token,
+        body.password,
         accounts=ports.accounts,
         sessions=ports.sessions,
         tokens=ports.tokens,
+        limits=ports.limits,
         new_id=ports.new_id,
         now=call.now,
     )

@@ -10,10 +10,11 @@ from nomadcrew.core.auth.model import Account, SignedIn
 from nomadcrew.core.auth.passwords import check_password
 from nomadcrew.core.auth.ports import Accounts, Credentials, NewAccount, RegistrationId, Sessions, Tokens
 from nomadcrew.core.auth.sessions import open_session
+from nomadcrew.core.emails import parse_email
 from nomadcrew.core.errors import TooMany
 from nomadcrew.core.ids import EventId, NewId, UserId
-from nomadcrew.core.invitations.model import parse_email
 from nomadcrew.core.rate_limits import RateLimits
+from nomadcrew.core.text import comparison_key, email_key
 from nomadcrew.core.users.errors import EmailTaken
 from nomadcrew.core.users.rules import parse_name, parse_username, suffix_of, usernames_for
 
@@ -70,13 +71,14 @@ async def create_account(
         TooMany: too many wrong passwords for an existing account.
     """
     new = _checked(sign_up, new_id)
-    async with _lock_for(new.email):
+    key = email_key(new.email)
+    async with _lock_for(key):
         # Registering with an existing address tests a password, so it counts like a sign-in.
-        await _refuse_after_failures(limits, new.email)
+        await _refuse_after_failures(limits, key)
         try:
             return await accounts.register(new, sign_up.password, confirmed=confirmed, now=now)
         except EmailTaken:
-            await limits.spend(FAILURES, new.email)
+            await limits.spend(FAILURES, key)
             raise
 
 
@@ -97,26 +99,51 @@ async def request_account(
 
 
 async def confirm(
-    code: str, *, accounts: Accounts, sessions: Sessions, tokens: Tokens, new_id: NewId, now: datetime
+    code: str,
+    password: str,
+    *,
+    accounts: Accounts,
+    sessions: Sessions,
+    tokens: Tokens,
+    limits: RateLimits,
+    new_id: NewId,
+    now: datetime,
 ) -> SignedIn:
     """Turn the registration of a mailed code into an account, and sign it in.
 
     Raises:
-        InvalidConfirmation, ConfirmationUsed: the code is malformed, expired or used.
+        DomainError: as `confirm_account` says.
     """
-    account = await confirm_account(code, accounts=accounts, tokens=tokens, new_id=new_id, now=now)
+    account = await confirm_account(
+        code, password, accounts=accounts, tokens=tokens, limits=limits, new_id=new_id, now=now
+    )
     return await open_session(account, sessions=sessions, tokens=tokens, new_id=new_id, now=now)
 
 
 async def confirm_account(
-    code: str, *, accounts: Accounts, tokens: Tokens, new_id: NewId, now: datetime
+    code: str,
+    password: str,
+    *,
+    accounts: Accounts,
+    tokens: Tokens,
+    limits: RateLimits,
+    new_id: NewId,
+    now: datetime,
 ) -> Account:
     """Turn the registration of a mailed code into an account.
 
+    The password of the registration proves that its author follows the link: the owner of an address who did not
+    register would else confirm an account whose password a stranger knows.
+
     Raises:
         InvalidConfirmation, ConfirmationUsed: the code is malformed, expired or used.
+        InvalidCredentials: the password is wrong.
+        TooMany: five wrong passwords within 15 minutes.
     """
     registration_id = RegistrationId(tokens.read_confirmation_code(code))
+    credentials = await accounts.find_registration(registration_id, now=now)
+    if credentials is not None:
+        await _check_password(credentials, password, str(registration_id), accounts=accounts, limits=limits)
     return await accounts.confirm(registration_id, suffix_of(new_id()), now=now)
 
 
@@ -153,11 +180,7 @@ async def check_credentials(
     login = login.strip()
     credentials = await accounts.find(login, now=now)
     key = _failures_key(credentials, login)
-    async with _lock_for(key):
-        await _refuse_after_failures(limits, key)
-        if not await accounts.check(credentials, password):  # pragma: no branch — coverage misses this exit
-            await limits.spend(FAILURES, key)
-            raise InvalidCredentials
+    await _check_password(credentials, password, key, accounts=accounts, limits=limits)
     assert credentials is not None
     if credentials.account is not None:
         return credentials.account
@@ -184,7 +207,18 @@ def _checked(sign_up: SignUp, new_id: NewId) -> NewAccount:
 def _failures_key(credentials: Credentials | None, login: str) -> str:
     """One key per account, the same for its address and its username."""
     account = None if credentials is None else credentials.account
-    return login.lower() if account is None else account.profile.email.lower()
+    return comparison_key(login) if account is None else email_key(account.profile.email)
+
+
+async def _check_password(
+    credentials: Credentials | None, password: str, key: str, *, accounts: Accounts, limits: RateLimits
+) -> None:
+    """Check a password; failures are counted under `key`."""
+    async with _lock_for(key):
+        await _refuse_after_failures(limits, key)
+        if not await accounts.check(credentials, password):  # pragma: no branch — coverage misses this exit
+            await limits.spend(FAILURES, key)
+            raise InvalidCredentials
 
 
 async def _refuse_after_failures(limits: RateLimits, key: str) -> None:

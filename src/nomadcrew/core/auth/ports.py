@@ -108,6 +108,10 @@ class Accounts(Registrations, Protocol):
         """The credentials of an email address or username."""
         ...
 
+    async def find_registration(self, registration_id: RegistrationId, *, now: datetime) -> Credentials | None:
+        """The credentials of a registration; None if it can no longer be confirmed."""
+        ...
+
     async def check(self, found: Credentials | None, password: str) -> bool:
         """True if the password is right. Takes equally long for missing credentials."""
         ...

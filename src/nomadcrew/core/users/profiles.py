@@ -7,9 +7,10 @@ from typing import Any
 from nomadcrew.core.auth.errors import InvalidConfirmation
 from nomadcrew.core.auth.ports import Codes
 from nomadcrew.core.claims import Claims
+from nomadcrew.core.emails import parse_email
 from nomadcrew.core.errors import Invalid, NotFound, NotOnboarded
 from nomadcrew.core.ids import EventId, NewId, TripId, UserId
-from nomadcrew.core.invitations.model import MAX_EMAIL, parse_email
+from nomadcrew.core.text import composed, search_key
 from nomadcrew.core.users.errors import InvalidUsername
 from nomadcrew.core.users.model import Profile
 from nomadcrew.core.users.ports import (
@@ -21,9 +22,9 @@ from nomadcrew.core.users.ports import (
     Profiles,
     UnconfirmedContactEmail,
 )
-from nomadcrew.core.users.rules import MAX_NAME, MAX_PREFERENCES_BYTES, parse_avatar_url, parse_name, parse_username
+from nomadcrew.core.users.rules import MAX_NAME, parse_avatar_url, parse_name, parse_username
 
-MIN_SEARCH_BYTES = 2
+MIN_SEARCH = 2  # characters
 MAX_SEARCH = 200
 
 
@@ -85,10 +86,10 @@ async def search_users(
     """Users whom the caller may find by `text`, as `Profiles.search` says.
 
     Raises:
-        Invalid: the text is shorter than two bytes, or too long.
+        Invalid: the text is shorter than two characters, or too long.
     """
-    part = (text or "").strip()
-    if len((text or "").encode()) < MIN_SEARCH_BYTES or not part or "\x00" in part or len(part) > MAX_SEARCH:
+    part = composed(text or "")
+    if not MIN_SEARCH <= len(part) <= MAX_SEARCH or "\x00" in part or not search_key(part):
         raise Invalid("`q` must have 2 to 200 characters.", code="invalid_query")
     return await profiles.search(part, caller, trip_id=trip_id, limit=limit)
 
@@ -127,7 +128,7 @@ async def change_preferences(
 async def set_contact_email(
     caller: UserId, email: str, *, profiles: Profiles, new_id: NewId, now: datetime
 ) -> None:
-    """Store an address for invitations to the caller, with its case unchanged.
+    """Store an address for invitations to the caller.
 
     It counts once the link that is mailed to it was followed.
 
@@ -135,9 +136,8 @@ async def set_contact_email(
         Invalid: the address is malformed.
         EmailTaken: another user signs in with it.
     """
-    parse_email(email)
     await profiles.set_contact_email(
-        caller, email.strip(), code_id=ContactEmailCodeId(new_id()), event_id=EventId(new_id()), now=now
+        caller, parse_email(email), code_id=ContactEmailCodeId(new_id()), event_id=EventId(new_id()), now=now
     )
 
 
@@ -171,16 +171,12 @@ def _code_id(code: str, codes: Codes) -> ContactEmailCodeId:
     return ContactEmailCodeId(codes.read_confirmation_code(code))
 
 
-def preferences_too_large() -> Invalid:
-    return Invalid(
-        f"Preferences must not exceed {MAX_PREFERENCES_BYTES // 1024} KiB.", code="preferences_too_large"
-    )
-
-
 def _email(claims: Claims) -> str:
-    """The token's email address; empty if it is missing or too long to store."""
-    email = (claims.email or "").strip().lower()
-    return email if len(email) <= MAX_EMAIL else ""
+    """The token's email address; empty if it is missing or malformed."""
+    try:
+        return parse_email(claims.email or "")
+    except Invalid:
+        return ""
 
 
 def _names(metadata: dict[str, Any]) -> tuple[str, str]:

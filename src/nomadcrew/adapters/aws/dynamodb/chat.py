@@ -37,6 +37,7 @@ from nomadcrew.core.ids import EventId, MessageId, TripId, UserId, parse_uuid
 from nomadcrew.core.members.ports import Members
 from nomadcrew.core.names import display_name
 from nomadcrew.core.permissions import MEMBER, Role, Rule
+from nomadcrew.core.text import comparison_key, search_key
 from nomadcrew.core.trips.model import TripMember
 
 ATTEMPTS = 3
@@ -74,7 +75,7 @@ class DynamoChat:
             message.now,
             attachment=attachment,
         )
-        mentions = [crew.names[name] for name in message.mentions if name in crew.names]
+        mentions = crew.mentioned(message.mentions)
         event = events.sent(message.event_id, new, message.author, mentions)
         for _ in range(ATTEMPTS):
             if await self._table.put(message, sender, attachment, event):
@@ -106,7 +107,7 @@ class DynamoChat:
         high = _END if cursor is None else await self._sort_key(access.trip_id, cursor)
 
         def matches(item: Item) -> bool:
-            text = item["folded"]["S"]
+            text = search_key(item["text"]["S"])
             return "deletedAt" not in item and all(word in text for word in words)
 
         result = await self._table.matching(access.trip_id, high, matches, limit=limit)
@@ -126,7 +127,6 @@ class DynamoChat:
         edited = replace(old, text=text, edited_at=command.now)
         values = {
             ":text": {"S": text},
-            ":folded": {"S": text.casefold()},
             ":now": {"S": events.utc_text(command.now)},
             ":old": {"S": old.text},
             ":most": {"N": str(MAX_EDITS)},
@@ -135,7 +135,7 @@ class DynamoChat:
         changed = await self._table.change(
             command.trip_id,
             guard.sort_key,
-            "SET #text = :text, folded = :folded, editedAt = :now, edits = list_append(edits, :previous)",
+            "SET #text = :text, editedAt = :now, edits = list_append(edits, :previous)",
             "#text = :old AND size(edits) < :most",
             values,
             {"#text": "text"},
@@ -293,7 +293,7 @@ def _page(items: Sequence[Item], more: str | None, caller: UserId, people: Mappi
 
 
 class _Crew:
-    """The members of a trip: as senders, by lower-case username, and by rank."""
+    """The members of a trip: as senders, by the key of their username, and by rank."""
 
     def __init__(self, members: Sequence[TripMember]) -> None:
         self.people = {
@@ -304,5 +304,10 @@ class _Crew:
             )
             for member in members
         }
-        self.names = {member.username.lower(): member.user_id for member in members}
+        self._names = {comparison_key(member.username): member.user_id for member in members}
         self.ranks = {member.user_id: Role(member.role).rank for member in members}
+
+    def mentioned(self, mentions: Sequence[Sequence[str]]) -> list[UserId]:
+        """The members that mentions mean: of the names that one may mean, the longest that a member has."""
+        found = (next((self._names[name] for name in names if name in self._names), None) for names in mentions)
+        return list(dict.fromkeys(user_id for user_id in found if user_id is not None))

@@ -103,7 +103,6 @@ class ChatTable:
             "senderName": {"S": sender.name},
             "senderAvatar": {"S": sender.avatar},
             "text": {"S": new.text},
-            "folded": {"S": new.text.casefold()},
             "reactions": {"M": {}},
             "edits": {"L": []},
             "event": {"S": pack(event)},

@@ -72,10 +72,21 @@ WITH input AS MATERIALIZED (
     JOIN user_profiles u ON u.id = inserted.user_id
     JOIN accepted ON accepted.event_id = inserted.event_id
     LEFT JOIN LATERAL (
-        SELECT jsonb_agg(person.id) AS ids
-        FROM jsonb_array_elements_text(accepted.mentions) AS name
-        JOIN user_profiles person ON lower(person.username) = name
-        JOIN trip_memberships m ON m.trip_id = inserted.trip_id AND m.user_id = person.id AND m.status = 'ACTIVE'
+        -- Of the names that a mention may mean, the longest that a member has.
+        SELECT jsonb_agg(found.user_id ORDER BY found.n) AS ids
+        FROM (
+            SELECT person.user_id, min(mention.n) AS n
+            FROM jsonb_array_elements(accepted.mentions) WITH ORDINALITY AS mention (names, n)
+            CROSS JOIN LATERAL (
+                SELECT m.user_id
+                FROM jsonb_array_elements_text(mention.names) WITH ORDINALITY AS name (key, priority)
+                JOIN user_profiles p ON p.username_key = name.key
+                JOIN trip_memberships m
+                    ON m.trip_id = inserted.trip_id AND m.user_id = p.id AND m.status = 'ACTIVE'
+                ORDER BY name.priority LIMIT 1
+            ) AS person
+            GROUP BY person.user_id
+        ) AS found
     ) AS mentioned ON true
     ORDER BY inserted.trip_id, inserted.seq
 )

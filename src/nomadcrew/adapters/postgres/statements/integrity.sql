@@ -1,6 +1,6 @@
 -- name: faults
--- What the writes keep true, recounted from the rows. Each fault has its check, its subject, what is stored and what
--- was counted.
+-- Counts and limits that the writes keep, counted again. Each fault has its check and its subject, the stored or
+-- allowed number and the counted one.
 WITH crew AS MATERIALIZED (
     SELECT t.id, t.member_count, t.deleted_at, count(m.id) AS members,
            count(m.id) FILTER (WHERE m.role = 'OWNER') AS owners

@@ -13,11 +13,13 @@ WITH caller AS MATERIALIZED (
 ), trip AS (
     INSERT INTO trips (id, name, description, destination_place_id, destination_address, destination_name,
                        destination_latitude, destination_longitude, start_date, end_date, status, created_by,
-                       created_at, updated_at, background_image_url, member_count)
+                       created_at, updated_at, background_image_url, member_count, destination_name_search,
+                       destination_address_search)
     SELECT result_id, :name::text, :description::text, :destination_place_id::text, :destination_address::text,
            :destination_name::text, :destination_latitude::float8, :destination_longitude::float8,
            :start_date::date, :end_date::date, :status::text, :caller::uuid, :now::timestamptz,
-           :now::timestamptz, :background_image_url::text, 1
+           :now::timestamptz, :background_image_url::text, 1, :destination_name_search::text,
+           :destination_address_search::text
     FROM idempotency_key
     RETURNING *
 ), owner AS (
@@ -77,8 +79,8 @@ LEFT JOIN LATERAL (
     JOIN trips ON trips.id = own.trip_id AND trips.deleted_at IS NULL
     WHERE own.user_id = :caller::uuid AND own.status = 'ACTIVE'
         AND (:destination::text IS NULL
-             OR strpos(lower(concat_ws(chr(10), trips.destination_name, trips.destination_address)),
-                       lower(:destination::text)) > 0)
+             OR strpos(concat_ws(chr(10), trips.destination_name_search, trips.destination_address_search),
+                       :destination::text) > 0)
         AND (:start_from::date IS NULL OR trips.start_date >= :start_from::date)
         AND (:start_to::date IS NULL OR trips.start_date <= :start_to::date)
         AND (:end_to::date IS NULL OR trips.end_date <= :end_to::date)
@@ -113,6 +115,8 @@ WITH gate AS MATERIALIZED (
            coalesce(:destination_place_id::text, destination_place_id) AS destination_place_id,
            coalesce(:destination_address::text, destination_address) AS destination_address,
            coalesce(:destination_name::text, destination_name) AS destination_name,
+           coalesce(:destination_address_search::text, destination_address_search) AS destination_address_search,
+           coalesce(:destination_name_search::text, destination_name_search) AS destination_name_search,
            coalesce(:destination_latitude::float8, destination_latitude) AS destination_latitude,
            coalesce(:destination_longitude::float8, destination_longitude) AS destination_longitude,
            coalesce(:start_date::date, start_date) AS start_date, coalesce(:end_date::date, end_date) AS end_date,
@@ -142,6 +146,8 @@ WITH gate AS MATERIALIZED (
     SET name = requested.name, description = requested.description,
         destination_place_id = requested.destination_place_id,
         destination_address = requested.destination_address, destination_name = requested.destination_name,
+        destination_address_search = requested.destination_address_search,
+        destination_name_search = requested.destination_name_search,
         destination_latitude = requested.destination_latitude,
         destination_longitude = requested.destination_longitude,
         start_date = requested.start_date, end_date = requested.end_date, status = requested.status,
