@@ -36,7 +36,8 @@ WITH crew AS MATERIALIZED (
     SELECT 'phones', user_id, :max_phones::bigint, count(*) FROM user_push_tokens WHERE is_active
     GROUP BY user_id HAVING count(*) > :max_phones::bigint
 )
-SELECT fault, subject, stored, counted FROM faults ORDER BY fault, subject LIMIT :limit::int
+SELECT fault, subject, stored, counted
+FROM faults ORDER BY fault, subject LIMIT :limit::int
 
 -- name: correct_member_counts
 WITH counted AS MATERIALIZED (
