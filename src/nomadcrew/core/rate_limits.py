@@ -63,5 +63,8 @@ class Allowance:
 
 class RateLimits(Protocol):
     async def spend(self, bucket: str, key: str, *, cost: int = 1) -> Allowance:
-        """Spend `cost` from a bucket; a cost of 0 only reads it. Never raises: an outage allows the request."""
+        """Spend `cost` from a bucket; a cost of 0 only reads it, a negative cost gives tokens back.
+
+        Never raises: an outage allows the request.
+        """
         ...
