@@ -19,6 +19,7 @@ LIMITS: dict[str, Limit] = {
     "default": Limit(600, 60),
     "sign_in": Limit(10, 60),
     "failed_sign_in": Limit(5, 900),  # per account; only failures spend it
+    "bad_token": Limit(120, 60),  # per address; only refused tokens spend it
     "register": Limit(10, 3600),
     "trip_create": Limit(30, 60),
     "invite": Limit(30, 60),

@@ -1,11 +1,13 @@
 """Decodes request bodies: with exact keys first, then with keys in any case, as the contract requires."""
 
+import codecs
 import re
 from typing import Any
 
 import msgspec
 
 from nomadcrew.core.errors import Invalid
+from nomadcrew.web.reasons import reason
 
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
@@ -23,6 +25,7 @@ def decode(body: bytes, type_: Any) -> Any:
     Raises:
         Invalid: the body is not JSON, or not of that type. The details name the field and never repeat its value.
     """
+    body = without_bom(body)
     refuse_nul(body)
     body = with_whole_characters(body)
     decoder = _decoders.get(type_)
@@ -30,10 +33,15 @@ def decode(body: bytes, type_: Any) -> Any:
         decoder = _decoders[type_] = msgspec.json.Decoder(type_)
     try:
         return decoder.decode(body)
-    except msgspec.ValidationError as first:
-        return _decode_folded(body, type_, first)
+    except msgspec.ValidationError:
+        return _decode_folded(body, type_)
     except _UNREADABLE as error:
         raise _unreadable(body, error) from None
+
+
+def without_bom(body: bytes) -> bytes:
+    """JSON without the byte order mark that some clients send, which RFC 8259 lets a parser ignore."""
+    return body.removeprefix(codecs.BOM_UTF8)
 
 
 def with_whole_characters(body: bytes) -> bytes:
@@ -48,12 +56,12 @@ def _whole(escape: re.Match[bytes]) -> bytes:
     return rb"\ufffd" if escape[1] else escape[0]
 
 
-def _decode_folded(body: bytes, type_: Any, first: msgspec.ValidationError) -> Any:
+def _decode_folded(body: bytes, type_: Any) -> Any:
     # The exact decode stopped at the first wrong field; the rest of the body may still be malformed JSON.
     try:
         return msgspec.convert(_fold(msgspec.json.decode(body), type_), type_)
-    except msgspec.ValidationError:
-        raise _invalid(_where(str(first))) from None
+    except msgspec.ValidationError as error:
+        raise _invalid(_where(str(error))) from None
     except _UNREADABLE as error:
         raise _unreadable(body, error) from None
 
@@ -71,7 +79,7 @@ def _where(message: str) -> str:
 
 
 def _invalid(details: str) -> Invalid:
-    return Invalid("The request body is not valid.", code="invalid_request_payload", details=details)
+    return Invalid(reason(details), code="invalid_request_payload", details=details)
 
 
 def refuse_nul(body: bytes) -> None:
