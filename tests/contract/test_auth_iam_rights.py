@@ -23,7 +23,7 @@ from nomadcrew.core.auth.ports import RegistrationId
 from nomadcrew.core.clock import utc_now
 from nomadcrew.core.errors import DomainError
 from nomadcrew.core.ids import EventId, SessionId, uuid7
-from nomadcrew.core.users.ports import ProfileChange
+from nomadcrew.core.users.ports import ContactEmailCodeId, ProfileChange
 from tests.contract.auth_ports import NOON, PASSWORD, cheap_passwords, new_account
 from tests.contract.aws_auth import AwsAuth
 
@@ -131,7 +131,13 @@ class Role:
         await profiles.change(
             ana.user_id, ProfileChange(first_name="Ana"), ana.user_id, is_admin=False, now=utc_now()
         )
-        await profiles.set_contact_email(ana.user_id, "ana@relay.example", now=utc_now())
+        await profiles.set_contact_email(
+            ana.user_id,
+            "ana@relay.example",
+            code_id=ContactEmailCodeId(uuid7()),
+            event_id=EventId(uuid7()),
+            now=utc_now(),
+        )
         await CognitoUnconfirmedRegistrations(pool, sql).delete_expired(now=utc_now() + timedelta(days=9))
 
 

@@ -203,3 +203,30 @@ async def test_a_removed_member_returns_by_invitation(db: TripDb, invitations: P
         await accept(invitations, first, ben)
     again = await accept(invitations, await invite(invitations, trip, "ben@example.org", ana, Role.ADMIN), ben)
     assert (again.id, again.role, again.status) == (joined.id, "ADMIN", "ACTIVE")
+
+
+async def test_answers_at_the_same_moment_all_get_the_one_membership(
+    db: TripDb, invitations: PostgresInvitations
+) -> None:
+    ana = await db.user("ana")
+    for number in range(20):
+        ben, trip = await db.user(f"ben{number}"), await db.trip(ana)
+        invitation = await invite(invitations, trip, f"ben{number}@example.org", ana)
+        joined = await asyncio.gather(*(accept(invitations, invitation, ben) for _ in range(3)))
+        assert len(set(joined)) == 1
+        assert await db.member_count(trip) == 2
+
+
+async def test_an_acceptance_beside_an_addition_joins_once_with_the_first_role(
+    db: TripDb, invitations: PostgresInvitations
+) -> None:
+    ana = await db.user("ana")
+    for number in range(20):
+        ben, trip = await db.user(f"ben{number}"), await db.trip(ana)
+        invitation = await invite(invitations, trip, f"ben{number}@example.org", ana, Role.ADMIN)
+        _, accepted = await asyncio.gather(db.join(trip, ben, ana), accept(invitations, invitation, ben))
+        assert await db.member_count(trip) == 2
+        [added] = [e["payload"] for e in await db.events() if e["payload"].get("userId") == str(ben)]
+        assert accepted.role == added["role"]
+        [kept] = await invitations.list_for_trip(Access(trip, ana, ADMIN))
+        assert kept.status == "ACCEPTED"

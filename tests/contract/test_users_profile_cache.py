@@ -16,9 +16,9 @@ from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.profiles import PostgresProfiles
 from nomadcrew.adapters.postgres.sql import compile_statement
 from nomadcrew.core.errors import NotFound, NotOnboarded
-from nomadcrew.core.ids import UserId, uuid7
+from nomadcrew.core.ids import EventId, UserId, uuid7
 from nomadcrew.core.users.model import Profile
-from nomadcrew.core.users.ports import ProfileChange
+from nomadcrew.core.users.ports import ContactEmailCodeId, ProfileChange
 from tests.contract.auth_ports import NOON, new_profile
 from tests.contract.aws_auth import AwsAuth
 from tests.fakes import SetClock
@@ -129,7 +129,13 @@ async def test_a_slow_read_does_not_overwrite_a_newer_contact_address(cache: Cac
     cache.stored.has_read.clear()
     reading = asyncio.create_task(cache.read(ana))
     await cache.stored.has_read.wait()
-    await cache.profiles.set_contact_email(ana.id, "ana@relay.example", now=NOON + MINUTE)
+    await cache.profiles.set_contact_email(
+        ana.id,
+        "ana@relay.example",
+        code_id=ContactEmailCodeId(uuid7()),
+        event_id=EventId(uuid7()),
+        now=NOON + MINUTE,
+    )
     cache.stored.released.set()
     await reading
     assert (await cache.read(ana)).contact_email == "ana@relay.example"
@@ -163,7 +169,9 @@ async def test_a_change_by_a_slow_clock_is_visible(cache: Cache) -> None:
     await cache.change(ana, NOON + 5 * MINUTE, first_name="Ana")
     changed = await cache.change(ana, NOON + MINUTE, last_name="Lima")
     assert await cache.read(ana) == changed
-    await cache.profiles.set_contact_email(ana.id, "ana@relay.example", now=NOON)
+    await cache.profiles.set_contact_email(
+        ana.id, "ana@relay.example", code_id=ContactEmailCodeId(uuid7()), event_id=EventId(uuid7()), now=NOON
+    )
     assert (await cache.read(ana)).contact_email == "ana@relay.example"
 
 
@@ -199,7 +207,13 @@ async def test_profiles_work_without_the_cache(aws_auth: AwsAuth, pool: Database
     client = AwsClient(DYNAMODB, environment=environment) if outage == "nowhere" else aws_auth.aws.client(DYNAMODB)
     profiles = CachedProfiles(PostgresProfiles(pool), client, "NoSuchTable", clock=clock)
     ana = await profiles.onboard(new_profile("ana"))
-    await profiles.set_contact_email(ana.id, "ana@relay.example", now=NOON + MINUTE)
+    await profiles.set_contact_email(
+        ana.id,
+        "ana@relay.example",
+        code_id=ContactEmailCodeId(uuid7()),
+        event_id=EventId(uuid7()),
+        now=NOON + MINUTE,
+    )
     began_s = time.monotonic()
     for _ in range(20):
         assert (await profiles.get(ana.id, ana.id)).contact_email == "ana@relay.example"

@@ -2,15 +2,15 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from nomadcrew.core.errors import Invalid, NotFound, NotOnboarded, Unavailable
-from nomadcrew.core.ids import UserId, uuid7
+from nomadcrew.core.ids import EventId, TripId, UserId, uuid7
 from nomadcrew.core.users.errors import AdminOnly, EmailRequired, EmailTaken, NotSelf, UsernameTaken
 from nomadcrew.core.users.model import Profile
-from nomadcrew.core.users.ports import ProfileChange
+from nomadcrew.core.users.ports import ContactEmailCodeId, ProfileChange, UnconfirmedContactEmail
 from tests.contract.auth_ports import NOON, AuthPorts, new_profile
 from tests.contract.trip_database import TripDb
 
@@ -206,76 +206,160 @@ async def test_only_the_user_changes_preferences(auth: AuthPorts) -> None:
         await merge(auth, ana, replace(ana, id=UserId(uuid7())), ghostMode=True)
 
 
+async def contact(auth: AuthPorts, user_id: UserId, email: str, at: datetime = LATER) -> ContactEmailCodeId:
+    code_id = ContactEmailCodeId(uuid7())
+    await auth.profiles.set_contact_email(user_id, email, code_id=code_id, event_id=EventId(uuid7()), now=at)
+    return code_id
+
+
+async def mails(auth: AuthPorts) -> int:
+    return (await TripDb(auth.sql).types()).count("contact_email.confirmation_requested")
+
+
 async def test_a_contact_address_is_stored_as_written(auth: AuthPorts) -> None:
     ana = await auth.profile("ana")
-    await auth.profiles.set_contact_email(ana.id, "Ana@Relay.example", now=LATER)
+    await contact(auth, ana.id, "Ana@Relay.example")
     assert (await auth.profiles.get(ana.id, ana.id)).contact_email == "Ana@Relay.example"
     with pytest.raises(NotOnboarded):
-        await auth.profiles.set_contact_email(UserId(uuid7()), "x@example.org", now=LATER)
+        await contact(auth, UserId(uuid7()), "x@example.org")
 
 
 async def test_a_contact_address_must_not_be_the_account_address_of_another_user(auth: AuthPorts) -> None:
     ana, _ = await auth.profile("ana"), await auth.profile("ben")
     with pytest.raises(EmailTaken):
-        await auth.profiles.set_contact_email(ana.id, "BEN@example.org", now=LATER)
-    await auth.profiles.set_contact_email(ana.id, "ana@example.org", now=LATER)
+        await contact(auth, ana.id, "BEN@example.org")
+    await contact(auth, ana.id, "ana@example.org")
+    assert await mails(auth) == 0  # the account's own address is confirmed with the account
 
 
-async def test_search_matches_names_and_addresses_in_any_case(auth: AuthPorts) -> None:
-    ana = await auth.profile("ana", first_name="Ana", last_name="Lima", email="a.lima@example.org")
-    await auth.profile("ben", first_name="Ben", email="ben@example.net")
-    await auth.profiles.set_contact_email(ana.id, "relay77@apple.example", now=LATER)
-    for text in ("an", "LIMA", "a.lima@", "RELAY77", "ana l"):
-        assert await found(auth, text, ana) == ["ana"], text
-    assert await found(auth, "example.", ana) == ["ana", "ben"]
-    assert await found(auth, "nobody", ana) == []
+async def test_a_contact_address_finds_its_user_once_it_is_confirmed(auth: AuthPorts) -> None:
+    ana, ben = await auth.profile("ana"), await auth.profile("ben")
+    code_id = await contact(auth, ana.id, "Relay77@apple.example")
+    assert await found(auth, "relay77@apple.example", ben) == []
+    waiting = await auth.profiles.get_unconfirmed_contact_email(code_id)
+    assert waiting == UnconfirmedContactEmail(ana.id, "ana", "Relay77@apple.example")
+    for _ in range(2):
+        assert await auth.profiles.confirm_contact_email(code_id, now=LATER) == waiting
+    assert await auth.profiles.get_unconfirmed_contact_email(code_id) is None
+    assert await found(auth, "relay77@apple.example", ben) == ["ana"]
+    await contact(auth, ana.id, "RELAY77@apple.example")
+    assert await found(auth, "relay77@apple.example", ben) == ["ana"]  # the same address stays confirmed
 
 
-async def test_two_letters_match_prefixes_only(auth: AuthPorts) -> None:
-    ana = await auth.profile("ana", last_name="Lima")
-    await auth.profile("hanna", email="zoe@example.org")
-    assert await found(auth, "an", ana) == ["ana"]
-    assert await found(auth, "LI", ana) == ["ana"]
-    assert await found(auth, "zo", ana) == ["hanna"]
-    assert await found(auth, "na", ana) == []
+async def test_the_code_of_a_replaced_contact_address_confirms_nothing(auth: AuthPorts) -> None:
+    ana = await auth.profile("ana")
+    old = await contact(auth, ana.id, "stranger@example.net")
+    await contact(auth, ana.id, "other@example.net")
+    assert await auth.profiles.get_unconfirmed_contact_email(old) is None
+    assert await auth.profiles.confirm_contact_email(old, now=LATER) is None
+    assert await found(auth, "other@example.net", ana) == []
+
+
+async def test_a_contact_address_is_mailed_after_a_pause_and_by_three_users_a_day(auth: AuthPorts) -> None:
+    users = [await auth.profile(f"user{n}") for n in range(4)]
+    for minute in (0, 1, 6):
+        await contact(auth, users[0].id, "victim@example.net", LATER + timedelta(minutes=minute))
+    assert await mails(auth) == 2
+    for user in users[1:]:
+        await contact(auth, user.id, "VICTIM@example.net", LATER + timedelta(minutes=7))
+    assert await mails(auth) == 4
+    await contact(auth, users[3].id, "victim@example.net", LATER + timedelta(days=2))
+    assert await mails(auth) == 5
+
+
+async def companions(auth: AuthPorts, *profiles: Profile) -> TripId:
+    """Put these users on one trip."""
+    db = TripDb(auth.sql)
+    trip = await db.trip(profiles[0].id)
+    for profile in profiles[1:]:
+        await db.join(trip, profile.id, profiles[0].id)
+    return trip
+
+
+async def test_search_finds_strangers_by_address_and_by_the_beginning_of_their_username(auth: AuthPorts) -> None:
+    await auth.profile("ana", first_name="Eva", last_name="Lima", email="a.lima@example.org")
+    ben = await auth.profile("ben")
+    for text in ("an", "ANA", "A.Lima@example.org"):
+        assert await found(auth, text, ben) == ["ana"], text
+    for text in (
+        "na",
+        "eva",
+        "Lima",
+        "a.lima@",
+        "a.lima@example",
+        "example.org",
+        "@example.org",
+        "lima@example.org",
+    ):
+        assert await found(auth, text, ben) == [], text
+
+
+async def test_search_finds_companions_by_a_part_of_their_name_but_not_of_their_address(auth: AuthPorts) -> None:
+    ana = await auth.profile("ana", first_name="Eva", last_name="Lima", email="private@example.org")
+    hanna = await auth.profile("hanna")
+    await companions(auth, ana, hanna)
+    for text in ("EV", "lim", "ima", "va li"):
+        assert await found(auth, text, hanna) == ["ana"], text
+    assert await found(auth, "privat", hanna) == []
+    assert await found(auth, "na", hanna) == []  # two characters match a beginning only
     assert await found(auth, "ann", ana) == ["hanna"]
+
+
+async def test_search_does_not_take_members_of_deleted_or_earlier_trips_for_companions(auth: AuthPorts) -> None:
+    ana, ben, cem = [await auth.profile(name, first_name=f"First{name}") for name in ("ana", "ben", "cem")]
+    db = TripDb(auth.sql)
+    await companions(auth, ana, ben)
+    left = await companions(auth, ana, cem)
+    assert await found(auth, "first", ana) == ["ana", "ben", "cem"]
+    await db.run("UPDATE trip_memberships SET status = 'INACTIVE' WHERE user_id = :id::uuid", id=cem.id)
+    assert await found(auth, "first", ana) == ["ana", "ben"]
+    await db.run("UPDATE trips SET deleted_at = now() WHERE id <> :id::uuid", id=left)
+    assert await found(auth, "first", ana) == ["ana"]
+    assert not (await auth.profiles.view(ben.id, ana.id)).is_companion
 
 
 async def test_search_treats_wildcards_literally(auth: AuthPorts) -> None:
     ana = await auth.profile("ana")
-    await auth.profile("a_b")
-    await auth.profile("axb")
-    await auth.profile("per%cent")
-    await auth.profile("back\\slash")
+    others = [await auth.profile(name) for name in ("a_b", "axb", "per%cent", "back\\slash")]
+    await companions(auth, ana, *others)
     assert await found(auth, "a_b", ana) == ["a_b"]
     assert await found(auth, "r%c", ana) == ["per%cent"]
     assert await found(auth, "k\\s", ana) == ["back\\slash"]
     assert await found(auth, "%%", ana) == []
 
 
-async def test_search_ranks_username_prefixes_first_then_addresses(auth: AuthPorts) -> None:
-    await auth.profile("zoe", email="maria@example.org")
-    await auth.profile("anamaria", email="x@example.org")
-    await auth.profile("mariana", email="y@example.org")
+async def test_search_ranks_addresses_first_then_beginnings_of_usernames(auth: AuthPorts) -> None:
+    zoe = await auth.profile("zoe", email="mariana@example.org")
+    anamaria = await auth.profile("anamaria")
+    mariana = await auth.profile("mariana", email="y@example.org")
     maria = await auth.profile("maria", email="z@example.org")
-    assert await found(auth, "mari", maria) == ["maria", "mariana", "zoe", "anamaria"]
+    await companions(auth, maria, anamaria, mariana, zoe)
+    assert await found(auth, "mari", maria) == ["maria", "mariana", "anamaria"]
     assert await found(auth, "mari", maria, limit=2) == ["maria", "mariana"]
+    assert await found(auth, "mariana@example.org", maria) == ["zoe"]
 
 
-async def test_search_marks_the_members_of_the_callers_trip_only(auth: AuthPorts) -> None:
-    db = TripDb(auth.sql)
-    ana, ben, cem = [await auth.profile(name) for name in ("ana", "ben", "cem")]
-    trip = await db.trip(ana.id)
-    await db.join(trip, ben.id, ana.id)
+async def test_search_marks_members_and_companions_of_the_caller_only(auth: AuthPorts) -> None:
+    ana, ben, cem = [await auth.profile(f"same_{name}") for name in ("ana", "ben", "cem")]
+    trip = await companions(auth, ana, ben)
 
-    async def marked_members(caller: Profile) -> set[str]:
-        rows = await auth.profiles.search("example", caller.id, trip_id=trip, limit=20)
+    async def marked(caller: Profile, trip_id: TripId | None) -> tuple[set[str], set[str]]:
+        rows = await auth.profiles.search("same", caller.id, trip_id=trip_id, limit=20)
         assert len(rows) == 3
-        return {row.username for row in rows if row.is_member}
+        return (
+            {row.username[5:] for row in rows if row.is_member},
+            {row.username[5:] for row in rows if row.is_companion},
+        )
 
-    assert await marked_members(ana) == {"ana", "ben"}
-    assert await marked_members(cem) == set()
-    assert not any(row.is_member for row in await auth.profiles.search("ex", ana.id, trip_id=None, limit=9))
+    assert await marked(ana, trip) == ({"ana", "ben"}, {"ana", "ben"})
+    assert await marked(cem, trip) == (set(), set())
+    assert await marked(ana, None) == (set(), {"ana", "ben"})
+    assert (await auth.profiles.view(ben.id, ana.id)).is_companion
+    assert not (await auth.profiles.view(cem.id, ana.id)).is_companion
+    with pytest.raises(NotFound):
+        await auth.profiles.view(UserId(uuid7()), ana.id)
+    with pytest.raises(NotOnboarded):
+        await auth.profiles.view(ana.id, UserId(uuid7()))
 
 
 async def test_search_needs_a_profile(auth: AuthPorts) -> None:

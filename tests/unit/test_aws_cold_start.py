@@ -40,7 +40,7 @@ BUDGETS = {
     "trips": 245,
     "iot_publisher": 205,
     "retention": 250,
-    "users": 250,
+    "users": 253,
     "websocket": 280,
 }
 EVERYWHERE = {"msgspec", "nomadcrew", "typing_extensions"}
@@ -129,7 +129,7 @@ ADAPTERS = {
         "adapters.http.redirects",
         "adapters.jwt",
     ),
-    "secret": ("adapters.aws.sdk.secrets", "adapters.aws.cognito.proofs"),
+    "secret": ("adapters.aws.sdk.secrets", "adapters.aws.cognito.proofs", "adapters.private_addresses"),
     "flags": ("adapters.aws.flags",),
     "audit": ("adapters.aws.audit",),
     "push": ("adapters.http", "adapters.noop"),

@@ -67,6 +67,7 @@ CONSUMERS: dict[str, tuple[str, ...]] = {
     "LOCATION_SHARING_CHANGED": (NOTIFICATIONS,),
     "MEMBER_ARRIVED": (NOTIFICATIONS,),
     "account.confirmation_requested": (EMAIL,),
+    "contact_email.confirmation_requested": (EMAIL,),
 }
 
 

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.schema import Schema
     from nomadcrew.core.todos.ports import Todos
     from nomadcrew.core.trips.ports import Trips
-    from nomadcrew.core.users.ports import Profiles
+    from nomadcrew.core.users.ports import PrivateAddresses, Profiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +95,7 @@ class Ports:
     accounts: Accounts
     sessions: Sessions
     profiles: Profiles
+    private_addresses: PrivateAddresses
     trips: Trips
     members: Members
     invitations: Invitations

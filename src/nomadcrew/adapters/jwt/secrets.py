@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from nomadcrew.core.auth.errors import InvalidConfirmation
-from nomadcrew.core.auth.ports import RegistrationId
 
 _CODE_BYTES = 16 + 32
 
@@ -18,12 +17,12 @@ def refresh_token(random_bytes: Callable[[int], bytes]) -> str:
     return _base64(random_bytes(32))
 
 
-def confirmation_code(secret: bytes, registration_id: RegistrationId) -> str:
-    """The registration's id with an HMAC."""
-    return _base64(registration_id.bytes + _hmac(secret, registration_id))
+def confirmation_code(secret: bytes, confirmation_id: UUID) -> str:
+    """The id of a registration or contact address, with an HMAC."""
+    return _base64(confirmation_id.bytes + _hmac(secret, confirmation_id))
 
 
-def read_confirmation_code(secrets: Sequence[bytes], code: str) -> RegistrationId:
+def read_confirmation_code(secrets: Sequence[bytes], code: str) -> UUID:
     """The id in a code whose HMAC one of `secrets` made.
 
     Raises:
@@ -35,14 +34,14 @@ def read_confirmation_code(secrets: Sequence[bytes], code: str) -> RegistrationI
         raise InvalidConfirmation from None
     if len(data) != _CODE_BYTES:
         raise InvalidConfirmation
-    registration_id = RegistrationId(UUID(bytes=data[:16]))
-    if not any(hmac.compare_digest(data[16:], _hmac(secret, registration_id)) for secret in secrets):
+    confirmation_id = UUID(bytes=data[:16])
+    if not any(hmac.compare_digest(data[16:], _hmac(secret, confirmation_id)) for secret in secrets):
         raise InvalidConfirmation
-    return registration_id
+    return confirmation_id
 
 
-def _hmac(secret: bytes, registration_id: RegistrationId) -> bytes:
-    return hmac.digest(secret, b"confirm registration " + registration_id.bytes, hashlib.sha256)
+def _hmac(secret: bytes, confirmation_id: UUID) -> bytes:
+    return hmac.digest(secret, b"confirm registration " + confirmation_id.bytes, hashlib.sha256)
 
 
 def _base64(data: bytes) -> str:

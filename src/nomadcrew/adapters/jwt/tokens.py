@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from joserfc import jwt
 from joserfc.jwk import RSAKey
@@ -12,7 +13,6 @@ from nomadcrew.adapters.jwt import secrets as codes
 from nomadcrew.adapters.jwt.issuers import Issuer, OurIssuer
 from nomadcrew.adapters.jwt.verifier import CACHED_TOKENS, TokenVerifier
 from nomadcrew.core.auth.model import ACCESS_LIFETIME, Account
-from nomadcrew.core.auth.ports import RegistrationId
 from nomadcrew.core.claims import Claims
 from nomadcrew.core.ids import SessionId
 
@@ -76,8 +76,8 @@ class JwtTokens:
     def new_refresh_token(self) -> str:
         return codes.refresh_token(self._random_bytes)
 
-    def confirmation_code(self, registration_id: RegistrationId) -> str:
-        return codes.confirmation_code(self._confirmation_secrets[0], registration_id)
+    def confirmation_code(self, confirmation_id: UUID) -> str:
+        return codes.confirmation_code(self._confirmation_secrets[0], confirmation_id)
 
-    def read_confirmation_code(self, code: str) -> RegistrationId:
+    def read_confirmation_code(self, code: str) -> UUID:
         return codes.read_confirmation_code(self._confirmation_secrets, code)

@@ -83,7 +83,7 @@ class PostgresInvitations:
             max_members=MAX_MEMBERS,
             max_trips=MAX_TRIPS_PER_USER,
         )
-        raise_for_verdict(row["verdict"], "unchanged")
+        raise_for_verdict(row["verdict"], "unchanged", "joined")
         return membership_of(row)
 
     async def decline(

@@ -1,7 +1,7 @@
 """Profiles on PostgreSQL."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -9,14 +9,24 @@ import msgspec
 from nomadcrew.adapters.postgres.refusals import raise_for_verdict
 from nomadcrew.adapters.postgres.sql import Duplicate, Row, Sql, statements
 from nomadcrew.core.errors import DomainError, Unavailable
-from nomadcrew.core.ids import TripId, UserId
+from nomadcrew.core.ids import EventId, TripId, UserId
 from nomadcrew.core.users.errors import AdminOnly, EmailRequired, EmailTaken, NotSelf, UsernameTaken
 from nomadcrew.core.users.model import Profile
-from nomadcrew.core.users.ports import FoundUser, ProfileChange, ProfilePage
+from nomadcrew.core.users.ports import (
+    ContactEmailCodeId,
+    FoundUser,
+    ProfileChange,
+    ProfileForCaller,
+    ProfilePage,
+    UnconfirmedContactEmail,
+)
 from nomadcrew.core.users.profiles import preferences_too_large
 from nomadcrew.core.users.rules import MAX_PREFERENCES_BYTES
 
 _SQL = statements("profiles")
+# Mails about one contact address: the pause between two for one user, and the number of users mailed in a day.
+MAIL_PAUSE = timedelta(minutes=5)
+MAX_MAILS_PER_DAY = 3
 _REFUSALS: dict[str, Callable[[], DomainError]] = {
     "admin_only": AdminOnly,
     "not_self": NotSelf,
@@ -54,6 +64,10 @@ class PostgresProfiles:
         [row] = await self._sql.fetch(_SQL["one"], id=user_id, caller=caller)
         return _profile_or_refusal(row)
 
+    async def view(self, user_id: UserId, caller: UserId) -> ProfileForCaller:
+        [row] = await self._sql.fetch(_SQL["view"], id=user_id, caller=caller)
+        return ProfileForCaller(_profile_or_refusal(row), row["is_companion"])
+
     async def search(self, text: str, caller: UserId, *, trip_id: TripId | None, limit: int) -> Sequence[FoundUser]:
         literal = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         rows = await self._sql.fetch(
@@ -61,6 +75,7 @@ class PostgresProfiles:
             # Two letters have no trigram, unless they begin a word: then the index covers them.
             pattern=f"%{literal}%" if len(text) >= 3 else f"% {literal}%",
             prefix=f"{literal}%",
+            text=text,
             caller=caller,
             trip_id=trip_id,
             limit=limit,
@@ -120,9 +135,31 @@ class PostgresProfiles:
         )
         return _profile_or_refusal(row)
 
-    async def set_contact_email(self, caller: UserId, email: str, *, now: datetime) -> None:
-        [row] = await self._sql.fetch(_SQL["set_contact_email"], caller=caller, email=email, now=now)
+    async def set_contact_email(
+        self, caller: UserId, email: str, *, code_id: ContactEmailCodeId, event_id: EventId, now: datetime
+    ) -> None:
+        [row] = await self._sql.fetch(
+            _SQL["set_contact_email"],
+            caller=caller,
+            email=email,
+            code_id=code_id,
+            event_id=event_id,
+            now=now,
+            mailed_before=now - MAIL_PAUSE,
+            counted_since=now - timedelta(days=1),
+            max_mails=MAX_MAILS_PER_DAY,
+        )
         _raise_for_verdict(row["verdict"])
+
+    async def get_unconfirmed_contact_email(self, code_id: ContactEmailCodeId) -> UnconfirmedContactEmail | None:
+        rows = await self._sql.fetch(_SQL["unconfirmed_contact_email"], code_id=code_id)
+        return _contact_email(rows[0]) if rows else None
+
+    async def confirm_contact_email(
+        self, code_id: ContactEmailCodeId, *, now: datetime
+    ) -> UnconfirmedContactEmail | None:
+        rows = await self._sql.fetch(_SQL["confirm_contact_email"], code_id=code_id, now=now)
+        return _contact_email(rows[0]) if rows else None
 
 
 def profile_of(row: Row) -> Profile:
@@ -161,6 +198,10 @@ def _found_user(row: Row) -> FoundUser:
         first_name=row["first_name"],
         last_name=row["last_name"],
         avatar_url=row["avatar_url"],
-        contact_email=row["contact_email"],
         is_member=row["is_member"],
+        is_companion=row["is_companion"],
     )
+
+
+def _contact_email(row: Row) -> UnconfirmedContactEmail:
+    return UnconfirmedContactEmail(row["id"], row["username"], row["contact_email"])

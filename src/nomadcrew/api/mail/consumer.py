@@ -4,17 +4,22 @@ from uuid import UUID
 
 import msgspec
 
-from nomadcrew.api.mail.messages import confirmation_mail, invitation_mail, registered_mail
+from nomadcrew.api.mail.messages import confirmation_mail, contact_email_mail, invitation_mail, registered_mail
 from nomadcrew.core.auth.ports import RegistrationId
 from nomadcrew.core.events import Event
 from nomadcrew.core.ids import InvitationId, UserId
 from nomadcrew.core.invitations.model import InvitationStatus
 from nomadcrew.core.mail import MailMessage
 from nomadcrew.core.ports import Ports
+from nomadcrew.core.users.ports import ContactEmailCodeId
 
 
 class AboutInvitation(msgspec.Struct):
     invitation_id: UUID
+
+
+class AboutContactEmail(msgspec.Struct):
+    code_id: UUID
 
 
 class AboutAccount(msgspec.Struct):
@@ -44,6 +49,8 @@ async def _mail_for(event: Event, ports: Ports) -> MailMessage | None:
             return await _about_invitation(event, ports)
         case "account.confirmation_requested":
             return await _about_account(event, ports)
+        case "contact_email.confirmation_requested":
+            return await _about_contact_email(event, ports)
         case _:
             return None
 
@@ -58,6 +65,15 @@ async def _about_invitation(event: Event, ports: Ports) -> MailMessage | None:
         return None
     token = ports.invitation_links.issue(invitation, now=event.occurred_at)
     return invitation_mail(str(event.id), details, token, ports.site)
+
+
+async def _about_contact_email(event: Event, ports: Ports) -> MailMessage | None:
+    about = msgspec.json.decode(event.payload, type=AboutContactEmail)
+    code_id = ContactEmailCodeId(about.code_id)
+    address = await ports.profiles.get_unconfirmed_contact_email(code_id)
+    if address is None:
+        return None
+    return contact_email_mail(str(event.id), address, ports.codes.confirmation_code(code_id), ports.site)
 
 
 async def _about_account(event: Event, ports: Ports) -> MailMessage | None:

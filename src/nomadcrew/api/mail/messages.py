@@ -8,6 +8,7 @@ from nomadcrew.core.auth.ports import Registration
 from nomadcrew.core.invitations.model import InvitationDetails
 from nomadcrew.core.mail import MailMessage
 from nomadcrew.core.ports import Site
+from nomadcrew.core.users.ports import UnconfirmedContactEmail
 
 APP_SCHEME = "nomadcrew://"
 
@@ -46,6 +47,18 @@ def confirmation_mail(id_: str, registration: Registration, code: str, site: Sit
         username=one_line(registration.username),
         expires=minute(registration.expires_at),
         link=f"{site.public_url}/auth/confirm/{code}",
+    )
+
+
+def contact_email_mail(id_: str, address: UnconfirmedContactEmail, code: str, site: Site) -> MailMessage:
+    """The mail with the link that confirms a contact address."""
+    return _message(
+        id_,
+        address.email,
+        "Confirm your contact address",
+        "contact_email_mail",
+        username=one_line(address.username),
+        link=f"{site.public_url}/contact-email/confirm/{code}",
     )
 
 

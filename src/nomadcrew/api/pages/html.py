@@ -11,6 +11,7 @@ from nomadcrew.core.errors import DomainError, TooMany, Unavailable
 from nomadcrew.core.invitations.errors import BadInvitationToken, Expired, NotPending
 from nomadcrew.core.invitations.model import InvitationDetails
 from nomadcrew.core.ports import Site
+from nomadcrew.core.users.ports import UnconfirmedContactEmail
 from nomadcrew.web.call import Reply
 from nomadcrew.web.problems import status_of
 
@@ -80,6 +81,16 @@ def confirm_page() -> Reply:
 
 def confirmed_page(account: Account) -> Reply:
     return _reply(HTTPStatus.OK, render("confirmed.html", username=account.profile.username))
+
+
+def confirm_contact_email_page(address: UnconfirmedContactEmail) -> Reply:
+    html = render("confirm_contact_email.html", username=address.username, email=address.email)
+    return _reply(HTTPStatus.OK, html)
+
+
+def contact_email_confirmed_page(address: UnconfirmedContactEmail) -> Reply:
+    html = render("contact_email_confirmed.html", username=address.username, email=address.email)
+    return _reply(HTTPStatus.OK, html)
 
 
 def refused_page(refusal: DomainError) -> Reply:

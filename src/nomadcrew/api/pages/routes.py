@@ -6,7 +6,15 @@ itself, with a password or with the secret in the URL.
 
 from collections.abc import Mapping
 
-from nomadcrew.api.pages.html import confirm_page, confirmed_page, invitation_page, refused_page, welcome_page
+from nomadcrew.api.pages.html import (
+    confirm_contact_email_page,
+    confirm_page,
+    confirmed_page,
+    contact_email_confirmed_page,
+    invitation_page,
+    refused_page,
+    welcome_page,
+)
 from nomadcrew.core.auth import accounts
 from nomadcrew.core.auth.accounts import SignUp
 from nomadcrew.core.auth.model import Account
@@ -14,11 +22,15 @@ from nomadcrew.core.errors import DomainError, NotFound, TooMany
 from nomadcrew.core.invitations import service as invitations
 from nomadcrew.core.invitations.errors import Expired, NotPending
 from nomadcrew.core.invitations.model import InvitationDetails, InvitationStatus
+from nomadcrew.core.users.profiles import confirm_contact_email, unconfirmed_contact_email
 from nomadcrew.web.call import Call, Reply
 from nomadcrew.web.forms import form_of
 from nomadcrew.web.routes import Auth, Idempotency, Routes
 
-routes = Routes("pages", ports=("accounts", "invitation_links", "invitations", "limits", "outbox", "tokens"))
+routes = Routes(
+    "pages",
+    ports=("accounts", "invitation_links", "invitations", "limits", "outbox", "profiles", "tokens"),
+)
 
 
 @routes.get("/invite/accept/{token}", auth=Auth.PUBLIC, html=True, refusals=(404, 410))
@@ -89,6 +101,34 @@ async def confirm_by_page(call: Call) -> Reply:
     except DomainError as refusal:
         return refused_page(refusal)
     return confirmed_page(account)
+
+
+@routes.get("/contact-email/confirm/{token}", auth=Auth.PUBLIC, html=True, refusals=(404,))
+async def show_contact_email_confirmation(call: Call) -> Reply:
+    """Show the button that confirms a contact address, with the name of its account."""
+    ports = call.ports
+    try:
+        address = await unconfirmed_contact_email(
+            call.request.params["token"], profiles=ports.profiles, codes=ports.tokens
+        )
+    except DomainError as refusal:
+        return refused_page(refusal)
+    return confirm_contact_email_page(address)
+
+
+@routes.post("/contact-email/confirm/{token}", auth=Auth.PUBLIC, html=True, idempotency=Idempotency.NEVER,
+             refusals=(404,))  # fmt: skip
+async def confirm_contact_email_by_page(call: Call) -> Reply:
+    """Confirm a contact address."""
+    ports = call.ports
+    try:
+        await _spend(call, "sign_in")
+        address = await confirm_contact_email(
+            call.request.params["token"], profiles=ports.profiles, codes=ports.tokens, now=call.now
+        )
+    except DomainError as refusal:
+        return refused_page(refusal)
+    return contact_email_confirmed_page(address)
 
 
 async def _invited(call: Call) -> InvitationDetails:

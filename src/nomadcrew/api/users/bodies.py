@@ -43,13 +43,14 @@ class PreferencesSaved(UserProfile, rename="camel", omit_defaults=True, kw_only=
 
 
 class FoundUserView(Struct, rename="camel", omit_defaults=True):
+    """A user. `email` is a private address of ours unless the user is on a common trip with the caller."""
+
     id: UUID
     email: str
     username: str
     first_name: str = ""
     last_name: str = ""
     avatar_url: str = ""
-    contact_email: str | None = None
     is_member: bool = False
 
 
@@ -109,11 +110,11 @@ def own_profile(profile: Profile) -> UserProfile:
     return view
 
 
-def public_profile(profile: Profile) -> UserProfile:
-    """A profile for other users."""
+def public_profile(profile: Profile, *, email: str | None = None) -> UserProfile:
+    """A profile for other users. `email` replaces the address for a viewer who may not see it."""
     return UserProfile(
         id=profile.id,
-        email=profile.email,
+        email=email or profile.email,
         username=profile.username,
         created_at=profile.created_at,
         updated_at=profile.updated_at,
@@ -133,8 +134,17 @@ def preferences_saved(profile: Profile) -> PreferencesSaved:
     return PreferencesSaved(**fields, message="Preferences updated successfully")
 
 
-def found_user(user: FoundUser) -> FoundUserView:
-    return msgspec.convert(user, FoundUserView, from_attributes=True)
+def found_user(user: FoundUser, email: str) -> FoundUserView:
+    """A row of a search; `email` is the address that the viewer may see."""
+    return FoundUserView(
+        id=user.id,
+        email=email,
+        username=user.username,
+        first_name=user.first_name,
+        last_name=user.last_name,
+        avatar_url=user.avatar_url,
+        is_member=user.is_member,
+    )
 
 
 def username_in(body: bytes) -> str | None:

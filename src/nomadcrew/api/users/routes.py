@@ -25,7 +25,7 @@ from nomadcrew.core.users.model import Profile
 from nomadcrew.web.call import Call
 from nomadcrew.web.routes import Auth, Param, Routes
 
-routes = Routes("users", ports=("idempotency", "limits", "outbox", "profiles", "push_tokens"))
+routes = Routes("users", ports=("idempotency", "limits", "outbox", "private_addresses", "profiles", "push_tokens"))
 MAX_OFFSET = 1_000_000
 
 
@@ -38,8 +38,17 @@ def user_id(call: Call) -> UserId:
     return UserId(call.id("userId", Invalid("Not a valid user id.", code="invalid_user_id")))
 
 
-def view(profile: Profile, call: Call) -> UserProfile:
-    return own_profile(profile) if profile.id == call.user_id else public_profile(profile)
+def view(profile: Profile, call: Call, *, may_see_email: bool) -> UserProfile:
+    if profile.id == call.user_id:
+        return own_profile(profile)
+    return public_profile(profile, email=email_for(call, profile.id, profile.email, may_see=may_see_email))
+
+
+def email_for(call: Call, user_id: UserId, email: str, *, may_see: bool) -> str:
+    """The user's address for members of a common trip and administrators, a private address for other callers."""
+    if may_see or call.claims.is_admin or user_id == call.user_id:
+        return email
+    return call.ports.private_addresses.address_of(user_id, call.user_id)
 
 
 @routes.post("/v1/users/onboard", auth=Auth.TOKEN, bucket="sign_in", refusals=(400,))
@@ -64,12 +73,16 @@ async def get_me(call: Call) -> UserProfile:
 
 
 @routes.get("/v1/users/search", refusals=(400,), query=(
-    Param("q", "string", "Part of a username, name or address; two characters match a beginning.", required=True),
+    Param("q", "string", "An address, the beginning of a username, or a part of a companion's name", required=True),
     Param("limit", "integer", "Page size, 1 to 20. Default: 10."),
     Param("tripId", "uuid", "A trip of the caller; its members are marked in the reply."),
 ))  # fmt: skip
 async def search_users(call: Call) -> FoundUsers:
-    """Search users, best matches first."""
+    """Search users, best matches first.
+
+    Finds users by their whole address or the beginning of their username, and users on a common trip with the
+    caller by a part of their name too. The `email` of other users is a private address, which invites them.
+    """
     trip_id = parse_uuid(call.query("tripId") or "")
     users = await service.search_users(
         call.query("q"),
@@ -78,20 +91,31 @@ async def search_users(call: Call) -> FoundUsers:
         limit=call.count("limit", default=10, lowest=1, highest=20, over=10),
         profiles=call.ports.profiles,
     )
-    return FoundUsers([found_user(user) for user in users])
+    return FoundUsers(
+        [found_user(user, email_for(call, user.id, user.email, may_see=user.is_companion)) for user in users]
+    )
 
 
-@routes.put("/v1/users/me/contact-email")
+@routes.put("/v1/users/me/contact-email", bucket="contact_email")
 async def set_contact_email(call: Call, body: ContactEmailIn) -> ContactEmailView:
-    """Set the email address for invitations to the caller."""
-    await service.set_contact_email(call.user_id, body.email, profiles=call.ports.profiles, now=call.now)
+    """Set the email address for invitations to the caller.
+
+    It counts once the link that is mailed to it was followed.
+    """
+    await service.set_contact_email(
+        call.user_id, body.email, profiles=call.ports.profiles, new_id=call.ports.new_id, now=call.now
+    )
     return ContactEmailView(body.email)
 
 
 @routes.get("/v1/users/{userId}", refusals=(400, 404))
 async def get_user(call: Call) -> UserProfile:
-    """Get a user's profile."""
-    return view(await service.get_profile(user_id(call), call.user_id, profiles=call.ports.profiles), call)
+    """Get a user's profile.
+
+    The `email` of users on no common trip with the caller is a private address, which invites them.
+    """
+    found = await service.view_profile(user_id(call), call.user_id, profiles=call.ports.profiles)
+    return view(found.profile, call, may_see_email=found.is_companion)
 
 
 @routes.get("/v1/users", refusals=(400, 403), query=(
@@ -108,7 +132,10 @@ async def list_users(call: Call) -> UserPage:
     page = await service.list_users(
         call.user_id, is_admin=call.claims.is_admin, limit=limit, offset=offset, profiles=call.ports.profiles
     )
-    return UserPage([view(profile, call) for profile in page.items], UserPagination(page.total, offset, limit))
+    return UserPage(
+        [view(profile, call, may_see_email=True) for profile in page.items],
+        UserPagination(page.total, offset, limit),
+    )
 
 
 @routes.put("/v1/users/{userId}", refusals=(403, 404))
@@ -120,7 +147,7 @@ async def update_user(call: Call, body: ProfileChangeIn) -> UserProfile:
     profile = await service.change_profile(
         user_id(call), body.to_change(), call.claims, profiles=call.ports.profiles, now=call.now
     )
-    return view(profile, call)
+    return view(profile, call, may_see_email=True)
 
 
 @routes.put("/v1/users/{userId}/preferences", refusals=(403, 404))

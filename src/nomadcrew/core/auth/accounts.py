@@ -116,7 +116,7 @@ async def confirm_account(
     Raises:
         InvalidConfirmation, ConfirmationUsed: the code is malformed, expired or used.
     """
-    registration_id = tokens.read_confirmation_code(code)
+    registration_id = RegistrationId(tokens.read_confirmation_code(code))
     return await accounts.confirm(registration_id, suffix_of(new_id()), now=now)
 
 

@@ -178,11 +178,11 @@ class Codes(Protocol):
         """A new random secret."""
         ...
 
-    def confirmation_code(self, registration_id: RegistrationId) -> str:
-        """The secret of a confirmation mail, always the same for a registration."""
+    def confirmation_code(self, confirmation_id: UUID) -> str:
+        """The secret of a mail that confirms an address, always the same for a registration or contact address."""
         ...
 
-    def read_confirmation_code(self, code: str) -> RegistrationId:
+    def read_confirmation_code(self, code: str) -> UUID:
         """Raises InvalidConfirmation: the code is forged or malformed."""
         ...
 

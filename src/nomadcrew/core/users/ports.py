@@ -3,10 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NewType, Protocol
+from uuid import UUID
 
-from nomadcrew.core.ids import TripId, UserId
+from nomadcrew.core.ids import EventId, TripId, UserId
 from nomadcrew.core.users.model import Profile
+
+ContactEmailCodeId = NewType("ContactEmailCodeId", UUID)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +25,10 @@ class ProfileChange:
 
 @dataclass(frozen=True, slots=True)
 class FoundUser:
-    """A row of a search. `is_member` is True for members of the named trip."""
+    """A row of a search. `is_member` is True for members of the named trip.
+
+    `is_companion` is True for users on a common trip with the caller, who may see their address.
+    """
 
     id: UserId
     email: str
@@ -30,8 +36,25 @@ class FoundUser:
     first_name: str
     last_name: str
     avatar_url: str
-    contact_email: str | None
     is_member: bool
+    is_companion: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileForCaller:
+    """A profile, and whether its user is on a common trip with the caller."""
+
+    profile: Profile
+    is_companion: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UnconfirmedContactEmail:
+    """A contact address that waits for its confirmation, and the user who gave it."""
+
+    user_id: UserId
+    username: str
+    email: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +81,15 @@ class Profiles(Protocol):
         """Raises NotFound: no such user."""
         ...
 
-    async def search(self, text: str, caller: UserId, *, trip_id: TripId | None, limit: int) -> Sequence[FoundUser]:
-        """Users whose username, names or addresses contain `text`, best matches first.
+    async def view(self, user_id: UserId, caller: UserId) -> ProfileForCaller:
+        """Raises NotFound: no such user."""
+        ...
 
-        A text of two characters matches at the beginning only.
+    async def search(self, text: str, caller: UserId, *, trip_id: TripId | None, limit: int) -> Sequence[FoundUser]:
+        """Users with the address `text`, or whose username begins with it, best matches first.
+
+        Users on a common trip with the caller are also found by a part of their username or names; a text of two
+        characters matches at the beginning of a name only.
         """
         ...
 
@@ -102,6 +130,37 @@ class Profiles(Protocol):
         """
         ...
 
-    async def set_contact_email(self, caller: UserId, email: str, *, now: datetime) -> None:
-        """Raises EmailTaken: another user signs in with that address."""
+    async def set_contact_email(
+        self, caller: UserId, email: str, *, code_id: ContactEmailCodeId, event_id: EventId, now: datetime
+    ) -> None:
+        """Store an address, unconfirmed, and cause the mail with the link that confirms it.
+
+        The address that is stored already keeps its confirmation.
+
+        Raises:
+            EmailTaken: another user signs in with that address.
+        """
+        ...
+
+    async def get_unconfirmed_contact_email(self, code_id: ContactEmailCodeId) -> UnconfirmedContactEmail | None:
+        """The address for its mail and its page; None if it was replaced or is confirmed."""
+        ...
+
+    async def confirm_contact_email(
+        self, code_id: ContactEmailCodeId, *, now: datetime
+    ) -> UnconfirmedContactEmail | None:
+        """Confirm an address; safe to repeat. None if it was replaced."""
+        ...
+
+
+class PrivateAddresses(Protocol):
+    """Stand-ins for the email addresses of users who are on no common trip with the viewer.
+
+    An address names one user to one viewer: the invitation route resolves it for that viewer only.
+    """
+
+    def address_of(self, user_id: UserId, viewer: UserId) -> str: ...
+
+    def user_of(self, address: str, viewer: UserId) -> UserId | None:
+        """The user whom an address names to this viewer; None if it names no user to them."""
         ...

@@ -4,13 +4,23 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from nomadcrew.core.auth.errors import InvalidConfirmation
+from nomadcrew.core.auth.ports import Codes
 from nomadcrew.core.claims import Claims
 from nomadcrew.core.errors import Invalid, NotFound, NotOnboarded
-from nomadcrew.core.ids import TripId, UserId
+from nomadcrew.core.ids import EventId, NewId, TripId, UserId
 from nomadcrew.core.invitations.model import MAX_EMAIL, parse_email
 from nomadcrew.core.users.errors import InvalidUsername
 from nomadcrew.core.users.model import Profile
-from nomadcrew.core.users.ports import FoundUser, ProfileChange, ProfilePage, Profiles
+from nomadcrew.core.users.ports import (
+    ContactEmailCodeId,
+    FoundUser,
+    ProfileChange,
+    ProfileForCaller,
+    ProfilePage,
+    Profiles,
+    UnconfirmedContactEmail,
+)
 from nomadcrew.core.users.rules import MAX_NAME, MAX_PREFERENCES_BYTES, parse_avatar_url, parse_name, parse_username
 
 MIN_SEARCH_BYTES = 2
@@ -64,10 +74,15 @@ async def get_profile(user_id: UserId, caller: UserId, *, profiles: Profiles) ->
     return await profiles.get(user_id, caller)
 
 
+async def view_profile(user_id: UserId, caller: UserId, *, profiles: Profiles) -> ProfileForCaller:
+    """A user's profile, and whether the caller is on a common trip with the user."""
+    return await profiles.view(user_id, caller)
+
+
 async def search_users(
     text: str | None, caller: UserId, *, trip_id: TripId | None, limit: int, profiles: Profiles
 ) -> Sequence[FoundUser]:
-    """Users whose username, names or addresses contain `text`.
+    """Users whom the caller may find by `text`, as `Profiles.search` says.
 
     Raises:
         Invalid: the text is shorter than two bytes, or too long.
@@ -109,15 +124,51 @@ async def change_preferences(
     return await profiles.merge_preferences(user_id, preferences, caller.user_id, is_admin=caller.is_admin, now=now)
 
 
-async def set_contact_email(caller: UserId, email: str, *, profiles: Profiles, now: datetime) -> None:
+async def set_contact_email(
+    caller: UserId, email: str, *, profiles: Profiles, new_id: NewId, now: datetime
+) -> None:
     """Store an address for invitations to the caller, with its case unchanged.
+
+    It counts once the link that is mailed to it was followed.
 
     Raises:
         Invalid: the address is malformed.
         EmailTaken: another user signs in with it.
     """
     parse_email(email)
-    await profiles.set_contact_email(caller, email.strip(), now=now)
+    await profiles.set_contact_email(
+        caller, email.strip(), code_id=ContactEmailCodeId(new_id()), event_id=EventId(new_id()), now=now
+    )
+
+
+async def unconfirmed_contact_email(code: str, *, profiles: Profiles, codes: Codes) -> UnconfirmedContactEmail:
+    """The contact address that a mailed code would confirm.
+
+    Raises:
+        InvalidConfirmation: the code is malformed, or its address was replaced or is confirmed.
+    """
+    found = await profiles.get_unconfirmed_contact_email(_code_id(code, codes))
+    if found is None:
+        raise InvalidConfirmation
+    return found
+
+
+async def confirm_contact_email(
+    code: str, *, profiles: Profiles, codes: Codes, now: datetime
+) -> UnconfirmedContactEmail:
+    """Confirm the contact address of a mailed code. Safe to repeat.
+
+    Raises:
+        InvalidConfirmation: the code is malformed, or its address was replaced.
+    """
+    confirmed = await profiles.confirm_contact_email(_code_id(code, codes), now=now)
+    if confirmed is None:
+        raise InvalidConfirmation
+    return confirmed
+
+
+def _code_id(code: str, codes: Codes) -> ContactEmailCodeId:
+    return ContactEmailCodeId(codes.read_confirmation_code(code))
 
 
 def preferences_too_large() -> Invalid:

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.queues import WorkQueue
     from nomadcrew.core.rate_limits import Limit, RateLimits
     from nomadcrew.core.schema import Schema
-    from nomadcrew.core.users.ports import Profiles
+    from nomadcrew.core.users.ports import PrivateAddresses, Profiles
 
 
 class PortFactory:
@@ -286,3 +286,8 @@ class PortFactory:
         from nomadcrew.adapters.machine.invitation_links import SignedInvitationLinks
 
         return SignedInvitationLinks(self.secrets.texts("invitations"))
+
+    def private_addresses(self) -> PrivateAddresses:
+        from nomadcrew.adapters.private_addresses import KeyedPrivateAddresses
+
+        return KeyedPrivateAddresses(lambda: self.secrets.keys("private addresses"))

@@ -91,6 +91,7 @@ STANDS_ON: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "registrations": ("sql",),
         "unconfirmed_registrations": ("sql", "unconfirmed_registrations"),
         "invitation_links": ("secret",),
+        "private_addresses": ("secret",),
         "push": ("push", "secret"),
         "mirror": ("mirror", "secret"),
         "retention": ("sql",),

@@ -28,6 +28,7 @@ from nomadcrew.adapters.postgres.presence import PostgresPresence
 from nomadcrew.adapters.postgres.queue import PostgresQueue
 from nomadcrew.adapters.postgres.sessions import PostgresSessions
 from nomadcrew.adapters.postgres.sql import Sql
+from nomadcrew.adapters.private_addresses import KeyedPrivateAddresses
 from nomadcrew.core.clock import Clock, utc_now
 from nomadcrew.core.events import Outbox
 from nomadcrew.core.ids import NewId, SessionId, uuid7
@@ -103,6 +104,7 @@ def machine_ports(
         unconfirmed_registrations=accounts,
         sessions=PostgresSessions(sql),
         queue=queue,
+        private_addresses=KeyedPrivateAddresses(lambda: [secret.encode() for secret in keys.addresses]),
         invitation_links=SignedInvitationLinks((*keys.invitations, *settings.invitation_secrets)),
         clock=clock,
         new_id=new_id,

@@ -15,13 +15,13 @@ from nomadcrew.core.errors import Unavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
+    from uuid import UUID
 
     from nomadcrew.adapters.aws.cognito.keys import PublicKey
     from nomadcrew.adapters.aws.cognito.user_pool import UserPool
     from nomadcrew.adapters.aws.sdk.secrets import Secrets
     from nomadcrew.adapters.jwt.jwks_cache import JwksCache
     from nomadcrew.core.auth.model import Account
-    from nomadcrew.core.auth.ports import RegistrationId
     from nomadcrew.core.ids import SessionId
 
 CONFIRMATIONS = "confirmations"
@@ -38,10 +38,10 @@ class DerivedCodes:
     def new_refresh_token(self) -> str:
         return codes.refresh_token(self._random_bytes)
 
-    def confirmation_code(self, registration_id: RegistrationId) -> str:
-        return codes.confirmation_code(self._secrets.key(CONFIRMATIONS), registration_id)
+    def confirmation_code(self, confirmation_id: UUID) -> str:
+        return codes.confirmation_code(self._secrets.key(CONFIRMATIONS), confirmation_id)
 
-    def read_confirmation_code(self, code: str) -> RegistrationId:
+    def read_confirmation_code(self, code: str) -> UUID:
         return codes.read_confirmation_code(self._secrets.keys(CONFIRMATIONS), code)
 
 

@@ -16,9 +16,17 @@ import msgspec
 from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
 from nomadcrew.core.clock import Clock
 from nomadcrew.core.errors import Unavailable
-from nomadcrew.core.ids import TripId, UserId
+from nomadcrew.core.ids import EventId, TripId, UserId
 from nomadcrew.core.users.model import Profile
-from nomadcrew.core.users.ports import FoundUser, ProfileChange, ProfilePage, Profiles
+from nomadcrew.core.users.ports import (
+    ContactEmailCodeId,
+    FoundUser,
+    ProfileChange,
+    ProfileForCaller,
+    ProfilePage,
+    Profiles,
+    UnconfirmedContactEmail,
+)
 
 log = logging.getLogger("nomadcrew.profiles")
 
@@ -60,6 +68,9 @@ class CachedProfiles:
             await self._put(profile, seen=item.get("generation"))
         return profile
 
+    async def view(self, user_id: UserId, caller: UserId) -> ProfileForCaller:
+        return await self._profiles.view(user_id, caller)
+
     async def search(self, text: str, caller: UserId, *, trip_id: TripId | None, limit: int) -> Sequence[FoundUser]:
         return await self._profiles.search(text, caller, trip_id=trip_id, limit=limit)
 
@@ -87,9 +98,19 @@ class CachedProfiles:
         await self._invalidate(caller)
         return merged
 
-    async def set_contact_email(self, caller: UserId, email: str, *, now: datetime) -> None:
-        await self._profiles.set_contact_email(caller, email, now=now)
+    async def set_contact_email(
+        self, caller: UserId, email: str, *, code_id: ContactEmailCodeId, event_id: EventId, now: datetime
+    ) -> None:
+        await self._profiles.set_contact_email(caller, email, code_id=code_id, event_id=event_id, now=now)
         await self._invalidate(caller)
+
+    async def get_unconfirmed_contact_email(self, code_id: ContactEmailCodeId) -> UnconfirmedContactEmail | None:
+        return await self._profiles.get_unconfirmed_contact_email(code_id)
+
+    async def confirm_contact_email(
+        self, code_id: ContactEmailCodeId, *, now: datetime
+    ) -> UnconfirmedContactEmail | None:
+        return await self._profiles.confirm_contact_email(code_id, now=now)
 
     async def _get(self, user_id: UserId) -> dict[str, Any] | None:
         """The item, empty if there is none; None in an outage."""

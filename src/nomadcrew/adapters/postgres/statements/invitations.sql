@@ -89,28 +89,24 @@ WITH caller AS MATERIALIZED (
     SELECT * FROM user_profiles WHERE id = :caller::uuid
 ), invitation AS (
     SELECT * FROM trip_invitations WHERE id = :id::uuid FOR UPDATE
-), trip AS (
-    -- The lock serialises joins of one trip, so that they cannot exceed its maximum size.
-    SELECT t.id, t.member_count FROM invitation JOIN trips t ON t.id = invitation.trip_id
-    WHERE t.deleted_at IS NULL FOR UPDATE OF t
+), trip AS MATERIALIZED (
+    SELECT locked.* FROM invitation CROSS JOIN LATERAL locked_join(invitation.trip_id, :caller::uuid) locked
 ), current AS (
-    SELECT m.* FROM invitation JOIN trip_memberships m
-        ON m.trip_id = invitation.trip_id AND m.user_id = :caller::uuid
-), trip_count AS (
-    SELECT count(*) AS trips FROM trip_memberships WHERE user_id = :caller::uuid AND status = 'ACTIVE'
+    SELECT (trip.membership).* FROM trip WHERE (trip.membership).id IS NOT NULL
 ), checked AS (
     SELECT CASE WHEN caller.id IS NULL THEN 'user_not_onboarded'
-                WHEN invitation.id IS NULL OR trip.id IS NULL THEN 'invitation_not_found'
+                WHEN invitation.id IS NULL OR trip.trip_id IS NULL THEN 'invitation_not_found'
                 WHEN NOT (invitation.invitee_email = lower(caller.email)
                           OR coalesce(invitation.invitee_id = caller.id, false)) THEN 'email_mismatch'
                 WHEN invitation.status = 'ACCEPTED' AND current.status = 'ACTIVE' THEN 'unchanged'
                 WHEN invitation.status <> 'PENDING' THEN 'invitation_not_pending'
                 WHEN invitation.expires_at <= :now::timestamptz THEN 'invitation_expired'
-                WHEN current.status = 'ACTIVE' THEN 'already_member'
+                -- Added meanwhile: the invitation is accepted, the membership stays as it is.
+                WHEN current.status = 'ACTIVE' THEN 'joined'
                 WHEN trip.member_count >= :max_members::int THEN 'trip_full'
-                WHEN trip_count.trips >= :max_trips::int THEN 'too_many_trips'
+                WHEN trip.trips >= :max_trips::int THEN 'too_many_trips'
                 ELSE 'ok' END AS verdict
-    FROM trip_count LEFT JOIN caller ON true LEFT JOIN invitation ON true LEFT JOIN trip ON true
+    FROM (SELECT 1) AS one_row LEFT JOIN caller ON true LEFT JOIN invitation ON true LEFT JOIN trip ON true
     LEFT JOIN current ON true
 ), membership AS (
     INSERT INTO trip_memberships (id, trip_id, user_id, role, status, created_at, updated_at, joined_at)
@@ -122,7 +118,7 @@ WITH caller AS MATERIALIZED (
     RETURNING *
 ), accepted AS (
     UPDATE trip_invitations i SET status = 'ACCEPTED', invitee_id = :caller::uuid, updated_at = :now::timestamptz
-    FROM checked WHERE checked.verdict = 'ok' AND i.id = :id::uuid
+    FROM checked WHERE checked.verdict IN ('ok', 'joined') AND i.id = :id::uuid
 ), updated_trip AS (
     UPDATE trips t SET member_count = t.member_count + 1 FROM membership WHERE t.id = membership.trip_id
 ), event AS (

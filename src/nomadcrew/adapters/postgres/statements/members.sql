@@ -8,32 +8,28 @@ ORDER BY m.created_at, m.id
 
 -- name: add
 WITH gate AS MATERIALIZED (
-    SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
-), trip AS (
-    -- The lock serialises joins of one trip, so that they cannot exceed its maximum size.
-    SELECT t.id, t.member_count FROM gate JOIN trips t ON t.id = gate.trip_id
-    WHERE gate.verdict = 'ok' FOR UPDATE OF t
+    SELECT * FROM locked_trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
+), trip AS MATERIALIZED (
+    SELECT locked.* FROM gate CROSS JOIN LATERAL locked_join(gate.trip_id, :user_id::uuid) locked
+    WHERE gate.verdict = 'ok'
 ), current AS (
-    SELECT m.* FROM trip JOIN trip_memberships m ON m.trip_id = trip.id AND m.user_id = :user_id::uuid
-), trip_count AS (
-    SELECT count(*) AS trips FROM trip_memberships WHERE user_id = :user_id::uuid AND status = 'ACTIVE'
+    SELECT (trip.membership).* FROM trip WHERE (trip.membership).id IS NOT NULL
 ), checked AS (
     SELECT CASE WHEN gate.verdict <> 'ok' THEN gate.verdict
                 WHEN p.id IS NULL THEN 'user_not_found'
                 WHEN current.status = 'ACTIVE' THEN 'unchanged'
                 WHEN trip.member_count >= :max_members::int THEN 'trip_full'
-                WHEN trip_count.trips >= :max_trips::int THEN 'too_many_trips'
+                WHEN trip.trips >= :max_trips::int THEN 'too_many_trips'
                 ELSE 'ok' END AS verdict
-    FROM gate CROSS JOIN trip_count LEFT JOIN trip ON true LEFT JOIN current ON true
+    FROM gate LEFT JOIN trip ON true LEFT JOIN current ON true
     LEFT JOIN user_profiles p ON p.id = :user_id::uuid
 ), membership AS (
     INSERT INTO trip_memberships AS m (id, trip_id, user_id, role, status, created_at, updated_at, joined_at)
-    SELECT :membership_id::uuid, trip.id, :user_id::uuid, :role::text, 'ACTIVE', :now::timestamptz,
+    SELECT :membership_id::uuid, trip.trip_id, :user_id::uuid, :role::text, 'ACTIVE', :now::timestamptz,
            :now::timestamptz, :now::timestamptz
     FROM checked, trip WHERE checked.verdict = 'ok'
     ON CONFLICT (trip_id, user_id) DO UPDATE
     SET role = excluded.role, status = 'ACTIVE', updated_at = excluded.updated_at, joined_at = excluded.joined_at
-    WHERE m.status <> 'ACTIVE'
     RETURNING m.*
 ), updated_trip AS (
     UPDATE trips t SET member_count = t.member_count + 1 FROM membership WHERE t.id = membership.trip_id
@@ -50,23 +46,18 @@ FROM checked LEFT JOIN latest m ON true
 
 -- name: remove
 WITH gate AS MATERIALIZED (
-    SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, 1)
+    SELECT * FROM locked_trip_gate(:trip_id::uuid, :caller::uuid, 1)
 ), target AS (
     SELECT m.* FROM gate
     JOIN trip_memberships m ON m.trip_id = gate.trip_id AND m.user_id = :user_id::uuid AND m.status = 'ACTIVE'
     WHERE gate.verdict = 'ok' FOR UPDATE OF m
-), owners AS (
-    -- Locked: if two owners leave at once, the second one is refused as the last owner.
-    SELECT m.user_id FROM gate
-    JOIN trip_memberships m ON m.trip_id = gate.trip_id AND m.role = 'OWNER' AND m.status = 'ACTIVE'
-    WHERE gate.verdict = 'ok' ORDER BY m.id FOR UPDATE OF m
 ), checked AS (
     SELECT CASE WHEN gate.verdict <> 'ok' THEN gate.verdict
                 WHEN gate.rank < :min_rank::int THEN 'insufficient_permissions'
                 WHEN target.id IS NULL THEN 'member_not_found'
                 WHEN :user_id::uuid <> :caller::uuid AND gate.rank < 3 AND role_rank(target.role) >= gate.rank
                     THEN 'insufficient_permissions'
-                WHEN target.role = 'OWNER' AND (SELECT count(*) FROM owners) < 2 THEN 'last_owner'
+                WHEN target.role = 'OWNER' AND owners_now(gate.trip_id) < 2 THEN 'last_owner'
                 ELSE 'ok' END AS verdict
     FROM gate LEFT JOIN target ON true
 ), removed AS (
@@ -85,26 +76,21 @@ SELECT verdict FROM checked
 
 -- name: change_role
 WITH gate AS MATERIALIZED (
-    SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
+    SELECT * FROM locked_trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
 ), locked AS (
-    -- Caller and target are locked in the order of their ids, so that concurrent changes do not deadlock.
     SELECT m.* FROM gate
     JOIN trip_memberships m ON m.trip_id = gate.trip_id AND m.status = 'ACTIVE'
         AND m.user_id IN (:user_id::uuid, :caller::uuid)
-    WHERE gate.verdict = 'ok' ORDER BY m.id FOR UPDATE OF m
+    WHERE gate.verdict = 'ok' FOR UPDATE OF m
 ), target AS (
     SELECT * FROM locked WHERE user_id = :user_id::uuid
-), caller AS (
-    SELECT * FROM locked WHERE user_id = :caller::uuid
 ), checked AS (
     SELECT CASE WHEN gate.verdict <> 'ok' THEN gate.verdict
                 WHEN target.id IS NULL THEN 'member_not_found'
-                WHEN role_rank(caller.role) < :min_rank::int THEN 'insufficient_permissions'
                 WHEN target.role = :role::text THEN 'unchanged'
-                WHEN target.role = 'OWNER' OR :role::text = 'OWNER' AND caller.role <> 'OWNER'
-                THEN 'owner_immutable'
+                WHEN target.role = 'OWNER' OR :role::text = 'OWNER' AND gate.rank < 3 THEN 'owner_immutable'
                 ELSE 'ok' END AS verdict
-    FROM gate LEFT JOIN target ON true LEFT JOIN caller ON true
+    FROM gate LEFT JOIN target ON true
 ), updated AS (
     UPDATE trip_memberships m
     SET role = CASE WHEN m.user_id = :user_id::uuid THEN :role::text ELSE 'ADMIN' END,

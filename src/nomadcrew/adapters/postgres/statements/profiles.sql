@@ -51,9 +51,20 @@ SELECT CASE WHEN NOT EXISTS (SELECT FROM user_profiles WHERE id = :caller::uuid)
        p.location_privacy_preference, p.preferences, p.created_at, p.updated_at
 FROM (SELECT 1) AS one_row LEFT JOIN user_profiles p ON p.id = :id::uuid
 
+-- name: view
+SELECT CASE WHEN caller.id IS NULL THEN 'user_not_onboarded'
+            WHEN p.id IS NULL THEN 'user_not_found'
+            ELSE 'ok' END AS verdict,
+       p.id, p.email, p.username, p.first_name, p.last_name, p.avatar_url, p.contact_email,
+       p.location_privacy_preference, p.preferences, p.created_at, p.updated_at,
+       share_a_trip(caller.id, p.id) AS is_companion
+FROM (SELECT 1) AS one_row
+LEFT JOIN user_profiles caller ON caller.id = :caller::uuid
+LEFT JOIN user_profiles p ON p.id = :id::uuid
+
 -- name: search
 -- Three searches, best matches first, each only if the previous ones found too few: sorting all matches would take
--- longer the more users there are.
+-- longer the more users there are. Only users on a trip with the caller are found by a part of their name.
 WITH caller AS MATERIALIZED (
     SELECT CASE WHEN EXISTS (SELECT FROM user_profiles WHERE id = :caller::uuid) THEN 'ok'
                 ELSE 'user_not_onboarded' END AS verdict
@@ -62,30 +73,35 @@ WITH caller AS MATERIALIZED (
     SELECT m.user_id FROM trip_gate(:trip_id::uuid, :caller::uuid, 1) gate
     JOIN trip_memberships m ON m.trip_id = gate.trip_id AND m.status = 'ACTIVE'
     WHERE gate.verdict = 'ok'
+), by_address AS MATERIALIZED (
+    SELECT id FROM user_profiles
+    WHERE lower(email) = lower(:text::text)
+        OR lower(contact_email) = lower(:text::text) AND contact_email_confirmed_at IS NOT NULL
+    ORDER BY lower(username), id LIMIT :limit::int
 ), by_username AS MATERIALIZED (
-    SELECT id FROM user_profiles WHERE lower(username) LIKE lower(:prefix::text)
-    ORDER BY lower(username), id LIMIT :limit::int
-), by_email AS MATERIALIZED (
     SELECT id FROM user_profiles
-    WHERE (SELECT count(*) FROM by_username) < :limit::int AND lower(username) NOT LIKE lower(:prefix::text)
-        AND (lower(email) LIKE lower(:prefix::text) OR lower(contact_email) LIKE lower(:prefix::text))
+    WHERE (SELECT count(*) FROM by_address) < :limit::int AND lower(username) LIKE lower(:prefix::text)
     ORDER BY lower(username), id LIMIT :limit::int
-), by_text AS MATERIALIZED (
-    SELECT id FROM user_profiles
-    WHERE (SELECT count(*) FROM by_username) + (SELECT count(*) FROM by_email) < :limit::int
-        AND search LIKE lower(:pattern::text)
-    ORDER BY lower(username), id LIMIT :limit::int
+), by_name AS MATERIALIZED (
+    SELECT p.id FROM user_profiles p
+    WHERE (SELECT count(*) FROM by_address) + (SELECT count(*) FROM by_username) < :limit::int
+        AND p.id IN (SELECT other.user_id FROM trip_memberships own
+                     JOIN trips t ON t.id = own.trip_id AND t.deleted_at IS NULL
+                     JOIN trip_memberships other ON other.trip_id = own.trip_id AND other.status = 'ACTIVE'
+                     WHERE own.user_id = :caller::uuid AND own.status = 'ACTIVE')
+        AND lower(concat(' ', p.username, ' ', p.first_name, ' ', p.last_name)) LIKE lower(:pattern::text)
+    ORDER BY lower(p.username), p.id LIMIT :limit::int
 ), matches AS (
     SELECT id, min(priority) AS priority
-    FROM (SELECT id, 0 AS priority FROM by_username
-          UNION ALL SELECT id, 1 FROM by_email
-          UNION ALL SELECT id, 2 FROM by_text) AS ranked
-    GROUP BY id
+    FROM (SELECT id, 0 AS priority FROM by_address
+          UNION ALL SELECT id, 1 FROM by_username
+          UNION ALL SELECT id, 2 FROM by_name) AS ranked
+    GROUP BY id ORDER BY priority LIMIT :limit::int
 )
-SELECT caller.verdict, p.id, p.email, p.username, p.first_name, p.last_name, p.avatar_url, p.contact_email,
-       p.id IN (SELECT user_id FROM members) AS is_member
+SELECT caller.verdict, p.id, p.email, p.username, p.first_name, p.last_name, p.avatar_url,
+       p.id IN (SELECT user_id FROM members) AS is_member, share_a_trip(:caller::uuid, p.id) AS is_companion
 FROM caller LEFT JOIN (matches JOIN user_profiles p USING (id)) ON caller.verdict = 'ok'
-ORDER BY matches.priority, lower(p.username), p.id LIMIT :limit::int
+ORDER BY matches.priority, lower(p.username), p.id
 
 -- name: page
 WITH caller AS MATERIALIZED (
@@ -197,14 +213,55 @@ SELECT CASE WHEN caller.id IS NULL THEN 'user_not_onboarded'
 FROM (SELECT 1) AS one_row LEFT JOIN caller ON true LEFT JOIN updated p ON true
 
 -- name: set_contact_email
+-- The same address again keeps its confirmation and is mailed again after a pause.
 WITH checked AS MATERIALIZED (
     SELECT CASE WHEN NOT EXISTS (SELECT FROM user_profiles WHERE id = :caller::uuid) THEN 'user_not_onboarded'
                 WHEN EXISTS (SELECT FROM user_profiles WHERE lower(email) = lower(:email::text)
                                                              AND id <> :caller::uuid) THEN 'email_taken'
                 ELSE 'ok' END AS verdict
+), quota AS (
+    SELECT count(*) < :max_mails::int AS is_free FROM user_profiles
+    WHERE lower(contact_email) = lower(:email::text) AND contact_email_mailed_at > :counted_since::timestamptz
+), old AS MATERIALIZED (
+    SELECT p.id, p.contact_email_mailed_at AS mailed_at,
+           coalesce(lower(p.contact_email) = lower(:email::text), false) AS is_same,
+           -- An address that the account itself proves needs no mail.
+           lower(p.email) = lower(:email::text) AS is_own
+    FROM checked JOIN user_profiles p ON p.id = :caller::uuid WHERE checked.verdict = 'ok' FOR UPDATE OF p
+), mail AS MATERIALIZED (
+    SELECT old.*, quota.is_free AND NOT old.is_own
+        AND NOT (old.is_same AND coalesce(old.mailed_at > :mailed_before::timestamptz, false)) AS is_due
+    FROM old CROSS JOIN quota
 ), updated AS (
-    UPDATE user_profiles p SET contact_email = :email::text, updated_at = :now::timestamptz
-    FROM checked
-    WHERE checked.verdict = 'ok' AND p.id = :caller::uuid AND p.contact_email IS DISTINCT FROM :email::text
+    UPDATE user_profiles p
+    SET contact_email = :email::text,
+        contact_email_code_id = CASE WHEN mail.is_same AND p.contact_email_code_id IS NOT NULL
+                                     THEN p.contact_email_code_id ELSE :code_id::uuid END,
+        contact_email_confirmed_at = CASE WHEN mail.is_own THEN :now::timestamptz
+                                          WHEN mail.is_same THEN p.contact_email_confirmed_at END,
+        contact_email_mailed_at = CASE WHEN mail.is_due THEN :now::timestamptz ELSE p.contact_email_mailed_at END,
+        updated_at = CASE WHEN p.contact_email IS DISTINCT FROM :email::text THEN :now::timestamptz
+                          ELSE p.updated_at END
+    FROM mail WHERE p.id = mail.id
+    RETURNING p.id, p.contact_email_code_id, p.contact_email_confirmed_at, mail.is_due
+), event AS (
+    INSERT INTO outbox (id, type, source, audience, occurred_at, payload)
+    SELECT :event_id::uuid, 'contact_email.confirmation_requested', 'nomadcrew.identity', 'internal',
+           :now::timestamptz, jsonb_build_object('code_id', contact_email_code_id)
+    FROM updated WHERE is_due AND contact_email_confirmed_at IS NULL
 )
 SELECT verdict FROM checked
+
+-- name: unconfirmed_contact_email
+SELECT id, username, contact_email FROM user_profiles
+WHERE contact_email_code_id = :code_id::uuid AND contact_email_confirmed_at IS NULL
+
+-- name: confirm_contact_email
+WITH updated AS (
+    UPDATE user_profiles p
+    SET contact_email_confirmed_at = coalesce(p.contact_email_confirmed_at, :now::timestamptz),
+        updated_at = :now::timestamptz
+    WHERE p.contact_email_code_id = :code_id::uuid
+    RETURNING id, username, contact_email
+)
+SELECT id, username, contact_email FROM updated

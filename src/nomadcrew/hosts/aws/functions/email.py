@@ -9,7 +9,7 @@ from nomadcrew.hosts.aws.ports import lambda_ports
 from nomadcrew.hosts.aws.sqs_event import queue_entry
 from nomadcrew.wire.events import unpack
 
-PORTS: Final = ("codes", "invitation_links", "invitations", "mailer", "queue", "registrations")
+PORTS: Final = ("codes", "invitation_links", "invitations", "mailer", "profiles", "queue", "registrations")
 
 
 async def send(job: Job, ports: Ports) -> None:
