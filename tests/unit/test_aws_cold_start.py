@@ -19,6 +19,7 @@ BUDGETS = {
     "chat": 260,
     "cognito_confirmed": 245,
     "email": 300,
+    "feedback": 255,
     "chat_fanout": 215,
     "ses_feedback": 205,
     "invitations": 265,
