@@ -4,6 +4,7 @@ Every comparison of texts that users write goes through the keys of this module,
 compares keys and folds no case itself: PostgreSQL and Python fold it differently.
 """
 
+from itertools import takewhile
 from unicodedata import bidirectional, category, combining, normalize
 
 from nomadcrew.core.errors import Invalid
@@ -116,12 +117,9 @@ def shortened(text: str, limit: int) -> str:
     # Its tables take 15 milliseconds, which short texts do not need.
     import regex
 
-    end = 0
-    for grapheme in regex.finditer(r"\X", text[: limit + _LONGEST_GRAPHEME]):
-        if grapheme.end() >= limit:
-            break
-        end = grapheme.end()
-    return text[: end or limit - 1].rstrip() + "…"
+    ends = (grapheme.end() for grapheme in regex.finditer(r"\X", text[: limit + _LONGEST_GRAPHEME]))
+    end = max(takewhile(lambda end: end < limit, ends), default=limit - 1)
+    return text[:end].rstrip() + "…"
 
 
 def is_visible(text: str) -> bool:

@@ -194,6 +194,11 @@ def checked_emoji(emoji: str) -> str:
     return emoji
 
 
+def key_of(trip_id: TripId, attachment_id: AttachmentId) -> str:
+    """The storage key of a file. The infrastructure grants functions access to the prefix `attachments/`."""
+    return f"attachments/{trip_id}/{attachment_id}"
+
+
 def mentioned(text: str) -> list[tuple[str, ...]]:
     """The mentions `@name` in a text, without duplicates; at most `MAX_MENTIONS`.
 

@@ -235,7 +235,9 @@ WITH gate AS MATERIALIZED (
            :now::timestamptz, jsonb_build_object('messageId', id, 'tripId', trip_id)
     FROM deleted
 )
-SELECT verdict FROM checked
+SELECT checked.verdict,
+       (SELECT a.id FROM old JOIN attachments a ON a.message_id = old.id WHERE checked.verdict = 'ok') AS file_id
+FROM checked
 
 -- name: react
 WITH gate AS MATERIALIZED (
