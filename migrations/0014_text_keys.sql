@@ -99,6 +99,15 @@ CREATE INDEX registrations_username_key ON registrations (username_key, created_
 -- split
 ALTER TABLE trip_invitations ALTER COLUMN email_key SET NOT NULL;
 -- split
+-- Only one unique index can decide a conflict, and two invitations at once would meet the other: the former version
+-- invites again once this one has replaced it.
+DROP INDEX trip_invitations_pending;
+-- split
 CREATE UNIQUE INDEX trip_invitations_pending_key ON trip_invitations (trip_id, email_key) WHERE status = 'PENDING';
 -- split
-CREATE INDEX trip_invitations_mailed_key ON trip_invitations (email_key, mailed_at);
+
+-- True if an invitation is for this user: by its address, or bound to the account.
+CREATE FUNCTION is_invitee(i trip_invitations, u user_profiles) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+    SELECT coalesce(i.invitee_id = u.id, false) OR i.email_key = u.email_key
+        OR coalesce(u.contact_email_confirmed_at IS NOT NULL AND i.email_key = u.contact_email_key, false)
+$$;

@@ -130,6 +130,10 @@ async def react(chat: ChatLog, message: Message, by: UserId, emoji: str, at_s: f
     return await chat.add_reaction(reaction, MEMBER, EventId(uuid7()))
 
 
+async def unreact(chat: ChatLog, message: Message, by: UserId, emoji: str) -> None:
+    await chat.remove_reaction(Reaction(message.id, message.trip_id, by, emoji, NOON), MEMBER, EventId(uuid7()))
+
+
 async def read(chat: ChatLog, message: Message, by: UserId, at_s: float = 0) -> None:
     now = NOON + timedelta(seconds=at_s)
     await chat.mark_read(Command(message.trip_id, by, MEMBER, EventId(uuid7()), now), message.id)
@@ -491,6 +495,82 @@ async def test_the_number_of_reactions_to_a_message_is_limited(db: TripDb, chat:
     with pytest.raises(Invalid):
         await react(chat, message, ana, "one more")
     await react(chat, message, ana, "0")
+
+
+async def test_reactions_at_the_same_moment_stay_within_the_limit(db: TripDb, chat: ChatLog, store: Store) -> None:
+    ana = await db.user("ana")
+    trip = await db.trip(ana)
+    message = await post(chat, trip, ana)
+    results = await asyncio.gather(
+        *(react(chat, message, ana, str(n)) for n in range(2 * MAX_REACTIONS)), return_exceptions=True
+    )
+    assert sorted(type(result).__name__ for result in results) == (
+        ["Reaction"] * MAX_REACTIONS + ["TooManyReactions"] * MAX_REACTIONS
+    )
+    stored = await chat.list_reactions(Access(trip, ana, MEMBER), message.id)
+    assert len(stored) == len(await payloads_of(store, "CHAT_REACTION_ADDED")) == MAX_REACTIONS
+    await asyncio.gather(*(unreact(chat, message, ana, one.emoji) for one in stored for _ in range(2)))
+    assert await chat.list_reactions(Access(trip, ana, MEMBER), message.id) == []
+    assert len(await payloads_of(store, "CHAT_REACTION_REMOVED")) == MAX_REACTIONS
+    for n in range(MAX_REACTIONS):
+        await react(chat, message, ana, str(n))
+
+
+@pytest.mark.parametrize(
+    ("spelling", "other"),
+    [
+        ("\u2764\ufe0f", "\u2764"),
+        ("\u2764", "\u2764\ufe0f"),
+        ("\u263a\ufe0e", "\u263a\ufe0f"),
+        ("e\u0301", "\u00e9"),
+    ],
+)
+async def test_spellings_of_one_emoji_are_one_reaction(
+    db: TripDb, chat: ChatLog, store: Store, spelling: str, other: str
+) -> None:
+    ana, ben = await db.user("ana"), await db.user("ben")
+    trip = await db.trip(ana)
+    await db.join(trip, ben, ana)
+    message = await post(chat, trip, ana)
+    for at_s, (by, emoji) in enumerate(((ana, spelling), (ana, other), (ben, other))):
+        await react(chat, message, by, emoji, at_s)
+    [shown] = (await chat.before(Access(trip, ben, MEMBER), None, limit=1)).messages
+    assert shown.reactions == (ReactionCount(spelling, 2, True),)
+    await unreact(chat, message, ana, other)
+    await unreact(chat, message, ben, spelling)
+    assert await chat.list_reactions(Access(trip, ana, MEMBER), message.id) == []
+    assert [one["reaction"] for one in await payloads_of(store, "CHAT_REACTION_REMOVED")] == [spelling, other]
+
+
+async def test_edits_at_the_same_moment_stay_within_the_limit(
+    db: TripDb, chat: ChatLog, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("postgres.chat", "aws.dynamodb.chat"):
+        monkeypatch.setattr(f"nomadcrew.adapters.{module}.MAX_EDITS", 5)
+    ana = await db.user("ana")
+    message = await post(chat, await db.trip(ana), ana)
+    await asyncio.gather(*(edit(chat, message, ana, str(n)) for n in range(12)), return_exceptions=True)
+    assert 1 <= len(await payloads_of(store, "CHAT_MESSAGE_EDITED")) <= 5
+
+
+async def test_a_deletion_beside_edits_and_reactions_leaves_nothing_of_them(db: TripDb, chat: ChatLog) -> None:
+    ana, ben = await db.user("ana"), await db.user("ben")
+    trip = await db.trip(ana)
+    await db.join(trip, ben, ana)
+    for _ in range(10):
+        message = await post(chat, trip, ana, "secret")
+        await asyncio.gather(
+            *(edit(chat, message, ana, f"secret {n}") for n in range(3)),
+            *(react(chat, message, ben, str(n)) for n in range(3)),
+            delete(chat, message, ana),
+            return_exceptions=True,
+        )
+    assert await texts(chat, trip, ana) == [TOMBSTONE] * 10
+    left = await db.rows("SELECT body FROM chat_edits UNION ALL SELECT emoji FROM chat_reactions")
+    assert left == []
+    assert "secret" not in str(await db.events())
+    page = await chat.before(Access(trip, ana, MEMBER), None, limit=10)
+    assert [message.reactions for message in page.messages] == [()] * 10
 
 
 async def test_receipts_move_forward_only_and_are_broadcast_only_when_they_move(

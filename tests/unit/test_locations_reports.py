@@ -18,6 +18,7 @@ from nomadcrew.core.locations.model import (
     Privacy,
     Report,
     Ruling,
+    WrongTime,
 )
 from nomadcrew.core.locations.privacy import VisiblePosition
 from nomadcrew.core.locations.reports import ReportedPosition, SharingChoice, batch, judged, single
@@ -66,14 +67,30 @@ def test_an_invalid_position_is_refused(position: tuple[float, float]) -> None:
         (datetime.min.replace(tzinfo=UTC), Ruling.TOO_OLD),
     ],
 )
-def test_an_impossible_time_is_replaced_in_a_report_and_refused_in_a_batch(
-    taken_at: datetime | None, ruling: Ruling
-) -> None:
-    [point] = reported(a_fix(taken_at=taken_at)).points
-    assert point.recorded_at == (taken_at if taken_at and ruling is Ruling.ACCEPTED else NOON)
+def test_an_impossible_time_is_refused_and_a_time_ahead_is_now(taken_at: datetime | None, ruling: Ruling) -> None:
     report, rulings = batch(TRIP, ANA, [a_fix(taken_at=taken_at)], SharingChoice(), EVENT, now=NOON)
     assert rulings == [ruling]
-    assert len(report.points) == (ruling is Ruling.ACCEPTED)
+    if ruling is Ruling.ACCEPTED:
+        assert [point.recorded_at for point in report.points] == [min(taken_at or NOON, NOON)]
+        assert reported(a_fix(taken_at=taken_at)).points == report.points
+    else:
+        assert report.points == []
+        with pytest.raises(WrongTime) as refusal:
+            reported(a_fix(taken_at=taken_at))
+        assert refusal.value.code == "invalid_timestamp"
+
+
+def test_positions_of_a_clock_ahead_keep_their_order_and_their_number() -> None:
+    ahead = [a_fix(taken_at=NOON + seconds * SECOND) for seconds in (20, 60, 40, -5, 60)]
+    report, _ = batch(TRIP, ANA, ahead, SharingChoice(), EVENT, now=NOON)
+    micros = [(point.recorded_at - NOON) / timedelta(microseconds=1) for point in report.points]
+    assert micros == [-3, -1, -2, -5_000_000, 0]
+
+
+def test_an_unreadable_position_of_a_batch_is_refused_alone() -> None:
+    report, rulings = batch(TRIP, ANA, [None, a_fix(), None], SharingChoice(), EVENT, now=NOON)
+    assert rulings == [Ruling.UNREADABLE, Ruling.ACCEPTED, Ruling.UNREADABLE]
+    assert len(report.points) == 1
 
 
 @pytest.mark.parametrize("value", [None, -1.0, math.nan, math.inf, 1e300])

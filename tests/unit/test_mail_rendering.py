@@ -88,7 +88,7 @@ class Tags(HTMLParser):
 
 
 def test_an_invitation_mail_names_inviter_trip_and_expiry() -> None:
-    mail = invitation_mail("id-1", DETAILS, TOKEN, SITE)
+    mail = invitation_mail("id-1", DETAILS.email, DETAILS, TOKEN, SITE)
     assert (mail.id, mail.to, mail.subject) == ("id-1", "ben@example.org", "Ana Lima invites you to Porto & Douro")
     facts = ("Ana Lima", "10 July 2026 – 19 July 2026", "member", "8 July 2026, 12:00 UTC", "ben@example.org")
     for text in (mail.text, Tags(mail.html).text):
@@ -103,7 +103,7 @@ def test_an_invitation_mail_names_inviter_trip_and_expiry() -> None:
 
 
 def test_an_invitation_links_to_the_apps_host_if_there_is_one() -> None:
-    mail = invitation_mail("id", DETAILS, TOKEN, replace(SITE, app_url="https://nomadcrew.uk"))
+    mail = invitation_mail("id", DETAILS.email, DETAILS, TOKEN, replace(SITE, app_url="https://nomadcrew.uk"))
     assert "https://nomadcrew.uk/invite/accept/ab.c-d_e\n" in mail.text
     assert "trips.example" not in mail.text
 
@@ -112,7 +112,10 @@ def test_an_invitation_of_a_deleted_inviter_is_readable() -> None:
     without_inviter = replace(
         DETAILS, inviter_id=None, inviter_username="", inviter_first_name="", inviter_last_name=""
     )
-    assert invitation_mail("id", without_inviter, TOKEN, SITE).subject == "A member invites you to Porto & Douro"
+    assert (
+        invitation_mail("id", DETAILS.email, without_inviter, TOKEN, SITE).subject
+        == "A member invites you to Porto & Douro"
+    )
 
 
 def test_a_confirmation_mail_has_a_link_and_a_repeated_registration_none() -> None:
@@ -129,7 +132,7 @@ def test_a_confirmation_mail_has_a_link_and_a_repeated_registration_none() -> No
 @pytest.mark.parametrize(
     "mail",
     [
-        invitation_mail("id", hostile_details(), TOKEN, SITE),
+        invitation_mail("id", DETAILS.email, hostile_details(), TOKEN, SITE),
         confirmation_mail("id", replace(REGISTRATION, username=HOSTILE), "c", SITE),
         registered_mail("id", Account(replace(ACCOUNT.profile, username=HOSTILE))),
     ],
@@ -183,7 +186,7 @@ DOMAINS = [
 def test_urls_in_names_do_not_become_links_in_mails(link: str) -> None:
     hostile = replace(DETAILS, trip_name=f"Win {link} now", inviter_first_name=link, inviter_last_name="")
     mails = [
-        invitation_mail("id", hostile, TOKEN, SITE),
+        invitation_mail("id", DETAILS.email, hostile, TOKEN, SITE),
         confirmation_mail("id", replace(REGISTRATION, username=link), "c", SITE),
         registered_mail("id", Account(replace(ACCOUNT.profile, username=link))),
         contact_email_mail("id", UnconfirmedContactEmail(ACCOUNT.user_id, link, "ben@example.org"), "c", SITE),

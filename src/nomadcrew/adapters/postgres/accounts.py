@@ -150,6 +150,10 @@ class PostgresAccounts(PostgresUnconfirmedRegistrations):
             return Credentials(row["password_hash"], registration_id=row["registration_id"])
         return Credentials(row["password_hash"], account=_account(row))
 
+    async def find_registration(self, registration_id: RegistrationId, *, now: datetime) -> Credentials | None:
+        rows = await self._sql.fetch(_SQL["pending"], id=registration_id, now=now)
+        return Credentials(rows[0]["password_hash"], registration_id=registration_id) if rows else None
+
     async def check(self, found: Credentials | None, password: str) -> bool:
         if not await self._passwords.matches(None if found is None else found.password_hash, password):
             return False

@@ -121,7 +121,7 @@ class PostgresChat:
         [row] = await self._sql.fetch(
             _SQL["react"], max_reactions=MAX_REACTIONS, now=reaction.created_at, **_params(reaction, rule, event_id)
         )
-        raise_for_verdict(row["verdict"], also=_REFUSALS)
+        raise_for_verdict(row["verdict"], "unchanged", also=_REFUSALS)
         await self._outbox.after_commit()
         return Reaction(reaction.message_id, reaction.trip_id, reaction.user_id, reaction.emoji, row["created_at"])
 

@@ -11,6 +11,8 @@ from nomadcrew.adapters.postgres.sql import Duplicate, Row, Sql, statements
 from nomadcrew.adapters.postgres.text_keys import search_columns
 from nomadcrew.core.errors import DomainError, Unavailable
 from nomadcrew.core.ids import EventId, TripId, UserId
+from nomadcrew.core.mail import MAX_MAILS
+from nomadcrew.core.retention import MAIL_COUNT_RETENTION
 from nomadcrew.core.text import comparison_key, email_key, search_key
 from nomadcrew.core.users.errors import AdminOnly, EmailRequired, EmailTaken, NotSelf, UsernameTaken
 from nomadcrew.core.users.model import Profile
@@ -25,9 +27,8 @@ from nomadcrew.core.users.ports import (
 from nomadcrew.core.users.rules import MAX_PREFERENCES_BYTES, preferences_too_large
 
 _SQL = statements("profiles")
-# Mails about one contact address: the pause between two for one user, and the number of users mailed in a day.
+# Between two mails about one contact address of one user.
 MAIL_PAUSE = timedelta(minutes=5)
-MAX_MAILS_PER_DAY = 3
 _REFUSALS: dict[str, Callable[[], DomainError]] = {
     "admin_only": AdminOnly,
     "not_self": NotSelf,
@@ -157,8 +158,8 @@ class PostgresProfiles:
             event_id=event_id,
             now=now,
             mailed_before=now - MAIL_PAUSE,
-            counted_since=now - timedelta(days=1),
-            max_mails=MAX_MAILS_PER_DAY,
+            counted_since=now - MAIL_COUNT_RETENTION,
+            max_mails=MAX_MAILS,
         )
         _raise_for_verdict(row["verdict"])
 

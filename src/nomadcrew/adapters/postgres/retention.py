@@ -6,6 +6,7 @@ from nomadcrew.adapters.postgres.sql import Sql, Statement, statements
 from nomadcrew.core.retention import (
     DEAD_JOB_RETENTION,
     EVENT_RETENTION,
+    MAIL_COUNT_RETENTION,
     NOTIFICATION_RETENTION,
     POSITION_RETENTION,
     PUSH_RECORD_RETENTION,
@@ -37,6 +38,9 @@ class PostgresRetention:
 
     async def delete_push_tokens(self, now: datetime) -> int:
         return await self._purge(statements("push")["purge_tokens"], before=now - PUSH_TOKEN_RETENTION)
+
+    async def delete_mails_sent(self, now: datetime) -> int:
+        return await self._purge(statements("invitations")["purge_mails_sent"], before=now - MAIL_COUNT_RETENTION)
 
     async def delete_push_sends(self, now: datetime) -> int:
         return await self._purge(statements("push")["purge_sends"], before=now - PUSH_RECORD_RETENTION)

@@ -18,12 +18,12 @@ def invitation_path(token: str) -> str:
     return f"invite/accept/{token}"
 
 
-def invitation_mail(id_: str, details: InvitationDetails, token: str, site: Site) -> MailMessage:
-    """The mail of an invitation, with its link."""
+def invitation_mail(id_: str, to: str, details: InvitationDetails, token: str, site: Site) -> MailMessage:
+    """The mail of an invitation to the address `to`, with its link."""
     inviter, trip = unlinked(details.inviter_name) or "A member", unlinked(details.trip_name)
     return _message(
         id_,
-        details.email,
+        to,
         f"{inviter} invites you to {trip}",
         "invitation_mail",
         inviter=inviter,

@@ -22,7 +22,7 @@ from nomadcrew.core.errors import Invalid
 from nomadcrew.core.ids import PushTokenId, TripId, UserId, parse_uuid
 from nomadcrew.core.users import profiles as service
 from nomadcrew.core.users.model import Profile
-from nomadcrew.web.call import Call
+from nomadcrew.web.call import Call, whole_number
 from nomadcrew.web.routes import Auth, Param, Routes
 
 routes = Routes("users", ports=("idempotency", "limits", "outbox", "private_addresses", "profiles", "push_tokens"))
@@ -204,7 +204,7 @@ def exact_number(call: Call, name: str, *, default: int, lowest: int, highest: i
     text = call.query(name)
     if text is None:
         return default
-    value = int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else -1
-    if not lowest <= value <= highest:
+    value = whole_number(text)
+    if value is None or not lowest <= value <= highest:
         raise Invalid(f"`{name}` must be a number from {lowest} to {highest}.", code="invalid_query")
     return value

@@ -15,6 +15,7 @@ from nomadcrew.core.users.rules import MAX_USERNAME
 SOURCE = "chat-service"
 MAX_TEXT = 1000  # characters
 MAX_EMOJI = 10  # characters: a family of four is seven
+_VARIATION_SELECTORS = {0xFE0E: None, 0xFE0F: None}
 MAX_REACTIONS = 20  # of one member on one message
 MAX_EDITS = 50  # of one message, which stores every earlier text
 MAX_MENTIONS = 20
@@ -187,11 +188,16 @@ def checked_text(text: str, *, may_be_empty: bool = False) -> str:
 
 
 def checked_emoji(emoji: str) -> str:
-    """`emoji` itself. Raises `Invalid` unless it has 1 to 10 characters, some visible and no control character."""
+    """`emoji` in NFC. Raises `Invalid` unless it has 1 to 10 characters, some visible and no control character."""
     controls = any(category(character) == "Cc" for character in emoji)
-    if not 0 < len(emoji) <= MAX_EMOJI or controls or not is_visible(emoji):
+    if not 0 < len(emoji) <= MAX_EMOJI or controls or not is_visible(emoji_key(emoji)):
         raise Invalid(f"A reaction must have 1 to {MAX_EMOJI} visible characters.", code="invalid_emoji")
-    return emoji
+    return normalize("NFC", emoji)
+
+
+def emoji_key(emoji: str) -> str:
+    """Equal for spellings of one emoji: phones add or omit variation selectors. The SQL function is the same."""
+    return normalize("NFC", emoji).translate(_VARIATION_SELECTORS)
 
 
 def key_of(trip_id: TripId, attachment_id: AttachmentId) -> str:

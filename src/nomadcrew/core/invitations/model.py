@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from nomadcrew.core.ids import InvitationId, TripId, UserId
 from nomadcrew.core.names import display_name
+from nomadcrew.core.users.rules import PRIVATE_DOMAIN
 
 LIFETIME = timedelta(days=7)
 RESEND_PAUSE = timedelta(seconds=30)
@@ -33,7 +34,10 @@ class Invitation:
 
 @dataclass(frozen=True, slots=True)
 class InvitationDetails:
-    """The details that an invitee may read before joining, without the inviter's email address."""
+    """The details that an invitee may read before joining, without the inviter's email address.
+
+    `email` is the address of the invitee's account, or the invited address if no account is known.
+    """
 
     id: InvitationId
     trip_id: TripId
@@ -56,3 +60,13 @@ class InvitationDetails:
     @property
     def inviter_name(self) -> str:
         return display_name(self.inviter_first_name, self.inviter_last_name, self.inviter_username)
+
+
+def email_of_user(user_id: UserId) -> str:
+    """The `invitee_email` of an invitation to a user whose address the inviter does not know."""
+    return f"{user_id}@{PRIVATE_DOMAIN}"
+
+
+def is_private(email: str) -> bool:
+    """True if the address stands for a user, so that no mail can be sent to it."""
+    return email.endswith(f"@{PRIVATE_DOMAIN}")

@@ -49,6 +49,7 @@ class Ruling(StrEnum):
     IN_FUTURE = "in_future"
     TOO_OLD = "too_old"
     OUT_OF_RANGE = "out_of_range"
+    UNREADABLE = "unreadable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +267,19 @@ def hiding_user(event: Event) -> UserId | None:
 class OutOfRange(Invalid):
     code = "invalid_coordinates"
     text = "The latitude must be from -90 to 90 and the longitude from -180 to 180."
+
+
+class WrongTime(Invalid):
+    """The time of a position is known and impossible, so it says nothing about where its owner is now."""
+
+    code = "invalid_timestamp"
+
+    def __init__(self, ruling: Ruling) -> None:
+        super().__init__(
+            "The position is from the future: set the device's clock."
+            if ruling is Ruling.IN_FUTURE
+            else "The position is more than 30 days old."
+        )
 
 
 class NoPositionsShared(NotFound):

@@ -18,11 +18,13 @@ from nomadcrew.core.locations.model import (
     Privacy,
     Report,
     Ruling,
+    WrongTime,
 )
 from nomadcrew.core.retention import POSITION_RETENTION
 
 # Valid measurements are between these bounds, in any unit; others are errors of the phone.
 LEAST_MEASURED, MOST_MEASURED = 1e-9, 1e8
+_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,40 +57,36 @@ def single(
     *,
     now: datetime,
 ) -> Report:
-    """A report of one position. A time out of range is replaced by the server's.
+    """A report of one position. Without a time it was taken now.
 
     Raises:
-        Invalid: the coordinates are out of range, or sharing lasts less than a second.
+        Invalid: the coordinates or the time are out of range, or sharing lasts less than a second.
     """
-    if not is_on_earth(fix):
+    ruling = _ruling(fix, now)
+    if ruling is Ruling.OUT_OF_RANGE:
         raise OutOfRange
-    taken_at = fix.taken_at
-    if taken_at is None or _time_refusal(taken_at, now) is not None:
-        taken_at = now
-    return _report(trip_id, user_id, [_point(fix, taken_at)], opinion, event_id, now)
+    if ruling is not Ruling.ACCEPTED:
+        raise WrongTime(ruling)
+    return _report(trip_id, user_id, _points([fix], now), opinion, event_id, now)
 
 
 def batch(
     trip_id: TripId,
     user_id: UserId,
-    fixes: Sequence[ReportedPosition],
+    fixes: Sequence[ReportedPosition | None],
     opinion: SharingChoice,
     event_id: EventId,
     *,
     now: datetime,
 ) -> tuple[Report, list[Ruling]]:
-    """A report of the valid positions, and a preliminary verdict for each position.
+    """A report of the valid positions, and a preliminary verdict for each position, which is None if unreadable.
 
     Raises:
         Invalid: sharing lasts less than a second.
     """
-    rulings = [_ruling(fix, now) for fix in fixes]
-    points = [
-        _point(fix, fix.taken_at or now)
-        for fix, ruling in zip(fixes, rulings, strict=True)
-        if ruling is Ruling.ACCEPTED
-    ]
-    return _report(trip_id, user_id, points, opinion, event_id, now), rulings
+    rulings = [Ruling.UNREADABLE if fix is None else _ruling(fix, now) for fix in fixes]
+    valid = [fix for fix in fixes if fix is not None and _ruling(fix, now) is Ruling.ACCEPTED]
+    return _report(trip_id, user_id, _points(valid, now), opinion, event_id, now), rulings
 
 
 def judged(rulings: Sequence[Ruling], accepted: Accepted) -> list[Ruling]:
@@ -173,6 +171,19 @@ def _time_refusal(taken_at: datetime, now: datetime) -> Ruling | None:
     if taken_at > now + MAX_AHEAD:
         return Ruling.IN_FUTURE
     return Ruling.TOO_OLD if taken_at < now - POSITION_RETENTION else None
+
+
+def _points(fixes: Sequence[ReportedPosition], now: datetime) -> list[Point]:
+    """The points of valid positions.
+
+    A phone whose clock is ahead took its positions before now, so they get the time of now. Those of one report
+    keep their order, a microsecond apart: a later position replaces an earlier one, and times identify points.
+    """
+    times = [fix.taken_at or now for fix in fixes]
+    ahead = [index for index, at in enumerate(times) if at > now]
+    for rank, index in enumerate(sorted(ahead, key=lambda index: (times[index], index), reverse=True)):
+        times[index] = now - rank * _MICROSECOND
+    return [_point(fix, at) for fix, at in zip(fixes, times, strict=True)]
 
 
 def _point(fix: ReportedPosition, recorded_at: datetime) -> Point:

@@ -90,7 +90,7 @@ def claims_of(claims: dict[str, Any] | None) -> Claims | None:
     return Claims(
         user_id=UserId(user_id),
         expires_at=datetime.fromtimestamp(float(claims.get("exp", 0)), UTC),
-        email=claims.get("email"),
+        email=None if claims.get("is_anonymous") == "true" else claims.get("email"),
         username=None if by_cognito else claims.get("username"),
         is_admin=claims.get("is_admin") == "true",
         session_id=None if session_id is None else SessionId(session_id),

@@ -28,6 +28,7 @@ from nomadcrew.core.chat.model import (
     TooManyEdits,
     TooManyReactions,
     editable_since,
+    emoji_key,
 )
 from nomadcrew.core.chat.ports import Attachments
 from nomadcrew.core.errors import Forbidden, Unavailable
@@ -128,13 +129,14 @@ class DynamoChat:
             ":text": {"S": text},
             ":now": {"S": events.utc_text(command.now)},
             ":old": {"S": old.text},
+            ":most": {"N": str(MAX_EDITS)},
             ":previous": {"L": [{"M": {"text": {"S": old.text}, "editedAt": {"S": events.utc_text(command.now)}}}]},
         }
         changed = await self._table.change(
             command.trip_id,
             guard.sort_key,
             "SET #text = :text, editedAt = :now, edits = list_append(edits, :previous) REMOVE folded",
-            "#text = :old",
+            "#text = :old AND size(edits) < :most",
             values,
             {"#text": "text"},
             events.edited(command.event_id, edited, guard.author, now=command.now),
@@ -167,43 +169,40 @@ class DynamoChat:
     async def add_reaction(self, reaction: Reaction, rule: Rule, event_id: EventId) -> Reaction:
         crew = await self._crew(Access(reaction.trip_id, reaction.user_id, rule))
         guard = await self._guard(reaction.trip_id, reaction.message_id)
-        own = {emoji: at for at, user_id, emoji in table.reactions_in(await self._live_item(guard))
-               if user_id == reaction.user_id}  # fmt: skip
-        if reaction.emoji in own:
-            return replace(reaction, created_at=own[reaction.emoji])
-        if len(own) >= MAX_REACTIONS:
+        own = _own_reactions(await self._live_item(guard), reaction.user_id)
+        changed = None
+        if emoji_key(reaction.emoji) not in own and len(own) < MAX_REACTIONS:
+            event = events.reacted(event_id, reaction, crew.people[reaction.user_id])
+            changed = await self._table.add_reaction(guard, reaction, len(own), event)
+        if changed is not None:
+            return reaction
+        # It is there already, a repeat was faster, or there are too many.
+        own = _own_reactions(await self._live_item(guard), reaction.user_id)
+        stored = own.get(emoji_key(reaction.emoji))
+        if stored is None:
             raise TooManyReactions
-        await self._table.change(
-            reaction.trip_id,
-            guard.sort_key,
-            "SET reactions.#mine = :now",
-            "attribute_not_exists(reactions.#mine)",
-            {":now": {"S": events.utc_text(reaction.created_at)}},
-            {"#mine": f"{reaction.user_id} {reaction.emoji}"},
-            events.reacted(event_id, reaction, crew.people[reaction.user_id]),
-        )
-        return reaction
+        return replace(reaction, created_at=stored.created_at)
 
     async def remove_reaction(self, reaction: Reaction, rule: Rule, event_id: EventId) -> None:
         crew = await self._crew(Access(reaction.trip_id, reaction.user_id, rule))
         guard = await self._table.guard(reaction.message_id)
         if guard is None or guard.trip_id != reaction.trip_id:
             return
-        await self._table.change(
-            reaction.trip_id,
-            guard.sort_key,
-            "SET unreactedAt = :now REMOVE reactions.#mine",
-            "attribute_exists(reactions.#mine)",
-            {":now": {"S": events.utc_text(reaction.created_at)}},
-            {"#mine": f"{reaction.user_id} {reaction.emoji}"},
-            events.reacted(event_id, reaction, crew.people[reaction.user_id], removed=True),
-        )
+        item = await self._table.message(guard.trip_id, guard.sort_key)
+        stored = None if item is None else _own_reactions(item, reaction.user_id).get(emoji_key(reaction.emoji))
+        if stored is None:
+            return
+        removed = replace(reaction, emoji=stored.emoji)
+        event = events.reacted(event_id, removed, crew.people[reaction.user_id], removed=True)
+        await self._table.remove_reaction(guard, removed, event)
 
     async def list_reactions(self, access: Access, message_id: MessageId) -> Sequence[Reaction]:
         await self._crew(access)
         item = await self._live_item(await self._guard(access.trip_id, message_id))
-        reactions = table.reactions_in(item)
-        return [Reaction(message_id, access.trip_id, user_id, emoji, at) for at, user_id, emoji in reactions]
+        return [
+            Reaction(message_id, access.trip_id, one.user_id, one.emoji, one.created_at)
+            for one in table.reactions_in(item)
+        ]
 
     async def mark_read(self, command: Command, message_id: MessageId) -> None:
         crew = await self._crew(command)
@@ -280,6 +279,11 @@ class DynamoChat:
         if guard is None or guard.trip_id != trip_id:
             raise BadCursor
         return guard.sort_key
+
+
+def _own_reactions(item: Item, user_id: UserId) -> dict[str, table.StoredReaction]:
+    """A user's reactions to a message, by the key of their emoji."""
+    return {emoji_key(one.emoji): one for one in table.reactions_in(item) if one.user_id == user_id}
 
 
 def _page(items: Sequence[Item], more: str | None, caller: UserId, people: Mapping[UserId, Sender]) -> MessagePage:

@@ -129,7 +129,7 @@ SELECT CASE WHEN checked.verdict = 'ok' AND p.id IS NULL THEN 'username_taken' E
 FROM checked LEFT JOIN profile p ON true
 
 -- name: pending
-SELECT r.id, r.email, r.username, r.expires_at FROM registrations r
+SELECT r.id, r.email, r.username, r.expires_at, r.password_hash FROM registrations r
 WHERE r.id = :id::uuid AND r.confirmed_at IS NULL AND r.expires_at > :now::timestamptz
     AND NOT EXISTS (SELECT FROM user_profiles p WHERE p.email_key = r.email_key)
 

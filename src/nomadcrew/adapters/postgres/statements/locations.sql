@@ -62,6 +62,8 @@ WITH report AS MATERIALIZED (
     ON CONFLICT (trip_id, user_id) DO UPDATE
     SET is_enabled = excluded.is_enabled, expires_at = excluded.expires_at, updated_at = excluded.updated_at
     WHERE (s.is_enabled, s.expires_at) IS DISTINCT FROM (excluded.is_enabled, excluded.expires_at)
+        -- A first report that says nothing about sharing does not reverse a choice made at the same moment.
+        AND (SELECT r.is_enabled FROM resolved r WHERE r.trip_id = s.trip_id AND r.user_id = s.user_id) IS NOT NULL
 ), event AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
     SELECT event_id, 'LOCATION_SHARING_CHANGED', 'location-service', resolved.trip_id, resolved.user_id, 'trip',
@@ -245,15 +247,15 @@ RETURNING id
 
 -- name: change
 WITH gate AS MATERIALIZED (
-    SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
+    SELECT * FROM locked_trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
 ), old AS (
-    SELECT p.location_privacy_preference AS preference, ghost_mode(p.preferences) AS is_ghost,
-           t.status IN ('COMPLETED', 'CANCELLED') AS has_ended, s.is_enabled, s.expires_at, s.privacy,
+    SELECT locked.preference, locked.is_ghost, t.status IN ('COMPLETED', 'CANCELLED') AS has_ended,
+           s.is_enabled, s.expires_at, s.privacy,
            coalesce(s.is_enabled AND (s.expires_at IS NULL OR s.expires_at > :now::timestamptz), false) AS was_on
     FROM gate
-    JOIN user_profiles p ON p.id = :caller::uuid
     JOIN trips t ON t.id = gate.trip_id
-    LEFT JOIN location_sharing s ON s.trip_id = gate.trip_id AND s.user_id = :caller::uuid
+    CROSS JOIN LATERAL locked_sharing(gate.trip_id, :caller::uuid) locked
+    CROSS JOIN LATERAL (SELECT (locked.sharing).*) s
     WHERE gate.verdict = 'ok'
 ), requested AS (
     SELECT old.*, coalesce(:is_enabled::boolean, is_enabled, false) AS will_be_enabled,

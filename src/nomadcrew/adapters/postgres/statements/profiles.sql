@@ -132,6 +132,10 @@ WITH checked AS MATERIALIZED (
     SELECT CASE WHEN NOT EXISTS (SELECT FROM user_profiles WHERE id = :caller::uuid) THEN 'user_not_onboarded'
                 WHEN :id::uuid <> :caller::uuid AND NOT :is_admin::boolean THEN 'not_self'
                 ELSE 'ok' END AS verdict
+), old AS (
+    -- Locked, so that the events compare with what this statement replaces.
+    SELECT p.* FROM checked JOIN user_profiles p ON p.id = :id::uuid WHERE checked.verdict = 'ok'
+    FOR NO KEY UPDATE OF p
 ), updated AS (
     UPDATE user_profiles p
     SET username = coalesce(:username::text, p.username),
@@ -150,17 +154,17 @@ WITH checked AS MATERIALIZED (
                                AND coalesce(:location_privacy_preference::text, p.location_privacy_preference)
                                    IS NOT DISTINCT FROM p.location_privacy_preference
                           THEN p.updated_at ELSE :now::timestamptz END
-    FROM checked WHERE checked.verdict = 'ok' AND p.id = :id::uuid
+    FROM old WHERE p.id = old.id
     RETURNING p.*
 ), event AS (
     INSERT INTO outbox (id, type, source, audience, occurred_at, payload)
     SELECT gen_random_uuid(), 'profile.changed', 'nomadcrew.identity', 'internal', :now::timestamptz,
            jsonb_build_object('userId', updated.id)
-    FROM updated JOIN user_profiles old ON old.id = updated.id WHERE updated.username <> old.username
+    FROM updated JOIN old ON true WHERE updated.username <> old.username
     UNION ALL
     SELECT gen_random_uuid(), 'location_privacy.changed', 'nomadcrew.identity', 'internal', :now::timestamptz,
            jsonb_build_object('userId', updated.id)
-    FROM updated JOIN user_profiles old ON old.id = updated.id
+    FROM updated JOIN old ON true
     WHERE updated.location_privacy_preference IS DISTINCT FROM old.location_privacy_preference
 )
 SELECT CASE WHEN checked.verdict = 'ok' AND p.id IS NULL THEN 'user_not_found' ELSE checked.verdict END AS verdict,
@@ -174,7 +178,8 @@ WITH checked AS MATERIALIZED (
                 WHEN :id::uuid <> :caller::uuid AND NOT :is_admin::boolean THEN 'not_self'
                 ELSE 'ok' END AS verdict
 ), target AS (
-    SELECT p.id FROM checked JOIN user_profiles p ON p.id = :id::uuid WHERE checked.verdict = 'ok'
+    SELECT p.id, p.preferences FROM checked JOIN user_profiles p ON p.id = :id::uuid WHERE checked.verdict = 'ok'
+    FOR NO KEY UPDATE OF p
 ), updated AS (
     UPDATE user_profiles p
     SET preferences = (
@@ -190,8 +195,8 @@ WITH checked AS MATERIALIZED (
     INSERT INTO outbox (id, type, source, audience, occurred_at, payload)
     SELECT gen_random_uuid(), 'location_privacy.changed', 'nomadcrew.identity', 'internal', :now::timestamptz,
            jsonb_build_object('userId', updated.id)
-    FROM updated JOIN user_profiles old ON old.id = updated.id
-    WHERE updated.preferences -> 'ghostMode' IS DISTINCT FROM old.preferences -> 'ghostMode'
+    FROM updated JOIN target ON true
+    WHERE updated.preferences -> 'ghostMode' IS DISTINCT FROM target.preferences -> 'ghostMode'
 )
 SELECT CASE WHEN checked.verdict <> 'ok' THEN checked.verdict
             WHEN target.id IS NULL THEN 'user_not_found'
@@ -212,7 +217,7 @@ WITH caller AS (
         CASE WHEN jsonb_typeof(preferences -> 'notificationDetails') = 'object'
              THEN preferences -> 'notificationDetails' ELSE '{}' END || :details::jsonb
     ) AS merged
-    FROM user_profiles WHERE id = :caller::uuid
+    FROM user_profiles WHERE id = :caller::uuid FOR NO KEY UPDATE
 ), updated AS (
     UPDATE user_profiles p SET preferences = caller.merged, updated_at = :now::timestamptz
     FROM caller WHERE p.id = caller.id AND octet_length(caller.merged::text) <= :max_bytes::int
@@ -233,8 +238,8 @@ WITH checked AS MATERIALIZED (
                                                              AND id <> :caller::uuid) THEN 'email_taken'
                 ELSE 'ok' END AS verdict
 ), quota AS (
-    SELECT count(*) < :max_mails::int AS is_free FROM user_profiles
-    WHERE contact_email_key = :email_key::text AND contact_email_mailed_at > :counted_since::timestamptz
+    SELECT count(*) < :max_mails::int AS is_free FROM mails_sent
+    WHERE recipient = :email_key::text AND sent_at > :counted_since::timestamptz
 ), old AS MATERIALIZED (
     SELECT p.id, p.contact_email_mailed_at AS mailed_at,
            coalesce(p.contact_email_key = :email_key::text, false) AS is_same,
@@ -257,6 +262,10 @@ WITH checked AS MATERIALIZED (
                           ELSE p.updated_at END
     FROM mail WHERE p.id = mail.id
     RETURNING p.id, p.contact_email_code_id, p.contact_email_confirmed_at, mail.is_due
+), sent AS (
+    INSERT INTO mails_sent (event_id, recipient, sent_at)
+    SELECT :event_id::uuid, :email_key::text, :now::timestamptz
+    FROM updated WHERE is_due AND contact_email_confirmed_at IS NULL
 ), event AS (
     INSERT INTO outbox (id, type, source, audience, occurred_at, payload)
     SELECT :event_id::uuid, 'contact_email.confirmation_requested', 'nomadcrew.identity', 'internal',

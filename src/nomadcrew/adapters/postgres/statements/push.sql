@@ -1,24 +1,14 @@
 -- name: register
--- Other users' rows of the token and the caller's surplus tokens are deactivated first: the insert reads them.
+-- The token is freed first: a phone has one active row.
 WITH caller AS MATERIALIZED (
-    SELECT id FROM user_profiles WHERE id = :caller::uuid
-), other_owners AS (
-    UPDATE user_push_tokens t SET is_active = false, updated_at = :now::timestamptz
-    FROM caller WHERE t.token = :token::text AND t.user_id <> caller.id AND t.is_active
-    RETURNING t.id
-), surplus AS (
-    UPDATE user_push_tokens t SET is_active = false, updated_at = :now::timestamptz
-    WHERE t.id IN (
-        SELECT own.id FROM caller JOIN user_push_tokens own ON own.user_id = caller.id
-        WHERE own.is_active AND own.token <> :token::text
-        ORDER BY own.last_used_at DESC NULLS LAST, own.id DESC OFFSET :max_tokens::int - 1)
-    RETURNING t.id
+    SELECT id, free_push_token(id, :token::text, :max_tokens::int, :now::timestamptz) AS freed
+    FROM user_profiles WHERE id = :caller::uuid
 ), stored AS (
     INSERT INTO user_push_tokens AS t
         (id, user_id, token, device_type, is_active, created_at, updated_at, last_used_at)
     SELECT :id::uuid, caller.id, :token::text, :device_type::text, true, :now::timestamptz, :now::timestamptz,
            :now::timestamptz
-    FROM caller, (SELECT count(*) FROM other_owners) AS freed, (SELECT count(*) FROM surplus) AS made_room
+    FROM caller WHERE caller.freed >= 0
     ON CONFLICT (user_id, token) DO UPDATE
     SET device_type = excluded.device_type, is_active = true, updated_at = excluded.updated_at,
         last_used_at = excluded.last_used_at

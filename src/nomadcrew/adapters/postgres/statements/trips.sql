@@ -1,12 +1,12 @@
 -- name: add
 WITH caller AS MATERIALIZED (
     SELECT * FROM user_profiles WHERE id = :caller::uuid
-), trip_count AS MATERIALIZED (
-    SELECT count(*) AS trips FROM trip_memberships WHERE user_id = :caller::uuid AND status = 'ACTIVE'
+), creation AS MATERIALIZED (
+    SELECT locked.* FROM locked_creation(:caller::uuid, :fingerprint::bytea, :now::timestamptz) locked
 ), idempotency_key AS (
     INSERT INTO replays AS r (key, result_id, expires_at)
     SELECT :fingerprint::bytea, :id::uuid, :kept_until::timestamptz
-    FROM caller, trip_count WHERE trip_count.trips < :max_trips::int
+    FROM caller, creation WHERE creation.trips < :max_trips::int
     ON CONFLICT (key) DO UPDATE SET result_id = excluded.result_id, expires_at = excluded.expires_at
     WHERE r.expires_at <= :now::timestamptz
     RETURNING result_id
@@ -33,10 +33,10 @@ WITH caller AS MATERIALIZED (
 )
 SELECT CASE WHEN caller.id IS NULL THEN 'user_not_onboarded'
             WHEN EXISTS (SELECT FROM idempotency_key) THEN 'ok'
-            WHEN trip_count.trips >= :max_trips::int THEN 'too_many_trips'
-            ELSE 'replayed' END AS verdict,
+            WHEN creation.is_repeat THEN 'replayed'
+            ELSE 'too_many_trips' END AS verdict,
        caller.email, caller.username, caller.first_name, caller.last_name, caller.avatar_url
-FROM trip_count LEFT JOIN caller ON true
+FROM creation LEFT JOIN caller ON true
 
 -- name: replayed
 SELECT t.id AS trip_id, trip_columns.*, m.id AS membership_id, m.user_id, m.role, m.status AS membership_status,
@@ -105,7 +105,7 @@ ORDER BY m.created_at, m.id
 
 -- name: change
 WITH gate AS MATERIALIZED (
-    SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
+    SELECT * FROM locked_trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
 ), old AS (
     SELECT t.* FROM gate JOIN trips t ON t.id = gate.trip_id AND t.deleted_at IS NULL
     WHERE gate.verdict = 'ok' FOR UPDATE OF t
