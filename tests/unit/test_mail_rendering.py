@@ -170,7 +170,7 @@ def test_names_keep_joiners_flags_and_new_emoji(text: str) -> None:
     assert unlinked(text) == one_line(text) == text
 
 
-# What mail programs make links of: schemes, `www.`, domains with a letter in the last label, addresses.
+# Mail programs make links of these: schemes, `www.`, domains with a letter in the last label, addresses.
 _LINKS = re.compile(r"\w:/+[^\s/]|\bwww\.\S|\S[.\u3002\uff0e\uff61][^\W\d_]", re.IGNORECASE)
 _OWN = re.compile(r"https://trips\.example/\S+|nomadcrew://invite/accept/ab\.c-d_e|ben@example\.org")
 DOMAINS = [

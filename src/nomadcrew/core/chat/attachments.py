@@ -10,10 +10,11 @@ from nomadcrew.core.chat.ports import Attachments
 from nomadcrew.core.files.metadata import strip_metadata
 from nomadcrew.core.files.model import MAX_NAME, FileKind
 from nomadcrew.core.files.ports import Files
+from nomadcrew.core.graphemes import shortened
 from nomadcrew.core.ids import AttachmentId, NewId, TripId, UserId
 from nomadcrew.core.permissions import rule
 from nomadcrew.core.retention import UNUSED_ATTACHMENT_RETENTION
-from nomadcrew.core.text import shortened, visible_line
+from nomadcrew.core.text import visible_line
 
 DELETE_BATCH = 200
 

@@ -1,7 +1,7 @@
 """Reduces ICC colour profiles to numbers that a picture's colours need.
 
-A profile names its author, its device and a time, and has room for any bytes. What phones and cameras write needs
-three primaries and a curve each. Other profiles are removed: their tables of colours could hold anything.
+A profile names its author, its device and a time, and has room for any bytes. The profiles of phones and cameras
+need three primaries and a curve each. Others are removed: their tables of colours could hold anything.
 
 Source: ICC.1:2022, Profile version 4.4.
 """

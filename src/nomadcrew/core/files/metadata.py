@@ -65,7 +65,7 @@ def _check_size(width: int, height: int) -> None:
 
 
 class _Looks:
-    """What metadata says about a picture's look: its orientation and its colours. The first that says it counts."""
+    """The orientation and the colours of a picture, from its metadata. The first of several counts."""
 
     def __init__(self) -> None:
         self._orientation = UPRIGHT
