@@ -22,6 +22,7 @@ LIMITS: dict[str, Limit] = {
     # Only failures spend these: per account and network or device, and per account over all networks.
     "failed_sign_in": Limit(5, 900),
     "failed_sign_in_total": Limit(100, 3600),
+    "bad_token": Limit(120, 60),  # per address; only refused tokens spend it
     "register": Limit(10, 3600),
     "trip_create": Limit(30, 60),
     "invite": Limit(30, 60),
