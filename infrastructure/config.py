@@ -9,7 +9,7 @@ from nomadcrew.core.flags import REGISTRATION
 from nomadcrew.core.rate_limits import LIMITS
 
 # Methods and headers of the web pages and the shipped app; hosts/machine/http/cors.py has the same.
-CORS_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+CORS_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 CORS_HEADERS = (
     "authorization",
     "content-type",

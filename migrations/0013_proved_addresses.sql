@@ -73,3 +73,8 @@ $$;
 -- split
 CREATE TRIGGER invitations_answered AFTER UPDATE OF status ON trip_invitations FOR EACH ROW
 WHEN (OLD.status = 'PENDING' AND NEW.status <> 'PENDING') EXECUTE FUNCTION forget_invitation();
+-- split
+-- True if a refresh token exists, behind the lock on the one that it replaces.
+CREATE FUNCTION refresh_token_exists(wanted bytea) RETURNS boolean LANGUAGE sql VOLATILE AS $$
+    SELECT EXISTS (SELECT FROM refresh_tokens WHERE hash = wanted)
+$$;

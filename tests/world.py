@@ -20,7 +20,7 @@ from nomadcrew.api.table import ALL_ROUTES
 from nomadcrew.core.ids import SessionId, UserId
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.users.model import Profile
-from nomadcrew.hosts.aws.http_event import answer
+from nomadcrew.hosts.aws.http_event import answer, table_of
 from nomadcrew.hosts.machine.http.asgi import Application
 from nomadcrew.hosts.machine.http.downloads import Downloads
 from nomadcrew.hosts.machine.http.health import Health
@@ -157,7 +157,7 @@ class World:
         """Send the same request as an API Gateway event through the AWS host."""
         data = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
         event = gateway_event(method, path, request_headers(by, data, headers), data)
-        response = await answer({route.key: route for route in ALL_ROUTES}, self.dispatcher, event)
+        response = await answer(_TABLE, self.dispatcher, event)
         text = response["body"].encode()
         return Answer(
             response["statusCode"],
@@ -190,15 +190,20 @@ def request_headers(by: User | None, data: bytes, headers: Mapping[str, str] | N
 
 
 _ROUTER = Router(ALL_ROUTES)
+_TABLE = table_of(ALL_ROUTES)
 
 
 def gateway_event(method: str, path: str, headers: Mapping[str, str], data: bytes) -> dict[str, Any]:
     """A request as API Gateway's HTTP API passes it to a function, payload format 2.0."""
     parts = urlsplit(path)
     found = _ROUTER.match(method, parts.path)
+    key = found and f"{method} {found[0].path}"
+    for other in () if found else _ROUTER.methods(parts.path):
+        found = _ROUTER.match(other, parts.path)
+        key = found and f"ANY {found[0].path}"
     return {
         "version": "2.0",
-        "routeKey": found[0].key if found else "$default",
+        "routeKey": key or "$default",
         "rawPath": parts.path,
         "rawQueryString": parts.query,
         "headers": dict(headers),

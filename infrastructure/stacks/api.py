@@ -1,4 +1,7 @@
-"""The HTTP API: a route for each row of the route table, to the alias of its function."""
+"""The HTTP API: a route for each row of the route table, to the alias of its function.
+
+HEAD has a route beside GET, and every path one for its other methods, which answers 405.
+"""
 
 import re
 
@@ -64,7 +67,15 @@ class ApiStack(Stack):
             name: self._integration(compute.functions[name])
             for name in dict.fromkeys(route.function for route in ALL_ROUTES)
         }
-        routes = [self._route(row, targets[row.function], authorizer) for row in ALL_ROUTES]
+        routes = [
+            self._route(row, method, targets[row.function], authorizer)
+            for row in ALL_ROUTES
+            for method in (("GET", "HEAD") if row.method == "GET" else (row.method,))
+        ]
+        routes += [
+            self._open(f"ANY {path}", _id_of("ANY", path), targets[function])
+            for path, function in {row.path: row.function for row in ALL_ROUTES}.items()
+        ]
         routes.append(self._open("$default", "RouteDefault", targets[FALLBACK]))
         self._stage(routes)
 
@@ -89,15 +100,16 @@ class ApiStack(Stack):
         )
 
     def _route(
-        self, row: Route, target: apigateway.CfnIntegration, authorizer: apigateway.CfnAuthorizer
+        self, row: Route, method: str, target: apigateway.CfnIntegration, authorizer: apigateway.CfnAuthorizer
     ) -> apigateway.CfnRoute:
+        key, id_ = f"{method} {row.path}", _id_of(method, row.path)
         if row.auth == Auth.PUBLIC:
-            return self._open(row.key, _id_of(row), target)
+            return self._open(key, id_, target)
         return apigateway.CfnRoute(
             self,
-            _id_of(row),
+            id_,
             api_id=self.api_id,
-            route_key=row.key,
+            route_key=key,
             target=f"integrations/{target.ref}",
             authorization_type="JWT",
             authorizer_id=authorizer.ref,
@@ -113,7 +125,7 @@ class ApiStack(Stack):
             target=f"integrations/{target.ref}",
             authorization_type="NONE",
         )
-        acknowledge(route, {"APIG4": "Public by design: sign-in, links in mails, requests without a route."})
+        acknowledge(route, {"APIG4": "Public by design: sign-in, links in mails, unknown paths and methods."})
         return route
 
     def _stage(self, routes: list[apigateway.CfnRoute]) -> None:
@@ -137,8 +149,8 @@ class ApiStack(Stack):
             stage.node.add_dependency(route)
 
 
-def _id_of(row: Route) -> str:
+def _id_of(method: str, path: str) -> str:
     """`POST /v1/trips/{id}/todos` → `RoutePostV1TripsIdTodos`."""
-    words = re.findall(r"[A-Za-z0-9]+", row.key)
+    words = re.findall(r"[A-Za-z0-9]+", f"{method} {path}")
     return "Route" + "".join(word[0].upper() + word[1:].lower() if word.isupper() else word[0].upper() + word[1:]
                              for word in words)  # fmt: skip

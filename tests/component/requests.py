@@ -275,6 +275,7 @@ async def account(stage: Scene) -> str:
         SignUp(email=email, password=PASSWORD),
         accounts=ports.accounts,
         limits=ports.limits,
+        codes=ports.codes,
         new_id=ports.new_id,
         now=ports.clock(),
     )

@@ -81,7 +81,7 @@ def by_supabase(here: World, **claims: Any) -> User:
 async def test_registering_signs_in(here: World) -> None:
     reply = await register(here, firstName="Ana", lastName="Lima", username="ana_l")
     assert reply.status == 201
-    assert set(reply.json) == {"access_token", "refresh_token", "expires_in", "token_type", "user"}
+    assert set(reply.json) == {"access_token", "refresh_token", "expires_in", "token_type", "user", "device_token"}
     assert (reply.json["expires_in"], reply.json["token_type"]) == (900, "bearer")
     me = await here.call("GET", "/v1/users/me", by=bearer(reply))
     assert me.json == reply.json["user"]
@@ -179,6 +179,16 @@ async def test_five_failures_lock_an_account_under_address_and_username(here: Wo
     here.clock.advance(181)
     assert (await login(here)).status == 200
     assert (await login(here, email="ben@example.org")).status == 401
+
+
+async def test_a_device_that_signed_in_before_is_not_locked_by_the_failures_of_others(here: World) -> None:
+    known = (await register(here)).json["device_token"]
+    assert (await login(here)).json["device_token"] != known
+    for _ in range(5):
+        await login(here, "Wrong1pass!")
+    assert (await login(here)).status == 429
+    body = {"email": ANA["email"], "password": PASSWORD, "device_token": known}
+    assert (await here.call("POST", "/v1/auth/login", body=body)).status == 200
 
 
 async def test_concurrent_failures_count_like_sequential_ones(here: World) -> None:

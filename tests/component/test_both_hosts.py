@@ -70,3 +70,23 @@ def _masked(body: bytes) -> bytes:
 def _comparable(answer: Answer) -> dict[str, str]:
     """Headers except the length, which API Gateway adds."""
     return {name: value for name, value in answer.headers.items() if name != "content-length"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("HEAD", "/v1/trips", 200),
+        ("HEAD", "/v1/users/me", 200),
+        ("HEAD", "/v1/nowhere", 404),
+        ("DELETE", "/v1/trips", 405),
+        ("OPTIONS", "/v1/trips", 204),
+        ("PUT", "/v1/invitations/join", 405),
+    ],
+)
+async def test_both_hosts_have_the_same_methods(here: World, method: str, path: str, status: int) -> None:
+    ana = await here.user("ana")
+    on_machine, on_aws = await here.call(method, path, by=ana), await here.invoke(method, path, by=ana)
+    assert (on_machine.status, on_machine.body) == (on_aws.status, on_aws.body)
+    assert on_machine.status == status
+    assert on_machine.headers.get("allow") == on_aws.headers.get("allow")
+    assert _comparable(on_machine).keys() == _comparable(on_aws).keys()

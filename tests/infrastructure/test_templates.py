@@ -124,19 +124,23 @@ def test_each_service_may_call_its_own_functions_only(dev: Templates) -> None:
 
 def test_each_row_has_a_route_and_unknown_paths_have_one(templates: Templates) -> None:
     routes = {route["RouteKey"]: route for route in templates.templates_of("api", "AWS::ApiGatewayV2::Route")}
-    assert routes.keys() == {row.key for row in ALL_ROUTES} | {"$default"}
-    for row in ALL_ROUTES:
-        route = routes[row.key]
+    rows = {row.key: row for row in ALL_ROUTES}
+    rows |= {f"HEAD {row.path}": row for row in ALL_ROUTES if row.method == "GET"}
+    others = {f"ANY {row.path}": row for row in ALL_ROUTES}
+    assert routes.keys() == rows.keys() | others.keys() | {"$default"}
+    assert len(routes) <= 300  # the quota of an API
+    for key, row in rows.items():
+        route = routes[key]
         if row.auth == Auth.PUBLIC:
             assert route["AuthorizationType"] == "NONE"
         else:
             assert route["AuthorizationType"] == "JWT"
             assert route["AuthorizationScopes"] == ["nomadcrew/api"]
+    assert {routes[key]["AuthorizationType"] for key in others} == {"NONE"}
     integrations = templates.all("AWS::ApiGatewayV2::Integration")
-    for row in ALL_ROUTES:
-        assert (
-            templates.text_of(routes[row.key]["Target"]) == f"integrations/<{row.function.capitalize()}Integration>"
-        )
+    for key, row in (rows | others).items():
+        target = templates.text_of(routes[key]["Target"])
+        assert target == f"integrations/<{row.function.capitalize()}Integration>"
     assert len(integrations) == len(API_FUNCTIONS) + 1
 
 

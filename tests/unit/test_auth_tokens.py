@@ -499,3 +499,12 @@ def test_refresh_tokens_have_256_random_bits() -> None:
     made = {own_tokens().new_refresh_token() for _ in range(50)}
     assert len(made) == 50
     assert all(len(token) == 43 for token in made)
+
+
+def test_the_token_after_a_refresh_token_is_always_the_same_and_needs_the_secret() -> None:
+    tokens = own_tokens()
+    first = tokens.new_refresh_token()
+    assert tokens.next_refresh_token(first) == tokens.next_refresh_token(first) != first
+    assert tokens.next_refresh_token(first) != tokens.next_refresh_token(tokens.next_refresh_token(first))
+    other = JwtTokens([SIGNING], ["another secret"], issuer="x")
+    assert other.next_refresh_token(first) != tokens.next_refresh_token(first)

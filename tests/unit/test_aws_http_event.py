@@ -99,6 +99,13 @@ def event(route_key: str = "GET /v1/trips/{id}/notes", **parts: Any) -> dict[str
     return {**complete, **parts}
 
 
+def other_method(method: str, path: str) -> dict[str, Any]:
+    """The event of a method that has no row at the path."""
+    one = event(f"ANY {path}")
+    one["requestContext"]["http"]["method"] = method
+    return one
+
+
 @pytest.fixture
 def handler() -> Entry:
     return lambda_entry(routes, lambda _: fake_ports(verifier=UnexpectedPort("verifier")))
@@ -145,6 +152,12 @@ def test_a_missing_body_is_empty(handler: Entry) -> None:
     response = handler(event("POST /v1/trips/{id}/notes"), None)
     assert response["statusCode"] == 400
     assert json.loads(response["body"])["details"] == "the body is empty"
+    assert json.loads(response["body"])["message"] == "The request has no body."
+
+
+def test_a_byte_order_mark_before_json_is_skipped(handler: Entry) -> None:
+    response = handler(event("POST /v1/trips/{id}/notes", body='\ufeff{"text":"hi"}'), None)
+    assert (response["statusCode"], json.loads(response["body"])["text"]) == (201, "hi")
 
 
 def test_a_204_reply_has_no_body(handler: Entry) -> None:
@@ -168,6 +181,35 @@ def test_an_unknown_route_gets_404_with_the_usual_headers(handler: Entry, route_
     assert json.loads(response["body"])["code"] == "route_not_found"
     assert response["headers"]["x-request-id"] == "JKJaXmPLvHcESHA="
     assert response["headers"]["x-content-type-options"] == "nosniff"
+
+
+def test_head_is_answered_as_get_without_the_body(handler: Entry) -> None:
+    got, headed = handler(event(), None), handler(event("HEAD /v1/trips/{id}/notes"), None)
+    assert headed == got | {"body": ""}
+    picture = handler(event("HEAD /v1/picture", pathParameters=None), None)
+    assert (picture["statusCode"], picture["body"], picture["headers"]["content-type"]) == (200, "", "image/png")
+
+
+@pytest.mark.parametrize(
+    ("path", "allow"),
+    [
+        ("/v1/trips/{id}/notes", "GET, HEAD, POST, OPTIONS"),
+        ("/v1/trips/{id}/notes/{noteId}", "DELETE, OPTIONS"),
+        ("/v1/picture", "GET, HEAD, OPTIONS"),
+    ],
+)
+def test_a_known_path_says_which_methods_it_has(handler: Entry, path: str, allow: str) -> None:
+    for method, status in (("PATCH", 405), ("OPTIONS", 204)):
+        response = handler(other_method(method, path), None)
+        assert (response["statusCode"], response["headers"]["allow"]) == (status, allow)
+        assert response["headers"]["x-request-id"] == "JKJaXmPLvHcESHA="
+
+
+def test_a_compressed_body_is_refused(handler: Entry) -> None:
+    request_event = event("POST /v1/trips/{id}/notes", body="H4s=", isBase64Encoded=True)
+    request_event["headers"]["Content-Encoding"] = "gzip"
+    response = handler(request_event, None)
+    assert (response["statusCode"], response["headers"]["accept-encoding"]) == (415, "identity")
 
 
 def test_a_token_without_claims_of_the_gateway_is_verified() -> None:

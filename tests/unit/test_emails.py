@@ -28,7 +28,7 @@ def test_valid_addresses_are_shown_in_one_form(text: str, shown: str) -> None:
     "a@x..de", "a b@x.de", "a@x.de\r\nBcc: b@x.de", "a\u200bb@x.de", "a\u202eb@x.de", '"a b"@x.de', "a@[127.0.0.1]",
     "Ana <ana@x.de>", "a@b@x.de", "a,b@x.de", "a@xn--a.de", f"{LONG}a@x.de",
     f"a@{'x' * 60}.{'y' * 60}.{'z' * 60}.{'w' * 60}.{'v' * 60}.de", f"a@{'x' * 64}.de",
-    "a@☕.com", "a\\@x.de", "(a)b@x.de",
+    "=?utf-8?q?a=0D=0AX=3A_1?=@x.de", "a@☕.com", "a\\@x.de", "(a)b@x.de",
     "a@x.de.",
 ])  # fmt: skip
 def test_texts_that_are_no_address_are_refused(text: str) -> None:

@@ -1,20 +1,33 @@
 """The machine host's HTTP application, called in this process with generated scopes."""
 
 import asyncio
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import msgspec
 import pytest
 
+from nomadcrew.core.claims import Claims
+from nomadcrew.core.errors import Unauthenticated
 from nomadcrew.core.ports import Site
-from nomadcrew.hosts.machine.http import asgi
+from nomadcrew.hosts.machine.http import asgi, bodies
 from nomadcrew.hosts.machine.http.asgi import NO_ROUTE, Scope
 from nomadcrew.hosts.machine.http.client_address import TrustedProxies
 from nomadcrew.hosts.machine.http.cors import Cors
 from nomadcrew.web.dispatch import SECURITY_HEADERS
-from tests.fakes import NOON, CountingOutbox, MemoryIdempotency, OpenLimits
+from tests.fakes import NOON, CountingOutbox, FakeTokens, MemoryIdempotency, OpenLimits
 from tests.unit.asgi import Answer, Host, created, scope_of
+
+
+class ExpiringTokens(FakeTokens):
+    """Tokens of which `expired` was valid."""
+
+    async def verify(self, token: str, *, now: datetime) -> Claims:
+        if token == "expired":
+            raise Unauthenticated(code="token_expired")
+        return await super().verify(token, now=now)
+
 
 TRIP = "019a0000-0000-7000-8000-00000000000a"
 ANA = {"authorization": "Bearer ana"}
@@ -115,11 +128,11 @@ async def test_a_client_that_disconnects_gets_no_reply() -> None:
     headers = [*ANA.items(), ("content-length", "20")]
     messages = [{"type": "http.request", "body": b'{"te', "more_body": True}, {"type": "http.disconnect"}]
     sent = await host.client.drive(scope_of("POST", "/v1/notes", headers, "203.0.113.9"), messages)
-    assert (sent, created, host.observed.seen) == ([], [], [])
+    assert (sent, created, host.observed.seen) == ([], [], [("POST /v1/notes", 400)])
 
 
 async def test_an_incomplete_body_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asgi, "BODY_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(bodies, "BODY_TIMEOUT_S", 0.01)
     host = Host()
     sent: list[Any] = []
 
@@ -141,11 +154,9 @@ async def test_an_incomplete_body_is_given_up(monkeypatch: pytest.MonkeyPatch) -
     [
         ("GET", "/"),
         ("GET", "/v1/nowhere"),
-        ("HEAD", "/v1/notes"),
-        ("PUT", "/v1/notes"),
-        ("BREW", "/v1/notes"),
-        ("POST", "/health"),
-        ("HEAD", "/docs"),
+        ("HEAD", "/v1/nowhere"),
+        ("OPTIONS", "/v1/nowhere"),
+        ("PUT", "/v1/notes/%ff"),
         ("GET", "/v1/notes/%ff"),
         ("GET", "/v1/notes//"),
         ("GET", "/docs/../openapi.json"),
@@ -154,11 +165,104 @@ async def test_an_incomplete_body_is_given_up(monkeypatch: pytest.MonkeyPatch) -
 async def test_an_unknown_path_gets_404_in_the_usual_form(method: str, target: str) -> None:
     host = Host()
     answer = await host.client.ask(method, target, {"x-request-id": "mine"})
-    assert (answer.status, answer.code) == (404, "route_not_found")
-    assert answer.json["request_id"] == answer.headers["x-request-id"] == "mine"
+    assert (answer.status, answer.headers["x-request-id"]) == (404, "mine")
+    if method != "HEAD":
+        assert (answer.code, answer.json["request_id"]) == ("route_not_found", "mine")
     assert answer.headers.items() >= SECURITY_HEADERS.items()
     assert answer.headers["content-type"] == "application/json; charset=utf-8"
-    assert host.observed.seen == [(NO_ROUTE, 404)]
+    assert host.observed.seen == ([] if method == "OPTIONS" else [(NO_ROUTE, 404)])
+
+
+@pytest.mark.parametrize(
+    "target", ["/v1/notes", f"/v1/notes/{TRIP}", "/invite/accept/a.b.c", "/health", "/docs", "/openapi.json"]
+)
+async def test_head_is_answered_as_get_without_the_body(target: str) -> None:
+    host = Host()
+    got = await host.client.ask("GET", target, {**ANA, "x-request-id": "r"})
+    headed = await host.client.ask("HEAD", target, {**ANA, "x-request-id": "r"})
+    assert (headed.status, headed.body, headed.headers) == (got.status, b"", got.headers)
+    assert host.observed.seen[0] == host.observed.seen[1]
+
+
+async def test_head_needs_a_token_where_get_does() -> None:
+    answer = await Host().client.ask("HEAD", "/v1/notes")
+    assert (answer.status, answer.body) == (401, b"")
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "allow"),
+    [
+        ("PUT", "/v1/notes", "GET, HEAD, POST, OPTIONS"),
+        ("BREW", "/v1/notes", "GET, HEAD, POST, OPTIONS"),
+        ("TRACE", f"/v1/notes/{TRIP}?a=1", "GET, HEAD, DELETE, OPTIONS"),
+        ("GET", "/v1/novels", "POST, OPTIONS"),
+        ("HEAD", "/v1/novels", "POST, OPTIONS"),
+        ("POST", "/health", "GET, HEAD, OPTIONS"),
+        ("DELETE", "/metrics", "GET, HEAD, OPTIONS"),
+        ("PUT", "/docs", "GET, HEAD, OPTIONS"),
+    ],
+)
+async def test_a_known_path_says_which_methods_it_has(method: str, target: str, allow: str) -> None:
+    host = Host()
+    answer = await host.client.ask(method, target, ANA)
+    assert (answer.status, answer.headers["allow"]) == (405, allow)
+    assert answer.body == b"" if method == "HEAD" else answer.code == "method_not_allowed"
+    assert host.observed.seen == [(NO_ROUTE, 405)]
+    options = await host.client.ask("OPTIONS", target)
+    assert (options.status, options.headers["allow"], options.body) == (204, allow, b"")
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "identity, gzip"])
+async def test_a_compressed_body_is_refused(encoding: str) -> None:
+    answer = await Host().client.ask("POST", "/v1/notes", {**ANA, "content-encoding": encoding}, b"\x1f\x8b")
+    assert (answer.status, answer.code) == (415, "unsupported_content_encoding")
+    assert answer.headers["accept-encoding"] == "identity"
+    assert created == []
+
+
+@pytest.mark.parametrize("type_", ["application/json; charset=utf-8", "text/plain", ""])
+async def test_json_is_read_whatever_its_type_is_called_and_with_a_mark(type_: str) -> None:
+    headers = {**ANA, "content-encoding": "Identity", "content-type": type_}
+    answer = await Host().client.ask("POST", "/v1/notes", headers, b'\xef\xbb\xbf{"text":"hi"}')
+    assert (answer.status, created) == (201, ["hi"])
+
+
+async def test_a_body_is_not_read_before_the_token_is_verified_and_the_limit_spent() -> None:
+    for headers, limits, status in (({}, OpenLimits(), 401), (ANA, OpenLimits(closed={"default"}), 429)):
+        scope = scope_of("POST", "/v1/notes", [*headers.items(), ("content-length", "9")], "203.0.113.9")
+        [start, _] = await Host(limits=limits).client.drive(scope, [])  # nothing to receive
+        assert start["status"] == status
+
+
+@pytest.mark.parametrize(("code", "counted"), [("token_missing", 1), ("auth_failed", 1), ("token_expired", 0)])
+async def test_refused_tokens_count_against_their_address(code: str, counted: int) -> None:
+    limits = OpenLimits()
+    headers = {
+        "token_missing": {},
+        "auth_failed": {"authorization": "Bearer forged"},
+        "token_expired": {"authorization": "Bearer expired"},
+    }
+    answer = await Host(limits=limits, verifier=ExpiringTokens()).client.ask("GET", "/v1/notes", headers[code])
+    assert (answer.status, answer.code) == (401, code)
+    assert limits.asked == [("bad_token", "203.0.113.9", 1)] * counted
+
+
+async def test_an_address_with_many_bad_tokens_waits_and_its_valid_ones_do_not() -> None:
+    client = Host(limits=OpenLimits(closed={"bad_token"})).client
+    answer = await client.ask("GET", "/v1/notes", {"authorization": "Bearer forged"})
+    assert (answer.status, answer.headers["retry-after"]) == (429, "7")
+    assert (await client.ask("GET", "/v1/notes", ANA)).status == 200
+
+
+async def test_metrics_cannot_be_read_by_pages() -> None:
+    client = Host().client
+    client.peer = "127.0.0.1"
+    answer = await client.ask("GET", "/metrics", {"host": "localhost:8080", "origin": "https://evil.example"})
+    assert "access-control-allow-origin" not in answer.headers
+    assert (await client.ask("GET", "/metrics", {"host": "localhost:8080"})).status == 200
+    for host in ("evil.example", "127.0.0.1.evil.example:8080", "", "8.8.8.8"):
+        answer = await client.ask("GET", "/metrics", {"host": host})
+        assert (answer.status, answer.code) == (403, "metrics_private")
 
 
 @pytest.mark.parametrize(
@@ -290,6 +394,11 @@ async def test_a_preflight_is_answered_on_any_path(target: str) -> None:
     answer = await with_origin("OPTIONS", APP_ORIGIN, target)
     assert (answer.status, answer.headers["access-control-max-age"]) == (204, "43200")
     assert "x-request-id" in answer.headers
+
+
+async def test_a_preflight_lists_the_methods_of_a_known_path() -> None:
+    assert (await with_origin("OPTIONS", APP_ORIGIN)).headers["allow"] == "GET, HEAD, POST, OPTIONS"
+    assert "allow" not in (await with_origin("OPTIONS", APP_ORIGIN, "/v1/nowhere")).headers
 
 
 async def test_hsts_is_sent_behind_tls() -> None:

@@ -208,9 +208,12 @@ def test_metrics_of_two_hosts_in_one_process_are_separate() -> None:
     assert 'route="/v1/trips/{id}"' not in Metrics().render().decode()
 
 
+LOCAL = {"host": "localhost:8080"}
+
+
 @pytest.mark.parametrize("peer", ["127.0.0.1", "::1"])
 async def test_metrics_are_readable_on_the_machine_itself(peer: str) -> None:
-    answer = await client(peer=peer, metrics=MetricsPage(busy())).ask("GET", "/metrics")
+    answer = await client(peer=peer, metrics=MetricsPage(busy())).ask("GET", "/metrics", LOCAL)
     assert answer.status == 200
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert b"nomadcrew_sockets 4.0" in answer.body
@@ -224,6 +227,7 @@ async def test_metrics_are_readable_on_the_machine_itself(peer: str) -> None:
         ("127.0.0.1", {"x-forwarded-for": "127.0.0.1"}),
         ("127.0.0.1", {"forwarded": "for=127.0.0.1"}),
         ("203.0.113.9", {"x-forwarded-for": "127.0.0.1"}),
+        ("127.0.0.1", {"host": "pages.example:8080"}),
         ("203.0.113.9", {"authorization": "Bearer wrong"}),
         ("203.0.113.9", {"authorization": "Bearer "}),
         ("203.0.113.9", {"authorization": "Basic right"}),
@@ -233,7 +237,7 @@ async def test_metrics_are_readable_on_the_machine_itself(peer: str) -> None:
 async def test_metrics_are_refused_to_other_clients(peer: str | None, headers: dict[str, str]) -> None:
     for token in (None, "", "right"):
         requester = client(peer=peer, metrics=MetricsPage(busy(), token=token))
-        answer = await requester.ask("GET", "/metrics", headers)
+        answer = await requester.ask("GET", "/metrics", LOCAL | headers)
         assert (answer.status, answer.code) == (403, "metrics_private")
 
 
@@ -250,7 +254,7 @@ async def test_gauges_are_refreshed_before_they_are_rendered() -> None:
         metrics.outbox(11, 0.5)
 
     requester = client(peer="127.0.0.1", metrics=MetricsPage(metrics, refresh=refresh))
-    assert b"nomadcrew_outbox_pending 11.0" in (await requester.ask("GET", "/metrics")).body
+    assert b"nomadcrew_outbox_pending 11.0" in (await requester.ask("GET", "/metrics", LOCAL)).body
 
 
 async def test_an_outage_leaves_the_other_metrics() -> None:
@@ -258,7 +262,7 @@ async def test_an_outage_leaves_the_other_metrics() -> None:
         raise Unavailable
 
     requester = client(peer="127.0.0.1", metrics=MetricsPage(busy(), refresh=refresh))
-    answer = await requester.ask("GET", "/metrics")
+    answer = await requester.ask("GET", "/metrics", LOCAL)
     assert (answer.status, b"nomadcrew_sockets 4.0" in answer.body) == (200, True)
 
 

@@ -159,8 +159,8 @@ FOLDS_PROTOCOLS = {
     "api/mail/messages.py", "api/pages/html.py",
     "cli/demo.py", "cli/up.py", "core/chat/attachments.py", "core/notifications/texts.py",
     "hosts/aws/functions/cognito_triggers.py", "hosts/aws/http_event.py", "hosts/aws/websocket_event.py",
-    "hosts/machine/http/cors.py", "hosts/machine/http/metrics.py", "settings.py", "web/decode.py",
-    "web/dispatch.py", "web/forms.py", "web/openapi.py",
+    "hosts/machine/http/client_address.py", "hosts/machine/http/cors.py", "hosts/machine/http/metrics.py", "settings.py", "web/decode.py",
+    "web/dispatch.py", "web/forms.py", "web/openapi.py", "web/reasons.py",
 }  # fmt: skip
 FOLDS_TEXTS = {"core/text.py", "core/emails.py"}
 

@@ -212,11 +212,11 @@ def test_empty_replies_pages_and_redirects_have_no_json() -> None:
 @pytest.mark.parametrize(
     ("key", "statuses"),
     [
-        ("POST /v1/trips", {400, 401, 409, 413, 422, 429, 500, 503}),
+        ("POST /v1/trips", {400, 401, 409, 413, 415, 422, 429, 500, 503}),
         ("GET /v1/trips", {401, 429, 500, 503}),
         ("GET /v1/trips/{id}", {401, 403, 404, 429, 500, 503}),
         ("DELETE /v1/trips/{id}", {400, 401, 403, 404, 422, 429, 500, 503}),
-        ("POST /v1/auth/login", {400, 401, 413, 429, 500, 503}),
+        ("POST /v1/auth/login", {400, 401, 413, 415, 429, 500, 503}),
         ("GET /v1/old", {429, 500, 503}),
     ],
 )
@@ -234,7 +234,7 @@ def test_every_refusal_is_documented_with_the_problem(key: str, statuses: set[in
 
 def test_pages_accept_forms_and_refuse_with_html_or_the_problem() -> None:
     assert set(refusals_of(TABLE["GET /invite/accept/{token}"])) == {404, 429, 500, 503}
-    assert set(refusals_of(TABLE["POST /invite/accept/{token}"])) == {400, 404, 413, 429, 500, 503}
+    assert set(refusals_of(TABLE["POST /invite/accept/{token}"])) == {400, 404, 413, 415, 429, 500, 503}
     posted = operation("POST /invite/accept/{token}")
     assert list(posted["requestBody"]["content"]) == ["application/x-www-form-urlencoded"]
     refused = DOCUMENT["components"]["responses"][posted["responses"]["404"]["$ref"].rpartition("/")[2]]

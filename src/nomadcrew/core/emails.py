@@ -11,13 +11,13 @@ def parse_email(text: str) -> str:
     """The address as it is stored and shown: in NFC and lower case, its domain in Unicode.
 
     RFC 5321, 5322, 6531 and IDNA decide, without a look-up. Quoted local parts, comments and IP addresses are
-    refused, as mail services do.
+    refused, as mail services do, and so are encoded words (RFC 2047), which mail programs decode.
 
     Raises:
         Invalid: the address is malformed or longer than 254 characters.
     """
     local_part, domain = _parser()(composed(text))
-    if "." not in domain:
+    if "." not in domain or ("=?" in local_part and "?=" in local_part):
         raise Invalid("Not a valid email address.", code="invalid_request_payload")
     return f"{local_part.lower()}@{domain}"
 

@@ -3,6 +3,7 @@
 The monolith matched keys in any case. Phones have one type of number, so they write integers with a fraction.
 """
 
+import codecs
 import re
 import types
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from typing import Annotated, Any, Final, Union, get_args, get_origin
 import msgspec
 
 from nomadcrew.core.errors import Invalid
+from nomadcrew.web.reasons import reason
 
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
@@ -33,6 +35,7 @@ def decode(body: bytes, type_: Any) -> Any:
     Raises:
         Invalid: the body is not JSON, or not of that type. The details name the field and never repeat its value.
     """
+    body = without_bom(body)
     refuse_nul(body)
     body = with_whole_characters(body)
     decoder = _decoders.get(type_)
@@ -56,6 +59,11 @@ def convert(value: Any, type_: Any) -> Any:
         return msgspec.convert(value, type_)
     except msgspec.ValidationError:
         return _convert_as_written(value, type_)
+
+
+def without_bom(body: bytes) -> bytes:
+    """JSON without the byte order mark that some clients send, which RFC 8259 lets a parser ignore."""
+    return body.removeprefix(codecs.BOM_UTF8)
 
 
 def with_whole_characters(body: bytes) -> bytes:
@@ -98,7 +106,7 @@ def _where(message: str) -> str:
 
 
 def _invalid(details: str) -> Invalid:
-    return Invalid("The request body is not valid.", code="invalid_request_payload", details=details)
+    return Invalid(reason(details), code="invalid_request_payload", details=details)
 
 
 def refuse_nul(body: bytes) -> None:

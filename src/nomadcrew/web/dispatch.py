@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from types import MappingProxyType
 
@@ -15,10 +15,11 @@ from nomadcrew.core.errors import DomainError, Invalid, TooMany, Unauthenticated
 from nomadcrew.core.idempotency import StoredReply
 from nomadcrew.core.ids import parse_uuid
 from nomadcrew.core.ports import Ports
+from nomadcrew.core.rate_limits import RateLimits
 from nomadcrew.logs import Answered
 from nomadcrew.web.call import Call, Reply, Request
 from nomadcrew.web.decode import decode
-from nomadcrew.web.problems import JSON_TYPE, problem
+from nomadcrew.web.problems import JSON_TYPE, UnreadableEncoding, problem
 from nomadcrew.web.routes import Auth, Idempotency, Route
 
 log = logging.getLogger("nomadcrew.request")
@@ -30,11 +31,15 @@ SECURITY_HEADERS: Mapping[str, str] = MappingProxyType(
         "x-content-type-options": "nosniff",
         "x-xss-protection": "1; mode=block",
         "referrer-policy": "strict-origin-when-cross-origin",
+        # Replies contain tokens and personal data; replies that caches may store say so.
+        "cache-control": "no-store",
     }
 )
 MAX_KEY_CHARS = 255
 
 Observer = Callable[[str, int, float], None]
+# Reads the body of a caller, who is a user or an address.
+ReadBody = Callable[[str], Awaitable[bytes]]
 
 
 class Dispatcher:
@@ -48,8 +53,11 @@ class Dispatcher:
         if ports.site.public_url.startswith("https://"):
             self._headers["strict-transport-security"] = "max-age=31536000; includeSubDomains"
 
-    async def handle(self, route: Route, request: Request) -> Reply:
-        """The reply to a request at a row. Never raises; logs one line."""
+    async def handle(self, route: Route, request: Request, read_body: ReadBody | None = None) -> Reply:
+        """The reply to a request at a row. Never raises; logs one line.
+
+        `read_body` is called once the token is verified and the limits are spent; without it the request is whole.
+        """
         started = time.perf_counter()
         now = self.ports.clock()
         headers = {**self._headers, "x-request-id": request.request_id}
@@ -57,7 +65,12 @@ class Dispatcher:
         failure: Exception | None = None
         try:
             claims = await self._authenticate(route, request, now)
-            await self._limit(route, request, claims, headers, now)
+            caller = request.client_ip if claims is None else str(claims.user_id)
+            await self._limit(route.bucket, caller, headers, now)
+            if route.mutates:
+                refuse_encoding(request.headers)
+                if read_body is not None:
+                    request = msgspec.structs.replace(request, body=await read_body(caller))
             reply = await self._answer(route, request, claims, now)
         except Exception as error:
             failure = error
@@ -79,13 +92,14 @@ class Dispatcher:
             return None
         if request.claims is not None:
             return request.claims
-        return await self.ports.verifier.verify(bearer(request.headers), now=now)
+        try:
+            return await self.ports.verifier.verify(bearer(request.headers), now=now)
+        except Unauthenticated as error:
+            await limit_bad_tokens(error, request.client_ip, self.ports.limits)
+            raise
 
-    async def _limit(
-        self, route: Route, request: Request, claims: Claims | None, headers: dict[str, str], now: datetime
-    ) -> None:
-        key = request.client_ip if claims is None else str(claims.user_id)
-        allowance = await self.ports.limits.spend(route.bucket, key)
+    async def _limit(self, bucket: str, caller: str, headers: dict[str, str], now: datetime) -> None:
+        allowance = await self.ports.limits.spend(bucket, caller)
         now_s = int(now.timestamp())
         headers["x-ratelimit-limit"] = str(allowance.limit)
         headers["x-ratelimit-remaining"] = str(allowance.remaining)
@@ -183,6 +197,27 @@ def bearer(headers: Mapping[str, str]) -> str:
     if scheme.lower() != "bearer" or not token.strip():
         raise Unauthenticated("The Authorization header is not a bearer token.", code="invalid_auth_format")
     return token.strip()
+
+
+async def limit_bad_tokens(error: Unauthenticated, address: str, limits: RateLimits) -> None:
+    """Count a refused token against its address; one that has expired was valid, and is about to be refreshed.
+
+    Valid tokens from the same address, which may be that of a whole hotel, are not affected.
+
+    Raises:
+        TooMany: too many of this address were refused.
+    """
+    if error.code == "token_expired":
+        return
+    allowance = await limits.spend("bad_token", address)
+    if not allowance.allowed:
+        raise TooMany(allowance.retry_after_s)
+
+
+def refuse_encoding(headers: Mapping[str, str]) -> None:
+    """Raise `UnreadableEncoding` for a compressed body: a small one may become a large one."""
+    if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+        raise UnreadableEncoding
 
 
 def _path_and_query(request: Request) -> list[bytes]:

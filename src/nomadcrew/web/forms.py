@@ -36,4 +36,6 @@ def form_of(request: Request) -> Mapping[str, str]:
 
 
 def _invalid(details: str) -> Invalid:
-    return Invalid("The form is not valid.", code="invalid_request_payload", details=details)
+    return Invalid(
+        "The form cannot be read. Go back and try again.", code="invalid_request_payload", details=details
+    )

@@ -78,7 +78,7 @@ def refusals_of(route: Route) -> tuple[int, ...]:
     """The statuses above 299 that a row may answer, in ascending order."""
     statuses = {*_ALWAYS, *route.refusals}
     if route.body is not None or route.raw or _takes_form(route):
-        statuses |= {400, 413}
+        statuses |= {400, 413, 415}
     if takes_idempotency_key(route):
         statuses |= {400, 422}
     if route.auth is not Auth.PUBLIC:

@@ -23,9 +23,11 @@ TYPES = {
     401: "AUTHENTICATION",
     403: "AUTHORIZATION",
     404: "NOT_FOUND",
+    405: "VALIDATION",
     409: "CONFLICT",
     410: "NOT_FOUND",
     413: "VALIDATION",
+    415: "VALIDATION",
     422: "VALIDATION",
     429: "RATE_LIMIT",
 }
@@ -52,7 +54,24 @@ class TooLarge(errors.DomainError):
     text = "The request body is too large."
 
 
-STATUS[TooLarge] = 413
+class MethodNotAllowed(errors.DomainError):
+    """The path exists, the method does not."""
+
+    code = "method_not_allowed"
+    text = "This address does not support that."
+
+    def __init__(self, allow: str) -> None:
+        """`allow` is the value of the header `Allow`."""
+        super().__init__(details=f"allowed: {allow}")
+        self.allow = allow
+
+
+class UnreadableEncoding(errors.DomainError):
+    code = "unsupported_content_encoding"
+    text = "The request body is compressed. Send it as it is."
+
+
+STATUS |= {TooLarge: 413, MethodNotAllowed: 405, UnreadableEncoding: 415}
 
 
 def status_of(error: Exception) -> int:
@@ -81,4 +100,8 @@ def problem(error: Exception, request_id: str) -> Reply:
     headers = {"content-type": JSON_TYPE}
     if isinstance(error, errors.TooMany | errors.Unavailable):
         headers["retry-after"] = str(error.retry_after_s)
+    elif isinstance(error, MethodNotAllowed):
+        headers["allow"] = error.allow
+    elif isinstance(error, UnreadableEncoding):
+        headers["accept-encoding"] = "identity"  # RFC 9110, section 12.5.3
     return Reply(status, msgspec.json.encode(body), headers)

@@ -1,6 +1,6 @@
 """The route table: one row per endpoint, read by both hosts, OpenAPI, the permission matrix and the CDK app."""
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from http import HTTPStatus
@@ -14,6 +14,15 @@ from nomadcrew.core.rate_limits import LIMITS
 Handler = Callable[..., Awaitable[Any]]
 
 MAX_BODY_BYTES = 1 << 20  # the default of a row
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+
+def allowed(methods: Iterable[str]) -> str:
+    """The value of `Allow` at a path with rows of these methods; GET implies HEAD."""
+    known = {*methods, "OPTIONS"}
+    if "GET" in known:
+        known.add("HEAD")
+    return ", ".join(method for method in METHODS if method in known)
 
 
 class Auth(StrEnum):

@@ -10,7 +10,7 @@ import msgspec
 from nomadcrew.core.errors import DomainError, Unavailable
 from nomadcrew.core.ids import TripId, UserId, parse_uuid
 from nomadcrew.core.ports import Ports
-from nomadcrew.web.decode import refuse_nul, with_whole_characters
+from nomadcrew.web.decode import refuse_nul, with_whole_characters, without_bom
 from nomadcrew.wire.events import frame
 
 log = logging.getLogger("nomadcrew.sockets")
@@ -82,7 +82,7 @@ async def handle_frame(
     """
     try:
         raw = text.encode() if isinstance(text, str) else text
-        message = msgspec.json.decode(with_whole_characters(raw))
+        message = msgspec.json.decode(with_whole_characters(without_bom(raw)))
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         raise NotJson from None
     if not isinstance(message, dict):

@@ -15,6 +15,7 @@ from nomadcrew.api.auth.bodies import (
     valid_view,
 )
 from nomadcrew.core.auth import accounts, sessions
+from nomadcrew.core.auth.failures import Origin
 from nomadcrew.core.flags import REGISTRATION
 from nomadcrew.core.users import profiles
 from nomadcrew.web.call import Call, Reply
@@ -46,6 +47,7 @@ async def register(call: Call, body: RegisterIn) -> SignedInView | Reply:
         return Reply(202, msgspec.json.encode(ConfirmationRequired()), {"content-type": JSON_TYPE})
     signed_in = await accounts.register(
         body.to_sign_up(),
+        Origin(call.request.client_ip),
         is_open=is_open,
         accounts=ports.accounts,
         sessions=ports.sessions,
@@ -63,12 +65,13 @@ async def register(call: Call, body: RegisterIn) -> SignedInView | Reply:
 async def login(call: Call, body: LoginIn) -> SignedInView:
     """Sign in with an email address or username.
 
-    After five failures for an account, further attempts are refused for a while.
+    After five failures for an account from one network, further attempts from there are refused for a while.
     """
     ports = call.ports
     signed_in = await accounts.sign_in(
         body.login,
         body.password,
+        Origin(call.request.client_ip, body.device_token),
         accounts=ports.accounts,
         sessions=ports.sessions,
         tokens=ports.tokens,
@@ -115,6 +118,7 @@ async def confirm(call: Call, body: ConfirmIn) -> SignedInView:
     signed_in = await accounts.confirm(
         body.token,
         body.password,
+        Origin(call.request.client_ip),
         accounts=ports.accounts,
         sessions=ports.sessions,
         tokens=ports.tokens,

@@ -18,6 +18,7 @@ from nomadcrew.api.pages.html import (
 from nomadcrew.core.auth import accounts
 from nomadcrew.core.auth.accounts import SignUp
 from nomadcrew.core.auth.errors import InvalidCredentials
+from nomadcrew.core.auth.failures import Origin
 from nomadcrew.core.auth.model import Account
 from nomadcrew.core.errors import DomainError, NotFound, TooMany
 from nomadcrew.core.invitations import service as invitations
@@ -97,6 +98,7 @@ async def confirm_by_page(call: Call) -> Reply:
         account = await accounts.confirm_account(
             call.request.params["token"],
             form_of(call.request).get("password", ""),
+            Origin(call.request.client_ip),
             accounts=ports.accounts,
             tokens=ports.tokens,
             limits=ports.limits,
@@ -176,16 +178,25 @@ async def _visitor(call: Call, details: InvitationDetails, form: Mapping[str, st
         )
         return await accounts.create_account(
             sign_up,
+            Origin(call.request.client_ip),
             confirmed=True,  # the link was mailed to this address
             accounts=ports.accounts,
             limits=ports.limits,
+            codes=ports.tokens,
             new_id=ports.new_id,
             now=call.now,
         )
     await _spend(call, "sign_in")
     login = details.email if is_new else form.get("login", "")
     return await accounts.check_credentials(
-        login, password, accounts=ports.accounts, limits=ports.limits, new_id=ports.new_id, now=call.now
+        login,
+        password,
+        Origin(call.request.client_ip),
+        accounts=ports.accounts,
+        limits=ports.limits,
+        codes=ports.tokens,
+        new_id=ports.new_id,
+        now=call.now,
     )
 
 

@@ -4,6 +4,7 @@ API Gateway matches the path and verifies the token, so a function needs only th
 """
 
 import base64
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,19 +17,21 @@ from nomadcrew.core.ids import SessionId, UserId, parse_uuid
 from nomadcrew.hosts.aws.entry import Entry, Event, MakePorts, entry
 from nomadcrew.web.call import Reply, Request, parse_query, request_id_of
 from nomadcrew.web.dispatch import Dispatcher
-from nomadcrew.web.problems import TooLarge
-from nomadcrew.web.routes import Route, Routes
+from nomadcrew.web.problems import MethodNotAllowed, TooLarge
+from nomadcrew.web.routes import Route, Routes, allowed
 
 # Lambda's limit is 6 MB per event, in which bytes are base64, a third longer.
 MAX_BODY_BYTES = 4 * 2**20
 _TOO_LARGE = f"The request body exceeds {MAX_BODY_BYTES // 2**20} MiB."
+# A row, or the value of `Allow` for a path's other methods.
+Table = dict[str, Route | str]
 COGNITO_ISSUER = "://cognito-idp."
 COGNITO_SCOPE = "nomadcrew/api"
 
 
 def lambda_entry(routes: Routes, ports: MakePorts) -> Entry:
     """A handler for AWS, with the ports that the routes declare."""
-    table = {route.key: route for route in routes}
+    table = table_of(routes)
 
     async def counted(event: Event, _context: object, dispatcher: Dispatcher) -> dict[str, Any]:
         response = await answer(table, dispatcher, event)
@@ -41,16 +44,44 @@ def lambda_entry(routes: Routes, ports: MakePorts) -> Entry:
     return entry(counted, lambda: Dispatcher(ports(routes.ports)))
 
 
-async def answer(table: dict[str, Route], dispatcher: Dispatcher, event: dict[str, Any]) -> dict[str, Any]:
-    """The response to one event."""
+def table_of(routes: Iterable[Route]) -> Table:
+    """The rows by `routeKey`; for `ANY` and a path, which match the methods without a row, those with one."""
+    table: Table = {}
+    methods: dict[str, list[str]] = {}
+    for route in routes:
+        table[route.key] = route
+        methods.setdefault(route.path, []).append(route.method)
+        if route.method == "GET":
+            table[f"HEAD {route.path}"] = route
+    return table | {f"ANY {path}": allowed(known) for path, known in methods.items()}
+
+
+async def answer(table: Table, dispatcher: Dispatcher, event: dict[str, Any]) -> dict[str, Any]:
+    """The response to one event; to HEAD without the body."""
+    reply = await _reply(table, dispatcher, event)
+    if method_of(event) == "HEAD":
+        reply = Reply(reply.status, headers=reply.headers)
+    return response_of(reply)
+
+
+async def _reply(table: Table, dispatcher: Dispatcher, event: dict[str, Any]) -> Reply:
     request = request_of(event)
     route = table.get(event.get("routeKey", ""))
     # PostgreSQL cannot store NUL, so no row has such an id. The machine host's router answers 404 too.
     if route is None or any("\x00" in value for value in request.params.values()):
-        return response_of(dispatcher.refusal(NotFound("route", code="route_not_found"), request.request_id))
+        return dispatcher.refusal(NotFound("route", code="route_not_found"), request.request_id)
+    if isinstance(route, str):
+        if method_of(event) == "OPTIONS":
+            return dispatcher.with_default_headers(Reply(204, headers={"allow": route}), request.request_id)
+        return dispatcher.refusal(MethodNotAllowed(route), request.request_id)
     if len(request.body) > MAX_BODY_BYTES:
-        return response_of(dispatcher.refusal(TooLarge(_TOO_LARGE), request.request_id))
-    return response_of(await dispatcher.handle(route, request))
+        return dispatcher.refusal(TooLarge(_TOO_LARGE), request.request_id)
+    return await dispatcher.handle(route, request)
+
+
+def method_of(event: dict[str, Any]) -> str:
+    method: str = event.get("requestContext", {}).get("http", {}).get("method", "")
+    return method
 
 
 def request_of(event: dict[str, Any]) -> Request:

@@ -4,7 +4,6 @@ The server must not rewrite the peer's address (uvicorn: `proxy_headers=False`):
 proxies it trusts.
 """
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
@@ -15,7 +14,8 @@ from urllib.parse import quote
 import msgspec
 
 from nomadcrew.adapters.machine.disk_files import FILES
-from nomadcrew.core.errors import Invalid, NotFound
+from nomadcrew.core.errors import NotFound
+from nomadcrew.hosts.machine.http.bodies import BodyMemory, IncomingBody
 from nomadcrew.hosts.machine.http.client_address import TrustedProxies, subscriber
 from nomadcrew.hosts.machine.http.cors import Cors
 from nomadcrew.hosts.machine.http.docs import Docs
@@ -26,8 +26,8 @@ from nomadcrew.hosts.machine.http.router import Router
 from nomadcrew.web.call import Reply, Request, parse_query, request_id_of
 from nomadcrew.web.dispatch import Dispatcher, Observer
 from nomadcrew.web.openapi import document
-from nomadcrew.web.problems import JSON_TYPE, TooLarge
-from nomadcrew.web.routes import Route
+from nomadcrew.web.problems import JSON_TYPE, MethodNotAllowed
+from nomadcrew.web.routes import Route, allowed
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -36,7 +36,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Page = Callable[[str, Mapping[str, str]], Awaitable[Reply]]
 
-BODY_TIMEOUT_S = 30.0
+METRICS = "/metrics"
 NO_ROUTE = "ANY unmatched"  # the route of unmatched requests in metrics and logs: clients choose the paths
 
 log = logging.getLogger("nomadcrew.request")
@@ -44,11 +44,6 @@ log = logging.getLogger("nomadcrew.request")
 
 class Disconnected(Exception):
     """The client disconnected before its body was complete, so there is no reply."""
-
-
-class SlowBody(Invalid):
-    code = "body_incomplete"
-    text = "The request body did not arrive in time."
 
 
 class Application:
@@ -80,6 +75,7 @@ class Application:
         self._proxies = proxies or TrustedProxies()
         self._observe = observe
         self._downloads = downloads
+        self._bodies = BodyMemory()
         self._openapi: bytes | None = None
         self._pages = self._table_of_pages(health, metrics, Docs(dispatcher.ports.site.public_url))
 
@@ -98,20 +94,38 @@ class Application:
         try:
             headers = headers_of(scope)
             request_id = request_id_of(headers, "") or str(self._dispatcher.ports.new_id())
-            await _respond(await self._reply(scope, receive, headers, request_id), send)
+            reply = await self._reply(scope, receive, headers, request_id)
+            await _respond(reply, send, with_body=scope["method"] != "HEAD")
         except Disconnected:
             log.debug("client disconnected before its body was complete")
 
     async def _reply(self, scope: Scope, receive: Receive, headers: dict[str, str], request_id: str) -> Reply:
         if scope["method"] == "OPTIONS":
-            return self._dispatcher.with_default_headers(self._cors.preflight(headers), request_id)
+            return self._options(raw_path_of(scope), headers, request_id)
         permission = self._cors.check(headers.get("origin"), headers.get("host", ""))
         if permission is None:
             return self._dispatcher.with_default_headers(Reply(403), request_id)
         reply = await self._routed(scope, receive, headers, request_id)
-        if permission:
-            return Reply(reply.status, reply.body, {**reply.headers, **permission})
+        if permission and raw_path_of(scope) != METRICS:
+            return msgspec.structs.replace(reply, headers={**reply.headers, **permission})
         return reply
+
+    def _options(self, path: str, headers: dict[str, str], request_id: str) -> Reply:
+        """The reply to OPTIONS: the methods of a path, and what a page of another origin may send."""
+        reply = self._cors.preflight(headers)
+        allow = self._allow(path)
+        if allow is not None and reply.status == 204:
+            reply = Reply(204, headers={**reply.headers, "allow": allow})
+        elif allow is None and "origin" not in headers:
+            return self._dispatcher.refusal(NotFound("route", code="route_not_found"), request_id)
+        return self._dispatcher.with_default_headers(reply, request_id)
+
+    def _allow(self, path: str) -> str | None:
+        """The value of `Allow` at a path; None for an unknown path."""
+        if path in self._pages or (self._downloads is not None and path.startswith(FILES)):
+            return allowed(["GET"])
+        methods = self._router.methods(path)
+        return allowed(methods) if methods else None
 
     async def _routed(self, scope: Scope, receive: Receive, headers: dict[str, str], request_id: str) -> Reply:
         started_s = time.perf_counter()
@@ -122,13 +136,12 @@ class Application:
             if match is not None:
                 route, params = match
                 name = route.key
-                body = await read_body(headers, receive, route.max_body_bytes)
-                request = self._request(params, scope, headers, body, request_id)
-                return await self._dispatcher.handle(route, request)
-            if method == "GET" and path in self._pages:
+                return await self._handled(route, self._request(params, scope, headers, request_id), receive)
+            reads = method in ("GET", "HEAD")
+            if reads and path in self._pages:
                 name = f"GET {path}"
                 reply = await self._pages[path](_peer(scope), headers)
-            elif method == "GET" and self._downloads is not None and path.startswith(FILES):
+            elif reads and self._downloads is not None and path.startswith(FILES):
                 name = f"GET {FILES}{{token}}"  # the token is a credential, so it must not appear in metrics
                 reply = await self._downloads.answer(path, subscriber(self._proxies.client(_peer(scope), headers)))
             else:
@@ -139,20 +152,32 @@ class Application:
         except Exception as error:
             failure = error
             reply = self._dispatcher.refusal(error, request_id)
-            if isinstance(error, SlowBody):
-                # The rest of the body may never arrive, and the connection is unusable until it does.
-                reply = Reply(reply.status, reply.body, {**reply.headers, "connection": "close"})
         self._report(name, reply.status, time.perf_counter() - started_s, request_id, failure)
         return reply
 
+    async def _handled(self, route: Route, request: Request, receive: Receive) -> Reply:
+        if not route.mutates:
+            return await self._dispatcher.handle(route, request)
+        body = IncomingBody(self._bodies, request.headers, receive, route.max_body_bytes)
+        try:
+            reply = await self._dispatcher.handle(route, request, body.read)
+        finally:
+            body.release()
+        if body.disconnected:
+            raise Disconnected
+        if body.slow:
+            # The rest of the body may never arrive, and the connection is unusable until it does.
+            return Reply(reply.status, reply.body, {**reply.headers, "connection": "close"})
+        return reply
+
     def _request(
-        self, params: Mapping[str, str], scope: Scope, headers: dict[str, str], body: bytes, request_id: str
+        self, params: Mapping[str, str], scope: Scope, headers: dict[str, str], request_id: str
     ) -> Request:
         return Request(
             params=params,
             query=parse_query(scope["query_string"].decode("latin-1")),
             headers=headers,
-            body=body,
+            body=b"",
             client_ip=subscriber(self._proxies.client(_peer(scope), headers)),
             request_id=request_id,
         )
@@ -161,16 +186,19 @@ class Application:
         """A redirect to the path without its trailing slash.
 
         Raises:
+            MethodNotAllowed: the path has a route for other methods.
             NotFound: that path has no route either.
         """
+        reads = method in ("GET", "HEAD")
         target = self._router.without_slash(method, path)
-        if target is None and method == "GET" and path.endswith("/") and path[:-1] in self._pages:
+        if target is None and reads and path.endswith("/") and path[:-1] in self._pages:
             target = path[:-1]
         if target is None:
-            raise NotFound("route", code="route_not_found")
+            allow = self._allow(path)
+            raise NotFound("route", code="route_not_found") if allow is None else MethodNotAllowed(allow)
         query = scope["query_string"].decode("latin-1")
         location = f"{target}?{query}" if query else target
-        return Reply(301 if method == "GET" else 307, headers={"location": location})
+        return Reply(301 if reads else 307, headers={"location": location})
 
     def _table_of_pages(self, health: Health, metrics: MetricsPage, docs: Docs) -> dict[str, Page]:
         """The pages that this host serves besides the routes, by path."""
@@ -178,7 +206,7 @@ class Application:
             "/health": _ignoring(health.health),
             "/health/liveness": _ignoring(health.liveness),
             "/health/readiness": _ignoring(health.readiness),
-            "/metrics": metrics.answer,
+            METRICS: metrics.answer,
             "/openapi.json": _ignoring(self._openapi_json),
         }
         return pages | {path: _ignoring(partial(docs.answer, path)) for path in docs.paths}
@@ -226,48 +254,12 @@ def raw_path_of(scope: Scope) -> str:
     return quote(scope["path"], safe="/:@!$&'()*+,;=~") if raw is None else raw.decode("latin-1")
 
 
-async def read_body(headers: Mapping[str, str], receive: Receive, max_bytes: int) -> bytes:
-    """The whole request body.
-
-    Raises:
-        TooLarge: it has, or declares, more than `max_bytes`.
-        SlowBody: it took longer than `BODY_TIMEOUT_S`.
-        Disconnected: the client disconnected.
-    """
-    declared = headers.get("content-length")
-    if declared is None and "transfer-encoding" not in headers:
-        return b""
-    if declared is not None and (len(declared) > 10 or not declared.isdecimal() or int(declared) > max_bytes):
-        raise TooLarge
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            return await _read_parts(receive, max_bytes)
-    except TimeoutError:
-        raise SlowBody from None
-
-
-async def _read_parts(receive: Receive, max_bytes: int) -> bytes:
-    parts: list[bytes] = []
-    length = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Disconnected
-        part: bytes = message.get("body", b"")
-        length += len(part)
-        if length > max_bytes:
-            raise TooLarge
-        parts.append(part)
-        if not message.get("more_body", False):
-            return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-async def _respond(reply: Reply, send: Send) -> None:
+async def _respond(reply: Reply, send: Send, *, with_body: bool) -> None:
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers.items()]
     if reply.status != 204:  # RFC 9110, section 8.6, forbids Content-Length for 204
         headers.append((b"content-length", b"%d" % len(reply.body)))
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": reply.body})
+    await send({"type": "http.response.body", "body": reply.body if with_body else b""})
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

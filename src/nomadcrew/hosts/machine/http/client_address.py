@@ -1,5 +1,6 @@
 """The address of the client, with or without reverse proxies."""
 
+import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -65,6 +66,18 @@ def is_direct_loopback(peer: str, headers: Mapping[str, str]) -> bool:
     """True if the request came from this machine directly, not through a proxy on it."""
     address = _parse(peer)
     return address is not None and address.is_loopback and FORWARDING_HEADERS.isdisjoint(headers)
+
+
+def names_loopback(host: str) -> bool:
+    """True if the Host header names this machine by address or as localhost.
+
+    A web page can lead any other name to this machine, and then read what is answered to its visitor.
+    """
+    name = host.rpartition(":")[0] if re.search(r":[0-9]+$", host) else host
+    if name.lower() == "localhost":
+        return True
+    address = _parse(name)
+    return address is not None and address.is_loopback
 
 
 def _network(text: str) -> IPv4Network | IPv6Network:

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from nomadcrew.web.call import Reply
+from nomadcrew.web.routes import METHODS
 
-METHODS = "GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS"
 REQUEST_HEADERS = (
     "Origin, Content-Length, Content-Type, Authorization, X-Requested-With, Accept, X-CSRF-Token, "
     "Idempotency-Key, X-Request-ID"
@@ -57,17 +57,20 @@ class Cors:
         return {**self._permission(origin), "access-control-expose-headers": EXPOSED}
 
     def preflight(self, headers: Mapping[str, str]) -> Reply:
-        """The reply to OPTIONS on any path: 204, or 403 for an origin that is not allowed."""
+        """The reply to OPTIONS: 204, or 403 for an origin that is not allowed.
+
+        The permission is the same on every path, as on API Gateway, so that pages can read a 404 or 405.
+        """
         origin = headers.get("origin")
         if not self.allows(origin, headers.get("host", "")):
             return Reply(403)
         if origin is None:
-            return Reply(204, headers={"allow": METHODS})
+            return Reply(204)
         return Reply(
             204,
             headers={
                 **self._permission(origin),
-                "access-control-allow-methods": METHODS,
+                "access-control-allow-methods": ", ".join(METHODS),
                 "access-control-allow-headers": REQUEST_HEADERS,
                 "access-control-max-age": str(MAX_AGE_S),
             },

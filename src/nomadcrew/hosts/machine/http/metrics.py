@@ -13,7 +13,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from nomadcrew import __version__
 from nomadcrew.core.errors import Forbidden, Unavailable
 from nomadcrew.core.queues import QueueDepth
-from nomadcrew.hosts.machine.http.client_address import is_direct_loopback
+from nomadcrew.hosts.machine.http.client_address import is_direct_loopback, names_loopback
 from nomadcrew.web.call import Reply
 
 DURATION_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -137,7 +137,8 @@ class MetricsPage:
         Raises:
             Forbidden: the request is not from this machine and lacks the token.
         """
-        if not is_direct_loopback(peer, headers) and not self._holds_token(headers):
+        local = is_direct_loopback(peer, headers) and names_loopback(headers.get("host", ""))
+        if not local and not self._holds_token(headers):
             raise Forbidden(
                 "Metrics require the metrics token, or a request from this machine.", code="metrics_private"
             )

@@ -43,11 +43,12 @@ class Router:
             self._add(route)
 
     def match(self, method: str, raw_path: str) -> Match | None:
-        """The route for a path as sent, with percent-escapes, and its decoded parameters.
+        """The route for a path as sent, with percent-escapes, and its decoded parameters; for HEAD that of GET.
 
         Escapes are decoded per segment, so an escaped slash stays part of a parameter. Invalid UTF-8, broken
         escapes and NUL, which PostgreSQL cannot store, match no route.
         """
+        method = "GET" if method == "HEAD" else method
         static = self._static.get(method)
         if static is None:
             return None
@@ -65,6 +66,10 @@ class Router:
             return None
         route, indexes = leaf
         return route, {name: segments[index] for name, index in indexes}
+
+    def methods(self, raw_path: str) -> list[str]:
+        """The methods of the rows at a path; empty for an unknown path."""
+        return [method for method in self._trees if self.match(method, raw_path) is not None]
 
     def without_slash(self, method: str, raw_path: str) -> str | None:
         """The path without its trailing slash, if that path has a route."""

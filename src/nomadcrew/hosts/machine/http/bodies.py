@@ -1,0 +1,141 @@
+"""Reads request bodies, within limits of bytes, time and memory."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+
+from nomadcrew.core.errors import Invalid, Unavailable
+from nomadcrew.web.problems import TooLarge
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+# A body has half a minute, and more as it arrives, so that a phone on a slow line can send a picture.
+BODY_TIMEOUT_S = 30.0
+SLOWEST_BYTES_PER_S = 32 * 1024
+# Bodies that one process holds, and those of one caller among them: two pictures of the largest size.
+MEMORY_BYTES = 64 * 2**20
+SHARE_BYTES = 24 * 2**20
+ROOM_TIMEOUT_S = 5.0
+# Bodies up to this size never wait: almost all requests.
+SMALL_BYTES = 64 * 1024
+
+
+class SlowBody(Invalid):
+    code = "body_incomplete"
+    text = "The request body did not arrive in time."
+
+
+class BodyMemory:
+    """The bytes of bodies that one process holds. A body that finds no room waits, and so does its sender."""
+
+    def __init__(self, total: int = MEMORY_BYTES, share: int = SHARE_BYTES) -> None:
+        self._total = total
+        self._share = share
+        self._held = 0
+        self._by_caller: dict[str, int] = {}
+        self._waiting: list[asyncio.Future[None]] = []
+
+    @property
+    def held(self) -> int:
+        return self._held
+
+    async def take(self, caller: str, size: int, *, waits: bool) -> None:
+        """Count `size` more bytes of a caller; wait for room if `waits`.
+
+        Raises:
+            Unavailable: there was no room in time.
+        """
+        if waits and not self._has_room(caller, size):
+            await self._wait_for_room(caller, size)
+        self._held += size
+        self._by_caller[caller] = self._by_caller.get(caller, 0) + size
+
+    def release(self, caller: str, size: int) -> None:
+        self._held -= size
+        self._by_caller[caller] -= size
+        if not self._by_caller[caller]:
+            del self._by_caller[caller]
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            if not each.done():
+                each.set_result(None)
+
+    async def _wait_for_room(self, caller: str, size: int) -> None:
+        try:
+            async with asyncio.timeout(ROOM_TIMEOUT_S):
+                while not self._has_room(caller, size):
+                    released = asyncio.get_running_loop().create_future()
+                    self._waiting.append(released)
+                    await released
+        except TimeoutError:
+            raise Unavailable from None
+
+    def _has_room(self, caller: str, size: int) -> bool:
+        return self._held + size <= self._total and self._by_caller.get(caller, 0) + size <= self._share
+
+
+class IncomingBody:
+    """The body of one request, which counts as held until `release`."""
+
+    __slots__ = ("_caller", "_headers", "_held", "_max_bytes", "_memory", "_receive", "disconnected", "slow")
+
+    def __init__(self, memory: BodyMemory, headers: Mapping[str, str], receive: Receive, max_bytes: int) -> None:
+        self._memory = memory
+        self._headers = headers
+        self._receive = receive
+        self._max_bytes = max_bytes
+        self._caller = ""
+        self._held = 0
+        self.disconnected = False
+        self.slow = False
+
+    async def read(self, caller: str) -> bytes:
+        """The whole body.
+
+        Raises:
+            TooLarge: it has, or declares, more bytes than the limit.
+            SlowBody: it took too long, or the client disconnected.
+            Unavailable: this process holds too many bodies.
+        """
+        declared = self._headers.get("content-length")
+        if declared is None and "transfer-encoding" not in self._headers:
+            return b""
+        if declared is not None and not _within(declared, self._max_bytes):
+            raise TooLarge
+        self._caller = caller
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout_at(loop.time() + BODY_TIMEOUT_S) as deadline:
+                return await self._parts(deadline)
+        except TimeoutError:
+            self.slow = True
+            raise SlowBody from None
+
+    def release(self) -> None:
+        """Count the body as held no more."""
+        if self._held:
+            self._memory.release(self._caller, self._held)
+            self._held = 0
+
+    async def _parts(self, deadline: asyncio.Timeout) -> bytes:
+        parts: list[bytes] = []
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                self.disconnected = True
+                raise SlowBody
+            part: bytes = message.get("body", b"")
+            size = self._held + len(part)
+            if size > self._max_bytes:
+                raise TooLarge
+            if part:
+                await self._memory.take(self._caller, len(part), waits=size > SMALL_BYTES)
+                self._held = size
+                parts.append(part)
+            if not message.get("more_body", False):
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+            deadline.reschedule((deadline.when() or 0.0) + len(part) / SLOWEST_BYTES_PER_S)
+
+
+def _within(declared: str, max_bytes: int) -> bool:
+    return len(declared) <= 10 and declared.isdecimal() and int(declared) <= max_bytes
