@@ -240,7 +240,7 @@ async def test_a_batch_of_three_outvotes_alone_and_two_wait_for_a_third(scenario
     three = await scenario.send_all(trip, ana, [(1, PORTO), (2, PORTO), (3, PORTO)])
     assert (three.moved, three.jumps) == (True, frozenset())
     two = await scenario.send_all(trip, ben, [(1, PORTO), (2, PORTO)])
-    assert (two.moved, two.jumps) == (False, {0, 1})
+    assert (two.moved, two.jumps) == (False, frozenset({0, 1}))
     third = await scenario.send(trip, ben, minute=3)
     assert (third.moved, third.jumps) == (True, frozenset())
 
