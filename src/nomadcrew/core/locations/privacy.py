@@ -13,7 +13,8 @@ from nomadcrew.core.locations.model import STALE_AFTER, Owner, Point, Privacy, R
 
 DECIMALS = 2  # about a kilometre
 # The times of an approximate track. The moment at which a track changes its cell tells one true coordinate, so the
-# moment must be as vague as the cell: a kilometre is a walk of a quarter of an hour.
+# moment must be as vague as the cell: a kilometre is a walk of a quarter of an hour. Members who watch an
+# approximate position live see the change when it happens.
 TRACK_STEP = timedelta(minutes=15)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_USER = UserId(UUID(int=0))
@@ -73,7 +74,7 @@ def visible_position(
     Args:
         has_ended: the trip is completed, cancelled or deleted.
         of_track: the point is part of a track. Old points are visible, but none from before the reader joined;
-            approximate points have the time of their `TRACK_STEP`, and are visible once it is over.
+            approximate points have the time at which their `TRACK_STEP` began.
     """
     if reader.joined_at is None:
         return None
@@ -89,7 +90,8 @@ def visible_position(
         case Privacy.HIDDEN:
             return None
         case Privacy.APPROXIMATE:
-            return _approximate_of_track(point, now) if of_track else _approximate(point)
+            position = _approximate(point)
+            return replace(position, recorded_at=track_step(point.recorded_at)) if of_track else position
         case Privacy.PRECISE:  # pragma: no branch — the levels are exhausted
             return _precise(point)
 
@@ -119,12 +121,6 @@ def _precise(point: StoredPoint) -> VisiblePosition:
 def track_step(moment: datetime) -> datetime:
     """The start of the `TRACK_STEP` of a time."""
     return moment - (moment - _EPOCH) % TRACK_STEP
-
-
-def _approximate_of_track(point: StoredPoint, now: datetime) -> VisiblePosition | None:
-    """The point at the start of its step; None while the step lasts, when its appearance would tell the time."""
-    start = track_step(point.recorded_at)
-    return None if now < start + TRACK_STEP else replace(_approximate(point), recorded_at=start)
 
 
 def _approximate(point: StoredPoint) -> VisiblePosition:
