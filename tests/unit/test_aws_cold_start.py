@@ -23,7 +23,7 @@ BUDGETS = {
     "ses_feedback": 205,
     "invitations": 245,
     "keepalive": 210,
-    "locations": 265,
+    "locations": 267,
     "location_stream": 245,
     "members": 250,
     "migrator": 215,
