@@ -109,7 +109,7 @@ async def ask(stage: Scene, row: str, variant: str, caller: str) -> Ask:
         whose = me if variant == "my own" else stage.people["another member"]
         path = path.replace("{notificationId}", str(await notification(stage.world, stage.trip, whose)))
     if "{token}" in path:
-        token = "no-code" if path.startswith("/auth/confirm") else await stranger_link(stage)
+        token = "no-code" if "/confirm" in path else await stranger_link(stage)
         path = path.replace("{token}", token)
     if "location" in row or "meeting-point" in row:
         await _locate(stage, row, variant, me)
@@ -246,7 +246,7 @@ async def _body(stage: Scene, row: str, variant: str, me: User) -> Any:  # noqa:
             reply = await stage.world.call("POST", "/v1/auth/login", body=login)
             return {"refresh_token": reply.json["refresh_token"]}
         case "POST /v1/auth/confirm":
-            return {"token": "no-code"}
+            return {"token": "no-code", "password": PASSWORD}
         case _:
             return None
 
@@ -275,6 +275,7 @@ async def account(stage: Scene) -> str:
         SignUp(email=email, password=PASSWORD),
         accounts=ports.accounts,
         limits=ports.limits,
+        codes=ports.codes,
         new_id=ports.new_id,
         now=ports.clock(),
     )
@@ -285,7 +286,10 @@ async def notification(world: World, trip: UUID, whose: User) -> UUID:
     metadata = {"tripName": "Porto", "changedFields": []}
     notice = Notice(Kind.TRIP, "TRIP_UPDATED", metadata, [whose.id])
     draft = Draft.of(EventId(world.ports.new_id()), whose.id, notice)
-    assert await world.ports.notifications.store(TripId(trip), [draft], now=world.clock()) == 1
+    assert (
+        await world.ports.notifications.store(TripId(trip), [draft], caused_at=world.clock(), now=world.clock())
+        == 1
+    )
     return draft.id
 
 

@@ -81,7 +81,7 @@ def by_supabase(here: World, **claims: Any) -> User:
 async def test_registering_signs_in(here: World) -> None:
     reply = await register(here, firstName="Ana", lastName="Lima", username="ana_l")
     assert reply.status == 201
-    assert set(reply.json) == {"access_token", "refresh_token", "expires_in", "token_type", "user"}
+    assert set(reply.json) == {"access_token", "refresh_token", "expires_in", "token_type", "user", "device_token"}
     assert (reply.json["expires_in"], reply.json["token_type"]) == (900, "bearer")
     me = await here.call("GET", "/v1/users/me", by=bearer(reply))
     assert me.json == reply.json["user"]
@@ -181,6 +181,16 @@ async def test_five_failures_lock_an_account_under_address_and_username(here: Wo
     assert (await login(here, email="ben@example.org")).status == 401
 
 
+async def test_a_device_that_signed_in_before_is_not_locked_by_the_failures_of_others(here: World) -> None:
+    known = (await register(here)).json["device_token"]
+    assert (await login(here)).json["device_token"] != known
+    for _ in range(5):
+        await login(here, "Wrong1pass!")
+    assert (await login(here)).status == 429
+    body = {"email": ANA["email"], "password": PASSWORD, "device_token": known}
+    assert (await here.call("POST", "/v1/auth/login", body=body)).status == 200
+
+
 async def test_concurrent_failures_count_like_sequential_ones(here: World) -> None:
     await register(here)
     replies = await asyncio.gather(*(login(here, "Wrong1pass!") for _ in range(9)))
@@ -264,12 +274,12 @@ async def codes(here: World) -> list[str]:
     for row in await here.pool.fetch(_OUTBOX):
         about = msgspec.json.decode(row["payload"])
         known = "registration_id" not in about
-        found.append("known" if known else here.ports.tokens.confirmation_code(UUID(about["registration_id"])))  # type: ignore[arg-type]
+        found.append("known" if known else here.ports.tokens.confirmation_code(UUID(about["registration_id"])))
     return found
 
 
-async def confirm(here: World, code: str) -> Answer:
-    return await here.call("POST", "/v1/auth/confirm", body={"token": code})
+async def confirm(here: World, code: str, password: str = PASSWORD) -> Answer:
+    return await here.call("POST", "/v1/auth/confirm", body={"token": code, "password": password})
 
 
 async def test_on_a_site_with_mail_registration_always_gets_the_same_reply(mailing: World) -> None:
@@ -292,6 +302,20 @@ async def test_a_confirmation_signs_in_once(mailing: World) -> None:
     assert (again.status, again.code) == (400, "confirmation_used")
     assert (await confirm(mailing, "forged")).code == "invalid_confirmation"
     assert (await login(mailing)).status == 200
+
+
+async def test_the_owner_of_an_address_cannot_confirm_a_strangers_registration(mailing: World) -> None:
+    await register(mailing, username="mallory")
+    [code] = await codes(mailing)
+    assert (await mailing.call("POST", "/v1/auth/confirm", body={"token": code})).status == 400
+    refused = await confirm(mailing, code, "Owners1pass!")
+    assert (refused.status, refused.code) == (401, "invalid_credentials")
+    assert (await login(mailing)).code == "email_not_confirmed"
+    for _ in range(4):
+        await confirm(mailing, code, "Owners1pass!")
+    assert (await confirm(mailing, code)).code == "too_many_failures"
+    mailing.clock.advance(901)
+    assert (await confirm(mailing, code)).status == 200
 
 
 async def test_signing_in_before_confirming_sends_the_mail_again(mailing: World) -> None:
@@ -429,6 +453,11 @@ async def test_preferences_are_stored_and_returned_with_the_profile(here: World)
     assert reply.json["preferences"] == {"ghostMode": True, "notifications": {"push": False}}
     await here.call("PUT", path, by=ana, body={"notifications": None})
     assert (await here.call("GET", "/v1/users/me", by=ana)).json["preferences"] == {"ghostMode": True}
+    assert (await here.call("PUT", path, by=ana, body={"GHOST_MODE": False})).json["preferences"] == {
+        "ghostMode": False
+    }
+    refused = await here.call("PUT", path, by=ana, body={"ghostMode": "true"})
+    assert (refused.status, refused.code) == (400, "invalid_preferences")
     for raw in (b"null", b"[]", b"7", b"", b'{"a": "\\u0000"}', b'{"a": "' + b"x" * 20_000 + b'"}'):
         assert (await here.call("PUT", path, by=ana, raw=raw)).status == 400
 
@@ -474,25 +503,26 @@ async def test_a_contact_address_is_returned_as_it_was_sent(here: World) -> None
 
 
 async def test_a_user_search_marks_members_of_the_callers_trip(here: World) -> None:
-    ana, ben, cem = [await here.user(name) for name in ("ana", "ben", "cem")]
+    ana, ben, cem = [await here.user(f"traveller_{name}") for name in ("ana", "ben", "cem")]
     trip = await here.trip(ana)
     await here.join(trip, ana, ben)
-    reply = await here.call("GET", f"/v1/users/search?q=EXAMPLE&tripId={trip}", by=ana)
+    search = f"/v1/users/search?q=TRAVELLER&tripId={trip}"
+    reply = await here.call("GET", search, by=ana)
     assert [user.get("isMember", False) for user in reply.json["users"]] == [True, True, False]
     assert set(reply.json["users"][2]) == {"id", "email", "username", "firstName"}
-    outside = await here.call("GET", f"/v1/users/search?q=example&tripId={trip}", by=cem)
+    outside = await here.call("GET", search, by=cem)
     assert not any("isMember" in user for user in outside.json["users"])
-    assert len((await here.call("GET", "/v1/users/search?q=example&limit=2&tripId=x", by=ana)).json["users"]) == 2
-    for query in ("", "?q=", "?q=a", "?q=%20%20", "?q=%00%00"):
+    assert len((await here.call("GET", f"{search}x&limit=2", by=ana)).json["users"]) == 2
+    for query in ("", "?q=", "?q=a", "?q=%F0%9F%8F%96", "?q=%20%20", "?q=%00%00"):
         assert (await here.call("GET", f"/v1/users/search{query}", by=ana)).status == 400
-    assert (await here.call("GET", "/v1/users/search?q=%F0%9F%8F%96", by=ana)).json == {"users": []}
+    assert (await here.call("GET", "/v1/users/search?q=%F0%9F%8F%96x", by=ana)).json == {"users": []}
 
 
 async def test_only_administrators_can_list_users(here: World) -> None:
     ana, ben = await here.user("ana"), await here.user("ben")
     assert (await here.call("GET", "/v1/users", by=ana)).code == "admin_only"
     admin = User(ana.id, "", "", await here.token(ana.id, "ana", is_admin=True))
-    reply = await here.call("GET", "/v1/users?limit=1", by=admin)
+    reply = await here.call("GET", "/v1/users?limit=1.5", by=admin)
     assert reply.json["pagination"] == {"total": 2, "offset": 0, "limit": 1}
     assert [user["id"] for user in reply.json["users"]] == [str(ben.id)]
     for query in ("limit=0", "limit=101", "limit=x", "offset=-1", "limit=%D9%A1"):

@@ -1,5 +1,6 @@
 """Rate limits of the chat, per user and per trip, over HTTP and sockets."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -80,6 +81,14 @@ async def test_a_trip_accepts_twenty_messages_per_second_from_all_members(crew: 
     assert (await crew.world.call("POST", path, by=crew.people["cleo"], body={"message": "alone"})).status == 201
     crew.world.clock.advance(1)
     assert (await crew.say("cleo")).status == 201
+
+
+async def test_messages_at_the_same_moment_stay_within_the_limit(crew: Crew) -> None:
+    sent = await asyncio.gather(
+        *(crew.say(name, str(number)) for name in ("ana", "ben", "cleo") for number in range(PER_USER))
+    )
+    assert sorted(reply.status for reply in sent) == [201] * PER_TRIP + [429] * PER_USER
+    assert await crew.count_stored() == PER_TRIP
 
 
 async def test_a_non_member_does_not_use_up_a_trips_limit(crew: Crew) -> None:

@@ -254,12 +254,12 @@ async def test_a_profile_has_everything_the_client_reads(here: World, ana: User)
 
 
 async def test_a_search_marks_the_members_of_the_trip_it_names(here: World, ana: User, ben: User) -> None:
-    eve = await here.user("eve")
+    benno = await here.user("benno")
     trip = await here.trip(ana)
     await here.join(trip, ana, ben)
-    found = (await here.call("GET", f"/v1/users/search?q=EXAMPLE.org&tripId={trip}", by=ana)).json["users"]
-    assert {u["username"]: u.get("isMember", False) for u in found} == {"ana": True, "ben": True, "eve": False}
-    unseen = (await here.call("GET", f"/v1/users/search?q=EXAMPLE.org&tripId={trip}", by=eve)).json["users"]
+    found = (await here.call("GET", f"/v1/users/search?q=BEN&tripId={trip}", by=ana)).json["users"]
+    assert {u["username"]: u.get("isMember", False) for u in found} == {"ben": True, "benno": False}
+    unseen = (await here.call("GET", f"/v1/users/search?q=BEN&tripId={trip}", by=benno)).json["users"]
     assert not any(u.get("isMember") for u in unseen)
     assert (await here.call("GET", "/v1/users/search?q=%25%25", by=ana)).json == {"users": []}
     assert (await here.call("GET", "/v1/users/search?q=a", by=ana)).status == 400

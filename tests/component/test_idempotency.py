@@ -23,6 +23,7 @@ NEVER = {
     "POST /v1/auth/logout": "the body is a credential; an ended session stays ended",
     "POST /v1/auth/confirm": "the code works once; the reply holds credentials",
     "POST /invite/accept/{token}": "a form: browsers send no key; the second post signs in and is on the trip",
+    "POST /contact-email/confirm/{token}": "a form: browsers send no key; an address is confirmed once",
     "POST /auth/confirm/{token}": "a form: browsers send no key; the code works once",
 }
 # Rows whose second reply without a key differs, with the reason. The write happens once all the same.

@@ -138,6 +138,8 @@ async def test_the_reply_to_a_position_follows_the_contract(crew: Crew) -> None:
     [
         ("", 50, 0),
         ("limit=20&offset=%2B40", 20, 40),
+        ("limit=20.9&offset=40.", 20, 40),
+        ("limit=.5&offset=0x1", 50, 0),
         ("limit=0&offset=-1", 50, 0),
         ("limit=1_0&offset=%D9%A3", 50, 0),
         ("limit=+5&offset=5%20", 50, 0),
@@ -183,9 +185,8 @@ async def test_the_list_follows_the_contract(crew: Crew) -> None:
         {"latitude": 0, "longitude": 0, "accuracy": 0, "timestamp": NOON_MS},
         {"latitude": 0.0, "longitude": 0.0, "accuracy": None, "timestamp": None},
         {"latitude": 1, "longitude": 1},
-        {"latitude": 1, "longitude": 1, "timestamp": -5},
-        {"latitude": 1, "longitude": 1, "timestamp": NOON_MS + 121_000},
-        {"latitude": 1, "longitude": 1, "timestamp": 10**18},
+        {"latitude": 1, "longitude": 1, "timestamp": NOON_MS + 0.75},
+        {"latitude": 1, "longitude": 1, "timestamp": NOON_MS + 120_000, "sharingExpiresIn": 3600.5},
         {"Latitude": 1, "LONGITUDE": 1, "extra": "field"},
     ],
 )
@@ -204,7 +205,13 @@ async def test_bodies_of_real_phones_are_accepted(crew: Crew, body: dict[str, An
         ('{"latitude": 1e999, "longitude": 0}', None),
         ('{"latitude": "1", "longitude": 0}', "invalid_request_payload"),
         ('{"longitude": 0}', "invalid_request_payload"),
-        ('{"latitude": 0, "longitude": 0, "timestamp": 1.5}', "invalid_request_payload"),
+        ('{"latitude": 0, "longitude": 0, "timestamp": 1.5}', "invalid_timestamp"),
+        ('{"latitude": 0, "longitude": 0, "timestamp": -5}', "invalid_timestamp"),
+        ('{"latitude": 0, "longitude": 0, "timestamp": 1795348921000.5}', "invalid_timestamp"),
+        ('{"latitude": 0, "longitude": 0, "timestamp": 1000000000000000000}', "invalid_timestamp"),
+        ('{"latitude": 0, "longitude": 0, "timestamp": 1e18}', "invalid_request_payload"),
+        ('{"latitude": 0, "longitude": 0, "timestamp": "1795348800000"}', "invalid_request_payload"),
+        ('{"latitude": 0, "longitude": 0, "sharingExpiresIn": 0.5}', "invalid_sharing_expiry"),
         ('{"latitude": 0, "longitude": 0, "privacy": "secret"}', "invalid_request_payload"),
         ('{"latitude": 0, "longitude": 0, "sharingExpiresIn": 0}', "invalid_sharing_expiry"),
         ('{"latitude": 0, "longitude": 0, "sharingExpiresIn": -1}', "invalid_sharing_expiry"),
@@ -350,6 +357,66 @@ async def test_a_batch_gets_a_verdict_per_position(crew: Crew) -> None:
     assert (await crew.seen())[0] == (41.103, -8.6)
 
 
+@pytest.mark.parametrize(
+    "bad",
+    [
+        7, None, "here", [], {}, {"latitude": "41.1", "longitude": -8.6}, {"latitude": 41.1},
+        {"latitude": 41.1, "longitude": -8.6, "timestamp": "noon"},
+        {"latitude": 41.1, "longitude": -8.6, "privacy": "secret"},
+        {"latitude": 41.1, "longitude": -8.6, "privacy_level": 1},
+    ],
+)  # fmt: skip
+async def test_a_position_of_the_wrong_type_is_refused_alone(crew: Crew, bad: object) -> None:
+    good = {"latitude": 41.1, "longitude": -8.6, "timestamp": NOON_MS - 0.5}
+    reply = await crew.call("POST", f"{crew.path}/locations:batch", "ana", {"locations": [bad, good, bad]})
+    assert reply.status == 200
+    assert reply.json == {
+        "accepted": 1,
+        "results": [
+            {"index": 0, "status": "unreadable"}, {"index": 1, "status": "accepted"},
+            {"index": 2, "status": "unreadable"},
+        ],
+    }  # fmt: skip
+    answer = await crew.by_socket(
+        "ana", {"action": "updateLocation", "tripId": str(crew.trip), "locations": [good, bad]}
+    )
+    assert [one["status"] for one in answer["payload"]["results"]] == ["accepted", "unreadable"]
+    assert (await crew.seen())[0] == (41.1, -8.6)
+
+
+async def test_an_approximate_track_tells_no_exact_time_of_a_change_of_cell(crew: Crew) -> None:
+    crew.world.clock.advance(3600)
+    await crew.later(0)
+    start = NOON_MS + 3_600_000 - 1_800_000
+    walk = [
+        {"latitude": 41.1449 + n * 0.00001, "longitude": -8.6, "timestamp": start + n * 60_000,
+         "privacy": "approximate"}
+        for n in range(30)
+    ]  # fmt: skip
+    assert (await crew.call("POST", f"{crew.path}/locations:batch", "ana", {"locations": walk})).status == 200
+    path = f"{crew.path}/locations/track?user={crew.people['ana'].id}"
+
+    async def track(by: str, query: str = "") -> list[tuple[float, int]]:
+        points = (await crew.call("GET", path + query, by)).json["points"]
+        return [(point["latitude"], (point["timestamp"] - start) // 60_000) for point in points]
+
+    assert await track("ben") == [(41.14, 0), (41.15, 0), (41.15, 15)]
+    # No window of the query narrows it down.
+    window = f"&from={start + 9 * 60_000}&to={start + 10 * 60_000}"
+    assert await track("ben", window) == [(41.14, 0), (41.15, 0)]
+    assert [minute for _, minute in await track("ana", window)] == [9]
+
+
+async def test_the_stricter_of_two_levels_applies_to_each_position(crew: Crew) -> None:
+    crew.world.clock.advance(10)
+    levels = {"privacy": "precise", "privacy_level": "hidden"}
+    fix = {"latitude": 41.1234, "longitude": -8.6, "timestamp": NOON_MS + 2000}
+    body = {"locations": [fix | levels, fix | {"timestamp": NOON_MS + 1000, "privacy_level": "approximate"}]}
+    assert (await crew.call("POST", f"{crew.path}/locations:batch", "ana", body)).json["accepted"] == 2
+    assert (await crew.post(at=(41.2, -8.6), **levels)).json["privacy_level"] == "hidden"
+    assert await crew.seen() == [None, None, (41.12, -8.6)]
+
+
 @pytest.mark.parametrize("count", [0, 501])
 async def test_a_batch_has_one_to_five_hundred_points(crew: Crew, count: int) -> None:
     body = {"locations": [{"latitude": 1, "longitude": 1}] * count}
@@ -433,7 +500,8 @@ async def test_leaving_a_trip_hides_positions_and_rejoining_starts_anew(crew: Cr
 
 async def test_an_arrival_is_announced_once_with_the_visible_precision(crew: Crew) -> None:
     await crew.post("ben", (41.1512, -8.61))
-    await crew.post("ben", (41.1505, -8.61), timestamp=NOON_MS + 1000)
+    crew.world.clock.advance(1)
+    await crew.post("ben", (41.1505, -8.61))
     ben = crew.people["ben"]
     arrived = {"userId": str(ben.id), "name": ben.username.title(), "place": "destination"}
     assert await crew.events("MEMBER_ARRIVED") == [arrived]
@@ -590,7 +658,7 @@ async def test_a_socket_can_report_positions(crew: Crew) -> None:
         "type": "locationUpdated", "payload": {"tripId": trip, "timestamp": NOON_MS, "privacy": "precise"}
     }  # fmt: skip
     assert await crew.seen() == [EXACTLY] * 3
-    several = {"tripId": trip, "locations": [at, at | {"latitude": 95}, at | {"timestamp": NOON_MS - 1000}]}
+    several = {"tripId": trip, "locations": [at, at | {"latitude": 95}, at | {"timestamp": NOON_MS - 999.5}]}
     answer = await crew.by_socket("ana", {"type": "updateLocation", "payload": several})
     assert [one["status"] for one in answer["payload"]["results"]] == ["accepted", "out_of_range", "accepted"]
     assert answer["payload"]["accepted"] == 2
@@ -601,6 +669,8 @@ async def test_a_socket_can_report_positions(crew: Crew) -> None:
     [
         {"latitude": 95},
         {"latitude": "here"},
+        {"timestamp": 1.5},
+        {"timestamp": NOON_MS + 121_000.5},
         {"tripId": None},
         {"tripId": "nowhere"},
         {"tripId": str(uuid4())},

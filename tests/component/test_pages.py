@@ -17,6 +17,7 @@ from tests.world import Answer, User, World, world
 
 PASSWORD = "Sail2Porto!"
 FORM = {"content-type": "application/x-www-form-urlencoded"}
+_CONTACT = compile_statement("contact", "SELECT contact_email_code_id FROM user_profiles WHERE id = :id::uuid")
 _COUNT = compile_statement("count", "SELECT count(*) AS people FROM user_profiles")
 
 
@@ -297,12 +298,15 @@ async def test_opening_a_confirmation_page_confirms_nothing(mailing: World) -> N
         assert page.status == 200
         assert '<form method="post">' in page.body.decode()
         assert mailing.statements == []
+    wrong = await post(mailing, path, {"password": "Owners1pass!"})
+    assert (wrong.status, "not the password" in words(wrong)) == (401, True)
+    assert (await post(mailing, path, {})).status == 401
     assert await login(mailing, "ben") == 403
 
 
 async def test_the_button_confirms_once(mailing: World) -> None:
     path = await confirmation(mailing)
-    page = await post(mailing, path, {})
+    page = await post(mailing, path, {"password": PASSWORD})
     assert (page.status, "confirmed" in words(page)) == (200, True)
     assert await login(mailing, "ben") == 200
     again = await post(mailing, path, {})
@@ -316,3 +320,85 @@ async def test_a_forged_or_expired_confirmation_gets_a_page(mailing: World) -> N
         assert reply.status == 404
     mailing.clock.advance(86_400)
     assert (await post(mailing, path, {})).status == 404
+
+
+async def contact_confirmation(here: World, user: User, email: str) -> str:
+    """The path in the mail about a user's contact address."""
+    assert (await here.call("PUT", "/v1/users/me/contact-email", by=user, body={"email": email})).status == 200
+    [row] = await here.pool.fetch(_CONTACT, id=user.id)
+    return f"/contact-email/confirm/{here.ports.tokens.confirmation_code(row['contact_email_code_id'])}"
+
+
+async def test_the_button_confirms_a_contact_address_and_names_its_account(here: World) -> None:
+    ana, ben = await here.user("ana"), await here.user("ben")
+    path = await contact_confirmation(here, ana, "relay@example.net")
+    search = "/v1/users/search?q=relay@example.net"
+    page = await here.call("GET", path)
+    assert (page.status, "Is ana your account?" in words(page)) == (200, True)
+    assert (await here.call("GET", search, by=ben)).json == {"users": []}
+    for _ in range(2):
+        assert (await post(here, path, {})).status == 200
+    [found] = (await here.call("GET", search, by=ben)).json["users"]
+    assert found["id"] == str(ana.id)
+    assert (await here.call("GET", path)).status == 404
+    assert (await here.call("GET", "/contact-email/confirm/forged")).status == 404
+    assert (await post(here, "/contact-email/confirm/forged", {})).status == 404
+
+
+async def test_an_invitation_cannot_be_had_by_claiming_its_address_as_a_contact_address(here: World) -> None:
+    owner, attacker = await here.user("owner"), await here.user("attacker")
+    await here.call("PUT", "/v1/users/me/contact-email", by=attacker, body={"email": "cfo@corp.example"})
+    trip = await here.trip(owner)
+    body = {"email": "cfo@corp.example", "role": "ADMIN"}
+    invitation = (await here.call("POST", f"/v1/trips/{trip}/invitations", by=owner, body=body)).json
+    assert "inviteeId" not in invitation
+    for method, path in (("GET", ""), ("POST", "/accept"), ("POST", "/decline")):
+        reply = await here.call(method, f"/v1/invitations/{invitation['id']}{path}", by=attacker)
+        assert (reply.status, reply.code) == (403, "email_mismatch")
+
+
+async def test_a_stranger_has_an_address_that_only_invites_them(here: World) -> None:
+    ana, ben, cem = [await here.user(name) for name in ("ana", "ben", "cem")]
+    [found] = (await here.call("GET", "/v1/users/search?q=be", by=ana)).json["users"]
+    private = found["email"]
+    assert private.endswith("@people.invalid")
+    assert (await here.call("GET", f"/v1/users/{ben.id}", by=ana)).json["email"] == private
+    assert (await here.call("GET", f"/v1/users/{ben.id}", by=cem)).json["email"] not in (private, ben.email)
+    admin = User(cem.id, "", "", await here.token(cem.id, "cem", is_admin=True))
+    assert (await here.call("GET", f"/v1/users/{ben.id}", by=admin)).json["email"] == ben.email
+    trip, other = await here.trip(ana), await here.trip(cem)
+
+    async def invited(trip_id: UUID, by: User, email: str) -> Answer:
+        body = {"email": email, "role": "member"}
+        return await here.call("POST", f"/v1/trips/{trip_id}/invitations", by=by, body=body)
+
+    for stolen in (private, private.replace("u-", "u-a"), f"u-{'a' * 52}@people.invalid", "x@people.invalid"):
+        assert (await invited(other, cem, stolen)).status == 400
+    made = await invited(trip, ana, private.upper())
+    assert (made.status, made.json["email"], made.json["inviteeEmail"]) == (201, private, private)
+    assert made.json["inviteeId"] == str(ben.id)
+    [listed] = (await here.call("GET", f"/v1/trips/{trip}/invitations", by=ana)).json
+    assert listed["email"] == private
+    assert (await here.call("GET", f"/v1/invitations/{made.json['id']}", by=ben)).json["email"] == ben.email
+    assert (await here.call("POST", f"/v1/invitations/{made.json['id']}/accept", by=ben)).status == 200
+    assert (await here.call("GET", f"/v1/users/{ben.id}", by=ana)).json["email"] == ben.email
+
+
+async def test_a_stranger_who_is_added_is_invited(here: World) -> None:
+    ana, ben = await here.user("ana"), await here.user("ben")
+    trip, second = await here.trip(ana), await here.trip(ana)
+
+    async def added(trip_id: UUID) -> dict[str, Any]:
+        body = {"userId": str(ben.id), "role": "member"}
+        reply = await here.call("POST", f"/v1/trips/{trip_id}/members", by=ana, body=body)
+        assert reply.status == 201
+        return dict(reply.json)
+
+    invited = await added(trip)
+    assert (invited["status"], invited["userId"], invited["role"]) == ("INVITED", str(ben.id), "MEMBER")
+    assert (await here.call("GET", f"/v1/trips/{trip}/members", by=ben)).status == 403
+    assert (await here.call("POST", f"/v1/invitations/{invited['id']}/accept", by=ben)).status == 200
+    assert (await added(trip))["status"] == "ACTIVE"
+    assert (await added(second))["status"] == "ACTIVE"
+    await here.call("DELETE", f"/v1/trips/{second}/members/{ben.id}", by=ben)
+    assert (await added(second))["status"] == "INVITED"

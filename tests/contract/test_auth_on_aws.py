@@ -106,7 +106,7 @@ async def registered(phone: Phone) -> dict[str, Any]:
     """Register ana and sign in by the link in the mail."""
     reply = await phone.send("POST", "/v1/auth/register", ANA)
     assert (reply.status, reply.body) == (202, {"confirmation_required": True})
-    reply = await phone.send("POST", "/v1/auth/confirm", {"token": await phone.mailed_code()})
+    reply = await phone.send("POST", "/v1/auth/confirm", {"token": await phone.mailed_code(), "password": PASSWORD})
     assert reply.status == 200
     signed_in: dict[str, Any] = reply.body
     return signed_in
@@ -164,8 +164,8 @@ async def test_refusals_are_those_of_the_machine_host(phone: Phone) -> None:
     unconfirmed = await phone.send("POST", "/v1/auth/login", {"email": ANA["email"], "password": PASSWORD})
     assert (unconfirmed.status, unconfirmed.code) == (403, "email_not_confirmed")
     code = await phone.mailed_code()
-    assert (await phone.send("POST", "/v1/auth/confirm", {"token": code})).status == 200
-    used = await phone.send("POST", "/v1/auth/confirm", {"token": code})
+    assert (await phone.send("POST", "/v1/auth/confirm", {"token": code, "password": PASSWORD})).status == 200
+    used = await phone.send("POST", "/v1/auth/confirm", {"token": code, "password": PASSWORD})
     assert (used.status, used.code) == (400, "confirmation_used")
     for login_name in ({"email": ANA["email"]}, {"username": "nobody"}):
         wrong = await phone.send("POST", "/v1/auth/login", {**login_name, "password": "Wrong1!password"})

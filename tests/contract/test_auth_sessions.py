@@ -61,16 +61,26 @@ async def test_an_unknown_token_is_refused(auth: AuthPorts) -> None:
 
 async def test_a_spent_token_may_be_repeated_within_half_a_minute(auth: AuthPorts) -> None:
     session = await signed_in(auth)
-    await exchange(auth, "first", "lost")
+    await exchange(auth, "first", "second")
     again = await exchange(auth, "first", "second", NOON + 29 * SECOND)
     assert again.id == session.id
     await exchange(auth, "second", "third", NOON + 40 * SECOND)
 
 
+async def test_a_spent_token_is_not_exchanged_for_another_token(auth: AuthPorts) -> None:
+    await signed_in(auth)
+    await exchange(auth, "first", "second")
+    with pytest.raises(InvalidRefreshToken) as caught:
+        await exchange(auth, "first", "fork", NOON + 5 * SECOND)
+    assert caught.value.ended is None
+    await refused(auth, "fork", NOON + 6 * SECOND)
+    await exchange(auth, "second", "third", NOON + 7 * SECOND)
+
+
 async def test_the_grace_period_starts_at_the_first_exchange(auth: AuthPorts) -> None:
     await signed_in(auth)
-    for n in range(1, 3):
-        await exchange(auth, "first", f"again {n}", NOON + 14 * n * SECOND)
+    for n in range(3):
+        await exchange(auth, "first", "second", NOON + 14 * n * SECOND)
     assert (await refused(auth, "first", NOON + 44 * SECOND)).ended is not None
 
 
@@ -96,12 +106,20 @@ async def test_an_expired_token_is_refused(auth: AuthPorts) -> None:
     await refused(auth, "first", NOON + LIFETIME)
 
 
-async def test_concurrent_exchanges_of_one_token_stay_in_the_session(auth: AuthPorts) -> None:
+async def test_concurrent_exchanges_of_one_token_get_one_token(auth: AuthPorts) -> None:
     session = await signed_in(auth)
-    exchanged = await asyncio.gather(*(exchange(auth, "first", f"fresh {n}") for n in range(8)))
+    exchanged = await asyncio.gather(*(exchange(auth, "first", "second") for _ in range(8)))
     assert {exchange_.id for exchange_ in exchanged} == {session.id}
-    for n in range(8):
-        await exchange(auth, f"fresh {n}", f"fresher {n}", NOON + DAY)
+    await exchange(auth, "second", "third", NOON + DAY)
+
+
+async def test_of_concurrent_exchanges_for_different_tokens_one_succeeds(auth: AuthPorts) -> None:
+    await signed_in(auth)
+    results = await asyncio.gather(
+        *(exchange(auth, "first", f"fresh {n}") for n in range(8)), return_exceptions=True
+    )
+    assert sum(isinstance(result, Session) for result in results) == 1
+    assert sum(isinstance(result, InvalidRefreshToken) for result in results) == 7
 
 
 async def test_reuse_during_an_exchange_leaves_no_valid_token(auth: AuthPorts) -> None:
@@ -150,3 +168,16 @@ async def test_old_tokens_are_deleted(pool: Database) -> None:
     assert await auth.sessions.delete_expired(now=NOON + 52 * DAY) == 1
     [row] = await pool.fetch(_COUNT)
     assert row["n"] == 0
+
+
+async def test_sessions_that_ended_are_listed_by_the_time_of_their_end(pool: Database) -> None:
+    accounts, sessions = PostgresAccounts(pool, cheap_passwords()), PostgresSessions(pool)
+    auth = AuthPorts(pool, accounts, accounts, sessions, PostgresProfiles(pool))
+    phone = await signed_in(auth, token="phone")
+    tablet = Session(SessionId(uuid7()), phone.account, NOON + LIFETIME)
+    await auth.sessions.open(tablet, key("tablet"), now=NOON)
+    assert await sessions.ended_since(NOON - DAY) == []
+    await auth.sessions.close(key("phone"), now=NOON)
+    assert await sessions.ended_since(NOON - SECOND) == [phone.id]
+    await auth.accounts.set_password(phone.account.user_id, "Another2pass!", now=NOON + DAY)
+    assert await sessions.ended_since(NOON) == [tablet.id]

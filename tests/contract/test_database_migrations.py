@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import asyncpg
@@ -12,8 +13,11 @@ from nomadcrew.adapters.postgres import migrations
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.migrations import Migration, MigrationError, load, migrate
 from nomadcrew.adapters.postgres.sql import compile_statement
+from nomadcrew.adapters.postgres.text_keys import BATCH
+from nomadcrew.core.ids import uuid7
 from nomadcrew.hosts.machine.errors import StartupError
 from nomadcrew.hosts.machine.server import SERVER_SETTINGS, migrated
+from tests.fakes import NOON
 from tests.postgres import ConnectKwargs, Postgres
 
 _RECORD = compile_statement("record", "SELECT version, name FROM schema_migrations ORDER BY version")
@@ -21,6 +25,17 @@ _ENDLESS = compile_statement(
     "endless", "SELECT count(*) AS count FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(60) AS endless%'"
 )
 _TABLES = compile_statement("tables", "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
+
+BEFORE_KEYS = [migration for migration in load(migrations.folder()) if migration.version < 14]
+_INSERT_USER = compile_statement(
+    "insert_user",
+    """INSERT INTO user_profiles (id, email, username, first_name, contact_email, created_at, updated_at)
+       VALUES (:id::uuid, :email::text, :username::text, 'Zo\u00eb', :contact::text, now(), now())""",
+)
+_USERS = compile_statement(
+    "users",
+    "SELECT id, email_key, contact_email_key, username_key, username_search, first_name_search FROM user_profiles",
+)
 
 PEOPLE = Migration(1, "0001_people", "CREATE TABLE people (id integer);\n-- split\nCREATE INDEX p ON people (id);")
 TRIPS = Migration(2, "0002_trips", "CREATE TABLE trips (id integer)")
@@ -143,6 +158,88 @@ async def test_a_migration_error_is_one_sentence_for_the_operator(
     await migrate(fresh.pool(), [PEOPLE, TRIPS])
     with pytest.raises(StartupError, match=r"^Cannot migrate: .* run the newer version\.$"):
         await migrated(fresh.pool())
+
+
+async def test_existing_rows_get_the_keys_that_new_rows_get(fresh: Fresh) -> None:
+    pool, user_id = fresh.pool(), uuid7()
+    await migrate(pool, BEFORE_KEYS)
+    await pool.fetch(
+        _INSERT_USER, id=user_id, email="zoe\u0308@m\u00fcnchen.de", username="ΝΙΚΟΣ", contact="Straße@x.de"
+    )
+    await migrate(pool)
+    [row] = await pool.fetch(_USERS)
+    assert row["email_key"] == "zo\u00eb@xn--mnchen-3ya.de"
+    assert row["contact_email_key"] == "strasse@x.de"
+    assert (row["username_key"], row["username_search"]) == ("νικοσ", "νικοσ")
+    assert row["first_name_search"] == "zoe"
+
+
+async def test_a_migration_of_many_rows_reaches_all_of_them(fresh: Fresh) -> None:
+    pool = fresh.pool()
+    await migrate(pool, BEFORE_KEYS)
+    for n in range(2 * BATCH + 1):
+        await pool.fetch(_INSERT_USER, id=uuid7(), email=f"ß{n}@x.de", username=f"ß{n}", contact=None)
+    await migrate(pool)
+    rows = await pool.fetch(_USERS)
+    assert {row["username_key"] for row in rows} == {f"ss{n}" for n in range(2 * BATCH + 1)}
+
+
+@pytest.mark.parametrize(("one", "other", "what"), [
+    (("zo\u00eb@x.de", "a"), ("zoe\u0308@x.de", "b"), "email address"),
+    (("b@m\u00fcnchen.de", "a"), ("b@xn--mnchen-3ya.de", "b"), "email address"),
+    (("a@x.de", "ΝΙΚΟΣ"), ("b@x.de", "νικος"), "username"),
+    (("a@x.de", "STRASSE"), ("b@x.de", "straße"), "username"),
+])  # fmt: skip
+async def test_users_who_turn_out_to_be_the_same_are_named_and_nothing_changes(
+    fresh: Fresh, one: tuple[str, str], other: tuple[str, str], what: str
+) -> None:
+    pool, ids = fresh.pool(), [uuid7(), uuid7(), uuid7()]
+    await migrate(pool, BEFORE_KEYS)
+    for id_, (email, username) in zip(ids, (one, other, ("c@x.de", "c")), strict=True):
+        await pool.fetch(_INSERT_USER, id=id_, email=email, username=username, contact=None)
+    with pytest.raises(MigrationError, match=f"0014_text_keys: .* the same {what} .*: {ids[0]}, {ids[1]}$"):
+        await migrate(pool)
+    assert await record(pool) == [migration.name for migration in BEFORE_KEYS]
+    change = compile_statement(
+        "change", "UPDATE user_profiles SET email = 'd@x.de', username = 'd' WHERE id = :id::uuid"
+    )
+    await pool.fetch(change, id=ids[1])
+    assert [migration.version for migration in await migrate(pool)][:1] == [14]
+
+
+async def test_rows_of_the_former_version_get_keys_too(fresh: Fresh) -> None:
+    pool = fresh.pool()
+    await migrate(pool)
+    await pool.fetch(_INSERT_USER, id=uuid7(), email="Ana@X.de", username="Ana", contact=None)
+    [row] = await pool.fetch(_USERS)
+    assert (row["email_key"], row["username_key"], row["first_name_search"]) == ("ana@x.de", "ana", "zo\u00eb")
+
+
+async def test_of_repeated_open_invitations_the_latest_stays(fresh: Fresh) -> None:
+    pool, ids = fresh.pool(), [uuid7() for _ in range(4)]
+    await migrate(pool, BEFORE_KEYS)
+    await pool.fetch(_INSERT_USER, id=ids[0], email="a@x.de", username="a", contact=None)
+    await pool.fetch(
+        compile_statement(
+            "trip",
+            """INSERT INTO trips (id, name, destination_latitude, destination_longitude, start_date, end_date,
+                                  status, created_at, updated_at)
+               VALUES (:id::uuid, 'T', 0, 0, '2026-01-01', '2026-01-02', 'PLANNING', now(), now())""",
+        ),
+        id=ids[1],
+    )
+    invite = compile_statement(
+        "invite",
+        """INSERT INTO trip_invitations (id, trip_id, invitee_email, role, status, expires_at, mailed_at,
+                                         mail_event_id, created_at, updated_at)
+           VALUES (:id::uuid, :trip::uuid, :email::text, 'MEMBER', 'PENDING', '2027-01-01', now(), :id::uuid,
+                   :at::timestamptz, now())""",
+    )
+    await pool.fetch(invite, id=ids[2], trip=ids[1], email="zo\u00eb@x.de", at=NOON)
+    await pool.fetch(invite, id=ids[3], trip=ids[1], email="zoe\u0308@x.de", at=NOON + timedelta(seconds=1))
+    await migrate(pool)
+    rows = await pool.fetch(compile_statement("statuses", "SELECT id, status FROM trip_invitations"))
+    assert {row["id"]: row["status"] for row in rows} == {ids[2]: "DECLINED", ids[3]: "PENDING"}
 
 
 @pytest.mark.parametrize("names", [

@@ -7,13 +7,16 @@ from uuid import uuid4
 import pytest
 
 from nomadcrew.adapters.postgres.invitations import PostgresInvitations
+from nomadcrew.adapters.postgres.retention import PostgresRetention
 from nomadcrew.core.access import Access, Command
 from nomadcrew.core.errors import Conflict, Forbidden, NotFound, NotTripMember
 from nomadcrew.core.ids import EventId, InvitationId, MembershipId, TripId, UserId, uuid7
-from nomadcrew.core.invitations.errors import EmailMismatch, Expired, NotPending
-from nomadcrew.core.invitations.model import Invitation
+from nomadcrew.core.invitations.errors import EmailMismatch, Expired, InviterNotAllowed, NotPending
+from nomadcrew.core.invitations.model import Invitation, email_of_user
+from nomadcrew.core.mail import MAX_MAILS
 from nomadcrew.core.members.model import Membership
 from nomadcrew.core.permissions import ADMIN, MEMBER, OWNER, Role
+from nomadcrew.core.text import email_key
 from tests.contract.trip_database import TripDb
 from tests.fakes import NOON
 
@@ -96,19 +99,145 @@ async def test_a_member_cannot_be_invited_and_a_role_above_ones_own_is_refused(
         await invite(invitations, trip, "new@example.org", eve)
 
 
-async def test_a_contact_address_finds_its_owner_unless_it_is_an_account_address(
+async def claim_contact(db: TripDb, user: UserId, email: str, *, confirmed: bool) -> None:
+    await db.run(
+        """UPDATE user_profiles SET contact_email = :email::text, contact_email_key = :key::text,
+                  contact_email_confirmed_at = CASE WHEN :confirmed::boolean THEN :now::timestamptz END
+           WHERE id = :id::uuid""",
+        id=user,
+        email=email,
+        key=email_key(email),
+        confirmed=confirmed,
+        now=NOON,
+    )
+
+
+async def test_a_confirmed_contact_address_finds_its_owner_unless_it_is_an_account_address(
     db: TripDb, invitations: PostgresInvitations
 ) -> None:
     ana, ben, eve = await db.user("ana"), await db.user("ben"), await db.user("eve")
-    for address, owner in (("Relay@Example.org", ben), ("ana2@example.org", eve), ("eve@example.org", ben)):
-        await db.run(
-            "UPDATE user_profiles SET contact_email = :to::text WHERE id = :id::uuid", to=address, id=owner
-        )
+    await claim_contact(db, eve, "Ana2@Example.org", confirmed=True)
+    await claim_contact(db, ben, "eve@example.org", confirmed=True)
     trip = await db.trip(ana)
     assert (await invite(invitations, trip, "eve@example.org", ana)).invitee_id == eve
     relayed = await invite(invitations, trip, "ana2@example.org", ana)
     assert relayed.invitee_id == eve
+    # The app compares this address with that of the account that is signed in.
+    assert (await invitations.details(relayed.id, eve)).email == "eve@example.org"
+    assert (await invitations.details(relayed.id, None)).email == "eve@example.org"
+    stored = await invitations.get_for_mail(relayed.id)
+    assert stored is not None
+    assert stored[0].invitee_email == "ana2@example.org"
     assert (await accept(invitations, relayed, eve)).role == "MEMBER"
+
+
+async def test_an_unconfirmed_contact_address_neither_binds_nor_opens_an_invitation(
+    db: TripDb, invitations: PostgresInvitations
+) -> None:
+    ana, mallory = await db.user("ana"), await db.user("mallory")
+    await claim_contact(db, mallory, "cfo@corp.example", confirmed=False)
+    trip = await db.trip(ana)
+    invitation = await invite(invitations, trip, "cfo@corp.example", ana, Role.ADMIN)
+    assert invitation.invitee_id is None
+    with pytest.raises(EmailMismatch):
+        await invitations.details(invitation.id, mallory)
+    for answer in (accept, decline):
+        with pytest.raises(EmailMismatch):
+            await answer(invitations, invitation, mallory)
+    cfo = await db.user("cfo")
+    await claim_contact(db, cfo, "CFO@corp.example", confirmed=True)
+    assert (await accept(invitations, invitation, cfo)).role == "ADMIN"
+
+
+async def test_a_user_is_invited_without_their_address(db: TripDb, invitations: PostgresInvitations) -> None:
+    ana, ben, cleo = await db.user("ana"), await db.user("ben"), await db.user("cleo")
+    trip = await db.trip(ana)
+    await db.join(trip, cleo, ana, Role.ADMIN)
+    made = [
+        await invitations.invite(
+            Command(trip, by, ADMIN, EventId(uuid7()), NOON),
+            email_of_user(ben),
+            Role.MEMBER,
+            invitation_id=InvitationId(uuid7()),
+            user_id=ben,
+        )
+        for by in (ana, cleo)
+    ]
+    assert made[0].id == made[1].id
+    assert (made[0].invitee_id, made[0].invitee_email) == (ben, email_of_user(ben))
+    stored = await invitations.get_for_mail(made[0].id)
+    assert stored is not None
+    assert stored[0].invitee_email == "ben@example.org"
+    assert (await invitations.details(made[0].id, ben)).email == "ben@example.org"
+    assert (await accept(invitations, made[0], ben)).user_id == ben
+    unknown = UserId(uuid7())
+    with pytest.raises(NotFound):
+        await invitations.invite(
+            Command(trip, ana, ADMIN, EventId(uuid7()), NOON),
+            email_of_user(unknown),
+            Role.MEMBER,
+            invitation_id=InvitationId(uuid7()),
+            user_id=unknown,
+        )
+
+
+@pytest.mark.parametrize("change", ["left", "demoted", "deleted"])
+async def test_an_invitation_gives_no_role_that_its_sender_could_not_give_any_more(
+    db: TripDb, invitations: PostgresInvitations, change: str
+) -> None:
+    ana, ben, eve = await db.user("ana"), await db.user("ben"), await db.user("eve")
+    trip = await db.trip(ana)
+    await db.join(trip, ben, ana, Role.ADMIN)
+    invitation = await invite(invitations, trip, "eve@example.org", ben, Role.ADMIN)
+    match change:
+        case "left":
+            await db.leave(trip, ben, ben)
+        case "demoted":
+            await db.run("UPDATE trip_memberships SET role = 'MEMBER' WHERE user_id = :id::uuid", id=ben)
+        case _:
+            await db.run("DELETE FROM user_profiles WHERE id = :id::uuid", id=ben)
+    with pytest.raises(InviterNotAllowed):
+        await accept(invitations, invitation, eve)
+    renewed = await invite(invitations, trip, "eve@example.org", ana, Role.ADMIN)
+    assert renewed.id == invitation.id
+    assert (await accept(invitations, renewed, eve)).role == "ADMIN"
+
+
+async def test_one_address_gets_a_limited_number_of_mails_a_day_over_all_trips(
+    db: TripDb, invitations: PostgresInvitations
+) -> None:
+    ana, ben = await db.user("ana"), await db.user("ben")
+
+    async def mails() -> list[bool]:
+        return [event["payload"]["is_mailed"] for event in await db.events() if "is_mailed" in event["payload"]]
+
+    trips = [await db.trip(owner) for owner in (ana, ben) for _ in range(MAX_MAILS)]
+    for trip, owner in zip(trips, [ana] * MAX_MAILS + [ben] * MAX_MAILS, strict=True):
+        await invite(invitations, trip, "victim@example.net", owner)
+    assert await mails() == [True] * MAX_MAILS + [False] * MAX_MAILS
+    for minute in (1, 2):  # nor by inviting to the same trip again and again
+        await invite(invitations, trips[0], "victim@example.net", ana, at=NOON + timedelta(minutes=minute))
+    assert (await mails())[-2:] == [False, False]
+    await invite(invitations, trips[0], "other@example.net", ana)
+    await invite(invitations, trips[0], "victim@example.net", ana, at=NOON + timedelta(days=1, minutes=1))
+    assert (await mails())[-2:] == [True, True]
+    counted = "SELECT count(*) AS count FROM mails_sent"
+    assert await PostgresRetention(db.pool).delete_mails_sent(NOON + timedelta(days=1, seconds=1)) == MAX_MAILS + 1
+    assert (await db.rows(counted))[0]["count"] == 1
+
+
+async def test_spellings_of_one_mailbox_are_one_invitation(db: TripDb, invitations: PostgresInvitations) -> None:
+    ana, zoe = await db.user("ana"), await db.user("zoe")
+    await db.run(
+        "UPDATE user_profiles SET email_key = :key::text WHERE id = :id::uuid",
+        key=email_key("zo\u00eb@münchen.de"),
+        id=zoe,
+    )
+    trip = await db.trip(ana)
+    first = await invite(invitations, trip, "zo\u00eb@m\u00fcnchen.de", ana)
+    again = await invite(invitations, trip, "zoe\u0308@xn--mnchen-3ya.de", ana)
+    assert (first.id, first.invitee_id) == (again.id, zoe)
+    assert (await accept(invitations, again, zoe)).user_id == zoe
 
 
 async def test_accepting_joins_once_and_repeats_get_the_same_reply(

@@ -1,5 +1,6 @@
 """Around positions: sharing settings, viewers, meeting points, arrivals and retention."""
 
+import asyncio
 from datetime import datetime, timedelta
 
 import pytest
@@ -48,6 +49,35 @@ async def change(
         privacy=privacy.get("privacy"),
         keep_privacy=not privacy,
     )
+
+
+async def test_choices_at_the_same_moment_are_all_kept(scenario: Scenario) -> None:
+    trip, ana, _ = await two_members(scenario)
+    for minute in range(15):
+        await change(scenario, trip, ana, is_enabled=False, minute=minute, privacy="precise")
+        await asyncio.gather(
+            change(scenario, trip, ana, is_enabled=True, minute=minute + 0.5),
+            change(scenario, trip, ana, minute=minute + 0.5, privacy="hidden"),
+        )
+        assert (await scenario.owner(trip, ana)).sharing == Sharing(True, Privacy.HIDDEN)
+
+
+async def test_a_first_report_beside_switching_off_turns_nothing_on(scenario: Scenario) -> None:
+    for number in range(15):
+        ana = await scenario.db.user(f"ana{number}")
+        trip = await scenario.db.trip(ana)
+        await asyncio.gather(scenario.send(trip, ana), change(scenario, trip, ana, is_enabled=False))
+        assert (await scenario.owner(trip, ana)).sharing == Sharing(False)
+
+
+async def test_sharing_stored_beside_a_leave_does_not_come_back_with_the_membership(scenario: Scenario) -> None:
+    trip, ana, ben = await two_members(scenario)
+    for _ in range(15):
+        await scenario.send(trip, ben)
+        await asyncio.gather(scenario.send(trip, ben), scenario.db.leave(trip, ben, ben), return_exceptions=True)
+        await scenario.db.join(trip, ben, ana)
+        assert (await scenario.owner(trip, ben)).sharing is None
+        assert (await scenario.last(trip, ben)) is None
 
 
 async def test_settings_change_one_by_one_and_are_published_when_visibility_changes(scenario: Scenario) -> None:

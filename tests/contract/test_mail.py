@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from email.header import decode_header, make_header
 from email.message import EmailMessage
-from email.policy import default
+from email.policy import compat32, default
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,35 @@ UNWRITABLE = [
     {"to": "ben <ben@example.org>"},
     {"to": "ben@exa..mple.org"},
     {"to": ""},
+    {"to": "=?utf-8?q?a=0D=0AX=3A_1?=@example.org"},
+    {"to": "=?utf-8?b?YQ0KWDogMQ==?=@example.org"},
 ]
+
+
+# Texts that a parser of headers reads as something else.
+DECEPTIVE = [
+    "=?utf-8?q?a=0D=0AX:_1?=", "=?utf-8?b?YQ0KWDogMQ==?=", "=?utf-8?q?a=0D=0A=0D=0A<b>body</b>?=",
+    "=?utf-8?q?caf=C3=A9?=",
+    "=?us-ascii*en?q?a=0AX:_1?= and =?utf-8?q?b?=", "=?UTF-8?Q?=0D=0A?=" * 12, "=?bogus?q?a?=", "a =?= ?= b",
+    "Ünïcode " * 30, "x" * 300, "👨‍👩‍👧" * 20, "", " spaces ", "a <b@example.org>, c",
+]  # fmt: skip
+HEADERS = [
+    "From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "MIME-Version", "Content-Type",
+]  # fmt: skip
+
+
+def check_deceptive(data: bytes, subject: str, to: str = "ben@example.org") -> None:
+    """The mail has exactly our headers, and its subject is read as it was given."""
+    for policy in (default, compat32):
+        mail = email.message_from_bytes(data, policy=policy)
+        assert sorted(mail.keys()) == sorted(HEADERS)
+    raw = email.message_from_bytes(data, policy=compat32)
+    assert str(make_header(decode_header(raw["Subject"]))) == subject
+    assert raw["To"] == to
+    head, _, body = data.replace(b"\r\n", b"\n").partition(b"\n\n")
+    assert head.isascii()
+    assert all(len(line) <= 78 for line in head.split(b"\n") if line.startswith((b"Subject", b" =?")))
+    assert body.startswith(b"--")
 
 
 def parse(data: bytes) -> EmailMessage:
@@ -117,6 +146,28 @@ async def test_a_mail_with_invalid_headers_is_refused(tmp_path: Path, changes: d
         await send_to_file(tmp_path, replace(MESSAGE, **changes))
     assert "example.org" not in "".join(traceback.format_exception(caught.value))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("subject", DECEPTIVE)
+async def test_a_subject_in_a_file_is_read_as_it_was_written(tmp_path: Path, subject: str) -> None:
+    [file] = await send_to_file(tmp_path, replace(MESSAGE, subject=subject))
+    check_deceptive(file.read_bytes(), subject)
+
+
+@pytest.mark.parametrize("to", ["o'brien@example.org", "a=?b+c!#$%@example.org"])
+async def test_an_address_is_written_as_it_is(tmp_path: Path, to: str) -> None:
+    [file] = await send_to_file(tmp_path, replace(MESSAGE, to=to))
+    check_deceptive(file.read_bytes(), MESSAGE.subject, to)
+
+
+@pytest.mark.parametrize("name", ["=?utf-8?q?a=0D=0AX:_1?=", "Zoë, Ana & Co.", "A. (b) <c@example.org>"])
+async def test_the_name_of_the_sender_is_read_as_it_was_written(tmp_path: Path, name: str) -> None:
+    await FileMailer(tmp_path, MailSender(name, "trips@example.org"), clock=lambda: NOON).send(MESSAGE)
+    [file] = tmp_path.iterdir()
+    check_deceptive(file.read_bytes(), MESSAGE.subject)
+    raw = email.message_from_bytes(file.read_bytes(), policy=compat32)
+    words, _, address = raw["From"].rpartition(" ")
+    assert (str(make_header(decode_header(words))), address) == (name, "<trips@example.org>")
 
 
 @dataclass
@@ -217,6 +268,17 @@ async def test_a_mail_arrives_at_the_server() -> None:
     [mail] = inbox.mails
     check_message(mail)
     assert inbox.recipients == [["ben@example.org"]]
+
+
+@pytest.mark.parametrize("to", ["ben@example.org", "o'brien@example.org"])
+async def test_a_deceptive_mail_arrives_as_it_was_written(to: str) -> None:
+    inbox = Inbox()
+    async with mail_server(inbox) as port:
+        for subject in DECEPTIVE:
+            await deliver(f"smtp://127.0.0.1:{port}", replace(MESSAGE, subject=subject, to=to))
+    for mail, subject in zip(inbox.mails, DECEPTIVE, strict=True):
+        check_deceptive(mail, subject, to)
+    assert inbox.recipients == [[to]] * len(DECEPTIVE)
 
 
 async def test_a_repeated_mail_has_the_same_message_id() -> None:

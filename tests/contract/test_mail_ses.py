@@ -19,7 +19,7 @@ from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import uuid7
 from nomadcrew.core.mail import MailRefused
 from tests.contract.cloud import Cloud
-from tests.contract.test_mail import MESSAGE, NOON, SENDER, UNWRITABLE, check_message
+from tests.contract.test_mail import DECEPTIVE, MESSAGE, NOON, SENDER, UNWRITABLE, check_deceptive, check_message
 
 
 @dataclass
@@ -80,6 +80,13 @@ async def test_the_request_holds_the_message_and_the_configuration_set(scenario:
     assert body["Destination"] == {"ToAddresses": ["ben@example.org"]}
     assert body["ConfigurationSetName"].startswith("set-")
     assert body["FromEmailAddress"] == "NomadCrew <trips@example.org>"
+
+
+@pytest.mark.parametrize("subject", DECEPTIVE)
+async def test_a_subject_is_read_as_it_was_written(scenario: SesScenario, subject: str) -> None:
+    await scenario.mailer.send(replace(MESSAGE, subject=subject))
+    [body] = scenario.ses.bodies
+    check_deceptive(base64.b64decode(body["Content"]["Raw"]["Data"]), subject)
 
 
 @pytest.mark.parametrize("changes", UNWRITABLE, ids=str)

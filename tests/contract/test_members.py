@@ -5,12 +5,13 @@ from uuid import uuid4
 
 import pytest
 
+from nomadcrew.adapters.postgres.invitations import PostgresInvitations
 from nomadcrew.adapters.postgres.members import PostgresMembers
 from nomadcrew.core.access import Access, Command
 from nomadcrew.core.errors import Conflict, DomainError, Forbidden, NotFound, NotTripMember
-from nomadcrew.core.ids import EventId, TripId, UserId, uuid7
+from nomadcrew.core.ids import EventId, InvitationId, MembershipId, TripId, UserId, uuid7
 from nomadcrew.core.members.model import LastOwner, Membership, OwnerImmutable
-from nomadcrew.core.permissions import ADMIN, MEMBER, Role, Rule
+from nomadcrew.core.permissions import ADMIN, MEMBER, OWNER, Role, Rule
 from tests.contract.trip_database import TripDb
 from tests.fakes import NOON
 
@@ -66,6 +67,50 @@ async def test_a_leave_is_also_published_to_the_leaver_and_a_return_has_the_new_
     await db.join(trip, ben, ana, Role.ADMIN)
     assert await roles(members, trip, ana) == {ana: "OWNER", ben: "ADMIN"}
     assert await db.member_count(trip) == 2
+
+
+async def add(members: PostgresMembers, trip: TripId, user: UserId, by: UserId) -> Membership | None:
+    return await members.add(
+        Command(trip, by, OWNER, EventId(uuid7()), NOON), user, Role.MEMBER, membership_id=MembershipId(uuid7())
+    )
+
+
+async def test_a_user_is_added_directly_by_those_they_travelled_with_only(
+    db: TripDb, members: PostgresMembers
+) -> None:
+    ana, ben, eve = [await db.user(name) for name in ("ana", "ben", "eve")]
+    trip, other = await db.trip(ana), await db.trip(eve)
+    assert await add(members, trip, ben, ana) is None
+    assert await db.member_count(trip) == 1
+    await db.join(trip, ben, ana)
+    second = await db.trip(ana)
+    added = await add(members, second, ben, ana)
+    assert added is not None
+    assert added.status == "ACTIVE"
+    assert await add(members, other, ben, eve) is None
+    await remove(members, trip, ben, ana)
+    await remove(members, second, ben, ana)
+    assert await add(members, second, ben, ana) is not None  # they once shared a trip
+
+
+async def test_a_user_who_left_or_declined_is_not_added_again_without_consent(
+    db: TripDb, members: PostgresMembers
+) -> None:
+    ana, ben = await db.user("ana"), await db.user("ben")
+    trip, other = await db.trip(ana), await db.trip(ana)
+    await db.join(trip, ben, ana)
+    invitations = PostgresInvitations(db.pool)
+    invitation = await invitations.invite(
+        Command(other, ana, ADMIN, EventId(uuid7()), NOON),
+        "ben@example.org",
+        Role.MEMBER,
+        invitation_id=InvitationId(uuid7()),
+    )
+    await invitations.decline(invitation.id, ben, event_id=EventId(uuid7()), now=NOON)
+    assert await add(members, other, ben, ana) is None
+    await remove(members, trip, ben, ben)
+    assert await add(members, trip, ben, ana) is None
+    assert await db.member_count(trip) == 1
 
 
 async def test_admins_remove_members_and_only_owners_remove_admins(db: TripDb, members: PostgresMembers) -> None:

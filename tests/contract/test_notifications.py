@@ -25,6 +25,7 @@ from nomadcrew.core.ids import (
     UserId,
     uuid7,
 )
+from nomadcrew.core.invitations.model import Invitation
 from nomadcrew.core.notifications.model import Notification, Recipient
 from nomadcrew.core.notifications.preferences import ChatLevel, Preferences, TripPreferences
 from nomadcrew.core.notifications.push import DeviceType
@@ -48,7 +49,7 @@ async def notify(event: Event, *, notifications: PostgresNotifications, now: dat
     """Store the notifications of an event; return the number of new ones."""
     plan = await plan_delivery(event, notifications=notifications, now=now)
     assert event.trip_id is not None
-    return await notifications.store(event.trip_id, plan.drafts, now=now)
+    return await notifications.store(event.trip_id, plan.drafts, caused_at=event.occurred_at, now=now)
 
 
 async def notify_last(db: TripDb, notifications: PostgresNotifications) -> int:
@@ -238,3 +239,58 @@ async def test_trip_preferences_are_stored_while_the_user_is_a_member(
     await db.leave(trip, ben, ben)
     with pytest.raises(NotTripMember):
         await notifications.trip_preferences(Access(trip, ben, MEMBER))
+
+
+async def test_a_renewed_invitation_renews_its_one_notification_and_an_answer_ends_it(
+    db: TripDb, notifications: PostgresNotifications
+) -> None:
+    ana, ben = await db.user("ana"), await db.user("ben")
+    trip = await db.trip(ana, name="Porto")
+    invitations = PostgresInvitations(db.pool)
+
+    async def invite(at: datetime) -> tuple[Invitation, Event]:
+        command = Command(trip, ana, ADMIN, EventId(uuid7()), at)
+        made = await invitations.invite(
+            command, "ben@example.org", Role.MEMBER, invitation_id=InvitationId(uuid7())
+        )
+        return made, await last_event(db)
+
+    _, first = await invite(NOON)
+    assert await notify(first, notifications=notifications, now=NOON) == 1
+    [notification] = await page_of(notifications, ben)
+    await notifications.mark_read(notification.id, ben, now=NOON)
+    later = NOON + timedelta(hours=1)
+    invitation, second = await invite(later)
+    assert await notify(second, notifications=notifications, now=later) == 1
+    for repeated in (second, first):
+        assert await notify(repeated, notifications=notifications, now=later + timedelta(hours=1)) == 0
+    [renewed] = await page_of(notifications, ben)
+    assert (renewed.id, renewed.is_read, renewed.created_at) == (notification.id, False, later)
+    await invitations.decline(invitation.id, ben, event_id=EventId(uuid7()), now=later)
+    assert await page_of(notifications, ben) == []
+    assert await notify(second, notifications=notifications, now=later) == 0
+    assert await page_of(notifications, ben) == []
+
+
+@pytest.mark.parametrize("answer", ["accepted", "revoked"])
+async def test_an_invitation_that_is_answered_in_any_way_has_no_notification(
+    db: TripDb, notifications: PostgresNotifications, answer: str
+) -> None:
+    ana, ben = await db.user("ana"), await db.user("ben")
+    trip, other = await db.trip(ana), await db.trip(ana)
+    invitations = PostgresInvitations(db.pool)
+    made = []
+    for where in (trip, other):
+        command = Command(where, ana, ADMIN, EventId(uuid7()), NOON)
+        made.append(
+            await invitations.invite(command, "ben@example.org", Role.MEMBER, invitation_id=InvitationId(uuid7()))
+        )
+        await notify_last(db, notifications)
+    if answer == "accepted":
+        await invitations.accept(
+            made[0].id, ben, membership_id=MembershipId(uuid7()), event_id=EventId(uuid7()), now=NOON
+        )
+    else:
+        await invitations.revoke(Access(trip, ana, ADMIN), made[0].id, now=NOON)
+    [left] = await page_of(notifications, ben)
+    assert left.metadata["invitationID"] == str(made[1].id)

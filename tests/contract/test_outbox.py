@@ -80,6 +80,7 @@ class OutboxScenario:
         return [row["id"] for row in await self.pool.fetch(_POSITIONS)]
 
     async def join(self, trip_id: TripId, user_id: UserId, owner: UserId, at: datetime) -> None:
+        await self.db.consent(user_id, owner)
         await PostgresMembers(self.pool).add(
             Command(trip_id, owner, OWNER, EventId(uuid7()), at),
             user_id,

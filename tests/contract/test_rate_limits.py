@@ -126,6 +126,14 @@ async def test_a_higher_cost_takes_more_tokens_or_none(caller: Caller) -> None:
     assert (await caller.take(cost=2)).allowed
 
 
+async def test_a_negative_cost_gives_tokens_back_but_no_more_than_were_spent(caller: Caller) -> None:
+    await caller.spend(10)
+    assert (await caller.take(cost=-2)).allowed
+    assert await caller.spend(3) == [True, True, False]
+    assert (await caller.take("ben", cost=-5)).remaining == 10
+    assert sum(await caller.spend(12, "ben")) == 10
+
+
 async def test_a_clock_set_back_blocks_for_at_most_one_window(caller: Caller) -> None:
     await caller.spend(10)
     caller.clock.advance(-86_400)

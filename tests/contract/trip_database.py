@@ -24,6 +24,20 @@ _EVENTS = compile_statement(
     "events",
     "SELECT type, actor_id, recipient_id, audience, payload::text AS payload FROM outbox ORDER BY entered",
 )
+_EARLIER_TRIP = compile_statement(
+    "earlier_trip",
+    """INSERT INTO trips (id, name, destination_latitude, destination_longitude, start_date, end_date, status,
+                          created_at, updated_at, deleted_at)
+       VALUES (:id::uuid, 'Earlier', 0, 0, '2020-01-01', '2020-01-02', 'COMPLETED', :now::timestamptz,
+               :now::timestamptz, :now::timestamptz)""",
+)
+_EARLIER_MEMBERSHIP = compile_statement(
+    "earlier_membership",
+    """INSERT INTO trip_memberships (id, trip_id, user_id, role, status, created_at, updated_at, joined_at)
+       SELECT :id::uuid, :trip_id::uuid, user_profiles.id, 'MEMBER', 'INACTIVE', :now::timestamptz,
+              :now::timestamptz, :now::timestamptz
+       FROM user_profiles WHERE id = :user_id::uuid""",
+)
 _COUNT = compile_statement("count", "SELECT member_count FROM trips WHERE id = :id::uuid")
 
 
@@ -60,7 +74,16 @@ class TripDb:
             fingerprint=fingerprint or uuid7().bytes,
         )
 
+    async def consent(self, user_id: UserId, owner: UserId) -> None:
+        """Let `owner` add the user without an invitation: both were once on a trip, which is deleted."""
+        await self.run("UPDATE trip_memberships SET left_by_choice = false WHERE user_id = :id::uuid", id=user_id)
+        earlier = uuid7()
+        await self.pool.fetch(_EARLIER_TRIP, id=earlier, now=NOON)
+        for person in (user_id, owner):
+            await self.pool.fetch(_EARLIER_MEMBERSHIP, id=uuid7(), trip_id=earlier, user_id=person, now=NOON)
+
     async def join(self, trip_id: TripId, user_id: UserId, owner: UserId, role: Role = Role.MEMBER) -> None:
+        await self.consent(user_id, owner)
         await PostgresMembers(self.pool).add(
             Command(trip_id, owner, OWNER, EventId(uuid7()), NOON),
             user_id,

@@ -109,7 +109,7 @@ class Api:
         from tests.e2e.mailbox import link_to
 
         token = (await link_to(address, "/auth/confirm", mailbox)).rpartition("/")[2]
-        return await self.send("POST", "/v1/auth/confirm", json={"token": token})
+        return await self.send("POST", "/v1/auth/confirm", json={"token": token, "password": PASSWORD})
 
 
 @dataclass

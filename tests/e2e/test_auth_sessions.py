@@ -1,5 +1,11 @@
 """Sign-in, refresh and sign-out through the public API."""
 
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from tests.e2e.client import PASSWORD, Api, User
@@ -115,3 +121,37 @@ async def test_a_login_is_locked_after_five_wrong_passwords() -> None:
         assert right.status_code == 429
         assert int(right.headers["retry-after"]) > 0
         await api.close()
+
+
+@pytest.mark.one_machine("it restarts the host")
+async def test_a_token_of_an_ended_session_stays_refused_after_a_restart() -> None:
+    async with Server() as server:
+        api = Api(server.url)
+        phone = await api.register("ana")
+        tablet = await phone.sign_in()
+        await api.send("POST", "/v1/auth/logout", json={"refresh_token": phone.refresh_token})
+        await server.stop()
+        await server.start()
+        assert (await phone.send("GET", "/v1/users/me")).status_code == 401
+        await tablet.ask("GET", "/v1/users/me")
+        await api.close()
+
+
+@pytest.mark.one_machine("an operator's command beside a running host")
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_reset_password_ends_tokens_and_sockets_of_the_running_host(workers: int) -> None:
+    async with Server(NOMADCREW_WORKERS=str(workers)) as server:
+        api = Api(server.url)
+        ana = await api.register("ana")
+        sockets = [await ana.connect() for _ in range(4)]
+        await asyncio.to_thread(nomadcrew, server, "user", "reset-password", ana.email)
+        assert [await socket.closed() for socket in sockets] == [SESSION_ENDED] * 4
+        for _ in range(10):  # by each worker
+            assert (await ana.send("GET", "/v1/users/me")).status_code == 401
+        await api.close()
+
+
+def nomadcrew(server: Server, *words: str) -> None:
+    """Run a command on the server's data folder."""
+    command = [str(Path(sys.executable).with_name("nomadcrew")), *words]
+    subprocess.run(command, env={**os.environ, "NOMADCREW_HOME": str(server.home)}, check=True, capture_output=True)

@@ -17,14 +17,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import click
 import pytest
 
+from nomadcrew.adapters.postgres.sql import compile_statement
 from nomadcrew.api.consumers import CONSUMERS
 from nomadcrew.api.table import ALL_ROUTES
 from nomadcrew.cli import nomadcrew
+from nomadcrew.cli.context import pool_on
 from nomadcrew.hosts.machine.data_folder import DataFolder
+from nomadcrew.settings import Settings
 from tests.e2e.client import NEW_TRIP, PASSWORD, Api, User, eventually
 from tests.e2e.conftest import Register
 from tests.e2e.server import Server
@@ -342,6 +346,34 @@ def test_doctor_reports_a_running_server(server: Server) -> None:
     said = run("doctor", home=server.home).success
     assert re.search(rf"a server runs on it \(process \d+ at {server.url}\)", said)
     assert "FAIL" not in said
+
+
+def test_a_deep_doctor_counts_again_and_corrects_what_was_off(server: Server) -> None:
+    assert "all counts and limits agree" in run("doctor", "--deep", home=server.home).success
+    trip_id = uuid4()
+    asyncio.run(
+        run_sql(
+            server.home,
+            """INSERT INTO trips (id, name, destination_latitude, destination_longitude, start_date, end_date,
+                                  status, created_at, updated_at, deleted_at, member_count)
+               VALUES (:id::uuid, 'Porto', 41, -8, '2026-12-01', '2026-12-09', 'PLANNING', now(), now(), now(),
+                       7)""",
+            id=trip_id,
+        )
+    )
+    off = run("doctor", "--deep", home=server.home)
+    assert f"FAIL  member_count of {trip_id}: 7 stored, 0 counted" in off.out
+    assert "The data disagrees with itself" in off.sentence
+    corrected = run("doctor", "--deep", "--repair", home=server.home).success
+    assert "corrected the number of members of 1 trips" in corrected
+    assert "FAIL" not in run("doctor", "--deep", home=server.home).success
+    assert run("doctor", "--repair", home=server.home).code == 2
+
+
+async def run_sql(home: Path, text: str, **params: object) -> None:
+    """Run a statement in the database of a running server."""
+    async with pool_on(Settings.read({"NOMADCREW_HOME": str(home)}), DataFolder(home)) as pool:
+        await pool.fetch(compile_statement("test", text), **params)
 
 
 def test_doctor_on_a_new_machine_creates_nothing(home: Path) -> None:

@@ -76,7 +76,7 @@ async def cause_every_event(ana: User, ben: User, cleo: User) -> str:
     await ana.ask("PUT", f"/v1/trips/{trip_id}/todos/{todo['id']}", {"status": "COMPLETE"})
     await ana.ask("DELETE", f"/v1/trips/{trip_id}/todos/{todo['id']}")
     await ana.add_member(trip_id, ben)
-    await ana.ask("POST", f"/v1/trips/{trip_id}/members", {"userId": cleo.id, "role": "MEMBER"})
+    await ana.add_member(trip_id, cleo)
     await ana.ask("PUT", f"/v1/trips/{trip_id}/members/{ben.id}/role", {"role": "ADMIN"})
     await ana.ask("PUT", f"/v1/trips/{trip_id}", {"name": "Porto, by boat"})
     await ana.ask("PATCH", f"/v1/trips/{trip_id}/status", {"status": "ACTIVE"})

@@ -275,12 +275,23 @@ async def test_a_supabase_token_with_the_shared_secret_identifies_its_user() -> 
 
 async def test_supabase_claims_take_precedence_over_metadata() -> None:
     key = OctKey.import_key(SUPABASE_SECRET)
-    metadata = {"email": "m@example.org", "username": "m"}
-    inside = signed(supabase_claims(email=None, user_metadata=metadata), key, "HS256", kid=None)
-    assert (await beside_supabase().verify(inside, now=NOON)).email == "m@example.org"
+    metadata = {"username": "m"}
+    inside = signed(supabase_claims(user_metadata=metadata), key, "HS256", kid=None)
+    assert (await beside_supabase().verify(inside, now=NOON)).username == "m"
     outside = signed(supabase_claims(username="top", user_metadata=metadata), key, "HS256", kid=None)
     verified = await beside_supabase().verify(outside, now=NOON)
     assert (verified.email, verified.username) == ("Ana@example.org", "top")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"email": ""}, {"email": None}, {"email": "ceo@corp.example", "is_anonymous": True}], ids=str
+)
+async def test_a_supabase_user_cannot_claim_an_address_that_the_project_did_not_prove(
+    changes: dict[str, Any],
+) -> None:
+    claims = supabase_claims(user_metadata={"email": "ceo@corp.example", "email_verified": True}, **changes)
+    token = signed(claims, OctKey.import_key(SUPABASE_SECRET), "HS256", kid=None)
+    assert (await beside_supabase().verify(token, now=NOON)).email is None
 
 
 @pytest.mark.parametrize(
@@ -488,3 +499,12 @@ def test_refresh_tokens_have_256_random_bits() -> None:
     made = {own_tokens().new_refresh_token() for _ in range(50)}
     assert len(made) == 50
     assert all(len(token) == 43 for token in made)
+
+
+def test_the_token_after_a_refresh_token_is_always_the_same_and_needs_the_secret() -> None:
+    tokens = own_tokens()
+    first = tokens.new_refresh_token()
+    assert tokens.next_refresh_token(first) == tokens.next_refresh_token(first) != first
+    assert tokens.next_refresh_token(first) != tokens.next_refresh_token(tokens.next_refresh_token(first))
+    other = JwtTokens([SIGNING], ["another secret"], issuer="x")
+    assert other.next_refresh_token(first) != tokens.next_refresh_token(first)

@@ -14,23 +14,24 @@ from infrastructure.imports import function_environment
 # a number together with the import that needs it.
 BUDGETS = {
     "audit": 205,
-    "auth": 285,
+    "auth": 300,
     "authorizer": 345,
-    "chat": 260,
+    "chat": 264,
     "cognito_confirmed": 245,
     "email": 300,
+    "feedback": 255,
     "chat_fanout": 215,
     "ses_feedback": 205,
-    "invitations": 245,
+    "invitations": 265,
     "keepalive": 210,
-    "locations": 267,
+    "locations": 275,
     "location_stream": 245,
-    "members": 250,
+    "members": 255,
     "migrator": 215,
     "iot_authorizer": 355,
     "notifications": 260,
     "notifier": 245,
-    "pages": 315,
+    "pages": 320,
     "cognito_triggers": 190,
     "outbox_sweep": 215,
     "push": 240,
@@ -40,13 +41,18 @@ BUDGETS = {
     "trips": 245,
     "iot_publisher": 205,
     "retention": 250,
-    "users": 253,
-    "websocket": 280,
+    "users": 272,
+    "websocket": 285,
 }
 EVERYWHERE = {"msgspec", "nomadcrew", "typing_extensions"}
 # Further libraries of a function: pages and mails use templates, and the authorizer verifies signatures.
 TEMPLATES = {"jinja2", "markupsafe"}
+# Checks addresses; other functions load it with the first address that they are given.
+ADDRESSES = {"email_validator", "idna"}
 OWN = {
+    "auth": ADDRESSES,
+    "invitations": ADDRESSES,
+    "users": ADDRESSES,
     "pages": TEMPLATES,
     "email": TEMPLATES,
     "authorizer": {"joserfc", "cryptography", "_cffi_backend", "_openssl"},

@@ -13,7 +13,18 @@ from nomadcrew.core.retention import UNUSED_ATTACHMENT_RETENTION
 from nomadcrew.hosts.aws.functions.retention import apply_retention
 from tests.fakes import CountingOutbox, fake_ports
 
-OTHERS = ["files", "notifications", "positions", "push tokens", "pushes", "registrations", "replays", "sharing"]
+OTHERS = [
+    "feedback",
+    "files",
+    "mails sent",
+    "notifications",
+    "positions",
+    "push tokens",
+    "pushes",
+    "registrations",
+    "replays",
+    "sharing",
+]
 
 
 class LambdaContext:
@@ -44,6 +55,12 @@ class FakeStorage:
 
     async def delete_push_tokens(self, now: datetime) -> int:
         return self._record("push tokens")
+
+    async def delete_feedback(self, now: datetime) -> int:
+        return self._record("feedback")
+
+    async def delete_mails_sent(self, now: datetime) -> int:
+        return self._record("mails sent")
 
     async def delete_push_sends(self, now: datetime) -> int:
         return self._record("pushes")

@@ -18,6 +18,7 @@ from nomadcrew.core.locations.model import (
     Privacy,
     Report,
     Ruling,
+    WrongTime,
 )
 from nomadcrew.core.locations.privacy import VisiblePosition
 from nomadcrew.core.locations.reports import ReportedPosition, SharingChoice, batch, judged, single
@@ -66,14 +67,30 @@ def test_an_invalid_position_is_refused(position: tuple[float, float]) -> None:
         (datetime.min.replace(tzinfo=UTC), Ruling.TOO_OLD),
     ],
 )
-def test_an_impossible_time_is_replaced_in_a_report_and_refused_in_a_batch(
-    taken_at: datetime | None, ruling: Ruling
-) -> None:
-    [point] = reported(a_fix(taken_at=taken_at)).points
-    assert point.recorded_at == (taken_at if taken_at and ruling is Ruling.ACCEPTED else NOON)
+def test_an_impossible_time_is_refused_and_a_time_ahead_is_now(taken_at: datetime | None, ruling: Ruling) -> None:
     report, rulings = batch(TRIP, ANA, [a_fix(taken_at=taken_at)], SharingChoice(), EVENT, now=NOON)
     assert rulings == [ruling]
-    assert len(report.points) == (ruling is Ruling.ACCEPTED)
+    if ruling is Ruling.ACCEPTED:
+        assert [point.recorded_at for point in report.points] == [min(taken_at or NOON, NOON)]
+        assert reported(a_fix(taken_at=taken_at)).points == report.points
+    else:
+        assert report.points == []
+        with pytest.raises(WrongTime) as refusal:
+            reported(a_fix(taken_at=taken_at))
+        assert refusal.value.code == "invalid_timestamp"
+
+
+def test_positions_of_a_clock_ahead_keep_their_order_and_their_number() -> None:
+    ahead = [a_fix(taken_at=NOON + seconds * SECOND) for seconds in (20, 60, 40, -5, 60)]
+    report, _ = batch(TRIP, ANA, ahead, SharingChoice(), EVENT, now=NOON)
+    micros = [(point.recorded_at - NOON) / timedelta(microseconds=1) for point in report.points]
+    assert micros == [-3, -1, -2, -5_000_000, 0]
+
+
+def test_an_unreadable_position_of_a_batch_is_refused_alone() -> None:
+    report, rulings = batch(TRIP, ANA, [None, a_fix(), None], SharingChoice(), EVENT, now=NOON)
+    assert rulings == [Ruling.UNREADABLE, Ruling.ACCEPTED, Ruling.UNREADABLE]
+    assert len(report.points) == 1
 
 
 @pytest.mark.parametrize("value", [None, -1.0, math.nan, math.inf, 1e300])
@@ -127,6 +144,20 @@ def test_a_batch_finds_jumps_in_any_order_and_reports_their_indexes() -> None:
     assert judged(rulings, an_outcome(report.jumps)) == [
         Ruling.ACCEPTED, Ruling.JUMP, Ruling.OUT_OF_RANGE, Ruling.ACCEPTED, Ruling.JUMP, Ruling.ACCEPTED
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("places", "jumps"),
+    [
+        ("PPPP", set()), ("APPP", {0}), ("AAPPP", {0, 1}), ("AAAPPP", set()), ("PAPAP", {1, 3}), ("PPAA", {2, 3}),
+        ("PABAB", {1, 2, 3, 4}), ("APPAPP", {1, 2, 4, 5}), ("PAAAA", {0}), ("A", set()),
+    ],
+)  # fmt: skip
+def test_points_that_agree_outvote_those_before_them(places: str, jumps: set[int]) -> None:
+    at = {"P": (41.15, -8.61), "A": (48.85, 2.35), "B": (0.0, 0.0)}
+    fixes = [a_fix(*at[place], NOON - (60 - index) * SECOND) for index, place in enumerate(places)]
+    report, _ = batch(TRIP, ANA, fixes, SharingChoice(), EVENT, now=NOON)
+    assert report.jumps == jumps
 
 
 def an_outcome(jumps: frozenset[int]) -> Accepted:

@@ -16,7 +16,7 @@ def test_keys_are_created_once_and_readable_by_their_owner_only(tmp_path: Path) 
     assert [key.thumbprint() for key in first.signing] == [key.thumbprint() for key in again.signing]
     secrets = (first.invitations, first.confirmations, first.files, first.addresses)
     assert secrets == (again.invitations, again.confirmations, again.files, again.addresses)
-    assert len(set(secrets)) == 3
+    assert len(set(secrets)) == 4
     names = sorted(path.name for path in folder.iterdir())
     assert names == ["addresses.key", "confirmations.key", "files.key", "invitations.key", "signing-0001.pem"]
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in folder.iterdir())

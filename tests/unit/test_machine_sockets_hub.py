@@ -358,19 +358,26 @@ async def test_a_client_that_stops_reading_is_closed() -> None:
         await asyncio.wait_for(asyncio.shield(task), 10)
 
 
-async def test_frames_beyond_the_rate_are_dropped_and_the_connection_stays() -> None:
+async def test_frames_beyond_the_rate_are_refused_with_an_answer_and_the_connection_stays() -> None:
     hub, connection = Hub(), Connection()
     async with connected(hub, connection):
         await connection.frame()
         for _ in range(200):
-            connection.client_sends('{"type":"ping"}')
+            connection.client_sends('{"type":"ping","payload":{"messageId":"m"}}')
         while not connection.incoming.empty():
             await asyncio.sleep(0)
         hub.deliver('{"type":"event"}', [ANA], None)
-        answers = 0
-        while await connection.frame() == {"type": "pong"}:
-            answers += 1
-        assert FRAMES_PER_S - 1 <= answers < 100
+        answers = []
+        while (answer := await connection.frame())["type"] != "event":
+            answers.append(answer)
+        pongs = [answer for answer in answers if answer == {"type": "pong"}]
+        refusals = [answer for answer in answers if answer["type"] == "error"]
+        assert FRAMES_PER_S - 1 <= len(pongs) < 100
+        assert FRAMES_PER_S - 1 <= len(refusals) < 100
+        assert refusals[0] == {
+            "type": "error", "payload": {"code": "rate_limited", "messageId": "m"},
+            "error": "Too many requests. Wait a moment and try again.",
+        }  # fmt: skip
 
 
 @pytest.mark.parametrize("code", [1012, 4401])

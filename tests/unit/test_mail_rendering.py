@@ -1,7 +1,10 @@
 """Contents of mails and pages, and the escaping of user input."""
 
+import re
+import unicodedata
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from email.header import decode_header, make_header
 from html.parser import HTMLParser
 from typing import Any
 from uuid import UUID
@@ -11,9 +14,9 @@ import pytest
 
 from nomadcrew.adapters.mime import MailSender, compose
 from nomadcrew.api.mail.consumer import send_mail_for
-from nomadcrew.api.mail.messages import confirmation_mail, invitation_mail, registered_mail
+from nomadcrew.api.mail.messages import confirmation_mail, contact_email_mail, invitation_mail, registered_mail
 from nomadcrew.api.pages.html import confirm_page, confirmed_page, invitation_page, refused_page, welcome_page
-from nomadcrew.api.rendering import MAX_SHOWN, days, minute, one_line
+from nomadcrew.api.rendering import MAX_SHOWN, days, minute, one_line, unlinked
 from nomadcrew.core.auth.errors import InvalidCredentials
 from nomadcrew.core.auth.model import Account
 from nomadcrew.core.auth.ports import Registration, RegistrationId
@@ -25,6 +28,7 @@ from nomadcrew.core.invitations.model import Invitation, InvitationDetails
 from nomadcrew.core.mail import MailMessage
 from nomadcrew.core.ports import Site
 from nomadcrew.core.users.model import Profile
+from nomadcrew.core.users.ports import UnconfirmedContactEmail
 from tests.fakes import fake_ports
 
 NOON = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
@@ -84,7 +88,7 @@ class Tags(HTMLParser):
 
 
 def test_an_invitation_mail_names_inviter_trip_and_expiry() -> None:
-    mail = invitation_mail("id-1", DETAILS, TOKEN, SITE)
+    mail = invitation_mail("id-1", DETAILS.email, DETAILS, TOKEN, SITE)
     assert (mail.id, mail.to, mail.subject) == ("id-1", "ben@example.org", "Ana Lima invites you to Porto & Douro")
     facts = ("Ana Lima", "10 July 2026 – 19 July 2026", "member", "8 July 2026, 12:00 UTC", "ben@example.org")
     for text in (mail.text, Tags(mail.html).text):
@@ -99,7 +103,7 @@ def test_an_invitation_mail_names_inviter_trip_and_expiry() -> None:
 
 
 def test_an_invitation_links_to_the_apps_host_if_there_is_one() -> None:
-    mail = invitation_mail("id", DETAILS, TOKEN, replace(SITE, app_url="https://nomadcrew.uk"))
+    mail = invitation_mail("id", DETAILS.email, DETAILS, TOKEN, replace(SITE, app_url="https://nomadcrew.uk"))
     assert "https://nomadcrew.uk/invite/accept/ab.c-d_e\n" in mail.text
     assert "trips.example" not in mail.text
 
@@ -108,7 +112,10 @@ def test_an_invitation_of_a_deleted_inviter_is_readable() -> None:
     without_inviter = replace(
         DETAILS, inviter_id=None, inviter_username="", inviter_first_name="", inviter_last_name=""
     )
-    assert invitation_mail("id", without_inviter, TOKEN, SITE).subject == "A member invites you to Porto & Douro"
+    assert (
+        invitation_mail("id", DETAILS.email, without_inviter, TOKEN, SITE).subject
+        == "A member invites you to Porto & Douro"
+    )
 
 
 def test_a_confirmation_mail_has_a_link_and_a_repeated_registration_none() -> None:
@@ -125,7 +132,7 @@ def test_a_confirmation_mail_has_a_link_and_a_repeated_registration_none() -> No
 @pytest.mark.parametrize(
     "mail",
     [
-        invitation_mail("id", hostile_details(), TOKEN, SITE),
+        invitation_mail("id", DETAILS.email, hostile_details(), TOKEN, SITE),
         confirmation_mail("id", replace(REGISTRATION, username=HOSTILE), "c", SITE),
         registered_mail("id", Account(replace(ACCOUNT.profile, username=HOSTILE))),
     ],
@@ -142,14 +149,61 @@ def test_hostile_names_are_escaped(mail: MailMessage) -> None:
         assert "49" not in text
     composed = compose(mail, MailSender("NomadCrew", "trips@example.org"), NOON)
     assert composed["bcc"] is None
-    assert composed["subject"] == mail.subject
+    assert str(make_header(decode_header(composed["subject"]))) == mail.subject
 
 
 def test_user_input_is_shortened_to_one_visible_line() -> None:
-    assert one_line("  a\r\n\tb\u2028c\u200bd\x1b[31m ") == "a b c d [31m"
+    assert one_line("  a\r\n\tb\u2028c\u200bd\x1b[31m ") == "a b cd [31m"
     assert one_line("👨\u200d👩\u200d👧") == "👨\u200d👩\u200d👧"
+    assert one_line("x" * 115 + "👨\u200d👩\u200d👧" * 2) == "x" * 115 + "…"
     assert len(one_line("x" * 500)) == MAX_SHOWN
     assert one_line("x" * 500).endswith("…")
+
+
+@pytest.mark.parametrize("text", [
+    "\U0001f468\u200d\U0001f469\u200d\U0001f467", "\U0001f3f3\ufe0f\u200d\U0001f308", "\U0001f1f5\U0001f1f9",
+    "1\ufe0f\u20e3",
+    "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f", "علی\u200cرضا", "ন্\u200d",
+    "\U0001faea new",
+])  # fmt: skip
+def test_names_keep_joiners_flags_and_new_emoji(text: str) -> None:
+    assert unlinked(text) == one_line(text) == text
+
+
+# Mail programs make links of these: schemes, `www.`, domains with a letter in the last label, addresses.
+_LINKS = re.compile(r"\w:/+[^\s/]|\bwww\.\S|\S[.\u3002\uff0e\uff61][^\W\d_]", re.IGNORECASE)
+_OWN = re.compile(r"https://trips\.example/\S+|nomadcrew://invite/accept/ab\.c-d_e|ben@example\.org")
+DOMAINS = [
+    "http://evil.example", "https://evil.example/a?b=c", "www.evil.example", "evil.example", "HTTP://EVIL.EXAMPLE",
+    "ana@evil.example", "mailto:ana@evil.example", "evil.example.", "(evil.example)", "ev\u00adil.exa\u200bmple",
+    "http:\u200b//evil.exa\u2060mple", "evil。example", "evil．example", "evil｡example", "почта.рф",
+    "http://1.2.3.4/x", "nomadcrew://invite/accept/x", "http://localhost", "evil.xn--p1ai",
+    "http:/\u200b/evil.\u200bexample", "evil..example", "evil.\ufe0fexample", "evil\u2024example",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("link", DOMAINS)
+def test_urls_in_names_do_not_become_links_in_mails(link: str) -> None:
+    hostile = replace(DETAILS, trip_name=f"Win {link} now", inviter_first_name=link, inviter_last_name="")
+    mails = [
+        invitation_mail("id", DETAILS.email, hostile, TOKEN, SITE),
+        confirmation_mail("id", replace(REGISTRATION, username=link), "c", SITE),
+        registered_mail("id", Account(replace(ACCOUNT.profile, username=link))),
+        contact_email_mail("id", UnconfirmedContactEmail(ACCOUNT.user_id, link, "ben@example.org"), "c", SITE),
+    ]
+    for mail in mails:
+        for text in (mail.subject, mail.text, Tags(mail.html).text):
+            named = _OWN.sub("", text)
+            assert not _LINKS.search(unicodedata.normalize("NFKC", named)), named
+
+
+@pytest.mark.parametrize(("name", "shown"), [
+    ("J.R. Lima", "J. R. Lima"), ("Porto & Douro", "Porto & Douro"), ("Trip 2.0", "Trip 2.0"),
+    ("10:30 – 12.15", "10:30 – 12.15"),
+    ("Ana...", "Ana..."), ("a/b", "a/b"), ("St. Gallen", "St. Gallen"), ("Rock’n’Roll!", "Rock’n’Roll!"),
+])  # fmt: skip
+def test_ordinary_names_stay_readable_in_mails(name: str, shown: str) -> None:
+    assert unlinked(name) == shown
 
 
 def test_days_and_minutes_are_readable() -> None:

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nomadcrew.core.errors import Invalid
-from nomadcrew.web.decode import decode
+from nomadcrew.web.decode import EACH_ALONE, convert, decode
 
 
 class Colour(StrEnum):
@@ -32,6 +32,20 @@ class Body(msgspec.Struct, rename="camel"):
     notes: dict[str, Any] = {}
 
 
+class Stop(msgspec.Struct, rename="camel"):
+    place_id: int
+    height: float | None = None
+
+
+class Journey(msgspec.Struct, rename="camel"):
+    starts_at: int | None = None
+    height: float = 0.0
+    counts: list[int] = []
+    first_stop: Stop | None = None
+    stops: Annotated[list[Stop | None], msgspec.Meta(max_length=3, extra=EACH_ALONE)] = []
+    notes: dict[str, Any] = {}
+
+
 def refusal(body: bytes) -> Invalid:
     with pytest.raises(Invalid) as caught:
         decode(body, Body)
@@ -44,6 +58,11 @@ def test_exact_keys_are_matched() -> None:
 
 def test_keys_are_matched_in_any_case_at_any_depth() -> None:
     assert decode(b'{"FIRSTNAME":"Ana","Place":{"PLACEID":"p"}}', Body) == Body("Ana", Place("p"))
+
+
+def test_an_optional_key_in_another_case_is_not_ignored() -> None:
+    assert decode(b'{"firstName":"Ana","COLOUR":"RED"}', Body) == Body("Ana", colour=Colour.RED)
+    assert refusal(b'{"firstName":"Ana","Colour":"PINK"}').details == "Invalid value - at `$.colour`"
 
 
 def test_an_exact_key_takes_precedence() -> None:
@@ -132,6 +151,44 @@ def test_a_refusal_never_repeats_the_input(field: str) -> None:
     assert f"$.{field}" in (error.details or "")
 
 
+@pytest.mark.parametrize(
+    ("sent", "cut"),
+    [("1795935556020.5", 1795935556020), ("3600.0", 3600), ("1e3", 1000), ("-1.9", -1), ("-0.0", 0),
+     ("9007199254740991.0", 2**53 - 1)],
+)  # fmt: skip
+def test_a_fraction_is_cut_off_where_the_type_has_an_integer(sent: str, cut: int) -> None:
+    body = f'{{"startsAt":{sent},"counts":[1,{sent}],"firstStop":{{"placeId":{sent},"height":1.5}}}}'.encode()
+    journey = Journey(cut, counts=[1, cut], first_stop=Stop(cut, 1.5))
+    assert decode(body, Journey) == journey
+    assert convert(msgspec.json.decode(body), Journey) == journey
+
+
+@pytest.mark.parametrize("sent", ["1e16", "-1e300", "1e999", "NaN", "true", '"1"', "[]", "{}"])
+def test_no_integer_is_made_of_anything_else(sent: str) -> None:
+    with pytest.raises(Invalid):
+        decode(f'{{"startsAt":{sent}}}'.encode(), Journey)
+
+
+def test_numbers_that_are_no_integers_keep_their_fraction() -> None:
+    body = b'{"HEIGHT":1.5,"notes":{"x":1.5},"firstStop":{"placeId":1.5,"height":2.5}}'
+    assert decode(body, Journey) == Journey(height=1.5, notes={"x": 1.5}, first_stop=Stop(1, 2.5))
+
+
+@pytest.mark.parametrize(
+    "bad", ['{"placeId":"two"}', "{}", "null", "7", '{"placeId":2,"height":"high"}', '{"placeId":1e300}']
+)
+def test_an_unreadable_item_of_such_a_list_is_none(bad: str) -> None:
+    body = f'{{"stops":[{{"placeId":1}},{bad},{{"PLACEID":3.7}}]}}'.encode()
+    assert decode(body, Journey) == Journey(stops=[Stop(1), None, Stop(3)])
+    assert convert(msgspec.json.decode(body), Journey) == Journey(stops=[Stop(1), None, Stop(3)])
+
+
+@pytest.mark.parametrize("stops", ["[1,2,3,4]", "{}", "null", '"all"'])
+def test_such_a_list_itself_is_read_strictly(stops: str) -> None:
+    with pytest.raises(Invalid):
+        decode(f'{{"stops":{stops}}}'.encode(), Journey)
+
+
 @given(st.binary(max_size=200))
 def test_random_bytes_never_crash_it(body: bytes) -> None:
     with suppress(Invalid):
@@ -143,10 +200,27 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=12,
 )
-KEYS = st.sampled_from(["firstName", "FIRSTNAME", "place", "PLACE", "colour", "notes", "startsAt", "owner", "x"])
+KEYS = st.sampled_from(
+    [
+        "stops",
+        "counts",
+        "firstStop",
+        "firstName",
+        "FIRSTNAME",
+        "place",
+        "PLACE",
+        "colour",
+        "notes",
+        "startsAt",
+        "owner",
+        "x",
+    ]
+)
 
 
 @given(st.dictionaries(KEYS, JSON, max_size=5))
 def test_random_objects_never_crash_it(value: dict[str, Any]) -> None:
     with suppress(Invalid):
         assert isinstance(decode(msgspec.json.encode(value), Body), Body)
+    with suppress(Invalid):
+        assert isinstance(decode(msgspec.json.encode(value), Journey), Journey)

@@ -13,6 +13,7 @@ import pytest
 import nomadcrew.core
 from nomadcrew.core import errors
 from nomadcrew.core.errors import DomainError
+from nomadcrew.core.locations.model import Ruling
 from nomadcrew.web.problems import JSON_TYPE, STATUS, TYPES, TooLarge, problem, status_of
 
 for module in pkgutil.walk_packages(nomadcrew.core.__path__, "nomadcrew.core."):
@@ -27,7 +28,7 @@ def below(kind: type[DomainError]) -> Iterator[type[DomainError]]:
 
 
 KINDS = sorted(set(below(DomainError)), key=lambda kind: kind.__name__)
-SAMPLES: dict[Any, Any] = {int: 12, str: "something", object: "something"}
+SAMPLES: dict[Any, Any] = {int: 12, str: "something", object: "something", Ruling: Ruling.IN_FUTURE}
 
 
 def sample(kind: type[DomainError]) -> DomainError:

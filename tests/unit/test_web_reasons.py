@@ -51,7 +51,7 @@ def sentence(body: str, type_: type = Body) -> str:
             "Starts at must be a date and time, such as 2026-07-01T09:00:00Z.",
         ),
         ('{"firstName":"a","startsAt":true}', "Starts at must be a date and time."),
-        ('{"firstName":"a","seats":1.5}', "Seats must be a whole number."),
+        ('{"firstName":"a","seats":"1"}', "Seats must be a whole number."),
         ('{"firstName":"a","stops":[{"placeId":"p"},{"placeId":"p"}]}', "Stops must have at most 1 entries."),
         ('{"firstName":"a","stops":[{}]}', "Stops: place id is missing."),
         ('{"firstName":"a","owner":"ana"}', "Owner must be an id."),

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from nomadcrew.core.ids import UserId
+from nomadcrew.core.text import email_key
 from nomadcrew.core.users.rules import PRIVATE_DOMAIN
 
 _ID_CHARS = 26  # base32 of 16 bytes, without padding
@@ -27,7 +28,7 @@ class KeyedPrivateAddresses:
         return f"{_PREFIX}{_base32(user_id.bytes)}{_base32(proof)}@{PRIVATE_DOMAIN}"
 
     def user_of(self, address: str, viewer: UserId) -> UserId | None:
-        local, _, domain = address.strip().lower().partition("@")
+        local, _, domain = email_key(address).partition("@")
         if domain != PRIVATE_DOMAIN or len(local) != _LENGTH or not local.startswith(_PREFIX):
             return None
         try:

@@ -1,13 +1,18 @@
 """Renders the templates of pages and mails, and formats names and dates for them."""
 
+import re
 from datetime import datetime
 from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from nomadcrew.core.graphemes import shortened
+from nomadcrew.core.text import visible_line
+
 MAX_SHOWN = 120
-_JOINER = "\u200d"  # joins several emoji into one
+# A scheme, and a dot before a letter, also the dots of other scripts that IDNA reads as dots.
+_LINK = re.compile(r":/+|(?<=\S)[.\u2024\u3002\uff0e\uff61](?=[^\W\d_])")
 
 
 @cache
@@ -28,9 +33,15 @@ def render(template: str, /, **values: Any) -> str:
 
 def one_line(text: str) -> str:
     """A user's text as part of a line: without line breaks and invisible characters, cut at `MAX_SHOWN`."""
-    visible = "".join(c if c.isprintable() or c == _JOINER else " " for c in text)
-    line = " ".join(visible.split())
-    return line if len(line) <= MAX_SHOWN else f"{line[: MAX_SHOWN - 1].rstrip()}…"
+    return shortened(visible_line(text), MAX_SHOWN)
+
+
+def unlinked(text: str) -> str:
+    """A user's text as part of a line of a mail, where mail programs make links of URLs and domains.
+
+    A space after each dot and scheme that could belong to a link leaves names as they are read: `J. R. Lima`.
+    """
+    return one_line(_LINK.sub(r"\g<0> ", visible_line(text)))
 
 
 def day(moment: datetime) -> str:

@@ -12,8 +12,9 @@ import click
 
 from nomadcrew import __version__
 from nomadcrew.adapters.machine.keys import open_keys
+from nomadcrew.adapters.postgres.integrity import PostgresIntegrity
 from nomadcrew.api.table import ALL_ROUTES
-from nomadcrew.cli.context import own_url, read_settings, unusable
+from nomadcrew.cli.context import own_url, pool_on, read_settings, run, unusable
 from nomadcrew.core.ports import Site
 from nomadcrew.hosts.machine.data_folder import DataFolder
 from nomadcrew.hosts.machine.errors import AlreadyRunning, StartupError
@@ -21,6 +22,8 @@ from nomadcrew.hosts.machine.postgres.binaries import find_binaries
 from nomadcrew.hosts.machine.server import listen
 from nomadcrew.settings import Settings
 from nomadcrew.web.openapi import document
+
+MAX_FAULTS = 100
 
 
 @click.command(short_help="List every route with its authentication and rule.")
@@ -50,15 +53,22 @@ def openapi() -> None:
 
 
 @click.command()
-def doctor() -> None:
+@click.option("--deep", is_flag=True, help="Also count again what the database counts, and check its limits.")
+@click.option("--repair", is_flag=True, help="With --deep: correct the numbers of members that were wrong.")
+def doctor(*, deep: bool, repair: bool) -> None:
     """Check that the server can start with these settings.
 
-    Each failed check prints a line marked FAIL that says what to do. A running server is not touched.
+    Each failed check prints a line marked FAIL that says what to do. A running server is not touched. With --deep,
+    the data is checked too, beside a running server or without one; it must have been started once.
 
     \b
-    Example:
+    Examples:
       nomadcrew doctor
+      nomadcrew doctor --deep
+      nomadcrew doctor --deep --repair
     """
+    if repair and not deep:
+        raise click.UsageError("--repair needs --deep.")
     settings = read_settings()
     click.echo(f"NomadCrew {__version__}, Python {platform.python_version()}, {platform.platform()}")
     folder = DataFolder(settings.home)
@@ -74,6 +84,26 @@ def doctor() -> None:
     failed = [name for name, check in checks if not _passes(name, check)]
     if failed:
         raise StartupError("The server cannot start; see the lines marked FAIL.")
+    if deep and not run(_data_agrees(settings, folder, repair=repair)):
+        raise StartupError("The data disagrees with itself; see the lines marked FAIL.")
+
+
+async def _data_agrees(settings: Settings, folder: DataFolder, *, repair: bool) -> bool:
+    """Print each fault of the stored data, and correct those that can be; True if none is left."""
+    async with pool_on(settings, folder) as pool:
+        patient = pool.long_timeout()
+        integrity = PostgresIntegrity(patient)
+        faults = await integrity.find_faults(limit=MAX_FAULTS)
+        for fault in faults:
+            click.echo(f"  FAIL  {fault.check} of {fault.subject}: {fault.stored} stored, {fault.counted} counted")
+        if repair and faults:
+            corrected = await integrity.correct_member_counts()
+            click.echo(f"  ok    corrected the number of members of {corrected} trips")
+            faults = await integrity.find_faults(limit=MAX_FAULTS)
+        await patient.close()
+    if not faults:
+        click.echo("  ok    data: all counts and limits agree")
+    return not faults
 
 
 def _passes(name: str, check: Callable[[], str]) -> bool:

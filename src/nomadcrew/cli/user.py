@@ -47,6 +47,7 @@ def create(email: str, username: str | None, password: str | None) -> None:
                 SignUp(email=email, password=chosen, username=username),
                 accounts=ports.accounts,
                 limits=ports.limits,
+                codes=ports.codes,
                 new_id=ports.new_id,
                 now=ports.clock(),
             )
@@ -83,6 +84,8 @@ def list_(limit: int, offset: int) -> None:
 @click.option("--password", help="Default: generated and printed.")
 def reset_password(login: str, password: str | None) -> None:
     """Set a new password for LOGIN (email address or username) and end the account's sessions.
+
+    A running server refuses their access tokens and closes their sockets within a second.
 
     \b
     Example:

@@ -6,6 +6,10 @@ from typing import Protocol
 
 from nomadcrew.core.errors import PermanentFailure
 
+# Mails to one address within a day that other users cause: invitations to any trip, and confirmations of contact
+# addresses.
+MAX_MAILS = 10
+
 
 @dataclass(frozen=True, slots=True)
 class MailMessage:

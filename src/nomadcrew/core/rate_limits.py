@@ -4,6 +4,7 @@ Buckets are per user, or per IP address for requests without a token. Every numb
 """
 
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from typing import Protocol
 
 
@@ -18,9 +19,12 @@ class Limit:
 LIMITS: dict[str, Limit] = {
     "default": Limit(600, 60),
     "sign_in": Limit(10, 60),
-    "failed_sign_in": Limit(5, 900),  # per account; only failures spend it
+    # Only failures spend these: per account and network or device, and per account over all networks.
+    "failed_sign_in": Limit(5, 900),
+    "failed_sign_in_total": Limit(100, 3600),
     "bad_token": Limit(120, 60),  # per address; only refused tokens spend it
     "register": Limit(10, 3600),
+    "feedback": Limit(10, 3600),
     "trip_create": Limit(30, 60),
     "invite": Limit(30, 60),
     "contact_email": Limit(5, 3600),
@@ -30,6 +34,22 @@ LIMITS: dict[str, Limit] = {
     "positions": Limit(2, 1),
     "position_batches": Limit(10, 60),
 }
+
+
+def network_of(client_ip: str) -> str:
+    """The key of a client's network: an IPv4 address, or the /64 of an IPv6 address, which one client has whole.
+
+    Another text is its own key.
+    """
+    if ":" not in client_ip:
+        return client_ip
+    try:
+        address = IPv6Address(client_ip)
+    except ValueError:
+        return client_ip
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return f"{IPv6Address(int(address) >> 64 << 64)}/64"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,5 +65,8 @@ class Allowance:
 
 class RateLimits(Protocol):
     async def spend(self, bucket: str, key: str, *, cost: int = 1) -> Allowance:
-        """Spend `cost` from a bucket; a cost of 0 only reads it. Never raises: an outage allows the request."""
+        """Spend `cost` from a bucket; a cost of 0 only reads it, a negative cost gives tokens back.
+
+        Never raises: an outage allows the request.
+        """
         ...

@@ -10,7 +10,9 @@ UNUSED_ATTACHMENT_RETENTION = timedelta(days=1)  # a file that no message refers
 STORED_REPLY_RETENTION = timedelta(hours=24)  # for repeats with an Idempotency-Key
 FINGERPRINT_RETENTION = timedelta(seconds=30)  # for repeats without one
 REGISTRATION_RETENTION = timedelta(days=7)  # after an unconfirmed registration expired
+MAIL_COUNT_RETENTION = timedelta(days=1)  # addresses of mails sent, to limit the mails to each
 SESSION_RETENTION = timedelta(days=1)  # after a session expired, so that reuse of its tokens is recognised
+FEEDBACK_RETENTION = timedelta(days=365)
 PUSH_TOKEN_RETENTION = timedelta(days=30)  # after a token became inactive
 PUSH_RECORD_RETENTION = timedelta(days=2)  # Expo stores receipts for one day
 DEAD_JOB_RETENTION = timedelta(days=30)
@@ -28,6 +30,10 @@ class Retention(Protocol):
     async def delete_dead_jobs(self, now: datetime) -> int: ...
 
     async def delete_push_tokens(self, now: datetime) -> int: ...
+
+    async def delete_feedback(self, now: datetime) -> int: ...
+
+    async def delete_mails_sent(self, now: datetime) -> int: ...
 
     async def delete_push_sends(self, now: datetime) -> int: ...
 

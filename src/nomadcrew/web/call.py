@@ -15,7 +15,8 @@ from nomadcrew.core.ports import Ports
 from nomadcrew.web.routes import Route
 
 # The monolith's rule: a number that does not fit into 64 bits is no number. `int` alone would accept more digits.
-_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
+# A fraction is cut off, as in bodies.
+_NUMBER = re.compile(r"([+-]?[0-9]{1,18})(?:\.[0-9]{0,18})?")
 
 
 class Request(Struct, frozen=True):
@@ -87,15 +88,18 @@ class Call(Struct, frozen=True):
 
         Above `highest` the result is `over` if given, else `highest`.
         """
-        text = self.query(name)
-        if text is None or _NUMBER.fullmatch(text) is None:
-            return default
-        value = int(text)
-        if value < lowest:
+        value = whole_number(self.query(name))
+        if value is None or value < lowest:
             return default
         if value > highest:
             return highest if over is None else over
         return value
+
+
+def whole_number(text: str | None) -> int | None:
+    """The number in a query parameter, without its fraction; None if it is absent or not a number."""
+    number = _NUMBER.fullmatch(text or "")
+    return None if number is None else int(number[1])
 
 
 def parse_query(text: str) -> Mapping[str, Sequence[str]]:

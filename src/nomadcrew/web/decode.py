@@ -1,8 +1,15 @@
-"""Decodes request bodies: with exact keys first, then with keys in any case, as the contract requires."""
+"""Decodes request bodies and frames as clients write them.
+
+Keys are matched in any case, as the monolith did: ignoring one in another case could ignore a switch of privacy.
+Phones have one type of number, so they write integers with a fraction.
+"""
 
 import codecs
 import re
-from typing import Any
+import types
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 import msgspec
 
@@ -10,17 +17,19 @@ from nomadcrew.core.errors import Invalid
 from nomadcrew.web.reasons import reason
 
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-_decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
 _HIGH, _LOW = rb"u[dD][89abAB][0-9a-fA-F]{2}", rb"u[dD][c-fC-F][0-9a-fA-F]{2}"
 # A surrogate pair first, then a lone surrogate, then any other escape, such as a backslash.
 _ESCAPE = re.compile(rb"\\(?:%b\\%b|(%b|%b)|.)" % (_HIGH, _LOW, _HIGH, _LOW), re.DOTALL)
+# JavaScript's `Number.MAX_SAFE_INTEGER`: above it, a number with a fraction is no integer of a client.
+_MAX_CUT = 2**53 - 1
+# In the `Meta` of a list: items that cannot be read become None, and the others are read.
+EACH_ALONE: Final = {"each_alone": True}
 
 
 def decode(body: bytes, type_: Any) -> Any:
     """Decode a body as `type_`.
 
-    The monolith matched keys in any case, so a body that fails is tried once more with its keys in the declared
-    spelling.
+    Keys match in any case, an exact one first. Fractions are cut off where the type has an integer.
 
     Raises:
         Invalid: the body is not JSON, or not of that type. The details name the field and never repeat its value.
@@ -28,15 +37,22 @@ def decode(body: bytes, type_: Any) -> Any:
     body = without_bom(body)
     refuse_nul(body)
     body = with_whole_characters(body)
-    decoder = _decoders.get(type_)
-    if decoder is None:
-        decoder = _decoders[type_] = msgspec.json.Decoder(type_)
     try:
-        return decoder.decode(body)
-    except msgspec.ValidationError:
-        return _decode_folded(body, type_)
+        return convert(msgspec.json.decode(body), type_)
     except _UNREADABLE as error:
         raise _unreadable(body, error) from None
+
+
+def convert(value: Any, type_: Any) -> Any:
+    """Convert decoded JSON to `type_`, as `decode` does.
+
+    Raises:
+        Invalid: it is not of that type.
+    """
+    try:
+        return msgspec.convert(_as_declared(value, type_), type_)
+    except msgspec.ValidationError as error:
+        raise _invalid(_where(str(error))) from None
 
 
 def without_bom(body: bytes) -> bytes:
@@ -54,16 +70,6 @@ def with_whole_characters(body: bytes) -> bytes:
 
 def _whole(escape: re.Match[bytes]) -> bytes:
     return rb"\ufffd" if escape[1] else escape[0]
-
-
-def _decode_folded(body: bytes, type_: Any) -> Any:
-    # The exact decode stopped at the first wrong field; the rest of the body may still be malformed JSON.
-    try:
-        return msgspec.convert(_fold(msgspec.json.decode(body), type_), type_)
-    except msgspec.ValidationError as error:
-        raise _invalid(_where(str(error))) from None
-    except _UNREADABLE as error:
-        raise _unreadable(body, error) from None
 
 
 def _unreadable(body: bytes, error: Exception) -> Invalid:
@@ -107,21 +113,57 @@ def _contains_nul(body: bytes) -> bool:
     return False
 
 
-def _fold(value: Any, type_: Any) -> Any:
-    """`value` with its keys, and those of nested objects, in the spelling of `type_`."""
-    if not isinstance(value, dict) or not (isinstance(type_, type) and issubclass(type_, msgspec.Struct)):
+def _as_declared(value: Any, type_: Any) -> Any:
+    """`value` with keys in the spelling of `type_`, and with numbers cut to integers where it has one."""
+    if get_origin(type_) is Annotated:
+        inner, *notes = get_args(type_)
+        if isinstance(value, list) and any(getattr(note, "extra", None) == EACH_ALONE for note in notes):
+            [item_type] = get_args(inner)
+            return [_or_none(item, item_type) for item in value]
+        return _as_declared(value, inner)
+    if get_origin(type_) in (Union, types.UnionType):
+        return _as_option(value, get_args(type_))
+    if isinstance(value, dict):
+        return _with_declared_keys(value, type_) if _is_struct(type_) else value
+    if isinstance(value, list):
+        return [_as_declared(item, *get_args(type_)) for item in value] if get_origin(type_) is list else value
+    if type_ is int and isinstance(value, float) and abs(value) <= _MAX_CUT:
+        return int(value)
+    return value
+
+
+def _as_option(value: Any, options: tuple[Any, ...]) -> Any:
+    """`value` as the first option of a union that changes it; a union with `float` keeps its numbers."""
+    if isinstance(value, float) and float in options:
         return value
-    declared = {field.encode_name.lower(): field for field in msgspec.structs.fields(type_)}
-    folded: dict[str, Any] = {}
+    changed = (_as_declared(value, option) for option in options)
+    return next((item for item in changed if item is not value), value)
+
+
+def _or_none(item: Any, type_: Any) -> Any:
+    """An item as `type_`, or None if it cannot be read."""
+    try:
+        return convert(item, type_)
+    except Invalid:
+        return None
+
+
+def _with_declared_keys(value: Mapping[str, Any], type_: Any) -> dict[str, Any]:
+    declared = _declared(type_)
+    result: dict[str, Any] = {}
     for key, item in value.items():
         field = declared.get(key.lower())
-        if field is None or (field.encode_name in folded and key != field.encode_name):
+        if field is None or (field.encode_name in result and key != field.encode_name):
             continue
-        folded[field.encode_name] = _fold(item, _struct_in(field.type))
-    return folded
+        result[field.encode_name] = _as_declared(item, field.type)
+    return result
 
 
-def _struct_in(type_: Any) -> Any:
-    """The Struct in a field's type, also in `X | None`; None without one."""
-    options = getattr(type_, "__args__", (type_,))
-    return next((o for o in options if isinstance(o, type) and issubclass(o, msgspec.Struct)), None)
+@cache
+def _declared(type_: Any) -> Mapping[str, msgspec.structs.FieldInfo]:
+    """The fields of a Struct by their key in lower case."""
+    return {field.encode_name.lower(): field for field in msgspec.structs.fields(type_)}
+
+
+def _is_struct(type_: Any) -> bool:
+    return isinstance(type_, type) and issubclass(type_, msgspec.Struct)

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from nomadcrew.core.errors import DomainError, Unavailable
+from nomadcrew.core.errors import DomainError, TooMany, Unavailable
 from nomadcrew.core.ids import TripId, UserId, parse_uuid
 from nomadcrew.core.ports import Ports
 from nomadcrew.web.decode import refuse_nul, with_whole_characters, without_bom
@@ -52,8 +52,7 @@ class SocketCall:
     @property
     def reference(self) -> dict[str, str]:
         """The ids in the frame by which the client matches the answer to it."""
-        ids = {name: self.payload.get(name) for name in ("requestId", "messageId", "tripId")}
-        return {name: text for name, text in ids.items() if isinstance(text, str) and len(text) <= MAX_REFERENCE}
+        return _reference(self.payload)
 
 
 FrameHandler = Callable[[SocketCall], Awaitable[str | None]]
@@ -96,19 +95,40 @@ async def handle_frame(
     action = actions.rows.get(type_) if isinstance(type_, str) else None
     if action is None:
         return None
-    payload = message.get("payload", message if "action" in message else None)
-    call = SocketCall(connection_id, me, payload if isinstance(payload, dict) else {}, ports)
+    call = SocketCall(connection_id, me, _payload(message), ports)
     try:
         refuse_nul(raw)
         return await action(call)
     except DomainError as error:
         if isinstance(error, Unavailable):
             log.warning("Frame failed: unavailable", extra={"fields": {"type": type_}}, exc_info=error)
-        return frame("error", {"code": error.code, **call.reference}, error=error.text)
+        return frame("error", {"code": error.code, **_reference(call.payload)}, error=error.text)
     except Exception:
         # A bug in one action must not close the socket.
         log.exception("Frame failed", extra={"fields": {"type": type_}})
-        return frame("error", {"code": "internal", **call.reference}, error="Something went wrong on our side.")
+        text = "Something went wrong on our side."
+        return frame("error", {"code": "internal", **_reference(call.payload)}, error=text)
+
+
+def refused_frame(text: str | bytes) -> str:
+    """The answer to a frame beyond the rate limit, which is not handled."""
+    try:
+        message = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        message = None
+    payload = _payload(message) if isinstance(message, dict) else {}
+    return frame("error", {"code": TooMany.code, **_reference(payload)}, error=TooMany.text)
+
+
+def _payload(message: dict[str, Any]) -> dict[str, Any]:
+    payload = message.get("payload", message if "action" in message else None)
+    return payload if isinstance(payload, dict) else {}
+
+
+def _reference(payload: dict[str, Any]) -> dict[str, str]:
+    """The ids in a frame by which the client matches the answer to it."""
+    ids = {name: payload.get(name) for name in ("requestId", "messageId", "tripId")}
+    return {name: text for name, text in ids.items() if isinstance(text, str) and len(text) <= MAX_REFERENCE}
 
 
 async def greeting(me: UserId, ports: Ports) -> str:

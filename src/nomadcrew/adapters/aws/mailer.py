@@ -5,7 +5,7 @@ import logging
 
 from nomadcrew.adapters.aws.dynamodb.suppression import DynamoSuppression
 from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
-from nomadcrew.adapters.mime import MailSender, compose
+from nomadcrew.adapters.mime import MailSender, compose, recipient_of
 from nomadcrew.core.clock import Clock
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.mail import MailMessage, MailRefused
@@ -38,13 +38,13 @@ class SesMailer:
 
     async def send(self, message: MailMessage) -> None:
         mail = compose(message, self._sender, self._clock())
-        to = mail["To"].addresses[0].addr_spec
+        to = recipient_of(message)
         if not to.isascii():
             raise MailRefused("SES does not support non-ASCII addresses")
         if await self._suppression.is_suppressed(message.to):
             raise MailRefused("the address is suppressed after a bounce or a complaint")
         body = {
-            "FromEmailAddress": mail["From"],
+            "FromEmailAddress": self._sender.header,
             "Destination": {"ToAddresses": [to]},
             "Content": {"Raw": {"Data": base64.b64encode(mail.as_bytes()).decode()}},
             "ConfigurationSetName": self._configuration_set,

@@ -31,8 +31,8 @@ local now, ask, spend, all = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV
 local full_at = tonumber(redis.call('GET', KEYS[1]) or '0')
 local spent = math.min(math.max(0, full_at - now), all)
 if spent + ask > all then return {0, spent} end
-if spend > 0 then
-    spent = spent + spend
+if spend ~= 0 then
+    spent = math.max(0, spent + spend)
     redis.call('SET', KEYS[1], string.format('%.0f', now + spent), 'PX', ARGV[5])
 end
 return {1, spent}

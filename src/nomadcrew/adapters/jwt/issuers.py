@@ -97,6 +97,7 @@ class SupabaseIssuer:
         return key
 
     def claims_of(self, payload: dict[str, Any], *, now: datetime) -> Claims:
+        # The address is the project's own claim only: users write `user_metadata` themselves.
         expires_at = check_times(payload, now)
         if not _is_for(payload.get("aud"), "authenticated"):
             raise invalid()
@@ -104,7 +105,7 @@ class SupabaseIssuer:
         return Claims(
             user_id=subject(payload),
             expires_at=expires_at,
-            email=_text(payload.get("email")) or _text(metadata.get("email")),
+            email=None if payload.get("is_anonymous") is True else _text(payload.get("email")),
             username=_text(payload.get("username")) or _text(metadata.get("username")),
             is_admin=app_metadata.get("is_admin") is True,
             metadata=metadata,

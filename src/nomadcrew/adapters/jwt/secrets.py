@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from nomadcrew.core.auth.errors import InvalidConfirmation
+from nomadcrew.core.ids import UserId
 
 _CODE_BYTES = 16 + 32
 
@@ -15,6 +16,27 @@ _CODE_BYTES = 16 + 32
 def refresh_token(random_bytes: Callable[[int], bytes]) -> str:
     """A token of 256 random bits."""
     return _base64(random_bytes(32))
+
+
+def next_refresh_token(secret: bytes, spent: str) -> str:
+    """The token that replaces a spent one: always the same, and unknown to whom has the spent one only."""
+    return _base64(hmac.digest(secret, b"next refresh token " + spent.encode(), hashlib.sha256))
+
+
+def device_token(secret: bytes, user_id: UserId, random_bytes: Callable[[int], bytes]) -> str:
+    """A random device id with an HMAC of it and the user."""
+    device = random_bytes(16)
+    return _base64(device + _device_hmac(secret, user_id, device))
+
+
+def read_device_token(secrets: Sequence[bytes], token: str, user_id: UserId) -> str | None:
+    """The device id in a token that one of `secrets` made for the user, else None."""
+    data = _decoded(token)
+    if data is None:
+        return None
+    device, proof = data[:16], data[16:]
+    is_valid = any(hmac.compare_digest(proof, _device_hmac(secret, user_id, device)) for secret in secrets)
+    return device.hex() if is_valid else None
 
 
 def confirmation_code(secret: bytes, confirmation_id: UUID) -> str:
@@ -28,11 +50,8 @@ def read_confirmation_code(secrets: Sequence[bytes], code: str) -> UUID:
     Raises:
         InvalidConfirmation: the code is forged or malformed.
     """
-    try:
-        data = base64.b64decode(code.encode() + b"=" * (-len(code) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, UnicodeEncodeError):
-        raise InvalidConfirmation from None
-    if len(data) != _CODE_BYTES:
+    data = _decoded(code)
+    if data is None:
         raise InvalidConfirmation
     confirmation_id = UUID(bytes=data[:16])
     if not any(hmac.compare_digest(data[16:], _hmac(secret, confirmation_id)) for secret in secrets):
@@ -42,6 +61,19 @@ def read_confirmation_code(secrets: Sequence[bytes], code: str) -> UUID:
 
 def _hmac(secret: bytes, confirmation_id: UUID) -> bytes:
     return hmac.digest(secret, b"confirm registration " + confirmation_id.bytes, hashlib.sha256)
+
+
+def _device_hmac(secret: bytes, user_id: UserId, device: bytes) -> bytes:
+    return hmac.digest(secret, b"device " + user_id.bytes + device, hashlib.sha256)
+
+
+def _decoded(text: str) -> bytes | None:
+    """The 16 bytes of an id and the 32 of its HMAC; None if the text is something else."""
+    try:
+        data = base64.b64decode(text.encode() + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, UnicodeEncodeError):
+        return None
+    return data if len(data) == _CODE_BYTES else None
 
 
 def _base64(data: bytes) -> str:

@@ -14,7 +14,7 @@ from nomadcrew.adapters.jwt.issuers import Issuer, OurIssuer
 from nomadcrew.adapters.jwt.verifier import CACHED_TOKENS, TokenVerifier
 from nomadcrew.core.auth.model import ACCESS_LIFETIME, Account
 from nomadcrew.core.claims import Claims
-from nomadcrew.core.ids import SessionId
+from nomadcrew.core.ids import SessionId, UserId
 
 
 class JwtTokens:
@@ -75,6 +75,15 @@ class JwtTokens:
 
     def new_refresh_token(self) -> str:
         return codes.refresh_token(self._random_bytes)
+
+    def next_refresh_token(self, spent: str) -> str:
+        return codes.next_refresh_token(self._confirmation_secrets[0], spent)
+
+    def device_token(self, user_id: UserId) -> str:
+        return codes.device_token(self._confirmation_secrets[0], user_id, self._random_bytes)
+
+    def read_device_token(self, token: str, user_id: UserId) -> str | None:
+        return codes.read_device_token(self._confirmation_secrets, token, user_id)
 
     def confirmation_code(self, confirmation_id: UUID) -> str:
         return codes.confirmation_code(self._confirmation_secrets[0], confirmation_id)

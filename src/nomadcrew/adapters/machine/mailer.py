@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from nomadcrew.adapters.machine.keys import write_new
-from nomadcrew.adapters.mime import MailSender, compose, file_stem
+from nomadcrew.adapters.mime import MailSender, compose, file_stem, recipient_of
 from nomadcrew.core.clock import utc_now
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.mail import MailMessage, MailRefused
@@ -97,7 +97,7 @@ class SmtpMailer:
     async def send(self, message: MailMessage) -> None:
         mail = compose(message, self._sender, self._clock())
         try:
-            await asyncio.to_thread(self._deliver, mail)
+            await asyncio.to_thread(self._deliver, mail, recipient_of(message))
         # A failed job is logged with its causes, and those of a refusal quote the address: hence `from None`.
         except smtplib.SMTPRecipientsRefused as error:
             raise _refusal(max(code for code, _ in error.recipients.values()), error) from None
@@ -111,13 +111,13 @@ class SmtpMailer:
                 "The mail server refuses mail at the moment.", details=type(error).__name__
             ) from error
 
-    def _deliver(self, mail: EmailMessage) -> None:
+    def _deliver(self, mail: EmailMessage, to: str) -> None:
         with self._connect() as smtp:
             if self._server.security == "smtp+starttls":
                 smtp.starttls(context=self._tls)
             if self._server.user is not None and self._server.password is not None:
                 smtp.login(self._server.user, self._server.password)
-            smtp.send_message(mail)
+            smtp.send_message(mail, self._sender.address, [to])
 
     def _connect(self) -> smtplib.SMTP:
         host, port = self._server.host, self._server.port

@@ -68,11 +68,15 @@ class _Bucket:
 
     def spend(self, key: str, cost: int, now_us: int) -> None:
         now = now_us * self._limit.count
-        self._set(key, now + min(self._capacity, self._spent(key, now) + cost * self._token), now)
+        self._set(key, now + min(self._capacity, self._after(key, cost, now)), now)
 
     def _spent(self, key: str, now: int) -> int:
         # The upper bound matters only if the clock was set back: no caller waits longer than a whole window.
         return min(max(0, self._full_at.get(key, now) - now), self._capacity)
+
+    def _after(self, key: str, cost: int, now: int) -> int:
+        """The spent amount after spending `cost`, or after giving it back."""
+        return max(0, self._spent(key, now) + cost * self._token)
 
     def take(self, key: str, cost: int, now_us: int) -> Allowance:
         limit, now = self._limit, now_us * self._limit.count
@@ -83,7 +87,7 @@ class _Bucket:
             left = (self._capacity - spent) // self._token
             return Allowance(False, limit.count, left, self._seconds(spent), self._seconds(short))
         if cost:
-            spent += cost * self._token
+            spent = self._after(key, cost, now)
             self._set(key, now + spent, now)
         return Allowance(True, limit.count, (self._capacity - spent) // self._token, self._seconds(spent), 0)
 

@@ -9,13 +9,16 @@ import msgspec
 
 from nomadcrew.adapters.postgres.profiles import profile_of
 from nomadcrew.adapters.postgres.sql import Duplicate, Row, Sql, Statement, statements
+from nomadcrew.adapters.postgres.text_keys import search_columns, with_keys
 from nomadcrew.core.auth.errors import ConfirmationUsed, InvalidConfirmation
 from nomadcrew.core.auth.model import CONFIRMATION_LIFETIME, Account
 from nomadcrew.core.auth.ports import AccountPage, Credentials, NewAccount, Registration, RegistrationId
 from nomadcrew.core.errors import NotFound, Unavailable
 from nomadcrew.core.ids import EventId, UserId
 from nomadcrew.core.retention import REGISTRATION_RETENTION
+from nomadcrew.core.text import comparison_key, email_key
 from nomadcrew.core.users.errors import EmailTaken, UsernameTaken
+from nomadcrew.core.users.rules import with_suffix
 
 _SQL = statements("accounts")
 REPEAT_PAUSE = timedelta(seconds=60)
@@ -67,10 +70,7 @@ class PostgresAccounts(PostgresUnconfirmedRegistrations):
         rows = await self._fetch_with_retry(
             _SQL["register"],
             user_id=new.user_id,
-            email=new.email,
-            usernames=_json(new.usernames),
-            first_name=new.first_name,
-            last_name=new.last_name,
+            **_columns(new),
             password_hash=await self._passwords.hash(password),
             confirmed=confirmed,
             now=now,
@@ -87,17 +87,16 @@ class PostgresAccounts(PostgresUnconfirmedRegistrations):
     async def request(
         self, new: NewAccount, password: str, registration_id: RegistrationId, event_id: EventId, *, now: datetime
     ) -> None:
-        recent = await self._sql.fetch(_SQL["recent_registration"], email=new.email, since=now - REPEAT_PAUSE)
+        recent = await self._sql.fetch(
+            _SQL["recent_registration"], email_key=email_key(new.email), since=now - REPEAT_PAUSE
+        )
         # Checked in any case, so that the response time does not reveal whether the address is known.
         if await self._passwords.matches(recent[0]["password_hash"] if recent else None, password):
             return
         [row] = await self._sql.fetch(
             _SQL["request"],
             id=registration_id,
-            email=new.email,
-            usernames=_json(new.usernames),
-            first_name=new.first_name,
-            last_name=new.last_name,
+            **_columns(new),
             password_hash=await self._passwords.hash(password),
             expires_at=now + CONFIRMATION_LIFETIME,
             counted_since=now - timedelta(hours=1),
@@ -123,9 +122,11 @@ class PostgresAccounts(PostgresUnconfirmedRegistrations):
         self, registration_id: RegistrationId, suffix: str, *, now: datetime, password_hash: str | None = None
     ) -> Account:
         """See the port. `password_hash` replaces the registration's."""
-        [row] = await self._fetch_with_retry(
-            _SQL["confirm"], id=registration_id, suffix=suffix, password_hash=password_hash, now=now
-        )
+        params = {"id": registration_id, "password_hash": password_hash, "now": now}
+        [row] = await self._fetch_with_retry(_SQL["confirm"], usernames=with_keys([]), **params)
+        if row["verdict"] == "username_taken":
+            other = with_suffix(row["wanted_username"], suffix)
+            [row] = await self._fetch_with_retry(_SQL["confirm"], usernames=with_keys([other]), **params)
         if row["verdict"] == "confirmation_used":
             raise ConfirmationUsed
         if row["verdict"] != "ok":
@@ -139,13 +140,19 @@ class PostgresAccounts(PostgresUnconfirmedRegistrations):
         return Registration(rows[0]["id"], rows[0]["email"], rows[0]["username"], rows[0]["expires_at"])
 
     async def find(self, login: str, *, now: datetime) -> Credentials | None:
-        rows = await self._sql.fetch(_SQL["find"], login=login, now=now)
+        rows = await self._sql.fetch(
+            _SQL["find"], email_key=email_key(login), username_key=comparison_key(login), now=now
+        )
         if not rows:
             return None
         [row] = rows
         if row["id"] is None:
             return Credentials(row["password_hash"], registration_id=row["registration_id"])
         return Credentials(row["password_hash"], account=_account(row))
+
+    async def find_registration(self, registration_id: RegistrationId, *, now: datetime) -> Credentials | None:
+        rows = await self._sql.fetch(_SQL["pending"], id=registration_id, now=now)
+        return Credentials(rows[0]["password_hash"], registration_id=registration_id) if rows else None
 
     async def check(self, found: Credentials | None, password: str) -> bool:
         if not await self._passwords.matches(None if found is None else found.password_hash, password):
@@ -186,6 +193,17 @@ class PostgresAccounts(PostgresUnconfirmedRegistrations):
                 return await self._sql.fetch(statement, **params)
             except Duplicate as duplicate:
                 raise Unavailable(code="busy") from duplicate
+
+
+def _columns(new: NewAccount) -> dict[str, str | None]:
+    return {
+        "email": new.email,
+        "email_key": email_key(new.email),
+        "usernames": with_keys(new.usernames),
+        "first_name": new.first_name,
+        "last_name": new.last_name,
+        **search_columns(first_name=new.first_name, last_name=new.last_name),
+    }
 
 
 def _account(row: Row) -> Account:

@@ -33,8 +33,9 @@ from nomadcrew.core.chat.model import (
 )
 from nomadcrew.core.errors import DomainError
 from nomadcrew.core.events import TOMBSTONE, Outbox
-from nomadcrew.core.ids import EventId, MessageId, parse_uuid
+from nomadcrew.core.ids import AttachmentId, EventId, MessageId, parse_uuid
 from nomadcrew.core.permissions import Rule
+from nomadcrew.core.text import search_key
 
 _SQL = statements("chat")
 _REFUSALS: Refusals = {
@@ -92,7 +93,7 @@ class PostgresChat:
             id=message_id,
             own=command.rule.own,
             body=text,
-            folded=text.casefold(),
+            folded=search_key(text),
             editable_since=editable_since(command.now),
             max_edits=MAX_EDITS,
             event_id=command.event_id,
@@ -102,7 +103,7 @@ class PostgresChat:
         await self._outbox.after_commit()
         return _message(row)
 
-    async def delete(self, command: Command, message_id: MessageId) -> None:
+    async def delete(self, command: Command, message_id: MessageId) -> AttachmentId | None:
         [row] = await self._sql.fetch(
             _SQL["delete"],
             **gate(command),
@@ -114,12 +115,13 @@ class PostgresChat:
         )
         raise_for_verdict(row["verdict"], also=_REFUSALS)
         await self._outbox.after_commit()
+        return None if row["file_id"] is None else AttachmentId(row["file_id"])
 
     async def add_reaction(self, reaction: Reaction, rule: Rule, event_id: EventId) -> Reaction:
         [row] = await self._sql.fetch(
             _SQL["react"], max_reactions=MAX_REACTIONS, now=reaction.created_at, **_params(reaction, rule, event_id)
         )
-        raise_for_verdict(row["verdict"], also=_REFUSALS)
+        raise_for_verdict(row["verdict"], "unchanged", also=_REFUSALS)
         await self._outbox.after_commit()
         return Reaction(reaction.message_id, reaction.trip_id, reaction.user_id, reaction.emoji, row["created_at"])
 
@@ -219,9 +221,9 @@ def _row(number: int, message: NewMessage) -> dict[str, Any]:
         "trip_id": str(message.trip_id),
         "user_id": str(message.author),
         "body": message.text,
-        "folded": message.text.casefold(),
+        "folded": search_key(message.text),
         "reply_to_id": None if message.reply_to_id is None else str(message.reply_to_id),
-        "mentions": list(message.mentions),
+        "mentions": [list(names) for names in message.mentions],
         "event_id": str(message.event_id),
         "now": message.now.isoformat(),
         "kept_until": (message.now + REPEATED_WITHIN).isoformat(),

@@ -1,6 +1,7 @@
 """Invitations on PostgreSQL."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from nomadcrew.adapters.postgres.members import membership_of
@@ -9,9 +10,12 @@ from nomadcrew.adapters.postgres.sql import Row, Sql, gate, statements
 from nomadcrew.core.access import Access, Command
 from nomadcrew.core.clock import midnight
 from nomadcrew.core.ids import EventId, InvitationId, MembershipId, UserId
-from nomadcrew.core.invitations.model import LIFETIME, RESEND_PAUSE, Invitation, InvitationDetails
+from nomadcrew.core.invitations.model import LIFETIME, RESEND_PAUSE, Invitation, InvitationDetails, is_private
+from nomadcrew.core.mail import MAX_MAILS
 from nomadcrew.core.members.model import Membership
-from nomadcrew.core.permissions import Role
+from nomadcrew.core.permissions import Role, rule
+from nomadcrew.core.retention import MAIL_COUNT_RETENTION
+from nomadcrew.core.text import email_key
 from nomadcrew.core.trips.model import MAX_MEMBERS, MAX_TRIPS_PER_USER
 
 _SQL = statements("invitations")
@@ -22,17 +26,29 @@ class PostgresInvitations:
     def __init__(self, sql: Sql) -> None:
         self._sql = sql
 
-    async def invite(self, command: Command, email: str, role: Role, *, invitation_id: InvitationId) -> Invitation:
+    async def invite(
+        self,
+        command: Command,
+        email: str,
+        role: Role,
+        *,
+        invitation_id: InvitationId,
+        user_id: UserId | None = None,
+    ) -> Invitation:
         [row] = await self._sql.fetch(
             _SQL["invite"],
             **gate(command),
             email=email,
+            email_key=email_key(email),
             role=role,
             id=invitation_id,
             event_id=command.event_id,
             now=command.now,
             expires_at=command.now + LIFETIME,
             mailed_before=command.now - RESEND_PAUSE,
+            user_id=user_id,
+            counted_since=command.now - MAIL_COUNT_RETENTION,
+            max_mails=MAX_MAILS,
         )
         raise_for_verdict(row["verdict"])
         return _invitation(row)
@@ -62,7 +78,12 @@ class PostgresInvitations:
 
     async def get_for_mail(self, invitation_id: InvitationId) -> tuple[Invitation, InvitationDetails] | None:
         [row] = await self._sql.fetch(_SQL["details"], id=invitation_id, caller=None, anonymous=True)
-        return (_invitation(row), _details(row)) if row["verdict"] == "ok" else None
+        if row["verdict"] != "ok":
+            return None
+        invitation = _invitation(row)
+        if is_private(invitation.invitee_email):
+            invitation = replace(invitation, invitee_email=row["account_email"])
+        return invitation, _details(row)
 
     async def accept(
         self,
@@ -82,6 +103,7 @@ class PostgresInvitations:
             now=now,
             max_members=MAX_MEMBERS,
             max_trips=MAX_TRIPS_PER_USER,
+            inviter_rank=rule("invitation", "create").min_rank,
         )
         raise_for_verdict(row["verdict"], "unchanged", "joined")
         return membership_of(row)
@@ -112,7 +134,7 @@ def _details(row: Row) -> InvitationDetails:
     return InvitationDetails(
         id=row["id"],
         trip_id=row["trip_id"],
-        email=row["invitee_email"],
+        email=row["account_email"] or row["invitee_email"],
         status=row["status"],
         role=row["role"],
         created_at=row["created_at"],

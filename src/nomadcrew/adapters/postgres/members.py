@@ -41,7 +41,7 @@ class PostgresMembers:
 
     async def add(
         self, command: Command, user_id: UserId, role: Role, *, membership_id: MembershipId
-    ) -> Membership:
+    ) -> Membership | None:
         [row] = await self._sql.fetch(
             _SQL["add"],
             **gate(command),
@@ -53,8 +53,8 @@ class PostgresMembers:
             max_members=MAX_MEMBERS,
             max_trips=MAX_TRIPS_PER_USER,
         )
-        raise_for_verdict(row["verdict"], "unchanged")
-        return membership_of(row)
+        verdict = raise_for_verdict(row["verdict"], "unchanged", "needs_consent")
+        return None if verdict == "needs_consent" else membership_of(row)
 
     async def remove(self, command: Command, user_id: UserId) -> None:
         [row] = await self._sql.fetch(

@@ -1,20 +1,24 @@
 """Forward-only migrations from numbered files; the same runner on both hosts.
 
 Each file runs in its own transaction, under an advisory lock: a second runner waits and then finds nothing to do.
-An applied file must not change: its checksum is stored.
+An applied file must not change: its checksum is stored. `-- step: name` between two `-- split` runs a function of
+`STEPS` in the file's transaction, for what SQL cannot compute.
 """
 
 import hashlib
 import re
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import nomadcrew
 from nomadcrew.adapters.postgres.sql import Sql, compile_statement
+from nomadcrew.adapters.postgres.text_keys import SameKey, fill_text_keys
 
 LOCK_TIMEOUT = "10s"
 _SPLIT = re.compile(r"^-- split\s*$", re.MULTILINE)
+_STEP = re.compile(r"-- step: (\w+)")
 _FILE = re.compile(r"(\d{4})_\w+\.sql")
 
 _CREATE = compile_statement(
@@ -32,8 +36,11 @@ _RECORD = compile_statement(
 )
 
 
+STEPS: Final[Mapping[str, Callable[[Sql], Awaitable[None]]]] = {"fill_text_keys": fill_text_keys}
+
+
 class MigrationError(Exception):
-    """The migration files and the database do not match; nothing was changed."""
+    """A migration cannot be applied to this database; its transaction changed nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +92,7 @@ async def migrate(sql: Sql, migrations: list[Migration] | None = None) -> list[M
     """Apply new migrations; returns them.
 
     Raises:
-        MigrationError: an applied file was edited, or the database is from a newer version.
+        MigrationError: an applied file was edited, the database is from a newer version, or rows contradict a file.
     """
     wanted = load(folder()) if migrations is None else migrations
     async with sql.transaction():
@@ -120,6 +127,11 @@ def _check(wanted: list[Migration], applied: dict[Any, Any]) -> None:
 
 async def _apply(sql: Sql, migration: Migration) -> None:
     for number, part in enumerate(_SPLIT.split(migration.text)):
-        if part.strip():
+        if step := _STEP.fullmatch(part.strip()):
+            try:
+                await STEPS[step[1]](sql)
+            except SameKey as same:
+                raise MigrationError(f"{migration.name}: {same}") from None
+        elif part.strip():
             await sql.fetch(compile_statement(f"{migration.name}_{number}", part))
     await sql.fetch(_RECORD, version=migration.version, name=migration.name, checksum=migration.checksum)

@@ -106,11 +106,12 @@ class PostgresNotifications:
             answers[n] = Facts(answer[0]["trip_name"], {row["user_id"]: _person(row) for row in users})
         return answers
 
-    async def store(self, trip_id: TripId, drafts: Sequence[Draft], *, now: datetime) -> int:
+    async def store(self, trip_id: TripId, drafts: Sequence[Draft], *, caused_at: datetime, now: datetime) -> int:
         [row] = await self._sql.fetch(
             _SQL["store"],
             trip_id=trip_id,
             drafts=json.dumps([_draft(draft, now) for draft in drafts]),
+            caused_at=caused_at,
             now=now,
         )
         return int(row["count"])

@@ -8,8 +8,12 @@ import msgspec
 
 from nomadcrew.adapters.postgres.refusals import raise_for_verdict
 from nomadcrew.adapters.postgres.sql import Duplicate, Row, Sql, statements
+from nomadcrew.adapters.postgres.text_keys import search_columns
 from nomadcrew.core.errors import DomainError, Unavailable
 from nomadcrew.core.ids import EventId, TripId, UserId
+from nomadcrew.core.mail import MAX_MAILS
+from nomadcrew.core.retention import MAIL_COUNT_RETENTION
+from nomadcrew.core.text import comparison_key, email_key, search_key
 from nomadcrew.core.users.errors import AdminOnly, EmailRequired, EmailTaken, NotSelf, UsernameTaken
 from nomadcrew.core.users.model import Profile
 from nomadcrew.core.users.ports import (
@@ -20,13 +24,11 @@ from nomadcrew.core.users.ports import (
     ProfilePage,
     UnconfirmedContactEmail,
 )
-from nomadcrew.core.users.profiles import preferences_too_large
-from nomadcrew.core.users.rules import MAX_PREFERENCES_BYTES
+from nomadcrew.core.users.rules import MAX_PREFERENCES_BYTES, preferences_too_large
 
 _SQL = statements("profiles")
-# Mails about one contact address: the pause between two for one user, and the number of users mailed in a day.
+# Between two mails about one contact address of one user.
 MAIL_PAUSE = timedelta(minutes=5)
-MAX_MAILS_PER_DAY = 3
 _REFUSALS: dict[str, Callable[[], DomainError]] = {
     "admin_only": AdminOnly,
     "not_self": NotSelf,
@@ -47,9 +49,14 @@ class PostgresProfiles:
                 _SQL["onboard"],
                 id=profile.id,
                 email=profile.email,
+                email_key=email_key(profile.email),
                 username=profile.username,
+                username_key=comparison_key(profile.username),
                 first_name=profile.first_name,
                 last_name=profile.last_name,
+                **search_columns(
+                    username=profile.username, first_name=profile.first_name, last_name=profile.last_name
+                ),
                 avatar_url=profile.avatar_url,
                 rename=rename,
                 now=profile.updated_at,
@@ -69,13 +76,13 @@ class PostgresProfiles:
         return ProfileForCaller(_profile_or_refusal(row), row["is_companion"])
 
     async def search(self, text: str, caller: UserId, *, trip_id: TripId | None, limit: int) -> Sequence[FoundUser]:
-        literal = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+        literal = _literal(search_key(text))
         rows = await self._sql.fetch(
             _SQL["search"],
             # Two letters have no trigram, unless they begin a word: then the index covers them.
             pattern=f"%{literal}%" if len(text) >= 3 else f"% {literal}%",
             prefix=f"{literal}%",
-            text=text,
+            email_key=email_key(text),
             caller=caller,
             trip_id=trip_id,
             limit=limit,
@@ -96,8 +103,12 @@ class PostgresProfiles:
                 _SQL["change"],
                 id=user_id,
                 username=change.username,
+                username_key=None if change.username is None else comparison_key(change.username),
                 first_name=change.first_name,
                 last_name=change.last_name,
+                **search_columns(
+                    username=change.username, first_name=change.first_name, last_name=change.last_name
+                ),
                 avatar_url=change.avatar_url,
                 location_privacy_preference=change.location_privacy_preference,
                 caller=caller,
@@ -142,12 +153,13 @@ class PostgresProfiles:
             _SQL["set_contact_email"],
             caller=caller,
             email=email,
+            email_key=email_key(email),
             code_id=code_id,
             event_id=event_id,
             now=now,
             mailed_before=now - MAIL_PAUSE,
-            counted_since=now - timedelta(days=1),
-            max_mails=MAX_MAILS_PER_DAY,
+            counted_since=now - MAIL_COUNT_RETENTION,
+            max_mails=MAX_MAILS,
         )
         _raise_for_verdict(row["verdict"])
 
@@ -177,6 +189,11 @@ def profile_of(row: Row) -> Profile:
         created_at=row["created_at"],
         updated_at=row["updated_at"],
     )
+
+
+def _literal(text: str) -> str:
+    """The pattern of LIKE that matches the text only."""
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
 def _profile_or_refusal(row: Row) -> Profile:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from nomadcrew.core.errors import Conflict, DomainError, Forbidden, NotFound, NotOnboarded, NotTripMember
-from nomadcrew.core.invitations.errors import EmailMismatch, Expired, NotPending
+from nomadcrew.core.invitations.errors import EmailMismatch, Expired, InviterNotAllowed, NotPending
 from nomadcrew.core.members.model import LastOwner, OwnerImmutable
 from nomadcrew.core.trips.model import MAX_MEMBERS, MAX_TRIPS_PER_USER, InvalidDates
 
@@ -22,6 +22,7 @@ _REFUSALS: Refusals = {
     "invitation_not_pending": NotPending,
     "invitation_expired": Expired,
     "email_mismatch": EmailMismatch,
+    "inviter_not_allowed": InviterNotAllowed,
     "already_member": lambda: Conflict("The user is already a member of the trip.", code="already_member"),
     "owner_immutable": OwnerImmutable,
     "last_owner": LastOwner,

@@ -48,6 +48,10 @@ class PostgresSessions:
         rows = await self._sql.fetch(_SQL["close"], hash=token_hash, now=now)
         return rows[0]["id"] if rows else None
 
+    async def ended_since(self, since: datetime) -> list[SessionId]:
+        """The sessions that were ended after a time, by any process."""
+        return [row["id"] for row in await self._sql.fetch(_SQL["ended_since"], since=since)]
+
     async def delete_expired(self, *, now: datetime) -> int:
         before = now - SESSION_RETENTION
         # Tokens first: active sessions have expired tokens too, and deleting a session deletes its tokens.

@@ -9,11 +9,13 @@ from typing import Any
 
 from nomadcrew.adapters.postgres.refusals import raise_for_verdict
 from nomadcrew.adapters.postgres.sql import Row, Sql, gate, statements
+from nomadcrew.adapters.postgres.text_keys import search_columns
 from nomadcrew.core.access import Access, Command
 from nomadcrew.core.errors import NotOnboarded
 from nomadcrew.core.ids import EventId, MembershipId, TripId, UserId
 from nomadcrew.core.permissions import Role
 from nomadcrew.core.retention import FINGERPRINT_RETENTION
+from nomadcrew.core.text import search_key
 from nomadcrew.core.trips.model import (
     MAX_TRIPS_PER_USER,
     TRANSITIONS,
@@ -60,6 +62,7 @@ class PostgresTrips:
             kept_until=now + FINGERPRINT_RETENTION,
             max_trips=MAX_TRIPS_PER_USER,
             **_new_columns(new),
+            **search_columns(destination_name=new.destination_name, destination_address=new.destination_address),
         )
         if raise_for_verdict(row["verdict"], "replayed") == "replayed":
             stored = _grouped(await self._sql.fetch(_SQL["replayed"], fingerprint=fingerprint, caller=caller))
@@ -84,7 +87,7 @@ class PostgresTrips:
         rows = await self._sql.fetch(
             _SQL["search"],
             **gate(access),
-            destination=search.destination,
+            destination=None if search.destination is None else search_key(search.destination),
             start_from=search.start_from,
             start_to=search.start_to,
             end_to=search.end_to,
@@ -116,6 +119,9 @@ class PostgresTrips:
             destination_place_id=change.destination_place_id,
             destination_address=change.destination_address,
             destination_name=change.destination_name,
+            **search_columns(
+                destination_name=change.destination_name, destination_address=change.destination_address
+            ),
             destination_latitude=change.destination_latitude,
             destination_longitude=change.destination_longitude,
             start_date=change.start_date,

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from nomadcrew.api.users.bodies import Text, UserProfile, own_profile
 from nomadcrew.core.auth.accounts import SignUp
@@ -29,11 +29,15 @@ class RegisterIn(Struct, rename="camel"):
 
 
 class LoginIn(Struct):
-    """An email address or a username, and the password."""
+    """An email address or a username, and the password.
+
+    A client that sends the `device_token` of an earlier sign-in is not affected by failures of others.
+    """
 
     password: Password
     email: Text | None = None
     username: Text | None = None
+    device_token: Secret | None = None
 
     def __post_init__(self) -> None:
         if not self.login:
@@ -49,7 +53,10 @@ class RefreshIn(Struct):
 
 
 class ConfirmIn(Struct):
+    """The token from the mail, and the password of the registration."""
+
     token: Secret
+    password: Password
 
 
 class SignedInView(Struct):
@@ -60,6 +67,7 @@ class SignedInView(Struct):
     expires_in: int
     user: UserProfile
     token_type: str = "bearer"  # noqa: S105 — the scheme, no secret
+    device_token: str | UnsetType = UNSET
 
 
 class ConfirmationRequired(Struct):
@@ -89,7 +97,11 @@ class PublicKeys(Struct):
 
 def signed_in_view(signed_in: SignedIn) -> SignedInView:
     return SignedInView(
-        signed_in.access_token, signed_in.refresh_token, signed_in.expires_in_s, own_profile(signed_in.profile)
+        signed_in.access_token,
+        signed_in.refresh_token,
+        signed_in.expires_in_s,
+        own_profile(signed_in.profile),
+        device_token=signed_in.device_token or UNSET,
     )
 
 

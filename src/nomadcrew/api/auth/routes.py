@@ -15,6 +15,7 @@ from nomadcrew.api.auth.bodies import (
     valid_view,
 )
 from nomadcrew.core.auth import accounts, sessions
+from nomadcrew.core.auth.failures import Origin
 from nomadcrew.core.flags import REGISTRATION
 from nomadcrew.core.users import profiles
 from nomadcrew.web.call import Call, Reply
@@ -46,6 +47,7 @@ async def register(call: Call, body: RegisterIn) -> SignedInView | Reply:
         return Reply(202, msgspec.json.encode(ConfirmationRequired()), {"content-type": JSON_TYPE})
     signed_in = await accounts.register(
         body.to_sign_up(),
+        Origin(call.request.client_ip),
         is_open=is_open,
         accounts=ports.accounts,
         sessions=ports.sessions,
@@ -63,12 +65,13 @@ async def register(call: Call, body: RegisterIn) -> SignedInView | Reply:
 async def login(call: Call, body: LoginIn) -> SignedInView:
     """Sign in with an email address or username.
 
-    After five failures for an account, further attempts are refused for a while.
+    After five failures for an account from one network, further attempts from there are refused for a while.
     """
     ports = call.ports
     signed_in = await accounts.sign_in(
         body.login,
         body.password,
+        Origin(call.request.client_ip, body.device_token),
         accounts=ports.accounts,
         sessions=ports.sessions,
         tokens=ports.tokens,
@@ -104,18 +107,22 @@ async def logout(call: Call, body: RefreshIn) -> None:
 
 
 @routes.post("/v1/auth/confirm", auth=Auth.PUBLIC, bucket="sign_in", idempotency=Idempotency.NEVER,
-             statements=2, why="the account is created before its first session")  # fmt: skip
+             refusals=(401,), statements=3,
+             why="the password is checked, then the account is created before its first session")  # fmt: skip
 async def confirm(call: Call, body: ConfirmIn) -> SignedInView:
-    """Confirm an email address with the token from a mail.
+    """Confirm an email address with the token from a mail and the password of the registration.
 
     The token works once, within 24 hours.
     """
     ports = call.ports
     signed_in = await accounts.confirm(
         body.token,
+        body.password,
+        Origin(call.request.client_ip),
         accounts=ports.accounts,
         sessions=ports.sessions,
         tokens=ports.tokens,
+        limits=ports.limits,
         new_id=ports.new_id,
         now=call.now,
     )

@@ -9,6 +9,7 @@ from nomadcrew.core.chat import service
 from nomadcrew.core.chat.model import Message
 from nomadcrew.core.errors import Invalid, TooMany
 from nomadcrew.core.ids import AttachmentId, MessageId, TripId
+from nomadcrew.web.decode import convert
 from nomadcrew.web.sockets import FrameHandlers, SocketCall
 from nomadcrew.wire.events import frame
 
@@ -79,6 +80,8 @@ async def _send(call: SocketCall) -> Message:
 
 def _read(call: SocketCall, type_: type[Body]) -> Body:
     try:
-        return msgspec.convert(call.payload, type_)
-    except msgspec.ValidationError:
-        raise Invalid("The frame lacks a required field.", code="invalid_request_payload") from None
+        body: Body = convert(call.payload, type_)
+    except Invalid as error:
+        text = "The frame lacks a required field, or has one of another type."
+        raise Invalid(text, code="invalid_request_payload", details=error.details) from None
+    return body

@@ -69,13 +69,14 @@ class InvitationDetailsView(Struct, rename="camel"):
     inviter: InviterView | UnsetType = UNSET
 
 
-def invitation_view(invitation: Invitation) -> InvitationView:
+def invitation_view(invitation: Invitation, email: str) -> InvitationView:
+    """An invitation; `email` is the invitee's address as the viewer may see it."""
     return InvitationView(
         id=invitation.id,
         trip_id=invitation.trip_id,
         inviter_id=str(invitation.inviter_id or ""),
-        invitee_email=invitation.invitee_email,
-        email=invitation.invitee_email,
+        invitee_email=email,
+        email=email,
         role=invitation.role,
         status=invitation.status,
         expires_at=invitation.expires_at,

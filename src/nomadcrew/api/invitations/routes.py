@@ -15,12 +15,14 @@ from nomadcrew.core.errors import Invalid, NotFound
 from nomadcrew.core.ids import InvitationId
 from nomadcrew.core.invitations import service
 from nomadcrew.core.invitations.errors import BadInvitationToken
-from nomadcrew.core.invitations.model import InvitationStatus
+from nomadcrew.core.invitations.model import Invitation, InvitationStatus, is_private
 from nomadcrew.core.members.model import parse_role
 from nomadcrew.web.call import Call, Reply
 from nomadcrew.web.routes import Auth, Gate, Param, Routes
 
-routes = Routes("invitations", ports=("idempotency", "invitation_links", "invitations", "limits", "outbox"))
+routes = Routes(
+    "invitations", ports=("idempotency", "invitation_links", "invitations", "limits", "outbox", "private_addresses")
+)
 TOKEN = Param("token", "string", "The token of an invitation's link.")
 
 
@@ -33,6 +35,13 @@ def invitation_id(call: Call) -> InvitationId:
     return InvitationId(call.id("invitationId", NotFound("invitation", code="invitation_not_found")))
 
 
+def view(invitation: Invitation, call: Call) -> InvitationView:
+    email, user_id = invitation.invitee_email, invitation.invitee_id
+    if is_private(email) and user_id is not None:
+        email = call.ports.private_addresses.address_of(user_id, call.user_id)
+    return invitation_view(invitation, email)
+
+
 def linked(call: Call, token: str) -> InvitationId:
     """The invitation id in a link's token."""
     return call.ports.invitation_links.read(token, now=call.now)
@@ -43,7 +52,7 @@ def linked(call: Call, token: str) -> InvitationId:
 async def create_invitation(call: Call, body: NewInvitationIn) -> InvitationView:
     """Invite a user by email.
 
-    An open invitation to the address is renewed and mailed again.
+    An open invitation to the address is renewed and mailed again. The address may be one from a search.
     """
     invitation = await service.invite(
         call.trip_id,
@@ -51,17 +60,18 @@ async def create_invitation(call: Call, body: NewInvitationIn) -> InvitationView
         parse_role(body.role),
         call.user_id,
         invitations=call.ports.invitations,
+        private_addresses=call.ports.private_addresses,
         new_id=call.ports.new_id,
         now=call.now,
     )
-    return invitation_view(invitation)
+    return view(invitation, call)
 
 
 @routes.get("/v1/trips/{id}/invitations", gate=Gate("invitation", "read"))
 async def list_invitations(call: Call) -> list[InvitationView]:
     """List a trip's invitations, newest first."""
     invitations = await service.list_invitations(call.trip_id, call.user_id, invitations=call.ports.invitations)
-    return [invitation_view(invitation) for invitation in invitations]
+    return [view(invitation, call) for invitation in invitations]
 
 
 @routes.delete("/v1/trips/{id}/invitations/{invitationId}", status=204, gate=Gate("invitation", "delete"),
@@ -75,12 +85,15 @@ async def revoke_invitation(call: Call) -> None:
 
 @routes.get("/v1/invitations/join", auth=Auth.PUBLIC, query=(TOKEN,), status=302, html=True)
 async def join_by_link(call: Call) -> Reply:
-    """Redirect a browser from an old invitation link to its page."""
-    return Reply(302, headers={"location": call.ports.site.link_base + await _page(call)})
-
-
-async def _page(call: Call) -> str:
+    """Redirect a browser from an old invitation link to its page: the app's, or ours if the site has no app."""
+    site = call.ports.site
     token = call.query("token")
+    if site.app_url is None:
+        return Reply(302, headers={"location": f"{site.public_url}/invite/accept/{quote(token or '-', safe='')}"})
+    return Reply(302, headers={"location": site.app_url + await _page(call, token)})
+
+
+async def _page(call: Call, token: str | None) -> str:
     if not token:
         return "/join-trip?error=missing_token"
     try:

@@ -18,17 +18,20 @@ from nomadcrew.core.locations.model import (
     Privacy,
     Ruling,
 )
-from nomadcrew.core.locations.privacy import VisiblePosition
+from nomadcrew.core.locations.privacy import VisiblePosition, strictest
 from nomadcrew.core.locations.reports import ReportedPosition, SharingChoice
 from nomadcrew.core.locations.service import MemberPosition, Suggestion
+from nomadcrew.web.call import whole_number
+from nomadcrew.web.decode import EACH_ALONE
 
 _FARTHEST = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 
 
-class FixIn(Struct, rename="camel"):
-    """A position from a phone. Only latitude and longitude are required; `timestamp` is in Unix milliseconds.
+class FixIn(Struct, kw_only=True):
+    """A position from a phone. Only latitude and longitude are required; `timestamp` is in Unix milliseconds, a
+    fraction of which is cut off.
 
-    Older clients send `privacy` as `privacy_level`.
+    Older clients send `privacy` as `privacy_level`; of two levels the stricter applies.
     """
 
     latitude: float
@@ -38,20 +41,20 @@ class FixIn(Struct, rename="camel"):
     speed: float | None = None
     heading: float | None = None
     privacy: Privacy | None = None
+    privacy_level: Privacy | None = None
 
 
 class LocationIn(FixIn, rename={"is_sharing_enabled": "isSharingEnabled", "sharing_expires_in": "sharingExpiresIn",
                                 "trip_id": "tripId"}):  # fmt: skip
-    privacy_level: Privacy | None = None
     is_sharing_enabled: bool | None = None
     sharing_expires_in: int | None = None
     trip_id: str | None = None
 
 
 class BatchIn(Struct, rename="camel"):
-    """Positions in any order, up to thirty days old."""
+    """Positions in any order, up to thirty days old. One that cannot be read, which is None, is refused alone."""
 
-    locations: Annotated[list[FixIn], Meta(min_length=1, max_length=MAX_BATCH)]
+    locations: Annotated[list[FixIn | None], Meta(min_length=1, max_length=MAX_BATCH, extra=EACH_ALONE)]
     is_sharing_enabled: bool | None = None
     sharing_expires_in: int | None = None
 
@@ -228,16 +231,21 @@ class PreferencesIn(Struct, rename="camel"):
 
 def fix_in(body: FixIn, default_privacy: Privacy) -> ReportedPosition:
     """The position in a body."""
-    level = body.privacy_level if isinstance(body, LocationIn) else None
+    levels = [level for level in (body.privacy, body.privacy_level) if level is not None]
     return ReportedPosition(
         body.latitude,
         body.longitude,
         None if body.timestamp is None else _moment(body.timestamp),
-        body.privacy or level or default_privacy,
+        strictest(*levels) if levels else default_privacy,
         body.accuracy,
         body.speed,
         body.heading,
     )
+
+
+def fixes_in(body: BatchIn) -> list[ReportedPosition | None]:
+    """The positions in a batch; None for one that cannot be read."""
+    return [None if fix is None else fix_in(fix, Privacy.PRECISE) for fix in body.locations]
 
 
 def opinion_in(body: LocationIn | BatchIn) -> SharingChoice:
@@ -253,8 +261,9 @@ def moment_in(text: str | None, name: str, otherwise: datetime) -> datetime:
     if not text:
         return otherwise
     try:
-        if text.lstrip("-").isdecimal() and len(text) <= 20:
-            return _moment(int(text))
+        milliseconds = whole_number(text)
+        if milliseconds is not None:
+            return _moment(milliseconds)
         # An unescaped plus in a query is a space.
         moment = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
     except ValueError:

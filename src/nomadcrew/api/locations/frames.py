@@ -4,12 +4,13 @@ from typing import TypeVar
 
 import msgspec
 
-from nomadcrew.api.locations.bodies import BatchIn, LocationIn, fix_in, opinion_in, rulings
+from nomadcrew.api.locations.bodies import BatchIn, LocationIn, fix_in, fixes_in, opinion_in, rulings
 from nomadcrew.core.errors import Invalid, NotTripMember, TooMany
 from nomadcrew.core.ids import EventId, TripId
 from nomadcrew.core.locations import service
 from nomadcrew.core.locations.model import Accepted, Privacy, Report
 from nomadcrew.core.locations.reports import batch, judged, single
+from nomadcrew.web.decode import convert
 from nomadcrew.web.sockets import FrameHandlers, SocketCall
 from nomadcrew.wire.events import frame
 
@@ -60,7 +61,7 @@ async def _report_batch(call: SocketCall, trip_id: TripId) -> str:
     report, checked = batch(
         trip_id,
         call.user_id,
-        [fix_in(fix, Privacy.PRECISE) for fix in body.locations],
+        fixes_in(body),
         opinion_in(body),
         EventId(call.ports.new_id()),
         now=call.ports.clock(),
@@ -77,10 +78,11 @@ async def _accept(call: SocketCall, report: Report) -> Accepted:
 
 def _converted(call: SocketCall, type_: type[Body]) -> Body:
     try:
-        return msgspec.convert(call.payload, type_)
-    except msgspec.ValidationError:
+        body: Body = convert(call.payload, type_)
+    except Invalid:
         # The error's text could contain the position.
         raise Invalid("The frame must hold a position, or `locations` with up to 500 positions.") from None
+    return body
 
 
 async def _spend(call: SocketCall, bucket: str) -> None:

@@ -77,7 +77,7 @@ async def post_batch(call: Call, body: BatchIn) -> BatchView:
     report, rulings = batch(
         call.trip_id,
         call.user_id,
-        [wire.fix_in(fix, Privacy.PRECISE) for fix in body.locations],
+        wire.fixes_in(body),
         wire.opinion_in(body),
         EventId(call.ports.new_id()),
         now=call.now,

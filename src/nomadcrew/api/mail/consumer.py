@@ -15,7 +15,10 @@ from nomadcrew.core.users.ports import ContactEmailCodeId
 
 
 class AboutInvitation(msgspec.Struct):
+    """`is_mailed` is False beyond the number of mails that one address gets."""
+
     invitation_id: UUID
+    is_mailed: bool = True
 
 
 class AboutContactEmail(msgspec.Struct):
@@ -57,14 +60,14 @@ async def _mail_for(event: Event, ports: Ports) -> MailMessage | None:
 
 async def _about_invitation(event: Event, ports: Ports) -> MailMessage | None:
     about = msgspec.json.decode(event.payload, type=AboutInvitation)
-    stored = await ports.invitations.get_for_mail(InvitationId(about.invitation_id))
+    stored = await ports.invitations.get_for_mail(InvitationId(about.invitation_id)) if about.is_mailed else None
     if stored is None:
         return None
     invitation, details = stored
     if invitation.status != InvitationStatus.PENDING or invitation.expires_at <= ports.clock():
         return None
     token = ports.invitation_links.issue(invitation, now=event.occurred_at)
-    return invitation_mail(str(event.id), details, token, ports.site)
+    return invitation_mail(str(event.id), invitation.invitee_email, details, token, ports.site)
 
 
 async def _about_contact_email(event: Event, ports: Ports) -> MailMessage | None:

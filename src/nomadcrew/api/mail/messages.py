@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from nomadcrew.api.rendering import days, minute, one_line, render
+from nomadcrew.api.rendering import days, minute, render, unlinked
 from nomadcrew.core.auth.model import Account
 from nomadcrew.core.auth.ports import Registration
 from nomadcrew.core.invitations.model import InvitationDetails
@@ -18,12 +18,12 @@ def invitation_path(token: str) -> str:
     return f"invite/accept/{token}"
 
 
-def invitation_mail(id_: str, details: InvitationDetails, token: str, site: Site) -> MailMessage:
-    """The mail of an invitation, with its link."""
-    inviter, trip = one_line(details.inviter_name) or "A member", one_line(details.trip_name)
+def invitation_mail(id_: str, to: str, details: InvitationDetails, token: str, site: Site) -> MailMessage:
+    """The mail of an invitation to the address `to`, with its link."""
+    inviter, trip = unlinked(details.inviter_name) or "A member", unlinked(details.trip_name)
     return _message(
         id_,
-        details.email,
+        to,
         f"{inviter} invites you to {trip}",
         "invitation_mail",
         inviter=inviter,
@@ -44,7 +44,7 @@ def confirmation_mail(id_: str, registration: Registration, code: str, site: Sit
         registration.email,
         "Confirm your e-mail address",
         "confirmation_mail",
-        username=one_line(registration.username),
+        username=unlinked(registration.username),
         expires=minute(registration.expires_at),
         link=f"{site.public_url}/auth/confirm/{code}",
     )
@@ -57,14 +57,14 @@ def contact_email_mail(id_: str, address: UnconfirmedContactEmail, code: str, si
         address.email,
         "Confirm your contact address",
         "contact_email_mail",
-        username=one_line(address.username),
+        username=unlinked(address.username),
         link=f"{site.public_url}/contact-email/confirm/{code}",
     )
 
 
 def registered_mail(id_: str, account: Account) -> MailMessage:
     """The mail to the owner of an account whose address was registered again."""
-    username = one_line(account.profile.username)
+    username = unlinked(account.profile.username)
     return _message(id_, account.profile.email, "You have an account already", "registered_mail", username=username)
 
 

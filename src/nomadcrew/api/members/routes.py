@@ -17,7 +17,7 @@ from nomadcrew.core.presence.service import trip_presence
 from nomadcrew.web.call import Call
 from nomadcrew.web.routes import Gate, Routes
 
-routes = Routes("members", ports=("idempotency", "limits", "members", "outbox", "presence"))
+routes = Routes("members", ports=("idempotency", "invitations", "limits", "members", "outbox", "presence"))
 
 
 def target(call: Call) -> UserId:
@@ -46,11 +46,13 @@ async def list_presence(call: Call) -> list[PresenceView]:
     return [presence_view(member) for member in members]
 
 
-@routes.post("/v1/trips/{id}/members", status=201, gate=Gate("member", "create"), refusals=(409,))
+@routes.post("/v1/trips/{id}/members", status=201, bucket="invite", gate=Gate("member", "create"), refusals=(409,),
+             statements=2, why="a user who must consent first is invited")  # fmt: skip
 async def add_member(call: Call, body: NewMemberIn) -> MembershipView:
     """Add a user to the trip.
 
-    An active member is returned unchanged.
+    An active member is returned unchanged. A user who never shared a trip with the caller, left this one or
+    declined it is invited: `status` is `INVITED` until they accept, and `id` is the invitation's.
     """
     membership = await service.add_member(
         call.trip_id,
@@ -58,6 +60,7 @@ async def add_member(call: Call, body: NewMemberIn) -> MembershipView:
         parse_role(body.role),
         call.user_id,
         members=call.ports.members,
+        invitations=call.ports.invitations,
         new_id=call.ports.new_id,
         now=call.now,
     )

@@ -5,10 +5,10 @@ from http import HTTPStatus
 
 from nomadcrew.api.mail.messages import APP_SCHEME, invitation_path
 from nomadcrew.api.rendering import days, minute, one_line, render
-from nomadcrew.core.auth.errors import ConfirmationUsed, InvalidConfirmation
+from nomadcrew.core.auth.errors import ConfirmationUsed, InvalidConfirmation, InvalidCredentials
 from nomadcrew.core.auth.model import Account
 from nomadcrew.core.errors import DomainError, TooMany, Unavailable
-from nomadcrew.core.invitations.errors import BadInvitationToken, Expired, NotPending
+from nomadcrew.core.invitations.errors import BadInvitationToken, Expired, InviterNotAllowed, NotPending
 from nomadcrew.core.invitations.model import InvitationDetails
 from nomadcrew.core.ports import Site
 from nomadcrew.core.users.ports import UnconfirmedContactEmail
@@ -29,6 +29,7 @@ _STATUS: dict[type[DomainError], int] = {
     InvalidConfirmation: HTTPStatus.NOT_FOUND,
     NotPending: HTTPStatus.GONE,
     Expired: HTTPStatus.GONE,
+    InviterNotAllowed: HTTPStatus.GONE,
     ConfirmationUsed: HTTPStatus.GONE,
 }
 _HEADINGS = {
@@ -75,8 +76,10 @@ def welcome_page(details: InvitationDetails, account: Account, token: str, site:
     return _reply(HTTPStatus.OK, html)
 
 
-def confirm_page() -> Reply:
-    return _reply(HTTPStatus.OK, render("confirm.html"))
+def confirm_page(refusal: InvalidCredentials | None = None) -> Reply:
+    """The form that confirms a registration; after a wrong password it says so."""
+    status = HTTPStatus.OK if refusal is None else status_of(refusal)
+    return _reply(status, render("confirm.html", is_wrong=refusal is not None))
 
 
 def confirmed_page(account: Account) -> Reply:

@@ -17,10 +17,12 @@ from nomadcrew.api.pages.html import (
 )
 from nomadcrew.core.auth import accounts
 from nomadcrew.core.auth.accounts import SignUp
+from nomadcrew.core.auth.errors import InvalidCredentials
+from nomadcrew.core.auth.failures import Origin
 from nomadcrew.core.auth.model import Account
 from nomadcrew.core.errors import DomainError, NotFound, TooMany
 from nomadcrew.core.invitations import service as invitations
-from nomadcrew.core.invitations.errors import Expired, NotPending
+from nomadcrew.core.invitations.errors import Expired, InviterNotAllowed, NotPending
 from nomadcrew.core.invitations.model import InvitationDetails, InvitationStatus
 from nomadcrew.core.users.profiles import confirm_contact_email, unconfirmed_contact_email
 from nomadcrew.web.call import Call, Reply
@@ -65,7 +67,7 @@ async def answer_invitation(call: Call) -> Reply:
             new_id=call.ports.new_id,
             now=call.now,
         )
-    except (NotPending, Expired, NotFound) as refusal:
+    except (NotPending, Expired, InviterNotAllowed, NotFound) as refusal:
         return refused_page(refusal)
     except DomainError as refusal:
         return invitation_page(details, token, site, refusal=refusal, form=form)
@@ -84,20 +86,27 @@ async def show_confirmation(call: Call) -> Reply:
 
 
 @routes.post(
-    "/auth/confirm/{token}", auth=Auth.PUBLIC, html=True, idempotency=Idempotency.NEVER, refusals=(404, 410)
-)
+    "/auth/confirm/{token}", auth=Auth.PUBLIC, html=True, idempotency=Idempotency.NEVER,
+    refusals=(401, 404, 410, 413), statements=2, why="the password is checked before the account is created",
+)  # fmt: skip
 async def confirm_by_page(call: Call) -> Reply:
-    """Confirm an email address."""
+    """Confirm an email address with the password of the registration."""
     ports = call.ports
     try:
         await _spend(call, "sign_in")
+        ports.tokens.read_confirmation_code(call.request.params["token"])
         account = await accounts.confirm_account(
             call.request.params["token"],
+            form_of(call.request).get("password", ""),
+            Origin(call.request.client_ip),
             accounts=ports.accounts,
             tokens=ports.tokens,
+            limits=ports.limits,
             new_id=ports.new_id,
             now=call.now,
         )
+    except InvalidCredentials as refusal:
+        return confirm_page(refusal)
     except DomainError as refusal:
         return refused_page(refusal)
     return confirmed_page(account)
@@ -169,16 +178,25 @@ async def _visitor(call: Call, details: InvitationDetails, form: Mapping[str, st
         )
         return await accounts.create_account(
             sign_up,
+            Origin(call.request.client_ip),
             confirmed=True,  # the link was mailed to this address
             accounts=ports.accounts,
             limits=ports.limits,
+            codes=ports.tokens,
             new_id=ports.new_id,
             now=call.now,
         )
     await _spend(call, "sign_in")
     login = details.email if is_new else form.get("login", "")
     return await accounts.check_credentials(
-        login, password, accounts=ports.accounts, limits=ports.limits, new_id=ports.new_id, now=call.now
+        login,
+        password,
+        Origin(call.request.client_ip),
+        accounts=ports.accounts,
+        limits=ports.limits,
+        codes=ports.tokens,
+        new_id=ports.new_id,
+        now=call.now,
     )
 
 

@@ -22,7 +22,7 @@ from nomadcrew.core.errors import Invalid
 from nomadcrew.core.ids import PushTokenId, TripId, UserId, parse_uuid
 from nomadcrew.core.users import profiles as service
 from nomadcrew.core.users.model import Profile
-from nomadcrew.web.call import Call
+from nomadcrew.web.call import Call, whole_number
 from nomadcrew.web.routes import Auth, Param, Routes
 
 routes = Routes("users", ports=("idempotency", "limits", "outbox", "private_addresses", "profiles", "push_tokens"))
@@ -171,11 +171,12 @@ async def sync_user(call: Call) -> UserProfile:
     return own_profile(await service.get_profile(call.user_id, call.user_id, profiles=call.ports.profiles))
 
 
-@routes.post("/v1/users/push-token")
+@routes.post("/v1/users/push-token", auth=Auth.TOKEN)
 async def register_push_token(call: Call, body: PushTokenIn) -> PushTokenView:
     """Register a phone for the caller's pushes.
 
-    A phone has one user at a time: its previous user gets no more pushes there.
+    A phone has one user at a time: its previous user gets no more pushes there. The phone of a user without a
+    profile gets pushes once there is one.
     """
     push_token = await call.ports.push_tokens.register(
         PushTokenId(call.ports.new_id()), body.token, body.device_type, call.user_id, now=call.now
@@ -204,7 +205,7 @@ def exact_number(call: Call, name: str, *, default: int, lowest: int, highest: i
     text = call.query(name)
     if text is None:
         return default
-    value = int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else -1
-    if not lowest <= value <= highest:
+    value = whole_number(text)
+    if value is None or not lowest <= value <= highest:
         raise Invalid(f"`{name}` must be a number from {lowest} to {highest}.", code="invalid_query")
     return value

@@ -1,26 +1,20 @@
 """Registration, confirmation and sign-in."""
 
-import asyncio
 from dataclasses import dataclass
 from datetime import datetime
-from weakref import WeakValueDictionary
 
 from nomadcrew.core.auth.errors import InvalidCredentials, NotConfirmed, RegistrationClosed
+from nomadcrew.core.auth.failures import Origin, Target, check_within_limits
 from nomadcrew.core.auth.model import Account, SignedIn
 from nomadcrew.core.auth.passwords import check_password
-from nomadcrew.core.auth.ports import Accounts, Credentials, NewAccount, RegistrationId, Sessions, Tokens
+from nomadcrew.core.auth.ports import Accounts, Codes, Credentials, NewAccount, RegistrationId, Sessions, Tokens
 from nomadcrew.core.auth.sessions import open_session
-from nomadcrew.core.errors import TooMany
+from nomadcrew.core.emails import parse_email
 from nomadcrew.core.ids import EventId, NewId, UserId
-from nomadcrew.core.invitations.model import parse_email
 from nomadcrew.core.rate_limits import RateLimits
+from nomadcrew.core.text import comparison_key, email_key
 from nomadcrew.core.users.errors import EmailTaken
 from nomadcrew.core.users.rules import parse_name, parse_username, suffix_of, usernames_for
-
-FAILURES = "failed_sign_in"
-
-# Attempts on one account run one after another, so that concurrent attempts cannot exceed the limit of failures.
-_locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +30,7 @@ class SignUp:
 
 async def register(
     sign_up: SignUp,
+    origin: Origin,
     *,
     is_open: bool,
     accounts: Accounts,
@@ -54,13 +49,21 @@ async def register(
     if not is_open:
         raise RegistrationClosed
     account = await create_account(
-        sign_up, confirmed=False, accounts=accounts, limits=limits, new_id=new_id, now=now
+        sign_up, origin, confirmed=False, accounts=accounts, limits=limits, codes=tokens, new_id=new_id, now=now
     )
     return await open_session(account, sessions=sessions, tokens=tokens, new_id=new_id, now=now)
 
 
 async def create_account(
-    sign_up: SignUp, *, confirmed: bool, accounts: Accounts, limits: RateLimits, new_id: NewId, now: datetime
+    sign_up: SignUp,
+    origin: Origin,
+    *,
+    confirmed: bool,
+    accounts: Accounts,
+    limits: RateLimits,
+    codes: Codes,
+    new_id: NewId,
+    now: datetime,
 ) -> Account:
     """Create an account. An existing account with the same address and password is returned.
 
@@ -70,14 +73,20 @@ async def create_account(
         TooMany: too many wrong passwords for an existing account.
     """
     new = _checked(sign_up, new_id)
-    async with _lock_for(new.email):
-        # Registering with an existing address tests a password, so it counts like a sign-in.
-        await _refuse_after_failures(limits, new.email)
+    made: list[Account] = []
+
+    async def register() -> bool:
         try:
-            return await accounts.register(new, sign_up.password, confirmed=confirmed, now=now)
+            made.append(await accounts.register(new, sign_up.password, confirmed=confirmed, now=now))
         except EmailTaken:
-            await limits.spend(FAILURES, new.email)
-            raise
+            return False
+        return True
+
+    # Registering with an existing address tests a password, so it counts like a sign-in.
+    target = Target(email_key(new.email))
+    if not await check_within_limits(register, target, origin, limits=limits, codes=codes):
+        raise EmailTaken
+    return made[0]
 
 
 async def request_account(
@@ -97,32 +106,61 @@ async def request_account(
 
 
 async def confirm(
-    code: str, *, accounts: Accounts, sessions: Sessions, tokens: Tokens, new_id: NewId, now: datetime
+    code: str,
+    password: str,
+    origin: Origin,
+    *,
+    accounts: Accounts,
+    sessions: Sessions,
+    tokens: Tokens,
+    limits: RateLimits,
+    new_id: NewId,
+    now: datetime,
 ) -> SignedIn:
     """Turn the registration of a mailed code into an account, and sign it in.
 
     Raises:
-        InvalidConfirmation, ConfirmationUsed: the code is malformed, expired or used.
+        DomainError: as `confirm_account` says.
     """
-    account = await confirm_account(code, accounts=accounts, tokens=tokens, new_id=new_id, now=now)
+    account = await confirm_account(
+        code, password, origin, accounts=accounts, tokens=tokens, limits=limits, new_id=new_id, now=now
+    )
     return await open_session(account, sessions=sessions, tokens=tokens, new_id=new_id, now=now)
 
 
 async def confirm_account(
-    code: str, *, accounts: Accounts, tokens: Tokens, new_id: NewId, now: datetime
+    code: str,
+    password: str,
+    origin: Origin,
+    *,
+    accounts: Accounts,
+    tokens: Tokens,
+    limits: RateLimits,
+    new_id: NewId,
+    now: datetime,
 ) -> Account:
     """Turn the registration of a mailed code into an account.
 
+    The password of the registration proves that its author follows the link: the owner of an address who did not
+    register would else confirm an account whose password a stranger knows.
+
     Raises:
         InvalidConfirmation, ConfirmationUsed: the code is malformed, expired or used.
+        InvalidCredentials: the password is wrong.
+        TooMany: too many wrong passwords before.
     """
     registration_id = RegistrationId(tokens.read_confirmation_code(code))
+    credentials = await accounts.find_registration(registration_id, now=now)
+    if credentials is not None:
+        target = Target(str(registration_id))
+        await _check_password(credentials, password, target, origin, accounts=accounts, limits=limits, codes=tokens)
     return await accounts.confirm(registration_id, suffix_of(new_id()), now=now)
 
 
 async def sign_in(
     login: str,
     password: str,
+    origin: Origin,
     *,
     accounts: Accounts,
     sessions: Sessions,
@@ -136,28 +174,34 @@ async def sign_in(
     Raises:
         DomainError: as `check_credentials` says.
     """
-    account = await check_credentials(login, password, accounts=accounts, limits=limits, new_id=new_id, now=now)
+    account = await check_credentials(
+        login, password, origin, accounts=accounts, limits=limits, codes=tokens, new_id=new_id, now=now
+    )
     return await open_session(account, sessions=sessions, tokens=tokens, new_id=new_id, now=now)
 
 
 async def check_credentials(
-    login: str, password: str, *, accounts: Accounts, limits: RateLimits, new_id: NewId, now: datetime
+    login: str,
+    password: str,
+    origin: Origin,
+    *,
+    accounts: Accounts,
+    limits: RateLimits,
+    codes: Codes,
+    new_id: NewId,
+    now: datetime,
 ) -> Account:
     """The account of an email address or username and a password.
 
     Raises:
         InvalidCredentials: the login or the password is wrong.
         NotConfirmed: both are right, but the address is not confirmed; the mail is sent again.
-        TooMany: five failures within 15 minutes.
+        TooMany: too many failures before, as `check_within_limits` says.
     """
     login = login.strip()
     credentials = await accounts.find(login, now=now)
-    key = _failures_key(credentials, login)
-    async with _lock_for(key):
-        await _refuse_after_failures(limits, key)
-        if not await accounts.check(credentials, password):  # pragma: no branch — coverage misses this exit
-            await limits.spend(FAILURES, key)
-            raise InvalidCredentials
+    target = _target(credentials, login)
+    await _check_password(credentials, password, target, origin, accounts=accounts, limits=limits, codes=codes)
     assert credentials is not None
     if credentials.account is not None:
         return credentials.account
@@ -181,24 +225,27 @@ def _checked(sign_up: SignUp, new_id: NewId) -> NewAccount:
     )
 
 
-def _failures_key(credentials: Credentials | None, login: str) -> str:
-    """One key per account, the same for its address and its username."""
+def _target(credentials: Credentials | None, login: str) -> Target:
+    """One target per account, the same for its address and its username."""
     account = None if credentials is None else credentials.account
-    return login.lower() if account is None else account.profile.email.lower()
+    if account is None:
+        return Target(comparison_key(login))
+    return Target(email_key(account.profile.email), account.user_id)
 
 
-async def _refuse_after_failures(limits: RateLimits, key: str) -> None:
-    allowance = await limits.spend(FAILURES, key, cost=0)
-    if not allowance.allowed:
-        raise TooMany(
-            allowance.retry_after_s,
-            "Too many failed sign-ins for this account. Try again later.",
-            code="too_many_failures",
-        )
-
-
-def _lock_for(key: str) -> asyncio.Lock:
-    lock = _locks.get(key)
-    if lock is None:
-        lock = _locks[key] = asyncio.Lock()
-    return lock
+async def _check_password(
+    credentials: Credentials | None,
+    password: str,
+    target: Target,
+    origin: Origin,
+    *,
+    accounts: Accounts,
+    limits: RateLimits,
+    codes: Codes,
+) -> None:
+    """Raises InvalidCredentials, or TooMany as `check_within_limits` says."""
+    is_right = await check_within_limits(
+        lambda: accounts.check(credentials, password), target, origin, limits=limits, codes=codes
+    )
+    if not is_right:
+        raise InvalidCredentials

@@ -3,9 +3,10 @@
 from datetime import datetime
 
 from nomadcrew.core.auth.accounts import SignUp, create_account
+from nomadcrew.core.auth.failures import Origin
 from nomadcrew.core.auth.model import Account
 from nomadcrew.core.auth.passwords import check_password
-from nomadcrew.core.auth.ports import AccountPage, Accounts
+from nomadcrew.core.auth.ports import AccountPage, Accounts, Codes
 from nomadcrew.core.errors import NotFound
 from nomadcrew.core.ids import NewId
 from nomadcrew.core.rate_limits import RateLimits
@@ -14,14 +15,23 @@ __all__ = ["create_user", "grant_admin", "list_users", "reset_password"]
 
 
 async def create_user(
-    sign_up: SignUp, *, accounts: Accounts, limits: RateLimits, new_id: NewId, now: datetime
+    sign_up: SignUp, *, accounts: Accounts, limits: RateLimits, codes: Codes, new_id: NewId, now: datetime
 ) -> Account:
     """Create an account, also if registration is closed. Its address counts as confirmed.
 
     Raises:
         DomainError: as `create_account` says.
     """
-    return await create_account(sign_up, confirmed=True, accounts=accounts, limits=limits, new_id=new_id, now=now)
+    return await create_account(
+        sign_up,
+        Origin("operator"),
+        confirmed=True,
+        accounts=accounts,
+        limits=limits,
+        codes=codes,
+        new_id=new_id,
+        now=now,
+    )
 
 
 async def list_users(*, accounts: Accounts, limit: int = 100, offset: int = 0) -> AccountPage:

@@ -36,9 +36,13 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """The result of signing in: tokens for the client to store, and the profile."""
+    """The result of signing in: tokens for the client to store, and the profile.
+
+    The device token proves at the next sign-in that the device signed in before; an exchange of tokens has none.
+    """
 
     access_token: str
     refresh_token: str
     expires_in_s: int
     profile: Profile
+    device_token: str | None = None

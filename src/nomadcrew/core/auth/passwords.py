@@ -6,6 +6,7 @@ from functools import cache
 from importlib import resources
 
 from nomadcrew.core.auth.errors import WeakPassword
+from nomadcrew.core.text import comparison_key
 
 MIN_PASSWORD = 8
 MAX_PASSWORD = 128
@@ -45,14 +46,14 @@ def _missing(password: str) -> list[str]:
 
 
 def _guessable(password: str, email: str, username: str | None) -> list[str]:
-    folded = canonical(password).casefold()
+    folded = comparison_key(canonical(password))
     problems = []
     if _is_common(folded):
         problems.append("is too common")
-    local = email.partition("@")[0].casefold()
+    local = comparison_key(email.partition("@")[0])
     if len(local) >= MIN_PERSONAL and local in folded:
         problems.append("must not contain your email address")
-    name = (username or "").strip().casefold()
+    name = comparison_key(username or "")
     if len(name) >= MIN_PERSONAL and name in folded:
         problems.append("must not contain your username")
     return problems

@@ -108,6 +108,10 @@ class Accounts(Registrations, Protocol):
         """The credentials of an email address or username."""
         ...
 
+    async def find_registration(self, registration_id: RegistrationId, *, now: datetime) -> Credentials | None:
+        """The credentials of a registration; None if it can no longer be confirmed."""
+        ...
+
     async def check(self, found: Credentials | None, password: str) -> bool:
         """True if the password is right. Takes equally long for missing credentials."""
         ...
@@ -141,11 +145,11 @@ class Sessions(Protocol):
     async def rotate(self, spent_hash: bytes, fresh_hash: bytes, *, now: datetime, expires_at: datetime) -> Session:
         """Exchange a refresh token for a new one of the same family.
 
-        A token used less than 30 s ago is exchanged again: the reply may have been lost. Later reuse means theft
-        and ends the family.
+        A token used less than 30 s ago is exchanged again, for the same new token: the reply may have been lost.
+        Later reuse means theft and ends the family.
 
         Raises:
-            InvalidRefreshToken: unknown, expired, revoked or reused.
+            InvalidRefreshToken: unknown, expired, revoked or reused, or exchanged for another token before.
         """
         ...
 
@@ -176,6 +180,18 @@ class Codes(Protocol):
 
     def new_refresh_token(self) -> str:
         """A new random secret."""
+        ...
+
+    def next_refresh_token(self, spent: str) -> str:
+        """The secret that replaces a refresh token, the same at every exchange of it."""
+        ...
+
+    def device_token(self, user_id: UserId) -> str:
+        """A new secret for a device on which the user signed in."""
+        ...
+
+    def read_device_token(self, token: str, user_id: UserId) -> str | None:
+        """The id of the device whose token it is; None unless the user signed in there."""
         ...
 
     def confirmation_code(self, confirmation_id: UUID) -> str:

@@ -1,6 +1,7 @@
 """Sessions: refresh tokens that rotate, and the detection of their reuse."""
 
 import hashlib
+from dataclasses import replace
 from datetime import datetime
 
 from nomadcrew.core.auth.errors import InvalidRefreshToken
@@ -16,16 +17,20 @@ async def open_session(
     refresh_token = tokens.new_refresh_token()
     session = Session(SessionId(new_id()), account, now + REFRESH_LIFETIME)
     await sessions.open(session, hash_of(refresh_token), now=now)
-    return await _signed_in(session, refresh_token, tokens, now)
+    signed_in = await _signed_in(session, refresh_token, tokens, now)
+    return replace(signed_in, device_token=tokens.device_token(account.user_id))
 
 
 async def refresh(refresh_token: str, *, sessions: Sessions, tokens: Tokens, now: datetime) -> SignedIn:
     """Exchange a refresh token for new tokens.
 
+    A repeat, after a lost reply, gets the same refresh token: a family has one newest token, so that a thief and
+    the victim cannot both go on.
+
     Raises:
         InvalidRefreshToken: the token is unknown, expired or reused. Reuse also ends the session.
     """
-    fresh = tokens.new_refresh_token()
+    fresh = tokens.next_refresh_token(refresh_token)
     try:
         session = await sessions.rotate(
             hash_of(refresh_token), hash_of(fresh), now=now, expires_at=now + REFRESH_LIFETIME

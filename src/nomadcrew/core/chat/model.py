@@ -4,17 +4,18 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from unicodedata import category
+from unicodedata import category, normalize
 
 from nomadcrew.core.errors import Conflict, Invalid, NotFound
 from nomadcrew.core.files.model import FileKind
 from nomadcrew.core.ids import AttachmentId, EventId, MessageId, ReactionId, TripId, UserId, derived_id
+from nomadcrew.core.text import comparison_key, composed, is_visible, search_key
+from nomadcrew.core.users.rules import MAX_USERNAME
 
 SOURCE = "chat-service"
 MAX_TEXT = 1000  # characters
 MAX_EMOJI = 10  # characters: a family of four is seven
-# Control and format characters and separators.
-_INVISIBLE = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
+_VARIATION_SELECTORS = {0xFE0E: None, 0xFE0F: None}
 MAX_REACTIONS = 20  # of one member on one message
 MAX_EDITS = 50  # of one message, which stores every earlier text
 MAX_MENTIONS = 20
@@ -23,7 +24,7 @@ MAX_QUERY = 200  # characters
 EDITABLE_FOR = timedelta(minutes=15)
 REPEATED_WITHIN = timedelta(seconds=30)
 
-_MENTION = re.compile(r"(?<![\w@])@(\w[\w.-]*)")
+_MENTION = re.compile(r"(?<![\w@])@([^\s@]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ class NewMessage:
     author: UserId
     text: str
     reply_to_id: MessageId | None
-    mentions: Sequence[str]  # usernames in lower case
+    mentions: Sequence[Sequence[str]]  # per mention the keys of the usernames it may mean, the longest first
     event_id: EventId
     now: datetime
     fingerprint: bytes | None = None
@@ -177,7 +178,7 @@ def checked_text(text: str, *, may_be_empty: bool = False) -> str:
         Invalid: the text has no visible character although it must not be empty, or more than 1000 characters.
     """
     trimmed = text.strip()
-    if not _is_visible(trimmed):
+    if not is_visible(trimmed):
         trimmed = ""
     if not trimmed and not may_be_empty:
         raise Invalid("A message must not be empty.", code="empty_message")
@@ -187,31 +188,52 @@ def checked_text(text: str, *, may_be_empty: bool = False) -> str:
 
 
 def checked_emoji(emoji: str) -> str:
-    """`emoji` itself. Raises `Invalid` unless it has 1 to 10 characters, some visible and no control character."""
+    """`emoji` in NFC. Raises `Invalid` unless it has 1 to 10 characters, some visible and no control character."""
     controls = any(category(character) == "Cc" for character in emoji)
-    if not 0 < len(emoji) <= MAX_EMOJI or controls or not _is_visible(emoji):
+    if not 0 < len(emoji) <= MAX_EMOJI or controls or not is_visible(emoji_key(emoji)):
         raise Invalid(f"A reaction must have 1 to {MAX_EMOJI} visible characters.", code="invalid_emoji")
-    return emoji
+    return normalize("NFC", emoji)
 
 
-def _is_visible(text: str) -> bool:
-    """True if a text has a visible character. Unassigned code points count as visible: they may be new emoji."""
-    return any(category(character) not in _INVISIBLE for character in text)
+def emoji_key(emoji: str) -> str:
+    """Equal for spellings of one emoji: phones add or omit variation selectors. The SQL function is the same."""
+    return normalize("NFC", emoji).translate(_VARIATION_SELECTORS)
 
 
-def mentioned(text: str) -> list[str]:
-    """The usernames that a text mentions as `@name`, in lower case, without duplicates; at most `MAX_MENTIONS`."""
-    usernames = (name.rstrip(".-").lower() for name in _MENTION.findall(text))
-    return list(dict.fromkeys(name for name in usernames if name))[:MAX_MENTIONS]
+def key_of(trip_id: TripId, attachment_id: AttachmentId) -> str:
+    """The storage key of a file. The infrastructure grants functions access to the prefix `attachments/`."""
+    return f"attachments/{trip_id}/{attachment_id}"
+
+
+def mentioned(text: str) -> list[tuple[str, ...]]:
+    """The mentions `@name` in a text, without duplicates; at most `MAX_MENTIONS`.
+
+    A username may have any visible character, so a name followed by a symbol may be meant with or without it: each
+    mention is the keys of all names that it may mean, the longest first.
+    """
+    names = (_possible_names(run) for run in _MENTION.findall(normalize("NFC", text)))
+    return list(dict.fromkeys(names))[:MAX_MENTIONS]
+
+
+def _possible_names(run: str) -> tuple[str, ...]:
+    """The keys of a run of characters, and of its parts up to each character that is not of a word."""
+    run = run[: MAX_USERNAME + 1]
+    ends = [end for end in range(len(run), 0, -1) if end == len(run) or not _is_of_word(run[end])]
+    keys = (comparison_key(composed(run[:end])) for end in ends if end <= MAX_USERNAME)
+    return tuple(dict.fromkeys(key for key in keys if key))
+
+
+def _is_of_word(character: str) -> bool:
+    return character == "_" or category(character)[0] in "LMN"
 
 
 def words_of(query: str) -> list[str]:
-    """The distinct words of a search, case-folded.
+    """The keys of the distinct words of a search.
 
     Raises:
         Invalid: the query is empty or too long.
     """
-    words = list(dict.fromkeys(query.casefold().split()))
+    words = list(dict.fromkeys(search_key(query).split()))
     if not words or len(words) > MAX_WORDS or len(query) > MAX_QUERY:
         raise Invalid(
             f"`q` must have 1 to {MAX_WORDS} words and at most {MAX_QUERY} characters.", code="invalid_query"

@@ -1,6 +1,7 @@
 """Chat: sending, reading, editing, reacting, typing."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from nomadcrew.core.access import Access, Command
@@ -15,11 +16,13 @@ from nomadcrew.core.chat.model import (
     Sender,
     checked_emoji,
     checked_text,
+    key_of,
     mentioned,
     words_of,
 )
 from nomadcrew.core.chat.ports import ChatLog
-from nomadcrew.core.errors import TooMany
+from nomadcrew.core.errors import DomainError, TooMany, Unavailable
+from nomadcrew.core.files.ports import Files
 from nomadcrew.core.ids import AttachmentId, EventId, MessageId, NewId, TripId, UserId
 from nomadcrew.core.permissions import rule
 from nomadcrew.core.presence.ports import Presence
@@ -27,6 +30,7 @@ from nomadcrew.core.rate_limits import RateLimits
 from nomadcrew.core.realtime import Broadcaster
 
 MAX_CURSOR = 200  # characters
+TRIP_BUCKET = "chat_trip"
 
 
 async def send_message(
@@ -65,11 +69,17 @@ async def send_message(
         fingerprint if message_id is None else None,
         attachment_id,
     )
-    # Check first and spend after the write, so that only members can use up the chat's limit.
-    await _trip_allowance(trip_id, limits, cost=0)
-    stored = await chat.add(message, rule("chat", "create"))
-    await limits.spend("chat_trip", str(trip_id))
-    return stored
+    allowance = await limits.spend(TRIP_BUCKET, str(trip_id))
+    if not allowance.allowed:
+        raise TooMany(
+            allowance.retry_after_s, "This chat gets too many messages. Wait a moment and send the message again."
+        )
+    try:
+        return await chat.add(message, rule("chat", "create"))
+    except DomainError:
+        # Only members can use up the chat's limit.
+        await limits.spend(TRIP_BUCKET, str(trip_id), cost=-1)
+        raise
 
 
 async def history(
@@ -121,10 +131,25 @@ async def edit_message(
 
 
 async def delete_message(
-    trip_id: TripId, message_id: MessageId, caller: UserId, *, chat: ChatLog, new_id: NewId, now: datetime
+    trip_id: TripId,
+    message_id: MessageId,
+    caller: UserId,
+    *,
+    chat: ChatLog,
+    files: Files,
+    new_id: NewId,
+    now: datetime,
 ) -> None:
-    """Delete the caller's own message; an ADMIN may delete any message."""
-    await chat.delete(Command(trip_id, caller, rule("chat", "delete"), EventId(new_id()), now), message_id)
+    """Delete the caller's own message and its file; an ADMIN may delete any message.
+
+    Links to the file that were given out before end with it. In an outage, the upkeep deletes the file later.
+    """
+    file_id = await chat.delete(
+        Command(trip_id, caller, rule("chat", "delete"), EventId(new_id()), now), message_id
+    )
+    if file_id is not None:
+        with suppress(Unavailable):
+            await files.delete(key_of(trip_id, file_id))
 
 
 async def react(
@@ -189,11 +214,3 @@ async def send_typing(
     if typist is not None:
         sender = Sender(caller, typist.name, typist.avatar)
         await broadcaster.broadcast(events.typing(EventId(new_id()), trip_id, sender, is_typing=is_typing, now=now))
-
-
-async def _trip_allowance(trip_id: TripId, limits: RateLimits, *, cost: int) -> None:
-    allowance = await limits.spend("chat_trip", str(trip_id), cost=cost)
-    if not allowance.allowed:
-        raise TooMany(
-            allowance.retry_after_s, "This chat gets too many messages. Wait a moment and send the message again."
-        )

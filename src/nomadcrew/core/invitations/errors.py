@@ -13,6 +13,11 @@ class Expired(Invalid):
     text = "This invitation has expired. Ask for a new one."
 
 
+class InviterNotAllowed(Invalid):
+    code = "inviter_not_allowed"
+    text = "The sender of this invitation may not give this role any more. Ask for a new invitation."
+
+
 class EmailMismatch(Forbidden):
     code = "email_mismatch"
     text = "This invitation was sent to another email address."

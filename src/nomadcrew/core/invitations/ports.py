@@ -32,13 +32,23 @@ class Invitations(Protocol):
     for an invitation to a deleted trip) and, unless the caller is the invitee, `EmailMismatch`.
     """
 
-    async def invite(self, command: Command, email: str, role: Role, *, invitation_id: InvitationId) -> Invitation:
+    async def invite(
+        self,
+        command: Command,
+        email: str,
+        role: Role,
+        *,
+        invitation_id: InvitationId,
+        user_id: UserId | None = None,
+    ) -> Invitation:
         """Store an invitation, or renew the pending one to that address and mail it again.
 
-        A renewal within 30 s of the last mail sends no mail, so that a phone may repeat a request.
+        A renewal within 30 s of the last mail sends no mail, so that a phone may repeat a request; nor do more
+        than `MAX_MAILS` mails to one address. `user_id` is the invitee if `email` is `email_of_user`.
 
         Raises:
             Conflict: the address belongs to an ACTIVE member.
+            NotFound: no such user.
             Forbidden: the role is above the caller's.
         """
         ...
@@ -76,7 +86,8 @@ class Invitations(Protocol):
 
         Raises:
             NotPending, Expired: the invitation was answered or revoked, or has expired.
-            Conflict: the caller is a member already or on too many trips, or the trip is full.
+            InviterNotAllowed: the inviter has left the trip or may not give the role any more.
+            Conflict: the caller is on too many trips, or the trip is full.
         """
         ...
 

@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from nomadcrew.core.access import Access, Command
+from nomadcrew.core.emails import parse_email
+from nomadcrew.core.errors import Invalid
 from nomadcrew.core.ids import EventId, InvitationId, MembershipId, NewId, TripId, UserId
-from nomadcrew.core.invitations.model import Invitation, InvitationDetails, parse_email
+from nomadcrew.core.invitations.model import Invitation, InvitationDetails, email_of_user, is_private
 from nomadcrew.core.invitations.ports import Invitations
 from nomadcrew.core.members.model import Membership, OwnerRoleForbidden
 from nomadcrew.core.permissions import Role, rule
+from nomadcrew.core.users.ports import PrivateAddresses
 
 
 async def invite(
@@ -18,24 +21,31 @@ async def invite(
     caller: UserId,
     *,
     invitations: Invitations,
+    private_addresses: PrivateAddresses,
     new_id: NewId,
     now: datetime,
 ) -> Invitation:
     """Offer a role on the trip to an email address. Mail and notification follow from the event.
+
+    The address may be a private address that the caller was shown.
 
     Raises:
         Invalid: the address is malformed.
         OwnerRoleForbidden: the role is OWNER.
         DomainError: as `Invitations.invite` says.
     """
-    address = parse_email(email)
+    user_id = private_addresses.user_of(email, caller)
+    address = parse_email(email) if user_id is None else email_of_user(user_id)
     if role is Role.OWNER:
         raise OwnerRoleForbidden
+    if user_id is None and is_private(address):
+        raise Invalid("This address names no user. Search for the user again.", code="invalid_request_payload")
     return await invitations.invite(
         Command(trip_id, caller, rule("invitation", "create"), EventId(new_id()), now),
         address,
         role,
         invitation_id=InvitationId(new_id()),
+        user_id=user_id,
     )
 
 

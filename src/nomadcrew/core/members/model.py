@@ -7,6 +7,8 @@ from nomadcrew.core.errors import Forbidden, Invalid
 from nomadcrew.core.ids import MembershipId, TripId, UserId
 from nomadcrew.core.permissions import Role
 
+INVITED = "INVITED"  # the status of a user who was added, and has to accept an invitation first
+
 
 @dataclass(frozen=True, slots=True)
 class Membership:

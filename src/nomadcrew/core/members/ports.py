@@ -24,8 +24,11 @@ class Members(Protocol):
 
     async def add(
         self, command: Command, user_id: UserId, role: Role, *, membership_id: MembershipId
-    ) -> Membership:
+    ) -> Membership | None:
         """Add a user to the trip. An ACTIVE member is returned unchanged, without an event.
+
+        None if the user must consent first: they never shared a trip with the caller, left this one by themselves
+        or declined an invitation to it.
 
         Raises:
             NotFound: no such user.

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from nomadcrew.core.access import Access, Command
-from nomadcrew.core.ids import EventId, MembershipId, NewId, TripId, UserId
-from nomadcrew.core.members.model import Membership, OwnerRoleForbidden
+from nomadcrew.core.ids import EventId, InvitationId, MembershipId, NewId, TripId, UserId
+from nomadcrew.core.invitations.model import email_of_user
+from nomadcrew.core.invitations.ports import Invitations
+from nomadcrew.core.members.model import INVITED, Membership, OwnerRoleForbidden
 from nomadcrew.core.members.ports import Members
 from nomadcrew.core.permissions import Role, rule
 from nomadcrew.core.trips.model import TripMember
@@ -22,22 +24,33 @@ async def add_member(
     caller: UserId,
     *,
     members: Members,
+    invitations: Invitations,
     new_id: NewId,
     now: datetime,
 ) -> Membership:
-    """Add a user to the trip without an invitation.
+    """Add a user to the trip, or invite a user who has to consent first: then the membership is INVITED.
 
     Raises:
         OwnerRoleForbidden: the role is OWNER.
-        DomainError: as `Members.add` says.
+        DomainError: as `Members.add` and `Invitations.invite` say.
     """
     if role is Role.OWNER:
         raise OwnerRoleForbidden
-    return await members.add(
-        Command(trip_id, caller, rule("member", "create"), EventId(new_id()), now),
+    command = Command(trip_id, caller, rule("member", "create"), EventId(new_id()), now)
+    membership = await members.add(command, user_id, role, membership_id=MembershipId(new_id()))
+    if membership is not None:
+        return membership
+    invitation = await invitations.invite(
+        command, email_of_user(user_id), role, invitation_id=InvitationId(new_id()), user_id=user_id
+    )
+    return Membership(
+        MembershipId(invitation.id),
+        trip_id,
         user_id,
-        role,
-        membership_id=MembershipId(new_id()),
+        invitation.role,
+        INVITED,
+        invitation.created_at,
+        invitation.updated_at,
     )
 
 

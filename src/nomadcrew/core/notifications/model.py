@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from nomadcrew.core.ids import EventId, NotificationId, UserId, derived_id
 from nomadcrew.core.notifications.preferences import PASSING, Channel, Kind, Preferences, TripPreferences
@@ -56,13 +57,17 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A notice: the same notification for several users."""
+    """A notice: the same notification for several users.
+
+    With a `subject`, a user has one notification about it, which a later event renews.
+    """
 
     kind: Kind
     type: str
     metadata: dict[str, Any]
     user_ids: Sequence[UserId]
     mentioned: frozenset[UserId] = frozenset()
+    subject: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +83,7 @@ class Draft:
     @classmethod
     def of(cls, event_id: EventId, user_id: UserId, notice: Notice) -> "Draft":
         return cls(
-            NotificationId(derived_id(event_id, f"notification {user_id}")),
+            NotificationId(derived_id(notice.subject or event_id, f"notification {user_id}")),
             EventId(derived_id(event_id, f"event {user_id}")),
             user_id,
             notice.type,

@@ -54,9 +54,10 @@ class Notifications(Protocol):
         """
         ...
 
-    async def store(self, trip_id: TripId, drafts: Sequence[Draft], *, now: datetime) -> int:
+    async def store(self, trip_id: TripId, drafts: Sequence[Draft], *, caused_at: datetime, now: datetime) -> int:
         """Store notifications, with an event for each recipient's sockets. Safe to repeat.
 
-        Returns the number of new notifications.
+        A stored notification is renewed if its event happened before `caused_at`, the time of the event.
+        Returns the number of new and renewed notifications.
         """
         ...

@@ -64,7 +64,8 @@ def _invited(trigger: Trigger) -> Iterable[Notice]:
         "inviterName": trigger.actor_name,
     }
     invited = [user_id for user_id, user in trigger.facts.users.items() if user.is_invited]
-    yield Notice(Kind.INVITATION, "TRIP_INVITATION_RECEIVED", metadata, invited)
+    subject = UUID(trigger.payload["invitation_id"])
+    yield Notice(Kind.INVITATION, "TRIP_INVITATION_RECEIVED", metadata, invited, subject=subject)
 
 
 def _declined(trigger: Trigger) -> Iterable[Notice]:

@@ -1,6 +1,5 @@
 """Texts of notifications: in the list, on sockets and in pushes."""
 
-import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping
 from datetime import datetime
@@ -8,12 +7,10 @@ from typing import Any
 from uuid import UUID
 
 from nomadcrew.core.files.model import FileKind
+from nomadcrew.core.graphemes import shortened
 
 APP_NAME = "NomadCrew"
 MAX_PREVIEW = 100  # characters
-_CUT = "…"
-_JOINERS = ("\u200d", "\ufe0e", "\ufe0f")
-_SKIN_TONES = range(0x1F3FB, 0x1F400)
 
 _TITLES = {
     "TRIP_INVITATION": "Trip invitation",
@@ -84,12 +81,7 @@ def push_body(type_: str, metadata: Mapping[str, Any]) -> str:
 
 def preview(text: str, limit: int = MAX_PREVIEW) -> str:
     """`text` in at most `limit` code points, never cut inside a visible character."""
-    if len(text) <= limit:
-        return text
-    end = limit - len(_CUT)
-    while end > 0 and (_continues(text[end]) or text[end - 1] == "\u200d"):
-        end -= 1
-    return text[:end].rstrip() + _CUT
+    return shortened(text, limit)
 
 
 def sent_file(attachment: Mapping[str, Any] | None) -> str:
@@ -97,8 +89,3 @@ def sent_file(attachment: Mapping[str, Any] | None) -> str:
     if attachment is None:
         return ""
     return "sent a photo" if FileKind(attachment["type"]).is_picture else "sent a document"
-
-
-def _continues(character: str) -> bool:
-    """True if a code point belongs to the character before it."""
-    return character in _JOINERS or ord(character) in _SKIN_TONES or bool(unicodedata.combining(character))

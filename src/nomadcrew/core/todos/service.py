@@ -6,6 +6,7 @@ from nomadcrew.core.access import Access, Command
 from nomadcrew.core.errors import Invalid
 from nomadcrew.core.ids import EventId, NewId, TodoId, TripId, UserId
 from nomadcrew.core.permissions import rule
+from nomadcrew.core.text import check_label
 from nomadcrew.core.todos.model import MAX_TEXT, Todo, TodoPage, TodoStatus
 from nomadcrew.core.todos.ports import Todos
 
@@ -71,6 +72,7 @@ async def delete_todo(
 
 
 def _checked(text: str) -> str:
+    check_label("text", text)
     if not text.strip() or len(text) > MAX_TEXT:
         raise Invalid(f"A to-do must have 1 to {MAX_TEXT} characters.", code="invalid_request_payload")
     return text

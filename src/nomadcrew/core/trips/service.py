@@ -7,6 +7,7 @@ from nomadcrew.core.access import Access, Command
 from nomadcrew.core.errors import Invalid
 from nomadcrew.core.ids import EventId, MembershipId, NewId, TripId, UserId
 from nomadcrew.core.permissions import rule
+from nomadcrew.core.text import check_label
 from nomadcrew.core.trips.model import InvalidDates, NewTrip, Status, Trip, TripChange, TripSearch
 from nomadcrew.core.trips.ports import Trips
 
@@ -119,6 +120,7 @@ def _check(fields: TripChange) -> None:
     for name, text, limit in limits:
         if text is not None and len(text) > limit:
             raise Invalid(f"`{name}` must have at most {limit} characters.", code="invalid_request_payload")
+        check_label(name, text or "")
     for name, degrees, bound in (
         ("destinationLatitude", fields.destination_latitude, 90.0),
         ("destinationLongitude", fields.destination_longitude, 180.0),

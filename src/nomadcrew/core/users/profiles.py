@@ -7,10 +7,11 @@ from typing import Any
 from nomadcrew.core.auth.errors import InvalidConfirmation
 from nomadcrew.core.auth.ports import Codes
 from nomadcrew.core.claims import Claims
+from nomadcrew.core.emails import parse_email
 from nomadcrew.core.errors import Invalid, NotFound, NotOnboarded
 from nomadcrew.core.ids import EventId, NewId, TripId, UserId
-from nomadcrew.core.invitations.model import MAX_EMAIL, parse_email
-from nomadcrew.core.users.errors import InvalidUsername
+from nomadcrew.core.text import composed, search_key
+from nomadcrew.core.users.errors import InvalidUsername, UsernameTaken
 from nomadcrew.core.users.model import Profile
 from nomadcrew.core.users.ports import (
     ContactEmailCodeId,
@@ -21,31 +22,44 @@ from nomadcrew.core.users.ports import (
     Profiles,
     UnconfirmedContactEmail,
 )
-from nomadcrew.core.users.rules import MAX_NAME, MAX_PREFERENCES_BYTES, parse_avatar_url, parse_name, parse_username
+from nomadcrew.core.users.preferences import checked_preferences
+from nomadcrew.core.users.rules import MAX_NAME, parse_avatar_url, parse_name, parse_username, usernames_near
 
-MIN_SEARCH_BYTES = 2
+MIN_SEARCH = 2  # characters
 MAX_SEARCH = 200
 
 
 async def onboard(claims: Claims, username: str | None, *, profiles: Profiles, now: datetime) -> Profile:
     """Create or update the profile of a token's user. Safe to repeat.
 
-    A given `username` replaces the stored one; the token's username is used for a new profile only.
+    A given `username` replaces the stored one. The token's own username is used for a new profile only, and a near
+    free one if it is taken or no username: the app's registration screen checks nothing and cannot ask again.
 
     Raises:
         InvalidUsername: the username is missing or malformed.
         UsernameTaken, EmailTaken: another user has it.
         EmailRequired: there is no profile yet and the token has no email address.
     """
-    chosen = username if username is not None and username.strip() else None
-    candidate = chosen or claims.username
-    if candidate is None or not candidate.strip():
+    own, chosen = (claims.username or "").strip(), (username or "").strip()
+    if not own and not chosen:
         raise InvalidUsername("A username is required.")
+    if chosen and chosen != own:
+        return await profiles.onboard(_new_profile(claims, parse_username(chosen), now), rename=True)
+    *near, last = usernames_near(own, claims.user_id)
+    for candidate in near:
+        try:
+            return await profiles.onboard(_new_profile(claims, candidate, now), rename=False)
+        except UsernameTaken:
+            continue
+    return await profiles.onboard(_new_profile(claims, last, now), rename=False)
+
+
+def _new_profile(claims: Claims, username: str, now: datetime) -> Profile:
     first_name, last_name = _names(claims.metadata)
-    profile = Profile(
+    return Profile(
         id=claims.user_id,
         email=_email(claims),
-        username=parse_username(candidate),
+        username=username,
         first_name=first_name,
         last_name=last_name,
         avatar_url=_avatar(claims.metadata),
@@ -55,7 +69,6 @@ async def onboard(claims: Claims, username: str | None, *, profiles: Profiles, n
         created_at=now,
         updated_at=now,
     )
-    return await profiles.onboard(profile, rename=chosen is not None)
 
 
 async def my_profile(caller: UserId, *, profiles: Profiles) -> Profile:
@@ -85,10 +98,10 @@ async def search_users(
     """Users whom the caller may find by `text`, as `Profiles.search` says.
 
     Raises:
-        Invalid: the text is shorter than two bytes, or too long.
+        Invalid: the text is shorter than two characters, or too long.
     """
-    part = (text or "").strip()
-    if len((text or "").encode()) < MIN_SEARCH_BYTES or not part or "\x00" in part or len(part) > MAX_SEARCH:
+    part = composed(text or "")
+    if not MIN_SEARCH <= len(part) <= MAX_SEARCH or "\x00" in part or not search_key(part):
         raise Invalid("`q` must have 2 to 200 characters.", code="invalid_query")
     return await profiles.search(part, caller, trip_id=trip_id, limit=limit)
 
@@ -120,14 +133,20 @@ async def change_profile(
 async def change_preferences(
     user_id: UserId, preferences: dict[str, Any], caller: Claims, *, profiles: Profiles, now: datetime
 ) -> Profile:
-    """Merge preferences key by key; a null removes a key."""
-    return await profiles.merge_preferences(user_id, preferences, caller.user_id, is_admin=caller.is_admin, now=now)
+    """Merge preferences key by key; a null removes a key.
+
+    Raises:
+        Invalid: a switch that the product obeys has a value that is not one.
+        DomainError: as `Profiles.merge_preferences` says.
+    """
+    checked = checked_preferences(preferences)
+    return await profiles.merge_preferences(user_id, checked, caller.user_id, is_admin=caller.is_admin, now=now)
 
 
 async def set_contact_email(
     caller: UserId, email: str, *, profiles: Profiles, new_id: NewId, now: datetime
 ) -> None:
-    """Store an address for invitations to the caller, with its case unchanged.
+    """Store an address for invitations to the caller.
 
     It counts once the link that is mailed to it was followed.
 
@@ -135,9 +154,8 @@ async def set_contact_email(
         Invalid: the address is malformed.
         EmailTaken: another user signs in with it.
     """
-    parse_email(email)
     await profiles.set_contact_email(
-        caller, email.strip(), code_id=ContactEmailCodeId(new_id()), event_id=EventId(new_id()), now=now
+        caller, parse_email(email), code_id=ContactEmailCodeId(new_id()), event_id=EventId(new_id()), now=now
     )
 
 
@@ -171,16 +189,12 @@ def _code_id(code: str, codes: Codes) -> ContactEmailCodeId:
     return ContactEmailCodeId(codes.read_confirmation_code(code))
 
 
-def preferences_too_large() -> Invalid:
-    return Invalid(
-        f"Preferences must not exceed {MAX_PREFERENCES_BYTES // 1024} KiB.", code="preferences_too_large"
-    )
-
-
 def _email(claims: Claims) -> str:
-    """The token's email address; empty if it is missing or too long to store."""
-    email = (claims.email or "").strip().lower()
-    return email if len(email) <= MAX_EMAIL else ""
+    """The token's email address; empty if it is missing or malformed."""
+    try:
+        return parse_email(claims.email or "")
+    except Invalid:
+        return ""
 
 
 def _names(metadata: dict[str, Any]) -> tuple[str, str]:

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from nomadcrew.core.errors import Invalid
+from nomadcrew.core.text import check_label, composed, is_identifier
 from nomadcrew.core.users.errors import InvalidUsername
 
 MAX_USERNAME = 30
@@ -22,18 +23,32 @@ def parse_username(text: str) -> str:
 
     Raises:
         InvalidUsername: blank, too long, or with a space, an invisible character or an @, which marks email
-        addresses.
+        addresses and mentions.
     """
-    username = unicodedata.normalize("NFC", text.strip())
-    if not 0 < len(username) <= MAX_USERNAME or not username.isprintable() or "@" in username or " " in username:
+    username = composed(text)
+    if len(username) > MAX_USERNAME or not is_identifier(username) or "@" in username:
         raise InvalidUsername
     return username
 
 
 def usernames_for(email: str, seed: UUID) -> tuple[str, ...]:
     """Candidates for a user without a chosen username, from the address's local part without its +tag."""
-    local = email.partition("@")[0].partition("+")[0]
-    base = _UNFIT_FOR_DERIVED.sub("", unicodedata.normalize("NFC", local)) or "traveller"
+    return _near(email.partition("@")[0].partition("+")[0], seed)
+
+
+def usernames_near(wanted: str, seed: UUID) -> tuple[str, ...]:
+    """Candidates for a wanted name that may not be a username: the name itself if it is one, then near ones."""
+    local = wanted.strip().removeprefix("@").partition("@")[0]
+    try:
+        return (parse_username(wanted), *_near(local, seed))
+    except InvalidUsername:
+        return _near("_".join(local.split()), seed)
+
+
+def _near(name: str, seed: UUID) -> tuple[str, ...]:
+    base = composed(name)
+    if not is_identifier(base):
+        base = _UNFIT_FOR_DERIVED.sub("", base) or "traveller"
     return (base[:MAX_USERNAME], f"{base[:26]}{seed.int % 10_000:04d}", with_suffix(base, suffix_of(seed)))
 
 
@@ -50,14 +65,21 @@ def parse_name(field: str, text: str) -> str:
     """A first or last name, trimmed and in NFC; may be empty.
 
     Raises:
-        Invalid: the name is too long or has control characters.
+        Invalid: the name is too long, has control characters or shows nothing.
     """
-    name = unicodedata.normalize("NFC", text.strip())
+    check_label(field, text)
+    name = composed(text)
     if len(name) > MAX_NAME or any(unicodedata.category(character) == "Cc" for character in name):
         raise Invalid(
             f"`{field}` must have at most {MAX_NAME} characters, on one line.", code="invalid_request_payload"
         )
     return name
+
+
+def preferences_too_large() -> Invalid:
+    return Invalid(
+        f"Preferences must not exceed {MAX_PREFERENCES_BYTES // 1024} KiB.", code="preferences_too_large"
+    )
 
 
 def parse_avatar_url(text: str) -> str:

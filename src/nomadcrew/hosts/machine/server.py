@@ -183,6 +183,7 @@ async def _alone(
         refresh=services.refresh,
     )
     hub.on_person = services.presence_announcer.person
+    await services.ended_sessions.read()
     tasks = [
         *start_tasks({**services.loops(), **requests.loops()}),
         asyncio.create_task(postgres.supervise(), name="postgres"),
@@ -218,6 +219,7 @@ async def _with_workers(
     )  # fmt: skip
     supervisor.on_person = services.presence_announcer.person
     supervisor.serve(services)
+    await services.ended_sessions.read()
     tasks = start_tasks(services.loops())
     tasks.append(asyncio.create_task(postgres.supervise(), name="postgres"))
     try:

@@ -9,6 +9,7 @@ from typing import Any
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.outbox import PostgresOutbox
 from nomadcrew.adapters.postgres.presence import PostgresPresence
+from nomadcrew.adapters.postgres.sessions import PostgresSessions
 from nomadcrew.adapters.postgres.sql import compile_statement
 from nomadcrew.api.consumers import CONSUMERS
 from nomadcrew.api.table import ALL_ROUTES
@@ -18,6 +19,7 @@ from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import SessionId, UserId
 from nomadcrew.core.ports import Ports
 from nomadcrew.hosts.machine.data_folder import DataFolder
+from nomadcrew.hosts.machine.ended_sessions import EndedSessions
 from nomadcrew.hosts.machine.errors import StartupError
 from nomadcrew.hosts.machine.http.asgi import Application
 from nomadcrew.hosts.machine.http.client_address import TrustedProxies
@@ -109,7 +111,8 @@ class SharedServices:
         self.presence_announcer = PresenceAnnouncer(
             self.presence, self.broadcaster, clock=utc_now, new_id=self.ports.new_id, on_change=on_presence
         )
-        self.heartbeats = {name: Heartbeat() for name in ("relay", "presence", *self.consumers.queues)}
+        self.ended_sessions = EndedSessions(PostgresSessions(pool), self.ports.tokens, utc_now)
+        self.heartbeats = {name: Heartbeat() for name in ("relay", "presence", "sessions", *self.consumers.queues)}
 
     def loops(self) -> dict[str, Loop]:
         """The loops to run until the host stops, by name."""
@@ -117,6 +120,7 @@ class SharedServices:
         loops: dict[str, Loop] = {
             "relay": lambda: self.relay.run(beats["relay"]),
             "presence": lambda: self.presence_announcer.run(beats["presence"]),
+            "sessions": lambda: self.ended_sessions.watch(beats["sessions"]),
         }
         for queue in self.consumers.queues:
             loops[f"queue {queue}"] = lambda queue=queue: self.consumers.run(queue, self.ports, beats[queue])  # type: ignore[misc]
@@ -153,6 +157,8 @@ class SharedServices:
             Schedule("old events", HOUR_S, lambda: retention.delete_events(utc_now())),
             Schedule("old notifications", DAY_S, lambda: retention.delete_notifications(utc_now())),
             Schedule("old push tokens", DAY_S, lambda: retention.delete_push_tokens(utc_now())),
+            Schedule("old feedback", DAY_S, lambda: retention.delete_feedback(utc_now())),
+            Schedule("old mail counts", HOUR_S, lambda: retention.delete_mails_sent(utc_now())),
             Schedule("old pushes", HOUR_S, lambda: retention.delete_push_sends(utc_now())),
             Schedule("old replies", 60.0, lambda: retention.delete_stored_replies(utc_now())),
             Schedule("old sessions", HOUR_S, lambda: self.ports.sessions.delete_expired(now=utc_now())),

@@ -133,6 +133,9 @@ class CognitoAccounts:
     async def find(self, login: str, *, now: datetime) -> Credentials | None:
         return await self._accounts.find(login, now=now)
 
+    async def find_registration(self, registration_id: RegistrationId, *, now: datetime) -> Credentials | None:
+        return await self._registrations.find_registration(registration_id, now=now)
+
     async def check(self, found: Credentials | None, password: str) -> bool:
         if found is not None and found.account is None:
             # Also ask Cognito about an unknown user, so that the check takes as long as the others.

@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from nomadcrew.adapters.aws.sdk.secrets import Secrets
     from nomadcrew.adapters.jwt.jwks_cache import JwksCache
     from nomadcrew.core.auth.model import Account
-    from nomadcrew.core.ids import SessionId
+    from nomadcrew.core.ids import SessionId, UserId
 
 CONFIRMATIONS = "confirmations"
+REFRESH = "refresh tokens"
+DEVICES = "devices"
 CHALLENGE = "CUSTOM_CHALLENGE"
 
 
@@ -37,6 +39,15 @@ class DerivedCodes:
 
     def new_refresh_token(self) -> str:
         return codes.refresh_token(self._random_bytes)
+
+    def next_refresh_token(self, spent: str) -> str:
+        return codes.next_refresh_token(self._secrets.key(REFRESH), spent)
+
+    def device_token(self, user_id: UserId) -> str:
+        return codes.device_token(self._secrets.key(DEVICES), user_id, self._random_bytes)
+
+    def read_device_token(self, token: str, user_id: UserId) -> str | None:
+        return codes.read_device_token(self._secrets.keys(DEVICES), token, user_id)
 
     def confirmation_code(self, confirmation_id: UUID) -> str:
         return codes.confirmation_code(self._secrets.key(CONFIRMATIONS), confirmation_id)

@@ -28,14 +28,16 @@ from nomadcrew.core.chat.model import (
     TooManyEdits,
     TooManyReactions,
     editable_since,
+    emoji_key,
 )
 from nomadcrew.core.chat.ports import Attachments
 from nomadcrew.core.errors import Forbidden, Unavailable
 from nomadcrew.core.events import TOMBSTONE
-from nomadcrew.core.ids import EventId, MessageId, TripId, UserId, parse_uuid
+from nomadcrew.core.ids import AttachmentId, EventId, MessageId, TripId, UserId, parse_uuid
 from nomadcrew.core.members.ports import Members
 from nomadcrew.core.names import display_name
 from nomadcrew.core.permissions import MEMBER, Role, Rule
+from nomadcrew.core.text import comparison_key, search_key
 from nomadcrew.core.trips.model import TripMember
 
 ATTEMPTS = 3
@@ -73,7 +75,7 @@ class DynamoChat:
             message.now,
             attachment=attachment,
         )
-        mentions = [crew.names[name] for name in message.mentions if name in crew.names]
+        mentions = crew.mentioned(message.mentions)
         event = events.sent(message.event_id, new, message.author, mentions)
         for _ in range(ATTEMPTS):
             if await self._table.put(message, sender, attachment, event):
@@ -105,7 +107,7 @@ class DynamoChat:
         high = _END if cursor is None else await self._sort_key(access.trip_id, cursor)
 
         def matches(item: Item) -> bool:
-            text = item["folded"]["S"]
+            text = search_key(item["text"]["S"])
             return "deletedAt" not in item and all(word in text for word in words)
 
         result = await self._table.matching(access.trip_id, high, matches, limit=limit)
@@ -125,16 +127,16 @@ class DynamoChat:
         edited = replace(old, text=text, edited_at=command.now)
         values = {
             ":text": {"S": text},
-            ":folded": {"S": text.casefold()},
             ":now": {"S": events.utc_text(command.now)},
             ":old": {"S": old.text},
+            ":most": {"N": str(MAX_EDITS)},
             ":previous": {"L": [{"M": {"text": {"S": old.text}, "editedAt": {"S": events.utc_text(command.now)}}}]},
         }
         changed = await self._table.change(
             command.trip_id,
             guard.sort_key,
-            "SET #text = :text, folded = :folded, editedAt = :now, edits = list_append(edits, :previous)",
-            "#text = :old",
+            "SET #text = :text, editedAt = :now, edits = list_append(edits, :previous) REMOVE folded",
+            "#text = :old AND size(edits) < :most",
             values,
             {"#text": "text"},
             events.edited(command.event_id, edited, guard.author, now=command.now),
@@ -142,13 +144,12 @@ class DynamoChat:
         # None: a concurrent edit was faster, probably the same user's repeat.
         return message_of(changed or await self._live_item(guard), command.caller, crew.people)
 
-    async def delete(self, command: Command, message_id: MessageId) -> None:
+    async def delete(self, command: Command, message_id: MessageId) -> AttachmentId | None:
         _, guard = await self._changeable(command, message_id)
         # Release the file first: the tombstone no longer refers to it.
-        await self._attachments.release(message_id, now=command.now)
+        file = await self._attachments.release(message_id, now=command.now)
         values = {
             ":text": {"S": TOMBSTONE},
-            ":folded": {"S": ""},
             ":now": {"S": events.utc_text(command.now)},
             ":none": {"L": []},
             ":no_reactions": {"M": {}},
@@ -156,54 +157,52 @@ class DynamoChat:
         await self._table.change(
             command.trip_id,
             guard.sort_key,
-            "SET #text = :text, folded = :folded, deletedAt = :now, edits = :none, reactions = :no_reactions"
-            " REMOVE attachment",
+            "SET #text = :text, deletedAt = :now, edits = :none, reactions = :no_reactions"
+            " REMOVE attachment, folded",  # earlier versions stored the folded text
             "attribute_exists(sortKey)",
             values,
             {"#text": "text"},
             events.deleted(command.event_id, command.trip_id, message_id, command.caller, now=command.now),
         )
+        return file
 
     async def add_reaction(self, reaction: Reaction, rule: Rule, event_id: EventId) -> Reaction:
         crew = await self._crew(Access(reaction.trip_id, reaction.user_id, rule))
         guard = await self._guard(reaction.trip_id, reaction.message_id)
-        own = {emoji: at for at, user_id, emoji in table.reactions_in(await self._live_item(guard))
-               if user_id == reaction.user_id}  # fmt: skip
-        if reaction.emoji in own:
-            return replace(reaction, created_at=own[reaction.emoji])
-        if len(own) >= MAX_REACTIONS:
+        own = _own_reactions(await self._live_item(guard), reaction.user_id)
+        changed = None
+        if emoji_key(reaction.emoji) not in own and len(own) < MAX_REACTIONS:
+            event = events.reacted(event_id, reaction, crew.people[reaction.user_id])
+            changed = await self._table.add_reaction(guard, reaction, len(own), event)
+        if changed is not None:
+            return reaction
+        # It is there already, a repeat was faster, or there are too many.
+        own = _own_reactions(await self._live_item(guard), reaction.user_id)
+        stored = own.get(emoji_key(reaction.emoji))
+        if stored is None:
             raise TooManyReactions
-        await self._table.change(
-            reaction.trip_id,
-            guard.sort_key,
-            "SET reactions.#mine = :now",
-            "attribute_not_exists(reactions.#mine)",
-            {":now": {"S": events.utc_text(reaction.created_at)}},
-            {"#mine": f"{reaction.user_id} {reaction.emoji}"},
-            events.reacted(event_id, reaction, crew.people[reaction.user_id]),
-        )
-        return reaction
+        return replace(reaction, created_at=stored.created_at)
 
     async def remove_reaction(self, reaction: Reaction, rule: Rule, event_id: EventId) -> None:
         crew = await self._crew(Access(reaction.trip_id, reaction.user_id, rule))
         guard = await self._table.guard(reaction.message_id)
         if guard is None or guard.trip_id != reaction.trip_id:
             return
-        await self._table.change(
-            reaction.trip_id,
-            guard.sort_key,
-            "SET unreactedAt = :now REMOVE reactions.#mine",
-            "attribute_exists(reactions.#mine)",
-            {":now": {"S": events.utc_text(reaction.created_at)}},
-            {"#mine": f"{reaction.user_id} {reaction.emoji}"},
-            events.reacted(event_id, reaction, crew.people[reaction.user_id], removed=True),
-        )
+        item = await self._table.message(guard.trip_id, guard.sort_key)
+        stored = None if item is None else _own_reactions(item, reaction.user_id).get(emoji_key(reaction.emoji))
+        if stored is None:
+            return
+        removed = replace(reaction, emoji=stored.emoji)
+        event = events.reacted(event_id, removed, crew.people[reaction.user_id], removed=True)
+        await self._table.remove_reaction(guard, removed, event)
 
     async def list_reactions(self, access: Access, message_id: MessageId) -> Sequence[Reaction]:
         await self._crew(access)
         item = await self._live_item(await self._guard(access.trip_id, message_id))
-        reactions = table.reactions_in(item)
-        return [Reaction(message_id, access.trip_id, user_id, emoji, at) for at, user_id, emoji in reactions]
+        return [
+            Reaction(message_id, access.trip_id, one.user_id, one.emoji, one.created_at)
+            for one in table.reactions_in(item)
+        ]
 
     async def mark_read(self, command: Command, message_id: MessageId) -> None:
         crew = await self._crew(command)
@@ -282,6 +281,11 @@ class DynamoChat:
         return guard.sort_key
 
 
+def _own_reactions(item: Item, user_id: UserId) -> dict[str, table.StoredReaction]:
+    """A user's reactions to a message, by the key of their emoji."""
+    return {emoji_key(one.emoji): one for one in table.reactions_in(item) if one.user_id == user_id}
+
+
 def _page(items: Sequence[Item], more: str | None, caller: UserId, people: Mapping[UserId, Sender]) -> MessagePage:
     return MessagePage(
         [message_of(item, caller, people) for item in items], None if more is None else table.cursor_of(more)
@@ -289,7 +293,7 @@ def _page(items: Sequence[Item], more: str | None, caller: UserId, people: Mappi
 
 
 class _Crew:
-    """The members of a trip: as senders, by lower-case username, and by rank."""
+    """The members of a trip: as senders, by the key of their username, and by rank."""
 
     def __init__(self, members: Sequence[TripMember]) -> None:
         self.people = {
@@ -300,5 +304,10 @@ class _Crew:
             )
             for member in members
         }
-        self.names = {member.username.lower(): member.user_id for member in members}
+        self._names = {comparison_key(member.username): member.user_id for member in members}
         self.ranks = {member.user_id: Role(member.role).rank for member in members}
+
+    def mentioned(self, mentions: Sequence[Sequence[str]]) -> list[UserId]:
+        """The members that mentions mean: of the names that one may mean, the longest that a member has."""
+        found = (next((self._names[name] for name in names if name in self._names), None) for names in mentions)
+        return list(dict.fromkeys(user_id for user_id in found if user_id is not None))

@@ -16,12 +16,22 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
 from nomadcrew.core.chat.events import attachment_json, stored_attachment, utc_text
-from nomadcrew.core.chat.model import Attachment, BadCursor, Message, NewMessage, ReactionCount, Sender
+from nomadcrew.core.chat.model import (
+    MAX_REACTIONS,
+    Attachment,
+    BadCursor,
+    Message,
+    NewMessage,
+    Reaction,
+    ReactionCount,
+    Sender,
+    emoji_key,
+)
 from nomadcrew.core.events import Event
 from nomadcrew.core.ids import MessageId, TripId, UserId, parse_uuid
 from nomadcrew.wire.events import pack
@@ -52,6 +62,12 @@ class Found:
 
     items: Sequence[Item]
     more: str | None
+
+
+class StoredReaction(NamedTuple):
+    created_at: datetime
+    user_id: UserId
+    emoji: str
 
 
 class ChatTable:
@@ -87,7 +103,6 @@ class ChatTable:
             "senderName": {"S": sender.name},
             "senderAvatar": {"S": sender.avatar},
             "text": {"S": new.text},
-            "folded": {"S": new.text.casefold()},
             "reactions": {"M": {}},
             "edits": {"L": []},
             "event": {"S": pack(event)},
@@ -132,6 +147,40 @@ class ChatTable:
             names,
             event,
         )
+
+    async def add_reaction(self, guard: Guard, reaction: Reaction, count: int, event: Event) -> Item | None:
+        """Add a reaction of which the user has fewer than `MAX_REACTIONS`; None if it exists or they have as many.
+
+        The item counts each user's reactions, since a condition cannot. `count` is their number in an item without
+        that counter, from an earlier version.
+        """
+        return await self.change(
+            guard.trip_id,
+            guard.sort_key,
+            "SET reactions.#mine = :now, #count = if_not_exists(#count, :count) + :one",
+            "attribute_not_exists(reactions.#mine) AND (attribute_not_exists(#count) OR #count < :most)",
+            {
+                ":now": {"S": utc_text(reaction.created_at)},
+                ":count": {"N": str(count)},
+                ":one": {"N": "1"},
+                ":most": {"N": str(MAX_REACTIONS)},
+            },
+            _names(reaction),
+            event,
+        )
+
+    async def remove_reaction(self, guard: Guard, reaction: Reaction, event: Event) -> None:
+        """Remove a reaction, if it is there."""
+        now: Item = {":now": {"S": utc_text(reaction.created_at)}}
+        # An item from an earlier version has no counter; its next reaction makes one.
+        for counted, countdown, values in (
+            ("attribute_exists(#count)", ", #count = #count - :one", now | {":one": {"N": "1"}}),
+            ("attribute_not_exists(#count)", "", now),
+        ):
+            update = f"SET unreactedAt = :now{countdown} REMOVE reactions.#mine"
+            condition = f"attribute_exists(reactions.#mine) AND {counted}"
+            if await self.change(guard.trip_id, guard.sort_key, update, condition, values, _names(reaction), event):
+                return
 
     async def read_up_to(self, trip_id: TripId, reader: Sender, sort_key: str, event: Event, now: datetime) -> None:
         """Move a receipt forward; do nothing if it is as far already."""
@@ -254,6 +303,11 @@ class ChatTable:
         return put
 
 
+def _names(reaction: Reaction) -> dict[str, str]:
+    """The attributes of a reaction and of its user's counter."""
+    return {"#mine": f"{reaction.user_id} {reaction.emoji}", "#count": f"reactionsOf#{reaction.user_id}"}
+
+
 def sort_key_of(moment: datetime, message_id: MessageId) -> str:
     return f"{utc_text(moment)}#{message_id}"
 
@@ -283,12 +337,12 @@ def sort_key_in(cursor: str) -> str:
     return key
 
 
-def reactions_in(item: Item) -> list[tuple[datetime, UserId, str]]:
-    """Times, users and emoji of the reactions, oldest first."""
+def reactions_in(item: Item) -> list[StoredReaction]:
+    """The reactions, oldest first."""
     reactions = []
     for key, value in item["reactions"]["M"].items():
         user_id, _, emoji = key.partition(" ")
-        reactions.append((_moment(value["S"]), UserId(UUID(user_id)), emoji))
+        reactions.append(StoredReaction(_moment(value["S"]), UserId(UUID(user_id)), emoji))
     return sorted(reactions)
 
 
@@ -297,9 +351,9 @@ def message_of(item: Item, caller: UserId, people: Mapping[UserId, Sender]) -> M
     key, author = item["sortKey"]["S"], UserId(UUID(item["userId"]["S"]))
     sender = people.get(author) or Sender(author, item["senderName"]["S"], item["senderAvatar"]["S"])
     reply = item.get("replyTo")
-    counts: dict[str, list[UserId]] = {}
-    for _, user_id, emoji in reactions_in(item):
-        counts.setdefault(emoji, []).append(user_id)
+    counts: dict[str, list[StoredReaction]] = {}
+    for reaction in reactions_in(item):
+        counts.setdefault(emoji_key(reaction.emoji), []).append(reaction)
     return Message(
         message_id_in(key),
         TripId(UUID(item["tripId"]["S"])),
@@ -309,7 +363,10 @@ def message_of(item: Item, caller: UserId, people: Mapping[UserId, Sender]) -> M
         _moment(key.partition("#")[0]),
         _moment_in(item, "editedAt"),
         _moment_in(item, "deletedAt"),
-        tuple(ReactionCount(emoji, len(users), caller in users) for emoji, users in counts.items()),
+        tuple(
+            ReactionCount(same[0].emoji, len(same), any(one.user_id == caller for one in same))
+            for same in counts.values()
+        ),
         None if "attachment" not in item else stored_attachment(item["attachment"]["S"]),
     )
 

@@ -61,7 +61,7 @@ class DynamoRateLimits:
         for _ in range(TRIES):
             done, full_at = await self._update(bucket, condition, values, now)
             if done:
-                return bucket.allowance(True, 0 if full_at is None else full_at - now)
+                return bucket.allowance(True, bucket.spent(full_at, now))
             spent = bucket.spent(full_at, now)
             if not cost or bucket.short(spent, spend) > 0:
                 return bucket.allowance_for(spent, spend or bucket.token)

@@ -96,6 +96,8 @@ class DynamoSessions:
                 # A concurrent request may have ended it and then reports the end itself.
                 ended = await self._end_reused(token, now)
                 raise InvalidRefreshToken(ended=token.session_id if ended else None)
+            if token.spent_at is not None and (await self._token(fresh_hash))[1] is None:
+                raise InvalidRefreshToken  # exchanged for another token, before the secret was changed
             if await self._exchange(spent_key, token, fresh_key, now, expires_at):
                 return Session(token.session_id, account, expires_at)
             # A concurrent exchange or the session's end changed the token: read it again.
@@ -152,17 +154,17 @@ class DynamoSessions:
     async def _exchange(
         self, spent_key: str, token: _Token, fresh_key: str, now: datetime, expires_at: datetime
     ) -> bool:
-        """Spend one token and store the other, unless either was changed meanwhile."""
+        """Spend one token and store the other, unless either was changed meanwhile; a repeat has stored it."""
         session = {
             "Key": _session_key(token.user_id, token.session_id),
             "UpdateExpression": "SET expiresAt = :expires, sessionToken = :token",
             "ConditionExpression": _ALIVE,
             "ExpressionAttributeValues": {":expires": _seconds(expires_at), ":token": {"S": fresh_key}},
         }
-        fresh = self._put_token(fresh_key, token.user_id, token.session_id, expires_at)
-        return await self._write(
-            {"Update": {"TableName": self._table, **session}}, fresh, self._spend(spent_key, token, now)
-        )
+        writes = [{"Update": {"TableName": self._table, **session}}, self._spend(spent_key, token, now)]
+        if token.spent_at is None:
+            writes.append(self._put_token(fresh_key, token.user_id, token.session_id, expires_at))
+        return await self._write(*writes)
 
     def _spend(self, key: str, token: _Token, now: datetime) -> dict[str, Any]:
         """The write that spends a token. Only the first exchange sets the time, from which the grace counts."""

@@ -4,6 +4,7 @@ import hashlib
 from datetime import datetime
 
 from nomadcrew.adapters.aws.sdk.client import AwsClient
+from nomadcrew.core.text import email_key
 
 
 class DynamoSuppression:
@@ -24,4 +25,4 @@ class DynamoSuppression:
 
 def digest(address: str) -> str:
     """The digest of an address, the same for any spelling."""
-    return hashlib.sha256(address.strip().lower().encode()).hexdigest()
+    return hashlib.sha256(email_key(address).encode()).hexdigest()

@@ -2,16 +2,19 @@
 WITH owner AS MATERIALIZED (
     SELECT p.*, a.password_hash, a.is_admin, a.confirmed_at IS NOT NULL AS confirmed
     FROM user_profiles p LEFT JOIN accounts a ON a.user_id = p.id
-    WHERE lower(p.email) = lower(:email::text)
+    WHERE p.email_key = :email_key::text
 ), available AS MATERIALIZED (
-    SELECT candidate.username
-    FROM json_array_elements_text(:usernames::json) WITH ORDINALITY AS candidate (username, priority)
-    WHERE NOT EXISTS (SELECT FROM user_profiles p WHERE lower(p.username) = lower(candidate.username))
+    SELECT candidate.username, candidate.username_key, candidate.username_search
+    FROM jsonb_to_recordset(:usernames::jsonb)
+        AS candidate (priority int, username text, username_key text, username_search text)
+    WHERE NOT EXISTS (SELECT FROM user_profiles p WHERE p.username_key = candidate.username_key)
     ORDER BY candidate.priority LIMIT 1
 ), profile AS (
-    INSERT INTO user_profiles (id, email, username, first_name, last_name, created_at, updated_at)
-    SELECT :user_id::uuid, :email::text, available.username, :first_name::text, :last_name::text, :now::timestamptz,
-           :now::timestamptz
+    INSERT INTO user_profiles (id, email, email_key, username, username_key, username_search, first_name,
+                               first_name_search, last_name, last_name_search, created_at, updated_at)
+    SELECT :user_id::uuid, :email::text, :email_key::text, available.username, available.username_key,
+           available.username_search, :first_name::text, :first_name_search::text, :last_name::text,
+           :last_name_search::text, :now::timestamptz, :now::timestamptz
     FROM available WHERE NOT EXISTS (SELECT FROM owner)
     RETURNING *
 ), account AS (
@@ -31,26 +34,30 @@ FROM owner
 
 -- name: recent_registration
 SELECT password_hash FROM registrations
-WHERE lower(email) = lower(:email::text) AND created_at > :since::timestamptz AND confirmed_at IS NULL
+WHERE email_key = :email_key::text AND created_at > :since::timestamptz AND confirmed_at IS NULL
 ORDER BY created_at DESC LIMIT 1
 
 -- name: request
 WITH owner AS MATERIALIZED (
-    SELECT p.id FROM user_profiles p WHERE lower(p.email) = lower(:email::text)
+    SELECT p.id FROM user_profiles p WHERE p.email_key = :email_key::text
 ), available AS MATERIALIZED (
-    SELECT candidate.username
-    FROM json_array_elements_text(:usernames::json) WITH ORDINALITY AS candidate (username, priority)
-    WHERE NOT EXISTS (SELECT FROM user_profiles p WHERE lower(p.username) = lower(candidate.username))
+    SELECT candidate.username, candidate.username_key, candidate.username_search
+    FROM jsonb_to_recordset(:usernames::jsonb)
+        AS candidate (priority int, username text, username_key text, username_search text)
+    WHERE NOT EXISTS (SELECT FROM user_profiles p WHERE p.username_key = candidate.username_key)
     ORDER BY candidate.priority LIMIT 1
 ), stored AS (
     INSERT INTO registrations
-        (id, email, username, first_name, last_name, password_hash, created_at, mailed_at, expires_at)
-    SELECT :id::uuid, :email::text, available.username, :first_name::text, :last_name::text, :password_hash::text,
-           :now::timestamptz, :now::timestamptz, :expires_at::timestamptz
+        (id, email, email_key, username, username_key, username_search, first_name, first_name_search, last_name,
+         last_name_search, password_hash, created_at, mailed_at, expires_at)
+    SELECT :id::uuid, :email::text, :email_key::text, available.username, available.username_key,
+           available.username_search, :first_name::text, :first_name_search::text, :last_name::text,
+           :last_name_search::text, :password_hash::text, :now::timestamptz, :now::timestamptz,
+           :expires_at::timestamptz
     FROM available
     WHERE NOT EXISTS (SELECT FROM owner)
         AND (SELECT count(*) FROM registrations
-             WHERE lower(email) = lower(:email::text) AND created_at > :counted_since::timestamptz) < :at_most::int
+             WHERE email_key = :email_key::text AND created_at > :counted_since::timestamptz) < :at_most::int
     RETURNING id
 ), reminded AS (
     UPDATE accounts a SET reminded_at = :now::timestamptz FROM owner, available
@@ -82,23 +89,27 @@ WITH registration AS MATERIALIZED (
 ), checked AS MATERIALIZED (
     SELECT CASE WHEN registration.id IS NULL THEN 'invalid_confirmation'
                 WHEN registration.confirmed_at IS NOT NULL
-                     OR EXISTS (SELECT FROM user_profiles p WHERE lower(p.email) = lower(registration.email))
+                     OR EXISTS (SELECT FROM user_profiles p WHERE p.email_key = registration.email_key)
                     THEN 'confirmation_used'
                 WHEN registration.expires_at <= :now::timestamptz THEN 'invalid_confirmation'
                 ELSE 'ok' END AS verdict
     FROM (SELECT 1) AS one_row LEFT JOIN registration ON true
 ), available AS MATERIALIZED (
-    SELECT candidate.username
-    FROM registration, LATERAL (VALUES (1, registration.username),
-                                (2, left(registration.username, 30 - length(:suffix::text)) || :suffix::text)
-                        ) AS candidate (priority, username)
-    WHERE NOT EXISTS (SELECT FROM user_profiles p WHERE lower(p.username) = lower(candidate.username))
+    SELECT candidate.username, candidate.username_key, candidate.username_search
+    FROM (
+        SELECT 0 AS priority, username, username_key, username_search FROM registration
+        UNION ALL
+        SELECT * FROM jsonb_to_recordset(:usernames::jsonb)
+            AS other (priority int, username text, username_key text, username_search text)
+    ) AS candidate
+    WHERE NOT EXISTS (SELECT FROM user_profiles p WHERE p.username_key = candidate.username_key)
     ORDER BY candidate.priority LIMIT 1
 ), profile AS (
-    INSERT INTO user_profiles (id, email, username, first_name, last_name, created_at, updated_at)
-    SELECT registration.id, registration.email, available.username, registration.first_name, registration.last_name,
-           :now::timestamptz,
-           :now::timestamptz
+    INSERT INTO user_profiles (id, email, email_key, username, username_key, username_search, first_name,
+                               first_name_search, last_name, last_name_search, created_at, updated_at)
+    SELECT registration.id, registration.email, registration.email_key, available.username, available.username_key,
+           available.username_search, registration.first_name, registration.first_name_search,
+           registration.last_name, registration.last_name_search, :now::timestamptz, :now::timestamptz
     FROM checked, registration, available WHERE checked.verdict = 'ok'
     RETURNING *
 ), account AS (
@@ -111,27 +122,28 @@ WITH registration AS MATERIALIZED (
     UPDATE registrations r SET confirmed_at = :now::timestamptz, password_hash = '' FROM profile
     WHERE r.id = :id::uuid
 )
-SELECT checked.verdict, p.id, p.email, p.username, p.first_name, p.last_name, p.avatar_url, p.contact_email,
-       p.location_privacy_preference, p.preferences, p.created_at, p.updated_at, false AS is_admin,
-       true AS confirmed
+SELECT CASE WHEN checked.verdict = 'ok' AND p.id IS NULL THEN 'username_taken' ELSE checked.verdict END AS verdict,
+       (SELECT username FROM registration) AS wanted_username, p.id, p.email, p.username, p.first_name, p.last_name,
+       p.avatar_url, p.contact_email, p.location_privacy_preference, p.preferences, p.created_at, p.updated_at,
+       false AS is_admin, true AS confirmed
 FROM checked LEFT JOIN profile p ON true
 
 -- name: pending
-SELECT r.id, r.email, r.username, r.expires_at FROM registrations r
+SELECT r.id, r.email, r.username, r.expires_at, r.password_hash FROM registrations r
 WHERE r.id = :id::uuid AND r.confirmed_at IS NULL AND r.expires_at > :now::timestamptz
-    AND NOT EXISTS (SELECT FROM user_profiles p WHERE lower(p.email) = lower(r.email))
+    AND NOT EXISTS (SELECT FROM user_profiles p WHERE p.email_key = r.email_key)
 
 -- name: find
 WITH account AS MATERIALIZED (
     SELECT p.*, a.password_hash, a.is_admin, a.confirmed_at IS NOT NULL AS confirmed
     FROM user_profiles p JOIN accounts a ON a.user_id = p.id
-    WHERE lower(p.email) = lower(:login::text) OR lower(p.username) = lower(:login::text)
-    ORDER BY lower(p.email) = lower(:login::text) DESC LIMIT 1
+    WHERE p.email_key = :email_key::text OR p.username_key = :username_key::text
+    ORDER BY p.email_key = :email_key::text DESC LIMIT 1
 ), pending AS (
     SELECT r.id, r.password_hash FROM registrations r
-    WHERE (lower(r.email) = lower(:login::text) OR lower(r.username) = lower(:login::text))
+    WHERE (r.email_key = :email_key::text OR r.username_key = :username_key::text)
         AND r.confirmed_at IS NULL AND r.expires_at > :now::timestamptz AND NOT EXISTS (SELECT FROM account)
-    ORDER BY lower(r.email) = lower(:login::text) DESC, r.created_at DESC LIMIT 1
+    ORDER BY r.email_key = :email_key::text DESC, r.created_at DESC LIMIT 1
 )
 SELECT pending.id AS registration_id, coalesce(account.password_hash, pending.password_hash) AS password_hash,
        account.id, account.email, account.username, account.first_name, account.last_name, account.avatar_url,

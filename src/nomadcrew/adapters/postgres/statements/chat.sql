@@ -72,10 +72,21 @@ WITH input AS MATERIALIZED (
     JOIN user_profiles u ON u.id = inserted.user_id
     JOIN accepted ON accepted.event_id = inserted.event_id
     LEFT JOIN LATERAL (
-        SELECT jsonb_agg(person.id) AS ids
-        FROM jsonb_array_elements_text(accepted.mentions) AS name
-        JOIN user_profiles person ON lower(person.username) = name
-        JOIN trip_memberships m ON m.trip_id = inserted.trip_id AND m.user_id = person.id AND m.status = 'ACTIVE'
+        -- Of the names that a mention may mean, the longest that a member has.
+        SELECT jsonb_agg(found.user_id ORDER BY found.n) AS ids
+        FROM (
+            SELECT person.user_id, min(mention.n) AS n
+            FROM jsonb_array_elements(accepted.mentions) WITH ORDINALITY AS mention (names, n)
+            CROSS JOIN LATERAL (
+                SELECT m.user_id
+                FROM jsonb_array_elements_text(mention.names) WITH ORDINALITY AS name (key, priority)
+                JOIN user_profiles p ON p.username_key = name.key
+                JOIN trip_memberships m
+                    ON m.trip_id = inserted.trip_id AND m.user_id = p.id AND m.status = 'ACTIVE'
+                ORDER BY name.priority LIMIT 1
+            ) AS person
+            GROUP BY person.user_id
+        ) AS found
     ) AS mentioned ON true
     ORDER BY inserted.trip_id, inserted.seq
 )
@@ -160,7 +171,7 @@ WITH gate AS MATERIALIZED (
                 WHEN old.body <> :body::text AND old.created_at < :editable_since::timestamptz
                 THEN 'edit_window_over'
                 WHEN old.body <> :body::text
-                    AND (SELECT count(*) FROM chat_edits e WHERE e.message_id = old.id) >= :max_edits::int
+                    AND edits_now(old.id) >= :max_edits::int
                 THEN 'too_many_edits'
                 ELSE 'ok' END AS verdict
     FROM gate LEFT JOIN old ON true
@@ -205,62 +216,46 @@ WITH gate AS MATERIALIZED (
     FROM old, checked
     WHERE checked.verdict = 'ok' AND m.id = old.id AND old.deleted_at IS NULL
     RETURNING m.id, m.trip_id, m.event_id
-), edits AS (
-    DELETE FROM chat_edits e USING deleted WHERE e.message_id = deleted.id RETURNING e.event_id
-), file AS (
-    UPDATE attachments a SET deleted_at = :now::timestamptz FROM deleted
-    WHERE a.message_id = deleted.id AND a.deleted_at IS NULL
-), reactions AS (
-    DELETE FROM chat_reactions r USING deleted WHERE r.message_id = deleted.id
-), redacted AS (
-    -- Stored events must not contain the deleted text.
-    UPDATE outbox o
-    SET payload = jsonb_set(jsonb_set(o.payload, '{content}', to_jsonb(:tombstone::text)), '{message,content}',
-                            to_jsonb(:tombstone::text)) #- '{attachment}' #- '{message,attachment}'
-    WHERE o.id IN (SELECT event_id FROM deleted UNION ALL SELECT event_id FROM edits)
+), erased AS MATERIALIZED (
+    SELECT erase_message(id, event_id, :tombstone::text, :now::timestamptz) AS edits FROM deleted
 ), event AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
     SELECT :event_id::uuid, 'CHAT_MESSAGE_DELETED', 'chat-service', trip_id, :caller::uuid, 'trip',
            :now::timestamptz, jsonb_build_object('messageId', id, 'tripId', trip_id)
     FROM deleted
 )
-SELECT verdict FROM checked
+-- A result that nothing reads would not be computed.
+SELECT checked.verdict, (SELECT edits FROM erased) AS edits,
+       (SELECT a.id FROM old JOIN attachments a ON a.message_id = old.id WHERE checked.verdict = 'ok') AS file_id
+FROM checked
 
 -- name: react
 WITH gate AS MATERIALIZED (
     SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
-), target AS MATERIALIZED (
-    SELECT m.id, m.trip_id FROM gate
-    JOIN chat_messages m ON m.id = :id::uuid AND m.trip_id = gate.trip_id AND m.deleted_at IS NULL
-    WHERE gate.verdict = 'ok'
 ), own_reactions AS MATERIALIZED (
-    SELECT r.emoji, r.created_at FROM target JOIN chat_reactions r
-        ON r.message_id = target.id AND r.user_id = :caller::uuid
+    SELECT locked.*
+    FROM gate CROSS JOIN LATERAL locked_reactions(gate.trip_id, :id::uuid, :caller::uuid, :emoji::text) locked
+    WHERE gate.verdict = 'ok'
 ), checked AS (
     SELECT CASE WHEN gate.verdict <> 'ok' THEN gate.verdict
-                WHEN NOT EXISTS (SELECT FROM target) THEN 'message_not_found'
-                WHEN (SELECT count(*) FROM own_reactions WHERE emoji <> :emoji::text) >= :max_reactions::int
-                THEN 'too_many_reactions'
+                WHEN own_reactions.others IS NULL THEN 'message_not_found'
+                WHEN own_reactions.reacted_at IS NOT NULL THEN 'unchanged'
+                WHEN own_reactions.others >= :max_reactions::int THEN 'too_many_reactions'
                 ELSE 'ok' END AS verdict
-    FROM gate
+    FROM gate LEFT JOIN own_reactions ON true
 ), inserted AS (
     INSERT INTO chat_reactions (message_id, user_id, emoji, created_at)
-    SELECT target.id, :caller::uuid, :emoji::text, :now::timestamptz FROM target,
-           checked WHERE checked.verdict = 'ok'
-    ON CONFLICT DO NOTHING
-    RETURNING message_id, created_at
+    SELECT :id::uuid, :caller::uuid, :emoji::text, :now::timestamptz FROM checked WHERE verdict = 'ok'
 ), event AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
-    SELECT :event_id::uuid, 'CHAT_REACTION_ADDED', 'chat-service', target.trip_id, :caller::uuid, 'trip',
+    SELECT :event_id::uuid, 'CHAT_REACTION_ADDED', 'chat-service', gate.trip_id, :caller::uuid, 'trip',
            :now::timestamptz,
-           jsonb_build_object('messageId', target.id, 'tripId', target.trip_id, 'reaction', :emoji::text,
+           jsonb_build_object('messageId', :id::uuid, 'tripId', gate.trip_id, 'reaction', :emoji::text,
                               'user', person_json(u))
-    FROM inserted CROSS JOIN target JOIN user_profiles u ON u.id = :caller::uuid
+    FROM checked CROSS JOIN gate JOIN user_profiles u ON u.id = :caller::uuid WHERE checked.verdict = 'ok'
 )
-SELECT checked.verdict, coalesce((SELECT created_at FROM inserted),
-                                (SELECT created_at FROM own_reactions WHERE emoji = :emoji::text),
-                                :now::timestamptz) AS created_at
-FROM checked
+SELECT checked.verdict, coalesce(own_reactions.reacted_at, :now::timestamptz) AS created_at
+FROM checked LEFT JOIN own_reactions ON true
 
 -- name: unreact
 WITH gate AS MATERIALIZED (
@@ -268,15 +263,17 @@ WITH gate AS MATERIALIZED (
 ), deleted AS (
     DELETE FROM chat_reactions r USING gate, chat_messages m
     WHERE gate.verdict = 'ok' AND m.id = :id::uuid AND m.trip_id = gate.trip_id
-        AND r.message_id = m.id AND r.user_id = :caller::uuid AND r.emoji = :emoji::text
-    RETURNING m.id, m.trip_id
+        AND r.message_id = m.id AND r.user_id = :caller::uuid AND emoji_key(r.emoji) = emoji_key(:emoji::text)
+    RETURNING m.id, m.trip_id, r.emoji
 ), event AS (
+    -- Rows from before one emoji had one spelling may be several.
     INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
     SELECT :event_id::uuid, 'CHAT_REACTION_REMOVED', 'chat-service', deleted.trip_id, :caller::uuid, 'trip',
            :now::timestamptz,
-           jsonb_build_object('messageId', deleted.id, 'tripId', deleted.trip_id, 'reaction', :emoji::text,
+           jsonb_build_object('messageId', deleted.id, 'tripId', deleted.trip_id, 'reaction', deleted.emoji,
                               'user', person_json(u))
     FROM deleted JOIN user_profiles u ON u.id = :caller::uuid
+    LIMIT 1
 )
 SELECT verdict FROM gate
 

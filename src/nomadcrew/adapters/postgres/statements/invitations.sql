@@ -2,26 +2,34 @@
 WITH gate AS MATERIALIZED (
     SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
 ), invitee AS MATERIALIZED (
-    -- An account's confirmed address has priority over another user's unconfirmed contact address.
+    -- An account's address has priority over another user's contact address.
     SELECT id FROM (
-        SELECT id, 1 AS priority, created_at FROM user_profiles WHERE lower(email) = :email::text
+        SELECT id, 0 AS priority, created_at FROM user_profiles WHERE id = :user_id::uuid
         UNION ALL
-        SELECT id, 2, created_at FROM user_profiles WHERE lower(contact_email) = :email::text
+        SELECT id, 1, created_at FROM user_profiles WHERE email_key = :email_key::text
+        UNION ALL
+        SELECT id, 2, contact_email_confirmed_at FROM user_profiles
+        WHERE contact_email_key = :email_key::text AND contact_email_confirmed_at IS NOT NULL
     ) AS matches ORDER BY priority, created_at LIMIT 1
+), quota AS (
+    -- Mails to an address are counted over all trips and inviters.
+    SELECT count(*) < :max_mails::int AS is_free FROM mails_sent
+    WHERE recipient = :email_key::text AND sent_at > :counted_since::timestamptz
 ), checked AS (
     SELECT CASE WHEN gate.verdict <> 'ok' THEN gate.verdict
+                WHEN :user_id::uuid IS NOT NULL AND NOT EXISTS (SELECT FROM invitee) THEN 'user_not_found'
                 WHEN role_rank(:role::text) > gate.rank THEN 'insufficient_permissions'
                 WHEN EXISTS (SELECT FROM trip_memberships m JOIN invitee ON m.user_id = invitee.id
                              WHERE m.trip_id = gate.trip_id AND m.status = 'ACTIVE') THEN 'already_member'
                 ELSE 'ok' END AS verdict
     FROM gate
 ), stored AS (
-    INSERT INTO trip_invitations AS i (id, trip_id, inviter_id, invitee_id, invitee_email, role, status, expires_at,
-                                       mailed_at, mail_event_id, created_at, updated_at)
-    SELECT :id::uuid, :trip_id::uuid, :caller::uuid, (SELECT id FROM invitee), :email::text, :role::text, 'PENDING',
-           :expires_at::timestamptz, :now::timestamptz, :event_id::uuid, :now::timestamptz, :now::timestamptz
+    INSERT INTO trip_invitations AS i (id, trip_id, inviter_id, invitee_id, invitee_email, email_key, role, status,
+                                       expires_at, mailed_at, mail_event_id, created_at, updated_at)
+    SELECT :id::uuid, :trip_id::uuid, :caller::uuid, (SELECT id FROM invitee), :email::text, :email_key::text, :role::text,
+           'PENDING', :expires_at::timestamptz, :now::timestamptz, :event_id::uuid, :now::timestamptz, :now::timestamptz
     FROM checked WHERE verdict = 'ok'
-    ON CONFLICT (trip_id, invitee_email) WHERE status = 'PENDING' DO UPDATE
+    ON CONFLICT (trip_id, email_key) WHERE status = 'PENDING' DO UPDATE
     SET role = excluded.role, expires_at = excluded.expires_at, inviter_id = excluded.inviter_id,
         invitee_id = excluded.invitee_id, updated_at = excluded.updated_at,
         mailed_at = CASE WHEN i.mailed_at <= :mailed_before::timestamptz THEN excluded.mailed_at
@@ -29,13 +37,19 @@ WITH gate AS MATERIALIZED (
         mail_event_id = CASE WHEN i.mailed_at <= :mailed_before::timestamptz THEN excluded.mail_event_id
                              ELSE i.mail_event_id END
     RETURNING i.*
+), mail AS (
+    INSERT INTO mails_sent (event_id, recipient, sent_at)
+    SELECT :event_id::uuid, :email_key::text, :now::timestamptz FROM stored CROSS JOIN quota
+    WHERE stored.mail_event_id = :event_id::uuid AND quota.is_free
+    RETURNING event_id
 ), event AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
     SELECT :event_id::uuid,
            CASE WHEN id = :id::uuid THEN 'TRIP_INVITATION_CREATED' ELSE 'invitation.renewed' END,
            'invitation-service', trip_id, inviter_id,
            CASE WHEN id = :id::uuid THEN 'trip' ELSE 'internal' END, :now::timestamptz,
-           jsonb_build_object('event_id', :event_id::uuid, 'invitation_id', id, 'role', role)
+           jsonb_build_object('event_id', :event_id::uuid, 'invitation_id', id, 'role', role,
+                              'is_mailed', EXISTS (SELECT FROM mail))
     FROM stored WHERE mail_event_id = :event_id::uuid
 )
 SELECT checked.verdict, i.id, i.trip_id, i.inviter_id, i.invitee_email, i.invitee_id, i.role, i.status,
@@ -71,11 +85,11 @@ FROM gate LEFT JOIN old ON true
 -- name: details
 SELECT CASE WHEN NOT :anonymous::boolean AND caller.id IS NULL THEN 'user_not_onboarded'
             WHEN i.id IS NULL OR t.id IS NULL THEN 'invitation_not_found'
-            WHEN NOT :anonymous::boolean AND NOT (i.invitee_email = lower(caller.email)
-                 OR coalesce(i.invitee_id = caller.id, false)) THEN 'email_mismatch'
+            WHEN NOT :anonymous::boolean AND NOT is_invitee(i, caller) THEN 'email_mismatch'
             ELSE 'ok' END AS verdict,
        i.id, i.trip_id, i.invitee_email, i.invitee_id, i.role, i.status, i.expires_at, i.created_at, i.updated_at,
-       t.name AS trip_name, t.description AS trip_description, t.start_date AS trip_start_date,
+       coalesce(caller.email, invitee.email) AS account_email, t.name AS trip_name,
+       t.description AS trip_description, t.start_date AS trip_start_date,
        t.end_date AS trip_end_date, t.member_count, p.id AS inviter_id, p.username AS inviter_username,
        p.first_name AS inviter_first_name, p.last_name AS inviter_last_name, p.avatar_url AS inviter_avatar_url
 FROM (SELECT 1) AS one_row
@@ -83,12 +97,13 @@ LEFT JOIN user_profiles caller ON caller.id = :caller::uuid
 LEFT JOIN trip_invitations i ON i.id = :id::uuid
 LEFT JOIN trips t ON t.id = i.trip_id AND t.deleted_at IS NULL
 LEFT JOIN user_profiles p ON p.id = i.inviter_id
+LEFT JOIN user_profiles invitee ON invitee.id = i.invitee_id
 
 -- name: accept
 WITH caller AS MATERIALIZED (
-    SELECT * FROM user_profiles WHERE id = :caller::uuid
+    SELECT u.*, u AS given FROM user_profiles u WHERE u.id = :caller::uuid
 ), invitation AS (
-    SELECT * FROM trip_invitations WHERE id = :id::uuid FOR UPDATE
+    SELECT i.*, i AS given FROM trip_invitations i WHERE i.id = :id::uuid FOR UPDATE
 ), trip AS MATERIALIZED (
     SELECT locked.* FROM invitation CROSS JOIN LATERAL locked_join(invitation.trip_id, :caller::uuid) locked
 ), current AS (
@@ -96,13 +111,15 @@ WITH caller AS MATERIALIZED (
 ), checked AS (
     SELECT CASE WHEN caller.id IS NULL THEN 'user_not_onboarded'
                 WHEN invitation.id IS NULL OR trip.trip_id IS NULL THEN 'invitation_not_found'
-                WHEN NOT (invitation.invitee_email = lower(caller.email)
-                          OR coalesce(invitation.invitee_id = caller.id, false)) THEN 'email_mismatch'
+                WHEN NOT is_invitee(invitation.given, caller.given) THEN 'email_mismatch'
                 WHEN invitation.status = 'ACCEPTED' AND current.status = 'ACTIVE' THEN 'unchanged'
                 WHEN invitation.status <> 'PENDING' THEN 'invitation_not_pending'
                 WHEN invitation.expires_at <= :now::timestamptz THEN 'invitation_expired'
                 -- Added meanwhile: the invitation is accepted, the membership stays as it is.
                 WHEN current.status = 'ACTIVE' THEN 'joined'
+                -- The sender may have left the trip or lost the role since.
+                WHEN rank_now(trip.trip_id, invitation.inviter_id)
+                     < greatest(:inviter_rank::int, role_rank(invitation.role)) THEN 'inviter_not_allowed'
                 WHEN trip.member_count >= :max_members::int THEN 'trip_full'
                 WHEN trip.trips >= :max_trips::int THEN 'too_many_trips'
                 ELSE 'ok' END AS verdict
@@ -114,7 +131,8 @@ WITH caller AS MATERIALIZED (
            :now::timestamptz, :now::timestamptz
     FROM checked, invitation WHERE checked.verdict = 'ok'
     ON CONFLICT (trip_id, user_id) DO UPDATE
-    SET role = excluded.role, status = 'ACTIVE', updated_at = excluded.updated_at, joined_at = excluded.joined_at
+    SET role = excluded.role, status = 'ACTIVE', left_by_choice = false, updated_at = excluded.updated_at,
+        joined_at = excluded.joined_at
     RETURNING *
 ), accepted AS (
     UPDATE trip_invitations i SET status = 'ACCEPTED', invitee_id = :caller::uuid, updated_at = :now::timestamptz
@@ -126,7 +144,7 @@ WITH caller AS MATERIALIZED (
     SELECT :event_id::uuid, 'MEMBER_ADDED', 'member-service', membership.trip_id, membership.user_id, 'trip',
            :now::timestamptz,
            jsonb_strip_nulls(jsonb_build_object(
-               'userId', membership.user_id, 'role', membership.role, 'addedBy', invitation.inviter_id,
+               'userId', membership.user_id, 'role', role_word(membership.role), 'addedBy', invitation.inviter_id,
                'invitationId', invitation.id))
     FROM membership, invitation
 ), latest AS (
@@ -137,15 +155,14 @@ FROM checked LEFT JOIN latest m ON true
 
 -- name: decline
 WITH caller AS MATERIALIZED (
-    SELECT * FROM user_profiles WHERE id = :caller::uuid
+    SELECT u.*, u AS given FROM user_profiles u WHERE u.id = :caller::uuid
 ), invitation AS (
-    SELECT i.* FROM trip_invitations i JOIN trips t ON t.id = i.trip_id AND t.deleted_at IS NULL
+    SELECT i.*, i AS given FROM trip_invitations i JOIN trips t ON t.id = i.trip_id AND t.deleted_at IS NULL
     WHERE i.id = :id::uuid FOR UPDATE OF i
 ), checked AS (
     SELECT CASE WHEN caller.id IS NULL THEN 'user_not_onboarded'
                 WHEN invitation.id IS NULL THEN 'invitation_not_found'
-                WHEN NOT (invitation.invitee_email = lower(caller.email)
-                          OR coalesce(invitation.invitee_id = caller.id, false)) THEN 'email_mismatch'
+                WHEN NOT is_invitee(invitation.given, caller.given) THEN 'email_mismatch'
                 WHEN invitation.status = 'DECLINED' AND coalesce(invitation.invitee_id = caller.id, false)
                     THEN 'unchanged'
                 WHEN invitation.status <> 'PENDING' THEN 'invitation_not_pending'
@@ -153,7 +170,8 @@ WITH caller AS MATERIALIZED (
                 ELSE 'ok' END AS verdict
     FROM (SELECT 1) AS one_row LEFT JOIN caller ON true LEFT JOIN invitation ON true
 ), declined AS (
-    UPDATE trip_invitations i SET status = 'DECLINED', invitee_id = :caller::uuid, updated_at = :now::timestamptz
+    UPDATE trip_invitations i
+    SET status = 'DECLINED', is_refused = true, invitee_id = :caller::uuid, updated_at = :now::timestamptz
     FROM checked WHERE checked.verdict = 'ok' AND i.id = :id::uuid
     RETURNING i.*
 ), event AS (
@@ -163,3 +181,8 @@ WITH caller AS MATERIALIZED (
     FROM declined
 )
 SELECT verdict FROM checked
+
+-- name: purge_mails_sent
+DELETE FROM mails_sent WHERE event_id IN (
+    SELECT event_id FROM mails_sent WHERE sent_at < :before::timestamptz ORDER BY sent_at LIMIT :limit::int)
+RETURNING 1 AS deleted

@@ -18,6 +18,10 @@ WITH gate AS MATERIALIZED (
     SELECT CASE WHEN gate.verdict <> 'ok' THEN gate.verdict
                 WHEN p.id IS NULL THEN 'user_not_found'
                 WHEN current.status = 'ACTIVE' THEN 'unchanged'
+                WHEN NOT shared_a_trip(:caller::uuid, :user_id::uuid) OR current.left_by_choice
+                     OR EXISTS (SELECT FROM trip_invitations i
+                                WHERE i.trip_id = trip.trip_id AND i.invitee_id = :user_id::uuid AND i.is_refused)
+                    THEN 'needs_consent'
                 WHEN trip.member_count >= :max_members::int THEN 'trip_full'
                 WHEN trip.trips >= :max_trips::int THEN 'too_many_trips'
                 ELSE 'ok' END AS verdict
@@ -29,14 +33,15 @@ WITH gate AS MATERIALIZED (
            :now::timestamptz, :now::timestamptz
     FROM checked, trip WHERE checked.verdict = 'ok'
     ON CONFLICT (trip_id, user_id) DO UPDATE
-    SET role = excluded.role, status = 'ACTIVE', updated_at = excluded.updated_at, joined_at = excluded.joined_at
+    SET role = excluded.role, status = 'ACTIVE', left_by_choice = false, updated_at = excluded.updated_at,
+        joined_at = excluded.joined_at
     RETURNING m.*
 ), updated_trip AS (
     UPDATE trips t SET member_count = t.member_count + 1 FROM membership WHERE t.id = membership.trip_id
 ), event AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
     SELECT :event_id::uuid, 'MEMBER_ADDED', 'member-service', trip_id, user_id, 'trip', updated_at,
-           jsonb_build_object('userId', user_id, 'role', role, 'addedBy', :caller::uuid)
+           jsonb_build_object('userId', user_id, 'role', role_word(role), 'addedBy', :caller::uuid)
     FROM membership
 ), latest AS (
     SELECT * FROM membership UNION ALL SELECT * FROM current WHERE NOT EXISTS (SELECT FROM membership)
@@ -61,7 +66,8 @@ WITH gate AS MATERIALIZED (
                 ELSE 'ok' END AS verdict
     FROM gate LEFT JOIN target ON true
 ), removed AS (
-    UPDATE trip_memberships m SET status = 'INACTIVE', updated_at = :now::timestamptz
+    UPDATE trip_memberships m
+    SET status = 'INACTIVE', left_by_choice = :user_id::uuid = :caller::uuid, updated_at = :now::timestamptz
     FROM checked, target WHERE checked.verdict = 'ok' AND m.id = target.id
     RETURNING m.trip_id, m.user_id
 ), updated_trip AS (
@@ -99,12 +105,15 @@ WITH gate AS MATERIALIZED (
     WHERE checked.verdict = 'ok' AND m.id = locked.id
         AND (m.user_id = :user_id::uuid OR :role::text = 'OWNER')
     RETURNING m.*, locked.role AS old_role
+), updated_trip AS (
+    -- The app takes the creator of a trip for its owner.
+    UPDATE trips t SET created_by = updated.user_id FROM updated WHERE t.id = updated.trip_id AND updated.role = 'OWNER'
 ), event AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
     SELECT CASE WHEN user_id = :user_id::uuid THEN :event_id::uuid ELSE :own_event_id::uuid END,
            'MEMBER_ROLE_UPDATED', 'member-service', trip_id, user_id, 'trip', updated_at,
-           jsonb_build_object('userId', user_id, 'role', role, 'previousRole', old_role, 'old_role', old_role,
-                              'new_role', role, 'changedBy', :caller::uuid)
+           jsonb_build_object('userId', user_id, 'role', role_word(role), 'previousRole', role_word(old_role),
+                              'old_role', old_role, 'new_role', role, 'changedBy', :caller::uuid)
     FROM updated
 )
 SELECT checked.verdict, target.id, target.trip_id, target.user_id,

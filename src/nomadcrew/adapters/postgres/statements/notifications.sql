@@ -98,10 +98,18 @@ WITH drafts AS (
     SELECT * FROM jsonb_to_recordset(:drafts::jsonb)
         AS d (id uuid, event_id uuid, user_id uuid, type text, metadata jsonb, payload jsonb)
 ), stored AS (
-    INSERT INTO notifications (id, user_id, type, metadata, created_at, updated_at)
-    SELECT drafts.id, p.id, type, metadata, :now::timestamptz, :now::timestamptz
+    INSERT INTO notifications AS n (id, user_id, type, metadata, created_at, updated_at, caused_at)
+    SELECT drafts.id, p.id, type, metadata, :now::timestamptz, :now::timestamptz, :caused_at::timestamptz
     FROM drafts JOIN user_profiles p ON p.id = drafts.user_id
-    ON CONFLICT (id) DO NOTHING
+    -- An invitation that was answered meanwhile has nothing to answer.
+    WHERE NOT EXISTS (SELECT FROM trip_invitations i
+                      WHERE drafts.type = 'TRIP_INVITATION_RECEIVED'
+                          AND i.id = (drafts.metadata ->> 'invitationID')::uuid AND i.status <> 'PENDING')
+    -- A later event about the same subject renews its notification; a repeat changes nothing.
+    ON CONFLICT (id) DO UPDATE
+    SET metadata = excluded.metadata, is_read = false, created_at = excluded.created_at,
+        updated_at = excluded.updated_at, caused_at = excluded.caused_at
+    WHERE n.caused_at < excluded.caused_at
     RETURNING id
 ), event AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, recipient_id, audience, occurred_at, payload)

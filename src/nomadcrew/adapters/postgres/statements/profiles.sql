@@ -1,24 +1,33 @@
 -- name: onboard
 WITH checked AS MATERIALIZED (
     SELECT CASE WHEN :email::text = '' AND existing.id IS NULL THEN 'email_required'
-                WHEN EXISTS (SELECT FROM user_profiles WHERE lower(email) = lower(:email::text) AND id <> :id::uuid)
+                WHEN EXISTS (SELECT FROM user_profiles WHERE email_key = :email_key::text AND id <> :id::uuid)
                     THEN 'email_taken'
                 WHEN (existing.id IS NULL OR :rename::boolean) AND EXISTS (
-                    SELECT FROM user_profiles WHERE lower(username) = lower(:username::text) AND id <> :id::uuid
+                    SELECT FROM user_profiles WHERE username_key = :username_key::text AND id <> :id::uuid
                 ) THEN 'username_taken'
                 ELSE 'ok' END AS verdict
     FROM (SELECT 1) AS one_row LEFT JOIN user_profiles existing ON existing.id = :id::uuid
 ), stored AS (
     INSERT INTO user_profiles AS p
-        (id, email, username, first_name, last_name, avatar_url, created_at, updated_at)
-    SELECT :id::uuid, :email::text, :username::text, :first_name::text, :last_name::text, :avatar_url::text,
-           :now::timestamptz, :now::timestamptz
+        (id, email, email_key, username, username_key, username_search, first_name, first_name_search, last_name,
+         last_name_search, avatar_url, created_at, updated_at)
+    SELECT :id::uuid, :email::text, :email_key::text, :username::text, :username_key::text,
+           :username_search::text, :first_name::text, :first_name_search::text, :last_name::text,
+           :last_name_search::text, :avatar_url::text, :now::timestamptz, :now::timestamptz
     FROM checked WHERE verdict = 'ok'
     ON CONFLICT (id) DO UPDATE
     SET email = CASE WHEN excluded.email = '' THEN p.email ELSE excluded.email END,
+        email_key = CASE WHEN excluded.email = '' THEN p.email_key ELSE excluded.email_key END,
         username = CASE WHEN :rename::boolean THEN excluded.username ELSE p.username END,
+        username_key = CASE WHEN :rename::boolean THEN excluded.username_key ELSE p.username_key END,
+        username_search = CASE WHEN :rename::boolean THEN excluded.username_search ELSE p.username_search END,
         first_name = CASE WHEN p.first_name = '' AND p.last_name = '' THEN excluded.first_name ELSE p.first_name END,
         last_name = CASE WHEN p.first_name = '' AND p.last_name = '' THEN excluded.last_name ELSE p.last_name END,
+        first_name_search = CASE WHEN p.first_name = '' AND p.last_name = '' THEN excluded.first_name_search
+                                 ELSE p.first_name_search END,
+        last_name_search = CASE WHEN p.first_name = '' AND p.last_name = '' THEN excluded.last_name_search
+                                ELSE p.last_name_search END,
         avatar_url = CASE WHEN p.avatar_url = '' THEN excluded.avatar_url ELSE p.avatar_url END,
         -- A repeat without changes keeps `updated_at`.
         updated_at = CASE WHEN excluded.email IN ('', p.email)
@@ -75,13 +84,13 @@ WITH caller AS MATERIALIZED (
     WHERE gate.verdict = 'ok'
 ), by_address AS MATERIALIZED (
     SELECT id FROM user_profiles
-    WHERE lower(email) = lower(:text::text)
-        OR lower(contact_email) = lower(:text::text) AND contact_email_confirmed_at IS NOT NULL
-    ORDER BY lower(username), id LIMIT :limit::int
+    WHERE email_key = :email_key::text
+        OR contact_email_key = :email_key::text AND contact_email_confirmed_at IS NOT NULL
+    ORDER BY username_search, id LIMIT :limit::int
 ), by_username AS MATERIALIZED (
     SELECT id FROM user_profiles
-    WHERE (SELECT count(*) FROM by_address) < :limit::int AND lower(username) LIKE lower(:prefix::text)
-    ORDER BY lower(username), id LIMIT :limit::int
+    WHERE (SELECT count(*) FROM by_address) < :limit::int AND username_search LIKE :prefix::text
+    ORDER BY username_search, id LIMIT :limit::int
 ), by_name AS MATERIALIZED (
     SELECT p.id FROM user_profiles p
     WHERE (SELECT count(*) FROM by_address) + (SELECT count(*) FROM by_username) < :limit::int
@@ -89,8 +98,8 @@ WITH caller AS MATERIALIZED (
                      JOIN trips t ON t.id = own.trip_id AND t.deleted_at IS NULL
                      JOIN trip_memberships other ON other.trip_id = own.trip_id AND other.status = 'ACTIVE'
                      WHERE own.user_id = :caller::uuid AND own.status = 'ACTIVE')
-        AND lower(concat(' ', p.username, ' ', p.first_name, ' ', p.last_name)) LIKE lower(:pattern::text)
-    ORDER BY lower(p.username), p.id LIMIT :limit::int
+        AND concat(' ', p.username_search, ' ', p.first_name_search, ' ', p.last_name_search) LIKE :pattern::text
+    ORDER BY p.username_search, p.id LIMIT :limit::int
 ), matches AS (
     SELECT id, min(priority) AS priority
     FROM (SELECT id, 0 AS priority FROM by_address
@@ -101,7 +110,7 @@ WITH caller AS MATERIALIZED (
 SELECT caller.verdict, p.id, p.email, p.username, p.first_name, p.last_name, p.avatar_url,
        p.id IN (SELECT user_id FROM members) AS is_member, share_a_trip(:caller::uuid, p.id) AS is_companion
 FROM caller LEFT JOIN (matches JOIN user_profiles p USING (id)) ON caller.verdict = 'ok'
-ORDER BY matches.priority, lower(p.username), p.id
+ORDER BY matches.priority, p.username_search, p.id
 
 -- name: page
 WITH caller AS MATERIALIZED (
@@ -123,11 +132,19 @@ WITH checked AS MATERIALIZED (
     SELECT CASE WHEN NOT EXISTS (SELECT FROM user_profiles WHERE id = :caller::uuid) THEN 'user_not_onboarded'
                 WHEN :id::uuid <> :caller::uuid AND NOT :is_admin::boolean THEN 'not_self'
                 ELSE 'ok' END AS verdict
+), old AS (
+    -- Locked, so that the events compare with what this statement replaces.
+    SELECT p.* FROM checked JOIN user_profiles p ON p.id = :id::uuid WHERE checked.verdict = 'ok'
+    FOR NO KEY UPDATE OF p
 ), updated AS (
     UPDATE user_profiles p
     SET username = coalesce(:username::text, p.username),
+        username_key = coalesce(:username_key::text, p.username_key),
+        username_search = coalesce(:username_search::text, p.username_search),
         first_name = coalesce(:first_name::text, p.first_name),
+        first_name_search = coalesce(:first_name_search::text, p.first_name_search),
         last_name = coalesce(:last_name::text, p.last_name),
+        last_name_search = coalesce(:last_name_search::text, p.last_name_search),
         avatar_url = coalesce(:avatar_url::text, p.avatar_url),
         location_privacy_preference = coalesce(:location_privacy_preference::text, p.location_privacy_preference),
         updated_at = CASE WHEN coalesce(:username::text, p.username) = p.username
@@ -137,17 +154,17 @@ WITH checked AS MATERIALIZED (
                                AND coalesce(:location_privacy_preference::text, p.location_privacy_preference)
                                    IS NOT DISTINCT FROM p.location_privacy_preference
                           THEN p.updated_at ELSE :now::timestamptz END
-    FROM checked WHERE checked.verdict = 'ok' AND p.id = :id::uuid
+    FROM old WHERE p.id = old.id
     RETURNING p.*
 ), event AS (
     INSERT INTO outbox (id, type, source, audience, occurred_at, payload)
     SELECT gen_random_uuid(), 'profile.changed', 'nomadcrew.identity', 'internal', :now::timestamptz,
            jsonb_build_object('userId', updated.id)
-    FROM updated JOIN user_profiles old ON old.id = updated.id WHERE updated.username <> old.username
+    FROM updated JOIN old ON true WHERE updated.username <> old.username
     UNION ALL
     SELECT gen_random_uuid(), 'location_privacy.changed', 'nomadcrew.identity', 'internal', :now::timestamptz,
            jsonb_build_object('userId', updated.id)
-    FROM updated JOIN user_profiles old ON old.id = updated.id
+    FROM updated JOIN old ON true
     WHERE updated.location_privacy_preference IS DISTINCT FROM old.location_privacy_preference
 )
 SELECT CASE WHEN checked.verdict = 'ok' AND p.id IS NULL THEN 'user_not_found' ELSE checked.verdict END AS verdict,
@@ -161,7 +178,8 @@ WITH checked AS MATERIALIZED (
                 WHEN :id::uuid <> :caller::uuid AND NOT :is_admin::boolean THEN 'not_self'
                 ELSE 'ok' END AS verdict
 ), target AS (
-    SELECT p.id FROM checked JOIN user_profiles p ON p.id = :id::uuid WHERE checked.verdict = 'ok'
+    SELECT p.id, p.preferences FROM checked JOIN user_profiles p ON p.id = :id::uuid WHERE checked.verdict = 'ok'
+    FOR NO KEY UPDATE OF p
 ), updated AS (
     UPDATE user_profiles p
     SET preferences = (
@@ -177,8 +195,8 @@ WITH checked AS MATERIALIZED (
     INSERT INTO outbox (id, type, source, audience, occurred_at, payload)
     SELECT gen_random_uuid(), 'location_privacy.changed', 'nomadcrew.identity', 'internal', :now::timestamptz,
            jsonb_build_object('userId', updated.id)
-    FROM updated JOIN user_profiles old ON old.id = updated.id
-    WHERE updated.preferences -> 'ghostMode' IS DISTINCT FROM old.preferences -> 'ghostMode'
+    FROM updated JOIN target ON true
+    WHERE updated.preferences -> 'ghostMode' IS DISTINCT FROM target.preferences -> 'ghostMode'
 )
 SELECT CASE WHEN checked.verdict <> 'ok' THEN checked.verdict
             WHEN target.id IS NULL THEN 'user_not_found'
@@ -199,7 +217,7 @@ WITH caller AS (
         CASE WHEN jsonb_typeof(preferences -> 'notificationDetails') = 'object'
              THEN preferences -> 'notificationDetails' ELSE '{}' END || :details::jsonb
     ) AS merged
-    FROM user_profiles WHERE id = :caller::uuid
+    FROM user_profiles WHERE id = :caller::uuid FOR NO KEY UPDATE
 ), updated AS (
     UPDATE user_profiles p SET preferences = caller.merged, updated_at = :now::timestamptz
     FROM caller WHERE p.id = caller.id AND octet_length(caller.merged::text) <= :max_bytes::int
@@ -216,17 +234,17 @@ FROM (SELECT 1) AS one_row LEFT JOIN caller ON true LEFT JOIN updated p ON true
 -- The same address again keeps its confirmation and is mailed again after a pause.
 WITH checked AS MATERIALIZED (
     SELECT CASE WHEN NOT EXISTS (SELECT FROM user_profiles WHERE id = :caller::uuid) THEN 'user_not_onboarded'
-                WHEN EXISTS (SELECT FROM user_profiles WHERE lower(email) = lower(:email::text)
+                WHEN EXISTS (SELECT FROM user_profiles WHERE email_key = :email_key::text
                                                              AND id <> :caller::uuid) THEN 'email_taken'
                 ELSE 'ok' END AS verdict
 ), quota AS (
-    SELECT count(*) < :max_mails::int AS is_free FROM user_profiles
-    WHERE lower(contact_email) = lower(:email::text) AND contact_email_mailed_at > :counted_since::timestamptz
+    SELECT count(*) < :max_mails::int AS is_free FROM mails_sent
+    WHERE recipient = :email_key::text AND sent_at > :counted_since::timestamptz
 ), old AS MATERIALIZED (
     SELECT p.id, p.contact_email_mailed_at AS mailed_at,
-           coalesce(lower(p.contact_email) = lower(:email::text), false) AS is_same,
+           coalesce(p.contact_email_key = :email_key::text, false) AS is_same,
            -- An address that the account itself proves needs no mail.
-           lower(p.email) = lower(:email::text) AS is_own
+           p.email_key = :email_key::text AS is_own
     FROM checked JOIN user_profiles p ON p.id = :caller::uuid WHERE checked.verdict = 'ok' FOR UPDATE OF p
 ), mail AS MATERIALIZED (
     SELECT old.*, quota.is_free AND NOT old.is_own
@@ -234,7 +252,7 @@ WITH checked AS MATERIALIZED (
     FROM old CROSS JOIN quota
 ), updated AS (
     UPDATE user_profiles p
-    SET contact_email = :email::text,
+    SET contact_email = :email::text, contact_email_key = :email_key::text,
         contact_email_code_id = CASE WHEN mail.is_same AND p.contact_email_code_id IS NOT NULL
                                      THEN p.contact_email_code_id ELSE :code_id::uuid END,
         contact_email_confirmed_at = CASE WHEN mail.is_own THEN :now::timestamptz
@@ -244,6 +262,10 @@ WITH checked AS MATERIALIZED (
                           ELSE p.updated_at END
     FROM mail WHERE p.id = mail.id
     RETURNING p.id, p.contact_email_code_id, p.contact_email_confirmed_at, mail.is_due
+), sent AS (
+    INSERT INTO mails_sent (event_id, recipient, sent_at)
+    SELECT :event_id::uuid, :email_key::text, :now::timestamptz
+    FROM updated WHERE is_due AND contact_email_confirmed_at IS NULL
 ), event AS (
     INSERT INTO outbox (id, type, source, audience, occurred_at, payload)
     SELECT :event_id::uuid, 'contact_email.confirmation_requested', 'nomadcrew.identity', 'internal',

@@ -1,30 +1,30 @@
 -- name: register
--- Other users' rows of the token and the caller's surplus tokens are deactivated first: the insert reads them.
+-- The token is freed first: a phone has one active row. Without a profile the phone waits for one.
 WITH caller AS MATERIALIZED (
-    SELECT id FROM user_profiles WHERE id = :caller::uuid
-), other_owners AS (
-    UPDATE user_push_tokens t SET is_active = false, updated_at = :now::timestamptz
-    FROM caller WHERE t.token = :token::text AND t.user_id <> caller.id AND t.is_active
-    RETURNING t.id
-), surplus AS (
-    UPDATE user_push_tokens t SET is_active = false, updated_at = :now::timestamptz
-    WHERE t.id IN (
-        SELECT own.id FROM caller JOIN user_push_tokens own ON own.user_id = caller.id
-        WHERE own.is_active AND own.token <> :token::text
-        ORDER BY own.last_used_at DESC NULLS LAST, own.id DESC OFFSET :max_tokens::int - 1)
-    RETURNING t.id
+    SELECT id, free_push_token(id, :token::text, :max_tokens::int, :now::timestamptz) AS freed
+    FROM user_profiles WHERE id = :caller::uuid
 ), stored AS (
     INSERT INTO user_push_tokens AS t
         (id, user_id, token, device_type, is_active, created_at, updated_at, last_used_at)
     SELECT :id::uuid, caller.id, :token::text, :device_type::text, true, :now::timestamptz, :now::timestamptz,
            :now::timestamptz
-    FROM caller, (SELECT count(*) FROM other_owners) AS freed, (SELECT count(*) FROM surplus) AS made_room
+    FROM caller WHERE caller.freed >= 0
     ON CONFLICT (user_id, token) DO UPDATE
     SET device_type = excluded.device_type, is_active = true, updated_at = excluded.updated_at,
         last_used_at = excluded.last_used_at
     RETURNING *
+), waiting AS (
+    INSERT INTO waiting_push_tokens AS w (user_id, token, id, device_type, created_at)
+    SELECT :caller::uuid, :token::text, :id::uuid, :device_type::text, :now::timestamptz
+    WHERE NOT EXISTS (SELECT FROM caller)
+        AND (SELECT count(*) FROM waiting_push_tokens
+             WHERE user_id = :caller::uuid AND token <> :token::text) < :max_tokens::int
+    ON CONFLICT (user_id, token) DO UPDATE SET device_type = excluded.device_type, created_at = excluded.created_at
+    RETURNING *
 )
 SELECT id, user_id, token, device_type, is_active, created_at, updated_at, last_used_at FROM stored
+UNION ALL
+SELECT id, user_id, token, device_type, true, created_at, created_at, created_at FROM waiting
 
 -- name: deactivate
 WITH deactivated AS (
@@ -83,6 +83,12 @@ SELECT ticket, token_id FROM push_sends WHERE push_id = :push_id::uuid AND ticke
 DELETE FROM user_push_tokens WHERE id IN (
     SELECT id FROM user_push_tokens WHERE NOT is_active AND updated_at < :before::timestamptz
     ORDER BY updated_at LIMIT :limit::int)
+RETURNING 1 AS deleted
+
+-- name: purge_waiting
+DELETE FROM waiting_push_tokens WHERE (user_id, token) IN (
+    SELECT user_id, token FROM waiting_push_tokens WHERE created_at < :before::timestamptz
+    ORDER BY created_at LIMIT :limit::int)
 RETURNING 1 AS deleted
 
 -- name: purge_sends

@@ -18,8 +18,11 @@ WITH token AS MATERIALIZED (
     SELECT token.session_id, token.user_id,
            CASE WHEN a.user_id IS NULL OR token.revoked_at IS NOT NULL OR token.expires_at <= :now::timestamptz
                     THEN 'invalid'
-                WHEN token.spent_at IS NULL OR token.spent_at > :grace_since::timestamptz THEN 'ok'
-                ELSE 'reused' END AS verdict
+                WHEN token.spent_at IS NULL THEN 'ok'
+                WHEN token.spent_at <= :grace_since::timestamptz THEN 'reused'
+                -- A repeat gets the token of the first exchange; the keys that derive it may have changed.
+                WHEN refresh_token_exists(:fresh::bytea) THEN 'ok'
+                ELSE 'invalid' END AS verdict
     FROM token LEFT JOIN accounts a ON a.user_id = token.user_id
 ), updated_token AS (
     UPDATE refresh_tokens r SET spent_at = :now::timestamptz FROM checked
@@ -28,6 +31,7 @@ WITH token AS MATERIALIZED (
     INSERT INTO refresh_tokens (hash, session_id, issued_at, expires_at)
     SELECT :fresh::bytea, session_id, :now::timestamptz, :expires_at::timestamptz
     FROM checked WHERE verdict = 'ok'
+    ON CONFLICT (hash) DO NOTHING
 ), updated_session AS (
     UPDATE sessions s
     SET expires_at = CASE WHEN checked.verdict = 'ok' THEN :expires_at::timestamptz ELSE s.expires_at END,
@@ -46,6 +50,9 @@ LEFT JOIN user_profiles p ON p.id = checked.user_id
 UPDATE sessions s SET revoked_at = coalesce(s.revoked_at, :now::timestamptz)
 FROM refresh_tokens r WHERE r.hash = :hash::bytea AND s.id = r.session_id
 RETURNING s.id
+
+-- name: ended_since
+SELECT id FROM sessions WHERE revoked_at > :since::timestamptz
 
 -- name: forget_expired_tokens
 DELETE FROM refresh_tokens WHERE hash IN (

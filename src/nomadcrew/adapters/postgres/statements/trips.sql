@@ -1,23 +1,25 @@
 -- name: add
 WITH caller AS MATERIALIZED (
     SELECT * FROM user_profiles WHERE id = :caller::uuid
-), trip_count AS MATERIALIZED (
-    SELECT count(*) AS trips FROM trip_memberships WHERE user_id = :caller::uuid AND status = 'ACTIVE'
+), creation AS MATERIALIZED (
+    SELECT locked.* FROM locked_creation(:caller::uuid, :fingerprint::bytea, :now::timestamptz) locked
 ), idempotency_key AS (
     INSERT INTO replays AS r (key, result_id, expires_at)
     SELECT :fingerprint::bytea, :id::uuid, :kept_until::timestamptz
-    FROM caller, trip_count WHERE trip_count.trips < :max_trips::int
+    FROM caller, creation WHERE creation.trips < :max_trips::int
     ON CONFLICT (key) DO UPDATE SET result_id = excluded.result_id, expires_at = excluded.expires_at
     WHERE r.expires_at <= :now::timestamptz
     RETURNING result_id
 ), trip AS (
     INSERT INTO trips (id, name, description, destination_place_id, destination_address, destination_name,
                        destination_latitude, destination_longitude, start_date, end_date, status, created_by,
-                       created_at, updated_at, background_image_url, member_count)
+                       created_at, updated_at, background_image_url, member_count, destination_name_search,
+                       destination_address_search)
     SELECT result_id, :name::text, :description::text, :destination_place_id::text, :destination_address::text,
            :destination_name::text, :destination_latitude::float8, :destination_longitude::float8,
            :start_date::date, :end_date::date, :status::text, :caller::uuid, :now::timestamptz,
-           :now::timestamptz, :background_image_url::text, 1
+           :now::timestamptz, :background_image_url::text, 1, :destination_name_search::text,
+           :destination_address_search::text
     FROM idempotency_key
     RETURNING *
 ), owner AS (
@@ -31,10 +33,10 @@ WITH caller AS MATERIALIZED (
 )
 SELECT CASE WHEN caller.id IS NULL THEN 'user_not_onboarded'
             WHEN EXISTS (SELECT FROM idempotency_key) THEN 'ok'
-            WHEN trip_count.trips >= :max_trips::int THEN 'too_many_trips'
-            ELSE 'replayed' END AS verdict,
+            WHEN creation.is_repeat THEN 'replayed'
+            ELSE 'too_many_trips' END AS verdict,
        caller.email, caller.username, caller.first_name, caller.last_name, caller.avatar_url
-FROM trip_count LEFT JOIN caller ON true
+FROM creation LEFT JOIN caller ON true
 
 -- name: replayed
 SELECT t.id AS trip_id, trip_columns.*, m.id AS membership_id, m.user_id, m.role, m.status AS membership_status,
@@ -77,8 +79,8 @@ LEFT JOIN LATERAL (
     JOIN trips ON trips.id = own.trip_id AND trips.deleted_at IS NULL
     WHERE own.user_id = :caller::uuid AND own.status = 'ACTIVE'
         AND (:destination::text IS NULL
-             OR strpos(lower(concat_ws(chr(10), trips.destination_name, trips.destination_address)),
-                       lower(:destination::text)) > 0)
+             OR strpos(concat_ws(chr(10), trips.destination_name_search, trips.destination_address_search),
+                       :destination::text) > 0)
         AND (:start_from::date IS NULL OR trips.start_date >= :start_from::date)
         AND (:start_to::date IS NULL OR trips.start_date <= :start_to::date)
         AND (:end_to::date IS NULL OR trips.end_date <= :end_to::date)
@@ -103,7 +105,7 @@ ORDER BY m.created_at, m.id
 
 -- name: change
 WITH gate AS MATERIALIZED (
-    SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
+    SELECT * FROM locked_trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
 ), old AS (
     SELECT t.* FROM gate JOIN trips t ON t.id = gate.trip_id AND t.deleted_at IS NULL
     WHERE gate.verdict = 'ok' FOR UPDATE OF t
@@ -113,6 +115,8 @@ WITH gate AS MATERIALIZED (
            coalesce(:destination_place_id::text, destination_place_id) AS destination_place_id,
            coalesce(:destination_address::text, destination_address) AS destination_address,
            coalesce(:destination_name::text, destination_name) AS destination_name,
+           coalesce(:destination_address_search::text, destination_address_search) AS destination_address_search,
+           coalesce(:destination_name_search::text, destination_name_search) AS destination_name_search,
            coalesce(:destination_latitude::float8, destination_latitude) AS destination_latitude,
            coalesce(:destination_longitude::float8, destination_longitude) AS destination_longitude,
            coalesce(:start_date::date, start_date) AS start_date, coalesce(:end_date::date, end_date) AS end_date,
@@ -142,6 +146,8 @@ WITH gate AS MATERIALIZED (
     SET name = requested.name, description = requested.description,
         destination_place_id = requested.destination_place_id,
         destination_address = requested.destination_address, destination_name = requested.destination_name,
+        destination_address_search = requested.destination_address_search,
+        destination_name_search = requested.destination_name_search,
         destination_latitude = requested.destination_latitude,
         destination_longitude = requested.destination_longitude,
         start_date = requested.start_date, end_date = requested.end_date, status = requested.status,
@@ -156,9 +162,7 @@ WITH gate AS MATERIALIZED (
            event.payload || jsonb_build_object('event_id', event.id)
     FROM updated, old, fields, LATERAL (VALUES
         (:event_id::uuid, 'TRIP_UPDATED', fields.names <> '[]',
-         -- The shipped app expects an empty description to be absent.
-         trip_json(ROW(updated.*)::trips) - CASE updated.description WHEN '' THEN 'description' ELSE '' END
-             || jsonb_build_object('changedFields', fields.names)),
+         trip_json(ROW(updated.*)::trips) || jsonb_build_object('changedFields', fields.names)),
         (:status_event_id::uuid, 'TRIP_STATUS_UPDATED', updated.status <> old.status,
          jsonb_build_object('old_status', old.status, 'new_status', updated.status, 'status', updated.status))
     ) AS event (id, type, due, payload)

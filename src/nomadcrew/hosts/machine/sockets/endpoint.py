@@ -26,10 +26,12 @@ from nomadcrew.web.sockets import (
     greeting,
     handle_frame,
     offered_token,
+    refused_frame,
 )
 
 PATH = "/v1/ws"
-# Twenty frames per second are enough for a user; frames beyond that are dropped, and the socket stays open.
+# Twenty frames per second are enough for a user. As many beyond that are refused with an answer, so that no message
+# is lost in silence; further ones are dropped. The socket stays open.
 FRAMES_PER_S = 20.0
 CLOSE_TIMEOUT_S = 5.0
 CLOSE_TRY_AGAIN = 1013
@@ -136,18 +138,16 @@ class SocketEndpoint:
 
     async def _read(self, socket: Socket, receive: Receive) -> None:
         """Handle frames until the client disconnects or the server closes the socket."""
-        allowance, asked_s = FRAMES_PER_S, time.monotonic()
+        handled, refused = _Allowance(), _Allowance()
         while True:
             message = await receive()
             if message["type"] == "websocket.disconnect" or socket.closing:
                 return
-            now_s = time.monotonic()
-            allowance = min(FRAMES_PER_S, allowance + (now_s - asked_s) * FRAMES_PER_S)
-            asked_s = now_s
-            if allowance < 1:
-                continue
-            allowance -= 1
             text = message.get("text") or message.get("bytes") or ""
+            if not handled.take():
+                if refused.take():
+                    socket.send(refused_frame(text))
+                continue
             try:
                 answer = await handle_frame(frames, socket.id, socket.user_id, text, self._ports)
             except NotJson:
@@ -155,6 +155,23 @@ class SocketEndpoint:
                 return
             if answer is not None:
                 socket.send(answer)
+
+
+class _Allowance:
+    """`FRAMES_PER_S` frames per second, refilled continuously."""
+
+    def __init__(self) -> None:
+        self._left, self._asked_s = FRAMES_PER_S, time.monotonic()
+
+    def take(self) -> bool:
+        """True if a frame is left."""
+        now_s = time.monotonic()
+        self._left = min(FRAMES_PER_S, self._left + (now_s - self._asked_s) * FRAMES_PER_S)
+        self._asked_s = now_s
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
 
 
 async def _refuse(reply: Reply, receive: Receive, send: Send) -> None:

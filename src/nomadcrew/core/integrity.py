@@ -1,0 +1,28 @@
+"""Checks of the stored data: counts, limits and rows that the writes keep in agreement."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A check that failed for `subject`, with the stored or allowed number and the counted one."""
+
+    check: str
+    subject: UUID
+    stored: int
+    counted: int
+
+
+class Integrity(Protocol):
+    """Counts again what the database counts. Raises only `Unavailable`."""
+
+    async def find_faults(self, *, limit: int) -> Sequence[Fault]:
+        """At most `limit` faults, by check and subject."""
+        ...
+
+    async def correct_member_counts(self) -> int:
+        """Store the counted members of each trip whose number is wrong. Returns how many trips were."""
+        ...
