@@ -45,7 +45,8 @@ def exists(name: str) -> bool:
 
 
 API_FUNCTIONS = (
-    "auth", "users", "trips", "members", "invitations", "todos", "chat", "locations", "notifications", "pages"
+    "auth", "users", "trips", "members", "invitations", "todos", "chat", "locations", "notifications",
+    "feedback", "pages",
 )  # fmt: skip
 
 

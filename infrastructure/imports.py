@@ -45,8 +45,8 @@ DATA = {
 # Modules of Python that read files of the system, and the library with the same files.
 FILES_OF_PYTHON = {"zoneinfo": "tzdata"}
 MIGRATIONS_READER = "nomadcrew.adapters.postgres.migrations"
-# `cffi` needs it to build extensions, but not to run them.
-NEVER_RUN = frozenset({"pycparser"})
+# `cffi` needs the one to build extensions, `email-validator` the other to look up domains; neither happens here.
+NEVER_RUN = frozenset({"pycparser", "dnspython"})
 _PARSING = threading.Lock()
 
 PROBE = """

@@ -107,6 +107,51 @@ async def test_address_and_username_sign_in_with_the_password_only(auth: AuthPor
     assert not await signs_in(auth, "", "")
 
 
+SPELLINGS = [
+    ("zo\u00eb@example.com", "zoe\u0308@example.com"), ("b@m\u00fcnchen.de", "b@xn--mnchen-3ya.de"),
+    ("straße@example.org", "STRASSE@example.org"), ("o'brien@example.com", "O'Brien@EXAMPLE.com"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("one", "other"), [*SPELLINGS, *((other, one) for one, other in SPELLINGS)])
+async def test_spellings_of_one_address_are_one_account(auth: AuthPorts, one: str, other: str) -> None:
+    account = await auth.accounts.register(new_account("ana", email=one), PASSWORD, confirmed=True, now=NOON)
+    assert await signs_in(auth, other, PASSWORD)
+    again = await auth.accounts.register(new_account("x", email=other), PASSWORD, confirmed=True, now=NOON)
+    assert again.user_id == account.user_id
+    with pytest.raises(EmailTaken):
+        await auth.accounts.register(new_account("y", email=other), "Other1pass!", confirmed=True, now=NOON)
+    stranger = await auth.profile("ben")
+    found = await auth.profiles.search(other, stranger.id, trip_id=None, limit=5)
+    assert [user.id for user in found] == [account.user_id]
+
+
+@pytest.mark.parametrize(("one", "other"), [
+    ("ΝΙΚΟΣ", "νικος"), ("νικος", "ΝΙΚΟΣ"), ("straße", "STRASSE"), ("STRASSE", "straße"), ("zo\u00eb", "ZOE\u0308"),
+    ("น้ำฝน", "น้ำฝน"), ("\u2764\ufe0f", "\u2764"), ("a+b", "A+B"),
+])  # fmt: skip
+async def test_spellings_of_one_username_are_one_user(auth: AuthPorts, one: str, other: str) -> None:
+    account = await auth.accounts.register(
+        new_account("x", one, email="x@example.org"), PASSWORD, confirmed=True, now=NOON
+    )
+    assert account.profile.username == one
+    assert await signs_in(auth, other, PASSWORD)
+    with pytest.raises(UsernameTaken):
+        await auth.accounts.register(
+            new_account("y", other, email="y@example.org"), PASSWORD, confirmed=True, now=NOON
+        )
+    with pytest.raises(UsernameTaken):
+        await auth.profile("z", username=other)
+
+
+async def test_a_registration_whose_name_was_taken_in_another_spelling_gets_a_suffix(auth: AuthPorts) -> None:
+    id_ = await request(auth, new_account("x", "straße", email="x@example.org"))
+    await auth.profile("y", username="STRASSE")
+    account = await auth.accounts.confirm(id_, "0123abcd", now=NOON)
+    assert account.profile.username == "straße0123abcd"
+    assert await signs_in(auth, "STRASSE0123ABCD", PASSWORD)
+
+
 async def test_a_hash_with_older_parameters_is_replaced_at_the_next_sign_in(pool: Database) -> None:
     weaker = PostgresAccounts(pool, cheap_passwords())
     await weaker.register(new_account("ana"), PASSWORD, confirmed=True, now=NOON)

@@ -37,6 +37,8 @@ from nomadcrew.core.chat.model import (
     ReplyNotFound,
     TooLateToEdit,
     TooManyEdits,
+    mentioned,
+    words_of,
 )
 from nomadcrew.core.chat.ports import Attachments, ChatLog
 from nomadcrew.core.errors import Forbidden, Invalid, NotFound, NotTripMember
@@ -44,6 +46,7 @@ from nomadcrew.core.events import TOMBSTONE
 from nomadcrew.core.files.model import FileKind
 from nomadcrew.core.ids import AttachmentId, EventId, MessageId, TripId, UserId, uuid7
 from nomadcrew.core.permissions import MEMBER, OWN, OWN_OR_ADMIN, Role
+from nomadcrew.core.text import comparison_key
 from nomadcrew.wire.events import unpack
 from tests.contract.cloud import Cloud
 from tests.contract.trip_database import TripDb
@@ -118,8 +121,8 @@ async def edit(chat: ChatLog, message: Message, by: UserId, text: str, at_s: flo
     )
 
 
-async def delete(chat: ChatLog, message: Message, by: UserId) -> None:
-    await chat.delete(Command(message.trip_id, by, OWN_OR_ADMIN, EventId(uuid7()), NOON), message.id)
+async def delete(chat: ChatLog, message: Message, by: UserId) -> AttachmentId | None:
+    return await chat.delete(Command(message.trip_id, by, OWN_OR_ADMIN, EventId(uuid7()), NOON), message.id)
 
 
 async def react(chat: ChatLog, message: Message, by: UserId, emoji: str, at_s: float = 0) -> Reaction:
@@ -343,6 +346,53 @@ async def test_search_finds_messages_with_all_words_in_any_case_newest_first(db:
     assert first.next is not None
     rest = await chat.search(Access(trip, ana, MEMBER), ["meet"], first.next, limit=2)
     assert [message.text for message in rest.messages] == ["Meet at the STRASSE 5"]
+
+
+@pytest.mark.parametrize(("text", "query"), [
+    ("Caf\u00e9", "cafe\u0301"), ("Cafe\u0301", "caf\u00e9"), ("Caf\u00e9", "cafe"), ("ΚΑΛΗΜΕΡΑ ΝΙΚΟΣ", "νίκος"),
+    ("Straße", "STRASSE"), ("Łódź", "lodz"), ("น้ำฝน", "น้ำฝน"), ("ca\u00adf\u200be", "cafe"),
+])  # fmt: skip
+async def test_search_finds_any_spelling_of_a_word(db: TripDb, chat: ChatLog, text: str, query: str) -> None:
+    ana = await db.user("ana")
+    trip = await db.trip(ana)
+    message = await post(chat, trip, ana, "hello")
+    await post(chat, trip, ana, "another", at_s=1)
+    await edit(chat, message, ana, text)
+    page = await chat.search(Access(trip, ana, MEMBER), words_of(query), None, limit=10)
+    assert [found.text for found in page.messages] == [text]
+
+
+@pytest.mark.parametrize(("name", "text"), [
+    ("น้ำฝน", "@น้ำฝน ดู"), ("zo\u00eb", "hi @zoe\u0308!"), ("a+b", "(@a+b)"), ("ΝΙΚΟΣ", "@νικος"), ("straße",
+    "@STRASSE,"),
+    ("ana\U0001f600", "@ana\U0001f600 look"), ("ana\U0001f600", "@ANA\U0001f600."), ("o'brien", "@o'brien"),
+    ("a.b-c", "@a.b-c..."),
+    ("\u2764\ufe0f", "@\u2764"), ("ana!", "@ana!"), ("علی\u200cرضا", "@علی\u200cرضا"),
+])  # fmt: skip
+async def test_every_username_can_be_mentioned(db: TripDb, store: Store, name: str, text: str) -> None:
+    ben, cem = await db.user("ben"), await db.user("cem")
+    trip = await db.trip(ben)
+    await db.join(trip, cem, ben)
+    await db.run(
+        "UPDATE user_profiles SET username = :name::text, username_key = :key::text WHERE id = :id::uuid",
+        name=name, key=comparison_key(name), id=cem,
+    )  # fmt: skip
+    await store.log.add(draft(trip, ben, text, mentions=mentioned(text)), MEMBER)
+    [sent] = await payloads_of(store, "CHAT_MESSAGE_SENT")
+    assert sent["mentions"] == [str(cem)]
+
+
+async def test_a_mention_means_the_longest_name_of_a_member(db: TripDb, store: Store) -> None:
+    ana, other, stranger = await db.user("ana"), await db.user("ana-lu"), await db.user("ana-lu-x")
+    trip = await db.trip(ana)
+    await db.join(trip, other, ana)
+    assert stranger
+    for text, expected in (
+        ("@ana-lu-x", [other]), ("@ana-lu @ana", [other, ana]), ("@ana's @ANA @ana", [ana]), ("@an @anab a@ana",
+        []),
+    ):  # fmt: skip
+        await store.log.add(draft(trip, ana, text, mentions=mentioned(text)), MEMBER)
+        assert (await payloads_of(store, "CHAT_MESSAGE_SENT"))[-1]["mentions"] == [str(one) for one in expected]
 
 
 async def test_a_search_stops_after_its_limit_and_continues_from_its_cursor(
@@ -674,9 +724,10 @@ async def test_a_deleted_message_releases_its_file(db: TripDb, store: Store) -> 
     file = await file_of(store, trip, ana)
     message = await store.log.add(draft(trip, ana, attachment_id=file.id), MEMBER)
     assert await store.attachments.get(Access(trip, ana, MEMBER), file.id) == file
-    for _ in range(2):
-        await delete(store.log, message, ana)
-    [left] = (await store.log.before(Access(trip, ana, MEMBER), None, limit=10)).messages
+    assert await delete(store.log, message, ana) == file.id
+    await delete(store.log, message, ana)
+    assert await delete(store.log, await store.log.add(draft(trip, ana), MEMBER), ana) is None
+    _, left = (await store.log.before(Access(trip, ana, MEMBER), None, limit=10)).messages
     assert (left.text, left.attachment) == (TOMBSTONE, None)
     with pytest.raises(AttachmentNotFound):
         await store.attachments.get(Access(trip, ana, MEMBER), file.id)

@@ -60,8 +60,8 @@ async def test_a_file_belongs_to_one_message_and_is_deleted_with_it(
         assert await attachments.claim(trip, file.id, ana, message) == file
     with pytest.raises(AttachmentUsed):
         await attachments.claim(trip, file.id, ana, MessageId(uuid7()))
-    for _ in range(2):
-        await attachments.release(message, now=NOON)
+    for released in (file.id, None):
+        assert await attachments.release(message, now=NOON) == released
         assert await attachments.list_deleted(limit=10) == [(trip, file.id)]
     with pytest.raises(AttachmentNotFound):
         await attachments.claim(trip, file.id, ana, message)

@@ -226,6 +226,20 @@ async def test_one_address_gets_a_limited_number_of_mails_a_day_over_all_trips(
     assert (await db.rows(counted))[0]["count"] == 1
 
 
+async def test_spellings_of_one_mailbox_are_one_invitation(db: TripDb, invitations: PostgresInvitations) -> None:
+    ana, zoe = await db.user("ana"), await db.user("zoe")
+    await db.run(
+        "UPDATE user_profiles SET email_key = :key::text WHERE id = :id::uuid",
+        key=email_key("zo\u00eb@münchen.de"),
+        id=zoe,
+    )
+    trip = await db.trip(ana)
+    first = await invite(invitations, trip, "zo\u00eb@m\u00fcnchen.de", ana)
+    again = await invite(invitations, trip, "zoe\u0308@xn--mnchen-3ya.de", ana)
+    assert (first.id, first.invitee_id) == (again.id, zoe)
+    assert (await accept(invitations, again, zoe)).user_id == zoe
+
+
 async def test_accepting_joins_once_and_repeats_get_the_same_reply(
     db: TripDb, invitations: PostgresInvitations
 ) -> None:

@@ -178,6 +178,10 @@ async def test_a_search_covers_the_callers_trips_only(db: TripDb, trips: Postgre
     assert await found() == {home, porto}
     assert await found(destination="PORTO") == {porto}
     assert await found(destination="0%, P") == {porto}
+    assert await found(destination="Lisbo\u0301a") == {home}
+    await change(trips, porto, ana, destination_name="Łódź")
+    for spelling in ("LODZ", "ło\u0301dz\u0301", "porto"):
+        assert await found(destination=spelling) == {porto}
     assert await found(start_from=date(2026, 12, 2)) == {home}
     assert await found(start_to=date(2026, 12, 2)) == {porto}
     assert await found(end_to=date(2026, 12, 1)) == set()

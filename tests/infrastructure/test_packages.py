@@ -119,7 +119,7 @@ def test_a_package_is_small_and_holds_no_foreign_modules(packed: Path) -> None:
             for entry in archive.namelist()
             if entry.startswith("nomadcrew/") and entry.endswith((".py", ".pyc"))
         }
-    assert tops == {"amazon-roots.pem", "msgspec", "nomadcrew"}
+    assert tops == {"amazon-roots.pem", "idna", "msgspec", "nomadcrew"}
     assert "nomadcrew/api/trips/routes.py" in ours
     assert not any("todo" in path or "hosts/machine" in path or "cognito" in path for path in ours)
 

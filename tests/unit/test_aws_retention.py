@@ -14,6 +14,7 @@ from nomadcrew.hosts.aws.functions.retention import apply_retention
 from tests.fakes import CountingOutbox, fake_ports
 
 OTHERS = [
+    "feedback",
     "files",
     "mails sent",
     "notifications",
@@ -54,6 +55,9 @@ class FakeStorage:
 
     async def delete_push_tokens(self, now: datetime) -> int:
         return self._record("push tokens")
+
+    async def delete_feedback(self, now: datetime) -> int:
+        return self._record("feedback")
 
     async def delete_mails_sent(self, now: datetime) -> int:
         return self._record("mails sent")

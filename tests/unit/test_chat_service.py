@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from nomadcrew.core.access import Access
+from nomadcrew.core.access import Access, Command
 from nomadcrew.core.chat import events, service
-from nomadcrew.core.chat.attachments import DELETE_BATCH, forget_files, key_of
+from nomadcrew.core.chat.attachments import DELETE_BATCH, forget_files
 from nomadcrew.core.chat.model import (
     MAX_QUERY,
     BadCursor,
@@ -18,10 +19,11 @@ from nomadcrew.core.chat.model import (
     Sender,
     checked_emoji,
     checked_text,
+    key_of,
     words_of,
 )
 from nomadcrew.core.chat.ports import Attachments, ChatLog
-from nomadcrew.core.errors import Invalid
+from nomadcrew.core.errors import Invalid, Unavailable
 from nomadcrew.core.files.ports import Files
 from nomadcrew.core.ids import AttachmentId, EventId, MessageId, TripId, uuid7
 from nomadcrew.core.presence.model import Typist
@@ -117,6 +119,35 @@ def test_a_receipt_has_the_readers_avatar_if_there_is_one() -> None:
 
     assert '"userAvatar"' in receipt("https://example.org/ana.png")
     assert '"userAvatar"' not in receipt("")
+
+
+class FileOfMessage:
+    """A chat whose message has a file, and the store of the file."""
+
+    def __init__(self, file_id: AttachmentId | None, outage: Exception | None = None) -> None:
+        self.file_id, self.outage = file_id, outage
+        self.deleted: list[str] = []
+
+    async def chat_delete(self, command: Command, message_id: MessageId) -> AttachmentId | None:
+        return self.file_id
+
+    async def delete(self, key: str) -> None:
+        if self.outage is not None:
+            raise self.outage
+        self.deleted.append(key)
+
+
+@pytest.mark.parametrize("outage", [None, Unavailable()])
+@pytest.mark.parametrize("file_id", [None, AttachmentId(uuid7())])
+async def test_deleting_a_message_deletes_its_file_unless_in_an_outage(
+    file_id: AttachmentId | None, outage: Exception | None
+) -> None:
+    store = FileOfMessage(file_id, outage)
+    chat: Any = SimpleNamespace(delete=store.chat_delete)
+    await service.delete_message(
+        TRIP, MessageId(uuid7()), ANA, chat=chat, files=cast(Files, store), new_id=CountingIds(), now=NOON
+    )
+    assert store.deleted == ([] if file_id is None or outage else [key_of(TRIP, file_id)])
 
 
 @dataclass

@@ -18,6 +18,13 @@ TRIP = NewTrip("Porto", "", None, None, None, 41.15, -8.61, date(2027, 5, 1), da
     ("fields", "refusal"),
     [
         ({"name": " "}, Invalid),
+        ({"name": "\u3164"}, Invalid),
+        ({"name": "\u2800"}, Invalid),
+        ({"name": "\ufe0f"}, Invalid),
+        ({"name": "Porto\u202eotroP"}, Invalid),
+        ({"description": "\u202dto\u202c"}, Invalid),
+        ({"destination_name": "\u2067Porto"}, Invalid),
+        ({"destination_address": "\u200b\u200b"}, Invalid),
         ({"name": "x" * (service.MAX_NAME + 1)}, Invalid),
         ({"background_image_url": "x" * (service.MAX_IMAGE_URL + 1)}, Invalid),
         ({"destination_latitude": 90.1}, Invalid),

@@ -1,20 +1,78 @@
 """The profile of a token's user."""
 
+import unicodedata
 from datetime import timedelta
 from typing import Any, cast
 
 import pytest
 
+from nomadcrew.core.chat.model import mentioned
 from nomadcrew.core.claims import Claims
+from nomadcrew.core.errors import Invalid
+from nomadcrew.core.text import comparison_key, composed
 from nomadcrew.core.users import profiles
+from nomadcrew.core.users.errors import InvalidUsername
 from nomadcrew.core.users.model import Profile
 from nomadcrew.core.users.ports import Profiles
+from nomadcrew.core.users.rules import parse_name, parse_username
 from tests.fakes import ANA, NOON
 
 
 class StoredAsGiven:
     async def onboard(self, profile: Profile, *, rename: bool) -> Profile:
         return profile
+
+
+USERNAMES = [
+    "ana", "น้ำฝน", "a+b", "zo\u00eb", "\U0001f468\u200d\U0001f469\u200d\U0001f467", "علی\u200cرضا", "o'brien",
+    "x" * 30, "ana!",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("username", USERNAMES)
+def test_a_username_may_have_any_visible_character(username: str) -> None:
+    assert parse_username(f" {username}\u200b") == username
+    assert parse_username(unicodedata.normalize("NFD", username)) == username
+    assert mentioned(f"hi @{username} there")[0][0] == comparison_key(username)
+
+
+@pytest.mark.parametrize("username", [
+    "", " ", "a b", "a@b", "x" * 31, "\u3164", "\u2800", "\ufe0f", "a\u202eb", "a\u2066b", "a\u200bb", "a\u3164b",
+    "a\u00a0b",
+    "a\x00b", "ad\u200dmin", "\u0301", "a\u2028b", "a\ue000",
+])  # fmt: skip
+def test_a_username_has_no_hidden_character(username: str) -> None:
+    with pytest.raises(InvalidUsername):
+        parse_username(username)
+
+
+@pytest.mark.parametrize("name", ["\u3164", "\u2800", "\ufe0f", "Ana\u202eanA", "\u2067Ana", "\x07Ana", "x" * 51])
+def test_a_name_shows_something_and_turns_no_text(name: str) -> None:
+    with pytest.raises(Invalid):
+        parse_name("firstName", name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "Ana", "Ana Lu", "עדי\u200f", "\U0001f468\u200d\U0001f469\u200d\U0001f467", "علی\u200cرضا"]
+)
+def test_a_name_keeps_what_its_script_needs(name: str) -> None:
+    assert parse_name("firstName", name) == composed(name)
+
+
+async def test_the_address_of_a_token_is_stored_in_the_form_that_is_shown() -> None:
+    claims = Claims(ANA, NOON + timedelta(minutes=15), email="B@xn--mnchen-3ya.de", username="b")
+    stored = await profiles.onboard(claims, None, profiles=cast(Profiles, StoredAsGiven()), now=NOON)
+    assert stored.email == "b@m\u00fcnchen.de"
+    claims = Claims(ANA, NOON + timedelta(minutes=15), email="no address", username="b")
+    assert (await profiles.onboard(claims, None, profiles=cast(Profiles, StoredAsGiven()), now=NOON)).email == ""
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", "a", "é", "e\u0301", "\u3164\u3164", "\u0301\u0302", "x" * 201, "a\x00b"]
+)
+async def test_a_search_has_two_to_200_characters(text: str | None) -> None:
+    with pytest.raises(Invalid, match="2 to 200 characters"):
+        await profiles.search_users(text, ANA, trip_id=None, limit=5, profiles=cast(Profiles, StoredAsGiven()))
 
 
 @pytest.mark.parametrize(

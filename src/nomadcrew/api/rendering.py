@@ -7,7 +7,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from nomadcrew.core.text import shortened, visible_line
+from nomadcrew.core.graphemes import shortened
+from nomadcrew.core.text import visible_line
 
 MAX_SHOWN = 120
 # A scheme, and a dot before a letter, also the dots of other scripts that IDNA reads as dots.

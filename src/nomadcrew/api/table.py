@@ -2,6 +2,7 @@
 
 from nomadcrew.api.auth import routes as auth
 from nomadcrew.api.chat import routes as chat
+from nomadcrew.api.feedback import routes as feedback
 from nomadcrew.api.invitations import routes as invitations
 from nomadcrew.api.locations import routes as locations
 from nomadcrew.api.members import routes as members
@@ -22,6 +23,7 @@ FUNCTIONS: tuple[Routes, ...] = (
     chat.routes,
     notifications.routes,
     locations.routes,
+    feedback.routes,
     pages.routes,
 )
 ALL_ROUTES: tuple[Route, ...] = tuple(route for routes in FUNCTIONS for route in routes)

@@ -8,6 +8,7 @@ from nomadcrew import __version__
 from nomadcrew.cli.context import unusable
 from nomadcrew.cli.data import backup, migrate, restore
 from nomadcrew.cli.demo import demo
+from nomadcrew.cli.feedback import feedback
 from nomadcrew.cli.inspect import doctor, openapi, routes
 from nomadcrew.cli.keys import keys
 from nomadcrew.cli.queue import queue
@@ -37,7 +38,7 @@ def nomadcrew() -> None:
     """
 
 
-for command in (up, demo, watch, doctor, migrate, routes, openapi, user, keys, queue, backup, restore):
+for command in (up, demo, watch, doctor, migrate, routes, openapi, user, feedback, keys, queue, backup, restore):
     nomadcrew.add_command(command)
 
 

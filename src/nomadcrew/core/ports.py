@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.chat.ports import Attachments, ChatLog
     from nomadcrew.core.clock import Clock
     from nomadcrew.core.events import AuditLog, EventLog, Outbox
+    from nomadcrew.core.feedback.ports import FeedbackBox
     from nomadcrew.core.files.ports import Files
     from nomadcrew.core.flags import Flags
     from nomadcrew.core.idempotency import IdempotencyStore
@@ -101,6 +102,7 @@ class Ports:
     invitations: Invitations
     invitation_links: InvitationLinks
     todos: Todos
+    feedback_box: FeedbackBox
     chat: ChatLog
     attachments: Attachments
     files: Files

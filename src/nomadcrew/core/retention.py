@@ -12,6 +12,7 @@ FINGERPRINT_RETENTION = timedelta(seconds=30)  # for repeats without one
 REGISTRATION_RETENTION = timedelta(days=7)  # after an unconfirmed registration expired
 MAIL_COUNT_RETENTION = timedelta(days=1)  # addresses of mails sent, to limit the mails to each
 SESSION_RETENTION = timedelta(days=1)  # after a session expired, so that reuse of its tokens is recognised
+FEEDBACK_RETENTION = timedelta(days=365)
 PUSH_TOKEN_RETENTION = timedelta(days=30)  # after a token became inactive
 PUSH_RECORD_RETENTION = timedelta(days=2)  # Expo stores receipts for one day
 DEAD_JOB_RETENTION = timedelta(days=30)
@@ -29,6 +30,8 @@ class Retention(Protocol):
     async def delete_dead_jobs(self, now: datetime) -> int: ...
 
     async def delete_push_tokens(self, now: datetime) -> int: ...
+
+    async def delete_feedback(self, now: datetime) -> int: ...
 
     async def delete_mails_sent(self, now: datetime) -> int: ...
 

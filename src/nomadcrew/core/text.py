@@ -33,7 +33,6 @@ _MONGOLIAN, _MONGOLIAN_VARIATIONS = range(0x1820, 0x18AB), frozenset("\u180b\u18
 _OVERRIDES = frozenset("\u202d\u202e")
 _ENDS = {"\u202a": "\u202c", "\u202b": "\u202c", "\u2066": "\u2069", "\u2067": "\u2069", "\u2068": "\u2069"}
 _EMPTY = frozenset({"Cc", "Cf", "Cs", "Zs", "Zl", "Zp"})
-_LONGEST_GRAPHEME = 64  # code points; emoji sequences have about ten, and longer graphemes are piled-up marks
 _VIRAMA = 9  # canonical combining class of the signs that join the consonants of Indic scripts
 # Letters that do not decompose, as people write them on a keyboard without them.
 _PLAIN = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ħ": "h", "ı": "i", "ŧ": "t", "æ": "ae", "œ": "oe",
@@ -104,24 +103,6 @@ def visible_line(text: str) -> str:
         for at, character in enumerate(text)
     )
     return " ".join("".join(kept).split())
-
-
-def shortened(text: str, limit: int) -> str:
-    """`text` in at most `limit` code points, with `…` for the rest, cut between graphemes.
-
-    Only a grapheme that is longer than the limit is cut itself.
-    """
-    if len(text) <= limit:
-        return text
-    # Its tables take 15 milliseconds, which short texts do not need.
-    import regex
-
-    end = 0
-    for grapheme in regex.finditer(r"\X", text[: limit + _LONGEST_GRAPHEME]):
-        if grapheme.end() >= limit:
-            break
-        end = grapheme.end()
-    return text[: end or limit - 1].rstrip() + "…"
 
 
 def is_visible(text: str) -> bool:

@@ -57,8 +57,9 @@ class PostgresAttachments:
         raise_for_verdict(row["verdict"], also=REFUSALS)
         return _attachment(row)
 
-    async def release(self, message_id: MessageId, *, now: datetime) -> None:
-        await self._sql.fetch(_SQL["release"], message_id=message_id, now=now)
+    async def release(self, message_id: MessageId, *, now: datetime) -> AttachmentId | None:
+        rows = await self._sql.fetch(_SQL["release"], message_id=message_id, now=now)
+        return AttachmentId(rows[0]["id"]) if rows else None
 
     async def expire(self, unused_since: datetime, *, now: datetime, limit: int) -> int:
         rows = await self._sql.fetch(_SQL["expire"], unused_since=unused_since, now=now, limit=limit)

@@ -33,7 +33,7 @@ from nomadcrew.core.chat.model import (
 )
 from nomadcrew.core.errors import DomainError
 from nomadcrew.core.events import TOMBSTONE, Outbox
-from nomadcrew.core.ids import EventId, MessageId, parse_uuid
+from nomadcrew.core.ids import AttachmentId, EventId, MessageId, parse_uuid
 from nomadcrew.core.permissions import Rule
 from nomadcrew.core.text import search_key
 
@@ -103,7 +103,7 @@ class PostgresChat:
         await self._outbox.after_commit()
         return _message(row)
 
-    async def delete(self, command: Command, message_id: MessageId) -> None:
+    async def delete(self, command: Command, message_id: MessageId) -> AttachmentId | None:
         [row] = await self._sql.fetch(
             _SQL["delete"],
             **gate(command),
@@ -115,6 +115,7 @@ class PostgresChat:
         )
         raise_for_verdict(row["verdict"], also=_REFUSALS)
         await self._outbox.after_commit()
+        return None if row["file_id"] is None else AttachmentId(row["file_id"])
 
     async def add_reaction(self, reaction: Reaction, rule: Rule, event_id: EventId) -> Reaction:
         [row] = await self._sql.fetch(

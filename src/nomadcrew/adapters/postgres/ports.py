@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from nomadcrew.adapters.postgres.sql import Sql
     from nomadcrew.core.chat.ports import Attachments
     from nomadcrew.core.events import EventLog
+    from nomadcrew.core.feedback.ports import FeedbackBox
     from nomadcrew.core.idempotency import IdempotencyStore
     from nomadcrew.core.invitations.ports import Invitations
     from nomadcrew.core.locations.ports import LocationSharing, MeetingPoints, Positions, PositionViews
@@ -64,6 +65,12 @@ def todos(sql: Sql) -> Todos:
     from nomadcrew.adapters.postgres.todos import PostgresTodos
 
     return PostgresTodos(sql)
+
+
+def feedback_box(sql: Sql) -> FeedbackBox:
+    from nomadcrew.adapters.postgres.feedback import PostgresFeedbackBox
+
+    return PostgresFeedbackBox(sql)
 
 
 def attachments(sql: Sql) -> Attachments:
@@ -132,6 +139,7 @@ SQL_PORTS: Mapping[str, Callable[[Sql], object]] = MappingProxyType(
             members,
             invitations,
             todos,
+            feedback_box,
             attachments,
             notifications,
             push_tokens,

@@ -6,6 +6,7 @@ from nomadcrew.adapters.postgres.sql import Sql, Statement, statements
 from nomadcrew.core.retention import (
     DEAD_JOB_RETENTION,
     EVENT_RETENTION,
+    FEEDBACK_RETENTION,
     MAIL_COUNT_RETENTION,
     NOTIFICATION_RETENTION,
     POSITION_RETENTION,
@@ -37,7 +38,12 @@ class PostgresRetention:
         return await self._purge(statements("queue")["purge_dead"], before=now - DEAD_JOB_RETENTION)
 
     async def delete_push_tokens(self, now: datetime) -> int:
-        return await self._purge(statements("push")["purge_tokens"], before=now - PUSH_TOKEN_RETENTION)
+        before = now - PUSH_TOKEN_RETENTION
+        waiting = await self._purge(statements("push")["purge_waiting"], before=before)
+        return waiting + await self._purge(statements("push")["purge_tokens"], before=before)
+
+    async def delete_feedback(self, now: datetime) -> int:
+        return await self._purge(statements("feedback")["purge"], before=now - FEEDBACK_RETENTION)
 
     async def delete_mails_sent(self, now: datetime) -> int:
         return await self._purge(statements("invitations")["purge_mails_sent"], before=now - MAIL_COUNT_RETENTION)

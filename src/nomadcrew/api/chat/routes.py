@@ -202,7 +202,13 @@ async def delete_message(call: Call) -> StatusView:
     Allowed for its author and for admins. A tombstone replaces the message.
     """
     await service.delete_message(
-        call.trip_id, message_id(call), call.user_id, chat=call.ports.chat, new_id=call.ports.new_id, now=call.now
+        call.trip_id,
+        message_id(call),
+        call.user_id,
+        chat=call.ports.chat,
+        files=call.ports.files,
+        new_id=call.ports.new_id,
+        now=call.now,
     )
     return StatusView("Message deleted")
 

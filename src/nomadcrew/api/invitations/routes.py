@@ -85,12 +85,15 @@ async def revoke_invitation(call: Call) -> None:
 
 @routes.get("/v1/invitations/join", auth=Auth.PUBLIC, query=(TOKEN,), status=302, html=True)
 async def join_by_link(call: Call) -> Reply:
-    """Redirect a browser from an old invitation link to its page."""
-    return Reply(302, headers={"location": call.ports.site.link_base + await _page(call)})
-
-
-async def _page(call: Call) -> str:
+    """Redirect a browser from an old invitation link to its page: the app's, or ours if the site has no app."""
+    site = call.ports.site
     token = call.query("token")
+    if site.app_url is None:
+        return Reply(302, headers={"location": f"{site.public_url}/invite/accept/{quote(token or '-', safe='')}"})
+    return Reply(302, headers={"location": site.app_url + await _page(call, token)})
+
+
+async def _page(call: Call, token: str | None) -> str:
     if not token:
         return "/join-trip?error=missing_token"
     try:

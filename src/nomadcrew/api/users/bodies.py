@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from nomadcrew.core.errors import Invalid
-from nomadcrew.core.users.model import Profile
+from nomadcrew.core.users.model import DEFAULT_LOCATION_PRIVACY, Profile
 from nomadcrew.core.users.ports import FoundUser, ProfileChange
 from nomadcrew.web.decode import decode
 
@@ -105,7 +105,8 @@ def own_profile(profile: Profile) -> UserProfile:
     """A profile for its own user."""
     view = public_profile(profile)
     view.contact_email = profile.contact_email
-    view.location_privacy_preference = profile.location_privacy_preference
+    # The app takes an absent level for "hidden".
+    view.location_privacy_preference = profile.location_privacy_preference or DEFAULT_LOCATION_PRIVACY
     view.preferences = profile.preferences
     return view
 

@@ -171,11 +171,12 @@ async def sync_user(call: Call) -> UserProfile:
     return own_profile(await service.get_profile(call.user_id, call.user_id, profiles=call.ports.profiles))
 
 
-@routes.post("/v1/users/push-token")
+@routes.post("/v1/users/push-token", auth=Auth.TOKEN)
 async def register_push_token(call: Call, body: PushTokenIn) -> PushTokenView:
     """Register a phone for the caller's pushes.
 
-    A phone has one user at a time: its previous user gets no more pushes there.
+    A phone has one user at a time: its previous user gets no more pushes there. The phone of a user without a
+    profile gets pushes once there is one.
     """
     push_token = await call.ports.push_tokens.register(
         PushTokenId(call.ports.new_id()), body.token, body.device_type, call.user_id, now=call.now

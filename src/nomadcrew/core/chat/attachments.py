@@ -5,14 +5,16 @@ from datetime import datetime
 from pathlib import PurePosixPath
 
 from nomadcrew.core.access import Access
-from nomadcrew.core.chat.model import Attachment
+from nomadcrew.core.chat.model import Attachment, key_of
 from nomadcrew.core.chat.ports import Attachments
 from nomadcrew.core.files.metadata import strip_metadata
 from nomadcrew.core.files.model import MAX_NAME, FileKind
 from nomadcrew.core.files.ports import Files
+from nomadcrew.core.graphemes import shortened
 from nomadcrew.core.ids import AttachmentId, NewId, TripId, UserId
 from nomadcrew.core.permissions import rule
 from nomadcrew.core.retention import UNUSED_ATTACHMENT_RETENTION
+from nomadcrew.core.text import visible_line
 
 DELETE_BATCH = 200
 
@@ -96,15 +98,9 @@ async def forget_files(*, attachments: Attachments, files: Files, now: datetime)
             return total
 
 
-def key_of(trip_id: TripId, attachment_id: AttachmentId) -> str:
-    """The storage key of a file. The infrastructure grants functions access to the prefix `attachments/`."""
-    return f"attachments/{trip_id}/{attachment_id}"
-
-
 def shown_name(given: str, kind: FileKind) -> str:
-    """The displayed file name: the last segment of `given`, printable characters only, with the kind's suffix."""
-    last = given.replace("\\", "/").rpartition("/")[2]
-    name = "".join(character for character in last if character.isprintable()).strip(" .")
+    """The displayed file name: the last segment of `given`, without hidden characters, with the kind's suffix."""
+    name = visible_line(given.replace("\\", "/").rpartition("/")[2]).strip(" .")
     suffixes = _SUFFIXES[kind]
     suffix = PurePosixPath(name).suffix
     if suffix.lower() not in suffixes:
@@ -112,4 +108,4 @@ def shown_name(given: str, kind: FileKind) -> str:
         stem = name or ("document" if kind is FileKind.PDF else "photo")
     else:
         stem = name[: -len(suffix)]
-    return stem[: MAX_NAME - len(suffix)] + suffix
+    return shortened(stem, MAX_NAME - len(suffix)) + suffix

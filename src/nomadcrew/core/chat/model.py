@@ -200,6 +200,11 @@ def emoji_key(emoji: str) -> str:
     return normalize("NFC", emoji).translate(_VARIATION_SELECTORS)
 
 
+def key_of(trip_id: TripId, attachment_id: AttachmentId) -> str:
+    """The storage key of a file. The infrastructure grants functions access to the prefix `attachments/`."""
+    return f"attachments/{trip_id}/{attachment_id}"
+
+
 def mentioned(text: str) -> list[tuple[str, ...]]:
     """The mentions `@name` in a text, without duplicates; at most `MAX_MENTIONS`.
 

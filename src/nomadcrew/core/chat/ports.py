@@ -66,8 +66,11 @@ class ChatLog(Protocol):
         """
         ...
 
-    async def delete(self, command: Command, message_id: MessageId) -> None:
-        """Replace the message by a tombstone, also in stored events, and delete its file. Safe to repeat."""
+    async def delete(self, command: Command, message_id: MessageId) -> AttachmentId | None:
+        """Replace the message by a tombstone, also in stored events, and delete its file. Safe to repeat.
+
+        Returns the file, whose bytes `Files` still has.
+        """
         ...
 
     async def add_reaction(self, reaction: Reaction, rule: Rule, event_id: EventId) -> Reaction:
@@ -130,8 +133,8 @@ class Attachments(Protocol):
         """
         ...
 
-    async def release(self, message_id: MessageId, *, now: datetime) -> None:
-        """Delete the file of a message that another store holds."""
+    async def release(self, message_id: MessageId, *, now: datetime) -> AttachmentId | None:
+        """Delete the file of a message that another store holds. Returns it, if there is one."""
         ...
 
     async def expire(self, unused_since: datetime, *, now: datetime, limit: int) -> int:

@@ -1,6 +1,7 @@
 """Chat: sending, reading, editing, reacting, typing."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from nomadcrew.core.access import Access, Command
@@ -15,11 +16,13 @@ from nomadcrew.core.chat.model import (
     Sender,
     checked_emoji,
     checked_text,
+    key_of,
     mentioned,
     words_of,
 )
 from nomadcrew.core.chat.ports import ChatLog
-from nomadcrew.core.errors import DomainError, TooMany
+from nomadcrew.core.errors import DomainError, TooMany, Unavailable
+from nomadcrew.core.files.ports import Files
 from nomadcrew.core.ids import AttachmentId, EventId, MessageId, NewId, TripId, UserId
 from nomadcrew.core.permissions import rule
 from nomadcrew.core.presence.ports import Presence
@@ -128,10 +131,25 @@ async def edit_message(
 
 
 async def delete_message(
-    trip_id: TripId, message_id: MessageId, caller: UserId, *, chat: ChatLog, new_id: NewId, now: datetime
+    trip_id: TripId,
+    message_id: MessageId,
+    caller: UserId,
+    *,
+    chat: ChatLog,
+    files: Files,
+    new_id: NewId,
+    now: datetime,
 ) -> None:
-    """Delete the caller's own message; an ADMIN may delete any message."""
-    await chat.delete(Command(trip_id, caller, rule("chat", "delete"), EventId(new_id()), now), message_id)
+    """Delete the caller's own message and its file; an ADMIN may delete any message.
+
+    Links to the file that were given out before end with it. In an outage, the upkeep deletes the file later.
+    """
+    file_id = await chat.delete(
+        Command(trip_id, caller, rule("chat", "delete"), EventId(new_id()), now), message_id
+    )
+    if file_id is not None:
+        with suppress(Unavailable):
+            await files.delete(key_of(trip_id, file_id))
 
 
 async def react(

@@ -39,6 +39,7 @@ from nomadcrew.core.locations.privacy import (
 from nomadcrew.core.permissions import rule
 from nomadcrew.core.realtime import Broadcaster
 from nomadcrew.core.retention import POSITION_RETENTION
+from nomadcrew.core.text import check_label
 
 SOURCE = "location-service"
 _DECIMALS = 6  # about 0.1 m
@@ -204,8 +205,10 @@ async def set_meeting_point(
     """Set the trip's meeting point.
 
     Raises:
+        Invalid: the name shows nothing, or turns the direction of text.
         DomainError: as `MeetingPoints` says.
     """
+    check_label("name", point.name)
     await points.put(Access(trip_id, caller, rule("meeting_point", "update")), point, EventId(new_id()))
     return point
 

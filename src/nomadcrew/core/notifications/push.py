@@ -130,8 +130,10 @@ class PushTokens(Protocol):
     ) -> PushToken:
         """Make a token the caller's, and deactivate it for its previous user. A repeat updates its last use.
 
+        The phone of a caller without a profile waits for the profile.
+
         Raises:
-            NotOnboarded: the caller has no profile.
+            NotOnboarded: the caller has no profile, and `MAX_TOKENS_PER_USER` phones are waiting.
             Unavailable: another user registers the token concurrently.
         """
         ...

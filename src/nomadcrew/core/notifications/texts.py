@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from nomadcrew.core.files.model import FileKind
-from nomadcrew.core.text import shortened
+from nomadcrew.core.graphemes import shortened
 
 APP_NAME = "NomadCrew"
 MAX_PREVIEW = 100  # characters

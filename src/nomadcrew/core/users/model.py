@@ -7,6 +7,9 @@ from typing import Any
 from nomadcrew.core.ids import UserId
 from nomadcrew.core.names import display_name
 
+# The level that applies to a user who never chose one.
+DEFAULT_LOCATION_PRIVACY = "precise"
+
 
 @dataclass(frozen=True, slots=True)
 class Profile:

@@ -11,7 +11,7 @@ from nomadcrew.core.emails import parse_email
 from nomadcrew.core.errors import Invalid, NotFound, NotOnboarded
 from nomadcrew.core.ids import EventId, NewId, TripId, UserId
 from nomadcrew.core.text import composed, search_key
-from nomadcrew.core.users.errors import InvalidUsername
+from nomadcrew.core.users.errors import InvalidUsername, UsernameTaken
 from nomadcrew.core.users.model import Profile
 from nomadcrew.core.users.ports import (
     ContactEmailCodeId,
@@ -23,7 +23,7 @@ from nomadcrew.core.users.ports import (
     UnconfirmedContactEmail,
 )
 from nomadcrew.core.users.preferences import checked_preferences
-from nomadcrew.core.users.rules import MAX_NAME, parse_avatar_url, parse_name, parse_username
+from nomadcrew.core.users.rules import MAX_NAME, parse_avatar_url, parse_name, parse_username, usernames_near
 
 MIN_SEARCH = 2  # characters
 MAX_SEARCH = 200
@@ -32,22 +32,34 @@ MAX_SEARCH = 200
 async def onboard(claims: Claims, username: str | None, *, profiles: Profiles, now: datetime) -> Profile:
     """Create or update the profile of a token's user. Safe to repeat.
 
-    A given `username` replaces the stored one; the token's username is used for a new profile only.
+    A given `username` replaces the stored one. The token's own username is used for a new profile only, and a near
+    free one if it is taken or no username: the app's registration screen checks nothing and cannot ask again.
 
     Raises:
         InvalidUsername: the username is missing or malformed.
         UsernameTaken, EmailTaken: another user has it.
         EmailRequired: there is no profile yet and the token has no email address.
     """
-    chosen = username if username is not None and username.strip() else None
-    candidate = chosen or claims.username
-    if candidate is None or not candidate.strip():
+    own, chosen = (claims.username or "").strip(), (username or "").strip()
+    if not own and not chosen:
         raise InvalidUsername("A username is required.")
+    if chosen and chosen != own:
+        return await profiles.onboard(_new_profile(claims, parse_username(chosen), now), rename=True)
+    *near, last = usernames_near(own, claims.user_id)
+    for candidate in near:
+        try:
+            return await profiles.onboard(_new_profile(claims, candidate, now), rename=False)
+        except UsernameTaken:
+            continue
+    return await profiles.onboard(_new_profile(claims, last, now), rename=False)
+
+
+def _new_profile(claims: Claims, username: str, now: datetime) -> Profile:
     first_name, last_name = _names(claims.metadata)
-    profile = Profile(
+    return Profile(
         id=claims.user_id,
         email=_email(claims),
-        username=parse_username(candidate),
+        username=username,
         first_name=first_name,
         last_name=last_name,
         avatar_url=_avatar(claims.metadata),
@@ -57,7 +69,6 @@ async def onboard(claims: Claims, username: str | None, *, profiles: Profiles, n
         created_at=now,
         updated_at=now,
     )
-    return await profiles.onboard(profile, rename=chosen is not None)
 
 
 async def my_profile(caller: UserId, *, profiles: Profiles) -> Profile:

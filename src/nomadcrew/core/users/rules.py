@@ -33,8 +33,22 @@ def parse_username(text: str) -> str:
 
 def usernames_for(email: str, seed: UUID) -> tuple[str, ...]:
     """Candidates for a user without a chosen username, from the address's local part without its +tag."""
-    local = email.partition("@")[0].partition("+")[0]
-    base = _UNFIT_FOR_DERIVED.sub("", composed(local)) or "traveller"
+    return _near(email.partition("@")[0].partition("+")[0], seed)
+
+
+def usernames_near(wanted: str, seed: UUID) -> tuple[str, ...]:
+    """Candidates for a wanted name that may not be a username: the name itself if it is one, then near ones."""
+    local = wanted.strip().removeprefix("@").partition("@")[0]
+    try:
+        return (parse_username(wanted), *_near(local, seed))
+    except InvalidUsername:
+        return _near("_".join(local.split()), seed)
+
+
+def _near(name: str, seed: UUID) -> tuple[str, ...]:
+    base = composed(name)
+    if not is_identifier(base):
+        base = _UNFIT_FOR_DERIVED.sub("", base) or "traveller"
     return (base[:MAX_USERNAME], f"{base[:26]}{seed.int % 10_000:04d}", with_suffix(base, suffix_of(seed)))
 
 

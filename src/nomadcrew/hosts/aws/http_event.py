@@ -118,15 +118,21 @@ def claims_of(claims: dict[str, Any] | None) -> Claims | None:
     if user_id is None:
         return None
     session_id = parse_uuid(claims.get("sid", ""))
+    metadata = _object(claims.get("user_metadata"))
     return Claims(
         user_id=UserId(user_id),
         expires_at=datetime.fromtimestamp(float(claims.get("exp", 0)), UTC),
         email=None if claims.get("is_anonymous") == "true" else claims.get("email"),
-        username=None if by_cognito else claims.get("username"),
+        username=None if by_cognito else claims.get("username") or _name_in(metadata),
         is_admin=claims.get("is_admin") == "true",
         session_id=None if session_id is None else SessionId(session_id),
-        metadata=_object(claims.get("user_metadata")),
+        metadata=metadata,
     )
+
+
+def _name_in(metadata: dict[str, Any]) -> str | None:
+    name = metadata.get("username")
+    return name if isinstance(name, str) else None
 
 
 def response_of(reply: Reply) -> dict[str, Any]:

@@ -158,6 +158,7 @@ class SharedServices:
             Schedule("old events", HOUR_S, lambda: retention.delete_events(utc_now())),
             Schedule("old notifications", DAY_S, lambda: retention.delete_notifications(utc_now())),
             Schedule("old push tokens", DAY_S, lambda: retention.delete_push_tokens(utc_now())),
+            Schedule("old feedback", DAY_S, lambda: retention.delete_feedback(utc_now())),
             Schedule("old mail counts", HOUR_S, lambda: retention.delete_mails_sent(utc_now())),
             Schedule("old pushes", HOUR_S, lambda: retention.delete_push_sends(utc_now())),
             Schedule("old replies", 60.0, lambda: retention.delete_stored_replies(utc_now())),

@@ -33,7 +33,7 @@ from nomadcrew.core.chat.model import (
 from nomadcrew.core.chat.ports import Attachments
 from nomadcrew.core.errors import Forbidden, Unavailable
 from nomadcrew.core.events import TOMBSTONE
-from nomadcrew.core.ids import EventId, MessageId, TripId, UserId, parse_uuid
+from nomadcrew.core.ids import AttachmentId, EventId, MessageId, TripId, UserId, parse_uuid
 from nomadcrew.core.members.ports import Members
 from nomadcrew.core.names import display_name
 from nomadcrew.core.permissions import MEMBER, Role, Rule
@@ -135,7 +135,7 @@ class DynamoChat:
         changed = await self._table.change(
             command.trip_id,
             guard.sort_key,
-            "SET #text = :text, editedAt = :now, edits = list_append(edits, :previous)",
+            "SET #text = :text, editedAt = :now, edits = list_append(edits, :previous) REMOVE folded",
             "#text = :old AND size(edits) < :most",
             values,
             {"#text": "text"},
@@ -144,13 +144,12 @@ class DynamoChat:
         # None: a concurrent edit was faster, probably the same user's repeat.
         return message_of(changed or await self._live_item(guard), command.caller, crew.people)
 
-    async def delete(self, command: Command, message_id: MessageId) -> None:
+    async def delete(self, command: Command, message_id: MessageId) -> AttachmentId | None:
         _, guard = await self._changeable(command, message_id)
         # Release the file first: the tombstone no longer refers to it.
-        await self._attachments.release(message_id, now=command.now)
+        file = await self._attachments.release(message_id, now=command.now)
         values = {
             ":text": {"S": TOMBSTONE},
-            ":folded": {"S": ""},
             ":now": {"S": events.utc_text(command.now)},
             ":none": {"L": []},
             ":no_reactions": {"M": {}},
@@ -158,13 +157,14 @@ class DynamoChat:
         await self._table.change(
             command.trip_id,
             guard.sort_key,
-            "SET #text = :text, folded = :folded, deletedAt = :now, edits = :none, reactions = :no_reactions"
-            " REMOVE attachment",
+            "SET #text = :text, deletedAt = :now, edits = :none, reactions = :no_reactions"
+            " REMOVE attachment, folded",  # earlier versions stored the folded text
             "attribute_exists(sortKey)",
             values,
             {"#text": "text"},
             events.deleted(command.event_id, command.trip_id, message_id, command.caller, now=command.now),
         )
+        return file
 
     async def add_reaction(self, reaction: Reaction, rule: Rule, event_id: EventId) -> Reaction:
         crew = await self._crew(Access(reaction.trip_id, reaction.user_id, rule))

@@ -51,7 +51,7 @@ FROM (SELECT 1) AS one_row LEFT JOIN attachment ON true LEFT JOIN attached ON tr
 -- name: release
 UPDATE attachments SET deleted_at = :now::timestamptz
 WHERE message_id = :message_id::uuid AND deleted_at IS NULL
-RETURNING 1 AS released
+RETURNING id
 
 -- name: expire
 -- Attachments that no message refers to, and those of deleted trips.

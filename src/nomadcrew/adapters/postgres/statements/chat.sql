@@ -225,7 +225,9 @@ WITH gate AS MATERIALIZED (
     FROM deleted
 )
 -- A result that nothing reads would not be computed.
-SELECT verdict, (SELECT edits FROM erased) AS edits FROM checked
+SELECT checked.verdict, (SELECT edits FROM erased) AS edits,
+       (SELECT a.id FROM old JOIN attachments a ON a.message_id = old.id WHERE checked.verdict = 'ok') AS file_id
+FROM checked
 
 -- name: react
 WITH gate AS MATERIALIZED (

@@ -144,7 +144,7 @@ WITH caller AS MATERIALIZED (
     SELECT :event_id::uuid, 'MEMBER_ADDED', 'member-service', membership.trip_id, membership.user_id, 'trip',
            :now::timestamptz,
            jsonb_strip_nulls(jsonb_build_object(
-               'userId', membership.user_id, 'role', membership.role, 'addedBy', invitation.inviter_id,
+               'userId', membership.user_id, 'role', role_word(membership.role), 'addedBy', invitation.inviter_id,
                'invitationId', invitation.id))
     FROM membership, invitation
 ), latest AS (

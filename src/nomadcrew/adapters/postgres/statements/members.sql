@@ -41,7 +41,7 @@ WITH gate AS MATERIALIZED (
 ), event AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
     SELECT :event_id::uuid, 'MEMBER_ADDED', 'member-service', trip_id, user_id, 'trip', updated_at,
-           jsonb_build_object('userId', user_id, 'role', role, 'addedBy', :caller::uuid)
+           jsonb_build_object('userId', user_id, 'role', role_word(role), 'addedBy', :caller::uuid)
     FROM membership
 ), latest AS (
     SELECT * FROM membership UNION ALL SELECT * FROM current WHERE NOT EXISTS (SELECT FROM membership)
@@ -105,12 +105,15 @@ WITH gate AS MATERIALIZED (
     WHERE checked.verdict = 'ok' AND m.id = locked.id
         AND (m.user_id = :user_id::uuid OR :role::text = 'OWNER')
     RETURNING m.*, locked.role AS old_role
+), updated_trip AS (
+    -- The app takes the creator of a trip for its owner.
+    UPDATE trips t SET created_by = updated.user_id FROM updated WHERE t.id = updated.trip_id AND updated.role = 'OWNER'
 ), event AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
     SELECT CASE WHEN user_id = :user_id::uuid THEN :event_id::uuid ELSE :own_event_id::uuid END,
            'MEMBER_ROLE_UPDATED', 'member-service', trip_id, user_id, 'trip', updated_at,
-           jsonb_build_object('userId', user_id, 'role', role, 'previousRole', old_role, 'old_role', old_role,
-                              'new_role', role, 'changedBy', :caller::uuid)
+           jsonb_build_object('userId', user_id, 'role', role_word(role), 'previousRole', role_word(old_role),
+                              'old_role', old_role, 'new_role', role, 'changedBy', :caller::uuid)
     FROM updated
 )
 SELECT checked.verdict, target.id, target.trip_id, target.user_id,

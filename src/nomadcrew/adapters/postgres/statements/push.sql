@@ -1,5 +1,5 @@
 -- name: register
--- The token is freed first: a phone has one active row.
+-- The token is freed first: a phone has one active row. Without a profile the phone waits for one.
 WITH caller AS MATERIALIZED (
     SELECT id, free_push_token(id, :token::text, :max_tokens::int, :now::timestamptz) AS freed
     FROM user_profiles WHERE id = :caller::uuid
@@ -13,8 +13,18 @@ WITH caller AS MATERIALIZED (
     SET device_type = excluded.device_type, is_active = true, updated_at = excluded.updated_at,
         last_used_at = excluded.last_used_at
     RETURNING *
+), waiting AS (
+    INSERT INTO waiting_push_tokens AS w (user_id, token, id, device_type, created_at)
+    SELECT :caller::uuid, :token::text, :id::uuid, :device_type::text, :now::timestamptz
+    WHERE NOT EXISTS (SELECT FROM caller)
+        AND (SELECT count(*) FROM waiting_push_tokens
+             WHERE user_id = :caller::uuid AND token <> :token::text) < :max_tokens::int
+    ON CONFLICT (user_id, token) DO UPDATE SET device_type = excluded.device_type, created_at = excluded.created_at
+    RETURNING *
 )
 SELECT id, user_id, token, device_type, is_active, created_at, updated_at, last_used_at FROM stored
+UNION ALL
+SELECT id, user_id, token, device_type, true, created_at, created_at, created_at FROM waiting
 
 -- name: deactivate
 WITH deactivated AS (
@@ -73,6 +83,12 @@ SELECT ticket, token_id FROM push_sends WHERE push_id = :push_id::uuid AND ticke
 DELETE FROM user_push_tokens WHERE id IN (
     SELECT id FROM user_push_tokens WHERE NOT is_active AND updated_at < :before::timestamptz
     ORDER BY updated_at LIMIT :limit::int)
+RETURNING 1 AS deleted
+
+-- name: purge_waiting
+DELETE FROM waiting_push_tokens WHERE (user_id, token) IN (
+    SELECT user_id, token FROM waiting_push_tokens WHERE created_at < :before::timestamptz
+    ORDER BY created_at LIMIT :limit::int)
 RETURNING 1 AS deleted
 
 -- name: purge_sends

@@ -162,9 +162,7 @@ WITH gate AS MATERIALIZED (
            event.payload || jsonb_build_object('event_id', event.id)
     FROM updated, old, fields, LATERAL (VALUES
         (:event_id::uuid, 'TRIP_UPDATED', fields.names <> '[]',
-         -- The shipped app expects an empty description to be absent.
-         trip_json(ROW(updated.*)::trips) - CASE updated.description WHEN '' THEN 'description' ELSE '' END
-             || jsonb_build_object('changedFields', fields.names)),
+         trip_json(ROW(updated.*)::trips) || jsonb_build_object('changedFields', fields.names)),
         (:status_event_id::uuid, 'TRIP_STATUS_UPDATED', updated.status <> old.status,
          jsonb_build_object('old_status', old.status, 'new_status', updated.status, 'status', updated.status))
     ) AS event (id, type, due, payload)

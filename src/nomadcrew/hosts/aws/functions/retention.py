@@ -35,6 +35,7 @@ async def apply_retention(_event: Event, context: Context, ports: Ports) -> None
             ("events", partial(ports.retention.delete_events, now)),
             ("notifications", partial(ports.retention.delete_notifications, now)),
             ("push_tokens", partial(ports.retention.delete_push_tokens, now)),
+            ("feedback", partial(ports.retention.delete_feedback, now)),
             ("mails_sent", partial(ports.retention.delete_mails_sent, now)),
             ("push_sends", partial(ports.retention.delete_push_sends, now)),
             ("files", partial(forget_files, attachments=ports.attachments, files=ports.files, now=now)),

@@ -1,0 +1,1 @@
+"""Feedback about the app, for the operator."""
