@@ -29,7 +29,7 @@ CLIENT_GIVES_UP_S = 60.0  # the shipped app gives up permanently after this time
 
 
 def hub_of(*sockets: FakeSocket) -> Hub:
-    hub = Hub()
+    hub = Hub(per_user=10_000)
     for fake in sockets:
         hub.add(fake.socket)
     return hub
@@ -284,6 +284,21 @@ async def connected(hub: Hub, connection: Connection, **ports: Any) -> AsyncIter
 
 async def _call(endpoint: Callable[..., Awaitable[None]], scope: dict[str, Any], connection: Connection) -> None:
     await endpoint(scope, connection.receive, connection.send)
+
+
+def test_a_user_who_opens_too_many_sockets_loses_the_oldest() -> None:
+    hub = Hub(per_user=3)
+    mine, bens = [FakeSocket() for _ in range(3)], FakeSocket(BEN)
+    for each in (bens, *mine):
+        hub.add(each.socket)
+    assert [each.received() for each in (bens, *mine)] == [[]] * 4
+    newer = [FakeSocket() for _ in range(2)]
+    for each in newer:
+        hub.add(each.socket)
+    close = Close(1008, "too many sockets")
+    assert [each.received() for each in (bens, *mine, *newer)] == [[], [close], [close], [], [], []]
+    hub.remove(mine[0].socket)
+    assert hub.deliver('{"type":"event"}', [ANA], None) == 3
 
 
 async def test_a_connection_is_greeted_answered_and_dropped() -> None:

@@ -19,7 +19,12 @@ SUBPROTOCOL = "nomadcrew.v1"
 MAX_FRAME_BYTES = 32_768
 MAX_REFERENCE = 128  # characters
 
+# Of one user: some devices, each with some connections that it has lost and the server not yet.
+MAX_SOCKETS = 20
+
 CLOSE_BAD_JSON = 1007
+CLOSE_FLOOD = 1008
+CLOSE_TOO_MANY = 1008  # the user's oldest socket, when there are more than `MAX_SOCKETS`
 CLOSE_RESTART = 1012  # the client reconnects with growing pauses and keeps its token
 CLOSE_UNAUTHENTICATED = 4401  # the client refreshes its token and reconnects
 CLOSE_TOO_SLOW = 4008  # the client reconnects as after a restart
