@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
+from nomadcrew.adapters.machine.disk import try_to_write
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.outbox import PostgresOutbox
 from nomadcrew.adapters.postgres.presence import PostgresPresence
@@ -220,6 +223,7 @@ class RequestServer:
                 clock=utc_now,
                 heartbeats={**(heartbeats or {}), "sockets": self._pulse},
                 silences=silences,
+                try_to_write=partial(try_to_write, settings.home / f".write-probe.{os.getpid()}"),
             ),
             metrics=MetricsPage(metrics, token=settings.metrics_token, refresh=refresh, render=render),
             cors=cors,
