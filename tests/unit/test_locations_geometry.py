@@ -82,7 +82,7 @@ def test_the_work_for_many_people_far_apart_is_bounded(monkeypatch: pytest.Monke
     monkeypatch.setattr(meeting_point, "_ROUNDS", 10_000)
     for crew, median in zip(crews, found, strict=True):
         assert total(median, crew) <= total(geometric_median(crew), crew) * 1.000_01
-        assert total(median, crew) <= min(total(one, crew) for one in crew)
+        assert total(median, crew) <= min(total(one, crew) for one in crew) + 0.001
 
 
 def a_walk(count: int) -> list[LatLon]:
