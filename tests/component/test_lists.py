@@ -24,7 +24,9 @@ async def ana(here: World) -> User:
 
 def items_of(page: Answer) -> list[dict[str, Any]]:
     body = page.json
-    found: list[dict[str, Any]] = body if isinstance(body, list) else body["data"]
+    found: list[dict[str, Any]] = (
+        body if isinstance(body, list) else body["data"] if "data" in body else body["users"]
+    )
     return found
 
 
@@ -122,6 +124,18 @@ async def notification(here: World, who: User, minutes: int) -> str:
             id_, who.id, json.dumps({}), NOON + timedelta(minutes=minutes),
         )  # fmt: skip
     return str(id_)
+
+
+async def test_users_are_neither_repeated_nor_skipped(here: World, ana: User) -> None:
+    admin = User(ana.id, ana.email, ana.username, await here.token(ana.id, ana.username, is_admin=True))
+    users = [str(ana.id), *[str((await here.user(name)).id) for name in ("ben", "cleo", "dan", "eve")]]
+
+    async def come(seen: list[str]) -> None:
+        await here.user(f"new{len(seen)}")
+
+    ids, sizes = await walk(here, admin, "/v1/users?limit=2", come)
+    assert sorted(ids) == sorted(users)
+    assert sizes == [2, 2, 1]
 
 
 @pytest.mark.parametrize("cursor", ["x", "AAAA", "A" * 33, "%F0%9F%98%80", "f" * 32])
