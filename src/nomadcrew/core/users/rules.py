@@ -1,6 +1,5 @@
 """Rules for usernames, names and avatar URLs."""
 
-import re
 import unicodedata
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -15,7 +14,6 @@ MAX_AVATAR_URL = 2048
 MAX_PREFERENCES_BYTES = 16_384
 # A domain that no mail reaches. Source: RFC 2606, section 2.
 PRIVATE_DOMAIN = "people.invalid"
-_UNFIT_FOR_DERIVED = re.compile(r"[^\w.-]")
 
 
 def parse_username(text: str) -> str:
@@ -48,8 +46,11 @@ def usernames_near(wanted: str, seed: UUID) -> tuple[str, ...]:
 def _near(name: str, seed: UUID) -> tuple[str, ...]:
     base = composed(name)
     if not is_identifier(base):
-        base = _UNFIT_FOR_DERIVED.sub("", base) or "traveller"
-    return (base[:MAX_USERNAME], f"{base[:26]}{seed.int % 10_000:04d}", with_suffix(base, suffix_of(seed)))
+        base = "".join(c for c in base if c in "_.-" or unicodedata.category(c)[0] in "LMN")
+    if not is_identifier(base):
+        base = "traveller"
+    digits = f"{seed.int % 10_000:04d}"
+    return (composed(base[:MAX_USERNAME]), with_suffix(base, digits), with_suffix(base, suffix_of(seed)))
 
 
 def suffix_of(seed: UUID) -> str:
@@ -58,7 +59,7 @@ def suffix_of(seed: UUID) -> str:
 
 
 def with_suffix(username: str, suffix: str) -> str:
-    return username[: MAX_USERNAME - len(suffix)] + suffix
+    return composed(username[: MAX_USERNAME - len(suffix)]) + suffix
 
 
 def parse_name(field: str, text: str) -> str:
