@@ -1,5 +1,6 @@
 """The texts of to-dos."""
 
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +23,7 @@ async def test_a_todo_that_shows_nothing_or_reverses_text_is_refused(text: str) 
     todos: Any = UnexpectedPort("todos")
     with pytest.raises(Invalid):
         await service.create_todo(TRIP, text, ANA, todos=todos, new_id=CountingIds(), now=NOON, fingerprint=b"")
+    todos = SimpleNamespace(change=None)
     with pytest.raises(Invalid):
         await service.change_todo(
             TRIP, TODO, ANA, text=text, status=None, todos=todos, new_id=CountingIds(), now=NOON
