@@ -92,7 +92,12 @@ def require_linux() -> None:
 @contextlib.contextmanager
 def nomadcrew(home: Path) -> Iterator[Server]:
     """`nomadcrew up` on a data folder, as in production but without rate limits; its log goes to a file."""
-    environment = {"NOMADCREW_HOME": str(home), "PORT": "0", "NOMADCREW_RATE_LIMITS": "off"}
+    environment = {
+        "NOMADCREW_HOME": str(home),
+        "PORT": "0",
+        "NOMADCREW_RATE_LIMITS": "off",
+        "NOMADCREW_CONNECTIONS_PER_ADDRESS": "100000",
+    }
     program = "from nomadcrew.cli import main; main()"
     with _process([sys.executable, "-c", program, "up"], environment, home.parent / "nomadcrew") as process:
         yield Server("nomadcrew", process.pid, _announced(process, home.parent / "nomadcrew.out"))

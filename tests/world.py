@@ -140,9 +140,9 @@ class World:
 
         self.statements.clear()
         await self.application(scope, receive, send)
-        start, end = messages
+        start, *pieces = messages
         got = {k.decode(): v.decode() for k, v in start["headers"]}
-        return Answer(start["status"], got, end["body"])
+        return Answer(start["status"], got, b"".join(piece["body"] for piece in pieces))
 
     async def invoke(
         self,

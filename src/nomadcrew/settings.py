@@ -51,6 +51,12 @@ def _workers(text: str) -> int:
     return int(text)
 
 
+def _connections(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,6}", text) or int(text) < 1:
+        raise ValueError("must be a number from 1 to 999999")
+    return int(text)
+
+
 def _choice(*options: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text.lower() not in options:
@@ -158,6 +164,12 @@ class Settings:
         (),
         "Addresses or networks of trusted reverse proxies; their `X-Forwarded-For` is used.",
         _list,
+    )
+    connections_per_address: int = setting(
+        "NOMADCREW_CONNECTIONS_PER_ADDRESS",
+        500,
+        "Most connections of one address at a time, in each process; an address may be that of a whole hotel.",
+        _connections,
     )
     rate_limits: str = setting(
         "NOMADCREW_RATE_LIMITS",

@@ -453,6 +453,11 @@ async def test_preferences_are_stored_and_returned_with_the_profile(here: World)
     assert reply.json["preferences"] == {"ghostMode": True, "notifications": {"push": False}}
     await here.call("PUT", path, by=ana, body={"notifications": None})
     assert (await here.call("GET", "/v1/users/me", by=ana)).json["preferences"] == {"ghostMode": True}
+    assert (await here.call("PUT", path, by=ana, body={"GHOST_MODE": False})).json["preferences"] == {
+        "ghostMode": False
+    }
+    refused = await here.call("PUT", path, by=ana, body={"ghostMode": "true"})
+    assert (refused.status, refused.code) == (400, "invalid_preferences")
     for raw in (b"null", b"[]", b"7", b"", b'{"a": "\\u0000"}', b'{"a": "' + b"x" * 20_000 + b'"}'):
         assert (await here.call("PUT", path, by=ana, raw=raw)).status == 400
 

@@ -384,6 +384,29 @@ async def test_a_position_of_the_wrong_type_is_refused_alone(crew: Crew, bad: ob
     assert (await crew.seen())[0] == (41.1, -8.6)
 
 
+async def test_an_approximate_track_tells_no_exact_time_of_a_change_of_cell(crew: Crew) -> None:
+    crew.world.clock.advance(3600)
+    await crew.later(0)
+    start = NOON_MS + 3_600_000 - 1_800_000
+    walk = [
+        {"latitude": 41.1449 + n * 0.00001, "longitude": -8.6, "timestamp": start + n * 60_000,
+         "privacy": "approximate"}
+        for n in range(30)
+    ]  # fmt: skip
+    assert (await crew.call("POST", f"{crew.path}/locations:batch", "ana", {"locations": walk})).status == 200
+    path = f"{crew.path}/locations/track?user={crew.people['ana'].id}"
+
+    async def track(by: str, query: str = "") -> list[tuple[float, int]]:
+        points = (await crew.call("GET", path + query, by)).json["points"]
+        return [(point["latitude"], (point["timestamp"] - start) // 60_000) for point in points]
+
+    assert await track("ben") == [(41.14, 0), (41.15, 0), (41.15, 15)]
+    # No window of the query narrows it down.
+    window = f"&from={start + 9 * 60_000}&to={start + 10 * 60_000}"
+    assert await track("ben", window) == [(41.14, 0), (41.15, 0)]
+    assert [minute for _, minute in await track("ana", window)] == [9]
+
+
 async def test_the_stricter_of_two_levels_applies_to_each_position(crew: Crew) -> None:
     crew.world.clock.advance(10)
     levels = {"privacy": "precise", "privacy_level": "hidden"}

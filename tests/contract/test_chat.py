@@ -748,3 +748,18 @@ async def test_an_expired_file_cannot_be_sent(db: TripDb, store: Store) -> None:
     await store.attachments.forget([new.id])  # without effect: it is not deleted
     assert await store.attachments.expire(NOON + timedelta(days=9), now=NOON, limit=10) == 0
     assert await store.attachments.get(Access(trip, ana, MEMBER), new.id) == new
+
+
+async def test_the_readers_of_a_message_have_read_it_or_a_later_one(db: TripDb, chat: ChatLog) -> None:
+    ana, ben, cleo = [await db.user(name) for name in ("ana", "ben", "cleo")]
+    trip, other = await db.trip(ana), await db.trip(ana)
+    for member in (ben, cleo):
+        await db.join(trip, member, ana)
+    first, second = await post(chat, trip, ana), await post(chat, trip, ana, at_s=1)
+    assert await chat.readers(trip, first.id) == frozenset()
+    await read(chat, second, ben, at_s=2)
+    await read(chat, first, cleo, at_s=3)
+    assert await chat.readers(trip, first.id) == {ben, cleo}
+    assert await chat.readers(trip, second.id) == {ben}
+    assert await chat.readers(other, second.id) == frozenset()
+    assert await chat.readers(trip, MessageId(uuid4())) == frozenset()

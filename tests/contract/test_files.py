@@ -42,7 +42,8 @@ class Disk:
             found = await self.files.follow(link.removeprefix(BASE), now=datetime.now(UTC))
         except NotFound:
             return None
-        return found.content, found.kind
+        with found.file as file:
+            return file.read(), found.kind
 
 
 class Bucket:
@@ -143,7 +144,9 @@ class TestDisk:
         token = before.link(KEY, FileKind.PNG, NAME, now=datetime.now(UTC)).removeprefix(BASE)
         after = DiskFiles(tmp_path, SECRETS, base=BASE)
         found = await after.follow(token, now=datetime.now(UTC))
-        assert (found.content, found.kind, found.name) == (b"content", FileKind.PNG, NAME)
+        with found.file as file:
+            assert (file.read(), found.size) == (b"content", len(b"content"))
+        assert (found.kind, found.name) == (FileKind.PNG, NAME)
         with pytest.raises(NotFound):
             await DiskFiles(tmp_path, SECRETS[:1], base=BASE).follow(token, now=datetime.now(UTC))
 

@@ -217,6 +217,64 @@ async def test_an_impossible_jump_is_not_shown(scenario: Scenario) -> None:
     assert after_flight.moved
 
 
+PARIS = (48.85, 2.35)
+
+
+async def test_one_wrong_fix_is_outvoted_by_three_that_agree(scenario: Scenario) -> None:
+    trip, ana, _ = await two_members(scenario)
+    await scenario.send(trip, ana, PARIS)
+    outcomes = [await scenario.send(trip, ana, (41.15, -8.61 + n / 1000), minute=1 + n) for n in range(4)]
+    assert [(one.moved, one.jumps) for one in outcomes] == [
+        (False, {0}), (False, {0}), (True, frozenset()), (True, frozenset())
+    ]  # fmt: skip
+    last = await scenario.last(trip, ana)
+    assert last is not None
+    assert last.longitude == pytest.approx(-8.607)
+    assert await scenario.minutes(trip, ana) == [0, 3, 4]
+
+
+async def test_a_batch_of_three_outvotes_alone_and_two_wait_for_a_third(scenario: Scenario) -> None:
+    trip, ana, ben = await two_members(scenario)
+    for user in (ana, ben):
+        await scenario.send(trip, user, PARIS)
+    three = await scenario.send_all(trip, ana, [(1, PORTO), (2, PORTO), (3, PORTO)])
+    assert (three.moved, three.jumps) == (True, frozenset())
+    two = await scenario.send_all(trip, ben, [(1, PORTO), (2, PORTO)])
+    assert (two.moved, two.jumps) == (False, frozenset({0, 1}))
+    third = await scenario.send(trip, ben, minute=3)
+    assert (third.moved, third.jumps) == (True, frozenset())
+
+
+async def test_fixes_that_disagree_with_one_another_outvote_nothing(scenario: Scenario) -> None:
+    trip, ana, _ = await two_members(scenario)
+    await scenario.send(trip, ana, PARIS)
+    places = [PORTO, (0.0, 0.0), PORTO, (0.0, 0.0), PORTO, PARIS, PORTO, PORTO]
+    outcomes = [await scenario.send(trip, ana, at, minute=1 + n) for n, at in enumerate(places)]
+    assert [one.moved for one in outcomes] == [False] * 5 + [True, False, False]
+
+
+@pytest.mark.parametrize("how", ["report", "settings", "ghost"])
+async def test_hiding_and_showing_again_forgets_a_wrong_fix(scenario: Scenario, how: str) -> None:
+    trip, ana, _ = await two_members(scenario)
+    await scenario.send(trip, ana, PARIS)
+    for is_enabled, minute in ((False, 1), (True, 2)):
+        if how == "report":
+            at = PARIS if not is_enabled else PORTO
+            await scenario.send(trip, ana, at, minute=minute, is_enabled=is_enabled)
+        elif how == "ghost":
+            await scenario.prefer(ana, minute=minute, ghost=not is_enabled)
+        else:
+            await scenario.sharing.change_sharing(
+                Command(trip, ana, MEMBER, EventId(uuid7()), NOON + MINUTE * minute),
+                is_enabled=is_enabled,
+                expires_at=None,
+                privacy=None,
+                keep_privacy=True,
+            )
+    accepted = await scenario.send(trip, ana, minute=3)
+    assert (accepted.moved, accepted.jumps) == (True, frozenset())
+
+
 async def test_a_jump_in_a_batch_is_found_in_any_order(scenario: Scenario) -> None:
     trip, ana, _ = await two_members(scenario)
     accepted = await scenario.send_all(trip, ana, [(3, (41.03, -8.6)), (2, (10.0, 10.0)), (1, (41.01, -8.6))])

@@ -63,6 +63,12 @@ class Server:
         return [line for line in self.log.splitlines() if '"level":"ERROR"' in line or line.startswith("Traceback")]
 
     @property
+    def pid(self) -> int:
+        """The pid of the host's process."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 

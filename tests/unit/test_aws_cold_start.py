@@ -24,7 +24,7 @@ BUDGETS = {
     "ses_feedback": 205,
     "invitations": 265,
     "keepalive": 210,
-    "locations": 270,
+    "locations": 275,
     "location_stream": 245,
     "members": 255,
     "migrator": 215,
@@ -41,7 +41,7 @@ BUDGETS = {
     "trips": 245,
     "iot_publisher": 205,
     "retention": 250,
-    "users": 268,
+    "users": 272,
     "websocket": 285,
 }
 EVERYWHERE = {"msgspec", "nomadcrew", "typing_extensions"}

@@ -146,6 +146,20 @@ def test_a_batch_finds_jumps_in_any_order_and_reports_their_indexes() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("places", "jumps"),
+    [
+        ("PPPP", set()), ("APPP", {0}), ("AAPPP", {0, 1}), ("AAAPPP", set()), ("PAPAP", {1, 3}), ("PPAA", {2, 3}),
+        ("PABAB", {1, 2, 3, 4}), ("APPAPP", {1, 2, 4, 5}), ("PAAAA", {0}), ("A", set()),
+    ],
+)  # fmt: skip
+def test_points_that_agree_outvote_those_before_them(places: str, jumps: set[int]) -> None:
+    at = {"P": (41.15, -8.61), "A": (48.85, 2.35), "B": (0.0, 0.0)}
+    fixes = [a_fix(*at[place], NOON - (60 - index) * SECOND) for index, place in enumerate(places)]
+    report, _ = batch(TRIP, ANA, fixes, SharingChoice(), EVENT, now=NOON)
+    assert report.jumps == jumps
+
+
 def an_outcome(jumps: frozenset[int]) -> Accepted:
     owner = Owner(ANA, NOON, None, False, None)
     places = ArrivalState((0.0, 0.0), None, False, False)

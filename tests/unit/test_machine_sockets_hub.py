@@ -29,7 +29,7 @@ CLIENT_GIVES_UP_S = 60.0  # the shipped app gives up permanently after this time
 
 
 def hub_of(*sockets: FakeSocket) -> Hub:
-    hub = Hub()
+    hub = Hub(per_user=10_000)
     for fake in sockets:
         hub.add(fake.socket)
     return hub
@@ -286,6 +286,21 @@ async def _call(endpoint: Callable[..., Awaitable[None]], scope: dict[str, Any],
     await endpoint(scope, connection.receive, connection.send)
 
 
+def test_a_user_who_opens_too_many_sockets_loses_the_oldest() -> None:
+    hub = Hub(per_user=3)
+    mine, bens = [FakeSocket() for _ in range(3)], FakeSocket(BEN)
+    for each in (bens, *mine):
+        hub.add(each.socket)
+    assert [each.received() for each in (bens, *mine)] == [[]] * 4
+    newer = [FakeSocket() for _ in range(2)]
+    for each in newer:
+        hub.add(each.socket)
+    close = Close(1008, "too many sockets")
+    assert [each.received() for each in (bens, *mine, *newer)] == [[], [close], [close], [], [], []]
+    hub.remove(mine[0].socket)
+    assert hub.deliver('{"type":"event"}', [ANA], None) == 3
+
+
 async def test_a_connection_is_greeted_answered_and_dropped() -> None:
     hub, connection = Hub(), Connection()
     async with connected(hub, connection):
@@ -343,19 +358,26 @@ async def test_a_client_that_stops_reading_is_closed() -> None:
         await asyncio.wait_for(asyncio.shield(task), 10)
 
 
-async def test_frames_beyond_the_rate_are_dropped_and_the_connection_stays() -> None:
+async def test_frames_beyond_the_rate_are_refused_with_an_answer_and_the_connection_stays() -> None:
     hub, connection = Hub(), Connection()
     async with connected(hub, connection):
         await connection.frame()
         for _ in range(200):
-            connection.client_sends('{"type":"ping"}')
+            connection.client_sends('{"type":"ping","payload":{"messageId":"m"}}')
         while not connection.incoming.empty():
             await asyncio.sleep(0)
         hub.deliver('{"type":"event"}', [ANA], None)
-        answers = 0
-        while await connection.frame() == {"type": "pong"}:
-            answers += 1
-        assert FRAMES_PER_S - 1 <= answers < 100
+        answers = []
+        while (answer := await connection.frame())["type"] != "event":
+            answers.append(answer)
+        pongs = [answer for answer in answers if answer == {"type": "pong"}]
+        refusals = [answer for answer in answers if answer["type"] == "error"]
+        assert FRAMES_PER_S - 1 <= len(pongs) < 100
+        assert FRAMES_PER_S - 1 <= len(refusals) < 100
+        assert refusals[0] == {
+            "type": "error", "payload": {"code": "rate_limited", "messageId": "m"},
+            "error": "Too many requests. Wait a moment and try again.",
+        }  # fmt: skip
 
 
 @pytest.mark.parametrize("code", [1012, 4401])

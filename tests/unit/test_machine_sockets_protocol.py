@@ -6,6 +6,7 @@ import socket
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from websockets.asyncio.client import ClientConnection, unix_connect
 from websockets.exceptions import ConnectionClosed
 
 from nomadcrew.core.ids import TripId, UserId
+from nomadcrew.hosts.machine.http.connections import Connections
 from nomadcrew.hosts.machine.http.cors import Cors
+from nomadcrew.hosts.machine.http.protocol import HttpProtocol
 from nomadcrew.hosts.machine.sockets import protocol as websocket
 from nomadcrew.hosts.machine.sockets.endpoint import SocketEndpoint
 from nomadcrew.hosts.machine.sockets.hub import Hub
@@ -34,10 +37,17 @@ class NoTrips:
 async def run_endpoint(hub: Hub) -> AsyncIterator[str]:
     """Run the endpoint behind uvicorn; yields the path of its socket."""
     endpoint = SocketEndpoint(fake_ports(connections=hub, members=NoTrips()), hub, Cors(), on_count=lambda _: None)
+    connections = Connections(total=100, per_address=100)
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "socket")
         config = uvicorn.Config(
-            endpoint, uds=path, ws=WebSocketProtocol, lifespan="off", log_config=None, ws_per_message_deflate=False
+            endpoint,
+            uds=path,
+            http=partial(HttpProtocol, connections),  # type: ignore[arg-type]  # uvicorn calls it
+            ws=partial(WebSocketProtocol, connections),  # type: ignore[arg-type]
+            lifespan="off",
+            log_config=None,
+            ws_per_message_deflate=False,
         )
         server = uvicorn.Server(config)
         server.capture_signals = asynccontextmanager  # type: ignore[assignment,method-assign]

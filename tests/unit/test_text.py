@@ -156,7 +156,7 @@ def test_closed_isolates_and_marks_are_harmless(text: str) -> None:
 FOLDS_PROTOCOLS = {
     "adapters/aws/cognito/accounts.py", "adapters/aws/cognito/user_pool.py", "adapters/aws/sdk/client.py",
     "adapters/aws/timestream.py", "adapters/machine/rate_limits.py", "adapters/private_addresses.py",
-    "api/mail/messages.py", "api/pages/html.py",
+    "api/mail/messages.py", "api/pages/html.py", "core/users/preferences.py",
     "cli/demo.py", "cli/up.py", "core/chat/attachments.py", "core/notifications/texts.py",
     "hosts/aws/functions/cognito_triggers.py", "hosts/aws/http_event.py", "hosts/aws/websocket_event.py",
     "hosts/machine/http/client_address.py", "hosts/machine/http/cors.py", "hosts/machine/http/metrics.py",

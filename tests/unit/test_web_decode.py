@@ -60,6 +60,11 @@ def test_keys_are_matched_in_any_case_at_any_depth() -> None:
     assert decode(b'{"FIRSTNAME":"Ana","Place":{"PLACEID":"p"}}', Body) == Body("Ana", Place("p"))
 
 
+def test_an_optional_key_in_another_case_is_not_ignored() -> None:
+    assert decode(b'{"firstName":"Ana","COLOUR":"RED"}', Body) == Body("Ana", colour=Colour.RED)
+    assert refusal(b'{"firstName":"Ana","Colour":"PINK"}').details == "Invalid value - at `$.colour`"
+
+
 def test_an_exact_key_takes_precedence() -> None:
     assert decode(b'{"firstname":"no","firstName":"Ana","FIRSTNAME":"no"}', Body) == Body("Ana")
     assert decode(b'{"PLACE":{"PLACEID":"no","placeId":"p"},"FIRSTNAME":"Ana"}', Body) == Body("Ana", Place("p"))

@@ -1,6 +1,7 @@
-"""Decodes request bodies and frames: exactly first, then as clients write them.
+"""Decodes request bodies and frames as clients write them.
 
-The monolith matched keys in any case. Phones have one type of number, so they write integers with a fraction.
+Keys are matched in any case, as the monolith did: ignoring one in another case could ignore a switch of privacy.
+Phones have one type of number, so they write integers with a fraction.
 """
 
 import codecs
@@ -16,7 +17,6 @@ from nomadcrew.core.errors import Invalid
 from nomadcrew.web.reasons import reason
 
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-_decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
 _HIGH, _LOW = rb"u[dD][89abAB][0-9a-fA-F]{2}", rb"u[dD][c-fC-F][0-9a-fA-F]{2}"
 # A surrogate pair first, then a lone surrogate, then any other escape, such as a backslash.
 _ESCAPE = re.compile(rb"\\(?:%b\\%b|(%b|%b)|.)" % (_HIGH, _LOW, _HIGH, _LOW), re.DOTALL)
@@ -29,8 +29,7 @@ EACH_ALONE: Final = {"each_alone": True}
 def decode(body: bytes, type_: Any) -> Any:
     """Decode a body as `type_`.
 
-    A body that fails is tried once more with its keys in the declared spelling, and with its fractions cut off
-    where the type has an integer.
+    Keys match in any case, an exact one first. Fractions are cut off where the type has an integer.
 
     Raises:
         Invalid: the body is not JSON, or not of that type. The details name the field and never repeat its value.
@@ -38,13 +37,8 @@ def decode(body: bytes, type_: Any) -> Any:
     body = without_bom(body)
     refuse_nul(body)
     body = with_whole_characters(body)
-    decoder = _decoders.get(type_)
-    if decoder is None:
-        decoder = _decoders[type_] = msgspec.json.Decoder(type_)
     try:
-        return decoder.decode(body)
-    except msgspec.ValidationError:
-        return _decode_as_written(body, type_)
+        return convert(msgspec.json.decode(body), type_)
     except _UNREADABLE as error:
         raise _unreadable(body, error) from None
 
@@ -56,9 +50,9 @@ def convert(value: Any, type_: Any) -> Any:
         Invalid: it is not of that type.
     """
     try:
-        return msgspec.convert(value, type_)
-    except msgspec.ValidationError:
-        return _convert_as_written(value, type_)
+        return msgspec.convert(_as_declared(value, type_), type_)
+    except msgspec.ValidationError as error:
+        raise _invalid(_where(str(error))) from None
 
 
 def without_bom(body: bytes) -> bytes:
@@ -76,21 +70,6 @@ def with_whole_characters(body: bytes) -> bytes:
 
 def _whole(escape: re.Match[bytes]) -> bytes:
     return rb"\ufffd" if escape[1] else escape[0]
-
-
-def _decode_as_written(body: bytes, type_: Any) -> Any:
-    # The exact decode stopped at the first wrong field; the rest of the body may still be malformed JSON.
-    try:
-        return _convert_as_written(msgspec.json.decode(body), type_)
-    except _UNREADABLE as error:
-        raise _unreadable(body, error) from None
-
-
-def _convert_as_written(value: Any, type_: Any) -> Any:
-    try:
-        return msgspec.convert(_as_declared(value, type_), type_)
-    except msgspec.ValidationError as error:
-        raise _invalid(_where(str(error))) from None
 
 
 def _unreadable(body: bytes, error: Exception) -> Invalid:

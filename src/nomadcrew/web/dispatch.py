@@ -77,6 +77,7 @@ class Dispatcher:
             reply = problem(error, request.request_id)
         headers.update(reply.headers)
         self._report(route, request, claims, reply.status, time.perf_counter() - started, failure)
+        failure = None  # its traceback refers to this frame, and the cycle would hold the body until a collection
         return Reply(reply.status, reply.body, headers)
 
     def refusal(self, error: Exception, request_id: str) -> Reply:
@@ -85,7 +86,8 @@ class Dispatcher:
 
     def with_default_headers(self, reply: Reply, request_id: str) -> Reply:
         """`reply` with the default headers."""
-        return Reply(reply.status, reply.body, {**self._headers, "x-request-id": request_id, **reply.headers})
+        headers = {**self._headers, "x-request-id": request_id, **reply.headers}
+        return msgspec.structs.replace(reply, headers=headers)
 
     async def _authenticate(self, route: Route, request: Request, now: datetime) -> Claims | None:
         if route.auth is Auth.PUBLIC:

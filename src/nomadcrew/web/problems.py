@@ -30,6 +30,7 @@ TYPES = {
     415: "VALIDATION",
     422: "VALIDATION",
     429: "RATE_LIMIT",
+    431: "VALIDATION",
 }
 JSON_TYPE = "application/json; charset=utf-8"
 
@@ -54,6 +55,11 @@ class TooLarge(errors.DomainError):
     text = "The request body is too large."
 
 
+class HeadTooLarge(errors.DomainError):
+    code = "headers_too_large"
+    text = "The address and the headers of the request are too large."
+
+
 class MethodNotAllowed(errors.DomainError):
     """The path exists, the method does not."""
 
@@ -71,7 +77,7 @@ class UnreadableEncoding(errors.DomainError):
     text = "The request body is compressed. Send it as it is."
 
 
-STATUS |= {TooLarge: 413, MethodNotAllowed: 405, UnreadableEncoding: 415}
+STATUS |= {MethodNotAllowed: 405, TooLarge: 413, UnreadableEncoding: 415, HeadTooLarge: 431}
 
 
 def status_of(error: Exception) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from nomadcrew.core.errors import DomainError, Unavailable
+from nomadcrew.core.errors import DomainError, TooMany, Unavailable
 from nomadcrew.core.ids import TripId, UserId, parse_uuid
 from nomadcrew.core.ports import Ports
 from nomadcrew.web.decode import refuse_nul, with_whole_characters, without_bom
@@ -19,7 +19,12 @@ SUBPROTOCOL = "nomadcrew.v1"
 MAX_FRAME_BYTES = 32_768
 MAX_REFERENCE = 128  # characters
 
+# Of one user: some devices, each with some connections that it has lost and the server not yet.
+MAX_SOCKETS = 20
+
 CLOSE_BAD_JSON = 1007
+CLOSE_FLOOD = 1008
+CLOSE_TOO_MANY = 1008  # the user's oldest socket, when there are more than `MAX_SOCKETS`
 CLOSE_RESTART = 1012  # the client reconnects with growing pauses and keeps its token
 CLOSE_UNAUTHENTICATED = 4401  # the client refreshes its token and reconnects
 CLOSE_TOO_SLOW = 4008  # the client reconnects as after a restart
@@ -47,8 +52,7 @@ class SocketCall:
     @property
     def reference(self) -> dict[str, str]:
         """The ids in the frame by which the client matches the answer to it."""
-        ids = {name: self.payload.get(name) for name in ("requestId", "messageId", "tripId")}
-        return {name: text for name, text in ids.items() if isinstance(text, str) and len(text) <= MAX_REFERENCE}
+        return _reference(self.payload)
 
 
 FrameHandler = Callable[[SocketCall], Awaitable[str | None]]
@@ -91,19 +95,40 @@ async def handle_frame(
     action = actions.rows.get(type_) if isinstance(type_, str) else None
     if action is None:
         return None
-    payload = message.get("payload", message if "action" in message else None)
-    call = SocketCall(connection_id, me, payload if isinstance(payload, dict) else {}, ports)
+    call = SocketCall(connection_id, me, _payload(message), ports)
     try:
         refuse_nul(raw)
         return await action(call)
     except DomainError as error:
         if isinstance(error, Unavailable):
             log.warning("Frame failed: unavailable", extra={"fields": {"type": type_}}, exc_info=error)
-        return frame("error", {"code": error.code, **call.reference}, error=error.text)
+        return frame("error", {"code": error.code, **_reference(call.payload)}, error=error.text)
     except Exception:
         # A bug in one action must not close the socket.
         log.exception("Frame failed", extra={"fields": {"type": type_}})
-        return frame("error", {"code": "internal", **call.reference}, error="Something went wrong on our side.")
+        text = "Something went wrong on our side."
+        return frame("error", {"code": "internal", **_reference(call.payload)}, error=text)
+
+
+def refused_frame(text: str | bytes) -> str:
+    """The answer to a frame beyond the rate limit, which is not handled."""
+    try:
+        message = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        message = None
+    payload = _payload(message) if isinstance(message, dict) else {}
+    return frame("error", {"code": TooMany.code, **_reference(payload)}, error=TooMany.text)
+
+
+def _payload(message: dict[str, Any]) -> dict[str, Any]:
+    payload = message.get("payload", message if "action" in message else None)
+    return payload if isinstance(payload, dict) else {}
+
+
+def _reference(payload: dict[str, Any]) -> dict[str, str]:
+    """The ids in a frame by which the client matches the answer to it."""
+    ids = {name: payload.get(name) for name in ("requestId", "messageId", "tripId")}
+    return {name: text for name, text in ids.items() if isinstance(text, str) and len(text) <= MAX_REFERENCE}
 
 
 async def greeting(me: UserId, ports: Ports) -> str:

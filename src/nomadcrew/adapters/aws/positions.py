@@ -25,7 +25,6 @@ from nomadcrew.core.locations.model import (
     Crew,
     LocationRecord,
     Member,
-    Point,
     Privacy,
     Report,
     StoredPoint,
@@ -33,7 +32,7 @@ from nomadcrew.core.locations.model import (
 )
 from nomadcrew.core.locations.ports import LastPositions, LocationHistory
 from nomadcrew.core.locations.privacy import privacy_when_reported
-from nomadcrew.core.locations.reports import too_fast
+from nomadcrew.core.locations.reports import weighed
 from nomadcrew.core.permissions import Rule
 
 _SQL = statements("locations")
@@ -55,22 +54,14 @@ class DynamoPositions:
         accepted = verdicts[0]
         if isinstance(accepted, Exception):
             raise accepted
-        jumps = report.jumps | {
-            index for index, point in enumerate(report.points) if previous is not None and _is_jump(previous, point)
-        }
-        newest = max(
-            (
-                (point.recorded_at, index)
-                for index, point in enumerate(report.points)
-                if index not in jumps and (previous is None or point.recorded_at > previous.recorded_at)
-            ),
-            default=None,
-        )
-        if newest is None:
-            return replace(accepted, jumps=frozenset(jumps))
-        index = newest[1]
-        last = report.as_stored(index, accepted.stored_under[index])
-        stored = replace(accepted, member=replace(accepted.member, last=last), jumps=frozenset(jumps), moved=True)
+        ruled = weighed(report, previous, accepted.trusted_since)
+        accepted = replace(accepted, jumps=ruled.jumps)
+        if ruled.newest is None:
+            if previous is not None and ruled.rival is not None:
+                await self._last.store_rival(report.trip_id, report.user_id, previous, ruled.rival)
+            return accepted
+        last = report.as_stored(ruled.newest, accepted.stored_under[ruled.newest])
+        stored = replace(accepted, member=replace(accepted.member, last=last), moved=True)
         if previous is not None and _hides_visible(previous, stored, report.now):
             # Insert the event first: after the position is stored, a retry would find nothing to hide.
             await self._sql.fetch(
@@ -81,9 +72,7 @@ class DynamoPositions:
                 now=report.now,
             )
             accepted, stored = replace(accepted, has_events=True), replace(stored, has_events=True)
-        if not await self._last.store_if_newer(report.trip_id, report.user_id, last):
-            return replace(accepted, jumps=frozenset(jumps))
-        return stored
+        return stored if await self._last.store_if_newer(report.trip_id, report.user_id, last) else accepted
 
     async def members_with_positions(self, access: Access) -> Crew:
         rows, last = await asyncio.gather(
@@ -167,16 +156,6 @@ def _hides_visible(previous: StoredPoint, stored: Accepted, now: datetime) -> bo
     # A member member_now is hidden by their settings was removed from clients before.
     allowed = privacy_when_reported(Privacy.PRECISE, stored.member.owner, has_ended=stored.has_ended, now=now)
     return allowed is not Privacy.HIDDEN
-
-
-def _is_jump(previous: StoredPoint, point: Point) -> bool:
-    """True if a point is too far from the last position for the time in between; False if it is older."""
-    return point.recorded_at > previous.recorded_at and too_fast(
-        (previous.latitude, previous.longitude),
-        previous.recorded_at,
-        (point.latitude, point.longitude),
-        point.recorded_at,
-    )
 
 
 def _current(member: Member, last: StoredPoint | None) -> StoredPoint | None:

@@ -10,11 +10,13 @@ import binascii
 import hashlib
 import hmac
 import json
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from nomadcrew.adapters.machine.disk import sync_folder, write_whole
 from nomadcrew.core.errors import NotFound, Unavailable
@@ -29,9 +31,10 @@ _KEY = re.compile(r"[a-z0-9-]+(/[a-z0-9-]+)*")
 
 @dataclass(frozen=True, slots=True)
 class LinkedFile:
-    """The file that a link refers to."""
+    """The file that a link refers to, open for reading; the caller closes it. It may be large."""
 
-    content: bytes
+    file: BinaryIO
+    size: int
     kind: FileKind
     name: str
 
@@ -82,12 +85,12 @@ class DiskFiles:
         if now.timestamp() >= until:
             raise NotFound("file")
         try:
-            content = await asyncio.to_thread(self._path(key).read_bytes)
+            file, size = await asyncio.to_thread(_open, self._path(key))
         except FileNotFoundError:
             raise NotFound("file") from None
         except OSError as error:
             raise Unavailable(details=f"files: {error.strerror}") from error
-        return LinkedFile(content, kind, name)
+        return LinkedFile(file, size, kind, name)
 
     def _read(self, token: str) -> tuple[str, int, FileKind, str]:
         """The contents of a token, after a check of its HMAC."""
@@ -105,6 +108,11 @@ class DiskFiles:
         if _KEY.fullmatch(key) is None:
             raise ValueError("Keys of files are lower-case words and ids, separated by slashes.")
         return self._folder / key
+
+
+def _open(path: Path) -> tuple[BinaryIO, int]:
+    file = path.open("rb")
+    return file, os.fstat(file.fileno()).st_size
 
 
 def _write(root: Path, path: Path, content: bytes) -> None:

@@ -33,7 +33,7 @@ from nomadcrew.core.chat.model import (
 )
 from nomadcrew.core.errors import DomainError
 from nomadcrew.core.events import TOMBSTONE, Outbox
-from nomadcrew.core.ids import AttachmentId, EventId, MessageId, parse_uuid
+from nomadcrew.core.ids import AttachmentId, EventId, MessageId, TripId, UserId, parse_uuid
 from nomadcrew.core.permissions import Rule
 from nomadcrew.core.text import search_key
 
@@ -162,6 +162,10 @@ class PostgresChat:
             for row in rows
             if (sender := _sender(row)) is not None
         ]
+
+    async def readers(self, trip_id: TripId, message_id: MessageId) -> frozenset[UserId]:
+        rows = await self._sql.fetch(_SQL["readers"], trip_id=trip_id, id=message_id)
+        return frozenset(row["user_id"] for row in rows)
 
     async def _write(self, batch: Sequence[tuple[NewMessage, Rule]]) -> Sequence[Message | DomainError | None]:
         rows = await self._sql.fetch(

@@ -15,6 +15,7 @@ from nomadcrew.core.locations.model import (
     MAX_FIX_AGE,
     MAX_READ,
     MAX_SPEED_MPS,
+    MIN_AGREEING,
     MIN_INTERVAL_S,
     Accepted,
     ArrivalState,
@@ -113,6 +114,7 @@ async def store_reports(
         min_rank=rule.min_rank,
         max_speed_mps=MAX_SPEED_MPS,
         min_interval_s=MIN_INTERVAL_S,
+        min_agreeing=MIN_AGREEING,
         fix_age_s=MAX_FIX_AGE.total_seconds(),
     )
     by_number = {row["n"]: row for row in rows}
@@ -242,6 +244,7 @@ def _outcome(row: Row, report: Report) -> Accepted | Exception:
         ],
         moved=last is not None,
         has_events=row["has_told"],
+        trusted_since=row["trusted_since"],
     )
 
 

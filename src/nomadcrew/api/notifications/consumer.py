@@ -3,6 +3,7 @@
 from typing import Final
 
 from nomadcrew.core.events import PUSH, Event, job_id
+from nomadcrew.core.notifications.push import CHAT_HOLD_S, CHAT_MESSAGE
 from nomadcrew.core.notifications.service import plan_delivery, toast_event
 from nomadcrew.core.ports import Ports
 from nomadcrew.wire.push_jobs import push_job
@@ -23,6 +24,7 @@ async def notify(event: Event, ports: Ports) -> None:
             await ports.outbox.after_commit()
     if ports.site.push_leaves:
         for task in plan.pushes:
-            await ports.queue.send(PUSH, push_job(task), job_id=job_id(task.id, PUSH))
+            hold_s = CHAT_HOLD_S if task.type == CHAT_MESSAGE else 0
+            await ports.queue.send(PUSH, push_job(task), job_id=job_id(task.id, PUSH), delay_s=hold_s)
     for toast in plan.toasts:
         await ports.broadcaster.send_to(toast_event(toast, event, now), toast.user_ids)

@@ -5,13 +5,13 @@ from typing import Final
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.events import PUSH
 from nomadcrew.core.ids import EventId, JobId, derived_id
-from nomadcrew.core.notifications.delivery import check_receipts, deliver
+from nomadcrew.core.notifications.delivery import check_receipts, deliver, unread
 from nomadcrew.core.notifications.push import RECEIPT_ROUNDS, RECEIPTS_AFTER_S, PushTask
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.queues import Job
 from nomadcrew.wire.push_jobs import ReceiptsTask, push_job_in, receipts_job
 
-PORTS: Final = ("push", "push_tokens", "queue")
+PORTS: Final = ("chat", "push", "push_tokens", "queue")
 
 
 async def consume_push(job: Job, ports: Ports) -> None:
@@ -32,6 +32,7 @@ async def consume_push(job: Job, ports: Ports) -> None:
 
 
 async def _push(task: PushTask, attempt: int, ports: Ports) -> None:
+    task = await unread(task, chat=ports.chat)
     done = await deliver(task, tokens=ports.push_tokens, push=ports.push, now=ports.clock())
     # An earlier attempt may have crashed after a message was accepted, before it queued the receipts job.
     if done.taken or attempt > 1:

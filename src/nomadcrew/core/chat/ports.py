@@ -97,6 +97,10 @@ class ChatLog(Protocol):
         """The last read message of each member."""
         ...
 
+    async def readers(self, trip_id: TripId, message_id: MessageId) -> frozenset[UserId]:
+        """The users who have read the message; empty if there is no such message."""
+        ...
+
 
 class Attachments(Protocol):
     """The rows of uploaded files; `Files` stores their bytes.

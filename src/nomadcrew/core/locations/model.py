@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
@@ -23,6 +23,8 @@ MAX_SHARING_S = 86_400
 MAX_SPEED_MPS = 350.0
 # Shorter intervals between fixes are too short to compute a speed.
 MIN_INTERVAL_S = 1.0
+# So many fixes that agree with one another outvote a last position that is too far from them.
+MIN_AGREEING = 3
 MAX_BATCH = 500
 DEFAULT_RADIUS_M = 150.0
 # The maximum number of points read for a track, evenly thinned: the size limit of a Data API reply.
@@ -66,6 +68,16 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
+class Rival:
+    """The newest of `count` fixes that are too far from the last position, but agree with one another."""
+
+    latitude: float
+    longitude: float
+    recorded_at: datetime
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class StoredPoint:
     """A stored point. `privacy` is the strictest privacy that applied when it was reported."""
 
@@ -78,6 +90,7 @@ class StoredPoint:
     speed_mps: float | None = None
     heading_deg: float | None = None
     is_jump: bool = False
+    rival: Rival | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +215,8 @@ class ArrivalState:
 class Accepted:
     """The result of a report: the member and the trip as they are now, and the privacy of each stored point.
 
-    `moved` says whether `member.last` is from this report. `jumps` are the indexes of all points that are too fast.
+    `moved` says whether `member.last` is from this report. A last position received before `trusted_since` does not
+    make later ones jumps. `jumps` are the indexes of all points that are too fast.
     `has_told` says whether sharing changed, with an event in the outbox.
     """
 
@@ -213,6 +227,7 @@ class Accepted:
     stored_under: Sequence[Privacy]
     moved: bool
     has_events: bool = False
+    trusted_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from nomadcrew.core.locations.model import (
     MeetingPoint,
     OwnSettings,
     Report,
+    Rival,
     StoredPoint,
     Track,
     View,
@@ -90,7 +91,14 @@ class LastPositions(Protocol):
         ...
 
     async def store_if_newer(self, trip_id: TripId, user_id: UserId, point: StoredPoint) -> bool:
-        """Store a point unless the stored one is as new or newer, by `recorded_at`. True if it was stored."""
+        """Store a point unless the stored one is as new or newer, by `recorded_at`. True if it was stored.
+
+        The stored point has no rival.
+        """
+        ...
+
+    async def store_rival(self, trip_id: TripId, user_id: UserId, last: StoredPoint, rival: Rival) -> None:
+        """Store the rival of a last position, unless another position is the last one by now."""
         ...
 
 

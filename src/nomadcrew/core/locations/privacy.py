@@ -4,14 +4,19 @@ A stored position is never shown as it is. Readers get a `VisiblePosition`, whic
 creates.
 """
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from nomadcrew.core.ids import UserId
 from nomadcrew.core.locations.model import STALE_AFTER, Owner, Point, Privacy, Reader, Sharing, StoredPoint
 
 DECIMALS = 2  # about a kilometre
+# The times of an approximate track. The moment at which a track changes its cell tells one true coordinate, so the
+# moment must be as vague as the cell: a kilometre is a walk of a quarter of an hour. Members who watch an
+# approximate position live see the change when it happens.
+TRACK_STEP = timedelta(minutes=15)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_USER = UserId(UUID(int=0))
 _ORDER = (Privacy.HIDDEN, Privacy.APPROXIMATE, Privacy.PRECISE)
 
@@ -68,7 +73,8 @@ def visible_position(
 
     Args:
         has_ended: the trip is completed, cancelled or deleted.
-        of_track: the point is part of a track. Old points are visible, but none from before the reader joined.
+        of_track: the point is part of a track. Old points are visible, but none from before the reader joined;
+            approximate points have the time at which their `TRACK_STEP` began.
     """
     if reader.joined_at is None:
         return None
@@ -84,7 +90,8 @@ def visible_position(
         case Privacy.HIDDEN:
             return None
         case Privacy.APPROXIMATE:
-            return _approximate(point)
+            position = _approximate(point)
+            return replace(position, recorded_at=track_step(point.recorded_at)) if of_track else position
         case Privacy.PRECISE:  # pragma: no branch — the levels are exhausted
             return _precise(point)
 
@@ -109,6 +116,11 @@ def _precise(point: StoredPoint) -> VisiblePosition:
         point.speed_mps,
         point.heading_deg,
     )
+
+
+def track_step(moment: datetime) -> datetime:
+    """The start of the `TRACK_STEP` of a time."""
+    return moment - (moment - _EPOCH) % TRACK_STEP
 
 
 def _approximate(point: StoredPoint) -> VisiblePosition:

@@ -11,13 +11,16 @@ from nomadcrew.core.locations.model import (
     MAX_AHEAD,
     MAX_SHARING_S,
     MAX_SPEED_MPS,
+    MIN_AGREEING,
     MIN_INTERVAL_S,
     Accepted,
     OutOfRange,
     Point,
     Privacy,
     Report,
+    Rival,
     Ruling,
+    StoredPoint,
     WrongTime,
 )
 from nomadcrew.core.retention import POSITION_RETENTION
@@ -38,6 +41,15 @@ class ReportedPosition:
     accuracy_m: float | None = None
     speed_mps: float | None = None
     heading_deg: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """The jumps of a report, the index of its new last position, and the rival to store if there is none."""
+
+    jumps: frozenset[int]
+    newest: int | None
+    rival: Rival | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +135,49 @@ def expiry(opinion: SharingChoice, now: datetime) -> datetime | None:
     return now + timedelta(seconds=min(opinion.lasts_s, MAX_SHARING_S))
 
 
+def agree(earlier: Point | StoredPoint | Rival, later: Point) -> bool:
+    """True if one can have moved from one fix to the other in the time between them."""
+    return not too_fast(
+        (earlier.latitude, earlier.longitude),
+        earlier.recorded_at,
+        (later.latitude, later.longitude),
+        later.recorded_at,
+    )
+
+
+def weighed(report: Report, last: StoredPoint | None, trusted_since: datetime | None) -> Weighed:
+    """The jumps of a report after the last position, and the position that follows it.
+
+    The statement that stores positions has the same rule in SQL; a test runs both.
+    """
+    points = report.points
+    newer = [index for index, point in enumerate(points) if last is None or point.recorded_at > last.recorded_at]
+    is_trusted = last is not None and (trusted_since is None or last.received_at >= trusted_since)
+    far = [
+        index
+        for index in sorted(newer, key=lambda index: (points[index].recorded_at, index))
+        if last is not None and is_trusted and index not in report.jumps and not agree(last, points[index])
+    ]
+    votes = len(far)
+    if last is not None and last.rival is not None and far:
+        votes += _votes(last.rival, points[far[0]])
+    jumps = report.jumps.union(far if votes < MIN_AGREEING else ())
+    newest = max(
+        (index for index in newer if index not in jumps),
+        key=lambda index: (points[index].recorded_at, index),
+        default=None,
+    )
+    if newest is not None or not far:
+        return Weighed(jumps, newest, None)
+    at = points[far[-1]]
+    return Weighed(jumps, None, Rival(at.latitude, at.longitude, at.recorded_at, votes))
+
+
+def _votes(rival: Rival, first: Point) -> int:
+    """The number of earlier fixes that agree with the first one of a report."""
+    return rival.count if rival.recorded_at < first.recorded_at and agree(rival, first) else 0
+
+
 def too_fast(place: tuple[float, float], since: datetime, other: tuple[float, float], until: datetime) -> bool:
     """True if moving from one place to the other in this time exceeds `MAX_SPEED_MPS`."""
     seconds = max((until - since).total_seconds(), MIN_INTERVAL_S)
@@ -143,21 +198,28 @@ def _report(
 
 
 def _jumps(points: Sequence[Point]) -> frozenset[int]:
-    """The indexes of points that are too fast after the last plausible point before them."""
+    """The indexes of points that are too fast after the last plausible point before them.
+
+    Points that agree with one another outvote those before them, once there are `MIN_AGREEING`.
+    """
     jumps: set[int] = set()
-    last: Point | None = None
+    trusted: list[int] = []
+    rivals: list[int] = []
     for index in sorted(range(len(points)), key=lambda index: points[index].recorded_at):
-        point = points[index]
-        if last is not None and too_fast(
-            (last.latitude, last.longitude),
-            last.recorded_at,
-            (point.latitude, point.longitude),
-            point.recorded_at,
-        ):
-            jumps.add(index)
+        if not trusted or agree(points[trusted[-1]], points[index]):
+            trusted.append(index)
+            jumps.update(rivals)
+            rivals = []
+        elif rivals and agree(points[rivals[-1]], points[index]):
+            rivals.append(index)
         else:
-            last = point
-    return frozenset(jumps)
+            jumps.update(rivals)
+            rivals = [index]
+        if len(rivals) == MIN_AGREEING:
+            if len(trusted) < MIN_AGREEING:
+                jumps.update(trusted)
+            trusted, rivals = rivals, []
+    return frozenset(jumps.union(rivals))
 
 
 def _ruling(fix: ReportedPosition, now: datetime) -> Ruling:

@@ -19,6 +19,7 @@ from nomadcrew.core.locations.model import (
     MeetingPoint,
     Member,
     NoPositionsShared,
+    Privacy,
     Report,
 )
 from nomadcrew.core.locations.ports import (
@@ -28,7 +29,13 @@ from nomadcrew.core.locations.ports import (
     Positions,
     PositionViews,
 )
-from nomadcrew.core.locations.privacy import VisiblePosition, any_member, visible_position
+from nomadcrew.core.locations.privacy import (
+    TRACK_STEP,
+    VisiblePosition,
+    any_member,
+    track_step,
+    visible_position,
+)
 from nomadcrew.core.permissions import rule
 from nomadcrew.core.realtime import Broadcaster
 from nomadcrew.core.retention import POSITION_RETENTION
@@ -150,16 +157,24 @@ async def track(
         raise Invalid("`to` must not be before `from`.", code="invalid_time_range")
     # There are no points outside these bounds, and stores refuse a range that ends before it starts.
     start, end = (min(max(edge, now - POSITION_RETENTION), now + MAX_AHEAD) for edge in (start, end))
-    stored = await positions.track(Access(trip_id, caller, rule("location", "read")), user_id, start=start, end=end)
-    visible = [
-        position
+    # Exact edges would tell others the exact times of approximate points.
+    edges = (start, end) if caller == user_id else (track_step(start), track_step(end) + TRACK_STEP)
+    stored = await positions.track(
+        Access(trip_id, caller, rule("location", "read")), user_id, start=edges[0], end=edges[1]
+    )
+    seen = (
+        visible_position(point, stored.owner, stored.reader, has_ended=stored.has_ended, now=now, of_track=True)
         for point in stored.points
-        if (
-            position := visible_position(
-                point, stored.owner, stored.reader, has_ended=stored.has_ended, now=now, of_track=True
-            )
+    )
+    # A cell that occurs several times in a step is one point.
+    visible = list(
+        dict.fromkeys(
+            position
+            for position in seen
+            if position is not None
+            and (position.privacy is Privacy.APPROXIMATE or start <= position.recorded_at < end)
         )
-    ]
+    )
     if visible:
         await views.record(trip_id, [caller], [user_id], now=now)
     indexes = thinned([(position.latitude, position.longitude) for position in visible], most)

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
+from uuid import UUID
 
+from nomadcrew.core.chat.ports import ChatLog
 from nomadcrew.core.errors import Unavailable
-from nomadcrew.core.ids import EventId, PushTokenId
+from nomadcrew.core.ids import EventId, MessageId, PushTokenId, TripId
 from nomadcrew.core.notifications.push import (
+    CHAT_MESSAGE,
     MAX_BATCH,
     MAX_PAYLOAD_BYTES,
     MAX_RECEIPTS,
@@ -63,6 +66,19 @@ async def deliver(task: PushTask, *, tokens: PushTokens, push: Push, now: dateti
             await tokens.release(task.id, waiting)
             left += len(waiting)
     return PushOutcome(taken, left)
+
+
+async def unread(task: PushTask, *, chat: ChatLog) -> PushTask:
+    """The push without the members who have read its message, for a phone that shows the chat.
+
+    Raises:
+        Unavailable: the receipts cannot be read.
+    """
+    if task.type != CHAT_MESSAGE:
+        return task
+    trip_id, message_id = TripId(UUID(task.metadata["chatID"])), MessageId(UUID(task.metadata["messageID"]))
+    readers = await chat.readers(trip_id, message_id)
+    return replace(task, recipients={user: id_ for user, id_ in task.recipients.items() if user not in readers})
 
 
 async def _send(task: PushTask, batch: Sequence[Phone], push: Push) -> Sequence[tuple[Phone, Ticket]]:

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 from nomadcrew.core.errors import PermanentFailure
 from nomadcrew.core.ids import EventId, NotificationId, PushTokenId, UserId
 
+# A push about a message waits this long: a phone that shows the chat reports meanwhile that it was read.
+CHAT_MESSAGE, CHAT_HOLD_S = "CHAT_MESSAGE", 5
 MAX_TOKEN = 255  # characters
 # A user's phones and tablets; a further one replaces the least recently used.
 MAX_TOKENS_PER_USER = 20

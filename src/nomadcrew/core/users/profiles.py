@@ -22,6 +22,7 @@ from nomadcrew.core.users.ports import (
     Profiles,
     UnconfirmedContactEmail,
 )
+from nomadcrew.core.users.preferences import checked_preferences
 from nomadcrew.core.users.rules import MAX_NAME, parse_avatar_url, parse_name, parse_username, usernames_near
 
 MIN_SEARCH = 2  # characters
@@ -132,8 +133,14 @@ async def change_profile(
 async def change_preferences(
     user_id: UserId, preferences: dict[str, Any], caller: Claims, *, profiles: Profiles, now: datetime
 ) -> Profile:
-    """Merge preferences key by key; a null removes a key."""
-    return await profiles.merge_preferences(user_id, preferences, caller.user_id, is_admin=caller.is_admin, now=now)
+    """Merge preferences key by key; a null removes a key.
+
+    Raises:
+        Invalid: a switch that the product obeys has a value that is not one.
+        DomainError: as `Profiles.merge_preferences` says.
+    """
+    checked = checked_preferences(preferences)
+    return await profiles.merge_preferences(user_id, checked, caller.user_id, is_admin=caller.is_admin, now=now)
 
 
 async def set_contact_email(

@@ -8,6 +8,8 @@ log = logging.getLogger("nomadcrew.host")
 # Sockets that one process can hold; the rest is for the database, the listener, logs and pages.
 PROMISED_SOCKETS = 5_000
 OTHER_FILES = 200
+MOST_CONNECTIONS = 100_000
+MIN_CONNECTIONS = 50
 
 
 def allow_open_files(wanted: int = PROMISED_SOCKETS + OTHER_FILES) -> int:
@@ -25,6 +27,12 @@ def allow_open_files(wanted: int = PROMISED_SOCKETS + OTHER_FILES) -> int:
             extra={"fields": fields},
         )
     return limit
+
+
+def most_connections() -> int:
+    """The connections that this process can hold beside its other files; beyond, it would accept none at all."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return MOST_CONNECTIONS if limit == resource.RLIM_INFINITY else max(MIN_CONNECTIONS, limit - OTHER_FILES)
 
 
 def _raise_limit(soft: int, hard: int) -> int:

@@ -23,10 +23,12 @@ from nomadcrew.hosts.machine.ended_sessions import EndedSessions
 from nomadcrew.hosts.machine.errors import StartupError
 from nomadcrew.hosts.machine.http.asgi import Application
 from nomadcrew.hosts.machine.http.client_address import TrustedProxies
+from nomadcrew.hosts.machine.http.connections import Connections
 from nomadcrew.hosts.machine.http.cors import Cors
 from nomadcrew.hosts.machine.http.downloads import Downloads
 from nomadcrew.hosts.machine.http.health import Health, Heartbeat
 from nomadcrew.hosts.machine.http.metrics import Metrics, MetricsPage
+from nomadcrew.hosts.machine.open_files import most_connections
 from nomadcrew.hosts.machine.outbox_relay import Relay
 from nomadcrew.hosts.machine.ports import machine_ports
 from nomadcrew.hosts.machine.queue_consumers import (
@@ -196,12 +198,23 @@ class RequestServer:
         self._views = PositionViewBuffer(ports.position_views, utc_now)
         hub.on_shown = self._views.record
         self._pulse = Heartbeat()
-        cors = Cors(settings.allowed_origins)
+        cors, proxies = Cors(settings.allowed_origins), TrustedProxies(settings.trusted_proxies)
+        self.connections = Connections(
+            total=most_connections(), per_address=settings.connections_per_address, proxies=proxies
+        )
         dispatcher = Dispatcher(ports, metrics.request)
         self.application = Application(
             ALL_ROUTES,
             dispatcher,
-            websocket=SocketEndpoint(ports, hub, cors, on_count=metrics.sockets, refusal=dispatcher.refusal),
+            websocket=SocketEndpoint(
+                ports,
+                hub,
+                cors,
+                on_count=metrics.sockets,
+                refusal=dispatcher.refusal,
+                proxies=proxies,
+                per_address=self.connections.per_address,
+            ),
             health=Health(
                 lambda: pool.fetch(_PING),
                 clock=utc_now,
@@ -210,7 +223,7 @@ class RequestServer:
             ),
             metrics=MetricsPage(metrics, token=settings.metrics_token, refresh=refresh, render=render),
             cors=cors,
-            proxies=TrustedProxies(settings.trusted_proxies),
+            proxies=proxies,
             observe=metrics.request,
             downloads=Downloads(ports),
         )
@@ -218,6 +231,7 @@ class RequestServer:
     def loops(self) -> dict[str, Loop]:
         return {
             "sockets": lambda: run_ticker(self._hub, utc_now, self._pulse.beat),
+            "connections": self.connections.run,
             "views": self._save_views,
         }
 

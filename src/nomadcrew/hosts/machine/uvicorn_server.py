@@ -2,19 +2,25 @@
 
 import asyncio
 import contextlib
+import ctypes
 import gc
 import socket
 from collections.abc import Callable, Generator
+from functools import partial
 
 import uvicorn
 
 from nomadcrew.hosts.machine.http.asgi import App
+from nomadcrew.hosts.machine.http.connections import Connections
+from nomadcrew.hosts.machine.http.protocol import HttpProtocol
 from nomadcrew.hosts.machine.sockets.drain import drain_sockets
 from nomadcrew.hosts.machine.sockets.hub import Hub
 from nomadcrew.hosts.machine.sockets.protocol import WebSocketProtocol
 from nomadcrew.web.sockets import MAX_FRAME_BYTES
 
 DRAIN_S = 10.0
+LARGE_BLOCK_BYTES = 64 * 1024  # half of what glibc begins with; a read of the socket is larger
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from malloc.h
 
 
 class _Server(uvicorn.Server):
@@ -37,11 +43,19 @@ class _Server(uvicorn.Server):
 class Serving:
     """Serves requests and sockets from its creation on; needs a running event loop."""
 
-    def __init__(self, application: App, hub: Hub, listener: socket.socket, ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        application: App,
+        hub: Hub,
+        connections: Connections,
+        listener: socket.socket,
+        ready: Callable[[], None],
+    ) -> None:
         """`ready` is called once requests are accepted."""
         self._hub = hub
-        self._server = _Server(_config(application), ready)
+        self._server = _Server(_config(application, connections), ready)
         _spare_the_collector()
+        _return_freed_memory()
         self.task = asyncio.create_task(self._server.serve([listener]), name="http")
 
     async def drain(self) -> None:
@@ -53,12 +67,12 @@ class Serving:
         await asyncio.gather(leaving, return_exceptions=True)
 
 
-def _config(application: App) -> uvicorn.Config:
+def _config(application: App, connections: Connections) -> uvicorn.Config:
     return uvicorn.Config(
         application,
         loop="none",
-        http="httptools",
-        ws=WebSocketProtocol,
+        http=partial(HttpProtocol, connections),  # type: ignore[arg-type]  # uvicorn calls it
+        ws=partial(WebSocketProtocol, connections),  # type: ignore[arg-type]
         ws_per_message_deflate=False,
         ws_max_size=MAX_FRAME_BYTES,
         ws_ping_interval=30,
@@ -82,3 +96,15 @@ def _spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 50, 100)
+
+
+def _return_freed_memory() -> None:
+    """Let the allocator give large blocks back to the system once they are freed.
+
+    By default glibc raises these thresholds when it sees large blocks; a burst of large bodies then stays resident.
+    Other C libraries have no such call, and no such habit.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, LARGE_BLOCK_BYTES)

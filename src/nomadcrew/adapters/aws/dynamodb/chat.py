@@ -219,6 +219,16 @@ class DynamoChat:
         ]
         return sorted(receipts, key=lambda receipt: receipt.read_at, reverse=True)
 
+    async def readers(self, trip_id: TripId, message_id: MessageId) -> frozenset[UserId]:
+        guard = await self._table.guard(message_id)
+        if guard is None or guard.trip_id != trip_id:
+            return frozenset()
+        return frozenset(
+            table.receipt_of(item)[0]
+            for item in await self._table.receipts(trip_id)
+            if item["target"]["S"] >= guard.sort_key
+        )
+
     async def _crew(self, access: Access) -> "_Crew":
         """Raises DomainError: the caller lacks the right."""
         return _Crew(await self._members.list_for_trip(access))

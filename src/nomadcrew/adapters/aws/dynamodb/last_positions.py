@@ -3,14 +3,16 @@
 `recordedAt` is text of a fixed width in UTC, so that text order is time order; `ttl` is one month later.
 """
 
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
 from nomadcrew.core.ids import TripId, UserId
-from nomadcrew.core.locations.model import Privacy, StoredPoint
+from nomadcrew.core.locations.model import Privacy, Rival, StoredPoint
 from nomadcrew.core.retention import POSITION_RETENTION
 
 Item = Mapping[str, Any]
@@ -45,23 +47,20 @@ class DynamoLastPositions:
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
     async def store_if_newer(self, trip_id: TripId, user_id: UserId, point: StoredPoint) -> bool:
-        item = {
-            "tripId": {"S": str(trip_id)},
-            "userId": {"S": str(user_id)},
-            "latitude": number(point.latitude),
-            "longitude": number(point.longitude),
-            "recordedAt": {"S": sortable(point.recorded_at)},
-            "receivedAt": {"S": sortable(point.received_at)},
-            "privacy": {"S": point.privacy},
-            "ttl": {"N": str(int((point.received_at + POSITION_RETENTION).timestamp()))},
-        }
-        measured = {"accuracyM": point.accuracy_m, "speedMps": point.speed_mps, "headingDeg": point.heading_deg}
-        item |= {name: number(value) for name, value in measured.items() if value is not None}
+        condition = "attribute_not_exists(tripId) OR recordedAt < :at"
+        return await self._put(trip_id, user_id, point, condition)
+
+    async def store_rival(self, trip_id: TripId, user_id: UserId, last: StoredPoint, rival: Rival) -> None:
+        await self._put(trip_id, user_id, replace(last, rival=rival), "recordedAt = :at")
+
+    async def _put(self, trip_id: TripId, user_id: UserId, point: StoredPoint, condition: str) -> bool:
+        """Store a point if the condition, which compares with its time as `:at`, holds."""
+        item = _item(trip_id, user_id, point)
         try:
             await self._call(
                 "PutItem",
                 Item=item,
-                ConditionExpression="attribute_not_exists(tripId) OR recordedAt < :at",
+                ConditionExpression=condition,
                 ExpressionAttributeValues={":at": item["recordedAt"]},
             )
         except AwsError as error:
@@ -72,6 +71,25 @@ class DynamoLastPositions:
 
     async def _call(self, operation: str, **body: Any) -> dict[str, Any]:
         return await self._dynamodb.call(operation, {"TableName": self._table, **body})
+
+
+def _item(trip_id: TripId, user_id: UserId, point: StoredPoint) -> dict[str, Any]:
+    item: dict[str, Any] = {
+        "tripId": {"S": str(trip_id)},
+        "userId": {"S": str(user_id)},
+        "latitude": number(point.latitude),
+        "longitude": number(point.longitude),
+        "recordedAt": {"S": sortable(point.recorded_at)},
+        "receivedAt": {"S": sortable(point.received_at)},
+        "privacy": {"S": point.privacy},
+        "ttl": {"N": str(int((point.received_at + POSITION_RETENTION).timestamp()))},
+    }
+    measured = {"accuracyM": point.accuracy_m, "speedMps": point.speed_mps, "headingDeg": point.heading_deg}
+    item |= {name: number(value) for name, value in measured.items() if value is not None}
+    if point.rival is not None:
+        at = point.rival
+        item["rival"] = {"S": json.dumps([at.latitude, at.longitude, sortable(at.recorded_at), at.count])}
+    return item
 
 
 def number(value: float) -> dict[str, str]:
@@ -93,7 +111,15 @@ def _point(item: Item) -> StoredPoint:
         _optional(item, "accuracyM"),
         _optional(item, "speedMps"),
         _optional(item, "headingDeg"),
+        rival=_rival(item),
     )
+
+
+def _rival(item: Item) -> Rival | None:
+    if "rival" not in item:
+        return None
+    latitude, longitude, recorded_at, count = json.loads(item["rival"]["S"])
+    return Rival(latitude, longitude, datetime.fromisoformat(recorded_at), count)
 
 
 def _optional(item: Item, name: str) -> float | None:

@@ -328,3 +328,7 @@ LEFT JOIN (
     JOIN user_profiles u ON u.id = r.user_id
 ) ON gate.verdict = 'ok' AND r.trip_id = gate.trip_id
 ORDER BY r.read_at DESC, r.user_id
+
+-- name: readers
+SELECT r.user_id FROM chat_messages m JOIN chat_receipts r ON r.trip_id = m.trip_id AND r.seq >= m.seq
+WHERE m.id = :id::uuid AND m.trip_id = :trip_id::uuid

@@ -26,7 +26,9 @@ WITH report AS MATERIALIZED (
            -- A member who turns sharing on again shares their current position, not earlier ones.
            CASE WHEN is_on AND was_set AND NOT was_on
                 THEN greatest(was_shown_since, now - :fix_age_s::float8 * interval '1 second')
-                ELSE was_shown_since END AS shown_since
+                ELSE was_shown_since END AS shown_since,
+           -- A last position from before the member was hidden says nothing about how fast the member moves.
+           CASE WHEN is_on AND was_set AND NOT was_on THEN now ELSE was_shown_since END AS trusted_since
     FROM requested
     CROSS JOIN LATERAL (
         SELECT will_be_enabled AND (will_expire_at IS NULL OR will_expire_at > now) AS is_on) AS sharing
@@ -40,20 +42,39 @@ WITH report AS MATERIALIZED (
                     x.privacy, resolved.setting, resolved.preference, resolved.is_ghost, resolved.is_on,
                     resolved.has_ended)
            END AS privacy,
-           x.is_jump OR coalesce(
-               x.recorded_at > l.recorded_at
-               AND metres_between(l.latitude, l.longitude, x.latitude, x.longitude)
-                   > :max_speed_mps::float8
-                     * greatest(:min_interval_s::float8, extract(epoch FROM x.recorded_at - l.recorded_at)::float8),
-               false) AS is_jump
+           x.is_jump,
+           coalesce(
+               NOT x.is_jump AND x.recorded_at > l.recorded_at
+               AND l.received_at >= coalesce(resolved.trusted_since, l.received_at)
+               AND is_too_fast(l.latitude, l.longitude, l.recorded_at, x.latitude, x.longitude, x.recorded_at,
+                               :max_speed_mps::float8, :min_interval_s::float8),
+               false) AS is_far,
+           l.rival_latitude, l.rival_longitude, l.rival_recorded_at, l.rival_count
     FROM resolved
     CROSS JOIN LATERAL jsonb_to_recordset(resolved.points) AS x (
         k int, latitude float8, longitude float8, accuracy_m float8, speed_mps float8, heading_deg float8,
         recorded_at timestamptz, privacy text, is_jump boolean)
     LEFT JOIN last_positions l ON l.trip_id = resolved.trip_id AND l.user_id = resolved.user_id
     WHERE resolved.verdict = 'ok'
+), far_points AS (
+    SELECT point.*, row_number() OVER (PARTITION BY n ORDER BY recorded_at, k) AS place,
+           count(*) OVER (PARTITION BY n) AS far
+    FROM point WHERE is_far
+), ballot AS MATERIALIZED (
+    -- Fixes of one report agree with one another; those of earlier reports count if they agree with the first.
+    SELECT n, far + CASE WHEN recorded_at > rival_recorded_at
+                              AND NOT is_too_fast(rival_latitude, rival_longitude, rival_recorded_at, latitude,
+                                                  longitude, recorded_at, :max_speed_mps::float8,
+                                                  :min_interval_s::float8)
+                         THEN rival_count ELSE 0 END AS votes
+    FROM far_points WHERE place = 1
+), ruled AS MATERIALIZED (
+    SELECT point.n, point.trip_id, point.user_id, point.now, k, latitude, longitude, accuracy_m, speed_mps, heading_deg,
+           recorded_at, is_newer, was_shown, privacy,
+           is_jump OR is_far AND ballot.votes < :min_agreeing::int AS is_jump
+    FROM point LEFT JOIN ballot USING (n)
 ), newest AS MATERIALIZED (
-    SELECT DISTINCT ON (n) * FROM point WHERE is_newer AND NOT is_jump ORDER BY n, recorded_at DESC, k DESC
+    SELECT DISTINCT ON (n) * FROM ruled WHERE is_newer AND NOT is_jump ORDER BY n, recorded_at DESC, k DESC
 ), stored_sharing AS (
     INSERT INTO location_sharing AS s (trip_id, user_id, is_enabled, expires_at, updated_at)
     SELECT trip_id, user_id, will_be_enabled, will_expire_at, now FROM resolved
@@ -83,22 +104,30 @@ WITH report AS MATERIALIZED (
     ON CONFLICT (trip_id, user_id) DO UPDATE
     SET latitude = excluded.latitude, longitude = excluded.longitude, accuracy_m = excluded.accuracy_m,
         speed_mps = excluded.speed_mps, heading_deg = excluded.heading_deg, recorded_at = excluded.recorded_at,
-        received_at = excluded.received_at, privacy = excluded.privacy
+        received_at = excluded.received_at, privacy = excluded.privacy, rival_latitude = NULL,
+        rival_longitude = NULL, rival_recorded_at = NULL, rival_count = NULL
     WHERE excluded.recorded_at > l.recorded_at
     RETURNING trip_id, user_id
+), rivals AS (
+    UPDATE last_positions l
+    SET rival_latitude = f.latitude, rival_longitude = f.longitude, rival_recorded_at = f.recorded_at,
+        rival_count = ballot.votes
+    FROM far_points f JOIN ballot USING (n)
+    WHERE l.trip_id = f.trip_id AND l.user_id = f.user_id AND f.place = f.far
+        AND NOT EXISTS (SELECT FROM newest WHERE newest.n = f.n)
 ), stored_history AS (
     INSERT INTO location_history (trip_id, user_id, recorded_at, latitude, longitude, accuracy_m, speed_mps,
                                   heading_deg, received_at, privacy, is_jump)
     SELECT trip_id, user_id, recorded_at, latitude, longitude, accuracy_m, speed_mps, heading_deg, now, privacy,
            is_jump
-    FROM point WHERE privacy <> 'hidden'
+    FROM ruled WHERE privacy <> 'hidden'
     ON CONFLICT (trip_id, user_id, recorded_at) DO NOTHING
 ), report_jumps AS (
-    SELECT n, jsonb_agg(k) FILTER (WHERE is_jump) AS jumps FROM point GROUP BY n
+    SELECT n, jsonb_agg(k) FILTER (WHERE is_jump) AS jumps FROM ruled GROUP BY n
 )
 SELECT resolved.n, resolved.verdict, resolved.first_name, resolved.last_name, resolved.username,
        resolved.preference, resolved.is_ghost, resolved.has_ended, resolved.joined_at, resolved.will_be_enabled,
-       resolved.will_expire_at, resolved.setting, resolved.shown_since,
+       resolved.will_expire_at, resolved.setting, resolved.shown_since, resolved.trusted_since,
        resolved.destination_latitude, resolved.destination_longitude, mp.latitude AS meeting_latitude,
        mp.longitude AS meeting_longitude, mp.radius_m AS meeting_radius_m,
        coalesce(d.is_there, false) AS is_at_destination, coalesce(a.is_there, false) AS is_at_meeting_point,

@@ -16,6 +16,7 @@ class _About(msgspec.Struct):
 
     invitation_id: str = ""
     registration_id: str = ""
+    code_id: str = ""
     user_id: str = ""
 
 
@@ -25,7 +26,7 @@ async def forward(job: Job, ports: Ports) -> None:
     consumers = CONSUMERS.get(event.type, ())
     if EMAIL in consumers:
         about = msgspec.json.decode(event.payload, type=_About)
-        group = about.invitation_id or about.registration_id or about.user_id or str(event.id)
+        group = about.invitation_id or about.registration_id or about.code_id or about.user_id or str(event.id)
         await ports.queue.send(EMAIL, pack(event), job_id=job_id(event.id, EMAIL), group=group)
     if NOTIFICATIONS in consumers:
         await notify(event, ports)

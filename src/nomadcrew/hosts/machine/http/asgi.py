@@ -19,7 +19,7 @@ from nomadcrew.hosts.machine.http.bodies import BodyMemory, IncomingBody
 from nomadcrew.hosts.machine.http.client_address import TrustedProxies, subscriber
 from nomadcrew.hosts.machine.http.cors import Cors
 from nomadcrew.hosts.machine.http.docs import Docs
-from nomadcrew.hosts.machine.http.downloads import Downloads
+from nomadcrew.hosts.machine.http.downloads import Downloads, FileReply
 from nomadcrew.hosts.machine.http.health import Health
 from nomadcrew.hosts.machine.http.metrics import MetricsPage
 from nomadcrew.hosts.machine.http.router import Router
@@ -37,6 +37,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Page = Callable[[str, Mapping[str, str]], Awaitable[Reply]]
 
 METRICS = "/metrics"
+CLOSED = "the handler is closed"
 NO_ROUTE = "ANY unmatched"  # the route of unmatched requests in metrics and logs: clients choose the paths
 
 log = logging.getLogger("nomadcrew.request")
@@ -98,6 +99,12 @@ class Application:
             await _respond(reply, send, with_body=scope["method"] != "HEAD")
         except Disconnected:
             log.debug("client disconnected before its body was complete")
+        except RuntimeError as error:
+            # uvloop's answer to a write between the loss of a connection and the protocol's notice of it.
+            if CLOSED not in str(error):
+                raise
+            while (await receive())["type"] != "http.disconnect":
+                pass
 
     async def _reply(self, scope: Scope, receive: Receive, headers: dict[str, str], request_id: str) -> Reply:
         if scope["method"] == "OPTIONS":
@@ -140,10 +147,12 @@ class Application:
             reads = method in ("GET", "HEAD")
             if reads and path in self._pages:
                 name = f"GET {path}"
-                reply = await self._pages[path](_peer(scope), headers)
+                reply = await self._pages[path](peer_of(scope), headers)
             elif reads and self._downloads is not None and path.startswith(FILES):
                 name = f"GET {FILES}{{token}}"  # the token is a credential, so it must not appear in metrics
-                reply = await self._downloads.answer(path, subscriber(self._proxies.client(_peer(scope), headers)))
+                reply = await self._downloads.answer(
+                    path, subscriber(self._proxies.client(peer_of(scope), headers))
+                )
             else:
                 reply = self._redirect(method, path, scope)
             reply = self._dispatcher.with_default_headers(reply, request_id)
@@ -153,6 +162,7 @@ class Application:
             failure = error
             reply = self._dispatcher.refusal(error, request_id)
         self._report(name, reply.status, time.perf_counter() - started_s, request_id, failure)
+        failure = None  # as in the dispatcher, a cycle
         return reply
 
     async def _handled(self, route: Route, request: Request, receive: Receive) -> Reply:
@@ -178,7 +188,7 @@ class Application:
             query=parse_query(scope["query_string"].decode("latin-1")),
             headers=headers,
             body=b"",
-            client_ip=subscriber(self._proxies.client(_peer(scope), headers)),
+            client_ip=subscriber(self._proxies.client(peer_of(scope), headers)),
             request_id=request_id,
         )
 
@@ -256,9 +266,19 @@ def raw_path_of(scope: Scope) -> str:
 
 async def _respond(reply: Reply, send: Send, *, with_body: bool) -> None:
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers.items()]
+    start = {"type": "http.response.start", "status": reply.status, "headers": headers}
+    if isinstance(reply, FileReply):
+        headers.append((b"content-length", b"%d" % reply.size))
+        with reply.file:
+            await send(start)
+            if with_body:
+                async for chunk in reply.chunks():
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+        return
     if reply.status != 204:  # RFC 9110, section 8.6, forbids Content-Length for 204
         headers.append((b"content-length", b"%d" % len(reply.body)))
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send(start)
     await send({"type": "http.response.body", "body": reply.body if with_body else b""})
 
 
@@ -271,7 +291,7 @@ async def _lifespan(receive: Receive, send: Send) -> None:
             return
 
 
-def _peer(scope: Scope) -> str:
+def peer_of(scope: Scope) -> str:
     """The peer's address; empty on a Unix socket."""
     client = scope.get("client")
     return client[0] if client else ""

@@ -33,7 +33,7 @@ class BodyMemory:
         self._share = share
         self._held = 0
         self._by_caller: dict[str, int] = {}
-        self._waiting: list[asyncio.Future[None]] = []
+        self._waiting: set[asyncio.Future[None]] = set()
 
     @property
     def held(self) -> int:
@@ -55,8 +55,7 @@ class BodyMemory:
         self._by_caller[caller] -= size
         if not self._by_caller[caller]:
             del self._by_caller[caller]
-        waiting, self._waiting = self._waiting, []
-        for each in waiting:
+        for each in self._waiting:
             if not each.done():
                 each.set_result(None)
 
@@ -65,8 +64,11 @@ class BodyMemory:
             async with asyncio.timeout(ROOM_TIMEOUT_S):
                 while not self._has_room(caller, size):
                     released = asyncio.get_running_loop().create_future()
-                    self._waiting.append(released)
-                    await released
+                    self._waiting.add(released)
+                    try:
+                        await released
+                    finally:
+                        self._waiting.discard(released)
         except TimeoutError:
             raise Unavailable from None
 

@@ -32,7 +32,7 @@ class TrustedProxies:
         Each proxy appends the address of its peer, so entries left of the first untrusted address are that client's
         own claims. If an entry is not an address, the header is ignored and the client is the peer.
         """
-        if not self._networks or not self._is_trusted(peer):
+        if not self.trusts(peer):
             return peer
         client = peer
         for entry in reversed(headers.get("x-forwarded-for", "").split(",")):
@@ -43,6 +43,10 @@ class TrustedProxies:
             if not self._is_trusted(client):
                 return client
         return client
+
+    def trusts(self, peer: str) -> bool:
+        """True if the peer is one of the proxies."""
+        return bool(self._networks) and self._is_trusted(peer)
 
     def _in_networks(self, text: str) -> bool:
         address = _parse(text)

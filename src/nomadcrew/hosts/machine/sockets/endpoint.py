@@ -3,18 +3,21 @@
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Callable
 from urllib.parse import parse_qs
 
 from nomadcrew.api.socket_frames import frames
 from nomadcrew.core.claims import Claims
-from nomadcrew.core.errors import DomainError, Forbidden, NotFound, Unauthenticated
+from nomadcrew.core.errors import DomainError, Forbidden, NotFound, TooMany, Unauthenticated
 from nomadcrew.core.ports import Ports
-from nomadcrew.hosts.machine.http.asgi import Receive, Scope, Send, headers_of
+from nomadcrew.hosts.machine.http.asgi import Receive, Scope, Send, headers_of, peer_of
+from nomadcrew.hosts.machine.http.client_address import TrustedProxies, subscriber
 from nomadcrew.hosts.machine.http.cors import Cors
 from nomadcrew.hosts.machine.sockets.hub import Hub, Socket
 from nomadcrew.hosts.machine.sockets.protocol import OUTLET, Outlet
 from nomadcrew.web.call import Reply, request_id_of
+from nomadcrew.web.dispatch import limit_bad_tokens
 from nomadcrew.web.problems import problem
 from nomadcrew.web.sockets import (
     CLOSE_BAD_JSON,
@@ -23,13 +26,17 @@ from nomadcrew.web.sockets import (
     greeting,
     handle_frame,
     offered_token,
+    refused_frame,
 )
 
 PATH = "/v1/ws"
-# Twenty frames per second are enough for a user; frames beyond that are dropped, and the socket stays open.
+# Twenty frames per second are enough for a user. As many beyond that are refused with an answer, so that no message
+# is lost in silence; further ones are dropped. The socket stays open.
 FRAMES_PER_S = 20.0
 CLOSE_TIMEOUT_S = 5.0
 CLOSE_TRY_AGAIN = 1013
+MAX_PER_ADDRESS = 500
+RETRY_AFTER_S = 30
 
 
 class SocketEndpoint:
@@ -43,8 +50,16 @@ class SocketEndpoint:
         *,
         on_count: Callable[[int], None],
         refusal: Callable[[Exception, str], Reply] = problem,
+        proxies: TrustedProxies | None = None,
+        per_address: int = MAX_PER_ADDRESS,
     ) -> None:
-        """`refusal` makes the HTTP reply to a refused upgrade from the error and the request id."""
+        """`refusal` makes the HTTP reply to a refused upgrade from the error and the request id.
+
+        `per_address` is the maximum of sockets of one client address, also of those that come through a proxy.
+        """
+        self._proxies = proxies or TrustedProxies()
+        self._per_address = per_address
+        self._by_address: Counter[str] = Counter()
         self._ports = ports
         self._hub = hub
         self._cors = cors
@@ -55,20 +70,27 @@ class SocketEndpoint:
         await receive()
         headers = headers_of(scope)
         request_id = request_id_of(headers, "") or str(self._ports.new_id())
+        address = subscriber(self._proxies.client(peer_of(scope), headers))
+        self._by_address[address] += 1
         try:
-            token, claims, subprotocol = await self._admit(scope, headers)
+            token, claims, subprotocol = await self._admit(scope, headers, address)
+            await send({"type": "websocket.accept", "subprotocol": subprotocol})
+            await self._serve(token, claims, receive, scope["extensions"][OUTLET])
         except DomainError as error:
             await _refuse(self._refusal(error, request_id), receive, send)
-            return
-        await send({"type": "websocket.accept", "subprotocol": subprotocol})
-        await self._serve(token, claims, receive, scope["extensions"][OUTLET])
+        finally:
+            self._by_address[address] -= 1
+            if not self._by_address[address]:
+                del self._by_address[address]
 
-    async def _admit(self, scope: Scope, headers: dict[str, str]) -> tuple[str, Claims, str | None]:
+    async def _admit(self, scope: Scope, headers: dict[str, str], address: str) -> tuple[str, Claims, str | None]:
         """The token, its claims, and the subprotocol to echo.
 
         Raises:
-            DomainError: wrong path, origin or token.
+            DomainError: wrong path, origin or token, or too many sockets of this address.
         """
+        if self._by_address[address] > self._per_address:
+            raise TooMany(RETRY_AFTER_S)
         if scope["path"] != PATH:
             raise NotFound("route", code="route_not_found")
         if self._cors.check(headers.get("origin"), headers.get("host", "")) is None:
@@ -76,9 +98,16 @@ class SocketEndpoint:
         query = parse_qs(scope["query_string"].decode("latin-1"))
         offered = [part.strip() for part in headers.get("sec-websocket-protocol", "").split(",") if part.strip()]
         token, subprotocol = offered_token(offered, query.get("token", [None])[0])
+        try:
+            return token or "", await self._verified(token), subprotocol
+        except Unauthenticated as error:
+            await limit_bad_tokens(error, address, self._ports.limits)
+            raise
+
+    async def _verified(self, token: str | None) -> Claims:
         if not token:
             raise Unauthenticated("Connect with a token.", code="token_missing")
-        return token, await self._ports.verifier.verify(token, now=self._ports.clock()), subprotocol
+        return await self._ports.verifier.verify(token, now=self._ports.clock())
 
     async def _serve(self, token: str, claims: Claims, receive: Receive, outlet: Outlet) -> None:
         socket = Socket(
@@ -109,18 +138,16 @@ class SocketEndpoint:
 
     async def _read(self, socket: Socket, receive: Receive) -> None:
         """Handle frames until the client disconnects or the server closes the socket."""
-        allowance, asked_s = FRAMES_PER_S, time.monotonic()
+        handled, refused = _Allowance(), _Allowance()
         while True:
             message = await receive()
             if message["type"] == "websocket.disconnect" or socket.closing:
                 return
-            now_s = time.monotonic()
-            allowance = min(FRAMES_PER_S, allowance + (now_s - asked_s) * FRAMES_PER_S)
-            asked_s = now_s
-            if allowance < 1:
-                continue
-            allowance -= 1
             text = message.get("text") or message.get("bytes") or ""
+            if not handled.take():
+                if refused.take():
+                    socket.send(refused_frame(text))
+                continue
             try:
                 answer = await handle_frame(frames, socket.id, socket.user_id, text, self._ports)
             except NotJson:
@@ -128,6 +155,23 @@ class SocketEndpoint:
                 return
             if answer is not None:
                 socket.send(answer)
+
+
+class _Allowance:
+    """`FRAMES_PER_S` frames per second, refilled continuously."""
+
+    def __init__(self) -> None:
+        self._left, self._asked_s = FRAMES_PER_S, time.monotonic()
+
+    def take(self) -> bool:
+        """True if a frame is left."""
+        now_s = time.monotonic()
+        self._left = min(FRAMES_PER_S, self._left + (now_s - self._asked_s) * FRAMES_PER_S)
+        self._asked_s = now_s
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
 
 
 async def _refuse(reply: Reply, receive: Receive, send: Send) -> None:

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from nomadcrew.core.ids import SessionId, TripId, UserId
 from nomadcrew.hosts.machine.sockets.protocol import Outlet, text_frame
-from nomadcrew.web.sockets import CLOSE_TOO_SLOW, CLOSE_UNAUTHENTICATED
+from nomadcrew.web.sockets import CLOSE_TOO_MANY, CLOSE_TOO_SLOW, CLOSE_UNAUTHENTICATED, MAX_SOCKETS
 from nomadcrew.wire.events import PONG
 
 # The client drops a socket after 60 s without a data frame. Each socket has its own idle time, so that sockets that
@@ -95,13 +95,15 @@ class Socket:
 class Hub:
     """The sockets of this process, by connection and by user; implements `Connections` and `Delivery`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, per_user: int = MAX_SOCKETS) -> None:
+        """`per_user` is the maximum of open sockets of one user."""
+        self._per_user = per_user
         # Called when a user's first socket here opens, and when their last one closes.
         self.on_person: Callable[[UserId, bool], None] = lambda _user_id, _here: None
         # Called with the users that were sent a member's position on a trip.
         self.on_shown: Callable[[TripId, UserId, Set[UserId]], None] = lambda _trip_id, _owner, _viewers: None
         self._by_id: dict[str, Socket] = {}
-        self._by_user: dict[UserId, set[Socket]] = {}
+        self._by_user: dict[UserId, dict[Socket, None]] = {}  # oldest first
         self._rounds: list[set[Socket]] = [set() for _ in range(TICKS_A_ROUND)]
         self._turn = 0
 
@@ -112,19 +114,24 @@ class Hub:
         self._by_id[socket.id] = socket
         self._round_of(socket).add(socket)
         sockets = self._by_user.get(socket.user_id)
-        if sockets is not None:
-            sockets.add(socket)
+        if sockets is None:
+            self._by_user[socket.user_id] = {socket: None}
+            self.on_person(socket.user_id, True)
             return
-        self._by_user[socket.user_id] = {socket}
-        self.on_person(socket.user_id, True)
+        sockets[socket] = None
+        if len(sockets) > self._per_user:
+            open_ = [each for each in sockets if not each.closing]
+            # The oldest, which may be lost, rather than the one that the user has just opened.
+            for each in open_[: -self._per_user]:
+                each.close(CLOSE_TOO_MANY, "too many sockets")
 
     def remove(self, socket: Socket) -> None:
         self._by_id.pop(socket.id, None)
         self._round_of(socket).discard(socket)
-        sockets = self._by_user.get(socket.user_id, set())
+        sockets = self._by_user.get(socket.user_id, {})
         if socket not in sockets:
             return
-        sockets.remove(socket)
+        del sockets[socket]
         if not sockets:
             del self._by_user[socket.user_id]
             self.on_person(socket.user_id, False)
