@@ -5,7 +5,7 @@ import gc
 import statistics
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, timedelta
 from http import HTTPStatus
@@ -18,9 +18,10 @@ from nomadcrew.api.table import ALL_ROUTES
 from nomadcrew.core.claims import Claims
 from nomadcrew.core.clock import utc_now
 from nomadcrew.core.ids import MembershipId, TripId, UserId, uuid7
+from nomadcrew.core.pages import After
 from nomadcrew.core.ports import Ports, Site
 from nomadcrew.core.rate_limits import Limit
-from nomadcrew.core.trips.model import Trip, TripMember
+from nomadcrew.core.trips.model import Trip, TripMember, TripPage
 from nomadcrew.hosts.machine.http.asgi import Application, Message, Scope
 from nomadcrew.hosts.machine.http.health import Health
 from nomadcrew.hosts.machine.http.metrics import Metrics, MetricsPage
@@ -45,8 +46,9 @@ class _Trips:
     def __init__(self) -> None:
         self._trips = [_trip() for _ in range(10)]
 
-    async def of(self, _caller: UserId) -> Sequence[Trip]:
-        return self._trips
+    async def list_for_user(self, _caller: UserId, *, limit: int, after: After | None) -> TripPage:
+        del limit, after
+        return TripPage(self._trips, None)
 
 
 class _Verifier:

@@ -19,7 +19,7 @@ CORS_HEADERS = (
     "x-request-id",
     "x-requested-with",
 )
-CORS_EXPOSED = ("content-length", "retry-after", "x-request-id")
+CORS_EXPOSED = ("content-length", "link", "retry-after", "x-request-id")
 CORS_MAX_AGE_S = 43_200
 
 # A queue's visibility timeout is six times its function's timeout.

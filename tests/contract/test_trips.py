@@ -56,7 +56,7 @@ async def test_a_repeat_within_the_window_returns_the_first_trip(db: TripDb, tri
     assert again == first
     later = await db.new_trip(ana, fingerprint=b"same", now=NOON + timedelta(seconds=31))
     assert later.id != first.id
-    assert len(await trips.list_for_user(ana)) == 2
+    assert len((await trips.list_for_user(ana)).trips) == 2
 
 
 async def test_concurrent_repeats_create_one_trip(db: TripDb, trips: PostgresTrips) -> None:
@@ -81,7 +81,7 @@ async def test_a_list_has_the_callers_trips_latest_start_first_with_all_members(
     late = await db.trip(ana, start_date=date(2026, 12, 5), end_date=date(2026, 12, 5))
     await db.trip(ben, name="elsewhere")
     await db.join(late, ben, ana)
-    found = await trips.list_for_user(ana)
+    found = (await trips.list_for_user(ana)).trips
     assert [trip.id for trip in found] == [late, early]
     assert [(trip.member_count, [m.user_id for m in trip.members]) for trip in found] == [
         (2, [ana, ben]),
@@ -93,7 +93,7 @@ async def test_a_user_without_trips_has_an_empty_list_and_a_user_without_profile
     db: TripDb, trips: PostgresTrips
 ) -> None:
     ana = await db.user("ana")
-    assert await trips.list_for_user(ana) == []
+    assert (await trips.list_for_user(ana)).trips == []
     with pytest.raises(NotOnboarded):
         await trips.list_for_user(UserId(uuid4()))
     with pytest.raises(NotOnboarded):
@@ -118,7 +118,7 @@ async def test_non_members_get_not_trip_member_and_members_of_a_deleted_trip_not
         await trips.delete(Command(trip_id, ana, OWNER, EventId(uuid7()), NOON))
     with pytest.raises(NotTripMember):
         await trips.get(Access(trip_id, eve, MEMBER))
-    assert await trips.list_for_user(ana) == []
+    assert (await trips.list_for_user(ana)).trips == []
 
 
 async def test_a_change_is_merged_and_names_the_changed_fields(db: TripDb, trips: PostgresTrips) -> None:

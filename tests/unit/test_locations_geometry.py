@@ -5,6 +5,7 @@ import random
 
 import pytest
 
+from nomadcrew.core.locations import meeting_point
 from nomadcrew.core.locations.geometry import EARTH_RADIUS_M, LatLon, distance_m, thinned
 from nomadcrew.core.locations.meeting_point import geometric_median
 
@@ -71,6 +72,17 @@ def test_the_median_works_at_the_date_line_and_the_poles() -> None:
 
 def test_the_median_of_antipodes_is_one_of_them() -> None:
     assert geometric_median([(0.0, 0.0), (0.0, 180.0)]) in [(0.0, 0.0), (0.0, 180.0)]
+
+
+def test_the_work_for_many_people_far_apart_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = random.Random(1)
+    crews = [[(rng.uniform(-89, 89), rng.uniform(-180, 180)) for _ in range(count)] for count in (3, 30, 100)]
+    found = [geometric_median(crew) for crew in crews]
+    monkeypatch.setattr(meeting_point, "_WORK", 1_000_000)
+    monkeypatch.setattr(meeting_point, "_ROUNDS", 10_000)
+    for crew, median in zip(crews, found, strict=True):
+        assert total(median, crew) <= total(geometric_median(crew), crew) * 1.000_01
+        assert total(median, crew) <= min(total(one, crew) for one in crew) + 0.001
 
 
 def a_walk(count: int) -> list[LatLon]:

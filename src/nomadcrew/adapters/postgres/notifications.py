@@ -10,7 +10,7 @@ from typing import Any
 
 from nomadcrew.adapters.postgres.batching import Batcher
 from nomadcrew.adapters.postgres.refusals import raise_for_verdict
-from nomadcrew.adapters.postgres.sql import Row, Sql, gate, statements
+from nomadcrew.adapters.postgres.sql import Row, Sql, after_columns, gate, statements
 from nomadcrew.core.access import Access
 from nomadcrew.core.errors import NotFound, NotOnboarded
 from nomadcrew.core.ids import InvitationId, NotificationId, TripId, UserId
@@ -18,6 +18,7 @@ from nomadcrew.core.names import display_name
 from nomadcrew.core.notifications.model import Draft, Facts, Notification, Recipient
 from nomadcrew.core.notifications.preferences import ChatLevel, Preferences, TripPreferences
 from nomadcrew.core.notifications.texts import notification_payload
+from nomadcrew.core.pages import After
 
 _SQL = statements("notifications")
 # The preferences of users who never set any, as most users.
@@ -47,9 +48,11 @@ class PostgresNotifications:
         self._facts: Batcher[_Question, Facts | None] = Batcher(self._ask, alone=sql.in_transaction)
 
     async def page(
-        self, caller: UserId, *, is_read: bool | None, limit: int, offset: int
+        self, caller: UserId, *, is_read: bool | None, limit: int, offset: int = 0, after: After | None = None
     ) -> Sequence[Notification]:
-        rows = await self._sql.fetch(_SQL["page"], caller=caller, is_read=is_read, limit=limit, offset=offset)
+        rows = await self._sql.fetch(
+            _SQL["page"], caller=caller, is_read=is_read, limit=limit, offset=offset, **after_columns(after)
+        )
         if not rows:
             raise NotOnboarded
         return [

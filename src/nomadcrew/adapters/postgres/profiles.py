@@ -7,11 +7,12 @@ from typing import Any
 import msgspec
 
 from nomadcrew.adapters.postgres.refusals import raise_for_verdict
-from nomadcrew.adapters.postgres.sql import Duplicate, Row, Sql, statements
+from nomadcrew.adapters.postgres.sql import Duplicate, Row, Sql, after_columns, statements
 from nomadcrew.adapters.postgres.text_keys import search_columns
 from nomadcrew.core.errors import DomainError, Unavailable
 from nomadcrew.core.ids import EventId, TripId, UserId
 from nomadcrew.core.mail import MAX_MAILS
+from nomadcrew.core.pages import After
 from nomadcrew.core.retention import MAIL_COUNT_RETENTION
 from nomadcrew.core.text import comparison_key, email_key, search_key
 from nomadcrew.core.users.errors import AdminOnly, EmailRequired, EmailTaken, NotSelf, UsernameTaken
@@ -90,8 +91,12 @@ class PostgresProfiles:
         _raise_for_verdict(rows[0]["verdict"])
         return [_found_user(row) for row in rows if row["id"] is not None]
 
-    async def page(self, caller: UserId, *, is_admin: bool, limit: int, offset: int) -> ProfilePage:
-        rows = await self._sql.fetch(_SQL["page"], caller=caller, is_admin=is_admin, limit=limit, offset=offset)
+    async def page(
+        self, caller: UserId, *, is_admin: bool, limit: int, offset: int = 0, after: After | None = None
+    ) -> ProfilePage:
+        rows = await self._sql.fetch(
+            _SQL["page"], caller=caller, is_admin=is_admin, limit=limit, offset=offset, **after_columns(after)
+        )
         _raise_for_verdict(rows[0]["verdict"])
         return ProfilePage([profile_of(row) for row in rows if row["id"] is not None], rows[0]["total"])
 

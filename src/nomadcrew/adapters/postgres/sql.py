@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from nomadcrew.core.access import Access
+from nomadcrew.core.pages import After
 
 # `importlib.resources` would add six milliseconds to a function's cold start.
 _FILES = Path(__file__).with_name("statements")
@@ -67,6 +68,11 @@ class Duplicate(Exception):
 def gate(access: Access) -> dict[str, object]:
     """The parameters of a statement that joins `trip_gate`: trip, caller, and the rank that the rule demands."""
     return {"trip_id": access.trip_id, "caller": access.caller, "min_rank": access.rule.min_rank}
+
+
+def after_columns(after: After | None) -> dict[str, object]:
+    """The parameters of a statement that lists a page below `after`."""
+    return {"after_at": None, "after_id": None} if after is None else {"after_at": after.at, "after_id": after.id}
 
 
 def compile_statement(name: str, text: str) -> Statement:

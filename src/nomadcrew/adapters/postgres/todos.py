@@ -3,9 +3,10 @@
 from datetime import datetime
 
 from nomadcrew.adapters.postgres.refusals import raise_for_verdict
-from nomadcrew.adapters.postgres.sql import Row, Sql, gate, statements
+from nomadcrew.adapters.postgres.sql import Row, Sql, after_columns, gate, statements
 from nomadcrew.core.access import Access, Command
 from nomadcrew.core.ids import EventId, TodoId
+from nomadcrew.core.pages import After
 from nomadcrew.core.permissions import Rule
 from nomadcrew.core.retention import FINGERPRINT_RETENTION
 from nomadcrew.core.todos.model import Todo, TodoPage
@@ -36,12 +37,13 @@ class PostgresTodos:
         stored = await self._sql.fetch(_SQL["replayed"], fingerprint=fingerprint)
         return _todo(stored[0]) if stored else todo
 
-    async def page(self, access: Access, *, limit: int, offset: int) -> TodoPage:
+    async def page(self, access: Access, *, limit: int, offset: int = 0, after: After | None = None) -> TodoPage:
         rows = await self._sql.fetch(
             _SQL["page"],
             **gate(access),
             limit=limit,
             offset=offset,
+            **after_columns(after),
         )
         raise_for_verdict(rows[0]["verdict"])
         return TodoPage([_todo(row) for row in rows if row["id"] is not None], rows[0]["total"])

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import fields
-from datetime import datetime
+from datetime import UTC, datetime, time
 from operator import itemgetter
 from typing import Any
 
@@ -13,10 +13,12 @@ from nomadcrew.adapters.postgres.text_keys import search_columns
 from nomadcrew.core.access import Access, Command
 from nomadcrew.core.errors import NotOnboarded
 from nomadcrew.core.ids import EventId, MembershipId, TripId, UserId
+from nomadcrew.core.pages import After
 from nomadcrew.core.permissions import Role
 from nomadcrew.core.retention import FINGERPRINT_RETENTION
 from nomadcrew.core.text import search_key
 from nomadcrew.core.trips.model import (
+    MAX_LISTED_MEMBERS,
     MAX_TRIPS_PER_USER,
     TRANSITIONS,
     InvalidTransition,
@@ -25,6 +27,7 @@ from nomadcrew.core.trips.model import (
     Trip,
     TripChange,
     TripMember,
+    TripPage,
     TripSearch,
 )
 
@@ -77,11 +80,23 @@ class PostgresTrips:
             **_new_columns(new),
         )  # fmt: skip
 
-    async def list_for_user(self, caller: UserId) -> Sequence[Trip]:
-        rows = await self._sql.fetch(_SQL["of"], caller=caller, max_trips=MAX_TRIPS_PER_USER)
+    async def list_for_user(
+        self, caller: UserId, *, limit: int = MAX_TRIPS_PER_USER, after: After | None = None
+    ) -> TripPage:
+        rows = await self._sql.fetch(
+            _SQL["of"],
+            caller=caller,
+            limit=limit,
+            max_members=MAX_LISTED_MEMBERS,
+            after_at=None if after is None else after.at.date(),
+            after_id=None if after is None else after.id,
+        )
         if not rows:
             raise NotOnboarded
-        return _grouped(rows)
+        trips = _grouped(rows)
+        if len(trips) == (rows[0]["following"] or 0):
+            return TripPage(trips, None)
+        return TripPage(trips, After(datetime.combine(trips[-1].start_date, time(), UTC), trips[-1].id))
 
     async def search(self, access: Access, search: TripSearch) -> Sequence[Trip]:
         rows = await self._sql.fetch(

@@ -19,15 +19,18 @@ from nomadcrew.core.errors import Invalid
 from nomadcrew.core.events import NO_CURSOR
 from nomadcrew.core.ids import NotificationId, parse_uuid
 from nomadcrew.core.notifications.preferences import Preferences
+from nomadcrew.core.pages import After
 from nomadcrew.core.permissions import rule
-from nomadcrew.web.call import Call
+from nomadcrew.web import pages
+from nomadcrew.web.call import Call, Reply
 from nomadcrew.web.routes import Gate, Param, Routes
 from nomadcrew.wire.events import EventPageView, envelope
 
 routes = Routes("notifications", ports=("events", "idempotency", "limits", "notifications", "outbox", "profiles"))
 PAGE = (
     Param("limit", "integer", "Page size, 1 to 100. Default: 20."),
-    Param("offset", "integer", "Number of notifications to skip. Default: 0."),
+    Param("offset", "integer", "Number of notifications to skip, without `after`. Default: 0."),
+    pages.AFTER,
     Param("status", "string", "`read` or `unread`. Default: both."),
 )
 AFTER = (
@@ -48,18 +51,24 @@ def notification_id(call: Call) -> NotificationId:
 
 
 @routes.get("/v1/notifications", query=PAGE, refusals=(400,))
-async def list_notifications(call: Call) -> list[NotificationView]:
-    """List the caller's notifications, newest first."""
+async def list_notifications(call: Call) -> list[NotificationView] | Reply:
+    """List the caller's notifications, newest first.
+
+    The Link header leads to the next page.
+    """
     status = call.query("status")
     if status not in (None, "", "read", "unread"):
         raise Invalid("`status` must be `read` or `unread`.", code="invalid_status")
+    limit, after = call.count("limit", default=20, lowest=1, highest=100, over=20), pages.after_of(call)
     notifications = await call.ports.notifications.page(
         call.user_id,
         is_read={"read": True, "unread": False}.get(status or ""),
-        limit=call.count("limit", default=20, lowest=1, highest=100, over=20),
-        offset=call.count("offset", default=0, highest=MAX_OFFSET),
+        limit=limit,
+        offset=0 if after else call.count("offset", default=0, highest=MAX_OFFSET),
+        after=after,
     )
-    return [notification_view(notification) for notification in notifications]
+    last = pages.last_of(notifications, limit, lambda one: After(one.created_at, one.id))
+    return pages.paged(call, [notification_view(notification) for notification in notifications], last)
 
 
 @routes.get("/v1/notifications/unread-count")

@@ -5,15 +5,18 @@ import msgspec
 from nomadcrew.api.todos.bodies import MessageView, NewTodoIn, Pagination, TodoChangeIn, TodoPageView, TodoView
 from nomadcrew.core.errors import NotFound
 from nomadcrew.core.ids import TodoId
+from nomadcrew.core.pages import After
 from nomadcrew.core.todos import service
 from nomadcrew.core.todos.model import Todo
-from nomadcrew.web.call import Call
+from nomadcrew.web.call import Call, Reply
+from nomadcrew.web.pages import AFTER, after_of, last_of, paged
 from nomadcrew.web.routes import Gate, Idempotency, Param, Routes
 
 routes = Routes("todos", ports=("idempotency", "limits", "outbox", "todos"))
 PAGE = (
     Param("limit", "integer", "Page size, 1 to 100. Default: 100."),
-    Param("offset", "integer", "Number of to-dos to skip. Default: 0."),
+    Param("offset", "integer", "Number of to-dos to skip, without `after`. Default: 0."),
+    AFTER,
 )
 MAX_OFFSET = 1_000_000
 
@@ -49,13 +52,21 @@ async def create_todo(call: Call, body: NewTodoIn) -> TodoView:
     return view(todo)
 
 
-@routes.get("/v1/trips/{id}/todos", gate=Gate("todo", "read"), query=PAGE)
-async def list_todos(call: Call) -> TodoPageView:
-    """List a trip's to-dos, newest first."""
-    limit = call.count("limit", default=100, lowest=1, highest=100)
-    offset = call.count("offset", default=0, highest=MAX_OFFSET)
-    page = await service.list_todos(call.trip_id, call.user_id, todos=call.ports.todos, limit=limit, offset=offset)
-    return TodoPageView([view(todo) for todo in page.items], Pagination(limit, offset, page.total))
+@routes.get("/v1/trips/{id}/todos", gate=Gate("todo", "read"), query=PAGE, refusals=(400,))
+async def list_todos(call: Call) -> TodoPageView | Reply:
+    """List a trip's to-dos, newest first.
+
+    The Link header leads to the next page.
+    """
+    limit, after = call.count("limit", default=100, lowest=1, highest=100), after_of(call)
+    offset = 0 if after else call.count("offset", default=0, highest=MAX_OFFSET)
+    page = await service.list_todos(
+        call.trip_id, call.user_id, todos=call.ports.todos, limit=limit, offset=offset, after=after
+    )
+    last = last_of(page.items, limit, lambda todo: After(todo.created_at, todo.id))
+    return paged(
+        call, TodoPageView([view(todo) for todo in page.items], Pagination(limit, offset, page.total)), last
+    )
 
 
 @routes.get("/v1/trips/{id}/todos/{todoId}", gate=Gate("todo", "read"))

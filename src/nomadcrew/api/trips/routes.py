@@ -13,8 +13,12 @@ from nomadcrew.api.trips.bodies import (
     trip_view,
 )
 from nomadcrew.core.trips import service
-from nomadcrew.web.call import Call
-from nomadcrew.web.routes import Gate, Idempotency, Routes
+from nomadcrew.core.trips.model import MAX_TRIPS_PER_USER
+from nomadcrew.web.call import Call, Reply
+from nomadcrew.web.pages import AFTER, after_of, paged
+from nomadcrew.web.routes import Gate, Idempotency, Param, Routes
+
+PAGE = (Param("limit", "integer", "Page size, 1 to 500. Default: 500."), AFTER)
 
 routes = Routes("trips", ports=("idempotency", "limits", "outbox", "trips"))
 
@@ -36,13 +40,20 @@ async def create_trip(call: Call, body: NewTripIn) -> CreatedTripView:
     return created_trip_view(trip)
 
 
-@routes.get("/v1/trips")
-async def list_trips(call: Call) -> list[TripView]:
+@routes.get("/v1/trips", query=PAGE, refusals=(400,))
+async def list_trips(call: Call) -> list[TripView] | Reply:
     """List the caller's trips.
 
-    Trips with an active membership, latest start first; at most 500.
+    Trips with an active membership, latest start first. A page ends early if its trips have more than 2,000 members
+    together. The Link header leads to the next page.
     """
-    return [trip_view(trip) for trip in await service.list_trips(call.user_id, trips=call.ports.trips)]
+    page = await service.list_trips(
+        call.user_id,
+        trips=call.ports.trips,
+        limit=call.count("limit", default=MAX_TRIPS_PER_USER, lowest=1, highest=MAX_TRIPS_PER_USER),
+        after=after_of(call),
+    )
+    return paged(call, [trip_view(trip) for trip in page.trips], page.last)
 
 
 @routes.get("/v1/trips/{id}", gate=Gate("trip", "read"))

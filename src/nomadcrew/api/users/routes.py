@@ -20,9 +20,11 @@ from nomadcrew.api.users.bodies import (
 from nomadcrew.api.users.push_tokens import PushTokenGoneIn, PushTokenIn, PushTokenView, push_token_view
 from nomadcrew.core.errors import Invalid
 from nomadcrew.core.ids import PushTokenId, TripId, UserId, parse_uuid
+from nomadcrew.core.pages import After
 from nomadcrew.core.users import profiles as service
 from nomadcrew.core.users.model import Profile
-from nomadcrew.web.call import Call, whole_number
+from nomadcrew.web import pages
+from nomadcrew.web.call import Call, Reply, whole_number
 from nomadcrew.web.routes import Auth, Param, Routes
 
 routes = Routes("users", ports=("idempotency", "limits", "outbox", "private_addresses", "profiles", "push_tokens"))
@@ -120,22 +122,24 @@ async def get_user(call: Call) -> UserProfile:
 
 @routes.get("/v1/users", refusals=(400, 403), query=(
     Param("limit", "integer", "Page size, 1 to 100. Default: 20."),
-    Param("offset", "integer", "Number of users to skip. Default: 0."),
+    Param("offset", "integer", "Number of users to skip, without `after`. Default: 0."),
+    pages.AFTER,
 ))  # fmt: skip
-async def list_users(call: Call) -> UserPage:
+async def list_users(call: Call) -> UserPage | Reply:
     """List all users, newest first.
 
-    For system administrators only.
+    For system administrators only. The Link header leads to the next page.
     """
     limit = exact_number(call, "limit", default=20, lowest=1, highest=100)
-    offset = exact_number(call, "offset", default=0, lowest=0, highest=MAX_OFFSET)
+    after = pages.after_of(call)
+    offset = 0 if after else exact_number(call, "offset", default=0, lowest=0, highest=MAX_OFFSET)
     page = await service.list_users(
-        call.user_id, is_admin=call.claims.is_admin, limit=limit, offset=offset, profiles=call.ports.profiles
-    )
-    return UserPage(
-        [view(profile, call, may_see_email=True) for profile in page.items],
-        UserPagination(page.total, offset, limit),
-    )
+        call.user_id, is_admin=call.claims.is_admin, limit=limit, offset=offset, after=after,
+        profiles=call.ports.profiles,
+    )  # fmt: skip
+    users = [view(profile, call, may_see_email=True) for profile in page.items]
+    last = pages.last_of(page.items, limit, lambda one: After(one.created_at, one.id))
+    return pages.paged(call, UserPage(users, UserPagination(page.total, offset, limit)), last)
 
 
 @routes.put("/v1/users/{userId}", refusals=(403, 404))

@@ -8,15 +8,16 @@ from nomadcrew.core.access import Access
 from nomadcrew.core.ids import InvitationId, NotificationId, TripId, UserId
 from nomadcrew.core.notifications.model import Draft, Facts, Notification
 from nomadcrew.core.notifications.preferences import TripPreferences
+from nomadcrew.core.pages import After
 
 
 class Notifications(Protocol):
     """Users' notifications. Every method with a `caller` raises `NotOnboarded`."""
 
     async def page(
-        self, caller: UserId, *, is_read: bool | None, limit: int, offset: int
+        self, caller: UserId, *, is_read: bool | None, limit: int, offset: int = 0, after: After | None = None
     ) -> Sequence[Notification]:
-        """The caller's notifications, newest first. `is_read` None means both."""
+        """The caller's notifications below `after`, newest first. `is_read` None means both."""
         ...
 
     async def count_unread(self, caller: UserId) -> int: ...

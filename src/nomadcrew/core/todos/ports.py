@@ -5,6 +5,7 @@ from typing import Protocol
 
 from nomadcrew.core.access import Access, Command
 from nomadcrew.core.ids import EventId, TodoId
+from nomadcrew.core.pages import After
 from nomadcrew.core.permissions import Rule
 from nomadcrew.core.todos.model import Todo, TodoPage
 
@@ -20,7 +21,9 @@ class Todos(Protocol):
         """Store a to-do. A repeat within 30 s, by `fingerprint`, returns the stored one if it still exists."""
         ...
 
-    async def page(self, access: Access, *, limit: int, offset: int) -> TodoPage: ...
+    async def page(self, access: Access, *, limit: int, offset: int = 0, after: After | None = None) -> TodoPage:
+        """The to-dos below `after`, newest first, and the number of all."""
+        ...
 
     async def get(self, access: Access, todo_id: TodoId) -> Todo: ...
 

@@ -5,6 +5,7 @@ from datetime import datetime
 from nomadcrew.core.access import Access, Command
 from nomadcrew.core.errors import Invalid
 from nomadcrew.core.ids import EventId, NewId, TodoId, TripId, UserId
+from nomadcrew.core.pages import After
 from nomadcrew.core.permissions import rule
 from nomadcrew.core.text import check_label
 from nomadcrew.core.todos.model import MAX_TEXT, Todo, TodoPage, TodoStatus
@@ -31,9 +32,11 @@ async def create_todo(
     return await todos.add(todo, rule("todo", "create"), EventId(new_id()), now=now, fingerprint=fingerprint)
 
 
-async def list_todos(trip_id: TripId, caller: UserId, *, todos: Todos, limit: int, offset: int) -> TodoPage:
+async def list_todos(
+    trip_id: TripId, caller: UserId, *, todos: Todos, limit: int, offset: int = 0, after: After | None = None
+) -> TodoPage:
     """A page of a trip's to-dos, newest first."""
-    return await todos.page(Access(trip_id, caller, rule("todo", "read")), limit=limit, offset=offset)
+    return await todos.page(Access(trip_id, caller, rule("todo", "read")), limit=limit, offset=offset, after=after)
 
 
 async def get_todo(trip_id: TripId, todo_id: TodoId, caller: UserId, *, todos: Todos) -> Todo:

@@ -9,9 +9,12 @@ from typing import NamedTuple
 from nomadcrew.core.errors import Invalid
 from nomadcrew.core.ids import MembershipId, TripId, UserId
 from nomadcrew.core.names import display_name
+from nomadcrew.core.pages import After
 
 MAX_MEMBERS = 100
 MAX_TRIPS_PER_USER = 500
+# Of all trips on a page: some 600 KB, and a tenth of a second.
+MAX_LISTED_MEMBERS = 2_000
 
 
 class Status(StrEnum):
@@ -78,6 +81,14 @@ class Trip:
     @property
     def created_by_name(self) -> str | None:
         return next((m.name for m in self.members if m.user_id == self.created_by), None)
+
+
+@dataclass(frozen=True, slots=True)
+class TripPage:
+    """Some of a user's trips; `last` is the end of the page if more follow."""
+
+    trips: Sequence[Trip]
+    last: After | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ from typing import Protocol
 
 from nomadcrew.core.access import Access, Command
 from nomadcrew.core.ids import EventId, MembershipId, TripId, UserId
-from nomadcrew.core.trips.model import NewTrip, Trip, TripChange, TripSearch
+from nomadcrew.core.pages import After
+from nomadcrew.core.trips.model import MAX_TRIPS_PER_USER, NewTrip, Trip, TripChange, TripPage, TripSearch
 
 
 class Trips(Protocol):
@@ -34,8 +35,13 @@ class Trips(Protocol):
         """
         ...
 
-    async def list_for_user(self, caller: UserId) -> Sequence[Trip]:
-        """The caller's trips with members, latest start first; at most 500."""
+    async def list_for_user(
+        self, caller: UserId, *, limit: int = MAX_TRIPS_PER_USER, after: After | None = None
+    ) -> TripPage:
+        """The caller's trips below `after` with members, latest start first.
+
+        A page ends early if its trips have more than `MAX_LISTED_MEMBERS` members together.
+        """
         ...
 
     async def search(self, access: Access, search: TripSearch) -> Sequence[Trip]:

@@ -6,9 +6,19 @@ from datetime import datetime
 from nomadcrew.core.access import Access, Command
 from nomadcrew.core.errors import Invalid
 from nomadcrew.core.ids import EventId, MembershipId, NewId, TripId, UserId
+from nomadcrew.core.pages import After
 from nomadcrew.core.permissions import rule
 from nomadcrew.core.text import check_label
-from nomadcrew.core.trips.model import InvalidDates, NewTrip, Status, Trip, TripChange, TripSearch
+from nomadcrew.core.trips.model import (
+    MAX_TRIPS_PER_USER,
+    InvalidDates,
+    NewTrip,
+    Status,
+    Trip,
+    TripChange,
+    TripPage,
+    TripSearch,
+)
 from nomadcrew.core.trips.ports import Trips
 
 MAX_NAME = 255
@@ -47,9 +57,11 @@ async def create_trip(
     )
 
 
-async def list_trips(caller: UserId, *, trips: Trips) -> Sequence[Trip]:
-    """The caller's trips, latest start first."""
-    return await trips.list_for_user(caller)
+async def list_trips(
+    caller: UserId, *, trips: Trips, limit: int = MAX_TRIPS_PER_USER, after: After | None = None
+) -> TripPage:
+    """The caller's trips below `after`, latest start first."""
+    return await trips.list_for_user(caller, limit=limit, after=after)
 
 
 async def search_trips(trip_id: TripId, search: TripSearch, caller: UserId, *, trips: Trips) -> Sequence[Trip]:

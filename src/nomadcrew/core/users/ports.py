@@ -7,6 +7,7 @@ from typing import Any, NewType, Protocol
 from uuid import UUID
 
 from nomadcrew.core.ids import EventId, TripId, UserId
+from nomadcrew.core.pages import After
 from nomadcrew.core.users.model import Profile
 
 ContactEmailCodeId = NewType("ContactEmailCodeId", UUID)
@@ -93,8 +94,10 @@ class Profiles(Protocol):
         """
         ...
 
-    async def page(self, caller: UserId, *, is_admin: bool, limit: int, offset: int) -> ProfilePage:
-        """All users, newest first. Raises `AdminOnly` unless the caller is a system administrator."""
+    async def page(
+        self, caller: UserId, *, is_admin: bool, limit: int, offset: int = 0, after: After | None = None
+    ) -> ProfilePage:
+        """All users below `after`, newest first. Raises `AdminOnly` unless the caller is a system administrator."""
         ...
 
     async def change(

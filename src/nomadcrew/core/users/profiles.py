@@ -10,6 +10,7 @@ from nomadcrew.core.claims import Claims
 from nomadcrew.core.emails import parse_email
 from nomadcrew.core.errors import Invalid, NotFound, NotOnboarded
 from nomadcrew.core.ids import EventId, NewId, TripId, UserId
+from nomadcrew.core.pages import After
 from nomadcrew.core.text import composed, search_key
 from nomadcrew.core.users.errors import InvalidUsername, UsernameTaken
 from nomadcrew.core.users.model import Profile
@@ -106,9 +107,11 @@ async def search_users(
     return await profiles.search(part, caller, trip_id=trip_id, limit=limit)
 
 
-async def list_users(caller: UserId, *, is_admin: bool, limit: int, offset: int, profiles: Profiles) -> ProfilePage:
+async def list_users(
+    caller: UserId, *, is_admin: bool, limit: int, offset: int = 0, after: After | None = None, profiles: Profiles
+) -> ProfilePage:
     """All users, newest first, for system administrators."""
-    return await profiles.page(caller, is_admin=is_admin, limit=limit, offset=offset)
+    return await profiles.page(caller, is_admin=is_admin, limit=limit, offset=offset, after=after)
 
 
 async def change_profile(

@@ -33,22 +33,25 @@ def parse_username(text: str) -> str:
 
 def usernames_for(email: str, seed: UUID) -> tuple[str, ...]:
     """Candidates for a user without a chosen username, from the address's local part without its +tag."""
-    return _near(email.partition("@")[0].partition("+")[0], seed)
+    return _near(_fit(email.partition("@")[0].partition("+")[0]), seed)
 
 
 def usernames_near(wanted: str, seed: UUID) -> tuple[str, ...]:
     """Candidates for a wanted name that may not be a username: the name itself if it is one, then near ones."""
     local = wanted.strip().removeprefix("@").partition("@")[0]
     try:
-        return (parse_username(wanted), *_near(local, seed))
+        name = parse_username(wanted)
+        return (name, *_near(name, seed)[1:])
     except InvalidUsername:
-        return _near("_".join(local.split()), seed)
+        joined = composed("_".join(local.split()))
+        return _near(joined if is_identifier(joined) else _fit(joined), seed)
 
 
-def _near(name: str, seed: UUID) -> tuple[str, ...]:
-    base = composed(name)
-    if not is_identifier(base):
-        base = _UNFIT_FOR_DERIVED.sub("", base) or "traveller"
+def _fit(text: str) -> str:
+    return _UNFIT_FOR_DERIVED.sub("", composed(text)) or "traveller"
+
+
+def _near(base: str, seed: UUID) -> tuple[str, ...]:
     return (base[:MAX_USERNAME], f"{base[:26]}{seed.int % 10_000:04d}", with_suffix(base, suffix_of(seed)))
 
 

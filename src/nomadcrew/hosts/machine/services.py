@@ -110,7 +110,7 @@ class SharedServices:
             settings, folder, pool, url=url, outbox=self.relay, connections=hub, broadcaster=self.broadcaster,
             on_session_end=on_session_end, presence=self.presence,
         )  # fmt: skip
-        self.ports = replace(ports, queue=WakingQueue(ports.queue, self.consumers.wake))
+        self.ports = replace(ports, queue=WakingQueue(ports.queue, self.consumers.wake), awake_sockets=sockets)
         self.presence_announcer = PresenceAnnouncer(
             self.presence, self.broadcaster, clock=utc_now, new_id=self.ports.new_id, on_change=on_presence
         )

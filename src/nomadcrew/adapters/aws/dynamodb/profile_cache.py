@@ -17,6 +17,7 @@ from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
 from nomadcrew.core.clock import Clock
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import EventId, TripId, UserId
+from nomadcrew.core.pages import After
 from nomadcrew.core.users.model import Profile
 from nomadcrew.core.users.ports import (
     ContactEmailCodeId,
@@ -74,8 +75,10 @@ class CachedProfiles:
     async def search(self, text: str, caller: UserId, *, trip_id: TripId | None, limit: int) -> Sequence[FoundUser]:
         return await self._profiles.search(text, caller, trip_id=trip_id, limit=limit)
 
-    async def page(self, caller: UserId, *, is_admin: bool, limit: int, offset: int) -> ProfilePage:
-        return await self._profiles.page(caller, is_admin=is_admin, limit=limit, offset=offset)
+    async def page(
+        self, caller: UserId, *, is_admin: bool, limit: int, offset: int = 0, after: After | None = None
+    ) -> ProfilePage:
+        return await self._profiles.page(caller, is_admin=is_admin, limit=limit, offset=offset, after=after)
 
     async def change(
         self, user_id: UserId, change: ProfileChange, caller: UserId, *, is_admin: bool, now: datetime

@@ -4,6 +4,7 @@ FROM user_profiles caller
 LEFT JOIN LATERAL (
     SELECT * FROM notifications
     WHERE user_id = caller.id AND (:is_read::boolean IS NULL OR is_read = :is_read::boolean)
+        AND (:after_at::timestamptz IS NULL OR (created_at, id) < (:after_at::timestamptz, :after_id::uuid))
     ORDER BY created_at DESC, id DESC LIMIT :limit::int OFFSET :offset::int
 ) n ON true
 WHERE caller.id = :caller::uuid

@@ -37,6 +37,7 @@ LEFT JOIN LATERAL (
 ) counted ON gate.verdict = 'ok'
 LEFT JOIN LATERAL (
     SELECT * FROM todos WHERE trip_id = gate.trip_id AND deleted_at IS NULL
+        AND (:after_at::timestamptz IS NULL OR (created_at, id) < (:after_at::timestamptz, :after_id::uuid))
     ORDER BY created_at DESC, id DESC LIMIT :limit::int OFFSET :offset::int
 ) t ON gate.verdict = 'ok'
 ORDER BY t.created_at DESC, t.id DESC

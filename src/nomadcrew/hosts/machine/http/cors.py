@@ -11,7 +11,9 @@ REQUEST_HEADERS = (
     "Origin, Content-Length, Content-Type, Authorization, X-Requested-With, Accept, X-CSRF-Token, "
     "Idempotency-Key, X-Request-ID"
 )
-EXPOSED = "Content-Length, Retry-After, X-Request-ID, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset"
+EXPOSED = (
+    "Content-Length, Link, Retry-After, X-Request-ID, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset"
+)
 MAX_AGE_S = 43_200
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})

@@ -1,0 +1,16 @@
+"""Pages of lists that are sorted by a time and an id, both descending."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class After:
+    """The end of a page: the time and the id of its last item.
+
+    The next page begins below it, so that items which come or go meanwhile make no other item repeat or vanish.
+    """
+
+    at: datetime
+    id: UUID
