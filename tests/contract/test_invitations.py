@@ -252,7 +252,7 @@ async def test_accepting_joins_once_and_repeats_get_the_same_reply(
     assert await db.member_count(trip) == 2
     added = [e for e in await db.events() if e["type"] == "MEMBER_ADDED"]
     assert [e["payload"] for e in added] == [
-        {"userId": str(ben), "role": "ADMIN", "addedBy": str(ana), "invitationId": str(invitation.id)}
+        {"userId": str(ben), "role": "admin", "addedBy": str(ana), "invitationId": str(invitation.id)}
     ]
 
 
