@@ -23,12 +23,14 @@ from nomadcrew.adapters.aws.queue import SqsQueue
 from nomadcrew.adapters.aws.realtime import GatewaySockets
 from nomadcrew.adapters.aws.sdk.services import DYNAMODB, EVENTS, S3, SQS
 from nomadcrew.adapters.machine.invitation_links import SignedInvitationLinks
+from nomadcrew.adapters.noop import NoAwakeSockets
 from nomadcrew.adapters.postgres.attachments import PostgresAttachments
 from nomadcrew.adapters.postgres.invitations import PostgresInvitations
 from nomadcrew.adapters.postgres.locations import PostgresLocationSharing, PostgresPositionViews
 from nomadcrew.adapters.postgres.members import PostgresMembers
 from nomadcrew.adapters.postgres.notifications import PostgresNotifications
 from nomadcrew.adapters.postgres.outbox import PostgresEventLog, PostgresOutbox
+from nomadcrew.adapters.postgres.profiles import PostgresProfiles
 from nomadcrew.adapters.postgres.push import PostgresPushTokens
 from nomadcrew.api import socket_frames as websocket
 from nomadcrew.api.notifications import consumer
@@ -222,6 +224,8 @@ async def stack(cloud: Cloud, data_api_db: TripDb) -> AsyncIterator[Stack]:
                 bus=bus, probe_url=queues["probe"], clock=clock,
             ),
             "queue": work,
+            "awake_sockets": NoAwakeSockets(),
+            "profiles": PostgresProfiles(db.pool),
             "chat": DynamoChat(
                 ChatTable(cloud.client(DYNAMODB), chat_table),
                 PostgresMembers(db.pool),

@@ -12,6 +12,7 @@ from nomadcrew.adapters.postgres.sql import Row
 from nomadcrew.core.errors import NotOnboarded, Unavailable
 from nomadcrew.core.ids import EventId, PushTokenId, UserId, uuid7
 from nomadcrew.core.notifications.push import CLAIMED_FOR, MAX_TOKENS_PER_USER, Claimed, DeviceType, PushToken
+from nomadcrew.core.retention import PUSH_TOKEN_RETENTION
 from tests.contract.trip_database import TripDb
 from tests.fakes import NOON
 
@@ -83,9 +84,36 @@ async def test_deactivation_affects_own_tokens_only(db: TripDb, tokens: Postgres
     assert await claimable(tokens, ana, ben) == {"bens"}
 
 
-async def test_a_user_without_a_profile_has_no_phones(tokens: PostgresPushTokens) -> None:
+async def test_the_phones_of_a_user_without_a_profile_wait_for_it(db: TripDb, tokens: PostgresPushTokens) -> None:
+    ana, ben = UserId(uuid4()), await db.user("ben")
+    await register(tokens, ben, "shared")
+    for n, token in enumerate(["phone", "tablet", "phone", "shared"]):
+        waiting = await register(tokens, ana, token, later_s=n)
+        assert (waiting.user_id, waiting.token, waiting.is_active) == (ana, token, True)
+    assert await claimable(tokens, ana) == set()
+    await db.run(
+        """INSERT INTO user_profiles (id, email, username, created_at, updated_at)
+           VALUES (:id::uuid, 'ana@example.org', 'ana', :now::timestamptz, :now::timestamptz)""",
+        id=ana,
+        now=NOON,
+    )
+    assert await claimable(tokens, ana) == {"phone", "tablet", "shared"}
+    assert await claimable(tokens, ben) == set()
+
+
+async def test_a_limited_number_of_phones_wait_for_a_profile_and_not_for_ever(
+    db: TripDb, tokens: PostgresPushTokens
+) -> None:
+    ana = UserId(uuid4())
+    for n in range(MAX_TOKENS_PER_USER):
+        await register(tokens, ana, f"phone {n}")
+    await register(tokens, ana, "phone 0")
     with pytest.raises(NotOnboarded):
-        await register(tokens, UserId(uuid4()), "phone")
+        await register(tokens, ana, "one more")
+    retention = PostgresRetention(db.pool)
+    assert await retention.delete_push_tokens(NOON + PUSH_TOKEN_RETENTION) == 0
+    late = NOON + PUSH_TOKEN_RETENTION + timedelta(seconds=1)
+    assert await retention.delete_push_tokens(late) == MAX_TOKENS_PER_USER
     for token in ("phone", None):
         with pytest.raises(NotOnboarded):
             await tokens.deactivate(token, UserId(uuid4()), now=NOON)

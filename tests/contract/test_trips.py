@@ -129,7 +129,7 @@ async def test_a_change_is_merged_and_names_the_changed_fields(db: TripDb, trips
     event = (await db.events())[-1]
     assert event["type"] == "TRIP_UPDATED"
     assert event["payload"]["changedFields"] == ["description", "endDate"]
-    assert "description" not in event["payload"]
+    assert event["payload"]["description"] == ""  # an absent one would leave the old text in the app
     assert event["payload"]["status"] == "PLANNING"
 
 

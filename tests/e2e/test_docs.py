@@ -30,7 +30,7 @@ live: notification.created Ana invited you to Porto by train
 Ana invites you to Porto by train
 1 May 2027 – 9 May 2027. You would join as member.
 /invite/accept/
-live: MEMBER_ADDED MEMBER
+live: MEMBER_ADDED member
 MEMBER
 live: TODO_CREATED Book the sleeper
 2

@@ -5,7 +5,7 @@ import click
 from nomadcrew.cli.context import with_ports
 
 
-@click.command()
+@click.command(short_help="Show the feedback that users sent.")
 @click.option("--limit", type=click.IntRange(1, 1_000), default=20, show_default=True, help="Number to show.")
 def feedback(limit: int) -> None:
     """Show the newest feedback of users, with the addresses for answers.

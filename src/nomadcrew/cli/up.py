@@ -18,7 +18,7 @@ CURL = """curl -s {url}/v1/auth/register -H 'content-type: application/json' \\
     -d '{{"email":"you@example.org","password":"Over-the-hills-7"}}'"""
 
 
-@click.command()
+@click.command(short_help="Start PostgreSQL, migrate, serve REST and sockets.")
 @click.option(
     "--workers",
     type=click.IntRange(1, MAX_WORKERS),
