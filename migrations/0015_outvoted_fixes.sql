@@ -15,3 +15,12 @@ CREATE FUNCTION is_too_fast(
     SELECT metres_between(latitude_1, longitude_1, latitude_2, longitude_2)
            > max_speed_mps * greatest(min_interval_s, extract(epoch FROM time_2 - time_1)::float8)
 $$;
+-- split
+
+-- When sharing without a duration of its own ends: a day after the trip's last local day. No time zone of a trip is
+-- known, so the day ends where it ends last on earth, twelve hours after UTC.
+CREATE FUNCTION sharing_end(end_date date) RETURNS timestamptz LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT (end_date::timestamp + interval '2 days 12 hours') AT TIME ZONE 'UTC'
+$$;
+-- split
+CREATE INDEX location_sharing_with_trip ON location_sharing (trip_id) WHERE is_enabled AND expires_at IS NULL;

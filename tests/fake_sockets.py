@@ -1,5 +1,6 @@
 """Sockets without a network: they record frames and closes."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -27,6 +28,15 @@ class RecordingOutlet:
         self.sent: list[str | Close] = []
         self.on_slow: Callable[[], None] = lambda: None
         self.on_close = on_close
+        self.is_awake = False
+        self._heard_s = -1.0
+
+    def ping(self) -> None:
+        if self.is_awake:
+            self._heard_s = math.inf
+
+    def heard_s(self) -> float:
+        return self._heard_s
 
     def write(self, frame: bytes) -> None:
         text = frame[2:].decode() if frame[1] < 126 else frame[4:].decode()

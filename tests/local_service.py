@@ -26,7 +26,7 @@ def serve(service: Service) -> Iterator[str]:
                 self.end_headers()
                 self.wfile.write(reply)
 
-        do_POST = do_DELETE = do_GET
+        do_POST = do_PATCH = do_DELETE = do_GET
 
         def log_message(self, *_: object) -> None:
             pass

@@ -51,6 +51,7 @@ class Project:
     tables: dict[str, dict[tuple[Any, ...], Row]] = field(default_factory=lambda: {name: {} for name in KEYS})
     statuses: list[int] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
+    updates: list[Row] = field(default_factory=list)  # as a map that follows the table gets them
     delay_s: float = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -79,6 +80,9 @@ class Project:
         if method == "POST":
             self._upsert(table, query, headers.get("prefer", ""), json.loads(body))
             return 201
+        if method == "PATCH":
+            self._update(table, query, json.loads(body))
+            return 204
         if method == "DELETE":
             self._delete(table, query)
             return 204
@@ -96,14 +100,23 @@ class Project:
         for row in rows:
             self.tables[table][tuple(row[key] for key in KEYS[table])] = row
 
-    def _delete(self, table: str, query: dict[str, str]) -> None:
+    def _update(self, table: str, query: dict[str, str], change: Row) -> None:
+        if not set(change) <= COLUMNS[table]:
+            raise Refused(400, "PGRST204")
+        for key in self._matching(table, query):
+            self.tables[table][key] = self.tables[table][key] | change
+            self.updates.append(self.tables[table][key])
+
+    def _matching(self, table: str, query: dict[str, str]) -> list[tuple[Any, ...]]:
         if not query:
-            raise Refused(400, "21000")  # like a project that forbids deletes without a filter
-        matching = [
+            raise Refused(400, "21000")  # like a project that forbids writes without a filter
+        return [
             key for key, row in self.tables[table].items()
             if all(_holds(str(row[column]), wanted) for column, wanted in query.items())
         ]  # fmt: skip
-        for key in matching:
+
+    def _delete(self, table: str, query: dict[str, str]) -> None:
+        for key in self._matching(table, query):
             referring = [*self.tables["trip_memberships"].values(), *self.tables["locations"].values()]
             if table == "trips" and any(row["trip_id"] == key[0] for row in referring):
                 raise Refused(409, "23503")

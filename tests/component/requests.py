@@ -245,6 +245,8 @@ async def _body(stage: Scene, row: str, variant: str, me: User) -> Any:  # noqa:
             login = {"email": await account(stage), "password": PASSWORD}
             reply = await stage.world.call("POST", "/v1/auth/login", body=login)
             return {"refresh_token": reply.json["refresh_token"]}
+        case "POST /v1/feedback":
+            return {"name": "Ana", "email": "ana@example.org", "message": f"It works well, {stage.tag}."}
         case "POST /v1/auth/confirm":
             return {"token": "no-code", "password": PASSWORD}
         case _:

@@ -1,6 +1,7 @@
 """Accounts and profiles over HTTP: /v1/auth and /v1/users."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -93,6 +94,7 @@ async def test_registering_signs_in(here: World) -> None:
         "lastName": "Lima",
         "displayName": "Ana Lima",
         "preferences": {},
+        "locationPrivacyPreference": "precise",
         "createdAt": "2026-11-22T12:00:00Z",
         "updatedAt": "2026-11-22T12:00:00Z",
         "lastSeenAt": "2026-11-22T12:00:00Z",
@@ -385,7 +387,6 @@ async def test_onboarding_refuses_invalid_and_taken_names(beside: World) -> None
     await register(beside, username="ana")
     cases = (
         ({"email": "b@example.org"}, None, "invalid_username"),
-        ({"email": "b@example.org", "username": "Ana"}, None, "username_taken"),
         ({"email": "b@example.org"}, {"username": "ANA"}, "username_taken"),
         ({"email": "b@example.org"}, {"username": "a b"}, "invalid_username"),
         ({"email": "ANA@example.org", "username": "ben"}, None, "email_taken"),
@@ -394,6 +395,67 @@ async def test_onboarding_refuses_invalid_and_taken_names(beside: World) -> None
     for claims, body, code in cases:
         reply = await beside.call("POST", "/v1/users/onboard", by=by_supabase(beside, **claims), body=body)
         assert (reply.status, reply.code) == (400, code)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "made"),
+    [
+        ("ANA", r"ANA\d{4}"),
+        ("Ana Silva", "Ana_Silva"),
+        ("b.lima@example.org", r"b\.lima"),
+        ("x" * 35, "x{30}"),
+        ("น้ำฝน", "น้ำฝน"),
+        ("น้ำ ฝน", "น้ำ_ฝน"),
+        ("@ana_s", "ana_s"),
+        ("\u3164", "traveller"),
+    ],
+)
+async def test_the_register_screen_gets_a_near_free_username(beside: World, wanted: str, made: str) -> None:
+    """The screen checks nothing; it sends the name that it has just stored at the identity provider."""
+    await register(beside, username="ana")
+    ben = by_supabase(beside, email="b@example.org", metadata={"username": wanted})
+    for _ in range(2):
+        reply = await beside.call("POST", "/v1/users/onboard", by=ben, body={"username": wanted})
+        assert reply.status == 200
+        assert re.fullmatch(made, reply.json["username"])
+    assert (await beside.call("GET", "/v1/users/me", by=ben)).json == reply.json
+    other = by_supabase(beside, email="c@example.org")
+    refused = await beside.call("POST", "/v1/users/onboard", by=other, body={"username": "a b"})
+    assert (refused.status, refused.code) == (400, "invalid_username")
+
+
+async def test_a_phone_that_registers_before_the_profile_gets_pushes_with_it(beside: World) -> None:
+    ana = by_supabase(beside, email="ana@example.org", username="ana")
+    body = {"token": "ExponentPushToken[a]", "deviceType": "ios"}
+    waiting = await beside.call("POST", "/v1/users/push-token", by=ana, body=body)
+    assert (waiting.status, waiting.json["token"], waiting.json["userId"]) == (200, body["token"], str(ana.id))
+    claim = beside.ports.push_tokens.claim
+    assert (await claim(EventId(beside.ports.new_id()), [ana.id], now=beside.clock())).phones == []
+    await beside.call("POST", "/v1/users/onboard", by=ana)
+    [phone] = (await claim(EventId(beside.ports.new_id()), [ana.id], now=beside.clock())).phones
+    assert (phone.token, str(phone.id)) == (body["token"], waiting.json["id"])
+
+
+async def test_feedback_is_stored_once(here: World) -> None:
+    body = {
+        "name": " Ana ",
+        "email": "ana@example.org",
+        "message": "The map is blank. (1.2, iOS)",
+        "source": "app_bug",
+    }
+    for _ in range(2):
+        reply = await here.call("POST", "/v1/feedback", body=body)
+        assert (reply.status, reply.json) == (201, {"status": "Feedback submitted successfully"})
+    [stored] = await here.ports.feedback_box.list_newest(limit=10)
+    assert (stored.name, stored.message, stored.source) == ("Ana", body["message"], "app_bug")
+    for change in (
+        {"message": " short   "},
+        {"message": "\u3164" * 12},
+        {"name": " "},
+        {"email": "x"},
+        {"source": "x"},
+    ):
+        assert (await here.call("POST", "/v1/feedback", body=body | change)).status == 400
 
 
 async def test_a_profile_change_is_stored(here: World) -> None:

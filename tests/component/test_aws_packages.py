@@ -265,6 +265,11 @@ async def test_auth_returns_the_caller_and_the_pools_keys(deployment: Deployment
     assert stranger["statusCode"] == 401
 
 
+async def test_feedback_is_checked(deployment: Deployment) -> None:
+    [answer] = await deployment.call("feedback", deployment.request("POST /v1/feedback"))
+    assert (answer["statusCode"], json.loads(answer["body"])["code"]) == (400, "invalid_request_payload")
+
+
 async def test_a_page_shows_an_invitation_and_refuses_a_forged_one(deployment: Deployment) -> None:
     route, token = "GET /invite/accept/{token}", deployment.link
     shown, refused = await deployment.call(
@@ -325,4 +330,4 @@ async def test_a_function_answers_its_event(deployment: Deployment, function: st
 
 
 def test_every_function_has_a_test() -> None:
-    assert {*READS, *EVENTS, "auth", "pages"} == {spec.name for spec in FUNCTIONS}
+    assert {*READS, *EVENTS, "auth", "feedback", "pages"} == {spec.name for spec in FUNCTIONS}

@@ -172,9 +172,11 @@ async def test_a_forged_link_is_refused_and_a_browser_is_redirected(here: World,
     reply = await here.call("POST", "/v1/invitations/accept", by=ana, body={"token": "a.b.c"})
     assert (reply.status, reply.json["type"]) == (401, "AUTHENTICATION")
     assert (await here.call("GET", "/v1/invitations/details")).code == "missing_token"
-    for query, page in (("", "missing_token"), ("?token=a.b.c", "invalid_token")):
+    for query, page in (("", "-"), ("?token=a.b.c", "a.b.c"), ("?token=%2F..%2Fx", "%2F..%2Fx")):
         reply = await here.call("GET", f"/v1/invitations/join{query}")
-        assert (reply.status, reply.headers["location"]) == (302, f"http://api.test/join-trip?error={page}")
+        assert (reply.status, reply.headers["location"]) == (302, f"http://api.test/invite/accept/{page}")
+        shown = await here.call("GET", reply.headers["location"].removeprefix("http://api.test"))
+        assert (shown.status, shown.headers["content-type"]) == (404, "text/html; charset=utf-8")
 
 
 async def test_every_refusal_has_the_same_body(here: World, ana: User) -> None:

@@ -284,6 +284,20 @@ async def confirmation(world_: World) -> str:
     return f"/auth/confirm/{world_.ports.tokens.confirmation_code(found.registration_id)}"
 
 
+async def test_an_old_invitation_link_leads_to_the_page_of_the_app(
+    postgres: Postgres, template: str, tmp_path: Path
+) -> None:
+    environment = {"NOMADCREW_APP_URL": "https://app.example"}
+    async with world(postgres, tmp_path, template=template, environment=environment) as site:
+        for query, page in (("", "missing_token"), ("?token=a.b.c", "invalid_token")):
+            reply = await site.call("GET", f"/v1/invitations/join{query}")
+            assert reply.headers["location"] == f"https://app.example/join-trip?error={page}"
+        invited = await Invited.make(site)
+        token = invited.link.rpartition("/")[2]
+        reply = await site.call("GET", f"/v1/invitations/join?token={token}")
+        assert reply.headers["location"] == f"https://app.example/join-trip?token={token}"
+
+
 @pytest_asyncio.fixture(loop_scope="session")
 async def mailing(postgres: Postgres, template: str, tmp_path: Path) -> AsyncIterator[World]:
     environment = {"NOMADCREW_SMTP_URL": "smtp://127.0.0.1:9"}

@@ -51,6 +51,54 @@ async def change(
     )
 
 
+async def test_sharing_ends_a_day_after_the_trip_wherever_it_is(scenario: Scenario) -> None:
+    ana, ben = await scenario.db.user("ana"), await scenario.db.user("ben")
+    trip = await scenario.db.trip(ana, start_date=NOON.date(), end_date=NOON.date())
+    await scenario.db.join(trip, ben, ana)
+    # The last day ends twelve hours later in the west of the earth: NOON is twelve, UTC.
+    end = 48 * 60
+    assert (await scenario.send(trip, ana)).stored_under == [Privacy.PRECISE]
+    assert (await scenario.send(trip, ana, minute=end - 1)).stored_under == [Privacy.PRECISE]
+    over = await scenario.send(trip, ana, minute=end)
+    assert over.stored_under == [Privacy.HIDDEN]
+    assert await scenario.sharing.shared_trips(ana, now=NOON + MINUTE * (end - 1)) == [trip]
+    assert await scenario.sharing.shared_trips(ana, now=NOON + MINUTE * end) == []
+    # A first report after the end turns nothing on.
+    assert (await scenario.send(trip, ben, minute=end)).stored_under == [Privacy.HIDDEN]
+
+
+@pytest.mark.parametrize("how", ["report", "settings", "duration"])
+async def test_a_member_extends_sharing_beyond_the_trip_by_a_day_at_a_time(scenario: Scenario, how: str) -> None:
+    ana = await scenario.db.user("ana")
+    trip = await scenario.db.trip(ana, start_date=NOON.date(), end_date=NOON.date())
+    await scenario.send(trip, ana)
+    after = 72 * 60
+    if how == "settings":
+        await change(scenario, trip, ana, is_enabled=True, minute=after)
+    else:
+        lasts_s = 86_400 if how == "duration" else None
+        await scenario.send(trip, ana, minute=after, is_enabled=how == "report" or None, lasts_s=lasts_s)
+    sharing = (await scenario.owner(trip, ana)).sharing
+    assert sharing is not None
+    assert sharing.until == NOON + MINUTE * after + DAY
+    assert (await scenario.send(trip, ana, minute=after + 60)).stored_under == [Privacy.PRECISE]
+    assert (await scenario.send(trip, ana, minute=after + 24 * 60)).stored_under == [Privacy.HIDDEN]
+
+
+async def test_the_end_with_the_trip_is_told_once_and_follows_its_last_day(db: TripDb, scenario: Scenario) -> None:
+    ana = await db.user("ana")
+    trip = await db.trip(ana, start_date=NOON.date(), end_date=NOON.date())
+    await scenario.send(trip, ana)
+    retention = PostgresRetention(db.pool)
+    await retention.end_expired_sharing(NOON + 2 * DAY - MINUTE)
+    await db.run("UPDATE trips SET end_date = end_date + 1 WHERE id = :id::uuid", id=trip)
+    await retention.end_expired_sharing(NOON + 2 * DAY)
+    assert await scenario.sharing_events() == [(ana, True)]
+    for _ in range(2):
+        await retention.end_expired_sharing(NOON + 3 * DAY)
+    assert await scenario.sharing_events() == [(ana, True), (ana, False)]
+
+
 async def test_choices_at_the_same_moment_are_all_kept(scenario: Scenario) -> None:
     trip, ana, _ = await two_members(scenario)
     for minute in range(15):

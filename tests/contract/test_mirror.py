@@ -5,7 +5,7 @@ import json
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -24,7 +24,7 @@ from nomadcrew.core.access import Command
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.events import CONSUMERS, MIRROR, MIRRORED, consumers_of
 from nomadcrew.core.ids import EventId, TripId, UserId, uuid7
-from nomadcrew.core.locations.model import Privacy
+from nomadcrew.core.locations.model import STALE_AFTER, Privacy
 from nomadcrew.core.mirror.model import MirroredTrip, MirroredUser, MirrorRefused
 from nomadcrew.core.mirror.service import mirror_event
 from nomadcrew.core.permissions import MEMBER, OWNER, Role
@@ -343,6 +343,7 @@ async def test_a_hidden_member_is_removed_from_the_map(scenario: MirrorScenario,
             await stage.end_trip(trip, ana)
             await scenario.process("TRIP_STATUS_UPDATED", trip)
             assert scenario.map(trip) == {}
+            assert aged_before_deletion(project) == {str(ana), str(ben)}
             return
         case "left":
             await stage.db.leave(trip, ben, ben)
@@ -354,7 +355,16 @@ async def test_a_hidden_member_is_removed_from_the_map(scenario: MirrorScenario,
             await stage.send(trip, ben, HERE, minute=1, lasts_s=86_400)
             await scenario.process("LOCATION_UPDATED", trip, ben, minute=24 * 60 + 2)
     assert set(scenario.map(trip)) == {str(ana)}
+    assert aged_before_deletion(project) == {str(ben)}
     assert len(project.rows("users")) == 2
+
+
+def aged_before_deletion(project: Project) -> set[str]:
+    """The members whose row was made older than a day, which takes their marker off an open map."""
+    aged = [row for row in project.updates if datetime.fromisoformat(row["updated_at"]) < NOON - STALE_AFTER]
+    # Row-level security tells readers of a row only while it is shared.
+    assert all(row["is_sharing_enabled"] for row in aged)
+    return {str(row["user_id"]) for row in aged}
 
 
 async def test_changes_of_privacy_are_published_to_the_mirror(scenario: MirrorScenario) -> None:

@@ -3,6 +3,8 @@
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from nomadcrew.core.clock import utc_now
 from tests.e2e.client import User
 from tests.e2e.conftest import Connect, Register
@@ -139,11 +141,14 @@ async def test_a_message_is_shown_and_pushed_and_not_listed(
     sockets = [await connect(ben) for _ in range(2)]
     path = f"/v1/trips/{trip_id}/chat/messages"
     first = await ana.ask("POST", path, {"message": "train at nine"}, status=201)
+    toasts = [
+        (await socket.event("notification.created", trip_id, type="CHAT_MESSAGE"))["payload"] for socket in sockets
+    ]
+    for socket in sockets:
+        socket.drop_network()  # the app went to sleep
     pushed = await phones.first(bens, "CHAT_MESSAGE")
     assert (pushed["title"], pushed["body"]) == ("Ana", "train at nine")
-    for socket in sockets:
-        event = await socket.event("notification.created", trip_id, type="CHAT_MESSAGE")
-        toast = event["payload"]
+    for toast in toasts:
         assert toast["metadata"] == {
             "chatID": trip_id, "messageID": first["id"], "senderName": "Ana",
             "messagePreview": "train at nine",
@@ -156,3 +161,33 @@ async def test_a_message_is_shown_and_pushed_and_not_listed(
     assert "CHAT_MESSAGE" not in await types(ben)
     unread = await ben.ask("GET", "/v1/notifications?status=unread")
     assert await ben.ask("GET", "/v1/notifications/unread-count") == {"count": len(unread)}
+
+
+async def test_a_message_is_not_pushed_to_members_who_have_read_it(register: Register, phones: Phones) -> None:
+    ana, ben, cleo = await register("ana"), await register("ben"), await register("cleo")
+    trip_id = await ana.new_trip()
+    for guest in (ben, cleo):
+        await ana.add_member(trip_id, guest)
+    bens, cleos = await phones.register(ben), await phones.register(cleo)
+    path = f"/v1/trips/{trip_id}/chat/messages"
+    message = await ana.ask("POST", path, {"message": "train at nine"}, status=201)
+    await ben.ask("POST", f"{path}/read", {"message_id": message["id"]})
+    await phones.first(cleos, "CHAT_MESSAGE")
+    assert await phones.pushes(bens, "CHAT_MESSAGE") == []
+
+
+@pytest.mark.one_machine("API Gateway passes no ping to a device, so that only receipts tell that an app is awake")
+async def test_a_message_is_not_pushed_to_members_whose_app_is_awake(
+    register: Register, connect: Connect, phones: Phones
+) -> None:
+    ana, ben, cleo = await register("ana"), await register("ben"), await register("cleo")
+    trip_id = await ana.new_trip()
+    for guest in (ben, cleo):
+        await ana.add_member(trip_id, guest)
+    bens, cleos = await phones.register(ben), await phones.register(cleo)
+    live, muted = await connect(ben), await connect(cleo)
+    await muted.answer({"type": "unsubscribe", "payload": {"tripId": trip_id}})
+    await ana.ask("POST", f"/v1/trips/{trip_id}/chat/messages", {"message": "train at nine"}, status=201)
+    await live.event("CHAT_MESSAGE_SENT", trip_id)
+    await phones.first(cleos, "CHAT_MESSAGE")
+    assert await phones.pushes(bens, "CHAT_MESSAGE") == []

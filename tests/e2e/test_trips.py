@@ -222,8 +222,9 @@ async def test_an_owner_transfers_the_trip_and_then_leaves(register: Register, c
     live = await connect(ben)
     await ana.ask("PUT", f"/v1/trips/{trip_id}/members/{ben.id}/role", {"role": "OWNER"})
     assert await roles(ana, trip_id) == {ana.id: "ADMIN", ben.id: "OWNER"}
-    await live.event("MEMBER_ROLE_UPDATED", trip_id, userId=ben.id, role="OWNER", previousRole="MEMBER")
-    await live.event("MEMBER_ROLE_UPDATED", trip_id, userId=ana.id, role="ADMIN", previousRole="OWNER")
+    await live.event("MEMBER_ROLE_UPDATED", trip_id, userId=ben.id, role="owner", previousRole="member")
+    await live.event("MEMBER_ROLE_UPDATED", trip_id, userId=ana.id, role="admin", previousRole="owner")
+    assert (await ana.ask("GET", f"/v1/trips/{trip_id}"))["createdBy"] == ben.id
     await ana.ask("DELETE", f"/v1/trips/{trip_id}/members/{ana.id}", status=204)
     assert await roles(ben, trip_id) == {ben.id: "OWNER"}
 

@@ -34,7 +34,7 @@ BUDGETS = {
     "pages": 320,
     "cognito_triggers": 190,
     "outbox_sweep": 215,
-    "push": 240,
+    "push": 265,
     "mirror": 260,
     "realtime": 245,
     "todos": 245,

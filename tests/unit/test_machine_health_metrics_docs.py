@@ -3,10 +3,12 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
 from nomadcrew import __version__
+from nomadcrew.adapters.machine.disk import try_to_write
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ports import Site
 from nomadcrew.core.queues import QueueDepth
@@ -41,6 +43,7 @@ def client(
     *,
     heartbeats: dict[str, Heartbeat] | None = None,
     silences: Callable[[], Awaitable[dict[str, float]]] | None = None,
+    storage: Callable[[], object] | None = None,
     metrics: MetricsPage | None = None,
     peer: str | None = "203.0.113.9",
     public_url: str = "http://testserver",
@@ -50,7 +53,7 @@ def client(
         routes,
         Dispatcher(ports),
         websocket=no_sockets,
-        health=Health(ping, clock=SetClock(), heartbeats=heartbeats, silences=silences),
+        health=Health(ping, clock=SetClock(), heartbeats=heartbeats, silences=silences, try_to_write=storage),
         metrics=metrics or MetricsPage(Metrics()),
     )
     return Client(app, peer=peer)
@@ -68,6 +71,35 @@ class Database:
         await asyncio.sleep(0)
         if self.errors:
             raise self.errors.pop(0)
+
+
+async def test_a_disk_that_takes_no_writes_is_down_until_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health_module, "STORAGE_REMEMBERED_S", 0.0)
+    probe = tmp_path / "probe"
+    requester = client(storage=lambda: try_to_write(probe))
+    answer = await requester.ask("GET", "/health")
+    assert (answer.json["status"], answer.json["components"]["storage"]) == ("UP", {"status": "UP"})
+    for target, reason in (
+        (Path("/dev/full"), "No space left on device"),
+        (tmp_path / "gone" / "away", "No such file or directory"),
+    ):
+        probe.symlink_to(target)
+        health, readiness = [await requester.ask("GET", path) for path in ("/health", "/health/readiness")]
+        down = {"status": "DOWN", "details": f"takes no writes: {reason}"}
+        assert (health.status, health.json["status"], health.json["components"]["storage"]) == (200, "DOWN", down)
+        # The refused probe was removed, so the disk takes writes again.
+        assert (readiness.status, readiness.json["status"]) == (200, "UP")
+        assert list(tmp_path.iterdir()) == []
+
+
+async def test_the_disk_is_written_at_most_every_ten_seconds() -> None:
+    writes: list[int] = []
+    requester = client(storage=lambda: writes.append(1))
+    for _ in range(5):
+        await requester.ask("GET", "/health")
+    assert len(writes) == 1
 
 
 async def test_health_reports_every_component() -> None:

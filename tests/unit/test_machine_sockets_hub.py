@@ -388,3 +388,18 @@ async def test_a_close_by_the_server_is_sent_and_ends_the_connection(code: int) 
         hub.close_some(1, code, "because")
         assert await connection.receive_sent() == Close(code, "because")
         await asyncio.wait_for(asyncio.shield(task), 10)
+
+
+async def test_users_are_awake_if_a_device_that_gets_the_trip_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nomadcrew.hosts.machine.sockets.hub.ANSWER_S", 0.2)
+    asleep, awake, muted = FakeSocket(ANA), FakeSocket(BEN), FakeSocket(CLEO)
+    other_of_ana = FakeSocket(ANA)
+    awake.outlet.is_awake = muted.outlet.is_awake = True
+    hub = hub_of(asleep, awake, muted, other_of_ana)
+    await hub.mute(muted.socket.id, TRIP)
+    assert await hub.awake([ANA, BEN, CLEO], TRIP) == {BEN}
+    other_of_ana.outlet.is_awake = True
+    assert await hub.awake([ANA, BEN, CLEO], TRIP) == {ANA, BEN}
+    assert await hub.awake([], TRIP) == frozenset()
+    awake.socket.close(1000, "bye")
+    assert await hub.awake([BEN], TRIP) == frozenset()

@@ -3,12 +3,14 @@
 from dataclasses import replace
 from datetime import date
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from nomadcrew.core.errors import Invalid
+from nomadcrew.core.ids import TripId
 from nomadcrew.core.trips import service
-from nomadcrew.core.trips.model import InvalidDates, NewTrip, Status
+from nomadcrew.core.trips.model import InvalidDates, NewTrip, Status, TripChange
 from tests.fakes import ANA, NOON, CountingIds, UnexpectedPort
 
 TRIP = NewTrip("Porto", "", None, None, None, 41.15, -8.61, date(2027, 5, 1), date(2027, 5, 9), Status.PLANNING, "")
@@ -17,6 +19,7 @@ TRIP = NewTrip("Porto", "", None, None, None, 41.15, -8.61, date(2027, 5, 1), da
 @pytest.mark.parametrize(
     ("fields", "refusal"),
     [
+        ({"name": ""}, Invalid),
         ({"name": " "}, Invalid),
         ({"name": "\u3164"}, Invalid),
         ({"name": "\u2800"}, Invalid),
@@ -38,4 +41,13 @@ async def test_an_invalid_trip_is_refused_before_it_is_stored(
     with pytest.raises(refusal):
         await service.create_trip(
             replace(TRIP, **fields), ANA, trips=trips, new_id=CountingIds(), now=NOON, fingerprint=b""
+        )
+
+
+@pytest.mark.parametrize("name", ["  ", "\u3164", "\u2800", "\ufe0f\u200b", "a\u202eb"])
+async def test_a_trip_keeps_a_name_that_shows_something(name: str) -> None:
+    trips: Any = UnexpectedPort("trips")
+    with pytest.raises(Invalid):
+        await service.change_trip(
+            TripId(UUID(int=1)), TripChange(name=name), ANA, trips=trips, new_id=CountingIds(), now=NOON
         )

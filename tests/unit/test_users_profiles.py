@@ -3,6 +3,7 @@
 import unicodedata
 from datetime import timedelta
 from typing import Any, cast
+from uuid import UUID
 
 import pytest
 
@@ -14,7 +15,7 @@ from nomadcrew.core.users import profiles
 from nomadcrew.core.users.errors import InvalidUsername
 from nomadcrew.core.users.model import Profile
 from nomadcrew.core.users.ports import Profiles
-from nomadcrew.core.users.rules import parse_name, parse_username
+from nomadcrew.core.users.rules import parse_name, parse_username, usernames_for
 from tests.fakes import ANA, NOON
 
 
@@ -57,6 +58,19 @@ def test_a_name_shows_something_and_turns_no_text(name: str) -> None:
 )
 def test_a_name_keeps_what_its_script_needs(name: str) -> None:
     assert parse_name("firstName", name) == composed(name)
+
+
+@pytest.mark.parametrize(("email", "first"), [
+    ("ana+tag@x.de", "ana"), ("น้ำฝน@x.de", "น้ำฝน"), ("zoe\u0308@x.de", "zo\u00eb"), ("o'brien@x.de", "o'brien"),
+    ("a\u200bb@x.de", "ab"), ("\u3164@x.de", "traveller"), ("+x@x.de", "traveller"), ("x" * 40 + "@x.de", "x" * 30),
+    ("x" * 28 + "\U0001f468\u200d\U0001f469@x.de", "x" * 28 + "\U0001f468"),
+])  # fmt: skip
+def test_usernames_from_an_address_are_usernames(email: str, first: str) -> None:
+    candidates = usernames_for(email, UUID(int=7))
+    assert candidates[0] == first
+    assert len(candidates) == len(set(candidates)) == 3
+    for candidate in candidates:
+        assert parse_username(candidate) == candidate
 
 
 async def test_the_address_of_a_token_is_stored_in_the_form_that_is_shown() -> None:

@@ -8,7 +8,7 @@ from nomadcrew.core.notifications.push import PushError, Ticket
 
 if TYPE_CHECKING:
     # For type checkers only: at runtime a function would load the types of features that it does not have.
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from nomadcrew.core.events import Event
     from nomadcrew.core.ids import TripId, UserId
@@ -34,6 +34,13 @@ class NoBroadcast:
 
     async def send_to(self, event: Event, user_ids: Sequence[UserId]) -> None:  # noqa: ARG002 — likewise
         return None
+
+
+class NoAwakeSockets:
+    """`AwakeSockets` of a process without sockets, and on AWS: API Gateway passes no ping to a device."""
+
+    async def awake(self, user_ids: Iterable[UserId], trip_id: TripId) -> frozenset[UserId]:  # noqa: ARG002 — likewise
+        return frozenset()
 
 
 class NoPush:

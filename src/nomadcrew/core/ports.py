@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.presence.ports import Presence
     from nomadcrew.core.queues import WorkQueue
     from nomadcrew.core.rate_limits import RateLimits
-    from nomadcrew.core.realtime import Broadcaster, Connections, Sockets, TopicOf, Topics
+    from nomadcrew.core.realtime import AwakeSockets, Broadcaster, Connections, Sockets, TopicOf, Topics
     from nomadcrew.core.retention import Retention
     from nomadcrew.core.schema import Schema
     from nomadcrew.core.todos.ports import Todos
@@ -86,6 +86,7 @@ class Ports:
     mailer: Mailer
     connections: Connections
     broadcaster: Broadcaster
+    awake_sockets: AwakeSockets
     presence: Presence
     tokens: Tokens
     # Parts of `tokens` and `accounts`, for functions that need only those.

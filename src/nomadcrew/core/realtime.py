@@ -31,6 +31,14 @@ class Connections(Protocol):
     async def unmute(self, connection_id: str, trip_id: TripId) -> None: ...
 
 
+class AwakeSockets(Protocol):
+    """Tells which sockets a person's device really listens to: an app that sleeps leaves its socket open."""
+
+    async def awake(self, user_ids: Iterable[UserId], trip_id: TripId) -> frozenset[UserId]:
+        """The users with a socket that gets the trip's events and whose device answers within two seconds."""
+        ...
+
+
 class Broadcaster(Protocol):
     """Broadcasts events that are never stored: typing, positions, presence."""
 

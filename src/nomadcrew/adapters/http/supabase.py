@@ -17,6 +17,7 @@ from nomadcrew.core.ids import TripId, UserId, derived_id
 from nomadcrew.core.mirror.model import MirroredPosition, MirroredTrip, MirroredUser, MirrorRefused
 
 TIMEOUT_S = 10.0
+_AGED = b'{"updated_at":"2000-01-01T00:00:00Z"}'
 
 
 class SupabaseMirror:
@@ -57,7 +58,7 @@ class SupabaseMirror:
         # Former members are deleted first: no row may show more than it should, not even for a moment.
         member_ids = ",".join(str(user_id) for user_id, _ in trip.members)
         former = {"user_id": f"not.in.({member_ids})"} if member_ids else {}
-        await self._delete("locations", trip_id=f"eq.{trip.id}", **former)
+        await self._drop_positions(trip_id=f"eq.{trip.id}", **former)
         await self._delete("trip_memberships", trip_id=f"eq.{trip.id}", **former)
         await self._upsert(
             "trip_memberships",
@@ -69,7 +70,7 @@ class SupabaseMirror:
         )
 
     async def drop_trip(self, trip_id: TripId) -> None:
-        await self._delete("locations", trip_id=f"eq.{trip_id}")
+        await self._drop_positions(trip_id=f"eq.{trip_id}")
         await self._delete("trip_memberships", trip_id=f"eq.{trip_id}")
         await self._delete("trips", id=f"eq.{trip_id}")
 
@@ -78,11 +79,20 @@ class SupabaseMirror:
     ) -> None:
         if hidden:
             hidden_ids = ",".join(str(user_id) for user_id in hidden)
-            await self._delete("locations", trip_id=f"eq.{trip_id}", user_id=f"in.({hidden_ids})")
+            await self._drop_positions(trip_id=f"eq.{trip_id}", user_id=f"in.({hidden_ids})")
         await self._upsert("locations", "id", [_location(trip_id, position) for position in positions])
 
     async def hide(self, user_id: UserId) -> None:
-        await self._delete("locations", user_id=f"eq.{user_id}")
+        await self._drop_positions(user_id=f"eq.{user_id}")
+
+    async def _drop_positions(self, **filters: str) -> None:
+        """Delete rows of positions, after maps that show them have dropped them.
+
+        Supabase tells only the key of a deleted row, by which the app's map does not find its marker. The map drops
+        a marker whose row is older than a day, so the rows are aged first.
+        """
+        await self._ask("PATCH", f"locations?{urlencode(filters)}", "return=minimal", _AGED)
+        await self._delete("locations", **filters)
 
     async def _upsert(self, table: str, key: str, rows: Sequence[dict[str, Any]]) -> None:
         if rows:

@@ -4,6 +4,9 @@ import os
 import secrets
 from pathlib import Path
 
+# A probe takes as much as some writes of the database do.
+PROBE_BYTES = 64 * 1024
+
 
 def write_whole(path: Path, data: bytes) -> None:
     """Replace the contents of `path`, with mode 0600.
@@ -24,6 +27,21 @@ def write_whole(path: Path, data: bytes) -> None:
         part.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def try_to_write(path: Path) -> None:
+    """Write a little data to `path`, sync it and delete it.
+
+    Raises:
+        OSError: the disk refused, because it is full, read-only or broken.
+    """
+    try:
+        with path.open("wb") as file:
+            file.write(bytes(PROBE_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

@@ -13,7 +13,7 @@ from nomadcrew.core.access import Access, Command
 from nomadcrew.core.errors import NotOnboarded
 from nomadcrew.core.ids import EventId, TripId, UserId
 from nomadcrew.core.locations.arrival import Change
-from nomadcrew.core.locations.model import MeetingPoint, OwnSettings, TripSharing, View
+from nomadcrew.core.locations.model import MAX_SHARING_S, MeetingPoint, OwnSettings, TripSharing, View
 from nomadcrew.core.names import display_name
 from nomadcrew.core.trips.model import MAX_TRIPS_PER_USER
 
@@ -72,6 +72,7 @@ class PostgresLocationSharing:
             expires_at=expires_at,
             privacy=privacy,
             keep_privacy=keep_privacy,
+            max_sharing_s=MAX_SHARING_S,
             event_id=command.event_id,
             now=command.now,
         )

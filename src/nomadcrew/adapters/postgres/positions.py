@@ -14,6 +14,7 @@ from nomadcrew.core.ids import TripId, UserId
 from nomadcrew.core.locations.model import (
     MAX_FIX_AGE,
     MAX_READ,
+    MAX_SHARING_S,
     MAX_SPEED_MPS,
     MIN_AGREEING,
     MIN_INTERVAL_S,
@@ -115,6 +116,7 @@ async def store_reports(
         max_speed_mps=MAX_SPEED_MPS,
         min_interval_s=MIN_INTERVAL_S,
         min_agreeing=MIN_AGREEING,
+        max_sharing_s=MAX_SHARING_S,
         fix_age_s=MAX_FIX_AGE.total_seconds(),
     )
     by_number = {row["n"]: row for row in rows}
@@ -160,7 +162,7 @@ def owner_of(row: Row, user_id: UserId) -> Owner:
 def sharing_of(row: Row) -> Sharing | None:
     if row["is_enabled"] is None:
         return None
-    return Sharing(row["is_enabled"], privacy_of(row["setting"]), row["expires_at"])
+    return Sharing(row["is_enabled"], privacy_of(row["setting"]), row["expires_at"], row["ends_at"])
 
 
 def privacy_of(text: str | None) -> Privacy | None:
@@ -227,7 +229,7 @@ def _outcome(row: Row, report: Report) -> Accepted | Exception:
         raise_for_verdict(row["verdict"])
     except DomainError as refusal:
         return refusal
-    sharing = Sharing(row["will_be_enabled"], privacy_of(row["setting"]), row["will_expire_at"])
+    sharing = Sharing(row["will_be_enabled"], privacy_of(row["setting"]), row["will_expire_at"], row["ends_at"])
     owner = Owner(report.user_id, row["joined_at"], privacy_of(row["preference"]), row["is_ghost"], sharing)
     newest = row["newest"]
     last = None if newest is None else report.as_stored(newest, Privacy(row["newest_privacy"]))

@@ -83,7 +83,8 @@ async def revoke_invitation(call: Call) -> None:
     )
 
 
-@routes.get("/v1/invitations/join", auth=Auth.PUBLIC, query=(TOKEN,), status=302, html=True)
+@routes.get("/v1/invitations/join", auth=Auth.PUBLIC, query=(TOKEN,), status=302, html=True, statements=0,
+            why="only a site with an app reads the invitation")  # fmt: skip
 async def join_by_link(call: Call) -> Reply:
     """Redirect a browser from an old invitation link to its page: the app's, or ours if the site has no app."""
     site = call.ports.site

@@ -333,7 +333,7 @@ def preferences(settings: OwnSettings, now: datetime) -> PreferencesView:
                 trip.trip_name,
                 trip.sharing is not None and trip.sharing.is_on(now),
                 None if trip.sharing is None else trip.sharing.privacy,
-                None if trip.sharing is None else trip.sharing.expires_at,
+                None if trip.sharing is None or not trip.sharing.is_enabled else trip.sharing.until,
             )
             for trip in settings.trips
         ],

@@ -11,7 +11,7 @@ from nomadcrew.core.ports import Ports
 from nomadcrew.core.queues import Job
 from nomadcrew.wire.push_jobs import ReceiptsTask, push_job_in, receipts_job
 
-PORTS: Final = ("chat", "push", "push_tokens", "queue")
+PORTS: Final = ("awake_sockets", "chat", "push", "push_tokens", "queue")
 
 
 async def consume_push(job: Job, ports: Ports) -> None:
@@ -32,7 +32,7 @@ async def consume_push(job: Job, ports: Ports) -> None:
 
 
 async def _push(task: PushTask, attempt: int, ports: Ports) -> None:
-    task = await unread(task, chat=ports.chat)
+    task = await unread(task, chat=ports.chat, sockets=ports.awake_sockets)
     done = await deliver(task, tokens=ports.push_tokens, push=ports.push, now=ports.clock())
     # An earlier attempt may have crashed after a message was accepted, before it queued the receipts job.
     if done.taken or attempt > 1:

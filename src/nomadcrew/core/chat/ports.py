@@ -48,7 +48,7 @@ class ChatLog(Protocol):
         ...
 
     async def search(self, access: Access, words: Sequence[str], cursor: str | None, *, limit: int) -> MessagePage:
-        """Messages whose case-folded text contains all of `words`, newest first.
+        """Messages whose search key contains all of `words`, which are keys, newest first.
 
         An adapter without an index scans 10,000 messages per page; the page may be short and still have a `next`.
 

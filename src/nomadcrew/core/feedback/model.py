@@ -1,6 +1,5 @@
 """A message to the operator."""
 
-import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -9,6 +8,7 @@ from uuid import UUID
 
 from nomadcrew.core.emails import parse_email
 from nomadcrew.core.errors import Invalid
+from nomadcrew.core.ids import derived_id
 from nomadcrew.core.text import composed, is_visible
 
 FeedbackId = NewType("FeedbackId", UUID)
@@ -44,9 +44,8 @@ def new_feedback(name: str, email: str, message: str, source: FeedbackSource, *,
         raise _invalid(f"`name` must have 1 to {MAX_NAME} characters.")
     if not MIN_MESSAGE <= len(message) <= MAX_MESSAGE or not is_visible(message):
         raise _invalid(f"`message` must have {MIN_MESSAGE} to {MAX_MESSAGE} characters.")
-    texts = "\x00".join((name, address, message, source))
-    digest = hashlib.sha256(texts.encode()).digest()
-    return Feedback(FeedbackId(UUID(bytes=digest[:16], version=8)), name, address, message, source, now)
+    id_ = derived_id(UUID(int=0), "\x00".join((name, address, message, source)))
+    return Feedback(FeedbackId(id_), name, address, message, source, now)
 
 
 def _invalid(text: str) -> Invalid:

@@ -95,14 +95,23 @@ class StoredPoint:
 
 @dataclass(frozen=True, slots=True)
 class Sharing:
-    """A member's sharing on a trip. `privacy` None means that the trip has no privacy of its own."""
+    """A member's sharing on a trip. `privacy` None means that the trip has no privacy of its own.
+
+    Sharing ends at `expires_at` if the member set a duration, else at `ends_at`, a day after the trip's last day.
+    """
 
     is_enabled: bool
     privacy: Privacy | None = None
     expires_at: datetime | None = None
+    ends_at: datetime | None = field(default=None, compare=False)
+
+    @property
+    def until(self) -> datetime | None:
+        """The end of sharing, if it is enabled; None if it has none."""
+        return self.expires_at or self.ends_at
 
     def is_on(self, now: datetime) -> bool:
-        return self.is_enabled and (self.expires_at is None or now < self.expires_at)
+        return self.is_enabled and (self.until is None or now < self.until)
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,7 @@ async def _shown(
         if position is None:
             hidden.append(owner.user_id)
         else:
-            until = owner.sharing.expires_at if owner.sharing is not None else None
+            until = owner.sharing.until if owner.sharing is not None else None
             visible.append(MirroredPosition(owner.user_id, position, until))
     return visible, hidden
 

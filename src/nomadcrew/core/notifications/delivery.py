@@ -26,6 +26,7 @@ from nomadcrew.core.notifications.push import (
     Ticket,
 )
 from nomadcrew.core.notifications.texts import preview, push_body, push_title
+from nomadcrew.core.realtime import AwakeSockets
 
 log = logging.getLogger("nomadcrew.push")
 
@@ -68,8 +69,8 @@ async def deliver(task: PushTask, *, tokens: PushTokens, push: Push, now: dateti
     return PushOutcome(taken, left)
 
 
-async def unread(task: PushTask, *, chat: ChatLog) -> PushTask:
-    """The push without the members who have read its message, for a phone that shows the chat.
+async def unread(task: PushTask, *, chat: ChatLog, sockets: AwakeSockets) -> PushTask:
+    """The push without the members who have read its message, or whose device is awake and gets the trip's events.
 
     Raises:
         Unavailable: the receipts cannot be read.
@@ -78,7 +79,9 @@ async def unread(task: PushTask, *, chat: ChatLog) -> PushTask:
         return task
     trip_id, message_id = TripId(UUID(task.metadata["chatID"])), MessageId(UUID(task.metadata["messageID"]))
     readers = await chat.readers(trip_id, message_id)
-    return replace(task, recipients={user: id_ for user, id_ in task.recipients.items() if user not in readers})
+    others = [user_id for user_id in task.recipients if user_id not in readers]
+    awake = await sockets.awake(others, trip_id)
+    return replace(task, recipients={user: task.recipients[user] for user in others if user not in awake})
 
 
 async def _send(task: PushTask, batch: Sequence[Phone], push: Push) -> Sequence[tuple[Phone, Ticket]]:

@@ -8,7 +8,7 @@ from nomadcrew.core.errors import Invalid
 from nomadcrew.core.ids import EventId, MembershipId, NewId, TripId, UserId
 from nomadcrew.core.pages import After
 from nomadcrew.core.permissions import rule
-from nomadcrew.core.text import check_label
+from nomadcrew.core.text import check_label, is_visible
 from nomadcrew.core.trips.model import (
     MAX_TRIPS_PER_USER,
     InvalidDates,
@@ -38,7 +38,7 @@ async def create_trip(
     """
     _check(TripChange(new.name, new.description, new.destination_place_id, new.destination_address,
                       new.destination_name, new.destination_latitude, new.destination_longitude))  # fmt: skip
-    if not new.name.strip():
+    if not new.name:
         raise Invalid("`name` must not be empty.", code="invalid_request_payload")
     if len(new.background_image_url) > MAX_IMAGE_URL:
         raise Invalid(
@@ -133,6 +133,8 @@ def _check(fields: TripChange) -> None:
         if text is not None and len(text) > limit:
             raise Invalid(f"`{name}` must have at most {limit} characters.", code="invalid_request_payload")
         check_label(name, text or "")
+    if fields.name and not is_visible(fields.name):
+        raise Invalid("`name` must have a visible character.", code="invalid_request_payload")
     for name, degrees, bound in (
         ("destinationLatitude", fields.destination_latitude, 90.0),
         ("destinationLongitude", fields.destination_longitude, 180.0),

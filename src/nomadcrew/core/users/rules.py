@@ -1,6 +1,5 @@
 """Rules for usernames, names and avatar URLs."""
 
-import re
 import unicodedata
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -15,7 +14,6 @@ MAX_AVATAR_URL = 2048
 MAX_PREFERENCES_BYTES = 16_384
 # A domain that no mail reaches. Source: RFC 2606, section 2.
 PRIVATE_DOMAIN = "people.invalid"
-_UNFIT_FOR_DERIVED = re.compile(r"[^\w.-]")
 
 
 def parse_username(text: str) -> str:
@@ -33,23 +31,31 @@ def parse_username(text: str) -> str:
 
 def usernames_for(email: str, seed: UUID) -> tuple[str, ...]:
     """Candidates for a user without a chosen username, from the address's local part without its +tag."""
-    return _near(email.partition("@")[0].partition("+")[0], seed)
+    return _near(_fit(email.partition("@")[0].partition("+")[0]), seed)
 
 
 def usernames_near(wanted: str, seed: UUID) -> tuple[str, ...]:
     """Candidates for a wanted name that may not be a username: the name itself if it is one, then near ones."""
     local = wanted.strip().removeprefix("@").partition("@")[0]
     try:
-        return (parse_username(wanted), *_near(local, seed))
+        name = parse_username(wanted)
+        return (name, *_near(name, seed)[1:])
     except InvalidUsername:
-        return _near("_".join(local.split()), seed)
+        return _near(_fit("_".join(local.split())), seed)
 
 
-def _near(name: str, seed: UUID) -> tuple[str, ...]:
-    base = composed(name)
+def _fit(text: str) -> str:
+    """The text if it is an identifier, else its letters, digits and marks; without any, a neutral word."""
+    base = composed(text)
     if not is_identifier(base):
-        base = _UNFIT_FOR_DERIVED.sub("", base) or "traveller"
-    return (base[:MAX_USERNAME], f"{base[:26]}{seed.int % 10_000:04d}", with_suffix(base, suffix_of(seed)))
+        base = "".join(c for c in base if c in "_.-" or unicodedata.category(c)[0] in "LMN")
+    has_letters = any(unicodedata.category(c)[0] in "LN" for c in base)
+    return base if has_letters and is_identifier(base) else "traveller"
+
+
+def _near(base: str, seed: UUID) -> tuple[str, ...]:
+    digits = f"{seed.int % 10_000:04d}"
+    return (composed(base[:MAX_USERNAME]), with_suffix(base, digits), with_suffix(base, suffix_of(seed)))
 
 
 def suffix_of(seed: UUID) -> str:
@@ -58,7 +64,7 @@ def suffix_of(seed: UUID) -> str:
 
 
 def with_suffix(username: str, suffix: str) -> str:
-    return username[: MAX_USERNAME - len(suffix)] + suffix
+    return composed(username[: MAX_USERNAME - len(suffix)]) + suffix
 
 
 def parse_name(field: str, text: str) -> str:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.mail import Mailer
     from nomadcrew.core.queues import WorkQueue
     from nomadcrew.core.rate_limits import Limit, RateLimits
+    from nomadcrew.core.realtime import AwakeSockets
     from nomadcrew.core.schema import Schema
     from nomadcrew.core.users.ports import PrivateAddresses, Profiles
 
@@ -291,3 +292,8 @@ class PortFactory:
         from nomadcrew.adapters.private_addresses import KeyedPrivateAddresses
 
         return KeyedPrivateAddresses(lambda: self.secrets.keys("private addresses"))
+
+    def awake_sockets(self) -> AwakeSockets:
+        from nomadcrew.adapters.noop import NoAwakeSockets
+
+        return NoAwakeSockets()

@@ -73,6 +73,7 @@ STANDS_ON: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "chat": ("sql", "chat"),
         "files": ("files",),
         "broadcaster": ("queue",),
+        "awake_sockets": (),
         "positions": ("sql", "last_positions", "location_history"),
         "location_stream": ("location_stream",),
         "streamed_positions": ("sql", "streamed_positions", "stored_history"),

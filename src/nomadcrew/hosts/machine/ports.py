@@ -20,7 +20,7 @@ from nomadcrew.adapters.machine.passwords import Argon2Passwords
 from nomadcrew.adapters.machine.rate_limits import rate_limits
 from nomadcrew.adapters.mime import MailSender
 from nomadcrew.adapters.mirrored_broadcaster import MirroredBroadcaster
-from nomadcrew.adapters.noop import NoMirror, NoPush
+from nomadcrew.adapters.noop import NoAwakeSockets, NoMirror, NoPush
 from nomadcrew.adapters.postgres.accounts import PostgresAccounts
 from nomadcrew.adapters.postgres.chat import PostgresChat
 from nomadcrew.adapters.postgres.ports import SQL_PORTS
@@ -91,6 +91,7 @@ def machine_ports(
         outbox=outbox,
         connections=connections,
         broadcaster=mirrored,
+        awake_sockets=NoAwakeSockets(),
         presence=presence or PostgresPresence(sql),
         location_stream=DirectLocationStream(shared["location_sharing"], mirrored, new_id),
         mailer=_mailer(settings, mail_folder, clock),

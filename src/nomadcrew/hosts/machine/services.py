@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
+from nomadcrew.adapters.machine.disk import try_to_write
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.outbox import PostgresOutbox
 from nomadcrew.adapters.postgres.presence import PostgresPresence
@@ -107,7 +110,7 @@ class SharedServices:
             settings, folder, pool, url=url, outbox=self.relay, connections=hub, broadcaster=self.broadcaster,
             on_session_end=on_session_end, presence=self.presence,
         )  # fmt: skip
-        self.ports = replace(ports, queue=WakingQueue(ports.queue, self.consumers.wake))
+        self.ports = replace(ports, queue=WakingQueue(ports.queue, self.consumers.wake), awake_sockets=sockets)
         self.presence_announcer = PresenceAnnouncer(
             self.presence, self.broadcaster, clock=utc_now, new_id=self.ports.new_id, on_change=on_presence
         )
@@ -220,6 +223,7 @@ class RequestServer:
                 clock=utc_now,
                 heartbeats={**(heartbeats or {}), "sockets": self._pulse},
                 silences=silences,
+                try_to_write=partial(try_to_write, settings.home / f".write-probe.{os.getpid()}"),
             ),
             metrics=MetricsPage(metrics, token=settings.metrics_token, refresh=refresh, render=render),
             cors=cors,

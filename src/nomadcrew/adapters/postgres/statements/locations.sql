@@ -6,7 +6,8 @@ WITH report AS MATERIALIZED (
            t.destination_latitude, t.destination_longitude, m.joined_at, s.trip_id IS NOT NULL AS was_set,
            s.is_enabled AS was_enabled, s.expires_at AS old_expires_at, s.privacy AS setting,
            greatest(s.shown_since, p.shown_since) AS was_shown_since,
-           coalesce(s.is_enabled AND (s.expires_at IS NULL OR s.expires_at > r.now), false) AS was_on
+           sharing_end(t.end_date) AS ends_at,
+           coalesce(s.is_enabled AND coalesce(s.expires_at, sharing_end(t.end_date)) > r.now, false) AS was_on
     FROM jsonb_to_recordset(:reports::jsonb) AS r (
         n int, trip_id uuid, user_id uuid, is_enabled boolean, expires_at timestamptz, event_id uuid,
         now timestamptz, points jsonb)
@@ -19,7 +20,9 @@ WITH report AS MATERIALIZED (
     SELECT report.*, coalesce(is_enabled, was_enabled, true) AS will_be_enabled,
            CASE WHEN expires_at IS NOT NULL THEN expires_at
                 WHEN NOT is_enabled THEN NULL
-                WHEN is_enabled IS NULL OR was_on THEN old_expires_at END AS will_expire_at
+                WHEN is_enabled IS NULL OR was_on THEN old_expires_at
+                -- The member shares on after the trip.
+                WHEN ends_at <= now THEN now + :max_sharing_s::float8 * interval '1 second' END AS will_expire_at
     FROM report
 ), resolved AS MATERIALIZED (
     SELECT requested.*, is_on,
@@ -31,7 +34,7 @@ WITH report AS MATERIALIZED (
            CASE WHEN is_on AND was_set AND NOT was_on THEN now ELSE was_shown_since END AS trusted_since
     FROM requested
     CROSS JOIN LATERAL (
-        SELECT will_be_enabled AND (will_expire_at IS NULL OR will_expire_at > now) AS is_on) AS sharing
+        SELECT will_be_enabled AND coalesce(will_expire_at, ends_at) > now AS is_on) AS sharing
 ), point AS MATERIALIZED (
     SELECT resolved.n, resolved.trip_id, resolved.user_id, resolved.now, x.k, x.latitude, x.longitude, x.accuracy_m,
            x.speed_mps, x.heading_deg, x.recorded_at,
@@ -127,7 +130,7 @@ WITH report AS MATERIALIZED (
 )
 SELECT resolved.n, resolved.verdict, resolved.first_name, resolved.last_name, resolved.username,
        resolved.preference, resolved.is_ghost, resolved.has_ended, resolved.joined_at, resolved.will_be_enabled,
-       resolved.will_expire_at, resolved.setting, resolved.shown_since, resolved.trusted_since,
+       resolved.will_expire_at, resolved.ends_at, resolved.setting, resolved.shown_since, resolved.trusted_since,
        resolved.destination_latitude, resolved.destination_longitude, mp.latitude AS meeting_latitude,
        mp.longitude AS meeting_longitude, mp.radius_m AS meeting_radius_m,
        coalesce(d.is_there, false) AS is_at_destination, coalesce(a.is_there, false) AS is_at_meeting_point,
@@ -155,7 +158,8 @@ VALUES (:event_id::uuid, 'LOCATION_SHARING_CHANGED', 'location-service', :trip_i
 -- name: crew
 SELECT gate.verdict, t.status IN ('COMPLETED', 'CANCELLED') AS has_ended, reader.joined_at AS reader_joined_at,
        m.user_id, m.joined_at, p.first_name, p.last_name, p.username, p.location_privacy_preference AS preference,
-       ghost_mode(p.preferences) AS is_ghost, s.is_enabled, s.expires_at, s.privacy AS setting,
+       ghost_mode(p.preferences) AS is_ghost, s.is_enabled, s.expires_at, sharing_end(t.end_date) AS ends_at,
+       s.privacy AS setting,
        l.latitude, l.longitude, l.accuracy_m, l.speed_mps, l.heading_deg, l.recorded_at, l.received_at, l.privacy
 FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int) gate
 LEFT JOIN trips t ON gate.verdict = 'ok' AND t.id = gate.trip_id
@@ -172,7 +176,7 @@ WITH facts AS MATERIALIZED (
     SELECT CASE WHEN gate.verdict = 'ok' AND m.id IS NULL THEN 'member_not_found' ELSE gate.verdict END AS verdict,
            gate.trip_id, t.status IN ('COMPLETED', 'CANCELLED') AS has_ended, reader.joined_at AS reader_joined_at,
            m.joined_at, p.location_privacy_preference AS preference, ghost_mode(p.preferences) AS is_ghost,
-           s.is_enabled, s.expires_at, s.privacy AS setting
+           s.is_enabled, s.expires_at, sharing_end(t.end_date) AS ends_at, s.privacy AS setting
     FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int) gate
     LEFT JOIN trips t ON gate.verdict = 'ok' AND t.id = gate.trip_id
     LEFT JOIN trip_memberships reader ON reader.trip_id = t.id AND reader.user_id = :caller::uuid
@@ -186,13 +190,14 @@ WITH facts AS MATERIALIZED (
         AND h.recorded_at >= :start::timestamptz AND h.recorded_at < :end::timestamptz AND NOT h.is_jump
     WHERE facts.verdict = 'ok'
 )
-SELECT verdict, has_ended, reader_joined_at, joined_at, preference, is_ghost, is_enabled, expires_at, setting,
+SELECT verdict, has_ended, reader_joined_at, joined_at, preference, is_ghost, is_enabled, expires_at, ends_at,
+       setting,
        NULL::float8 AS latitude, NULL::float8 AS longitude, NULL::float8 AS accuracy_m, NULL::float8 AS speed_mps,
        NULL::float8 AS heading_deg, NULL::timestamptz AS recorded_at, NULL::timestamptz AS received_at,
        NULL::text AS privacy
 FROM facts
 UNION ALL
-SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, latitude, longitude, accuracy_m, speed_mps,
+SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, latitude, longitude, accuracy_m, speed_mps,
        heading_deg,
        recorded_at, received_at, privacy
 FROM points
@@ -226,7 +231,7 @@ ORDER BY recorded_at
 -- The active members among the requested ones, with their visibility settings and points of arrival.
 SELECT x.n, m.joined_at, p.first_name, p.last_name, p.username, p.location_privacy_preference AS preference,
        ghost_mode(p.preferences) AS is_ghost, t.status IN ('COMPLETED', 'CANCELLED') AS has_ended,
-       s.is_enabled, s.expires_at, s.privacy AS setting, t.destination_latitude, t.destination_longitude,
+       s.is_enabled, s.expires_at, sharing_end(t.end_date) AS ends_at, s.privacy AS setting, t.destination_latitude, t.destination_longitude,
        mp.latitude AS meeting_latitude, mp.longitude AS meeting_longitude, mp.radius_m AS meeting_radius_m,
        coalesce(d.is_there, false) AS is_at_destination, coalesce(a.is_there, false) AS is_at_meeting_point
 FROM jsonb_to_recordset(:members::jsonb) AS x (n int, trip_id uuid, user_id uuid)
@@ -241,7 +246,7 @@ LEFT JOIN arrivals a ON a.trip_id = t.id AND a.user_id = x.user_id AND a.place =
 -- name: own
 SELECT caller.location_privacy_preference AS preference, ghost_mode(caller.preferences) AS is_ghost,
        t.id AS trip_id,
-       t.name AS trip_name, s.is_enabled, s.expires_at, s.privacy AS setting
+       t.name AS trip_name, s.is_enabled, s.expires_at, sharing_end(t.end_date) AS ends_at, s.privacy AS setting
 FROM user_profiles caller
 LEFT JOIN (trip_memberships m
            JOIN trips t ON t.id = m.trip_id AND t.deleted_at IS NULL AND t.status NOT IN ('COMPLETED', 'CANCELLED'))
@@ -254,7 +259,8 @@ ORDER BY t.start_date DESC, t.id DESC LIMIT :max_trips::int
 SELECT s.trip_id FROM location_sharing s
 JOIN trips t ON t.id = s.trip_id AND t.deleted_at IS NULL AND t.status NOT IN ('COMPLETED', 'CANCELLED')
 JOIN trip_memberships m ON m.trip_id = s.trip_id AND m.user_id = s.user_id AND m.status = 'ACTIVE'
-WHERE s.user_id = :caller::uuid AND s.is_enabled AND (s.expires_at IS NULL OR s.expires_at > :now::timestamptz)
+WHERE s.user_id = :caller::uuid AND s.is_enabled
+    AND coalesce(s.expires_at, sharing_end(t.end_date)) > :now::timestamptz
 ORDER BY s.trip_id LIMIT :max_trips::int
 
 -- name: arrived
@@ -279,8 +285,9 @@ WITH gate AS MATERIALIZED (
     SELECT * FROM locked_trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
 ), old AS (
     SELECT locked.preference, locked.is_ghost, t.status IN ('COMPLETED', 'CANCELLED') AS has_ended,
-           s.is_enabled, s.expires_at, s.privacy,
-           coalesce(s.is_enabled AND (s.expires_at IS NULL OR s.expires_at > :now::timestamptz), false) AS was_on
+           s.is_enabled, s.expires_at, sharing_end(t.end_date) AS ends_at, s.privacy,
+           coalesce(s.is_enabled AND coalesce(s.expires_at, sharing_end(t.end_date)) > :now::timestamptz, false)
+               AS was_on
     FROM gate
     JOIN trips t ON t.id = gate.trip_id
     CROSS JOIN LATERAL locked_sharing(gate.trip_id, :caller::uuid) locked
@@ -290,12 +297,14 @@ WITH gate AS MATERIALIZED (
     SELECT old.*, coalesce(:is_enabled::boolean, is_enabled, false) AS will_be_enabled,
            CASE WHEN :expires_at::timestamptz IS NOT NULL THEN :expires_at::timestamptz
                 WHEN NOT :is_enabled::boolean THEN NULL
-                WHEN :is_enabled::boolean IS NULL OR was_on THEN expires_at END AS will_expire_at,
+                WHEN :is_enabled::boolean IS NULL OR was_on THEN expires_at
+                WHEN ends_at <= :now::timestamptz
+                    THEN :now::timestamptz + :max_sharing_s::float8 * interval '1 second' END AS will_expire_at,
            CASE WHEN :keep_privacy::boolean THEN privacy ELSE :privacy::text END AS will_be_private
     FROM old
 ), visibility AS (
     SELECT requested.*, was_on AND privacy IS DISTINCT FROM 'hidden' AS was_shown,
-           will_be_enabled AND (will_expire_at IS NULL OR will_expire_at > :now::timestamptz)
+           will_be_enabled AND coalesce(will_expire_at, ends_at) > :now::timestamptz
                AND will_be_private IS DISTINCT FROM 'hidden' AS is_shown
     FROM requested
 ), stored AS (
@@ -323,9 +332,15 @@ SELECT CASE WHEN gate.verdict = 'ok' AND visibility.has_ended THEN 'trip_ended' 
 FROM gate LEFT JOIN visibility ON true
 
 -- name: expire
-WITH due AS (
+WITH with_duration AS (
     SELECT trip_id, user_id FROM location_sharing WHERE is_enabled AND expires_at <= :now::timestamptz
     ORDER BY expires_at LIMIT :limit::int FOR UPDATE SKIP LOCKED
+), with_trip AS (
+    SELECT s.trip_id, s.user_id FROM location_sharing s JOIN trips t ON t.id = s.trip_id
+    WHERE s.is_enabled AND s.expires_at IS NULL AND sharing_end(t.end_date) <= :now::timestamptz
+    LIMIT :limit::int FOR UPDATE OF s SKIP LOCKED
+), due AS (
+    SELECT * FROM with_duration UNION ALL SELECT * FROM with_trip
 ), ended AS (
     UPDATE location_sharing s SET is_enabled = false, updated_at = :now::timestamptz
     FROM due WHERE s.trip_id = due.trip_id AND s.user_id = due.user_id

@@ -24,6 +24,7 @@ log = logging.getLogger("nomadcrew.health")
 Status = Literal["UP", "DEGRADED", "DOWN"]
 PING_TIMEOUT_S = 2.0
 REMEMBERED_S = 1.0
+STORAGE_REMEMBERED_S = 10.0
 SILENT_AFTER_S = 30.0
 
 
@@ -67,12 +68,14 @@ class Health:
         clock: Clock,
         heartbeats: Mapping[str, Heartbeat] | None = None,
         silences: Callable[[], Awaitable[Mapping[str, float]]] | None = None,
+        try_to_write: Callable[[], object] | None = None,
         version: str = __version__,
     ) -> None:
         """`ping` runs a trivial statement on the database and raises `Unavailable` if it does not answer.
 
         `heartbeats` are those of this process's loops, by the name on the pages; `silences` returns the seconds
-        since the last heartbeat of another process's loops.
+        since the last heartbeat of another process's loops. `try_to_write` writes to the disk of the data folder,
+        in a thread, and raises `OSError` if the disk refuses.
         """
         self._ping = ping
         self._clock = clock
@@ -82,6 +85,9 @@ class Health:
         self._started_s = time.monotonic()
         self._database = Component("UP")
         self._known_until_s = float("-inf")
+        self._try_to_write = try_to_write
+        self._storage = Component("UP")
+        self._storage_known_until_s = float("-inf")
         self._ping_lock = asyncio.Lock()
 
     async def health(self) -> Reply:
@@ -98,8 +104,14 @@ class Health:
         return _reply(503 if check.status == "DOWN" else 200, check)
 
     async def check(self) -> HealthCheck:
-        """The state of every component: DOWN without the database, DEGRADED if a background loop is stuck."""
+        """The state of every component.
+
+        The whole is DOWN without the database or if the disk takes no writes, and DEGRADED if a background loop is
+        stuck.
+        """
         components = {"database": await self._database_state()}
+        if self._try_to_write is not None:
+            components["storage"] = await self._storage_state(self._try_to_write)
         silent = {name: heartbeat.silent_s for name, heartbeat in self._heartbeats.items()}
         if self._silences is not None:
             silent |= await self._silences()
@@ -119,6 +131,21 @@ class Health:
                 self._database = await self._ping_once()
                 self._known_until_s = time.monotonic() + REMEMBERED_S
             return self._database
+
+    async def _storage_state(self, try_to_write: Callable[[], object]) -> Component:
+        """The disk's state, at most 10 s old: each look is a synced write."""
+        async with self._ping_lock:
+            if time.monotonic() >= self._storage_known_until_s:
+                try:
+                    await asyncio.wait_for(asyncio.to_thread(try_to_write), PING_TIMEOUT_S)
+                    self._storage = Component("UP")
+                except TimeoutError:
+                    self._storage = Component("DOWN", f"no write within {PING_TIMEOUT_S:g} s")
+                except OSError as error:
+                    # The text names no file: the pages are public.
+                    self._storage = Component("DOWN", f"takes no writes: {error.strerror}")
+                self._storage_known_until_s = time.monotonic() + STORAGE_REMEMBERED_S
+            return self._storage
 
     async def _ping_once(self) -> Component:
         try:
@@ -144,7 +171,7 @@ def duration_text(seconds: float) -> str:
 
 
 def _overall(components: Mapping[str, Component]) -> Status:
-    if components["database"].status == "DOWN":
+    if any(components[name].status == "DOWN" for name in ("database", "storage") if name in components):
         return "DOWN"
     return "UP" if all(component.status == "UP" for component in components.values()) else "DEGRADED"
 

@@ -52,6 +52,10 @@ class Delivery(Protocol):
         """
         ...
 
+    async def awake(self, user_ids: Iterable[UserId], trip_id: TripId) -> frozenset[UserId]:
+        """See `AwakeSockets`."""
+        ...
+
 
 class HubBroadcaster:
     """`Broadcaster` on a host that holds the sockets."""

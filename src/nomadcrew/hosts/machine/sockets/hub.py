@@ -4,6 +4,7 @@ A slow reader is closed with a code on which clients reconnect; it never delays 
 the event loop's thread.
 """
 
+import asyncio
 import random
 import time
 from collections.abc import Callable, Iterable, Set
@@ -21,6 +22,9 @@ TICK_S = 1.0
 TICKS_A_ROUND = 5
 # Frames to hold until the greeting is sent, which needs one database query.
 MAX_HELD = 256
+# How long a device may take to answer a ping, and the interval of looks for it.
+ANSWER_S = 2.0
+ANSWER_POLL_S = 0.05
 
 _PONG = text_frame(PONG)
 _NONE: frozenset[TripId] = frozenset()
@@ -79,6 +83,13 @@ class Socket:
 
     def send(self, frame: str) -> bool:
         return self.write(text_frame(frame), now_s=time.monotonic())
+
+    def ping(self) -> None:
+        self._outlet.ping()
+
+    def heard_since(self, asked_s: float) -> bool:
+        """True if the device has sent something since then, by the event loop's clock."""
+        return self._outlet.heard_s() > asked_s
 
     def close(self, code: int, reason: str) -> None:
         """Close the socket, once; the client fetches missed events from the stored ones."""
@@ -169,6 +180,25 @@ class Hub:
         if reached and shows is not None and trip_id is not None:
             self.on_shown(trip_id, shows, reached)
         return count
+
+    async def awake(self, user_ids: Iterable[UserId], trip_id: TripId) -> frozenset[UserId]:
+        """See `AwakeSockets`."""
+        clock_s = asyncio.get_running_loop().time
+        asked_s = clock_s()
+        waiting = [
+            socket
+            for user_id in user_ids
+            for socket in self._by_user.get(user_id, ())
+            if not socket.closing and trip_id not in socket.muted
+        ]
+        for socket in waiting:
+            socket.ping()
+        answered: set[UserId] = set()
+        while waiting and clock_s() < asked_s + ANSWER_S:
+            await asyncio.sleep(ANSWER_POLL_S)
+            answered |= {socket.user_id for socket in waiting if socket.heard_since(asked_s)}
+            waiting = [socket for socket in waiting if socket.user_id not in answered]
+        return frozenset(answered)
 
     def end_session(self, session_id: SessionId) -> None:
         """Close the sockets of a session that ended."""

@@ -28,6 +28,7 @@ KERNEL_BYTES = 64 * 1024
 # How long a client may take to close; a client that reads nothing is cut off then.
 LEAVE_S = 10.0
 _TEXT = 0x81  # final fragment, text
+_PING = bytes((0x89, 0))  # final fragment, ping, without a payload
 # Frames of any kind from one client: some clients ping often, and send a burst when they are back online.
 FRAMES_PER_S = 50.0
 FRAMES_AT_ONCE = 200.0
@@ -49,6 +50,14 @@ class Outlet(Protocol):
 
     def end(self, code: int, reason: str) -> None:
         """Close with a code, and cut off a client that does not close in time."""
+        ...
+
+    def ping(self) -> None:
+        """Ask the device for an answer."""
+        ...
+
+    def heard_s(self) -> float:
+        """When the last bytes came from the device, by the event loop's clock."""
         ...
 
 
@@ -78,7 +87,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._connections = connections
-        self._made_s = self._counted_s = self.loop.time()
+        self._made_s = self._counted_s = self._heard_s = self.loop.time()
         self._allowance = FRAMES_AT_ONCE
         self._deaf = False
         self._write_until = WriteDeadline()
@@ -94,7 +103,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._connections.leave(self)
 
     def data_received(self, data: bytes) -> None:
-        now_s = self.loop.time()
+        now_s = self._heard_s = self.loop.time()
         self._allowance = min(FRAMES_AT_ONCE, self._allowance + (now_s - self._counted_s) * FRAMES_PER_S)
         self._counted_s = now_s
         if not self.handshake_initiated:
@@ -168,6 +177,13 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def write(self, frame: bytes) -> None:
         if not (self.close_sent or self.disconnected):
             self.transport.write(frame)
+
+    def ping(self) -> None:
+        if not (self.close_sent or self.disconnected or self.transport.is_closing()):
+            self.transport.write(_PING)
+
+    def heard_s(self) -> float:
+        return self._heard_s
 
     def end(self, code: int, reason: str) -> None:
         if self.close_sent or self.disconnected or self.transport.is_closing():

@@ -103,7 +103,7 @@ class Question(IpcMessage):
     """A query; the reply is an `Answer` with the same number."""
 
     number: int
-    about: "TakeLimit | HeartbeatQuery | MetricsQuery"
+    about: "TakeLimit | HeartbeatQuery | MetricsQuery | AwakeQuery"
 
 
 class TakeLimit(IpcMessage):
@@ -120,6 +120,13 @@ class HeartbeatQuery(IpcMessage):
 
 class MetricsQuery(IpcMessage):
     """Ask for all metrics in Prometheus' text format: one worker's, or all processes' if a worker asks."""
+
+
+class AwakeQuery(IpcMessage):
+    """Ask a worker which of these users have a socket that gets the trip's events and answers a ping."""
+
+    people: bytes
+    trip_id: bytes
 
 
 class Answer(IpcMessage):
@@ -172,7 +179,7 @@ class IpcChannel(asyncio.Protocol):
         body = _encode(message)
         self._transport.write(len(body).to_bytes(4, "big") + body)
 
-    async def ask(self, about: "TakeLimit | HeartbeatQuery | MetricsQuery") -> Any:
+    async def ask(self, about: "TakeLimit | HeartbeatQuery | MetricsQuery | AwakeQuery") -> Any:
         """Send a question and return its answer.
 
         Raises:

@@ -126,15 +126,31 @@ class WorkerSupervisor:
     def deliver(
         self, frame: str, user_ids: Iterable[UserId], trip_id: TripId | None, shows: UserId | None = None
     ) -> int:
-        people: dict[_Worker, bytearray] = {}
-        for user_id in user_ids:
-            for worker in self._workers_of_user.get(user_id, ()):
-                people.setdefault(worker, bytearray()).extend(user_id.bytes)
+        people = self._by_worker(user_ids)
         trip = None if trip_id is None else trip_id.bytes
         owner = None if shows is None else shows.bytes
         for worker, theirs in people.items():
             worker.channel.send(ipc.Deliver(frame, bytes(theirs), trip, owner))
         return 0  # each worker counts its own
+
+    async def awake(self, user_ids: Iterable[UserId], trip_id: TripId) -> frozenset[UserId]:
+        """See `AwakeSockets`."""
+        asked = [
+            worker.channel.ask(ipc.AwakeQuery(bytes(people), trip_id.bytes))
+            for worker, people in self._by_worker(user_ids).items()
+        ]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        return frozenset(
+            UserId(user_id) for answer in answers if isinstance(answer, bytes) for user_id in ids_in(answer)
+        )
+
+    def _by_worker(self, user_ids: Iterable[UserId]) -> dict[_Worker, bytearray]:
+        """The users of each worker, as a concatenation of ids."""
+        people: dict[_Worker, bytearray] = {}
+        for user_id in user_ids:
+            for worker in self._workers_of_user.get(user_id, ()):
+                people.setdefault(worker, bytearray()).extend(user_id.bytes)
+        return people
 
     def end_session(self, session_id: SessionId) -> None:
         """Make all workers refuse a session, including those that start within the lifetime of a token."""

@@ -182,6 +182,9 @@ class Worker:
     async def _answer(self, about: ipc.IpcMessage) -> Any:
         if isinstance(about, ipc.MetricsQuery):
             return self.metrics.render().decode()
+        if isinstance(about, ipc.AwakeQuery):
+            awake = await self.hub.awake(map(UserId, ids_in(about.people)), TripId(UUID(bytes=about.trip_id)))
+            return b"".join(user_id.bytes for user_id in awake)
         raise TypeError(f"the host asked for {type(about).__name__}")
 
     async def _send_heartbeats(self) -> None:
