@@ -64,8 +64,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._deaf = False  # ignores what else the client sends
         self._in_head = False
         self._in_body = False
-        self._head_bytes = 0  # of the complete headers
-        self._fed_bytes = 0  # of an incomplete head, or of a body with its framing
+        self._piece_bytes = 0  # of the piece that is being parsed
+        self._fed_bytes = 0  # of earlier pieces of an incomplete head, or of a body with its framing
         self._body_bytes = 0
         self._read_until_s = math.inf
         self._write_until = WriteDeadline()
@@ -118,26 +118,23 @@ class HttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head = True
-        self._head_bytes = self._fed_bytes = 0
+        self._fed_bytes = self._body_bytes = 0
         if len(self.pipeline) >= MAX_PIPELINED:
             raise _Stop
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._in_head:
-            return  # a trailer, which nothing here reads
-        self._head_bytes += len(name) + len(value) + 4
-        if len(self.headers) >= MAX_HEADERS:
-            self._stop(HeadTooLarge())
-        super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
-        if self._head_bytes + len(self.url) > MAX_HEAD_BYTES:
+        # Small heads, which are almost all, are not counted header by header. The piece in which a head began is
+        # not among the fed ones.
+        may_be_large = self._fed_bytes + self._piece_bytes + PIECE_BYTES > MAX_HEAD_BYTES
+        if (may_be_large and self._head_bytes() > MAX_HEAD_BYTES) or len(self.headers) > MAX_HEADERS:
             self._stop(HeadTooLarge())
         self._in_head = False
         self._in_body = True
-        self._fed_bytes = self._body_bytes = 0
+        self._fed_bytes = 0
         self._read_until_s = self.loop.time() + BODY_TIMEOUT_S + BODY_MARGIN_S
         super().on_headers_complete()
+        if not self.parser.should_upgrade():
+            self.headers = []  # for trailers, which nothing reads
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
@@ -163,6 +160,7 @@ class HttpProtocol(HttpToolsProtocol):
             return False
         self._unset_keepalive_if_required()
         in_head, in_body = self._in_head, self._in_body
+        self._piece_bytes = len(piece)
         try:
             self.parser.feed_data(piece)
         except httptools.HttpParserUpgrade:
@@ -175,12 +173,15 @@ class HttpProtocol(HttpToolsProtocol):
             return False
         if (in_head and self._in_head) or (in_body and self._in_body):
             self._fed_bytes += len(piece)
-            if self._fed_bytes - 2 * self._body_bytes > MAX_HEAD_BYTES:
+            if self._fed_bytes - 2 * self._body_bytes > MAX_HEAD_BYTES or len(self.headers) > MAX_HEADERS:
                 self._refuse(HeadTooLarge())
                 return False
         if self._read_until_s == math.inf and (self.cycle is None or self.cycle.response_complete):
             self._read_until_s = self.loop.time() + HEAD_TIMEOUT_S
         return True
+
+    def _head_bytes(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
     def _stop(self, refusal: DomainError) -> None:
         self._refusal = refusal
