@@ -55,14 +55,14 @@ MAX_MEMBERS, MAX_TRIPS, MAX_REACTIONS, MAX_EDITS, MAX_PHONES = 4, 4, 3, 2, 2
 HALF_ACCEPTED = "accepted once"
 EMOJI = ("\u2764", "\u2764\ufe0f", "a", "b", "c", "d")
 
-# Events against rows. The creator of a trip joins it without an event.
+# Events against rows.
 _JOINS = """
-    SELECT m.trip_id, m.user_id FROM trip_memberships m JOIN trips t ON t.id = m.trip_id
+    SELECT m.trip_id, m.user_id FROM trip_memberships m
     LEFT JOIN outbox o ON o.trip_id = m.trip_id AND o.actor_id = m.user_id
-        AND o.type IN ('MEMBER_ADDED', 'MEMBER_REMOVED')
-    GROUP BY m.trip_id, m.user_id, m.status, t.created_by
-    HAVING count(*) FILTER (WHERE o.type = 'MEMBER_ADDED') - count(*) FILTER (WHERE o.type = 'MEMBER_REMOVED')
-           + (t.created_by = m.user_id)::int <> (m.status = 'ACTIVE')::int"""
+        AND o.type IN ('TRIP_CREATED', 'MEMBER_ADDED', 'MEMBER_REMOVED')
+    GROUP BY m.trip_id, m.user_id, m.status
+    HAVING count(*) FILTER (WHERE o.type IN ('TRIP_CREATED', 'MEMBER_ADDED'))
+           - count(*) FILTER (WHERE o.type = 'MEMBER_REMOVED') <> (m.status = 'ACTIVE')::int"""
 _ROLES = """
     SELECT m.trip_id, m.user_id, m.role, last.payload FROM trip_memberships m CROSS JOIN LATERAL (
         SELECT o.payload FROM outbox o WHERE o.trip_id = m.trip_id AND o.actor_id = m.user_id

@@ -198,6 +198,20 @@ async def test_trips_per_user_are_limited(db: TripDb, monkeypatch: pytest.Monkey
     assert refusal.value.code == "too_many_trips"
 
 
+async def test_trips_made_at_the_same_moment_stay_within_the_limit_and_repeats_get_theirs(
+    db: TripDb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nomadcrew.adapters.postgres.trips.MAX_TRIPS_PER_USER", 2)
+    for number in range(5):
+        ana = await db.user(f"ana{number}")
+        made = await asyncio.gather(*(db.trip(ana) for _ in range(5)), return_exceptions=True)
+        assert sum(isinstance(one, Conflict) for one in made) == 3
+        ben, fingerprint = await db.user(f"ben{number}"), uuid7().bytes
+        await db.trip(ben)
+        same = await asyncio.gather(*(db.new_trip(ben, fingerprint=fingerprint) for _ in range(4)))
+        assert len({trip.id for trip in same}) == 1
+
+
 async def test_an_admin_edits_and_a_member_does_not(db: TripDb, trips: PostgresTrips) -> None:
     ana, ben, eve = await db.user("ana"), await db.user("ben"), await db.user("eve")
     trip_id = await db.trip(ana)

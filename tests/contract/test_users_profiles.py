@@ -155,6 +155,17 @@ async def test_preferences_are_merged_by_key_and_null_removes_a_key(auth: AuthPo
     assert await merge(auth, ana, ana, ghostMode=None, notifications=None) == {}
 
 
+async def test_switches_of_two_routes_at_the_same_moment_are_both_stored(auth: AuthPorts) -> None:
+    for number in range(15):
+        ana = await auth.profile(f"ana{number}")
+        await asyncio.gather(
+            auth.profiles.merge_preferences(ana.id, {"ghostMode": True}, ana.id, is_admin=False, now=LATER),
+            auth.profiles.merge_notification_preferences({"push": False}, {}, ana.id, now=LATER),
+        )
+        stored = (await auth.profiles.get(ana.id, ana.id)).preferences
+        assert (stored["ghostMode"], stored["notifications"]) == (True, {"push": False})
+
+
 async def test_concurrent_merges_of_preferences_are_all_stored(auth: AuthPorts) -> None:
     ana = await auth.profile("ana")
     await asyncio.gather(

@@ -2,7 +2,8 @@
 
 import pytest
 
-from nomadcrew.hosts.machine.http.client_address import TrustedProxies, is_direct_loopback, subscriber
+from nomadcrew.core.rate_limits import network_of
+from nomadcrew.hosts.machine.http.client_address import TrustedProxies, is_direct_loopback
 
 PROXIES = TrustedProxies(["10.0.0.0/8", "192.0.2.7", "2001:db8:1::/48"])
 
@@ -74,7 +75,7 @@ def test_an_invalid_setting_is_refused_with_a_sentence() -> None:
     ],
 )
 def test_limits_count_an_ipv6_network_as_one_client(address: str, counted_as: str) -> None:
-    assert subscriber(address) == counted_as
+    assert network_of(address) == counted_as
 
 
 @pytest.mark.parametrize("peer", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"])

@@ -53,6 +53,8 @@ def backup(file: Path) -> None:
 def restore(file: Path) -> None:
     """Create the data folder from FILE; the folder must be new or empty.
 
+    Restore only your own backups: the database in FILE can run any command as the user who restores it.
+
     \b
     Example:
       NOMADCREW_HOME=/srv/nomadcrew nomadcrew restore /backups/nomadcrew-2026-11-22.tar

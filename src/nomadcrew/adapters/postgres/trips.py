@@ -94,7 +94,7 @@ class PostgresTrips:
         if not rows:
             raise NotOnboarded
         trips = _grouped(rows)
-        if len(trips) == (rows[0]["following"] or 0):
+        if len(trips) < limit and sum(trip.member_count for trip in trips) < MAX_LISTED_MEMBERS:
             return TripPage(trips, None)
         return TripPage(trips, After(datetime.combine(trips[-1].start_date, time(), UTC), trips[-1].id))
 

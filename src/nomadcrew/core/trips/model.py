@@ -85,7 +85,7 @@ class Trip:
 
 @dataclass(frozen=True, slots=True)
 class TripPage:
-    """Some of a user's trips; `last` is the end of the page if more follow."""
+    """Some of a user's trips; `last` is the end of the page if more may follow."""
 
     trips: Sequence[Trip]
     last: After | None

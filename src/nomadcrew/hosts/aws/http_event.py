@@ -14,6 +14,7 @@ from nomadcrew.adapters.aws import telemetry
 from nomadcrew.core.claims import Claims
 from nomadcrew.core.errors import NotFound
 from nomadcrew.core.ids import SessionId, UserId, parse_uuid
+from nomadcrew.core.rate_limits import network_of
 from nomadcrew.hosts.aws.entry import Entry, Event, MakePorts, entry
 from nomadcrew.web.call import Reply, Request, parse_query, request_id_of
 from nomadcrew.web.dispatch import Dispatcher
@@ -96,7 +97,7 @@ def request_of(event: dict[str, Any]) -> Request:
         query=parse_query(event.get("rawQueryString", "")),
         headers=headers,
         body=base64.b64decode(body) if event.get("isBase64Encoded") else body.encode(),
-        client_ip=context.get("http", {}).get("sourceIp", ""),
+        client_ip=network_of(context.get("http", {}).get("sourceIp", "")),
         request_id=request_id_of(headers, context.get("requestId", "")),
         claims=claims_of(context.get("authorizer", {}).get("jwt", {}).get("claims")),
     )

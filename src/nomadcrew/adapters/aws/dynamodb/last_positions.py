@@ -1,6 +1,7 @@
 """Last positions in `LastPositions`: an item per member and trip, `tripId` and `userId`.
 
-`recordedAt` is text of a fixed width in UTC, so that text order is time order; `ttl` is one month later.
+`recordedAt` is text of a fixed width in UTC, so that text order is time order; `ttl` is one month later. `rival` is
+the position's rival as a JSON array, if it has one.
 """
 
 import json

@@ -53,21 +53,20 @@ ORDER BY m.created_at, m.id
 -- name: of
 -- Only the caller's row has the trip's columns: repeated for every member, they would cost more than the query.
 -- A page ends before its members are too many; the first trip is always on it.
-SELECT t.id AS trip_id, t.following, trip_columns.*, m.id AS membership_id, m.user_id, m.role, m.status AS membership_status,
+SELECT t.id AS trip_id, trip_columns.*, m.id AS membership_id, m.user_id, m.role, m.status AS membership_status,
        m.created_at AS member_since, m.updated_at AS member_updated_at,
        p.email, p.username, p.first_name, p.last_name, p.avatar_url
 FROM user_profiles caller
 LEFT JOIN LATERAL (
     SELECT * FROM (
-        SELECT trips.*, count(*) OVER () AS following,
-               sum(trips.member_count) OVER (ORDER BY trips.start_date DESC, trips.id DESC) - trips.member_count
-                   AS members_before
+        SELECT trips.*, sum(trips.member_count) OVER (
+                   ORDER BY trips.start_date DESC, trips.id DESC ROWS UNBOUNDED PRECEDING) AS members_so_far
         FROM trip_memberships own
         JOIN trips ON trips.id = own.trip_id AND trips.deleted_at IS NULL
         WHERE own.user_id = caller.id AND own.status = 'ACTIVE'
             AND (:after_at::date IS NULL OR (trips.start_date, trips.id) < (:after_at::date, :after_id::uuid))
     ) listed
-    WHERE members_before < :max_members::int
+    WHERE members_so_far - member_count < :max_members::int
     ORDER BY start_date DESC, id DESC LIMIT :limit::int
 ) t ON true
 LEFT JOIN trip_memberships m ON m.trip_id = t.id AND m.status = 'ACTIVE'

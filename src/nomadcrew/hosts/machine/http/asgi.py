@@ -15,8 +15,9 @@ import msgspec
 
 from nomadcrew.adapters.machine.disk_files import FILES
 from nomadcrew.core.errors import NotFound
+from nomadcrew.core.rate_limits import network_of
 from nomadcrew.hosts.machine.http.bodies import BodyMemory, IncomingBody
-from nomadcrew.hosts.machine.http.client_address import TrustedProxies, subscriber
+from nomadcrew.hosts.machine.http.client_address import TrustedProxies
 from nomadcrew.hosts.machine.http.cors import Cors
 from nomadcrew.hosts.machine.http.docs import Docs
 from nomadcrew.hosts.machine.http.downloads import Downloads, FileReply
@@ -151,7 +152,7 @@ class Application:
             elif reads and self._downloads is not None and path.startswith(FILES):
                 name = f"GET {FILES}{{token}}"  # the token is a credential, so it must not appear in metrics
                 reply = await self._downloads.answer(
-                    path, subscriber(self._proxies.client(peer_of(scope), headers))
+                    path, network_of(self._proxies.client(peer_of(scope), headers))
                 )
             else:
                 reply = self._redirect(method, path, scope)
@@ -188,7 +189,7 @@ class Application:
             query=parse_query(scope["query_string"].decode("latin-1")),
             headers=headers,
             body=b"",
-            client_ip=subscriber(self._proxies.client(peer_of(scope), headers)),
+            client_ip=network_of(self._proxies.client(peer_of(scope), headers)),
             request_id=request_id,
         )
 

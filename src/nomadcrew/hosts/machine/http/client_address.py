@@ -53,19 +53,6 @@ class TrustedProxies:
         return address is not None and any(address in network for network in self._networks)
 
 
-def subscriber(client: str) -> str:
-    """The key of rate limits: an IPv4 address, or the /64 network that a line gets under IPv6.
-
-    A line has 2^64 addresses under IPv6, and would otherwise have as many buckets.
-    """
-    if ":" not in client:
-        return client
-    address = _parse(client)
-    if not isinstance(address, IPv6Address):
-        return client if address is None else str(address)
-    return str(IPv6Network((int(address) >> 64 << 64, 64)))
-
-
 def is_direct_loopback(peer: str, headers: Mapping[str, str]) -> bool:
     """True if the request came from this machine directly, not through a proxy on it."""
     address = _parse(peer)

@@ -9,7 +9,8 @@ import logging
 import math
 from typing import Protocol
 
-from nomadcrew.hosts.machine.http.client_address import TrustedProxies, subscriber
+from nomadcrew.core.rate_limits import network_of
+from nomadcrew.hosts.machine.http.client_address import TrustedProxies
 
 log = logging.getLogger("nomadcrew.host")
 
@@ -86,7 +87,7 @@ class Connections:
 
     def admit(self, connection: Connection, peer: str, now_s: float) -> bool:
         """Count a new connection; False: it exceeds a limit and must be closed."""
-        address = "" if self._proxies.trusts(peer) else subscriber(peer)
+        address = "" if self._proxies.trusts(peer) else network_of(peer)
         full = len(self._addresses) >= self._total
         if full or (address and self._counts.get(address, 0) >= self._per_address):
             self._warn(now_s, "of all clients" if full else "of one address")

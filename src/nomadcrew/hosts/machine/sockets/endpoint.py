@@ -11,8 +11,9 @@ from nomadcrew.api.socket_frames import frames
 from nomadcrew.core.claims import Claims
 from nomadcrew.core.errors import DomainError, Forbidden, NotFound, TooMany, Unauthenticated
 from nomadcrew.core.ports import Ports
+from nomadcrew.core.rate_limits import network_of
 from nomadcrew.hosts.machine.http.asgi import Receive, Scope, Send, headers_of, peer_of
-from nomadcrew.hosts.machine.http.client_address import TrustedProxies, subscriber
+from nomadcrew.hosts.machine.http.client_address import TrustedProxies
 from nomadcrew.hosts.machine.http.cors import Cors
 from nomadcrew.hosts.machine.sockets.hub import Hub, Socket
 from nomadcrew.hosts.machine.sockets.protocol import OUTLET, Outlet
@@ -70,7 +71,7 @@ class SocketEndpoint:
         await receive()
         headers = headers_of(scope)
         request_id = request_id_of(headers, "") or str(self._ports.new_id())
-        address = subscriber(self._proxies.client(peer_of(scope), headers))
+        address = network_of(self._proxies.client(peer_of(scope), headers))
         self._by_address[address] += 1
         try:
             token, claims, subprotocol = await self._admit(scope, headers, address)
