@@ -10,15 +10,20 @@ from cfnlint.api import lint
 from cfnlint.config import ManualArgs
 
 from infrastructure.functions import FUNCTIONS
+from nomadcrew.api.table import ALL_ROUTES
+from nomadcrew.web.routes import Auth
 from tests.infrastructure.stage_templates import ROOT, Templates, synthesise
 
 MAX_RESOURCES = 400
 MAX_ROUTES = 250
+# Routes without a token: public rows with HEAD beside GET, the other methods of every path, and unknown paths.
+PUBLIC = [row for row in ALL_ROUTES if row.auth == Auth.PUBLIC]
+OPEN = sum(2 if row.method == "GET" else 1 for row in PUBLIC) + len({row.path for row in ALL_ROUTES}) + 1
 # Accepted findings of cdk-nag. Each has a reason on its resource; a new or resolved one changes a number.
 ACKNOWLEDGED = {
     "APIG1": 1,
-    "APIG4": 20,
-    "IAM5": 37,
+    "APIG4": OPEN + 7,  # and every frame of a socket
+    "IAM5": 38,
     "L1": len(FUNCTIONS),
     "RDS6": 1,
     "RDS11": 1,
