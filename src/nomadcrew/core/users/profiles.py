@@ -7,7 +7,7 @@ from typing import Any
 from nomadcrew.core.auth.errors import InvalidConfirmation
 from nomadcrew.core.auth.ports import Codes
 from nomadcrew.core.claims import Claims
-from nomadcrew.core.emails import parse_email
+from nomadcrew.core.emails import parse_own_email
 from nomadcrew.core.errors import Invalid, NotFound, NotOnboarded
 from nomadcrew.core.ids import EventId, NewId, TripId, UserId
 from nomadcrew.core.pages import After
@@ -158,7 +158,7 @@ async def set_contact_email(
         EmailTaken: another user signs in with it.
     """
     await profiles.set_contact_email(
-        caller, parse_email(email), code_id=ContactEmailCodeId(new_id()), event_id=EventId(new_id()), now=now
+        caller, parse_own_email(email), code_id=ContactEmailCodeId(new_id()), event_id=EventId(new_id()), now=now
     )
 
 
@@ -195,7 +195,7 @@ def _code_id(code: str, codes: Codes) -> ContactEmailCodeId:
 def _email(claims: Claims) -> str:
     """The token's email address; empty if it is missing or malformed."""
     try:
-        return parse_email(claims.email or "")
+        return parse_own_email(claims.email or "")
     except Invalid:
         return ""
 
