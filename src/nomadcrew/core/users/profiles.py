@@ -34,7 +34,8 @@ async def onboard(claims: Claims, username: str | None, *, profiles: Profiles, n
     """Create or update the profile of a token's user. Safe to repeat.
 
     A given `username` replaces the stored one. The token's own username is used for a new profile only, and a near
-    free one if it is taken, blank or no username: the app's registration screen checks nothing and cannot ask again.
+    free one if it is taken, blank or no username: the app's registration screen checks nothing and cannot ask
+    again.
     The tokens of its username screen have none.
 
     Raises:
