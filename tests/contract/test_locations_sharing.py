@@ -1,7 +1,7 @@
 """Around positions: sharing settings, viewers, meeting points, arrivals and retention."""
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import pytest
 
@@ -17,6 +17,7 @@ from nomadcrew.core.errors import Conflict, NotFound, NotOnboarded, NotTripMembe
 from nomadcrew.core.ids import EventId, TripId, UserId, uuid7
 from nomadcrew.core.locations.arrival import Change, Destination
 from nomadcrew.core.locations.model import MeetingPoint, OwnSettings, Privacy, Sharing, TripSharing
+from nomadcrew.core.pages import After
 from nomadcrew.core.permissions import MEMBER
 from tests.contract.test_locations_positions import MINUTE, Scenario, two_members
 from tests.contract.trip_database import TripDb
@@ -65,6 +66,16 @@ async def test_sharing_ends_a_day_after_the_trip_wherever_it_is(scenario: Scenar
     assert await scenario.sharing.shared_trips(ana, now=NOON + MINUTE * end) == []
     # A first report after the end turns nothing on.
     assert (await scenario.send(trip, ben, minute=end)).stored_under == [Privacy.HIDDEN]
+
+
+@pytest.mark.parametrize(("day", "shared_as"), [(date.min, Privacy.HIDDEN), (date.max, Privacy.PRECISE)])
+async def test_a_trip_may_end_at_the_ends_of_the_calendar(
+    scenario: Scenario, day: date, shared_as: Privacy
+) -> None:
+    ana = await scenario.db.user("ana")
+    trip = await scenario.db.trip(ana, start_date=day, end_date=day)
+    assert (await scenario.send(trip, ana)).stored_under == [shared_as]
+    assert len((await scenario.sharing.own_settings(ana)).trips) == 1
 
 
 @pytest.mark.parametrize("how", ["report", "settings", "duration"])
@@ -235,9 +246,13 @@ async def test_views_are_listed_by_hour_to_the_viewed_member(scenario: Scenario)
     await views.record(trip, [eve], [], now=NOON)
     found = await views.list_for_owner(Access(trip, ana, MEMBER), limit=10, offset=0)
     assert [(view.viewer_name, view.hour) for view in found] == [
-        ("ben", NOON + HOUR), *sorted([("ben", NOON), ("eve", NOON)], key=lambda one: [ben, eve][one[0] == "eve"])
+        ("ben", NOON + HOUR), *sorted([("ben", NOON), ("eve", NOON)], key=lambda one: [ben, eve][one[0] == "eve"],
+                                      reverse=True)
     ]  # fmt: skip
     assert await views.list_for_owner(Access(trip, ana, MEMBER), limit=1, offset=2) == found[2:]
+    for number, view in enumerate(found, 1):
+        after = After(view.hour, view.viewer_id)
+        assert await views.list_for_owner(Access(trip, ana, MEMBER), limit=10, after=after) == found[number:]
     assert await views.list_for_owner(Access(trip, ben, MEMBER), limit=10, offset=0) == []
     with pytest.raises(NotTripMember):
         await views.list_for_owner(Access(trip, await scenario.db.user("mallory"), MEMBER), limit=10, offset=0)
@@ -253,7 +268,7 @@ async def test_views_are_recorded_for_members_except_their_own(scenario: Scenari
     await views.record(TripId(uuid7()), [ben], [ana], now=NOON)
     for owner in members:
         found = await views.list_for_owner(Access(trip, owner, MEMBER), limit=10, offset=0)
-        assert [view.viewer_id for view in found] == sorted(set(members) - {owner})
+        assert [view.viewer_id for view in found] == sorted(set(members) - {owner}, reverse=True)
 
 
 async def test_a_meeting_point_is_set_moved_and_removed(scenario: Scenario) -> None:

@@ -24,7 +24,7 @@ BUDGETS = {
     "ses_feedback": 205,
     "invitations": 268,
     "keepalive": 210,
-    "locations": 275,
+    "locations": 280,
     "location_stream": 245,
     "members": 260,
     "migrator": 220,

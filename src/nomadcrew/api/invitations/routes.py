@@ -11,11 +11,12 @@ from nomadcrew.api.invitations.bodies import (
     invitation_view,
 )
 from nomadcrew.api.members.bodies import MembershipView, membership_view
+from nomadcrew.core.emails import is_private
 from nomadcrew.core.errors import Invalid, NotFound
 from nomadcrew.core.ids import InvitationId
 from nomadcrew.core.invitations import service
 from nomadcrew.core.invitations.errors import BadInvitationToken
-from nomadcrew.core.invitations.model import Invitation, InvitationStatus, is_private
+from nomadcrew.core.invitations.model import Invitation, InvitationStatus
 from nomadcrew.core.members.model import parse_role
 from nomadcrew.web.call import Call, Reply
 from nomadcrew.web.routes import Auth, Gate, Param, Routes
