@@ -141,3 +141,34 @@ async def test_a_new_password_is_valid_after_the_next_migration(aws: Aws, users:
     assert list(await fresh.bring_up_to_date()) == []
     [me] = await wrong.fetch(_ME)
     assert me["name"] == users.name
+
+
+async def test_an_owner_who_is_no_superuser_can_grant_all_this(
+    aws: Aws, owner: Cluster, postgres: Postgres
+) -> None:
+    """As on AWS, where the owner may create roles and owns the database, and no user is a superuser."""
+    connect = await postgres.fresh_database()
+    number = uuid7().hex
+    master, application = f"owner_{number}", f"app_{number}"
+    superuser = DataApi(aws.client(RDS_DATA), replace(owner, database=connect["database"]))
+    await superuser.fetch(sql(f"CREATE ROLE {master} LOGIN CREATEROLE PASSWORD 'of-the-owner'"))
+    await superuser.fetch(sql(f'ALTER DATABASE "{connect["database"]}" OWNER TO {master}'))
+    arns = [
+        aws.boto("secretsmanager").create_secret(
+            Name=name, SecretString=json.dumps({"username": name, "password": password})
+        )["ARN"]
+        for name, password in ((master, "of-the-owner"), (application, "of-the-functions"))
+    ]
+    by_master, by_application = (
+        DataApi(aws.client(RDS_DATA), replace(owner, database=connect["database"], secret_arn=arn)) for arn in arns
+    )
+    schema = AwsSchema(by_master, Secrets(aws.client(SECRETS), arns[1]))
+    assert list(await schema.bring_up_to_date()) == [migration.name for migration in load(folder())]
+    assert list(await schema.bring_up_to_date()) == []
+    [kept] = await by_application.fetch(_KEEP, today=date(2100, 1, 1), ahead=0, kept=36500)
+    assert kept["changed"] == 1
+    for text in FORBIDDEN:
+        with pytest.raises(AwsError) as refused:
+            await by_application.fetch(sql(text.format(name=application)))
+        assert "SQLState: 42501" in refused.value.message, text
+    await postgres.drop_database(connect)
