@@ -18,9 +18,10 @@ $$;
 -- split
 
 -- When sharing without a duration of its own ends: a day after the trip's last local day. No time zone of a trip is
--- known, so the day ends where it ends last on earth, twelve hours after UTC.
+-- known, so the day ends where it ends last on earth, twelve hours after UTC. Trips may end on the first and on the last
+-- day of the calendar, whose sharing would end outside the times that drivers read.
 CREATE FUNCTION sharing_end(end_date date) RETURNS timestamptz LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT (end_date::timestamp + interval '2 days 12 hours') AT TIME ZONE 'UTC'
+    SELECT (least(greatest(end_date, date '0002-01-01'), date '9999-12-01')::timestamp + interval '2 days 12 hours') AT TIME ZONE 'UTC'
 $$;
 -- split
 CREATE INDEX location_sharing_with_trip ON location_sharing (trip_id) WHERE is_enabled AND expires_at IS NULL;

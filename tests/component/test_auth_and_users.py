@@ -408,6 +408,7 @@ async def test_onboarding_refuses_invalid_and_taken_names(beside: World) -> None
         ("น้ำ ฝน", "น้ำ_ฝน"),
         ("@ana_s", "ana_s"),
         ("\u3164", "traveller"),
+        (" ", "traveller"),
     ],
 )
 async def test_the_register_screen_gets_a_near_free_username(beside: World, wanted: str, made: str) -> None:
@@ -591,3 +592,14 @@ async def test_only_administrators_can_list_users(here: World) -> None:
         assert (await here.call("GET", f"/v1/users?{query}", by=admin)).status == 400
     stranger = User(UserId(uuid4()), "", "", await here.token(UserId(uuid4()), "x", is_admin=True))
     assert (await here.call("GET", "/v1/users", by=stranger)).code == "user_not_onboarded"
+
+
+async def test_an_invitation_to_a_user_is_not_had_by_claiming_the_users_private_address(beside: World) -> None:
+    ben, mallory = await beside.user("ben"), await beside.user("mallory")
+    private = f"{ben.id}@people.invalid"
+    refused = {
+        "register": await register(beside, email=private),
+        "contact": await beside.call("PUT", "/v1/users/me/contact-email", by=mallory, body={"email": private}),
+        "onboard": await beside.call("POST", "/v1/users/onboard", by=by_supabase(beside, email=private), body={}),
+    }
+    assert {way: reply.status for way, reply in refused.items()} == dict.fromkeys(refused, 400)

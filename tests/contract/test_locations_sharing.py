@@ -1,7 +1,7 @@
 """Around positions: sharing settings, viewers, meeting points, arrivals and retention."""
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import pytest
 
@@ -66,6 +66,16 @@ async def test_sharing_ends_a_day_after_the_trip_wherever_it_is(scenario: Scenar
     assert await scenario.sharing.shared_trips(ana, now=NOON + MINUTE * end) == []
     # A first report after the end turns nothing on.
     assert (await scenario.send(trip, ben, minute=end)).stored_under == [Privacy.HIDDEN]
+
+
+@pytest.mark.parametrize(("day", "shared_as"), [(date.min, Privacy.HIDDEN), (date.max, Privacy.PRECISE)])
+async def test_a_trip_may_end_at_the_ends_of_the_calendar(
+    scenario: Scenario, day: date, shared_as: Privacy
+) -> None:
+    ana = await scenario.db.user("ana")
+    trip = await scenario.db.trip(ana, start_date=day, end_date=day)
+    assert (await scenario.send(trip, ana)).stored_under == [shared_as]
+    assert len((await scenario.sharing.own_settings(ana)).trips) == 1
 
 
 @pytest.mark.parametrize("how", ["report", "settings", "duration"])

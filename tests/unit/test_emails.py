@@ -2,7 +2,7 @@
 
 import pytest
 
-from nomadcrew.core.emails import parse_email
+from nomadcrew.core.emails import parse_email, parse_own_email
 from nomadcrew.core.errors import Invalid
 from nomadcrew.core.text import email_key
 
@@ -34,3 +34,14 @@ def test_valid_addresses_are_shown_in_one_form(text: str, shown: str) -> None:
 def test_texts_that_are_no_address_are_refused(text: str) -> None:
     with pytest.raises(Invalid, match="Not a valid email address"):
         parse_email(text)
+
+
+@pytest.mark.parametrize("text", ["u-1@people.invalid", "U-1@PEOPLE.invalid", "u-1@ｐeople。invalid"])
+def test_no_user_owns_an_address_that_stands_for_a_user(text: str) -> None:
+    assert parse_email(text) == "u-1@people.invalid"
+    with pytest.raises(Invalid, match="Not a valid email address"):
+        parse_own_email(text)
+
+
+def test_any_other_address_may_be_owned() -> None:
+    assert parse_own_email("Ana@People.invalid.example") == "ana@people.invalid.example"

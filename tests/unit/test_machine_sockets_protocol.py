@@ -141,3 +141,18 @@ async def test_a_client_that_never_reads_is_disconnected(monkeypatch: pytest.Mon
                 await asyncio.sleep(0)
         await asyncio.sleep(0.4)
         assert not (await read_rest(slow)).endswith(b"too slow")
+
+
+async def test_a_text_that_is_not_utf8_closes_its_socket_without_an_error_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with run_endpoint(Hub()) as path:
+        broken, whole = await connected(path, "ana"), await connected(path, "ben")
+        await broken.send(b'{"type": "\xff"}', text=True)
+        with pytest.raises(ConnectionClosed):
+            await broken.recv()
+        assert broken.close_code == 1007
+        await whole.send(["{", '"type": "ping"', "}"])
+        assert json.loads(await whole.recv()) == {"type": "pong"}
+        await whole.close()
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []

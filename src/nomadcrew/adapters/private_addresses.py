@@ -7,9 +7,9 @@ import hmac
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
+from nomadcrew.core.emails import PRIVATE_DOMAIN
 from nomadcrew.core.ids import UserId
 from nomadcrew.core.text import email_key
-from nomadcrew.core.users.rules import PRIVATE_DOMAIN
 
 _ID_CHARS = 26  # base32 of 16 bytes, without padding
 _PREFIX = "u-"

@@ -6,6 +6,9 @@ from functools import cache
 from nomadcrew.core.errors import Invalid
 from nomadcrew.core.text import composed
 
+# A domain that no mail reaches. Source: RFC 2606, section 2.
+PRIVATE_DOMAIN = "people.invalid"
+
 
 def parse_email(text: str) -> str:
     """The address as it is stored and shown: in NFC and lower case, its domain in Unicode.
@@ -20,6 +23,25 @@ def parse_email(text: str) -> str:
     if "." not in domain or ("=?" in local_part and "?=" in local_part):
         raise Invalid("Not a valid email address.", code="invalid_request_payload")
     return f"{local_part.lower()}@{domain}"
+
+
+def parse_own_email(text: str) -> str:
+    """An address that a user claims to own, as `parse_email` returns it.
+
+    Addresses at `PRIVATE_DOMAIN` are refused: they stand for users, and invitations to them would be the claimer's.
+
+    Raises:
+        Invalid: as `parse_email`, or no mail can reach the address.
+    """
+    email = parse_email(text)
+    if is_private(email):
+        raise Invalid("Not a valid email address.", code="invalid_request_payload")
+    return email
+
+
+def is_private(email: str) -> bool:
+    """True if the address stands for a user, so that no mail can be sent to it."""
+    return email.endswith(f"@{PRIVATE_DOMAIN}")
 
 
 @cache

@@ -98,11 +98,19 @@ class Sockets(Protocol):
         """
         ...
 
+
+class SocketDelivery(Protocol):
+    """Sends frames to the sockets of users, as `Sockets` does to one."""
+
     async def deliver(
         self, frame: str, user_ids: Iterable[UserId], trip_id: TripId | None, *, now: datetime
     ) -> Sequence[UserId]:
         """Send to every socket of these users that has not muted the trip. Returns the users who were reached."""
         ...
+
+
+class AllSockets(Protocol):
+    """Sends frames to every socket, as `Sockets` does to one."""
 
     async def deliver_to_all(self, frame: str, *, now: datetime) -> Sequence[Connection]:
         """Send to every socket. Returns the dead connections, which the caller must drop."""

@@ -9,8 +9,9 @@ from nomadcrew.adapters.postgres.refusals import raise_for_verdict
 from nomadcrew.adapters.postgres.sql import Row, Sql, gate, statements
 from nomadcrew.core.access import Access, Command
 from nomadcrew.core.clock import midnight
+from nomadcrew.core.emails import is_private
 from nomadcrew.core.ids import EventId, InvitationId, MembershipId, UserId
-from nomadcrew.core.invitations.model import LIFETIME, RESEND_PAUSE, Invitation, InvitationDetails, is_private
+from nomadcrew.core.invitations.model import LIFETIME, RESEND_PAUSE, Invitation, InvitationDetails
 from nomadcrew.core.mail import MAX_MAILS
 from nomadcrew.core.members.model import Membership
 from nomadcrew.core.permissions import Role, rule

@@ -11,17 +11,27 @@ from nomadcrew.api.invitations.bodies import (
     invitation_view,
 )
 from nomadcrew.api.members.bodies import MembershipView, membership_view
+from nomadcrew.core.emails import is_private
 from nomadcrew.core.errors import Invalid, NotFound
 from nomadcrew.core.ids import InvitationId
 from nomadcrew.core.invitations import service
 from nomadcrew.core.invitations.errors import BadInvitationToken
-from nomadcrew.core.invitations.model import Invitation, InvitationStatus, is_private
+from nomadcrew.core.invitations.model import Invitation, InvitationStatus
 from nomadcrew.core.members.model import parse_role
 from nomadcrew.web.call import Call, Reply
 from nomadcrew.web.routes import Auth, Gate, Param, Routes
 
 routes = Routes(
-    "invitations", ports=("idempotency", "invitation_links", "invitations", "limits", "outbox", "private_addresses")
+    "invitations",
+    ports=(
+        "idempotency",
+        "invitation_links",
+        "invitations",
+        "limits",
+        "open_sessions",
+        "outbox",
+        "private_addresses",
+    ),
 )
 TOKEN = Param("token", "string", "The token of an invitation's link.")
 

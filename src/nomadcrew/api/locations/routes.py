@@ -41,7 +41,7 @@ from nomadcrew.web.routes import Gate, Param, Routes
 routes = Routes(
     "locations",
     ports=(
-        "idempotency", "limits", "location_sharing", "location_stream", "meeting_points", "outbox",
+        "idempotency", "limits", "location_sharing", "location_stream", "meeting_points", "open_sessions", "outbox",
         "position_views", "positions", "profiles",
     ),
 )  # fmt: skip

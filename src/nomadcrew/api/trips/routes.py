@@ -20,7 +20,7 @@ from nomadcrew.web.routes import Gate, Idempotency, Param, Routes
 
 PAGE = (Param("limit", "integer", "Page size, 1 to 500. Default: 500."), AFTER)
 
-routes = Routes("trips", ports=("idempotency", "limits", "outbox", "trips"))
+routes = Routes("trips", ports=("idempotency", "limits", "open_sessions", "outbox", "trips"))
 
 
 @routes.post("/v1/trips", status=201, bucket="trip_create", idempotency=Idempotency.FINGERPRINT, refusals=(409,))

@@ -9,7 +9,7 @@ from nomadcrew.core.auth.model import Account, SignedIn
 from nomadcrew.core.auth.passwords import check_password
 from nomadcrew.core.auth.ports import Accounts, Codes, Credentials, NewAccount, RegistrationId, Sessions, Tokens
 from nomadcrew.core.auth.sessions import open_session
-from nomadcrew.core.emails import parse_email
+from nomadcrew.core.emails import parse_own_email
 from nomadcrew.core.ids import EventId, NewId, UserId
 from nomadcrew.core.rate_limits import RateLimits
 from nomadcrew.core.text import comparison_key, email_key
@@ -211,7 +211,7 @@ async def check_credentials(
 
 
 def _checked(sign_up: SignUp, new_id: NewId) -> NewAccount:
-    email = parse_email(sign_up.email)
+    email = parse_own_email(sign_up.email)
     username = parse_username(sign_up.username) if sign_up.username and sign_up.username.strip() else None
     check_password(sign_up.password, email=email, username=username)
     user_id = UserId(new_id())

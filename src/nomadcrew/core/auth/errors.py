@@ -21,7 +21,7 @@ class NotConfirmed(Forbidden):
 
 class InvalidConfirmation(Invalid):
     code = "invalid_confirmation"
-    text = "This confirmation link is not valid or has expired. Register again to get a new one."
+    text = "This confirmation link is not valid or has expired. Ask for a new one in the app."
 
 
 class ConfirmationUsed(Invalid):

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from nomadcrew.core.emails import PRIVATE_DOMAIN
 from nomadcrew.core.ids import InvitationId, TripId, UserId
 from nomadcrew.core.names import display_name
-from nomadcrew.core.users.rules import PRIVATE_DOMAIN
 
 LIFETIME = timedelta(days=7)
 RESEND_PAUSE = timedelta(seconds=30)
@@ -65,8 +65,3 @@ class InvitationDetails:
 def email_of_user(user_id: UserId) -> str:
     """The `invitee_email` of an invitation to a user whose address the inviter does not know."""
     return f"{user_id}@{PRIVATE_DOMAIN}"
-
-
-def is_private(email: str) -> bool:
-    """True if the address stands for a user, so that no mail can be sent to it."""
-    return email.endswith(f"@{PRIVATE_DOMAIN}")

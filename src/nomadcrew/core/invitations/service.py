@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from nomadcrew.core.access import Access, Command
-from nomadcrew.core.emails import parse_email
+from nomadcrew.core.emails import is_private, parse_email
 from nomadcrew.core.errors import Invalid
 from nomadcrew.core.ids import EventId, InvitationId, MembershipId, NewId, TripId, UserId
-from nomadcrew.core.invitations.model import Invitation, InvitationDetails, email_of_user, is_private
+from nomadcrew.core.invitations.model import Invitation, InvitationDetails, email_of_user
 from nomadcrew.core.invitations.ports import Invitations
 from nomadcrew.core.members.model import Membership, OwnerRoleForbidden
 from nomadcrew.core.permissions import Role, rule

@@ -7,7 +7,7 @@ from typing import Any
 from nomadcrew.core.auth.errors import InvalidConfirmation
 from nomadcrew.core.auth.ports import Codes
 from nomadcrew.core.claims import Claims
-from nomadcrew.core.emails import parse_email
+from nomadcrew.core.emails import parse_own_email
 from nomadcrew.core.errors import Invalid, NotFound, NotOnboarded
 from nomadcrew.core.ids import EventId, NewId, TripId, UserId
 from nomadcrew.core.pages import After
@@ -34,7 +34,8 @@ async def onboard(claims: Claims, username: str | None, *, profiles: Profiles, n
     """Create or update the profile of a token's user. Safe to repeat.
 
     A given `username` replaces the stored one. The token's own username is used for a new profile only, and a near
-    free one if it is taken or no username: the app's registration screen checks nothing and cannot ask again.
+    free one if it is taken, blank or no username: the app's registration screen checks nothing and cannot ask again.
+    The tokens of its username screen have none.
 
     Raises:
         InvalidUsername: the username is missing or malformed.
@@ -42,7 +43,7 @@ async def onboard(claims: Claims, username: str | None, *, profiles: Profiles, n
         EmailRequired: there is no profile yet and the token has no email address.
     """
     own, chosen = (claims.username or "").strip(), (username or "").strip()
-    if not own and not chosen:
+    if not own and not chosen and not isinstance(claims.metadata.get("username"), str):
         raise InvalidUsername("A username is required.")
     if chosen and chosen != own:
         return await profiles.onboard(_new_profile(claims, parse_username(chosen), now), rename=True)
@@ -158,7 +159,7 @@ async def set_contact_email(
         EmailTaken: another user signs in with it.
     """
     await profiles.set_contact_email(
-        caller, parse_email(email), code_id=ContactEmailCodeId(new_id()), event_id=EventId(new_id()), now=now
+        caller, parse_own_email(email), code_id=ContactEmailCodeId(new_id()), event_id=EventId(new_id()), now=now
     )
 
 
@@ -195,7 +196,7 @@ def _code_id(code: str, codes: Codes) -> ContactEmailCodeId:
 def _email(claims: Claims) -> str:
     """The token's email address; empty if it is missing or malformed."""
     try:
-        return parse_email(claims.email or "")
+        return parse_own_email(claims.email or "")
     except Invalid:
         return ""
 

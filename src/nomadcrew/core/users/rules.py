@@ -12,8 +12,6 @@ MAX_USERNAME = 30
 MAX_NAME = 50
 MAX_AVATAR_URL = 2048
 MAX_PREFERENCES_BYTES = 16_384
-# A domain that no mail reaches. Source: RFC 2606, section 2.
-PRIVATE_DOMAIN = "people.invalid"
 
 
 def parse_username(text: str) -> str:

@@ -89,8 +89,8 @@ class Socket:
         self._outlet.ping()
 
     def heard_since(self, asked_s: float) -> bool:
-        """True if the device has sent something since then, by the event loop's clock."""
-        return self._outlet.heard_s() > asked_s
+        """True if the device has sent something since then, by the event loop's clock of whole milliseconds."""
+        return self._outlet.heard_s() >= asked_s
 
     def close(self, code: int, reason: str) -> None:
         """Close the socket, once; the client fetches missed events from the stored ones."""

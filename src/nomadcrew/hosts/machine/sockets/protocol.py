@@ -126,7 +126,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     def handle_text(self, event: Frame) -> None:
         self._allowance -= 1
-        super().handle_text(event)
+        # The JSON decoder checks UTF-8; uvicorn logs a client's broken text as an error of the server.
+        super().handle_bytes(event)
 
     def handle_bytes(self, event: Frame) -> None:
         self._allowance -= 1
