@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from nomadcrew.api.locations.routes import MAX_BATCH_BYTES
+from nomadcrew.web.routes import MAX_BODY_BYTES
 from tests.component.permission_matrix import LINES, Line, succeeding
 from tests.component.requests import Ask, ask, encoded, scene
 from tests.postgres import Postgres
@@ -90,3 +92,21 @@ async def test_both_hosts_have_the_same_methods(here: World, method: str, path: 
     assert on_machine.status == status
     assert on_machine.headers.get("allow") == on_aws.headers.get("allow")
     assert _comparable(on_machine).keys() == _comparable(on_aws).keys()
+
+
+@pytest.mark.parametrize(
+    ("path", "limit", "text"),
+    [
+        ("/v1/trips", MAX_BODY_BYTES, "The request body exceeds 128 KiB."),
+        ("/v1/trips/{trip}/locations:batch", MAX_BATCH_BYTES, "The request body exceeds 192 KiB."),
+    ],
+)
+async def test_both_hosts_refuse_the_same_bodies_as_too_large(
+    here: World, path: str, limit: int, text: str
+) -> None:
+    ana = await here.user("ana")
+    path = path.format(trip=await here.trip(ana))
+    for send in (here.call, here.invoke):
+        assert (await send("POST", path, by=ana, raw=b" " * limit)).code == "invalid_request_payload"
+        refused = await send("POST", path, by=ana, raw=b" " * (limit + 1))
+        assert (refused.status, refused.json["message"]) == (413, text)

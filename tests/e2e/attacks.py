@@ -10,6 +10,8 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from urllib.parse import urlsplit
 
+from nomadcrew.web.routes import MAX_BODY_BYTES
+
 MIB = 1 << 20
 HOST = b"Host: host\r\n"
 MASK = b"\0\0\0\0"
@@ -123,8 +125,8 @@ async def bodies_without_token(by: Attacker) -> None:
 
 
 async def login_bodies(by: Attacker) -> None:
-    head = b"POST /v1/auth/login HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n" % MIB
-    await by.keep(100, head + b"x" * (MIB - 2), b"")
+    head = b"POST /v1/auth/login HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n" % MAX_BODY_BYTES
+    await by.keep(100, head + b"x" * (MAX_BODY_BYTES - 2), b"")
 
 
 async def chunks_of_one_byte(by: Attacker) -> None:

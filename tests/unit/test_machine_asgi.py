@@ -16,6 +16,7 @@ from nomadcrew.hosts.machine.http.asgi import NO_ROUTE, Scope
 from nomadcrew.hosts.machine.http.client_address import TrustedProxies
 from nomadcrew.hosts.machine.http.cors import Cors
 from nomadcrew.web.dispatch import SECURITY_HEADERS
+from nomadcrew.web.routes import MAX_BODY_BYTES
 from tests.fakes import NOON, CountingOutbox, FakeTokens, MemoryIdempotency, OpenLimits
 from tests.unit.asgi import Answer, Host, created, scope_of
 
@@ -90,17 +91,18 @@ async def test_a_request_without_a_body_is_not_waited_for() -> None:
     assert sent[0]["status"] == 400
 
 
-LARGE = [b"x" * 600_000, b"x" * 600_000]
+LARGE = [b"x" * 100_000, b"x" * 100_000]
 
 
 @pytest.mark.parametrize(
     ("headers", "body"),
-    [({"content-length": str((1 << 20) + 1)}, b""), ({"content-length": "9" * 30}, b""), ({}, LARGE)],
+    [({"content-length": str(MAX_BODY_BYTES + 1)}, b""), ({"content-length": "9" * 30}, b""), ({}, LARGE)],
 )
 async def test_a_body_beyond_the_limit_is_refused_before_its_end(headers: dict[str, str], body: Any) -> None:
     host = Host(cors=Cors([APP_ORIGIN]))
     answer = await host.client.ask("POST", "/v1/notes", {**ANA, **headers, "origin": APP_ORIGIN}, body)
     assert (answer.status, answer.code) == (413, "body_too_large")
+    assert answer.json["message"] == "The request body exceeds 128 KiB."
     assert answer.headers["x-frame-options"] == "DENY"
     assert answer.headers["access-control-allow-origin"] == APP_ORIGIN
     assert created == []
@@ -108,7 +110,7 @@ async def test_a_body_beyond_the_limit_is_refused_before_its_end(headers: dict[s
 
 
 async def test_a_body_of_the_limit_is_accepted() -> None:
-    text = "x" * ((1 << 20) - len('{"text":""}'))
+    text = "x" * (MAX_BODY_BYTES - len('{"text":""}'))
     answer = await Host().client.ask("POST", "/v1/notes", ANA, f'{{"text":"{text}"}}'.encode())
     assert answer.status == 201
 

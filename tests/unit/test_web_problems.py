@@ -76,7 +76,7 @@ def test_errors_have_the_status_and_type_of_the_contract() -> None:
         errors.NotFound("trip"): (404, "NOT_FOUND"),
         errors.Conflict(): (409, "CONFLICT"),
         errors.Gone(): (410, "NOT_FOUND"),
-        TooLarge(): (413, "VALIDATION"),
+        TooLarge(1): (413, "VALIDATION"),
         errors.Unprocessable(): (422, "VALIDATION"),
         errors.TooMany(3): (429, "RATE_LIMIT"),
         errors.Unavailable(): (503, "SERVER"),

@@ -20,7 +20,7 @@ def form_of(request: Request) -> Mapping[str, str]:
         Invalid: another content type, too many fields, undecodable bytes, or a NUL.
     """
     if len(request.body) > MAX_BYTES:
-        raise TooLarge
+        raise TooLarge(MAX_BYTES)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != FORM_TYPE:
         raise _invalid(f"the body is not {FORM_TYPE}")

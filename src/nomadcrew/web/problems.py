@@ -52,7 +52,11 @@ class Problem(msgspec.Struct):
 
 class TooLarge(errors.DomainError):
     code = "body_too_large"
-    text = "The request body is too large."
+
+    def __init__(self, max_bytes: int) -> None:
+        """`max_bytes` is the limit of the body."""
+        size = f"{max_bytes >> 10} KiB" if max_bytes < 1 << 20 else f"{max_bytes >> 20} MiB"
+        super().__init__(f"The request body exceeds {size}.")
 
 
 class HeadTooLarge(errors.DomainError):

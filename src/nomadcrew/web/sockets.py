@@ -10,7 +10,7 @@ import msgspec
 from nomadcrew.core.errors import DomainError, TooMany, Unavailable
 from nomadcrew.core.ids import TripId, UserId, parse_uuid
 from nomadcrew.core.ports import Ports
-from nomadcrew.web.decode import refuse_nul, with_whole_characters, without_bom
+from nomadcrew.web.decode import read_json, refuse_nul, with_whole_characters, without_bom
 from nomadcrew.wire.events import frame
 
 log = logging.getLogger("nomadcrew.sockets")
@@ -83,7 +83,7 @@ async def handle_frame(
     """
     try:
         raw = text.encode() if isinstance(text, str) else text
-        message = msgspec.json.decode(with_whole_characters(without_bom(raw)))
+        message = read_json(with_whole_characters(without_bom(raw)))
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         raise NotJson from None
     if not isinstance(message, dict):
@@ -110,7 +110,7 @@ async def handle_frame(
 def refused_frame(text: str | bytes) -> str:
     """The answer to a frame beyond the rate limit, which is not handled."""
     try:
-        message = msgspec.json.decode(text)
+        message = read_json(text)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         message = None
     payload = _payload(message) if isinstance(message, dict) else {}

@@ -46,6 +46,8 @@ routes = Routes(
     ),
 )  # fmt: skip
 MAX_OFFSET = 1_000_000
+# 393 bytes for each position of the largest batch; the app sends some 160, the longest spelling has 294.
+MAX_BATCH_BYTES = 192 << 10
 TRACK_DEFAULT = timedelta(hours=24)
 TRACK_POINTS = 500
 NOTES_VIEWS = "the views are recorded, once an hour, after privacy has decided which positions are visible"
@@ -70,7 +72,7 @@ async def put_location(call: Call, body: LocationIn) -> StatusView:
 
 
 @routes.post("/v1/trips/{id}/locations:batch", gate=Gate("location", "create"), bucket="position_batches",
-             refusals=(400,), uses_outbox=False)  # fmt: skip
+             refusals=(400,), uses_outbox=False, max_body_bytes=MAX_BATCH_BYTES)  # fmt: skip
 async def post_batch(call: Call, body: BatchIn) -> BatchView:
     """Report up to 500 collected positions, in any order.
 

@@ -23,7 +23,6 @@ from nomadcrew.web.routes import Route, Routes, allowed
 
 # Lambda's limit is 6 MB per event, in which bytes are base64, a third longer.
 MAX_BODY_BYTES = 4 * 2**20
-_TOO_LARGE = f"The request body exceeds {MAX_BODY_BYTES // 2**20} MiB."
 # A row, or the value of `Allow` for a path's other methods.
 Table = dict[str, Route | str]
 COGNITO_ISSUER = "://cognito-idp."
@@ -75,8 +74,9 @@ async def _reply(table: Table, dispatcher: Dispatcher, event: dict[str, Any]) ->
         if method_of(event) == "OPTIONS":
             return dispatcher.with_default_headers(Reply(204, headers={"allow": route}), request.request_id)
         return dispatcher.refusal(MethodNotAllowed(route), request.request_id)
-    if len(request.body) > MAX_BODY_BYTES:
-        return dispatcher.refusal(TooLarge(_TOO_LARGE), request.request_id)
+    max_bytes = min(route.max_body_bytes, MAX_BODY_BYTES)
+    if len(request.body) > max_bytes:
+        return dispatcher.refusal(TooLarge(max_bytes), request.request_id)
     return await dispatcher.handle(route, request)
 
 

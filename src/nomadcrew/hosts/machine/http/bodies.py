@@ -103,7 +103,7 @@ class IncomingBody:
         if declared is None and "transfer-encoding" not in self._headers:
             return b""
         if declared is not None and not _within(declared, self._max_bytes):
-            raise TooLarge
+            raise TooLarge(self._max_bytes)
         self._caller = caller
         loop = asyncio.get_running_loop()
         try:
@@ -129,7 +129,7 @@ class IncomingBody:
             part: bytes = message.get("body", b"")
             size = self._held + len(part)
             if size > self._max_bytes:
-                raise TooLarge
+                raise TooLarge(self._max_bytes)
             if part:
                 await self._memory.take(self._caller, len(part), waits=size > SMALL_BYTES)
                 self._held = size
