@@ -408,6 +408,7 @@ async def test_onboarding_refuses_invalid_and_taken_names(beside: World) -> None
         ("น้ำ ฝน", "น้ำ_ฝน"),
         ("@ana_s", "ana_s"),
         ("\u3164", "traveller"),
+        (" ", "traveller"),
     ],
 )
 async def test_the_register_screen_gets_a_near_free_username(beside: World, wanted: str, made: str) -> None:

@@ -34,7 +34,8 @@ async def onboard(claims: Claims, username: str | None, *, profiles: Profiles, n
     """Create or update the profile of a token's user. Safe to repeat.
 
     A given `username` replaces the stored one. The token's own username is used for a new profile only, and a near
-    free one if it is taken or no username: the app's registration screen checks nothing and cannot ask again.
+    free one if it is taken, blank or no username: the app's registration screen checks nothing and cannot ask
+    again. The tokens of its username screen have none.
 
     Raises:
         InvalidUsername: the username is missing or malformed.
@@ -42,7 +43,7 @@ async def onboard(claims: Claims, username: str | None, *, profiles: Profiles, n
         EmailRequired: there is no profile yet and the token has no email address.
     """
     own, chosen = (claims.username or "").strip(), (username or "").strip()
-    if not own and not chosen:
+    if not own and not chosen and not isinstance(claims.metadata.get("username"), str):
         raise InvalidUsername("A username is required.")
     if chosen and chosen != own:
         return await profiles.onboard(_new_profile(claims, parse_username(chosen), now), rename=True)
