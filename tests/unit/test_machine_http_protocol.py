@@ -19,17 +19,24 @@ GET = b"GET /%d HTTP/1.1\r\nHost: h\r\n\r\n"
 
 
 class Echo:
-    """Answers with the path; `/slow` waits, `/large` is a megabyte, POST reads its body first."""
+    """Answers with the path; `/slow` waits, `/left` waits for the client to leave, `/large` is a megabyte, POST
+    reads its body first."""
 
     def __init__(self) -> None:
         self.started = 0
         self.go_on = asyncio.Event()
+        self.left = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.started += 1
         body = scope["path"].encode()
         if scope["path"] == "/slow":
             await self.go_on.wait()
+        if scope["path"] == "/left":
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            self.left.set()
+            return
         if scope["path"] == "/large":
             body = b"x" * (1 << 20)
         if scope["method"] == "POST" and scope["path"] != "/refused":
@@ -154,6 +161,17 @@ async def test_other_protocols_are_refused_in_the_usual_form() -> None:
         assert said.startswith(b"HTTP/1.1 400 ")
         assert b"x-content-type-options: nosniff" in said
         assert b'"code":"malformed_request"' in said
+
+
+@pytest.mark.parametrize("before", [b"", GET % 1, GET % 1 + GET % 2])
+async def test_a_request_with_others_behind_it_ends_when_its_client_leaves(before: bytes) -> None:
+    async with served() as server:
+        client = await server.client()
+        await client.send(before + b"GET /left HTTP/1.1\r\nHost: h\r\n\r\n" + GET % 3 + GET % 4)
+        while server.app.started <= before.count(b"GET"):
+            await asyncio.sleep(0.01)
+        server.leave()
+        await asyncio.wait_for(server.app.left.wait(), 5)
 
 
 async def test_pipelined_requests_are_answered_in_order_up_to_the_limit() -> None:

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from nomadcrew.core.errors import DomainError, Invalid
@@ -69,6 +69,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._body_bytes = 0
         self._read_until_s = math.inf
         self._write_until = WriteDeadline()
+        self._answered: RequestResponseCycle | None = None  # the request that is being answered
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
@@ -84,6 +85,10 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._admitted.leave(self)
+        if self._answered is not None and not self._answered.response_complete:
+            # uvicorn tells the newest request only. Another one would wait for its client until the server stops.
+            self._answered.disconnected = True
+            self._answered.message_event.set()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -133,6 +138,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._fed_bytes = 0
         self._read_until_s = self.loop.time() + BODY_TIMEOUT_S + BODY_MARGIN_S
         super().on_headers_complete()
+        if not self.pipeline:
+            self._answered = self.cycle
         if not self.parser.should_upgrade():
             self.headers = []  # for trailers, which nothing reads
 
@@ -147,6 +154,8 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
+        if self.pipeline:
+            self._answered = self.pipeline[-1][0]
         super().on_response_complete()
         if self.cycle.response_complete and self.cycle.body:
             self.cycle.body = bytearray()  # of a request that was refused before its body was read
