@@ -13,7 +13,7 @@ from uuid import UUID
 from bench.data_fill import EVENT, EVENTS, MEMBERS, NAMES, PERSON, SCATTER, TRIP, TRIPS_PER_PERSON, Size
 from nomadcrew.adapters.postgres.sql import Statement, statements
 from nomadcrew.core.locations.model import MAX_READ
-from nomadcrew.core.trips.model import MAX_TRIPS_PER_USER
+from nomadcrew.core.trips.model import MAX_LISTED_MEMBERS, MAX_TRIPS_PER_USER
 
 Parameters = dict[str, object]
 
@@ -75,7 +75,14 @@ def _on_trip(traveller: Traveller) -> Parameters:
 def _search(traveller: Traveller, text: str) -> Parameters:
     """The parameters of `PostgresProfiles.search`: two letters must begin a word."""
     pattern = f"%{text}%" if len(text) >= 3 else f"% {text}%"
-    return {"pattern": pattern, "prefix": f"{text}%", "caller": traveller.person, "trip_id": None, "limit": 10}
+    return {
+        "pattern": pattern,
+        "prefix": f"{text}%",
+        "email_key": text,
+        "caller": traveller.person,
+        "trip_id": None,
+        "limit": 10,
+    }
 
 
 def _username_prefix(traveller: Traveller, *_: object) -> Parameters:
@@ -92,10 +99,18 @@ _NOTIFICATIONS, _PROFILES = statements("notifications"), statements("profiles")
 _LOCATIONS = statements("locations")
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 _FIND = _PROFILES["search"]
+_FIRST_PAGE: Parameters = {"after_at": None, "after_id": None}
 
 LISTS = (
     List(
-        "trips", _TRIPS["of"], lambda traveller, *_: {"caller": traveller.person, "max_trips": MAX_TRIPS_PER_USER}
+        "trips",
+        _TRIPS["of"],
+        lambda traveller, *_: {
+            "caller": traveller.person,
+            "limit": MAX_TRIPS_PER_USER,
+            "max_members": MAX_LISTED_MEMBERS,
+            **_FIRST_PAGE,
+        },
     ),
     List("trip", _TRIPS["one"], lambda traveller, *_: _on_trip(traveller)),
     List("members", _MEMBERS["of"], lambda traveller, *_: _on_trip(traveller)),
@@ -112,11 +127,21 @@ LISTS = (
         },
     ),
     List("invitations", _INVITATIONS["of"], lambda traveller, *_: {**_on_trip(traveller), "limit": 200}),
-    List("to-dos", _TODOS["page"], lambda traveller, *_: {**_on_trip(traveller), "limit": 100, "offset": 0}),
+    List(
+        "to-dos",
+        _TODOS["page"],
+        lambda traveller, *_: {**_on_trip(traveller), "limit": 100, "offset": 0, **_FIRST_PAGE},
+    ),
     List(
         "notifications",
         _NOTIFICATIONS["page"],
-        lambda traveller, *_: {"caller": traveller.person, "is_read": None, "limit": 20, "offset": 0},
+        lambda traveller, *_: {
+            "caller": traveller.person,
+            "is_read": None,
+            "limit": 20,
+            "offset": 0,
+            **_FIRST_PAGE,
+        },
     ),
     List("unread notifications", _NOTIFICATIONS["unread"], lambda traveller, *_: {"caller": traveller.person}),
     List(

@@ -30,6 +30,8 @@ RULE_RETRY_HOURS = 24
 ACCESS_TOKEN_MINUTES = 15
 MAX_STAGE_NAME = 12
 SOCKET_STAGE = "v1"
+# The database user of all functions but the migrator.
+APPLICATION_USER = "nomadcrew_app"
 
 
 # Timestream for LiveAnalytics accepts no new accounts; stages of older accounts may use it.
@@ -63,15 +65,19 @@ class Preset:
     reserved: Mapping[str, int] = field(default_factory=dict)
 
 
+# Strangers may call the function that authorizes MQTT clients. Five at a time admit a hundred clients per second.
+MQTT_CLIENTS = {"iot_authorizer": 5}
 PRESETS: Mapping[str, Preset] = {
     "lean": Preset(database=Database(min_acu=0, max_acu=2, pause_after_s=300)),
-    "rec": Preset(database=Database(min_acu=0.5, max_acu=8), cache="valkey", stream="kinesis"),
+    "rec": Preset(
+        database=Database(min_acu=0.5, max_acu=8), cache="valkey", stream="kinesis", reserved=MQTT_CLIENTS
+    ),
     "document": Preset(
         database=Database(access="proxy", min_acu=0.5, max_acu=16, reader=True, backup_days=14),
         cache="valkey",
         stream="kinesis",
         provisioned={"trips": 10},
-        reserved={"trips": 100},
+        reserved={"trips": 100, **MQTT_CLIENTS},
     ),
 }
 
@@ -96,10 +102,10 @@ class Stage:
     public_url: str | None = None
     app_url: str | None = None
     # The push service, such as https://exp.host/--/api/v2/push. None: no pushes are sent. If it requires an access
-    # token, the token is `expo_token` in the stage's secret.
+    # token, the token is `expo_token` in the secret for pushes.
     expo_url: str | None = None
     # A Supabase project that gets copies of users, trips and positions. None: no copies. Its service key is
-    # `supabase_service_key` in the stage's secret.
+    # `supabase_service_key` in the secret for the mirror.
     supabase_url: str | None = None
     registration: Literal["open", "closed"] = "open"
     rate_limits: str = ""
@@ -108,6 +114,8 @@ class Stage:
     log_days: int = 14
     api_rate: int = 500  # requests per second
     api_burst: int = 1_000
+    # The share of these for each route without a token, so that strangers cannot use up the rest.
+    open_share: float = 0.1
     socket_rate: int = 500
     socket_burst: int = 500
     sms_codes: bool = False  # costs money and needs an origination number; authenticator apps need neither
@@ -130,8 +138,12 @@ class Stage:
         return "nomadcrew-events" if self.name == "production" else f"nomadcrew-events-{self.name}"
 
     @property
+    def mail_address(self) -> str:
+        return f"no-reply@{self.mail_domain}"
+
+    @property
     def mail_from(self) -> str:
-        return f"{self.mail_sender} <no-reply@{self.mail_domain}>"
+        return f"{self.mail_sender} <{self.mail_address}>"
 
 
 def _stage(name: str, preset: str, account: str, region: str, **numbers: object) -> Stage:

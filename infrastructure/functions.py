@@ -101,5 +101,5 @@ def services_of(name: str) -> tuple[str, ...]:
 
 
 def stands_on(port: str) -> tuple[str, ...]:
-    """The services that a port needs; other names are services themselves, as `secret` for the pool's triggers."""
+    """The services that a port needs; other names are services themselves, as `secret_proofs` for the triggers."""
     return STANDS_ON.get(port, (port,))

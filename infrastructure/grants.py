@@ -8,6 +8,18 @@ from infrastructure.functions import FunctionSpec
 from nomadcrew.core.events import LOCATION
 
 _PREFIX = "NOMADCREW_AWS_"
+# Our secrets, and their purposes.
+OWN_SECRETS: Mapping[str, str] = {
+    "links": "Links of invitations are signed with it.",
+    "codes": "Codes in mails, refresh tokens and tokens of devices are derived from it.",
+    "addresses": "Private addresses are signed with it.",
+    "proofs": "Sign-ins prove themselves to the triggers of the user pool with it.",
+}
+# Keys of external services, which an operator stores.
+OUTSIDE_SECRETS: Mapping[str, str] = {
+    "push": "The access token of the push service: expo_token.",
+    "mirror": "The key of the Supabase project: supabase_service_key.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +28,7 @@ class Grant:
 
     actions: tuple[str, ...]
     things: tuple[str, ...]
+    only_if: str = ""  # a key of `ResourceRefs.conditions`
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +46,8 @@ class ResourceRefs:
     stage: Stage
     values: dict[str, str] = field(default_factory=dict)
     arns: dict[str, str] = field(default_factory=dict)
+    # Conditions of policies, by name.
+    conditions: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
     # ARNs with a wildcard, as cdk-nag writes them, and the reasons.
     wild: dict[str, tuple[str, str]] = field(default_factory=dict)
 
@@ -45,20 +60,24 @@ def _table(*actions: str) -> tuple[str, ...]:
     return tuple(f"dynamodb:{action}" for action in actions)
 
 
+_STATEMENTS = Grant(
+    (
+        "rds-data:BeginTransaction",
+        "rds-data:CommitTransaction",
+        "rds-data:ExecuteStatement",
+        "rds-data:RollbackTransaction",
+    ),
+    ("cluster",),
+)
+# The Data API acts as the user in the secret that the caller can read: one for rows only.
 _DATA_API = Service(
     _variables("SQL", "CLUSTER_ARN", "DATABASE_SECRET_ARN", "DATABASE"),
-    (
-        Grant(
-            (
-                "rds-data:BeginTransaction",
-                "rds-data:CommitTransaction",
-                "rds-data:ExecuteStatement",
-                "rds-data:RollbackTransaction",
-            ),
-            ("cluster",),
-        ),
-        Grant(("secretsmanager:GetSecretValue",), ("database-secret",)),
-    ),
+    (_STATEMENTS, Grant(("secretsmanager:GetSecretValue",), ("database-secret",))),
+)
+# The owner of the schema, always through the Data API. It sets the other user's password.
+_OWNER = Service(
+    _variables("CLUSTER_ARN", "DATABASE", "DATABASE_SECRET_ARN", "OWNER_SECRET_ARN"),
+    (_STATEMENTS, Grant(("secretsmanager:GetSecretValue",), ("database-secret", "owner-secret"))),
 )
 _PROXY = Service(
     _variables("SQL", "DATABASE", "PROXY_HOST", "PROXY_USER"),
@@ -79,6 +98,7 @@ _TIMESTREAM: Mapping[str, str] = {"location_history": "Select", "stored_history"
 _SESSION_ITEMS = _table("ConditionCheckItem", "GetItem", "PutItem", "Query", "UpdateItem")
 
 _FIXED: Mapping[str, Service] = {
+    "sql_owner": _OWNER,
     "outbox": Service(
         _variables("EVENT_BUS", "PROBE_QUEUE_URL"),
         (Grant(("events:PutEvents",), ("bus",)), Grant(("sqs:SendMessage",), ("queue:probe",))),
@@ -89,18 +109,22 @@ _FIXED: Mapping[str, Service] = {
         _variables("SUPPRESSION_TABLE", "CONFIGURATION_SET"),
         (
             # Raw mails need the second action too, whichever operation sends them.
-            Grant(("ses:SendEmail", "ses:SendRawEmail"), ("mail-identity", "mail-configuration")),
+            Grant(
+                ("ses:SendEmail", "ses:SendRawEmail"), ("mail-identity", "mail-configuration"), "from our address"
+            ),
             Grant(_table("GetItem"), ("suppression",)),
         ),
     ),
     "suppression": Service(_variables("SUPPRESSION_TABLE"), (Grant(_table("PutItem"), ("suppression",)),)),
-    "connections": Service(
-        _variables("CONNECTIONS_TABLE"),
-        (
-            Grant(_table("DeleteItem", "PutItem", "Scan", "UpdateItem"), ("connections",)),
-            Grant(_table("Query"), ("connections/ByUser",)),
-        ),
+    "own_connection": Service(
+        _variables("CONNECTIONS_TABLE"), (Grant(_table("DeleteItem", "PutItem"), ("connections",)),)
     ),
+    "muting": Service(_variables("CONNECTIONS_TABLE"), (Grant(_table("UpdateItem"), ("connections",)),)),
+    "connections_of_users": Service(
+        _variables("CONNECTIONS_TABLE"), (Grant(_table("Query"), ("connections/ByUser",)),)
+    ),
+    "all_connections": Service(_variables("CONNECTIONS_TABLE"), (Grant(_table("Scan"), ("connections",)),)),
+    "open_sessions": Service(_variables("SESSIONS_TABLE"), (Grant(_table("GetItem"), ("sessions",)),)),
     "presence": Service(
         _variables("PRESENCE_TABLE"), (Grant(_table("BatchGetItem", "UpdateItem"), ("presence",)),)
     ),
@@ -166,7 +190,14 @@ _FIXED: Mapping[str, Service] = {
     ),
     # The issuer of accepted tokens; verification needs no rights.
     "verifier": Service(_variables("USER_POOL_ID", "USER_POOL_CLIENT_ID")),
-    "secret": Service(_variables("SECRET_ARN"), (Grant(("secretsmanager:GetSecretValue",), ("secret",)),)),
+    # A function that cannot read a secret cannot forge what is signed with it.
+    **{
+        f"secret_{name}": Service(
+            _variables(f"SECRET_{name.upper()}_ARN"),
+            (Grant(("secretsmanager:GetSecretValue",), (f"secret_{name}",)),),
+        )
+        for name in (*OWN_SECRETS, *OUTSIDE_SECRETS)
+    },
     "flags": Service(
         _variables("FLAGS"),
         (Grant(("appconfig:GetLatestConfiguration", "appconfig:StartConfigurationSession"), ("flags",)),),
@@ -277,13 +308,13 @@ def grants_of(spec: FunctionSpec, services: Sequence[str], stage: Stage) -> list
     return grants
 
 
-def merged(grants: Sequence[Grant]) -> dict[tuple[str, ...], tuple[str, ...]]:
-    """Actions by resources, each resource once."""
-    actions: dict[str, set[str]] = {}
+def merged(grants: Sequence[Grant]) -> list[Grant]:
+    """The same rights with each resource once per condition."""
+    actions: dict[tuple[str, str], set[str]] = {}
     for grant in grants:
         for thing in grant.things:
-            actions.setdefault(thing, set()).update(grant.actions)
-    by_actions: dict[tuple[str, ...], list[str]] = {}
-    for thing, allowed in sorted(actions.items()):
-        by_actions.setdefault(tuple(sorted(allowed)), []).append(thing)
-    return {tuple(things): allowed for allowed, things in by_actions.items()}
+            actions.setdefault((grant.only_if, thing), set()).update(grant.actions)
+    by_actions: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for (only_if, thing), allowed in sorted(actions.items()):
+        by_actions.setdefault((only_if, tuple(sorted(allowed))), []).append(thing)
+    return [Grant(allowed, tuple(things), only_if) for (only_if, allowed), things in by_actions.items()]

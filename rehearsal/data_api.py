@@ -1,10 +1,13 @@
 """The RDS Data API on a real PostgreSQL, inside the emulator.
 
 The emulator's own implementation inserts parameters into the text, returns no column types and blocks the whole
-emulator while a statement waits. This one binds parameters and replies as the service documents.
+emulator while a statement waits. This one binds parameters, acts as the user of the secret, and replies as the
+service documents.
 """
 
 import base64
+import hashlib
+import hmac
 import json
 import re
 import time
@@ -40,7 +43,8 @@ class _Transaction:
 class DataApi:
     """Serves the Data API. `target` finds a cluster's address and credentials, or raises `Refused`.
 
-    `target(resource_arn, secret_arn)` returns arguments for `asyncpg.connect`.
+    `target(resource_arn, secret_arn)` returns arguments for `asyncpg.connect`. With `login`, a name and a password,
+    the connection acts as that user instead, if the password is right.
     """
 
     def __init__(self, target: Any) -> None:
@@ -124,7 +128,9 @@ class DataApi:
     async def _connection(self, request: dict[str, Any]) -> tuple[str, Any]:
         address = self._target(request.get("resourceArn"), request.get("secretArn"))
         address["database"] = request.get("database") or address.get("database")
-        cluster = f"{address['host']}:{address['port']}/{address['database']}"
+        login = address.pop("login", None)
+        user = "" if login is None else login[0]
+        cluster = f"{user}@{address['host']}:{address['port']}/{address['database']}"
         idle = self._idle.setdefault(cluster, [])
         while idle:
             connection = idle.pop()
@@ -136,6 +142,8 @@ class DataApi:
             raise Refused(
                 "DatabaseUnavailableException", f"the database cannot be reached: {error}", 504
             ) from error
+        if login is not None:
+            await _log_in(connection, *login)
         return cluster, connection
 
     async def _end_idle(self) -> None:
@@ -144,6 +152,26 @@ class DataApi:
             if time.monotonic() - transaction.used_s > IDLE_S:
                 del self._transactions[id_]
                 transaction.connection.terminate()
+
+
+async def _log_in(connection: Any, user: str, password: str) -> None:
+    """Act as another user. The server itself trusts this process, so the password is checked here."""
+    verifier = await connection.fetchval("SELECT rolpassword FROM pg_authid WHERE rolname = $1", user)
+    if verifier is None or not _is_password(verifier, password):
+        await connection.close()
+        raise Refused(
+            "DatabaseErrorException", f'FATAL: password authentication failed for user "{user}"; SQLState: 28P01'
+        )
+    await connection.execute('SET SESSION AUTHORIZATION "{}"'.format(user.replace('"', '""')))
+
+
+def _is_password(verifier: str, password: str) -> bool:
+    """True if PostgreSQL's verifier, `SCRAM-SHA-256$rounds:salt$stored:server`, is that of the password."""
+    _, parameters, keys = verifier.split("$")
+    rounds, salt = parameters.split(":")
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), base64.b64decode(salt), int(rounds))
+    stored = hashlib.sha256(hmac.digest(salted, b"Client Key", hashlib.sha256)).digest()
+    return base64.b64encode(stored).decode() == keys.split(":")[0]
 
 
 async def _run(connection: Any, request: dict[str, Any]) -> dict[str, Any]:

@@ -51,10 +51,11 @@ def serve_data_api(server: dict[str, Any]) -> None:
             raise Refused("BadRequestException", f"Database cluster not found for ARN: {resource_arn}")
         if not cluster.get("HttpEndpointEnabled"):
             raise Refused("HttpEndpointNotEnabledException", "HTTP endpoint is not enabled for the cluster")
-        _, _, refused = rds_data._require_secret_credentials(secret_arn)
+        user, password, refused = rds_data._require_secret_credentials(secret_arn)
         if refused:
             raise Refused("SecretsErrorException", f"no password in {secret_arn}")
-        return dict(server)
+        # The local server has its own owner, who stands for the cluster's; other users must exist.
+        return dict(server) if user == cluster["MasterUsername"] else {**server, "login": (user, password)}
 
     rds_data.handle_request = DataApi(target).handle_request
 
@@ -115,17 +116,22 @@ def echo_subprotocols() -> None:
 
 
 def name_senders() -> None:
-    """Authorise mails by the sender's domain identity, which the emulator does not pass to its policies."""
-    resource_arn = iam_actions._ses_v2_resource_arn
+    """Authorise mails by the sender and its domain identity, which the emulator does not pass to its policies."""
+    resource_arn, resolve = iam_actions._ses_v2_resource_arn, iam_evaluator._resolve_condition_key
+    last_sender: ContextVar[str] = ContextVar("last_sender")
 
     def resource(method: str, path: str, body: bytes, region: str, account: str) -> str:
         if path.endswith("/outbound-emails"):
             sender = parseaddr(json.loads(body).get("FromEmailAddress", ""))[1]
+            last_sender.set(sender)
             return f"arn:aws:ses:{region}:{account}:identity/{sender.rpartition('@')[2]}"
         found: str = resource_arn(method, path, body, region, account)
         return found
 
-    iam_actions._ses_v2_resource_arn = resource
+    def resolved(key: str, context: Any) -> Any:
+        return last_sender.get("") if key.lower() == "ses:fromaddress" else resolve(key, context)
+
+    iam_actions._ses_v2_resource_arn, iam_evaluator._resolve_condition_key = resource, resolved
 
 
 if __name__ == "__main__":

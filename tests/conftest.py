@@ -8,9 +8,10 @@ import pytest
 import pytest_asyncio
 from pytest_socket import disable_socket, enable_socket
 
+from nomadcrew.adapters.postgres.application_user import allow_application_user
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.migrations import migrate
-from tests.postgres import Postgres, postgres
+from tests.postgres import APPLICATION_PASSWORD, APPLICATION_USER, Postgres, postgres
 
 __all__ = ["postgres"]
 
@@ -37,6 +38,7 @@ async def template(postgres: Postgres) -> str:
     connect = await postgres.fresh_database()
     pool = Database(connect, size=1)
     await migrate(pool)
+    await allow_application_user(pool, APPLICATION_USER, APPLICATION_PASSWORD)
     await pool.close()
     return str(connect["database"])
 

@@ -1,6 +1,8 @@
 """An AWS emulator in front of the tests' PostgreSQL. In a conftest: `from tests.emulator import aws`."""
 
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from nomadcrew.adapters.aws.dataapi import Cluster
 from nomadcrew.adapters.aws.sdk.client import AwsClient
 from nomadcrew.adapters.aws.sdk.services import Service
 from rehearsal.emulator import Emulator
-from tests.postgres import Postgres
+from tests.postgres import APPLICATION_PASSWORD, APPLICATION_USER, Postgres
 
 
 class Aws:
@@ -66,8 +68,8 @@ def aws(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 @pytest.fixture(scope="session")
-def cluster(aws: Aws) -> Cluster:
-    """A cluster with the Data API in front of the tests' PostgreSQL; tests set its database."""
+def owner(aws: Aws) -> Cluster:
+    """A cluster with the Data API in front of the tests' PostgreSQL, as its owner; tests set its database."""
     secret = aws.boto("secretsmanager").create_secret(
         Name="database", SecretString='{"username": "nomadcrew", "password": "unused-by-the-emulator"}'
     )
@@ -80,3 +82,11 @@ def cluster(aws: Aws) -> Cluster:
         MasterUserPassword="unused-by-the-emulator",
     )
     return Cluster(made["DBCluster"]["DBClusterArn"], secret["ARN"], "postgres")
+
+
+@pytest.fixture(scope="session")
+def cluster(aws: Aws, owner: Cluster) -> Cluster:
+    """The same cluster as the functions use it, as the user who may only read and write rows."""
+    user = json.dumps({"username": APPLICATION_USER, "password": APPLICATION_PASSWORD})
+    secret = aws.boto("secretsmanager").create_secret(Name="database-application", SecretString=user)
+    return replace(owner, secret_arn=secret["ARN"])

@@ -7,10 +7,10 @@ from typing import Any, NoReturn, cast
 from uuid import UUID
 
 from nomadcrew.core.claims import Claims
-from nomadcrew.core.errors import Unauthenticated, Unprocessable
+from nomadcrew.core.errors import Unauthenticated, Unavailable, Unprocessable
 from nomadcrew.core.events import Audience, Event
 from nomadcrew.core.idempotency import StoredReply
-from nomadcrew.core.ids import EventId, UserId, uuid7
+from nomadcrew.core.ids import EventId, SessionId, UserId, uuid7
 from nomadcrew.core.ports import Ports, Site
 from nomadcrew.core.rate_limits import Allowance
 
@@ -141,6 +141,19 @@ class RecordingBroadcaster:
         self.addressed[event.id] = list(people)
 
 
+@dataclass
+class FakeOpenSessions:
+    """`OpenSessions` in which all sessions are open but those in `ended`; unreachable while `away`."""
+
+    ended: set[SessionId] = field(default_factory=set)
+    away: bool = False
+
+    async def is_open(self, user_id: UserId, session_id: SessionId) -> bool:
+        if self.away:
+            raise Unavailable
+        return session_id not in self.ended
+
+
 def fake_ports(**given: Any) -> Ports:
     """Ports with fake clock, ids, limits, tokens and outbox, replaced by those in `given`.
 
@@ -155,6 +168,7 @@ def fake_ports(**given: Any) -> Ports:
         "idempotency": MemoryIdempotency(),
         "outbox": CountingOutbox(),
         "verifier": FakeTokens(),
+        "open_sessions": FakeOpenSessions(),
     }
     untouchable = {port.name: cast(Any, UnexpectedPort(port.name)) for port in fields(Ports)}
     return Ports(**{**untouchable, **defaults, **given})

@@ -24,6 +24,9 @@ from nomadcrew.hosts.machine.postgres.server import EmbeddedPostgres
 
 ConnectKwargs = dict[str, Any]
 
+# The user of the functions on AWS, in databases that are copies of the template.
+APPLICATION_USER, APPLICATION_PASSWORD = "nomadcrew_app", "only-for-rows"
+
 _PREFIX = "nomadcrew-tests-"
 # A database has 540 files: creation takes up to half a second on disk, and 5 ms in memory.
 _MEMORY = Path("/dev/shm")

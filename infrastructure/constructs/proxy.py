@@ -4,8 +4,10 @@ from aws_cdk import ArnFormat, CfnOutput, Stack
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_rds as rds
+from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
+from infrastructure.config import APPLICATION_USER
 from infrastructure.grants import ResourceRefs
 
 POSTGRES_PORT = 5432
@@ -18,7 +20,13 @@ class SqlProxy(Construct):
     """The proxy, the functions' security group, and a VPC endpoint for each service they call."""
 
     def __init__(
-        self, scope: Construct, id_: str, places: ResourceRefs, vpc: ec2.IVpc, cluster: rds.DatabaseCluster
+        self,
+        scope: Construct,
+        id_: str,
+        places: ResourceRefs,
+        vpc: ec2.IVpc,
+        cluster: rds.DatabaseCluster,
+        application: secretsmanager.ISecret,
     ) -> None:
         super().__init__(scope, id_)
         stage, stack = places.stage, Stack.of(self)
@@ -38,7 +46,8 @@ class SqlProxy(Construct):
             "Proxy",
             vpc=vpc,
             vpc_subnets=ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED),
-            secrets=[cluster.secret],
+            # The owner's is for functions of the previous version during a deployment; no role may connect with it.
+            secrets=[application, cluster.secret],
             security_groups=[group],
             db_proxy_name=stage.named("proxy"),
             require_tls=True,
@@ -46,11 +55,11 @@ class SqlProxy(Construct):
         )
         places.values |= {
             "NOMADCREW_AWS_PROXY_HOST": proxy.endpoint,
-            "NOMADCREW_AWS_PROXY_USER": "nomadcrew",
+            "NOMADCREW_AWS_PROXY_USER": APPLICATION_USER,
         }
         resource_id = stack.split_arn(proxy.db_proxy_arn, ArnFormat.COLON_RESOURCE_NAME).resource_name
         places.arns["proxy-user"] = (
-            f"arn:{stack.partition}:rds-db:{stack.region}:{stack.account}:dbuser:{resource_id}/nomadcrew"
+            f"arn:{stack.partition}:rds-db:{stack.region}:{stack.account}:dbuser:{resource_id}/{APPLICATION_USER}"
         )
         self._endpoints(vpc)
         CfnOutput(self, "Host", value=proxy.endpoint)

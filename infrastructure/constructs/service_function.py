@@ -61,8 +61,10 @@ def log_group(scope: Construct, id_: str, name: str, stage: Stage) -> logs.LogGr
     )
 
 
-def statement(actions: tuple[str, ...], resources: list[str]) -> iam.PolicyStatement:
-    return iam.PolicyStatement(actions=list(actions), resources=resources)
+def statement(
+    actions: tuple[str, ...], resources: list[str], conditions: Mapping[str, Mapping[str, str]] | None = None
+) -> iam.PolicyStatement:
+    return iam.PolicyStatement(actions=list(actions), resources=resources, conditions=conditions)
 
 
 class ServiceFunction(Construct):
@@ -151,8 +153,10 @@ class ServiceFunction(Construct):
         ]
         if in_vpc:
             statements.append(statement(_NETWORK, ["*"]))
-        for things, actions in merged(self.grants).items():
-            statements.append(statement(actions, [arns[thing] for thing in things]))
+        conditions = {"": None, **workshop.places.conditions}
+        for grant in merged(self.grants):
+            resources = [arns[thing] for thing in grant.things]
+            statements.append(statement(grant.actions, resources, conditions[grant.only_if]))
         return iam.Role(
             self,
             "Role",

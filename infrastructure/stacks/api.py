@@ -129,6 +129,7 @@ class ApiStack(Stack):
         return route
 
     def _stage(self, routes: list[apigateway.CfnRoute]) -> None:
+        """All throttles are for all callers together; limits per address are the functions' own."""
         logs = log_group(self, "AccessLogs", f"/aws/vendedlogs/{self.stage.named('http')}", self.stage)
         stage = apigateway.CfnStage(
             self,
@@ -139,6 +140,15 @@ class ApiStack(Stack):
             access_log_settings=apigateway.CfnStage.AccessLogSettingsProperty(
                 destination_arn=logs.log_group_arn, format=ACCESS_LOG
             ),
+            route_settings={
+                str(route.route_key): {
+                    "ThrottlingRateLimit": max(1, int(self.stage.api_rate * self.stage.open_share)),
+                    "ThrottlingBurstLimit": max(1, int(self.stage.api_burst * self.stage.open_share)),
+                    "DetailedMetricsEnabled": True,
+                }
+                for route in routes
+                if route.authorization_type == "NONE"
+            },
             default_route_settings=apigateway.CfnStage.RouteSettingsProperty(
                 throttling_rate_limit=self.stage.api_rate,
                 throttling_burst_limit=self.stage.api_burst,

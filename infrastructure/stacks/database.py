@@ -1,6 +1,6 @@
-"""All persistent data: the cluster, tables, buckets and the secret. Changes of code do not change this stack."""
+"""All persistent data: the cluster, tables, buckets and secrets. Changes of code do not change this stack."""
 
-from aws_cdk import CfnOutput, CfnTag, Duration, Fn, RemovalPolicy, Stack, Tags
+from aws_cdk import CfnOutput, CfnTag, Duration, Fn, RemovalPolicy, SecretValue, Stack, Tags
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_elasticache as elasticache
@@ -11,13 +11,19 @@ from aws_cdk import aws_timestream as timestream
 from constructs import Construct
 
 from infrastructure.acknowledge import acknowledge
+from infrastructure.config import APPLICATION_USER
 from infrastructure.constructs.proxy import SqlProxy
-from infrastructure.grants import ResourceRefs
+from infrastructure.grants import OUTSIDE_SECRETS, OWN_SECRETS, ResourceRefs
 
 VPC_CIDR = "10.0.0.0/16"
 SUBNET_CIDRS = ("10.0.0.0/24", "10.0.1.0/24")
-DATABASE_USER = "nomadcrew"
+# The owner of the schema, for the migrator only.
+OWNER = "nomadcrew"
 CACHE_USER = "nomadcrew"
+# Once there was one secret for everything. It is that of links now, so that mailed links stay valid; docs/aws.md
+# tells how its key gets into the others.
+SECRET_IDS = {"links": "Secret"}
+SECRET_NAMES = {"links": "key"}
 ENGINE = rds.DatabaseClusterEngine.aurora_postgres(version=rds.AuroraPostgresEngineVersion.VER_17_9)
 
 
@@ -29,14 +35,14 @@ class DatabaseStack(Stack):
         self.places = places
         self.stage = places.stage
         self.vpc = self._network()
-        self.cluster = self._cluster()
+        self.cluster, application = self._cluster()
         self.proxy = None
         if self.stage.database.access == "proxy":
-            self.proxy = SqlProxy(self, "Proxy", places, self.vpc, self.cluster)
+            self.proxy = SqlProxy(self, "Proxy", places, self.vpc, self.cluster, application)
         self._tables()
         self._buckets()
         self._topics()
-        self._secret()
+        self._secrets()
         if self.stage.cache == "valkey":
             self._cache()
 
@@ -80,7 +86,8 @@ class DatabaseStack(Stack):
             isolated_subnet_route_table_ids=tables,
         )
 
-    def _cluster(self) -> rds.DatabaseCluster:
+    def _cluster(self) -> tuple[rds.DatabaseCluster, secretsmanager.ISecret]:
+        """The cluster, and the secret of the user for rows."""
         numbers = self.stage.database
         cluster = rds.DatabaseCluster(
             self,
@@ -88,9 +95,7 @@ class DatabaseStack(Stack):
             cluster_identifier=self.stage.named("database"),
             engine=ENGINE,
             default_database_name=numbers.name,
-            credentials=rds.Credentials.from_generated_secret(
-                DATABASE_USER, secret_name=self.stage.named("database")
-            ),
+            credentials=rds.Credentials.from_generated_secret(OWNER, secret_name=self.stage.named("database")),
             writer=rds.ClusterInstance.serverless_v2("Writer", enable_performance_insights=False),
             readers=[rds.ClusterInstance.serverless_v2("Reader", scale_with_writer=True)] if numbers.reader else [],
             serverless_v2_min_capacity=numbers.min_acu,
@@ -110,16 +115,22 @@ class DatabaseStack(Stack):
             cloudwatch_logs_exports=["postgresql"],
         )
         assert cluster.secret is not None
+        application = self._application_user(cluster)
         self.places.values |= {
             "NOMADCREW_AWS_SQL": numbers.access,
             "NOMADCREW_AWS_CLUSTER_ARN": cluster.cluster_arn,
-            "NOMADCREW_AWS_DATABASE_SECRET_ARN": cluster.secret.secret_arn,
+            "NOMADCREW_AWS_DATABASE_SECRET_ARN": application.secret_arn,
+            "NOMADCREW_AWS_OWNER_SECRET_ARN": cluster.secret.secret_arn,
             "NOMADCREW_AWS_DATABASE": numbers.name,
             "NOMADCREW_AWS_CACHE": self.stage.cache,
         }
-        self.places.arns |= {"cluster": cluster.cluster_arn, "database-secret": cluster.secret.secret_arn}
+        self.places.arns |= {
+            "cluster": cluster.cluster_arn,
+            "database-secret": application.secret_arn,
+            "owner-secret": cluster.secret.secret_arn,
+        }
         CfnOutput(self, "ClusterArn", value=cluster.cluster_arn)
-        CfnOutput(self, "DatabaseSecretArn", value=cluster.secret.secret_arn)
+        CfnOutput(self, "DatabaseSecretArn", value=application.secret_arn)
         acknowledge(
             cluster,
             {
@@ -129,7 +140,15 @@ class DatabaseStack(Stack):
                 "RDS6": "IAM authentication is on; the rule reads a property of instances.",
             },
         )
-        return cluster
+        return cluster, application
+
+    def _application_user(self, cluster: rds.DatabaseCluster) -> secretsmanager.ISecret:
+        """The secret of the user who may only read and write rows; the migrator creates the user."""
+        secret = rds.DatabaseSecret(
+            self, "ApplicationUser", username=APPLICATION_USER, secret_name=self.stage.named("database-application")
+        )
+        acknowledge(secret, {"SMG4": "Rotated by hand: store a new password, then invoke the migrator."})
+        return secret.attach(cluster)
 
     def _tables(self) -> None:
         self._table(
@@ -293,25 +312,39 @@ class DatabaseStack(Stack):
         """Bucket names are global, so ours contain the account and the region."""
         return f"{self.stage.named(name.lower())}-{self.stage.account}-{self.stage.region}"
 
-    def _secret(self) -> None:
-        """The only secret, from which all others are derived: a new one invalidates links, codes and sessions."""
-        secret = secretsmanager.Secret(
-            self,
-            "Secret",
-            secret_name=self.stage.named("key"),
-            description="Invitation links, confirmation codes, session hashes and challenges are keyed by it.",
-            generate_secret_string=secretsmanager.SecretStringGenerator(
-                secret_string_template="{}",  # noqa: S106 — the template, not a secret
-                generate_string_key="key",
-                password_length=64,
-                exclude_punctuation=True,
-            ),
-            removal_policy=RemovalPolicy.RETAIN,
-        )
-        acknowledge(secret, {"SMG4": "Rotation would invalidate all links and sessions."})
-        self.places.values["NOMADCREW_AWS_SECRET_ARN"] = secret.secret_arn
-        self.places.arns["secret"] = secret.secret_arn
-        CfnOutput(self, "SecretArn", value=secret.secret_arn)
+    def _secrets(self) -> None:
+        """A secret per purpose, so that a function can sign only what is its own; they are kept with the data."""
+        for name, description in OWN_SECRETS.items():
+            secret = secretsmanager.Secret(
+                self,
+                SECRET_IDS.get(name, f"{name.capitalize()}Secret"),
+                secret_name=self.stage.named(SECRET_NAMES.get(name, f"secret-{name}")),
+                description=description,
+                generate_secret_string=secretsmanager.SecretStringGenerator(
+                    secret_string_template="{}",  # noqa: S106 — the template, not a secret
+                    generate_string_key="key",
+                    password_length=64,
+                    exclude_punctuation=True,
+                ),
+                removal_policy=RemovalPolicy.RETAIN,
+            )
+            self._share_secret(name, secret, "Rotation needs the previous key beside the new one: docs/aws.md.")
+        for name, description in OUTSIDE_SECRETS.items():
+            secret = secretsmanager.Secret(
+                self,
+                f"{name.capitalize()}Secret",
+                secret_name=self.stage.named(f"secret-{name}"),
+                description=description,
+                secret_string_value=SecretValue.unsafe_plain_text("{}"),  # the operator's value replaces it
+                removal_policy=RemovalPolicy.RETAIN,
+            )
+            self._share_secret(name, secret, "Only the service that issued the key can rotate it.")
+
+    def _share_secret(self, name: str, secret: secretsmanager.Secret, why_unrotated: str) -> None:
+        acknowledge(secret, {"SMG4": why_unrotated})
+        self.places.values[f"NOMADCREW_AWS_SECRET_{name.upper()}_ARN"] = secret.secret_arn
+        self.places.arns[f"secret_{name}"] = secret.secret_arn
+        CfnOutput(self, f"Secret{name.capitalize()}Arn", value=secret.secret_arn)
 
     def _cache(self) -> None:
         """Valkey with a public TLS endpoint and IAM authentication, which needs no VPC."""

@@ -176,6 +176,7 @@ class MessagingStack(Stack):
                 service="ses", resource="configuration-set", resource_name=configuration.configuration_set_name
             ),
         }
+        self.places.conditions["from our address"] = {"StringEquals": {"ses:FromAddress": self.stage.mail_address}}
         CfnOutput(self, "MailIdentityName", value=identity.email_identity_name)
 
     def _flags(self) -> None:

@@ -64,7 +64,10 @@ class RealtimeStack(Stack):
         self._stage(self._routes())
 
     def _mqtt(self) -> None:
-        """A function authorises clients of IoT Core; their password is an access token."""
+        """A function authorises clients of IoT Core; their password is an access token.
+
+        The token is not signed for IoT Core, as no client could sign it; reserved concurrency limits strangers.
+        """
         function = self.functions["iot_authorizer"]
         authorizer = iot.CfnAuthorizer(
             self,

@@ -14,6 +14,7 @@ import pytest_asyncio
 from nomadcrew.adapters.aws.topics import UpdatesOf
 from nomadcrew.core.ids import TripId, uuid7
 from nomadcrew.hosts.aws.mqtt_event import MAX_POLICIES, MAX_POLICY_CHARS, mqtt_authorizer_entry, policies
+from tests.fakes import FakeOpenSessions
 from tests.lambda_loops import close_lambda_loops
 from tests.postgres import Postgres
 from tests.world import User, World, world
@@ -56,15 +57,18 @@ class Threaded:
         return call
 
 
-async def authorize(stage: World, token: str, client_id: str, *, in_query: bool = False) -> dict[str, Any]:
+async def authorize(
+    stage: World, token: str, client_id: str, *, in_query: bool = False, sessions: FakeOpenSessions | None = None
+) -> dict[str, Any]:
     """The authorizer's answer."""
     ports = replace(
         stage.ports,
         members=Threaded(stage.ports.members),
         verifier=Threaded(stage.ports.verifier),
         topic_of=TOPIC_OF,
+        open_sessions=sessions or FakeOpenSessions(),
     )
-    handler = mqtt_authorizer_entry(lambda _: ports, ("members", "topic_of", "verifier"))
+    handler = mqtt_authorizer_entry(lambda _: ports, ("members", "open_sessions", "topic_of", "verifier"))
     data: dict[str, Any] = {"mqtt": {"username": "any", "clientId": client_id}}
     if in_query:
         data["http"] = {"queryString": f"?token={token}"}
@@ -162,3 +166,11 @@ def test_policies_stay_within_the_limits_for_any_number_of_trips(count: int) -> 
     allowed = [topic for topic in topics if allows({"policyDocuments": documents}, "iot:Receive", f"topic/{topic}")]
     assert allowed == topics[: len(allowed)]
     assert len(allowed) == count or len(allowed) >= 50
+
+
+async def test_a_client_whose_session_has_ended_loses_its_connection(stage: World) -> None:
+    ana = await stage.user("ana-9")
+    claims = await stage.ports.verifier.verify(ana.token, now=stage.ports.clock())
+    assert claims.session_id is not None
+    sessions = FakeOpenSessions({claims.session_id})
+    assert await authorize(stage, ana.token, device_of(ana), sessions=sessions) == {"isAuthenticated": False}

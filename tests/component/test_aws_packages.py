@@ -23,24 +23,25 @@ import pytest_asyncio
 from infrastructure import package
 from infrastructure.config import stage_of
 from infrastructure.functions import BY_NAME, FUNCTIONS, services_of
-from infrastructure.grants import ResourceRefs, environment_of
+from infrastructure.grants import OUTSIDE_SECRETS, OWN_SECRETS, ResourceRefs, environment_of
 from infrastructure.imports import function_environment
 from nomadcrew.adapters.aws.dataapi import Cluster
+from nomadcrew.adapters.aws.dynamodb.open_sessions import session_key
 from nomadcrew.adapters.machine.invitation_links import SignedInvitationLinks
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.invitations import PostgresInvitations
 from nomadcrew.core.access import Command
 from nomadcrew.core.clock import utc_now
-from nomadcrew.core.ids import EventId, InvitationId, TripId, UserId, uuid7
+from nomadcrew.core.ids import EventId, InvitationId, SessionId, TripId, UserId, uuid7
 from nomadcrew.core.invitations.model import Invitation
 from nomadcrew.core.permissions import ADMIN, Role
 from tests.contract.cloud import Cloud
 from tests.contract.trip_database import TripDb
-from tests.emulator import Aws, aws, cluster
+from tests.emulator import Aws, aws, cluster, owner
 from tests.postgres import Postgres
 from tests.unit.test_aws_cold_start import EVERYWHERE, NOWHERE, OWN, libraries_in
 
-__all__ = ["aws", "cluster"]
+__all__ = ["aws", "cluster", "owner"]
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="packages are for Linux")
 
@@ -48,6 +49,7 @@ ARCH = {"x86_64": "x86_64", "aarch64": "arm64"}.get(platform.machine(), "x86_64"
 HERE = package.Target(ARCH, f"{sys.version_info[0]}.{sys.version_info[1]}")
 STAGE = stage_of("rehearsal", "lean")
 KEY = "k" * 64
+SESSION = SessionId(uuid7())
 # As on Lambda: modules are imported from the package and the standard library only.
 RUN = """
 import importlib, json, sys
@@ -126,7 +128,7 @@ class Deployment:
             "scope": "aws.cognito.signin.user.admin nomadcrew/api",
             "token_use": "access",
             "username": str(self.me),
-            "sid": str(uuid7()),
+            "sid": str(SESSION),
             "exp": "4102444800",
         }
         return {
@@ -155,9 +157,12 @@ def unpacked(folder: Path) -> Path:
     return folder
 
 
-async def places(aws: Aws, cloud: Cloud, where: Cluster, database: str) -> dict[str, str]:
+async def places(aws: Aws, cloud: Cloud, where: Cluster, owner: Cluster, database: str) -> dict[str, str]:
     """Create the infrastructure's resources on the emulator. Returns their settings."""
-    secret = aws.boto("secretsmanager").create_secret(Name="entries", SecretString=json.dumps({"key": KEY}))
+    secrets = {
+        name: aws.boto("secretsmanager").create_secret(Name=name, SecretString=json.dumps({"key": KEY}))["ARN"]
+        for name in (*OWN_SECRETS, *OUTSIDE_SECRETS)
+    }
     cognito = aws.boto("cognito-idp")
     pool = cognito.create_user_pool(PoolName="entries")["UserPool"]["Id"]
     client = cognito.create_user_pool_client(UserPoolId=pool, ClientName="auth")["UserPoolClient"]["ClientId"]
@@ -165,13 +170,15 @@ async def places(aws: Aws, cloud: Cloud, where: Cluster, database: str) -> dict[
     made = {
         "CLUSTER_ARN": where.arn,
         "DATABASE_SECRET_ARN": where.secret_arn,
+        "OWNER_SECRET_ARN": owner.secret_arn,
         "DATABASE": database,
-        "SECRET_ARN": secret["ARN"],
+        **{f"SECRET_{name.upper()}_ARN": arn for name, arn in secrets.items()},
         "USER_POOL_ID": pool,
         "USER_POOL_CLIENT_ID": client,
         "EVENT_BUS": await cloud.bus_to({}),
         "EMAIL_QUEUE_URL": await cloud.work_queue(fifo=True),
         "CHAT_TABLE": await cloud.chat_table(),
+        "SESSIONS_TABLE": await cloud.sessions_table(),
         "LIMITS_TABLE": await cloud.table("bucket"),
         "PROFILES_TABLE": await cloud.table("userId"),
         "SUPPRESSION_TABLE": await cloud.table("address"),
@@ -215,6 +222,7 @@ async def invited(crew: TripDb, trip_id: TripId, inviter: UserId) -> str:
 async def deployment(
     aws: Aws,
     cluster: Cluster,
+    owner: Cluster,
     postgres: Postgres,
     template: str,
     tmp_path_factory: pytest.TempPathFactory,
@@ -227,7 +235,9 @@ async def deployment(
     trip_id = await crew.trip(me, name="Porto")
     link = await invited(crew, trip_id, me)
     await database.close()
-    values = await places(aws, Cloud(aws), cluster, str(connect["database"]))
+    values = await places(aws, Cloud(aws), cluster, owner, str(connect["database"]))
+    session = {**session_key(me, SESSION), "expiresAt": {"N": "4102444800"}}
+    aws.boto("dynamodb").put_item(TableName=values["NOMADCREW_AWS_SESSIONS_TABLE"], Item=session)
     yield Deployment(tasks, aws.environment, values, me, trip_id, link)
     await postgres.drop_database(connect)
 

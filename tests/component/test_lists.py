@@ -10,10 +10,18 @@ from uuid import UUID
 import pytest
 import pytest_asyncio
 
-from nomadcrew.core.ids import uuid7
+from nomadcrew.core.ids import TripId, uuid7
 from tests.fakes import NOON
 from tests.world import Answer, User, World
 
+LISTS = {"data", "users", "views"}
+PATHS = (
+    "/v1/trips",
+    "/v1/notifications",
+    "/v1/trips/{trip}/todos",
+    "/v1/trips/{trip}/search",
+    "/v1/trips/{trip}/locations/views",
+)
 _NEXT = re.compile(r'<([^>]+)>; rel="next"')
 
 
@@ -24,23 +32,28 @@ async def ana(here: World) -> User:
 
 def items_of(page: Answer) -> list[dict[str, Any]]:
     body = page.json
-    found: list[dict[str, Any]] = (
-        body if isinstance(body, list) else body["data"] if "data" in body else body["users"]
-    )
+    found: list[dict[str, Any]] = body if isinstance(body, list) else body[(body.keys() & LISTS).pop()]
     return found
 
 
 async def walk(
-    here: World, who: User, path: str, between: Callable[[list[str]], Awaitable[None]]
+    here: World,
+    who: User,
+    path: str,
+    between: Callable[[list[str]], Awaitable[None]],
+    *,
+    method: str = "GET",
+    body: Any = None,
+    key: str = "id",
 ) -> tuple[list[str], list[int]]:
     """The ids on all pages and the sizes of these; `between` gets the ids of each page before the next is asked."""
     ids: list[str] = []
     sizes: list[int] = []
     asks = (here.call, here.invoke)  # the two hosts by turns
     while path:
-        page = await asks[len(sizes) % 2]("GET", path, by=who)
+        page = await asks[len(sizes) % 2](method, path, by=who, body=body)
         assert page.status == 200, page.body
-        ids += [item["id"] for item in items_of(page)]
+        ids += [item[key] for item in items_of(page)]
         sizes.append(len(items_of(page)))
         await between(ids)
         link = _NEXT.fullmatch(page.headers.get("link", ""))
@@ -138,12 +151,57 @@ async def test_users_are_neither_repeated_nor_skipped(here: World, ana: User) ->
     assert sizes == [2, 2, 1]
 
 
+async def test_found_trips_are_neither_repeated_nor_skipped(here: World, ana: User) -> None:
+    found = [str(await here.trip(ana, name=f"trip {number}")) for number in range(5)]
+    lisbon = await here.trip(ana, destinationName="Lisboa", destinationAddress="Lisboa, PT")
+
+    async def come_and_go(seen: list[str]) -> None:
+        await here.trip(
+            ana, name=f"new {len(seen)}", startDate="2029-01-01T00:00:00Z", endDate="2029-01-02T00:00:00Z"
+        )
+        await here.call("DELETE", f"/v1/trips/{seen[-1]}", by=ana)
+
+    filters = {"destination": "porto", "limit": 2, "offset": 0}
+    ids, sizes = await walk(here, ana, f"/v1/trips/{lisbon}/search", come_and_go, method="POST", body=filters)
+    assert ids == found[::-1]
+    assert sizes == [2, 2, 1]
+
+
+async def test_views_are_neither_repeated_nor_skipped(here: World, ana: User) -> None:
+    viewers = [await here.user(name) for name in ("ben", "cleo", "dan", "eve", "fay")]
+    trip = await here.trip(ana)
+    for viewer in viewers:
+        await here.join(trip, ana, viewer)
+    views = here.ports.position_views
+    await views.record(TripId(trip), [viewer.id for viewer in viewers[:3]], [ana.id], now=here.clock())
+
+    async def come(_seen: list[str]) -> None:
+        later = here.clock() + timedelta(hours=1)
+        await views.record(TripId(trip), [viewer.id for viewer in viewers[3:]], [ana.id], now=later)
+
+    ids, sizes = await walk(here, ana, f"/v1/trips/{trip}/locations/views?limit=2", come, key="userId")
+    assert ids == sorted((str(viewer.id) for viewer in viewers[:3]), reverse=True)
+    assert sizes == [2, 1]
+
+
 @pytest.mark.parametrize("cursor", ["x", "AAAA", "A" * 33, "%F0%9F%98%80", "f" * 32])
-@pytest.mark.parametrize("path", ["/v1/trips", "/v1/notifications", "/v1/trips/{trip}/todos"])
+@pytest.mark.parametrize("path", PATHS)
 async def test_a_malformed_cursor_is_refused(here: World, ana: User, path: str, cursor: str) -> None:
     path = path.format(trip=await here.trip(ana))
-    reply = await here.call("GET", f"{path}?after={cursor}", by=ana)
+    method = "POST" if path.endswith("/search") else "GET"
+    reply = await here.call(method, f"{path}?after={cursor}", by=ana, body={} if method == "POST" else None)
     assert (reply.status, reply.json["code"]) == (400, "invalid_cursor")
+
+
+async def test_an_offset_of_a_search_counts_without_a_cursor_only(here: World, ana: User) -> None:
+    trips = [str(await here.trip(ana, name=f"trip {number}")) for number in range(4)][::-1]
+    path = f"/v1/trips/{trips[0]}/search"
+    page = await here.call("POST", path, by=ana, body={"limit": 1, "offset": 1})
+    assert [item["id"] for item in page.json] == trips[1:2]
+    link = _NEXT.fullmatch(page.headers["link"])
+    assert link is not None
+    page = await here.call("POST", link[1], by=ana, body={"limit": 1, "offset": 1})
+    assert [item["id"] for item in page.json] == trips[2:3]
 
 
 async def test_an_offset_still_counts_without_a_cursor(here: World, ana: User) -> None:

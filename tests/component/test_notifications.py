@@ -16,7 +16,7 @@ from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.events import NOTIFICATIONS, PUSH, Event
 from nomadcrew.core.ids import TripId
 from nomadcrew.core.notifications.delivery import deliver, fitted
-from nomadcrew.core.notifications.push import RECEIPTS_AFTER_S, PushMessage, PushRefused, PushTask
+from nomadcrew.core.notifications.push import CHAT_HOLD_S, RECEIPTS_AFTER_S, PushMessage, PushRefused, PushTask
 from nomadcrew.core.queues import Job
 from nomadcrew.wire.events import pack
 from nomadcrew.wire.push_jobs import NotAPushJob, push_job_in
@@ -82,7 +82,9 @@ async def publish(here: World, *events: Event) -> None:
         await outbox.publish(waiting, [pack(event) for event in waiting], now=here.clock())
     for event in events:
         await here.ports.queue.send(NOTIFICATIONS, pack(event))
-    await work_off(here, NOTIFICATIONS, PUSH)
+    await work_off(here, NOTIFICATIONS)
+    here.clock.advance(CHAT_HOLD_S)  # pushes about messages wait
+    await work_off(here, PUSH)
 
 
 async def crew(here: World, *names: str) -> tuple[TripId, list[User]]:
@@ -156,7 +158,7 @@ async def test_chat_notifications_are_toasted_and_pushed_but_not_stored(here: Wo
     assert set(here.told.addressed[toast.id]) == {ben.id, cleo.id}
     shown = json.loads(toast.payload)
     assert (toast.type, toast.trip_id, shown["read"], shown["createdAt"]) == (
-        "notification.created", trip, False, "2026-11-22T12:00:00Z",
+        "notification.created", trip, False, "2026-11-22T12:00:05Z",
     )  # fmt: skip
     assert shown["metadata"] == {
         "chatID": str(trip), "messageID": json.loads(message.payload)["messageId"], "senderName": "Ana",
@@ -275,6 +277,7 @@ async def test_a_repeated_push_job_sends_only_the_missing_messages(here: World, 
     service.errors = {"p5 3": TOO_FAST, "p5 19": GONE, "p5 7": "MessageTooBig"}
     await here.ports.queue.send(NOTIFICATIONS, pack(said(trip, people[0], "hello")))
     await work_off(here, NOTIFICATIONS)
+    here.clock.advance(CHAT_HOLD_S)
     [job] = await jobs(here, PUSH)
     with pytest.raises(Unavailable):
         await CONSUMERS[PUSH](job, here.ports)
@@ -320,6 +323,7 @@ async def test_receipts_are_checked_although_the_first_attempt_crashed(here: Wor
     service.receipts = {"ticket of old": failed(GONE)}
     await here.ports.queue.send(NOTIFICATIONS, pack(said(trip, ana, "hello")))
     await work_off(here, NOTIFICATIONS)
+    here.clock.advance(CHAT_HOLD_S)
     [job] = await jobs(here, PUSH)
     task = push_job_in(job.body)
     assert isinstance(task, PushTask)
@@ -337,6 +341,7 @@ async def test_refused_credentials_make_a_dead_job_that_can_be_redriven(here: Wo
     service.access_token = "another site's"
     await here.ports.queue.send(NOTIFICATIONS, pack(said(trip, ana, "hello")))
     await work_off(here, NOTIFICATIONS)
+    here.clock.advance(CHAT_HOLD_S)
     [job] = await jobs(here, PUSH)
     with pytest.raises(PushRefused):
         await CONSUMERS[PUSH](job, here.ports)

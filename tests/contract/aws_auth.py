@@ -15,6 +15,7 @@ from nomadcrew.adapters.aws.cognito.issuer import pool_verifier
 from nomadcrew.adapters.aws.cognito.tokens import CognitoTokens
 from nomadcrew.adapters.aws.cognito.unconfirmed import CognitoUnconfirmedRegistrations
 from nomadcrew.adapters.aws.cognito.user_pool import UserPool
+from nomadcrew.adapters.aws.dynamodb.open_sessions import DynamoOpenSessions
 from nomadcrew.adapters.aws.dynamodb.profile_cache import CachedProfiles
 from nomadcrew.adapters.aws.dynamodb.sessions import DynamoSessions, OnEnd
 from nomadcrew.adapters.aws.sdk.secrets import Secrets
@@ -27,7 +28,7 @@ from nomadcrew.core.clock import utc_now
 from tests.emulator import Aws
 
 SOURCE = Path(nomadcrew.__file__).parent
-KEY = "k" * 64
+KEY, PROOFS_KEY = "k" * 64, "p" * 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,8 @@ class AwsAuth:
     aws: Aws
     pool_id: str
     client_id: str
-    secret_arn: str
+    codes_arn: str
+    proofs_arn: str
     sessions_table: str
     profiles_table: str
 
@@ -45,10 +47,13 @@ class AwsAuth:
         return UserPool(self.aws.client(COGNITO), self.pool_id, self.client_id)
 
     def secrets(self) -> Secrets:
-        return Secrets(self.aws.client(SECRETS), self.secret_arn)
+        return Secrets(self.aws.client(SECRETS), self.codes_arn)
+
+    def proofs(self) -> Secrets:
+        return Secrets(self.aws.client(SECRETS), self.proofs_arn)
 
     def tokens(self) -> CognitoTokens:
-        return CognitoTokens(self.pool(), self.secrets(), environment=self.aws.environment)
+        return CognitoTokens(self.pool(), self.secrets(), self.proofs(), environment=self.aws.environment)
 
     def verifier(self) -> TokenVerifier:
         """The verifier of the authorizer."""
@@ -57,6 +62,9 @@ class AwsAuth:
     def sessions(self, sql: Sql, passwords: Passwords, on_end: OnEnd | None = None) -> DynamoSessions:
         find = PostgresAccounts(sql, passwords).get_account
         return DynamoSessions(self.aws.client(DYNAMODB), self.sessions_table, self.secrets(), find, on_end=on_end)
+
+    def open_sessions(self) -> DynamoOpenSessions:
+        return DynamoOpenSessions(self.aws.client(DYNAMODB), self.sessions_table)
 
     def accounts(self, sql: Sql, passwords: Passwords) -> CognitoAccounts:
         return CognitoAccounts(self.pool(), sql, self.sessions(sql, passwords), passwords)
@@ -72,12 +80,15 @@ class AwsAuth:
 @pytest.fixture(scope="session")
 def aws_auth(aws: Aws) -> AwsAuth:
     """One pool and one set of tables for the session; tests use unique user ids."""
-    secret = aws.boto("secretsmanager").create_secret(
-        Name="auth-tests", SecretString=json.dumps({"key": KEY, "older": []})
-    )["ARN"]
-    trigger = _function(aws, "auth-tests-pool", secret)
+    codes, proofs = (
+        aws.boto("secretsmanager").create_secret(
+            Name=f"auth-tests-{name}", SecretString=json.dumps({"key": key, "older": []})
+        )["ARN"]
+        for name, key in (("codes", KEY), ("proofs", PROOFS_KEY))
+    )
+    trigger = _function(aws, "auth-tests-pool", proofs)
     pool_id, client_id = _pool(aws, trigger)
-    return AwsAuth(aws, pool_id, client_id, secret, _sessions_table(aws), _profiles_table(aws))
+    return AwsAuth(aws, pool_id, client_id, codes, proofs, _sessions_table(aws), _profiles_table(aws))
 
 
 def _function(aws: Aws, name: str, secret: str) -> str:
@@ -95,7 +106,7 @@ def _function(aws: Aws, name: str, secret: str) -> str:
         Code={"ZipFile": _zip()},
         Timeout=5,
         MemorySize=256,
-        Environment={"Variables": {"NOMADCREW_AWS_SECRET_ARN": secret}},
+        Environment={"Variables": {"NOMADCREW_AWS_SECRET_PROOFS_ARN": secret}},
     )
     return str(made["FunctionArn"])
 

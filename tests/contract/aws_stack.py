@@ -60,7 +60,7 @@ from tests.contract.cloud import Cloud
 from tests.contract.fake_gateway import FakeGateway, gateway
 from tests.contract.lambda_runtime import LambdaRuntime
 from tests.contract.trip_database import TripDb
-from tests.fakes import NOON, FakeTokens, OpenLimits, SetClock
+from tests.fakes import NOON, FakeOpenSessions, FakeTokens, OpenLimits, SetClock
 
 # The entry of each function, which is called with ports.
 PUBLISHER = partial(batch_entry, outbox_sweep.sweep, declared=outbox_sweep.PORTS)
@@ -245,7 +245,8 @@ async def stack(cloud: Cloud, data_api_db: TripDb) -> AsyncIterator[Stack]:
             "mailer": RecordingMailer(),
             "connections": connections,
             "presence": DynamoPresence(db.pool, cloud.client(DYNAMODB), await cloud.table("userId")),
-            "sockets": GatewaySockets(connections, client),
+            **dict.fromkeys(("sockets", "socket_delivery", "all_sockets"), GatewaySockets(connections, client)),
+            "open_sessions": FakeOpenSessions(),
             "audit": S3AuditLog(cloud.client(S3), bucket),
             "suppression": DynamoSuppression(cloud.client(DYNAMODB), await cloud.table("address")),
             "bucket": bucket,

@@ -134,6 +134,9 @@ class Cloud:
     async def positions_table(self) -> str:
         return await self._sorted_table("tripId", "userId")
 
+    async def sessions_table(self) -> str:
+        return await self._sorted_table("userId", "sessionId")
+
     async def history_table(self) -> str:
         return await self._sorted_table("track", "bucket")
 

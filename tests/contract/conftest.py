@@ -15,10 +15,10 @@ from tests.contract.auth_ports import auth
 from tests.contract.aws_auth import aws_auth
 from tests.contract.cloud import cloud
 from tests.contract.trip_database import TripDb
-from tests.emulator import Aws, aws, cluster
+from tests.emulator import Aws, aws, cluster, owner
 from tests.postgres import Postgres
 
-__all__ = ["auth", "aws", "aws_auth", "cloud", "cluster"]
+__all__ = ["auth", "aws", "aws_auth", "cloud", "cluster", "owner"]
 
 # RDS Proxy allows no prepared statements across transactions.
 DRIVERS = {"postgresql": {}, "proxy": {"statement_cache_size": 0}, "data-api": {}}

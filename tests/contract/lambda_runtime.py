@@ -35,7 +35,8 @@ class LambdaRuntime:
 
     def ports(self, declared: tuple[str, ...]) -> Ports:
         """The declared ports; use of any other fails the test."""
-        hidden = {name: UnexpectedPort(name) for name in ("limits", "idempotency", "outbox", "verifier")}
+        preset = ("idempotency", "limits", "open_sessions", "outbox", "verifier")
+        hidden = {name: UnexpectedPort(name) for name in preset}
         return fake_ports(
             site=SITE, clock=self._given["clock"], **{**hidden, **{name: self._given[name] for name in declared}}
         )

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -104,7 +105,7 @@ async def test_gateway_and_authorizer_read_the_same_claims(aws_auth: AwsAuth) ->
 
 async def test_other_tokens_of_the_pool_are_refused(aws_auth: AwsAuth) -> None:
     account = await an_account(aws_auth)
-    key = aws_auth.secrets().key(PURPOSE)
+    key = aws_auth.proofs().key(PURPOSE)
     metadata = metadata_for(key, str(account.user_id), str(uuid7()), is_admin=False)
     by_password_tokens = await by_password(aws_auth, account, metadata)
     good = await by_challenge(aws_auth, account, key, metadata)
@@ -122,10 +123,18 @@ async def test_the_challenge_needs_the_key(aws_auth: AwsAuth) -> None:
     assert caught.value.code == "NotAuthorizedException"
 
 
+async def test_the_secret_of_codes_proves_nothing_to_the_pool(aws_auth: AwsAuth) -> None:
+    """It is read by functions that sign no user in, such as the one that sends mails."""
+    account = await an_account(aws_auth)
+    with pytest.raises(AwsError) as caught:
+        await by_challenge(aws_auth, account, aws_auth.secrets().key(PURPOSE), {"sid": str(uuid7())})
+    assert caught.value.code == "NotAuthorizedException"
+
+
 @pytest.mark.parametrize("what", ["user", "session", "admin", "no proof"])
 async def test_claims_need_a_proof_with_the_key(aws_auth: AwsAuth, what: str) -> None:
     account = await an_account(aws_auth)
-    key, session = aws_auth.secrets().key(PURPOSE), str(uuid7())
+    key, session = aws_auth.proofs().key(PURPOSE), str(uuid7())
     user_id = str(uuid7()) if what == "user" else str(account.user_id)
     metadata = metadata_for(key, user_id, session, is_admin=False)
     changes = {"session": {"sid": str(uuid7())}, "admin": {"is_admin": "true"}, "no proof": {"proof": ""}}
@@ -163,9 +172,7 @@ async def test_a_token_of_another_pool_is_refused(aws_auth: AwsAuth) -> None:
     cognito = aws_auth.aws.boto("cognito-idp")
     other = cognito.create_user_pool(PoolName="another")["UserPool"]["Id"]
     client = cognito.create_user_pool_client(UserPoolId=other, ClientName="auth")["UserPoolClient"]["ClientId"]
-    other_auth = AwsAuth(
-        aws_auth.aws, other, client, aws_auth.secret_arn, aws_auth.sessions_table, aws_auth.profiles_table
-    )
+    other_auth = replace(aws_auth, pool_id=other, client_id=client)
     assert await refused(other_auth, token) == "auth_failed"
 
 

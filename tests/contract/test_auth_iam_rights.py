@@ -73,7 +73,8 @@ class Role:
             ({*ACCOUNTS, *TOKENS}, pool),
             (SESSIONS, sessions),
             (PROFILE_CACHE, profiles),
-            (SECRET, aws_auth.secret_arn),
+            (SECRET, aws_auth.codes_arn),
+            (SECRET, aws_auth.proofs_arn),
         )
         statements = [
             {"Effect": "Allow", "Action": sorted(set(actions) - {without}), "Resource": resource}
@@ -102,7 +103,7 @@ class Role:
     async def use_everything(self, sql: Database) -> None:
         """Use every operation of the auth adapters once."""
         aws_auth, passwords = self.aws_auth, cheap_passwords()
-        secrets = Secrets(self.client(SECRETS), aws_auth.secret_arn)
+        secrets, proofs = (Secrets(self.client(SECRETS), arn) for arn in (aws_auth.codes_arn, aws_auth.proofs_arn))
         pool = UserPool(self.client(COGNITO), aws_auth.pool_id, aws_auth.client_id)
         dynamodb = self.client(DYNAMODB)
 
@@ -111,7 +112,7 @@ class Role:
 
         sessions = DynamoSessions(dynamodb, aws_auth.sessions_table, secrets, find)
         accounts = CognitoAccounts(pool, sql, sessions, passwords)
-        tokens = CognitoTokens(pool, secrets, environment=aws_auth.aws.environment)
+        tokens = CognitoTokens(pool, secrets, proofs, environment=aws_auth.aws.environment)
         profiles = CachedProfiles(PostgresProfiles(sql), dynamodb, aws_auth.profiles_table, clock=utc_now)
         id_, stale = RegistrationId(uuid7()), RegistrationId(uuid7())
         await accounts.request(new_account("ana"), PASSWORD, id_, EventId(uuid7()), now=NOON)

@@ -1,11 +1,13 @@
 """The auth routes with the AWS adapters, from registration to sign-out."""
 
+import base64
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest_asyncio
 
@@ -28,6 +30,7 @@ from tests.contract.auth_ports import PASSWORD, cheap_passwords
 from tests.contract.aws_auth import AwsAuth
 from tests.contract.cloud import Cloud
 from tests.contract.fake_gateway import gateway
+from tests.contract.test_auth_cognito_tokens import gateway_claims
 from tests.fakes import fake_ports
 from tests.postgres import Postgres
 from tests.world import gateway_event
@@ -63,6 +66,14 @@ class Phone:
         response = await answer(TABLE, Dispatcher(self.ports), event)
         return Reply(response["statusCode"], json.loads(response["body"] or "null"))
 
+    async def send_through_gateway(self, method: str, path: str, token: str) -> Reply:
+        """As `send`, with the claims that the gateway has read from the token."""
+        event = gateway_event(method, path, {"host": "api.test"}, b"")
+        claims = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
+        event["requestContext"]["authorizer"] = {"jwt": {"claims": gateway_claims(claims)}}
+        response = await answer(TABLE, Dispatcher(self.ports), event)
+        return Reply(response["statusCode"], json.loads(response["body"] or "null"))
+
     async def mailed_code(self) -> str:
         about = json.loads((await self.sql.fetch(_MAILS))[-1]["payload"])
         id_ = parse_uuid(about["registration_id"])
@@ -95,6 +106,7 @@ async def phone(
         accounts=aws_auth.accounts(sql, passwords),
         profiles=aws_auth.profiles(sql),
         sessions=aws_auth.sessions(sql, passwords, on_end),
+        open_sessions=aws_auth.open_sessions(),
         tokens=aws_auth.tokens(),
         verifier=aws_auth.verifier(),
     )
@@ -110,6 +122,21 @@ async def registered(phone: Phone) -> dict[str, Any]:
     assert reply.status == 200
     signed_in: dict[str, Any] = reply.body
     return signed_in
+
+
+async def test_signing_out_ends_the_access_token_of_that_device_at_once(phone: Phone) -> None:
+    first = await registered(phone)
+    login = await phone.send("POST", "/v1/auth/login", {"username": "ana", "password": PASSWORD})
+    tokens = [first["access_token"], login.body["access_token"]]
+
+    async def statuses() -> list[int]:
+        return [(await phone.send_through_gateway("GET", "/v1/users/me", token)).status for token in tokens]
+
+    assert await statuses() == [200, 200]
+    await phone.send("POST", "/v1/auth/logout", {"refresh_token": first["refresh_token"]})
+    assert await statuses() == [401, 200]
+    await phone.ports.accounts.set_password(UserId(UUID(first["user"]["id"])), "Another2pass!", now=utc_now())
+    assert await statuses() == [401, 401]
 
 
 async def test_a_user_registers_signs_in_refreshes_and_signs_out(phone: Phone) -> None:

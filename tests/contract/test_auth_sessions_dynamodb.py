@@ -93,6 +93,21 @@ async def test_the_table_holds_neither_tokens_nor_their_hashes(table: Table) -> 
         assert hash_of(secret).hex() not in written
 
 
+async def test_a_session_is_open_until_the_moment_it_ends(table: Table) -> None:
+    sessions, ana = table.aws_auth.open_sessions(), table.account.user_id
+    token, other = f"first {uuid7()}", f"other {uuid7()}"
+    phone, tablet = await table.open(token), await table.open(other)
+    assert [await sessions.is_open(ana, one.id) for one in (phone, tablet)] == [True, True]
+    await table.exchange(token, f"fresh {token}")
+    assert await sessions.is_open(ana, phone.id)
+    await table.sessions.close(hash_of(f"fresh {token}"), now=NOON)
+    assert [await sessions.is_open(ana, one.id) for one in (phone, tablet)] == [False, True]
+    await table.sessions.end_all(ana, now=NOON)
+    assert not await sessions.is_open(ana, tablet.id)
+    assert not await sessions.is_open(UserId(uuid7()), tablet.id)
+    assert not await sessions.is_open(ana, SessionId(uuid7()))
+
+
 async def test_items_expire_with_their_session(table: Table) -> None:
     token = f"first {uuid7()}"
     await table.open(token)

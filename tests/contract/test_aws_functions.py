@@ -12,7 +12,8 @@ from nomadcrew.adapters.aws.sdk.services import SQS
 from nomadcrew.adapters.postgres.invitations import PostgresInvitations
 from nomadcrew.adapters.postgres.push import PostgresPushTokens
 from nomadcrew.core.access import Access, Command
-from nomadcrew.core.ids import EventId, InvitationId, PushTokenId, TripId, UserId, uuid7
+from nomadcrew.core.claims import Claims
+from nomadcrew.core.ids import EventId, InvitationId, PushTokenId, SessionId, TripId, UserId, uuid7
 from nomadcrew.core.notifications.push import CHAT_HOLD_S, RECEIPTS_AFTER_S, DeviceType
 from nomadcrew.core.permissions import ADMIN, MEMBER, Role
 from nomadcrew.core.presence.model import GRACE_S
@@ -319,6 +320,26 @@ async def test_a_valid_token_may_connect(stack: Stack, offer: dict[str, Any]) ->
 async def test_a_missing_or_forged_token_may_not_connect(stack: Stack, offer: dict[str, Any]) -> None:
     with pytest.raises(Unauthorized, match=r"^Unauthorized$"):
         await stack.lambdas.run(AUTHORIZER, {"type": "REQUEST", "methodArn": "arn:x/live/$connect", **offer})
+
+
+async def test_an_ended_session_may_not_connect_and_its_sockets_do_nothing(stack: Stack) -> None:
+    ana, _, trip_id = await two_members(stack)
+    session_id = SessionId(uuid7())
+    stack.ports["verifier"].known["phone"] = Claims(ana, NOON.replace(hour=13), session_id=session_id)
+    offer = {"type": "REQUEST", "methodArn": "arn:x/live/$connect", "queryStringParameters": {"token": "phone"}}
+    context = (await stack.lambdas.run(AUTHORIZER, offer))["context"]
+    assert context["sessionId"] == str(session_id)
+    await stack.connect(ana, "phone's", sessionId=str(session_id))
+    about = json.dumps({"type": "unsubscribe", "payload": {"tripId": str(trip_id)}})
+    for ended, frames in ((False, ["pong"]), (True, [])):
+        stack.ports["open_sessions"].ended |= {session_id} if ended else set()
+        await stack.frame("phone's", ana, body='{"type":"ping"}', sessionId=str(session_id))
+        assert stack.received("phone's") == frames
+    await stack.frame("phone's", ana, body=about, sessionId=str(session_id))
+    [connection] = await stack.ports["connections"].of([ana], now=NOON)
+    assert connection.muted == frozenset()
+    with pytest.raises(Unauthorized, match=r"^Unauthorized$"):
+        await stack.lambdas.run(AUTHORIZER, offer)
 
 
 async def test_the_audit_stores_events_and_rejects_other_messages(stack: Stack) -> None:

@@ -1,8 +1,10 @@
 """Sockets of API Gateway: connections, deliveries and dead connections."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
 
 import pytest_asyncio
 
@@ -10,7 +12,7 @@ from nomadcrew.adapters.aws.dynamodb.connections import LIFETIME, DynamoConnecti
 from nomadcrew.adapters.aws.realtime import AT_ONCE, AWAY_AFTER, SETTLING, GatewaySockets
 from nomadcrew.adapters.aws.sdk.services import DYNAMODB
 from nomadcrew.core.ids import SessionId, TripId, UserId, uuid7
-from nomadcrew.core.realtime import Connection
+from nomadcrew.core.realtime import MAX_SOCKETS, Connection
 from tests.contract.cloud import Cloud
 from tests.contract.fake_gateway import FakeGateway, gateway
 from tests.fakes import ANA, BEN, NOON, SetClock
@@ -116,6 +118,40 @@ async def test_sockets_of_an_ended_session_receive_nothing(scenario: Scenario) -
     assert await scenario.deliver() == 1
 
 
+async def test_the_oldest_sockets_of_a_user_with_too_many_receive_nothing_and_are_dropped(
+    scenario: Scenario,
+) -> None:
+    await scenario.open("ben's", BEN)
+    for number in range(MAX_SOCKETS + 3):
+        scenario.clock.advance(1)
+        await scenario.open(f"{number}")
+    kept = {f"{number}" for number in range(3, MAX_SOCKETS + 3)}
+    assert await scenario.open_ids(ANA) == kept
+    assert await scenario.open_ids(BEN) == {"ben's"}
+    assert await scenario.deliver() == MAX_SOCKETS + 1
+    assert scenario.gateway.sent.keys() == {*kept, "ben's"}
+    scenario.clock.advance(AWAY_AFTER.total_seconds())
+    assert sorted(await scenario.dead()) == ["0", "1", "2"]
+    assert scenario.gateway.sent.keys() == {*kept, "ben's"}
+
+
+async def test_sockets_opened_at_the_same_moment_receive_no_more_than_the_limit(scenario: Scenario) -> None:
+    # A lagging index hides sockets of the same moment from one another, so that none is ended.
+    opened = [f"{number}" for number in range(MAX_SOCKETS + 5)]
+    connections = [Connection(id_, ANA, PHONE, NOON + HOUR, NOON) for id_ in opened]
+    with patch.object(DynamoConnections, "_of", return_value=[]):
+        await asyncio.gather(*map(scenario.sockets.add, connections))
+    assert await scenario.deliver() == MAX_SOCKETS
+    await scenario.dead()
+    assert len(scenario.gateway.sent) == MAX_SOCKETS
+    scenario.clock.advance(1)
+    await scenario.open("new")
+    open_ids = await scenario.open_ids(ANA)
+    assert "new" in open_ids
+    assert {each.id for each in await scenario.connections.noted(now=NOON)} == {*opened, "new"}
+    assert len(open_ids) == MAX_SOCKETS
+
+
 async def test_delivery_to_all_returns_dead_connections(scenario: Scenario) -> None:
     for id_ in ("gone", "there", "slow"):
         await scenario.open(id_)
@@ -149,7 +185,7 @@ async def test_a_throttled_socket_is_tried_three_times_and_delays_no_other(scena
 
 async def test_frames_to_many_sockets_are_sent_in_limited_parallel(scenario: Scenario) -> None:
     for number in range(60):
-        await scenario.open(f"socket-{number}", ANA if number % 2 else BEN)
+        await scenario.open(f"socket-{number}", UserId(uuid7()))
     assert await scenario.dead() == []
     assert len(scenario.gateway.sent) == 60
     assert 1 < scenario.gateway.busiest <= AT_ONCE

@@ -81,7 +81,7 @@ async def test_a_failed_delivery_is_retried_without_a_second_event(
         raise Unavailable
 
     with monkeypatch.context() as broken:
-        broken.setattr(stack.ports["sockets"], "deliver", dies)
+        broken.setattr(stack.ports["socket_delivery"], "deliver", dies)
         answer = await stack.fan_out(stack.changes())
         assert len(answer["batchItemFailures"]) == len(stack.changes())
     assert len(await stored_events(stack, ben)) == 1

@@ -26,9 +26,9 @@ _ALL = compile_statement("all", "SELECT id, note FROM notes ORDER BY id")
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def database(aws: Aws, cluster: Cluster, postgres: Postgres) -> AsyncIterator[DataApi]:
+async def database(aws: Aws, owner: Cluster, postgres: Postgres) -> AsyncIterator[DataApi]:
     connect = await postgres.fresh_database()
-    sql = DataApi(aws.client(RDS_DATA), replace(cluster, database=connect["database"]))
+    sql = DataApi(aws.client(RDS_DATA), replace(owner, database=connect["database"]))
     await sql.fetch(_TABLE)
     yield sql
     await postgres.drop_database(connect)
@@ -116,8 +116,8 @@ async def test_a_lost_transaction_is_an_outage(database: DataApi) -> None:
     assert await ids(database) == []
 
 
-async def test_an_unreachable_database_is_an_outage(aws: Aws, cluster: Cluster) -> None:
-    unreachable = DataApi(aws.client(RDS_DATA), replace(cluster, database="nowhere"))
+async def test_an_unreachable_database_is_an_outage(aws: Aws, owner: Cluster) -> None:
+    unreachable = DataApi(aws.client(RDS_DATA), replace(owner, database="nowhere"))
     with pytest.raises(Unavailable):
         await unreachable.fetch(_ALL)
 
@@ -149,9 +149,9 @@ async def test_a_statement_with_a_lost_reply_is_not_repeated() -> None:
     server.close()
 
 
-async def test_concurrent_migrations_run_once(aws: Aws, cluster: Cluster, postgres: Postgres) -> None:
+async def test_concurrent_migrations_run_once(aws: Aws, owner: Cluster, postgres: Postgres) -> None:
     connect = await postgres.fresh_database()
-    sql = DataApi(aws.client(RDS_DATA), replace(cluster, database=connect["database"]))
+    sql = DataApi(aws.client(RDS_DATA), replace(owner, database=connect["database"]))
     done = await asyncio.gather(migrate(sql), migrate(sql))
     # Either run may apply a part of the files.
     applied = [migration.version for run in done for migration in run]

@@ -17,6 +17,7 @@ from nomadcrew.core.errors import Conflict, NotFound, NotOnboarded, NotTripMembe
 from nomadcrew.core.ids import EventId, TripId, UserId, uuid7
 from nomadcrew.core.locations.arrival import Change, Destination
 from nomadcrew.core.locations.model import MeetingPoint, OwnSettings, Privacy, Sharing, TripSharing
+from nomadcrew.core.pages import After
 from nomadcrew.core.permissions import MEMBER
 from tests.contract.test_locations_positions import MINUTE, Scenario, two_members
 from tests.contract.trip_database import TripDb
@@ -245,9 +246,13 @@ async def test_views_are_listed_by_hour_to_the_viewed_member(scenario: Scenario)
     await views.record(trip, [eve], [], now=NOON)
     found = await views.list_for_owner(Access(trip, ana, MEMBER), limit=10, offset=0)
     assert [(view.viewer_name, view.hour) for view in found] == [
-        ("ben", NOON + HOUR), *sorted([("ben", NOON), ("eve", NOON)], key=lambda one: [ben, eve][one[0] == "eve"])
+        ("ben", NOON + HOUR), *sorted([("ben", NOON), ("eve", NOON)], key=lambda one: [ben, eve][one[0] == "eve"],
+                                      reverse=True)
     ]  # fmt: skip
     assert await views.list_for_owner(Access(trip, ana, MEMBER), limit=1, offset=2) == found[2:]
+    for number, view in enumerate(found, 1):
+        after = After(view.hour, view.viewer_id)
+        assert await views.list_for_owner(Access(trip, ana, MEMBER), limit=10, after=after) == found[number:]
     assert await views.list_for_owner(Access(trip, ben, MEMBER), limit=10, offset=0) == []
     with pytest.raises(NotTripMember):
         await views.list_for_owner(Access(trip, await scenario.db.user("mallory"), MEMBER), limit=10, offset=0)
@@ -263,7 +268,7 @@ async def test_views_are_recorded_for_members_except_their_own(scenario: Scenari
     await views.record(TripId(uuid7()), [ben], [ana], now=NOON)
     for owner in members:
         found = await views.list_for_owner(Access(trip, owner, MEMBER), limit=10, offset=0)
-        assert [view.viewer_id for view in found] == sorted(set(members) - {owner})
+        assert [view.viewer_id for view in found] == sorted(set(members) - {owner}, reverse=True)
 
 
 async def test_a_meeting_point_is_set_moved_and_removed(scenario: Scenario) -> None:

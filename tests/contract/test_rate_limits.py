@@ -134,6 +134,16 @@ async def test_a_negative_cost_gives_tokens_back_but_no_more_than_were_spent(cal
     assert sum(await caller.spend(12, "ben")) == 10
 
 
+async def test_concurrent_requests_that_give_back_leave_nothing_spent(caller: Caller) -> None:
+    async def attempt() -> None:
+        assert (await caller.take()).allowed
+        await caller.take(cost=-1)
+
+    for _ in range(3):
+        await asyncio.gather(*(attempt() for _ in range(5)))
+    assert await caller.spend(11) == [True] * 10 + [False]
+
+
 async def test_a_clock_set_back_blocks_for_at_most_one_window(caller: Caller) -> None:
     await caller.spend(10)
     caller.clock.advance(-86_400)

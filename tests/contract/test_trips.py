@@ -1,6 +1,7 @@
 """`Trips` over every driver."""
 
 import asyncio
+from dataclasses import replace
 from datetime import date, timedelta
 from uuid import uuid4
 
@@ -173,9 +174,14 @@ async def test_a_search_covers_the_callers_trips_only(db: TripDb, trips: Postgre
 
     async def found(**filters: object) -> set[TripId]:
         search = TripSearch(**{name: filters.get(name, getattr(ANY, name)) for name in TripSearch.__slots__})  # type: ignore[arg-type]
-        return {trip.id for trip in await trips.search(Access(home, ana, MEMBER), search)}
+        page = await trips.search(Access(home, ana, MEMBER), search)
+        return {trip.id for trip in page.trips}
 
     assert await found() == {home, porto}
+    first = await trips.search(Access(home, ana, MEMBER), replace(ANY, limit=1, offset=0))
+    rest = await trips.search(Access(home, ana, MEMBER), replace(ANY, limit=2, offset=9), after=first.last)
+    assert (*(trip.id for trip in first.trips), *(trip.id for trip in rest.trips)) == (home, porto)
+    assert rest.last is None
     assert await found(destination="PORTO") == {porto}
     assert await found(destination="0%, P") == {porto}
     assert await found(destination="Lisbo\u0301a") == {home}

@@ -86,9 +86,18 @@ async def test_signing_out_ends_the_session_of_that_device_only(
     await tablet.ask("GET", "/v1/users/me")
 
 
-@pytest.mark.one_machine(
-    "API Gateway accepts access tokens until they expire and keeps the sockets of ended sessions"
-)
+async def test_signing_out_ends_the_access_token_at_once(api: Api, register: Register) -> None:
+    phone = await register("ana")
+    tablet = await phone.sign_in()
+    trip_id = await tablet.new_trip()
+    paths = ("/v1/users/me", "/v1/trips", f"/v1/trips/{trip_id}/chat/messages", "/v1/auth/validate")
+    assert [(await phone.send("GET", path)).status_code for path in paths] == [200] * len(paths)
+    await api.send("POST", "/v1/auth/logout", json={"refresh_token": phone.refresh_token})
+    assert [(await phone.send("GET", path)).status_code for path in paths] == [401] * len(paths)
+    assert [(await tablet.send("GET", path)).status_code for path in paths] == [200] * len(paths)
+
+
+@pytest.mark.one_machine("API Gateway keeps the sockets of ended sessions open, which get nothing more")
 async def test_signing_out_closes_sockets_and_rejects_the_token_at_once(
     api: Api, register: Register, connect: Connect
 ) -> None:

@@ -13,7 +13,7 @@ from aws_cdk.assertions import Template
 
 from infrastructure.config import stage_of
 from infrastructure.functions import FUNCTIONS, services_of
-from infrastructure.grants import ResourceRefs, grants_of, service_named
+from infrastructure.grants import OUTSIDE_SECRETS, OWN_SECRETS, ResourceRefs, grants_of, service_named
 from infrastructure.stacks.database import DatabaseStack
 from nomadcrew.adapters import aws
 
@@ -26,10 +26,10 @@ CALLS = {
     "limits": ("dynamodb", ["dynamodb/rate_limits.py"]),
     "sessions": ("dynamodb", ["dynamodb/sessions.py"]),
     "profile_cache": ("dynamodb", ["dynamodb/profile_cache.py"]),
-    "connections": ("dynamodb", ["dynamodb/connections.py"]),
+    "open_sessions": ("dynamodb", ["dynamodb/open_sessions.py"]),
     "presence": ("dynamodb", ["dynamodb/presence.py"]),
     "last_positions": ("dynamodb", ["dynamodb/last_positions.py"]),
-    "secret": ("secretsmanager", ["sdk/secrets.py"]),
+    "secret_links": ("secretsmanager", ["sdk/secrets.py"]),
     "outbox": ("events", ["outbox.py"]),
 }
 STAGE = stage_of("rehearsal", "lean")
@@ -40,6 +40,30 @@ CONTEXT = json.loads(Path("cdk.json").read_text())["context"]
 def operations_of(service: str) -> frozenset[str]:
     """The operations of a service."""
     return frozenset(botocore.session.Session().get_service_model(service).operation_names)
+
+
+# The functions that sign or check something with each secret. Any other could forge it if it read the secret.
+READERS = {
+    "links": {"email", "invitations", "pages"},
+    "codes": {"auth", "email", "pages"},
+    "addresses": {"invitations", "users"},
+    "proofs": {"auth", "cognito_triggers", "pages"},
+    "push": {"push"},
+    "mirror": {"mirror"},
+}
+
+
+def test_a_secret_is_read_only_where_it_is_used() -> None:
+    readers = {
+        name: {
+            spec.name
+            for spec in FUNCTIONS
+            for grant in grants_of(spec, services_of(spec.name), STAGE)
+            if "secretsmanager:GetSecretValue" in grant.actions and f"secret_{name}" in grant.things
+        }
+        for name in (*OWN_SECRETS, *OUTSIDE_SECRETS)
+    }
+    assert readers == READERS
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -57,6 +81,22 @@ def test_an_adapters_calls_are_granted_and_nothing_else(name: str) -> None:
         if action.partition(":")[0] == service
     }
     assert granted == called
+
+
+def test_each_use_of_the_connections_has_its_own_rights() -> None:
+    text = (FOLDER / "dynamodb" / "connections.py").read_text()
+    called = set(re.findall(r'"([A-Z][A-Za-z]+)"', text)) & operations_of("dynamodb")
+    granted = {
+        name: {action.partition(":")[2] for grant in service_named(name, STAGE).grants for action in grant.actions}
+        for name in ("all_connections", "connections_of_users", "muting", "own_connection")
+    }
+    assert set().union(*granted.values()) == called
+    assert sum(map(len, granted.values())) == len(called)
+
+
+def test_only_functions_that_ping_every_socket_may_list_them() -> None:
+    listing = {spec.name for spec in FUNCTIONS if "all_connections" in services_of(spec.name)}
+    assert listing == {"keepalive", "realtime"}
 
 
 def test_one_function_reads_the_location_history_and_another_writes_it() -> None:

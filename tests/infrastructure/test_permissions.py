@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ NETWORK = {
 DATA_API = {
     *((f"rds-data:{action}", "rds cluster:<Cluster>") for action in (
         "BeginTransaction", "CommitTransaction", "ExecuteStatement", "RollbackTransaction")),
-    ("secretsmanager:GetSecretValue", "<ClusterSecretAttachment>"),
+    ("secretsmanager:GetSecretValue", "<ApplicationUserAttachment>"),
 }  # fmt: skip
 VALKEY = {("elasticache:Connect", "<Cache.ARN>"), ("elasticache:Connect", "<CacheUser>")}
 Rights = dict[str, set[tuple[str, str]]]
@@ -55,7 +56,7 @@ def rights(templates: Templates) -> Rights:
 
 
 def _is_plain(statement: Mapping[str, Any]) -> bool:
-    assert statement.keys() == {"Action", "Effect", "Resource"}
+    assert statement.keys() - {"Condition"} == {"Action", "Effect", "Resource"}
     assert statement["Effect"] == "Allow"
     return True
 
@@ -148,6 +149,35 @@ def test_a_role_belongs_to_one_function_and_has_no_managed_policy(templates: Tem
     assert also.isdisjoint(used)
 
 
+def test_mails_are_sent_from_our_address_only(templates: Templates) -> None:
+    sending = [
+        statement
+        for role in templates.properties("AWS::IAM::Role")
+        for policy in role.get("Policies", [])
+        for statement in policy["PolicyDocument"]["Statement"]
+        if any(action.startswith("ses:") for action in _list(statement["Action"]))
+    ]
+    [mails] = [
+        function["Environment"]["Variables"]["NOMADCREW_MAIL_FROM"]
+        for function in templates.properties("AWS::Lambda::Function")
+        if function["FunctionName"].endswith("-email")
+    ]
+    assert sending
+    for statement in sending:
+        assert statement["Condition"] == {"StringEquals": {"ses:FromAddress": parseaddr(mails)[1]}}
+
+
+def test_only_the_migrator_acts_as_the_owner_of_the_schema(templates: Templates) -> None:
+    """Through the Data API a function can run any SQL that the user in its secret may run."""
+    as_owner = {
+        name
+        for name, allowed in rights(templates).items()
+        for _, resource in allowed
+        if resource == "<ClusterSecretAttachment>" or resource.endswith("/nomadcrew")
+    }
+    assert as_owner == {"migrator"}
+
+
 @pytest.mark.parametrize(("stage", "preset"), [("dev", "rec"), ("production", "document")])
 def test_presets_change_rights_for_sql_limits_and_the_location_stream_only(
     stages: Mapping[tuple[str, str], Templates], stage: str, preset: str
@@ -164,12 +194,12 @@ def test_presets_change_rights_for_sql_limits_and_the_location_stream_only(
         if name == "location_stream":
             expected = {right for right in expected if right[1] != "<LocationQueue>"} | SHARDS
         # Functions outside the network call the Data API over the internet.
-        if preset == "document" and allowed >= DATA_API and OUTSIDE.isdisjoint(services_of(name)):
+        if preset == "document" and "sql" in services_of(name) and OUTSIDE.isdisjoint(services_of(name)):
             expected -= DATA_API
             expected |= NETWORK
             connect = {right for right in other[name] if right[0] == "rds-db:connect"}
             [(_, user)] = connect
-            assert user.endswith("/nomadcrew")
+            assert user.endswith("/nomadcrew_app")
             assert "*" not in user
             expected |= connect
         # Each stage has its own topics.

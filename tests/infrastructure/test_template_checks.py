@@ -27,7 +27,7 @@ ACKNOWLEDGED = {
     "L1": len(FUNCTIONS),
     "RDS6": 1,
     "RDS11": 1,
-    "SMG4": 2,
+    "SMG4": 8,
     "S1": 1,
     "SQS3": 15,
     "SNS2": 1,

@@ -1,6 +1,7 @@
 """Promises of the templates, above all those that the emulator does not enforce."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -170,6 +171,23 @@ def test_access_logs_hold_neither_path_nor_query(templates: Templates) -> None:
     assert "$context.routeKey" in logged.values()
     assert not any("path" in value.lower() or "query" in value.lower() for value in logged.values())
     assert stage["DefaultRouteSettings"]["ThrottlingRateLimit"] > 0
+
+
+def test_strangers_cannot_use_up_the_rate_of_users(templates: Templates) -> None:
+    [stage] = templates.templates_of("api", "AWS::ApiGatewayV2::Stage")
+    usual, settings = stage["DefaultRouteSettings"], stage["RouteSettings"]
+    routes = templates.templates_of("api", "AWS::ApiGatewayV2::Route")
+    assert settings.keys() == {route["RouteKey"] for route in routes if route["AuthorizationType"] == "NONE"}
+    for limits in settings.values():
+        assert 0 < limits["ThrottlingRateLimit"] <= usual["ThrottlingRateLimit"] / 10
+        assert 0 < limits["ThrottlingBurstLimit"] <= usual["ThrottlingBurstLimit"] / 10
+
+
+@pytest.mark.parametrize("kind", [("dev", "rec"), ("production", "document")], ids="-".join)
+def test_strangers_cannot_use_up_the_account_through_mqtt(
+    stages: Mapping[tuple[str, str], Templates], kind: tuple[str, str]
+) -> None:
+    assert functions(stages[kind])["iot_authorizer"]["ReservedConcurrentExecutions"] == 5
 
 
 def test_every_function_has_the_common_configuration(templates: Templates) -> None:
@@ -368,8 +386,8 @@ def test_presets_select_the_expensive_resources(stages: dict[tuple[str, str], Te
     assert proxy["RequireTLS"]
     assert {auth["IAMAuth"] for auth in proxy["Auth"]} == {"REQUIRED"}
     inside = {name for name, one in functions(document).items() if "VpcConfig" in one}
-    assert {"trips", "migrator", "retention"} <= inside
-    assert inside.isdisjoint({"cognito_triggers", "keepalive", "realtime", "websocket"})
+    assert {"trips", "retention"} <= inside
+    assert inside.isdisjoint({"cognito_triggers", "keepalive", "migrator", "realtime", "websocket"})
     provisioned = [
         one for one in document.properties("AWS::Lambda::Alias") if "ProvisionedConcurrencyConfig" in one
     ]

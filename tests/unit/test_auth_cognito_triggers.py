@@ -222,7 +222,7 @@ def test_the_parts_of_a_proof_are_separated() -> None:
 def test_the_triggers_import_few_modules() -> None:
     """Cognito waits five seconds for the reply, cold start included."""
     probe = "import sys; import nomadcrew.hosts.aws.functions.cognito_triggers; print(*sorted(sys.modules))"
-    environment = {"AWS_LAMBDA_FUNCTION_NAME": "pool", "NOMADCREW_AWS_SECRET_ARN": "arn"}
+    environment = {"AWS_LAMBDA_FUNCTION_NAME": "pool", "NOMADCREW_AWS_SECRET_PROOFS_ARN": "arn"}
     run = subprocess.run(
         [sys.executable, "-I", "-c", probe], env=environment, capture_output=True, text=True, check=True
     )

@@ -1,5 +1,6 @@
 """Events of API Gateway HTTP APIs, payload format 2.0, as documented by AWS."""
 
+import asyncio
 import base64
 import json
 from datetime import UTC, datetime
@@ -9,12 +10,14 @@ from uuid import UUID
 import msgspec
 import pytest
 
+from nomadcrew.core.ids import SessionId, UserId
 from nomadcrew.core.ports import Ports
+from nomadcrew.core.rate_limits import Allowance
 from nomadcrew.hosts.aws.entry import Entry
 from nomadcrew.hosts.aws.http_event import claims_of, lambda_entry, request_of, response_of
 from nomadcrew.web.call import Call, Reply
 from nomadcrew.web.routes import Auth, Routes
-from tests.fakes import ANA, FakeTokens, UnexpectedPort, fake_ports
+from tests.fakes import ANA, FakeOpenSessions, FakeTokens, OpenLimits, UnexpectedPort, fake_ports
 from tests.lambda_loops import close_lambda_loops
 
 __all__ = ["close_lambda_loops"]
@@ -119,6 +122,48 @@ def test_the_claims_of_the_gateway_are_used_without_verifying_the_token(handler:
     assert response["headers"]["content-type"] == "application/json; charset=utf-8"
     assert response["headers"]["x-request-id"] == "JKJaXmPLvHcESHA="
     assert response["headers"]["x-frame-options"] == "DENY"
+
+
+def with_session(request_event: dict[str, Any]) -> dict[str, Any]:
+    request_event["requestContext"]["authorizer"]["jwt"]["claims"]["sid"] = SESSION
+    return request_event
+
+
+class Watched:
+    """Rate limits and sessions; each call waits for the other one, so that they must run at the same time."""
+
+    def __init__(self) -> None:
+        self.met = asyncio.Barrier(2)
+
+    async def spend(self, bucket: str, key: str, *, cost: int = 1) -> Allowance:
+        await asyncio.wait_for(self.met.wait(), 1)
+        return await OpenLimits().spend(bucket, key, cost=cost)
+
+    async def is_open(self, user_id: UserId, session_id: SessionId) -> bool:
+        assert (user_id, session_id) == (ANA, UUID(SESSION))
+        await asyncio.wait_for(self.met.wait(), 1)
+        return True
+
+
+def test_a_token_whose_session_has_ended_is_refused_although_the_gateway_verified_it() -> None:
+    sessions = FakeOpenSessions({SessionId(UUID(SESSION))})
+    handler = lambda_entry(routes, lambda _: fake_ports(open_sessions=sessions))
+    refused = handler(with_session(event()), None)
+    assert (refused["statusCode"], json.loads(refused["body"])["code"]) == (401, "auth_failed")
+    assert handler(event(), None)["statusCode"] == 200  # another issuer's token has no session of ours
+    sessions.ended.clear()
+    assert handler(with_session(event()), None)["statusCode"] == 200
+
+
+def test_a_token_is_not_accepted_while_its_session_is_unknown() -> None:
+    handler = lambda_entry(routes, lambda _: fake_ports(open_sessions=FakeOpenSessions(away=True)))
+    assert handler(with_session(event()), None)["statusCode"] == 503
+
+
+def test_the_session_is_read_while_the_limit_is_counted() -> None:
+    both = Watched()
+    handler = lambda_entry(routes, lambda _: fake_ports(limits=both, open_sessions=both))
+    assert handler(with_session(event()), None)["statusCode"] == 200
 
 
 def test_repeated_query_keys_are_all_passed(handler: Entry) -> None:

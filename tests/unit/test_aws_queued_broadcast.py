@@ -77,7 +77,7 @@ async def test_one_queued_message_reaches_all_addressed_users() -> None:
     await QueuedBroadcaster(cast(WorkQueue, queue)).send_to(TOAST, [BEN, CLEO])
     [(name, body)] = queue.sent
     assert name == REALTIME
-    await consume_task(Job(JobId(uuid7()), name, body, 1, NOON), fake_ports(sockets=sockets))
+    await consume_task(Job(JobId(uuid7()), name, body, 1, NOON), fake_ports(socket_delivery=sockets))
     [(frame, user_ids, muted)] = sockets.delivered
     assert (user_ids, muted) == ({BEN, CLEO}, None)
     assert frame["payload"]["id"] == str(TOAST.id)
@@ -94,7 +94,7 @@ async def test_a_broadcast_that_cannot_be_queued_is_lost() -> None:
 @pytest.mark.parametrize("type_", ["LOCATION_UPDATED", "CHAT_TYPING_STATUS"])
 async def test_receivers_of_a_position_are_recorded_as_viewers(type_: str) -> None:
     views, event = RecordingViews(), an_event(type=type_, trip_id=TripId(uuid7()))
-    ports = fake_ports(sockets=RecordingSockets(), events=Members(), position_views=views)
+    ports = fake_ports(socket_delivery=RecordingSockets(), events=Members(), position_views=views)
     await consume_task(Job(JobId(uuid7()), REALTIME, pack(event), 1, NOON), ports)
     expected = [(event.trip_id, {BEN, CLEO}, [ANA], NOON)] if type_ == "LOCATION_UPDATED" else []
     assert views.noted == expected
@@ -103,7 +103,7 @@ async def test_receivers_of_a_position_are_recorded_as_viewers(type_: str) -> No
 @pytest.mark.parametrize("type_", ["LOCATION_UPDATED", "CHAT_TYPING_STATUS"])
 async def test_an_unstored_event_is_not_broadcast_late(type_: str) -> None:
     sockets, views = RecordingSockets(), RecordingViews()
-    ports = fake_ports(sockets=sockets, events=Members(), position_views=views)
+    ports = fake_ports(socket_delivery=sockets, events=Members(), position_views=views)
     for late, kept in ((timedelta(), False), (LIVE_FOR + timedelta(seconds=1), False), (timedelta(hours=1), True)):
         event = an_event(type=type_, trip_id=TripId(uuid7()), occurred_at=NOON - late, kept=kept)
         await consume_task(Job(JobId(uuid7()), REALTIME, pack(event), 3, NOON), ports)
@@ -113,7 +113,7 @@ async def test_an_unstored_event_is_not_broadcast_late(type_: str) -> None:
 
 async def test_an_outage_of_view_records_does_not_repeat_the_broadcast(caplog: pytest.LogCaptureFixture) -> None:
     event, sockets = an_event(type="LOCATION_UPDATED", trip_id=TripId(uuid7())), RecordingSockets()
-    ports = fake_ports(sockets=sockets, events=Members(), position_views=RecordingViews(away=True))
+    ports = fake_ports(socket_delivery=sockets, events=Members(), position_views=RecordingViews(away=True))
     with caplog.at_level(logging.WARNING):
         await consume_task(Job(JobId(uuid7()), REALTIME, pack(event), 1, NOON), ports)
     assert len(sockets.delivered) == 1

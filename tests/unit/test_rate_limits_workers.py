@@ -2,14 +2,18 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import cast
 
 from nomadcrew.adapters.machine.rate_limits import ProcessRateLimits
+from nomadcrew.core.auth.failures import Origin, Target, check_within_limits
+from nomadcrew.core.auth.ports import Codes
+from nomadcrew.core.errors import TooMany
 from nomadcrew.core.rate_limits import LIMITS, Limit
 from nomadcrew.hosts.machine.workers.rate_limits import TOLD_EVERY_S, Spent, WorkerRateLimits, guards
 from tests.fakes import SetClock
 
 WIDE, NARROW = Limit(100, 60), Limit(5, 900)
-NUMBERS = {"default": WIDE, "failed_sign_in": NARROW}
+NUMBERS = {"default": WIDE, "failed_sign_in": NARROW, "failed_sign_in_total": WIDE}
 
 
 class WorkerGroup:
@@ -41,12 +45,33 @@ class WorkerGroup:
 
 
 def test_limits_that_guard_accounts_are_counted_by_the_host() -> None:
-    assert {name for name, limit in LIMITS.items() if guards(limit)} >= {"sign_in", "failed_sign_in", "register"}
-    assert not guards(LIMITS["default"])
+    guarding = {name for name, limit in LIMITS.items() if guards(limit)}
+    assert guarding >= {"sign_in", "failed_sign_in", "failed_sign_in_total", "register"}
+    assert not guarding & {"default", "bad_token", "chat", "positions"}
 
 
 async def test_a_strict_limit_is_exact() -> None:
     assert await WorkerGroup(3).allowed("failed_sign_in", 60) == 5
+
+
+async def test_concurrent_wrong_passwords_in_all_workers_are_tried_as_often_as_the_limit_allows() -> None:
+    group, tried = WorkerGroup(3), 0
+
+    async def guess() -> bool:
+        nonlocal tried
+        tried += 1
+        await asyncio.sleep(0)
+        return False
+
+    async def attempt(number: int) -> bool:
+        limits = group.workers[number % 3]
+        return await check_within_limits(
+            guess, Target("ana@example.org"), Origin("203.0.113.9"), limits=limits, codes=cast("Codes", None)
+        )
+
+    answers = await asyncio.gather(*map(attempt, range(30)), return_exceptions=True)
+    assert tried == 5
+    assert (answers.count(False), sum(isinstance(answer, TooMany) for answer in answers)) == (5, 25)
 
 
 async def test_other_limits_are_exact_once_the_workers_have_exchanged_their_counts() -> None:

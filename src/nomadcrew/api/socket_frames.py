@@ -9,7 +9,8 @@ from nomadcrew.wire.events import PONG, frame
 
 PORTS: Final = tuple(
     sorted(
-        {"broadcaster", "chat", "connections", "limits", "members", "presence", "queue", "sockets", *LOCATION_PORTS}
+        {"broadcaster", "chat", "connections", "limits", "members", "open_sessions", "presence", "queue", "sockets",
+         *LOCATION_PORTS}
     )
 )  # fmt: skip
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.auth.ports import (
         Accounts,
         Codes,
+        OpenSessions,
         Registrations,
         Sessions,
         Tokens,
@@ -41,7 +42,16 @@ if TYPE_CHECKING:
     from nomadcrew.core.presence.ports import Presence
     from nomadcrew.core.queues import WorkQueue
     from nomadcrew.core.rate_limits import RateLimits
-    from nomadcrew.core.realtime import AwakeSockets, Broadcaster, Connections, Sockets, TopicOf, Topics
+    from nomadcrew.core.realtime import (
+        AllSockets,
+        AwakeSockets,
+        Broadcaster,
+        Connections,
+        SocketDelivery,
+        Sockets,
+        TopicOf,
+        Topics,
+    )
     from nomadcrew.core.retention import Retention
     from nomadcrew.core.schema import Schema
     from nomadcrew.core.todos.ports import Todos
@@ -119,8 +129,11 @@ class Ports:
     meeting_points: MeetingPoints
     retention: Retention
     flags: Flags
-    # AWS only: the machine host holds its own sockets and stores its events in the database.
+    # AWS only: the machine host holds its sockets, verifies its tokens and stores its events in the database.
     sockets: Sockets = _NOT_HERE
+    socket_delivery: SocketDelivery = _NOT_HERE
+    all_sockets: AllSockets = _NOT_HERE
+    open_sessions: OpenSessions = _NOT_HERE
     topics: Topics = _NOT_HERE
     topic_of: TopicOf = _NOT_HERE
     audit: AuditLog = _NOT_HERE

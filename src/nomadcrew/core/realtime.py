@@ -8,6 +8,9 @@ from typing import Protocol
 from nomadcrew.core.events import Event
 from nomadcrew.core.ids import SessionId, TripId, UserId
 
+# Of one user: some devices, each with some connections that it has lost and the server not yet.
+MAX_SOCKETS = 20
+
 
 @dataclass(frozen=True, slots=True)
 class Connection:
@@ -79,7 +82,11 @@ class Sockets(Protocol):
     A frame that cannot be delivered is lost: a reconnecting client reads the stored events.
     """
 
-    async def add(self, connection: Connection) -> None: ...
+    async def add(self, connection: Connection) -> None:
+        """Add a socket that has just been opened. Of more than `MAX_SOCKETS` of its user, the oldest get nothing
+        any more.
+        """
+        ...
 
     async def forget(self, connection_id: str) -> None: ...
 
@@ -91,11 +98,19 @@ class Sockets(Protocol):
         """
         ...
 
+
+class SocketDelivery(Protocol):
+    """Sends frames to the sockets of users, as `Sockets` does to one."""
+
     async def deliver(
         self, frame: str, user_ids: Iterable[UserId], trip_id: TripId | None, *, now: datetime
     ) -> Sequence[UserId]:
         """Send to every socket of these users that has not muted the trip. Returns the users who were reached."""
         ...
+
+
+class AllSockets(Protocol):
+    """Sends frames to every socket, as `Sockets` does to one."""
 
     async def deliver_to_all(self, frame: str, *, now: datetime) -> Sequence[Connection]:
         """Send to every socket. Returns the dead connections, which the caller must drop."""

@@ -1,5 +1,6 @@
 """Turns requests into replies, the same on both hosts: authentication, rate limit, idempotency, handler."""
 
+import asyncio
 import hashlib
 import logging
 import time
@@ -10,6 +11,7 @@ from types import MappingProxyType
 import msgspec
 
 from nomadcrew import logs
+from nomadcrew.core.auth.open_sessions import require_open
 from nomadcrew.core.claims import Claims
 from nomadcrew.core.errors import DomainError, Invalid, TooMany, Unauthenticated
 from nomadcrew.core.idempotency import StoredReply
@@ -66,7 +68,11 @@ class Dispatcher:
         try:
             claims = await self._authenticate(route, request, now)
             caller = request.client_ip if claims is None else str(claims.user_id)
-            await self._limit(route.bucket, caller, headers, now)
+            spending = self._limit(route.bucket, caller, headers, now)
+            if claims is None or request.claims is None:
+                await spending
+            else:  # verified by a gateway, which does not know sessions
+                await _both(require_open(claims, self.ports.open_sessions), spending)
             if route.mutates:
                 refuse_encoding(request.headers)
                 if read_body is not None:
@@ -184,6 +190,13 @@ class Dispatcher:
             log.warning("Request failed: unavailable", extra=answered.extra, exc_info=failure)
         else:
             logs.request(answered)
+
+
+async def _both(first: Awaitable[None], second: Awaitable[None]) -> None:
+    """Await both at the same time, and raise the first one's error if both fail."""
+    for result in await asyncio.gather(first, second, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result
 
 
 def bearer(headers: Mapping[str, str]) -> str:

@@ -19,9 +19,6 @@ SUBPROTOCOL = "nomadcrew.v1"
 MAX_FRAME_BYTES = 32_768
 MAX_REFERENCE = 128  # characters
 
-# Of one user: some devices, each with some connections that it has lost and the server not yet.
-MAX_SOCKETS = 20
-
 CLOSE_BAD_JSON = 1007
 CLOSE_FLOOD = 1008
 CLOSE_TOO_MANY = 1008  # the user's oldest socket, when there are more than `MAX_SOCKETS`

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from nomadcrew.adapters.aws.dynamodb.connections import DynamoConnections
+from nomadcrew.adapters.aws.dynamodb.connections import DynamoConnections, newest
 from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import TripId, UserId
@@ -52,7 +52,7 @@ class GatewaySockets:
 
     async def deliver_to_all(self, frame: str, *, now: datetime) -> Sequence[Connection]:
         connections = await self._connections.noted(now=now)
-        sent = await self._send_to([each for each in connections if each.expires_at > now], frame)
+        sent = await self._send_to(newest(each for each in connections if each.expires_at > now), frame)
         dead = [each for each, delivered in sent if delivered is False and now - each.connected_at > SETTLING]
         return dead + [each for each in connections if each.expires_at <= now - AWAY_AFTER]
 

@@ -8,13 +8,14 @@ from itertools import product
 
 from nomadcrew.adapters.postgres.positions import privacy_of, sharing_of
 from nomadcrew.adapters.postgres.refusals import raise_for_verdict
-from nomadcrew.adapters.postgres.sql import Sql, gate, statements
+from nomadcrew.adapters.postgres.sql import Sql, after_columns, gate, statements
 from nomadcrew.core.access import Access, Command
 from nomadcrew.core.errors import NotOnboarded
 from nomadcrew.core.ids import EventId, TripId, UserId
 from nomadcrew.core.locations.arrival import Change
 from nomadcrew.core.locations.model import MAX_SHARING_S, MeetingPoint, OwnSettings, TripSharing, View
 from nomadcrew.core.names import display_name
+from nomadcrew.core.pages import After
 from nomadcrew.core.trips.model import MAX_TRIPS_PER_USER
 
 _SQL = statements("locations")
@@ -103,12 +104,15 @@ class PostgresPositionViews:
         while len(self._stored) > REMEMBERED:
             self._stored.popitem(last=False)
 
-    async def list_for_owner(self, access: Access, *, limit: int, offset: int) -> Sequence[View]:
+    async def list_for_owner(
+        self, access: Access, *, limit: int, offset: int = 0, after: After | None = None
+    ) -> Sequence[View]:
         rows = await self._sql.fetch(
             _SQL["views"],
             **gate(access),
             limit=limit,
             offset=offset,
+            **after_columns(after),
         )
         raise_for_verdict(rows[0]["verdict"])
         return [

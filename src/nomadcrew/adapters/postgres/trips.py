@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import Any
 
 from nomadcrew.adapters.postgres.refusals import raise_for_verdict
-from nomadcrew.adapters.postgres.sql import Row, Sql, gate, statements
+from nomadcrew.adapters.postgres.sql import Row, Sql, after_columns, gate, statements
 from nomadcrew.adapters.postgres.text_keys import search_columns
 from nomadcrew.core.access import Access, Command
 from nomadcrew.core.errors import NotOnboarded
@@ -88,17 +88,16 @@ class PostgresTrips:
             caller=caller,
             limit=limit,
             max_members=MAX_LISTED_MEMBERS,
-            after_at=None if after is None else after.at.date(),
-            after_id=None if after is None else after.id,
+            **_after_columns(after),
         )
         if not rows:
             raise NotOnboarded
         trips = _grouped(rows)
         if len(trips) < limit and sum(trip.member_count for trip in trips) < MAX_LISTED_MEMBERS:
             return TripPage(trips, None)
-        return TripPage(trips, After(datetime.combine(trips[-1].start_date, time(), UTC), trips[-1].id))
+        return TripPage(trips, _end(trips))
 
-    async def search(self, access: Access, search: TripSearch) -> Sequence[Trip]:
+    async def search(self, access: Access, search: TripSearch, *, after: After | None = None) -> TripPage:
         rows = await self._sql.fetch(
             _SQL["search"],
             **gate(access),
@@ -107,10 +106,12 @@ class PostgresTrips:
             start_to=search.start_to,
             end_to=search.end_to,
             limit=search.limit,
-            offset=search.offset,
+            offset=0 if after else search.offset,
+            **_after_columns(after),
         )
         raise_for_verdict(rows[0]["verdict"])
-        return _grouped(rows)
+        trips = _grouped(rows)
+        return TripPage(trips, _end(trips) if len(trips) == search.limit else None)
 
     async def get(self, access: Access) -> Trip:
         rows = await self._sql.fetch(_SQL["one"], **gate(access))
@@ -160,6 +161,15 @@ class PostgresTrips:
             now=command.now,
         )
         raise_for_verdict(row["verdict"])
+
+
+def _after_columns(after: After | None) -> dict[str, object]:
+    """The parameters of a statement that lists trips below `after`, which sorts by dates."""
+    return after_columns(after) | {"after_at": None if after is None else after.at.date()}
+
+
+def _end(trips: Sequence[Trip]) -> After:
+    return After(datetime.combine(trips[-1].start_date, time(), UTC), trips[-1].id)
 
 
 def _new_columns(new: NewTrip) -> dict[str, Any]:

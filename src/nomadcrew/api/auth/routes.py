@@ -22,7 +22,9 @@ from nomadcrew.web.call import Call, Reply
 from nomadcrew.web.problems import JSON_TYPE
 from nomadcrew.web.routes import Auth, Idempotency, Routes
 
-routes = Routes("auth", ports=("accounts", "flags", "limits", "outbox", "profiles", "sessions", "tokens"))
+routes = Routes(
+    "auth", ports=("accounts", "flags", "limits", "open_sessions", "outbox", "profiles", "sessions", "tokens")
+)
 
 
 @routes.post("/v1/auth/register", auth=Auth.PUBLIC, bucket="register", status=201, idempotency=Idempotency.NEVER,

@@ -28,7 +28,9 @@ from nomadcrew.core.ids import AttachmentId, MessageId
 from nomadcrew.web.call import Call, Reply
 from nomadcrew.web.routes import Gate, Idempotency, Param, Routes
 
-routes = Routes("chat", ports=("attachments", "chat", "files", "idempotency", "limits"), uses_outbox=False)
+routes = Routes(
+    "chat", ports=("attachments", "chat", "files", "idempotency", "limits", "open_sessions"), uses_outbox=False
+)
 HISTORY = (
     Param("limit", "integer", "Page size, 1 to 100. Default: 50."),
     Param("cursor", "string", "A message id, or `next_cursor` of the previous page. Returns older messages."),

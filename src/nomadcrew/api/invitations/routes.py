@@ -22,7 +22,16 @@ from nomadcrew.web.call import Call, Reply
 from nomadcrew.web.routes import Auth, Gate, Param, Routes
 
 routes = Routes(
-    "invitations", ports=("idempotency", "invitation_links", "invitations", "limits", "outbox", "private_addresses")
+    "invitations",
+    ports=(
+        "idempotency",
+        "invitation_links",
+        "invitations",
+        "limits",
+        "open_sessions",
+        "outbox",
+        "private_addresses",
+    ),
 )
 TOKEN = Param("token", "string", "The token of an invitation's link.")
 

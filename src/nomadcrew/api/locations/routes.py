@@ -30,16 +30,18 @@ from nomadcrew.core.ids import EventId, TripId, UserId, parse_uuid
 from nomadcrew.core.locations import service
 from nomadcrew.core.locations.model import MAX_POINTS, Accepted, MeetingPoint, Privacy, Report
 from nomadcrew.core.locations.reports import SharingChoice, batch, expiry, judged, single
+from nomadcrew.core.pages import After
 from nomadcrew.core.permissions import rule
 from nomadcrew.core.users import profiles
 from nomadcrew.core.users.ports import ProfileChange
-from nomadcrew.web.call import Call
+from nomadcrew.web.call import Call, Reply
+from nomadcrew.web.pages import AFTER, after_of, last_of, paged
 from nomadcrew.web.routes import Gate, Param, Routes
 
 routes = Routes(
     "locations",
     ports=(
-        "idempotency", "limits", "location_sharing", "location_stream", "meeting_points", "outbox",
+        "idempotency", "limits", "location_sharing", "location_stream", "meeting_points", "open_sessions", "outbox",
         "position_views", "positions", "profiles",
     ),
 )  # fmt: skip
@@ -176,18 +178,25 @@ async def show_track(call: Call) -> TrackView:
     return TrackView(user_id, [wire.position(point) for point in points])
 
 
-@routes.get("/v1/trips/{id}/locations/views", gate=Gate("location", "read"), query=(
+@routes.get("/v1/trips/{id}/locations/views", gate=Gate("location", "read"), refusals=(400,), query=(
     Param("limit", "integer", "Page size, 1 to 500. Default: 100."),
-    Param("offset", "integer", "Number of views to skip. Default: 0."),
+    Param("offset", "integer", "Number of views to skip, without `after`. Default: 0."),
+    AFTER,
 ))  # fmt: skip
-async def list_views(call: Call) -> ViewPage:
-    """List the members who saw the caller's position on this trip, by hour, newest first."""
+async def list_views(call: Call) -> ViewPage | Reply:
+    """List the members who saw the caller's position on this trip, by hour, newest first.
+
+    The Link header leads to the next page.
+    """
+    limit, after = call.count("limit", default=100, lowest=1, highest=500), after_of(call)
     views = await call.ports.position_views.list_for_owner(
         Access(call.trip_id, call.user_id, rule("location", "read")),
-        limit=call.count("limit", default=100, lowest=1, highest=500),
-        offset=call.count("offset", default=0, highest=MAX_OFFSET),
+        limit=limit,
+        offset=0 if after else call.count("offset", default=0, highest=MAX_OFFSET),
+        after=after,
     )
-    return ViewPage([ViewView(view.viewer_id, view.viewer_name, view.hour) for view in views])
+    last = last_of(views, limit, lambda view: After(view.hour, view.viewer_id))
+    return paged(call, ViewPage([ViewView(view.viewer_id, view.viewer_name, view.hour) for view in views]), last)
 
 
 @routes.get("/v1/location/preferences")

@@ -17,7 +17,9 @@ from nomadcrew.core.presence.service import trip_presence
 from nomadcrew.web.call import Call
 from nomadcrew.web.routes import Gate, Routes
 
-routes = Routes("members", ports=("idempotency", "invitations", "limits", "members", "outbox", "presence"))
+routes = Routes(
+    "members", ports=("idempotency", "invitations", "limits", "members", "open_sessions", "outbox", "presence")
+)
 
 
 def target(call: Call) -> UserId:

@@ -26,7 +26,10 @@ from nomadcrew.web.call import Call, Reply
 from nomadcrew.web.routes import Gate, Param, Routes
 from nomadcrew.wire.events import EventPageView, envelope
 
-routes = Routes("notifications", ports=("events", "idempotency", "limits", "notifications", "outbox", "profiles"))
+routes = Routes(
+    "notifications",
+    ports=("events", "idempotency", "limits", "notifications", "open_sessions", "outbox", "profiles"),
+)
 PAGE = (
     Param("limit", "integer", "Page size, 1 to 100. Default: 20."),
     Param("offset", "integer", "Number of notifications to skip, without `after`. Default: 0."),

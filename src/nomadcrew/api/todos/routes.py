@@ -12,7 +12,7 @@ from nomadcrew.web.call import Call, Reply
 from nomadcrew.web.pages import AFTER, after_of, last_of, paged
 from nomadcrew.web.routes import Gate, Idempotency, Param, Routes
 
-routes = Routes("todos", ports=("idempotency", "limits", "outbox", "todos"))
+routes = Routes("todos", ports=("idempotency", "limits", "open_sessions", "outbox", "todos"))
 PAGE = (
     Param("limit", "integer", "Page size, 1 to 100. Default: 100."),
     Param("offset", "integer", "Number of to-dos to skip, without `after`. Default: 0."),

@@ -20,7 +20,7 @@ from nomadcrew.web.routes import Gate, Idempotency, Param, Routes
 
 PAGE = (Param("limit", "integer", "Page size, 1 to 500. Default: 500."), AFTER)
 
-routes = Routes("trips", ports=("idempotency", "limits", "outbox", "trips"))
+routes = Routes("trips", ports=("idempotency", "limits", "open_sessions", "outbox", "trips"))
 
 
 @routes.post("/v1/trips", status=201, bucket="trip_create", idempotency=Idempotency.FINGERPRINT, refusals=(409,))
@@ -104,15 +104,17 @@ async def change_trip_status(call: Call, body: StatusIn) -> TripView:
     return trip_view(trip)
 
 
-@routes.post("/v1/trips/{id}/search", gate=Gate("trip", "read"))
-async def search_trips(call: Call, body: TripSearchIn) -> list[TripView]:
+@routes.post("/v1/trips/{id}/search", gate=Gate("trip", "read"), query=(AFTER,))
+async def search_trips(call: Call, body: TripSearchIn) -> list[TripView] | Reply:
     """Search the caller's trips.
 
     The filters are a part of the destination, and dates. The trip in the path must be one of the caller's; it does
-    not limit the results.
+    not limit the results. The Link header leads to the next page, which is asked for with the same body.
     """
-    trips = await service.search_trips(call.trip_id, body.to_search(), call.user_id, trips=call.ports.trips)
-    return [trip_view(trip) for trip in trips]
+    page = await service.search_trips(
+        call.trip_id, body.to_search(), call.user_id, trips=call.ports.trips, after=after_of(call)
+    )
+    return paged(call, [trip_view(trip) for trip in page.trips], page.last)
 
 
 @routes.get("/v1/trips/{id}/details", gate=Gate("trip", "read"))

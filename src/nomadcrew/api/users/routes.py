@@ -27,7 +27,10 @@ from nomadcrew.web import pages
 from nomadcrew.web.call import Call, Reply, whole_number
 from nomadcrew.web.routes import Auth, Param, Routes
 
-routes = Routes("users", ports=("idempotency", "limits", "outbox", "private_addresses", "profiles", "push_tokens"))
+routes = Routes(
+    "users",
+    ports=("idempotency", "limits", "open_sessions", "outbox", "private_addresses", "profiles", "push_tokens"),
+)
 MAX_OFFSET = 1_000_000
 
 

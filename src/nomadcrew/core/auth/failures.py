@@ -7,10 +7,8 @@ its device token and has a limit of its own.
 Source: OWASP, Slow Down Online Guessing Attacks with Device Cookies.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from weakref import WeakValueDictionary
 
 from nomadcrew.core.auth.ports import Codes
 from nomadcrew.core.errors import TooMany
@@ -20,8 +18,7 @@ from nomadcrew.core.rate_limits import RateLimits, network_of
 FAILURES = "failed_sign_in"
 ALL_FAILURES = "failed_sign_in_total"
 
-# Attempts under one key run one after another, so that concurrent attempts cannot exceed the limit of failures.
-_locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+Buckets = Sequence[tuple[str, str]]  # names, each with a key
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,38 +42,46 @@ async def check_within_limits(
 ) -> bool:
     """Run `check`, which tells if the password is right, and count a failure.
 
+    An attempt spends before it is made and gets back what it spent unless the password is wrong: concurrent
+    attempts, wherever they run, cannot exceed the limit of failures.
+
     Raises:
-        TooMany: too many failures before; `check` was not run.
+        TooMany: too many failures before, or too many attempts at this moment; `check` was not run.
     """
-    buckets = _buckets(target, origin, codes)
-    async with _lock_for(buckets[0][1]):
-        for bucket, key in buckets:
-            allowance = await limits.spend(bucket, key, cost=0)
-            if not allowance.allowed:
-                raise TooMany(
-                    allowance.retry_after_s,
-                    "Too many failed sign-ins for this account. Try again later.",
-                    code="too_many_failures",
-                )
-        is_right = await check()
-        if not is_right:
-            for bucket, key in buckets:
-                await limits.spend(bucket, key)
-        return is_right
+    spent = await _spend(_buckets(target, origin, codes), limits)
+    is_wrong = False
+    try:
+        is_wrong = not await check()
+    finally:
+        if not is_wrong:
+            await _give_back(spent, limits)
+    return not is_wrong
 
 
-def _buckets(target: Target, origin: Origin, codes: Codes) -> tuple[tuple[str, str], ...]:
-    """The buckets of an attempt, with their keys."""
+async def _spend(buckets: Buckets, limits: RateLimits) -> Buckets:
+    """Spend from each bucket, or from none and raise `TooMany`; returns the buckets."""
+    for number, (bucket, key) in enumerate(buckets):
+        allowance = await limits.spend(bucket, key)
+        if not allowance.allowed:
+            await _give_back(buckets[:number], limits)
+            raise TooMany(
+                allowance.retry_after_s,
+                "Too many failed sign-ins for this account. Try again later.",
+                code="too_many_failures",
+            )
+    return buckets
+
+
+async def _give_back(buckets: Buckets, limits: RateLimits) -> None:
+    for bucket, key in buckets:
+        await limits.spend(bucket, key, cost=-1)
+
+
+def _buckets(target: Target, origin: Origin, codes: Codes) -> Buckets:
+    """The buckets of an attempt."""
     device = None
     if target.user_id is not None and origin.device_token is not None:
         device = codes.read_device_token(origin.device_token, target.user_id)
     if device is not None:
         return ((FAILURES, f"{target.key} device {device}"),)
     return ((FAILURES, f"{target.key} {network_of(origin.client_ip)}"), (ALL_FAILURES, target.key))
-
-
-def _lock_for(key: str) -> asyncio.Lock:
-    lock = _locks.get(key)
-    if lock is None:
-        lock = _locks[key] = asyncio.Lock()
-    return lock

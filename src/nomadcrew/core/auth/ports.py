@@ -175,6 +175,18 @@ class Verifier(Protocol):
         ...
 
 
+class OpenSessions(Protocol):
+    """Tells whether sessions are open, where another service verifies access tokens."""
+
+    async def is_open(self, user_id: UserId, session_id: SessionId) -> bool:
+        """False from the moment at which the session has ended.
+
+        Raises:
+            Unavailable: retry later; a session may have ended, so nothing may be assumed.
+        """
+        ...
+
+
 class Codes(Protocol):
     """Secrets other than access tokens."""
 

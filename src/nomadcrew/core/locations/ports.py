@@ -19,6 +19,7 @@ from nomadcrew.core.locations.model import (
     Track,
     View,
 )
+from nomadcrew.core.pages import After
 from nomadcrew.core.permissions import Rule
 
 
@@ -170,8 +171,10 @@ class PositionViews(Protocol):
         """
         ...
 
-    async def list_for_owner(self, access: Access, *, limit: int, offset: int) -> Sequence[View]:
-        """The views of the caller's position on the trip, newest first.
+    async def list_for_owner(
+        self, access: Access, *, limit: int, offset: int = 0, after: After | None = None
+    ) -> Sequence[View]:
+        """The views of the caller's position on the trip below `after`, newest first.
 
         Raises:
             NotOnboarded, NotTripMember, NotFound: as in `Positions`.

@@ -1,6 +1,5 @@
 """Port of trips."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -44,8 +43,8 @@ class Trips(Protocol):
         """
         ...
 
-    async def search(self, access: Access, search: TripSearch) -> Sequence[Trip]:
-        """The caller's trips that match, latest start first."""
+    async def search(self, access: Access, search: TripSearch, *, after: After | None = None) -> TripPage:
+        """The caller's trips below `after` that match, latest start first; the offset counts without `after`."""
         ...
 
     async def get(self, access: Access) -> Trip:

@@ -1,6 +1,5 @@
 """Trips: creating, listing, changing and deleting."""
 
-from collections.abc import Sequence
 from datetime import datetime
 
 from nomadcrew.core.access import Access, Command
@@ -64,9 +63,11 @@ async def list_trips(
     return await trips.list_for_user(caller, limit=limit, after=after)
 
 
-async def search_trips(trip_id: TripId, search: TripSearch, caller: UserId, *, trips: Trips) -> Sequence[Trip]:
+async def search_trips(
+    trip_id: TripId, search: TripSearch, caller: UserId, *, trips: Trips, after: After | None = None
+) -> TripPage:
     """The caller's trips that match. The contract requires a `trip_id`, which must be one of the caller's."""
-    return await trips.search(Access(trip_id, caller, rule("trip", "read")), search)
+    return await trips.search(Access(trip_id, caller, rule("trip", "read")), search, after=after)
 
 
 async def get_trip(trip_id: TripId, caller: UserId, *, trips: Trips) -> Trip:

@@ -22,6 +22,6 @@ async def drop_connection(connection_id: str, user_id: UserId, ports: Ports) -> 
 
 async def ping_all(ports: Ports) -> None:
     """Send a frame to every socket and queue dead ones to be dropped: the gateway may not report disconnects."""
-    dead = await ports.sockets.deliver_to_all(PONG, now=ports.clock())
+    dead = await ports.all_sockets.deliver_to_all(PONG, now=ports.clock())
     for connection in dead[:MAX_DROPPED]:
         await ports.queue.send(REALTIME, drop_task(connection))

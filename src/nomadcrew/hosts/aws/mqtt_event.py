@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs
 
+from nomadcrew.core.auth.open_sessions import require_open
 from nomadcrew.core.claims import Claims
 from nomadcrew.core.errors import Unauthenticated
 from nomadcrew.core.ports import Ports
@@ -34,6 +35,7 @@ def mqtt_authorizer_entry(ports: MakePorts, declared: tuple[str, ...]) -> Entry:
         now = ports.clock()
         try:
             claims = await ports.verifier.verify(_token(event), now=now)
+            await require_open(claims, ports.open_sessions)
         except Unauthenticated as error:
             log.info("MQTT client refused", extra={"fields": {"code": error.code}})
             return REFUSED
@@ -79,7 +81,7 @@ def _admitted(claims: Claims, documents: list[str], now: datetime) -> dict[str, 
         "isAuthenticated": True,
         "principalId": claims.user_id.hex,
         "disconnectAfterInSeconds": min(MAX_S, max(MIN_S, left_s)),
-        # A removed member loses the trip's topic at the next refresh.
+        # A removed member loses the trip's topic at the next refresh, an ended session its connection.
         "refreshAfterInSeconds": MIN_S,
         "policyDocuments": documents,
     }

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.auth.ports import (
         Accounts,
         Codes,
+        OpenSessions,
         Registrations,
         Sessions,
         Tokens,
@@ -54,6 +55,7 @@ class PortFactory:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
         self._clients: dict[Service, AwsClient] = {}
+        self._secrets: dict[str, Secrets] = {}
 
     @cached_property
     def config(self) -> AwsConfig:
@@ -72,13 +74,7 @@ class PortFactory:
     def sql(self) -> DataApi | Database:
         config = self.config
         if config.sql == "data-api":
-            from nomadcrew.adapters.aws.dataapi import Cluster, DataApi
-            from nomadcrew.adapters.aws.sdk.services import RDS_DATA
-
-            cluster = Cluster(
-                config.required("cluster_arn"), config.required("database_secret_arn"), config.required("database")
-            )
-            return DataApi(self.client(RDS_DATA), cluster)
+            return self._data_api("database_secret_arn")
         from nomadcrew.adapters.postgres.database import Database
 
         if config.sql == "proxy":
@@ -95,17 +91,28 @@ class PortFactory:
             )
         raise BadSetting("NOMADCREW_AWS_SQL must be data-api or proxy.")
 
+    def _data_api(self, secret: str) -> DataApi:
+        from nomadcrew.adapters.aws.dataapi import Cluster, DataApi
+        from nomadcrew.adapters.aws.sdk.services import RDS_DATA
+
+        config = self.config
+        cluster = Cluster(config.required("cluster_arn"), config.required(secret), config.required("database"))
+        return DataApi(self.client(RDS_DATA), cluster)
+
     def schema(self) -> Schema:
-        from nomadcrew.adapters.postgres.migrations import PostgresSchema
+        from nomadcrew.adapters.aws.schema import AwsSchema
 
-        return PostgresSchema(self.sql.long_timeout())
+        owner = self._data_api("owner_secret_arn").long_timeout()
+        return AwsSchema(owner, self.secrets("database_secret"))
 
-    @cached_property
-    def secrets(self) -> Secrets:
+    def secrets(self, name: str) -> Secrets:
+        """The secret whose ARN is the setting `<name>_arn`, such as `secret_links`."""
         from nomadcrew.adapters.aws.sdk.secrets import Secrets
         from nomadcrew.adapters.aws.sdk.services import SECRETS
 
-        return Secrets(self.client(SECRETS), self.config.required("secret_arn"))
+        if name not in self._secrets:
+            self._secrets[name] = Secrets(self.client(SECRETS), self.config.required(f"{name}_arn"))
+        return self._secrets[name]
 
     @cached_property
     def user_pool(self) -> UserPool:
@@ -146,7 +153,7 @@ class PortFactory:
         return DynamoSessions(
             self.client(DYNAMODB),
             self.config.required("sessions_table"),
-            self.secrets,
+            self.secrets("secret_codes"),
             find_account(self.sql),
             # Set only if the function may write connections: functions with the port `sessions` may.
             on_end=self._sockets_ender() if self.config.connections_table else None,
@@ -160,10 +167,21 @@ class PortFactory:
 
         return end
 
+    def open_sessions(self) -> OpenSessions:
+        from nomadcrew.adapters.aws.dynamodb.open_sessions import DynamoOpenSessions
+        from nomadcrew.adapters.aws.sdk.services import DYNAMODB
+
+        return DynamoOpenSessions(self.client(DYNAMODB), self.config.required("sessions_table"))
+
     def tokens(self) -> Tokens:
         from nomadcrew.adapters.aws.cognito.tokens import CognitoTokens
 
-        return CognitoTokens(self.user_pool, self.secrets, environment=self._environment)
+        return CognitoTokens(
+            self.user_pool,
+            self.secrets("secret_codes"),
+            self.secrets("secret_proofs"),
+            environment=self._environment,
+        )
 
     def verifier(self) -> Verifier:
         from nomadcrew.adapters.aws.cognito.issuer import pool_verifier
@@ -176,7 +194,7 @@ class PortFactory:
     def codes(self) -> Codes:
         from nomadcrew.adapters.aws.cognito.tokens import DerivedCodes
 
-        return DerivedCodes(self.secrets)
+        return DerivedCodes(self.secrets("secret_codes"))
 
     def profiles(self) -> Profiles:
         from nomadcrew.adapters.aws.dynamodb.profile_cache import CachedProfiles
@@ -286,12 +304,13 @@ class PortFactory:
     def invitation_links(self) -> InvitationLinks:
         from nomadcrew.adapters.machine.invitation_links import SignedInvitationLinks
 
-        return SignedInvitationLinks(self.secrets.texts("invitations"))
+        return SignedInvitationLinks(self.secrets("secret_links").texts("invitations"))
 
     def private_addresses(self) -> PrivateAddresses:
         from nomadcrew.adapters.private_addresses import KeyedPrivateAddresses
 
-        return KeyedPrivateAddresses(lambda: self.secrets.keys("private addresses"))
+        secrets = self.secrets("secret_addresses")
+        return KeyedPrivateAddresses(lambda: secrets.keys("private addresses"))
 
     def awake_sockets(self) -> AwakeSockets:
         from nomadcrew.adapters.noop import NoAwakeSockets

@@ -11,6 +11,7 @@ from nomadcrew.core.errors import BadSetting
 from nomadcrew.hosts.aws.port_factory import PortFactory
 
 if TYPE_CHECKING:
+    from nomadcrew.adapters.aws.realtime import GatewaySockets
     from nomadcrew.adapters.aws.sdk.client import AwsClient
     from nomadcrew.adapters.aws.sdk.services import Service
     from nomadcrew.adapters.aws.timestream import Cells
@@ -26,7 +27,15 @@ if TYPE_CHECKING:
     from nomadcrew.core.mirror.ports import Mirror
     from nomadcrew.core.notifications.push import Push
     from nomadcrew.core.presence.ports import Presence
-    from nomadcrew.core.realtime import Broadcaster, Connections, Sockets, TopicOf, Topics
+    from nomadcrew.core.realtime import (
+        AllSockets,
+        Broadcaster,
+        Connections,
+        SocketDelivery,
+        Sockets,
+        TopicOf,
+        Topics,
+    )
 
 
 class RealtimePortFactory(PortFactory):
@@ -39,7 +48,7 @@ class RealtimePortFactory(PortFactory):
 
         if not self.config.expo_url:
             return NoPush()
-        return ExpoPush(self.config.expo_url, self.secrets.expo_token)
+        return ExpoPush(self.config.expo_url, self.secrets("secret_push").expo_token)
 
     def mirror(self) -> Mirror:
         from nomadcrew.adapters.http.supabase import SupabaseMirror
@@ -47,7 +56,7 @@ class RealtimePortFactory(PortFactory):
 
         if not self.config.supabase_url:
             return NoMirror()
-        return SupabaseMirror(self.config.supabase_url, self.secrets.supabase_service_key)
+        return SupabaseMirror(self.config.supabase_url, self.secrets("secret_mirror").supabase_service_key)
 
     def positions(self) -> Positions:
         from nomadcrew.adapters.aws.positions import DynamoPositions
@@ -144,6 +153,16 @@ class RealtimePortFactory(PortFactory):
         return DynamoPresence(self.sql, self.client(DYNAMODB), self.config.required("presence_table"))
 
     def sockets(self) -> Sockets:
+        return self._gateway_sockets
+
+    def socket_delivery(self) -> SocketDelivery:
+        return self._gateway_sockets
+
+    def all_sockets(self) -> AllSockets:
+        return self._gateway_sockets
+
+    @cached_property
+    def _gateway_sockets(self) -> GatewaySockets:
         from nomadcrew.adapters.aws.realtime import GatewaySockets
         from nomadcrew.adapters.aws.sdk.client import AwsClient
         from nomadcrew.adapters.aws.sdk.services import SOCKETS

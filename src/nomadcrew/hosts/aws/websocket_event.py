@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from nomadcrew.core.auth.open_sessions import require_open
 from nomadcrew.core.errors import DomainError, Unauthenticated, Unavailable
 from nomadcrew.core.events import REALTIME
 from nomadcrew.core.ids import SessionId, UserId, parse_uuid
@@ -66,6 +67,7 @@ def authorizer_entry(ports: MakePorts, declared: tuple[str, ...]) -> Entry:
         token, _ = _offered(event)
         try:
             claims = await ports.verifier.verify(token or "", now=ports.clock())
+            await require_open(claims, ports.open_sessions)
         except Unauthenticated as error:
             log.info("Socket refused", extra={"fields": {"code": error.code}})
             raise Unauthorized("Unauthorized") from None
@@ -134,6 +136,9 @@ async def _act(actions: FrameHandlers, event: Event, ports: Ports) -> None:
     if int(authorizer["expiresAt"]) <= ports.clock().timestamp():
         return
     connection_id, user_id = request["connectionId"], UserId(UUID(authorizer["userId"]))
+    session_id = parse_uuid(authorizer.get("sessionId", ""))
+    if session_id is not None and not await ports.open_sessions.is_open(user_id, SessionId(session_id)):
+        return
     try:
         answer = await handle_frame(actions, connection_id, user_id, event.get("body") or "", ports)
     except NotJson:

@@ -31,7 +31,7 @@ CHALLENGE = "CUSTOM_CHALLENGE"
 
 
 class DerivedCodes:
-    """`Codes` with the deployment's secret."""
+    """`Codes` with the secret of codes."""
 
     def __init__(self, secrets_: Secrets, *, random_bytes: Callable[[int], bytes] = secrets.token_bytes) -> None:
         self._secrets = secrets_
@@ -59,14 +59,18 @@ class DerivedCodes:
 class CognitoTokens(DerivedCodes):
     """`Tokens` of a user pool; its triggers are in `hosts/aws/functions/cognito_triggers.py`."""
 
-    def __init__(self, pool: UserPool, secrets_: Secrets, *, environment: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self, pool: UserPool, secrets_: Secrets, proofs: Secrets, *, environment: Mapping[str, str] = os.environ
+    ) -> None:
+        """`proofs` is the secret that the pool's triggers read; `secrets_` is that of `DerivedCodes`."""
         super().__init__(secrets_)
+        self._proofs = proofs
         self._pool = pool
         self._environment = environment
 
     async def issue(self, account: Account, session_id: SessionId, *, now: datetime) -> str:  # noqa: ARG002 — Cognito's clock
         username = str(account.user_id)
-        key = self._secrets.key(PURPOSE)
+        key = self._proofs.key(PURPOSE)
         metadata = metadata_for(key, username, str(session_id), is_admin=account.is_admin)
         try:
             begun = await self._pool.begin("CUSTOM_AUTH", username, {})

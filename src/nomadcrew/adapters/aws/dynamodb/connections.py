@@ -14,7 +14,7 @@ from uuid import UUID
 
 from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
 from nomadcrew.core.ids import SessionId, TripId, UserId
-from nomadcrew.core.realtime import Connection
+from nomadcrew.core.realtime import MAX_SOCKETS, Connection
 
 BY_USER = "ByUser"
 # API Gateway closes every socket after two hours.
@@ -32,6 +32,7 @@ class DynamoConnections:
         self._table = table
 
     async def add(self, connection: Connection) -> None:
+        now = connection.connected_at
         item = {
             "connectionId": {"S": connection.id},
             "userId": {"S": str(connection.user_id)},
@@ -42,6 +43,9 @@ class DynamoConnections:
         if connection.session_id is not None:
             item["sessionId"] = {"S": str(connection.session_id)}
         await self._call("PutItem", Item=item)
+        # The index may lag and hide sockets of the same moment; `newest` leaves them out until one more is added.
+        others = [other for other in await self._of(connection.user_id, now) if other.id != connection.id]
+        await self._end(_newest_first(others)[MAX_SOCKETS - 1 :], now=now)
 
     async def forget(self, connection_id: str) -> None:
         await self._call("DeleteItem", Key=_key(connection_id))
@@ -63,21 +67,15 @@ class DynamoConnections:
         sign-in.
         """
         sockets = [connection for connection in await self._of(user_id, now) if connection.session_id == session_id]
-        values = {":now": _seconds(now)}
-        await asyncio.gather(
-            *(
-                self._change(socket.id, "SET expiresAt = :now", "attribute_exists(userId)", values)
-                for socket in sockets
-            )
-        )
+        await self._end(sockets, now=now)
 
     async def of(self, user_ids: Iterable[UserId], *, now: datetime) -> Sequence[Connection]:
-        """The sockets of these users that may still be sent to."""
+        """The sockets of these users that may still be sent to, at most `MAX_SOCKETS` of each."""
         limit = asyncio.Semaphore(AT_ONCE)
 
         async def of_user(user_id: UserId) -> Sequence[Connection]:
             async with limit:
-                return await self._of(user_id, now)
+                return newest(await self._of(user_id, now))
 
         by_user = await asyncio.gather(*(of_user(user_id) for user_id in user_ids))
         return [connection for connections in by_user for connection in connections]
@@ -85,6 +83,16 @@ class DynamoConnections:
     async def noted(self, *, now: datetime) -> Sequence[Connection]:
         """All sockets, including those that may not be sent to any more."""
         return await self._pages("Scan", now, FilterExpression="#ttl > :now")
+
+    async def _end(self, connections: Iterable[Connection], *, now: datetime) -> None:
+        """Send nothing more to these sockets; the keep-alive drops them once their clients have noticed."""
+        values = {":now": _seconds(now)}
+        await asyncio.gather(
+            *(
+                self._change(each.id, "SET expiresAt = :now", "attribute_exists(userId)", values)
+                for each in connections
+            )
+        )
 
     async def _of(self, user_id: UserId, now: datetime) -> Sequence[Connection]:
         return await self._pages(
@@ -132,6 +140,18 @@ class DynamoConnections:
 
     async def _call(self, operation: str, **body: Any) -> dict[str, Any]:
         return await self._dynamodb.call(operation, {"TableName": self._table, **body})
+
+
+def newest(connections: Iterable[Connection]) -> Sequence[Connection]:
+    """The newest of these sockets, at most `MAX_SOCKETS` of each user."""
+    by_user: dict[UserId, list[Connection]] = {}
+    for connection in connections:
+        by_user.setdefault(connection.user_id, []).append(connection)
+    return [each for sockets in by_user.values() for each in _newest_first(sockets)[:MAX_SOCKETS]]
+
+
+def _newest_first(connections: Iterable[Connection]) -> Sequence[Connection]:
+    return sorted(connections, key=lambda each: (each.connected_at, each.id), reverse=True)
 
 
 def _key(connection_id: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from nomadcrew.adapters.aws.dynamodb.open_sessions import DynamoOpenSessions, session_key
 from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
 from nomadcrew.adapters.aws.sdk.secrets import Secrets
 from nomadcrew.core.auth.errors import InvalidRefreshToken
@@ -65,6 +66,7 @@ class DynamoSessions:
         self._on_end = on_end
         self._client = client
         self._table = table
+        self._open = DynamoOpenSessions(client, table)
         self._secrets = secrets
         self._find_account = find_account
 
@@ -72,7 +74,7 @@ class DynamoSessions:
         key = self._token_keys(token_hash)[0]
         user_id, expires_at = session.account.user_id, session.expires_at
         item: Item = {
-            **_session_key(user_id, session.id),
+            **session_key(user_id, session.id),
             "createdAt": _number(now),
             "sessionToken": {"S": key},
             "expiresAt": _seconds(expires_at),
@@ -88,7 +90,7 @@ class DynamoSessions:
             if token is None:
                 raise InvalidRefreshToken
             account, alive = await asyncio.gather(
-                self._find_account(token.user_id), self._is_alive(token.user_id, token.session_id)
+                self._find_account(token.user_id), self._open.is_open(token.user_id, token.session_id)
             )
             if account is None or not alive or token.expires_at <= _micros(now):
                 raise InvalidRefreshToken
@@ -145,18 +147,12 @@ class DynamoSessions:
                 return key, _token_of(found["Item"])
         return keys[0], None
 
-    async def _is_alive(self, user_id: UserId, session_id: SessionId) -> bool:
-        found = await self._call(
-            "GetItem", Key=_session_key(user_id, session_id), ConsistentRead=True, ProjectionExpression="revokedAt"
-        )
-        return "Item" in found and "revokedAt" not in found["Item"]
-
     async def _exchange(
         self, spent_key: str, token: _Token, fresh_key: str, now: datetime, expires_at: datetime
     ) -> bool:
         """Spend one token and store the other, unless either was changed meanwhile; a repeat has stored it."""
         session = {
-            "Key": _session_key(token.user_id, token.session_id),
+            "Key": session_key(token.user_id, token.session_id),
             "UpdateExpression": "SET expiresAt = :expires, sessionToken = :token",
             "ConditionExpression": _ALIVE,
             "ExpressionAttributeValues": {":expires": _seconds(expires_at), ":token": {"S": fresh_key}},
@@ -204,7 +200,7 @@ class DynamoSessions:
         try:
             await self._call(
                 "UpdateItem",
-                Key=_session_key(user_id, session_id),
+                Key=session_key(user_id, session_id),
                 UpdateExpression="SET revokedAt = if_not_exists(revokedAt, :now)",
                 ConditionExpression="attribute_exists(sessionId)" if again else _ALIVE,
                 ExpressionAttributeValues={":now": _number(now)},
@@ -242,10 +238,6 @@ class DynamoSessions:
 
     def _token_keys(self, token_hash: bytes) -> list[str]:
         return [hmac.digest(key, token_hash, hashlib.sha256).hex() for key in self._secrets.keys(PURPOSE)]
-
-
-def _session_key(user_id: UserId, session_id: SessionId) -> Item:
-    return {"userId": {"S": str(user_id)}, "sessionId": {"S": str(session_id)}}
 
 
 def _token_key(key: str) -> Item:

@@ -19,6 +19,7 @@ class AwsConfig(Struct, frozen=True, kw_only=True):
     """The site's settings, and the `NOMADCREW_AWS_…` variables; a function has those of its declared ports.
 
     `sql` is `data-api` or `proxy`, `cache` is `dynamodb` or `valkey`, `stream` is `sqs` or `kinesis`,
+    `owner_secret_arn` has the user who may change the schema, `database_secret_arn` the one for rows.
     `location_store` is `dynamodb`, `aurora` or `timestream`; `history_database` is for `timestream`. `flags` is
     AppConfig's application/environment/profile, `topics` the prefix of topics.
     """
@@ -33,6 +34,7 @@ class AwsConfig(Struct, frozen=True, kw_only=True):
     sql: str = ""
     cluster_arn: str = ""
     database_secret_arn: str = ""
+    owner_secret_arn: str = ""
     database: str = ""
     proxy_host: str = ""
     proxy_user: str = ""
@@ -62,7 +64,12 @@ class AwsConfig(Struct, frozen=True, kw_only=True):
     configuration_set: str = ""
     user_pool_id: str = ""
     user_pool_client_id: str = ""
-    secret_arn: str = ""
+    secret_links_arn: str = ""
+    secret_codes_arn: str = ""
+    secret_addresses_arn: str = ""
+    secret_proofs_arn: str = ""
+    secret_push_arn: str = ""
+    secret_mirror_arn: str = ""
     sockets_url: str = ""
     cache: str = "dynamodb"
     cache_endpoint: str = ""

@@ -1,7 +1,8 @@
-"""The deployment's secret in Secrets Manager, from which a key is derived per purpose.
+"""A secret in Secrets Manager. Functions that do different things have different secrets.
 
-The secret is JSON: `key` signs, and `older`, a list of previous keys, still verifies after a rotation. It may also
-have keys of external services: `expo_token` and `supabase_service_key`.
+A secret of ours is JSON: `key` signs, and `older`, a list of previous keys, still verifies after a rotation. Keys
+are derived from it by purpose. Other secrets have `expo_token`, `supabase_service_key`, or the `username` and
+`password` of a database user.
 """
 
 import asyncio
@@ -26,10 +27,12 @@ MIN_KEY_CHARS = 32
 
 
 class _Document(msgspec.Struct):
-    key: str
+    key: str = ""
     older: list[str] = []
     expo_token: str = ""
     supabase_service_key: str = ""
+    username: str = ""
+    password: str = ""
 
 
 class Secrets:
@@ -56,10 +59,10 @@ class Secrets:
             ValueError: the secret has no valid key.
         """
         document = self._current()
-        return tuple(
-            hmac.digest(secret.encode(), purpose.encode(), hashlib.sha256)
-            for secret in (document.key, *document.older)
-        )
+        originals = (document.key, *document.older)
+        if any(len(original) < MIN_KEY_CHARS for original in originals):
+            raise ValueError(f"The secret's keys need at least {MIN_KEY_CHARS} characters.")
+        return tuple(hmac.digest(original.encode(), purpose.encode(), hashlib.sha256) for original in originals)
 
     def key(self, purpose: str) -> bytes:
         """The signing key for one purpose."""
@@ -76,6 +79,13 @@ class Secrets:
     def supabase_service_key(self) -> str:
         """The key for writes to the mirror, or empty if there is none; see `keys` for blocking and errors."""
         return self._current().supabase_service_key
+
+    def database_user(self) -> tuple[str, str]:
+        """The name and password of a database user; see `keys` for blocking and errors."""
+        document = self._current()
+        if not document.username or not document.password:
+            raise ValueError("The secret has no name and password of a database user.")
+        return document.username, document.password
 
     def _current(self) -> _Document:
         with self._lock:
@@ -105,9 +115,6 @@ class Secrets:
 
 def _parse(answer: dict[str, Any]) -> _Document:
     try:
-        document = msgspec.json.decode(str(answer.get("SecretString")), type=_Document)
+        return msgspec.json.decode(str(answer.get("SecretString")), type=_Document)
     except msgspec.DecodeError:
-        raise ValueError('The secret is not JSON with a "key".') from None
-    if any(len(secret) < MIN_KEY_CHARS for secret in (document.key, *document.older)):
-        raise ValueError(f"The secret's keys need at least {MIN_KEY_CHARS} characters.")
-    return document
+        raise ValueError("The secret is not a JSON object with keys.") from None

@@ -56,8 +56,7 @@ WITH owner AS MATERIALIZED (
            :expires_at::timestamptz
     FROM available
     WHERE NOT EXISTS (SELECT FROM owner)
-        AND (SELECT count(*) FROM registrations
-             WHERE email_key = :email_key::text AND created_at > :counted_since::timestamptz) < :at_most::int
+        AND locked_registration_count(:email_key::text, :counted_since::timestamptz) < :at_most::int
     RETURNING id
 ), reminded AS (
     UPDATE accounts a SET reminded_at = :now::timestamptz FROM owner, available

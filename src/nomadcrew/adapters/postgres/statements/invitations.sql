@@ -11,10 +11,6 @@ WITH gate AS MATERIALIZED (
         SELECT id, 2, contact_email_confirmed_at FROM user_profiles
         WHERE contact_email_key = :email_key::text AND contact_email_confirmed_at IS NOT NULL
     ) AS matches ORDER BY priority, created_at LIMIT 1
-), quota AS (
-    -- Mails to an address are counted over all trips and inviters.
-    SELECT count(*) < :max_mails::int AS is_free FROM mails_sent
-    WHERE recipient = :email_key::text AND sent_at > :counted_since::timestamptz
 ), checked AS (
     SELECT CASE WHEN gate.verdict <> 'ok' THEN gate.verdict
                 WHEN :user_id::uuid IS NOT NULL AND NOT EXISTS (SELECT FROM invitee) THEN 'user_not_found'
@@ -23,12 +19,16 @@ WITH gate AS MATERIALIZED (
                              WHERE m.trip_id = gate.trip_id AND m.status = 'ACTIVE') THEN 'already_member'
                 ELSE 'ok' END AS verdict
     FROM gate
+), quota AS MATERIALIZED (
+    -- Mails to an address are counted over all trips and inviters.
+    SELECT locked_mail_count(:email_key::text, :counted_since::timestamptz) < :max_mails::int AS is_free
+    FROM checked WHERE verdict = 'ok'
 ), stored AS (
     INSERT INTO trip_invitations AS i (id, trip_id, inviter_id, invitee_id, invitee_email, email_key, role, status,
                                        expires_at, mailed_at, mail_event_id, created_at, updated_at)
     SELECT :id::uuid, :trip_id::uuid, :caller::uuid, (SELECT id FROM invitee), :email::text, :email_key::text, :role::text,
            'PENDING', :expires_at::timestamptz, :now::timestamptz, :event_id::uuid, :now::timestamptz, :now::timestamptz
-    FROM checked WHERE verdict = 'ok'
+    FROM quota
     ON CONFLICT (trip_id, email_key) WHERE status = 'PENDING' DO UPDATE
     SET role = excluded.role, expires_at = excluded.expires_at, inviter_id = excluded.inviter_id,
         invitee_id = excluded.invitee_id, updated_at = excluded.updated_at,

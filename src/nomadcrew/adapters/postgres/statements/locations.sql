@@ -371,11 +371,13 @@ ON CONFLICT DO NOTHING
 SELECT gate.verdict, v.viewer_id, v.hour, p.first_name, p.last_name, p.username
 FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int) gate
 LEFT JOIN LATERAL (
-    SELECT * FROM position_views WHERE trip_id = gate.trip_id AND owner_id = :caller::uuid
-    ORDER BY hour DESC, viewer_id LIMIT :limit::int OFFSET :offset::int
+    SELECT * FROM position_views
+    WHERE trip_id = gate.trip_id AND owner_id = :caller::uuid
+        AND (:after_at::timestamptz IS NULL OR (hour, viewer_id) < (:after_at::timestamptz, :after_id::uuid))
+    ORDER BY hour DESC, viewer_id DESC LIMIT :limit::int OFFSET :offset::int
 ) v ON gate.verdict = 'ok'
 LEFT JOIN user_profiles p ON p.id = v.viewer_id
-ORDER BY v.hour DESC, v.viewer_id
+ORDER BY v.hour DESC, v.viewer_id DESC
 
 -- name: purge_views
 DELETE FROM position_views WHERE ctid IN (

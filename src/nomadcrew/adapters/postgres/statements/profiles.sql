@@ -239,19 +239,19 @@ WITH checked AS MATERIALIZED (
                 WHEN EXISTS (SELECT FROM user_profiles WHERE email_key = :email_key::text
                                                              AND id <> :caller::uuid) THEN 'email_taken'
                 ELSE 'ok' END AS verdict
-), quota AS (
-    SELECT count(*) < :max_mails::int AS is_free FROM mails_sent
-    WHERE recipient = :email_key::text AND sent_at > :counted_since::timestamptz
+), quota AS MATERIALIZED (
+    SELECT locked_mail_count(:email_key::text, :counted_since::timestamptz) < :max_mails::int AS is_free
+    FROM checked WHERE verdict = 'ok'
 ), old AS MATERIALIZED (
-    SELECT p.id, p.contact_email_mailed_at AS mailed_at,
+    SELECT p.id, quota.is_free, p.contact_email_mailed_at AS mailed_at,
            coalesce(p.contact_email_key = :email_key::text, false) AS is_same,
            -- An address that the account itself proves needs no mail.
            p.email_key = :email_key::text AS is_own
-    FROM checked JOIN user_profiles p ON p.id = :caller::uuid WHERE checked.verdict = 'ok' FOR UPDATE OF p
+    FROM quota JOIN user_profiles p ON p.id = :caller::uuid FOR UPDATE OF p
 ), mail AS MATERIALIZED (
-    SELECT old.*, quota.is_free AND NOT old.is_own
+    SELECT old.*, old.is_free AND NOT old.is_own
         AND NOT (old.is_same AND coalesce(old.mailed_at > :mailed_before::timestamptz, false)) AS is_due
-    FROM old CROSS JOIN quota
+    FROM old
 ), updated AS (
     UPDATE user_profiles p
     SET contact_email = :email::text, contact_email_key = :email_key::text,

@@ -91,6 +91,7 @@ LEFT JOIN LATERAL (
         AND (:start_from::date IS NULL OR trips.start_date >= :start_from::date)
         AND (:start_to::date IS NULL OR trips.start_date <= :start_to::date)
         AND (:end_to::date IS NULL OR trips.end_date <= :end_to::date)
+        AND (:after_at::date IS NULL OR (trips.start_date, trips.id) < (:after_at::date, :after_id::uuid))
     ORDER BY trips.start_date DESC, trips.id DESC LIMIT :limit::int OFFSET :offset::int
 ) t ON gate.verdict = 'ok'
 LEFT JOIN trip_memberships m ON m.trip_id = t.id AND m.status = 'ACTIVE'

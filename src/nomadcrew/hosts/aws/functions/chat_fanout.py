@@ -19,7 +19,7 @@ from nomadcrew.wire.events import NotAnEvent, event_frame, pack, unpack
 
 log = logging.getLogger("nomadcrew.fanout")
 
-PORTS: Final = ("events", "queue", "sockets")
+PORTS: Final = ("events", "queue", "socket_delivery")
 
 
 async def fan_out(texts: Sequence[str], ports: Ports) -> Collection[int]:
@@ -49,7 +49,7 @@ async def _record_and_send(events: Sequence[Event], ports: Ports) -> None:
     async def deliver(list_for_trip: Sequence[Event]) -> None:
         for event in list_for_trip:
             people, muted = listeners(event, members)
-            await ports.sockets.deliver(event_frame(event), people, muted, now=ports.clock())
+            await ports.socket_delivery.deliver(event_frame(event), people, muted, now=ports.clock())
 
     await asyncio.gather(_queue(events, ports), *(deliver(list_for_trip) for list_for_trip in trips.values()))
 

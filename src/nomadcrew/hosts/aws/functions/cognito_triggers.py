@@ -14,7 +14,7 @@ from uuid import UUID
 
 from nomadcrew.adapters.aws.cognito.proofs import PURPOSE, SCOPE, claims_in, is_answer
 
-PORTS: Final = ("secret",)
+PORTS: Final = ("secret_proofs",)
 CHALLENGE = "CUSTOM_CHALLENGE"
 # `auth` signs users up, or creates them as an administrator; every other source is refused.
 OWN_SIGN_UPS = frozenset({"PreSignUp_SignUp", "PreSignUp_AdminCreateUser"})
@@ -130,7 +130,7 @@ def _secrets() -> Any:
     from nomadcrew.adapters.aws.sdk.secrets import Secrets
     from nomadcrew.adapters.aws.sdk.services import SECRETS
 
-    return Secrets(AwsClient(SECRETS), os.environ["NOMADCREW_AWS_SECRET_ARN"])
+    return Secrets(AwsClient(SECRETS), os.environ["NOMADCREW_AWS_SECRET_PROOFS_ARN"])
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:

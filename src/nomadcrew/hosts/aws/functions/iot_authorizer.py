@@ -5,6 +5,6 @@ from typing import Final
 from nomadcrew.hosts.aws.mqtt_event import mqtt_authorizer_entry
 from nomadcrew.hosts.aws.ports import lambda_ports
 
-PORTS: Final = ("members", "topic_of", "verifier")
+PORTS: Final = ("members", "open_sessions", "topic_of", "verifier")
 
 handler = mqtt_authorizer_entry(lambda_ports, PORTS)

@@ -12,7 +12,7 @@ from nomadcrew.hosts.aws.entry import Context, Event, event_entry
 from nomadcrew.hosts.aws.ports import lambda_ports
 from nomadcrew.wire.realtime_tasks import KEEP_ALIVE
 
-PORTS: Final = ("queue", "sockets")
+PORTS: Final = ("all_sockets", "queue")
 AGAIN_S = 30
 
 

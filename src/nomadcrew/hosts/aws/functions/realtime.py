@@ -23,7 +23,9 @@ from nomadcrew.wire.realtime_tasks import RealtimeTask, task_in
 
 log = logging.getLogger("nomadcrew.realtime")
 
-PORTS: Final = ("events", "members", "position_views", "presence", "queue", "sockets")
+PORTS: Final = (
+    "all_sockets", "events", "members", "position_views", "presence", "queue", "socket_delivery", "sockets"
+)  # fmt: skip
 # The gateway needs a moment before it can send to a new socket; after three attempts the socket is dead.
 GREET_ATTEMPTS = 3
 # A late broadcast is worthless, and its member may be hidden by now.
@@ -44,7 +46,7 @@ async def consume_task(job: Job, ports: Ports) -> None:
         await _announce_and_greet(task, UserId(task.user_id), job.attempt, ports)
     elif task.event is not None:
         people = [UserId(user_id) for user_id in task.user_ids]
-        await ports.sockets.deliver(event_frame(event_of(task.event)), people, None, now=ports.clock())
+        await ports.socket_delivery.deliver(event_frame(event_of(task.event)), people, None, now=ports.clock())
     else:
         await _deliver(unpack(job.body), ports)
 
@@ -71,7 +73,7 @@ async def _deliver(event: Event, ports: Ports) -> None:
         return
     trips = [event.trip_id] if event.audience == Audience.TRIP and event.trip_id is not None else []
     people, muted = listeners(event, await ports.events.recipients(trips))
-    reached = await ports.sockets.deliver(event_frame(event), people, muted, now=ports.clock())
+    reached = await ports.socket_delivery.deliver(event_frame(event), people, muted, now=ports.clock())
     await _note_views(event, reached, ports)
 
 

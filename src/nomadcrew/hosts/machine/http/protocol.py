@@ -199,6 +199,8 @@ class HttpProtocol(HttpToolsProtocol):
     def _refuse(self, error: DomainError) -> None:
         """Read nothing more, answer the requests before, and say why if no other reply is in the way."""
         self._deaf = True
+        if self.headers:
+            self.headers.clear()  # not passed on: those of an unfinished head, or trailers
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
             if self._in_head:

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Set
 from datetime import datetime
 
 from nomadcrew.core.ids import SessionId, TripId, UserId
+from nomadcrew.core.realtime import MAX_SOCKETS
 from nomadcrew.hosts.machine.sockets.protocol import Outlet, text_frame
-from nomadcrew.web.sockets import CLOSE_TOO_MANY, CLOSE_TOO_SLOW, CLOSE_UNAUTHENTICATED, MAX_SOCKETS
+from nomadcrew.web.sockets import CLOSE_TOO_MANY, CLOSE_TOO_SLOW, CLOSE_UNAUTHENTICATED
 from nomadcrew.wire.events import PONG
 
 # The client drops a socket after 60 s without a data frame. Each socket has its own idle time, so that sockets that
@@ -88,8 +89,8 @@ class Socket:
         self._outlet.ping()
 
     def heard_since(self, asked_s: float) -> bool:
-        """True if the device has sent something since then, by the event loop's clock."""
-        return self._outlet.heard_s() > asked_s
+        """True if the device has sent something since then, by the event loop's clock of whole milliseconds."""
+        return self._outlet.heard_s() >= asked_s
 
     def close(self, code: int, reason: str) -> None:
         """Close the socket, once; the client fetches missed events from the stored ones."""

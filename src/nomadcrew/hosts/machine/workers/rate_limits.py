@@ -14,14 +14,14 @@ from nomadcrew.core.rate_limits import Allowance, Limit, RateLimits
 
 TOLD_EVERY_S = 0.05
 SLOW_WINDOW_S = 60
-FEW = 30
+FEW = 30  # in `SLOW_WINDOW_S`
 
 Spent = tuple[str, str, int]
 
 
 def guards(limit: Limit) -> bool:
     """True if a limit is so low that it must be counted in one process."""
-    return limit.per_s >= SLOW_WINDOW_S and limit.count <= FEW
+    return limit.per_s >= SLOW_WINDOW_S and limit.count * SLOW_WINDOW_S <= FEW * limit.per_s
 
 
 class WorkerRateLimits:
