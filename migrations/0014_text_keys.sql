@@ -108,6 +108,7 @@ CREATE UNIQUE INDEX trip_invitations_pending_key ON trip_invitations (trip_id, e
 
 -- True if an invitation is for this user: by its address, or bound to the account.
 CREATE FUNCTION is_invitee(i trip_invitations, u user_profiles) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
-    SELECT coalesce(i.invitee_id = u.id, false) OR i.email_key = u.email_key
-        OR coalesce(u.contact_email_confirmed_at IS NOT NULL AND i.email_key = u.contact_email_key, false)
+    SELECT coalesce(i.invitee_id = u.id, false) OR i.email_key NOT LIKE '%@people.invalid' AND (
+        i.email_key = u.email_key
+        OR coalesce(u.contact_email_confirmed_at IS NOT NULL AND i.email_key = u.contact_email_key, false))
 $$;

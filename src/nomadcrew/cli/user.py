@@ -96,7 +96,7 @@ def reset_password(login: str, password: str | None) -> None:
         login,
         lambda ports: administration.reset_password(login, chosen, accounts=ports.accounts, now=ports.clock()),
     )
-    click.echo("Password changed; all sessions ended.")
+    click.echo("Password changed; all sessions end within a second.")
     if password is None:
         click.echo(f"Password: {chosen}")
 

@@ -5,10 +5,17 @@ from datetime import datetime
 from typing import Protocol
 
 from nomadcrew.core.errors import PermanentFailure
+from nomadcrew.core.text import email_key
 
 # Mails to one address within a day that other users cause: invitations to any trip, and confirmations of contact
 # addresses.
 MAX_MAILS = 10
+
+
+def recipient_key(address: str) -> str:
+    """The mailbox whose mails are counted: as `email_key`, without the +tag that many hosts deliver to the same."""
+    local, _, domain = email_key(address).rpartition("@")
+    return f"{local.partition('+')[0]}@{domain}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ LIMITS: dict[str, Limit] = {
     "failed_sign_in": Limit(5, 900),
     "failed_sign_in_total": Limit(100, 3600),
     "bad_token": Limit(120, 60),  # per address; only refused tokens spend it
-    "register": Limit(10, 3600),
+    "register": Limit(20, 3600),
     "feedback": Limit(10, 3600),
     "trip_create": Limit(30, 60),
     "invite": Limit(30, 60),

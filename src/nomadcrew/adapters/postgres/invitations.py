@@ -12,7 +12,7 @@ from nomadcrew.core.clock import midnight
 from nomadcrew.core.emails import is_private
 from nomadcrew.core.ids import EventId, InvitationId, MembershipId, UserId
 from nomadcrew.core.invitations.model import LIFETIME, RESEND_PAUSE, Invitation, InvitationDetails
-from nomadcrew.core.mail import MAX_MAILS
+from nomadcrew.core.mail import MAX_MAILS, recipient_key
 from nomadcrew.core.members.model import Membership
 from nomadcrew.core.permissions import Role, rule
 from nomadcrew.core.retention import MAIL_COUNT_RETENTION
@@ -50,6 +50,7 @@ class PostgresInvitations:
             user_id=user_id,
             counted_since=command.now - MAIL_COUNT_RETENTION,
             max_mails=MAX_MAILS,
+            recipient=recipient_key(email),
         )
         raise_for_verdict(row["verdict"])
         return _invitation(row)

@@ -11,7 +11,7 @@ from nomadcrew.adapters.postgres.sql import Duplicate, Row, Sql, after_columns, 
 from nomadcrew.adapters.postgres.text_keys import search_columns
 from nomadcrew.core.errors import DomainError, Unavailable
 from nomadcrew.core.ids import EventId, TripId, UserId
-from nomadcrew.core.mail import MAX_MAILS
+from nomadcrew.core.mail import MAX_MAILS, recipient_key
 from nomadcrew.core.pages import After
 from nomadcrew.core.retention import MAIL_COUNT_RETENTION
 from nomadcrew.core.text import comparison_key, email_key, search_key
@@ -165,6 +165,7 @@ class PostgresProfiles:
             mailed_before=now - MAIL_PAUSE,
             counted_since=now - MAIL_COUNT_RETENTION,
             max_mails=MAX_MAILS,
+            recipient=recipient_key(email),
         )
         _raise_for_verdict(row["verdict"])
 

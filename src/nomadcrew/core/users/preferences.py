@@ -15,8 +15,8 @@ def checked_preferences(preferences: Mapping[str, Any]) -> dict[str, Any]:
     """The preferences with the known keys in their own spelling; the values of other keys are not looked at.
 
     Raises:
-        Invalid: a known key has a value of another kind, or belongs to another route. Storing it would have no
-            effect.
+        Invalid: a known key has a value of another kind, or two values, or belongs to another route. Storing it
+            would have no effect.
     """
     return _checked(preferences, _KNOWN)
 
@@ -25,16 +25,16 @@ def _checked(values: Mapping[str, Any], known: Mapping[str, tuple[str, _Check]])
     result: dict[str, Any] = {}
     for key, value in values.items():
         name, check = known.get(_folded(key), (key, _anything))
-        if name in result and name != key:
-            continue  # the exact key has been read
         check(name, value)
+        if name in result and result[name] != value:
+            raise _invalid(f"`{name}` is given twice, with different values.")
         result[name] = _checked(value, _INSIDE[name]) if name in _INSIDE and value is not None else value
     return result
 
 
 def _folded(key: str) -> str:
-    """A key without case and separators: such as ghost-mode for the switch `ghostMode`."""
-    return key.lower().replace("_", "").replace("-", "")
+    """A key without case, separators and invisible characters: such as ghost-mode for the switch `ghostMode`."""
+    return "".join(character for character in key.lower() if character.isalnum())
 
 
 def _anything(_name: str, _value: Any) -> None:

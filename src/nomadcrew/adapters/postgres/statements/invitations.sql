@@ -21,7 +21,7 @@ WITH gate AS MATERIALIZED (
     FROM gate
 ), quota AS MATERIALIZED (
     -- Mails to an address are counted over all trips and inviters.
-    SELECT locked_mail_count(:email_key::text, :counted_since::timestamptz) < :max_mails::int AS is_free
+    SELECT locked_mail_count(:recipient::text, :counted_since::timestamptz) < :max_mails::int AS is_free
     FROM checked WHERE verdict = 'ok'
 ), stored AS (
     INSERT INTO trip_invitations AS i (id, trip_id, inviter_id, invitee_id, invitee_email, email_key, role, status,
@@ -39,7 +39,7 @@ WITH gate AS MATERIALIZED (
     RETURNING i.*
 ), mail AS (
     INSERT INTO mails_sent (event_id, recipient, sent_at)
-    SELECT :event_id::uuid, :email_key::text, :now::timestamptz FROM stored CROSS JOIN quota
+    SELECT :event_id::uuid, :recipient::text, :now::timestamptz FROM stored CROSS JOIN quota
     WHERE stored.mail_event_id = :event_id::uuid AND quota.is_free
     RETURNING event_id
 ), event AS (

@@ -240,7 +240,7 @@ WITH checked AS MATERIALIZED (
                                                              AND id <> :caller::uuid) THEN 'email_taken'
                 ELSE 'ok' END AS verdict
 ), quota AS MATERIALIZED (
-    SELECT locked_mail_count(:email_key::text, :counted_since::timestamptz) < :max_mails::int AS is_free
+    SELECT locked_mail_count(:recipient::text, :counted_since::timestamptz) < :max_mails::int AS is_free
     FROM checked WHERE verdict = 'ok'
 ), old AS MATERIALIZED (
     SELECT p.id, quota.is_free, p.contact_email_mailed_at AS mailed_at,
@@ -266,7 +266,7 @@ WITH checked AS MATERIALIZED (
     RETURNING p.id, p.contact_email_code_id, p.contact_email_confirmed_at, mail.is_due
 ), sent AS (
     INSERT INTO mails_sent (event_id, recipient, sent_at)
-    SELECT :event_id::uuid, :email_key::text, :now::timestamptz
+    SELECT :event_id::uuid, :recipient::text, :now::timestamptz
     FROM updated WHERE is_due AND contact_email_confirmed_at IS NULL
 ), event AS (
     INSERT INTO outbox (id, type, source, audience, occurred_at, payload)
