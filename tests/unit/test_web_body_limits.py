@@ -1,5 +1,6 @@
 """The limits of JSON bodies: no body that the API takes is too large, and none stops the event loop for long."""
 
+import gc
 import time
 import types
 from enum import Enum
@@ -88,8 +89,13 @@ def test_no_body_stops_the_event_loop_for_more_than_a_tenth_of_a_second(body: by
             decode(body, type_)
         return time.process_time() - started_s
 
-    # The garbage of other tests may be collected meanwhile.
-    assert min(used_s() for _ in range(3)) < 0.1
+    # As in both hosts, collections do not look through all older objects.
+    gc.collect()
+    gc.freeze()
+    try:
+        assert min(used_s() for _ in range(3)) < 0.1
+    finally:
+        gc.unfreeze()
 
 
 def test_a_batch_of_too_many_positions_is_refused_for_their_number() -> None:
