@@ -74,7 +74,9 @@ async def shell(script: str, server: Server, folder: Path) -> str:
         wrapper = folder / ".venv" / "bin" / program
         wrapper.write_text(f'#!/bin/sh\nexec "{Path(sys.executable).with_name(program)}" "$@"\n')
         wrapper.chmod(0o755)
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("NOMADCREW_")}
+    # Unbuffered, a listener's line and that of another command would mix.
+    left_out = ("NOMADCREW_", "PYTHONUNBUFFERED")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(left_out)}
     process = await asyncio.create_subprocess_exec(
         "bash", "-euc", CLEAN_UP + script.replace("http://127.0.0.1:8080", server.url),
         cwd=folder, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
