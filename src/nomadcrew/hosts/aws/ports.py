@@ -77,7 +77,7 @@ STANDS_ON: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "positions": ("sql", "last_positions", "location_history"),
         "location_stream": ("location_stream",),
         "streamed_positions": ("sql", "streamed_positions", "stored_history"),
-        "sockets": ("own_connection", "sockets"),
+        "sockets": ("own_connection", "connections_of_users", "muting", "sockets"),
         "socket_delivery": ("connections_of_users", "sockets"),
         "all_sockets": ("all_connections", "sockets"),
         "open_sessions": ("open_sessions",),
