@@ -1,18 +1,20 @@
 """The profile of a token's user."""
 
 import unicodedata
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
 import pytest
 
+from nomadcrew.core.auth.errors import InvalidConfirmation
+from nomadcrew.core.auth.ports import Codes
 from nomadcrew.core.chat.model import mentioned
 from nomadcrew.core.claims import Claims
 from nomadcrew.core.errors import Invalid
 from nomadcrew.core.text import comparison_key, composed
 from nomadcrew.core.users import profiles
-from nomadcrew.core.users.errors import InvalidUsername
+from nomadcrew.core.users.errors import InvalidUsername, UsernameTaken
 from nomadcrew.core.users.model import Profile
 from nomadcrew.core.users.ports import Profiles
 from nomadcrew.core.users.rules import parse_name, parse_username, usernames_for
@@ -104,3 +106,43 @@ async def test_names_come_from_the_identity_provider_if_they_are_well_formed(
     claims = Claims(ANA, NOON + timedelta(minutes=15), email="ana@example.org", username="ana", metadata=metadata)
     stored = await profiles.onboard(claims, None, profiles=cast(Profiles, StoredAsGiven()), now=NOON)
     assert (stored.first_name, stored.last_name) == (first_name, last_name)
+
+
+class Crowded:
+    """Profiles in which every name without a random suffix is taken, and no contact address waits."""
+
+    def __init__(self) -> None:
+        self.tried: list[str] = []
+
+    async def onboard(self, profile: Profile, *, rename: bool) -> Profile:
+        self.tried.append(profile.username)
+        if len(self.tried) < 3:
+            raise UsernameTaken
+        return profile
+
+    async def get_unconfirmed_contact_email(self, code_id: UUID) -> None:
+        return None
+
+    async def confirm_contact_email(self, code_id: UUID, *, now: datetime) -> None:
+        return None
+
+
+async def test_a_user_whose_near_names_are_all_taken_gets_one_with_a_random_suffix() -> None:
+    crowded = Crowded()
+    claims = Claims(ANA, NOON + timedelta(minutes=5), email="ana@example.org", username="ana")
+    made = await profiles.onboard(claims, "ana", profiles=cast("Profiles", crowded), now=NOON)
+    assert made.username == f"ana{ANA.hex[-8:]}"
+    assert crowded.tried[:2] == ["ana", f"ana{ANA.int % 10_000:04d}"]
+
+
+async def test_the_code_of_a_replaced_contact_address_is_refused() -> None:
+    crowded, codes = cast("Profiles", Crowded()), cast("Codes", CodesOfAna())
+    with pytest.raises(InvalidConfirmation):
+        await profiles.unconfirmed_contact_email("code", profiles=crowded, codes=codes)
+    with pytest.raises(InvalidConfirmation):
+        await profiles.confirm_contact_email("code", profiles=crowded, codes=codes, now=NOON)
+
+
+class CodesOfAna:
+    def read_confirmation_code(self, code: str) -> UUID:
+        return ANA
