@@ -19,16 +19,19 @@ from uuid import UUID
 import asyncpg
 import uvloop
 
+from nomadcrew.adapters.postgres.accounts import Passwords, PostgresAccounts
 from nomadcrew.adapters.postgres.chat import PostgresChat
 from nomadcrew.adapters.postgres.positions import PostgresPositions
 from nomadcrew.adapters.postgres.sql import Row, Statement, statements
+from nomadcrew.adapters.postgres.todos import PostgresTodos
+from nomadcrew.adapters.postgres.trips import PostgresTrips
+from nomadcrew.core.access import Access
 from nomadcrew.core.chat.model import NewMessage
 from nomadcrew.core.events import Outbox
-from nomadcrew.core.ids import EventId, MessageId, TripId, UserId, uuid7
+from nomadcrew.core.ids import EventId, MessageId, TodoId, TripId, UserId, uuid7
 from nomadcrew.core.locations.model import Point, Privacy, Report
-from nomadcrew.core.permissions import rule
-from nomadcrew.core.retention import FINGERPRINT_RETENTION
-from nomadcrew.core.trips.model import MAX_TRIPS_PER_USER
+from nomadcrew.core.permissions import Rule, rule
+from nomadcrew.core.todos.model import Todo, TodoStatus
 
 # Parameters are created before the clock starts, more per second than the statements can use.
 MAX_PER_S = {"positions": 1_000}
@@ -60,45 +63,6 @@ _TRIPS, _TODOS = statements("trips"), statements("todos")
 _FIND, _OPEN = statements("accounts")["find"], statements("sessions")["open"]
 
 
-async def _trips(case: Case) -> tuple[Sequence[object], ...]:
-    return (_ordered(_TRIPS["of"], caller=UUID(case.user_id), max_trips=MAX_TRIPS_PER_USER),)
-
-
-async def _trip(case: Case) -> tuple[Sequence[object], ...]:
-    rank = rule("trip", "read").min_rank
-    return (_ordered(_TRIPS["one"], trip_id=UUID(case.trip_id), caller=UUID(case.user_id), min_rank=rank),)
-
-
-async def _todo(case: Case) -> tuple[Sequence[object], ...]:
-    now = datetime.now(UTC)
-    params = _ordered(
-        _TODOS["add"],
-        id=uuid7(),
-        trip_id=UUID(case.trip_id),
-        text="pack for the driver",
-        status="INCOMPLETE",
-        caller=UUID(case.user_id),
-        min_rank=rule("todo", "create").min_rank,
-        event_id=uuid7(),
-        now=now,
-        fingerprint=secrets.token_bytes(32),
-        kept_until=now + FINGERPRINT_RETENTION,
-    )
-    return (params,)
-
-
-async def _login(case: Case) -> tuple[Sequence[object], ...]:
-    now = datetime.now(UTC)
-    session = {
-        "id": uuid7(),
-        "user_id": UUID(case.user_id),
-        "now": now,
-        "expires_at": now + timedelta(days=30),
-        "hash": secrets.token_bytes(32),
-    }
-    return _ordered(_FIND, login=case.login, now=now), _ordered(_OPEN, **session)
-
-
 class _Recorder:
     """`Sql` that runs nothing and raises the parameters of a statement."""
 
@@ -123,6 +87,43 @@ async def _recorded(call: Awaitable[object]) -> tuple[Sequence[object], ...]:
     except _Recorder.Asked as recorded:
         return (recorded.parameters,)
     raise AssertionError("no statement was run")
+
+
+async def _trips(case: Case) -> tuple[Sequence[object], ...]:
+    return await _recorded(PostgresTrips(_Recorder()).list_for_user(UserId(UUID(case.user_id))))
+
+
+async def _trip(case: Case) -> tuple[Sequence[object], ...]:
+    return await _recorded(PostgresTrips(_Recorder()).get(_access(case, rule("trip", "read"))))
+
+
+async def _todo(case: Case) -> tuple[Sequence[object], ...]:
+    now = datetime.now(UTC)
+    access = _access(case, rule("todo", "create"))
+    todo = Todo(
+        TodoId(uuid7()), access.trip_id, "pack for the driver", TodoStatus.INCOMPLETE, access.caller, now, now
+    )
+    added = PostgresTodos(_Recorder()).add(
+        todo, access.rule, EventId(uuid7()), now=now, fingerprint=secrets.token_bytes(32)
+    )
+    return await _recorded(added)
+
+
+def _access(case: Case, allowed: Rule) -> Access:
+    return Access(TripId(UUID(case.trip_id)), UserId(UUID(case.user_id)), allowed)
+
+
+async def _login(case: Case) -> tuple[Sequence[object], ...]:
+    now = datetime.now(UTC)
+    session = {
+        "id": uuid7(),
+        "user_id": UUID(case.user_id),
+        "now": now,
+        "expires_at": now + timedelta(days=30),
+        "hash": secrets.token_bytes(32),
+    }
+    accounts = PostgresAccounts(_Recorder(), cast(Passwords, None))
+    return *await _recorded(accounts.find(case.login, now=now)), _ordered(_OPEN, **session)
 
 
 async def _chat(case: Case) -> tuple[Sequence[object], ...]:
