@@ -94,6 +94,7 @@ async def confirm_by_page(call: Call) -> Reply:
     ports = call.ports
     try:
         await _spend(call, "sign_in")
+        # A bad link is a page not found, whatever the form holds.
         ports.tokens.read_confirmation_code(call.request.params["token"])
         account = await accounts.confirm_account(
             call.request.params["token"],
