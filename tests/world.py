@@ -21,8 +21,9 @@ from nomadcrew.core.ids import SessionId, UserId
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.users.model import Profile
 from nomadcrew.hosts.aws.http_event import answer, table_of
-from nomadcrew.hosts.machine.http.asgi import Application
-from nomadcrew.hosts.machine.http.downloads import Downloads
+from nomadcrew.hosts.machine.http.application import Application
+from nomadcrew.hosts.machine.http.downloads import Downloads, FileReply
+from nomadcrew.hosts.machine.http.exchange import Exchange
 from nomadcrew.hosts.machine.http.health import Health
 from nomadcrew.hosts.machine.http.metrics import Metrics, MetricsPage
 from nomadcrew.hosts.machine.http.router import Router
@@ -117,32 +118,19 @@ class World:
         headers: Mapping[str, str] | None = None,
         raw: bytes | None = None,
     ) -> Answer:
-        """Send a request through the machine host's ASGI application."""
+        """Send a request through the machine host's HTTP application."""
         data = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
-        sent = request_headers(by, data, headers)
         parts = urlsplit(path)
-        scope = {
-            "type": "http",
-            "method": method,
-            "path": parts.path,
-            "raw_path": parts.path.encode(),
-            "query_string": parts.query.encode(),
-            "headers": [(k.encode(), v.encode()) for k, v in sent.items()],
-            "client": ("203.0.113.7", 4711),
-        }
-        messages: list[Any] = []
-
-        async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": data, "more_body": False}
-
-        async def send(message: Any) -> None:
-            messages.append(message)
-
+        headers = request_headers(by, data, headers)
+        exchange = Exchange(method, parts.path, parts.query, headers, "203.0.113.7")
+        exchange.feed(data)
+        exchange.end()
         self.statements.clear()
-        await self.application(scope, receive, send)
-        start, *pieces = messages
-        got = {k.decode(): v.decode() for k, v in start["headers"]}
-        return Answer(start["status"], got, b"".join(piece["body"] for piece in pieces))
+        reply = await self.application.answer(exchange)
+        if isinstance(reply, FileReply):
+            with reply.file:
+                return Answer(reply.status, dict(reply.headers), reply.file.read())
+        return Answer(reply.status, dict(reply.headers), reply.body)
 
     async def invoke(
         self,
@@ -268,7 +256,6 @@ async def world(
     application = Application(
         ALL_ROUTES,
         dispatcher,
-        websocket=no_socket,
         health=Health(ping, clock=clock),
         metrics=MetricsPage(metrics),
         downloads=Downloads(ports),

@@ -13,7 +13,7 @@ from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ports import Site
 from nomadcrew.core.queues import QueueDepth
 from nomadcrew.hosts.machine.http import health as health_module
-from nomadcrew.hosts.machine.http.asgi import Application, Receive, Scope, Send
+from nomadcrew.hosts.machine.http.application import Application
 from nomadcrew.hosts.machine.http.docs import Docs
 from nomadcrew.hosts.machine.http.health import Health, Heartbeat, duration_text
 from nomadcrew.hosts.machine.http.metrics import Metrics, MetricsPage
@@ -21,7 +21,7 @@ from nomadcrew.web.call import Call
 from nomadcrew.web.dispatch import Dispatcher
 from nomadcrew.web.routes import Routes
 from tests.fakes import SetClock, fake_ports
-from tests.unit.asgi import Client
+from tests.unit.http_host import Client
 
 routes = Routes("test")
 
@@ -30,9 +30,6 @@ routes = Routes("test")
 async def list_notes(call: Call) -> list[str]:
     """List notes."""
     return []
-
-
-async def no_sockets(scope: Scope, receive: Receive, send: Send) -> None: ...
 
 
 async def works() -> None: ...
@@ -45,14 +42,13 @@ def client(
     silences: Callable[[], Awaitable[dict[str, float]]] | None = None,
     storage: Callable[[], object] | None = None,
     metrics: MetricsPage | None = None,
-    peer: str | None = "203.0.113.9",
+    peer: str = "203.0.113.9",
     public_url: str = "http://testserver",
 ) -> Client:
     ports = fake_ports(site=Site(public_url))
     app = Application(
         routes,
         Dispatcher(ports),
-        websocket=no_sockets,
         health=Health(ping, clock=SetClock(), heartbeats=heartbeats, silences=silences, try_to_write=storage),
         metrics=metrics or MetricsPage(Metrics()),
     )
@@ -255,7 +251,7 @@ async def test_metrics_are_readable_on_the_machine_itself(peer: str) -> None:
     ("peer", "headers"),
     [
         ("203.0.113.9", {}),
-        (None, {}),
+        ("", {}),
         ("127.0.0.1", {"x-forwarded-for": "127.0.0.1"}),
         ("127.0.0.1", {"forwarded": "for=127.0.0.1"}),
         ("203.0.113.9", {"x-forwarded-for": "127.0.0.1"}),
@@ -266,7 +262,7 @@ async def test_metrics_are_readable_on_the_machine_itself(peer: str) -> None:
         ("203.0.113.9", {"authorization": "Bearer gérman"}),
     ],
 )
-async def test_metrics_are_refused_to_other_clients(peer: str | None, headers: dict[str, str]) -> None:
+async def test_metrics_are_refused_to_other_clients(peer: str, headers: dict[str, str]) -> None:
     for token in (None, "", "right"):
         requester = client(peer=peer, metrics=MetricsPage(busy(), token=token))
         answer = await requester.ask("GET", "/metrics", LOCAL | headers)

@@ -1,35 +1,41 @@
 """Request bodies in memory: shares of callers, and waiting for room."""
 
 import asyncio
-from typing import Any
 
 import pytest
 
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.hosts.machine.http import bodies
 from nomadcrew.hosts.machine.http.bodies import SMALL_BYTES, BodyMemory, IncomingBody, SlowBody
+from nomadcrew.hosts.machine.http.exchange import Exchange
 from nomadcrew.web.problems import TooLarge
 
 HALF = SMALL_BYTES // 2
 
 
-class Sender:
-    """A client that sends its parts when it is asked, and then disconnects if they were not all."""
+class Sender(Exchange):
+    """A client that sends its next part when it is asked, and then disconnects if they were not all."""
 
-    def __init__(self, *parts: bytes, complete: bool = True) -> None:
-        self._messages: list[dict[str, Any]] = [
-            {"type": "http.request", "body": part, "more_body": not complete or number < len(parts)}
-            for number, part in enumerate(parts, start=1)
-        ]
+    def __init__(self, *parts: bytes, complete: bool = True, pause_s: float = 0) -> None:
+        super().__init__("POST", "/", "", {"transfer-encoding": "chunked"}, "", on_wait=self._send)
+        self._left = list(parts)
+        self._ends = complete
+        self._pause_s = pause_s
         self.asked = 0
 
-    async def receive(self) -> dict[str, Any]:
+    def _send(self) -> None:
         self.asked += 1
-        return self._messages.pop(0) if self._messages else {"type": "http.disconnect"}
+        asyncio.get_running_loop().call_later(self._pause_s, self._deliver)
+
+    def _deliver(self) -> None:
+        if self._left:
+            self.feed(self._left.pop(0))
+        if not self._left:
+            self.end() if self._ends else self.disconnect()
 
 
 def incoming(memory: BodyMemory, sender: Sender, *, max_bytes: int = 1 << 30) -> IncomingBody:
-    return IncomingBody(memory, {"transfer-encoding": "chunked"}, sender.receive, max_bytes)
+    return IncomingBody(memory, sender, max_bytes)
 
 
 async def test_a_body_counts_until_it_is_released() -> None:
@@ -72,7 +78,7 @@ async def test_a_body_that_waits_goes_on_when_another_is_released() -> None:
     first = incoming(memory, Sender(b"x" * (2 * SMALL_BYTES)))
     await first.read("ana")
     second = asyncio.create_task(incoming(memory, Sender(b"y" * (SMALL_BYTES + 1))).read("ben"))
-    await asyncio.sleep(0)
+    await asyncio.sleep(0.01)
     assert not second.done()
     first.release()
     assert len(await second) == SMALL_BYTES + 1
@@ -91,11 +97,5 @@ async def test_too_large_a_body_and_a_lost_sender_are_refused() -> None:
 async def test_a_body_that_arrives_slowly_but_surely_gets_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "BODY_TIMEOUT_S", 0.05)
     monkeypatch.setattr(bodies, "SLOWEST_BYTES_PER_S", 100)
-    sender = Sender(*[b"x" * 10] * 4)
-
-    async def slowly() -> dict[str, Any]:
-        await asyncio.sleep(0.03)
-        return await sender.receive()
-
-    body = IncomingBody(BodyMemory(), {"content-length": "40"}, slowly, 100)
+    body = incoming(BodyMemory(), Sender(*[b"x" * 10] * 4, pause_s=0.03))
     assert len(await body.read("ana")) == 40

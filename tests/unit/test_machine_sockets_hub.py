@@ -13,10 +13,9 @@ from websockets.frames import Frame, Opcode
 from nomadcrew.core.claims import Claims
 from nomadcrew.core.errors import Unauthenticated, Unavailable
 from nomadcrew.core.ids import SessionId, TripId, UserId, uuid7
-from nomadcrew.hosts.machine.http.asgi import Message
 from nomadcrew.hosts.machine.http.cors import Cors
 from nomadcrew.hosts.machine.sockets.drain import drain_sockets
-from nomadcrew.hosts.machine.sockets.endpoint import FRAMES_PER_S, SocketEndpoint
+from nomadcrew.hosts.machine.sockets.endpoint import FRAMES_PER_S, Message, SocketEndpoint
 from nomadcrew.hosts.machine.sockets.hub import IDLE_S, MAX_HELD, TICK_S, TICKS_A_ROUND, Hub
 from nomadcrew.hosts.machine.sockets.protocol import OUTLET, text_frame
 from nomadcrew.wire.events import PONG

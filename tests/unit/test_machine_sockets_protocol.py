@@ -6,7 +6,6 @@ import socket
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,11 +16,12 @@ from websockets.exceptions import ConnectionClosed
 from nomadcrew.core.ids import TripId, UserId
 from nomadcrew.hosts.machine.http.connections import Connections
 from nomadcrew.hosts.machine.http.cors import Cors
-from nomadcrew.hosts.machine.http.protocol import HttpProtocol
+from nomadcrew.hosts.machine.http.exchange import Exchange
 from nomadcrew.hosts.machine.sockets import protocol as websocket
 from nomadcrew.hosts.machine.sockets.endpoint import SocketEndpoint
 from nomadcrew.hosts.machine.sockets.hub import Hub
-from nomadcrew.hosts.machine.sockets.protocol import WebSocketProtocol
+from nomadcrew.hosts.machine.uvicorn_server import uvicorn_config
+from nomadcrew.web.call import Reply
 from nomadcrew.wire.events import frame
 from tests.fakes import ANA, BEN, fake_ports
 
@@ -33,6 +33,10 @@ class NoTrips:
         return []
 
 
+async def no_page(exchange: Exchange) -> Reply:
+    return Reply(404)
+
+
 @asynccontextmanager
 async def run_endpoint(hub: Hub) -> AsyncIterator[str]:
     """Run the endpoint behind uvicorn; yields the path of its socket."""
@@ -40,15 +44,7 @@ async def run_endpoint(hub: Hub) -> AsyncIterator[str]:
     connections = Connections(total=100, per_address=100)
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "socket")
-        config = uvicorn.Config(
-            endpoint,
-            uds=path,
-            http=partial(HttpProtocol, connections),  # type: ignore[arg-type]  # uvicorn calls it
-            ws=partial(WebSocketProtocol, connections),  # type: ignore[arg-type]
-            lifespan="off",
-            log_config=None,
-            ws_per_message_deflate=False,
-        )
+        config = uvicorn_config(no_page, endpoint, connections, uds=path)
         server = uvicorn.Server(config)
         server.capture_signals = asynccontextmanager  # type: ignore[assignment,method-assign]
         serving = asyncio.create_task(server._serve())

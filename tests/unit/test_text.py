@@ -160,6 +160,7 @@ FOLDS_PROTOCOLS = {
     "cli/demo.py", "cli/up.py", "core/chat/attachments.py", "core/notifications/texts.py",
     "hosts/aws/functions/cognito_triggers.py", "hosts/aws/http_event.py", "hosts/aws/websocket_event.py",
     "hosts/machine/http/client_address.py", "hosts/machine/http/cors.py", "hosts/machine/http/metrics.py",
+    "hosts/machine/http/protocol.py",
     "settings.py", "web/decode.py",
     "web/dispatch.py", "web/forms.py", "web/openapi.py", "web/reasons.py",
 }  # fmt: skip

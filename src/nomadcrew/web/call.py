@@ -112,7 +112,7 @@ def parse_query(text: str) -> Mapping[str, Sequence[str]]:
     return {name: [value.replace("\x00", "") for value in values] for name, values in query.items()}
 
 
-def request_id_of(headers: dict[str, str], otherwise: str) -> str:
+def request_id_of(headers: Mapping[str, str], otherwise: str) -> str:
     """The client's `X-Request-ID` if it is safe to log, else `otherwise`."""
     id_ = headers.get("x-request-id", "")
     return id_ if 0 < len(id_) <= 128 and id_.isascii() and id_.isprintable() else otherwise

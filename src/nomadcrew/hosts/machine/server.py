@@ -188,7 +188,7 @@ async def _alone(
         *start_tasks({**services.loops(), **requests.loops()}),
         asyncio.create_task(postgres.supervise(), name="postgres"),
     ]
-    serving = Serving(requests.application, hub, requests.connections, listener, ready)
+    serving = Serving(requests, hub, listener, ready)
     stopped = asyncio.create_task(stop.wait(), name="stop")
     await asyncio.wait({serving.task, stopped}, return_when=asyncio.FIRST_COMPLETED)
     log.info("stopping: draining requests and sockets")

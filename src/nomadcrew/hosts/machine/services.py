@@ -24,7 +24,7 @@ from nomadcrew.core.ports import Ports
 from nomadcrew.hosts.machine.data_folder import DataFolder
 from nomadcrew.hosts.machine.ended_sessions import EndedSessions
 from nomadcrew.hosts.machine.errors import StartupError
-from nomadcrew.hosts.machine.http.asgi import Application
+from nomadcrew.hosts.machine.http.application import Application
 from nomadcrew.hosts.machine.http.client_address import TrustedProxies
 from nomadcrew.hosts.machine.http.connections import Connections
 from nomadcrew.hosts.machine.http.cors import Cors
@@ -206,18 +206,13 @@ class RequestServer:
             total=most_connections(), per_address=settings.connections_per_address, proxies=proxies
         )
         dispatcher = Dispatcher(ports, metrics.request)
+        self.endpoint = SocketEndpoint(
+            ports, hub, cors, on_count=metrics.sockets, refusal=dispatcher.refusal, proxies=proxies,
+            per_address=self.connections.per_address,
+        )  # fmt: skip
         self.application = Application(
             ALL_ROUTES,
             dispatcher,
-            websocket=SocketEndpoint(
-                ports,
-                hub,
-                cors,
-                on_count=metrics.sockets,
-                refusal=dispatcher.refusal,
-                proxies=proxies,
-                per_address=self.connections.per_address,
-            ),
             health=Health(
                 lambda: pool.fetch(_PING),
                 clock=utc_now,

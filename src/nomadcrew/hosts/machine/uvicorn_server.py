@@ -5,18 +5,22 @@ import contextlib
 import ctypes
 import gc
 import socket
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from functools import partial
+from typing import Any
 
 import uvicorn
 
-from nomadcrew.hosts.machine.http.asgi import App
 from nomadcrew.hosts.machine.http.connections import Connections
-from nomadcrew.hosts.machine.http.protocol import HttpProtocol
+from nomadcrew.hosts.machine.http.protocol import Answer, HttpProtocol
+from nomadcrew.hosts.machine.services import RequestServer
 from nomadcrew.hosts.machine.sockets.drain import drain_sockets
+from nomadcrew.hosts.machine.sockets.endpoint import Receive, Scope, Send
 from nomadcrew.hosts.machine.sockets.hub import Hub
 from nomadcrew.hosts.machine.sockets.protocol import WebSocketProtocol
 from nomadcrew.web.sockets import MAX_FRAME_BYTES
+
+Endpoint = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 DRAIN_S = 10.0
 LARGE_BLOCK_BYTES = 64 * 1024  # half of what glibc begins with; a read of the socket is larger
@@ -45,15 +49,15 @@ class Serving:
 
     def __init__(
         self,
-        application: App,
+        requests: RequestServer,
         hub: Hub,
-        connections: Connections,
         listener: socket.socket,
         ready: Callable[[], None],
     ) -> None:
         """`ready` is called once requests are accepted."""
         self._hub = hub
-        self._server = _Server(_config(application, connections), ready)
+        config = uvicorn_config(requests.application.answer, requests.endpoint, requests.connections)
+        self._server = _Server(config, ready)
         _spare_the_collector()
         _return_freed_memory()
         self.task = asyncio.create_task(self._server.serve([listener]), name="http")
@@ -67,11 +71,12 @@ class Serving:
         await asyncio.gather(leaving, return_exceptions=True)
 
 
-def _config(application: App, connections: Connections) -> uvicorn.Config:
+def uvicorn_config(answer: Answer, endpoint: Endpoint, connections: Connections, **others: Any) -> uvicorn.Config:
+    """uvicorn with our protocols; only sockets reach an ASGI application, `endpoint`."""
     return uvicorn.Config(
-        application,
+        endpoint,
         loop="none",
-        http=partial(HttpProtocol, connections),  # type: ignore[arg-type]  # uvicorn calls it
+        http=partial(HttpProtocol, answer, connections),  # type: ignore[arg-type]  # uvicorn calls it
         ws=partial(WebSocketProtocol, connections),  # type: ignore[arg-type]
         ws_per_message_deflate=False,
         ws_max_size=MAX_FRAME_BYTES,
@@ -82,8 +87,8 @@ def _config(application: App, connections: Connections) -> uvicorn.Config:
         log_config=None,
         proxy_headers=False,
         server_header=False,
-        timeout_keep_alive=120,
         timeout_graceful_shutdown=int(DRAIN_S),
+        **others,
     )
 
 

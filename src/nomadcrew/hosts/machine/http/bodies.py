@@ -1,13 +1,10 @@
 """Reads request bodies, within limits of bytes, time and memory."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any
 
 from nomadcrew.core.errors import Invalid, Unavailable
+from nomadcrew.hosts.machine.http.exchange import Disconnected, Exchange
 from nomadcrew.web.problems import TooLarge
-
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 # A body has half a minute, and more as it arrives, so that a phone on a slow line can send a picture.
 BODY_TIMEOUT_S = 30.0
@@ -79,15 +76,15 @@ class BodyMemory:
 class IncomingBody:
     """The body of one request, which counts as held until `release`."""
 
-    __slots__ = ("_caller", "_headers", "_held", "_max_bytes", "_memory", "_receive", "disconnected", "slow")
+    __slots__ = ("_caller", "_exchange", "_held", "_max_bytes", "_memory", "_parts", "disconnected", "slow")
 
-    def __init__(self, memory: BodyMemory, headers: Mapping[str, str], receive: Receive, max_bytes: int) -> None:
+    def __init__(self, memory: BodyMemory, exchange: Exchange, max_bytes: int) -> None:
         self._memory = memory
-        self._headers = headers
-        self._receive = receive
+        self._exchange = exchange
         self._max_bytes = max_bytes
         self._caller = ""
         self._held = 0
+        self._parts: list[bytes] = []
         self.disconnected = False
         self.slow = False
 
@@ -99,19 +96,23 @@ class IncomingBody:
             SlowBody: it took too long, or the client disconnected.
             Unavailable: this process holds too many bodies.
         """
-        declared = self._headers.get("content-length")
-        if declared is None and "transfer-encoding" not in self._headers:
+        headers = self._exchange.headers
+        declared = headers.get("content-length")
+        if declared is None and "transfer-encoding" not in headers:
             return b""
         if declared is not None and not _within(declared, self._max_bytes):
             raise TooLarge(self._max_bytes)
         self._caller = caller
-        loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout_at(loop.time() + BODY_TIMEOUT_S) as deadline:
-                return await self._parts(deadline)
+            if not await self._take():
+                await self._take_rest()
+        except Disconnected:
+            self.disconnected = True
+            raise SlowBody from None
         except TimeoutError:
             self.slow = True
             raise SlowBody from None
+        return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
 
     def release(self) -> None:
         """Count the body as held no more."""
@@ -119,24 +120,27 @@ class IncomingBody:
             self._memory.release(self._caller, self._held)
             self._held = 0
 
-    async def _parts(self, deadline: asyncio.Timeout) -> bytes:
-        parts: list[bytes] = []
-        while True:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                self.disconnected = True
-                raise SlowBody
-            part: bytes = message.get("body", b"")
-            size = self._held + len(part)
-            if size > self._max_bytes:
-                raise TooLarge(self._max_bytes)
-            if part:
-                await self._memory.take(self._caller, len(part), waits=size > SMALL_BYTES)
-                self._held = size
-                parts.append(part)
-            if not message.get("more_body", False):
-                return parts[0] if len(parts) == 1 else b"".join(parts)
-            deadline.reschedule((deadline.when() or 0.0) + len(part) / SLOWEST_BYTES_PER_S)
+    async def _take_rest(self) -> None:
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout_at(loop.time() + BODY_TIMEOUT_S) as deadline:
+            complete = False
+            while not complete:
+                before = self._held
+                await self._exchange.more()
+                complete = await self._take()
+                deadline.reschedule((deadline.when() or 0.0) + (self._held - before) / SLOWEST_BYTES_PER_S)
+
+    async def _take(self) -> bool:
+        """Take what has arrived; True if that is all."""
+        part, complete = self._exchange.arrived()
+        size = self._held + len(part)
+        if size > self._max_bytes:
+            raise TooLarge(self._max_bytes)
+        if part:
+            await self._memory.take(self._caller, len(part), waits=size > SMALL_BYTES)
+            self._held = size
+            self._parts.append(part)
+        return complete
 
 
 def _within(declared: str, max_bytes: int) -> bool:

@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
 from urllib.parse import parse_qs
 
 from nomadcrew.api.socket_frames import frames
@@ -12,9 +13,9 @@ from nomadcrew.core.claims import Claims
 from nomadcrew.core.errors import DomainError, Forbidden, NotFound, TooMany, Unauthenticated
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.rate_limits import network_of
-from nomadcrew.hosts.machine.http.asgi import Receive, Scope, Send, headers_of, peer_of
 from nomadcrew.hosts.machine.http.client_address import TrustedProxies
 from nomadcrew.hosts.machine.http.cors import Cors
+from nomadcrew.hosts.machine.http.exchange import joined_headers
 from nomadcrew.hosts.machine.sockets.hub import Hub, Socket
 from nomadcrew.hosts.machine.sockets.protocol import OUTLET, Outlet
 from nomadcrew.web.call import Reply, request_id_of
@@ -29,6 +30,12 @@ from nomadcrew.web.sockets import (
     offered_token,
     refused_frame,
 )
+
+# ASGI, by which uvicorn's WebSocket protocol calls the endpoint.
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 
 PATH = "/v1/ws"
 # Twenty frames per second are enough for a user. As many beyond that are refused with an answer, so that no message
@@ -69,9 +76,10 @@ class SocketEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
-        headers = headers_of(scope)
+        headers = joined_headers(scope["headers"])
         request_id = request_id_of(headers, "") or str(self._ports.new_id())
-        address = network_of(self._proxies.client(peer_of(scope), headers))
+        client = scope.get("client")  # none on a Unix socket
+        address = network_of(self._proxies.client(client[0] if client else "", headers))
         self._by_address[address] += 1
         try:
             token, claims, subprotocol = await self._admit(scope, headers, address)

@@ -130,9 +130,7 @@ class Worker:
 
         loops = {**requests.loops(), "host": self._send_heartbeats, "sessions": revoke_sessions}
         tasks = start_tasks(loops)
-        serving = Serving(
-            requests.application, self.hub, requests.connections, listener, lambda: self.host.send(ipc.Ready())
-        )
+        serving = Serving(requests, self.hub, listener, lambda: self.host.send(ipc.Ready()))
         stopped = asyncio.create_task(self.stop.wait())
         await asyncio.wait({serving.task, stopped}, return_when=asyncio.FIRST_COMPLETED)
         await serving.drain()

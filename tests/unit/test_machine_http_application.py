@@ -1,4 +1,4 @@
-"""The machine host's HTTP application, called in this process with generated scopes."""
+"""The machine host's HTTP application, called in this process."""
 
 import asyncio
 from datetime import datetime
@@ -11,14 +11,15 @@ import pytest
 from nomadcrew.core.claims import Claims
 from nomadcrew.core.errors import Unauthenticated
 from nomadcrew.core.ports import Site
-from nomadcrew.hosts.machine.http import asgi, bodies
-from nomadcrew.hosts.machine.http.asgi import NO_ROUTE, Scope
+from nomadcrew.hosts.machine.http import bodies
+from nomadcrew.hosts.machine.http.application import NO_ROUTE
 from nomadcrew.hosts.machine.http.client_address import TrustedProxies
 from nomadcrew.hosts.machine.http.cors import Cors
+from nomadcrew.hosts.machine.http.exchange import Disconnected, joined_headers
 from nomadcrew.web.dispatch import SECURITY_HEADERS
 from nomadcrew.web.routes import MAX_BODY_BYTES
 from tests.fakes import NOON, CountingOutbox, FakeTokens, MemoryIdempotency, OpenLimits
-from tests.unit.asgi import Answer, Host, created, scope_of
+from tests.unit.http_host import Answer, Host, created
 
 
 class ExpiringTokens(FakeTokens):
@@ -48,7 +49,6 @@ async def test_a_route_replies_with_all_common_headers() -> None:
         "x-ratelimit-remaining": "9",
         "x-ratelimit-reset": str(int(NOON.timestamp()) + 6),
         "content-type": "application/json; charset=utf-8",
-        "content-length": str(len(answer.body)),
     }
     assert host.observed.seen == [("GET /v1/notes/{id}", 200)]
 
@@ -57,21 +57,6 @@ async def test_escapes_are_decoded_in_parameters_and_query() -> None:
     answer = await Host().client.ask("GET", "/v1/notes/a%2Fb%20%C3%A9?q=%C3%A9+x%00y", ANA)
     assert answer.json["params"] == {"id": "a/b é"}
     assert answer.json["query"] == {"q": ["é xy"]}
-
-
-async def test_a_server_without_a_raw_path_is_supported() -> None:
-    host = Host()
-    scope = scope_of("GET", "/v1/notes", ANA.items(), "203.0.113.9")
-    del scope["raw_path"]
-    scope["path"] = "/v1/notes/ä b%"
-    sent = await host.client.drive(scope, [])
-    assert msgspec.json.decode(sent[1]["body"])["params"] == {"id": "ä b%"}
-
-
-async def test_a_204_reply_has_neither_body_nor_length() -> None:
-    answer = await Host().client.ask("DELETE", f"/v1/notes/{TRIP}", ANA)
-    assert (answer.status, answer.body) == (204, b"")
-    assert "content-length" not in answer.headers
 
 
 async def test_a_page_is_html() -> None:
@@ -87,8 +72,8 @@ async def test_bodies_arrive_whole_or_in_pieces(body: bytes | list[bytes]) -> No
 
 
 async def test_a_request_without_a_body_is_not_waited_for() -> None:
-    sent = await Host().client.drive(scope_of("POST", "/v1/notes", ANA.items(), "203.0.113.9"), [])
-    assert sent[0]["status"] == 400
+    client = Host().client
+    assert (await client.app.answer(client.exchange("POST", "/v1/notes", ANA))).status == 400
 
 
 LARGE = [b"x" * 100_000, b"x" * 100_000]
@@ -127,28 +112,20 @@ async def test_a_route_can_have_a_higher_limit(bytes_: int, status: int, pieces:
 
 async def test_a_client_that_disconnects_gets_no_reply() -> None:
     host = Host()
-    headers = [*ANA.items(), ("content-length", "20")]
-    messages = [{"type": "http.request", "body": b'{"te', "more_body": True}, {"type": "http.disconnect"}]
-    sent = await host.client.drive(scope_of("POST", "/v1/notes", headers, "203.0.113.9"), messages)
-    assert (sent, created, host.observed.seen) == ([], [], [("POST /v1/notes", 400)])
+    exchange = host.client.exchange("POST", "/v1/notes", ANA, b"x" * 20)
+    exchange.feed(b'{"te')
+    asyncio.get_running_loop().call_soon(exchange.disconnect)
+    with pytest.raises(Disconnected):
+        await host.app.answer(exchange)
+    assert (created, host.observed.seen) == ([], [("POST /v1/notes", 400)])
 
 
 async def test_an_incomplete_body_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "BODY_TIMEOUT_S", 0.01)
     host = Host()
-    sent: list[Any] = []
-
-    async def receive() -> dict[str, Any]:
-        await asyncio.sleep(60)
-        return {}
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    await host.app(scope_of("POST", "/v1/notes", [*ANA.items(), ("content-length", "9")], None), receive, send)
-    assert sent[0]["status"] == 400
-    assert (b"connection", b"close") in sent[0]["headers"]
-    assert msgspec.json.decode(sent[1]["body"])["code"] == "body_incomplete"
+    reply = await host.app.answer(host.client.exchange("POST", "/v1/notes", ANA, b"x" * 9))
+    assert (reply.status, reply.headers["connection"]) == (400, "close")
+    assert msgspec.json.decode(reply.body)["code"] == "body_incomplete"
 
 
 @pytest.mark.parametrize(
@@ -231,9 +208,9 @@ async def test_json_is_read_whatever_its_type_is_called_and_with_a_mark(type_: s
 
 async def test_a_body_is_not_read_before_the_token_is_verified_and_the_limit_spent() -> None:
     for headers, limits, status in (({}, OpenLimits(), 401), (ANA, OpenLimits(closed={"default"}), 429)):
-        scope = scope_of("POST", "/v1/notes", [*headers.items(), ("content-length", "9")], "203.0.113.9")
-        [start, _] = await Host(limits=limits).client.drive(scope, [])  # nothing to receive
-        assert start["status"] == status
+        host = Host(limits=limits)
+        reply = await host.app.answer(host.client.exchange("POST", "/v1/notes", headers, b"never sent"))
+        assert reply.status == status
 
 
 @pytest.mark.parametrize(("code", "counted"), [("token_missing", 1), ("auth_failed", 1), ("token_expired", 0)])
@@ -326,8 +303,8 @@ async def test_repeated_headers_are_joined_and_a_repeated_token_is_invalid() -> 
     client = Host().client
     twice = [("authorization", "Bearer ana"), ("authorization", "Bearer ben")]
     assert (await client.ask("GET", "/v1/notes", twice)).status == 401
-    scope: Scope = {"headers": [(b"a", b"1"), (b"cookie", b"x=1"), (b"a", b"2"), (b"cookie", b"y=2")]}
-    assert asgi.headers_of(scope) == {"a": "1,2", "cookie": "x=1; y=2"}
+    pairs = [(b"a", b"1"), (b"cookie", b"x=1"), (b"a", b"2"), (b"cookie", b"y=2")]
+    assert joined_headers(pairs) == {"a": "1,2", "cookie": "x=1; y=2"}
 
 
 async def test_a_repeated_write_with_a_key_takes_effect_once() -> None:
@@ -354,7 +331,7 @@ async def test_the_outbox_is_notified_before_and_after_a_write() -> None:
     assert (outbox.writes, outbox.commits_with_events) == (4, 3)
 
 
-async def address_of(host: Host, headers: dict[str, str], peer: str | None) -> str:
+async def address_of(host: Host, headers: dict[str, str], peer: str) -> str:
     host.client.peer = peer
     address: str = (await host.client.ask("GET", "/v1/notes", {**ANA, **headers})).json["client_ip"]
     return address
@@ -363,7 +340,7 @@ async def address_of(host: Host, headers: dict[str, str], peer: str | None) -> s
 async def test_the_client_address_is_the_peer_unless_a_trusted_proxy_forwards_another() -> None:
     forwarded = {"x-forwarded-for": "198.51.100.7"}
     assert await address_of(Host(), forwarded, "127.0.0.1") == "127.0.0.1"
-    assert await address_of(Host(), forwarded, None) == ""
+    assert await address_of(Host(), forwarded, "") == ""
     trusting = Host(proxies=TrustedProxies(["127.0.0.1"]))
     assert await address_of(trusting, forwarded, "127.0.0.1") == "198.51.100.7"
     assert await address_of(trusting, {"x-forwarded-for": "2001:db8::7"}, "127.0.0.1") == "2001:db8::/64"
@@ -408,20 +385,3 @@ async def test_hsts_is_sent_behind_tls() -> None:
     for target in ("/v1/notes", "/v1/nowhere", "/docs", "/health"):
         assert "max-age" in (await secure.ask("GET", target)).headers["strict-transport-security"]
     assert "strict-transport-security" not in (await Host().client.ask("GET", "/v1/notes")).headers
-
-
-async def test_sockets_are_passed_to_their_handler() -> None:
-    sent = await Host().client.drive({"type": "websocket"}, [])
-    assert sent == [{"type": "websocket.close", "code": 4400}]
-
-
-async def test_lifespan_events_are_acknowledged() -> None:
-    sent = await Host().client.drive(
-        {"type": "lifespan"}, [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
-    )
-    assert [message["type"] for message in sent] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
-
-
-async def test_an_unknown_protocol_is_an_error() -> None:
-    with pytest.raises(RuntimeError, match="unknown ASGI scope"):
-        await Host().client.drive({"type": "carrier-pigeon"}, [])

@@ -1,4 +1,4 @@
-"""A test application with its own routes behind a minimal ASGI server, without sockets."""
+"""A test application with its own routes, called without a server."""
 
 import asyncio
 from collections.abc import Iterable
@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 
 from nomadcrew.core.errors import Conflict, Unavailable
-from nomadcrew.hosts.machine.http.asgi import App, Application, Message, Receive, Scope, Send
+from nomadcrew.hosts.machine.http.application import Application
 from nomadcrew.hosts.machine.http.client_address import TrustedProxies
 from nomadcrew.hosts.machine.http.cors import Cors
+from nomadcrew.hosts.machine.http.exchange import Exchange, joined_headers
 from nomadcrew.hosts.machine.http.health import Health
 from nomadcrew.hosts.machine.http.metrics import Metrics, MetricsPage
 from nomadcrew.web.call import Call, Reply
@@ -35,23 +36,10 @@ class Answer:
         return code
 
 
-def scope_of(method: str, target: str, headers: Iterable[tuple[str, str]], peer: str | None) -> Scope:
-    raw_path, _, query = target.partition("?")
-    return {
-        "type": "http",
-        "method": method,
-        "path": "unused: this server passes the raw path",
-        "raw_path": raw_path.encode("latin-1"),
-        "query_string": query.encode("latin-1"),
-        "headers": [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers],
-        "client": None if peer is None else (peer, 50_000),
-    }
-
-
 class Client:
-    """Calls an application like a server."""
+    """Calls an application as the protocol does."""
 
-    def __init__(self, app: App, *, peer: str | None = "203.0.113.9") -> None:
+    def __init__(self, app: Application, *, peer: str = "203.0.113.9") -> None:
         self.app = app
         self.peer = peer
 
@@ -63,37 +51,36 @@ class Client:
         body: bytes | list[bytes] = b"",
     ) -> Answer:
         """The response. A body given as a list arrives in pieces and without a length."""
-        all_headers = list(headers.items() if isinstance(headers, dict) else headers)
-        pieces = body if isinstance(body, list) else [body]
+        exchange = self.exchange(method, target, headers, body)
+        parts = body if isinstance(body, list) else [body] if body else []
+        sending = asyncio.create_task(_send(exchange, parts))
+        reply = await self.app.answer(exchange)
+        sending.cancel()
+        return Answer(reply.status, dict(reply.headers), b"" if method == "HEAD" else reply.body)
+
+    def exchange(
+        self,
+        method: str,
+        target: str,
+        headers: dict[str, str] | Iterable[tuple[str, str]] = (),
+        body: bytes | list[bytes] = b"",
+    ) -> Exchange:
+        """A request of which no part of the body has arrived."""
+        pairs = list(headers.items() if isinstance(headers, dict) else headers)
         if isinstance(body, list):
-            all_headers.append(("transfer-encoding", "chunked"))
+            pairs.append(("transfer-encoding", "chunked"))
         elif body:
-            all_headers.append(("content-length", str(len(body))))
-        messages = [
-            {"type": "http.request", "body": piece, "more_body": index < len(pieces)}
-            for index, piece in enumerate(pieces, start=1)
-        ]
-        sent = await self.drive(scope_of(method, target, all_headers, self.peer), messages)
-        assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
-        raw: list[tuple[bytes, bytes]] = sent[0]["headers"]
-        names = [name for name, _ in raw]
-        assert len(set(names)) == len(names), "duplicate header"
-        return Answer(sent[0]["status"], {n.decode(): v.decode("latin-1") for n, v in raw}, sent[1]["body"])
+            pairs.append(("content-length", str(len(body))))
+        path, _, query = target.partition("?")
+        raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in pairs]
+        return Exchange(method, path, query, joined_headers(raw), self.peer)
 
-    async def drive(self, scope: Scope, messages: list[Any]) -> list[Message]:
-        """All messages of the application, for the messages that it receives."""
-        sent: list[Message] = []
-        remaining = iter(messages)
 
-        async def receive() -> Message:
-            message: Message = next(remaining)
-            return message
-
-        async def send(message: Message) -> None:
-            sent.append(message)
-
-        await self.app(scope, receive, send)
-        return sent
+async def _send(exchange: Exchange, parts: list[bytes]) -> None:
+    for part in parts:
+        await asyncio.sleep(0)
+        exchange.feed(part)
+    exchange.end()
 
 
 class Echo(msgspec.Struct):
@@ -176,10 +163,6 @@ class Observed:
         self.seen.append((key, status))
 
 
-async def no_sockets(scope: Scope, receive: Receive, send: Send) -> None:
-    await send({"type": "websocket.close", "code": 4400})
-
-
 async def ping() -> None: ...
 
 
@@ -193,7 +176,6 @@ class Host:
         self.app = Application(
             routes,
             self.dispatcher,
-            websocket=no_sockets,
             health=Health(ping, clock=SetClock()),
             metrics=MetricsPage(Metrics()),
             cors=cors,
