@@ -36,14 +36,8 @@ class BodyMemory:
     def held(self) -> int:
         return self._held
 
-    async def take(self, caller: str, size: int, *, waits: bool) -> None:
-        """Count `size` more bytes of a caller; wait for room if `waits`.
-
-        Raises:
-            Unavailable: there was no room in time.
-        """
-        if waits and not self._has_room(caller, size):
-            await self._wait_for_room(caller, size)
+    def take(self, caller: str, size: int) -> None:
+        """Count `size` more bytes of a caller."""
         self._held += size
         self._by_caller[caller] = self._by_caller.get(caller, 0) + size
 
@@ -56,7 +50,14 @@ class BodyMemory:
             if not each.done():
                 each.set_result(None)
 
-    async def _wait_for_room(self, caller: str, size: int) -> None:
+    async def wait_for_room(self, caller: str, size: int) -> None:
+        """Return once there is room for `size` more bytes of a caller.
+
+        Raises:
+            Unavailable: there was none in time.
+        """
+        if self._has_room(caller, size):
+            return
         try:
             async with asyncio.timeout(ROOM_TIMEOUT_S):
                 while not self._has_room(caller, size):
@@ -104,15 +105,18 @@ class IncomingBody:
             raise TooLarge(self._max_bytes)
         self._caller = caller
         try:
-            if not await self._take():
-                await self._take_rest()
+            part, complete = self._exchange.arrived()
+            if complete and len(part) <= min(SMALL_BYTES, self._max_bytes):  # without a timer: almost all requests
+                self._keep(part)
+                return part
+            await self._read_rest(part, complete=complete)
         except Disconnected:
             self.disconnected = True
             raise SlowBody from None
         except TimeoutError:
             self.slow = True
             raise SlowBody from None
-        return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        return b"".join(self._parts)
 
     def release(self) -> None:
         """Count the body as held no more."""
@@ -120,27 +124,29 @@ class IncomingBody:
             self._memory.release(self._caller, self._held)
             self._held = 0
 
-    async def _take_rest(self) -> None:
+    async def _read_rest(self, part: bytes, *, complete: bool) -> None:
         loop = asyncio.get_running_loop()
         async with asyncio.timeout_at(loop.time() + BODY_TIMEOUT_S) as deadline:
-            complete = False
+            await self._take(part)
             while not complete:
-                before = self._held
                 await self._exchange.more()
-                complete = await self._take()
-                deadline.reschedule((deadline.when() or 0.0) + (self._held - before) / SLOWEST_BYTES_PER_S)
+                part, complete = self._exchange.arrived()
+                await self._take(part)
+                deadline.reschedule((deadline.when() or 0.0) + len(part) / SLOWEST_BYTES_PER_S)
 
-    async def _take(self) -> bool:
-        """Take what has arrived; True if that is all."""
-        part, complete = self._exchange.arrived()
+    async def _take(self, part: bytes) -> None:
         size = self._held + len(part)
         if size > self._max_bytes:
             raise TooLarge(self._max_bytes)
+        if size > SMALL_BYTES:
+            await self._memory.wait_for_room(self._caller, len(part))
+        self._keep(part)
+
+    def _keep(self, part: bytes) -> None:
         if part:
-            await self._memory.take(self._caller, len(part), waits=size > SMALL_BYTES)
-            self._held = size
+            self._memory.take(self._caller, len(part))
+            self._held += len(part)
             self._parts.append(part)
-        return complete
 
 
 def _within(declared: str, max_bytes: int) -> bool:
