@@ -130,7 +130,7 @@ class World:
         if isinstance(reply, FileReply):
             with reply.file:
                 return Answer(reply.status, dict(reply.headers), reply.file.read())
-        return Answer(reply.status, dict(reply.headers), reply.body)
+        return Answer(reply.status, dict(reply.headers), b"" if method == "HEAD" else reply.body)
 
     async def invoke(
         self,
