@@ -12,6 +12,7 @@ import time
 import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, TextIO
 from uuid import UUID
 
@@ -160,4 +161,10 @@ def set_up(level: str = "INFO", *, stream: TextIO | None = None) -> None:
 
 
 def _iso(unix_s: float) -> str:
-    return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds")
+    whole_s = int(unix_s)
+    return f"{_second(whole_s)}.{int((unix_s - whole_s) * 1000):03d}+00:00"
+
+
+@lru_cache(maxsize=1)
+def _second(unix_s: int) -> str:
+    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%S")
