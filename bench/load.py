@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from itertools import count
@@ -44,16 +45,19 @@ def settle(server: Server) -> None:
     """
     time.sleep(SETTLE_S)
     deadline_s = time.monotonic() + SETTLED_WITHIN_S
-    while server.name == "nomadcrew" and _waiting_work(server):
+    while server.name == "nomadcrew" and waiting_work(server.url):
         if time.monotonic() > deadline_s:
             raise CannotMeasure(f"After {SETTLED_WITHIN_S:g} s the server still processes events or jobs.")
         time.sleep(SETTLE_S)
 
 
-def _waiting_work(server: Server) -> float:
-    """The number of waiting events and jobs."""
-    with urllib.request.urlopen(f"{server.url}/metrics", timeout=10) as reply:
-        lines = reply.read().decode().splitlines()
+def waiting_work(url: str) -> float:
+    """The number of waiting events and jobs of a NomadCrew server; 0 of others."""
+    try:
+        with urllib.request.urlopen(f"{url}/metrics", timeout=10) as reply:
+            lines = reply.read().decode().splitlines()
+    except urllib.error.HTTPError:
+        return 0
     waiting = [line for line in lines if line.startswith(_WAITING) and 'state="dead"' not in line]
     return sum(float(line.rpartition(" ")[2]) for line in waiting)
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,9 +42,34 @@ class Server:
 
 def cpu_seconds(pid: int) -> float:
     """User and system seconds of a process so far: all threads, no children."""
-    # The second field, the program's name in parentheses, may contain spaces, so fields are counted from its end.
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    fields = _stat(pid)
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+
+
+def tree_cpu_seconds(pid: int, *, without: Collection[int] = ()) -> float:
+    """The same of a process and all processes below it, with those that ended; `without` are not descended into.
+
+    Raises:
+        FileNotFoundError: the process does not exist.
+    """
+    children: dict[int, list[int]] = {}
+    stats = {pid: _stat(pid)}
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            fields = stats[int(path.name)] = _stat(int(path.name))
+            children.setdefault(int(fields[1]), []).append(int(path.name))
+    total, waiting = 0, [pid]
+    while waiting:
+        parent = waiting.pop()
+        # Own user and system time, and that of ended children.
+        total += sum(map(int, stats[parent][11:15]))
+        waiting += [child for child in children.get(parent, ()) if child not in without]
+    return total / _TICKS_PER_S
+
+
+def _stat(pid: int) -> Sequence[str]:
+    """The fields of a process from the third on: the second, the name in parentheses, may contain spaces."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
 
 
 def rss_mib(pid: int) -> float:
