@@ -76,10 +76,7 @@ async def work_off(here: World, *queues: str) -> None:
 
 async def publish(here: World, *events: Event) -> None:
     """Publish and consume the outbox, as relay and consumers do, and `events` in addition."""
-    outbox = PostgresOutbox(here.pool)
-    async with here.pool.transaction():
-        waiting = await outbox.pending(limit=1_000)
-        await outbox.publish(waiting, [pack(event) for event in waiting], now=here.clock())
+    await PostgresOutbox(here.pool, pushes=True).publish(limit=1_000, now=here.clock())
     for event in events:
         await here.ports.queue.send(NOTIFICATIONS, pack(event))
     await work_off(here, NOTIFICATIONS)

@@ -41,8 +41,7 @@ def notifications(db: TripDb) -> PostgresNotifications:
 
 
 async def last_event(db: TripDb) -> Event:
-    async with db.pool.transaction():
-        return (await PostgresOutbox(db.pool).pending(limit=1000))[-1]
+    return (await PostgresOutbox(db.pool).publish(limit=1_000, now=NOON)).events[-1]
 
 
 async def notify(event: Event, *, notifications: PostgresNotifications, now: datetime) -> int:

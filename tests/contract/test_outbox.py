@@ -2,24 +2,27 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextvars import Context
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
 
 from nomadcrew.adapters.postgres.members import PostgresMembers
-from nomadcrew.adapters.postgres.outbox import Lag, PostgresEventLog, PostgresOutbox
+from nomadcrew.adapters.postgres.outbox import MAX_CONNECTED, Lag, PostgresEventLog, PostgresOutbox
+from nomadcrew.adapters.postgres.push import PostgresPushTokens
 from nomadcrew.adapters.postgres.retention import PostgresRetention
 from nomadcrew.adapters.postgres.sql import compile_statement
 from nomadcrew.adapters.postgres.trips import PostgresTrips
 from nomadcrew.core.access import Command
 from nomadcrew.core.errors import DomainError, Gone, Invalid, NotOnboarded, Unavailable
-from nomadcrew.core.events import EMAIL, NOTIFICATIONS, Audience, Event, job_id
-from nomadcrew.core.ids import EventId, MembershipId, TripId, UserId, derived_id, uuid7
+from nomadcrew.core.events import EMAIL, MIRROR, NOTIFICATIONS, PASSING, Audience, job_id
+from nomadcrew.core.ids import EventId, MembershipId, PushTokenId, TripId, UserId, derived_id, uuid7
+from nomadcrew.core.notifications.push import DeviceType
 from nomadcrew.core.permissions import OWNER, Role
 from nomadcrew.core.retention import EVENT_RETENTION
+from nomadcrew.wire.events import unpack
 from tests.contract.trip_database import TripDb
 from tests.fakes import NOON
 
@@ -32,6 +35,7 @@ _WRITE = compile_statement(
 _POSITIONS = compile_statement(
     "places", "SELECT id, position FROM outbox WHERE position IS NOT NULL ORDER BY position"
 )
+_COUNT = compile_statement("count", "SELECT count(*) AS count FROM queue_jobs WHERE queue = 'notifications'")
 _JOBS = compile_statement("jobs", "SELECT id, queue, body FROM queue_jobs ORDER BY queue")
 
 
@@ -62,10 +66,8 @@ class OutboxScenario:
         return event_id
 
     async def publish(self, limit: int = 1_000) -> list[EventId]:
-        async with self.pool.transaction():
-            events = await self.outbox.pending(limit=limit)
-            await self.outbox.publish(events, [str(event.id) for event in events], now=NOON)
-        return [event.id for event in events]
+        published = await self.outbox.publish(limit=limit, now=NOON)
+        return [event.id for event in published.events]
 
     async def read(self, reader: UserId, after: UUID | None = None, *, limit: int = 100) -> list[EventId]:
         page = await self.log.after(reader, after, now=NOON, limit=limit)
@@ -94,25 +96,6 @@ def scenario(db: TripDb) -> OutboxScenario:
     return OutboxScenario(db)
 
 
-@asynccontextmanager
-async def publishing(scenario: OutboxScenario, limit: int) -> AsyncIterator[Sequence[Event]]:
-    """A publisher that holds its events in an open transaction until the block ends."""
-    held: asyncio.Future[Sequence[Event]] = asyncio.get_running_loop().create_future()
-    go = asyncio.Event()
-
-    async def publisher() -> None:
-        async with scenario.pool.transaction():
-            events = await scenario.outbox.pending(limit=limit)
-            held.set_result(events)
-            await go.wait()
-            await scenario.outbox.publish(events, ["" for _ in events], now=NOON)
-
-    task = asyncio.create_task(publisher())
-    yield await held
-    go.set()
-    await task
-
-
 async def refusal(scenario: OutboxScenario, reader: UserId, cursor: UUID) -> DomainError:
     with pytest.raises(DomainError) as refused:
         await scenario.read(reader, cursor)
@@ -122,8 +105,7 @@ async def refusal(scenario: OutboxScenario, reader: UserId, cursor: UUID) -> Dom
 async def test_an_event_is_published_as_written(scenario: OutboxScenario) -> None:
     ana = await scenario.db.user("ana")
     event_id = await scenario.write(to=ana, audience=Audience.USER, payload={"a": [1, None, "é"]})
-    async with scenario.pool.transaction():
-        [event] = await scenario.outbox.pending(limit=10)
+    [event] = (await scenario.outbox.publish(limit=10, now=NOON)).events
     assert (event.id, event.type, event.source, event.occurred_at) == (event_id, "TODO_CREATED", "test", NOON)
     assert (event.trip_id, event.actor_id, event.recipient_id, event.audience) == (None, ana, ana, "user")
     assert json.loads(event.payload) == {"a": [1, None, "é"]}
@@ -158,12 +140,15 @@ async def test_an_event_committed_late_has_a_late_position(scenario: OutboxScena
     assert await scenario.ordered() == [quick, late]
 
 
-async def test_concurrent_publishers_hold_different_events(scenario: OutboxScenario) -> None:
+async def test_a_publisher_waits_for_another_one_and_publishes_the_rest(scenario: OutboxScenario) -> None:
     event_ids = [await scenario.write() for _ in range(4)]
-    async with publishing(scenario, limit=2) as first, publishing(scenario, limit=10) as second:
-        assert [event.id for event in first] == event_ids[:2]
-        assert [event.id for event in second] == event_ids[2:]
-    assert sorted(await scenario.ordered()) == sorted(event_ids)
+    async with scenario.pool.transaction():
+        assert await scenario.publish(limit=2) == event_ids[:2]
+        second = asyncio.create_task(PostgresOutbox(scenario.pool).publish(limit=2, now=NOON), context=Context())
+        done, _ = await asyncio.wait({second}, timeout=0.2)
+        assert not done
+    assert [event.id for event in (await second).events] == event_ids[2:]
+    assert await scenario.ordered() == event_ids
 
 
 async def test_many_publishers_publish_every_event_once(scenario: OutboxScenario) -> None:
@@ -186,8 +171,7 @@ async def test_a_crashed_publisher_leaves_its_events_to_the_next(scenario: Outbo
 
     async def dies() -> None:
         async with scenario.pool.transaction():
-            events = await scenario.outbox.pending(limit=10)
-            await scenario.outbox.publish(events, ["" for _ in events], now=NOON)
+            await scenario.publish()
             raise Unavailable
 
     with pytest.raises(DomainError):
@@ -197,32 +181,95 @@ async def test_a_crashed_publisher_leaves_its_events_to_the_next(scenario: Outbo
 
 
 async def test_each_consumer_gets_one_job_per_event(scenario: OutboxScenario) -> None:
-    invited = await scenario.write(type_="TRIP_INVITATION_CREATED")
+    ana = await scenario.db.user("ana")
+    invited = await scenario.write(
+        type_="TRIP_INVITATION_CREATED", to=ana, audience=Audience.USER, payload={"text": 'é "x" 🙂'},
+        at=NOON + timedelta(microseconds=1),
+    )  # fmt: skip
     await scenario.write(type_="TODO_CREATED")
-    await scenario.publish()
+    published = await scenario.outbox.publish(limit=10, now=NOON)
     jobs = await scenario.pool.fetch(_JOBS)
-    assert [(job["id"], job["queue"], job["body"]) for job in jobs] == [
-        (job_id(invited, EMAIL), EMAIL, str(invited)),
-        (job_id(invited, NOTIFICATIONS), NOTIFICATIONS, str(invited)),
+    assert [(job["id"], job["queue"]) for job in jobs] == [
+        (job_id(invited, EMAIL), EMAIL),
+        (job_id(invited, NOTIFICATIONS), NOTIFICATIONS),
     ]
+    assert [unpack(job["body"]) for job in jobs] == [published.events[0]] * 2
+    assert set(published.queues) == {EMAIL, NOTIFICATIONS}
+    assert (await scenario.outbox.publish(limit=10, now=NOON)).queues == ()
 
 
-async def test_a_repeated_publication_changes_neither_position_nor_job(scenario: OutboxScenario) -> None:
-    event_id = await scenario.write(type_="MEMBER_ADDED")
-    async with scenario.pool.transaction():
-        [event] = await scenario.outbox.pending(limit=1)
-    for body in ("first", "second"):
-        async with scenario.pool.transaction():
-            await scenario.outbox.publish([event], [body], now=NOON)
-    assert await scenario.ordered() == [event_id]
-    assert [job["body"] for job in await scenario.pool.fetch(_JOBS)] == ["first"]
-
-
-async def test_published_reports_which_events_are_published(scenario: OutboxScenario) -> None:
-    published = await scenario.write()
+async def test_the_mirror_gets_jobs_only_on_a_site_with_one(scenario: OutboxScenario) -> None:
+    await scenario.write(type_="TRIP_CREATED")
     await scenario.publish()
-    pending = await scenario.write()
-    assert await scenario.outbox.published([published, pending, EventId(uuid7())]) == {published}
+    assert await scenario.pool.fetch(_JOBS) == []
+    await scenario.write(type_="TRIP_CREATED")
+    await PostgresOutbox(scenario.pool, mirrors=True).publish(limit=10, now=NOON)
+    assert [job["queue"] for job in await scenario.pool.fetch(_JOBS)] == [MIRROR]
+
+
+@pytest.mark.parametrize("type_", sorted(PASSING))
+async def test_a_passing_event_has_a_job_if_another_member_may_be_reached(
+    scenario: OutboxScenario, type_: str
+) -> None:
+    ana, ben, eve = [await scenario.db.user(name) for name in ("ana", "ben", "eve")]
+    trip_id = await scenario.db.trip(ana)
+    await scenario.db.join(trip_id, ben, ana)
+    await scenario.db.join(trip_id, eve, ana)
+    await scenario.db.leave(trip_id, eve, eve)
+    await scenario.publish()
+    with_pushes, without = PostgresOutbox(scenario.pool, pushes=True), scenario.outbox
+
+    async def has_job(outbox: PostgresOutbox, connected: Sequence[UserId] = ()) -> bool:
+        [before] = await scenario.pool.fetch(_COUNT)
+        await scenario.pool.fetch(
+            _WRITE, id=uuid7(), type=type_, trip_id=trip_id, actor_id=ana, recipient_id=None, audience="trip",
+            at=NOON, payload="{}",
+        )  # fmt: skip
+        await outbox.publish(limit=10, now=NOON, connected=connected)
+        [after] = await scenario.pool.fetch(_COUNT)
+        return bool(after["count"] > before["count"])
+
+    strangers = [UserId(uuid7()) for _ in range(MAX_CONNECTED)]
+    assert not await has_job(without)
+    assert not await has_job(with_pushes)
+    assert not await has_job(without, [ana, eve, *strangers[2:]])
+    assert await has_job(without, [ben])
+    assert await has_job(without, [*strangers, ana])  # too many to name
+    for user_id in (ana, eve, ben):
+        await PostgresPushTokens(scenario.pool).register(
+            PushTokenId(uuid7()), f"ExponentPushToken[{user_id}]", DeviceType.IOS, user_id, now=NOON
+        )
+        assert await has_job(with_pushes) == (user_id == ben)
+        assert not await has_job(without)
+    await PostgresPushTokens(scenario.pool).deactivate(None, ben, now=NOON)
+    assert not await has_job(with_pushes)
+
+
+async def test_members_are_read_for_the_trips_of_events_if_any_user_is_connected(scenario: OutboxScenario) -> None:
+    ana, ben = await scenario.db.user("ana"), await scenario.db.user("ben")
+    shared, own = await scenario.db.trip(ana), await scenario.db.trip(ana)
+    await scenario.db.join(shared, ben, ana)
+    await scenario.publish()
+    for trip_id in (shared, own, shared):
+        await scenario.write(trip_id)
+    await scenario.write(own, to=ben, audience=Audience.USER)
+    members = (await scenario.outbox.publish(limit=10, now=NOON, connected=[ben])).members
+    assert members is not None
+    assert {trip_id: set(user_ids) for trip_id, user_ids in members.items()} == {shared: {ana, ben}, own: {ana}}
+    await scenario.write(shared)
+    assert (await scenario.outbox.publish(limit=10, now=NOON)).members is None
+
+
+async def test_published_events_are_found_by_position(scenario: OutboxScenario) -> None:
+    assert await scenario.outbox.last_position() == 0
+    event_ids = [await scenario.write(type_="MEMBER_ADDED") for _ in range(5)]
+    positions = (await scenario.outbox.publish(limit=4, now=NOON)).positions
+    assert await scenario.outbox.last_position() == positions[-1]
+    found = await scenario.outbox.published_between(positions[0], positions[3], limit=10)
+    assert ([event.id for event in found.events], found.positions) == (event_ids[1:3], positions[1:3])
+    assert found.queues == [NOTIFICATIONS]
+    rest = await scenario.outbox.published_between(positions[1], None, limit=1)
+    assert [event.id for event in rest.events] == event_ids[2:3]
 
 
 async def test_lag_is_the_number_and_age_of_pending_events(scenario: OutboxScenario) -> None:

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
+from enum import StrEnum
+from functools import partial
 from uuid import UUID
 
 import pytest
@@ -12,7 +14,7 @@ from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.outbox import PostgresEventLog, PostgresOutbox
 from nomadcrew.adapters.postgres.sql import Row, Sql, Statement, compile_statement
 from nomadcrew.core.errors import Unavailable
-from nomadcrew.core.events import NOTIFICATIONS, Audience
+from nomadcrew.core.events import NOTIFICATIONS, Audience, Event
 from nomadcrew.core.ids import EventId, TripId, UserId, uuid7
 from nomadcrew.hosts.machine.http.metrics import Metrics
 from nomadcrew.hosts.machine.outbox_relay import Relay
@@ -27,37 +29,50 @@ _WRITE = compile_statement(
        VALUES (:id::uuid, :type::text, 'test', :trip_id::uuid, NULL, :recipient_id::uuid, :audience::text,
                :now::timestamptz, '{}')""",
 )
+_LOCK = compile_statement("lock", "SELECT pg_advisory_xact_lock(7206032)")
 _JOBS = compile_statement("jobs", "SELECT queue, count(*) AS count FROM queue_jobs GROUP BY queue")
 
 
+class Loss(StrEnum):
+    """The part of a publication that an outage swallows."""
+
+    REPLY = "the reply is lost"
+    COMMIT = "the commit is lost"
+    LATE = "the statement is executed later"
+
+
 class Outage:
-    """`Sql` with `due` outages at the end of transactions.
+    """`Sql` with `due` outages of the statement that publishes."""
 
-    `committed`: the transaction was committed and only the reply was lost.
-    """
-
-    def __init__(self, pool: Sql, *, committed: bool, due: int = 1) -> None:
+    def __init__(self, pool: Sql, loss: Loss, *, due: int = 1) -> None:
         self._pool = pool
-        self._committed = committed
+        self._loss = loss
         self.due = due
+        self._late: list[Callable[[], Awaitable[Sequence[Row]]]] = []
 
     async def fetch(self, statement: Statement, /, **params: object) -> Sequence[Row]:
-        return await self._pool.fetch(statement, **params)
+        if statement.name != "publish" or not self.due:
+            return await self._pool.fetch(statement, **params)
+        self.due -= 1
+        if self._loss is Loss.REPLY:
+            await self._pool.fetch(statement, **params)
+        elif self._loss is Loss.COMMIT:
+            async with self._pool.transaction():
+                await self._pool.fetch(statement, **params)
+                raise Unavailable
+        else:
+            self._late.append(partial(self._pool.fetch, statement, **params))
+        raise Unavailable
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[None]:
-        async with self._pool.transaction():
-            yield
-            self._fail(when=not self._committed)
-        self._fail(when=self._committed)
+    async def execute_late_statements(self) -> None:
+        for run in self._late:
+            await run()
+
+    def transaction(self) -> AbstractAsyncContextManager[None]:
+        return self._pool.transaction()
 
     def in_transaction(self) -> bool:
         return self._pool.in_transaction()
-
-    def _fail(self, *, when: bool) -> None:
-        if when and self.due:
-            self.due -= 1
-            raise Unavailable
 
 
 class RelayScenario:
@@ -70,8 +85,14 @@ class RelayScenario:
         self.socket = FakeSocket(ben)
         self.hub.add(self.socket.socket)
         self.relay = Relay(
-            PostgresOutbox(sql or pool), self.hub, clock=SetClock(), metrics=Metrics(), on_work=self._wake
-        )
+            PostgresOutbox(sql or pool), self.hub, clock=SetClock(), metrics=Metrics(), on_work=self._wake,
+            on_event=self._before,
+        )  # fmt: skip
+        self.fail_at: EventId | None = None
+
+    def _before(self, event: Event) -> None:
+        if event.id == self.fail_at:
+            raise RuntimeError
 
     def _wake(self, queues: Iterable[str]) -> None:
         self.woken_queues += list(queues)
@@ -163,9 +184,9 @@ async def test_a_leaver_gets_the_removal_and_no_later_event(db: TripDb) -> None:
     assert len(scenario.received()) == 1
 
 
-@pytest.mark.parametrize("committed", [True, False], ids=["the reply is lost", "the commit is lost"])
-async def test_an_outage_while_publishing_loses_and_repeats_nothing(db: TripDb, committed: bool) -> None:
-    scenario = await prepare(db, Outage(db.pool, committed=committed))
+@pytest.mark.parametrize("loss", Loss)
+async def test_an_outage_while_publishing_loses_and_repeats_nothing(db: TripDb, loss: Loss) -> None:
+    scenario = await prepare(db, Outage(db.pool, loss))
     first = await scenario.write()
     with pytest.raises(Unavailable):
         await scenario.relay.drain()
@@ -177,9 +198,86 @@ async def test_an_outage_while_publishing_loses_and_repeats_nothing(db: TripDb, 
     assert scenario.received() == []
 
 
-@pytest.mark.parametrize("committed", [True, False], ids=["the reply is lost", "the commit is lost"])
-async def test_repeated_outages_lose_nothing(db: TripDb, committed: bool) -> None:
-    scenario = await prepare(db, Outage(db.pool, committed=committed, due=3))
+async def test_events_of_a_lost_reply_are_sent_without_a_further_event(db: TripDb) -> None:
+    scenario = await prepare(db, Outage(db.pool, Loss.REPLY))
+    event_id = await scenario.write("TRIP_UPDATED")
+    with pytest.raises(Unavailable):
+        await scenario.relay.drain()
+    await scenario.relay.drain()
+    assert scenario.received() == [event_id]
+    assert scenario.woken_queues == [NOTIFICATIONS]
+
+
+async def test_a_statement_that_is_executed_after_the_outage_is_noticed_at_the_next_event(db: TripDb) -> None:
+    outage = Outage(db.pool, Loss.LATE)
+    scenario = await prepare(db, outage)
+    with pytest.raises(Unavailable):
+        await scenario.relay.drain()
+    await scenario.relay.drain()
+    early = await scenario.write()
+    await outage.execute_late_statements()
+    late = await scenario.write()
+    await scenario.relay.drain()
+    assert scenario.received() == [early, late]
+
+
+async def test_a_running_statement_is_waited_for_after_an_outage(db: TripDb) -> None:
+    scenario = await prepare(db, Outage(db.pool, Loss.LATE))
+    with pytest.raises(Unavailable):
+        await scenario.relay.drain()
+    event_id = await scenario.write()
+    published, go = asyncio.Event(), asyncio.Event()
+
+    async def still_running() -> None:
+        async with db.pool.transaction():
+            await PostgresOutbox(db.pool).publish(limit=10, now=NOON)
+            published.set()
+            await go.wait()
+
+    running = asyncio.create_task(still_running())
+    await published.wait()
+    drain = asyncio.create_task(scenario.relay.drain())
+    await asyncio.wait({drain}, timeout=0.2)
+    go.set()
+    await asyncio.gather(running, drain)
+    assert scenario.received() == [event_id]
+
+
+async def test_a_socket_that_opens_during_a_publication_receives_it(db: TripDb) -> None:
+    scenario = await prepare(db)
+    scenario.hub.remove(scenario.socket.socket)
+    event_id = await scenario.write()
+    written, go = asyncio.Event(), asyncio.Event()
+
+    async def hold_the_lock() -> None:
+        async with db.pool.transaction():
+            await db.pool.fetch(_LOCK)
+            written.set()
+            await go.wait()
+
+    holder = asyncio.create_task(hold_the_lock())
+    await written.wait()
+    drain = asyncio.create_task(scenario.relay.drain())
+    await asyncio.wait({drain}, timeout=0.2)
+    scenario.hub.add(scenario.socket.socket)
+    go.set()
+    await asyncio.gather(holder, drain)
+    assert scenario.received() == [event_id]
+
+
+async def test_a_failure_to_send_one_event_does_not_stop_the_others(db: TripDb) -> None:
+    scenario = await prepare(db)
+    event_ids = [await scenario.write() for _ in range(3)]
+    scenario.fail_at = event_ids[1]
+    with pytest.raises(RuntimeError):
+        await scenario.relay.drain()
+    await scenario.relay.drain()
+    assert scenario.received() == [event_ids[0], event_ids[2]]
+
+
+@pytest.mark.parametrize("loss", [Loss.REPLY, Loss.COMMIT])
+async def test_repeated_outages_lose_nothing(db: TripDb, loss: Loss) -> None:
+    scenario = await prepare(db, Outage(db.pool, loss, due=3))
     event_ids = []
     for _ in range(3):
         event_ids.append(await scenario.write())
@@ -190,10 +288,10 @@ async def test_repeated_outages_lose_nothing(db: TripDb, committed: bool) -> Non
     assert sorted(scenario.received()) == sorted(event_ids)
 
 
-@pytest.mark.parametrize("committed", [True, False], ids=["the reply is lost", "the commit is lost"])
-async def test_a_client_that_continues_from_its_last_event_misses_nothing(db: TripDb, committed: bool) -> None:
+@pytest.mark.parametrize("loss", Loss)
+async def test_a_client_that_continues_from_its_last_event_misses_nothing(db: TripDb, loss: Loss) -> None:
     """An event that was inserted first and committed last must not get a position before a delivered event."""
-    scenario = await prepare(db, Outage(db.pool, committed=committed))
+    scenario = await prepare(db, Outage(db.pool, loss))
     start = (await scenario.stored_events())[-1]
     written, go = asyncio.Event(), asyncio.Event()
 

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import pytest
 
+from nomadcrew.core.events import PASSING
 from nomadcrew.core.ids import TripId, UserId, uuid7
 from nomadcrew.core.notifications.delivery import fitted
 from nomadcrew.core.notifications.model import DeliveryPlan, Facts, Recipient
@@ -59,6 +60,17 @@ async def test_a_removed_member_with_a_deleted_profile_gets_nothing() -> None:
     payload = {"userId": str(gone), "removedBy": str(ANA)}
     planned = await plan("MEMBER_REMOVED", payload, Facts("Porto", CREW))
     assert gone not in {draft.user_id for draft in planned.drafts}
+
+
+@pytest.mark.parametrize("type_", sorted(PASSING))
+async def test_a_passing_event_is_on_no_list_and_does_not_concern_its_actor(type_: str) -> None:
+    payload = {
+        "user": {"id": str(BEN), "name": "Ben"}, "messageId": "7", "content": "Hi", "userId": str(BEN),
+        "place": "destination",
+    }  # fmt: skip
+    planned = await plan(type_, payload, Facts("Porto", CREW), actor_id=BEN)
+    assert ([toast.user_ids for toast in planned.toasts], planned.drafts) == ([[ANA]], [])
+    assert [set(task.recipients) for task in planned.pushes] == [{ANA}]
 
 
 @pytest.mark.parametrize("part", ["title", "body", "data"])

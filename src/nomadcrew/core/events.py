@@ -88,6 +88,10 @@ MIRRORED = frozenset(
 )
 
 
+# Events whose notifications are never stored: they reach sockets and phones only.
+PASSING = frozenset({"CHAT_MESSAGE_SENT", "MEMBER_ARRIVED"})
+
+
 def consumers_of(type_: str, *, mirrors: bool) -> tuple[str, ...]:
     """The queues that get a copy of an event. `mirrors` is True on a site with a mirror."""
     queues = CONSUMERS.get(type_, ())

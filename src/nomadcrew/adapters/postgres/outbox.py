@@ -1,18 +1,34 @@
 """The outbox on PostgreSQL: stored events, and the methods of its publisher."""
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from nomadcrew.adapters.postgres.sql import Row, Sql, statements
+import msgspec
+from msgspec import Raw
+
+from nomadcrew.adapters.postgres.sql import Row, Sql, json_param, statements
 from nomadcrew.core.errors import Gone, Invalid, NotOnboarded
-from nomadcrew.core.events import NO_CURSOR, TOMBSTONE, Event, EventPage, consumers_of, job_id
+from nomadcrew.core.events import (
+    CONSUMERS,
+    MIRRORED,
+    NO_CURSOR,
+    NOTIFICATIONS,
+    PASSING,
+    TOMBSTONE,
+    Event,
+    EventPage,
+    consumers_of,
+)
 from nomadcrew.core.ids import EventId, TripId, UserId, uuid7_time_s
 from nomadcrew.core.retention import EVENT_RETENTION
 
 _SQL = statements("outbox")
+# With more users on sockets than this, `publish` does not name them, and counts all users as connected.
+MAX_CONNECTED = 256
+_user_ids = msgspec.json.Decoder(list[UserId]).decode
+_queues = msgspec.json.Decoder(list[str]).decode
 
 
 class PostgresEventLog:
@@ -26,19 +42,19 @@ class PostgresEventLog:
         rows = [
             {
                 "n": number,
-                "id": str(event.id),
+                "id": event.id,
                 "type": event.type,
                 "source": event.source,
-                "trip_id": _text(event.trip_id),
-                "actor_id": _text(event.actor_id),
-                "recipient_id": _text(event.recipient_id),
+                "trip_id": event.trip_id,
+                "actor_id": event.actor_id,
+                "recipient_id": event.recipient_id,
                 "audience": event.audience,
-                "occurred_at": event.occurred_at.isoformat(),
-                "payload": json.loads(event.payload),
+                "occurred_at": event.occurred_at,
+                "payload": Raw(event.payload.encode()),
             }
             for number, event in enumerate(events)
         ]
-        await self._sql.fetch(_SQL["record"], events=json.dumps(rows), tombstone=TOMBSTONE)
+        await self._sql.fetch(_SQL["record"], events=json_param(rows), tombstone=TOMBSTONE)
 
     async def after(self, user_id: UserId, cursor: UUID | None, *, now: datetime, limit: int) -> EventPage:
         rows = await self._sql.fetch(_SQL["after"], caller=user_id, cursor=cursor, limit=limit + 1)
@@ -63,78 +79,104 @@ class Lag:
     oldest_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Published events and their positions, in order.
+
+    `queues` have new jobs. `members` are the ACTIVE members of the events' trips, or None if they were not read.
+    """
+
+    events: Sequence[Event]
+    positions: Sequence[int]
+    queues: Sequence[str]
+    members: Mapping[TripId, Sequence[UserId]] | None
+
+
 class PostgresOutbox:
-    """The methods of the publisher. Call `pending` and `publish` in one transaction."""
+    """The methods of the publisher."""
 
-    def __init__(self, sql: Sql, *, mirrors: bool = False) -> None:
-        """`mirrors`: events go to the mirror too."""
-        self.sql = sql
+    def __init__(self, sql: Sql, *, mirrors: bool = False, pushes: bool = False) -> None:
+        """`mirrors`: events go to the mirror too. `pushes`: phones get pushes."""
+        self._sql = sql
         self._mirrors = mirrors
+        self._pushes = pushes
+        self._consumers = json_param(
+            [
+                {"type": type_, "queue": queue, "is_passing": queue == NOTIFICATIONS and type_ in PASSING}
+                for type_ in CONSUMERS.keys() | MIRRORED
+                for queue in consumers_of(type_, mirrors=mirrors)
+            ]
+        )
 
-    def consumers(self, event: Event) -> Sequence[str]:
-        """The queues that get a job for an event."""
-        return consumers_of(event.type, mirrors=self._mirrors)
+    async def publish(self, *, limit: int, now: datetime, connected: Collection[UserId] = ()) -> Published:
+        """Give pending events their positions and queue the jobs of their consumers, oldest first.
 
-    async def pending(self, *, limit: int) -> Sequence[Event]:
-        """Unpublished events that no other publisher has locked, oldest first; locks them for the transaction."""
-        return [_event(row) for row in await self.sql.fetch(_SQL["pending"], limit=limit)]
+        A passing event gets no job if none of its recipients has a socket or, on a site with pushes, a phone.
+
+        Args:
+            connected: the users with a socket. Members are read only if there are any.
+        """
+        # Of this moment: sockets may open while the statement runs.
+        with_members = bool(connected)
+        rows = await self._sql.fetch(
+            _SQL["publish"],
+            limit=limit,
+            now=now,
+            consumers=self._consumers,
+            pushes=self._pushes,
+            connected=json_param(list(connected)) if len(connected) <= MAX_CONNECTED else None,
+            with_members=with_members,
+        )
+        return Published(
+            [_event(row) for row in rows],
+            [row["position"] for row in rows],
+            _queues(rows[0]["queues"]) if rows and rows[0]["queues"] else (),
+            {row["trip_id"]: _user_ids(row["members"]) for row in rows if row["members"]} if with_members else None,
+        )
+
+    async def last_position(self) -> int:
+        """The position of the last published event; 0 if there is none."""
+        [row] = await self._sql.fetch(_SQL["last_position"])
+        return int(row["position"])
+
+    async def published_between(self, after: int, before: int | None, *, limit: int) -> Published:
+        """Events with positions between these two, including those of statements that are still running."""
+        async with self._sql.transaction():
+            await self._sql.fetch(_SQL["wait_for_publishers"])
+            rows = await self._sql.fetch(_SQL["published_between"], after=after, before=before, limit=limit)
+        events = [_event(row) for row in rows]
+        queues = {queue for event in events for queue in consumers_of(event.type, mirrors=self._mirrors)}
+        return Published(events, [row["position"] for row in rows], list(queues), None)
 
     async def recipients(self, trip_ids: Iterable[TripId]) -> Mapping[TripId, Sequence[UserId]]:
         """The ACTIVE members of each trip."""
-        wanted = [str(trip_id) for trip_id in set(trip_ids)]
+        wanted = set(trip_ids)
         if not wanted:
             return {}
         members: dict[TripId, list[UserId]] = {}
-        for row in await self.sql.fetch(_SQL["recipients"], trip_ids=json.dumps(wanted)):
+        for row in await self._sql.fetch(_SQL["recipients"], trip_ids=json_param(list(wanted))):
             members.setdefault(row["trip_id"], []).append(row["user_id"])
         return members
 
-    async def publish(self, events: Sequence[Event], bodies: Sequence[str], *, now: datetime) -> None:
-        """Give events their positions and queue the jobs of their consumers.
-
-        Args:
-            bodies: the jobs' bodies, one per event.
-        """
-        jobs = [
-            {"id": str(job_id(event.id, queue)), "event_id": str(event.id), "queue": queue, "body": body}
-            for event, body in zip(events, bodies, strict=True)
-            for queue in self.consumers(event)
-        ]
-        await self.sql.fetch(
-            _SQL["publish"],
-            ids=json.dumps([str(event.id) for event in events]),
-            jobs=json.dumps(jobs),
-            now=now,
-        )
-
     async def place(self, *, limit: int, now: datetime) -> Sequence[Event]:
         """Give pending events their positions, oldest first; they are unsent until `sent` is called."""
-        return [_event(row) for row in await self.sql.fetch(_SQL["place"], limit=limit, now=now)]
+        return [_event(row) for row in await self._sql.fetch(_SQL["place"], limit=limit, now=now)]
 
     async def unsent(self, *, before: datetime, limit: int, now: datetime) -> Sequence[Event]:
         """Events that are unsent since `before` or earlier; they now count as unsent since `now`."""
-        return [_event(row) for row in await self.sql.fetch(_SQL["unsent"], before=before, limit=limit, now=now)]
+        return [_event(row) for row in await self._sql.fetch(_SQL["unsent"], before=before, limit=limit, now=now)]
 
     async def sent(self, ids: Iterable[EventId]) -> None:
-        await self.sql.fetch(_SQL["sent"], ids=json.dumps([str(event_id) for event_id in ids]))
+        await self._sql.fetch(_SQL["sent"], ids=json_param(list(ids)))
 
     async def behind(self) -> bool:
         """True if any event lacks its position or is unsent."""
-        [row] = await self.sql.fetch(_SQL["behind"])
+        [row] = await self._sql.fetch(_SQL["behind"])
         return bool(row["behind"])
 
-    async def published(self, ids: Iterable[EventId]) -> set[EventId]:
-        """The published ones among these events."""
-        wanted = json.dumps([str(event_id) for event_id in ids])
-        return {row["id"] for row in await self.sql.fetch(_SQL["published"], ids=wanted)}
-
     async def lag(self, *, now: datetime) -> Lag:
-        [row] = await self.sql.fetch(_SQL["lag"], now=now)
+        [row] = await self._sql.fetch(_SQL["lag"], now=now)
         return Lag(row["pending"], row["oldest_s"])
-
-
-def _text(id_: UUID | None) -> str | None:
-    return None if id_ is None else str(id_)
 
 
 def _may_have_expired(cursor: UUID, now: datetime) -> bool:

@@ -11,11 +11,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
 from msgspec import Struct
 
 from nomadcrew.core.access import Access
 from nomadcrew.core.pages import After
 
+_encode = msgspec.json.Encoder().encode
 # `importlib.resources` would add six milliseconds to a function's cold start.
 _FILES = Path(__file__).with_name("statements")
 _NAME = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
@@ -73,6 +75,11 @@ def gate(access: Access) -> dict[str, object]:
 def after_columns(after: After | None) -> dict[str, object]:
     """The parameters of a statement that lists a page below `after`."""
     return {"after_at": None, "after_id": None} if after is None else {"after_at": after.at, "after_id": after.id}
+
+
+def json_param(value: object) -> str:
+    """A `jsonb` parameter of a value with ids and aware times as they are."""
+    return _encode(value).decode()
 
 
 def compile_statement(name: str, text: str) -> Statement:

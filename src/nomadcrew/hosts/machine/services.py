@@ -98,7 +98,7 @@ class SharedServices:
         """
         self.metrics = Metrics()
         pool.on_statement = self.metrics.statement
-        self._outbox = PostgresOutbox(pool, mirrors=settings.mirrors)
+        self._outbox = PostgresOutbox(pool, mirrors=settings.mirrors, pushes=settings.expo_url is not None)
         self.consumers = QueueConsumers(CONSUMERS)
         self.broadcaster = HubBroadcaster(self._outbox, sockets, self.metrics)
         self.relay = Relay(

@@ -1,32 +1,69 @@
--- name: pending
-SELECT id, type, source, trip_id, actor_id, recipient_id, audience, occurred_at, payload::text AS payload
-FROM outbox WHERE position IS NULL ORDER BY entered LIMIT :limit::int FOR UPDATE SKIP LOCKED
-
 -- name: recipients
 SELECT trip_id, user_id FROM trip_memberships
 WHERE status = 'ACTIVE'
     AND trip_id IN (SELECT value::uuid FROM jsonb_array_elements_text(:trip_ids::jsonb))
 
 -- name: publish
--- One publisher at a time, so that events become visible in the order of their positions.
+-- Events get their positions, oldest first, and their consumers get jobs. One publisher at a time, so that events become
+-- visible in the order of their positions.
 WITH publish_lock AS MATERIALIZED (
     SELECT pg_advisory_xact_lock(7206032)
 ), due AS (
-    SELECT value::uuid AS id, ordinality FROM publish_lock, jsonb_array_elements_text(:ids::jsonb) WITH ORDINALITY
+    SELECT o.id, o.entered FROM publish_lock, outbox o WHERE o.position IS NULL
+    ORDER BY o.entered LIMIT :limit::int FOR UPDATE OF o SKIP LOCKED
 ), positioned AS (
-    SELECT due.id, nextval('outbox_position') AS position FROM (SELECT * FROM due ORDER BY ordinality) AS due
+    SELECT due.id, nextval('outbox_position') AS position FROM (SELECT id FROM due ORDER BY entered) AS due
 ), published AS (
-    UPDATE outbox o SET position = positioned.position
-    FROM positioned WHERE o.id = positioned.id AND o.position IS NULL
-    RETURNING o.id
+    UPDATE outbox o SET position = positioned.position FROM positioned WHERE o.id = positioned.id
+    RETURNING o.id, o.type, o.source, o.trip_id, o.actor_id, o.recipient_id, o.audience, o.occurred_at,
+              o.payload::text AS payload, o.position
+), connected AS MATERIALIZED (
+    SELECT value::uuid AS user_id FROM jsonb_array_elements_text(:connected::jsonb)
 ), queued AS (
     INSERT INTO queue_jobs (id, queue, body, enqueued_at, visible_at)
-    SELECT job.id, job.queue, job.body, :now::timestamptz, :now::timestamptz
-    FROM jsonb_to_recordset(:jobs::jsonb) AS job (id uuid, event_id uuid, queue text, body text)
-    JOIN published ON published.id = job.event_id
+    SELECT encode(set_byte(set_byte(hash, 6, get_byte(hash, 6) & 15 | 128), 8, get_byte(hash, 8) & 63 | 128),
+                  'hex')::uuid,
+           consumer.queue,
+           json_build_object(
+               'id', p.id, 'type', p.type, 'source', p.source, 'trip_id', p.trip_id, 'actor_id', p.actor_id,
+               'recipient_id', p.recipient_id, 'audience', p.audience, 'occurred_at', utc_text(p.occurred_at),
+               'payload', p.payload)::text,
+           :now::timestamptz, :now::timestamptz
+    FROM published p
+    JOIN jsonb_to_recordset(:consumers::jsonb) AS consumer (type text, queue text, is_passing boolean)
+        ON consumer.type = p.type
+    -- The id that `job_id` derives.
+    CROSS JOIN LATERAL (
+        SELECT substring(sha256(uuid_send(p.id) || convert_to(consumer.queue, 'UTF8')) FOR 16) AS hash) AS derived
+    WHERE NOT consumer.is_passing OR EXISTS (
+        SELECT FROM trip_memberships m
+        WHERE m.trip_id = p.trip_id AND m.status = 'ACTIVE' AND m.user_id IS DISTINCT FROM p.actor_id
+            AND (:connected::jsonb IS NULL OR m.user_id IN (SELECT user_id FROM connected)
+                 OR :pushes::boolean AND EXISTS (
+                     SELECT FROM user_push_tokens phone WHERE phone.user_id = m.user_id AND phone.is_active)))
     ON CONFLICT (id) DO NOTHING
+    RETURNING queue
 )
-SELECT count(*) AS count FROM published
+SELECT p.*, (SELECT jsonb_agg(DISTINCT queue)::text FROM queued) AS queues,
+       CASE WHEN :with_members::boolean AND audience = 'trip'
+                AND row_number() OVER (PARTITION BY trip_id, audience ORDER BY position) = 1
+            THEN (SELECT jsonb_agg(m.user_id)::text FROM trip_memberships m
+                  WHERE m.trip_id = p.trip_id AND m.status = 'ACTIVE') END AS members
+FROM published p
+ORDER BY position
+
+-- name: last_position
+SELECT coalesce(max(position), 0) AS position FROM outbox
+
+-- name: wait_for_publishers
+-- Once it returns, the publishers that were at work have committed or failed.
+SELECT pg_advisory_xact_lock(7206032)
+
+-- name: published_between
+SELECT id, type, source, trip_id, actor_id, recipient_id, audience, occurred_at, payload::text AS payload, position
+FROM outbox
+WHERE position > :after::bigint AND (:before::bigint IS NULL OR position < :before::bigint)
+ORDER BY position LIMIT :limit::int
 
 -- name: place
 -- As `publish`, for a publisher outside the database: events stay marked as unsent until it reports them sent.
@@ -88,10 +125,6 @@ WHERE id IN (SELECT value::uuid FROM jsonb_array_elements_text(:ids::jsonb))
 -- name: behind
 SELECT EXISTS (SELECT FROM outbox WHERE position IS NULL)
     OR EXISTS (SELECT FROM outbox WHERE unsent_since IS NOT NULL) AS behind
-
--- name: published
-SELECT id FROM outbox
-WHERE id IN (SELECT value::uuid FROM jsonb_array_elements_text(:ids::jsonb)) AND position IS NOT NULL
 
 -- name: after
 WITH caller AS MATERIALIZED (
