@@ -179,3 +179,13 @@ async def test_cancellation_during_single_writes_also_cancels_every_caller() -> 
     running.cancel()
     answers = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(answer) for answer in answers] == [asyncio.CancelledError] * 2
+
+
+async def test_items_with_one_key_are_written_one_after_the_other() -> None:
+    writer = Writer()
+    batch: Batcher[int, int] = Batcher(writer, alone=lambda: False, key=lambda item: item % 10, limit=3)
+    first = await ask(batch, 1)
+    tasks = await ask(batch, 12, 22, 3, 32, 4, 5)
+    writer.gate.set()
+    assert await asyncio.gather(*first, *tasks) == [2, 24, 44, 6, 64, 8, 10]
+    assert writer.batches == [[1], [12, 3, 4], [22, 5], [32]]

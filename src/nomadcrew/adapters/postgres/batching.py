@@ -6,7 +6,7 @@ writes, with no longer waits. Each caller returns once its own item is committed
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from contextvars import Context
 from typing import Generic, TypeVar
 
@@ -34,14 +34,19 @@ class Batcher(Generic[Item, Result]):
         write: Callable[[Sequence[Item]], Awaitable[Sequence[Result | Exception]]],
         *,
         alone: Callable[[], bool],
+        key: Callable[[Item], Hashable] | None = None,
         limit: int = LIMIT,
     ) -> None:
         """`alone`: whether the caller is in a transaction, of which its item must be a part.
+
+        `key`: the row that an item changes. A statement sees a row as it was before, so items with the same key are
+        written in different batches, in the order of their calls.
 
         A batch has at most `limit` items.
         """
         self._write = write
         self._alone = alone
+        self._key = key
         self._limit = limit
         self._waiting: deque[_Waiting[Item, Result]] = deque()
         self._writer: asyncio.Task[None] | None = None
@@ -78,10 +83,19 @@ class Batcher(Generic[Item, Result]):
 
     def _next(self) -> list[_Waiting[Item, Result]]:
         batch: list[_Waiting[Item, Result]] = []
+        later: list[_Waiting[Item, Result]] = []
+        keys: set[Hashable] = set()
         while self._waiting and len(batch) < self._limit:
             item, waiting = self._waiting.popleft()
-            if not waiting.done():
-                batch.append((item, waiting))
+            if waiting.done():
+                continue
+            key = None if self._key is None else self._key(item)
+            if key is not None and key in keys:
+                later.append((item, waiting))
+                continue
+            keys.add(key)
+            batch.append((item, waiting))
+        self._waiting.extendleft(reversed(later))
         return batch
 
     async def _write_batch(self, batch: Sequence[_Waiting[Item, Result]]) -> None:

@@ -36,15 +36,24 @@ _REFUSALS: Refusals = {
 }
 
 
-def raise_for_verdict(verdict: str, *otherwise: str, also: Refusals = MappingProxyType({})) -> str:
-    """Return `verdict` if it is `ok` or one of `otherwise`; else raise its refusal.
+def refusal(verdict: str, *otherwise: str, also: Refusals = MappingProxyType({})) -> DomainError | None:
+    """The refusal of a verdict; None if it is `ok` or one of `otherwise`.
 
     Args:
         also: refusals of one feature, so that other functions need not import them.
+    """
+    if verdict == "ok" or verdict in otherwise:
+        return None
+    return (also.get(verdict) or _REFUSALS[verdict])()
+
+
+def raise_for_verdict(verdict: str, *otherwise: str, also: Refusals = MappingProxyType({})) -> str:
+    """Return `verdict` if it is `ok` or one of `otherwise`; else raise its `refusal`.
 
     Raises:
         DomainError: the refusal.
     """
-    if verdict == "ok" or verdict in otherwise:
-        return verdict
-    raise (also.get(verdict) or _REFUSALS[verdict])()
+    refused = refusal(verdict, *otherwise, also=also)
+    if refused is not None:
+        raise refused
+    return verdict

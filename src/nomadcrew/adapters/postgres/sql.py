@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import msgspec
 from msgspec import Struct
 
-from nomadcrew.core.access import Access
+from nomadcrew.core.access import Access, Command
 from nomadcrew.core.pages import After
 
 _encode = msgspec.json.Encoder().encode
@@ -70,6 +70,11 @@ class Duplicate(Exception):
 def gate(access: Access) -> dict[str, object]:
     """The parameters of a statement that joins `trip_gate`: trip, caller, and the rank that the rule demands."""
     return {"trip_id": access.trip_id, "caller": access.caller, "min_rank": access.rule.min_rank}
+
+
+def command_row(command: Command) -> dict[str, object]:
+    """The columns of a command in a batch, whose statement joins `trip_gate` for each row."""
+    return {**gate(command), "own": command.rule.own, "event_id": command.event_id, "now": command.now}
 
 
 def after_columns(after: After | None) -> dict[str, object]:

@@ -1,10 +1,15 @@
-"""To-dos on PostgreSQL."""
+"""To-dos on PostgreSQL: concurrent writes of a kind share a statement."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 
-from nomadcrew.adapters.postgres.refusals import raise_for_verdict
-from nomadcrew.adapters.postgres.sql import Row, Sql, after_columns, gate, statements
+from nomadcrew.adapters.postgres.batching import Batcher
+from nomadcrew.adapters.postgres.refusals import raise_for_verdict, refusal
+from nomadcrew.adapters.postgres.sql import Row, Sql, after_columns, command_row, gate, json_param, statements
 from nomadcrew.core.access import Access, Command
+from nomadcrew.core.errors import DomainError
 from nomadcrew.core.ids import EventId, TodoId
 from nomadcrew.core.pages import After
 from nomadcrew.core.permissions import Rule
@@ -14,25 +19,59 @@ from nomadcrew.core.todos.model import Todo, TodoPage
 _SQL = statements("todos")
 
 
+@dataclass(frozen=True, slots=True)
+class _Addition:
+    todo: Todo
+    rule: Rule
+    event_id: EventId
+    now: datetime
+    fingerprint: bytes
+
+    def as_row(self, n: int) -> dict[str, object]:
+        return {
+            "n": n,
+            "id": self.todo.id,
+            "trip_id": self.todo.trip_id,
+            "text": self.todo.text,
+            "status": self.todo.status,
+            "caller": self.todo.created_by,
+            "min_rank": self.rule.min_rank,
+            "event_id": self.event_id,
+            "now": self.now,
+            "fingerprint": self.fingerprint.hex(),
+            "kept_until": self.now + FINGERPRINT_RETENTION,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """A change of a to-do, or its deletion, which has neither text nor status."""
+
+    command: Command
+    todo_id: TodoId
+    text: str | None = None
+    status: str | None = None
+
+    def as_row(self, n: int) -> dict[str, object]:
+        return {
+            "n": n, "id": self.todo_id, "text": self.text, "status": self.status, **command_row(self.command),
+        }  # fmt: skip
+
+
 class PostgresTodos:
     def __init__(self, sql: Sql) -> None:
         self._sql = sql
+        self._add: Batcher[_Addition, str] = Batcher(self._add_all, alone=sql.in_transaction)
+        self._change: Batcher[_Change, Todo] = Batcher(
+            self._change_all, alone=sql.in_transaction, key=attrgetter("todo_id")
+        )
+        self._delete: Batcher[_Change, None] = Batcher(
+            self._delete_all, alone=sql.in_transaction, key=attrgetter("todo_id")
+        )
 
     async def add(self, todo: Todo, rule: Rule, event_id: EventId, *, now: datetime, fingerprint: bytes) -> Todo:
-        [row] = await self._sql.fetch(
-            _SQL["add"],
-            id=todo.id,
-            trip_id=todo.trip_id,
-            text=todo.text,
-            status=todo.status,
-            caller=todo.created_by,
-            min_rank=rule.min_rank,
-            event_id=event_id,
-            now=now,
-            fingerprint=fingerprint,
-            kept_until=now + FINGERPRINT_RETENTION,
-        )
-        if raise_for_verdict(row["verdict"], "replayed") == "ok":
+        verdict = await self._add(_Addition(todo, rule, event_id, now, fingerprint))
+        if raise_for_verdict(verdict, "replayed") == "ok":
             return todo
         stored = await self._sql.fetch(_SQL["replayed"], fingerprint=fingerprint)
         return _todo(stored[0]) if stored else todo
@@ -54,29 +93,30 @@ class PostgresTodos:
         return _todo(row)
 
     async def change(self, command: Command, todo_id: TodoId, *, text: str | None, status: str | None) -> Todo:
-        [row] = await self._sql.fetch(
-            _SQL["change"],
-            **gate(command),
-            id=todo_id,
-            own=command.rule.own,
-            text=text,
-            status=status,
-            event_id=command.event_id,
-            now=command.now,
-        )
-        raise_for_verdict(row["verdict"])
-        return _todo(row)
+        return await self._change(_Change(command, todo_id, text, status))
 
     async def delete(self, command: Command, todo_id: TodoId) -> None:
-        [row] = await self._sql.fetch(
-            _SQL["delete"],
-            **gate(command),
-            id=todo_id,
-            own=command.rule.own,
-            event_id=command.event_id,
-            now=command.now,
+        await self._delete(_Change(command, todo_id))
+
+    async def _add_all(self, batch: Sequence[_Addition]) -> Sequence[str]:
+        rows = await self._sql.fetch(
+            _SQL["add"],
+            todos=json_param([addition.as_row(n) for n, addition in enumerate(batch)]),
+            now=min(addition.now for addition in batch),
         )
-        raise_for_verdict(row["verdict"])
+        return [row["verdict"] for row in rows]
+
+    async def _change_all(self, batch: Sequence[_Change]) -> Sequence[Todo | DomainError]:
+        rows = await self._sql.fetch(
+            _SQL["change"], changes=json_param([change.as_row(n) for n, change in enumerate(batch)])
+        )
+        return [refusal(row["verdict"]) or _todo(row) for row in rows]
+
+    async def _delete_all(self, batch: Sequence[_Change]) -> Sequence[DomainError | None]:
+        rows = await self._sql.fetch(
+            _SQL["delete"], deletions=json_param([change.as_row(n) for n, change in enumerate(batch)])
+        )
+        return [refusal(row["verdict"]) for row in rows]
 
 
 def _todo(row: Row) -> Todo:

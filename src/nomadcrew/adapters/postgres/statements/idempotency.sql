@@ -16,5 +16,6 @@ UPDATE replays SET status = :status::int, body = :body::bytea WHERE key = :key::
 
 -- name: purge
 DELETE FROM replays WHERE key IN (
-    SELECT key FROM replays WHERE expires_at < :now::timestamptz ORDER BY expires_at LIMIT :limit::int)
+    SELECT key FROM replays WHERE expires_at < :now::timestamptz ORDER BY expires_at LIMIT :limit::int
+    FOR UPDATE SKIP LOCKED)
 RETURNING 1 AS deleted

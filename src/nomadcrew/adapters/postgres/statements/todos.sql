@@ -1,28 +1,34 @@
 -- name: add
-WITH gate AS MATERIALIZED (
-    SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
+-- Any number of to-dos at once, one verdict each. Keys are locked in their order, which prevents deadlocks.
+WITH input AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(:todos::jsonb) AS t (
+        n int, id uuid, trip_id uuid, text text, status text, caller uuid, min_rank int, event_id uuid,
+        now timestamptz, fingerprint text, kept_until timestamptz)
+), checked AS MATERIALIZED (
+    SELECT input.*, gate.verdict
+    FROM input CROSS JOIN LATERAL trip_gate(input.trip_id, input.caller, input.min_rank) gate
 ), idempotency_key AS (
     INSERT INTO replays AS r (key, result_id, expires_at)
-    SELECT :fingerprint::bytea, :id::uuid, :kept_until::timestamptz FROM gate WHERE verdict = 'ok'
+    SELECT DISTINCT ON (fingerprint) decode(fingerprint, 'hex'), id, kept_until
+    FROM checked WHERE verdict = 'ok'
+    ORDER BY fingerprint, n
     ON CONFLICT (key) DO UPDATE SET result_id = excluded.result_id, expires_at = excluded.expires_at
     WHERE r.expires_at <= :now::timestamptz
     RETURNING result_id
+), accepted AS (
+    SELECT checked.* FROM checked JOIN idempotency_key ON result_id = checked.id
 ), inserted AS (
     INSERT INTO todos (id, trip_id, text, status, created_by, created_at, updated_at)
-    SELECT result_id, :trip_id::uuid, :text::text, :status::text, :caller::uuid, :now::timestamptz,
-           :now::timestamptz
-    FROM idempotency_key
-    RETURNING *
+    SELECT id, trip_id, text, status, caller, now, now FROM accepted ORDER BY trip_id, n
 ), event AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
-    SELECT :event_id::uuid, 'TODO_CREATED', 'todo_model', trip_id, created_by, 'trip', created_at,
-           todo_json(id, trip_id, text, status, created_by, created_at, updated_at)
-    FROM inserted
+    SELECT event_id, 'TODO_CREATED', 'todo_model', trip_id, caller, 'trip', now,
+           todo_json(id, trip_id, text, status, caller, now, now)
+    FROM accepted ORDER BY n
 )
-SELECT CASE WHEN gate.verdict <> 'ok' THEN gate.verdict
-            WHEN EXISTS (SELECT FROM idempotency_key) THEN 'ok'
-            ELSE 'replayed' END AS verdict
-FROM gate
+SELECT CASE WHEN checked.verdict <> 'ok' OR accepted.n IS NOT NULL THEN checked.verdict ELSE 'replayed' END AS verdict
+FROM checked LEFT JOIN accepted ON accepted.n = checked.n
+ORDER BY checked.n
 
 -- name: replayed
 SELECT t.id, t.trip_id, t.text, t.status, t.created_by, t.created_at, t.updated_at
@@ -50,64 +56,81 @@ LEFT JOIN todos t
     ON gate.verdict = 'ok' AND t.id = :id::uuid AND t.trip_id = gate.trip_id AND t.deleted_at IS NULL
 
 -- name: change
-WITH gate AS MATERIALIZED (
-    SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, 1)
-), old AS (
-    SELECT t.* FROM gate
-    JOIN todos t ON t.id = :id::uuid AND t.trip_id = gate.trip_id AND t.deleted_at IS NULL
-    WHERE gate.verdict = 'ok'
+-- Any number of to-dos at once, each once, one row each in the result. They are locked in the order of their ids.
+WITH input AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(:changes::jsonb) AS c (
+        n int, id uuid, trip_id uuid, caller uuid, min_rank int, own boolean, event_id uuid, now timestamptz,
+        text text, status text)
+), gated AS MATERIALIZED (
+    SELECT input.*, gate.verdict, gate.rank
+    FROM input CROSS JOIN LATERAL trip_gate(input.trip_id, input.caller, 1) gate
+), old AS MATERIALIZED (
+    SELECT t.* FROM gated
+    JOIN todos t ON t.id = gated.id AND t.trip_id = gated.trip_id AND t.deleted_at IS NULL
+    WHERE gated.verdict = 'ok'
+    ORDER BY t.id
     FOR UPDATE OF t
-), checked AS (
-    SELECT CASE WHEN gate.verdict <> 'ok' THEN gate.verdict
+), checked AS MATERIALIZED (
+    SELECT gated.n, gated.caller, gated.event_id, gated.now, old.id, old.trip_id, old.text AS old_text,
+           old.status AS old_status, old.created_by, old.created_at, old.updated_at,
+           coalesce(gated.text, old.text) AS text, coalesce(gated.status, old.status) AS status,
+           CASE WHEN gated.verdict <> 'ok' THEN gated.verdict
                 WHEN old.id IS NULL THEN 'todo_not_found'
-                WHEN may_change(gate.rank, old.created_by, :caller::uuid, :min_rank::int, :own::boolean) THEN 'ok'
+                WHEN may_change(gated.rank, old.created_by, gated.caller, gated.min_rank, gated.own) THEN 'ok'
                 ELSE 'insufficient_permissions' END AS verdict
-    FROM gate LEFT JOIN old ON true
+    FROM gated LEFT JOIN old ON old.id = gated.id AND old.trip_id = gated.trip_id
 ), updated AS (
-    UPDATE todos t
-    SET text = coalesce(:text::text, old.text), status = coalesce(:status::text, old.status),
-        updated_at = :now::timestamptz
-    FROM old, checked
-    WHERE checked.verdict = 'ok' AND t.id = old.id
-        AND (coalesce(:text::text, old.text), coalesce(:status::text, old.status)) <> (old.text, old.status)
-    RETURNING t.*
+    UPDATE todos t SET text = c.text, status = c.status, updated_at = c.now
+    FROM checked c
+    WHERE c.verdict = 'ok' AND t.id = c.id AND (c.text, c.status) <> (c.old_text, c.old_status)
+    RETURNING c.n, t.updated_at
 ), event AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
-    SELECT :event_id::uuid, 'TODO_UPDATED', 'todo_model', c.trip_id, :caller::uuid, 'trip', c.updated_at,
-           todo_json(c.id, c.trip_id, c.text, c.status, c.created_by, c.created_at, c.updated_at)
-               || jsonb_build_object('previousStatus', old.status)
-    FROM updated c, old
+    SELECT c.event_id, 'TODO_UPDATED', 'todo_model', c.trip_id, c.caller, 'trip', updated.updated_at,
+           todo_json(c.id, c.trip_id, c.text, c.status, c.created_by, c.created_at, updated.updated_at)
+               || jsonb_build_object('previousStatus', c.old_status)
+    FROM updated JOIN checked c ON c.n = updated.n
+    ORDER BY c.n
 )
-SELECT checked.verdict, old.id, old.trip_id, coalesce(updated.text, old.text) AS text,
-       coalesce(updated.status, old.status) AS status, old.created_by, old.created_at,
-       coalesce(updated.updated_at, old.updated_at) AS updated_at
-FROM checked LEFT JOIN old ON true LEFT JOIN updated ON true
+SELECT c.verdict, c.id, c.trip_id, c.text, c.status, c.created_by, c.created_at,
+       coalesce(updated.updated_at, c.updated_at) AS updated_at
+FROM checked c LEFT JOIN updated ON updated.n = c.n
+ORDER BY c.n
 
 -- name: delete
-WITH gate AS MATERIALIZED (
-    SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, 1)
-), old AS (
-    SELECT t.* FROM gate
-    JOIN todos t ON t.id = :id::uuid AND t.trip_id = gate.trip_id AND t.deleted_at IS NULL
-    WHERE gate.verdict = 'ok'
+-- Any number of to-dos at once, each once, one verdict each. They are locked in the order of their ids, then their keys.
+WITH input AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(:deletions::jsonb) AS d (
+        n int, id uuid, trip_id uuid, caller uuid, min_rank int, own boolean, event_id uuid, now timestamptz)
+), gated AS MATERIALIZED (
+    SELECT input.*, gate.verdict, gate.rank
+    FROM input CROSS JOIN LATERAL trip_gate(input.trip_id, input.caller, 1) gate
+), old AS MATERIALIZED (
+    SELECT t.* FROM gated
+    JOIN todos t ON t.id = gated.id AND t.trip_id = gated.trip_id AND t.deleted_at IS NULL
+    WHERE gated.verdict = 'ok'
+    ORDER BY t.id
     FOR UPDATE OF t
-), checked AS (
-    SELECT CASE WHEN gate.verdict <> 'ok' THEN gate.verdict
+), checked AS MATERIALIZED (
+    SELECT gated.n, gated.id, gated.trip_id, gated.caller, gated.event_id, gated.now,
+           CASE WHEN gated.verdict <> 'ok' THEN gated.verdict
                 WHEN old.id IS NULL THEN 'todo_not_found'
-                WHEN may_change(gate.rank, old.created_by, :caller::uuid, :min_rank::int, :own::boolean) THEN 'ok'
+                WHEN may_change(gated.rank, old.created_by, gated.caller, gated.min_rank, gated.own) THEN 'ok'
                 ELSE 'insufficient_permissions' END AS verdict
-    FROM gate LEFT JOIN old ON true
+    FROM gated LEFT JOIN old ON old.id = gated.id AND old.trip_id = gated.trip_id
 ), deleted AS (
-    UPDATE todos t SET deleted_at = :now::timestamptz, updated_at = :now::timestamptz
-    FROM old, checked WHERE checked.verdict = 'ok' AND t.id = old.id
-    RETURNING t.id, t.trip_id
+    UPDATE todos t SET deleted_at = c.now, updated_at = c.now
+    FROM checked c WHERE c.verdict = 'ok' AND t.id = c.id
+    RETURNING t.id
+), key AS MATERIALIZED (
+    SELECT r.key FROM replays r JOIN deleted ON r.result_id = deleted.id ORDER BY r.key FOR UPDATE OF r
 ), deleted_key AS (
     -- The same text may be created again at once.
-    DELETE FROM replays r USING deleted WHERE r.result_id = deleted.id
+    DELETE FROM replays r USING key WHERE r.key = key.key
 ), event AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
-    SELECT :event_id::uuid, 'TODO_DELETED', 'todo_model', trip_id, :caller::uuid, 'trip', :now::timestamptz,
-           jsonb_build_object('id', id)
-    FROM deleted
+    SELECT event_id, 'TODO_DELETED', 'todo_model', trip_id, caller, 'trip', now, jsonb_build_object('id', id)
+    FROM checked WHERE verdict = 'ok'
+    ORDER BY n
 )
-SELECT verdict FROM checked
+SELECT verdict FROM checked ORDER BY n
