@@ -131,6 +131,10 @@ class RecordingBroadcaster:
     events: list[Event] = field(default_factory=list)
     latest_of: list[str | None] = field(default_factory=list)
     addressed: dict[UUID, list[UserId]] = field(default_factory=dict)
+    listeners: bool = True
+
+    def has_listeners(self) -> bool:
+        return self.listeners
 
     async def broadcast(self, event: Event, *, latest_of: str | None = None) -> None:
         self.events.append(event)

@@ -400,8 +400,9 @@ async def test_changes_of_privacy_are_published_to_the_mirror(scenario: MirrorSc
 
 
 async def test_positions_are_broadcast_and_queued_for_the_mirror(pool: Database) -> None:
-    live, queue = RecordingBroadcaster(), PostgresQueue(pool, clock=SetClock(), new_id=uuid7)
+    live, queue = RecordingBroadcaster(listeners=False), PostgresQueue(pool, clock=SetClock(), new_id=uuid7)
     mirrored = MirroredBroadcaster(live, queue)
+    assert mirrored.has_listeners()
     position = an_event(type="LOCATION_UPDATED", trip_id=TRIP, payload=json.dumps({"userId": str(ANA)}))
     await mirrored.broadcast(position, latest_of="one")
     await mirrored.broadcast(an_event(type="TYPING"))

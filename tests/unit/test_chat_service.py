@@ -97,9 +97,11 @@ class FakePresence:
         return self.typist_
 
 
-@pytest.mark.parametrize("typist", [Typist("Ana", ""), None])
-async def test_typing_is_broadcast_except_for_ghosts(typist: Typist | None) -> None:
-    broadcaster = RecordingBroadcaster()
+@pytest.mark.parametrize(
+    ("typist", "listeners"), [(Typist("Ana", ""), True), (Typist("Ana", ""), False), (None, True)]
+)
+async def test_typing_is_broadcast_to_listeners_except_for_ghosts(typist: Typist | None, listeners: bool) -> None:
+    broadcaster = RecordingBroadcaster(listeners=listeners)
     await service.send_typing(
         TRIP,
         ANA,
@@ -109,7 +111,7 @@ async def test_typing_is_broadcast_except_for_ghosts(typist: Typist | None) -> N
         new_id=CountingIds(),
         now=NOON,
     )
-    assert [event.type for event in broadcaster.events] == ([] if typist is None else ["CHAT_TYPING_STATUS"])
+    assert [event.type for event in broadcaster.events] == (["CHAT_TYPING_STATUS"] if typist and listeners else [])
 
 
 def test_a_receipt_has_the_readers_avatar_if_there_is_one() -> None:

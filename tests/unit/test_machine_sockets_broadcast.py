@@ -276,8 +276,10 @@ async def test_a_bug_is_logged_and_the_next_event_is_broadcast(caplog: pytest.Lo
 
 async def test_without_sockets_no_query_is_made() -> None:
     scenario = Scenario()
+    assert scenario.live.has_listeners()
     scenario.hub.remove(scenario.ana_socket.socket)
     scenario.hub.remove(scenario.ben_socket.socket)
+    assert not scenario.live.has_listeners()
     await scenario.live.broadcast(position_event())
     await scenario.settled()
     assert scenario.roster.queries == []

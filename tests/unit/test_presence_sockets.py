@@ -83,6 +83,17 @@ async def test_connecting_users_are_online_at_once_and_broadcast_together() -> N
     assert scenario.broadcast_changes() == []
 
 
+async def test_a_change_that_no_user_hears_is_not_announced_later() -> None:
+    scenario = Scenario()
+    scenario.broadcaster.listeners = False
+    scenario.teller.person(ANA, True)
+    await scenario.round()
+    scenario.broadcaster.listeners = True
+    await scenario.round()
+    assert (scenario.table.queries, scenario.broadcast_changes()) == ([], [])
+    assert [row["user_id"] for row in scenario.table.stored] == [str(ANA)]
+
+
 async def test_a_quick_reconnect_is_invisible() -> None:
     scenario = Scenario()
     scenario.teller.person(ANA, True)

@@ -21,6 +21,10 @@ class MirroredBroadcaster:
         self._live = broadcaster
         self._queue = queue
 
+    def has_listeners(self) -> bool:
+        """True: the mirror is one."""
+        return True
+
     async def broadcast(self, event: Event, *, latest_of: str | None = None) -> None:
         await self._live.broadcast(event, latest_of=latest_of)
         if event.type != POSITION_UPDATED:

@@ -29,6 +29,9 @@ class NoOutbox:
 class NoBroadcast:
     """Broadcasts on a host without sockets: does nothing."""
 
+    def has_listeners(self) -> bool:
+        return False
+
     async def broadcast(self, event: Event, *, latest_of: str | None = None) -> None:  # noqa: ARG002 — the port's form
         return None
 

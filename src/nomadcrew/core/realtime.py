@@ -45,6 +45,10 @@ class AwakeSockets(Protocol):
 class Broadcaster(Protocol):
     """Broadcasts events that are never stored: typing, positions, presence."""
 
+    def has_listeners(self) -> bool:
+        """False if a broadcast now would reach no socket and no mirror, so that callers need not make the event."""
+        ...
+
     async def broadcast(self, event: Event, *, latest_of: str | None = None) -> None:
         """Send an event to the sockets of its audience.
 

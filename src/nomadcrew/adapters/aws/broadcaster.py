@@ -19,6 +19,10 @@ class QueuedBroadcaster:
     def __init__(self, queue: WorkQueue) -> None:
         self._queue = queue
 
+    def has_listeners(self) -> bool:
+        """True: the function that sends to sockets knows them."""
+        return True
+
     async def broadcast(self, event: Event, *, latest_of: str | None = None) -> None:  # noqa: ARG002 — required by the port
         await self._send(event, pack(event))
 

@@ -26,5 +26,5 @@ async def notify(event: Event, ports: Ports) -> None:
         for task in plan.pushes:
             hold_s = CHAT_HOLD_S if task.type == CHAT_MESSAGE else 0
             await ports.queue.send(PUSH, push_job(task), job_id=job_id(task.id, PUSH), delay_s=hold_s)
-    for toast in plan.toasts:
+    for toast in plan.toasts if ports.broadcaster.has_listeners() else ():
         await ports.broadcaster.send_to(toast_event(toast, event, now), toast.user_ids)

@@ -211,6 +211,6 @@ async def send_typing(
 ) -> None:
     """Broadcast that the caller is typing or has stopped, unless the caller is in ghost mode."""
     typist = await presence.typist(Access(trip_id, caller, rule("chat", "create")))
-    if typist is not None:
+    if typist is not None and broadcaster.has_listeners():
         sender = Sender(caller, typist.name, typist.avatar)
         await broadcaster.broadcast(events.typing(EventId(new_id()), trip_id, sender, is_typing=is_typing, now=now))

@@ -88,14 +88,23 @@ async def broadcast_positions(
     position = visible_position(last, member.owner, any_member(now), has_ended=accepted.has_ended, now=now)
     if position is None:
         return ()
+    if broadcaster.has_listeners():
+        await broadcaster.broadcast(
+            _position_event(trip_id, member, position, EventId(new_id()), now),
+            latest_of=f"{trip_id} {member.owner.user_id}",
+        )
+    return changes(position, accepted.arrival_state)
+
+
+def _position_event(
+    trip_id: TripId, member: Member, position: VisiblePosition, event_id: EventId, now: datetime
+) -> Event:
     user_id = member.owner.user_id
-    event = Event(
-        EventId(new_id()), POSITION_UPDATED, SOURCE, trip_id, user_id, None, Audience.TRIP, now,
+    return Event(
+        event_id, POSITION_UPDATED, SOURCE, trip_id, user_id, None, Audience.TRIP, now,
         json.dumps({"userId": str(user_id), "name": member.name, "location": _payload(position)}),
         kept=False,
     )  # fmt: skip
-    await broadcaster.broadcast(event, latest_of=f"{trip_id} {user_id}")
-    return changes(position, accepted.arrival_state)
 
 
 async def record_arrivals(

@@ -76,6 +76,9 @@ class HubBroadcaster:
         # Start of hiding, by user and trip (None: all trips), for as long as older positions may still arrive.
         self._hidden: dict[tuple[UserId, TripId | None], datetime] = {}
 
+    def has_listeners(self) -> bool:
+        return len(self._sockets) > 0
+
     async def broadcast(self, event: Event, *, latest_of: str | None = None) -> None:
         self.enqueue(event, latest_of)
 

@@ -103,8 +103,13 @@ class PresenceAnnouncer:
 
     async def _announce(self) -> None:
         batch = list(self._changed)[:BATCH]
-        await announce(
-            batch, presence=self._presence, broadcast=self._live.broadcast, new_id=self._new_id, now=self._clock()
-        )  # fmt: skip
+        if self._live.has_listeners():
+            await announce(
+                batch,
+                presence=self._presence,
+                broadcast=self._live.broadcast,
+                new_id=self._new_id,
+                now=self._clock(),
+            )
         for user_id in batch:
             self._changed.pop(user_id, None)

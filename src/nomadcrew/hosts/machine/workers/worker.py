@@ -70,6 +70,10 @@ class SupervisorBroadcaster:
     def __init__(self, host: IpcChannel) -> None:
         self._host = host
 
+    def has_listeners(self) -> bool:
+        """True: this process knows its own sockets only."""
+        return True
+
     async def broadcast(self, event: Event, *, latest_of: str | None = None) -> None:
         self._host.send(ipc.Broadcast(pack(event), latest_of))
 
