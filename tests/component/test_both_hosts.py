@@ -1,5 +1,6 @@
 """Both hosts run the same handlers: the same request to equal backends gets the same reply, byte for byte."""
 
+import json
 import re
 from collections.abc import AsyncIterator
 
@@ -7,9 +8,11 @@ import pytest
 import pytest_asyncio
 
 from nomadcrew.api.locations.routes import MAX_BATCH_BYTES
+from nomadcrew.core.ids import uuid7
 from nomadcrew.web.routes import MAX_BODY_BYTES
 from tests.component.permission_matrix import LINES, Line, succeeding
 from tests.component.requests import Ask, ask, encoded, scene
+from tests.fakes import NOON
 from tests.postgres import Postgres
 from tests.world import Answer, World, world
 
@@ -110,3 +113,19 @@ async def test_both_hosts_refuse_the_same_bodies_as_too_large(
         assert (await send("POST", path, by=ana, raw=b" " * limit)).code == "invalid_request_payload"
         refused = await send("POST", path, by=ana, raw=b" " * (limit + 1))
         assert (refused.status, refused.json["message"]) == (413, text)
+
+
+async def test_both_hosts_pass_on_the_metadata_of_a_notification_as_it_is_stored(here: World) -> None:
+    ana = await here.user("ana")
+    metadata = {"tripName": 'Zoë\'s "Été" 🏕️\n', "updaterName": "Åsa", "count": 2**70, "nested": [{"a": None}]}
+    async with here.pool.connection() as connection:
+        await connection.execute(
+            "INSERT INTO notifications (id, user_id, type, metadata, created_at, updated_at)"
+            " VALUES ($1, $2, 'TRIP_UPDATE', $3, $4, $4)",
+            uuid7(), ana.id, json.dumps(metadata), NOON,
+        )  # fmt: skip
+    replies = [await send("GET", "/v1/notifications", by=ana) for send in (here.call, here.invoke)]
+    assert replies[0].body == replies[1].body
+    [notification] = replies[0].json
+    assert notification["metadata"] == metadata
+    assert notification["message"] == 'Åsa updated Zoë\'s "Été" 🏕️\n'

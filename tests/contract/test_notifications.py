@@ -75,7 +75,7 @@ async def test_an_invitation_notifies_the_invited_user_with_the_metadata_that_th
     assert await notify(event, notifications=notifications, now=NOON + timedelta(hours=1)) == 0
     [notification] = await page_of(notifications, ben)
     assert notification.type == "TRIP_INVITATION_RECEIVED"
-    assert notification.metadata == {
+    assert json.loads(notification.metadata) == {
         "inviterName": "ana",
         "inviterID": str(ana),
         "tripID": str(trip),
@@ -94,8 +94,26 @@ async def test_an_invitation_notifies_the_invited_user_with_the_metadata_that_th
     assert payload == {
         "id": str(notification.id), "message": notification.message, "read": False,
         "createdAt": "2026-07-01T12:00:00Z",
-        "type": notification.type, "metadata": notification.metadata,
+        "type": notification.type, "metadata": json.loads(notification.metadata),
     }  # fmt: skip
+
+
+async def test_metadata_of_any_form_is_listed_as_it_is_stored(
+    db: TripDb, notifications: PostgresNotifications
+) -> None:
+    ana = await db.user("ana")
+    metadata = {
+        "tripName": 'Zoë\'s "Été" 🏕️\n\\', "updaterName": "Åsa", "role": None, "count": 2**70, "ratio": 1.0,
+        "nested": [{"a": [None, True]}],
+    }  # fmt: skip
+    await db.run(
+        "INSERT INTO notifications (id, user_id, type, metadata, created_at, updated_at)"
+        " VALUES (:id::uuid, :user::uuid, 'TRIP_UPDATE', :metadata::jsonb, :now::timestamptz, :now::timestamptz)",
+        id=uuid4(), user=ana, metadata=json.dumps(metadata), now=NOON,
+    )  # fmt: skip
+    [notification] = await page_of(notifications, ana)
+    assert json.loads(notification.metadata) == metadata
+    assert notification.message == 'Åsa updated Zoë\'s "Été" 🏕️\n\\'
 
 
 async def test_a_join_by_invitation_notifies_the_inviter_and_the_members(
@@ -117,7 +135,7 @@ async def test_a_join_by_invitation_notifies_the_inviter_and_the_members(
     assert await notify_last(db, notifications) == 2
     assert [n.type for n in await page_of(notifications, ana)] == ["TRIP_INVITATION_ACCEPTED"]
     [joined] = await page_of(notifications, cleo)
-    assert joined.metadata == {
+    assert json.loads(joined.metadata) == {
         "tripID": str(trip), "tripName": "Porto", "addedUserID": str(ben), "addedUserName": "ben",
         "adderUserID": str(ana), "adderUserName": "ana",
     }  # fmt: skip
@@ -292,4 +310,4 @@ async def test_an_invitation_that_is_answered_in_any_way_has_no_notification(
     else:
         await invitations.revoke(Access(trip, ana, ADMIN), made[0].id, now=NOON)
     [left] = await page_of(notifications, ben)
-    assert left.metadata["invitationID"] == str(made[1].id)
+    assert json.loads(left.metadata)["invitationID"] == str(made[1].id)

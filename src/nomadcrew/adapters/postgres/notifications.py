@@ -8,6 +8,8 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
+import msgspec
+
 from nomadcrew.adapters.postgres.batching import Batcher
 from nomadcrew.adapters.postgres.refusals import raise_for_verdict
 from nomadcrew.adapters.postgres.sql import Row, Sql, after_columns, gate, statements
@@ -17,10 +19,12 @@ from nomadcrew.core.ids import InvitationId, NotificationId, TripId, UserId
 from nomadcrew.core.names import display_name
 from nomadcrew.core.notifications.model import Draft, Facts, Notification, Recipient
 from nomadcrew.core.notifications.preferences import ChatLevel, Preferences, TripPreferences
-from nomadcrew.core.notifications.texts import notification_payload
+from nomadcrew.core.notifications.texts import message, notification_payload
 from nomadcrew.core.pages import After
 
 _SQL = statements("notifications")
+_columns = itemgetter("id", "type", "metadata", "is_read", "created_at")
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
 # The preferences of users who never set any, as most users.
 _DEFAULTS = Preferences()
 
@@ -56,9 +60,9 @@ class PostgresNotifications:
         if not rows:
             raise NotOnboarded
         return [
-            Notification(row["id"], row["type"], json.loads(row["metadata"]), row["is_read"], row["created_at"])
-            for row in rows
-            if row["id"] is not None
+            Notification(id_, type_, message(type_, _decode(metadata)), metadata, is_read, created_at)
+            for id_, type_, metadata, is_read, created_at in map(_columns, rows)
+            if id_ is not None
         ]
 
     async def count_unread(self, caller: UserId) -> int:

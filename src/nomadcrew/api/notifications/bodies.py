@@ -1,10 +1,10 @@
 """Bodies of the notification routes."""
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Meta, Raw, Struct
 
 from nomadcrew.core.notifications.model import Notification
 
@@ -17,7 +17,7 @@ class NotificationView(Struct, rename="camel"):
     read: bool
     created_at: datetime
     type: str
-    metadata: dict[str, Any]
+    metadata: Annotated[Raw, Meta(extra_json_schema={"type": "object"})]
 
 
 class UnreadCount(Struct):
@@ -39,5 +39,5 @@ def notification_view(notification: Notification) -> NotificationView:
         read=notification.is_read,
         created_at=notification.created_at.replace(microsecond=0),
         type=notification.type,
-        metadata=notification.metadata,
+        metadata=Raw(notification.metadata),
     )

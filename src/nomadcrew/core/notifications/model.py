@@ -3,28 +3,27 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from nomadcrew.core.ids import EventId, NotificationId, UserId, derived_id
 from nomadcrew.core.notifications.preferences import PASSING, Channel, Kind, Preferences, TripPreferences
 from nomadcrew.core.notifications.push import PushTask
-from nomadcrew.core.notifications.texts import message
 
 
-@dataclass(frozen=True, slots=True)
-class Notification:
-    """A stored notification. `metadata` has the keys that the client's cards read."""
+class Notification(NamedTuple):
+    """A stored notification.
+
+    `metadata` is JSON text, ready for the wire: an object with the keys that the client's cards read. A tuple, as
+    `TripMember`: a page creates up to a hundred.
+    """
 
     id: NotificationId
     type: str
-    metadata: dict[str, Any]
+    message: str
+    metadata: str
     is_read: bool
     created_at: datetime
-
-    @property
-    def message(self) -> str:
-        return message(self.type, self.metadata)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Texts of notifications: in the list, on sockets and in pushes."""
 
-from collections import defaultdict
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -12,6 +12,10 @@ from nomadcrew.core.graphemes import shortened
 APP_NAME = "NomadCrew"
 MAX_PREVIEW = 100  # characters
 
+_WORD = re.compile(r"\{(\w+)\}")
+_INSTEAD = {"addedUserName": "memberName"}
+_NEUTRAL = {"tripName": "your trip", "role": "changed", "todoTitle": "a task", "placeName": "the destination"}
+
 _TITLES = {
     "TRIP_INVITATION": "Trip invitation",
     "TRIP_INVITATION_RECEIVED": "Trip invitation",
@@ -22,26 +26,43 @@ _TITLES = {
     "TODO_COMPLETED": "Task completed",
 }
 
+
+class _Sentence:
+    """A sentence with words in braces, parsed once: a page of notifications makes many of them."""
+
+    __slots__ = ("_template", "_words")
+
+    def __init__(self, text: str) -> None:
+        self._template = _WORD.sub("%s", text)
+        # Each has a key of the metadata, the key in its place, and the neutral word.
+        self._words = [(key, _INSTEAD.get(key, key), _NEUTRAL.get(key, "Someone")) for key in _WORD.findall(text)]
+
+    def about(self, metadata: Mapping[str, Any]) -> str:
+        return self._template % tuple(
+            [metadata.get(key) or metadata.get(instead) or neutral for key, instead, neutral in self._words]
+        )
+
+
 _SENTENCES = {
-    "TRIP_INVITATION": "{inviterName} invited you to {tripName}",
-    "TRIP_INVITATION_RECEIVED": "{inviterName} invited you to {tripName}",
-    "TRIP_INVITATION_ACCEPTED": "{person} accepted your invitation to {tripName}",
-    "TRIP_INVITATION_DECLINED": "{person} declined your invitation to {tripName}",
-    "MEMBER_ADDED": "{person} joined {tripName}",
-    "TRIP_MEMBER_JOINED": "{person} joined {tripName}",
-    "TRIP_MEMBER_LEFT": "{person} left {tripName}",
-    "MEMBERSHIP_CHANGE": "Your role on {tripName} is now {role}",
-    "MEMBERSHIP_CHANGE removed": "You were removed from {tripName}",
-    "TRIP_UPDATE": "{updaterName} updated {tripName}",
-    "TRIP_UPDATED": "{updaterName} updated {tripName}",
-    "TODO_COMPLETED": "{completerName} completed {todoTitle}",
-    "TASK_COMPLETED": "{completerName} completed {todoTitle}",
-    "CHAT_MESSAGE": "New message from {senderName}",
-    "NEW_CHAT_MESSAGE": "New message from {senderName}",
-    "LOCATION_SHARED": "{person} shares their location on {tripName}",
-    "LOCATION_SHARED arrived": "{person} arrived at {placeName}",
+    "TRIP_INVITATION": _Sentence("{inviterName} invited you to {tripName}"),
+    "TRIP_INVITATION_RECEIVED": _Sentence("{inviterName} invited you to {tripName}"),
+    "TRIP_INVITATION_ACCEPTED": _Sentence("{addedUserName} accepted your invitation to {tripName}"),
+    "TRIP_INVITATION_DECLINED": _Sentence("{addedUserName} declined your invitation to {tripName}"),
+    "MEMBER_ADDED": _Sentence("{addedUserName} joined {tripName}"),
+    "TRIP_MEMBER_JOINED": _Sentence("{addedUserName} joined {tripName}"),
+    "TRIP_MEMBER_LEFT": _Sentence("{addedUserName} left {tripName}"),
+    "MEMBERSHIP_CHANGE": _Sentence("Your role on {tripName} is now {role}"),
+    "MEMBERSHIP_CHANGE removed": _Sentence("You were removed from {tripName}"),
+    "TRIP_UPDATE": _Sentence("{updaterName} updated {tripName}"),
+    "TRIP_UPDATED": _Sentence("{updaterName} updated {tripName}"),
+    "TODO_COMPLETED": _Sentence("{completerName} completed {todoTitle}"),
+    "TASK_COMPLETED": _Sentence("{completerName} completed {todoTitle}"),
+    "CHAT_MESSAGE": _Sentence("New message from {senderName}"),
+    "NEW_CHAT_MESSAGE": _Sentence("New message from {senderName}"),
+    "LOCATION_SHARED": _Sentence("{addedUserName} shares their location on {tripName}"),
+    "LOCATION_SHARED arrived": _Sentence("{addedUserName} arrived at {placeName}"),
 }
-_NEUTRAL = {"tripName": "your trip", "role": "changed", "todoTitle": "a task", "placeName": "the destination"}
+_OTHER = _Sentence("You have a new notification")
 
 
 def notification_payload(id_: UUID, type_: str, metadata: Mapping[str, Any], now: datetime) -> dict[str, Any]:
@@ -58,13 +79,11 @@ def notification_payload(id_: UUID, type_: str, metadata: Mapping[str, Any], now
 
 def message(type_: str, metadata: Mapping[str, Any]) -> str:
     """The sentence of a type; missing names are replaced by neutral words."""
-    words = defaultdict(lambda: "Someone", _NEUTRAL)
-    words |= {name: str(value) for name, value in metadata.items() if value}
-    words["person"] = str(metadata.get("addedUserName") or metadata.get("memberName") or "Someone")
-    words["role"] = words["role"].lower()
+    if "role" in metadata:
+        metadata = {**metadata, "role": str(metadata["role"] or "").lower()}
     change = metadata.get("change")
-    sentence = _SENTENCES.get(f"{type_} {change}") or _SENTENCES.get(type_, "You have a new notification")
-    return sentence.format_map(words)
+    sentence = (_SENTENCES.get(f"{type_} {change}") if change else None) or _SENTENCES.get(type_, _OTHER)
+    return sentence.about(metadata)
 
 
 def push_title(type_: str, metadata: Mapping[str, Any]) -> str:
