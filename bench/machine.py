@@ -120,6 +120,7 @@ def nomadcrew(home: Path) -> Iterator[Server]:
     environment = {
         "NOMADCREW_HOME": str(home),
         "PORT": "0",
+        "NOMADCREW_WORKERS": "1",
         "NOMADCREW_RATE_LIMITS": "off",
         "NOMADCREW_CONNECTIONS_PER_ADDRESS": "100000",
     }

@@ -20,6 +20,7 @@ REQUIRED_URLS = {
 }
 # Each worker has its own connections, and the database accepts forty.
 MAX_WORKERS = 15
+AUTO = "auto"
 
 
 def _split(text: str) -> SplitResult | None:
@@ -45,9 +46,11 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _workers(text: str) -> int:
+def _workers(text: str) -> int | None:
+    if text.lower() == AUTO:
+        return None
     if not re.fullmatch(r"[0-9]{1,2}", text) or not 1 <= int(text) <= MAX_WORKERS:
-        raise ValueError(f"must be a number from 1 to {MAX_WORKERS}")
+        raise ValueError(f"must be a number from 1 to {MAX_WORKERS}, or {AUTO}")
     return int(text)
 
 
@@ -116,10 +119,10 @@ class Settings:
         "Port to listen on; `0` picks a free one.",
         _port,
     )
-    workers: int = setting(
+    workers: int | None = setting(
         "NOMADCREW_WORKERS",
-        1,
-        "Number of server processes, which answer requests and hold sockets. Use more on several cores.",
+        None,
+        "Number of processes that answer requests and hold sockets. Unset or `auto`: one for two CPU cores.",
         _workers,
     )
     home: Path = setting("NOMADCREW_HOME", Path(".nomadcrew"), "Data folder: database, keys, files, mails.", Path)

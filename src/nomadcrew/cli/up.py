@@ -14,6 +14,7 @@ from nomadcrew.hosts.machine.server import Started, serve
 from nomadcrew.settings import MAX_WORKERS, Settings
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8080"
+WORKER_MIB = 60  # at rest
 CURL = """curl -s {url}/v1/auth/register -H 'content-type: application/json' \\
     -d '{{"email":"you@example.org","password":"Over-the-hills-7"}}'"""
 
@@ -22,7 +23,7 @@ CURL = """curl -s {url}/v1/auth/register -H 'content-type: application/json' \\
 @click.option(
     "--workers",
     type=click.IntRange(1, MAX_WORKERS),
-    help="Number of server processes. Default: NOMADCREW_WORKERS, else 1.",
+    help="Number of server processes. Default: NOMADCREW_WORKERS, else one for two CPU cores.",
 )
 def up(workers: int | None) -> None:
     """Start PostgreSQL, migrate the database, serve REST and WebSocket.
@@ -54,6 +55,7 @@ def _welcome(started: Started, settings: Settings) -> str:
         "address": started.address,
         "public": started.public_url if started.public_url != started.address else "",
         "docs": f"{started.address}/docs",
+        "workers": f"{started.workers}, about {WORKER_MIB} MiB each" if started.workers > 1 else "",
         "data": str(home),
         "mails": mails,
     }

@@ -15,6 +15,7 @@ from typing import Any
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.migrations import MigrationError, migrate
 from nomadcrew.core.ids import UserId
+from nomadcrew.hosts.machine.cores import available_cores, default_workers
 from nomadcrew.hosts.machine.data_folder import DataFolder
 from nomadcrew.hosts.machine.errors import StartupError
 from nomadcrew.hosts.machine.open_files import allow_open_files
@@ -38,12 +39,13 @@ _LISTEN_ADVICE = {
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """Passed to `serve`'s callback once requests are accepted: the listening address and the public URL."""
+    """Passed to `serve`'s callback once requests are accepted."""
 
     address: str
     public_url: str
     seconds: float
     first: bool
+    workers: int
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -55,7 +57,7 @@ def listen(settings: Settings) -> socket.socket:
     return _bound(settings, settings.port, shared=False)
 
 
-def listen_for_workers(settings: Settings) -> list[socket.socket]:
+def listen_for_workers(settings: Settings, workers: int) -> list[socket.socket]:
     """A listening socket for each worker, all on one port; the kernel spreads connections over them.
 
     With a single socket, the kernel would favour the worker that started to wait last. Outside Linux, where the
@@ -65,11 +67,11 @@ def listen_for_workers(settings: Settings) -> list[socket.socket]:
         StartupError: as `listen`.
     """
     if not sys.platform.startswith("linux"):
-        return [listen(settings)] * settings.workers
+        return [listen(settings)] * workers
     # Sockets that share a port would let a second host join it, so it is first bound exclusively.
     with listen(settings) as alone:
         port = alone.getsockname()[1]
-    return [_bound(settings, port, shared=True) for _ in range(settings.workers)]
+    return [_bound(settings, port, shared=True) for _ in range(workers)]
 
 
 def _bound(settings: Settings, port: int, *, shared: bool) -> socket.socket:
@@ -132,7 +134,8 @@ async def serve(settings: Settings, say: Callable[[Started], None]) -> None:
     allow_open_files()
     stop = _Stop()
     async with stop, AsyncExitStack() as stack:
-        listeners = listen_for_workers(settings) if settings.workers > 1 else [listen(settings)]
+        workers = settings.workers or default_workers(available_cores())
+        listeners = listen_for_workers(settings, workers) if workers > 1 else [listen(settings)]
         for listener in listeners:
             stack.callback(listener.close)
         address = address_of(*listeners[0].getsockname()[:2])
@@ -147,10 +150,10 @@ async def serve(settings: Settings, say: Callable[[Started], None]) -> None:
         public_url = settings.public_url or address
 
         def ready() -> None:
-            say(Started(address, public_url, time.monotonic() - started_s, first))
+            say(Started(address, public_url, time.monotonic() - started_s, first, workers))
 
         stopped = stop.in_good_order()
-        if settings.workers > 1:
+        if workers > 1:
             await _with_workers(settings, folder, postgres, pool, listeners, address, stopped, ready)
         else:
             await _alone(settings, folder, postgres, pool, listeners[0], address, stopped, ready)
