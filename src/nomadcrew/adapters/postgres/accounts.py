@@ -5,10 +5,8 @@ from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
-import msgspec
-
 from nomadcrew.adapters.postgres.profiles import profile_of
-from nomadcrew.adapters.postgres.sql import Duplicate, Row, Sql, Statement, statements
+from nomadcrew.adapters.postgres.sql import Duplicate, Row, Sql, Statement, json_param, statements
 from nomadcrew.adapters.postgres.text_keys import search_columns, with_keys
 from nomadcrew.core.auth.errors import ConfirmationUsed, InvalidConfirmation
 from nomadcrew.core.auth.model import CONFIRMATION_LIFETIME, Account
@@ -50,7 +48,7 @@ class PostgresUnconfirmedRegistrations:
 
     async def in_use(self, ids: Sequence[UUID]) -> set[UUID]:
         """The ids that belong to an account or a registration."""
-        rows = await self._sql.fetch(_SQL["in_use"], ids=_json([str(id_) for id_ in ids]))
+        rows = await self._sql.fetch(_SQL["in_use"], ids=json_param(list(ids)))
         return {row["id"] for row in rows}
 
     async def delete_expired(self, *, now: datetime) -> int:
@@ -208,7 +206,3 @@ def _columns(new: NewAccount) -> dict[str, str | None]:
 
 def _account(row: Row) -> Account:
     return Account(profile_of(row), row["is_admin"], row["confirmed"])
-
-
-def _json(texts: Sequence[str]) -> str:
-    return msgspec.json.encode(texts).decode()

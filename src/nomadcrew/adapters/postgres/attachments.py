@@ -1,11 +1,10 @@
 """Attachments and their owners, on PostgreSQL."""
 
-import json
 from collections.abc import Sequence
 from datetime import datetime
 
 from nomadcrew.adapters.postgres.refusals import Refusals, raise_for_verdict
-from nomadcrew.adapters.postgres.sql import Row, Sql, gate, statements
+from nomadcrew.adapters.postgres.sql import Row, Sql, gate, json_param, statements
 from nomadcrew.core.access import Access
 from nomadcrew.core.chat.model import Attachment, AttachmentNotFound, AttachmentUsed
 from nomadcrew.core.files.model import FileKind
@@ -70,7 +69,7 @@ class PostgresAttachments:
         return [(row["trip_id"], row["id"]) for row in rows]
 
     async def forget(self, ids: Sequence[AttachmentId]) -> None:
-        await self._sql.fetch(_SQL["forget"], ids=json.dumps([str(id_) for id_ in ids]))
+        await self._sql.fetch(_SQL["forget"], ids=json_param(ids))
 
 
 def _attachment(row: Row) -> Attachment:

@@ -1,6 +1,5 @@
 """Location sharing, position views and meeting points, on PostgreSQL."""
 
-import json
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
@@ -8,7 +7,7 @@ from itertools import product
 
 from nomadcrew.adapters.postgres.positions import privacy_of, sharing_of
 from nomadcrew.adapters.postgres.refusals import raise_for_verdict
-from nomadcrew.adapters.postgres.sql import Sql, after_columns, gate, statements
+from nomadcrew.adapters.postgres.sql import Sql, after_columns, gate, json_param, statements
 from nomadcrew.core.access import Access, Command
 from nomadcrew.core.errors import NotOnboarded
 from nomadcrew.core.ids import EventId, TripId, UserId
@@ -124,7 +123,7 @@ class PostgresPositionViews:
 
 def _texts(ids: Iterable[UserId]) -> str:
     """The distinct ids, as a JSON array."""
-    return json.dumps([str(id_) for id_ in dict.fromkeys(ids)])
+    return json_param(list(dict.fromkeys(ids)))
 
 
 class PostgresMeetingPoints:

@@ -7,7 +7,7 @@ from typing import Any
 
 from nomadcrew.adapters.postgres.batching import Batcher
 from nomadcrew.adapters.postgres.refusals import raise_for_verdict
-from nomadcrew.adapters.postgres.sql import Row, Sql, gate, statements
+from nomadcrew.adapters.postgres.sql import Row, Sql, gate, json_param, statements
 from nomadcrew.core.access import Access
 from nomadcrew.core.errors import DomainError
 from nomadcrew.core.ids import TripId, UserId
@@ -90,7 +90,7 @@ class PostgresLocationHistory:
     async def store(self, points: Sequence[tuple[TripId, UserId, StoredPoint]]) -> None:
         if points:
             await self._sql.fetch(
-                _SQL["keep_history"], points=json.dumps([_history_row(*point) for point in points])
+                _SQL["keep_history"], points=json_param([_history_row(*point) for point in points])
             )
 
     async def track(
@@ -111,7 +111,7 @@ async def store_reports(
     """
     rows = await sql.fetch(
         _SQL["accept"],
-        reports=json.dumps([_report_row(number, report, points=points) for number, report in reports]),
+        reports=json_param([_report_row(number, report, points=points) for number, report in reports]),
         min_rank=rule.min_rank,
         max_speed_mps=MAX_SPEED_MPS,
         min_interval_s=MIN_INTERVAL_S,
@@ -184,15 +184,15 @@ def stored_point(row: Row) -> StoredPoint:
 
 def _history_row(trip_id: TripId, user_id: UserId, point: StoredPoint) -> dict[str, Any]:
     return {
-        "trip_id": str(trip_id),
-        "user_id": str(user_id),
-        "recorded_at": point.recorded_at.isoformat(),
+        "trip_id": trip_id,
+        "user_id": user_id,
+        "recorded_at": point.recorded_at,
         "latitude": point.latitude,
         "longitude": point.longitude,
         "accuracy_m": point.accuracy_m,
         "speed_mps": point.speed_mps,
         "heading_deg": point.heading_deg,
-        "received_at": point.received_at.isoformat(),
+        "received_at": point.received_at,
         "privacy": point.privacy,
         "is_jump": point.is_jump,
     }
@@ -201,12 +201,12 @@ def _history_row(trip_id: TripId, user_id: UserId, point: StoredPoint) -> dict[s
 def _report_row(number: int, report: Report, *, points: bool) -> dict[str, Any]:
     return {
         "n": number,
-        "trip_id": str(report.trip_id),
-        "user_id": str(report.user_id),
+        "trip_id": report.trip_id,
+        "user_id": report.user_id,
         "is_enabled": report.is_enabled,
-        "expires_at": None if report.expires_at is None else report.expires_at.isoformat(),
-        "event_id": str(report.event_id),
-        "now": report.now.isoformat(),
+        "expires_at": report.expires_at,
+        "event_id": report.event_id,
+        "now": report.now,
         "points": [
             {
                 "k": index,
@@ -215,7 +215,7 @@ def _report_row(number: int, report: Report, *, points: bool) -> dict[str, Any]:
                 "accuracy_m": point.accuracy_m,
                 "speed_mps": point.speed_mps,
                 "heading_deg": point.heading_deg,
-                "recorded_at": point.recorded_at.isoformat(),
+                "recorded_at": point.recorded_at,
                 "privacy": point.privacy,
                 "is_jump": index in report.jumps,
             }

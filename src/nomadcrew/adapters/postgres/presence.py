@@ -1,11 +1,10 @@
 """Presence on one machine: online users in memory, the time each user was last seen in a table."""
 
-import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from nomadcrew.adapters.postgres.refusals import raise_for_verdict
-from nomadcrew.adapters.postgres.sql import Row, Sql, gate, statements
+from nomadcrew.adapters.postgres.sql import Row, Sql, gate, json_param, statements
 from nomadcrew.core.access import Access
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import UserId
@@ -61,9 +60,9 @@ class PostgresPresence:
         seen, self._seen = self._seen, {}
         if not seen:
             return 0
-        rows = [{"user_id": str(user_id), "seen_at": at.isoformat()} for user_id, at in seen.items()]
+        rows = [{"user_id": user_id, "seen_at": at} for user_id, at in seen.items()]
         try:
-            await self._sql.fetch(_SQL["keep"], seen=json.dumps(rows))
+            await self._sql.fetch(_SQL["keep"], seen=json_param(rows))
         except Unavailable:
             self._seen = seen | self._seen
             raise
@@ -99,7 +98,7 @@ class PostgresPresence:
         return None if row["ghost"] else Typist(row["name"], row["avatar_url"])
 
     async def visible_trips(self, user_ids: Iterable[UserId], *, now: datetime) -> Sequence[PresenceChange]:
-        ids = json.dumps([str(user_id) for user_id in user_ids])
+        ids = json_param(list(user_ids))
         return [
             PresenceChange(row["trip_id"], self._as_seen(row["user_id"], row["seen_at"], now))
             for row in await self._sql.fetch(_SQL["shown"], user_ids=ids)

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from nomadcrew.adapters.postgres.refusals import raise_for_verdict
-from nomadcrew.adapters.postgres.sql import Duplicate, Row, Sql, after_columns, statements
+from nomadcrew.adapters.postgres.sql import Duplicate, Row, Sql, after_columns, json_param, statements
 from nomadcrew.adapters.postgres.text_keys import search_columns
 from nomadcrew.core.errors import DomainError, Unavailable
 from nomadcrew.core.ids import EventId, TripId, UserId
@@ -130,7 +130,7 @@ class PostgresProfiles:
         [row] = await self._sql.fetch(
             _SQL["merge_preferences"],
             id=user_id,
-            preferences=msgspec.json.encode(preferences).decode(),
+            preferences=json_param(preferences),
             caller=caller,
             is_admin=is_admin,
             max_bytes=MAX_PREFERENCES_BYTES,
@@ -143,8 +143,8 @@ class PostgresProfiles:
     ) -> Profile:
         [row] = await self._sql.fetch(
             _SQL["merge_notification_preferences"],
-            switches=msgspec.json.encode(switches).decode(),
-            details=msgspec.json.encode(details).decode(),
+            switches=json_param(switches),
+            details=json_param(details),
             caller=caller,
             max_bytes=MAX_PREFERENCES_BYTES,
             now=now,

@@ -1,10 +1,9 @@
 """Push tokens and the pushes sent to them, on PostgreSQL."""
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from nomadcrew.adapters.postgres.sql import Duplicate, Row, Sql, statements
+from nomadcrew.adapters.postgres.sql import Duplicate, Row, Sql, json_param, statements
 from nomadcrew.core.errors import NotOnboarded, Unavailable
 from nomadcrew.core.ids import EventId, PushTokenId, UserId
 from nomadcrew.core.notifications.push import (
@@ -47,7 +46,7 @@ class PostgresPushTokens:
         rows = await self._sql.fetch(
             _SQL["claim"],
             push_id=push_id,
-            people=json.dumps([str(person) for person in people]),
+            people=json_param(people),
             now=now,
             until=now + CLAIMED_FOR,
         )
@@ -55,22 +54,18 @@ class PostgresPushTokens:
         return Claimed(claimed, len(rows) - len(claimed))
 
     async def release(self, push_id: EventId, phones: Sequence[PushTokenId]) -> None:
-        await self._sql.fetch(_SQL["release"], push_id=push_id, ids=_ids(phones))
+        await self._sql.fetch(_SQL["release"], push_id=push_id, ids=json_param(phones))
 
     async def sent(self, push_id: EventId, tickets: Mapping[PushTokenId, str | None], *, now: datetime) -> None:
-        results = [{"token_id": str(token_id), "ticket": ticket} for token_id, ticket in tickets.items()]
-        await self._sql.fetch(_SQL["sent"], push_id=push_id, results=json.dumps(results), now=now)
+        results = [{"token_id": token_id, "ticket": ticket} for token_id, ticket in tickets.items()]
+        await self._sql.fetch(_SQL["sent"], push_id=push_id, results=json_param(results), now=now)
 
     async def tickets(self, push_id: EventId) -> Mapping[str, PushTokenId]:
         rows = await self._sql.fetch(_SQL["tickets"], push_id=push_id)
         return {row["ticket"]: row["token_id"] for row in rows}
 
     async def forget(self, gone: Sequence[PushTokenId], *, now: datetime) -> None:
-        await self._sql.fetch(_SQL["forget"], ids=_ids(gone), now=now)
-
-
-def _ids(token_ids: Sequence[PushTokenId]) -> str:
-    return json.dumps([str(token_id) for token_id in token_ids])
+        await self._sql.fetch(_SQL["forget"], ids=json_param(gone), now=now)
 
 
 def _one_row(rows: Sequence[Row]) -> Row:

@@ -1,11 +1,10 @@
 """Key columns beside texts: their values for a write, and for rows from before there were keys."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from nomadcrew.adapters.postgres.sql import Row, Sql, Statement, compile_statement
+from nomadcrew.adapters.postgres.sql import Row, Sql, Statement, compile_statement, json_param
 from nomadcrew.core.text import comparison_key, email_key, search_key
 
 BATCH = 200  # rows; the Data API returns at most 1 MiB
@@ -16,7 +15,7 @@ Key = Callable[[str], str]
 
 def with_keys(usernames: Sequence[str]) -> str:
     """Usernames with their keys, the preferred one first, as a JSON array for statements."""
-    return json.dumps(
+    return json_param(
         [
             {
                 "priority": priority,
@@ -115,15 +114,15 @@ async def fill_text_keys(sql: Sql) -> None:
 async def _fill(sql: Sql, table: _Table) -> None:
     read, write, after = table.read(), table.write(), UUID(int=0)
     while rows := await sql.fetch(read, after=after, limit=BATCH):
-        await sql.fetch(write, rows=json.dumps([_keys(table, row) for row in rows]))
+        await sql.fetch(write, rows=json_param([_keys(table, row) for row in rows]))
         after = rows[-1]["id"]
 
 
-def _keys(table: _Table, row: Row) -> dict[str, str | None]:
+def _keys(table: _Table, row: Row) -> dict[str, object]:
     keys = {
         column: None if row[source] is None else key(row[source]) for column, (source, key) in table.keys.items()
     }
-    return {"id": str(row["id"]), **keys}
+    return {"id": row["id"], **keys}
 
 
 async def _same(sql: Sql, column: str, what: str) -> str:

@@ -1,6 +1,5 @@
 """Trips on PostgreSQL."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import fields
 from datetime import UTC, datetime, time
@@ -8,7 +7,7 @@ from operator import itemgetter
 from typing import Any
 
 from nomadcrew.adapters.postgres.refusals import raise_for_verdict
-from nomadcrew.adapters.postgres.sql import Row, Sql, after_columns, gate, statements
+from nomadcrew.adapters.postgres.sql import Row, Sql, after_columns, gate, json_param, statements
 from nomadcrew.adapters.postgres.text_keys import search_columns
 from nomadcrew.core.access import Access, Command
 from nomadcrew.core.errors import NotOnboarded
@@ -178,7 +177,7 @@ def _new_columns(new: NewTrip) -> dict[str, Any]:
 
 def _allowed_from(status: Status | None) -> str:
     """The statuses that may change to `status`, as a JSON array."""
-    return json.dumps([old for old, following in TRANSITIONS.items() if status in following])
+    return json_param([old for old, following in TRANSITIONS.items() if status in following])
 
 
 def _grouped(rows: Sequence[Row]) -> list[Trip]:
