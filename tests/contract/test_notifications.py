@@ -1,5 +1,6 @@
 """`Notifications`, and the notifications that events cause."""
 
+import asyncio
 import json
 from datetime import datetime, timedelta
 from uuid import uuid4
@@ -26,12 +27,13 @@ from nomadcrew.core.ids import (
     uuid7,
 )
 from nomadcrew.core.invitations.model import Invitation
-from nomadcrew.core.notifications.model import Notification, Recipient
-from nomadcrew.core.notifications.preferences import ChatLevel, Preferences, TripPreferences
+from nomadcrew.core.notifications.model import Draft, Notice, Notification, Recipient
+from nomadcrew.core.notifications.preferences import ChatLevel, Kind, Preferences, TripPreferences
 from nomadcrew.core.notifications.push import DeviceType
 from nomadcrew.core.notifications.service import plan_delivery
 from nomadcrew.core.permissions import ADMIN, MEMBER, Role
 from tests.contract.trip_database import TripDb
+from tests.counting_sql import CountingSql
 from tests.fakes import NOON
 
 
@@ -311,3 +313,58 @@ async def test_an_invitation_that_is_answered_in_any_way_has_no_notification(
         await invitations.revoke(Access(trip, ana, ADMIN), made[0].id, now=NOON)
     [left] = await page_of(notifications, ben)
     assert json.loads(left.metadata)["invitationID"] == str(made[1].id)
+
+
+async def test_notifications_of_several_events_share_a_statement(db: TripDb) -> None:
+    ana, ben, eve = await db.user("ana"), await db.user("ben"), await db.user("eve")
+    trip = await db.trip(ana)
+    for user_id in (ben, eve):
+        await db.join(trip, user_id, ana)
+    sql = CountingSql(db.pool)
+    notifications = PostgresNotifications(sql)
+    facts = await asyncio.gather(
+        notifications.facts(trip, [ana], None),
+        notifications.facts(trip, [UserId(uuid7()), eve], None),
+        notifications.facts(TripId(uuid7()), [ana], None),
+        notifications.facts(trip, [], InvitationId(uuid7())),
+    )
+    assert [None if each is None else set(each.users) for each in facts] == [{ana, ben, eve}] * 2 + [None] + [
+        {ana, ben, eve}
+    ]
+    drafts = [
+        Draft.of(EventId(uuid7()), user_id, Notice(Kind.TRIP, "TRIP_UPDATED", {"n": n}, [user_id]))
+        for n, user_id in enumerate((ben, ben, eve))
+    ]
+    gone = Draft.of(EventId(uuid7()), UserId(uuid7()), Notice(Kind.TRIP, "TRIP_UPDATED", {}, []))
+    counts = await asyncio.gather(
+        notifications.store(trip, drafts, caused_at=NOON, now=NOON),
+        notifications.store(trip, [gone], caused_at=NOON, now=NOON),
+        notifications.store(trip, drafts, caused_at=NOON, now=NOON),  # the same event again
+        notifications.store(trip, [], caused_at=NOON, now=NOON),
+    )
+    assert list(counts) == [3, 0, 0, 0]
+    assert sql.statements == ["facts", "store", "store"]
+    stored = [event for event in await db.events() if event["type"] == "notification.created"]
+    assert len(stored) == 3
+    assert [await notifications.count_unread(user_id) for user_id in (ana, ben, eve)] == [0, 2, 1]
+
+
+async def test_a_later_event_in_a_batch_renews_the_notification_of_an_earlier_one(
+    db: TripDb, notifications: PostgresNotifications
+) -> None:
+    ana = await db.user("ana")
+    trip, subject = await db.trip(ana), uuid7()
+    later = NOON + timedelta(seconds=1)
+
+    def draft(text: str) -> Draft:
+        return Draft.of(
+            EventId(uuid7()), ana, Notice(Kind.TRIP, "TRIP_UPDATED", {"t": text}, [ana], subject=subject)
+        )
+
+    counts = await asyncio.gather(
+        notifications.store(trip, [draft("first")], caused_at=NOON, now=NOON),
+        notifications.store(trip, [draft("second")], caused_at=later, now=later),
+    )
+    assert list(counts) == [1, 1]
+    [left] = await page_of(notifications, ana)
+    assert (json.loads(left.metadata), left.created_at) == ({"t": "second"}, later)

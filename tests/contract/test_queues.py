@@ -17,6 +17,7 @@ from nomadcrew.adapters.postgres.queue import PostgresQueue
 from nomadcrew.core.ids import JobId, uuid7
 from nomadcrew.core.queues import MAX_ATTEMPTS, MAX_REASON, NO_ANSWER, Job, WorkQueue, backoff_s, retry_policy
 from tests.contract.cloud import Cloud
+from tests.counting_sql import CountingSql
 from tests.fakes import SetClock
 
 MAIL, OTHER = "email", "notifications"
@@ -288,6 +289,20 @@ async def test_a_job_sent_twice_with_one_id_is_received_once(queue: WorkQueue) -
     for body in ("first", "second"):
         await queue.send(MAIL, body, job_id=JobId(UUID(int=7)))
     assert [job.body for job in await received(queue)] == ["first"]
+
+
+async def test_jobs_that_are_sent_together_share_a_statement(pool: Database) -> None:
+    sql, clock = CountingSql(pool), SetClock()
+    queue, job_id = PostgresQueue(sql, clock=clock, new_id=uuid7), JobId(uuid7())
+    await asyncio.gather(
+        queue.send("a", "once", job_id=job_id), queue.send("a", "twice", job_id=job_id),
+        queue.send("b", 'é "x" \\u0000', job_id=JobId(uuid7())), queue.send("a", "later", delay_s=9),
+    )  # fmt: skip
+    assert sql.statements == ["send"]
+    assert [job.body for job in await queue.receive("a", limit=9, visibility_s=60)] == ["once"]
+    assert [job.body for job in await queue.receive("b", limit=9, visibility_s=60)] == ['é "x" \\u0000']
+    clock.advance(9)
+    assert [job.body for job in await queue.receive("a", limit=9, visibility_s=60)] == ["later"]
 
 
 async def test_a_job_can_be_redriven_right_after_it_was_sent(queue: WorkQueue, clock: QueueClock) -> None:

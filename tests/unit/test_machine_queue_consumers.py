@@ -7,16 +7,17 @@ from dataclasses import dataclass, field
 from nomadcrew.core.ids import JobId, uuid7
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.queues import Job
-from nomadcrew.hosts.machine.queue_consumers import RECEIVE, QueueConsumers, WakingQueue
+from nomadcrew.hosts.machine.queue_consumers import RECEIVE, RECEIVE_NOTIFICATIONS, QueueConsumers, WakingQueue
 from tests.fakes import NOON, fake_ports
 
 
 @dataclass
 class ListQueue:
-    """`WorkQueue` in a list, as far as consumers use it; `receives` records receives by queue."""
+    """`WorkQueue` in a list, as far as consumers use it; `receives` and `limits` record receives."""
 
     waiting: list[Job] = field(default_factory=list)
     receives: list[str] = field(default_factory=list)
+    limits: dict[str, int] = field(default_factory=dict)
     acked: list[Job] = field(default_factory=list)
 
     async def send(
@@ -26,6 +27,7 @@ class ListQueue:
 
     async def receive(self, queue: str, *, limit: int, visibility_s: int) -> Sequence[Job]:
         self.receives.append(queue)
+        self.limits[queue] = limit
         taken = [job for job in self.waiting if job.queue == queue][:limit]
         self.waiting = [job for job in self.waiting if job not in taken]
         return taken
@@ -40,6 +42,26 @@ class ListQueue:
         return []
 
     dead = redrive = depths
+
+
+async def test_notifications_are_consumed_by_the_hundred_and_calls_of_services_by_ten() -> None:
+    jobs = ListQueue()
+    consumers = QueueConsumers(dict.fromkeys(("notifications", "email", "push", "mirror"), _ignore))
+    tasks = [
+        asyncio.create_task(consumers.run(queue, fake_ports(queue=jobs), lambda: None))
+        for queue in consumers.queues
+    ]
+    await asyncio.sleep(0)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert jobs.limits == {
+        "notifications": RECEIVE_NOTIFICATIONS, "email": RECEIVE, "push": RECEIVE, "mirror": RECEIVE,
+    }  # fmt: skip
+
+
+async def _ignore(_job: Job, _ports: Ports) -> None:
+    return None
 
 
 class Scenario:

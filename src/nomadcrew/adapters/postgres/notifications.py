@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import msgspec
 
 from nomadcrew.adapters.postgres.batching import Batcher
 from nomadcrew.adapters.postgres.refusals import raise_for_verdict
-from nomadcrew.adapters.postgres.sql import Row, Sql, after_columns, gate, statements
+from nomadcrew.adapters.postgres.sql import Row, Sql, after_columns, gate, json_param, statements
 from nomadcrew.core.access import Access
 from nomadcrew.core.errors import NotFound, NotOnboarded
 from nomadcrew.core.ids import InvitationId, NotificationId, TripId, UserId
@@ -37,19 +37,46 @@ class _Question:
     people: Sequence[UserId]
     invitation_id: InvitationId | None
 
-    def as_row(self, n: int) -> dict[str, Any]:
-        return {
-            "n": n,
-            "trip_id": str(self.trip_id),
-            "people": [str(person) for person in self.people],
-            "invitation_id": None if self.invitation_id is None else str(self.invitation_id),
-        }
+
+@dataclass(frozen=True, slots=True)
+class _Storing:
+    """The arguments of `store`; the notifications of several events share a statement."""
+
+    trip_id: TripId
+    drafts: Sequence[Draft]
+    caused_at: datetime
+    now: datetime
+
+    @property
+    def first_id(self) -> NotificationId:
+        """The key of a batch: events that renew one another's notifications have the same recipients."""
+        return self.drafts[0].id
+
+    def as_rows(self, n: int) -> list[dict[str, Any]]:
+        return [
+            {
+                "n": n,
+                "id": draft.id,
+                "event_id": draft.event_id,
+                "user_id": draft.user_id,
+                "trip_id": self.trip_id,
+                "type": draft.type,
+                "metadata": draft.metadata,
+                "payload": notification_payload(draft.id, draft.type, draft.metadata, self.now),
+                "caused_at": self.caused_at,
+                "now": self.now,
+            }
+            for draft in self.drafts
+        ]
 
 
 class PostgresNotifications:
     def __init__(self, sql: Sql) -> None:
         self._sql = sql
         self._facts: Batcher[_Question, Facts | None] = Batcher(self._ask, alone=sql.in_transaction)
+        self._store: Batcher[_Storing, int] = Batcher(
+            self._store_all, alone=sql.in_transaction, key=attrgetter("first_id")
+        )
 
     async def page(
         self, caller: UserId, *, is_read: bool | None, limit: int, offset: int = 0, after: After | None = None
@@ -103,25 +130,34 @@ class PostgresNotifications:
         return await self._facts(_Question(trip_id, user_ids, invitation_id))
 
     async def _ask(self, questions: Sequence[_Question]) -> Sequence[Facts | None]:
-        rows = await self._sql.fetch(
-            _SQL["facts"], questions=json.dumps([question.as_row(n) for n, question in enumerate(questions)])
-        )
-        answers: list[Facts | None] = [None] * len(questions)
+        # Questions about a trip are one: its answer has the users of all of them.
+        people: dict[tuple[TripId, InvitationId | None], dict[UserId, None]] = {}
+        for question in questions:
+            users = people.setdefault((question.trip_id, question.invitation_id), {})
+            users.update(dict.fromkeys(question.people))
+        asked = [
+            {"n": n, "trip_id": trip_id, "invitation_id": invitation_id, "people": list(users)}
+            for n, ((trip_id, invitation_id), users) in enumerate(people.items())
+        ]
+        rows = await self._sql.fetch(_SQL["facts"], questions=json_param(asked))
+        answers: dict[int, Facts] = {}
         for n, group in groupby(sorted(rows, key=itemgetter("n")), key=itemgetter("n")):
             answer = list(group)
-            users = [row for row in answer if row["user_id"] is not None]
-            answers[n] = Facts(answer[0]["trip_name"], {row["user_id"]: _person(row) for row in users})
-        return answers
+            answers[n] = Facts(
+                answer[0]["trip_name"],
+                {row["user_id"]: _person(row) for row in answer if row["user_id"] is not None},
+            )
+        numbers = {key: n for n, key in enumerate(people)}
+        return [answers.get(numbers[question.trip_id, question.invitation_id]) for question in questions]
 
     async def store(self, trip_id: TripId, drafts: Sequence[Draft], *, caused_at: datetime, now: datetime) -> int:
-        [row] = await self._sql.fetch(
-            _SQL["store"],
-            trip_id=trip_id,
-            drafts=json.dumps([_draft(draft, now) for draft in drafts]),
-            caused_at=caused_at,
-            now=now,
-        )
-        return int(row["count"])
+        return await self._store(_Storing(trip_id, drafts, caused_at, now)) if drafts else 0
+
+    async def _store_all(self, batch: Sequence[_Storing]) -> Sequence[int]:
+        drafts = [row for n, storing in enumerate(batch) for row in storing.as_rows(n)]
+        rows = await self._sql.fetch(_SQL["store"], drafts=json_param(drafts))
+        counts = {row["n"]: row["count"] for row in rows}
+        return [counts.get(n, 0) for n in range(len(batch))]
 
 
 def _person(row: Row) -> Recipient:
@@ -138,17 +174,6 @@ def _person(row: Row) -> Recipient:
 def _trip_preferences(row: Row) -> TripPreferences:
     chat = row["chat"]
     return TripPreferences(row["muted_until"], None if chat is None else ChatLevel(chat))
-
-
-def _draft(draft: Draft, now: datetime) -> dict[str, Any]:
-    return {
-        "id": str(draft.id),
-        "event_id": str(draft.event_id),
-        "user_id": str(draft.user_id),
-        "type": draft.type,
-        "metadata": draft.metadata,
-        "payload": notification_payload(draft.id, draft.type, draft.metadata, now),
-    }
 
 
 def _one_row(rows: Sequence[Row]) -> Row:

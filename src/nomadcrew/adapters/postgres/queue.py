@@ -1,11 +1,10 @@
 """The work queue on PostgreSQL, with SQS's semantics."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from nomadcrew.adapters.postgres.batching import Batcher
-from nomadcrew.adapters.postgres.sql import Row, Sql, statements
+from nomadcrew.adapters.postgres.sql import Row, Sql, json_param, statements
 from nomadcrew.core.clock import Clock
 from nomadcrew.core.ids import JobId, NewId
 from nomadcrew.core.queues import MAX_REASON, NO_ANSWER, Job, QueueDepth, backoff_s, retry_policy
@@ -18,7 +17,8 @@ class PostgresQueue:
         self._sql = sql
         self._clock = clock
         self._new_id = new_id
-        # Jobs that are received together are acknowledged together.
+        # Jobs that are received together are acknowledged together, and the jobs that they cause are sent together.
+        self._send: Batcher[Mapping[str, object], None] = Batcher(self._enqueue, alone=sql.in_transaction)
         self._ack: Batcher[Job, None] = Batcher(self._acknowledge, alone=sql.in_transaction)
 
     async def send(
@@ -31,13 +31,14 @@ class PostgresQueue:
         delay_s: int = 0,
     ) -> None:
         now = self._clock()
-        await self._sql.fetch(
-            _SQL["send"],
-            id=job_id or self._new_id(),
-            queue=queue,
-            body=body,
-            now=now,
-            visible_at=now + timedelta(seconds=delay_s),
+        await self._send(
+            {
+                "id": job_id or self._new_id(),
+                "queue": queue,
+                "body": body,
+                "enqueued_at": now,
+                "visible_at": now + timedelta(seconds=delay_s),
+            }
         )
 
     async def receive(self, queue: str, *, limit: int, visibility_s: int) -> Sequence[Job]:
@@ -69,9 +70,13 @@ class PostgresQueue:
             max_attempts=retry_policy(job.queue).attempts,
         )
 
+    async def _enqueue(self, jobs: Sequence[Mapping[str, object]]) -> Sequence[None]:
+        await self._sql.fetch(_SQL["send"], jobs=json_param(jobs))
+        return [None] * len(jobs)
+
     async def _acknowledge(self, jobs: Sequence[Job]) -> Sequence[None]:
-        done = [{"id": str(job.id), "attempt": job.attempt} for job in jobs]
-        await self._sql.fetch(_SQL["ack"], jobs=json.dumps(done))
+        done = [{"id": job.id, "attempt": job.attempt} for job in jobs]
+        await self._sql.fetch(_SQL["ack"], jobs=json_param(done))
         return [None] * len(jobs)
 
     async def depths(self) -> Sequence[QueueDepth]:

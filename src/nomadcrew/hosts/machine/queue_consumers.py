@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from nomadcrew.api.consumers import Consumer
 from nomadcrew.core.clock import Clock
 from nomadcrew.core.errors import PermanentFailure, Unavailable
+from nomadcrew.core.events import NOTIFICATIONS
 from nomadcrew.core.ids import JobId
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.queues import Job, WorkQueue
@@ -18,7 +19,9 @@ from nomadcrew.hosts.machine.sockets.hub import TICK_S, Hub
 log = logging.getLogger("nomadcrew.background")
 
 Beat = Callable[[], None]
+# Jobs of a queue to consume at a time. Those that only ask the database share its statements; others call services.
 RECEIVE = 10
+RECEIVE_NOTIFICATIONS = 100
 VISIBILITY_S = 60
 # Must be less than VISIBILITY_S: after that, the job is delivered again.
 JOB_TIMEOUT_S = 50
@@ -58,12 +61,13 @@ class QueueConsumers:
     async def run(self, queue: str, ports: Ports, beat: Beat) -> None:
         """Consume a queue until cancelled."""
         wake_event = self._wake_events[queue]
+        limit = RECEIVE_NOTIFICATIONS if queue == NOTIFICATIONS else RECEIVE
         while True:
             beat()
             wake_event.clear()
-            jobs = await ports.queue.receive(queue, limit=RECEIVE, visibility_s=VISIBILITY_S)
+            jobs = await ports.queue.receive(queue, limit=limit, visibility_s=VISIBILITY_S)
             await asyncio.gather(*(self._consume(job, ports) for job in jobs))
-            if len(jobs) == RECEIVE:
+            if len(jobs) == limit:
                 continue  # there may be more jobs
             try:
                 await asyncio.wait_for(wake_event.wait(), POLL_S)

@@ -95,17 +95,20 @@ LEFT JOIN trip_notification_preferences own
     ON own.trip_id = t.id AND own.user_id = membership.user_id AND own.updated_at >= membership.joined_at
 
 -- name: store
-WITH drafts AS (
-    SELECT * FROM jsonb_to_recordset(:drafts::jsonb)
-        AS d (id uuid, event_id uuid, user_id uuid, type text, metadata jsonb, payload jsonb)
+-- The notifications of several events at once, each once, with the number of stored ones for each event `n` that has any.
+WITH drafts AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(:drafts::jsonb) AS d (
+        n int, id uuid, event_id uuid, user_id uuid, trip_id uuid, type text, metadata jsonb, payload jsonb,
+        caused_at timestamptz, now timestamptz)
 ), stored AS (
     INSERT INTO notifications AS n (id, user_id, type, metadata, created_at, updated_at, caused_at)
-    SELECT drafts.id, p.id, type, metadata, :now::timestamptz, :now::timestamptz, :caused_at::timestamptz
+    SELECT drafts.id, p.id, type, metadata, now, now, caused_at
     FROM drafts JOIN user_profiles p ON p.id = drafts.user_id
     -- An invitation that was answered meanwhile has nothing to answer.
     WHERE NOT EXISTS (SELECT FROM trip_invitations i
                       WHERE drafts.type = 'TRIP_INVITATION_RECEIVED'
                           AND i.id = (drafts.metadata ->> 'invitationID')::uuid AND i.status <> 'PENDING')
+    ORDER BY drafts.id
     -- A later event about the same subject renews its notification; a repeat changes nothing.
     ON CONFLICT (id) DO UPDATE
     SET metadata = excluded.metadata, is_read = false, created_at = excluded.created_at,
@@ -114,12 +117,12 @@ WITH drafts AS (
     RETURNING id
 ), event AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, recipient_id, audience, occurred_at, payload)
-    SELECT drafts.event_id, 'notification.created', 'NotificationService', :trip_id::uuid, user_id, user_id, 'user',
-           :now::timestamptz, payload
+    SELECT drafts.event_id, 'notification.created', 'NotificationService', trip_id, user_id, user_id, 'user', now, payload
     FROM drafts JOIN stored USING (id)
+    ORDER BY drafts.n
     ON CONFLICT (id) DO NOTHING
 )
-SELECT count(*) AS count FROM stored
+SELECT drafts.n, count(*) AS count FROM drafts JOIN stored USING (id) GROUP BY drafts.n
 
 -- name: purge
 DELETE FROM notifications WHERE id IN (

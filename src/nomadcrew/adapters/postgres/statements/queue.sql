@@ -1,6 +1,9 @@
 -- name: send
 INSERT INTO queue_jobs (id, queue, body, enqueued_at, visible_at)
-VALUES (:id::uuid, :queue::text, :body::text, :now::timestamptz, :visible_at::timestamptz)
+SELECT id, queue, body, enqueued_at, visible_at
+FROM jsonb_to_recordset(:jobs::jsonb) AS job (
+    id uuid, queue text, body text, enqueued_at timestamptz, visible_at timestamptz)
+ORDER BY id
 ON CONFLICT (id) DO NOTHING
 
 -- name: receive
