@@ -3,12 +3,14 @@
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Any
 
 from nomadcrew.adapters.postgres.attachments import REFUSALS as OF_ATTACHMENTS
 from nomadcrew.adapters.postgres.batching import Batcher
-from nomadcrew.adapters.postgres.refusals import Refusals, raise_for_verdict
-from nomadcrew.adapters.postgres.sql import Row, Sql, gate, statements
+from nomadcrew.adapters.postgres.refusals import Refusals, raise_for_verdict, refusal
+from nomadcrew.adapters.postgres.sql import Row, Sql, command_row, gate, json_param, statements
 from nomadcrew.core.access import Access, Command
 from nomadcrew.core.chat.events import stored_attachment
 from nomadcrew.core.chat.model import (
@@ -52,6 +54,47 @@ _END = 2**63 - 1
 _KNOWN = None  # the outcome if the message, or another one with its id, is stored already
 
 
+@dataclass(frozen=True, slots=True)
+class _Reacting:
+    """A reaction to add or to remove."""
+
+    reaction: Reaction
+    rule: Rule
+    event_id: EventId
+
+    @property
+    def subject(self) -> tuple[MessageId, UserId]:
+        return self.reaction.message_id, self.reaction.user_id
+
+    def as_row(self, n: int) -> dict[str, object]:
+        reaction = self.reaction
+        return {
+            "n": n,
+            "id": reaction.message_id,
+            "trip_id": reaction.trip_id,
+            "caller": reaction.user_id,
+            "min_rank": self.rule.min_rank,
+            "emoji": reaction.emoji,
+            "event_id": self.event_id,
+            "now": reaction.created_at,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """A receipt of a message."""
+
+    command: Command
+    message_id: MessageId
+
+    @property
+    def subject(self) -> tuple[TripId, UserId]:
+        return self.command.trip_id, self.command.caller
+
+    def as_row(self, n: int) -> dict[str, object]:
+        return {"n": n, "id": self.message_id, **command_row(self.command)}
+
+
 class PostgresChat:
     def __init__(self, sql: Sql, outbox: Outbox) -> None:
         """`outbox` is notified of every write; each inserts an event."""
@@ -60,6 +103,10 @@ class PostgresChat:
         self._batch: Batcher[tuple[NewMessage, Rule], Message | None] = Batcher(
             self._write, alone=sql.in_transaction
         )
+        alone, subject = sql.in_transaction, attrgetter("subject")
+        self._react: Batcher[_Reacting, Reaction] = Batcher(self._react_all, alone=alone, key=subject)
+        self._unreact: Batcher[_Reacting, None] = Batcher(self._unreact_all, alone=alone, key=subject)
+        self._read: Batcher[_Reading, None] = Batcher(self._read_all, alone=alone, key=subject)
 
     async def add(self, message: NewMessage, rule: Rule) -> Message:
         added = await self._batch((message, rule))
@@ -84,7 +131,7 @@ class PostgresChat:
         return await self._page(access, "after", cursor, limit)
 
     async def search(self, access: Access, words: Sequence[str], cursor: str | None, *, limit: int) -> MessagePage:
-        return await self._page(access, "before", cursor, limit, offset=0, words=json.dumps(words))
+        return await self._page(access, "before", cursor, limit, offset=0, words=json_param(words))
 
     async def edit(self, command: Command, message_id: MessageId, text: str) -> Message:
         [row] = await self._sql.fetch(
@@ -118,16 +165,12 @@ class PostgresChat:
         return None if row["file_id"] is None else AttachmentId(row["file_id"])
 
     async def add_reaction(self, reaction: Reaction, rule: Rule, event_id: EventId) -> Reaction:
-        [row] = await self._sql.fetch(
-            _SQL["react"], max_reactions=MAX_REACTIONS, now=reaction.created_at, **_params(reaction, rule, event_id)
-        )
-        raise_for_verdict(row["verdict"], "unchanged", also=_REFUSALS)
+        stored = await self._react(_Reacting(reaction, rule, event_id))
         await self._outbox.after_commit()
-        return Reaction(reaction.message_id, reaction.trip_id, reaction.user_id, reaction.emoji, row["created_at"])
+        return stored
 
     async def remove_reaction(self, reaction: Reaction, rule: Rule, event_id: EventId) -> None:
-        [row] = await self._sql.fetch(_SQL["unreact"], now=reaction.created_at, **_params(reaction, rule, event_id))
-        raise_for_verdict(row["verdict"], also=_REFUSALS)
+        await self._unreact(_Reacting(reaction, rule, event_id))
         await self._outbox.after_commit()
 
     async def list_reactions(self, access: Access, message_id: MessageId) -> Sequence[Reaction]:
@@ -144,14 +187,7 @@ class PostgresChat:
         ]
 
     async def mark_read(self, command: Command, message_id: MessageId) -> None:
-        [row] = await self._sql.fetch(
-            _SQL["read"],
-            **gate(command),
-            id=message_id,
-            event_id=command.event_id,
-            now=command.now,
-        )
-        raise_for_verdict(row["verdict"], also=_REFUSALS)
+        await self._read(_Reading(command, message_id))
         await self._outbox.after_commit()
 
     async def list_receipts(self, access: Access) -> Sequence[Receipt]:
@@ -170,12 +206,28 @@ class PostgresChat:
     async def _write(self, batch: Sequence[tuple[NewMessage, Rule]]) -> Sequence[Message | DomainError | None]:
         rows = await self._sql.fetch(
             _SQL["add"],
-            messages=json.dumps([_row(number, message) for number, (message, _) in enumerate(batch)]),
+            messages=json_param([_row(number, message) for number, (message, _) in enumerate(batch)]),
             # One rule for the batch: all messages have the same one.
             min_rank=batch[0][1].min_rank,
             now=min(message.now for message, _ in batch),
         )
         return [_added(message, row) for (message, _), row in zip(batch, rows, strict=True)]
+
+    async def _react_all(self, batch: Sequence[_Reacting]) -> Sequence[Reaction | DomainError]:
+        rows = await self._sql.fetch(_SQL["react"], reactions=_rows(batch), max_reactions=MAX_REACTIONS)
+        return [
+            refusal(row["verdict"], "unchanged", also=_REFUSALS)
+            or replace(reacting.reaction, created_at=row["created_at"])
+            for reacting, row in zip(batch, rows, strict=True)
+        ]
+
+    async def _unreact_all(self, batch: Sequence[_Reacting]) -> Sequence[DomainError | None]:
+        rows = await self._sql.fetch(_SQL["unreact"], reactions=_rows(batch))
+        return [refusal(row["verdict"], also=_REFUSALS) for row in rows]
+
+    async def _read_all(self, batch: Sequence[_Reading]) -> Sequence[DomainError | None]:
+        rows = await self._sql.fetch(_SQL["read"], receipts=_rows(batch))
+        return [refusal(row["verdict"], also=_REFUSALS) for row in rows]
 
     async def _page(
         self, access: Access, statement: str, cursor: str | None, limit: int, **params: object
@@ -207,41 +259,34 @@ def _position(cursor: str | None) -> tuple[int | None, MessageId | None]:
     return None, MessageId(message_id)
 
 
-def _params(reaction: Reaction, rule: Rule, event_id: EventId) -> dict[str, Any]:
-    return {
-        "trip_id": reaction.trip_id,
-        "id": reaction.message_id,
-        "caller": reaction.user_id,
-        "min_rank": rule.min_rank,
-        "emoji": reaction.emoji,
-        "event_id": event_id,
-    }
+def _rows(batch: Sequence[_Reacting | _Reading]) -> str:
+    return json_param([item.as_row(n) for n, item in enumerate(batch)])
 
 
 def _row(number: int, message: NewMessage) -> dict[str, Any]:
     return {
         "n": number,
-        "id": str(message.id),
-        "trip_id": str(message.trip_id),
-        "user_id": str(message.author),
+        "id": message.id,
+        "trip_id": message.trip_id,
+        "user_id": message.author,
         "body": message.text,
         "folded": search_key(message.text),
-        "reply_to_id": None if message.reply_to_id is None else str(message.reply_to_id),
-        "mentions": [list(names) for names in message.mentions],
-        "event_id": str(message.event_id),
-        "now": message.now.isoformat(),
-        "kept_until": (message.now + REPEATED_WITHIN).isoformat(),
+        "reply_to_id": message.reply_to_id,
+        "mentions": message.mentions,
+        "event_id": message.event_id,
+        "now": message.now,
+        "kept_until": message.now + REPEATED_WITHIN,
         "fingerprint": None if message.fingerprint is None else message.fingerprint.hex(),
-        "attachment_id": None if message.attachment_id is None else str(message.attachment_id),
+        "attachment_id": message.attachment_id,
     }
 
 
 def _added(message: NewMessage, row: Row) -> Message | DomainError | None:
-    try:
-        if raise_for_verdict(row["verdict"], "known", also=_REFUSALS) == "known":
-            return _KNOWN
-    except DomainError as refusal:
-        return refusal
+    refused = refusal(row["verdict"], "known", also=_REFUSALS)
+    if refused is not None:
+        return refused
+    if row["verdict"] == "known":
+        return _KNOWN
     sender = Sender(message.author, row["sender_name"], row["avatar_url"])
     return Message(
         message.id,

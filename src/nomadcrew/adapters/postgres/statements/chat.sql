@@ -230,52 +230,76 @@ SELECT checked.verdict, (SELECT edits FROM erased) AS edits,
 FROM checked
 
 -- name: react
-WITH gate AS MATERIALIZED (
-    SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
+-- Any number of reactions at once, one per user and message, one row each in the result. Users are locked in the order of
+-- their ids.
+WITH input AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(:reactions::jsonb) AS r (
+        n int, id uuid, trip_id uuid, caller uuid, min_rank int, emoji text, event_id uuid, now timestamptz)
+), gated AS MATERIALIZED (
+    SELECT input.*, gate.verdict
+    FROM input CROSS JOIN LATERAL trip_gate(input.trip_id, input.caller, input.min_rank) gate
 ), own_reactions AS MATERIALIZED (
-    SELECT locked.*
-    FROM gate CROSS JOIN LATERAL locked_reactions(gate.trip_id, :id::uuid, :caller::uuid, :emoji::text) locked
-    WHERE gate.verdict = 'ok'
-), checked AS (
-    SELECT CASE WHEN gate.verdict <> 'ok' THEN gate.verdict
+    SELECT ordered.n, locked.*
+    FROM (SELECT * FROM gated WHERE verdict = 'ok' ORDER BY caller, id) AS ordered
+    CROSS JOIN LATERAL locked_reactions(ordered.trip_id, ordered.id, ordered.caller, ordered.emoji) locked
+), checked AS MATERIALIZED (
+    SELECT gated.n, gated.id, gated.trip_id, gated.caller, gated.emoji, gated.event_id, gated.now,
+           own_reactions.reacted_at,
+           CASE WHEN gated.verdict <> 'ok' THEN gated.verdict
                 WHEN own_reactions.others IS NULL THEN 'message_not_found'
                 WHEN own_reactions.reacted_at IS NOT NULL THEN 'unchanged'
                 WHEN own_reactions.others >= :max_reactions::int THEN 'too_many_reactions'
                 ELSE 'ok' END AS verdict
-    FROM gate LEFT JOIN own_reactions ON true
+    FROM gated LEFT JOIN own_reactions ON own_reactions.n = gated.n
 ), inserted AS (
     INSERT INTO chat_reactions (message_id, user_id, emoji, created_at)
-    SELECT :id::uuid, :caller::uuid, :emoji::text, :now::timestamptz FROM checked WHERE verdict = 'ok'
+    SELECT id, caller, emoji, now FROM checked WHERE verdict = 'ok' ORDER BY id, caller
 ), event AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
-    SELECT :event_id::uuid, 'CHAT_REACTION_ADDED', 'chat-service', gate.trip_id, :caller::uuid, 'trip',
-           :now::timestamptz,
-           jsonb_build_object('messageId', :id::uuid, 'tripId', gate.trip_id, 'reaction', :emoji::text,
-                              'user', person_json(u))
-    FROM checked CROSS JOIN gate JOIN user_profiles u ON u.id = :caller::uuid WHERE checked.verdict = 'ok'
+    SELECT c.event_id, 'CHAT_REACTION_ADDED', 'chat-service', c.trip_id, c.caller, 'trip', c.now,
+           jsonb_build_object('messageId', c.id, 'tripId', c.trip_id, 'reaction', c.emoji, 'user', person_json(u))
+    FROM checked c JOIN user_profiles u ON u.id = c.caller WHERE c.verdict = 'ok'
+    ORDER BY c.n
 )
-SELECT checked.verdict, coalesce(own_reactions.reacted_at, :now::timestamptz) AS created_at
-FROM checked LEFT JOIN own_reactions ON true
+SELECT verdict, coalesce(reacted_at, now) AS created_at FROM checked ORDER BY n
 
 -- name: unreact
-WITH gate AS MATERIALIZED (
-    SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
+-- Any number of reactions at once, one per user and message, one verdict each. Messages are locked before reactions, each
+-- in the order of their ids.
+WITH input AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(:reactions::jsonb) AS r (
+        n int, id uuid, trip_id uuid, caller uuid, min_rank int, emoji text, event_id uuid, now timestamptz)
+), gated AS MATERIALIZED (
+    SELECT input.*, gate.verdict
+    FROM input CROSS JOIN LATERAL trip_gate(input.trip_id, input.caller, input.min_rank) gate
+), message AS MATERIALIZED (
+    SELECT gated.n, m.id FROM gated JOIN chat_messages m ON m.id = gated.id AND m.trip_id = gated.trip_id
+    WHERE gated.verdict = 'ok'
+    ORDER BY m.id
+    FOR SHARE OF m
+), target AS MATERIALIZED (
+    SELECT gated.n, r.message_id, r.user_id, r.emoji
+    FROM message
+    JOIN gated ON gated.n = message.n
+    JOIN chat_reactions r ON r.message_id = message.id AND r.user_id = gated.caller
+        AND emoji_key(r.emoji) = emoji_key(gated.emoji)
+    ORDER BY r.message_id, r.user_id, r.emoji
+    FOR UPDATE OF r
 ), deleted AS (
-    DELETE FROM chat_reactions r USING gate, chat_messages m
-    WHERE gate.verdict = 'ok' AND m.id = :id::uuid AND m.trip_id = gate.trip_id
-        AND r.message_id = m.id AND r.user_id = :caller::uuid AND emoji_key(r.emoji) = emoji_key(:emoji::text)
-    RETURNING m.id, m.trip_id, r.emoji
+    DELETE FROM chat_reactions r USING target t
+    WHERE (r.message_id, r.user_id, r.emoji) = (t.message_id, t.user_id, t.emoji)
+    RETURNING t.n, r.emoji
 ), event AS (
     -- Rows from before one emoji had one spelling may be several.
     INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
-    SELECT :event_id::uuid, 'CHAT_REACTION_REMOVED', 'chat-service', deleted.trip_id, :caller::uuid, 'trip',
-           :now::timestamptz,
-           jsonb_build_object('messageId', deleted.id, 'tripId', deleted.trip_id, 'reaction', deleted.emoji,
+    SELECT DISTINCT ON (gated.n) gated.event_id, 'CHAT_REACTION_REMOVED', 'chat-service', gated.trip_id, gated.caller,
+           'trip', gated.now,
+           jsonb_build_object('messageId', gated.id, 'tripId', gated.trip_id, 'reaction', deleted.emoji,
                               'user', person_json(u))
-    FROM deleted JOIN user_profiles u ON u.id = :caller::uuid
-    LIMIT 1
+    FROM deleted JOIN gated ON gated.n = deleted.n JOIN user_profiles u ON u.id = gated.caller
+    ORDER BY gated.n, deleted.emoji
 )
-SELECT verdict FROM gate
+SELECT verdict FROM gated ORDER BY n
 
 -- name: reactions
 WITH gate AS MATERIALIZED (
@@ -292,32 +316,35 @@ FROM gate LEFT JOIN target ON true LEFT JOIN chat_reactions r ON r.message_id = 
 ORDER BY r.created_at, r.user_id, r.emoji
 
 -- name: read
-WITH gate AS MATERIALIZED (
-    SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
-), target AS MATERIALIZED (
-    SELECT m.id, m.trip_id, m.seq FROM gate
-    JOIN chat_messages m ON m.id = :id::uuid AND m.trip_id = gate.trip_id
-    WHERE gate.verdict = 'ok'
+-- Any number of receipts at once, one per user and trip, one verdict each. They are locked in this order.
+WITH input AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(:receipts::jsonb) AS r (
+        n int, id uuid, trip_id uuid, caller uuid, min_rank int, event_id uuid, now timestamptz)
+), checked AS MATERIALIZED (
+    SELECT input.*, m.seq,
+           CASE WHEN gate.verdict = 'ok' AND m.id IS NULL THEN 'message_not_found' ELSE gate.verdict END AS verdict
+    FROM input
+    CROSS JOIN LATERAL trip_gate(input.trip_id, input.caller, input.min_rank) gate
+    LEFT JOIN chat_messages m ON gate.verdict = 'ok' AND m.id = input.id AND m.trip_id = input.trip_id
 ), updated AS (
     INSERT INTO chat_receipts AS r (trip_id, user_id, message_id, seq, read_at)
-    SELECT trip_id, :caller::uuid, id, seq, :now::timestamptz FROM target
+    SELECT trip_id, caller, id, seq, now FROM checked WHERE verdict = 'ok' ORDER BY trip_id, caller
     ON CONFLICT (trip_id, user_id) DO UPDATE
     SET message_id = excluded.message_id, seq = excluded.seq, read_at = excluded.read_at
     WHERE r.seq < excluded.seq
-    RETURNING r.trip_id, r.message_id
+    RETURNING r.trip_id, r.user_id
 ), event AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
-    SELECT :event_id::uuid, 'CHAT_READ_RECEIPT', 'chat-service', updated.trip_id, :caller::uuid, 'trip',
-           :now::timestamptz,
+    SELECT c.event_id, 'CHAT_READ_RECEIPT', 'chat-service', c.trip_id, c.caller, 'trip', c.now,
            jsonb_strip_nulls(jsonb_build_object(
-               'messageId', updated.message_id, 'tripId', updated.trip_id, 'userId', u.id, 'userName',
-               display_name(u),
-               'userAvatar', nullif(u.avatar_url, ''), 'timestamp', utc_text(:now::timestamptz),
-               'user', person_json(u)))
-    FROM updated JOIN user_profiles u ON u.id = :caller::uuid
+               'messageId', c.id, 'tripId', c.trip_id, 'userId', u.id, 'userName', display_name(u),
+               'userAvatar', nullif(u.avatar_url, ''), 'timestamp', utc_text(c.now), 'user', person_json(u)))
+    FROM updated
+    JOIN checked c ON c.verdict = 'ok' AND c.trip_id = updated.trip_id AND c.caller = updated.user_id
+    JOIN user_profiles u ON u.id = c.caller
+    ORDER BY c.n
 )
-SELECT CASE WHEN gate.verdict = 'ok' AND target.id IS NULL THEN 'message_not_found' ELSE gate.verdict END AS verdict
-FROM gate LEFT JOIN target ON true
+SELECT verdict FROM checked ORDER BY n
 
 -- name: receipts
 SELECT gate.verdict, r.message_id, r.read_at, u.id AS sender_id, display_name(u) AS sender_name, u.avatar_url
