@@ -9,10 +9,8 @@ Each load runs on both in turn, A B B A, so that a steady drift of the machine c
 """
 
 import argparse
-import http.client
 import json
 import os
-import socket
 import sys
 import tempfile
 import time
@@ -22,12 +20,11 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean, median
-from urllib.parse import urlsplit
 
 import msgspec
 
 from bench import machine, prepare, requests, wrk
-from bench.load import waiting_work
+from bench.load import settle
 from bench.machine import CannotMeasure
 from bench.report import table
 from bench.requests import BadTemplate, Person, Template
@@ -35,9 +32,6 @@ from bench.shape import BadShape, Difference, KindOfRequest, Shape, Side, User, 
 
 TIMEOUT_S = 30
 TOKEN_USED_S = 300  # tokens may be as short-lived as fifteen minutes
-SETTLE_S = 0.3
-SETTLED_WITHIN_S = 60.0
-QUIET_CORES = 0.05
 FIGURES = {
     "per_s": "requests/s", "p50_ms": "p50 ms", "p99_ms": "p99 ms", "cpu_us": "CPU µs",
     "postgres_us": "PostgreSQL CPU µs", "reply_bytes": "reply bytes",
@@ -147,20 +141,7 @@ def _run(target: Target, file: Path, connections: int, seconds: float) -> Run:
 
 
 def _settle(target: Target) -> None:
-    """Wait until a server has nothing left to do: its queue, if it shows one, is empty, and it uses no CPU.
-
-    Raises:
-        CannotMeasure: it does not finish in time.
-    """
-    deadline_s = time.monotonic() + SETTLED_WITHIN_S
-    while True:
-        used_s = target.cpu_seconds() + target.postgres_seconds()
-        time.sleep(SETTLE_S)
-        busy = target.cpu_seconds() + target.postgres_seconds() - used_s
-        if busy <= QUIET_CORES * SETTLE_S and not waiting_work(target.url):
-            return
-        if time.monotonic() > deadline_s:
-            raise CannotMeasure(f"after {SETTLED_WITHIN_S:g} s the server is still busy")
+    settle(target.url, lambda: target.cpu_seconds() + target.postgres_seconds())
 
 
 def _requests(shape: Shape, row: str, target: Target, folder: Path, *, warm_up: bool) -> Path:
@@ -193,18 +174,10 @@ def _template(kind: KindOfRequest, name: str) -> Template:
 
 def _check(target: Target, kind: str, request: requests.Request) -> None:
     """Send a request once: wrk shows no reply, so the reason of a refusal is read here."""
-    address = urlsplit(target.url)
     sent = requests.first(request, time.time_ns() % 10**13, int(time.time() * 1000))
-    try:
-        with socket.create_connection((address.hostname, address.port or 80), timeout=TIMEOUT_S) as connection:
-            connection.sendall(sent)
-            reply = http.client.HTTPResponse(connection, method=sent.partition(b" ")[0].decode())
-            reply.begin()
-            body = reply.read()
-    except (OSError, http.client.HTTPException) as reason:
-        raise CannotMeasure(f"{kind} has no reply: {reason!r}") from None
-    if not 200 <= reply.status < 300:
-        raise CannotMeasure(f"{kind} is answered {reply.status}: {body[:300].decode(errors='replace')}")
+    status, body = machine.send(target.url, sent)
+    if not 200 <= status < 300:
+        raise CannotMeasure(f"{kind} is answered {status}: {body[:300].decode(errors='replace')}")
 
 
 def _token(target: Target, user: User) -> str:

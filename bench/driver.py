@@ -1,6 +1,8 @@
-"""The bare driver: a route's statements with parameters like the route's, in a loop over asyncpg and nothing else.
+"""The bare driver: a route's statements with parameters like the route's, in a loop over asyncpg.
 
-Runs in a separate process, so that its CPU is counted separately: `python -m bench.driver trips 16 3 '<world>'`.
+One request's statements are run for each request, also if the host writes those of several requests at once. It
+runs in a separate process, so that its CPU is counted separately: `python -m bench.driver trips 16 3`, with the
+world on standard input.
 """
 
 import asyncio
@@ -8,7 +10,7 @@ import json
 import secrets
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,59 +21,62 @@ from uuid import UUID
 import asyncpg
 import uvloop
 
+from bench.kinds import POSITIONS, weights
+from bench.load import Sample
+from bench.machine import tree_cpu_seconds
+from bench.requests import in_turn
 from nomadcrew.adapters.postgres.accounts import Passwords, PostgresAccounts
 from nomadcrew.adapters.postgres.chat import PostgresChat
+from nomadcrew.adapters.postgres.notifications import PostgresNotifications
 from nomadcrew.adapters.postgres.positions import PostgresPositions
 from nomadcrew.adapters.postgres.sql import Row, Statement, statements
 from nomadcrew.adapters.postgres.todos import PostgresTodos
 from nomadcrew.adapters.postgres.trips import PostgresTrips
-from nomadcrew.core.access import Access
-from nomadcrew.core.chat.model import NewMessage
+from nomadcrew.core.access import Access, Command
+from nomadcrew.core.chat.model import NewMessage, Reaction
 from nomadcrew.core.events import Outbox
 from nomadcrew.core.ids import EventId, MessageId, TodoId, TripId, UserId, uuid7
 from nomadcrew.core.locations.model import Point, Privacy, Report
 from nomadcrew.core.permissions import Rule, rule
 from nomadcrew.core.todos.model import Todo, TodoStatus
 
-# Parameters are created before the clock starts, more per second than the statements can use.
+# Parameters are created before the clock starts. If they run out, the run ends early.
 MAX_PER_S = {"positions": 1_000}
-POSITIONS = 50
+WARM_UP_S = 0.3
+NO_OUTBOX = cast(Outbox, None)
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A user, and a trip of theirs."""
+    """A user, a trip of theirs, and its newest messages, oldest first."""
 
     user_id: str
     trip_id: str
     login: str
+    messages: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """The statements of one request, in order."""
+class Asked:
+    """One statement of a request."""
 
-    statements: tuple[Statement, ...]
-    parameters: Callable[[Case], Awaitable[tuple[Sequence[object], ...]]]
-
-
-def _ordered(statement: Statement, **params: object) -> Sequence[object]:
-    return [params[name] for name in statement.params]
+    statement: Statement
+    parameters: Sequence[object]
 
 
-_TRIPS, _TODOS = statements("trips"), statements("todos")
-_FIND, _OPEN = statements("accounts")["find"], statements("sessions")["open"]
+# The statements of a user's request in order; the number counts earlier requests of the same user and trip.
+Work = Callable[[Case, int], Awaitable[Sequence[Asked]]]
 
 
 class _Recorder:
-    """`Sql` that runs nothing and raises the parameters of a statement."""
+    """`Sql` that runs nothing and raises a statement with its parameters."""
 
-    class Asked(Exception):
-        def __init__(self, parameters: Sequence[object]) -> None:
-            self.parameters = parameters
+    class Recorded(Exception):
+        def __init__(self, asked: Asked) -> None:
+            self.asked = asked
 
     async def fetch(self, statement: Statement, /, **params: object) -> Sequence[Row]:
-        raise self.Asked(_ordered(statement, **params))
+        raise self.Recorded(_asked(statement, **params))
 
     def transaction(self) -> AbstractAsyncContextManager[None]:
         raise AssertionError("one statement needs no transaction")
@@ -80,24 +85,43 @@ class _Recorder:
         return True  # so that no batch is formed
 
 
-async def _recorded(call: Awaitable[object]) -> tuple[Sequence[object], ...]:
-    """The parameters of an adapter's statement."""
+def _asked(statement: Statement, **params: object) -> Asked:
+    return Asked(statement, [params[name] for name in statement.params])
+
+
+async def _recorded(call: Awaitable[object]) -> Sequence[Asked]:
+    """The statement of an adapter's method."""
     try:
         await call
-    except _Recorder.Asked as recorded:
-        return (recorded.parameters,)
+    except _Recorder.Recorded as recorded:
+        return (recorded.asked,)
     raise AssertionError("no statement was run")
 
 
-async def _trips(case: Case) -> tuple[Sequence[object], ...]:
+async def _trips(case: Case, _number: int) -> Sequence[Asked]:
     return await _recorded(PostgresTrips(_Recorder()).list_for_user(UserId(UUID(case.user_id))))
 
 
-async def _trip(case: Case) -> tuple[Sequence[object], ...]:
+async def _trip(case: Case, _number: int) -> Sequence[Asked]:
     return await _recorded(PostgresTrips(_Recorder()).get(_access(case, rule("trip", "read"))))
 
 
-async def _todo(case: Case) -> tuple[Sequence[object], ...]:
+async def _notifications(case: Case, _number: int) -> Sequence[Asked]:
+    page = PostgresNotifications(_Recorder()).page(UserId(UUID(case.user_id)), is_read=None, limit=20)
+    return await _recorded(page)
+
+
+async def _messages(case: Case, _number: int) -> Sequence[Asked]:
+    chat = PostgresChat(_Recorder(), NO_OUTBOX)
+    return await _recorded(chat.before(_access(case, rule("chat", "read")), None, limit=50))
+
+
+async def _locations(case: Case, _number: int) -> Sequence[Asked]:
+    positions = PostgresPositions(_Recorder())
+    return await _recorded(positions.members_with_positions(_access(case, rule("location", "read"))))
+
+
+async def _todo(case: Case, _number: int) -> Sequence[Asked]:
     now = datetime.now(UTC)
     access = _access(case, rule("todo", "create"))
     todo = Todo(
@@ -109,11 +133,48 @@ async def _todo(case: Case) -> tuple[Sequence[object], ...]:
     return await _recorded(added)
 
 
-def _access(case: Case, allowed: Rule) -> Access:
-    return Access(TripId(UUID(case.trip_id)), UserId(UUID(case.user_id)), allowed)
+async def _chat(case: Case, _number: int) -> Sequence[Asked]:
+    access = _access(case, rule("chat", "create"))
+    message = NewMessage(
+        MessageId(uuid7()), access.trip_id, access.caller, "on my way, the driver", None, (), EventId(uuid7()),
+        datetime.now(UTC), secrets.token_bytes(32),
+    )  # fmt: skip
+    return await _recorded(PostgresChat(_Recorder(), NO_OUTBOX).add(message, access.rule))
 
 
-async def _login(case: Case) -> tuple[Sequence[object], ...]:
+async def _receipt(case: Case, number: int) -> Sequence[Asked]:
+    access = _access(case, rule("chat", "read"))
+    command = Command(access.trip_id, access.caller, access.rule, EventId(uuid7()), datetime.now(UTC))
+    return await _recorded(PostgresChat(_Recorder(), NO_OUTBOX).mark_read(command, _message(case, number)))
+
+
+async def _reaction(case: Case, number: int) -> Sequence[Asked]:
+    access = _access(case, rule("chat", "react"))
+    reaction = Reaction(_message(case, number), access.trip_id, access.caller, "👍", datetime.now(UTC))
+    chat = PostgresChat(_Recorder(), NO_OUTBOX)
+    return await _recorded(chat.add_reaction(reaction, access.rule, EventId(uuid7())))
+
+
+async def _position(case: Case, _number: int) -> Sequence[Asked]:
+    return await _report(case, 1)
+
+
+async def _positions(case: Case, _number: int) -> Sequence[Asked]:
+    return await _report(case, POSITIONS)
+
+
+async def _report(case: Case, count: int) -> Sequence[Asked]:
+    now = datetime.now(UTC)
+    access = _access(case, rule("location", "create"))
+    points = [
+        Point(41.14 + index % 10 / 1e6, -8.61, now - timedelta(seconds=2 * (count - index)), Privacy.PRECISE, 8.0)
+        for index in range(count)
+    ]
+    report = Report(access.trip_id, access.caller, points, frozenset(), None, None, EventId(uuid7()), now)
+    return await _recorded(PostgresPositions(_Recorder()).accept(report, access.rule))
+
+
+async def _login(case: Case, _number: int) -> Sequence[Asked]:
     now = datetime.now(UTC)
     session = {
         "id": uuid7(),
@@ -123,109 +184,100 @@ async def _login(case: Case) -> tuple[Sequence[object], ...]:
         "hash": secrets.token_bytes(32),
     }
     accounts = PostgresAccounts(_Recorder(), cast(Passwords, None))
-    return *await _recorded(accounts.find(case.login, now=now)), _ordered(_OPEN, **session)
+    found = await _recorded(accounts.find(case.login, now=now))
+    return *found, _asked(statements("sessions")["open"], **session)
 
 
-async def _chat(case: Case) -> tuple[Sequence[object], ...]:
-    trip_id, user_id = TripId(UUID(case.trip_id)), UserId(UUID(case.user_id))
-    message = NewMessage(
-        MessageId(uuid7()), trip_id, user_id, "on my way, the driver", None, (), EventId(uuid7()),
-        datetime.now(UTC), secrets.token_bytes(32),
-    )  # fmt: skip
-    no_outbox = cast(Outbox, None)
-    return await _recorded(PostgresChat(_Recorder(), no_outbox).add(message, rule("chat", "create")))
+def _access(case: Case, allowed: Rule) -> Access:
+    return Access(TripId(UUID(case.trip_id)), UserId(UUID(case.user_id)), allowed)
 
 
-async def _position(case: Case) -> tuple[Sequence[object], ...]:
-    return await _report(case, 1)
+def _message(case: Case, number: int) -> MessageId:
+    return MessageId(UUID(case.messages[number % len(case.messages)]))
 
 
-async def _positions(case: Case) -> tuple[Sequence[object], ...]:
-    return await _report(case, POSITIONS)
-
-
-async def _report(case: Case, count: int) -> tuple[Sequence[object], ...]:
-    now = datetime.now(UTC)
-    points = [
-        Point(41.14 + index % 10 / 1e6, -8.61, now - timedelta(seconds=2 * (count - index)), Privacy.PRECISE, 8.0)
-        for index in range(count)
-    ]
-    report = Report(
-        TripId(UUID(case.trip_id)),
-        UserId(UUID(case.user_id)),
-        points,
-        frozenset(),
-        None,
-        None,
-        EventId(uuid7()),
-        now,
-    )
-    return await _recorded(PostgresPositions(_Recorder()).accept(report, rule("location", "create")))
-
-
-WORK = {
-    "chat": Work((statements("chat")["add"],), _chat),
-    "position": Work((statements("locations")["accept"],), _position),
-    "positions": Work((statements("locations")["accept"],), _positions),
-    "trips": Work((_TRIPS["of"],), _trips),
-    "trip": Work((_TRIPS["one"],), _trip),
-    "todo": Work((_TODOS["add"],), _todo),
-    "login": Work((_FIND, _OPEN), _login),
+WORK: dict[str, Work] = {
+    "trips": _trips,
+    "trip": _trip,
+    "notifications": _notifications,
+    "messages": _messages,
+    "locations": _locations,
+    "todo": _todo,
+    "chat": _chat,
+    "receipt": _receipt,
+    "reaction": _reaction,
+    "position": _position,
+    "positions": _positions,
+    "login": _login,
 }
 
 
+async def _prepared(
+    kind: str, cases: Sequence[Case], count: int
+) -> Iterator[Sequence[tuple[str, Sequence[object]]]]:
+    """The texts and parameters of `count` requests; each kind goes through all cases in turn."""
+    names = cycle(in_turn(weights(kind)))
+    numbers = dict.fromkeys(weights(kind), 0)
+    requests = []
+    for _ in range(count):
+        name = next(names)
+        passes, index = divmod(numbers[name], len(cases))
+        numbers[name] += 1
+        asked = await WORK[name](cases[index], passes)
+        requests.append([(one.statement.text, one.parameters) for one in asked])
+    return iter(requests)
+
+
 async def run(
-    kind: str, connections: int, seconds: float, cases: list[Case], connect: dict[str, Any]
-) -> dict[str, float]:
-    """Requests per second, and CPU microseconds of this process per request."""
-    work = WORK[kind]
-    texts = [statement.text for statement in work.statements]
+    kind: str, connections: int, seconds: float, cases: list[Case], connect: dict[str, Any], postgres_pid: int
+) -> Sample:
+    """CPU is that of this process and of PostgreSQL."""
     opened = [await asyncpg.connect(**connect) for _ in range(connections)]
-    users = cycle(cases)
-    prepared = [await work.parameters(next(users)) for _ in range(int(MAX_PER_S.get(kind, 20_000) * seconds))]
-    waiting = iter(prepared)
+    waiting = await _prepared(kind, cases, int(MAX_PER_S.get(kind, 8_000) * (WARM_UP_S + seconds)))
     times_ms: list[float] = []
 
     async def ask(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-        for parameters in waiting:
+        for statements_of_request in waiting:
             asked_s = time.perf_counter()
-            for text, arguments in zip(texts, parameters, strict=True):
+            for text, arguments in statements_of_request:
                 await connection.fetch(text, *arguments)
             done_s = time.perf_counter()
             times_ms.append((done_s - asked_s) * 1000)
             if done_s > until_s:
                 return
 
-    until_s = 0.0
-    await asyncio.gather(*(ask(connection) for connection in opened))  # once per connection, to prepare statements
+    until_s = time.perf_counter() + WARM_UP_S  # each connection prepares its statements
+    await asyncio.gather(*(ask(connection) for connection in opened))
     times_ms.clear()
-    began_s, cpu_s = time.perf_counter(), time.process_time()
+    began_s, cpu_s, postgres_s = time.perf_counter(), time.process_time(), tree_cpu_seconds(postgres_pid)
     until_s = began_s + seconds
     await asyncio.gather(*(ask(connection) for connection in opened))
     took_s, used_s = time.perf_counter() - began_s, time.process_time() - cpu_s
+    postgres_used_s = tree_cpu_seconds(postgres_pid) - postgres_s
     for connection in opened:
         await connection.close()
     times_ms.sort()
     done = len(times_ms)
-    return {
-        "per_s": done / took_s,
-        "cpu_us": used_s / done * 1e6,
-        "p50_ms": times_ms[done // 2],
-        "p99_ms": times_ms[done * 99 // 100],
-    }
+    return Sample(
+        done / took_s,
+        used_s / done * 1e6,
+        times_ms[done // 2],
+        times_ms[done * 99 // 100],
+        postgres_used_s / done * 1e6,
+    )
 
 
-def argument(cases: Sequence[Case], connect: dict[str, Any]) -> str:
-    """The last argument of the command line."""
-    return json.dumps({"cases": [asdict(case) for case in cases], "connect": connect})
+def stdin(cases: Sequence[Case], connect: dict[str, Any], postgres_pid: int) -> str:
+    """The text for the command's standard input."""
+    return json.dumps({"cases": [asdict(case) for case in cases], "connect": connect, "postgres_pid": postgres_pid})
 
 
 def main(arguments: Sequence[str]) -> None:
-    kind, connections, seconds, world = arguments
-    given = json.loads(world)
+    kind, connections, seconds = arguments
+    given = json.load(sys.stdin)
     cases = [Case(**case) for case in given["cases"]]
-    result = uvloop.run(run(kind, int(connections), float(seconds), cases, given["connect"]))
-    print(json.dumps(result))
+    sample = uvloop.run(run(kind, int(connections), float(seconds), cases, given["connect"], given["postgres_pid"]))
+    print(json.dumps(asdict(sample)))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,15 @@
-"""Reads a request and replies with as many bytes as a to-do has, to measure uvicorn alone."""
+"""Reads a request and replies with as many bytes as the host did, to measure uvicorn alone.
 
+Settings: EMPTY_SIZES, JSON: the bytes of the replies by method and last part of the path, or by method.
+"""
+
+import json
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-BODY = b"x" * 300
-HEADERS = [(b"content-type", b"application/json; charset=utf-8"), (b"content-length", b"%d" % len(BODY))]
+TYPE = (b"content-type", b"application/json; charset=utf-8")
+BODIES = {key: b"x" * size for key, size in json.loads(os.environ["EMPTY_SIZES"]).items()}
 
 
 async def app(
@@ -16,5 +21,8 @@ async def app(
         return
     while (await receive()).get("more_body", False):
         pass
-    await send({"type": "http.response.start", "status": 201, "headers": HEADERS})
-    await send({"type": "http.response.body", "body": BODY})
+    method: str = scope["method"]
+    body = BODIES.get(f"{method} {scope['path'].rpartition('/')[2]}") or BODIES.get(method, b"")
+    headers = [TYPE, (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

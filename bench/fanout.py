@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from websockets.asyncio.client import connect
 
 from bench.listeners import Listener, Receiver, open_listeners
-from bench.load import SETTLE_S, Sample, settle
-from bench.machine import CannotMeasure, Server, cpu_seconds, rss_mib
+from bench.load import SETTLE_S, Sample, settle_server
+from bench.machine import CannotMeasure, Server, rss_mib
 from bench.world import World
 
 SOCKETS = (5, 100, 1_000)
@@ -73,18 +73,22 @@ async def _fanout(
     await _listen(stack, server, paths, receiver)
     await _event(receiver, write, len(paths))
     await asyncio.sleep(SETTLE_S)
-    before_s, began_s = cpu_seconds(server.pid), time.perf_counter()
+    cpu_s, postgres_s, began_s = server.cpu_seconds(), server.postgres_seconds(), time.perf_counter()
     times_ms: list[float] = []
     events = 0
     while time.perf_counter() < began_s + seconds:
         times_ms += await _event(receiver, write, len(paths))
         events += 1
     took_s = time.perf_counter() - began_s
-    await asyncio.to_thread(settle, server)
-    used_s = cpu_seconds(server.pid) - before_s
+    await asyncio.to_thread(settle_server, server)
+    used_s, postgres_used_s = server.cpu_seconds() - cpu_s, server.postgres_seconds() - postgres_s
     times_ms.sort()
     return Sample(
-        events / took_s, used_s / events * 1e6, statistics.median(times_ms), times_ms[len(times_ms) * 99 // 100]
+        events / took_s,
+        used_s / events * 1e6,
+        statistics.median(times_ms),
+        times_ms[len(times_ms) * 99 // 100],
+        postgres_used_s / events * 1e6,
     )
 
 
@@ -101,9 +105,9 @@ async def _idle(stack: AsyncExitStack, server: Server, paths: Sequence[str]) -> 
     await _listen(stack, server, paths, Receiver())
     await asyncio.sleep(IDLE_SETTLE_S)
     used_mib = rss_mib(server.pid)
-    before_s, began_s = cpu_seconds(server.pid), time.perf_counter()
+    before_s, began_s = server.cpu_seconds(), time.perf_counter()
     await asyncio.sleep(IDLE_SETTLE_S)
-    busy = (cpu_seconds(server.pid) - before_s) / (time.perf_counter() - began_s)
+    busy = (server.cpu_seconds() - before_s) / (time.perf_counter() - began_s)
     return Idle(len(paths), (used_mib - before_mib) * 1024 / len(paths), used_mib, busy * 100)
 
 

@@ -1,57 +1,58 @@
-"""HTTP load from wrk, and its cost for the server."""
+"""HTTP load on a server, and its cost for the server and for PostgreSQL."""
 
-import json
-import shutil
-import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 
-from bench.machine import CannotMeasure, Server, cpu_seconds
-from bench.world import PASSWORD
+from bench import wrk
+from bench.machine import CannotMeasure, Server
 
-SCRIPT = Path(__file__).with_name("wrk.lua")
-# The host relays events after its reply; this work is counted for the requests that caused it.
+# Servers relay events after the reply; this work is counted for the requests that caused it.
 SETTLE_S = 0.3
 SETTLED_WITHIN_S = 60.0
+QUIET_CORES = 0.05
 _WAITING = ("nomadcrew_outbox_pending ", "nomadcrew_queue_jobs{")
-_runs = count(1)
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One run at one load. `cpu_us` is the server's (or the driver's) CPU per request in microseconds."""
+    """One run at one load. CPU is in microseconds per request, of the server (or the driver) and of PostgreSQL."""
 
     per_s: float
     cpu_us: float
     p50_ms: float
     p99_ms: float
+    postgres_us: float
 
 
-def require_wrk() -> None:
-    """Raises `CannotMeasure`: wrk is not installed."""
-    if shutil.which("wrk") is None:
-        raise CannotMeasure("wrk, which generates the load, is not installed: apt-get install wrk.")
+def settle(url: str | None, used_s: Callable[[], float]) -> None:
+    """Wait until a server has nothing left to do: its queue, if it shows one, is empty, and it uses no CPU.
 
-
-def settle(server: Server) -> None:
-    """Wait until a server has processed the events and jobs of earlier requests.
+    `used_s` returns its CPU seconds so far; without a `url` it has no queue.
 
     Raises:
         CannotMeasure: it does not finish in time.
     """
-    time.sleep(SETTLE_S)
     deadline_s = time.monotonic() + SETTLED_WITHIN_S
-    while server.name == "nomadcrew" and waiting_work(server.url):
-        if time.monotonic() > deadline_s:
-            raise CannotMeasure(f"After {SETTLED_WITHIN_S:g} s the server still processes events or jobs.")
+    while True:
+        before_s = used_s()
         time.sleep(SETTLE_S)
+        if used_s() - before_s <= QUIET_CORES * SETTLE_S and not (url and _waiting_work(url)):
+            return
+        if time.monotonic() > deadline_s:
+            raise CannotMeasure(f"After {SETTLED_WITHIN_S:g} s the server is still busy.")
 
 
-def waiting_work(url: str) -> float:
+def settle_server(server: Server) -> None:
+    """Raises `CannotMeasure`: the server does not finish its work in time."""
+    url = server.url if server.name == "nomadcrew" else None
+    settle(url, lambda: server.cpu_seconds() + server.postgres_seconds())
+
+
+def _waiting_work(url: str) -> float:
     """The number of waiting events and jobs of a NomadCrew server; 0 of others."""
     try:
         with urllib.request.urlopen(f"{url}/metrics", timeout=10) as reply:
@@ -62,30 +63,20 @@ def waiting_work(url: str) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in waiting)
 
 
-def load(server: Server, kind: str, cases: Path, *, connections: int, seconds: float) -> Sample:
-    """Send requests of one kind for a while; `cases` is the file from `world.write_cases`.
+def load(server: Server, file: Path, *, connections: int, seconds: float) -> Sample:
+    """Send the requests of a file for a while.
 
     Raises:
         CannotMeasure: a request failed, so the figures would be wrong.
     """
-    command = [
-        "wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{seconds:.0f}s",
-        "--timeout", "30s", "--script", str(SCRIPT), server.url,
-        "--", kind, str(cases), PASSWORD, f"{server.name}{next(_runs)}",
-    ]  # fmt: skip
-    before_s = cpu_seconds(server.pid)
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
-    settle(server)
-    used_s = cpu_seconds(server.pid) - before_s
-    line = next((line for line in run.stdout.splitlines() if line.startswith("RESULT ")), None)
-    if line is None:
-        raise CannotMeasure(f"wrk gave no result for {kind} on {server.name}: {run.stdout}{run.stderr}")
-    result = json.loads(line.removeprefix("RESULT "))
-    if result["refused"] or result["broken"] or not result["requests"]:
-        raise CannotMeasure(f"{kind} on {server.name} at {connections} connections: {line}")
+    cpu_s, postgres_s = server.cpu_seconds(), server.postgres_seconds()
+    done = wrk.run(server.url, file, connections=connections, seconds=seconds)
+    settle_server(server)
+    used_s, postgres_used_s = server.cpu_seconds() - cpu_s, server.postgres_seconds() - postgres_s
     return Sample(
-        result["requests"] / result["seconds"],
-        used_s / result["requests"] * 1e6,
-        result["p50_ms"],
-        result["p99_ms"],
+        done.per_s,
+        used_s / done.requests * 1e6,
+        done.p50_ms,
+        done.p99_ms,
+        postgres_used_s / done.requests * 1e6,
     )

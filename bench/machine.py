@@ -4,6 +4,7 @@ Requires /proc, so Linux only.
 """
 
 import contextlib
+import http.client
 import os
 import platform
 import signal
@@ -13,8 +14,10 @@ import sys
 import time
 import urllib.request
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 START_TIMEOUT_S = 60.0
@@ -28,11 +31,19 @@ class CannotMeasure(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server under load; `pid` is the process whose CPU is measured."""
+    """A server under load; `pid` is the process whose CPU is measured, `postgres_pid` its postmaster, if any."""
 
     name: str
     pid: int
     url: str
+    postgres_pid: int | None = None
+
+    def cpu_seconds(self) -> float:
+        return cpu_seconds(self.pid)
+
+    def postgres_seconds(self) -> float:
+        """CPU of all processes of its PostgreSQL."""
+        return 0.0 if self.postgres_pid is None else tree_cpu_seconds(self.postgres_pid)
 
     @property
     def host_and_port(self) -> tuple[str, int]:
@@ -108,6 +119,23 @@ def scratch() -> Path:
     return folder
 
 
+def send(url: str, request: bytes) -> tuple[int, bytes]:
+    """Send a whole HTTP request; returns the status and the body of its reply.
+
+    Raises:
+        CannotMeasure: there is no reply.
+    """
+    address = urlsplit(url)
+    try:
+        with socket.create_connection((address.hostname, address.port or 80), timeout=30) as connection:
+            connection.sendall(request)
+            reply = http.client.HTTPResponse(connection, method=request.partition(b" ")[0].decode())
+            reply.begin()
+            return reply.status, reply.read()
+    except (OSError, http.client.HTTPException) as reason:
+        raise CannotMeasure(f"{url} gives no reply: {reason!r}") from None
+
+
 def require_linux() -> None:
     """Raises `CannotMeasure`: /proc is missing."""
     if not Path("/proc/self/stat").exists():
@@ -117,29 +145,40 @@ def require_linux() -> None:
 @contextlib.contextmanager
 def nomadcrew(home: Path) -> Iterator[Server]:
     """`nomadcrew up` on a data folder, as in production but without rate limits; its log goes to a file."""
+    with nomadcrew_process(home, port=0) as process:
+        url = _announced(process, home.parent / "nomadcrew.out")
+        yield Server("nomadcrew", process.pid, url, _postmaster(home))
+
+
+def nomadcrew_process(home: Path, *, port: int) -> AbstractContextManager["subprocess.Popen[bytes]"]:
+    """The same, before it listens."""
     environment = {
         "NOMADCREW_HOME": str(home),
-        "PORT": "0",
+        "PORT": str(port),
         "NOMADCREW_WORKERS": "1",
         "NOMADCREW_RATE_LIMITS": "off",
         "NOMADCREW_CONNECTIONS_PER_ADDRESS": "100000",
     }
     program = "from nomadcrew.cli import main; main()"
-    with _process([sys.executable, "-c", program, "up"], environment, home.parent / "nomadcrew") as process:
-        yield Server("nomadcrew", process.pid, _announced(process, home.parent / "nomadcrew.out"))
+    return _process([sys.executable, "-c", program, "up"], environment, home.parent / "nomadcrew")
+
+
+def _postmaster(home: Path) -> int:
+    return int((home / "postgres" / "postmaster.pid").read_text().splitlines()[0])
 
 
 @contextlib.contextmanager
-def plain(folder: Path, environment: Mapping[str, str]) -> Iterator[Server]:
+def plain(folder: Path, environment: Mapping[str, str], postgres_pid: int | None) -> Iterator[Server]:
     """`bench.plain_fastapi` under uvicorn, as its manual recommends: one worker, its log in a file."""
     with _uvicorn("plain", "bench.plain_fastapi:app", folder, environment, ["--ws", "websockets-sansio"]) as server:
-        yield server
+        yield replace(server, postgres_pid=postgres_pid)
 
 
 @contextlib.contextmanager
-def empty(folder: Path) -> Iterator[Server]:
+def empty(folder: Path, environment: Mapping[str, str]) -> Iterator[Server]:
     """`bench.empty` under uvicorn with the host's options."""
-    with _uvicorn("empty", "bench.empty:app", folder, {}, ["--no-access-log", "--lifespan", "off"]) as server:
+    options = ["--no-access-log", "--lifespan", "off"]
+    with _uvicorn("empty", "bench.empty:app", folder, environment, options) as server:
         yield server
 
 
@@ -147,7 +186,7 @@ def empty(folder: Path) -> Iterator[Server]:
 def _uvicorn(
     name: str, app: str, folder: Path, environment: Mapping[str, str], options: Sequence[str]
 ) -> Iterator[Server]:
-    port = _free_port()
+    port = free_port()
     command = [
         sys.executable, "-m", "uvicorn", app, "--host", "127.0.0.1", "--port", str(port),
         "--loop", "uvloop", "--http", "httptools", *options,
@@ -161,7 +200,7 @@ def _uvicorn(
 @contextlib.contextmanager
 def echo(folder: Path) -> Iterator[Server]:
     """`bench.echo`, to measure the WebSocket library alone."""
-    port = _free_port()
+    port = free_port()
     with _process([sys.executable, "-m", "bench.echo", str(port)], {}, folder / "echo") as process:
         deadline_s = time.monotonic() + START_TIMEOUT_S
         while True:
@@ -173,7 +212,7 @@ def echo(folder: Path) -> Iterator[Server]:
         yield Server("echo", process.pid, f"http://127.0.0.1:{port}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -8,44 +8,44 @@ It does less than NomadCrew: no replay protection, no stored events, no rate-lim
 # mypy: disable-error-code="import-not-found, unused-ignore"
 # mypy: allow-subclassing-any, allow-untyped-decorators, no-warn-return-any
 
-import asyncio
 import hashlib
-import os
 import secrets
 import uuid
-from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Annotated, Any
 
 import jwt
 from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from fastapi import Depends, FastAPI, HTTPException, Query, WebSocket, WebSocketDisconnect, status
+from fastapi import FastAPI, HTTPException, Query, WebSocket, WebSocketDisconnect, status
 from fastapi.concurrency import run_in_threadpool
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, Field
 from sqlalchemy import func, or_, select
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import joinedload, selectinload
 
-from bench.plain_models import Account, Membership, RefreshToken, Session, Todo, Trip, User
-from bench.plain_shapes import Shape, TripOut
+from bench import plain_chat, plain_locations
+from bench.plain_models import Account, Membership, Notification, RefreshToken, Session, Todo, Trip, User
+from bench.plain_shapes import NotificationOut, Shape, TripOut
+from bench.plain_shared import (
+    Caller,
+    Database,
+    broadcast,
+    engine,
+    issuer,
+    member_of,
+    signing_key,
+    sockets,
+    verify,
+)
 
 ACCESS_LIFETIME = timedelta(minutes=15)
 REFRESH_LIFETIME = timedelta(days=30)
+CREW = selectinload(Trip.members).joinedload(Membership.user)
 
-signing_key = load_pem_private_key(Path(os.environ["PLAIN_SIGNING_KEY"]).read_bytes(), None)
-public_key = signing_key.public_key()
-issuer = os.environ["PLAIN_ISSUER"]
-engine = create_async_engine(os.environ["PLAIN_DATABASE_URL"], pool_size=10, max_overflow=0)
-sessions = async_sessionmaker(engine, expire_on_commit=False)
 passwords = PasswordHasher(time_cost=1, memory_cost=47_104, parallelism=1)  # the parameters of the stored hashes
-bearer = HTTPBearer(auto_error=False)
 
 
 class TodoIn(BaseModel):
@@ -86,27 +86,6 @@ class LoginOut(BaseModel):
     token_type: str = "bearer"
 
 
-class Sockets:
-    """Open sockets by user."""
-
-    def __init__(self) -> None:
-        self._by_user: defaultdict[uuid.UUID, set[WebSocket]] = defaultdict(set)
-
-    async def connect(self, user_id: uuid.UUID, socket: WebSocket) -> None:
-        await socket.accept()
-        self._by_user[user_id].add(socket)
-
-    def disconnect(self, user_id: uuid.UUID, socket: WebSocket) -> None:
-        self._by_user[user_id].discard(socket)
-
-    async def send(self, user_ids: list[uuid.UUID], message: dict[str, Any]) -> None:
-        sockets = [socket for user_id in user_ids for socket in self._by_user[user_id]]
-        await asyncio.gather(*(socket.send_json(message) for socket in sockets), return_exceptions=True)
-
-
-sockets = Sockets()
-
-
 @asynccontextmanager
 async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
     yield
@@ -115,41 +94,8 @@ async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
 
 app = FastAPI(lifespan=lifespan)
 app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"])
-
-
-async def database() -> AsyncIterator[AsyncSession]:
-    async with sessions() as session:
-        yield session
-
-
-def verify(token: str) -> uuid.UUID:
-    claims = jwt.decode(token, public_key, algorithms=["RS256"], issuer=issuer, options={"require": ["exp", "sub"]})
-    return uuid.UUID(claims["sub"])
-
-
-async def current_user(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> uuid.UUID:
-    if credentials is None:
-        raise HTTPException(status.HTTP_401_UNAUTHORIZED, "token_missing")
-    try:
-        return verify(credentials.credentials)
-    except (jwt.InvalidTokenError, ValueError):
-        raise HTTPException(status.HTTP_401_UNAUTHORIZED, "auth_failed") from None
-
-
-Database = Annotated[AsyncSession, Depends(database)]
-Caller = Annotated[uuid.UUID, Depends(current_user)]
-CREW = selectinload(Trip.members).joinedload(Membership.user)
-
-
-async def member_of(session: AsyncSession, trip_id: uuid.UUID, user_id: uuid.UUID) -> Membership:
-    membership = await session.scalar(
-        select(Membership).where(
-            Membership.trip_id == trip_id, Membership.user_id == user_id, Membership.status == "ACTIVE"
-        )
-    )
-    if membership is None:
-        raise HTTPException(status.HTTP_403_FORBIDDEN, "not_trip_member")
-    return membership
+app.include_router(plain_chat.router)
+app.include_router(plain_locations.router)
 
 
 @app.get("/health")
@@ -179,6 +125,20 @@ async def get_trip(trip_id: uuid.UUID, caller: Caller, session: Database) -> Any
     return trip
 
 
+@app.get("/v1/notifications", response_model=list[NotificationOut])
+async def list_notifications(
+    caller: Caller, session: Database, limit: Annotated[int, Query(ge=1, le=100)] = 20, offset: int = 0
+) -> Any:
+    result = await session.scalars(
+        select(Notification)
+        .where(Notification.user_id == caller)
+        .order_by(Notification.at.desc(), Notification.id.desc())
+        .limit(limit)
+        .offset(offset)
+    )
+    return result.all()
+
+
 @app.post("/v1/trips/{trip_id}/todos", response_model=TodoOut, status_code=status.HTTP_201_CREATED)
 async def create_todo(trip_id: uuid.UUID, body: TodoIn, caller: Caller, session: Database) -> Any:
     await member_of(session, trip_id, caller)
@@ -191,11 +151,8 @@ async def create_todo(trip_id: uuid.UUID, body: TodoIn, caller: Caller, session:
     )  # fmt: skip
     session.add(todo)
     await session.commit()
-    crew = await session.scalars(
-        select(Membership.user_id).where(Membership.trip_id == trip_id, Membership.status == "ACTIVE")
-    )
     payload = TodoOut.model_validate(todo).model_dump(mode="json", by_alias=True)
-    await sockets.send(list(crew), {"type": "event", "payload": {"type": "TODO_CREATED", "payload": payload}})
+    await broadcast(session, trip_id, "TODO_CREATED", payload)
     return todo
 
 

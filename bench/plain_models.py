@@ -5,10 +5,14 @@
 
 import uuid
 from datetime import UTC, date, datetime, time
+from typing import Any
 
 from sqlalchemy import ForeignKey
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import DateTime
+
+from nomadcrew.core.notifications.texts import message
 
 
 class Base(DeclarativeBase):
@@ -25,6 +29,8 @@ class User(Base):
     avatar_url: Mapped[str]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+    preferences: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    location_privacy_preference: Mapped[str | None]
 
     @property
     def display_name(self) -> str:
@@ -36,6 +42,24 @@ class Account(Base):
     user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("user_profiles.id"), primary_key=True)
     password_hash: Mapped[str]
     user: Mapped[User] = relationship()
+
+
+class Notification(Base):
+    __tablename__ = "notifications"
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("user_profiles.id"))
+    type: Mapped[str]
+    details: Mapped[dict[str, Any]] = mapped_column("metadata", JSONB)
+    read: Mapped[bool] = mapped_column("is_read")
+    at: Mapped[datetime] = mapped_column("created_at")
+
+    @property
+    def created_at(self) -> datetime:
+        return self.at.replace(microsecond=0)
+
+    @property
+    def message(self) -> str:
+        return message(self.type, self.details)
 
 
 class Session(Base):
@@ -102,7 +126,20 @@ class Membership(Base):
     status: Mapped[str]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+    joined_at: Mapped[datetime]
     user: Mapped[User] = relationship()
+    sharing: Mapped["Sharing | None"] = relationship(
+        primaryjoin="and_(Membership.trip_id == foreign(Sharing.trip_id), "
+        "Membership.user_id == foreign(Sharing.user_id))",
+        uselist=False,
+        viewonly=True,
+    )
+    last_position: Mapped["LastPosition | None"] = relationship(
+        primaryjoin="and_(Membership.trip_id == foreign(LastPosition.trip_id), "
+        "Membership.user_id == foreign(LastPosition.user_id))",
+        uselist=False,
+        viewonly=True,
+    )
 
     @property
     def name(self) -> str:
@@ -118,3 +155,81 @@ class Todo(Base):
     created_by: Mapped[uuid.UUID] = mapped_column(ForeignKey("user_profiles.id"))
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+
+
+class Thread(Base):
+    __tablename__ = "chat_threads"
+    trip_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("trips.id"), primary_key=True)
+    last_seq: Mapped[int]
+    last_at: Mapped[datetime]
+
+
+class ChatMessage(Base):
+    __tablename__ = "chat_messages"
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    trip_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("trips.id"))
+    seq: Mapped[int]
+    user_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("user_profiles.id"))
+    body: Mapped[str]
+    folded: Mapped[str]
+    reply_to_id: Mapped[uuid.UUID | None]
+    event_id: Mapped[uuid.UUID]
+    created_at: Mapped[datetime]
+    edited_at: Mapped[datetime | None]
+    deleted_at: Mapped[datetime | None]
+    sender: Mapped[User | None] = relationship()
+    reactions: Mapped[list["Reaction"]] = relationship(order_by="Reaction.created_at")
+
+
+class Reaction(Base):
+    __tablename__ = "chat_reactions"
+    message_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("chat_messages.id"), primary_key=True)
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("user_profiles.id"), primary_key=True)
+    emoji: Mapped[str] = mapped_column(primary_key=True)
+    created_at: Mapped[datetime]
+
+
+class Receipt(Base):
+    __tablename__ = "chat_receipts"
+    trip_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("trips.id"), primary_key=True)
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("user_profiles.id"), primary_key=True)
+    message_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("chat_messages.id"))
+    seq: Mapped[int]
+    read_at: Mapped[datetime]
+
+
+class Sharing(Base):
+    __tablename__ = "location_sharing"
+    trip_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("trips.id"), primary_key=True)
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("user_profiles.id"), primary_key=True)
+    is_enabled: Mapped[bool]
+    privacy: Mapped[str | None]
+    expires_at: Mapped[datetime | None]
+    updated_at: Mapped[datetime]
+
+
+class LastPosition(Base):
+    __tablename__ = "last_positions"
+    trip_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("trips.id"), primary_key=True)
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("user_profiles.id"), primary_key=True)
+    latitude: Mapped[float]
+    longitude: Mapped[float]
+    accuracy_m: Mapped[float | None]
+    speed_mps: Mapped[float | None]
+    heading_deg: Mapped[float | None]
+    recorded_at: Mapped[datetime]
+    received_at: Mapped[datetime]
+    privacy: Mapped[str]
+
+
+class PastPosition(Base):
+    __tablename__ = "location_history"
+    trip_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    recorded_at: Mapped[datetime] = mapped_column(primary_key=True)
+    latitude: Mapped[float]
+    longitude: Mapped[float]
+    accuracy_m: Mapped[float | None]
+    received_at: Mapped[datetime]
+    privacy: Mapped[str]
+    is_jump: Mapped[bool]

@@ -5,8 +5,9 @@
 
 import uuid
 from datetime import datetime
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 
@@ -44,3 +45,105 @@ class TripOut(Shape):
     destination_name: str | None
     created_by: uuid.UUID | None
     created_by_name: str | None
+
+
+class NotificationOut(Shape):
+    id: uuid.UUID
+    message: str
+    read: bool
+    created_at: datetime
+    type: str
+    metadata: dict[str, Any] = Field(validation_alias="details")
+
+
+class SenderOut(BaseModel):
+    id: uuid.UUID
+    name: str
+
+
+class ReactionCountOut(BaseModel):
+    emoji: str
+    count: int
+    mine: bool
+
+
+class MessageOut(BaseModel):
+    id: uuid.UUID
+    trip_id: uuid.UUID
+    content: str
+    sender: SenderOut
+    created_at: datetime
+    updated_at: datetime | None = None
+    reply_to_id: uuid.UUID | None = None
+    edited_at: datetime | None = None
+    deleted_at: datetime | None = None
+    reactions: list[ReactionCountOut] | None = None
+
+
+class CursorPagination(BaseModel):
+    has_more: bool
+    limit: int
+    next_cursor: str | None = None
+    before: str | None = None
+
+
+class HistoryOut(BaseModel):
+    messages: list[MessageOut]
+    pagination: CursorPagination
+
+
+class SentOut(Shape):
+    id: uuid.UUID
+    trip_id: uuid.UUID
+    user_id: uuid.UUID
+    message: str
+    created_at: datetime
+    reply_to_id: uuid.UUID | None = None
+
+
+class ReactedOut(Shape):
+    message_id: uuid.UUID
+    user_id: uuid.UUID
+    emoji: str
+
+
+class StatusOut(BaseModel):
+    status: str
+    success: bool = True
+
+
+class MemberLocationOut(BaseModel):
+    user_id: uuid.UUID
+    trip_id: uuid.UUID
+    latitude: float
+    longitude: float
+    accuracy: float | None
+    privacy: str
+    is_sharing_enabled: bool
+    timestamp: datetime
+    user_name: str
+
+
+class OffsetPagination(BaseModel):
+    has_more: bool
+    total: int
+    limit: int
+    offset: int
+
+
+class LocationPageOut(BaseModel):
+    locations: list[MemberLocationOut]
+    pagination: OffsetPagination
+
+
+class LocationOut(BaseModel):
+    id: str
+    user_id: uuid.UUID
+    trip_id: uuid.UUID
+    latitude: float
+    longitude: float
+    accuracy: float | None
+    timestamp: datetime
+    privacy_level: str
+    created_at: datetime
+    updated_at: datetime

@@ -62,12 +62,18 @@ def fill(template: Template, token: str, fields: Fields) -> Request:
     return _joined([f"{template.method} ", *path_parts, f"{head}\r\n", *body_parts])
 
 
+def in_turn(weights: Mapping[str, float]) -> list[str]:
+    """The names in the proportion of their weights, in an order that is the same in every run."""
+    names = [name for name in weights for _ in range(round(SCHEDULED * weights[name] / sum(weights.values())))]
+    random.Random(1).shuffle(names)
+    return names
+
+
 def schedule(
     templates: Mapping[str, Template], weights: Mapping[str, float], people: Sequence[Person]
 ) -> list[Request]:
-    """Requests in the proportion of the weights, in an order that is the same in every run; users take turns."""
-    names = [name for name in weights for _ in range(round(SCHEDULED * weights[name] / sum(weights.values())))]
-    random.Random(1).shuffle(names)
+    """Requests in the proportion of the weights; for each kind, users and their trips take turns."""
+    names = in_turn(weights)
     longest = max(1, *(len(person.trips) for person in people))
     pairs = [(person, number) for number in range(longest) for person in range(len(people))]
     turns = {name: cycle(pairs) for name in weights}

@@ -3,15 +3,16 @@
 import asyncio
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from uuid import UUID
 
 from websockets.asyncio.client import ClientConnection, connect
 
-from bench.load import SETTLE_S, Sample
-from bench.machine import CannotMeasure, Server, cpu_seconds
+from bench.listeners import Receiver, open_listeners
+from bench.load import SETTLE_S, Sample, settle_server
+from bench.machine import CannotMeasure, Server
 from bench.world import CREWS, World
 
 EVENT_TIMEOUT_S = 10.0
@@ -69,17 +70,35 @@ async def measure(server: Server, world: World, *, crews: int, seconds: float) -
         writers = [await _crew(stack, server, world, tokens, number) for number in range(crews)]
         await asyncio.gather(*(_keep_writing(crew, server, until_s=0) for crew in writers))
         await asyncio.sleep(SETTLE_S)
-        before_s, began_s = cpu_seconds(server.pid), time.perf_counter()
+        cpu_s, postgres_s, began_s = server.cpu_seconds(), server.postgres_seconds(), time.perf_counter()
         until_s = began_s + seconds
         received = await asyncio.gather(*(_keep_writing(crew, server, until_s) for crew in writers))
         took_s = time.perf_counter() - began_s
-        await asyncio.sleep(SETTLE_S)
-        used_s = cpu_seconds(server.pid) - before_s
+        await asyncio.to_thread(settle_server, server)
+        used_s, postgres_used_s = server.cpu_seconds() - cpu_s, server.postgres_seconds() - postgres_s
     times_ms = sorted(ms for crew_times in received for event in crew_times for ms in event)
     events = sum(len(crew_times) for crew_times in received)
     return Sample(
-        events / took_s, used_s / events * 1e6, statistics.median(times_ms), times_ms[len(times_ms) * 99 // 100]
+        events / took_s,
+        used_s / events * 1e6,
+        statistics.median(times_ms),
+        times_ms[len(times_ms) * 99 // 100],
+        postgres_used_s / events * 1e6,
     )
+
+
+async def with_open_sockets(server: Server, world: World, run: Callable[[], Sample]) -> Sample:
+    """The sample of `run` while every user has a socket open."""
+    tokens = await world.tokens()
+    paths = [f"/v1/ws?token={tokens[person.id]}" for person in world.people]
+    listeners = await open_listeners(*server.host_and_port, paths, Receiver())
+    try:
+        await asyncio.to_thread(settle_server, server)  # the users come online
+        return await asyncio.to_thread(run)
+    finally:
+        for listener in listeners:
+            listener.transport.abort()
+        await asyncio.to_thread(settle_server, server)
 
 
 async def _keep_writing(crew: Crew, server: Server, until_s: float) -> list[list[float]]:

@@ -6,6 +6,7 @@ than the measurements.
 
 import asyncio
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ from uuid import UUID
 
 import asyncpg
 
+from bench import requests
 from nomadcrew.adapters.jwt.tokens import JwtTokens
 from nomadcrew.adapters.machine.keys import open_keys
 from nomadcrew.adapters.machine.passwords import Argon2Passwords
@@ -30,6 +32,9 @@ CREWS = 40
 CREW = 5
 TRIPS = 10
 PASSWORD = "Over-the-hills-7"
+# More than a page of each list; the newest messages are read and reacted to.
+MESSAGES, NOTIFICATIONS = 60, 30
+NEWEST = 20
 FIRST_NAMES = ("Ana", "Ben", "Chloé", "Dmitri", "Esther")
 
 
@@ -43,10 +48,14 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """`trips` has the trips of each crew; all members of a crew are on all of them."""
+    """`trips` has the trips of each crew; all members of a crew are on all of them.
+
+    `messages` has the newest messages of each trip, oldest first.
+    """
 
     people: tuple[Person, ...]
     trips: tuple[tuple[UUID, ...], ...]
+    messages: Mapping[UUID, tuple[UUID, ...]]
     connect: dict[str, Any]
     signing_key: Path
 
@@ -63,6 +72,31 @@ class World:
             for person in self.people
         }
 
+    async def people_and_trips(self) -> list[requests.Person]:
+        """Every user with a new token, for `bench.requests`: first each user's own choice of the trips."""
+        tokens = await self.tokens()
+        return [
+            requests.Person(
+                tokens[person.id],
+                [
+                    {"trip": str(trip), "email": person.email, "message": tuple(map(str, self.messages[trip]))}
+                    for trip in (
+                        *self.trips[person.crew][index % TRIPS :],
+                        *self.trips[person.crew][: index % TRIPS],
+                    )
+                ],
+            )
+            for index, person in enumerate(self.people)
+        ]
+
+    async def unread(self) -> None:
+        """Remove all receipts and reactions, so that new ones change something."""
+        connection = await asyncpg.connect(**self.connect)
+        try:
+            await connection.execute("TRUNCATE chat_receipts, chat_reactions")
+        finally:
+            await connection.close()
+
 
 async def fill(home: Path) -> World:
     """Insert the data into the database of the host that runs on `home`."""
@@ -73,13 +107,16 @@ async def fill(home: Path) -> World:
         for index, name in enumerate(FIRST_NAMES)
     ]
     trips = [tuple(uuid7() for _ in range(TRIPS)) for _ in range(CREWS)]
+    messages = {trip: tuple(uuid7() for _ in range(MESSAGES)) for crew_trips in trips for trip in crew_trips}
     connection = await asyncpg.connect(**connect)
     try:
         await _copy(connection, people, trips)
+        await _copy_activity(connection, people, trips, messages)
         await connection.execute("ANALYZE")
     finally:
         await connection.close()
-    return World(tuple(people), tuple(trips), connect, next((home / "keys").glob("signing-*.pem")))
+    newest = {trip: ids[-NEWEST:] for trip, ids in messages.items()}
+    return World(tuple(people), tuple(trips), newest, connect, next((home / "keys").glob("signing-*.pem")))
 
 
 async def connect_kwargs(home: Path) -> dict[str, Any]:
@@ -140,6 +177,64 @@ async def _copy(
     )
 
 
+async def _copy_activity(
+    connection: "asyncpg.Connection[asyncpg.Record]",
+    people: list[Person],
+    trips: list[tuple[UUID, ...]],
+    messages: Mapping[UUID, tuple[UUID, ...]],
+) -> None:
+    """The chat and the last positions of each trip, and notifications."""
+    now = datetime.now(UTC)
+    crews = {trip: people[n * CREW : (n + 1) * CREW] for n, crew_trips in enumerate(trips) for trip in crew_trips}
+    body, minute = "on my way: the train is late again, so begin without me", timedelta(minutes=1)
+    await _into(
+        connection,
+        "chat_messages",
+        ("id", "trip_id", "seq", "user_id", "body", "folded", "event_id", "created_at"),
+        [
+            (id_, trip, seq, crews[trip][seq % CREW].id, body, body, uuid7(), now - (MESSAGES - seq) * minute)
+            for trip, ids in messages.items() for seq, id_ in enumerate(ids, 1)
+        ],
+    )  # fmt: skip
+    await _into(
+        connection, "chat_threads", ("trip_id", "last_seq", "last_at"), [(trip, MESSAGES, now) for trip in messages]
+    )
+    members = [(trip, person.id) for trip, crew in crews.items() for person in crew]
+    await _into(
+        connection,
+        "location_sharing",
+        ("trip_id", "user_id", "is_enabled", "updated_at"),
+        [(*member, True, now) for member in members],
+    )
+    await _into(
+        connection,
+        "last_positions",
+        ("trip_id", "user_id", "latitude", "longitude", "accuracy_m", "recorded_at", "received_at", "privacy"),
+        [(*member, 41.14, -8.61, 8.0, now, now, "precise") for member in members],
+    )
+    await _into(
+        connection,
+        "notifications",
+        ("id", "user_id", "type", "metadata", "created_at", "updated_at"),
+        [
+            (uuid7(), person.id, "TRIP_UPDATED", _metadata(trips[person.crew][index % TRIPS]), now, now)
+            for person in people for index in range(NOTIFICATIONS)
+        ],
+    )  # fmt: skip
+
+
+def _metadata(trip: UUID) -> str:
+    changed = ["description", "startDate", "endDate"]
+    return json.dumps(
+        {
+            "tripID": str(trip),
+            "tripName": "Along the Douro",
+            "updaterName": "Ana Lindqvist",
+            "changedFields": changed,
+        }
+    )
+
+
 async def _into(
     connection: "asyncpg.Connection[asyncpg.Record]", table: str, columns: tuple[str, ...], rows: list[Any]
 ) -> None:
@@ -156,13 +251,3 @@ def _account(person: Person, now: datetime) -> Account:
             UserId(person.id), person.email, person.username, "", "", "", None, None, {}, now, now
         )
     )  # fmt: skip
-
-
-def write_cases(world: World, path: Path) -> None:
-    """Write the input of wrk's script as JSON lines: token, trip and login of every user."""
-    tokens = asyncio.run(world.tokens())
-    lines = [
-        json.dumps([tokens[person.id], str(world.trips[person.crew][index % TRIPS]), person.email])
-        for index, person in enumerate(world.people)
-    ]
-    path.write_text("\n".join(lines) + "\n")

@@ -8,6 +8,7 @@ import pytest
 from bench.data_fill import Size
 from bench.data_lists import LISTS, List, Traveller
 from bench.driver import WORK, Case
+from bench.kinds import DAY, READS, TEMPLATES
 
 
 @pytest.mark.parametrize("listed", LISTS, ids=lambda listed: listed.name)
@@ -19,6 +20,20 @@ def test_a_list_gives_its_statement_exactly_its_parameters(listed: List) -> None
 
 @pytest.mark.parametrize("name", WORK)
 async def test_the_bare_driver_gives_each_statement_its_parameters(name: str) -> None:
-    work = WORK[name]
-    given = await work.parameters(Case(str(uuid4()), str(uuid4()), "ana@example.org"))
-    assert [len(one) for one in given] == [len(statement.params) for statement in work.statements]
+    case = Case(str(uuid4()), str(uuid4()), "ana@example.org", (str(uuid4()), str(uuid4())))
+    for asked in await WORK[name](case, 3):
+        assert len(asked.parameters) == len(asked.statement.params)
+
+
+async def test_the_bare_driver_reads_one_message_after_another() -> None:
+    case = Case(str(uuid4()), str(uuid4()), "ana@example.org", (str(uuid4()), str(uuid4())))
+    for name in ("receipt", "reaction"):
+        [first], [second] = [await WORK[name](case, number) for number in (0, 1)]
+        place = first.statement.params.index("id")
+        assert [str(first.parameters[place]), str(second.parameters[place])] == list(case.messages)
+
+
+def test_the_bare_driver_knows_every_measured_request() -> None:
+    assert WORK.keys() == TEMPLATES.keys()
+    assert DAY.keys() <= WORK.keys()
+    assert sum(DAY[name] for name in DAY if name in READS) / sum(DAY.values()) == 0.8
