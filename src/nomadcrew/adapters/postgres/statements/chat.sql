@@ -19,12 +19,17 @@ WITH input AS MATERIALIZED (
                 ELSE 'ok' END AS verdict
     FROM input
     CROSS JOIN LATERAL trip_gate(input.trip_id, input.user_id, :min_rank::int) gate
-    LEFT JOIN chat_messages existing ON existing.id = input.id
-    LEFT JOIN chat_messages reply
-        ON reply.id = input.reply_to_id AND reply.trip_id = input.trip_id AND reply.deleted_at IS NULL
-    LEFT JOIN attachments file
-        ON file.id = input.attachment_id AND file.trip_id = input.trip_id AND file.user_id = input.user_id
-        AND file.deleted_at IS NULL
+    -- LIMIT keeps the planner, which expects a hundred messages in a batch, from reading whole tables.
+    LEFT JOIN LATERAL (SELECT id FROM chat_messages m WHERE m.id = input.id LIMIT 1) AS existing ON true
+    LEFT JOIN LATERAL (
+        SELECT id FROM chat_messages m
+        WHERE m.id = input.reply_to_id AND m.trip_id = input.trip_id AND m.deleted_at IS NULL LIMIT 1
+    ) AS reply ON true
+    LEFT JOIN LATERAL (
+        SELECT id, message_id FROM attachments a
+        WHERE a.id = input.attachment_id AND a.trip_id = input.trip_id AND a.user_id = input.user_id
+            AND a.deleted_at IS NULL LIMIT 1
+    ) AS file ON true
 ), idempotency_key AS (
     INSERT INTO replays AS r (key, result_id, expires_at)
     SELECT DISTINCT ON (fingerprint) decode(fingerprint, 'hex'), id, kept_until
