@@ -42,7 +42,7 @@ class PostgresPositions:
 
     def __init__(self, sql: Sql) -> None:
         self._sql = sql
-        self._accept = Batcher(self._store, alone=sql.in_transaction)
+        self._accept = Batcher(self._store, alone=sql.in_transaction, key=_member)
 
     async def accept(self, report: Report, rule: Rule) -> Accepted:
         return await self._accept((report, rule))
@@ -63,22 +63,15 @@ class PostgresPositions:
         return track_of(rows[0], user_id, access.caller, [stored_point(row) for row in rows[1:]])
 
     async def _store(self, requests: Sequence[_Request]) -> Sequence[Accepted | Exception]:
-        """Store reports in as few statements as possible: one rule per statement, one report per user and trip."""
-        outcomes: dict[int, Accepted | Exception] = {}
-        waiting = list(enumerate(requests))
-        while waiting:
-            rule = waiting[0][1][1]
-            batch: dict[tuple[TripId, UserId], tuple[int, Report]] = {}
-            later = []
-            for index, (report, its_rule) in waiting:
-                key = (report.trip_id, report.user_id)
-                if its_rule == rule and key not in batch:
-                    batch[key] = (index, report)
-                else:
-                    later.append((index, (report, its_rule)))
-            outcomes.update(await store_reports(self._sql, list(batch.values()), rule))
-            waiting = later
-        return [outcomes[index] for index in range(len(requests))]
+        # One rule for the batch: all reports have the same one.
+        rule = requests[0][1]
+        outcomes = await store_reports(self._sql, [(n, report) for n, (report, _) in enumerate(requests)], rule)
+        return [outcomes[n] for n in range(len(requests))]
+
+
+def _member(request: _Request) -> tuple[TripId, UserId]:
+    report, _ = request
+    return report.trip_id, report.user_id
 
 
 class PostgresLocationHistory:
