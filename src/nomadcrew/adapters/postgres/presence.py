@@ -25,6 +25,9 @@ class PostgresPresence:
     def online(self) -> Sequence[UserId]:
         return list(self._sockets)
 
+    def is_any_online(self) -> bool:
+        return bool(self._sockets)
+
     def open(self, user_id: UserId, connection_id: str) -> bool:
         """`came`, without a change of `last seen`."""
         sockets = self._sockets.setdefault(user_id, set())

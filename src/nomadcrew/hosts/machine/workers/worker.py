@@ -67,12 +67,13 @@ class SupervisorOutbox:
 class SupervisorBroadcaster:
     """`Broadcaster` through the host, which knows all sockets and paces the events of all workers."""
 
-    def __init__(self, host: IpcChannel) -> None:
+    def __init__(self, host: IpcChannel, presence: PostgresPresence) -> None:
+        """`presence` has the users with a socket in any worker, as the host reports them."""
         self._host = host
+        self._presence = presence
 
     def has_listeners(self) -> bool:
-        """True: this process knows its own sockets only."""
-        return True
+        return self._presence.is_any_online()
 
     async def broadcast(self, event: Event, *, latest_of: str | None = None) -> None:
         self._host.send(ipc.Broadcast(pack(event), latest_of))
@@ -121,7 +122,8 @@ class Worker:
             self._online(message)
         ports = make_ports(
             self._settings, DataFolder(self._settings.home), pool, url=start.address,
-            outbox=SupervisorOutbox(self.host), connections=self.hub, broadcaster=SupervisorBroadcaster(self.host),
+            outbox=SupervisorOutbox(self.host), connections=self.hub,
+            broadcaster=SupervisorBroadcaster(self.host, presence),
             on_session_end=self._session_ended_here, limits=self._limits, presence=presence,
         )  # fmt: skip
         requests = RequestServer(
