@@ -26,8 +26,8 @@ from tests.fakes import NOON, SetClock
 _WRITE = compile_statement(
     "tell",
     """INSERT INTO outbox (id, type, source, trip_id, actor_id, recipient_id, audience, occurred_at, payload)
-       VALUES (:id::uuid, :type::text, 'test', :trip_id::uuid, NULL, :recipient_id::uuid, :audience::text,
-               :now::timestamptz, '{}')""",
+       VALUES (:id::uuid, :type::text, 'test', :trip_id::uuid, :actor_id::uuid, :recipient_id::uuid,
+               :audience::text, :now::timestamptz, '{}')""",
 )
 _LOCK = compile_statement("lock", "SELECT pg_advisory_xact_lock(7206032)")
 _JOBS = compile_statement("jobs", "SELECT queue, count(*) AS count FROM queue_jobs GROUP BY queue")
@@ -84,9 +84,10 @@ class RelayScenario:
         self.woken_queues: list[str] = []
         self.socket = FakeSocket(ben)
         self.hub.add(self.socket.socket)
+        self.passing: list[EventId] = []
         self.relay = Relay(
             PostgresOutbox(sql or pool), self.hub, clock=SetClock(), metrics=Metrics(), on_work=self._wake,
-            on_event=self._before,
+            on_event=self._before, on_passing=lambda event: self.passing.append(event.id),
         )  # fmt: skip
         self.fail_at: EventId | None = None
 
@@ -97,7 +98,9 @@ class RelayScenario:
     def _wake(self, queues: Iterable[str]) -> None:
         self.woken_queues += list(queues)
 
-    async def write(self, type_: str = "TODO_CREATED", *, audience: Audience = Audience.TRIP) -> EventId:
+    async def write(
+        self, type_: str = "TODO_CREATED", *, audience: Audience = Audience.TRIP, actor: UserId | None = None
+    ) -> EventId:
         """Write an event of the trip."""
         event_id = EventId(uuid7())
         recipient = self.ben if audience == Audience.USER else None
@@ -106,6 +109,7 @@ class RelayScenario:
             id=event_id,
             type=type_,
             trip_id=self.trip_id,
+            actor_id=actor,
             recipient_id=recipient,
             audience=audience,
             now=NOON,
@@ -158,6 +162,19 @@ async def test_consumers_get_a_job_per_event_they_process(db: TripDb) -> None:
     [after] = await db.pool.fetch(_JOBS)
     assert after["count"] == before["count"] + 1
     assert scenario.woken_queues == [NOTIFICATIONS]
+
+
+async def test_a_passing_event_is_notified_where_another_member_has_a_socket(db: TripDb) -> None:
+    scenario = await prepare(db)
+    event_id = await scenario.write("CHAT_MESSAGE_SENT")
+    by_ben = await scenario.write("CHAT_MESSAGE_SENT", actor=scenario.ben)
+    await scenario.relay.drain()
+    assert scenario.received() == [event_id, by_ben]
+    assert (scenario.passing, scenario.woken_queues) == ([event_id], [])
+    scenario.hub.remove(scenario.socket.socket)
+    await scenario.write("CHAT_MESSAGE_SENT")
+    await scenario.relay.drain()
+    assert scenario.passing == [event_id]
 
 
 async def test_internal_events_reach_no_socket(db: TripDb) -> None:

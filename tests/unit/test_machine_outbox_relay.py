@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import cast
 
 from nomadcrew.adapters.postgres.outbox import PostgresOutbox, Published
-from nomadcrew.core.ids import UserId
 from nomadcrew.hosts.machine.http.metrics import Metrics
 from nomadcrew.hosts.machine.outbox_relay import BATCH, Relay
 from nomadcrew.hosts.machine.sockets.hub import Hub
@@ -29,14 +28,14 @@ class ScriptedOutbox:
     async def last_position(self) -> int:
         return 0
 
-    async def publish(self, *, limit: int, now: datetime, connected: Collection[UserId]) -> Published:
+    async def publish(self, *, limit: int, now: datetime, with_members: bool) -> Published:
         size = self._sizes[self.statements] if self.statements < len(self._sizes) else 0
         first = sum(self._sizes[: self.statements]) + 1
         if self.statements in self._followed:
             self.relay.wake()
         self.statements += 1
         self.progress.set()
-        return Published([an_event() for _ in range(size)], range(first, first + size), (), {})
+        return Published([an_event() for _ in range(size)], range(first, first + size), (), (), {})
 
     async def reach(self, statements: int) -> None:
         async with asyncio.timeout(5):

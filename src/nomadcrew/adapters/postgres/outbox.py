@@ -25,8 +25,6 @@ from nomadcrew.core.ids import EventId, TripId, UserId, uuid7_time_s
 from nomadcrew.core.retention import EVENT_RETENTION
 
 _SQL = statements("outbox")
-# With more users on sockets than this, `publish` does not name them, and counts all users as connected.
-MAX_CONNECTED = 256
 _user_ids = msgspec.json.Decoder(list[UserId]).decode
 _queues = msgspec.json.Decoder(list[str]).decode
 
@@ -83,12 +81,14 @@ class Lag:
 class Published:
     """Published events and their positions, in order.
 
-    `queues` have new jobs. `members` are the ACTIVE members of the events' trips, or None if they were not read.
+    `queues` have new jobs. `passing` are events without a job, whose notifications reach sockets only. `members`
+    are the ACTIVE members of the events' trips, or None if they were not read.
     """
 
     events: Sequence[Event]
     positions: Sequence[int]
     queues: Sequence[str]
+    passing: Collection[EventId]
     members: Mapping[TripId, Sequence[UserId]] | None
 
 
@@ -108,29 +108,24 @@ class PostgresOutbox:
             ]
         )
 
-    async def publish(self, *, limit: int, now: datetime, connected: Collection[UserId] = ()) -> Published:
+    async def publish(self, *, limit: int, now: datetime, with_members: bool = False) -> Published:
         """Give pending events their positions and queue the jobs of their consumers, oldest first.
 
-        A passing event gets no job if none of its recipients has a socket or, on a site with pushes, a phone.
-
-        Args:
-            connected: the users with a socket. Members are read only if there are any.
+        A passing event gets no job unless a recipient has a phone, on a site with pushes.
         """
-        # Of this moment: sockets may open while the statement runs.
-        with_members = bool(connected)
         rows = await self._sql.fetch(
             _SQL["publish"],
             limit=limit,
             now=now,
             consumers=self._consumers,
             pushes=self._pushes,
-            connected=json_param(list(connected)) if len(connected) <= MAX_CONNECTED else None,
             with_members=with_members,
         )
         return Published(
             [_event(row) for row in rows],
             [row["position"] for row in rows],
             _queues(rows[0]["queues"]) if rows and rows[0]["queues"] else (),
+            {row["id"] for row in rows if row["is_passing"]},
             {row["trip_id"]: _user_ids(row["members"]) for row in rows if row["members"]} if with_members else None,
         )
 
@@ -146,7 +141,8 @@ class PostgresOutbox:
             rows = await self._sql.fetch(_SQL["published_between"], after=after, before=before, limit=limit)
         events = [_event(row) for row in rows]
         queues = {queue for event in events for queue in consumers_of(event.type, mirrors=self._mirrors)}
-        return Published(events, [row["position"] for row in rows], list(queues), None)
+        passing = {event.id for event in events if event.type in PASSING}  # a notification may be repeated
+        return Published(events, [row["position"] for row in rows], list(queues), passing, None)
 
     async def recipients(self, trip_ids: Iterable[TripId]) -> Mapping[TripId, Sequence[UserId]]:
         """The ACTIVE members of each trip."""

@@ -6,7 +6,6 @@ is stored but not yet sent: they end with this process, and reconnecting clients
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -16,6 +15,7 @@ from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.events import Audience, Event, listeners
 from nomadcrew.core.ids import TripId, UserId
 from nomadcrew.hosts.machine.http.metrics import Metrics
+from nomadcrew.hosts.machine.signal import Signal
 from nomadcrew.hosts.machine.sockets.broadcast import Delivery
 from nomadcrew.wire.events import event_frame
 
@@ -40,17 +40,22 @@ class Relay:
         metrics: Metrics,
         on_work: Callable[[Iterable[str]], None],
         on_event: Callable[[Event], None] = lambda _event: None,
+        on_passing: Callable[[Event], None] = lambda _event: None,
         pace_s: float = PACE_S,
     ) -> None:
-        """`on_work` is called with the queues of new jobs, `on_event` with each event before it is sent."""
+        """`on_work` is called with the queues of new jobs, `on_event` with each event before it is sent.
+
+        `on_passing` is called with events whose notifications reach sockets only, if such a socket is open.
+        """
         self._outbox = outbox
         self._sockets = sockets
         self._clock = clock
         self._metrics = metrics
         self._on_work = on_work
         self._on_event = on_event
+        self._on_passing = on_passing
         self._pace_s = pace_s
-        self._wake = asyncio.Event()
+        self._wake = Signal()
         self._draining = asyncio.Lock()
         # The position of the last event that was sent; None until the database is asked for the first one.
         self._sent: int | None = None
@@ -90,8 +95,7 @@ class Relay:
             if self._wake.is_set():
                 await asyncio.sleep(self._pace_s)
                 continue
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), SWEEP_S)
+            await self._wake.wait(SWEEP_S)
 
     async def drain(self) -> int:
         """Publish one batch, then send it; returns its size.
@@ -103,7 +107,7 @@ class Relay:
             if self._sent is None:
                 self._sent = await self._outbox.last_position()
             was_in_doubt, self._in_doubt = self._in_doubt, True
-            batch = await self._outbox.publish(limit=BATCH, now=self._clock(), connected=self._sockets.users())
+            batch = await self._outbox.publish(limit=BATCH, now=self._clock(), with_members=len(self._sockets) > 0)
             first = batch.positions[0] if batch.positions else None
             # A statement whose answer was lost leaves a gap, even if the database executes it much later.
             if was_in_doubt or first not in (None, self._sent + 1):
@@ -125,7 +129,7 @@ class Relay:
         for position, event in zip(batch.positions, batch.events, strict=True):
             self._sent = position
             self._on_event(event)
-            self._send(event, members)
+            self._send(event, members, is_passing=event.id in batch.passing)
         self._metrics.published(len(batch.events))
         if batch.queues:
             self._on_work(batch.queues)
@@ -135,7 +139,10 @@ class Relay:
             event.trip_id for event in events if event.audience == Audience.TRIP and event.trip_id
         )
 
-    def _send(self, event: Event, members: Mapping[TripId, Sequence[UserId]]) -> None:
+    def _send(self, event: Event, members: Mapping[TripId, Sequence[UserId]], *, is_passing: bool) -> None:
         people, muted = listeners(event, members)
-        if self._sockets.connected(people):
-            self._metrics.delivered(self._sockets.deliver(event_frame(event), people, muted))
+        if not self._sockets.connected(people):
+            return
+        self._metrics.delivered(self._sockets.deliver(event_frame(event), people, muted))
+        if is_passing and self._sockets.connected(people - {event.actor_id}):
+            self._on_passing(event)

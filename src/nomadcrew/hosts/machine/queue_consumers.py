@@ -14,6 +14,7 @@ from nomadcrew.core.events import NOTIFICATIONS
 from nomadcrew.core.ids import JobId
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.queues import Job, WorkQueue
+from nomadcrew.hosts.machine.signal import Signal
 from nomadcrew.hosts.machine.sockets.hub import TICK_S, Hub
 
 log = logging.getLogger("nomadcrew.background")
@@ -46,7 +47,7 @@ class QueueConsumers:
 
     def __init__(self, consumers: Mapping[str, Consumer]) -> None:
         self._consumers = consumers
-        self._wake_events = {queue: asyncio.Event() for queue in consumers}
+        self._wake_events = {queue: Signal() for queue in consumers}
 
     @property
     def queues(self) -> Sequence[str]:
@@ -69,10 +70,7 @@ class QueueConsumers:
             await asyncio.gather(*(self._consume(job, ports) for job in jobs))
             if len(jobs) == limit:
                 continue  # there may be more jobs
-            try:
-                await asyncio.wait_for(wake_event.wait(), POLL_S)
-            except TimeoutError:
-                continue
+            await wake_event.wait(POLL_S)
 
     async def _consume(self, job: Job, ports: Ports) -> None:
         try:

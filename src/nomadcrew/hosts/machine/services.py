@@ -15,6 +15,7 @@ from nomadcrew.adapters.postgres.presence import PostgresPresence
 from nomadcrew.adapters.postgres.sessions import PostgresSessions
 from nomadcrew.adapters.postgres.sql import compile_statement
 from nomadcrew.api.consumers import CONSUMERS
+from nomadcrew.api.notifications.consumer import notify
 from nomadcrew.api.table import ALL_ROUTES
 from nomadcrew.core.chat.attachments import forget_files
 from nomadcrew.core.clock import utc_now
@@ -33,6 +34,7 @@ from nomadcrew.hosts.machine.http.health import Health, Heartbeat
 from nomadcrew.hosts.machine.http.metrics import Metrics, MetricsPage
 from nomadcrew.hosts.machine.open_files import most_connections
 from nomadcrew.hosts.machine.outbox_relay import Relay
+from nomadcrew.hosts.machine.passing_notifications import PassingNotifications
 from nomadcrew.hosts.machine.ports import machine_ports
 from nomadcrew.hosts.machine.queue_consumers import (
     QueueConsumers,
@@ -104,6 +106,7 @@ class SharedServices:
         self.relay = Relay(
             self._outbox, sockets, clock=utc_now, metrics=self.metrics, on_work=self.consumers.wake,
             on_event=self.broadcaster.outdated_by,
+            on_passing=PassingNotifications(lambda event: notify(event, self.ports)).add,
         )  # fmt: skip
         self.presence = PostgresPresence(pool)
         ports = make_ports(

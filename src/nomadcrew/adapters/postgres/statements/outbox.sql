@@ -17,8 +17,15 @@ WITH publish_lock AS MATERIALIZED (
     UPDATE outbox o SET position = positioned.position FROM positioned WHERE o.id = positioned.id
     RETURNING o.id, o.type, o.source, o.trip_id, o.actor_id, o.recipient_id, o.audience, o.occurred_at,
               o.payload::text AS payload, o.position
-), connected AS MATERIALIZED (
-    SELECT value::uuid AS user_id FROM jsonb_array_elements_text(:connected::jsonb)
+), consumer AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(:consumers::jsonb) AS c (type text, queue text, is_passing boolean)
+), passing AS MATERIALIZED (
+    -- Notifications of these events reach sockets only, so they get no job.
+    SELECT p.id FROM published p JOIN consumer ON consumer.type = p.type AND consumer.is_passing
+    WHERE NOT (:pushes::boolean AND EXISTS (
+        SELECT FROM trip_memberships m
+        JOIN user_push_tokens phone ON phone.user_id = m.user_id AND phone.is_active
+        WHERE m.trip_id = p.trip_id AND m.status = 'ACTIVE' AND m.user_id IS DISTINCT FROM p.actor_id))
 ), queued AS (
     INSERT INTO queue_jobs (id, queue, body, enqueued_at, visible_at)
     SELECT encode(set_byte(set_byte(hash, 6, get_byte(hash, 6) & 15 | 128), 8, get_byte(hash, 8) & 63 | 128),
@@ -30,21 +37,15 @@ WITH publish_lock AS MATERIALIZED (
                'payload', p.payload)::text,
            :now::timestamptz, :now::timestamptz
     FROM published p
-    JOIN jsonb_to_recordset(:consumers::jsonb) AS consumer (type text, queue text, is_passing boolean)
-        ON consumer.type = p.type
+    JOIN consumer ON consumer.type = p.type
     -- The id that `job_id` derives.
     CROSS JOIN LATERAL (
         SELECT substring(sha256(uuid_send(p.id) || convert_to(consumer.queue, 'UTF8')) FOR 16) AS hash) AS derived
-    WHERE NOT consumer.is_passing OR EXISTS (
-        SELECT FROM trip_memberships m
-        WHERE m.trip_id = p.trip_id AND m.status = 'ACTIVE' AND m.user_id IS DISTINCT FROM p.actor_id
-            AND (:connected::jsonb IS NULL OR m.user_id IN (SELECT user_id FROM connected)
-                 OR :pushes::boolean AND EXISTS (
-                     SELECT FROM user_push_tokens phone WHERE phone.user_id = m.user_id AND phone.is_active)))
+    WHERE NOT consumer.is_passing OR p.id NOT IN (SELECT id FROM passing)
     ON CONFLICT (id) DO NOTHING
     RETURNING queue
 )
-SELECT p.*, (SELECT jsonb_agg(DISTINCT queue)::text FROM queued) AS queues,
+SELECT p.*, (SELECT jsonb_agg(DISTINCT queue)::text FROM queued) AS queues, p.id IN (SELECT id FROM passing) AS is_passing,
        CASE WHEN :with_members::boolean AND audience = 'trip'
                 AND row_number() OVER (PARTITION BY trip_id, audience ORDER BY position) = 1
             THEN (SELECT jsonb_agg(m.user_id)::text FROM trip_memberships m

@@ -38,10 +38,6 @@ class Delivery(Protocol):
 
     def __len__(self) -> int: ...
 
-    def users(self) -> Collection[UserId]:
-        """The users who may have a socket."""
-        ...
-
     def connected(self, user_ids: Iterable[UserId]) -> bool:
         """True if any of these users may have a socket."""
         ...

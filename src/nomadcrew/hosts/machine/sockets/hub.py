@@ -7,7 +7,7 @@ the event loop's thread.
 import asyncio
 import random
 import time
-from collections.abc import Callable, Collection, Iterable, Set
+from collections.abc import Callable, Iterable, Set
 from datetime import datetime
 
 from nomadcrew.core.ids import SessionId, TripId, UserId
@@ -159,10 +159,6 @@ class Hub:
         socket = self._by_id.get(connection_id)
         if socket is not None:
             socket.muted -= {trip_id}
-
-    def users(self) -> Collection[UserId]:
-        """The users with a socket here."""
-        return self._by_user.keys()
 
     def connected(self, user_ids: Iterable[UserId]) -> bool:
         """True if any of these users has a socket here."""

@@ -11,7 +11,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple
 from itertools import chain
 from typing import Any
@@ -119,9 +119,6 @@ class WorkerSupervisor:
 
     def __len__(self) -> int:
         return len(self._workers_of_user)
-
-    def users(self) -> Collection[UserId]:
-        return self._workers_of_user.keys()
 
     def connected(self, user_ids: Iterable[UserId]) -> bool:
         return any(user_id in self._workers_of_user for user_id in user_ids)
