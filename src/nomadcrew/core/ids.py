@@ -22,6 +22,11 @@ SessionId = NewType("SessionId", UUID)
 JobId = NewType("JobId", UUID)
 
 
+# Version and variant of a version 7 UUID, and the bits around them.
+_VERSION_7 = 7 << 76 | 2 << 62
+_RANDOM = 0xFFF << 64 | (1 << 62) - 1
+
+
 class NewId(Protocol):
     """Returns a new id at each call."""
 
@@ -34,10 +39,7 @@ def uuid7() -> UUID:
     Source: RFC 9562, section 5.7.
     """
     ms = time.time_ns() // 1_000_000
-    value = int.from_bytes(ms.to_bytes(6, "big") + os.urandom(10), "big")
-    value = value & ~(0xF << 76) | 7 << 76
-    value = value & ~(0x3 << 62) | 2 << 62
-    return UUID(int=value)
+    return UUID(int=ms << 80 | _VERSION_7 | int.from_bytes(os.urandom(10), "big") & _RANDOM)
 
 
 def derived_id(cause: UUID, purpose: str) -> UUID:
