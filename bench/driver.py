@@ -103,7 +103,7 @@ async def _trips(case: Case, _number: int) -> Sequence[Asked]:
 
 
 async def _trip(case: Case, _number: int) -> Sequence[Asked]:
-    return await _recorded(PostgresTrips(_Recorder()).get(_access(case, rule("trip", "read"))))
+    return await _recorded(PostgresTrips(_Recorder()).card(_access(case, rule("trip", "read"))))
 
 
 async def _notifications(case: Case, _number: int) -> Sequence[Asked]:

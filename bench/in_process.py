@@ -15,19 +15,20 @@ from typing import Any, cast
 from nomadcrew import logs
 from nomadcrew.adapters.machine.rate_limits import ProcessRateLimits
 from nomadcrew.api.table import ALL_ROUTES
+from nomadcrew.api.trips.bodies import trip_view
 from nomadcrew.core.claims import Claims
 from nomadcrew.core.clock import utc_now
 from nomadcrew.core.ids import MembershipId, TripId, UserId, uuid7
 from nomadcrew.core.pages import After
 from nomadcrew.core.ports import Ports, Site
 from nomadcrew.core.rate_limits import Limit
-from nomadcrew.core.trips.model import Trip, TripMember, TripPage
+from nomadcrew.core.trips.model import Trip, TripCard, TripMember, TripPage
 from nomadcrew.hosts.machine.http.application import Application
 from nomadcrew.hosts.machine.http.exchange import Exchange
 from nomadcrew.hosts.machine.http.health import Health
 from nomadcrew.hosts.machine.http.metrics import Metrics, MetricsPage
 from nomadcrew.web.call import Request
-from nomadcrew.web.dispatch import Dispatcher
+from nomadcrew.web.dispatch import Dispatcher, encode
 
 BATCHES = 15
 CALLS = 500
@@ -45,7 +46,7 @@ class _Trips:
     """Returns ten trips at once."""
 
     def __init__(self) -> None:
-        self._trips = [_trip() for _ in range(10)]
+        self._trips = [_card(_trip()) for _ in range(10)]
 
     async def list_for_user(self, _caller: UserId, *, limit: int, after: After | None) -> TripPage:
         del limit, after
@@ -115,6 +116,10 @@ def _ports() -> Ports:
         "trips": _Trips(),
     }
     return Ports(**{port.name: cast(Any, given.get(port.name)) for port in fields(Ports)})
+
+
+def _card(trip: Trip) -> TripCard:
+    return TripCard(trip.id, trip.start_date, trip.member_count, encode(trip_view(trip)).decode())
 
 
 def _trip() -> Trip:

@@ -99,6 +99,8 @@ async def _data_agrees(settings: Settings, folder: DataFolder, *, repair: bool) 
         if repair and faults:
             corrected = await integrity.correct_member_counts()
             click.echo(f"  ok    corrected the number of members of {corrected} trips")
+            renewed = await integrity.renew_trip_cards()
+            click.echo(f"  ok    renewed the cards of {renewed} trips")
             faults = await integrity.find_faults(limit=MAX_FAULTS)
         await patient.close()
     if not faults:

@@ -8,7 +8,10 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A check that failed for `subject`, with the stored or allowed number and the counted one."""
+    """A check that failed for `subject`, with the stored or allowed number and the counted one.
+
+    The numbers of a `trip_card` are the lengths of its texts.
+    """
 
     check: str
     subject: UUID
@@ -25,4 +28,8 @@ class Integrity(Protocol):
 
     async def correct_member_counts(self) -> int:
         """Store the counted members of each trip whose number is wrong. Returns how many trips were."""
+        ...
+
+    async def renew_trip_cards(self) -> int:
+        """Store the card of each trip whose card is missing or not as the trip. Returns how many trips were."""
         ...

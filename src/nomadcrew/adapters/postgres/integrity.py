@@ -29,3 +29,6 @@ class PostgresIntegrity:
 
     async def correct_member_counts(self) -> int:
         return len(await self._sql.fetch(_SQL["correct_member_counts"]))
+
+    async def renew_trip_cards(self) -> int:
+        return len(await self._sql.fetch(_SQL["renew_trip_cards"]))

@@ -24,6 +24,7 @@ from nomadcrew.core.trips.model import (
     NewTrip,
     Status,
     Trip,
+    TripCard,
     TripChange,
     TripMember,
     TripPage,
@@ -32,6 +33,7 @@ from nomadcrew.core.trips.model import (
 
 _SQL = statements("trips")
 _trip_columns = itemgetter(*(field.name for field in fields(Trip) if field.name != "members"))
+_card_columns = itemgetter("id", "start_date", "member_count", "part")  # in the order of `TripCard`
 _member_columns = itemgetter(  # in the order of `TripMember`
     "membership_id", "trip_id", "user_id", "role", "membership_status", "member_since", "member_updated_at",
     "email", "username", "first_name", "last_name", "avatar_url",
@@ -91,7 +93,7 @@ class PostgresTrips:
         )
         if not rows:
             raise NotOnboarded
-        trips = _grouped(rows)
+        trips = _cards(rows)
         if len(trips) < limit and sum(trip.member_count for trip in trips) < MAX_LISTED_MEMBERS:
             return TripPage(trips, None)
         return TripPage(trips, _end(trips))
@@ -109,8 +111,13 @@ class PostgresTrips:
             **_after_columns(after),
         )
         raise_for_verdict(rows[0]["verdict"])
-        trips = _grouped(rows)
+        trips = _cards(rows)
         return TripPage(trips, _end(trips) if len(trips) == search.limit else None)
+
+    async def card(self, access: Access) -> str:
+        rows = await self._sql.fetch(_SQL["card"], **gate(access))
+        raise_for_verdict(rows[0]["verdict"])
+        return "".join([row["part"] for row in rows])
 
     async def get(self, access: Access) -> Trip:
         rows = await self._sql.fetch(_SQL["one"], **gate(access))
@@ -167,7 +174,18 @@ def _after_columns(after: After | None) -> dict[str, object]:
     return after_columns(after) | {"after_at": None if after is None else after.at.date()}
 
 
-def _end(trips: Sequence[Trip]) -> After:
+def _cards(rows: Sequence[Row]) -> list[TripCard]:
+    """Cards from rows of their parts, sorted by trip."""
+    cards: list[TripCard] = []
+    for card in map(TripCard._make, map(_card_columns, rows)):
+        if cards and cards[-1].id == card.id:
+            cards[-1] = cards[-1]._replace(body=cards[-1].body + card.body)
+        elif card.id is not None:
+            cards.append(card)
+    return cards
+
+
+def _end(trips: Sequence[TripCard]) -> After:
     return After(datetime.combine(trips[-1].start_date, time(), UTC), trips[-1].id)
 
 

@@ -9,6 +9,7 @@ from nomadcrew.api.trips.bodies import (
     TripDetailsView,
     TripSearchIn,
     TripView,
+    card_view,
     created_trip_view,
     trip_view,
 )
@@ -53,13 +54,13 @@ async def list_trips(call: Call) -> list[TripView] | Reply:
         limit=call.count("limit", default=MAX_TRIPS_PER_USER, lowest=1, highest=MAX_TRIPS_PER_USER),
         after=after_of(call),
     )
-    return paged(call, [trip_view(trip) for trip in page.trips], page.last)
+    return paged(call, [card_view(trip.body) for trip in page.trips], page.last)
 
 
 @routes.get("/v1/trips/{id}", gate=Gate("trip", "read"))
 async def get_trip(call: Call) -> TripView:
     """Get a trip."""
-    return trip_view(await service.get_trip(call.trip_id, call.user_id, trips=call.ports.trips))
+    return card_view(await service.get_card(call.trip_id, call.user_id, trips=call.ports.trips))
 
 
 @routes.put("/v1/trips/{id}", gate=Gate("trip", "update"))
@@ -114,7 +115,7 @@ async def search_trips(call: Call, body: TripSearchIn) -> list[TripView] | Reply
     page = await service.search_trips(
         call.trip_id, body.to_search(), call.user_id, trips=call.ports.trips, after=after_of(call)
     )
-    return paged(call, [trip_view(trip) for trip in page.trips], page.last)
+    return paged(call, [card_view(trip.body) for trip in page.trips], page.last)
 
 
 @routes.get("/v1/trips/{id}/details", gate=Gate("trip", "read"))

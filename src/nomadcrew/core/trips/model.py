@@ -83,11 +83,20 @@ class Trip:
         return next((m.name for m in self.members if m.user_id == self.created_by), None)
 
 
+class TripCard(NamedTuple):
+    """A trip with its members as lists show it. `body` is JSON text, ready for the wire."""
+
+    id: TripId
+    start_date: date
+    member_count: int
+    body: str
+
+
 @dataclass(frozen=True, slots=True)
 class TripPage:
     """Some of a user's trips; `last` is the end of the page if more may follow."""
 
-    trips: Sequence[Trip]
+    trips: Sequence[TripCard]
     last: After | None
 
 

@@ -47,6 +47,10 @@ class Trips(Protocol):
         """The caller's trips below `after` that match, latest start first; the offset counts without `after`."""
         ...
 
+    async def card(self, access: Access) -> str:
+        """A trip with its members as lists show it: JSON text, ready for the wire."""
+        ...
+
     async def get(self, access: Access) -> Trip:
         """A trip with its members, oldest first."""
         ...

@@ -70,6 +70,11 @@ async def search_trips(
     return await trips.search(Access(trip_id, caller, rule("trip", "read")), search, after=after)
 
 
+async def get_card(trip_id: TripId, caller: UserId, *, trips: Trips) -> str:
+    """The trip as lists show it, as JSON text."""
+    return await trips.card(Access(trip_id, caller, rule("trip", "read")))
+
+
 async def get_trip(trip_id: TripId, caller: UserId, *, trips: Trips) -> Trip:
     return await trips.get(Access(trip_id, caller, rule("trip", "read")))
 

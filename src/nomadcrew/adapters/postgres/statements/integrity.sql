@@ -33,6 +33,11 @@ WITH crew AS MATERIALIZED (
     FROM chat_threads t JOIN chat_messages m ON m.trip_id = t.trip_id
     GROUP BY t.trip_id HAVING max(m.seq) > t.last_seq
     UNION ALL
+    -- The lengths of the texts, in bytes.
+    SELECT 'trip_card', t.id, coalesce(octet_length(stored.body), 0), octet_length(trip_card(t.id))
+    FROM trips t LEFT JOIN trip_cards stored ON stored.trip_id = t.id
+    WHERE t.deleted_at IS NULL AND stored.body IS DISTINCT FROM trip_card(t.id)
+    UNION ALL
     SELECT 'phones', user_id, :max_phones::bigint, count(*) FROM user_push_tokens WHERE is_active
     GROUP BY user_id HAVING count(*) > :max_phones::bigint
 )
@@ -48,3 +53,11 @@ WITH counted AS MATERIALIZED (
 UPDATE trips t SET member_count = counted.members
 FROM counted WHERE t.id = counted.id AND t.member_count <> counted.members
 RETURNING t.id
+
+-- name: renew_trip_cards
+WITH untrue AS MATERIALIZED (
+    SELECT t.id FROM trips t LEFT JOIN trip_cards stored ON stored.trip_id = t.id
+    WHERE t.deleted_at IS NULL AND stored.body IS DISTINCT FROM trip_card(t.id)
+    ORDER BY t.id
+)
+SELECT untrue.id, renew_trip_card(untrue.id)::text AS renewed FROM untrue

@@ -51,15 +51,12 @@ WHERE r.key = :fingerprint::bytea
 ORDER BY m.created_at, m.id
 
 -- name: of
--- Only the caller's row has the trip's columns: repeated for every member, they would cost more than the query.
 -- A page ends before its members are too many; the first trip is always on it.
-SELECT t.id AS trip_id, trip_columns.*, m.id AS membership_id, m.user_id, m.role, m.status AS membership_status,
-       m.created_at AS member_since, m.updated_at AS member_updated_at,
-       p.email, p.username, p.first_name, p.last_name, p.avatar_url
+SELECT t.id, t.start_date, t.member_count, card.part
 FROM user_profiles caller
 LEFT JOIN LATERAL (
     SELECT * FROM (
-        SELECT trips.*, sum(trips.member_count) OVER (
+        SELECT trips.id, trips.start_date, trips.member_count, sum(trips.member_count) OVER (
                    ORDER BY trips.start_date DESC, trips.id DESC ROWS UNBOUNDED PRECEDING) AS members_so_far
         FROM trip_memberships own
         JOIN trips ON trips.id = own.trip_id AND trips.deleted_at IS NULL
@@ -69,20 +66,16 @@ LEFT JOIN LATERAL (
     WHERE members_so_far - member_count < :max_members::int
     ORDER BY start_date DESC, id DESC LIMIT :limit::int
 ) t ON true
-LEFT JOIN trip_memberships m ON m.trip_id = t.id AND m.status = 'ACTIVE'
-LEFT JOIN user_profiles p ON p.id = m.user_id
-LEFT JOIN LATERAL (SELECT t.*) trip_columns ON m.user_id = caller.id
+LEFT JOIN trip_cards ON trip_cards.trip_id = t.id
+LEFT JOIN LATERAL card_parts(coalesce(trip_cards.body, trip_card(t.id))) card ON true
 WHERE caller.id = :caller::uuid
-ORDER BY t.start_date DESC, t.id DESC, m.created_at, m.id
+ORDER BY t.start_date DESC, t.id DESC, card.n
 
 -- name: search
-SELECT gate.verdict, t.id AS trip_id, trip_columns.*,
-       m.id AS membership_id, m.user_id, m.role, m.status AS membership_status,
-       m.created_at AS member_since, m.updated_at AS member_updated_at,
-       p.email, p.username, p.first_name, p.last_name, p.avatar_url
+SELECT gate.verdict, t.id, t.start_date, t.member_count, card.part
 FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int) gate
 LEFT JOIN LATERAL (
-    SELECT trips.* FROM trip_memberships own
+    SELECT trips.id, trips.start_date, trips.member_count FROM trip_memberships own
     JOIN trips ON trips.id = own.trip_id AND trips.deleted_at IS NULL
     WHERE own.user_id = :caller::uuid AND own.status = 'ACTIVE'
         AND (:destination::text IS NULL
@@ -94,12 +87,20 @@ LEFT JOIN LATERAL (
         AND (:after_at::date IS NULL OR (trips.start_date, trips.id) < (:after_at::date, :after_id::uuid))
     ORDER BY trips.start_date DESC, trips.id DESC LIMIT :limit::int OFFSET :offset::int
 ) t ON gate.verdict = 'ok'
-LEFT JOIN trip_memberships m ON m.trip_id = t.id AND m.status = 'ACTIVE'
-LEFT JOIN user_profiles p ON p.id = m.user_id
-LEFT JOIN LATERAL (SELECT t.*) trip_columns ON m.user_id = :caller::uuid
-ORDER BY t.start_date DESC, t.id DESC, m.created_at, m.id
+LEFT JOIN trip_cards ON trip_cards.trip_id = t.id
+LEFT JOIN LATERAL card_parts(coalesce(trip_cards.body, trip_card(t.id))) card ON true
+ORDER BY t.start_date DESC, t.id DESC, card.n
+
+-- name: card
+SELECT gate.verdict, card.part
+FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int) gate
+LEFT JOIN trip_cards ON gate.verdict = 'ok' AND trip_cards.trip_id = gate.trip_id
+LEFT JOIN LATERAL card_parts(coalesce(
+    trip_cards.body, CASE WHEN gate.verdict = 'ok' THEN trip_card(gate.trip_id) END)) card ON true
+ORDER BY card.n
 
 -- name: one
+-- Only the caller's row has the trip's columns: repeated for every member, they would cost more than the query.
 SELECT gate.verdict, t.id AS trip_id, trip_columns.*,
        m.id AS membership_id, m.user_id, m.role, m.status AS membership_status,
        m.created_at AS member_since, m.updated_at AS member_updated_at,
