@@ -1,11 +1,12 @@
 """The chat on PostgreSQL."""
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any
+
+import msgspec
 
 from nomadcrew.adapters.postgres.attachments import REFUSALS as OF_ATTACHMENTS
 from nomadcrew.adapters.postgres.batching import Batcher
@@ -51,6 +52,11 @@ _REFUSALS: Refusals = {
 }
 _CURSOR = re.compile(r"m([0-9]{1,18})", re.ASCII)
 _END = 2**63 - 1
+_message_columns = itemgetter(
+    "id", "trip_id", "sender_id", "sender_name", "avatar_url", "body", "reply_to_id", "created_at", "edited_at",
+    "deleted_at", "reactions", "attachment",
+)  # fmt: skip
+_decode_reactions = msgspec.json.Decoder(tuple[ReactionCount, ...]).decode
 _KNOWN = None  # the outcome if the message, or another one with its id, is stored already
 
 
@@ -300,18 +306,19 @@ def _added(message: NewMessage, row: Row) -> Message | DomainError | None:
 
 
 def _message(row: Row) -> Message:
-    counts = json.loads(row["reactions"] or "[]")
+    (id_, trip_id, sender_id, sender_name, avatar_url, body, reply_to_id, created_at, edited_at, deleted_at,
+     reactions, attachment) = _message_columns(row)  # fmt: skip
     return Message(
-        row["id"],
-        row["trip_id"],
-        _sender(row),
-        row["body"],
-        row["reply_to_id"],
-        row["created_at"],
-        row["edited_at"],
-        row["deleted_at"],
-        tuple(ReactionCount(**count) for count in counts),
-        stored_attachment(row["attachment"]),
+        id_,
+        trip_id,
+        None if sender_id is None else Sender(sender_id, sender_name, avatar_url),
+        body,
+        reply_to_id,
+        created_at,
+        edited_at,
+        deleted_at,
+        () if reactions is None else _decode_reactions(reactions),
+        None if attachment is None else stored_attachment(attachment),
     )
 
 

@@ -129,7 +129,7 @@ AS verdict,
        m.id, m.trip_id, m.seq, m.body, m.reply_to_id, m.created_at, m.edited_at, m.deleted_at,
        m.attachment::text AS attachment,
        u.id AS sender_id, display_name(u) AS sender_name, u.avatar_url,
-       chat_reaction_counts(m.id, :caller::uuid)::text AS reactions
+       reactions.counts::text AS reactions
 FROM gate CROSS JOIN boundary
 LEFT JOIN LATERAL (
     SELECT * FROM chat_messages
@@ -139,6 +139,7 @@ LEFT JOIN LATERAL (
     ORDER BY seq DESC LIMIT :limit::int OFFSET :offset::int
 ) m ON gate.verdict = 'ok'
 LEFT JOIN user_profiles u ON u.id = m.user_id
+LEFT JOIN LATERAL chat_reactions_of(m.id, :caller::uuid) reactions ON true
 ORDER BY m.seq DESC
 
 -- name: after
@@ -152,12 +153,13 @@ AS verdict,
        m.id, m.trip_id, m.seq, m.body, m.reply_to_id, m.created_at, m.edited_at, m.deleted_at,
        m.attachment::text AS attachment,
        u.id AS sender_id, display_name(u) AS sender_name, u.avatar_url,
-       chat_reaction_counts(m.id, :caller::uuid)::text AS reactions
+       reactions.counts::text AS reactions
 FROM gate CROSS JOIN boundary
 LEFT JOIN LATERAL (
     SELECT * FROM chat_messages WHERE trip_id = gate.trip_id AND seq > boundary.seq ORDER BY seq LIMIT :limit::int
 ) m ON gate.verdict = 'ok'
 LEFT JOIN user_profiles u ON u.id = m.user_id
+LEFT JOIN LATERAL chat_reactions_of(m.id, :caller::uuid) reactions ON true
 ORDER BY m.seq
 
 -- name: edit
