@@ -6,7 +6,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
@@ -115,7 +115,7 @@ def _ports() -> Ports:
         "verifier": _Verifier(),
         "trips": _Trips(),
     }
-    return Ports(**{port.name: cast(Any, given.get(port.name)) for port in fields(Ports)})
+    return Ports(**{name: cast(Any, given.get(name)) for name in Ports.__struct_fields__})
 
 
 def _card(trip: Trip) -> TripCard:

@@ -50,7 +50,7 @@ NEVER_RUN = frozenset({"pycparser", "dnspython"})
 _PARSING = threading.Lock()
 
 PROBE = """
-import dataclasses, importlib, json, os, sys
+import importlib, json, os, sys
 before = set(sys.modules)
 name, declared = sys.argv[1], tuple(json.loads(sys.argv[2]))
 importlib.import_module(name)
@@ -58,9 +58,9 @@ if declared:
     from nomadcrew.hosts.aws.ports import ports_in
     from nomadcrew.core.errors import Unavailable
     ports = ports_in(os.environ, declared)
-    for field in dataclasses.fields(ports):
+    for name in ports.__struct_fields__:
         try:
-            getattr(getattr(ports, field.name), "made", None)
+            getattr(getattr(ports, name), "made", None)
         except Unavailable:
             pass  # it wanted to read the secret, and has imported what it needs
         except RuntimeError as error:

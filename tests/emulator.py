@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from msgspec.structs import replace
 
 from nomadcrew.adapters.aws.dataapi import Cluster
 from nomadcrew.adapters.aws.sdk.client import AwsClient

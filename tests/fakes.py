@@ -1,7 +1,7 @@
 """Ports for tests that need few of them; use of any other port fails the test."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn, cast
 from uuid import UUID
@@ -174,7 +174,7 @@ def fake_ports(**given: Any) -> Ports:
         "verifier": FakeTokens(),
         "open_sessions": FakeOpenSessions(),
     }
-    untouchable = {port.name: cast(Any, UnexpectedPort(port.name)) for port in fields(Ports)}
+    untouchable = {name: cast(Any, UnexpectedPort(name)) for name in Ports.__struct_fields__}
     return Ports(**{**untouchable, **defaults, **given})
 
 

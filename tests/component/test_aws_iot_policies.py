@@ -4,12 +4,13 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 
 from nomadcrew.adapters.aws.topics import UpdatesOf
 from nomadcrew.core.ids import TripId, uuid7

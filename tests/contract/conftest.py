@@ -2,10 +2,10 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 
 from nomadcrew.adapters.aws.dataapi import Cluster, DataApi
 from nomadcrew.adapters.aws.sdk.services import RDS_DATA

@@ -3,13 +3,14 @@
 import base64
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest_asyncio
+from msgspec.structs import replace
 
 from nomadcrew.adapters.aws.dataapi import Cluster, DataApi
 from nomadcrew.adapters.aws.dynamodb.connections import DynamoConnections

@@ -3,13 +3,14 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 
 from infrastructure.functions import BY_NAME
 from nomadcrew.adapters.aws.dynamodb import chat_items as chat_table
@@ -104,7 +105,7 @@ def draft(trip: TripId, by: UserId, text: str = "hello", at_s: float = 0, **fiel
     made = NewMessage(
         MessageId(uuid7()), trip, by, text, None, [], EventId(uuid7()), NOON + timedelta(seconds=at_s)
     )
-    return replace(made, **fields)  # type: ignore[arg-type]
+    return replace(made, **fields)
 
 
 async def post(chat: ChatLog, trip: TripId, by: UserId, text: str = "hello", at_s: float = 0) -> Message:

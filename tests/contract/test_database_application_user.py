@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 
 from nomadcrew.adapters.aws.dataapi import Cluster, DataApi
 from nomadcrew.adapters.aws.schema import AwsSchema

@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import UTC, date, datetime
 from uuid import UUID
 
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 
 from nomadcrew.adapters.aws import dataapi
 from nomadcrew.adapters.aws.dataapi import Cluster, DataApi

@@ -5,11 +5,12 @@ import json
 import traceback
 import urllib.request
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 
 from nomadcrew.adapters.aws.dynamodb.suppression import DynamoSuppression
 from nomadcrew.adapters.aws.mailer import SesMailer

@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from msgspec import structs
 
 from nomadcrew.adapters.http.breaker import Breaker
 from nomadcrew.adapters.http.supabase import SupabaseMirror
@@ -266,7 +267,7 @@ async def test_a_new_name_is_published_once_and_copied(
         await profiles.change(ana, change, ana, is_admin=False, now=NOON)
     profile = await profiles.get(ana, ana)
     for email in ("anna@example.org", "anna@example.org", ""):
-        await profiles.onboard(replace(profile, email=email))
+        await profiles.onboard(structs.replace(profile, email=email))
     events = (await db.events())[before:]
     assert [(e["type"], e["audience"], e["payload"]) for e in events] == [
         ("profile.changed", "internal", {"userId": str(ana)})

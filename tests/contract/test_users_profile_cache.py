@@ -3,11 +3,11 @@
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from nomadcrew.adapters.aws.dynamodb.profile_cache import LIFETIME_S, REST_S, CachedProfiles
 from nomadcrew.adapters.aws.sdk.client import AwsClient

@@ -1,10 +1,10 @@
 """`Profiles`: onboarding, changes, preferences and search."""
 
 import asyncio
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from nomadcrew.core.errors import Invalid, NotFound, NotOnboarded, Unavailable
 from nomadcrew.core.ids import EventId, TripId, UserId, uuid7

@@ -40,7 +40,7 @@ def test_a_function_declares_the_ports_that_its_routes_use(routes: Routes) -> No
 
 
 def test_every_port_names_its_services() -> None:
-    assert set(STANDS_ON) | GIVEN == set(Ports.__dataclass_fields__)
+    assert set(STANDS_ON) | GIVEN == set(Ports.__struct_fields__)
 
 
 def test_an_undeclared_port_is_refused_by_name() -> None:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from itertools import product
 
 import pytest
+from msgspec import structs
 
 from nomadcrew.core.ids import UserId, uuid7
 from nomadcrew.core.locations.model import Owner, Privacy, Reader, Sharing, StoredPoint
@@ -71,7 +72,9 @@ def test_visibility_for_all_combinations(
     elif reader == "member" and not (ghost or expired or has_ended):
         expected = VISIBLE_TO_MEMBERS[asked, preference]
     # The result is the same whether a condition applied at the report or applies now.
-    then = privacy_when_reported(asked, replace(owner, sharing=Sharing(True)), has_ended=has_ended, now=NOON - HOUR)
+    then = privacy_when_reported(
+        asked, structs.replace(owner, sharing=Sharing(True)), has_ended=has_ended, now=NOON - HOUR
+    )
     for stored_under in {asked, then}:
         point = replace(POINT, privacy=stored_under)
         shown = visible_position(point, owner, READERS[reader], has_ended=has_ended, now=NOON, of_track=of_track)
@@ -110,7 +113,7 @@ def test_a_former_member_is_hidden_from_all_members() -> None:
 
 
 def test_a_returning_member_shows_no_earlier_positions() -> None:
-    owner = replace(an_owner(), joined_at=NOON - timedelta(minutes=1))
+    owner = structs.replace(an_owner(), joined_at=NOON - timedelta(minutes=1))
     assert visible_position(POINT, owner, READERS["member"], has_ended=False, now=NOON) is None
     late = replace(POINT, received_at=NOON)
     assert visible_position(late, owner, READERS["member"], has_ended=False, now=NOON) is not None
@@ -125,7 +128,7 @@ def test_a_track_starts_when_its_viewer_joined_and_a_last_position_does_not() ->
 def test_a_last_position_is_hidden_after_a_day_and_a_track_is_not() -> None:
     old = replace(POINT, recorded_at=NOON - DAY, received_at=NOON - DAY)
     fresh = replace(old, recorded_at=NOON - DAY + timedelta(microseconds=1))
-    owner = replace(an_owner(), joined_at=NOON - 9 * DAY)
+    owner = structs.replace(an_owner(), joined_at=NOON - 9 * DAY)
     assert visible_position(old, owner, READERS["member"], has_ended=False, now=NOON) is None
     assert visible_position(fresh, owner, READERS["member"], has_ended=False, now=NOON) is not None
     long_time_member = Reader(BEN, NOON - 9 * DAY)

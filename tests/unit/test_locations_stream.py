@@ -2,11 +2,11 @@
 
 import base64
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import EventId, TripId, UserId, uuid7

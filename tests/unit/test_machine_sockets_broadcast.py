@@ -4,11 +4,11 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.events import Audience, Event

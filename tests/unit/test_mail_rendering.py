@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.header import decode_header, make_header
 from html.parser import HTMLParser
@@ -11,6 +11,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from nomadcrew.adapters.mime import MailSender, compose
 from nomadcrew.api.mail.consumer import send_mail_for

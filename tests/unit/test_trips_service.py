@@ -1,11 +1,11 @@
 """The limits of a trip's fields."""
 
-from dataclasses import replace
 from datetime import date
 from typing import Any
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
 from nomadcrew.core.errors import Invalid
 from nomadcrew.core.ids import TripId

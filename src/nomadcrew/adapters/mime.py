@@ -2,13 +2,14 @@
 
 import hashlib
 import re
-from dataclasses import dataclass
 from datetime import datetime
 from email.errors import MessageError
 from email.header import Header
 from email.message import EmailMessage
 from email.policy import SMTP, SMTPUTF8, EmailPolicy
 from email.utils import format_datetime, parseaddr
+
+from msgspec import Struct
 
 from nomadcrew.core.mail import MailMessage, MailRefused
 from nomadcrew.core.text import ascii_domain
@@ -25,8 +26,7 @@ _WORD_CHARS = 64  # leaves room for the header's name in 78
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
-@dataclass(frozen=True, slots=True)
-class MailSender:
+class MailSender(Struct, frozen=True):
     """The sender of mails, such as `NomadCrew <no-reply@example.org>`."""
 
     name: str

@@ -1,14 +1,14 @@
 """A caller's request on a trip, as the ports that check rights take it."""
 
-from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 from nomadcrew.core.ids import EventId, TripId, UserId
 from nomadcrew.core.permissions import Rule
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(Struct, frozen=True):
     """A caller's request on a trip; the port compares `rule` with the caller's rank there."""
 
     trip_id: TripId
@@ -16,8 +16,7 @@ class Access:
     rule: Rule
 
 
-@dataclass(frozen=True, slots=True)
-class Command(Access):
+class Command(Access, frozen=True):
     """A request that changes something: also the id of the event that reports the change, and the time."""
 
     event_id: EventId

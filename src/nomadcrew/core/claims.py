@@ -1,14 +1,14 @@
 """Claims of a verified access token. Most requests need no other module of this folder."""
 
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+
+from msgspec import Struct, field
 
 from nomadcrew.core.ids import SessionId, UserId
 
 
-@dataclass(frozen=True, slots=True)
-class Claims:
+class Claims(Struct, frozen=True):
     """The claims of a verified access token about its user.
 
     `metadata` is the issuer's `user_metadata`; our own tokens have none.

@@ -1,11 +1,12 @@
 """Events: the outbox, the audience of an event, and the queues that consume it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
+
+from msgspec import Struct
 
 from nomadcrew.core.ids import EventId, JobId, TripId, UserId, derived_id
 
@@ -18,8 +19,7 @@ class Audience(StrEnum):
     INTERNAL = "internal"  # queue consumers only
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True):
     """A row of the outbox, or a broadcast, which is never stored and has `kept` False.
 
     `payload` is JSON text, ready for the wire.
@@ -37,8 +37,7 @@ class Event:
     kept: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class EventPage:
+class EventPage(Struct, frozen=True):
     events: Sequence[Event]
     has_more: bool
 

@@ -1,13 +1,13 @@
 """Stored replies of requests with an Idempotency-Key."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class StoredReply:
+
+class StoredReply(Struct, frozen=True):
     status: int
     body: bytes
 

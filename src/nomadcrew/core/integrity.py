@@ -1,13 +1,13 @@
 """Checks of the stored data: counts, limits and rows that the writes keep in agreement."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+
+class Fault(Struct, frozen=True):
     """A check that failed for `subject`, with the stored or allowed number and the counted one.
 
     The numbers of a `trip_card` are the lengths of its texts.

@@ -1,8 +1,9 @@
 """Outgoing mail and its ports."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
+
+from msgspec import Struct
 
 from nomadcrew.core.errors import PermanentFailure
 from nomadcrew.core.text import email_key
@@ -18,8 +19,7 @@ def recipient_key(address: str) -> str:
     return f"{local.partition('+')[0]}@{domain}"
 
 
-@dataclass(frozen=True, slots=True)
-class MailMessage:
+class MailMessage(Struct, frozen=True):
     """One mail to one user. `id` is the id of its event, so that a repeat can be recognised."""
 
     id: str

@@ -4,8 +4,9 @@ A rule is a minimum rank, optionally with an exception for the creator of a row.
 compares the rule with the caller's rank in the database, so no permission is cached beyond the request.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 
 class Role(StrEnum):
@@ -21,8 +22,7 @@ class Role(StrEnum):
 RANKS = {Role.MEMBER: 1, Role.ADMIN: 2, Role.OWNER: 3}
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """`min_rank` admits that rank and above; `own` also admits the creator, with any rank."""
 
     min_rank: int

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     # For type checkers only: at runtime a function would load the types of every feature.
@@ -59,8 +60,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.users.ports import PrivateAddresses, Profiles
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(Struct, frozen=True):
     """This deployment, as its users see it.
 
     `public_url` is the URL of the API. `app_url` is the app's own host for links, if it has one. `mail_leaves` is
@@ -83,8 +83,7 @@ _NOT_HERE: Any = None
 
 
 # No `eq` or `repr`: unused, and generating them costs 1 ms of cold start.
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Ports:
+class Ports(Struct, frozen=True, eq=False):
     site: Site
     clock: Clock
     new_id: NewId

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from msgspec import Struct
+
 from nomadcrew.core.ids import JobId
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
+class RetryPolicy(Struct, frozen=True):
     """A retry policy: the number of attempts, the first delay, and the factor by which each delay grows."""
 
     attempts: int
@@ -38,8 +39,7 @@ class Job:
     receipt: str = field(default="", compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class QueueDepth:
+class QueueDepth(Struct, frozen=True):
     """Approximate numbers of jobs in a queue. `oldest_s` is 0 if the queue does not report it."""
 
     queue: str

@@ -3,13 +3,13 @@
 Buckets are per user, or per IP address for requests without a token. Every number is a setting.
 """
 
-from dataclasses import dataclass
 from ipaddress import IPv6Address
 from typing import Protocol
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+
+class Limit(Struct, frozen=True):
     """`count` requests per `per_s` seconds, refilled continuously."""
 
     count: int
@@ -52,8 +52,7 @@ def network_of(client_ip: str) -> str:
     return f"{IPv6Address(int(address) >> 64 << 64)}/64"
 
 
-@dataclass(frozen=True, slots=True)
-class Allowance:
+class Allowance(Struct, frozen=True):
     """The state of a bucket after a request. The bucket is full again after `reset_s` seconds."""
 
     allowed: bool

@@ -1,9 +1,10 @@
 """Ports of sockets, broadcasts and topics."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
+
+from msgspec import Struct
 
 from nomadcrew.core.events import Event
 from nomadcrew.core.ids import SessionId, TripId, UserId
@@ -12,8 +13,7 @@ from nomadcrew.core.ids import SessionId, TripId, UserId
 MAX_SOCKETS = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Connection:
+class Connection(Struct, frozen=True):
     """An open socket, held by API Gateway. Its token expires at `expires_at`."""
 
     id: str

@@ -1,14 +1,14 @@
 """OpenAPI links: lead a client, or a fuzzer, from a reply to the requests that can follow it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from nomadcrew.web.routes import Route
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(Struct, frozen=True):
     """Links from the successful reply of one row to other rows. `parameters` are the sources of path parameters."""
 
     source: str

@@ -2,10 +2,10 @@
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+from msgspec import Struct, field
 
 from nomadcrew.core.errors import DomainError, TooMany, Unavailable
 from nomadcrew.core.ids import TripId, UserId, parse_uuid
@@ -27,8 +27,7 @@ CLOSE_UNAUTHENTICATED = 4401  # the client refreshes its token and reconnects
 CLOSE_TOO_SLOW = 4008  # the client reconnects as after a restart
 
 
-@dataclass(frozen=True, slots=True)
-class SocketCall:
+class SocketCall(Struct, frozen=True):
     """One frame from a socket, with its fields in `payload`.
 
     The monolith's frames have `type` and `payload`. Frames of the AWS design have `action` and the fields beside
@@ -55,8 +54,7 @@ class SocketCall:
 FrameHandler = Callable[[SocketCall], Awaitable[str | None]]
 
 
-@dataclass(frozen=True, slots=True)
-class FrameHandlers:
+class FrameHandlers(Struct, frozen=True):
     rows: dict[str, FrameHandler] = field(default_factory=dict)
 
     def on(self, type_: str) -> Callable[[FrameHandler], FrameHandler]:

@@ -146,8 +146,8 @@ def unpack(body: str) -> Event:
 
 
 def stored(event: Event) -> StoredEvent:
-    return StoredEvent(*(getattr(event, name) for name in Event.__slots__))
+    return StoredEvent(*(getattr(event, name) for name in Event.__struct_fields__))
 
 
 def event_of(event: StoredEvent) -> Event:
-    return Event(*(getattr(event, name) for name in Event.__slots__))
+    return Event(*(getattr(event, name) for name in Event.__struct_fields__))

@@ -10,13 +10,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
 import msgspec
+from msgspec import Struct
 
 from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
 from nomadcrew.adapters.postgres.sql import Duplicate, Row, Statement
@@ -44,8 +44,7 @@ _OUTAGE_CODES = frozenset(
 _RESUMING = "DatabaseResumingException"
 
 
-@dataclass(frozen=True, slots=True)
-class Cluster:
+class Cluster(Struct, frozen=True):
     """A database, and the secret with its user's password."""
 
     arn: str

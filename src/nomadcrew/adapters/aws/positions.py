@@ -6,8 +6,9 @@ Visibility and the effects of a report on sharing are decided in SQL, with one s
 import asyncio
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
+
+from msgspec.structs import replace
 
 from nomadcrew.adapters.postgres.positions import (
     crew_of,

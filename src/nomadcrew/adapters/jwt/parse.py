@@ -3,9 +3,10 @@
 import base64
 import binascii
 import json
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+
+from msgspec import Struct
 
 from nomadcrew.core.errors import Unauthenticated
 from nomadcrew.core.ids import UserId, parse_uuid
@@ -14,8 +15,7 @@ SKEW_S = 60
 MAX_TOKEN_CHARS = 16_384
 
 
-@dataclass(frozen=True, slots=True)
-class UnverifiedToken:
+class UnverifiedToken(Struct, frozen=True):
     """Parts of a token that is not verified yet: to be used only to find the key."""
 
     token: str

@@ -1,17 +1,16 @@
 """Checks the signatures of JWTs, with any algorithm."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OctKey, RSAKey
+from msgspec import Struct
 
 from nomadcrew.adapters.jwt.parse import UnverifiedToken, invalid
 
 
-@dataclass(frozen=True, slots=True)
-class VerifyingKey:
+class VerifyingKey(Struct, frozen=True):
     """A key with its only permitted algorithm, so that a token cannot choose another."""
 
     alg: str

@@ -1,8 +1,9 @@
 """Verifies access tokens of several issuers; caches valid tokens and remembers sessions that ended."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 from nomadcrew.adapters.jwt.issuers import Issuer
 from nomadcrew.adapters.jwt.parse import SKEW_S, UnverifiedToken, parse
@@ -17,8 +18,7 @@ CACHED_TOKENS = 10_000
 TRUSTED_S = 15 * 60
 
 
-@dataclass(frozen=True, slots=True)
-class _Verified:
+class _Verified(Struct, frozen=True):
     claims: Claims
     check_again_at: float
 

@@ -13,10 +13,11 @@ import json
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
+
+from msgspec import Struct
 
 from nomadcrew.adapters.machine.disk import sync_folder, write_whole
 from nomadcrew.core.errors import NotFound, Unavailable
@@ -29,8 +30,7 @@ FILES = "/v1/files/"
 _KEY = re.compile(r"[a-z0-9-]+(/[a-z0-9-]+)*")
 
 
-@dataclass(frozen=True, slots=True)
-class LinkedFile:
+class LinkedFile(Struct, frozen=True):
     """The file that a link refers to, open for reading; the caller closes it. It may be large."""
 
     file: BinaryIO

@@ -9,10 +9,10 @@ import base64
 import os
 import re
 import secrets
-from dataclasses import dataclass
 from pathlib import Path
 
 from joserfc.jwk import RSAKey
+from msgspec import Struct
 
 from nomadcrew.adapters.machine.disk import sync_folder
 
@@ -21,8 +21,7 @@ SECRET_BYTES = 32
 _SIGNING = re.compile(r"signing-(\d{4})\.pem")
 
 
-@dataclass(frozen=True, slots=True)
-class Keys:
+class Keys(Struct, frozen=True):
     """All keys, each tuple in order: the first one signs."""
 
     signing: tuple[RSAKey, ...]

@@ -4,11 +4,12 @@ import asyncio
 import smtplib
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from email.message import EmailMessage
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+from msgspec import Struct
 
 from nomadcrew.adapters.machine.keys import write_new
 from nomadcrew.adapters.mime import MailSender, compose, file_stem, recipient_of
@@ -37,8 +38,7 @@ class FileMailer:
             raise Unavailable("The mail could not be written to the disk.", details=type(error).__name__) from error
 
 
-@dataclass(frozen=True, slots=True)
-class SmtpServer:
+class SmtpServer(Struct, frozen=True):
     """The address of a mail server. `security` is smtp (none), smtp+starttls or smtps."""
 
     security: str

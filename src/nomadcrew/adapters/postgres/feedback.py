@@ -1,7 +1,8 @@
 """Feedback on PostgreSQL."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+
+from msgspec.structs import asdict
 
 from nomadcrew.adapters.postgres.sql import Sql, statements
 from nomadcrew.core.feedback.model import Feedback, FeedbackSource

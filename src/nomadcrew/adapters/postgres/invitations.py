@@ -1,8 +1,9 @@
 """Invitations on PostgreSQL."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
+
+from msgspec.structs import replace
 
 from nomadcrew.adapters.postgres.members import membership_of
 from nomadcrew.adapters.postgres.refusals import raise_for_verdict

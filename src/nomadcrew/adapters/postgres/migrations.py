@@ -8,9 +8,10 @@ An applied file must not change: its checksum is stored. `-- step: name` between
 import hashlib
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct
 
 import nomadcrew
 from nomadcrew.adapters.postgres.sql import Sql, compile_statement
@@ -43,8 +44,7 @@ class MigrationError(Exception):
     """A migration cannot be applied to this database; its transaction changed nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Migration:
+class Migration(Struct, frozen=True):
     version: int
     name: str
     text: str

@@ -1,8 +1,9 @@
 """Key columns beside texts: their values for a write, and for rows from before there were keys."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from uuid import UUID
+
+from msgspec import Struct
 
 from nomadcrew.adapters.postgres.sql import Row, Sql, Statement, compile_statement, json_param
 from nomadcrew.core.text import comparison_key, email_key, search_key
@@ -37,8 +38,7 @@ class SameKey(Exception):
     """Rows that must differ have the same key; the text says which, and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Table:
+class _Table(Struct, frozen=True):
     name: str
     keys: Mapping[str, tuple[str, Key]]  # by column: the column with the text, and its key
 

@@ -1,7 +1,6 @@
 """Trips on PostgreSQL."""
 
 from collections.abc import Sequence
-from dataclasses import fields
 from datetime import UTC, datetime, time
 from operator import itemgetter
 from typing import Any
@@ -32,7 +31,7 @@ from nomadcrew.core.trips.model import (
 )
 
 _SQL = statements("trips")
-_trip_columns = itemgetter(*(field.name for field in fields(Trip) if field.name != "members"))
+_trip_columns = itemgetter(*(name for name in Trip.__struct_fields__ if name != "members"))
 _card_columns = itemgetter("id", "start_date", "member_count", "part")  # in the order of `TripCard`
 _member_columns = itemgetter(  # in the order of `TripMember`
     "membership_id", "trip_id", "user_id", "role", "membership_status", "member_since", "member_updated_at",
@@ -190,7 +189,7 @@ def _end(trips: Sequence[TripCard]) -> After:
 
 
 def _new_columns(new: NewTrip) -> dict[str, Any]:
-    return {name: getattr(new, name) for name in NewTrip.__slots__}
+    return {name: getattr(new, name) for name in NewTrip.__struct_fields__}
 
 
 def _allowed_from(status: Status | None) -> str:

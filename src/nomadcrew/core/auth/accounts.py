@@ -1,7 +1,8 @@
 """Registration, confirmation and sign-in."""
 
-from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 from nomadcrew.core.auth.errors import InvalidCredentials, NotConfirmed, RegistrationClosed
 from nomadcrew.core.auth.failures import Origin, Target, check_within_limits
@@ -17,8 +18,7 @@ from nomadcrew.core.users.errors import EmailTaken
 from nomadcrew.core.users.rules import parse_name, parse_username, suffix_of, usernames_for
 
 
-@dataclass(frozen=True, slots=True)
-class SignUp:
+class SignUp(Struct, frozen=True):
     """A registration form. Without a username one is derived from the email address."""
 
     email: str

@@ -8,7 +8,8 @@ Source: OWASP, Slow Down Online Guessing Attacks with Device Cookies.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from nomadcrew.core.auth.ports import Codes
 from nomadcrew.core.errors import TooMany
@@ -21,16 +22,14 @@ ALL_FAILURES = "failed_sign_in_total"
 Buckets = Sequence[tuple[str, str]]  # names, each with a key
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Struct, frozen=True):
     """The client of an attempt: its IP address, and the token of a device that signed in before."""
 
     client_ip: str
     device_token: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True):
     """The account that an attempt is for. `user_id` is None if there is none, or if it is not known yet."""
 
     key: str

@@ -1,7 +1,8 @@
 """Accounts and sessions."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+from msgspec import Struct
 
 from nomadcrew.core.ids import SessionId, UserId
 from nomadcrew.core.users.model import Profile
@@ -12,8 +13,7 @@ REUSE_GRACE = timedelta(seconds=30)
 CONFIRMATION_LIFETIME = timedelta(hours=24)
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(Struct, frozen=True):
     """An account of this site. `confirmed` is True once the user has proven to receive mail at the address."""
 
     profile: Profile
@@ -25,8 +25,7 @@ class Account:
         return self.profile.id
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(Struct, frozen=True):
     """A signed-in device: the family of refresh tokens from one sign-in."""
 
     id: SessionId
@@ -34,8 +33,7 @@ class Session:
     expires_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class SignedIn:
+class SignedIn(Struct, frozen=True):
     """The result of signing in: tokens for the client to store, and the profile.
 
     The device token proves at the next sign-in that the device signed in before; an exchange of tokens has none.

@@ -1,10 +1,11 @@
 """Ports of accounts, registrations, sessions and tokens."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NewType, Protocol
 from uuid import UUID
+
+from msgspec import Struct
 
 from nomadcrew.core.auth.model import Account, Session
 from nomadcrew.core.claims import Claims
@@ -13,8 +14,7 @@ from nomadcrew.core.ids import EventId, SessionId, UserId
 RegistrationId = NewType("RegistrationId", UUID)
 
 
-@dataclass(frozen=True, slots=True)
-class NewAccount:
+class NewAccount(Struct, frozen=True):
     """An account to create, with the first free name of `usernames`."""
 
     user_id: UserId
@@ -24,8 +24,7 @@ class NewAccount:
     last_name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(Struct, frozen=True):
     """The credentials of an account, or of an unconfirmed registration.
 
     `password_hash` is opaque: an adapter that stores passwords elsewhere puts a marker there.
@@ -36,8 +35,7 @@ class Credentials:
     registration_id: RegistrationId | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Registration:
+class Registration(Struct, frozen=True):
     """An unconfirmed registration, with the fields of its mail."""
 
     id: RegistrationId
@@ -46,8 +44,7 @@ class Registration:
     expires_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class AccountPage:
+class AccountPage(Struct, frozen=True):
     items: Sequence[Account]
     total: int
 

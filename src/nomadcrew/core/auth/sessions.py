@@ -1,8 +1,9 @@
 """Sessions: refresh tokens that rotate, and the detection of their reuse."""
 
 import hashlib
-from dataclasses import replace
 from datetime import datetime
+
+from msgspec.structs import replace
 
 from nomadcrew.core.auth.errors import InvalidRefreshToken
 from nomadcrew.core.auth.model import ACCESS_LIFETIME, REFRESH_LIFETIME, Account, Session, SignedIn

@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from nomadcrew.core.chat.model import SOURCE, Attachment, Message, Reaction, Sender
 from nomadcrew.core.events import Audience, Event

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from unicodedata import category, normalize
+
+from msgspec import Struct
 
 from nomadcrew.core.errors import Conflict, Invalid, NotFound
 from nomadcrew.core.files.model import FileKind
@@ -27,8 +28,7 @@ REPEATED_WITHIN = timedelta(seconds=30)
 _MENTION = re.compile(r"(?<![\w@])@([^\s@]+)")
 
 
-@dataclass(frozen=True, slots=True)
-class Sender:
+class Sender(Struct, frozen=True):
     """The author of a message, as other members see them; `avatar` is empty without one."""
 
     id: UserId
@@ -36,15 +36,13 @@ class Sender:
     avatar: str
 
 
-@dataclass(frozen=True, slots=True)
-class ReactionCount:
+class ReactionCount(Struct, frozen=True):
     emoji: str
     count: int
     mine: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Attachment:
+class Attachment(Struct, frozen=True):
     """An uploaded file, as shown in a message."""
 
     id: AttachmentId
@@ -53,8 +51,7 @@ class Attachment:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(Struct, frozen=True):
     """A message as members read it.
 
     A deleted message stays in the list, with `TOMBSTONE` as its text. The text may be empty with an attachment.
@@ -73,16 +70,14 @@ class Message:
     attachment: Attachment | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class MessagePage:
+class MessagePage(Struct, frozen=True):
     """A page of a trip's messages. `next` is an opaque cursor for the next page, None on the last."""
 
     messages: Sequence[Message]
     next: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class NewMessage:
+class NewMessage(Struct, frozen=True):
     """A message to store. `fingerprint` identifies a repeat if the client gave no id."""
 
     id: MessageId
@@ -97,8 +92,7 @@ class NewMessage:
     attachment_id: AttachmentId | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Reaction:
+class Reaction(Struct, frozen=True):
     message_id: MessageId
     trip_id: TripId
     user_id: UserId
@@ -110,8 +104,7 @@ class Reaction:
         return ReactionId(derived_id(self.message_id, f"reaction {self.user_id} {self.emoji}"))
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(Struct, frozen=True):
     """A member's last read message."""
 
     reader: Sender

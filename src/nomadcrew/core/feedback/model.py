@@ -1,10 +1,11 @@
 """A message to the operator."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import NewType
 from uuid import UUID
+
+from msgspec import Struct
 
 from nomadcrew.core.emails import parse_email
 from nomadcrew.core.errors import Invalid
@@ -23,8 +24,7 @@ class FeedbackSource(StrEnum):
     APP_FEEDBACK = "app_feedback"
 
 
-@dataclass(frozen=True, slots=True)
-class Feedback:
+class Feedback(Struct, frozen=True):
     id: FeedbackId
     name: str
     email: str

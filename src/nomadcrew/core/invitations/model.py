@@ -1,8 +1,9 @@
 """An invitation: a role on a trip, offered to an email address for seven days."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+
+from msgspec import Struct
 
 from nomadcrew.core.emails import PRIVATE_DOMAIN
 from nomadcrew.core.ids import InvitationId, TripId, UserId
@@ -18,8 +19,7 @@ class InvitationStatus(StrEnum):
     DECLINED = "DECLINED"
 
 
-@dataclass(frozen=True, slots=True)
-class Invitation:
+class Invitation(Struct, frozen=True):
     id: InvitationId
     trip_id: TripId
     inviter_id: UserId | None
@@ -32,8 +32,7 @@ class Invitation:
     updated_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class InvitationDetails:
+class InvitationDetails(Struct, frozen=True):
     """The details that an invitee may read before joining, without the inviter's email address.
 
     `email` is the address of the invitee's account, or the invited address if no account is known.

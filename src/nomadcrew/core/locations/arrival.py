@@ -1,8 +1,9 @@
 """Detects arrivals, from positions as the members may see them, and each arrival once."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from nomadcrew.core.locations.geometry import distance_m
 from nomadcrew.core.locations.model import DEFAULT_RADIUS_M, ArrivalState
@@ -17,8 +18,7 @@ class Destination(StrEnum):
     MEETING_POINT = "meeting point"
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """A member arrived at a place, or clearly left it."""
 
     place: Destination

@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
+from msgspec import Struct
+
 from nomadcrew.core.errors import Invalid, NotFound
 from nomadcrew.core.events import Event
 from nomadcrew.core.ids import EventId, TripId, UserId
@@ -54,8 +56,7 @@ class Ruling(StrEnum):
     UNREADABLE = "unreadable"
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(Struct, frozen=True):
     """A fix in WGS-84 decimal degrees, taken at `recorded_at`, with the privacy that its report requests."""
 
     latitude: float
@@ -67,8 +68,7 @@ class Point:
     heading_deg: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Rival:
+class Rival(Struct, frozen=True):
     """The newest of `count` fixes that are too far from the last position, but agree with one another."""
 
     latitude: float
@@ -114,8 +114,7 @@ class Sharing:
         return self.is_enabled and (self.until is None or now < self.until)
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
+class Owner(Struct, frozen=True):
     """The owner of a position, with the fields that decide who sees it. `joined_at` is None for a former member."""
 
     user_id: UserId
@@ -125,16 +124,14 @@ class Owner:
     sharing: Sharing | None
 
 
-@dataclass(frozen=True, slots=True)
-class Reader:
+class Reader(Struct, frozen=True):
     """The reader of a position; `joined_at` is None for a reader who is not on the trip."""
 
     user_id: UserId
     joined_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(Struct, frozen=True):
     """A member with the last position as stored."""
 
     owner: Owner
@@ -148,8 +145,7 @@ class Member:
         return display_name(self.first_name, self.last_name, self.username)
 
 
-@dataclass(frozen=True, slots=True)
-class MeetingPoint:
+class MeetingPoint(Struct, frozen=True):
     latitude: float
     longitude: float
     name: str
@@ -158,8 +154,7 @@ class MeetingPoint:
     set_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Crew:
+class Crew(Struct, frozen=True):
     """A trip's members with their last positions as stored, before `privacy` decides what the reader may see."""
 
     reader: Reader
@@ -167,8 +162,7 @@ class Crew:
     members: Sequence[Member]
 
 
-@dataclass(frozen=True, slots=True)
-class Track:
+class Track(Struct, frozen=True):
     """A member's points as stored, oldest first."""
 
     reader: Reader
@@ -177,8 +171,7 @@ class Track:
     points: Sequence[StoredPoint]
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """A phone's report for one trip.
 
     `is_enabled` turns sharing on or off, None leaves it unchanged; `expires_at` limits it. `jumps` are the indexes
@@ -210,8 +203,7 @@ class Report:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ArrivalState:
+class ArrivalState(Struct, frozen=True):
     """The places where arrivals are detected, and the member's state at each, as last announced."""
 
     destination: tuple[float, float]
@@ -220,8 +212,7 @@ class ArrivalState:
     is_at_meeting_point: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(Struct, frozen=True):
     """The result of a report: the member and the trip as they are now, and the privacy of each stored point.
 
     `moved` says whether `member.last` is from this report. A last position received before `trusted_since` does not
@@ -239,8 +230,7 @@ class Accepted:
     trusted_since: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LocationRecord:
+class LocationRecord(Struct, frozen=True):
     """A record of the location stream: the points of a report that are not hidden, as stored."""
 
     trip_id: TripId
@@ -248,8 +238,7 @@ class LocationRecord:
     points: Sequence[StoredPoint]
 
 
-@dataclass(frozen=True, slots=True)
-class TripSharing:
+class TripSharing(Struct, frozen=True):
     """The caller's sharing on one trip."""
 
     trip_id: TripId
@@ -257,8 +246,7 @@ class TripSharing:
     sharing: Sharing | None
 
 
-@dataclass(frozen=True, slots=True)
-class OwnSettings:
+class OwnSettings(Struct, frozen=True):
     """All settings that decide who sees the caller's positions."""
 
     preference: Privacy | None
@@ -266,8 +254,7 @@ class OwnSettings:
     trips: Sequence[TripSharing]
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(Struct, frozen=True):
     """A member saw a position within an hour."""
 
     viewer_id: UserId

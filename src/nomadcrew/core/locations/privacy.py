@@ -4,9 +4,11 @@ A stored position is never shown as it is. Readers get a `VisiblePosition`, whic
 creates.
 """
 
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from nomadcrew.core.ids import UserId
 from nomadcrew.core.locations.model import STALE_AFTER, Owner, Point, Privacy, Reader, Sharing, StoredPoint
@@ -21,8 +23,7 @@ _NO_USER = UserId(UUID(int=0))
 _ORDER = (Privacy.HIDDEN, Privacy.APPROXIMATE, Privacy.PRECISE)
 
 
-@dataclass(frozen=True, slots=True)
-class VisiblePosition:
+class VisiblePosition(Struct, frozen=True):
     """A position as a reader may see it."""
 
     latitude: float

@@ -1,8 +1,9 @@
 """Validates phones' positions and builds reports from them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+from msgspec import Struct
 
 from nomadcrew.core.errors import Invalid
 from nomadcrew.core.ids import EventId, TripId, UserId
@@ -30,8 +31,7 @@ LEAST_MEASURED, MOST_MEASURED = 1e-9, 1e8
 _MICROSECOND = timedelta(microseconds=1)
 
 
-@dataclass(frozen=True, slots=True)
-class ReportedPosition:
+class ReportedPosition(Struct, frozen=True):
     """A position from a phone; unknown measurements are None. `taken_at` is by the phone's clock."""
 
     latitude: float
@@ -43,8 +43,7 @@ class ReportedPosition:
     heading_deg: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Weighed:
+class Weighed(Struct, frozen=True):
     """The jumps of a report, the index of its new last position, and the rival to store if there is none."""
 
     jumps: frozenset[int]
@@ -52,8 +51,7 @@ class Weighed:
     rival: Rival | None
 
 
-@dataclass(frozen=True, slots=True)
-class SharingChoice:
+class SharingChoice(Struct, frozen=True):
     """A report's change of sharing. None leaves sharing unchanged."""
 
     is_enabled: bool | None = None

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 from nomadcrew.core.access import Access
 from nomadcrew.core.errors import Invalid
@@ -45,8 +46,7 @@ SOURCE = "location-service"
 _DECIMALS = 6  # about 0.1 m
 
 
-@dataclass(frozen=True, slots=True)
-class MemberPosition:
+class MemberPosition(Struct, frozen=True):
     """A member's position as the caller may see it."""
 
     member: Member
@@ -54,8 +54,7 @@ class MemberPosition:
     is_sharing: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Suggestion:
+class Suggestion(Struct, frozen=True):
     """A suggested meeting point, and each member's distance from it, in metres, by the visible position."""
 
     latitude: float

@@ -1,7 +1,8 @@
 """A membership as stored, and the refusals around roles."""
 
-from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 from nomadcrew.core.errors import Forbidden, Invalid
 from nomadcrew.core.ids import MembershipId, TripId, UserId
@@ -10,8 +11,7 @@ from nomadcrew.core.permissions import Role
 INVITED = "INVITED"  # the status of a user who was added, and has to accept an invitation first
 
 
-@dataclass(frozen=True, slots=True)
-class Membership:
+class Membership(Struct, frozen=True):
     id: MembershipId
     trip_id: TripId
     user_id: UserId

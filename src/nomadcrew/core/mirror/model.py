@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
+from msgspec import Struct
+
 from nomadcrew.core.errors import PermanentFailure
 from nomadcrew.core.ids import TripId, UserId
 from nomadcrew.core.locations.privacy import VisiblePosition
@@ -31,8 +33,7 @@ class MirroredTrip:
     users: Sequence[MirroredUser] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class MirroredPosition:
+class MirroredPosition(Struct, frozen=True):
     """A member's position as every member may see it, until `expires_at`."""
 
     user_id: UserId

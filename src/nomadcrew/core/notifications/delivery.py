@@ -3,10 +3,12 @@
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
+
+from msgspec import Struct, structs
 
 from nomadcrew.core.chat.ports import ChatLog
 from nomadcrew.core.errors import Unavailable
@@ -35,8 +37,7 @@ _SHORT = 40  # characters
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True, slots=True)
-class PushOutcome:
+class PushOutcome(Struct, frozen=True):
     """The number of accepted messages, and of those left for another attempt."""
 
     taken: int
@@ -81,7 +82,7 @@ async def unread(task: PushTask, *, chat: ChatLog, sockets: AwakeSockets) -> Pus
     readers = await chat.readers(trip_id, message_id)
     others = [user_id for user_id in task.recipients if user_id not in readers]
     awake = await sockets.awake(others, trip_id)
-    return replace(task, recipients={user: task.recipients[user] for user in others if user not in awake})
+    return structs.replace(task, recipients={user: task.recipients[user] for user in others if user not in awake})
 
 
 async def _send(task: PushTask, batch: Sequence[Phone], push: Push) -> Sequence[tuple[Phone, Ticket]]:

@@ -1,10 +1,11 @@
 """Notifications, and the plan of their delivery."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
+
+from msgspec import Struct, field
 
 from nomadcrew.core.ids import EventId, NotificationId, UserId, derived_id
 from nomadcrew.core.notifications.preferences import PASSING, Channel, Kind, Preferences, TripPreferences
@@ -26,8 +27,7 @@ class Notification(NamedTuple):
     created_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Recipient:
+class Recipient(Struct, frozen=True):
     """A user whom an event may concern, with the preferences that decide the channels."""
 
     name: str
@@ -38,8 +38,7 @@ class Recipient:
     trip: TripPreferences = field(default_factory=TripPreferences)
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Struct, frozen=True):
     """The facts of a notification's sentence: the trip's name, its members and the users named by the event."""
 
     trip_name: str
@@ -54,8 +53,7 @@ class Facts:
         return "Someone" if person is None else person.name
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(Struct, frozen=True):
     """A notice: the same notification for several users.
 
     With a `subject`, a user has one notification about it, which a later event renews.
@@ -69,8 +67,7 @@ class Notice:
     subject: UUID | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(Struct, frozen=True):
     """A notification to store. Its ids are derived from event and recipient, so that a repeat has the same ids."""
 
     id: NotificationId
@@ -90,8 +87,7 @@ class Draft:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Toast:
+class Toast(Struct, frozen=True):
     """A notification that is not stored, for the sockets of these users."""
 
     event_id: EventId
@@ -111,8 +107,7 @@ class Toast:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class DeliveryPlan:
+class DeliveryPlan(Struct, frozen=True):
     """The delivery of one event's notices: notifications to store, toasts and pushes."""
 
     drafts: list[Draft] = field(default_factory=list)

@@ -1,10 +1,11 @@
 """Notification preferences, and the rule that decides the channels of a notification."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, time, tzinfo
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct
 
 from nomadcrew.core.errors import Invalid
 
@@ -44,8 +45,7 @@ class ChatLevel(StrEnum):
     NONE = "none"
 
 
-@dataclass(frozen=True, slots=True)
-class QuietHours:
+class QuietHours(Struct, frozen=True):
     """The hours without pushes, in a time zone. An end before the start means the next day."""
 
     start: time
@@ -78,8 +78,7 @@ class QuietHours:
         return local >= self.start or local < self.end
 
 
-@dataclass(frozen=True, slots=True)
-class Preferences:
+class Preferences(Struct, frozen=True):
     """A user's preferences for all trips. `email` has no effect yet."""
 
     push: bool = True
@@ -110,8 +109,7 @@ class Preferences:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class TripPreferences:
+class TripPreferences(Struct, frozen=True):
     """A member's preferences for one trip. `chat` None means the level of the user's preferences."""
 
     muted_until: datetime | None = None

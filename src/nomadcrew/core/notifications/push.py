@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
+from msgspec import Struct
+
 from nomadcrew.core.errors import PermanentFailure
 from nomadcrew.core.ids import EventId, NotificationId, PushTokenId, UserId
 
@@ -53,8 +55,7 @@ class Phone:
     token: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(Struct, frozen=True):
     """The phones that this attempt has claimed, and the number that another attempt holds."""
 
     phones: Sequence[Phone]
@@ -79,16 +80,14 @@ class PushError(StrEnum):
     REFUSED = "refused"  # a permanent refusal
 
 
-@dataclass(frozen=True, slots=True)
-class Ticket:
+class Ticket(Struct, frozen=True):
     """The push service's answer to a message: the `id` of its receipt, or an error."""
 
     id: str | None = None
     error: PushError | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PushTask:
+class PushTask(Struct, frozen=True):
     """A push of an event, the same for all recipients except for the notification's id."""
 
     id: EventId

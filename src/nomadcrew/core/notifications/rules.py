@@ -1,9 +1,10 @@
 """Rules that turn events into notifications, with the metadata keys that the client's cards read."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
+
+from msgspec import Struct
 
 from nomadcrew.core.events import Event
 from nomadcrew.core.ids import UserId
@@ -23,8 +24,7 @@ def user_ids_in(event: Event, payload: Payload) -> list[UserId]:
     return users if event.actor_id is None else [*users, event.actor_id]
 
 
-@dataclass(frozen=True, slots=True)
-class Trigger:
+class Trigger(Struct, frozen=True):
     """An event, its decoded payload, and the facts about the users whom it concerns."""
 
     event: Event

@@ -1,7 +1,8 @@
 """Presence, as other members see it."""
 
-from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 from nomadcrew.core.ids import TripId, UserId
 
@@ -11,8 +12,7 @@ SOURCE = "presence-service"
 GRACE_S = 5
 
 
-@dataclass(frozen=True, slots=True)
-class MemberPresence:
+class MemberPresence(Struct, frozen=True):
     """A member's presence. `last_seen_at` is a whole minute, None if never seen or in ghost mode."""
 
     user_id: UserId
@@ -20,16 +20,14 @@ class MemberPresence:
     last_seen_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class PresenceChange:
+class PresenceChange(Struct, frozen=True):
     """A user's presence on one trip."""
 
     trip_id: TripId
     seen: MemberPresence
 
 
-@dataclass(frozen=True, slots=True)
-class Typist:
+class Typist(Struct, frozen=True):
     """A typing member, as others see them; `avatar` is empty without one."""
 
     name: str

@@ -1,9 +1,10 @@
 """A shared to-do."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+from msgspec import Struct
 
 from nomadcrew.core.ids import TodoId, TripId, UserId
 
@@ -15,8 +16,7 @@ class TodoStatus(StrEnum):
     COMPLETE = "COMPLETE"
 
 
-@dataclass(frozen=True, slots=True)
-class Todo:
+class Todo(Struct, frozen=True):
     id: TodoId
     trip_id: TripId
     text: str
@@ -26,8 +26,7 @@ class Todo:
     updated_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class TodoPage:
+class TodoPage(Struct, frozen=True):
     """A page of a trip's to-dos, newest first; `total` counts all of them."""
 
     items: Sequence[Todo]

@@ -1,10 +1,11 @@
 """A trip, its members, and its status transitions."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from nomadcrew.core.errors import Invalid
 from nomadcrew.core.ids import MembershipId, TripId, UserId
@@ -56,8 +57,7 @@ class TripMember(NamedTuple):
         return display_name(self.first_name, self.last_name, self.username)
 
 
-@dataclass(frozen=True, slots=True)
-class Trip:
+class Trip(Struct, frozen=True):
     """A trip as stored. Dates are calendar dates; coordinates WGS-84 decimal degrees."""
 
     id: TripId
@@ -92,16 +92,14 @@ class TripCard(NamedTuple):
     body: str
 
 
-@dataclass(frozen=True, slots=True)
-class TripPage:
+class TripPage(Struct, frozen=True):
     """Some of a user's trips; `last` is the end of the page if more may follow."""
 
     trips: Sequence[TripCard]
     last: After | None
 
 
-@dataclass(frozen=True, slots=True)
-class NewTrip:
+class NewTrip(Struct, frozen=True):
     name: str
     description: str
     destination_place_id: str | None
@@ -115,8 +113,7 @@ class NewTrip:
     background_image_url: str
 
 
-@dataclass(frozen=True, slots=True)
-class TripChange:
+class TripChange(Struct, frozen=True):
     """Fields to change; None leaves a field unchanged."""
 
     name: str | None = None
@@ -131,8 +128,7 @@ class TripChange:
     status: Status | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TripSearch:
+class TripSearch(Struct, frozen=True):
     """Filters of a search among the caller's own trips; None means any."""
 
     destination: str | None

@@ -1,8 +1,9 @@
 """A user as other members see them."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from msgspec import Struct
 
 from nomadcrew.core.ids import UserId
 from nomadcrew.core.names import display_name
@@ -11,8 +12,7 @@ from nomadcrew.core.names import display_name
 DEFAULT_LOCATION_PRIVACY = "precise"
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
+class Profile(Struct, frozen=True):
     """A user, as other members of a trip see them."""
 
     id: UserId

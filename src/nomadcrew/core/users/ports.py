@@ -1,10 +1,11 @@
 """The port of user profiles."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NewType, Protocol
 from uuid import UUID
+
+from msgspec import Struct
 
 from nomadcrew.core.ids import EventId, TripId, UserId
 from nomadcrew.core.pages import After
@@ -13,8 +14,7 @@ from nomadcrew.core.users.model import Profile
 ContactEmailCodeId = NewType("ContactEmailCodeId", UUID)
 
 
-@dataclass(frozen=True, slots=True)
-class ProfileChange:
+class ProfileChange(Struct, frozen=True):
     """Fields to change; None leaves a field unchanged."""
 
     username: str | None = None
@@ -24,8 +24,7 @@ class ProfileChange:
     location_privacy_preference: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class FoundUser:
+class FoundUser(Struct, frozen=True):
     """A row of a search. `is_member` is True for members of the named trip.
 
     `is_companion` is True for users on a common trip with the caller, who may see their address.
@@ -41,16 +40,14 @@ class FoundUser:
     is_companion: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ProfileForCaller:
+class ProfileForCaller(Struct, frozen=True):
     """A profile, and whether its user is on a common trip with the caller."""
 
     profile: Profile
     is_companion: bool
 
 
-@dataclass(frozen=True, slots=True)
-class UnconfirmedContactEmail:
+class UnconfirmedContactEmail(Struct, frozen=True):
     """A contact address that waits for its confirmation, and the user who gave it."""
 
     user_id: UserId
@@ -58,8 +55,7 @@ class UnconfirmedContactEmail:
     email: str
 
 
-@dataclass(frozen=True, slots=True)
-class ProfilePage:
+class ProfilePage(Struct, frozen=True):
     items: Sequence[Profile]
     total: int
 

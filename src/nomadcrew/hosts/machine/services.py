@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any
+
+from msgspec.structs import replace
 
 from nomadcrew.adapters.machine.disk import try_to_write
 from nomadcrew.adapters.postgres.database import Database

@@ -5,7 +5,8 @@ visible after a younger one: a reader that resumes after a message reads the pre
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from nomadcrew.adapters.aws.dynamodb import chat_items as table
 from nomadcrew.adapters.aws.dynamodb.chat_items import ChatTable, Guard, Item, message_of

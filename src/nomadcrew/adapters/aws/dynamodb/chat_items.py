@@ -14,10 +14,11 @@ import binascii
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
+
+from msgspec import Struct
 
 from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
 from nomadcrew.core.chat.events import attachment_json, stored_attachment, utc_text
@@ -47,8 +48,7 @@ _END = "9999"
 Item = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Guard:
+class Guard(Struct, frozen=True):
     """The key and the author of a message."""
 
     trip_id: TripId
@@ -56,8 +56,7 @@ class Guard:
     sort_key: str
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """Items of messages; `more` is the sort key to continue from, if there may be more."""
 
     items: Sequence[Item]

@@ -12,10 +12,11 @@ import hmac
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
+
+from msgspec import Struct
 
 from nomadcrew.adapters.aws.dynamodb.open_sessions import DynamoOpenSessions, session_key
 from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
@@ -40,8 +41,7 @@ OnEnd = Callable[[UserId, SessionId, datetime], Awaitable[None]]
 Item = dict[str, dict[str, str]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
+class _Token(Struct, frozen=True):
     """A refresh token. Times are microseconds since 1970."""
 
     user_id: UserId

@@ -12,10 +12,11 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import astuple
 from itertools import chain
 from typing import Any
 from uuid import UUID
+
+from msgspec.structs import astuple
 
 from nomadcrew.core.auth.model import ACCESS_LIFETIME
 from nomadcrew.core.errors import Unavailable
