@@ -46,7 +46,9 @@ def is_private(email: str) -> bool:
 
 @cache
 def _parser() -> Callable[[str], tuple[str, str]]:
-    """A function that splits a valid address. Its library takes 25 ms, which few requests need."""
+    """A function that splits a valid address. Its library takes as long as half of a function's INIT to import, and
+    few requests need it: registrations, invitations and changes of an address.
+    """
     import email_validator
     from email_validator import EmailNotValidError, validate_email
 

@@ -1,7 +1,5 @@
 """The Lambda function of `/v1/invitations` and what belongs to it."""
 
-import email_validator  # noqa: F401 — loaded in INIT, which has a full CPU
-
 from nomadcrew.api.invitations.routes import routes
 from nomadcrew.hosts.aws.http_event import lambda_entry
 from nomadcrew.hosts.aws.ports import lambda_ports
