@@ -22,6 +22,8 @@ from urllib.parse import urlsplit
 REPOSITORY = Path(__file__).resolve().parent.parent
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
+# Of uvicorn without an application behind it: the host's own.
+EMPTY_OPTIONS = ("--no-access-log", "--lifespan", "off")
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -170,20 +172,19 @@ def _postmaster(home: Path) -> int:
 @contextlib.contextmanager
 def plain(folder: Path, environment: Mapping[str, str], postgres_pid: int | None) -> Iterator[Server]:
     """`bench.plain_fastapi` under uvicorn, as its manual recommends: one worker, its log in a file."""
-    with _uvicorn("plain", "bench.plain_fastapi:app", folder, environment, ["--ws", "websockets-sansio"]) as server:
+    with uvicorn("plain", "bench.plain_fastapi:app", folder, environment, ["--ws", "websockets-sansio"]) as server:
         yield replace(server, postgres_pid=postgres_pid)
 
 
 @contextlib.contextmanager
 def empty(folder: Path, environment: Mapping[str, str]) -> Iterator[Server]:
     """`bench.empty` under uvicorn with the host's options."""
-    options = ["--no-access-log", "--lifespan", "off"]
-    with _uvicorn("empty", "bench.empty:app", folder, environment, options) as server:
+    with uvicorn("empty", "bench.empty:app", folder, environment, EMPTY_OPTIONS) as server:
         yield server
 
 
 @contextlib.contextmanager
-def _uvicorn(
+def uvicorn(
     name: str, app: str, folder: Path, environment: Mapping[str, str], options: Sequence[str]
 ) -> Iterator[Server]:
     port = free_port()
@@ -197,19 +198,24 @@ def _uvicorn(
         yield server
 
 
-@contextlib.contextmanager
-def echo(folder: Path) -> Iterator[Server]:
+def echo(folder: Path) -> AbstractContextManager[Server]:
     """`bench.echo`, to measure the WebSocket library alone."""
     port = free_port()
-    with _process([sys.executable, "-m", "bench.echo", str(port)], {}, folder / "echo") as process:
+    return serving("echo", [sys.executable, "-m", "bench.echo", str(port)], port, folder)
+
+
+@contextlib.contextmanager
+def serving(name: str, command: list[str], port: int, folder: Path) -> Iterator[Server]:
+    """A command that listens on a port."""
+    with _process(command, {}, folder / name) as process:
         deadline_s = time.monotonic() + START_TIMEOUT_S
         while True:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=2):
                 break
             if process.poll() is not None or time.monotonic() > deadline_s:
-                raise CannotMeasure(f"The echo server does not answer; see {folder / 'echo.err'}.")
+                raise CannotMeasure(f"The {name} server does not answer; see {folder / f'{name}.err'}.")
             time.sleep(0.05)
-        yield Server("echo", process.pid, f"http://127.0.0.1:{port}")
+        yield Server(name, process.pid, f"http://127.0.0.1:{port}")
 
 
 def free_port() -> int:
