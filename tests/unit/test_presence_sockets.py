@@ -20,7 +20,7 @@ class Table:
     """Fakes the statements of presence: all users share one trip, and none is a ghost."""
 
     def __init__(self) -> None:
-        self.stored: list[dict[str, str]] = []
+        self.stored: list[dict[str, object]] = []
         self.queries: list[list[str]] = []
         self.away = False
 
@@ -29,7 +29,7 @@ class Table:
             raise Unavailable
         if statement.name == "keep":
             stored = json.loads(str(params["seen"]))
-            self.stored += stored
+            self.stored += [row | {"seen_at": datetime.fromisoformat(row["seen_at"])} for row in stored]
             return []
         user_ids = json.loads(str(params["user_ids"]))
         self.queries.append(user_ids)
@@ -121,7 +121,7 @@ async def test_a_user_who_stays_away_is_offline_since_the_disconnect() -> None:
     await scenario.round()
     assert scenario.broadcast_changes() == [(str(ANA), False)]
     assert scenario.changes == [(ANA, True), (ANA, False)]
-    assert scenario.table.stored[-1] == {"user_id": str(ANA), "seen_at": left_at.isoformat()}
+    assert scenario.table.stored[-1] == {"user_id": str(ANA), "seen_at": left_at}
 
 
 async def test_an_outage_loses_neither_broadcasts_nor_rows() -> None:
@@ -133,7 +133,7 @@ async def test_an_outage_loses_neither_broadcasts_nor_rows() -> None:
     scenario.table.away = False
     await scenario.round()
     assert scenario.broadcast_changes() == [(str(ANA), True)]
-    assert scenario.table.stored == [{"user_id": str(ANA), "seen_at": NOON.isoformat()}]
+    assert scenario.table.stored == [{"user_id": str(ANA), "seen_at": NOON}]
 
 
 async def test_at_the_end_the_last_seen_times_are_stored() -> None:
@@ -145,6 +145,6 @@ async def test_at_the_end_the_last_seen_times_are_stored() -> None:
     scenario.clock.advance(180)
     await scenario.teller.finish()
     stored = {row["user_id"]: row["seen_at"] for row in scenario.table.stored}
-    assert stored == {str(ANA): scenario.clock.now.isoformat(), str(BEN): NOON.isoformat()}
+    assert stored == {str(ANA): scenario.clock.now, str(BEN): NOON}
     scenario.table.away = True
     await scenario.teller.finish()
