@@ -28,9 +28,9 @@ async def test_the_bare_driver_gives_each_statement_its_parameters(name: str) ->
 async def test_the_bare_driver_reads_one_message_after_another() -> None:
     case = Case(str(uuid4()), str(uuid4()), "ana@example.org", (str(uuid4()), str(uuid4())))
     for name in ("receipt", "reaction"):
-        [first], [second] = [await WORK[name](case, number) for number in (0, 1)]
-        place = first.statement.params.index("id")
-        assert [str(first.parameters[place]), str(second.parameters[place])] == list(case.messages)
+        for number, message in enumerate(case.messages):
+            [asked] = await WORK[name](case, number)
+            assert [id_ for id_ in case.messages if id_ in str(asked.parameters)] == [message]
 
 
 def test_the_bare_driver_knows_every_measured_request() -> None:
