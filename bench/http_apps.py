@@ -9,6 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+import uvicorn
 import uvloop
 
 from nomadcrew.hosts.machine.http.bodies import BodyMemory, IncomingBody
@@ -81,8 +82,6 @@ async def _no_socket(_scope: object, _receive: object, _send: object) -> None:
 
 
 async def _serve(port: int) -> None:
-    import uvicorn
-
     listener = socket.create_server(("127.0.0.1", port))
     connections = Connections(total=1_000, per_address=1_000)
     sweeping = asyncio.create_task(connections.run())
