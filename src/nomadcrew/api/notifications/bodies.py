@@ -33,11 +33,5 @@ class Deleted(Struct):
 
 
 def notification_view(notification: Notification) -> NotificationView:
-    return NotificationView(
-        id=notification.id,
-        message=notification.message,
-        read=notification.is_read,
-        created_at=notification.created_at.replace(microsecond=0),
-        type=notification.type,
-        metadata=Raw(notification.metadata),
-    )
+    id_, type_, message, metadata, is_read, created_at = notification
+    return NotificationView(id_, message, is_read, created_at.replace(microsecond=0), type_, Raw(metadata))
