@@ -45,8 +45,9 @@ DATA = {
 # Modules of Python that read files of the system, and the library with the same files.
 FILES_OF_PYTHON = {"zoneinfo": "tzdata"}
 MIGRATIONS_READER = "nomadcrew.adapters.postgres.migrations"
-# `cffi` needs the one to build extensions, `email-validator` the other to look up domains; neither happens here.
-NEVER_RUN = frozenset({"pycparser", "dnspython"})
+# `cffi` needs the first to build extensions, `email-validator` the second to look up domains; neither happens here.
+# msgspec imports the third if it is there, for what this Python has itself.
+NEVER_RUN = frozenset({"pycparser", "dnspython", "typing-extensions"})
 _PARSING = threading.Lock()
 
 PROBE = """

@@ -1,7 +1,6 @@
 """The route table: one row per endpoint, read by both hosts, OpenAPI, the permission matrix and the CDK app."""
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Any
@@ -108,14 +107,13 @@ class Route(Struct, frozen=True):
         return self.path.startswith("/v1/trips/{id}")
 
 
-@dataclass
-class Routes:
+class Routes(Struct):
     """The rows of one function, and the ports it declares. On Lambda it gets no other ports."""
 
     function: str
     ports: tuple[str, ...] = ()
     uses_outbox: bool = True
-    rows: list[Route] = field(default_factory=list)
+    rows: list[Route] = []
 
     def __iter__(self) -> Iterator[Route]:
         return iter(self.rows)

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from operator import attrgetter, itemgetter
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from nomadcrew.adapters.postgres.attachments import REFUSALS as OF_ATTACHMENTS
@@ -61,8 +61,7 @@ _decode_reactions = msgspec.json.Decoder(tuple[ReactionCount, ...]).decode
 _KNOWN = None  # the outcome if the message, or another one with its id, is stored already
 
 
-@dataclass(frozen=True, slots=True)
-class _Reacting:
+class _Reacting(Struct, frozen=True):
     """A reaction to add or to remove."""
 
     reaction: Reaction
@@ -87,8 +86,7 @@ class _Reacting:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class _Reading:
+class _Reading(Struct, frozen=True):
     """A receipt of a message."""
 
     command: Command

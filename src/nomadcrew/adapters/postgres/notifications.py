@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from nomadcrew.adapters.postgres.batching import Batcher
 from nomadcrew.adapters.postgres.refusals import raise_for_verdict
@@ -29,8 +29,7 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 _DEFAULTS = Preferences()
 
 
-@dataclass(frozen=True, slots=True)
-class _Question:
+class _Question(Struct, frozen=True):
     """The arguments of `facts`; concurrent questions share a statement."""
 
     trip_id: TripId
@@ -38,8 +37,7 @@ class _Question:
     invitation_id: InvitationId | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Storing:
+class _Storing(Struct, frozen=True):
     """The arguments of `store`; the notifications of several events share a statement."""
 
     trip_id: TripId

@@ -1,12 +1,11 @@
 """The outbox on PostgreSQL: stored events, and the methods of its publisher."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from nomadcrew.adapters.postgres.sql import Row, Sql, json_param, statements
 from nomadcrew.core.errors import Gone, Invalid, NotOnboarded
@@ -69,16 +68,14 @@ class PostgresEventLog:
         return EventPage(events[:limit], has_more=len(events) > limit)
 
 
-@dataclass(frozen=True, slots=True)
-class Lag:
+class Lag(Struct, frozen=True):
     """The publisher's backlog: pending events, and the age of the oldest in seconds."""
 
     pending: int
     oldest_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
+class Published(Struct, frozen=True):
     """Published events and their positions, in order.
 
     `queues` have new jobs. `passing` are events without a job, whose notifications reach sockets only. `members`

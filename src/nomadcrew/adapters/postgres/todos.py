@@ -1,9 +1,10 @@
 """To-dos on PostgreSQL: concurrent writes of a kind share a statement."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
+
+from msgspec import Struct
 
 from nomadcrew.adapters.postgres.batching import Batcher
 from nomadcrew.adapters.postgres.refusals import raise_for_verdict, refusal
@@ -19,8 +20,7 @@ from nomadcrew.core.todos.model import Todo, TodoPage
 _SQL = statements("todos")
 
 
-@dataclass(frozen=True, slots=True)
-class _Addition:
+class _Addition(Struct, frozen=True):
     todo: Todo
     rule: Rule
     event_id: EventId
@@ -43,8 +43,7 @@ class _Addition:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class _Change:
+class _Change(Struct, frozen=True):
     """A change of a to-do, or its deletion, which has neither text nor status."""
 
     command: Command
