@@ -420,11 +420,22 @@ async def test_a_header_that_would_be_two_ends_the_connection(caplog: pytest.Log
     assert "a reply could not be sent" in caplog.text
 
 
-async def test_a_socket_behind_a_request_is_refused() -> None:
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        b"CONNECT h:443 HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\n" + b"a:\r\n" * MAX_HEADERS + b"\r\n",
+        b"\x16\x03\x01",
+    ],
+)
+async def test_a_refused_head_behind_a_request_gets_no_reply_before_that_one(head: bytes) -> None:
     async with served() as server:
-        upgrade = b"GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
         client = await server.client()
-        await client.send(b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n" + upgrade + LAST)
+        await client.send(b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n" + head + LAST)
+        await asyncio.sleep(0.05)
         server.app.go_on.set()
         assert (await client.rest()).endswith(b"connection: close\r\n\r\n/slow")
         assert server.app.paths == ["/slow"]

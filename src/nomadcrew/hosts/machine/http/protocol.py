@@ -196,11 +196,12 @@ class HttpProtocol(asyncio.Protocol):
             if (self._is_websocket and self._exchanges) or self._parser.get_method() == b"CONNECT":
                 raise _Stop
             return
+        exchange = self._exchange()
         self._in_head = False
         self._in_body = True
         self._fed_bytes = 0
         self._read_until_s = self._loop.time() + BODY_TIMEOUT_S + BODY_MARGIN_S
-        self._begin(self._exchange())
+        self._begin(exchange)
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
@@ -253,6 +254,12 @@ class HttpProtocol(asyncio.Protocol):
         return True
 
     def _exchange(self) -> Exchange:
+        """The request whose head is complete.
+
+        Raises:
+            _Stop: it has no `Host`, or several.
+            HttpParserInvalidURLError, UnicodeError: its target is not valid.
+        """
         headers = joined_headers(self._headers)
         self._headers = []  # for trailers, which nothing reads
         self._expects_continue = headers.get("expect", "").lower() == "100-continue"
