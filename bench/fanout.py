@@ -16,6 +16,7 @@ from bench.listeners import Listener, Receiver, open_listeners
 from bench.load import SETTLE_S, Sample, settle_server
 from bench.machine import CannotMeasure, Server, rss_mib
 from bench.world import World
+from nomadcrew.core.realtime import MAX_SOCKETS
 
 SOCKETS = (5, 100, 1_000)
 IDLE_SOCKETS = 5_000
@@ -125,19 +126,25 @@ async def _leave(listeners: Sequence[Listener]) -> None:
 
 async def _paths(world: World, sockets: int) -> list[str]:
     tokens = await world.tokens()
-    by_user = [f"/v1/ws?token={tokens[person.id]}" for person in world.people]
+    by_user = [f"/v1/ws?token={tokens[person.id]}" for person in (*world.people, *world.crowd)]
     return [by_user[number % len(by_user)] for number in range(sockets)]
 
 
 async def _crew(stack: AsyncExitStack, server: Server, world: World, sockets: int) -> tuple[Sequence[str], Write]:
-    """The paths of a crew's sockets, spread evenly over all members but the writer, and the writer's function."""
+    """The paths of a crew's sockets, spread evenly over all members but the writer, and the writer's function.
+
+    The crowd is the crew of more sockets than a crew of five may open.
+    """
     tokens = await world.tokens()
-    people = world.crew(0)
-    paths = [f"/v1/ws?token={tokens[people[1 + number % 4].id]}" for number in range(sockets)]
+    people, trip = world.crew(0), world.trips[0][0]
+    if sockets > MAX_SOCKETS * (len(people) - 1):
+        people, trip = world.crowd, world.crowd_trip
+    author, *readers = people
+    paths = [f"/v1/ws?token={tokens[readers[number % len(readers)].id]}" for number in range(sockets)]
     host, port = server.host_and_port
     reader, writer = await asyncio.open_connection(host, port)
     stack.callback(writer.close)
-    trip, token = world.trips[0][0], tokens[people[0].id]
+    token = tokens[author.id]
 
     async def write(marker: str) -> None:
         body = b'{"content":"%s"}' % marker.encode()

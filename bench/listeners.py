@@ -54,13 +54,14 @@ class Receiver:
 class Listener(asyncio.Protocol):
     """One client."""
 
-    __slots__ = ("_end", "_opened", "_receiver", "_request", "transport")
+    __slots__ = ("_end", "_opened", "_receiver", "_request", "_seen", "transport")
 
     def __init__(self, request: bytes, receiver: Receiver, opened: "asyncio.Future[None]") -> None:
         self._request = request
         self._receiver = receiver
         self._opened: asyncio.Future[None] | None = opened
         self._end = b""
+        self._seen = b""
         self.transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -73,11 +74,13 @@ class Listener(asyncio.Protocol):
             self._open(data)
             return
         marker = self._receiver.marker
-        if marker and marker in data:
-            self._end = b""
+        if marker == self._seen:
+            return  # the notification of the same message
+        if marker in data:
+            self._end, self._seen = b"", marker
             self._receiver.record()
         else:
-            self._end = data[-len(marker) :] if marker else b""
+            self._end = data[-len(marker) :]
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._opened is not None and not self._opened.done():

@@ -225,10 +225,11 @@ def _fanout_notes(results: Results) -> list[str]:
 
 
 FANOUT_NOTES = """\
-One message after another, from the writer's request to the bytes at each of the other members' sockets; the next
-is sent when all sockets have received it. Each socket receives the message and a notification, and both are in the
-CPU. The echo server forwards frames unchanged: no HTTP, no commit, no permissions. It uses `websockets` as its
-manual shows it. All sockets belong to four users and one client process.
+One message after another, from the writer's request to the bytes at each of the other members' sockets; the next is
+sent when all sockets have received it. Each socket receives the message and a notification; both are in the CPU,
+and the first to arrive is in the latencies. The echo server forwards frames unchanged: no HTTP, no commit, no
+permissions. It uses `websockets` as its manual shows it. All sockets belong to four users, those of 1,000 sockets
+to fifty, and to one client process.
 """
 NOTES = """\
 CPU is user and system time per request: of the server's process, and of all processes of PostgreSQL. wrk and the

@@ -31,6 +31,7 @@ from nomadcrew.hosts.machine.postgres.server import EmbeddedPostgres
 CREWS = 40
 CREW = 5
 TRIPS = 10
+CROWD = 51  # an author, and fifty readers with as many sockets as a user may have, a thousand
 PASSWORD = "Over-the-hills-7"
 # More than a page of each list; the newest messages are read and reacted to.
 MESSAGES, NOTIFICATIONS = 60, 30
@@ -50,10 +51,13 @@ class Person:
 class World:
     """`trips` has the trips of each crew; all members of a crew are on all of them.
 
-    `messages` has the newest messages of each trip, oldest first.
+    The users of `crowd` are on one trip, `crowd_trip`, for more sockets than those that a crew may open. `messages`
+    has the newest messages of each crew's trips, oldest first.
     """
 
     people: tuple[Person, ...]
+    crowd: tuple[Person, ...]
+    crowd_trip: UUID
     trips: tuple[tuple[UUID, ...], ...]
     messages: Mapping[UUID, tuple[UUID, ...]]
     connect: dict[str, Any]
@@ -69,7 +73,7 @@ class World:
         now = datetime.now(UTC)
         return {
             person.id: await issuer.issue(_account(person, now), SessionId(uuid7()), now=now)
-            for person in self.people
+            for person in (*self.people, *self.crowd)
         }
 
     async def people_and_trips(self) -> list[requests.Person]:
@@ -106,17 +110,20 @@ async def fill(home: Path) -> World:
         for crew in range(CREWS)
         for index, name in enumerate(FIRST_NAMES)
     ]
-    trips = [tuple(uuid7() for _ in range(TRIPS)) for _ in range(CREWS)]
+    crowd = [Person(uuid7(), CREWS, f"crowd.{index}", f"crowd.{index}@example.org") for index in range(CROWD)]
+    trips, crowd_trip = [tuple(uuid7() for _ in range(TRIPS)) for _ in range(CREWS)], uuid7()
+    crews = [people[crew * CREW : (crew + 1) * CREW] for crew in range(CREWS)]
     messages = {trip: tuple(uuid7() for _ in range(MESSAGES)) for crew_trips in trips for trip in crew_trips}
     connection = await asyncpg.connect(**connect)
     try:
-        await _copy(connection, people, trips)
+        await _copy(connection, [*crews, crowd], [*trips, (crowd_trip,)])
         await _copy_activity(connection, people, trips, messages)
         await connection.execute("ANALYZE")
     finally:
         await connection.close()
     newest = {trip: ids[-NEWEST:] for trip, ids in messages.items()}
-    return World(tuple(people), tuple(trips), newest, connect, next((home / "keys").glob("signing-*.pem")))
+    key = next((home / "keys").glob("signing-*.pem"))
+    return World(tuple(people), tuple(crowd), crowd_trip, tuple(trips), newest, connect, key)
 
 
 async def connect_kwargs(home: Path) -> dict[str, Any]:
@@ -133,8 +140,10 @@ def sqlalchemy_url(connect: dict[str, Any]) -> str:
 
 
 async def _copy(
-    connection: "asyncpg.Connection[asyncpg.Record]", people: list[Person], trips: list[tuple[UUID, ...]]
+    connection: "asyncpg.Connection[asyncpg.Record]", crews: list[list[Person]], trips: list[tuple[UUID, ...]]
 ) -> None:
+    """The users of each crew, and its trips."""
+    people = [person for crew in crews for person in crew]
     now = datetime.now(UTC)
     # One hash for all users: every login verifies it, and hashing two hundred passwords would take a while.
     password_hash = await asyncio.to_thread(_hash)
@@ -160,8 +169,8 @@ async def _copy(
             (trip, f"Along the Douro {index}", "By train from the coast to the border, a day in the vineyards.",
              "ChIJwVPhxKtlJA0RvBSxQFbZSKY", "Porto, Portugal", "Porto", 41.1496, -8.611,
              date(2026, 12, 1) + timedelta(days=index), date(2026, 12, 9) + timedelta(days=index), "PLANNING",
-             people[crew * CREW].id, now, now, CREW)
-            for crew, crew_trips in enumerate(trips) for index, trip in enumerate(crew_trips)
+             crew[0].id, now, now, len(crew))
+            for crew, crew_trips in zip(crews, trips, strict=True) for index, trip in enumerate(crew_trips)
         ],
     )  # fmt: skip
     await _into(
@@ -170,9 +179,9 @@ async def _copy(
         ("id", "trip_id", "user_id", "role", "status", "created_at", "updated_at", "joined_at"),
         [
             (uuid7(), trip, person.id, "OWNER" if index == 0 else "MEMBER", "ACTIVE", now, now, now)
-            for crew, crew_trips in enumerate(trips)
+            for crew, crew_trips in zip(crews, trips, strict=True)
             for trip in crew_trips
-            for index, person in enumerate(people[crew * CREW : (crew + 1) * CREW])
+            for index, person in enumerate(crew)
         ],
     )
 
