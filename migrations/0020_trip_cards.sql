@@ -13,6 +13,12 @@ CREATE FUNCTION wire_time(moment timestamptz) RETURNS text LANGUAGE sql STABLE A
     SELECT replace(utc_text(moment), '.000000Z', 'Z')
 $$;
 -- split
+-- Drivers store the first and the last day of their calendar as infinite dates.
+CREATE FUNCTION wire_midnight(day date) RETURNS text LANGUAGE sql STABLE AS $$
+    SELECT to_char(CASE day WHEN 'infinity' THEN '9999-12-31' WHEN '-infinity' THEN '0001-01-01' ELSE day END,
+                   'YYYY-MM-DD"T00:00:00Z"')
+$$;
+-- split
 CREATE FUNCTION wire_number(number float8) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE WHEN strpos(number::text, 'e') > 0 AND abs(number) >= 1e-5 THEN number::text::numeric::text
                 WHEN strpos(number::text, 'e') > 0 THEN replace(number::text, 'e-0', 'e-')
@@ -26,8 +32,7 @@ CREATE FUNCTION trip_card(trip uuid) RETURNS text LANGUAGE sql STABLE AS $$
     SELECT '{"id":"' || t.id || '","name":' || to_json(t.name) || ',"description":' || to_json(t.description)
         || ',"destinationLatitude":' || wire_number(t.destination_latitude)
         || ',"destinationLongitude":' || wire_number(t.destination_longitude)
-        || ',"startDate":"' || to_char(t.start_date, 'YYYY-MM-DD"T00:00:00Z"')
-        || '","endDate":"' || to_char(t.end_date, 'YYYY-MM-DD"T00:00:00Z"')
+        || ',"startDate":"' || wire_midnight(t.start_date) || '","endDate":"' || wire_midnight(t.end_date)
         || '","status":"' || t.status || '","createdAt":"' || wire_time(t.created_at)
         || '","updatedAt":"' || wire_time(t.updated_at) || '","backgroundImageUrl":' || to_json(t.background_image_url)
         || ',"members":[' || coalesce(crew.members, '') || '],"participantCount":' || crew.size

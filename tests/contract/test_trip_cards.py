@@ -91,6 +91,13 @@ async def test_a_card_writes_numbers_and_times_as_the_api_does(db: TripDb) -> No
             await require_true(db, trip, ana)
 
 
+@pytest.mark.parametrize("day", [date.min, date(999, 2, 3), date(9999, 12, 30), date.max])
+async def test_a_card_writes_the_ends_of_the_calendar_as_the_api_does(db: TripDb, day: date) -> None:
+    ana = await db.user("ana")
+    trip = await db.trip(ana, start_date=day, end_date=day)
+    assert f'"endDate":"{day.isoformat()}T00:00:00Z"' in await require_true(db, trip, ana)
+
+
 async def test_a_card_leaves_out_the_destination_and_the_creator_that_are_unknown(db: TripDb) -> None:
     ana, ben = await db.user("ana"), await db.user("ben")
     trip = await db.trip(ana, destination_name=None)
