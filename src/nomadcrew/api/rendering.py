@@ -3,12 +3,13 @@
 import re
 from datetime import datetime
 from functools import cache
-from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from typing import TYPE_CHECKING, Any
 
 from nomadcrew.core.graphemes import shortened
 from nomadcrew.core.text import visible_line
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 MAX_SHOWN = 120
 # A scheme, and a dot before a letter, also the dots of other scripts that IDNA reads as dots.
@@ -16,7 +17,10 @@ _LINK = re.compile(r":/+|(?<=\S)[.\u2024\u3002\uff0e\uff61](?=[^\W\d_])")
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> "Environment":
+    """The templates. Their library is imported with the first page or mail: few processes of the host make one."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
     return Environment(
         loader=PackageLoader("nomadcrew.api", "templates"),
         autoescape=select_autoescape(enabled_extensions=("html",), default=False),
@@ -28,7 +32,7 @@ def _environment() -> Environment:
 
 def render(template: str, /, **values: Any) -> str:
     """Render a template; HTML templates escape the values."""
-    return _environment().get_template(template).render(values)
+    return environment().get_template(template).render(values)
 
 
 def one_line(text: str) -> str:

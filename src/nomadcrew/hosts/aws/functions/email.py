@@ -3,6 +3,7 @@
 from typing import Final
 
 from nomadcrew.api.mail.consumer import send_mail_for
+from nomadcrew.api.rendering import environment
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.queues import Job
 from nomadcrew.hosts.aws.ports import lambda_ports
@@ -16,4 +17,5 @@ async def send(job: Job, ports: Ports) -> None:
     await send_mail_for(unpack(job.body), ports)
 
 
+environment()  # while INIT has a whole CPU
 handler = queue_entry(send, lambda_ports, PORTS)
