@@ -10,10 +10,14 @@ import pytest
 from msgspec.structs import replace
 
 from nomadcrew.adapters.aws.dataapi import Cluster
+from nomadcrew.adapters.aws.sdk import client
 from nomadcrew.adapters.aws.sdk.client import AwsClient
 from nomadcrew.adapters.aws.sdk.services import Service
 from rehearsal.emulator import Emulator
 from tests.postgres import APPLICATION_PASSWORD, APPLICATION_USER, Postgres
+
+# The emulator starts a process for each of several concurrent calls of a function.
+PATIENCE_S = 30.0
 
 
 class Aws:
@@ -61,7 +65,11 @@ def aws(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """One emulator for the session; tests use unique names."""
     clock = tmp_path_factory.mktemp("emulator") / "clock"
     clock.write_text("0")
-    with Emulator(postgres=postgres.pg.connect_kwargs, extra={"EMULATOR_CLOCK": str(clock)}) as emulator:
+    with (
+        Emulator(postgres=postgres.pg.connect_kwargs, extra={"EMULATOR_CLOCK": str(clock)}) as emulator,
+        pytest.MonkeyPatch.context() as patched,
+    ):
+        patched.setattr(client, "READ_TIMEOUT_S", PATIENCE_S)
         made = Aws(emulator, clock)
         yield made
         made.close()

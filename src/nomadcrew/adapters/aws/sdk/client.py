@@ -115,13 +115,14 @@ class AwsClient:
         operation: str,
         body: Mapping[str, Any],
         *,
-        timeout_s: float = READ_TIMEOUT_S,
+        timeout_s: float | None = None,
         repeatable: bool = True,
         signed: bool = True,
     ) -> dict[str, Any]:
         """The response to an operation of a JSON service.
 
         Args:
+            timeout_s: how long to wait for the response; `READ_TIMEOUT_S` by default.
             repeatable: executing it twice is harmless, so it may be retried after a lost response.
             signed: False for operations that need no permission.
 
@@ -134,7 +135,7 @@ class AwsClient:
             "content-type": f"application/x-amz-json-{service.json_version}",
             "x-amz-target": f"{service.target}.{operation}",
         }
-        call = _Call("POST", "/", "", headers, _json(body), timeout_s, repeatable, signed)
+        call = _Call("POST", "/", "", headers, _json(body), timeout_s or READ_TIMEOUT_S, repeatable, signed)
         answer = await self._send(call)
         return _object(answer.body)
 
@@ -146,13 +147,14 @@ class AwsClient:
         *,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-        timeout_s: float = READ_TIMEOUT_S,
+        timeout_s: float | None = None,
         repeatable: bool = True,
     ) -> tuple[bytes, Mapping[str, str]]:
         """Body and headers (lower-case names) of the response to a REST request; a mapping is sent as JSON.
 
         Args:
             path: not encoded, from the root of the service.
+            timeout_s: see `call`.
             repeatable: see `call`.
 
         Raises:
@@ -164,7 +166,13 @@ class AwsClient:
             sent.setdefault("content-type", "application/json")
             body = _json(body)
         call = _Call(
-            method, encoded_path(path), encoded_query(query or {}), sent, body or b"", timeout_s, repeatable
+            method,
+            encoded_path(path),
+            encoded_query(query or {}),
+            sent,
+            body or b"",
+            timeout_s or READ_TIMEOUT_S,
+            repeatable,
         )
         answer = await self._send(call)
         return answer.body, answer.headers
