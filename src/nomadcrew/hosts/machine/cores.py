@@ -10,9 +10,9 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def default_workers(cores: int) -> int:
-    """One server process for two cores: PostgreSQL takes as much CPU for a request as the process that answers it.
+    """One server process for two cores: PostgreSQL takes nearly as much CPU as the process that answers.
 
-    Measured; see docs/speed.md.
+    Source: docs/adr/0036-one-server-process-for-two-cores.md.
     """
     return min(max(1, cores // 2), MAX_WORKERS)
 
