@@ -39,6 +39,7 @@ from nomadcrew.core.ports import Ports, Site
 from nomadcrew.core.presence.ports import Presence
 from nomadcrew.core.rate_limits import RateLimits
 from nomadcrew.core.realtime import Broadcaster, Connections
+from nomadcrew.hosts.machine.recorded_views import RecordedViews
 from nomadcrew.settings import Settings
 
 # The `iss` of our tokens if no public URL is set: it must not change with the port.
@@ -74,6 +75,7 @@ def machine_ports(
     tokens, accounts = _tokens(settings, keys, on_session_end), PostgresAccounts(sql, Argon2Passwords())
     queue = PostgresQueue(sql, clock=clock, new_id=new_id)
     shared: dict[str, Any] = {name: make(sql) for name, make in SQL_PORTS.items()}
+    shared["position_views"] = RecordedViews(shared["position_views"])
     mirrored = MirroredBroadcaster(broadcaster, queue) if settings.mirrors else broadcaster
     return Ports(
         site=Site(
