@@ -257,8 +257,8 @@ class HttpProtocol(asyncio.Protocol):
         """The request whose head is complete.
 
         Raises:
-            _Stop: it has no `Host`, or several.
-            HttpParserInvalidURLError, UnicodeError: its target is not valid.
+            _Stop: it has no host header, or several.
+            HttpParserError, UnicodeError: its target is not valid.
         """
         headers = joined_headers(self._headers)
         self._headers = []  # for trailers, which nothing reads
