@@ -8,8 +8,8 @@ import codecs
 import math
 import re
 import types
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 import msgspec
@@ -25,6 +25,8 @@ _ESCAPE = re.compile(rb"\\(?:%b\\%b|(%b|%b)|.)" % (_HIGH, _LOW, _HIGH, _LOW), re
 _MAX_CUT = 2**53 - 1
 # In the `Meta` of a list: items that cannot be read become None, and the others are read.
 EACH_ALONE: Final = {"each_alone": True}
+
+Spelling = Callable[[Any], Any]
 
 
 def _number(text: str) -> float:
@@ -61,10 +63,7 @@ def convert(value: Any, type_: Any) -> Any:
     Raises:
         Invalid: it is not of that type.
     """
-    try:
-        return msgspec.convert(_as_declared(value, type_), type_)
-    except msgspec.ValidationError as error:
-        raise _invalid(_where(str(error))) from None
+    return _converted(value, type_, _spelling(type_))
 
 
 def without_bom(body: bytes) -> bytes:
@@ -125,60 +124,100 @@ def _contains_nul(body: bytes) -> bool:
     return False
 
 
-def _as_declared(value: Any, type_: Any) -> Any:
-    """`value` with keys in the spelling of `type_`, and with numbers cut to integers where it has one."""
-    if get_origin(type_) is Annotated:
-        inner, *notes = get_args(type_)
-        for note in notes:
-            if isinstance(value, list) and isinstance(note, msgspec.Meta) and note.extra == EACH_ALONE:
-                [item_type] = get_args(inner)
-                # The items of a list that is too long are not read: it is refused as a whole.
-                is_too_long = note.max_length is not None and len(value) > note.max_length
-                return [None if is_too_long else _or_none(item, item_type) for item in value]
-        return _as_declared(value, inner)
-    if get_origin(type_) in (Union, types.UnionType):
-        return _as_option(value, get_args(type_))
-    if isinstance(value, dict):
-        return _with_declared_keys(value, type_) if _is_struct(type_) else value
-    if isinstance(value, list):
-        return [_as_declared(item, *get_args(type_)) for item in value] if get_origin(type_) is list else value
-    if type_ is int and isinstance(value, float) and abs(value) <= _MAX_CUT:
-        return int(value)
-    return value
-
-
-def _as_option(value: Any, options: tuple[Any, ...]) -> Any:
-    """`value` as the first option of a union that changes it; a union with `float` keeps its numbers."""
-    if isinstance(value, float) and float in options:
-        return value
-    changed = (_as_declared(value, option) for option in options)
-    return next((item for item in changed if item is not value), value)
-
-
-def _or_none(item: Any, type_: Any) -> Any:
-    """An item as `type_`, or None if it cannot be read."""
+def _converted(value: Any, type_: Any, spelling: Spelling | None) -> Any:
     try:
-        return convert(item, type_)
-    except Invalid:
+        return msgspec.convert(value if spelling is None else spelling(value), type_)
+    except msgspec.ValidationError as error:
+        raise _invalid(_where(str(error))) from None
+
+
+def _spelling(type_: Any) -> Spelling | None:
+    """A function that gives a value the keys and integers that a type declares; None if it never changes one.
+
+    Types are taken apart once, and not for each value.
+    """
+    origin, arguments = get_origin(type_), get_args(type_)
+    if origin is Annotated:
+        inner, *notes = arguments
+        for note in notes:
+            if isinstance(note, msgspec.Meta) and note.extra == EACH_ALONE:
+                [item_type] = get_args(inner)
+                return _each_alone(item_type, note.max_length)
+        return _spelling(inner)
+    if origin in (Union, types.UnionType):
+        return _option(arguments)
+    if origin is list:
+        return _items(*arguments)
+    if isinstance(type_, type) and issubclass(type_, msgspec.Struct):
+        return partial(_with_declared_keys, type_)
+    return _whole_number if type_ is int else None
+
+
+def _each_alone(item_type: Any, max_length: int | None) -> Spelling:
+    """Items that cannot be read become None."""
+    spelling = _spelling(item_type)
+
+    def item_or_none(item: Any) -> Any:
+        try:
+            return _converted(item, item_type, spelling)
+        except Invalid:
+            return None
+
+    def items_or_none(value: Any) -> Any:
+        if not isinstance(value, list):
+            return value
+        # The items of a list that is too long are not read: it is refused as a whole.
+        if max_length is not None and len(value) > max_length:
+            return [None] * len(value)
+        return [item_or_none(item) for item in value]
+
+    return items_or_none
+
+
+def _option(options: tuple[Any, ...]) -> Spelling | None:
+    """The first option of a union that changes a value; a union with `float` keeps its numbers."""
+    spellings = [spelling for spelling in map(_spelling, options) if spelling is not None]
+    keeps_numbers = float in options
+
+    def option(value: Any) -> Any:
+        if keeps_numbers and isinstance(value, float):
+            return value
+        changed = (spelling(value) for spelling in spellings)
+        return next((item for item in changed if item is not value), value)
+
+    return option if spellings else None
+
+
+def _items(item_type: Any) -> Spelling | None:
+    spelling = _spelling(item_type)
+    if spelling is None:
         return None
+    return lambda value: [spelling(item) for item in value] if isinstance(value, list) else value
 
 
-def _with_declared_keys(value: Mapping[str, Any], type_: Any) -> dict[str, Any]:
+def _whole_number(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and abs(value) <= _MAX_CUT else value
+
+
+def _with_declared_keys(type_: type[msgspec.Struct], value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
     declared = _declared(type_)
     result: dict[str, Any] = {}
     for key, item in value.items():
         field = declared.get(key.lower())
-        if field is None or (field.encode_name in result and key != field.encode_name):
+        if field is None:
             continue
-        result[field.encode_name] = _as_declared(item, field.type)
+        name, spelling = field
+        if name not in result or key == name:
+            result[name] = item if spelling is None else spelling(item)
     return result
 
 
 @cache
-def _declared(type_: Any) -> Mapping[str, msgspec.structs.FieldInfo]:
-    """The fields of a Struct by their key in lower case."""
-    return {field.encode_name.lower(): field for field in msgspec.structs.fields(type_)}
-
-
-def _is_struct(type_: Any) -> bool:
-    return isinstance(type_, type) and issubclass(type_, msgspec.Struct)
+def _declared(type_: type[msgspec.Struct]) -> Mapping[str, tuple[str, Spelling | None]]:
+    """The key and the spelling of each field of a Struct, by its key in lower case."""
+    return {
+        field.encode_name.lower(): (field.encode_name, _spelling(field.type))
+        for field in msgspec.structs.fields(type_)
+    }
