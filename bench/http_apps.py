@@ -6,7 +6,7 @@
 import asyncio
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import uvicorn
@@ -69,7 +69,6 @@ class Host:
         self._memory = BodyMemory()
 
     async def __call__(self, exchange: Exchange) -> Reply:
-        _: Mapping[str, str] = exchange.headers
         if exchange.method == "POST":
             body = IncomingBody(self._memory, exchange, MAX_BODY_BYTES)
             await body.read("ana")

@@ -1,6 +1,7 @@
 """Request bodies in memory: shares of callers, and waiting for room."""
 
 import asyncio
+import tracemalloc
 
 import pytest
 
@@ -99,3 +100,16 @@ async def test_a_body_that_arrives_slowly_but_surely_gets_more_time(monkeypatch:
     monkeypatch.setattr(bodies, "SLOWEST_BYTES_PER_S", 100)
     body = incoming(BodyMemory(), Sender(*[b"x" * 10] * 4, pause_s=0.03))
     assert len(await body.read("ana")) == 40
+
+
+async def test_a_body_of_many_parts_is_held_once() -> None:
+    count = 64
+    tracemalloc.start()
+    try:
+        body = incoming(BodyMemory(), Sender(*(bytes([n]) * SMALL_BYTES for n in range(count))))
+        read = await body.read("ana")
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(read) == count * SMALL_BYTES
+    assert held < 1.5 * len(read)

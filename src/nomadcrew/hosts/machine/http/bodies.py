@@ -116,7 +116,9 @@ class IncomingBody:
         except TimeoutError:
             self.slow = True
             raise SlowBody from None
-        return b"".join(self._parts)
+        body = b"".join(self._parts)
+        self._parts.clear()  # else a picture would be held twice until it is answered
+        return body
 
     def release(self) -> None:
         """Count the body as held no more."""
