@@ -43,6 +43,7 @@ BUFFERS = compile_statement("buffers", "SHOW shared_buffers")
 BIG_TABLES = (
     "user_profiles",
     "trips",
+    "trip_cards",
     "trip_memberships",
     "location_sharing",
     "last_positions",

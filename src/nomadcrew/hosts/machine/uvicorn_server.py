@@ -72,7 +72,7 @@ class Serving:
 
 
 def uvicorn_config(answer: Answer, endpoint: Endpoint, connections: Connections, **others: Any) -> uvicorn.Config:
-    """uvicorn with our protocols and `others` of its settings; only sockets reach an ASGI application, `endpoint`."""
+    """uvicorn with our protocols and `others` of its settings. Only sockets reach ASGI: `endpoint`."""
     return uvicorn.Config(
         endpoint,
         loop="none",
