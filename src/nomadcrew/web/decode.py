@@ -38,8 +38,19 @@ def _number(text: str) -> float:
     return number
 
 
-# msgspec alone takes ten microseconds for a number near zero, such as 7e-324: more than a second for a MiB of them.
-read_json: Final = msgspec.json.Decoder(float_hook=_number).decode
+_read: Final = msgspec.json.Decoder().decode
+_read_tiny_numbers: Final = msgspec.json.Decoder(float_hook=_number).decode
+
+
+def read_json(body: bytes) -> Any:
+    """The value of a JSON text.
+
+    msgspec alone takes ten microseconds for a number near zero, such as 7e-324: more than a second for a MiB.
+
+    Raises:
+        msgspec.DecodeError, UnicodeDecodeError, RecursionError: it is not JSON.
+    """
+    return (_read_tiny_numbers if b"e-" in body or b"E-" in body else _read)(body)
 
 
 def decode(body: bytes, type_: Any) -> Any:
@@ -158,11 +169,12 @@ def _spelling(type_: Any) -> Spelling | None:
 def _each_alone(item_type: Any, max_length: int | None) -> Spelling:
     """Items that cannot be read become None."""
     spelling = _spelling(item_type)
+    list_type = list[item_type]
 
     def item_or_none(item: Any) -> Any:
         try:
-            return _converted(item, item_type, spelling)
-        except Invalid:
+            return msgspec.convert(item, item_type)
+        except msgspec.ValidationError:
             return None
 
     def items_or_none(value: Any) -> Any:
@@ -171,7 +183,11 @@ def _each_alone(item_type: Any, max_length: int | None) -> Spelling:
         # The items of a list that is too long are not read: it is refused as a whole.
         if max_length is not None and len(value) > max_length:
             return [None] * len(value)
-        return [item_or_none(item) for item in value]
+        items = value if spelling is None else [spelling(item) for item in value]
+        try:
+            return msgspec.convert(items, list_type)
+        except msgspec.ValidationError:
+            return [item_or_none(item) for item in items]
 
     return items_or_none
 
@@ -180,6 +196,8 @@ def _option(options: tuple[Any, ...]) -> Spelling | None:
     """The first option of a union that changes a value; a union with `float` keeps its numbers."""
     spellings = [spelling for spelling in map(_spelling, options) if spelling is not None]
     keeps_numbers = float in options
+    if len(spellings) == 1 and not keeps_numbers:
+        return spellings[0]
 
     def option(value: Any) -> Any:
         if keeps_numbers and isinstance(value, float):

@@ -108,7 +108,7 @@ async def handle_frame(
 def refused_frame(text: str | bytes) -> str:
     """The answer to a frame beyond the rate limit, which is not handled."""
     try:
-        message = read_json(text)
+        message = read_json(text.encode() if isinstance(text, str) else text)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         message = None
     payload = _payload(message) if isinstance(message, dict) else {}

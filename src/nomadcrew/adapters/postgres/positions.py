@@ -30,7 +30,7 @@ from nomadcrew.core.locations.model import (
     StoredPoint,
     Track,
 )
-from nomadcrew.core.locations.privacy import privacy_to_store
+from nomadcrew.core.locations.privacy import privacies_to_store
 from nomadcrew.core.permissions import Rule
 
 _SQL = statements("locations")
@@ -231,12 +231,9 @@ def _outcome(row: Row, report: Report) -> Accepted | Exception:
         row["has_ended"],
         places_of(row),
         frozenset(json.loads(row["jumps"] or "[]")),
-        [
-            privacy_to_store(
-                point, owner, shown_since=row["shown_since"], has_ended=row["has_ended"], now=report.now
-            )
-            for point in report.points
-        ],
+        privacies_to_store(
+            report.points, owner, shown_since=row["shown_since"], has_ended=row["has_ended"], now=report.now
+        ),
         moved=last is not None,
         has_events=row["has_told"],
         trusted_since=row["trusted_since"],

@@ -4,6 +4,7 @@ A stored position is never shown as it is. Readers get a `VisiblePosition`, whic
 creates.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -42,7 +43,7 @@ def any_member(now: datetime) -> Reader:
 
 def strictest(*levels: Privacy | None) -> Privacy:
     """The strictest level; None is ignored. Default: `PRECISE`."""
-    return min((level for level in levels if level is not None), key=_ORDER.index, default=Privacy.PRECISE)
+    return next((level for level in _ORDER if level in levels), Privacy.PRECISE)
 
 
 def privacy_when_reported(requested: Privacy, owner: Owner, *, has_ended: bool, now: datetime) -> Privacy:
@@ -55,16 +56,20 @@ def privacy_when_reported(requested: Privacy, owner: Owner, *, has_ended: bool, 
     return strictest(requested, _owner_privacy(owner))
 
 
-def privacy_to_store(
-    point: Point, owner: Owner, *, shown_since: datetime | None, has_ended: bool, now: datetime
-) -> Privacy:
-    """The privacy that a reported point is stored under: hidden if it was recorded while its owner was hidden.
+def privacies_to_store(
+    points: Sequence[Point], owner: Owner, *, shown_since: datetime | None, has_ended: bool, now: datetime
+) -> list[Privacy]:
+    """The privacy that each reported point is stored under: hidden if it was recorded while its owner was hidden.
 
     A phone may send such a point after its owner has become visible again, at `shown_since`.
     """
-    if shown_since is not None and point.recorded_at < shown_since:
-        return Privacy.HIDDEN
-    return privacy_when_reported(point.privacy, owner, has_ended=has_ended, now=now)
+    limit = privacy_when_reported(Privacy.PRECISE, owner, has_ended=has_ended, now=now)
+    return [
+        Privacy.HIDDEN
+        if shown_since is not None and point.recorded_at < shown_since
+        else strictest(point.privacy, limit)
+        for point in points
+    ]
 
 
 def visible_position(

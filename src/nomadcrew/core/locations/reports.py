@@ -95,7 +95,9 @@ def batch(
         Invalid: sharing lasts less than a second.
     """
     rulings = [Ruling.UNREADABLE if fix is None else _ruling(fix, now) for fix in fixes]
-    valid = [fix for fix in fixes if fix is not None and _ruling(fix, now) is Ruling.ACCEPTED]
+    valid = [
+        fix for fix, ruling in zip(fixes, rulings, strict=True) if fix is not None and ruling is Ruling.ACCEPTED
+    ]
     return _report(trip_id, user_id, _points(valid, now), opinion, event_id, now), rulings
 
 
