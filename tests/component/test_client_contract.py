@@ -109,6 +109,28 @@ async def test_a_malformed_or_unknown_trip_id_gets_the_refusal_of_a_foreign_trip
     assert (reply.status, reply.code) == (403, "not_trip_member")
 
 
+async def test_a_todo_without_a_plan_has_the_fields_of_the_contract(here: World, ana: User) -> None:
+    path = f"/v1/trips/{await here.trip(ana)}/todos"
+    todo = (await here.call("POST", path, by=ana, body={"text": "pack"})).json
+    assert set(todo) == {"id", "tripId", "text", "status", "createdBy", "createdAt", "updatedAt"}
+    assert (await here.call("GET", path, by=ana)).json["data"] == [todo]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("assigneeId", "ben"), ("assigneeId", "00000000-0000-4000-8000-000000000001"),
+        ("dueAt", "2026-12-01T18:00:00"), ("dueAt", "soon"), ("dueAt", "0001-01-01T00:00:00+14:00"),
+        ("position", 1e10),
+    ],
+)  # fmt: skip
+async def test_an_invalid_plan_of_a_todo_is_refused(here: World, ana: User, field: str, value: object) -> None:
+    path = f"/v1/trips/{await here.trip(ana)}/todos"
+    todo = (await here.call("POST", path, by=ana, body={"text": "pack"})).json
+    assert (await here.call("POST", path, by=ana, body={"text": "hats", field: value})).status == 400
+    assert (await here.call("PUT", f"{path}/{todo['id']}", by=ana, body={field: value})).status == 400
+
+
 async def test_a_todo_counts_characters_and_needs_no_trip_in_its_body(here: World, ana: User) -> None:
     trip = await here.trip(ana)
     path = f"/v1/trips/{trip}/todos"

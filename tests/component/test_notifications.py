@@ -144,6 +144,22 @@ async def test_a_todos_creator_is_notified_when_another_member_completes_it(here
     assert [(m["title"], m["body"]) for m in service.messages] == [("Task completed", "Ben completed boots")]
 
 
+async def test_an_assignee_is_notified_once_for_each_assignment(here: World, service: Expo) -> None:
+    trip, [ana, ben] = await crew(here, "ana", "ben")
+    await phone(here, ben, "bens phone")
+    path = f"/v1/trips/{trip}/todos"
+    body = {"text": "boots", "assigneeId": str(ben.id), "dueAt": "2026-12-01T18:00:00+01:00", "position": 2}
+    todo = (await here.call("POST", path, by=ana, body=body)).json
+    assert (todo["assigneeId"], todo["dueAt"], todo["position"]) == (str(ben.id), "2026-12-01T17:00:00Z", 2.0)
+    for change in ({"text": "boots, dry"}, {"assigneeId": None}, {"assigneeId": str(ana.id)}):
+        assert (await here.call("PUT", f"{path}/{todo['id']}", by=ana, body=change)).status == 200
+    await publish(here)
+    [told] = [n for n in await listed(here, ben) if n["type"] == "TODO_ASSIGNED"]
+    assert told["message"] == "Ana assigned boots to you"
+    assert [(m["title"], m["body"]) for m in service.messages] == [("Task assigned", "Ana assigned boots to you")]
+    assert not [n for n in await listed(here, ana) if n["type"] == "TODO_ASSIGNED"]
+
+
 async def test_chat_notifications_are_toasted_and_pushed_but_not_stored(here: World, service: Expo) -> None:
     trip, [ana, ben, cleo] = await crew(here, "ana", "ben", "cleo")
     for person in (ana, ben):

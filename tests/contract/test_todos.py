@@ -1,7 +1,8 @@
 """`Todos` over every driver."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -11,7 +12,7 @@ from nomadcrew.core.access import Access, Command
 from nomadcrew.core.errors import Forbidden, NotFound, NotTripMember
 from nomadcrew.core.ids import EventId, TodoId, TripId, UserId, uuid7
 from nomadcrew.core.permissions import MEMBER, OWN_OR_ADMIN, Role
-from nomadcrew.core.todos.model import Todo
+from nomadcrew.core.todos.model import AssigneeNotMember, Todo, TodoChange
 from tests.contract.trip_database import TripDb
 from tests.fakes import NOON
 
@@ -28,21 +29,18 @@ async def add(
     text: str = "pack",
     at_s: int = 0,
     fingerprint: bytes | None = None,
+    assignee: UserId | None = None,
+    due_at: datetime | None = None,
+    position: float | None = None,
 ) -> Todo:
     now = NOON + timedelta(seconds=at_s)
-    todo = Todo(TodoId(uuid7()), trip, text, "INCOMPLETE", by, now, now)
+    todo = Todo(TodoId(uuid7()), trip, text, "INCOMPLETE", by, now, now, assignee, due_at, position)
     return await todos.add(todo, MEMBER, EventId(uuid7()), now=now, fingerprint=fingerprint or uuid7().bytes)
 
 
-async def change(
-    todos: PostgresTodos, todo: Todo, by: UserId, text: str | None = None, status: str | None = None
-) -> Todo:
-    return await todos.change(
-        Command(todo.trip_id, by, OWN_OR_ADMIN, EventId(uuid7()), NOON + timedelta(hours=1)),
-        todo.id,
-        text=text,
-        status=status,
-    )
+async def change(todos: PostgresTodos, todo: Todo, by: UserId, **fields: Any) -> Todo:
+    command = Command(todo.trip_id, by, OWN_OR_ADMIN, EventId(uuid7()), NOON + timedelta(hours=1))
+    return await todos.change(command, todo.id, TodoChange(**fields))
 
 
 async def test_a_to_do_is_read_back_and_published_with_its_times(db: TripDb, todos: PostgresTodos) -> None:
@@ -111,6 +109,75 @@ async def test_a_to_do_is_found_on_its_own_trip_only(db: TripDb, todos: Postgres
             await todos.get(Access(trip, ana, MEMBER), todo_id)
         with pytest.raises(NotFound):
             await todos.delete(Command(trip, ana, OWN_OR_ADMIN, EventId(uuid7()), NOON), todo_id)
+
+
+async def test_a_to_do_with_a_plan_is_read_back_and_published(db: TripDb, todos: PostgresTodos) -> None:
+    ana, ben = await db.user("ana"), await db.user("ben")
+    trip = await db.trip(ana)
+    await db.join(trip, ben, ana)
+    plan = {"assignee_id": ben, "due_at": NOON + timedelta(days=2), "position": 1.5}
+    new = await add(todos, trip, ana, assignee=ben, due_at=NOON + timedelta(days=2), position=1.5)
+    later = await change(todos, await add(todos, trip, ana, at_s=-1), ana, **plan)
+    assert (later.assignee_id, later.due_at, later.position) == (ben, NOON + timedelta(days=2), 1.5)
+    assert await todos.get(Access(trip, ana, MEMBER), new.id) == new
+    assert (await todos.page(Access(trip, ana, MEMBER), limit=10)).items == [new, later]
+    published = {"assigneeId": str(ben), "dueAt": "2026-07-03T12:00:00.000000Z", "position": 1.5}
+    for event in (await db.events())[-4:]:
+        is_addition_without_plan = event["type"] == "TODO_CREATED" and event["payload"]["id"] == str(later.id)
+        assert (event["payload"].items() >= published.items()) is not is_addition_without_plan
+
+
+async def test_null_removes_the_plan_and_other_changes_leave_it(db: TripDb, todos: PostgresTodos) -> None:
+    ana = await db.user("ana")
+    todo = await add(todos, await db.trip(ana), ana, assignee=ana, due_at=NOON, position=-3)
+    kept = await change(todos, todo, ana, text="pack light")
+    assert (kept.text, kept.assignee_id, kept.due_at, kept.position) == ("pack light", ana, NOON, -3)
+    bare = await change(todos, todo, ana, assignee_id=None, due_at=None, position=None)
+    assert (bare.assignee_id, bare.due_at, bare.position) == (None, None, None)
+    assert {"assigneeId", "dueAt", "position"}.isdisjoint((await db.events())[-1]["payload"])
+
+
+async def test_only_a_member_can_be_assigned(db: TripDb, todos: PostgresTodos) -> None:
+    ana, ben, eve = await db.user("ana"), await db.user("ben"), await db.user("eve")
+    trip = await db.trip(ana)
+    await db.join(trip, ben, ana)
+    await db.leave(trip, ben, ana)
+    todo = await add(todos, trip, ana)
+    before = len(await db.events())
+    for outsider in (ben, eve, UserId(uuid4())):
+        with pytest.raises(AssigneeNotMember):
+            await add(todos, trip, ana, assignee=outsider)
+        with pytest.raises(AssigneeNotMember):
+            await change(todos, todo, ana, assignee_id=outsider)
+    assert len(await db.events()) == before
+
+
+async def test_a_member_who_left_is_no_assignee_until_back(db: TripDb, todos: PostgresTodos) -> None:
+    ana, ben = await db.user("ana"), await db.user("ben")
+    trip = await db.trip(ana)
+    await db.join(trip, ben, ana)
+    todo = await add(todos, trip, ana, assignee=ben)
+    await db.leave(trip, ben, ana)
+    access = Access(trip, ana, MEMBER)
+    assert (await todos.get(access, todo.id)).assignee_id is None
+    assert [item.assignee_id for item in (await todos.page(access, limit=10)).items] == [None]
+    await db.join(trip, ben, ana)
+    assert (await todos.get(access, todo.id)).assignee_id == ben
+
+
+async def test_each_new_assignment_by_another_member_is_an_event(db: TripDb, todos: PostgresTodos) -> None:
+    ana, ben = await db.user("ana"), await db.user("ben")
+    trip = await db.trip(ana)
+    await db.join(trip, ben, ana)
+    todo = await add(todos, trip, ana, assignee=ana)
+    await change(todos, todo, ana, assignee_id=ben)
+    await change(todos, todo, ana, assignee_id=ben, text="pack light")
+    await change(todos, todo, ana, assignee_id=ana)
+    await add(todos, trip, ana, assignee=ben)
+    assigned = [event for event in await db.events() if event["type"] == "todo.assigned"]
+    assert [(event["audience"], event["payload"]["assigneeId"]) for event in assigned] == [
+        ("internal", str(ben))
+    ] * 2
 
 
 async def test_outsiders_and_former_members_see_nothing(db: TripDb, todos: PostgresTodos) -> None:

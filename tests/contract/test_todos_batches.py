@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec import UNSET
 
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.sql import compile_statement
@@ -15,7 +16,7 @@ from nomadcrew.core.access import Access, Command
 from nomadcrew.core.errors import Forbidden, NotFound, NotTripMember
 from nomadcrew.core.ids import EventId, TodoId, TripId, UserId, uuid7
 from nomadcrew.core.permissions import MEMBER, OWN_OR_ADMIN
-from nomadcrew.core.todos.model import Todo, TodoStatus
+from nomadcrew.core.todos.model import Todo, TodoChange, TodoStatus
 from tests.contract.trip_database import TripDb
 from tests.counting_sql import CountingSql
 from tests.fakes import NOON
@@ -42,7 +43,8 @@ class Batches:
     async def change(
         self, todo: Todo, *, by: UserId | None = None, text: str | None = None, status: TodoStatus | None = None
     ) -> Todo:
-        return await self.todos.change(self.command(by), todo.id, text=text, status=status)
+        change = TodoChange(UNSET if text is None else text, UNSET if status is None else status)
+        return await self.todos.change(self.command(by), todo.id, change)
 
     async def delete(self, todo: Todo, *, by: UserId | None = None) -> None:
         await self.todos.delete(self.command(by), todo.id)

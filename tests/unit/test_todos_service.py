@@ -9,7 +9,7 @@ import pytest
 from nomadcrew.core.errors import Invalid
 from nomadcrew.core.ids import TodoId, TripId
 from nomadcrew.core.todos import service
-from nomadcrew.core.todos.model import MAX_TEXT
+from nomadcrew.core.todos.model import MAX_TEXT, TodoChange
 from tests.fakes import ANA, NOON, CountingIds, UnexpectedPort
 
 TRIP, TODO = TripId(UUID(int=1)), TodoId(UUID(int=2))
@@ -25,6 +25,4 @@ async def test_a_todo_that_shows_nothing_or_reverses_text_is_refused(text: str) 
         await service.create_todo(TRIP, text, ANA, todos=todos, new_id=CountingIds(), now=NOON, fingerprint=b"")
     todos = SimpleNamespace(change=None)
     with pytest.raises(Invalid):
-        await service.change_todo(
-            TRIP, TODO, ANA, text=text, status=None, todos=todos, new_id=CountingIds(), now=NOON
-        )
+        await service.change_todo(TRIP, TODO, ANA, TodoChange(text), todos=todos, new_id=CountingIds(), now=NOON)

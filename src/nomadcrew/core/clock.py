@@ -3,6 +3,8 @@
 from datetime import UTC, date, datetime, time
 from typing import Protocol
 
+from nomadcrew.core.errors import Invalid
+
 
 class Clock(Protocol):
     """Returns the current time, aware and in UTC."""
@@ -12,6 +14,18 @@ class Clock(Protocol):
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
+
+
+def in_utc(moment: datetime, name: str) -> datetime:
+    """The time that a client sent as `name`, in UTC.
+
+    Raises:
+        Invalid: it is before year 1 or after year 9999 in UTC.
+    """
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise Invalid(f"`{name}` is out of range.", code="invalid_request_payload") from None
 
 
 def midnight(day: date) -> datetime:

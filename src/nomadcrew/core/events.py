@@ -62,6 +62,7 @@ CONSUMERS: dict[str, tuple[str, ...]] = {
     "invitation.renewed": (NOTIFICATIONS, EMAIL),
     "invitation.declined": (NOTIFICATIONS,),
     "TODO_UPDATED": (NOTIFICATIONS,),
+    "todo.assigned": (NOTIFICATIONS,),
     "CHAT_MESSAGE_SENT": (NOTIFICATIONS,),
     "LOCATION_SHARING_CHANGED": (NOTIFICATIONS,),
     "MEMBER_ARRIVED": (NOTIFICATIONS,),

@@ -7,17 +7,18 @@ from operator import attrgetter
 from msgspec import Struct
 
 from nomadcrew.adapters.postgres.batching import Batcher
-from nomadcrew.adapters.postgres.refusals import raise_for_verdict, refusal
+from nomadcrew.adapters.postgres.refusals import Refusals, raise_for_verdict, refusal
 from nomadcrew.adapters.postgres.sql import Row, Sql, after_columns, command_row, gate, json_param, statements
 from nomadcrew.core.access import Access, Command
 from nomadcrew.core.errors import DomainError
-from nomadcrew.core.ids import EventId, TodoId
+from nomadcrew.core.ids import EventId, TodoId, derived_id
 from nomadcrew.core.pages import After
 from nomadcrew.core.permissions import Rule
 from nomadcrew.core.retention import FINGERPRINT_RETENTION
-from nomadcrew.core.todos.model import Todo, TodoPage
+from nomadcrew.core.todos.model import AssigneeNotMember, Todo, TodoChange, TodoPage
 
 _SQL = statements("todos")
+_ALSO: Refusals = {"assignee_not_member": AssigneeNotMember}
 
 
 class _Addition(Struct, frozen=True):
@@ -40,21 +41,28 @@ class _Addition(Struct, frozen=True):
             "now": self.now,
             "fingerprint": self.fingerprint.hex(),
             "kept_until": self.now + FINGERPRINT_RETENTION,
+            "assignee_id": self.todo.assignee_id,
+            "due_at": self.todo.due_at,
+            "position": self.todo.position,
+            "assigned_event_id": _assigned_event_id(self.event_id, self.todo),
         }
 
 
 class _Change(Struct, frozen=True):
-    """A change of a to-do, or its deletion, which has neither text nor status."""
+    """A change of a to-do, or its deletion, which has no fields."""
 
     command: Command
     todo_id: TodoId
-    text: str | None = None
-    status: str | None = None
+    change: TodoChange = TodoChange()
 
     def as_row(self, n: int) -> dict[str, object]:
         return {
-            "n": n, "id": self.todo_id, "text": self.text, "status": self.status, **command_row(self.command),
-        }  # fmt: skip
+            "n": n,
+            "id": self.todo_id,
+            "fields": self.change,
+            "assigned_event_id": _assigned_event_id(self.command.event_id, self.change),
+            **command_row(self.command),
+        }
 
 
 class PostgresTodos:
@@ -70,7 +78,7 @@ class PostgresTodos:
 
     async def add(self, todo: Todo, rule: Rule, event_id: EventId, *, now: datetime, fingerprint: bytes) -> Todo:
         verdict = await self._add(_Addition(todo, rule, event_id, now, fingerprint))
-        if raise_for_verdict(verdict, "replayed") == "ok":
+        if raise_for_verdict(verdict, "replayed", also=_ALSO) == "ok":
             return todo
         stored = await self._sql.fetch(_SQL["replayed"], fingerprint=fingerprint)
         return _todo(stored[0]) if stored else todo
@@ -91,8 +99,8 @@ class PostgresTodos:
         raise_for_verdict(row["verdict"])
         return _todo(row)
 
-    async def change(self, command: Command, todo_id: TodoId, *, text: str | None, status: str | None) -> Todo:
-        return await self._change(_Change(command, todo_id, text, status))
+    async def change(self, command: Command, todo_id: TodoId, change: TodoChange) -> Todo:
+        return await self._change(_Change(command, todo_id, change))
 
     async def delete(self, command: Command, todo_id: TodoId) -> None:
         await self._delete(_Change(command, todo_id))
@@ -109,13 +117,18 @@ class PostgresTodos:
         rows = await self._sql.fetch(
             _SQL["change"], changes=json_param([change.as_row(n) for n, change in enumerate(batch)])
         )
-        return [refusal(row["verdict"]) or _todo(row) for row in rows]
+        return [refusal(row["verdict"], also=_ALSO) or _todo(row) for row in rows]
 
     async def _delete_all(self, batch: Sequence[_Change]) -> Sequence[DomainError | None]:
         rows = await self._sql.fetch(
             _SQL["delete"], deletions=json_param([change.as_row(n) for n, change in enumerate(batch)])
         )
         return [refusal(row["verdict"]) for row in rows]
+
+
+def _assigned_event_id(event_id: EventId, source: Todo | TodoChange) -> EventId | None:
+    """The id of the event for the assignee, the same whenever the write is repeated; None without an assignee."""
+    return EventId(derived_id(event_id, "todo.assigned")) if source.assignee_id else None
 
 
 def _todo(row: Row) -> Todo:
@@ -127,4 +140,7 @@ def _todo(row: Row) -> Todo:
         row["created_by"],
         row["created_at"],
         row["updated_at"],
+        row["assignee_id"],
+        row["due_at"],
+        row["position"],
     )

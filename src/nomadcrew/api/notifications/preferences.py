@@ -1,11 +1,11 @@
 """Bodies of the notification preferences."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from nomadcrew.core.errors import Invalid
+from nomadcrew.core.clock import in_utc
 from nomadcrew.core.notifications.preferences import ChatLevel, Preferences, QuietHours, TripPreferences
 
 Text = Annotated[str, Meta(max_length=100)]
@@ -92,10 +92,7 @@ class TripPreferencesView(Struct, rename="camel"):
         Raises:
             Invalid: `mutedUntil` is out of range in UTC.
         """
-        try:
-            until = None if self.muted_until is None else self.muted_until.astimezone(UTC)
-        except OverflowError:
-            raise Invalid("`mutedUntil` is out of range.", code="invalid_request_payload") from None
+        until = None if self.muted_until is None else in_utc(self.muted_until, "mutedUntil")
         return TripPreferences(until, self.chat)
 
 

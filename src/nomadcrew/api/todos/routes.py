@@ -1,13 +1,19 @@
 """A trip's shared to-dos: /v1/trips/{id}/todos."""
 
-import msgspec
-
-from nomadcrew.api.todos.bodies import MessageView, NewTodoIn, Pagination, TodoChangeIn, TodoPageView, TodoView
+from nomadcrew.api.todos.bodies import (
+    MessageView,
+    NewTodoIn,
+    Pagination,
+    TodoChangeIn,
+    TodoPageView,
+    TodoView,
+    todo_view,
+)
+from nomadcrew.core.clock import in_utc
 from nomadcrew.core.errors import NotFound
-from nomadcrew.core.ids import TodoId
+from nomadcrew.core.ids import TodoId, UserId
 from nomadcrew.core.pages import After
 from nomadcrew.core.todos import service
-from nomadcrew.core.todos.model import Todo
 from nomadcrew.web.call import Call, Reply
 from nomadcrew.web.pages import AFTER, after_of, last_of, paged
 from nomadcrew.web.routes import Gate, Idempotency, Param, Routes
@@ -30,15 +36,12 @@ def todo_id(call: Call) -> TodoId:
     return TodoId(call.id("todoId", NotFound("todo", code="todo_not_found")))
 
 
-def view(todo: Todo) -> TodoView:
-    return msgspec.convert(todo, TodoView, from_attributes=True)
-
-
 @routes.post("/v1/trips/{id}/todos", status=201, gate=Gate("todo", "create"), idempotency=Idempotency.FINGERPRINT)
 async def create_todo(call: Call, body: NewTodoIn) -> TodoView:
     """Create a to-do.
 
-    The same text sent again within 30 seconds returns the first to-do.
+    An assignee must be a member of the trip, and is notified. The same body sent again within 30 seconds returns
+    the first to-do.
     """
     todo = await service.create_todo(
         call.trip_id,
@@ -48,8 +51,11 @@ async def create_todo(call: Call, body: NewTodoIn) -> TodoView:
         new_id=call.ports.new_id,
         now=call.now,
         fingerprint=call.fingerprint,
+        assignee_id=None if body.assignee_id is None else UserId(body.assignee_id),
+        due_at=None if body.due_at is None else in_utc(body.due_at, "dueAt"),
+        position=body.position,
     )
-    return view(todo)
+    return todo_view(todo)
 
 
 @routes.get("/v1/trips/{id}/todos", gate=Gate("todo", "read"), query=PAGE, refusals=(400,))
@@ -65,33 +71,32 @@ async def list_todos(call: Call) -> TodoPageView | Reply:
     )
     last = last_of(page.items, limit, lambda todo: After(todo.created_at, todo.id))
     return paged(
-        call, TodoPageView([view(todo) for todo in page.items], Pagination(limit, offset, page.total)), last
+        call, TodoPageView([todo_view(todo) for todo in page.items], Pagination(limit, offset, page.total)), last
     )
 
 
 @routes.get("/v1/trips/{id}/todos/{todoId}", gate=Gate("todo", "read"))
 async def get_todo(call: Call) -> TodoView:
     """Get a to-do."""
-    return view(await service.get_todo(call.trip_id, todo_id(call), call.user_id, todos=call.ports.todos))
+    return todo_view(await service.get_todo(call.trip_id, todo_id(call), call.user_id, todos=call.ports.todos))
 
 
 @routes.put("/v1/trips/{id}/todos/{todoId}", gate=Gate("todo", "update"))
 async def update_todo(call: Call, body: TodoChangeIn) -> TodoView:
     """Update a to-do.
 
-    Allowed for its creator and for admins.
+    Allowed for its creator and for admins. A new assignee is notified.
     """
     todo = await service.change_todo(
         call.trip_id,
         todo_id(call),
         call.user_id,
-        text=body.text,
-        status=body.status,
+        body.to_change(),
         todos=call.ports.todos,
         new_id=call.ports.new_id,
         now=call.now,
     )
-    return view(todo)
+    return todo_view(todo)
 
 
 @routes.delete("/v1/trips/{id}/todos/{todoId}", gate=Gate("todo", "delete"))

@@ -145,6 +145,16 @@ def _todo_changed(trigger: Trigger) -> Iterable[Notice]:
     yield Notice(Kind.TODO, "TODO_COMPLETED", metadata, recipients)
 
 
+def _todo_assigned(trigger: Trigger) -> Iterable[Notice]:
+    metadata = trigger.trip | {
+        "todoID": trigger.payload["id"],
+        "todoTitle": trigger.payload["text"],
+        "assignerID": str(trigger.event.actor_id),
+        "assignerName": trigger.actor_name,
+    }
+    yield Notice(Kind.TODO, "TODO_ASSIGNED", metadata, trigger.if_member(trigger.user_id("assigneeId")))
+
+
 def _said(trigger: Trigger) -> Iterable[Notice]:
     sender = trigger.payload["user"]
     metadata = {
@@ -192,6 +202,7 @@ _RULES: Mapping[str, Callable[[Trigger], Iterable[Notice]]] = {
     "TRIP_UPDATED": _updated,
     "TRIP_STATUS_UPDATED": _updated,
     "TODO_UPDATED": _todo_changed,
+    "todo.assigned": _todo_assigned,
     "CHAT_MESSAGE_SENT": _said,
     "LOCATION_SHARING_CHANGED": _sharing_changed,
     "MEMBER_ARRIVED": _arrived,

@@ -55,6 +55,7 @@ _SENTENCES = {
     "MEMBERSHIP_CHANGE removed": _Sentence("You were removed from {tripName}"),
     "TRIP_UPDATE": _Sentence("{updaterName} updated {tripName}"),
     "TRIP_UPDATED": _Sentence("{updaterName} updated {tripName}"),
+    "TODO_ASSIGNED": _Sentence("{assignerName} assigned {todoTitle} to you"),
     "TODO_COMPLETED": _Sentence("{completerName} completed {todoTitle}"),
     "TASK_COMPLETED": _Sentence("{completerName} completed {todoTitle}"),
     "CHAT_MESSAGE": _Sentence("New message from {senderName}"),

@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
+from nomadcrew.core.errors import Invalid
 from nomadcrew.core.ids import TodoId, TripId, UserId
 
 MAX_TEXT = 255
+# Members sort by hand: a client puts a to-do between two others by a number between theirs.
+MAX_POSITION = 1e9
 
 
 class TodoStatus(StrEnum):
@@ -17,6 +20,8 @@ class TodoStatus(StrEnum):
 
 
 class Todo(Struct, frozen=True):
+    """A to-do. `assignee_id` is the member who does it; `position` is its place in a list sorted by hand."""
+
     id: TodoId
     trip_id: TripId
     text: str
@@ -24,6 +29,19 @@ class Todo(Struct, frozen=True):
     created_by: UserId
     created_at: datetime
     updated_at: datetime
+    assignee_id: UserId | None = None
+    due_at: datetime | None = None
+    position: float | None = None
+
+
+class TodoChange(Struct, frozen=True):
+    """The fields to change. None removes a value."""
+
+    text: str | UnsetType = UNSET
+    status: TodoStatus | UnsetType = UNSET
+    assignee_id: UserId | UnsetType | None = UNSET
+    due_at: datetime | UnsetType | None = UNSET
+    position: float | UnsetType | None = UNSET
 
 
 class TodoPage(Struct, frozen=True):
@@ -31,3 +49,8 @@ class TodoPage(Struct, frozen=True):
 
     items: Sequence[Todo]
     total: int
+
+
+class AssigneeNotMember(Invalid):
+    code = "assignee_not_member"
+    text = "The assignee must be a member of the trip."

@@ -7,14 +7,15 @@ from nomadcrew.core.access import Access, Command
 from nomadcrew.core.ids import EventId, TodoId
 from nomadcrew.core.pages import After
 from nomadcrew.core.permissions import Rule
-from nomadcrew.core.todos.model import Todo, TodoPage
+from nomadcrew.core.todos.model import Todo, TodoChange, TodoPage
 
 
 class Todos(Protocol):
     """A trip's to-dos. Events of a write are stored in its transaction.
 
     Every method raises `NotOnboarded`, `NotTripMember`, `NotFound` (a deleted trip, a to-do that is not on the
-    trip) and `Forbidden` (below the rule's rank and, if the rule admits creators, not the creator).
+    trip) and `Forbidden` (below the rule's rank and, if the rule admits creators, not the creator). Writes raise
+    `AssigneeNotMember` for an assignee who is not on the trip. An assignee who has left is not shown.
     """
 
     async def add(self, todo: Todo, rule: Rule, event_id: EventId, *, now: datetime, fingerprint: bytes) -> Todo:
@@ -27,8 +28,8 @@ class Todos(Protocol):
 
     async def get(self, access: Access, todo_id: TodoId) -> Todo: ...
 
-    async def change(self, command: Command, todo_id: TodoId, *, text: str | None, status: str | None) -> Todo:
-        """Change the fields that are not None. Without a change there is no event."""
+    async def change(self, command: Command, todo_id: TodoId, change: TodoChange) -> Todo:
+        """Change a to-do. Without a change there is no event."""
         ...
 
     async def delete(self, command: Command, todo_id: TodoId) -> None: ...

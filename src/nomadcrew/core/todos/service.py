@@ -2,13 +2,15 @@
 
 from datetime import datetime
 
+from msgspec import UNSET
+
 from nomadcrew.core.access import Access, Command
 from nomadcrew.core.errors import Invalid
 from nomadcrew.core.ids import EventId, NewId, TodoId, TripId, UserId
 from nomadcrew.core.pages import After
 from nomadcrew.core.permissions import rule
 from nomadcrew.core.text import check_label
-from nomadcrew.core.todos.model import MAX_TEXT, Todo, TodoPage, TodoStatus
+from nomadcrew.core.todos.model import MAX_TEXT, Todo, TodoChange, TodoPage, TodoStatus
 from nomadcrew.core.todos.ports import Todos
 
 
@@ -21,6 +23,9 @@ async def create_todo(
     new_id: NewId,
     now: datetime,
     fingerprint: bytes,
+    assignee_id: UserId | None = None,
+    due_at: datetime | None = None,
+    position: float | None = None,
 ) -> Todo:
     """Add a to-do to the trip.
 
@@ -28,7 +33,10 @@ async def create_todo(
         Invalid: the text is empty or longer than 255 characters.
         DomainError: as `Todos` says.
     """
-    todo = Todo(TodoId(new_id()), trip_id, _checked(text), TodoStatus.INCOMPLETE, caller, now, now)
+    todo = Todo(
+        TodoId(new_id()), trip_id, _checked(text), TodoStatus.INCOMPLETE, caller, now, now,
+        assignee_id, due_at, position,
+    )  # fmt: skip
     return await todos.add(todo, rule("todo", "create"), EventId(new_id()), now=now, fingerprint=fingerprint)
 
 
@@ -47,24 +55,22 @@ async def change_todo(
     trip_id: TripId,
     todo_id: TodoId,
     caller: UserId,
+    change: TodoChange,
     *,
-    text: str | None,
-    status: TodoStatus | None,
     todos: Todos,
     new_id: NewId,
     now: datetime,
 ) -> Todo:
-    """Change the text, the status, or both.
+    """Change a to-do.
 
     Raises:
         Invalid: the text is empty or longer than 255 characters.
         DomainError: as `Todos` says.
     """
+    if change.text is not UNSET:
+        _checked(change.text)
     return await todos.change(
-        Command(trip_id, caller, rule("todo", "update"), EventId(new_id()), now),
-        todo_id,
-        text=None if text is None else _checked(text),
-        status=status,
+        Command(trip_id, caller, rule("todo", "update"), EventId(new_id()), now), todo_id, change
     )
 
 
