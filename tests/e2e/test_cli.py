@@ -326,6 +326,13 @@ async def test_accounts_are_managed_beside_a_running_server(server: Server, api:
     assert (old.status_code, new.status_code) == (401, 200)
 
 
+def test_scheduled_jobs_are_listed_and_run_beside_a_running_server(server: Server) -> None:
+    assert run("jobs", "run", "old-feedback", home=server.home).success == "old-feedback: 0 done.\n"
+    lines = {line.split()[0]: line for line in run("jobs", home=server.home).success.splitlines()}
+    assert {"expired-sharing", "old-events", "old-files"} < lines.keys()
+    assert re.search(r"every 1 d +last 20.* UTC, 0 done, next 20.* UTC$", lines["old-feedback"])
+
+
 def test_redrive_reports_that_a_queue_has_no_dead_jobs(server: Server) -> None:
     job = "019aab33-5c4f-7a3e-8000-2f6d1c9b4a10"
     for queue in CONSUMERS:

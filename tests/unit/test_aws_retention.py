@@ -10,7 +10,8 @@ from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import AttachmentId, TripId, uuid7
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.retention import UNUSED_ATTACHMENT_RETENTION
-from nomadcrew.hosts.aws.functions.retention import apply_retention
+from nomadcrew.core.scheduled_jobs import JobRun
+from nomadcrew.hosts.aws.functions.retention import JOBS, apply_retention
 from tests.fakes import CountingOutbox, fake_ports
 
 OTHERS = [
@@ -41,6 +42,7 @@ class FakeStorage:
     away: bool = False
     deleted_key: str = ""
     done: list[str] = field(default_factory=list)
+    runs: list[JobRun] = field(default_factory=list)
 
     async def delete_stored_replies(self, now: datetime) -> int:
         return self._record("replays")
@@ -89,6 +91,9 @@ class FakeStorage:
         assert self.deleted_key.endswith(f"/{ids[0]}")  # the file was deleted before
         self._record("files")
 
+    async def record(self, run: JobRun) -> None:
+        self.runs.append(run)
+
     def _record(self, task: str) -> int:
         self.done.append(task)
         return 1
@@ -97,6 +102,7 @@ class FakeStorage:
 def _ports(storage: FakeStorage) -> Ports:
     return fake_ports(
         retention=storage,
+        job_runs=storage,
         unconfirmed_registrations=storage,
         attachments=storage,
         files=storage,
@@ -108,6 +114,7 @@ async def test_every_task_runs() -> None:
     storage = FakeStorage()
     await apply_retention({}, LambdaContext(), _ports(storage))
     assert sorted(storage.done) == ["events", *OTHERS]
+    assert [(run.job, run.count, run.error) for run in storage.runs] == [(job.name, 1, None) for job in JOBS]
 
 
 async def test_a_failed_task_is_reported_and_does_not_stop_the_others() -> None:
@@ -116,3 +123,4 @@ async def test_a_failed_task_is_reported_and_does_not_stop_the_others() -> None:
         await apply_retention({}, LambdaContext(), _ports(storage))
     assert [type(error) for error in caught.value.exceptions] == [Unavailable]
     assert sorted(storage.done) == OTHERS
+    assert [(run.job, run.error) for run in storage.runs if run.error] == [("old-events", "Unavailable")]

@@ -10,6 +10,7 @@ from nomadcrew.cli.data import backup, migrate, restore
 from nomadcrew.cli.demo import demo
 from nomadcrew.cli.feedback import feedback
 from nomadcrew.cli.inspect import doctor, openapi, routes
+from nomadcrew.cli.jobs import jobs
 from nomadcrew.cli.keys import keys
 from nomadcrew.cli.queue import queue
 from nomadcrew.cli.up import up
@@ -38,7 +39,22 @@ def nomadcrew() -> None:
     """
 
 
-for command in (up, demo, watch, doctor, migrate, routes, openapi, user, feedback, keys, queue, backup, restore):
+for command in (
+    up,
+    demo,
+    watch,
+    doctor,
+    migrate,
+    routes,
+    openapi,
+    user,
+    feedback,
+    keys,
+    queue,
+    jobs,
+    backup,
+    restore,
+):
     nomadcrew.add_command(command)
 
 

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         Topics,
     )
     from nomadcrew.core.retention import Retention
+    from nomadcrew.core.scheduled_jobs import JobRuns
     from nomadcrew.core.schema import Schema
     from nomadcrew.core.todos.ports import Todos
     from nomadcrew.core.trips.ports import Trips
@@ -127,6 +128,7 @@ class Ports(Struct, frozen=True, eq=False):
     position_views: PositionViews
     meeting_points: MeetingPoints
     retention: Retention
+    job_runs: JobRuns
     flags: Flags
     # AWS only: the machine host holds its sockets, verifies its tokens and stores its events in the database.
     sockets: Sockets = _NOT_HERE

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.notifications.ports import Notifications
     from nomadcrew.core.notifications.push import PushTokens
     from nomadcrew.core.retention import Retention
+    from nomadcrew.core.scheduled_jobs import JobRuns
     from nomadcrew.core.todos.ports import Todos
     from nomadcrew.core.trips.ports import Trips
     from nomadcrew.core.users.ports import Profiles
@@ -127,6 +128,12 @@ def retention(sql: Sql) -> Retention:
     return PostgresRetention(sql)
 
 
+def job_runs(sql: Sql) -> JobRuns:
+    from nomadcrew.adapters.postgres.job_runs import PostgresJobRuns
+
+    return PostgresJobRuns(sql)
+
+
 # By the names of `Ports`.
 SQL_PORTS: Mapping[str, Callable[[Sql], object]] = MappingProxyType(
     {
@@ -149,6 +156,7 @@ SQL_PORTS: Mapping[str, Callable[[Sql], object]] = MappingProxyType(
             position_views,
             meeting_points,
             retention,
+            job_runs,
         )
     }
 )

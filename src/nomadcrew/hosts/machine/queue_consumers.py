@@ -5,7 +5,6 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from nomadcrew.api.consumers import Consumer
 from nomadcrew.core.clock import Clock
@@ -14,6 +13,7 @@ from nomadcrew.core.events import NOTIFICATIONS
 from nomadcrew.core.ids import JobId
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.queues import Job, WorkQueue
+from nomadcrew.core.scheduled_jobs import ScheduledJob, run_scheduled_job
 from nomadcrew.hosts.machine.signal import Signal
 from nomadcrew.hosts.machine.sockets.hub import TICK_S, Hub
 
@@ -28,6 +28,7 @@ VISIBILITY_S = 60
 JOB_TIMEOUT_S = 50
 POLL_S = 2.0
 RESTART_S = 1.0
+RECORD_S = 60.0
 
 
 async def forever(name: str, loop: Callable[[], Awaitable[None]]) -> None:
@@ -108,28 +109,23 @@ class WakingQueue:
             self._on_work([queue])
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """Work to do every `every_s` seconds; running it twice is harmless."""
+async def run_on_schedule(job: ScheduledJob, ports: Ports) -> None:
+    """Run a scheduled job until cancelled: first within 5 s, then at its interval.
 
-    name: str
-    every_s: float
-    run: Callable[[], Awaitable[int]]
-
-
-async def run_schedule(schedule: Schedule, beat: Beat) -> None:
-    """Run a schedule until cancelled: first within 5 s, then every `every_s`."""
+    Of runs with nothing to do, one is recorded every `RECORD_S`.
+    """
     await asyncio.sleep(random.uniform(0.5, 5))  # noqa: S311 — spreads load, guards nothing
+    recorded_s = -RECORD_S
     while True:
         started_s = time.monotonic()
-        count = await schedule.run()
+        is_due = started_s - recorded_s >= RECORD_S
+        count = await run_scheduled_job(job, ports, record=is_due)
+        if is_due:
+            recorded_s = started_s
         if count:
-            fields = {"schedule": schedule.name, "count": count, "seconds": round(time.monotonic() - started_s, 3)}
-            log.info("scheduled work done", extra={"fields": fields})
-        until_s = started_s + schedule.every_s
-        while (left_s := until_s - time.monotonic()) > 0:
-            beat()
-            await asyncio.sleep(min(left_s, 10))
+            fields = {"job": job.name, "count": count, "seconds": round(time.monotonic() - started_s, 3)}
+            log.info("scheduled job done", extra={"fields": fields})
+        await asyncio.sleep(max(0.0, started_s + job.every.total_seconds() - time.monotonic()))
 
 
 async def run_ticker(hub: Hub, clock: Clock, beat: Beat) -> None:

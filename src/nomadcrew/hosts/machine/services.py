@@ -18,11 +18,11 @@ from nomadcrew.adapters.postgres.sql import compile_statement
 from nomadcrew.api.consumers import CONSUMERS
 from nomadcrew.api.notifications.consumer import notify
 from nomadcrew.api.table import ALL_ROUTES
-from nomadcrew.core.chat.attachments import forget_files
 from nomadcrew.core.clock import utc_now
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import SessionId, UserId
 from nomadcrew.core.ports import Ports
+from nomadcrew.core.scheduled_jobs import SCHEDULED_JOBS
 from nomadcrew.hosts.machine.data_folder import DataFolder
 from nomadcrew.hosts.machine.ended_sessions import EndedSessions
 from nomadcrew.hosts.machine.errors import StartupError
@@ -39,10 +39,9 @@ from nomadcrew.hosts.machine.passing_notifications import PassingNotifications
 from nomadcrew.hosts.machine.ports import machine_ports
 from nomadcrew.hosts.machine.queue_consumers import (
     QueueConsumers,
-    Schedule,
     WakingQueue,
     forever,
-    run_schedule,
+    run_on_schedule,
     run_ticker,
 )
 from nomadcrew.hosts.machine.sockets.broadcast import Delivery, HubBroadcaster
@@ -53,10 +52,6 @@ from nomadcrew.hosts.machine.sockets.presence import PresenceAnnouncer
 from nomadcrew.settings import Settings
 from nomadcrew.web.dispatch import Dispatcher
 
-DAY_S = 86_400.0
-HOUR_S = 3_600.0
-# Delay until others are notified of expired sharing; reads exclude it at once.
-EXPIRY_S = 15.0
 # Position views that a crash may lose, in seconds.
 VIEWS_S = 2.0
 _PING = compile_statement("ping", "SELECT 1")
@@ -131,8 +126,8 @@ class SharedServices:
         }
         for queue in self.consumers.queues:
             loops[f"queue {queue}"] = lambda queue=queue: self.consumers.run(queue, self.ports, beats[queue])  # type: ignore[misc]
-        for schedule in self._schedules():
-            loops[f"schedule {schedule.name}"] = lambda schedule=schedule: run_schedule(schedule, lambda: None)  # type: ignore[misc]
+        for job in SCHEDULED_JOBS:
+            loops[f"job {job.name}"] = lambda job=job: run_on_schedule(job, self.ports)  # type: ignore[misc]
         return loops
 
     async def finish(self) -> None:
@@ -147,38 +142,6 @@ class SharedServices:
         lag = await self._outbox.lag(now=utc_now())
         self.metrics.outbox(lag.pending, lag.oldest_s)
         self.metrics.queues(await self.ports.queue.depths())
-
-    async def _end_sharing(self) -> int:
-        ended = await self.ports.retention.end_expired_sharing(utc_now())
-        if ended:
-            await self.relay.after_commit()
-        return ended
-
-    async def _forget_files(self) -> int:
-        ports = self.ports
-        return await forget_files(attachments=ports.attachments, files=ports.files, now=utc_now())
-
-    def _schedules(self) -> list[Schedule]:
-        retention = self.ports.retention
-        return [
-            Schedule("old events", HOUR_S, lambda: retention.delete_events(utc_now())),
-            Schedule("old notifications", DAY_S, lambda: retention.delete_notifications(utc_now())),
-            Schedule("old push tokens", DAY_S, lambda: retention.delete_push_tokens(utc_now())),
-            Schedule("old feedback", DAY_S, lambda: retention.delete_feedback(utc_now())),
-            Schedule("old mail counts", HOUR_S, lambda: retention.delete_mails_sent(utc_now())),
-            Schedule("old pushes", HOUR_S, lambda: retention.delete_push_sends(utc_now())),
-            Schedule("old replies", 60.0, lambda: retention.delete_stored_replies(utc_now())),
-            Schedule("old sessions", HOUR_S, lambda: self.ports.sessions.delete_expired(now=utc_now())),
-            Schedule(
-                "old registrations",
-                HOUR_S,
-                lambda: self.ports.unconfirmed_registrations.delete_expired(now=utc_now()),
-            ),
-            Schedule("old positions", HOUR_S, lambda: retention.delete_positions(utc_now())),
-            Schedule("expired sharing", EXPIRY_S, self._end_sharing),
-            Schedule("old files", HOUR_S, self._forget_files),
-            Schedule("old dead jobs", DAY_S, lambda: retention.delete_dead_jobs(utc_now())),
-        ]
 
 
 class RequestServer:

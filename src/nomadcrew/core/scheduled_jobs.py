@@ -1,0 +1,115 @@
+"""Scheduled jobs: recurring work, the same on both hosts. Running one twice, or on two processes, is harmless."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from msgspec import Struct
+
+from nomadcrew.core.chat.attachments import forget_files
+from nomadcrew.core.errors import Unavailable
+from nomadcrew.core.ports import Ports
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+class ScheduledJob(Struct, frozen=True):
+    """A job that runs every `every`. `run` returns the number of things done.
+
+    Args:
+        has_events: the job stores events, which are published after it.
+        machine_only: on AWS a service does this work.
+    """
+
+    name: str
+    every: timedelta
+    run: Callable[[Ports, datetime], Awaitable[int]]
+    has_events: bool = False
+    machine_only: bool = False
+
+
+class JobRun(Struct, frozen=True):
+    """A run of a scheduled job. `error` is the class of its error, since a message may contain private data."""
+
+    job: str
+    started_at: datetime
+    finished_at: datetime
+    count: int
+    error: str | None = None
+
+
+class LastRun(Struct, frozen=True):
+    """The last run of a scheduled job, and the last one that failed, if any."""
+
+    job: str
+    started_at: datetime
+    finished_at: datetime
+    count: int
+    error: str | None
+    failed_at: datetime | None
+
+
+class JobRuns(Protocol):
+    async def record(self, run: JobRun) -> None:
+        """Store a run as the last one of its job; an earlier error stays the last error."""
+        ...
+
+    async def last(self) -> Sequence[LastRun]:
+        """The last run of each job that ever ran, by name."""
+        ...
+
+
+async def _forget_files(ports: Ports, now: datetime) -> int:
+    return await forget_files(attachments=ports.attachments, files=ports.files, now=now)
+
+
+SCHEDULED_JOBS: Sequence[ScheduledJob] = (
+    # Others are notified within 15 seconds; reads exclude expired sharing at once.
+    ScheduledJob(
+        "expired-sharing",
+        timedelta(seconds=15),
+        lambda ports, now: ports.retention.end_expired_sharing(now),
+        has_events=True,
+    ),
+    ScheduledJob(
+        "old-replies", timedelta(minutes=1), lambda ports, now: ports.retention.delete_stored_replies(now)
+    ),
+    ScheduledJob("old-positions", HOUR, lambda ports, now: ports.retention.delete_positions(now)),
+    ScheduledJob("old-events", HOUR, lambda ports, now: ports.retention.delete_events(now)),
+    ScheduledJob("old-mail-counts", HOUR, lambda ports, now: ports.retention.delete_mails_sent(now)),
+    ScheduledJob("old-pushes", HOUR, lambda ports, now: ports.retention.delete_push_sends(now)),
+    ScheduledJob("old-files", HOUR, _forget_files),
+    ScheduledJob(
+        "old-registrations", HOUR, lambda ports, now: ports.unconfirmed_registrations.delete_expired(now=now)
+    ),
+    ScheduledJob(
+        "old-sessions", HOUR, lambda ports, now: ports.sessions.delete_expired(now=now), machine_only=True
+    ),
+    ScheduledJob("old-notifications", DAY, lambda ports, now: ports.retention.delete_notifications(now)),
+    ScheduledJob("old-push-tokens", DAY, lambda ports, now: ports.retention.delete_push_tokens(now)),
+    ScheduledJob("old-feedback", DAY, lambda ports, now: ports.retention.delete_feedback(now)),
+    ScheduledJob("old-dead-jobs", DAY, lambda ports, now: ports.retention.delete_dead_jobs(now), machine_only=True),
+)
+
+
+async def run_scheduled_job(job: ScheduledJob, ports: Ports, *, record: bool = True) -> int:
+    """Run a job once; returns the number of things done. `record` False skips the record of an idle run.
+
+    Raises:
+        Exception: the error of the job, which is recorded.
+    """
+    started_at = ports.clock()
+    if job.has_events:
+        ports.outbox.before_write()
+    try:
+        count = await job.run(ports, started_at)
+    except Exception as error:
+        with suppress(Unavailable):
+            await ports.job_runs.record(JobRun(job.name, started_at, ports.clock(), 0, type(error).__name__))
+        raise
+    if count and job.has_events:
+        await ports.outbox.after_commit()
+    if record or count:
+        await ports.job_runs.record(JobRun(job.name, started_at, ports.clock(), count))
+    return count
