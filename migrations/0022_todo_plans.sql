@@ -1,10 +1,14 @@
 -- The member who does a to-do, the time by which it is due, and its place in a list that members sort by hand.
+-- `reminded_of` is the due time that a reminder announced; another due time gets another reminder.
 ALTER TABLE todos
     ADD COLUMN assignee_id uuid REFERENCES user_profiles (id) ON DELETE SET NULL,
     ADD COLUMN due_at timestamptz,
+    ADD COLUMN reminded_of timestamptz,
     ADD COLUMN position double precision CHECK (position BETWEEN -1e9 AND 1e9);
 -- split
 CREATE INDEX todos_assignee ON todos (assignee_id) WHERE assignee_id IS NOT NULL;
+-- split
+CREATE INDEX todos_due ON todos (due_at) WHERE status = 'INCOMPLETE' AND deleted_at IS NULL;
 -- split
 
 CREATE FUNCTION is_active_member(trip uuid, member uuid) RETURNS boolean LANGUAGE sql STABLE AS $$

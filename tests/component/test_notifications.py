@@ -18,6 +18,7 @@ from nomadcrew.core.ids import TripId
 from nomadcrew.core.notifications.delivery import deliver, fitted
 from nomadcrew.core.notifications.push import CHAT_HOLD_S, RECEIPTS_AFTER_S, PushMessage, PushRefused, PushTask
 from nomadcrew.core.queues import Job
+from nomadcrew.core.todos.service import remind
 from nomadcrew.wire.events import pack
 from nomadcrew.wire.push_jobs import NotAPushJob, push_job_in
 from tests.expo import GONE, TOO_FAST, Expo, expo, failed
@@ -158,6 +159,20 @@ async def test_an_assignee_is_notified_once_for_each_assignment(here: World, ser
     assert told["message"] == "Ana assigned boots to you"
     assert [(m["title"], m["body"]) for m in service.messages] == [("Task assigned", "Ana assigned boots to you")]
     assert not [n for n in await listed(here, ana) if n["type"] == "TODO_ASSIGNED"]
+
+
+async def test_the_assignee_or_else_the_creator_is_reminded_of_a_due_todo(here: World, service: Expo) -> None:
+    trip, [ana, ben] = await crew(here, "ana", "ben")
+    path, due_at = f"/v1/trips/{trip}/todos", "2026-11-23T08:00:00Z"
+    for body in ({"text": "boots", "assigneeId": str(ben.id)}, {"text": "hats"}):
+        assert (await here.call("POST", path, by=ana, body=body | {"dueAt": due_at})).status == 201
+    assert await remind(todos=here.ports.todos, now=here.ports.clock()) == 2
+    await publish(here)
+    told = {
+        person.username: [n["message"] for n in await listed(here, person) if n["metadata"].get("change") == "due"]
+        for person in (ana, ben)
+    }
+    assert told == {"ana": ["hats is due within a day"], "ben": ["boots is due within a day"]}
 
 
 async def test_chat_notifications_are_toasted_and_pushed_but_not_stored(here: World, service: Expo) -> None:

@@ -8,11 +8,12 @@ from uuid import uuid4
 import pytest
 
 from nomadcrew.adapters.postgres.todos import PostgresTodos
+from nomadcrew.adapters.postgres.trips import PostgresTrips
 from nomadcrew.core.access import Access, Command
 from nomadcrew.core.errors import Forbidden, NotFound, NotTripMember
 from nomadcrew.core.ids import EventId, TodoId, TripId, UserId, uuid7
-from nomadcrew.core.permissions import MEMBER, OWN_OR_ADMIN, Role
-from nomadcrew.core.todos.model import AssigneeNotMember, Todo, TodoChange
+from nomadcrew.core.permissions import MEMBER, OWN_OR_ADMIN, OWNER, Role
+from nomadcrew.core.todos.model import AssigneeNotMember, Todo, TodoChange, TodoStatus
 from tests.contract.trip_database import TripDb
 from tests.fakes import NOON
 
@@ -178,6 +179,33 @@ async def test_each_new_assignment_by_another_member_is_an_event(db: TripDb, tod
     assert [(event["audience"], event["payload"]["assigneeId"]) for event in assigned] == [
         ("internal", str(ben))
     ] * 2
+
+
+async def test_each_due_time_of_an_incomplete_to_do_is_announced_once(db: TripDb, todos: PostgresTodos) -> None:
+    ana = await db.user("ana")
+    trip = await db.trip(ana)
+    soon, later = NOON + timedelta(hours=20), NOON + timedelta(days=3)
+    todo = await add(todos, trip, ana, due_at=soon)
+    done = await add(todos, trip, ana, due_at=soon)
+    gone = await add(todos, trip, ana, due_at=soon)
+    await change(todos, done, ana, status=TodoStatus.COMPLETE)
+    await todos.delete(Command(trip, ana, OWN_OR_ADMIN, EventId(uuid7()), NOON), gone.id)
+    for due_at in (None, later, NOON - timedelta(seconds=1)):
+        await add(todos, trip, ana, due_at=due_at)
+    assert [await todos.remind(now=NOON, limit=10) for _ in range(2)] == [1, 0]
+    await change(todos, todo, ana, due_at=later)
+    assert await todos.remind(now=later - timedelta(hours=1), limit=1) == 1
+    assert await todos.remind(now=later - timedelta(hours=1), limit=10) == 1
+    announced = [event["payload"]["id"] for event in await db.events() if event["type"] == "todo.due"]
+    assert (announced[0], announced.count(str(todo.id)), len(announced)) == (str(todo.id), 2, 3)
+
+
+async def test_to_dos_of_a_deleted_trip_are_not_announced(db: TripDb, todos: PostgresTodos) -> None:
+    ana = await db.user("ana")
+    trip = await db.trip(ana)
+    await add(todos, trip, ana, due_at=NOON + timedelta(hours=1))
+    await PostgresTrips(db.pool).delete(Command(trip, ana, OWNER, EventId(uuid7()), NOON))
+    assert await todos.remind(now=NOON, limit=10) == 0
 
 
 async def test_outsiders_and_former_members_see_nothing(db: TripDb, todos: PostgresTodos) -> None:

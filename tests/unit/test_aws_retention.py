@@ -25,6 +25,7 @@ OTHERS = [
     "registrations",
     "replays",
     "sharing",
+    "todos",
 ]
 
 
@@ -94,6 +95,10 @@ class FakeStorage:
     async def record(self, run: JobRun) -> None:
         self.runs.append(run)
 
+    async def remind(self, *, now: datetime, limit: int) -> int:
+        assert limit > 1
+        return self._record("todos")
+
     def _record(self, task: str) -> int:
         self.done.append(task)
         return 1
@@ -102,6 +107,7 @@ class FakeStorage:
 def _ports(storage: FakeStorage) -> Ports:
     return fake_ports(
         retention=storage,
+        todos=storage,
         job_runs=storage,
         unconfirmed_registrations=storage,
         attachments=storage,

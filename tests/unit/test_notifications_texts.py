@@ -23,6 +23,8 @@ TEXTS: list[tuple[str, dict[str, Any], str, str]] = [
     ("TRIP_UPDATED", {"updaterName": "Ana", "tripName": "{role}"}, "Ana updated {role}", "Trip updated"),
     ("TRIP_UPDATE", {"updaterName": "Ana", "tripName": "Porto"}, "Ana updated Porto", "NomadCrew"),
     ("TODO_COMPLETED", {"completerName": "Ben", "todoTitle": "boots"}, "Ben completed boots", "Task completed"),
+    ("TODO_ASSIGNED", {"assignerName": "Ana", "todoTitle": "boots"}, "Ana assigned boots to you", "Task assigned"),
+    ("TODO_ASSIGNED", {"todoTitle": "boots", "change": "due"}, "boots is due within a day", "Task due"),
     ("TASK_COMPLETED", {}, "Someone completed a task", "NomadCrew"),
     ("CHAT_MESSAGE", {"senderName": "Ana"}, "New message from Ana", "Ana"),
     ("CHAT_MESSAGE", {}, "New message from Someone", "NomadCrew"),

@@ -1,5 +1,6 @@
 """The texts of to-dos."""
 
+from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -13,6 +14,18 @@ from nomadcrew.core.todos.model import MAX_TEXT, TodoChange
 from tests.fakes import ANA, NOON, CountingIds, UnexpectedPort
 
 TRIP, TODO = TripId(UUID(int=1)), TodoId(UUID(int=2))
+
+
+async def test_reminders_are_sent_in_batches_until_none_is_left() -> None:
+    counts = [service.REMIND_BATCH, service.REMIND_BATCH, 3]
+
+    async def remind(*, now: datetime, limit: int) -> int:
+        assert (now, limit) == (NOON, service.REMIND_BATCH)
+        return counts.pop(0)
+
+    todos: Any = SimpleNamespace(remind=remind)
+    assert await service.remind(todos=todos, now=NOON) == 2 * service.REMIND_BATCH + 3
+    assert counts == []
 
 
 @pytest.mark.parametrize(

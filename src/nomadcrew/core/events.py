@@ -63,6 +63,7 @@ CONSUMERS: dict[str, tuple[str, ...]] = {
     "invitation.declined": (NOTIFICATIONS,),
     "TODO_UPDATED": (NOTIFICATIONS,),
     "todo.assigned": (NOTIFICATIONS,),
+    "todo.due": (NOTIFICATIONS,),
     "CHAT_MESSAGE_SENT": (NOTIFICATIONS,),
     "LOCATION_SHARING_CHANGED": (NOTIFICATIONS,),
     "MEMBER_ARRIVED": (NOTIFICATIONS,),

@@ -10,6 +10,7 @@ from msgspec import Struct
 from nomadcrew.core.chat.attachments import forget_files
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ports import Ports
+from nomadcrew.core.todos.service import remind
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
@@ -64,6 +65,10 @@ async def _forget_files(ports: Ports, now: datetime) -> int:
     return await forget_files(attachments=ports.attachments, files=ports.files, now=now)
 
 
+async def _remind_of_todos(ports: Ports, now: datetime) -> int:
+    return await remind(todos=ports.todos, now=now)
+
+
 SCHEDULED_JOBS: Sequence[ScheduledJob] = (
     # Others are notified within 15 seconds; reads exclude expired sharing at once.
     ScheduledJob(
@@ -75,6 +80,7 @@ SCHEDULED_JOBS: Sequence[ScheduledJob] = (
     ScheduledJob(
         "old-replies", timedelta(minutes=1), lambda ports, now: ports.retention.delete_stored_replies(now)
     ),
+    ScheduledJob("due-todos", timedelta(minutes=5), _remind_of_todos, has_events=True),
     ScheduledJob("old-positions", HOUR, lambda ports, now: ports.retention.delete_positions(now)),
     ScheduledJob("old-events", HOUR, lambda ports, now: ports.retention.delete_events(now)),
     ScheduledJob("old-mail-counts", HOUR, lambda ports, now: ports.retention.delete_mails_sent(now)),

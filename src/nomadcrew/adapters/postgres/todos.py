@@ -11,11 +11,11 @@ from nomadcrew.adapters.postgres.refusals import Refusals, raise_for_verdict, re
 from nomadcrew.adapters.postgres.sql import Row, Sql, after_columns, command_row, gate, json_param, statements
 from nomadcrew.core.access import Access, Command
 from nomadcrew.core.errors import DomainError
-from nomadcrew.core.ids import EventId, TodoId, derived_id
+from nomadcrew.core.ids import EventId, TodoId
 from nomadcrew.core.pages import After
 from nomadcrew.core.permissions import Rule
 from nomadcrew.core.retention import FINGERPRINT_RETENTION
-from nomadcrew.core.todos.model import AssigneeNotMember, Todo, TodoChange, TodoPage
+from nomadcrew.core.todos.model import REMINDED_BEFORE, AssigneeNotMember, Todo, TodoChange, TodoPage
 
 _SQL = statements("todos")
 _ALSO: Refusals = {"assignee_not_member": AssigneeNotMember}
@@ -44,7 +44,6 @@ class _Addition(Struct, frozen=True):
             "assignee_id": self.todo.assignee_id,
             "due_at": self.todo.due_at,
             "position": self.todo.position,
-            "assigned_event_id": _assigned_event_id(self.event_id, self.todo),
         }
 
 
@@ -60,7 +59,6 @@ class _Change(Struct, frozen=True):
             "n": n,
             "id": self.todo_id,
             "fields": self.change,
-            "assigned_event_id": _assigned_event_id(self.command.event_id, self.change),
             **command_row(self.command),
         }
 
@@ -105,6 +103,12 @@ class PostgresTodos:
     async def delete(self, command: Command, todo_id: TodoId) -> None:
         await self._delete(_Change(command, todo_id))
 
+    async def remind(self, *, now: datetime, limit: int) -> int:
+        rows = await self._sql.fetch(
+            _SQL["remind"], now=now, ahead_s=int(REMINDED_BEFORE.total_seconds()), limit=limit
+        )
+        return len(rows)
+
     async def _add_all(self, batch: Sequence[_Addition]) -> Sequence[str]:
         rows = await self._sql.fetch(
             _SQL["add"],
@@ -124,11 +128,6 @@ class PostgresTodos:
             _SQL["delete"], deletions=json_param([change.as_row(n) for n, change in enumerate(batch)])
         )
         return [refusal(row["verdict"]) for row in rows]
-
-
-def _assigned_event_id(event_id: EventId, source: Todo | TodoChange) -> EventId | None:
-    """The id of the event for the assignee, the same whenever the write is repeated; None without an assignee."""
-    return EventId(derived_id(event_id, "todo.assigned")) if source.assignee_id else None
 
 
 def _todo(row: Row) -> Todo:

@@ -155,6 +155,18 @@ def _todo_assigned(trigger: Trigger) -> Iterable[Notice]:
     yield Notice(Kind.TODO, "TODO_ASSIGNED", metadata, trigger.if_member(trigger.user_id("assigneeId")))
 
 
+def _todo_due(trigger: Trigger) -> Iterable[Notice]:
+    """Uses the type `TODO_ASSIGNED`: the shipped app does not know a type for due to-dos."""
+    metadata = trigger.trip | {
+        "todoID": trigger.payload["id"],
+        "todoTitle": trigger.payload["text"],
+        "dueAt": trigger.payload["dueAt"],
+        "change": "due",
+    }
+    recipients = trigger.if_member(trigger.user_id("assigneeId") or trigger.user_id("createdBy"))
+    yield Notice(Kind.TODO, "TODO_ASSIGNED", metadata, recipients)
+
+
 def _said(trigger: Trigger) -> Iterable[Notice]:
     sender = trigger.payload["user"]
     metadata = {
@@ -203,6 +215,7 @@ _RULES: Mapping[str, Callable[[Trigger], Iterable[Notice]]] = {
     "TRIP_STATUS_UPDATED": _updated,
     "TODO_UPDATED": _todo_changed,
     "todo.assigned": _todo_assigned,
+    "todo.due": _todo_due,
     "CHAT_MESSAGE_SENT": _said,
     "LOCATION_SHARING_CHANGED": _sharing_changed,
     "MEMBER_ARRIVED": _arrived,

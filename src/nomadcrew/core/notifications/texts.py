@@ -3,13 +3,14 @@
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from nomadcrew.core.files.model import FileKind
 from nomadcrew.core.graphemes import shortened
 
 APP_NAME = "NomadCrew"
+T = TypeVar("T")
 MAX_PREVIEW = 100  # characters
 
 _WORD = re.compile(r"\{(\w+)\}")
@@ -23,6 +24,7 @@ _TITLES = {
     "TRIP_MEMBER_LEFT": "Member left",
     "TRIP_UPDATED": "Trip updated",
     "TODO_ASSIGNED": "Task assigned",
+    "TODO_ASSIGNED due": "Task due",
     "TODO_COMPLETED": "Task completed",
 }
 
@@ -55,6 +57,7 @@ _SENTENCES = {
     "MEMBERSHIP_CHANGE removed": _Sentence("You were removed from {tripName}"),
     "TRIP_UPDATE": _Sentence("{updaterName} updated {tripName}"),
     "TRIP_UPDATED": _Sentence("{updaterName} updated {tripName}"),
+    "TODO_ASSIGNED due": _Sentence("{todoTitle} is due within a day"),
     "TODO_ASSIGNED": _Sentence("{assignerName} assigned {todoTitle} to you"),
     "TODO_COMPLETED": _Sentence("{completerName} completed {todoTitle}"),
     "TASK_COMPLETED": _Sentence("{completerName} completed {todoTitle}"),
@@ -82,15 +85,19 @@ def message(type_: str, metadata: Mapping[str, Any]) -> str:
     """The sentence of a type; missing names are replaced by neutral words."""
     if "role" in metadata:
         metadata = {**metadata, "role": str(metadata["role"] or "").lower()}
-    change = metadata.get("change")
-    sentence = (_SENTENCES.get(f"{type_} {change}") if change else None) or _SENTENCES.get(type_, _OTHER)
-    return sentence.about(metadata)
+    return _of_change(_SENTENCES, type_, metadata, _OTHER).about(metadata)
 
 
 def push_title(type_: str, metadata: Mapping[str, Any]) -> str:
     if type_ == "CHAT_MESSAGE":
         return str(metadata.get("senderName") or APP_NAME)
-    return _TITLES.get(type_, APP_NAME)
+    return _of_change(_TITLES, type_, metadata, APP_NAME)
+
+
+def _of_change(texts: Mapping[str, T], type_: str, metadata: Mapping[str, Any], otherwise: T) -> T:
+    """The text of the type and its change, or of the type alone."""
+    change = metadata.get("change")
+    return (texts.get(f"{type_} {change}") if change else None) or texts.get(type_, otherwise)
 
 
 def push_body(type_: str, metadata: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """A shared to-do."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from msgspec import UNSET, Struct, UnsetType
@@ -12,6 +12,7 @@ from nomadcrew.core.ids import TodoId, TripId, UserId
 MAX_TEXT = 255
 # Members sort by hand: a client puts a to-do between two others by a number between theirs.
 MAX_POSITION = 1e9
+REMINDED_BEFORE = timedelta(days=1)
 
 
 class TodoStatus(StrEnum):

@@ -33,3 +33,10 @@ class Todos(Protocol):
         ...
 
     async def delete(self, command: Command, todo_id: TodoId) -> None: ...
+
+    async def remind(self, *, now: datetime, limit: int) -> int:
+        """Announce incomplete to-dos that are due within a day, each due time once, with an event for each.
+
+        Returns the number of to-dos, at most `limit`.
+        """
+        ...

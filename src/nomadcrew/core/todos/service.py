@@ -13,6 +13,8 @@ from nomadcrew.core.text import check_label
 from nomadcrew.core.todos.model import MAX_TEXT, Todo, TodoChange, TodoPage, TodoStatus
 from nomadcrew.core.todos.ports import Todos
 
+REMIND_BATCH = 500
+
 
 async def create_todo(
     trip_id: TripId,
@@ -78,6 +80,16 @@ async def delete_todo(
     trip_id: TripId, todo_id: TodoId, caller: UserId, *, todos: Todos, new_id: NewId, now: datetime
 ) -> None:
     await todos.delete(Command(trip_id, caller, rule("todo", "delete"), EventId(new_id()), now), todo_id)
+
+
+async def remind(*, todos: Todos, now: datetime) -> int:
+    """Announce all to-dos that are due within a day; returns their number."""
+    total = 0
+    while True:
+        count = await todos.remind(now=now, limit=REMIND_BATCH)
+        total += count
+        if count < REMIND_BATCH:
+            return total
 
 
 def _checked(text: str) -> str:

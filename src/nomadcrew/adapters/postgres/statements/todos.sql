@@ -4,7 +4,7 @@ WITH input AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(:todos::jsonb) AS t (
         n int, id uuid, trip_id uuid, text text, status text, caller uuid, min_rank int, event_id uuid,
         now timestamptz, fingerprint text, kept_until timestamptz, assignee_id uuid, due_at timestamptz,
-        position float8, assigned_event_id uuid)
+        position float8)
 ), checked AS MATERIALIZED (
     SELECT input.*, CASE WHEN gate.verdict = 'ok' AND input.assignee_id IS NOT NULL
                              AND NOT is_active_member(input.trip_id, input.assignee_id)
@@ -31,7 +31,7 @@ WITH input AS MATERIALIZED (
     ORDER BY n
 ), assigned AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
-    SELECT assigned_event_id, 'todo.assigned', 'todo_model', trip_id, caller, 'internal', now, payload
+    SELECT caused_id(concat_ws('|', 'todo.assigned', event_id)), 'todo.assigned', 'todo_model', trip_id, caller, 'internal', now, payload
     FROM accepted JOIN inserted USING (id)
     WHERE assignee_id <> caller
     ORDER BY n
@@ -73,7 +73,7 @@ LEFT JOIN todos t
 WITH input AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(:changes::jsonb) AS c (
         n int, id uuid, trip_id uuid, caller uuid, min_rank int, own boolean, event_id uuid, now timestamptz,
-        fields jsonb, assigned_event_id uuid)
+        fields jsonb)
 ), gated AS MATERIALIZED (
     SELECT input.*, gate.verdict, gate.rank
     FROM input CROSS JOIN LATERAL trip_gate(input.trip_id, input.caller, 1) gate
@@ -90,7 +90,7 @@ WITH input AS MATERIALIZED (
            CASE WHEN fields ? 'position' THEN (fields ->> 'position')::float8 ELSE old.position END AS position
     FROM gated JOIN old USING (id)
 ), checked AS MATERIALIZED (
-    SELECT gated.caller, gated.event_id, gated.assigned_event_id, gated.now, old.id, old.trip_id, old.created_by,
+    SELECT gated.caller, gated.event_id, gated.now, old.id, old.trip_id, old.created_by,
            old.created_at, old.updated_at, old.status AS old_status, old.assignee AS old_assignee,
            (old.text, old.status, old.assignee, old.due_at, old.position)
                IS DISTINCT FROM (wanted.text, wanted.status, wanted.assignee_id, wanted.due_at, wanted.position) AS changes,
@@ -120,7 +120,8 @@ WITH input AS MATERIALIZED (
     ORDER BY c.n
 ), assigned AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
-    SELECT c.assigned_event_id, 'todo.assigned', 'todo_model', c.trip_id, c.caller, 'internal', updated.updated_at, payload
+    SELECT caused_id(concat_ws('|', 'todo.assigned', c.event_id)), 'todo.assigned', 'todo_model', c.trip_id, c.caller,
+           'internal', updated.updated_at, payload
     FROM updated JOIN checked c ON c.n = updated.n
     WHERE c.assignee_id <> c.caller AND c.assignee_id IS DISTINCT FROM c.old_assignee
     ORDER BY c.n
@@ -167,3 +168,23 @@ WITH input AS MATERIALIZED (
     ORDER BY n
 )
 SELECT verdict FROM checked ORDER BY n
+
+-- name: remind
+-- Each due time of an incomplete to-do is announced once, within `ahead_s` before it.
+WITH due AS (
+    SELECT t.id FROM todos t JOIN trips ON trips.id = t.trip_id AND trips.deleted_at IS NULL
+    WHERE t.due_at > :now::timestamptz AND t.due_at <= :now::timestamptz + make_interval(secs => :ahead_s::int)
+        AND t.status = 'INCOMPLETE' AND t.deleted_at IS NULL AND t.reminded_of IS DISTINCT FROM t.due_at
+    ORDER BY t.due_at, t.id LIMIT :limit::int
+    FOR UPDATE OF t SKIP LOCKED
+), reminded AS (
+    UPDATE todos t SET reminded_of = t.due_at FROM due WHERE t.id = due.id
+    RETURNING t.id, t.trip_id, t.due_at, todo_json(t) AS payload
+), event AS (
+    INSERT INTO outbox (id, type, source, trip_id, audience, occurred_at, payload)
+    SELECT caused_id(concat_ws('|', 'todo.due', id, due_at)), 'todo.due', 'todo_model', trip_id, 'internal',
+           :now::timestamptz, payload
+    FROM reminded
+    ON CONFLICT (id) DO NOTHING
+)
+SELECT 1 AS reminded FROM reminded
