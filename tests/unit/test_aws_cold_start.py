@@ -40,7 +40,7 @@ BUDGETS = {
     "todos": 246,
     "trips": 248,
     "iot_publisher": 205,
-    "retention": 250,
+    "retention": 260,
     "users": 275,
     "websocket": 288,
 }
