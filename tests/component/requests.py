@@ -111,6 +111,10 @@ async def ask(stage: Scene, row: str, variant: str, caller: str) -> Ask:
     if "{token}" in path:
         token = "no-code" if "/confirm" in path else await stranger_link(stage)
         path = path.replace("{token}", token)
+    if "/v1/calendars/" in path:
+        owner = me if variant == "my own" else stage.people["another member"]
+        made = (await stage.world.call("POST", "/v1/calendars", by=owner, body={"parts": ["trips"]})).json
+        path = path.replace("{calendarId}", made["id"]).replace("{file}", made["url"].rpartition("/")[2])
     if "location" in row or "meeting-point" in row:
         await _locate(stage, row, variant, me)
     if "{attachmentId}" in path:
@@ -201,6 +205,8 @@ async def _body(stage: Scene, row: str, variant: str, me: User) -> Any:  # noqa:
             return {"text": f"by {me.username}"}
         case "PUT /v1/trips/{id}/todos/{todoId}":
             return {"status": "COMPLETE"}
+        case "POST /v1/calendars":
+            return {"parts": ["todos"]} | ({"tripId": str(stage.trip)} if variant else {})
         case "POST /v1/trips/{id}/chat/messages":
             return {"message": f"by {me.username}"}
         case "PUT /v1/trips/{id}/chat/messages/{messageId}":

@@ -248,6 +248,7 @@ READS = {
     "members": ("GET /v1/trips/{id}/members", "OWNER"),
     "invitations": ("GET /v1/trips/{id}/invitations", "eve@example.org"),
     "todos": ("GET /v1/trips/{id}/todos", "["),
+    "calendars": ("GET /v1/calendars", "["),
     "notifications": ("GET /v1/notifications", "["),
     "chat": ("GET /v1/trips/{id}/chat/messages", "has_more"),
     "locations": ("GET /v1/trips/{id}/locations", "locations"),

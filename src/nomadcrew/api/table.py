@@ -1,6 +1,7 @@
 """All routes of the API, read by both hosts, OpenAPI, the tests and the infrastructure."""
 
 from nomadcrew.api.auth import routes as auth
+from nomadcrew.api.calendars import routes as calendars
 from nomadcrew.api.chat import routes as chat
 from nomadcrew.api.feedback import routes as feedback
 from nomadcrew.api.invitations import routes as invitations
@@ -20,6 +21,7 @@ FUNCTIONS: tuple[Routes, ...] = (
     members.routes,
     invitations.routes,
     todos.routes,
+    calendars.routes,
     chat.routes,
     notifications.routes,
     locations.routes,

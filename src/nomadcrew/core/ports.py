@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         UnconfirmedRegistrations,
         Verifier,
     )
+    from nomadcrew.core.calendars.ports import CalendarLinks, Calendars
     from nomadcrew.core.chat.ports import Attachments, ChatLog
     from nomadcrew.core.clock import Clock
     from nomadcrew.core.events import AuditLog, EventLog, Outbox
@@ -113,6 +114,8 @@ class Ports(Struct, frozen=True, eq=False):
     invitations: Invitations
     invitation_links: InvitationLinks
     todos: Todos
+    calendars: Calendars
+    calendar_links: CalendarLinks
     feedback_box: FeedbackBox
     chat: ChatLog
     attachments: Attachments

@@ -27,6 +27,7 @@ LIMITS: dict[str, Limit] = {
     "feedback": Limit(10, 3600),
     "trip_create": Limit(30, 60),
     "invite": Limit(30, 60),
+    "calendar_create": Limit(10, 60),
     "contact_email": Limit(5, 3600),
     "chat": Limit(10, 1),
     "chat_trip": Limit(20, 1),  # per trip

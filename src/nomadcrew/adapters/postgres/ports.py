@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from nomadcrew.adapters.postgres.sql import Sql
+    from nomadcrew.core.calendars.ports import Calendars
     from nomadcrew.core.chat.ports import Attachments
     from nomadcrew.core.events import EventLog
     from nomadcrew.core.feedback.ports import FeedbackBox
@@ -66,6 +67,12 @@ def todos(sql: Sql) -> Todos:
     from nomadcrew.adapters.postgres.todos import PostgresTodos
 
     return PostgresTodos(sql)
+
+
+def calendars(sql: Sql) -> Calendars:
+    from nomadcrew.adapters.postgres.calendars import PostgresCalendars
+
+    return PostgresCalendars(sql)
 
 
 def feedback_box(sql: Sql) -> FeedbackBox:
@@ -146,6 +153,7 @@ SQL_PORTS: Mapping[str, Callable[[Sql], object]] = MappingProxyType(
             members,
             invitations,
             todos,
+            calendars,
             feedback_box,
             attachments,
             notifications,

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         UnconfirmedRegistrations,
         Verifier,
     )
+    from nomadcrew.core.calendars.ports import CalendarLinks
     from nomadcrew.core.events import AuditLog, Outbox
     from nomadcrew.core.flags import Flags
     from nomadcrew.core.ids import SessionId, UserId
@@ -305,6 +306,12 @@ class PortFactory:
         from nomadcrew.adapters.machine.invitation_links import SignedInvitationLinks
 
         return SignedInvitationLinks(self.secrets("secret_links").texts("invitations"))
+
+    def calendar_links(self) -> CalendarLinks:
+        from nomadcrew.adapters.calendar_links import KeyedCalendarLinks
+
+        secrets = self.secrets("secret_links")
+        return KeyedCalendarLinks(lambda: secrets.keys("calendars"))
 
     def private_addresses(self) -> PrivateAddresses:
         from nomadcrew.adapters.private_addresses import KeyedPrivateAddresses

@@ -95,6 +95,7 @@ STANDS_ON: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "registrations": ("sql",),
         "unconfirmed_registrations": ("sql", "unconfirmed_registrations"),
         "invitation_links": ("secret_links",),
+        "calendar_links": ("secret_links",),
         "private_addresses": ("secret_addresses",),
         "push": ("push", "secret_push"),
         "mirror": ("mirror", "secret_mirror"),

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from nomadcrew.adapters.calendar_links import KeyedCalendarLinks
 from nomadcrew.adapters.http.expo import ExpoPush
 from nomadcrew.adapters.http.supabase import SupabaseMirror
 from nomadcrew.adapters.jwt.issuers import Issuer, SupabaseIssuer
@@ -108,6 +109,7 @@ def machine_ports(
         sessions=PostgresSessions(sql),
         queue=queue,
         private_addresses=KeyedPrivateAddresses(lambda: [secret.encode() for secret in keys.addresses]),
+        calendar_links=KeyedCalendarLinks(lambda: [secret.encode() for secret in keys.invitations]),
         invitation_links=SignedInvitationLinks((*keys.invitations, *settings.invitation_secrets)),
         clock=clock,
         new_id=new_id,

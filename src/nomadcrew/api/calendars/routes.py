@@ -1,0 +1,65 @@
+"""Calendars by secret link: /v1/calendars."""
+
+from nomadcrew.api.calendars.bodies import CalendarsView, CalendarView, NewCalendarIn, calendar_view
+from nomadcrew.api.calendars.ics import calendar_text
+from nomadcrew.core.calendars.model import Calendar, CalendarNotFound
+from nomadcrew.core.calendars.service import create_calendar, read_calendar
+from nomadcrew.core.ids import CalendarId, TripId
+from nomadcrew.web.call import Call, Reply
+from nomadcrew.web.routes import Auth, Routes
+
+routes = Routes(
+    "calendars", ports=("calendar_links", "calendars", "idempotency", "limits", "open_sessions"), uses_outbox=False
+)
+SUFFIX = ".ics"
+HEADERS = {
+    "content-type": "text/calendar; charset=utf-8",
+    "content-disposition": 'inline; filename="nomadcrew.ics"',
+    # The link is a secret of one user: shared caches must not store what it leads to.
+    "cache-control": "private, max-age=300",
+}
+
+
+@routes.post("/v1/calendars", status=201, bucket="calendar_create", refusals=(400, 403, 404, 409))
+async def create(call: Call, body: NewCalendarIn) -> CalendarView:
+    """Create a calendar for calendar programs.
+
+    Its `url` is a secret link that needs no sign-in. It shows the trips and due to-dos of one trip, or of all trips
+    of the caller, for as long as the caller is a member. Creating the same calendar again returns it.
+    """
+    calendar = await create_calendar(
+        call.user_id,
+        None if body.trip_id is None else TripId(body.trip_id),
+        set(body.parts),
+        calendars=call.ports.calendars,
+        new_id=call.ports.new_id,
+        now=call.now,
+    )
+    return calendar_view(calendar, _url(call, calendar))
+
+
+@routes.get("/v1/calendars")
+async def list_calendars(call: Call) -> CalendarsView:
+    """List the caller's calendars."""
+    calendars = await call.ports.calendars.of(call.user_id)
+    return CalendarsView([calendar_view(calendar, _url(call, calendar)) for calendar in calendars])
+
+
+@routes.delete("/v1/calendars/{calendarId}", status=204)
+async def delete(call: Call) -> None:
+    """Delete a calendar of the caller, so that its link stops working."""
+    calendar_id = call.id("calendarId", CalendarNotFound())
+    await call.ports.calendars.delete(call.user_id, CalendarId(calendar_id))
+
+
+@routes.get("/v1/calendars/{file}", auth=Auth.PUBLIC, refusals=(404,))
+async def read(call: Call) -> Reply:
+    """Read a calendar by its secret link, in the iCalendar format."""
+    token = call.request.params["file"].removesuffix(SUFFIX)
+    entries = await read_calendar(token, calendars=call.ports.calendars, links=call.ports.calendar_links)
+    return Reply(call.route.status, calendar_text(entries), HEADERS)
+
+
+def _url(call: Call, calendar: Calendar) -> str:
+    token = call.ports.calendar_links.token_of(calendar.id)
+    return f"{call.ports.site.public_url}/v1/calendars/{token}{SUFFIX}"

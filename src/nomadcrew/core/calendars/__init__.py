@@ -1,0 +1,1 @@
+"""Calendars of trips, by secret link."""
