@@ -132,7 +132,8 @@ def _trip() -> Trip:
     ]  # fmt: skip
     return Trip(
         trip_id, "Along the Douro", "By train from the coast to the border.", None, "Porto, Portugal", "Porto",
-        41.1496, -8.611, date(2026, 12, 1), date(2026, 12, 9), "PLANNING", people[0], now, now, "", 5, members,
+        41.1496, -8.611, date(2026, 12, 1), date(2026, 12, 9), "PLANNING", people[0], now, now, "",
+        "Europe/Lisbon", 5, members,
     )  # fmt: skip
 
 

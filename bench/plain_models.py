@@ -96,6 +96,7 @@ class Trip(Base):
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
     background_image_url: Mapped[str]
+    timezone: Mapped[str]
     participant_count: Mapped[int] = mapped_column("member_count")
     deleted_at: Mapped[datetime | None]
     members: Mapped[list["Membership"]] = relationship(

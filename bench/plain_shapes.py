@@ -40,6 +40,7 @@ class TripOut(Shape):
     background_image_url: str
     members: list[MemberOut]
     participant_count: int
+    timezone: str
     destination_place_id: str | None
     destination_address: str | None
     destination_name: str | None

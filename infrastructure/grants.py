@@ -202,6 +202,8 @@ _FIXED: Mapping[str, Service] = {
         _variables("FLAGS"),
         (Grant(("appconfig:GetLatestConfiguration", "appconfig:StartConfigurationSession"), ("flags",)),),
     ),
+    # A library, without a service behind it.
+    "time_zones": Service(),
     # External services: they need no rights on AWS, and their URLs are in every function's environment.
     "push": Service(),
     "mirror": Service(),

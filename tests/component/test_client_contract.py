@@ -44,7 +44,7 @@ async def test_a_trips_dates_are_the_calendar_dates_as_written(here: World, ana:
     [
         ("startDate", "2026-12-01"), ("endDate", "2026-11-01T00:00:00Z"), ("status", "planning"), ("name", ""),
         ("name", "x" * 256), ("destinationLatitude", 91), ("destinationLongitude", None), ("name", "nul\u0000"),
-        ("backgroundImageUrl", "x" * 513), ("endDate", None),
+        ("backgroundImageUrl", "x" * 513), ("endDate", None), ("timezone", "Mars/Olympus"), ("timezone", "x" * 65),
     ],
 )  # fmt: skip
 async def test_an_invalid_trip_gets_400(here: World, ana: User, field: str, value: object) -> None:

@@ -1,6 +1,7 @@
 """Migrations: forward only, atomic, applied once by concurrent runners, and never edited."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -26,6 +27,7 @@ _ENDLESS = compile_statement(
 )
 _TABLES = compile_statement("tables", "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
 
+BEFORE_TIME_ZONES = load(migrations.folder())[:24]
 BEFORE_KEYS = [migration for migration in load(migrations.folder()) if migration.version < 14]
 _INSERT_USER = compile_statement(
     "insert_user",
@@ -240,6 +242,29 @@ async def test_of_repeated_open_invitations_the_latest_stays(fresh: Fresh) -> No
     await migrate(pool)
     rows = await pool.fetch(compile_statement("statuses", "SELECT id, status FROM trip_invitations"))
     assert {row["id"]: row["status"] for row in rows} == {ids[2]: "DECLINED", ids[3]: "PENDING"}
+
+
+async def test_existing_trips_get_the_time_zone_of_their_destination_and_new_cards(fresh: Fresh) -> None:
+    pool = fresh.pool()
+    await migrate(pool, BEFORE_TIME_ZONES)
+    insert = compile_statement(
+        "trip",
+        """WITH trip AS (
+               INSERT INTO trips (id, name, destination_latitude, destination_longitude, start_date, end_date,
+                                  status, created_at, updated_at)
+               VALUES (:id::uuid, 'T', :latitude::float8, :longitude::float8, '2026-01-01', '2026-01-02',
+                       'PLANNING', now(), now())
+               RETURNING id)
+           INSERT INTO trip_cards SELECT id, '{}' FROM trip""",
+    )
+    for latitude, longitude in ((27.7, 85.32), (0, 0), (1.87, -157.4)):
+        await pool.fetch(insert, id=uuid7(), latitude=float(latitude), longitude=float(longitude))
+    await migrate(pool)
+    read = compile_statement(
+        "zones", "SELECT timezone, body FROM trips JOIN trip_cards ON trip_id = id ORDER BY id"
+    )
+    rows = [(row["timezone"], json.loads(row["body"])["timezone"]) for row in await pool.fetch(read)]
+    assert rows == [(name, name) for name in ("Asia/Kathmandu", "UTC", "Pacific/Kiritimati")]
 
 
 @pytest.mark.parametrize("names", [

@@ -127,6 +127,8 @@ async def test_a_card_follows_every_write(db: TripDb) -> None:
     await follows()
     await change(db, trip, ana, status=Status.ACTIVE)
     await follows()
+    await change(db, trip, ana, timezone="Asia/Kathmandu")
+    await follows()
     await name(db, ben, "Benoît", "Okafor")
     await follows()
     await name(db, ben, "", "")

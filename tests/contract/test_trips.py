@@ -237,3 +237,27 @@ async def test_an_admin_edits_and_a_member_does_not(db: TripDb, trips: PostgresT
     assert (await change(trips, trip_id, ben, name="Braga")).name == "Braga"
     with pytest.raises(Forbidden):
         await change(trips, trip_id, eve, name="Faro")
+
+
+async def test_a_time_zone_follows_the_destination_unless_it_is_named(db: TripDb, trips: PostgresTrips) -> None:
+    ana = await db.user("ana")
+    trip = await db.trip(ana)
+    assert (await trips.get(Access(trip, ana, MEMBER))).timezone == "Europe/Lisbon"
+    named = await change(trips, trip, ana, timezone="Asia/Tokyo")
+    kept = await change(trips, trip, ana, destination_latitude=41.15, destination_timezone="Europe/Lisbon")
+    moved = await change(trips, trip, ana, destination_latitude=27.7, destination_timezone="Asia/Kathmandu")
+    both = await change(
+        trips, trip, ana, destination_latitude=1.9, timezone="UTC", destination_timezone="Asia/Tokyo"
+    )
+    assert [trip.timezone for trip in (named, kept, moved, both)] == [
+        "Asia/Tokyo",
+        "Asia/Tokyo",
+        "Asia/Kathmandu",
+        "UTC",
+    ]
+    changes = [event["payload"] for event in await db.events() if event["type"] == "TRIP_UPDATED"]
+    assert [(change["timezone"], change["changedFields"]) for change in changes] == [
+        ("Asia/Tokyo", ["timezone"]),
+        ("Asia/Kathmandu", ["destination", "timezone"]),
+        ("UTC", ["destination", "timezone"]),
+    ]

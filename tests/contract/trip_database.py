@@ -125,5 +125,6 @@ def a_trip(**fields: Any) -> NewTrip:
         "end_date": date(2026, 12, 9),
         "status": Status.PLANNING,
         "background_image_url": "",
+        "timezone": "Europe/Lisbon",
     }
     return NewTrip(**(values | fields))

@@ -29,7 +29,7 @@ BUDGETS = {
     "members": 260,
     "migrator": 220,
     "iot_authorizer": 355,
-    "notifications": 260,
+    "notifications": 263,
     "notifier": 245,
     "pages": 323,
     "cognito_triggers": 190,
@@ -146,6 +146,7 @@ ADAPTERS = {
     "flags": ("adapters.aws.flags",),
     "audit": ("adapters.aws.audit",),
     "push": ("adapters.http", "adapters.noop"),
+    "time_zones": ("adapters.time_zones",),
     "mirror": ("adapters.http", "adapters.noop"),
     "last_positions": ("adapters.aws.positions", "adapters.aws.dynamodb.last_positions"),
     "streamed_positions": ("adapters.aws.positions", "adapters.aws.dynamodb.last_positions"),
@@ -158,6 +159,7 @@ EVENTS = (
     "hosts.aws.dead_connections",
 )
 ALSO = {
+    "migrator": ("adapters.time_zones",),
     "auth": ("api.users",),
     "invitations": ("api.members",),
     "trips": ("api.members",),

@@ -15,6 +15,8 @@ from tests.fakes import ANA, NOON, CountingIds, UnexpectedPort
 
 TRIP = NewTrip("Porto", "", None, None, None, 41.15, -8.61, date(2027, 5, 1), date(2027, 5, 9), Status.PLANNING, "")
 
+ZONES: Any = UnexpectedPort("time_zones")
+
 
 @pytest.mark.parametrize(
     ("fields", "refusal"),
@@ -31,6 +33,9 @@ TRIP = NewTrip("Porto", "", None, None, None, 41.15, -8.61, date(2027, 5, 1), da
         ({"name": "x" * (service.MAX_NAME + 1)}, Invalid),
         ({"background_image_url": "x" * (service.MAX_IMAGE_URL + 1)}, Invalid),
         ({"destination_latitude": 90.1}, Invalid),
+        ({"timezone": "Europe/Porto"}, Invalid),
+        ({"timezone": "../etc/passwd"}, Invalid),
+        ({"timezone": "Europe/Lisboað"}, Invalid),
         ({"end_date": date(2027, 4, 30)}, InvalidDates),
     ],
 )
@@ -40,7 +45,13 @@ async def test_an_invalid_trip_is_refused_before_it_is_stored(
     trips: Any = UnexpectedPort("trips")
     with pytest.raises(refusal):
         await service.create_trip(
-            replace(TRIP, **fields), ANA, trips=trips, new_id=CountingIds(), now=NOON, fingerprint=b""
+            replace(TRIP, **fields),
+            ANA,
+            trips=trips,
+            time_zones=ZONES,
+            new_id=CountingIds(),
+            now=NOON,
+            fingerprint=b"",
         )
 
 
@@ -49,5 +60,11 @@ async def test_a_trip_keeps_a_name_that_shows_something(name: str) -> None:
     trips: Any = UnexpectedPort("trips")
     with pytest.raises(Invalid):
         await service.change_trip(
-            TripId(UUID(int=1)), TripChange(name=name), ANA, trips=trips, new_id=CountingIds(), now=NOON
+            TripId(UUID(int=1)),
+            TripChange(name=name),
+            ANA,
+            trips=trips,
+            time_zones=ZONES,
+            new_id=CountingIds(),
+            now=NOON,
         )

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.retention import Retention
     from nomadcrew.core.scheduled_jobs import JobRuns
     from nomadcrew.core.schema import Schema
+    from nomadcrew.core.timezones import TimeZones
     from nomadcrew.core.todos.ports import Todos
     from nomadcrew.core.trips.ports import Trips
     from nomadcrew.core.users.ports import PrivateAddresses, Profiles
@@ -110,6 +111,7 @@ class Ports(Struct, frozen=True, eq=False):
     profiles: Profiles
     private_addresses: PrivateAddresses
     trips: Trips
+    time_zones: TimeZones
     members: Members
     invitations: Invitations
     invitation_links: InvitationLinks

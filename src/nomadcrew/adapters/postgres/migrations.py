@@ -16,6 +16,7 @@ from msgspec import Struct
 import nomadcrew
 from nomadcrew.adapters.postgres.sql import Sql, compile_statement
 from nomadcrew.adapters.postgres.text_keys import SameKey, fill_text_keys
+from nomadcrew.adapters.postgres.trip_time_zones import fill_time_zones
 
 LOCK_TIMEOUT = "10s"
 _SPLIT = re.compile(r"^-- split\s*$", re.MULTILINE)
@@ -37,7 +38,10 @@ _RECORD = compile_statement(
 )
 
 
-STEPS: Final[Mapping[str, Callable[[Sql], Awaitable[None]]]] = {"fill_text_keys": fill_text_keys}
+STEPS: Final[Mapping[str, Callable[[Sql], Awaitable[None]]]] = {
+    "fill_text_keys": fill_text_keys,
+    "fill_time_zones": fill_time_zones,
+}
 
 
 class MigrationError(Exception):

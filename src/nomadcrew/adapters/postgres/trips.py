@@ -148,6 +148,8 @@ class PostgresTrips:
             start_date=change.start_date,
             end_date=change.end_date,
             status=change.status,
+            timezone=change.timezone,
+            destination_timezone=change.destination_timezone,
             must_move=must_move,
             allowed_from=_allowed_from(change.status),
             event_id=event_ids[0],

@@ -14,6 +14,7 @@ from nomadcrew.core.trips.model import NewTrip, Status, Trip, TripChange, TripSe
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
 Text = Annotated[str, Meta(max_length=5000)]
 Place = Annotated[str, Meta(max_length=512)]
+Zone = Annotated[str, Meta(max_length=64, description="IANA time zone, such as Europe/Lisbon.")]
 Latitude = Annotated[float, Meta(ge=-90, le=90)]
 Longitude = Annotated[float, Meta(ge=-180, le=180)]
 T = TypeVar("T")
@@ -33,7 +34,10 @@ class DestinationIn(Struct, rename="camel"):
 
 
 class NewTripIn(Struct, rename="camel"):
-    """A trip to create. Dates are RFC 3339 timestamps, of which only the date as written is used."""
+    """A trip to create. Dates are RFC 3339 timestamps, of which only the date as written is used.
+
+    Without a time zone the trip gets that of its destination.
+    """
 
     name: Name
     start_date: Instant
@@ -46,6 +50,7 @@ class NewTripIn(Struct, rename="camel"):
     destination_name: Place | None = None
     status: Status = Status.PLANNING
     background_image_url: Annotated[str, Meta(max_length=512)] | None = None
+    timezone: Zone | None = None
 
     def to_new_trip(self) -> NewTrip:
         return NewTrip(
@@ -60,6 +65,7 @@ class NewTripIn(Struct, rename="camel"):
             end_date=self.end_date.date(),
             status=self.status,
             background_image_url=self.background_image_url or "",
+            timezone=self.timezone or "",
         )
 
 
@@ -77,6 +83,7 @@ class TripChangeIn(Struct, rename="camel"):
     start_date: Instant | None = None
     end_date: Instant | None = None
     status: Status | None = None
+    timezone: Zone | None = None
 
     def to_change(self) -> TripChange:
         nested = self.destination or DestinationIn()
@@ -92,6 +99,7 @@ class TripChangeIn(Struct, rename="camel"):
             start_date=self.start_date.date() if self.start_date else None,
             end_date=self.end_date.date() if self.end_date else None,
             status=self.status,
+            timezone=self.timezone or None,
         )
 
 
@@ -137,7 +145,7 @@ class MemberView(Struct, rename="camel"):
 
 
 class TripView(Struct, rename="camel", omit_defaults=True):
-    """A trip with a flat destination. Dates are midnight UTC."""
+    """A trip with a flat destination. Dates are midnight UTC; the trip's days are those of its time zone."""
 
     id: UUID
     name: str
@@ -152,6 +160,7 @@ class TripView(Struct, rename="camel", omit_defaults=True):
     background_image_url: str
     members: list[MemberView]
     participant_count: int
+    timezone: str
     destination_place_id: str | None = None
     destination_address: str | None = None
     destination_name: str | None = None
@@ -182,6 +191,7 @@ class CreatedTripView(Struct, rename="camel", omit_defaults=True):
     members: list[MemberView]
     invitations: list[Any]
     participant_count: int
+    timezone: str
     created_by: UUID | None = None
     created_by_name: str | None = None
 
@@ -216,6 +226,7 @@ def trip_view(trip: Trip) -> TripView:
         background_image_url=trip.background_image_url,
         members=members,
         participant_count=trip.member_count,
+        timezone=trip.timezone,
         destination_place_id=trip.destination_place_id,
         destination_address=trip.destination_address,
         destination_name=trip.destination_name,
@@ -244,6 +255,7 @@ def created_trip_view(trip: Trip) -> CreatedTripView:
         members=_members(trip),
         invitations=[],
         participant_count=trip.member_count,
+        timezone=trip.timezone,
         created_by=trip.created_by,
         created_by_name=trip.created_by_name,
     )

@@ -21,7 +21,7 @@ from nomadcrew.web.routes import Gate, Idempotency, Param, Routes
 
 PAGE = (Param("limit", "integer", "Page size, 1 to 500. Default: 500."), AFTER)
 
-routes = Routes("trips", ports=("idempotency", "limits", "open_sessions", "outbox", "trips"))
+routes = Routes("trips", ports=("idempotency", "limits", "open_sessions", "outbox", "time_zones", "trips"))
 
 
 @routes.post("/v1/trips", status=201, bucket="trip_create", idempotency=Idempotency.FINGERPRINT, refusals=(409,))
@@ -34,6 +34,7 @@ async def create_trip(call: Call, body: NewTripIn) -> CreatedTripView:
         body.to_new_trip(),
         call.user_id,
         trips=call.ports.trips,
+        time_zones=call.ports.time_zones,
         new_id=call.ports.new_id,
         now=call.now,
         fingerprint=call.fingerprint,
@@ -67,13 +68,15 @@ async def get_trip(call: Call) -> TripView:
 async def update_trip(call: Call, body: TripChangeIn) -> TripView:
     """Update a trip.
 
-    Omitted fields stay unchanged; an empty name is ignored. `status` must be the current one or a valid next one.
+    Omitted fields stay unchanged; an empty name is ignored. `status` must be the current one or a valid next one. A
+    new destination brings its time zone, unless `timezone` names another one.
     """
     trip = await service.change_trip(
         call.trip_id,
         body.to_change(),
         call.user_id,
         trips=call.ports.trips,
+        time_zones=call.ports.time_zones,
         new_id=call.ports.new_id,
         now=call.now,
     )

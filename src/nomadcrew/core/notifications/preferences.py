@@ -1,13 +1,14 @@
 """Notification preferences, and the rule that decides the channels of a notification."""
 
 from collections.abc import Mapping
-from datetime import datetime, time, tzinfo
+from datetime import datetime, time
 from enum import StrEnum
 from typing import Any
 
 from msgspec import Struct
 
 from nomadcrew.core.errors import Invalid
+from nomadcrew.core.timezones import zone_named
 
 # Keys in a user's preferences. The first has the settings that the shipped app knows, and the app replaces it as a
 # whole; the second has the others.
@@ -60,7 +61,7 @@ class QuietHours(Struct, frozen=True):
             Invalid: a time is malformed, both are the same, or the time zone is unknown.
         """
         try:
-            _zone(time_zone)
+            zone_named(time_zone)
         except (KeyError, OSError, ValueError):
             raise Invalid(
                 "`timeZone` must be an IANA time zone, such as Europe/Lisbon.", code="invalid_time_zone"
@@ -72,7 +73,7 @@ class QuietHours(Struct, frozen=True):
 
     def hold(self, now: datetime) -> bool:
         """True if the quiet hours include that time. The end is exclusive."""
-        local = now.astimezone(_zone(self.time_zone)).time()
+        local = now.astimezone(zone_named(self.time_zone)).time()
         if self.start < self.end:
             return self.start <= local < self.end
         return local >= self.start or local < self.end
@@ -157,18 +158,6 @@ def _is_wanted(
             return level is ChatLevel.ALL or (level is ChatLevel.MENTIONS and mentioned)
         case _:
             return True
-
-
-def _zone(name: str) -> tzinfo:
-    """The time zone of that name. `zoneinfo` is imported here: few users have quiet hours, and it slows every
-    start.
-
-    Raises:
-        KeyError, OSError, ValueError: the time zone is unknown.
-    """
-    from zoneinfo import ZoneInfo
-
-    return ZoneInfo(name)
 
 
 def _clock(text: str) -> time:

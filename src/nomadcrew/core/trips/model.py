@@ -58,7 +58,7 @@ class TripMember(NamedTuple):
 
 
 class Trip(Struct, frozen=True):
-    """A trip as stored. Dates are calendar dates; coordinates WGS-84 decimal degrees."""
+    """A trip as stored. Dates are calendar dates in `timezone`; coordinates WGS-84 decimal degrees."""
 
     id: TripId
     name: str
@@ -75,6 +75,7 @@ class Trip(Struct, frozen=True):
     created_at: datetime
     updated_at: datetime
     background_image_url: str
+    timezone: str
     member_count: int
     members: Sequence[TripMember] = ()
 
@@ -100,6 +101,8 @@ class TripPage(Struct, frozen=True):
 
 
 class NewTrip(Struct, frozen=True):
+    """A trip to create. Without a `timezone` it gets that of its destination."""
+
     name: str
     description: str
     destination_place_id: str | None
@@ -111,10 +114,15 @@ class NewTrip(Struct, frozen=True):
     end_date: date
     status: Status
     background_image_url: str
+    timezone: str = ""
 
 
 class TripChange(Struct, frozen=True):
-    """Fields to change; None leaves a field unchanged."""
+    """Fields to change; None leaves a field unchanged.
+
+    `destination_timezone` is the time zone at the new coordinates. It is stored if these differ from the old ones
+    and `timezone` is None.
+    """
 
     name: str | None = None
     description: str | None = None
@@ -126,6 +134,8 @@ class TripChange(Struct, frozen=True):
     start_date: date | None = None
     end_date: date | None = None
     status: Status | None = None
+    timezone: str | None = None
+    destination_timezone: str | None = None
 
 
 class TripSearch(Struct, frozen=True):

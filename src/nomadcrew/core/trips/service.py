@@ -2,12 +2,15 @@
 
 from datetime import datetime
 
+from msgspec.structs import replace
+
 from nomadcrew.core.access import Access, Command
 from nomadcrew.core.errors import Invalid
 from nomadcrew.core.ids import EventId, MembershipId, NewId, TripId, UserId
 from nomadcrew.core.pages import After
 from nomadcrew.core.permissions import rule
 from nomadcrew.core.text import check_label, is_visible
+from nomadcrew.core.timezones import DEFAULT, TimeZones, check_timezone
 from nomadcrew.core.trips.model import (
     MAX_TRIPS_PER_USER,
     InvalidDates,
@@ -27,7 +30,14 @@ MAX_IMAGE_URL = 512
 
 
 async def create_trip(
-    new: NewTrip, caller: UserId, *, trips: Trips, new_id: NewId, now: datetime, fingerprint: bytes
+    new: NewTrip,
+    caller: UserId,
+    *,
+    trips: Trips,
+    time_zones: TimeZones,
+    new_id: NewId,
+    now: datetime,
+    fingerprint: bytes,
 ) -> Trip:
     """Create a trip with the caller as its OWNER.
 
@@ -36,7 +46,8 @@ async def create_trip(
         DomainError: as `Trips.add` says.
     """
     _check(TripChange(new.name, new.description, new.destination_place_id, new.destination_address,
-                      new.destination_name, new.destination_latitude, new.destination_longitude))  # fmt: skip
+                      new.destination_name, new.destination_latitude, new.destination_longitude,
+                      timezone=new.timezone or None))  # fmt: skip
     if not new.name:
         raise Invalid("`name` must not be empty.", code="invalid_request_payload")
     if len(new.background_image_url) > MAX_IMAGE_URL:
@@ -45,6 +56,8 @@ async def create_trip(
         )
     if new.end_date < new.start_date:
         raise InvalidDates
+    if not new.timezone:
+        new = replace(new, timezone=_zone_at(new.destination_latitude, new.destination_longitude, time_zones))
     return await trips.add(
         TripId(new_id()),
         MembershipId(new_id()),
@@ -80,15 +93,25 @@ async def get_trip(trip_id: TripId, caller: UserId, *, trips: Trips) -> Trip:
 
 
 async def change_trip(
-    trip_id: TripId, change: TripChange, caller: UserId, *, trips: Trips, new_id: NewId, now: datetime
+    trip_id: TripId,
+    change: TripChange,
+    caller: UserId,
+    *,
+    trips: Trips,
+    time_zones: TimeZones,
+    new_id: NewId,
+    now: datetime,
 ) -> Trip:
     """Change details and status. An empty name is ignored; an empty description is stored.
+
+    New coordinates bring the time zone there, unless the change names another one.
 
     Raises:
         Invalid: a field is too long or out of range.
         DomainError: as `Trips.change` says.
     """
     _check(change)
+    change = await _with_zone(trip_id, change, caller, trips=trips, time_zones=time_zones)
     return await _change(trip_id, change, caller, must_move=False, trips=trips, new_id=new_id, now=now)
 
 
@@ -102,6 +125,25 @@ async def change_status(
     """
     change = TripChange(status=status)
     return await _change(trip_id, change, caller, must_move=True, trips=trips, new_id=new_id, now=now)
+
+
+async def _with_zone(
+    trip_id: TripId, change: TripChange, caller: UserId, *, trips: Trips, time_zones: TimeZones
+) -> TripChange:
+    """The change with the time zone at its coordinates; a client may send one of them only."""
+    latitude, longitude = change.destination_latitude, change.destination_longitude
+    if change.timezone is not None or (latitude is None and longitude is None):
+        return change
+    if latitude is None or longitude is None:
+        stored = await trips.get(Access(trip_id, caller, rule("trip", "update")))
+        latitude = stored.destination_latitude if latitude is None else latitude
+        longitude = stored.destination_longitude if longitude is None else longitude
+    return replace(change, destination_timezone=_zone_at(latitude, longitude, time_zones))
+
+
+def _zone_at(latitude: float, longitude: float, time_zones: TimeZones) -> str:
+    """The time zone of a destination; clients send two zeros for a trip without one."""
+    return time_zones.at(latitude, longitude) if latitude or longitude else DEFAULT
 
 
 async def _change(
@@ -147,3 +189,5 @@ def _check(fields: TripChange) -> None:
     ):
         if degrees is not None and not -bound <= degrees <= bound:
             raise Invalid(f"`{name}` must be from -{bound:g} to {bound:g}.", code="invalid_request_payload")
+    if fields.timezone is not None:
+        check_timezone(fields.timezone)

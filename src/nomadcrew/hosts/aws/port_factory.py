@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.rate_limits import Limit, RateLimits
     from nomadcrew.core.realtime import AwakeSockets
     from nomadcrew.core.schema import Schema
+    from nomadcrew.core.timezones import TimeZones
     from nomadcrew.core.users.ports import PrivateAddresses, Profiles
 
 
@@ -318,6 +319,11 @@ class PortFactory:
 
         secrets = self.secrets("secret_addresses")
         return KeyedPrivateAddresses(lambda: secrets.keys("private addresses"))
+
+    def time_zones(self) -> TimeZones:
+        from nomadcrew.adapters.time_zones import TzfTimeZones
+
+        return TzfTimeZones()
 
     def awake_sockets(self) -> AwakeSockets:
         from nomadcrew.adapters.noop import NoAwakeSockets

@@ -100,6 +100,7 @@ STANDS_ON: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "push": ("push", "secret_push"),
         "mirror": ("mirror", "secret_mirror"),
         "retention": ("sql",),
+        "time_zones": ("time_zones",),
         "schema": ("sql_owner",),
     }
 )

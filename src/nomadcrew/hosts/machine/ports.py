@@ -30,6 +30,7 @@ from nomadcrew.adapters.postgres.queue import PostgresQueue
 from nomadcrew.adapters.postgres.sessions import PostgresSessions
 from nomadcrew.adapters.postgres.sql import Sql
 from nomadcrew.adapters.private_addresses import KeyedPrivateAddresses
+from nomadcrew.adapters.time_zones import TzfTimeZones
 from nomadcrew.core.clock import Clock, utc_now
 from nomadcrew.core.events import Outbox
 from nomadcrew.core.ids import NewId, SessionId, uuid7
@@ -87,6 +88,7 @@ def machine_ports(
             push_leaves=settings.expo_url is not None,
         ),
         **shared,
+        time_zones=TzfTimeZones(),
         chat=PostgresChat(sql, outbox),
         files=DiskFiles(files_folder, keys.files, base=FILES),
         limits=limits or rate_limits(settings.rate_limits, clock),

@@ -13,13 +13,13 @@ WITH caller AS MATERIALIZED (
 ), trip AS (
     INSERT INTO trips (id, name, description, destination_place_id, destination_address, destination_name,
                        destination_latitude, destination_longitude, start_date, end_date, status, created_by,
-                       created_at, updated_at, background_image_url, member_count, destination_name_search,
+                       created_at, updated_at, background_image_url, timezone, member_count, destination_name_search,
                        destination_address_search)
     SELECT result_id, :name::text, :description::text, :destination_place_id::text, :destination_address::text,
            :destination_name::text, :destination_latitude::float8, :destination_longitude::float8,
            :start_date::date, :end_date::date, :status::text, :caller::uuid, :now::timestamptz,
-           :now::timestamptz, :background_image_url::text, 1, :destination_name_search::text,
-           :destination_address_search::text
+           :now::timestamptz, :background_image_url::text, :timezone::text, 1,
+           :destination_name_search::text, :destination_address_search::text
     FROM idempotency_key
     RETURNING *
 ), owner AS (
@@ -129,7 +129,13 @@ WITH gate AS MATERIALIZED (
            coalesce(:destination_latitude::float8, destination_latitude) AS destination_latitude,
            coalesce(:destination_longitude::float8, destination_longitude) AS destination_longitude,
            coalesce(:start_date::date, start_date) AS start_date, coalesce(:end_date::date, end_date) AS end_date,
-           coalesce(:status::text, status) AS status
+           coalesce(:status::text, status) AS status,
+           coalesce(:timezone::text,
+                    CASE WHEN (destination_latitude, destination_longitude)
+                              <> (coalesce(:destination_latitude::float8, destination_latitude),
+                                  coalesce(:destination_longitude::float8, destination_longitude))
+                         THEN :destination_timezone::text END,
+                    timezone) AS timezone
     FROM old
 ), checked AS (
     SELECT CASE WHEN gate.verdict <> 'ok' THEN gate.verdict
@@ -148,7 +154,8 @@ WITH gate AS MATERIALIZED (
             IS DISTINCT
             FROM (requested.destination_place_id, requested.destination_address, requested.destination_name,
                               requested.destination_latitude, requested.destination_longitude)),
-        ('startDate', old.start_date <> requested.start_date), ('endDate', old.end_date <> requested.end_date)
+        ('startDate', old.start_date <> requested.start_date), ('endDate', old.end_date <> requested.end_date),
+        ('timezone', old.timezone <> requested.timezone)
     ) AS f (field, differs) WHERE differs
 ), updated AS (
     UPDATE trips t
@@ -160,7 +167,7 @@ WITH gate AS MATERIALIZED (
         destination_latitude = requested.destination_latitude,
         destination_longitude = requested.destination_longitude,
         start_date = requested.start_date, end_date = requested.end_date, status = requested.status,
-        updated_at = :now::timestamptz
+        timezone = requested.timezone, updated_at = :now::timestamptz
     FROM requested, checked, old, fields
     WHERE checked.verdict = 'ok' AND t.id = requested.id
         AND (fields.names <> '[]' OR requested.status <> old.status)
