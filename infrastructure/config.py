@@ -65,19 +65,24 @@ class Preset:
     reserved: Mapping[str, int] = field(default_factory=dict)
 
 
+# The rest of the account is not for waiting on a weather service that is slow.
+OUTWARD = {"weather": 10}
 # Strangers may call the function that authorizes MQTT clients. Five at a time admit a hundred clients per second.
 MQTT_CLIENTS = {"iot_authorizer": 5}
 PRESETS: Mapping[str, Preset] = {
     "lean": Preset(database=Database(min_acu=0, max_acu=2, pause_after_s=300)),
     "rec": Preset(
-        database=Database(min_acu=0.5, max_acu=8), cache="valkey", stream="kinesis", reserved=MQTT_CLIENTS
+        database=Database(min_acu=0.5, max_acu=8),
+        cache="valkey",
+        stream="kinesis",
+        reserved={**OUTWARD, **MQTT_CLIENTS},
     ),
     "document": Preset(
         database=Database(access="proxy", min_acu=0.5, max_acu=16, reader=True, backup_days=14),
         cache="valkey",
         stream="kinesis",
         provisioned={"trips": 10},
-        reserved={"trips": 100, **MQTT_CLIENTS},
+        reserved={"trips": 100, **OUTWARD, **MQTT_CLIENTS},
     ),
 }
 
@@ -107,6 +112,8 @@ class Stage:
     # A Supabase project that gets copies of users, trips and positions. None: no copies. Its service key is
     # `supabase_service_key` in the secret for the mirror.
     supabase_url: str | None = None
+    # The weather service, with the API of Open-Meteo. None: no weather.
+    weather_url: str | None = "https://api.open-meteo.com/v1/forecast"
     registration: Literal["open", "closed"] = "open"
     rate_limits: str = ""
     allowed_origins: tuple[str, ...] = ("https://nomadcrew.uk", "https://app.nomadcrew.uk")
@@ -175,6 +182,7 @@ def stage_of(
     public_url: str | None = None,
     expo_url: str | None = None,
     supabase_url: str | None = None,
+    weather_url: str | None = None,
     environment: Mapping[str, str] = os.environ,
 ) -> Stage:
     """The stage with that name, with its own preset or another.
@@ -182,6 +190,12 @@ def stage_of(
     Raises:
         KeyError: unknown stage or preset, or the account of a real stage is not set.
     """
+    options = {
+        "public_url": public_url,
+        "expo_url": expo_url,
+        "supabase_url": supabase_url,
+        "weather_url": weather_url,
+    }
     if name == "rehearsal":
         stage = _stage(
             name,
@@ -191,6 +205,7 @@ def stage_of(
             mail_domain="nomadcrew.test",
             mail_sender="NomadCrew",
             allowed_origins=("https://app.nomadcrew.test",),
+            weather_url=None,
             # High enough for tests, but still counted.
             rate_limits=",".join(f"{bucket}=100000/60" for bucket in LIMITS if bucket != "failed_sign_in"),
             http_tags=_PINNED_HTTP,
@@ -198,7 +213,7 @@ def stage_of(
         )
         # Kinesis is free in the emulator; the other consumers use queues in any case.
         stage = replace(stage, stream="kinesis")
-        return _with_options(stage, public_url=public_url, expo_url=expo_url, supabase_url=supabase_url)
+        return _with_options(stage, **options)
     account = environment["CDK_DEFAULT_ACCOUNT"]
     region = environment.get("CDK_DEFAULT_REGION", "eu-west-1")
     stage = {
@@ -235,7 +250,7 @@ def stage_of(
             api_burst=4_000,
         ),
     }[name]()
-    return _with_options(stage, public_url=public_url, expo_url=expo_url, supabase_url=supabase_url)
+    return _with_options(stage, **options)
 
 
 def _with_options(stage: Stage, **options: str | None) -> Stage:

@@ -46,7 +46,7 @@ def exists(name: str) -> bool:
 
 API_FUNCTIONS = (
     "auth", "users", "trips", "members", "invitations", "todos", "chat", "locations", "notifications",
-    "feedback", "pages", "calendars",
+    "weather", "feedback", "pages", "calendars",
 )  # fmt: skip
 
 

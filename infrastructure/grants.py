@@ -205,11 +205,13 @@ _FIXED: Mapping[str, Service] = {
     # A library, without a service behind it.
     "time_zones": Service(),
     # External services: they need no rights on AWS, and their URLs are in every function's environment.
+    "weather": Service(),
     "push": Service(),
     "mirror": Service(),
     "last_positions": Service(
         _variables("POSITIONS_TABLE"), (Grant(_table("GetItem", "PutItem", "Query"), ("positions",)),)
     ),
+    "weather_cache": Service(_variables("WEATHER_TABLE"), (Grant(_table("GetItem", "UpdateItem"), ("weather",)),)),
     "streamed_positions": Service(_variables("POSITIONS_TABLE"), (Grant(_table("GetItem"), ("positions",)),)),
     "audit": Service(_variables("AUDIT_BUCKET"), (Grant(("s3:PutObject",), ("audit/*",)),)),
 }
@@ -259,9 +261,9 @@ def service_named(name: str, stage: Stage) -> Service:
 
 
 # Services on the internet, which the proxy's VPC cannot reach.
-OUTSIDE = frozenset({"mirror", "push", "sockets", "topics", "verifier"})
+OUTSIDE = frozenset({"mirror", "push", "sockets", "topics", "verifier", "weather"})
 # Services among those with certificates of other authorities than AWS's own.
-OTHERS = frozenset({"mirror", "push"})
+OTHERS = frozenset({"mirror", "push", "weather"})
 
 
 def by_kinesis(spec: FunctionSpec, stage: Stage) -> bool:

@@ -63,8 +63,8 @@ def addresses(emulator: Emulator) -> tuple[str, str]:
     return f"http://{base}/{HTTP_ID}/$default", f"ws://{base}/{SOCKET_ID}/{SOCKET_STAGE}"
 
 
-def deploy(emulator: Emulator, version: str, push_url: str) -> Deployed:
-    """Package, synthesise and deploy all stacks; pushes are sent to `push_url`.
+def deploy(emulator: Emulator, version: str, *, push_url: str, weather_url: str) -> Deployed:
+    """Package, synthesise and deploy all stacks, with these two services.
 
     Raises:
         subprocess.CalledProcessError: a step failed and printed the reason.
@@ -74,7 +74,8 @@ def deploy(emulator: Emulator, version: str, push_url: str) -> Deployed:
     build(stage_of("rehearsal"), Target(arch, version))
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     environment = cdk_environment({**inherited, **emulator.environment})
-    context = ["stage=rehearsal", f"publicUrl={url}", f"expoUrl={push_url}", f"arch={arch}", f"python={version}"]
+    services = [f"expoUrl={push_url}", f"weatherUrl={weather_url}"]
+    context = ["stage=rehearsal", f"publicUrl={url}", f"arch={arch}", f"python={version}", *services]
     out = BUILD / "cdk.out"
     _cdk(["synth", "--quiet", "--output", str(out), *(f"--context={pair}" for pair in context)], environment)
     app = ["--app", str(out)]

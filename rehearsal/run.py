@@ -19,6 +19,7 @@ from rehearsal.function_logs import save_logs
 from rehearsal.report import Outcomes, write_report
 from rehearsal.running import Loop, Rehearsal
 from tests.expo import expo
+from tests.open_meteo import open_meteo
 from tests.postgres import Postgres
 
 T = TypeVar("T")
@@ -58,12 +59,12 @@ def main() -> int:
         )
         services = contextlib.ExitStack()
         try:
-            push_service = services.enter_context(expo())
+            push_service, weather = services.enter_context(expo()), services.enter_context(open_meteo())
             os.environ["E2E_PUSH_URL"] = push_service.url
             _step("the emulator", emulator.start)
             deployed = _step(
                 f"packages for Python {version}, synthesis, deployment",
-                lambda: deploy(emulator, version, push_service.url),
+                lambda: deploy(emulator, version, push_url=push_service.url, weather_url=weather.url),
             )
             running.current = Rehearsal(loop, postgres, emulator, deployed)
             code = _step("end-to-end tests", lambda: _run([E2E], options.chosen, deployed, outcomes))

@@ -1,5 +1,6 @@
 """Ports for tests that need few of them; use of any other port fails the test."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,8 @@ from nomadcrew.core.idempotency import StoredReply
 from nomadcrew.core.ids import EventId, SessionId, UserId, uuid7
 from nomadcrew.core.ports import Ports, Site
 from nomadcrew.core.rate_limits import Allowance
+from nomadcrew.core.timezones import local_day
+from nomadcrew.core.weather.model import MAX_DAYS, Area, Conditions, ForecastDay, Weather, WeatherUnavailable
 
 NOON = datetime(2026, 7, 1, 12, 0, 0, tzinfo=UTC)
 ANA = UserId(UUID("019a0000-0000-7000-8000-00000000000a"))
@@ -192,3 +195,23 @@ def an_event(**given: Any) -> Event:
         "payload": "{}",
     }
     return Event(**{**fields, **given})
+
+
+class FixedWeather:
+    """`WeatherSource` with light rain everywhere; it waits while `released` is clear, and fails while `failing`."""
+
+    def __init__(self) -> None:
+        self.areas: list[Area] = []
+        self.failing = False
+        self.asked, self.released = asyncio.Event(), asyncio.Event()
+        self.released.set()
+
+    async def fetch(self, area: Area, *, now: datetime) -> Weather:
+        self.areas.append(area)
+        self.asked.set()
+        await self.released.wait()
+        if self.failing:
+            raise WeatherUnavailable(details="weather: 500")
+        today = local_day(now, area.timezone)
+        days = [ForecastDay(today + timedelta(days=n), weather_code=61) for n in range(MAX_DAYS)]
+        return Weather(now, Conditions(14.3, 61, True, humidity_percent=81, wind_speed_ms=4.1), days)

@@ -14,12 +14,16 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.migrations import migrate
+from nomadcrew.adapters.postgres.weather import PostgresWeatherCache
 from nomadcrew.api.table import ALL_ROUTES
 from nomadcrew.core.ids import SessionId, UserId
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.users.model import Profile
+from nomadcrew.core.weather.shared import SharedWeather
 from nomadcrew.hosts.aws.http_event import answer, table_of
 from nomadcrew.hosts.machine.http.application import Application
 from nomadcrew.hosts.machine.http.downloads import Downloads, FileReply
@@ -31,7 +35,7 @@ from nomadcrew.hosts.machine.ports import machine_ports
 from nomadcrew.hosts.machine.sockets.hub import Hub
 from nomadcrew.settings import Settings
 from nomadcrew.web.dispatch import Dispatcher
-from tests.fakes import CountingIds, CountingOutbox, RecordingBroadcaster, SetClock
+from tests.fakes import CountingIds, CountingOutbox, FixedWeather, RecordingBroadcaster, SetClock
 from tests.postgres import Postgres
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -244,6 +248,8 @@ async def world(
         outbox=CountingOutbox(), connections=Hub(), broadcaster=told,
         on_session_end=lambda _: None, clock=clock, new_id=CountingIds(),
     )  # fmt: skip
+    if "NOMADCREW_WEATHER_URL" not in (environment or {}):
+        ports = replace(ports, weather_of=SharedWeather(FixedWeather(), PostgresWeatherCache(pool)))
     dispatcher = Dispatcher(ports)
     metrics = Metrics()
 

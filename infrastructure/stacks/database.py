@@ -175,6 +175,7 @@ class DatabaseStack(Stack):
             self._time_series()
         self.places.values["NOMADCREW_AWS_LOCATION_STORE"] = self.stage.location_store
         self._table("RateLimits", "LIMITS", "limits", key="bucket", ttl="ttl")
+        self._table("Weather", "WEATHER", "weather", key="area", ttl="ttl")
         self._table("MailSuppression", "SUPPRESSION", "suppression", key="address")
 
     def _time_series(self) -> None:

@@ -21,6 +21,8 @@ REQUIRED_URLS = {
 # Each worker has its own connections, and the database accepts forty.
 MAX_WORKERS = 15
 AUTO = "auto"
+OFF = "off"
+OPEN_METEO = "https://api.open-meteo.com/v1/forecast"
 
 
 def _split(text: str) -> SplitResult | None:
@@ -52,6 +54,10 @@ def _workers(text: str) -> int | None:
     if not re.fullmatch(r"[0-9]{1,2}", text) or not 1 <= int(text) <= MAX_WORKERS:
         raise ValueError(f"must be a number from 1 to {MAX_WORKERS}, or {AUTO}")
     return int(text)
+
+
+def _weather_url(text: str) -> str | None:
+    return None if text.lower() == OFF else _url(text)
 
 
 def _connections(text: str) -> int:
@@ -155,6 +161,13 @@ class Settings:
     )
     expo_token: str | None = setting(
         "NOMADCREW_EXPO_TOKEN", None, "Expo access token, if the Expo project requires one."
+    )
+    weather_url: str | None = setting(
+        "NOMADCREW_WEATHER_URL",
+        OPEN_METEO,
+        "Weather service with the API of Open-Meteo; it receives coordinates of destinations, to a kilometre. "
+        "`off`: no weather.",
+        _weather_url,
     )
     allowed_origins: tuple[str, ...] = setting(
         "NOMADCREW_ALLOWED_ORIGINS",

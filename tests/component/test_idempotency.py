@@ -17,6 +17,7 @@ WRITES = [(line, caller) for line, caller in successes() if ROUTES[line.row].mut
 
 # Rows that ignore the Idempotency-Key, with the reason.
 NEVER = {
+    "POST /v1/trips/{id}/weather/trigger": "it only reads, and a stored reply would be old weather",
     "POST /v1/auth/register": "the reply holds credentials; the same registration signs in again",
     "POST /v1/auth/login": "the reply holds credentials; a second session is harmless",
     "POST /v1/auth/refresh": "the reply holds credentials; a spent token is exchanged again for 30 s",

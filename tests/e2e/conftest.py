@@ -17,6 +17,7 @@ from tests.e2e.mailbox import EmulatedMailbox, FileMailbox, Mailbox
 from tests.e2e.phones import Phones
 from tests.e2e.server import LOG_TAIL, Server
 from tests.expo import expo
+from tests.open_meteo import open_meteo
 
 ELSEWHERE = os.environ.get("E2E_URL", "").rstrip("/")
 
@@ -58,10 +59,18 @@ def phones(push_url: str) -> Phones:
     return Phones(push_url)
 
 
+@pytest.fixture(scope="session")
+def weather_url() -> Iterator[str]:
+    """The address of the weather service, which has answers for any place."""
+    with open_meteo() as service:
+        yield service.url
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def server(push_url: str) -> AsyncIterator[Server]:
+async def server(push_url: str, weather_url: str) -> AsyncIterator[Server]:
     """The server of the session; tests that stop or kill a server start their own."""
-    async with Server(NOMADCREW_RATE_LIMITS="off", NOMADCREW_EXPO_URL=push_url) as running:
+    settings = {"NOMADCREW_EXPO_URL": push_url, "NOMADCREW_WEATHER_URL": weather_url}
+    async with Server(NOMADCREW_RATE_LIMITS="off", **settings) as running:
         yield running
         assert await running.stop() == 0, running.log[-LOG_TAIL:]
         assert running.errors == [], "\n".join(running.errors)

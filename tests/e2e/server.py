@@ -77,7 +77,8 @@ class Server:
         log_size = self._log.stat().st_size
         port = self.url.rpartition(":")[2] or "0"
         inherited = {name: value for name, value in os.environ.items() if not _SETTING.match(name)}
-        own = {"NOMADCREW_HOME": str(self.home), "HOST": "127.0.0.1", "PORT": port, "NOMADCREW_WORKERS": "1"}
+        own = {"NOMADCREW_HOME": str(self.home), "HOST": "127.0.0.1", "PORT": port, "NOMADCREW_WORKERS": "1",
+               "NOMADCREW_WEATHER_URL": "off"}  # fmt: skip
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [str(Path(sys.executable).with_name("nomadcrew")), "up"],

@@ -95,6 +95,7 @@ def test_data_goes_to_expo_and_supabase_only_if_the_stage_configures_it(
         assert {name for name, one in known.items() if "amazon-roots" not in one["SSL_CERT_FILE"]} == {
             "mirror",
             "push",
+            "weather",
         }
     rules = {short(id_) for id_ in configured_stage.all("AWS::Events::Rule")} - {
         short(id_) for id_ in dev.all("AWS::Events::Rule")

@@ -43,6 +43,7 @@ BUDGETS = {
     "iot_publisher": 205,
     "retention": 260,
     "users": 275,
+    "weather": 290,
     "websocket": 288,
 }
 EVERYWHERE = {"msgspec", "nomadcrew", "typing_extensions"}
@@ -147,6 +148,8 @@ ADAPTERS = {
     "audit": ("adapters.aws.audit",),
     "push": ("adapters.http", "adapters.noop"),
     "time_zones": ("adapters.time_zones",),
+    "weather": ("adapters.http", "adapters.noop"),
+    "weather_cache": ("adapters.aws.dynamodb.weather_cache",),
     "mirror": ("adapters.http", "adapters.noop"),
     "last_positions": ("adapters.aws.positions", "adapters.aws.dynamodb.last_positions"),
     "streamed_positions": ("adapters.aws.positions", "adapters.aws.dynamodb.last_positions"),

@@ -9,11 +9,13 @@ from nomadcrew.core.notifications.push import PushError, Ticket
 if TYPE_CHECKING:
     # For type checkers only: at runtime a function would load the types of features that it does not have.
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from nomadcrew.core.events import Event
     from nomadcrew.core.ids import TripId, UserId
     from nomadcrew.core.mirror.model import MirroredPosition, MirroredTrip, MirroredUser
     from nomadcrew.core.notifications.push import PushMessage
+    from nomadcrew.core.weather.model import Area, Weather
 
 
 class NoOutbox:
@@ -54,6 +56,15 @@ class NoPush:
 
     async def receipts(self, tickets: Sequence[str]) -> Mapping[str, PushError | None]:  # noqa: ARG002 — the port's form
         return {}
+
+
+class NoWeather:
+    """`WeatherOf` of a server without a weather service."""
+
+    async def get(self, area: Area, *, now: datetime) -> Weather:  # noqa: ARG002 — the port's form
+        from nomadcrew.core.weather.model import WeatherOff
+
+        raise WeatherOff
 
 
 class NoMirror:

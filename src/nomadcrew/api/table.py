@@ -12,6 +12,7 @@ from nomadcrew.api.pages import routes as pages
 from nomadcrew.api.todos import routes as todos
 from nomadcrew.api.trips import routes as trips
 from nomadcrew.api.users import routes as users
+from nomadcrew.api.weather import routes as weather
 from nomadcrew.web.routes import Route, Routes
 
 FUNCTIONS: tuple[Routes, ...] = (
@@ -25,6 +26,7 @@ FUNCTIONS: tuple[Routes, ...] = (
     chat.routes,
     notifications.routes,
     locations.routes,
+    weather.routes,
     feedback.routes,
     pages.routes,
 )

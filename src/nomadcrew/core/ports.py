@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.todos.ports import Todos
     from nomadcrew.core.trips.ports import Trips
     from nomadcrew.core.users.ports import PrivateAddresses, Profiles
+    from nomadcrew.core.weather.ports import Destinations, WeatherOf
 
 
 class Site(Struct, frozen=True):
@@ -112,6 +113,8 @@ class Ports(Struct, frozen=True, eq=False):
     private_addresses: PrivateAddresses
     trips: Trips
     time_zones: TimeZones
+    destinations: Destinations
+    weather_of: WeatherOf
     members: Members
     invitations: Invitations
     invitation_links: InvitationLinks

@@ -16,6 +16,7 @@ FEEDBACK_RETENTION = timedelta(days=365)
 PUSH_TOKEN_RETENTION = timedelta(days=30)  # after a token became inactive
 PUSH_RECORD_RETENTION = timedelta(days=2)  # Expo stores receipts for one day
 DEAD_JOB_RETENTION = timedelta(days=30)
+WEATHER_RETENTION = timedelta(hours=24)  # weather of destinations, without users or trips
 
 
 class Retention(Protocol):
@@ -36,6 +37,8 @@ class Retention(Protocol):
     async def delete_mails_sent(self, now: datetime) -> int: ...
 
     async def delete_push_sends(self, now: datetime) -> int: ...
+
+    async def delete_weather(self, now: datetime) -> int: ...
 
     async def end_expired_sharing(self, now: datetime) -> int:
         """Turn off expired sharing, with an event for each."""

@@ -37,7 +37,7 @@ class Idempotency(StrEnum):
 
     NATURAL = "natural"  # the write is idempotent: an upsert, a state, or it has its own key
     FINGERPRINT = "fingerprint"  # a hash of caller, route and body, for 30 s after success
-    NEVER = "never"  # the reply contains credentials, which are not stored
+    NEVER = "never"  # the reply contains credentials, which are not stored, or the row only reads
 
 
 class Gate(Struct, frozen=True):

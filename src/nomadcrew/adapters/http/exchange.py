@@ -2,6 +2,7 @@
 
 import asyncio
 import http.client
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from nomadcrew.adapters.http.redirects import NoRedirects
 from nomadcrew.core.errors import Unavailable
 
 MAX_BYTES = 4 * 1024 * 1024
+PART_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +39,24 @@ async def exchange(
 def _exchange(method: str, url: str, body: bytes | None, headers: dict[str, str], timeout_s: float) -> HttpAnswer:
     request = urllib.request.Request(url, body, headers, method=method)  # noqa: S310 — settings accept http(s) only
     opener = urllib.request.build_opener(NoRedirects)
+    deadline_s = time.monotonic() + timeout_s
     try:
         with opener.open(request, timeout=timeout_s) as response:
-            return HttpAnswer(response.status, _read(response))
+            return HttpAnswer(response.status, _read(response, deadline_s))
     except urllib.error.HTTPError as refused:
         with refused:
-            return HttpAnswer(refused.code, _read(refused))
+            return HttpAnswer(refused.code, _read(refused, deadline_s))
 
 
-def _read(response: http.client.HTTPResponse | urllib.error.HTTPError) -> bytes:
-    body: bytes = response.read(MAX_BYTES + 1)
-    if len(body) > MAX_BYTES:
-        raise ValueError("the response is too large")
-    return body
+def _read(response: http.client.HTTPResponse | urllib.error.HTTPError, deadline_s: float) -> bytes:
+    """The whole body. Each part restarts the timeout of the socket, so parts that trickle in need a deadline."""
+    body = bytearray()
+    while part := response.read1(PART_BYTES):
+        body += part
+        if len(body) > MAX_BYTES:
+            raise ValueError("the response is too large")
+        if time.monotonic() > deadline_s:
+            raise TimeoutError
+    if response.length:
+        raise http.client.IncompleteRead(bytes(body), response.length)
+    return bytes(body)

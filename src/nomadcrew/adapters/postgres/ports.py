@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.todos.ports import Todos
     from nomadcrew.core.trips.ports import Trips
     from nomadcrew.core.users.ports import Profiles
+    from nomadcrew.core.weather.ports import Destinations
 
 
 def idempotency(sql: Sql) -> IdempotencyStore:
@@ -129,6 +130,12 @@ def meeting_points(sql: Sql) -> MeetingPoints:
     return PostgresMeetingPoints(sql)
 
 
+def destinations(sql: Sql) -> Destinations:
+    from nomadcrew.adapters.postgres.weather import PostgresDestinations
+
+    return PostgresDestinations(sql)
+
+
 def retention(sql: Sql) -> Retention:
     from nomadcrew.adapters.postgres.retention import PostgresRetention
 
@@ -163,6 +170,7 @@ SQL_PORTS: Mapping[str, Callable[[Sql], object]] = MappingProxyType(
             location_sharing,
             position_views,
             meeting_points,
+            destinations,
             retention,
             job_runs,
         )

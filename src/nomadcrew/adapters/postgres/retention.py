@@ -12,6 +12,7 @@ from nomadcrew.core.retention import (
     POSITION_RETENTION,
     PUSH_RECORD_RETENTION,
     PUSH_TOKEN_RETENTION,
+    WEATHER_RETENTION,
 )
 
 DELETE_BATCH = 5_000
@@ -50,6 +51,9 @@ class PostgresRetention:
 
     async def delete_push_sends(self, now: datetime) -> int:
         return await self._purge(statements("push")["purge_sends"], before=now - PUSH_RECORD_RETENTION)
+
+    async def delete_weather(self, now: datetime) -> int:
+        return await self._purge(statements("weather")["purge"], before=now - WEATHER_RETENTION)
 
     async def end_expired_sharing(self, now: datetime) -> int:
         return await self._purge(statements("locations")["expire"], now=now)

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.schema import Schema
     from nomadcrew.core.timezones import TimeZones
     from nomadcrew.core.users.ports import PrivateAddresses, Profiles
+    from nomadcrew.core.weather.ports import WeatherOf
 
 
 class PortFactory:
@@ -324,6 +325,19 @@ class PortFactory:
         from nomadcrew.adapters.time_zones import TzfTimeZones
 
         return TzfTimeZones()
+
+    def weather_of(self) -> WeatherOf:
+        # Both are imported: a package contains the imported modules, and a stage may have no weather service.
+        from nomadcrew.adapters.aws.dynamodb.weather_cache import DynamoWeatherCache
+        from nomadcrew.adapters.aws.sdk.services import DYNAMODB
+        from nomadcrew.adapters.http.open_meteo import OpenMeteo
+        from nomadcrew.adapters.noop import NoWeather
+        from nomadcrew.core.weather.shared import SharedWeather
+
+        if not self.config.weather_url:
+            return NoWeather()
+        cache = DynamoWeatherCache(self.client(DYNAMODB), self.config.required("weather_table"))
+        return SharedWeather(OpenMeteo(self.config.weather_url), cache)
 
     def awake_sockets(self) -> AwakeSockets:
         from nomadcrew.adapters.noop import NoAwakeSockets

@@ -6,6 +6,7 @@ from typing import Any
 
 from nomadcrew.adapters.calendar_links import KeyedCalendarLinks
 from nomadcrew.adapters.http.expo import ExpoPush
+from nomadcrew.adapters.http.open_meteo import OpenMeteo
 from nomadcrew.adapters.http.supabase import SupabaseMirror
 from nomadcrew.adapters.jwt.issuers import Issuer, SupabaseIssuer
 from nomadcrew.adapters.jwt.jwks import JwksSource
@@ -21,7 +22,7 @@ from nomadcrew.adapters.machine.passwords import Argon2Passwords
 from nomadcrew.adapters.machine.rate_limits import rate_limits
 from nomadcrew.adapters.mime import MailSender
 from nomadcrew.adapters.mirrored_broadcaster import MirroredBroadcaster
-from nomadcrew.adapters.noop import NoAwakeSockets, NoMirror, NoPush
+from nomadcrew.adapters.noop import NoAwakeSockets, NoMirror, NoPush, NoWeather
 from nomadcrew.adapters.postgres.accounts import PostgresAccounts
 from nomadcrew.adapters.postgres.chat import PostgresChat
 from nomadcrew.adapters.postgres.ports import SQL_PORTS
@@ -29,6 +30,7 @@ from nomadcrew.adapters.postgres.presence import PostgresPresence
 from nomadcrew.adapters.postgres.queue import PostgresQueue
 from nomadcrew.adapters.postgres.sessions import PostgresSessions
 from nomadcrew.adapters.postgres.sql import Sql
+from nomadcrew.adapters.postgres.weather import PostgresWeatherCache
 from nomadcrew.adapters.private_addresses import KeyedPrivateAddresses
 from nomadcrew.adapters.time_zones import TzfTimeZones
 from nomadcrew.core.clock import Clock, utc_now
@@ -41,6 +43,8 @@ from nomadcrew.core.ports import Ports, Site
 from nomadcrew.core.presence.ports import Presence
 from nomadcrew.core.rate_limits import RateLimits
 from nomadcrew.core.realtime import Broadcaster, Connections
+from nomadcrew.core.weather.ports import WeatherOf
+from nomadcrew.core.weather.shared import SharedWeather
 from nomadcrew.hosts.machine.recorded_views import RecordedViews
 from nomadcrew.settings import Settings
 
@@ -89,6 +93,7 @@ def machine_ports(
         ),
         **shared,
         time_zones=TzfTimeZones(),
+        weather_of=_weather_of(settings, sql),
         chat=PostgresChat(sql, outbox),
         files=DiskFiles(files_folder, keys.files, base=FILES),
         limits=limits or rate_limits(settings.rate_limits, clock),
@@ -129,6 +134,12 @@ def _push(settings: Settings) -> Push:
     if settings.expo_url is None:
         return NoPush()
     return ExpoPush(settings.expo_url, lambda: settings.expo_token)
+
+
+def _weather_of(settings: Settings, sql: Sql) -> WeatherOf:
+    if settings.weather_url is None:
+        return NoWeather()
+    return SharedWeather(OpenMeteo(settings.weather_url), PostgresWeatherCache(sql))
 
 
 def _mirror(settings: Settings) -> Mirror:

@@ -12,7 +12,16 @@ from nomadcrew.core.errors import BadSetting
 PREFIX = "NOMADCREW_"
 AWS_PREFIX = f"{PREFIX}AWS_"
 # The names are those of the machine host; docs/operating.md explains them.
-SITE = ("public_url", "app_url", "registration", "mail_from", "rate_limits", "expo_url", "supabase_url")
+SITE = (
+    "public_url",
+    "app_url",
+    "registration",
+    "mail_from",
+    "rate_limits",
+    "expo_url",
+    "supabase_url",
+    "weather_url",
+)
 
 
 class AwsConfig(Struct, frozen=True, kw_only=True):
@@ -31,6 +40,7 @@ class AwsConfig(Struct, frozen=True, kw_only=True):
     rate_limits: str = ""
     expo_url: str = ""
     supabase_url: str = ""
+    weather_url: str = ""
     sql: str = ""
     cluster_arn: str = ""
     database_secret_arn: str = ""
@@ -59,6 +69,7 @@ class AwsConfig(Struct, frozen=True, kw_only=True):
     connections_table: str = ""
     presence_table: str = ""
     limits_table: str = ""
+    weather_table: str = ""
     chat_table: str = ""
     suppression_table: str = ""
     configuration_set: str = ""

@@ -1,0 +1,1 @@
+"""The weather at a trip's destination."""
