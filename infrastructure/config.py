@@ -59,18 +59,20 @@ class Preset:
     cache: Literal["dynamodb", "valkey"] = "dynamodb"
     stream: Literal["sqs", "kinesis"] = "sqs"
     location_store: LocationStore = "dynamodb"
+    # Amazon Location costs money for each suggestion.
+    places: Literal["amazon", "off"] = "amazon"
     # Provisioned and reserved concurrency, by function. A new account has about ten concurrent executions and
     # cannot reserve any of them.
     provisioned: Mapping[str, int] = field(default_factory=dict)
     reserved: Mapping[str, int] = field(default_factory=dict)
 
 
-# The rest of the account is not for waiting on a weather service that is slow.
-OUTWARD = {"weather": 10}
+# These wait for other services; the rest of the account must not wait with them.
+OUTWARD = {"weather": 10, "places": 10}
 # Strangers may call the function that authorizes MQTT clients. Five at a time admit a hundred clients per second.
 MQTT_CLIENTS = {"iot_authorizer": 5}
 PRESETS: Mapping[str, Preset] = {
-    "lean": Preset(database=Database(min_acu=0, max_acu=2, pause_after_s=300)),
+    "lean": Preset(database=Database(min_acu=0, max_acu=2, pause_after_s=300), places="off"),
     "rec": Preset(
         database=Database(min_acu=0.5, max_acu=8),
         cache="valkey",
@@ -99,6 +101,7 @@ class Stage:
     cache: Literal["dynamodb", "valkey"]
     stream: Literal["sqs", "kinesis"]
     location_store: LocationStore
+    places: Literal["amazon", "off"]
     provisioned: Mapping[str, int]
     reserved: Mapping[str, int]
     mail_domain: str
@@ -164,6 +167,7 @@ def _stage(name: str, preset: str, account: str, region: str, **numbers: object)
         cache=chosen.cache,
         stream=chosen.stream,
         location_store=chosen.location_store,
+        places=chosen.places,
         provisioned=chosen.provisioned,
         reserved=chosen.reserved,
         **numbers,  # type: ignore[arg-type]

@@ -46,7 +46,7 @@ def exists(name: str) -> bool:
 
 API_FUNCTIONS = (
     "auth", "users", "trips", "members", "invitations", "todos", "chat", "locations", "notifications",
-    "weather", "feedback", "pages", "calendars",
+    "weather", "places", "feedback", "pages", "calendars",
 )  # fmt: skip
 
 

@@ -231,6 +231,11 @@ _SHARDS = (
 _STREAM = ("dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator")
 
 
+_GEO_PLACES = Service(
+    _variables("PLACES"), (Grant(("geo-places:ReverseGeocode", "geo-places:Suggest"), ("places",)),)
+)
+
+
 def service_named(name: str, stage: Stage) -> Service:
     """A service's needs in a stage.
 
@@ -241,6 +246,8 @@ def service_named(name: str, stage: Stage) -> Service:
         return _DATA_API if stage.database.access == "data-api" else _PROXY
     if name == "limits":
         return _LIMITS_TABLE if stage.cache == "dynamodb" else _VALKEY
+    if name == "places":
+        return _GEO_PLACES if stage.places == "amazon" else Service(_variables("PLACES"))
     if name == "location_stream":
         return _QUEUED_STREAM if stage.stream == "sqs" else _KINESIS
     if name in _HISTORY:

@@ -173,6 +173,8 @@ class DatabaseStack(Stack):
             self._table("LocationHistory", "HISTORY", "history", key="track", sort="bucket", ttl="ttl")
         if self.stage.location_store == "timestream":
             self._time_series()
+        self.places.values["NOMADCREW_AWS_PLACES"] = self.stage.places
+        self.places.arns["places"] = f"arn:{self.partition}:geo-places:{self.region}::provider/default"
         self.places.values["NOMADCREW_AWS_LOCATION_STORE"] = self.stage.location_store
         self._table("RateLimits", "LIMITS", "limits", key="bucket", ttl="ttl")
         self._table("Weather", "WEATHER", "weather", key="area", ttl="ttl")

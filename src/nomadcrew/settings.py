@@ -169,6 +169,12 @@ class Settings:
         "`off`: no weather.",
         _weather_url,
     )
+    places: str = setting(
+        "NOMADCREW_PLACES",
+        "offline",
+        "`offline`: destinations are suggested from a list of towns in the database. `off`: no suggestions.",
+        _choice("offline", OFF),
+    )
     allowed_origins: tuple[str, ...] = setting(
         "NOMADCREW_ALLOWED_ORIGINS",
         ("*",),

@@ -11,6 +11,7 @@ from nomadcrew.core.auth.accounts import SignUp
 from nomadcrew.core.ids import EventId, InvitationId, TripId
 from nomadcrew.core.notifications.model import Draft, Notice
 from nomadcrew.core.notifications.preferences import Kind
+from tests.gazetteer import load_towns
 from tests.sample_files import JPEG_OF_A_PHONE as PICTURE
 from tests.world import NEW_TRIP, User, World
 
@@ -107,6 +108,8 @@ async def ask(stage: Scene, row: str, variant: str, caller: str) -> Ask:
     path = path.replace("{emoji}", "%F0%9F%91%8D")
     if "weather" in path:  # the typical request finds the weather in memory
         await stage.world.call("GET", f"/v1/trips/{stage.trip}/weather", by=stage.people["OWNER"])
+    if "places" in path:
+        await load_towns(stage.world.pool)
     if "{notificationId}" in path:
         whose = me if variant == "my own" else stage.people["another member"]
         path = path.replace("{notificationId}", str(await notification(stage.world, stage.trip, whose)))
@@ -175,6 +178,10 @@ def _query(stage: Scene, row: str) -> str:
     match row:
         case "GET /v1/invitations/join" | "GET /v1/invitations/details":
             return f"?token={stage.link}"
+        case "GET /v1/places/suggest":
+            return "?q=po&near=41.15,-8.61"
+        case "GET /v1/places/reverse":
+            return "?lat=41.15&lon=-8.61"
         case "GET /v1/users/search":
             return f"?q=member&tripId={stage.trip}"
         case "GET /v1/trips/{id}/locations/track":

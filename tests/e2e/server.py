@@ -78,7 +78,7 @@ class Server:
         port = self.url.rpartition(":")[2] or "0"
         inherited = {name: value for name, value in os.environ.items() if not _SETTING.match(name)}
         own = {"NOMADCREW_HOME": str(self.home), "HOST": "127.0.0.1", "PORT": port, "NOMADCREW_WORKERS": "1",
-               "NOMADCREW_WEATHER_URL": "off"}  # fmt: skip
+               "NOMADCREW_WEATHER_URL": "off", "NOMADCREW_PLACES": "off"}  # fmt: skip
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [str(Path(sys.executable).with_name("nomadcrew")), "up"],

@@ -29,6 +29,7 @@ CALLS = {
     "open_sessions": ("dynamodb", ["dynamodb/open_sessions.py"]),
     "presence": ("dynamodb", ["dynamodb/presence.py"]),
     "last_positions": ("dynamodb", ["dynamodb/last_positions.py"]),
+    "places": ("geo-places", ["places.py"]),
     "weather_cache": ("dynamodb", ["dynamodb/weather_cache.py"]),
     "secret_links": ("secretsmanager", ["sdk/secrets.py"]),
     "outbox": ("events", ["outbox.py"]),

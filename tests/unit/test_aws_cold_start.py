@@ -44,6 +44,7 @@ BUDGETS = {
     "retention": 260,
     "users": 275,
     "weather": 290,
+    "places": 255,
     "websocket": 288,
 }
 EVERYWHERE = {"msgspec", "nomadcrew", "typing_extensions"}
@@ -149,6 +150,7 @@ ADAPTERS = {
     "push": ("adapters.http", "adapters.noop"),
     "time_zones": ("adapters.time_zones",),
     "weather": ("adapters.http", "adapters.noop"),
+    "places": ("adapters.aws.places", "adapters.noop"),
     "weather_cache": ("adapters.aws.dynamodb.weather_cache",),
     "mirror": ("adapters.http", "adapters.noop"),
     "last_positions": ("adapters.aws.positions", "adapters.aws.dynamodb.last_positions"),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.ids import TripId, UserId
     from nomadcrew.core.mirror.model import MirroredPosition, MirroredTrip, MirroredUser
     from nomadcrew.core.notifications.push import PushMessage
+    from nomadcrew.core.places.model import Coordinates, FoundPlaces
     from nomadcrew.core.weather.model import Area, Weather
 
 
@@ -65,6 +66,23 @@ class NoWeather:
         from nomadcrew.core.weather.model import WeatherOff
 
         raise WeatherOff
+
+
+class NoPlaces:
+    """`Places` and `Gazetteer` of a server without a list of places."""
+
+    async def refresh(self) -> int:
+        return 0
+
+    async def suggest(self, text: str, *, near: Coordinates | None, limit: int) -> FoundPlaces:  # noqa: ARG002 — likewise
+        from nomadcrew.core.places.model import PlacesOff
+
+        raise PlacesOff
+
+    async def reverse(self, at: Coordinates) -> FoundPlaces:  # noqa: ARG002 — the port's form
+        from nomadcrew.core.places.model import PlacesOff
+
+        raise PlacesOff
 
 
 class NoMirror:

@@ -9,6 +9,7 @@ from nomadcrew.api.locations import routes as locations
 from nomadcrew.api.members import routes as members
 from nomadcrew.api.notifications import routes as notifications
 from nomadcrew.api.pages import routes as pages
+from nomadcrew.api.places import routes as places
 from nomadcrew.api.todos import routes as todos
 from nomadcrew.api.trips import routes as trips
 from nomadcrew.api.users import routes as users
@@ -27,6 +28,7 @@ FUNCTIONS: tuple[Routes, ...] = (
     notifications.routes,
     locations.routes,
     weather.routes,
+    places.routes,
     feedback.routes,
     pages.routes,
 )

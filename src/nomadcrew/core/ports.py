@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.mirror.ports import Mirror, MirrorSource
     from nomadcrew.core.notifications.ports import Notifications
     from nomadcrew.core.notifications.push import Push, PushTokens
+    from nomadcrew.core.places.ports import Gazetteer, Places
     from nomadcrew.core.presence.ports import Presence
     from nomadcrew.core.queues import WorkQueue
     from nomadcrew.core.rate_limits import RateLimits
@@ -115,6 +116,7 @@ class Ports(Struct, frozen=True, eq=False):
     time_zones: TimeZones
     destinations: Destinations
     weather_of: WeatherOf
+    places: Places
     members: Members
     invitations: Invitations
     invitation_links: InvitationLinks
@@ -149,3 +151,5 @@ class Ports(Struct, frozen=True, eq=False):
     suppression: Suppression = _NOT_HERE
     schema: Schema = _NOT_HERE
     streamed_positions: StreamedPositions = _NOT_HERE
+    # One machine only: on AWS a service has the places.
+    gazetteer: Gazetteer = _NOT_HERE

@@ -33,6 +33,7 @@ LIMITS: dict[str, Limit] = {
     "chat_trip": Limit(20, 1),  # per trip
     "upload": Limit(20, 60),
     "weather": Limit(60, 60),
+    "places": Limit(120, 60),
     "positions": Limit(2, 1),
     "position_batches": Limit(10, 60),
 }

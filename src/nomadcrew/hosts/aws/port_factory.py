@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.ids import SessionId, UserId
     from nomadcrew.core.invitations.ports import InvitationLinks
     from nomadcrew.core.mail import Mailer
+    from nomadcrew.core.places.ports import Places
     from nomadcrew.core.queues import WorkQueue
     from nomadcrew.core.rate_limits import Limit, RateLimits
     from nomadcrew.core.realtime import AwakeSockets
@@ -325,6 +326,14 @@ class PortFactory:
         from nomadcrew.adapters.time_zones import TzfTimeZones
 
         return TzfTimeZones()
+
+    def places(self) -> Places:
+        # Both are imported: a package contains the imported modules.
+        from nomadcrew.adapters.aws.places import AmazonPlaces
+        from nomadcrew.adapters.aws.sdk.services import PLACES
+        from nomadcrew.adapters.noop import NoPlaces
+
+        return AmazonPlaces(self.client(PLACES)) if self.config.places == "amazon" else NoPlaces()
 
     def weather_of(self) -> WeatherOf:
         # Both are imported: a package contains the imported modules, and a stage may have no weather service.

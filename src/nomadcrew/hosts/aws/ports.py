@@ -101,6 +101,8 @@ STANDS_ON: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "mirror": ("mirror", "secret_mirror"),
         "retention": ("sql",),
         "time_zones": ("time_zones",),
+        "places": ("places",),
+        "gazetteer": (),  # one machine only
         "weather_of": ("weather", "weather_cache"),
         "schema": ("sql_owner",),
     }

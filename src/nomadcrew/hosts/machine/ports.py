@@ -14,6 +14,7 @@ from nomadcrew.adapters.jwt.jwks_cache import fetcher
 from nomadcrew.adapters.jwt.tokens import JwtTokens
 from nomadcrew.adapters.machine.disk_files import FILES, DiskFiles
 from nomadcrew.adapters.machine.flags import FileFlags
+from nomadcrew.adapters.machine.gazetteer import MachineGazetteer
 from nomadcrew.adapters.machine.invitation_links import SignedInvitationLinks
 from nomadcrew.adapters.machine.keys import Keys, open_keys
 from nomadcrew.adapters.machine.location_stream import DirectLocationStream
@@ -22,9 +23,10 @@ from nomadcrew.adapters.machine.passwords import Argon2Passwords
 from nomadcrew.adapters.machine.rate_limits import rate_limits
 from nomadcrew.adapters.mime import MailSender
 from nomadcrew.adapters.mirrored_broadcaster import MirroredBroadcaster
-from nomadcrew.adapters.noop import NoAwakeSockets, NoMirror, NoPush, NoWeather
+from nomadcrew.adapters.noop import NoAwakeSockets, NoMirror, NoPlaces, NoPush, NoWeather
 from nomadcrew.adapters.postgres.accounts import PostgresAccounts
 from nomadcrew.adapters.postgres.chat import PostgresChat
+from nomadcrew.adapters.postgres.places import PostgresGazetteer
 from nomadcrew.adapters.postgres.ports import SQL_PORTS
 from nomadcrew.adapters.postgres.presence import PostgresPresence
 from nomadcrew.adapters.postgres.queue import PostgresQueue
@@ -46,7 +48,7 @@ from nomadcrew.core.realtime import Broadcaster, Connections
 from nomadcrew.core.weather.ports import WeatherOf
 from nomadcrew.core.weather.shared import SharedWeather
 from nomadcrew.hosts.machine.recorded_views import RecordedViews
-from nomadcrew.settings import Settings
+from nomadcrew.settings import OFF, Settings
 
 # The `iss` of our tokens if no public URL is set: it must not change with the port.
 DEFAULT_ISSUER = "nomadcrew"
@@ -82,6 +84,7 @@ def machine_ports(
     queue = PostgresQueue(sql, clock=clock, new_id=new_id)
     shared: dict[str, Any] = {name: make(sql) for name, make in SQL_PORTS.items()}
     shared["position_views"] = RecordedViews(shared["position_views"])
+    places = NoPlaces() if settings.places == OFF else PostgresGazetteer(sql)
     mirrored = MirroredBroadcaster(broadcaster, queue) if settings.mirrors else broadcaster
     return Ports(
         site=Site(
@@ -94,6 +97,8 @@ def machine_ports(
         **shared,
         time_zones=TzfTimeZones(),
         weather_of=_weather_of(settings, sql),
+        places=places,
+        gazetteer=NoPlaces() if isinstance(places, NoPlaces) else MachineGazetteer(places),
         chat=PostgresChat(sql, outbox),
         files=DiskFiles(files_folder, keys.files, base=FILES),
         limits=limits or rate_limits(settings.rate_limits, clock),

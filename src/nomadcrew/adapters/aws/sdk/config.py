@@ -70,6 +70,7 @@ class AwsConfig(Struct, frozen=True, kw_only=True):
     presence_table: str = ""
     limits_table: str = ""
     weather_table: str = ""
+    places: str = "off"
     chat_table: str = ""
     suppression_table: str = ""
     configuration_set: str = ""

@@ -33,6 +33,7 @@ SES = Service("email", "ses", "SESV2")
 SOCKETS = Service("execute-api", "execute-api", "APIGATEWAYMANAGEMENTAPI")
 APPCONFIG = Service("appconfigdata", "appconfig", "APPCONFIGDATA")
 IOT = Service("data-ats.iot", "iotdata", "IOT_DATA_PLANE")
+PLACES = Service("places.geo", "geo-places", "GEO_PLACES")
 S3 = Service("s3", "s3", "S3")
 
 

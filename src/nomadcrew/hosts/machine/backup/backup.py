@@ -114,7 +114,9 @@ async def _dump(folder: DataFolder, pg: EmbeddedPostgres, dump: Path, say: Say) 
     os.close(os.open(dump, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     async with _running(folder, pg, say):
         say("Saving the database")
-        options = ["--format=custom", "--no-owner", "--no-privileges", "--lock-wait-timeout=60s", f"--file={dump}"]
+        # The next start loads the gazetteer again.
+        options = ["--format=custom", "--no-owner", "--no-privileges", "--lock-wait-timeout=60s",
+                   "--exclude-table-data=gazetteer_*", f"--file={dump}"]  # fmt: skip
         await _run("The database could not be saved", pg.binaries.pg_dump, *options, pg.dsn)
 
 

@@ -1,0 +1,1 @@
+"""Towns by a part of their name, and by coordinates."""
