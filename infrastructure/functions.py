@@ -81,6 +81,9 @@ _TABLE: tuple[FunctionSpec, ...] = (
     FunctionSpec("audit", "compute", 256, 60, Source("audit", batch=100, max_concurrency=2)),
     FunctionSpec("ses_feedback", "compute", 256, 30, Source("feedback", max_concurrency=2)),
     FunctionSpec("retention", "compute", 256, 300, asynchronous=True, schedule="rate(1 hour)"),
+    FunctionSpec(
+        "weather_updates", "compute", 256, 300, sends=("realtime",), asynchronous=True, schedule="rate(1 hour)"
+    ),
     FunctionSpec("migrator", "compute", 512, 900),
 )
 # Functions without a module are not deployed.

@@ -198,11 +198,12 @@ def an_event(**given: Any) -> Event:
 
 
 class FixedWeather:
-    """`WeatherSource` with light rain everywhere; it waits while `released` is clear, and fails while `failing`."""
+    """`WeatherSource` with light rain everywhere; it waits while `released` is clear, fails while `failing`, and
+    knows no humidity and no wind without `known`."""
 
     def __init__(self) -> None:
         self.areas: list[Area] = []
-        self.failing = False
+        self.failing, self.known = False, True
         self.asked, self.released = asyncio.Event(), asyncio.Event()
         self.released.set()
 
@@ -214,4 +215,6 @@ class FixedWeather:
             raise WeatherUnavailable(details="weather: 500")
         today = local_day(now, area.timezone)
         days = [ForecastDay(today + timedelta(days=n), weather_code=61) for n in range(MAX_DAYS)]
+        if not self.known:
+            return Weather(now, Conditions(14.3, 61, True), days)
         return Weather(now, Conditions(14.3, 61, True, humidity_percent=81, wind_speed_ms=4.1), days)

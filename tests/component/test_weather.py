@@ -1,5 +1,6 @@
 """The weather routes, with a weather service on a local port."""
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import date
@@ -9,6 +10,7 @@ from uuid import UUID
 import pytest
 import pytest_asyncio
 
+from nomadcrew.core.scheduled_jobs import SCHEDULED_JOBS, run_scheduled_job
 from tests.open_meteo import OpenMeteoServer, open_meteo
 from tests.postgres import Postgres
 from tests.world import World, world
@@ -116,6 +118,29 @@ async def test_a_new_time_zone_moves_the_days_of_the_forecast(stage: World, serv
     moved = (await stage.call("GET", f"{path}/weather", by=ana)).json
     assert (moved["timezone"], moved["forecast"][0]["date"]) == ("Pacific/Kiritimati", "2026-11-23")
     assert service.queries[-1]["timezone"] == "Pacific/Kiritimati"
+
+
+async def test_connected_members_of_active_trips_get_the_weather_hourly(
+    stage: World, service: OpenMeteoServer
+) -> None:
+    ana, ben, cleo = [await stage.user(name) for name in ("ana", "ben", "cleo")]
+    active, offline = await stage.trip(ana, status="ACTIVE"), await stage.trip(cleo, status="ACTIVE", name="away")
+    await stage.join(active, ana, ben)
+    await stage.trip(ana, name="planned")
+    presence = stage.ports.presence
+    for user in (ana, ben):
+        await presence.connected(user.id, "a socket", now=stage.clock())
+    [job] = [job for job in SCHEDULED_JOBS if job.name == "weather-updates"]
+    stage.told.events.clear()
+    assert await run_scheduled_job(job, stage.ports) == 1
+    [event] = stage.told.events
+    assert (event.type, event.trip_id, event.audience, event.kept) == ("WEATHER_UPDATED", active, "trip", False)
+    assert offline != active
+    assert json.loads(event.payload) == {
+        "tripId": str(active), "temperatureCelsius": 14.3, "weatherCode": 61, "description": "Light rain",
+        "timestamp": "2026-11-22T12:00:00Z", "humidity": 81, "windSpeed": 4.12,
+    }  # fmt: skip
+    assert len(service.queries) == 1
 
 
 async def test_the_weather_can_be_turned_off(postgres: Postgres, template: str, tmp_path: Path) -> None:

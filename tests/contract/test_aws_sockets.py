@@ -62,6 +62,8 @@ async def test_a_connection_is_found_by_its_user(scenario: Scenario) -> None:
     [found] = await scenario.connections.of([ANA], now=NOON)
     assert found == Connection("ana's", ANA, None, NOON + HOUR, NOON)
     assert {connection.id for connection in await scenario.connections.noted(now=NOON)} == {"ana's", "ben's"}
+    assert sorted(await scenario.connections.connected_users(now=NOON)) == sorted([ANA, BEN])
+    assert await scenario.connections.connected_users(now=NOON + timedelta(days=1)) == []
     await scenario.sockets.forget("ana's")
     assert await scenario.open_ids(ANA, BEN) == {"ben's"}
 

@@ -14,7 +14,9 @@ from nomadcrew.adapters.postgres.retention import PostgresRetention
 from nomadcrew.adapters.postgres.weather import PostgresDestinations, PostgresWeatherCache
 from nomadcrew.core.access import Access
 from nomadcrew.core.errors import Forbidden, NotFound, NotTripMember
+from nomadcrew.core.ids import TripId, UserId
 from nomadcrew.core.permissions import MEMBER, OWNER
+from nomadcrew.core.trips.model import Status
 from nomadcrew.core.weather.model import FRESH_FOR, SHOWN_FOR, Area, Conditions, Destination, ForecastDay, Weather
 from nomadcrew.core.weather.ports import Claim, WeatherCache
 from nomadcrew.core.weather.shared import CLAIMED_FOR, SharedWeather
@@ -105,6 +107,32 @@ async def test_an_answer_in_another_form_counts_as_none(db: TripDb) -> None:
     await cache.store(PORTO, SUNNY)
     await db.run("UPDATE weather_cache SET body = '{\"conditions\":1}'")
     assert (await cache.get(PORTO, now=NOON)).weather is None
+
+
+async def test_the_destinations_of_active_trips_are_read_once_and_in_pages(db: TripDb) -> None:
+    ana, ben, cleo = [await db.user(name) for name in ("ana", "ben", "cleo")]
+    shared = await db.trip(ana, status=Status.ACTIVE)
+    await db.join(shared, ben, ana)
+    own = await db.trip(ben, status=Status.ACTIVE, name="Braga", destination_latitude=0.0)
+    await db.trip(ana, name="planned")
+    await db.trip(ana, name="nowhere", status=Status.ACTIVE, destination_latitude=0.0, destination_longitude=0.0)
+    await db.trip(cleo, status=Status.ACTIVE)
+    left = await db.trip(ana, name="left", status=Status.ACTIVE)
+    await db.join(left, ben, ana)
+    await db.leave(left, ben, ben)
+    destinations = PostgresDestinations(db.pool)
+
+    async def pages(*users: UserId, limit: int) -> list[list[TripId]]:
+        found, after = [], None
+        while page := await destinations.of_active_trips(users, after=after, limit=limit):
+            found.append([each.trip_id for each in page])
+            after = page[-1].trip_id
+        return found
+
+    assert await pages(ana, ben, limit=10) == [[shared, own, left]]
+    assert await pages(ana, ben, limit=2) == [[shared, own], [left]]
+    assert await pages(ben, limit=10) == [[shared, own]]
+    assert await pages(limit=10) == []
 
 
 async def test_a_destination_is_read_by_members_only(db: TripDb) -> None:

@@ -29,7 +29,6 @@ CALLS = {
     "open_sessions": ("dynamodb", ["dynamodb/open_sessions.py"]),
     "presence": ("dynamodb", ["dynamodb/presence.py"]),
     "last_positions": ("dynamodb", ["dynamodb/last_positions.py"]),
-    "places": ("geo-places", ["places.py"]),
     "weather_cache": ("dynamodb", ["dynamodb/weather_cache.py"]),
     "secret_links": ("secretsmanager", ["sdk/secrets.py"]),
     "outbox": ("events", ["outbox.py"]),
@@ -96,9 +95,9 @@ def test_each_use_of_the_connections_has_its_own_rights() -> None:
     assert sum(map(len, granted.values())) == len(called)
 
 
-def test_only_functions_that_ping_every_socket_may_list_them() -> None:
+def test_only_functions_that_serve_every_socket_may_list_them() -> None:
     listing = {spec.name for spec in FUNCTIONS if "all_connections" in services_of(spec.name)}
-    assert listing == {"keepalive", "realtime"}
+    assert listing == {"keepalive", "realtime", "weather_updates"}
 
 
 def test_one_function_reads_the_location_history_and_another_writes_it() -> None:

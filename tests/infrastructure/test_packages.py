@@ -91,7 +91,7 @@ def test_a_packed_function_answers(packed: Path) -> None:
 
 
 def test_a_package_holds_time_zones_if_its_function_reads_them(packed: Path) -> None:
-    for function, brings in (("notifier", True), ("notifications", True), ("trips", False)):
+    for function, brings in (("notifier", True), ("notifications", True), ("trips", True), ("feedback", False)):
         with zipfile.ZipFile(packed / f"{function}.zip") as archive:
             assert ("tzdata/zoneinfo/Europe/Lisbon" in archive.namelist()) is brings, function
 
@@ -119,7 +119,7 @@ def test_a_package_is_small_and_holds_no_foreign_modules(packed: Path) -> None:
             for entry in archive.namelist()
             if entry.startswith("nomadcrew/") and entry.endswith((".py", ".pyc"))
         }
-    assert tops == {"amazon-roots.pem", "idna", "msgspec", "nomadcrew"}
+    assert tops == {"amazon-roots.pem", "idna", "msgspec", "nomadcrew", "tzdata", "tzfpy"}
     assert "nomadcrew/api/trips/routes.py" in ours
     assert not any("todo" in path or "hosts/machine" in path or "cognito" in path for path in ours)
 

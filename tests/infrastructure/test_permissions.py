@@ -107,6 +107,7 @@ def written(found: Rights) -> str:
     return "\n".join(lines)
 
 
+PLACES = {(f"geo-places:{action}", "geo-places provider/default") for action in ("ReverseGeocode", "Suggest")}
 SHARDS = {
     (f"kinesis:{action}", "<LocationStream>")
     for action in ("DescribeStream", "DescribeStreamSummary", "GetRecords", "GetShardIterator", "ListShards")
@@ -179,7 +180,7 @@ def test_only_the_migrator_acts_as_the_owner_of_the_schema(templates: Templates)
 
 
 @pytest.mark.parametrize(("stage", "preset"), [("dev", "rec"), ("production", "document")])
-def test_presets_change_rights_for_sql_limits_and_the_location_stream_only(
+def test_presets_change_rights_for_sql_limits_places_and_the_location_stream_only(
     stages: Mapping[tuple[str, str], Templates], stage: str, preset: str
 ) -> None:
     lean, other = rights(stages["dev", "lean"]), rights(stages[stage, preset])
@@ -191,6 +192,8 @@ def test_presets_change_rights_for_sql_limits_and_the_location_stream_only(
         if ("sqs:SendMessage", "<LocationQueue>") in allowed:
             expected -= {("sqs:SendMessage", "<LocationQueue>")}
             expected |= {("kinesis:PutRecord", "<LocationStream>")}
+        if name == "places":
+            expected |= PLACES
         if name == "location_stream":
             expected = {right for right in expected if right[1] != "<LocationQueue>"} | SHARDS
         # Functions outside the network call the Data API over the internet.

@@ -292,6 +292,7 @@ def test_tables_are_protected_and_expire_items(templates: Templates) -> None:
         "LastPositions": "ttl",
         "LocationHistory": "ttl",
         "RateLimits": "ttl",
+        "Weather": "ttl",
         "Presence": "ttl",
         "MailSuppression": None,
     }

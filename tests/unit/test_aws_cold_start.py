@@ -41,9 +41,10 @@ BUDGETS = {
     "calendars": 246,
     "trips": 248,
     "iot_publisher": 205,
-    "retention": 260,
+    "retention": 265,
     "users": 275,
     "weather": 290,
+    "weather_updates": 290,
     "places": 255,
     "websocket": 288,
 }
@@ -177,6 +178,7 @@ ALSO = {
     ),
     "cognito_confirmed": ("adapters.aws.cognito.accounts", "adapters.aws.cognito.user_pool"),
     "push": ("api.notifications",),
+    "weather_updates": ("adapters.aws.broadcaster", "adapters.mirrored_broadcaster"),
     "mirror": ("api.mirror.consumer",),
     "notifier": (
         "adapters.aws.broadcaster",

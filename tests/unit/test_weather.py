@@ -1,6 +1,8 @@
 """The weather of trips: the shared answers, outages, and the forecast of a trip's days."""
 
 import asyncio
+import json
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import cast
 from uuid import UUID
@@ -11,7 +13,8 @@ from msgspec.structs import replace
 from nomadcrew.adapters.noop import NoWeather
 from nomadcrew.core.access import Access
 from nomadcrew.core.errors import Unavailable
-from nomadcrew.core.ids import TripId
+from nomadcrew.core.events import Event
+from nomadcrew.core.ids import TripId, UserId
 from nomadcrew.core.weather import shared
 from nomadcrew.core.weather.model import (
     FRESH_FOR,
@@ -28,7 +31,8 @@ from nomadcrew.core.weather.model import (
 from nomadcrew.core.weather.ports import Claim, WeatherCache
 from nomadcrew.core.weather.service import get_weather
 from nomadcrew.core.weather.shared import CLAIMED_FOR, MAX_POLLS, PAUSED_FOR, SharedWeather
-from tests.fakes import ANA, NOON, FixedWeather
+from nomadcrew.core.weather.updates import TRIPS_AT_ONCE, USERS_AT_ONCE, broadcast_weather
+from tests.fakes import ANA, NOON, CountingIds, FixedWeather, RecordingBroadcaster
 
 PORTO = Area(4115, -861, "Europe/Lisbon")
 TRIP = TripId(UUID(int=1))
@@ -236,6 +240,11 @@ class OneDestination:
         self.asked.append(access)
         return self.destination
 
+    async def of_active_trips(
+        self, user_ids: Sequence[UserId], *, after: TripId | None, limit: int
+    ) -> Sequence[Destination]:
+        raise AssertionError
+
 
 async def weather_of(site: Site, now: datetime = NOON, **fields: object) -> TripWeather:
     return await get_weather(TRIP, ANA, destinations=OneDestination(**fields), weather_of=site.process(), now=now)
@@ -297,3 +306,65 @@ async def test_a_server_without_a_source_says_so() -> None:
                                   81, 82, 85, 86, 95, 96, 99])  # fmt: skip
 def test_every_code_that_clients_know_has_a_text(code: int) -> None:
     assert description(code) != description(-1) == "Unknown weather"
+
+
+class Crowd:
+    """`ConnectedUsers` and `Destinations`: each user is on the same `shared` trips and on one of their own."""
+
+    def __init__(self, users: int, shared: int = 0) -> None:
+        self.users = [UserId(UUID(int=n)) for n in range(1, users + 1)]
+        self.shared = shared
+
+    async def connected_users(self, *, now: datetime) -> list[UserId]:
+        return self.users[::-1]
+
+    async def of_active_trips(
+        self, user_ids: Sequence[UserId], *, after: TripId | None, limit: int
+    ) -> Sequence[Destination]:
+        numbers = {1_000_000 + user_id.int for user_id in user_ids} | {*range(1, self.shared + 1)}
+        above = sorted(number for number in numbers if after is None or number > after.int)
+        porto = OneDestination().destination
+        return [replace(porto, trip_id=TripId(UUID(int=number))) for number in above[:limit]]
+
+    async def get(self, access: Access) -> Destination:
+        raise AssertionError
+
+
+async def broadcast(site: Site, crowd: Crowd, now: datetime = NOON) -> tuple[int, list[Event]]:
+    broadcaster = RecordingBroadcaster()
+    count = await broadcast_weather(
+        connected=crowd, destinations=crowd, weather_of=site.process(), broadcaster=broadcaster,
+        new_id=CountingIds(), now=now,
+    )  # fmt: skip
+    return count, broadcaster.events
+
+
+async def test_each_active_trip_of_connected_users_gets_the_weather_once(site: Site) -> None:
+    count, events = await broadcast(site, Crowd(users=USERS_AT_ONCE + 1, shared=TRIPS_AT_ONCE + 1))
+    assert count == len(events) == len({event.trip_id for event in events}) == USERS_AT_ONCE + TRIPS_AT_ONCE + 2
+    assert len(site.source.areas) == 1
+    assert {(event.type, event.kept, event.audience) for event in events} == {("WEATHER_UPDATED", False, "trip")}
+
+
+async def test_without_connected_users_nothing_is_asked(site: Site) -> None:
+    assert await broadcast(site, Crowd(users=0, shared=3)) == (0, [])
+    assert site.source.areas == []
+
+
+async def test_old_weather_is_not_broadcast(site: Site) -> None:
+    site.source.failing = True
+    assert await broadcast(site, Crowd(users=1)) == (0, [])
+    site.source.failing = False
+    await site.process().get(PORTO, now=NOON)
+    site.source.failing = True
+    assert await broadcast(site, Crowd(users=1), now=NOON + timedelta(hours=1)) == (0, [])
+
+
+async def test_a_broadcast_leaves_out_what_the_source_does_not_know(site: Site) -> None:
+    [event] = (await broadcast(site, Crowd(users=1)))[1]
+    assert json.loads(event.payload).keys() == {
+        "tripId", "temperatureCelsius", "weatherCode", "timestamp", "description", "humidity", "windSpeed",
+    }  # fmt: skip
+    site.source.known = False
+    [event] = (await broadcast(site, Crowd(users=1), now=NOON + timedelta(hours=1)))[1]
+    assert not {"humidity", "windSpeed"} & json.loads(event.payload).keys()

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         AllSockets,
         AwakeSockets,
         Broadcaster,
+        ConnectedUsers,
         Connections,
         SocketDelivery,
         Sockets,
@@ -100,6 +101,7 @@ class Ports(Struct, frozen=True, eq=False):
     mailer: Mailer
     connections: Connections
     broadcaster: Broadcaster
+    connected: ConnectedUsers
     awake_sockets: AwakeSockets
     presence: Presence
     tokens: Tokens

@@ -42,6 +42,12 @@ class AwakeSockets(Protocol):
         ...
 
 
+class ConnectedUsers(Protocol):
+    async def connected_users(self, *, now: datetime) -> Sequence[UserId]:
+        """The users with an open socket, each once. Raises `Unavailable` in an outage."""
+        ...
+
+
 class Broadcaster(Protocol):
     """Broadcasts events that are never stored: typing, positions, presence."""
 

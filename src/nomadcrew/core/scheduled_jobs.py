@@ -11,6 +11,7 @@ from nomadcrew.core.chat.attachments import forget_files
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.todos.service import remind
+from nomadcrew.core.weather.updates import broadcast_weather
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
@@ -20,7 +21,7 @@ class ScheduledJob(Struct, frozen=True):
 
     Args:
         has_events: the job stores events, which are published after it.
-        machine_only: on AWS a service does this work.
+        machine_only: on AWS a service or a function of its own does this work.
     """
 
     name: str
@@ -69,6 +70,17 @@ async def _remind_of_todos(ports: Ports, now: datetime) -> int:
     return await remind(todos=ports.todos, now=now)
 
 
+async def _broadcast_weather(ports: Ports, now: datetime) -> int:
+    return await broadcast_weather(
+        connected=ports.connected,
+        destinations=ports.destinations,
+        weather_of=ports.weather_of,
+        broadcaster=ports.broadcaster,
+        new_id=ports.new_id,
+        now=now,
+    )
+
+
 SCHEDULED_JOBS: Sequence[ScheduledJob] = (
     # Others are notified within 15 seconds; reads exclude expired sharing at once.
     ScheduledJob(
@@ -92,6 +104,7 @@ SCHEDULED_JOBS: Sequence[ScheduledJob] = (
     ScheduledJob(
         "old-sessions", HOUR, lambda ports, now: ports.sessions.delete_expired(now=now), machine_only=True
     ),
+    ScheduledJob("weather-updates", HOUR, _broadcast_weather, machine_only=True),
     ScheduledJob("old-weather", HOUR, lambda ports, now: ports.retention.delete_weather(now), machine_only=True),
     ScheduledJob("places", DAY, lambda ports, now: ports.gazetteer.refresh(), machine_only=True),  # noqa: ARG005
     ScheduledJob("old-notifications", DAY, lambda ports, now: ports.retention.delete_notifications(now)),

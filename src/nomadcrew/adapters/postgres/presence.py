@@ -25,6 +25,9 @@ class PostgresPresence:
     def online(self) -> Sequence[UserId]:
         return list(self._sockets)
 
+    async def connected_users(self, *, now: datetime) -> Sequence[UserId]:  # noqa: ARG002 — the port's form
+        return self.online()
+
     def is_any_online(self) -> bool:
         return bool(self._sockets)
 

@@ -1,17 +1,22 @@
 """Destinations, and the cache of the weather, on PostgreSQL."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from operator import itemgetter
 
 import msgspec
 
 from nomadcrew.adapters.postgres.refusals import raise_for_verdict
-from nomadcrew.adapters.postgres.sql import Sql, gate, statements
+from nomadcrew.adapters.postgres.sql import Sql, gate, json_param, statements
 from nomadcrew.core.access import Access
-from nomadcrew.core.ids import TripId
+from nomadcrew.core.ids import TripId, UserId
 from nomadcrew.core.weather.model import FRESH_FOR, Area, Destination, Weather
 from nomadcrew.core.weather.ports import Claim
 
 _SQL = statements("weather")
+_columns = itemgetter(  # in the order of `Destination`
+    "id", "destination_latitude", "destination_longitude", "timezone", "start_date", "end_date"
+)
 
 
 class PostgresDestinations:
@@ -21,14 +26,15 @@ class PostgresDestinations:
     async def get(self, access: Access) -> Destination:
         [row] = await self._sql.fetch(_SQL["destination"], **gate(access))
         raise_for_verdict(row["verdict"])
-        return Destination(
-            TripId(row["id"]),
-            row["destination_latitude"],
-            row["destination_longitude"],
-            row["timezone"],
-            row["start_date"],
-            row["end_date"],
+        return Destination(*_columns(row))
+
+    async def of_active_trips(
+        self, user_ids: Sequence[UserId], *, after: TripId | None, limit: int
+    ) -> Sequence[Destination]:
+        rows = await self._sql.fetch(
+            _SQL["of_active_trips"], user_ids=json_param(list(user_ids)), after=after, limit=limit
         )
+        return [Destination(*_columns(row)) for row in rows]
 
 
 class PostgresWeatherCache:

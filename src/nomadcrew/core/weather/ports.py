@@ -1,11 +1,13 @@
 """Ports of the weather."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
 from msgspec import Struct
 
 from nomadcrew.core.access import Access
+from nomadcrew.core.ids import TripId, UserId
 from nomadcrew.core.weather.model import Area, Destination, Weather
 
 
@@ -16,6 +18,12 @@ class Destinations(Protocol):
         Raises:
             NotOnboarded, NotTripMember, NotFound, Forbidden: as `Trips` says.
         """
+        ...
+
+    async def of_active_trips(
+        self, user_ids: Sequence[UserId], *, after: TripId | None, limit: int
+    ) -> Sequence[Destination]:
+        """The destinations of these users' ACTIVE trips above `after`, by id; trips without one are left out."""
         ...
 
 

@@ -74,6 +74,7 @@ STANDS_ON: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "files": ("files",),
         "broadcaster": ("queue",),
         "awake_sockets": (),
+        "connected": ("all_connections",),
         "positions": ("sql", "last_positions", "location_history"),
         "location_stream": ("location_stream",),
         "streamed_positions": ("sql", "streamed_positions", "stored_history"),

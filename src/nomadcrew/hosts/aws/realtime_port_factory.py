@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.realtime import (
         AllSockets,
         Broadcaster,
+        ConnectedUsers,
         Connections,
         SocketDelivery,
         Sockets,
@@ -121,6 +122,9 @@ class RealtimePortFactory(PortFactory):
             config.required("location_queue_url")
             return QueuedLocationStream(self._queue)
         raise BadSetting("NOMADCREW_AWS_STREAM must be sqs or kinesis.")
+
+    def connected(self) -> ConnectedUsers:
+        return self._dynamo_connections
 
     def connections(self) -> Connections:
         return self._dynamo_connections

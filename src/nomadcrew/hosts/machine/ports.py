@@ -42,7 +42,6 @@ from nomadcrew.core.mail import Mailer
 from nomadcrew.core.mirror.ports import Mirror
 from nomadcrew.core.notifications.push import Push
 from nomadcrew.core.ports import Ports, Site
-from nomadcrew.core.presence.ports import Presence
 from nomadcrew.core.rate_limits import RateLimits
 from nomadcrew.core.realtime import Broadcaster, Connections
 from nomadcrew.core.weather.ports import WeatherOf
@@ -67,7 +66,7 @@ def machine_ports(
     broadcaster: Broadcaster,
     on_session_end: Callable[[SessionId], None],
     limits: RateLimits | None = None,
-    presence: Presence | None = None,
+    presence: PostgresPresence | None = None,
     clock: Clock = utc_now,
     new_id: NewId = uuid7,
 ) -> Ports:
@@ -84,6 +83,7 @@ def machine_ports(
     queue = PostgresQueue(sql, clock=clock, new_id=new_id)
     shared: dict[str, Any] = {name: make(sql) for name, make in SQL_PORTS.items()}
     shared["position_views"] = RecordedViews(shared["position_views"])
+    presence = presence or PostgresPresence(sql)
     places = NoPlaces() if settings.places == OFF else PostgresGazetteer(sql)
     mirrored = MirroredBroadcaster(broadcaster, queue) if settings.mirrors else broadcaster
     return Ports(
@@ -107,7 +107,8 @@ def machine_ports(
         connections=connections,
         broadcaster=mirrored,
         awake_sockets=NoAwakeSockets(),
-        presence=presence or PostgresPresence(sql),
+        presence=presence,
+        connected=presence,
         location_stream=DirectLocationStream(shared["location_sharing"], mirrored, new_id),
         mailer=_mailer(settings, mail_folder, clock),
         push=_push(settings),

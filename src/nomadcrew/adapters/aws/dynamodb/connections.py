@@ -84,6 +84,9 @@ class DynamoConnections:
         """All sockets, including those that may not be sent to any more."""
         return await self._pages("Scan", now, FilterExpression="#ttl > :now")
 
+    async def connected_users(self, *, now: datetime) -> Sequence[UserId]:
+        return list({each.user_id for each in await self.noted(now=now) if each.expires_at > now})
+
     async def _end(self, connections: Iterable[Connection], *, now: datetime) -> None:
         """Send nothing more to these sockets; the keep-alive drops them once their clients have noticed."""
         values = {":now": _seconds(now)}

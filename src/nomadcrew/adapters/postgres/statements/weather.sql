@@ -3,6 +3,15 @@ SELECT gate.verdict, t.id, t.destination_latitude, t.destination_longitude, t.ti
 FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int) gate
 LEFT JOIN trips t ON gate.verdict = 'ok' AND t.id = gate.trip_id
 
+-- name: of_active_trips
+SELECT DISTINCT t.id, t.destination_latitude, t.destination_longitude, t.timezone, t.start_date, t.end_date
+FROM jsonb_array_elements_text(:user_ids::jsonb) AS connected (id)
+JOIN trip_memberships m ON m.user_id = connected.id::uuid AND m.status = 'ACTIVE'
+JOIN trips t ON t.id = m.trip_id AND t.status = 'ACTIVE' AND t.deleted_at IS NULL
+    AND (t.destination_latitude <> 0 OR t.destination_longitude <> 0)
+WHERE :after::uuid IS NULL OR t.id > :after::uuid
+ORDER BY t.id LIMIT :limit::int
+
 -- name: claim
 -- No row: another process has inserted the area since this statement began.
 WITH claimed AS (
