@@ -106,10 +106,7 @@ async def ask(stage: Scene, row: str, variant: str, caller: str) -> Ask:
     if "{messageId}" in path:
         path = path.replace("{messageId}", str(await _message(stage, variant, caller)))
     path = path.replace("{emoji}", "%F0%9F%91%8D")
-    if "weather" in path:  # the typical request finds the weather in memory
-        await stage.world.call("GET", f"/v1/trips/{stage.trip}/weather", by=stage.people["OWNER"])
-    if "places" in path:
-        await load_towns(stage.world.pool)
+    await _load(stage, path)
     if "{notificationId}" in path:
         whose = me if variant == "my own" else stage.people["another member"]
         path = path.replace("{notificationId}", str(await notification(stage.world, stage.trip, whose)))
@@ -131,6 +128,14 @@ async def ask(stage: Scene, row: str, variant: str, caller: str) -> Ask:
         form = {"intent": "register", "username": f"new-{stage.tag}", "password": PASSWORD}
         return Ask(method, path, by, raw=urlencode(form).encode(), headers=(FORM,))
     return Ask(method, path + _query(stage, row), by, body)
+
+
+async def _load(stage: Scene, path: str) -> None:
+    """Load what the server has before a typical request: the weather in memory, and the list of places."""
+    if "weather" in path:
+        await stage.world.call("GET", f"/v1/trips/{stage.trip}/weather", by=stage.people["OWNER"])
+    if "places" in path:
+        await load_towns(stage.world.pool)
 
 
 async def _locate(stage: Scene, row: str, variant: str, me: User) -> None:
