@@ -56,6 +56,7 @@ def test_texts_that_are_no_coordinates_are_refused(latitude: str | None, longitu
 
 def test_coordinates_are_read() -> None:
     assert service.coordinates("-90", " 180 ", name="`near`") == Coordinates(-90.0, 180.0)
+    assert service.coordinates("1e-183", "-5.96e-8", name="`near`") == Coordinates(0.0, 0.0)
 
 
 async def test_a_server_without_places_says_so() -> None:

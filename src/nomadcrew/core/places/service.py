@@ -4,6 +4,8 @@ from nomadcrew.core.errors import Invalid
 from nomadcrew.core.places.model import MAX_QUERY, MIN_QUERY, Coordinates, FoundPlaces
 from nomadcrew.core.places.ports import Places
 
+DECIMALS = 6
+
 
 async def suggest(text: str, *, near: Coordinates | None, limit: int, places: Places) -> FoundPlaces:
     """Places with a name that begins with `text`.
@@ -19,13 +21,13 @@ async def suggest(text: str, *, near: Coordinates | None, limit: int, places: Pl
 
 
 def coordinates(latitude: str | None, longitude: str | None, *, name: str) -> Coordinates:
-    """The coordinates in two texts.
+    """The coordinates in two texts, to a tenth of a metre: squares of tiny numbers are too small for the database.
 
     Raises:
         Invalid: a text is missing or not a number of degrees; the message calls both `name`.
     """
     try:
-        at = Coordinates(float(latitude or ""), float(longitude or ""))
+        at = Coordinates(round(float(latitude or ""), DECIMALS), round(float(longitude or ""), DECIMALS))
     except ValueError:
         at = None
     if at is None or not (-90 <= at.latitude <= 90 and -180 <= at.longitude <= 180):
