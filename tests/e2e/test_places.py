@@ -8,7 +8,7 @@ from tests.e2e.server import Server
 
 @pytest.mark.one_machine("the list of towns is the machine host's; Amazon Location is not emulated")
 async def test_a_destination_is_found_by_the_beginning_of_its_name_and_becomes_a_trip() -> None:
-    async with Server(NOMADCREW_PLACES="offline") as server:
+    async with Server(NOMADCREW_PLACES="offline", NOMADCREW_RATE_LIMITS="off") as server:
         api = Api(server.url)
         ana: User = await api.register("ana")
 
