@@ -107,6 +107,9 @@ def lossless(width: int = 4, height: int = 3) -> bytes:
 
 
 LOSSY = lossy()
+# A brand, its version, and the compatible brands.
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64)
+HEIF = b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + bytes(64)
 PDF = b"%PDF-1.7\n1 0 obj <<>> endobj\ntrailer <<>>\n%%EOF\n"
 
 JPEG_OF_A_PHONE = jpeg(

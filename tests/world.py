@@ -133,7 +133,7 @@ class World:
         reply = await self.application.answer(exchange)
         if isinstance(reply, FileReply):
             with reply.file:
-                return Answer(reply.status, dict(reply.headers), reply.file.read())
+                return Answer(reply.status, dict(reply.headers), reply.file.read(reply.size))
         return Answer(reply.status, dict(reply.headers), b"" if method == "HEAD" else reply.body)
 
     async def invoke(

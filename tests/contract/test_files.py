@@ -4,6 +4,7 @@ import asyncio
 import urllib.error
 import urllib.request
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import Protocol
 
@@ -14,7 +15,7 @@ from nomadcrew.adapters.aws.sdk.services import S3
 from nomadcrew.adapters.machine.disk_files import DiskFiles
 from nomadcrew.core.errors import NotFound, Unavailable
 from nomadcrew.core.files.model import FileKind
-from nomadcrew.core.files.ports import LINK_LIFETIME, Files
+from nomadcrew.core.files.ports import LINK_LIFETIME, Beginning, DirectUpload, Files
 from nomadcrew.core.ids import uuid7
 from tests.contract.cloud import Cloud
 
@@ -32,6 +33,10 @@ class Store(Protocol):
         """Content and type of the link's target; None if there is none."""
         ...
 
+    async def send(self, upload: DirectUpload, content: bytes) -> bool:
+        """Upload a file as a client does; False if the store refuses it."""
+        ...
+
 
 class Disk:
     def __init__(self, folder: Path) -> None:
@@ -45,6 +50,17 @@ class Disk:
         with found.file as file:
             return file.read(), found.kind
 
+    async def send(self, upload: DirectUpload, content: bytes) -> bool:
+        assert (upload.method, upload.fields) == ("PUT", {})
+        try:
+            expected = self.files.expected(upload.url.removeprefix(BASE), now=datetime.now(UTC))
+        except NotFound:
+            return False
+        if len(content) != expected.size_bytes:
+            return False
+        await self.files.store(expected.key, BytesIO(content), expected.kind)
+        return True
+
 
 class Bucket:
     def __init__(self, cloud: Cloud) -> None:
@@ -55,6 +71,27 @@ class Bucket:
 
     async def get(self, link: str) -> tuple[bytes, str] | None:
         return await asyncio.to_thread(_fetched, link)
+
+    async def send(self, upload: DirectUpload, content: bytes) -> bool:
+        return await asyncio.to_thread(_posted, upload, content)
+
+
+def _posted(upload: DirectUpload, content: bytes) -> bool:
+    assert upload.method == "POST"
+    parts = [
+        f'--limit\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+        for name, value in upload.fields.items()
+    ]
+    file = b'--limit\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\n' + content
+    body = b"".join((*parts, file, b"\r\n--limit--\r\n"))
+    headers = {"content-type": "multipart/form-data; boundary=limit"}
+    request = urllib.request.Request(upload.url, body, headers)
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return bool(answer.status < 300)
+    except urllib.error.HTTPError as refused:
+        refused.close()
+        return False
 
 
 def _fetched(link: str) -> tuple[bytes, str] | None:
@@ -106,6 +143,37 @@ async def test_a_link_expires(store: Store) -> None:
     assert await store.get(fresh) is not None
     expired = store.files.link(KEY, FileKind.PNG, NAME, now=now - LINK_LIFETIME - timedelta(seconds=1))
     assert await store.get(expired) is None
+
+
+async def test_an_open_file_is_stored_from_its_beginning(store: Store) -> None:
+    content = bytes(range(256)) * 1024
+    file = BytesIO(content)
+    file.seek(100)
+    await store.files.store(KEY, file, FileKind.PDF)
+    link = store.files.link(KEY, FileKind.PDF, NAME, now=datetime.now(UTC))
+    assert await store.get(link) == (content, "application/pdf")
+
+
+async def test_a_client_uploads_a_file_of_the_announced_size(store: Store) -> None:
+    now, lifetime = datetime.now(UTC), timedelta(minutes=15)
+    upload = store.files.direct_upload(KEY, FileKind.PDF, 7, now=now, lifetime=lifetime)
+    assert await store.files.beginning(KEY, 4) is None
+    for _ in range(2):
+        assert await store.send(upload, b"content")
+    assert await store.files.beginning(KEY, 4) == Beginning(b"cont", 7)
+    assert await store.files.beginning(KEY, 100) == Beginning(b"content", 7)
+    assert not await store.send(upload, b"contents")
+    assert not await store.send(upload, b"conten")
+    link = store.files.link(KEY, FileKind.PDF, NAME, now=now)
+    assert await store.get(link) == (b"content", "application/pdf")
+
+
+async def test_an_upload_expires(store: Store) -> None:
+    lifetime = timedelta(minutes=15)
+    before = datetime.now(UTC) - lifetime - timedelta(seconds=1)
+    upload = store.files.direct_upload(KEY, FileKind.PDF, 7, now=before, lifetime=lifetime)
+    assert not await store.send(upload, b"content")
+    assert await store.files.beginning(KEY, 4) is None
 
 
 async def test_a_missing_bucket_is_an_outage(cloud: Cloud) -> None:

@@ -11,7 +11,7 @@ from nomadcrew.api.table import FUNCTIONS
 from nomadcrew.core.errors import BadSetting, Unauthenticated
 from nomadcrew.core.ports import Ports
 from nomadcrew.hosts.aws.ports import STANDS_ON, ports_in
-from nomadcrew.web.routes import Auth, Idempotency, Routes
+from nomadcrew.web.routes import Auth, Routes
 
 FOLDER = Path(api.__file__).parent
 # Ports of every function.
@@ -34,7 +34,7 @@ def test_a_function_declares_the_ports_that_its_routes_use(routes: Routes) -> No
         used.add("open_sessions")
     if any(row.mutates and row.uses_outbox for row in routes):
         used.add("outbox")
-    if any(row.mutates and row.idempotency is not Idempotency.NEVER for row in routes):
+    if any(row.mutates and row.idempotency.takes_key for row in routes):
         used.add("idempotency")
     assert set(routes.ports) == used
 

@@ -1,14 +1,23 @@
 """Signatures, compared with AWS's published example and with botocore."""
 
+import base64
+import json
 from datetime import UTC, datetime
 
 import pytest
-from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth
+from botocore.auth import S3SigV4Auth, S3SigV4PostAuth, S3SigV4QueryAuth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotoCredentials
 
 from nomadcrew.adapters.aws.sdk import signing
-from nomadcrew.adapters.aws.sdk.signing import AwsCredentials, encoded_path, encoded_query, presign, sign
+from nomadcrew.adapters.aws.sdk.signing import (
+    AwsCredentials,
+    encoded_path,
+    encoded_query,
+    presign,
+    sign,
+    sign_policy,
+)
 
 KEYS = AwsCredentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
 THEN = datetime(2015, 8, 30, 12, 36, tzinfo=UTC)
@@ -100,6 +109,31 @@ def test_a_presigned_s3_url_matches_that_of_botocore(path: str, monkeypatch: pyt
         now=THEN,
     )
     assert own.rpartition("X-Amz-Signature=")[2] == str(request.url).rpartition("X-Amz-Signature=")[2]
+
+
+def test_a_signed_policy_matches_that_of_botocore(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("botocore.auth.get_current_datetime", lambda: THEN.replace(tzinfo=None))
+    request = AWSRequest("POST", "https://s3.eu-west-1.amazonaws.com/bucket")
+    expiration = {"expiration": "2026-11-22T12:15:00Z", "conditions": [{"bucket": "bucket"}]}
+    request.context |= {"s3-presign-post-fields": {}, "s3-presign-post-policy": expiration}
+    S3SigV4PostAuth(BotoCredentials("AKID", "secret", "session"), "s3", "eu-west-1").add_auth(request)
+    theirs = request.context["s3-presign-post-fields"]
+    until = datetime(2026, 11, 22, 12, 15, tzinfo=UTC)
+    ours = sign_policy(
+        AwsCredentials("AKID", "secret", "session"), region="eu-west-1", conditions=[{"bucket": "bucket"}],
+        until=until, now=THEN,
+    )  # fmt: skip
+    assert ours.keys() == theirs.keys()
+    for name in ("x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-security-token"):
+        assert ours[name] == theirs[name]
+    own, other = (json.loads(base64.b64decode(fields["policy"])) for fields in (ours, theirs))
+    assert own["expiration"] == other["expiration"]
+    assert sorted(map(json.dumps, own["conditions"])) == sorted(map(json.dumps, other["conditions"]))
+    # The signature of the same policy is the same.
+    key = SigV4Auth(BotoCredentials("AKID", "secret", "session"), "s3", "eu-west-1")
+    signed = AWSRequest("POST", "https://s3.eu-west-1.amazonaws.com/bucket")
+    signed.context["timestamp"] = THEN.strftime("%Y%m%dT%H%M%SZ")
+    assert ours["x-amz-signature"] == key.signature(ours["policy"], signed)
 
 
 def test_the_signing_key_of_a_day_is_derived_once() -> None:

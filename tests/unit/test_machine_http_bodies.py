@@ -1,7 +1,9 @@
-"""Request bodies in memory: shares of callers, and waiting for room."""
+"""Request bodies in memory and on disk: shares of callers, and waiting for room."""
 
 import asyncio
 import tracemalloc
+from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -9,9 +11,11 @@ from nomadcrew.core.errors import Unavailable
 from nomadcrew.hosts.machine.http import bodies
 from nomadcrew.hosts.machine.http.bodies import SMALL_BYTES, BodyMemory, IncomingBody, SlowBody
 from nomadcrew.hosts.machine.http.exchange import Exchange
+from nomadcrew.web.multipart import FormReader
 from nomadcrew.web.problems import TooLarge
 
 HALF = SMALL_BYTES // 2
+CONTENT_TYPE = "multipart/form-data; boundary=limit"
 
 
 class Sender(Exchange):
@@ -113,3 +117,85 @@ async def test_a_body_of_many_parts_is_held_once() -> None:
         tracemalloc.stop()
     assert len(read) == count * SMALL_BYTES
     assert held < 1.5 * len(read)
+
+
+def form_of(file_parts: int, *, size: int = SMALL_BYTES) -> list[bytes]:
+    """The parts of a form, whose file is the same part several times."""
+    part = b"x" * size
+    head = b'--limit\r\ncontent-disposition: form-data; name="file"; filename="f"\r\n\r\n'
+    return [head, *[part] * file_parts, b"\r\n--limit--\r\n"]
+
+
+class FormSender(Sender):
+    """A client that sends a form."""
+
+    def __init__(self, *parts: bytes, complete: bool = True, content_type: str = CONTENT_TYPE) -> None:
+        super().__init__(*parts, complete=complete)
+        self.headers = {**self.headers, "content-type": content_type}
+
+
+def incoming_form(
+    sender: Sender, *, disk: BodyMemory | None = None, folder: Path | None = None, max_bytes: int = 1 << 30
+) -> IncomingBody:
+    return IncomingBody(BodyMemory(), sender, max_bytes, disk=disk, folder=folder)
+
+
+async def test_a_form_of_10_mib_takes_less_than_2_mib_of_memory(tmp_path: Path) -> None:
+    parts, disk = form_of(160), BodyMemory()
+    body = incoming_form(FormSender(*parts), disk=disk, folder=tmp_path)
+    tracemalloc.start()
+    try:
+        form = await body.read_form("ana", FormReader)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (form.size_bytes, disk.held) == (10 * 2**20, sum(map(len, parts)))
+    assert peak < 2 * 2**20
+    assert list(tmp_path.iterdir()) == []  # the file has no name, so that a crash leaves nothing
+    form.close()
+    body.release()
+    assert disk.held == 0
+
+
+async def test_forms_share_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "ROOM_TIMEOUT_S", 0.01)
+    disk = BodyMemory(total=3 * SMALL_BYTES)
+    first = incoming_form(FormSender(*form_of(2)), disk=disk)
+    form = await first.read_form("ana", FormReader)
+    with pytest.raises(Unavailable):
+        await incoming_form(FormSender(*form_of(2)), disk=disk).read_form("ben", FormReader)
+    form.close()
+
+
+async def test_too_large_a_form_and_a_lost_sender_are_refused() -> None:
+    with pytest.raises(TooLarge):
+        await incoming_form(FormSender(*form_of(2)), max_bytes=SMALL_BYTES).read_form("ana", FormReader)
+    lost = incoming_form(FormSender(*form_of(1)[:-1], complete=False))
+    with pytest.raises(SlowBody):
+        await lost.read_form("ana", FormReader)
+    assert lost.disconnected
+
+
+async def test_a_form_that_stops_arriving_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "BODY_TIMEOUT_S", 0.02)
+    sender = Exchange("POST", "/", "", {"transfer-encoding": "chunked", "content-type": CONTENT_TYPE}, "")
+    body = incoming_form(cast("Sender", sender))
+    with pytest.raises(SlowBody):
+        await body.read_form("ana", FormReader)
+    assert body.slow
+
+
+async def test_a_disk_that_refuses_a_form_is_an_outage(tmp_path: Path) -> None:
+    body = incoming_form(FormSender(*form_of(1)), folder=tmp_path / "missing")
+    with pytest.raises(Unavailable):
+        await body.read_form("ana", FormReader)
+
+
+async def test_a_body_goes_to_the_disk_as_it_arrives() -> None:
+    body = incoming_form(Sender(b"ab", b"c"))
+    file, size = await body.to_disk("ana", 3)
+    with file:
+        file.seek(0)
+        assert (file.read(), size) == (b"abc", 3)
+    with pytest.raises(TooLarge):
+        await incoming_form(Sender(b"ab", b"c")).to_disk("ana", 2)

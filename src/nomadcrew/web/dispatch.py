@@ -6,7 +6,9 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
+from io import BytesIO
 from types import MappingProxyType
+from typing import Protocol
 
 import msgspec
 
@@ -21,8 +23,9 @@ from nomadcrew.core.rate_limits import RateLimits
 from nomadcrew.logs import Answered
 from nomadcrew.web.call import Call, Reply, Request
 from nomadcrew.web.decode import decode
+from nomadcrew.web.form_data import Form, MakeParser
 from nomadcrew.web.problems import JSON_TYPE, UnreadableEncoding, problem
-from nomadcrew.web.routes import Auth, Idempotency, Route
+from nomadcrew.web.routes import Auth, Route
 
 log = logging.getLogger("nomadcrew.request")
 encode = msgspec.json.Encoder().encode
@@ -40,8 +43,14 @@ SECURITY_HEADERS: Mapping[str, str] = MappingProxyType(
 MAX_KEY_CHARS = 255
 
 Observer = Callable[[str, int, float], None]
-# Reads the body of a caller, who is a user or an address.
-ReadBody = Callable[[str], Awaitable[bytes]]
+
+
+class Body(Protocol):
+    """A body that arrives while its request is answered. A caller is a user or an address."""
+
+    async def read(self, caller: str) -> bytes: ...
+
+    async def read_form(self, caller: str, parser: MakeParser) -> Form: ...
 
 
 class Dispatcher:
@@ -55,10 +64,10 @@ class Dispatcher:
         if ports.site.public_url.startswith("https://"):
             self._headers["strict-transport-security"] = "max-age=31536000; includeSubDomains"
 
-    async def handle(self, route: Route, request: Request, read_body: ReadBody | None = None) -> Reply:
+    async def handle(self, route: Route, request: Request, body: Body | None = None) -> Reply:
         """The reply to a request at a row. Never raises; logs one line.
 
-        `read_body` is called once the token is verified and the limits are spent; without it the request is whole.
+        `body` is read once the token is verified and the limits are spent; without it the request is whole.
         """
         started = time.perf_counter()
         now = self.ports.clock()
@@ -75,12 +84,14 @@ class Dispatcher:
                 await _both(require_open(claims, self.ports.open_sessions), spending)
             if route.mutates:
                 refuse_encoding(request.headers)
-                if read_body is not None:
-                    request = msgspec.structs.replace(request, body=await read_body(caller))
+                request = await _whole(route, request, body, caller)
             reply = await self._answer(route, request, claims, now)
         except Exception as error:
             failure = error
             reply = problem(error, request.request_id)
+        finally:
+            if request.form is not None:
+                request.form.close()
         headers.update(reply.headers)
         self._report(route, request, claims, reply.status, time.perf_counter() - started, failure)
         failure = None  # its traceback refers to this frame, and the cycle would hold the body until a collection
@@ -120,7 +131,7 @@ class Dispatcher:
         tells = route.mutates and route.uses_outbox
         if tells:
             self.ports.outbox.before_write()
-        if not route.mutates or key is None or route.idempotency is Idempotency.NEVER:
+        if not route.mutates or key is None or not route.idempotency.takes_key:
             reply = await self._run(route, request, claims, now, replay_key=None)
         else:
             reply = await self._once(route, request, claims, now, key)
@@ -135,7 +146,7 @@ class Dispatcher:
             )
         caller = "public" if claims is None else str(claims.user_id)
         name = _digest(caller.encode(), b"key", key.encode())
-        request_hash = _digest(route.key.encode(), *_path_and_query(request), request.body)
+        request_hash = _digest(route.key.encode(), *_path_and_query(request), request.content)
 
         async def make() -> StoredReply:
             reply = await self._run(route, request, claims, now, replay_key=name)
@@ -150,9 +161,9 @@ class Dispatcher:
         fingerprint = b""
         if replay_key is not None:
             fingerprint = _digest(replay_key, b"row")
-        elif route.idempotency is Idempotency.FINGERPRINT:
+        elif route.idempotency.has_fingerprint:
             caller = b"public" if claims is None else claims.user_id.bytes
-            fingerprint = _digest(caller, route.key.encode(), *_path_and_query(request), request.body)
+            fingerprint = _digest(caller, route.key.encode(), *_path_and_query(request), request.content)
         call = Call(route, request, self.ports, now, claims, fingerprint)
         if route.body is None or (route.body_optional and not request.body):
             result = await route.handler(call)
@@ -197,6 +208,21 @@ async def _both(first: Awaitable[None], second: Awaitable[None]) -> None:
     for result in await asyncio.gather(first, second, return_exceptions=True):
         if isinstance(result, BaseException):
             raise result
+
+
+async def _whole(route: Route, request: Request, body: Body | None, caller: str) -> Request:
+    """The request with its body, or with its form on a row that takes one."""
+    if route.form is not None:
+        form = await body.read_form(caller, route.form) if body is not None else _parsed(request, route.form)
+        return msgspec.structs.replace(request, body=b"", form=form)
+    return request if body is None else msgspec.structs.replace(request, body=await body.read(caller))
+
+
+def _parsed(request: Request, parser: MakeParser) -> Form:
+    """The form in a request that is whole."""
+    reader = parser(request.headers.get("content-type", ""), BytesIO())
+    reader.feed(request.body)
+    return reader.finish()
 
 
 def bearer(headers: Mapping[str, str]) -> str:

@@ -14,7 +14,7 @@ from nomadcrew.web.call import Reply
 from nomadcrew.web.dispatch import MAX_KEY_CHARS
 from nomadcrew.web.links import links_from
 from nomadcrew.web.problems import Problem
-from nomadcrew.web.routes import Auth, Idempotency, Param, Route
+from nomadcrew.web.routes import Auth, Param, Route
 
 Object = dict[str, Any]
 
@@ -27,6 +27,16 @@ _REFUSAL_HEADERS = {429: (_RETRY_AFTER, *_LIMIT_HEADERS), 503: (_RETRY_AFTER,)}
 _ALWAYS = (429, 500, 503)
 _PAGE: Object = {"text/html": {"schema": {"type": "string"}}}
 _FORM: Object = {"schema": {"type": "object", "additionalProperties": {"type": "string"}}}
+_FORM_WITH_FILE: Object = {
+    "schema": {
+        "type": "object",
+        "required": ["file", "metadata"],
+        "properties": {
+            "file": {"type": "string", "format": "binary"},
+            "metadata": {"type": "string", "contentMediaType": "application/json"},
+        },
+    }
+}
 _BYTES: Object = {"schema": {"type": "string", "format": "binary"}}
 _DESCRIPTION = (
     "The backend for groups who travel together. Changes are pushed over the WebSocket at `/v1/ws`. "
@@ -77,7 +87,7 @@ def document(routes: Iterable[Route], *, site: Site) -> Object:
 def refusals_of(route: Route) -> tuple[int, ...]:
     """The statuses above 299 that a row may answer, in ascending order."""
     statuses = {*_ALWAYS, *route.refusals}
-    if route.body is not None or route.raw or _takes_form(route):
+    if route.body is not None or route.raw or route.form is not None or _takes_form(route):
         statuses |= {400, 413, 415}
     if takes_idempotency_key(route):
         statuses |= {400, 422}
@@ -92,7 +102,7 @@ def refusals_of(route: Route) -> tuple[int, ...]:
 
 
 def takes_idempotency_key(route: Route) -> bool:
-    return route.mutates and route.idempotency is not Idempotency.NEVER
+    return route.mutates and route.idempotency.takes_key
 
 
 def _takes_form(route: Route) -> bool:
@@ -142,6 +152,8 @@ def _operation(route: Route, table: dict[str, Route], schemas: _Schemas) -> Obje
         operation["responses"][str(status)] = {"$ref": f"#/components/responses/{_refusal_name(route, status)}"}
     if _takes_form(route):
         operation["requestBody"] = {"required": True, "content": {"application/x-www-form-urlencoded": _FORM}}
+    elif route.form is not None:
+        operation["requestBody"] = {"required": True, "content": {"multipart/form-data": _FORM_WITH_FILE}}
     elif route.raw:
         operation["requestBody"] = {"required": True, "content": {"application/octet-stream": _BYTES}}
     elif route.body is not None:

@@ -53,10 +53,11 @@ class Problem(msgspec.Struct):
 class TooLarge(errors.DomainError):
     code = "body_too_large"
 
-    def __init__(self, max_bytes: int) -> None:
-        """`max_bytes` is the limit of the body."""
+    def __init__(self, max_bytes: int, *, instead: str = "") -> None:
+        """`max_bytes` is the limit of the body; `instead` is a request without it."""
         size = f"{max_bytes >> 10} KiB" if max_bytes < 1 << 20 else f"{max_bytes >> 20} MiB"
-        super().__init__(f"The request body exceeds {size}.")
+        text = f"The request body exceeds {size}."
+        super().__init__(f"{text} Use {instead} instead." if instead else text)
 
 
 class HeadTooLarge(errors.DomainError):
@@ -105,7 +106,7 @@ def problem(error: Exception, request_id: str) -> Reply:
         code=code,
         details=details,
         request_id=request_id,
-        refresh_required=True if code == "token_expired" else msgspec.UNSET,
+        refresh_required=True if status == 401 and code == "token_expired" else msgspec.UNSET,
     )
     headers = {"content-type": JSON_TYPE}
     if isinstance(error, errors.TooMany | errors.Unavailable):

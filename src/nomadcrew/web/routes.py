@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from nomadcrew.core.permissions import rule
 from nomadcrew.core.rate_limits import LIMITS
+from nomadcrew.web.form_data import MakeParser
 
 Handler = Callable[..., Awaitable[Any]]
 
@@ -33,11 +34,22 @@ class Auth(StrEnum):
 
 
 class Idempotency(StrEnum):
-    """How a row makes a repeated write harmless. An Idempotency-Key works on all rows except NEVER."""
+    """How a row makes a repeated write harmless. An Idempotency-Key works on the first two only."""
 
     NATURAL = "natural"  # the write is idempotent: an upsert, a state, or it has its own key
     FINGERPRINT = "fingerprint"  # a hash of caller, route and body, for 30 s after success
-    NEVER = "never"  # the reply contains credentials, which are not stored, or the row only reads
+    # The two below ignore the key: the reply contains credentials, which are not stored, the write is more than one
+    # transaction, or the row only reads.
+    FINGERPRINT_ONLY = "fingerprint only"
+    NEVER = "never"
+
+    @property
+    def takes_key(self) -> bool:
+        return self in (Idempotency.NATURAL, Idempotency.FINGERPRINT)
+
+    @property
+    def has_fingerprint(self) -> bool:
+        return self in (Idempotency.FINGERPRINT, Idempotency.FINGERPRINT_ONLY)
 
 
 class Gate(Struct, frozen=True):
@@ -66,7 +78,8 @@ class Route(Struct, frozen=True):
     `tells` wakes the outbox relay around the handler; False if the write publishes its events in another way.
     `also` lists further success statuses, each with the type of its body.
     `max_body_bytes` is the limit of both hosts; that of API Gateway and Lambda may be lower.
-    A `raw` body is passed to the handler as bytes.
+    A `raw` body is passed to the handler as bytes, a form with a file as the request's `form`, which
+    the parser `form` reads.
     """
 
     function: str
@@ -92,6 +105,7 @@ class Route(Struct, frozen=True):
     uses_outbox: bool = True
     max_body_bytes: int = MAX_BODY_BYTES
     raw: bool = False
+    form: MakeParser | None = None
 
     @property
     def key(self) -> str:
@@ -138,6 +152,7 @@ class Routes(Struct):
         uses_outbox: bool | None = None,
         max_body_bytes: int = MAX_BODY_BYTES,
         raw: bool = False,
+        form: MakeParser | None = None,
     ) -> Callable[[Handler], Handler]:
         """Declare a row. The handler's annotations are the types of body and reply, its docstring the
         documentation.
@@ -159,6 +174,7 @@ class Routes(Struct):
                     query, statements, why, html, notes.get("body"), body_optional, notes.get("return"),
                     summary.strip().rstrip("."), " ".join(description.split()), also,
                     self.uses_outbox if uses_outbox is None else uses_outbox, max_body_bytes, raw,
+                    form,
                 )
             )  # fmt: skip
             return handler

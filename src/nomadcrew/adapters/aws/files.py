@@ -1,12 +1,13 @@
 """Users' files in S3, and links that S3 serves."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import BinaryIO
 from urllib.parse import quote
 
 from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.files.model import FileKind
-from nomadcrew.core.files.ports import LINK_LIFETIME
+from nomadcrew.core.files.ports import LINK_LIFETIME, Beginning, DirectUpload
 
 # The upload of the largest file on a slow network.
 PUT_TIMEOUT_S = 10.0
@@ -19,16 +20,47 @@ class S3Files:
         self._s3 = s3
         self._bucket = bucket
 
-    async def put(self, key: str, content: bytes, kind: FileKind) -> None:
-        await self._ask("PUT", key, content, {"content-type": kind.value}, timeout_s=PUT_TIMEOUT_S)
+    async def store(self, key: str, file: BinaryIO, kind: FileKind) -> None:
+        file.seek(0)
+        await self.put(key, file.read(), kind)
 
-    def link(self, key: str, kind: FileKind, name: str, *, now: datetime) -> str:
+    async def put(self, key: str, content: bytes, kind: FileKind) -> None:
+        await self._ask("PUT", key, content, {"Content-Type": kind.value}, timeout_s=PUT_TIMEOUT_S)
+
+    def link(
+        self, key: str, kind: FileKind, name: str, *, now: datetime, lifetime: timedelta = LINK_LIFETIME
+    ) -> str:
         query = {
             "response-content-type": kind.value,
             "response-content-disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
         }
-        lifetime_s = int(LINK_LIFETIME.total_seconds())
+        lifetime_s = int(lifetime.total_seconds())
         return self._s3.presigned(f"/{self._bucket}/{key}", query, lifetime_s=lifetime_s, now=now)
+
+    def direct_upload(
+        self, key: str, kind: FileKind, size_bytes: int, *, now: datetime, lifetime: timedelta
+    ) -> DirectUpload:
+        conditions = [
+            {"bucket": self._bucket},
+            {"key": key},
+            {"content-type": kind.value},
+            ["content-length-range", size_bytes, size_bytes],
+        ]
+        url, signed = self._s3.presigned_post(f"/{self._bucket}", conditions, until=now + lifetime, now=now)
+        return DirectUpload("POST", url, {"key": key, "Content-Type": kind.value, **signed})
+
+    async def beginning(self, key: str, length: int) -> Beginning | None:
+        try:
+            head, headers = await self._s3.request(
+                "GET", f"/{self._bucket}/{key}", headers={"range": f"bytes=0-{length - 1}"}
+            )
+        except AwsError as error:
+            # S3 denies the object that is not there to a role that may not list the bucket.
+            if error.status in (403, 404):
+                return None
+            raise Unavailable(details=f"s3: {error.code}") from error
+        size = headers.get("content-range", "").rpartition("/")[2] or headers["content-length"]
+        return Beginning(head, int(size))
 
     async def delete(self, key: str) -> None:
         await self._ask("DELETE", key, b"", {})

@@ -2,14 +2,24 @@
 
 import os
 import secrets
+import shutil
+from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 # A probe takes as much as some writes of the database do.
 PROBE_BYTES = 64 * 1024
+# Copied at a time.
+COPY_BYTES = 64 * 1024
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Replace the contents of `path`, with mode 0600.
+    """As `copy_whole`, with the contents in memory."""
+    copy_whole(path, BytesIO(data))
+
+
+def copy_whole(path: Path, source: BinaryIO) -> None:
+    """Replace the contents of `path` by those of an open file, with mode 0600.
 
     Raises:
         OSError: the disk refused; `path` is unchanged.
@@ -19,7 +29,7 @@ def write_whole(path: Path, data: bytes) -> None:
     fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(fd, "wb") as file:
-            file.write(data)
+            shutil.copyfileobj(source, file, COPY_BYTES)
             file.flush()
             os.fsync(file.fileno())
         part.rename(path)

@@ -1,7 +1,7 @@
 """Users' files in a folder, and signed links to them.
 
 A link ends with a token: key, expiry time, kind and name of a file, and an HMAC of these. It contains no secret,
-and it is the only credential that a client needs.
+and it is the only credential that a client needs. The link of an upload has the size in place of the name.
 """
 
 import asyncio
@@ -13,19 +13,22 @@ import json
 import os
 import re
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from msgspec import Struct
 
-from nomadcrew.adapters.machine.disk import sync_folder, write_whole
+from nomadcrew.adapters.machine.disk import copy_whole, sync_folder
 from nomadcrew.core.errors import NotFound, Unavailable
 from nomadcrew.core.files.model import FileKind
-from nomadcrew.core.files.ports import LINK_LIFETIME
+from nomadcrew.core.files.ports import LINK_LIFETIME, Beginning, DirectUpload
 
 # Relative, so that a link leads to the host that the request was sent to.
 FILES = "/v1/files/"
+# The link of a download admits no upload.
+_READ, _WRITE = b"file\0", b"upload\0"
 # No dots, so that no key leads out of the folder or to a temporary file.
 _KEY = re.compile(r"[a-z0-9-]+(/[a-z0-9-]+)*")
 
@@ -37,6 +40,14 @@ class LinkedFile(Struct, frozen=True):
     size: int
     kind: FileKind
     name: str
+
+
+class ExpectedFile(Struct, frozen=True):
+    """The file that the link of an upload admits."""
+
+    key: str
+    kind: FileKind
+    size_bytes: int
 
 
 class DiskFiles:
@@ -54,18 +65,33 @@ class DiskFiles:
         self._keys = [secret.encode() for secret in secrets]
         self._base = base
 
-    async def put(self, key: str, content: bytes, kind: FileKind) -> None:  # noqa: ARG002 — links contain the kind
+    async def put(self, key: str, content: bytes, kind: FileKind) -> None:
+        await self.store(key, BytesIO(content), kind)
+
+    async def store(self, key: str, file: BinaryIO, kind: FileKind) -> None:  # noqa: ARG002 — links contain the kind
         path = self._path(key)
         try:
-            await asyncio.to_thread(_write, self._folder, path, content)
+            await asyncio.to_thread(_write, self._folder, path, file)
         except OSError as error:
             raise Unavailable(details=f"files: {error.strerror}") from error
 
-    def link(self, key: str, kind: FileKind, name: str, *, now: datetime) -> str:
-        self._path(key)
-        until = int((now + LINK_LIFETIME).timestamp())
-        signed = json.dumps([key, until, kind, name], separators=(",", ":")).encode()
-        return f"{self._base}{_text(signed)}.{_text(_proof(self._keys[0], signed))}"
+    def link(
+        self, key: str, kind: FileKind, name: str, *, now: datetime, lifetime: timedelta = LINK_LIFETIME
+    ) -> str:
+        return self._signed(_READ, key, now + lifetime, kind, name)
+
+    def direct_upload(
+        self, key: str, kind: FileKind, size_bytes: int, *, now: datetime, lifetime: timedelta
+    ) -> DirectUpload:
+        return DirectUpload("PUT", self._signed(_WRITE, key, now + lifetime, kind, size_bytes), {})
+
+    async def beginning(self, key: str, length: int) -> Beginning | None:
+        try:
+            return await asyncio.to_thread(_beginning, self._path(key), length)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise Unavailable(details=f"files: {error.strerror}") from error
 
     async def delete(self, key: str) -> None:
         path = self._path(key)
@@ -81,9 +107,7 @@ class DiskFiles:
             NotFound: the token is forged, malformed or expired, or the file is deleted; the reply is the same.
             Unavailable: the file cannot be read.
         """
-        key, until, kind, name = self._read(token)
-        if now.timestamp() >= until:
-            raise NotFound("file")
+        key, kind, name = self._read(_READ, token, now)
         try:
             file, size = await asyncio.to_thread(_open, self._path(key))
         except FileNotFoundError:
@@ -92,17 +116,34 @@ class DiskFiles:
             raise Unavailable(details=f"files: {error.strerror}") from error
         return LinkedFile(file, size, kind, name)
 
-    def _read(self, token: str) -> tuple[str, int, FileKind, str]:
-        """The contents of a token, after a check of its HMAC."""
+    def expected(self, token: str, *, now: datetime) -> ExpectedFile:
+        """The file that the token of an upload admits.
+
+        Raises:
+            NotFound: the token is forged, malformed or expired.
+        """
+        key, kind, size_bytes = self._read(_WRITE, token, now)
+        return ExpectedFile(key, kind, size_bytes)
+
+    def _signed(self, purpose: bytes, key: str, until: datetime, kind: FileKind, detail: str | int) -> str:
+        """A link. `detail` is the name of a download, or the size of an upload."""
+        self._path(key)
+        signed = json.dumps([key, int(until.timestamp()), kind, detail], separators=(",", ":")).encode()
+        return f"{self._base}{_text(signed)}.{_text(_proof(self._keys[0], purpose, signed))}"
+
+    def _read(self, purpose: bytes, token: str, now: datetime) -> tuple[str, FileKind, Any]:
+        """The contents of a token, after a check of its HMAC and its expiry time."""
         first, _, second = token.partition(".")
         try:
             signed, proof = _bytes(first), _bytes(second)
         except (ValueError, binascii.Error):
             raise NotFound("file") from None
-        if not any(hmac.compare_digest(_proof(key, signed), proof) for key in self._keys):
+        if not any(hmac.compare_digest(_proof(key, purpose, signed), proof) for key in self._keys):
             raise NotFound("file")
-        key, until, kind, name = json.loads(signed)
-        return key, until, FileKind(kind), name
+        key, until_s, kind, detail = json.loads(signed)
+        if now.timestamp() >= until_s:
+            raise NotFound("file")
+        return key, FileKind(kind), detail
 
     def _path(self, key: str) -> Path:
         if _KEY.fullmatch(key) is None:
@@ -115,18 +156,24 @@ def _open(path: Path) -> tuple[BinaryIO, int]:
     return file, os.fstat(file.fileno()).st_size
 
 
-def _write(root: Path, path: Path, content: bytes) -> None:
+def _beginning(path: Path, length: int) -> Beginning:
+    with path.open("rb") as file:
+        return Beginning(file.read(length), os.fstat(file.fileno()).st_size)
+
+
+def _write(root: Path, path: Path, source: BinaryIO) -> None:
     """Write a file atomically; it survives a power cut once this returns."""
+    source.seek(0)
     created = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_whole(path, content)
+    copy_whole(path, source)
     for folder in {child.parent for child in created}:
         if folder.is_relative_to(root.parent):
             sync_folder(folder)
 
 
-def _proof(key: bytes, signed: bytes) -> bytes:
-    return hmac.new(key, b"file\0" + signed, hashlib.sha256).digest()
+def _proof(key: bytes, purpose: bytes, signed: bytes) -> bytes:
+    return hmac.new(key, purpose + signed, hashlib.sha256).digest()
 
 
 def _text(data: bytes) -> str:

@@ -2,29 +2,19 @@
 
 import asyncio
 from datetime import datetime
-from pathlib import PurePosixPath
 
 from nomadcrew.core.access import Access
 from nomadcrew.core.chat.model import Attachment, key_of
 from nomadcrew.core.chat.ports import Attachments
 from nomadcrew.core.files.metadata import strip_metadata
-from nomadcrew.core.files.model import MAX_NAME, FileKind
+from nomadcrew.core.files.model import MAX_NAME
+from nomadcrew.core.files.names import named_as
 from nomadcrew.core.files.ports import Files
-from nomadcrew.core.graphemes import shortened
 from nomadcrew.core.ids import AttachmentId, NewId, TripId, UserId
 from nomadcrew.core.permissions import rule
 from nomadcrew.core.retention import UNUSED_ATTACHMENT_RETENTION
-from nomadcrew.core.text import visible_line
 
 DELETE_BATCH = 200
-
-# Accepted suffixes by kind; the first is the default.
-_SUFFIXES = {
-    FileKind.JPEG: (".jpg", ".jpeg"),
-    FileKind.PNG: (".png",),
-    FileKind.WEBP: (".webp",),
-    FileKind.PDF: (".pdf",),
-}
 
 
 async def upload(
@@ -49,7 +39,7 @@ async def upload(
     """
     # Parsing a large picture would block the event loop.
     kind, stripped = await asyncio.to_thread(strip_metadata, content)
-    new = Attachment(AttachmentId(new_id()), kind, len(stripped), shown_name(name, kind))
+    new = Attachment(AttachmentId(new_id()), kind, len(stripped), named_as(name, kind, MAX_NAME))
     stored = await attachments.add(
         Access(trip_id, caller, rule("chat", "create")), new, fingerprint=fingerprint, now=now
     )
@@ -96,16 +86,3 @@ async def forget_files(*, attachments: Attachments, files: Files, now: datetime)
         total += len(due)
         if len(due) < DELETE_BATCH:
             return total
-
-
-def shown_name(given: str, kind: FileKind) -> str:
-    """The displayed file name: the last segment of `given`, without hidden characters, with the kind's suffix."""
-    name = visible_line(given.replace("\\", "/").rpartition("/")[2]).strip(" .")
-    suffixes = _SUFFIXES[kind]
-    suffix = PurePosixPath(name).suffix
-    if suffix.lower() not in suffixes:
-        suffix = suffixes[0]
-        stem = name or ("document" if kind is FileKind.PDF else "photo")
-    else:
-        stem = name[: -len(suffix)]
-    return shortened(stem, MAX_NAME - len(suffix)) + suffix

@@ -15,6 +15,7 @@ class FileKind(StrEnum):
     PNG = "image/png"
     WEBP = "image/webp"
     PDF = "application/pdf"
+    HEIC = "image/heic"  # in documents only
 
     @property
     def is_picture(self) -> bool:

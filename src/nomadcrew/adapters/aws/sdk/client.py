@@ -11,7 +11,7 @@ import os
 import random
 import select
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -21,7 +21,14 @@ from typing import Any
 from msgspec import Struct
 
 from nomadcrew.adapters.aws.sdk.services import Endpoint, Service, endpoint_of
-from nomadcrew.adapters.aws.sdk.signing import AwsCredentials, encoded_path, encoded_query, presign, sign
+from nomadcrew.adapters.aws.sdk.signing import (
+    AwsCredentials,
+    encoded_path,
+    encoded_query,
+    presign,
+    sign,
+    sign_policy,
+)
 from nomadcrew.core.errors import Unavailable
 
 log = logging.getLogger("nomadcrew.aws")
@@ -202,6 +209,33 @@ class AwsClient:
             now=now + self._skew,
         )
         return f"{'https' if endpoint.tls else 'http'}://{address}"
+
+    def presigned_post(
+        self, path: str, conditions: Sequence[object], *, until: datetime, now: datetime
+    ) -> tuple[str, Mapping[str, str]]:
+        """The URL and the signed fields of a form with which any client may POST an object; makes no request.
+
+        Args:
+            path: of the bucket, not encoded, from the root of the service.
+            conditions: of S3's POST policy, without those of the signature.
+
+        Raises:
+            Unavailable: there are no credentials.
+        """
+        endpoint = self._endpoint
+        try:
+            credentials = self._credentials()
+        except _Unreachable as error:
+            raise Unavailable(details=f"{self._service.host}: {error}") from error
+        fields = sign_policy(
+            credentials,
+            region=self._environment.get("AWS_REGION", "us-east-1"),
+            conditions=conditions,
+            until=until + self._skew,
+            now=now + self._skew,
+        )
+        scheme = "https" if endpoint.tls else "http"
+        return f"{scheme}://{endpoint.host_header}{encoded_path(endpoint.path + path)}", fields
 
     def close(self) -> None:
         """Close the idle connections."""

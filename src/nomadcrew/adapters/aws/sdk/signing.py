@@ -3,9 +3,11 @@
 The steps are those of "Create a signed AWS API request" in the IAM user guide.
 """
 
+import base64
 import hashlib
 import hmac
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from urllib.parse import quote
@@ -121,6 +123,29 @@ def presign(
     text = "\n".join((_ALGORITHM, stamp, scope, hashlib.sha256(request.encode()).hexdigest()))
     key = _signing_key(credentials.secret, stamp[:8], region, service)
     return f"{host}{path}?{encoded}&X-Amz-Signature={hmac.new(key, text.encode(), hashlib.sha256).hexdigest()}"
+
+
+def sign_policy(
+    credentials: AwsCredentials, *, region: str, conditions: Sequence[object], until: datetime, now: datetime
+) -> dict[str, str]:
+    """The fields of a form that S3 accepts on these conditions: the policy, its signature, and what signed it.
+
+    Source: "POST Policy" in the API reference of S3.
+    """
+    stamp = now.strftime("%Y%m%dT%H%M%SZ")
+    fields = {
+        "x-amz-algorithm": _ALGORITHM,
+        "x-amz-credential": f"{credentials.key_id}/{stamp[:8]}/{region}/s3/aws4_request",
+        "x-amz-date": stamp,
+    }
+    if credentials.token is not None:
+        fields["x-amz-security-token"] = credentials.token
+    rules = [*conditions, *({name: value} for name, value in fields.items())]
+    policy = {"expiration": until.strftime("%Y-%m-%dT%H:%M:%SZ"), "conditions": rules}
+    encoded = base64.b64encode(json.dumps(policy, separators=(",", ":")).encode()).decode()
+    key = _signing_key(credentials.secret, stamp[:8], region, "s3")
+    signature = hmac.new(key, encoded.encode(), hashlib.sha256).hexdigest()
+    return {**fields, "policy": encoded, "x-amz-signature": signature}
 
 
 def encoded_path(path: str) -> str:

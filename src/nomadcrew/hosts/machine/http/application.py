@@ -4,13 +4,15 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
+from pathlib import Path
 
 import msgspec
 
 from nomadcrew.adapters.machine.disk_files import FILES
-from nomadcrew.core.errors import NotFound
+from nomadcrew.core.errors import DomainError, NotFound
+from nomadcrew.core.files.model import MAX_FILE_BYTES
 from nomadcrew.core.rate_limits import network_of
-from nomadcrew.hosts.machine.http.bodies import BodyMemory, IncomingBody
+from nomadcrew.hosts.machine.http.bodies import DISK_BYTES, BodyMemory, IncomingBody
 from nomadcrew.hosts.machine.http.client_address import TrustedProxies
 from nomadcrew.hosts.machine.http.cors import Cors
 from nomadcrew.hosts.machine.http.docs import Docs
@@ -22,7 +24,7 @@ from nomadcrew.hosts.machine.http.router import Router
 from nomadcrew.web.call import Reply, Request, parse_query, request_id_of
 from nomadcrew.web.dispatch import Dispatcher, Observer
 from nomadcrew.web.openapi import document
-from nomadcrew.web.problems import JSON_TYPE, MethodNotAllowed
+from nomadcrew.web.problems import JSON_TYPE, MethodNotAllowed, problem
 from nomadcrew.web.routes import Route, allowed
 
 Page = Callable[[str, Mapping[str, str]], Awaitable[Reply]]
@@ -47,8 +49,11 @@ class Application:
         proxies: TrustedProxies | None = None,
         observe: Observer | None = None,
         downloads: Downloads | None = None,
+        folder: Path | None = None,
     ) -> None:
         """`observe` is called for requests that match no route; the dispatcher reports the others.
+
+        Forms are written to temporary files in `folder`. Default: that of the system.
 
         Raises:
             ValueError: two routes conflict; see `Router`.
@@ -61,6 +66,8 @@ class Application:
         self._observe = observe
         self._downloads = downloads
         self._bodies = BodyMemory()
+        self._forms = BodyMemory(DISK_BYTES)
+        self._folder = folder
         self._openapi: bytes | None = None
         self._pages = self._table_of_pages(health, metrics, Docs(dispatcher.ports.site.public_url))
 
@@ -93,8 +100,10 @@ class Application:
 
     def _allow(self, path: str) -> str | None:
         """The value of `Allow` at a path; None for an unknown path."""
-        if path in self._pages or (self._downloads is not None and path.startswith(FILES)):
+        if path in self._pages:
             return allowed(["GET"])
+        if self._downloads is not None and path.startswith(FILES):
+            return allowed(["GET", "PUT"])
         methods = self._router.methods(path)
         return allowed(methods) if methods else None
 
@@ -134,28 +143,40 @@ class Application:
         )
         if not route.mutates:
             return await self._dispatcher.handle(route, request)
-        body = IncomingBody(self._bodies, exchange, route.max_body_bytes)
+        body = self._body(exchange, route.max_body_bytes)
         try:
-            reply = await self._dispatcher.handle(route, request, body.read)
+            reply = await self._dispatcher.handle(route, request, body)
         finally:
             body.release()
-        if body.disconnected:
-            raise Disconnected
-        if body.slow:
-            # The rest of the body may never arrive, and the connection is unusable until it does.
-            return Reply(reply.status, reply.body, {**reply.headers, "connection": "close"})
-        return reply
+        return _after(body, reply)
+
+    async def _received(self, downloads: Downloads, exchange: Exchange) -> Reply:
+        """The reply to the upload of a file by its link."""
+        body = self._body(exchange, MAX_FILE_BYTES)
+        try:
+            return await downloads.receive(exchange.path, self._client_network(exchange), body, exchange.headers)
+        except DomainError as refused:
+            return _after(body, problem(refused, request_id_of(exchange.headers, "")))
+        finally:
+            body.release()
+
+    def _body(self, exchange: Exchange, max_bytes: int) -> IncomingBody:
+        return IncomingBody(self._bodies, exchange, max_bytes, disk=self._forms, folder=self._folder)
 
     def _page_of(self, exchange: Exchange) -> tuple[str, Awaitable[Reply]] | None:
         """The name in metrics and the reply of a page or file of this host; None at other paths."""
         path = exchange.path
+        if exchange.method == "PUT" and self._downloads is not None and path.startswith(FILES):
+            return f"PUT {FILES}{{token}}", self._received(self._downloads, exchange)
         if exchange.method not in ("GET", "HEAD"):
             return None
         if path in self._pages:
             return f"GET {path}", self._pages[path](exchange.peer, exchange.headers)
         if self._downloads is not None and path.startswith(FILES):
             # The token is a credential, so it must not appear in metrics.
-            return f"GET {FILES}{{token}}", self._downloads.answer(path, self._client_network(exchange))
+            return f"GET {FILES}{{token}}", self._downloads.answer(
+                path, self._client_network(exchange), exchange.headers
+            )
         return None
 
     def _client_network(self, exchange: Exchange) -> str:
@@ -210,6 +231,20 @@ class Application:
             log.error("failed", extra={"fields": fields}, exc_info=failure)
         else:
             log.info("request", extra={"fields": fields})
+
+
+def _after(body: IncomingBody, reply: Reply) -> Reply:
+    """The reply to a request whose body was read, as far as it arrived.
+
+    Raises:
+        Disconnected: the client left before.
+    """
+    if body.disconnected:
+        raise Disconnected
+    if body.slow:
+        # The rest of the body may never arrive, and the connection is unusable until it does.
+        return Reply(reply.status, reply.body, {**reply.headers, "connection": "close"})
+    return reply
 
 
 def _ignoring(page: Callable[[], Awaitable[Reply]]) -> Page:

@@ -1,9 +1,15 @@
 """Reads request bodies, within limits of bytes, time and memory."""
 
 import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import BinaryIO, cast
 
 from nomadcrew.core.errors import Invalid, Unavailable
 from nomadcrew.hosts.machine.http.exchange import Disconnected, Exchange
+from nomadcrew.web.form_data import Form, MakeParser
 from nomadcrew.web.problems import TooLarge
 
 # A body has half a minute, and more as it arrives, so that a phone on a slow line can send a picture.
@@ -12,6 +18,8 @@ SLOWEST_BYTES_PER_S = 32 * 1024
 # Bodies that one process holds, and those of one caller among them: two pictures of the largest size.
 MEMORY_BYTES = 64 * 2**20
 SHARE_BYTES = 24 * 2**20
+# Forms that one process writes to its disk; of one caller, as above.
+DISK_BYTES = 256 * 2**20
 ROOM_TIMEOUT_S = 5.0
 # Bodies up to this size never wait: almost all requests.
 SMALL_BYTES = 64 * 1024
@@ -23,7 +31,9 @@ class SlowBody(Invalid):
 
 
 class BodyMemory:
-    """The bytes of bodies that one process holds. A body that finds no room waits, and so does its sender."""
+    """The bytes of bodies that one process holds, in memory or on its disk. A body that finds no room waits, and so
+    does its sender.
+    """
 
     def __init__(self, total: int = MEMORY_BYTES, share: int = SHARE_BYTES) -> None:
         self._total = total
@@ -77,10 +87,25 @@ class BodyMemory:
 class IncomingBody:
     """The body of one request, which counts as held until `release`."""
 
-    __slots__ = ("_caller", "_exchange", "_held", "_max_bytes", "_memory", "_parts", "disconnected", "slow")
+    __slots__ = (
+        "_caller", "_disk", "_exchange", "_folder", "_held", "_max_bytes", "_memory", "_on_disk", "_parts",
+        "disconnected", "slow",
+    )  # fmt: skip
 
-    def __init__(self, memory: BodyMemory, exchange: Exchange, max_bytes: int) -> None:
+    def __init__(
+        self,
+        memory: BodyMemory,
+        exchange: Exchange,
+        max_bytes: int,
+        *,
+        disk: BodyMemory | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        """`disk` counts the bytes of forms and files, which are in `folder`. Default: as those in memory."""
         self._memory = memory
+        self._disk = disk or memory
+        self._folder = folder
+        self._on_disk = 0
         self._exchange = exchange
         self._max_bytes = max_bytes
         self._caller = ""
@@ -101,8 +126,7 @@ class IncomingBody:
         declared = headers.get("content-length")
         if declared is None and "transfer-encoding" not in headers:
             return b""
-        if declared is not None and not _within(declared, self._max_bytes):
-            raise TooLarge(self._max_bytes)
+        self._check_declared()
         self._caller = caller
         try:
             part, complete = self._exchange.arrived()
@@ -120,8 +144,44 @@ class IncomingBody:
         self._parts.clear()  # else a picture would be held twice until it is answered
         return body
 
+    async def read_form(self, caller: str, parser: MakeParser) -> Form:
+        """The whole form. Its file goes to the disk as it arrives; memory holds no more than waits on a connection.
+
+        Raises:
+            TooLarge, SlowBody, Unavailable: as `read` says, and `Unavailable` if the disk refuses the file.
+            DomainError: as the parser says.
+        """
+        self._check_declared()
+        self._caller = caller
+        file = await self._temporary_file()
+        with _closed_on_failure(file):
+            reader = parser(self._exchange.headers.get("content-type", ""), file)
+            async for part in self._parts_in_time():
+                await self._take_room_on_disk(part)
+                await asyncio.to_thread(reader.feed, part)
+            return reader.finish()
+
+    async def to_disk(self, caller: str, max_bytes: int) -> tuple[BinaryIO, int]:
+        """The whole body in a temporary file, which the caller closes, and its size; at most `max_bytes`.
+
+        Raises:
+            TooLarge, SlowBody, Unavailable: as `read_form` says.
+        """
+        self._max_bytes = max_bytes
+        self._check_declared()
+        self._caller = caller
+        file = await self._temporary_file()
+        with _closed_on_failure(file):
+            async for part in self._parts_in_time():
+                await self._take_room_on_disk(part)
+                await asyncio.to_thread(file.write, part)
+        return file, self._on_disk
+
     def release(self) -> None:
         """Count the body as held no more."""
+        if self._on_disk:
+            self._disk.release(self._caller, self._on_disk)
+            self._on_disk = 0
         if self._held:
             self._memory.release(self._caller, self._held)
             self._held = 0
@@ -136,6 +196,50 @@ class IncomingBody:
                 await self._take(part)
                 deadline.reschedule((deadline.when() or 0.0) + len(part) / SLOWEST_BYTES_PER_S)
 
+    async def _temporary_file(self) -> BinaryIO:
+        """A file without a name on the disk: it is gone with this process."""
+        try:
+            return await asyncio.to_thread(_temporary, self._folder)
+        except OSError as error:
+            raise Unavailable(details=f"body: {error.strerror}") from error
+
+    def _check_declared(self) -> None:
+        declared = self._exchange.headers.get("content-length")
+        if declared is not None and not _within(declared, self._max_bytes):
+            raise TooLarge(self._max_bytes)
+
+    async def _parts_in_time(self) -> AsyncIterator[bytes]:
+        """The parts of the body as they arrive.
+
+        Raises:
+            SlowBody: it took too long, or the client disconnected.
+        """
+        left_s = BODY_TIMEOUT_S
+        loop = asyncio.get_running_loop()
+        complete = False
+        try:
+            while not complete:
+                started_s = loop.time()
+                async with asyncio.timeout(left_s):
+                    await self._exchange.more()
+                part, complete = self._exchange.arrived()
+                left_s += len(part) / SLOWEST_BYTES_PER_S - (loop.time() - started_s)
+                yield part
+        except Disconnected:
+            self.disconnected = True
+            raise SlowBody from None
+        except TimeoutError:
+            self.slow = True
+            raise SlowBody from None
+
+    async def _take_room_on_disk(self, part: bytes) -> None:
+        if self._on_disk + len(part) > self._max_bytes:
+            raise TooLarge(self._max_bytes)
+        await self._disk.wait_for_room(self._caller, len(part))
+        if part:
+            self._disk.take(self._caller, len(part))
+            self._on_disk += len(part)
+
     async def _take(self, part: bytes) -> None:
         size = self._held + len(part)
         if size > self._max_bytes:
@@ -149,6 +253,23 @@ class IncomingBody:
             self._memory.take(self._caller, len(part))
             self._held += len(part)
             self._parts.append(part)
+
+
+@contextmanager
+def _closed_on_failure(file: BinaryIO) -> Iterator[None]:
+    """Close the file if the block fails. Raises Unavailable: the disk refused it."""
+    try:
+        yield
+    except OSError as error:
+        file.close()
+        raise Unavailable(details=f"body: {error.strerror}") from error
+    except BaseException:
+        file.close()
+        raise
+
+
+def _temporary(folder: Path | None) -> BinaryIO:
+    return cast("BinaryIO", TemporaryFile(dir=folder))
 
 
 def _within(declared: str, max_bytes: int) -> bool:
