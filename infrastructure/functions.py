@@ -45,7 +45,7 @@ def exists(name: str) -> bool:
 
 
 API_FUNCTIONS = (
-    "auth", "users", "trips", "members", "invitations", "todos", "chat", "locations", "notifications",
+    "auth", "users", "trips", "members", "invitations", "todos", "chat", "documents", "locations", "notifications",
     "weather", "places", "feedback", "pages", "calendars",
 )  # fmt: skip
 

@@ -13,6 +13,7 @@ OWN_SECRETS: Mapping[str, str] = {
     "links": "Links of invitations are signed with it.",
     "codes": "Codes in mails, refresh tokens and tokens of devices are derived from it.",
     "addresses": "Private addresses are signed with it.",
+    "documents": "Tokens of documents' files are encrypted with it.",
     "proofs": "Sign-ins prove themselves to the triggers of the user pool with it.",
 }
 # Keys of external services, which an operator stores.
@@ -149,6 +150,10 @@ _FIXED: Mapping[str, Service] = {
         _variables("MEDIA_BUCKET"),
         # A signed link needs the right to read the object.
         (Grant(("s3:DeleteObject", "s3:GetObject", "s3:PutObject"), ("attachments/*",)),),
+    ),
+    "document_files": Service(
+        _variables("MEDIA_BUCKET"),
+        (Grant(("s3:DeleteObject", "s3:GetObject", "s3:PutObject"), ("documents/*",)),),
     ),
     "profile_cache": Service(
         _variables("PROFILES_TABLE"),

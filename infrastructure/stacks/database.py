@@ -263,6 +263,10 @@ class DatabaseStack(Stack):
                         )
                     ],
                 ),
+                # A deleted document leaves no readable version for long.
+                s3.LifecycleRule(
+                    id="documents", prefix="documents/", noncurrent_version_expiration=Duration.days(1)
+                ),
                 s3.LifecycleRule(id="unfinished", prefix="tmp/", expiration=Duration.days(7)),
             ],
         )
@@ -272,12 +276,13 @@ class DatabaseStack(Stack):
         self.places.arns["audit/*"] = f"arn:{self.partition}{objects}"
         self.places.wild["audit/*"] = (f"arn:<AWS::Partition>{objects}", "Objects are named by day and event id.")
         self.places.values["NOMADCREW_AWS_MEDIA_BUCKET"] = self.media.bucket_name
-        files = f":s3:::{self._bucket_name('Media')}/attachments/*"
-        self.places.arns["attachments/*"] = f"arn:{self.partition}{files}"
-        self.places.wild["attachments/*"] = (
-            f"arn:<AWS::Partition>{files}",
-            "Objects are named by trip and file id.",
-        )
+        for folder, names in (
+            ("attachments", "Objects are named by trip and file id."),
+            ("documents", "Objects are named by document id."),
+        ):
+            files = f":s3:::{self._bucket_name('Media')}/{folder}/*"
+            self.places.arns[f"{folder}/*"] = f"arn:{self.partition}{files}"
+            self.places.wild[f"{folder}/*"] = (f"arn:<AWS::Partition>{files}", names)
         CfnOutput(self, "AuditBucketName", value=audit.bucket_name)
         CfnOutput(self, "MediaBucketName", value=self.media.bucket_name)
 

@@ -13,6 +13,7 @@ from nomadcrew.core.notifications.model import Draft, Notice
 from nomadcrew.core.notifications.preferences import Kind
 from tests.gazetteer import load_towns
 from tests.sample_files import JPEG_OF_A_PHONE as PICTURE
+from tests.sample_files import PDF
 from tests.world import NEW_TRIP, User, World
 
 CALLERS = ("no token", "wrong kind", "outsider", "invitee", "MEMBER", "ADMIN", "OWNER", "removed")
@@ -110,7 +111,7 @@ async def ask(stage: Scene, row: str, variant: str, caller: str) -> Ask:
     if "{notificationId}" in path:
         whose = me if variant == "my own" else stage.people["another member"]
         path = path.replace("{notificationId}", str(await notification(stage.world, stage.trip, whose)))
-    if "{token}" in path:
+    if "{token}" in path and "/wallet/" not in path:
         token = "no-code" if "/confirm" in path else await stranger_link(stage)
         path = path.replace("{token}", token)
     if "/v1/calendars/" in path:
@@ -121,6 +122,8 @@ async def ask(stage: Scene, row: str, variant: str, caller: str) -> Ask:
         await _locate(stage, row, variant, me)
     if "{attachmentId}" in path:
         path = path.replace("{attachmentId}", str(await _attachment(stage)))
+    if "/wallet/" in row:
+        return await _of_wallet(stage, row, variant, caller, path)
     if row == "POST /v1/trips/{id}/chat/attachments":
         return Ask(method, path, by, raw=PICTURE, headers=(("content-type", "image/jpeg"),))
     body = await _body(stage, row, variant, me)
@@ -288,6 +291,67 @@ async def _attachment(stage: Scene) -> UUID:
     body = {"attachmentId": sent.json["id"]}
     assert (await stage.world.call("POST", f"{path}/messages", by=author, body=body)).status == 201
     return UUID(sent.json["id"])
+
+
+NEW_DOCUMENT = {"documentType": "passport", "name": "Passport", "metadata": {"expiryDate": "2027-05-01"}}
+BOUNDARY = "a-boundary"
+
+
+def document_form(file: bytes = PDF, **metadata: object) -> bytes:
+    """A form as the shipped app sends it."""
+    texts = json.dumps(NEW_DOCUMENT | metadata).encode()
+    return b"".join(
+        (
+            f"--{BOUNDARY}\r\n".encode(),
+            b'content-disposition: form-data; name="file"; filename="scan.pdf"\r\n',
+            b"content-type: application/octet-stream\r\n\r\n", file, b"\r\n",
+            f"--{BOUNDARY}\r\n".encode(),
+            b'content-disposition: form-data; name="metadata"\r\n\r\n', texts, b"\r\n",
+            f"--{BOUNDARY}--\r\n".encode(),
+        )
+    )  # fmt: skip
+
+
+FORM_DATA = ("content-type", f"multipart/form-data; boundary={BOUNDARY}")
+
+
+async def _of_wallet(stage: Scene, row: str, variant: str, caller: str, path: str) -> Ask:
+    """A request on documents. Those of the variant are the caller's own, or another member's in a trip's wallet."""
+    by = stage.caller(caller)
+    if row in ("POST /v1/wallet/documents", "POST /v1/trips/{id}/wallet/documents"):
+        return Ask("POST", path, by, raw=document_form(), headers=(FORM_DATA,))
+    if row.endswith(":presign"):
+        body = NEW_DOCUMENT | {"mimeType": "application/pdf", "fileSize": len(PDF)}
+        return Ask("POST", path, by, body)
+    if row.endswith(":complete"):
+        return Ask(
+            "POST", path, by, {"id": await _reserved(stage, stage.people.get(caller) or stage.people["OWNER"])}
+        )
+    document = await _document(stage, variant, caller) if "{documentId}" in path or "{token}" in path else {}
+    path = path.replace("{documentId}", str(document.get("id"))).replace(
+        "{token}", str(document.get("downloadUrl"))
+    )
+    return Ask(row.partition(" ")[0], path, by, {"name": "Renamed"} if row.startswith("PUT") else None)
+
+
+async def _document(stage: Scene, variant: str, caller: str) -> dict[str, Any]:
+    """A document in the wallet that the variant names."""
+    own = variant == "my own" and caller in stage.people
+    author = stage.people[caller if own else "another member"]
+    path = f"/v1/trips/{stage.trip}/wallet/documents" if variant == "of the trip" else "/v1/wallet/documents"
+    reply = await stage.world.call("POST", path, by=author, raw=document_form(), headers=dict((FORM_DATA,)))
+    assert reply.status == 201, reply.body
+    return dict(reply.json)
+
+
+async def _reserved(stage: Scene, author: User) -> str:
+    """A document that is reserved, with its file in the store."""
+    body = NEW_DOCUMENT | {"mimeType": "application/pdf", "fileSize": len(PDF)}
+    reply = await stage.world.call("POST", "/v1/wallet/documents:presign", by=author, body=body)
+    assert reply.status == 201, reply.body
+    upload = reply.json["upload"]
+    assert (await stage.world.call(upload["method"], upload["url"], raw=PDF)).status == 204
+    return str(reply.json["id"])
 
 
 async def account(stage: Scene) -> str:

@@ -48,6 +48,7 @@ READERS = {
     "links": {"email", "invitations", "pages"},
     "codes": {"auth", "email", "pages"},
     "addresses": {"invitations", "users"},
+    "documents": {"documents"},
     "proofs": {"auth", "cognito_triggers", "pages"},
     "push": {"push"},
     "mirror": {"mirror"},

@@ -126,6 +126,7 @@ def test_no_right_covers_all_resources(templates: Templates) -> None:
         "iot topic/nc/<stage>/trips/*",
         "s3 <AuditBucket>/*",
         "s3 <MediaBucket>/attachments/*",
+        "s3 <MediaBucket>/documents/*",
     }
     assert {action for _, action, _ in starred} == {
         "execute-api:ManageConnections",

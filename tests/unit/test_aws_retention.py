@@ -7,14 +7,16 @@ from datetime import datetime
 import pytest
 
 from nomadcrew.core.errors import Unavailable
-from nomadcrew.core.ids import AttachmentId, TripId, uuid7
+from nomadcrew.core.ids import AttachmentId, DocumentId, TripId, uuid7
 from nomadcrew.core.ports import Ports
-from nomadcrew.core.retention import UNUSED_ATTACHMENT_RETENTION
+from nomadcrew.core.retention import RESERVED_DOCUMENT_RETENTION, UNUSED_ATTACHMENT_RETENTION
 from nomadcrew.core.scheduled_jobs import JobRun
 from nomadcrew.hosts.aws.functions.retention import JOBS, apply_retention
 from tests.fakes import CountingOutbox, fake_ports
 
 OTHERS = [
+    "document audit",
+    "documents",
     "feedback",
     "files",
     "mails sent",
@@ -62,6 +64,9 @@ class FakeStorage:
     async def delete_feedback(self, now: datetime) -> int:
         return self._record("feedback")
 
+    async def delete_document_audit(self, now: datetime) -> int:
+        return self._record("document audit")
+
     async def delete_mails_sent(self, now: datetime) -> int:
         return self._record("mails sent")
 
@@ -104,8 +109,33 @@ class FakeStorage:
         return 1
 
 
+@dataclass
+class FakeDocuments:
+    """Fakes the documents of retention, one of them with a file."""
+
+    storage: FakeStorage
+    files: list[DocumentId] = field(default_factory=lambda: [DocumentId(uuid7())])
+
+    async def expire(self, reserved_before: datetime, *, now: datetime, limit: int) -> int:
+        assert now - reserved_before == RESERVED_DOCUMENT_RETENTION
+        return 0
+
+    async def list_with_files(self, deleted_before: datetime, *, limit: int) -> list[DocumentId]:
+        return self.files
+
+    async def file_gone(self, ids: Sequence[DocumentId]) -> None:
+        assert self.storage.deleted_key == f"documents/{ids[0]}"  # the file was deleted before
+        self.files = []
+
+    async def forget(self, deleted_before: datetime, *, limit: int) -> int:
+        self.storage.done.append("documents")
+        return 0
+
+
 def _ports(storage: FakeStorage) -> Ports:
     return fake_ports(
+        documents=FakeDocuments(storage),
+        document_files=storage,
         retention=storage,
         todos=storage,
         job_runs=storage,
@@ -119,7 +149,7 @@ def _ports(storage: FakeStorage) -> Ports:
 async def test_every_task_runs() -> None:
     storage = FakeStorage()
     await apply_retention({}, LambdaContext(), _ports(storage))
-    assert sorted(storage.done) == ["events", *OTHERS]
+    assert sorted(storage.done) == sorted(["events", *OTHERS])
     assert [(run.job, run.count, run.error) for run in storage.runs] == [(job.name, 1, None) for job in JOBS]
 
 

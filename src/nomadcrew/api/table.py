@@ -3,6 +3,7 @@
 from nomadcrew.api.auth import routes as auth
 from nomadcrew.api.calendars import routes as calendars
 from nomadcrew.api.chat import routes as chat
+from nomadcrew.api.documents import routes as documents
 from nomadcrew.api.feedback import routes as feedback
 from nomadcrew.api.invitations import routes as invitations
 from nomadcrew.api.locations import routes as locations
@@ -25,6 +26,7 @@ FUNCTIONS: tuple[Routes, ...] = (
     todos.routes,
     calendars.routes,
     chat.routes,
+    documents.routes,
     notifications.routes,
     locations.routes,
     weather.routes,

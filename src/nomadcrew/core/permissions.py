@@ -56,6 +56,11 @@ RULES: dict[tuple[str, str], Rule] = {
     ("todo", "read"): MEMBER,
     ("todo", "update"): OWN_OR_ADMIN,
     ("todo", "delete"): OWN_OR_ADMIN,
+    # Of a trip's wallet; a document of the user's own wallet is for its user only.
+    ("document", "create"): MEMBER,
+    ("document", "read"): MEMBER,
+    ("document", "update"): OWN,
+    ("document", "delete"): OWN,
     ("chat", "create"): MEMBER,
     ("chat", "read"): MEMBER,
     ("chat", "react"): MEMBER,

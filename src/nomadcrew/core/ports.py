@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.calendars.ports import CalendarLinks, Calendars
     from nomadcrew.core.chat.ports import Attachments, ChatLog
     from nomadcrew.core.clock import Clock
+    from nomadcrew.core.documents.ports import Documents, FileTokens
     from nomadcrew.core.events import AuditLog, EventLog, Outbox
     from nomadcrew.core.feedback.ports import FeedbackBox
     from nomadcrew.core.files.ports import Files
@@ -129,6 +130,9 @@ class Ports(Struct, frozen=True, eq=False):
     chat: ChatLog
     attachments: Attachments
     files: Files
+    documents: Documents
+    document_files: Files  # those of documents, for functions that need only those
+    file_tokens: FileTokens
     notifications: Notifications
     push_tokens: PushTokens
     push: Push

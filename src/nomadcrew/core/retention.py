@@ -7,6 +7,9 @@ EVENT_RETENTION = timedelta(days=7)
 POSITION_RETENTION = timedelta(days=30)  # and views of positions
 NOTIFICATION_RETENTION = timedelta(days=30)
 UNUSED_ATTACHMENT_RETENTION = timedelta(days=1)  # a file that no message refers to
+DOCUMENT_RETENTION = timedelta(days=30)  # the row of a deleted document, with its audit; its file goes at once
+RESERVED_DOCUMENT_RETENTION = timedelta(hours=1)  # longer than the request that uploads its file is valid
+DOCUMENT_AUDIT_RETENTION = timedelta(days=365)
 STORED_REPLY_RETENTION = timedelta(hours=24)  # for repeats with an Idempotency-Key
 FINGERPRINT_RETENTION = timedelta(seconds=30)  # for repeats without one
 REGISTRATION_RETENTION = timedelta(days=7)  # after an unconfirmed registration expired
@@ -27,6 +30,8 @@ class Retention(Protocol):
     async def delete_notifications(self, now: datetime) -> int: ...
 
     async def delete_stored_replies(self, now: datetime) -> int: ...
+
+    async def delete_document_audit(self, now: datetime) -> int: ...
 
     async def delete_dead_jobs(self, now: datetime) -> int: ...
 

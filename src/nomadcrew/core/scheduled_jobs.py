@@ -8,6 +8,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from nomadcrew.core.chat.attachments import forget_files
+from nomadcrew.core.documents import upkeep
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.todos.service import remind
@@ -81,6 +82,10 @@ async def _broadcast_weather(ports: Ports, now: datetime) -> int:
     )
 
 
+async def _sweep_documents(ports: Ports, now: datetime) -> int:
+    return await upkeep.sweep(documents=ports.documents, files=ports.document_files, now=now)
+
+
 SCHEDULED_JOBS: Sequence[ScheduledJob] = (
     # Others are notified within 15 seconds; reads exclude expired sharing at once.
     ScheduledJob(
@@ -98,6 +103,7 @@ SCHEDULED_JOBS: Sequence[ScheduledJob] = (
     ScheduledJob("old-mail-counts", HOUR, lambda ports, now: ports.retention.delete_mails_sent(now)),
     ScheduledJob("old-pushes", HOUR, lambda ports, now: ports.retention.delete_push_sends(now)),
     ScheduledJob("old-files", HOUR, _forget_files),
+    ScheduledJob("old-documents", HOUR, _sweep_documents),
     ScheduledJob(
         "old-registrations", HOUR, lambda ports, now: ports.unconfirmed_registrations.delete_expired(now=now)
     ),
@@ -110,6 +116,7 @@ SCHEDULED_JOBS: Sequence[ScheduledJob] = (
     ScheduledJob("old-notifications", DAY, lambda ports, now: ports.retention.delete_notifications(now)),
     ScheduledJob("old-push-tokens", DAY, lambda ports, now: ports.retention.delete_push_tokens(now)),
     ScheduledJob("old-feedback", DAY, lambda ports, now: ports.retention.delete_feedback(now)),
+    ScheduledJob("old-document-audits", DAY, lambda ports, now: ports.retention.delete_document_audit(now)),
     ScheduledJob("old-dead-jobs", DAY, lambda ports, now: ports.retention.delete_dead_jobs(now), machine_only=True),
 )
 

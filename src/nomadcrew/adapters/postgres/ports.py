@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from nomadcrew.adapters.postgres.sql import Sql
     from nomadcrew.core.calendars.ports import Calendars
     from nomadcrew.core.chat.ports import Attachments
+    from nomadcrew.core.documents.ports import Documents
     from nomadcrew.core.events import EventLog
     from nomadcrew.core.feedback.ports import FeedbackBox
     from nomadcrew.core.idempotency import IdempotencyStore
@@ -88,6 +89,12 @@ def attachments(sql: Sql) -> Attachments:
     return PostgresAttachments(sql)
 
 
+def documents(sql: Sql) -> Documents:
+    from nomadcrew.adapters.postgres.documents import PostgresDocuments
+
+    return PostgresDocuments(sql)
+
+
 def notifications(sql: Sql) -> Notifications:
     from nomadcrew.adapters.postgres.notifications import PostgresNotifications
 
@@ -163,6 +170,7 @@ SQL_PORTS: Mapping[str, Callable[[Sql], object]] = MappingProxyType(
             calendars,
             feedback_box,
             attachments,
+            documents,
             notifications,
             push_tokens,
             mirror_source,

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from nomadcrew.adapters.postgres.sql import Sql, Statement, statements
 from nomadcrew.core.retention import (
     DEAD_JOB_RETENTION,
+    DOCUMENT_AUDIT_RETENTION,
     EVENT_RETENTION,
     FEEDBACK_RETENTION,
     MAIL_COUNT_RETENTION,
@@ -34,6 +35,9 @@ class PostgresRetention:
 
     async def delete_stored_replies(self, now: datetime) -> int:
         return await self._purge(statements("idempotency")["purge"], now=now)
+
+    async def delete_document_audit(self, now: datetime) -> int:
+        return await self._purge(statements("documents")["purge_audit"], before=now - DOCUMENT_AUDIT_RETENTION)
 
     async def delete_dead_jobs(self, now: datetime) -> int:
         return await self._purge(statements("queue")["purge_dead"], before=now - DEAD_JOB_RETENTION)

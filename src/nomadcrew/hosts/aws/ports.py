@@ -72,6 +72,8 @@ STANDS_ON: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "connections": ("muting",),
         "chat": ("sql", "chat"),
         "files": ("files",),
+        "document_files": ("document_files",),
+        "file_tokens": ("secret_documents",),
         "broadcaster": ("queue",),
         "awake_sockets": (),
         "connected": ("all_connections",),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nomadcrew.adapters.aws.sdk.services import Service
     from nomadcrew.adapters.aws.timestream import Cells
     from nomadcrew.core.chat.ports import ChatLog
+    from nomadcrew.core.documents.ports import FileTokens
     from nomadcrew.core.files.ports import Files
     from nomadcrew.core.locations.ports import (
         LastPositions,
@@ -142,6 +143,15 @@ class RealtimePortFactory(PortFactory):
         from nomadcrew.adapters.aws.sdk.services import S3
 
         return S3Files(self.client(S3), self.config.required("media_bucket"))
+
+    def document_files(self) -> Files:
+        return self.files()
+
+    def file_tokens(self) -> FileTokens:
+        from nomadcrew.adapters.file_tokens import EncryptedFileTokens
+
+        secrets = self.secrets("secret_documents")
+        return EncryptedFileTokens(lambda: secrets.keys("file tokens"))
 
     def broadcaster(self) -> Broadcaster:
         from nomadcrew.adapters.aws.broadcaster import QueuedBroadcaster

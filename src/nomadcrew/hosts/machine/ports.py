@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from nomadcrew.adapters.calendar_links import KeyedCalendarLinks
+from nomadcrew.adapters.file_tokens import EncryptedFileTokens
 from nomadcrew.adapters.http.expo import ExpoPush
 from nomadcrew.adapters.http.open_meteo import OpenMeteo
 from nomadcrew.adapters.http.supabase import SupabaseMirror
@@ -86,6 +87,7 @@ def machine_ports(
     presence = presence or PostgresPresence(sql)
     places = NoPlaces() if settings.places == OFF else PostgresGazetteer(sql)
     mirrored = MirroredBroadcaster(broadcaster, queue) if settings.mirrors else broadcaster
+    files = DiskFiles(files_folder, keys.files, base=FILES)
     return Ports(
         site=Site(
             public_url=settings.public_url or url,
@@ -100,7 +102,9 @@ def machine_ports(
         places=places,
         gazetteer=NoPlaces() if isinstance(places, NoPlaces) else MachineGazetteer(places),
         chat=PostgresChat(sql, outbox),
-        files=DiskFiles(files_folder, keys.files, base=FILES),
+        files=files,
+        document_files=files,
+        file_tokens=EncryptedFileTokens(lambda: [secret.encode() for secret in keys.files]),
         limits=limits or rate_limits(settings.rate_limits, clock),
         flags=FileFlags(settings.home / "flags.json"),
         outbox=outbox,

@@ -192,6 +192,7 @@ class RequestServer:
             proxies=proxies,
             observe=metrics.request,
             downloads=Downloads(ports),
+            folder=settings.home,
         )
 
     def loops(self) -> dict[str, Loop]:

@@ -80,6 +80,7 @@ class AwsConfig(Struct, frozen=True, kw_only=True):
     secret_codes_arn: str = ""
     secret_addresses_arn: str = ""
     secret_proofs_arn: str = ""
+    secret_documents_arn: str = ""
     secret_push_arn: str = ""
     secret_mirror_arn: str = ""
     sockets_url: str = ""

@@ -13,7 +13,10 @@ log = logging.getLogger("nomadcrew.retention")
 
 # On AWS, DynamoDB's TTL deletes sessions, and the queues' retention deletes dead jobs.
 JOBS = [job for job in SCHEDULED_JOBS if not job.machine_only]
-PORTS: Final = ("attachments", "files", "job_runs", "outbox", "retention", "todos", "unconfirmed_registrations")
+PORTS: Final = (
+    "attachments", "document_files", "documents", "files", "job_runs", "outbox", "retention", "todos",
+    "unconfirmed_registrations",
+)  # fmt: skip
 
 
 async def apply_retention(_event: Event, context: Context, ports: Ports) -> None:

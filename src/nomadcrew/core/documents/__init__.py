@@ -1,0 +1,1 @@
+"""Documents: a user's own wallet, and the wallets of trips."""

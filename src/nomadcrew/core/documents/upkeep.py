@@ -1,0 +1,39 @@
+"""The sweep of documents: no file without its row, no row without its file, nothing longer than it is needed."""
+
+from datetime import datetime
+
+from nomadcrew.core.documents.model import key_of
+from nomadcrew.core.documents.ports import Documents
+from nomadcrew.core.files.ports import Files
+from nomadcrew.core.retention import DOCUMENT_RETENTION, RESERVED_DOCUMENT_RETENTION
+
+BATCH = 200
+
+
+async def sweep(*, documents: Documents, files: Files, now: datetime) -> int:
+    """Expire reservations, delete the files of deleted documents, and delete rows after their retention.
+
+    A file is deleted once more an hour after its document: until then its client may upload it again. A row is
+    deleted after its file, so that an interrupted sweep is repeated. Returns the number of files and rows.
+
+    Raises:
+        Unavailable: a file could not be deleted; retry later.
+    """
+    before = now - RESERVED_DOCUMENT_RETENTION
+    while await documents.expire(before, now=now, limit=BATCH) >= BATCH:
+        pass
+    total = 0
+    while True:
+        due = await documents.list_with_files(before, limit=BATCH)
+        for document_id in due:
+            await files.delete(key_of(document_id))
+        if due:
+            await documents.file_gone(due)
+        total += len(due)
+        if len(due) < BATCH:
+            break
+    while True:
+        forgotten = await documents.forget(now - DOCUMENT_RETENTION, limit=BATCH)
+        total += forgotten
+        if forgotten < BATCH:
+            return total
