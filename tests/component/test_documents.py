@@ -4,17 +4,23 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 
+from nomadcrew.api.mail.consumer import send_mail_for
+from nomadcrew.api.notifications.consumer import notify
 from nomadcrew.core.documents import upkeep
 from nomadcrew.core.documents.model import MAX_OWN_BYTES, TOKEN_LIFETIME, UPLOAD_LIFETIME
+from nomadcrew.core.documents.reminders import remind
+from nomadcrew.core.events import DOCUMENT_ENDS, Event
 from nomadcrew.core.files.model import MAX_FILE_BYTES
+from nomadcrew.core.ids import EventId
 from nomadcrew.core.retention import DOCUMENT_RETENTION, RESERVED_DOCUMENT_RETENTION
 from tests.component.requests import BOUNDARY, FORM_DATA, document_form
 from tests.postgres import Postgres
@@ -489,6 +495,82 @@ async def test_documents_of_a_deleted_trip_are_deleted(crew: Crew) -> None:
     finally:
         crew.world.clock.now = before
     assert crew.stored(group["id"], own["id"]) == [own["id"]]
+
+
+async def reminded(crew: Crew, days_before: int, hour: int = 9) -> list[Event]:
+    """The events of reminders at a time before the end of February 2027, and their notifications and mails."""
+    ports, before = crew.world.ports, crew.world.clock()
+    crew.world.clock.now = datetime(2027, 2, 28, hour, tzinfo=UTC) - timedelta(days=days_before)
+    try:
+        await remind(documents=ports.documents, new_id=ports.new_id, now=crew.world.clock())
+        async with crew.world.pool.connection() as connection:
+            rows = await connection.fetch(
+                "DELETE FROM outbox WHERE type = 'document.ends' RETURNING id, recipient_id, audience, payload"
+            )
+        events = [
+            Event(
+                EventId(row[0]), DOCUMENT_ENDS, "document-service", None, None, row[1], row[2], crew.world.clock(),
+                row[3],
+            )
+            for row in rows
+        ]  # fmt: skip
+        for event in events:
+            await notify(event, ports)
+            await send_mail_for(event, ports)
+        return events
+    finally:
+        crew.world.clock.now = before
+
+
+async def test_a_user_is_reminded_30_7_and_1_days_before_a_passport_ends(crew: Crew) -> None:
+    document = await crew.uploaded("ana", name="My passport", metadata={"expiry_date": "2027-02-28"})
+    await crew.uploaded("ana", documentType="loyalty_card", metadata={"expiryDate": "2027-02-28"})
+    assert [await reminded(crew, 31), await reminded(crew, 30, hour=8)] == [[], []]
+    counts = [len(await reminded(crew, days)) for days in (30, 29, 8, 7, 6, 2, 1, 0)]
+    assert counts == [1, 0, 0, 1, 0, 0, 1, 0]
+    notifications = (await crew.call("GET", "/v1/notifications", "ana")).json
+    assert [notification["message"] for notification in notifications] == ["My passport ends on 2027-02-28"] * 3
+    assert [notification["metadata"]["days"] for notification in notifications] == [1, 7, 30]
+    assert notifications[0]["metadata"]["documentID"] == document["id"]
+    mails = [path.read_text() for path in crew.world.mail.iterdir() if crew.people["ana"].email in path.read_text()]
+    assert len(mails) == 3
+    assert all("My passport ends on 28 February 2027" in mail for mail in mails)
+
+
+async def test_a_reminder_follows_the_preferences_of_its_user(crew: Crew) -> None:
+    await crew.uploaded(
+        "ben", crew.group, name="A visa", documentType="visa", metadata={"expiryDate": "2027-02-28"}
+    )
+    await crew.call("PUT", "/v1/notifications/preferences", "ben", {"email": False})
+    assert len(await reminded(crew, 7)) == 1
+    await crew.call("PUT", "/v1/notifications/preferences", "ben", {"email": True, "documents": False})
+    assert len(await reminded(crew, 1)) == 1
+    notifications = (await crew.call("GET", "/v1/notifications", "ben")).json
+    assert [
+        notification["metadata"]["days"] for notification in notifications if "days" in notification["metadata"]
+    ] == [7]
+    assert not [path for path in crew.world.mail.iterdir() if "A visa" in path.read_text()]
+
+
+async def test_a_new_end_is_reminded_of_again_and_a_deleted_document_never(crew: Crew) -> None:
+    document = await crew.uploaded("ana", metadata={"expiryDate": "2027-02-20"})
+    assert len(await reminded(crew, 10)) == 1
+    path = f"{OWN}/{document['id']}"
+    await crew.call("PUT", path, "ana", {"metadata": {"expiryDate": "2027-02-28"}})
+    assert len(await reminded(crew, 10)) == 1
+    await crew.call("PUT", path, "ana", {"name": "Renamed"})
+    assert await reminded(crew, 10) == []
+    await crew.call("DELETE", path, "ana")
+    assert await reminded(crew, 7) == []
+
+
+async def test_a_mail_about_a_document_that_changed_meanwhile_is_not_sent(crew: Crew) -> None:
+    document = await crew.uploaded("ana", metadata={"expiryDate": "2027-02-28"})
+    [event] = await reminded(crew, 10)
+    mails = len(list(crew.world.mail.iterdir()))
+    await crew.call("DELETE", f"{OWN}/{document['id']}", "ana")
+    await send_mail_for(replace(event, id=EventId(uuid4())), crew.world.ports)
+    assert len(list(crew.world.mail.iterdir())) == mails
 
 
 async def test_the_audit_records_all_actions_for_those_whom_they_concern(crew: Crew) -> None:

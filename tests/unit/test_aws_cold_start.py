@@ -18,7 +18,7 @@ BUDGETS = {
     "authorizer": 350,
     "chat": 267,
     "cognito_confirmed": 245,
-    "email": 300,
+    "email": 304,
     "documents": 292,
     "feedback": 255,
     "chat_fanout": 215,

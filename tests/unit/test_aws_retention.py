@@ -17,6 +17,7 @@ from tests.fakes import CountingOutbox, fake_ports
 OTHERS = [
     "document audit",
     "documents",
+    "ending documents",
     "feedback",
     "files",
     "mails sent",
@@ -120,6 +121,10 @@ class FakeDocuments:
         assert now - reserved_before == RESERVED_DOCUMENT_RETENTION
         return 0
 
+    async def remind(self, *_: object, now: datetime) -> int:
+        self.storage.done.append("ending documents")
+        return 1
+
     async def list_with_files(self, deleted_before: datetime, *, limit: int) -> list[DocumentId]:
         return self.files
 
@@ -143,6 +148,7 @@ def _ports(storage: FakeStorage) -> Ports:
         attachments=storage,
         files=storage,
         outbox=CountingOutbox(),
+        new_id=uuid7,
     )
 
 

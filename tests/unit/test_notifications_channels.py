@@ -26,12 +26,16 @@ TABLE: dict[Kind, tuple[set[str], ...]] = {
     Kind.OWN: (ALL_CHANNELS, {L, S}, {P}, NOTHING, {L, S}, ALL_CHANNELS),
     Kind.TRIP: (ALL_CHANNELS, {L, S}, {P}, NOTHING, {L, S}, NOTHING),
     Kind.TODO: (ALL_CHANNELS, {L, S}, {P}, NOTHING, {L, S}, NOTHING),
+    # A document of the user's own is no matter of a trip.
+    Kind.DOCUMENT: (ALL_CHANNELS, {L, S}, {P}, ALL_CHANNELS, {L, S}, NOTHING),
     Kind.LOCATION: (ALL_CHANNELS, {L, S}, {P}, NOTHING, {L, S}, NOTHING),
     Kind.CHAT: (NOT_LISTED, {S}, {P}, NOTHING, {S}, NOTHING),
     Kind.ARRIVAL: (NOT_LISTED, {S}, {P}, NOTHING, {S}, NOTHING),
 }
 NOW_QUIET = QuietHours(time(11), time(13), "UTC")
-OFF = Preferences(trip_updates=False, todos=False, location_sharing=False, arrivals=False, chat=ChatLevel.NONE)
+OFF = Preferences(
+    trip_updates=False, todos=False, location_sharing=False, arrivals=False, documents=False, chat=ChatLevel.NONE
+)
 
 
 @pytest.mark.parametrize("kind", Kind)

@@ -1,7 +1,7 @@
 """Renders the templates of pages and mails, and formats names and dates for them."""
 
 import re
-from datetime import datetime
+from datetime import date, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +48,7 @@ def unlinked(text: str) -> str:
     return one_line(_LINK.sub(r"\g<0> ", visible_line(text)))
 
 
-def day(moment: datetime) -> str:
+def day(moment: date) -> str:
     """For example `1 July 2026`."""
     return f"{moment.day} {moment:%B} {moment.year}"
 

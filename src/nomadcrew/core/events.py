@@ -52,6 +52,7 @@ PUSH = "push"  # pushes for phones, planned by the notifier
 MIRROR = "mirror"  # only on sites with a mirror
 REALTIME = "realtime"  # only on AWS, where a gateway holds the sockets; on the machine the relay sends to them
 LOCATION = "location"  # only on sites whose positions go through a queue
+DOCUMENT_ENDS = "document.ends"
 CONSUMERS: dict[str, tuple[str, ...]] = {
     "TRIP_UPDATED": (NOTIFICATIONS,),
     "TRIP_STATUS_UPDATED": (NOTIFICATIONS,),
@@ -67,6 +68,7 @@ CONSUMERS: dict[str, tuple[str, ...]] = {
     "CHAT_MESSAGE_SENT": (NOTIFICATIONS,),
     "LOCATION_SHARING_CHANGED": (NOTIFICATIONS,),
     "MEMBER_ARRIVED": (NOTIFICATIONS,),
+    DOCUMENT_ENDS: (NOTIFICATIONS, EMAIL),
     "account.confirmation_requested": (EMAIL,),
     "contact_email.confirmation_requested": (EMAIL,),
 }

@@ -8,7 +8,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from nomadcrew.core.chat.attachments import forget_files
-from nomadcrew.core.documents import upkeep
+from nomadcrew.core.documents import reminders, upkeep
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.todos.service import remind
@@ -82,6 +82,10 @@ async def _broadcast_weather(ports: Ports, now: datetime) -> int:
     )
 
 
+async def _remind_of_documents(ports: Ports, now: datetime) -> int:
+    return await reminders.remind(documents=ports.documents, new_id=ports.new_id, now=now)
+
+
 async def _sweep_documents(ports: Ports, now: datetime) -> int:
     return await upkeep.sweep(documents=ports.documents, files=ports.document_files, now=now)
 
@@ -98,6 +102,7 @@ SCHEDULED_JOBS: Sequence[ScheduledJob] = (
         "old-replies", timedelta(minutes=1), lambda ports, now: ports.retention.delete_stored_replies(now)
     ),
     ScheduledJob("due-todos", timedelta(minutes=5), _remind_of_todos, has_events=True),
+    ScheduledJob("ending-documents", HOUR, _remind_of_documents, has_events=True),
     ScheduledJob("old-positions", HOUR, lambda ports, now: ports.retention.delete_positions(now)),
     ScheduledJob("old-events", HOUR, lambda ports, now: ports.retention.delete_events(now)),
     ScheduledJob("old-mail-counts", HOUR, lambda ports, now: ports.retention.delete_mails_sent(now)),

@@ -109,6 +109,7 @@ _AREAS = {
     "invitation-service": "nomadcrew.invitations",
     "todo_model": "nomadcrew.todos",
     "location-service": "nomadcrew.locations",
+    "document-service": "nomadcrew.documents",
     "NotificationService": "nomadcrew.notifications",
 }
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from datetime import datetime
+from datetime import date, datetime
 
 from nomadcrew.adapters.postgres.refusals import Refusals, raise_for_verdict
 from nomadcrew.adapters.postgres.sql import Row, Sql, after_columns, json_param, statements
@@ -15,6 +15,7 @@ from nomadcrew.core.documents.model import (
     Document,
     DocumentNotFound,
     DocumentPage,
+    EndingDocument,
     FileGrant,
     NewDocument,
     NotDocumentOwner,
@@ -26,6 +27,7 @@ from nomadcrew.core.documents.model import (
 from nomadcrew.core.documents.ports import DocumentAccess, WalletAccess
 from nomadcrew.core.files.model import FileKind
 from nomadcrew.core.ids import DocumentId, EventId
+from nomadcrew.core.notifications.preferences import Preferences
 from nomadcrew.core.pages import After
 from nomadcrew.core.permissions import rule
 from nomadcrew.core.retention import FINGERPRINT_RETENTION
@@ -138,6 +140,24 @@ class PostgresDocuments:
             for row in rows
             if row["id"] is not None
         ]
+
+    async def remind(
+        self, today: date, leads_days: Sequence[int], event_ids: Sequence[EventId], *, now: datetime
+    ) -> int:
+        rows = await self._sql.fetch(
+            _SQL["remind"], today=today, leads=json_param(leads_days), event_ids=json_param(event_ids), now=now
+        )
+        return len(rows)
+
+    async def get_ending(self, document_id: DocumentId, ends_on: date) -> EndingDocument | None:
+        rows = await self._sql.fetch(_SQL["ending"], id=document_id, ends_on=ends_on)
+        if not rows:
+            return None
+        [row] = rows
+        preferences = Preferences.read(json.loads(row["preferences"]))
+        return EndingDocument(
+            row["id"], row["user_id"], row["name"], row["ends_on"], row["email"], row["username"], preferences
+        )
 
     async def expire(self, reserved_before: datetime, *, now: datetime, limit: int) -> int:
         rows = await self._sql.fetch(_SQL["expire"], reserved_before=reserved_before, now=now, limit=limit)

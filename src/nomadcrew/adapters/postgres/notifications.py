@@ -32,7 +32,7 @@ _DEFAULTS = Preferences()
 class _Question(Struct, frozen=True):
     """The arguments of `facts`; concurrent questions share a statement."""
 
-    trip_id: TripId
+    trip_id: TripId | None
     people: Sequence[UserId]
     invitation_id: InvitationId | None
 
@@ -40,7 +40,7 @@ class _Question(Struct, frozen=True):
 class _Storing(Struct, frozen=True):
     """The arguments of `store`; the notifications of several events share a statement."""
 
-    trip_id: TripId
+    trip_id: TripId | None
     drafts: Sequence[Draft]
     caused_at: datetime
     now: datetime
@@ -123,13 +123,13 @@ class PostgresNotifications:
         raise_for_verdict(row["verdict"])
 
     async def facts(
-        self, trip_id: TripId, user_ids: Sequence[UserId], invitation_id: InvitationId | None
+        self, trip_id: TripId | None, user_ids: Sequence[UserId], invitation_id: InvitationId | None
     ) -> Facts | None:
         return await self._facts(_Question(trip_id, user_ids, invitation_id))
 
     async def _ask(self, questions: Sequence[_Question]) -> Sequence[Facts | None]:
         # Questions about a trip are one: its answer has the users of all of them.
-        people: dict[tuple[TripId, InvitationId | None], dict[UserId, None]] = {}
+        people: dict[tuple[TripId | None, InvitationId | None], dict[UserId, None]] = {}
         for question in questions:
             users = people.setdefault((question.trip_id, question.invitation_id), {})
             users.update(dict.fromkeys(question.people))
@@ -142,13 +142,15 @@ class PostgresNotifications:
         for n, group in groupby(sorted(rows, key=itemgetter("n")), key=itemgetter("n")):
             answer = list(group)
             answers[n] = Facts(
-                answer[0]["trip_name"],
+                answer[0]["trip_name"] or "",
                 {row["user_id"]: _person(row) for row in answer if row["user_id"] is not None},
             )
         numbers = {key: n for n, key in enumerate(people)}
         return [answers.get(numbers[question.trip_id, question.invitation_id]) for question in questions]
 
-    async def store(self, trip_id: TripId, drafts: Sequence[Draft], *, caused_at: datetime, now: datetime) -> int:
+    async def store(
+        self, trip_id: TripId | None, drafts: Sequence[Draft], *, caused_at: datetime, now: datetime
+    ) -> int:
         return await self._store(_Storing(trip_id, drafts, caused_at, now)) if drafts else 0
 
     async def _store_all(self, batch: Sequence[_Storing]) -> Sequence[int]:

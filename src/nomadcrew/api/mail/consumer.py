@@ -1,13 +1,21 @@
 """Consumer of the email queue: sends the mail of an event."""
 
+from datetime import date
 from uuid import UUID
 
 import msgspec
 
-from nomadcrew.api.mail.messages import confirmation_mail, contact_email_mail, invitation_mail, registered_mail
+from nomadcrew.api.mail.messages import (
+    confirmation_mail,
+    contact_email_mail,
+    invitation_mail,
+    registered_mail,
+    reminder_mail,
+)
+from nomadcrew.core import events
 from nomadcrew.core.auth.ports import RegistrationId
 from nomadcrew.core.events import Event
-from nomadcrew.core.ids import InvitationId, UserId
+from nomadcrew.core.ids import DocumentId, InvitationId, UserId
 from nomadcrew.core.invitations.model import InvitationStatus
 from nomadcrew.core.mail import MailMessage
 from nomadcrew.core.ports import Ports
@@ -32,6 +40,13 @@ class AboutAccount(msgspec.Struct):
     user_id: UUID | None = None
 
 
+class AboutDocument(msgspec.Struct, rename="camel"):
+    """A document of which its user is reminded, and its last day."""
+
+    document_id: UUID
+    ends_on: date
+
+
 async def send_mail_for(event: Event, ports: Ports) -> None:
     """Send the mail of an event, unless the stored state makes it obsolete. The event's id is the mail's id.
 
@@ -54,8 +69,18 @@ async def _mail_for(event: Event, ports: Ports) -> MailMessage | None:
             return await _about_account(event, ports)
         case "contact_email.confirmation_requested":
             return await _about_contact_email(event, ports)
+        case events.DOCUMENT_ENDS:
+            return await _about_document(event, ports)
         case _:
             return None
+
+
+async def _about_document(event: Event, ports: Ports) -> MailMessage | None:
+    about = msgspec.json.decode(event.payload, type=AboutDocument)
+    ending = await ports.documents.get_ending(DocumentId(about.document_id), about.ends_on)
+    if ending is None or not ending.is_mailed or ending.ends_on < ports.clock().date():
+        return None
+    return reminder_mail(str(event.id), ending)
 
 
 async def _about_invitation(event: Event, ports: Ports) -> MailMessage | None:

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from nomadcrew.api.rendering import days, minute, render, unlinked
+from nomadcrew.api.rendering import day, days, minute, render, unlinked
 from nomadcrew.core.auth.model import Account
 from nomadcrew.core.auth.ports import Registration
+from nomadcrew.core.documents.model import EndingDocument
 from nomadcrew.core.invitations.model import InvitationDetails
 from nomadcrew.core.mail import MailMessage
 from nomadcrew.core.ports import Site
@@ -66,6 +67,20 @@ def registered_mail(id_: str, account: Account) -> MailMessage:
     """The mail to the owner of an account whose address was registered again."""
     username = unlinked(account.profile.username)
     return _message(id_, account.profile.email, "You have an account already", "registered_mail", username=username)
+
+
+def reminder_mail(id_: str, ending: EndingDocument) -> MailMessage:
+    """The mail that reminds a user of a document's end."""
+    name = unlinked(ending.name) or "A document"
+    return _message(
+        id_,
+        ending.email,
+        f"{name} ends on {day(ending.ends_on)}",
+        "reminder_mail",
+        username=unlinked(ending.username),
+        name=name,
+        ends_on=day(ending.ends_on),
+    )
 
 
 def _message(id_: str, to: str, subject: str, template: str, **values: Any) -> MailMessage:

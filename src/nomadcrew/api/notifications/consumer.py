@@ -18,7 +18,7 @@ async def notify(event: Event, ports: Ports) -> None:
     """
     now = ports.clock()
     plan = await plan_delivery(event, notifications=ports.notifications, now=now)
-    if plan.drafts and event.trip_id is not None:
+    if plan.drafts:
         ports.outbox.before_write()
         if await ports.notifications.store(event.trip_id, plan.drafts, caused_at=event.occurred_at, now=now):
             await ports.outbox.after_commit()

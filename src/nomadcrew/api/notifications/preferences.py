@@ -23,7 +23,7 @@ class QuietHoursView(Struct, rename="camel"):
 class PreferencesView(Struct, rename="camel"):
     """`push`, `inApp` and `email` switch channels; the other fields switch kinds of notifications.
 
-    Mails are sent for invitations and accounts only, and `email` does not switch them off.
+    `email` switches mails that remind of documents, not those for invitations and accounts.
     """
 
     push: bool
@@ -34,6 +34,7 @@ class PreferencesView(Struct, rename="camel"):
     todos: bool
     location_sharing: bool
     arrivals: bool
+    documents: bool
     quiet_hours: QuietHoursView | None
 
 
@@ -48,6 +49,7 @@ class PreferencesIn(Struct, rename="camel"):
     todos: bool | UnsetType = UNSET
     location_sharing: bool | UnsetType = UNSET
     arrivals: bool | UnsetType = UNSET
+    documents: bool | UnsetType = UNSET
     quiet_hours: QuietHoursView | UnsetType | None = UNSET
 
     def switches(self) -> dict[str, Any]:
@@ -67,6 +69,7 @@ class PreferencesIn(Struct, rename="camel"):
             todos=self.todos,
             locationSharing=self.location_sharing,
             arrivals=self.arrivals,
+            documents=self.documents,
             quietHours=self.quiet_hours if not isinstance(self.quiet_hours, QuietHoursView) else self._hours(),
         )
 
@@ -107,6 +110,7 @@ def preferences_view(preferences: Preferences) -> PreferencesView:
         todos=preferences.todos,
         location_sharing=preferences.location_sharing,
         arrivals=preferences.arrivals,
+        documents=preferences.documents,
         quiet_hours=None
         if hours is None
         else QuietHoursView(f"{hours.start:%H:%M}", f"{hours.end:%H:%M}", hours.time_zone),

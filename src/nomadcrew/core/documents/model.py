@@ -9,6 +9,7 @@ from msgspec import Struct
 from nomadcrew.core.errors import Conflict, Forbidden, Invalid, NotFound
 from nomadcrew.core.files.model import FileKind
 from nomadcrew.core.ids import AuditId, DocumentId, TripId, UserId
+from nomadcrew.core.notifications.preferences import Preferences
 
 MAX_NAME = 255  # characters
 MAX_DESCRIPTION = 2_000  # characters
@@ -132,6 +133,22 @@ class FileGrant(Struct, frozen=True):
     user_id: UserId
     audit_id: AuditId
     expires_at: datetime
+
+
+class EndingDocument(Struct, frozen=True):
+    """A document of which its user is reminded by mail."""
+
+    document_id: DocumentId
+    user_id: UserId
+    name: str
+    ends_on: date
+    email: str
+    username: str
+    preferences: Preferences
+
+    @property
+    def is_mailed(self) -> bool:
+        return bool(self.email) and self.preferences.email and self.preferences.documents
 
 
 class DocumentNotFound(NotFound):

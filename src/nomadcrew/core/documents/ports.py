@@ -1,7 +1,7 @@
 """Ports of documents."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Protocol
 
 from msgspec import Struct
@@ -11,6 +11,7 @@ from nomadcrew.core.documents.model import (
     Description,
     Document,
     DocumentPage,
+    EndingDocument,
     FileGrant,
     NewDocument,
     Trace,
@@ -96,6 +97,19 @@ class Documents(Protocol):
 
         The uploader may read those of a deleted document while its row remains.
         """
+        ...
+
+    async def remind(
+        self, today: date, leads_days: Sequence[int], event_ids: Sequence[EventId], *, now: datetime
+    ) -> int:
+        """Write events for documents that end within a lead, at most one for each of `event_ids`.
+
+        A document gets one event for each lead, and none of a longer lead after it. Returns their number.
+        """
+        ...
+
+    async def get_ending(self, document_id: DocumentId, ends_on: date) -> EndingDocument | None:
+        """A document and its user, for a mail; None if it is deleted or ends on another day."""
         ...
 
     async def expire(self, reserved_before: datetime, *, now: datetime, limit: int) -> int:

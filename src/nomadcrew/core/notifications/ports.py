@@ -47,15 +47,17 @@ class Notifications(Protocol):
         ...
 
     async def facts(
-        self, trip_id: TripId, user_ids: Sequence[UserId], invitation_id: InvitationId | None
+        self, trip_id: TripId | None, user_ids: Sequence[UserId], invitation_id: InvitationId | None
     ) -> Facts | None:
         """The trip's name, and its members, the users in `user_ids` and the invitee of the pending invitation.
 
-        None once the trip is deleted.
+        None once the trip is deleted. Without a trip, the users in `user_ids` only.
         """
         ...
 
-    async def store(self, trip_id: TripId, drafts: Sequence[Draft], *, caused_at: datetime, now: datetime) -> int:
+    async def store(
+        self, trip_id: TripId | None, drafts: Sequence[Draft], *, caused_at: datetime, now: datetime
+    ) -> int:
         """Store notifications, with an event for each recipient's sockets. Safe to repeat.
 
         A stored notification is renewed if its event happened before `caused_at`, the time of the event.

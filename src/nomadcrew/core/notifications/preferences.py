@@ -17,7 +17,7 @@ DETAILS = "notificationDetails"
 
 
 class Channel(StrEnum):
-    """A channel of notifications. Mail is not one: the product's mails cannot be switched off."""
+    """A channel of notifications. Mail is not one: only mails that remind of documents can be switched off."""
 
     LIST = "list"  # stored, and counted while unread
     SOCKET = "socket"
@@ -34,6 +34,7 @@ class Kind(StrEnum):
     CHAT = "chat"
     LOCATION = "location"  # a member starts sharing
     ARRIVAL = "arrival"
+    DOCUMENT = "document"  # a document of the user's own ends
 
 
 # Never stored: worthless later, or too revealing.
@@ -80,7 +81,7 @@ class QuietHours(Struct, frozen=True):
 
 
 class Preferences(Struct, frozen=True):
-    """A user's preferences for all trips. `email` has no effect yet."""
+    """A user's preferences for all trips. `email` switches mails that remind of documents."""
 
     push: bool = True
     email: bool = True
@@ -90,6 +91,7 @@ class Preferences(Struct, frozen=True):
     todos: bool = True
     location_sharing: bool = True
     arrivals: bool = True
+    documents: bool = True
     quiet_hours: QuietHours | None = None
 
     @classmethod
@@ -106,6 +108,7 @@ class Preferences(Struct, frozen=True):
             todos=_on(details, "todos"),
             location_sharing=_on(details, "locationSharing"),
             arrivals=_on(details, "arrivals"),
+            documents=_on(details, "documents"),
             quiet_hours=_quiet_hours(details.get("quietHours")),
         )
 
@@ -142,6 +145,8 @@ def _is_wanted(
 ) -> bool:
     if kind is Kind.INVITATION:
         return True
+    if kind is Kind.DOCUMENT:  # of the user, whatever trip is muted
+        return preferences.documents
     if trip.muted_until is not None and now < trip.muted_until:
         return False
     match kind:

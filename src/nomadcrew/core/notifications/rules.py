@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from nomadcrew.core.events import Event
+from nomadcrew.core.events import DOCUMENT_ENDS, Event
 from nomadcrew.core.ids import UserId
 from nomadcrew.core.notifications.model import Facts, Notice
 from nomadcrew.core.notifications.preferences import Kind
@@ -49,6 +49,10 @@ class Trigger(Struct, frozen=True):
     def if_member(self, user: UserId | None) -> list[UserId]:
         """The user, if on the trip; else an empty list."""
         return [user_id for user_id in self.facts.members if user_id == user]
+
+
+# Events without a trip that concern a user.
+PERSONAL = frozenset({DOCUMENT_ENDS})
 
 
 def notices_of(trigger: Trigger) -> Iterable[Notice]:
@@ -204,6 +208,19 @@ def _arrived(trigger: Trigger) -> Iterable[Notice]:
     yield Notice(Kind.ARRIVAL, "LOCATION_SHARED", metadata, trigger.members_except(member))
 
 
+def _document_ends(trigger: Trigger) -> Iterable[Notice]:
+    owner = trigger.user_id("userId")
+    metadata = {
+        "documentID": trigger.payload["documentId"],
+        "documentType": trigger.payload["documentType"],
+        "documentName": trigger.payload["name"],
+        "tripID": trigger.payload["tripId"],
+        "endsOn": trigger.payload["endsOn"],
+        "days": trigger.payload["days"],
+    }
+    yield Notice(Kind.DOCUMENT, "DOCUMENT_ENDS", metadata, [] if owner is None else [owner])
+
+
 _RULES: Mapping[str, Callable[[Trigger], Iterable[Notice]]] = {
     "TRIP_INVITATION_CREATED": _invited,
     "invitation.renewed": _invited,
@@ -219,6 +236,7 @@ _RULES: Mapping[str, Callable[[Trigger], Iterable[Notice]]] = {
     "CHAT_MESSAGE_SENT": _said,
     "LOCATION_SHARING_CHANGED": _sharing_changed,
     "MEMBER_ARRIVED": _arrived,
+    DOCUMENT_ENDS: _document_ends,
 }
 
 

@@ -9,7 +9,7 @@ from nomadcrew.core.ids import InvitationId, UserId
 from nomadcrew.core.notifications.model import DeliveryPlan, Facts, Notice, Toast
 from nomadcrew.core.notifications.ports import Notifications
 from nomadcrew.core.notifications.preferences import Channel, channels
-from nomadcrew.core.notifications.rules import Trigger, notices_of, user_ids_in
+from nomadcrew.core.notifications.rules import PERSONAL, Trigger, notices_of, user_ids_in
 from nomadcrew.core.notifications.texts import notification_payload
 
 
@@ -18,7 +18,7 @@ async def plan_delivery(event: Event, *, notifications: Notifications, now: date
 
     The plan is empty for an event of a deleted trip.
     """
-    if event.trip_id is None:
+    if event.trip_id is None and event.type not in PERSONAL:
         return DeliveryPlan()
     payload = json.loads(event.payload)
     invitation = payload.get("invitation_id")

@@ -15,7 +15,8 @@ MAX_PREVIEW = 100  # characters
 
 _WORD = re.compile(r"\{(\w+)\}")
 _INSTEAD = {"addedUserName": "memberName"}
-_NEUTRAL = {"tripName": "your trip", "role": "changed", "todoTitle": "a task", "placeName": "the destination"}
+_NEUTRAL = {"tripName": "your trip", "role": "changed", "todoTitle": "a task", "placeName": "the destination",
+            "documentName": "A document", "endsOn": "soon"}  # fmt: skip
 
 _TITLES = {
     "TRIP_INVITATION": "Trip invitation",
@@ -26,6 +27,7 @@ _TITLES = {
     "TODO_ASSIGNED": "Task assigned",
     "TODO_ASSIGNED due": "Task due",
     "TODO_COMPLETED": "Task completed",
+    "DOCUMENT_ENDS": "Document ends soon",
 }
 
 
@@ -64,6 +66,7 @@ _SENTENCES = {
     "CHAT_MESSAGE": _Sentence("New message from {senderName}"),
     "NEW_CHAT_MESSAGE": _Sentence("New message from {senderName}"),
     "LOCATION_SHARED": _Sentence("{addedUserName} shares their location on {tripName}"),
+    "DOCUMENT_ENDS": _Sentence("{documentName} ends on {endsOn}"),
     "LOCATION_SHARED arrived": _Sentence("{addedUserName} arrived at {placeName}"),
 }
 _OTHER = _Sentence("You have a new notification")

@@ -182,6 +182,41 @@ LEFT JOIN LATERAL (
 ) e ON true
 ORDER BY e.created_at DESC, e.id DESC
 
+-- name: remind
+-- Each document once for a lead. `reminded_days` is its latest lead, the shortest one.
+WITH due AS MATERIALIZED (
+    SELECT d.id, lead.days
+    FROM documents d
+    CROSS JOIN LATERAL (
+        SELECT min(value::int) AS days FROM jsonb_array_elements_text(:leads::jsonb) AS value
+        WHERE value::int >= d.ends_on - :today::date
+    ) lead
+    WHERE d.ends_on > :today::date AND d.stored_at IS NOT NULL AND d.deleted_at IS NULL AND d.user_id IS NOT NULL
+        AND d.ends_on <= :today::date + (SELECT max(value::int) FROM jsonb_array_elements_text(:leads::jsonb) AS value)
+        AND (d.reminded_days IS NULL OR lead.days < d.reminded_days)
+    ORDER BY d.ends_on LIMIT jsonb_array_length(:event_ids::jsonb)
+    FOR UPDATE OF d SKIP LOCKED
+), updated AS (
+    UPDATE documents d SET reminded_days = due.days FROM due WHERE d.id = due.id
+    RETURNING d.*
+), numbered AS (
+    SELECT updated.*, row_number() OVER (ORDER BY id) AS n FROM updated
+), event AS (
+    INSERT INTO outbox (id, type, source, trip_id, actor_id, recipient_id, audience, occurred_at, payload)
+    SELECT new.id::uuid, 'document.ends', 'document-service', NULL, NULL, d.user_id, 'internal', :now::timestamptz,
+           jsonb_build_object('userId', d.user_id, 'documentId', d.id, 'documentType', d.type, 'name', d.name,
+                              'tripId', d.trip_id, 'endsOn', d.ends_on, 'days', d.ends_on - :today::date)
+    FROM numbered d
+    JOIN jsonb_array_elements_text(:event_ids::jsonb) WITH ORDINALITY AS new (id, n) ON new.n = d.n
+    ORDER BY d.n
+)
+SELECT 1 AS reminded FROM updated
+
+-- name: ending
+SELECT d.id, d.name, d.ends_on, p.id AS user_id, p.email, p.username, p.preferences::text AS preferences
+FROM documents d JOIN user_profiles p ON p.id = d.user_id
+WHERE d.id = :id::uuid AND d.ends_on = :ends_on::date AND d.stored_at IS NOT NULL AND d.deleted_at IS NULL
+
 -- name: expire
 -- Reservations that were never completed, documents of deleted trips, and those of users without a profile.
 WITH due AS (

@@ -64,7 +64,7 @@ SELECT verdict FROM gate
 
 -- name: facts
 -- For each question: a row per ACTIVE member, named user and invited user, at least one unless the trip is deleted.
--- Each row has the trip's name. Preferences from before a member left and rejoined the trip are ignored.
+-- Each row has the trip's name; a question without a trip is about its people. Preferences from before a member left and rejoined the trip are ignored.
 WITH question AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(:questions::jsonb) AS q (n int, trip_id uuid, people jsonb, invitation_id uuid)
 ), invited AS MATERIALIZED (
@@ -87,12 +87,13 @@ SELECT question.n, t.name AS trip_name, p.id AS user_id, p.first_name, p.last_na
        END AS preferences,
        own.muted_until, own.chat
 FROM question
-JOIN trips t ON t.id = question.trip_id
+LEFT JOIN trips t ON t.id = question.trip_id
 LEFT JOIN (candidate JOIN user_profiles p ON p.id = candidate.user_id) ON candidate.n = question.n
 LEFT JOIN trip_memberships membership ON membership.trip_id = t.id AND membership.user_id = p.id
     AND membership.status = 'ACTIVE'
 LEFT JOIN trip_notification_preferences own
     ON own.trip_id = t.id AND own.user_id = membership.user_id AND own.updated_at >= membership.joined_at
+WHERE t.id IS NOT NULL OR question.trip_id IS NULL
 
 -- name: store
 -- The notifications of several events at once, each once, with the number of stored ones for each event `n` that has any.

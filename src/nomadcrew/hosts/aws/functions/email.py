@@ -10,7 +10,9 @@ from nomadcrew.hosts.aws.ports import lambda_ports
 from nomadcrew.hosts.aws.sqs_event import queue_entry
 from nomadcrew.wire.events import unpack
 
-PORTS: Final = ("codes", "invitation_links", "invitations", "mailer", "profiles", "queue", "registrations")
+PORTS: Final = (
+    "codes", "documents", "invitation_links", "invitations", "mailer", "profiles", "queue", "registrations",
+)  # fmt: skip
 
 
 async def send(job: Job, ports: Ports) -> None:
