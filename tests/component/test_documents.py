@@ -1,109 +1,21 @@
-"""Documents in wallets, from the upload to the deletion, on the machine host."""
+"""Documents in wallets: uploads, lists, downloads and changes, on the machine host."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 import pytest_asyncio
-from msgspec.structs import replace
 
-from nomadcrew.api.mail.consumer import send_mail_for
-from nomadcrew.api.notifications.consumer import notify
-from nomadcrew.core.documents import upkeep
 from nomadcrew.core.documents.model import MAX_OWN_BYTES, TOKEN_LIFETIME, UPLOAD_LIFETIME
-from nomadcrew.core.documents.reminders import remind
-from nomadcrew.core.events import DOCUMENT_ENDS, Event
 from nomadcrew.core.files.model import MAX_FILE_BYTES
-from nomadcrew.core.ids import EventId
-from nomadcrew.core.retention import DOCUMENT_RETENTION, RESERVED_DOCUMENT_RETENTION
+from nomadcrew.hosts.aws.http_event import MAX_BODY_BYTES
+from tests.component.document_crew import OWN, Crew, crew_of
 from tests.component.requests import BOUNDARY, FORM_DATA, document_form
 from tests.postgres import Postgres
 from tests.sample_files import HEIC, HEIF, JPEG_OF_A_PHONE, PDF, PNG_OF_A_PHONE, WEBP_OF_A_PHONE
-from tests.world import Answer, User, World, world
-
-OWN = "/v1/wallet/documents"
-
-
-@dataclass
-class Crew:
-    """A trip of ana and ben, and cleo, who is not a member."""
-
-    world: World
-    files: Path
-    trip: UUID
-    people: dict[str, User]
-
-    @property
-    def group(self) -> str:
-        return f"/v1/trips/{self.trip}/wallet/documents"
-
-    async def upload(self, by: str, path: str = OWN, file: bytes = PDF, **metadata: object) -> Answer:
-        return await self.send(by, document_form(file, **metadata), path)
-
-    async def send(self, by: str, form: bytes, path: str = OWN, content_type: str = FORM_DATA[1]) -> Answer:
-        headers = {"content-type": content_type, "user-agent": "a phone"}
-        return await self.world.call("POST", path, by=self.people[by], raw=form, headers=headers)
-
-    async def uploaded(self, by: str, path: str = OWN, file: bytes = PDF, **metadata: object) -> dict[str, Any]:
-        reply = await self.upload(by, path, file, **metadata)
-        assert reply.status == 201, reply.body
-        return dict(reply.json)
-
-    async def call(self, method: str, path: str, by: str, body: object = None) -> Answer:
-        return await self.world.call(method, path, by=self.people[by], body=body)
-
-    async def get(self, by: str, document: str) -> Answer:
-        return await self.call("GET", f"{OWN}/{document}", by)
-
-    async def file(self, token: str, **headers: str) -> Answer:
-        """The file of a token, as clients follow the redirect."""
-        reply = await self.world.call("GET", f"/v1/wallet/files/{token}")
-        if reply.status != 307:
-            return reply
-        return await self.world.call("GET", reply.headers["location"], headers=headers)
-
-    async def reserve(
-        self, by: str, path: str = OWN, size: int = len(PDF), type_: str = "application/pdf"
-    ) -> Answer:
-        body = {"documentType": "visa", "name": "Visa", "mimeType": type_, "fileSize": size}
-        return await self.call("POST", f"{path}:presign", by, body)
-
-    async def complete(self, by: str, document: str) -> Answer:
-        return await self.call("POST", f"{OWN}:complete", by, {"id": document})
-
-    async def audit(self, by: str, document: str) -> list[tuple[str, UUID]]:
-        reply = await self.call("GET", f"{OWN}/{document}/audit", by)
-        assert reply.status == 200, reply.body
-        return [(entry["action"], UUID(entry["userId"])) for entry in reply.json["data"]]
-
-    async def sweep(self) -> int:
-        ports = self.world.ports
-        return await upkeep.sweep(documents=ports.documents, files=ports.document_files, now=self.world.clock())
-
-    def stored(self, *documents: str) -> list[str]:
-        return [document for document in documents if (self.files / document).exists()]
-
-    async def stored_audit(self, document: str) -> list[tuple[str, UUID]]:
-        async with self.world.pool.connection() as connection:
-            rows = await connection.fetch(
-                "SELECT action, user_id FROM document_audit WHERE document_id = $1", UUID(document)
-            )
-        return [(row[0], row[1]) for row in rows]
-
-    async def events(self) -> list[dict[str, Any]]:
-        async with self.world.pool.connection() as connection:
-            rows = await connection.fetch(
-                "SELECT type, audience, payload FROM outbox"
-                " WHERE trip_id = $1 AND type LIKE 'DOCUMENT%' ORDER BY id",
-                self.trip,
-            )
-        return [{"type": row[0], "audience": row[1], "payload": json.loads(row[2])} for row in rows]
+from tests.world import World, world
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -117,11 +29,7 @@ async def stage(
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def crew(stage: tuple[World, Path]) -> Crew:
-    made, home = stage
-    people = {name: await made.user(f"{name}-{uuid4().hex[:8]}") for name in ("ana", "ben", "cleo")}
-    trip = await made.trip(people["ana"])
-    await made.join(trip, people["ana"], people["ben"])
-    return Crew(made, home / "files" / "documents", trip, people)
+    return await crew_of(*stage)
 
 
 async def test_a_user_uploads_lists_reads_and_downloads_a_document(crew: Crew) -> None:
@@ -255,6 +163,16 @@ async def test_another_content_type_is_refused(crew: Crew, content_type: str) ->
 async def test_a_form_larger_than_a_file_is_refused(crew: Crew) -> None:
     reply = await crew.send("ana", document_form(bytes(MAX_FILE_BYTES + 2**20)))
     assert (reply.status, reply.code) == (413, "body_too_large")
+
+
+async def test_a_large_form_behind_the_gateway_is_refused_with_the_route_for_it(crew: Crew) -> None:
+    form, headers = document_form(PDF + bytes(MAX_BODY_BYTES)), dict((FORM_DATA,))
+    for path, shown in ((OWN, OWN), (crew.group, "/v1/trips/{id}/wallet/documents")):
+        refused = await crew.world.invoke("POST", path, by=crew.people["ana"], raw=form, headers=headers)
+        assert (refused.status, refused.code) == (413, "body_too_large")
+        assert refused.json["message"] == f"The request body exceeds 4 MiB. Use POST {shown}:presign instead."
+    small = await crew.world.invoke("POST", OWN, by=crew.people["ana"], raw=document_form(), headers=headers)
+    assert small.status == 201
 
 
 async def test_metadata_in_both_spellings_is_returned_as_sent(crew: Crew) -> None:
@@ -442,161 +360,3 @@ async def test_the_link_of_a_download_admits_no_upload(crew: Crew) -> None:
     token = (await crew.uploaded("ana"))["downloadUrl"]
     link = (await crew.world.call("GET", f"/v1/wallet/files/{token}")).headers["location"]
     assert (await crew.world.call("PUT", link, raw=PDF)).status == 404
-
-
-async def test_the_sweep_leaves_no_file_without_a_row_and_no_row_without_a_file(crew: Crew) -> None:
-    complete = await crew.uploaded("ana")
-    abandoned = (await crew.reserve("ana")).json
-    assert (await crew.world.call("PUT", abandoned["upload"]["url"], raw=PDF)).status == 204
-    assert crew.stored(complete["id"], abandoned["id"]) == [complete["id"], abandoned["id"]]
-    before = crew.world.clock()
-    try:
-        await crew.sweep()
-        assert crew.stored(abandoned["id"]) == [abandoned["id"]]
-        crew.world.clock.now = before + RESERVED_DOCUMENT_RETENTION + timedelta(seconds=1)
-        await crew.sweep()
-        crew.world.clock.now = before
-        assert (await crew.complete("ana", abandoned["id"])).code == "document_not_found"
-        # Its client may still have uploaded it, so its file is deleted an hour later.
-        crew.world.clock.now = before + 3 * RESERVED_DOCUMENT_RETENTION
-        await crew.sweep()
-        assert crew.stored(complete["id"], abandoned["id"]) == [complete["id"]]
-        assert await crew.sweep() == 0
-    finally:
-        crew.world.clock.now = before
-    assert (await crew.get("ana", complete["id"])).status == 200
-
-
-async def test_rows_of_deleted_documents_are_kept_for_30_days(crew: Crew) -> None:
-    document = await crew.uploaded("ana")
-    assert (await crew.call("DELETE", f"{OWN}/{document['id']}", "ana")).status == 200
-    before = crew.world.clock()
-    try:
-        crew.world.clock.now = before + DOCUMENT_RETENTION
-        await crew.sweep()
-        assert ("delete", crew.people["ana"].id) in await crew.stored_audit(document["id"])
-        crew.world.clock.now += timedelta(seconds=1)
-        await crew.sweep()
-        assert await crew.stored_audit(document["id"]) == []
-    finally:
-        crew.world.clock.now = before
-
-
-async def test_documents_of_a_deleted_trip_are_deleted(crew: Crew) -> None:
-    group, own = await crew.uploaded("ana", crew.group), await crew.uploaded("ana")
-    assert (await crew.call("DELETE", f"/v1/trips/{crew.trip}", "ana")).status == 204
-    refused = await crew.get("ben", group["id"])
-    assert (refused.status, refused.code) == (404, "trip_not_found")
-    before = crew.world.clock()
-    try:
-        await crew.sweep()
-        crew.world.clock.now += RESERVED_DOCUMENT_RETENTION
-        await crew.sweep()
-    finally:
-        crew.world.clock.now = before
-    assert crew.stored(group["id"], own["id"]) == [own["id"]]
-
-
-async def reminded(crew: Crew, days_before: int, hour: int = 9) -> list[Event]:
-    """The events of reminders at a time before the end of February 2027, and their notifications and mails."""
-    ports, before = crew.world.ports, crew.world.clock()
-    crew.world.clock.now = datetime(2027, 2, 28, hour, tzinfo=UTC) - timedelta(days=days_before)
-    try:
-        await remind(documents=ports.documents, new_id=ports.new_id, now=crew.world.clock())
-        async with crew.world.pool.connection() as connection:
-            rows = await connection.fetch(
-                "DELETE FROM outbox WHERE type = 'document.ends' RETURNING id, recipient_id, audience, payload"
-            )
-        events = [
-            Event(
-                EventId(row[0]), DOCUMENT_ENDS, "document-service", None, None, row[1], row[2], crew.world.clock(),
-                row[3],
-            )
-            for row in rows
-        ]  # fmt: skip
-        for event in events:
-            await notify(event, ports)
-            await send_mail_for(event, ports)
-        return events
-    finally:
-        crew.world.clock.now = before
-
-
-async def test_a_user_is_reminded_30_7_and_1_days_before_a_passport_ends(crew: Crew) -> None:
-    document = await crew.uploaded("ana", name="My passport", metadata={"expiry_date": "2027-02-28"})
-    await crew.uploaded("ana", documentType="loyalty_card", metadata={"expiryDate": "2027-02-28"})
-    assert [await reminded(crew, 31), await reminded(crew, 30, hour=8)] == [[], []]
-    counts = [len(await reminded(crew, days)) for days in (30, 29, 8, 7, 6, 2, 1, 0)]
-    assert counts == [1, 0, 0, 1, 0, 0, 1, 0]
-    notifications = (await crew.call("GET", "/v1/notifications", "ana")).json
-    assert [notification["message"] for notification in notifications] == ["My passport ends on 2027-02-28"] * 3
-    assert [notification["metadata"]["days"] for notification in notifications] == [1, 7, 30]
-    assert notifications[0]["metadata"]["documentID"] == document["id"]
-    mails = [path.read_text() for path in crew.world.mail.iterdir() if crew.people["ana"].email in path.read_text()]
-    assert len(mails) == 3
-    assert all("My passport ends on 28 February 2027" in mail for mail in mails)
-
-
-async def test_a_reminder_follows_the_preferences_of_its_user(crew: Crew) -> None:
-    await crew.uploaded(
-        "ben", crew.group, name="A visa", documentType="visa", metadata={"expiryDate": "2027-02-28"}
-    )
-    await crew.call("PUT", "/v1/notifications/preferences", "ben", {"email": False})
-    assert len(await reminded(crew, 7)) == 1
-    await crew.call("PUT", "/v1/notifications/preferences", "ben", {"email": True, "documents": False})
-    assert len(await reminded(crew, 1)) == 1
-    notifications = (await crew.call("GET", "/v1/notifications", "ben")).json
-    assert [
-        notification["metadata"]["days"] for notification in notifications if "days" in notification["metadata"]
-    ] == [7]
-    assert not [path for path in crew.world.mail.iterdir() if "A visa" in path.read_text()]
-
-
-async def test_a_new_end_is_reminded_of_again_and_a_deleted_document_never(crew: Crew) -> None:
-    document = await crew.uploaded("ana", metadata={"expiryDate": "2027-02-20"})
-    assert len(await reminded(crew, 10)) == 1
-    path = f"{OWN}/{document['id']}"
-    await crew.call("PUT", path, "ana", {"metadata": {"expiryDate": "2027-02-28"}})
-    assert len(await reminded(crew, 10)) == 1
-    await crew.call("PUT", path, "ana", {"name": "Renamed"})
-    assert await reminded(crew, 10) == []
-    await crew.call("DELETE", path, "ana")
-    assert await reminded(crew, 7) == []
-
-
-async def test_a_mail_about_a_document_that_changed_meanwhile_is_not_sent(crew: Crew) -> None:
-    document = await crew.uploaded("ana", metadata={"expiryDate": "2027-02-28"})
-    [event] = await reminded(crew, 10)
-    mails = len(list(crew.world.mail.iterdir()))
-    await crew.call("DELETE", f"{OWN}/{document['id']}", "ana")
-    await send_mail_for(replace(event, id=EventId(uuid4())), crew.world.ports)
-    assert len(list(crew.world.mail.iterdir())) == mails
-
-
-async def test_the_audit_records_all_actions_for_those_whom_they_concern(crew: Crew) -> None:
-    ana, ben = crew.people["ana"].id, crew.people["ben"].id
-    document = await crew.uploaded("ana", crew.group)
-    id_ = document["id"]
-    crew.world.clock.advance(60)
-    for _ in range(2):
-        token = (await crew.get("ben", id_)).json["downloadUrl"]
-    crew.world.clock.advance(60)
-    for _ in range(2):
-        await crew.file(token)
-    crew.world.clock.advance(60)
-    await crew.call("PUT", f"{OWN}/{id_}", "ana", {"name": "Renamed"})
-    crew.world.clock.advance(60)
-    assert await crew.audit("ana", id_) == [
-        ("update", ana), ("download", ben), ("view", ben), ("upload", ana),
-    ]  # fmt: skip
-    assert await crew.audit("ben", id_) == [("download", ben), ("view", ben)]
-    entries = (await crew.call("GET", f"{OWN}/{id_}/audit?limit=4", "ana")).json["data"]
-    assert [entry.get("ipAddress") for entry in entries] == ["203.0.113.7", None, None, "203.0.113.7"]
-    assert entries[-1]["userAgent"] == "a phone"
-    await crew.call("DELETE", f"{OWN}/{id_}", "ana")
-    assert (await crew.audit("ana", id_))[0] == ("delete", ana)
-    refused = await crew.call("GET", f"{OWN}/{id_}/audit", "ben")
-    assert (refused.status, refused.code) == (404, "document_not_found")
-    first = await crew.call("GET", f"{OWN}/{id_}/audit?limit=2", "ana")
-    link = first.headers["link"].split(">")[0].removeprefix("<")
-    assert len((await crew.call("GET", link, "ana")).json["data"]) == 2

@@ -37,6 +37,20 @@ async def test_an_event_without_a_trip_or_of_a_deleted_one_notifies_no_member() 
     assert await plan("MEMBER_ADDED", {}, None) == DeliveryPlan()
 
 
+ENDING = {
+    "userId": str(ANA), "documentId": "7", "documentType": "visa", "name": "Visa", "tripId": None,
+    "endsOn": "2027-02-03", "days": 7,
+}  # fmt: skip
+
+
+async def test_the_end_of_a_document_notifies_its_user_without_a_trip() -> None:
+    planned = await plan("document.ends", ENDING, Facts("", CREW), trip_id=None)
+    assert [(draft.user_id, draft.type) for draft in planned.drafts] == [(ANA, "DOCUMENT_ENDS")]
+    assert [set(task.recipients) for task in planned.pushes] == [{ANA}]
+    unknown = await plan("document.ends", ENDING | {"userId": None}, Facts("", CREW), trip_id=None)
+    assert unknown == DeliveryPlan()
+
+
 async def test_a_declined_invitation_notifies_its_inviter_by_list_and_phone() -> None:
     payload = {"inviterId": str(ANA), "invitationId": "7"}
     planned = await plan("invitation.declined", payload, Facts("Porto", CREW), actor_id=BEN)
