@@ -45,7 +45,7 @@ def operations_of(service: str) -> frozenset[str]:
 
 # The functions that sign or check something with each secret. Any other could forge it if it read the secret.
 READERS = {
-    "links": {"email", "invitations", "pages"},
+    "links": {"calendars", "email", "invitations", "pages"},
     "codes": {"auth", "email", "pages"},
     "addresses": {"invitations", "users"},
     "documents": {"documents"},
