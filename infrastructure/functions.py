@@ -45,8 +45,8 @@ def exists(name: str) -> bool:
 
 
 API_FUNCTIONS = (
-    "auth", "users", "trips", "members", "invitations", "todos", "chat", "documents", "locations", "notifications",
-    "weather", "places", "feedback", "pages", "calendars",
+    "auth", "users", "trips", "members", "invitations", "todos", "polls", "chat", "documents", "locations",
+    "notifications", "weather", "places", "feedback", "pages", "calendars",
 )  # fmt: skip
 
 

@@ -104,6 +104,10 @@ async def ask(stage: Scene, row: str, variant: str, caller: str) -> Ask:
         "{invitationId}", str(stage.foreign_invitation if variant == "of another trip" else stage.invitation)
     )
     path = path.replace("{todoId}", str(_todo(stage, variant, caller)))
+    option = ""
+    if "{pollId}" in path:
+        poll, option = await _poll(stage, row, variant, me)
+        path = path.replace("{pollId}", poll).replace("{optionId}", option)
     if "{messageId}" in path:
         path = path.replace("{messageId}", str(await _message(stage, variant, caller)))
     path = path.replace("{emoji}", "%F0%9F%91%8D")
@@ -126,7 +130,7 @@ async def ask(stage: Scene, row: str, variant: str, caller: str) -> Ask:
         return await _of_wallet(stage, row, variant, caller, path)
     if row == "POST /v1/trips/{id}/chat/attachments":
         return Ask(method, path, by, raw=PICTURE, headers=(("content-type", "image/jpeg"),))
-    body = await _body(stage, row, variant, me)
+    body = {"optionId": option} if row.endswith("/vote") else await _body(stage, row, variant, me)
     if row == "POST /invite/accept/{token}":
         form = {"intent": "register", "username": f"new-{stage.tag}", "password": PASSWORD}
         return Ask(method, path, by, raw=urlencode(form).encode(), headers=(FORM,))
@@ -194,7 +198,7 @@ def _query(stage: Scene, row: str) -> str:
             return f"?q=member&tripId={stage.trip}"
         case "GET /v1/trips/{id}/locations/track":
             return f"?user={stage.people['another member'].id}"
-        case "GET /v1/trips/{id}/todos" | "GET /v1/notifications" | "GET /v1/events":
+        case "GET /v1/trips/{id}/todos" | "GET /v1/trips/{id}/polls" | "GET /v1/notifications" | "GET /v1/events":
             return "?limit=2"
         case _:
             return ""
@@ -224,6 +228,10 @@ async def _body(stage: Scene, row: str, variant: str, me: User) -> Any:  # noqa:
             return {"status": "COMPLETE"}
         case "POST /v1/calendars":
             return {"parts": ["todos"]} | ({"tripId": str(stage.trip)} if variant else {})
+        case "POST /v1/trips/{id}/polls":
+            return {"question": f"by {me.username}?", "options": ["by train", "by bus"]}
+        case "PUT /v1/trips/{id}/polls/{pollId}":
+            return {"question": "And how do we get there?"}
         case "POST /v1/trips/{id}/chat/messages":
             return {"message": f"by {me.username}"}
         case "PUT /v1/trips/{id}/chat/messages/{messageId}":
@@ -274,6 +282,23 @@ async def _body(stage: Scene, row: str, variant: str, me: User) -> Any:  # noqa:
             return {"token": "no-code", "password": PASSWORD}
         case _:
             return None
+
+
+async def _poll(stage: Scene, row: str, variant: str, me: User) -> tuple[str, str]:
+    """A poll of the caller, if the caller may create one, else of another member; and its first option.
+
+    To be closed, it has the votes of all members; to withdraw a vote, the caller's.
+    """
+    crew = [stage.people[name] for name in ("OWNER", "ADMIN", "MEMBER", "another admin", "another member")]
+    author = me if variant == "my own" and me in crew else stage.people["another member"]
+    path, body = f"/v1/trips/{stage.trip}/polls", {"question": "How?", "options": ["by train", "by bus"]}
+    poll = (await stage.world.call("POST", path, by=author, body=body)).json
+    option = poll["options"][0]["id"]
+    voters = crew if row.endswith("/close") else [me] if "{optionId}" in row and me in crew else []
+    for voter in voters:
+        reply = await stage.world.call("POST", f"{path}/{poll['id']}/vote", by=voter, body={"optionId": option})
+        assert reply.status == 200, reply.body
+    return poll["id"], option
 
 
 async def _message(stage: Scene, variant: str, caller: str) -> UUID:

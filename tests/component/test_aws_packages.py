@@ -249,6 +249,7 @@ READS = {
     "invitations": ("GET /v1/trips/{id}/invitations", "eve@example.org"),
     "todos": ("GET /v1/trips/{id}/todos", "["),
     "calendars": ("GET /v1/calendars", "["),
+    "polls": ("GET /v1/trips/{id}/polls", "["),
     "notifications": ("GET /v1/notifications", "["),
     "chat": ("GET /v1/trips/{id}/chat/messages", "has_more"),
     "locations": ("GET /v1/trips/{id}/locations", "locations"),

@@ -38,6 +38,8 @@ DIFFERENTLY = {
     "DELETE /v1/trips/{id}/members/{userId}": (404, "a deleted row is not found"),
     "DELETE /v1/trips/{id}/todos/{todoId}": (404, "a deleted row is not found"),
     "DELETE /v1/wallet/documents/{documentId}": (404, "a deleted row is not found"),
+    "DELETE /v1/trips/{id}/polls/{pollId}": (404, "a deleted row is not found"),
+    "DELETE /v1/trips/{id}/polls/{pollId}/vote/{optionId}": (404, "a deleted row is not found"),
     "DELETE /v1/notifications/{notificationId}": (404, "a deleted row is not found"),
     "DELETE /v1/trips/{id}/invitations/{invitationId}": (400, "the contract: the invitation is no longer pending"),
     "PATCH /v1/trips/{id}/status": (400, "the contract: the present status is refused"),

@@ -19,6 +19,7 @@ PATHS = (
     "/v1/trips",
     "/v1/notifications",
     "/v1/trips/{trip}/todos",
+    "/v1/trips/{trip}/polls",
     "/v1/trips/{trip}/search",
     "/v1/trips/{trip}/locations/views",
 )

@@ -35,6 +35,7 @@ BUDGETS = {
     "pages": 323,
     "cognito_triggers": 190,
     "outbox_sweep": 215,
+    "polls": 246,
     "push": 265,
     "mirror": 260,
     "realtime": 245,

@@ -11,6 +11,7 @@ from nomadcrew.api.members import routes as members
 from nomadcrew.api.notifications import routes as notifications
 from nomadcrew.api.pages import routes as pages
 from nomadcrew.api.places import routes as places
+from nomadcrew.api.polls import routes as polls
 from nomadcrew.api.todos import routes as todos
 from nomadcrew.api.trips import routes as trips
 from nomadcrew.api.users import routes as users
@@ -25,6 +26,7 @@ FUNCTIONS: tuple[Routes, ...] = (
     invitations.routes,
     todos.routes,
     calendars.routes,
+    polls.routes,
     chat.routes,
     documents.routes,
     notifications.routes,

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.notifications.ports import Notifications
     from nomadcrew.core.notifications.push import Push, PushTokens
     from nomadcrew.core.places.ports import Gazetteer, Places
+    from nomadcrew.core.polls.ports import Polls
     from nomadcrew.core.presence.ports import Presence
     from nomadcrew.core.queues import WorkQueue
     from nomadcrew.core.rate_limits import RateLimits
@@ -126,6 +127,7 @@ class Ports(Struct, frozen=True, eq=False):
     todos: Todos
     calendars: Calendars
     calendar_links: CalendarLinks
+    polls: Polls
     feedback_box: FeedbackBox
     chat: ChatLog
     attachments: Attachments

@@ -108,6 +108,7 @@ _AREAS = {
     "member-service": "nomadcrew.trips",
     "invitation-service": "nomadcrew.invitations",
     "todo_model": "nomadcrew.todos",
+    "poll_model": "nomadcrew.polls",
     "location-service": "nomadcrew.locations",
     "document-service": "nomadcrew.documents",
     "NotificationService": "nomadcrew.notifications",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.mirror.ports import MirrorSource
     from nomadcrew.core.notifications.ports import Notifications
     from nomadcrew.core.notifications.push import PushTokens
+    from nomadcrew.core.polls.ports import Polls
     from nomadcrew.core.retention import Retention
     from nomadcrew.core.scheduled_jobs import JobRuns
     from nomadcrew.core.todos.ports import Todos
@@ -75,6 +76,12 @@ def calendars(sql: Sql) -> Calendars:
     from nomadcrew.adapters.postgres.calendars import PostgresCalendars
 
     return PostgresCalendars(sql)
+
+
+def polls(sql: Sql) -> Polls:
+    from nomadcrew.adapters.postgres.polls import PostgresPolls
+
+    return PostgresPolls(sql)
 
 
 def feedback_box(sql: Sql) -> FeedbackBox:
@@ -168,6 +175,7 @@ SQL_PORTS: Mapping[str, Callable[[Sql], object]] = MappingProxyType(
             invitations,
             todos,
             calendars,
+            polls,
             feedback_box,
             attachments,
             documents,
