@@ -107,6 +107,12 @@ CREATE FUNCTION poll_options_now(poll uuid) RETURNS TABLE (
 $$;
 -- split
 
+-- Whether a poll whose lock the caller has contains an option.
+CREATE FUNCTION has_poll_option_now(poll uuid, wanted text) RETURNS boolean LANGUAGE sql VOLATILE AS $$
+    SELECT EXISTS (SELECT FROM poll_options o WHERE o.poll_id = poll AND o.text_key = wanted)
+$$;
+-- split
+
 -- What decides on a change of a poll. Until the commit, no other transaction votes in it or changes it. `voters` are
 -- the present members who voted. No row if the poll does not exist, is deleted or is on another trip.
 CREATE FUNCTION locked_poll(trip uuid, wanted uuid)

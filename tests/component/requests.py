@@ -130,7 +130,7 @@ async def ask(stage: Scene, row: str, variant: str, caller: str) -> Ask:
         return await _of_wallet(stage, row, variant, caller, path)
     if row == "POST /v1/trips/{id}/chat/attachments":
         return Ask(method, path, by, raw=PICTURE, headers=(("content-type", "image/jpeg"),))
-    body = {"optionId": option} if row.endswith("/vote") else await _body(stage, row, variant, me)
+    body = _ballot(row, option) or await _body(stage, row, variant, me)
     if row == "POST /invite/accept/{token}":
         form = {"intent": "register", "username": f"new-{stage.tag}", "password": PASSWORD}
         return Ask(method, path, by, raw=urlencode(form).encode(), headers=(FORM,))
@@ -232,6 +232,10 @@ async def _body(stage: Scene, row: str, variant: str, me: User) -> Any:  # noqa:
             return {"question": f"by {me.username}?", "options": ["by train", "by bus"]}
         case "PUT /v1/trips/{id}/polls/{pollId}":
             return {"question": "And how do we get there?"}
+        case "POST /v1/trips/{id}/polls/{pollId}/options":
+            return {"text": "by boat"}
+        case "POST /v1/trips/{id}/polls/{pollId}/apply":
+            return {"to": "dates" if variant.endswith("dates") else "todo"}
         case "POST /v1/trips/{id}/chat/messages":
             return {"message": f"by {me.username}"}
         case "PUT /v1/trips/{id}/chat/messages/{messageId}":
@@ -284,21 +288,40 @@ async def _body(stage: Scene, row: str, variant: str, me: User) -> Any:  # noqa:
             return None
 
 
+def _ballot(row: str, option: str) -> Any:
+    if row.endswith("/vote"):
+        return {"optionId": option}
+    return {"answers": [{"optionId": option, "answer": "ifNeedBe"}]} if row.endswith("/ballot") else None
+
+
 async def _poll(stage: Scene, row: str, variant: str, me: User) -> tuple[str, str]:
     """A poll of the caller, if the caller may create one, else of another member; and its first option.
 
-    To be closed, it has the votes of all members; to withdraw a vote, the caller's.
+    To be closed, it has the votes of all members, and to be applied it is closed; to withdraw a vote, it has the
+    caller's.
     """
     crew = [stage.people[name] for name in ("OWNER", "ADMIN", "MEMBER", "another admin", "another member")]
-    author = me if variant == "my own" and me in crew else stage.people["another member"]
-    path, body = f"/v1/trips/{stage.trip}/polls", {"question": "How?", "options": ["by train", "by bus"]}
-    poll = (await stage.world.call("POST", path, by=author, body=body)).json
-    option = poll["options"][0]["id"]
-    voters = crew if row.endswith("/close") else [me] if "{optionId}" in row and me in crew else []
+    author = me if variant.startswith("my own") and me in crew else stage.people["another member"]
+    path, world = f"/v1/trips/{stage.trip}/polls", stage.world
+    about_dates = row.endswith("/ballot") or variant.endswith("dates")
+    poll = (await world.call("POST", path, by=author, body=DATES if about_dates else MODES)).json
+    option, path = poll["options"][0]["id"], f"{path}/{poll['id']}"
+    everyone = row.endswith(("/close", "/apply"))
+    voters = crew if everyone else [me] if "{optionId}" in row and me in crew else []
     for voter in voters:
-        reply = await stage.world.call("POST", f"{path}/{poll['id']}/vote", by=voter, body={"optionId": option})
+        reply = await world.call("POST", f"{path}/vote", by=voter, body={"optionId": option})
         assert reply.status == 200, reply.body
+    if row.endswith("/apply"):
+        assert (await world.call("POST", f"{path}/close", by=author)).status == 200
     return poll["id"], option
+
+
+MODES = {"question": "How?", "options": ["by train", "by bus"], "membersAddOptions": True}
+DATES = {
+    "question": "When?",
+    "kind": "dates",
+    "days": [{"firstDay": "2026-12-01", "lastDay": "2026-12-05"}, {"firstDay": "2026-12-24"}],
+}
 
 
 async def _message(stage: Scene, variant: str, caller: str) -> UUID:

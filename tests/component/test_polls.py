@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from tests.component.polls import Crew, crew_of
 from tests.postgres import Postgres
-from tests.world import Answer, User, World, world
+from tests.world import world
 
 POLL = {
     "id", "tripId", "question", "status", "allowMultipleVotes", "createdBy", "expiresAt", "createdAt", "updatedAt",
@@ -19,40 +20,11 @@ OPTION = {
 }  # fmt: skip
 
 
-class Crew:
-    """A trip of ana, who owns it, and ben."""
-
-    def __init__(self, world: World, path: str, ana: User, ben: User) -> None:
-        self.world, self.path, self.ana, self.ben = world, path, ana, ben
-
-    async def create(self, by: User | None = None, **fields: Any) -> Any:
-        body = {"question": "How?", "options": ["train", "bus"]} | fields
-        reply = await self.world.call("POST", self.path, by=by or self.ana, body=body)
-        assert reply.status == 201, reply.body
-        return reply.json
-
-    async def send(self, method: str, poll: Any, path: str = "", *, by: User | None = None, **body: Any) -> Answer:
-        return await self.world.call(
-            method, f"{self.path}/{poll['id']}{path}", by=by or self.ana, body=body or None
-        )
-
-    async def vote(self, poll: Any, option: int, *, by: User | None = None) -> Answer:
-        return await self.send("POST", poll, "/vote", by=by, optionId=poll["options"][option]["id"])
-
-    async def get(self, poll: Any, *, by: User | None = None) -> Any:
-        reply = await self.send("GET", poll, by=by)
-        assert reply.status == 200, reply.body
-        return reply.json
-
-
 @pytest_asyncio.fixture(loop_scope="session")
 async def crew(postgres: Postgres, template: str, tmp_path: Path) -> AsyncIterator[Crew]:
     environment = {"NOMADCREW_RATE_LIMITS": "off"}
     async with world(postgres, tmp_path, template=template, environment=environment) as made:
-        ana, ben = await made.user("ana"), await made.user("ben")
-        trip = await made.trip(ana)
-        await made.join(trip, ana, ben)
-        yield Crew(made, f"/v1/trips/{trip}/polls", ana, ben)
+        yield await crew_of(made)
 
 
 async def test_the_shipped_app_gets_exactly_the_fields_that_it_knows(crew: Crew) -> None:

@@ -23,7 +23,7 @@ OPEN = sum(2 if row.method == "GET" else 1 for row in PUBLIC) + len({row.path fo
 ACKNOWLEDGED = {
     "APIG1": 1,
     "APIG4": OPEN + 7,  # and every frame of a socket
-    "IAM5": 45,
+    "IAM5": 46,
     "L1": len(FUNCTIONS),
     "RDS6": 1,
     "RDS11": 1,

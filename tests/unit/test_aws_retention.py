@@ -22,6 +22,8 @@ OTHERS = [
     "files",
     "mails sent",
     "notifications",
+    "poll reminders",
+    "polls",
     "positions",
     "push tokens",
     "pushes",
@@ -37,6 +39,21 @@ class LambdaContext:
 
     def get_remaining_time_in_millis(self) -> int:
         return 30_000
+
+
+@dataclass
+class FakePolls:
+    """Fakes the jobs of polls, recorded with those of `storage`."""
+
+    done: list[str]
+
+    async def close_due(self, *, now: datetime, limit: int) -> int:
+        self.done.append("polls")
+        return 1
+
+    async def remind(self, *, now: datetime, limit: int) -> int:
+        self.done.append("poll reminders")
+        return 1
 
 
 @dataclass
@@ -143,6 +160,7 @@ def _ports(storage: FakeStorage) -> Ports:
         document_files=storage,
         retention=storage,
         todos=storage,
+        polls=FakePolls(storage.done),
         job_runs=storage,
         unconfirmed_registrations=storage,
         attachments=storage,

@@ -3,9 +3,10 @@
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -13,8 +14,11 @@ import pytest
 import nomadcrew.core
 from nomadcrew.core import errors
 from nomadcrew.core.errors import DomainError
+from nomadcrew.core.ids import PollOptionId
 from nomadcrew.core.locations.model import Ruling
+from nomadcrew.core.polls.model import Option
 from nomadcrew.web.problems import JSON_TYPE, STATUS, TYPES, TooLarge, problem, status_of
+from tests.fakes import ANA, NOON
 
 for module in pkgutil.walk_packages(nomadcrew.core.__path__, "nomadcrew.core."):
     importlib.import_module(module.name)
@@ -28,7 +32,10 @@ def below(kind: type[DomainError]) -> Iterator[type[DomainError]]:
 
 
 KINDS = sorted(set(below(DomainError)), key=lambda kind: kind.__name__)
-SAMPLES: dict[Any, Any] = {int: 12, str: "something", object: "something", Ruling: Ruling.IN_FUTURE}
+TRAIN = Option(PollOptionId(UUID(int=1)), "train", 0, ANA, NOON)
+SAMPLES: dict[Any, Any] = {
+    int: 12, str: "something", object: "something", Ruling: Ruling.IN_FUTURE, Sequence[Option]: [TRAIN],
+}  # fmt: skip
 
 
 def sample(kind: type[DomainError]) -> DomainError:

@@ -64,9 +64,11 @@ RULES: dict[tuple[str, str], Rule] = {
     ("poll", "create"): MEMBER,
     ("poll", "read"): MEMBER,
     ("poll", "vote"): MEMBER,
+    ("poll", "add_option"): MEMBER,
     ("poll", "update"): OWN_OR_ADMIN,
     ("poll", "close"): OWN_OR_ADMIN,
     ("poll", "delete"): OWN_OR_ADMIN,
+    ("poll", "apply"): OWN_OR_ADMIN,  # dates and destination also need the right to update the trip
     ("chat", "create"): MEMBER,
     ("chat", "read"): MEMBER,
     ("chat", "react"): MEMBER,

@@ -10,6 +10,7 @@ from msgspec import Struct
 from nomadcrew.core.chat.attachments import forget_files
 from nomadcrew.core.documents import reminders, upkeep
 from nomadcrew.core.errors import Unavailable
+from nomadcrew.core.polls import service as polls
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.todos.service import remind
 from nomadcrew.core.weather.updates import broadcast_weather
@@ -90,6 +91,14 @@ async def _sweep_documents(ports: Ports, now: datetime) -> int:
     return await upkeep.sweep(documents=ports.documents, files=ports.document_files, now=now)
 
 
+async def _close_polls(ports: Ports, now: datetime) -> int:
+    return await polls.close_due(polls=ports.polls, now=now)
+
+
+async def _remind_of_polls(ports: Ports, now: datetime) -> int:
+    return await polls.remind(polls=ports.polls, now=now)
+
+
 SCHEDULED_JOBS: Sequence[ScheduledJob] = (
     # Others are notified within 15 seconds; reads exclude expired sharing at once.
     ScheduledJob(
@@ -103,6 +112,9 @@ SCHEDULED_JOBS: Sequence[ScheduledJob] = (
     ),
     ScheduledJob("due-todos", timedelta(minutes=5), _remind_of_todos, has_events=True),
     ScheduledJob("ending-documents", HOUR, _remind_of_documents, has_events=True),
+    # Reads show an expired poll that closes automatically as closed at once.
+    ScheduledJob("due-polls", timedelta(minutes=1), _close_polls, has_events=True),
+    ScheduledJob("poll-reminders", timedelta(minutes=5), _remind_of_polls, has_events=True),
     ScheduledJob("old-positions", HOUR, lambda ports, now: ports.retention.delete_positions(now)),
     ScheduledJob("old-events", HOUR, lambda ports, now: ports.retention.delete_events(now)),
     ScheduledJob("old-mail-counts", HOUR, lambda ports, now: ports.retention.delete_mails_sent(now)),

@@ -1,6 +1,8 @@
 """Polls on PostgreSQL: concurrent votes share a statement."""
 
+import hashlib
 from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import datetime
 from itertools import groupby
 from operator import attrgetter, itemgetter
@@ -25,18 +27,34 @@ from nomadcrew.core.errors import DomainError, NotFound
 from nomadcrew.core.ids import EventId, PollId, PollOptionId, UserId
 from nomadcrew.core.pages import After
 from nomadcrew.core.permissions import Rule
-from nomadcrew.core.polls.errors import CloseRestricted, PollClosed, PollExpired, PollHasVotes
+from nomadcrew.core.polls.errors import (
+    AppliedAlready,
+    CloseRestricted,
+    InvalidBallot,
+    InvalidPoll,
+    OptionsFixed,
+    PollClosed,
+    PollExpired,
+    PollHasVotes,
+    PollOpen,
+    TooManyOptions,
+)
 from nomadcrew.core.polls.model import (
     MAX_LISTED_VOTES,
+    MAX_OPTIONS_IN_ALL,
+    Applied,
     Ballot,
     Days,
     Kind,
+    Mark,
     Option,
     Poll,
     PollPage,
     PollStatus,
+    Target,
     Vote,
 )
+from nomadcrew.core.polls.ports import TodoOutcome, TripOutcome
 from nomadcrew.core.retention import FINGERPRINT_RETENTION
 from nomadcrew.core.text import comparison_key
 
@@ -50,6 +68,12 @@ REFUSALS: Refusals = {
     "poll_closed": PollClosed,
     "poll_expired": PollExpired,
     "poll_close_restricted": CloseRestricted,
+    "invalid_ballot": InvalidBallot,
+    "invalid_option": lambda: InvalidPoll("A poll of dates takes days as options, other polls a text."),
+    "poll_options_fixed": OptionsFixed,
+    "too_many_options": TooManyOptions,
+    "poll_open": PollOpen,
+    "poll_applied": AppliedAlready,
 }
 
 
@@ -89,7 +113,7 @@ class PostgresPolls:
             members_add_options=poll.members_add_options,
             closes_automatically=poll.closes_automatically,
             expires_at=poll.expires_at,
-            remind_at=None,
+            remind_at=poll.remind_at,
             options=json_param([_option_row(option) for option in poll.options]),
             now=now,
             fingerprint=fingerprint,
@@ -134,6 +158,65 @@ class PostgresPolls:
     async def close(self, command: Command, poll_id: PollId) -> Poll:
         return _allowed(await self._write("close", command, id=poll_id))
 
+    async def cast(self, command: Command, poll_id: PollId, kind: Kind, marks: Sequence[Mark]) -> None:
+        rows = [{"option": mark.option_id, "answer": mark.answer, "rank": mark.rank} for mark in marks]
+        [row] = await self._write("cast_ballot", command, id=poll_id, kind=kind, marks=json_param(rows))
+        raise_for_verdict(row["verdict"], also=REFUSALS)
+
+    async def add_option(self, command: Command, poll_id: PollId, option: Option) -> bool:
+        added = _option_row(option)
+        [row] = await self._write(
+            "add_option",
+            command,
+            id=poll_id,
+            option_id=option.id,
+            max_options=MAX_OPTIONS_IN_ALL,
+            **{name: added[name] for name in ("text", "text_key", "first_day", "last_day")},
+        )
+        raise_for_verdict(row["verdict"], also=REFUSALS)
+        return bool(row["added"])
+
+    async def apply(
+        self, command: Command, poll_id: PollId, applied: Applied, outcome: TripOutcome | TodoOutcome
+    ) -> None:
+        async with nullcontext() if self._sql.in_transaction() else self._sql.transaction():
+            # The trip is locked before the poll, as everywhere.
+            if isinstance(outcome, TripOutcome):
+                await self._change_trip(command, outcome)
+            else:
+                await self._add_todo(poll_id, outcome, command.now)
+            [row] = await self._write(
+                "apply",
+                command,
+                id=poll_id,
+                target=applied.target,
+                option_id=applied.option_id,
+                todo_id=applied.todo_id,
+            )
+            raise_for_verdict(row["verdict"], also=REFUSALS)
+
+    async def close_due(self, *, now: datetime, limit: int) -> int:
+        return len(await self._sql.fetch(_SQL["close_due"], now=now, limit=limit))
+
+    async def remind(self, *, now: datetime, limit: int) -> int:
+        return len(await self._sql.fetch(_SQL["remind"], now=now, limit=limit))
+
+    async def _change_trip(self, command: Command, outcome: TripOutcome) -> None:
+        from nomadcrew.adapters.postgres.trips import PostgresTrips
+
+        access = Access(command.trip_id, command.caller, outcome.rule)
+        await PostgresTrips(self._sql).change(
+            access, outcome.change, must_move=False, event_ids=outcome.event_ids, now=command.now
+        )
+
+    async def _add_todo(self, poll_id: PollId, outcome: TodoOutcome, now: datetime) -> None:
+        from nomadcrew.adapters.postgres.todos import PostgresTodos
+
+        fingerprint = hashlib.sha256(b"poll" + poll_id.bytes).digest()
+        await PostgresTodos(self._sql).add(
+            outcome.todo, outcome.rule, outcome.event_id, now=now, fingerprint=fingerprint
+        )
+
     async def _write(self, name: str, command: Command, **params: object) -> Sequence[Row]:
         return await self._sql.fetch(_SQL[name], **command_row(command), **params)
 
@@ -174,7 +257,14 @@ def _poll(rows: Sequence[Row]) -> Poll:
         row["created_at"],
         row["updated_at"],
         [_option(option) for option in rows],
+        _applied(row),
     )
+
+
+def _applied(row: Row) -> Applied | None:
+    if row["applied_as"] is None:
+        return None
+    return Applied(Target(row["applied_as"]), row["applied_option_id"], row["applied_at"], row["applied_todo_id"])
 
 
 def _option(row: Row) -> Option:

@@ -1,32 +1,73 @@
-"""Bodies of the poll routes."""
+"""Bodies of requests about polls."""
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from typing import Annotated
 from uuid import UUID
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import Meta, Struct
 
-from nomadcrew.core.ids import UserId
-from nomadcrew.core.polls.model import Option, Poll, PollDraft
+from nomadcrew.core.errors import Invalid
+from nomadcrew.core.ids import PollOptionId
+from nomadcrew.core.polls.errors import InvalidBallot, InvalidPoll
+from nomadcrew.core.polls.model import MAX_OPTIONS_IN_ALL, Answer, Ballot, Days, Kind, Mark, PollDraft, Target
+from nomadcrew.core.polls.outcomes import Place, Wish
+
+Latitude = Annotated[float, Meta(ge=-90, le=90)]
+Longitude = Annotated[float, Meta(ge=-180, le=180)]
+PlaceText = Annotated[str, Meta(max_length=512)]
+Instant = Annotated[datetime, Meta(tz=True)]
+
+
+class DaysIn(Struct, rename="camel"):
+    """Calendar days, the last one included; without a last one, a single day."""
+
+    first_day: date
+    last_day: date | None = None
+
+    def to_days(self) -> Days:
+        return Days(self.first_day, self.first_day if self.last_day is None else self.last_day)
 
 
 class NewPollIn(Struct, rename="camel"):
     """A poll to create.
 
-    A question of 1 to 500 characters, 2 to 20 options of 1 to 200 characters, and a duration from 5 to 2880
-    minutes, by default a day.
+    A question of 1 to 500 characters, and 2 to 20 options of 1 to 200 characters, or as many days in a poll of
+    dates. Voting ends after 5 to 2880 minutes, by default after a day, or at a time up to 90 days ahead.
     """
 
     question: str
-    options: list[str]
+    options: list[str] = []
     allow_multiple_votes: bool = False
     duration_minutes: int | None = None
+    kind: Kind = Kind.CHOICE
+    ballot: Ballot = Ballot.OPEN
+    days: list[DaysIn] = []
+    members_add_options: bool = False
+    closes_automatically: bool = False
+    expires_at: Instant | None = None
 
     def to_draft(self) -> PollDraft:
+        """The draft in the body.
+
+        Raises:
+            Invalid: the end of voting is out of range in UTC.
+        """
+        try:
+            expires_at = None if self.expires_at is None else self.expires_at.astimezone(UTC)
+        except OverflowError:
+            raise Invalid("`expiresAt` is out of range.", code="invalid_request_payload") from None
         return PollDraft(
             question=self.question,
             options=self.options,
             allow_multiple_votes=self.allow_multiple_votes,
             duration_minutes=self.duration_minutes,
+            kind=self.kind,
+            ballot=self.ballot,
+            days=[days.to_days() for days in self.days],
+            members_add_options=self.members_add_options,
+            closes_automatically=self.closes_automatically,
+            expires_at=expires_at,
         )
 
 
@@ -38,89 +79,66 @@ class VoteIn(Struct, rename="camel"):
     option_id: str
 
 
-class VoterView(Struct, rename="camel"):
-    user_id: UUID
-    created_at: datetime
+class AnswerIn(Struct, rename="camel"):
+    option_id: UUID
+    answer: Answer
 
 
-class OptionView(Struct, rename="camel"):
-    """An option with the votes for it; `has_voted` is about the caller."""
+class BallotIn(Struct):
+    """A whole ballot: the answers to dates, or a ranking from the first choice down."""
 
-    id: UUID
-    poll_id: UUID
-    text: str
-    position: int
-    created_by: UUID
-    created_at: datetime
-    vote_count: int
-    voters: list[VoterView]
-    has_voted: bool
+    answers: Annotated[list[AnswerIn], Meta(max_length=MAX_OPTIONS_IN_ALL)] | None = None
+    ranking: Annotated[list[UUID], Meta(max_length=MAX_OPTIONS_IN_ALL)] | None = None
 
+    def to_marks(self) -> tuple[Kind, Sequence[Mark]]:
+        """The kind of poll that the ballot fits, and its marks.
 
-class PollView(Struct, rename="camel"):
-    """A poll; `user_vote_count` counts the caller's votes. The last two fields are absent while it is open."""
-
-    id: UUID
-    trip_id: UUID
-    question: str
-    status: str
-    allow_multiple_votes: bool
-    created_by: UUID
-    expires_at: datetime
-    created_at: datetime
-    updated_at: datetime
-    options: list[OptionView]
-    total_votes: int
-    user_vote_count: int
-    closed_by: UUID | UnsetType = UNSET
-    closed_at: datetime | UnsetType = UNSET
+        Raises:
+            InvalidBallot: it has both parts, or none.
+        """
+        if self.answers is not None and self.ranking is None:
+            return Kind.DATES, [Mark(PollOptionId(part.option_id), part.answer) for part in self.answers]
+        if self.ranking is not None and self.answers is None:
+            ranked = enumerate(self.ranking, start=1)
+            return Kind.RANKED, [Mark(PollOptionId(id_), rank=rank) for rank, id_ in ranked]
+        raise InvalidBallot
 
 
-class Pagination(Struct):
-    limit: int
-    offset: int
-    total: int
+class OptionIn(Struct, rename="camel"):
+    """An option to add: a text, or days in a poll of dates."""
+
+    text: str | None = None
+    first_day: date | None = None
+    last_day: date | None = None
+
+    def to_option(self) -> str | Days:
+        """The option in the body.
+
+        Raises:
+            InvalidPoll: it has a text and days, or neither.
+        """
+        if self.text is not None and self.first_day is None:
+            return self.text
+        if self.first_day is not None and self.text is None:
+            return DaysIn(self.first_day, self.last_day).to_days()
+        raise InvalidPoll("Send either `text` or `firstDay`.")
 
 
-class PollPageView(Struct):
-    data: list[PollView]
-    pagination: Pagination
+class PlaceIn(Struct, rename="camel"):
+    latitude: Latitude
+    longitude: Longitude
+    address: PlaceText | None = None
+    place_id: PlaceText | None = None
 
 
-class MessageView(Struct):
-    message: str
+class ApplyIn(Struct, rename="camel"):
+    """The part of the trip that the winner becomes; a destination needs its place."""
 
+    to: Target
+    option_id: UUID | None = None
+    destination: PlaceIn | None = None
 
-def poll_view(poll: Poll, caller: UserId) -> PollView:
-    options = [_option_view(poll, option, caller) for option in poll.options]
-    return PollView(
-        id=poll.id,
-        trip_id=poll.trip_id,
-        question=poll.question,
-        status=poll.status,
-        allow_multiple_votes=poll.allow_multiple_votes,
-        created_by=poll.created_by,
-        expires_at=poll.expires_at,
-        created_at=poll.created_at,
-        updated_at=poll.updated_at,
-        options=options,
-        total_votes=sum(option.vote_count for option in options),
-        user_vote_count=sum(option.has_voted for option in options),
-        closed_by=UNSET if poll.closed_by is None else poll.closed_by,
-        closed_at=UNSET if poll.closed_at is None else poll.closed_at,
-    )
-
-
-def _option_view(poll: Poll, option: Option, caller: UserId) -> OptionView:
-    shown = [] if poll.hides_votes else [vote for vote in option.votes if vote.is_for]
-    return OptionView(
-        id=option.id,
-        poll_id=poll.id,
-        text=option.text,
-        position=option.position,
-        created_by=option.created_by,
-        created_at=option.created_at,
-        vote_count=len(shown),
-        voters=[VoterView(vote.user_id, vote.created_at) for vote in shown],
-        has_voted=any(vote.user_id == caller and vote.is_for for vote in option.votes),
-    )
+    def to_wish(self) -> Wish:
+        at = self.destination
+        place = None if at is None else Place(at.latitude, at.longitude, at.address, at.place_id)
+        return Wish(self.to, None if self.option_id is None else PollOptionId(self.option_id), place)

@@ -1,18 +1,10 @@
 """A trip's polls: /v1/trips/{id}/polls."""
 
-from nomadcrew.api.polls.bodies import (
-    MessageView,
-    NewPollIn,
-    Pagination,
-    PollChangeIn,
-    PollPageView,
-    PollView,
-    VoteIn,
-    poll_view,
-)
+from nomadcrew.api.polls.bodies import ApplyIn, BallotIn, NewPollIn, OptionIn, PollChangeIn, VoteIn
+from nomadcrew.api.polls.views import MessageView, Pagination, PollPageView, PollView, poll_view
 from nomadcrew.core.errors import Invalid
 from nomadcrew.core.ids import PollId, PollOptionId, parse_uuid
-from nomadcrew.core.polls import service
+from nomadcrew.core.polls import ballots, outcomes, service
 from nomadcrew.web.call import Call, Reply
 from nomadcrew.web.pages import AFTER, after_of, paged
 from nomadcrew.web.routes import Gate, Idempotency, Param, Routes
@@ -56,7 +48,7 @@ async def list_polls(call: Call) -> PollPageView | Reply:
     limit, after = call.count("limit", default=20, lowest=1, highest=100), after_of(call)
     offset = 0 if after else call.count("offset", default=0, highest=MAX_OFFSET)
     page = await service.list_polls(
-        call.trip_id, call.user_id, polls=call.ports.polls, limit=limit, offset=offset, after=after
+        call.trip_id, call.user_id, polls=call.ports.polls, now=call.now, limit=limit, offset=offset, after=after
     )
     views = [poll_view(poll, call.user_id) for poll in page.items]
     return paged(call, PollPageView(views, Pagination(limit, offset, page.total)), page.last)
@@ -66,7 +58,9 @@ async def list_polls(call: Call) -> PollPageView | Reply:
 async def create_poll(call: Call, body: NewPollIn) -> PollView:
     """Create a poll.
 
-    The same poll sent again within 30 seconds returns the first one.
+    A poll of the kind `dates` has `days` as options, and its members answer each with `yes`, `ifNeedBe` or `no`.
+    The voters of a `ranked` poll order the options, and it is counted by instant run-off. Votes of a `blind` ballot
+    are hidden until the poll is closed. The same poll sent again within 30 seconds returns the first one.
     """
     poll = await service.create_poll(
         call.trip_id,
@@ -83,7 +77,7 @@ async def create_poll(call: Call, body: NewPollIn) -> PollView:
 @routes.get("/v1/trips/{id}/polls/{pollId}", gate=Gate("poll", "read"), refusals=(400,))
 async def get_poll(call: Call) -> PollView:
     """Get a poll."""
-    poll = await service.get_poll(call.trip_id, poll_id(call), call.user_id, polls=call.ports.polls)
+    poll = await service.get_poll(call.trip_id, poll_id(call), call.user_id, polls=call.ports.polls, now=call.now)
     return poll_view(poll, call.user_id)
 
 
@@ -126,7 +120,8 @@ async def delete_poll(call: Call) -> MessageView:
 async def vote(call: Call, body: VoteIn) -> MessageView:
     """Vote for an option.
 
-    In a poll with a single vote it replaces the caller's vote for another option.
+    In a poll with a single vote it replaces the caller's vote for another option. In a poll of dates it answers
+    `yes`; in a ranked one the option gets the caller's next rank.
     """
     await service.vote(
         call.trip_id,
@@ -164,6 +159,71 @@ async def close_poll(call: Call) -> PollView:
     poll = await service.close_poll(
         call.trip_id,
         poll_id(call),
+        call.user_id,
+        polls=call.ports.polls,
+        new_id=call.ports.new_id,
+        now=call.now,
+    )
+    return poll_view(poll, call.user_id)
+
+
+@routes.put("/v1/trips/{id}/polls/{pollId}/ballot", gate=Gate("poll", "vote"))
+async def cast_ballot(call: Call, body: BallotIn) -> MessageView:
+    """Replace the caller's whole ballot.
+
+    A poll of dates takes `answers`, a ranked one a `ranking` from the first choice down. An empty list withdraws
+    the ballot.
+    """
+    kind, marks = body.to_marks()
+    await ballots.cast_ballot(
+        call.trip_id,
+        poll_id(call),
+        kind,
+        marks,
+        call.user_id,
+        polls=call.ports.polls,
+        new_id=call.ports.new_id,
+        now=call.now,
+    )
+    return MessageView("Ballot cast successfully")
+
+
+@routes.post(
+    "/v1/trips/{id}/polls/{pollId}/options", status=201, gate=Gate("poll", "add_option"),
+    statements=2, why="the reply is the poll as it is after the write",
+)  # fmt: skip
+async def add_option(call: Call, body: OptionIn) -> PollView:
+    """Add an option to an open poll.
+
+    Allowed for every member if the creator allowed it. An option that is there already changes nothing.
+    """
+    poll = await ballots.add_option(
+        call.trip_id,
+        poll_id(call),
+        body.to_option(),
+        call.user_id,
+        polls=call.ports.polls,
+        new_id=call.ports.new_id,
+        now=call.now,
+    )
+    return poll_view(poll, call.user_id)
+
+
+@routes.post(
+    "/v1/trips/{id}/polls/{pollId}/apply", gate=Gate("poll", "apply"), refusals=(409,),
+    statements=3, why="the votes are counted before the transaction that changes the trip and the poll",
+)  # fmt: skip
+async def apply_result(call: Call, body: ApplyIn) -> PollView:
+    """Apply the result of a closed poll to the trip.
+
+    The winner becomes the `dates` or the `destination` of the trip, which needs the right to update it, or a
+    `todo`. Allowed for the creator of the poll and for admins. If options are tied, `optionId` decides between
+    them.
+    """
+    poll = await outcomes.apply_result(
+        call.trip_id,
+        poll_id(call),
+        body.to_wish(),
         call.user_id,
         polls=call.ports.polls,
         new_id=call.ports.new_id,

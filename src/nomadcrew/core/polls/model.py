@@ -7,17 +7,23 @@ from enum import StrEnum
 from msgspec import Struct
 from msgspec.structs import replace
 
-from nomadcrew.core.ids import PollId, PollOptionId, TripId, UserId
+from nomadcrew.core.ids import PollId, PollOptionId, TodoId, TripId, UserId
 from nomadcrew.core.pages import After
 
 MAX_QUESTION = 500  # characters
 MAX_OPTION = 200  # characters
 MIN_OPTIONS, MAX_OPTIONS = 2, 20
+# With the options that members added.
+MAX_OPTIONS_IN_ALL = 40
 # Of all votes on a page: some 600 KB. A page that would have more ends early.
 MAX_LISTED_VOTES = 6_000
 MIN_DURATION = timedelta(minutes=5)
 DEFAULT_DURATION = timedelta(days=1)
 MAX_DURATION = timedelta(minutes=2_880)
+MAX_DEADLINE = timedelta(days=90)
+REMINDED_BEFORE = timedelta(days=1)
+# A poll that was created more recently needs no reminder.
+MIN_AGE_OF_REMINDER = timedelta(hours=1)
 
 
 class Kind(StrEnum):
@@ -42,11 +48,28 @@ class Answer(StrEnum):
     NO = "no"
 
 
+class Target(StrEnum):
+    """The part of the trip that the winner becomes."""
+
+    DATES = "dates"
+    DESTINATION = "destination"
+    TODO = "todo"
+
+
 class Days(Struct, frozen=True):
     """Calendar days, the last one included."""
 
     first: date
     last: date
+
+    @property
+    def text(self) -> str:
+        """The days as members read them, such as "1 Dec 2026 – 3 Dec 2026"."""
+        texts = [f"{day.day} {_MONTHS[day.month - 1]} {day.year}" for day in (self.first, self.last)]
+        return texts[0] if self.first == self.last else " – ".join(texts)
+
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 class Vote(Struct, frozen=True, array_like=True):
@@ -78,6 +101,23 @@ class Option(Struct, frozen=True):
     votes: tuple[Vote, ...] = ()
 
 
+class Mark(Struct, frozen=True):
+    """A part of a ballot: the answer to an option, or its rank from 1."""
+
+    option_id: PollOptionId
+    answer: Answer | None = None
+    rank: int | None = None
+
+
+class Applied(Struct, frozen=True):
+    """The winner as a part of the trip. `todo_id` is set if it became a to-do."""
+
+    target: Target
+    option_id: PollOptionId
+    at: datetime
+    todo_id: TodoId | None = None
+
+
 class Poll(Struct, frozen=True):
     """A poll as stored, with its options by position.
 
@@ -101,6 +141,7 @@ class Poll(Struct, frozen=True):
     created_at: datetime
     updated_at: datetime
     options: Sequence[Option]
+    applied: Applied | None = None
 
     @property
     def is_closed(self) -> bool:
@@ -109,6 +150,18 @@ class Poll(Struct, frozen=True):
     @property
     def hides_votes(self) -> bool:
         return self.ballot is Ballot.BLIND and not self.is_closed
+
+    @property
+    def remind_at(self) -> datetime | None:
+        """The time to remind members who have not voted; None if the poll is too short for a reminder."""
+        at = self.expires_at - REMINDED_BEFORE
+        return at if at >= self.created_at + MIN_AGE_OF_REMINDER else None
+
+    def at(self, now: datetime) -> "Poll":
+        """The poll at that time: closed from its deadline on if it closes automatically, stored or not."""
+        if self.is_closed or not self.closes_automatically or now < self.expires_at:
+            return self
+        return replace(self, status=PollStatus.CLOSED, closed_at=self.expires_at)
 
     def seen_by(self, viewer: UserId) -> "Poll":
         """The poll without the votes that the viewer may not see."""
@@ -132,9 +185,18 @@ class PollPage(Struct, frozen=True):
 
 
 class PollDraft(Struct, frozen=True):
-    """A poll as a member wants it; `duration_minutes` None means a day."""
+    """A poll as a member wants it, with texts or days as options.
+
+    Voting ends after `duration_minutes`, or at `expires_at`, or after a day.
+    """
 
     question: str
     options: Sequence[str] = ()
     allow_multiple_votes: bool = False
     duration_minutes: int | None = None
+    kind: Kind = Kind.CHOICE
+    ballot: Ballot = Ballot.OPEN
+    days: Sequence[Days] = ()
+    members_add_options: bool = False
+    closes_automatically: bool = False
+    expires_at: datetime | None = None

@@ -264,3 +264,149 @@ WITH gate AS MATERIALIZED (
     FROM deleted
 )
 SELECT verdict FROM checked
+
+-- name: cast_ballot
+WITH gate AS MATERIALIZED (
+    SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
+), locked AS MATERIALIZED (
+    SELECT l.* FROM gate CROSS JOIN LATERAL locked_poll(gate.trip_id, :id::uuid) l WHERE gate.verdict = 'ok'
+), checked AS MATERIALIZED (
+    SELECT (locked.poll).id, (locked.poll).trip_id, (locked.poll).ballot,
+           CASE WHEN gate.verdict <> 'ok' THEN gate.verdict
+                WHEN locked.members IS NULL THEN 'poll_not_found'
+                WHEN (locked.poll).status <> 'ACTIVE' THEN 'poll_closed'
+                WHEN (locked.poll).expires_at <= :now::timestamptz THEN 'poll_expired'
+                WHEN (locked.poll).kind <> :kind::text THEN 'invalid_ballot'
+                WHEN EXISTS (
+                    SELECT FROM jsonb_to_recordset(:marks::jsonb) AS a (option uuid)
+                    LEFT JOIN poll_options o ON o.id = a.option AND o.poll_id = (locked.poll).id
+                    WHERE o.id IS NULL) THEN 'poll_option_not_found'
+                ELSE 'ok' END AS verdict
+    FROM gate LEFT JOIN locked ON true
+), changed AS MATERIALIZED (
+    SELECT checked.*, replace_ballot(id, :caller::uuid, :marks::jsonb, :now::timestamptz) AS differs
+    FROM checked WHERE verdict = 'ok'
+), event AS (
+    INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
+    SELECT :event_id::uuid, CASE WHEN :marks::jsonb = '[]' THEN 'POLL_VOTE_REMOVED' ELSE 'POLL_VOTE_CAST' END,
+           'poll_model', trip_id, CASE WHEN ballot = 'open' THEN :caller::uuid END, 'trip', :now::timestamptz,
+           poll_vote_json(id, trip_id, ballot, NULL, :caller::uuid)
+    FROM changed WHERE differs
+)
+SELECT verdict FROM checked
+
+-- name: add_option
+-- An option that is there already changes nothing.
+WITH gate AS MATERIALIZED (
+    SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
+), locked AS MATERIALIZED (
+    SELECT l.* FROM gate CROSS JOIN LATERAL locked_poll(gate.trip_id, :id::uuid) l WHERE gate.verdict = 'ok'
+), checked AS MATERIALIZED (
+    SELECT (locked.poll).id, locked.options,
+           CASE WHEN gate.verdict <> 'ok' THEN gate.verdict
+                WHEN locked.members IS NULL THEN 'poll_not_found'
+                WHEN (locked.poll).status <> 'ACTIVE' THEN 'poll_closed'
+                WHEN (locked.poll).expires_at <= :now::timestamptz THEN 'poll_expired'
+                WHEN NOT (locked.poll).members_add_options THEN 'poll_options_fixed'
+                WHEN ((locked.poll).kind = 'dates') <> (:first_day::date IS NOT NULL) THEN 'invalid_option'
+                WHEN has_poll_option_now((locked.poll).id, :text_key::text) THEN 'ok'
+                WHEN locked.options >= :max_options::int THEN 'too_many_options'
+                ELSE 'ok' END AS verdict
+    FROM gate LEFT JOIN locked ON true
+), added AS (
+    INSERT INTO poll_options (id, poll_id, text, text_key, position, first_day, last_day, created_by, created_at)
+    SELECT :option_id::uuid, id, :text::text, :text_key::text, options, :first_day::date, :last_day::date,
+           :caller::uuid, :now::timestamptz
+    FROM checked WHERE verdict = 'ok'
+    ON CONFLICT (poll_id, text_key) DO NOTHING
+    RETURNING poll_id
+), updated AS (
+    UPDATE polls p SET updated_at = :now::timestamptz FROM added WHERE p.id = added.poll_id
+    RETURNING p.*
+), event AS (
+    INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
+    SELECT :event_id::uuid, 'POLL_UPDATED', 'poll_model', trip_id, :caller::uuid, 'trip', updated_at,
+           jsonb_build_object('pollId', id, 'tripId', trip_id, 'question', question, 'optionId', :option_id::uuid)
+    FROM updated
+)
+SELECT verdict, EXISTS (SELECT FROM updated) AS added FROM checked
+
+-- name: apply
+WITH gate AS MATERIALIZED (
+    SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, 1)
+), locked AS MATERIALIZED (
+    SELECT p.* FROM gate JOIN polls p
+        ON p.id = :id::uuid AND p.trip_id = gate.trip_id AND p.deleted_at IS NULL
+    WHERE gate.verdict = 'ok'
+    FOR UPDATE OF p
+), checked AS MATERIALIZED (
+    SELECT locked.id,
+           CASE WHEN gate.verdict <> 'ok' THEN gate.verdict
+                WHEN locked.id IS NULL THEN 'poll_not_found'
+                WHEN NOT may_change(gate.rank, locked.created_by, :caller::uuid, :min_rank::int, :own::boolean)
+                    THEN 'insufficient_permissions'
+                WHEN locked.status = 'ACTIVE'
+                    AND NOT (locked.closes_automatically AND locked.expires_at <= :now::timestamptz) THEN 'poll_open'
+                WHEN locked.applied_as IS NOT NULL THEN 'poll_applied'
+                ELSE 'ok' END AS verdict
+    FROM gate LEFT JOIN locked ON true
+), updated AS (
+    UPDATE polls p
+    SET applied_as = :target::text, applied_option_id = :option_id::uuid, applied_todo_id = :todo_id::uuid,
+        applied_at = :now::timestamptz, updated_at = :now::timestamptz
+    FROM checked WHERE checked.verdict = 'ok' AND p.id = checked.id
+    RETURNING p.*
+), event AS (
+    INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
+    SELECT :event_id::uuid, 'POLL_UPDATED', 'poll_model', trip_id, :caller::uuid, 'trip', updated_at,
+           jsonb_build_object('pollId', id, 'tripId', trip_id, 'question', question, 'appliedTo', applied_as)
+    FROM updated
+)
+SELECT verdict FROM checked
+
+-- name: close_due
+WITH due AS (
+    SELECT id FROM polls
+    WHERE closes_automatically AND status = 'ACTIVE' AND deleted_at IS NULL AND expires_at <= :now::timestamptz
+    ORDER BY expires_at LIMIT :limit::int
+    FOR UPDATE SKIP LOCKED
+), closed AS (
+    UPDATE polls p SET status = 'CLOSED', closed_at = p.expires_at, updated_at = :now::timestamptz
+    FROM due WHERE p.id = due.id
+    RETURNING p.*
+), event AS (
+    INSERT INTO outbox (id, type, source, trip_id, audience, occurred_at, payload)
+    SELECT caused_id(concat_ws('|', 'poll closed', id)), 'POLL_CLOSED', 'poll_model', trip_id, 'trip',
+           :now::timestamptz,
+           jsonb_build_object('pollId', id, 'tripId', trip_id, 'question', question, 'createdBy', created_by)
+    FROM closed
+    ON CONFLICT (id) DO NOTHING
+)
+SELECT 1 AS closed FROM closed
+
+-- name: remind
+-- The members who have not voted are named in the event. A reminder that is too late is dropped.
+WITH due AS (
+    SELECT id FROM polls
+    WHERE remind_at <= :now::timestamptz AND status = 'ACTIVE' AND deleted_at IS NULL
+    ORDER BY remind_at LIMIT :limit::int
+    FOR UPDATE SKIP LOCKED
+), reminded AS (
+    UPDATE polls p SET remind_at = NULL FROM due WHERE p.id = due.id
+    RETURNING p.*
+), event AS (
+    INSERT INTO outbox (id, type, source, trip_id, audience, occurred_at, payload)
+    SELECT caused_id(concat_ws('|', 'poll reminder', p.id)), 'poll.reminder', 'poll_model', p.trip_id, 'internal',
+           :now::timestamptz,
+           jsonb_build_object('pollId', p.id, 'tripId', p.trip_id, 'question', p.question,
+                              'createdBy', p.created_by, 'waitingFor', waiting.users)
+    FROM reminded p CROSS JOIN LATERAL (
+        SELECT jsonb_agg(m.user_id ORDER BY m.created_at, m.id) AS users
+        FROM trip_memberships m
+        WHERE m.trip_id = p.trip_id AND m.status = 'ACTIVE'
+            AND NOT EXISTS (SELECT FROM poll_votes v WHERE v.poll_id = p.id AND v.user_id = m.user_id)
+    ) waiting
+    WHERE p.expires_at > :now::timestamptz AND waiting.users IS NOT NULL
+    ON CONFLICT (id) DO NOTHING
+)
+SELECT 1 AS reminded FROM reminded
