@@ -403,7 +403,7 @@ async def test_old_and_new_clients_share_their_preferences(here: World) -> None:
     defaults = (await here.call("GET", "/v1/notifications/preferences", by=ana)).json
     assert defaults == {
         "push": True, "email": True, "inApp": True, "chat": "all", "tripUpdates": True, "todos": True,
-        "locationSharing": True, "arrivals": True, "documents": True, "quietHours": None,
+        "polls": True, "locationSharing": True, "arrivals": True, "documents": True, "quietHours": None,
     }  # fmt: skip
     night = {"start": "22:30", "end": "07:00", "timeZone": "Europe/Lisbon"}
     assert await prefer(here, ana, chat="mentions", quietHours=night, todos=False) == defaults | {

@@ -12,7 +12,7 @@ from tests.e2e.phones import Phones
 
 UPDATED = "TRIP_UPDATED"
 DEFAULTS = {
-    "push": True, "email": True, "inApp": True, "chat": "all", "tripUpdates": True, "todos": True,
+    "push": True, "email": True, "inApp": True, "chat": "all", "tripUpdates": True, "todos": True, "polls": True,
     "locationSharing": True, "arrivals": True, "quietHours": None,
 }  # fmt: skip
 

@@ -28,13 +28,15 @@ TABLE: dict[Kind, tuple[set[str], ...]] = {
     Kind.TODO: (ALL_CHANNELS, {L, S}, {P}, NOTHING, {L, S}, NOTHING),
     # A document of the user's own is no matter of a trip.
     Kind.DOCUMENT: (ALL_CHANNELS, {L, S}, {P}, ALL_CHANNELS, {L, S}, NOTHING),
+    Kind.POLL: (ALL_CHANNELS, {L, S}, {P}, NOTHING, {L, S}, NOTHING),
     Kind.LOCATION: (ALL_CHANNELS, {L, S}, {P}, NOTHING, {L, S}, NOTHING),
     Kind.CHAT: (NOT_LISTED, {S}, {P}, NOTHING, {S}, NOTHING),
     Kind.ARRIVAL: (NOT_LISTED, {S}, {P}, NOTHING, {S}, NOTHING),
 }
 NOW_QUIET = QuietHours(time(11), time(13), "UTC")
 OFF = Preferences(
-    trip_updates=False, todos=False, location_sharing=False, arrivals=False, documents=False, chat=ChatLevel.NONE
+    trip_updates=False, todos=False, polls=False, location_sharing=False, arrivals=False, documents=False,
+    chat=ChatLevel.NONE,
 )
 
 
@@ -168,11 +170,12 @@ def test_invalid_quiet_hours_are_refused(
         # Values that the shipped app ignores.
         (
             {"notificationDetails": {
-                "inApp": False, "chat": "mentions", "todos": False, "locationSharing": False, "arrivals": False,
+                "inApp": False, "chat": "mentions", "todos": False, "polls": False, "locationSharing": False,
+                "arrivals": False,
                 "quietHours": {"start": "22:00", "end": "07:00", "timeZone": "Europe/Lisbon"},
             }},
-            Preferences(in_app=False, chat=MENTIONS, todos=False, location_sharing=False, arrivals=False,
-                        quiet_hours=NIGHT),
+            Preferences(in_app=False, chat=MENTIONS, todos=False, polls=False, location_sharing=False,
+                        arrivals=False, quiet_hours=NIGHT),
         ),
         ({"notifications": {"chatMessages": False}, "notificationDetails": {"chat": "mentions"}},
          Preferences(chat=NONE)),

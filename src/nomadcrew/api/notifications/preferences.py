@@ -32,6 +32,7 @@ class PreferencesView(Struct, rename="camel"):
     chat: ChatLevel
     trip_updates: bool
     todos: bool
+    polls: bool
     location_sharing: bool
     arrivals: bool
     documents: bool
@@ -47,6 +48,7 @@ class PreferencesIn(Struct, rename="camel"):
     chat: ChatLevel | UnsetType = UNSET
     trip_updates: bool | UnsetType = UNSET
     todos: bool | UnsetType = UNSET
+    polls: bool | UnsetType = UNSET
     location_sharing: bool | UnsetType = UNSET
     arrivals: bool | UnsetType = UNSET
     documents: bool | UnsetType = UNSET
@@ -67,6 +69,7 @@ class PreferencesIn(Struct, rename="camel"):
             inApp=self.in_app,
             chat=UNSET if self.chat in (UNSET, ChatLevel.NONE) else self.chat,
             todos=self.todos,
+            polls=self.polls,
             locationSharing=self.location_sharing,
             arrivals=self.arrivals,
             documents=self.documents,
@@ -108,6 +111,7 @@ def preferences_view(preferences: Preferences) -> PreferencesView:
         chat=preferences.chat,
         trip_updates=preferences.trip_updates,
         todos=preferences.todos,
+        polls=preferences.polls,
         location_sharing=preferences.location_sharing,
         arrivals=preferences.arrivals,
         documents=preferences.documents,

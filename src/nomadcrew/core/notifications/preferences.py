@@ -31,6 +31,7 @@ class Kind(StrEnum):
     OWN = "own"  # the user's own membership, or an answer to the user's own invitation
     TRIP = "trip"  # a trip's changes, and members who join or leave
     TODO = "todo"
+    POLL = "poll"
     CHAT = "chat"
     LOCATION = "location"  # a member starts sharing
     ARRIVAL = "arrival"
@@ -89,6 +90,7 @@ class Preferences(Struct, frozen=True):
     chat: ChatLevel = ChatLevel.ALL
     trip_updates: bool = True
     todos: bool = True
+    polls: bool = True
     location_sharing: bool = True
     arrivals: bool = True
     documents: bool = True
@@ -106,6 +108,7 @@ class Preferences(Struct, frozen=True):
             chat=level if _on(switches, "chatMessages") else ChatLevel.NONE,
             trip_updates=_on(switches, "tripUpdates"),
             todos=_on(details, "todos"),
+            polls=_on(details, "polls"),
             location_sharing=_on(details, "locationSharing"),
             arrivals=_on(details, "arrivals"),
             documents=_on(details, "documents"),
@@ -154,6 +157,8 @@ def _is_wanted(
             return preferences.trip_updates
         case Kind.TODO:
             return preferences.todos
+        case Kind.POLL:
+            return preferences.polls
         case Kind.LOCATION:
             return preferences.location_sharing
         case Kind.ARRIVAL:

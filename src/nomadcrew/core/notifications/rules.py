@@ -171,6 +171,34 @@ def _todo_due(trigger: Trigger) -> Iterable[Notice]:
     yield Notice(Kind.TODO, "TODO_ASSIGNED", metadata, recipients)
 
 
+def _poll(trigger: Trigger, change: str) -> Payload:
+    """Polls use the type `TRIP_UPDATE`: the shipped app knows no type for them."""
+    author = trigger.event.actor_id or trigger.user_id("createdBy")
+    return trigger.trip | {
+        "pollID": trigger.payload["pollId"],
+        "question": trigger.payload["question"],
+        "updaterName": trigger.facts.name(author),
+        "changedFields": ["polls"],
+        "change": change,
+    }
+
+
+def _poll_created(trigger: Trigger) -> Iterable[Notice]:
+    recipients = trigger.members_except(trigger.event.actor_id)
+    yield Notice(Kind.POLL, "TRIP_UPDATE", _poll(trigger, "poll_created"), recipients)
+
+
+def _poll_closed(trigger: Trigger) -> Iterable[Notice]:
+    recipients = trigger.members_except(trigger.event.actor_id)
+    yield Notice(Kind.POLL, "TRIP_UPDATE", _poll(trigger, "poll_closed"), recipients)
+
+
+def _poll_reminder(trigger: Trigger) -> Iterable[Notice]:
+    waiting = {_user(text) for text in trigger.payload["waitingFor"]}
+    recipients = [user_id for user_id in trigger.facts.members if user_id in waiting]
+    yield Notice(Kind.POLL, "TRIP_UPDATE", _poll(trigger, "poll_reminder"), recipients)
+
+
 def _said(trigger: Trigger) -> Iterable[Notice]:
     sender = trigger.payload["user"]
     metadata = {
@@ -233,6 +261,9 @@ _RULES: Mapping[str, Callable[[Trigger], Iterable[Notice]]] = {
     "TODO_UPDATED": _todo_changed,
     "todo.assigned": _todo_assigned,
     "todo.due": _todo_due,
+    "POLL_CREATED": _poll_created,
+    "POLL_CLOSED": _poll_closed,
+    "poll.reminder": _poll_reminder,
     "CHAT_MESSAGE_SENT": _said,
     "LOCATION_SHARING_CHANGED": _sharing_changed,
     "MEMBER_ARRIVED": _arrived,

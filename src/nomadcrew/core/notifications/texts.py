@@ -15,8 +15,10 @@ MAX_PREVIEW = 100  # characters
 
 _WORD = re.compile(r"\{(\w+)\}")
 _INSTEAD = {"addedUserName": "memberName"}
-_NEUTRAL = {"tripName": "your trip", "role": "changed", "todoTitle": "a task", "placeName": "the destination",
-            "documentName": "A document", "endsOn": "soon"}  # fmt: skip
+_NEUTRAL = {
+    "tripName": "your trip", "role": "changed", "todoTitle": "a task", "question": "a poll",
+    "placeName": "the destination", "documentName": "A document", "endsOn": "soon",
+}  # fmt: skip
 
 _TITLES = {
     "TRIP_INVITATION": "Trip invitation",
@@ -24,6 +26,9 @@ _TITLES = {
     "TRIP_MEMBER_JOINED": "New member",
     "TRIP_MEMBER_LEFT": "Member left",
     "TRIP_UPDATED": "Trip updated",
+    "TRIP_UPDATE poll_created": "New poll",
+    "TRIP_UPDATE poll_closed": "Poll closed",
+    "TRIP_UPDATE poll_reminder": "Poll ends soon",
     "TODO_ASSIGNED": "Task assigned",
     "TODO_ASSIGNED due": "Task due",
     "TODO_COMPLETED": "Task completed",
@@ -58,6 +63,9 @@ _SENTENCES = {
     "MEMBERSHIP_CHANGE": _Sentence("Your role on {tripName} is now {role}"),
     "MEMBERSHIP_CHANGE removed": _Sentence("You were removed from {tripName}"),
     "TRIP_UPDATE": _Sentence("{updaterName} updated {tripName}"),
+    "TRIP_UPDATE poll_created": _Sentence("{updaterName} asks: {question}"),
+    "TRIP_UPDATE poll_closed": _Sentence("The poll is closed: {question}"),
+    "TRIP_UPDATE poll_reminder": _Sentence("A day left to vote: {question}"),
     "TRIP_UPDATED": _Sentence("{updaterName} updated {tripName}"),
     "TODO_ASSIGNED due": _Sentence("{todoTitle} is due within a day"),
     "TODO_ASSIGNED": _Sentence("{assignerName} assigned {todoTitle} to you"),
