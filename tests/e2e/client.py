@@ -160,6 +160,11 @@ class User:
         todo: dict[str, Any] = await self.ask("POST", f"/v1/trips/{trip_id}/todos", {"text": text}, status=201)
         return todo
 
+    async def new_poll(self, trip_id: str, **fields: Any) -> dict[str, Any]:
+        body = {"question": "How?", "options": ["train", "bus"]} | fields
+        poll: dict[str, Any] = await self.ask("POST", f"/v1/trips/{trip_id}/polls", body, status=201)
+        return poll
+
     async def invite(self, trip_id: str, email: str, role: str = "MEMBER") -> dict[str, Any]:
         body = {"email": email, "role": role}
         invitation: dict[str, Any] = await self.ask("POST", f"/v1/trips/{trip_id}/invitations", body, status=201)

@@ -41,6 +41,12 @@ PAYLOADS = {
     "TODO_CREATED": TODO,
     "TODO_UPDATED": TODO,
     "TODO_DELETED": {"id"},
+    "POLL_CREATED": {"pollId", "tripId", "question"},
+    "POLL_UPDATED": {"pollId", "tripId", "question"},
+    "POLL_VOTE_CAST": {"pollId", "tripId", "optionId", "userId"},
+    "POLL_VOTE_REMOVED": {"pollId", "tripId", "optionId", "userId"},
+    "POLL_CLOSED": {"pollId", "tripId", "closedBy"},
+    "POLL_DELETED": {"pollId", "tripId"},
     "notification.created": {"id", "message", "read", "createdAt", "type", "metadata"},
 }
 # Without this metadata the client shows a notification as unknown, or crashes.
@@ -75,6 +81,7 @@ async def cause_every_event(ana: User, ben: User, cleo: User) -> str:
     todo = await ana.new_todo(trip_id, "boots")
     await ana.ask("PUT", f"/v1/trips/{trip_id}/todos/{todo['id']}", {"status": "COMPLETE"})
     await ana.ask("DELETE", f"/v1/trips/{trip_id}/todos/{todo['id']}")
+    await _cause_every_poll_event(ana, trip_id)
     await ana.add_member(trip_id, ben)
     await ana.add_member(trip_id, cleo)
     await ana.ask("PUT", f"/v1/trips/{trip_id}/members/{ben.id}/role", {"role": "ADMIN"})
@@ -83,6 +90,17 @@ async def cause_every_event(ana: User, ben: User, cleo: User) -> str:
     await ana.ask("DELETE", f"/v1/trips/{trip_id}/members/{ben.id}")
     await ana.ask("DELETE", f"/v1/trips/{trip_id}")
     return trip_id
+
+
+async def _cause_every_poll_event(ana: User, trip_id: str) -> None:
+    poll = await ana.new_poll(trip_id)
+    path, option = f"/v1/trips/{trip_id}/polls/{poll['id']}", poll["options"][0]["id"]
+    await ana.ask("PUT", path, {"question": "How do we go?"})
+    await ana.ask("POST", f"{path}/vote", {"optionId": option})
+    await ana.ask("DELETE", f"{path}/vote/{option}")
+    await ana.ask("POST", f"{path}/vote", {"optionId": option})
+    await ana.ask("POST", f"{path}/close")
+    await ana.ask("DELETE", path)
 
 
 def nulls(value: Any, at: str = "payload") -> Iterator[str]:
