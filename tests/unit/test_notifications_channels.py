@@ -35,7 +35,12 @@ TABLE: dict[Kind, tuple[set[str], ...]] = {
 }
 NOW_QUIET = QuietHours(time(11), time(13), "UTC")
 OFF = Preferences(
-    trip_updates=False, todos=False, polls=False, location_sharing=False, arrivals=False, documents=False,
+    trip_updates=False,
+    todos=False,
+    polls=False,
+    location_sharing=False,
+    arrivals=False,
+    documents=False,
     chat=ChatLevel.NONE,
 )
 
