@@ -118,6 +118,7 @@ class Stage:
     # The weather service, with the API of Open-Meteo. None: no weather.
     weather_url: str | None = "https://api.open-meteo.com/v1/forecast"
     registration: Literal["open", "closed"] = "open"
+    trip_status: Literal["manual", "auto"] = "manual"
     rate_limits: str = ""
     allowed_origins: tuple[str, ...] = ("https://nomadcrew.uk", "https://app.nomadcrew.uk")
     log_level: str = "info"

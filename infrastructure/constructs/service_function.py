@@ -180,6 +180,7 @@ def _environment(spec: FunctionSpec, services: tuple[str, ...], places: Resource
         "NOMADCREW_PUBLIC_URL": places.values["NOMADCREW_PUBLIC_URL"],
         "NOMADCREW_RATE_LIMITS": stage.rate_limits,
         "NOMADCREW_REGISTRATION": stage.registration,
+        "NOMADCREW_TRIP_STATUS": stage.trip_status,
         **({"NOMADCREW_APP_URL": stage.app_url} if stage.app_url else {}),
         **({"NOMADCREW_EXPO_URL": stage.expo_url} if stage.expo_url else {}),
         **({"NOMADCREW_WEATHER_URL": stage.weather_url} if stage.weather_url else {}),

@@ -144,6 +144,13 @@ class Settings:
     registration: str = setting(
         "NOMADCREW_REGISTRATION", "open", "`closed`: only invited users can register.", _choice("open", "closed")
     )
+    trip_status: str = setting(
+        "NOMADCREW_TRIP_STATUS",
+        "manual",
+        "`auto`: a trip starts on its first day and is completed after its last, by the time of its destination. "
+        "`manual`: members change its status.",
+        _choice("manual", AUTO),
+    )
     smtp_url: str | None = setting(
         "NOMADCREW_SMTP_URL",
         None,

@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 
 import pytest
 
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import AttachmentId, DocumentId, TripId, uuid7
-from nomadcrew.core.ports import Ports
+from nomadcrew.core.ports import Ports, Site
 from nomadcrew.core.retention import RESERVED_DOCUMENT_RETENTION, UNUSED_ATTACHMENT_RETENTION
 from nomadcrew.core.scheduled_jobs import JobRun
+from nomadcrew.core.trips.model import Status
+from nomadcrew.core.trips.statuses import OpenTrip, StatusChange
 from nomadcrew.hosts.aws.functions.retention import JOBS, apply_retention
 from tests.fakes import CountingOutbox, fake_ports
 
@@ -31,6 +33,7 @@ OTHERS = [
     "replays",
     "sharing",
     "todos",
+    "trips",
 ]
 
 
@@ -115,6 +118,14 @@ class FakeStorage:
         assert self.deleted_key.endswith(f"/{ids[0]}")  # the file was deleted before
         self._record("files")
 
+    async def open_trips(self, *, today: date, after: TripId | None, limit: int) -> list[OpenTrip]:
+        assert (after, limit > 1) == (None, True)
+        return [OpenTrip(TripId(uuid7()), Status.PLANNING, today, today, "UTC")]
+
+    async def advance(self, changes: Sequence[StatusChange], *, now: datetime) -> int:
+        assert len(changes) == 1
+        return self._record("trips")
+
     async def record(self, run: JobRun) -> None:
         self.runs.append(run)
 
@@ -160,6 +171,8 @@ def _ports(storage: FakeStorage) -> Ports:
         document_files=storage,
         retention=storage,
         todos=storage,
+        trip_statuses=storage,
+        site=Site("http://testserver", advances_trips=True),
         polls=FakePolls(storage.done),
         job_runs=storage,
         unconfirmed_registrations=storage,

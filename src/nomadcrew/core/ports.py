@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.timezones import TimeZones
     from nomadcrew.core.todos.ports import Todos
     from nomadcrew.core.trips.ports import Trips
+    from nomadcrew.core.trips.statuses import TripStatuses
     from nomadcrew.core.users.ports import PrivateAddresses, Profiles
     from nomadcrew.core.weather.ports import Destinations, WeatherOf
 
@@ -73,7 +74,7 @@ class Site(Struct, frozen=True):
 
     `public_url` is the URL of the API. `app_url` is the app's own host for links, if it has one. `mail_leaves` is
     True if mail is sent to real mailboxes, so that addresses can be confirmed. `push_leaves` is True if pushes are
-    sent.
+    sent. `advances_trips` is True if the status of trips follows their days.
     """
 
     public_url: str
@@ -81,6 +82,7 @@ class Site(Struct, frozen=True):
     registration_open: bool = True
     mail_leaves: bool = False
     push_leaves: bool = False
+    advances_trips: bool = False
 
     @property
     def link_base(self) -> str:
@@ -117,6 +119,7 @@ class Ports(Struct, frozen=True, eq=False):
     profiles: Profiles
     private_addresses: PrivateAddresses
     trips: Trips
+    trip_statuses: TripStatuses
     time_zones: TimeZones
     destinations: Destinations
     weather_of: WeatherOf

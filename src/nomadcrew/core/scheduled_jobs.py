@@ -13,6 +13,7 @@ from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.polls import service as polls
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.todos.service import remind
+from nomadcrew.core.trips.statuses import advance_statuses
 from nomadcrew.core.weather.updates import broadcast_weather
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -68,6 +69,12 @@ async def _forget_files(ports: Ports, now: datetime) -> int:
     return await forget_files(attachments=ports.attachments, files=ports.files, now=now)
 
 
+async def _advance_trips(ports: Ports, now: datetime) -> int:
+    if not ports.site.advances_trips:
+        return 0
+    return await advance_statuses(trip_statuses=ports.trip_statuses, new_id=ports.new_id, now=now)
+
+
 async def _remind_of_todos(ports: Ports, now: datetime) -> int:
     return await remind(todos=ports.todos, now=now)
 
@@ -115,6 +122,7 @@ SCHEDULED_JOBS: Sequence[ScheduledJob] = (
     # Reads show an expired poll that closes automatically as closed at once.
     ScheduledJob("due-polls", timedelta(minutes=1), _close_polls, has_events=True),
     ScheduledJob("poll-reminders", timedelta(minutes=5), _remind_of_polls, has_events=True),
+    ScheduledJob("trip-status", timedelta(minutes=15), _advance_trips, has_events=True),
     ScheduledJob("old-positions", HOUR, lambda ports, now: ports.retention.delete_positions(now)),
     ScheduledJob("old-events", HOUR, lambda ports, now: ports.retention.delete_events(now)),
     ScheduledJob("old-mail-counts", HOUR, lambda ports, now: ports.retention.delete_mails_sent(now)),

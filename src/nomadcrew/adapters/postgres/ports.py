@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.scheduled_jobs import JobRuns
     from nomadcrew.core.todos.ports import Todos
     from nomadcrew.core.trips.ports import Trips
+    from nomadcrew.core.trips.statuses import TripStatuses
     from nomadcrew.core.users.ports import Profiles
     from nomadcrew.core.weather.ports import Destinations
 
@@ -52,6 +53,12 @@ def trips(sql: Sql) -> Trips:
     from nomadcrew.adapters.postgres.trips import PostgresTrips
 
     return PostgresTrips(sql)
+
+
+def trip_statuses(sql: Sql) -> TripStatuses:
+    from nomadcrew.adapters.postgres.trip_statuses import PostgresTripStatuses
+
+    return PostgresTripStatuses(sql)
 
 
 def members(sql: Sql) -> Members:
@@ -171,6 +178,7 @@ SQL_PORTS: Mapping[str, Callable[[Sql], object]] = MappingProxyType(
             events,
             profiles,
             trips,
+            trip_statuses,
             members,
             invitations,
             todos,

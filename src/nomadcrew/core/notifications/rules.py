@@ -10,7 +10,7 @@ from nomadcrew.core.events import DOCUMENT_ENDS, Event
 from nomadcrew.core.ids import UserId
 from nomadcrew.core.notifications.model import Facts, Notice
 from nomadcrew.core.notifications.preferences import Kind
-from nomadcrew.core.notifications.texts import preview, sent_file
+from nomadcrew.core.notifications.texts import APP_NAME, preview, sent_file
 
 Payload = dict[str, Any]
 
@@ -130,7 +130,8 @@ def _role_changed(trigger: Trigger) -> Iterable[Notice]:
 
 def _updated(trigger: Trigger) -> Iterable[Notice]:
     fields = trigger.payload.get("changedFields", ["status"])
-    metadata = trigger.trip | {"updaterName": trigger.actor_name, "changedFields": fields}
+    updater = APP_NAME if trigger.event.actor_id is None else trigger.actor_name
+    metadata = trigger.trip | {"updaterName": updater, "changedFields": fields}
     yield Notice(Kind.TRIP, "TRIP_UPDATED", metadata, trigger.members_except(trigger.event.actor_id))
 
 

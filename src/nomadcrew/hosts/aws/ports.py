@@ -53,6 +53,7 @@ def ports_in(environment: Mapping[str, str], declared: tuple[str, ...]) -> Ports
             registration_open=config.registration == "open",
             mail_leaves=True,
             push_leaves=bool(config.expo_url),
+            advances_trips=config.trip_status == "auto",
         ),
         clock=utc_now,
         new_id=uuid7,

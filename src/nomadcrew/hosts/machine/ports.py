@@ -48,7 +48,7 @@ from nomadcrew.core.realtime import Broadcaster, Connections
 from nomadcrew.core.weather.ports import WeatherOf
 from nomadcrew.core.weather.shared import SharedWeather
 from nomadcrew.hosts.machine.recorded_views import RecordedViews
-from nomadcrew.settings import OFF, Settings
+from nomadcrew.settings import AUTO, OFF, Settings
 
 # The `iss` of our tokens if no public URL is set: it must not change with the port.
 DEFAULT_ISSUER = "nomadcrew"
@@ -95,6 +95,7 @@ def machine_ports(
             registration_open=settings.registration == "open",
             mail_leaves=settings.smtp_url is not None,
             push_leaves=settings.expo_url is not None,
+            advances_trips=settings.trip_status == AUTO,
         ),
         **shared,
         time_zones=TzfTimeZones(),

@@ -16,6 +16,7 @@ SITE = (
     "public_url",
     "app_url",
     "registration",
+    "trip_status",
     "mail_from",
     "rate_limits",
     "expo_url",
@@ -36,6 +37,7 @@ class AwsConfig(Struct, frozen=True, kw_only=True):
     public_url: str = ""
     app_url: str | None = None
     registration: str = "open"
+    trip_status: str = "manual"
     mail_from: str = ""
     rate_limits: str = ""
     expo_url: str = ""

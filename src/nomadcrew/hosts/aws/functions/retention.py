@@ -15,7 +15,7 @@ log = logging.getLogger("nomadcrew.retention")
 JOBS = [job for job in SCHEDULED_JOBS if not job.machine_only]
 PORTS: Final = (
     "attachments", "document_files", "documents", "files", "job_runs", "outbox", "polls", "retention", "todos",
-    "unconfirmed_registrations",
+    "trip_statuses", "unconfirmed_registrations",
 )  # fmt: skip
 
 
