@@ -68,7 +68,7 @@ def test_a_signature_matches_that_of_botocore(
         host="host.example:4566",
         path=encoded_path(path),
         query=encoded_query(query),
-        headers={"content-type": "application/json"},
+        headers={"Content-Type": "application/json"},
         body=body,
         now=THEN,
     )

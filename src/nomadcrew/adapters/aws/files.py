@@ -25,7 +25,7 @@ class S3Files:
         await self.put(key, file.read(), kind)
 
     async def put(self, key: str, content: bytes, kind: FileKind) -> None:
-        await self._ask("PUT", key, content, {"Content-Type": kind.value}, timeout_s=PUT_TIMEOUT_S)
+        await self._ask("PUT", key, content, {"content-type": kind.value}, timeout_s=PUT_TIMEOUT_S)
 
     def link(
         self, key: str, kind: FileKind, name: str, *, now: datetime, lifetime: timedelta = LINK_LIFETIME

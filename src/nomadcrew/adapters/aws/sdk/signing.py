@@ -50,7 +50,7 @@ def sign(
     body: bytes,
     now: datetime,
 ) -> dict[str, str]:
-    """All headers of a signed request: `headers` and those that sign it.
+    """All headers of a signed request, their names in lower case: `headers` and those that sign it.
 
     Args:
         path: percent-encoded once, as sent.
@@ -58,7 +58,7 @@ def sign(
     """
     stamp = now.strftime("%Y%m%dT%H%M%SZ")
     body_hash = hashlib.sha256(body).hexdigest()
-    signed = {"host": host, "x-amz-date": stamp, **headers}
+    signed = {"host": host, "x-amz-date": stamp, **{name.lower(): value for name, value in headers.items()}}
     if credentials.token is not None:
         signed["x-amz-security-token"] = credentials.token
     if service == "s3":
