@@ -118,7 +118,7 @@ async def ask(stage: Scene, row: str, variant: str, caller: str) -> Ask:
     if "{token}" in path and "/wallet/" not in path:
         token = "no-code" if "/confirm" in path else await stranger_link(stage)
         path = path.replace("{token}", token)
-    path = await _of_calendar(stage, variant, me, path)
+    path = await _of_calendar(stage, row, variant, me, path)
     if "location" in row or "meeting-point" in row:
         await _locate(stage, row, variant, me)
     if "{attachmentId}" in path:
@@ -134,13 +134,13 @@ async def ask(stage: Scene, row: str, variant: str, caller: str) -> Ask:
     return Ask(method, path + _query(stage, row), by, body)
 
 
-async def _of_calendar(stage: Scene, variant: str, me: User, path: str) -> str:
+async def _of_calendar(stage: Scene, row: str, variant: str, me: User, path: str) -> str:
     """The path with the id or the link of a calendar, which is created if the path names one."""
     if "/v1/calendars/" not in path:
         return path
     owner = me if variant == "my own" else stage.people["another member"]
     made = (await stage.world.call("POST", "/v1/calendars", by=owner, body={"parts": ["trips"]})).json
-    return path.replace("{calendarId}", made["id"]).replace("{file}", made["url"].rpartition("/")[2])
+    return path.replace("{calendar}", made["id"] if row.startswith("DELETE") else made["url"].rpartition("/")[2])
 
 
 async def _load(stage: Scene, path: str) -> None:

@@ -13,7 +13,7 @@ from tests.e2e.phones import Phones
 UPDATED = "TRIP_UPDATED"
 DEFAULTS = {
     "push": True, "email": True, "inApp": True, "chat": "all", "tripUpdates": True, "todos": True, "polls": True,
-    "locationSharing": True, "arrivals": True, "quietHours": None,
+    "locationSharing": True, "arrivals": True, "documents": True, "quietHours": None,
 }  # fmt: skip
 
 

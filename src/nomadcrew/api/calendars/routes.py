@@ -45,17 +45,17 @@ async def list_calendars(call: Call) -> CalendarsView:
     return CalendarsView([calendar_view(calendar, _url(call, calendar)) for calendar in calendars])
 
 
-@routes.delete("/v1/calendars/{calendarId}", status=204)
+@routes.delete("/v1/calendars/{calendar}", status=204)
 async def delete(call: Call) -> None:
     """Delete a calendar of the caller, so that its link stops working."""
-    calendar_id = call.id("calendarId", CalendarNotFound())
+    calendar_id = call.id("calendar", CalendarNotFound())
     await call.ports.calendars.delete(call.user_id, CalendarId(calendar_id))
 
 
-@routes.get("/v1/calendars/{file}", auth=Auth.PUBLIC, refusals=(404,))
+@routes.get("/v1/calendars/{calendar}", auth=Auth.PUBLIC, refusals=(404,))
 async def read(call: Call) -> Reply:
     """Read a calendar by its secret link, in the iCalendar format."""
-    token = call.request.params["file"].removesuffix(SUFFIX)
+    token = call.request.params["calendar"].removesuffix(SUFFIX)
     entries = await read_calendar(token, calendars=call.ports.calendars, links=call.ports.calendar_links)
     return Reply(call.route.status, calendar_text(entries), HEADERS)
 
