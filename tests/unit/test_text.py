@@ -155,7 +155,8 @@ def test_closed_isolates_and_marks_are_harmless(text: str) -> None:
 # Texts that are no users' texts: parts of protocols, settings and our own constants.
 FOLDS_PROTOCOLS = {
     "adapters/aws/cognito/accounts.py", "adapters/aws/cognito/user_pool.py", "adapters/aws/sdk/client.py",
-    "adapters/aws/timestream.py", "adapters/machine/rate_limits.py", "adapters/private_addresses.py",
+    "adapters/aws/sdk/signing.py", "adapters/aws/timestream.py", "adapters/machine/rate_limits.py",
+    "adapters/private_addresses.py",
     "api/mail/messages.py", "api/pages/html.py", "core/users/preferences.py",
     "cli/demo.py", "cli/up.py", "core/documents/metadata.py", "core/documents/service.py",
     "core/files/names.py", "core/notifications/texts.py",
