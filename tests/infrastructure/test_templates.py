@@ -96,6 +96,7 @@ def test_data_goes_to_expo_and_supabase_only_if_the_stage_configures_it(
             "mirror",
             "push",
             "weather",
+            "weather_updates",
         }
     rules = {short(id_) for id_ in configured_stage.all("AWS::Events::Rule")} - {
         short(id_) for id_ in dev.all("AWS::Events::Rule")
