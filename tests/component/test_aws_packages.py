@@ -12,7 +12,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -249,6 +249,7 @@ READS = {
     "invitations": ("GET /v1/trips/{id}/invitations", "eve@example.org"),
     "todos": ("GET /v1/trips/{id}/todos", "["),
     "calendars": ("GET /v1/calendars", "["),
+    "documents": ("GET /v1/wallet/documents", "pagination"),
     "polls": ("GET /v1/trips/{id}/polls", "["),
     "notifications": ("GET /v1/notifications", "["),
     "chat": ("GET /v1/trips/{id}/chat/messages", "has_more"),
@@ -292,6 +293,21 @@ async def test_a_page_shows_an_invitation_and_refuses_a_forged_one(deployment: D
     assert refused["statusCode"] == 404
 
 
+@pytest.mark.parametrize(
+    ("function", "route", "code"),
+    [
+        ("weather", "GET /v1/trips/{id}/weather", "weather_off"),
+        ("places", "GET /v1/places/suggest", "invalid_request_payload"),
+    ],
+)
+async def test_a_function_refuses_a_request_that_it_cannot_answer(
+    deployment: Deployment, function: str, route: str, code: str
+) -> None:
+    off = replace(deployment, environment={**deployment.environment, "NOMADCREW_WEATHER_URL": ""})
+    [answer] = await off.call(function, off.request(route, id=str(off.trip_id)))
+    assert json.loads(answer["body"])["code"] == code
+
+
 EVENTS: dict[str, tuple[dict[str, Any], Any]] = {
     "cognito_triggers": (
         {
@@ -318,6 +334,7 @@ EVENTS: dict[str, tuple[dict[str, Any], Any]] = {
     "iot_publisher": ({"Records": []}, NO_FAILURES),
     "iot_authorizer": ({"protocolData": {"mqtt": {"clientId": "c"}}}, {"isAuthenticated": False}),
     "retention": ({}, None),
+    "weather_updates": ({}, None),
     "outbox_sweep": ({"Records": []}, NO_FAILURES),
     "realtime": ({"Records": []}, NO_FAILURES),
     "notifier": ({"Records": []}, NO_FAILURES),
@@ -342,4 +359,4 @@ async def test_a_function_answers_its_event(deployment: Deployment, function: st
 
 
 def test_every_function_has_a_test() -> None:
-    assert {*READS, *EVENTS, "auth", "feedback", "pages"} == {spec.name for spec in FUNCTIONS}
+    assert {*READS, *EVENTS, "auth", "feedback", "pages", "places", "weather"} == {spec.name for spec in FUNCTIONS}
