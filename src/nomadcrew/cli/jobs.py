@@ -14,7 +14,9 @@ _BY_NAME = {job.name: job for job in SCHEDULED_JOBS}
 @click.group(invoke_without_command=True)
 @click.pass_context
 def jobs(context: click.Context) -> None:
-    """Show the scheduled jobs with their last and next runs and last errors.
+    """Show the scheduled jobs and run one.
+
+    Each line has the last run, the next one and the last error.
 
     \b
     Examples:
