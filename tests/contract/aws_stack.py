@@ -25,6 +25,7 @@ from nomadcrew.adapters.aws.sdk.services import DYNAMODB, EVENTS, S3, SQS
 from nomadcrew.adapters.machine.invitation_links import SignedInvitationLinks
 from nomadcrew.adapters.noop import NoAwakeSockets
 from nomadcrew.adapters.postgres.attachments import PostgresAttachments
+from nomadcrew.adapters.postgres.documents import PostgresDocuments
 from nomadcrew.adapters.postgres.invitations import PostgresInvitations
 from nomadcrew.adapters.postgres.locations import PostgresLocationSharing, PostgresPositionViews
 from nomadcrew.adapters.postgres.members import PostgresMembers
@@ -238,6 +239,7 @@ async def stack(cloud: Cloud, data_api_db: TripDb) -> AsyncIterator[Stack]:
             "members": PostgresMembers(db.pool),
             "notifications": PostgresNotifications(db.pool),
             "invitations": PostgresInvitations(db.pool),
+            "documents": PostgresDocuments(db.pool),
             "invitation_links": SignedInvitationLinks(("k" * 64,)),
             "registrations": None,
             "verifier": FakeTokens(),

@@ -10,14 +10,35 @@ import random
 import subprocess
 import sys
 import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.request import Request, urlopen
 
+from tests.e2e.client import Api, eventually
 from tests.e2e.server import Server
+from tests.open_meteo import open_meteo
 
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 # Logout would end the fuzzer's own session; the other routes cover the use of refresh tokens.
 EXCLUDED = "/v1/auth/logout"
+
+
+@asynccontextmanager
+async def fuzzed_server() -> AsyncIterator[Server]:
+    """A server without rate limits, with places and a weather service, which would refuse with 503 otherwise."""
+    with open_meteo() as weather:
+        settings = {"NOMADCREW_PLACES": "offline", "NOMADCREW_WEATHER_URL": weather.url}
+        async with Server(NOMADCREW_RATE_LIMITS="off", **settings) as server:
+            api = Api(server.url)
+            ana = await api.register("ana")
+
+            async def has_places() -> bool:
+                return (await ana.send("GET", "/v1/places/suggest?q=po")).status_code == 200
+
+            await eventually(has_places, within_s=60)
+            await api.close()
+            yield server
 
 
 def fuzz(url: str, *, examples: int, seed: int, stateful_steps: int = 8) -> subprocess.CompletedProcess[str]:
@@ -49,7 +70,7 @@ async def _main() -> int:
     parser.add_argument("--examples", type=int, default=200, help="cases per operation")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     arguments = parser.parse_args()
-    async with Server(NOMADCREW_RATE_LIMITS="off") as server:
+    async with fuzzed_server() as server:
         print(
             f"fuzzing {server.url} with {arguments.examples} cases per operation, seed {arguments.seed} …",
             flush=True,
