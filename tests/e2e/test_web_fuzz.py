@@ -9,7 +9,7 @@ from tests.e2e.fuzz import fuzz, fuzzed_server
 
 
 @pytest.mark.one_machine("tests code that both hosts share, and reads the server's log")
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_every_operation_replies_within_its_schema(capsys: pytest.CaptureFixture[str]) -> None:
     seed = random.randrange(10**6)
     with capsys.disabled():
