@@ -1,11 +1,15 @@
 """Tokens of calendar links."""
 
+from typing import Any
 from uuid import UUID
 
 import pytest
 
 from nomadcrew.adapters.calendar_links import KeyedCalendarLinks
+from nomadcrew.core.calendars.model import CalendarNotFound
+from nomadcrew.core.calendars.service import read_calendar
 from nomadcrew.core.ids import CalendarId
+from tests.fakes import UnexpectedPort
 
 CALENDAR = CalendarId(UUID(int=7))
 LINKS = KeyedCalendarLinks(lambda: (b"new" * 16, b"old" * 16))
@@ -32,3 +36,9 @@ def test_a_forged_or_malformed_token_names_no_calendar(token: str) -> None:
 
 def test_a_token_of_another_site_names_no_calendar() -> None:
     assert LINKS.calendar_of(KeyedCalendarLinks(lambda: (b"foreign" * 5,)).token_of(CALENDAR)) is None
+
+
+async def test_a_forged_link_is_refused_without_a_look_into_the_store() -> None:
+    calendars: Any = UnexpectedPort("calendars")
+    with pytest.raises(CalendarNotFound):
+        await read_calendar("forged", calendars=calendars, links=LINKS)

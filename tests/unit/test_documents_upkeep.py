@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 
 from nomadcrew.core.documents.metadata import description_of
-from nomadcrew.core.documents.model import BadDocumentType, DocumentType
+from nomadcrew.core.documents.model import BadDocumentType, DocumentType, UploadIncomplete
 from nomadcrew.core.documents.ports import Documents
 from nomadcrew.core.documents.reminders import BATCH as REMINDED_AT_ONCE
 from nomadcrew.core.documents.reminders import LEADS_DAYS, remind, reminded_day
@@ -110,3 +110,8 @@ async def test_empty_and_too_large_files_are_refused(size: int, refusal: type[Ex
         await acting.reserve(None, texts, "application/pdf", size, fingerprint=b"")
     with pytest.raises(refusal):
         await acting.complete(DocumentId(uuid7()), detect=detect)
+
+
+async def test_a_document_whose_file_is_not_in_the_store_is_incomplete() -> None:
+    with pytest.raises(UploadIncomplete):
+        await actions(FakeFiles(None)).complete(DocumentId(uuid7()), detect=lambda _: FileKind.PDF)

@@ -58,3 +58,8 @@ async def test_an_error_is_recorded_by_its_class_and_raised(away: bool) -> None:
 def test_every_scheduled_job_has_its_own_name() -> None:
     names = [scheduled.name for scheduled in SCHEDULED_JOBS]
     assert len(set(names)) == len(names)
+
+
+async def test_trips_stay_as_they_are_unless_the_site_advances_them() -> None:
+    [advance] = [scheduled for scheduled in SCHEDULED_JOBS if scheduled.name == "trip-status"]
+    assert await run_scheduled_job(advance, fake_ports(), record=False) == 0
