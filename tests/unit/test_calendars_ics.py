@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from icalendar import Calendar
+from msgspec.structs import replace
 
 from nomadcrew.api.calendars.ics import calendar_text
 from nomadcrew.core.calendars.model import CalendarEntries, CalendarTodo, CalendarTrip
@@ -33,6 +34,13 @@ def test_a_trip_is_an_event_of_whole_days_with_an_exclusive_end() -> None:
     assert (event["summary"], event["location"]) == ("Porto; wine, bridges", "Rua 1, Porto")
     assert (event["description"], event["status"]) == (TRIP.description, "TENTATIVE")
     assert event["uid"] == "trip-00000000-0000-0000-0000-000000000001@nomadcrew"
+
+
+def test_a_trip_without_a_destination_has_no_coordinates() -> None:
+    _, [here, nowhere] = parsed(
+        calendar_text(CalendarEntries(None, [TRIP, replace(TRIP, latitude=0.0, longitude=0.0)], []))
+    )
+    assert ("geo" in here, "geo" in nowhere) == (True, False)
 
 
 def test_a_due_todo_is_an_event_at_its_time_that_says_whether_it_is_done() -> None:

@@ -46,7 +46,9 @@ def _trip_event(trip: CalendarTrip) -> Any:
         event.add("description", trip.description)
     if trip.place:
         event.add("location", visible_line(trip.place))
-    event.add("geo", (trip.latitude, trip.longitude))
+    # Clients send zeros for a trip without a destination.
+    if trip.latitude or trip.longitude:
+        event.add("geo", (trip.latitude, trip.longitude))
     return event
 
 
