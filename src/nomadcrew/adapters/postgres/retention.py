@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 from nomadcrew.adapters.postgres.sql import Sql, Statement, statements
+from nomadcrew.core.batches import in_batches
 from nomadcrew.core.retention import (
     DEAD_JOB_RETENTION,
     DOCUMENT_AUDIT_RETENTION,
@@ -73,9 +74,7 @@ class PostgresRetention:
         return int(row["changed"]) + views
 
     async def _purge(self, statement: Statement, **params: object) -> int:
-        total = 0
-        while True:
-            deleted = len(await self._sql.fetch(statement, limit=DELETE_BATCH, **params))
-            total += deleted
-            if deleted < DELETE_BATCH:
-                return total
+        async def batch() -> int:
+            return len(await self._sql.fetch(statement, limit=DELETE_BATCH, **params))
+
+        return await in_batches(batch, DELETE_BATCH)

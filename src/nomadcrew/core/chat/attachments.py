@@ -4,6 +4,7 @@ import asyncio
 from datetime import datetime
 
 from nomadcrew.core.access import Access
+from nomadcrew.core.batches import in_batches
 from nomadcrew.core.chat.model import Attachment, key_of
 from nomadcrew.core.chat.ports import Attachments
 from nomadcrew.core.files.metadata import strip_metadata
@@ -74,15 +75,15 @@ async def forget_files(*, attachments: Attachments, files: Files, now: datetime)
     Raises:
         Unavailable: a file could not be deleted; retry later.
     """
-    while await attachments.expire(now - UNUSED_ATTACHMENT_RETENTION, now=now, limit=DELETE_BATCH) >= DELETE_BATCH:
-        pass
-    total = 0
-    while True:
+    unused_since = now - UNUSED_ATTACHMENT_RETENTION
+
+    async def delete_files() -> int:
         due = await attachments.list_deleted(limit=DELETE_BATCH)
         for trip_id, attachment_id in due:
             await files.delete(key_of(trip_id, attachment_id))
         if due:
             await attachments.forget([attachment_id for _, attachment_id in due])
-        total += len(due)
-        if len(due) < DELETE_BATCH:
-            return total
+        return len(due)
+
+    await in_batches(lambda: attachments.expire(unused_since, now=now, limit=DELETE_BATCH), DELETE_BATCH)
+    return await in_batches(delete_files, DELETE_BATCH)

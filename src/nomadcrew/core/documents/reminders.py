@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta
 
+from nomadcrew.core.batches import in_batches
 from nomadcrew.core.documents.ports import Documents
 from nomadcrew.core.ids import EventId, NewId
 
@@ -19,10 +20,9 @@ def reminded_day(now: datetime) -> date:
 
 async def remind(*, documents: Documents, new_id: NewId, now: datetime) -> int:
     """Write an event for each due reminder; each of `LEADS_DAYS` once for a document. Returns their number."""
-    total = 0
-    while True:
+
+    async def batch() -> int:
         event_ids = [EventId(new_id()) for _ in range(BATCH)]
-        reminded = await documents.remind(reminded_day(now), LEADS_DAYS, event_ids, now=now)
-        total += reminded
-        if reminded < BATCH:
-            return total
+        return await documents.remind(reminded_day(now), LEADS_DAYS, event_ids, now=now)
+
+    return await in_batches(batch, BATCH)

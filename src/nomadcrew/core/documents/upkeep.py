@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from nomadcrew.core.batches import in_batches
 from nomadcrew.core.documents.model import key_of
 from nomadcrew.core.documents.ports import Documents
 from nomadcrew.core.files.ports import Files
@@ -20,20 +21,15 @@ async def sweep(*, documents: Documents, files: Files, now: datetime) -> int:
         Unavailable: a file could not be deleted; retry later.
     """
     before = now - RESERVED_DOCUMENT_RETENTION
-    while await documents.expire(before, now=now, limit=BATCH) >= BATCH:
-        pass
-    total = 0
-    while True:
+
+    async def delete_files() -> int:
         due = await documents.list_with_files(before, limit=BATCH)
         for document_id in due:
             await files.delete(key_of(document_id))
         if due:
             await documents.file_gone(due)
-        total += len(due)
-        if len(due) < BATCH:
-            break
-    while True:
-        forgotten = await documents.forget(now - DOCUMENT_RETENTION, limit=BATCH)
-        total += forgotten
-        if forgotten < BATCH:
-            return total
+        return len(due)
+
+    await in_batches(lambda: documents.expire(before, now=now, limit=BATCH), BATCH)
+    deleted = await in_batches(delete_files, BATCH)
+    return deleted + await in_batches(lambda: documents.forget(now - DOCUMENT_RETENTION, limit=BATCH), BATCH)

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from nomadcrew.core.access import Access, Command
+from nomadcrew.core.batches import in_batches
 from nomadcrew.core.errors import Invalid
 from nomadcrew.core.ids import EventId, NewId, PollId, PollOptionId, TripId, UserId
 from nomadcrew.core.pages import After
@@ -138,19 +139,9 @@ async def close_poll(
 
 async def close_due(*, polls: Polls, now: datetime) -> int:
     """Close all expired polls that close automatically; returns their number."""
-    total = 0
-    while True:
-        count = await polls.close_due(now=now, limit=JOB_BATCH)
-        total += count
-        if count < JOB_BATCH:
-            return total
+    return await in_batches(lambda: polls.close_due(now=now, limit=JOB_BATCH), JOB_BATCH)
 
 
 async def remind(*, polls: Polls, now: datetime) -> int:
     """Announce all polls whose reminder is due; returns their number."""
-    total = 0
-    while True:
-        count = await polls.remind(now=now, limit=JOB_BATCH)
-        total += count
-        if count < JOB_BATCH:
-            return total
+    return await in_batches(lambda: polls.remind(now=now, limit=JOB_BATCH), JOB_BATCH)

@@ -5,6 +5,7 @@ from datetime import datetime
 from msgspec import UNSET
 
 from nomadcrew.core.access import Access, Command
+from nomadcrew.core.batches import in_batches
 from nomadcrew.core.errors import Invalid
 from nomadcrew.core.ids import EventId, NewId, TodoId, TripId, UserId
 from nomadcrew.core.pages import After
@@ -84,12 +85,7 @@ async def delete_todo(
 
 async def remind(*, todos: Todos, now: datetime) -> int:
     """Announce all to-dos that are due within a day; returns their number."""
-    total = 0
-    while True:
-        count = await todos.remind(now=now, limit=REMIND_BATCH)
-        total += count
-        if count < REMIND_BATCH:
-            return total
+    return await in_batches(lambda: todos.remind(now=now, limit=REMIND_BATCH), REMIND_BATCH)
 
 
 def _checked(text: str) -> str:
