@@ -13,6 +13,7 @@ import schemathesis
 from schemathesis.core.result import Ok
 
 from nomadcrew import __version__
+from nomadcrew.api import examples
 from nomadcrew.api.table import ALL_ROUTES
 from nomadcrew.core.ports import Site
 from nomadcrew.web.call import Call, Reply
@@ -339,6 +340,32 @@ def test_the_body_of_a_refusal_fits_its_schema() -> None:
 
 def test_the_document_of_the_whole_table_is_valid() -> None:
     assert_valid(document(ALL_ROUTES, site=SITE))
+
+
+DESCRIBED = msgspec.json.decode(msgspec.json.encode(document(ALL_ROUTES, site=SITE, examples=examples.load())))
+
+
+def media_types() -> Iterator[tuple[str, Any]]:
+    """Every JSON body, reply and refusal of the whole table, by its place in the document."""
+    for path, methods in DESCRIBED["paths"].items():
+        for method, operation_ in methods.items():
+            parts = {"body": operation_.get("requestBody", {}), **operation_["responses"]}
+            for name, part in parts.items():
+                if "application/json" in part.get("content", {}):
+                    yield f"{method.upper()} {path} {name}", part["content"]["application/json"]
+    for name, response in DESCRIBED["components"]["responses"].items():
+        yield name, response["content"]["application/json"]
+
+
+@pytest.mark.parametrize(
+    ("place", "media"), [*media_types()], ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_every_body_and_reply_has_an_example_that_fits_its_schema(place: str, media: Any) -> None:
+    found = [media["example"]] if "example" in media else [case["value"] for case in media["examples"].values()]
+    assert found, place
+    schema = {**media["schema"], "components": DESCRIBED["components"]}
+    for example in found:
+        jsonschema_rs.validate(schema, example)
 
 
 def test_paths_differ_in_more_than_the_names_of_their_parameters() -> None:

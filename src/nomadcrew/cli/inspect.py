@@ -13,6 +13,7 @@ import click
 from nomadcrew import __version__
 from nomadcrew.adapters.machine.keys import open_keys
 from nomadcrew.adapters.postgres.integrity import PostgresIntegrity
+from nomadcrew.api import examples
 from nomadcrew.api.table import ALL_ROUTES
 from nomadcrew.cli.context import own_url, pool_on, read_settings, run, unusable
 from nomadcrew.core.ports import Site
@@ -48,7 +49,8 @@ def openapi() -> None:
       nomadcrew openapi > openapi.json
     """
     settings = read_settings()
-    json.dump(document(ALL_ROUTES, site=Site(public_url=own_url(settings))), sys.stdout, indent=2)
+    site = Site(public_url=own_url(settings))
+    json.dump(document(ALL_ROUTES, site=site, examples=examples.load()), sys.stdout, indent=2)
     click.echo()
 
 

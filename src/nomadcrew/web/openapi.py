@@ -2,7 +2,7 @@
 
 import re
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Union, get_args, get_origin
 
@@ -44,7 +44,18 @@ _DESCRIPTION = (
 )
 
 
-def document(routes: Iterable[Route], *, site: Site) -> Object:
+class Examples(msgspec.Struct, frozen=True):
+    """JSON of requests that succeed and of their replies by row and status, and of refusals by status and code."""
+
+    bodies: dict[str, Any] = {}
+    replies: dict[str, dict[str, Any]] = {}
+    refusals: dict[str, dict[str, Any]] = {}
+
+
+NO_EXAMPLES = Examples()
+
+
+def document(routes: Iterable[Route], *, site: Site, examples: Examples = NO_EXAMPLES) -> Object:
     """The document of `routes`, as plain data.
 
     Raises:
@@ -58,9 +69,9 @@ def document(routes: Iterable[Route], *, site: Site) -> Object:
     schemas = _Schemas(table.values())
     paths: dict[str, Object] = {}
     for route in table.values():
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, table, schemas)
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, table, schemas, examples)
     refusals = {
-        _refusal_name(route, status): _refusal(status, schemas, is_page=route.html)
+        _refusal_name(route, status): _refusal(status, schemas, examples, is_page=route.html)
         for route in table.values()
         for status in refusals_of(route)
     }
@@ -138,14 +149,14 @@ def reply_type(route: Route) -> Any:
     return None if annotation in (None, type(None), Reply) else annotation
 
 
-def _operation(route: Route, table: dict[str, Route], schemas: _Schemas) -> Object:
+def _operation(route: Route, table: dict[str, Route], schemas: _Schemas, examples: Examples) -> Object:
     operation: Object = {
         "operationId": route.handler.__name__,
         "tags": [route.function],
         "summary": route.summary,
         "description": route.description,
         "parameters": _parameters(route),
-        "responses": _successes(route, table, schemas),
+        "responses": _successes(route, table, schemas, examples),
         "security": [] if route.auth is Auth.PUBLIC else [{"bearer": []}],
     }
     for status in refusals_of(route):
@@ -159,9 +170,14 @@ def _operation(route: Route, table: dict[str, Route], schemas: _Schemas) -> Obje
     elif route.body is not None:
         operation["requestBody"] = {
             "required": not route.body_optional,
-            "content": {"application/json": {"schema": schemas.of(route.body)}},
+            "content": {"application/json": _json(schemas.of(route.body), examples.bodies, route.key)},
         }
     return {name: value for name, value in operation.items() if value or name == "security"}
+
+
+def _json(schema: Object, examples: Mapping[str, Any], key: str) -> Object:
+    """A media type, with the example of `key` if there is one."""
+    return {"schema": schema} | ({"example": examples[key]} if key in examples else {})
 
 
 def _parameters(route: Route) -> list[Object]:
@@ -202,17 +218,20 @@ def _query_parameter(param: Param) -> Object:
     }
 
 
-def _successes(route: Route, table: dict[str, Route], schemas: _Schemas) -> Object:
-    main = _success(route.status, schemas, reply_type(route), is_page=route.html)
+def _successes(route: Route, table: dict[str, Route], schemas: _Schemas, examples: Examples) -> Object:
+    replies = examples.replies.get(route.key, {})
+    main = _success(route.status, schemas, reply_type(route), replies, is_page=route.html)
     links = links_from(route, table)
     if links:
         main["links"] = links
     return {str(route.status): main} | {
-        str(status): _success(status, schemas, type_) for status, type_ in route.also
+        str(status): _success(status, schemas, type_, replies) for status, type_ in route.also
     }
 
 
-def _success(status: int, schemas: _Schemas, type_: Any, *, is_page: bool = False) -> Object:
+def _success(
+    status: int, schemas: _Schemas, type_: Any, replies: Mapping[str, Any], *, is_page: bool = False
+) -> Object:
     names = [_REQUEST_ID, *_LIMIT_HEADERS]
     response: Object = {"description": HTTPStatus(status).phrase}
     if 300 <= status < 400:
@@ -220,7 +239,7 @@ def _success(status: int, schemas: _Schemas, type_: Any, *, is_page: bool = Fals
     elif is_page:
         response["content"] = _PAGE
     elif type_ is not None and status != HTTPStatus.NO_CONTENT:
-        response["content"] = {"application/json": {"schema": schemas.of(type_)}}
+        response["content"] = {"application/json": _json(schemas.of(type_), replies, str(status))}
     return response | {"headers": _header_references(names)}
 
 
@@ -228,10 +247,13 @@ def _refusal_name(route: Route, status: int) -> str:
     return f"Refused{status}OrPage" if route.html else f"Refused{status}"
 
 
-def _refusal(status: int, schemas: _Schemas, *, is_page: bool) -> Object:
+def _refusal(status: int, schemas: _Schemas, examples: Examples, *, is_page: bool) -> Object:
     """A problem. A page refuses with HTML, and with a problem if the dispatcher refuses before its handler runs."""
     names = (_REQUEST_ID, *_REFUSAL_HEADERS.get(status, ()))
     content: Object = {"application/json": {"schema": schemas.of(Problem)}}
+    bodies = examples.refusals.get(str(status), {})
+    if bodies:
+        content["application/json"]["examples"] = {code: {"value": body} for code, body in bodies.items()}
     if is_page:
         content |= _PAGE
     return {"description": HTTPStatus(status).phrase, "headers": _header_references(names), "content": content}

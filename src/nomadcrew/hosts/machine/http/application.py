@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from nomadcrew.adapters.machine.disk_files import FILES
+from nomadcrew.api import examples
 from nomadcrew.core.errors import DomainError, NotFound
 from nomadcrew.core.files.model import MAX_FILE_BYTES
 from nomadcrew.core.rate_limits import network_of
@@ -212,7 +213,8 @@ class Application:
 
     async def _openapi_json(self) -> Reply:
         if self._openapi is None:
-            self._openapi = msgspec.json.encode(document(self._routes, site=self._dispatcher.ports.site))
+            site = self._dispatcher.ports.site
+            self._openapi = msgspec.json.encode(document(self._routes, site=site, examples=examples.load()))
         return Reply(200, self._openapi, {"content-type": JSON_TYPE, "cache-control": "no-cache"})
 
     def _report(self, name: str, status: int, seconds: float, request_id: str, failure: Exception | None) -> None:

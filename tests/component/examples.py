@@ -1,0 +1,232 @@
+"""Records the examples of the API document from requests to a real backend.
+
+`python -m tests.component.examples` sends them and writes `src/nomadcrew/api/examples.json`. Ids, tokens and
+addresses are replaced, so that the same API gives nearly the same file.
+"""
+
+import asyncio
+import json
+import re
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from nomadcrew.adapters.postgres.sql import compile_statement
+from nomadcrew.api.examples import FILE
+from nomadcrew.web.openapi import Examples
+from nomadcrew.web.problems import problem
+from tests.component.permission_matrix import Line, successes
+from tests.component.requests import (
+    FORM_DATA,
+    MODES,
+    PASSWORD,
+    Ask,
+    Scene,
+    ask,
+    document_form,
+    encoded,
+    notification,
+    scene,
+)
+from tests.postgres import Postgres
+from tests.world import NEW_TRIP, Answer, World, world
+
+OLD_ID = UUID(int=0x0100_0000_0000_7000_8000_0000_0000_0001)
+HERE = "http://api.test"
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+# Access tokens, links and codes: longer than any id, and without spaces.
+_SECRET = re.compile(r"[A-Za-z0-9_.~-]{60,}")
+_SECRETS = {"refresh_token"}
+_OUTBOX = compile_statement("outbox", "SELECT payload FROM outbox")
+
+
+@dataclass
+class Backends:
+    """A backend without limits, one with limits, and one that sends mail."""
+
+    open: World
+    limited: World
+    mailing: World
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A request and its reply; the body is None where the request has no JSON."""
+
+    row: str
+    body: Any
+    reply: Answer
+
+    @property
+    def json(self) -> Any:
+        """The body of the reply; None where it has no JSON."""
+        is_json = self.reply.headers.get("content-type", "").startswith("application/json")
+        return public(self.reply.json) if is_json and self.reply.body else None
+
+
+@asynccontextmanager
+async def backends(postgres: Postgres, home: Path, template: str | None = None) -> AsyncIterator[Backends]:
+    async with (
+        world(
+            postgres, home / "open", template=template, environment={"NOMADCREW_RATE_LIMITS": "off"}
+        ) as unlimited,
+        world(postgres, home / "limited", template=template) as limited,
+        world(
+            postgres, home / "mailing", template=template, environment={"NOMADCREW_SMTP_URL": "smtp://127.0.0.1:9"}
+        ) as mailing,
+    ):
+        yield Backends(unlimited, limited, mailing)
+
+
+async def success(stage: World, line: Line, caller: str, tag: str) -> Example:
+    """A row's request by the owner of a trip, or else by `caller`, for whom it succeeds, and the reply."""
+    play = await scene(stage, tag)
+    if line.row.startswith("GET "):
+        await _fill(play)
+    by = "OWNER" if line.cells["OWNER"][0] < 400 else caller
+    return await _sent(stage, line.row, await ask(play, line.row, line.variant, by))
+
+
+async def _fill(play: Scene) -> None:
+    """Give the lists of the owner and of the trip a row each."""
+    stage, owner, trip = play.world, play.people["OWNER"], f"/v1/trips/{play.trip}"
+    form, headers = document_form(), dict((FORM_DATA,))
+    message = await stage.call(
+        "POST", f"{trip}/chat/messages", by=owner, body={"message": "See you at the bridge."}
+    )
+    path = f"{trip}/chat/messages/{message.json['id']}/reactions"
+    for reply in (
+        message,
+        await stage.call("POST", path, by=owner, body={"emoji": "👍"}),
+        await stage.call("PUT", f"{trip}/chat/last-read", by=owner, body={"message_id": message.json["id"]}),
+        await stage.call("POST", f"{trip}/polls", by=owner, body=MODES),
+        await stage.call("POST", f"{trip}/wallet/documents", by=owner, raw=form, headers=headers),
+        await stage.call("POST", "/v1/wallet/documents", by=owner, raw=form, headers=headers),
+        await stage.call("POST", "/v1/calendars", by=owner, body={"parts": ["trips"]}),
+    ):
+        assert reply.status < 300, reply.body
+    await notification(stage, play.trip, owner)
+
+
+async def of_registration(here: Backends) -> list[Example]:
+    """The rows that succeed for no caller of the matrix: those with a code from a mail, and for administrators."""
+    form = {"email": "ana@example.org", "password": PASSWORD, "username": "ana"}
+    registered = await _sent(here.mailing, "POST /v1/auth/register", Ask("POST", "/v1/auth/register", None, form))
+    [row] = await here.mailing.pool.fetch(_OUTBOX)
+    registration = UUID(msgspec.json.decode(row["payload"])["registration_id"])
+    code = here.mailing.ports.tokens.confirmation_code(registration)
+    body = {"token": code, "password": PASSWORD}
+    confirmed = await _sent(here.mailing, "POST /v1/auth/confirm", Ask("POST", "/v1/auth/confirm", None, body))
+    ana = await here.open.user("root")
+    admin = replace(ana, token=await here.open.token(ana.id, ana.username, is_admin=True))
+    return [registered, confirmed, await _sent(here.open, "GET /v1/users", Ask("GET", "/v1/users", admin))]
+
+
+async def refusals(here: Backends) -> list[Example]:
+    """Refused requests, at least one for each status of the document."""
+    stage = await scene(here.open, "refused")
+    owner, trip = stage.people["OWNER"], f"/v1/trips/{stage.trip}"
+    poll = (
+        await here.open.call("POST", f"{trip}/polls", by=owner, body={"question": "?", "options": ["a", "b"]})
+    ).json
+    closed = f"{trip}/polls/{poll['id']}"
+    await here.open.call("POST", "/v1/trips", by=owner, body=NEW_TRIP, headers={"idempotency-key": "k"})
+    asks = [
+        Ask("POST", "/v1/trips", owner, {"name": ""}),
+        Ask("POST", "/v1/trips", owner, raw=b"{"),
+        Ask("GET", "/v1/trips", None),
+        Ask("GET", "/v1/trips", replace(owner, token="not-a-token")),
+        Ask("GET", trip, stage.people["outsider"]),
+        Ask("DELETE", trip, stage.people["MEMBER"]),
+        Ask("GET", f"/v1/trips/{UUID(int=7)}", owner),
+        Ask("GET", f"{trip}/polls/{UUID(int=7)}", owner),
+        Ask("POST", f"{trip}/invitations", owner, {"email": stage.people["MEMBER"].email, "role": "member"}),
+        Ask("POST", f"{closed}/vote", owner, {"optionId": str(UUID(int=7))}),
+        Ask("POST", "/v1/trips", owner, raw=b" " * (1 << 20) + b"{}"),
+        Ask("POST", "/v1/trips", owner, NEW_TRIP, headers=(("content-encoding", "gzip"),)),
+        Ask("POST", "/v1/trips", owner, NEW_TRIP | {"name": "other"}, headers=(("idempotency-key", "k"),)),
+        Ask("GET", "/v1/places/suggest?q=po", owner),
+        Ask("GET", f"/v1/events?after={OLD_ID}", owner),
+    ]
+    found = [await _sent(here.open, request.path, request) for request in asks]
+    return [*found, await _limited(here.limited), _bug()]
+
+
+async def recorded(here: Backends) -> Examples:
+    """The examples of every row, by requests one after the other."""
+    sent = await refusals(here)  # before the list of places is loaded
+    for number, (line, caller) in enumerate(successes()):
+        sent.append(await success(here.open, line, caller, f"example-{number}"))
+    sent += await of_registration(here)
+    examples = Examples({}, {}, {})
+    for example in sent:
+        status = str(example.reply.status)
+        if example.reply.status >= 400:
+            examples.refusals.setdefault(status, {}).setdefault(example.reply.code, example.json)
+            continue
+        if example.body is not None:
+            examples.bodies.setdefault(example.row, public(example.body))
+        if example.json is not None:
+            examples.replies.setdefault(example.row, {})[status] = example.json
+    return examples
+
+
+def public(value: Any) -> Any:
+    """`value` with ids numbered by appearance, and without secrets and this backend's address."""
+    ids: dict[str, str] = {}
+
+    def numbered(match: re.Match[str]) -> str:
+        return ids.setdefault(match[0], str(UUID(int=0x019A_0000_0000_7000_8000_0000_0000_0001 + len(ids))))
+
+    def walk(part: Any, key: str = "") -> Any:
+        if isinstance(part, dict):
+            return {name: walk(inner, name) for name, inner in part.items()}
+        if isinstance(part, list):
+            return [walk(inner) for inner in part]
+        if not isinstance(part, str):
+            return part
+        text = _UUID.sub(numbered, part.replace(HERE, "https://trips.example.org"))
+        return "secret" if key in _SECRETS else text if key == "id" else _SECRET.sub("secret", text)
+
+    return walk(value)
+
+
+async def _sent(stage: World, row: str, request: Ask) -> Example:
+    reply = await stage.call(
+        request.method, request.path, by=request.by, raw=encoded(request), headers=dict(request.headers)
+    )
+    return Example(row, None if request.raw is not None else request.body, reply)
+
+
+async def _limited(stage: World) -> Example:
+    """A refusal by a rate limit."""
+    for number in range(1000):
+        body = {"email": f"guess-{number}@example.org", "password": PASSWORD}
+        example = await _sent(stage, "", Ask("POST", "/v1/auth/login", None, body))
+        if example.reply.status == 429:
+            return example
+    raise AssertionError("no limit refused 1,000 logins")
+
+
+def _bug() -> Example:
+    reply = problem(RuntimeError(), "req-1")
+    return Example("", None, Answer(reply.status, dict(reply.headers), reply.body))
+
+
+async def _main() -> None:
+    async with Postgres() as postgres:
+        with tempfile.TemporaryDirectory() as home:
+            async with backends(postgres, Path(home)) as here:
+                examples = await recorded(here)
+    FILE.write_text(json.dumps(msgspec.to_builtins(examples), indent=1, ensure_ascii=False, sort_keys=True) + "\n")
+    print(f"{FILE.name}: {len(examples.bodies)} bodies, {len(examples.replies)} replies.")
+
+
+if __name__ == "__main__":
+    asyncio.run(_main())
