@@ -78,6 +78,7 @@ $(VENV)-bench/.bench: requirements/build.txt requirements/bench.txt pyproject.to
 bench: $(VENV)-bench/.bench
 	@$(VENV)-bench/bin/python -m bench.run
 	@$(VENV)-bench/bin/python -m bench.http_alone
+	@$(VENV)-bench/bin/python -m bench.files
 	@$(VENV)-bench/bin/python -m bench.cold_start
 
 bench-data: $(VENV)-bench/.bench

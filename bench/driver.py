@@ -25,19 +25,24 @@ from bench.kinds import POSITIONS, weights
 from bench.load import Sample
 from bench.machine import tree_cpu_seconds
 from bench.requests import in_turn
+from bench.world import LETTERS
 from nomadcrew.adapters.postgres.accounts import Passwords, PostgresAccounts
 from nomadcrew.adapters.postgres.chat import PostgresChat
 from nomadcrew.adapters.postgres.notifications import PostgresNotifications
+from nomadcrew.adapters.postgres.places import PostgresGazetteer
+from nomadcrew.adapters.postgres.polls import PostgresPolls
 from nomadcrew.adapters.postgres.positions import PostgresPositions
 from nomadcrew.adapters.postgres.sql import Row, Statement, statements
 from nomadcrew.adapters.postgres.todos import PostgresTodos
 from nomadcrew.adapters.postgres.trips import PostgresTrips
+from nomadcrew.adapters.postgres.weather import PostgresDestinations
 from nomadcrew.core.access import Access, Command
 from nomadcrew.core.chat.model import NewMessage, Reaction
 from nomadcrew.core.events import Outbox
-from nomadcrew.core.ids import EventId, MessageId, TodoId, TripId, UserId, uuid7
+from nomadcrew.core.ids import EventId, MessageId, PollId, PollOptionId, TodoId, TripId, UserId, uuid7
 from nomadcrew.core.locations.model import Point, Privacy, Report
 from nomadcrew.core.permissions import Rule, rule
+from nomadcrew.core.places.model import DEFAULT_PLACES, Coordinates
 from nomadcrew.core.todos.model import Todo, TodoStatus
 
 # Parameters are created before the clock starts. If they run out, the run ends early.
@@ -54,6 +59,8 @@ class Case:
     trip_id: str
     login: str
     messages: tuple[str, ...]
+    poll: str
+    options: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +126,29 @@ async def _messages(case: Case, _number: int) -> Sequence[Asked]:
 async def _locations(case: Case, _number: int) -> Sequence[Asked]:
     positions = PostgresPositions(_Recorder())
     return await _recorded(positions.members_with_positions(_access(case, rule("location", "read"))))
+
+
+async def _polls(case: Case, _number: int) -> Sequence[Asked]:
+    return await _recorded(PostgresPolls(_Recorder()).page(_access(case, rule("poll", "read")), limit=20))
+
+
+async def _weather(case: Case, _number: int) -> Sequence[Asked]:
+    """Of the trip; the weather itself is in memory."""
+    return await _recorded(PostgresDestinations(_Recorder()).get(_access(case, rule("trip", "read"))))
+
+
+async def _suggest(_case: Case, number: int) -> Sequence[Asked]:
+    places = PostgresGazetteer(_Recorder())
+    return await _recorded(
+        places.suggest(LETTERS[number % len(LETTERS)], near=Coordinates(41.15, -8.61), limit=DEFAULT_PLACES)
+    )
+
+
+async def _vote(case: Case, number: int) -> Sequence[Asked]:
+    access = _access(case, rule("poll", "vote"))
+    command = Command(access.trip_id, access.caller, access.rule, EventId(uuid7()), datetime.now(UTC))
+    option = PollOptionId(UUID(case.options[number % len(case.options)]))
+    return await _recorded(PostgresPolls(_Recorder()).vote(command, PollId(UUID(case.poll)), option))
 
 
 async def _todo(case: Case, _number: int) -> Sequence[Asked]:
@@ -202,6 +232,10 @@ WORK: dict[str, Work] = {
     "notifications": _notifications,
     "messages": _messages,
     "locations": _locations,
+    "polls": _polls,
+    "weather": _weather,
+    "suggest": _suggest,
+    "vote": _vote,
     "todo": _todo,
     "chat": _chat,
     "receipt": _receipt,

@@ -19,6 +19,10 @@ READS: Mapping[str, Template] = {
     "notifications": Template("GET", "/v1/notifications"),
     "messages": Template("GET", "/v1/trips/{trip}/chat/messages"),
     "locations": Template("GET", "/v1/trips/{trip}/locations"),
+    "polls": Template("GET", "/v1/trips/{trip}/polls"),
+    # From memory, after the first request.
+    "weather": Template("GET", "/v1/trips/{trip}/weather"),
+    "suggest": Template("GET", "/v1/places/suggest?q={letters}&near=41.15,-8.61"),
 }
 WRITES: Mapping[str, Template] = {
     # The same text twice within half a minute would be a replay, which is not measured here.
@@ -26,6 +30,7 @@ WRITES: Mapping[str, Template] = {
     "chat": Template("POST", "/v1/trips/{trip}/chat/messages", {"content": "on my way, {unique}"}),
     "receipt": Template("PUT", "/v1/trips/{trip}/chat/messages/read", {"lastReadMessageId": "{message}"}),
     "reaction": Template("POST", "/v1/trips/{trip}/chat/messages/{message}/reactions", {"emoji": "👍"}),
+    "vote": Template("POST", "/v1/trips/{trip}/polls/{poll}/vote", {"optionId": "{option}"}),
     "position": Template("POST", "/v1/trips/{trip}/locations", f"{{{_POSITION}}}"),
     "positions": Template("POST", "/v1/trips/{trip}/locations:batch", f'{{"locations":[{_BATCH}]}}'),
 }
@@ -34,6 +39,8 @@ TEMPLATES: Mapping[str, Template] = {
     **WRITES,
     "login": Template("POST", "/v1/auth/login", {"email": "{email}", "password": PASSWORD}),
 }
+# The plain stack has no weather and no places.
+WITHOUT_PLAIN = frozenset({"weather", "suggest"})
 # A day of a crew: reads, 80 of a hundred requests, and writes.
 DAY: Mapping[str, float] = {
     "trips": 10, "trip": 15, "notifications": 15, "messages": 25, "locations": 15,

@@ -145,14 +145,16 @@ def require_linux() -> None:
 
 
 @contextlib.contextmanager
-def nomadcrew(home: Path) -> Iterator[Server]:
+def nomadcrew(home: Path, settings: Mapping[str, str] | None = None) -> Iterator[Server]:
     """`nomadcrew up` on a data folder, as in production but without rate limits; its log goes to a file."""
-    with nomadcrew_process(home, port=0) as process:
+    with nomadcrew_process(home, port=0, settings=settings) as process:
         url = _announced(process, home.parent / "nomadcrew.out")
         yield Server("nomadcrew", process.pid, url, _postmaster(home))
 
 
-def nomadcrew_process(home: Path, *, port: int) -> AbstractContextManager["subprocess.Popen[bytes]"]:
+def nomadcrew_process(
+    home: Path, *, port: int, settings: Mapping[str, str] | None = None
+) -> AbstractContextManager["subprocess.Popen[bytes]"]:
     """The same, before it listens."""
     environment = {
         "NOMADCREW_HOME": str(home),
@@ -160,6 +162,7 @@ def nomadcrew_process(home: Path, *, port: int) -> AbstractContextManager["subpr
         "NOMADCREW_WORKERS": "1",
         "NOMADCREW_RATE_LIMITS": "off",
         "NOMADCREW_CONNECTIONS_PER_ADDRESS": "100000",
+        **(settings or {}),
     }
     program = "from nomadcrew.cli import main; main()"
     return _process([sys.executable, "-c", program, "up"], environment, home.parent / "nomadcrew")

@@ -26,7 +26,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import joinedload, selectinload
 
-from bench import plain_chat, plain_locations
+from bench import plain_chat, plain_locations, plain_polls
 from bench.plain_models import Account, Membership, Notification, RefreshToken, Session, Todo, Trip, User
 from bench.plain_shapes import NotificationOut, Shape, TripOut
 from bench.plain_shared import (
@@ -96,6 +96,7 @@ app = FastAPI(lifespan=lifespan)
 app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"])
 app.include_router(plain_chat.router)
 app.include_router(plain_locations.router)
+app.include_router(plain_polls.router)
 
 
 @app.get("/health")

@@ -7,7 +7,7 @@ import uuid
 from datetime import UTC, date, datetime, time
 from typing import Any
 
-from sqlalchemy import ForeignKey
+from sqlalchemy import FetchedValue, ForeignKey
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import DateTime
@@ -234,3 +234,39 @@ class PastPosition(Base):
     received_at: Mapped[datetime]
     privacy: Mapped[str]
     is_jump: Mapped[bool]
+
+
+class Poll(Base):
+    __tablename__ = "polls"
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    trip_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("trips.id"))
+    question: Mapped[str]
+    allow_multiple_votes: Mapped[bool]
+    status: Mapped[str]
+    created_by: Mapped[uuid.UUID] = mapped_column(ForeignKey("user_profiles.id"))
+    expires_at: Mapped[datetime]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+    deleted_at: Mapped[datetime | None]
+    options: Mapped[list["PollOption"]] = relationship(order_by="PollOption.position")
+
+
+class PollOption(Base):
+    __tablename__ = "poll_options"
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    poll_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("polls.id"))
+    text: Mapped[str]
+    position: Mapped[int]
+    created_by: Mapped[uuid.UUID] = mapped_column(ForeignKey("user_profiles.id"))
+    created_at: Mapped[datetime]
+    votes: Mapped[list["PollVote"]] = relationship(order_by="(PollVote.created_at, PollVote.user_id)")
+
+
+class PollVote(Base):
+    __tablename__ = "poll_votes"
+    poll_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("user_profiles.id"), primary_key=True)
+    slot: Mapped[uuid.UUID] = mapped_column(FetchedValue(), primary_key=True)
+    option_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("poll_options.id"))
+    is_single: Mapped[bool]
+    created_at: Mapped[datetime]

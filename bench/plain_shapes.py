@@ -148,3 +148,50 @@ class LocationOut(BaseModel):
     privacy_level: str
     created_at: datetime
     updated_at: datetime
+
+
+class VoterOut(Shape):
+    user_id: uuid.UUID
+    created_at: datetime
+
+
+class PollOptionOut(Shape):
+    id: uuid.UUID
+    poll_id: uuid.UUID
+    text: str
+    position: int
+    created_by: uuid.UUID
+    created_at: datetime
+    vote_count: int
+    voters: list[VoterOut]
+    has_voted: bool
+
+
+class PollOut(Shape):
+    id: uuid.UUID
+    trip_id: uuid.UUID
+    question: str
+    status: str
+    allow_multiple_votes: bool
+    created_by: uuid.UUID
+    expires_at: datetime
+    created_at: datetime
+    updated_at: datetime
+    options: list[PollOptionOut]
+    total_votes: int
+    user_vote_count: int
+
+
+class PagePagination(BaseModel):
+    limit: int
+    offset: int
+    total: int
+
+
+class PollPageOut(BaseModel):
+    data: list[PollOut]
+    pagination: PagePagination
+
+
+class PollMessageOut(BaseModel):
+    message: str

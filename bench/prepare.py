@@ -52,7 +52,7 @@ def _users(url: str) -> list[User]:
 def _crew(url: str, number: int) -> list[User]:
     """Five members of ten trips."""
     tag = secrets.token_hex(4)
-    crew = [_register(url, f"crew{number}.{index}.{tag}") for index in range(CREW)]
+    crew = [register(url, f"crew{number}.{index}.{tag}") for index in range(CREW)]
     owner, *guests = crew
     trips = [_trip(owner, index) for index in range(TRIPS)]
     for trip in trips:
@@ -80,7 +80,7 @@ def _fill(crew: Sequence[ApiClient], trips: Sequence[Mapping[str, Any]]) -> None
         crew[0].put(f"/v1/trips/{trip['id']}", {"description": f"By train from the coast to the border, {index}."})
 
 
-def _register(url: str, name: str) -> ApiClient:
+def register(url: str, name: str) -> ApiClient:
     client = ApiClient(url, username=name, email=f"{name}@example.org")
     body = {"email": client.email, "password": PASSWORD, "username": name, "firstName": "Ana", "lastName": name}
     client.token = client.post("/v1/auth/register", body)["access_token"]

@@ -18,10 +18,14 @@ NAMES = {
     "notifications": "GET /v1/notifications (20)",
     "messages": "GET …/chat/messages (50)",
     "locations": "GET …/locations (5 members)",
+    "polls": "GET …/polls (5 × 4 options, 5 votes)",
+    "weather": "GET …/weather",
+    "suggest": "GET /v1/places/suggest (4 letters)",
     "todo": "POST /v1/trips/{id}/todos",
     "chat": "POST …/chat/messages",
     "receipt": "PUT …/chat/messages/read",
     "reaction": "POST …/reactions",
+    "vote": "POST …/polls/{id}/vote",
     "position": "POST …/locations",
     "positions": "POST …/locations:batch (50 positions)",
     "day": "a day: 80 % reads, 20 % writes, 200 sockets",
@@ -188,7 +192,7 @@ def _figures(results: Results, kind: str, connections: int) -> Iterable[str]:
     yield "" if empty is None else f"{empty.cpu_us:,.0f}"
     times = _of_least(results, kind, connections)
     yield "" if times is None else f"{times:.2f}×"
-    if plain is None:  # a failed kind
+    if plain is None:  # a failed kind, or one that plain does not have
         yield from ("",) * 6
         return
     yield from (f"{plain.per_s:,.0f}", f"{plain.p50_ms:.2f}", f"{plain.cpu_us:,.0f}", f"{plain.postgres_us:,.0f}")

@@ -22,7 +22,7 @@ from pathlib import Path
 import uvloop
 
 from bench import driver, fanout, in_process, machine, report, requests, sockets, starts, wrk
-from bench.kinds import READS, TEMPLATES, weights
+from bench.kinds import READS, TEMPLATES, WITHOUT_PLAIN, weights
 from bench.load import Sample, load
 from bench.machine import CannotMeasure, Server
 from bench.report import AT, NAMES, Results
@@ -30,10 +30,12 @@ from bench.world import TRIPS, World, fill, sqlalchemy_url
 from bench.wrk import require_wrk
 from nomadcrew.hosts.machine.open_files import allow_open_files
 from nomadcrew.hosts.machine.ports import DEFAULT_ISSUER
+from tests.open_meteo import open_meteo
 
 CONNECTIONS = (1, AT, 64)
 DRIVER_CONNECTIONS = 16  # the database accepts forty, shared with both servers
 REST_S = 2.0
+PLACES_WITHIN_S = 60.0
 STARTS = 5
 # Hashing a password takes nearly all of a login's time: one round is enough, of many seconds.
 LOGIN_S = 4.0
@@ -82,7 +84,7 @@ class Bench:
         return self.folder / "requests.lua"
 
     def _case(self, kind: str, connections: int, results: Results) -> None:
-        for server in (self.ours, self.plain):
+        for server in (self.ours,) if kind in WITHOUT_PLAIN else (self.ours, self.plain):
             asyncio.run(self.world.unread())
             results.add(kind, connections, server.name, self._sample(server, kind, connections))
         if kind == "event":
@@ -129,7 +131,14 @@ class Bench:
 def _cases(world: World) -> list[driver.Case]:
     """Every user on each of the user's trips."""
     return [
-        driver.Case(str(person.id), str(trip), person.email, tuple(map(str, world.messages[trip])))
+        driver.Case(
+            str(person.id),
+            str(trip),
+            person.email,
+            tuple(map(str, world.messages[trip])),
+            str(world.polls[trip].id),
+            tuple(map(str, world.polls[trip].options)),
+        )
         for number in range(TRIPS)
         for person in world.people
         for trip in [world.trips[person.crew][number]]
@@ -144,7 +153,9 @@ def servers(folder: Path, results: Results) -> Iterator[tuple[Server, Server, Se
         CannotMeasure: NomadCrew and plain answer a request differently.
     """
     with ExitStack() as stack:
-        ours = stack.enter_context(machine.nomadcrew(folder / "home"))
+        weather = stack.enter_context(open_meteo())
+        settings = {"NOMADCREW_WEATHER_URL": weather.url}
+        ours = stack.enter_context(machine.nomadcrew(folder / "home", settings))
         time.sleep(REST_S)
         results.rest_mib = machine.rss_mib(ours.pid)
         world = asyncio.run(fill(folder / "home"))
@@ -154,11 +165,27 @@ def servers(folder: Path, results: Results) -> Iterator[tuple[Server, Server, Se
             "PLAIN_ISSUER": DEFAULT_ISSUER,
         }
         plain = stack.enter_context(machine.plain(folder, environment, ours.postgres_pid))
+        _await_places(ours, world)
         sizes = json.dumps(_reply_sizes(ours, plain, world))
         empty = stack.enter_context(machine.empty(folder, {"EMPTY_SIZES": sizes}))
         echo = stack.enter_context(machine.echo(folder))
         yield ours, plain, empty, echo, world
         results.after_load_mib = machine.rss_mib(ours.pid)
+
+
+def _await_places(ours: Server, world: World) -> None:
+    """Wait until a new server has loaded its list of places.
+
+    Raises:
+        CannotMeasure: it takes too long.
+    """
+    people = asyncio.run(world.people_and_trips())
+    asked = requests.first(requests.schedule({"suggest": TEMPLATES["suggest"]}, {"suggest": 1}, people)[0], 0, 0)
+    deadline_s = time.monotonic() + PLACES_WITHIN_S
+    while machine.send(ours.url, asked)[0] != 200:
+        if time.monotonic() > deadline_s:
+            raise CannotMeasure(f"After {PLACES_WITHIN_S:g} s the server has no places.")
+        time.sleep(0.5)
 
 
 def _reply_sizes(ours: Server, plain: Server, world: World) -> dict[str, int]:
@@ -169,15 +196,15 @@ def _reply_sizes(ours: Server, plain: Server, world: World) -> dict[str, int]:
         asyncio.run(world.unread())
         request = requests.schedule({name: template}, {name: 1}, people)[0]
         replies = []
-        for number, server in enumerate((ours, plain)):
+        for number, server in enumerate((ours,) if name in WITHOUT_PLAIN else (ours, plain)):
             sent = requests.first(request, number, int(time.time() * 1000))
             replies.append(machine.send(server.url, sent))
-        (status, body), (plain_status, plain_body) = replies
+        (status, body), (plain_status, plain_body) = replies[0], replies[-1]
         if status >= 300 or status != plain_status:
             raise CannotMeasure(f"{name} is answered {status} and by plain {plain_status}: {body!r} {plain_body!r}")
         if name in READS and json.loads(body) != json.loads(plain_body):
             raise CannotMeasure(f"The two servers answer {name} differently: {body!r} {plain_body!r}")
-        last = template.path.rpartition("/")[2]
+        last = template.path.partition("?")[0].rpartition("/")[2]
         sizes[template.method if last == "{trip}" else f"{template.method} {last}"] = len(body)
     return sizes
 

@@ -34,8 +34,11 @@ TRIPS = 10
 CROWD = 51  # an author, and fifty readers with as many sockets as a user may have, a thousand
 PASSWORD = "Over-the-hills-7"
 # More than a page of each list; the newest messages are read and reacted to.
-MESSAGES, NOTIFICATIONS = 60, 30
+MESSAGES, NOTIFICATIONS, POLLS = 60, 30, 5
 NEWEST = 20
+CHOICES = ("by train", "by bus", "by boat", "on foot")
+# Beginnings of places, as a user types them.
+LETTERS = ("port", "lisb", "berl", "cair", "toky", "lond", "pari", "sant")
 FIRST_NAMES = ("Ana", "Ben", "Chloé", "Dmitri", "Esther")
 
 
@@ -48,11 +51,19 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
+class Poll:
+    """A poll in which users vote, and the ids of its options."""
+
+    id: UUID
+    options: tuple[UUID, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class World:
     """`trips` has the trips of each crew; all members of a crew are on all of them.
 
     The users of `crowd` are on one trip, `crowd_trip`, for more sockets than those that a crew may open. `messages`
-    has the newest messages of each crew's trips, oldest first.
+    has the newest messages of each crew's trips, oldest first; `polls` has a poll of each.
     """
 
     people: tuple[Person, ...]
@@ -60,6 +71,7 @@ class World:
     crowd_trip: UUID
     trips: tuple[tuple[UUID, ...], ...]
     messages: Mapping[UUID, tuple[UUID, ...]]
+    polls: Mapping[UUID, "Poll"]
     connect: dict[str, Any]
     signing_key: Path
 
@@ -83,7 +95,7 @@ class World:
             requests.Person(
                 tokens[person.id],
                 [
-                    {"trip": str(trip), "email": person.email, "message": tuple(map(str, self.messages[trip]))}
+                    self._fields(person, trip)
                     for trip in (
                         *self.trips[person.crew][index % TRIPS :],
                         *self.trips[person.crew][: index % TRIPS],
@@ -92,6 +104,17 @@ class World:
             )
             for index, person in enumerate(self.people)
         ]
+
+    def _fields(self, person: Person, trip: UUID) -> requests.Fields:
+        poll = self.polls[trip]
+        return {
+            "trip": str(trip),
+            "email": person.email,
+            "message": tuple(map(str, self.messages[trip])),
+            "poll": str(poll.id),
+            "option": tuple(map(str, poll.options)),
+            "letters": LETTERS,
+        }
 
     async def unread(self) -> None:
         """Remove all receipts and reactions, so that new ones change something."""
@@ -118,12 +141,13 @@ async def fill(home: Path) -> World:
     try:
         await _copy(connection, [*crews, crowd], [*trips, (crowd_trip,)])
         await _copy_activity(connection, people, trips, messages)
+        polls = await _copy_polls(connection, people, trips)
         await connection.execute("ANALYZE")
     finally:
         await connection.close()
     newest = {trip: ids[-NEWEST:] for trip, ids in messages.items()}
     key = next((home / "keys").glob("signing-*.pem"))
-    return World(tuple(people), tuple(crowd), crowd_trip, tuple(trips), newest, connect, key)
+    return World(tuple(people), tuple(crowd), crowd_trip, tuple(trips), newest, polls, connect, key)
 
 
 async def connect_kwargs(home: Path) -> dict[str, Any]:
@@ -230,6 +254,49 @@ async def _copy_activity(
             for person in people for index in range(NOTIFICATIONS)
         ],
     )  # fmt: skip
+
+
+async def _copy_polls(
+    connection: "asyncpg.Connection[asyncpg.Record]", people: list[Person], trips: list[tuple[UUID, ...]]
+) -> dict[UUID, Poll]:
+    """Polls of each trip in which the whole crew has voted; the newest of each trip."""
+    now = datetime.now(UTC)
+    later, hour = now + timedelta(days=7), timedelta(hours=1)
+    polls, options, votes, newest = [], [], [], {}
+    for number, crew_trips in enumerate(trips):
+        crew = people[number * CREW : (number + 1) * CREW]
+        for trip in crew_trips:
+            for age in reversed(range(POLLS)):
+                poll = Poll(uuid7(), tuple(uuid7() for _ in CHOICES))
+                at, author = now - (age + 1) * hour, crew[age % CREW].id
+                polls.append(
+                    (poll.id, trip, "How do we get there?", "choice", "open", False, False, False, "ACTIVE", author,
+                     later, at, at)
+                )  # fmt: skip
+                options += [
+                    (option, poll.id, text, text, position, author, at)
+                    for position, (option, text) in enumerate(zip(poll.options, CHOICES, strict=True))
+                ]
+                votes += [
+                    (poll.id, person.id, poll.options[index % len(CHOICES)], True, at + (index + 1) * hour / 10)
+                    for index, person in enumerate(crew)
+                ]
+                newest[trip] = poll
+    await _into(
+        connection,
+        "polls",
+        ("id", "trip_id", "question", "kind", "ballot", "allow_multiple_votes", "members_add_options",
+         "closes_automatically", "status", "created_by", "expires_at", "created_at", "updated_at"),
+        polls,
+    )  # fmt: skip
+    await _into(
+        connection,
+        "poll_options",
+        ("id", "poll_id", "text", "text_key", "position", "created_by", "created_at"),
+        options,
+    )
+    await _into(connection, "poll_votes", ("poll_id", "user_id", "option_id", "is_single", "created_at"), votes)
+    return newest
 
 
 def _metadata(trip: UUID) -> str:

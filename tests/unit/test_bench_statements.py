@@ -18,15 +18,21 @@ def test_a_list_gives_its_statement_exactly_its_parameters(listed: List) -> None
     assert set(given) == set(listed.statement.params)
 
 
+def new_case() -> Case:
+    return Case(
+        str(uuid4()), str(uuid4()), "ana@example.org", (str(uuid4()), str(uuid4())), str(uuid4()), (str(uuid4()),)
+    )
+
+
 @pytest.mark.parametrize("name", WORK)
 async def test_the_bare_driver_gives_each_statement_its_parameters(name: str) -> None:
-    case = Case(str(uuid4()), str(uuid4()), "ana@example.org", (str(uuid4()), str(uuid4())))
+    case = new_case()
     for asked in await WORK[name](case, 3):
         assert len(asked.parameters) == len(asked.statement.params)
 
 
 async def test_the_bare_driver_reads_one_message_after_another() -> None:
-    case = Case(str(uuid4()), str(uuid4()), "ana@example.org", (str(uuid4()), str(uuid4())))
+    case = new_case()
     for name in ("receipt", "reaction"):
         for number, message in enumerate(case.messages):
             [asked] = await WORK[name](case, number)
