@@ -16,6 +16,7 @@ from typing import Any
 
 from tests.e2e.active_members import ActiveMember, Journal, Phone, check_phones, check_trip, start_trip
 from tests.e2e.client import Api, User, eventually
+from tests.e2e.planners import Planner, Plans, check_plans, start_plans, stray_files
 from tests.e2e.server import Server
 from tests.e2e.writers import Ledger, Listener, Writer
 
@@ -47,6 +48,8 @@ class Outcome:
     accepted: int = 0
     messages: int = 0
     positions: int = 0
+    votes: int = 0
+    documents: int = 0
     lost: list[str] = field(default_factory=list)
     duplicates: list[str] = field(default_factory=list)
 
@@ -55,6 +58,13 @@ class Outcome:
         self.unacknowledged += ledger.unacknowledged
         self.expected += len(ledger.expected)
         self.accepted += len(ledger.accepted)
+
+    def add_plans(self, plans: Plans, found: tuple[list[str], list[str]]) -> None:
+        """Count votes and documents, and the faults found in them."""
+        self.votes += len(plans.votes)
+        self.documents += len(plans.documents)
+        self.lost += found[0]
+        self.duplicates += found[1]
 
     def add_activity(self, journal: Journal, found: tuple[list[str], list[str]]) -> None:
         """Count the work of active members and the faults found in it."""
@@ -72,21 +82,23 @@ class Trial:
         self.statuses: Counter[int] = Counter()
         self.repeats = 0
         self._random = random.Random(seed)
-        self._rounds: list[tuple[list[User], Ledger, Journal]] = []
+        self._rounds: list[tuple[list[User], Ledger, Journal, Plans]] = []
 
     async def round(self, kill: Kill) -> Outcome:
         """Let users write, kill a process, compare everything with the replies."""
         async with self._api() as api:
             crew = await asyncio.gather(*(api.register(f"writer{number}") for number in range(CREW)))
             ledger, journal = Ledger(), await start_trip(list(crew))
-            self._rounds.append((list(crew), ledger, journal))
+            plans = await start_plans(crew[0], journal.trip_id)
+            self._rounds.append((list(crew), ledger, journal, plans))
             phones = [Phone(user, journal) for user in crew]
             async with listening(phones):
-                downtime_s = await self._write_during_kill(kill, phones, ledger, journal)
+                downtime_s = await self._write_during_kill(kill, phones, ledger, journal, plans)
                 missed = await _missed(phones, ledger)
                 compared = await check_phones(phones, journal)
             outcome = Outcome(kill, downtime_s, lost=missed)
             outcome.add_activity(journal, compared)
+            outcome.add_plans(plans, await check_plans(crew[0], plans))
             await _count(list(crew), ledger, outcome)
         return outcome
 
@@ -94,10 +106,12 @@ class Trial:
         """Check the data of every round again: later kills must not have harmed it."""
         outcome = Outcome()
         async with self._api() as api:
-            for crew, ledger, journal in self._rounds:
+            for crew, ledger, journal, plans in self._rounds:
                 renewed = [await _renewed(api, user) for user in crew]
                 await _count(renewed, ledger, outcome)
                 outcome.add_activity(journal, await check_trip(renewed[0], journal))
+                outcome.add_plans(plans, await check_plans(renewed[0], plans))
+        outcome.lost += await stray_files(self.server)
         return outcome
 
     async def wrong_notifications(self) -> list[str]:
@@ -105,25 +119,24 @@ class Trial:
         async with self._api() as api:
             wrong: list[str] = []
             deadline_s = time.monotonic() + NOTIFIED_S
-            for crew, ledger, _ in self._rounds:
+            for crew, ledger, *_ in self._rounds:
                 for user in [await _renewed(api, user) for user in crew]:
                     left_s = deadline_s - time.monotonic()
                     wrong += await _wrongly_notified(user, ledger, within_s=max(left_s, 1.0))
         return wrong
 
-    async def _write_during_kill(self, kill: Kill, phones: list[Phone], ledger: Ledger, journal: Journal) -> float:
-        """Let users write, chat and walk during a kill; return the downtime in seconds."""
+    async def _write_during_kill(
+        self, kill: Kill, phones: list[Phone], ledger: Ledger, journal: Journal, plans: Plans
+    ) -> float:
+        """Let users write, chat, walk, vote and upload during a kill; return the downtime in seconds."""
         stop = asyncio.Event()
         crew = [phone.user for phone in phones]
-        writers = [
-            asyncio.create_task(Writer(user, crew, ledger, random.Random(self._random.random())).run(stop))
-            for user in crew
-        ] + [
-            asyncio.create_task(
-                ActiveMember(phone, journal, number, random.Random(self._random.random())).run(stop)
-            )
-            for number, phone in enumerate(phones)
+        acting: list[Writer | ActiveMember | Planner] = [
+            *(Writer(user, crew, ledger, self._new_random()) for user in crew),
+            *(ActiveMember(phone, journal, number, self._new_random()) for number, phone in enumerate(phones)),
+            *(Planner(user, plans, self._new_random()) for user in crew),
         ]
+        writers = [asyncio.create_task(each.run(stop)) for each in acting]
         try:
             # The random moment is the subject of the test, so there is no condition to wait for.
             await asyncio.sleep(self._random.uniform(0.2, 1.2))
@@ -136,6 +149,9 @@ class Trial:
             stop.set()
             await asyncio.gather(*writers)
         return downtime_s
+
+    def _new_random(self) -> random.Random:
+        return random.Random(self._random.random())
 
     async def _kill(self, kill: Kill) -> None:
         victims = {Kill.HOST: ["host"], Kill.POSTGRES: ["postgres"], Kill.BOTH: ["host", "postgres"]}[kill]

@@ -27,6 +27,7 @@ STOP_S = 30.0
 LOG_TAIL = 6_000
 _ADDRESS = re.compile(r"^ +address +(http\S+)$", re.MULTILINE)
 _POLL_S = 0.02
+_PROGRAM = str(Path(sys.executable).with_name("nomadcrew"))
 # Settings in the tests' environment must not reach the server.
 _SETTING = re.compile(r"NOMADCREW_|HOST$|PORT$|LOG_LEVEL$")
 
@@ -76,13 +77,10 @@ class Server:
         """Start the host and wait until it answers."""
         log_size = self._log.stat().st_size
         port = self.url.rpartition(":")[2] or "0"
-        inherited = {name: value for name, value in os.environ.items() if not _SETTING.match(name)}
-        own = {"NOMADCREW_HOME": str(self.home), "HOST": "127.0.0.1", "PORT": port, "NOMADCREW_WORKERS": "1",
-               "NOMADCREW_WEATHER_URL": "off", "NOMADCREW_PLACES": "off"}  # fmt: skip
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [str(Path(sys.executable).with_name("nomadcrew")), "up"],
-                env={**inherited, **own, **self._environment},
+                [_PROGRAM, "up"],
+                env={"PORT": port, **self._settings()},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -120,6 +118,27 @@ class Server:
         assert pid is not None, "no PostgreSQL is running"
         os.kill(pid, signal.SIGKILL)
         return pid
+
+    async def command(self, *words: str) -> str:
+        """Run a command of `nomadcrew` on the data folder; return what it prints."""
+        ended = await asyncio.to_thread(
+            subprocess.run,
+            [_PROGRAM, *words],
+            env=self._settings(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=START_S,
+        )
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout
+
+    def _settings(self) -> dict[str, str]:
+        """The environment of the host and of commands."""
+        inherited = {name: value for name, value in os.environ.items() if not _SETTING.match(name)}
+        own = {"NOMADCREW_HOME": str(self.home), "HOST": "127.0.0.1", "NOMADCREW_WORKERS": "1",
+               "NOMADCREW_WEATHER_URL": "off", "NOMADCREW_PLACES": "off"}  # fmt: skip
+        return {**inherited, **own, **self._environment}
 
     def close(self) -> None:
         """End the processes and remove the folder. Idempotent, in any state."""

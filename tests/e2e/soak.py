@@ -38,6 +38,7 @@ async def soak(rounds: int, kinds: list[Kill], seed: int) -> bool:
         f"writes = {later.writes}  (without reply: {sum(o.unacknowledged for o in outcomes)})\n"
         f"events expected = {later.expected}, acceptances notified = {later.accepted}\n"
         f"messages acknowledged = {later.messages}, positions acknowledged = {later.positions}\n"
+        f"users with votes = {later.votes}, documents acknowledged = {later.documents}\n"
         f"kills = {len(outcomes)}  ({', '.join(f'{name}: {count}' for name, count in kills.items())})\n"
         f"longest downtime = {max((o.downtime_s for o in outcomes), default=0):.1f} s\n"
         f"replies = {statuses}; requests repeated = {trial.repeats}; errors in the log = {errors}\n"
@@ -51,7 +52,8 @@ def _print(label: str, outcome: Outcome) -> None:
     killed = f"{outcome.kill.value} killed, down {outcome.downtime_s:.1f} s, " if outcome.kill else ""
     print(
         f"{label}  {killed}{outcome.writes} writes, {outcome.expected} events expected, "
-        f"{outcome.messages} messages, {outcome.positions} positions, "
+        f"{outcome.messages} messages, {outcome.positions} positions, {outcome.votes} votes, "
+        f"{outcome.documents} documents, "
         f"lost {len(outcome.lost)}, duplicates {len(outcome.duplicates)}",
         flush=True,
     )

@@ -23,6 +23,8 @@ async def test_no_kill_loses_an_acknowledged_write_or_an_event() -> None:
             assert outcome.writes > 0
             assert outcome.messages > 0
             assert outcome.positions > 0
+            assert outcome.votes > 0
+            assert outcome.documents > 0
         later = await trial.recheck_all()
         assert (later.lost, later.duplicates) == ([], []), f"seed {seed}"
         failures = {status for status in trial.statuses if status >= 500}
