@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nomadcrew.adapters.machine.disk import write_whole
+from nomadcrew.adapters.machine.disk import partial, write_whole
 from nomadcrew.hosts.machine.data_folder import DataFolder
 from nomadcrew.hosts.machine.errors import StartupError
 
@@ -172,3 +172,16 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> Non
     with pytest.raises(OSError, match="directory"):
         write_whole(tmp_path / "key", b"new")
     assert contents(tmp_path) == {"key": None}
+
+
+def test_the_files_of_interrupted_writes_are_removed_and_those_of_present_writes_are_left(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path)
+    documents, name = folder.files / "documents", "019a0000-0000-7000-8000-000000000001"
+    documents.mkdir(parents=True)
+    old, present, whole = partial(documents / name), partial(documents / name), documents / name
+    for path in (old, present, whole):
+        path.write_bytes(b"some")
+    for path in (old, whole):
+        os.utime(path, (0, 0))
+    folder.remove_partial_writes()
+    assert set(documents.iterdir()) == {present, whole}

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import random
 import secrets
 from collections import Counter
@@ -154,7 +155,12 @@ async def check_plans(by: User, plans: Plans) -> tuple[list[str], list[str]]:
 
 
 async def stray_files(server: Server) -> list[str]:
-    """After a sweep of all that is due, the files without a row and the rows without a file."""
+    """After a restart and a sweep of all that is due, the files without a row and the rows without a file."""
+    folder = server.home / "files" / "documents"
+    for path in folder.glob(".*"):
+        os.utime(path, (0, 0))  # an interrupted write
+    await server.stop()
+    await server.start()
     postgres = EmbeddedPostgres(DataFolder(server.home), find_binaries())
     await postgres.attach()
     connection = await asyncpg.connect(**postgres.connect_kwargs)
@@ -167,7 +173,7 @@ async def stray_files(server: Server) -> list[str]:
         )
     finally:
         await connection.close()
-    files = {path.name for path in (server.home / "files" / "documents").iterdir()}
+    files = {path.name for path in folder.iterdir()}
     stored = {str(row["id"]) for row in rows if row["has_file"]}
     return [f"file {name} has no row" for name in files - stored] + [
         f"document {id_} has no file" for id_ in stored - files

@@ -1,6 +1,8 @@
 """Atomic writes of files: complete or absent, even after a crash of the machine."""
 
+import contextlib
 import os
+import re
 import secrets
 import shutil
 from io import BytesIO
@@ -11,6 +13,31 @@ from typing import BinaryIO
 PROBE_BYTES = 64 * 1024
 # Copied at a time.
 COPY_BYTES = 64 * 1024
+_PARTIAL = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
+
+
+def partial(path: Path) -> Path:
+    """A new name beside `path` for its contents until they are complete."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+
+
+def remove_partial(folder: Path, *, before_s: float) -> int:
+    """Remove the files of writes that a kill interrupted; returns their number.
+
+    Args:
+        before_s: Unix time. A file that was changed later may still be written.
+
+    Raises:
+        OSError: the disk refused.
+    """
+    removed = 0
+    for inner, _, names in os.walk(folder):
+        for path in (Path(inner, name) for name in names if _PARTIAL.fullmatch(name)):
+            with contextlib.suppress(FileNotFoundError):  # its writer has just renamed it
+                if path.stat().st_mtime < before_s:
+                    path.unlink()
+                    removed += 1
+    return removed
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -24,7 +51,7 @@ def copy_whole(path: Path, source: BinaryIO) -> None:
     Raises:
         OSError: the disk refused; `path` is unchanged.
     """
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    part = partial(path)
     # O_EXCL does not follow links, so users with write access to the folder cannot redirect the write.
     fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:

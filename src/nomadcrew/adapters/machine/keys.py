@@ -14,7 +14,7 @@ from pathlib import Path
 from joserfc.jwk import RSAKey
 from msgspec import Struct
 
-from nomadcrew.adapters.machine.disk import sync_folder
+from nomadcrew.adapters.machine.disk import partial, sync_folder
 
 SIGNING_BITS = 2048
 SECRET_BYTES = 32
@@ -68,7 +68,7 @@ def write_new(path: Path, data: bytes, *, mode: int = 0o600) -> bool:
     Raises:
         OSError: the disk refused; the file does not exist.
     """
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    part = partial(path)
     fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(fd, "wb") as file:

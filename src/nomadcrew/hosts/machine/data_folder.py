@@ -1,20 +1,24 @@
 """The data folder: everything that one host stores, and the lock that makes it the only host."""
 
+import contextlib
 import fcntl
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from nomadcrew import __version__
-from nomadcrew.adapters.machine.disk import write_whole
+from nomadcrew.adapters.machine.disk import remove_partial, write_whole
 from nomadcrew.hosts.machine.errors import AlreadyRunning, StartupError
 
 FORMAT = 1
 MIN_FREE_BYTES = 200 * 2**20
+# A command may write beside a host that starts.
+LONGEST_WRITE_S = 60.0
 
 RESTORING = ".restoring-"
 
@@ -106,6 +110,13 @@ class DataFolder:
                 _rewrite(fd, "")
         finally:
             os.close(fd)
+
+    def remove_partial_writes(self) -> None:
+        """Remove the files of writes that a kill interrupted. With many files it takes seconds."""
+        before_s = time.time() - LONGEST_WRITE_S
+        for folder in (self.files, self.mail, self.keys):
+            with contextlib.suppress(OSError):  # they only take space; the next start tries again
+                remove_partial(folder, before_s=before_s)
 
     def _held_by(self, note: str) -> str:
         pid, _, address = note.strip().partition(" ")

@@ -145,6 +145,8 @@ async def serve(settings: Settings, say: Callable[[Started], None]) -> None:
         first = folder.is_empty()
         folder.open(binaries.major)
         stack.enter_context(folder.lock(address))
+        cleaning = asyncio.create_task(asyncio.to_thread(folder.remove_partial_writes))
+        stack.callback(cleaning.cancel)
         postgres, pool = await stack.enter_async_context(database(settings, folder))
         await migrated(pool)
         public_url = settings.public_url or address
