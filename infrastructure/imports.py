@@ -41,6 +41,7 @@ DATA = {
     "nomadcrew.core.auth.passwords": "core/auth/common_passwords.txt",
     "nomadcrew.adapters.postgres.sql": "adapters/postgres/statements",
     "nomadcrew.api.rendering": "api/templates",
+    "nomadcrew.api.examples": "api/examples.json",
 }
 # Modules of Python that read files of the system, and the library with the same files.
 FILES_OF_PYTHON = {"zoneinfo": "tzdata"}
