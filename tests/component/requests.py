@@ -310,7 +310,9 @@ async def _poll(stage: Scene, row: str, variant: str, me: User) -> tuple[str, st
     author = me if variant.startswith("my own") and me in crew else stage.people["another member"]
     path, world = f"/v1/trips/{stage.trip}/polls", stage.world
     about_dates = row.endswith("/ballot") or variant.endswith("dates")
-    poll = (await world.call("POST", path, by=author, body=DATES if about_dates else MODES)).json
+    # The same poll within half a minute would be a repeat.
+    fresh = {"question": f"When or how, {world.ports.new_id()}?"}
+    poll = (await world.call("POST", path, by=author, body=(DATES if about_dates else MODES) | fresh)).json
     option, path = poll["options"][0]["id"], f"{path}/{poll['id']}"
     everyone = row.endswith(("/close", "/apply"))
     voters = crew if everyone else [me] if "{optionId}" in row and me in crew else []
