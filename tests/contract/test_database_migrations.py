@@ -257,8 +257,9 @@ async def test_existing_trips_get_the_time_zone_of_their_destination_and_new_car
                RETURNING id)
            INSERT INTO trip_cards SELECT id, '{}' FROM trip""",
     )
-    for latitude, longitude in ((27.7, 85.32), (0, 0), (1.87, -157.4)):
-        await pool.fetch(insert, id=uuid7(), latitude=float(latitude), longitude=float(longitude))
+    ids = sorted(uuid7() for _ in range(3))
+    for id_, latitude, longitude in zip(ids, (27.7, 0.0, 1.87), (85.32, 0.0, -157.4), strict=True):
+        await pool.fetch(insert, id=id_, latitude=latitude, longitude=longitude)
     await migrate(pool)
     read = compile_statement(
         "zones", "SELECT timezone, body FROM trips JOIN trip_cards ON trip_id = id ORDER BY id"
