@@ -204,6 +204,8 @@ def _query(stage: Scene, row: str) -> str:
             return f"?q=member&tripId={stage.trip}"
         case "GET /v1/trips/{id}/locations/track":
             return f"?user={stage.people['another member'].id}"
+        case "GET /v1/trips/{id}/find":
+            return "?q=member"
         case "GET /v1/trips/{id}/todos" | "GET /v1/trips/{id}/polls" | "GET /v1/notifications" | "GET /v1/events":
             return "?limit=2"
         case _:

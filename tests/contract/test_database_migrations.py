@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from itertools import takewhile
 from pathlib import Path
 
 import asyncpg
@@ -28,6 +29,7 @@ _ENDLESS = compile_statement(
 _TABLES = compile_statement("tables", "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
 
 BEFORE_TIME_ZONES = load(migrations.folder())[:24]
+BEFORE_FIND = list(takewhile(lambda migration: not migration.name.endswith("_find"), load(migrations.folder())))
 BEFORE_KEYS = [migration for migration in load(migrations.folder()) if migration.version < 14]
 _INSERT_USER = compile_statement(
     "insert_user",
@@ -266,6 +268,41 @@ async def test_existing_trips_get_the_time_zone_of_their_destination_and_new_car
     )
     rows = [(row["timezone"], json.loads(row["body"])["timezone"]) for row in await pool.fetch(read)]
     assert rows == [(name, name) for name in ("Asia/Kathmandu", "UTC", "Pacific/Kiritimati")]
+
+
+async def test_existing_to_dos_polls_and_documents_get_the_keys_of_a_search(fresh: Fresh) -> None:
+    pool, ids = fresh.pool(), {"id": uuid7(), "user": uuid7(), "trip": uuid7()}
+    await migrate(pool, BEFORE_FIND)
+    await pool.fetch(_INSERT_USER, id=ids["user"], email="a@x.de", username="a", contact=None)
+    inserts = (
+        """INSERT INTO trips (id, name, destination_latitude, destination_longitude, start_date, end_date, status,
+                              created_at, updated_at)
+           VALUES (:trip::uuid, 'T', 0, 0, '2026-01-01', '2026-01-02', 'PLANNING', now(), now())""",
+        """INSERT INTO todos (id, trip_id, text, status, created_by, created_at, updated_at)
+           VALUES (:id::uuid, :trip::uuid, 'Café', 'COMPLETE', :user::uuid, now(), now())""",
+        """INSERT INTO polls (id, trip_id, question, kind, ballot, allow_multiple_votes, members_add_options,
+                              closes_automatically, status, created_by, expires_at, created_at, updated_at)
+           VALUES (:id::uuid, :trip::uuid, 'ΝΙΚΟΣ', 'choice', 'open', false, false, false, 'ACTIVE', :user::uuid,
+                   now() + interval '1 day', now(), now())""",
+        """INSERT INTO poll_options (id, poll_id, text, text_key, position, created_by, created_at)
+           VALUES (:id::uuid, :id::uuid, 'Łódź', 'x', 0, :user::uuid, now())""",
+        """INSERT INTO documents (id, user_id, trip_id, type, name, metadata, media_type, size_bytes, created_at,
+                                  updated_at)
+           VALUES (:id::uuid, :user::uuid, :trip::uuid, 'other', 'Straße', '{}', 'application/pdf', 1, now(),
+                   now())""",
+    )
+    for text in inserts:
+        statement = compile_statement("insert", text)
+        await pool.fetch(statement, **{name: ids[name] for name in statement.params})
+    await migrate(pool)
+    read = compile_statement(
+        "keys",
+        """SELECT t.text_search, p.question_search, o.text_search AS option_search, d.name_search
+           FROM todos t, polls p, poll_options o, documents d""",
+    )
+    [row] = await pool.fetch(read)
+    keys = ("text_search", "question_search", "option_search", "name_search")
+    assert [row[key] for key in keys] == ["cafe", "νικοσ", "lodz", "strasse"]
 
 
 @pytest.mark.parametrize("names", [

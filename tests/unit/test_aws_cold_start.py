@@ -16,7 +16,7 @@ BUDGETS = {
     "audit": 205,
     "auth": 305,
     "authorizer": 350,
-    "chat": 267,
+    "chat": 276,
     "cognito_confirmed": 245,
     "email": 304,
     "documents": 292,
@@ -111,7 +111,7 @@ ADAPTERS = {
     "topics": ("adapters.aws.topics",),
     "topic_names": ("adapters.aws.topics",),
     "suppression": ("adapters.aws.dynamodb.suppression",),
-    "chat": ("adapters.aws.dynamodb.chat", "adapters.aws.dynamodb.chat_items"),
+    "chat": ("adapters.aws.dynamodb.chat", "adapters.aws.dynamodb.chat_items", "adapters.aws.find"),
     "files": ("adapters.aws.files",),
     "document_files": ("adapters.aws.files",),
     "presence": ("adapters.aws.dynamodb.connections", "adapters.aws.dynamodb.presence"),
@@ -173,6 +173,7 @@ EVENTS = (
 ALSO = {
     "migrator": ("adapters.time_zones",),
     "auth": ("api.users",),
+    "chat": ("api.find",),
     "invitations": ("api.members",),
     "trips": ("api.members",),
     "websocket": (

@@ -39,6 +39,7 @@ OWN = Rule(4, own=True)  # above every rank
 
 RULES: dict[tuple[str, str], Rule] = {
     ("trip", "read"): MEMBER,
+    ("trip", "find"): MEMBER,  # no lower than the rules by which the kinds of its results are read
     ("trip", "update"): ADMIN,
     ("trip", "delete"): OWNER,
     ("member", "read"): MEMBER,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.events import AuditLog, EventLog, Outbox
     from nomadcrew.core.feedback.ports import FeedbackBox
     from nomadcrew.core.files.ports import Files
+    from nomadcrew.core.find.ports import Finder
     from nomadcrew.core.flags import Flags
     from nomadcrew.core.idempotency import IdempotencyStore
     from nomadcrew.core.ids import NewId
@@ -133,6 +134,7 @@ class Ports(Struct, frozen=True, eq=False):
     polls: Polls
     feedback_box: FeedbackBox
     chat: ChatLog
+    finder: Finder
     attachments: Attachments
     files: Files
     documents: Documents

@@ -31,6 +31,7 @@ from nomadcrew.core.notifications.preferences import Preferences
 from nomadcrew.core.pages import After
 from nomadcrew.core.permissions import rule
 from nomadcrew.core.retention import FINGERPRINT_RETENTION
+from nomadcrew.core.text import search_key
 
 _SQL = statements("documents")
 REFUSALS: Refusals = {
@@ -192,6 +193,7 @@ def _texts(texts: Description) -> dict[str, object]:
     return {
         "type": texts.type.value,
         "name": texts.name,
+        "name_search": search_key(texts.name),
         "description": texts.description,
         "metadata": json_param(texts.metadata),
         "ends_on": texts.ends_on,

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 import nomadcrew
 from nomadcrew.adapters.postgres.sql import Sql, compile_statement
-from nomadcrew.adapters.postgres.text_keys import SameKey, fill_text_keys
+from nomadcrew.adapters.postgres.text_keys import SameKey, fill_search_keys, fill_text_keys
 from nomadcrew.adapters.postgres.trip_time_zones import fill_time_zones
 
 LOCK_TIMEOUT = "10s"
@@ -39,6 +39,7 @@ _RECORD = compile_statement(
 
 
 STEPS: Final[Mapping[str, Callable[[Sql], Awaitable[None]]]] = {
+    "fill_search_keys": fill_search_keys,
     "fill_text_keys": fill_text_keys,
     "fill_time_zones": fill_time_zones,
 }

@@ -56,7 +56,7 @@ from nomadcrew.core.polls.model import (
 )
 from nomadcrew.core.polls.ports import TodoOutcome, TripOutcome
 from nomadcrew.core.retention import FINGERPRINT_RETENTION
-from nomadcrew.core.text import comparison_key
+from nomadcrew.core.text import comparison_key, search_key
 
 _SQL = statements("polls")
 _decode_votes = msgspec.json.Decoder(tuple[Vote, ...]).decode
@@ -107,6 +107,7 @@ class PostgresPolls:
             id=poll.id,
             event_id=event_id,
             question=poll.question,
+            question_search=search_key(poll.question),
             kind=poll.kind,
             ballot=poll.ballot,
             allow_multiple_votes=poll.allow_multiple_votes,
@@ -143,7 +144,11 @@ class PostgresPolls:
         return _allowed(await self._sql.fetch(_SQL["one"], **gate(access), id=poll_id))
 
     async def change(self, command: Command, poll_id: PollId, question: str) -> Poll:
-        return _allowed(await self._write("change", command, id=poll_id, question=question))
+        return _allowed(
+            await self._write(
+                "change", command, id=poll_id, question=question, question_search=search_key(question)
+            )
+        )
 
     async def delete(self, command: Command, poll_id: PollId) -> None:
         [row] = await self._write("delete", command, id=poll_id)
@@ -171,7 +176,7 @@ class PostgresPolls:
             id=poll_id,
             option_id=option.id,
             max_options=MAX_OPTIONS_IN_ALL,
-            **{name: added[name] for name in ("text", "text_key", "first_day", "last_day")},
+            **{name: added[name] for name in ("text", "text_key", "text_search", "first_day", "last_day")},
         )
         raise_for_verdict(row["verdict"], also=REFUSALS)
         return bool(row["added"])
@@ -284,6 +289,7 @@ def _option_row(option: Option) -> dict[str, object]:
         "id": option.id,
         "text": option.text,
         "text_key": comparison_key(option.text),
+        "text_search": search_key(option.text),
         "position": option.position,
         "first_day": None if option.days is None else option.days.first,
         "last_day": None if option.days is None else option.days.last,

@@ -79,6 +79,13 @@ _TABLES = (
     ),
     _Table("chat_messages", {"folded": ("body", search_key)}),
 )
+# The tables of a trip that its search reads, beside its chat and its members.
+_FOUND_TABLES = (
+    _Table("todos", {"text_search": ("text", search_key)}),
+    _Table("polls", {"question_search": ("question", search_key)}),
+    _Table("poll_options", {"text_search": ("text", search_key)}),
+    _Table("documents", {"name_search": ("name", search_key)}),
+)
 # Of several open invitations of one trip to one mailbox, the latest stays.
 _DECLINE = compile_statement(
     "decline_repeated_invitations",
@@ -109,6 +116,12 @@ async def fill_text_keys(sql: Sql) -> None:
     problems = [await _same(sql, "email", "email address"), await _same(sql, "username", "username")]
     if any(problems):
         raise SameKey("; ".join(filter(None, problems)))
+
+
+async def fill_search_keys(sql: Sql) -> None:
+    """Fill the keys of to-dos, polls and documents."""
+    for table in _FOUND_TABLES:
+        await _fill(sql, table)
 
 
 async def _fill(sql: Sql, table: _Table) -> None:

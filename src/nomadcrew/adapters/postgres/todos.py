@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from operator import attrgetter
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from nomadcrew.adapters.postgres.batching import Batcher
 from nomadcrew.adapters.postgres.refusals import Refusals, raise_for_verdict, refusal
@@ -15,6 +15,7 @@ from nomadcrew.core.ids import EventId, TodoId
 from nomadcrew.core.pages import After
 from nomadcrew.core.permissions import Rule
 from nomadcrew.core.retention import FINGERPRINT_RETENTION
+from nomadcrew.core.text import search_key
 from nomadcrew.core.todos.model import REMINDED_BEFORE, AssigneeNotMember, Todo, TodoChange, TodoPage
 
 _SQL = statements("todos")
@@ -34,6 +35,7 @@ class _Addition(Struct, frozen=True):
             "id": self.todo.id,
             "trip_id": self.todo.trip_id,
             "text": self.todo.text,
+            "text_search": search_key(self.todo.text),
             "status": self.todo.status,
             "caller": self.todo.created_by,
             "min_rank": self.rule.min_rank,
@@ -59,6 +61,7 @@ class _Change(Struct, frozen=True):
             "n": n,
             "id": self.todo_id,
             "fields": self.change,
+            "text_search": None if self.change.text is UNSET else search_key(self.change.text),
             **command_row(self.command),
         }
 

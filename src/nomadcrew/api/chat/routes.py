@@ -1,4 +1,4 @@
-"""A trip's chat: /v1/trips/{id}/chat."""
+"""A trip's chat, /v1/trips/{id}/chat, and the search of a trip, which reads it too."""
 
 from nomadcrew.api.chat.bodies import (
     EmojiIn,
@@ -22,14 +22,19 @@ from nomadcrew.api.chat.bodies import (
     sent_view,
     uploaded_view,
 )
+from nomadcrew.api.find.bodies import FoundView, found_view
 from nomadcrew.core.chat import attachments, service
+from nomadcrew.core.chat.model import words_of
 from nomadcrew.core.files.model import MAX_FILE_BYTES
+from nomadcrew.core.find import service as finding
 from nomadcrew.core.ids import AttachmentId, MessageId
 from nomadcrew.web.call import Call, Reply
 from nomadcrew.web.routes import Gate, Idempotency, Param, Routes
 
 routes = Routes(
-    "chat", ports=("attachments", "chat", "files", "idempotency", "limits", "open_sessions"), uses_outbox=False
+    "chat",
+    ports=("attachments", "chat", "files", "finder", "idempotency", "limits", "open_sessions"),
+    uses_outbox=False,
 )
 HISTORY = (
     Param("limit", "integer", "Page size, 1 to 100. Default: 50."),
@@ -38,6 +43,10 @@ HISTORY = (
     Param("after", "string", "A message id or a cursor. Returns newer messages, oldest first."),
     Param("offset", "integer", "Number of messages to skip. Default: 0."),
     Param("q", "string", "Returns messages that contain all these words, newest first. A page may be incomplete."),
+)
+FIND = (
+    Param("q", "string", "1 to 8 words, at most 200 characters. Case and accents are ignored.", required=True),
+    Param("limit", "integer", "Most results of each kind, 1 to 20. Default: 5."),
 )
 NAME = Param("name", "string", "File name for downloads.")
 MAX_OFFSET = 10_000
@@ -256,3 +265,22 @@ async def unreact(call: Call) -> StatusView:
         now=call.now,
     )
     return StatusView("Reaction removed")
+
+
+@routes.get("/v1/trips/{id}/find", gate=Gate("trip", "find"), query=FIND, refusals=(400,))
+async def find(call: Call) -> FoundView:
+    """Find members, documents, polls, to-dos and messages.
+
+    Each result has all words: a member in the names, a document in its name, a poll in its question and options.
+    Results of a kind are together, newest first; `more` has the kinds with further results. Only the newest 10,000
+    messages, 10,000 to-dos and 1,000 polls are searched.
+    """
+    words = words_of(call.query("q") or "")
+    found = await finding.find(
+        call.trip_id,
+        words,
+        call.user_id,
+        limit=call.count("limit", default=5, lowest=1, highest=20),
+        finder=call.ports.finder,
+    )
+    return found_view(found, words)

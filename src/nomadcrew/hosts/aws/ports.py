@@ -72,6 +72,7 @@ STANDS_ON: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "mailer": ("mailer",),
         "connections": ("muting",),
         "chat": ("sql", "chat"),
+        "finder": ("sql", "chat"),
         "files": ("files",),
         "document_files": ("document_files",),
         "file_tokens": ("secret_documents",),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.chat.ports import ChatLog
     from nomadcrew.core.documents.ports import FileTokens
     from nomadcrew.core.files.ports import Files
+    from nomadcrew.core.find.ports import Finder
     from nomadcrew.core.locations.ports import (
         LastPositions,
         LocationHistory,
@@ -137,6 +138,12 @@ class RealtimePortFactory(PortFactory):
 
         table = ChatTable(self.client(DYNAMODB), self.config.required("chat_table"))
         return DynamoChat(table, sql_ports.members(self.sql), sql_ports.attachments(self.sql))
+
+    def finder(self) -> Finder:
+        from nomadcrew.adapters.aws.find import TwoStoreFinder
+        from nomadcrew.adapters.postgres.find import PostgresFinder
+
+        return TwoStoreFinder(PostgresFinder(self.sql), self.chat())
 
     def files(self) -> Files:
         from nomadcrew.adapters.aws.files import S3Files

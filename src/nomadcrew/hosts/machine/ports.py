@@ -27,6 +27,7 @@ from nomadcrew.adapters.mirrored_broadcaster import MirroredBroadcaster
 from nomadcrew.adapters.noop import NoAwakeSockets, NoMirror, NoPlaces, NoPush, NoWeather
 from nomadcrew.adapters.postgres.accounts import PostgresAccounts
 from nomadcrew.adapters.postgres.chat import PostgresChat
+from nomadcrew.adapters.postgres.find import PostgresFinder
 from nomadcrew.adapters.postgres.places import PostgresGazetteer
 from nomadcrew.adapters.postgres.ports import SQL_PORTS
 from nomadcrew.adapters.postgres.presence import PostgresPresence
@@ -103,6 +104,7 @@ def machine_ports(
         places=places,
         gazetteer=NoPlaces() if isinstance(places, NoPlaces) else MachineGazetteer(places),
         chat=PostgresChat(sql, outbox),
+        finder=PostgresFinder(sql),
         files=files,
         document_files=files,
         file_tokens=EncryptedFileTokens(lambda: [secret.encode() for secret in keys.files]),

@@ -19,10 +19,10 @@ WITH gate AS MATERIALIZED (
     ON CONFLICT (key) DO UPDATE SET result_id = excluded.result_id, expires_at = excluded.expires_at
     WHERE r.expires_at <= :now::timestamptz
 ), inserted AS (
-    INSERT INTO documents (id, user_id, trip_id, type, name, description, metadata, ends_on, media_type, size_bytes,
-                           created_at, updated_at)
-    SELECT :id::uuid, :caller::uuid, :trip_id::uuid, :type::text, :name::text, :description::text, :metadata::jsonb,
-           :ends_on::date, :media_type::text, :size_bytes::bigint, :now::timestamptz, :now::timestamptz
+    INSERT INTO documents (id, user_id, trip_id, type, name, name_search, description, metadata, ends_on, media_type,
+                           size_bytes, created_at, updated_at)
+    SELECT :id::uuid, :caller::uuid, :trip_id::uuid, :type::text, :name::text, :name_search::text, :description::text,
+           :metadata::jsonb, :ends_on::date, :media_type::text, :size_bytes::bigint, :now::timestamptz, :now::timestamptz
     FROM checked WHERE verdict = 'ok'
 )
 SELECT verdict FROM checked
@@ -126,7 +126,7 @@ FROM gate LEFT JOIN document d ON true
 -- name: change
 -- A new end is reminded of again.
 WITH updated AS (
-    UPDATE documents SET type = :type::text, name = :name::text, description = :description::text,
+    UPDATE documents SET type = :type::text, name = :name::text, name_search = :name_search::text, description = :description::text,
         metadata = :metadata::jsonb, ends_on = :ends_on::date, updated_at = :now::timestamptz,
         reminded_days = CASE WHEN ends_on IS NOT DISTINCT FROM :ends_on::date THEN reminded_days END
     WHERE id = :id::uuid

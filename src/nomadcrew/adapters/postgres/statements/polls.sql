@@ -8,18 +8,20 @@ WITH gate AS MATERIALIZED (
     WHERE r.expires_at <= :now::timestamptz
     RETURNING result_id
 ), poll AS (
-    INSERT INTO polls (id, trip_id, question, kind, ballot, allow_multiple_votes, members_add_options,
+    INSERT INTO polls (id, trip_id, question, question_search, kind, ballot, allow_multiple_votes, members_add_options,
                        closes_automatically, status, created_by, expires_at, remind_at, created_at, updated_at)
-    SELECT result_id, gate.trip_id, :question::text, :kind::text, :ballot::text, :allow_multiple_votes::boolean,
+    SELECT result_id, gate.trip_id, :question::text, :question_search::text, :kind::text, :ballot::text, :allow_multiple_votes::boolean,
            :members_add_options::boolean, :closes_automatically::boolean, 'ACTIVE', :caller::uuid,
            :expires_at::timestamptz, :remind_at::timestamptz, :now::timestamptz, :now::timestamptz
     FROM idempotency_key, gate
     RETURNING *
 ), options AS (
-    INSERT INTO poll_options (id, poll_id, text, text_key, position, first_day, last_day, created_by, created_at)
-    SELECT o.id, poll.id, o.text, o.text_key, o.position, o.first_day, o.last_day, poll.created_by, poll.created_at
+    INSERT INTO poll_options (id, poll_id, text, text_key, text_search, position, first_day, last_day, created_by,
+                              created_at)
+    SELECT o.id, poll.id, o.text, o.text_key, o.text_search, o.position, o.first_day, o.last_day, poll.created_by,
+           poll.created_at
     FROM poll CROSS JOIN jsonb_to_recordset(:options::jsonb) AS o (
-        id uuid, text text, text_key text, position int, first_day date, last_day date)
+        id uuid, text text, text_key text, text_search text, position int, first_day date, last_day date)
 ), event AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
     SELECT :event_id::uuid, 'POLL_CREATED', 'poll_model', trip_id, created_by, 'trip', created_at,
@@ -178,7 +180,8 @@ WITH gate AS MATERIALIZED (
            (locked.poll).id
     FROM gate LEFT JOIN locked ON true
 ), updated AS (
-    UPDATE polls p SET question = :question::text, updated_at = :now::timestamptz
+    UPDATE polls p
+    SET question = :question::text, question_search = :question_search::text, updated_at = :now::timestamptz
     FROM checked WHERE checked.verdict = 'ok' AND p.id = checked.id AND p.question <> :question::text
     RETURNING p.*
 ), event AS (
@@ -314,9 +317,10 @@ WITH gate AS MATERIALIZED (
                 ELSE 'ok' END AS verdict
     FROM gate LEFT JOIN locked ON true
 ), added AS (
-    INSERT INTO poll_options (id, poll_id, text, text_key, position, first_day, last_day, created_by, created_at)
-    SELECT :option_id::uuid, id, :text::text, :text_key::text, options, :first_day::date, :last_day::date,
-           :caller::uuid, :now::timestamptz
+    INSERT INTO poll_options (id, poll_id, text, text_key, text_search, position, first_day, last_day, created_by,
+                              created_at)
+    SELECT :option_id::uuid, id, :text::text, :text_key::text, :text_search::text, options, :first_day::date,
+           :last_day::date, :caller::uuid, :now::timestamptz
     FROM checked WHERE verdict = 'ok'
     ON CONFLICT (poll_id, text_key) DO NOTHING
     RETURNING poll_id

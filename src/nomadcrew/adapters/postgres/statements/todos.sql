@@ -2,8 +2,8 @@
 -- Any number of to-dos at once, one verdict each. Keys are locked in their order, which prevents deadlocks.
 WITH input AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(:todos::jsonb) AS t (
-        n int, id uuid, trip_id uuid, text text, status text, caller uuid, min_rank int, event_id uuid,
-        now timestamptz, fingerprint text, kept_until timestamptz, assignee_id uuid, due_at timestamptz,
+        n int, id uuid, trip_id uuid, text text, text_search text, status text, caller uuid, min_rank int,
+        event_id uuid, now timestamptz, fingerprint text, kept_until timestamptz, assignee_id uuid, due_at timestamptz,
         position float8)
 ), checked AS MATERIALIZED (
     SELECT input.*, CASE WHEN gate.verdict = 'ok' AND input.assignee_id IS NOT NULL
@@ -21,8 +21,10 @@ WITH input AS MATERIALIZED (
 ), accepted AS (
     SELECT checked.* FROM checked JOIN idempotency_key ON result_id = checked.id
 ), inserted AS (
-    INSERT INTO todos (id, trip_id, text, status, created_by, created_at, updated_at, assignee_id, due_at, position)
-    SELECT id, trip_id, text, status, caller, now, now, assignee_id, due_at, position FROM accepted ORDER BY trip_id, n
+    INSERT INTO todos (id, trip_id, text, text_search, status, created_by, created_at, updated_at, assignee_id, due_at,
+                       position)
+    SELECT id, trip_id, text, text_search, status, caller, now, now, assignee_id, due_at, position
+    FROM accepted ORDER BY trip_id, n
     RETURNING id, todo_json(todos) AS payload
 ), event AS (
     INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
@@ -73,7 +75,7 @@ LEFT JOIN todos t
 WITH input AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(:changes::jsonb) AS c (
         n int, id uuid, trip_id uuid, caller uuid, min_rank int, own boolean, event_id uuid, now timestamptz,
-        fields jsonb)
+        fields jsonb, text_search text)
 ), gated AS MATERIALIZED (
     SELECT input.*, gate.verdict, gate.rank
     FROM input CROSS JOIN LATERAL trip_gate(input.trip_id, input.caller, 1) gate
@@ -101,14 +103,14 @@ WITH input AS MATERIALIZED (
                 WHEN wanted.assignee_id IS DISTINCT FROM old.assignee AND wanted.assignee_id IS NOT NULL
                     AND NOT is_active_member(old.trip_id, wanted.assignee_id) THEN 'assignee_not_member'
                 ELSE 'ok' END AS verdict,
-           gated.n, wanted.text, wanted.status, wanted.assignee_id, wanted.due_at, wanted.position
+           gated.n, gated.text_search, wanted.text, wanted.status, wanted.assignee_id, wanted.due_at, wanted.position
     FROM gated
     LEFT JOIN old ON old.id = gated.id AND old.trip_id = gated.trip_id
     LEFT JOIN wanted ON wanted.n = gated.n
 ), updated AS (
     UPDATE todos t
-    SET text = c.text, status = c.status, assignee_id = c.assignee_id, due_at = c.due_at, position = c.position,
-        updated_at = c.now
+    SET text = c.text, text_search = coalesce(c.text_search, t.text_search), status = c.status,
+        assignee_id = c.assignee_id, due_at = c.due_at, position = c.position, updated_at = c.now
     FROM checked c
     WHERE c.verdict = 'ok' AND t.id = c.id AND c.changes
     RETURNING c.n, t.updated_at, todo_json(t) AS payload

@@ -1,0 +1,59 @@
+-- Keys by which a search of a trip finds its to-dos, polls and documents, made by `core.text`. The step fills the rows
+-- that exist. For rows that the former version inserts meanwhile PostgreSQL makes them, which is right for ASCII; a text
+-- that it changes meanwhile is found by its former words until it changes again.
+ALTER TABLE todos ADD COLUMN text_search text;
+-- split
+ALTER TABLE polls ADD COLUMN question_search text;
+-- split
+ALTER TABLE poll_options ADD COLUMN text_search text;
+-- split
+ALTER TABLE documents ADD COLUMN name_search text;
+-- split
+-- step: fill_search_keys
+-- split
+
+CREATE FUNCTION todo_key() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.text_search = lower(NEW.text);
+    RETURN NEW;
+END $$;
+-- split
+CREATE TRIGGER todo_key BEFORE INSERT ON todos FOR EACH ROW WHEN (NEW.text_search IS NULL) EXECUTE FUNCTION todo_key();
+-- split
+ALTER TABLE todos ALTER COLUMN text_search SET NOT NULL;
+-- split
+CREATE FUNCTION poll_key() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.question_search = lower(NEW.question);
+    RETURN NEW;
+END $$;
+-- split
+CREATE TRIGGER poll_key BEFORE INSERT ON polls FOR EACH ROW WHEN (NEW.question_search IS NULL) EXECUTE FUNCTION poll_key();
+-- split
+ALTER TABLE polls ALTER COLUMN question_search SET NOT NULL;
+-- split
+CREATE FUNCTION poll_option_key() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.text_search = lower(NEW.text);
+    RETURN NEW;
+END $$;
+-- split
+CREATE TRIGGER poll_option_key BEFORE INSERT ON poll_options FOR EACH ROW WHEN (NEW.text_search IS NULL) EXECUTE FUNCTION poll_option_key();
+-- split
+ALTER TABLE poll_options ALTER COLUMN text_search SET NOT NULL;
+-- split
+CREATE FUNCTION document_key() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.name_search = lower(NEW.name);
+    RETURN NEW;
+END $$;
+-- split
+CREATE TRIGGER document_key BEFORE INSERT ON documents FOR EACH ROW WHEN (NEW.name_search IS NULL) EXECUTE FUNCTION document_key();
+-- split
+ALTER TABLE documents ALTER COLUMN name_search SET NOT NULL;
+-- split
+
+-- True if a key contains every word of a JSON array.
+CREATE FUNCTION has_words(key text, words jsonb) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT NOT EXISTS (SELECT FROM jsonb_array_elements_text(words) AS word WHERE position(word IN key) = 0)
+$$;
