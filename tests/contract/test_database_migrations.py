@@ -29,7 +29,9 @@ _ENDLESS = compile_statement(
 _TABLES = compile_statement("tables", "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
 
 BEFORE_TIME_ZONES = load(migrations.folder())[:24]
-BEFORE_FIND = list(takewhile(lambda migration: not migration.name.endswith("_find"), load(migrations.folder())))
+BEFORE_SEARCH = list(
+    takewhile(lambda file: not file.name.endswith("_search_and_reminders"), load(migrations.folder()))
+)
 BEFORE_KEYS = [migration for migration in load(migrations.folder()) if migration.version < 14]
 _INSERT_USER = compile_statement(
     "insert_user",
@@ -272,7 +274,7 @@ async def test_existing_trips_get_the_time_zone_of_their_destination_and_new_car
 
 async def test_existing_to_dos_polls_and_documents_get_the_keys_of_a_search(fresh: Fresh) -> None:
     pool, ids = fresh.pool(), {"id": uuid7(), "user": uuid7(), "trip": uuid7()}
-    await migrate(pool, BEFORE_FIND)
+    await migrate(pool, BEFORE_SEARCH)
     await pool.fetch(_INSERT_USER, id=ids["user"], email="a@x.de", username="a", contact=None)
     inserts = (
         """INSERT INTO trips (id, name, destination_latitude, destination_longitude, start_date, end_date, status,

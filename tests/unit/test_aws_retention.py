@@ -7,7 +7,8 @@ from datetime import date, datetime
 import pytest
 
 from nomadcrew.core.errors import Unavailable
-from nomadcrew.core.ids import AttachmentId, DocumentId, TripId, uuid7
+from nomadcrew.core.ids import AttachmentId, DocumentId, InvitationId, TripId, uuid7
+from nomadcrew.core.invitations.model import REMINDED_BEFORE, ToRemind
 from nomadcrew.core.ports import Ports, Site
 from nomadcrew.core.retention import RESERVED_DOCUMENT_RETENTION, UNUSED_ATTACHMENT_RETENTION
 from nomadcrew.core.scheduled_jobs import JobRun
@@ -22,6 +23,8 @@ OTHERS = [
     "ending documents",
     "feedback",
     "files",
+    "invitation reminders",
+    "invitations",
     "mails sent",
     "notifications",
     "poll reminders",
@@ -56,6 +59,25 @@ class FakePolls:
 
     async def remind(self, *, now: datetime, limit: int) -> int:
         self.done.append("poll reminders")
+        return 1
+
+
+@dataclass
+class FakeInvitations:
+    """Fakes the jobs of invitations, recorded with those of `storage`."""
+
+    done: list[str]
+
+    async def list_to_remind(self, expires_until: datetime, *, now: datetime, limit: int) -> list[ToRemind]:
+        assert expires_until - now == REMINDED_BEFORE
+        return [ToRemind(InvitationId(uuid7()), "new@example.org")]
+
+    async def remind(self, invitation: ToRemind, *, now: datetime) -> bool:
+        self.done.append("invitation reminders")
+        return True
+
+    async def expire(self, *, now: datetime, limit: int) -> int:
+        self.done.append("invitations")
         return 1
 
 
@@ -174,6 +196,7 @@ def _ports(storage: FakeStorage) -> Ports:
         trip_statuses=storage,
         site=Site("http://testserver", advances_trips=True),
         polls=FakePolls(storage.done),
+        invitations=FakeInvitations(storage.done),
         job_runs=storage,
         unconfirmed_registrations=storage,
         attachments=storage,

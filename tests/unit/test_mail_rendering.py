@@ -26,7 +26,7 @@ from nomadcrew.core.events import Event
 from nomadcrew.core.ids import EventId, InvitationId, TripId, UserId
 from nomadcrew.core.invitations.errors import BadInvitationToken, Expired
 from nomadcrew.core.invitations.model import Invitation, InvitationDetails
-from nomadcrew.core.mail import MailMessage
+from nomadcrew.core.mail import MailMessage, MailRefused
 from nomadcrew.core.ports import Site
 from nomadcrew.core.users.model import Profile
 from nomadcrew.core.users.ports import UnconfirmedContactEmail
@@ -290,6 +290,11 @@ class RecordingMailer:
         self.sent.append(message)
 
 
+class RefusingMailer(RecordingMailer):
+    async def send(self, message: MailMessage) -> None:
+        raise MailRefused("550")
+
+
 @dataclass
 class Stored:
     """Stored invitations and accounts for the mail consumer."""
@@ -297,6 +302,11 @@ class Stored:
     invitation: tuple[Invitation, InvitationDetails] | None = None
     registration: Registration | None = None
     account: Account | None = None
+    mails: list[tuple[InvitationId, EventId]] = field(default_factory=list)
+
+    async def mail_sent(self, invitation_id: InvitationId, event_id: EventId, *, now: datetime) -> None:
+        assert now == NOON
+        self.mails.append((invitation_id, event_id))
 
     async def get_for_mail(self, invitation_id: InvitationId) -> tuple[Invitation, InvitationDetails] | None:
         return self.invitation
@@ -322,8 +332,8 @@ def an_event(type_: str, **payload: str) -> Event:
     )
 
 
-async def mails_for(event: Event, stored: Stored) -> list[MailMessage]:
-    mailer = RecordingMailer()
+async def mails_for(event: Event, stored: Stored, mailer: RecordingMailer | None = None) -> list[MailMessage]:
+    mailer = mailer or RecordingMailer()
     ports = fake_ports(
         mailer=mailer,
         invitations=stored,
@@ -344,7 +354,7 @@ def an_invitation(status: str = "PENDING", expires_in: timedelta = timedelta(day
     return Stored(invitation=(invitation, DETAILS))
 
 
-@pytest.mark.parametrize("type_", ["TRIP_INVITATION_CREATED", "invitation.renewed"])
+@pytest.mark.parametrize("type_", ["TRIP_INVITATION_CREATED", "invitation.renewed", "invitation.reminder"])
 async def test_an_invitation_mail_has_the_id_of_its_event(type_: str) -> None:
     event = an_event(type_, invitation_id=str(DETAILS.id), role="MEMBER")
     [mail] = await mails_for(event, an_invitation())
@@ -352,12 +362,36 @@ async def test_an_invitation_mail_has_the_id_of_its_event(type_: str) -> None:
     assert "/invite/accept/link-of-1-at-1200" in mail.text
 
 
+@pytest.mark.parametrize("type_", ["TRIP_INVITATION_CREATED", "invitation.renewed"])
+async def test_the_mail_of_an_invitation_is_recorded_once_it_was_sent(type_: str) -> None:
+    event, stored = an_event(type_, invitation_id=str(DETAILS.id)), an_invitation()
+    await mails_for(event, stored)
+    assert stored.mails == [(DETAILS.id, event.id)]
+
+
+async def test_neither_a_refused_mail_nor_a_reminder_counts_as_the_mail_of_an_invitation() -> None:
+    event, stored = an_event("TRIP_INVITATION_CREATED", invitation_id=str(DETAILS.id)), an_invitation()
+    with pytest.raises(MailRefused):
+        await mails_for(event, stored, RefusingMailer())
+    await mails_for(an_event("invitation.reminder", invitation_id=str(DETAILS.id)), stored)
+    assert stored.mails == []
+
+
+async def test_a_reminder_says_until_when_the_invitation_is_valid() -> None:
+    [mail] = await mails_for(an_event("invitation.reminder", invitation_id=str(DETAILS.id)), an_invitation())
+    assert mail.subject == "Your invitation to Porto & Douro ends soon"
+    for text in ("Ana Lima invites you", "8 July 2026", "only reminder", "/invite/accept/link-of-1-at-1200"):
+        assert text in mail.text
+        assert text in Tags(mail.html).text
+
+
+@pytest.mark.parametrize("type_", ["TRIP_INVITATION_CREATED", "invitation.reminder"])
 @pytest.mark.parametrize(
     "stored",
     [Stored(), an_invitation("DECLINED"), an_invitation("ACCEPTED"), an_invitation(expires_in=timedelta(0))],
 )
-async def test_a_closed_invitation_is_not_mailed(stored: Stored) -> None:
-    event = an_event("TRIP_INVITATION_CREATED", invitation_id=str(DETAILS.id))
+async def test_a_closed_invitation_is_not_mailed(stored: Stored, type_: str) -> None:
+    event = an_event(type_, invitation_id=str(DETAILS.id))
     assert await mails_for(event, stored) == []
 
 

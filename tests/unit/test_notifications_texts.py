@@ -10,6 +10,8 @@ from nomadcrew.core.notifications.texts import message, preview, push_body, push
 TEXTS: list[tuple[str, dict[str, Any], str, str]] = [
     ("TRIP_INVITATION_RECEIVED", {"inviterName": "Ana", "tripName": "Porto"}, "Ana invited you to Porto",
      "Trip invitation"),
+    ("TRIP_INVITATION_RECEIVED", {"inviterName": "Ana", "tripName": "Porto", "change": "reminder"},
+     "Ana still invites you to Porto", "Invitation ends soon"),
     ("TRIP_INVITATION", {}, "Someone invited you to your trip", "Trip invitation"),
     ("TRIP_INVITATION_ACCEPTED", {"memberName": "Ben", "tripName": "Porto"},
      "Ben accepted your invitation to Porto", "NomadCrew"),

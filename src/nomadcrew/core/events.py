@@ -53,6 +53,7 @@ MIRROR = "mirror"  # only on sites with a mirror
 REALTIME = "realtime"  # only on AWS, where a gateway holds the sockets; on the machine the relay sends to them
 LOCATION = "location"  # only on sites whose positions go through a queue
 DOCUMENT_ENDS = "document.ends"
+INVITATION_REMINDER = "invitation.reminder"
 CONSUMERS: dict[str, tuple[str, ...]] = {
     "TRIP_UPDATED": (NOTIFICATIONS,),
     "TRIP_STATUS_UPDATED": (NOTIFICATIONS,),
@@ -61,6 +62,7 @@ CONSUMERS: dict[str, tuple[str, ...]] = {
     "MEMBER_ROLE_UPDATED": (NOTIFICATIONS,),
     "TRIP_INVITATION_CREATED": (NOTIFICATIONS, EMAIL),
     "invitation.renewed": (NOTIFICATIONS, EMAIL),
+    INVITATION_REMINDER: (NOTIFICATIONS, EMAIL),
     "invitation.declined": (NOTIFICATIONS,),
     "TODO_UPDATED": (NOTIFICATIONS,),
     "todo.assigned": (NOTIFICATIONS,),

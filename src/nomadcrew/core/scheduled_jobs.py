@@ -10,6 +10,7 @@ from msgspec import Struct
 from nomadcrew.core.chat.attachments import forget_files
 from nomadcrew.core.documents import reminders, upkeep
 from nomadcrew.core.errors import Unavailable
+from nomadcrew.core.invitations import upkeep as invitations
 from nomadcrew.core.polls import service as polls
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.todos.service import remind
@@ -106,6 +107,14 @@ async def _remind_of_polls(ports: Ports, now: datetime) -> int:
     return await polls.remind(polls=ports.polls, now=now)
 
 
+async def _remind_of_invitations(ports: Ports, now: datetime) -> int:
+    return await invitations.remind(invitations=ports.invitations, now=now)
+
+
+async def _expire_invitations(ports: Ports, now: datetime) -> int:
+    return await invitations.expire(invitations=ports.invitations, now=now)
+
+
 SCHEDULED_JOBS: Sequence[ScheduledJob] = (
     # Others are notified within 15 seconds; reads exclude expired sharing at once.
     ScheduledJob(
@@ -122,6 +131,9 @@ SCHEDULED_JOBS: Sequence[ScheduledJob] = (
     # Reads show an expired poll that closes automatically as closed at once.
     ScheduledJob("due-polls", timedelta(minutes=1), _close_polls, has_events=True),
     ScheduledJob("poll-reminders", timedelta(minutes=5), _remind_of_polls, has_events=True),
+    ScheduledJob("invitation-reminders", timedelta(minutes=15), _remind_of_invitations, has_events=True),
+    # Accepting an expired invitation is refused at once.
+    ScheduledJob("expired-invitations", timedelta(minutes=15), _expire_invitations),
     ScheduledJob("trip-status", timedelta(minutes=15), _advance_trips, has_events=True),
     ScheduledJob("old-positions", HOUR, lambda ports, now: ports.retention.delete_positions(now)),
     ScheduledJob("old-events", HOUR, lambda ports, now: ports.retention.delete_events(now)),

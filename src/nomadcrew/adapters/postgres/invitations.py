@@ -12,7 +12,13 @@ from nomadcrew.core.access import Access, Command
 from nomadcrew.core.clock import midnight
 from nomadcrew.core.emails import is_private
 from nomadcrew.core.ids import EventId, InvitationId, MembershipId, UserId
-from nomadcrew.core.invitations.model import LIFETIME, RESEND_PAUSE, Invitation, InvitationDetails
+from nomadcrew.core.invitations.model import (
+    LIFETIME,
+    RESEND_PAUSE,
+    Invitation,
+    InvitationDetails,
+    ToRemind,
+)
 from nomadcrew.core.mail import MAX_MAILS, recipient_key
 from nomadcrew.core.members.model import Membership
 from nomadcrew.core.permissions import Role, rule
@@ -87,6 +93,33 @@ class PostgresInvitations:
         if is_private(invitation.invitee_email):
             invitation = replace(invitation, invitee_email=row["account_email"])
         return invitation, _details(row)
+
+    async def mail_sent(self, invitation_id: InvitationId, event_id: EventId, *, now: datetime) -> None:
+        await self._sql.fetch(_SQL["mail_sent"], id=invitation_id, event_id=event_id, now=now)
+
+    async def list_to_remind(self, expires_until: datetime, *, now: datetime, limit: int) -> Sequence[ToRemind]:
+        rows = await self._sql.fetch(
+            _SQL["to_remind"],
+            expires_until=expires_until,
+            now=now,
+            limit=limit,
+            inviter_rank=rule("invitation", "create").min_rank,
+        )
+        return [ToRemind(row["id"], row["invitee_email"]) for row in rows]
+
+    async def remind(self, invitation: ToRemind, *, now: datetime) -> bool:
+        rows = await self._sql.fetch(
+            _SQL["remind"],
+            id=invitation.id,
+            now=now,
+            counted_since=now - MAIL_COUNT_RETENTION,
+            max_mails=MAX_MAILS,
+            recipient=recipient_key(invitation.invitee_email),
+        )
+        return bool(rows)
+
+    async def expire(self, *, now: datetime, limit: int) -> int:
+        return len(await self._sql.fetch(_SQL["expire"], now=now, limit=limit))
 
     async def accept(
         self,

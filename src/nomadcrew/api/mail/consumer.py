@@ -9,6 +9,7 @@ from nomadcrew.api.mail.messages import (
     confirmation_mail,
     contact_email_mail,
     invitation_mail,
+    invitation_reminder_mail,
     registered_mail,
     reminder_mail,
 )
@@ -20,6 +21,9 @@ from nomadcrew.core.invitations.model import InvitationStatus
 from nomadcrew.core.mail import MailMessage
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.users.ports import ContactEmailCodeId
+
+# Events whose mail is the first of an invitation; a reminder needs it sent.
+INVITING = frozenset({"TRIP_INVITATION_CREATED", "invitation.renewed"})
 
 
 class AboutInvitation(msgspec.Struct):
@@ -59,11 +63,14 @@ async def send_mail_for(event: Event, ports: Ports) -> None:
     message = await _mail_for(event, ports)
     if message is not None:
         await ports.mailer.send(message)
+        if event.type in INVITING:
+            about = msgspec.json.decode(event.payload, type=AboutInvitation)
+            await ports.invitations.mail_sent(InvitationId(about.invitation_id), event.id, now=ports.clock())
 
 
 async def _mail_for(event: Event, ports: Ports) -> MailMessage | None:
     match event.type:
-        case "TRIP_INVITATION_CREATED" | "invitation.renewed":
+        case "TRIP_INVITATION_CREATED" | "invitation.renewed" | events.INVITATION_REMINDER:
             return await _about_invitation(event, ports)
         case "account.confirmation_requested":
             return await _about_account(event, ports)
@@ -92,7 +99,8 @@ async def _about_invitation(event: Event, ports: Ports) -> MailMessage | None:
     if invitation.status != InvitationStatus.PENDING or invitation.expires_at <= ports.clock():
         return None
     token = ports.invitation_links.issue(invitation, now=event.occurred_at)
-    return invitation_mail(str(event.id), invitation.invitee_email, details, token, ports.site)
+    compose = invitation_reminder_mail if event.type == events.INVITATION_REMINDER else invitation_mail
+    return compose(str(event.id), invitation.invitee_email, details, token, ports.site)
 
 
 async def _about_contact_email(event: Event, ports: Ports) -> MailMessage | None:

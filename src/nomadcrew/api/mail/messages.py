@@ -21,12 +21,25 @@ def invitation_path(token: str) -> str:
 
 def invitation_mail(id_: str, to: str, details: InvitationDetails, token: str, site: Site) -> MailMessage:
     """The mail of an invitation to the address `to`, with its link."""
+    return _about_invitation(id_, to, "{inviter} invites you to {trip}", "invitation_mail", details, token, site)
+
+
+def invitation_reminder_mail(id_: str, to: str, details: InvitationDetails, token: str, site: Site) -> MailMessage:
+    """The mail that reminds of an invitation before it expires."""
+    subject = "Your invitation to {trip} ends soon"
+    return _about_invitation(id_, to, subject, "invitation_reminder_mail", details, token, site)
+
+
+def _about_invitation(
+    id_: str, to: str, subject: str, template: str, details: InvitationDetails, token: str, site: Site
+) -> MailMessage:
+    """A mail with the link of an invitation; `subject` has words in braces for the inviter and the trip."""
     inviter, trip = unlinked(details.inviter_name) or "A member", unlinked(details.trip_name)
     return _message(
         id_,
         to,
-        f"{inviter} invites you to {trip}",
-        "invitation_mail",
+        subject.format(inviter=inviter, trip=trip),
+        template,
         inviter=inviter,
         trip=trip,
         dates=days(details.trip_start_date, details.trip_end_date),

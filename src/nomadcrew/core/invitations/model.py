@@ -11,6 +11,7 @@ from nomadcrew.core.names import display_name
 
 LIFETIME = timedelta(days=7)
 RESEND_PAUSE = timedelta(seconds=30)
+REMINDED_BEFORE = timedelta(days=2)  # before it expires
 
 
 class InvitationStatus(StrEnum):
@@ -30,6 +31,13 @@ class Invitation(Struct, frozen=True):
     expires_at: datetime
     created_at: datetime
     updated_at: datetime
+
+
+class ToRemind(Struct, frozen=True):
+    """An invitation whose reminder is due."""
+
+    id: InvitationId
+    invitee_email: str
 
 
 class InvitationDetails(Struct, frozen=True):

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from nomadcrew.core.access import Access, Command
 from nomadcrew.core.ids import EventId, InvitationId, MembershipId, UserId
-from nomadcrew.core.invitations.model import Invitation, InvitationDetails
+from nomadcrew.core.invitations.model import Invitation, InvitationDetails, ToRemind
 from nomadcrew.core.members.model import Membership
 from nomadcrew.core.permissions import Role
 
@@ -71,6 +71,32 @@ class Invitations(Protocol):
 
     async def get_for_mail(self, invitation_id: InvitationId) -> tuple[Invitation, InvitationDetails] | None:
         """The current invitation, for its mail; None once it or its trip is deleted."""
+        ...
+
+    async def mail_sent(self, invitation_id: InvitationId, event_id: EventId, *, now: datetime) -> None:
+        """Record that the mail of an event was sent, unless a later event asked for another one."""
+        ...
+
+    async def list_to_remind(self, expires_until: datetime, *, now: datetime, limit: int) -> Sequence[ToRemind]:
+        """Pending invitations that expire until then, whose mail was sent and that have had no reminder.
+
+        Without those that could not be accepted: the inviter may not give the role any more, the invitee is a
+        member already, or the trip is deleted.
+        """
+        ...
+
+    async def remind(self, invitation: ToRemind, *, now: datetime) -> bool:
+        """Write the event of a reminder, once for an expiry. Returns False if it was written or is obsolete.
+
+        Its mail counts as one of the `MAX_MAILS` to the address; beyond these only the notification follows.
+        """
+        ...
+
+    async def expire(self, *, now: datetime, limit: int) -> int:
+        """Delete the notifications of pending invitations that have expired; returns the number of invitations.
+
+        Their status stays PENDING: clients compare `expiresAt`, and a renewal makes them valid again.
+        """
         ...
 
     async def accept(

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from nomadcrew.core.events import DOCUMENT_ENDS, Event
+from nomadcrew.core.events import DOCUMENT_ENDS, INVITATION_REMINDER, Event
 from nomadcrew.core.ids import UserId
 from nomadcrew.core.notifications.model import Facts, Notice
 from nomadcrew.core.notifications.preferences import Kind
@@ -62,14 +62,24 @@ def notices_of(trigger: Trigger) -> Iterable[Notice]:
 
 
 def _invited(trigger: Trigger) -> Iterable[Notice]:
+    yield _invitation(trigger)
+
+
+def _reminded_of_invitation(trigger: Trigger) -> Iterable[Notice]:
+    """Renews the notification of the invitation, whose type is the only one that the shipped app can answer."""
+    yield _invitation(trigger, change="reminder", expiresAt=trigger.payload["expires_at"])
+
+
+def _invitation(trigger: Trigger, **more: str) -> Notice:
     metadata = trigger.trip | {
         "invitationID": trigger.payload["invitation_id"],
         "inviterID": str(trigger.event.actor_id or ""),
         "inviterName": trigger.actor_name,
+        **more,
     }
     invited = [user_id for user_id, user in trigger.facts.users.items() if user.is_invited]
     subject = UUID(trigger.payload["invitation_id"])
-    yield Notice(Kind.INVITATION, "TRIP_INVITATION_RECEIVED", metadata, invited, subject=subject)
+    return Notice(Kind.INVITATION, "TRIP_INVITATION_RECEIVED", metadata, invited, subject=subject)
 
 
 def _declined(trigger: Trigger) -> Iterable[Notice]:
@@ -253,6 +263,7 @@ def _document_ends(trigger: Trigger) -> Iterable[Notice]:
 _RULES: Mapping[str, Callable[[Trigger], Iterable[Notice]]] = {
     "TRIP_INVITATION_CREATED": _invited,
     "invitation.renewed": _invited,
+    INVITATION_REMINDER: _reminded_of_invitation,
     "invitation.declined": _declined,
     "MEMBER_ADDED": _joined,
     "MEMBER_REMOVED": _left,

@@ -23,6 +23,7 @@ _NEUTRAL = {
 _TITLES = {
     "TRIP_INVITATION": "Trip invitation",
     "TRIP_INVITATION_RECEIVED": "Trip invitation",
+    "TRIP_INVITATION_RECEIVED reminder": "Invitation ends soon",
     "TRIP_MEMBER_JOINED": "New member",
     "TRIP_MEMBER_LEFT": "Member left",
     "TRIP_UPDATED": "Trip updated",
@@ -55,6 +56,7 @@ class _Sentence:
 _SENTENCES = {
     "TRIP_INVITATION": _Sentence("{inviterName} invited you to {tripName}"),
     "TRIP_INVITATION_RECEIVED": _Sentence("{inviterName} invited you to {tripName}"),
+    "TRIP_INVITATION_RECEIVED reminder": _Sentence("{inviterName} still invites you to {tripName}"),
     "TRIP_INVITATION_ACCEPTED": _Sentence("{addedUserName} accepted your invitation to {tripName}"),
     "TRIP_INVITATION_DECLINED": _Sentence("{addedUserName} declined your invitation to {tripName}"),
     "MEMBER_ADDED": _Sentence("{addedUserName} joined {tripName}"),

@@ -35,7 +35,9 @@ WITH gate AS MATERIALIZED (
         mailed_at = CASE WHEN i.mailed_at <= :mailed_before::timestamptz THEN excluded.mailed_at
                          ELSE i.mailed_at END,
         mail_event_id = CASE WHEN i.mailed_at <= :mailed_before::timestamptz THEN excluded.mail_event_id
-                             ELSE i.mail_event_id END
+                             ELSE i.mail_event_id END,
+        mail_sent_at = CASE WHEN i.mailed_at > :mailed_before::timestamptz THEN i.mail_sent_at END,
+        reminded_at = NULL, expired_at = NULL
     RETURNING i.*
 ), mail AS (
     INSERT INTO mails_sent (event_id, recipient, sent_at)
@@ -181,6 +183,65 @@ WITH caller AS MATERIALIZED (
     FROM declined
 )
 SELECT verdict FROM checked
+
+-- name: mail_sent
+UPDATE trip_invitations SET mail_sent_at = :now::timestamptz
+WHERE id = :id::uuid AND mail_event_id = :event_id::uuid AND mail_sent_at IS NULL
+RETURNING 1 AS changed
+
+-- name: to_remind
+-- Without invitations that could not be accepted: their inviter may not give the role any more.
+SELECT i.id, i.invitee_email
+FROM trip_invitations i
+JOIN trips t ON t.id = i.trip_id AND t.deleted_at IS NULL
+JOIN trip_memberships inviter ON inviter.trip_id = i.trip_id AND inviter.user_id = i.inviter_id
+    AND inviter.status = 'ACTIVE' AND role_rank(inviter.role) >= greatest(:inviter_rank::int, role_rank(i.role))
+WHERE i.status = 'PENDING' AND i.expired_at IS NULL AND i.mail_sent_at IS NOT NULL AND i.reminded_at IS NULL
+    AND i.expires_at > :now::timestamptz AND i.expires_at <= :expires_until::timestamptz
+    AND NOT EXISTS (SELECT FROM trip_memberships m
+                    WHERE m.trip_id = i.trip_id AND m.user_id = i.invitee_id AND m.status = 'ACTIVE')
+ORDER BY i.expires_at, i.id LIMIT :limit::int
+
+-- name: remind
+-- The lock on the address comes before that on the row.
+WITH candidate AS MATERIALIZED (
+    SELECT id FROM trip_invitations
+    WHERE id = :id::uuid AND status = 'PENDING' AND reminded_at IS NULL AND expires_at > :now::timestamptz
+), quota AS MATERIALIZED (
+    SELECT locked_mail_count(:recipient::text, :counted_since::timestamptz) < :max_mails::int AS is_free
+    FROM candidate
+), reminded AS (
+    UPDATE trip_invitations i SET reminded_at = :now::timestamptz
+    FROM quota
+    WHERE i.id = :id::uuid AND i.status = 'PENDING' AND i.reminded_at IS NULL AND i.expires_at > :now::timestamptz
+    RETURNING i.id, i.trip_id, i.inviter_id, i.role, i.expires_at, quota.is_free,
+              caused_id(concat_ws('|', 'invitation reminder', i.id, i.expires_at)) AS event_id
+), mail AS (
+    INSERT INTO mails_sent (event_id, recipient, sent_at)
+    SELECT event_id, :recipient::text, :now::timestamptz FROM reminded WHERE is_free
+)
+INSERT INTO outbox (id, type, source, trip_id, actor_id, audience, occurred_at, payload)
+SELECT event_id, 'invitation.reminder', 'invitation-service', trip_id, inviter_id, 'internal', :now::timestamptz,
+       jsonb_build_object('invitation_id', id, 'role', role, 'is_mailed', is_free, 'expires_at', utc_text(expires_at))
+FROM reminded
+RETURNING 1 AS reminded
+
+-- name: expire
+-- An expired invitation has no notification any more: its user could only fail to accept it.
+WITH due AS MATERIALIZED (
+    SELECT id FROM trip_invitations
+    WHERE status = 'PENDING' AND expired_at IS NULL AND expires_at <= :now::timestamptz
+    ORDER BY expires_at LIMIT :limit::int
+    FOR UPDATE SKIP LOCKED
+), expired AS (
+    UPDATE trip_invitations i SET expired_at = :now::timestamptz FROM due WHERE i.id = due.id
+    RETURNING i.id, i.invitee_id
+), forgotten AS (
+    DELETE FROM notifications n USING expired
+    WHERE n.user_id = expired.invitee_id AND n.type = 'TRIP_INVITATION_RECEIVED'
+        AND n.metadata ->> 'invitationID' = expired.id::text
+)
+SELECT 1 AS expired FROM expired
 
 -- name: purge_mails_sent
 DELETE FROM mails_sent WHERE event_id IN (

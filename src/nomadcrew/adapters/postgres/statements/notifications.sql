@@ -105,10 +105,10 @@ WITH drafts AS MATERIALIZED (
     INSERT INTO notifications AS n (id, user_id, type, metadata, created_at, updated_at, caused_at)
     SELECT drafts.id, p.id, type, metadata, now, now, caused_at
     FROM drafts JOIN user_profiles p ON p.id = drafts.user_id
-    -- An invitation that was answered meanwhile has nothing to answer.
+    -- An invitation that was answered or has expired meanwhile has nothing to answer.
     WHERE NOT EXISTS (SELECT FROM trip_invitations i
                       WHERE drafts.type = 'TRIP_INVITATION_RECEIVED'
-                          AND i.id = (drafts.metadata ->> 'invitationID')::uuid AND i.status <> 'PENDING')
+                          AND i.id = (drafts.metadata ->> 'invitationID')::uuid AND (i.status <> 'PENDING' OR i.expires_at <= drafts.now))
     ORDER BY drafts.id
     -- A later event about the same subject renews its notification; a repeat changes nothing.
     ON CONFLICT (id) DO UPDATE

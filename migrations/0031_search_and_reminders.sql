@@ -57,3 +57,13 @@ ALTER TABLE documents ALTER COLUMN name_search SET NOT NULL;
 CREATE FUNCTION has_words(key text, words jsonb) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT NOT EXISTS (SELECT FROM jsonb_array_elements_text(words) AS word WHERE position(word IN key) = 0)
 $$;
+-- split
+
+-- When the mail of `mail_event_id` was sent, when a reminder was written, and when the job for expired invitations
+-- found the row: NULL before that, and again once the invitation is renewed.
+ALTER TABLE trip_invitations
+    ADD COLUMN mail_sent_at timestamptz,
+    ADD COLUMN reminded_at timestamptz,
+    ADD COLUMN expired_at timestamptz;
+-- split
+CREATE INDEX trip_invitations_expiring ON trip_invitations (expires_at) WHERE status = 'PENDING' AND expired_at IS NULL;
