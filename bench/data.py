@@ -35,7 +35,7 @@ from nomadcrew.hosts.machine.postgres.binaries import find_binaries
 from nomadcrew.hosts.machine.postgres.server import EmbeddedPostgres
 
 GROWTH = 1.5  # maximum growth of the 95th percentile
-BYTES_PER_TRIP = 14_000  # with all of its data, indexes and the WAL of creating it
+BYTES_PER_TRIP = 21_000  # with all of its data, indexes and the WAL of creating it
 RESERVE_BYTES = 5 * 10**9
 PATIENCE_S = 40.0  # per list; slow lists are queried less often
 FEWEST = 40
@@ -50,6 +50,10 @@ BIG_TABLES = (
     "location_history_other",
     "trip_invitations",
     "todos",
+    "polls",
+    "poll_options",
+    "documents",
+    "chat_messages",
     "notifications",
     "outbox",
 )

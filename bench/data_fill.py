@@ -15,6 +15,8 @@ TRIPS = 20_000
 TRIPS_PER_PERSON = 10
 MEMBERS = 5
 TODOS = 10  # a trip
+MESSAGES = 10  # a trip
+OPTIONS = 2  # a poll, of which each trip has one
 NOTIFICATIONS = 5  # a person
 POINTS = 4  # a membership, of the last day
 EVENTS = 2  # a trip, of the last seven days
@@ -46,6 +48,11 @@ class Size:
             "location_history": self.trips * MEMBERS * POINTS,
             "trip_invitations": self.trips,
             "todos": self.trips * TODOS,
+            "polls": self.trips,
+            "poll_options": self.trips * OPTIONS,
+            "documents": self.trips,
+            "chat_threads": self.trips,
+            "chat_messages": self.trips * MESSAGES,
             "notifications": self.people * NOTIFICATIONS,
             "outbox": self.trips * EVENTS,
         }
@@ -59,7 +66,7 @@ CREATE FUNCTION bench_time(n bigint, of bigint, days integer) RETURNS timestampt
     SELECT timestamptz '2026-11-22 12:00Z' - days * interval '1 day' * (1 - n::float8 / of)
 $$;
 """
-PERSON, TRIP, MEMBERSHIP, INVITATION, TODO, NOTIFICATION, EVENT = range(1, 8)
+PERSON, TRIP, MEMBERSHIP, INVITATION, TODO, NOTIFICATION, EVENT, POLL, OPTION, DOCUMENT, MESSAGE = range(1, 12)
 # $1 and $2 are the first and the last number, $3 is the number of trips, $4 the number of users.
 ROWS = {
     "user_profiles": f"""
@@ -117,11 +124,44 @@ ROWS = {
                at + interval '7 days', at, bench_id({EVENT}, n), at, at
         FROM generate_series($1::bigint, $2::bigint) AS n, LATERAL (SELECT bench_time(n, $3, 900) AS at) AS t""",
     "todos": f"""
-        INSERT INTO todos (id, trip_id, text, status, created_by, created_at, updated_at)
+        INSERT INTO todos (id, trip_id, text, text_search, status, created_by, created_at, updated_at)
         SELECT bench_id({TODO}, n), bench_id({TRIP}, 1 + n * {SCATTER} % $3), 'Pack the small things, number ' || n,
+               'pack the small things, number ' || n,
                (ARRAY['COMPLETE','INCOMPLETE'])[1 + n % 2], bench_id({PERSON}, 1 + n % $4), at, at
         FROM generate_series($1::bigint, $2::bigint) AS n,
              LATERAL (SELECT bench_time(n, $3 * {TODOS}, 900) AS at) AS t""",
+    "polls": f"""
+        INSERT INTO polls (id, trip_id, question, question_search, kind, ballot, allow_multiple_votes,
+                           members_add_options, closes_automatically, status, created_by, expires_at, created_at,
+                           updated_at)
+        SELECT bench_id({POLL}, n), bench_id({TRIP}, n), 'Which train shall we take, number ' || n,
+               'which train shall we take, number ' || n, 'choice', 'open', false, false, false, 'ACTIVE',
+               bench_id({PERSON}, 1 + n % $4), at + interval '1 day', at, at
+        FROM generate_series($1::bigint, $2::bigint) AS n, LATERAL (SELECT bench_time(n, $3, 900) AS at) AS t""",
+    "poll_options": f"""
+        INSERT INTO poll_options (id, poll_id, text, text_key, text_search, position, created_by, created_at)
+        SELECT bench_id({OPTION}, n), bench_id({POLL}, n / {OPTIONS}), 'The one at ' || n, 'the one at ' || n,
+               'the one at ' || n, n % {OPTIONS}, bench_id({PERSON}, 1 + n % $4),
+               bench_time(n, $3 * {OPTIONS}, 900)
+        FROM generate_series($1::bigint, $2::bigint) AS n""",
+    "documents": f"""
+        INSERT INTO documents (id, user_id, trip_id, type, name, name_search, metadata, media_type, size_bytes,
+                               created_at, updated_at, stored_at)
+        SELECT bench_id({DOCUMENT}, n), bench_id({PERSON}, 1 + n % $4), bench_id({TRIP}, 1 + n * {SCATTER} % $3),
+               'other', 'The bill of the house, number ' || n, 'the bill of the house, number ' || n, '{{}}',
+               'application/pdf', 40000, at, at, at
+        FROM generate_series($1::bigint, $2::bigint) AS n, LATERAL (SELECT bench_time(n, $3, 900) AS at) AS t""",
+    "chat_threads": f"""
+        INSERT INTO chat_threads (trip_id, last_seq, last_at)
+        SELECT bench_id({TRIP}, n), {MESSAGES}, bench_time(n, $3, 900)
+        FROM generate_series($1::bigint, $2::bigint) AS n WHERE $4::bigint > 0""",
+    "chat_messages": f"""
+        INSERT INTO chat_messages (id, trip_id, seq, user_id, body, folded, event_id, created_at)
+        SELECT bench_id({MESSAGE}, n), bench_id({TRIP}, 1 + n * {SCATTER} % $3), 1 + (n - 1) / $3,
+               bench_id({PERSON}, 1 + n % $4), 'I am at the station, where are you, number ' || n,
+               'i am at the station, where are you, number ' || n, bench_id({EVENT}, n),
+               bench_time(n, $3 * {MESSAGES}, 900)
+        FROM generate_series($1::bigint, $2::bigint) AS n""",
     "notifications": f"""
         INSERT INTO notifications (id, user_id, type, metadata, is_read, created_at, updated_at)
         SELECT bench_id({NOTIFICATION}, n), bench_id({PERSON}, 1 + n * {SCATTER} % $4), 'TRIP_UPDATE',

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from bench.data_fill import EVENT, EVENTS, MEMBERS, NAMES, PERSON, SCATTER, TRIP, TRIPS_PER_PERSON, Size
 from nomadcrew.adapters.postgres.sql import Statement, statements
+from nomadcrew.core.find.model import SEARCHED, SEARCHED_POLLS
 from nomadcrew.core.locations.model import MAX_READ
 from nomadcrew.core.trips.model import MAX_LISTED_MEMBERS, MAX_TRIPS_PER_USER
 
@@ -85,6 +86,16 @@ def _search(traveller: Traveller, text: str) -> Parameters:
     }
 
 
+def _found(word: str) -> Callable[[Traveller, random.Random, Size], Parameters]:
+    return lambda traveller, *_: {
+        **_on_trip(traveller),
+        "patterns": json.dumps([f"%{word}%"]),
+        "searched": SEARCHED,
+        "searched_polls": SEARCHED_POLLS,
+        "limit": 6,
+    }
+
+
 def _username_prefix(traveller: Traveller, *_: object) -> Parameters:
     return _search(traveller, f"{NAMES[traveller.number * 13 % len(NAMES)]}{traveller.number}"[:-1])
 
@@ -96,7 +107,7 @@ def _one_of(*texts: str) -> Callable[[Traveller, random.Random, Size], Parameter
 _TRIPS, _TODOS, _OUTBOX = statements("trips"), statements("todos"), statements("outbox")
 _MEMBERS, _INVITATIONS = statements("members"), statements("invitations")
 _NOTIFICATIONS, _PROFILES = statements("notifications"), statements("profiles")
-_LOCATIONS = statements("locations")
+_LOCATIONS, _SEARCH_OF_A_TRIP = statements("locations"), statements("find")["find"]
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 _FIND = _PROFILES["search"]
 _FIRST_PAGE: Parameters = {"after_at": None, "after_id": None}
@@ -132,6 +143,8 @@ LISTS = (
         _TODOS["page"],
         lambda traveller, *_: {**_on_trip(traveller), "limit": 100, "offset": 0, **_FIRST_PAGE},
     ),
+    List("things of a trip, by a word of all", _SEARCH_OF_A_TRIP, _found("number")),
+    List("things of a trip, by a word of none", _SEARCH_OF_A_TRIP, _found("zeppelin")),
     List(
         "notifications",
         _NOTIFICATIONS["page"],

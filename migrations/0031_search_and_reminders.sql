@@ -53,12 +53,6 @@ CREATE TRIGGER document_key BEFORE INSERT ON documents FOR EACH ROW WHEN (NEW.na
 ALTER TABLE documents ALTER COLUMN name_search SET NOT NULL;
 -- split
 
--- True if a key contains every word of a JSON array.
-CREATE FUNCTION has_words(key text, words jsonb) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT NOT EXISTS (SELECT FROM jsonb_array_elements_text(words) AS word WHERE position(word IN key) = 0)
-$$;
--- split
-
 -- When the mail of `mail_event_id` was sent, when a reminder was written, and when the job for expired invitations
 -- found the row: NULL before that, and again once the invitation is renewed.
 ALTER TABLE trip_invitations

@@ -144,7 +144,7 @@ async def test_every_kind_is_found_by_its_texts_in_the_order_of_the_kinds(here: 
 
 @pytest.mark.parametrize(("text", "query"), [
     ("Caf\u00e9", "cafe\u0301"), ("ΚΑΛΗΜΕΡΑ ΝΙΚΟΣ", "νίκος"), ("Straße", "STRASSE"), ("Łódź", "lodz"),
-    ("ca\u00adf\u200be", "cafe"), ("100% sure_thing", "0% e_t"),
+    ("ca\u00adf\u200be", "cafe"), ("100% sure_thing", "0% e_t"), (r"C:\maps", r":\m"),
 ])  # fmt: skip
 async def test_every_kind_is_found_by_any_spelling(here: Here, text: str, query: str) -> None:
     todo, poll = await here.todo(text), await here.poll("Which?", text)
@@ -208,6 +208,13 @@ async def test_deleted_and_foreign_things_are_not_found(here: Here) -> None:
     await here.db.leave(here.trip, here.ben, here.ana)
     assert await here.ids("treasure") == []
     assert await here.ids("ben") == []
+
+
+@pytest.mark.parametrize("query", ["t_nt", "t%t", r"te\nt"])
+async def test_patterns_are_words(here: Here, query: str) -> None:
+    await here.todo("tent")
+    await here.message("tent")
+    assert await here.ids(query) == []
 
 
 async def test_mail_addresses_of_members_are_not_searched(here: Here) -> None:

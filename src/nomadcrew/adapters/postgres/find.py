@@ -8,6 +8,7 @@ from nomadcrew.core.access import Access
 from nomadcrew.core.find.model import SEARCHED, SEARCHED_POLLS, Found, Kind, Match, cut
 
 _SQL = statements("find")
+_LITERAL = str.maketrans({"\\": r"\\", "%": r"\%", "_": r"\_"})
 
 
 class PostgresFinder:
@@ -22,7 +23,7 @@ class PostgresFinder:
         rows = await self._sql.fetch(
             _SQL["find"],
             **gate(access),
-            words=json_param(words),
+            patterns=json_param([_pattern(word) for word in words]),
             searched=self._searched,
             searched_polls=self._searched_polls,
             limit=limit + 1,
@@ -34,3 +35,8 @@ class PostgresFinder:
             if row["kind"] is not None
         ]
         return cut(matches, limit, [Kind.MESSAGE] if rows[0]["has_older_messages"] else [])
+
+
+def _pattern(word: str) -> str:
+    """The pattern of LIKE for a text that contains a word."""
+    return f"%{word.translate(_LITERAL)}%"
