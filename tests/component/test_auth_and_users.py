@@ -351,6 +351,14 @@ async def test_the_code_in_the_mail_confirms(here: World, mailing: World) -> Non
     assert (await confirm(mailing, code)).status == 200
 
 
+@pytest.mark.contract(
+    "rest-core.onboard",
+    "rest-core.onboard.without-profile",
+    "rest-core.onboard.fix-change",
+    "rest-core.onboard.fix-metadata",
+    "permissions.onboard",
+    "jobs.supabase-tokens",
+)
 async def test_onboarding_uses_the_tokens_claims_and_the_bodys_username(beside: World) -> None:
     metadata = {"firstName": "Ana", "lastName": "Lima", "avatar_url": "https://x.example/a.png"}
     ana = by_supabase(beside, email="Ana@Example.org", username="from_token", metadata=metadata)
@@ -369,6 +377,7 @@ async def test_onboarding_uses_the_tokens_claims_and_the_bodys_username(beside: 
     assert (await beside.call("GET", "/v1/users/me", by=ana)).json == kept.json
 
 
+@pytest.mark.contract("rest-core.onboard.fix-metadata")
 async def test_a_full_name_is_split(beside: World) -> None:
     ana = by_supabase(beside, email="a@example.org", username="ana", metadata={"full_name": "Ana de Lima"})
     made = await beside.call("POST", "/v1/users/onboard", by=ana)
@@ -383,6 +392,7 @@ async def test_malformed_metadata_does_not_prevent_onboarding(beside: World, met
     assert "avatarUrl" not in made.json
 
 
+@pytest.mark.contract("rest-core.onboard.refused")
 async def test_onboarding_refuses_invalid_and_taken_names(beside: World) -> None:
     await register(beside, username="ana")
     cases = (
@@ -437,6 +447,7 @@ async def test_a_phone_that_registers_before_the_profile_gets_pushes_with_it(bes
     assert (phone.token, str(phone.id)) == (body["token"], waiting.json["id"])
 
 
+@pytest.mark.contract("rest-core.feedback", "rest-activity.feedback")
 async def test_feedback_is_stored_once(here: World) -> None:
     body = {
         "name": " Ana ",
@@ -459,6 +470,7 @@ async def test_feedback_is_stored_once(here: World) -> None:
         assert (await here.call("POST", "/v1/feedback", body=body | change)).status == 400
 
 
+@pytest.mark.contract("rest-core.change-user", "rest-core.change-user.fix-stored", "rest-core.sync")
 async def test_a_profile_change_is_stored(here: World) -> None:
     ana = bearer(await register(here))
     change = {
@@ -486,6 +498,7 @@ async def test_a_profile_change_is_stored(here: World) -> None:
     assert "avatarUrl" not in emptied.json
 
 
+@pytest.mark.contract("rest-core.change-user")
 @pytest.mark.parametrize(
     "body",
     [
@@ -507,6 +520,7 @@ async def test_an_invalid_profile_change_is_refused(here: World, body: Any) -> N
     assert reply.status == 400
 
 
+@pytest.mark.contract("rest-core.preferences", "rest-core.preferences.fix-stored")
 async def test_preferences_are_stored_and_returned_with_the_profile(here: World) -> None:
     ana = bearer(await register(here))
     path = f"/v1/users/{ana.id}/preferences"
@@ -525,6 +539,7 @@ async def test_preferences_are_stored_and_returned_with_the_profile(here: World)
         assert (await here.call("PUT", path, by=ana, raw=raw)).status == 400
 
 
+@pytest.mark.contract("rest-core.me.fix-contact-email", "rest-core.user", "permissions.user.fix-private")
 async def test_other_users_see_a_profile_without_private_fields(here: World) -> None:
     ana = bearer(await register(here))
     ben = await here.user("ben")
@@ -537,6 +552,7 @@ async def test_other_users_see_a_profile_without_private_fields(here: World) -> 
     assert own.json["contactEmail"] == "relay@example.net"
 
 
+@pytest.mark.contract("rest-core.change-user.self", "rest-core.preferences.self", "permissions.user.self")
 async def test_a_user_cannot_change_another_profile(here: World) -> None:
     ana, ben = bearer(await register(here)), await here.user("ben")
     for path, body in ((f"/v1/users/{ana.id}", {"firstName": "x"}), (f"/v1/users/{ana.id}/preferences", {"a": 1})):
@@ -548,6 +564,7 @@ async def test_a_user_cannot_change_another_profile(here: World) -> None:
     assert "preferences" not in reply.json
 
 
+@pytest.mark.contract("rest-core.user")
 async def test_malformed_and_unknown_user_ids_are_refused(here: World) -> None:
     ana = bearer(await register(here))
     assert (await here.call("GET", "/v1/users/nonsense", by=ana)).code == "invalid_user_id"
@@ -556,6 +573,7 @@ async def test_malformed_and_unknown_user_ids_are_refused(here: World) -> None:
     assert (await here.call("PUT", f"/v1/users/{uuid4()}", by=ana, body={})).status == 403
 
 
+@pytest.mark.contract("rest-core.contact-email")
 async def test_a_contact_address_is_returned_as_it_was_sent(here: World) -> None:
     ana, _ = bearer(await register(here)), await here.user("ben")
     reply = await here.call("PUT", "/v1/users/me/contact-email", by=ana, body={"email": "Ana.L@Relay.example"})
@@ -565,6 +583,7 @@ async def test_a_contact_address_is_returned_as_it_was_sent(here: World) -> None
     assert (taken.status, taken.code) == (400, "email_taken")
 
 
+@pytest.mark.contract("rest-core.search", "rest-core.search.q")
 async def test_a_user_search_marks_members_of_the_callers_trip(here: World) -> None:
     ana, ben, cem = [await here.user(f"traveller_{name}") for name in ("ana", "ben", "cem")]
     trip = await here.trip(ana)
@@ -581,6 +600,7 @@ async def test_a_user_search_marks_members_of_the_callers_trip(here: World) -> N
     assert (await here.call("GET", "/v1/users/search?q=%F0%9F%8F%96x", by=ana)).json == {"users": []}
 
 
+@pytest.mark.contract("rest-core.users", "rest-core.users.fix-admin")
 async def test_only_administrators_can_list_users(here: World) -> None:
     ana, ben = await here.user("ana"), await here.user("ben")
     assert (await here.call("GET", "/v1/users", by=ana)).code == "admin_only"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import pytest
 import pytest_asyncio
 
 from nomadcrew.api.socket_frames import frames
@@ -52,6 +53,7 @@ async def crew(postgres: Postgres, template: str, tmp_path: Path) -> AsyncIterat
         yield Crew(made, trip, people)
 
 
+@pytest.mark.contract("rest-activity.rate-limit.fix-per-user")
 async def test_a_user_can_send_ten_messages_per_second_over_http_and_sockets_together(crew: Crew) -> None:
     assert await crew.say_all("ana", PER_USER) == [201] * PER_USER
     refused = await crew.say("ana")

@@ -23,6 +23,7 @@ async def ben(here: World) -> User:
     return await here.user("ben")
 
 
+@pytest.mark.contract("rest-core.create-trip", "rest-core.create-trip.fix-times")
 async def test_a_created_trip_has_a_nested_destination_and_real_times(here: World, ana: User) -> None:
     made = (await here.call("POST", "/v1/trips", by=ana, body=NEW_TRIP)).json
     assert made["destination"] == {
@@ -33,12 +34,14 @@ async def test_a_created_trip_has_a_nested_destination_and_real_times(here: Worl
     assert [m["role"] for m in made["members"]] == ["OWNER"]
 
 
+@pytest.mark.contract("rest-core.create-trip.fix-times")
 async def test_a_trips_dates_are_the_calendar_dates_as_written(here: World, ana: User) -> None:
     body = NEW_TRIP | {"startDate": "2026-07-01T23:30:00-05:00", "endDate": "2026-07-03T00:10:00+14:00"}
     made = (await here.call("POST", "/v1/trips", by=ana, body=body)).json
     assert (made["startDate"], made["endDate"]) == ("2026-07-01T00:00:00Z", "2026-07-03T00:00:00Z")
 
 
+@pytest.mark.contract("rest-core.create-trip.fix-400", "rest-core.bind")
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -54,6 +57,7 @@ async def test_an_invalid_trip_gets_400(here: World, ana: User, field: str, valu
     assert (await here.call("GET", "/v1/trips", by=ana)).json == []
 
 
+@pytest.mark.contract("rest-core.create-trip.fix-zero")
 async def test_zero_coordinates_are_valid(here: World, ana: User) -> None:
     body = NEW_TRIP | {"destinationLatitude": 0, "destinationLongitude": 0}
     assert (await here.call("POST", "/v1/trips", by=ana, body=body)).status == 201
@@ -64,6 +68,7 @@ async def test_keys_are_read_in_any_case_and_unknown_ones_ignored(here: World, a
     assert (await here.call("POST", "/v1/trips", by=ana, body=body)).status == 201
 
 
+@pytest.mark.contract("rest-core.trips.fix-members", "permissions.e7")
 async def test_lists_and_single_trips_carry_members_with_names_and_roles(here: World, ana: User, ben: User) -> None:
     trip = await here.trip(ana)
     await here.join(trip, ana, ben, "admin")
@@ -77,6 +82,7 @@ async def test_lists_and_single_trips_carry_members_with_names_and_roles(here: W
         assert (shown["participantCount"], shown["createdBy"], shown["createdByName"]) == (2, str(ana.id), "Ana")
 
 
+@pytest.mark.contract("rest-core.change-trip.fix-nested")
 async def test_a_nested_destination_is_understood(here: World, ana: User) -> None:
     trip = await here.trip(ana)
     nested = {"destination": {"address": "Rua 1", "placeId": "p1", "coordinates": {"lat": 1.5, "lng": 2.5}}}
@@ -85,6 +91,7 @@ async def test_a_nested_destination_is_understood(here: World, ana: User) -> Non
     assert (changed["destinationLatitude"], changed["destinationLongitude"]) == (1.5, 2.5)
 
 
+@pytest.mark.contract("rest-core.status.fix-400")
 async def test_an_illegal_status_change_gets_400_naming_both_statuses(here: World, ana: User) -> None:
     trip = await here.trip(ana)
     reply = await here.call("PATCH", f"/v1/trips/{trip}/status", by=ana, body={"status": "COMPLETED"})
@@ -92,6 +99,7 @@ async def test_an_illegal_status_change_gets_400_naming_both_statuses(here: Worl
     assert reply.json["details"] == "a trip cannot go from PLANNING to COMPLETED"
 
 
+@pytest.mark.contract("permissions.fix-deleted", "rest-activity.guards.fix-deleted")
 async def test_a_deleted_trip_is_404_on_every_route_for_its_members(here: World, ana: User, ben: User) -> None:
     trip = await here.trip(ana)
     await here.join(trip, ana, ben)
@@ -101,6 +109,7 @@ async def test_a_deleted_trip_is_404_on_every_route_for_its_members(here: World,
     assert (await here.call("POST", f"/v1/trips/{trip}/todos", by=ben, body={"text": "x"})).status == 404
 
 
+@pytest.mark.contract("permissions.codes", "rest-activity.guards")
 @pytest.mark.parametrize("trip", ["not-a-uuid", "00000000-0000-0000-0000-00000000000x", str(uuid4())])
 async def test_a_malformed_or_unknown_trip_id_gets_the_refusal_of_a_foreign_trip(
     here: World, ana: User, trip: str
@@ -109,6 +118,7 @@ async def test_a_malformed_or_unknown_trip_id_gets_the_refusal_of_a_foreign_trip
     assert (reply.status, reply.code) == (403, "not_trip_member")
 
 
+@pytest.mark.contract("rest-activity.todos.fields")
 async def test_a_todo_without_a_plan_has_the_fields_of_the_contract(here: World, ana: User) -> None:
     path = f"/v1/trips/{await here.trip(ana)}/todos"
     todo = (await here.call("POST", path, by=ana, body={"text": "pack"})).json
@@ -131,6 +141,15 @@ async def test_an_invalid_plan_of_a_todo_is_refused(here: World, ana: User, fiel
     assert (await here.call("PUT", f"{path}/{todo['id']}", by=ana, body={field: value})).status == 400
 
 
+@pytest.mark.contract(
+    "rest-activity.pages",
+    "rest-activity.pages.envelope",
+    "rest-activity.todos.create",
+    "rest-activity.todos.list",
+    "rest-activity.todos.fix-times",
+    "rest-activity.todos.fix-characters",
+    "rest-activity.todos.fix-404",
+)
 async def test_a_todo_counts_characters_and_needs_no_trip_in_its_body(here: World, ana: User) -> None:
     trip = await here.trip(ana)
     path = f"/v1/trips/{trip}/todos"
@@ -147,6 +166,7 @@ async def test_a_todo_counts_characters_and_needs_no_trip_in_its_body(here: Worl
     assert listed["pagination"] == {"limit": 100, "offset": 0, "total": 2}
 
 
+@pytest.mark.contract("rest-core.invite", "rest-core.invitations.fix-token", "rest-core.invitations.fix-email")
 async def test_an_invitation_never_shows_its_secret_and_has_the_address_twice(here: World, ana: User) -> None:
     trip = await here.trip(ana)
     body = {"email": "New@Example.org", "role": "member"}
@@ -158,6 +178,7 @@ async def test_an_invitation_never_shows_its_secret_and_has_the_address_twice(he
         assert (shown["status"], shown["role"], shown["createdAt"]) == ("PENDING", "MEMBER", "2026-11-22T12:00:00Z")
 
 
+@pytest.mark.contract("rest-core.invite.fix-409", "rest-core.invite.fix-role")
 @pytest.mark.parametrize(
     ("email", "role", "status", "code"),
     [
@@ -173,6 +194,7 @@ async def test_invalid_invitations_are_refused(
     assert (reply.status, reply.code) == (status, code)
 
 
+@pytest.mark.contract("rest-core.invitation", "rest-core.invitation.private")
 async def test_invitation_details_hide_the_inviters_address(here: World, ana: User, ben: User) -> None:
     trip = await here.trip(ana)
     body = {"email": ben.email, "role": "member"}
@@ -183,6 +205,7 @@ async def test_invitation_details_hide_the_inviters_address(here: World, ana: Us
     assert shown["trip"]["startDate"] == "2026-12-01T00:00:00Z"
 
 
+@pytest.mark.contract("rest-core.invitation.fix-404")
 async def test_an_unknown_invitation_gets_404(here: World, ana: User) -> None:
     for missing in (uuid4(), "nonsense"):
         for method, suffix in (("GET", ""), ("POST", "/accept"), ("POST", "/decline")):
@@ -190,6 +213,7 @@ async def test_an_unknown_invitation_gets_404(here: World, ana: User) -> None:
             assert (reply.status, reply.json["type"]) == (404, "NOT_FOUND")
 
 
+@pytest.mark.contract("rest-core.invitation-by-token", "rest-core.accept-by-token")
 async def test_a_forged_link_is_refused_and_a_browser_is_redirected(here: World, ana: User) -> None:
     reply = await here.call("POST", "/v1/invitations/accept", by=ana, body={"token": "a.b.c"})
     assert (reply.status, reply.json["type"]) == (401, "AUTHENTICATION")
@@ -201,6 +225,12 @@ async def test_a_forged_link_is_refused_and_a_browser_is_redirected(here: World,
         assert (shown.status, shown.headers["content-type"]) == (404, "text/html; charset=utf-8")
 
 
+@pytest.mark.contract(
+    "rest-core.bind",
+    "rest-activity.unknown-route",
+    "rest-activity.request-id",
+    "rest-activity.client-errors",
+)
 async def test_every_refusal_has_the_same_body(here: World, ana: User) -> None:
     refusals = [
         await here.call("GET", "/nowhere"),
@@ -217,6 +247,7 @@ async def test_every_refusal_has_the_same_body(here: World, ana: User) -> None:
         assert reply.headers["content-type"].startswith("application/json")
 
 
+@pytest.mark.contract("rest-core.auth")
 @pytest.mark.parametrize(
     ("header", "code"),
     [
@@ -237,6 +268,7 @@ async def test_an_expired_token_gets_refresh_required(here: World, ana: User) ->
     assert (reply.status, reply.code, reply.json["refresh_required"]) == (401, "token_expired", True)
 
 
+@pytest.mark.contract("rest-core.me.client-404", "rest-core.auth")
 async def test_without_a_profile_the_own_profile_is_404_and_other_routes_401(here: World) -> None:
     nobody = User(UserId(uuid4()), "n@example.org", "n", "")
     nobody = replace(nobody, token=await here.token(nobody.id, "n"))
@@ -251,6 +283,7 @@ async def test_without_a_profile_the_own_profile_is_404_and_other_routes_401(her
         assert (reply.status, reply.code) == (401, "user_not_onboarded")
 
 
+@pytest.mark.contract("rest-core.create-trip.rate-limit", "rest-activity.rate-limit")
 async def test_successes_and_refusals_have_rate_limit_headers(here: World, ana: User) -> None:
     replies = [await here.call("POST", "/v1/trips", by=ana, body=NEW_TRIP | {"name": str(n)}) for n in range(31)]
     assert [r.status for r in replies] == [201] * 30 + [429]
@@ -263,6 +296,13 @@ async def test_successes_and_refusals_have_rate_limit_headers(here: World, ana: 
     assert (await here.call("POST", "/v1/trips", by=ana, body=NEW_TRIP | {"name": "later"})).status == 201
 
 
+@pytest.mark.contract(
+    "rest-core.me",
+    "rest-core.me.client-fields",
+    "rest-core.preferences.fix-stored",
+    "rest-core.preferences.client-ghost",
+    "rest-activity.ghost",
+)
 async def test_a_profile_has_everything_the_client_reads(here: World, ana: User) -> None:
     await here.call("PUT", f"/v1/users/{ana.id}", by=ana, body={
         "firstName": "Ana", "lastName": "Costa", "profilePictureUrl": "https://img.example.org/a.png",
@@ -277,6 +317,7 @@ async def test_a_profile_has_everything_the_client_reads(here: World, ana: User)
     assert {"createdAt", "updatedAt", "id", "email", "username"} <= me.keys()
 
 
+@pytest.mark.contract("rest-core.search", "rest-core.search.fix-is-member")
 async def test_a_search_marks_the_members_of_the_trip_it_names(here: World, ana: User, ben: User) -> None:
     benno = await here.user("benno")
     trip = await here.trip(ana)
@@ -289,6 +330,7 @@ async def test_a_search_marks_the_members_of_the_trip_it_names(here: World, ana:
     assert (await here.call("GET", "/v1/users/search?q=a", by=ana)).status == 400
 
 
+@pytest.mark.contract("rest-activity.notifications.list", "rest-activity.notifications.read")
 async def test_notifications_are_a_bare_array_with_lenient_paging(here: World, ana: User) -> None:
     assert (await here.call("GET", "/v1/notifications?limit=500&offset=x", by=ana)).json == []
     assert (await here.call("GET", "/v1/notifications?status=maybe", by=ana)).code == "invalid_status"

@@ -32,6 +32,13 @@ async def crew(stage: tuple[World, Path]) -> Crew:
     return await crew_of(*stage)
 
 
+@pytest.mark.contract(
+    "rest-activity.pages.envelope",
+    "rest-activity.wallet.upload",
+    "rest-activity.wallet.list",
+    "rest-activity.wallet.get",
+    "rest-activity.wallet.file",
+)
 async def test_a_user_uploads_lists_reads_and_downloads_a_document(crew: Crew) -> None:
     document = await crew.uploaded("ana", name="My passport", metadata={"expiryDate": "2030-01-31", "x": 1})
     token = document.pop("downloadUrl")
@@ -58,6 +65,7 @@ async def test_a_user_uploads_lists_reads_and_downloads_a_document(crew: Crew) -
     assert file.headers["x-content-type-options"] == "nosniff"
 
 
+@pytest.mark.contract("rest-activity.wallet.token")
 async def test_a_token_fits_one_path_segment_and_hides_its_document(crew: Crew) -> None:
     document = await crew.uploaded("ana")
     token = document["downloadUrl"]
@@ -67,6 +75,7 @@ async def test_a_token_fits_one_path_segment_and_hides_its_document(crew: Crew) 
     assert document["userId"].replace("-", "") not in token
 
 
+@pytest.mark.contract("rest-activity.wallet.file", "jobs.files.local")
 @pytest.mark.parametrize(
     ("asked", "status", "sent", "range_"),
     [
@@ -88,6 +97,7 @@ async def test_a_range_of_a_file_is_sent(
     assert (reply.status, reply.body, reply.headers.get("content-range")) == (status, sent, range_)
 
 
+@pytest.mark.contract("rest-activity.wallet.upload.types")
 @pytest.mark.parametrize(
     ("file", "type_"),
     [
@@ -106,6 +116,7 @@ async def test_the_bytes_of_a_document_decide_its_type_and_stay_as_they_are(
     assert (await crew.file(document["downloadUrl"])).body == file
 
 
+@pytest.mark.contract("rest-activity.wallet.upload.refused")
 @pytest.mark.parametrize("file", [b"", b"<html>", WEBP_OF_A_PHONE, b"GIF89a" + PDF, b"PK\3\4" + PDF])
 async def test_another_type_is_refused_and_nothing_is_stored(crew: Crew, file: bytes) -> None:
     before, files = await crew.world.snapshot(), sorted(crew.files.glob("*"))
@@ -124,6 +135,7 @@ LAST = f"--{BOUNDARY}--\r\n".encode()
 TEXTS = b'{"documentType":"other","name":"x"}'
 
 
+@pytest.mark.contract("rest-activity.wallet.upload.refused", "rest-activity.wallet.upload.fix-fields")
 @pytest.mark.parametrize(
     ("form", "code"),
     [
@@ -165,6 +177,7 @@ async def test_a_form_larger_than_a_file_is_refused(crew: Crew) -> None:
     assert (reply.status, reply.code) == (413, "body_too_large")
 
 
+@pytest.mark.contract("rest-activity.wallet.large")
 async def test_a_large_form_behind_the_gateway_is_refused_with_the_route_for_it(crew: Crew) -> None:
     form, headers = document_form(PDF + bytes(MAX_BODY_BYTES)), dict((FORM_DATA,))
     for path, shown in ((OWN, OWN), (crew.group, "/v1/trips/{id}/wallet/documents")):
@@ -175,12 +188,14 @@ async def test_a_large_form_behind_the_gateway_is_refused_with_the_route_for_it(
     assert small.status == 201
 
 
+@pytest.mark.contract("rest-activity.wallet.metadata.compat")
 async def test_metadata_in_both_spellings_is_returned_as_sent(crew: Crew) -> None:
     metadata = {"booking_reference": "AB12", "flightNumber": "TP 1", "unknown": "dropped", "airline": None}
     document = await crew.uploaded("ana", documentType="flight_booking", metadata=metadata)
     assert document["metadata"] == {"booking_reference": "AB12", "flightNumber": "TP 1", "airline": None}
 
 
+@pytest.mark.contract("rest-activity.wallet.upload.group")
 async def test_the_path_decides_the_wallet(crew: Crew) -> None:
     own = await crew.uploaded("ana", walletType="group", tripId=str(crew.trip))
     group = await crew.uploaded("ana", crew.group, walletType="personal", tripId=7)
@@ -190,6 +205,7 @@ async def test_the_path_decides_the_wallet(crew: Crew) -> None:
     assert [document["id"] for document in listed] == [group["id"]]
 
 
+@pytest.mark.contract("rest-activity.pages", "rest-activity.wallet.list")
 async def test_lists_have_pages_newest_first(crew: Crew) -> None:
     ids: list[str] = []
     for name in ("a", "b", "c"):
@@ -206,6 +222,7 @@ async def test_lists_have_pages_newest_first(crew: Crew) -> None:
     assert capped["pagination"]["limit"] == 100
 
 
+@pytest.mark.contract("rest-activity.wallet.get")
 async def test_a_malformed_id_is_refused_and_an_unknown_one_is_not_found(crew: Crew) -> None:
     for method in ("GET", "PUT", "DELETE"):
         body = {"name": "x"} if method == "PUT" else None
@@ -215,6 +232,7 @@ async def test_a_malformed_id_is_refused_and_an_unknown_one_is_not_found(crew: C
         assert (unknown.status, unknown.code) == (404, "document_not_found")
 
 
+@pytest.mark.contract("rest-activity.wallet.change")
 async def test_the_uploader_changes_a_document(crew: Crew) -> None:
     document = await crew.uploaded("ana", description="old", metadata={"passportNumber": "X1", "country": "PT"})
     path = f"{OWN}/{document['id']}"
@@ -238,6 +256,7 @@ async def test_the_uploader_changes_a_document(crew: Crew) -> None:
     assert await crew.world.snapshot() == before
 
 
+@pytest.mark.contract("rest-activity.wallet.delete", "rest-activity.wallet.token.refused")
 async def test_a_deleted_document_and_its_file_are_gone_at_once(crew: Crew) -> None:
     document = await crew.uploaded("ana", crew.group)
     link = (await crew.world.call("GET", f"/v1/wallet/files/{document['downloadUrl']}")).headers["location"]
@@ -271,6 +290,7 @@ async def test_group_documents_tell_the_crew(crew: Crew) -> None:
     assert removed["payload"] == {"id": document["id"], "tripId": str(crew.trip)}
 
 
+@pytest.mark.contract("rest-activity.wallet.quota")
 async def test_the_quota_holds_under_parallel_uploads(crew: Crew) -> None:
     size = MAX_OWN_BYTES // 10
     replies = await asyncio.gather(*(
@@ -294,6 +314,7 @@ async def test_the_same_form_sent_twice_is_one_document(crew: Crew) -> None:
     assert (await crew.uploaded("ana", name="Another"))["id"] != first["id"]
 
 
+@pytest.mark.contract("rest-activity.wallet.token.refused")
 async def test_a_token_expires_and_a_forged_one_is_refused(crew: Crew) -> None:
     token = (await crew.uploaded("ana"))["downloadUrl"]
     for forged in ("x", token[:-4] + "AAAA", "é", token + "AAAA"):
@@ -318,6 +339,7 @@ async def test_a_removed_member_reads_no_group_document(crew: Crew) -> None:
     assert (await crew.file(token)).status == 404
 
 
+@pytest.mark.contract("rest-activity.wallet.large")
 async def test_a_client_uploads_a_file_itself_and_completes_the_document(crew: Crew) -> None:
     reserved = (await crew.reserve("ana", crew.group)).json
     upload = reserved["upload"]

@@ -86,6 +86,7 @@ async def test_a_document_is_deleted_while_the_file_store_is_away_and_its_file_b
     assert crew.stored(document["id"]) == []
 
 
+@pytest.mark.contract("jobs.wallet-purge")
 async def test_the_sweep_leaves_no_file_without_a_row_and_no_row_without_a_file(crew: Crew) -> None:
     complete = await crew.uploaded("ana")
     abandoned = (await crew.reserve("ana")).json
@@ -109,6 +110,7 @@ async def test_the_sweep_leaves_no_file_without_a_row_and_no_row_without_a_file(
     assert (await crew.get("ana", complete["id"])).status == 200
 
 
+@pytest.mark.contract("rest-activity.wallet.retention", "jobs.wallet-purge")
 async def test_rows_of_deleted_documents_are_kept_for_30_days(crew: Crew) -> None:
     document = await crew.uploaded("ana")
     assert (await crew.call("DELETE", f"{OWN}/{document['id']}", "ana")).status == 200
@@ -124,6 +126,7 @@ async def test_rows_of_deleted_documents_are_kept_for_30_days(crew: Crew) -> Non
         crew.world.clock.now = before
 
 
+@pytest.mark.contract("rest-activity.guards.fix-deleted")
 async def test_documents_of_a_deleted_trip_are_deleted(crew: Crew) -> None:
     group, own = await crew.uploaded("ana", crew.group), await crew.uploaded("ana")
     assert (await crew.call("DELETE", f"/v1/trips/{crew.trip}", "ana")).status == 204
@@ -215,6 +218,7 @@ async def test_a_mail_about_a_document_that_changed_meanwhile_is_not_sent(crew: 
     assert len(list(crew.world.mail.iterdir())) == mails
 
 
+@pytest.mark.contract("rest-activity.wallet.audit")
 async def test_the_audit_records_all_actions_for_those_whom_they_concern(crew: Crew) -> None:
     ana, ben = crew.people["ana"].id, crew.people["ben"].id
     document = await crew.uploaded("ana", crew.group)

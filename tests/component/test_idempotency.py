@@ -81,6 +81,7 @@ def test_every_row_without_stored_replies_has_a_reason() -> None:
     assert {route.key for route in ALL_ROUTES if not route.idempotency.takes_key} == set(NEVER)
 
 
+@pytest.mark.contract("rest-activity.client-retries")
 @pytest.mark.parametrize("write", [w for w in WRITES if w[0].row not in NEVER], ids=name_of)
 async def test_a_write_repeated_with_a_key_happens_once_with_the_same_reply(
     stage: World, write: tuple[Line, str]
@@ -95,6 +96,7 @@ async def test_a_write_repeated_with_a_key_happens_once_with_the_same_reply(
     assert await stage.snapshot() == after
 
 
+@pytest.mark.contract("rest-activity.client-retries")
 @pytest.mark.parametrize("write", WRITES, ids=name_of)
 async def test_a_write_repeated_without_a_key_happens_once(stage: World, write: tuple[Line, str]) -> None:
     row = write[0].row

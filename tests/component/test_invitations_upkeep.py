@@ -7,6 +7,7 @@ from email import message_from_bytes, policy
 from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_asyncio
 
 from nomadcrew.adapters.postgres.outbox import PostgresOutbox
@@ -47,12 +48,14 @@ async def listed(here: World, whose: User) -> list[Any]:
     return list((await here.call("GET", "/v1/notifications", by=again)).json)
 
 
+@pytest.mark.contract("jobs.mail.fix-asynchronous")
 async def test_an_invitee_is_reminded_by_mail_and_in_the_list_and_the_expiry_clears_the_list(here: World) -> None:
     ana, ben = await here.user("ana"), await here.user("ben")
     path = f"/v1/trips/{await here.trip(ana, name='Porto')}/invitations"
     for address in (ben.email, "new@example.org"):
         body = {"email": address, "role": "member"}
         assert (await here.call("POST", path, by=ana, body=body)).status == 201
+    assert subjects(here, ben.email) == []  # the request did not wait for the mail
     await consume(here)
     [first] = await listed(here, ben)
     await here.call("PATCH", f"/v1/notifications/{first['id']}/read", by=ben)

@@ -122,6 +122,7 @@ async def a_crew(stage: World) -> Crew:
     return made
 
 
+@pytest.mark.contract("rest-activity.locations.post")
 async def test_the_reply_to_a_position_follows_the_contract(crew: Crew) -> None:
     reply = await crew.post(accuracy=0, timestamp=NOON_MS - 1000)
     assert reply.status == 201
@@ -133,6 +134,7 @@ async def test_the_reply_to_a_position_follows_the_contract(crew: Crew) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.contract("rest-activity.locations.list")
 @pytest.mark.parametrize(
     ("query", "limit", "offset"),
     [
@@ -162,6 +164,11 @@ async def test_the_reply_omits_impossible_measurements(crew: Crew, accuracy: flo
     assert [one["accuracy"] for one in (reply.json, *listed, everywhere.json)] == [None] * 3
 
 
+@pytest.mark.contract(
+    "rest-activity.locations.list",
+    "rest-activity.locations.list.name",
+    "rest-activity.locations.members",
+)
 async def test_the_list_follows_the_contract(crew: Crew) -> None:
     await crew.post(accuracy=4.5, timestamp=NOON_MS)
     reply = await crew.call("GET", f"{crew.path}/locations?limit=7&offset=2", "ben")
@@ -179,6 +186,7 @@ async def test_the_list_follows_the_contract(crew: Crew) -> None:
     assert members.json == [{"userId": str(ana.id), "name": ana.username.title(), "location": location}]
 
 
+@pytest.mark.contract("rest-activity.locations.fix-zero")
 @pytest.mark.parametrize(
     "body",
     [
@@ -196,6 +204,7 @@ async def test_bodies_of_real_phones_are_accepted(crew: Crew, body: dict[str, An
     assert reply.json["timestamp"] == "2026-11-22T12:00:00Z"
 
 
+@pytest.mark.contract("rest-activity.locations.fields")
 @pytest.mark.parametrize(
     ("raw", "code"),
     [
@@ -226,6 +235,7 @@ async def test_an_invalid_position_is_refused_without_repeating_it(crew: Crew, r
     assert await crew.seen() == [None, None, None]
 
 
+@pytest.mark.contract("rest-activity.locations.put")
 async def test_put_defaults_to_approximate_and_accepts_privacy_level(crew: Crew) -> None:
     reply = await crew.post(method="PUT")
     assert (reply.status, set(reply.json)) == (200, {"status"})
@@ -236,6 +246,13 @@ async def test_put_defaults_to_approximate_and_accepts_privacy_level(crew: Crew)
 
 
 # The cases of the unit test of `privacy.visible_position`, through every route and broadcast.
+@pytest.mark.contract(
+    "rest-activity.locations.list.hidden",
+    "rest-activity.locations.fix-rounded",
+    "rest-activity.locations.fix-expiry",
+    "rest-activity.locations.fix-profile",
+    "jobs.sharing",
+)
 @pytest.mark.parametrize(("asked", "preference"), list(product(
     ("hidden", "approximate", "precise"), (None, "hidden", "approximate", "precise")
 )))  # fmt: skip
@@ -303,6 +320,7 @@ async def test_a_hidden_hour_is_never_readable_and_an_approximate_one_never_exac
     assert [point["latitude"] for point in own] == [41.101, 41.103, 41.104]
 
 
+@pytest.mark.contract("rest-activity.locations.fix-stale")
 async def test_stale_positions_are_not_shown(crew: Crew) -> None:
     await crew.post()
     await crew.later(24 * 3600 - 1)
@@ -564,6 +582,11 @@ async def test_the_suggested_point_is_between_the_visible_members(crew: Crew) ->
     assert sum(distances) == pytest.approx(11_119.5, rel=0.001)
 
 
+@pytest.mark.contract(
+    "rest-activity.locations.duration-limit",
+    "rest-activity.ghost",
+    "rest-activity.location-preferences",
+)
 async def test_preferences_show_and_change_every_setting(crew: Crew) -> None:
     path, trip = "/v1/location/preferences", str(crew.trip)
     before = await crew.call("GET", path, "ana")
@@ -629,6 +652,7 @@ async def test_hiding_and_showing_is_announced_on_every_trip_with_sharing(crew: 
     assert told == {own: [False, True], forever: [False, True], off: [], hidden: [], expired: []}
 
 
+@pytest.mark.contract("rest-activity.locations.legacy")
 async def test_the_legacy_route_reports_on_every_trip_with_sharing(crew: Crew) -> None:
     ana = crew.people["ana"]
     quiet = await crew.world.trip(ana, name="quiet")

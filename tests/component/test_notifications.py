@@ -105,6 +105,7 @@ def said(trip: TripId, by: User, text: str, *, mentions: tuple[User, ...] = ()) 
     return an_event(type="CHAT_MESSAGE_SENT", trip_id=trip, actor_id=by.id, payload=json.dumps(payload))
 
 
+@pytest.mark.contract("rest-core.invite.push", "jobs.push.data")
 async def test_an_invitation_is_pushed_with_the_data_of_its_screen(here: World, service: Expo) -> None:
     ana, ben = await here.user("ana"), await here.user("ben")
     await phone(here, ben, "bens phone")
@@ -127,6 +128,7 @@ async def test_an_invitation_is_pushed_with_the_data_of_its_screen(here: World, 
     }  # fmt: skip
 
 
+@pytest.mark.contract("rest-activity.notifications.fix-types")
 async def test_a_todos_creator_is_notified_when_another_member_completes_it(here: World, service: Expo) -> None:
     trip, [ana, ben] = await crew(here, "ana", "ben")
     await phone(here, ana, "anas phone")
@@ -175,6 +177,7 @@ async def test_the_assignee_or_else_the_creator_is_reminded_of_a_due_todo(here: 
     assert told == {"ana": ["hats is due within a day"], "ben": ["boots is due within a day"]}
 
 
+@pytest.mark.contract("rest-activity.notifications.compat-chat")
 async def test_chat_notifications_are_toasted_and_pushed_but_not_stored(here: World, service: Expo) -> None:
     trip, [ana, ben, cleo] = await crew(here, "ana", "ben", "cleo")
     for person in (ana, ben):
@@ -209,6 +212,7 @@ async def test_an_event_delivered_twice_notifies_once(here: World, service: Expo
     assert len({json.loads(event.payload)["id"] for event in here.told.events}) == 1
 
 
+@pytest.mark.contract("rest-activity.notifications.fix-preferences")
 async def test_preferences_decide_the_channels(here: World, service: Expo) -> None:
     trip, [ana, all_of_it, mentioned, none, muted, asleep, silent] = await crew(
         here, "ana", "all", "mentioned", "none", "muted", "asleep", "silent"
@@ -286,6 +290,7 @@ async def test_a_phone_with_a_new_user_gets_no_pushes_of_the_previous_one(here: 
     assert len(service.messages) == 1
 
 
+@pytest.mark.contract("jobs.push.batches")
 async def test_pushes_are_sent_in_batches_of_a_hundred(here: World, service: Expo) -> None:
     trip, people = await crew(here, "ana", *(f"p{n}" for n in range(6)))
     for person in people[1:]:
@@ -296,6 +301,7 @@ async def test_pushes_are_sent_in_batches_of_a_hundred(here: World, service: Exp
     assert len(set(service.reached())) == 120
 
 
+@pytest.mark.contract("jobs.push.fix-retry")
 async def test_a_repeated_push_job_sends_only_the_missing_messages(here: World, service: Expo) -> None:
     trip, people = await crew(here, "ana", *(f"p{n}" for n in range(6)))
     for person in people[1:]:
@@ -322,6 +328,7 @@ async def test_a_repeated_push_job_sends_only_the_missing_messages(here: World, 
     assert service.requests == []
 
 
+@pytest.mark.contract("jobs.push.fix-retry")
 async def test_receipts_are_checked_after_15_minutes(here: World, service: Expo) -> None:
     trip, [ana, ben] = await crew(here, "ana", "ben")
     for token in ("old", "new", "slow"):
@@ -458,6 +465,7 @@ async def test_trip_preferences_end_with_the_membership(here: World) -> None:
         assert (await here.call("PUT", path, by=ben, body={"mutedUntil": edge})).status == 400
 
 
+@pytest.mark.contract("rest-core.push-token.refused")
 @pytest.mark.parametrize(
     "body",
     [{}, {"token": "x"}, {"token": "", "deviceType": "ios"}, {"token": "x" * 256, "deviceType": "ios"},
@@ -468,6 +476,7 @@ async def test_an_invalid_push_token_gets_400(here: World, body: object) -> None
     assert (await here.call("POST", "/v1/users/push-token", by=ana, body=body)).status == 400
 
 
+@pytest.mark.contract("rest-core.push-token", "rest-activity.push-tokens")
 async def test_the_reply_to_a_registered_phone_is_that_of_the_monolith(here: World) -> None:
     ana = await here.user("ana")
     body = {"token": "ExponentPushToken[abc]", "deviceType": "ios"}
@@ -480,6 +489,7 @@ async def test_the_reply_to_a_registered_phone_is_that_of_the_monolith(here: Wor
     assert UUID(made["id"]).version == 7
 
 
+@pytest.mark.contract("jobs.push.size")
 def test_a_push_is_cut_to_the_size_limit_without_cutting_ids() -> None:
     id_ = str(uuid4())
     long = {"tripName": "é" * 255, "messagePreview": "日" * 3_000, "notificationId": id_}

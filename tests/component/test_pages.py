@@ -284,6 +284,7 @@ async def confirmation(world_: World) -> str:
     return f"/auth/confirm/{world_.ports.tokens.confirmation_code(found.registration_id)}"
 
 
+@pytest.mark.contract("rest-core.join-link", "jobs.mail.fix-url")
 async def test_an_old_invitation_link_leads_to_the_page_of_the_app(
     postgres: Postgres, template: str, tmp_path: Path
 ) -> None:
@@ -371,6 +372,7 @@ async def test_an_invitation_cannot_be_had_by_claiming_its_address_as_a_contact_
         assert (reply.status, reply.code) == (403, "email_mismatch")
 
 
+@pytest.mark.contract("permissions.user.fix-private")
 async def test_a_stranger_has_an_address_that_only_invites_them(here: World) -> None:
     ana, ben, cem = [await here.user(name) for name in ("ana", "ben", "cem")]
     [found] = (await here.call("GET", "/v1/users/search?q=be", by=ana)).json["users"]

@@ -27,6 +27,7 @@ async def crew(postgres: Postgres, template: str, tmp_path: Path) -> AsyncIterat
         yield await crew_of(made)
 
 
+@pytest.mark.contract("rest-activity.polls.fields", "rest-activity.polls.create.duration")
 async def test_the_shipped_app_gets_exactly_the_fields_that_it_knows(crew: Crew) -> None:
     poll = await crew.create()
     await crew.vote(poll, 1, by=crew.ben)
@@ -46,6 +47,7 @@ async def test_the_shipped_app_gets_exactly_the_fields_that_it_knows(crew: Crew)
     assert closed.json == await crew.get(poll)
 
 
+@pytest.mark.contract("rest-activity.pages", "rest-activity.pages.envelope", "rest-activity.polls.list")
 async def test_a_list_has_the_envelope_and_a_link_to_the_next_page(crew: Crew) -> None:
     made = []
     for number in range(3):
@@ -62,6 +64,11 @@ async def test_a_list_has_the_envelope_and_a_link_to_the_next_page(crew: Crew) -
     assert default.json["pagination"] == {"limit": 20, "offset": 0, "total": 3}
 
 
+@pytest.mark.contract(
+    "rest-activity.polls.create",
+    "rest-activity.polls.create.duration",
+    "rest-activity.polls.fix-characters",
+)
 @pytest.mark.parametrize(
     ("fields", "fault"),
     [
@@ -84,6 +91,7 @@ async def test_an_invalid_poll_is_refused_with_its_fault(crew: Crew, fields: dic
     assert fault in reply.json["message"]
 
 
+@pytest.mark.contract("rest-activity.polls.create")
 async def test_all_faults_are_reported_at_once(crew: Crew) -> None:
     body = {"question": "", "options": [], "durationMinutes": 1}
     reply = await crew.world.call("POST", crew.path, by=crew.ana, body=body)
@@ -93,11 +101,13 @@ async def test_all_faults_are_reported_at_once(crew: Crew) -> None:
     )
 
 
+@pytest.mark.contract("rest-activity.polls.fix-characters")
 async def test_limits_count_characters_and_options_are_trimmed(crew: Crew) -> None:
     poll = await crew.create(question="é" * 500, options=[" train ", "é" * 200], durationMinutes=5)
     assert [option["text"] for option in poll["options"]] == ["train", "é" * 200]
 
 
+@pytest.mark.contract("rest-activity.polls.vote", "rest-activity.polls.unvote")
 async def test_a_single_vote_moves_and_is_withdrawn(crew: Crew) -> None:
     poll = await crew.create()
     for option in (0, 1):
@@ -110,6 +120,7 @@ async def test_a_single_vote_moves_and_is_withdrawn(crew: Crew) -> None:
     assert (await crew.get(poll))["totalVotes"] == 0
 
 
+@pytest.mark.contract("rest-activity.polls.get", "rest-activity.polls.vote")
 async def test_malformed_ids_are_refused(crew: Crew) -> None:
     poll = await crew.create()
     malformed = {"id": "1"}
@@ -126,6 +137,12 @@ async def test_malformed_ids_are_refused(crew: Crew) -> None:
     assert (reply.status, reply.code) == (404, "poll_option_not_found")
 
 
+@pytest.mark.contract(
+    "rest-activity.polls.vote",
+    "rest-activity.polls.close",
+    "rest-activity.polls.lazy-expiry",
+    "jobs.poll-expiry",
+)
 async def test_an_open_poll_is_closed_by_its_quorum_or_its_deadline(crew: Crew) -> None:
     first, second = await crew.create(), await crew.create(question="When?", durationMinutes=5)
     reply = await crew.send("POST", first, "/close")
@@ -142,6 +159,7 @@ async def test_an_open_poll_is_closed_by_its_quorum_or_its_deadline(crew: Crew) 
     assert (reply.status, reply.code) == (400, "poll_closed")
 
 
+@pytest.mark.contract("rest-activity.polls.change")
 async def test_the_question_changes_before_the_first_vote_only(crew: Crew) -> None:
     poll = await crew.create()
     assert (await crew.send("PUT", poll, question="Why?")).json["question"] == "Why?"
@@ -152,6 +170,7 @@ async def test_the_question_changes_before_the_first_vote_only(crew: Crew) -> No
     assert (reply.status, reply.code) == (400, "poll_has_votes")
 
 
+@pytest.mark.contract("rest-activity.polls.delete")
 async def test_a_deleted_poll_is_gone_and_may_be_created_again(crew: Crew) -> None:
     poll = await crew.create()
     assert (await crew.send("DELETE", poll)).json == {"message": "Poll deleted successfully"}

@@ -155,6 +155,7 @@ async def test_members_add_options_if_the_creator_allowed_it(crew: Crew) -> None
     assert reply.json["options"][2]["text"] == "1 Mar 2027 – 2 Mar 2027"
 
 
+@pytest.mark.contract("jobs.poll-expiry")
 async def test_a_poll_that_closes_automatically_is_closed_at_its_deadline(crew: Crew) -> None:
     poll = await crew.create(closesAutomatically=True, expiresAt="2026-11-22T13:10:00+01:00", ballot="blind")
     assert (poll["closesAutomatically"], poll["expiresAt"]) == (True, "2026-11-22T12:10:00Z")

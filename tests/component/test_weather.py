@@ -32,6 +32,7 @@ async def stage(
         yield made
 
 
+@pytest.mark.contract("rest-core.weather", "rest-core.weather.fix-aliases", "jobs.weather-reply")
 async def test_a_member_gets_the_weather_and_the_forecast_of_the_trips_days(stage: World) -> None:
     ana = await stage.user("ana")
     trip = await stage.trip(ana)
@@ -56,6 +57,7 @@ async def test_a_member_gets_the_weather_and_the_forecast_of_the_trips_days(stag
     }  # fmt: skip
 
 
+@pytest.mark.contract("rest-core.weather", "rest-core.weather.fix-cache", "jobs.weather.compat-cache")
 async def test_all_trips_and_routes_share_an_answer_for_15_minutes(stage: World, service: OpenMeteoServer) -> None:
     ana, ben = await stage.user("ana"), await stage.user("ben")
     first, second = await stage.trip(ana), await stage.trip(ben, destinationLatitude=41.1512)
@@ -86,6 +88,7 @@ async def test_the_last_answer_is_stale_while_the_service_fails(stage: World, se
     assert (reply.status, reply.code, reply.headers["retry-after"]) == (503, "weather_unavailable", "60")
 
 
+@pytest.mark.contract("jobs.weather-failure")
 @pytest.mark.parametrize("failure", [429, 500, "garbage", "half", "empty"])
 async def test_a_service_that_never_answered_is_an_outage(
     stage: World, service: OpenMeteoServer, failure: int | str
@@ -97,6 +100,7 @@ async def test_a_service_that_never_answered_is_an_outage(
     assert "41.15" not in reply.json["details"]
 
 
+@pytest.mark.contract("rest-core.weather.no-destination", "jobs.weather.compat-cache")
 async def test_a_trip_without_a_destination_gets_403_in_every_status(stage: World) -> None:
     ana = await stage.user("ana")
     trip = await stage.trip(ana, destinationLatitude=0, destinationLongitude=0)
@@ -151,6 +155,7 @@ async def test_the_weather_can_be_turned_off(postgres: Postgres, template: str, 
         assert (reply.status, reply.code, reply.headers["retry-after"]) == (503, "weather_off", "3600")
 
 
+@pytest.mark.contract("rest-activity.rate-limit.fix-per-user", "jobs.weather.compat-cache")
 async def test_the_weather_has_a_limit_of_its_own(postgres: Postgres, template: str, tmp_path: Path) -> None:
     environment = {"NOMADCREW_RATE_LIMITS": "weather=1/60"}
     async with world(postgres, tmp_path, template=template, environment=environment) as stage:

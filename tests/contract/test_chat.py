@@ -213,6 +213,7 @@ async def test_an_id_used_by_another_author_or_trip_is_refused(db: TripDb, chat:
     assert (await texts(chat, trip, ana), await texts(chat, elsewhere, ana)) == (["hello"], [])
 
 
+@pytest.mark.contract("rest-activity.chat.send.fix-reply")
 async def test_a_reply_refers_to_a_message_of_the_same_trip(db: TripDb, chat: ChatLog) -> None:
     ana = await db.user("ana")
     trip, elsewhere = await db.trip(ana), await db.trip(ana)
@@ -414,6 +415,7 @@ async def test_a_search_stops_after_its_limit_and_continues_from_its_cursor(
     assert [message.created_at for message in found] == [NOON + timedelta(seconds=5), NOON]
 
 
+@pytest.mark.contract("rest-activity.chat.edit-window")
 async def test_only_the_author_edits_and_for_fifteen_minutes(db: TripDb, chat: ChatLog, store: Store) -> None:
     ana, ben = await db.user("ana"), await db.user("ben")
     trip = await db.trip(ana)
@@ -465,6 +467,7 @@ async def test_authors_and_admins_delete_a_message_with_its_text_and_reactions(
             await action
 
 
+@pytest.mark.contract("rest-activity.chat.react.fix-repeat", "rest-activity.chat.unreact")
 async def test_reactions_are_added_once_counted_listed_and_removed(db: TripDb, chat: ChatLog, store: Store) -> None:
     ana, ben = await db.user("ana"), await db.user("ben")
     trip = await db.trip(ana)
@@ -574,6 +577,7 @@ async def test_a_deletion_beside_edits_and_reactions_leaves_nothing_of_them(db: 
     assert [message.reactions for message in page.messages] == [()] * 10
 
 
+@pytest.mark.contract("rest-activity.chat.read.forward")
 async def test_receipts_move_forward_only_and_are_broadcast_only_when_they_move(
     db: TripDb, chat: ChatLog, store: Store
 ) -> None:
@@ -597,6 +601,7 @@ async def test_receipts_move_forward_only_and_are_broadcast_only_when_they_move(
     assert [one.reader.id for one in await chat.list_receipts(Access(trip, ana, MEMBER))] == [ana]
 
 
+@pytest.mark.contract("rest-activity.chat.react.fix-repeat")
 async def test_a_message_is_found_on_its_own_trip_only(db: TripDb, chat: ChatLog) -> None:
     ana = await db.user("ana")
     here, there = await db.trip(ana), await db.trip(ana)
@@ -609,6 +614,7 @@ async def test_a_message_is_found_on_its_own_trip_only(db: TripDb, chat: ChatLog
                 await action
 
 
+@pytest.mark.contract("permissions.active-only")
 async def test_non_members_and_former_members_can_do_nothing(db: TripDb, chat: ChatLog, store: Store) -> None:
     ana, ben, eve = await db.user("ana"), await db.user("ben"), await db.user("eve")
     trip = await db.trip(ana)
@@ -631,6 +637,7 @@ async def test_non_members_and_former_members_can_do_nothing(db: TripDb, chat: C
     assert len(await store.events()) == before
 
 
+@pytest.mark.contract("permissions.fix-deleted", "rest-activity.guards.fix-deleted")
 async def test_the_chat_of_a_deleted_trip_is_not_found(db: TripDb, chat: ChatLog) -> None:
     ana = await db.user("ana")
     trip = await db.trip(ana)

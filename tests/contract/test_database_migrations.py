@@ -100,6 +100,7 @@ async def test_new_files_are_applied_to_an_existing_database(fresh: Fresh) -> No
     assert await tables(pool) == {"people", "trips"}
 
 
+@pytest.mark.contract("jobs.migrations")
 async def test_concurrent_runners_apply_each_file_once(fresh: Fresh) -> None:
     runs = await asyncio.gather(*(migrate(fresh.pool()) for _ in range(4)))
     applied = sorted(migration.name for run in runs for migration in run)
@@ -156,6 +157,7 @@ async def test_a_file_may_take_longer_than_a_request(
     assert await migrated(fresh.pool(command_timeout=0.2)) == 1
 
 
+@pytest.mark.contract("jobs.migrations.fix-failure")
 async def test_a_migration_error_is_one_sentence_for_the_operator(
     fresh: Fresh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

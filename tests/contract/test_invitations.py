@@ -53,6 +53,7 @@ async def decline(
     await invitations.decline(invitation.id, by, event_id=EventId(uuid7()), now=at)
 
 
+@pytest.mark.contract("rest-core.invite", "rest-core.events.fix-address")
 async def test_the_event_of_an_invitation_holds_no_address(db: TripDb, invitations: PostgresInvitations) -> None:
     ana = await db.user("ana")
     trip = await db.trip(ana)
@@ -63,6 +64,7 @@ async def test_the_event_of_an_invitation_holds_no_address(db: TripDb, invitatio
     assert "new@example.org" not in str(event)
 
 
+@pytest.mark.contract("rest-core.invite.fix-renew")
 async def test_a_repeated_invitation_renews_the_first_and_mails_after_a_pause(
     db: TripDb, invitations: PostgresInvitations
 ) -> None:
@@ -84,6 +86,7 @@ async def test_concurrent_invitations_of_one_address_are_one(db: TripDb, invitat
     assert len(await db.types()) == 2
 
 
+@pytest.mark.contract("rest-core.invite.fix-409", "permissions.fix-invitation-role")
 async def test_a_member_cannot_be_invited_and_a_role_above_ones_own_is_refused(
     db: TripDb, invitations: PostgresInvitations
 ) -> None:
@@ -112,6 +115,7 @@ async def claim_contact(db: TripDb, user: UserId, email: str, *, confirmed: bool
     )
 
 
+@pytest.mark.contract("rest-core.invite.fix-contact")
 async def test_a_confirmed_contact_address_finds_its_owner_unless_it_is_an_account_address(
     db: TripDb, invitations: PostgresInvitations
 ) -> None:
@@ -181,6 +185,7 @@ async def test_a_user_is_invited_without_their_address(db: TripDb, invitations: 
         )
 
 
+@pytest.mark.contract("permissions.fix-invitation-role")
 @pytest.mark.parametrize("change", ["left", "demoted", "deleted"])
 async def test_an_invitation_gives_no_role_that_its_sender_could_not_give_any_more(
     db: TripDb, invitations: PostgresInvitations, change: str
@@ -226,6 +231,7 @@ async def test_one_address_gets_a_limited_number_of_mails_a_day_over_all_trips(
     assert (await db.rows(counted))[0]["count"] == 1
 
 
+@pytest.mark.contract("permissions.fix-decline")
 async def test_spellings_of_one_mailbox_are_one_invitation(db: TripDb, invitations: PostgresInvitations) -> None:
     ana, zoe = await db.user("ana"), await db.user("zoe")
     await db.run(
@@ -240,6 +246,7 @@ async def test_spellings_of_one_mailbox_are_one_invitation(db: TripDb, invitatio
     assert (await accept(invitations, again, zoe)).user_id == zoe
 
 
+@pytest.mark.contract("rest-core.accept", "rest-core.accept.fix-event", "rest-core.accept.fix-repeat")
 async def test_accepting_joins_once_and_repeats_get_the_same_reply(
     db: TripDb, invitations: PostgresInvitations
 ) -> None:
@@ -256,6 +263,7 @@ async def test_accepting_joins_once_and_repeats_get_the_same_reply(
     ]
 
 
+@pytest.mark.contract("rest-core.accept.refused", "rest-core.invitation")
 async def test_only_the_invited_user_reads_and_answers(db: TripDb, invitations: PostgresInvitations) -> None:
     ana, _, eve = await db.user("ana"), await db.user("ben"), await db.user("eve")
     invitation = await invite(invitations, await db.trip(ana), "ben@example.org", ana)
@@ -290,6 +298,12 @@ async def test_details_show_the_trip_and_the_inviter(db: TripDb, invitations: Po
         await accept(invitations, invitation, ben)
 
 
+@pytest.mark.contract(
+    "rest-core.invite.answered",
+    "rest-core.accept.refused",
+    "rest-core.decline.fix-pending",
+    "jobs.invitation-expiry",
+)
 async def test_expired_and_answered_invitations_are_refused(db: TripDb, invitations: PostgresInvitations) -> None:
     ana, ben = await db.user("ana"), await db.user("ben")
     trip = await db.trip(ana)
@@ -309,6 +323,7 @@ async def test_expired_and_answered_invitations_are_refused(db: TripDb, invitati
         await decline(invitations, second, ben)
 
 
+@pytest.mark.contract("rest-core.revoke.fix-trip", "permissions.fix-revoke")
 async def test_an_invitation_is_revoked_on_its_own_trip_only(db: TripDb, invitations: PostgresInvitations) -> None:
     ana = await db.user("ana")
     here, there = await db.trip(ana), await db.trip(ana)
@@ -322,6 +337,7 @@ async def test_an_invitation_is_revoked_on_its_own_trip_only(db: TripDb, invitat
     assert await invitations.list_for_trip(Access(there, ana, MEMBER)) == []
 
 
+@pytest.mark.contract("rest-core.accept.rejoin", "permissions.rejoin")
 async def test_a_removed_member_returns_by_invitation(db: TripDb, invitations: PostgresInvitations) -> None:
     ana, ben = await db.user("ana"), await db.user("ben")
     trip = await db.trip(ana)

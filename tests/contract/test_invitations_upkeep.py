@@ -158,6 +158,7 @@ async def notify(here: Here, user: UserId, invitation: Invitation) -> None:
     )
 
 
+@pytest.mark.contract("jobs.invitation-expiry.sweep")
 async def test_an_expired_invitation_loses_its_notification_and_stays_pending(here: Here) -> None:
     ben = await here.db.user("ben")
     elsewhere = Here(here.db, await here.db.trip(here.ana), here.ana)

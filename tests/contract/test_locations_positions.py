@@ -170,6 +170,7 @@ async def test_a_reported_position_is_readable_at_once(scenario: Scenario) -> No
     assert track.owner == accepted.member.owner == await scenario.owner(trip, ana)
 
 
+@pytest.mark.contract("rest-activity.locations.fix-one-row")
 async def test_a_last_position_only_moves_forward_in_recorded_time(scenario: Scenario) -> None:
     trip, ana, _ = await two_members(scenario)
     await scenario.send(trip, ana, (41.1, -8.6), minute=10)
@@ -303,6 +304,7 @@ async def test_the_first_report_enables_sharing_and_later_ones_leave_it(scenario
     assert await scenario.minutes(trip, ana) == [0, 3]
 
 
+@pytest.mark.contract("rest-activity.locations.fix-expiry")
 async def test_sharing_with_an_expiry_ends_and_is_not_extended_by_reports(scenario: Scenario) -> None:
     trip, ana, _ = await two_members(scenario)
     await scenario.send(trip, ana, lasts_s=600)

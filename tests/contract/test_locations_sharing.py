@@ -208,6 +208,7 @@ async def test_shared_trips_are_those_with_active_sharing(scenario: Scenario) ->
     assert await scenario.sharing.shared_trips(ben, now=NOON) == []
 
 
+@pytest.mark.contract("jobs.sharing")
 async def test_expired_sharing_is_switched_off_and_published_once(scenario: Scenario) -> None:
     trip, ana, ben = await two_members(scenario)
     retention = PostgresRetention(scenario.db.pool)

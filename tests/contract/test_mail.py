@@ -344,6 +344,7 @@ async def test_a_temporary_or_configuration_error_is_an_outage(command: str, rep
             await deliver(f"smtp://127.0.0.1:{port}")
 
 
+@pytest.mark.contract("jobs.mail.fix-asynchronous")
 async def test_a_missing_server_is_an_outage() -> None:
     async with mail_server(Inbox()) as port:
         pass

@@ -36,6 +36,7 @@ async def roles(members: PostgresMembers, trip: TripId, caller: UserId) -> dict[
     return {m.user_id: m.role for m in await members.list_for_trip(Access(trip, caller, MEMBER))}
 
 
+@pytest.mark.contract("rest-core.add-member", "permissions.re-add")
 async def test_a_join_is_counted_and_published_once(db: TripDb, members: PostgresMembers) -> None:
     ana, ben = await db.user("ana"), await db.user("ben")
     trip = await db.trip(ana)
@@ -47,6 +48,7 @@ async def test_a_join_is_counted_and_published_once(db: TripDb, members: Postgre
     assert (await db.events())[-1]["payload"] == {"userId": str(ben), "role": "member", "addedBy": str(ana)}
 
 
+@pytest.mark.contract("rest-core.add-member.again")
 async def test_a_leave_is_also_published_to_the_leaver_and_a_return_has_the_new_role(
     db: TripDb, members: PostgresMembers
 ) -> None:
@@ -113,6 +115,7 @@ async def test_a_user_who_left_or_declined_is_not_added_again_without_consent(
     assert await db.member_count(trip) == 1
 
 
+@pytest.mark.contract("rest-core.remove-member", "permissions.member.remove")
 async def test_admins_remove_members_and_only_owners_remove_admins(db: TripDb, members: PostgresMembers) -> None:
     ana, ben, cleo, dev = [await db.user(name) for name in ("ana", "ben", "cleo", "dev")]
     trip = await db.trip(ana)
@@ -132,6 +135,7 @@ async def test_admins_remove_members_and_only_owners_remove_admins(db: TripDb, m
         await remove(members, trip, ana, ana)
 
 
+@pytest.mark.contract("permissions.last-owner")
 async def test_one_of_two_owners_who_leave_at_once_stays(db: TripDb, members: PostgresMembers) -> None:
     ana, ben = await db.user("ana"), await db.user("ben")
     trip = await db.trip(ana)
@@ -145,6 +149,12 @@ async def test_one_of_two_owners_who_leave_at_once_stays(db: TripDb, members: Po
     assert await db.member_count(trip) == 1
 
 
+@pytest.mark.contract(
+    "rest-core.role.client-event",
+    "rest-core.role.client-owner",
+    "permissions.created-by",
+    "permissions.e4",
+)
 async def test_an_owner_transfers_the_trip_in_one_step(db: TripDb, members: PostgresMembers) -> None:
     ana, ben = await db.user("ana"), await db.user("ben")
     trip = await db.trip(ana)
@@ -186,6 +196,7 @@ async def test_concurrent_mutual_demotions_leave_a_consistent_trip(db: TripDb, m
     assert all(isinstance(r, Membership | DomainError) for r in results)
 
 
+@pytest.mark.contract("permissions.member.change-role", "permissions.owner-immutable", "permissions.self-demotion")
 async def test_roles_change_below_the_owner_only(db: TripDb, members: PostgresMembers) -> None:
     ana, ben, cleo = await db.user("ana"), await db.user("ben"), await db.user("cleo")
     trip = await db.trip(ana)

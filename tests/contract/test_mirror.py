@@ -61,6 +61,7 @@ def members_of(project: Project, trip_id: TripId) -> dict[str, str]:
     }
 
 
+@pytest.mark.contract("jobs.supabase-copy")
 async def test_a_trip_and_its_users_are_copied(mirror: SupabaseMirror, project: Project) -> None:
     for _ in range(2):
         await mirror.put_users(USERS)
@@ -141,6 +142,7 @@ async def test_a_trip_whose_users_are_missing_is_retried(mirror: SupabaseMirror)
     await mirror.put_trip(PORTO)
 
 
+@pytest.mark.contract("jobs.supabase-copy")
 async def test_without_a_mirror_nothing_is_copied(project: Project) -> None:
     silent = NoMirror()
     await silent.put_users(USERS)
@@ -301,6 +303,7 @@ async def test_a_source_that_keeps_changing_is_retried_later(
 HERE = (41.14961, -8.61099)
 
 
+@pytest.mark.contract("rest-activity.locations.compat-supabase", "jobs.supabase-copy")
 async def test_positions_are_copied_as_every_member_may_see_them(scenario: MirrorScenario) -> None:
     trip, ana, ben = await two_members(scenario.stage)
     await scenario.process("TRIP_CREATED", trip)

@@ -61,6 +61,7 @@ async def page_of(notifications: PostgresNotifications, user: UserId) -> list[No
     return list(await notifications.page(user, is_read=None, limit=50, offset=0))
 
 
+@pytest.mark.contract("rest-core.invite.client-notification", "rest-activity.notifications.fields")
 async def test_an_invitation_notifies_the_invited_user_with_the_metadata_that_the_client_reads(
     db: TripDb, notifications: PostgresNotifications
 ) -> None:
@@ -118,6 +119,11 @@ async def test_metadata_of_any_form_is_listed_as_it_is_stored(
     assert notification.message == 'Åsa updated Zoë\'s "Été" 🏕️\n\\'
 
 
+@pytest.mark.contract(
+    "rest-core.accept.fix-event",
+    "rest-activity.notifications.client-metadata",
+    "rest-activity.notifications.fix-types",
+)
 async def test_a_join_by_invitation_notifies_the_inviter_and_the_members(
     db: TripDb, notifications: PostgresNotifications
 ) -> None:
@@ -144,6 +150,7 @@ async def test_a_join_by_invitation_notifies_the_inviter_and_the_members(
     assert await page_of(notifications, ben) == []
 
 
+@pytest.mark.contract("rest-activity.notifications.fix-types")
 async def test_leaving_and_being_removed_have_different_notifications(
     db: TripDb, notifications: PostgresNotifications
 ) -> None:
@@ -162,6 +169,7 @@ async def test_leaving_and_being_removed_have_different_notifications(
     assert removed.message == "You were removed from Porto"
 
 
+@pytest.mark.contract("rest-activity.notifications.fix-types")
 async def test_a_role_change_notifies_the_member(db: TripDb, notifications: PostgresNotifications) -> None:
     ana, ben = await db.user("ana"), await db.user("ben")
     trip = await db.trip(ana)
@@ -260,6 +268,7 @@ async def test_trip_preferences_are_stored_while_the_user_is_a_member(
         await notifications.trip_preferences(Access(trip, ben, MEMBER))
 
 
+@pytest.mark.contract("rest-activity.notifications.fix-renewed")
 async def test_a_renewed_invitation_renews_its_one_notification_and_an_answer_ends_it(
     db: TripDb, notifications: PostgresNotifications
 ) -> None:

@@ -31,6 +31,7 @@ def to(*tokens: str) -> list[PushMessage]:
     return [PushMessage(token, "Trip updated", "Ana updated Porto", {"type": "TRIP_UPDATED"}) for token in tokens]
 
 
+@pytest.mark.contract("jobs.push.request")
 async def test_a_message_is_sent_as_by_the_monolith(push: ExpoPush, service: Expo) -> None:
     assert await push.send(to("a")) == [Ticket("ticket of a")]
     assert service.messages == [
@@ -61,6 +62,7 @@ async def test_a_message_of_another_project_is_isolated_and_the_others_are_sent(
     assert tickets[2].error is PushError.REFUSED
 
 
+@pytest.mark.contract("jobs.push.fix-retry")
 @pytest.mark.parametrize("status", [429, 500, 503])
 async def test_a_server_error_is_an_outage(push: ExpoPush, service: Expo, status: int) -> None:
     service.statuses = [status]
@@ -91,6 +93,7 @@ async def test_a_missing_service_is_an_outage() -> None:
         await push.send(to("a"))
 
 
+@pytest.mark.contract("jobs.push.fix-retry")
 async def test_an_access_token_is_sent_and_a_wrong_one_is_a_permanent_failure(service: Expo) -> None:
     service.access_token = "right"
     assert await ExpoPush(service.url, lambda: "right").send(to("a")) == [Ticket("ticket of a")]

@@ -37,6 +37,7 @@ async def claimable(tokens: PostgresPushTokens, *users: UserId, push: EventId | 
     return {phone.token for phone in claimed.phones}
 
 
+@pytest.mark.contract("rest-core.push-token")
 async def test_a_token_registered_again_is_the_same_and_active(db: TripDb, tokens: PostgresPushTokens) -> None:
     ana = await db.user("ana")
     first = await register(tokens, ana, "phone")
@@ -50,6 +51,7 @@ async def test_a_token_registered_again_is_the_same_and_active(db: TripDb, token
     assert await claimable(tokens, ana) == {"phone"}
 
 
+@pytest.mark.contract("rest-core.push-token.fix-phone")
 async def test_a_phone_belongs_to_the_last_user_who_registered_it(db: TripDb, tokens: PostgresPushTokens) -> None:
     ana, ben = await db.user("ana"), await db.user("ben")
     await register(tokens, ana, "phone")
@@ -71,6 +73,7 @@ async def test_concurrent_registrations_leave_a_phone_with_one_user(db: TripDb, 
     assert len(await claimable(tokens, *users)) == 1
 
 
+@pytest.mark.contract("rest-core.remove-push-token", "rest-core.remove-push-tokens")
 async def test_deactivation_affects_own_tokens_only(db: TripDb, tokens: PostgresPushTokens) -> None:
     ana, ben = await db.user("ana"), await db.user("ben")
     for name in ("one", "two", "three"):
@@ -149,6 +152,7 @@ async def test_a_sent_push_is_not_claimed_again_and_found_by_its_ticket(
     assert three.last_used_at == NOON
 
 
+@pytest.mark.contract("jobs.push.fix-retry")
 async def test_one_attempt_claims_a_phone_at_a_time(db: TripDb, tokens: PostgresPushTokens) -> None:
     ana, push = await db.user("ana"), EventId(uuid7())
     for name in ("one", "two"):
@@ -164,6 +168,7 @@ async def test_one_attempt_claims_a_phone_at_a_time(db: TripDb, tokens: Postgres
     assert await tokens.claim(push, [ana], now=NOON + CLAIMED_FOR) == Claimed([claimed_phones[1]], 0)
 
 
+@pytest.mark.contract("jobs.push.gone")
 async def test_an_invalid_token_is_deactivated_for_every_user(db: TripDb, tokens: PostgresPushTokens) -> None:
     ana, ben = await db.user("ana"), await db.user("ben")
     before = await register(tokens, ana, "phone")
@@ -175,6 +180,7 @@ async def test_an_invalid_token_is_deactivated_for_every_user(db: TripDb, tokens
     assert await claimable(tokens, ana, ben) == {"tablet"}
 
 
+@pytest.mark.contract("jobs.push-tokens")
 async def test_old_tokens_and_sends_are_deleted(db: TripDb, tokens: PostgresPushTokens) -> None:
     ana, push = await db.user("ana"), EventId(uuid7())
     old, young = await register(tokens, ana, "old"), await register(tokens, ana, "young")

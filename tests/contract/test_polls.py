@@ -37,6 +37,7 @@ async def test_repeats_return_the_first_poll_until_it_is_deleted(db: TripDb) -> 
     assert (await here.polls.page(Access(here.trip, here.ana, MEMBER), limit=10)).total == 1
 
 
+@pytest.mark.contract("rest-activity.polls.single")
 async def test_a_single_vote_replaces_the_other_and_its_repeat_changes_nothing(db: TripDb) -> None:
     here = await prepare(db)
     poll = await here.add()
@@ -51,6 +52,7 @@ async def test_a_single_vote_replaces_the_other_and_its_repeat_changes_nothing(d
     ]  # fmt: skip
 
 
+@pytest.mark.contract("rest-activity.polls.fix-race")
 async def test_the_database_refuses_a_second_single_vote(db: TripDb) -> None:
     here = await prepare(db)
     poll = await here.add()
@@ -61,6 +63,7 @@ async def test_the_database_refuses_a_second_single_vote(db: TripDb) -> None:
     assert sorted(len(voters) for voters in await here.votes(poll)) == [0, 0, 1]
 
 
+@pytest.mark.contract("rest-activity.polls.multiple")
 async def test_several_votes_stand_beside_one_another(db: TripDb) -> None:
     here = await prepare(db)
     poll = await here.add(allow_multiple_votes=True)
@@ -87,6 +90,7 @@ async def test_a_vote_is_withdrawn_once(db: TripDb) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.contract("rest-activity.polls.fix-unvote")
 async def test_the_deadline_stops_votes_and_withdrawals(db: TripDb) -> None:
     here = await prepare(db)
     poll = await here.add()
@@ -97,6 +101,7 @@ async def test_the_deadline_stops_votes_and_withdrawals(db: TripDb) -> None:
     assert await here.votes(poll) == [{here.ben}, set(), set()]
 
 
+@pytest.mark.contract("rest-activity.polls.unvote")
 async def test_a_closed_poll_takes_no_votes(db: TripDb) -> None:
     here = await prepare(db)
     poll = await here.add()
@@ -118,6 +123,7 @@ async def test_a_blind_ballot_names_neither_voters_nor_options_in_events(db: Tri
     ] * 2
 
 
+@pytest.mark.contract("rest-activity.polls.own-trip")
 async def test_options_of_another_poll_and_polls_of_another_trip_are_not_found(db: TripDb) -> None:
     here = await prepare(db)
     poll, other = await here.add(), await here.add()
@@ -134,6 +140,7 @@ async def test_options_of_another_poll_and_polls_of_another_trip_are_not_found(d
             await gone
 
 
+@pytest.mark.contract("rest-activity.polls.fix-quorum")
 async def test_the_quorum_counts_present_members(db: TripDb) -> None:
     here = await prepare(db)
     poll = await here.add()
@@ -151,6 +158,7 @@ async def test_the_quorum_counts_present_members(db: TripDb) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.contract("rest-activity.polls.close.fix-again")
 async def test_a_poll_is_closed_once(db: TripDb) -> None:
     here = await prepare(db)
     poll = await here.add(by=here.eve)
@@ -191,6 +199,7 @@ async def test_the_question_changes_until_a_member_has_voted(db: TripDb) -> None
     assert [payload["question"] for payload in await here.payloads("POLL_UPDATED")] == ["And how?"]
 
 
+@pytest.mark.contract("permissions.poll.update-delete")
 async def test_members_change_their_own_polls_and_admins_all(db: TripDb) -> None:
     here = await prepare(db)
     dan = await db.user("dan")
@@ -211,6 +220,7 @@ async def test_members_change_their_own_polls_and_admins_all(db: TripDb) -> None
     assert await here.payloads("POLL_DELETED") == [{"pollId": str(anas.id), "tripId": str(here.trip)}]
 
 
+@pytest.mark.contract("rest-activity.polls.fix-queries")
 async def test_pages_are_newest_first_and_one_statement(db: TripDb) -> None:
     here = await prepare(db)
     made = [await here.add(at=NOON + timedelta(seconds=n)) for n in range(5)]

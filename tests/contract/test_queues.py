@@ -141,6 +141,7 @@ async def test_a_consumer_that_was_too_slow_can_neither_acknowledge_nor_fail(
     assert await queue.depths() == []
 
 
+@pytest.mark.contract("jobs.mail.fix-asynchronous")
 async def test_a_failed_job_waits_twice_as_long_each_time(queue: WorkQueue, clock: QueueClock) -> None:
     await queue.send(MAIL, "{}")
     for attempt in range(1, MAX_ATTEMPTS):

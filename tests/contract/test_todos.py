@@ -44,6 +44,7 @@ async def change(todos: PostgresTodos, todo: Todo, by: UserId, **fields: Any) ->
     return await todos.change(command, todo.id, TodoChange(**fields))
 
 
+@pytest.mark.contract("rest-activity.todos.get", "rest-activity.todos.fix-times")
 async def test_a_to_do_is_read_back_and_published_with_its_times(db: TripDb, todos: PostgresTodos) -> None:
     ana = await db.user("ana")
     trip = await db.trip(ana)
@@ -67,6 +68,7 @@ async def test_repeats_return_the_first_to_do_until_it_is_deleted(db: TripDb, to
     assert (await todos.page(Access(trip, ana, MEMBER), limit=10, offset=0)).total == 1
 
 
+@pytest.mark.contract("rest-activity.todos.list")
 async def test_pages_are_newest_first_and_have_the_total(db: TripDb, todos: PostgresTodos) -> None:
     ana = await db.user("ana")
     trip = await db.trip(ana)
@@ -77,6 +79,7 @@ async def test_pages_are_newest_first_and_have_the_total(db: TripDb, todos: Post
     assert (beyond.items, beyond.total) == ([], len(made))
 
 
+@pytest.mark.contract("permissions.todo.update-delete")
 async def test_members_change_their_own_to_dos_and_admins_all(db: TripDb, todos: PostgresTodos) -> None:
     ana, ben, eve = await db.user("ana"), await db.user("ben"), await db.user("eve")
     trip = await db.trip(ana)
@@ -92,6 +95,7 @@ async def test_members_change_their_own_to_dos_and_admins_all(db: TripDb, todos:
     await todos.delete(Command(trip, ben, OWN_OR_ADMIN, EventId(uuid7()), NOON), eves.id)
 
 
+@pytest.mark.contract("rest-activity.todos.change")
 async def test_a_change_without_effect_publishes_nothing(db: TripDb, todos: PostgresTodos) -> None:
     ana = await db.user("ana")
     todo = await add(todos, await db.trip(ana), ana)
@@ -101,6 +105,7 @@ async def test_a_change_without_effect_publishes_nothing(db: TripDb, todos: Post
     assert len(await db.events()) == before
 
 
+@pytest.mark.contract("rest-activity.todos.fix-404")
 async def test_a_to_do_is_found_on_its_own_trip_only(db: TripDb, todos: PostgresTodos) -> None:
     ana = await db.user("ana")
     here, there = await db.trip(ana), await db.trip(ana)
@@ -208,6 +213,7 @@ async def test_to_dos_of_a_deleted_trip_are_not_announced(db: TripDb, todos: Pos
     assert await todos.remind(now=NOON, limit=10) == 0
 
 
+@pytest.mark.contract("permissions.active-only")
 async def test_outsiders_and_former_members_see_nothing(db: TripDb, todos: PostgresTodos) -> None:
     ana, ben, eve = await db.user("ana"), await db.user("ben"), await db.user("eve")
     trip = await db.trip(ana)

@@ -51,6 +51,7 @@ def members_on(card: TripCard) -> list[UserId]:
     return [UserId(UUID(member["userId"])) for member in json.loads(card.body)["members"]]
 
 
+@pytest.mark.contract("rest-core.create-trip.owner", "permissions.creator")
 async def test_a_new_trip_has_its_creator_as_owner_and_is_published(db: TripDb, trips: PostgresTrips) -> None:
     ana = await db.user("ana")
     made = await db.new_trip(ana)
@@ -64,6 +65,7 @@ async def test_a_new_trip_has_its_creator_as_owner_and_is_published(db: TripDb, 
     assert "destinationAddress" not in event["payload"]
 
 
+@pytest.mark.contract("rest-core.create-trip.repeat")
 async def test_a_repeat_within_the_window_returns_the_first_trip(db: TripDb, trips: PostgresTrips) -> None:
     ana = await db.user("ana")
     first = await db.new_trip(ana, fingerprint=b"same")
@@ -74,6 +76,7 @@ async def test_a_repeat_within_the_window_returns_the_first_trip(db: TripDb, tri
     assert len((await trips.list_for_user(ana)).trips) == 2
 
 
+@pytest.mark.contract("rest-core.create-trip.repeat")
 async def test_concurrent_repeats_create_one_trip(db: TripDb, trips: PostgresTrips) -> None:
     ana = await db.user("ana")
     made = await asyncio.gather(*(db.new_trip(ana, fingerprint=b"same") for _ in range(8)))
@@ -88,6 +91,7 @@ async def test_a_deleted_trip_may_be_created_again_at_once(db: TripDb, trips: Po
     assert (await db.new_trip(ana, fingerprint=b"same")).id != first.id
 
 
+@pytest.mark.contract("rest-core.trips")
 async def test_a_list_has_the_callers_trips_latest_start_first_with_all_members(
     db: TripDb, trips: PostgresTrips
 ) -> None:
@@ -112,6 +116,7 @@ async def test_a_user_without_trips_has_an_empty_list_and_a_user_without_profile
         await db.trip(UserId(uuid4()))
 
 
+@pytest.mark.contract("rest-core.trips", "rest-core.trip", "rest-core.delete-trip")
 async def test_non_members_get_not_trip_member_and_members_of_a_deleted_trip_not_found(
     db: TripDb, trips: PostgresTrips
 ) -> None:
@@ -133,6 +138,7 @@ async def test_non_members_get_not_trip_member_and_members_of_a_deleted_trip_not
     assert (await trips.list_for_user(ana)).trips == []
 
 
+@pytest.mark.contract("rest-core.change-trip", "rest-core.change-trip.client-event")
 async def test_a_change_is_merged_and_names_the_changed_fields(db: TripDb, trips: PostgresTrips) -> None:
     ana = await db.user("ana")
     trip_id = await db.trip(ana, description="by train")
@@ -145,6 +151,7 @@ async def test_a_change_is_merged_and_names_the_changed_fields(db: TripDb, trips
     assert event["payload"]["status"] == "PLANNING"
 
 
+@pytest.mark.contract("rest-core.change-trip.status")
 async def test_a_change_without_effect_publishes_nothing(db: TripDb, trips: PostgresTrips) -> None:
     ana = await db.user("ana")
     trip_id = await db.trip(ana)
@@ -153,6 +160,7 @@ async def test_a_change_without_effect_publishes_nothing(db: TripDb, trips: Post
     assert await db.types() == ["TRIP_CREATED"]
 
 
+@pytest.mark.contract("rest-core.change-trip.dates")
 async def test_dates_are_merged_before_their_validation(db: TripDb, trips: PostgresTrips) -> None:
     ana = await db.user("ana")
     trip_id = await db.trip(ana)
@@ -161,6 +169,7 @@ async def test_dates_are_merged_before_their_validation(db: TripDb, trips: Postg
     assert (await trips.get(Access(trip_id, ana, MEMBER))).end_date == date(2026, 12, 9)
 
 
+@pytest.mark.contract("rest-core.change-trip.status", "rest-core.status")
 @pytest.mark.parametrize("old", list(Status))
 @pytest.mark.parametrize("new", list(Status))
 async def test_status_follows_the_table(db: TripDb, trips: PostgresTrips, old: Status, new: Status) -> None:
@@ -177,6 +186,7 @@ async def test_status_follows_the_table(db: TripDb, trips: PostgresTrips, old: S
         assert refusal.value.details == f"a trip cannot go from {old} to {new}"
 
 
+@pytest.mark.contract("rest-core.trip-search", "rest-core.trip-search.fix-own", "permissions.fix-search")
 async def test_a_search_covers_the_callers_trips_only(db: TripDb, trips: PostgresTrips) -> None:
     ana, ben = await db.user("ana"), await db.user("ben")
     home = await db.trip(ana, destination_name="Lisboa", start_date=date(2026, 12, 5))
@@ -229,6 +239,7 @@ async def test_trips_made_at_the_same_moment_stay_within_the_limit_and_repeats_g
         assert len({trip.id for trip in same}) == 1
 
 
+@pytest.mark.contract("permissions.trip.update")
 async def test_an_admin_edits_and_a_member_does_not(db: TripDb, trips: PostgresTrips) -> None:
     ana, ben, eve = await db.user("ana"), await db.user("ben"), await db.user("eve")
     trip_id = await db.trip(ana)

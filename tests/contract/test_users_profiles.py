@@ -35,6 +35,7 @@ async def test_onboarding_creates_a_profile(auth: AuthPorts) -> None:
     assert await auth.profiles.get(wanted.id, wanted.id) == wanted
 
 
+@pytest.mark.contract("rest-core.onboard.repeat")
 async def test_repeated_onboarding_changes_nothing(auth: AuthPorts) -> None:
     first = await auth.profile("ana")
     assert await auth.profiles.onboard(replace(first, created_at=LATER, updated_at=LATER)) == first
@@ -48,6 +49,7 @@ async def test_concurrent_onboarding_creates_one_profile(auth: AuthPorts) -> Non
     assert await auth.profiles.onboard(wanted) == wanted
 
 
+@pytest.mark.contract("rest-core.onboard.fix-change")
 async def test_onboarding_updates_address_and_username(auth: AuthPorts) -> None:
     first = await auth.profile("ana")
     moved = replace(first, email="ana@new.example", username="anita", updated_at=LATER)
@@ -342,6 +344,7 @@ async def test_search_treats_wildcards_literally(auth: AuthPorts) -> None:
     assert await found(auth, "%%", ana) == []
 
 
+@pytest.mark.contract("rest-core.search.order")
 async def test_search_ranks_addresses_first_then_beginnings_of_usernames(auth: AuthPorts) -> None:
     zoe = await auth.profile("zoe", email="mariana@example.org")
     anamaria = await auth.profile("anamaria")
@@ -382,6 +385,7 @@ async def test_search_needs_a_profile(auth: AuthPorts) -> None:
         await auth.profiles.search("ana", UserId(uuid7()), trip_id=None, limit=5)
 
 
+@pytest.mark.contract("rest-core.users")
 async def test_admins_list_all_users_newest_first(auth: AuthPorts) -> None:
     ana = await auth.profile("ana")
     ben = await auth.profiles.onboard(replace(new_profile("ben"), created_at=LATER, updated_at=LATER))

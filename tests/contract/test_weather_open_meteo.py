@@ -49,6 +49,7 @@ async def test_the_conditions_and_days_of_an_area_are_read(source: OpenMeteo, se
     )  # fmt: skip
 
 
+@pytest.mark.contract("jobs.weather-request")
 async def test_the_query_has_the_rounded_coordinates_units_and_time_zone(
     source: OpenMeteo, service: OpenMeteoServer
 ) -> None:
@@ -69,6 +70,7 @@ async def test_values_that_the_service_lacks_are_none(source: OpenMeteo, service
     assert (weather.days[0].weather_code, weather.days[0].temperature_max_celsius) == (None, None)
 
 
+@pytest.mark.contract("jobs.weather-failure")
 @pytest.mark.parametrize("failure", [429, 500, 502, 302, 400, "garbage", "half", "empty"])
 async def test_an_unusable_answer_is_an_outage(
     source: OpenMeteo, service: OpenMeteoServer, failure: int | str
@@ -79,6 +81,7 @@ async def test_an_unusable_answer_is_an_outage(
     assert "41" not in str(outage.value.details)
 
 
+@pytest.mark.contract("jobs.weather-failure")
 @pytest.mark.parametrize("failure", ["silent", "trickle"])
 async def test_an_answer_that_does_not_end_is_an_outage(service: OpenMeteoServer, failure: str) -> None:
     service.failure = failure

@@ -27,6 +27,7 @@ async def refused_refresh(api: Api, refresh_token: str) -> str:
     return str(reply.json()["code"])
 
 
+@pytest.mark.contract("rest-activity.auth-routes")
 @pytest.mark.parametrize("by", ["email", "username"])
 async def test_a_user_signs_in_by(api: Api, register: Register, by: str) -> None:
     ana = await register("ana")
@@ -48,6 +49,7 @@ async def test_a_wrong_password_and_an_unknown_address_get_the_same_reply(api: A
     assert first == second
 
 
+@pytest.mark.contract("rest-activity.auth-routes")
 async def test_validate_returns_the_user_of_a_token(api: Api, register: Register) -> None:
     ana = await register("ana")
     valid = await ana.ask("GET", "/v1/auth/validate")
@@ -55,6 +57,7 @@ async def test_validate_returns_the_user_of_a_token(api: Api, register: Register
     assert (await api.send("GET", "/v1/auth/validate")).status_code == 401
 
 
+@pytest.mark.contract("rest-activity.auth-routes")
 async def test_a_refresh_token_is_exchanged_for_new_tokens(api: Api, register: Register) -> None:
     ana = await register("ana")
     again = await refreshed(api, ana.refresh_token)
@@ -71,6 +74,7 @@ async def test_a_refresh_whose_reply_was_lost_may_be_repeated(api: Api, register
     await refreshed(api, second.refresh_token)
 
 
+@pytest.mark.contract("rest-activity.auth-routes")
 async def test_signing_out_ends_the_session_of_that_device_only(
     api: Api, register: Register, connect: Connect
 ) -> None:

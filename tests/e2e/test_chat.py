@@ -53,6 +53,7 @@ async def send_message(socket: Socket, trip_id: str, text: str, **fields: Any) -
     return message_id
 
 
+@pytest.mark.contract("rest-activity.chat.list.client-fields")
 async def test_a_message_by_socket_or_request_reaches_every_member_and_is_stored(
     register: Register, connect: Connect
 ) -> None:
@@ -162,6 +163,7 @@ async def test_a_client_that_lost_its_network_reads_the_messages_after_the_last_
     assert [message_id for message_id in found if message_id != seen["id"]] == missed
 
 
+@pytest.mark.contract("rest-activity.chat.send.compat-id")
 async def test_one_message_sent_in_every_way_at_once_is_stored_once(register: Register, connect: Connect) -> None:
     ana, ben, trip_id = await trip_of_two(register)
     ana_socket, ben_socket = await connect(ana), await connect(ben)
@@ -177,6 +179,7 @@ async def test_one_message_sent_in_every_way_at_once_is_stored_once(register: Re
     ).status_code == 409
 
 
+@pytest.mark.contract("rest-activity.chat.list", "rest-activity.chat.list.compat-cursors")
 async def test_history_pages_have_no_gaps_while_others_write(register: Register) -> None:
     ana, ben, trip_id = await trip_of_two(register)
     message_ids = [(await post_message(ana if n % 2 else ben, trip_id, str(n)))["id"] for n in range(9)]
@@ -195,6 +198,13 @@ async def test_history_pages_have_no_gaps_while_others_write(register: Register)
     assert (await ana.send("GET", f"{chat_of(trip_id)}/messages?cursor=nowhere")).status_code == 400
 
 
+@pytest.mark.contract(
+    "rest-activity.chat.react",
+    "rest-activity.chat.unreact",
+    "rest-activity.chat.reactions",
+    "rest-activity.chat.edit",
+    "rest-activity.chat.delete",
+)
 async def test_a_message_is_edited_reacted_to_found_and_deleted(register: Register, connect: Connect) -> None:
     ana, ben, trip_id = await trip_of_two(register)
     ben_socket = await connect(ben)
@@ -241,6 +251,7 @@ async def test_typing_is_broadcast_to_the_others_and_not_stored(register: Regist
     assert not any("kept" in event for event in await ben.events())
 
 
+@pytest.mark.contract("rest-activity.chat.read")
 async def test_read_receipts_list_the_last_read_message(register: Register) -> None:
     ana, ben, trip_id = await trip_of_two(register)
     first, second = await post_message(ana, trip_id, "one"), await post_message(ana, trip_id, "two")
@@ -255,6 +266,7 @@ async def test_read_receipts_list_the_last_read_message(register: Register) -> N
     assert (receipt["user"], receipt["message_id"]) == ({"id": ben.id, "name": "Ben"}, second["id"])
 
 
+@pytest.mark.contract("rest-activity.chat.send.compat-names")
 async def test_null_means_absent(register: Register, connect: Connect) -> None:
     ana, _, trip_id = await trip_of_two(register)
     nothing = {"id": None, "messageId": None, "temp_id": None, "replyToId": None, "attachmentId": None}
@@ -266,6 +278,7 @@ async def test_null_means_absent(register: Register, connect: Connect) -> None:
     assert await texts(ana, trip_id) == ["three", "two"]
 
 
+@pytest.mark.contract("rest-activity.chat.send")
 @pytest.mark.parametrize(
     "body", [{}, {"message": None}, {"message": "   "}, {"message": "x" * 1001}, {"message": 7}, {"id": "no-id"}]
 )

@@ -99,6 +99,7 @@ async def test_05_a_payload_trip_that_the_user_is_not_in_stores_and_broadcasts_n
     assert (await eve_socket.answer({"type": "ping"}))["type"] == "pong"
 
 
+@pytest.mark.contract("rest-activity.chat.read.forward")
 @pytest.mark.parametrize("first", ["socket", "rest"])
 async def test_06_read_receipt_by_socket_and_post_in_either_order_is_one_receipt_that_only_moves_forward(
     register: Register, connect: Connect, first: str
@@ -129,6 +130,7 @@ async def test_06_read_receipt_by_socket_and_post_in_either_order_is_one_receipt
     assert receipt["message_id"] == newer["id"]
 
 
+@pytest.mark.contract("rest-core.envelope")
 async def test_07_every_envelope_has_an_id_a_trip_a_utc_timestamp_a_version_and_a_source(
     register: Register, connect: Connect
 ) -> None:
@@ -187,6 +189,7 @@ async def test_09_ping_subscribe_and_unsubscribe_answer_and_garbage_does_not_kil
     assert (await intact.answer({"type": "subscribe"}))["error"]
 
 
+@pytest.mark.contract("rest-core.invite.client-notification")
 async def test_10_notification_created_reaches_every_socket_with_metadata_of_the_strict_schema(
     register: Register, connect: Connect
 ) -> None:

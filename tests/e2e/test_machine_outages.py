@@ -152,6 +152,7 @@ async def test_a_killed_host_leaves_nothing_that_prevents_the_next_start(server:
     assert server.errors == []
 
 
+@pytest.mark.contract("jobs.shutdown.fix")
 async def test_ctrl_c_closes_sockets_with_1012_and_they_reconnect(server: Server, api: Api) -> None:
     ana = await api.register("ana")
     trip_id = await ana.new_trip()

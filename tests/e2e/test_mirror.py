@@ -34,6 +34,7 @@ async def mirrored(project: Project) -> AsyncIterator[Api]:
         assert server.errors == [], "\n".join(server.errors)
 
 
+@pytest.mark.contract("rest-activity.locations.compat-supabase")
 async def test_the_mirror_follows_members_positions_and_deletions(mirrored: Api, project: Project) -> None:
     ana, ben, cleo = [await mirrored.register(name) for name in ("ana", "ben", "cleo")]
     trip_id = await ana.new_trip(name="Porto")

@@ -21,6 +21,7 @@ async def types(user: User) -> list[str]:
     return [item["type"] for item in await user.ask("GET", "/v1/notifications?limit=100")]
 
 
+@pytest.mark.contract("jobs.push.client-open")
 async def test_an_invitation_is_pushed_and_its_data_opens_it(register: Register, phones: Phones) -> None:
     ana, ben = await register("ana"), await register("ben")
     token = await phones.register(ben)
@@ -99,6 +100,7 @@ async def test_quiet_hours_suppress_pushes_only(register: Register, connect: Con
     assert [item["body"] for item in await phones.pushes(token, UPDATED)] == ["Ana updated Day train"]
 
 
+@pytest.mark.contract("rest-activity.notifications.fix-preferences")
 async def test_the_switches_of_the_shipped_app_are_honoured(register: Register, phones: Phones) -> None:
     ana, ben, cleo = await register("ana"), await register("ben"), await register("cleo")
     trip_id = await ana.new_trip()

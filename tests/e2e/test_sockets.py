@@ -157,6 +157,17 @@ async def test_a_refused_upgrade_has_the_headers_of_every_reply(api: Api) -> Non
         assert headers[name] == plain.headers[name]
 
 
+@pytest.mark.contract(
+    "rest-core.create-trip.client-event",
+    "rest-core.change-trip.client-event",
+    "rest-core.status.fix-event",
+    "rest-core.remove-member.client-event",
+    "rest-core.events",
+    "rest-core.events.fix-address",
+    "rest-core.envelope",
+    "rest-activity.todos.events",
+    "rest-activity.polls.events",
+)
 async def test_every_event_has_a_strict_envelope_and_the_fields_that_the_client_reads(
     register: Register, connect: Connect
 ) -> None:
@@ -183,6 +194,11 @@ async def test_every_event_has_a_strict_envelope_and_the_fields_that_the_client_
     assert "@" not in json.dumps(seen["TRIP_INVITATION_CREATED"])
 
 
+@pytest.mark.contract(
+    "rest-activity.notifications.fields",
+    "rest-activity.notifications.client-metadata",
+    "rest-activity.notifications.fix-sockets",
+)
 async def test_notifications_reach_every_socket_with_the_metadata_that_the_client_reads(
     register: Register, connect: Connect
 ) -> None:

@@ -45,6 +45,7 @@ async def roles(user: User, trip_id: str) -> dict[str, str]:
     return {member["user"]["id"]: member["membership"]["role"] for member in members}
 
 
+@pytest.mark.contract("rest-core.me")
 async def test_registration_signs_the_user_in(api: Api, register: Register) -> None:
     ana = await register("ana", lastName="Costa")
     me = await ana.ask("GET", "/v1/users/me")
@@ -53,6 +54,7 @@ async def test_registration_signs_the_user_in(api: Api, register: Register) -> N
     assert await ana.ask("GET", "/v1/trips") == []
 
 
+@pytest.mark.contract("rest-core.create-trip")
 async def test_a_trip_is_listed_and_shown_as_created(register: Register) -> None:
     ana = await register("ana")
     made = await ana.ask("POST", "/v1/trips", NEW_TRIP, status=201)
@@ -109,6 +111,7 @@ async def test_a_registered_user_joins_by_the_link_in_the_mail(
     assert (await roles(ana, trip_id))[ben.id] == "ADMIN"
 
 
+@pytest.mark.contract("rest-core.invitation-by-token", "rest-core.accept-by-token.fix")
 async def test_the_app_joins_with_the_token_of_the_link(mailbox: Mailbox, register: Register) -> None:
     ana, ben = await register("ana"), await register("ben")
     trip_id = await ana.new_trip()
@@ -120,6 +123,7 @@ async def test_the_app_joins_with_the_token_of_the_link(mailbox: Mailbox, regist
     assert (joined["tripId"], joined["userId"], joined["role"]) == (trip_id, ben.id, "MEMBER")
 
 
+@pytest.mark.contract("rest-core.decline")
 async def test_a_declined_invitation_does_not_change_the_trip(register: Register) -> None:
     ana, ben = await register("ana"), await register("ben")
     trip_id = await ana.new_trip()
@@ -131,6 +135,7 @@ async def test_a_declined_invitation_does_not_change_the_trip(register: Register
     assert declined[0]["metadata"]["memberID"] == ben.id
 
 
+@pytest.mark.contract("rest-activity.todos.events")
 async def test_members_see_each_others_to_dos_live(register: Register, connect: Connect) -> None:
     ana, ben = await register("ana"), await register("ben")
     trip_id = await ana.new_trip()
@@ -153,6 +158,7 @@ async def test_members_see_each_others_to_dos_live(register: Register, connect: 
         assert listed["pagination"]["total"] == 1
 
 
+@pytest.mark.contract("rest-core.status.fix-400", "rest-core.status.fix-event")
 async def test_a_trip_changes_its_status_and_members_see_it(register: Register, connect: Connect) -> None:
     ana, ben = await register("ana"), await register("ben")
     trip_id = await ana.new_trip()
@@ -177,6 +183,13 @@ async def notifications(user: User, type_: str, *, count: int = 1) -> list[dict[
     return await eventually(found)
 
 
+@pytest.mark.contract(
+    "rest-activity.notifications.list",
+    "rest-activity.notifications.unread",
+    "rest-activity.notifications.read",
+    "rest-activity.notifications.read-all",
+    "rest-activity.notifications.delete",
+)
 async def test_users_are_notified_and_mark_notifications_as_read(register: Register, connect: Connect) -> None:
     ana, ben = await register("ana"), await register("ben")
     live = await connect(ben)
@@ -208,6 +221,7 @@ async def test_users_are_notified_and_mark_notifications_as_read(register: Regis
     assert await ben.ask("GET", "/v1/notifications") == []
 
 
+@pytest.mark.contract("rest-core.remove-member.client-leave")
 async def test_a_member_who_leaves_is_off_the_trip(register: Register) -> None:
     ana, ben = await register("ana"), await register("ben")
     trip_id = await ana.new_trip()
@@ -221,6 +235,13 @@ async def test_a_member_who_leaves_is_off_the_trip(register: Register) -> None:
     assert left["metadata"]["memberID"] == ben.id
 
 
+@pytest.mark.contract(
+    "rest-core.remove-member.client-leave",
+    "rest-core.role.client-event",
+    "rest-core.role.client-owner",
+    "permissions.created-by",
+    "permissions.e4",
+)
 async def test_an_owner_transfers_the_trip_and_then_leaves(register: Register, connect: Connect) -> None:
     ana, ben = await register("ana"), await register("ben")
     trip_id = await ana.new_trip()
@@ -235,6 +256,7 @@ async def test_an_owner_transfers_the_trip_and_then_leaves(register: Register, c
     assert await roles(ben, trip_id) == {ben.id: "OWNER"}
 
 
+@pytest.mark.contract("rest-core.trip", "rest-core.delete-trip")
 async def test_a_deleted_trip_is_gone_for_every_member(register: Register, connect: Connect) -> None:
     ana, ben, eve = await register("ana"), await register("ben"), await register("eve")
     trip_id = await ana.new_trip()
@@ -247,6 +269,7 @@ async def test_a_deleted_trip_is_gone_for_every_member(register: Register, conne
         assert await user.ask("GET", "/v1/trips") == []
 
 
+@pytest.mark.contract("rest-core.gate")
 async def test_a_non_member_cannot_distinguish_a_trip_from_no_trip(register: Register) -> None:
     ana, eve = await register("ana"), await register("eve")
     trip_id = await ana.new_trip()
@@ -257,12 +280,14 @@ async def test_a_non_member_cannot_distinguish_a_trip_from_no_trip(register: Reg
         assert existing.json()["code"] == missing.json()["code"] == "not_trip_member"
 
 
+@pytest.mark.contract("rest-core.docs")
 @pytest.mark.one_machine(HOSTS_OWN)
 @pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/health", "/health/liveness", "/health/readiness"])
 async def test_a_public_page_needs_no_token(api: Api, path: str) -> None:
     assert (await api.send("GET", path)).status_code == 200
 
 
+@pytest.mark.contract("rest-core.metrics")
 @pytest.mark.one_machine("on AWS metrics need a token")
 async def test_metrics_need_no_token_on_the_machine_itself(api: Api, register: Register) -> None:
     await (await register("ana")).new_trip()
@@ -271,6 +296,7 @@ async def test_metrics_need_no_token_on_the_machine_itself(api: Api, register: R
     assert any(map(counted.match, lines))
 
 
+@pytest.mark.contract("rest-core.health")
 @pytest.mark.one_machine(HOSTS_OWN)
 async def test_health_reports_every_component_up(api: Api) -> None:
     health = (await api.send("GET", "/health")).json()

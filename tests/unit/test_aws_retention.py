@@ -206,6 +206,7 @@ def _ports(storage: FakeStorage) -> Ports:
     )
 
 
+@pytest.mark.contract("jobs.wallet-purge.fix-once")
 async def test_every_task_runs() -> None:
     storage = FakeStorage()
     await apply_retention({}, LambdaContext(), _ports(storage))

@@ -16,6 +16,7 @@ from nomadcrew.core.documents.model import (
 from nomadcrew.core.errors import Invalid
 
 
+@pytest.mark.contract("rest-activity.wallet.metadata")
 @pytest.mark.parametrize("type_", DocumentType)
 def test_each_type_keeps_keys_in_both_spellings(type_: DocumentType) -> None:
     # The contract's first key of each type.
@@ -39,6 +40,7 @@ def test_values_are_texts_numbers_flags_or_null() -> None:
     assert kept("receipt", {"unknown": []}) == {}
 
 
+@pytest.mark.contract("rest-activity.wallet.metadata")
 def test_large_metadata_is_refused_after_other_keys_are_dropped() -> None:
     room = MAX_METADATA_BYTES - len('{"notes": ""}')
     assert kept("other", {"notes": "x" * room, "unknown": "x" * room})

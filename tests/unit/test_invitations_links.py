@@ -42,6 +42,7 @@ def monolith_token(secret: str = MONOLITH, alg: str = "HS256", **changes: Any) -
     return jwt.encode({"alg": alg, "typ": "JWT"}, present, OctKey.import_key(secret), algorithms=[alg])
 
 
+@pytest.mark.contract("rest-core.links")
 def test_a_link_has_the_claims_of_the_monolith() -> None:
     token = SignedInvitationLinks([CURRENT]).issue(INVITATION, now=NOON)
     decoded = jwt.decode(token, OctKey.import_key(CURRENT), algorithms=["HS256"])
@@ -52,6 +53,7 @@ def test_a_link_has_the_claims_of_the_monolith() -> None:
     assert decoded.claims == monolith.claims
 
 
+@pytest.mark.contract("rest-core.links")
 def test_a_link_is_valid_until_it_expires() -> None:
     links = SignedInvitationLinks([CURRENT])
     token = links.issue(INVITATION, now=NOON)

@@ -136,6 +136,7 @@ def test_a_last_position_is_hidden_after_a_day_and_a_track_is_not() -> None:
     assert values_of(visible_position(old, owner, READERS["self"], has_ended=False, now=NOON)) == EXACT
 
 
+@pytest.mark.contract("rest-activity.locations.fix-rounded")
 def test_an_approximate_position_has_two_decimals_everywhere() -> None:
     for latitude, longitude in ((0.0, 0.0), (-33.868_82, 151.209_29), (89.999, -179.999), (1.005, -1.005)):
         point = replace(POINT, latitude=latitude, longitude=longitude, privacy=APPROXIMATE)

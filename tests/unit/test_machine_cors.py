@@ -24,6 +24,7 @@ def test_a_listed_origin_is_echoed_with_credentials() -> None:
     assert headers["vary"] == "Origin"
 
 
+@pytest.mark.contract("jobs.cors")
 def test_scripts_may_read_limits_and_request_id() -> None:
     headers = LISTED.check(APP, "api.example.com")
     assert headers is not None
@@ -32,6 +33,7 @@ def test_scripts_may_read_limits_and_request_id() -> None:
     assert {"X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"} <= set(exposed)
 
 
+@pytest.mark.contract("jobs.cors.wildcard")
 @pytest.mark.parametrize(
     "origin",
     [
@@ -80,6 +82,7 @@ def test_without_a_host_header_no_origin_is_the_own_one() -> None:
     assert LISTED.check("https://", "") is None
 
 
+@pytest.mark.contract("jobs.cors")
 def test_a_preflight_is_valid_for_half_a_day() -> None:
     reply = LISTED.preflight({"origin": APP, "access-control-request-method": "PUT"})
     assert (reply.status, reply.body) == (204, b"")

@@ -98,6 +98,7 @@ async def test_the_disk_is_written_at_most_every_ten_seconds() -> None:
     assert len(writes) == 1
 
 
+@pytest.mark.contract("rest-core.health")
 async def test_health_reports_every_component() -> None:
     answer = await client(heartbeats={"relay": Heartbeat(), "workers": Heartbeat()}).ask("GET", "/health")
     assert answer.status == 200
@@ -111,6 +112,7 @@ async def test_health_reports_every_component() -> None:
     }
 
 
+@pytest.mark.contract("rest-core.health.down", "rest-core.readiness")
 @pytest.mark.parametrize(
     ("error", "details"),
     [
@@ -174,6 +176,7 @@ async def test_a_cached_state_expires(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (await requester.ask("GET", "/health/readiness")).status == 200
 
 
+@pytest.mark.contract("rest-core.liveness")
 async def test_liveness_is_empty() -> None:
     answer = await client(Database(Unavailable()).ping).ask("GET", "/health/liveness")
     assert (answer.status, answer.body) == (200, b"")
@@ -247,6 +250,7 @@ async def test_metrics_are_readable_on_the_machine_itself(peer: str) -> None:
     assert b"nomadcrew_sockets 4.0" in answer.body
 
 
+@pytest.mark.contract("jobs.metrics.fix-private")
 @pytest.mark.parametrize(
     ("peer", "headers"),
     [

@@ -36,6 +36,7 @@ ANA = {"authorization": "Bearer ana"}
 APP_ORIGIN = "https://app.example.com"
 
 
+@pytest.mark.contract("jobs.headers")
 async def test_a_route_replies_with_all_common_headers() -> None:
     host = Host()
     answer = await host.client.ask("GET", f"/v1/notes/{TRIP}?a=1&a=2&b=", ANA)
@@ -265,6 +266,7 @@ async def test_a_redirect_never_leads_to_another_host(target: str) -> None:
     assert (await Host().client.ask("GET", target)).status == 404
 
 
+@pytest.mark.contract("rest-activity.request-id")
 @pytest.mark.parametrize("given", ["a-b_c.1", "x" * 128])
 async def test_a_valid_request_id_is_returned(given: str) -> None:
     answer = await Host().client.ask("GET", "/v1/notes", {**ANA, "x-request-id": given})
@@ -380,6 +382,7 @@ async def test_a_preflight_lists_the_methods_of_a_known_path() -> None:
     assert "allow" not in (await with_origin("OPTIONS", APP_ORIGIN, "/v1/nowhere")).headers
 
 
+@pytest.mark.contract("jobs.headers")
 async def test_hsts_is_sent_behind_tls() -> None:
     secure = Host(site=Site("https://api.example.com")).client
     for target in ("/v1/notes", "/v1/nowhere", "/docs", "/health"):

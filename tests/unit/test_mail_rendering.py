@@ -88,6 +88,7 @@ class Tags(HTMLParser):
         return [attributes.get(name) for found, attributes in self.tags if found == tag]
 
 
+@pytest.mark.contract("rest-core.links.form", "jobs.mail.invitation", "jobs.mail.fix-content")
 def test_an_invitation_mail_names_inviter_trip_and_expiry() -> None:
     mail = invitation_mail("id-1", DETAILS.email, DETAILS, TOKEN, SITE)
     assert (mail.id, mail.to, mail.subject) == ("id-1", "ben@example.org", "Ana Lima invites you to Porto & Douro")
@@ -103,6 +104,7 @@ def test_an_invitation_mail_names_inviter_trip_and_expiry() -> None:
     assert "Porto &amp; Douro" in mail.html
 
 
+@pytest.mark.contract("rest-core.links.form", "jobs.mail.fix-url")
 def test_an_invitation_links_to_the_apps_host_if_there_is_one() -> None:
     mail = invitation_mail("id", DETAILS.email, DETAILS, TOKEN, replace(SITE, app_url="https://nomadcrew.uk"))
     assert "https://nomadcrew.uk/invite/accept/ab.c-d_e\n" in mail.text
@@ -130,6 +132,7 @@ def test_a_confirmation_mail_has_a_link_and_a_repeated_registration_none() -> No
     assert "<a" not in again.html
 
 
+@pytest.mark.contract("jobs.mail.invitation")
 @pytest.mark.parametrize(
     "mail",
     [

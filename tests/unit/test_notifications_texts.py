@@ -44,6 +44,7 @@ TEXTS: list[tuple[str, dict[str, Any], str, str]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.contract("rest-activity.notifications.texts")
 @pytest.mark.parametrize(("type_", "metadata", "sentence", "title"), TEXTS)
 def test_the_text_of_a_notification(type_: str, metadata: dict[str, Any], sentence: str, title: str) -> None:
     assert message(type_, metadata) == sentence

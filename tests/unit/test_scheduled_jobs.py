@@ -60,6 +60,7 @@ def test_every_scheduled_job_has_its_own_name() -> None:
     assert len(set(names)) == len(names)
 
 
+@pytest.mark.contract("jobs.trip-status")
 async def test_trips_stay_as_they_are_unless_the_site_advances_them() -> None:
     [advance] = [scheduled for scheduled in SCHEDULED_JOBS if scheduled.name == "trip-status"]
     assert await run_scheduled_job(advance, fake_ports(), record=False) == 0

@@ -50,6 +50,7 @@ def test_variables_of_other_programs_are_ignored() -> None:
     assert Settings.read({"PATH": "/bin", "nomadcrew_home": "/x", "PGHOST": "db"}) == Settings()
 
 
+@pytest.mark.contract("jobs.settings.fix")
 @pytest.mark.parametrize(
     ("variable", "text", "sentence"),
     [

@@ -302,6 +302,7 @@ async def test_a_server_without_a_source_says_so() -> None:
     assert refused.value.code == "weather_off"
 
 
+@pytest.mark.contract("rest-core.weather.texts", "jobs.weather-reply.codes")
 @pytest.mark.parametrize("code", [0, 1, 2, 3, 45, 48, 51, 53, 55, 56, 57, 61, 63, 65, 66, 67, 71, 73, 75, 77, 80,
                                   81, 82, 85, 86, 95, 96, 99])  # fmt: skip
 def test_every_code_that_clients_know_has_a_text(code: int) -> None:

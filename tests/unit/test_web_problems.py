@@ -53,6 +53,7 @@ def body_of(error: Exception) -> dict[str, Any]:
     return body
 
 
+@pytest.mark.contract("rest-activity.error-types.fix-200")
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_every_refusal_has_a_status_and_a_complete_body(kind: type[DomainError]) -> None:
     error = sample(kind)
@@ -75,6 +76,7 @@ def test_codes_are_lower_case_identifiers(kind: type[DomainError]) -> None:
     assert kind.code == kind.code.lower()
 
 
+@pytest.mark.contract("rest-activity.error-types")
 def test_errors_have_the_status_and_type_of_the_contract() -> None:
     expected = {
         errors.Invalid(): (400, "VALIDATION"),
@@ -92,6 +94,7 @@ def test_errors_have_the_status_and_type_of_the_contract() -> None:
         assert (body_of(error)["status"], body_of(error)["type"]) == (status, type_)
 
 
+@pytest.mark.contract("rest-activity.error-types.fix-details")
 @pytest.mark.parametrize(
     "error", [RuntimeError("password=hunter2"), KeyError("secret"), DomainError("bare secret")]
 )
@@ -116,6 +119,7 @@ def test_only_an_expired_token_requests_a_refresh() -> None:
     assert "refresh_required" not in body_of(errors.Unauthenticated())
 
 
+@pytest.mark.contract("rest-activity.unknown-id")
 def test_an_unknown_id_is_reported_in_the_form_that_the_app_reads() -> None:
     assert body_of(errors.NotFound("Trip", 7)) | {"request_id": ""} == {
         "type": "NOT_FOUND",
