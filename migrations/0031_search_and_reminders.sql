@@ -1,6 +1,7 @@
--- Keys by which a search of a trip finds its to-dos, polls and documents, made by `core.text`. The step fills the rows
--- that exist. For rows that the former version inserts meanwhile PostgreSQL makes them, which is right for ASCII; a text
--- that it changes meanwhile is found by its former words until it changes again.
+-- Keys by which a search of a trip finds its to-dos, polls and documents, made by `core.text`. For ASCII, whose bytes are
+-- its characters, PostgreSQL makes the same; the step fills the other rows. For rows that the former version inserts
+-- meanwhile PostgreSQL makes all of them; a text that it changes meanwhile is found by its former words until it changes
+-- again.
 ALTER TABLE todos ADD COLUMN text_search text;
 -- split
 ALTER TABLE polls ADD COLUMN question_search text;
@@ -8,6 +9,14 @@ ALTER TABLE polls ADD COLUMN question_search text;
 ALTER TABLE poll_options ADD COLUMN text_search text;
 -- split
 ALTER TABLE documents ADD COLUMN name_search text;
+-- split
+UPDATE todos SET text_search = lower(text) WHERE octet_length(text) = length(text);
+-- split
+UPDATE polls SET question_search = lower(question) WHERE octet_length(question) = length(question);
+-- split
+UPDATE poll_options SET text_search = lower(text) WHERE octet_length(text) = length(text);
+-- split
+UPDATE documents SET name_search = lower(name) WHERE octet_length(name) = length(name);
 -- split
 -- step: fill_search_keys
 -- split

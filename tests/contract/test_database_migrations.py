@@ -298,7 +298,16 @@ async def test_existing_to_dos_polls_and_documents_get_the_keys_of_a_search(fres
     for text in inserts:
         statement = compile_statement("insert", text)
         await pool.fetch(statement, **{name: ids[name] for name in statement.params})
+    plain = compile_statement(
+        "plain",
+        """INSERT INTO todos (id, trip_id, text, status, created_by, created_at, updated_at)
+           VALUES (:id::uuid, :trip::uuid, 'Buy a TENT', 'COMPLETE', :user::uuid, now(), now())""",
+    )
+    await pool.fetch(plain, **{**ids, "id": uuid7()})
     await migrate(pool)
+    [row] = await pool.fetch(compile_statement("key", "SELECT text_search FROM todos WHERE text = 'Buy a TENT'"))
+    assert row["text_search"] == "buy a tent"
+    await pool.fetch(compile_statement("delete", "DELETE FROM todos WHERE text = 'Buy a TENT'"))
     read = compile_statement(
         "keys",
         """SELECT t.text_search, p.question_search, o.text_search AS option_search, d.name_search

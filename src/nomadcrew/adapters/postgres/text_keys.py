@@ -41,12 +41,14 @@ class SameKey(Exception):
 class _Table(Struct, frozen=True):
     name: str
     keys: Mapping[str, tuple[str, Key]]  # by column: the column with the text, and its key
+    condition: str = "true"  # the rows to fill
 
     def read(self) -> Statement:
         columns = ", ".join(sorted({source for source, _ in self.keys.values()}))
         return compile_statement(
             f"read_{self.name}",
-            f"SELECT id, {columns} FROM {self.name} WHERE id > :after::uuid ORDER BY id LIMIT :limit::int",  # noqa: S608 — names from the table below
+            f"SELECT id, {columns} FROM {self.name} "  # noqa: S608 — names and conditions from the tables below
+            f"WHERE id > :after::uuid AND {self.condition} ORDER BY id LIMIT :limit::int",
         )
 
     def write(self) -> Statement:
@@ -80,11 +82,9 @@ _TABLES = (
     _Table("chat_messages", {"folded": ("body", search_key)}),
 )
 # The tables of a trip that its search reads, beside its chat and its members.
-_FOUND_TABLES = (
-    _Table("todos", {"text_search": ("text", search_key)}),
-    _Table("polls", {"question_search": ("question", search_key)}),
-    _Table("poll_options", {"text_search": ("text", search_key)}),
-    _Table("documents", {"name_search": ("name", search_key)}),
+_FOUND_TABLES = tuple(
+    _Table(name, {f"{source}_search": (source, search_key)}, f"{source}_search IS NULL")
+    for name, source in (("todos", "text"), ("polls", "question"), ("poll_options", "text"), ("documents", "name"))
 )
 # Of several open invitations of one trip to one mailbox, the latest stays.
 _DECLINE = compile_statement(
@@ -119,7 +119,7 @@ async def fill_text_keys(sql: Sql) -> None:
 
 
 async def fill_search_keys(sql: Sql) -> None:
-    """Fill the keys of to-dos, polls and documents."""
+    """Fill the keys of to-dos, polls and documents that have none."""
     for table in _FOUND_TABLES:
         await _fill(sql, table)
 

@@ -272,7 +272,7 @@ async def find(call: Call) -> FoundView:
     """Find members, documents, polls, to-dos and messages.
 
     Each result has all words: a member in the names, a document in its name, a poll in its question and options.
-    Results of a kind are together, newest first; `more` has the kinds with further results. Only the newest 10,000
+    Results of a kind are together, newest first; `more` has the kinds that may have others. Only the newest 10,000
     messages, 10,000 to-dos and 1,000 polls are searched.
     """
     words = words_of(call.query("q") or "")
