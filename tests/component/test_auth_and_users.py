@@ -567,8 +567,10 @@ async def test_a_user_cannot_change_another_profile(here: World) -> None:
 @pytest.mark.contract("rest-core.user")
 async def test_malformed_and_unknown_user_ids_are_refused(here: World) -> None:
     ana = bearer(await register(here))
-    assert (await here.call("GET", "/v1/users/nonsense", by=ana)).code == "invalid_user_id"
-    assert (await here.call("GET", f"/v1/users/{uuid4()}", by=ana)).code == "user_not_found"
+    malformed = await here.call("GET", "/v1/users/nonsense", by=ana)
+    assert (malformed.status, malformed.code) == (400, "invalid_user_id")
+    unknown = await here.call("GET", f"/v1/users/{uuid4()}", by=ana)
+    assert (unknown.status, unknown.code) == (404, "user_not_found")
     assert (await here.call("PUT", "/v1/users/nonsense", by=ana, body={})).status == 400
     assert (await here.call("PUT", f"/v1/users/{uuid4()}", by=ana, body={})).status == 403
 
