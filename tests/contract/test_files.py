@@ -176,6 +176,22 @@ async def test_an_upload_expires(store: Store) -> None:
     assert await store.files.beginning(KEY, 4) is None
 
 
+@pytest.mark.parametrize(("max_bytes", "length"), [(1 << 20, 256 * 3000), (300_000, 300_000), (1, 1)])
+async def test_a_file_is_fetched_up_to_a_number_of_bytes(store: Store, max_bytes: int, length: int) -> None:
+    content = bytes(range(256)) * 3000
+    await store.files.put(KEY, content, FileKind.JPEG)
+    file = BytesIO(b"what was there before, which is longer than a byte")
+    file.seek(7)
+    assert await store.files.fetch(KEY, file, max_bytes=max_bytes)
+    assert file.getvalue() == content[:length]
+
+
+async def test_a_missing_file_is_not_fetched(store: Store) -> None:
+    file = BytesIO()
+    assert not await store.files.fetch(KEY, file, max_bytes=1 << 20)
+    assert file.getvalue() == b""
+
+
 async def test_a_missing_bucket_is_an_outage(cloud: Cloud) -> None:
     with pytest.raises(Unavailable):
         await S3Files(cloud.client(S3), f"missing-{uuid7()}").put(KEY, b"content", FileKind.PNG)

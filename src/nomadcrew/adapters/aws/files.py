@@ -1,5 +1,6 @@
 """Users' files in S3, and links that S3 serves."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import BinaryIO
 from urllib.parse import quote
@@ -50,20 +51,39 @@ class S3Files:
         return DirectUpload("POST", url, {"key": key, "Content-Type": kind.value, **signed})
 
     async def beginning(self, key: str, length: int) -> Beginning | None:
+        found = await self._first(key, length)
+        if found is None:
+            return None
+        head, headers = found
+        size = headers.get("content-range", "").rpartition("/")[2] or headers["content-length"]
+        return Beginning(head, int(size))
+
+    async def fetch(self, key: str, into: BinaryIO, *, max_bytes: int) -> bool:
+        found = await self._first(key, max_bytes, timeout_s=PUT_TIMEOUT_S)
+        if found is None:
+            return False
+        into.seek(0)
+        into.truncate()
+        into.write(found[0])
+        into.flush()
+        return True
+
+    async def delete(self, key: str) -> None:
+        await self._ask("DELETE", key, b"", {})
+
+    async def _first(
+        self, key: str, length: int, *, timeout_s: float = 3.0
+    ) -> tuple[bytes, Mapping[str, str]] | None:
+        """The first bytes of an object, and the headers of the response; None without such an object."""
         try:
-            head, headers = await self._s3.request(
-                "GET", f"/{self._bucket}/{key}", headers={"range": f"bytes=0-{length - 1}"}
+            return await self._s3.request(
+                "GET", f"/{self._bucket}/{key}", headers={"range": f"bytes=0-{length - 1}"}, timeout_s=timeout_s
             )
         except AwsError as error:
             # S3 denies the object that is not there to a role that may not list the bucket.
             if error.status in (403, 404):
                 return None
             raise Unavailable(details=f"s3: {error.code}") from error
-        size = headers.get("content-range", "").rpartition("/")[2] or headers["content-length"]
-        return Beginning(head, int(size))
-
-    async def delete(self, key: str) -> None:
-        await self._ask("DELETE", key, b"", {})
 
     async def _ask(
         self, method: str, key: str, body: bytes, headers: dict[str, str], *, timeout_s: float = 3.0

@@ -12,12 +12,17 @@ import zlib
 from collections.abc import Iterator
 
 from nomadcrew.core.files.colours import reduced_profile
-from nomadcrew.core.files.model import MAX_FILE_BYTES, FileKind, FileNotReadable, FileTooLarge, kind_of
+from nomadcrew.core.files.model import (
+    MAX_FILE_BYTES,
+    MAX_PIXELS,
+    FileKind,
+    FileNotReadable,
+    FileTooLarge,
+    TooManyPixels,
+    kind_of,
+)
 from nomadcrew.core.files.orientation import UPRIGHT, exif_of, orientation_in
 
-# Four bytes each in the memory of every reader's phone. Phones take pictures of 12, 24, 48 or 50 megapixels; those
-# of 108 and 200 exceed `MAX_FILE_BYTES`.
-MAX_PIXELS = 64_000_000
 # The largest real files have some thousands; parsing more would take too long.
 MAX_PARTS = 20_000
 
@@ -35,6 +40,7 @@ def strip_metadata(content: bytes) -> tuple[FileKind, bytes]:
         FileTooLarge: the file exceeds `MAX_FILE_BYTES`.
         BadFileType: the type is not accepted.
         FileNotReadable: the file is damaged, incomplete or inconsistent.
+        TooManyPixels: the picture exceeds `MAX_PIXELS`.
     """
     if len(content) > MAX_FILE_BYTES:
         raise FileTooLarge
@@ -60,8 +66,10 @@ def _pdf(content: bytes) -> bytes:
 
 
 def _check_size(width: int, height: int) -> None:
-    if not 0 < width * height <= MAX_PIXELS:
+    if not width * height:
         raise FileNotReadable
+    if width * height > MAX_PIXELS:
+        raise TooManyPixels
 
 
 class _Looks:

@@ -6,6 +6,9 @@ from nomadcrew.core.errors import Invalid
 
 MAX_FILE_BYTES = 10 * 2**20
 MAX_NAME = 120  # characters
+# Four bytes each in the memory of every reader's phone. Phones take pictures of 12, 24, 48 or 50 megapixels; those
+# of 108 and 200 exceed `MAX_FILE_BYTES`.
+MAX_PIXELS = 64_000_000
 
 
 class FileKind(StrEnum):
@@ -30,6 +33,13 @@ class BadFileType(Invalid):
 class FileNotReadable(Invalid):
     code = "file_not_readable"
     text = "This file is damaged or incomplete."
+
+
+class TooManyPixels(FileNotReadable):
+    """The decoded picture would take too much memory."""
+
+    code = "too_many_pixels"
+    text = f"A picture must not exceed {MAX_PIXELS // 1_000_000} megapixels."
 
 
 class FileTooLarge(Invalid):

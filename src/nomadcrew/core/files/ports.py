@@ -62,6 +62,10 @@ class Files(Protocol):
         """The size of a file and its first `length` bytes; None without such a file."""
         ...
 
+    async def fetch(self, key: str, into: BinaryIO, *, max_bytes: int) -> bool:
+        """Write the first `max_bytes` of a file into an open one, from its beginning; False without such a file."""
+        ...
+
     async def delete(self, key: str) -> None:
         """Delete a file, if it exists."""
         ...
