@@ -1,7 +1,7 @@
 """A form with one file, as a handler gets it."""
 
-from collections.abc import Callable, Mapping
-from typing import BinaryIO, Protocol
+from collections.abc import Mapping
+from typing import Any, BinaryIO, Protocol
 
 from msgspec import Struct
 
@@ -35,5 +35,12 @@ class FormParser(Protocol):
     def finish(self) -> Form: ...
 
 
-# Makes the parser of a form from its content type and an empty file. Only functions with forms import one.
-MakeParser = Callable[[str, BinaryIO], FormParser]
+class MakeParser(Protocol):
+    """Makes the parser of a form from its content type and an empty file. Only functions with forms import one.
+
+    `content` describes the body to OpenAPI, by media type.
+    """
+
+    content: Mapping[str, Any]
+
+    def __call__(self, content_type: str, file: BinaryIO) -> FormParser: ...

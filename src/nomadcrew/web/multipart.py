@@ -1,7 +1,8 @@
 """Reads multipart forms as they arrive: small fields into memory, one file to disk."""
 
 import hashlib
-from typing import Any, BinaryIO
+from collections.abc import Mapping
+from typing import Any, BinaryIO, ClassVar
 
 import multipart
 
@@ -12,16 +13,33 @@ from nomadcrew.web.form_data import Form
 FORM_TYPE = "multipart/form-data"
 MAX_PARTS = 16
 MAX_FIELD_BYTES = 256 * 2**10  # of all fields together
-FILE = "file"
 
 
 class BadForm(Invalid):
     code = "invalid_form"
-    text = "The form cannot be read. Send `multipart/form-data` with the parts `file` and `metadata`."
+    text = "The form cannot be read."
 
 
 class FormReader:
-    """Parses a form piece by piece. `feed` writes to the file and may block."""
+    """Parses a form piece by piece. `feed` writes to the file and may block.
+
+    `files` are the names of the part that is the file; `parts` tells a client how to send it.
+    """
+
+    files = frozenset({"file"})
+    parts = "the parts `file` and `metadata`"
+    content: ClassVar[Mapping[str, Any]] = {
+        FORM_TYPE: {
+            "schema": {
+                "type": "object",
+                "required": ["file", "metadata"],
+                "properties": {
+                    "file": {"type": "string", "format": "binary"},
+                    "metadata": {"type": "string", "contentMediaType": "application/json"},
+                },
+            }
+        }
+    }
 
     def __init__(self, content_type: str, file: BinaryIO) -> None:
         """`file` is an empty temporary file, which the form owns then.
@@ -31,7 +49,7 @@ class FormReader:
         """
         kind, options = multipart.parse_options_header(content_type)
         if kind.lower() != FORM_TYPE or not options.get("boundary"):
-            raise BadForm(details="content-type")
+            raise self._bad("content-type")
         self._file = file
         self._fields: dict[str, bytearray] = {}
         self._field_bytes = 0
@@ -44,7 +62,7 @@ class FormReader:
                 options["boundary"], max_segment_count=MAX_PARTS, strict=False
             )
         except (multipart.MultipartError, UnicodeError):
-            raise BadForm(details="boundary") from None
+            raise self._bad("boundary") from None
 
     def feed(self, piece: bytes) -> None:
         """Parse a piece.
@@ -60,7 +78,7 @@ class FormReader:
             for event in self._parser.parse(piece):
                 self._take(event)
         except (multipart.MultipartError, UnicodeError):
-            raise BadForm from None
+            raise self._bad() from None
 
     def finish(self) -> Form:
         """The form.
@@ -71,7 +89,7 @@ class FormReader:
         try:
             self._parser.close()
         except multipart.MultipartError:
-            raise BadForm(details="incomplete") from None
+            raise self._bad("incomplete") from None
         if not self._has_file:
             self._file.close()
         digest = hashlib.sha256(self._hash.digest())
@@ -79,6 +97,9 @@ class FormReader:
         for name, value in sorted(fields.items()):
             digest.update(b"%s\0%d\0" % (name.encode(errors="surrogatepass"), len(value)) + value)
         return Form(fields, self._file if self._has_file else None, self._size_bytes, digest.digest())
+
+    def _bad(self, details: str | None = None) -> BadForm:
+        return BadForm(f"{BadForm.text} Send `{FORM_TYPE}` with {self.parts}.", details=details)
 
     def _take(self, event: Any) -> None:
         if event is None:
@@ -90,7 +111,7 @@ class FormReader:
 
     def _begin(self, name: str) -> None:
         """A part begins. Of repeated parts the first counts."""
-        if name == FILE:
+        if name in self.files:
             self._in_file = not self._has_file
             self._has_file = True
         elif name not in self._fields:

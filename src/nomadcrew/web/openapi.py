@@ -27,16 +27,6 @@ _REFUSAL_HEADERS = {429: (_RETRY_AFTER, *_LIMIT_HEADERS), 503: (_RETRY_AFTER,)}
 _ALWAYS = (429, 500, 503)
 _PAGE: Object = {"text/html": {"schema": {"type": "string"}}}
 _FORM: Object = {"schema": {"type": "object", "additionalProperties": {"type": "string"}}}
-_FORM_WITH_FILE: Object = {
-    "schema": {
-        "type": "object",
-        "required": ["file", "metadata"],
-        "properties": {
-            "file": {"type": "string", "format": "binary"},
-            "metadata": {"type": "string", "contentMediaType": "application/json"},
-        },
-    }
-}
 _BYTES: Object = {"schema": {"type": "string", "format": "binary"}}
 _DESCRIPTION = (
     "The backend for groups who travel together. Changes are pushed over the WebSocket at `/v1/ws`. "
@@ -164,7 +154,7 @@ def _operation(route: Route, table: dict[str, Route], schemas: _Schemas, example
     if _takes_form(route):
         operation["requestBody"] = {"required": True, "content": {"application/x-www-form-urlencoded": _FORM}}
     elif route.form is not None:
-        operation["requestBody"] = {"required": True, "content": {"multipart/form-data": _FORM_WITH_FILE}}
+        operation["requestBody"] = {"required": True, "content": dict(route.form.content)}
     elif route.raw:
         operation["requestBody"] = {"required": True, "content": {"application/octet-stream": _BYTES}}
     elif route.body is not None:

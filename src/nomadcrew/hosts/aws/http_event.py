@@ -76,7 +76,8 @@ async def _reply(table: Table, dispatcher: Dispatcher, event: dict[str, Any]) ->
         return dispatcher.refusal(MethodNotAllowed(route), request.request_id)
     max_bytes = min(route.max_body_bytes, MAX_BODY_BYTES)
     if len(request.body) > max_bytes:
-        instead = f"POST {route.path}:presign" if route.form is not None else ""
+        presign = f"POST {route.path}:presign"
+        instead = presign if presign in table else ""
         return dispatcher.refusal(TooLarge(max_bytes, instead=instead), request.request_id)
     return await dispatcher.handle(route, request)
 
