@@ -373,6 +373,13 @@ def document_form(file: bytes = PDF, **metadata: object) -> bytes:
 FORM_DATA = ("content-type", f"multipart/form-data; boundary={BOUNDARY}")
 
 
+def image_form(content: bytes, *, name: str = "image") -> tuple[bytes, str]:
+    """A form with a picture, and its content type."""
+    head = f'content-disposition: form-data; name="{name}"; filename="IMG_1.jpg"\r\n\r\n'.encode()
+    body = b"".join((f"--{BOUNDARY}\r\n".encode(), head, content, f"\r\n--{BOUNDARY}--\r\n".encode()))
+    return body, FORM_DATA[1]
+
+
 async def _of_wallet(stage: Scene, row: str, variant: str, caller: str, path: str) -> Ask:
     """A request on documents. Those of the variant are the caller's own, or another member's in a trip's wallet."""
     by = stage.caller(caller)

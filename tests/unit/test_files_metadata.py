@@ -10,8 +10,16 @@ import pytest
 
 from nomadcrew.core.files.colours import reduced_profile
 from nomadcrew.core.files.metadata import strip_metadata
-from nomadcrew.core.files.model import MAX_FILE_BYTES, BadFileType, FileKind, FileNotReadable, FileTooLarge
+from nomadcrew.core.files.model import (
+    MAX_FILE_BYTES,
+    BadFileType,
+    FileKind,
+    FileNotReadable,
+    FileTooLarge,
+    TooManyPixels,
+)
 from nomadcrew.core.files.orientation import orientation_in
+from tests.photos import bomb
 from tests.sample_files import (
     END,
     FRAME,
@@ -284,6 +292,19 @@ def test_fill_bytes_before_a_marker_are_removed() -> None:
 def test_a_malformed_jpeg_is_refused(hostile: bytes) -> None:
     with pytest.raises(FileNotReadable):
         strip_metadata(hostile)
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        bomb(),
+        png().replace(HEADER, png_chunk(b"IHDR", struct.pack(">IIBBBBB", 8_001, 8_001, 8, 0, 0, 0, 0))),
+        webp(lossless(16_384, 16_384)),
+    ],
+)
+def test_a_picture_of_too_many_pixels_is_refused_by_its_header(picture: bytes) -> None:
+    with pytest.raises(TooManyPixels, match="must not exceed 64 megapixels"):
+        strip_metadata(picture)
 
 
 def test_a_png_keeps_chunks_that_affect_its_display() -> None:

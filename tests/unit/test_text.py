@@ -159,12 +159,13 @@ FOLDS_PROTOCOLS = {
     "adapters/private_addresses.py",
     "api/mail/messages.py", "api/pages/html.py", "core/users/preferences.py",
     "cli/demo.py", "cli/up.py", "core/documents/metadata.py", "core/documents/service.py",
-    "core/files/names.py", "core/notifications/texts.py",
+    "core/files/names.py", "core/notifications/texts.py", "core/pictures/service.py",
     "hosts/aws/functions/cognito_triggers.py", "hosts/aws/http_event.py", "hosts/aws/websocket_event.py",
     "hosts/machine/http/client_address.py", "hosts/machine/http/cors.py", "hosts/machine/http/metrics.py",
     "hosts/machine/http/protocol.py",
     "settings.py", "web/decode.py",
-    "web/dispatch.py", "web/forms.py", "web/multipart.py", "web/openapi.py", "web/reasons.py",
+    "web/dispatch.py", "web/forms.py", "web/multipart.py", "web/openapi.py", "web/picture_form.py",
+    "web/reasons.py",
 }  # fmt: skip
 FOLDS_TEXTS = {"core/text.py", "core/emails.py"}
 

@@ -6,7 +6,8 @@ from nomadcrew.api.mail.consumer import send_mail_for
 from nomadcrew.api.mirror import consumer as mirror
 from nomadcrew.api.notifications import push_consumer as push
 from nomadcrew.api.notifications.consumer import notify
-from nomadcrew.core.events import EMAIL, MIRROR, NOTIFICATIONS, PUSH, Event
+from nomadcrew.api.pictures.consumer import consume_picture
+from nomadcrew.core.events import EMAIL, MIRROR, NOTIFICATIONS, PICTURES, PUSH, Event
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.queues import Job
 from nomadcrew.wire.events import unpack
@@ -28,4 +29,5 @@ CONSUMERS: dict[str, Consumer] = {
     EMAIL: of_events(send_mail_for),
     PUSH: push.consume_push,
     MIRROR: mirror.consume_mirror,
+    PICTURES: consume_picture,
 }

@@ -10,6 +10,7 @@ from nomadcrew.api.locations import routes as locations
 from nomadcrew.api.members import routes as members
 from nomadcrew.api.notifications import routes as notifications
 from nomadcrew.api.pages import routes as pages
+from nomadcrew.api.pictures import routes as pictures
 from nomadcrew.api.places import routes as places
 from nomadcrew.api.polls import routes as polls
 from nomadcrew.api.todos import routes as todos
@@ -29,6 +30,7 @@ FUNCTIONS: tuple[Routes, ...] = (
     polls.routes,
     chat.routes,
     documents.routes,
+    pictures.routes,
     notifications.routes,
     locations.routes,
     weather.routes,

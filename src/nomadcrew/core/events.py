@@ -52,6 +52,7 @@ PUSH = "push"  # pushes for phones, planned by the notifier
 MIRROR = "mirror"  # only on sites with a mirror
 REALTIME = "realtime"  # only on AWS, where a gateway holds the sockets; on the machine the relay sends to them
 LOCATION = "location"  # only on sites whose positions go through a queue
+PICTURES = "pictures"  # uploaded pictures, whose renditions are made
 DOCUMENT_ENDS = "document.ends"
 INVITATION_REMINDER = "invitation.reminder"
 CONSUMERS: dict[str, tuple[str, ...]] = {
@@ -74,6 +75,8 @@ CONSUMERS: dict[str, tuple[str, ...]] = {
     "LOCATION_SHARING_CHANGED": (NOTIFICATIONS,),
     "MEMBER_ARRIVED": (NOTIFICATIONS,),
     DOCUMENT_ENDS: (NOTIFICATIONS, EMAIL),
+    "TRIP_IMAGE_ADDED": (PICTURES,),
+    "avatar.uploaded": (PICTURES,),
     "account.confirmation_requested": (EMAIL,),
     "contact_email.confirmation_requested": (EMAIL,),
 }

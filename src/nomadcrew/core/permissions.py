@@ -62,6 +62,10 @@ RULES: dict[tuple[str, str], Rule] = {
     ("document", "read"): MEMBER,
     ("document", "update"): OWN,
     ("document", "delete"): OWN,
+    # The contract has the rule of trip updates; members add their own photos, and no app called its routes.
+    ("photo", "create"): MEMBER,
+    ("photo", "read"): MEMBER,
+    ("photo", "delete"): OWN_OR_ADMIN,
     ("poll", "create"): MEMBER,
     ("poll", "read"): MEMBER,
     ("poll", "vote"): MEMBER,

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.mirror.ports import Mirror, MirrorSource
     from nomadcrew.core.notifications.ports import Notifications
     from nomadcrew.core.notifications.push import Push, PushTokens
+    from nomadcrew.core.pictures.ports import Pictures, Renderer
     from nomadcrew.core.places.ports import Gazetteer, Places
     from nomadcrew.core.polls.ports import Polls
     from nomadcrew.core.presence.ports import Presence
@@ -140,6 +141,9 @@ class Ports(Struct, frozen=True, eq=False):
     documents: Documents
     document_files: Files  # those of documents, for functions that need only those
     file_tokens: FileTokens
+    pictures: Pictures
+    picture_files: Files  # those of pictures, likewise
+    renderer: Renderer
     notifications: Notifications
     push_tokens: PushTokens
     push: Push

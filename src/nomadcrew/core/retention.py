@@ -9,6 +9,7 @@ NOTIFICATION_RETENTION = timedelta(days=30)
 UNUSED_ATTACHMENT_RETENTION = timedelta(days=1)  # a file that no message refers to
 DOCUMENT_RETENTION = timedelta(days=30)  # the row of a deleted document, with its audit; its file goes at once
 RESERVED_DOCUMENT_RETENTION = timedelta(hours=1)  # longer than the request that uploads its file is valid
+RESERVED_PICTURE_RETENTION = timedelta(hours=1)  # and the files of a deleted picture, which are deleted twice
 DOCUMENT_AUDIT_RETENTION = timedelta(days=365)
 STORED_REPLY_RETENTION = timedelta(hours=24)  # for repeats with an Idempotency-Key
 FINGERPRINT_RETENTION = timedelta(seconds=30)  # for repeats without one

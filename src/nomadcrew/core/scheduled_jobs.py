@@ -11,6 +11,7 @@ from nomadcrew.core.chat.attachments import forget_files
 from nomadcrew.core.documents import reminders, upkeep
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.invitations import upkeep as invitations
+from nomadcrew.core.pictures import upkeep as pictures
 from nomadcrew.core.polls import service as polls
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.todos.service import remind
@@ -99,6 +100,10 @@ async def _sweep_documents(ports: Ports, now: datetime) -> int:
     return await upkeep.sweep(documents=ports.documents, files=ports.document_files, now=now)
 
 
+async def _sweep_pictures(ports: Ports, now: datetime) -> int:
+    return await pictures.sweep(pictures=ports.pictures, files=ports.picture_files, now=now)
+
+
 async def _close_polls(ports: Ports, now: datetime) -> int:
     return await polls.close_due(polls=ports.polls, now=now)
 
@@ -141,6 +146,7 @@ SCHEDULED_JOBS: Sequence[ScheduledJob] = (
     ScheduledJob("old-pushes", HOUR, lambda ports, now: ports.retention.delete_push_sends(now)),
     ScheduledJob("old-files", HOUR, _forget_files),
     ScheduledJob("old-documents", HOUR, _sweep_documents),
+    ScheduledJob("old-pictures", HOUR, _sweep_pictures),
     ScheduledJob(
         "old-registrations", HOUR, lambda ports, now: ports.unconfirmed_registrations.delete_expired(now=now)
     ),

@@ -111,6 +111,7 @@ _AREAS = {
     "poll_model": "nomadcrew.polls",
     "location-service": "nomadcrew.locations",
     "document-service": "nomadcrew.documents",
+    "picture-service": "nomadcrew.pictures",
     "NotificationService": "nomadcrew.notifications",
 }
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.mirror.ports import MirrorSource
     from nomadcrew.core.notifications.ports import Notifications
     from nomadcrew.core.notifications.push import PushTokens
+    from nomadcrew.core.pictures.ports import Pictures
     from nomadcrew.core.polls.ports import Polls
     from nomadcrew.core.retention import Retention
     from nomadcrew.core.scheduled_jobs import JobRuns
@@ -109,6 +110,12 @@ def documents(sql: Sql) -> Documents:
     return PostgresDocuments(sql)
 
 
+def pictures(sql: Sql) -> Pictures:
+    from nomadcrew.adapters.postgres.pictures import PostgresPictures
+
+    return PostgresPictures(sql)
+
+
 def notifications(sql: Sql) -> Notifications:
     from nomadcrew.adapters.postgres.notifications import PostgresNotifications
 
@@ -187,6 +194,7 @@ SQL_PORTS: Mapping[str, Callable[[Sql], object]] = MappingProxyType(
             feedback_box,
             attachments,
             documents,
+            pictures,
             notifications,
             push_tokens,
             mirror_source,

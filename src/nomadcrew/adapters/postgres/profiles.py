@@ -9,8 +9,8 @@ import msgspec
 from nomadcrew.adapters.postgres.refusals import raise_for_verdict
 from nomadcrew.adapters.postgres.sql import Duplicate, Row, Sql, after_columns, json_param, statements
 from nomadcrew.adapters.postgres.text_keys import search_columns
-from nomadcrew.core.errors import DomainError, Unavailable
-from nomadcrew.core.ids import EventId, TripId, UserId
+from nomadcrew.core.errors import DomainError, NotFound, Unavailable
+from nomadcrew.core.ids import EventId, PictureId, TripId, UserId
 from nomadcrew.core.mail import MAX_MAILS, recipient_key
 from nomadcrew.core.pages import After
 from nomadcrew.core.retention import MAIL_COUNT_RETENTION
@@ -37,6 +37,8 @@ _REFUSALS: dict[str, Callable[[], DomainError]] = {
     "email_taken": EmailTaken,
     "username_taken": UsernameTaken,
     "preferences_too_large": preferences_too_large,
+    # Its own class would load the model of pictures into every function with profiles.
+    "image_not_found": lambda: NotFound("image", code="image_not_found"),
 }
 
 
@@ -122,6 +124,19 @@ class PostgresProfiles:
             )
         except Duplicate as duplicate:
             raise UsernameTaken from duplicate
+        return _profile_or_refusal(row)
+
+    async def set_avatar(
+        self, caller: UserId, picture_id: PictureId, avatar_url: str, *, event_id: EventId, now: datetime
+    ) -> Profile:
+        [row] = await self._sql.fetch(
+            _SQL["set_avatar"],
+            caller=caller,
+            picture_id=picture_id,
+            avatar_url=avatar_url,
+            event_id=event_id,
+            now=now,
+        )
         return _profile_or_refusal(row)
 
     async def merge_preferences(

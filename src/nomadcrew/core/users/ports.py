@@ -7,7 +7,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from nomadcrew.core.ids import EventId, TripId, UserId
+from nomadcrew.core.ids import EventId, PictureId, TripId, UserId
 from nomadcrew.core.pages import After
 from nomadcrew.core.users.model import Profile
 
@@ -105,6 +105,16 @@ class Profiles(Protocol):
             NotSelf: another user's profile, and the caller is not a system administrator.
             NotFound: no such user.
             UsernameTaken: another user has it.
+        """
+        ...
+
+    async def set_avatar(
+        self, caller: UserId, picture_id: PictureId, avatar_url: str, *, event_id: EventId, now: datetime
+    ) -> Profile:
+        """Make a reserved avatar visible and let the caller's profile refer to it; the former one is deleted.
+
+        Raises:
+            NotFound: the caller reserved no such avatar, or replaced it since.
         """
         ...
 

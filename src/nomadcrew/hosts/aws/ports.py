@@ -75,6 +75,8 @@ STANDS_ON: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "finder": ("sql", "chat"),
         "files": ("files",),
         "document_files": ("document_files",),
+        "picture_files": ("picture_files",),
+        "renderer": (),  # a library
         "file_tokens": ("secret_documents",),
         "broadcaster": ("queue",),
         "awake_sockets": (),

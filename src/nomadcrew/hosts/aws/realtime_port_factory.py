@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from nomadcrew.core.mirror.ports import Mirror
     from nomadcrew.core.notifications.push import Push
+    from nomadcrew.core.pictures.ports import Renderer
     from nomadcrew.core.presence.ports import Presence
     from nomadcrew.core.realtime import (
         AllSockets,
@@ -153,6 +154,14 @@ class RealtimePortFactory(PortFactory):
 
     def document_files(self) -> Files:
         return self.files()
+
+    def picture_files(self) -> Files:
+        return self.files()
+
+    def renderer(self) -> Renderer:
+        from nomadcrew.adapters.pictures.local_renderer import LocalRenderer
+
+        return LocalRenderer()
 
     def file_tokens(self) -> FileTokens:
         from nomadcrew.adapters.file_tokens import EncryptedFileTokens

@@ -25,6 +25,7 @@ from nomadcrew.adapters.machine.rate_limits import rate_limits
 from nomadcrew.adapters.mime import MailSender
 from nomadcrew.adapters.mirrored_broadcaster import MirroredBroadcaster
 from nomadcrew.adapters.noop import NoAwakeSockets, NoMirror, NoPlaces, NoPush, NoWeather
+from nomadcrew.adapters.pictures.renderer import ChildRenderer
 from nomadcrew.adapters.postgres.accounts import PostgresAccounts
 from nomadcrew.adapters.postgres.chat import PostgresChat
 from nomadcrew.adapters.postgres.find import PostgresFinder
@@ -107,6 +108,8 @@ def machine_ports(
         finder=PostgresFinder(sql),
         files=files,
         document_files=files,
+        picture_files=files,
+        renderer=ChildRenderer(),
         file_tokens=EncryptedFileTokens(lambda: [secret.encode() for secret in keys.files]),
         limits=limits or rate_limits(settings.rate_limits, clock),
         flags=FileFlags(settings.home / "flags.json"),

@@ -16,7 +16,7 @@ import msgspec
 from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
 from nomadcrew.core.clock import Clock
 from nomadcrew.core.errors import Unavailable
-from nomadcrew.core.ids import EventId, TripId, UserId
+from nomadcrew.core.ids import EventId, PictureId, TripId, UserId
 from nomadcrew.core.pages import After
 from nomadcrew.core.users.model import Profile
 from nomadcrew.core.users.ports import (
@@ -85,6 +85,13 @@ class CachedProfiles:
     ) -> Profile:
         changed = await self._profiles.change(user_id, change, caller, is_admin=is_admin, now=now)
         await self._invalidate(user_id)
+        return changed
+
+    async def set_avatar(
+        self, caller: UserId, picture_id: PictureId, avatar_url: str, *, event_id: EventId, now: datetime
+    ) -> Profile:
+        changed = await self._profiles.set_avatar(caller, picture_id, avatar_url, event_id=event_id, now=now)
+        await self._invalidate(caller)
         return changed
 
     async def merge_preferences(

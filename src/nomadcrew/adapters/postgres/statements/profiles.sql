@@ -174,6 +174,36 @@ SELECT CASE WHEN checked.verdict = 'ok' AND p.id IS NULL THEN 'user_not_found' E
        p.location_privacy_preference, p.preferences, p.created_at, p.updated_at
 FROM checked LEFT JOIN updated p ON true
 
+-- name: set_avatar
+-- The trigger on avatar URLs deletes the former avatar.
+WITH caller AS MATERIALIZED (
+    SELECT * FROM user_profiles WHERE id = :caller::uuid FOR NO KEY UPDATE
+), avatar AS MATERIALIZED (
+    SELECT p.* FROM caller
+    JOIN pictures p ON p.id = :picture_id::uuid AND p.user_id = caller.id AND p.trip_id IS NULL AND p.deleted_at IS NULL
+    FOR UPDATE OF p
+), stored AS (
+    UPDATE pictures p SET stored_at = :now::timestamptz FROM avatar WHERE p.id = avatar.id AND p.stored_at IS NULL
+    RETURNING p.id
+), updated AS (
+    UPDATE user_profiles p
+    SET avatar_url = :avatar_url::text,
+        updated_at = CASE WHEN p.avatar_url = :avatar_url::text THEN p.updated_at ELSE :now::timestamptz END
+    FROM avatar WHERE p.id = avatar.user_id
+    RETURNING p.*
+), event AS (
+    INSERT INTO outbox (id, type, source, audience, occurred_at, payload)
+    SELECT :event_id::uuid, 'avatar.uploaded', 'picture-service', 'internal', :now::timestamptz,
+           jsonb_build_object('id', stored.id, 'userId', :caller::uuid)
+    FROM stored
+)
+SELECT CASE WHEN caller.id IS NULL THEN 'user_not_onboarded'
+            WHEN avatar.id IS NULL THEN 'image_not_found'
+            ELSE 'ok' END AS verdict,
+       p.id, p.email, p.username, p.first_name, p.last_name, p.avatar_url, p.contact_email,
+       p.location_privacy_preference, p.preferences, p.created_at, p.updated_at
+FROM (SELECT 1) AS one_row LEFT JOIN caller ON true LEFT JOIN avatar ON true LEFT JOIN updated p ON true
+
 -- name: merge_preferences
 WITH checked AS MATERIALIZED (
     SELECT CASE WHEN NOT EXISTS (SELECT FROM user_profiles WHERE id = :caller::uuid) THEN 'user_not_onboarded'

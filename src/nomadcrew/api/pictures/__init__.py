@@ -1,0 +1,1 @@
+"""Photos of trips and avatars of users."""

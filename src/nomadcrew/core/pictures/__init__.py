@@ -1,0 +1,1 @@
+"""Pictures: photos of trips and avatars of users."""
