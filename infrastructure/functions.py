@@ -45,8 +45,8 @@ def exists(name: str) -> bool:
 
 
 API_FUNCTIONS = (
-    "auth", "users", "trips", "members", "invitations", "todos", "polls", "chat", "documents", "locations",
-    "notifications", "weather", "places", "feedback", "pages", "calendars",
+    "auth", "users", "trips", "members", "invitations", "todos", "polls", "chat", "documents", "pictures",
+    "locations", "notifications", "weather", "places", "feedback", "pages", "calendars",
 )  # fmt: skip
 
 
@@ -74,6 +74,8 @@ _TABLE: tuple[FunctionSpec, ...] = (
     FunctionSpec("push", "compute", 256, 60, Source("push"), sends=("push",)),
     FunctionSpec("mirror", "compute", 256, 60, Source("mirror", max_concurrency=2)),
     FunctionSpec("email", "compute", 256, 30, Source("email", max_concurrency=2)),
+    # A picture at a time, with a whole CPU; the largest takes a gigabyte. A crash repeats one job only.
+    FunctionSpec("renderer", "compute", 1_769, 60, Source("pictures", batch=1, max_concurrency=2)),
     # In stages with Kinesis the queue is a stream with a larger batch.
     FunctionSpec(
         "location_stream", "compute", 512, 60, Source("location", max_concurrency=2), sends=("mirror", "realtime")

@@ -155,6 +155,10 @@ _FIXED: Mapping[str, Service] = {
         _variables("MEDIA_BUCKET"),
         (Grant(("s3:DeleteObject", "s3:GetObject", "s3:PutObject"), ("documents/*",)),),
     ),
+    "picture_files": Service(
+        _variables("MEDIA_BUCKET"),
+        (Grant(("s3:DeleteObject", "s3:GetObject", "s3:PutObject"), ("pictures/*",)),),
+    ),
     "profile_cache": Service(
         _variables("PROFILES_TABLE"),
         (Grant(_table("GetItem", "PutItem", "UpdateItem"), ("profiles",)),),

@@ -263,9 +263,10 @@ class DatabaseStack(Stack):
                         )
                     ],
                 ),
-                # A deleted document leaves no readable version for long.
-                s3.LifecycleRule(
-                    id="documents", prefix="documents/", noncurrent_version_expiration=Duration.days(1)
+                # A deleted document leaves no readable version for long, and neither does a picture with its place.
+                *(
+                    s3.LifecycleRule(id=folder, prefix=f"{folder}/", noncurrent_version_expiration=Duration.days(1))
+                    for folder in ("documents", "pictures")
                 ),
                 s3.LifecycleRule(id="unfinished", prefix="tmp/", expiration=Duration.days(7)),
             ],
@@ -279,6 +280,7 @@ class DatabaseStack(Stack):
         for folder, names in (
             ("attachments", "Objects are named by trip and file id."),
             ("documents", "Objects are named by document id."),
+            ("pictures", "Objects are named by picture id."),
         ):
             files = f":s3:::{self._bucket_name('Media')}/{folder}/*"
             self.places.arns[f"{folder}/*"] = f"arn:{self.partition}{files}"

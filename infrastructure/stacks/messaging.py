@@ -18,7 +18,7 @@ from infrastructure.config import ARCHIVE_DAYS, RULE_RETRY_HOURS
 from infrastructure.constructs.queue import dead_letters, work_queue
 from infrastructure.functions import FUNCTIONS
 from infrastructure.grants import ResourceRefs, by_kinesis, queue_variable
-from nomadcrew.core.events import CONSUMERS, MIRRORED
+from nomadcrew.core.events import CONSUMERS, EMAIL, MIRRORED, NOTIFICATIONS, PICTURES
 from nomadcrew.wire.events import detail_type
 
 OURS = [{"prefix": "nomadcrew."}]
@@ -99,8 +99,9 @@ class MessagingStack(Stack):
 
     def _rules(self) -> None:
         """Rules match replayed events too: every consumer deduplicates by the event's id."""
-        consumed = sorted({detail_type(type_) for type_ in CONSUMERS})
-        self._rule("notifications", {"detail-type": consumed})
+        # The notifier forwards mails.
+        self._rule("notifications", {"detail-type": _consumed(NOTIFICATIONS, EMAIL)})
+        self._rule("pictures", {"detail-type": _consumed(PICTURES)})
         if self.stage.supabase_url is not None:
             self._rule("mirror", {"detail-type": sorted(map(detail_type, MIRRORED))})
         self._rule("realtime", {"detail": {"audience": [{"anything-but": "internal"}]}})
@@ -230,3 +231,8 @@ class MessagingStack(Stack):
             resource="application",
             resource_name=f"{application.ref}/environment/{environment.ref}/configuration/{profile.ref}",
         )
+
+
+def _consumed(*queues: str) -> list[str]:
+    """The detail types of events with a copy in one of these queues."""
+    return sorted(detail_type(type_) for type_, its in CONSUMERS.items() if not set(queues).isdisjoint(its))

@@ -123,8 +123,8 @@ async def ask(stage: Scene, row: str, variant: str, caller: str) -> Ask:
         await _locate(stage, row, variant, me)
     if "{attachmentId}" in path:
         path = path.replace("{attachmentId}", str(await _attachment(stage)))
-    if "/wallet/" in row:
-        return await _of_wallet(stage, row, variant, caller, path)
+    if "/wallet/" in row or "image" in row or "avatar" in row:
+        return await _of_files(stage, row, variant, caller, path)
     if row == "POST /v1/trips/{id}/chat/attachments":
         return Ask(method, path, by, raw=PICTURE, headers=(("content-type", "image/jpeg"),))
     body = _ballot(row, option) or await _body(stage, row, variant, me)
@@ -378,6 +378,52 @@ def image_form(content: bytes, *, name: str = "image") -> tuple[bytes, str]:
     head = f'content-disposition: form-data; name="{name}"; filename="IMG_1.jpg"\r\n\r\n'.encode()
     body = b"".join((f"--{BOUNDARY}\r\n".encode(), head, content, f"\r\n--{BOUNDARY}--\r\n".encode()))
     return body, FORM_DATA[1]
+
+
+async def _of_files(stage: Scene, row: str, variant: str, caller: str, path: str) -> Ask:
+    about = _of_wallet if "/wallet/" in row else _of_album
+    return await about(stage, row, variant, caller, path)
+
+
+async def _of_album(stage: Scene, row: str, variant: str, caller: str, path: str) -> Ask:
+    """A request on photos, or on the avatar of another member."""
+    by = stage.caller(caller)
+    if row in ("POST /v1/trips/{id}/images", "POST /v1/users/me/avatar"):
+        form, type_ = image_form(PICTURE)
+        return Ask("POST", path, by, raw=form, headers=(("content-type", type_),))
+    if row.endswith(":presign"):
+        return Ask("POST", path, by, {"mimeType": "image/jpeg", "fileSize": len(PICTURE)})
+    if row.endswith(":complete"):
+        may_add = caller in ("OWNER", "ADMIN", "MEMBER")
+        author = stage.people[caller if may_add else "another member"]
+        return Ask("POST", path, by, {"id": await _reserved_photo(stage, author)})
+    if "{imageId}" in path:
+        own = variant == "my own" and caller in ("OWNER", "ADMIN", "MEMBER")
+        author = stage.people[caller if own else "another member"]
+        sent = await _sent_picture(stage, f"/v1/trips/{stage.trip}/images", author)
+        path = path.replace("{imageId}", sent["id"])
+    if "{avatarId}" in path:
+        sent = await _sent_picture(stage, "/v1/users/me/avatar", stage.people["another member"])
+        path = path.replace("{avatarId}", sent["avatarUrl"].rpartition("/")[2])
+    return Ask(row.partition(" ")[0], path, by)
+
+
+async def _sent_picture(stage: Scene, path: str, author: User) -> dict[str, Any]:
+    form, type_ = image_form(PICTURE)
+    reply = await stage.world.call("POST", path, by=author, raw=form, headers={"content-type": type_})
+    assert reply.status < 300, reply.body
+    return dict(reply.json)
+
+
+async def _reserved_photo(stage: Scene, author: User) -> str:
+    """A photo that is reserved, with its file in the store."""
+    body = {"mimeType": "image/jpeg", "fileSize": len(PICTURE)}
+    path = f"/v1/trips/{stage.trip}/images:presign"
+    reply = await stage.world.call("POST", path, by=author, body=body)
+    assert reply.status == 201, reply.body
+    upload = reply.json["upload"]
+    assert (await stage.world.call(upload["method"], upload["url"], raw=PICTURE)).status == 204
+    return str(reply.json["id"])
 
 
 async def _of_wallet(stage: Scene, row: str, variant: str, caller: str, path: str) -> Ask:

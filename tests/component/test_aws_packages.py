@@ -250,6 +250,7 @@ READS = {
     "todos": ("GET /v1/trips/{id}/todos", "["),
     "calendars": ("GET /v1/calendars", "["),
     "documents": ("GET /v1/wallet/documents", "pagination"),
+    "pictures": ("GET /v1/trips/{id}/images", "[]"),
     "polls": ("GET /v1/trips/{id}/polls", "["),
     "notifications": ("GET /v1/notifications", "["),
     "chat": ("GET /v1/trips/{id}/chat/messages", "has_more"),

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import AsyncIterator
 
 import pytest
@@ -24,13 +25,12 @@ _SECRET = re.compile(rb'"(access_token|refresh_token|device_token)":"[^"]+"')
 async def twins(
     postgres: Postgres, template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[tuple[World, World]]:
-    """Two backends with equal keys, clocks and ids, each with its own database."""
-    home = tmp_path_factory.mktemp("twins")
-    async with (
-        world(postgres, home, template=template) as one,
-        world(postgres, home, template=template) as other,
-    ):
-        yield one, other
+    """Two backends with equal keys, clocks and ids, each with its own database and files."""
+    homes = [tmp_path_factory.mktemp("twins") for _ in range(2)]
+    async with world(postgres, homes[0], template=template) as one:
+        shutil.copytree(homes[0] / "keys", homes[1] / "keys")
+        async with world(postgres, homes[1], template=template) as other:
+            yield one, other
 
 
 @pytest.mark.parametrize("line", LINES, ids=lambda line: f"{line.row} {line.variant}".strip())

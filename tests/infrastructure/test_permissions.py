@@ -127,6 +127,7 @@ def test_no_right_covers_all_resources(templates: Templates) -> None:
         "s3 <AuditBucket>/*",
         "s3 <MediaBucket>/attachments/*",
         "s3 <MediaBucket>/documents/*",
+        "s3 <MediaBucket>/pictures/*",
     }
     assert {action for _, action, _ in starred} == {
         "execute-api:ManageConnections",

@@ -35,7 +35,9 @@ BUDGETS = {
     "pages": 323,
     "cognito_triggers": 190,
     "outbox_sweep": 215,
+    "pictures": 285,
     "polls": 256,
+    "renderer": 275,
     "push": 265,
     "mirror": 260,
     "realtime": 245,
@@ -58,6 +60,8 @@ OWN = {
     "email": TEMPLATES,
     # Forms, and the encryption of tokens.
     "documents": {"multipart", "cryptography", "_cffi_backend", "_openssl"},
+    "pictures": {"multipart"},
+    "renderer": {"PIL"},
     "authorizer": {"joserfc", "cryptography", "_cffi_backend", "_openssl"},
     "iot_authorizer": {"joserfc", "cryptography", "_cffi_backend", "_openssl"},
 }
@@ -114,6 +118,7 @@ ADAPTERS = {
     "chat": ("adapters.aws.dynamodb.chat", "adapters.aws.dynamodb.chat_items", "adapters.aws.find"),
     "files": ("adapters.aws.files",),
     "document_files": ("adapters.aws.files",),
+    "picture_files": ("adapters.aws.files",),
     "presence": ("adapters.aws.dynamodb.connections", "adapters.aws.dynamodb.presence"),
     "own_connection": ("adapters.aws.dynamodb.connections",),
     "muting": ("adapters.aws.dynamodb.connections",),
@@ -175,6 +180,8 @@ ALSO = {
     "auth": ("api.users",),
     "chat": ("api.find",),
     "invitations": ("api.members",),
+    "pictures": ("api.users",),
+    "renderer": ("adapters.pictures", "api.pictures"),
     "trips": ("api.members",),
     "websocket": (
         "adapters.aws.broadcaster",

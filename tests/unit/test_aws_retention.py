@@ -7,10 +7,10 @@ from datetime import date, datetime
 import pytest
 
 from nomadcrew.core.errors import Unavailable
-from nomadcrew.core.ids import AttachmentId, DocumentId, InvitationId, TripId, uuid7
+from nomadcrew.core.ids import AttachmentId, DocumentId, InvitationId, PictureId, TripId, uuid7
 from nomadcrew.core.invitations.model import REMINDED_BEFORE, ToRemind
 from nomadcrew.core.ports import Ports, Site
-from nomadcrew.core.retention import RESERVED_DOCUMENT_RETENTION, UNUSED_ATTACHMENT_RETENTION
+from nomadcrew.core.retention import RESERVED_DOCUMENT_RETENTION, RESERVED_PICTURE_RETENTION, UNUSED_ATTACHMENT_RETENTION
 from nomadcrew.core.scheduled_jobs import JobRun
 from nomadcrew.core.trips.model import Status
 from nomadcrew.core.trips.statuses import OpenTrip, StatusChange
@@ -27,6 +27,7 @@ OTHERS = [
     "invitations",
     "mails sent",
     "notifications",
+    "pictures",
     "poll reminders",
     "polls",
     "positions",
@@ -187,10 +188,32 @@ class FakeDocuments:
         return 0
 
 
+@dataclass
+class FakePictures:
+    """Fakes the pictures of retention, one of them deleted."""
+
+    storage: FakeStorage
+    deleted: list[PictureId] = field(default_factory=lambda: [PictureId(uuid7())])
+
+    async def expire(self, reserved_before: datetime, *, now: datetime, limit: int) -> int:
+        assert now - reserved_before == RESERVED_PICTURE_RETENTION
+        return 0
+
+    async def list_deleted(self, deleted_before: datetime, *, limit: int) -> list[PictureId]:
+        return self.deleted
+
+    async def forget(self, ids: Sequence[PictureId]) -> None:
+        assert self.storage.deleted_key == f"pictures/{ids[0]}-small"  # the files were deleted before
+        self.deleted = []
+        self.storage.done.append("pictures")
+
+
 def _ports(storage: FakeStorage) -> Ports:
     return fake_ports(
         documents=FakeDocuments(storage),
         document_files=storage,
+        pictures=FakePictures(storage),
+        picture_files=storage,
         retention=storage,
         todos=storage,
         trip_statuses=storage,
