@@ -98,6 +98,8 @@ class Trip(Base):
     background_image_url: Mapped[str]
     timezone: Mapped[str]
     participant_count: Mapped[int] = mapped_column("member_count")
+    background_photographer: Mapped[str | None]
+    background_page_url: Mapped[str | None]
     deleted_at: Mapped[datetime | None]
     members: Mapped[list["Membership"]] = relationship(
         primaryjoin="and_(Trip.id == Membership.trip_id, Membership.status == 'ACTIVE')",
@@ -112,6 +114,12 @@ class Trip(Base):
     @property
     def end_date(self) -> datetime:
         return datetime.combine(self.end_day, time(), UTC)
+
+    @property
+    def background_image_credit(self) -> dict[str, str] | None:
+        if self.background_photographer is None or self.background_page_url is None:
+            return None
+        return {"photographer": self.background_photographer, "url": self.background_page_url, "source": "Pexels"}
 
     @property
     def created_by_name(self) -> str | None:

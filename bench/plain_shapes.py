@@ -46,6 +46,7 @@ class TripOut(Shape):
     destination_name: str | None
     created_by: uuid.UUID | None
     created_by_name: str | None
+    background_image_credit: dict[str, str] | None
 
 
 class NotificationOut(Shape):

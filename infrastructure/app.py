@@ -81,6 +81,7 @@ def main() -> None:
         public_url=given("publicUrl"),
         expo_url=given("expoUrl"),
         supabase_url=given("supabaseUrl"),
+        pexels_url=given("pexelsUrl"),
         weather_url=given("weatherUrl"),
     )
     from infrastructure.package import package_path

@@ -115,6 +115,9 @@ class Stage:
     # A Supabase project that gets copies of users, trips and positions. None: no copies. Its service key is
     # `supabase_service_key` in the secret for the mirror.
     supabase_url: str | None = None
+    # The search for background pictures, with the API of Pexels, such as https://api.pexels.com/v1/search. None: no
+    # pictures. Its key is `pexels_api_key` in the secret for it.
+    pexels_url: str | None = None
     # The weather service, with the API of Open-Meteo. None: no weather.
     weather_url: str | None = "https://api.open-meteo.com/v1/forecast"
     registration: Literal["open", "closed"] = "open"
@@ -187,6 +190,7 @@ def stage_of(
     public_url: str | None = None,
     expo_url: str | None = None,
     supabase_url: str | None = None,
+    pexels_url: str | None = None,
     weather_url: str | None = None,
     environment: Mapping[str, str] = os.environ,
 ) -> Stage:
@@ -199,6 +203,7 @@ def stage_of(
         "public_url": public_url,
         "expo_url": expo_url,
         "supabase_url": supabase_url,
+        "pexels_url": pexels_url,
         "weather_url": weather_url,
     }
     if name == "rehearsal":

@@ -76,6 +76,7 @@ _TABLE: tuple[FunctionSpec, ...] = (
     FunctionSpec("email", "compute", 256, 30, Source("email", max_concurrency=2)),
     # A picture at a time, with a whole CPU; the largest takes a gigabyte. A crash repeats one job only.
     FunctionSpec("renderer", "compute", 1_769, 60, Source("pictures", batch=1, max_concurrency=2)),
+    FunctionSpec("backgrounds", "compute", 256, 30, Source("backgrounds", max_concurrency=2)),
     # In stages with Kinesis the queue is a stream with a larger batch.
     FunctionSpec(
         "location_stream", "compute", 512, 60, Source("location", max_concurrency=2), sends=("mirror", "realtime")

@@ -19,6 +19,7 @@ OWN_SECRETS: Mapping[str, str] = {
 # Keys of external services, which an operator stores.
 OUTSIDE_SECRETS: Mapping[str, str] = {
     "push": "The access token of the push service: expo_token.",
+    "pexels": "The key of the search for photos: pexels_api_key.",
     "mirror": "The key of the Supabase project: supabase_service_key.",
 }
 
@@ -216,6 +217,7 @@ _FIXED: Mapping[str, Service] = {
     # External services: they need no rights on AWS, and their URLs are in every function's environment.
     "weather": Service(),
     "push": Service(),
+    "photo_search": Service(),
     "mirror": Service(),
     "last_positions": Service(
         _variables("POSITIONS_TABLE"), (Grant(_table("GetItem", "PutItem", "Query"), ("positions",)),)
@@ -277,9 +279,9 @@ def service_named(name: str, stage: Stage) -> Service:
 
 
 # Services on the internet, which the proxy's VPC cannot reach.
-OUTSIDE = frozenset({"mirror", "push", "sockets", "topics", "verifier", "weather"})
+OUTSIDE = frozenset({"mirror", "photo_search", "push", "sockets", "topics", "verifier", "weather"})
 # Services among those with certificates of other authorities than AWS's own.
-OTHERS = frozenset({"mirror", "push", "weather"})
+OTHERS = frozenset({"mirror", "photo_search", "push", "weather"})
 
 
 def by_kinesis(spec: FunctionSpec, stage: Stage) -> bool:

@@ -18,7 +18,7 @@ from infrastructure.config import ARCHIVE_DAYS, RULE_RETRY_HOURS
 from infrastructure.constructs.queue import dead_letters, work_queue
 from infrastructure.functions import FUNCTIONS
 from infrastructure.grants import ResourceRefs, by_kinesis, queue_variable
-from nomadcrew.core.events import CONSUMERS, EMAIL, MIRRORED, NOTIFICATIONS, PICTURES
+from nomadcrew.core.events import CONSUMERS, EMAIL, ILLUSTRATED, MIRRORED, NOTIFICATIONS, PICTURES
 from nomadcrew.wire.events import detail_type
 
 OURS = [{"prefix": "nomadcrew."}]
@@ -104,6 +104,8 @@ class MessagingStack(Stack):
         self._rule("pictures", {"detail-type": _consumed(PICTURES)})
         if self.stage.supabase_url is not None:
             self._rule("mirror", {"detail-type": sorted(map(detail_type, MIRRORED))})
+        if self.stage.pexels_url is not None:
+            self._rule("backgrounds", {"detail-type": sorted(map(detail_type, ILLUSTRATED))})
         self._rule("realtime", {"detail": {"audience": [{"anything-but": "internal"}]}})
         self._rule("updates", {"source": ["nomadcrew.trips"], "detail": {"audience": ["trip"]}})
         self._rule("audit", {})

@@ -22,6 +22,7 @@ REQUIRED_URLS = {
 MAX_WORKERS = 15
 AUTO = "auto"
 OFF = "off"
+PEXELS = "https://api.pexels.com/v1/search"
 OPEN_METEO = "https://api.open-meteo.com/v1/forecast"
 
 
@@ -181,6 +182,14 @@ class Settings:
         "offline",
         "`offline`: destinations are suggested from a list of towns in the database. `off`: no suggestions.",
         _choice("offline", OFF),
+    )
+    pexels_api_key: str | None = setting(
+        "NOMADCREW_PEXELS_API_KEY",
+        None,
+        "Key of Pexels, which then receives the destinations of new trips and finds their pictures. Unset: none.",
+    )
+    pexels_url: str = setting(
+        "NOMADCREW_PEXELS_URL", PEXELS, "Service with the API of Pexels, used with its key.", _url
     )
     allowed_origins: tuple[str, ...] = setting(
         "NOMADCREW_ALLOWED_ORIGINS",

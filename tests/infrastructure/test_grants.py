@@ -52,6 +52,7 @@ READERS = {
     "proofs": {"auth", "cognito_triggers", "pages"},
     "push": {"push"},
     "mirror": {"mirror"},
+    "pexels": {"backgrounds"},
 }
 
 

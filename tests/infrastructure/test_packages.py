@@ -124,6 +124,15 @@ def test_a_package_is_small_and_holds_no_foreign_modules(packed: Path) -> None:
     assert not any("todo" in path or "hosts/machine" in path or "cognito" in path for path in ours)
 
 
+def test_one_package_holds_the_decoder_of_pictures(packed: Path) -> None:
+    holders = set()
+    for name in PACKED:
+        with zipfile.ZipFile(packed / f"{name}.zip") as archive:
+            if any(entry.startswith(("PIL/", "pillow.libs/")) for entry in archive.namelist()):
+                holders.add(name)
+    assert holders == {"renderer"}
+
+
 def test_compiled_modules_do_not_depend_on_file_times(packed: Path) -> None:
     with zipfile.ZipFile(packed / "trips.zip") as archive:
         compiled = [entry for entry in archive.namelist() if entry.endswith(".pyc")]

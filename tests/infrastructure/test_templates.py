@@ -68,10 +68,19 @@ def test_a_queue_accepts_events_of_its_rule_only(dev: Templates) -> None:
         }
         for queue, allowed in policies.items()
     }
-    rules = ["NotificationsRule", "RealtimeRule", "UpdatesRule", "AuditRule", "TopicRule", "FeedbackRule"]
+    rules = [
+        "NotificationsRule",
+        "PicturesRule",
+        "RealtimeRule",
+        "UpdatesRule",
+        "AuditRule",
+        "TopicRule",
+        "FeedbackRule",
+    ]
     assert senders == {
         **{queue: set() for queue in senders},
         "NotificationsQueue": {("events.amazonaws.com", "NotificationsRule")},
+        "PicturesQueue": {("events.amazonaws.com", "PicturesRule")},
         "RealtimeQueue": {("events.amazonaws.com", "RealtimeRule")},
         "UpdatesQueue": {("events.amazonaws.com", "UpdatesRule")},
         "AuditQueue": {("events.amazonaws.com", "AuditRule")},
@@ -84,15 +93,21 @@ def test_data_goes_to_expo_and_supabase_only_if_the_stage_configures_it(
     dev: Templates, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     push, copy = "https://exp.host/--/api/v2/push", "https://project.supabase.co"
+    photos = "https://api.pexels.com/v1/search"
     configured_stage = synthesise(
-        tmp_path_factory.mktemp("configured"), "dev", "lean", expo_url=push, supabase_url=copy
+        tmp_path_factory.mktemp("configured"), "dev", "lean", expo_url=push, supabase_url=copy, pexels_url=photos
     )
-    for templates, pushes, copies in ((dev, set(), set()), (configured_stage, {push}, {copy})):
+    for templates, pushes, copies, searches in (
+        (dev, set(), set(), set()),
+        (configured_stage, {push}, {copy}, {photos}),
+    ):
         known = {name: one["Environment"]["Variables"] for name, one in functions(templates).items()}
         assert {one.get("NOMADCREW_EXPO_URL") for one in known.values()} - {None} == pushes
         assert {one.get("NOMADCREW_SUPABASE_URL") for one in known.values()} - {None, ""} == copies
-        # Expo's and Supabase's certificates do not descend from Amazon's roots.
+        assert {one.get("NOMADCREW_PEXELS_URL") for one in known.values()} - {None} == searches
+        # Their certificates do not descend from Amazon's roots.
         assert {name for name, one in known.items() if "amazon-roots" not in one["SSL_CERT_FILE"]} == {
+            "backgrounds",
             "mirror",
             "push",
             "weather",
@@ -101,7 +116,7 @@ def test_data_goes_to_expo_and_supabase_only_if_the_stage_configures_it(
     rules = {short(id_) for id_ in configured_stage.all("AWS::Events::Rule")} - {
         short(id_) for id_ in dev.all("AWS::Events::Rule")
     }
-    assert rules == {"MirrorRule"}
+    assert rules == {"BackgroundsRule", "MirrorRule"}
     [rule] = [one for one in configured_stage.properties("AWS::Events::Rule") if one["Name"].endswith("-mirror")]
     assert rule["EventPattern"]["detail-type"] == sorted(detail_type(type_) for type_ in MIRRORED)
 
@@ -234,7 +249,8 @@ def test_every_asynchronous_target_has_dead_letters(templates: Templates) -> Non
         if "-dead" not in queue["QueueName"]:
             max_attempts = retry_policy(queue["QueueName"]).attempts
             assert queue["RedrivePolicy"]["maxReceiveCount"] == max_attempts
-            assert max_attempts == (5 if queue["QueueName"].endswith(("-notifications", "-push")) else MAX_ATTEMPTS)
+            own = {"notifications": 5, "push": 5, "backgrounds": 4}
+            assert max_attempts == own.get(queue["QueueName"].rpartition("-")[2], MAX_ATTEMPTS)
         assert queue["MessageRetentionPeriod"] == 14 * DAY_S
 
 
@@ -330,6 +346,8 @@ def test_lifecycle_rules_never_delete_a_users_photo(templates: Templates) -> Non
     assert [rule.get("Prefix") for rule in rules if "ExpirationInDays" in rule] == ["tmp/"]
     [cold] = [rule["Transitions"] for rule in rules if "Transitions" in rule]
     assert cold == [{"StorageClass": "INTELLIGENT_TIERING", "TransitionInDays": 0}]
+    brief = {rule["Prefix"] for rule in rules if rule.get("NoncurrentVersionExpiration") == {"NoncurrentDays": 1}}
+    assert brief == {"documents/", "pictures/"}
     for bucket in buckets.values():
         last = bucket["LifecycleConfiguration"]["Rules"][-1]
         assert last["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}

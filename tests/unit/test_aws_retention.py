@@ -10,7 +10,11 @@ from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import AttachmentId, DocumentId, InvitationId, PictureId, TripId, uuid7
 from nomadcrew.core.invitations.model import REMINDED_BEFORE, ToRemind
 from nomadcrew.core.ports import Ports, Site
-from nomadcrew.core.retention import RESERVED_DOCUMENT_RETENTION, RESERVED_PICTURE_RETENTION, UNUSED_ATTACHMENT_RETENTION
+from nomadcrew.core.retention import (
+    RESERVED_DOCUMENT_RETENTION,
+    RESERVED_PICTURE_RETENTION,
+    UNUSED_ATTACHMENT_RETENTION,
+)
 from nomadcrew.core.scheduled_jobs import JobRun
 from nomadcrew.core.trips.model import Status
 from nomadcrew.core.trips.statuses import OpenTrip, StatusChange

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
+    from nomadcrew.core.backgrounds.model import FoundPhoto
     from nomadcrew.core.events import Event
     from nomadcrew.core.ids import TripId, UserId
     from nomadcrew.core.mirror.model import MirroredPosition, MirroredTrip, MirroredUser
@@ -66,6 +67,13 @@ class NoWeather:
         from nomadcrew.core.weather.model import WeatherOff
 
         raise WeatherOff
+
+
+class NoPhotoSearch:
+    """`PhotoSearch` of a server without a service: finds nothing."""
+
+    async def find(self, query: str) -> FoundPhoto | None:  # noqa: ARG002 — the port's form
+        return None
 
 
 class NoPlaces:

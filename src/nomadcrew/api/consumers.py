@@ -2,12 +2,13 @@
 
 from collections.abc import Awaitable, Callable
 
+from nomadcrew.api.backgrounds.consumer import consume_background
 from nomadcrew.api.mail.consumer import send_mail_for
 from nomadcrew.api.mirror import consumer as mirror
 from nomadcrew.api.notifications import push_consumer as push
 from nomadcrew.api.notifications.consumer import notify
 from nomadcrew.api.pictures.consumer import consume_picture
-from nomadcrew.core.events import EMAIL, MIRROR, NOTIFICATIONS, PICTURES, PUSH, Event
+from nomadcrew.core.events import BACKGROUNDS, EMAIL, MIRROR, NOTIFICATIONS, PICTURES, PUSH, Event
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.queues import Job
 from nomadcrew.wire.events import unpack
@@ -30,4 +31,5 @@ CONSUMERS: dict[str, Consumer] = {
     PUSH: push.consume_push,
     MIRROR: mirror.consume_mirror,
     PICTURES: consume_picture,
+    BACKGROUNDS: consume_background,
 }

@@ -52,6 +52,7 @@ PUSH = "push"  # pushes for phones, planned by the notifier
 MIRROR = "mirror"  # only on sites with a mirror
 REALTIME = "realtime"  # only on AWS, where a gateway holds the sockets; on the machine the relay sends to them
 LOCATION = "location"  # only on sites whose positions go through a queue
+BACKGROUNDS = "backgrounds"  # new trips, only on sites that search for their pictures
 PICTURES = "pictures"  # uploaded pictures, whose renditions are made
 DOCUMENT_ENDS = "document.ends"
 INVITATION_REMINDER = "invitation.reminder"
@@ -99,14 +100,23 @@ MIRRORED = frozenset(
 )
 
 
+# Further events for the search of background pictures, on sites with one.
+ILLUSTRATED = frozenset({"TRIP_CREATED"})
+
+
 # Events whose notifications are never stored: they reach sockets and phones only.
 PASSING = frozenset({"CHAT_MESSAGE_SENT", "MEMBER_ARRIVED"})
 
 
-def consumers_of(type_: str, *, mirrors: bool) -> tuple[str, ...]:
-    """The queues that get a copy of an event. `mirrors` is True on a site with a mirror."""
+def consumers_of(type_: str, *, mirrors: bool, illustrates: bool = False) -> tuple[str, ...]:
+    """The queues that get a copy of an event.
+
+    `mirrors` is True on a site with a mirror, `illustrates` on one that searches for background pictures.
+    """
     queues = CONSUMERS.get(type_, ())
-    return (*queues, MIRROR) if mirrors and type_ in MIRRORED else queues
+    if mirrors and type_ in MIRRORED:
+        queues = (*queues, MIRROR)
+    return (*queues, BACKGROUNDS) if illustrates and type_ in ILLUSTRATED else queues
 
 
 def job_id(event_id: EventId, queue: str) -> JobId:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         UnconfirmedRegistrations,
         Verifier,
     )
+    from nomadcrew.core.backgrounds.ports import Backgrounds, PhotoSearch
     from nomadcrew.core.calendars.ports import CalendarLinks, Calendars
     from nomadcrew.core.chat.ports import Attachments, ChatLog
     from nomadcrew.core.clock import Clock
@@ -144,6 +145,8 @@ class Ports(Struct, frozen=True, eq=False):
     pictures: Pictures
     picture_files: Files  # those of pictures, likewise
     renderer: Renderer
+    backgrounds: Backgrounds
+    photo_search: PhotoSearch
     notifications: Notifications
     push_tokens: PushTokens
     push: Push

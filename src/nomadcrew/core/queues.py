@@ -21,7 +21,11 @@ class RetryPolicy(Struct, frozen=True):
 MAX_ATTEMPTS = 8
 DEFAULT_RETRY = RetryPolicy(MAX_ATTEMPTS, 2, 2)
 # Five attempts, as in the AWS design, with delays that outlast an outage of some minutes.
-RETRY_POLICIES: Mapping[str, RetryPolicy] = {"notifications": RetryPolicy(5, 5, 4), "push": RetryPolicy(5, 5, 4)}
+RETRY_POLICIES: Mapping[str, RetryPolicy] = {
+    "notifications": RetryPolicy(5, 5, 4),
+    "push": RetryPolicy(5, 5, 4),
+    "backgrounds": RetryPolicy(4, 15, 5),
+}
 MAX_DELAY_S = 600
 MAX_REASON = 500  # characters
 NO_ANSWER = "no answer in time"  # the reason of a dead job whose consumer crashed or hung

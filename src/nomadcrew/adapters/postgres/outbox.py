@@ -11,6 +11,7 @@ from nomadcrew.adapters.postgres.sql import Row, Sql, json_param, statements
 from nomadcrew.core.errors import Gone, Invalid, NotOnboarded
 from nomadcrew.core.events import (
     CONSUMERS,
+    ILLUSTRATED,
     MIRRORED,
     NO_CURSOR,
     NOTIFICATIONS,
@@ -92,16 +93,18 @@ class Published(Struct, frozen=True):
 class PostgresOutbox:
     """The methods of the publisher."""
 
-    def __init__(self, sql: Sql, *, mirrors: bool = False, pushes: bool = False) -> None:
-        """`mirrors`: events go to the mirror too. `pushes`: phones get pushes."""
+    def __init__(self, sql: Sql, *, mirrors: bool = False, pushes: bool = False, illustrates: bool = False) -> None:
+        """`mirrors`: events go to the mirror too. `pushes`: phones get pushes. `illustrates`: new trips get
+        background pictures."""
         self._sql = sql
         self._mirrors = mirrors
         self._pushes = pushes
+        self._illustrates = illustrates
         self._consumers = json_param(
             [
                 {"type": type_, "queue": queue, "is_passing": queue == NOTIFICATIONS and type_ in PASSING}
-                for type_ in CONSUMERS.keys() | MIRRORED
-                for queue in consumers_of(type_, mirrors=mirrors)
+                for type_ in CONSUMERS.keys() | MIRRORED | ILLUSTRATED
+                for queue in consumers_of(type_, mirrors=mirrors, illustrates=illustrates)
             ]
         )
 
@@ -137,7 +140,11 @@ class PostgresOutbox:
             await self._sql.fetch(_SQL["wait_for_publishers"])
             rows = await self._sql.fetch(_SQL["published_between"], after=after, before=before, limit=limit)
         events = [_event(row) for row in rows]
-        queues = {queue for event in events for queue in consumers_of(event.type, mirrors=self._mirrors)}
+        queues = {
+            queue
+            for event in events
+            for queue in consumers_of(event.type, mirrors=self._mirrors, illustrates=self._illustrates)
+        }
         passing = {event.id for event in events if event.type in PASSING}  # a notification may be repeated
         return Published(events, [row["position"] for row in rows], list(queues), passing, None)
 

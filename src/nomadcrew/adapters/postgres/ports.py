@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from nomadcrew.adapters.postgres.sql import Sql
+    from nomadcrew.core.backgrounds.ports import Backgrounds
     from nomadcrew.core.calendars.ports import Calendars
     from nomadcrew.core.chat.ports import Attachments
     from nomadcrew.core.documents.ports import Documents
@@ -116,6 +117,12 @@ def pictures(sql: Sql) -> Pictures:
     return PostgresPictures(sql)
 
 
+def backgrounds(sql: Sql) -> Backgrounds:
+    from nomadcrew.adapters.postgres.backgrounds import PostgresBackgrounds
+
+    return PostgresBackgrounds(sql)
+
+
 def notifications(sql: Sql) -> Notifications:
     from nomadcrew.adapters.postgres.notifications import PostgresNotifications
 
@@ -195,6 +202,7 @@ SQL_PORTS: Mapping[str, Callable[[Sql], object]] = MappingProxyType(
             attachments,
             documents,
             pictures,
+            backgrounds,
             notifications,
             push_tokens,
             mirror_source,

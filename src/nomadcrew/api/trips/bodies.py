@@ -144,6 +144,14 @@ class MemberView(Struct, rename="camel"):
     name: str
 
 
+class BackgroundCreditView(Struct):
+    """The credit of a found background picture: the photographer, and `url`, the photo's page."""
+
+    photographer: str
+    url: str
+    source: str
+
+
 class TripView(Struct, rename="camel", omit_defaults=True):
     """A trip with a flat destination. Dates are midnight UTC; the trip's days are those of its time zone."""
 
@@ -166,6 +174,7 @@ class TripView(Struct, rename="camel", omit_defaults=True):
     destination_name: str | None = None
     created_by: UUID | None = None
     created_by_name: str | None = None
+    background_image_credit: BackgroundCreditView | None = None
 
 
 class DestinationView(Struct, rename="camel", omit_defaults=True):
@@ -194,6 +203,7 @@ class CreatedTripView(Struct, rename="camel", omit_defaults=True):
     timezone: str
     created_by: UUID | None = None
     created_by_name: str | None = None
+    background_image_credit: BackgroundCreditView | None = None
 
 
 class TripDetailsView(Struct):
@@ -232,6 +242,7 @@ def trip_view(trip: Trip) -> TripView:
         destination_name=trip.destination_name,
         created_by=trip.created_by,
         created_by_name=_name_of(trip.created_by, members),
+        background_image_credit=_credit(trip),
     )
 
 
@@ -258,7 +269,14 @@ def created_trip_view(trip: Trip) -> CreatedTripView:
         timezone=trip.timezone,
         created_by=trip.created_by,
         created_by_name=trip.created_by_name,
+        background_image_credit=_credit(trip),
     )
+
+
+def _credit(trip: Trip) -> BackgroundCreditView | None:
+    if trip.background_photographer is None or trip.background_page_url is None:
+        return None
+    return BackgroundCreditView(trip.background_photographer, trip.background_page_url, "Pexels")
 
 
 def _members(trip: Trip) -> list[MemberView]:

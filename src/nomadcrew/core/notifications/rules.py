@@ -140,6 +140,8 @@ def _role_changed(trigger: Trigger) -> Iterable[Notice]:
 
 def _updated(trigger: Trigger) -> Iterable[Notice]:
     fields = trigger.payload.get("changedFields", ["status"])
+    if fields == ["backgroundImageUrl"]:  # found by the server
+        return
     updater = APP_NAME if trigger.event.actor_id is None else trigger.actor_name
     metadata = trigger.trip | {"updaterName": updater, "changedFields": fields}
     yield Notice(Kind.TRIP, "TRIP_UPDATED", metadata, trigger.members_except(trigger.event.actor_id))

@@ -58,7 +58,10 @@ class TripMember(NamedTuple):
 
 
 class Trip(Struct, frozen=True):
-    """A trip as stored. Dates are calendar dates in `timezone`; coordinates WGS-84 decimal degrees."""
+    """A trip as stored. Dates are calendar dates in `timezone`; coordinates WGS-84 decimal degrees.
+
+    Photographer and page are the credit of a background picture that a service found.
+    """
 
     id: TripId
     name: str
@@ -77,6 +80,8 @@ class Trip(Struct, frozen=True):
     background_image_url: str
     timezone: str
     member_count: int
+    background_photographer: str | None = None
+    background_page_url: str | None = None
     members: Sequence[TripMember] = ()
 
     @property

@@ -77,6 +77,7 @@ STANDS_ON: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "document_files": ("document_files",),
         "picture_files": ("picture_files",),
         "renderer": (),  # a library
+        "photo_search": ("photo_search", "secret_pexels"),
         "file_tokens": ("secret_documents",),
         "broadcaster": ("queue",),
         "awake_sockets": (),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nomadcrew.adapters.aws.sdk.client import AwsClient
     from nomadcrew.adapters.aws.sdk.services import Service
     from nomadcrew.adapters.aws.timestream import Cells
+    from nomadcrew.core.backgrounds.ports import PhotoSearch
     from nomadcrew.core.chat.ports import ChatLog
     from nomadcrew.core.documents.ports import FileTokens
     from nomadcrew.core.files.ports import Files
@@ -162,6 +163,14 @@ class RealtimePortFactory(PortFactory):
         from nomadcrew.adapters.pictures.local_renderer import LocalRenderer
 
         return LocalRenderer()
+
+    def photo_search(self) -> PhotoSearch:
+        from nomadcrew.adapters.http.pexels import Pexels
+        from nomadcrew.adapters.noop import NoPhotoSearch
+
+        if not self.config.pexels_url:
+            return NoPhotoSearch()
+        return Pexels(self.config.pexels_url, self.secrets("secret_pexels").pexels_api_key)
 
     def file_tokens(self) -> FileTokens:
         from nomadcrew.adapters.file_tokens import EncryptedFileTokens

@@ -8,6 +8,7 @@ from nomadcrew.adapters.calendar_links import KeyedCalendarLinks
 from nomadcrew.adapters.file_tokens import EncryptedFileTokens
 from nomadcrew.adapters.http.expo import ExpoPush
 from nomadcrew.adapters.http.open_meteo import OpenMeteo
+from nomadcrew.adapters.http.pexels import Pexels
 from nomadcrew.adapters.http.supabase import SupabaseMirror
 from nomadcrew.adapters.jwt.issuers import Issuer, SupabaseIssuer
 from nomadcrew.adapters.jwt.jwks import JwksSource
@@ -24,7 +25,7 @@ from nomadcrew.adapters.machine.passwords import Argon2Passwords
 from nomadcrew.adapters.machine.rate_limits import rate_limits
 from nomadcrew.adapters.mime import MailSender
 from nomadcrew.adapters.mirrored_broadcaster import MirroredBroadcaster
-from nomadcrew.adapters.noop import NoAwakeSockets, NoMirror, NoPlaces, NoPush, NoWeather
+from nomadcrew.adapters.noop import NoAwakeSockets, NoMirror, NoPhotoSearch, NoPlaces, NoPush, NoWeather
 from nomadcrew.adapters.pictures.renderer import ChildRenderer
 from nomadcrew.adapters.postgres.accounts import PostgresAccounts
 from nomadcrew.adapters.postgres.chat import PostgresChat
@@ -38,6 +39,7 @@ from nomadcrew.adapters.postgres.sql import Sql
 from nomadcrew.adapters.postgres.weather import PostgresWeatherCache
 from nomadcrew.adapters.private_addresses import KeyedPrivateAddresses
 from nomadcrew.adapters.time_zones import TzfTimeZones
+from nomadcrew.core.backgrounds.ports import PhotoSearch
 from nomadcrew.core.clock import Clock, utc_now
 from nomadcrew.core.events import Outbox
 from nomadcrew.core.ids import NewId, SessionId, uuid7
@@ -110,6 +112,7 @@ def machine_ports(
         document_files=files,
         picture_files=files,
         renderer=ChildRenderer(),
+        photo_search=_photo_search(settings),
         file_tokens=EncryptedFileTokens(lambda: [secret.encode() for secret in keys.files]),
         limits=limits or rate_limits(settings.rate_limits, clock),
         flags=FileFlags(settings.home / "flags.json"),
@@ -156,6 +159,12 @@ def _weather_of(settings: Settings, sql: Sql) -> WeatherOf:
     if settings.weather_url is None:
         return NoWeather()
     return SharedWeather(OpenMeteo(settings.weather_url), PostgresWeatherCache(sql))
+
+
+def _photo_search(settings: Settings) -> PhotoSearch:
+    if settings.pexels_api_key is None:
+        return NoPhotoSearch()
+    return Pexels(settings.pexels_url, lambda: settings.pexels_api_key)
 
 
 def _mirror(settings: Settings) -> Mirror:

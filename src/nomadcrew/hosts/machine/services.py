@@ -96,7 +96,12 @@ class SharedServices:
         """
         self.metrics = Metrics()
         pool.on_statement = self.metrics.statement
-        self._outbox = PostgresOutbox(pool, mirrors=settings.mirrors, pushes=settings.expo_url is not None)
+        self._outbox = PostgresOutbox(
+            pool,
+            mirrors=settings.mirrors,
+            pushes=settings.expo_url is not None,
+            illustrates=settings.pexels_api_key is not None,
+        )
         self.consumers = QueueConsumers(CONSUMERS)
         self.broadcaster = HubBroadcaster(self._outbox, sockets, self.metrics)
         self.relay = Relay(

@@ -22,6 +22,7 @@ SITE = (
     "expo_url",
     "supabase_url",
     "weather_url",
+    "pexels_url",
 )
 
 
@@ -43,6 +44,7 @@ class AwsConfig(Struct, frozen=True, kw_only=True):
     expo_url: str = ""
     supabase_url: str = ""
     weather_url: str = ""
+    pexels_url: str = ""
     sql: str = ""
     cluster_arn: str = ""
     database_secret_arn: str = ""
@@ -85,6 +87,7 @@ class AwsConfig(Struct, frozen=True, kw_only=True):
     secret_documents_arn: str = ""
     secret_push_arn: str = ""
     secret_mirror_arn: str = ""
+    secret_pexels_arn: str = ""
     sockets_url: str = ""
     cache: str = "dynamodb"
     cache_endpoint: str = ""

@@ -1,8 +1,8 @@
 """A secret in Secrets Manager. Functions that do different things have different secrets.
 
 A secret of ours is JSON: `key` signs, and `older`, a list of previous keys, still verifies after a rotation. Keys
-are derived from it by purpose. Other secrets have `expo_token`, `supabase_service_key`, or the `username` and
-`password` of a database user.
+are derived from it by purpose. Other secrets have `expo_token`, `supabase_service_key`, `pexels_api_key`, or the
+`username` and `password` of a database user.
 """
 
 import asyncio
@@ -31,6 +31,7 @@ class _Document(msgspec.Struct):
     older: list[str] = []
     expo_token: str = ""
     supabase_service_key: str = ""
+    pexels_api_key: str = ""
     username: str = ""
     password: str = ""
 
@@ -79,6 +80,10 @@ class Secrets:
     def supabase_service_key(self) -> str:
         """The key for writes to the mirror, or empty if there is none; see `keys` for blocking and errors."""
         return self._current().supabase_service_key
+
+    def pexels_api_key(self) -> str:
+        """The key for searches of photos, or empty if there is none; see `keys` for blocking and errors."""
+        return self._current().pexels_api_key
 
     def database_user(self) -> tuple[str, str]:
         """The name and password of a database user; see `keys` for blocking and errors."""

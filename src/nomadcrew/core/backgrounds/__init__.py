@@ -1,0 +1,1 @@
+"""Background pictures of trips, found by a service."""
