@@ -133,7 +133,7 @@ def _trip() -> Trip:
     return Trip(
         trip_id, "Along the Douro", "By train from the coast to the border.", None, "Porto, Portugal", "Porto",
         41.1496, -8.611, date(2026, 12, 1), date(2026, 12, 9), "PLANNING", people[0], now, now, "",
-        "Europe/Lisbon", 5, members,
+        "Europe/Lisbon", 5, members=members,
     )  # fmt: skip
 
 
