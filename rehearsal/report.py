@@ -10,7 +10,7 @@ import pytest
 from rehearsal.deploy import BUILD
 from rehearsal.emulator import ROOT
 from rehearsal.lists import must_run
-from rehearsal.resources import PLACEHELD
+from rehearsal.resources import PARTLY, PLACEHELD
 
 DOCUMENT = ROOT / "docs" / "rehearsal.md"
 
@@ -69,6 +69,12 @@ def write_report(outcomes: Outcomes, version: str) -> None:
         "| resource | how many | what is not shown |",
         "|---|---|---|",
         *(f"| {type_} | {types[type_]} | {missing} |" for type_, missing in PLACEHELD.items() if type_ in types),
+        "",
+        "## Rehearsed in part",
+        "",
+        "| resource | what is not shown |",
+        "|---|---|",
+        *(f"| {type_} | {missing} |" for type_, missing in PARTLY.items() if type_ in types),
         "",
         "## Skipped",
         "",

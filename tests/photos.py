@@ -9,7 +9,7 @@ from PIL import Image
 
 from tests.sample_files import exif, png_chunk
 
-# Where the sample was taken: must not appear in files that are served.
+# The place of the sample, which must not appear in files that are served.
 LATITUDE = b"41.1496 N 8.6109 W"
 
 
