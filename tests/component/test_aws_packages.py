@@ -342,6 +342,8 @@ EVENTS: dict[str, tuple[dict[str, Any], Any]] = {
     "push": ({"Records": []}, NO_FAILURES),
     "mirror": ({"Records": []}, NO_FAILURES),
     "email": ({"Records": []}, NO_FAILURES),
+    "renderer": ({"Records": []}, NO_FAILURES),
+    "backgrounds": ({"Records": []}, NO_FAILURES),
     "audit": ({"Records": []}, NO_FAILURES),
     "ses_feedback": ({"Records": []}, NO_FAILURES),
     "location_stream": ({"Records": []}, NO_FAILURES),

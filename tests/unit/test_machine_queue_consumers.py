@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from nomadcrew.core.ids import JobId, uuid7
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.queues import Job
-from nomadcrew.hosts.machine.queue_consumers import RECEIVE, RECEIVE_NOTIFICATIONS, QueueConsumers, WakingQueue
+from nomadcrew.hosts.machine.queue_consumers import RECEIVE, QueueConsumers, WakingQueue
 from tests.fakes import NOON, fake_ports
 
 
@@ -44,9 +44,9 @@ class ListQueue:
     dead = redrive = depths
 
 
-async def test_notifications_are_consumed_by_the_hundred_and_calls_of_services_by_ten() -> None:
+async def test_jobs_are_consumed_by_the_hundred_by_ten_or_one_by_one() -> None:
     jobs = ListQueue()
-    consumers = QueueConsumers(dict.fromkeys(("notifications", "email", "push", "mirror"), _ignore))
+    consumers = QueueConsumers(dict.fromkeys(("notifications", "email", "push", "mirror", "pictures"), _ignore))
     tasks = [
         asyncio.create_task(consumers.run(queue, fake_ports(queue=jobs), lambda: None))
         for queue in consumers.queues
@@ -56,7 +56,7 @@ async def test_notifications_are_consumed_by_the_hundred_and_calls_of_services_b
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert jobs.limits == {
-        "notifications": RECEIVE_NOTIFICATIONS, "email": RECEIVE, "push": RECEIVE, "mirror": RECEIVE,
+        "notifications": 100, "email": RECEIVE, "push": RECEIVE, "mirror": RECEIVE, "pictures": 1,
     }  # fmt: skip
 
 

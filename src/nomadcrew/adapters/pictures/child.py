@@ -15,7 +15,7 @@ from nomadcrew.core.pictures.model import Size
 
 # Decoding the largest picture that is accepted takes 0.6 GiB of addresses as PNG, and 1 GiB as WebP.
 MEMORY_BYTES = 1_536 * 2**20
-CPU_S = 30
+CPU_S = 20
 
 
 def main() -> int:

@@ -15,8 +15,8 @@ from nomadcrew.core.pictures.model import Rendition, Size
 log = logging.getLogger("nomadcrew.pictures")
 
 PROGRAM = (sys.executable, "-I", "-m", "nomadcrew.adapters.pictures.child")
-# Of a child, from its start; longer than its limit of CPU time.
-TIMEOUT_S = 45.0
+# Of a child, from its start: longer than its limit of CPU time, shorter than a silence of the queue's loop may be.
+TIMEOUT_S = 25.0
 # A queue delivers several jobs at a time; each child may take the memory of the largest picture.
 CHILDREN = 1
 _REFUSALS = {NOT_READABLE: FileNotReadable, TOO_MANY_PIXELS: TooManyPixels, NO_MEMORY: TooManyPixels}

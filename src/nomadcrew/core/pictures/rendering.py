@@ -1,6 +1,7 @@
 """Makes the renditions of uploaded pictures, away from requests."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime
 from tempfile import TemporaryFile
 from typing import BinaryIO, cast
@@ -9,7 +10,7 @@ from nomadcrew.core.errors import Invalid
 from nomadcrew.core.files.model import MAX_FILE_BYTES, FileKind
 from nomadcrew.core.files.ports import Files
 from nomadcrew.core.ids import EventId, PictureId
-from nomadcrew.core.pictures.model import large_key, original_key, sizes_of, small_key
+from nomadcrew.core.pictures.model import Picture, Rendition, large_key, original_key, sizes_of, small_key
 from nomadcrew.core.pictures.ports import Pictures, Renderer
 
 
@@ -27,17 +28,24 @@ async def render(
     picture = await pictures.get_unrendered(picture_id)
     if picture is None:
         return False
-    file = cast("BinaryIO", await asyncio.to_thread(TemporaryFile))
-    with file:
-        if not await files.fetch(original_key(picture_id), file, max_bytes=MAX_FILE_BYTES):
-            return False  # deleted since
-        try:
-            renditions = await renderer.render(file, sizes_of(picture))
-        except Invalid:
-            await pictures.rendered(picture_id, None, event_id, now=now)
-            return True
+    try:
+        renditions = await _renditions_of(picture, files, renderer)
+    except Invalid:
+        await pictures.rendered(picture_id, None, event_id, now=now)
+        return True
+    if not renditions:
+        return False  # deleted since
     for key, rendition in zip((large_key, small_key), renditions, strict=False):
         await files.put(key(picture_id), rendition.content, FileKind.WEBP)
     large = renditions[0]
     await pictures.rendered(picture_id, (large.width_px, large.height_px), event_id, now=now)
     return True
+
+
+async def _renditions_of(picture: Picture, files: Files, renderer: Renderer) -> Sequence[Rendition]:
+    """The renditions of a picture's original; none if it is gone."""
+    with cast("BinaryIO", await asyncio.to_thread(TemporaryFile)) as file:
+        renditions: Sequence[Rendition] = ()
+        if await files.fetch(original_key(picture.id), file, max_bytes=MAX_FILE_BYTES):
+            renditions = await renderer.render(file, sizes_of(picture))
+    return renditions

@@ -115,13 +115,10 @@ class PictureActions(Struct, frozen=True):
             Invalid: the file is not a picture; the reservation expires.
             DomainError: as `Pictures.complete` says.
         """
-        file = cast("BinaryIO", await asyncio.to_thread(TemporaryFile))
-        with file:
-            if not await self.files.fetch(upload_key(picture_id), file, max_bytes=MAX_FILE_BYTES):
-                return await self._completed(trip_id, picture_id)
-            kind, size_bytes = await asyncio.to_thread(strip_in_place, file)
-            await self.files.store(original_key(picture_id), file, kind)
-        photo = await self._complete(trip_id, picture_id, kind, size_bytes)
+        arrived = await self._take_upload(picture_id)
+        if arrived is None:
+            return await self._completed(trip_id, picture_id)
+        photo = await self._complete(trip_id, picture_id, *arrived)
         # In an outage the caller repeats the request: the sweep deletes the upload only with its photo.
         await self.files.delete(upload_key(picture_id))
         return photo
@@ -170,6 +167,15 @@ class PictureActions(Struct, frozen=True):
 
     def links(self, picture: Picture) -> Links:
         return links_to(picture, files=self.files, now=self.now)
+
+    async def _take_upload(self, picture_id: PictureId) -> tuple[FileKind, int] | None:
+        """Store an uploaded file as the original, without its metadata; its type and size, None without a file."""
+        with cast("BinaryIO", await asyncio.to_thread(TemporaryFile)) as file:
+            arrived = None
+            if await self.files.fetch(upload_key(picture_id), file, max_bytes=MAX_FILE_BYTES):
+                arrived = await asyncio.to_thread(strip_in_place, file)
+                await self.files.store(original_key(picture_id), file, arrived[0])
+        return arrived
 
     async def _completed(self, trip_id: TripId, picture_id: PictureId) -> Picture:
         """The photo, if it was completed before."""

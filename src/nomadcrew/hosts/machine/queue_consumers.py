@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from nomadcrew.api.consumers import Consumer
 from nomadcrew.core.clock import Clock
 from nomadcrew.core.errors import PermanentFailure, Unavailable
-from nomadcrew.core.events import NOTIFICATIONS
+from nomadcrew.core.events import NOTIFICATIONS, PICTURES
 from nomadcrew.core.ids import JobId
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.queues import Job, WorkQueue
@@ -22,7 +22,8 @@ log = logging.getLogger("nomadcrew.background")
 Beat = Callable[[], None]
 # Jobs of a queue to consume at a time. Those that only ask the database share its statements; others call services.
 RECEIVE = 10
-RECEIVE_NOTIFICATIONS = 100
+# A picture at a time: each takes a processor and the memory of a decoder, and has the whole time of a job.
+RECEIVE_OF = {NOTIFICATIONS: 100, PICTURES: 1}
 VISIBILITY_S = 60
 # Must be less than VISIBILITY_S: after that, the job is delivered again.
 JOB_TIMEOUT_S = 50
@@ -63,7 +64,7 @@ class QueueConsumers:
     async def run(self, queue: str, ports: Ports, beat: Beat) -> None:
         """Consume a queue until cancelled."""
         wake_event = self._wake_events[queue]
-        limit = RECEIVE_NOTIFICATIONS if queue == NOTIFICATIONS else RECEIVE
+        limit = RECEIVE_OF.get(queue, RECEIVE)
         while True:
             beat()
             wake_event.clear()
