@@ -16,6 +16,7 @@ from nomadcrew.adapters.aws.dynamodb.last_positions import DynamoLastPositions
 from nomadcrew.adapters.aws.dynamodb.location_history import DynamoLocationHistory
 from nomadcrew.adapters.aws.dynamodb.presence import DynamoPresence
 from nomadcrew.adapters.aws.dynamodb.suppression import DynamoSuppression
+from nomadcrew.adapters.aws.files import S3Files
 from nomadcrew.adapters.aws.location_stream import QueuedLocationStream
 from nomadcrew.adapters.aws.outbox import EventBridgeOutbox
 from nomadcrew.adapters.aws.positions import DynamoPositions, DynamoStreamedPositions
@@ -24,18 +25,24 @@ from nomadcrew.adapters.aws.realtime import GatewaySockets
 from nomadcrew.adapters.aws.sdk.services import DYNAMODB, EVENTS, S3, SQS
 from nomadcrew.adapters.machine.invitation_links import SignedInvitationLinks
 from nomadcrew.adapters.noop import NoAwakeSockets
+from nomadcrew.adapters.pictures.local_renderer import LocalRenderer
 from nomadcrew.adapters.postgres.attachments import PostgresAttachments
+from nomadcrew.adapters.postgres.backgrounds import PostgresBackgrounds
 from nomadcrew.adapters.postgres.documents import PostgresDocuments
 from nomadcrew.adapters.postgres.invitations import PostgresInvitations
 from nomadcrew.adapters.postgres.locations import PostgresLocationSharing, PostgresPositionViews
 from nomadcrew.adapters.postgres.members import PostgresMembers
 from nomadcrew.adapters.postgres.notifications import PostgresNotifications
 from nomadcrew.adapters.postgres.outbox import PostgresEventLog, PostgresOutbox
+from nomadcrew.adapters.postgres.pictures import PostgresPictures
 from nomadcrew.adapters.postgres.profiles import PostgresProfiles
 from nomadcrew.adapters.postgres.push import PostgresPushTokens
 from nomadcrew.api import socket_frames as websocket
+from nomadcrew.api.backgrounds import consumer as backgrounds
 from nomadcrew.api.notifications import consumer
 from nomadcrew.api.notifications import push_consumer as push
+from nomadcrew.api.pictures import consumer as pictures
+from nomadcrew.core.backgrounds.model import FoundPhoto
 from nomadcrew.core.events import CONSUMERS
 from nomadcrew.core.ids import UserId, uuid7
 from nomadcrew.core.mail import MailMessage
@@ -71,6 +78,8 @@ EMAIL = partial(queue_entry, email.send, declared=email.PORTS)
 REALTIME = partial(queue_entry, realtime.consume_task, declared=realtime.PORTS)
 FEEDBACK = partial(queue_entry, ses_feedback.consume_feedback, declared=ses_feedback.PORTS)
 AUDIT = partial(batch_entry, audit.save_events, declared=audit.PORTS)
+RENDERER = partial(queue_entry, pictures.consume_picture, declared=pictures.PORTS)
+BACKGROUNDS = partial(queue_entry, backgrounds.consume_background, declared=backgrounds.PORTS)
 LOCATION_STREAM = partial(stream_entry, location_stream.consume_records, declared=location_stream.PORTS)
 KEEPALIVE = partial(event_entry, keepalive.keep_alive, declared=keepalive.PORTS)
 FANOUT = partial(stream_entry, chat_fanout.fan_out, declared=chat_fanout.PORTS)
@@ -105,6 +114,13 @@ class RecordingPush:
     async def receipts(self, tickets: Sequence[str]) -> Mapping[str, PushError | None]:
         self.requested += tickets
         return dict.fromkeys(tickets)
+
+
+class OnePhoto:
+    """`PhotoSearch` that finds one photo."""
+
+    async def find(self, query: str) -> FoundPhoto | None:
+        return FoundPhoto(f"https://images.pexels.com/{query}.jpeg", "Nuno", "https://www.pexels.com/photo/1/")
 
 
 class Stack:
@@ -185,7 +201,17 @@ async def stack(cloud: Cloud, data_api_db: TripDb) -> AsyncIterator[Stack]:
     db, clock = data_api_db, SetClock()
     queues = {
         name: await cloud.work_queue()
-        for name in ("probe", "notifications", "push", "realtime", "audit", "feedback", "location")
+        for name in (
+            "probe",
+            "notifications",
+            "push",
+            "realtime",
+            "audit",
+            "feedback",
+            "location",
+            "pictures",
+            "backgrounds",
+        )
     }
     queues["email"] = await cloud.work_queue(fifo=True)
     consumed = [detail_type(type_) for type_ in CONSUMERS]
@@ -193,6 +219,8 @@ async def stack(cloud: Cloud, data_api_db: TripDb) -> AsyncIterator[Stack]:
         {
             queues["notifications"]: {"detail-type": consumed},
             queues["realtime"]: {"detail": {"audience": [{"anything-but": ["internal"]}]}},
+            queues["pictures"]: {"detail-type": ["Trip Image Added", "Avatar Uploaded"]},
+            queues["backgrounds"]: {"detail-type": ["Trip Created"]},
             queues["audit"]: {"source": [{"prefix": "nomadcrew."}]},
         }
     )
@@ -240,6 +268,11 @@ async def stack(cloud: Cloud, data_api_db: TripDb) -> AsyncIterator[Stack]:
             "notifications": PostgresNotifications(db.pool),
             "invitations": PostgresInvitations(db.pool),
             "documents": PostgresDocuments(db.pool),
+            "pictures": PostgresPictures(db.pool),
+            "picture_files": S3Files(cloud.client(S3), bucket),
+            "renderer": LocalRenderer(),
+            "backgrounds": PostgresBackgrounds(db.pool),
+            "photo_search": OnePhoto(),
             "invitation_links": SignedInvitationLinks(("k" * 64,)),
             "registrations": None,
             "verifier": FakeTokens(),

@@ -1,6 +1,7 @@
 """The effects of a write on AWS: from the bus through queues to notifications, mails, sockets and the audit."""
 
 import json
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -11,11 +12,14 @@ from nomadcrew.adapters.aws.realtime import SETTLING
 from nomadcrew.adapters.aws.sdk.services import SQS
 from nomadcrew.adapters.postgres.invitations import PostgresInvitations
 from nomadcrew.adapters.postgres.push import PostgresPushTokens
+from nomadcrew.adapters.postgres.trips import PostgresTrips
 from nomadcrew.core.access import Access, Command
 from nomadcrew.core.claims import Claims
-from nomadcrew.core.ids import EventId, InvitationId, PushTokenId, SessionId, TripId, UserId, uuid7
+from nomadcrew.core.files.model import FileKind
+from nomadcrew.core.ids import EventId, InvitationId, PictureId, PushTokenId, SessionId, TripId, UserId, uuid7
 from nomadcrew.core.notifications.push import CHAT_HOLD_S, RECEIPTS_AFTER_S, DeviceType
-from nomadcrew.core.permissions import ADMIN, MEMBER, Role
+from nomadcrew.core.permissions import ADMIN, MEMBER, Role, rule
+from nomadcrew.core.pictures.model import NewPicture, large_key, original_key
 from nomadcrew.core.presence.model import GRACE_S
 from nomadcrew.core.queues import backoff_s
 from nomadcrew.hosts.aws.functions import keepalive, realtime
@@ -24,6 +28,7 @@ from nomadcrew.wire.events import PONG, detail_type, pack, unpack
 from tests.contract.aws_stack import (
     AUDIT,
     AUTHORIZER,
+    BACKGROUNDS,
     EMAIL,
     FEEDBACK,
     KEEPALIVE,
@@ -32,11 +37,13 @@ from tests.contract.aws_stack import (
     PUBLISHER,
     PUSH,
     REALTIME,
+    RENDERER,
     Stack,
     stack,
 )
 from tests.fakes import ANA, NOON, an_event
 from tests.lambda_loops import close_lambda_loops
+from tests.photos import opened, photo
 
 __all__ = ["close_lambda_loops", "stack"]
 
@@ -359,6 +366,40 @@ async def test_the_audit_stores_events_and_rejects_other_messages(stack: Stack) 
 def ses_event(**detail: Any) -> str:
     """An SES event on the bus, as in its documentation."""
     return json.dumps({"version": "0", "source": "aws.ses", "detail-type": "Email Bounced", "detail": detail})
+
+
+async def test_a_photo_is_rendered_once_for_duplicate_events(stack: Stack) -> None:
+    ana, _, trip_id = await two_members(stack)
+    pictures, files = stack.ports["pictures"], stack.ports["picture_files"]
+    new = NewPicture(PictureId(uuid7()), FileKind.JPEG, 10)
+    command = Command(trip_id, ana, rule("photo", "create"), EventId(uuid7()), NOON)
+    await pictures.reserve(command, new, fingerprint=new.id.bytes, now=NOON)
+    await files.put(original_key(new.id), photo(), FileKind.JPEG)
+    await pictures.complete(command, new.id, FileKind.JPEG, 10)
+    await stack.publish()
+    [body] = await stack.lambdas.cloud.messages(stack.urls["pictures"])
+    for _ in range(2):
+        await stack.lambdas.cloud.put(stack.urls["pictures"], body)
+    assert await stack.consume("pictures", RENDERER) == 2
+    found = await pictures.get(command, new.id)
+    assert (found.status, found.width_px, found.height_px) == ("ready", 300, 600)
+    into = BytesIO()
+    assert await files.fetch(large_key(new.id), into, max_bytes=1 << 20)
+    assert opened(into.getvalue()).size == (300, 600)
+    assert (await stack.db.types()).count("TRIP_IMAGE_UPDATED") == 1
+
+
+async def test_a_new_trip_gets_a_background_picture_once(stack: Stack) -> None:
+    ana = await stack.db.user("ana")
+    trip_id = await stack.db.trip(ana, destination_name="Porto")
+    await stack.publish()
+    [body] = await stack.lambdas.cloud.messages(stack.urls["backgrounds"])
+    for _ in range(2):
+        await stack.lambdas.cloud.put(stack.urls["backgrounds"], body)
+    assert await stack.consume("backgrounds", BACKGROUNDS) == 2
+    trip = await PostgresTrips(stack.db.pool).get(Access(trip_id, ana, rule("trip", "read")))
+    assert trip.background_image_url == "https://images.pexels.com/Porto.jpeg"
+    assert (await stack.db.types()).count("TRIP_UPDATED") == 1
 
 
 async def test_an_address_with_a_permanent_bounce_or_complaint_is_suppressed(stack: Stack) -> None:

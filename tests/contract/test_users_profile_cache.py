@@ -13,10 +13,13 @@ from nomadcrew.adapters.aws.dynamodb.profile_cache import LIFETIME_S, REST_S, Ca
 from nomadcrew.adapters.aws.sdk.client import AwsClient
 from nomadcrew.adapters.aws.sdk.services import DYNAMODB
 from nomadcrew.adapters.postgres.database import Database
+from nomadcrew.adapters.postgres.pictures import PostgresPictures
 from nomadcrew.adapters.postgres.profiles import PostgresProfiles
 from nomadcrew.adapters.postgres.sql import compile_statement
 from nomadcrew.core.errors import NotFound, NotOnboarded
-from nomadcrew.core.ids import EventId, UserId, uuid7
+from nomadcrew.core.files.model import FileKind
+from nomadcrew.core.ids import EventId, PictureId, UserId, uuid7
+from nomadcrew.core.pictures.model import NewPicture
 from nomadcrew.core.users.model import Profile
 from nomadcrew.core.users.ports import ContactEmailCodeId, ProfileChange
 from tests.contract.auth_ports import NOON, new_profile
@@ -141,6 +144,16 @@ async def test_a_slow_read_does_not_overwrite_a_newer_contact_address(cache: Cac
     assert (await cache.read(ana)).contact_email == "ana@relay.example"
     await cache.change_in_sql(ana)
     assert (await cache.read(ana)).first_name == ""  # cached again
+
+
+async def test_a_new_avatar_is_visible(cache: Cache) -> None:
+    ana = await cache.ana()
+    new = NewPicture(PictureId(uuid7()), FileKind.PNG, 10)
+    avatar = await PostgresPictures(cache.sql).reserve_avatar(ana.id, new, fingerprint=new.id.bytes, now=NOON)
+    changed = await cache.profiles.set_avatar(
+        ana.id, avatar, f"https://trips.example.org/v1/avatars/{avatar}", event_id=EventId(uuid7()), now=NOON
+    )
+    assert (await cache.read(ana)).avatar_url == changed.avatar_url != ana.avatar_url
 
 
 async def test_concurrent_changes_are_both_visible(cache: Cache) -> None:

@@ -1,14 +1,20 @@
 """Photos and avatars through the public API, on both hosts: uploads, renditions, and the crew that is told."""
 
+import asyncio
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
 import httpx
+import pytest
 
-from tests.e2e.client import User
+from nomadcrew.core.files.model import MAX_FILE_BYTES
+from tests.e2e.client import Api, User, eventually
 from tests.e2e.conftest import Connect, Register
-from tests.photos import LATITUDE, opened, photo
+from tests.e2e.server import Server
+from tests.photos import LATITUDE, bomb, opened, photo
 
 
 async def send(by: User, path: str, content: bytes) -> httpx.Response:
@@ -89,3 +95,45 @@ async def test_an_avatar_is_shown_without_a_token(register: Register) -> None:
     await ana.ask("DELETE", "/v1/users/me/avatar", status=204)
     assert (await downloaded(url)).status_code == 404
     assert not (await ana.ask("GET", "/v1/users/me")).get("avatarUrl")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read as Linux tells it")
+@pytest.mark.one_machine("reads the memory of the server")
+async def test_many_of_the_largest_photos_at_once_take_bounded_memory() -> None:
+    def rss_mib() -> float:
+        status = Path(f"/proc/{server.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+    async with Server(NOMADCREW_RATE_LIMITS="off") as server:
+        api = Api(server.url)
+        crew = [await api.register(name) for name in ("ana", "ben", "cleo", "dan", "eve")]
+        trips = [await user.new_trip() for user in crew]
+        await send(crew[0], f"/v1/trips/{trips[0]}/images", photo(colour="green"))  # warm
+        rest_mib = rss_mib()
+        # Comments are metadata: a picture of ten megabytes that decodes at once.
+        large = photo()[:2] + (b"\xff\xfe\xff\xff" + bytes(65_533)) * 150 + photo()[2:]
+        assert MAX_FILE_BYTES * 0.9 < len(large) < MAX_FILE_BYTES
+        uploads = [
+            asyncio.create_task(send(user, f"/v1/trips/{trip}/images", large + bytes(n)))
+            for user, trip in zip(crew, trips, strict=True)
+            for n in range(2)  # more of one user wait for room
+        ]
+        refused = await send(crew[0], f"/v1/trips/{trips[0]}/images", bomb())
+        highest_mib = rest_mib
+        while not all(upload.done() for upload in uploads):
+            await asyncio.sleep(0.05)
+            highest_mib = max(highest_mib, rss_mib())
+        statuses = [upload.result().status_code for upload in uploads]
+        assert (set(statuses), refused.json()["code"]) == ({201}, "too_many_pixels")
+        assert highest_mib - rest_mib <= 96
+
+        async def are_ready() -> bool:
+            rows = [
+                await user.ask("GET", f"/v1/trips/{trip}/images") for user, trip in zip(crew, trips, strict=True)
+            ]
+            return all(row["status"] == "ready" for page in rows for row in page)
+
+        await eventually(are_ready, within_s=60)
+        await api.close()
+        assert await server.stop() == 0
+        assert server.errors == []
