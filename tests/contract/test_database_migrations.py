@@ -268,10 +268,10 @@ async def test_existing_trips_get_the_time_zone_of_their_destination_and_new_car
         await pool.fetch(insert, id=id_, latitude=latitude, longitude=longitude)
     await migrate(pool)
     read = compile_statement(
-        "zones", "SELECT timezone, body FROM trips JOIN trip_cards ON trip_id = id ORDER BY id"
+        "zones", "SELECT timezone, body FROM trips JOIN trip_cards ON trip_id = id ORDER BY destination_longitude"
     )
     rows = [(row["timezone"], json.loads(row["body"])["timezone"]) for row in await pool.fetch(read)]
-    assert rows == [(name, name) for name in ("Asia/Kathmandu", "UTC", "Pacific/Kiritimati")]
+    assert rows == [(name, name) for name in ("Pacific/Kiritimati", "UTC", "Asia/Kathmandu")]
 
 
 async def test_existing_to_dos_polls_and_documents_get_the_keys_of_a_search(fresh: Fresh) -> None:
