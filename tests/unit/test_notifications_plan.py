@@ -51,6 +51,12 @@ async def test_the_end_of_a_document_notifies_its_user_without_a_trip() -> None:
     assert unknown == DeliveryPlan()
 
 
+@pytest.mark.parametrize(("fields", "notified"), [(["backgroundImageUrl"], []), (["endDate"], [BEN])])
+async def test_a_found_background_picture_notifies_no_member(fields: list[str], notified: list[UserId]) -> None:
+    planned = await plan("TRIP_UPDATED", {"changedFields": fields}, Facts("Porto", CREW), actor_id=ANA)
+    assert [draft.user_id for draft in planned.drafts] == notified
+
+
 async def test_a_declined_invitation_notifies_its_inviter_by_list_and_phone() -> None:
     payload = {"inviterId": str(ANA), "invitationId": "7"}
     planned = await plan("invitation.declined", payload, Facts("Porto", CREW), actor_id=BEN)
