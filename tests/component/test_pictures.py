@@ -4,22 +4,28 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from typing import BinaryIO, cast
 from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 
-from nomadcrew.core.files.model import MAX_FILE_BYTES
-from nomadcrew.core.files.ports import LINK_LIFETIME
+from nomadcrew.api.table import ALL_ROUTES
+from nomadcrew.core.errors import Unavailable
+from nomadcrew.core.files.model import MAX_FILE_BYTES, FileKind
+from nomadcrew.core.files.ports import LINK_LIFETIME, Files
 from nomadcrew.core.pictures.model import MAX_PHOTO_BYTES, MAX_PHOTOS, UPLOAD_LIFETIME
 from nomadcrew.core.retention import RESERVED_PICTURE_RETENTION
 from nomadcrew.hosts.aws.http_event import MAX_BODY_BYTES
+from nomadcrew.web.call import Request
+from nomadcrew.web.dispatch import Dispatcher
 from tests.component.album import AVATAR, Album, album_of
 from tests.component.requests import image_form
 from tests.photos import LATITUDE, bomb, opened, photo, without_its_end
 from tests.postgres import Postgres
 from tests.sample_files import HEIC, PDF
-from tests.world import World, world
+from tests.world import World, request_headers, world
 
 NOT_A_PICTURE = b"GIF89a" + bytes(100)
 
@@ -261,6 +267,30 @@ async def test_a_photo_deleted_before_it_is_rendered_leaves_nothing(album: Album
     await album.render()
     assert album.stored(image["id"]) == set()
     assert await album.payloads("TRIP_IMAGE_UPDATED") == []
+
+
+class FailingFiles:
+    """A file store in an outage, after the row was reserved."""
+
+    async def store(self, key: str, file: BinaryIO, kind: FileKind) -> None:
+        raise Unavailable
+
+
+@pytest.mark.parametrize("row", ["POST /v1/trips/{id}/images", f"POST {AVATAR}"])
+async def test_an_upload_that_fails_at_its_file_shows_nothing_and_may_be_repeated(album: Album, row: str) -> None:
+    form, type_ = image_form(photo())
+    path, params = (album.path, {"id": str(album.trip)}) if "{id}" in row else (AVATAR, {})
+    ports = replace(album.world.ports, picture_files=cast("Files", FailingFiles()))
+    route = next(route for route in ALL_ROUTES if route.key == row)
+    headers = request_headers(album.people["ana"], form, {"content-type": type_})
+    request = Request(params, {}, headers, form, "203.0.113.7", "req-1")
+    assert (await Dispatcher(ports).handle(route, request)).status == 503
+    assert await album.listed() == []
+    assert "avatarUrl" not in (await album.call("GET", "/v1/users/me", "ana")).json
+    assert (await album.send("ana", photo(), path)).status < 300
+    async with album.world.pool.connection() as connection:
+        ana = album.people["ana"].id
+        assert await connection.fetchval("SELECT count(*) FROM pictures WHERE user_id = $1", ana) == 1
 
 
 async def test_an_avatar_is_public_square_and_without_metadata(album: Album) -> None:

@@ -38,7 +38,8 @@ class ChildRenderer:
         if status == 0:
             return _renditions_in(output)
         # A negative status is the signal that ended it: a crash of the decoder, or the limit of its time.
-        log.warning("Picture could not be rendered", extra={"fields": {"status": status}})
+        level = logging.WARNING if status < 0 else logging.INFO
+        log.log(level, "Picture not rendered", extra={"fields": {"status": status}})
         raise _REFUSALS.get(status, FileNotReadable)()
 
     async def _run(self, original: BinaryIO, asked: str) -> tuple[int, bytes]:
