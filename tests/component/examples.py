@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
+from zlib import crc32
 
 import msgspec
 
@@ -26,6 +27,7 @@ from tests.component.requests import (
     FORM_DATA,
     MODES,
     PASSWORD,
+    PICTURE,
     Ask,
     Scene,
     ask,
@@ -108,6 +110,7 @@ async def _fill(play: Scene) -> None:
         await stage.call("POST", f"{trip}/polls", by=owner, body=MODES),
         await stage.call("POST", f"{trip}/wallet/documents", by=owner, raw=form, headers=headers),
         await stage.call("POST", "/v1/wallet/documents", by=owner, raw=form, headers=headers),
+        await stage.call("POST", f"{trip}/images", by=owner, raw=PICTURE, headers={"content-type": "image/jpeg"}),
         await stage.call("POST", "/v1/calendars", by=owner, body={"parts": ["trips"]}),
     ):
         assert reply.status < 300, reply.body
@@ -161,8 +164,9 @@ async def refusals(here: Backends) -> list[Example]:
 async def recorded(here: Backends) -> Examples:
     """The examples of every row, by requests one after the other."""
     sent = await refusals(here)  # before the list of places is loaded
-    for number, (line, caller) in enumerate(successes()):
-        sent.append(await success(here.open, line, caller, f"example-{number}"))
+    for line, caller in successes():
+        # A name of its own, which other rows do not change.
+        sent.append(await success(here.open, line, caller, f"{crc32(line.row.encode()):x}"))
     sent += await of_registration(here)
     examples = Examples({}, {}, {})
     for example in sent:
