@@ -54,7 +54,7 @@ def _crew(url: str, number: int) -> list[User]:
     tag = secrets.token_hex(4)
     crew = [register(url, f"crew{number}.{index}.{tag}") for index in range(CREW)]
     owner, *guests = crew
-    trips = [_trip(owner, index) for index in range(TRIPS)]
+    trips = [new_trip(owner, index) for index in range(TRIPS)]
     for trip in trips:
         for guest in guests:
             bring(guest, owner, trip)
@@ -87,7 +87,7 @@ def register(url: str, name: str) -> ApiClient:
     return client
 
 
-def _trip(owner: ApiClient, number: int) -> dict[str, Any]:
+def new_trip(owner: ApiClient, number: int) -> dict[str, Any]:
     start = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=20 + number)
     reply: dict[str, Any] = owner.post(
         "/v1/trips",
