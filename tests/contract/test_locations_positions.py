@@ -432,6 +432,22 @@ async def test_a_hiding_report_repeated_after_an_outage_hides_the_last_position(
     assert last.privacy is Privacy.HIDDEN
 
 
+async def test_a_hidden_report_of_the_moment_that_is_shown_hides_it(scenario: Scenario) -> None:
+    trip, ana, ben = await two_members(scenario)
+    await scenario.send(trip, ana, minute=0)
+    for _ in range(2):
+        await scenario.send(trip, ana, minute=0, privacy=Privacy.HIDDEN)
+        last = await scenario.last(trip, ana, by=ben)
+        assert last is not None
+        assert last.privacy is Privacy.HIDDEN
+    assert await scenario.sharing_events() == [(ana, True), (ana, False)]
+    # The same moment does not show it again.
+    await scenario.send(trip, ana, minute=0)
+    last = await scenario.last(trip, ana, by=ben)
+    assert last is not None
+    assert last.privacy is Privacy.HIDDEN
+
+
 async def test_hiding_a_visible_position_is_published_once(scenario: Scenario) -> None:
     trip, ana, _ = await two_members(scenario)
     hidden, precise = Privacy.HIDDEN, Privacy.PRECISE

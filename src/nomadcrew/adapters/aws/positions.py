@@ -55,7 +55,7 @@ class DynamoPositions:
         accepted = verdicts[0]
         if isinstance(accepted, Exception):
             raise accepted
-        ruled = weighed(report, previous, accepted.trusted_since)
+        ruled = weighed(report, accepted.stored_under, previous, accepted.trusted_since)
         accepted = replace(accepted, jumps=ruled.jumps)
         if ruled.newest is None:
             if previous is not None and ruled.rival is not None:
@@ -154,7 +154,7 @@ def _hides_visible(previous: StoredPoint, stored: Accepted, now: datetime) -> bo
         or previous.privacy is Privacy.HIDDEN
     ):
         return False
-    # A member member_now is hidden by their settings was removed from clients before.
+    # A member who is hidden by their settings was removed from clients before.
     allowed = privacy_when_reported(Privacy.PRECISE, stored.member.owner, has_ended=stored.has_ended, now=now)
     return allowed is not Privacy.HIDDEN
 

@@ -94,6 +94,8 @@ class LastPositions(Protocol):
     async def store_if_newer(self, trip_id: TripId, user_id: UserId, point: StoredPoint) -> bool:
         """Store a point unless the stored one is as new or newer, by `recorded_at`. True if it was stored.
 
+        A hidden point also replaces a visible one of the same moment.
+
         The stored point has no rival.
         """
         ...

@@ -145,17 +145,29 @@ def agree(earlier: Point | StoredPoint | Rival, later: Point) -> bool:
     )
 
 
-def weighed(report: Report, last: StoredPoint | None, trusted_since: datetime | None) -> Weighed:
+def weighed(
+    report: Report, stored_under: Sequence[Privacy], last: StoredPoint | None, trusted_since: datetime | None
+) -> Weighed:
     """The jumps of a report after the last position, and the position that follows it.
 
-    The statement that stores positions has the same rule in SQL; a test runs both.
+    `stored_under` has the privacy of each point. A hidden point also follows a visible one of the same moment, since
+    phones report their last fix once more. The statement that stores positions has the same rule in SQL; a test runs
+    both.
     """
     points = report.points
-    newer = [index for index, point in enumerate(points) if last is None or point.recorded_at > last.recorded_at]
+    later = [index for index, point in enumerate(points) if last is None or point.recorded_at > last.recorded_at]
+    hiding = [
+        index
+        for index, point in enumerate(points)
+        if last is not None
+        and point.recorded_at == last.recorded_at
+        and last.privacy is not Privacy.HIDDEN
+        and stored_under[index] is Privacy.HIDDEN
+    ]
     is_trusted = last is not None and (trusted_since is None or last.received_at >= trusted_since)
     far = [
         index
-        for index in sorted(newer, key=lambda index: (points[index].recorded_at, index))
+        for index in sorted(later, key=lambda index: (points[index].recorded_at, index))
         if last is not None and is_trusted and index not in report.jumps and not agree(last, points[index])
     ]
     votes = len(far)
@@ -163,7 +175,7 @@ def weighed(report: Report, last: StoredPoint | None, trusted_since: datetime | 
         votes += _votes(last.rival, points[far[0]])
     jumps = report.jumps.union(far if votes < MIN_AGREEING else ())
     newest = max(
-        (index for index in newer if index not in jumps),
+        (index for index in (*later, *hiding) if index not in jumps),
         key=lambda index: (points[index].recorded_at, index),
         default=None,
     )

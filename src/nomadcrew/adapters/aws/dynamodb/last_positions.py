@@ -49,20 +49,33 @@ class DynamoLastPositions:
 
     async def store_if_newer(self, trip_id: TripId, user_id: UserId, point: StoredPoint) -> bool:
         condition = "attribute_not_exists(tripId) OR recordedAt < :at"
+        if point.privacy is Privacy.HIDDEN:
+            return await self._put(
+                trip_id,
+                user_id,
+                point,
+                f"{condition} OR recordedAt = :at AND privacy <> :hidden",
+                hidden=Privacy.HIDDEN,
+            )
         return await self._put(trip_id, user_id, point, condition)
 
     async def store_rival(self, trip_id: TripId, user_id: UserId, last: StoredPoint, rival: Rival) -> None:
         await self._put(trip_id, user_id, replace(last, rival=rival), "recordedAt = :at")
 
-    async def _put(self, trip_id: TripId, user_id: UserId, point: StoredPoint, condition: str) -> bool:
-        """Store a point if the condition, which compares with its time as `:at`, holds."""
+    async def _put(
+        self, trip_id: TripId, user_id: UserId, point: StoredPoint, condition: str, **values: str
+    ) -> bool:
+        """Store a point if the condition holds, which compares with its time as `:at` and with `values`."""
         item = _item(trip_id, user_id, point)
         try:
             await self._call(
                 "PutItem",
                 Item=item,
                 ConditionExpression=condition,
-                ExpressionAttributeValues={":at": item["recordedAt"]},
+                ExpressionAttributeValues={
+                    ":at": item["recordedAt"],
+                    **{f":{name}": {"S": value} for name, value in values.items()},
+                },
             )
         except AwsError as error:
             if error.code == "ConditionalCheckFailedException":

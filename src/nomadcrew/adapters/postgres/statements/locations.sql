@@ -38,7 +38,8 @@ WITH report AS MATERIALIZED (
 ), point AS MATERIALIZED (
     SELECT resolved.n, resolved.trip_id, resolved.user_id, resolved.now, x.k, x.latitude, x.longitude, x.accuracy_m,
            x.speed_mps, x.heading_deg, x.recorded_at,
-           l.recorded_at IS NULL OR x.recorded_at > l.recorded_at AS is_newer,
+           l.recorded_at IS NULL OR x.recorded_at > l.recorded_at AS is_later,
+           coalesce(x.recorded_at = l.recorded_at, false) AS is_same_moment,
            l.privacy <> 'hidden' AS was_shown,
            CASE WHEN x.recorded_at < resolved.shown_since THEN 'hidden'
                 ELSE given_under(
@@ -73,7 +74,9 @@ WITH report AS MATERIALIZED (
     FROM far_points WHERE place = 1
 ), ruled AS MATERIALIZED (
     SELECT point.n, point.trip_id, point.user_id, point.now, k, latitude, longitude, accuracy_m, speed_mps, heading_deg,
-           recorded_at, is_newer, was_shown, privacy,
+           recorded_at, was_shown, privacy,
+           -- A hidden position also follows a visible one of the same moment: phones report their last fix once more.
+           is_later OR is_same_moment AND was_shown AND privacy = 'hidden' AS is_newer,
            is_jump OR is_far AND ballot.votes < :min_agreeing::int AS is_jump
     FROM point LEFT JOIN ballot USING (n)
 ), newest AS MATERIALIZED (
@@ -110,6 +113,7 @@ WITH report AS MATERIALIZED (
         received_at = excluded.received_at, privacy = excluded.privacy, rival_latitude = NULL,
         rival_longitude = NULL, rival_recorded_at = NULL, rival_count = NULL
     WHERE excluded.recorded_at > l.recorded_at
+        OR excluded.recorded_at = l.recorded_at AND excluded.privacy = 'hidden' AND l.privacy <> 'hidden'
     RETURNING trip_id, user_id
 ), rivals AS (
     UPDATE last_positions l
