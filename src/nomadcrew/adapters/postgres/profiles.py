@@ -38,7 +38,7 @@ _REFUSALS: dict[str, Callable[[], DomainError]] = {
     "username_taken": UsernameTaken,
     "preferences_too_large": preferences_too_large,
     # Its own class would load the model of pictures into every function with profiles.
-    "image_not_found": lambda: NotFound("image", code="image_not_found"),
+    "image_not_found": lambda: NotFound("picture", code="image_not_found"),
 }
 
 

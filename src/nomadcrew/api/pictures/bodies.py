@@ -11,7 +11,7 @@ from nomadcrew.core.pictures.model import Picture
 from nomadcrew.core.pictures.service import Links, Reservation
 
 
-class ImageReservationIn(Struct, rename="camel"):
+class PhotoReservationIn(Struct, rename="camel"):
     """A photo whose file the client uploads to the file store itself.
 
     The `name` of its file tells two photos of one size apart when a request is repeated.
@@ -22,13 +22,13 @@ class ImageReservationIn(Struct, rename="camel"):
     name: Annotated[str, Meta(max_length=255)] | None = None
 
 
-class ImageCompletionIn(Struct):
+class PhotoCompletionIn(Struct):
     """The `id` of a reserved photo."""
 
     id: UUID
 
 
-class ImageView(Struct, rename="camel"):
+class PhotoView(Struct, rename="camel"):
     """A photo. Its links are valid for 15 minutes, without a token.
 
     Until `status` is `ready`, `url` leads to the original without its metadata; then to a WebP picture of `width`
@@ -45,7 +45,7 @@ class ImageView(Struct, rename="camel"):
     height: int | UnsetType = UNSET
 
 
-class ImageUploadView(Struct):
+class PhotoUploadView(Struct):
     """A request to the file store.
 
     `fields` are parts of a form before the part `file`; without any, the body is the file.
@@ -56,15 +56,15 @@ class ImageUploadView(Struct):
     fields: dict[str, str]
 
 
-class ImageReservationView(Struct, rename="camel"):
+class PhotoReservationView(Struct, rename="camel"):
     id: UUID
-    upload: ImageUploadView
+    upload: PhotoUploadView
     expires_at: datetime
 
 
-def image_view(picture: Picture, links: Links, base_url: str) -> ImageView:
+def photo_view(picture: Picture, links: Links, base_url: str) -> PhotoView:
     """A photo; `base_url` precedes links that name no host, as those of the machine host."""
-    return ImageView(
+    return PhotoView(
         id=picture.id,
         url=_absolute(links.url, base_url),
         uploaded_at=picture.created_at,
@@ -76,11 +76,11 @@ def image_view(picture: Picture, links: Links, base_url: str) -> ImageView:
     )
 
 
-def reservation_view(reservation: Reservation) -> ImageReservationView:
+def reservation_view(reservation: Reservation) -> PhotoReservationView:
     upload = reservation.upload
-    return ImageReservationView(
+    return PhotoReservationView(
         reservation.picture_id,
-        ImageUploadView(upload.method, upload.url, dict(upload.fields)),
+        PhotoUploadView(upload.method, upload.url, dict(upload.fields)),
         reservation.expires_at,
     )
 

@@ -3,11 +3,11 @@
 from typing import BinaryIO
 
 from nomadcrew.api.pictures.bodies import (
-    ImageCompletionIn,
-    ImageReservationIn,
-    ImageReservationView,
-    ImageView,
-    image_view,
+    PhotoCompletionIn,
+    PhotoReservationIn,
+    PhotoReservationView,
+    PhotoView,
+    photo_view,
     reservation_view,
 )
 from nomadcrew.api.users.bodies import UserProfile, own_profile
@@ -45,8 +45,8 @@ def actions(call: Call) -> PictureActions:
     return PictureActions(call.user_id, ports.pictures, ports.picture_files, ports.new_id, call.now)
 
 
-def view(call: Call, picture: Picture) -> ImageView:
-    return image_view(picture, actions(call).links(picture), call.ports.site.public_url)
+def view(call: Call, picture: Picture) -> PhotoView:
+    return photo_view(picture, actions(call).links(picture), call.ports.site.public_url)
 
 
 def uploaded(call: Call) -> BinaryIO:
@@ -62,7 +62,7 @@ def uploaded(call: Call) -> BinaryIO:
     idempotency=Idempotency.FINGERPRINT_ONLY, form=PictureReader, max_body_bytes=MAX_FORM_BYTES, statements=2,
     why=_RESERVED_FIRST,
 )  # fmt: skip
-async def upload_image(call: Call) -> ImageView:
+async def upload_photo(call: Call) -> PhotoView:
     """Add a photo to a trip.
 
     The body is a JPEG, PNG or WebP picture of at most 10 MiB and 64 megapixels, or a form with it as the part
@@ -78,7 +78,7 @@ async def upload_image(call: Call) -> ImageView:
     "/v1/trips/{id}/images:presign", status=201, gate=Gate("photo", "create"), bucket="upload", refusals=(400,),
     idempotency=Idempotency.FINGERPRINT_ONLY,
 )  # fmt: skip
-async def reserve_image(call: Call, body: ImageReservationIn) -> ImageReservationView:
+async def reserve_photo(call: Call, body: PhotoReservationIn) -> PhotoReservationView:
     """Reserve a photo of a trip, and upload its file to the file store.
 
     Send the file with the request in `upload`, then `POST /v1/trips/{id}/images:complete`, within 15 minutes.
@@ -93,7 +93,7 @@ async def reserve_image(call: Call, body: ImageReservationIn) -> ImageReservatio
     "/v1/trips/{id}/images:complete", gate=Gate("photo", "create"), bucket="upload", refusals=(400, 409),
     idempotency=Idempotency.NEVER,
 )  # fmt: skip
-async def complete_image(call: Call, body: ImageCompletionIn) -> ImageView:
+async def complete_photo(call: Call, body: PhotoCompletionIn) -> PhotoView:
     """Complete a reserved photo, once its file is in the file store.
 
     Its metadata is removed. A repeat returns the photo.
@@ -102,7 +102,7 @@ async def complete_image(call: Call, body: ImageCompletionIn) -> ImageView:
 
 
 @routes.get("/v1/trips/{id}/images", gate=Gate("photo", "read"), query=PAGE, refusals=(400,))
-async def list_images(call: Call) -> list[ImageView] | Reply:
+async def list_photos(call: Call) -> list[PhotoView] | Reply:
     """List the photos of a trip, newest first.
 
     The Link header leads to the next page.
@@ -116,7 +116,7 @@ async def list_images(call: Call) -> list[ImageView] | Reply:
 @routes.delete(
     "/v1/trips/{id}/images/{imageId}", status=204, gate=Gate("photo", "delete"), idempotency=Idempotency.NEVER
 )
-async def delete_image(call: Call) -> None:
+async def delete_photo(call: Call) -> None:
     """Delete a photo.
 
     Allowed for the member who added it and for admins.

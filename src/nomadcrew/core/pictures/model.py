@@ -72,7 +72,7 @@ class Rendition(Struct, frozen=True):
     height_px: int
 
 
-# The largest that a phone shows, and a tile of a gallery at three pixels per point.
+# The largest that a phone shows, and a tile of an album at three pixels per point.
 LARGE, SMALL = Size(2_048), Size(400)
 AVATAR = Size(512, square=True)
 
@@ -84,7 +84,7 @@ def sizes_of(picture: Picture) -> Sequence[Size]:
 
 class PictureNotFound(NotFound):
     def __init__(self) -> None:
-        super().__init__("image", code="image_not_found")
+        super().__init__("picture", code="image_not_found")
 
 
 class NotPictureOwner(Forbidden):
