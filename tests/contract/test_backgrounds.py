@@ -65,6 +65,7 @@ async def test_a_failure_is_an_outage(search: Pexels, service: PexelsServer, fai
     assert await search.find("Porto") == FOUND
 
 
+@pytest.mark.contract("jobs.pictures")
 async def test_a_service_that_does_not_answer_is_an_outage(service: PexelsServer) -> None:
     service.failures = ["silent"]
     with pytest.raises(Unavailable):
@@ -107,6 +108,7 @@ async def fill(db: TripDb, trip: TripId, photo: FoundPhoto = FOUND) -> bool:
     return await PostgresBackgrounds(db.pool).fill(trip, photo, EventId(uuid7()), now=NOON)
 
 
+@pytest.mark.contract("rest-core.create-trip.picture")
 @pytest.mark.parametrize(
     ("fields", "query"),
     [
@@ -169,6 +171,7 @@ async def test_a_job_that_comes_twice_fills_a_trip_once(db: TripDb, search: Pexe
     assert (await db.types()).count("TRIP_UPDATED") == 1
 
 
+@pytest.mark.contract("jobs.pictures")
 def test_only_sites_with_a_search_queue_new_trips() -> None:
     assert consumers_of("TRIP_CREATED", mirrors=False) == ()
     assert consumers_of("TRIP_CREATED", mirrors=False, illustrates=True) == (BACKGROUNDS,)

@@ -37,6 +37,7 @@ def how_to_send(upload: Mapping[str, Any], content: bytes) -> dict[str, Any]:
     return {"data": upload["fields"], "files": {"file": ("IMG_1.jpg", content)}}
 
 
+@pytest.mark.contract("rest-core.images")
 async def test_a_photo_is_added_rendered_listed_and_deleted(register: Register, connect: Connect) -> None:
     ana, ben = await register("ana"), await register("ben")
     trip_id = await ana.new_trip()

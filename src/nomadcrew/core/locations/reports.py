@@ -150,9 +150,9 @@ def weighed(
 ) -> Weighed:
     """The jumps of a report after the last position, and the position that follows it.
 
-    `stored_under` has the privacy of each point. A hidden point also follows a visible one of the same moment, since
-    phones report their last fix once more. The statement that stores positions has the same rule in SQL; a test runs
-    both.
+    `stored_under` has the privacy of each point. A hidden point also follows a visible one of the same moment: a
+    phone may report its last fix once more. The statement that stores positions has the same rule in SQL; a test
+    runs both.
     """
     points = report.points
     later = [index for index, point in enumerate(points) if last is None or point.recorded_at > last.recorded_at]
