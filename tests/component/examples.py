@@ -27,7 +27,6 @@ from tests.component.requests import (
     FORM_DATA,
     MODES,
     PASSWORD,
-    PICTURE,
     Ask,
     Scene,
     ask,
@@ -37,6 +36,7 @@ from tests.component.requests import (
     scene,
 )
 from tests.postgres import Postgres
+from tests.sample_files import JPEG_OF_A_PHONE as PICTURE
 from tests.world import NEW_TRIP, Answer, World, world
 
 OLD_ID = UUID(int=0x0100_0000_0000_7000_8000_0000_0000_0001)
