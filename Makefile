@@ -49,13 +49,14 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint
+test: $(VENV)/.test
 	@rm -rf build/coverage; mkdir -p build/coverage
-	$(BIN)/coverage run -m pytest tests/unit
-	@echo "The component and contract tests run in parallel with the others; their output follows at the end."
-	@$(BIN)/coverage run -m pytest tests/component tests/contract >build/beside.log 2>&1 & beside=$$!; \
-	  trap 'kill $$beside 2>/dev/null' EXIT; \
-	  $(BIN)/pytest tests/infrastructure && $(BIN)/pytest tests/e2e; code=$$?; \
+	@echo "The tests of components, contracts and infrastructure run beside the others; their output is at the end."
+	@($(BIN)/coverage run -m pytest tests/component tests/contract && $(BIN)/pytest tests/infrastructure) \
+	    >build/beside.log 2>&1 & beside=$$!; \
+	  trap 'pkill -P $$beside; kill $$beside 2>/dev/null' EXIT; \
+	  $(MAKE) --no-print-directory lint || exit 1; \
+	  $(BIN)/coverage run -m pytest tests/unit && $(BIN)/pytest tests/e2e; code=$$?; \
 	  wait $$beside || code=1; cat build/beside.log; exit $$code
 	@$(BIN)/coverage combine -q
 	@echo "Branch coverage, without end-to-end tests: $$($(BIN)/coverage report --format=total) % of all modules."
