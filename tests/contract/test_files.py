@@ -177,18 +177,21 @@ async def test_an_upload_expires(store: Store) -> None:
 
 
 @pytest.mark.parametrize(("max_bytes", "length"), [(1 << 20, 256 * 3000), (300_000, 300_000), (1, 1)])
-async def test_a_file_is_fetched_up_to_a_number_of_bytes(store: Store, max_bytes: int, length: int) -> None:
+async def test_a_file_is_fetched_up_to_a_number_of_bytes(
+    store: Store, max_bytes: int, length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nomadcrew.adapters.aws.files.PART_BYTES", 250_000)  # three parts and a half of S3
     content = bytes(range(256)) * 3000
     await store.files.put(KEY, content, FileKind.JPEG)
     file = BytesIO(b"what was there before, which is longer than a byte")
     file.seek(7)
-    assert await store.files.fetch(KEY, file, max_bytes=max_bytes)
+    assert await store.files.fetch(KEY, file, max_bytes=max_bytes) == len(content)
     assert file.getvalue() == content[:length]
 
 
 async def test_a_missing_file_is_not_fetched(store: Store) -> None:
     file = BytesIO()
-    assert not await store.files.fetch(KEY, file, max_bytes=1 << 20)
+    assert await store.files.fetch(KEY, file, max_bytes=1 << 20) is None
     assert file.getvalue() == b""
 
 
@@ -258,3 +261,14 @@ class TestDisk:
     def test_links_need_secrets(self, secrets: tuple[str, ...], tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="secret"):
             DiskFiles(tmp_path, secrets, base=BASE)
+
+
+async def test_s3_stores_a_large_file_in_parts(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Bucket(cloud)
+    monkeypatch.setattr("nomadcrew.adapters.aws.files.PART_BYTES", 5 * 2**20)
+    content = bytes(range(256)) * (12 * 4096)  # two parts and a half
+    for size in (len(content), 10 * 2**20):
+        key = f"exports/{uuid7()}"
+        await store.files.store(key, BytesIO(content[:size]), FileKind.ZIP)
+        link = store.files.link(key, FileKind.ZIP, "trip.zip", now=datetime.now(UTC))
+        assert await store.get(link) == (content[:size], "application/zip")

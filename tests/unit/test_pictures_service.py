@@ -42,10 +42,11 @@ class FakeFiles:
         self.stored = {f"pictures/{PHOTO}-{name}": content for name, content in stored.items()}
         self.away = False
 
-    async def fetch(self, key: str, into: BinaryIO, *, max_bytes: int) -> bool:
-        if key in self.stored:
-            into.write(self.stored[key][:max_bytes])
-        return key in self.stored
+    async def fetch(self, key: str, into: BinaryIO, *, max_bytes: int) -> int | None:
+        if key not in self.stored:
+            return None
+        into.write(self.stored[key][:max_bytes])
+        return len(self.stored[key])
 
     async def store(self, key: str, file: BinaryIO, kind: FileKind) -> None:
         file.seek(0)

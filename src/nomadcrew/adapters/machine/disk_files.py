@@ -94,14 +94,13 @@ class DiskFiles:
         except OSError as error:
             raise Unavailable(details=f"files: {error.strerror}") from error
 
-    async def fetch(self, key: str, into: BinaryIO, *, max_bytes: int) -> bool:
+    async def fetch(self, key: str, into: BinaryIO, *, max_bytes: int) -> int | None:
         try:
-            await asyncio.to_thread(_copy, self._path(key), into, max_bytes)
+            return await asyncio.to_thread(_copy, self._path(key), into, max_bytes)
         except FileNotFoundError:
-            return False
+            return None
         except OSError as error:
             raise Unavailable(details=f"files: {error.strerror}") from error
-        return True
 
     async def delete(self, key: str) -> None:
         path = self._path(key)
@@ -171,7 +170,7 @@ def _beginning(path: Path, length: int) -> Beginning:
         return Beginning(file.read(length), os.fstat(file.fileno()).st_size)
 
 
-def _copy(path: Path, into: BinaryIO, max_bytes: int) -> None:
+def _copy(path: Path, into: BinaryIO, max_bytes: int) -> int:
     with path.open("rb") as file:
         into.seek(0)
         into.truncate()
@@ -180,6 +179,7 @@ def _copy(path: Path, into: BinaryIO, max_bytes: int) -> None:
             into.write(part)
             left -= len(part)
         into.flush()
+        return os.fstat(file.fileno()).st_size
 
 
 def _write(root: Path, path: Path, source: BinaryIO) -> None:

@@ -19,10 +19,11 @@ class FileKind(StrEnum):
     WEBP = "image/webp"
     PDF = "application/pdf"
     HEIC = "image/heic"  # in documents only
+    ZIP = "application/zip"  # archives of trips only
 
     @property
     def is_picture(self) -> bool:
-        return self is not FileKind.PDF
+        return self not in (FileKind.PDF, FileKind.ZIP)
 
 
 class BadFileType(Invalid):

@@ -62,8 +62,11 @@ class Files(Protocol):
         """The size of a file and its first `length` bytes; None without such a file."""
         ...
 
-    async def fetch(self, key: str, into: BinaryIO, *, max_bytes: int) -> bool:
-        """Write the first `max_bytes` of a file into an open one, from its beginning; False without such a file."""
+    async def fetch(self, key: str, into: BinaryIO, *, max_bytes: int) -> int | None:
+        """Write the first `max_bytes` of a file into an open one, from its beginning.
+
+        Returns the size of the whole file, None without such a file.
+        """
         ...
 
     async def delete(self, key: str) -> None:

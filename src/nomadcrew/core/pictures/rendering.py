@@ -46,6 +46,6 @@ async def _renditions_of(picture: Picture, files: Files, renderer: Renderer) -> 
     """The renditions of a picture's original; none if it is gone."""
     with cast("BinaryIO", await asyncio.to_thread(TemporaryFile)) as file:
         renditions: Sequence[Rendition] = ()
-        if await files.fetch(original_key(picture.id), file, max_bytes=MAX_FILE_BYTES):
+        if await files.fetch(original_key(picture.id), file, max_bytes=MAX_FILE_BYTES) is not None:
             renditions = await renderer.render(file, sizes_of(picture))
     return renditions

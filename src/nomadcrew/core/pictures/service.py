@@ -172,7 +172,7 @@ class PictureActions(Struct, frozen=True):
         """Store an uploaded file as the original, without its metadata; its type and size, None without a file."""
         with cast("BinaryIO", await asyncio.to_thread(TemporaryFile)) as file:
             arrived = None
-            if await self.files.fetch(upload_key(picture_id), file, max_bytes=MAX_FILE_BYTES):
+            if await self.files.fetch(upload_key(picture_id), file, max_bytes=MAX_FILE_BYTES) is not None:
                 arrived = await asyncio.to_thread(strip_in_place, file)
                 await self.files.store(original_key(picture_id), file, arrived[0])
         return arrived
