@@ -165,7 +165,7 @@ FOLDS_PROTOCOLS = {
     "hosts/machine/http/protocol.py",
     "settings.py", "web/decode.py",
     "web/dispatch.py", "web/forms.py", "web/multipart.py", "web/openapi.py", "web/picture_form.py",
-    "web/reasons.py",
+    "web/reasons.py", "web/upload.py",
 }  # fmt: skip
 FOLDS_TEXTS = {"core/text.py", "core/emails.py"}
 

@@ -10,6 +10,7 @@ renamed.
     ├── NotFound         404
     ├── Conflict         409
     ├── Gone             410
+    ├── TooLarge         413   the content exceeds a limit
     ├── Unprocessable    422   well formed, but contradicts what was sent before
     ├── TooMany          429
     └── Unavailable      503   an outage: the client may retry the same request
@@ -57,6 +58,10 @@ class Conflict(DomainError):
 
 class Gone(DomainError):
     code = "gone"
+
+
+class TooLarge(DomainError):
+    code = "content_too_large"
 
 
 class Unprocessable(DomainError):

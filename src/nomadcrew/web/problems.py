@@ -14,6 +14,7 @@ STATUS: dict[type[errors.DomainError], int] = {
     errors.NotFound: 404,
     errors.Conflict: 409,
     errors.Gone: 410,
+    errors.TooLarge: 413,
     errors.Unprocessable: 422,
     errors.TooMany: 429,
     errors.Unavailable: 503,
@@ -50,7 +51,7 @@ class Problem(msgspec.Struct):
     refresh_required: bool | msgspec.UnsetType = msgspec.UNSET
 
 
-class TooLarge(errors.DomainError):
+class TooLarge(errors.TooLarge):
     code = "body_too_large"
 
     def __init__(self, max_bytes: int, *, instead: str = "") -> None:
@@ -82,7 +83,7 @@ class UnreadableEncoding(errors.DomainError):
     text = "The request body is compressed. Send it as it is."
 
 
-STATUS |= {MethodNotAllowed: 405, TooLarge: 413, UnreadableEncoding: 415, HeadTooLarge: 431}
+STATUS |= {MethodNotAllowed: 405, UnreadableEncoding: 415, HeadTooLarge: 431}
 
 
 def status_of(error: Exception) -> int:

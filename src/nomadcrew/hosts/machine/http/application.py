@@ -13,7 +13,7 @@ from nomadcrew.api import examples
 from nomadcrew.core.errors import DomainError, NotFound
 from nomadcrew.core.files.model import MAX_FILE_BYTES
 from nomadcrew.core.rate_limits import network_of
-from nomadcrew.hosts.machine.http.bodies import DISK_BYTES, BodyMemory, IncomingBody
+from nomadcrew.hosts.machine.http.bodies import DISK_BYTES, DISK_SHARE_BYTES, BodyMemory, IncomingBody
 from nomadcrew.hosts.machine.http.client_address import TrustedProxies
 from nomadcrew.hosts.machine.http.cors import Cors
 from nomadcrew.hosts.machine.http.docs import Docs
@@ -67,7 +67,7 @@ class Application:
         self._observe = observe
         self._downloads = downloads
         self._bodies = BodyMemory()
-        self._forms = BodyMemory(DISK_BYTES)
+        self._forms = BodyMemory(DISK_BYTES, DISK_SHARE_BYTES)
         self._folder = folder
         self._openapi: bytes | None = None
         self._pages = self._table_of_pages(health, metrics, Docs(dispatcher.ports.site.public_url))

@@ -18,8 +18,10 @@ SLOWEST_BYTES_PER_S = 32 * 1024
 # Bodies that one process holds, and those of one caller among them: two pictures of the largest size.
 MEMORY_BYTES = 64 * 2**20
 SHARE_BYTES = 24 * 2**20
-# Forms that one process writes to its disk; of one caller, as above.
-DISK_BYTES = 256 * 2**20
+# Forms and archives that one process writes to its disk, and those of one caller among them: one archive of the
+# largest size.
+DISK_BYTES = 640 * 2**20
+DISK_SHARE_BYTES = 64 * 2**20
 ROOM_TIMEOUT_S = 5.0
 # Bodies up to this size never wait: almost all requests.
 SMALL_BYTES = 64 * 1024
