@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from datetime import datetime
 from operator import attrgetter, itemgetter
 from typing import Any
 
@@ -14,12 +15,13 @@ from nomadcrew.adapters.postgres.batching import Batcher
 from nomadcrew.adapters.postgres.refusals import Refusals, raise_for_verdict, refusal
 from nomadcrew.adapters.postgres.sql import Row, Sql, command_row, gate, json_param, statements
 from nomadcrew.core.access import Access, Command
-from nomadcrew.core.chat.events import stored_attachment
+from nomadcrew.core.chat.events import attachment_json, stored_attachment
 from nomadcrew.core.chat.model import (
     MAX_EDITS,
     MAX_REACTIONS,
     REPEATED_WITHIN,
     BadCursor,
+    Edit,
     Message,
     MessageIdTaken,
     MessageNotFound,
@@ -33,11 +35,13 @@ from nomadcrew.core.chat.model import (
     TooLateToEdit,
     TooManyEdits,
     TooManyReactions,
+    Transcribed,
+    TranscriptPage,
     editable_since,
 )
 from nomadcrew.core.errors import DomainError
 from nomadcrew.core.events import TOMBSTONE, Outbox
-from nomadcrew.core.ids import AttachmentId, EventId, MessageId, TripId, UserId, parse_uuid
+from nomadcrew.core.ids import AttachmentId, EventId, MessageId, TripId, UserId, derived_id, parse_uuid
 from nomadcrew.core.permissions import Rule
 from nomadcrew.core.text import search_key
 
@@ -57,6 +61,8 @@ _message_columns = itemgetter(
     "id", "trip_id", "sender_id", "sender_name", "avatar_url", "body", "reply_to_id", "created_at", "edited_at",
     "deleted_at", "reactions", "attachment",
 )  # fmt: skip
+_decode_each = msgspec.json.Decoder(tuple[tuple[UserId, str, datetime], ...]).decode
+_decode_edits = msgspec.json.Decoder(tuple[tuple[str, datetime], ...]).decode
 _decode_reactions = msgspec.json.Decoder(tuple[ReactionCount, ...]).decode
 _KNOWN = None  # the outcome if the message, or another one with its id, is stored already
 
@@ -137,6 +143,22 @@ class PostgresChat:
 
     async def search(self, access: Access, words: Sequence[str], cursor: str | None, *, limit: int) -> MessagePage:
         return await self._page(access, "before", cursor, limit, offset=0, words=json_param(words))
+
+    async def transcript(self, access: Access, cursor: str | None, *, limit: int) -> TranscriptPage:
+        seq, message_id = (0, None) if cursor is None else _position(cursor)
+        rows = await self._sql.fetch(
+            _SQL["transcript"], **gate(access), cursor=seq, cursor_id=message_id, limit=limit + 1
+        )
+        raise_for_verdict(rows[0]["verdict"], also=_REFUSALS)
+        stored = [row for row in rows if row["id"] is not None]
+        page = stored[:limit]
+        return TranscriptPage(
+            [_transcribed(row) for row in page], f"m{page[-1]['seq']}" if len(stored) > limit else None
+        )
+
+    async def restore(self, trip_id: TripId, messages: Sequence[Transcribed], *, first_number: int) -> None:
+        rows = [_restored_row(number, each) for number, each in enumerate(messages, first_number)]
+        await self._sql.fetch(_SQL["restore"], trip_id=trip_id, messages=json_param(rows))
 
     async def edit(self, command: Command, message_id: MessageId, text: str) -> Message:
         [row] = await self._sql.fetch(
@@ -286,6 +308,30 @@ def _row(number: int, message: NewMessage) -> dict[str, Any]:
     }
 
 
+def _restored_row(number: int, restored: Transcribed) -> dict[str, Any]:
+    message = restored.message
+    return {
+        "id": message.id,
+        "seq": number,
+        "user_id": None if message.sender is None else message.sender.id,
+        "body": message.text,
+        "folded": "" if message.deleted_at is not None else search_key(message.text),
+        "reply_to_id": message.reply_to_id,
+        "event_id": derived_id(message.id, "restored"),
+        "attachment": None if message.attachment is None else attachment_json(message.attachment),
+        "created_at": message.created_at,
+        "edited_at": message.edited_at,
+        "deleted_at": message.deleted_at,
+        "reactions": [
+            {"user_id": one.user_id, "emoji": one.emoji, "created_at": one.created_at} for one in restored.reactions
+        ],
+        "edits": [
+            {"event_id": derived_id(message.id, f"edit {n}"), "body": edit.text, "edited_at": edit.edited_at}
+            for n, edit in enumerate(restored.edits)
+        ],
+    }
+
+
 def _added(message: NewMessage, row: Row) -> Message | DomainError | None:
     refused = refusal(row["verdict"], "known", also=_REFUSALS)
     if refused is not None:
@@ -301,6 +347,29 @@ def _added(message: NewMessage, row: Row) -> Message | DomainError | None:
         message.reply_to_id,
         row["created_at"],
         attachment=stored_attachment(row["attachment"]),
+    )
+
+
+def _transcribed(row: Row) -> Transcribed:
+    # As in `_message`, without counts: the reactions are there one by one.
+    message = Message(
+        row["id"],
+        row["trip_id"],
+        _sender(row),
+        row["body"],
+        row["reply_to_id"],
+        row["created_at"],
+        row["edited_at"],
+        row["deleted_at"],
+        attachment=None if row["attachment"] is None else stored_attachment(row["attachment"]),
+    )
+    return Transcribed(
+        message,
+        [
+            Reaction(message.id, message.trip_id, user_id, emoji, created_at)
+            for user_id, emoji, created_at in _decode_each(row["reactions"] or "[]")
+        ],
+        [Edit(text, edited_at) for text, edited_at in _decode_edits(row["edits"] or "[]")],
     )
 
 

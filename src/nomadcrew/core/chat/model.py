@@ -104,6 +104,28 @@ class Reaction(Struct, frozen=True):
         return ReactionId(derived_id(self.message_id, f"reaction {self.user_id} {self.emoji}"))
 
 
+class Edit(Struct, frozen=True):
+    """The text that a message had before an edit."""
+
+    text: str
+    edited_at: datetime
+
+
+class Transcribed(Struct, frozen=True):
+    """A message with each of its reactions, oldest first; `edits` are the caller's own, empty for other authors."""
+
+    message: Message
+    reactions: Sequence[Reaction] = ()
+    edits: Sequence[Edit] = ()
+
+
+class TranscriptPage(Struct, frozen=True):
+    """A page of a transcript, oldest first. `next` is an opaque cursor for the next page, None on the last."""
+
+    messages: Sequence[Transcribed]
+    next: str | None
+
+
 class Receipt(Struct, frozen=True):
     """A member's last read message."""
 

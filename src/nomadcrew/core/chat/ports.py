@@ -5,7 +5,16 @@ from datetime import datetime
 from typing import Protocol
 
 from nomadcrew.core.access import Access, Command
-from nomadcrew.core.chat.model import Attachment, Message, MessagePage, NewMessage, Reaction, Receipt
+from nomadcrew.core.chat.model import (
+    Attachment,
+    Message,
+    MessagePage,
+    NewMessage,
+    Reaction,
+    Receipt,
+    Transcribed,
+    TranscriptPage,
+)
 from nomadcrew.core.ids import AttachmentId, EventId, MessageId, TripId, UserId
 from nomadcrew.core.permissions import Rule
 
@@ -54,6 +63,22 @@ class ChatLog(Protocol):
 
         Raises:
             BadCursor: the cursor is not from this chat.
+        """
+        ...
+
+    async def transcript(self, access: Access, cursor: str | None, *, limit: int) -> TranscriptPage:
+        """Messages after `cursor`, oldest first, with all reactions. Default: from the beginning.
+
+        Raises:
+            BadCursor: the cursor is not from this chat.
+        """
+        ...
+
+    async def restore(self, trip_id: TripId, messages: Sequence[Transcribed], *, first_number: int) -> None:
+        """Store messages of an unfinished import, without events. Safe to repeat.
+
+        Messages are in order and numbered from `first_number`, which is at least 1. Counts of reactions are
+        ignored. Raises only `Unavailable`.
         """
         ...
 

@@ -28,6 +28,8 @@ from nomadcrew.core.chat.model import (
     TooLateToEdit,
     TooManyEdits,
     TooManyReactions,
+    Transcribed,
+    TranscriptPage,
     editable_since,
     emoji_key,
 )
@@ -114,6 +116,22 @@ class DynamoChat:
         result = await self._table.matching(access.trip_id, high, matches, limit=limit)
         more = result.items[limit - 1]["sortKey"]["S"] if len(result.items) > limit else result.more
         return _page(result.items[:limit], more, access.caller, crew.people)
+
+    async def transcript(self, access: Access, cursor: str | None, *, limit: int) -> TranscriptPage:
+        crew = await self._crew(access)
+        low = _START if cursor is None else await self._sort_key(access.trip_id, cursor)
+        result = await self._table.between(access.trip_id, low, _END, forward=True, limit=limit)
+        return TranscriptPage(
+            [_transcribed(item, access.caller, crew.people) for item in result.items],
+            None if result.more is None else table.cursor_of(result.more),
+        )
+
+    async def restore(self, trip_id: TripId, messages: Sequence[Transcribed], *, first_number: int) -> None:  # noqa: ARG002 — times are the order
+        from nomadcrew.adapters.aws.dynamodb.chat_restore import MESSAGES, restored_items
+
+        for start in range(0, len(messages), MESSAGES):
+            part = messages[start : start + MESSAGES]
+            await self._table.put_all([item for each in part for item in restored_items(trip_id, each)])
 
     async def edit(self, command: Command, message_id: MessageId, text: str) -> Message:
         crew, guard = await self._changeable(command, message_id)
@@ -295,6 +313,16 @@ class DynamoChat:
 def _own_reactions(item: Item, user_id: UserId) -> dict[str, table.StoredReaction]:
     """A user's reactions to a message, by the key of their emoji."""
     return {emoji_key(one.emoji): one for one in table.reactions_in(item) if one.user_id == user_id}
+
+
+def _transcribed(item: Item, caller: UserId, people: Mapping[UserId, Sender]) -> Transcribed:
+    message = replace(message_of(item, caller, people), reactions=())
+    reactions = [
+        Reaction(message.id, message.trip_id, one.user_id, one.emoji, one.created_at)
+        for one in table.reactions_in(item)
+    ]
+    is_own = message.sender is not None and message.sender.id == caller
+    return Transcribed(message, reactions, table.edits_in(item) if is_own else ())
 
 
 def _page(items: Sequence[Item], more: str | None, caller: UserId, people: Mapping[UserId, Sender]) -> MessagePage:

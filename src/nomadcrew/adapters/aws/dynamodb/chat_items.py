@@ -26,6 +26,7 @@ from nomadcrew.core.chat.model import (
     MAX_REACTIONS,
     Attachment,
     BadCursor,
+    Edit,
     Message,
     NewMessage,
     Reaction,
@@ -111,7 +112,7 @@ class ChatTable:
         if attachment is not None:
             item["attachment"] = {"S": json.dumps(attachment_json(attachment))}
         guard = {
-            **_key(f"id#{new.id}", "guard"),
+            **key_of_item(f"id#{new.id}", "guard"),
             "of": {"S": str(new.trip_id)},
             "author": {"S": str(new.author)},
             "target": {"S": key},
@@ -127,6 +128,10 @@ class ChatTable:
             return False
         return True
 
+    async def put_all(self, items: Sequence[Item]) -> None:
+        """Store items, at most a hundred, in place of those with their keys."""
+        await self._dynamodb.call("TransactWriteItems", {"TransactItems": [self._put(item) for item in items]})
+
     async def change(
         self,
         trip_id: TripId,
@@ -139,7 +144,7 @@ class ChatTable:
     ) -> Item | None:
         """Change a message that is not deleted, with its event; the new item, or None if the condition failed."""
         return await self._update(
-            _key(str(trip_id), sort_key),
+            key_of_item(str(trip_id), sort_key),
             update,
             f"attribute_exists(tripId) AND attribute_not_exists(deletedAt) AND ({condition})",
             values,
@@ -190,7 +195,7 @@ class ChatTable:
             ":avatar": {"S": reader.avatar},
         }
         await self._update(
-            _key(f"receipts#{trip_id}", str(reader.id)),
+            key_of_item(f"receipts#{trip_id}", str(reader.id)),
             "SET #target = :target, readAt = :at, senderName = :name, senderAvatar = :avatar",
             "attribute_not_exists(#target) OR #target < :target",
             values,
@@ -251,7 +256,7 @@ class ChatTable:
 
     async def _get(self, partition: str, sort_key: str) -> Item | None:
         answer = await self._dynamodb.call(
-            "GetItem", {"TableName": self._table, "Key": _key(partition, sort_key), "ConsistentRead": True}
+            "GetItem", {"TableName": self._table, "Key": key_of_item(partition, sort_key), "ConsistentRead": True}
         )
         item: Item | None = answer.get("Item")
         return item
@@ -292,7 +297,7 @@ class ChatTable:
     def _repeat_guard(self, new: NewMessage, fingerprint: bytes) -> Item:
         now_s = int(new.now.timestamp())
         item = {
-            **_key(f"repeat#{fingerprint.hex()}", "guard"),
+            **key_of_item(f"repeat#{fingerprint.hex()}", "guard"),
             "message": {"S": str(new.id)},
             "ttl": {"N": str(now_s + 30)},
         }
@@ -345,6 +350,12 @@ def reactions_in(item: Item) -> list[StoredReaction]:
     return sorted(reactions)
 
 
+def edits_in(item: Item) -> list[Edit]:
+    """The earlier texts, oldest first."""
+    versions = [version["M"] for version in item["edits"]["L"]]
+    return [Edit(version["text"]["S"], _moment(version["editedAt"]["S"])) for version in versions]
+
+
 def message_of(item: Item, caller: UserId, people: Mapping[UserId, Sender]) -> Message:
     """A message as the caller reads it; former members keep the name they had when they wrote it."""
     key, author = item["sortKey"]["S"], UserId(UUID(item["userId"]["S"]))
@@ -376,7 +387,7 @@ def receipt_of(item: Item) -> tuple[UserId, MessageId, datetime]:
     return UserId(reader), message_id_in(item["target"]["S"]), _moment(item["readAt"]["S"])
 
 
-def _key(partition: str, sort_key: str) -> Item:
+def key_of_item(partition: str, sort_key: str) -> Item:
     return {"tripId": {"S": partition}, "sortKey": {"S": sort_key}}
 
 

@@ -162,6 +162,67 @@ LEFT JOIN user_profiles u ON u.id = m.user_id
 LEFT JOIN LATERAL chat_reactions_of(m.id, :caller::uuid) reactions ON true
 ORDER BY m.seq
 
+-- name: transcript
+WITH gate AS MATERIALIZED (
+    SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, :min_rank::int)
+), boundary AS MATERIALIZED (
+    SELECT chat_place(gate.trip_id, :cursor::bigint, :cursor_id::uuid) AS seq FROM gate
+)
+SELECT CASE WHEN gate.verdict = 'ok' AND boundary.seq IS NULL THEN 'invalid_cursor' ELSE gate.verdict END
+AS verdict,
+       m.id, m.trip_id, m.seq, m.body, m.reply_to_id, m.created_at, m.edited_at, m.deleted_at,
+       m.attachment::text AS attachment,
+       u.id AS sender_id, display_name(u) AS sender_name, u.avatar_url,
+       reactions.list AS reactions, edits.list AS edits
+FROM gate CROSS JOIN boundary
+LEFT JOIN LATERAL (
+    SELECT * FROM chat_messages WHERE trip_id = gate.trip_id AND seq > boundary.seq ORDER BY seq LIMIT :limit::int
+) m ON gate.verdict = 'ok'
+LEFT JOIN user_profiles u ON u.id = m.user_id
+LEFT JOIN LATERAL (
+    SELECT json_agg(json_build_array(r.user_id, r.emoji, utc_text(r.created_at))
+                    ORDER BY r.created_at, r.user_id, r.emoji)::text AS list
+    FROM chat_reactions r WHERE r.message_id = m.id
+) reactions ON true
+LEFT JOIN LATERAL (
+    SELECT json_agg(json_build_array(e.body, utc_text(e.edited_at)) ORDER BY e.edited_at, e.event_id)::text AS list
+    FROM chat_edits e WHERE e.message_id = m.id AND m.user_id = :caller::uuid
+) edits ON true
+ORDER BY m.seq
+
+-- name: restore
+-- Messages of an import, in order; only while it is not finished.
+WITH input AS MATERIALIZED (
+    SELECT m.* FROM jsonb_to_recordset(:messages::jsonb) AS m (
+        id uuid, seq bigint, user_id uuid, body text, folded text, reply_to_id uuid, event_id uuid, attachment jsonb,
+        created_at timestamptz, edited_at timestamptz, deleted_at timestamptz, reactions jsonb, edits jsonb)
+    WHERE is_importing(:trip_id::uuid)
+), thread AS (
+    INSERT INTO chat_threads AS t (trip_id, last_seq, last_at)
+    SELECT :trip_id::uuid, max(seq), max(created_at) FROM input HAVING count(*) > 0
+    ON CONFLICT (trip_id) DO UPDATE
+    SET last_seq = greatest(t.last_seq, excluded.last_seq), last_at = greatest(t.last_at, excluded.last_at)
+), inserted AS (
+    INSERT INTO chat_messages (id, trip_id, seq, user_id, body, folded, reply_to_id, event_id, attachment, created_at,
+                               edited_at, deleted_at)
+    SELECT id, :trip_id::uuid, seq, user_id, body, folded, reply_to_id, event_id, attachment, created_at, edited_at,
+           deleted_at
+    FROM input ORDER BY seq
+    ON CONFLICT DO NOTHING
+    RETURNING id
+), reacted AS (
+    INSERT INTO chat_reactions (message_id, user_id, emoji, created_at)
+    SELECT inserted.id, r.user_id, r.emoji, r.created_at
+    FROM inserted JOIN input ON input.id = inserted.id
+    CROSS JOIN LATERAL jsonb_to_recordset(input.reactions) AS r (user_id uuid, emoji text, created_at timestamptz)
+    ON CONFLICT DO NOTHING
+)
+INSERT INTO chat_edits (event_id, message_id, body, edited_at)
+SELECT e.event_id, inserted.id, e.body, e.edited_at
+FROM inserted JOIN input ON input.id = inserted.id
+CROSS JOIN LATERAL jsonb_to_recordset(input.edits) AS e (event_id uuid, body text, edited_at timestamptz)
+ON CONFLICT DO NOTHING
+
 -- name: edit
 WITH gate AS MATERIALIZED (
     SELECT * FROM trip_gate(:trip_id::uuid, :caller::uuid, 1)
