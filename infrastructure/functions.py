@@ -46,7 +46,7 @@ def exists(name: str) -> bool:
 
 API_FUNCTIONS = (
     "auth", "users", "trips", "members", "invitations", "todos", "polls", "chat", "documents", "pictures",
-    "locations", "notifications", "weather", "places", "feedback", "pages", "calendars",
+    "locations", "notifications", "weather", "places", "feedback", "pages", "calendars", "archives",
 )  # fmt: skip
 
 
@@ -55,7 +55,10 @@ def _api(name: str) -> FunctionSpec:
 
 
 _TABLE: tuple[FunctionSpec, ...] = (
-    *map(_api, API_FUNCTIONS),
+    *(_api(name) for name in API_FUNCTIONS if name != "archives"),
+    # Imports and exports take longer than other requests, up to the limit of the gateway.
+    FunctionSpec("archives", "compute", 1024, 29, sends=("exports",)),
+    FunctionSpec("exporter", "compute", 1024, 300, Source("exports", batch=1, max_concurrency=2)),
     # Cognito's limit for triggers is five seconds.
     FunctionSpec("cognito_triggers", "identity", 256, 5),
     FunctionSpec("cognito_confirmed", "identity", 256, 5),

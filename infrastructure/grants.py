@@ -160,6 +160,10 @@ _FIXED: Mapping[str, Service] = {
         _variables("MEDIA_BUCKET"),
         (Grant(("s3:DeleteObject", "s3:GetObject", "s3:PutObject"), ("pictures/*",)),),
     ),
+    "export_files": Service(
+        _variables("MEDIA_BUCKET"),
+        (Grant(("s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:PutObject"), ("exports/*",)),),
+    ),
     "profile_cache": Service(
         _variables("PROFILES_TABLE"),
         (Grant(_table("GetItem", "PutItem", "UpdateItem"), ("profiles",)),),

@@ -268,6 +268,14 @@ class DatabaseStack(Stack):
                     s3.LifecycleRule(id=folder, prefix=f"{folder}/", noncurrent_version_expiration=Duration.days(1))
                     for folder in ("documents", "pictures")
                 ),
+                # Archives expire after a day; a job deletes them.
+                s3.LifecycleRule(
+                    id="exports",
+                    prefix="exports/",
+                    expiration=Duration.days(2),
+                    noncurrent_version_expiration=Duration.days(1),
+                    abort_incomplete_multipart_upload_after=Duration.days(1),
+                ),
                 s3.LifecycleRule(id="unfinished", prefix="tmp/", expiration=Duration.days(7)),
             ],
         )
@@ -280,6 +288,7 @@ class DatabaseStack(Stack):
         for folder, names in (
             ("attachments", "Objects are named by trip and file id."),
             ("documents", "Objects are named by document id."),
+            ("exports", "Objects are named by export id."),
             ("pictures", "Objects are named by picture id."),
         ):
             files = f":s3:::{self._bucket_name('Media')}/{folder}/*"

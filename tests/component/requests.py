@@ -11,6 +11,8 @@ from nomadcrew.core.auth.accounts import SignUp
 from nomadcrew.core.ids import EventId, InvitationId, TripId
 from nomadcrew.core.notifications.model import Draft, Notice
 from nomadcrew.core.notifications.preferences import Kind
+from tests.archives import TRIP as ARCHIVED
+from tests.archives import zipped
 from tests.gazetteer import load_towns
 from tests.sample_files import JPEG_OF_A_PHONE as PICTURE
 from tests.sample_files import PDF
@@ -123,7 +125,7 @@ async def ask(stage: Scene, row: str, variant: str, caller: str) -> Ask:
         await _locate(stage, row, variant, me)
     if "{attachmentId}" in path:
         path = path.replace("{attachmentId}", str(await _attachment(stage)))
-    if "/wallet/" in row or "image" in row or "avatar" in row:
+    if "/wallet/" in row or "image" in row or "avatar" in row or "trips:import" in row:
         return await _of_files(stage, row, variant, caller, path)
     if row == "POST /v1/trips/{id}/chat/attachments":
         return Ask(method, path, by, raw=PICTURE, headers=(("content-type", "image/jpeg"),))
@@ -381,6 +383,8 @@ def image_form(content: bytes, *, name: str = "image") -> tuple[bytes, str]:
 
 
 async def _of_files(stage: Scene, row: str, variant: str, caller: str, path: str) -> Ask:
+    if "trips:import" in row:
+        return await _of_import(stage, row, stage.people.get(caller) or stage.people["OWNER"], stage.caller(caller))
     about = _of_wallet if "/wallet/" in row else _of_album
     return await about(stage, row, variant, caller, path)
 
@@ -443,6 +447,20 @@ async def _of_wallet(stage: Scene, row: str, variant: str, caller: str, path: st
         "{token}", str(document.get("downloadUrl"))
     )
     return Ask(row.partition(" ")[0], path, by, {"name": "Renamed"} if row.startswith("PUT") else None)
+
+
+async def _of_import(stage: Scene, row: str, author: User, by: User | None) -> Ask:
+    """A request that imports an archive, or prepares it."""
+    path, archive = row.removeprefix("POST "), zipped(ARCHIVED)
+    if row.endswith(":import"):
+        return Ask("POST", path, by, raw=archive, headers=(("content-type", "application/zip"),))
+    body = {"fileSize": len(archive)}
+    if row.endswith(":presign"):
+        return Ask("POST", path, by, body)
+    reserved = (await stage.world.call("POST", "/v1/trips:import:presign", by=author, body=body)).json
+    upload = reserved["upload"]
+    assert (await stage.world.call(upload["method"], upload["url"], raw=archive)).status == 204
+    return Ask("POST", path, by, {"id": reserved["id"]})
 
 
 async def _document(stage: Scene, variant: str, caller: str) -> dict[str, Any]:

@@ -127,11 +127,13 @@ def test_no_right_covers_all_resources(templates: Templates) -> None:
         "s3 <AuditBucket>/*",
         "s3 <MediaBucket>/attachments/*",
         "s3 <MediaBucket>/documents/*",
+        "s3 <MediaBucket>/exports/*",
         "s3 <MediaBucket>/pictures/*",
     }
     assert {action for _, action, _ in starred} == {
         "execute-api:ManageConnections",
         "iot:Publish",
+        "s3:AbortMultipartUpload",
         "s3:DeleteObject",
         "s3:GetObject",
         "s3:PutObject",

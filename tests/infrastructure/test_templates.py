@@ -343,7 +343,7 @@ def test_user_data_survives_the_deletion_of_a_stack(templates: Templates) -> Non
 def test_lifecycle_rules_never_delete_a_users_photo(templates: Templates) -> None:
     buckets = {short(id_): one["Properties"] for id_, one in templates.all("AWS::S3::Bucket").items()}
     rules = buckets["MediaBucket"]["LifecycleConfiguration"]["Rules"]
-    assert [rule.get("Prefix") for rule in rules if "ExpirationInDays" in rule] == ["tmp/"]
+    assert [rule.get("Prefix") for rule in rules if "ExpirationInDays" in rule] == ["exports/", "tmp/"]
     [cold] = [rule["Transitions"] for rule in rules if "Transitions" in rule]
     assert cold == [{"StorageClass": "INTELLIGENT_TIERING", "TransitionInDays": 0}]
     brief = {rule["Prefix"] for rule in rules if rule.get("NoncurrentVersionExpiration") == {"NoncurrentDays": 1}}

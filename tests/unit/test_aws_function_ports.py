@@ -27,7 +27,8 @@ AWS = {
 
 @pytest.mark.parametrize("routes", FUNCTIONS, ids=lambda routes: routes.function)
 def test_a_function_declares_the_ports_that_its_routes_use(routes: Routes) -> None:
-    used = set(re.findall(r"ports\.(\w+)", (FOLDER / routes.function / "routes.py").read_text())) - GIVEN
+    files = (FOLDER / routes.function).glob("[rs]o*s.py")  # the routes, and the sources of an export
+    used = {port for file in files for port in re.findall(r"ports\.(\w+)", file.read_text())} - GIVEN
     # The dispatcher uses these for every route.
     used.add("limits")
     if any(row.auth is not Auth.PUBLIC for row in routes):

@@ -7,7 +7,16 @@ from datetime import date, datetime
 import pytest
 
 from nomadcrew.core.errors import Unavailable
-from nomadcrew.core.ids import AttachmentId, DocumentId, InvitationId, PictureId, TripId, uuid7
+from nomadcrew.core.ids import (
+    AttachmentId,
+    DocumentId,
+    ExportId,
+    InvitationId,
+    PictureId,
+    TripId,
+    UploadId,
+    uuid7,
+)
 from nomadcrew.core.invitations.model import REMINDED_BEFORE, ToRemind
 from nomadcrew.core.ports import Ports, Site
 from nomadcrew.core.retention import (
@@ -25,8 +34,10 @@ OTHERS = [
     "document audit",
     "documents",
     "ending documents",
+    "exports",
     "feedback",
     "files",
+    "imports",
     "invitation reminders",
     "invitations",
     "mails sent",
@@ -42,6 +53,7 @@ OTHERS = [
     "sharing",
     "todos",
     "trips",
+    "uploads",
 ]
 
 
@@ -115,6 +127,19 @@ class FakeStorage:
     async def delete_document_audit(self, now: datetime) -> int:
         return self._record("document audit")
 
+    async def delete_imports(self, now: datetime) -> int:
+        return self._record("imports")
+
+    async def expired(self, before: datetime, *, limit: int) -> list[ExportId]:
+        return [] if "exports" in self.done else [ExportId(uuid7())]
+
+    async def expired_uploads(self, before: datetime, *, limit: int) -> list[UploadId]:
+        return [] if "uploads" in self.done else [UploadId(uuid7())]
+
+    async def forget_uploads(self, ids: Sequence[UploadId]) -> None:
+        assert self.deleted_key == f"exports/upload-{ids[0]}"  # the file was deleted before
+        self._record("uploads")
+
     async def delete_mails_sent(self, now: datetime) -> int:
         return self._record("mails sent")
 
@@ -141,9 +166,9 @@ class FakeStorage:
     async def delete(self, key: str) -> None:
         self.deleted_key = key
 
-    async def forget(self, ids: Sequence[AttachmentId]) -> None:
+    async def forget(self, ids: Sequence[AttachmentId | ExportId]) -> None:
         assert self.deleted_key.endswith(f"/{ids[0]}")  # the file was deleted before
-        self._record("files")
+        self._record("exports" if self.deleted_key.startswith("exports") else "files")
 
     async def open_trips(self, *, today: date, after: TripId | None, limit: int) -> list[OpenTrip]:
         assert (after, limit > 1) == (None, True)
@@ -218,6 +243,9 @@ def _ports(storage: FakeStorage) -> Ports:
         document_files=storage,
         pictures=FakePictures(storage),
         picture_files=storage,
+        export_files=storage,
+        trip_exports=storage,
+        trip_imports=storage,
         retention=storage,
         todos=storage,
         trip_statuses=storage,

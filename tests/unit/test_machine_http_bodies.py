@@ -7,12 +7,14 @@ from typing import cast
 
 import pytest
 
+from nomadcrew.core.archives.limits import MAX_ARCHIVE_BYTES
 from nomadcrew.core.errors import Unavailable
 from nomadcrew.hosts.machine.http import bodies
 from nomadcrew.hosts.machine.http.bodies import SMALL_BYTES, BodyMemory, IncomingBody, SlowBody
 from nomadcrew.hosts.machine.http.exchange import Exchange
 from nomadcrew.web.multipart import FormReader
 from nomadcrew.web.problems import TooLarge
+from nomadcrew.web.upload import ZipReader
 
 HALF = SMALL_BYTES // 2
 CONTENT_TYPE = "multipart/form-data; boundary=limit"
@@ -199,3 +201,25 @@ async def test_a_body_goes_to_the_disk_as_it_arrives() -> None:
         assert (file.read(), size) == (b"abc", 3)
     with pytest.raises(TooLarge):
         await incoming_form(Sender(b"ab", b"c")).to_disk("ana", 2)
+
+
+@pytest.mark.parametrize("parts", [10, 65])
+async def test_an_archive_goes_to_the_disk_within_the_share_of_its_caller(tmp_path: Path, parts: int) -> None:
+    memory, disk = BodyMemory(), BodyMemory(bodies.DISK_BYTES, bodies.DISK_SHARE_BYTES)
+    exchange = Sender(*[bytes(2**20)] * parts)
+    cast("dict[str, str]", exchange.headers)["content-type"] = "application/zip"
+    body = IncomingBody(memory, exchange, MAX_ARCHIVE_BYTES, disk=disk, folder=tmp_path)
+    tracemalloc.start()
+    try:
+        if parts << 20 > MAX_ARCHIVE_BYTES:
+            with pytest.raises(TooLarge):
+                await body.read_form("ana", ZipReader)
+        else:
+            form = await body.read_form("ana", ZipReader)
+            assert (form.size_bytes, disk.held, memory.held) == (parts << 20, parts << 20, 0)
+            form.close()
+        assert tracemalloc.get_traced_memory()[1] < 8 * 2**20
+    finally:
+        tracemalloc.stop()
+    body.release()
+    assert disk.held == 0

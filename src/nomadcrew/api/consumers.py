@@ -2,13 +2,14 @@
 
 from collections.abc import Awaitable, Callable
 
+from nomadcrew.api.archives.consumer import consume_export
 from nomadcrew.api.backgrounds.consumer import consume_background
 from nomadcrew.api.mail.consumer import send_mail_for
 from nomadcrew.api.mirror import consumer as mirror
 from nomadcrew.api.notifications import push_consumer as push
 from nomadcrew.api.notifications.consumer import notify
 from nomadcrew.api.pictures.consumer import consume_picture
-from nomadcrew.core.events import BACKGROUNDS, EMAIL, MIRROR, NOTIFICATIONS, PICTURES, PUSH, Event
+from nomadcrew.core.events import BACKGROUNDS, EMAIL, EXPORTS, MIRROR, NOTIFICATIONS, PICTURES, PUSH, Event
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.queues import Job
 from nomadcrew.wire.events import unpack
@@ -32,4 +33,5 @@ CONSUMERS: dict[str, Consumer] = {
     MIRROR: mirror.consume_mirror,
     PICTURES: consume_picture,
     BACKGROUNDS: consume_background,
+    EXPORTS: consume_export,
 }

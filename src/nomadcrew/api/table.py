@@ -1,5 +1,6 @@
 """All routes of the API, read by both hosts, OpenAPI, the tests and the infrastructure."""
 
+from nomadcrew.api.archives import routes as archives
 from nomadcrew.api.auth import routes as auth
 from nomadcrew.api.calendars import routes as calendars
 from nomadcrew.api.chat import routes as chat
@@ -23,6 +24,7 @@ FUNCTIONS: tuple[Routes, ...] = (
     auth.routes,
     users.routes,
     trips.routes,
+    archives.routes,
     members.routes,
     invitations.routes,
     todos.routes,

@@ -49,6 +49,7 @@ TOMBSTONE = "Message deleted"
 NOTIFICATIONS = "notifications"
 EMAIL = "email"
 PUSH = "push"  # pushes for phones, planned by the notifier
+EXPORTS = "exports"  # archives of trips that are too large for a reply
 MIRROR = "mirror"  # only on sites with a mirror
 REALTIME = "realtime"  # only on AWS, where a gateway holds the sockets; on the machine the relay sends to them
 LOCATION = "location"  # only on sites whose positions go through a queue
@@ -56,6 +57,7 @@ BACKGROUNDS = "backgrounds"  # new trips, only on sites that search for their pi
 PICTURES = "pictures"  # uploaded pictures, whose renditions are made
 DOCUMENT_ENDS = "document.ends"
 INVITATION_REMINDER = "invitation.reminder"
+TRIP_EXPORTED = "trip.exported"
 CONSUMERS: dict[str, tuple[str, ...]] = {
     "TRIP_UPDATED": (NOTIFICATIONS,),
     "TRIP_STATUS_UPDATED": (NOTIFICATIONS,),
@@ -78,6 +80,7 @@ CONSUMERS: dict[str, tuple[str, ...]] = {
     DOCUMENT_ENDS: (NOTIFICATIONS, EMAIL),
     "TRIP_IMAGE_ADDED": (PICTURES,),
     "avatar.uploaded": (PICTURES,),
+    TRIP_EXPORTED: (NOTIFICATIONS,),
     "account.confirmation_requested": (EMAIL,),
     "contact_email.confirmation_requested": (EMAIL,),
 }

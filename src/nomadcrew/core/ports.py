@@ -8,6 +8,7 @@ from msgspec import Struct
 
 if TYPE_CHECKING:
     # For type checkers only: at runtime a function would load the types of every feature.
+    from nomadcrew.core.archives.ports import TripExports, TripImports
     from nomadcrew.core.auth.ports import (
         Accounts,
         Codes,
@@ -123,6 +124,8 @@ class Ports(Struct, frozen=True, eq=False):
     private_addresses: PrivateAddresses
     trips: Trips
     trip_statuses: TripStatuses
+    trip_imports: TripImports
+    trip_exports: TripExports
     time_zones: TimeZones
     destinations: Destinations
     weather_of: WeatherOf
@@ -141,6 +144,7 @@ class Ports(Struct, frozen=True, eq=False):
     files: Files
     documents: Documents
     document_files: Files  # those of documents, for functions that need only those
+    export_files: Files  # archives of trips
     file_tokens: FileTokens
     pictures: Pictures
     picture_files: Files  # those of pictures, likewise

@@ -26,6 +26,8 @@ LIMITS: dict[str, Limit] = {
     "register": Limit(20, 3600),
     "feedback": Limit(10, 3600),
     "trip_create": Limit(30, 60),
+    "trip_export": Limit(60, 3600),
+    "trip_import": Limit(10, 3600),
     "invite": Limit(30, 60),
     "calendar_create": Limit(10, 60),
     "contact_email": Limit(5, 3600),

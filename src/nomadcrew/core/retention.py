@@ -13,6 +13,10 @@ RESERVED_PICTURE_RETENTION = timedelta(hours=1)  # and the files of a deleted pi
 DOCUMENT_AUDIT_RETENTION = timedelta(days=365)
 STORED_REPLY_RETENTION = timedelta(hours=24)  # for repeats with an Idempotency-Key
 FINGERPRINT_RETENTION = timedelta(seconds=30)  # for repeats without one
+EXPORT_RETENTION = timedelta(days=1)  # an archive that a job wrote, for its link
+EXPORT_FRESHNESS = timedelta(hours=1)  # a later request writes a new archive
+UPLOAD_RETENTION = timedelta(hours=1)  # an archive that a client uploaded itself, and its row
+IMPORT_RETENTION = timedelta(days=1)  # hashes of imported archives, so that a repeat is recognised
 REGISTRATION_RETENTION = timedelta(days=7)  # after an unconfirmed registration expired
 MAIL_COUNT_RETENTION = timedelta(days=1)  # addresses of mails sent, to limit the mails to each
 SESSION_RETENTION = timedelta(days=1)  # after a session expired, so that reuse of its tokens is recognised
@@ -31,6 +35,8 @@ class Retention(Protocol):
     async def delete_notifications(self, now: datetime) -> int: ...
 
     async def delete_stored_replies(self, now: datetime) -> int: ...
+
+    async def delete_imports(self, now: datetime) -> int: ...
 
     async def delete_document_audit(self, now: datetime) -> int: ...
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from nomadcrew.core.archives import upkeep as archives
 from nomadcrew.core.chat.attachments import forget_files
 from nomadcrew.core.documents import reminders, upkeep
 from nomadcrew.core.errors import Unavailable
@@ -104,6 +105,14 @@ async def _sweep_pictures(ports: Ports, now: datetime) -> int:
     return await pictures.sweep(pictures=ports.pictures, files=ports.picture_files, now=now)
 
 
+async def _sweep_exports(ports: Ports, now: datetime) -> int:
+    return await archives.sweep(exports=ports.trip_exports, files=ports.export_files, now=now)
+
+
+async def _sweep_uploads(ports: Ports, now: datetime) -> int:
+    return await archives.sweep_uploads(imports=ports.trip_imports, files=ports.export_files, now=now)
+
+
 async def _close_polls(ports: Ports, now: datetime) -> int:
     return await polls.close_due(polls=ports.polls, now=now)
 
@@ -147,6 +156,9 @@ SCHEDULED_JOBS: Sequence[ScheduledJob] = (
     ScheduledJob("old-files", HOUR, _forget_files),
     ScheduledJob("old-documents", HOUR, _sweep_documents),
     ScheduledJob("old-pictures", HOUR, _sweep_pictures),
+    ScheduledJob("old-exports", HOUR, _sweep_exports),
+    ScheduledJob("old-uploads", HOUR, _sweep_uploads),
+    ScheduledJob("old-imports", HOUR, lambda ports, now: ports.retention.delete_imports(now)),
     ScheduledJob(
         "old-registrations", HOUR, lambda ports, now: ports.unconfirmed_registrations.delete_expired(now=now)
     ),

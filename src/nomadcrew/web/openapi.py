@@ -153,11 +153,6 @@ def _operation(route: Route, table: dict[str, Route], schemas: _Schemas, example
         operation["responses"][str(status)] = {"$ref": f"#/components/responses/{_refusal_name(route, status)}"}
     if _takes_form(route):
         operation["requestBody"] = {"required": True, "content": {"application/x-www-form-urlencoded": _FORM}}
-    elif route.file_type:
-        operation["requestBody"] = {
-            "required": True,
-            "content": {route.file_type: _BYTES, "application/octet-stream": _BYTES},
-        }
     elif route.form is not None:
         operation["requestBody"] = {"required": True, "content": dict(route.form.content)}
     elif route.raw:

@@ -79,7 +79,7 @@ class Route(Struct, frozen=True):
     `also` lists further success statuses, each with the type of its body.
     `max_body_bytes` is the limit of both hosts; that of API Gateway and Lambda may be lower.
     A `raw` body is passed to the handler as bytes, a form with a file as the request's `form`, which
-    the parser `form` reads; with a `file_type`, the body is the file itself.
+    the parser `form` reads; it may take a body that is the file itself, too.
     """
 
     function: str
@@ -106,7 +106,6 @@ class Route(Struct, frozen=True):
     max_body_bytes: int = MAX_BODY_BYTES
     raw: bool = False
     form: MakeParser | None = None
-    file_type: str = ""
 
     @property
     def key(self) -> str:
@@ -154,7 +153,6 @@ class Routes(Struct):
         max_body_bytes: int = MAX_BODY_BYTES,
         raw: bool = False,
         form: MakeParser | None = None,
-        file_type: str = "",
     ) -> Callable[[Handler], Handler]:
         """Declare a row. The handler's annotations are the types of body and reply, its docstring the
         documentation.
@@ -176,7 +174,7 @@ class Routes(Struct):
                     query, statements, why, html, notes.get("body"), body_optional, notes.get("return"),
                     summary.strip().rstrip("."), " ".join(description.split()), also,
                     self.uses_outbox if uses_outbox is None else uses_outbox, max_body_bytes, raw,
-                    form, file_type,
+                    form,
                 )
             )  # fmt: skip
             return handler

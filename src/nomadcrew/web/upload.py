@@ -1,32 +1,35 @@
 """Reads a body that is one file to disk, as it arrives."""
 
 import hashlib
-from typing import BinaryIO
+from collections.abc import Mapping
+from typing import Any, BinaryIO, ClassVar
 
 from nomadcrew.core.errors import Invalid
 from nomadcrew.web.form_data import Form
 
+ZIP_TYPE = "application/zip"
 ANY_TYPE = "application/octet-stream"  # of clients that do not know the type
+_FILE: Mapping[str, Any] = {"type": "string", "format": "binary"}
 
 
 class BadContentType(Invalid):
     code = "invalid_content_type"
-
-    def __init__(self, expected: str) -> None:
-        super().__init__(f"The Content-Type of this body must be `{expected}`.")
+    text = f"The Content-Type of this body must be `{ZIP_TYPE}`."
 
 
-class FileReader:
-    """As `FormReader`, for a body that is a file of one media type. `feed` writes to the file."""
+class ZipReader:
+    """As `FormReader`, for a body that is a ZIP. `feed` writes to the file."""
 
-    def __init__(self, media_type: str, content_type: str, file: BinaryIO) -> None:
+    content: ClassVar[Mapping[str, Any]] = {name: {"schema": _FILE} for name in (ZIP_TYPE, ANY_TYPE)}
+
+    def __init__(self, content_type: str, file: BinaryIO) -> None:
         """`file` is an empty temporary file, which the form owns then.
 
         Raises:
             BadContentType: the body has another type.
         """
-        if content_type.partition(";")[0].strip().lower() not in (media_type, ANY_TYPE):
-            raise BadContentType(media_type)
+        if content_type.partition(";")[0].strip().lower() not in self.content:
+            raise BadContentType
         self._file = file
         self._size_bytes = 0
         self._hash = hashlib.sha256()

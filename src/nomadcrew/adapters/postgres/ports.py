@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from nomadcrew.adapters.postgres.sql import Sql
+    from nomadcrew.core.archives.ports import TripExports, TripImports
     from nomadcrew.core.backgrounds.ports import Backgrounds
     from nomadcrew.core.calendars.ports import Calendars
     from nomadcrew.core.chat.ports import Attachments
@@ -105,6 +106,18 @@ def attachments(sql: Sql) -> Attachments:
     return PostgresAttachments(sql)
 
 
+def trip_exports(sql: Sql) -> TripExports:
+    from nomadcrew.adapters.postgres.exports import PostgresTripExports
+
+    return PostgresTripExports(sql)
+
+
+def trip_imports(sql: Sql) -> TripImports:
+    from nomadcrew.adapters.postgres.archives import PostgresTripImports
+
+    return PostgresTripImports(sql)
+
+
 def documents(sql: Sql) -> Documents:
     from nomadcrew.adapters.postgres.documents import PostgresDocuments
 
@@ -193,6 +206,8 @@ SQL_PORTS: Mapping[str, Callable[[Sql], object]] = MappingProxyType(
             profiles,
             trips,
             trip_statuses,
+            trip_imports,
+            trip_exports,
             members,
             invitations,
             todos,

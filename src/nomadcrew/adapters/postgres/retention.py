@@ -9,6 +9,7 @@ from nomadcrew.core.retention import (
     DOCUMENT_AUDIT_RETENTION,
     EVENT_RETENTION,
     FEEDBACK_RETENTION,
+    IMPORT_RETENTION,
     MAIL_COUNT_RETENTION,
     NOTIFICATION_RETENTION,
     POSITION_RETENTION,
@@ -36,6 +37,9 @@ class PostgresRetention:
 
     async def delete_stored_replies(self, now: datetime) -> int:
         return await self._purge(statements("idempotency")["purge"], now=now)
+
+    async def delete_imports(self, now: datetime) -> int:
+        return await self._purge(statements("archives")["forget"], before=now - IMPORT_RETENTION)
 
     async def delete_document_audit(self, now: datetime) -> int:
         return await self._purge(statements("documents")["purge_audit"], before=now - DOCUMENT_AUDIT_RETENTION)

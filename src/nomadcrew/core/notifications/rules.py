@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from nomadcrew.core.events import DOCUMENT_ENDS, INVITATION_REMINDER, Event
+from nomadcrew.core.events import DOCUMENT_ENDS, INVITATION_REMINDER, TRIP_EXPORTED, Event
 from nomadcrew.core.ids import UserId
 from nomadcrew.core.notifications.model import Facts, Notice
 from nomadcrew.core.notifications.preferences import Kind
@@ -262,6 +262,17 @@ def _document_ends(trigger: Trigger) -> Iterable[Notice]:
     yield Notice(Kind.DOCUMENT, "DOCUMENT_ENDS", metadata, [] if owner is None else [owner])
 
 
+def _exported(trigger: Trigger) -> Iterable[Notice]:
+    """Uses the type `TRIP_UPDATE`: the shipped app does not know a type for exports."""
+    files = "" if trigger.payload["files"] else "?files=false"
+    metadata = trigger.trip | {
+        "change": "exported",
+        "exportID": trigger.payload["exportId"],
+        "exportPath": f"/v1/trips/{trigger.event.trip_id}/export{files}",
+    }
+    yield Notice(Kind.OWN, "TRIP_UPDATE", metadata, trigger.if_member(trigger.user_id("userId")))
+
+
 _RULES: Mapping[str, Callable[[Trigger], Iterable[Notice]]] = {
     "TRIP_INVITATION_CREATED": _invited,
     "invitation.renewed": _invited,
@@ -282,6 +293,7 @@ _RULES: Mapping[str, Callable[[Trigger], Iterable[Notice]]] = {
     "LOCATION_SHARING_CHANGED": _sharing_changed,
     "MEMBER_ARRIVED": _arrived,
     DOCUMENT_ENDS: _document_ends,
+    TRIP_EXPORTED: _exported,
 }
 
 

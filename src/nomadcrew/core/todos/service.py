@@ -37,7 +37,7 @@ async def create_todo(
         DomainError: as `Todos` says.
     """
     todo = Todo(
-        TodoId(new_id()), trip_id, _checked(text), TodoStatus.INCOMPLETE, caller, now, now,
+        TodoId(new_id()), trip_id, check_text(text), TodoStatus.INCOMPLETE, caller, now, now,
         assignee_id, due_at, position,
     )  # fmt: skip
     return await todos.add(todo, rule("todo", "create"), EventId(new_id()), now=now, fingerprint=fingerprint)
@@ -71,7 +71,7 @@ async def change_todo(
         DomainError: as `Todos` says.
     """
     if change.text is not UNSET:
-        _checked(change.text)
+        check_text(change.text)
     return await todos.change(
         Command(trip_id, caller, rule("todo", "update"), EventId(new_id()), now), todo_id, change
     )
@@ -88,7 +88,8 @@ async def remind(*, todos: Todos, now: datetime) -> int:
     return await in_batches(lambda: todos.remind(now=now, limit=REMIND_BATCH), REMIND_BATCH)
 
 
-def _checked(text: str) -> str:
+def check_text(text: str) -> str:
+    """The text of a to-do. Raises `Invalid` if it shows nothing or is too long."""
     check_label("text", text)
     if not text.strip() or len(text) > MAX_TEXT:
         raise Invalid(f"A to-do must have 1 to {MAX_TEXT} characters.", code="invalid_request_payload")

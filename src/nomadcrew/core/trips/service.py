@@ -45,17 +45,7 @@ async def create_trip(
         Invalid: a field is empty, too long or out of range; `InvalidDates` if the end is before the start.
         DomainError: as `Trips.add` says.
     """
-    _check(TripChange(new.name, new.description, new.destination_place_id, new.destination_address,
-                      new.destination_name, new.destination_latitude, new.destination_longitude,
-                      timezone=new.timezone or None))  # fmt: skip
-    if not new.name:
-        raise Invalid("`name` must not be empty.", code="invalid_request_payload")
-    if len(new.background_image_url) > MAX_IMAGE_URL:
-        raise Invalid(
-            f"`backgroundImageUrl` must have at most {MAX_IMAGE_URL} characters.", code="invalid_request_payload"
-        )
-    if new.end_date < new.start_date:
-        raise InvalidDates
+    check_new(new)
     if not new.timezone:
         new = replace(new, timezone=_zone_at(new.destination_latitude, new.destination_longitude, time_zones))
     return await trips.add(
@@ -67,6 +57,25 @@ async def create_trip(
         now=now,
         fingerprint=fingerprint,
     )
+
+
+def check_new(new: NewTrip) -> None:
+    """Check a trip to create.
+
+    Raises:
+        Invalid: a field is empty, too long or out of range; `InvalidDates` if the end is before the start.
+    """
+    _check(TripChange(new.name, new.description, new.destination_place_id, new.destination_address,
+                      new.destination_name, new.destination_latitude, new.destination_longitude,
+                      timezone=new.timezone or None))  # fmt: skip
+    if not new.name:
+        raise Invalid("`name` must not be empty.", code="invalid_request_payload")
+    if len(new.background_image_url) > MAX_IMAGE_URL:
+        raise Invalid(
+            f"`backgroundImageUrl` must have at most {MAX_IMAGE_URL} characters.", code="invalid_request_payload"
+        )
+    if new.end_date < new.start_date:
+        raise InvalidDates
 
 
 async def list_trips(

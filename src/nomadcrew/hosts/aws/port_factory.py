@@ -254,7 +254,7 @@ class PortFactory:
     def _queue(self) -> WorkQueue:
         from nomadcrew.adapters.aws.queue import SqsQueue
         from nomadcrew.adapters.aws.sdk.services import SQS
-        from nomadcrew.core.events import EMAIL, LOCATION, MIRROR, NOTIFICATIONS, PUSH, REALTIME
+        from nomadcrew.core.events import EMAIL, EXPORTS, LOCATION, MIRROR, NOTIFICATIONS, PUSH, REALTIME
 
         config = self.config
         urls = {
@@ -263,6 +263,7 @@ class PortFactory:
             REALTIME: config.realtime_queue_url,
             PUSH: config.push_queue_url,
             MIRROR: config.mirror_queue_url,
+            EXPORTS: config.exports_queue_url,
             LOCATION: config.location_queue_url,
         }
         return SqsQueue(self.client(SQS), {name: url for name, url in urls.items() if url}, new_id=uuid7)

@@ -78,6 +78,7 @@ STANDS_ON: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "picture_files": ("picture_files",),
         "renderer": (),  # a library
         "photo_search": ("photo_search", "secret_pexels"),
+        "export_files": ("export_files",),
         "file_tokens": ("secret_documents",),
         "broadcaster": ("queue",),
         "awake_sockets": (),

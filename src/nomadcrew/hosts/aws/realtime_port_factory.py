@@ -172,6 +172,9 @@ class RealtimePortFactory(PortFactory):
             return NoPhotoSearch()
         return Pexels(self.config.pexels_url, self.secrets("secret_pexels").pexels_api_key)
 
+    def export_files(self) -> Files:
+        return self.files()
+
     def file_tokens(self) -> FileTokens:
         from nomadcrew.adapters.file_tokens import EncryptedFileTokens
 

@@ -113,6 +113,7 @@ def machine_ports(
         picture_files=files,
         renderer=ChildRenderer(),
         photo_search=_photo_search(settings),
+        export_files=files,
         file_tokens=EncryptedFileTokens(lambda: [secret.encode() for secret in keys.files]),
         limits=limits or rate_limits(settings.rate_limits, clock),
         flags=FileFlags(settings.home / "flags.json"),

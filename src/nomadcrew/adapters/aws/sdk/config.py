@@ -59,6 +59,7 @@ class AwsConfig(Struct, frozen=True, kw_only=True):
     realtime_queue_url: str = ""
     push_queue_url: str = ""
     mirror_queue_url: str = ""
+    exports_queue_url: str = ""
     location_queue_url: str = ""
     location_stream: str = ""
     stream: str = "sqs"

@@ -4,7 +4,8 @@ WITH gate AS MATERIALIZED (
 ), invitee AS MATERIALIZED (
     -- An account's address has priority over another user's contact address.
     SELECT id FROM (
-        SELECT id, 0 AS priority, created_at FROM user_profiles WHERE id = :user_id::uuid
+        SELECT id, 0 AS priority, created_at FROM user_profiles
+        WHERE id = :user_id::uuid AND imported_with IS NULL
         UNION ALL
         SELECT id, 1, created_at FROM user_profiles WHERE email_key = :email_key::text
         UNION ALL

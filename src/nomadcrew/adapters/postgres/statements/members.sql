@@ -26,7 +26,7 @@ WITH gate AS MATERIALIZED (
                 WHEN trip.trips >= :max_trips::int THEN 'too_many_trips'
                 ELSE 'ok' END AS verdict
     FROM gate LEFT JOIN trip ON true LEFT JOIN current ON true
-    LEFT JOIN user_profiles p ON p.id = :user_id::uuid
+    LEFT JOIN user_profiles p ON p.id = :user_id::uuid AND p.imported_with IS NULL
 ), membership AS (
     INSERT INTO trip_memberships AS m (id, trip_id, user_id, role, status, created_at, updated_at, joined_at)
     SELECT :membership_id::uuid, trip.trip_id, :user_id::uuid, :role::text, 'ACTIVE', :now::timestamptz,

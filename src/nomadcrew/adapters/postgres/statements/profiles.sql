@@ -121,10 +121,11 @@ WITH caller AS MATERIALIZED (
 SELECT caller.verdict, counted.total, p.id, p.email, p.username, p.first_name, p.last_name, p.avatar_url,
        p.contact_email, p.location_privacy_preference, p.preferences, p.created_at, p.updated_at
 FROM caller
-LEFT JOIN LATERAL (SELECT count(*) AS total FROM user_profiles) counted ON caller.verdict = 'ok'
+LEFT JOIN LATERAL (SELECT count(*) AS total FROM user_profiles WHERE imported_with IS NULL) counted ON caller.verdict = 'ok'
 LEFT JOIN LATERAL (
     SELECT * FROM user_profiles
-    WHERE :after_at::timestamptz IS NULL OR (created_at, id) < (:after_at::timestamptz, :after_id::uuid)
+    WHERE imported_with IS NULL
+        AND (:after_at::timestamptz IS NULL OR (created_at, id) < (:after_at::timestamptz, :after_id::uuid))
     ORDER BY created_at DESC, id DESC LIMIT :limit::int OFFSET :offset::int
 ) p ON caller.verdict = 'ok'
 ORDER BY p.created_at DESC, p.id DESC

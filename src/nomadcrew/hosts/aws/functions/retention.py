@@ -14,8 +14,9 @@ log = logging.getLogger("nomadcrew.retention")
 # On AWS, DynamoDB's TTL deletes sessions, and the queues' retention deletes dead jobs.
 JOBS = [job for job in SCHEDULED_JOBS if not job.machine_only]
 PORTS: Final = (
-    "attachments", "document_files", "documents", "files", "invitations", "job_runs", "outbox", "picture_files",
-    "pictures", "polls", "retention", "todos", "trip_statuses", "unconfirmed_registrations",
+    "attachments", "document_files", "documents", "export_files", "files", "invitations", "job_runs", "outbox",
+    "picture_files", "pictures", "polls", "retention", "todos", "trip_exports", "trip_imports", "trip_statuses",
+    "unconfirmed_registrations",
 )  # fmt: skip
 
 

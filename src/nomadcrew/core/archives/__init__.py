@@ -1,0 +1,1 @@
+"""A trip as one ZIP: export and import."""
