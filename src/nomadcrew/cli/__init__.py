@@ -13,6 +13,7 @@ from nomadcrew.cli.inspect import doctor, openapi, routes
 from nomadcrew.cli.jobs import jobs
 from nomadcrew.cli.keys import keys
 from nomadcrew.cli.queue import queue
+from nomadcrew.cli.trip import trip
 from nomadcrew.cli.up import up
 from nomadcrew.cli.user import user
 from nomadcrew.cli.watch import watch
@@ -48,6 +49,7 @@ for command in (
     routes,
     openapi,
     user,
+    trip,
     feedback,
     keys,
     queue,
