@@ -38,6 +38,7 @@ Ana: The sleeper leaves at 21:40
 Ben: On my way, keep me a seat
 image/png
 "latitude":41.15
+"missingFiles":0
 """
 # `sh tour` and `sh backup` are run; `python listen`, `python` and `sql` are compared with files; the commands of
 # `sh` are looked up. The others are figures, output, and configuration of other programs.
