@@ -1,6 +1,7 @@
 """A valid request for every row of the route table, and the scene that it needs."""
 
 import json
+import secrets
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -8,7 +9,8 @@ from uuid import UUID
 
 from nomadcrew.core.auth import administration
 from nomadcrew.core.auth.accounts import SignUp
-from nomadcrew.core.ids import EventId, InvitationId, TripId
+from nomadcrew.core.auth.model import REFRESH_LIFETIME, Account, Session
+from nomadcrew.core.ids import EventId, InvitationId, SessionId, TripId
 from nomadcrew.core.notifications.model import Draft, Notice
 from nomadcrew.core.notifications.preferences import Kind
 from tests.archives import TRIP as ARCHIVED
@@ -120,7 +122,7 @@ async def ask(stage: Scene, row: str, variant: str, caller: str) -> Ask:
     if "{token}" in path and "/wallet/" not in path:
         token = "no-code" if "/confirm" in path else await stranger_link(stage)
         path = path.replace("{token}", token)
-    path = await _of_calendar(stage, row, variant, me, path)
+    path = await _of_user(stage, row, variant, me, path)
     if "location" in row or "meeting-point" in row:
         await _locate(stage, row, variant, me)
     if "{attachmentId}" in path:
@@ -136,11 +138,13 @@ async def ask(stage: Scene, row: str, variant: str, caller: str) -> Ask:
     return Ask(method, path + _query(stage, row), by, body)
 
 
-async def _of_calendar(stage: Scene, row: str, variant: str, me: User, path: str) -> str:
-    """The path with the id or the link of a calendar, which is created if the path names one."""
+async def _of_user(stage: Scene, row: str, variant: str, me: User, path: str) -> str:
+    """The path with the id of a session, or with the id or link of a calendar; what it names is created."""
+    owner = me if variant == "my own" else stage.people["another member"]
+    if "{sessionId}" in path:
+        return path.replace("{sessionId}", str(await _session(stage, owner)))
     if "/v1/calendars/" not in path:
         return path
-    owner = me if variant == "my own" else stage.people["another member"]
     made = (await stage.world.call("POST", "/v1/calendars", by=owner, body={"parts": ["trips"]})).json
     return path.replace("{calendar}", made["id"] if row.startswith("DELETE") else made["url"].rpartition("/")[2])
 
@@ -342,6 +346,15 @@ async def _message(stage: Scene, variant: str, caller: str) -> UUID:
     author = stage.people[caller if own else "another member"]
     path, body = f"/v1/trips/{stage.trip}/chat/messages", {"message": f"by {author.username}"}
     return UUID((await stage.world.call("POST", path, by=author, body=body)).json["id"])
+
+
+async def _session(stage: Scene, whose: User) -> SessionId:
+    """A session on another device."""
+    ports, now = stage.world.ports, stage.world.clock()
+    account = Account(await ports.profiles.get(whose.id, whose.id))
+    session = Session(SessionId(ports.new_id()), account, now + REFRESH_LIFETIME)
+    await ports.sessions.open(session, secrets.token_bytes(32), now=now)
+    return session.id
 
 
 async def _attachment(stage: Scene) -> UUID:

@@ -44,6 +44,7 @@ NEVER = {
 DIFFERENTLY = {
     "DELETE /v1/trips/{id}": (404, "a deleted row is not found"),
     "DELETE /v1/trips/{id}/members/{userId}": (404, "a deleted row is not found"),
+    "DELETE /v1/auth/sessions/{sessionId}": (404, "an ended session is not found"),
     "DELETE /v1/trips/{id}/todos/{todoId}": (404, "a deleted row is not found"),
     "DELETE /v1/wallet/documents/{documentId}": (404, "a deleted row is not found"),
     "DELETE /v1/trips/{id}/images/{imageId}": (404, "a deleted row is not found"),

@@ -12,6 +12,7 @@ from nomadcrew.adapters.postgres.sessions import PostgresSessions
 from nomadcrew.adapters.postgres.sql import compile_statement
 from nomadcrew.core.auth.errors import InvalidRefreshToken
 from nomadcrew.core.auth.model import Session
+from nomadcrew.core.errors import NotFound
 from nomadcrew.core.ids import SessionId, uuid7
 from tests.contract.auth_ports import NOON, AuthPorts, cheap_passwords
 
@@ -181,3 +182,64 @@ async def test_sessions_that_ended_are_listed_by_the_time_of_their_end(pool: Dat
     assert await sessions.ended_since(NOON - SECOND) == [phone.id]
     await auth.accounts.set_password(phone.account.user_id, "Another2pass!", now=NOON + DAY)
     assert await sessions.ended_since(NOON) == [tablet.id]
+
+
+async def listed(auth: AuthPorts, session: Session, now: datetime = NOON) -> list[tuple[SessionId, str]]:
+    found = await auth.sessions.list_open(session.account.user_id, now=now)
+    return [(each.id, each.user_agent) for each in found]
+
+
+async def another(auth: AuthPorts, first: Session, token: str, now: datetime, user_agent: str = "") -> Session:
+    """One more device of the same user."""
+    session = Session(SessionId(uuid7()), first.account, now + LIFETIME)
+    await auth.sessions.open(session, key(token), now=now, user_agent=user_agent)
+    return session
+
+
+async def test_sessions_are_listed_with_their_device_the_latest_used_first(auth: AuthPorts) -> None:
+    phone = await signed_in(auth)
+    laptop = await another(auth, phone, "laptop", NOON + SECOND, "Firefox on a laptop")
+    await signed_in(auth, "ben", "of ben")
+    assert await listed(auth, phone) == [(laptop.id, "Firefox on a laptop"), (phone.id, "")]
+    await exchange(auth, "first", "second", NOON + DAY)
+    [first, second] = await auth.sessions.list_open(phone.account.user_id, now=NOON + DAY)
+    assert (first.id, first.created_at, first.last_used_at) == (phone.id, NOON, NOON + DAY)
+    assert timedelta(0) <= first.expires_at - (NOON + DAY + LIFETIME) <= SECOND
+    assert (second.id, second.last_used_at) == (laptop.id, NOON + SECOND)
+
+
+async def test_ended_and_expired_sessions_are_not_listed(auth: AuthPorts) -> None:
+    phone = await signed_in(auth)
+    laptop = await another(auth, phone, "laptop", NOON + DAY)
+    assert [id_ for id_, _ in await listed(auth, phone, NOON + LIFETIME + 2 * SECOND)] == [laptop.id]
+    await auth.sessions.close(key("laptop"), now=NOON + DAY)
+    assert [id_ for id_, _ in await listed(auth, phone, NOON + DAY)] == [phone.id]
+
+
+async def test_a_user_ends_a_session_once(auth: AuthPorts) -> None:
+    phone = await signed_in(auth)
+    laptop = await another(auth, phone, "laptop", NOON)
+    await auth.sessions.end(phone.account.user_id, laptop.id, now=NOON)
+    assert [id_ for id_, _ in await listed(auth, phone)] == [phone.id]
+    await refused(auth, "laptop")
+    with pytest.raises(NotFound):
+        await auth.sessions.end(phone.account.user_id, laptop.id, now=NOON)
+
+
+async def test_a_user_cannot_end_the_session_of_another(auth: AuthPorts) -> None:
+    phone, of_ben = await signed_in(auth), await signed_in(auth, "ben", "of ben")
+    with pytest.raises(NotFound):
+        await auth.sessions.end(of_ben.account.user_id, phone.id, now=NOON)
+    assert [id_ for id_, _ in await listed(auth, phone)] == [phone.id]
+
+
+async def test_all_other_sessions_end_at_once(auth: AuthPorts) -> None:
+    phone = await signed_in(auth)
+    others = {(await another(auth, phone, token, NOON)).id for token in ("laptop", "tablet")}
+    of_ben = await signed_in(auth, "ben", "of ben")
+    user_id = phone.account.user_id
+    assert set(await auth.sessions.end_others(user_id, phone.id, now=NOON)) == others
+    assert await auth.sessions.end_others(user_id, phone.id, now=NOON) == []
+    assert [id_ for id_, _ in await listed(auth, phone)] == [phone.id]
+    assert len(await listed(auth, of_ben)) == 1
+    assert await auth.sessions.end_others(user_id, None, now=NOON) == [phone.id]

@@ -102,7 +102,7 @@ async def test_a_session_is_open_until_the_moment_it_ends(table: Table) -> None:
     assert await sessions.is_open(ana, phone.id)
     await table.sessions.close(hash_of(f"fresh {token}"), now=NOON)
     assert [await sessions.is_open(ana, one.id) for one in (phone, tablet)] == [False, True]
-    await table.sessions.end_all(ana, now=NOON)
+    await table.sessions.end_others(ana, None, now=NOON)
     assert not await sessions.is_open(ana, tablet.id)
     assert not await sessions.is_open(UserId(uuid7()), tablet.id)
     assert not await sessions.is_open(ana, SessionId(uuid7()))
@@ -140,13 +140,15 @@ async def test_the_index_finds_a_session_by_its_newest_token(table: Table) -> No
     assert found == [{**keys, "sessionToken": stored["sessionToken"]}]
 
 
-async def test_end_all_ends_the_sessions_of_one_user_only(table: Table) -> None:
+async def test_ending_all_sessions_ends_those_of_one_user_only(table: Table) -> None:
     opened = [await table.open(f"{n} {table.account.user_id}") for n in range(5)]
     other = Table(table.aws_auth)
     other_token = f"kept {uuid7()}"
     await other.open(other_token)
-    assert set(await table.sessions.end_all(table.account.user_id, now=NOON)) == {session.id for session in opened}
-    assert await table.sessions.end_all(table.account.user_id, now=NOON) == []
+    assert set(await table.sessions.end_others(table.account.user_id, None, now=NOON)) == {
+        session.id for session in opened
+    }
+    assert await table.sessions.end_others(table.account.user_id, None, now=NOON) == []
     for n in range(5):
         with pytest.raises(InvalidRefreshToken):
             await table.exchange(f"{n} {table.account.user_id}", "x")
@@ -225,7 +227,7 @@ async def test_the_listener_is_notified_of_every_session_that_ends(aws_auth: Aws
         await table.sessions.rotate(
             hashes[1], hash_of("stolen"), now=NOON + timedelta(minutes=1), expires_at=NOON + LIFETIME
         )
-    assert await table.sessions.end_all(user_id, now=NOON) == [ids[2]]
+    assert await table.sessions.end_others(user_id, None, now=NOON) == [ids[2]]
     assert listener.ended == [(user_id, id_) for id_ in ids]
 
 

@@ -74,6 +74,30 @@ async def test_a_refresh_whose_reply_was_lost_may_be_repeated(api: Api, register
     await refreshed(api, second.refresh_token)
 
 
+async def test_a_user_sees_their_devices_and_signs_one_out(api: Api, register: Register) -> None:
+    phone = await register("ana")
+    body = {"email": phone.email, "password": PASSWORD}
+    agent = {"user-agent": "Firefox on a tablet"}
+    tablet = User.of(api, (await api.send("POST", "/v1/auth/login", json=body, headers=agent)).json())
+    listed = (await phone.ask("GET", "/v1/auth/sessions"))["sessions"]
+    assert [(one["user_agent"], one["current"]) for one in listed][:1] == [("Firefox on a tablet", False)]
+    assert [one["current"] for one in listed] == [False, True]
+    await phone.ask("DELETE", f"/v1/auth/sessions/{listed[0]['id']}", status=204)
+    assert (await tablet.send("GET", "/v1/users/me")).status_code == 401
+    assert await refused_refresh(api, tablet.refresh_token) == "invalid_refresh_token"
+    assert len((await phone.ask("GET", "/v1/auth/sessions"))["sessions"]) == 1
+
+
+async def test_a_user_signs_all_other_devices_out(api: Api, register: Register) -> None:
+    phone, ben = await register("ana"), await register("ben")
+    tablet, laptop = await phone.sign_in(), await phone.sign_in()
+    await phone.ask("DELETE", "/v1/auth/sessions", status=204)
+    for device in (tablet, laptop):
+        assert (await device.send("GET", "/v1/users/me")).status_code == 401
+    for user in (phone, ben):
+        await user.ask("GET", "/v1/users/me")
+
+
 @pytest.mark.contract("rest-activity.auth-routes")
 async def test_signing_out_ends_the_session_of_that_device_only(
     api: Api, register: Register, connect: Connect
@@ -99,6 +123,19 @@ async def test_signing_out_ends_the_access_token_at_once(api: Api, register: Reg
     await api.send("POST", "/v1/auth/logout", json={"refresh_token": phone.refresh_token})
     assert [(await phone.send("GET", path)).status_code for path in paths] == [401] * len(paths)
     assert [(await tablet.send("GET", path)).status_code for path in paths] == [200] * len(paths)
+
+
+@pytest.mark.one_machine("API Gateway keeps the sockets of ended sessions open, which get nothing more")
+async def test_signing_devices_out_closes_their_sockets(register: Register, connect: Connect) -> None:
+    phone = await register("ana")
+    tablet, laptop = await phone.sign_in(), await phone.sign_in()
+    of_tablet, of_laptop, of_phone = [await connect(device) for device in (tablet, laptop, phone)]
+    [last_used, *_] = (await phone.ask("GET", "/v1/auth/sessions"))["sessions"]
+    await phone.ask("DELETE", f"/v1/auth/sessions/{last_used['id']}", status=204)
+    assert await of_laptop.closed() == SESSION_ENDED
+    await phone.ask("DELETE", "/v1/auth/sessions", status=204)
+    assert await of_tablet.closed() == SESSION_ENDED
+    await of_phone.catch_up()
 
 
 @pytest.mark.one_machine("API Gateway keeps the sockets of ended sessions open, which get nothing more")

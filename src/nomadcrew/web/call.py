@@ -88,6 +88,11 @@ class Call(Struct, frozen=True):
             raise otherwise
         return value
 
+    @property
+    def user_agent(self) -> str:
+        """The client's name for itself, without characters that cannot be shown; empty without one."""
+        return "".join(filter(str.isprintable, self.request.headers.get("user-agent", "")))
+
     def query(self, name: str) -> str | None:
         """The first value of a query parameter."""
         values = self.request.query.get(name)

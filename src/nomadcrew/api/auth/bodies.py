@@ -1,13 +1,15 @@
 """Bodies of /v1/auth. Field names follow OAuth."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated
+from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from nomadcrew.api.users.bodies import Text, UserProfile, own_profile
 from nomadcrew.core.auth.accounts import SignUp
-from nomadcrew.core.auth.model import SignedIn
+from nomadcrew.core.auth.model import ListedSession, SignedIn
 from nomadcrew.core.claims import Claims
 from nomadcrew.core.users.model import Profile
 
@@ -80,6 +82,21 @@ class ValidView(Struct):
     user: UserProfile
 
 
+class SessionView(Struct):
+    """A signed-in device. `user_agent` is the device's name for itself; `current` marks the caller's."""
+
+    id: UUID
+    user_agent: str
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    current: bool
+
+
+class SessionsView(Struct):
+    sessions: list[SessionView]
+
+
 class PublicKey(Struct):
     kid: str
     kty: str
@@ -102,6 +119,22 @@ def signed_in_view(signed_in: SignedIn) -> SignedInView:
         signed_in.expires_in_s,
         own_profile(signed_in.profile),
         device_token=signed_in.device_token or UNSET,
+    )
+
+
+def sessions_view(listed: Sequence[ListedSession], claims: Claims) -> SessionsView:
+    return SessionsView(
+        [
+            SessionView(
+                each.id,
+                each.user_agent,
+                each.created_at,
+                each.last_used_at,
+                each.expires_at,
+                current=each.id == claims.session_id,
+            )
+            for each in listed
+        ]
     )
 
 

@@ -9,14 +9,18 @@ from nomadcrew.api.auth.bodies import (
     PublicKeys,
     RefreshIn,
     RegisterIn,
+    SessionsView,
     SignedInView,
     ValidView,
+    sessions_view,
     signed_in_view,
     valid_view,
 )
 from nomadcrew.core.auth import accounts, sessions
 from nomadcrew.core.auth.failures import Origin
+from nomadcrew.core.errors import NotFound
 from nomadcrew.core.flags import REGISTRATION
+from nomadcrew.core.ids import SessionId
 from nomadcrew.core.users import profiles
 from nomadcrew.web.call import Call, Reply
 from nomadcrew.web.problems import JSON_TYPE
@@ -49,7 +53,7 @@ async def register(call: Call, body: RegisterIn) -> SignedInView | Reply:
         return Reply(202, msgspec.json.encode(ConfirmationRequired()), {"content-type": JSON_TYPE})
     signed_in = await accounts.register(
         body.to_sign_up(),
-        Origin(call.request.client_ip),
+        _origin(call),
         is_open=is_open,
         accounts=ports.accounts,
         sessions=ports.sessions,
@@ -73,7 +77,7 @@ async def login(call: Call, body: LoginIn) -> SignedInView:
     signed_in = await accounts.sign_in(
         body.login,
         body.password,
-        Origin(call.request.client_ip, body.device_token),
+        _origin(call, body.device_token),
         accounts=ports.accounts,
         sessions=ports.sessions,
         tokens=ports.tokens,
@@ -120,7 +124,7 @@ async def confirm(call: Call, body: ConfirmIn) -> SignedInView:
     signed_in = await accounts.confirm(
         body.token,
         body.password,
-        Origin(call.request.client_ip),
+        _origin(call),
         accounts=ports.accounts,
         sessions=ports.sessions,
         tokens=ports.tokens,
@@ -129,6 +133,30 @@ async def confirm(call: Call, body: ConfirmIn) -> SignedInView:
         now=call.now,
     )
     return signed_in_view(signed_in)
+
+
+@routes.get("/v1/auth/sessions")
+async def list_sessions(call: Call) -> SessionsView:
+    """List the devices on which the caller is signed in, the latest used first; at most 100."""
+    listed = await sessions.list_sessions(call.user_id, sessions=call.ports.sessions, now=call.now)
+    return sessions_view(listed, call.claims)
+
+
+@routes.delete("/v1/auth/sessions/{sessionId}", status=204, refusals=(404,))
+async def end_session(call: Call) -> None:
+    """Sign out a device: its tokens are refused and its sockets close."""
+    ports = call.ports
+    session_id = call.id("sessionId", NotFound("session", code="session_not_found"))
+    await sessions.end_session(
+        call.user_id, SessionId(session_id), sessions=ports.sessions, tokens=ports.tokens, now=call.now
+    )
+
+
+@routes.delete("/v1/auth/sessions", status=204)
+async def end_other_sessions(call: Call) -> None:
+    """Sign out all devices of the caller but this one."""
+    ports = call.ports
+    await sessions.end_other_sessions(call.claims, sessions=ports.sessions, tokens=ports.tokens, now=call.now)
 
 
 @routes.get("/v1/auth/validate")
@@ -143,3 +171,7 @@ async def validate(call: Call) -> ValidView:
 async def jwks(call: Call) -> PublicKeys:
     """List the public keys that verify this site's access tokens."""
     return msgspec.convert(await call.ports.tokens.jwks(now=call.now), PublicKeys)
+
+
+def _origin(call: Call, device_token: str | None = None) -> Origin:
+    return Origin(call.request.client_ip, device_token, call.user_agent)

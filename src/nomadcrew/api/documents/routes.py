@@ -62,8 +62,7 @@ def actions(call: Call) -> DocumentActions:
 
 def client(call: Call) -> Client:
     """The client of a request, for the audit."""
-    agent = call.request.headers.get("user-agent", "").replace("\x00", "")
-    return Client(call.request.client_ip, agent)
+    return Client(call.request.client_ip, call.user_agent)
 
 
 @routes.post(

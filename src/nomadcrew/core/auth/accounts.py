@@ -51,7 +51,7 @@ async def register(
     account = await create_account(
         sign_up, origin, confirmed=False, accounts=accounts, limits=limits, codes=tokens, new_id=new_id, now=now
     )
-    return await open_session(account, sessions=sessions, tokens=tokens, new_id=new_id, now=now)
+    return await open_session(account, origin.user_agent, sessions=sessions, tokens=tokens, new_id=new_id, now=now)
 
 
 async def create_account(
@@ -125,7 +125,7 @@ async def confirm(
     account = await confirm_account(
         code, password, origin, accounts=accounts, tokens=tokens, limits=limits, new_id=new_id, now=now
     )
-    return await open_session(account, sessions=sessions, tokens=tokens, new_id=new_id, now=now)
+    return await open_session(account, origin.user_agent, sessions=sessions, tokens=tokens, new_id=new_id, now=now)
 
 
 async def confirm_account(
@@ -177,7 +177,7 @@ async def sign_in(
     account = await check_credentials(
         login, password, origin, accounts=accounts, limits=limits, codes=tokens, new_id=new_id, now=now
     )
-    return await open_session(account, sessions=sessions, tokens=tokens, new_id=new_id, now=now)
+    return await open_session(account, origin.user_agent, sessions=sessions, tokens=tokens, new_id=new_id, now=now)
 
 
 async def check_credentials(

@@ -23,10 +23,11 @@ Buckets = Sequence[tuple[str, str]]  # names, each with a key
 
 
 class Origin(Struct, frozen=True):
-    """The client of an attempt: its IP address, and the token of a device that signed in before."""
+    """The client of an attempt: its IP address, the token of a device that signed in before, and its User-Agent."""
 
     client_ip: str
     device_token: str | None = None
+    user_agent: str = ""
 
 
 class Target(Struct, frozen=True):

@@ -11,6 +11,8 @@ ACCESS_LIFETIME = timedelta(minutes=15)
 REFRESH_LIFETIME = timedelta(days=30)
 REUSE_GRACE = timedelta(seconds=30)
 CONFIRMATION_LIFETIME = timedelta(hours=24)
+MAX_USER_AGENT = 400
+MAX_LISTED_SESSIONS = 100
 
 
 class Account(Struct, frozen=True):
@@ -30,6 +32,20 @@ class Session(Struct, frozen=True):
 
     id: SessionId
     account: Account
+    expires_at: datetime
+
+
+class ListedSession(Struct, frozen=True):
+    """A session in the list of its user.
+
+    `user_agent` is the device's name for itself at the sign-in; `last_used_at` is the time of the sign-in or of the
+    latest exchange of tokens.
+    """
+
+    id: SessionId
+    user_agent: str
+    created_at: datetime
+    last_used_at: datetime
     expires_at: datetime
 
 

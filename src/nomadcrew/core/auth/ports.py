@@ -7,7 +7,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from nomadcrew.core.auth.model import Account, Session
+from nomadcrew.core.auth.model import Account, ListedSession, Session
 from nomadcrew.core.claims import Claims
 from nomadcrew.core.ids import EventId, SessionId, UserId
 
@@ -137,7 +137,7 @@ class UnconfirmedRegistrations(Protocol):
 class Sessions(Protocol):
     """Sessions and their refresh tokens, stored as hashes only."""
 
-    async def open(self, session: Session, token_hash: bytes, *, now: datetime) -> None: ...
+    async def open(self, session: Session, token_hash: bytes, *, now: datetime, user_agent: str = "") -> None: ...
 
     async def rotate(self, spent_hash: bytes, fresh_hash: bytes, *, now: datetime, expires_at: datetime) -> Session:
         """Exchange a refresh token for a new one of the same family.
@@ -152,6 +152,22 @@ class Sessions(Protocol):
 
     async def close(self, token_hash: bytes, *, now: datetime) -> SessionId | None:
         """End the family of a refresh token. Returns its session, None if the token is unknown."""
+        ...
+
+    async def list_open(self, user_id: UserId, *, now: datetime) -> Sequence[ListedSession]:
+        """The user's open sessions, the latest used first; at most `MAX_LISTED_SESSIONS`."""
+        ...
+
+    async def end(self, user_id: UserId, session_id: SessionId, *, now: datetime) -> None:
+        """End a session of the user.
+
+        Raises:
+            NotFound: the user has no such open session.
+        """
+        ...
+
+    async def end_others(self, user_id: UserId, kept: SessionId | None, *, now: datetime) -> Sequence[SessionId]:
+        """End the user's sessions, except one. Returns those that this call ended."""
         ...
 
     async def delete_expired(self, *, now: datetime) -> int:

@@ -1,23 +1,33 @@
 """Sessions: refresh tokens that rotate, and the detection of their reuse."""
 
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime
 
 from msgspec.structs import replace
 
 from nomadcrew.core.auth.errors import InvalidRefreshToken
-from nomadcrew.core.auth.model import ACCESS_LIFETIME, REFRESH_LIFETIME, Account, Session, SignedIn
+from nomadcrew.core.auth.model import (
+    ACCESS_LIFETIME,
+    MAX_USER_AGENT,
+    REFRESH_LIFETIME,
+    Account,
+    ListedSession,
+    Session,
+    SignedIn,
+)
 from nomadcrew.core.auth.ports import Sessions, Tokens
-from nomadcrew.core.ids import NewId, SessionId
+from nomadcrew.core.claims import Claims
+from nomadcrew.core.ids import NewId, SessionId, UserId
 
 
 async def open_session(
-    account: Account, *, sessions: Sessions, tokens: Tokens, new_id: NewId, now: datetime
+    account: Account, user_agent: str, *, sessions: Sessions, tokens: Tokens, new_id: NewId, now: datetime
 ) -> SignedIn:
     """Open a session for one more device."""
     refresh_token = tokens.new_refresh_token()
     session = Session(SessionId(new_id()), account, now + REFRESH_LIFETIME)
-    await sessions.open(session, hash_of(refresh_token), now=now)
+    await sessions.open(session, hash_of(refresh_token), now=now, user_agent=user_agent[:MAX_USER_AGENT])
     signed_in = await _signed_in(session, refresh_token, tokens, now)
     return replace(signed_in, device_token=tokens.device_token(account.user_id))
 
@@ -48,6 +58,28 @@ async def sign_out(refresh_token: str, *, sessions: Sessions, tokens: Tokens, no
     ended = await sessions.close(hash_of(refresh_token), now=now)
     if ended is not None:
         await tokens.revoke(ended, now=now)
+
+
+async def list_sessions(user_id: UserId, *, sessions: Sessions, now: datetime) -> Sequence[ListedSession]:
+    return await sessions.list_open(user_id, now=now)
+
+
+async def end_session(
+    user_id: UserId, session_id: SessionId, *, sessions: Sessions, tokens: Tokens, now: datetime
+) -> None:
+    """End a session of the user: its tokens are refused and its sockets close.
+
+    Raises:
+        NotFound: the user has no such open session.
+    """
+    await sessions.end(user_id, session_id, now=now)
+    await tokens.revoke(session_id, now=now)
+
+
+async def end_other_sessions(claims: Claims, *, sessions: Sessions, tokens: Tokens, now: datetime) -> None:
+    """End all sessions of the caller but the one of the claims. Safe to repeat."""
+    for session_id in await sessions.end_others(claims.user_id, claims.session_id, now=now):
+        await tokens.revoke(session_id, now=now)
 
 
 def hash_of(refresh_token: str) -> bytes:

@@ -24,7 +24,7 @@ from nomadcrew.core.auth.model import Account
 from nomadcrew.core.auth.passwords import canonical
 from nomadcrew.core.auth.ports import AccountPage, Credentials, NewAccount, Registration, RegistrationId
 from nomadcrew.core.errors import TooMany, Unavailable
-from nomadcrew.core.ids import EventId, UserId
+from nomadcrew.core.ids import EventId, SessionId, UserId
 from nomadcrew.core.users.errors import EmailTaken, UsernameTaken
 
 log = logging.getLogger("nomadcrew.accounts")
@@ -45,7 +45,7 @@ CONFIRMED_ANYWAY = frozenset(
 
 
 class EndsSessions(Protocol):
-    async def end_all(self, user_id: UserId, *, now: datetime) -> object:
+    async def end_others(self, user_id: UserId, kept: SessionId | None, *, now: datetime) -> object:
         """End all sessions of a user."""
         ...
 
@@ -161,7 +161,7 @@ class CognitoAccounts:
                 raise
             # The pool was recreated, so recreate the user.
             await self._make_user(user_id, _attributes_of(account), password, verified=account.confirmed)
-        await self._sessions.end_all(user_id, now=now)
+        await self._sessions.end_others(user_id, None, now=now)
 
     async def grant_admin(self, user_id: UserId, *, granted: bool, now: datetime) -> None:
         await self._accounts.grant_admin(user_id, granted=granted, now=now)

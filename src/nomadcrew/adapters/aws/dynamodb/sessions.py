@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -22,8 +22,8 @@ from nomadcrew.adapters.aws.dynamodb.open_sessions import DynamoOpenSessions, se
 from nomadcrew.adapters.aws.sdk.client import AwsClient, AwsError
 from nomadcrew.adapters.aws.sdk.secrets import Secrets
 from nomadcrew.core.auth.errors import InvalidRefreshToken
-from nomadcrew.core.auth.model import REUSE_GRACE, Account, Session
-from nomadcrew.core.errors import Unavailable
+from nomadcrew.core.auth.model import MAX_LISTED_SESSIONS, REUSE_GRACE, Account, ListedSession, Session
+from nomadcrew.core.errors import NotFound, Unavailable
 from nomadcrew.core.ids import SessionId, UserId
 
 log = logging.getLogger("nomadcrew.sessions")
@@ -70,7 +70,7 @@ class DynamoSessions:
         self._secrets = secrets
         self._find_account = find_account
 
-    async def open(self, session: Session, token_hash: bytes, *, now: datetime) -> None:
+    async def open(self, session: Session, token_hash: bytes, *, now: datetime, user_agent: str = "") -> None:
         key = self._token_keys(token_hash)[0]
         user_id, expires_at = session.account.user_id, session.expires_at
         item: Item = {
@@ -78,6 +78,7 @@ class DynamoSessions:
             "createdAt": _number(now),
             "sessionToken": {"S": key},
             "expiresAt": _seconds(expires_at),
+            **({"userAgent": {"S": user_agent}} if user_agent else {}),
         }
         token = self._put_token(key, user_id, session.id, expires_at)
         if not await self._write({"Put": {"TableName": self._table, "Item": item}}, token):
@@ -113,26 +114,43 @@ class DynamoSessions:
         ended = await self._end(token.user_id, token.session_id, now, again=True)
         return token.session_id if ended else None
 
-    async def end_all(self, user_id: UserId, *, now: datetime) -> list[SessionId]:
-        """End all sessions of a user; returns their ids."""
-        ended, start = [], None
+    async def list_open(self, user_id: UserId, *, now: datetime) -> Sequence[ListedSession]:
+        # DynamoDB deletes an expired item up to two days late.
+        found = [_listed(item) async for item in self._not_ended(user_id)]
+        alive = [session for session in found if session.expires_at > now]
+        alive.sort(key=lambda session: (session.last_used_at, session.id), reverse=True)
+        return alive[:MAX_LISTED_SESSIONS]
+
+    async def end(self, user_id: UserId, session_id: SessionId, *, now: datetime) -> None:
+        if not await self._end(user_id, session_id, now):
+            raise NotFound("session", code="session_not_found")
+
+    async def end_others(self, user_id: UserId, kept: SessionId | None, *, now: datetime) -> Sequence[SessionId]:
+        ended = []
+        async for item in self._not_ended(user_id):
+            session_id = SessionId(UUID(item["sessionId"]["S"]))
+            if session_id != kept and await self._end(user_id, session_id, now):
+                ended.append(session_id)
+        return ended
+
+    async def _not_ended(self, user_id: UserId) -> AsyncIterator[Item]:
+        """The items of a user's sessions that no request has ended, page by page."""
+        start = None
         while True:
             page = await self._call(
                 "Query",
                 ConsistentRead=True,
                 KeyConditionExpression="userId = :user",
                 FilterExpression="attribute_not_exists(revokedAt)",
-                ProjectionExpression="sessionId",
+                ProjectionExpression="sessionId, userAgent, createdAt, refreshedAt, expiresAt",
                 ExpressionAttributeValues={":user": {"S": str(user_id)}},
                 **({} if start is None else {"ExclusiveStartKey": start}),
             )
             for item in page["Items"]:
-                session_id = SessionId(UUID(item["sessionId"]["S"]))
-                if await self._end(user_id, session_id, now):
-                    ended.append(session_id)
+                yield item
             start = page.get("LastEvaluatedKey")
             if start is None:
-                return ended
+                return
 
     async def delete_expired(self, *, now: datetime) -> int:  # noqa: ARG002 — required by the port
         """Nothing to do: DynamoDB deletes expired items by their TTL."""
@@ -153,9 +171,13 @@ class DynamoSessions:
         """Spend one token and store the other, unless either was changed meanwhile; a repeat has stored it."""
         session = {
             "Key": session_key(token.user_id, token.session_id),
-            "UpdateExpression": "SET expiresAt = :expires, sessionToken = :token",
+            "UpdateExpression": "SET expiresAt = :expires, sessionToken = :token, refreshedAt = :now",
             "ConditionExpression": _ALIVE,
-            "ExpressionAttributeValues": {":expires": _seconds(expires_at), ":token": {"S": fresh_key}},
+            "ExpressionAttributeValues": {
+                ":expires": _seconds(expires_at),
+                ":token": {"S": fresh_key},
+                ":now": _number(now),
+            },
         }
         writes = [{"Update": {"TableName": self._table, **session}}, self._spend(spent_key, token, now)]
         if token.spent_at is None:
@@ -252,6 +274,21 @@ def _token_of(item: Item) -> _Token:
         int(item["validUntil"]["N"]),
         None if spent_at is None else int(spent_at["N"]),
     )
+
+
+def _listed(item: Item) -> ListedSession:
+    created_at = _moment(item["createdAt"])
+    return ListedSession(
+        SessionId(UUID(item["sessionId"]["S"])),
+        item["userAgent"]["S"] if "userAgent" in item else "",
+        created_at,
+        _moment(item["refreshedAt"]) if "refreshedAt" in item else created_at,
+        _EPOCH + timedelta(seconds=int(item["expiresAt"]["N"])),
+    )
+
+
+def _moment(number: dict[str, str]) -> datetime:
+    return _EPOCH + int(number["N"]) * _MICROSECOND
 
 
 def _micros(moment: datetime) -> int:

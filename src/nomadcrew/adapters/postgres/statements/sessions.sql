@@ -1,7 +1,7 @@
 -- name: open
 WITH session AS (
-    INSERT INTO sessions (id, user_id, created_at, expires_at)
-    VALUES (:id::uuid, :user_id::uuid, :now::timestamptz, :expires_at::timestamptz)
+    INSERT INTO sessions (id, user_id, user_agent, created_at, expires_at)
+    VALUES (:id::uuid, :user_id::uuid, :user_agent::text, :now::timestamptz, :expires_at::timestamptz)
     RETURNING id
 )
 INSERT INTO refresh_tokens (hash, session_id, issued_at, expires_at)
@@ -35,6 +35,7 @@ WITH token AS MATERIALIZED (
 ), updated_session AS (
     UPDATE sessions s
     SET expires_at = CASE WHEN checked.verdict = 'ok' THEN :expires_at::timestamptz ELSE s.expires_at END,
+        refreshed_at = CASE WHEN checked.verdict = 'ok' THEN :now::timestamptz ELSE s.refreshed_at END,
         revoked_at = CASE WHEN checked.verdict = 'reused' THEN :now::timestamptz ELSE s.revoked_at END
     FROM checked WHERE checked.verdict IN ('ok', 'reused') AND s.id = checked.session_id
 )
@@ -50,6 +51,22 @@ LEFT JOIN user_profiles p ON p.id = checked.user_id
 UPDATE sessions s SET revoked_at = coalesce(s.revoked_at, :now::timestamptz)
 FROM refresh_tokens r WHERE r.hash = :hash::bytea AND s.id = r.session_id
 RETURNING s.id
+
+-- name: list_open
+SELECT id, user_agent, created_at, coalesce(refreshed_at, created_at) AS last_used_at, expires_at
+FROM sessions
+WHERE user_id = :user_id::uuid AND revoked_at IS NULL AND expires_at > :now::timestamptz
+ORDER BY last_used_at DESC, id DESC LIMIT :limit::int
+
+-- name: end
+UPDATE sessions SET revoked_at = :now::timestamptz
+WHERE id = :id::uuid AND user_id = :user_id::uuid AND revoked_at IS NULL
+RETURNING id
+
+-- name: end_others
+UPDATE sessions SET revoked_at = :now::timestamptz
+WHERE user_id = :user_id::uuid AND id IS DISTINCT FROM :kept::uuid AND revoked_at IS NULL
+RETURNING id
 
 -- name: ended_since
 SELECT id FROM sessions WHERE revoked_at > :since::timestamptz
