@@ -37,7 +37,7 @@ from tests.component.requests import (
 )
 from tests.postgres import Postgres
 from tests.sample_files import JPEG_OF_A_PHONE as PICTURE
-from tests.world import NEW_TRIP, Answer, World, world
+from tests.world import NEW_TRIP, Answer, User, World, world
 
 OLD_ID = UUID(int=0x0100_0000_0000_7000_8000_0000_0000_0001)
 HERE = "http://api.test"
@@ -45,6 +45,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # Access tokens, links and codes: longer than any id, and without spaces.
 _SECRET = re.compile(r"[A-Za-z0-9_.~-]{60,}")
 _SECRETS = {"refresh_token"}
+_RESETS = compile_statement("resets", "SELECT id FROM password_resets")
 _OUTBOX = compile_statement("outbox", "SELECT payload FROM outbox")
 
 
@@ -127,8 +128,29 @@ async def of_registration(here: Backends) -> list[Example]:
     body = {"token": code, "password": PASSWORD}
     confirmed = await _sent(here.mailing, "POST /v1/auth/confirm", Ask("POST", "/v1/auth/confirm", None, body))
     ana = await here.open.user("root")
+    of_passwords = await _new_passwords(here.open)
     admin = replace(ana, token=await here.open.token(ana.id, ana.username, is_admin=True))
-    return [registered, confirmed, await _sent(here.open, "GET /v1/users", Ask("GET", "/v1/users", admin))]
+    return [
+        registered,
+        confirmed,
+        *of_passwords,
+        await _sent(here.open, "GET /v1/users", Ask("GET", "/v1/users", admin)),
+    ]
+
+
+async def _new_passwords(stage: World) -> list[Example]:
+    """The rows that replace a password: by the token from a mail, and by a user who is signed in."""
+    email = "ben@example.org"
+    await stage.call("POST", "/v1/auth/register", body={"email": email, "password": PASSWORD})
+    assert (await stage.call("POST", "/v1/auth/forgot-password", body={"email": email})).status == 202
+    [row] = await stage.pool.fetch(_RESETS)
+    body = {"token": stage.ports.tokens.confirmation_code(row["id"]), "password": f"{PASSWORD}-new"}
+    reset = await _sent(stage, "POST /v1/auth/reset-password", Ask("POST", "/v1/auth/reset-password", None, body))
+    change = {"password": f"{PASSWORD}-new", "new_password": PASSWORD}
+    login = await stage.call("POST", "/v1/auth/login", body={"email": email, "password": f"{PASSWORD}-new"})
+    ben = User(login.json["user"]["id"], email, "ben", login.json["access_token"])
+    path = "/v1/auth/change-password"
+    return [reset, await _sent(stage, f"POST {path}", Ask("POST", path, ben, change))]
 
 
 async def refusals(here: Backends) -> list[Example]:

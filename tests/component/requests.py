@@ -120,7 +120,7 @@ async def ask(stage: Scene, row: str, variant: str, caller: str) -> Ask:
         whose = me if variant == "my own" else stage.people["another member"]
         path = path.replace("{notificationId}", str(await notification(stage.world, stage.trip, whose)))
     if "{token}" in path and "/wallet/" not in path:
-        token = "no-code" if "/confirm" in path else await stranger_link(stage)
+        token = "no-code" if "/auth/" in path or "/confirm" in path else await stranger_link(stage)
         path = path.replace("{token}", token)
     path = await _of_user(stage, row, variant, me, path)
     if "location" in row or "meeting-point" in row:
@@ -296,6 +296,12 @@ async def _body(stage: Scene, row: str, variant: str, me: User) -> Any:  # noqa:
             return {"refresh_token": reply.json["refresh_token"]}
         case "POST /v1/feedback":
             return {"name": "Ana", "email": "ana@example.org", "message": f"It works well, {stage.tag}."}
+        case "POST /v1/auth/resend" | "POST /v1/auth/forgot-password":
+            return {"email": f"account-{stage.tag}@example.org"}
+        case "POST /v1/auth/reset-password":
+            return {"token": "no-code", "password": PASSWORD}
+        case "POST /v1/auth/change-password":
+            return {"password": PASSWORD, "new_password": f"{PASSWORD}-new"}
         case "POST /v1/auth/confirm":
             return {"token": "no-code", "password": PASSWORD}
         case _:

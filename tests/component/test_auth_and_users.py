@@ -24,6 +24,7 @@ from tests.world import Answer, User, World, world
 PASSWORD = "Sail2Porto!"
 ANA: dict[str, Any] = {"email": "ana@example.org", "password": PASSWORD}
 SUPABASE, SUPABASE_SECRET = "https://abc.supabase.co", "the-projects-secret-of-forty-characters!"
+_RESETS = compile_statement("resets", "SELECT id FROM password_resets")
 _OUTBOX = compile_statement("outbox", "SELECT * FROM outbox ORDER BY occurred_at, id")
 
 
@@ -625,3 +626,68 @@ async def test_an_invitation_to_a_user_is_not_had_by_claiming_the_users_private_
         "onboard": await beside.call("POST", "/v1/users/onboard", by=by_supabase(beside, email=private), body={}),
     }
     assert {way: reply.status for way, reply in refused.items()} == dict.fromkeys(refused, 400)
+
+
+async def test_a_request_for_a_new_password_does_not_reveal_accounts(here: World) -> None:
+    await register(here)
+    for path in ("/v1/auth/forgot-password", "/v1/auth/resend"):
+        replies = []
+        for email in ("ana@example.org", "unknown@example.org", "not an address"):
+            replies.append(await here.call("POST", path, body={"email": email}))
+            assert len(here.statements) == 1
+        assert {(reply.status, reply.body) for reply in replies} == {(202, replies[0].body)}
+
+
+async def test_a_password_is_reset_with_the_mailed_token(here: World) -> None:
+    signed_in = await register(here)
+    await here.call("POST", "/v1/auth/forgot-password", body={"email": "ana@example.org"})
+    [row] = await here.pool.fetch(_RESETS)
+    code = here.ports.tokens.confirmation_code(row["id"])
+    for body, refusal in (
+        ({"token": code, "password": "weak"}, "weak_password"),
+        ({"token": "forged", "password": "Other1pass!"}, "invalid_reset"),
+    ):
+        reply = await here.call("POST", "/v1/auth/reset-password", body=body)
+        assert (reply.status, reply.code) == (400, refusal)
+    reply = await here.call("POST", "/v1/auth/reset-password", body={"token": code, "password": "Other1pass!"})
+    assert reply.status == 204
+    refreshed = {"refresh_token": signed_in.json["refresh_token"]}
+    assert (await here.call("POST", "/v1/auth/refresh", body=refreshed)).status == 401
+    assert (await login(here)).code == "invalid_credentials"
+    assert (await login(here, "Other1pass!")).status == 200
+
+
+async def change_password(here: World, by: User, present: str, new: str) -> Answer:
+    return await here.call(
+        "POST", "/v1/auth/change-password", by=by, body={"password": present, "new_password": new}
+    )
+
+
+async def test_a_user_changes_the_password_and_stays_signed_in_on_this_device_alone(here: World) -> None:
+    phone, tablet = await register(here), await login(here)
+    refused = await change_password(here, bearer(phone), "Wrong1pass!", "Other1pass!")
+    assert (refused.status, refused.code) == (403, "wrong_password")
+    refused = await change_password(here, bearer(phone), PASSWORD, "weak")
+    assert (refused.status, refused.code) == (400, "weak_password")
+    changed = await change_password(here, bearer(phone), PASSWORD, "Other1pass!")
+    assert changed.status == 200
+    [session] = (await here.call("GET", "/v1/auth/sessions", by=bearer(changed))).json["sessions"]
+    assert session["current"]
+    refreshed = {"refresh_token": tablet.json["refresh_token"]}
+    assert (await here.call("POST", "/v1/auth/refresh", body=refreshed)).status == 401
+    assert (await login(here)).code == "invalid_credentials"
+    assert (await login(here, "Other1pass!")).status == 200
+
+
+async def test_wrong_present_passwords_are_limited(here: World) -> None:
+    ana = bearer(await register(here))
+    for _ in range(5):
+        assert (await change_password(here, ana, "Wrong1pass!", "Other1pass!")).code == "wrong_password"
+    assert (await change_password(here, ana, PASSWORD, "Other1pass!")).code == "too_many_failures"
+
+
+async def test_a_user_of_another_issuer_has_no_password_here(beside: World) -> None:
+    ana = by_supabase(beside, email="ana@example.org", username="ana")
+    assert (await beside.call("POST", "/v1/users/onboard", by=ana)).status == 200
+    refused = await change_password(beside, ana, PASSWORD, "Other1pass!")
+    assert (refused.status, refused.code) == (403, "password_elsewhere")

@@ -19,6 +19,10 @@ UNREACHED = {
     "GET /contact-email/confirm/{token}",
     "POST /v1/auth/confirm",
     "GET /auth/confirm/{token}",
+    "GET /auth/reset/{token}",
+    "POST /auth/reset/{token}",
+    "POST /v1/auth/reset-password",
+    "POST /v1/auth/change-password",
     "POST /auth/confirm/{token}",
     "GET /v1/users",
 }

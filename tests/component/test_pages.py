@@ -16,6 +16,7 @@ from tests.postgres import Postgres
 from tests.world import Answer, User, World, world
 
 PASSWORD = "Sail2Porto!"
+_RESETS = compile_statement("resets", "SELECT id FROM password_resets")
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 _CONTACT = compile_statement("contact", "SELECT contact_email_code_id FROM user_profiles WHERE id = :id::uuid")
 _COUNT = compile_statement("count", "SELECT count(*) AS people FROM user_profiles")
@@ -418,3 +419,37 @@ async def test_a_stranger_who_is_added_is_invited(here: World) -> None:
     assert (await added(second))["status"] == "ACTIVE"
     await here.call("DELETE", f"/v1/trips/{second}/members/{ben.id}", by=ben)
     assert (await added(second))["status"] == "INVITED"
+
+
+async def reset_link(here: World, name: str = "ben") -> str:
+    """The path of the page from the mail for a new password."""
+    body = {"email": f"{name}@example.org"}
+    assert (await here.call("POST", "/v1/auth/forgot-password", body=body)).status == 202
+    [row] = await here.pool.fetch(_RESETS)
+    return f"/auth/reset/{here.ports.tokens.confirmation_code(row['id'])}"
+
+
+async def test_a_mailed_link_leads_to_a_form_for_a_new_password_that_works_once(here: World) -> None:
+    await sign_up(here)
+    path = await reset_link(here)
+    for _ in range(2):
+        page = await here.call("GET", path)
+        assert (page.status, "The new password of ben" in words(page)) == (200, True)
+        assert len(here.statements) == 1
+    weak = await post(here, path, {"password": "short"})
+    assert (weak.status, 'role="alert"' in weak.body.decode()) == (400, True)
+    saved = await post(here, path, {"password": "Other1pass!"})
+    assert (saved.status, "new password is saved" in words(saved)) == (200, True)
+    assert (await login(here, "ben"), await login(here, "ben", "Other1pass!")) == (401, 200)
+    for again in (await post(here, path, {"password": "Third1pass!"}), await here.call("GET", path)):
+        assert (again.status, "Ask for a new one" in words(again)) == (410, True)
+
+
+async def test_a_forged_or_expired_link_for_a_new_password_gets_a_page(here: World) -> None:
+    await sign_up(here)
+    path = await reset_link(here)
+    assert (await here.call("GET", f"{path}x")).status == 410
+    here.clock.advance(1801)
+    assert (await here.call("GET", path)).status == 410
+    assert (await post(here, path, {"password": "Other1pass!"})).status == 410
+    assert await login(here, "ben") == 200

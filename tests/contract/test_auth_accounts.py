@@ -2,16 +2,16 @@
 
 import asyncio
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from nomadcrew.adapters.machine.passwords import Argon2Passwords
 from nomadcrew.adapters.postgres.accounts import PostgresAccounts
 from nomadcrew.adapters.postgres.database import Database
-from nomadcrew.core.auth.errors import ConfirmationUsed, InvalidConfirmation, InvalidRefreshToken
+from nomadcrew.core.auth.errors import ConfirmationUsed, InvalidConfirmation, InvalidRefreshToken, InvalidReset
 from nomadcrew.core.auth.model import Session
-from nomadcrew.core.auth.ports import NewAccount, RegistrationId
+from nomadcrew.core.auth.ports import NewAccount, PasswordReset, PasswordResetId, RegistrationId
 from nomadcrew.core.errors import NotFound
 from nomadcrew.core.ids import EventId, SessionId, UserId, uuid7
 from nomadcrew.core.users.errors import EmailTaken, UsernameTaken
@@ -342,3 +342,97 @@ async def test_expired_registrations_are_deleted_after_a_week(auth: AuthPorts) -
     await request(auth, new_account("ana"))
     assert await auth.abandoned.delete_expired(now=NOON + 8 * DAY) == 0
     assert await auth.abandoned.delete_expired(now=NOON + 8 * DAY + MINUTE) == 1
+
+
+async def asks_for_reset(auth: AuthPorts, email: str = "ana@example.org", now: datetime = NOON) -> PasswordResetId:
+    id_ = PasswordResetId(uuid7())
+    await auth.accounts.request_reset(email, id_, EventId(uuid7()), now=now)
+    return id_
+
+
+async def found_reset(auth: AuthPorts, id_: PasswordResetId, now: datetime = NOON) -> PasswordReset:
+    reset = await auth.accounts.get_reset(id_, now=now)
+    assert reset is not None
+    return reset
+
+
+async def test_a_reset_replaces_the_password_once_and_confirms_the_address(auth: AuthPorts) -> None:
+    await auth.accounts.register(new_account("ana"), PASSWORD, confirmed=False, now=NOON)
+    reset = await found_reset(auth, await asks_for_reset(auth, "ANA@example.org"))
+    assert (reset.account.profile.username, reset.expires_at) == ("ana", NOON + 30 * MINUTE)
+    await auth.accounts.reset_password(reset, "Other1pass!", now=NOON + MINUTE)
+    assert await signs_in(auth, "ana", "Other1pass!")
+    assert not await signs_in(auth, "ana", PASSWORD)
+    account = await auth.accounts.get_account(reset.account.user_id)
+    assert account is not None
+    assert account.confirmed
+    assert await auth.accounts.get_reset(reset.id, now=NOON + MINUTE) is None
+    with pytest.raises(InvalidReset):
+        await auth.accounts.reset_password(reset, "Third1pass!", now=NOON + MINUTE)
+
+
+async def test_a_reset_ends_all_sessions(auth: AuthPorts) -> None:
+    account = await auth.account("ana")
+    await auth.sessions.open(Session(SessionId(uuid7()), account, NOON + DAY), b"a" * 32, now=NOON)
+    reset = await found_reset(auth, await asks_for_reset(auth))
+    await auth.accounts.reset_password(reset, "Other1pass!", now=NOON)
+    assert await auth.sessions.list_open(account.user_id, now=NOON) == []
+
+
+async def test_a_reset_is_for_an_account_only_and_its_event_holds_no_secret(auth: AuthPorts) -> None:
+    await auth.account("ana")
+    await auth.profile("ben")
+    for email in ("ben@example.org", "unknown@example.org"):
+        assert await auth.accounts.get_reset(await asks_for_reset(auth, email), now=NOON) is None
+    assert await auth.events() == []
+    id_ = await asks_for_reset(auth)
+    [(kind, audience, payload)] = await auth.events()
+    assert (kind, audience) == ("account.password_reset_requested", "internal")
+    assert json.loads(payload) == {"reset_id": str(id_)}
+
+
+async def test_a_reset_expires(auth: AuthPorts) -> None:
+    await auth.account("ana")
+    id_ = await asks_for_reset(auth)
+    assert await auth.accounts.get_reset(id_, now=NOON + 29 * MINUTE) is not None
+    assert await auth.accounts.get_reset(id_, now=NOON + 30 * MINUTE) is None
+
+
+async def test_requests_of_others_do_not_break_a_mailed_link(auth: AuthPorts) -> None:
+    await auth.account("ana")
+    first = await asks_for_reset(auth)
+    await asks_for_reset(auth, now=NOON + MINUTE)
+    assert len(await auth.events()) == 1
+    await asks_for_reset(auth, now=NOON + 10 * MINUTE)
+    assert len(await auth.events()) == 2
+    assert (await found_reset(auth, first, NOON + 35 * MINUTE)).expires_at == NOON + 40 * MINUTE
+    later = await asks_for_reset(auth, now=NOON + HOUR)
+    assert await auth.accounts.get_reset(first, now=NOON + HOUR) is None
+    await found_reset(auth, later, NOON + HOUR)
+
+
+async def test_a_used_reset_is_replaced_by_a_new_one(auth: AuthPorts) -> None:
+    await auth.account("ana")
+    reset = await found_reset(auth, await asks_for_reset(auth))
+    await auth.accounts.reset_password(reset, "Other1pass!", now=NOON)
+    again = await asks_for_reset(auth, now=NOON + 6 * MINUTE)
+    assert await auth.accounts.get_reset(reset.id, now=NOON + 6 * MINUTE) is None
+    await found_reset(auth, again, NOON + 6 * MINUTE)
+
+
+async def test_the_mail_of_a_pending_registration_is_sent_again_by_its_address(auth: AuthPorts) -> None:
+    id_ = await request(auth, new_account("ana"))
+    for now in (NOON + MINUTE, NOON + 6 * MINUTE, NOON + 7 * MINUTE):
+        await auth.accounts.remind_address("Ana@example.org", EventId(uuid7()), now=now)
+    await auth.accounts.remind_address("unknown@example.org", EventId(uuid7()), now=NOON + HOUR)
+    assert [json.loads(payload) for _, _, payload in await auth.events()] == [{"registration_id": str(id_)}] * 2
+
+
+async def test_credentials_are_found_by_id(auth: AuthPorts) -> None:
+    account = await auth.account("ana")
+    found = await auth.accounts.get_credentials(account.user_id)
+    assert found is not None
+    assert found.account == account
+    assert await auth.accounts.check(found, PASSWORD)
+    ben = await auth.profile("ben")
+    assert await auth.accounts.get_credentials(ben.id) is None

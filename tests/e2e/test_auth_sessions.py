@@ -10,6 +10,7 @@ import pytest
 
 from tests.e2e.client import PASSWORD, Api, User
 from tests.e2e.conftest import Connect, Register
+from tests.e2e.mailbox import Mailbox, link_to
 from tests.e2e.server import Server
 
 SESSION_ENDED = 4401  # the shipped app then refreshes its token and reconnects
@@ -205,3 +206,32 @@ def nomadcrew(server: Server, *words: str) -> None:
     """Run a command on the server's data folder."""
     command = [str(Path(sys.executable).with_name("nomadcrew")), *words]
     subprocess.run(command, env={**os.environ, "NOMADCREW_HOME": str(server.home)}, check=True, capture_output=True)
+
+
+async def test_a_forgotten_password_is_replaced_by_a_mailed_link(
+    api: Api, register: Register, mailbox: Mailbox
+) -> None:
+    ana = await register("ana")
+    for _ in range(2):
+        reply = await api.send("POST", "/v1/auth/forgot-password", json={"email": ana.email})
+        assert reply.status_code == 202, reply.text
+    path = await link_to(ana.email, "/auth/reset", mailbox)
+    page = await api.send("GET", path)
+    assert (page.status_code, ana.username in page.text) == (200, True)
+    saved = await api.send("POST", path, data={"password": "Over-the-sea-8"})
+    assert saved.status_code == 200, saved.text
+    assert await refused_refresh(api, ana.refresh_token) == "invalid_refresh_token"
+    for password, status in ((PASSWORD, 401), ("Over-the-sea-8", 200)):
+        login = await api.send("POST", "/v1/auth/login", json={"email": ana.email, "password": password})
+        assert login.status_code == status, login.text
+    assert (await api.send("GET", path)).status_code == 410
+
+
+async def test_a_user_changes_the_password(api: Api, register: Register) -> None:
+    ana = await register("ana")
+    body = {"password": PASSWORD, "new_password": "Over-the-sea-8"}
+    again = User.of(api, await ana.ask("POST", "/v1/auth/change-password", body))
+    await again.ask("GET", "/v1/users/me")
+    assert await refused_refresh(api, ana.refresh_token) == "invalid_refresh_token"
+    login = {"email": ana.email, "password": "Over-the-sea-8"}
+    assert (await api.send("POST", "/v1/auth/login", json=login)).status_code == 200

@@ -20,7 +20,7 @@ from nomadcrew.api.pages.html import confirm_page, confirmed_page, invitation_pa
 from nomadcrew.api.rendering import MAX_SHOWN, days, minute, one_line, unlinked
 from nomadcrew.core.auth.errors import InvalidCredentials
 from nomadcrew.core.auth.model import Account
-from nomadcrew.core.auth.ports import Registration, RegistrationId
+from nomadcrew.core.auth.ports import PasswordReset, PasswordResetId, Registration, RegistrationId
 from nomadcrew.core.errors import TooMany
 from nomadcrew.core.events import Event
 from nomadcrew.core.ids import EventId, InvitationId, TripId, UserId
@@ -305,6 +305,7 @@ class Stored:
     invitation: tuple[Invitation, InvitationDetails] | None = None
     registration: Registration | None = None
     account: Account | None = None
+    reset: PasswordReset | None = None
     mails: list[tuple[InvitationId, EventId]] = field(default_factory=list)
 
     async def mail_sent(self, invitation_id: InvitationId, event_id: EventId, *, now: datetime) -> None:
@@ -319,6 +320,9 @@ class Stored:
 
     async def get_account(self, user_id: UserId) -> Account | None:
         return self.account
+
+    async def get_reset(self, reset_id: PasswordResetId, *, now: datetime) -> PasswordReset | None:
+        return self.reset
 
 
 class Secrets:
@@ -409,6 +413,15 @@ async def test_the_owner_of_an_address_is_mailed_that_an_account_exists() -> Non
     event = an_event("account.confirmation_requested", user_id=str(ACCOUNT.user_id))
     [mail] = await mails_for(event, Stored(account=ACCOUNT))
     assert mail.subject == "You have an account already"
+    assert await mails_for(event, Stored()) == []
+
+
+async def test_a_reset_that_works_is_mailed_its_code() -> None:
+    reset = PasswordReset(PasswordResetId(UUID(int=7)), ACCOUNT, NOON + timedelta(minutes=30))
+    event = an_event("account.password_reset_requested", reset_id=str(reset.id))
+    [mail] = await mails_for(event, Stored(reset=reset))
+    assert (mail.to, "/auth/reset/code-of-7" in mail.text) == ("ben@example.org", True)
+    assert "12:30" in mail.html
     assert await mails_for(event, Stored()) == []
 
 

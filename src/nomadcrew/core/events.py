@@ -82,6 +82,7 @@ CONSUMERS: dict[str, tuple[str, ...]] = {
     "avatar.uploaded": (PICTURES,),
     TRIP_EXPORTED: (NOTIFICATIONS,),
     "account.confirmation_requested": (EMAIL,),
+    "account.password_reset_requested": (EMAIL,),
     "contact_email.confirmation_requested": (EMAIL,),
 }
 

@@ -8,9 +8,17 @@ from uuid import UUID
 from nomadcrew.adapters.postgres.profiles import profile_of
 from nomadcrew.adapters.postgres.sql import Duplicate, Row, Sql, Statement, json_param, statements
 from nomadcrew.adapters.postgres.text_keys import search_columns, with_keys
-from nomadcrew.core.auth.errors import ConfirmationUsed, InvalidConfirmation
-from nomadcrew.core.auth.model import CONFIRMATION_LIFETIME, Account
-from nomadcrew.core.auth.ports import AccountPage, Credentials, NewAccount, Registration, RegistrationId
+from nomadcrew.core.auth.errors import ConfirmationUsed, InvalidConfirmation, InvalidReset
+from nomadcrew.core.auth.model import CONFIRMATION_LIFETIME, RESET_LIFETIME, Account
+from nomadcrew.core.auth.ports import (
+    AccountPage,
+    Credentials,
+    NewAccount,
+    PasswordReset,
+    PasswordResetId,
+    Registration,
+    RegistrationId,
+)
 from nomadcrew.core.errors import NotFound, Unavailable
 from nomadcrew.core.ids import EventId, UserId
 from nomadcrew.core.retention import REGISTRATION_RETENTION
@@ -116,6 +124,39 @@ class PostgresAccounts(PostgresUnconfirmedRegistrations):
             now=now,
         )
 
+    async def remind_address(self, email: str, event_id: EventId, *, now: datetime) -> None:
+        await self._sql.fetch(
+            _SQL["remind_address"],
+            email_key=email_key(email),
+            event_id=event_id,
+            expires_at=now + CONFIRMATION_LIFETIME,
+            mailed_before=now - REMIND_PAUSE,
+            now=now,
+        )
+
+    async def request_reset(
+        self, email: str, reset_id: PasswordResetId, event_id: EventId, *, now: datetime
+    ) -> None:
+        await self._sql.fetch(
+            _SQL["request_reset"],
+            email_key=email_key(email),
+            id=reset_id,
+            event_id=event_id,
+            expires_at=now + RESET_LIFETIME,
+            mailed_before=now - REMIND_PAUSE,
+            now=now,
+        )
+
+    async def get_reset(self, reset_id: PasswordResetId, *, now: datetime) -> PasswordReset | None:
+        for row in await self._sql.fetch(_SQL["reset"], id=reset_id, now=now):
+            return PasswordReset(row["reset_id"], _account(row), row["expires_at"])
+        return None
+
+    async def reset_password(self, reset: PasswordReset, password: str, *, now: datetime) -> None:
+        password_hash = await self._passwords.hash(password)
+        if not await self._sql.fetch(_SQL["reset_password"], id=reset.id, password_hash=password_hash, now=now):
+            raise InvalidReset
+
     async def confirm(
         self, registration_id: RegistrationId, suffix: str, *, now: datetime, password_hash: str | None = None
     ) -> Account:
@@ -168,6 +209,10 @@ class PostgresAccounts(PostgresUnconfirmedRegistrations):
     async def get_account(self, user_id: UserId) -> Account | None:
         rows = await self._sql.fetch(_SQL["one"], user_id=user_id)
         return _account(rows[0]) if rows else None
+
+    async def get_credentials(self, user_id: UserId) -> Credentials | None:
+        rows = await self._sql.fetch(_SQL["one"], user_id=user_id)
+        return Credentials(rows[0]["password_hash"], account=_account(rows[0])) if rows else None
 
     async def page(self, *, limit: int, offset: int) -> AccountPage:
         rows = await self._sql.fetch(_SQL["page"], limit=limit, offset=offset)

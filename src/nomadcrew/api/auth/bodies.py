@@ -61,6 +61,31 @@ class ConfirmIn(Struct):
     password: Password
 
 
+class AddressIn(Struct):
+    email: Text
+
+
+class ResetPasswordIn(Struct):
+    """The token from the mail, and the new password."""
+
+    token: Secret
+    password: Password
+
+
+class ChangePasswordIn(Struct):
+    """The present password and the new one, and the `device_token` of an earlier sign-in as in `LoginIn`."""
+
+    password: Password
+    new_password: Password
+    device_token: Secret | None = None
+
+
+class MailView(Struct):
+    """The reply of requests for mails, the same for every address."""
+
+    message: str = "If the address is known here, a mail is on its way."
+
+
 class SignedInView(Struct):
     """Tokens for a client to store; the access token is valid for `expires_in` seconds."""
 

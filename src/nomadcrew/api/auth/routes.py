@@ -3,12 +3,16 @@
 import msgspec
 
 from nomadcrew.api.auth.bodies import (
+    AddressIn,
+    ChangePasswordIn,
     ConfirmationRequired,
     ConfirmIn,
     LoginIn,
+    MailView,
     PublicKeys,
     RefreshIn,
     RegisterIn,
+    ResetPasswordIn,
     SessionsView,
     SignedInView,
     ValidView,
@@ -16,7 +20,7 @@ from nomadcrew.api.auth.bodies import (
     signed_in_view,
     valid_view,
 )
-from nomadcrew.core.auth import accounts, sessions
+from nomadcrew.core.auth import accounts, new_passwords, sessions
 from nomadcrew.core.auth.failures import Origin
 from nomadcrew.core.errors import NotFound
 from nomadcrew.core.flags import REGISTRATION
@@ -27,7 +31,18 @@ from nomadcrew.web.problems import JSON_TYPE
 from nomadcrew.web.routes import Auth, Idempotency, Routes
 
 routes = Routes(
-    "auth", ports=("accounts", "flags", "limits", "open_sessions", "outbox", "profiles", "sessions", "tokens")
+    "auth",
+    ports=(
+        "accounts",
+        "flags",
+        "idempotency",
+        "limits",
+        "open_sessions",
+        "outbox",
+        "profiles",
+        "sessions",
+        "tokens",
+    ),
 )
 
 
@@ -125,6 +140,61 @@ async def confirm(call: Call, body: ConfirmIn) -> SignedInView:
         body.token,
         body.password,
         _origin(call),
+        accounts=ports.accounts,
+        sessions=ports.sessions,
+        tokens=ports.tokens,
+        limits=ports.limits,
+        new_id=ports.new_id,
+        now=call.now,
+    )
+    return signed_in_view(signed_in)
+
+
+@routes.post("/v1/auth/resend", auth=Auth.PUBLIC, bucket="sign_in", status=202, idempotency=Idempotency.NEVER)
+async def resend_confirmation(call: Call, body: AddressIn) -> MailView:
+    """Mail the link that confirms a registration again, at most once every five minutes.
+
+    The reply is the same whether or not the address is known.
+    """
+    await accounts.remind(body.email, accounts=call.ports.accounts, new_id=call.ports.new_id, now=call.now)
+    return MailView()
+
+
+@routes.post("/v1/auth/forgot-password", auth=Auth.PUBLIC, bucket="sign_in", status=202,
+             idempotency=Idempotency.NEVER)  # fmt: skip
+async def forgot_password(call: Call, body: AddressIn) -> MailView:
+    """Mail a link with which to choose a new password, at most once every five minutes; it works for 30 minutes.
+
+    The reply is the same whether or not the address is known.
+    """
+    await new_passwords.request_reset(
+        body.email, accounts=call.ports.accounts, new_id=call.ports.new_id, now=call.now
+    )
+    return MailView()
+
+
+@routes.post("/v1/auth/reset-password", auth=Auth.PUBLIC, bucket="sign_in", status=204,
+             idempotency=Idempotency.NEVER, statements=2,
+             why="the rules for a password need its account")  # fmt: skip
+async def reset_password(call: Call, body: ResetPasswordIn) -> None:
+    """Choose a new password with the token from a mail, which works once. All devices are signed out."""
+    await new_passwords.reset_password(
+        body.token, body.password, accounts=call.ports.accounts, codes=call.ports.tokens, now=call.now
+    )
+
+
+@routes.post(
+    "/v1/auth/change-password", bucket="sign_in", idempotency=Idempotency.NEVER, refusals=(403,), statements=3,
+    why="the present password is checked before it is replaced, and this device gets a session",
+)  # fmt: skip
+async def change_password(call: Call, body: ChangePasswordIn) -> SignedInView:
+    """Replace the password. All devices are signed out; this one gets new tokens."""
+    ports = call.ports
+    signed_in = await new_passwords.change_password(
+        call.user_id,
+        body.password,
+        body.new_password,
+        _origin(call, body.device_token),
         accounts=ports.accounts,
         sessions=ports.sessions,
         tokens=ports.tokens,

@@ -12,9 +12,10 @@ from nomadcrew.api.mail.messages import (
     invitation_reminder_mail,
     registered_mail,
     reminder_mail,
+    reset_mail,
 )
 from nomadcrew.core import events
-from nomadcrew.core.auth.ports import RegistrationId
+from nomadcrew.core.auth.ports import PasswordResetId, RegistrationId
 from nomadcrew.core.events import Event
 from nomadcrew.core.ids import DocumentId, InvitationId, UserId
 from nomadcrew.core.invitations.model import InvitationStatus
@@ -42,6 +43,10 @@ class AboutAccount(msgspec.Struct):
 
     registration_id: UUID | None = None
     user_id: UUID | None = None
+
+
+class AboutReset(msgspec.Struct):
+    reset_id: UUID
 
 
 class AboutDocument(msgspec.Struct, rename="camel"):
@@ -74,6 +79,8 @@ async def _mail_for(event: Event, ports: Ports) -> MailMessage | None:
             return await _about_invitation(event, ports)
         case "account.confirmation_requested":
             return await _about_account(event, ports)
+        case "account.password_reset_requested":
+            return await _about_reset(event, ports)
         case "contact_email.confirmation_requested":
             return await _about_contact_email(event, ports)
         case events.DOCUMENT_ENDS:
@@ -124,3 +131,11 @@ async def _about_account(event: Event, ports: Ports) -> MailMessage | None:
         return confirmation_mail(str(event.id), registration, code, ports.site)
     account = None if about.user_id is None else await ports.registrations.get_account(UserId(about.user_id))
     return None if account is None else registered_mail(str(event.id), account)
+
+
+async def _about_reset(event: Event, ports: Ports) -> MailMessage | None:
+    about = msgspec.json.decode(event.payload, type=AboutReset)
+    reset = await ports.registrations.get_reset(PasswordResetId(about.reset_id), now=ports.clock())
+    if reset is None:
+        return None
+    return reset_mail(str(event.id), reset, ports.codes.confirmation_code(reset.id), ports.site)

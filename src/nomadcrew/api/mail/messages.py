@@ -4,7 +4,7 @@ from typing import Any
 
 from nomadcrew.api.rendering import day, days, minute, render, unlinked
 from nomadcrew.core.auth.model import Account
-from nomadcrew.core.auth.ports import Registration
+from nomadcrew.core.auth.ports import PasswordReset, Registration
 from nomadcrew.core.documents.model import EndingDocument
 from nomadcrew.core.invitations.model import InvitationDetails
 from nomadcrew.core.mail import MailMessage
@@ -61,6 +61,19 @@ def confirmation_mail(id_: str, registration: Registration, code: str, site: Sit
         username=unlinked(registration.username),
         expires=minute(registration.expires_at),
         link=f"{site.public_url}/auth/confirm/{code}",
+    )
+
+
+def reset_mail(id_: str, reset: PasswordReset, code: str, site: Site) -> MailMessage:
+    """The mail with the link to choose a new password."""
+    return _message(
+        id_,
+        reset.account.profile.email,
+        "Choose a new password",
+        "reset_mail",
+        username=unlinked(reset.account.profile.username),
+        expires=minute(reset.expires_at),
+        link=f"{site.public_url}/auth/reset/{code}",
     )
 
 

@@ -5,8 +5,15 @@ from http import HTTPStatus
 
 from nomadcrew.api.mail.messages import APP_SCHEME, invitation_path
 from nomadcrew.api.rendering import days, minute, one_line, render
-from nomadcrew.core.auth.errors import ConfirmationUsed, InvalidConfirmation, InvalidCredentials
+from nomadcrew.core.auth.errors import (
+    ConfirmationUsed,
+    InvalidConfirmation,
+    InvalidCredentials,
+    InvalidReset,
+    WeakPassword,
+)
 from nomadcrew.core.auth.model import Account
+from nomadcrew.core.auth.ports import PasswordReset
 from nomadcrew.core.errors import DomainError, TooMany, Unavailable
 from nomadcrew.core.invitations.errors import BadInvitationToken, Expired, InviterNotAllowed, NotPending
 from nomadcrew.core.invitations.model import InvitationDetails
@@ -31,6 +38,7 @@ _STATUS: dict[type[DomainError], int] = {
     Expired: HTTPStatus.GONE,
     InviterNotAllowed: HTTPStatus.GONE,
     ConfirmationUsed: HTTPStatus.GONE,
+    InvalidReset: HTTPStatus.GONE,
 }
 _HEADINGS = {
     HTTPStatus.NOT_FOUND: "This link does not work",
@@ -84,6 +92,20 @@ def confirm_page(refusal: InvalidCredentials | None = None) -> Reply:
 
 def confirmed_page(account: Account) -> Reply:
     return _reply(HTTPStatus.OK, render("confirmed.html", username=account.profile.username))
+
+
+def reset_password_page(reset: PasswordReset, refusal: WeakPassword | None = None) -> Reply:
+    """The form for a new password; after a weak one it says why."""
+    html = render(
+        "reset_password.html",
+        username=reset.account.profile.username,
+        refusal=None if refusal is None else refusal.text,
+    )
+    return _reply(HTTPStatus.OK if refusal is None else status_of(refusal), html)
+
+
+def password_reset_page(reset: PasswordReset) -> Reply:
+    return _reply(HTTPStatus.OK, render("password_reset.html", username=reset.account.profile.username))
 
 
 def confirm_contact_email_page(address: UnconfirmedContactEmail) -> Reply:

@@ -12,14 +12,17 @@ from nomadcrew.api.pages.html import (
     confirmed_page,
     contact_email_confirmed_page,
     invitation_page,
+    password_reset_page,
     refused_page,
+    reset_password_page,
     welcome_page,
 )
-from nomadcrew.core.auth import accounts
+from nomadcrew.core.auth import accounts, new_passwords
 from nomadcrew.core.auth.accounts import SignUp
-from nomadcrew.core.auth.errors import InvalidCredentials
+from nomadcrew.core.auth.errors import InvalidCredentials, WeakPassword
 from nomadcrew.core.auth.failures import Origin
 from nomadcrew.core.auth.model import Account
+from nomadcrew.core.auth.ports import PasswordReset
 from nomadcrew.core.errors import DomainError, NotFound, TooMany
 from nomadcrew.core.invitations import service as invitations
 from nomadcrew.core.invitations.errors import Expired, InviterNotAllowed, NotPending
@@ -113,6 +116,36 @@ async def confirm_by_page(call: Call) -> Reply:
     return confirmed_page(account)
 
 
+@routes.get("/auth/reset/{token}", auth=Auth.PUBLIC, html=True, refusals=(410,))
+async def show_reset(call: Call) -> Reply:
+    """Show the form for a new password."""
+    try:
+        reset = await _reset(call)
+    except DomainError as refusal:
+        return refused_page(refusal)
+    return reset_password_page(reset)
+
+
+@routes.post("/auth/reset/{token}", auth=Auth.PUBLIC, html=True, idempotency=Idempotency.NEVER,
+             refusals=(400, 410, 413), statements=3,
+             why="the rules for a password need its account; a weak one shows the form again")  # fmt: skip
+async def reset_by_page(call: Call) -> Reply:
+    """Save a new password."""
+    ports = call.ports
+    try:
+        await _spend(call, "sign_in")
+        reset = await _reset(call)
+        password = form_of(call.request).get("password", "")
+        await new_passwords.reset_password(
+            call.request.params["token"], password, accounts=ports.accounts, codes=ports.tokens, now=call.now
+        )
+    except WeakPassword as refusal:
+        return reset_password_page(reset, refusal)
+    except DomainError as refusal:
+        return refused_page(refusal)
+    return password_reset_page(reset)
+
+
 @routes.get("/contact-email/confirm/{token}", auth=Auth.PUBLIC, html=True, refusals=(404,))
 async def show_contact_email_confirmation(call: Call) -> Reply:
     """Show the button that confirms a contact address, with the name of its account."""
@@ -139,6 +172,13 @@ async def confirm_contact_email_by_page(call: Call) -> Reply:
     except DomainError as refusal:
         return refused_page(refusal)
     return contact_email_confirmed_page(address)
+
+
+async def _reset(call: Call) -> PasswordReset:
+    ports = call.ports
+    return await new_passwords.find_reset(
+        call.request.params["token"], accounts=ports.accounts, codes=ports.tokens, now=call.now
+    )
 
 
 async def _invited(call: Call) -> InvitationDetails:

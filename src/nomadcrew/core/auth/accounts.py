@@ -153,7 +153,9 @@ async def confirm_account(
     credentials = await accounts.find_registration(registration_id, now=now)
     if credentials is not None:
         target = Target(str(registration_id))
-        await _check_password(credentials, password, target, origin, accounts=accounts, limits=limits, codes=tokens)
+        await require_password(
+            credentials, password, target, origin, accounts=accounts, limits=limits, codes=tokens
+        )
     return await accounts.confirm(registration_id, suffix_of(new_id()), now=now)
 
 
@@ -201,7 +203,7 @@ async def check_credentials(
     login = login.strip()
     credentials = await accounts.find(login, now=now)
     target = _target(credentials, login)
-    await _check_password(credentials, password, target, origin, accounts=accounts, limits=limits, codes=codes)
+    await require_password(credentials, password, target, origin, accounts=accounts, limits=limits, codes=codes)
     assert credentials is not None
     if credentials.account is not None:
         return credentials.account
@@ -233,7 +235,12 @@ def _target(credentials: Credentials | None, login: str) -> Target:
     return Target(email_key(account.profile.email), account.user_id)
 
 
-async def _check_password(
+async def remind(email: str, *, accounts: Accounts, new_id: NewId, now: datetime) -> None:
+    """Mail the link of a pending registration again, if the address has one. The caller does not learn whether."""
+    await accounts.remind_address(email, EventId(new_id()), now=now)
+
+
+async def require_password(
     credentials: Credentials | None,
     password: str,
     target: Target,

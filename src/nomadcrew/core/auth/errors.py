@@ -14,6 +14,16 @@ class InvalidCredentials(Unauthenticated):
     text = "The email address, username or password is wrong."
 
 
+class WrongPassword(Forbidden):
+    code = "wrong_password"
+    text = "This is not your present password."
+
+
+class PasswordElsewhere(Forbidden):
+    code = "password_elsewhere"
+    text = "You sign in with another service. Change the password there."
+
+
 class NotConfirmed(Forbidden):
     code = "email_not_confirmed"
     text = "Confirm your email address first: follow the link in the mail we sent you."
@@ -27,6 +37,11 @@ class InvalidConfirmation(Invalid):
 class ConfirmationUsed(Invalid):
     code = "confirmation_used"
     text = "This email address is confirmed already. Sign in to continue."
+
+
+class InvalidReset(Invalid):
+    code = "invalid_reset"
+    text = "This link was used already or has expired. Ask for a new one."
 
 
 class InvalidRefreshToken(Unauthenticated):

@@ -11,6 +11,7 @@ ACCESS_LIFETIME = timedelta(minutes=15)
 REFRESH_LIFETIME = timedelta(days=30)
 REUSE_GRACE = timedelta(seconds=30)
 CONFIRMATION_LIFETIME = timedelta(hours=24)
+RESET_LIFETIME = timedelta(minutes=30)
 MAX_USER_AGENT = 400
 MAX_LISTED_SESSIONS = 100
 

@@ -12,6 +12,7 @@ from nomadcrew.core.claims import Claims
 from nomadcrew.core.ids import EventId, SessionId, UserId
 
 RegistrationId = NewType("RegistrationId", UUID)
+PasswordResetId = NewType("PasswordResetId", UUID)
 
 
 class NewAccount(Struct, frozen=True):
@@ -44,6 +45,14 @@ class Registration(Struct, frozen=True):
     expires_at: datetime
 
 
+class PasswordReset(Struct, frozen=True):
+    """A request for a new password that can still be used."""
+
+    id: PasswordResetId
+    account: Account
+    expires_at: datetime
+
+
 class AccountPage(Struct, frozen=True):
     items: Sequence[Account]
     total: int
@@ -68,6 +77,10 @@ class Registrations(Protocol):
         ...
 
     async def get_account(self, user_id: UserId) -> Account | None: ...
+
+    async def get_reset(self, reset_id: PasswordResetId, *, now: datetime) -> PasswordReset | None:
+        """The reset; None if it was used, replaced, or has expired."""
+        ...
 
 
 class Accounts(Registrations, Protocol):
@@ -100,6 +113,30 @@ class Accounts(Registrations, Protocol):
     async def remind(self, registration_id: RegistrationId, event_id: EventId, *, now: datetime) -> None:
         """Mail the link again, at most once every five minutes."""
         ...
+
+    async def remind_address(self, email: str, event_id: EventId, *, now: datetime) -> None:
+        """As `remind`, for the pending registration of an address, if there is one."""
+        ...
+
+    async def request_reset(
+        self, email: str, reset_id: PasswordResetId, event_id: EventId, *, now: datetime
+    ) -> None:
+        """Store a reset for the account of an address, if there is one, and cause its mail.
+
+        At most one mail every five minutes. A repeat keeps the id of a reset that still works, so that requests of
+        others do not break the link that a user has received.
+        """
+        ...
+
+    async def reset_password(self, reset: PasswordReset, password: str, *, now: datetime) -> None:
+        """Spend the reset, replace the password, end every session, and count the address as confirmed.
+
+        Raises:
+            InvalidReset: it was used meanwhile.
+        """
+        ...
+
+    async def get_credentials(self, user_id: UserId) -> Credentials | None: ...
 
     async def find(self, login: str, *, now: datetime) -> Credentials | None:
         """The credentials of an email address or username."""

@@ -22,7 +22,15 @@ from nomadcrew.adapters.postgres.sql import Sql
 from nomadcrew.core.auth.errors import WeakPassword
 from nomadcrew.core.auth.model import Account
 from nomadcrew.core.auth.passwords import canonical
-from nomadcrew.core.auth.ports import AccountPage, Credentials, NewAccount, Registration, RegistrationId
+from nomadcrew.core.auth.ports import (
+    AccountPage,
+    Credentials,
+    NewAccount,
+    PasswordReset,
+    PasswordResetId,
+    Registration,
+    RegistrationId,
+)
 from nomadcrew.core.errors import TooMany, Unavailable
 from nomadcrew.core.ids import EventId, SessionId, UserId
 from nomadcrew.core.users.errors import EmailTaken, UsernameTaken
@@ -83,6 +91,9 @@ class SqlRegistrations:
     async def get_account(self, user_id: UserId) -> Account | None:
         return await self._accounts.get_account(user_id)
 
+    async def get_reset(self, reset_id: PasswordResetId, *, now: datetime) -> PasswordReset | None:
+        return await self._accounts.get_reset(reset_id, now=now)
+
 
 class CognitoAccounts:
     """`Accounts` on SQL and a user pool; `passwords` hashes those of registrations."""
@@ -130,6 +141,26 @@ class CognitoAccounts:
     async def get_pending(self, registration_id: RegistrationId, *, now: datetime) -> Registration | None:
         return await self._registrations.get_pending(registration_id, now=now)
 
+    async def remind_address(self, email: str, event_id: EventId, *, now: datetime) -> None:
+        await self._registrations.remind_address(email, event_id, now=now)
+
+    async def request_reset(
+        self, email: str, reset_id: PasswordResetId, event_id: EventId, *, now: datetime
+    ) -> None:
+        await self._accounts.request_reset(email, reset_id, event_id, now=now)
+
+    async def get_reset(self, reset_id: PasswordResetId, *, now: datetime) -> PasswordReset | None:
+        return await self._accounts.get_reset(reset_id, now=now)
+
+    async def reset_password(self, reset: PasswordReset, password: str, *, now: datetime) -> None:
+        # Cognito first: if it fails, the link still works.
+        await self._replace_password(reset.account.user_id, password)
+        await self._accounts.reset_password(reset, password, now=now)
+        await self._sessions.end_others(reset.account.user_id, None, now=now)
+
+    async def get_credentials(self, user_id: UserId) -> Credentials | None:
+        return await self._accounts.get_credentials(user_id)
+
     async def find(self, login: str, *, now: datetime) -> Credentials | None:
         return await self._accounts.find(login, now=now)
 
@@ -153,14 +184,7 @@ class CognitoAccounts:
 
     async def set_password(self, user_id: UserId, password: str, *, now: datetime) -> None:
         await self._accounts.set_password(user_id, password, now=now)
-        try:
-            await self._set_password(user_id, password)
-        except AwsError as refused:
-            account = await self._accounts.get_account(user_id)
-            if refused.code != "UserNotFoundException" or account is None:
-                raise
-            # The pool was recreated, so recreate the user.
-            await self._make_user(user_id, _attributes_of(account), password, verified=account.confirmed)
+        await self._replace_password(user_id, password)
         await self._sessions.end_others(user_id, None, now=now)
 
     async def grant_admin(self, user_id: UserId, *, granted: bool, now: datetime) -> None:
@@ -229,6 +253,16 @@ class CognitoAccounts:
             if refused.code != "UsernameExistsException":
                 raise _refusal(refused) from refused
         await self._set_password(user_id, password)
+
+    async def _replace_password(self, user_id: UserId, password: str) -> None:
+        try:
+            await self._set_password(user_id, password)
+        except AwsError as refused:
+            account = await self._accounts.get_account(user_id)
+            if refused.code != "UserNotFoundException" or account is None:
+                raise
+            # The pool was recreated, so recreate the user.
+            await self._make_user(user_id, _attributes_of(account), password, verified=account.confirmed)
 
     async def _set_password(self, user_id: UserId, password: str) -> None:
         try:

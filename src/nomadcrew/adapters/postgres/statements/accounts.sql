@@ -82,6 +82,61 @@ SELECT :event_id::uuid, 'account.confirmation_requested', 'nomadcrew.identity', 
        jsonb_build_object('registration_id', id)
 FROM renewed
 
+-- name: remind_address
+WITH renewed AS (
+    UPDATE registrations SET mailed_at = :now::timestamptz, expires_at = :expires_at::timestamptz
+    WHERE id = (
+        SELECT r.id FROM registrations r
+        WHERE r.email_key = :email_key::text AND r.confirmed_at IS NULL AND r.expires_at > :now::timestamptz
+            AND NOT EXISTS (SELECT FROM user_profiles p WHERE p.email_key = r.email_key)
+        ORDER BY r.created_at DESC, r.id DESC LIMIT 1
+    ) AND confirmed_at IS NULL AND mailed_at <= :mailed_before::timestamptz
+    RETURNING id
+)
+INSERT INTO outbox (id, type, source, audience, occurred_at, payload)
+SELECT :event_id::uuid, 'account.confirmation_requested', 'nomadcrew.identity', 'internal', :now::timestamptz,
+       jsonb_build_object('registration_id', id)
+FROM renewed
+
+-- name: request_reset
+WITH requested AS (
+    INSERT INTO password_resets AS r (user_id, id, mailed_at, expires_at)
+    SELECT a.user_id, :id::uuid, :now::timestamptz, :expires_at::timestamptz
+    FROM user_profiles p JOIN accounts a ON a.user_id = p.id
+    WHERE p.email_key = :email_key::text
+    ON CONFLICT (user_id) DO UPDATE
+    SET id = CASE WHEN r.used_at IS NULL AND r.expires_at > excluded.mailed_at THEN r.id ELSE excluded.id END,
+        mailed_at = excluded.mailed_at, expires_at = excluded.expires_at, used_at = NULL
+    WHERE r.mailed_at <= :mailed_before::timestamptz
+    RETURNING id
+)
+INSERT INTO outbox (id, type, source, audience, occurred_at, payload)
+SELECT :event_id::uuid, 'account.password_reset_requested', 'nomadcrew.identity', 'internal', :now::timestamptz,
+       jsonb_build_object('reset_id', id)
+FROM requested
+
+-- name: reset
+SELECT r.id AS reset_id, r.expires_at, p.id, p.email, p.username, p.first_name, p.last_name, p.avatar_url,
+       p.contact_email, p.location_privacy_preference, p.preferences, p.created_at, p.updated_at, a.is_admin,
+       a.confirmed_at IS NOT NULL AS confirmed
+FROM password_resets r JOIN accounts a ON a.user_id = r.user_id JOIN user_profiles p ON p.id = r.user_id
+WHERE r.id = :id::uuid AND r.used_at IS NULL AND r.expires_at > :now::timestamptz
+
+-- name: reset_password
+WITH spent AS (
+    UPDATE password_resets SET used_at = :now::timestamptz
+    WHERE id = :id::uuid AND used_at IS NULL AND expires_at > :now::timestamptz
+    RETURNING user_id
+), changed AS (
+    UPDATE accounts a SET password_hash = :password_hash::text, updated_at = :now::timestamptz,
+        confirmed_at = coalesce(a.confirmed_at, :now::timestamptz)
+    FROM spent WHERE a.user_id = spent.user_id RETURNING a.user_id
+), ended AS (
+    UPDATE sessions s SET revoked_at = :now::timestamptz FROM changed
+    WHERE s.user_id = changed.user_id AND s.revoked_at IS NULL
+)
+SELECT user_id FROM changed
+
 -- name: confirm
 WITH registration AS MATERIALIZED (
     SELECT * FROM registrations WHERE id = :id::uuid FOR UPDATE
@@ -157,7 +212,7 @@ WHERE user_id = :user_id::uuid AND password_hash = :old_hash::text
 -- name: one
 SELECT p.id, p.email, p.username, p.first_name, p.last_name, p.avatar_url, p.contact_email,
        p.location_privacy_preference, p.preferences, p.created_at, p.updated_at, a.is_admin,
-       a.confirmed_at IS NOT NULL AS confirmed
+       a.confirmed_at IS NOT NULL AS confirmed, a.password_hash
 FROM accounts a JOIN user_profiles p ON p.id = a.user_id WHERE a.user_id = :user_id::uuid
 
 -- name: page
