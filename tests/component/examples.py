@@ -134,7 +134,7 @@ async def of_registration(here: Backends) -> list[Example]:
         registered,
         confirmed,
         *of_passwords,
-        await _sent(here.open, "GET /v1/users", Ask("GET", "/v1/users", admin)),
+        await _sent(here.open, "GET /v1/users", Ask("GET", "/v1/users?limit=2", admin)),
     ]
 
 
