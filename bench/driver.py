@@ -209,6 +209,7 @@ async def _login(case: Case, _number: int) -> Sequence[Asked]:
     session = {
         "id": uuid7(),
         "user_id": UUID(case.user_id),
+        "user_agent": "",
         "now": now,
         "expires_at": now + timedelta(days=30),
         "hash": secrets.token_bytes(32),

@@ -42,6 +42,7 @@ DATA = {
     "nomadcrew.adapters.postgres.sql": "adapters/postgres/statements",
     "nomadcrew.api.rendering": "api/templates",
     "nomadcrew.api.examples": "api/examples.json",
+    "nomadcrew.hosts.aws.allowed_methods": "hosts/aws/allowed_methods.txt",
 }
 # Modules of Python that read files of the system, and the library with the same files.
 FILES_OF_PYTHON = {"zoneinfo": "tzdata"}

@@ -24,6 +24,7 @@ from nomadcrew.core.ids import SessionId, UserId
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.users.model import Profile
 from nomadcrew.core.weather.shared import SharedWeather
+from nomadcrew.hosts.aws.allowed_methods import AllowedMethods
 from nomadcrew.hosts.aws.http_event import answer, table_of
 from nomadcrew.hosts.machine.http.application import Application
 from nomadcrew.hosts.machine.http.downloads import Downloads, FileReply
@@ -149,7 +150,7 @@ class World:
         """Send the same request as an API Gateway event through the AWS host."""
         data = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
         event = gateway_event(method, path, request_headers(by, data, headers), data)
-        response = await answer(_TABLE, self.dispatcher, event)
+        response = await answer(_TABLE, self.dispatcher, event, _ALLOWED.of)
         text = response["body"].encode()
         return Answer(
             response["statusCode"],
@@ -183,6 +184,7 @@ def request_headers(by: User | None, data: bytes, headers: Mapping[str, str] | N
 
 _ROUTER = Router(ALL_ROUTES)
 _TABLE = table_of(ALL_ROUTES)
+_ALLOWED = AllowedMethods.load()
 
 
 def gateway_event(method: str, path: str, headers: Mapping[str, str], data: bytes) -> dict[str, Any]:
@@ -190,9 +192,6 @@ def gateway_event(method: str, path: str, headers: Mapping[str, str], data: byte
     parts = urlsplit(path)
     found = _ROUTER.match(method, parts.path)
     key = found and f"{method} {found[0].path}"
-    for other in () if found else _ROUTER.methods(parts.path):
-        found = _ROUTER.match(other, parts.path)
-        key = found and f"ANY {found[0].path}"
     return {
         "version": "2.0",
         "routeKey": key or "$default",

@@ -25,6 +25,7 @@ from nomadcrew.api.table import ALL_ROUTES
 from nomadcrew.web.routes import Auth, Route
 
 # Handles requests without a route, and replies with the usual error body.
+# It also refuses the methods that a path does not have.
 FALLBACK = "pages"
 TIMEOUT_MS = 15_000
 # Without path and query: both may contain secrets of links.
@@ -71,10 +72,6 @@ class ApiStack(Stack):
             self._route(row, method, targets[row.function], authorizer)
             for row in ALL_ROUTES
             for method in (("GET", "HEAD") if row.method == "GET" else (row.method,))
-        ]
-        routes += [
-            self._open(f"ANY {path}", _id_of("ANY", path), targets[function])
-            for path, function in {row.path: row.function for row in ALL_ROUTES}.items()
         ]
         routes.append(self._open("$default", "RouteDefault", targets[FALLBACK]))
         self._stage(routes)

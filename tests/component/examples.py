@@ -37,6 +37,7 @@ from tests.component.requests import (
 )
 from tests.postgres import Postgres
 from tests.sample_files import JPEG_OF_A_PHONE as PICTURE
+from tests.sample_files import PDF
 from tests.world import NEW_TRIP, Answer, User, World, world
 
 OLD_ID = UUID(int=0x0100_0000_0000_7000_8000_0000_0000_0001)
@@ -153,6 +154,16 @@ async def _new_passwords(stage: World) -> list[Example]:
     return [reset, await _sent(stage, f"POST {path}", Ask("POST", path, ben, change))]
 
 
+async def _large_export(stage: World) -> Example:
+    """The reply to a request for an archive that a job prepares."""
+    play = await scene(stage, "large")
+    owner, trip = play.people["OWNER"], f"/v1/trips/{play.trip}"
+    form = document_form(PDF + bytes(5 << 20))
+    added = await stage.call("POST", f"{trip}/wallet/documents", by=owner, raw=form, headers=dict((FORM_DATA,)))
+    assert added.status == 201, added.body
+    return await _sent(stage, "GET /v1/trips/{id}/export", Ask("GET", f"{trip}/export", owner))
+
+
 async def refusals(here: Backends) -> list[Example]:
     """Refused requests, at least one for each status of the document."""
     stage = await scene(here.open, "refused")
@@ -189,7 +200,7 @@ async def recorded(here: Backends) -> Examples:
     for line, caller in successes():
         # A name of its own, which other rows do not change.
         sent.append(await success(here.open, line, caller, f"{crc32(line.row.encode()):x}"))
-    sent += await of_registration(here)
+    sent += [*await of_registration(here), await _large_export(here.open)]
     examples = Examples({}, {}, {})
     for example in sent:
         status = str(example.reply.status)

@@ -4,7 +4,7 @@ API Gateway matches the path and verifies the token, so a function needs only th
 """
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,22 +19,23 @@ from nomadcrew.hosts.aws.entry import Entry, Event, MakePorts, entry
 from nomadcrew.web.call import Reply, Request, parse_query, request_id_of
 from nomadcrew.web.dispatch import Dispatcher
 from nomadcrew.web.problems import MethodNotAllowed, TooLarge
-from nomadcrew.web.routes import Route, Routes, allowed
+from nomadcrew.web.routes import Route, Routes
 
 # Lambda's limit is 6 MB per event, in which bytes are base64, a third longer.
 MAX_BODY_BYTES = 4 * 2**20
-# A row, or the value of `Allow` for a path's other methods.
-Table = dict[str, Route | str]
+Table = dict[str, Route]
+# The value of `Allow` at a path; None for an unknown path.
+AllowOf = Callable[[str], str | None]
 COGNITO_ISSUER = "://cognito-idp."
 COGNITO_SCOPE = "nomadcrew/api"
 
 
-def lambda_entry(routes: Routes, ports: MakePorts) -> Entry:
-    """A handler for AWS, with the ports that the routes declare."""
+def lambda_entry(routes: Routes, ports: MakePorts, allow_of: AllowOf = lambda _: None) -> Entry:
+    """A handler for AWS, with the ports that the routes declare. `allow_of` knows the paths of all functions."""
     table = table_of(routes)
 
     async def counted(event: Event, _context: object, dispatcher: Dispatcher) -> dict[str, Any]:
-        response = await answer(table, dispatcher, event)
+        response = await answer(table, dispatcher, event, allow_of)
         if response["statusCode"] >= 500:
             telemetry.count(telemetry.REQUESTS_5XX)
         if response["statusCode"] == 503:
@@ -45,41 +46,48 @@ def lambda_entry(routes: Routes, ports: MakePorts) -> Entry:
 
 
 def table_of(routes: Iterable[Route]) -> Table:
-    """The rows by `routeKey`; for `ANY` and a path, which match the methods without a row, those with one."""
+    """The rows by `routeKey`."""
     table: Table = {}
-    methods: dict[str, list[str]] = {}
     for route in routes:
         table[route.key] = route
-        methods.setdefault(route.path, []).append(route.method)
         if route.method == "GET":
             table[f"HEAD {route.path}"] = route
-    return table | {f"ANY {path}": allowed(known) for path, known in methods.items()}
+    return table
 
 
-async def answer(table: Table, dispatcher: Dispatcher, event: dict[str, Any]) -> dict[str, Any]:
+async def answer(
+    table: Table, dispatcher: Dispatcher, event: dict[str, Any], allow_of: AllowOf = lambda _: None
+) -> dict[str, Any]:
     """The response to one event; to HEAD without the body."""
-    reply = await _reply(table, dispatcher, event)
+    reply = await _reply(table, dispatcher, event, allow_of)
     if method_of(event) == "HEAD":
         reply = Reply(reply.status, headers=reply.headers)
     return response_of(reply)
 
 
-async def _reply(table: Table, dispatcher: Dispatcher, event: dict[str, Any]) -> Reply:
+async def _reply(table: Table, dispatcher: Dispatcher, event: dict[str, Any], allow_of: AllowOf) -> Reply:
     request = request_of(event)
     route = table.get(event.get("routeKey", ""))
+    if route is None:
+        return _without_row(allow_of(event.get("rawPath", "")), method_of(event), dispatcher, request.request_id)
     # PostgreSQL cannot store NUL, so no row has such an id. The machine host's router answers 404 too.
-    if route is None or any("\x00" in value for value in request.params.values()):
+    if any("\x00" in value for value in request.params.values()):
         return dispatcher.refusal(NotFound("route", code="route_not_found"), request.request_id)
-    if isinstance(route, str):
-        if method_of(event) == "OPTIONS":
-            return dispatcher.with_default_headers(Reply(204, headers={"allow": route}), request.request_id)
-        return dispatcher.refusal(MethodNotAllowed(route), request.request_id)
     max_bytes = min(route.max_body_bytes, MAX_BODY_BYTES)
     if len(request.body) > max_bytes:
         presign = f"POST {route.path}:presign"
         instead = presign if presign in table else ""
         return dispatcher.refusal(TooLarge(max_bytes, instead=instead), request.request_id)
     return await dispatcher.handle(route, request)
+
+
+def _without_row(allow: str | None, method: str, dispatcher: Dispatcher, request_id: str) -> Reply:
+    """The reply to a request of another method than those of its path, or to an unknown path."""
+    if allow is None:
+        return dispatcher.refusal(NotFound("route", code="route_not_found"), request_id)
+    if method == "OPTIONS":
+        return dispatcher.with_default_headers(Reply(204, headers={"allow": allow}), request_id)
+    return dispatcher.refusal(MethodNotAllowed(allow), request_id)
 
 
 def method_of(event: dict[str, Any]) -> str:
