@@ -339,7 +339,7 @@ def test_redrive_reports_that_a_queue_has_no_dead_jobs(server: Server) -> None:
         assert f"The queue {queue} has no dead job" in run("queue", "redrive", queue, home=server.home).sentence
     assert f"no dead job {job};" in run("queue", "redrive", "email", "--job", job, home=server.home).sentence
     unknown = run("queue", "redrive", "emails", home=server.home)
-    assert (unknown.code, "'emails' is not one of 'email', " in unknown.err) == (2, True)
+    assert (unknown.code, "'emails' is not one of '" in unknown.err) == (2, True)
     run("queue", "list", home=server.home).success  # noqa: B018 — asserts
 
 
