@@ -66,7 +66,7 @@ def comparable(trip: dict[str, Any]) -> Any:
     names = {person["id"]: person["name"] for person in trip["people"]}
     places = {
         item["id"]: f"{kind} {number}"
-        for kind in ("todos", "polls", "documents", "messages")
+        for kind in ("todos", "polls", "documents", "photos", "messages")
         for number, item in enumerate(trip[kind])
     }
     for poll in trip["polls"]:

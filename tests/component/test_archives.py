@@ -73,6 +73,12 @@ async def fill(crew: Crew) -> None:
     await ok(crew, "POST", f"/polls/{poll['id']}/vote", "ana", {"optionId": poll["options"][0]["id"]})
     crew.world.clock.advance(1)
     await crew.uploaded("ana", crew.group, PDF, name="Tickets")
+    crew.world.clock.advance(1)
+    photo = await crew.world.call(
+        "POST", f"/v1/trips/{crew.trip}/images", by=crew.people["ben"], raw=JPEG_OF_A_PHONE,
+        headers={"content-type": "image/jpeg"},
+    )  # fmt: skip
+    assert photo.status == 201, photo.body
     await ok(crew, "PUT", "/meeting-point", "ben", {"latitude": 41.1, "longitude": -8.6, "name": "Station"})
     said = [await ok(crew, "POST", "/chat/messages", by, {"message": f"hi from {by}"}) for by in ("ana", "ben")]
     crew.world.clock.advance(1)
@@ -135,7 +141,7 @@ async def test_an_export_without_files_names_none_and_their_number_is_returned(c
     with zipfile.ZipFile(BytesIO(archive)) as file:
         assert sorted(file.namelist()) == ["places.geojson", "todos.csv", "track.gpx", "trip.ics", "trip.json"]
     reply = await send(crew, archive)
-    assert (reply.status, reply.json["missingFiles"]) == (201, 2), reply.body
+    assert (reply.status, reply.json["missingFiles"]) == (201, 3), reply.body
     copy = content(await exported(crew, trip=reply.json["trip"]["id"]))
     assert copy["documents"] == []
     assert [message["text"] for message in copy["messages"]][2].endswith(".jpg")

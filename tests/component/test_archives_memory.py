@@ -9,10 +9,10 @@ from typing import BinaryIO, cast
 import pytest
 import pytest_asyncio
 
-from nomadcrew.api.archives.sources import sources_of
+from nomadcrew.api.archives.sources import import_ports_of, sources_of
 from nomadcrew.api.calendars.ics import calendar_text
 from nomadcrew.core.archives.export import ExportRequest, export_trip
-from nomadcrew.core.archives.importing import ImportPorts, import_trip
+from nomadcrew.core.archives.importing import import_trip
 from nomadcrew.core.documents.service import Client
 from nomadcrew.web.file_types import file_kind
 from tests.archives import PERSON, TRIP, a_message, content, zipped
@@ -41,7 +41,7 @@ async def test_ten_thousand_messages_are_imported_and_exported_page_by_page(here
     try:
         imported = await import_trip(
             BytesIO(archive), len(archive), ana.id,
-            ports=ImportPorts(ports.trip_imports, ports.trips, ports.chat, ports.files, ports.document_files),
+            ports=import_ports_of(ports),
             detect=file_kind, fingerprint=b"f" * 32, new_id=ports.new_id, now=ports.clock(),
         )  # fmt: skip
         assert tracemalloc.get_traced_memory()[1] < MAX_MEMORY_BYTES

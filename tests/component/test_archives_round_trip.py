@@ -20,6 +20,7 @@ from nomadcrew.core.archives.model import (
     ArchivedMessage,
     ArchivedOption,
     ArchivedPerson,
+    ArchivedPhoto,
     ArchivedPlace,
     ArchivedPoll,
     ArchivedReaction,
@@ -36,6 +37,7 @@ from nomadcrew.core.ids import (
     AttachmentId,
     DocumentId,
     MessageId,
+    PictureId,
     PollId,
     PollOptionId,
     TodoId,
@@ -136,6 +138,13 @@ def documents(draw: st.DrawFn, at: datetime) -> ArchivedDocument:
 
 
 @st.composite
+def photos(draw: st.DrawFn, at: datetime) -> ArchivedPhoto:
+    id_ = PictureId(uuid4())
+    name = file_name("photos", id_, FileKind.JPEG)
+    return ArchivedPhoto(id_, FileKind.JPEG, len(PICTURE), at, draw(PEOPLE), name)
+
+
+@st.composite
 def messages(draw: st.DrawFn, at: datetime, earlier: list[MessageId]) -> ArchivedMessage:
     author, id_ = draw(PEOPLE), MessageId(uuid4())
     reply = draw(st.none() | st.sampled_from(earlier)) if earlier else None
@@ -179,6 +188,7 @@ def archives(draw: st.DrawFn) -> dict[str, Any]:
         "todos": [draw(todos(at)) for at in reversed(draw(MOMENTS))],
         "polls": [draw(polls(at)) for at in reversed(draw(MOMENTS))],
         "documents": [draw(documents(at)) for at in reversed(draw(MOMENTS))],
+        "photos": [draw(photos(at)) for at in reversed(draw(MOMENTS))],
         "messages": said, "positions": [],
     }  # fmt: skip
     return made | ({"meetingPoint": place} if draw(st.booleans()) else {})
@@ -195,6 +205,8 @@ def archive_of(made: dict[str, Any], me: User) -> bytes:
         archive.writestr("trip.json", text)
         for document in made["documents"]:
             archive.writestr(document.file, PDF)
+        for photo in made["photos"]:
+            archive.writestr(photo.file, PICTURE)
         for message in made["messages"]:
             if message.attachment is not None:
                 archive.writestr(message.attachment.file, PICTURE)

@@ -12,6 +12,7 @@ from nomadcrew.adapters.postgres.documents import PostgresDocuments
 from nomadcrew.adapters.postgres.exports import PostgresTripExports
 from nomadcrew.adapters.postgres.integrity import PostgresIntegrity
 from nomadcrew.adapters.postgres.locations import PostgresMeetingPoints
+from nomadcrew.adapters.postgres.pictures import PostgresPictures
 from nomadcrew.adapters.postgres.polls import PostgresPolls
 from nomadcrew.adapters.postgres.profiles import PostgresProfiles
 from nomadcrew.adapters.postgres.todos import PostgresTodos
@@ -23,6 +24,7 @@ from nomadcrew.core.archives.ports import (
     ImportedAttachment,
     ImportedDocument,
     ImportedPerson,
+    ImportedPhoto,
     NewImport,
     Parts,
     PendingExport,
@@ -39,6 +41,7 @@ from nomadcrew.core.ids import (
     ExportId,
     MembershipId,
     MessageId,
+    PictureId,
     PollOptionId,
     TodoId,
     TripId,
@@ -74,10 +77,9 @@ class Here:
         new = self.new(key, **fields)
         return replace(new, trip_id=(await self.imports.begin(new)).trip_id)
 
-    async def finish(self, new: NewImport, documents: int = 0, attachments: int = 0) -> None:
-        await self.imports.finish(
-            new, Parts(documents, attachments), membership_id=MembershipId(uuid7()), event_id=EventId(uuid7())
-        )
+    async def finish(self, new: NewImport, documents: int = 0, attachments: int = 0, photos: int = 0) -> None:
+        stored = Parts(documents, photos, attachments)
+        await self.imports.finish(new, stored, membership_id=MembershipId(uuid7()), event_id=EventId(uuid7()))
 
     def access(self, new: NewImport) -> Access:
         return Access(new.trip_id, self.ana, MEMBER)
@@ -180,28 +182,32 @@ async def test_everything_is_stored_once_and_read_back(db: TripDb) -> None:
     )  # fmt: skip
     point = MeetingPoint(41.1, -8.6, "Station", 100.0, ben, LONG_AGO)
     attachment = Attachment(AttachmentId(uuid4()), FileKind.PNG, 5, "a.png")
+    photo = ImportedPhoto(PictureId(uuid4()), ben, FileKind.JPEG, 7, LONG_AGO)
     for _ in range(2):
         await here.imports.add_people(trip, [ImportedPerson(ben, "Ben")], now=NOON)
         await here.imports.add_todos(trip, [todo])
         await here.imports.add_polls(trip, [poll, single])
         await here.imports.add_documents(trip, [ImportedDocument(document, None)])
+        await here.imports.add_photo(trip, photo)
         await here.imports.add_attachments(
             trip, [ImportedAttachment(attachment, MessageId(uuid4()), ben, LONG_AGO)]
         )
         await here.imports.add_meeting_point(trip, point)
-    await here.finish(new, 1, 1)
+    await here.finish(new, 1, 1, 1)
     access = here.access(new)
     assert list((await PostgresTodos(db.pool).page(access, limit=10)).items) == [todo]
     polls = await PostgresPolls(db.pool).page(access, limit=10)
     assert [replace(stored, options=list(stored.options)) for stored in polls.items] == [poll, single]
     wallet = await PostgresDocuments(db.pool).page(WalletAccess(trip, ana, MEMBER), limit=10)
     assert [replace(stored, updated_at=NOON) for stored in wallet.items] == [document]
+    [shown] = await PostgresPictures(db.pool).page(access, limit=10)
+    assert (shown.id, shown.user_id, shown.created_at, shown.status) == (photo.id, ben, LONG_AGO, "processing")
     assert await PostgresMeetingPoints(db.pool).get(access) == point
     assert (await PostgresProfiles(db.pool).get(ben, ana)).display_name == "Ben"
     # Nothing is added to a finished trip.
     await here.imports.add_todos(trip, [replace(todo, id=TodoId(uuid4()))])
     assert (await PostgresTodos(db.pool).page(access, limit=10)).total == 1
-    assert await db.types() == ["TRIP_CREATED"]
+    assert sorted(await db.types()) == ["TRIP_CREATED", "picture.imported"]
 
 
 async def test_an_import_whose_files_were_swept_is_interrupted(db: TripDb) -> None:

@@ -14,6 +14,7 @@ from nomadcrew.core.archives.restored import Restored
 from nomadcrew.core.archives.survey import survey
 from nomadcrew.core.archives.unpacking import Entry, Unpacking
 from nomadcrew.core.ids import TripId, UserId, uuid7
+from nomadcrew.core.pictures.model import TooManyPhotos
 from nomadcrew.web.file_types import file_kind
 from tests.archives import PERSON, TRIP, a_message, zipped
 
@@ -37,6 +38,7 @@ DOCUMENT = {
     "id": id_(1), "type": "other", "name": "Map", "mediaType": "application/pdf", "sizeBytes": 10, "createdAt": AT,
     "updatedAt": AT, "createdBy": ME,
 }  # fmt: skip
+PHOTO = {"id": id_(1), "mediaType": "image/jpeg", "sizeBytes": 10, "createdAt": AT, "createdBy": ME}
 PLACE = {"latitude": 1, "longitude": 2, "name": "Station", "radiusM": 100, "setAt": AT, "setBy": ME}
 FILE = {"id": id_(1), "mediaType": "image/png", "sizeBytes": 10, "name": "a.png"}
 REACTION = {"userId": ME, "emoji": "👍", "createdAt": AT}
@@ -47,6 +49,7 @@ WHOLE: dict[str, Any] = {
     "todos": [TODO],
     "polls": [POLL],
     "documents": [DOCUMENT],
+    "photos": [PHOTO],
     "messages": [MESSAGE],
     "people": [PERSON],
 }
@@ -68,7 +71,7 @@ def read(trip: dict[str, Any]) -> surveying.Survey:
 
 
 def test_the_sample_is_valid() -> None:
-    assert read(WHOLE).missing_files == 2
+    assert read(WHOLE).missing_files == 3
 
 
 # Changes of the sample, each of which makes it impossible.
@@ -104,6 +107,10 @@ IMPOSSIBLE: dict[str, list[dict[str, Any]]] = {
         {"name": ""}, {"mediaType": "image/webp"}, {"sizeBytes": 0}, {"sizeBytes": 11 << 20}, {"type": "pet"},
         {"file": "documents/other.pdf"}, {"metadata": {"notes": [1]}}, {"metadata": {"notes": "x" * 70_000}},
     ],
+    "photos": [
+        {"mediaType": "application/pdf"}, {"sizeBytes": 0}, {"sizeBytes": 11 << 20}, {"file": "trip.json"},
+        {"createdAt": "1900-01-01T00:00:00Z"},
+    ],
     "messages": [
         {"text": "x" * 1_001}, {"text": " ", "attachment": None}, {"deletedAt": AT},
         {"edits": [{"text": "", "editedAt": AT}]},
@@ -133,6 +140,7 @@ def test_an_item_that_could_not_exist_is_refused(key: str, change: dict[str, Any
         ({"people": [PERSON, PERSON]}, "a person is there twice"),
         ({"polls": [POLL, POLL]}, "a poll is there twice"),
         ({"documents": [DOCUMENT, DOCUMENT]}, "a document is there twice"),
+        ({"photos": [PHOTO, PHOTO]}, "a photo is there twice"),
         ({"messages": [a_message(1), a_message(1)]}, "not in the order"),
         ({"messages": [MESSAGE, a_message(2, attachment=FILE)]}, "an attachment is there twice"),
     ],
@@ -152,6 +160,12 @@ def test_a_second_trip_or_meeting_point_is_refused() -> None:
 
 def test_an_archive_without_a_trip_in_it_is_refused() -> None:
     assert "`trip` is missing" in refusal({"format": "nomadcrew-trip", "version": 1})
+
+
+def test_too_many_photos_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(surveying, "MAX_PHOTOS", 1)
+    with pytest.raises(TooManyPhotos):
+        read(archive(photos=[PHOTO, PHOTO | {"id": id_(2)}]))
 
 
 def test_too_many_polls_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

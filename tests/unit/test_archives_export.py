@@ -27,6 +27,7 @@ from nomadcrew.core.ids import (
     DocumentId,
     ExportId,
     MessageId,
+    PictureId,
     PollId,
     PollOptionId,
     TodoId,
@@ -43,6 +44,7 @@ from nomadcrew.core.locations.model import (
     StoredPoint,
     Track,
 )
+from nomadcrew.core.pictures.model import Picture
 from nomadcrew.core.polls.model import Ballot, Kind, Option, Poll, PollPage, PollStatus, Vote
 from nomadcrew.core.todos.model import Todo, TodoPage
 from nomadcrew.core.trips.model import Trip
@@ -58,6 +60,7 @@ class FakeSources:
     todos: list[Todo] = field(default_factory=list)
     polls: list[Poll] = field(default_factory=list)
     documents: list[Document] = field(default_factory=list)
+    photos: list[Picture] = field(default_factory=list)
     messages: list[Transcribed] = field(default_factory=list)
     points: list[StoredPoint] = field(default_factory=list)
     point: MeetingPoint | None = None
@@ -93,6 +96,9 @@ class FakeSources:
         if grant.document_id in self.deleted:
             raise DocumentNotFound
 
+    async def pictures_page(self, *_: object, limit: int, after: Any) -> Sequence[Picture]:
+        return _page(self.photos, after, limit)
+
     async def chat_transcript(self, _: object, cursor: str | None, *, limit: int) -> TranscriptPage:
         start = int(cursor or 0)
         end = start + limit
@@ -111,7 +117,7 @@ class FakeSources:
         content = self.files.get(key)
         return None if content is None else Beginning(content[:length], len(content))
 
-    document_files_beginning = files_beginning
+    document_files_beginning = picture_files_beginning = files_beginning
 
 
 class _Port:
@@ -147,6 +153,10 @@ def a_document() -> Document:
     )
 
 
+def a_photo(user_id: UserId | None = None) -> Picture:
+    return Picture(PictureId(uuid4()), TRIP, user_id, FileKind.JPEG, 3, "ready", None, None, NOON)
+
+
 def a_message(attachment: Attachment | None = None) -> Transcribed:
     return Transcribed(Message(MessageId(uuid4()), TRIP, None, "hello", None, NOON, attachment=attachment))
 
@@ -173,26 +183,30 @@ async def test_people_without_a_profile_are_former_members() -> None:
 async def test_files_that_are_gone_are_left_out() -> None:
     there, deleted, lost = a_document(), a_document(), a_document()
     picture = Attachment(AttachmentId(uuid4()), FileKind.PNG, 3, "a.png")
+    photo, gone = a_photo(), a_photo()
     archive = await exported(
         FakeSources(
             documents=[there, deleted, lost],
+            photos=[photo, gone],
             messages=[a_message(picture)],
-            files={f"documents/{there.id}": b"%PDF"},
+            files={f"documents/{there.id}": b"%PDF", f"pictures/{photo.id}-original": b"jpg"},
             deleted={deleted.id},
         )
     )
     assert [document["id"] for document in archive["documents"]] == [str(there.id)]
     assert "file" not in archive["messages"][0]["attachment"]
-    assert archive["entries"][0] == f"documents/{there.id}.pdf"
+    assert [shown["id"] for shown in archive["photos"]] == [str(photo.id)]
+    assert archive["entries"][:2] == [f"documents/{there.id}.pdf", f"photos/{photo.id}.jpg"]
 
 
 async def test_every_page_is_read() -> None:
     todos = [Todo(TodoId(uuid4()), TRIP, f"{n}", "COMPLETE", BEN, NOON, NOON, None, NOON) for n in range(600)]
     documents = [a_document() for _ in range(250)]
-    fake = FakeSources(todos, documents=documents, messages=[a_message() for _ in range(300)])
+    photos = [a_photo(BEN) for _ in range(250)]
+    fake = FakeSources(todos, documents=documents, photos=photos, messages=[a_message() for _ in range(300)])
     archive = await exported(fake, with_files=False)
     assert [todo["text"] for todo in archive["todos"]] == [f"{n}" for n in range(600)]
-    assert (len(archive["documents"]), len(archive["messages"])) == (250, 300)
+    assert (len(archive["documents"]), len(archive["photos"]), len(archive["messages"])) == (250, 250, 300)
     assert archive["ics"] == b"500"  # the calendar has a limit
 
 

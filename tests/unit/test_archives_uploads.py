@@ -29,7 +29,7 @@ class Empty:
         return None
 
 
-PORTS = ImportPorts(cast("Any", Reserved()), *[cast("Any", None)] * 4)
+PORTS = ImportPorts(cast("Any", Reserved()), *[cast("Any", None)] * 5)
 
 
 async def test_an_upload_without_its_file_is_not_complete() -> None:

@@ -11,11 +11,11 @@ from uuid import UUID
 
 import click
 
-from nomadcrew.api.archives.sources import sources_of
+from nomadcrew.api.archives.sources import import_ports_of, sources_of
 from nomadcrew.api.calendars.ics import calendar_text
 from nomadcrew.cli.context import with_ports
 from nomadcrew.core.archives.export import ExportRequest, export_trip
-from nomadcrew.core.archives.importing import Imported, ImportPorts, import_trip
+from nomadcrew.core.archives.importing import Imported, import_trip
 from nomadcrew.core.documents.service import Client
 from nomadcrew.core.ids import TripId, UserId
 from nomadcrew.core.ports import Ports
@@ -98,9 +98,7 @@ def import_(file: Path, user: str) -> None:
                     source,
                     os.fstat(source.fileno()).st_size,
                     caller,
-                    ports=ImportPorts(
-                        ports.trip_imports, ports.trips, ports.chat, ports.files, ports.document_files
-                    ),
+                    ports=import_ports_of(ports),
                     detect=file_kind,
                     fingerprint=hashlib.sha256(caller.bytes + digest.digest()).digest(),
                     new_id=ports.new_id,

@@ -80,6 +80,7 @@ CONSUMERS: dict[str, tuple[str, ...]] = {
     DOCUMENT_ENDS: (NOTIFICATIONS, EMAIL),
     "TRIP_IMAGE_ADDED": (PICTURES,),
     "avatar.uploaded": (PICTURES,),
+    "picture.imported": (PICTURES,),
     TRIP_EXPORTED: (NOTIFICATIONS,),
     "account.confirmation_requested": (EMAIL,),
     "account.password_reset_requested": (EMAIL,),

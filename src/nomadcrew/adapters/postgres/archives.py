@@ -14,6 +14,7 @@ from nomadcrew.core.archives.ports import (
     ImportedAttachment,
     ImportedDocument,
     ImportedPerson,
+    ImportedPhoto,
     NewImport,
     Parts,
 )
@@ -68,6 +69,17 @@ class PostgresTripImports:
         ]
         await self._sql.fetch(_SQL["documents"], trip_id=trip_id, documents=json_param(rows))
 
+    async def add_photo(self, trip_id: TripId, photo: ImportedPhoto) -> None:
+        await self._sql.fetch(
+            _SQL["photo"],
+            trip_id=trip_id,
+            id=photo.id,
+            user_id=photo.user_id,
+            media_type=photo.kind,
+            size_bytes=photo.size_bytes,
+            created_at=photo.created_at,
+        )
+
     async def add_attachments(self, trip_id: TripId, attachments: Sequence[ImportedAttachment]) -> None:
         rows = [
             {
@@ -102,6 +114,7 @@ class PostgresTripImports:
             membership_id=membership_id,
             event_id=event_id,
             documents=stored.documents,
+            photos=stored.photos,
             attachments=stored.attachments,
         )
         raise_for_verdict(row["verdict"], "replayed", also=REFUSALS)

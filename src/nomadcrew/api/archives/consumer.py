@@ -10,8 +10,8 @@ from nomadcrew.core.queues import Job
 from nomadcrew.wire.export_jobs import export_job_in
 
 PORTS: Final = (
-    "chat", "document_files", "documents", "export_files", "files", "meeting_points", "outbox", "polls",
-    "positions", "profiles", "queue", "todos", "trip_exports", "trips",
+    "chat", "document_files", "documents", "export_files", "files", "meeting_points", "outbox", "picture_files",
+    "pictures", "polls", "positions", "profiles", "queue", "todos", "trip_exports", "trips",
 )  # fmt: skip
 
 

@@ -13,10 +13,10 @@ from nomadcrew.api.archives.bodies import (
     imported_view,
     reserved_view,
 )
-from nomadcrew.api.archives.sources import sources_of
+from nomadcrew.api.archives.sources import import_ports_of, sources_of
 from nomadcrew.api.calendars.ics import calendar_text
 from nomadcrew.core.archives.export import ExportRequest, export_trip
-from nomadcrew.core.archives.importing import ImportPorts, import_trip
+from nomadcrew.core.archives.importing import import_trip
 from nomadcrew.core.archives.jobs import Ready, find_export, queue_export
 from nomadcrew.core.archives.limits import MAX_ARCHIVE_BYTES, MAX_INLINE_BYTES
 from nomadcrew.core.archives.packing import TooLarge
@@ -40,17 +40,17 @@ routes = Routes(
     "archives",
     ports=(
         "chat", "document_files", "documents", "export_files", "files", "limits", "meeting_points",
-        "open_sessions", "outbox", "polls", "positions", "profiles", "queue", "todos", "trip_exports",
-        "trip_imports", "trips",
+        "open_sessions", "outbox", "picture_files", "pictures", "polls", "positions", "profiles", "queue", "todos",
+        "trip_exports", "trip_imports", "trips",
     ),
 )  # fmt: skip
 
 
 @routes.get(
-    "/v1/trips/{id}/export", gate=Gate("trip", "read"), bucket="trip_export", refusals=(413,), statements=9,
+    "/v1/trips/{id}/export", gate=Gate("trip", "read"), bucket="trip_export", refusals=(413,), statements=10,
     also=((202, PreparingView), (307, None)),
     why=_PAGE_BY_PAGE,
-    query=(Param("files", "boolean", "`false` leaves out documents' and attachments' files. Default: true."),),
+    query=(Param("files", "boolean", "`false` leaves out all files. Default: true."),),
 )  # fmt: skip
 async def export_trip_archive(call: Call) -> Reply:
     """Export a trip as a ZIP.
@@ -106,7 +106,7 @@ async def import_trip_archive(call: Call) -> ImportedTripView:
         form.file,
         form.size_bytes,
         call.user_id,
-        ports=_import_ports(call),
+        ports=import_ports_of(call.ports),
         detect=file_kind,
         fingerprint=hashlib.sha256(call.user_id.bytes + form.digest).digest(),
         new_id=call.ports.new_id,
@@ -127,7 +127,7 @@ async def reserve_trip_archive(call: Call, body: ArchiveUploadIn) -> ReservedArc
     reserved = await reserve_upload(
         body.file_size,
         call.user_id,
-        ports=_import_ports(call),
+        ports=import_ports_of(call.ports),
         files=call.ports.export_files,
         fingerprint=call.fingerprint,
         now=call.now,
@@ -147,7 +147,7 @@ async def import_uploaded_trip_archive(call: Call, body: UploadedArchiveIn) -> I
     imported = await import_upload(
         UploadId(body.id),
         call.user_id,
-        ports=_import_ports(call),
+        ports=import_ports_of(call.ports),
         files=call.ports.export_files,
         detect=file_kind,
         new_id=call.ports.new_id,
@@ -156,11 +156,5 @@ async def import_uploaded_trip_archive(call: Call, body: UploadedArchiveIn) -> I
     return imported_view(imported)
 
 
-def _import_ports(call: Call) -> ImportPorts:
-    ports = call.ports
-    return ImportPorts(ports.trip_imports, ports.trips, ports.chat, ports.files, ports.document_files)
-
-
 def _client(call: Call) -> Client:
-    agent = call.request.headers.get("user-agent", "").replace("\x00", "")
-    return Client(call.request.client_ip, agent)
+    return Client(call.request.client_ip, call.user_agent)

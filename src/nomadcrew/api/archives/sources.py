@@ -1,6 +1,7 @@
-"""The ports that an export reads."""
+"""The ports that an export reads, and those that an import writes to."""
 
 from nomadcrew.core.archives.export import TripSources
+from nomadcrew.core.archives.importing import ImportPorts
 from nomadcrew.core.ports import Ports
 
 
@@ -16,4 +17,12 @@ def sources_of(ports: Ports) -> TripSources:
         ports.profiles,
         ports.files,
         ports.document_files,
+        ports.pictures,
+        ports.picture_files,
+    )
+
+
+def import_ports_of(ports: Ports) -> ImportPorts:
+    return ImportPorts(
+        ports.trip_imports, ports.trips, ports.chat, ports.files, ports.document_files, ports.picture_files
     )

@@ -12,10 +12,12 @@ from nomadcrew.core.archives.model import (
     ATTACHMENTS,
     DOCUMENTS,
     MAX_PERSON,
+    PHOTOS,
     ArchivedDocument,
     ArchivedMessage,
     ArchivedOption,
     ArchivedPerson,
+    ArchivedPhoto,
     ArchivedPlace,
     ArchivedPoll,
     ArchivedTodo,
@@ -28,6 +30,7 @@ from nomadcrew.core.documents.model import ACCEPTED, Description
 from nomadcrew.core.files.model import MAX_FILE_BYTES, FileKind
 from nomadcrew.core.files.model import MAX_NAME as MAX_FILE_NAME
 from nomadcrew.core.ids import UserId
+from nomadcrew.core.pictures.model import ACCEPTED as PHOTO_TYPES
 from nomadcrew.core.polls.drafts import text_fault
 from nomadcrew.core.polls.model import MAX_OPTION, MAX_OPTIONS_IN_ALL, MAX_QUESTION, Kind, PollStatus
 from nomadcrew.core.text import check_label, comparison_key, visible_line
@@ -135,6 +138,14 @@ def check_document(document: ArchivedDocument) -> Description:
     return description_of(document.type, document.name, document.description, document.metadata)
 
 
+def check_photo(photo: ArchivedPhoto) -> None:
+    """Raise `Invalid` unless it could be a photo."""
+    check_times(photo)
+    _require(photo.media_type in PHOTO_TYPES, "the type of the photo is not accepted")
+    _require(1 <= photo.size_bytes <= MAX_FILE_BYTES, "`sizeBytes` is out of range")
+    _check_file(photo.file, file_name(PHOTOS, photo.id, photo.media_type))
+
+
 def check_message(message: ArchivedMessage) -> None:
     """Raise `Invalid` unless it could be a message."""
     check_times(message)
@@ -176,7 +187,9 @@ def people_in(item: Struct) -> Iterator[UserId]:
             for option in item.options:
                 yield option.created_by
                 yield from (vote.user_id for vote in option.votes)
-        case ArchivedDocument(created_by=UUID() as user_id) | ArchivedMessage(author=UUID() as user_id):
+        case ArchivedDocument(created_by=UUID() as user_id) | ArchivedPhoto(created_by=UUID() as user_id):
+            yield UserId(user_id)
+        case ArchivedMessage(author=UUID() as user_id):
             yield UserId(user_id)
         case _:
             pass

@@ -10,6 +10,7 @@ from msgspec import Struct
 from nomadcrew.core.archives.checks import (
     check_document,
     check_message,
+    check_photo,
     check_place,
     check_poll,
     check_todo,
@@ -24,6 +25,7 @@ from nomadcrew.core.archives.model import (
     ArchivedDocument,
     ArchivedMessage,
     ArchivedPerson,
+    ArchivedPhoto,
     ArchivedPlace,
     ArchivedPoll,
     ArchivedTodo,
@@ -60,6 +62,7 @@ _PARTS: Mapping[str, _Part] = {
     "todos": _part(ArchivedTodo, check_todo),
     "polls": _part(ArchivedPoll, check_poll),
     "documents": _part(ArchivedDocument, check_document),
+    "photos": _part(ArchivedPhoto, check_photo),
     "messages": _part(ArchivedMessage, check_message),
     "people": _part(ArchivedPerson, person_name),
 }

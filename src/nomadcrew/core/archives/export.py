@@ -34,6 +34,7 @@ from nomadcrew.core.archives.texts import GPX_END, csv_head, csv_todo, geojson, 
 from nomadcrew.core.archives.views import (
     archived_document,
     archived_message,
+    archived_photo,
     archived_place,
     archived_point,
     archived_poll,
@@ -57,6 +58,8 @@ from nomadcrew.core.locations.ports import MeetingPoints, Positions
 from nomadcrew.core.locations.privacy import VisiblePosition, visible_position
 from nomadcrew.core.pages import After
 from nomadcrew.core.permissions import Role, rule
+from nomadcrew.core.pictures.model import Picture, original_key
+from nomadcrew.core.pictures.ports import Pictures
 from nomadcrew.core.polls.ports import Polls
 from nomadcrew.core.polls.service import list_polls
 from nomadcrew.core.retention import POSITION_RETENTION
@@ -88,6 +91,8 @@ class TripSources(Struct, frozen=True):
     profiles: Profiles
     files: Files  # attachments
     document_files: Files
+    pictures: Pictures
+    picture_files: Files
 
 
 class ExportRequest(Struct, frozen=True):
@@ -239,6 +244,26 @@ class _Export:
             return False
         return await self._file(self._sources.document_files, document_key(document.id), name)
 
+    async def photos(self) -> None:
+        after, more = None, True
+        while more:
+            page = await self._sources.pictures.page(self._request.access("photo"), limit=PAGE, after=after)
+            for photo in page:
+                await self._photo(photo)
+            self._packing.check()
+            more = len(page) == PAGE
+            after = After(page[-1].created_at, page[-1].id) if more else None
+
+    async def _photo(self, photo: Picture) -> None:
+        archived = archived_photo(photo, with_files=self._request.with_files)
+        if archived.file is not None and not await self._file(
+            self._sources.picture_files, original_key(photo.id), archived.file
+        ):
+            return  # it was deleted meanwhile
+        if photo.user_id is not None:
+            await self._name(photo.user_id)
+        self._json.item(archived)
+
     async def positions(self) -> None:
         gpx = self._texts[TRACK]
         gpx.write(gpx_begin(self._trip))
@@ -343,6 +368,7 @@ _SECTIONS: tuple[tuple[str, Callable[[_Export], Awaitable[None]]], ...] = (
     ("todos", _Export.todos),
     ("polls", _Export.polls),
     ("documents", _Export.documents),
+    ("photos", _Export.photos),
     ("positions", _Export.positions),
     ("messages", _Export.messages),
 )

@@ -19,6 +19,7 @@ from nomadcrew.core.archives.model import (
     TRIP,
     ArchivedDocument,
     ArchivedMessage,
+    ArchivedPhoto,
     ArchivedPlace,
     ArchivedPoll,
     ArchivedTodo,
@@ -35,6 +36,7 @@ from nomadcrew.core.files.model import FileKind
 from nomadcrew.core.files.ports import Files
 from nomadcrew.core.ids import EventId, MembershipId, NewId, TripId, UserId
 from nomadcrew.core.permissions import rule
+from nomadcrew.core.pictures.model import original_key
 from nomadcrew.core.trips.model import Trip
 from nomadcrew.core.trips.ports import Trips
 
@@ -50,10 +52,11 @@ class ImportPorts(Struct, frozen=True):
     chat: ChatLog
     files: Files  # attachments
     document_files: Files
+    picture_files: Files
 
 
 class Imported(Struct, frozen=True):
-    """The new trip. `missing_files` counts documents and attachments whose file the archive does not have."""
+    """The new trip. `missing_files` counts documents, photos and attachments whose file is not in the archive."""
 
     trip: Trip
     missing_files: int
@@ -102,7 +105,7 @@ class _Import:
         self._unpacking = unpacking
         self._ports = ports
         self._restored = Restored(new.trip_id, new.caller, surveyed.people)
-        self._documents = self._attachments = 0
+        self._documents = self._photos = self._attachments = 0
         self._number = 1
 
     async def run(self) -> Parts:
@@ -111,7 +114,7 @@ class _Import:
             batches = _batches(items_of(entry))
             while (batch := await asyncio.to_thread(next, batches, None)) is not None:
                 await self._add(batch)
-        return Parts(self._documents, self._attachments)
+        return Parts(self._documents, self._photos, self._attachments)
 
     async def _add_people(self) -> None:
         people = [
@@ -136,6 +139,8 @@ class _Import:
                 await imports.add_polls(self._trip_id, polls)
             case ArchivedDocument():
                 await self._add_documents(cast("Sequence[ArchivedDocument]", items))
+            case ArchivedPhoto():
+                await self._add_photos(cast("Sequence[ArchivedPhoto]", items))
             case ArchivedMessage():
                 await self._add_messages(cast("Sequence[ArchivedMessage]", items))
             case _:
@@ -156,6 +161,15 @@ class _Import:
             content = await asyncio.to_thread(self._unpacking.read, item.file or "")
             await self._ports.document_files.put(document_key(document.id), content, document.kind)
         self._documents += len(documents)
+
+    async def _add_photos(self, items: Sequence[ArchivedPhoto]) -> None:
+        for item in items:
+            if item.file is not None:
+                kind, content = await asyncio.to_thread(self._stripped, item.file)
+                photo = self._restored.photo(item, kind, len(content))
+                await self._ports.imports.add_photo(self._trip_id, photo)
+                await self._ports.picture_files.put(original_key(photo.id), content, kind)
+                self._photos += 1
 
     async def _add_messages(self, items: Sequence[ArchivedMessage]) -> None:
         messages = []

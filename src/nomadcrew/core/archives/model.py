@@ -15,6 +15,7 @@ from nomadcrew.core.ids import (
     AttachmentId,
     DocumentId,
     MessageId,
+    PictureId,
     PollId,
     PollOptionId,
     TodoId,
@@ -29,7 +30,7 @@ from nomadcrew.core.trips.model import Status
 FORMAT, VERSION = "nomadcrew-trip", 1
 # The entries of the ZIP.
 TRIP, CALENDAR, TRACK, PLACES, TODOS = "trip.json", "trip.ics", "track.gpx", "places.geojson", "todos.csv"
-DOCUMENTS, ATTACHMENTS = "documents", "attachments"
+DOCUMENTS, PHOTOS, ATTACHMENTS = "documents", "photos", "attachments"
 # The name of a person whose account is deleted.
 FORMER_MEMBER = "Former member"
 MAX_PERSON = 255  # characters
@@ -159,6 +160,17 @@ class ArchivedDocument(Item, frozen=True):
     created_by: UserId | None = None
     description: str | None = None
     metadata: Mapping[str, Any] = {}  # scalars, as `documents.metadata.kept` checks
+    file: str | None = None
+
+
+class ArchivedPhoto(Item, frozen=True):
+    """A photo without its metadata; `file` as for a document."""
+
+    id: PictureId
+    media_type: FileKind
+    size_bytes: int
+    created_at: Time
+    created_by: UserId | None = None
     file: str | None = None
 
 

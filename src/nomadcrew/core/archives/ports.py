@@ -9,7 +9,8 @@ from msgspec import Struct
 from nomadcrew.core.access import Access
 from nomadcrew.core.chat.model import Attachment
 from nomadcrew.core.documents.model import Document
-from nomadcrew.core.ids import EventId, ExportId, MembershipId, MessageId, TripId, UploadId, UserId
+from nomadcrew.core.files.model import FileKind
+from nomadcrew.core.ids import EventId, ExportId, MembershipId, MessageId, PictureId, TripId, UploadId, UserId
 from nomadcrew.core.locations.model import MeetingPoint
 from nomadcrew.core.polls.model import Poll
 from nomadcrew.core.todos.model import Todo
@@ -47,6 +48,14 @@ class ImportedDocument(Struct, frozen=True):
     ends_on: date | None
 
 
+class ImportedPhoto(Struct, frozen=True):
+    id: PictureId
+    user_id: UserId | None
+    kind: FileKind
+    size_bytes: int
+    created_at: datetime
+
+
 class ImportedAttachment(Struct, frozen=True):
     attachment: Attachment
     message_id: MessageId
@@ -58,6 +67,7 @@ class Parts(Struct, frozen=True):
     """The numbers of files that an import has stored."""
 
     documents: int
+    photos: int
     attachments: int
 
 
@@ -86,6 +96,10 @@ class TripImports(Protocol):
 
     async def add_documents(self, trip_id: TripId, documents: Sequence[ImportedDocument]) -> None:
         """Reserve documents; `finish` makes them visible."""
+        ...
+
+    async def add_photo(self, trip_id: TripId, photo: ImportedPhoto) -> None:
+        """Reserve a photo; `finish` makes it visible, and queues its renditions."""
         ...
 
     async def add_attachments(self, trip_id: TripId, attachments: Sequence[ImportedAttachment]) -> None: ...

@@ -11,11 +11,12 @@ from nomadcrew.core.archives.model import (
     ArchivedDocument,
     ArchivedMessage,
     ArchivedOption,
+    ArchivedPhoto,
     ArchivedPlace,
     ArchivedPoll,
     ArchivedTodo,
 )
-from nomadcrew.core.archives.ports import ImportedAttachment
+from nomadcrew.core.archives.ports import ImportedAttachment, ImportedPhoto
 from nomadcrew.core.chat.model import (
     Attachment,
     Edit,
@@ -34,6 +35,7 @@ from nomadcrew.core.ids import (
     AttachmentId,
     DocumentId,
     MessageId,
+    PictureId,
     PollId,
     PollOptionId,
     TodoId,
@@ -124,6 +126,12 @@ class Restored(Struct, frozen=True):
             created_at=document.created_at,
             updated_at=document.updated_at,
         )
+
+    def photo(self, photo: ArchivedPhoto, kind: FileKind, size_bytes: int) -> ImportedPhoto:
+        """A photo whose file was stripped again."""
+        user_id = None if photo.created_by is None else self.person(photo.created_by)
+        id_ = PictureId(self._id("photo", photo.id))
+        return ImportedPhoto(id_, user_id, kind, size_bytes, photo.created_at)
 
     def message(self, message: ArchivedMessage) -> Transcribed:
         """A message, without its attachment."""

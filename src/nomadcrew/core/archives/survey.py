@@ -14,6 +14,7 @@ from nomadcrew.core.archives.model import (
     ArchivedDocument,
     ArchivedMessage,
     ArchivedPerson,
+    ArchivedPhoto,
     ArchivedPlace,
     ArchivedPoll,
     ArchivedTrip,
@@ -21,7 +22,8 @@ from nomadcrew.core.archives.model import (
 from nomadcrew.core.archives.unpacking import Unpacking
 from nomadcrew.core.documents.model import MAX_DOCUMENTS, MAX_TRIP_BYTES, QuotaExceeded
 from nomadcrew.core.files.model import BadFileType, FileKind, kind_of
-from nomadcrew.core.ids import AttachmentId, DocumentId, PollId, UserId
+from nomadcrew.core.ids import AttachmentId, DocumentId, PictureId, PollId, UserId
+from nomadcrew.core.pictures.model import MAX_PHOTOS, TooManyPhotos
 from nomadcrew.core.trips.model import NewTrip
 
 HEAD_BYTES = 4096
@@ -44,7 +46,7 @@ def survey(unpacking: Unpacking, *, detect: Detect) -> Survey:
 
     Raises:
         BadArchive, UnknownVersion: it is not valid.
-        ArchiveTooLarge, QuotaExceeded: it exceeds a limit.
+        ArchiveTooLarge, QuotaExceeded, TooManyPhotos: it exceeds a limit.
     """
     surveyor = _Surveyor(unpacking, detect)
     with unpacking.open(TRIP) as entry:
@@ -64,14 +66,13 @@ class _Surveyor:
         self._polls: set[PollId] = set()
         self._documents: set[DocumentId] = set()
         self._document_bytes = 0
+        self._photos: set[PictureId] = set()
         self._attachments: set[AttachmentId] = set()
         self._last: datetime | None = None
         self._missing_files = 0
 
     def add(self, item: Struct) -> None:
-        self._named.update(people_in(item))
-        if len(self._named) > MAX_PEOPLE or len(self._people) > MAX_PEOPLE:
-            raise ArchiveTooLarge(f"An archive must not have more than {MAX_PEOPLE:,} people.")
+        self._add_people(item)
         match item:
             case ArchivedTrip():
                 self._once(self._trip is None, "trip")
@@ -89,6 +90,8 @@ class _Surveyor:
                     raise ArchiveTooLarge(f"An archive must not have more than {MAX_POLLS:,} polls.")
             case ArchivedDocument():
                 self._document(item)
+            case ArchivedPhoto():
+                self._photo(item)
             case ArchivedMessage():
                 self._message(item)
             case _:
@@ -100,6 +103,18 @@ class _Surveyor:
         if not self._named <= self._people.keys():
             raise BadArchive(details="trip.json: an author is missing in `people`")
         return Survey(self._trip, check_trip(self._trip), self._people, self._missing_files)
+
+    def _add_people(self, item: Struct) -> None:
+        self._named.update(people_in(item))
+        if len(self._named) > MAX_PEOPLE or len(self._people) > MAX_PEOPLE:
+            raise ArchiveTooLarge(f"An archive must not have more than {MAX_PEOPLE:,} people.")
+
+    def _photo(self, photo: ArchivedPhoto) -> None:
+        self._once(photo.id not in self._photos, "a photo")
+        self._photos.add(photo.id)
+        if len(self._photos) > MAX_PHOTOS:
+            raise TooManyPhotos
+        self._file(photo.file, photo.media_type, photo.size_bytes)
 
     def _document(self, document: ArchivedDocument) -> None:
         self._once(document.id not in self._documents, "a document")

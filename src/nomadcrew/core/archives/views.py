@@ -3,12 +3,14 @@
 from nomadcrew.core.archives.model import (
     ATTACHMENTS,
     DOCUMENTS,
+    PHOTOS,
     ArchivedAttachment,
     ArchivedDocument,
     ArchivedEdit,
     ArchivedMessage,
     ArchivedOption,
     ArchivedOutcome,
+    ArchivedPhoto,
     ArchivedPlace,
     ArchivedPoint,
     ArchivedPoll,
@@ -22,6 +24,7 @@ from nomadcrew.core.documents.model import Document, DocumentType
 from nomadcrew.core.files.model import FileKind
 from nomadcrew.core.locations.model import MeetingPoint
 from nomadcrew.core.locations.privacy import VisiblePosition
+from nomadcrew.core.pictures.model import Picture
 from nomadcrew.core.polls.model import Option, Poll
 from nomadcrew.core.todos.model import Todo, TodoStatus
 from nomadcrew.core.trips.model import Status, Trip
@@ -122,6 +125,17 @@ def archived_document(document: Document, *, with_files: bool) -> ArchivedDocume
         description=document.description,
         metadata=document.metadata,
         file=file_name(DOCUMENTS, document.id, document.kind) if with_files else None,
+    )
+
+
+def archived_photo(photo: Picture, *, with_files: bool) -> ArchivedPhoto:
+    return ArchivedPhoto(
+        id=photo.id,
+        media_type=photo.kind,
+        size_bytes=photo.size_bytes,
+        created_at=photo.created_at,
+        created_by=photo.user_id,
+        file=file_name(PHOTOS, photo.id, photo.kind) if with_files else None,
     )
 
 

@@ -102,6 +102,14 @@ WHERE is_importing(:trip_id::uuid)
 ON CONFLICT (id) DO UPDATE SET deleted_at = NULL, file_is_gone = false, updated_at = excluded.updated_at
 WHERE d.trip_id = excluded.trip_id
 
+-- name: photo
+-- A sweep between two attempts may have deleted the row of the first one.
+INSERT INTO pictures AS p (id, trip_id, user_id, media_type, size_bytes, status, created_at)
+SELECT :id::uuid, :trip_id::uuid, :user_id::uuid, :media_type::text, :size_bytes::bigint, 'processing',
+       :created_at::timestamptz
+WHERE is_importing(:trip_id::uuid)
+ON CONFLICT (id) DO UPDATE SET deleted_at = NULL WHERE p.trip_id = excluded.trip_id
+
 -- name: attachments
 INSERT INTO attachments AS a (id, trip_id, user_id, type, size_bytes, name, message_id, created_at)
 SELECT n.id, :trip_id::uuid, n.user_id, n.type, n.size_bytes, n.name, n.message_id, n.created_at
@@ -129,6 +137,8 @@ WITH creation AS MATERIALIZED (
                 WHEN creation.trips >= :max_trips::int THEN 'too_many_trips'
                 WHEN (SELECT count(*) FROM documents d WHERE d.trip_id = import.trip_id AND d.deleted_at IS NULL)
                      <> :documents::int
+                     OR (SELECT count(*) FROM pictures p WHERE p.trip_id = import.trip_id AND p.deleted_at IS NULL)
+                     <> :photos::int
                      OR (SELECT count(*) FROM attachments a WHERE a.trip_id = import.trip_id AND a.deleted_at IS NULL)
                      <> :attachments::int THEN 'import_interrupted'
                 ELSE 'ok' END AS verdict
@@ -143,6 +153,14 @@ WITH creation AS MATERIALIZED (
     FROM trip
 ), stored AS (
     UPDATE documents d SET stored_at = :now::timestamptz FROM trip WHERE d.trip_id = trip.id AND d.deleted_at IS NULL
+), photos AS (
+    UPDATE pictures p SET stored_at = :now::timestamptz FROM trip WHERE p.trip_id = trip.id AND p.deleted_at IS NULL
+    RETURNING p.id
+), renditions AS (
+    INSERT INTO outbox (id, type, source, audience, occurred_at, payload)
+    SELECT caused_id(concat_ws('|', 'picture.imported', id, :event_id::uuid)), 'picture.imported', 'picture-service', 'internal',
+           :now::timestamptz, jsonb_build_object('id', id)
+    FROM photos
 ), finished AS (
     UPDATE trip_imports i SET finished_at = :now::timestamptz FROM trip WHERE i.trip_id = trip.id
 ), event AS (
