@@ -81,6 +81,7 @@ bench: $(VENV)-bench/.bench
 	@$(VENV)-bench/bin/python -m bench.http_alone
 	@$(VENV)-bench/bin/python -m bench.files
 	@$(VENV)-bench/bin/python -m bench.pictures
+	@$(VENV)-bench/bin/python -m bench.archives
 	@$(VENV)-bench/bin/python -m bench.cold_start
 
 bench-data: $(VENV)-bench/.bench

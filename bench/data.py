@@ -35,7 +35,7 @@ from nomadcrew.hosts.machine.postgres.binaries import find_binaries
 from nomadcrew.hosts.machine.postgres.server import EmbeddedPostgres
 
 GROWTH = 1.5  # maximum growth of the 95th percentile
-BYTES_PER_TRIP = 21_000  # with all of its data, indexes and the WAL of creating it
+BYTES_PER_TRIP = 23_000  # with all of its data, indexes and the WAL of creating it
 RESERVE_BYTES = 5 * 10**9
 PATIENCE_S = 40.0  # per list; slow lists are queried less often
 FEWEST = 40
@@ -52,7 +52,9 @@ BIG_TABLES = (
     "todos",
     "polls",
     "poll_options",
+    "poll_votes",
     "documents",
+    "pictures",
     "chat_messages",
     "notifications",
     "outbox",

@@ -17,6 +17,7 @@ MEMBERS = 5
 TODOS = 10  # a trip
 MESSAGES = 10  # a trip
 OPTIONS = 2  # a poll, of which each trip has one
+PHOTOS = 2  # a trip
 NOTIFICATIONS = 5  # a person
 POINTS = 4  # a membership, of the last day
 EVENTS = 2  # a trip, of the last seven days
@@ -50,7 +51,9 @@ class Size:
             "todos": self.trips * TODOS,
             "polls": self.trips,
             "poll_options": self.trips * OPTIONS,
+            "poll_votes": self.trips * MEMBERS,
             "documents": self.trips,
+            "pictures": self.trips * PHOTOS,
             "chat_threads": self.trips,
             "chat_messages": self.trips * MESSAGES,
             "notifications": self.people * NOTIFICATIONS,
@@ -66,7 +69,9 @@ CREATE FUNCTION bench_time(n bigint, of bigint, days integer) RETURNS timestampt
     SELECT timestamptz '2026-11-22 12:00Z' - days * interval '1 day' * (1 - n::float8 / of)
 $$;
 """
-PERSON, TRIP, MEMBERSHIP, INVITATION, TODO, NOTIFICATION, EVENT, POLL, OPTION, DOCUMENT, MESSAGE = range(1, 12)
+PERSON, TRIP, MEMBERSHIP, INVITATION, TODO, NOTIFICATION, EVENT, POLL, OPTION, DOCUMENT, MESSAGE, PHOTO = range(
+    1, 13
+)
 # $1 and $2 are the first and the last number, $3 is the number of trips, $4 the number of users.
 ROWS = {
     "user_profiles": f"""
@@ -144,6 +149,12 @@ ROWS = {
                'the one at ' || n, n % {OPTIONS}, bench_id({PERSON}, 1 + n % $4),
                bench_time(n, $3 * {OPTIONS}, 900)
         FROM generate_series($1::bigint, $2::bigint) AS n""",
+    "poll_votes": f"""
+        INSERT INTO poll_votes (poll_id, user_id, option_id, is_single, created_at)
+        SELECT bench_id({POLL}, n / {MEMBERS}), bench_id({PERSON}, 1 + n * {SCATTER} % $4),
+               bench_id({OPTION}, n / {MEMBERS} * {OPTIONS} + n % {OPTIONS}), true,
+               bench_time(n / {MEMBERS}, $3, 900)
+        FROM generate_series($1::bigint, $2::bigint) AS n""",
     "documents": f"""
         INSERT INTO documents (id, user_id, trip_id, type, name, name_search, metadata, media_type, size_bytes,
                                created_at, updated_at, stored_at)
@@ -151,6 +162,13 @@ ROWS = {
                'other', 'The bill of the house, number ' || n, 'the bill of the house, number ' || n, '{{}}',
                'application/pdf', 40000, at, at, at
         FROM generate_series($1::bigint, $2::bigint) AS n, LATERAL (SELECT bench_time(n, $3, 900) AS at) AS t""",
+    "pictures": f"""
+        INSERT INTO pictures (id, user_id, trip_id, media_type, size_bytes, status, width_px, height_px, created_at,
+                              stored_at)
+        SELECT bench_id({PHOTO}, n), bench_id({PERSON}, 1 + n % $4), bench_id({TRIP}, 1 + n * {SCATTER} % $3),
+               'image/jpeg', 900000, 'ready', 2048, 1536, at, at
+        FROM generate_series($1::bigint, $2::bigint) AS n,
+             LATERAL (SELECT bench_time(n, $3 * {PHOTOS}, 900) AS at) AS t""",
     "chat_threads": f"""
         INSERT INTO chat_threads (trip_id, last_seq, last_at)
         SELECT bench_id({TRIP}, n), {MESSAGES}, bench_time(n, $3, 900)
@@ -180,7 +198,7 @@ ROWS = {
              LATERAL (SELECT bench_id({TRIP}, 1 + n * {SCATTER} % $3) AS trip,
                              bench_time(n, $3 * {EVENTS}, 7) AS at) AS t""",
 }
-OF_MEMBERSHIPS = ("trip_memberships", "location_sharing", "last_positions")
+OF_MEMBERSHIPS = ("trip_memberships", "location_sharing", "last_positions", "poll_votes")
 SECONDARY = """
 SELECT c.relname AS name, pg_get_indexdef(i.indexrelid) AS definition
 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid

@@ -14,6 +14,7 @@ from bench.data_fill import EVENT, EVENTS, MEMBERS, NAMES, PERSON, SCATTER, TRIP
 from nomadcrew.adapters.postgres.sql import Statement, statements
 from nomadcrew.core.find.model import SEARCHED, SEARCHED_POLLS
 from nomadcrew.core.locations.model import MAX_READ
+from nomadcrew.core.polls.model import MAX_LISTED_VOTES
 from nomadcrew.core.trips.model import MAX_LISTED_MEMBERS, MAX_TRIPS_PER_USER
 
 Parameters = dict[str, object]
@@ -109,6 +110,7 @@ _MEMBERS, _INVITATIONS = statements("members"), statements("invitations")
 _NOTIFICATIONS, _PROFILES = statements("notifications"), statements("profiles")
 _LOCATIONS, _SEARCH_OF_A_TRIP = statements("locations"), statements("find")["find"]
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+_POLLS, _DOCUMENTS, _PICTURES = statements("polls"), statements("documents"), statements("pictures")
 _FIND = _PROFILES["search"]
 _FIRST_PAGE: Parameters = {"after_at": None, "after_id": None}
 
@@ -143,6 +145,23 @@ LISTS = (
         _TODOS["page"],
         lambda traveller, *_: {**_on_trip(traveller), "limit": 100, "offset": 0, **_FIRST_PAGE},
     ),
+    List(
+        "polls",
+        _POLLS["page"],
+        lambda traveller, *_: {
+            **_on_trip(traveller),
+            "limit": 20,
+            "offset": 0,
+            "max_votes": MAX_LISTED_VOTES,
+            **_FIRST_PAGE,
+        },
+    ),
+    List(
+        "documents",
+        _DOCUMENTS["page"],
+        lambda traveller, *_: {**_on_trip(traveller), "limit": 20, "offset": 0, **_FIRST_PAGE},
+    ),
+    List("photos", _PICTURES["page"], lambda traveller, *_: {**_on_trip(traveller), "limit": 50, **_FIRST_PAGE}),
     List("things of a trip, by a word of all", _SEARCH_OF_A_TRIP, _found("number")),
     List("things of a trip, by a word of none", _SEARCH_OF_A_TRIP, _found("zeppelin")),
     List(
