@@ -1,7 +1,10 @@
 """How long data is stored. Each period is a promise of docs/privacy.md; schedules delete expired rows."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
+
+from msgspec import Struct
 
 EVENT_RETENTION = timedelta(days=7)
 POSITION_RETENTION = timedelta(days=30)  # and views of positions
@@ -25,6 +28,46 @@ PUSH_TOKEN_RETENTION = timedelta(days=30)  # after a token became inactive
 PUSH_RECORD_RETENTION = timedelta(days=2)  # Expo stores receipts for one day
 DEAD_JOB_RETENTION = timedelta(days=30)
 WEATHER_RETENTION = timedelta(hours=24)  # weather of destinations, without users or trips
+
+
+class Period(Struct, frozen=True):
+    """A promise: the data is deleted this long after the moment that the description names, by a scheduled job."""
+
+    data: str
+    stored_for: timedelta
+    description: str
+    job: str
+
+
+# All data that ends by itself. Everything else is stored until its user, or an admin of its trip, deletes it.
+PERIODS: Sequence[Period] = (
+    Period("events", EVENT_RETENTION, "Changes, for clients that reconnect.", "old-events"),
+    Period("positions", POSITION_RETENTION, "Tracks, and who viewed them.", "old-positions"),
+    Period("notifications", NOTIFICATION_RETENTION, "Notifications, read or not.", "old-notifications"),
+    Period("attachments", UNUSED_ATTACHMENT_RETENTION, "Files that no message refers to.", "old-files"),
+    Period(
+        "deletedDocuments",
+        DOCUMENT_RETENTION,
+        "The row of a deleted document; its file goes at once.",
+        "old-documents",
+    ),
+    Period("unfinishedDocuments", RESERVED_DOCUMENT_RETENTION, "Documents without their file.", "old-documents"),
+    Period("unfinishedPhotos", RESERVED_PICTURE_RETENTION, "Photos without their file.", "old-pictures"),
+    Period("documentAudits", DOCUMENT_AUDIT_RETENTION, "Actions on documents.", "old-document-audits"),
+    Period("replies", STORED_REPLY_RETENTION, "Replies to requests with an Idempotency-Key.", "old-replies"),
+    Period("fingerprints", FINGERPRINT_RETENTION, "Hashes of requests without a key.", "old-replies"),
+    Period("exports", EXPORT_RETENTION, "Archives of large trips.", "old-exports"),
+    Period("uploads", UPLOAD_RETENTION, "Archives that clients uploaded to import them.", "old-uploads"),
+    Period("imports", IMPORT_RETENTION, "Hashes of imported archives.", "old-imports"),
+    Period("registrations", REGISTRATION_RETENTION, "Registrations whose link expired.", "old-registrations"),
+    Period("mailCounts", MAIL_COUNT_RETENTION, "Addresses of sent mails.", "old-mail-counts"),
+    Period("sessions", SESSION_RETENTION, "Sessions that expired, with their User-Agent.", "old-sessions"),
+    Period("feedback", FEEDBACK_RETENTION, "Feedback.", "old-feedback"),
+    Period("pushTokens", PUSH_TOKEN_RETENTION, "Inactive push tokens of phones.", "old-push-tokens"),
+    Period("pushes", PUSH_RECORD_RETENTION, "Records of sent pushes.", "old-pushes"),
+    Period("deadJobs", DEAD_JOB_RETENTION, "Jobs that failed for good.", "old-dead-jobs"),
+    Period("weather", WEATHER_RETENTION, "The weather of destinations, without users or trips.", "old-weather"),
+)
 
 
 class Retention(Protocol):

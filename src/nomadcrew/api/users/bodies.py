@@ -1,5 +1,6 @@
 """Bodies of the user routes."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -8,6 +9,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from nomadcrew.core.errors import Invalid
+from nomadcrew.core.retention import Period
 from nomadcrew.core.users.model import DEFAULT_LOCATION_PRIVACY, Profile
 from nomadcrew.core.users.ports import FoundUser, ProfileChange
 from nomadcrew.web.decode import decode
@@ -71,6 +73,18 @@ class UserPage(Struct):
 
 class OnboardIn(Struct):
     username: Text | None = None
+
+
+class PeriodView(Struct, rename="camel"):
+    """Data that the server deletes by itself, and after how many seconds."""
+
+    data: str
+    description: str
+    stored_for_seconds: int
+
+
+class PrivacyView(Struct):
+    periods: list[PeriodView]
 
 
 class ContactEmailIn(Struct):
@@ -155,3 +169,9 @@ def username_in(body: bytes) -> str | None:
     except Invalid:
         return None
     return onboarding.username
+
+
+def privacy_view(periods: Iterable[Period]) -> PrivacyView:
+    return PrivacyView(
+        [PeriodView(one.data, one.description, int(one.stored_for.total_seconds())) for one in periods]
+    )

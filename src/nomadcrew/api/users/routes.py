@@ -7,6 +7,7 @@ from nomadcrew.api.users.bodies import (
     ContactEmailView,
     FoundUsers,
     PreferencesSaved,
+    PrivacyView,
     ProfileChangeIn,
     UserPage,
     UserPagination,
@@ -14,6 +15,7 @@ from nomadcrew.api.users.bodies import (
     found_user,
     own_profile,
     preferences_saved,
+    privacy_view,
     public_profile,
     username_in,
 )
@@ -21,6 +23,7 @@ from nomadcrew.api.users.push_tokens import PushTokenGoneIn, PushTokenIn, PushTo
 from nomadcrew.core.errors import Invalid
 from nomadcrew.core.ids import PushTokenId, TripId, UserId, parse_uuid
 from nomadcrew.core.pages import After
+from nomadcrew.core.retention import PERIODS
 from nomadcrew.core.users import profiles as service
 from nomadcrew.core.users.model import Profile
 from nomadcrew.web import pages
@@ -216,3 +219,12 @@ def exact_number(call: Call, name: str, *, default: int, lowest: int, highest: i
     if value is None or not lowest <= value <= highest:
         raise Invalid(f"`{name}` must be a number from {lowest} to {highest}.", code="invalid_query")
     return value
+
+
+@routes.get("/v1/privacy", auth=Auth.PUBLIC, statements=0, why="the periods are in memory")
+async def get_privacy(_call: Call) -> PrivacyView:
+    """List the data that the server deletes by itself, and when.
+
+    All other data is stored until its user, or an admin of its trip, deletes it.
+    """
+    return privacy_view(PERIODS)
