@@ -1,7 +1,7 @@
 """Settings: environment variables, read once, validated at the start, documented in one place."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,9 @@ from urllib.parse import SplitResult, urlsplit
 from nomadcrew.core.errors import BadSetting
 
 PREFIX = "NOMADCREW_"
+# As container platforms mount secrets.
+FILE_SUFFIX = "_FILE"
+MAX_FILE_CHARS = 65_536
 AWS_PREFIX = "NOMADCREW_AWS_"  # variables of the other host, which this one ignores
 # Settings that have no effect unless the other one is set.
 REQUIRED_URLS = {
@@ -269,9 +272,11 @@ class Settings:
         """Settings from environment variables.
 
         Raises:
-            BadSetting: a value is not valid, lacks the URL it belongs to, or a variable's name is unknown.
+            BadSetting: a value is not valid, lacks the URL it belongs to, is in a file that cannot be read, or a
+                variable's name is unknown.
         """
         known = {f.metadata["variable"]: f for f in fields(cls)}
+        environment = _with_files(environment, known)
         for name in environment:
             if name.startswith(PREFIX) and name not in known and not name.startswith(AWS_PREFIX):
                 raise BadSetting(f"{name} is not a setting; {_suggestion(name, known)}")
@@ -285,6 +290,30 @@ class Settings:
             if name in values and address not in values:
                 raise BadSetting(f"{variables[name]} has no effect without {variables[address]}: set both or none.")
         return cls(**values)
+
+
+def _with_files(environment: Mapping[str, str], known: Container[str]) -> Mapping[str, str]:
+    """The environment with the values of files: the name of a setting with `_FILE` names the file of its value."""
+    values = dict(environment)
+    for variable, path in environment.items():
+        name = variable.removesuffix(FILE_SUFFIX)
+        if name == variable or name not in known or not name.startswith(PREFIX):
+            continue
+        del values[variable]
+        if environment.get(name, "").strip():
+            raise BadSetting(f"{name} and {variable} are both set; unset one of them.")
+        if path.strip():
+            values[name] = _content(variable, Path(path.strip()))
+    return values
+
+
+def _content(variable: str, path: Path) -> str:
+    try:
+        with path.open(encoding="utf-8") as file:
+            return file.read(MAX_FILE_CHARS)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise BadSetting(f"{variable} names a file that cannot be read: {reason}.") from None
 
 
 def _suggestion(name: str, known: Iterable[str]) -> str:

@@ -144,6 +144,35 @@ def test_a_setting_that_needs_an_unset_address_is_refused(variable: str, address
     Settings.read({variable: value, address: "https://there.example"})
 
 
+def test_a_file_may_have_the_value(tmp_path: Path) -> None:
+    file = tmp_path / "metrics-token"
+    file.write_text(f"{SECRET}\n")
+    environment = {"NOMADCREW_METRICS_TOKEN_FILE": f" {file} ", "NOMADCREW_SMTP_URL_FILE": ""}
+    settings = Settings.read(environment)
+    assert (settings.metrics_token, settings.smtp_url) == (SECRET, None)
+
+
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadSetting, match=r"NOMADCREW_METRICS_TOKEN_FILE names a file that .*: No such file"):
+        Settings.read({"NOMADCREW_METRICS_TOKEN_FILE": str(tmp_path / "none")})
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe")
+    with pytest.raises(BadSetting, match="it is no text"):
+        Settings.read({"NOMADCREW_METRICS_TOKEN_FILE": str(tmp_path / "bytes")})
+
+
+def test_a_value_and_a_file_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(SECRET)
+    both = {"NOMADCREW_METRICS_TOKEN": SECRET, "NOMADCREW_METRICS_TOKEN_FILE": str(tmp_path / "token")}
+    with pytest.raises(BadSetting, match="are both set") as caught:
+        Settings.read(both)
+    assert SECRET not in str(caught.value)
+
+
+def test_the_file_of_an_unknown_setting_is_refused() -> None:
+    with pytest.raises(BadSetting, match="is not a setting"):
+        Settings.read({"NOMADCREW_TOKEN_FILE": "/none"})
+
+
 def test_the_operating_page_has_the_table_of_settings() -> None:
     found = re.search(r"<!-- settings: .* -->\n(.*)<!-- /settings -->", OPERATING.read_text(), re.DOTALL)
     assert found is not None
