@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -15,7 +16,9 @@ FILE_SUFFIX = "_FILE"
 MAX_FILE_CHARS = 65_536
 AWS_PREFIX = "NOMADCREW_AWS_"  # variables of the other host, which this one ignores
 # Settings that have no effect unless the other one is set.
-REQUIRED_URLS = {
+REQUIRED = {
+    "backup_every": "backup_folder",
+    "backup_keep": "backup_folder",
     "supabase_anon_key": "supabase_url",
     "supabase_jwt_secret": "supabase_url",
     "supabase_service_key": "supabase_url",
@@ -23,6 +26,7 @@ REQUIRED_URLS = {
 }
 # Each worker has its own connections, and the database accepts forty.
 MAX_WORKERS = 15
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 AUTO = "auto"
 OFF = "off"
 PEXELS = "https://api.pexels.com/v1/search"
@@ -62,6 +66,19 @@ def _workers(text: str) -> int | None:
 
 def _weather_url(text: str) -> str | None:
     return None if text.lower() == OFF else _url(text)
+
+
+def _period(text: str) -> str:
+    amount, unit = text[:-1], text[-1:]
+    if not re.fullmatch(r"[0-9]{1,4}", amount) or int(amount) < 1 or unit not in _UNITS:
+        raise ValueError("must be a period such as 30m, 12h or 7d")
+    return text
+
+
+def _backups(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,4}", text) or int(text) < 1:
+        raise ValueError("must be a number from 1 to 9999")
+    return int(text)
 
 
 def _connections(text: str) -> int:
@@ -258,9 +275,21 @@ class Settings:
         "Previous invitation secrets, comma-separated; links signed with them stay valid.",
         _secrets,
     )
+    backup_folder: Path | None = setting(
+        "NOMADCREW_BACKUP_FOLDER",
+        None,
+        "Folder for backups that the server writes by itself, best on another disk. Unset: none.",
+        Path,
+    )
+    backup_every: str = setting("NOMADCREW_BACKUP_EVERY", "24h", "Period of these backups, such as `12h`.", _period)
+    backup_keep: int = setting("NOMADCREW_BACKUP_KEEP", 7, "Number of these backups to keep.", _backups)
     log_level: str = setting(
         "LOG_LEVEL", "info", "Lowest level to log.", _choice("debug", "info", "warning", "error")
     )
+
+    @property
+    def backup_period(self) -> timedelta:
+        return timedelta(**{_UNITS[self.backup_every[-1]]: int(self.backup_every[:-1])})
 
     @property
     def mirrors(self) -> bool:
@@ -286,9 +315,9 @@ class Settings:
             if text.strip():
                 values[f.name] = _parse(name, f.metadata["parse"], text.strip())
         variables = {f.name: name for name, f in known.items()}
-        for name, address in REQUIRED_URLS.items():
-            if name in values and address not in values:
-                raise BadSetting(f"{variables[name]} has no effect without {variables[address]}: set both or none.")
+        for name, other in REQUIRED.items():
+            if name in values and other not in values:
+                raise BadSetting(f"{variables[name]} has no effect without {variables[other]}: set both or none.")
         return cls(**values)
 
 

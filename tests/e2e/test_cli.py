@@ -32,6 +32,7 @@ from nomadcrew.settings import Settings
 from tests.e2e.client import NEW_TRIP, PASSWORD, Api, User, eventually
 from tests.e2e.conftest import Register
 from tests.e2e.server import Server
+from tests.sample_files import JPEG_OF_A_PHONE
 
 pytestmark = pytest.mark.one_machine("commands work on this machine's data folder")
 
@@ -399,6 +400,45 @@ def test_neither_backup_nor_restore_overwrites_data(server: Server, archive: Pat
     for missing, why in ((home, "No such file"), (archive.parent, "Is a directory")):
         assert why in run("restore", str(missing), home=home).sentence
     assert not home.exists()
+
+
+def test_a_drill_counts_a_backup_beside_the_running_server_and_keeps_nothing(archive: Path, server: Server) -> None:
+    before = {path.name for path in server.home.parent.iterdir()}
+    said = run("restore", "--drill", str(archive), home=server.home).success
+    assert re.search(r"^[\d,]+ rows in \d+ tables, and [\d,]+ files\. Nothing was kept\.$", said, re.MULTILINE), (
+        said
+    )
+    assert {path.name for path in server.home.parent.iterdir()} == before
+
+
+async def test_a_drill_names_the_files_that_a_backup_lacks(
+    server: Server, register: Register, tmp_path: Path
+) -> None:
+    ana = await register("ana")
+    trip_id = await ana.new_trip()
+    bearer = {"authorization": f"Bearer {ana.token}", "content-type": "image/jpeg"}
+    path = f"/v1/trips/{trip_id}/images"
+    photo = (await ana.api.send("POST", path, headers=bearer, content=JPEG_OF_A_PHONE)).json()
+    (server.home / "files" / "pictures" / f"{photo['id']}-original").unlink()
+    file = tmp_path / "lacking.tar"
+    assert "Done" in run("backup", str(file), home=server.home).success
+    drilled = run("restore", "--drill", str(file), home=server.home)
+    assert drilled.code == 1
+    assert f"Missing: pictures/{photo['id']}-original" in drilled.out
+    await ana.ask("DELETE", f"{path}/{photo['id']}", status=204)
+
+
+@pytest.mark.one_machine("reads a folder of this machine")
+async def test_a_server_writes_backups_by_itself(tmp_path: Path) -> None:
+    folder = tmp_path / "backups"
+    async with Server(NOMADCREW_BACKUP_FOLDER=str(folder), NOMADCREW_BACKUP_KEEP="1") as own:
+
+        async def written() -> list[Path]:
+            return list(folder.glob("nomadcrew-*.tar")) if folder.is_dir() else []
+
+        [file] = await eventually(written, within_s=30)
+        assert "Nothing was kept" in run("restore", "--drill", str(file), home=own.home).success
+        assert own.errors == []
 
 
 async def test_a_restored_backup_serves_the_same_data(server: Server, register: Register, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import contextlib
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from msgspec.structs import replace
@@ -23,6 +24,8 @@ from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.ids import SessionId, UserId
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.scheduled_jobs import SCHEDULED_JOBS
+from nomadcrew.hosts.machine.backup.backup import backup
+from nomadcrew.hosts.machine.backup.schedule import ScheduledBackups
 from nomadcrew.hosts.machine.data_folder import DataFolder
 from nomadcrew.hosts.machine.ended_sessions import EndedSessions
 from nomadcrew.hosts.machine.errors import StartupError
@@ -37,6 +40,8 @@ from nomadcrew.hosts.machine.open_files import most_connections
 from nomadcrew.hosts.machine.outbox_relay import Relay
 from nomadcrew.hosts.machine.passing_notifications import PassingNotifications
 from nomadcrew.hosts.machine.ports import machine_ports
+from nomadcrew.hosts.machine.postgres.binaries import find_binaries
+from nomadcrew.hosts.machine.postgres.server import EmbeddedPostgres
 from nomadcrew.hosts.machine.queue_consumers import (
     QueueConsumers,
     WakingQueue,
@@ -119,6 +124,7 @@ class SharedServices:
             self.presence, self.broadcaster, clock=utc_now, new_id=self.ports.new_id, on_change=on_presence
         )
         self.ended_sessions = EndedSessions(PostgresSessions(pool), self.ports.tokens, utc_now)
+        self._backups = _backups(settings, folder)
         self.heartbeats = {name: Heartbeat() for name in ("relay", "presence", "sessions", *self.consumers.queues)}
 
     def loops(self) -> dict[str, Loop]:
@@ -131,6 +137,8 @@ class SharedServices:
         }
         for queue in self.consumers.queues:
             loops[f"queue {queue}"] = lambda queue=queue: self.consumers.run(queue, self.ports, beats[queue])  # type: ignore[misc]
+        if self._backups is not None:
+            loops["backups"] = self._backups.run
         for job in SCHEDULED_JOBS:
             loops[f"job {job.name}"] = lambda job=job: run_on_schedule(job, self.ports)  # type: ignore[misc]
         return loops
@@ -147,6 +155,19 @@ class SharedServices:
         lag = await self._outbox.lag(now=utc_now())
         self.metrics.outbox(lag.pending, lag.oldest_s)
         self.metrics.queues(await self.ports.queue.depths())
+
+
+def _backups(settings: Settings, folder: DataFolder) -> ScheduledBackups | None:
+    if settings.backup_folder is None:
+        return None
+    binaries = find_binaries(settings.postgres_bin)
+
+    async def make(target: Path) -> None:
+        await backup(folder, EmbeddedPostgres(folder, binaries, postgres_user=settings.postgres_user), target)
+
+    return ScheduledBackups(
+        settings.backup_folder, make, every=settings.backup_period, keep=settings.backup_keep, clock=utc_now
+    )
 
 
 class RequestServer:
