@@ -248,6 +248,23 @@ async def test_signing_out_ends_the_session_and_may_be_repeated(here: World) -> 
     assert (await here.call("GET", "/v1/users/me", by=bearer(other))).status == 200
 
 
+async def test_a_user_ends_one_session_and_then_all_others(here: World) -> None:
+    phone = bearer(await register(here))
+    tablet, laptop = bearer(await login(here)), bearer(await login(here))
+    listed = (await here.call("GET", "/v1/auth/sessions", by=phone)).json["sessions"]
+    last_used = f"/v1/auth/sessions/{listed[0]['id']}"
+    assert (await here.call("DELETE", last_used, by=phone)).status == 204
+    assert (await here.call("DELETE", last_used, by=phone)).status == 404
+    assert [(await here.call("GET", "/v1/users/me", by=one)).status for one in (phone, tablet, laptop)] == [
+        200,
+        200,
+        401,
+    ]
+    for _ in range(2):
+        assert (await here.call("DELETE", "/v1/auth/sessions", by=phone)).status == 204
+    assert [(await here.call("GET", "/v1/users/me", by=one)).status for one in (phone, tablet)] == [200, 401]
+
+
 async def test_a_refresh_token_is_refused_as_access_token(here: World) -> None:
     reply = await register(here)
     wrong = User(bearer(reply).id, "", "", reply.json["refresh_token"])

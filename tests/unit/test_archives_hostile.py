@@ -187,6 +187,11 @@ def test_zip64_is_refused() -> None:
     assert "ZIP64" in str(refused(archive[:end] + locator + archive[end:]).details)
 
 
+def test_an_archive_of_several_parts_is_refused() -> None:
+    one_of_two = patched(zipped(TRIP), b"PK\x05\x06\0\0", b"PK\x05\x06\1\0")
+    assert "several parts" in str(refused(one_of_two).details)
+
+
 def test_a_size_of_zip64_in_an_entry_is_refused() -> None:
     archive = zipped(TRIP)
     start = archive.index(b"PK\x01\x02")
