@@ -118,8 +118,11 @@ def same_user_only(folder: DataFolder) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def pool_on(settings: Settings, folder: DataFolder) -> AsyncIterator[Database]:
+async def pool_on(settings: Settings, folder: DataFolder, *, migrating: bool = True) -> AsyncIterator[Database]:
     """A pool on the folder's database: the running host's PostgreSQL, else one started for this command.
+
+    Args:
+        migrating: apply new migrations if PostgreSQL is started.
 
     Raises:
         StartupError: the data folder is missing or not usable.
@@ -130,7 +133,8 @@ async def pool_on(settings: Settings, folder: DataFolder) -> AsyncIterator[Datab
     try:
         with folder.lock("a command"):
             async with database(settings, folder) as (_, pool):
-                await migrated(pool)
+                if migrating:
+                    await migrated(pool)
                 yield pool
             return
     except AlreadyRunning:

@@ -26,7 +26,7 @@ def migrate() -> None:
     settings = read_settings()
 
     async def main() -> int:
-        async with pool_on(settings, DataFolder(settings.home)) as pool:
+        async with pool_on(settings, DataFolder(settings.home), migrating=False) as pool:
             return await migrated(pool)
 
     count = run(main())
