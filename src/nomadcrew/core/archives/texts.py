@@ -1,12 +1,12 @@
 """The texts of an archive that other programs read: a track, places, to-dos."""
 
 import csv
+import html
 import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from io import StringIO
 from typing import Any
-from xml.sax.saxutils import escape
 
 from nomadcrew.core.archives.model import ArchivedPlace, ArchivedPoint, ArchivedTodo, ArchivedTrip
 from nomadcrew.core.text import visible_line
@@ -19,7 +19,7 @@ _COLUMNS = ("text", "status", "due_at", "created_by", "assignee", "created_at", 
 
 def gpx_begin(trip: ArchivedTrip) -> str:
     """The beginning of a track in GPX 1.1 with one segment, which `GPX_END` ends."""
-    name = escape(visible_line(trip.name))
+    name = html.escape(visible_line(trip.name), quote=False)
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         '<gpx version="1.1" creator="NomadCrew" xmlns="http://www.topografix.com/GPX/1/1">'
