@@ -65,6 +65,16 @@ async def test_a_start_waits_for_the_age_of_the_newest_backup(tmp_path: Path) ->
     assert bench.made == ["nomadcrew-20261201T060000Z.tar"]
 
 
+async def test_backups_of_the_future_neither_delay_one_nor_take_its_place(tmp_path: Path) -> None:
+    names = ("nomadcrew-20301130T060000Z.tar", "nomadcrew-20301201T060000Z.tar", "nomadcrew-20269999T999999Z.tar")
+    for name in names:
+        (tmp_path / name).write_bytes(b"tar")
+    bench = Bench(tmp_path, keep=1, sleeps=1)
+    await bench.run()
+    assert bench.made == ["nomadcrew-20261130T120000Z.tar"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*names, *bench.made])
+
+
 async def test_a_failed_backup_is_tried_again_in_ten_minutes(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -76,6 +86,13 @@ async def test_a_failed_backup_is_tried_again_in_ten_minutes(
     assert [(record.levelname, record.message) for record in caplog.records] == [
         ("WARNING", "backup failed"), ("WARNING", "backup failed"),
     ]  # fmt: skip
+
+
+async def test_a_folder_that_cannot_be_used_is_a_failed_backup(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    bench = Bench(tmp_path / "file", sleeps=1)
+    await bench.run()
+    assert (bench.slept_s, bench.made) == ([600.0], [])
 
 
 async def test_other_files_stay_and_leftovers_of_a_killed_backup_go(tmp_path: Path) -> None:

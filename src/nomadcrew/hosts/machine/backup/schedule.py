@@ -14,7 +14,6 @@ log = logging.getLogger("nomadcrew.backups")
 
 RETRY = timedelta(minutes=10)
 _FORMAT = "nomadcrew-%Y%m%dT%H%M%SZ.tar"
-_NAME = re.compile(r"nomadcrew-\d{8}T\d{6}Z\.tar")
 # Of a backup that was interrupted.
 _LEFTOVER = re.compile(r"\.nomadcrew-\d{8}T\d{6}Z\.tar\.[0-9a-f]{8}\.(part|dump)")
 
@@ -67,11 +66,11 @@ class ScheduledBackups:
         return True
 
     def _due(self) -> datetime:
-        """The time of the next backup; in the past without a backup."""
-        newest = max(self._backups(), default=None)
-        if newest is None:
-            return datetime.min.replace(tzinfo=UTC)
-        return datetime.strptime(newest.name, _FORMAT).replace(tzinfo=UTC) + self._every
+        try:
+            written = self._backups()
+        except OSError:
+            written = []  # writing one creates the folder, or logs why it cannot
+        return written[-1][0] + self._every if written else self._clock()
 
     def _prepare(self) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -80,12 +79,21 @@ class ScheduledBackups:
                 path.unlink(missing_ok=True)
 
     def _delete_oldest(self) -> int:
-        old = sorted(self._backups())[: -self._keep]
-        for path in old:
+        old = self._backups()[: -self._keep]
+        for _, path in old:
             path.unlink(missing_ok=True)
         return len(old)
 
-    def _backups(self) -> list[Path]:
-        if not self._folder.is_dir():
-            return []
-        return [path for path in self._folder.iterdir() if _NAME.fullmatch(path.name)]
+    def _backups(self) -> list[tuple[datetime, Path]]:
+        """The backups with their times, oldest first; without those of the future, which a wrong clock wrote."""
+        now = self._clock()
+        times = ((_written_at(path), path) for path in self._folder.iterdir())
+        return sorted((at, path) for at, path in times if at is not None and at <= now)
+
+
+def _written_at(path: Path) -> datetime | None:
+    """The time in the name of a scheduled backup; None for other files."""
+    try:
+        return datetime.strptime(path.name, _FORMAT).replace(tzinfo=UTC)
+    except ValueError:
+        return None
