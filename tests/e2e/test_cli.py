@@ -506,6 +506,15 @@ async def test_a_server_without_rate_limits_warns_loudly(server: Server) -> None
     assert "RATE LIMITS ARE OFF" in server.log
 
 
+@pytest.fixture
+def without_nohup() -> Iterator[None]:
+    """Children of `nohup` ignore a closed terminal, and the host leaves it so."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("without_nohup")
 async def test_a_closed_terminal_stops_the_server_cleanly() -> None:
     async with Server() as running:
         assert await running.stop(signal.SIGHUP) == 0
