@@ -11,7 +11,7 @@ from aws_cdk import aws_timestream as timestream
 from constructs import Construct
 
 from infrastructure.acknowledge import acknowledge
-from infrastructure.config import APPLICATION_USER
+from infrastructure.config import APPLICATION_USER, CORS_MAX_AGE_S
 from infrastructure.constructs.proxy import SqlProxy
 from infrastructure.grants import OUTSIDE_SECRETS, OWN_SECRETS, ResourceRefs
 
@@ -279,6 +279,14 @@ class DatabaseStack(Stack):
                 s3.LifecycleRule(id="unfinished", prefix="tmp/", expiration=Duration.days(7)),
             ],
         )
+        for methods, origins in (
+            ([s3.HttpMethods.POST], list(self.stage.allowed_origins)),
+            # A browser that follows our redirect sends the origin `null`. The signature of the link decides.
+            ([s3.HttpMethods.GET, s3.HttpMethods.HEAD], ["*"]),
+        ):
+            self.media.add_cors_rule(
+                allowed_methods=methods, allowed_origins=origins, allowed_headers=["*"], max_age=CORS_MAX_AGE_S
+            )
         audit = self._bucket("Audit", logs=logs, lifecycle=[])
         self.places.values["NOMADCREW_AWS_AUDIT_BUCKET"] = audit.bucket_name
         objects = f":s3:::{self._bucket_name('Audit')}/*"

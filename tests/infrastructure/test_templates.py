@@ -354,6 +354,18 @@ def test_lifecycle_rules_never_delete_a_users_photo(templates: Templates) -> Non
         assert all(bucket["PublicAccessBlockConfiguration"].values())
 
 
+def test_a_web_page_may_upload_to_the_store_from_our_origins_only(templates: Templates) -> None:
+    buckets = {short(id_): one["Properties"] for id_, one in templates.all("AWS::S3::Bucket").items()}
+    upload, download = buckets["MediaBucket"]["CorsConfiguration"]["CorsRules"]
+    [api] = [one for one in templates.properties("AWS::ApiGatewayV2::Api") if one["ProtocolType"] == "HTTP"]
+    assert (upload["AllowedMethods"], upload["AllowedOrigins"]) == (
+        ["POST"],
+        api["CorsConfiguration"]["AllowOrigins"],
+    )
+    assert (download["AllowedMethods"], download["AllowedOrigins"]) == (["GET", "HEAD"], ["*"])
+    assert [name for name, bucket in buckets.items() if "CorsConfiguration" in bucket] == ["MediaBucket"]
+
+
 def test_the_user_pool_has_the_specified_settings(templates: Templates) -> None:
     [pool] = templates.properties("AWS::Cognito::UserPool")
     assert pool["AliasAttributes"] == ["email", "preferred_username"]
