@@ -5,13 +5,13 @@ from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_elasticache as elasticache
 from aws_cdk import aws_rds as rds
-from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_timestream as timestream
 from constructs import Construct
 
 from infrastructure.acknowledge import acknowledge
-from infrastructure.config import APPLICATION_USER, CORS_MAX_AGE_S
+from infrastructure.config import APPLICATION_USER
+from infrastructure.constructs.buckets import make_buckets
 from infrastructure.constructs.proxy import SqlProxy
 from infrastructure.grants import OUTSIDE_SECRETS, OWN_SECRETS, ResourceRefs
 
@@ -40,7 +40,7 @@ class DatabaseStack(Stack):
         if self.stage.database.access == "proxy":
             self.proxy = SqlProxy(self, "Proxy", places, self.vpc, self.cluster, application)
         self._tables()
-        self._buckets()
+        make_buckets(self, places)
         self._topics()
         self._secrets()
         if self.stage.cache == "valkey":
@@ -247,64 +247,6 @@ class DatabaseStack(Stack):
         CfnOutput(self, f"{name}Table", value=table.table_name)
         return table
 
-    def _buckets(self) -> None:
-        """Lifecycle rules delete unfinished uploads, old versions and temporary files, never users' originals."""
-        logs = self._bucket("Access", lifecycle=[s3.LifecycleRule(expiration=Duration.days(90))])
-        acknowledge(logs, {"S1": "It has the access logs; logging access to it would never end."})
-        self.media = self._bucket(
-            "Media",
-            logs=logs,
-            lifecycle=[
-                s3.LifecycleRule(
-                    id="cold",
-                    transitions=[
-                        s3.Transition(
-                            storage_class=s3.StorageClass.INTELLIGENT_TIERING, transition_after=Duration.days(0)
-                        )
-                    ],
-                ),
-                # A deleted document leaves no readable version for long, and neither does a picture with its place.
-                *(
-                    s3.LifecycleRule(id=folder, prefix=f"{folder}/", noncurrent_version_expiration=Duration.days(1))
-                    for folder in ("documents", "pictures")
-                ),
-                # Archives expire after a day; a job deletes them.
-                s3.LifecycleRule(
-                    id="exports",
-                    prefix="exports/",
-                    expiration=Duration.days(2),
-                    noncurrent_version_expiration=Duration.days(1),
-                    abort_incomplete_multipart_upload_after=Duration.days(1),
-                ),
-                s3.LifecycleRule(id="unfinished", prefix="tmp/", expiration=Duration.days(7)),
-            ],
-        )
-        for methods, origins in (
-            ([s3.HttpMethods.POST], list(self.stage.allowed_origins)),
-            # A browser that follows our redirect sends the origin `null`. The signature of the link decides.
-            ([s3.HttpMethods.GET, s3.HttpMethods.HEAD], ["*"]),
-        ):
-            self.media.add_cors_rule(
-                allowed_methods=methods, allowed_origins=origins, allowed_headers=["*"], max_age=CORS_MAX_AGE_S
-            )
-        audit = self._bucket("Audit", logs=logs, lifecycle=[])
-        self.places.values["NOMADCREW_AWS_AUDIT_BUCKET"] = audit.bucket_name
-        objects = f":s3:::{self._bucket_name('Audit')}/*"
-        self.places.arns["audit/*"] = f"arn:{self.partition}{objects}"
-        self.places.wild["audit/*"] = (f"arn:<AWS::Partition>{objects}", "Objects are named by day and event id.")
-        self.places.values["NOMADCREW_AWS_MEDIA_BUCKET"] = self.media.bucket_name
-        for folder, names in (
-            ("attachments", "Objects are named by trip and file id."),
-            ("documents", "Objects are named by document id."),
-            ("exports", "Objects are named by export id."),
-            ("pictures", "Objects are named by picture id."),
-        ):
-            files = f":s3:::{self._bucket_name('Media')}/{folder}/*"
-            self.places.arns[f"{folder}/*"] = f"arn:{self.partition}{files}"
-            self.places.wild[f"{folder}/*"] = (f"arn:<AWS::Partition>{files}", names)
-        CfnOutput(self, "AuditBucketName", value=audit.bucket_name)
-        CfnOutput(self, "MediaBucketName", value=self.media.bucket_name)
-
     def _topics(self) -> None:
         """Topics need not be created: publishing is enough."""
         prefix = f"nc/{self.stage.name}"
@@ -312,32 +254,6 @@ class DatabaseStack(Stack):
         self.places.values["NOMADCREW_AWS_TOPICS"] = prefix
         self.places.arns["topics/*"] = f"arn:{self.partition}{topics}"
         self.places.wild["topics/*"] = (f"arn:<AWS::Partition>{topics}", "Each trip has a topic.")
-
-    def _bucket(self, name: str, *, lifecycle: list[s3.LifecycleRule], logs: s3.Bucket | None = None) -> s3.Bucket:
-        always = s3.LifecycleRule(
-            id="leftovers",
-            abort_incomplete_multipart_upload_after=Duration.days(1),
-            noncurrent_version_expiration=Duration.days(30),
-        )
-        return s3.Bucket(
-            self,
-            f"{name}Bucket",
-            bucket_name=self._bucket_name(name),
-            encryption=s3.BucketEncryption.S3_MANAGED,
-            enforce_ssl=True,
-            minimum_tls_version=1.2,
-            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
-            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
-            versioned=True,
-            lifecycle_rules=[*lifecycle, always],
-            removal_policy=RemovalPolicy.RETAIN,
-            server_access_logs_bucket=logs,
-            server_access_logs_prefix=None if logs is None else f"{name.lower()}/",
-        )
-
-    def _bucket_name(self, name: str) -> str:
-        """Bucket names are global, so ours contain the account and the region."""
-        return f"{self.stage.named(name.lower())}-{self.stage.account}-{self.stage.region}"
 
     def _secrets(self) -> None:
         """A secret per purpose, so that a function can sign only what is its own; they are kept with the data."""
