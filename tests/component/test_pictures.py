@@ -24,7 +24,7 @@ from tests.component.album import AVATAR, Album, album_of
 from tests.component.requests import image_form
 from tests.photos import LATITUDE, bomb, opened, photo, without_its_end
 from tests.postgres import Postgres
-from tests.sample_files import HEIC, PDF
+from tests.sample_files import HEIC, PDF, PNG_OF_A_PHONE
 from tests.world import World, request_headers, world
 
 NOT_A_PICTURE = b"GIF89a" + bytes(100)
@@ -203,9 +203,16 @@ async def test_a_client_uploads_a_photo_itself(album: Album) -> None:
     done = await album.call("POST", f"{album.path}:complete", "ben", {"id": reserved["id"]})
     assert done.status == 200, done.body
     assert album.stored(reserved["id"]) == {"original"}
-    assert LATITUDE not in (await album.file(done.json["url"])).body
+    shown = (await album.file(done.json["url"])).body
+    assert LATITUDE not in shown
+    # The form is still valid, but a visible photo takes no other file.
+    other_file = PNG_OF_A_PHONE.ljust(len(content), b"\0")
+    sent = await album.world.call(reserved["upload"]["method"], reserved["upload"]["url"], raw=other_file)
+    assert sent.status == 204
     again = await album.call("POST", f"{album.path}:complete", "ben", {"id": reserved["id"]})
     assert again.json == done.json
+    assert (await album.file(again.json["url"])).body == shown
+    assert album.stored(reserved["id"]) == {"original"}
     await album.render()
     assert [row["status"] for row in await album.listed()] == ["ready"]
 

@@ -91,7 +91,7 @@ async def reserve_photo(call: Call, body: PhotoReservationIn) -> PhotoReservatio
 
 @routes.post(
     "/v1/trips/{id}/images:complete", gate=Gate("photo", "create"), bucket="upload", refusals=(400, 409),
-    idempotency=Idempotency.NEVER,
+    idempotency=Idempotency.NEVER, statements=2, why="a photo that was completed before takes no other file",
 )  # fmt: skip
 async def complete_photo(call: Call, body: PhotoCompletionIn) -> PhotoView:
     """Complete a reserved photo, once its file is in the file store.

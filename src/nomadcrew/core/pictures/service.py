@@ -108,17 +108,17 @@ class PictureActions(Struct, frozen=True):
     async def complete(self, trip_id: TripId, picture_id: PictureId) -> Picture:
         """Make a reserved photo visible once its file is in the store, from which its metadata is removed.
 
-        The upload itself is never served: its client could replace it for as long as the form is valid.
+        The upload itself is never served, and taken once: its client could replace it for as long as the form is
+        valid.
 
         Raises:
             PictureIncomplete: the file is not there.
             Invalid: the file is not a picture; the reservation expires.
             DomainError: as `Pictures.complete` says.
         """
-        arrived = await self._take_upload(picture_id)
-        if arrived is None:
-            return await self._completed(trip_id, picture_id)
-        photo = await self._complete(trip_id, picture_id, *arrived)
+        photo = await self._completed(trip_id, picture_id)
+        if photo is None:
+            photo = await self._complete(trip_id, picture_id, *await self._take_upload(picture_id))
         # In an outage the caller repeats the request: the sweep deletes the upload only with its photo.
         await self.files.delete(upload_key(picture_id))
         return photo
@@ -168,21 +168,21 @@ class PictureActions(Struct, frozen=True):
     def links(self, picture: Picture) -> Links:
         return links_to(picture, files=self.files, now=self.now)
 
-    async def _take_upload(self, picture_id: PictureId) -> tuple[FileKind, int] | None:
-        """Store an uploaded file as the original, without its metadata; its type and size, None without a file."""
+    async def _take_upload(self, picture_id: PictureId) -> tuple[FileKind, int]:
+        """Store an uploaded file as the original, without its metadata; returns its type and size."""
         with cast("BinaryIO", await asyncio.to_thread(TemporaryFile)) as file:
-            arrived = None
-            if await self.files.fetch(upload_key(picture_id), file, max_bytes=MAX_FILE_BYTES) is not None:
-                arrived = await asyncio.to_thread(strip_in_place, file)
-                await self.files.store(original_key(picture_id), file, arrived[0])
+            if await self.files.fetch(upload_key(picture_id), file, max_bytes=MAX_FILE_BYTES) is None:
+                raise PictureIncomplete
+            arrived = await asyncio.to_thread(strip_in_place, file)
+            await self.files.store(original_key(picture_id), file, arrived[0])
         return arrived
 
-    async def _completed(self, trip_id: TripId, picture_id: PictureId) -> Picture:
+    async def _completed(self, trip_id: TripId, picture_id: PictureId) -> Picture | None:
         """The photo, if it was completed before."""
         try:
             return await self.pictures.get(self._access(trip_id, "create"), picture_id)
         except PictureNotFound:
-            raise PictureIncomplete from None
+            return None
 
     async def _complete(self, trip_id: TripId, picture_id: PictureId, kind: FileKind, size_bytes: int) -> Picture:
         return await self.pictures.complete(self._command(trip_id, "create"), picture_id, kind, size_bytes)
