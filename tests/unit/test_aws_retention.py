@@ -209,7 +209,7 @@ class FakeDocuments:
         return self.files
 
     async def file_gone(self, ids: Sequence[DocumentId]) -> None:
-        assert self.storage.deleted_key == f"documents/{ids[0]}"  # the file was deleted before
+        assert self.storage.deleted_key == f"documents/{ids[0]}-upload"  # the files were deleted before
         self.files = []
 
     async def forget(self, deleted_before: datetime, *, limit: int) -> int:
