@@ -302,6 +302,16 @@ async def _body(stage: Scene, row: str, variant: str, me: User) -> Any:  # noqa:
             return {"token": "no-code", "password": PASSWORD}
         case "POST /v1/auth/change-password":
             return {"password": PASSWORD, "new_password": f"{PASSWORD}-new"}
+        case "POST /v1/auth/change-email":
+            return {"email": f"new-{stage.tag}@example.org", "password": PASSWORD}
+        case "POST /v1/auth/change-email/confirm":
+            return {"token": "no-code"}
+        case "POST /v1/auth/mfa/totp":
+            return {"password": PASSWORD}
+        case "POST /v1/auth/mfa/totp/confirm" | "DELETE /v1/auth/mfa/totp":
+            return {"code": "123456"}
+        case "POST /v1/auth/mfa/verify":
+            return {"mfa_token": "no-token", "code": "123456"}
         case "POST /v1/auth/confirm":
             return {"token": "no-code", "password": PASSWORD}
         case _:

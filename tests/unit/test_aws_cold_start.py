@@ -34,7 +34,7 @@ BUDGETS = {
     "iot_authorizer": 355,
     "notifications": 264,
     "notifier": 245,
-    "pages": 323,
+    "pages": 325,
     "cognito_triggers": 190,
     "outbox_sweep": 215,
     "pictures": 285,

@@ -31,8 +31,10 @@ from nomadcrew.hosts.aws.functions.retention import JOBS, apply_retention
 from tests.fakes import CountingOutbox, fake_ports
 
 OTHERS = [
+    "devices",
     "document audit",
     "documents",
+    "email changes",
     "ending documents",
     "exports",
     "feedback",
@@ -120,6 +122,12 @@ class FakeStorage:
 
     async def delete_push_tokens(self, now: datetime) -> int:
         return self._record("push tokens")
+
+    async def delete_email_changes(self, now: datetime) -> int:
+        return self._record("email changes")
+
+    async def delete_known_devices(self, now: datetime) -> int:
+        return self._record("devices")
 
     async def delete_feedback(self, now: datetime) -> int:
         return self._record("feedback")

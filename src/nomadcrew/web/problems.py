@@ -49,6 +49,7 @@ class Problem(msgspec.Struct):
     details: str
     request_id: str
     refresh_required: bool | msgspec.UnsetType = msgspec.UNSET
+    mfa_token: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class TooLarge(errors.TooLarge):
@@ -108,6 +109,7 @@ def problem(error: Exception, request_id: str) -> Reply:
         details=details,
         request_id=request_id,
         refresh_required=True if status == 401 and code == "token_expired" else msgspec.UNSET,
+        mfa_token=(isinstance(error, errors.Unauthenticated) and error.mfa_token) or msgspec.UNSET,
     )
     headers = {"content-type": JSON_TYPE}
     if isinstance(error, errors.TooMany | errors.Unavailable):

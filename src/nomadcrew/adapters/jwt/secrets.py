@@ -5,12 +5,11 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from uuid import UUID
 
-from nomadcrew.core.auth.errors import InvalidConfirmation
+from nomadcrew.core.auth.errors import InvalidConfirmation, InvalidMfaToken
 from nomadcrew.core.ids import UserId
-
-_CODE_BYTES = 16 + 32
 
 
 def refresh_token(random_bytes: Callable[[int], bytes]) -> str:
@@ -37,6 +36,28 @@ def read_device_token(secrets: Sequence[bytes], token: str, user_id: UserId) -> 
     device, proof = data[:16], data[16:]
     is_valid = any(hmac.compare_digest(proof, _device_hmac(secret, user_id, device)) for secret in secrets)
     return device.hex() if is_valid else None
+
+
+def mfa_token(secret: bytes, user_id: UserId, expires_at: datetime) -> str:
+    """User and expiry in seconds since 1970, with an HMAC."""
+    content = user_id.bytes + int(expires_at.timestamp()).to_bytes(8, "big")
+    return _base64(content + _mfa_hmac(secret, content))
+
+
+def read_mfa_token(secrets: Sequence[bytes], token: str, now: datetime) -> UserId:
+    """The user in a token that one of `secrets` made.
+
+    Raises:
+        InvalidMfaToken: the token is forged, malformed or expired.
+    """
+    data = _decoded(token, 16 + 8 + 32)
+    if data is None:
+        raise InvalidMfaToken
+    content, proof = data[:24], data[24:]
+    is_valid = any(hmac.compare_digest(proof, _mfa_hmac(secret, content)) for secret in secrets)
+    if not is_valid or now.timestamp() >= int.from_bytes(content[16:], "big"):
+        raise InvalidMfaToken
+    return UserId(UUID(bytes=content[:16]))
 
 
 def confirmation_code(secret: bytes, confirmation_id: UUID) -> str:
@@ -67,13 +88,17 @@ def _device_hmac(secret: bytes, user_id: UserId, device: bytes) -> bytes:
     return hmac.digest(secret, b"device " + user_id.bytes + device, hashlib.sha256)
 
 
-def _decoded(text: str) -> bytes | None:
-    """The 16 bytes of an id and the 32 of its HMAC; None if the text is something else."""
+def _mfa_hmac(secret: bytes, content: bytes) -> bytes:
+    return hmac.digest(secret, b"second factor of " + content, hashlib.sha256)
+
+
+def _decoded(text: str, length: int = 16 + 32) -> bytes | None:
+    """`length` bytes, by default those of an id and its HMAC; None if the text is something else."""
     try:
         data = base64.b64decode(text.encode() + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, UnicodeEncodeError):
         return None
-    return data if len(data) == _CODE_BYTES else None
+    return data if len(data) == length else None
 
 
 def _base64(data: bytes) -> str:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from nomadcrew.adapters.postgres.sql import Sql
     from nomadcrew.core.archives.ports import TripExports, TripImports
+    from nomadcrew.core.auth.ports import TotpFactors
     from nomadcrew.core.backgrounds.ports import Backgrounds
     from nomadcrew.core.calendars.ports import Calendars
     from nomadcrew.core.chat.ports import Attachments
@@ -50,6 +51,12 @@ def profiles(sql: Sql) -> Profiles:
     from nomadcrew.adapters.postgres.profiles import PostgresProfiles
 
     return PostgresProfiles(sql)
+
+
+def totp_factors(sql: Sql) -> TotpFactors:
+    from nomadcrew.adapters.postgres.totp_factors import PostgresTotpFactors
+
+    return PostgresTotpFactors(sql)
 
 
 def trips(sql: Sql) -> Trips:
@@ -204,6 +211,7 @@ SQL_PORTS: Mapping[str, Callable[[Sql], object]] = MappingProxyType(
             idempotency,
             events,
             profiles,
+            totp_factors,
             trips,
             trip_statuses,
             trip_imports,

@@ -1,6 +1,6 @@
 """Refusals about accounts and sessions."""
 
-from nomadcrew.core.errors import Forbidden, Invalid, Unauthenticated
+from nomadcrew.core.errors import Conflict, Forbidden, Invalid, Unauthenticated
 from nomadcrew.core.ids import SessionId
 
 
@@ -24,6 +24,37 @@ class PasswordElsewhere(Forbidden):
     text = "You sign in with another service. Change the password there."
 
 
+class MfaRequired(Unauthenticated):
+    """The password is right; the sign-in is completed with `mfa_token` and a code."""
+
+    code = "mfa_required"
+    text = "Enter the code of your authenticator app."
+
+    def __init__(self, mfa_token: str) -> None:
+        super().__init__()
+        self.mfa_token = mfa_token
+
+
+class InvalidMfaToken(Unauthenticated):
+    code = "invalid_mfa_token"
+    text = "The code came too late. Sign in again."
+
+
+class WrongCode(Forbidden):
+    code = "wrong_code"
+    text = "This code is wrong or was used before. Wait for the next one."
+
+
+class MfaEnabled(Conflict):
+    code = "mfa_enabled"
+    text = "Your sign-ins need a code already. Turn that off first."
+
+
+class MfaDisabled(Conflict):
+    code = "mfa_disabled"
+    text = "Your sign-ins need no code. Set up an authenticator app first."
+
+
 class NotConfirmed(Forbidden):
     code = "email_not_confirmed"
     text = "Confirm your email address first: follow the link in the mail we sent you."
@@ -42,6 +73,11 @@ class ConfirmationUsed(Invalid):
 class InvalidReset(Invalid):
     code = "invalid_reset"
     text = "This link was used already or has expired. Ask for a new one."
+
+
+class InvalidEmailChange(Invalid):
+    code = "invalid_email_change"
+    text = "This link was used already or has expired. Ask for a new one in the app."
 
 
 class InvalidRefreshToken(Unauthenticated):

@@ -1,6 +1,7 @@
 """Accounts and sessions."""
 
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from msgspec import Struct
 
@@ -12,16 +13,32 @@ REFRESH_LIFETIME = timedelta(days=30)
 REUSE_GRACE = timedelta(seconds=30)
 CONFIRMATION_LIFETIME = timedelta(hours=24)
 RESET_LIFETIME = timedelta(minutes=30)
+EMAIL_CHANGE_LIFETIME = timedelta(minutes=30)
+MFA_TOKEN_LIFETIME = timedelta(minutes=5)  # for the code, after the password
 MAX_USER_AGENT = 400
 MAX_LISTED_SESSIONS = 100
 
 
+class AccountChange(StrEnum):
+    """A change of which a mail tells the user, who may not have made it."""
+
+    PASSWORD = "password"  # noqa: S105 — the kind of change
+    EMAIL = "email"
+    NEW_DEVICE = "new_device"
+    TOTP_ENABLED = "totp_enabled"
+    TOTP_DISABLED = "totp_disabled"
+
+
 class Account(Struct, frozen=True):
-    """An account of this site. `confirmed` is True once the user has proven to receive mail at the address."""
+    """An account of this site.
+
+    `confirmed` is True once the user has proven to receive mail at the address, `has_totp` if sign-ins need a code.
+    """
 
     profile: Profile
     is_admin: bool = False
     confirmed: bool = False
+    has_totp: bool = False
 
     @property
     def user_id(self) -> UserId:
@@ -48,6 +65,13 @@ class ListedSession(Struct, frozen=True):
     created_at: datetime
     last_used_at: datetime
     expires_at: datetime
+
+
+class MfaStatus(Struct, frozen=True):
+    """The second factors of an account."""
+
+    totp: bool
+    recovery_codes_left: int
 
 
 class SignedIn(Struct, frozen=True):

@@ -15,6 +15,8 @@ from datetime import datetime
 from typing import Protocol
 from uuid import uuid4
 
+from msgspec.structs import replace
+
 from nomadcrew.adapters.aws.cognito.user_pool import UserPool, attribute_list, delete_user
 from nomadcrew.adapters.aws.sdk.client import AwsError
 from nomadcrew.adapters.postgres.accounts import Passwords, PostgresAccounts
@@ -25,6 +27,10 @@ from nomadcrew.core.auth.passwords import canonical
 from nomadcrew.core.auth.ports import (
     AccountPage,
     Credentials,
+    DeviceId,
+    EmailChange,
+    EmailChangeId,
+    KnownDevice,
     NewAccount,
     PasswordReset,
     PasswordResetId,
@@ -94,6 +100,15 @@ class SqlRegistrations:
     async def get_reset(self, reset_id: PasswordResetId, *, now: datetime) -> PasswordReset | None:
         return await self._accounts.get_reset(reset_id, now=now)
 
+    async def get_email_change(self, change_id: EmailChangeId, *, now: datetime) -> EmailChange | None:
+        return await self._accounts.get_email_change(change_id, now=now)
+
+    async def get_former_email(self, change_id: EmailChangeId) -> str | None:
+        return await self._accounts.get_former_email(change_id)
+
+    async def get_device(self, device_id: DeviceId) -> KnownDevice | None:
+        return await self._accounts.get_device(device_id)
+
 
 class CognitoAccounts:
     """`Accounts` on SQL and a user pool; `passwords` hashes those of registrations."""
@@ -151,6 +166,30 @@ class CognitoAccounts:
 
     async def get_reset(self, reset_id: PasswordResetId, *, now: datetime) -> PasswordReset | None:
         return await self._accounts.get_reset(reset_id, now=now)
+
+    async def get_email_change(self, change_id: EmailChangeId, *, now: datetime) -> EmailChange | None:
+        return await self._accounts.get_email_change(change_id, now=now)
+
+    async def get_former_email(self, change_id: EmailChangeId) -> str | None:
+        return await self._accounts.get_former_email(change_id)
+
+    async def get_device(self, device_id: DeviceId) -> KnownDevice | None:
+        return await self._accounts.get_device(device_id)
+
+    async def request_email_change(
+        self, user_id: UserId, email: str, change_id: EmailChangeId, event_id: EventId, *, now: datetime
+    ) -> None:
+        await self._accounts.request_email_change(user_id, email, change_id, event_id, now=now)
+
+    async def change_email(self, change: EmailChange, *, now: datetime) -> None:
+        await self._accounts.change_email(change, now=now)
+        profile = replace(change.account.profile, email=change.email)
+        await self._set_aliases(replace(change.account, profile=profile), verified=True)
+
+    async def note_device(
+        self, user_id: UserId, kind: bytes, user_agent: str, device_id: DeviceId, *, is_known: bool, now: datetime
+    ) -> None:
+        await self._accounts.note_device(user_id, kind, user_agent, device_id, is_known=is_known, now=now)
 
     async def reset_password(self, reset: PasswordReset, password: str, *, now: datetime) -> None:
         # Cognito first: if it fails, the link still works.
