@@ -10,7 +10,7 @@ import json
 import re
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from tests.component.requests import (
     notification,
     scene,
 )
+from tests.id_tokens import IdentityProviders, identity_providers
 from tests.postgres import Postgres
 from tests.sample_files import JPEG_OF_A_PHONE as PICTURE
 from tests.sample_files import PDF
@@ -55,11 +56,12 @@ _OUTBOX = compile_statement("outbox", "SELECT payload FROM outbox")
 
 @dataclass
 class Backends:
-    """A backend without limits, one with limits, and one that sends mail."""
+    """A backend without limits, for users of other services too, one with limits, and one that sends mail."""
 
     open: World
     limited: World
     mailing: World
+    providers: IdentityProviders
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +81,19 @@ class Example:
 
 @asynccontextmanager
 async def backends(postgres: Postgres, home: Path, template: str | None = None) -> AsyncIterator[Backends]:
-    async with (
-        world(
-            postgres, home / "open", template=template, environment={"NOMADCREW_RATE_LIMITS": "off"}
-        ) as unlimited,
-        world(postgres, home / "limited", template=template) as limited,
-        world(
-            postgres, home / "mailing", template=template, environment={"NOMADCREW_SMTP_URL": "smtp://127.0.0.1:9"}
-        ) as mailing,
-    ):
-        yield Backends(unlimited, limited, mailing)
+    async with AsyncExitStack() as stack:
+        providers = stack.enter_context(identity_providers())
+
+        async def backend(name: str, **environment: str) -> World:
+            made = world(postgres, home / name, template=template, environment=environment)
+            return await stack.enter_async_context(made)
+
+        yield Backends(
+            await backend("open", NOMADCREW_RATE_LIMITS="off", **providers.settings),
+            await backend("limited"),
+            await backend("mailing", NOMADCREW_SMTP_URL="smtp://127.0.0.1:9"),
+            providers,
+        )
 
 
 async def success(stage: World, line: Line, caller: str, tag: str) -> Example:
@@ -133,7 +138,7 @@ async def of_registration(here: Backends) -> list[Example]:
     confirmed = await _sent(here.mailing, "POST /v1/auth/confirm", Ask("POST", "/v1/auth/confirm", None, body))
     ana = await here.open.user("root")
     of_passwords = await _new_passwords(here.open)
-    of_accounts = await _second_factor(here.open)
+    of_accounts = [*await _second_factor(here.open), *await _identities(here)]
     admin = replace(ana, token=await here.open.token(ana.id, ana.username, is_admin=True))
     return [
         registered,
@@ -184,6 +189,27 @@ async def _second_factor(stage: World) -> list[Example]:
     [row] = await stage.pool.fetch(_EMAIL_CHANGES)
     token = stage.ports.tokens.confirmation_code(row["id"])
     assert (await send("POST /v1/auth/change-email/confirm", {"token": token}, None)).status == 204
+    return sent
+
+
+async def _identities(here: Backends) -> list[Example]:
+    """The rows that sign in with another service, link and unlink it."""
+    stage, path = here.open, "/v1/auth/identities"
+
+    async def proof(subject: str) -> dict[str, str]:
+        nonce = (await stage.call("POST", f"{path}/nonce")).json["nonce"]
+        token = here.providers.token(nonce, stage.clock(), sub=subject, email=f"{subject}@example.org")
+        return {"provider": "google", "nonce": nonce, "id_token": token}
+
+    signed_in = await _sent(stage, f"POST {path}/sign-in", Ask("POST", f"{path}/sign-in", None, await proof("dee")))
+    registered = await stage.call(
+        "POST", "/v1/auth/register", body={"email": "eva@example.org", "password": PASSWORD}
+    )
+    eva = User(registered.json["user"]["id"], "eva@example.org", "eva", registered.json["access_token"])
+    linking = Ask("POST", path, eva, await proof("eva") | {"password": PASSWORD})
+    sent = [signed_in, await _sent(stage, f"POST {path}", linking)]
+    sent.append(await _sent(stage, f"DELETE {path}/{{provider}}", Ask("DELETE", f"{path}/google", eva)))
+    assert [example.reply.status for example in sent] == [200, 204, 204]
     return sent
 
 

@@ -1,4 +1,4 @@
-"""Authenticator apps, changes of the email address, and known devices, over the adapters of both hosts."""
+"""Authenticator apps, identities, changes of the email address, and known devices, on both hosts' adapters."""
 
 import hashlib
 import json
@@ -6,12 +6,16 @@ from datetime import timedelta
 
 import pytest
 
+from nomadcrew.adapters.postgres.identities import PostgresIdentities
 from nomadcrew.adapters.postgres.retention import PostgresRetention
 from nomadcrew.adapters.postgres.totp_factors import PostgresTotpFactors
-from nomadcrew.core.auth.errors import InvalidEmailChange, MfaEnabled
+from nomadcrew.core.auth.errors import IdentityTaken, InvalidEmailChange, LastSignIn, MfaEnabled
+from nomadcrew.core.auth.model import IdToken, Provider
 from nomadcrew.core.auth.ports import DeviceId, EmailChange, EmailChangeId
+from nomadcrew.core.errors import NotFound
 from nomadcrew.core.ids import EventId, UserId, uuid7
 from nomadcrew.core.retention import EMAIL_CHANGE_RETENTION, KNOWN_DEVICE_RETENTION
+from nomadcrew.core.users.errors import EmailTaken
 from tests.contract.auth_ports import NOON, AuthPorts, new_account
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -162,3 +166,55 @@ async def test_old_changes_and_devices_are_deleted(auth: AuthPorts) -> None:
     assert [await retention.delete_email_changes(at) for at in (ends, ends + MINUTE)] == [0, 1]
     ends = NOON + KNOWN_DEVICE_RETENTION
     assert [await retention.delete_known_devices(at) for at in (ends, ends + MINUTE)] == [0, 1]
+
+
+GOOGLE = IdToken(Provider.GOOGLE, "of-google", "ana@example.org")
+
+
+async def test_an_identity_is_linked_with_its_new_account(auth: AuthPorts) -> None:
+    identities = PostgresIdentities(auth.sql)
+    account = await auth.accounts.register(
+        new_account("ana"), "Random1pass!", confirmed=True, now=NOON, identity=GOOGLE
+    )
+    found = await identities.find(Provider.GOOGLE, "of-google")
+    assert found == account
+    assert await identities.find(Provider.APPLE, "of-google") is None
+    assert [each.provider for each in await identities.list(account.user_id)] == [Provider.GOOGLE]
+    with pytest.raises(EmailTaken):
+        await auth.accounts.register(new_account("ana"), "Other1pass!", confirmed=True, now=NOON, identity=GOOGLE)
+
+
+async def test_the_last_way_to_sign_in_stays(auth: AuthPorts) -> None:
+    identities = PostgresIdentities(auth.sql)
+    account = await auth.accounts.register(
+        new_account("ana"), "Random1pass!", confirmed=True, now=NOON, identity=GOOGLE
+    )
+    ana = account.user_id
+    with pytest.raises(LastSignIn):
+        await identities.unlink(ana, Provider.GOOGLE, now=NOON)
+    await identities.link(ana, Provider.APPLE, "of-apple", now=NOON)
+    await identities.unlink(ana, Provider.GOOGLE, now=NOON)
+    with pytest.raises(LastSignIn):
+        await identities.unlink(ana, Provider.APPLE, now=NOON)
+    await auth.accounts.set_password(ana, "Chosen1pass!", now=NOON)
+    await identities.unlink(ana, Provider.APPLE, now=NOON)
+    with pytest.raises(NotFound):
+        await identities.unlink(ana, Provider.APPLE, now=NOON)
+
+
+async def test_an_identity_belongs_to_one_account(auth: AuthPorts) -> None:
+    identities = PostgresIdentities(auth.sql)
+    ana, ben = (await auth.account("ana")).user_id, (await auth.account("ben")).user_id
+    for _ in range(2):
+        await identities.link(ana, Provider.GOOGLE, "one", now=NOON)
+    for user_id, subject in ((ana, "two"), (ben, "one")):
+        with pytest.raises(IdentityTaken):
+            await identities.link(user_id, Provider.GOOGLE, subject, now=NOON)
+    assert [change["change"] for change in await changes(auth)] == ["identity_linked"]
+
+
+async def test_a_nonce_is_spent_once_and_deleted_after_its_end(auth: AuthPorts) -> None:
+    identities, retention = PostgresIdentities(auth.sql), PostgresRetention(auth.sql)
+    nonce_id = uuid7()
+    assert [await identities.spend_nonce(nonce_id, expires_at=NOON) for _ in range(2)] == [True, False]
+    assert [await retention.delete_nonces(at) for at in (NOON, NOON + MINUTE)] == [0, 1]

@@ -31,6 +31,7 @@ BUDGETS = {
     "location_stream": 245,
     "members": 260,
     "migrator": 220,
+    "identities": 420,
     "iot_authorizer": 355,
     "notifications": 264,
     "notifier": 245,
@@ -66,6 +67,7 @@ OWN = {
     "pictures": {"multipart"},
     "renderer": {"PIL"},
     "authorizer": {"joserfc", "cryptography", "_cffi_backend", "_openssl"},
+    "identities": {"joserfc", "cryptography", "_cffi_backend", "_openssl"},
     "iot_authorizer": {"joserfc", "cryptography", "_cffi_backend", "_openssl"},
 }
 # Slow libraries; API Gateway or plain requests do their work.
@@ -154,6 +156,7 @@ ADAPTERS = {
         "adapters.http.redirects",
         "adapters.jwt",
     ),
+    "id_tokens": ("adapters.http.redirects", "adapters.jwt"),
     "secret_links": ("adapters.aws.sdk.secrets", "adapters.calendar_links"),
     "secret_codes": ("adapters.aws.sdk.secrets", "adapters.aws.cognito.proofs"),
     "secret_addresses": ("adapters.aws.sdk.secrets", "adapters.private_addresses"),
@@ -187,6 +190,7 @@ ALSO = {
     "auth": ("api.users",),
     "chat": ("api.find",),
     "exporter": ("api.archives", "api.calendars"),
+    "identities": ("api.auth", "api.users"),
     "invitations": ("api.members",),
     "pictures": ("api.users",),
     "renderer": ("adapters.pictures", "api.pictures"),

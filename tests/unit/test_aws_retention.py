@@ -43,6 +43,7 @@ OTHERS = [
     "invitation reminders",
     "invitations",
     "mails sent",
+    "nonces",
     "notifications",
     "pictures",
     "poll reminders",
@@ -122,6 +123,9 @@ class FakeStorage:
 
     async def delete_push_tokens(self, now: datetime) -> int:
         return self._record("push tokens")
+
+    async def delete_nonces(self, now: datetime) -> int:
+        return self._record("nonces")
 
     async def delete_email_changes(self, now: datetime) -> int:
         return self._record("email changes")

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from nomadcrew.core.auth.ports import (
         Accounts,
         Codes,
+        Identities,
+        IdTokens,
         OpenSessions,
         Registrations,
         Sessions,
@@ -128,6 +130,8 @@ class Ports(Struct, frozen=True, eq=False):
     accounts: Accounts
     sessions: Sessions
     totp_factors: TotpFactors
+    identities: Identities
+    id_tokens: IdTokens
     profiles: Profiles
     private_addresses: PrivateAddresses
     trips: Trips

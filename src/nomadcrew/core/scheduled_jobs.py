@@ -170,6 +170,7 @@ SCHEDULED_JOBS: Sequence[ScheduledJob] = (
     ScheduledJob("places", DAY, lambda ports, now: ports.gazetteer.refresh(), machine_only=True),  # noqa: ARG005
     ScheduledJob("old-notifications", DAY, lambda ports, now: ports.retention.delete_notifications(now)),
     ScheduledJob("old-push-tokens", DAY, lambda ports, now: ports.retention.delete_push_tokens(now)),
+    ScheduledJob("old-nonces", HOUR, lambda ports, now: ports.retention.delete_nonces(now)),
     ScheduledJob("old-email-changes", DAY, lambda ports, now: ports.retention.delete_email_changes(now)),
     ScheduledJob("old-devices", DAY, lambda ports, now: ports.retention.delete_known_devices(now)),
     ScheduledJob("old-feedback", DAY, lambda ports, now: ports.retention.delete_feedback(now)),

@@ -8,8 +8,10 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from nomadcrew.core.auth.errors import InvalidConfirmation, InvalidMfaToken
+from nomadcrew.core.auth.errors import InvalidConfirmation, InvalidIdToken, InvalidMfaToken
 from nomadcrew.core.ids import UserId
+
+_MFA, _NONCE = b"second factor of ", b"nonce of an ID token "
 
 
 def refresh_token(random_bytes: Callable[[int], bytes]) -> str:
@@ -38,26 +40,54 @@ def read_device_token(secrets: Sequence[bytes], token: str, user_id: UserId) -> 
     return device.hex() if is_valid else None
 
 
+def timed_token(secret: bytes, purpose: bytes, id_: UUID, expires_at: datetime) -> str:
+    """An id and its expiry in seconds since 1970, with an HMAC."""
+    content = id_.bytes + int(expires_at.timestamp()).to_bytes(8, "big")
+    return _base64(content + _timed_hmac(secret, purpose, content))
+
+
+def read_timed_token(secrets: Sequence[bytes], purpose: bytes, token: str, now: datetime) -> UUID | None:
+    """The id in a token that one of `secrets` made for this purpose; None if there is none or it has expired."""
+    data = _decoded(token, 16 + 8 + 32)
+    if data is None:
+        return None
+    content, proof = data[:24], data[24:]
+    is_valid = any(hmac.compare_digest(proof, _timed_hmac(secret, purpose, content)) for secret in secrets)
+    if not is_valid or now.timestamp() >= int.from_bytes(content[16:], "big"):
+        return None
+    return UUID(bytes=content[:16])
+
+
 def mfa_token(secret: bytes, user_id: UserId, expires_at: datetime) -> str:
-    """User and expiry in seconds since 1970, with an HMAC."""
-    content = user_id.bytes + int(expires_at.timestamp()).to_bytes(8, "big")
-    return _base64(content + _mfa_hmac(secret, content))
+    return timed_token(secret, _MFA, user_id, expires_at)
 
 
 def read_mfa_token(secrets: Sequence[bytes], token: str, now: datetime) -> UserId:
-    """The user in a token that one of `secrets` made.
+    """The user of a token.
 
     Raises:
         InvalidMfaToken: the token is forged, malformed or expired.
     """
-    data = _decoded(token, 16 + 8 + 32)
-    if data is None:
+    user_id = read_timed_token(secrets, _MFA, token, now)
+    if user_id is None:
         raise InvalidMfaToken
-    content, proof = data[:24], data[24:]
-    is_valid = any(hmac.compare_digest(proof, _mfa_hmac(secret, content)) for secret in secrets)
-    if not is_valid or now.timestamp() >= int.from_bytes(content[16:], "big"):
-        raise InvalidMfaToken
-    return UserId(UUID(bytes=content[:16]))
+    return UserId(user_id)
+
+
+def nonce(secret: bytes, nonce_id: UUID, expires_at: datetime) -> str:
+    return timed_token(secret, _NONCE, nonce_id, expires_at)
+
+
+def read_nonce(secrets: Sequence[bytes], text: str, now: datetime) -> UUID:
+    """The id of a nonce.
+
+    Raises:
+        InvalidIdToken: the nonce is forged, malformed or expired.
+    """
+    nonce_id = read_timed_token(secrets, _NONCE, text, now)
+    if nonce_id is None:
+        raise InvalidIdToken
+    return nonce_id
 
 
 def confirmation_code(secret: bytes, confirmation_id: UUID) -> str:
@@ -88,8 +118,8 @@ def _device_hmac(secret: bytes, user_id: UserId, device: bytes) -> bytes:
     return hmac.digest(secret, b"device " + user_id.bytes + device, hashlib.sha256)
 
 
-def _mfa_hmac(secret: bytes, content: bytes) -> bytes:
-    return hmac.digest(secret, b"second factor of " + content, hashlib.sha256)
+def _timed_hmac(secret: bytes, purpose: bytes, content: bytes) -> bytes:
+    return hmac.digest(secret, purpose + content, hashlib.sha256)
 
 
 def _decoded(text: str, length: int = 16 + 32) -> bytes | None:

@@ -9,7 +9,7 @@ from nomadcrew.adapters.postgres.profiles import profile_of
 from nomadcrew.adapters.postgres.sql import Duplicate, Row, Sql, Statement, json_param, statements
 from nomadcrew.adapters.postgres.text_keys import search_columns, with_keys
 from nomadcrew.core.auth.errors import ConfirmationUsed, InvalidConfirmation, InvalidEmailChange, InvalidReset
-from nomadcrew.core.auth.model import CONFIRMATION_LIFETIME, EMAIL_CHANGE_LIFETIME, RESET_LIFETIME, Account
+from nomadcrew.core.auth.model import CONFIRMATION_LIFETIME, EMAIL_CHANGE_LIFETIME, RESET_LIFETIME, Account, IdToken
 from nomadcrew.core.auth.ports import (
     AccountPage,
     Credentials,
@@ -76,13 +76,17 @@ class PostgresAccounts(PostgresUnconfirmedRegistrations):
         super().__init__(sql)
         self._passwords = passwords
 
-    async def register(self, new: NewAccount, password: str, *, confirmed: bool, now: datetime) -> Account:
+    async def register(
+        self, new: NewAccount, password: str, *, confirmed: bool, now: datetime, identity: IdToken | None = None
+    ) -> Account:
         rows = await self._fetch_with_retry(
             _SQL["register"],
             user_id=new.user_id,
             **_columns(new),
             password_hash=await self._passwords.hash(password),
             confirmed=confirmed,
+            provider=None if identity is None else identity.provider.value,
+            subject=None if identity is None else identity.subject,
             now=now,
         )
         if not rows:

@@ -54,6 +54,9 @@ class PostgresRetention:
         waiting = await self._purge(statements("push")["purge_waiting"], before=before)
         return waiting + await self._purge(statements("push")["purge_tokens"], before=before)
 
+    async def delete_nonces(self, now: datetime) -> int:
+        return await self._purge(statements("identities")["purge_nonces"], now=now)
+
     async def delete_email_changes(self, now: datetime) -> int:
         return await self._purge(statements("accounts")["purge_email_changes"], before=now - EMAIL_CHANGE_RETENTION)
 

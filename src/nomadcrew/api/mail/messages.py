@@ -107,6 +107,14 @@ _CHANGES = {
         "Your sign-ins need no code any more",
         "The authenticator app of the account {username} was removed: the password alone signs in now.",
     ),
+    AccountChange.IDENTITY_LINKED: (
+        "Another sign-in was added",
+        "An account at another service signs in to the account {username} from now on.",
+    ),
+    AccountChange.IDENTITY_UNLINKED: (
+        "A sign-in was removed",
+        "An account at another service no longer signs in to the account {username}.",
+    ),
     AccountChange.NEW_DEVICE: (
         "A new device signed in",
         "{device} signed in to the account {username} at {moment}.",

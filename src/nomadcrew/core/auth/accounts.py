@@ -96,7 +96,7 @@ async def create_account(
     target = Target(email_key(new.email))
     if not await check_within_limits(register, target, origin, limits=limits, codes=codes):
         raise EmailTaken
-    _require_no_code(made[0], codes, now)
+    require_no_code(made[0], codes, now)
     return made[0]
 
 
@@ -222,7 +222,7 @@ async def check_credentials(
     await require_password(credentials, password, target, origin, accounts=accounts, limits=limits, codes=codes)
     assert credentials is not None
     if credentials.account is not None:
-        _require_no_code(credentials.account, codes, now)
+        require_no_code(credentials.account, codes, now)
         return credentials.account
     assert credentials.registration_id is not None
     await accounts.remind(credentials.registration_id, EventId(new_id()), now=now)
@@ -296,6 +296,7 @@ async def require_own_password(
     return credentials.account
 
 
-def _require_no_code(account: Account, codes: Codes, now: datetime) -> None:
+def require_no_code(account: Account, codes: Codes, now: datetime) -> None:
+    """Raises MfaRequired: the sign-in needs a code."""
     if account.has_totp:
         raise MfaRequired(codes.mfa_token(account.user_id, expires_at=now + MFA_TOKEN_LIFETIME))

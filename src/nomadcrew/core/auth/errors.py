@@ -40,6 +40,36 @@ class InvalidMfaToken(Unauthenticated):
     text = "The code came too late. Sign in again."
 
 
+class ProviderOff(Invalid):
+    code = "provider_off"
+    text = "This site offers no sign-in with that service."
+
+
+class InvalidIdToken(Unauthenticated):
+    code = "invalid_id_token"
+    text = "The sign-in with the other service did not work. Try it again."
+
+
+class EmailUnverified(Forbidden):
+    code = "email_unverified"
+    text = "The other service does not confirm your email address. Register with it here."
+
+
+class IdentityUnlinked(Conflict):
+    code = "identity_unlinked"
+    text = "You have an account with this address. Sign in with your password, then link the other service."
+
+
+class IdentityTaken(Conflict):
+    code = "identity_taken"
+    text = "This sign-in, or another one of the same service, is linked already."
+
+
+class LastSignIn(Conflict):
+    code = "last_sign_in"
+    text = "You could not sign in any more. Choose a password first: ask for a link by mail."
+
+
 class WrongCode(Forbidden):
     code = "wrong_code"
     text = "This code is wrong or was used before. Wait for the next one."

@@ -27,6 +27,8 @@ class AccountChange(StrEnum):
     NEW_DEVICE = "new_device"
     TOTP_ENABLED = "totp_enabled"
     TOTP_DISABLED = "totp_disabled"
+    IDENTITY_LINKED = "identity_linked"
+    IDENTITY_UNLINKED = "identity_unlinked"
 
 
 class Account(Struct, frozen=True):
@@ -43,6 +45,30 @@ class Account(Struct, frozen=True):
     @property
     def user_id(self) -> UserId:
         return self.profile.id
+
+
+class Provider(StrEnum):
+    """A service whose users may sign in."""
+
+    APPLE = "apple"
+    GOOGLE = "google"
+
+
+class IdToken(Struct, frozen=True):
+    """A verified ID token. `email` is None unless the provider has verified it."""
+
+    provider: Provider
+    subject: str
+    email: str | None
+    first_name: str = ""
+    last_name: str = ""
+
+
+class Identity(Struct, frozen=True):
+    """A user's account at a provider, linked to the account here."""
+
+    provider: Provider
+    created_at: datetime
 
 
 class Session(Struct, frozen=True):

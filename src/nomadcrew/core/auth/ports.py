@@ -7,7 +7,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from nomadcrew.core.auth.model import Account, ListedSession, Session
+from nomadcrew.core.auth.model import Account, Identity, IdToken, ListedSession, Provider, Session
 from nomadcrew.core.claims import Claims
 from nomadcrew.core.ids import EventId, SessionId, UserId
 
@@ -124,10 +124,13 @@ class Registrations(Protocol):
 class Accounts(Registrations, Protocol):
     """Accounts of this site, with credentials and profiles."""
 
-    async def register(self, new: NewAccount, password: str, *, confirmed: bool, now: datetime) -> Account:
+    async def register(
+        self, new: NewAccount, password: str, *, confirmed: bool, now: datetime, identity: IdToken | None = None
+    ) -> Account:
         """Create account and profile together; `confirmed` says whether the address is proven.
 
-        A repeat with the address and password of an existing account returns that account.
+        A repeat with the address and password of an existing account returns that account. With an identity, it is
+        linked, and the password counts as unknown to the user.
 
         Raises:
             EmailTaken: an account with the address and another password exists.
@@ -257,6 +260,50 @@ class TotpFactors(Protocol):
         ...
 
 
+class Identities(Protocol):
+    """Accounts at providers that may sign in to accounts here: at most one per provider."""
+
+    async def find(self, provider: Provider, subject: str) -> Account | None: ...
+
+    async def spend_nonce(self, nonce_id: UUID, *, expires_at: datetime) -> bool:
+        """False if it was spent before."""
+        ...
+
+    async def link(self, user_id: UserId, provider: Provider, subject: str, *, now: datetime) -> None:
+        """Link an identity. A repeat changes nothing.
+
+        Raises:
+            IdentityTaken: it is linked to another account, or the account has another one of the provider.
+        """
+        ...
+
+    async def unlink(self, user_id: UserId, provider: Provider, *, now: datetime) -> None:
+        """
+        Raises:
+            NotFound: the account has none of this provider.
+            LastSignIn: the account has neither a password that its user knows nor another identity.
+        """
+        ...
+
+    async def list(self, user_id: UserId) -> Sequence[Identity]:
+        """In the order of their providers' names."""
+        ...
+
+
+class IdTokens(Protocol):
+    """Verifies ID tokens of providers."""
+
+    async def verify(self, provider: Provider, id_token: str, nonce: str, *, now: datetime) -> IdToken:
+        """The token, after checking its signature, issuer, audience, times and nonce.
+
+        Raises:
+            ProviderOff: the site has no client at the provider.
+            InvalidIdToken: a check failed.
+            Unavailable: the provider's keys cannot be fetched.
+        """
+        ...
+
+
 class UnconfirmedRegistrations(Protocol):
     """Registrations that were not confirmed in time."""
 
@@ -358,6 +405,14 @@ class Codes(Protocol):
 
     def read_device_token(self, token: str, user_id: UserId) -> str | None:
         """The id of the device whose token it is; None unless the user signed in there."""
+        ...
+
+    def nonce(self, nonce_id: UUID, *, expires_at: datetime) -> str:
+        """A secret that a client gets into an ID token."""
+        ...
+
+    def read_nonce(self, nonce: str, *, now: datetime) -> UUID:
+        """Raises InvalidIdToken: the nonce is forged, malformed or expired."""
         ...
 
     def confirmation_code(self, confirmation_id: UUID) -> str:

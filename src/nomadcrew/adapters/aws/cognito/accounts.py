@@ -22,7 +22,7 @@ from nomadcrew.adapters.aws.sdk.client import AwsError
 from nomadcrew.adapters.postgres.accounts import Passwords, PostgresAccounts
 from nomadcrew.adapters.postgres.sql import Sql
 from nomadcrew.core.auth.errors import WeakPassword
-from nomadcrew.core.auth.model import Account
+from nomadcrew.core.auth.model import Account, IdToken
 from nomadcrew.core.auth.passwords import canonical
 from nomadcrew.core.auth.ports import (
     AccountPage,
@@ -120,13 +120,15 @@ class CognitoAccounts:
         self._accounts = PostgresAccounts(sql, _InCognito())
         self._registrations = PostgresAccounts(sql, passwords)
 
-    async def register(self, new: NewAccount, password: str, *, confirmed: bool, now: datetime) -> Account:
+    async def register(
+        self, new: NewAccount, password: str, *, confirmed: bool, now: datetime, identity: IdToken | None = None
+    ) -> Account:
         known = await self._registered(new.email, password, now)
         if known is not None:
             return known
         await self._make_user(new.user_id, _attributes_of_new(new), password, verified=confirmed)
         try:
-            account = await self._accounts.register(new, password, confirmed=confirmed, now=now)
+            account = await self._accounts.register(new, password, confirmed=confirmed, now=now, identity=identity)
         except (EmailTaken, UsernameTaken) as refusal:
             return await self._existing_account(new, password, refusal, now)
         await self._set_aliases(account, verified=confirmed)

@@ -28,6 +28,7 @@ CONFIRMATIONS = "confirmations"
 REFRESH = "refresh tokens"
 DEVICES = "devices"
 MFA = "mfa"
+NONCES = "nonces"
 CHALLENGE = "CUSTOM_CHALLENGE"
 
 
@@ -58,6 +59,12 @@ class DerivedCodes:
 
     def read_mfa_token(self, token: str, *, now: datetime) -> UserId:
         return codes.read_mfa_token(self._secrets.keys(MFA), token, now)
+
+    def nonce(self, nonce_id: UUID, *, expires_at: datetime) -> str:
+        return codes.nonce(self._secrets.key(NONCES), nonce_id, expires_at)
+
+    def read_nonce(self, nonce: str, *, now: datetime) -> UUID:
+        return codes.read_nonce(self._secrets.keys(NONCES), nonce, now)
 
     def confirmation_code(self, confirmation_id: UUID) -> str:
         return codes.confirmation_code(self._secrets.key(CONFIRMATIONS), confirmation_id)

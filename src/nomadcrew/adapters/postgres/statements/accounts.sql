@@ -19,10 +19,13 @@ WITH owner AS MATERIALIZED (
     FROM available WHERE NOT EXISTS (SELECT FROM owner)
     RETURNING *
 ), account AS (
-    INSERT INTO accounts (user_id, password_hash, confirmed_at, created_at, updated_at)
-    SELECT id, :password_hash::text, CASE WHEN :confirmed::boolean THEN :now::timestamptz END, :now::timestamptz,
-           :now::timestamptz
+    INSERT INTO accounts (user_id, password_hash, has_password, confirmed_at, created_at, updated_at)
+    SELECT id, :password_hash::text, :provider::text IS NULL,
+           CASE WHEN :confirmed::boolean THEN :now::timestamptz END, :now::timestamptz, :now::timestamptz
     FROM profile
+), identity AS (
+    INSERT INTO identities (provider, subject, user_id, created_at)
+    SELECT :provider::text, :subject::text, id, :now::timestamptz FROM profile WHERE :provider::text IS NOT NULL
 )
 SELECT 'created' AS verdict, id, email, username, first_name, last_name, avatar_url, contact_email,
        location_privacy_preference, preferences, created_at, updated_at, '' AS password_hash, false AS is_admin,
@@ -130,7 +133,7 @@ WITH spent AS (
     WHERE id = :id::uuid AND used_at IS NULL AND expires_at > :now::timestamptz
     RETURNING user_id
 ), changed AS (
-    UPDATE accounts a SET password_hash = :password_hash::text, updated_at = :now::timestamptz,
+    UPDATE accounts a SET password_hash = :password_hash::text, has_password = true, updated_at = :now::timestamptz,
         confirmed_at = coalesce(a.confirmed_at, :now::timestamptz)
     FROM spent WHERE a.user_id = spent.user_id RETURNING a.user_id
 ), ended AS (
@@ -312,7 +315,7 @@ ORDER BY a.created_at DESC, a.user_id DESC
 
 -- name: set_password
 WITH changed AS (
-    UPDATE accounts SET password_hash = :password_hash::text, updated_at = :now::timestamptz
+    UPDATE accounts SET password_hash = :password_hash::text, has_password = true, updated_at = :now::timestamptz
     WHERE user_id = :user_id::uuid RETURNING user_id
 ), ended AS (
     UPDATE sessions s SET revoked_at = :now::timestamptz FROM changed
