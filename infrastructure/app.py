@@ -82,6 +82,7 @@ def main() -> None:
         expo_url=given("expoUrl"),
         supabase_url=given("supabaseUrl"),
         pexels_url=given("pexelsUrl"),
+        passkey_origins=given("passkeyOrigins"),
         google_client_ids=given("googleClientIds"),
         apple_client_ids=given("appleClientIds"),
         weather_url=given("weatherUrl"),

@@ -118,6 +118,8 @@ class Stage:
     # The search for background pictures, with the API of Pexels, such as https://api.pexels.com/v1/search. None: no
     # pictures. Its key is `pexels_api_key` in the secret for it.
     pexels_url: str | None = None
+    # Further origins of passkeys between spaces, such as that of the site's app for Android.
+    passkey_origins: str | None = None
     # The client ids of the site's apps at Google and Apple, between spaces, whose users may then sign in.
     google_client_ids: str | None = None
     google_keys_url: str = "https://www.googleapis.com/oauth2/v3/certs"
@@ -196,6 +198,7 @@ def stage_of(
     expo_url: str | None = None,
     supabase_url: str | None = None,
     pexels_url: str | None = None,
+    passkey_origins: str | None = None,
     google_client_ids: str | None = None,
     apple_client_ids: str | None = None,
     weather_url: str | None = None,
@@ -211,6 +214,7 @@ def stage_of(
         "expo_url": expo_url,
         "supabase_url": supabase_url,
         "pexels_url": pexels_url,
+        "passkey_origins": passkey_origins,
         "google_client_ids": google_client_ids,
         "apple_client_ids": apple_client_ids,
         "weather_url": weather_url,

@@ -45,8 +45,9 @@ def exists(name: str) -> bool:
 
 
 API_FUNCTIONS = (
-    "auth", "identities", "users", "trips", "members", "invitations", "todos", "polls", "chat", "documents",
-    "pictures", "locations", "notifications", "weather", "places", "feedback", "pages", "calendars", "archives",
+    "auth", "identities", "passkeys", "users", "trips", "members", "invitations", "todos", "polls", "chat",
+    "documents", "pictures", "locations", "notifications", "weather", "places", "feedback", "pages",
+    "calendars", "archives",
 )  # fmt: skip
 
 

@@ -216,8 +216,9 @@ _FIXED: Mapping[str, Service] = {
         _variables("FLAGS"),
         (Grant(("appconfig:GetLatestConfiguration", "appconfig:StartConfigurationSession"), ("flags",)),),
     ),
-    # A library, without a service behind it.
+    # Libraries, without a service behind them.
     "time_zones": Service(),
+    "passkey_proofs": Service(),
     # External services: they need no rights on AWS, and their URLs are in every function's environment.
     "weather": Service(),
     "push": Service(),

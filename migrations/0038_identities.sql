@@ -19,7 +19,3 @@ CREATE INDEX spent_nonces_expired ON spent_nonces (expires_at);
 -- split
 -- False if the account has a random password that its user does not know.
 ALTER TABLE accounts ADD COLUMN has_password boolean NOT NULL DEFAULT true;
--- split
--- A function reads behind the lock of the account, a statement reads its own snapshot.
-CREATE FUNCTION identity_count(account uuid) RETURNS bigint LANGUAGE sql VOLATILE
-    RETURN (SELECT count(*) FROM identities WHERE user_id = account);

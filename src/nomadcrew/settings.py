@@ -253,6 +253,13 @@ class Settings:
         None,
         "OS user that runs PostgreSQL when NomadCrew runs as root. Unset: `nobody`.",
     )
+    passkey_origins: tuple[str, ...] = setting(
+        "NOMADCREW_PASSKEY_ORIGINS",
+        (),
+        "Further origins of passkeys, comma-separated, such as `android:apk-key-hash:…` of the site's app. "
+        "Passkeys are for the host of the public URL.",
+        _list,
+    )
     google_client_ids: tuple[str, ...] = setting(
         "NOMADCREW_GOOGLE_CLIENT_IDS",
         (),

@@ -24,6 +24,7 @@ from nomadcrew.api.examples import FILE
 from nomadcrew.core.auth import totp
 from nomadcrew.web.openapi import Examples
 from nomadcrew.web.problems import problem
+from tests.authenticator import Authenticator
 from tests.component.permission_matrix import Line, successes
 from tests.component.requests import (
     FORM_DATA,
@@ -48,7 +49,7 @@ HERE = "http://api.test"
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # Access tokens, links and codes: longer than any id, and without spaces.
 _SECRET = re.compile(r"[A-Za-z0-9_.~-]{60,}")
-_SECRETS = {"recovery_codes", "refresh_token", "secret", "uri"}
+_SECRETS = {"challenge", "clientDataJSON", "recovery_codes", "refresh_token", "secret", "uri"}
 _EMAIL_CHANGES = compile_statement("email changes", "SELECT id FROM email_changes")
 _RESETS = compile_statement("resets", "SELECT id FROM password_resets")
 _OUTBOX = compile_statement("outbox", "SELECT payload FROM outbox")
@@ -138,7 +139,9 @@ async def of_registration(here: Backends) -> list[Example]:
     confirmed = await _sent(here.mailing, "POST /v1/auth/confirm", Ask("POST", "/v1/auth/confirm", None, body))
     ana = await here.open.user("root")
     of_passwords = await _new_passwords(here.open)
-    of_accounts = [*await _second_factor(here.open), *await _identities(here)]
+    of_accounts = [
+        *await _second_factor(here.open), *await _identities(here), *await _passkeys(here.open),
+    ]  # fmt: skip
     admin = replace(ana, token=await here.open.token(ana.id, ana.username, is_admin=True))
     return [
         registered,
@@ -210,6 +213,30 @@ async def _identities(here: Backends) -> list[Example]:
     sent = [signed_in, await _sent(stage, f"POST {path}", linking)]
     sent.append(await _sent(stage, f"DELETE {path}/{{provider}}", Ask("DELETE", f"{path}/google", eva)))
     assert [example.reply.status for example in sent] == [200, 204, 204]
+    return sent
+
+
+async def _passkeys(stage: World) -> list[Example]:
+    """The rows that add, name, use and remove a passkey."""
+    path, phone = "/v1/auth/passkeys", Authenticator()
+    body = {"email": "fay@example.org", "password": PASSWORD}
+    registered = (await stage.call("POST", "/v1/auth/register", body=body)).json
+    fay = User(registered["user"]["id"], "fay@example.org", "fay", registered["access_token"])
+    begun = await _sent(stage, f"POST {path}/options", Ask("POST", f"{path}/options", fay, {"password": PASSWORD}))
+    made = {"name": "My phone", "credential": phone.create(begun.reply.json)}
+    added = await _sent(stage, f"POST {path}", Ask("POST", path, fay, made))
+    challenge = (await stage.call("POST", f"{path}/sign-in/options")).json
+    answer = {"credential": phone.get(challenge)}
+    signed_in = await _sent(stage, f"POST {path}/sign-in", Ask("POST", f"{path}/sign-in", None, answer))
+    one = f"{path}/{added.reply.json['id']}"
+    sent = [
+        begun,
+        added,
+        signed_in,
+        await _sent(stage, f"PATCH {path}/{{passkeyId}}", Ask("PATCH", one, fay, {"name": "Old phone"})),
+        await _sent(stage, f"DELETE {path}/{{passkeyId}}", Ask("DELETE", one, fay)),
+    ]
+    assert [example.reply.status for example in sent] == [200, 201, 200, 200, 204]
     return sent
 
 

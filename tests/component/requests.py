@@ -114,7 +114,11 @@ async def ask(stage: Scene, row: str, variant: str, caller: str) -> Ask:
         path = path.replace("{pollId}", poll).replace("{optionId}", option)
     if "{messageId}" in path:
         path = path.replace("{messageId}", str(await _message(stage, variant, caller)))
-    path = path.replace("{emoji}", "%F0%9F%91%8D").replace("{provider}", "google")
+    path = (
+        path.replace("{emoji}", "%F0%9F%91%8D")
+        .replace("{provider}", "google")
+        .replace("{passkeyId}", str(stage.trip))
+    )
     await _load(stage, path)
     if "{notificationId}" in path:
         whose = me if variant == "my own" else stage.people["another member"]
@@ -306,11 +310,17 @@ async def _body(stage: Scene, row: str, variant: str, me: User) -> Any:  # noqa:
             return {"email": f"new-{stage.tag}@example.org", "password": PASSWORD}
         case "POST /v1/auth/change-email/confirm":
             return {"token": "no-code"}
+        case "POST /v1/auth/passkeys/sign-in":
+            return {"credential": {}}
+        case "POST /v1/auth/passkeys":
+            return {"name": "My phone", "credential": {}}
+        case "PATCH /v1/auth/passkeys/{passkeyId}":
+            return {"name": "My phone"}
         case "POST /v1/auth/identities/sign-in":
             return {"provider": "google", "id_token": "no-token", "nonce": "no-nonce"}
         case "POST /v1/auth/identities":
             return {"provider": "google", "id_token": "no-token", "nonce": "no-nonce", "password": PASSWORD}
-        case "POST /v1/auth/mfa/totp":
+        case "POST /v1/auth/mfa/totp" | "POST /v1/auth/passkeys/options":
             return {"password": PASSWORD}
         case "POST /v1/auth/mfa/totp/confirm" | "DELETE /v1/auth/mfa/totp":
             return {"code": "123456"}

@@ -27,6 +27,10 @@ NEVER = {
     "POST /v1/auth/change-password": "the reply holds credentials",
     "POST /v1/auth/change-email": "the body holds a password; a repeat within five minutes sends no mail",
     "POST /v1/auth/change-email/confirm": "the code works once",
+    "POST /v1/auth/passkeys/sign-in/options": "the reply holds a credential; a second challenge is harmless",
+    "POST /v1/auth/passkeys/sign-in": "the reply holds credentials; a challenge is answered once",
+    "POST /v1/auth/passkeys/options": "the body holds a password; a second challenge is harmless",
+    "POST /v1/auth/passkeys": "a challenge is answered once; a stored passkey stays stored",
     "POST /v1/auth/identities/nonce": "the reply holds a credential; a second nonce is harmless",
     "POST /v1/auth/identities/sign-in": "the reply holds credentials; a token works once",
     "POST /v1/auth/identities": "the body holds a password; a linked identity stays linked",
@@ -74,6 +78,7 @@ DIFFERENTLY = {
 # These rows create new tokens, sessions or nonces at each call.
 FRESH = (
     "POST /v1/auth/register", "POST /v1/auth/login", "POST /v1/auth/refresh", "POST /v1/auth/identities/nonce",
+    "POST /v1/auth/passkeys/sign-in/options",
 )  # fmt: skip
 
 

@@ -7,11 +7,13 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from nomadcrew.core.auth import totp
 from nomadcrew.core.clock import utc_now
+from tests.authenticator import Authenticator
 from tests.e2e.client import PASSWORD, Api, User, eventually
 from tests.e2e.conftest import Connect, Register
 from tests.e2e.mailbox import Mail, Mailbox, link_to
@@ -284,3 +286,18 @@ async def test_an_address_is_changed_by_a_mailed_link(api: Api, register: Regist
         return [mail for mail in await mailbox.mails(ana.email) if "has another e-mail address" in mail.text]
 
     assert len(await eventually(notices)) == 1
+
+
+async def test_a_passkey_signs_in_without_a_password(api: Api, register: Register) -> None:
+    ana = await register("ana")
+    path = "/v1/auth/passkeys"
+    options = await ana.ask("POST", f"{path}/options", {"password": PASSWORD})
+    phone = Authenticator(origin="{0.scheme}://{0.netloc}".format(urlsplit(api.url)), site_id=options["rp"]["id"])
+    await ana.ask("POST", path, {"name": "My phone", "credential": phone.create(options)}, status=201)
+    challenge = (await api.send("POST", f"{path}/sign-in/options")).json()
+    signed_in = await api.send("POST", f"{path}/sign-in", json={"credential": phone.get(challenge)})
+    assert signed_in.status_code == 200, signed_in.text
+    again = User.of(api, signed_in.json())
+    [passkey] = (await again.ask("GET", path))["passkeys"]
+    assert (passkey["name"], again.id) == ("My phone", ana.id)
+    assert (await again.send("DELETE", f"{path}/{passkey['id']}")).status_code == 204

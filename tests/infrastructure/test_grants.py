@@ -46,10 +46,10 @@ def operations_of(service: str) -> frozenset[str]:
 # The functions that sign or check something with each secret. Any other could forge it if it read the secret.
 READERS = {
     "links": {"calendars", "email", "invitations", "pages"},
-    "codes": {"auth", "email", "identities", "pages"},
+    "codes": {"auth", "email", "identities", "pages", "passkeys"},
     "addresses": {"invitations", "users"},
     "documents": {"documents"},
-    "proofs": {"auth", "cognito_triggers", "identities", "pages"},
+    "proofs": {"auth", "cognito_triggers", "identities", "pages", "passkeys"},
     "push": {"push"},
     "mirror": {"mirror"},
     "pexels": {"backgrounds"},

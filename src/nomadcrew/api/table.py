@@ -12,6 +12,7 @@ from nomadcrew.api.locations import routes as locations
 from nomadcrew.api.members import routes as members
 from nomadcrew.api.notifications import routes as notifications
 from nomadcrew.api.pages import routes as pages
+from nomadcrew.api.passkeys import routes as passkeys
 from nomadcrew.api.pictures import routes as pictures
 from nomadcrew.api.places import routes as places
 from nomadcrew.api.polls import routes as polls
@@ -24,6 +25,7 @@ from nomadcrew.web.routes import Route, Routes
 FUNCTIONS: tuple[Routes, ...] = (
     auth.routes,
     identities.routes,
+    passkeys.routes,
     users.routes,
     trips.routes,
     archives.routes,

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
         Identities,
         IdTokens,
         OpenSessions,
+        PasskeyProofs,
+        Passkeys,
         Registrations,
         Sessions,
         Tokens,
@@ -132,6 +134,8 @@ class Ports(Struct, frozen=True, eq=False):
     totp_factors: TotpFactors
     identities: Identities
     id_tokens: IdTokens
+    passkeys: Passkeys
+    passkey_proofs: PasskeyProofs
     profiles: Profiles
     private_addresses: PrivateAddresses
     trips: Trips

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from nomadcrew.core.auth.errors import InvalidConfirmation, InvalidIdToken, InvalidMfaToken
+from nomadcrew.core.auth.errors import InvalidConfirmation, InvalidMfaToken
 from nomadcrew.core.ids import UserId
 
-_MFA, _NONCE = b"second factor of ", b"nonce of an ID token "
+_MFA, _NONCE = b"second factor of ", b"nonce "
 
 
 def refresh_token(random_bytes: Callable[[int], bytes]) -> str:
@@ -78,16 +78,8 @@ def nonce(secret: bytes, nonce_id: UUID, expires_at: datetime) -> str:
     return timed_token(secret, _NONCE, nonce_id, expires_at)
 
 
-def read_nonce(secrets: Sequence[bytes], text: str, now: datetime) -> UUID:
-    """The id of a nonce.
-
-    Raises:
-        InvalidIdToken: the nonce is forged, malformed or expired.
-    """
-    nonce_id = read_timed_token(secrets, _NONCE, text, now)
-    if nonce_id is None:
-        raise InvalidIdToken
-    return nonce_id
+def find_nonce(secrets: Sequence[bytes], text: str, now: datetime) -> UUID | None:
+    return read_timed_token(secrets, _NONCE, text, now)
 
 
 def confirmation_code(secret: bytes, confirmation_id: UUID) -> str:

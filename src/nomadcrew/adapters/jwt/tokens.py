@@ -97,8 +97,8 @@ class JwtTokens:
     def nonce(self, nonce_id: UUID, *, expires_at: datetime) -> str:
         return codes.nonce(self._confirmation_secrets[0], nonce_id, expires_at)
 
-    def read_nonce(self, nonce: str, *, now: datetime) -> UUID:
-        return codes.read_nonce(self._confirmation_secrets, nonce, now)
+    def find_nonce(self, nonce: str, *, now: datetime) -> UUID | None:
+        return codes.find_nonce(self._confirmation_secrets, nonce, now)
 
     def confirmation_code(self, confirmation_id: UUID) -> str:
         return codes.confirmation_code(self._confirmation_secrets[0], confirmation_id)

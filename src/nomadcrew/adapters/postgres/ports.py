@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from nomadcrew.adapters.postgres.sql import Sql
     from nomadcrew.core.archives.ports import TripExports, TripImports
-    from nomadcrew.core.auth.ports import Identities, TotpFactors
+    from nomadcrew.core.auth.ports import Identities, Passkeys, TotpFactors
     from nomadcrew.core.backgrounds.ports import Backgrounds
     from nomadcrew.core.calendars.ports import Calendars
     from nomadcrew.core.chat.ports import Attachments
@@ -63,6 +63,12 @@ def identities(sql: Sql) -> Identities:
     from nomadcrew.adapters.postgres.identities import PostgresIdentities
 
     return PostgresIdentities(sql)
+
+
+def passkeys(sql: Sql) -> Passkeys:
+    from nomadcrew.adapters.postgres.passkeys import PostgresPasskeys
+
+    return PostgresPasskeys(sql)
 
 
 def trips(sql: Sql) -> Trips:
@@ -219,6 +225,7 @@ SQL_PORTS: Mapping[str, Callable[[Sql], object]] = MappingProxyType(
             profiles,
             totp_factors,
             identities,
+            passkeys,
             trips,
             trip_statuses,
             trip_imports,

@@ -107,6 +107,14 @@ _CHANGES = {
         "Your sign-ins need no code any more",
         "The authenticator app of the account {username} was removed: the password alone signs in now.",
     ),
+    AccountChange.PASSKEY_ADDED: (
+        "A passkey was added",
+        "A new passkey signs in to the account {username} from now on.",
+    ),
+    AccountChange.PASSKEY_REMOVED: (
+        "A passkey was removed",
+        "A passkey no longer signs in to the account {username}.",
+    ),
     AccountChange.IDENTITY_LINKED: (
         "Another sign-in was added",
         "An account at another service signs in to the account {username} from now on.",

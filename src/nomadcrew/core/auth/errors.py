@@ -65,6 +65,16 @@ class IdentityTaken(Conflict):
     text = "This sign-in, or another one of the same service, is linked already."
 
 
+class InvalidPasskey(Unauthenticated):
+    code = "invalid_passkey"
+    text = "This passkey did not work. Try it again, or sign in with your password."
+
+
+class TooManyPasskeys(Conflict):
+    code = "too_many_passkeys"
+    text = "You have as many passkeys as an account can have. Remove one first."
+
+
 class LastSignIn(Conflict):
     code = "last_sign_in"
     text = "You could not sign in any more. Choose a password first: ask for a link by mail."

@@ -6,7 +6,6 @@ linked silently: a user with a password signs in with it and links the other acc
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from uuid import UUID
 
 from msgspec import Struct
 
@@ -97,7 +96,9 @@ class IdentityActions(Struct, frozen=True):
         return await self.identities.list(user_id)
 
     async def _spent(self, proof: Proof) -> IdToken:
-        nonce_id: UUID = self.codes.read_nonce(proof.nonce, now=self.now)
+        nonce_id = self.codes.find_nonce(proof.nonce, now=self.now)
+        if nonce_id is None:
+            raise InvalidIdToken
         token = await self.id_tokens.verify(proof.provider, proof.id_token, proof.nonce, now=self.now)
         if not await self.identities.spend_nonce(nonce_id, expires_at=self.now + NONCE_LIFETIME):
             raise InvalidIdToken

@@ -2,6 +2,8 @@
 
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NewType
+from uuid import UUID
 
 from msgspec import Struct
 
@@ -19,6 +21,9 @@ MAX_USER_AGENT = 400
 MAX_LISTED_SESSIONS = 100
 
 
+PasskeyId = NewType("PasskeyId", UUID)
+
+
 class AccountChange(StrEnum):
     """A change of which a mail tells the user, who may not have made it."""
 
@@ -27,6 +32,8 @@ class AccountChange(StrEnum):
     NEW_DEVICE = "new_device"
     TOTP_ENABLED = "totp_enabled"
     TOTP_DISABLED = "totp_disabled"
+    PASSKEY_ADDED = "passkey_added"
+    PASSKEY_REMOVED = "passkey_removed"
     IDENTITY_LINKED = "identity_linked"
     IDENTITY_UNLINKED = "identity_unlinked"
 
@@ -69,6 +76,15 @@ class Identity(Struct, frozen=True):
 
     provider: Provider
     created_at: datetime
+
+
+class Passkey(Struct, frozen=True):
+    """A passkey in the list of its user, who named it. `used_at` is the latest sign-in with it."""
+
+    id: PasskeyId
+    name: str
+    created_at: datetime
+    used_at: datetime | None = None
 
 
 class Session(Struct, frozen=True):

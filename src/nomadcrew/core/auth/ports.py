@@ -7,7 +7,16 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from nomadcrew.core.auth.model import Account, Identity, IdToken, ListedSession, Provider, Session
+from nomadcrew.core.auth.model import (
+    Account,
+    Identity,
+    IdToken,
+    ListedSession,
+    Passkey,
+    PasskeyId,
+    Provider,
+    Session,
+)
 from nomadcrew.core.claims import Claims
 from nomadcrew.core.ids import EventId, SessionId, UserId
 
@@ -79,6 +88,28 @@ class KnownDevice(Struct, frozen=True):
     account: Account
     user_agent: str
     created_at: datetime
+
+
+class PasskeyKey(Struct, frozen=True):
+    """The public key of a passkey, in COSE. `sign_count` is 0 if its authenticator does not count signatures."""
+
+    credential_id: bytes
+    public_key: bytes
+    sign_count: int
+
+
+class NewPasskey(Struct, frozen=True):
+    id: PasskeyId
+    key: PasskeyKey
+    name: str
+
+
+class StoredPasskey(Struct, frozen=True):
+    """A passkey with its account and key."""
+
+    account: Account
+    passkey: Passkey
+    key: PasskeyKey
 
 
 class AccountPage(Struct, frozen=True):
@@ -281,12 +312,72 @@ class Identities(Protocol):
         """
         Raises:
             NotFound: the account has none of this provider.
-            LastSignIn: the account has neither a password that its user knows nor another identity.
+            LastSignIn: nothing else signs in to the account, neither a password that its user knows.
         """
         ...
 
     async def list(self, user_id: UserId) -> Sequence[Identity]:
         """In the order of their providers' names."""
+        ...
+
+
+class Passkeys(Protocol):
+    """Passkeys of accounts."""
+
+    async def add(self, user_id: UserId, new: NewPasskey, *, at_most: int, now: datetime) -> Passkey:
+        """
+        Raises:
+            TooManyPasskeys: the account has `at_most`.
+            InvalidPasskey: the credential is stored already.
+        """
+        ...
+
+    async def find(self, credential_id: bytes) -> StoredPasskey | None: ...
+
+    async def credential_ids(self, user_id: UserId) -> Sequence[bytes]:
+        """Those of all passkeys of an account."""
+        ...
+
+    async def list(self, user_id: UserId) -> Sequence[Passkey]:
+        """The passkeys of an account, the oldest first."""
+        ...
+
+    async def used(self, passkey_id: PasskeyId, sign_count: int, *, now: datetime) -> None: ...
+
+    async def rename(self, user_id: UserId, passkey_id: PasskeyId, name: str) -> Passkey:
+        """Raises NotFound: the account has no such passkey."""
+        ...
+
+    async def remove(self, user_id: UserId, passkey_id: PasskeyId, *, now: datetime) -> None:
+        """
+        Raises:
+            NotFound: the account has no such passkey.
+            LastSignIn: nothing else signs in to the account, neither a password that its user knows.
+        """
+        ...
+
+
+class PasskeyProofs(Protocol):
+    """Checks what browsers return for passkeys: credentials as JSON (WebAuthn Level 3, section 5.1).
+
+    `site_id` is the domain for which passkeys are made. A malformed credential raises `InvalidPasskey`.
+    """
+
+    @property
+    def site_id(self) -> str: ...
+
+    def challenge(self, credential: dict[str, Any]) -> str:
+        """The challenge that a credential says it answers."""
+        ...
+
+    def credential_id(self, credential: dict[str, Any]) -> bytes: ...
+
+    def registered(self, credential: dict[str, Any], challenge: str) -> PasskeyKey:
+        """The key of a new passkey. Raises InvalidPasskey: a check failed."""
+        ...
+
+    def signed(self, credential: dict[str, Any], challenge: str, known: StoredPasskey) -> int:
+        """The count of signatures, after checking this one. Raises InvalidPasskey: a check failed."""
         ...
 
 
@@ -408,11 +499,11 @@ class Codes(Protocol):
         ...
 
     def nonce(self, nonce_id: UUID, *, expires_at: datetime) -> str:
-        """A secret that a client gets into an ID token."""
+        """A secret that a client gets into an ID token, or signs with a passkey."""
         ...
 
-    def read_nonce(self, nonce: str, *, now: datetime) -> UUID:
-        """Raises InvalidIdToken: the nonce is forged, malformed or expired."""
+    def find_nonce(self, nonce: str, *, now: datetime) -> UUID | None:
+        """The id of a nonce; None if it is forged, malformed or expired."""
         ...
 
     def confirmation_code(self, confirmation_id: UUID) -> str:

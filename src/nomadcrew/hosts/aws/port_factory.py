@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         Codes,
         IdTokens,
         OpenSessions,
+        PasskeyProofs,
         Registrations,
         Sessions,
         Tokens,
@@ -207,6 +208,12 @@ class PortFactory:
                 Provider.APPLE: Client(tuple(config.apple_client_ids.split()), config.apple_keys_url),
             }
         )
+
+    def passkey_proofs(self) -> PasskeyProofs:
+        from nomadcrew.adapters.passkey_proofs import WebAuthnProofs
+
+        config = self.config
+        return WebAuthnProofs(config.public_url, config.passkey_origins.split())
 
     def codes(self) -> Codes:
         from nomadcrew.adapters.aws.cognito.tokens import DerivedCodes

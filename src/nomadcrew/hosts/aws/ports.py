@@ -99,6 +99,7 @@ STANDS_ON: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "tokens": ("tokens", "secret_codes", "secret_proofs"),
         "verifier": ("verifier",),
         "id_tokens": ("id_tokens",),
+        "passkey_proofs": ("passkey_proofs",),
         "codes": ("secret_codes",),
         "accounts": ("sql", "accounts", "sessions", "secret_codes"),
         "sessions": ("sql", "sessions", "secret_codes", "session_sockets"),

@@ -27,6 +27,7 @@ from nomadcrew.adapters.machine.rate_limits import rate_limits
 from nomadcrew.adapters.mime import MailSender
 from nomadcrew.adapters.mirrored_broadcaster import MirroredBroadcaster
 from nomadcrew.adapters.noop import NoAwakeSockets, NoMirror, NoPhotoSearch, NoPlaces, NoPush, NoWeather
+from nomadcrew.adapters.passkey_proofs import WebAuthnProofs
 from nomadcrew.adapters.pictures.renderer import ChildRenderer
 from nomadcrew.adapters.postgres.accounts import PostgresAccounts
 from nomadcrew.adapters.postgres.chat import PostgresChat
@@ -130,6 +131,7 @@ def machine_ports(
         push=_push(settings),
         mirror=_mirror(settings),
         id_tokens=_id_tokens(settings),
+        passkey_proofs=WebAuthnProofs(settings.public_url or url, settings.passkey_origins),
         tokens=tokens,
         verifier=tokens,
         codes=tokens,

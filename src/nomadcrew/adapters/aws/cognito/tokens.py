@@ -63,8 +63,8 @@ class DerivedCodes:
     def nonce(self, nonce_id: UUID, *, expires_at: datetime) -> str:
         return codes.nonce(self._secrets.key(NONCES), nonce_id, expires_at)
 
-    def read_nonce(self, nonce: str, *, now: datetime) -> UUID:
-        return codes.read_nonce(self._secrets.keys(NONCES), nonce, now)
+    def find_nonce(self, nonce: str, *, now: datetime) -> UUID | None:
+        return codes.find_nonce(self._secrets.keys(NONCES), nonce, now)
 
     def confirmation_code(self, confirmation_id: UUID) -> str:
         return codes.confirmation_code(self._secrets.key(CONFIRMATIONS), confirmation_id)

@@ -27,6 +27,7 @@ SITE = (
     "google_keys_url",
     "apple_client_ids",
     "apple_keys_url",
+    "passkey_origins",
 )
 
 
@@ -53,6 +54,7 @@ class AwsConfig(Struct, frozen=True, kw_only=True):
     google_keys_url: str = ""
     apple_client_ids: str = ""
     apple_keys_url: str = ""
+    passkey_origins: str = ""
     sql: str = ""
     cluster_arn: str = ""
     database_secret_arn: str = ""

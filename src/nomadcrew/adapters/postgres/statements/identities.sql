@@ -35,7 +35,7 @@ WITH account AS MATERIALIZED (
            CASE WHEN NOT EXISTS (SELECT FROM identities i
                                  WHERE i.user_id = account.user_id AND i.provider = :provider::text)
                     THEN 'identity_not_found'
-                WHEN NOT account.has_password AND identity_count(account.user_id) < 2 THEN 'last_sign_in'
+                WHEN NOT account.has_password AND sign_in_count(account.user_id) < 2 THEN 'last_sign_in'
                 ELSE 'ok' END AS verdict
     FROM (SELECT 1) AS always LEFT JOIN account ON true
 ), unlinked AS (
