@@ -29,8 +29,8 @@ ROOTS = Path(__file__).with_name("amazon-roots.pem")
 PYTHON = "3.13"
 PLATFORMS = {"arm64": "aarch64-manylinux_2_28", "x86_64": "x86_64-manylinux_2_28"}
 API_LIMIT = 6_000_000  # bytes
-# Functions with OpenSSL: tokens of documents are encrypted.
-API_LIMITS = {"documents": 7_000_000}
+# Functions with OpenSSL: tokens of documents are encrypted, signatures of others verified.
+API_LIMITS = {"documents": 7_000_000, "identities": 7_000_000, "passkeys": 7_000_000}
 # Sources of extensions, types and tests, which are not used at run time.
 LEFT_OUT = (".pyi", ".pyx", ".pxd", ".pxi", ".c", ".h", ".typed", ".exe")
 # `cffi` builds extensions; built ones need its C module only.

@@ -253,6 +253,8 @@ READS = {
     "pictures": ("GET /v1/trips/{id}/images", "[]"),
     "polls": ("GET /v1/trips/{id}/polls", "["),
     "notifications": ("GET /v1/notifications", "["),
+    "identities": ("GET /v1/auth/identities", "identities"),
+    "passkeys": ("GET /v1/auth/passkeys", "passkeys"),
     "chat": ("GET /v1/trips/{id}/chat/messages", "has_more"),
     "locations": ("GET /v1/trips/{id}/locations", "locations"),
 }

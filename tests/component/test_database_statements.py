@@ -13,7 +13,8 @@ from tests.postgres import Postgres
 from tests.world import World, world
 
 ROUTES = {route.key: route for route in ALL_ROUTES}
-# Rows that succeed for no caller of a scene: a confirmation code exists only in a mail; no caller is administrator.
+# Rows that succeed for no caller of a scene: a confirmation code exists only in a mail; no caller is administrator, or
+# has an account with a password, an app, an identity or a passkey.
 UNREACHED = {
     "POST /contact-email/confirm/{token}",
     "GET /contact-email/confirm/{token}",
@@ -24,6 +25,22 @@ UNREACHED = {
     "POST /v1/auth/reset-password",
     "POST /v1/auth/change-password",
     "POST /auth/confirm/{token}",
+    "POST /v1/auth/change-email",
+    "POST /v1/auth/change-email/confirm",
+    "GET /auth/email/{token}",
+    "POST /auth/email/{token}",
+    "POST /v1/auth/mfa/totp",
+    "POST /v1/auth/mfa/totp/confirm",
+    "DELETE /v1/auth/mfa/totp",
+    "POST /v1/auth/mfa/verify",
+    "POST /v1/auth/identities",
+    "POST /v1/auth/identities/sign-in",
+    "DELETE /v1/auth/identities/{provider}",
+    "POST /v1/auth/passkeys",
+    "POST /v1/auth/passkeys/options",
+    "POST /v1/auth/passkeys/sign-in",
+    "PATCH /v1/auth/passkeys/{passkeyId}",
+    "DELETE /v1/auth/passkeys/{passkeyId}",
     "GET /v1/users",
 }
 
