@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.retention import Retention
     from nomadcrew.core.scheduled_jobs import JobRuns
     from nomadcrew.core.schema import Schema
+    from nomadcrew.core.sync.ports import ChangeLog
     from nomadcrew.core.timezones import TimeZones
     from nomadcrew.core.todos.ports import Todos
     from nomadcrew.core.trips.ports import Trips
@@ -138,6 +139,7 @@ class Ports(Struct, frozen=True, eq=False):
     calendar_links: CalendarLinks
     polls: Polls
     feedback_box: FeedbackBox
+    changes: ChangeLog
     chat: ChatLog
     finder: Finder
     attachments: Attachments

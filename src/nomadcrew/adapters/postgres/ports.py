@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.polls.ports import Polls
     from nomadcrew.core.retention import Retention
     from nomadcrew.core.scheduled_jobs import JobRuns
+    from nomadcrew.core.sync.ports import ChangeLog
     from nomadcrew.core.todos.ports import Todos
     from nomadcrew.core.trips.ports import Trips
     from nomadcrew.core.trips.statuses import TripStatuses
@@ -92,6 +93,12 @@ def polls(sql: Sql) -> Polls:
     from nomadcrew.adapters.postgres.polls import PostgresPolls
 
     return PostgresPolls(sql)
+
+
+def changes(sql: Sql) -> ChangeLog:
+    from nomadcrew.adapters.postgres.sync import PostgresChangeLog
+
+    return PostgresChangeLog(sql)
 
 
 def feedback_box(sql: Sql) -> FeedbackBox:
@@ -213,6 +220,7 @@ SQL_PORTS: Mapping[str, Callable[[Sql], object]] = MappingProxyType(
             todos,
             calendars,
             polls,
+            changes,
             feedback_box,
             attachments,
             documents,

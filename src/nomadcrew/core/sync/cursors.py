@@ -1,0 +1,58 @@
+"""Cursors as opaque texts."""
+
+import base64
+import binascii
+import re
+from datetime import datetime
+
+import msgspec
+
+from nomadcrew.core.sync.model import BadCursor, Cursor
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Cursor).decode
+_MAX_CHARACTERS = 64_000
+_SNAPSHOT = re.compile(r"([0-9]{1,18}):([0-9]{1,18}):((?:[0-9]{1,18}(?:,[0-9]{1,18})*)?)", re.ASCII)
+
+
+def text_of(cursor: Cursor) -> str:
+    return base64.urlsafe_b64encode(_encode(cursor)).decode().rstrip("=")
+
+
+def cursor_of(text: str) -> Cursor:
+    """The cursor in a text.
+
+    Raises:
+        BadCursor: the text is not one of `text_of`.
+    """
+    if len(text) > _MAX_CHARACTERS:
+        raise BadCursor
+    try:
+        data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        cursor = _decode(data)
+    except (ValueError, binascii.Error, msgspec.MsgspecError):
+        raise BadCursor from None
+    if not (_is_point(cursor.base, cursor.base_at) and _is_point(cursor.target, cursor.target_at)):
+        raise BadCursor
+    if cursor.base is None and cursor.target is None or (cursor.target is None) != (cursor.last is None):
+        raise BadCursor
+    if cursor.last is not None and not (0 <= cursor.last.written < 2**63 and cursor.last.kind.isalpha()):
+        raise BadCursor
+    return cursor
+
+
+def _is_point(snapshot: str | None, at: datetime | None) -> bool:
+    """True for a snapshot with its time, and for neither."""
+    if snapshot is None or at is None:
+        return snapshot is at
+    return at.tzinfo is not None and _is_snapshot(snapshot)
+
+
+def _is_snapshot(text: str) -> bool:
+    """True for a text that PostgreSQL accepts as a snapshot."""
+    match = _SNAPSHOT.fullmatch(text)
+    if match is None:
+        return False
+    oldest, next_ = int(match[1]), int(match[2])
+    running = [int(one) for one in match[3].split(",") if one]
+    return 0 < oldest <= next_ and running == sorted(set(running)) and all(oldest <= one < next_ for one in running)
