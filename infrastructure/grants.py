@@ -147,6 +147,8 @@ _FIXED: Mapping[str, Service] = {
         _variables("CHAT_TABLE"),
         (Grant(_table("GetItem", "PutItem", "Query", "UpdateItem"), ("chat",)),),
     ),
+    "read_chat": Service(_variables("CHAT_TABLE"), (Grant(_table("GetItem", "Query"), ("chat",)),)),
+    "synced_chat": Service(_variables("CHAT_TABLE"), (Grant(_table("BatchGetItem"), ("chat",)),)),
     "files": Service(
         _variables("MEDIA_BUCKET"),
         # A signed link needs the right to read the object.

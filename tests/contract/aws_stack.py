@@ -32,6 +32,7 @@ from nomadcrew.adapters.postgres.documents import PostgresDocuments
 from nomadcrew.adapters.postgres.invitations import PostgresInvitations
 from nomadcrew.adapters.postgres.locations import PostgresLocationSharing, PostgresPositionViews
 from nomadcrew.adapters.postgres.members import PostgresMembers
+from nomadcrew.adapters.postgres.noted_messages import PostgresNotedMessages
 from nomadcrew.adapters.postgres.notifications import PostgresNotifications
 from nomadcrew.adapters.postgres.outbox import PostgresEventLog, PostgresOutbox
 from nomadcrew.adapters.postgres.pictures import PostgresPictures
@@ -259,6 +260,7 @@ async def stack(cloud: Cloud, data_api_db: TripDb) -> AsyncIterator[Stack]:
                 ChatTable(cloud.client(DYNAMODB), chat_table),
                 PostgresMembers(db.pool),
                 PostgresAttachments(db.pool),
+                PostgresNotedMessages(db.pool).note,
             ),
             "chat_table": chat_table,
             "push": RecordingPush(),

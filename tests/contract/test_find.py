@@ -18,6 +18,7 @@ from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.documents import PostgresDocuments
 from nomadcrew.adapters.postgres.find import PostgresFinder
 from nomadcrew.adapters.postgres.members import PostgresMembers
+from nomadcrew.adapters.postgres.noted_messages import PostgresNotedMessages
 from nomadcrew.adapters.postgres.polls import PostgresPolls
 from nomadcrew.adapters.postgres.todos import PostgresTodos
 from nomadcrew.core.access import Access, Command
@@ -111,7 +112,9 @@ async def here(request: pytest.FixtureRequest, postgres: Postgres, template: str
     else:
         cloud: Cloud = request.getfixturevalue("cloud")
         table = ChatTable(cloud.client(DYNAMODB), await cloud.chat_table())
-        chat = DynamoChat(table, PostgresMembers(database), PostgresAttachments(database))
+        chat = DynamoChat(
+            table, PostgresMembers(database), PostgresAttachments(database), PostgresNotedMessages(database).note
+        )
         yield Here(db, chat, TwoStoreFinder(PostgresFinder(database), chat), trip, ana, ben)
     await database.close()
     await postgres.drop_database(connect)

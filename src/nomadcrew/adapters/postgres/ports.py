@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.polls.ports import Polls
     from nomadcrew.core.retention import Retention
     from nomadcrew.core.scheduled_jobs import JobRuns
+    from nomadcrew.core.screens.ports import Screens
     from nomadcrew.core.sync.ports import ChangeLog
     from nomadcrew.core.todos.ports import Todos
     from nomadcrew.core.trips.ports import Trips
@@ -99,6 +100,12 @@ def changes(sql: Sql) -> ChangeLog:
     from nomadcrew.adapters.postgres.sync import PostgresChangeLog
 
     return PostgresChangeLog(sql)
+
+
+def screens(sql: Sql) -> Screens:
+    from nomadcrew.adapters.postgres.screens import PostgresScreens
+
+    return PostgresScreens(sql)
 
 
 def feedback_box(sql: Sql) -> FeedbackBox:
@@ -221,6 +228,7 @@ SQL_PORTS: Mapping[str, Callable[[Sql], object]] = MappingProxyType(
             calendars,
             polls,
             changes,
+            screens,
             feedback_box,
             attachments,
             documents,

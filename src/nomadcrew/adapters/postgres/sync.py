@@ -1,27 +1,18 @@
 """Changes on PostgreSQL, in one statement a page."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
-from typing import Any
+from typing import Protocol
 from uuid import UUID
 
-import msgspec
-
+from nomadcrew.adapters.postgres.records import RECORDS
 from nomadcrew.adapters.postgres.refusals import raise_for_verdict
 from nomadcrew.adapters.postgres.sql import Row, Sql, json_param, statements
-from nomadcrew.core.documents.model import Document
+from nomadcrew.core.chat.model import Sender
 from nomadcrew.core.ids import TripId, UserId
-from nomadcrew.core.invitations.model import Invitation
-from nomadcrew.core.locations.model import TripSharing
-from nomadcrew.core.chat.model import Receipt
-from nomadcrew.core.notifications.model import Notification
-from nomadcrew.core.notifications.preferences import Preferences, TripPreferences
-from nomadcrew.core.notifications.texts import message
 from nomadcrew.core.permissions import rule
-from nomadcrew.core.pictures.model import Picture
-from nomadcrew.core.polls.model import Poll
 from nomadcrew.core.sync.model import (
     MAX_PAGE_BYTES,
     Change,
@@ -30,48 +21,32 @@ from nomadcrew.core.sync.model import (
     CursorExpired,
     Key,
     Kind,
-    SyncedMessage,
 )
-from nomadcrew.core.todos.model import Todo
-from nomadcrew.core.trips.model import TripMember
-from nomadcrew.core.users.model import Profile
 
 _SQL = statements("sync")
 _ALSO = {"cursor_expired": CursorExpired}
 _START = Key(0, "", UUID(int=0), UUID(int=0))
-_json = msgspec.json.Decoder().decode
 
 
-def _notification(body: str) -> Notification:
-    stored = msgspec.json.decode(body, type=Notification)
-    return stored._replace(message=message(stored.type, _json(stored.metadata)))
+class SyncedChat(Protocol):
+    """The messages and receipts of changes, from a store of their own."""
 
+    async def fill(
+        self, changes: Sequence[Change], caller: UserId, senders: Mapping[TripId, Mapping[UserId, Sender]]
+    ) -> Sequence[Change]:
+        """The changes with their messages and receipts; only the first ones, at least one, if they are too long.
 
-# The records of the core by the JSON of the statement.
-RECORDS: Mapping[Kind, Callable[[str], Any]] = {
-    Kind.TRIP: str,
-    Kind.MEMBER: msgspec.json.Decoder(TripMember).decode,
-    Kind.INVITATION: msgspec.json.Decoder(Invitation).decode,
-    Kind.TODO: msgspec.json.Decoder(Todo).decode,
-    Kind.MESSAGE: msgspec.json.Decoder(SyncedMessage).decode,
-    Kind.RECEIPT: msgspec.json.Decoder(Receipt).decode,
-    Kind.POLL: msgspec.json.Decoder(Poll).decode,
-    Kind.DOCUMENT: msgspec.json.Decoder(Document).decode,
-    Kind.PHOTO: msgspec.json.Decoder(Picture).decode,
-    Kind.SHARING: msgspec.json.Decoder(TripSharing).decode,
-    Kind.TRIP_PREFERENCES: msgspec.json.Decoder(TripPreferences).decode,
-    Kind.PROFILE: msgspec.json.Decoder(Profile).decode,
-    Kind.PREFERENCES: lambda body: Preferences.read(_json(body)),
-    Kind.NOTIFICATION: _notification,
-}
+        `senders` are the members of the trips.
+        """
+        ...
 
 
 class PostgresChangeLog:
-    """`ChangeLog` over SQL. With `has_chat` False, messages and receipts have an empty entity: they are elsewhere."""
+    """`ChangeLog` over SQL, except for messages and receipts if they are in another store."""
 
-    def __init__(self, sql: Sql, *, has_chat: bool = True) -> None:
+    def __init__(self, sql: Sql, chat: SyncedChat | None = None) -> None:
         self._sql = sql
-        self._has_chat = has_chat
+        self._chat = chat
 
     async def page(
         self, caller: UserId, since: Cursor | None, *, trips: Sequence[TripId] | None, limit: int, now: datetime
@@ -89,23 +64,34 @@ class PostgresChangeLog:
             last_scope=last.scope,
             trips=None if trips is None else json_param(trips),
             invitation_rank=rule("invitation", "read").min_rank,
-            has_chat=self._has_chat,
+            has_chat=self._chat is None,
             limit=limit,
             max_bytes=MAX_PAGE_BYTES,
         )
         first = rows[0]
         raise_for_verdict(first["verdict"], also=_ALSO)
-        changes = [
-            _change(list(parts)) for place, parts in groupby(rows, key=itemgetter("place")) if place is not None
-        ]
+        found = [list(parts) for place, parts in groupby(rows, key=itemgetter("place")) if place is not None]
+        changes = await self._with_chat([_change(parts) for parts in found], caller)
         has_more = first["found"] > len(changes)
         target_at = (since and since.target_at) or now
         if has_more:
             base, base_at = (since.base, since.base_at) if since else (None, None)
-            cursor = Cursor(first["epoch"], base, base_at, first["target"], target_at, _key(rows[-1]), trips)
+            cursor = Cursor(
+                first["epoch"], base, base_at, first["target"], target_at, _key(found[len(changes) - 1][0]), trips
+            )
         else:
             cursor = Cursor(first["epoch"], first["target"], target_at, trips=trips)
         return ChangePage(changes, cursor, has_more)
+
+    async def _with_chat(self, changes: Sequence[Change], caller: UserId) -> Sequence[Change]:
+        trips = {one.trip_id for one in changes if one.kind in (Kind.MESSAGE, Kind.RECEIPT)}
+        if self._chat is None or not trips:
+            return changes
+        senders: dict[TripId, dict[UserId, Sender]] = {}
+        for row in await self._sql.fetch(_SQL["senders"], trips=json_param(list(trips))):
+            sender = Sender(row["user_id"], row["name"], row["avatar_url"])
+            senders.setdefault(row["trip_id"], {})[sender.id] = sender
+        return await self._chat.fill(changes, caller, senders)
 
 
 def _key(row: Row) -> Key:

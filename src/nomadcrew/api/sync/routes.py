@@ -1,20 +1,33 @@
-"""Synchronisation: GET /v1/sync."""
+"""Synchronisation: GET /v1/sync; a trip's first screen: GET /v1/trips/{id}/screen."""
 
 from collections.abc import Sequence
 
 from nomadcrew.api.sync.bodies import SyncView
+from nomadcrew.api.sync.screen import ScreenView, screen_view
 from nomadcrew.api.sync.views import change_view
 from nomadcrew.core.errors import Invalid
 from nomadcrew.core.ids import TripId, parse_uuid
+from nomadcrew.core.screens import service as screens
+from nomadcrew.core.screens.model import Part
+from nomadcrew.core.screens.service import parts_in
 from nomadcrew.core.sync import service
 from nomadcrew.core.sync.cursors import cursor_of, text_of
 from nomadcrew.core.sync.model import MAX_CHANGES, MAX_TRIPS
 from nomadcrew.web.call import Call
-from nomadcrew.web.routes import Param, Routes
+from nomadcrew.web.routes import Gate, Param, Routes
 
 routes = Routes(
     "sync",
-    ports=("changes", "idempotency", "limits", "open_sessions", "outbox", "picture_files", "private_addresses"),
+    ports=(
+        "changes",
+        "idempotency",
+        "limits",
+        "open_sessions",
+        "outbox",
+        "picture_files",
+        "private_addresses",
+        "screens",
+    ),
 )
 
 
@@ -42,6 +55,19 @@ async def sync(call: Call) -> SyncView:
         now=call.now,
     )
     return SyncView([change_view(change, call) for change in page.changes], text_of(page.cursor), page.has_more)
+
+
+@routes.get("/v1/trips/{id}/screen", gate=Gate("trip", "read"), refusals=(400,), query=(
+    Param("include", "string", f"Some of {', '.join(Part)}, separated by commas. Default: all."),
+))  # fmt: skip
+async def get_screen(call: Call) -> ScreenView:
+    """Get a trip's first screen.
+
+    Each part is what its own route returns without a query.
+    """
+    parts = parts_in(call.query("include"))
+    screen = await screens.get_screen(call.trip_id, parts, call.user_id, screens=call.ports.screens, now=call.now)
+    return screen_view(screen, frozenset(parts), call)
 
 
 def _trips(text: str | None) -> Sequence[TripId] | None:

@@ -12,7 +12,7 @@ from nomadcrew.api.locations.bodies import trip_sharing_view
 from nomadcrew.api.members.bodies import member_with_person
 from nomadcrew.api.notifications.bodies import notification_view
 from nomadcrew.api.notifications.preferences import preferences_view, trip_preferences_view
-from nomadcrew.api.pictures.bodies import photo_view
+from nomadcrew.api.pictures.bodies import PhotoView, photo_view
 from nomadcrew.api.polls.views import poll_view
 from nomadcrew.api.sync.bodies import ChangeView
 from nomadcrew.api.todos.bodies import todo_view
@@ -30,7 +30,7 @@ def _poll(poll: Poll, call: Call) -> object:
     return poll_view(poll.at(call.now).seen_by(call.user_id), call.user_id)
 
 
-def _photo(picture: Picture, call: Call) -> object:
+def photo(picture: Picture, call: Call) -> PhotoView:
     links = links_to(picture, files=call.ports.picture_files, now=call.now)
     return photo_view(picture, links, call.ports.site.public_url)
 
@@ -44,7 +44,7 @@ VIEWS: Mapping[Kind, Callable[[Any, Call], object]] = {
     Kind.RECEIPT: lambda receipt, _: receipt_view(receipt),
     Kind.POLL: _poll,
     Kind.DOCUMENT: lambda document, _: document_view(document),
-    Kind.PHOTO: _photo,
+    Kind.PHOTO: photo,
     Kind.SHARING: lambda sharing, call: trip_sharing_view(sharing, call.now),
     Kind.TRIP_PREFERENCES: lambda preferences, _: trip_preferences_view(preferences),
     Kind.PROFILE: lambda profile, _: own_profile(profile),

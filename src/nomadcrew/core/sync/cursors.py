@@ -34,7 +34,7 @@ def cursor_of(text: str) -> Cursor:
         raise BadCursor from None
     if not (_is_point(cursor.base, cursor.base_at) and _is_point(cursor.target, cursor.target_at)):
         raise BadCursor
-    if cursor.base is None and cursor.target is None or (cursor.target is None) != (cursor.last is None):
+    if (cursor.base is None and cursor.target is None) or (cursor.target is None) != (cursor.last is None):
         raise BadCursor
     if cursor.last is not None and not (0 <= cursor.last.written < 2**63 and cursor.last.kind.isalpha()):
         raise BadCursor
@@ -44,7 +44,7 @@ def cursor_of(text: str) -> Cursor:
 def _is_point(snapshot: str | None, at: datetime | None) -> bool:
     """True for a snapshot with its time, and for neither."""
     if snapshot is None or at is None:
-        return snapshot is at
+        return snapshot is None and at is None
     return at.tzinfo is not None and _is_snapshot(snapshot)
 
 

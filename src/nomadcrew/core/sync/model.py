@@ -68,9 +68,9 @@ class Key(Struct, frozen=True):
 class Cursor(Struct, frozen=True):
     """A point between two pages.
 
-    The client has all that was committed in the snapshot `base`, taken at `base_at`; nothing if it is None. Inside a
-    run of pages, which brings the client from `base` to `target`, also `target_at` and `last` are set. `trips` are
-    those that the client asked for.
+    The client has all that was committed in the snapshot `base`, taken at `base_at`; nothing if it is None. Inside
+    a run of pages, which brings the client from `base` to `target`, also `target_at` and `last` are set. `trips`
+    are those that the client asked for.
     """
 
     epoch: UUID

@@ -104,6 +104,17 @@ ORDER BY place, parts.n
 -- The cursor of a client that has all.
 SELECT id AS epoch, pg_current_snapshot()::text AS target FROM sync_epoch
 
+-- name: senders
+SELECT m.trip_id, p.id AS user_id, display_name(p) AS name, p.avatar_url
+FROM trip_memberships m JOIN user_profiles p ON p.id = m.user_id
+WHERE m.status = 'ACTIVE' AND m.trip_id IN (SELECT value::uuid FROM jsonb_array_elements_text(:trips::jsonb))
+
+-- name: note_messages
+INSERT INTO sync_changes (scope_id, kind, entity_id, written)
+SELECT :trip_id::uuid, 'message', value::uuid, pg_current_xact_id()
+FROM jsonb_array_elements_text(:ids::jsonb) ORDER BY value
+ON CONFLICT (scope_id, kind, entity_id) DO UPDATE SET written = excluded.written
+
 -- name: purge
 DELETE FROM sync_changes WHERE (scope_id, kind, entity_id) IN (
     SELECT scope_id, kind, entity_id FROM sync_changes WHERE deleted_at < :before::timestamptz

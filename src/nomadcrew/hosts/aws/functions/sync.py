@@ -1,4 +1,4 @@
-"""The Lambda function of `GET /v1/sync`."""
+"""The Lambda function of `GET /v1/sync` and of a trip's screen."""
 
 from nomadcrew.api.sync.routes import routes
 from nomadcrew.hosts.aws.http_event import lambda_entry

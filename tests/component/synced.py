@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from tests.component.requests import FORM_DATA, document_form, image_form
+from tests.photos import photo
+from tests.sample_files import PDF
 from tests.world import User, World
 
 Entity = tuple[str, str, str]  # kind, trip (empty for the user's own), id
@@ -137,5 +140,62 @@ def without_links(entities: Mapping[Entity, Any]) -> dict[Entity, Any]:
     }
 
 
-def trip_of(text: str) -> UUID:
-    return UUID(text)
+@dataclass
+class Crew:
+    """A trip of ana, who owns it, and ben, and the things that they do there."""
+
+    here: World
+    ana: User
+    ben: User
+    trip: UUID
+
+    @property
+    def path(self) -> str:
+        return f"/v1/trips/{self.trip}"
+
+    async def do(self, method: str, path: str, by: User, body: object = None, **sent: Any) -> Any:
+        """Send a request on the trip, which must succeed; the reply's JSON."""
+        reply = await self.here.call(method, f"{self.path}{path}", by=by, body=body, **sent)
+        assert reply.status < 300, reply.body
+        return reply.json if reply.body else None
+
+    async def todo(self, text: str = "pack", **fields: Any) -> str:
+        return str((await self.do("POST", "/todos", self.ana, {"text": text, **fields}))["id"])
+
+    async def message(self, by: User, text: str = "train at nine") -> str:
+        return str((await self.do("POST", "/chat/messages", by, {"message": text}))["id"])
+
+    async def poll(self, **fields: Any) -> Any:
+        return await self.do(
+            "POST", "/polls", self.ana, {"question": "When?", "options": ["now", "later"], **fields}
+        )
+
+    async def document(self, name: str) -> str:
+        form = document_form(PDF, name=name)
+        made = await self.do(
+            "POST", "/wallet/documents", self.ana, raw=form, headers={"content-type": FORM_DATA[1]}
+        )
+        return str(made["id"])
+
+    async def photo(self) -> str:
+        raw, type_ = image_form(photo())
+        return str((await self.do("POST", "/images", self.ben, raw=raw, headers={"content-type": type_}))["id"])
+
+    async def everything(self) -> None:
+        """One of each thing."""
+        message = await self.message(self.ben)
+        await self.todo(assigneeId=str(self.ben.id), position=1.5, dueAt="2026-12-02T10:00:00Z")
+        await self.do("POST", f"/chat/messages/{message}/reactions", self.ana, {"emoji": "👍"})
+        await self.do("PUT", "/chat/last-read", self.ana, {"lastReadMessageId": message})
+        poll = await self.poll()
+        await self.do("POST", f"/polls/{poll['id']}/vote", self.ben, {"optionId": poll["options"][0]["id"]})
+        await self.do("POST", "/invitations", self.ana, {"email": "eva@example.org", "role": "MEMBER"})
+        await self.document("Tickets")
+        await self.photo()
+
+
+async def crew_of(here: World) -> Crew:
+    ana, ben = await here.user("ana"), await here.user("ben")
+    trip = await here.trip(ana)
+    await here.join(trip, ana, ben)
+    return Crew(here, ana, ben, trip)
