@@ -21,7 +21,7 @@ from nomadcrew.adapters.postgres.attachments import PostgresAttachments
 from nomadcrew.adapters.postgres.chat import PostgresChat
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.members import PostgresMembers
-from nomadcrew.adapters.postgres.noted_messages import PostgresNotedMessages
+from nomadcrew.adapters.postgres.sync_points import PostgresSyncPoints
 from nomadcrew.core.access import Access, Command
 from nomadcrew.core.chat.model import (
     MAX_EDITS,
@@ -92,7 +92,7 @@ async def store(request: pytest.FixtureRequest, db: TripDb) -> Store:
         unpacked = [unpack(text) for text in cloud.streamed(name, "event")]
         return [{"type": event.type, "payload": json.loads(event.payload)} for event in unpacked]
 
-    note = PostgresNotedMessages(db.pool).note
+    note = PostgresSyncPoints(db.pool).note_messages
     log, again = (DynamoChat(table, members, attachments, note) for _ in range(2))
     return Store(log, again, events, attachments)
 

@@ -17,7 +17,8 @@ from nomadcrew.core.ids import EventId, TodoId, TripId, UserId, uuid7
 from nomadcrew.core.permissions import MEMBER, OWN_OR_ADMIN, OWNER, Role
 from nomadcrew.core.retention import TOMBSTONE_RETENTION
 from nomadcrew.core.sync import service
-from nomadcrew.core.sync.model import BadCursor, Change, ChangePage, Cursor, CursorExpired, Kind
+from nomadcrew.core.sync.cursors import BadCursor, Cursor
+from nomadcrew.core.sync.model import Change, ChangePage, CursorExpired, Kind
 from nomadcrew.core.todos.model import Todo, TodoChange
 from tests.contract.trip_database import TripDb
 from tests.fakes import NOON

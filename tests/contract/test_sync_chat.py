@@ -16,15 +16,16 @@ from nomadcrew.adapters.postgres.attachments import PostgresAttachments
 from nomadcrew.adapters.postgres.chat import PostgresChat
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.members import PostgresMembers
-from nomadcrew.adapters.postgres.noted_messages import PostgresNotedMessages
 from nomadcrew.adapters.postgres.outbox import PostgresEventLog
 from nomadcrew.adapters.postgres.sync import PostgresChangeLog
+from nomadcrew.adapters.postgres.sync_points import PostgresSyncPoints
 from nomadcrew.core.access import Access, Command
 from nomadcrew.core.chat.model import Message, NewMessage, Reaction, Transcribed
 from nomadcrew.core.chat.ports import ChatLog
 from nomadcrew.core.ids import EventId, MessageId, TripId, UserId, uuid7
 from nomadcrew.core.permissions import MEMBER, OWN, OWN_OR_ADMIN, Rule
-from nomadcrew.core.sync.model import Cursor, Kind, SyncedMessage
+from nomadcrew.core.sync.cursors import Cursor
+from nomadcrew.core.sync.model import Kind, SyncedMessage
 from nomadcrew.wire.events import unpack
 from tests.contract.cloud import Cloud
 from tests.contract.trip_database import TripDb
@@ -107,7 +108,7 @@ async def here(request: pytest.FixtureRequest, postgres: Postgres, template: str
             ChatTable(client, table),
             PostgresMembers(database),
             PostgresAttachments(database),
-            PostgresNotedMessages(database).note,
+            PostgresSyncPoints(database).note_messages,
         )
         log = PostgresChangeLog(database, DynamoSyncedChat(client, table, max_bytes=700))
 

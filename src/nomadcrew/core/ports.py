@@ -66,7 +66,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.scheduled_jobs import JobRuns
     from nomadcrew.core.schema import Schema
     from nomadcrew.core.screens.ports import Screens
-    from nomadcrew.core.sync.ports import ChangeLog
+    from nomadcrew.core.sync.ports import ChangeLog, SyncPoints
     from nomadcrew.core.timezones import TimeZones
     from nomadcrew.core.todos.ports import Todos
     from nomadcrew.core.trips.ports import Trips
@@ -141,6 +141,7 @@ class Ports(Struct, frozen=True, eq=False):
     polls: Polls
     feedback_box: FeedbackBox
     changes: ChangeLog
+    sync_points: SyncPoints
     screens: Screens
     chat: ChatLog
     finder: Finder

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.retention import Retention
     from nomadcrew.core.scheduled_jobs import JobRuns
     from nomadcrew.core.screens.ports import Screens
-    from nomadcrew.core.sync.ports import ChangeLog
+    from nomadcrew.core.sync.ports import ChangeLog, SyncPoints
     from nomadcrew.core.todos.ports import Todos
     from nomadcrew.core.trips.ports import Trips
     from nomadcrew.core.trips.statuses import TripStatuses
@@ -100,6 +100,12 @@ def changes(sql: Sql) -> ChangeLog:
     from nomadcrew.adapters.postgres.sync import PostgresChangeLog
 
     return PostgresChangeLog(sql)
+
+
+def sync_points(sql: Sql) -> SyncPoints:
+    from nomadcrew.adapters.postgres.sync_points import PostgresSyncPoints
+
+    return PostgresSyncPoints(sql)
 
 
 def screens(sql: Sql) -> Screens:
@@ -228,6 +234,7 @@ SQL_PORTS: Mapping[str, Callable[[Sql], object]] = MappingProxyType(
             calendars,
             polls,
             changes,
+            sync_points,
             screens,
             feedback_box,
             attachments,

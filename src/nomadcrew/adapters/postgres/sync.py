@@ -13,15 +13,8 @@ from nomadcrew.adapters.postgres.sql import Row, Sql, json_param, statements
 from nomadcrew.core.chat.model import Sender
 from nomadcrew.core.ids import TripId, UserId
 from nomadcrew.core.permissions import rule
-from nomadcrew.core.sync.model import (
-    MAX_PAGE_BYTES,
-    Change,
-    ChangePage,
-    Cursor,
-    CursorExpired,
-    Key,
-    Kind,
-)
+from nomadcrew.core.sync.cursors import Cursor, Key
+from nomadcrew.core.sync.model import MAX_PAGE_BYTES, Change, ChangePage, CursorExpired, Kind
 
 _SQL = statements("sync")
 _ALSO = {"cursor_expired": CursorExpired}

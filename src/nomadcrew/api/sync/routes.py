@@ -18,16 +18,8 @@ from nomadcrew.web.routes import Gate, Param, Routes
 
 routes = Routes(
     "sync",
-    ports=(
-        "changes",
-        "idempotency",
-        "limits",
-        "open_sessions",
-        "outbox",
-        "picture_files",
-        "private_addresses",
-        "screens",
-    ),
+    ports=("changes", "limits", "open_sessions", "picture_files", "private_addresses", "screens"),
+    uses_outbox=False,
 )
 
 
@@ -41,9 +33,10 @@ async def sync(call: Call) -> SyncView:
 
     Replies with the entities that changed since the cursor, each once and as it is now, and with tombstones of
     those that the caller sees no longer. The tombstone of a trip stands for all entities of that trip. A joined
-    trip comes whole. A page may end early; follow `cursor` while `hasMore`. Answers 410 `cursor_expired` after 60
-    days and after a restored backup: the client drops its copy and starts without `since`. Positions, presence and
-    weather are not synchronised. A user's new name or picture comes with the member, not with earlier messages.
+    trip comes whole. A page may end early; follow `cursor` while there are more. Answers 410 `cursor_expired`
+    after 60 days and after a restored backup: the client drops its copy and starts without `since`. Positions,
+    presence and weather are not synchronised. A user's new name or picture comes with the member, not with earlier
+    messages.
     """
     since = call.query("since")
     page = await service.changes_since(

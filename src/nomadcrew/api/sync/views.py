@@ -7,7 +7,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from nomadcrew.api.chat.bodies import message_view, reaction_view, receipt_view
 from nomadcrew.api.documents.bodies import document_view
-from nomadcrew.api.invitations.routes import view as invitation_view
+from nomadcrew.api.invitations.bodies import invitation_for
 from nomadcrew.api.locations.bodies import trip_sharing_view
 from nomadcrew.api.members.bodies import member_with_person
 from nomadcrew.api.notifications.bodies import notification_view
@@ -38,7 +38,7 @@ def photo(picture: Picture, call: Call) -> PhotoView:
 VIEWS: Mapping[Kind, Callable[[Any, Call], object]] = {
     Kind.TRIP: lambda card, _: card_view(card),
     Kind.MEMBER: lambda member, _: member_with_person(member),
-    Kind.INVITATION: invitation_view,
+    Kind.INVITATION: lambda one, call: invitation_for(one, call.user_id, call.ports.private_addresses),
     Kind.TODO: lambda todo, _: todo_view(todo),
     Kind.MESSAGE: lambda synced, _: message_view(synced.message),
     Kind.RECEIPT: lambda receipt, _: receipt_view(receipt),

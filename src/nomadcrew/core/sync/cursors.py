@@ -1,13 +1,54 @@
-"""Cursors as opaque texts."""
+"""Points between two pages of changes, and their opaque texts."""
 
 import base64
 import binascii
 import re
+from collections.abc import Sequence
 from datetime import datetime
+from uuid import UUID
 
 import msgspec
+from msgspec import Struct
 
-from nomadcrew.core.sync.model import BadCursor, Cursor
+from nomadcrew.core.errors import Invalid
+from nomadcrew.core.ids import TripId
+
+
+class Key(Struct, frozen=True):
+    """The place of a change in the order of a page: its transaction, kind, id and scope."""
+
+    written: int
+    kind: str
+    id: UUID
+    scope: UUID
+
+
+class Cursor(Struct, frozen=True):
+    """A point between two pages.
+
+    The client has all that was committed in the snapshot `base`, taken at `base_at`; nothing if it is None. Inside
+    a run of pages, which brings the client from `base` to `target`, also `target_at` and `last` are set. `trips`
+    are those that the client asked for.
+    """
+
+    epoch: UUID
+    base: str | None
+    base_at: datetime | None
+    target: str | None = None
+    target_at: datetime | None = None
+    last: Key | None = None
+    trips: Sequence[TripId] | None = None
+
+    @property
+    def oldest_at(self) -> datetime | None:
+        """The time since which tombstones are needed."""
+        return self.base_at or self.target_at
+
+
+class BadCursor(Invalid):
+    code = "invalid_cursor"
+    text = "`since` must be a cursor of this route, sent with the same `trips`."
+
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Cursor).decode

@@ -1,15 +1,15 @@
 """A change that a client synchronises, and a page of them."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
 from msgspec import Struct
 
 from nomadcrew.core.chat.model import Message, Reaction
-from nomadcrew.core.errors import Gone, Invalid
+from nomadcrew.core.errors import Gone
 from nomadcrew.core.ids import TripId
+from nomadcrew.core.sync.cursors import Cursor
 
 MAX_CHANGES = 500  # of a page
 # A page of longer changes ends early: 600 KB.
@@ -56,37 +56,6 @@ class SyncedMessage(Struct, frozen=True):
     reactions: Sequence[Reaction] = ()
 
 
-class Key(Struct, frozen=True):
-    """The place of a change in the order of a page: its transaction, kind, id and scope."""
-
-    written: int
-    kind: str
-    id: UUID
-    scope: UUID
-
-
-class Cursor(Struct, frozen=True):
-    """A point between two pages.
-
-    The client has all that was committed in the snapshot `base`, taken at `base_at`; nothing if it is None. Inside
-    a run of pages, which brings the client from `base` to `target`, also `target_at` and `last` are set. `trips`
-    are those that the client asked for.
-    """
-
-    epoch: UUID
-    base: str | None
-    base_at: datetime | None
-    target: str | None = None
-    target_at: datetime | None = None
-    last: Key | None = None
-    trips: Sequence[TripId] | None = None
-
-    @property
-    def oldest_at(self) -> datetime | None:
-        """The time since which tombstones are needed."""
-        return self.base_at or self.target_at
-
-
 class ChangePage(Struct, frozen=True):
     changes: Sequence[Change]
     cursor: Cursor
@@ -96,8 +65,3 @@ class ChangePage(Struct, frozen=True):
 class CursorExpired(Gone):
     code = "cursor_expired"
     text = "This cursor is too old. Drop all data and synchronise without `since`."
-
-
-class BadCursor(Invalid):
-    code = "invalid_cursor"
-    text = "`since` must be a cursor of this route, sent with the same `trips`."

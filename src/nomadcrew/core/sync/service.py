@@ -5,7 +5,8 @@ from datetime import datetime
 
 from nomadcrew.core.ids import TripId, UserId
 from nomadcrew.core.retention import TOMBSTONE_RETENTION
-from nomadcrew.core.sync.model import BadCursor, ChangePage, Cursor, CursorExpired
+from nomadcrew.core.sync.cursors import BadCursor, Cursor
+from nomadcrew.core.sync.model import ChangePage, CursorExpired
 from nomadcrew.core.sync.ports import ChangeLog
 
 

@@ -139,14 +139,14 @@ class RealtimePortFactory(PortFactory):
         from nomadcrew.adapters.aws.dynamodb.chat import DynamoChat
         from nomadcrew.adapters.aws.dynamodb.chat_items import ChatTable
         from nomadcrew.adapters.aws.sdk.services import DYNAMODB
-        from nomadcrew.adapters.postgres.noted_messages import PostgresNotedMessages
+        from nomadcrew.adapters.postgres.sync_points import PostgresSyncPoints
 
         table = ChatTable(self.client(DYNAMODB), self.config.required("chat_table"))
         return DynamoChat(
             table,
             sql_ports.members(self.sql),
             sql_ports.attachments(self.sql),
-            PostgresNotedMessages(self.sql).note,
+            PostgresSyncPoints(self.sql).note_messages,
         )
 
     def changes(self) -> ChangeLog:
