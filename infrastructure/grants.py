@@ -158,6 +158,7 @@ _FIXED: Mapping[str, Service] = {
         _variables("MEDIA_BUCKET"),
         (Grant(("s3:DeleteObject", "s3:GetObject", "s3:PutObject"), ("documents/*",)),),
     ),
+    "picture_links": Service(_variables("MEDIA_BUCKET"), (Grant(("s3:GetObject",), ("pictures/*",)),)),
     "picture_files": Service(
         _variables("MEDIA_BUCKET"),
         (Grant(("s3:DeleteObject", "s3:GetObject", "s3:PutObject"), ("pictures/*",)),),

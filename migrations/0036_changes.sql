@@ -30,12 +30,13 @@ CREATE FUNCTION renew_sync_epoch() RETURNS void LANGUAGE sql VOLATILE AS $$
 $$;
 -- split
 
--- A trigger per table and operation, and one function per table. `source` selects scope and entity from the written
+-- A trigger and a function per table and operation. `source` selects scope and entity from the written
 -- rows, which are `changed`; `gone` is true for an entity that is no longer shown. The names begin with `changes`, so
 -- that these triggers run before those that renew cards, whose locks come last.
 DO $do$
 DECLARE
-    one record;
+    one       record;
+    operation record;
 BEGIN
     FOR one IN SELECT * FROM (VALUES
         ('todos', 'todo', 'SELECT trip_id AS scope, id AS entity, deleted_at IS NOT NULL AS gone FROM changed'),
@@ -60,28 +61,38 @@ BEGIN
          'SELECT user_id AS scope, trip_id AS entity, false AS gone FROM changed')
     ) AS v (of_table, kind, source)
     LOOP
-        EXECUTE format($f$
-            CREATE FUNCTION note_changes_of_%1$s() RETURNS trigger LANGUAGE plpgsql AS $body$
-            BEGIN
-                INSERT INTO sync_changes AS c (scope_id, kind, entity_id, written, deleted_at)
-                SELECT scope, %2$L, entity, pg_current_xact_id(),
-                       CASE WHEN gone %4$s THEN now() END
-                FROM (%3$s) AS source WHERE scope IS NOT NULL
-                ORDER BY scope, entity
-                ON CONFLICT (scope_id, kind, entity_id) DO UPDATE
-                SET written = excluded.written, deleted_at = excluded.deleted_at;
-                RETURN NULL;
-            END
-            $body$ $f$, one.of_table, one.kind, one.source,
-            -- The rows of a parent stay when those of its children are deleted.
-            CASE WHEN one.of_table IN ('chat_reactions', 'poll_options', 'poll_votes') THEN ''
-                 ELSE 'OR TG_OP = ''DELETE''' END);
-        EXECUTE format('CREATE TRIGGER changes_added AFTER INSERT ON %1$I REFERENCING NEW TABLE AS changed
-                        FOR EACH STATEMENT EXECUTE FUNCTION note_changes_of_%1$s()', one.of_table);
-        EXECUTE format('CREATE TRIGGER changes_made AFTER UPDATE ON %1$I REFERENCING NEW TABLE AS changed
-                        FOR EACH STATEMENT EXECUTE FUNCTION note_changes_of_%1$s()', one.of_table);
-        EXECUTE format('CREATE TRIGGER changes_deleted AFTER DELETE ON %1$I REFERENCING OLD TABLE AS changed
-                        FOR EACH STATEMENT EXECUTE FUNCTION note_changes_of_%1$s()', one.of_table);
+        FOR operation IN SELECT * FROM (VALUES
+            -- An update that changes nothing is no change.
+            ('made', '(SELECT * FROM after EXCEPT SELECT * FROM before)'),
+            ('added', '(SELECT * FROM after)'),
+            ('deleted', '(SELECT * FROM before)')
+        ) AS v (name, rows)
+        LOOP
+            EXECUTE format($f$
+                CREATE FUNCTION note_%5$s_%1$s() RETURNS trigger LANGUAGE plpgsql AS $body$
+                BEGIN
+                    WITH changed AS %6$s
+                    INSERT INTO sync_changes AS c (scope_id, kind, entity_id, written, deleted_at)
+                    SELECT scope, %2$L, entity, pg_current_xact_id(), CASE WHEN %4$s THEN now() END
+                    FROM (%3$s) AS source WHERE scope IS NOT NULL
+                    ORDER BY scope, entity
+                    ON CONFLICT (scope_id, kind, entity_id) DO UPDATE
+                    SET written = excluded.written, deleted_at = excluded.deleted_at;
+                    RETURN NULL;
+                END
+                $body$ $f$, one.of_table, one.kind, one.source,
+                -- The row of a parent stays when those of its children are deleted.
+                CASE WHEN operation.name = 'deleted'
+                     AND one.of_table NOT IN ('chat_reactions', 'poll_options', 'poll_votes') THEN 'true' ELSE 'gone' END,
+                operation.name, operation.rows);
+        END LOOP;
+        EXECUTE format('CREATE TRIGGER changes_added AFTER INSERT ON %1$I REFERENCING NEW TABLE AS after
+                        FOR EACH STATEMENT EXECUTE FUNCTION note_added_%1$s()', one.of_table);
+        EXECUTE format('CREATE TRIGGER changes_made AFTER UPDATE ON %1$I
+                        REFERENCING OLD TABLE AS before NEW TABLE AS after
+                        FOR EACH STATEMENT EXECUTE FUNCTION note_made_%1$s()', one.of_table);
+        EXECUTE format('CREATE TRIGGER changes_deleted AFTER DELETE ON %1$I REFERENCING OLD TABLE AS before
+                        FOR EACH STATEMENT EXECUTE FUNCTION note_deleted_%1$s()', one.of_table);
     END LOOP;
 END
 $do$;
@@ -161,6 +172,9 @@ EXECUTE FUNCTION note_change_of_trip();
 
 CREATE FUNCTION note_change_of_profile() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    IF TG_OP = 'UPDATE' AND OLD IS NOT DISTINCT FROM NEW THEN
+        RETURN NULL;
+    END IF;
     PERFORM note_change(NEW.id, 'preferences', NEW.id, false);
     PERFORM note_change(NEW.id, 'profile', NEW.id, false);
     IF TG_OP = 'UPDATE' AND (OLD.email, OLD.username, OLD.first_name, OLD.last_name, OLD.avatar_url)

@@ -254,6 +254,7 @@ READS = {
     "polls": ("GET /v1/trips/{id}/polls", "["),
     "notifications": ("GET /v1/notifications", "["),
     "chat": ("GET /v1/trips/{id}/chat/messages", "has_more"),
+    "sync": ("GET /v1/trips/{id}/screen", "has_more"),
     "locations": ("GET /v1/trips/{id}/locations", "locations"),
 }
 

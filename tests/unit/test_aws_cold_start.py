@@ -125,6 +125,7 @@ ADAPTERS = {
     "files": ("adapters.aws.files",),
     "document_files": ("adapters.aws.files",),
     "picture_files": ("adapters.aws.files",),
+    "picture_links": ("adapters.aws.files",),
     "export_files": ("adapters.aws.files",),
     "presence": ("adapters.aws.dynamodb.connections", "adapters.aws.dynamodb.presence"),
     "own_connection": ("adapters.aws.dynamodb.connections",),

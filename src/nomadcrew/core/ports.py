@@ -153,6 +153,7 @@ class Ports(Struct, frozen=True, eq=False):
     file_tokens: FileTokens
     pictures: Pictures
     picture_files: Files  # those of pictures, likewise
+    picture_links: Files  # the same, for functions that only link to them
     renderer: Renderer
     backgrounds: Backgrounds
     photo_search: PhotoSearch

@@ -18,7 +18,7 @@ from nomadcrew.web.routes import Gate, Param, Routes
 
 routes = Routes(
     "sync",
-    ports=("changes", "limits", "open_sessions", "picture_files", "private_addresses", "screens"),
+    ports=("changes", "limits", "open_sessions", "picture_links", "private_addresses", "screens"),
     uses_outbox=False,
 )
 

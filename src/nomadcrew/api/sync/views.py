@@ -31,7 +31,7 @@ def _poll(poll: Poll, call: Call) -> object:
 
 
 def photo(picture: Picture, call: Call) -> PhotoView:
-    links = links_to(picture, files=call.ports.picture_files, now=call.now)
+    links = links_to(picture, files=call.ports.picture_links, now=call.now)
     return photo_view(picture, links, call.ports.site.public_url)
 
 

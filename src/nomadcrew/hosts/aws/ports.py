@@ -78,6 +78,7 @@ STANDS_ON: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "files": ("files",),
         "document_files": ("document_files",),
         "picture_files": ("picture_files",),
+        "picture_links": ("picture_links",),
         "renderer": (),  # a library
         "photo_search": ("photo_search", "secret_pexels"),
         "export_files": ("export_files",),

@@ -181,6 +181,9 @@ class RealtimePortFactory(PortFactory):
     def picture_files(self) -> Files:
         return self.files()
 
+    def picture_links(self) -> Files:
+        return self.files()
+
     def renderer(self) -> Renderer:
         from nomadcrew.adapters.pictures.local_renderer import LocalRenderer
 
