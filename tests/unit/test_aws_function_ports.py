@@ -36,6 +36,8 @@ def test_a_function_declares_the_ports_that_its_routes_use(routes: Routes) -> No
         used.add("open_sessions")
     if any(row.mutates and row.uses_outbox for row in routes):
         used.add("outbox")
+    if any(row.mutates and row.versioned for row in routes):
+        used.add("versions")
     if any(row.mutates and row.idempotency.takes_key for row in routes):
         used.add("idempotency")
     assert set(routes.ports) == used

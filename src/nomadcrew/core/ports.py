@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.trips.ports import Trips
     from nomadcrew.core.trips.statuses import TripStatuses
     from nomadcrew.core.users.ports import PrivateAddresses, Profiles
+    from nomadcrew.core.versions import Versions
     from nomadcrew.core.weather.ports import Destinations, WeatherOf
 
 
@@ -143,6 +144,7 @@ class Ports(Struct, frozen=True, eq=False):
     changes: ChangeLog
     sync_points: SyncPoints
     screens: Screens
+    versions: Versions
     chat: ChatLog
     finder: Finder
     attachments: Attachments

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.trips.ports import Trips
     from nomadcrew.core.trips.statuses import TripStatuses
     from nomadcrew.core.users.ports import Profiles
+    from nomadcrew.core.versions import Versions
     from nomadcrew.core.weather.ports import Destinations
 
 
@@ -112,6 +113,12 @@ def screens(sql: Sql) -> Screens:
     from nomadcrew.adapters.postgres.screens import PostgresScreens
 
     return PostgresScreens(sql)
+
+
+def versions(sql: Sql) -> Versions:
+    from nomadcrew.adapters.postgres.versions import PostgresVersions
+
+    return PostgresVersions(sql)
 
 
 def feedback_box(sql: Sql) -> FeedbackBox:
@@ -236,6 +243,7 @@ SQL_PORTS: Mapping[str, Callable[[Sql], object]] = MappingProxyType(
             changes,
             sync_points,
             screens,
+            versions,
             feedback_box,
             attachments,
             documents,

@@ -11,8 +11,9 @@ from nomadcrew.core.sync.model import Kind
 class ChangeView(Struct, rename="camel"):
     """An entity as it is now, or its tombstone, which is `deleted` and has no `data`.
 
-    `tripId` is absent for entities of the caller alone. A message has each of its reactions in `reactions`. The id
-    of a receipt is its reader's, the id of `sharing` and `tripPreferences` that of their trip.
+    A message has each of its reactions in `reactions`. `etag` is for the If-Match of a change. The id of a receipt
+    is its reader's, the id of `sharing` and `tripPreferences` that of their trip; `tripId` is absent for entities of
+    the caller alone.
     """
 
     kind: Kind
@@ -21,6 +22,7 @@ class ChangeView(Struct, rename="camel"):
     deleted: bool | UnsetType = UNSET
     data: Annotated[Raw, Meta(extra_json_schema={"type": "object"})] | UnsetType = UNSET
     reactions: Annotated[Raw, Meta(extra_json_schema={"type": "array"})] | UnsetType = UNSET
+    etag: str | UnsetType = UNSET
 
 
 class SyncView(Struct, rename="camel"):

@@ -24,6 +24,7 @@ from nomadcrew.core.polls.model import Poll
 from nomadcrew.core.sync.model import Change, Kind, SyncedMessage
 from nomadcrew.web.call import Call
 from nomadcrew.web.dispatch import encode
+from nomadcrew.web.etags import etag_of
 
 
 def _poll(poll: Poll, call: Call) -> object:
@@ -51,18 +52,21 @@ VIEWS: Mapping[Kind, Callable[[Any, Call], object]] = {
     Kind.PREFERENCES: lambda preferences, _: preferences_view(preferences),
     Kind.NOTIFICATION: lambda notification, _: notification_view(notification),
 }
+_VERSIONED = frozenset({Kind.TRIP, Kind.TODO, Kind.POLL, Kind.DOCUMENT, Kind.PROFILE})
 
 
 def change_view(change: Change, call: Call) -> ChangeView:
     trip_id = UNSET if change.trip_id is None else change.trip_id
     if change.entity is None:
         return ChangeView(change.kind, change.id, trip_id, deleted=True)
+    data = encode(VIEWS[change.kind](change.entity, call))
     return ChangeView(
         change.kind,
         change.id,
         trip_id,
-        data=Raw(encode(VIEWS[change.kind](change.entity, call))),
+        data=Raw(data),
         reactions=_reactions(change.entity),
+        etag=etag_of(data) if change.kind in _VERSIONED else UNSET,
     )
 
 
