@@ -24,6 +24,7 @@ class SyncedCopy:
     on_aws: bool = False
     cursor: str = ""
     entities: dict[Entity, Any] = field(default_factory=dict)
+    etags: dict[Entity, str] = field(default_factory=dict)
     changes: list[dict[str, Any]] = field(default_factory=list)  # of the last run
 
     async def sync(self) -> "SyncedCopy":
@@ -52,6 +53,7 @@ class SyncedCopy:
         kind, trip, id_ = change["kind"], change.get("tripId", ""), change["id"]
         if not change.get("deleted"):
             self.entities[kind, trip, id_] = change["data"]
+            self.etags[kind, trip, id_] = change.get("etag", "")
             if "reactions" in change:
                 self.entities["reactions", trip, id_] = change["reactions"]
         elif kind == "trip":

@@ -65,16 +65,15 @@ class PostgresChangeLog:
         raise_for_verdict(first["verdict"], also=_ALSO)
         found = [list(parts) for place, parts in groupby(rows, key=itemgetter("place")) if place is not None]
         changes = await self._with_chat([_change(parts) for parts in found], caller)
-        has_more = first["found"] > len(changes)
         target_at = (since and since.target_at) or now
-        if has_more:
+        if first["found"] > len(changes):
             base, base_at = (since.base, since.base_at) if since else (None, None)
-            cursor = Cursor(
-                first["epoch"], base, base_at, first["target"], target_at, _key(found[len(changes) - 1][0]), trips
-            )
-        else:
-            cursor = Cursor(first["epoch"], first["target"], target_at, trips=trips)
-        return ChangePage(changes, cursor, has_more)
+            end = _key(found[len(changes) - 1][0])
+            cursor = Cursor(first["epoch"], base, base_at, first["target"], target_at, end, trips)
+            return ChangePage(changes, cursor, has_more=True)
+        # A run of several pages ends where the present was when it began.
+        began_earlier = since is not None and since.target is not None
+        return ChangePage(changes, Cursor(first["epoch"], first["target"], target_at, trips=trips), began_earlier)
 
     async def _with_chat(self, changes: Sequence[Change], caller: UserId) -> Sequence[Change]:
         trips = {one.trip_id for one in changes if one.kind in (Kind.MESSAGE, Kind.RECEIPT)}

@@ -12,8 +12,8 @@ class ChangeView(Struct, rename="camel"):
     """An entity as it is now, or its tombstone, which is `deleted` and has no `data`.
 
     A message has each of its reactions in `reactions`. `etag` is for the If-Match of a change. The id of a receipt
-    is its reader's, the id of `sharing` and `tripPreferences` that of their trip; `tripId` is absent for entities of
-    the caller alone.
+    is its reader's, the id of `sharing` and `tripPreferences` that of their trip; `tripId` is absent for entities
+    of the caller alone.
     """
 
     kind: Kind
