@@ -148,7 +148,7 @@ _FIXED: Mapping[str, Service] = {
         (Grant(_table("GetItem", "PutItem", "Query", "UpdateItem"), ("chat",)),),
     ),
     "read_chat": Service(_variables("CHAT_TABLE"), (Grant(_table("GetItem", "Query"), ("chat",)),)),
-    "synced_chat": Service(_variables("CHAT_TABLE"), (Grant(_table("BatchGetItem"), ("chat",)),)),
+    "synced_chat": Service(_variables("CHAT_TABLE"), (Grant(_table("BatchGetItem", "Query"), ("chat",)),)),
     "files": Service(
         _variables("MEDIA_BUCKET"),
         # A signed link needs the right to read the object.

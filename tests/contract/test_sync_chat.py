@@ -171,3 +171,16 @@ async def test_restored_messages_are_synchronised(here: Here) -> None:
     await here.chat.restore(here.trip, [Transcribed(restored)], first_number=1000)
     await here.sync()
     assert len(here.entities(Kind.MESSAGE)) == 2
+
+
+async def test_messages_from_before_their_changes_were_noted_are_synchronised(here: Here) -> None:
+    messages = [await here.post(str(n), n) for n in range(3)]
+    await here.chat.mark_read(here.command(here.ana), messages[0].id)
+    await here.publish()
+    if here.publish is not _nothing:
+        await here.db.run("DELETE FROM sync_changes WHERE kind IN ('message', 'receipt')")
+        here.publish = _nothing
+    for changed in (True, False):
+        await here.sync()
+        assert len(here.entities(Kind.MESSAGE)) == 3
+        assert bool(here.changed) == changed

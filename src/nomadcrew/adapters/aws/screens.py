@@ -26,6 +26,9 @@ class TwoStoreScreens:
         receipts = asyncio.create_task(self._receipts(access, parts))
         # All end before one may fail: no request must be left behind in the function.
         await asyncio.wait((rest, messages, receipts))
+        failed = [task.exception() for task in (rest, messages, receipts)]
+        if any(failed):
+            raise next(filter(None, failed))
         return replace(rest.result(), messages=messages.result(), receipts=receipts.result())
 
     async def _messages(self, access: Access, parts: Collection[Part]) -> MessagePage | None:

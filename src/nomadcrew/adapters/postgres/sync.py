@@ -7,17 +7,21 @@ from operator import itemgetter
 from typing import Protocol
 from uuid import UUID
 
+import msgspec
+
 from nomadcrew.adapters.postgres.records import RECORDS
 from nomadcrew.adapters.postgres.refusals import raise_for_verdict
 from nomadcrew.adapters.postgres.sql import Row, Sql, json_param, statements
 from nomadcrew.core.chat.model import Sender
-from nomadcrew.core.ids import TripId, UserId
+from nomadcrew.core.ids import MessageId, TripId, UserId
 from nomadcrew.core.permissions import rule
 from nomadcrew.core.sync.cursors import Cursor, Key
 from nomadcrew.core.sync.model import MAX_PAGE_BYTES, Change, ChangePage, CursorExpired, Kind
 
 _SQL = statements("sync")
 _ALSO = {"cursor_expired": CursorExpired}
+_ids = msgspec.json.Decoder(list[TripId]).decode
+MAX_NOTED = 20  # chats, in a request
 _START = Key(0, "", UUID(int=0), UUID(int=0))
 
 
@@ -33,6 +37,10 @@ class SyncedChat(Protocol):
         """
         ...
 
+    async def contents(self, trip_id: TripId) -> tuple[Sequence[MessageId], Sequence[UserId]]:
+        """All messages of a trip, and all members with a receipt."""
+        ...
+
 
 class PostgresChangeLog:
     """`ChangeLog` over SQL, except for messages and receipts if they are in another store."""
@@ -44,6 +52,31 @@ class PostgresChangeLog:
     async def page(
         self, caller: UserId, since: Cursor | None, *, trips: Sequence[TripId] | None, limit: int, now: datetime
     ) -> ChangePage:
+        rows = await self._rows(caller, since, trips, limit)
+        unnoted = _ids(rows[0]["unnoted"] or "[]")
+        if self._chat is not None and unnoted:
+            for trip_id in unnoted[:MAX_NOTED]:
+                messages, readers = await self._chat.contents(trip_id)
+                ids = {"messages": json_param(messages), "readers": json_param(readers)}
+                await self._sql.fetch(_SQL["note_chat"], trip_id=trip_id, **ids)
+            rows = await self._rows(caller, since, trips, limit)
+        first = rows[0]
+        found = [list(parts) for place, parts in groupby(rows, key=itemgetter("place")) if place is not None]
+        changes = await self._with_chat([_change(parts) for parts in found], caller)
+        target_at = (since and since.target_at) or now
+        if first["found"] > len(changes):
+            base, base_at = (since.base, since.base_at) if since else (None, None)
+            end = _key(found[len(changes) - 1][0])
+            cursor = Cursor(first["epoch"], base, base_at, first["target"], target_at, end, trips)
+            return ChangePage(changes, cursor, has_more=True)
+        # A run of several pages ends where the present was when it began.
+        began_earlier = since is not None and since.target is not None
+        cursor = Cursor(first["epoch"], first["target"], target_at, trips=trips)
+        return ChangePage(changes, cursor, has_more=began_earlier or len(unnoted) > MAX_NOTED)
+
+    async def _rows(
+        self, caller: UserId, since: Cursor | None, trips: Sequence[TripId] | None, limit: int
+    ) -> Sequence[Row]:
         last = (since and since.last) or _START
         rows = await self._sql.fetch(
             _SQL["page"],
@@ -61,19 +94,8 @@ class PostgresChangeLog:
             limit=limit,
             max_bytes=MAX_PAGE_BYTES,
         )
-        first = rows[0]
-        raise_for_verdict(first["verdict"], also=_ALSO)
-        found = [list(parts) for place, parts in groupby(rows, key=itemgetter("place")) if place is not None]
-        changes = await self._with_chat([_change(parts) for parts in found], caller)
-        target_at = (since and since.target_at) or now
-        if first["found"] > len(changes):
-            base, base_at = (since.base, since.base_at) if since else (None, None)
-            end = _key(found[len(changes) - 1][0])
-            cursor = Cursor(first["epoch"], base, base_at, first["target"], target_at, end, trips)
-            return ChangePage(changes, cursor, has_more=True)
-        # A run of several pages ends where the present was when it began.
-        began_earlier = since is not None and since.target is not None
-        return ChangePage(changes, Cursor(first["epoch"], first["target"], target_at, trips=trips), began_earlier)
+        raise_for_verdict(rows[0]["verdict"], also=_ALSO)
+        return rows
 
     async def _with_chat(self, changes: Sequence[Change], caller: UserId) -> Sequence[Change]:
         trips = {one.trip_id for one in changes if one.kind in (Kind.MESSAGE, Kind.RECEIPT)}

@@ -58,6 +58,31 @@ class DynamoSyncedChat:
             filled.append(replace(change, entity=entity))
         return filled
 
+    async def contents(self, trip_id: TripId) -> tuple[Sequence[MessageId], Sequence[UserId]]:
+        messages = [message_id_in(key) for key in await self._sort_keys(str(trip_id))]
+        readers = [UserId(UUID(key)) for key in await self._sort_keys(f"receipts#{trip_id}")]
+        return messages, readers
+
+    async def _sort_keys(self, partition: str) -> Sequence[str]:
+        keys: list[str] = []
+        start: dict[str, Any] = {}
+        while True:
+            page = await self._dynamodb.call(
+                "Query",
+                {
+                    "TableName": self._table,
+                    "KeyConditionExpression": "tripId = :partition",
+                    "ExpressionAttributeValues": {":partition": {"S": partition}},
+                    "ProjectionExpression": "sortKey",
+                    "ConsistentRead": True,
+                    **start,
+                },
+            )
+            keys += [item["sortKey"]["S"] for item in page["Items"]]
+            if "LastEvaluatedKey" not in page:
+                return keys
+            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
     async def _messages(self, ids: Sequence[MessageId]) -> Mapping[MessageId, Item]:
         guards = await self._get([key_of_item(f"id#{id_}", "guard") for id_ in ids])
         items = await self._get([key_of_item(guard["of"]["S"], guard["target"]["S"]) for guard in guards])

@@ -39,7 +39,7 @@ WITH point AS MATERIALIZED (
             AND (scope.is_new OR NOT pg_visible_in_snapshot(written, base))
             -- A new copy has nothing to delete.
             AND (deleted_at IS NULL OR base IS NOT NULL)
-            AND kind <> 'rank' AND (kind <> 'access' OR deleted_at IS NOT NULL)
+            AND kind NOT IN ('chat', 'rank') AND (kind <> 'access' OR deleted_at IS NOT NULL)
             AND (kind <> 'invitation' OR scope.sees_invitations)
             AND (scope.trip_id IS NOT NULL OR :trips::jsonb IS NULL
                  OR kind NOT IN ('access', 'sharing', 'tripPreferences') OR :trips::jsonb ? entity_id::text)
@@ -93,7 +93,11 @@ WITH point AS MATERIALIZED (
 ), sized AS MATERIALIZED (
     SELECT *, sum(coalesce(octet_length(body), 0) + 200) OVER (ORDER BY place) AS bytes FROM entity
 )
-SELECT verdict, checked.epoch, target::text AS target, (SELECT count(*) FROM page) AS found, place, kind, entity_id,
+SELECT verdict, checked.epoch, target::text AS target, (SELECT count(*) FROM page) AS found,
+       -- Chats of another store whose messages from before this table are not noted yet.
+       (SELECT jsonb_agg(id) FROM scope WHERE NOT :has_chat::boolean AND trip_id IS NOT NULL AND NOT EXISTS (
+           SELECT FROM sync_changes c WHERE c.scope_id = scope.id AND c.kind = 'chat'))::text AS unnoted,
+       place, kind, entity_id,
        scope_id, trip_id, written::text AS written, parts.part
 FROM checked
 LEFT JOIN sized ON bytes <= :max_bytes::int OR place = 1
@@ -114,6 +118,17 @@ INSERT INTO sync_changes (scope_id, kind, entity_id, written)
 SELECT :trip_id::uuid, 'message', value::uuid, pg_current_xact_id()
 FROM jsonb_array_elements_text(:ids::jsonb) ORDER BY value
 ON CONFLICT (scope_id, kind, entity_id) DO UPDATE SET written = excluded.written
+
+-- name: note_chat
+-- Messages and receipts that were noted meanwhile keep their place.
+INSERT INTO sync_changes (scope_id, kind, entity_id, written)
+SELECT :trip_id::uuid, kind, id, pg_current_xact_id() FROM (
+    SELECT 'chat' AS kind, :trip_id::uuid AS id
+    UNION ALL SELECT 'message', value::uuid FROM jsonb_array_elements_text(:messages::jsonb)
+    UNION ALL SELECT 'receipt', value::uuid FROM jsonb_array_elements_text(:readers::jsonb)
+) AS noted
+ORDER BY kind, id
+ON CONFLICT (scope_id, kind, entity_id) DO NOTHING
 
 -- name: purge
 DELETE FROM sync_changes WHERE (scope_id, kind, entity_id) IN (
