@@ -254,8 +254,8 @@ _sites = iter(range(1_000_000))
 @given(steps=STEPS)
 async def test_every_device_has_what_the_lists_have(steps: list[tuple[str, int, int]], here: World) -> None:
     site = await site_in(here, next(_sites))
-    for action, device, n in steps:
-        await site.step(action, site.devices[device], n)
+    for action, which, n in steps:
+        await site.step(action, site.devices[which], n)
     await site.finish()
     read = {user.id: comparable(await read_everything(here, user)) for user in site.users}
     for device in site.devices:
