@@ -82,6 +82,8 @@ def main() -> None:
         expo_url=given("expoUrl"),
         supabase_url=given("supabaseUrl"),
         pexels_url=given("pexelsUrl"),
+        google_client_ids=given("googleClientIds"),
+        apple_client_ids=given("appleClientIds"),
         weather_url=given("weatherUrl"),
     )
     from infrastructure.package import package_path

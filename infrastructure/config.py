@@ -118,6 +118,11 @@ class Stage:
     # The search for background pictures, with the API of Pexels, such as https://api.pexels.com/v1/search. None: no
     # pictures. Its key is `pexels_api_key` in the secret for it.
     pexels_url: str | None = None
+    # The client ids of the site's apps at Google and Apple, between spaces, whose users may then sign in.
+    google_client_ids: str | None = None
+    google_keys_url: str = "https://www.googleapis.com/oauth2/v3/certs"
+    apple_client_ids: str | None = None
+    apple_keys_url: str = "https://appleid.apple.com/auth/keys"
     # The weather service, with the API of Open-Meteo. None: no weather.
     weather_url: str | None = "https://api.open-meteo.com/v1/forecast"
     registration: Literal["open", "closed"] = "open"
@@ -191,6 +196,8 @@ def stage_of(
     expo_url: str | None = None,
     supabase_url: str | None = None,
     pexels_url: str | None = None,
+    google_client_ids: str | None = None,
+    apple_client_ids: str | None = None,
     weather_url: str | None = None,
     environment: Mapping[str, str] = os.environ,
 ) -> Stage:
@@ -204,6 +211,8 @@ def stage_of(
         "expo_url": expo_url,
         "supabase_url": supabase_url,
         "pexels_url": pexels_url,
+        "google_client_ids": google_client_ids,
+        "apple_client_ids": apple_client_ids,
         "weather_url": weather_url,
     }
     if name == "rehearsal":

@@ -225,6 +225,7 @@ _FIXED: Mapping[str, Service] = {
     "weather": Service(),
     "push": Service(),
     "photo_search": Service(),
+    "id_tokens": Service(),
     "mirror": Service(),
     "last_positions": Service(
         _variables("POSITIONS_TABLE"), (Grant(_table("GetItem", "PutItem", "Query"), ("positions",)),)
@@ -286,9 +287,9 @@ def service_named(name: str, stage: Stage) -> Service:
 
 
 # Services on the internet, which the proxy's VPC cannot reach.
-OUTSIDE = frozenset({"mirror", "photo_search", "push", "sockets", "topics", "verifier", "weather"})
+OUTSIDE = frozenset({"id_tokens", "mirror", "photo_search", "push", "sockets", "topics", "verifier", "weather"})
 # Services among those with certificates of other authorities than AWS's own.
-OTHERS = frozenset({"mirror", "photo_search", "push", "weather"})
+OTHERS = frozenset({"id_tokens", "mirror", "photo_search", "push", "weather"})
 
 
 def by_kinesis(spec: FunctionSpec, stage: Stage) -> bool:

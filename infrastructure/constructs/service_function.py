@@ -185,8 +185,23 @@ def _environment(spec: FunctionSpec, services: tuple[str, ...], places: Resource
         **({"NOMADCREW_EXPO_URL": stage.expo_url} if stage.expo_url else {}),
         **({"NOMADCREW_WEATHER_URL": stage.weather_url} if stage.weather_url else {}),
         **({"NOMADCREW_PEXELS_URL": stage.pexels_url} if stage.pexels_url else {}),
+        **_clients(stage),
         **({"NOMADCREW_SUPABASE_URL": stage.supabase_url} if stage.supabase_url else {}),
         **environment_of(spec, services, places),
+    }
+
+
+def _clients(stage: Stage) -> Mapping[str, str]:
+    """The site's clients at other services, and the URLs of the services' keys."""
+    clients = {
+        "GOOGLE": (stage.google_client_ids, stage.google_keys_url),
+        "APPLE": (stage.apple_client_ids, stage.apple_keys_url),
+    }
+    return {
+        f"NOMADCREW_{name}_{variable}": value
+        for name, (ids, keys_url) in clients.items()
+        if ids
+        for variable, value in (("CLIENT_IDS", ids), ("KEYS_URL", keys_url))
     }
 
 

@@ -30,6 +30,8 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 AUTO = "auto"
 OFF = "off"
 PEXELS = "https://api.pexels.com/v1/search"
+GOOGLE_KEYS = "https://www.googleapis.com/oauth2/v3/certs"
+APPLE_KEYS = "https://appleid.apple.com/auth/keys"
 OPEN_METEO = "https://api.open-meteo.com/v1/forecast"
 
 
@@ -250,6 +252,24 @@ class Settings:
         "NOMADCREW_POSTGRES_USER",
         None,
         "OS user that runs PostgreSQL when NomadCrew runs as root. Unset: `nobody`.",
+    )
+    google_client_ids: tuple[str, ...] = setting(
+        "NOMADCREW_GOOGLE_CLIENT_IDS",
+        (),
+        "OAuth client ids of this site's apps at Google, comma-separated: their users may sign in with Google.",
+        _list,
+    )
+    google_keys_url: str = setting(
+        "NOMADCREW_GOOGLE_KEYS_URL", GOOGLE_KEYS, "The published keys of Google's ID tokens.", _url
+    )
+    apple_client_ids: tuple[str, ...] = setting(
+        "NOMADCREW_APPLE_CLIENT_IDS",
+        (),
+        "Bundle and service ids of this site's apps at Apple, comma-separated: their users may sign in with Apple.",
+        _list,
+    )
+    apple_keys_url: str = setting(
+        "NOMADCREW_APPLE_KEYS_URL", APPLE_KEYS, "The published keys of Apple's ID tokens.", _url
     )
     supabase_url: str | None = setting(
         "NOMADCREW_SUPABASE_URL", None, "URL of a Supabase project whose users may sign in too.", _url

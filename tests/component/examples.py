@@ -5,11 +5,12 @@ addresses are replaced, so that the same API gives nearly the same file.
 """
 
 import asyncio
+import base64
 import json
 import re
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import msgspec
 
 from nomadcrew.adapters.postgres.sql import compile_statement
 from nomadcrew.api.examples import FILE
+from nomadcrew.core.auth import totp
 from nomadcrew.web.openapi import Examples
 from nomadcrew.web.problems import problem
 from tests.component.permission_matrix import Line, successes
@@ -35,6 +37,7 @@ from tests.component.requests import (
     notification,
     scene,
 )
+from tests.id_tokens import IdentityProviders, identity_providers
 from tests.postgres import Postgres
 from tests.sample_files import JPEG_OF_A_PHONE as PICTURE
 from tests.sample_files import PDF
@@ -45,18 +48,20 @@ HERE = "http://api.test"
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # Access tokens, links and codes: longer than any id, and without spaces.
 _SECRET = re.compile(r"[A-Za-z0-9_.~-]{60,}")
-_SECRETS = {"refresh_token"}
+_SECRETS = {"recovery_codes", "refresh_token", "secret", "uri"}
+_EMAIL_CHANGES = compile_statement("email changes", "SELECT id FROM email_changes")
 _RESETS = compile_statement("resets", "SELECT id FROM password_resets")
 _OUTBOX = compile_statement("outbox", "SELECT payload FROM outbox")
 
 
 @dataclass
 class Backends:
-    """A backend without limits, one with limits, and one that sends mail."""
+    """A backend without limits, for users of other services too, one with limits, and one that sends mail."""
 
     open: World
     limited: World
     mailing: World
+    providers: IdentityProviders
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +81,19 @@ class Example:
 
 @asynccontextmanager
 async def backends(postgres: Postgres, home: Path, template: str | None = None) -> AsyncIterator[Backends]:
-    async with (
-        world(
-            postgres, home / "open", template=template, environment={"NOMADCREW_RATE_LIMITS": "off"}
-        ) as unlimited,
-        world(postgres, home / "limited", template=template) as limited,
-        world(
-            postgres, home / "mailing", template=template, environment={"NOMADCREW_SMTP_URL": "smtp://127.0.0.1:9"}
-        ) as mailing,
-    ):
-        yield Backends(unlimited, limited, mailing)
+    async with AsyncExitStack() as stack:
+        providers = stack.enter_context(identity_providers())
+
+        async def backend(name: str, **environment: str) -> World:
+            made = world(postgres, home / name, template=template, environment=environment)
+            return await stack.enter_async_context(made)
+
+        yield Backends(
+            await backend("open", NOMADCREW_RATE_LIMITS="off", **providers.settings),
+            await backend("limited"),
+            await backend("mailing", NOMADCREW_SMTP_URL="smtp://127.0.0.1:9"),
+            providers,
+        )
 
 
 async def success(stage: World, line: Line, caller: str, tag: str) -> Example:
@@ -130,11 +138,13 @@ async def of_registration(here: Backends) -> list[Example]:
     confirmed = await _sent(here.mailing, "POST /v1/auth/confirm", Ask("POST", "/v1/auth/confirm", None, body))
     ana = await here.open.user("root")
     of_passwords = await _new_passwords(here.open)
+    of_accounts = [*await _second_factor(here.open), *await _identities(here)]
     admin = replace(ana, token=await here.open.token(ana.id, ana.username, is_admin=True))
     return [
         registered,
         confirmed,
         *of_passwords,
+        *of_accounts,
         await _sent(here.open, "GET /v1/users", Ask("GET", "/v1/users?limit=2", admin)),
     ]
 
@@ -152,6 +162,55 @@ async def _new_passwords(stage: World) -> list[Example]:
     ben = User(login.json["user"]["id"], email, "ben", login.json["access_token"])
     path = "/v1/auth/change-password"
     return [reset, await _sent(stage, f"POST {path}", Ask("POST", path, ben, change))]
+
+
+async def _second_factor(stage: World) -> list[Example]:
+    """The rows that set up, use and remove an authenticator app, and those that change the address."""
+    email = "cem@example.org"
+    registered = await stage.call("POST", "/v1/auth/register", body={"email": email, "password": PASSWORD})
+    cem = User(registered.json["user"]["id"], email, "cem", registered.json["access_token"])
+    mfa, sent = "/v1/auth/mfa", []
+
+    async def send(row: str, body: Any, by: User | None = cem) -> Answer:
+        method, _, path = row.partition(" ")
+        sent.append(await _sent(stage, row, Ask(method, path, by, body)))
+        return sent[-1].reply
+
+    begun = (await send(f"POST {mfa}/totp", {"password": PASSWORD})).json
+    secret = base64.b32decode(begun["secret"])
+    code = totp.code_at(secret, totp.step_at(stage.clock()))
+    assert (await send(f"POST {mfa}/totp/confirm", {"code": code})).status == 204
+    asked = await stage.call("POST", "/v1/auth/login", body={"email": email, "password": PASSWORD})
+    by_code = {"mfa_token": asked.json["mfa_token"], "code": begun["recovery_codes"][0]}
+    assert (await send(f"POST {mfa}/verify", by_code, None)).status == 200
+    assert (await send(f"DELETE {mfa}/totp", {"code": begun["recovery_codes"][1]})).status == 204
+    change = {"email": "cem@example.net", "password": PASSWORD}
+    assert (await send("POST /v1/auth/change-email", change)).status == 202
+    [row] = await stage.pool.fetch(_EMAIL_CHANGES)
+    token = stage.ports.tokens.confirmation_code(row["id"])
+    assert (await send("POST /v1/auth/change-email/confirm", {"token": token}, None)).status == 204
+    return sent
+
+
+async def _identities(here: Backends) -> list[Example]:
+    """The rows that sign in with another service, link and unlink it."""
+    stage, path = here.open, "/v1/auth/identities"
+
+    async def proof(subject: str) -> dict[str, str]:
+        nonce = (await stage.call("POST", f"{path}/nonce")).json["nonce"]
+        token = here.providers.token(nonce, stage.clock(), sub=subject, email=f"{subject}@example.org")
+        return {"provider": "google", "nonce": nonce, "id_token": token}
+
+    signed_in = await _sent(stage, f"POST {path}/sign-in", Ask("POST", f"{path}/sign-in", None, await proof("dee")))
+    registered = await stage.call(
+        "POST", "/v1/auth/register", body={"email": "eva@example.org", "password": PASSWORD}
+    )
+    eva = User(registered.json["user"]["id"], "eva@example.org", "eva", registered.json["access_token"])
+    linking = Ask("POST", path, eva, await proof("eva") | {"password": PASSWORD})
+    sent = [signed_in, await _sent(stage, f"POST {path}", linking)]
+    sent.append(await _sent(stage, f"DELETE {path}/{{provider}}", Ask("DELETE", f"{path}/google", eva)))
+    assert [example.reply.status for example in sent] == [200, 204, 204]
+    return sent
 
 
 async def _large_export(stage: World) -> Example:
@@ -225,7 +284,7 @@ def public(value: Any) -> Any:
         if isinstance(part, dict):
             return {name: walk(inner, name) for name, inner in part.items()}
         if isinstance(part, list):
-            return [walk(inner) for inner in part]
+            return [walk(inner, key) for inner in part]
         if not isinstance(part, str):
             return part
         text = _UUID.sub(numbered, part.replace(HERE, "https://trips.example.org"))

@@ -114,7 +114,7 @@ async def ask(stage: Scene, row: str, variant: str, caller: str) -> Ask:
         path = path.replace("{pollId}", poll).replace("{optionId}", option)
     if "{messageId}" in path:
         path = path.replace("{messageId}", str(await _message(stage, variant, caller)))
-    path = path.replace("{emoji}", "%F0%9F%91%8D")
+    path = path.replace("{emoji}", "%F0%9F%91%8D").replace("{provider}", "google")
     await _load(stage, path)
     if "{notificationId}" in path:
         whose = me if variant == "my own" else stage.people["another member"]
@@ -304,6 +304,20 @@ async def _body(stage: Scene, row: str, variant: str, me: User) -> Any:  # noqa:
             return {"token": "no-code", "password": PASSWORD}
         case "POST /v1/auth/change-password":
             return {"password": PASSWORD, "new_password": f"{PASSWORD}-new"}
+        case "POST /v1/auth/change-email":
+            return {"email": f"new-{stage.tag}@example.org", "password": PASSWORD}
+        case "POST /v1/auth/change-email/confirm":
+            return {"token": "no-code"}
+        case "POST /v1/auth/identities/sign-in":
+            return {"provider": "google", "id_token": "no-token", "nonce": "no-nonce"}
+        case "POST /v1/auth/identities":
+            return {"provider": "google", "id_token": "no-token", "nonce": "no-nonce", "password": PASSWORD}
+        case "POST /v1/auth/mfa/totp":
+            return {"password": PASSWORD}
+        case "POST /v1/auth/mfa/totp/confirm" | "DELETE /v1/auth/mfa/totp":
+            return {"code": "123456"}
+        case "POST /v1/auth/mfa/verify":
+            return {"mfa_token": "no-token", "code": "123456"}
         case "POST /v1/auth/confirm":
             return {"token": "no-code", "password": PASSWORD}
         case _:

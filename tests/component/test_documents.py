@@ -356,7 +356,11 @@ async def test_a_client_uploads_a_file_itself_and_completes_the_document(crew: C
     for _ in range(2):
         completed = await crew.complete("ana", reserved["id"])
         assert (completed.status, completed.json["mimeType"]) == (200, "application/pdf")
+    # The request is still valid, but a visible document takes no other file.
+    assert (await crew.world.call("PUT", upload["url"], raw=PDF[:-1] + b"\0")).status == 204
+    assert (await crew.complete("ana", reserved["id"])).status == 200
     assert (await crew.file(completed.json["downloadUrl"])).body == PDF
+    assert crew.stored(reserved["id"]) == [reserved["id"]]
     assert [event["type"] for event in await crew.events()] == ["DOCUMENT_ADDED"]
 
 

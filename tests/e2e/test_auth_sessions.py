@@ -1,16 +1,20 @@
 """Sign-in, refresh and sign-out through the public API."""
 
 import asyncio
+import base64
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.client import PASSWORD, Api, User
+from nomadcrew.core.auth import totp
+from nomadcrew.core.clock import utc_now
+from tests.e2e.client import PASSWORD, Api, User, eventually
 from tests.e2e.conftest import Connect, Register
-from tests.e2e.mailbox import Mailbox, link_to
+from tests.e2e.mailbox import Mail, Mailbox, link_to
 from tests.e2e.server import Server
 
 SESSION_ENDED = 4401  # the shipped app then refreshes its token and reconnects
@@ -235,3 +239,48 @@ async def test_a_user_changes_the_password(api: Api, register: Register) -> None
     assert await refused_refresh(api, ana.refresh_token) == "invalid_refresh_token"
     login = {"email": ana.email, "password": "Over-the-sea-8"}
     assert (await api.send("POST", "/v1/auth/login", json=login)).status_code == 200
+
+
+async def test_a_sign_in_needs_the_code_of_an_authenticator_app(api: Api, register: Register) -> None:
+    ana = await register("ana")
+    app = await ana.ask("POST", "/v1/auth/mfa/totp", {"password": PASSWORD})
+    # The last of three steps that count, so that the next one counts too.
+    step = totp.step_at(utc_now()) - 1
+    code = totp.code_at(base64.b32decode(app["secret"]), step)
+    confirmed = await ana.send("POST", "/v1/auth/mfa/totp/confirm", {"code": code})
+    assert confirmed.status_code == 204, confirmed.text
+    login = {"email": ana.email, "password": PASSWORD}
+    asked = await api.send("POST", "/v1/auth/login", json=login)
+    assert (asked.status_code, asked.json()["code"]) == (401, "mfa_required")
+    spent = await api.send(
+        "POST", "/v1/auth/mfa/verify", json={"mfa_token": asked.json()["mfa_token"], "code": code}
+    )
+    assert (spent.status_code, spent.json()["code"]) == (403, "wrong_code")
+    fresh = {"mfa_token": asked.json()["mfa_token"], "code": app["recovery_codes"][0]}
+    verified = await api.send("POST", "/v1/auth/mfa/verify", json=fresh)
+    assert verified.status_code == 200, verified.text
+    again = User.of(api, verified.json())
+    assert await again.ask("GET", "/v1/auth/mfa") == {"totp": True, "recovery_codes_left": 9}
+    removed = await again.send("DELETE", "/v1/auth/mfa/totp", {"code": app["recovery_codes"][1]})
+    assert removed.status_code == 204, removed.text
+    assert (await api.send("POST", "/v1/auth/login", json=login)).status_code == 200
+
+
+async def test_an_address_is_changed_by_a_mailed_link(api: Api, register: Register, mailbox: Mailbox) -> None:
+    ana = await register("ana")
+    other = f"new-{ana.email}"
+    requested = await ana.send("POST", "/v1/auth/change-email", {"email": other, "password": PASSWORD})
+    assert requested.status_code == 202, requested.text
+    path = await link_to(other, "/auth/email", mailbox)
+    page = await api.send("GET", path)
+    assert (page.status_code, ana.username in page.text) == (200, True)
+    assert (await api.send("POST", path)).status_code == 200
+    assert (await ana.ask("GET", "/v1/users/me"))["email"] == other
+    for email, status in ((ana.email, 401), (other, 200)):
+        login = await api.send("POST", "/v1/auth/login", json={"email": email, "password": PASSWORD})
+        assert login.status_code == status, login.text
+
+    async def notices() -> Sequence[Mail]:
+        return [mail for mail in await mailbox.mails(ana.email) if "has another e-mail address" in mail.text]
+
+    assert len(await eventually(notices)) == 1

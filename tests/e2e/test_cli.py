@@ -315,10 +315,11 @@ async def test_accounts_are_managed_beside_a_running_server(server: Server, api:
     weak = run("user", "create", f"x{address}", "--password", "weak", home=home).sentence
     assert "needs at least 8 characters" in weak
     assert "Not a valid email address" in run("user", "create", "zoe", home=home).sentence
-    for command in ("reset-password", "grant-admin"):
+    for command in ("reset-password", "remove-totp", "grant-admin"):
         assert "`nomadcrew user list` lists the accounts" in run("user", command, "nobody", home=home).sentence
 
     assert f"{name} is a system administrator" in run("user", "grant-admin", name, home=home).success
+    assert f"Sign-ins of {name} need no code" in run("user", "remove-totp", address, home=home).success
     [line] = [line for line in run("user", "list", home=home).success.splitlines() if address in line]
     assert line.endswith("  admin")
     changed = run("user", "reset-password", address, home=home).success

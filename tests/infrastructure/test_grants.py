@@ -47,10 +47,10 @@ def operations_of(service: str) -> frozenset[str]:
 # The functions that sign or check something with each secret. Any other could forge it if it read the secret.
 READERS = {
     "links": {"calendars", "email", "invitations", "pages"},
-    "codes": {"auth", "email", "pages"},
+    "codes": {"auth", "email", "identities", "pages"},
     "addresses": {"invitations", "sync", "users"},
     "documents": {"documents"},
-    "proofs": {"auth", "cognito_triggers", "pages"},
+    "proofs": {"auth", "cognito_triggers", "identities", "pages"},
     "push": {"push"},
     "mirror": {"mirror"},
     "pexels": {"backgrounds"},

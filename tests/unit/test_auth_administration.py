@@ -6,10 +6,10 @@ from typing import Any, cast
 
 import pytest
 
-from nomadcrew.core.auth.administration import grant_admin, list_users, reset_password
+from nomadcrew.core.auth.administration import grant_admin, list_users, remove_totp, reset_password
 from nomadcrew.core.auth.errors import WeakPassword
 from nomadcrew.core.auth.model import Account
-from nomadcrew.core.auth.ports import AccountPage, Accounts, Credentials
+from nomadcrew.core.auth.ports import AccountPage, Accounts, Credentials, TotpFactors
 from nomadcrew.core.errors import NotFound
 from nomadcrew.core.ids import UserId
 from nomadcrew.core.users.model import Profile
@@ -20,7 +20,7 @@ ACCOUNT = Account(Profile(ANA, "ana@example.org", "ana", "", "", "", None, None,
 
 @dataclass
 class FakeAccounts:
-    """`Accounts` with the account of ana, which records changes."""
+    """`Accounts` and `TotpFactors` with the account of ana, which record changes."""
 
     changes: list[tuple[Any, ...]] = field(default_factory=list)
 
@@ -36,6 +36,9 @@ class FakeAccounts:
 
     async def grant_admin(self, user_id: UserId, *, granted: bool, now: datetime) -> None:
         self.changes.append(("admin", user_id, granted))
+
+    async def remove(self, user_id: UserId, *, now: datetime) -> None:
+        self.changes.append(("app removed", user_id))
 
 
 def fake() -> tuple[FakeAccounts, Accounts]:
@@ -56,6 +59,13 @@ async def test_administrators_are_granted_and_revoked() -> None:
     await grant_admin("ana", accounts=accounts, now=NOON)
     await grant_admin("ana", accounts=accounts, now=NOON, granted=False)
     assert recorded.changes == [("admin", ANA, True), ("admin", ANA, False)]
+
+
+async def test_the_app_of_an_account_is_removed() -> None:
+    recorded, accounts = fake()
+    factors = cast(TotpFactors, recorded)
+    assert await remove_totp("ana", accounts=accounts, totp_factors=factors, now=NOON) == ACCOUNT
+    assert recorded.changes == [("app removed", ANA)]
 
 
 @pytest.mark.parametrize("login", ["ben", "unconfirmed"])

@@ -26,7 +26,7 @@ FOUND = Credentials("cognito", account=Account(PROFILE, confirmed=True))
 CONFIRMED: dict[str, Any] = {
     "verdict": "ok", "id": ANA, "email": "ana@example.org", "username": "ana", "first_name": "", "last_name": "",
     "avatar_url": "", "contact_email": None, "location_privacy_preference": None, "preferences": "{}",
-    "created_at": NOON, "updated_at": NOON, "is_admin": False, "confirmed": True,
+    "created_at": NOON, "updated_at": NOON, "is_admin": False, "confirmed": True, "has_totp": False,
 }  # fmt: skip
 
 

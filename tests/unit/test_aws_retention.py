@@ -31,8 +31,10 @@ from nomadcrew.hosts.aws.functions.retention import JOBS, apply_retention
 from tests.fakes import CountingOutbox, fake_ports
 
 OTHERS = [
+    "devices",
     "document audit",
     "documents",
+    "email changes",
     "ending documents",
     "exports",
     "feedback",
@@ -41,6 +43,7 @@ OTHERS = [
     "invitation reminders",
     "invitations",
     "mails sent",
+    "nonces",
     "notifications",
     "pictures",
     "poll reminders",
@@ -124,6 +127,15 @@ class FakeStorage:
 
     async def delete_push_tokens(self, now: datetime) -> int:
         return self._record("push tokens")
+
+    async def delete_nonces(self, now: datetime) -> int:
+        return self._record("nonces")
+
+    async def delete_email_changes(self, now: datetime) -> int:
+        return self._record("email changes")
+
+    async def delete_known_devices(self, now: datetime) -> int:
+        return self._record("devices")
 
     async def delete_feedback(self, now: datetime) -> int:
         return self._record("feedback")
@@ -213,7 +225,7 @@ class FakeDocuments:
         return self.files
 
     async def file_gone(self, ids: Sequence[DocumentId]) -> None:
-        assert self.storage.deleted_key == f"documents/{ids[0]}"  # the file was deleted before
+        assert self.storage.deleted_key == f"documents/{ids[0]}-upload"  # the files were deleted before
         self.files = []
 
     async def forget(self, deleted_before: datetime, *, limit: int) -> int:

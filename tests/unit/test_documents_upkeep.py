@@ -4,19 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from io import BytesIO
-from typing import cast
+from typing import BinaryIO, cast
 
 import pytest
 
 from nomadcrew.core.documents.metadata import description_of
 from nomadcrew.core.documents.model import BadDocumentType, DocumentType, UploadIncomplete
-from nomadcrew.core.documents.ports import Documents
+from nomadcrew.core.documents.ports import DocumentAccess, Documents
 from nomadcrew.core.documents.reminders import BATCH as REMINDED_AT_ONCE
 from nomadcrew.core.documents.reminders import LEADS_DAYS, remind, reminded_day
 from nomadcrew.core.documents.service import Client, DocumentActions, UploadedFile
 from nomadcrew.core.documents.upkeep import BATCH, sweep
 from nomadcrew.core.files.model import MAX_FILE_BYTES, FileKind, FileTooLarge
-from nomadcrew.core.files.ports import Beginning, Files
+from nomadcrew.core.files.ports import Files
 from nomadcrew.core.ids import DocumentId, EventId, uuid7
 from tests.fakes import ANA, NOON, CountingIds
 
@@ -47,6 +47,9 @@ class FakeDocuments:
         self.old -= done
         return done
 
+    async def get_completed(self, access: DocumentAccess) -> None:
+        return None
+
     async def remind(
         self, today: date, leads_days: Sequence[int], event_ids: Sequence[EventId], *, now: datetime
     ) -> int:
@@ -59,16 +62,16 @@ class FakeDocuments:
 
 @dataclass
 class FakeFiles:
-    """Records deleted keys; every file is `found`."""
+    """Records deleted keys; every file has `size_bytes`."""
 
-    found: Beginning | None = None
+    size_bytes: int | None = None
     deleted: list[str] = field(default_factory=list)
 
     async def delete(self, key: str) -> None:
         self.deleted.append(key)
 
-    async def beginning(self, key: str, length: int) -> Beginning | None:
-        return self.found
+    async def fetch(self, key: str, into: BinaryIO, *, max_bytes: int) -> int | None:
+        return self.size_bytes
 
 
 async def test_the_sweep_goes_on_until_nothing_is_left() -> None:
@@ -76,7 +79,7 @@ async def test_the_sweep_goes_on_until_nothing_is_left() -> None:
     documents, files = FakeDocuments(expired=2 * BATCH + 1, with_files=list(ids), old=2 * BATCH), FakeFiles()
     swept = await sweep(documents=cast(Documents, documents), files=cast(Files, files), now=NOON)
     assert swept == len(ids) + 2 * BATCH
-    assert files.deleted == [f"documents/{id_}" for id_ in ids]
+    assert files.deleted == [f"documents/{id_}{suffix}" for id_ in ids for suffix in ("", "-upload")]
     assert (documents.expired, documents.with_files, documents.old) == (0, [], 0)
 
 
@@ -99,7 +102,7 @@ def actions(files: FakeFiles) -> DocumentActions:
 @pytest.mark.parametrize(("size", "refusal"), [(0, BadDocumentType), (MAX_FILE_BYTES + 1, FileTooLarge)])
 async def test_empty_and_too_large_files_are_refused(size: int, refusal: type[Exception]) -> None:
     texts = description_of(DocumentType.OTHER, "x", None, None)
-    acting = actions(FakeFiles(Beginning(b"%PDF-1.7", size)))
+    acting = actions(FakeFiles(size))
 
     def detect(_: bytes) -> FileKind:
         return FileKind.PDF

@@ -108,6 +108,17 @@ async def test_a_body_that_arrives_slowly_but_surely_gets_more_time(monkeypatch:
     assert len(await body.read("ana")) == 40
 
 
+async def test_a_burst_buys_no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "BODY_TIMEOUT_S", 0.02)
+    body = incoming(BodyMemory(), Sender(b"x" * 20_000, b"x", pause_s=0.2))
+    with pytest.raises(SlowBody):
+        await body.read("ana")
+    assert body.slow
+    file = incoming_form(Sender(b"x" * 20_000, b"x", pause_s=0.2))
+    with pytest.raises(SlowBody):
+        await file.to_disk("ana", 30_000)
+
+
 async def test_a_body_of_many_parts_is_held_once() -> None:
     count = 64
     tracemalloc.start()

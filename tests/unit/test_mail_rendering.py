@@ -20,7 +20,16 @@ from nomadcrew.api.pages.html import confirm_page, confirmed_page, invitation_pa
 from nomadcrew.api.rendering import MAX_SHOWN, days, minute, one_line, unlinked
 from nomadcrew.core.auth.errors import InvalidCredentials
 from nomadcrew.core.auth.model import Account
-from nomadcrew.core.auth.ports import PasswordReset, PasswordResetId, Registration, RegistrationId
+from nomadcrew.core.auth.ports import (
+    DeviceId,
+    EmailChange,
+    EmailChangeId,
+    KnownDevice,
+    PasswordReset,
+    PasswordResetId,
+    Registration,
+    RegistrationId,
+)
 from nomadcrew.core.errors import TooMany
 from nomadcrew.core.events import Event
 from nomadcrew.core.ids import EventId, InvitationId, TripId, UserId
@@ -56,6 +65,7 @@ DETAILS = InvitationDetails(
 )
 HOSTILE = "<script>alert(1)</script>\r\nBcc: all@example.org\r\n\r\n\"' onload=x {{7*7}} \u202eevil\x00"
 ACCOUNT = Account(Profile(UserId(UUID(int=9)), "ben@example.org", "ben", "", "", "", None, None, {}, NOON, NOON))
+CONFIRMED = Account(ACCOUNT.profile, confirmed=True)
 REGISTRATION = Registration(RegistrationId(UUID(int=8)), "ben@example.org", "ben", NOON + timedelta(days=1))
 
 
@@ -306,6 +316,9 @@ class Stored:
     registration: Registration | None = None
     account: Account | None = None
     reset: PasswordReset | None = None
+    change: EmailChange | None = None
+    former_email: str | None = None
+    device: KnownDevice | None = None
     mails: list[tuple[InvitationId, EventId]] = field(default_factory=list)
 
     async def mail_sent(self, invitation_id: InvitationId, event_id: EventId, *, now: datetime) -> None:
@@ -323,6 +336,15 @@ class Stored:
 
     async def get_reset(self, reset_id: PasswordResetId, *, now: datetime) -> PasswordReset | None:
         return self.reset
+
+    async def get_email_change(self, change_id: EmailChangeId, *, now: datetime) -> EmailChange | None:
+        return self.change
+
+    async def get_former_email(self, change_id: EmailChangeId) -> str | None:
+        return self.former_email
+
+    async def get_device(self, device_id: DeviceId) -> KnownDevice | None:
+        return self.device
 
 
 class Secrets:
@@ -422,6 +444,42 @@ async def test_a_reset_that_works_is_mailed_its_code() -> None:
     [mail] = await mails_for(event, Stored(reset=reset))
     assert (mail.to, "/auth/reset/code-of-7" in mail.text) == ("ben@example.org", True)
     assert "12:30" in mail.html
+    assert await mails_for(event, Stored()) == []
+
+
+async def test_a_change_of_the_address_is_mailed_to_the_new_one() -> None:
+    change = EmailChange(EmailChangeId(UUID(int=9)), CONFIRMED, "ben@example.net", NOON + timedelta(minutes=30))
+    event = an_event("account.email_change_requested", change_id=str(change.id))
+    [mail] = await mails_for(event, Stored(change=change))
+    assert (mail.to, "/auth/email/code-of-9" in mail.text) == ("ben@example.net", True)
+    assert await mails_for(event, Stored()) == []
+
+
+@pytest.mark.parametrize("change", ["password", "totp_enabled", "totp_disabled"])
+async def test_a_change_of_an_account_is_mailed_to_its_confirmed_address(change: str) -> None:
+    event = an_event("account.changed", user_id=str(ACCOUNT.user_id), change=change)
+    [mail] = await mails_for(event, Stored(account=CONFIRMED))
+    assert (mail.to, "choose a new password" in mail.text) == ("ben@example.org", True)
+    assert await mails_for(event, Stored(account=ACCOUNT)) == []
+    assert await mails_for(event, Stored()) == []
+
+
+async def test_a_changed_address_is_mailed_to_the_former_one() -> None:
+    event = an_event("account.changed", user_id=str(ACCOUNT.user_id), change="email", change_id=str(UUID(int=9)))
+    [mail] = await mails_for(event, Stored(account=CONFIRMED, former_email="old@example.org"))
+    assert (mail.to, "write to the operator" in mail.text) == ("old@example.org", True)
+    assert await mails_for(event, Stored(account=CONFIRMED)) == []
+
+
+async def test_a_new_device_is_mailed_by_its_name() -> None:
+    event = an_event(
+        "account.changed", user_id=str(ACCOUNT.user_id), change="new_device", device_id=str(UUID(int=9))
+    )
+    [mail] = await mails_for(event, Stored(device=KnownDevice(CONFIRMED, "<b>Firefox</b>", NOON)))
+    assert "<b>Firefox" not in mail.html
+    assert "Firefox" in mail.text
+    [mail] = await mails_for(event, Stored(device=KnownDevice(CONFIRMED, "", NOON)))
+    assert "A device signed in" in mail.text
     assert await mails_for(event, Stored()) == []
 
 

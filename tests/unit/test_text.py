@@ -157,7 +157,7 @@ FOLDS_PROTOCOLS = {
     "adapters/aws/cognito/accounts.py", "adapters/aws/cognito/user_pool.py", "adapters/aws/sdk/client.py",
     "adapters/aws/sdk/signing.py", "adapters/aws/timestream.py", "adapters/machine/rate_limits.py",
     "adapters/private_addresses.py",
-    "api/mail/messages.py", "api/pages/html.py", "core/users/preferences.py",
+    "api/mail/messages.py", "api/pages/html.py", "core/auth/totp.py", "core/users/preferences.py",
     "cli/demo.py", "cli/up.py", "core/documents/metadata.py", "core/documents/service.py",
     "core/files/names.py", "core/notifications/texts.py", "core/pictures/service.py",
     "hosts/aws/functions/cognito_triggers.py", "hosts/aws/http_event.py", "hosts/aws/websocket_event.py",

@@ -6,6 +6,7 @@ from nomadcrew.api.calendars import routes as calendars
 from nomadcrew.api.chat import routes as chat
 from nomadcrew.api.documents import routes as documents
 from nomadcrew.api.feedback import routes as feedback
+from nomadcrew.api.identities import routes as identities
 from nomadcrew.api.invitations import routes as invitations
 from nomadcrew.api.locations import routes as locations
 from nomadcrew.api.members import routes as members
@@ -23,6 +24,7 @@ from nomadcrew.web.routes import Route, Routes
 
 FUNCTIONS: tuple[Routes, ...] = (
     auth.routes,
+    identities.routes,
     users.routes,
     trips.routes,
     archives.routes,

@@ -122,6 +122,26 @@ def grant_admin(login: str, revoke: bool) -> None:
     click.echo(f"{account.profile.username} {change}, from their next access token (within 15 minutes).")
 
 
+@user.command("remove-totp", short_help="Remove a user's authenticator app.")
+@click.argument("login")
+def remove_totp(login: str) -> None:
+    """Remove the authenticator app of LOGIN (email address or username), who lost it and the recovery codes.
+
+    The password alone signs in then. First make sure that it is the user who asks.
+
+    \b
+    Example:
+      nomadcrew user remove-totp ana
+    """
+    account = _on_account(
+        login,
+        lambda ports: administration.remove_totp(
+            login, accounts=ports.accounts, totp_factors=ports.totp_factors, now=ports.clock()
+        ),
+    )
+    click.echo(f"Sign-ins of {account.profile.username} need no code.")
+
+
 def _on_account(login: str, work: Callable[[Ports], Awaitable[T]]) -> T:
     try:
         return with_ports(work)

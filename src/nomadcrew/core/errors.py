@@ -36,8 +36,11 @@ class Invalid(DomainError):
 
 
 class Unauthenticated(DomainError):
+    """`mfa_token` is set if a code completes the sign-in."""
+
     code = "auth_failed"
     text = "Sign in to continue."
+    mfa_token: str | None = None
 
 
 class Forbidden(DomainError):

@@ -84,6 +84,8 @@ CONSUMERS: dict[str, tuple[str, ...]] = {
     TRIP_EXPORTED: (NOTIFICATIONS,),
     "account.confirmation_requested": (EMAIL,),
     "account.password_reset_requested": (EMAIL,),
+    "account.email_change_requested": (EMAIL,),
+    "account.changed": (EMAIL,),
     "contact_email.confirmation_requested": (EMAIL,),
 }
 

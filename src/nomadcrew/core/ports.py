@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -12,10 +13,13 @@ if TYPE_CHECKING:
     from nomadcrew.core.auth.ports import (
         Accounts,
         Codes,
+        Identities,
+        IdTokens,
         OpenSessions,
         Registrations,
         Sessions,
         Tokens,
+        TotpFactors,
         UnconfirmedRegistrations,
         Verifier,
     )
@@ -92,6 +96,11 @@ class Site(Struct, frozen=True):
     advances_trips: bool = False
 
     @property
+    def name(self) -> str:
+        """The name of this deployment in an authenticator app."""
+        return f"NomadCrew {urlsplit(self.public_url).hostname}"
+
+    @property
     def link_base(self) -> str:
         return self.app_url or self.public_url
 
@@ -123,6 +132,9 @@ class Ports(Struct, frozen=True, eq=False):
     unconfirmed_registrations: UnconfirmedRegistrations
     accounts: Accounts
     sessions: Sessions
+    totp_factors: TotpFactors
+    identities: Identities
+    id_tokens: IdTokens
     profiles: Profiles
     private_addresses: PrivateAddresses
     trips: Trips

@@ -22,6 +22,8 @@ EXPORT_FRESHNESS = timedelta(hours=1)  # a later request writes a new archive
 UPLOAD_RETENTION = timedelta(hours=1)  # an archive that a client uploaded itself, and its row
 IMPORT_RETENTION = timedelta(days=1)  # hashes of imported archives, so that a repeat is recognised
 REGISTRATION_RETENTION = timedelta(days=7)  # after an unconfirmed registration expired
+EMAIL_CHANGE_RETENTION = timedelta(days=7)  # after its link expired, with the former address, which gets a mail
+KNOWN_DEVICE_RETENTION = timedelta(days=365)  # after the last sign-in on a device of the kind
 MAIL_COUNT_RETENTION = timedelta(days=1)  # addresses of mails sent, to limit the mails to each
 SESSION_RETENTION = timedelta(days=1)  # after a session expired, so that reuse of its tokens is recognised
 FEEDBACK_RETENTION = timedelta(days=365)
@@ -64,6 +66,13 @@ PERIODS: Sequence[Period] = (
     Period("uploads", UPLOAD_RETENTION, "Archives that clients uploaded to import them.", "old-uploads"),
     Period("imports", IMPORT_RETENTION, "Hashes of imported archives.", "old-imports"),
     Period("registrations", REGISTRATION_RETENTION, "Registrations whose link expired.", "old-registrations"),
+    Period(
+        "emailChanges",
+        EMAIL_CHANGE_RETENTION,
+        "Changes of email addresses whose link expired.",
+        "old-email-changes",
+    ),
+    Period("devices", KNOWN_DEVICE_RETENTION, "Kinds of devices on which users sign in.", "old-devices"),
     Period("mailCounts", MAIL_COUNT_RETENTION, "Addresses of sent mails.", "old-mail-counts"),
     Period("sessions", SESSION_RETENTION, "Sessions that expired, with their User-Agent.", "old-sessions"),
     Period("feedback", FEEDBACK_RETENTION, "Feedback.", "old-feedback"),
@@ -92,6 +101,12 @@ class Retention(Protocol):
     async def delete_dead_jobs(self, now: datetime) -> int: ...
 
     async def delete_push_tokens(self, now: datetime) -> int: ...
+
+    async def delete_nonces(self, now: datetime) -> int: ...
+
+    async def delete_email_changes(self, now: datetime) -> int: ...
+
+    async def delete_known_devices(self, now: datetime) -> int: ...
 
     async def delete_feedback(self, now: datetime) -> int: ...
 

@@ -60,6 +60,7 @@ class Problem(msgspec.Struct):
     refresh_required: bool | msgspec.UnsetType = msgspec.UNSET
     current: Object | msgspec.UnsetType = msgspec.UNSET
     sent: Object | msgspec.UnsetType = msgspec.UNSET
+    mfa_token: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class TooLarge(errors.TooLarge):
@@ -119,6 +120,7 @@ def problem(error: Exception, request_id: str) -> Reply:
         details=details,
         request_id=request_id,
         refresh_required=True if status == 401 and code == "token_expired" else msgspec.UNSET,
+        mfa_token=(isinstance(error, errors.Unauthenticated) and error.mfa_token) or msgspec.UNSET,
     )
     headers = {"content-type": JSON_TYPE}
     if isinstance(error, LostUpdate):

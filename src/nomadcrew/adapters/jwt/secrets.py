@@ -5,12 +5,13 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from uuid import UUID
 
-from nomadcrew.core.auth.errors import InvalidConfirmation
+from nomadcrew.core.auth.errors import InvalidConfirmation, InvalidIdToken, InvalidMfaToken
 from nomadcrew.core.ids import UserId
 
-_CODE_BYTES = 16 + 32
+_MFA, _NONCE = b"second factor of ", b"nonce of an ID token "
 
 
 def refresh_token(random_bytes: Callable[[int], bytes]) -> str:
@@ -37,6 +38,56 @@ def read_device_token(secrets: Sequence[bytes], token: str, user_id: UserId) -> 
     device, proof = data[:16], data[16:]
     is_valid = any(hmac.compare_digest(proof, _device_hmac(secret, user_id, device)) for secret in secrets)
     return device.hex() if is_valid else None
+
+
+def timed_token(secret: bytes, purpose: bytes, id_: UUID, expires_at: datetime) -> str:
+    """An id and its expiry in seconds since 1970, with an HMAC."""
+    content = id_.bytes + int(expires_at.timestamp()).to_bytes(8, "big")
+    return _base64(content + _timed_hmac(secret, purpose, content))
+
+
+def read_timed_token(secrets: Sequence[bytes], purpose: bytes, token: str, now: datetime) -> UUID | None:
+    """The id in a token that one of `secrets` made for this purpose; None if there is none or it has expired."""
+    data = _decoded(token, 16 + 8 + 32)
+    if data is None:
+        return None
+    content, proof = data[:24], data[24:]
+    is_valid = any(hmac.compare_digest(proof, _timed_hmac(secret, purpose, content)) for secret in secrets)
+    if not is_valid or now.timestamp() >= int.from_bytes(content[16:], "big"):
+        return None
+    return UUID(bytes=content[:16])
+
+
+def mfa_token(secret: bytes, user_id: UserId, expires_at: datetime) -> str:
+    return timed_token(secret, _MFA, user_id, expires_at)
+
+
+def read_mfa_token(secrets: Sequence[bytes], token: str, now: datetime) -> UserId:
+    """The user of a token.
+
+    Raises:
+        InvalidMfaToken: the token is forged, malformed or expired.
+    """
+    user_id = read_timed_token(secrets, _MFA, token, now)
+    if user_id is None:
+        raise InvalidMfaToken
+    return UserId(user_id)
+
+
+def nonce(secret: bytes, nonce_id: UUID, expires_at: datetime) -> str:
+    return timed_token(secret, _NONCE, nonce_id, expires_at)
+
+
+def read_nonce(secrets: Sequence[bytes], text: str, now: datetime) -> UUID:
+    """The id of a nonce.
+
+    Raises:
+        InvalidIdToken: the nonce is forged, malformed or expired.
+    """
+    nonce_id = read_timed_token(secrets, _NONCE, text, now)
+    if nonce_id is None:
+        raise InvalidIdToken
+    return nonce_id
 
 
 def confirmation_code(secret: bytes, confirmation_id: UUID) -> str:
@@ -67,13 +118,17 @@ def _device_hmac(secret: bytes, user_id: UserId, device: bytes) -> bytes:
     return hmac.digest(secret, b"device " + user_id.bytes + device, hashlib.sha256)
 
 
-def _decoded(text: str) -> bytes | None:
-    """The 16 bytes of an id and the 32 of its HMAC; None if the text is something else."""
+def _timed_hmac(secret: bytes, purpose: bytes, content: bytes) -> bytes:
+    return hmac.digest(secret, purpose + content, hashlib.sha256)
+
+
+def _decoded(text: str, length: int = 16 + 32) -> bytes | None:
+    """`length` bytes, by default those of an id and its HMAC; None if the text is something else."""
     try:
         data = base64.b64decode(text.encode() + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, UnicodeEncodeError):
         return None
-    return data if len(data) == _CODE_BYTES else None
+    return data if len(data) == length else None
 
 
 def _base64(data: bytes) -> str:

@@ -85,6 +85,21 @@ class JwtTokens:
     def read_device_token(self, token: str, user_id: UserId) -> str | None:
         return codes.read_device_token(self._confirmation_secrets, token, user_id)
 
+    def random_bytes(self, count: int, /) -> bytes:
+        return self._random_bytes(count)
+
+    def mfa_token(self, user_id: UserId, *, expires_at: datetime) -> str:
+        return codes.mfa_token(self._confirmation_secrets[0], user_id, expires_at)
+
+    def read_mfa_token(self, token: str, *, now: datetime) -> UserId:
+        return codes.read_mfa_token(self._confirmation_secrets, token, now)
+
+    def nonce(self, nonce_id: UUID, *, expires_at: datetime) -> str:
+        return codes.nonce(self._confirmation_secrets[0], nonce_id, expires_at)
+
+    def read_nonce(self, nonce: str, *, now: datetime) -> UUID:
+        return codes.read_nonce(self._confirmation_secrets, nonce, now)
+
     def confirmation_code(self, confirmation_id: UUID) -> str:
         return codes.confirmation_code(self._confirmation_secrets[0], confirmation_id)
 

@@ -8,11 +8,15 @@ from uuid import UUID
 from nomadcrew.adapters.postgres.profiles import profile_of
 from nomadcrew.adapters.postgres.sql import Duplicate, Row, Sql, Statement, json_param, statements
 from nomadcrew.adapters.postgres.text_keys import search_columns, with_keys
-from nomadcrew.core.auth.errors import ConfirmationUsed, InvalidConfirmation, InvalidReset
-from nomadcrew.core.auth.model import CONFIRMATION_LIFETIME, RESET_LIFETIME, Account
+from nomadcrew.core.auth.errors import ConfirmationUsed, InvalidConfirmation, InvalidEmailChange, InvalidReset
+from nomadcrew.core.auth.model import CONFIRMATION_LIFETIME, EMAIL_CHANGE_LIFETIME, RESET_LIFETIME, Account, IdToken
 from nomadcrew.core.auth.ports import (
     AccountPage,
     Credentials,
+    DeviceId,
+    EmailChange,
+    EmailChangeId,
+    KnownDevice,
     NewAccount,
     PasswordReset,
     PasswordResetId,
@@ -72,22 +76,26 @@ class PostgresAccounts(PostgresUnconfirmedRegistrations):
         super().__init__(sql)
         self._passwords = passwords
 
-    async def register(self, new: NewAccount, password: str, *, confirmed: bool, now: datetime) -> Account:
+    async def register(
+        self, new: NewAccount, password: str, *, confirmed: bool, now: datetime, identity: IdToken | None = None
+    ) -> Account:
         rows = await self._fetch_with_retry(
             _SQL["register"],
             user_id=new.user_id,
             **_columns(new),
             password_hash=await self._passwords.hash(password),
             confirmed=confirmed,
+            provider=None if identity is None else identity.provider.value,
+            subject=None if identity is None else identity.subject,
             now=now,
         )
         if not rows:
             raise UsernameTaken
         [row] = rows
         if row["verdict"] == "created":
-            return _account(row)
+            return account_of(row)
         if row["password_hash"] and await self._passwords.matches(row["password_hash"], password):
-            return _account(row)
+            return account_of(row)
         raise EmailTaken
 
     async def request(
@@ -149,13 +157,63 @@ class PostgresAccounts(PostgresUnconfirmedRegistrations):
 
     async def get_reset(self, reset_id: PasswordResetId, *, now: datetime) -> PasswordReset | None:
         for row in await self._sql.fetch(_SQL["reset"], id=reset_id, now=now):
-            return PasswordReset(row["reset_id"], _account(row), row["expires_at"])
+            return PasswordReset(row["reset_id"], account_of(row), row["expires_at"])
         return None
 
     async def reset_password(self, reset: PasswordReset, password: str, *, now: datetime) -> None:
         password_hash = await self._passwords.hash(password)
         if not await self._sql.fetch(_SQL["reset_password"], id=reset.id, password_hash=password_hash, now=now):
             raise InvalidReset
+
+    async def request_email_change(
+        self, user_id: UserId, email: str, change_id: EmailChangeId, event_id: EventId, *, now: datetime
+    ) -> None:
+        await self._sql.fetch(
+            _SQL["request_email_change"],
+            user_id=user_id,
+            id=change_id,
+            email=email,
+            email_key=email_key(email),
+            event_id=event_id,
+            expires_at=now + EMAIL_CHANGE_LIFETIME,
+            mailed_before=now - REMIND_PAUSE,
+            now=now,
+        )
+
+    async def get_email_change(self, change_id: EmailChangeId, *, now: datetime) -> EmailChange | None:
+        for row in await self._sql.fetch(_SQL["email_change"], id=change_id, now=now):
+            return EmailChange(row["change_id"], account_of(row), row["new_email"], row["expires_at"])
+        return None
+
+    async def change_email(self, change: EmailChange, *, now: datetime) -> None:
+        try:
+            if await self._sql.fetch(_SQL["change_email"], id=change.id, now=now):
+                return
+        except Duplicate:
+            pass
+        raise InvalidEmailChange
+
+    async def get_former_email(self, change_id: EmailChangeId) -> str | None:
+        rows = await self._sql.fetch(_SQL["former_email"], id=change_id)
+        return rows[0]["former_email"] if rows else None
+
+    async def note_device(
+        self, user_id: UserId, kind: bytes, user_agent: str, device_id: DeviceId, *, is_known: bool, now: datetime
+    ) -> None:
+        await self._sql.fetch(
+            _SQL["note_device"],
+            id=device_id,
+            user_id=user_id,
+            kind=kind,
+            user_agent=user_agent,
+            is_known=is_known,
+            now=now,
+        )
+
+    async def get_device(self, device_id: DeviceId) -> KnownDevice | None:
+        for row in await self._sql.fetch(_SQL["device"], id=device_id):
+            return KnownDevice(account_of(row), row["user_agent"], row["first_seen_at"])
+        return None
 
     async def confirm(
         self, registration_id: RegistrationId, suffix: str, *, now: datetime, password_hash: str | None = None
@@ -170,7 +228,7 @@ class PostgresAccounts(PostgresUnconfirmedRegistrations):
             raise ConfirmationUsed
         if row["verdict"] != "ok":
             raise InvalidConfirmation
-        return _account(row)
+        return account_of(row)
 
     async def get_pending(self, registration_id: RegistrationId, *, now: datetime) -> Registration | None:
         rows = await self._sql.fetch(_SQL["pending"], id=registration_id, now=now)
@@ -187,7 +245,7 @@ class PostgresAccounts(PostgresUnconfirmedRegistrations):
         [row] = rows
         if row["id"] is None:
             return Credentials(row["password_hash"], registration_id=row["registration_id"])
-        return Credentials(row["password_hash"], account=_account(row))
+        return Credentials(row["password_hash"], account=account_of(row))
 
     async def find_registration(self, registration_id: RegistrationId, *, now: datetime) -> Credentials | None:
         rows = await self._sql.fetch(_SQL["pending"], id=registration_id, now=now)
@@ -208,15 +266,15 @@ class PostgresAccounts(PostgresUnconfirmedRegistrations):
 
     async def get_account(self, user_id: UserId) -> Account | None:
         rows = await self._sql.fetch(_SQL["one"], user_id=user_id)
-        return _account(rows[0]) if rows else None
+        return account_of(rows[0]) if rows else None
 
     async def get_credentials(self, user_id: UserId) -> Credentials | None:
         rows = await self._sql.fetch(_SQL["one"], user_id=user_id)
-        return Credentials(rows[0]["password_hash"], account=_account(rows[0])) if rows else None
+        return Credentials(rows[0]["password_hash"], account=account_of(rows[0])) if rows else None
 
     async def page(self, *, limit: int, offset: int) -> AccountPage:
         rows = await self._sql.fetch(_SQL["page"], limit=limit, offset=offset)
-        return AccountPage([_account(row) for row in rows if row["id"] is not None], rows[0]["total"])
+        return AccountPage([account_of(row) for row in rows if row["id"] is not None], rows[0]["total"])
 
     async def set_password(self, user_id: UserId, password: str, *, now: datetime) -> None:
         password_hash = await self._passwords.hash(password)
@@ -249,5 +307,5 @@ def _columns(new: NewAccount) -> dict[str, str | None]:
     }
 
 
-def _account(row: Row) -> Account:
-    return Account(profile_of(row), row["is_admin"], row["confirmed"])
+def account_of(row: Row) -> Account:
+    return Account(profile_of(row), row["is_admin"], row["confirmed"], row["has_totp"])

@@ -71,6 +71,10 @@ class PostgresDocuments:
             raise DocumentNotFound
         return DocumentId(stored[0]["id"])
 
+    async def get_completed(self, access: DocumentAccess) -> tuple[FileKind, int] | None:
+        rows = await self._sql.fetch(_SQL["completed"], id=access.document_id, caller=access.caller)
+        return (FileKind(rows[0]["media_type"]), rows[0]["size_bytes"]) if rows else None
+
     async def complete(
         self, access: DocumentAccess, kind: FileKind, size_bytes: int, event_id: EventId, trace: Trace
     ) -> Document:

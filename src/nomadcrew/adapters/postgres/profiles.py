@@ -74,6 +74,9 @@ class PostgresProfiles:
         [row] = await self._sql.fetch(_SQL["one"], id=user_id, caller=caller)
         return _profile_or_refusal(row)
 
+    async def forget(self, user_id: UserId) -> None:
+        """Do nothing: there is no copy."""
+
     async def view(self, user_id: UserId, caller: UserId) -> ProfileForCaller:
         [row] = await self._sql.fetch(_SQL["view"], id=user_id, caller=caller)
         return ProfileForCaller(_profile_or_refusal(row), row["is_companion"])

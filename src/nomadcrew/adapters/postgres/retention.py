@@ -7,9 +7,11 @@ from nomadcrew.core.batches import in_batches
 from nomadcrew.core.retention import (
     DEAD_JOB_RETENTION,
     DOCUMENT_AUDIT_RETENTION,
+    EMAIL_CHANGE_RETENTION,
     EVENT_RETENTION,
     FEEDBACK_RETENTION,
     IMPORT_RETENTION,
+    KNOWN_DEVICE_RETENTION,
     MAIL_COUNT_RETENTION,
     NOTIFICATION_RETENTION,
     POSITION_RETENTION,
@@ -56,6 +58,15 @@ class PostgresRetention:
         before = now - PUSH_TOKEN_RETENTION
         waiting = await self._purge(statements("push")["purge_waiting"], before=before)
         return waiting + await self._purge(statements("push")["purge_tokens"], before=before)
+
+    async def delete_nonces(self, now: datetime) -> int:
+        return await self._purge(statements("identities")["purge_nonces"], now=now)
+
+    async def delete_email_changes(self, now: datetime) -> int:
+        return await self._purge(statements("accounts")["purge_email_changes"], before=now - EMAIL_CHANGE_RETENTION)
+
+    async def delete_known_devices(self, now: datetime) -> int:
+        return await self._purge(statements("accounts")["purge_known_devices"], before=now - KNOWN_DEVICE_RETENTION)
 
     async def delete_feedback(self, now: datetime) -> int:
         return await self._purge(statements("feedback")["purge"], before=now - FEEDBACK_RETENTION)

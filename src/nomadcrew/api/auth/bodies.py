@@ -80,6 +80,62 @@ class ChangePasswordIn(Struct):
     device_token: Secret | None = None
 
 
+class ChangeEmailIn(Struct):
+    """The new address and the password, and the `device_token` of an earlier sign-in as in `LoginIn`."""
+
+    email: Text
+    password: Password
+    device_token: Secret | None = None
+
+
+class TokenIn(Struct):
+    """The token from the mail."""
+
+    token: Secret
+
+
+class PasswordIn(Struct):
+    """The present password, and the `device_token` of an earlier sign-in as in `LoginIn`."""
+
+    password: Password
+    device_token: Secret | None = None
+
+
+class CodeIn(Struct):
+    """A code of six digits from the authenticator app; or, where it says so, a recovery code."""
+
+    code: Secret
+
+
+class MfaVerifyIn(Struct):
+    """The `mfa_token` of the interrupted sign-in, and a code of the authenticator app or a recovery code.
+
+    The `device_token` of an earlier sign-in is as in `LoginIn`.
+    """
+
+    mfa_token: Secret
+    code: Secret
+    device_token: Secret | None = None
+
+
+class TotpView(Struct):
+    """An authenticator app to set up: `uri` is the content of the QR code, `secret` the text to type instead.
+
+    Each of the `recovery_codes` replaces one code of the app, once. They are shown this once only.
+    """
+
+    secret: str
+    uri: str
+    recovery_codes: Sequence[str]
+
+
+class MfaView(Struct):
+    """`totp` is true if sign-ins need a code. The number is that of unused recovery codes."""
+
+    totp: bool
+    recovery_codes_left: int
+
+
 class MailView(Struct):
     """The reply of requests for mails, the same for every address."""
 

@@ -4,24 +4,32 @@ import msgspec
 
 from nomadcrew.api.auth.bodies import (
     AddressIn,
+    ChangeEmailIn,
     ChangePasswordIn,
+    CodeIn,
     ConfirmationRequired,
     ConfirmIn,
     LoginIn,
     MailView,
+    MfaVerifyIn,
+    MfaView,
+    PasswordIn,
     PublicKeys,
     RefreshIn,
     RegisterIn,
     ResetPasswordIn,
     SessionsView,
     SignedInView,
+    TokenIn,
+    TotpView,
     ValidView,
     sessions_view,
     signed_in_view,
     valid_view,
 )
-from nomadcrew.core.auth import accounts, new_passwords, sessions
+from nomadcrew.core.auth import accounts, email_changes, new_passwords, sessions
 from nomadcrew.core.auth.failures import Origin
+from nomadcrew.core.auth.mfa import MfaActions
 from nomadcrew.core.errors import NotFound
 from nomadcrew.core.flags import REGISTRATION
 from nomadcrew.core.ids import SessionId
@@ -42,13 +50,14 @@ routes = Routes(
         "profiles",
         "sessions",
         "tokens",
+        "totp_factors",
     ),
 )
 
 
 @routes.post("/v1/auth/register", auth=Auth.PUBLIC, bucket="register", status=201, idempotency=Idempotency.NEVER,
              also=((202, ConfirmationRequired),),
-             refusals=(403,), statements=2, why="the account is created before its first session")  # fmt: skip
+             refusals=(401, 403), statements=3, why="the account comes before its first session")  # fmt: skip
 async def register(call: Call, body: RegisterIn) -> SignedInView | Reply:
     """Register an account.
 
@@ -81,12 +90,13 @@ async def register(call: Call, body: RegisterIn) -> SignedInView | Reply:
 
 
 @routes.post("/v1/auth/login", auth=Auth.PUBLIC, bucket="sign_in", idempotency=Idempotency.NEVER,
-             refusals=(401, 403), statements=2,
-             why="the password is checked between reading it and opening a session")  # fmt: skip
+             refusals=(401, 403), statements=3,
+             why="the password is checked before the session is opened; the device is noted")  # fmt: skip
 async def login(call: Call, body: LoginIn) -> SignedInView:
     """Sign in with an email address or username.
 
-    After five failures for an account from one network, further attempts from there are refused for a while.
+    After five failures for an account from one network, further attempts from there are refused for a while. An
+    account with an authenticator app answers 401 `mfa_required` with an `mfa_token` for `/v1/auth/mfa/verify`.
     """
     ports = call.ports
     signed_in = await accounts.sign_in(
@@ -128,8 +138,8 @@ async def logout(call: Call, body: RefreshIn) -> None:
 
 
 @routes.post("/v1/auth/confirm", auth=Auth.PUBLIC, bucket="sign_in", idempotency=Idempotency.NEVER,
-             refusals=(401,), statements=3,
-             why="the password is checked, then the account is created before its first session")  # fmt: skip
+             refusals=(401,), statements=4,
+             why="the password is checked, and the account comes before its first session")  # fmt: skip
 async def confirm(call: Call, body: ConfirmIn) -> SignedInView:
     """Confirm an email address with the token from a mail and the password of the registration.
 
@@ -184,7 +194,7 @@ async def reset_password(call: Call, body: ResetPasswordIn) -> None:
 
 
 @routes.post(
-    "/v1/auth/change-password", bucket="sign_in", idempotency=Idempotency.NEVER, refusals=(403,), statements=3,
+    "/v1/auth/change-password", bucket="sign_in", idempotency=Idempotency.NEVER, refusals=(403,), statements=4,
     why="the present password is checked before it is replaced, and this device gets a session",
 )  # fmt: skip
 async def change_password(call: Call, body: ChangePasswordIn) -> SignedInView:
@@ -203,6 +213,86 @@ async def change_password(call: Call, body: ChangePasswordIn) -> SignedInView:
         now=call.now,
     )
     return signed_in_view(signed_in)
+
+
+@routes.post("/v1/auth/change-email", bucket="sign_in", status=202, idempotency=Idempotency.NEVER, refusals=(403,),
+             statements=2, why="the password is checked before the change is stored")  # fmt: skip
+async def change_email(call: Call, body: ChangeEmailIn) -> MailView:
+    """Mail a link to a new email address, which replaces the present one once it is followed, within 30 minutes.
+
+    The reply is the same whether or not the address has an account.
+    """
+    ports = call.ports
+    await email_changes.request_email_change(
+        call.user_id,
+        body.password,
+        body.email,
+        _origin(call, body.device_token),
+        accounts=ports.accounts,
+        limits=ports.limits,
+        codes=ports.tokens,
+        new_id=ports.new_id,
+        now=call.now,
+    )
+    return MailView()
+
+
+@routes.post("/v1/auth/change-email/confirm", auth=Auth.PUBLIC, bucket="sign_in", status=204,
+             idempotency=Idempotency.NEVER, statements=2,
+             why="the change is read before it is made")  # fmt: skip
+async def confirm_email(call: Call, body: TokenIn) -> None:
+    """Confirm a new email address with the token from a mail, which works once. The former address gets a mail."""
+    ports = call.ports
+    await email_changes.change_email(
+        body.token, accounts=ports.accounts, profiles=ports.profiles, codes=ports.tokens, now=call.now
+    )
+
+
+@routes.post("/v1/auth/mfa/verify", auth=Auth.PUBLIC, bucket="sign_in", idempotency=Idempotency.NEVER,
+             refusals=(401, 403), statements=4,
+             why="the code is read and spent before the session is opened")  # fmt: skip
+async def verify_mfa(call: Call, body: MfaVerifyIn) -> SignedInView:
+    """Complete a sign-in that answered `mfa_required`, with a code of the authenticator app or a recovery code.
+
+    Each code works once. The `mfa_token` is valid for five minutes.
+    """
+    ports = call.ports
+    signed_in = await _mfa(call, body.device_token).sign_in(
+        body.mfa_token, body.code, accounts=ports.accounts, sessions=ports.sessions, tokens=ports.tokens
+    )
+    return signed_in_view(signed_in)
+
+
+@routes.get("/v1/auth/mfa")
+async def get_mfa(call: Call) -> MfaView:
+    """Tell whether the caller's sign-ins need a code."""
+    status = await _mfa(call).status(call.user_id)
+    return MfaView(status.totp, status.recovery_codes_left)
+
+
+@routes.post("/v1/auth/mfa/totp", bucket="sign_in", idempotency=Idempotency.NEVER, refusals=(403, 409),
+             statements=2, why="the password is checked before the secret is stored")  # fmt: skip
+async def begin_totp(call: Call, body: PasswordIn) -> TotpView:
+    """Set up an authenticator app. Sign-ins need its codes once it is confirmed."""
+    new = await _mfa(call, body.device_token).begin(
+        call.user_id, body.password, accounts=call.ports.accounts, issuer=call.ports.site.name
+    )
+    return TotpView(new.secret, new.uri, new.recovery_codes)
+
+
+@routes.post("/v1/auth/mfa/totp/confirm", bucket="sign_in", status=204, idempotency=Idempotency.NEVER,
+             refusals=(403, 409), statements=2, why="the code is compared with the stored secret")  # fmt: skip
+async def confirm_totp(call: Call, body: CodeIn) -> None:
+    """Confirm the authenticator app with a code of it: sign-ins need one from now on."""
+    await _mfa(call).confirm(call.user_id, body.code)
+
+
+@routes.delete("/v1/auth/mfa/totp", bucket="sign_in", status=204, idempotency=Idempotency.NEVER,
+               refusals=(403, 409), statements=3,
+               why="the code is spent before the secret is deleted")  # fmt: skip
+async def remove_totp(call: Call, body: CodeIn) -> None:
+    """Remove the authenticator app, with a code of it or a recovery code. Sign-ins need no code any more."""
+    await _mfa(call).remove(call.user_id, body.code)
 
 
 @routes.get("/v1/auth/sessions")
@@ -241,6 +331,13 @@ async def validate(call: Call) -> ValidView:
 async def jwks(call: Call) -> PublicKeys:
     """List the public keys that verify this site's access tokens."""
     return msgspec.convert(await call.ports.tokens.jwks(now=call.now), PublicKeys)
+
+
+def _mfa(call: Call, device_token: str | None = None) -> MfaActions:
+    ports = call.ports
+    return MfaActions(
+        _origin(call, device_token), ports.totp_factors, ports.tokens, ports.limits, ports.new_id, call.now
+    )
 
 
 def _origin(call: Call, device_token: str | None = None) -> Origin:

@@ -138,7 +138,7 @@ async def _reserve(call: Call, trip_id: TripId | None, body: ReservationIn) -> R
 
 @routes.post(
     "/v1/wallet/documents:complete", gate=Gate("document", "create"), bucket="upload", refusals=(400, 409),
-    idempotency=Idempotency.NEVER,
+    idempotency=Idempotency.NEVER, statements=2, why="a document that was completed before takes no other file",
 )  # fmt: skip
 async def complete_document(call: Call, body: CompletionIn) -> DocumentView:
     """Complete a reserved document, once its file is in the file store.

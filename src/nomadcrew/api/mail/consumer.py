@@ -6,8 +6,10 @@ from uuid import UUID
 import msgspec
 
 from nomadcrew.api.mail.messages import (
+    account_changed_mail,
     confirmation_mail,
     contact_email_mail,
+    email_change_mail,
     invitation_mail,
     invitation_reminder_mail,
     registered_mail,
@@ -15,7 +17,8 @@ from nomadcrew.api.mail.messages import (
     reset_mail,
 )
 from nomadcrew.core import events
-from nomadcrew.core.auth.ports import PasswordResetId, RegistrationId
+from nomadcrew.core.auth.model import AccountChange
+from nomadcrew.core.auth.ports import DeviceId, EmailChangeId, PasswordResetId, RegistrationId
 from nomadcrew.core.events import Event
 from nomadcrew.core.ids import DocumentId, InvitationId, UserId
 from nomadcrew.core.invitations.model import InvitationStatus
@@ -47,6 +50,19 @@ class AboutAccount(msgspec.Struct):
 
 class AboutReset(msgspec.Struct):
     reset_id: UUID
+
+
+class AboutEmailChange(msgspec.Struct):
+    change_id: UUID
+
+
+class AboutAccountChange(msgspec.Struct):
+    """A change of an account, and the device or the change of the address that the mail needs."""
+
+    user_id: UUID
+    change: AccountChange
+    device_id: UUID | None = None
+    change_id: UUID | None = None
 
 
 class AboutDocument(msgspec.Struct, rename="camel"):
@@ -81,6 +97,10 @@ async def _mail_for(event: Event, ports: Ports) -> MailMessage | None:
             return await _about_account(event, ports)
         case "account.password_reset_requested":
             return await _about_reset(event, ports)
+        case "account.email_change_requested":
+            return await _about_email_change(event, ports)
+        case "account.changed":
+            return await _about_account_change(event, ports)
         case "contact_email.confirmation_requested":
             return await _about_contact_email(event, ports)
         case events.DOCUMENT_ENDS:
@@ -139,3 +159,30 @@ async def _about_reset(event: Event, ports: Ports) -> MailMessage | None:
     if reset is None:
         return None
     return reset_mail(str(event.id), reset, ports.codes.confirmation_code(reset.id), ports.site)
+
+
+async def _about_email_change(event: Event, ports: Ports) -> MailMessage | None:
+    about = msgspec.json.decode(event.payload, type=AboutEmailChange)
+    change = await ports.registrations.get_email_change(EmailChangeId(about.change_id), now=ports.clock())
+    if change is None:
+        return None
+    return email_change_mail(str(event.id), change, ports.codes.confirmation_code(change.id), ports.site)
+
+
+async def _about_account_change(event: Event, ports: Ports) -> MailMessage | None:
+    """None unless the address is confirmed: a stranger may have registered it."""
+    about = msgspec.json.decode(event.payload, type=AboutAccountChange)
+    device = None
+    if about.device_id is not None:
+        device = await ports.registrations.get_device(DeviceId(about.device_id))
+        account = None if device is None else device.account
+    else:
+        account = await ports.registrations.get_account(UserId(about.user_id))
+    if account is None or not account.confirmed:
+        return None
+    to: str | None = account.profile.email
+    if about.change_id is not None:
+        to = await ports.registrations.get_former_email(EmailChangeId(about.change_id))
+    if to is None:
+        return None
+    return account_changed_mail(str(event.id), to, about.change, account.profile.username, ports.site, device)

@@ -3,8 +3,8 @@
 from typing import Any
 
 from nomadcrew.api.rendering import day, days, minute, render, unlinked
-from nomadcrew.core.auth.model import Account
-from nomadcrew.core.auth.ports import PasswordReset, Registration
+from nomadcrew.core.auth.model import Account, AccountChange
+from nomadcrew.core.auth.ports import EmailChange, KnownDevice, PasswordReset, Registration
 from nomadcrew.core.documents.model import EndingDocument
 from nomadcrew.core.invitations.model import InvitationDetails
 from nomadcrew.core.mail import MailMessage
@@ -77,6 +77,68 @@ def reset_mail(id_: str, reset: PasswordReset, code: str, site: Site) -> MailMes
     )
 
 
+def email_change_mail(id_: str, change: EmailChange, code: str, site: Site) -> MailMessage:
+    """The mail with the link that confirms a new email address."""
+    return _message(
+        id_,
+        change.email,
+        "Confirm your new address",
+        "email_change_mail",
+        username=unlinked(change.account.profile.username),
+        expires=minute(change.expires_at),
+        link=f"{site.public_url}/auth/email/{code}",
+    )
+
+
+_CHANGES = {
+    AccountChange.PASSWORD: (
+        "Your password was changed",
+        "The account {username} has a new password. All other devices are signed out.",
+    ),
+    AccountChange.EMAIL: (
+        "Your e-mail address was changed",
+        "The account {username} has another e-mail address now. This one gets no more mails about it.",
+    ),
+    AccountChange.TOTP_ENABLED: (
+        "Your sign-ins need a code now",
+        "The account {username} has an authenticator app: sign-ins need its codes from now on.",
+    ),
+    AccountChange.TOTP_DISABLED: (
+        "Your sign-ins need no code any more",
+        "The authenticator app of the account {username} was removed: the password alone signs in now.",
+    ),
+    AccountChange.IDENTITY_LINKED: (
+        "Another sign-in was added",
+        "An account at another service signs in to the account {username} from now on.",
+    ),
+    AccountChange.IDENTITY_UNLINKED: (
+        "A sign-in was removed",
+        "An account at another service no longer signs in to the account {username}.",
+    ),
+    AccountChange.NEW_DEVICE: (
+        "A new device signed in",
+        "{device} signed in to the account {username} at {moment}.",
+    ),
+}
+
+
+def account_changed_mail(
+    id_: str, to: str, change: AccountChange, username: str, site: Site, device: KnownDevice | None = None
+) -> MailMessage:
+    """The mail that tells a user of a change that another person may have made."""
+    subject, text = _CHANGES[change]
+    values = {"username": unlinked(username)}
+    if device is not None:
+        values |= {"device": unlinked(device.user_agent) or "A device", "moment": minute(device.created_at)}
+    # The former address cannot ask for a new password any more.
+    advice = (
+        f"write to the operator of {site.public_url} at once."
+        if change == AccountChange.EMAIL
+        else "choose a new password at once: the app mails you a link for it."
+    )
+    return _message(id_, to, subject, "account_changed_mail", text=text.format(**values), advice=advice)
+
+
 def contact_email_mail(id_: str, address: UnconfirmedContactEmail, code: str, site: Site) -> MailMessage:
     """The mail with the link that confirms a contact address."""
     return _message(
@@ -114,6 +176,6 @@ def _message(id_: str, to: str, subject: str, template: str, **values: Any) -> M
         id_,
         to,
         subject,
-        render(f"{template}.txt", **values),
+        render(f"{template}.txt", subject=subject, **values),
         render(f"{template}.html", subject=subject, **values),
     )

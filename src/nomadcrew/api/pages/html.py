@@ -9,11 +9,12 @@ from nomadcrew.core.auth.errors import (
     ConfirmationUsed,
     InvalidConfirmation,
     InvalidCredentials,
+    InvalidEmailChange,
     InvalidReset,
     WeakPassword,
 )
 from nomadcrew.core.auth.model import Account
-from nomadcrew.core.auth.ports import PasswordReset
+from nomadcrew.core.auth.ports import EmailChange, PasswordReset
 from nomadcrew.core.errors import DomainError, TooMany, Unavailable
 from nomadcrew.core.invitations.errors import BadInvitationToken, Expired, InviterNotAllowed, NotPending
 from nomadcrew.core.invitations.model import InvitationDetails
@@ -38,6 +39,7 @@ _STATUS: dict[type[DomainError], int] = {
     Expired: HTTPStatus.GONE,
     InviterNotAllowed: HTTPStatus.GONE,
     ConfirmationUsed: HTTPStatus.GONE,
+    InvalidEmailChange: HTTPStatus.GONE,
     InvalidReset: HTTPStatus.GONE,
 }
 _HEADINGS = {
@@ -106,6 +108,16 @@ def reset_password_page(reset: PasswordReset, refusal: WeakPassword | None = Non
 
 def password_reset_page(reset: PasswordReset) -> Reply:
     return _reply(HTTPStatus.OK, render("password_reset.html", username=reset.account.profile.username))
+
+
+def confirm_email_page(change: EmailChange) -> Reply:
+    html = render("confirm_email.html", username=change.account.profile.username, email=change.email)
+    return _reply(HTTPStatus.OK, html)
+
+
+def email_changed_page(change: EmailChange) -> Reply:
+    html = render("email_changed.html", username=change.account.profile.username, email=change.email)
+    return _reply(HTTPStatus.OK, html)
 
 
 def confirm_contact_email_page(address: UnconfirmedContactEmail) -> Reply:

@@ -8,22 +8,24 @@ from collections.abc import Mapping
 
 from nomadcrew.api.pages.html import (
     confirm_contact_email_page,
+    confirm_email_page,
     confirm_page,
     confirmed_page,
     contact_email_confirmed_page,
+    email_changed_page,
     invitation_page,
     password_reset_page,
     refused_page,
     reset_password_page,
     welcome_page,
 )
-from nomadcrew.core.auth import accounts, new_passwords
+from nomadcrew.core.auth import accounts, email_changes, new_passwords
 from nomadcrew.core.auth.accounts import SignUp
-from nomadcrew.core.auth.errors import InvalidCredentials, WeakPassword
+from nomadcrew.core.auth.errors import InvalidCredentials, MfaRequired, WeakPassword
 from nomadcrew.core.auth.failures import Origin
 from nomadcrew.core.auth.model import Account
 from nomadcrew.core.auth.ports import PasswordReset
-from nomadcrew.core.errors import DomainError, NotFound, TooMany
+from nomadcrew.core.errors import DomainError, Forbidden, NotFound, TooMany
 from nomadcrew.core.invitations import service as invitations
 from nomadcrew.core.invitations.errors import Expired, InviterNotAllowed, NotPending
 from nomadcrew.core.invitations.model import InvitationDetails, InvitationStatus
@@ -70,6 +72,9 @@ async def answer_invitation(call: Call) -> Reply:
             new_id=call.ports.new_id,
             now=call.now,
         )
+    except MfaRequired:
+        in_the_app = Forbidden("This account needs a code to sign in: accept the invitation in the app.")
+        return invitation_page(details, token, site, refusal=in_the_app, form=form)
     except (NotPending, Expired, InviterNotAllowed, NotFound) as refusal:
         return refused_page(refusal)
     except DomainError as refusal:
@@ -144,6 +149,38 @@ async def reset_by_page(call: Call) -> Reply:
     except DomainError as refusal:
         return refused_page(refusal)
     return password_reset_page(reset)
+
+
+@routes.get("/auth/email/{token}", auth=Auth.PUBLIC, html=True, refusals=(410,))
+async def show_email_change(call: Call) -> Reply:
+    """Show the button that confirms a new email address, with the name of its account."""
+    ports = call.ports
+    try:
+        change = await email_changes.find_email_change(
+            call.request.params["token"], accounts=ports.accounts, codes=ports.tokens, now=call.now
+        )
+    except DomainError as refusal:
+        return refused_page(refusal)
+    return confirm_email_page(change)
+
+
+@routes.post("/auth/email/{token}", auth=Auth.PUBLIC, html=True, idempotency=Idempotency.NEVER,
+             refusals=(410,), statements=2, why="the change is read before it is made")  # fmt: skip
+async def change_email_by_page(call: Call) -> Reply:
+    """Confirm a new email address."""
+    ports = call.ports
+    try:
+        await _spend(call, "sign_in")
+        change = await email_changes.change_email(
+            call.request.params["token"],
+            accounts=ports.accounts,
+            profiles=ports.profiles,
+            codes=ports.tokens,
+            now=call.now,
+        )
+    except DomainError as refusal:
+        return refused_page(refusal)
+    return email_changed_page(change)
 
 
 @routes.get("/contact-email/confirm/{token}", auth=Auth.PUBLIC, html=True, refusals=(404,))

@@ -4,9 +4,16 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from nomadcrew.core.auth.errors import InvalidCredentials, NotConfirmed, RegistrationClosed
+from nomadcrew.core.auth.errors import (
+    InvalidCredentials,
+    MfaRequired,
+    NotConfirmed,
+    PasswordElsewhere,
+    RegistrationClosed,
+    WrongPassword,
+)
 from nomadcrew.core.auth.failures import Origin, Target, check_within_limits
-from nomadcrew.core.auth.model import Account, SignedIn
+from nomadcrew.core.auth.model import MFA_TOKEN_LIFETIME, Account, SignedIn
 from nomadcrew.core.auth.passwords import check_password
 from nomadcrew.core.auth.ports import Accounts, Codes, Credentials, NewAccount, RegistrationId, Sessions, Tokens
 from nomadcrew.core.auth.sessions import open_session
@@ -51,7 +58,9 @@ async def register(
     account = await create_account(
         sign_up, origin, confirmed=False, accounts=accounts, limits=limits, codes=tokens, new_id=new_id, now=now
     )
-    return await open_session(account, origin.user_agent, sessions=sessions, tokens=tokens, new_id=new_id, now=now)
+    return await open_session(
+        account, origin, accounts=accounts, sessions=sessions, tokens=tokens, new_id=new_id, now=now
+    )
 
 
 async def create_account(
@@ -70,6 +79,7 @@ async def create_account(
     Raises:
         Invalid: the address, a name or the username is malformed; `WeakPassword`.
         EmailTaken, UsernameTaken: another account has it.
+        MfaRequired: the existing account needs a code.
         TooMany: too many wrong passwords for an existing account.
     """
     new = _checked(sign_up, new_id)
@@ -86,6 +96,7 @@ async def create_account(
     target = Target(email_key(new.email))
     if not await check_within_limits(register, target, origin, limits=limits, codes=codes):
         raise EmailTaken
+    require_no_code(made[0], codes, now)
     return made[0]
 
 
@@ -125,7 +136,9 @@ async def confirm(
     account = await confirm_account(
         code, password, origin, accounts=accounts, tokens=tokens, limits=limits, new_id=new_id, now=now
     )
-    return await open_session(account, origin.user_agent, sessions=sessions, tokens=tokens, new_id=new_id, now=now)
+    return await open_session(
+        account, origin, accounts=accounts, sessions=sessions, tokens=tokens, new_id=new_id, now=now
+    )
 
 
 async def confirm_account(
@@ -179,7 +192,9 @@ async def sign_in(
     account = await check_credentials(
         login, password, origin, accounts=accounts, limits=limits, codes=tokens, new_id=new_id, now=now
     )
-    return await open_session(account, origin.user_agent, sessions=sessions, tokens=tokens, new_id=new_id, now=now)
+    return await open_session(
+        account, origin, accounts=accounts, sessions=sessions, tokens=tokens, new_id=new_id, now=now
+    )
 
 
 async def check_credentials(
@@ -197,6 +212,7 @@ async def check_credentials(
 
     Raises:
         InvalidCredentials: the login or the password is wrong.
+        MfaRequired: both are right, but the account needs a code.
         NotConfirmed: both are right, but the address is not confirmed; the mail is sent again.
         TooMany: too many failures before, as `check_within_limits` says.
     """
@@ -206,6 +222,7 @@ async def check_credentials(
     await require_password(credentials, password, target, origin, accounts=accounts, limits=limits, codes=codes)
     assert credentials is not None
     if credentials.account is not None:
+        require_no_code(credentials.account, codes, now)
         return credentials.account
     assert credentials.registration_id is not None
     await accounts.remind(credentials.registration_id, EventId(new_id()), now=now)
@@ -256,3 +273,30 @@ async def require_password(
     )
     if not is_right:
         raise InvalidCredentials
+
+
+async def require_own_password(
+    user_id: UserId, password: str, origin: Origin, *, accounts: Accounts, limits: RateLimits, codes: Codes
+) -> Account:
+    """The account of a signed-in user who knows its password.
+
+    Raises:
+        WrongPassword: the password is wrong.
+        PasswordElsewhere: the user has no account of this site.
+        TooMany: too many wrong passwords before.
+    """
+    credentials = await accounts.get_credentials(user_id)
+    if credentials is None or credentials.account is None:
+        raise PasswordElsewhere
+    target = Target(email_key(credentials.account.profile.email), user_id)
+    try:
+        await require_password(credentials, password, target, origin, accounts=accounts, limits=limits, codes=codes)
+    except InvalidCredentials:
+        raise WrongPassword from None
+    return credentials.account
+
+
+def require_no_code(account: Account, codes: Codes, now: datetime) -> None:
+    """Raises MfaRequired: the sign-in needs a code."""
+    if account.has_totp:
+        raise MfaRequired(codes.mfa_token(account.user_id, expires_at=now + MFA_TOKEN_LIFETIME))

@@ -6,7 +6,7 @@ from nomadcrew.core.auth.accounts import SignUp, create_account
 from nomadcrew.core.auth.failures import Origin
 from nomadcrew.core.auth.model import Account
 from nomadcrew.core.auth.passwords import check_password
-from nomadcrew.core.auth.ports import AccountPage, Accounts, Codes
+from nomadcrew.core.auth.ports import AccountPage, Accounts, Codes, TotpFactors
 from nomadcrew.core.errors import NotFound
 from nomadcrew.core.ids import NewId
 from nomadcrew.core.rate_limits import RateLimits
@@ -60,6 +60,17 @@ async def grant_admin(login: str, *, accounts: Accounts, now: datetime, granted:
     """
     account = await _account(login, accounts, now)
     await accounts.grant_admin(account.user_id, granted=granted, now=now)
+    return account
+
+
+async def remove_totp(login: str, *, accounts: Accounts, totp_factors: TotpFactors, now: datetime) -> Account:
+    """Remove the authenticator app of a user who lost it: the password alone signs in. Safe to repeat.
+
+    Raises:
+        NotFound: no account has that address or username.
+    """
+    account = await _account(login, accounts, now)
+    await totp_factors.remove(account.user_id, now=now)
     return account
 
 

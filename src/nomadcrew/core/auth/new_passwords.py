@@ -2,9 +2,9 @@
 
 from datetime import datetime
 
-from nomadcrew.core.auth.accounts import require_password
-from nomadcrew.core.auth.errors import InvalidCredentials, InvalidReset, PasswordElsewhere, WrongPassword
-from nomadcrew.core.auth.failures import Origin, Target
+from nomadcrew.core.auth.accounts import require_own_password
+from nomadcrew.core.auth.errors import InvalidReset
+from nomadcrew.core.auth.failures import Origin
 from nomadcrew.core.auth.model import SignedIn
 from nomadcrew.core.auth.passwords import check_password
 from nomadcrew.core.auth.ports import Accounts, Codes, PasswordReset, PasswordResetId, Sessions, Tokens
@@ -12,7 +12,6 @@ from nomadcrew.core.auth.sessions import open_session
 from nomadcrew.core.errors import Invalid
 from nomadcrew.core.ids import EventId, NewId, UserId
 from nomadcrew.core.rate_limits import RateLimits
-from nomadcrew.core.text import email_key
 
 
 async def change_password(
@@ -31,23 +30,15 @@ async def change_password(
     """Replace the password of a user who knows it. All sessions end, and this device gets a new one.
 
     Raises:
-        WrongPassword: the present password is wrong.
-        PasswordElsewhere: the user has no account of this site.
         WeakPassword: the new one is too weak.
-        TooMany: too many wrong passwords before.
+        DomainError: as `require_own_password` says.
     """
-    credentials = await accounts.get_credentials(user_id)
-    if credentials is None or credentials.account is None:
-        raise PasswordElsewhere
-    account = credentials.account
-    target = Target(email_key(account.profile.email), user_id)
-    try:
-        await require_password(credentials, present, target, origin, accounts=accounts, limits=limits, codes=tokens)
-    except InvalidCredentials:
-        raise WrongPassword from None
+    account = await require_own_password(user_id, present, origin, accounts=accounts, limits=limits, codes=tokens)
     check_password(new, email=account.profile.email, username=account.profile.username)
     await accounts.set_password(user_id, new, now=now)
-    return await open_session(account, origin.user_agent, sessions=sessions, tokens=tokens, new_id=new_id, now=now)
+    return await open_session(
+        account, origin, accounts=accounts, sessions=sessions, tokens=tokens, new_id=new_id, now=now
+    )
 
 
 async def request_reset(email: str, *, accounts: Accounts, new_id: NewId, now: datetime) -> None:

@@ -7,12 +7,14 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from nomadcrew.core.auth.model import Account, ListedSession, Session
+from nomadcrew.core.auth.model import Account, Identity, IdToken, ListedSession, Provider, Session
 from nomadcrew.core.claims import Claims
 from nomadcrew.core.ids import EventId, SessionId, UserId
 
 RegistrationId = NewType("RegistrationId", UUID)
 PasswordResetId = NewType("PasswordResetId", UUID)
+EmailChangeId = NewType("EmailChangeId", UUID)
+DeviceId = NewType("DeviceId", UUID)
 
 
 class NewAccount(Struct, frozen=True):
@@ -53,6 +55,32 @@ class PasswordReset(Struct, frozen=True):
     expires_at: datetime
 
 
+class TotpFactor(Struct, frozen=True):
+    """The authenticator app of an account. It counts once it is confirmed."""
+
+    account: Account
+    secret: bytes
+    is_confirmed: bool
+    recovery_codes_left: int
+
+
+class EmailChange(Struct, frozen=True):
+    """A request for another email address that can still be used."""
+
+    id: EmailChangeId
+    account: Account
+    email: str
+    expires_at: datetime
+
+
+class KnownDevice(Struct, frozen=True):
+    """A kind of device on which the account signed in, at `created_at` for the first time."""
+
+    account: Account
+    user_agent: str
+    created_at: datetime
+
+
 class AccountPage(Struct, frozen=True):
     items: Sequence[Account]
     total: int
@@ -82,14 +110,27 @@ class Registrations(Protocol):
         """The reset; None if it was used, replaced, or has expired."""
         ...
 
+    async def get_email_change(self, change_id: EmailChangeId, *, now: datetime) -> EmailChange | None:
+        """The change; None if it was made, replaced, or has expired."""
+        ...
+
+    async def get_former_email(self, change_id: EmailChangeId) -> str | None:
+        """The address that a change replaced."""
+        ...
+
+    async def get_device(self, device_id: DeviceId) -> KnownDevice | None: ...
+
 
 class Accounts(Registrations, Protocol):
     """Accounts of this site, with credentials and profiles."""
 
-    async def register(self, new: NewAccount, password: str, *, confirmed: bool, now: datetime) -> Account:
+    async def register(
+        self, new: NewAccount, password: str, *, confirmed: bool, now: datetime, identity: IdToken | None = None
+    ) -> Account:
         """Create account and profile together; `confirmed` says whether the address is proven.
 
-        A repeat with the address and password of an existing account returns that account.
+        A repeat with the address and password of an existing account returns that account. With an identity, it is
+        linked, and the password counts as unknown to the user.
 
         Raises:
             EmailTaken: an account with the address and another password exists.
@@ -136,6 +177,32 @@ class Accounts(Registrations, Protocol):
         """
         ...
 
+    async def request_email_change(
+        self, user_id: UserId, email: str, change_id: EmailChangeId, event_id: EventId, *, now: datetime
+    ) -> None:
+        """Store a change of the account's address, which replaces an earlier one, and cause its mail.
+
+        At most one mail every five minutes to the same address, and none to one that has an account.
+        """
+        ...
+
+    async def change_email(self, change: EmailChange, *, now: datetime) -> None:
+        """Replace the address, which is confirmed, and cause a mail to the former one.
+
+        Raises:
+            InvalidEmailChange: it was made or replaced meanwhile, or another account has the address now.
+        """
+        ...
+
+    async def note_device(
+        self, user_id: UserId, kind: bytes, user_agent: str, device_id: DeviceId, *, is_known: bool, now: datetime
+    ) -> None:
+        """Record a sign-in on a kind of device, the SHA-256 of its description.
+
+        Causes a mail if the kind is new to an account that knows another one, unless `is_known`.
+        """
+        ...
+
     async def get_credentials(self, user_id: UserId) -> Credentials | None: ...
 
     async def find(self, login: str, *, now: datetime) -> Credentials | None:
@@ -160,6 +227,80 @@ class Accounts(Registrations, Protocol):
 
     async def grant_admin(self, user_id: UserId, *, granted: bool, now: datetime) -> None:
         """Grant or revoke the rights of a system administrator. Raises `NotFound` if there is no such account."""
+        ...
+
+
+class TotpFactors(Protocol):
+    """Authenticator apps of accounts, at most one each, and the hashes of their recovery codes."""
+
+    async def begin(self, user_id: UserId, secret: bytes, recovery_hashes: Sequence[bytes]) -> None:
+        """Store an unconfirmed factor, which replaces an unconfirmed one.
+
+        Raises:
+            MfaEnabled: the account has a confirmed one.
+        """
+        ...
+
+    async def get(self, user_id: UserId) -> TotpFactor | None: ...
+
+    async def confirm(self, user_id: UserId, secret: bytes, step: int, *, now: datetime) -> bool:
+        """Confirm the factor of this secret, and spend a step. False if it was replaced or confirmed meanwhile."""
+        ...
+
+    async def spend_step(self, user_id: UserId, step: int) -> bool:
+        """False if this step, or a later one, is spent."""
+        ...
+
+    async def spend_recovery_code(self, user_id: UserId, hash_: bytes) -> bool:
+        """False if there is no such code left."""
+        ...
+
+    async def remove(self, user_id: UserId, *, now: datetime) -> None:
+        """Delete the factor with its recovery codes. Safe to repeat."""
+        ...
+
+
+class Identities(Protocol):
+    """Accounts at providers that may sign in to accounts here: at most one per provider."""
+
+    async def find(self, provider: Provider, subject: str) -> Account | None: ...
+
+    async def spend_nonce(self, nonce_id: UUID, *, expires_at: datetime) -> bool:
+        """False if it was spent before."""
+        ...
+
+    async def link(self, user_id: UserId, provider: Provider, subject: str, *, now: datetime) -> None:
+        """Link an identity. A repeat changes nothing.
+
+        Raises:
+            IdentityTaken: it is linked to another account, or the account has another one of the provider.
+        """
+        ...
+
+    async def unlink(self, user_id: UserId, provider: Provider, *, now: datetime) -> None:
+        """
+        Raises:
+            NotFound: the account has none of this provider.
+            LastSignIn: the account has neither a password that its user knows nor another identity.
+        """
+        ...
+
+    async def list(self, user_id: UserId) -> Sequence[Identity]:
+        """In the order of their providers' names."""
+        ...
+
+
+class IdTokens(Protocol):
+    """Verifies ID tokens of providers."""
+
+    async def verify(self, provider: Provider, id_token: str, nonce: str, *, now: datetime) -> IdToken:
+        """The token, after checking its signature, issuer, audience, times and nonce.
+
+        Raises:
+            ProviderOff: the site has no client at the provider.
+            InvalidIdToken: a check failed.
+            Unavailable: the provider's keys cannot be fetched.
+        """
         ...
 
 
@@ -240,6 +381,16 @@ class OpenSessions(Protocol):
 class Codes(Protocol):
     """Secrets other than access tokens."""
 
+    def random_bytes(self, count: int, /) -> bytes: ...
+
+    def mfa_token(self, user_id: UserId, *, expires_at: datetime) -> str:
+        """A secret that proves that the user's password was right."""
+        ...
+
+    def read_mfa_token(self, token: str, *, now: datetime) -> UserId:
+        """Raises InvalidMfaToken: the token is forged, malformed or expired."""
+        ...
+
     def new_refresh_token(self) -> str:
         """A new random secret."""
         ...
@@ -254,6 +405,14 @@ class Codes(Protocol):
 
     def read_device_token(self, token: str, user_id: UserId) -> str | None:
         """The id of the device whose token it is; None unless the user signed in there."""
+        ...
+
+    def nonce(self, nonce_id: UUID, *, expires_at: datetime) -> str:
+        """A secret that a client gets into an ID token."""
+        ...
+
+    def read_nonce(self, nonce: str, *, now: datetime) -> UUID:
+        """Raises InvalidIdToken: the nonce is forged, malformed or expired."""
         ...
 
     def confirmation_code(self, confirmation_id: UUID) -> str:

@@ -1,12 +1,14 @@
 """Sessions: refresh tokens that rotate, and the detection of their reuse."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from datetime import datetime
 
 from msgspec.structs import replace
 
 from nomadcrew.core.auth.errors import InvalidRefreshToken
+from nomadcrew.core.auth.failures import Origin
 from nomadcrew.core.auth.model import (
     ACCESS_LIFETIME,
     MAX_USER_AGENT,
@@ -16,18 +18,33 @@ from nomadcrew.core.auth.model import (
     Session,
     SignedIn,
 )
-from nomadcrew.core.auth.ports import Sessions, Tokens
+from nomadcrew.core.auth.ports import Accounts, DeviceId, Sessions, Tokens
 from nomadcrew.core.claims import Claims
 from nomadcrew.core.ids import NewId, SessionId, UserId
 
 
 async def open_session(
-    account: Account, user_agent: str, *, sessions: Sessions, tokens: Tokens, new_id: NewId, now: datetime
+    account: Account,
+    origin: Origin,
+    *,
+    accounts: Accounts,
+    sessions: Sessions,
+    tokens: Tokens,
+    new_id: NewId,
+    now: datetime,
 ) -> SignedIn:
-    """Open a session for one more device."""
+    """Open a session for one more device. A mail tells the user of a device of a new kind."""
     refresh_token = tokens.new_refresh_token()
     session = Session(SessionId(new_id()), account, now + REFRESH_LIFETIME)
-    await sessions.open(session, hash_of(refresh_token), now=now, user_agent=user_agent[:MAX_USER_AGENT])
+    user_agent = origin.user_agent[:MAX_USER_AGENT]
+    await sessions.open(session, hash_of(refresh_token), now=now, user_agent=user_agent)
+    is_known = (
+        origin.device_token is not None
+        and tokens.read_device_token(origin.device_token, account.user_id) is not None
+    )
+    await accounts.note_device(
+        account.user_id, _kind_of(user_agent), user_agent, DeviceId(new_id()), is_known=is_known, now=now
+    )
     signed_in = await _signed_in(session, refresh_token, tokens, now)
     return replace(signed_in, device_token=tokens.device_token(account.user_id))
 
@@ -85,6 +102,11 @@ async def end_other_sessions(claims: Claims, *, sessions: Sessions, tokens: Toke
 def hash_of(refresh_token: str) -> bytes:
     """The stored hash of a refresh token. The token has 256 random bits, so a fast hash is enough."""
     return hashlib.sha256(refresh_token.encode()).digest()
+
+
+def _kind_of(user_agent: str) -> bytes:
+    """The hash of a User-Agent without its numbers: a new version of a program is no new device."""
+    return hashlib.sha256(re.sub(r"[\d._]+", "", user_agent).encode()).digest()
 
 
 async def _signed_in(session: Session, refresh_token: str, tokens: Tokens, now: datetime) -> SignedIn:

@@ -206,3 +206,13 @@ def max_bytes(trip_id: TripId | None) -> int:
 def key_of(document_id: DocumentId) -> str:
     """The key of a document's file. It names neither user nor trip."""
     return f"documents/{document_id}"
+
+
+def upload_key(document_id: DocumentId) -> str:
+    """The key of a file as its client uploaded it. It is unchecked and never served."""
+    return f"documents/{document_id}-upload"
+
+
+def keys_of(document_id: DocumentId) -> Sequence[str]:
+    """The keys of all files that a document may have."""
+    return [key_of(document_id), upload_key(document_id)]

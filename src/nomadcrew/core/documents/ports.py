@@ -58,6 +58,10 @@ class Documents(Protocol):
         """
         ...
 
+    async def get_completed(self, access: DocumentAccess) -> tuple[FileKind, int] | None:
+        """Type and size in bytes of the file of a document that the caller completed before. Checks no rule."""
+        ...
+
     async def complete(
         self, access: DocumentAccess, kind: FileKind, size_bytes: int, event_id: EventId, trace: Trace
     ) -> Document:

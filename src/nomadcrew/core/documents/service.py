@@ -1,9 +1,11 @@
 """Documents: uploading, listing, reading, changing and deleting, with an audit of each."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import BinaryIO
+from tempfile import TemporaryFile
+from typing import BinaryIO, cast
 from uuid import UUID
 
 from msgspec import Struct
@@ -27,6 +29,8 @@ from nomadcrew.core.documents.model import (
     Trace,
     UploadIncomplete,
     key_of,
+    keys_of,
+    upload_key,
 )
 from nomadcrew.core.documents.ports import DocumentAccess, Documents, FileTokens, WalletAccess
 from nomadcrew.core.errors import Forbidden, NotFound, Unauthenticated, Unavailable
@@ -123,23 +127,28 @@ class DocumentActions(Struct, frozen=True):
         new = NewDocument(DocumentId(self.new_id()), trip_id, texts, kind, size_bytes)
         document_id = await self._reserve(new, fingerprint)
         upload = self.files.direct_upload(
-            key_of(document_id), kind, size_bytes, now=self.now, lifetime=UPLOAD_LIFETIME
+            upload_key(document_id), kind, size_bytes, now=self.now, lifetime=UPLOAD_LIFETIME
         )
         return Reservation(document_id, upload, self.now + UPLOAD_LIFETIME)
 
     async def complete(self, document_id: DocumentId, *, detect: Detect) -> Document:
         """Make a reserved document visible once its file is in the store.
 
+        The upload itself is never served, and taken once: its client could replace it for as long as the request is
+        valid.
+
         Raises:
             UploadIncomplete: the file is not there.
             FileTooLarge, BadDocumentType: the file is not as it was announced; the reservation expires.
             DomainError: as `Documents.complete` says.
         """
-        found = await self.files.beginning(key_of(document_id), HEAD_BYTES)
-        if found is None:
-            raise UploadIncomplete
-        _check_size(found.size_bytes)
-        return await self._complete(document_id, _accepted(detect(found.head)), found.size_bytes)
+        stored = await self.documents.get_completed(self._access(document_id, "create"))
+        if stored is None:
+            stored = await self._take_upload(document_id, detect)
+        document = await self._complete(document_id, *stored)
+        # In an outage the caller repeats the request: the sweep deletes the upload only with its document.
+        await self.files.delete(upload_key(document_id))
+        return document
 
     async def get(self, document_id: DocumentId) -> Document:
         """A document of the caller or of one of the caller's trips. Views within a minute are one entry."""
@@ -174,7 +183,8 @@ class DocumentActions(Struct, frozen=True):
         """
         await self.documents.delete(self._access(document_id, "delete"), EventId(self.new_id()), self._trace())
         with suppress(Unavailable):
-            await self.files.delete(key_of(document_id))
+            for key in keys_of(document_id):
+                await self.files.delete(key)
 
     async def audit(
         self, document_id: DocumentId, *, limit: int, after: After | None = None
@@ -199,6 +209,18 @@ class DocumentActions(Struct, frozen=True):
     async def _reserve(self, new: NewDocument, fingerprint: bytes) -> DocumentId:
         access = WalletAccess(new.trip_id, self.caller, rule("document", "create"))
         return await self.documents.reserve(access, new, fingerprint=fingerprint, now=self.now)
+
+    async def _take_upload(self, document_id: DocumentId, detect: Detect) -> tuple[FileKind, int]:
+        """Store an uploaded file as the document's; returns its type and size."""
+        with cast("BinaryIO", await asyncio.to_thread(TemporaryFile)) as file:
+            size_bytes = await self.files.fetch(upload_key(document_id), file, max_bytes=MAX_FILE_BYTES)
+            if size_bytes is None:
+                raise UploadIncomplete
+            _check_size(size_bytes)
+            file.seek(0)
+            kind = _accepted(detect(file.read(HEAD_BYTES)))
+            await self.files.store(key_of(document_id), file, kind)
+        return kind, size_bytes
 
     async def _complete(self, document_id: DocumentId, kind: FileKind, size_bytes: int) -> Document:
         return await self.documents.complete(

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from nomadcrew.core.batches import in_batches
-from nomadcrew.core.documents.model import key_of
+from nomadcrew.core.documents.model import keys_of
 from nomadcrew.core.documents.ports import Documents
 from nomadcrew.core.files.ports import Files
 from nomadcrew.core.retention import DOCUMENT_RETENTION, RESERVED_DOCUMENT_RETENTION
@@ -25,7 +25,8 @@ async def sweep(*, documents: Documents, files: Files, now: datetime) -> int:
     async def delete_files() -> int:
         due = await documents.list_with_files(before, limit=BATCH)
         for document_id in due:
-            await files.delete(key_of(document_id))
+            for key in keys_of(document_id):
+                await files.delete(key)
         if due:
             await documents.file_gone(due)
         return len(due)

@@ -78,6 +78,10 @@ class Profiles(Protocol):
         """Raises NotFound: no such user."""
         ...
 
+    async def forget(self, user_id: UserId) -> None:
+        """Drop a stored copy of a profile, which another port has changed. Never fails for an outage."""
+        ...
+
     async def view(self, user_id: UserId, caller: UserId) -> ProfileForCaller:
         """Raises NotFound: no such user."""
         ...

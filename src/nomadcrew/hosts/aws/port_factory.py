@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.auth.ports import (
         Accounts,
         Codes,
+        IdTokens,
         OpenSessions,
         Registrations,
         Sessions,
@@ -193,6 +194,18 @@ class PortFactory:
         config = self.config
         return pool_verifier(
             config.required("user_pool_id"), config.required("user_pool_client_id"), environment=self._environment
+        )
+
+    def id_tokens(self) -> IdTokens:
+        from nomadcrew.adapters.jwt.id_tokens import Client, ProviderIdTokens
+        from nomadcrew.core.auth.model import Provider
+
+        config = self.config
+        return ProviderIdTokens(
+            {
+                Provider.GOOGLE: Client(tuple(config.google_client_ids.split()), config.google_keys_url),
+                Provider.APPLE: Client(tuple(config.apple_client_ids.split()), config.apple_keys_url),
+            }
         )
 
     def codes(self) -> Codes:

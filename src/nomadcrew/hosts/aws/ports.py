@@ -101,6 +101,7 @@ STANDS_ON: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "flags": ("flags",),
         "tokens": ("tokens", "secret_codes", "secret_proofs"),
         "verifier": ("verifier",),
+        "id_tokens": ("id_tokens",),
         "codes": ("secret_codes",),
         "accounts": ("sql", "accounts", "sessions", "secret_codes"),
         "sessions": ("sql", "sessions", "secret_codes", "session_sockets"),

@@ -10,6 +10,7 @@ from nomadcrew.adapters.http.expo import ExpoPush
 from nomadcrew.adapters.http.open_meteo import OpenMeteo
 from nomadcrew.adapters.http.pexels import Pexels
 from nomadcrew.adapters.http.supabase import SupabaseMirror
+from nomadcrew.adapters.jwt.id_tokens import Client, ProviderIdTokens
 from nomadcrew.adapters.jwt.issuers import Issuer, SupabaseIssuer
 from nomadcrew.adapters.jwt.jwks import JwksSource
 from nomadcrew.adapters.jwt.jwks_cache import fetcher
@@ -39,6 +40,7 @@ from nomadcrew.adapters.postgres.sql import Sql
 from nomadcrew.adapters.postgres.weather import PostgresWeatherCache
 from nomadcrew.adapters.private_addresses import KeyedPrivateAddresses
 from nomadcrew.adapters.time_zones import TzfTimeZones
+from nomadcrew.core.auth.model import Provider
 from nomadcrew.core.backgrounds.ports import PhotoSearch
 from nomadcrew.core.clock import Clock, utc_now
 from nomadcrew.core.events import Outbox
@@ -128,6 +130,7 @@ def machine_ports(
         mailer=_mailer(settings, mail_folder, clock),
         push=_push(settings),
         mirror=_mirror(settings),
+        id_tokens=_id_tokens(settings),
         tokens=tokens,
         verifier=tokens,
         codes=tokens,
@@ -182,6 +185,15 @@ def _tokens(settings: Settings, keys: Keys, on_session_end: Callable[[SessionId]
         issuer=settings.public_url or DEFAULT_ISSUER,
         others=_other_issuers(settings),
         on_revoke=on_session_end,
+    )
+
+
+def _id_tokens(settings: Settings) -> ProviderIdTokens:
+    return ProviderIdTokens(
+        {
+            Provider.GOOGLE: Client(settings.google_client_ids, settings.google_keys_url),
+            Provider.APPLE: Client(settings.apple_client_ids, settings.apple_keys_url),
+        }
     )
 
 

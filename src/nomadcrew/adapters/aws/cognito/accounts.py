@@ -15,16 +15,22 @@ from datetime import datetime
 from typing import Protocol
 from uuid import uuid4
 
+from msgspec.structs import replace
+
 from nomadcrew.adapters.aws.cognito.user_pool import UserPool, attribute_list, delete_user
 from nomadcrew.adapters.aws.sdk.client import AwsError
 from nomadcrew.adapters.postgres.accounts import Passwords, PostgresAccounts
 from nomadcrew.adapters.postgres.sql import Sql
 from nomadcrew.core.auth.errors import WeakPassword
-from nomadcrew.core.auth.model import Account
+from nomadcrew.core.auth.model import Account, IdToken
 from nomadcrew.core.auth.passwords import canonical
 from nomadcrew.core.auth.ports import (
     AccountPage,
     Credentials,
+    DeviceId,
+    EmailChange,
+    EmailChangeId,
+    KnownDevice,
     NewAccount,
     PasswordReset,
     PasswordResetId,
@@ -94,6 +100,15 @@ class SqlRegistrations:
     async def get_reset(self, reset_id: PasswordResetId, *, now: datetime) -> PasswordReset | None:
         return await self._accounts.get_reset(reset_id, now=now)
 
+    async def get_email_change(self, change_id: EmailChangeId, *, now: datetime) -> EmailChange | None:
+        return await self._accounts.get_email_change(change_id, now=now)
+
+    async def get_former_email(self, change_id: EmailChangeId) -> str | None:
+        return await self._accounts.get_former_email(change_id)
+
+    async def get_device(self, device_id: DeviceId) -> KnownDevice | None:
+        return await self._accounts.get_device(device_id)
+
 
 class CognitoAccounts:
     """`Accounts` on SQL and a user pool; `passwords` hashes those of registrations."""
@@ -105,13 +120,15 @@ class CognitoAccounts:
         self._accounts = PostgresAccounts(sql, _InCognito())
         self._registrations = PostgresAccounts(sql, passwords)
 
-    async def register(self, new: NewAccount, password: str, *, confirmed: bool, now: datetime) -> Account:
+    async def register(
+        self, new: NewAccount, password: str, *, confirmed: bool, now: datetime, identity: IdToken | None = None
+    ) -> Account:
         known = await self._registered(new.email, password, now)
         if known is not None:
             return known
         await self._make_user(new.user_id, _attributes_of_new(new), password, verified=confirmed)
         try:
-            account = await self._accounts.register(new, password, confirmed=confirmed, now=now)
+            account = await self._accounts.register(new, password, confirmed=confirmed, now=now, identity=identity)
         except (EmailTaken, UsernameTaken) as refusal:
             return await self._existing_account(new, password, refusal, now)
         await self._set_aliases(account, verified=confirmed)
@@ -151,6 +168,30 @@ class CognitoAccounts:
 
     async def get_reset(self, reset_id: PasswordResetId, *, now: datetime) -> PasswordReset | None:
         return await self._accounts.get_reset(reset_id, now=now)
+
+    async def get_email_change(self, change_id: EmailChangeId, *, now: datetime) -> EmailChange | None:
+        return await self._accounts.get_email_change(change_id, now=now)
+
+    async def get_former_email(self, change_id: EmailChangeId) -> str | None:
+        return await self._accounts.get_former_email(change_id)
+
+    async def get_device(self, device_id: DeviceId) -> KnownDevice | None:
+        return await self._accounts.get_device(device_id)
+
+    async def request_email_change(
+        self, user_id: UserId, email: str, change_id: EmailChangeId, event_id: EventId, *, now: datetime
+    ) -> None:
+        await self._accounts.request_email_change(user_id, email, change_id, event_id, now=now)
+
+    async def change_email(self, change: EmailChange, *, now: datetime) -> None:
+        await self._accounts.change_email(change, now=now)
+        profile = replace(change.account.profile, email=change.email)
+        await self._set_aliases(replace(change.account, profile=profile), verified=True)
+
+    async def note_device(
+        self, user_id: UserId, kind: bytes, user_agent: str, device_id: DeviceId, *, is_known: bool, now: datetime
+    ) -> None:
+        await self._accounts.note_device(user_id, kind, user_agent, device_id, is_known=is_known, now=now)
 
     async def reset_password(self, reset: PasswordReset, password: str, *, now: datetime) -> None:
         # Cognito first: if it fails, the link still works.

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 CONFIRMATIONS = "confirmations"
 REFRESH = "refresh tokens"
 DEVICES = "devices"
+MFA = "mfa"
+NONCES = "nonces"
 CHALLENGE = "CUSTOM_CHALLENGE"
 
 
@@ -48,6 +50,21 @@ class DerivedCodes:
 
     def read_device_token(self, token: str, user_id: UserId) -> str | None:
         return codes.read_device_token(self._secrets.keys(DEVICES), token, user_id)
+
+    def random_bytes(self, count: int, /) -> bytes:
+        return self._random_bytes(count)
+
+    def mfa_token(self, user_id: UserId, *, expires_at: datetime) -> str:
+        return codes.mfa_token(self._secrets.key(MFA), user_id, expires_at)
+
+    def read_mfa_token(self, token: str, *, now: datetime) -> UserId:
+        return codes.read_mfa_token(self._secrets.keys(MFA), token, now)
+
+    def nonce(self, nonce_id: UUID, *, expires_at: datetime) -> str:
+        return codes.nonce(self._secrets.key(NONCES), nonce_id, expires_at)
+
+    def read_nonce(self, nonce: str, *, now: datetime) -> UUID:
+        return codes.read_nonce(self._secrets.keys(NONCES), nonce, now)
 
     def confirmation_code(self, confirmation_id: UUID) -> str:
         return codes.confirmation_code(self._secrets.key(CONFIRMATIONS), confirmation_id)

@@ -69,6 +69,9 @@ class CachedProfiles:
             await self._put(profile, seen=item.get("generation"))
         return profile
 
+    async def forget(self, user_id: UserId) -> None:
+        await self._invalidate(user_id)
+
     async def view(self, user_id: UserId, caller: UserId) -> ProfileForCaller:
         return await self._profiles.view(user_id, caller)
 

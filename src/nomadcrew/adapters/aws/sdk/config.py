@@ -23,6 +23,10 @@ SITE = (
     "supabase_url",
     "weather_url",
     "pexels_url",
+    "google_client_ids",
+    "google_keys_url",
+    "apple_client_ids",
+    "apple_keys_url",
 )
 
 
@@ -45,6 +49,10 @@ class AwsConfig(Struct, frozen=True, kw_only=True):
     supabase_url: str = ""
     weather_url: str = ""
     pexels_url: str = ""
+    google_client_ids: str = ""
+    google_keys_url: str = ""
+    apple_client_ids: str = ""
+    apple_keys_url: str = ""
     sql: str = ""
     cluster_arn: str = ""
     database_secret_arn: str = ""

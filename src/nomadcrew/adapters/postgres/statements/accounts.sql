@@ -1,6 +1,7 @@
 -- name: register
 WITH owner AS MATERIALIZED (
-    SELECT p.*, a.password_hash, a.is_admin, a.confirmed_at IS NOT NULL AS confirmed
+    SELECT p.*, a.password_hash, a.is_admin, a.confirmed_at IS NOT NULL AS confirmed,
+       a.totp_confirmed_at IS NOT NULL AS has_totp
     FROM user_profiles p LEFT JOIN accounts a ON a.user_id = p.id
     WHERE p.email_key = :email_key::text
 ), available AS MATERIALIZED (
@@ -18,18 +19,21 @@ WITH owner AS MATERIALIZED (
     FROM available WHERE NOT EXISTS (SELECT FROM owner)
     RETURNING *
 ), account AS (
-    INSERT INTO accounts (user_id, password_hash, confirmed_at, created_at, updated_at)
-    SELECT id, :password_hash::text, CASE WHEN :confirmed::boolean THEN :now::timestamptz END, :now::timestamptz,
-           :now::timestamptz
+    INSERT INTO accounts (user_id, password_hash, has_password, confirmed_at, created_at, updated_at)
+    SELECT id, :password_hash::text, :provider::text IS NULL,
+           CASE WHEN :confirmed::boolean THEN :now::timestamptz END, :now::timestamptz, :now::timestamptz
     FROM profile
+), identity AS (
+    INSERT INTO identities (provider, subject, user_id, created_at)
+    SELECT :provider::text, :subject::text, id, :now::timestamptz FROM profile WHERE :provider::text IS NOT NULL
 )
 SELECT 'created' AS verdict, id, email, username, first_name, last_name, avatar_url, contact_email,
        location_privacy_preference, preferences, created_at, updated_at, '' AS password_hash, false AS is_admin,
-       :confirmed::boolean AS confirmed
+       :confirmed::boolean AS confirmed, false AS has_totp
 FROM profile
 UNION ALL
 SELECT 'exists', id, email, username, first_name, last_name, avatar_url, contact_email, location_privacy_preference,
-       preferences, created_at, updated_at, password_hash, is_admin, confirmed
+       preferences, created_at, updated_at, password_hash, is_admin, confirmed, has_totp
 FROM owner
 
 -- name: recent_registration
@@ -118,7 +122,8 @@ FROM requested
 -- name: reset
 SELECT r.id AS reset_id, r.expires_at, p.id, p.email, p.username, p.first_name, p.last_name, p.avatar_url,
        p.contact_email, p.location_privacy_preference, p.preferences, p.created_at, p.updated_at, a.is_admin,
-       a.confirmed_at IS NOT NULL AS confirmed
+       a.confirmed_at IS NOT NULL AS confirmed,
+       a.totp_confirmed_at IS NOT NULL AS has_totp
 FROM password_resets r JOIN accounts a ON a.user_id = r.user_id JOIN user_profiles p ON p.id = r.user_id
 WHERE r.id = :id::uuid AND r.used_at IS NULL AND r.expires_at > :now::timestamptz
 
@@ -128,14 +133,93 @@ WITH spent AS (
     WHERE id = :id::uuid AND used_at IS NULL AND expires_at > :now::timestamptz
     RETURNING user_id
 ), changed AS (
-    UPDATE accounts a SET password_hash = :password_hash::text, updated_at = :now::timestamptz,
+    UPDATE accounts a SET password_hash = :password_hash::text, has_password = true, updated_at = :now::timestamptz,
         confirmed_at = coalesce(a.confirmed_at, :now::timestamptz)
     FROM spent WHERE a.user_id = spent.user_id RETURNING a.user_id
 ), ended AS (
     UPDATE sessions s SET revoked_at = :now::timestamptz FROM changed
     WHERE s.user_id = changed.user_id AND s.revoked_at IS NULL
+), event AS (
+    INSERT INTO outbox (id, type, source, actor_id, audience, occurred_at, payload)
+    SELECT gen_random_uuid(), 'account.changed', 'nomadcrew.identity', user_id, 'internal', :now::timestamptz,
+           jsonb_build_object('user_id', user_id, 'change', 'password')
+    FROM changed
 )
 SELECT user_id FROM changed
+
+-- name: request_email_change
+WITH requested AS (
+    INSERT INTO email_changes AS c (user_id, id, email, email_key, mailed_at, expires_at)
+    SELECT a.user_id, :id::uuid, :email::text, :email_key::text, :now::timestamptz, :expires_at::timestamptz
+    FROM accounts a
+    WHERE a.user_id = :user_id::uuid
+        AND NOT EXISTS (SELECT FROM user_profiles p WHERE p.email_key = :email_key::text)
+    ON CONFLICT (user_id) DO UPDATE
+    SET id = excluded.id, email = excluded.email, email_key = excluded.email_key, former_email = NULL,
+        mailed_at = excluded.mailed_at, expires_at = excluded.expires_at
+    WHERE c.mailed_at <= :mailed_before::timestamptz OR c.email_key <> excluded.email_key
+    RETURNING id, user_id
+)
+INSERT INTO outbox (id, type, source, actor_id, audience, occurred_at, payload)
+SELECT :event_id::uuid, 'account.email_change_requested', 'nomadcrew.identity', user_id, 'internal',
+       :now::timestamptz, jsonb_build_object('change_id', id)
+FROM requested
+
+-- name: email_change
+SELECT c.id AS change_id, c.email AS new_email, c.expires_at, p.id, p.email, p.username, p.first_name, p.last_name, p.avatar_url,
+       p.contact_email, p.location_privacy_preference, p.preferences, p.created_at, p.updated_at, a.is_admin,
+       a.confirmed_at IS NOT NULL AS confirmed, a.totp_confirmed_at IS NOT NULL AS has_totp
+FROM email_changes c JOIN accounts a ON a.user_id = c.user_id JOIN user_profiles p ON p.id = c.user_id
+WHERE c.id = :id::uuid AND c.former_email IS NULL AND c.expires_at > :now::timestamptz
+
+-- name: change_email
+WITH change AS MATERIALIZED (
+    SELECT c.*, p.email AS present_email FROM email_changes c JOIN user_profiles p ON p.id = c.user_id
+    WHERE c.id = :id::uuid AND c.former_email IS NULL AND c.expires_at > :now::timestamptz
+    FOR UPDATE OF c, p
+), spent AS (
+    UPDATE email_changes c SET former_email = change.present_email FROM change WHERE c.user_id = change.user_id
+), profile AS (
+    UPDATE user_profiles p SET email = change.email, email_key = change.email_key, updated_at = :now::timestamptz
+    FROM change WHERE p.id = change.user_id
+), account AS (
+    UPDATE accounts a SET confirmed_at = :now::timestamptz, updated_at = :now::timestamptz
+    FROM change WHERE a.user_id = change.user_id
+), events AS (
+    INSERT INTO outbox (id, type, source, actor_id, audience, occurred_at, payload)
+    SELECT gen_random_uuid(), event.type, 'nomadcrew.identity', change.user_id, 'internal', :now::timestamptz,
+           event.payload
+    FROM change CROSS JOIN LATERAL (
+        VALUES ('profile.changed', jsonb_build_object('userId', change.user_id)),
+               ('account.changed',
+                jsonb_build_object('user_id', change.user_id, 'change', 'email', 'change_id', change.id))
+    ) AS event (type, payload)
+)
+SELECT user_id FROM change
+
+-- name: former_email
+SELECT former_email FROM email_changes WHERE id = :id::uuid
+
+-- name: note_device
+WITH noted AS (
+    INSERT INTO known_devices AS d (id, user_id, kind, user_agent, created_at, seen_at)
+    VALUES (:id::uuid, :user_id::uuid, :kind::bytea, :user_agent::text, :now::timestamptz, :now::timestamptz)
+    ON CONFLICT (user_id, kind) DO UPDATE SET seen_at = excluded.seen_at
+    RETURNING d.id
+)
+INSERT INTO outbox (id, type, source, actor_id, audience, occurred_at, payload)
+SELECT gen_random_uuid(), 'account.changed', 'nomadcrew.identity', a.user_id, 'internal', :now::timestamptz,
+       jsonb_build_object('user_id', a.user_id, 'change', 'new_device', 'device_id', noted.id)
+FROM noted JOIN accounts a ON a.user_id = :user_id::uuid
+WHERE noted.id = :id::uuid AND NOT :is_known::boolean AND a.confirmed_at IS NOT NULL
+    AND EXISTS (SELECT FROM known_devices other WHERE other.user_id = a.user_id)
+
+-- name: device
+SELECT d.user_agent, d.created_at AS first_seen_at, p.id, p.email, p.username, p.first_name, p.last_name, p.avatar_url,
+       p.contact_email, p.location_privacy_preference, p.preferences, p.created_at, p.updated_at, a.is_admin,
+       a.confirmed_at IS NOT NULL AS confirmed, a.totp_confirmed_at IS NOT NULL AS has_totp
+FROM known_devices d JOIN accounts a ON a.user_id = d.user_id JOIN user_profiles p ON p.id = d.user_id
+WHERE d.id = :id::uuid
 
 -- name: confirm
 WITH registration AS MATERIALIZED (
@@ -179,7 +263,7 @@ WITH registration AS MATERIALIZED (
 SELECT CASE WHEN checked.verdict = 'ok' AND p.id IS NULL THEN 'username_taken' ELSE checked.verdict END AS verdict,
        (SELECT username FROM registration) AS wanted_username, p.id, p.email, p.username, p.first_name, p.last_name,
        p.avatar_url, p.contact_email, p.location_privacy_preference, p.preferences, p.created_at, p.updated_at,
-       false AS is_admin, true AS confirmed
+       false AS is_admin, true AS confirmed, false AS has_totp
 FROM checked LEFT JOIN profile p ON true
 
 -- name: pending
@@ -189,7 +273,8 @@ WHERE r.id = :id::uuid AND r.confirmed_at IS NULL AND r.expires_at > :now::times
 
 -- name: find
 WITH account AS MATERIALIZED (
-    SELECT p.*, a.password_hash, a.is_admin, a.confirmed_at IS NOT NULL AS confirmed
+    SELECT p.*, a.password_hash, a.is_admin, a.confirmed_at IS NOT NULL AS confirmed,
+       a.totp_confirmed_at IS NOT NULL AS has_totp
     FROM user_profiles p JOIN accounts a ON a.user_id = p.id
     WHERE p.email_key = :email_key::text OR p.username_key = :username_key::text
     ORDER BY p.email_key = :email_key::text DESC LIMIT 1
@@ -202,7 +287,7 @@ WITH account AS MATERIALIZED (
 SELECT pending.id AS registration_id, coalesce(account.password_hash, pending.password_hash) AS password_hash,
        account.id, account.email, account.username, account.first_name, account.last_name, account.avatar_url,
        account.contact_email, account.location_privacy_preference, account.preferences, account.created_at,
-       account.updated_at, account.is_admin, account.confirmed
+       account.updated_at, account.is_admin, account.confirmed, account.has_totp
 FROM account FULL JOIN pending ON true
 
 -- name: rehash
@@ -212,13 +297,15 @@ WHERE user_id = :user_id::uuid AND password_hash = :old_hash::text
 -- name: one
 SELECT p.id, p.email, p.username, p.first_name, p.last_name, p.avatar_url, p.contact_email,
        p.location_privacy_preference, p.preferences, p.created_at, p.updated_at, a.is_admin,
-       a.confirmed_at IS NOT NULL AS confirmed, a.password_hash
+       a.confirmed_at IS NOT NULL AS confirmed,
+       a.totp_confirmed_at IS NOT NULL AS has_totp, a.password_hash
 FROM accounts a JOIN user_profiles p ON p.id = a.user_id WHERE a.user_id = :user_id::uuid
 
 -- name: page
 SELECT counted.total, p.id, p.email, p.username, p.first_name, p.last_name, p.avatar_url, p.contact_email,
        p.location_privacy_preference, p.preferences, p.created_at, p.updated_at, a.is_admin,
-       a.confirmed_at IS NOT NULL AS confirmed
+       a.confirmed_at IS NOT NULL AS confirmed,
+       a.totp_confirmed_at IS NOT NULL AS has_totp
 FROM (SELECT count(*) AS total FROM accounts) counted
 LEFT JOIN LATERAL (
     SELECT * FROM accounts ORDER BY created_at DESC, user_id DESC LIMIT :limit::int OFFSET :offset::int
@@ -228,11 +315,16 @@ ORDER BY a.created_at DESC, a.user_id DESC
 
 -- name: set_password
 WITH changed AS (
-    UPDATE accounts SET password_hash = :password_hash::text, updated_at = :now::timestamptz
+    UPDATE accounts SET password_hash = :password_hash::text, has_password = true, updated_at = :now::timestamptz
     WHERE user_id = :user_id::uuid RETURNING user_id
 ), ended AS (
     UPDATE sessions s SET revoked_at = :now::timestamptz FROM changed
     WHERE s.user_id = changed.user_id AND s.revoked_at IS NULL
+), event AS (
+    INSERT INTO outbox (id, type, source, actor_id, audience, occurred_at, payload)
+    SELECT gen_random_uuid(), 'account.changed', 'nomadcrew.identity', user_id, 'internal', :now::timestamptz,
+           jsonb_build_object('user_id', user_id, 'change', 'password')
+    FROM changed
 )
 SELECT user_id FROM changed
 
@@ -247,4 +339,14 @@ UNION SELECT user_id FROM accounts WHERE user_id IN (SELECT value::uuid FROM jso
 -- name: forget_expired
 DELETE FROM registrations WHERE id IN (
     SELECT id FROM registrations WHERE expires_at < :before::timestamptz ORDER BY expires_at LIMIT :limit::int)
+RETURNING 1 AS deleted
+
+-- name: purge_email_changes
+DELETE FROM email_changes WHERE user_id IN (
+    SELECT user_id FROM email_changes WHERE expires_at < :before::timestamptz ORDER BY expires_at LIMIT :limit::int)
+RETURNING 1 AS deleted
+
+-- name: purge_known_devices
+DELETE FROM known_devices WHERE id IN (
+    SELECT id FROM known_devices WHERE seen_at < :before::timestamptz ORDER BY seen_at LIMIT :limit::int)
 RETURNING 1 AS deleted

@@ -30,6 +30,10 @@ SELECT verdict FROM checked
 -- name: replayed
 SELECT result_id AS id FROM replays WHERE key = :fingerprint::bytea
 
+-- name: completed
+SELECT media_type, size_bytes FROM documents
+WHERE id = :id::uuid AND user_id = :caller::uuid AND deleted_at IS NULL AND stored_at IS NOT NULL
+
 -- name: complete
 WITH found AS MATERIALIZED (
     SELECT d.* FROM documents d

@@ -12,9 +12,9 @@ from nomadcrew.hosts.machine.http.exchange import Disconnected, Exchange
 from nomadcrew.web.form_data import Form, MakeParser
 from nomadcrew.web.problems import TooLarge
 
-# A body has half a minute, and more as it arrives, so that a phone on a slow line can send a picture.
+# A body has half a minute, and more as it arrives: a slow line can send a picture, but no client can pause.
 BODY_TIMEOUT_S = 30.0
-SLOWEST_BYTES_PER_S = 32 * 1024
+SLOWEST_BYTES_PER_S = 1024
 # Bodies that one process holds, and those of one caller among them: two pictures of the largest size.
 MEMORY_BYTES = 64 * 2**20
 SHARE_BYTES = 24 * 2**20
@@ -25,6 +25,11 @@ DISK_SHARE_BYTES = 64 * 2**20
 ROOM_TIMEOUT_S = 5.0
 # Bodies up to this size never wait: almost all requests.
 SMALL_BYTES = 64 * 1024
+
+
+def later_end(ends_at_s: float, now_s: float, arrived_bytes: int) -> float:
+    """The end of a body's time once more of it has arrived: never later than `BODY_TIMEOUT_S` from now."""
+    return min(ends_at_s + arrived_bytes / SLOWEST_BYTES_PER_S, now_s + BODY_TIMEOUT_S)
 
 
 class SlowBody(Invalid):
@@ -196,7 +201,7 @@ class IncomingBody:
                 await self._exchange.more()
                 part, complete = self._exchange.arrived()
                 await self._take(part)
-                deadline.reschedule((deadline.when() or 0.0) + len(part) / SLOWEST_BYTES_PER_S)
+                deadline.reschedule(later_end(deadline.when() or 0.0, loop.time(), len(part)))
 
     async def _temporary_file(self) -> BinaryIO:
         """A file without a name on the disk: it is gone with this process."""
@@ -216,16 +221,17 @@ class IncomingBody:
         Raises:
             SlowBody: it took too long, or the client disconnected.
         """
-        left_s = BODY_TIMEOUT_S
         loop = asyncio.get_running_loop()
+        left_s = BODY_TIMEOUT_S  # without the time that the reader of a part takes
         complete = False
         try:
             while not complete:
-                started_s = loop.time()
-                async with asyncio.timeout(left_s):
+                ends_at_s = loop.time() + left_s
+                async with asyncio.timeout_at(ends_at_s):
                     await self._exchange.more()
                 part, complete = self._exchange.arrived()
-                left_s += len(part) / SLOWEST_BYTES_PER_S - (loop.time() - started_s)
+                now_s = loop.time()
+                left_s = later_end(ends_at_s, now_s, len(part)) - now_s
                 yield part
         except Disconnected:
             self.disconnected = True

@@ -20,7 +20,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from nomadcrew.core.errors import DomainError, Invalid
-from nomadcrew.hosts.machine.http.bodies import BODY_TIMEOUT_S, SLOWEST_BYTES_PER_S
+from nomadcrew.hosts.machine.http.bodies import BODY_TIMEOUT_S, later_end
 from nomadcrew.hosts.machine.http.connections import Connections, WriteDeadline
 from nomadcrew.hosts.machine.http.downloads import FileReply
 from nomadcrew.hosts.machine.http.exchange import WAITING_BYTES, Disconnected, Exchange, joined_headers
@@ -34,9 +34,9 @@ MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADERS = 128
 MAX_PIPELINED = 8
 # From the first byte of a head to its end, and from the start of a connection.
-HEAD_TIMEOUT_S = 20.0
+HEAD_TIMEOUT_S = 10.0
 # From a reply to the next request.
-KEEP_ALIVE_S = 120.0
+KEEP_ALIVE_S = 75.0
 # The application answers a late body itself; this ends the connection if it does not read the body.
 BODY_MARGIN_S = 5.0
 # From a refusal to the close.
@@ -205,7 +205,9 @@ class HttpProtocol(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
-        self._read_until_s += len(body) / SLOWEST_BYTES_PER_S
+        if self._read_until_s != math.inf:
+            ends_at_s = later_end(self._read_until_s - BODY_MARGIN_S, self._loop.time(), len(body))
+            self._read_until_s = ends_at_s + BODY_MARGIN_S
         exchange = self._reading
         if exchange is None or exchange.answered:
             return  # of a request that was refused before its body was read

@@ -1,0 +1,1 @@
+"""Sign-in with accounts at other services."""
