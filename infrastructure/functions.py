@@ -46,7 +46,8 @@ def exists(name: str) -> bool:
 
 API_FUNCTIONS = (
     "auth", "identities", "users", "trips", "members", "invitations", "todos", "polls", "chat", "documents",
-    "pictures", "locations", "notifications", "sync", "weather", "places", "feedback", "pages", "calendars", "archives",
+    "pictures", "locations", "notifications", "sync", "weather", "places", "feedback", "pages", "calendars",
+    "archives",
 )  # fmt: skip
 
 

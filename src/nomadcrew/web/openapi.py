@@ -197,8 +197,8 @@ def _parameters(route: Route) -> list[Object]:
                 "name": "If-Match",
                 "in": "header",
                 "required": False,
-                "description": "The ETag of the version that the change is based on. If it would undo another change, "
-                "it is refused with 409 `version_conflict` and both versions.",
+                "description": "The ETag of the version that the change is based on. If it would undo another "
+                "change, it is refused with 409 `version_conflict` and both versions.",
                 "schema": {"type": "string"},
             }
         )
