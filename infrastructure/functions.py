@@ -46,7 +46,7 @@ def exists(name: str) -> bool:
 
 API_FUNCTIONS = (
     "auth", "identities", "passkeys", "users", "trips", "members", "invitations", "todos", "polls", "chat",
-    "documents", "pictures", "locations", "notifications", "weather", "places", "feedback", "pages",
+    "documents", "pictures", "locations", "notifications", "sync", "weather", "places", "feedback", "pages",
     "calendars", "archives",
 )  # fmt: skip
 

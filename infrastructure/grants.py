@@ -147,6 +147,8 @@ _FIXED: Mapping[str, Service] = {
         _variables("CHAT_TABLE"),
         (Grant(_table("GetItem", "PutItem", "Query", "UpdateItem"), ("chat",)),),
     ),
+    "read_chat": Service(_variables("CHAT_TABLE"), (Grant(_table("GetItem", "Query"), ("chat",)),)),
+    "synced_chat": Service(_variables("CHAT_TABLE"), (Grant(_table("BatchGetItem", "Query"), ("chat",)),)),
     "files": Service(
         _variables("MEDIA_BUCKET"),
         # A signed link needs the right to read the object.
@@ -156,6 +158,7 @@ _FIXED: Mapping[str, Service] = {
         _variables("MEDIA_BUCKET"),
         (Grant(("s3:DeleteObject", "s3:GetObject", "s3:PutObject"), ("documents/*",)),),
     ),
+    "picture_links": Service(_variables("MEDIA_BUCKET"), (Grant(("s3:GetObject",), ("pictures/*",)),)),
     "picture_files": Service(
         _variables("MEDIA_BUCKET"),
         (Grant(("s3:DeleteObject", "s3:GetObject", "s3:PutObject"), ("pictures/*",)),),

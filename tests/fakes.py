@@ -14,6 +14,7 @@ from nomadcrew.core.idempotency import StoredReply
 from nomadcrew.core.ids import EventId, SessionId, UserId, uuid7
 from nomadcrew.core.ports import Ports, Site
 from nomadcrew.core.rate_limits import Allowance
+from nomadcrew.core.sync.cursors import Cursor
 from nomadcrew.core.timezones import local_day
 from nomadcrew.core.weather.model import MAX_DAYS, Area, Conditions, ForecastDay, Weather, WeatherUnavailable
 
@@ -161,6 +162,13 @@ class FakeOpenSessions:
         return session_id not in self.ended
 
 
+class FirstSyncPoint:
+    """The point of an empty database."""
+
+    async def present(self, now: datetime) -> Cursor:
+        return Cursor(UUID(int=1), "1:1:", now)
+
+
 def fake_ports(**given: Any) -> Ports:
     """Ports with fake clock, ids, limits, tokens and outbox, replaced by those in `given`.
 
@@ -176,6 +184,7 @@ def fake_ports(**given: Any) -> Ports:
         "outbox": CountingOutbox(),
         "verifier": FakeTokens(),
         "open_sessions": FakeOpenSessions(),
+        "sync_points": FirstSyncPoint(),
     }
     untouchable = {name: cast(Any, UnexpectedPort(name)) for name in Ports.__struct_fields__}
     return Ports(**{**untouchable, **defaults, **given})

@@ -218,6 +218,8 @@ def _query(stage: Scene, row: str) -> str:
             return "?q=member"
         case "GET /v1/trips/{id}/todos" | "GET /v1/trips/{id}/polls" | "GET /v1/notifications" | "GET /v1/events":
             return "?limit=2"
+        case "GET /v1/sync":
+            return f"?trips={stage.trip}&limit=2"
         case _:
             return ""
 

@@ -256,6 +256,7 @@ READS = {
     "identities": ("GET /v1/auth/identities", "identities"),
     "passkeys": ("GET /v1/auth/passkeys", "passkeys"),
     "chat": ("GET /v1/trips/{id}/chat/messages", "has_more"),
+    "sync": ("GET /v1/trips/{id}/screen", "has_more"),
     "locations": ("GET /v1/trips/{id}/locations", "locations"),
 }
 

@@ -13,8 +13,8 @@ from tests.postgres import Postgres
 from tests.world import World, world
 
 ROUTES = {route.key: route for route in ALL_ROUTES}
-# Rows that succeed for no caller of a scene: a confirmation code exists only in a mail; no caller is administrator, or
-# has an account with a password, an app, an identity or a passkey.
+# Rows that succeed for no caller of a scene: a confirmation code exists only in a mail; no caller is administrator,
+# or has an account with a password, an app, an identity or a passkey.
 UNREACHED = {
     "POST /contact-email/confirm/{token}",
     "GET /contact-email/confirm/{token}",

@@ -108,6 +108,22 @@ async def test_a_restore_brings_everything_back_except_mail(
     assert said[-1].startswith("Done")
 
 
+async def test_a_restored_database_begins_another_epoch_of_synchronisation(
+    tmp_path: Path, binaries: Binaries
+) -> None:
+    folder, pg = launcher(tmp_path / "source", binaries)
+    await pg.start()
+    connection = await asyncpg.connect(**pg.connect_kwargs)
+    await connection.execute("CREATE TABLE kept (n int PRIMARY KEY, text text)")
+    insert = "INSERT INTO kept SELECT count(*), 'ñandú ' || count(*) FROM kept"
+    await connection.execute(f"CREATE FUNCTION renew_sync_epoch() RETURNS void LANGUAGE sql AS $$ {insert} $$")
+    await connection.close()
+    await pg.stop()
+    await backup(folder, pg, tmp_path / "backup.tar")
+    await restore(tmp_path / "backup.tar", DataFolder(tmp_path / "restored"), binaries)
+    assert (await rows(tmp_path / "source", binaries), await rows(tmp_path / "restored", binaries)) == (0, 1)
+
+
 async def test_a_backup_is_one_private_file_with_a_manifest(archive: Path) -> None:
     assert names(archive.parent) == {"backup.tar"}
     assert stat.S_IMODE(archive.stat().st_mode) == 0o600

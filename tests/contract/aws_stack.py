@@ -37,6 +37,7 @@ from nomadcrew.adapters.postgres.outbox import PostgresEventLog, PostgresOutbox
 from nomadcrew.adapters.postgres.pictures import PostgresPictures
 from nomadcrew.adapters.postgres.profiles import PostgresProfiles
 from nomadcrew.adapters.postgres.push import PostgresPushTokens
+from nomadcrew.adapters.postgres.sync_points import PostgresSyncPoints
 from nomadcrew.api import socket_frames as websocket
 from nomadcrew.api.backgrounds import consumer as backgrounds
 from nomadcrew.api.notifications import consumer
@@ -259,12 +260,14 @@ async def stack(cloud: Cloud, data_api_db: TripDb) -> AsyncIterator[Stack]:
                 ChatTable(cloud.client(DYNAMODB), chat_table),
                 PostgresMembers(db.pool),
                 PostgresAttachments(db.pool),
+                PostgresSyncPoints(db.pool).note_messages,
             ),
             "chat_table": chat_table,
             "push": RecordingPush(),
             "push_tokens": PostgresPushTokens(db.pool),
             "events": PostgresEventLog(db.pool),
             "members": PostgresMembers(db.pool),
+            "sync_points": PostgresSyncPoints(db.pool),
             "notifications": PostgresNotifications(db.pool),
             "invitations": PostgresInvitations(db.pool),
             "documents": PostgresDocuments(db.pool),

@@ -22,6 +22,7 @@ from nomadcrew.core.permissions import ADMIN, MEMBER, Role, rule
 from nomadcrew.core.pictures.model import NewPicture, large_key, original_key
 from nomadcrew.core.presence.model import GRACE_S
 from nomadcrew.core.queues import backoff_s
+from nomadcrew.core.sync.cursors import cursor_of
 from nomadcrew.hosts.aws.functions import keepalive, realtime
 from nomadcrew.hosts.aws.websocket_event import NOT_JSON, Unauthorized
 from nomadcrew.wire.events import PONG, detail_type, pack, unpack
@@ -181,6 +182,7 @@ async def test_a_socket_is_greeted_once_it_is_open(stack: Stack) -> None:
     stack.lambdas.cloud.advance(2)
     assert await stack.consume("realtime", REALTIME) == 1
     [frame] = stack.frames("ana's")
+    assert cursor_of(frame["payload"].pop("cursor")).base is not None
     assert frame == {
         "type": "connected",
         "payload": {"userId": str(ana), "tripCount": 1, "trips": [str(trip_id)]},

@@ -21,6 +21,7 @@ from nomadcrew.adapters.postgres.attachments import PostgresAttachments
 from nomadcrew.adapters.postgres.chat import PostgresChat
 from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.members import PostgresMembers
+from nomadcrew.adapters.postgres.sync_points import PostgresSyncPoints
 from nomadcrew.core.access import Access, Command
 from nomadcrew.core.chat.model import (
     MAX_EDITS,
@@ -91,9 +92,9 @@ async def store(request: pytest.FixtureRequest, db: TripDb) -> Store:
         unpacked = [unpack(text) for text in cloud.streamed(name, "event")]
         return [{"type": event.type, "payload": json.loads(event.payload)} for event in unpacked]
 
-    return Store(
-        DynamoChat(table, members, attachments), DynamoChat(table, members, attachments), events, attachments
-    )
+    note = PostgresSyncPoints(db.pool).note_messages
+    log, again = (DynamoChat(table, members, attachments, note) for _ in range(2))
+    return Store(log, again, events, attachments)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from nomadcrew.adapters.postgres.documents import PostgresDocuments
 from nomadcrew.adapters.postgres.find import PostgresFinder
 from nomadcrew.adapters.postgres.members import PostgresMembers
 from nomadcrew.adapters.postgres.polls import PostgresPolls
+from nomadcrew.adapters.postgres.sync_points import PostgresSyncPoints
 from nomadcrew.adapters.postgres.todos import PostgresTodos
 from nomadcrew.core.access import Access, Command
 from nomadcrew.core.chat.model import NewMessage, words_of
@@ -111,7 +112,12 @@ async def here(request: pytest.FixtureRequest, postgres: Postgres, template: str
     else:
         cloud: Cloud = request.getfixturevalue("cloud")
         table = ChatTable(cloud.client(DYNAMODB), await cloud.chat_table())
-        chat = DynamoChat(table, PostgresMembers(database), PostgresAttachments(database))
+        chat = DynamoChat(
+            table,
+            PostgresMembers(database),
+            PostgresAttachments(database),
+            PostgresSyncPoints(database).note_messages,
+        )
         yield Here(db, chat, TwoStoreFinder(PostgresFinder(database), chat), trip, ana, ben)
     await database.close()
     await postgres.drop_database(connect)

@@ -40,7 +40,9 @@ async def test_01_connect_with_the_jwt_only_in_sec_websocket_protocol_and_with_o
     for by in (TokenBy.SUBPROTOCOL, TokenBy.QUERY):
         socket = await connect(ana, by=by)
         [greeting] = [frame for frame in socket.frames if frame["type"] == "connected"]
+        cursor = greeting["payload"].pop("cursor")
         assert greeting["payload"] == {"userId": ana.id, "tripCount": 1, "trips": [trip_id]}
+        assert (await ana.ask("GET", f"/v1/sync?since={cursor}"))["changes"] == []
         assert socket.subprotocol == (ana.token if by is TokenBy.SUBPROTOCOL else None)
 
 

@@ -27,6 +27,7 @@ CALLS = {
     "sessions": ("dynamodb", ["dynamodb/sessions.py"]),
     "profile_cache": ("dynamodb", ["dynamodb/profile_cache.py"]),
     "open_sessions": ("dynamodb", ["dynamodb/open_sessions.py"]),
+    "synced_chat": ("dynamodb", ["dynamodb/synced_chat.py"]),
     "presence": ("dynamodb", ["dynamodb/presence.py"]),
     "last_positions": ("dynamodb", ["dynamodb/last_positions.py"]),
     "weather_cache": ("dynamodb", ["dynamodb/weather_cache.py"]),
@@ -47,7 +48,7 @@ def operations_of(service: str) -> frozenset[str]:
 READERS = {
     "links": {"calendars", "email", "invitations", "pages"},
     "codes": {"auth", "email", "identities", "pages", "passkeys"},
-    "addresses": {"invitations", "users"},
+    "addresses": {"invitations", "sync", "users"},
     "documents": {"documents"},
     "proofs": {"auth", "cognito_triggers", "identities", "pages", "passkeys"},
     "push": {"push"},

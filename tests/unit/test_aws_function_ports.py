@@ -27,7 +27,8 @@ AWS = {
 
 @pytest.mark.parametrize("routes", FUNCTIONS, ids=lambda routes: routes.function)
 def test_a_function_declares_the_ports_that_its_routes_use(routes: Routes) -> None:
-    files = (FOLDER / routes.function).glob("[rs]o*s.py")  # the routes, and the sources of an export
+    # The routes, the sources of an export, and the views of what is synchronised.
+    files = [file for file in (FOLDER / routes.function).iterdir() if file.stem in ("routes", "sources", "views")]
     used = {port for file in files for port in re.findall(r"ports\.(\w+)", file.read_text())} - GIVEN
     # The dispatcher uses these for every route.
     used.add("limits")
@@ -35,6 +36,8 @@ def test_a_function_declares_the_ports_that_its_routes_use(routes: Routes) -> No
         used.add("open_sessions")
     if any(row.mutates and row.uses_outbox for row in routes):
         used.add("outbox")
+    if any(row.mutates and row.versioned for row in routes):
+        used.add("versions")
     if any(row.mutates and row.idempotency.takes_key for row in routes):
         used.add("idempotency")
     assert set(routes.ports) == used

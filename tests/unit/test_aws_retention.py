@@ -55,6 +55,7 @@ OTHERS = [
     "replays",
     "sharing",
     "todos",
+    "tombstones",
     "trips",
     "uploads",
 ]
@@ -117,6 +118,9 @@ class FakeStorage:
         if self.away:
             raise Unavailable
         return self._record("events")
+
+    async def delete_tombstones(self, now: datetime) -> int:
+        return self._record("tombstones")
 
     async def delete_notifications(self, now: datetime) -> int:
         return self._record("notifications")

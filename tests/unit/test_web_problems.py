@@ -35,6 +35,7 @@ KINDS = sorted(set(below(DomainError)), key=lambda kind: kind.__name__)
 TRAIN = Option(PollOptionId(UUID(int=1)), "train", 0, ANA, NOON)
 SAMPLES: dict[Any, Any] = {
     int: 12, str: "something", object: "something", Ruling: Ruling.IN_FUTURE, Sequence[Option]: [TRAIN],
+    bytes: b'{"updatedAt":"2026-07-01T12:00:00Z"}',
 }  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from nomadcrew.api.passkeys import routes as passkeys
 from nomadcrew.api.pictures import routes as pictures
 from nomadcrew.api.places import routes as places
 from nomadcrew.api.polls import routes as polls
+from nomadcrew.api.sync import routes as sync
 from nomadcrew.api.todos import routes as todos
 from nomadcrew.api.trips import routes as trips
 from nomadcrew.api.users import routes as users
@@ -38,6 +39,7 @@ FUNCTIONS: tuple[Routes, ...] = (
     documents.routes,
     pictures.routes,
     notifications.routes,
+    sync.routes,
     locations.routes,
     weather.routes,
     places.routes,

@@ -71,11 +71,14 @@ if TYPE_CHECKING:
     from nomadcrew.core.retention import Retention
     from nomadcrew.core.scheduled_jobs import JobRuns
     from nomadcrew.core.schema import Schema
+    from nomadcrew.core.screens.ports import Screens
+    from nomadcrew.core.sync.ports import ChangeLog, SyncPoints
     from nomadcrew.core.timezones import TimeZones
     from nomadcrew.core.todos.ports import Todos
     from nomadcrew.core.trips.ports import Trips
     from nomadcrew.core.trips.statuses import TripStatuses
     from nomadcrew.core.users.ports import PrivateAddresses, Profiles
+    from nomadcrew.core.versions import Versions
     from nomadcrew.core.weather.ports import Destinations, WeatherOf
 
 
@@ -154,6 +157,10 @@ class Ports(Struct, frozen=True, eq=False):
     calendar_links: CalendarLinks
     polls: Polls
     feedback_box: FeedbackBox
+    changes: ChangeLog
+    sync_points: SyncPoints
+    screens: Screens
+    versions: Versions
     chat: ChatLog
     finder: Finder
     attachments: Attachments
@@ -164,6 +171,7 @@ class Ports(Struct, frozen=True, eq=False):
     file_tokens: FileTokens
     pictures: Pictures
     picture_files: Files  # those of pictures, likewise
+    picture_links: Files  # the same, for functions that only link to them
     renderer: Renderer
     backgrounds: Backgrounds
     photo_search: PhotoSearch

@@ -7,6 +7,7 @@ from typing import Protocol
 from msgspec import Struct
 
 EVENT_RETENTION = timedelta(days=7)
+TOMBSTONE_RETENTION = timedelta(days=60)  # ids of deleted entities, and the cursors of clients that miss them
 POSITION_RETENTION = timedelta(days=30)  # and views of positions
 NOTIFICATION_RETENTION = timedelta(days=30)
 UNUSED_ATTACHMENT_RETENTION = timedelta(days=1)  # a file that no message refers to
@@ -44,6 +45,9 @@ class Period(Struct, frozen=True):
 # All data that ends by itself. Everything else is stored until its user, or an admin of its trip, deletes it.
 PERIODS: Sequence[Period] = (
     Period("events", EVENT_RETENTION, "Changes, for clients that reconnect.", "old-events"),
+    Period(
+        "tombstones", TOMBSTONE_RETENTION, "Ids of deleted data, for clients that synchronise.", "old-tombstones"
+    ),
     Period("positions", POSITION_RETENTION, "Tracks, and who viewed them.", "old-positions"),
     Period("notifications", NOTIFICATION_RETENTION, "Notifications, read or not.", "old-notifications"),
     Period("attachments", UNUSED_ATTACHMENT_RETENTION, "Files that no message refers to.", "old-files"),
@@ -83,6 +87,8 @@ class Retention(Protocol):
     """Each method deletes the rows that are expired at `now` and returns their number. Safe to repeat."""
 
     async def delete_events(self, now: datetime) -> int: ...
+
+    async def delete_tombstones(self, now: datetime) -> int: ...
 
     async def delete_notifications(self, now: datetime) -> int: ...
 

@@ -168,6 +168,7 @@ SCHEDULED_JOBS: Sequence[ScheduledJob] = (
     ScheduledJob("weather-updates", HOUR, _broadcast_weather, machine_only=True),
     ScheduledJob("old-weather", HOUR, lambda ports, now: ports.retention.delete_weather(now), machine_only=True),
     ScheduledJob("places", DAY, lambda ports, now: ports.gazetteer.refresh(), machine_only=True),  # noqa: ARG005
+    ScheduledJob("old-tombstones", DAY, lambda ports, now: ports.retention.delete_tombstones(now)),
     ScheduledJob("old-notifications", DAY, lambda ports, now: ports.retention.delete_notifications(now)),
     ScheduledJob("old-push-tokens", DAY, lambda ports, now: ports.retention.delete_push_tokens(now)),
     ScheduledJob("old-nonces", HOUR, lambda ports, now: ports.retention.delete_nonces(now)),

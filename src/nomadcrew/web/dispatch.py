@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
+from http import HTTPStatus
 from io import BytesIO
 from types import MappingProxyType
 from typing import Protocol
@@ -23,6 +24,7 @@ from nomadcrew.core.rate_limits import RateLimits
 from nomadcrew.logs import Answered
 from nomadcrew.web.call import Call, Reply, Request
 from nomadcrew.web.decode import decode
+from nomadcrew.web.etags import etag_of
 from nomadcrew.web.form_data import Form, MakeParser
 from nomadcrew.web.problems import JSON_TYPE, UnreadableEncoding, problem
 from nomadcrew.web.routes import Auth, Route
@@ -137,6 +139,8 @@ class Dispatcher:
             reply = await self._once(route, request, claims, now, key)
         if tells:
             await self.ports.outbox.after_commit()
+        if route.versioned and reply.status == HTTPStatus.OK:
+            return msgspec.structs.replace(reply, headers={**reply.headers, "etag": etag_of(reply.body)})
         return reply
 
     async def _once(self, route: Route, request: Request, claims: Claims | None, now: datetime, key: str) -> Reply:

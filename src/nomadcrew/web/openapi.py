@@ -92,6 +92,8 @@ def refusals_of(route: Route) -> tuple[int, ...]:
         statuses |= {400, 413, 415}
     if takes_idempotency_key(route):
         statuses |= {400, 422}
+    if route.versioned and route.mutates:
+        statuses.add(409)
     if route.auth is not Auth.PUBLIC:
         statuses.add(401)
     if route.gate is not None:
@@ -189,6 +191,17 @@ def _parameters(route: Route) -> list[Object]:
                 },
             }
         )  # fmt: skip
+    if route.versioned and route.mutates:
+        parameters.append(
+            {
+                "name": "If-Match",
+                "in": "header",
+                "required": False,
+                "description": "The ETag of the version that the change is based on. If it would undo another "
+                "change, it is refused with 409 `version_conflict` and both versions.",
+                "schema": {"type": "string"},
+            }
+        )
     return parameters
 
 
@@ -211,6 +224,8 @@ def _query_parameter(param: Param) -> Object:
 def _successes(route: Route, table: dict[str, Route], schemas: _Schemas, examples: Examples) -> Object:
     replies = examples.replies.get(route.key, {})
     main = _success(route.status, schemas, reply_type(route), replies, is_page=route.html)
+    if route.versioned:
+        main["headers"] |= _header_references(["ETag"])
     links = links_from(route, table)
     if links:
         main["links"] = links
@@ -259,6 +274,7 @@ def _headers() -> Object:
 
     return {
         _REQUEST_ID: header("The request's id in the logs: the client's, if valid, else a new one.", "string"),
+        "ETag": header("The version of the entity.", "string"),
         "Location": header("The URL to follow.", "string"),
         _RETRY_AFTER: header("Seconds to wait before the next attempt.", "integer"),
         "X-RateLimit-Limit": header("Requests allowed per window.", "integer"),

@@ -1,11 +1,14 @@
 """The body of every refusal, and the mapping from kinds of refusals to HTTP statuses."""
 
 from http import HTTPStatus
+from typing import Annotated
 
 import msgspec
 
 from nomadcrew.core import errors
+from nomadcrew.core.versions import LostUpdate
 from nomadcrew.web.call import Reply
+from nomadcrew.web.etags import etag_of
 
 STATUS: dict[type[errors.DomainError], int] = {
     errors.Invalid: 400,
@@ -36,8 +39,14 @@ TYPES = {
 JSON_TYPE = "application/json; charset=utf-8"
 
 
+Object = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"})]
+
+
 class Problem(msgspec.Struct):
-    """The body of every refusal: RFC 9457's members, and those that the shipped app reads."""
+    """The body of every refusal: RFC 9457's members, and those that the shipped app reads.
+
+    A `version_conflict` has the `current` entity, and the body that was `sent`.
+    """
 
     type: str
     title: str
@@ -49,6 +58,8 @@ class Problem(msgspec.Struct):
     details: str
     request_id: str
     refresh_required: bool | msgspec.UnsetType = msgspec.UNSET
+    current: Object | msgspec.UnsetType = msgspec.UNSET
+    sent: Object | msgspec.UnsetType = msgspec.UNSET
     mfa_token: str | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -112,7 +123,10 @@ def problem(error: Exception, request_id: str) -> Reply:
         mfa_token=(isinstance(error, errors.Unauthenticated) and error.mfa_token) or msgspec.UNSET,
     )
     headers = {"content-type": JSON_TYPE}
-    if isinstance(error, errors.TooMany | errors.Unavailable):
+    if isinstance(error, LostUpdate):
+        body.current, body.sent = msgspec.Raw(error.current), msgspec.Raw(error.sent)
+        headers["etag"] = etag_of(error.current)
+    elif isinstance(error, errors.TooMany | errors.Unavailable):
         headers["retry-after"] = str(error.retry_after_s)
     elif isinstance(error, MethodNotAllowed):
         headers["allow"] = error.allow

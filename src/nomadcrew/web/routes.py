@@ -80,6 +80,7 @@ class Route(Struct, frozen=True):
     `max_body_bytes` is the limit of both hosts; that of API Gateway and Lambda may be lower.
     A `raw` body is passed to the handler as bytes, a form with a file as the request's `form`, which
     the parser `form` reads; it may take a body that is the file itself, too.
+    The reply of a `versioned` row is an entity, whose version is in the header ETag; its writes obey If-Match.
     """
 
     function: str
@@ -106,6 +107,7 @@ class Route(Struct, frozen=True):
     max_body_bytes: int = MAX_BODY_BYTES
     raw: bool = False
     form: MakeParser | None = None
+    versioned: bool = False
 
     @property
     def key(self) -> str:
@@ -153,6 +155,7 @@ class Routes(Struct):
         max_body_bytes: int = MAX_BODY_BYTES,
         raw: bool = False,
         form: MakeParser | None = None,
+        versioned: bool = False,
     ) -> Callable[[Handler], Handler]:
         """Declare a row. The handler's annotations are the types of body and reply, its docstring the
         documentation.
@@ -174,7 +177,7 @@ class Routes(Struct):
                     query, statements, why, html, notes.get("body"), body_optional, notes.get("return"),
                     summary.strip().rstrip("."), " ".join(description.split()), also,
                     self.uses_outbox if uses_outbox is None else uses_outbox, max_body_bytes, raw,
-                    form,
+                    form, versioned,
                 )
             )  # fmt: skip
             return handler

@@ -10,6 +10,7 @@ from msgspec import Struct, field
 from nomadcrew.core.errors import DomainError, TooMany, Unavailable
 from nomadcrew.core.ids import TripId, UserId, parse_uuid
 from nomadcrew.core.ports import Ports
+from nomadcrew.core.sync.cursors import text_of
 from nomadcrew.web.decode import read_json, refuse_nul, with_whole_characters, without_bom
 from nomadcrew.wire.events import frame
 
@@ -127,9 +128,11 @@ def _reference(payload: dict[str, Any]) -> dict[str, str]:
 
 
 async def greeting(me: UserId, ports: Ports) -> str:
-    """The first frame of every socket: the user's trips."""
+    """The first frame of every socket: the user's trips, and the point from which to synchronise later."""
+    cursor = await ports.sync_points.present(ports.clock())
     trips = [str(trip_id) for trip_id in await ports.members.list_active_trips(me)]
-    return frame("connected", {"userId": str(me), "tripCount": len(trips), "trips": trips})
+    fields = {"userId": str(me), "tripCount": len(trips), "trips": trips, "cursor": text_of(cursor)}
+    return frame("connected", fields)
 
 
 def offered_token(subprotocols: list[str], query_token: str | None) -> tuple[str | None, str | None]:

@@ -28,10 +28,13 @@ if TYPE_CHECKING:
     from nomadcrew.core.polls.ports import Polls
     from nomadcrew.core.retention import Retention
     from nomadcrew.core.scheduled_jobs import JobRuns
+    from nomadcrew.core.screens.ports import Screens
+    from nomadcrew.core.sync.ports import ChangeLog, SyncPoints
     from nomadcrew.core.todos.ports import Todos
     from nomadcrew.core.trips.ports import Trips
     from nomadcrew.core.trips.statuses import TripStatuses
     from nomadcrew.core.users.ports import Profiles
+    from nomadcrew.core.versions import Versions
     from nomadcrew.core.weather.ports import Destinations
 
 
@@ -111,6 +114,30 @@ def polls(sql: Sql) -> Polls:
     from nomadcrew.adapters.postgres.polls import PostgresPolls
 
     return PostgresPolls(sql)
+
+
+def changes(sql: Sql) -> ChangeLog:
+    from nomadcrew.adapters.postgres.sync import PostgresChangeLog
+
+    return PostgresChangeLog(sql)
+
+
+def sync_points(sql: Sql) -> SyncPoints:
+    from nomadcrew.adapters.postgres.sync_points import PostgresSyncPoints
+
+    return PostgresSyncPoints(sql)
+
+
+def screens(sql: Sql) -> Screens:
+    from nomadcrew.adapters.postgres.screens import PostgresScreens
+
+    return PostgresScreens(sql)
+
+
+def versions(sql: Sql) -> Versions:
+    from nomadcrew.adapters.postgres.versions import PostgresVersions
+
+    return PostgresVersions(sql)
 
 
 def feedback_box(sql: Sql) -> FeedbackBox:
@@ -235,6 +262,10 @@ SQL_PORTS: Mapping[str, Callable[[Sql], object]] = MappingProxyType(
             todos,
             calendars,
             polls,
+            changes,
+            sync_points,
+            screens,
+            versions,
             feedback_box,
             attachments,
             documents,

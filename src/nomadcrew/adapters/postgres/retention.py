@@ -1,6 +1,6 @@
 """Deletes expired rows on schedule, in batches, so that locks are short."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from nomadcrew.adapters.postgres.sql import Sql, Statement, statements
 from nomadcrew.core.batches import in_batches
@@ -17,6 +17,7 @@ from nomadcrew.core.retention import (
     POSITION_RETENTION,
     PUSH_RECORD_RETENTION,
     PUSH_TOKEN_RETENTION,
+    TOMBSTONE_RETENTION,
     WEATHER_RETENTION,
 )
 
@@ -33,6 +34,10 @@ class PostgresRetention:
 
     async def delete_events(self, now: datetime) -> int:
         return await self._purge(statements("outbox")["purge"], before=now - EVENT_RETENTION)
+
+    async def delete_tombstones(self, now: datetime) -> int:
+        # A day longer than cursors are valid: the database's clock stamps tombstones.
+        return await self._purge(statements("sync")["purge"], before=now - TOMBSTONE_RETENTION - timedelta(days=1))
 
     async def delete_notifications(self, now: datetime) -> int:
         return await self._purge(statements("notifications")["purge"], before=now - NOTIFICATION_RETENTION)

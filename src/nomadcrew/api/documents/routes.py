@@ -19,7 +19,9 @@ from nomadcrew.core.documents.service import Client, DocumentActions, UploadedFi
 from nomadcrew.core.errors import Invalid
 from nomadcrew.core.ids import DocumentId, TripId
 from nomadcrew.core.pages import After
+from nomadcrew.core.versions import Versioned
 from nomadcrew.web.call import Call, Reply
+from nomadcrew.web.etags import based_on_match
 from nomadcrew.web.file_types import file_kind
 from nomadcrew.web.form_data import MAX_FORM_BYTES
 from nomadcrew.web.multipart import FormReader
@@ -30,6 +32,7 @@ routes = Routes(
     "documents",
     ports=(
         "document_files", "documents", "file_tokens", "idempotency", "limits", "open_sessions", "outbox",
+        "versions",
     ),
 )  # fmt: skip
 PAGE = (
@@ -173,7 +176,7 @@ async def _list(call: Call, trip_id: TripId | None) -> DocumentPageView | Reply:
     return paged(call, page_view(page, limit, offset), last)
 
 
-@routes.get("/v1/wallet/documents/{documentId}", gate=Gate("document", "read"), refusals=(400,))
+@routes.get("/v1/wallet/documents/{documentId}", gate=Gate("document", "read"), refusals=(400,), versioned=True)
 async def get_document(call: Call) -> DocumentView:
     """Get a document, with a token for its file.
 
@@ -190,13 +193,16 @@ async def get_document(call: Call) -> DocumentView:
     refusals=(400,),
     statements=2,
     why=_BY_TYPE,
+    versioned=True,
 )
 async def update_document(call: Call, body: DocumentChangeIn) -> DocumentView:
     """Update a document.
 
     Allowed for its uploader. Absent fields stay; metadata that the type does not have is dropped.
     """
-    return document_view(await actions(call).change(document_id(call), body.change()))
+    async with based_on_match(call, Versioned.DOCUMENT, document_id(call), body.change(), get_document):
+        document = await actions(call).change(document_id(call), body.change())
+    return document_view(document)
 
 
 @routes.delete(

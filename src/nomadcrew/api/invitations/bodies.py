@@ -7,7 +7,10 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from nomadcrew.core.emails import is_private
+from nomadcrew.core.ids import UserId
 from nomadcrew.core.invitations.model import Invitation, InvitationDetails
+from nomadcrew.core.users.ports import PrivateAddresses
 
 
 class NewInvitationIn(Struct):
@@ -84,6 +87,14 @@ def invitation_view(invitation: Invitation, email: str) -> InvitationView:
         updated_at=invitation.updated_at,
         invitee_id=invitation.invitee_id,
     )
+
+
+def invitation_for(invitation: Invitation, viewer: UserId, private_addresses: PrivateAddresses) -> InvitationView:
+    """An invitation; a private address is the one of ours that stands for the invitee to this viewer."""
+    email, user_id = invitation.invitee_email, invitation.invitee_id
+    if is_private(email) and user_id is not None:
+        email = private_addresses.address_of(user_id, viewer)
+    return invitation_view(invitation, email)
 
 
 def invitation_details_view(details: InvitationDetails) -> InvitationDetailsView:

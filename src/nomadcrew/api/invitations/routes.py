@@ -8,10 +8,9 @@ from nomadcrew.api.invitations.bodies import (
     NewInvitationIn,
     TokenIn,
     invitation_details_view,
-    invitation_view,
+    invitation_for,
 )
 from nomadcrew.api.members.bodies import MembershipView, membership_view
-from nomadcrew.core.emails import is_private
 from nomadcrew.core.errors import Invalid, NotFound
 from nomadcrew.core.ids import InvitationId
 from nomadcrew.core.invitations import service
@@ -46,10 +45,7 @@ def invitation_id(call: Call) -> InvitationId:
 
 
 def view(invitation: Invitation, call: Call) -> InvitationView:
-    email, user_id = invitation.invitee_email, invitation.invitee_id
-    if is_private(email) and user_id is not None:
-        email = call.ports.private_addresses.address_of(user_id, call.user_id)
-    return invitation_view(invitation, email)
+    return invitation_for(invitation, call.user_id, call.ports.private_addresses)
 
 
 def linked(call: Call, token: str) -> InvitationId:

@@ -17,6 +17,7 @@ from nomadcrew.core.locations.model import (
     Point,
     Privacy,
     Ruling,
+    TripSharing,
 )
 from nomadcrew.core.locations.privacy import VisiblePosition, strictest
 from nomadcrew.core.locations.reports import ReportedPosition, SharingChoice
@@ -327,16 +328,17 @@ def preferences(settings: OwnSettings, now: datetime) -> PreferencesView:
     return PreferencesView(
         settings.preference,
         settings.is_ghost,
-        [
-            TripSharingView(
-                trip.trip_id,
-                trip.trip_name,
-                trip.sharing is not None and trip.sharing.is_on(now),
-                None if trip.sharing is None else trip.sharing.privacy,
-                None if trip.sharing is None or not trip.sharing.is_enabled else trip.sharing.until,
-            )
-            for trip in settings.trips
-        ],
+        [trip_sharing_view(trip, now) for trip in settings.trips],
+    )
+
+
+def trip_sharing_view(trip: TripSharing, now: datetime) -> TripSharingView:
+    return TripSharingView(
+        trip.trip_id,
+        trip.trip_name,
+        trip.sharing is not None and trip.sharing.is_on(now),
+        None if trip.sharing is None else trip.sharing.privacy,
+        None if trip.sharing is None or not trip.sharing.is_enabled else trip.sharing.until,
     )
 
 

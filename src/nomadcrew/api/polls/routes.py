@@ -5,11 +5,13 @@ from nomadcrew.api.polls.views import MessageView, Pagination, PollPageView, Pol
 from nomadcrew.core.errors import Invalid
 from nomadcrew.core.ids import PollId, PollOptionId, parse_uuid
 from nomadcrew.core.polls import ballots, outcomes, service
+from nomadcrew.core.versions import Versioned
 from nomadcrew.web.call import Call, Reply
+from nomadcrew.web.etags import based_on_match
 from nomadcrew.web.pages import AFTER, after_of, paged
 from nomadcrew.web.routes import Gate, Idempotency, Param, Routes
 
-routes = Routes("polls", ports=("idempotency", "limits", "open_sessions", "outbox", "polls"))
+routes = Routes("polls", ports=("idempotency", "limits", "open_sessions", "outbox", "polls", "versions"))
 PAGE = (
     Param("limit", "integer", "Page size, 1 to 100. Default: 20."),
     Param("offset", "integer", "Number of polls to skip, without `after`. Default: 0."),
@@ -74,28 +76,29 @@ async def create_poll(call: Call, body: NewPollIn) -> PollView:
     return poll_view(poll, call.user_id)
 
 
-@routes.get("/v1/trips/{id}/polls/{pollId}", gate=Gate("poll", "read"), refusals=(400,))
+@routes.get("/v1/trips/{id}/polls/{pollId}", gate=Gate("poll", "read"), refusals=(400,), versioned=True)
 async def get_poll(call: Call) -> PollView:
     """Get a poll."""
     poll = await service.get_poll(call.trip_id, poll_id(call), call.user_id, polls=call.ports.polls, now=call.now)
     return poll_view(poll, call.user_id)
 
 
-@routes.put("/v1/trips/{id}/polls/{pollId}", gate=Gate("poll", "update"))
+@routes.put("/v1/trips/{id}/polls/{pollId}", gate=Gate("poll", "update"), versioned=True)
 async def update_poll(call: Call, body: PollChangeIn) -> PollView:
     """Update the question of a poll without votes.
 
     Allowed for its creator and for admins.
     """
-    poll = await service.change_poll(
-        call.trip_id,
-        poll_id(call),
-        body.question,
-        call.user_id,
-        polls=call.ports.polls,
-        new_id=call.ports.new_id,
-        now=call.now,
-    )
+    async with based_on_match(call, Versioned.POLL, poll_id(call), {"question": body.question}, get_poll):
+        poll = await service.change_poll(
+            call.trip_id,
+            poll_id(call),
+            body.question,
+            call.user_id,
+            polls=call.ports.polls,
+            new_id=call.ports.new_id,
+            now=call.now,
+        )
     return poll_view(poll, call.user_id)
 
 

@@ -14,11 +14,13 @@ from nomadcrew.core.errors import NotFound
 from nomadcrew.core.ids import TodoId, UserId
 from nomadcrew.core.pages import After
 from nomadcrew.core.todos import service
+from nomadcrew.core.versions import Versioned
 from nomadcrew.web.call import Call, Reply
+from nomadcrew.web.etags import based_on_match
 from nomadcrew.web.pages import AFTER, after_of, last_of, paged
 from nomadcrew.web.routes import Gate, Idempotency, Param, Routes
 
-routes = Routes("todos", ports=("idempotency", "limits", "open_sessions", "outbox", "todos"))
+routes = Routes("todos", ports=("idempotency", "limits", "open_sessions", "outbox", "todos", "versions"))
 PAGE = (
     Param("limit", "integer", "Page size, 1 to 100. Default: 100."),
     Param("offset", "integer", "Number of to-dos to skip, without `after`. Default: 0."),
@@ -75,27 +77,28 @@ async def list_todos(call: Call) -> TodoPageView | Reply:
     )
 
 
-@routes.get("/v1/trips/{id}/todos/{todoId}", gate=Gate("todo", "read"))
+@routes.get("/v1/trips/{id}/todos/{todoId}", gate=Gate("todo", "read"), versioned=True)
 async def get_todo(call: Call) -> TodoView:
     """Get a to-do."""
     return todo_view(await service.get_todo(call.trip_id, todo_id(call), call.user_id, todos=call.ports.todos))
 
 
-@routes.put("/v1/trips/{id}/todos/{todoId}", gate=Gate("todo", "update"))
+@routes.put("/v1/trips/{id}/todos/{todoId}", gate=Gate("todo", "update"), versioned=True)
 async def update_todo(call: Call, body: TodoChangeIn) -> TodoView:
     """Update a to-do.
 
     Allowed for its creator and for admins. A new assignee is notified.
     """
-    todo = await service.change_todo(
-        call.trip_id,
-        todo_id(call),
-        call.user_id,
-        body.to_change(),
-        todos=call.ports.todos,
-        new_id=call.ports.new_id,
-        now=call.now,
-    )
+    async with based_on_match(call, Versioned.TODO, todo_id(call), body.to_change(), get_todo):
+        todo = await service.change_todo(
+            call.trip_id,
+            todo_id(call),
+            call.user_id,
+            body.to_change(),
+            todos=call.ports.todos,
+            new_id=call.ports.new_id,
+            now=call.now,
+        )
     return todo_view(todo)
 
 

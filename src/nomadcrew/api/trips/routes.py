@@ -15,13 +15,17 @@ from nomadcrew.api.trips.bodies import (
 )
 from nomadcrew.core.trips import service
 from nomadcrew.core.trips.model import MAX_TRIPS_PER_USER
+from nomadcrew.core.versions import Versioned
 from nomadcrew.web.call import Call, Reply
+from nomadcrew.web.etags import based_on_match
 from nomadcrew.web.pages import AFTER, after_of, paged
 from nomadcrew.web.routes import Gate, Idempotency, Param, Routes
 
 PAGE = (Param("limit", "integer", "Page size, 1 to 500. Default: 500."), AFTER)
 
-routes = Routes("trips", ports=("idempotency", "limits", "open_sessions", "outbox", "time_zones", "trips"))
+routes = Routes(
+    "trips", ports=("idempotency", "limits", "open_sessions", "outbox", "time_zones", "trips", "versions")
+)
 
 
 @routes.post("/v1/trips", status=201, bucket="trip_create", idempotency=Idempotency.FINGERPRINT, refusals=(409,))
@@ -58,28 +62,29 @@ async def list_trips(call: Call) -> list[TripView] | Reply:
     return paged(call, [card_view(trip.body) for trip in page.trips], page.last)
 
 
-@routes.get("/v1/trips/{id}", gate=Gate("trip", "read"))
+@routes.get("/v1/trips/{id}", gate=Gate("trip", "read"), versioned=True)
 async def get_trip(call: Call) -> TripView:
     """Get a trip."""
     return card_view(await service.get_card(call.trip_id, call.user_id, trips=call.ports.trips))
 
 
-@routes.put("/v1/trips/{id}", gate=Gate("trip", "update"))
+@routes.put("/v1/trips/{id}", gate=Gate("trip", "update"), versioned=True)
 async def update_trip(call: Call, body: TripChangeIn) -> TripView:
     """Update a trip.
 
     Omitted fields stay unchanged; an empty name is ignored. `status` must be the current one or a valid next one. A
     new destination brings its time zone, unless `timezone` names another one.
     """
-    trip = await service.change_trip(
-        call.trip_id,
-        body.to_change(),
-        call.user_id,
-        trips=call.ports.trips,
-        time_zones=call.ports.time_zones,
-        new_id=call.ports.new_id,
-        now=call.now,
-    )
+    async with based_on_match(call, Versioned.TRIP, call.trip_id, body.to_change(), get_trip):
+        trip = await service.change_trip(
+            call.trip_id,
+            body.to_change(),
+            call.user_id,
+            trips=call.ports.trips,
+            time_zones=call.ports.time_zones,
+            new_id=call.ports.new_id,
+            now=call.now,
+        )
     return trip_view(trip)
 
 
@@ -91,20 +96,21 @@ async def delete_trip(call: Call) -> None:
     )
 
 
-@routes.patch("/v1/trips/{id}/status", gate=Gate("trip", "update"))
+@routes.patch("/v1/trips/{id}/status", gate=Gate("trip", "update"), versioned=True)
 async def change_trip_status(call: Call, body: StatusIn) -> TripView:
     """Change a trip's status.
 
     Valid changes: from PLANNING to ACTIVE or CANCELLED, from ACTIVE to COMPLETED or CANCELLED.
     """
-    trip = await service.change_status(
-        call.trip_id,
-        body.status,
-        call.user_id,
-        trips=call.ports.trips,
-        new_id=call.ports.new_id,
-        now=call.now,
-    )
+    async with based_on_match(call, Versioned.TRIP, call.trip_id, {"status": body.status}, get_trip):
+        trip = await service.change_status(
+            call.trip_id,
+            body.status,
+            call.user_id,
+            trips=call.ports.trips,
+            new_id=call.ports.new_id,
+            now=call.now,
+        )
     return trip_view(trip)
 
 

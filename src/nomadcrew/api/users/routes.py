@@ -26,13 +26,24 @@ from nomadcrew.core.pages import After
 from nomadcrew.core.retention import PERIODS
 from nomadcrew.core.users import profiles as service
 from nomadcrew.core.users.model import Profile
+from nomadcrew.core.versions import Versioned
 from nomadcrew.web import pages
 from nomadcrew.web.call import Call, Reply, whole_number
+from nomadcrew.web.etags import based_on_match
 from nomadcrew.web.routes import Auth, Param, Routes
 
 routes = Routes(
     "users",
-    ports=("idempotency", "limits", "open_sessions", "outbox", "private_addresses", "profiles", "push_tokens"),
+    ports=(
+        "idempotency",
+        "limits",
+        "open_sessions",
+        "outbox",
+        "private_addresses",
+        "profiles",
+        "push_tokens",
+        "versions",
+    ),
 )
 MAX_OFFSET = 1_000_000
 
@@ -71,7 +82,7 @@ async def onboard(call: Call) -> UserProfile:
     return own_profile(profile)
 
 
-@routes.get("/v1/users/me", refusals=(404,))
+@routes.get("/v1/users/me", refusals=(404,), versioned=True)
 async def get_me(call: Call) -> UserProfile:
     """Get the caller's profile.
 
@@ -116,7 +127,7 @@ async def set_contact_email(call: Call, body: ContactEmailIn) -> ContactEmailVie
     return ContactEmailView(body.email)
 
 
-@routes.get("/v1/users/{userId}", refusals=(400, 404))
+@routes.get("/v1/users/{userId}", refusals=(400, 404), versioned=True)
 async def get_user(call: Call) -> UserProfile:
     """Get a user's profile.
 
@@ -148,15 +159,16 @@ async def list_users(call: Call) -> UserPage | Reply:
     return pages.paged(call, UserPage(users, UserPagination(page.total, offset, limit)), last)
 
 
-@routes.put("/v1/users/{userId}", refusals=(403, 404))
+@routes.put("/v1/users/{userId}", refusals=(403, 404), versioned=True)
 async def update_user(call: Call, body: ProfileChangeIn) -> UserProfile:
     """Update a profile.
 
     Allowed for the profile's user and for system administrators.
     """
-    profile = await service.change_profile(
-        user_id(call), body.to_change(), call.claims, profiles=call.ports.profiles, now=call.now
-    )
+    async with based_on_match(call, Versioned.PROFILE, user_id(call), body.to_change(), get_user):
+        profile = await service.change_profile(
+            user_id(call), body.to_change(), call.claims, profiles=call.ports.profiles, now=call.now
+        )
     return view(profile, call, may_see_email=True)
 
 

@@ -71,11 +71,14 @@ STANDS_ON: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "queue": ("queue",),
         "mailer": ("mailer",),
         "connections": ("muting",),
+        "changes": ("sql", "synced_chat"),
+        "screens": ("sql", "read_chat"),
         "chat": ("sql", "chat"),
         "finder": ("sql", "chat"),
         "files": ("files",),
         "document_files": ("document_files",),
         "picture_files": ("picture_files",),
+        "picture_links": ("picture_links",),
         "renderer": (),  # a library
         "photo_search": ("photo_search", "secret_pexels"),
         "export_files": ("export_files",),
@@ -125,7 +128,7 @@ def _port(name: str, parts: RealtimePortFactory, declared: tuple[str, ...]) -> A
         return _GatewayAlone() if name == "verifier" else _Undeclared(name)
     if name == "invitation_links":
         return _Later(parts.invitation_links)  # it fetches a secret
-    if name in SQL_PORTS and name not in ("profiles", "positions"):
+    if name in SQL_PORTS and name not in ("changes", "profiles", "positions", "screens"):
         return SQL_PORTS[name](parts.sql)
     return getattr(parts, name)()
 

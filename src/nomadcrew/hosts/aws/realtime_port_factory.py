@@ -41,6 +41,8 @@ if TYPE_CHECKING:
         TopicOf,
         Topics,
     )
+    from nomadcrew.core.screens.ports import Screens
+    from nomadcrew.core.sync.ports import ChangeLog
 
 
 class RealtimePortFactory(PortFactory):
@@ -137,15 +139,35 @@ class RealtimePortFactory(PortFactory):
         from nomadcrew.adapters.aws.dynamodb.chat import DynamoChat
         from nomadcrew.adapters.aws.dynamodb.chat_items import ChatTable
         from nomadcrew.adapters.aws.sdk.services import DYNAMODB
+        from nomadcrew.adapters.postgres.sync_points import PostgresSyncPoints
 
         table = ChatTable(self.client(DYNAMODB), self.config.required("chat_table"))
-        return DynamoChat(table, sql_ports.members(self.sql), sql_ports.attachments(self.sql))
+        return DynamoChat(
+            table,
+            sql_ports.members(self.sql),
+            sql_ports.attachments(self.sql),
+            PostgresSyncPoints(self.sql).note_messages,
+        )
+
+    def changes(self) -> ChangeLog:
+        from nomadcrew.adapters.aws.dynamodb.synced_chat import DynamoSyncedChat
+        from nomadcrew.adapters.aws.sdk.services import DYNAMODB
+        from nomadcrew.adapters.postgres.sync import PostgresChangeLog
+
+        table = self.config.required("chat_table")
+        return PostgresChangeLog(self.sql, DynamoSyncedChat(self.client(DYNAMODB), table))
 
     def finder(self) -> Finder:
         from nomadcrew.adapters.aws.find import TwoStoreFinder
         from nomadcrew.adapters.postgres.find import PostgresFinder
 
         return TwoStoreFinder(PostgresFinder(self.sql), self.chat())
+
+    def screens(self) -> Screens:
+        from nomadcrew.adapters.aws.screens import TwoStoreScreens
+        from nomadcrew.adapters.postgres.screens import PostgresScreens
+
+        return TwoStoreScreens(PostgresScreens(self.sql), self.chat())
 
     def files(self) -> Files:
         from nomadcrew.adapters.aws.files import S3Files
@@ -157,6 +179,9 @@ class RealtimePortFactory(PortFactory):
         return self.files()
 
     def picture_files(self) -> Files:
+        return self.files()
+
+    def picture_links(self) -> Files:
         return self.files()
 
     def renderer(self) -> Renderer:

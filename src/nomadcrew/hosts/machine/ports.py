@@ -114,6 +114,7 @@ def machine_ports(
         files=files,
         document_files=files,
         picture_files=files,
+        picture_links=files,
         renderer=ChildRenderer(),
         photo_search=_photo_search(settings),
         export_files=files,

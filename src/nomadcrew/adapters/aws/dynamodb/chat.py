@@ -4,7 +4,7 @@ Messages are ordered by the times of the functions that stored them. Clocks diff
 visible after a younger one: a reader that resumes after a message reads the preceding seconds again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -50,8 +50,16 @@ _START, _END = "", "9999"
 class DynamoChat:
     """`ChatLog` in a table whose stream reports every write."""
 
-    def __init__(self, chat: ChatTable, members: Members, attachments: Attachments) -> None:
+    def __init__(
+        self,
+        chat: ChatTable,
+        members: Members,
+        attachments: Attachments,
+        note_restored: Callable[[Sequence[MessageId], TripId], Awaitable[None]],
+    ) -> None:
+        """`note_restored` notes messages as changed, which the stream does for all others."""
         self._table = chat
+        self._note_restored = note_restored
         self._members = members
         self._attachments = attachments
 
@@ -132,6 +140,7 @@ class DynamoChat:
         for start in range(0, len(messages), MESSAGES):
             part = messages[start : start + MESSAGES]
             await self._table.put_all([item for each in part for item in restored_items(trip_id, each)])
+            await self._note_restored([each.message.id for each in part], trip_id)
 
     async def edit(self, command: Command, message_id: MessageId, text: str) -> Message:
         crew, guard = await self._changeable(command, message_id)

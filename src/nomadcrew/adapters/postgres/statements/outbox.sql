@@ -100,6 +100,18 @@ WITH publish_lock AS MATERIALIZED (
     WHERE input.type = 'CHAT_MESSAGE_DELETED' AND o.trip_id = input.trip_id AND o.position IS NOT NULL
         AND o.audience = 'trip' AND o.type IN ('CHAT_MESSAGE_SENT', 'CHAT_MESSAGE_EDITED')
         AND o.payload ->> 'messageId' = input.payload ->> 'messageId'
+), changed AS (
+    -- A chat that is stored elsewhere has no triggers here.
+    INSERT INTO sync_changes (scope_id, kind, entity_id, written)
+    SELECT DISTINCT trip_id, kind, entity, pg_current_xact_id() FROM (
+        SELECT trip_id, 'message' AS kind, (payload ->> 'messageId')::uuid AS entity FROM input
+        WHERE type IN ('CHAT_MESSAGE_SENT', 'CHAT_MESSAGE_EDITED', 'CHAT_MESSAGE_DELETED', 'CHAT_REACTION_ADDED',
+                       'CHAT_REACTION_REMOVED')
+        UNION ALL
+        SELECT trip_id, 'receipt', actor_id FROM input WHERE type = 'CHAT_READ_RECEIPT'
+    ) AS noted
+    ORDER BY trip_id, kind, entity
+    ON CONFLICT (scope_id, kind, entity_id) DO UPDATE SET written = excluded.written
 )
 INSERT INTO outbox (id, type, source, trip_id, actor_id, recipient_id, audience, occurred_at, payload, position)
 SELECT id, type, source, trip_id, actor_id, recipient_id, audience, occurred_at, payload, nextval('outbox_position')

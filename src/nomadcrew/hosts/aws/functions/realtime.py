@@ -24,7 +24,8 @@ from nomadcrew.wire.realtime_tasks import RealtimeTask, task_in
 log = logging.getLogger("nomadcrew.realtime")
 
 PORTS: Final = (
-    "all_sockets", "events", "members", "position_views", "presence", "queue", "socket_delivery", "sockets"
+    "all_sockets", "events", "members", "position_views", "presence", "queue", "socket_delivery", "sockets",
+    "sync_points",
 )  # fmt: skip
 # The gateway needs a moment before it can send to a new socket; after three attempts the socket is dead.
 GREET_ATTEMPTS = 3

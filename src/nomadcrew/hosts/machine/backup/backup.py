@@ -206,16 +206,21 @@ async def _fill(stage: DataFolder, archive: Archive, parts: list[str], pg: Embed
         say("Restoring the database")
         options = ["--exit-on-error", "--no-owner", "--no-privileges", f"--dbname={pg.dsn}"]
         await _run("The database could not be restored", pg.binaries.pg_restore, *options, str(dump))
-        await _analyze(pg)
+        await _prepare(pg)
     finally:
         await pg.stop()
     dump.unlink()
 
 
-async def _analyze(pg: EmbeddedPostgres) -> None:
-    """A dump has no statistics, and the first query plans would be bad without them."""
+async def _prepare(pg: EmbeddedPostgres) -> None:
+    """Begin another epoch of synchronisation, since clients may know changes that are not in the backup.
+
+    Also make statistics: a dump has none, and the first query plans would be bad without them.
+    """
     connection = await asyncpg.connect(**pg.connect_kwargs)
     try:
+        if await connection.fetchval("SELECT to_regproc('renew_sync_epoch') IS NOT NULL"):
+            await connection.execute("SELECT renew_sync_epoch()")
         await connection.execute("ANALYZE")
     except asyncpg.PostgresError as exc:
         raise StartupError(f"The restored database cannot be read ({exc}); free some space and try again.") from exc

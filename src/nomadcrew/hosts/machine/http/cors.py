@@ -9,10 +9,11 @@ from nomadcrew.web.routes import METHODS
 
 REQUEST_HEADERS = (
     "Origin, Content-Length, Content-Type, Authorization, X-Requested-With, Accept, X-CSRF-Token, "
-    "Idempotency-Key, X-Request-ID"
+    "Idempotency-Key, If-Match, X-Request-ID"
 )
 EXPOSED = (
-    "Content-Length, Link, Retry-After, X-Request-ID, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset"
+    "Content-Length, ETag, Link, Retry-After, X-Request-ID, X-RateLimit-Limit, X-RateLimit-Remaining, "
+    "X-RateLimit-Reset"
 )
 MAX_AGE_S = 43_200
 

@@ -1,0 +1,1 @@
+"""The first screen of a trip: the first pages of its lists."""

@@ -1,0 +1,1 @@
+"""Synchronisation: the entities that changed since a client's cursor."""
