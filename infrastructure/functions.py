@@ -59,6 +59,8 @@ _TABLE: tuple[FunctionSpec, ...] = (
     # Imports and exports take longer than other requests, up to the limit of the gateway.
     FunctionSpec("archives", "compute", 1024, 29, sends=("exports",)),
     FunctionSpec("exporter", "compute", 1024, 300, Source("exports", batch=1, max_concurrency=2)),
+    # Before every request with a token that API Gateway does not remember.
+    FunctionSpec("http_authorizer", "compute", 512, 5),
     # Cognito's limit for triggers is five seconds.
     FunctionSpec("cognito_triggers", "identity", 256, 5),
     FunctionSpec("cognito_confirmed", "identity", 256, 5),

@@ -139,10 +139,17 @@ async def ask(stage: Scene, row: str, variant: str, caller: str) -> Ask:
 
 
 async def _of_user(stage: Scene, row: str, variant: str, me: User, path: str) -> str:
-    """The path with the id of a session, or with the id or link of a calendar; what it names is created."""
+    """The path with the id of a session or an API key, or with the id or link of a calendar.
+
+    The session, key or calendar is created.
+    """
     owner = me if variant == "my own" else stage.people["another member"]
     if "{sessionId}" in path:
         return path.replace("{sessionId}", str(await _session(stage, owner)))
+    if "{keyId}" in path:
+        body = {"name": f"key {stage.world.ports.new_id()}", "scope": "read"}
+        made = (await stage.world.call("POST", "/v1/auth/keys", by=owner, body=body)).json
+        return path.replace("{keyId}", made["id"])
     if "/v1/calendars/" not in path:
         return path
     made = (await stage.world.call("POST", "/v1/calendars", by=owner, body={"parts": ["trips"]})).json
@@ -242,6 +249,8 @@ async def _body(stage: Scene, row: str, variant: str, me: User) -> Any:  # noqa:
             return {"status": "COMPLETE"}
         case "POST /v1/calendars":
             return {"parts": ["todos"]} | ({"tripId": str(stage.trip)} if variant else {})
+        case "POST /v1/auth/keys":
+            return {"name": "script", "scope": "write"} | ({"tripIds": [str(stage.trip)]} if variant else {})
         case "POST /v1/trips/{id}/polls":
             return {"question": f"by {me.username}?", "options": ["by train", "by bus"]}
         case "PUT /v1/trips/{id}/polls/{pollId}":

@@ -24,7 +24,7 @@ OPEN = sum(2 if row.method == "GET" else 1 for row in PUBLIC) + 1
 ACKNOWLEDGED = {
     "APIG1": 1,
     "APIG4": OPEN + 7,  # and every frame of a socket
-    "IAM5": 63,
+    "IAM5": 64,
     "L1": len(FUNCTIONS),
     "RDS6": 1,
     "RDS11": 1,

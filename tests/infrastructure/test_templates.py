@@ -132,6 +132,7 @@ def test_each_service_may_call_its_own_functions_only(dev: Templates) -> None:
     }
     assert calls == {
         *(("apigateway.amazonaws.com", name.capitalize(), "<Http>/*") for name in API_FUNCTIONS),
+        ("apigateway.amazonaws.com", "HttpAuthorizer", "<Http>/authorizers/<Authorizer>"),
         ("apigateway.amazonaws.com", "Websocket", "<Socket>/v1/*"),
         ("apigateway.amazonaws.com", "Authorizer", "<Socket>/authorizers/<Authorizer>"),
         ("iot.amazonaws.com", "IotAuthorizer", "<MqttAuthorizer>"),
@@ -151,8 +152,8 @@ def test_each_row_has_a_route_and_unknown_paths_have_one(templates: Templates) -
         if row.auth == Auth.PUBLIC:
             assert route["AuthorizationType"] == "NONE"
         else:
-            assert route["AuthorizationType"] == "JWT"
-            assert route["AuthorizationScopes"] == ["nomadcrew/api"]
+            assert route["AuthorizationType"] == "CUSTOM"
+            assert templates.text_of(route["AuthorizerId"]) == "<Authorizer>"
     assert routes["$default"]["AuthorizationType"] == "NONE"
     integrations = templates.all("AWS::ApiGatewayV2::Integration")
     for key, row in rows.items():
@@ -179,6 +180,13 @@ def test_the_socket_api_has_its_routes_and_an_authorizer_without_cache(
     [authorizer] = templates.templates_of("realtime", "AWS::ApiGatewayV2::Authorizer")
     assert authorizer["IdentitySource"] == []
     assert "AuthorizerResultTtlInSeconds" not in authorizer
+
+
+def test_the_authorizer_of_the_api_is_remembered_for_a_minute_by_the_header(templates: Templates) -> None:
+    [authorizer] = templates.templates_of("api", "AWS::ApiGatewayV2::Authorizer")
+    assert authorizer["IdentitySource"] == ["$request.header.Authorization"]
+    assert authorizer["AuthorizerResultTtlInSeconds"] == 60
+    assert (authorizer["AuthorizerPayloadFormatVersion"], authorizer["EnableSimpleResponses"]) == ("2.0", True)
 
 
 def test_access_logs_hold_neither_path_nor_query(templates: Templates) -> None:

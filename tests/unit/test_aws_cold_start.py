@@ -17,6 +17,7 @@ BUDGETS = {
     "audit": 205,
     "auth": 305,
     "authorizer": 350,
+    "http_authorizer": 365,
     "chat": 276,
     "cognito_confirmed": 245,
     "email": 304,
@@ -66,6 +67,7 @@ OWN = {
     "pictures": {"multipart"},
     "renderer": {"PIL"},
     "authorizer": {"joserfc", "cryptography", "_cffi_backend", "_openssl"},
+    "http_authorizer": {"joserfc", "cryptography", "_cffi_backend", "_openssl"},
     "iot_authorizer": {"joserfc", "cryptography", "_cffi_backend", "_openssl"},
 }
 # Slow libraries; API Gateway or plain requests do their work.
@@ -178,7 +180,7 @@ ADAPTERS = {
     "location_stream": ("adapters.aws.location_stream", "adapters.aws.queue"),
 }
 EVENTS = (
-    *(f"hosts.aws.{name}_event" for name in ("http", "mqtt", "sqs", "stream", "websocket")),
+    *(f"hosts.aws.{name}_event" for name in ("authorizer", "http", "mqtt", "sqs", "stream", "websocket")),
     "hosts.aws.dead_connections",
 )
 ALSO = {

@@ -31,6 +31,7 @@ from nomadcrew.hosts.aws.functions.retention import JOBS, apply_retention
 from tests.fakes import CountingOutbox, fake_ports
 
 OTHERS = [
+    "api keys",
     "document audit",
     "documents",
     "ending documents",
@@ -120,6 +121,9 @@ class FakeStorage:
 
     async def delete_push_tokens(self, now: datetime) -> int:
         return self._record("push tokens")
+
+    async def delete_api_keys(self, now: datetime) -> int:
+        return self._record("api keys")
 
     async def delete_feedback(self, now: datetime) -> int:
         return self._record("feedback")

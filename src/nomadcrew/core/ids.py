@@ -27,6 +27,7 @@ NotificationId = NewType("NotificationId", UUID)
 PushTokenId = NewType("PushTokenId", UUID)
 EventId = NewType("EventId", UUID)
 SessionId = NewType("SessionId", UUID)
+ApiKeyId = NewType("ApiKeyId", UUID)
 JobId = NewType("JobId", UUID)
 
 

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 if TYPE_CHECKING:
     # For type checkers only: at runtime a function would load the types of every feature.
+    from nomadcrew.core.api_keys.ports import ApiKeys, KeyVerifier
     from nomadcrew.core.archives.ports import TripExports, TripImports
     from nomadcrew.core.auth.ports import (
         Accounts,
@@ -116,6 +117,8 @@ class Ports(Struct, frozen=True, eq=False):
     # Parts of `tokens` and `accounts`, for functions that need only those.
     verifier: Verifier
     codes: Codes
+    key_verifier: KeyVerifier
+    api_keys: ApiKeys
     registrations: Registrations
     unconfirmed_registrations: UnconfirmedRegistrations
     accounts: Accounts

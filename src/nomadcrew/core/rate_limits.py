@@ -29,6 +29,7 @@ LIMITS: dict[str, Limit] = {
     "trip_export": Limit(60, 3600),
     "trip_import": Limit(10, 3600),
     "invite": Limit(30, 60),
+    "api_key_create": Limit(10, 60),
     "calendar_create": Limit(10, 60),
     "contact_email": Limit(5, 3600),
     "chat": Limit(10, 1),

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from nomadcrew.adapters.postgres.sql import Sql
+    from nomadcrew.core.api_keys.ports import ApiKeys
     from nomadcrew.core.archives.ports import TripExports, TripImports
     from nomadcrew.core.backgrounds.ports import Backgrounds
     from nomadcrew.core.calendars.ports import Calendars
@@ -32,6 +33,12 @@ if TYPE_CHECKING:
     from nomadcrew.core.trips.statuses import TripStatuses
     from nomadcrew.core.users.ports import Profiles
     from nomadcrew.core.weather.ports import Destinations
+
+
+def api_keys(sql: Sql) -> ApiKeys:
+    from nomadcrew.adapters.postgres.api_keys import PostgresApiKeys
+
+    return PostgresApiKeys(sql)
 
 
 def idempotency(sql: Sql) -> IdempotencyStore:
@@ -201,6 +208,7 @@ SQL_PORTS: Mapping[str, Callable[[Sql], object]] = MappingProxyType(
     {
         make.__name__: make
         for make in (
+            api_keys,
             idempotency,
             events,
             profiles,

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from nomadcrew.adapters.postgres.sql import Sql, Statement, statements
 from nomadcrew.core.batches import in_batches
 from nomadcrew.core.retention import (
+    API_KEY_RETENTION,
     DEAD_JOB_RETENTION,
     DOCUMENT_AUDIT_RETENTION,
     EVENT_RETENTION,
@@ -51,6 +52,9 @@ class PostgresRetention:
         before = now - PUSH_TOKEN_RETENTION
         waiting = await self._purge(statements("push")["purge_waiting"], before=before)
         return waiting + await self._purge(statements("push")["purge_tokens"], before=before)
+
+    async def delete_api_keys(self, now: datetime) -> int:
+        return await self._purge(statements("api_keys")["purge"], before=now - API_KEY_RETENTION)
 
     async def delete_feedback(self, now: datetime) -> int:
         return await self._purge(statements("feedback")["purge"], before=now - FEEDBACK_RETENTION)

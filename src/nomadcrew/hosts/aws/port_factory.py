@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nomadcrew.adapters.aws.sdk.secrets import Secrets
     from nomadcrew.adapters.aws.sdk.services import Service
     from nomadcrew.adapters.postgres.database import Database
+    from nomadcrew.core.api_keys.ports import KeyVerifier
     from nomadcrew.core.auth.ports import (
         Accounts,
         Codes,
@@ -194,6 +195,13 @@ class PortFactory:
         return pool_verifier(
             config.required("user_pool_id"), config.required("user_pool_client_id"), environment=self._environment
         )
+
+    def key_verifier(self) -> KeyVerifier:
+        from nomadcrew.core.api_keys.verifier import ApiKeyVerifier
+
+        api_keys = sql_ports.api_keys(self.sql)
+        # Recorded at once: a function sleeps between its events.
+        return ApiKeyVerifier(api_keys, lambda key_id, now: api_keys.record_use(key_id, now=now))
 
     def codes(self) -> Codes:
         from nomadcrew.adapters.aws.cognito.tokens import DerivedCodes

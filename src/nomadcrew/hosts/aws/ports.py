@@ -98,6 +98,7 @@ STANDS_ON: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "flags": ("flags",),
         "tokens": ("tokens", "secret_codes", "secret_proofs"),
         "verifier": ("verifier",),
+        "key_verifier": ("sql",),
         "codes": ("secret_codes",),
         "accounts": ("sql", "accounts", "sessions", "secret_codes"),
         "sessions": ("sql", "sessions", "secret_codes", "session_sockets"),
@@ -120,7 +121,7 @@ STANDS_ON: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 def _port(name: str, parts: RealtimePortFactory, declared: tuple[str, ...]) -> Any:
     if name not in declared:
-        return _GatewayAlone() if name == "verifier" else _Undeclared(name)
+        return _GatewayAlone() if name in ("verifier", "key_verifier") else _Undeclared(name)
     if name == "invitation_links":
         return _Later(parts.invitation_links)  # it fetches a secret
     if name in SQL_PORTS and name not in ("profiles", "positions"):
@@ -152,7 +153,10 @@ class _Undeclared:
 
 
 class _GatewayAlone:
-    """`Verifier` of functions behind the gateway, which has verified the token already; refuses all others."""
+    """`Verifier` and `KeyVerifier` of functions behind the gateway, which has verified the token already.
+
+    Refuses all others.
+    """
 
     async def verify(self, token: str, *, now: datetime) -> Claims:  # noqa: ARG002 — required by the port
         raise Unauthenticated("The access token is not valid.")

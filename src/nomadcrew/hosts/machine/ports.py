@@ -39,6 +39,7 @@ from nomadcrew.adapters.postgres.sql import Sql
 from nomadcrew.adapters.postgres.weather import PostgresWeatherCache
 from nomadcrew.adapters.private_addresses import KeyedPrivateAddresses
 from nomadcrew.adapters.time_zones import TzfTimeZones
+from nomadcrew.core.api_keys.verifier import ApiKeyVerifier
 from nomadcrew.core.backgrounds.ports import PhotoSearch
 from nomadcrew.core.clock import Clock, utc_now
 from nomadcrew.core.events import Outbox
@@ -51,6 +52,7 @@ from nomadcrew.core.rate_limits import RateLimits
 from nomadcrew.core.realtime import Broadcaster, Connections
 from nomadcrew.core.weather.ports import WeatherOf
 from nomadcrew.core.weather.shared import SharedWeather
+from nomadcrew.hosts.machine.later_uses import LaterUses
 from nomadcrew.hosts.machine.recorded_views import RecordedViews
 from nomadcrew.settings import AUTO, OFF, Settings
 
@@ -130,6 +132,7 @@ def machine_ports(
         tokens=tokens,
         verifier=tokens,
         codes=tokens,
+        key_verifier=ApiKeyVerifier(shared["api_keys"], LaterUses(shared["api_keys"]).record),
         accounts=accounts,
         registrations=accounts,
         unconfirmed_registrations=accounts,

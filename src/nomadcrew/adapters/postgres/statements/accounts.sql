@@ -134,6 +134,8 @@ WITH spent AS (
 ), ended AS (
     UPDATE sessions s SET revoked_at = :now::timestamptz FROM changed
     WHERE s.user_id = changed.user_id AND s.revoked_at IS NULL
+), deleted_keys AS (
+    DELETE FROM api_keys k USING changed WHERE k.user_id = changed.user_id
 )
 SELECT user_id FROM changed
 
@@ -233,6 +235,8 @@ WITH changed AS (
 ), ended AS (
     UPDATE sessions s SET revoked_at = :now::timestamptz FROM changed
     WHERE s.user_id = changed.user_id AND s.revoked_at IS NULL
+), deleted_keys AS (
+    DELETE FROM api_keys k USING changed WHERE k.user_id = changed.user_id
 )
 SELECT user_id FROM changed
 
