@@ -82,6 +82,7 @@ def main() -> None:
         supabase_url=given("supabaseUrl"),
         pexels_url=given("pexelsUrl"),
         weather_url=given("weatherUrl"),
+        webhook_networks=given("webhookNetworks"),
     )
     from infrastructure.package import package_path
 

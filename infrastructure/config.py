@@ -118,6 +118,8 @@ class Stage:
     # The search for background pictures, with the API of Pexels, such as https://api.pexels.com/v1/search. None: no
     # pictures. Its key is `pexels_api_key` in the secret for it.
     pexels_url: str | None = None
+    # Networks that webhooks may be sent to besides the internet, also over plain http, comma-separated.
+    webhook_networks: str | None = None
     # The weather service, with the API of Open-Meteo. None: no weather.
     weather_url: str | None = "https://api.open-meteo.com/v1/forecast"
     registration: Literal["open", "closed"] = "open"
@@ -191,6 +193,7 @@ def stage_of(
     expo_url: str | None = None,
     supabase_url: str | None = None,
     pexels_url: str | None = None,
+    webhook_networks: str | None = None,
     weather_url: str | None = None,
     environment: Mapping[str, str] = os.environ,
 ) -> Stage:
@@ -204,6 +207,7 @@ def stage_of(
         "expo_url": expo_url,
         "supabase_url": supabase_url,
         "pexels_url": pexels_url,
+        "webhook_networks": webhook_networks,
         "weather_url": weather_url,
     }
     if name == "rehearsal":

@@ -14,6 +14,7 @@ OWN_SECRETS: Mapping[str, str] = {
     "codes": "Codes in mails, refresh tokens and tokens of devices are derived from it.",
     "addresses": "Private addresses are signed with it.",
     "documents": "Tokens of documents' files are encrypted with it.",
+    "webhooks": "Webhooks are signed with secrets that are derived from it.",
     "proofs": "Sign-ins prove themselves to the triggers of the user pool with it.",
 }
 # Keys of external services, which an operator stores.
@@ -222,6 +223,7 @@ _FIXED: Mapping[str, Service] = {
     "weather": Service(),
     "push": Service(),
     "photo_search": Service(),
+    "webhook_sender": Service(),
     "mirror": Service(),
     "last_positions": Service(
         _variables("POSITIONS_TABLE"), (Grant(_table("GetItem", "PutItem", "Query"), ("positions",)),)
@@ -283,9 +285,11 @@ def service_named(name: str, stage: Stage) -> Service:
 
 
 # Services on the internet, which the proxy's VPC cannot reach.
-OUTSIDE = frozenset({"mirror", "photo_search", "push", "sockets", "topics", "verifier", "weather"})
+OUTSIDE = frozenset(
+    {"mirror", "photo_search", "push", "sockets", "topics", "verifier", "weather", "webhook_sender"}
+)
 # Services among those with certificates of other authorities than AWS's own.
-OTHERS = frozenset({"mirror", "photo_search", "push", "weather"})
+OTHERS = frozenset({"mirror", "photo_search", "push", "weather", "webhook_sender"})
 
 
 def by_kinesis(spec: FunctionSpec, stage: Stage) -> bool:

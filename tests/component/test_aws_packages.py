@@ -245,6 +245,7 @@ READS = {
     "documents": ("GET /v1/wallet/documents", "pagination"),
     "pictures": ("GET /v1/trips/{id}/images", "[]"),
     "polls": ("GET /v1/trips/{id}/polls", "["),
+    "webhooks": ("GET /v1/trips/{id}/webhooks", "webhooks"),
     "notifications": ("GET /v1/notifications", "["),
     "chat": ("GET /v1/trips/{id}/chat/messages", "has_more"),
     "locations": ("GET /v1/trips/{id}/locations", "locations"),
@@ -327,6 +328,7 @@ EVENTS: dict[str, tuple[dict[str, Any], Any]] = {
             "context": {"code": "invalid_api_key", "text": "The API key is not valid, or has ended."},
         },
     ),
+    "webhook_sender": ({"Records": []}, NO_FAILURES),
     "websocket": (
         {"requestContext": {"eventType": "DISCONNECT", "routeKey": "$disconnect", "connectionId": "c"}},
         {"statusCode": 200},

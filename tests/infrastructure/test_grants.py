@@ -49,6 +49,7 @@ READERS = {
     "codes": {"auth", "email", "pages"},
     "addresses": {"invitations", "users"},
     "documents": {"documents"},
+    "webhooks": {"webhook_sender", "webhooks"},
     "proofs": {"auth", "cognito_triggers", "pages"},
     "push": {"push"},
     "mirror": {"mirror"},

@@ -71,6 +71,7 @@ def test_a_queue_accepts_events_of_its_rule_only(dev: Templates) -> None:
     rules = [
         "NotificationsRule",
         "PicturesRule",
+        "WebhooksRule",
         "RealtimeRule",
         "UpdatesRule",
         "AuditRule",
@@ -81,6 +82,7 @@ def test_a_queue_accepts_events_of_its_rule_only(dev: Templates) -> None:
         **{queue: set() for queue in senders},
         "NotificationsQueue": {("events.amazonaws.com", "NotificationsRule")},
         "PicturesQueue": {("events.amazonaws.com", "PicturesRule")},
+        "WebhooksQueue": {("events.amazonaws.com", "WebhooksRule")},
         "RealtimeQueue": {("events.amazonaws.com", "RealtimeRule")},
         "UpdatesQueue": {("events.amazonaws.com", "UpdatesRule")},
         "AuditQueue": {("events.amazonaws.com", "AuditRule")},
@@ -112,6 +114,7 @@ def test_data_goes_to_expo_and_supabase_only_if_the_stage_configures_it(
             "push",
             "weather",
             "weather_updates",
+            "webhook_sender",
         }
     rules = {short(id_) for id_ in configured_stage.all("AWS::Events::Rule")} - {
         short(id_) for id_ in dev.all("AWS::Events::Rule")
@@ -256,7 +259,7 @@ def test_every_asynchronous_target_has_dead_letters(templates: Templates) -> Non
         if "-dead" not in queue["QueueName"]:
             max_attempts = retry_policy(queue["QueueName"]).attempts
             assert queue["RedrivePolicy"]["maxReceiveCount"] == max_attempts
-            own = {"notifications": 5, "push": 5, "backgrounds": 4}
+            own = {"notifications": 5, "push": 5, "backgrounds": 4, "webhooks": 11}
             assert max_attempts == own.get(queue["QueueName"].rpartition("-")[2], MAX_ATTEMPTS)
         assert queue["MessageRetentionPeriod"] == 14 * DAY_S
 

@@ -55,6 +55,8 @@ BUDGETS = {
     "weather_updates": 290,
     "places": 255,
     "websocket": 288,
+    "webhooks": 252,
+    "webhook_sender": 240,
 }
 EVERYWHERE = {"msgspec", "nomadcrew", "typing_extensions"}
 # Further libraries of a function: pages and mails use templates, and the authorizer verifies signatures.
@@ -167,6 +169,8 @@ ADAPTERS = {
     "flags": ("adapters.aws.flags",),
     "audit": ("adapters.aws.audit",),
     "push": ("adapters.http", "adapters.noop"),
+    "webhook_sender": ("adapters.http",),
+    "secret_webhooks": ("adapters.aws.sdk.secrets", "adapters.webhook_secrets"),
     "photo_search": ("adapters.http", "adapters.noop"),
     "time_zones": ("adapters.time_zones",),
     "weather": ("adapters.http", "adapters.noop"),
@@ -202,6 +206,7 @@ ALSO = {
     ),
     "cognito_confirmed": ("adapters.aws.cognito.accounts", "adapters.aws.cognito.user_pool"),
     "push": ("api.notifications",),
+    "webhook_sender": ("api.webhooks",),
     "weather_updates": ("adapters.aws.broadcaster", "adapters.mirrored_broadcaster"),
     "mirror": ("api.mirror.consumer",),
     "notifier": (

@@ -55,6 +55,7 @@ OTHERS = [
     "todos",
     "trips",
     "uploads",
+    "webhook deliveries",
 ]
 
 
@@ -124,6 +125,9 @@ class FakeStorage:
 
     async def delete_api_keys(self, now: datetime) -> int:
         return self._record("api keys")
+
+    async def delete_webhook_deliveries(self, now: datetime) -> int:
+        return self._record("webhook deliveries")
 
     async def delete_feedback(self, now: datetime) -> int:
         return self._record("feedback")

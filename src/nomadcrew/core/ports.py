@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.trips.statuses import TripStatuses
     from nomadcrew.core.users.ports import PrivateAddresses, Profiles
     from nomadcrew.core.weather.ports import Destinations, WeatherOf
+    from nomadcrew.core.webhooks.ports import Webhooks, WebhookSecrets, WebhookSender
 
 
 class Site(Struct, frozen=True):
@@ -79,7 +80,8 @@ class Site(Struct, frozen=True):
 
     `public_url` is the URL of the API. `app_url` is the app's own host for links, if it has one. `mail_leaves` is
     True if mail is sent to real mailboxes, so that addresses can be confirmed. `push_leaves` is True if pushes are
-    sent. `advances_trips` is True if the status of trips follows their days.
+    sent. `advances_trips` is True if the status of trips follows their days. `webhook_networks` may receive
+    webhooks besides the internet.
     """
 
     public_url: str
@@ -88,6 +90,7 @@ class Site(Struct, frozen=True):
     mail_leaves: bool = False
     push_leaves: bool = False
     advances_trips: bool = False
+    webhook_networks: tuple[str, ...] = ()
 
     @property
     def link_base(self) -> str:
@@ -164,6 +167,9 @@ class Ports(Struct, frozen=True, eq=False):
     location_sharing: LocationSharing
     position_views: PositionViews
     meeting_points: MeetingPoints
+    webhooks: Webhooks
+    webhook_secrets: WebhookSecrets
+    webhook_sender: WebhookSender
     retention: Retention
     job_runs: JobRuns
     flags: Flags

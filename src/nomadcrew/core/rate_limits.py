@@ -35,6 +35,7 @@ LIMITS: dict[str, Limit] = {
     "chat": Limit(10, 1),
     "chat_trip": Limit(20, 1),  # per trip
     "upload": Limit(20, 60),
+    "webhook": Limit(20, 60),
     "weather": Limit(60, 60),
     "places": Limit(120, 60),
     "positions": Limit(2, 1),

@@ -171,6 +171,7 @@ SCHEDULED_JOBS: Sequence[ScheduledJob] = (
     ScheduledJob("old-notifications", DAY, lambda ports, now: ports.retention.delete_notifications(now)),
     ScheduledJob("old-push-tokens", DAY, lambda ports, now: ports.retention.delete_push_tokens(now)),
     ScheduledJob("old-api-keys", DAY, lambda ports, now: ports.retention.delete_api_keys(now)),
+    ScheduledJob("old-deliveries", HOUR, lambda ports, now: ports.retention.delete_webhook_deliveries(now)),
     ScheduledJob("old-feedback", DAY, lambda ports, now: ports.retention.delete_feedback(now)),
     ScheduledJob("old-document-audits", DAY, lambda ports, now: ports.retention.delete_document_audit(now)),
     ScheduledJob("old-dead-jobs", DAY, lambda ports, now: ports.retention.delete_dead_jobs(now), machine_only=True),

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.trips.statuses import TripStatuses
     from nomadcrew.core.users.ports import Profiles
     from nomadcrew.core.weather.ports import Destinations
+    from nomadcrew.core.webhooks.ports import Webhooks
 
 
 def api_keys(sql: Sql) -> ApiKeys:
@@ -191,6 +192,12 @@ def destinations(sql: Sql) -> Destinations:
     return PostgresDestinations(sql)
 
 
+def webhooks(sql: Sql) -> Webhooks:
+    from nomadcrew.adapters.postgres.webhooks import PostgresWebhooks
+
+    return PostgresWebhooks(sql)
+
+
 def retention(sql: Sql) -> Retention:
     from nomadcrew.adapters.postgres.retention import PostgresRetention
 
@@ -234,6 +241,7 @@ SQL_PORTS: Mapping[str, Callable[[Sql], object]] = MappingProxyType(
             position_views,
             meeting_points,
             destinations,
+            webhooks,
             retention,
             job_runs,
         )

@@ -17,6 +17,7 @@ from nomadcrew.core.retention import (
     PUSH_RECORD_RETENTION,
     PUSH_TOKEN_RETENTION,
     WEATHER_RETENTION,
+    WEBHOOK_DELIVERY_RETENTION,
 )
 
 DELETE_BATCH = 5_000
@@ -55,6 +56,9 @@ class PostgresRetention:
 
     async def delete_api_keys(self, now: datetime) -> int:
         return await self._purge(statements("api_keys")["purge"], before=now - API_KEY_RETENTION)
+
+    async def delete_webhook_deliveries(self, now: datetime) -> int:
+        return await self._purge(statements("webhooks")["purge"], before=now - WEBHOOK_DELIVERY_RETENTION)
 
     async def delete_feedback(self, now: datetime) -> int:
         return await self._purge(statements("feedback")["purge"], before=now - FEEDBACK_RETENTION)

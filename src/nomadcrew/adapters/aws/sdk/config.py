@@ -23,6 +23,7 @@ SITE = (
     "supabase_url",
     "weather_url",
     "pexels_url",
+    "webhook_networks",
 )
 
 
@@ -45,6 +46,7 @@ class AwsConfig(Struct, frozen=True, kw_only=True):
     supabase_url: str = ""
     weather_url: str = ""
     pexels_url: str = ""
+    webhook_networks: str = ""
     sql: str = ""
     cluster_arn: str = ""
     database_secret_arn: str = ""
@@ -59,6 +61,7 @@ class AwsConfig(Struct, frozen=True, kw_only=True):
     realtime_queue_url: str = ""
     push_queue_url: str = ""
     mirror_queue_url: str = ""
+    webhooks_queue_url: str = ""
     exports_queue_url: str = ""
     location_queue_url: str = ""
     location_stream: str = ""
@@ -86,6 +89,7 @@ class AwsConfig(Struct, frozen=True, kw_only=True):
     secret_addresses_arn: str = ""
     secret_proofs_arn: str = ""
     secret_documents_arn: str = ""
+    secret_webhooks_arn: str = ""
     secret_push_arn: str = ""
     secret_mirror_arn: str = ""
     secret_pexels_arn: str = ""
@@ -95,6 +99,10 @@ class AwsConfig(Struct, frozen=True, kw_only=True):
     cache_user: str = ""
     flags: str = ""
     topics: str = ""
+
+    @property
+    def webhook_network_list(self) -> tuple[str, ...]:
+        return tuple(text.strip() for text in self.webhook_networks.split(",") if text.strip())
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> "AwsConfig":
