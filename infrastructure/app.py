@@ -35,7 +35,7 @@ def build(app: App, stage: Stage, package: Callable[[str], str]) -> None:
     messaging = MessagingStack(app, "messaging", places=places, **settings("messaging"))
     endpoints = EndpointsStack(app, "endpoints", places=places, **settings("endpoints"))
     workshop = Workshop(places, package, database.vpc, database.proxy.functions if database.proxy else None)
-    identity = IdentityStack(app, "identity", workshop=workshop, **settings("identity", stateful=True))
+    IdentityStack(app, "identity", workshop=workshop, **settings("identity", stateful=True))
     compute = ComputeStack(
         app,
         "compute",
@@ -57,7 +57,6 @@ def build(app: App, stage: Stage, package: Callable[[str], str]) -> None:
         app,
         "api",
         workshop=workshop,
-        identity=identity,
         compute=compute,
         endpoints=endpoints,
         **settings("api"),
@@ -86,6 +85,7 @@ def main() -> None:
         google_client_ids=given("googleClientIds"),
         apple_client_ids=given("appleClientIds"),
         weather_url=given("weatherUrl"),
+        webhook_networks=given("webhookNetworks"),
     )
     from infrastructure.package import package_path
 

@@ -125,6 +125,8 @@ class Stage:
     google_keys_url: str = "https://www.googleapis.com/oauth2/v3/certs"
     apple_client_ids: str | None = None
     apple_keys_url: str = "https://appleid.apple.com/auth/keys"
+    # Networks that webhooks may be sent to besides the internet, also over plain http, comma-separated.
+    webhook_networks: str | None = None
     # The weather service, with the API of Open-Meteo. None: no weather.
     weather_url: str | None = "https://api.open-meteo.com/v1/forecast"
     registration: Literal["open", "closed"] = "open"
@@ -201,6 +203,7 @@ def stage_of(
     passkey_origins: str | None = None,
     google_client_ids: str | None = None,
     apple_client_ids: str | None = None,
+    webhook_networks: str | None = None,
     weather_url: str | None = None,
     environment: Mapping[str, str] = os.environ,
 ) -> Stage:
@@ -217,6 +220,7 @@ def stage_of(
         "passkey_origins": passkey_origins,
         "google_client_ids": google_client_ids,
         "apple_client_ids": apple_client_ids,
+        "webhook_networks": webhook_networks,
         "weather_url": weather_url,
     }
     if name == "rehearsal":

@@ -46,8 +46,8 @@ def exists(name: str) -> bool:
 
 API_FUNCTIONS = (
     "auth", "identities", "passkeys", "users", "trips", "members", "invitations", "todos", "polls", "chat",
-    "documents", "pictures", "locations", "notifications", "sync", "weather", "places", "feedback", "pages",
-    "calendars", "archives",
+    "documents", "pictures", "locations", "webhooks", "notifications", "sync", "weather", "places", "feedback",
+    "pages", "calendars", "archives",
 )  # fmt: skip
 
 
@@ -60,13 +60,15 @@ _TABLE: tuple[FunctionSpec, ...] = (
     # Imports and exports take longer than other requests, up to the limit of the gateway.
     FunctionSpec("archives", "compute", 1024, 29, sends=("exports",)),
     FunctionSpec("exporter", "compute", 1024, 300, Source("exports", batch=1, max_concurrency=2)),
+    # Before every request with a token that API Gateway does not remember.
+    FunctionSpec("http_authorizer", "compute", 512, 5),
     # Cognito's limit for triggers is five seconds.
     FunctionSpec("cognito_triggers", "identity", 256, 5),
     FunctionSpec("cognito_confirmed", "identity", 256, 5),
     FunctionSpec("authorizer", "realtime", 256, 5),
     FunctionSpec("websocket", "realtime", 512, 10, sends=("realtime",)),
     FunctionSpec("realtime", "realtime", 512, 30, Source("realtime", max_concurrency=10), sends=("realtime",)),
-    FunctionSpec("chat_fanout", "realtime", 512, 60, sends=("notifications",), stream="chat"),
+    FunctionSpec("chat_fanout", "realtime", 512, 60, sends=("notifications", "webhooks"), stream="chat"),
     FunctionSpec(
         "keepalive", "realtime", 256, 30, sends=("realtime",), asynchronous=True, schedule="rate(1 minute)"
     ),
@@ -81,6 +83,7 @@ _TABLE: tuple[FunctionSpec, ...] = (
     # A picture at a time, with a whole CPU; the largest takes a gigabyte. A crash repeats one job only.
     FunctionSpec("renderer", "compute", 1_769, 60, Source("pictures", batch=1, max_concurrency=2)),
     FunctionSpec("backgrounds", "compute", 256, 30, Source("backgrounds", max_concurrency=2)),
+    FunctionSpec("webhook_sender", "compute", 256, 60, Source("webhooks", max_concurrency=2), sends=("webhooks",)),
     # In stages with Kinesis the queue is a stream with a larger batch.
     FunctionSpec(
         "location_stream", "compute", 512, 60, Source("location", max_concurrency=2), sends=("mirror", "realtime")

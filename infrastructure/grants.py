@@ -14,6 +14,7 @@ OWN_SECRETS: Mapping[str, str] = {
     "codes": "Codes in mails, refresh tokens and tokens of devices are derived from it.",
     "addresses": "Private addresses are signed with it.",
     "documents": "Tokens of documents' files are encrypted with it.",
+    "webhooks": "Webhooks are signed with secrets that are derived from it.",
     "proofs": "Sign-ins prove themselves to the triggers of the user pool with it.",
 }
 # Keys of external services, which an operator stores.
@@ -227,6 +228,7 @@ _FIXED: Mapping[str, Service] = {
     "push": Service(),
     "photo_search": Service(),
     "id_tokens": Service(),
+    "webhook_sender": Service(),
     "mirror": Service(),
     "last_positions": Service(
         _variables("POSITIONS_TABLE"), (Grant(_table("GetItem", "PutItem", "Query"), ("positions",)),)
@@ -288,9 +290,11 @@ def service_named(name: str, stage: Stage) -> Service:
 
 
 # Services on the internet, which the proxy's VPC cannot reach.
-OUTSIDE = frozenset({"id_tokens", "mirror", "photo_search", "push", "sockets", "topics", "verifier", "weather"})
+OUTSIDE = frozenset(
+    {"id_tokens", "mirror", "photo_search", "push", "sockets", "topics", "verifier", "weather", "webhook_sender"}
+)
 # Services among those with certificates of other authorities than AWS's own.
-OTHERS = frozenset({"id_tokens", "mirror", "photo_search", "push", "weather"})
+OTHERS = frozenset({"id_tokens", "mirror", "photo_search", "push", "weather", "webhook_sender"})
 
 
 def by_kinesis(spec: FunctionSpec, stage: Stage) -> bool:

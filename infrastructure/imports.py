@@ -173,6 +173,7 @@ def function_environment(function: str, stage: Stage) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": "none",
         "NOMADCREW_MAIL_FROM": stage.mail_from,
         "NOMADCREW_RATE_LIMITS": "",
+        "NOMADCREW_WEBHOOK_NETWORKS": "",
         "NOMADCREW_AWS_SQL": sql_access(services_of(function), stage),
         "NOMADCREW_AWS_CACHE": stage.cache,
         "NOMADCREW_AWS_STREAM": stage.stream,

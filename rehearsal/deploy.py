@@ -74,7 +74,7 @@ def deploy(emulator: Emulator, version: str, *, push_url: str, weather_url: str)
     build(stage_of("rehearsal"), Target(arch, version))
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     environment = cdk_environment({**inherited, **emulator.environment})
-    services = [f"expoUrl={push_url}", f"weatherUrl={weather_url}"]
+    services = [f"expoUrl={push_url}", f"weatherUrl={weather_url}", "webhookNetworks=127.0.0.0/8"]
     context = ["stage=rehearsal", f"publicUrl={url}", f"arch={arch}", f"python={version}", *services]
     out = BUILD / "cdk.out"
     _cdk(["synth", "--quiet", "--output", str(out), *(f"--context={pair}" for pair in context)], environment)

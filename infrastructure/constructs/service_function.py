@@ -184,6 +184,7 @@ def _environment(spec: FunctionSpec, services: tuple[str, ...], places: Resource
         **({"NOMADCREW_APP_URL": stage.app_url} if stage.app_url else {}),
         **({"NOMADCREW_EXPO_URL": stage.expo_url} if stage.expo_url else {}),
         **({"NOMADCREW_WEATHER_URL": stage.weather_url} if stage.weather_url else {}),
+        **({"NOMADCREW_WEBHOOK_NETWORKS": stage.webhook_networks} if stage.webhook_networks else {}),
         **({"NOMADCREW_PEXELS_URL": stage.pexels_url} if stage.pexels_url else {}),
         **({"NOMADCREW_PASSKEY_ORIGINS": stage.passkey_origins} if stage.passkey_origins else {}),
         **_clients(stage),

@@ -20,13 +20,15 @@ from infrastructure.constructs.service_function import (
 )
 from infrastructure.stacks.compute import ComputeStack
 from infrastructure.stacks.endpoints import EndpointsStack
-from infrastructure.stacks.identity import API_SCOPE, IdentityStack
 from nomadcrew.api.table import ALL_ROUTES
 from nomadcrew.web.routes import Auth, Route
 
 # Handles requests without a route, and replies with the usual error body.
 # It also refuses the methods that a path does not have.
 FALLBACK = "pages"
+AUTHORIZER = "http_authorizer"
+# A deleted API key is accepted for as long. Functions check the ends of sessions and tokens themselves.
+AUTHORIZED_S = 60
 TIMEOUT_MS = 15_000
 # Without path and query: both may contain secrets of links.
 ACCESS_LOG = (
@@ -46,7 +48,6 @@ class ApiStack(Stack):
         id_: str,
         *,
         workshop: Workshop,
-        identity: IdentityStack,
         compute: ComputeStack,
         endpoints: EndpointsStack,
         **stack: object,
@@ -57,13 +58,16 @@ class ApiStack(Stack):
             self,
             "Authorizer",
             api_id=self.api_id,
-            name=self.stage.named("jwt"),
-            authorizer_type="JWT",
+            name=self.stage.named("http-authorizer"),
+            authorizer_type="REQUEST",
+            authorizer_uri=integration_uri(self, compute.functions[AUTHORIZER].alias),
+            authorizer_payload_format_version="2.0",
+            enable_simple_responses=True,
+            # Without the header API Gateway answers 401 itself.
             identity_source=["$request.header.Authorization"],
-            jwt_configuration=apigateway.CfnAuthorizer.JWTConfigurationProperty(
-                audience=[identity.client.user_pool_client_id], issuer=identity.issuer
-            ),
+            authorizer_result_ttl_in_seconds=AUTHORIZED_S,
         )
+        self._allow(compute.functions[AUTHORIZER], f"authorizers/{authorizer.ref}")
         targets = {
             name: self._integration(compute.functions[name])
             for name in dict.fromkeys(route.function for route in ALL_ROUTES)
@@ -78,14 +82,7 @@ class ApiStack(Stack):
 
     def _integration(self, function: ServiceFunction) -> apigateway.CfnIntegration:
         """One permission per function: one per route would exceed the policy's size."""
-        lambda_.CfnPermission(
-            self,
-            f"{function.spec.name.capitalize()}Permission",
-            action="lambda:InvokeFunction",
-            function_name=function.alias.function_arn,
-            principal="apigateway.amazonaws.com",
-            source_arn=execute_api_arn(self, self.api_id, "*"),
-        )
+        self._allow(function, "*")
         return apigateway.CfnIntegration(
             self,
             f"{function.spec.name.capitalize()}Integration",
@@ -94,6 +91,16 @@ class ApiStack(Stack):
             integration_uri=integration_uri(self, function.alias),
             payload_format_version="2.0",
             timeout_in_millis=TIMEOUT_MS,
+        )
+
+    def _allow(self, function: ServiceFunction, source: str) -> None:
+        lambda_.CfnPermission(
+            self,
+            f"{function.spec.name.capitalize()}Permission",
+            action="lambda:InvokeFunction",
+            function_name=function.alias.function_arn,
+            principal="apigateway.amazonaws.com",
+            source_arn=execute_api_arn(self, self.api_id, source),
         )
 
     def _route(
@@ -108,9 +115,8 @@ class ApiStack(Stack):
             api_id=self.api_id,
             route_key=key,
             target=f"integrations/{target.ref}",
-            authorization_type="JWT",
+            authorization_type="CUSTOM",
             authorizer_id=authorizer.ref,
-            authorization_scopes=[API_SCOPE],
         )
 
     def _open(self, key: str, id_: str, target: apigateway.CfnIntegration) -> apigateway.CfnRoute:

@@ -18,7 +18,16 @@ from infrastructure.config import ARCHIVE_DAYS, RULE_RETRY_HOURS
 from infrastructure.constructs.queue import dead_letters, work_queue
 from infrastructure.functions import FUNCTIONS
 from infrastructure.grants import ResourceRefs, by_kinesis, queue_variable
-from nomadcrew.core.events import CONSUMERS, EMAIL, ILLUSTRATED, MIRRORED, NOTIFICATIONS, PICTURES
+from nomadcrew.core.events import (
+    CONSUMERS,
+    EMAIL,
+    HOOKED,
+    ILLUSTRATED,
+    MIRRORED,
+    NOTIFICATIONS,
+    PICTURES,
+    WEBHOOK_REDELIVERY,
+)
 from nomadcrew.wire.events import detail_type
 
 OURS = [{"prefix": "nomadcrew."}]
@@ -106,6 +115,9 @@ class MessagingStack(Stack):
             self._rule("mirror", {"detail-type": sorted(map(detail_type, MIRRORED))})
         if self.stage.pexels_url is not None:
             self._rule("backgrounds", {"detail-type": sorted(map(detail_type, ILLUSTRATED))})
+        self._rule(
+            "webhooks", {"detail-type": sorted({detail_type(type_) for type_ in (*HOOKED, WEBHOOK_REDELIVERY)})}
+        )
         self._rule("realtime", {"detail": {"audience": [{"anything-but": "internal"}]}})
         self._rule("updates", {"source": ["nomadcrew.trips"], "detail": {"audience": ["trip"]}})
         self._rule("audit", {})

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -100,6 +101,13 @@ def _choice(*options: str) -> Callable[[str], str]:
 
 def _list(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _networks(text: str) -> tuple[str, ...]:
+    try:
+        return tuple(str(ip_network(part)) for part in _list(text))
+    except ValueError:
+        raise ValueError("must be networks such as 10.0.0.0/8, fd00::/8") from None
 
 
 def _secret(text: str) -> str:
@@ -277,6 +285,12 @@ class Settings:
     )
     apple_keys_url: str = setting(
         "NOMADCREW_APPLE_KEYS_URL", APPLE_KEYS, "The published keys of Apple's ID tokens.", _url
+    )
+    webhook_networks: tuple[str, ...] = setting(
+        "NOMADCREW_WEBHOOK_NETWORKS",
+        (),
+        "Networks that webhooks may be sent to besides the internet, also over plain http, such as `10.0.0.0/8`.",
+        _networks,
     )
     supabase_url: str | None = setting(
         "NOMADCREW_SUPABASE_URL", None, "URL of a Supabase project whose users may sign in too.", _url

@@ -47,8 +47,8 @@ from tests.world import NEW_TRIP, Answer, User, World, world
 OLD_ID = UUID(int=0x0100_0000_0000_7000_8000_0000_0000_0001)
 HERE = "http://api.test"
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-# Access tokens, links and codes: longer than any id, and without spaces.
-_SECRET = re.compile(r"[A-Za-z0-9_.~-]{60,}")
+# Access tokens, links and codes: longer than any id, and without spaces; and API keys.
+_SECRET = re.compile(r"[A-Za-z0-9_.~-]{60,}|nck_\w{36}")
 _SECRETS = {"challenge", "clientDataJSON", "recovery_codes", "refresh_token", "secret", "uri"}
 _EMAIL_CHANGES = compile_statement("email changes", "SELECT id FROM email_changes")
 _RESETS = compile_statement("resets", "SELECT id FROM password_resets")

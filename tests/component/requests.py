@@ -143,14 +143,42 @@ async def ask(stage: Scene, row: str, variant: str, caller: str) -> Ask:
 
 
 async def _of_user(stage: Scene, row: str, variant: str, me: User, path: str) -> str:
-    """The path with the id of a session, or with the id or link of a calendar; what it names is created."""
+    """The path with the id of a session, API key or webhook, or with the id or link of a calendar.
+
+    The session, key, webhook or calendar is created.
+    """
+    if "{webhookId}" in path:
+        return path.replace("{webhookId}", await _webhook(stage, variant))
     owner = me if variant == "my own" else stage.people["another member"]
     if "{sessionId}" in path:
         return path.replace("{sessionId}", str(await _session(stage, owner)))
+    if "{keyId}" in path:
+        body = {"name": f"key {stage.world.ports.new_id()}", "scope": "read"}
+        made = (await stage.world.call("POST", "/v1/auth/keys", by=owner, body=body)).json
+        return path.replace("{keyId}", made["id"])
     if "/v1/calendars/" not in path:
         return path
     made = (await stage.world.call("POST", "/v1/calendars", by=owner, body={"parts": ["trips"]})).json
     return path.replace("{calendar}", made["id"] if row.startswith("DELETE") else made["url"].rpartition("/")[2])
+
+
+async def _webhook(stage: Scene, variant: str) -> str:
+    """A webhook of the trip, or of another one, with a delivery that failed."""
+    world, trip = stage.world, stage.elsewhere if variant == "of another trip" else stage.trip
+    webhook, now = world.ports.new_id(), world.clock()
+    async with world.pool.connection() as connection:
+        await connection.execute(
+            "INSERT INTO webhooks (id, trip_id, url, events, is_enabled, created_at)"
+            " VALUES ($1, $2, $3, '{TODO_CREATED}', true, $4)",
+            webhook, trip, f"https://hooks.example.org/{webhook}", now,
+        )  # fmt: skip
+        await connection.execute(
+            "INSERT INTO webhook_deliveries (id, webhook_id, event_id, event_type, created_at, status, attempts,"
+            " attempted_at, reply_status, duration_ms)"
+            " VALUES ($1, $2, $3, 'TODO_CREATED', $4, 'failed', 11, $4, 500, 87)",
+            world.ports.new_id(), webhook, world.ports.new_id(), now,
+        )  # fmt: skip
+    return str(webhook)
 
 
 async def _load(stage: Scene, path: str) -> None:
@@ -248,6 +276,14 @@ async def _body(stage: Scene, row: str, variant: str, me: User) -> Any:  # noqa:
             return {"status": "COMPLETE"}
         case "POST /v1/calendars":
             return {"parts": ["todos"]} | ({"tripId": str(stage.trip)} if variant else {})
+        case "POST /v1/trips/{id}/webhooks":
+            return {"url": f"https://hooks.example.org/{stage.tag}", "events": ["TODO_CREATED", "POLL_CLOSED"]}
+        case "PUT /v1/trips/{id}/webhooks/{webhookId}":
+            return {"events": ["CHAT_MESSAGE_SENT"]}
+        case "POST /v1/trips/{id}/webhooks/{webhookId}/deliveries:redeliver":
+            return {"since": "2026-11-01T00:00:00Z", "until": "2026-12-01T00:00:00Z"}
+        case "POST /v1/auth/keys":
+            return {"name": "script", "scope": "write"} | ({"tripIds": [str(stage.trip)]} if variant else {})
         case "POST /v1/trips/{id}/polls":
             return {"question": f"by {me.username}?", "options": ["by train", "by bus"]}
         case "PUT /v1/trips/{id}/polls/{pollId}":

@@ -123,14 +123,7 @@ class Deployment:
     def request(self, route: str, **params: str) -> dict[str, Any]:
         """A signed-in client's request, as an event of API Gateway."""
         method, _, path = route.partition(" ")
-        claims = {
-            "iss": "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_pool",
-            "scope": "aws.cognito.signin.user.admin nomadcrew/api",
-            "token_use": "access",
-            "username": str(self.me),
-            "sid": str(SESSION),
-            "exp": "4102444800",
-        }
+        claims = {"user_id": str(self.me), "session_id": str(SESSION), "expires_at": "2100-01-01T00:00:00Z"}
         return {
             "version": "2.0",
             "routeKey": route,
@@ -138,7 +131,7 @@ class Deployment:
             "rawQueryString": "",
             "headers": {"host": "api.test", "user-agent": "okhttp/4.12.0", "authorization": "Bearer checked"},
             "requestContext": {
-                "authorizer": {"jwt": {"claims": claims, "scopes": None}},
+                "authorizer": {"lambda": {"claims": json.dumps(claims)}},
                 "http": {"method": method, "path": path, "sourceIp": "203.0.113.9"},
                 "requestId": "gateway-1",
             },
@@ -252,6 +245,7 @@ READS = {
     "documents": ("GET /v1/wallet/documents", "pagination"),
     "pictures": ("GET /v1/trips/{id}/images", "[]"),
     "polls": ("GET /v1/trips/{id}/polls", "["),
+    "webhooks": ("GET /v1/trips/{id}/webhooks", "webhooks"),
     "notifications": ("GET /v1/notifications", "["),
     "identities": ("GET /v1/auth/identities", "identities"),
     "passkeys": ("GET /v1/auth/passkeys", "passkeys"),
@@ -330,6 +324,14 @@ EVENTS: dict[str, tuple[dict[str, Any], Any]] = {
         {"methodArn": "arn:x", "headers": {}, "queryStringParameters": {"token": "a.b.c"}},
         {"raised": "Unauthorized: Unauthorized"},
     ),
+    "http_authorizer": (
+        {"version": "2.0", "headers": {"authorization": "Bearer nck_forged"}},
+        {
+            "isAuthorized": True,
+            "context": {"code": "invalid_api_key", "text": "The API key is not valid, or has ended."},
+        },
+    ),
+    "webhook_sender": ({"Records": []}, NO_FAILURES),
     "websocket": (
         {"requestContext": {"eventType": "DISCONNECT", "routeKey": "$disconnect", "connectionId": "c"}},
         {"statusCode": 200},

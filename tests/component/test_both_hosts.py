@@ -18,7 +18,7 @@ from tests.postgres import Postgres
 from tests.world import Answer, World, world
 
 # Tokens are random.
-_SECRET = re.compile(rb'"(access_token|refresh_token|device_token)":"[^"]+"')
+_SECRET = re.compile(rb'"(access_token|refresh_token|device_token|key|secret)":"[^"]+"')
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -212,6 +212,7 @@ async def stack(cloud: Cloud, data_api_db: TripDb) -> AsyncIterator[Stack]:
             "location",
             "pictures",
             "backgrounds",
+            "webhooks",
         )
     }
     queues["email"] = await cloud.work_queue(fifo=True)
@@ -237,7 +238,7 @@ async def stack(cloud: Cloud, data_api_db: TripDb) -> AsyncIterator[Stack]:
     async with gateway() as (made, client):
         work = SqsQueue(
             cloud.client(SQS),
-            {name: queues[name] for name in ("email", "location", "notifications", "push", "realtime")},
+            {name: queues[name] for name in ("email", "location", "notifications", "push", "realtime", "webhooks")},
             new_id=uuid7,
         )
         ports: dict[str, Any] = {

@@ -57,6 +57,7 @@ async def test_a_message_reaches_sockets_stored_events_and_the_notifier(
     [(type_, payload)] = await stored_events(stack, ben)
     assert (type_, payload["messageId"]) == ("CHAT_MESSAGE_SENT", str(message.id))
     [body] = await stack.lambdas.cloud.messages(stack.urls["notifications"])
+    assert await stack.lambdas.cloud.messages(stack.urls["webhooks"]) == [body]
     assert json.loads(unpack(body).payload)["messageId"] == str(message.id)
 
 

@@ -16,7 +16,7 @@ from nomadcrew.adapters.postgres.sql import compile_statement
 from nomadcrew.adapters.postgres.trips import PostgresTrips
 from nomadcrew.core.access import Command
 from nomadcrew.core.errors import DomainError, Gone, Invalid, NotOnboarded, Unavailable
-from nomadcrew.core.events import EMAIL, MIRROR, NOTIFICATIONS, PASSING, Audience, job_id
+from nomadcrew.core.events import EMAIL, MIRROR, NOTIFICATIONS, PASSING, WEBHOOKS, Audience, job_id
 from nomadcrew.core.ids import EventId, MembershipId, PushTokenId, TripId, UserId, derived_id, uuid7
 from nomadcrew.core.notifications.push import DeviceType
 from nomadcrew.core.permissions import OWNER, Role
@@ -264,7 +264,7 @@ async def test_published_events_are_found_by_position(scenario: OutboxScenario) 
     assert await scenario.outbox.last_position() == positions[-1]
     found = await scenario.outbox.published_between(positions[0], positions[3], limit=10)
     assert ([event.id for event in found.events], found.positions) == (event_ids[1:3], positions[1:3])
-    assert found.queues == [NOTIFICATIONS]
+    assert found.queues == [NOTIFICATIONS, WEBHOOKS]
     rest = await scenario.outbox.published_between(positions[1], None, limit=1)
     assert [event.id for event in rest.events] == event_ids[2:3]
 

@@ -14,7 +14,7 @@ from nomadcrew.adapters.postgres.database import Database
 from nomadcrew.adapters.postgres.outbox import PostgresEventLog, PostgresOutbox
 from nomadcrew.adapters.postgres.sql import Row, Sql, Statement, compile_statement
 from nomadcrew.core.errors import Unavailable
-from nomadcrew.core.events import NOTIFICATIONS, Audience, Event
+from nomadcrew.core.events import NOTIFICATIONS, WEBHOOKS, Audience, Event
 from nomadcrew.core.ids import EventId, TripId, UserId, uuid7
 from nomadcrew.hosts.machine.http.metrics import Metrics
 from nomadcrew.hosts.machine.outbox_relay import Relay
@@ -222,7 +222,7 @@ async def test_events_of_a_lost_reply_are_sent_without_a_further_event(db: TripD
         await scenario.relay.drain()
     await scenario.relay.drain()
     assert scenario.received() == [event_id]
-    assert scenario.woken_queues == [NOTIFICATIONS]
+    assert scenario.woken_queues == [NOTIFICATIONS, WEBHOOKS]
 
 
 async def test_a_statement_that_is_executed_after_the_outage_is_noticed_at_the_next_event(db: TripDb) -> None:

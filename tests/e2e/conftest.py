@@ -69,7 +69,11 @@ def weather_url() -> Iterator[str]:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def server(push_url: str, weather_url: str) -> AsyncIterator[Server]:
     """The server of the session; tests that stop or kill a server start their own."""
-    settings = {"NOMADCREW_EXPO_URL": push_url, "NOMADCREW_WEATHER_URL": weather_url}
+    settings = {
+        "NOMADCREW_EXPO_URL": push_url,
+        "NOMADCREW_WEATHER_URL": weather_url,
+        "NOMADCREW_WEBHOOK_NETWORKS": "127.0.0.0/8",
+    }
     async with Server(NOMADCREW_RATE_LIMITS="off", **settings) as running:
         yield running
         assert await running.stop() == 0, running.log[-LOG_TAIL:]

@@ -50,6 +50,7 @@ READERS = {
     "codes": {"auth", "email", "identities", "pages", "passkeys"},
     "addresses": {"invitations", "sync", "users"},
     "documents": {"documents"},
+    "webhooks": {"webhook_sender", "webhooks"},
     "proofs": {"auth", "cognito_triggers", "identities", "pages", "passkeys"},
     "push": {"push"},
     "mirror": {"mirror"},

@@ -71,6 +71,7 @@ def test_a_queue_accepts_events_of_its_rule_only(dev: Templates) -> None:
     rules = [
         "NotificationsRule",
         "PicturesRule",
+        "WebhooksRule",
         "RealtimeRule",
         "UpdatesRule",
         "AuditRule",
@@ -81,6 +82,7 @@ def test_a_queue_accepts_events_of_its_rule_only(dev: Templates) -> None:
         **{queue: set() for queue in senders},
         "NotificationsQueue": {("events.amazonaws.com", "NotificationsRule")},
         "PicturesQueue": {("events.amazonaws.com", "PicturesRule")},
+        "WebhooksQueue": {("events.amazonaws.com", "WebhooksRule")},
         "RealtimeQueue": {("events.amazonaws.com", "RealtimeRule")},
         "UpdatesQueue": {("events.amazonaws.com", "UpdatesRule")},
         "AuditQueue": {("events.amazonaws.com", "AuditRule")},
@@ -113,6 +115,7 @@ def test_data_goes_to_expo_and_supabase_only_if_the_stage_configures_it(
             "push",
             "weather",
             "weather_updates",
+            "webhook_sender",
         }
     rules = {short(id_) for id_ in configured_stage.all("AWS::Events::Rule")} - {
         short(id_) for id_ in dev.all("AWS::Events::Rule")
@@ -133,6 +136,7 @@ def test_each_service_may_call_its_own_functions_only(dev: Templates) -> None:
     }
     assert calls == {
         *(("apigateway.amazonaws.com", name.capitalize(), "<Http>/*") for name in API_FUNCTIONS),
+        ("apigateway.amazonaws.com", "HttpAuthorizer", "<Http>/authorizers/<Authorizer>"),
         ("apigateway.amazonaws.com", "Websocket", "<Socket>/v1/*"),
         ("apigateway.amazonaws.com", "Authorizer", "<Socket>/authorizers/<Authorizer>"),
         ("iot.amazonaws.com", "IotAuthorizer", "<MqttAuthorizer>"),
@@ -152,8 +156,8 @@ def test_each_row_has_a_route_and_unknown_paths_have_one(templates: Templates) -
         if row.auth == Auth.PUBLIC:
             assert route["AuthorizationType"] == "NONE"
         else:
-            assert route["AuthorizationType"] == "JWT"
-            assert route["AuthorizationScopes"] == ["nomadcrew/api"]
+            assert route["AuthorizationType"] == "CUSTOM"
+            assert templates.text_of(route["AuthorizerId"]) == "<Authorizer>"
     assert routes["$default"]["AuthorizationType"] == "NONE"
     integrations = templates.all("AWS::ApiGatewayV2::Integration")
     for key, row in rows.items():
@@ -180,6 +184,13 @@ def test_the_socket_api_has_its_routes_and_an_authorizer_without_cache(
     [authorizer] = templates.templates_of("realtime", "AWS::ApiGatewayV2::Authorizer")
     assert authorizer["IdentitySource"] == []
     assert "AuthorizerResultTtlInSeconds" not in authorizer
+
+
+def test_the_authorizer_of_the_api_is_remembered_for_a_minute_by_the_header(templates: Templates) -> None:
+    [authorizer] = templates.templates_of("api", "AWS::ApiGatewayV2::Authorizer")
+    assert authorizer["IdentitySource"] == ["$request.header.Authorization"]
+    assert authorizer["AuthorizerResultTtlInSeconds"] == 60
+    assert (authorizer["AuthorizerPayloadFormatVersion"], authorizer["EnableSimpleResponses"]) == ("2.0", True)
 
 
 def test_access_logs_hold_neither_path_nor_query(templates: Templates) -> None:
@@ -249,7 +260,7 @@ def test_every_asynchronous_target_has_dead_letters(templates: Templates) -> Non
         if "-dead" not in queue["QueueName"]:
             max_attempts = retry_policy(queue["QueueName"]).attempts
             assert queue["RedrivePolicy"]["maxReceiveCount"] == max_attempts
-            own = {"notifications": 5, "push": 5, "backgrounds": 4}
+            own = {"notifications": 5, "push": 5, "backgrounds": 4, "webhooks": 11}
             assert max_attempts == own.get(queue["QueueName"].rpartition("-")[2], MAX_ATTEMPTS)
         assert queue["MessageRetentionPeriod"] == 14 * DAY_S
 

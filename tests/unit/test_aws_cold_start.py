@@ -17,7 +17,8 @@ BUDGETS = {
     "audit": 205,
     "auth": 305,
     "authorizer": 353,
-    "chat": 279,
+    "http_authorizer": 370,
+    "chat": 280,
     "cognito_confirmed": 245,
     "email": 304,
     "documents": 295,
@@ -56,7 +57,9 @@ BUDGETS = {
     "weather": 290,
     "weather_updates": 290,
     "places": 255,
-    "websocket": 293,
+    "websocket": 294,
+    "webhooks": 252,
+    "webhook_sender": 240,
 }
 EVERYWHERE = {"msgspec", "nomadcrew", "typing_extensions"}
 # Further libraries of a function: pages and mails use templates, and the authorizer verifies signatures.
@@ -70,6 +73,7 @@ OWN = {
     "renderer": {"PIL"},
     "authorizer": {"joserfc", "cryptography", "_cffi_backend", "_openssl"},
     "identities": {"joserfc", "cryptography", "_cffi_backend", "_openssl"},
+    "http_authorizer": {"joserfc", "cryptography", "_cffi_backend", "_openssl"},
     "iot_authorizer": {"joserfc", "cryptography", "_cffi_backend", "_openssl"},
 }
 # Slow libraries; API Gateway or plain requests do their work.
@@ -174,6 +178,8 @@ ADAPTERS = {
     "flags": ("adapters.aws.flags",),
     "audit": ("adapters.aws.audit",),
     "push": ("adapters.http", "adapters.noop"),
+    "webhook_sender": ("adapters.http",),
+    "secret_webhooks": ("adapters.aws.sdk.secrets", "adapters.webhook_secrets"),
     "photo_search": ("adapters.http", "adapters.noop"),
     "time_zones": ("adapters.time_zones",),
     "weather": ("adapters.http", "adapters.noop"),
@@ -187,7 +193,7 @@ ADAPTERS = {
     "location_stream": ("adapters.aws.location_stream", "adapters.aws.queue"),
 }
 EVENTS = (
-    *(f"hosts.aws.{name}_event" for name in ("http", "mqtt", "sqs", "stream", "websocket")),
+    *(f"hosts.aws.{name}_event" for name in ("authorizer", "http", "mqtt", "sqs", "stream", "websocket")),
     "hosts.aws.dead_connections",
 )
 ALSO = {
@@ -224,6 +230,7 @@ ALSO = {
     ),
     "cognito_confirmed": ("adapters.aws.cognito.accounts", "adapters.aws.cognito.user_pool"),
     "push": ("api.notifications",),
+    "webhook_sender": ("api.webhooks",),
     "weather_updates": ("adapters.aws.broadcaster", "adapters.mirrored_broadcaster"),
     "mirror": ("api.mirror.consumer",),
     "notifier": (

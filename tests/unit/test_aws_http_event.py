@@ -3,21 +3,22 @@
 import asyncio
 import base64
 import json
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import msgspec
 import pytest
 
-from nomadcrew.core.ids import SessionId, UserId
+from nomadcrew.core.claims import Claims, KeyScope
+from nomadcrew.core.ids import ApiKeyId, SessionId, TripId, UserId
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.rate_limits import Allowance
 from nomadcrew.hosts.aws.entry import Entry
-from nomadcrew.hosts.aws.http_event import claims_of, lambda_entry, request_of, response_of
+from nomadcrew.hosts.aws.http_event import lambda_entry, request_of, response_of
 from nomadcrew.web.call import Call, Reply
 from nomadcrew.web.routes import Auth, Routes
-from tests.fakes import ANA, FakeOpenSessions, FakeTokens, OpenLimits, UnexpectedPort, fake_ports
+from tests.fakes import ANA, NOON, FakeOpenSessions, FakeTokens, OpenLimits, UnexpectedPort, fake_ports
 from tests.lambda_loops import close_lambda_loops
 
 __all__ = ["close_lambda_loops"]
@@ -59,6 +60,12 @@ async def picture(call: Call) -> Reply:
     return Reply(200, b"\x89PNG\xff", {"content-type": "image/png"})
 
 
+def claims_text(session_id: UUID | None = None, expires_at: datetime = NOON + timedelta(minutes=15)) -> str:
+    """Claims as the authorizer passes them on."""
+    session = None if session_id is None else SessionId(session_id)
+    return msgspec.json.encode(Claims(ANA, expires_at, session_id=session)).decode()
+
+
 def event(route_key: str = "GET /v1/trips/{id}/notes", **parts: Any) -> dict[str, Any]:
     """The event of the AWS documentation, reduced to a signed-in client's request."""
     method = route_key.partition(" ")[0]
@@ -81,7 +88,7 @@ def event(route_key: str = "GET /v1/trips/{id}/notes", **parts: Any) -> dict[str
         "requestContext": {
             "accountId": "123456789012",
             "apiId": "a1b2c3d4e5",
-            "authorizer": {"jwt": {"claims": {"sub": str(ANA), "exp": "1782907200"}, "scopes": None}},
+            "authorizer": {"lambda": {"claims": claims_text()}},
             "domainName": "api.example.com",
             "http": {
                 "method": method,
@@ -125,7 +132,7 @@ def test_the_claims_of_the_gateway_are_used_without_verifying_the_token(handler:
 
 
 def with_session(request_event: dict[str, Any]) -> dict[str, Any]:
-    request_event["requestContext"]["authorizer"]["jwt"]["claims"]["sid"] = SESSION
+    request_event["requestContext"]["authorizer"]["lambda"]["claims"] = claims_text(UUID(SESSION))
     return request_event
 
 
@@ -292,92 +299,36 @@ def test_an_invalid_request_id_is_replaced_by_the_gateways(invalid: str) -> None
     assert request_of(event(headers={"X-Request-ID": "mine"})).request_id == "mine"
 
 
-def test_claims_are_converted_from_text() -> None:
-    claims = claims_of(
-        {
-            "sub": str(ANA),
-            "exp": "1782907200",
-            "email": "ana@example.com",
-            "username": "ana",
-            "is_admin": "true",
-            "sid": SESSION,
-            "user_metadata": '{"firstName":"Ana","age":30}',
-            "iat": "1782906300",
-        }
-    )
-    assert claims is not None
-    assert claims.user_id == ANA
-    assert claims.expires_at == datetime(2026, 7, 1, 12, tzinfo=UTC)
-    assert (claims.email, claims.username, claims.is_admin) == ("ana@example.com", "ana", True)
-    assert claims.session_id == UUID(SESSION)
-    assert claims.metadata == {"firstName": "Ana", "age": 30}
+def test_claims_arrive_as_the_authorizer_sent_them() -> None:
+    key = KeyScope(ApiKeyId(UUID(SESSION)), writes=True, trips=frozenset({TripId(UUID(SESSION))}))
+    claims = Claims(ANA, NOON, is_admin=True, session_id=SessionId(UUID(SESSION)), key=key)
+    request_event = event()
+    request_event["requestContext"]["authorizer"]["lambda"] = {"claims": msgspec.json.encode(claims).decode()}
+    request = request_of(request_event)
+    assert (request.claims, request.refusal) == (claims, None)
 
 
-def cognito(**changes: Any) -> dict[str, Any]:
-    """Claims of a user pool's access token, as the gateway passes them."""
-    claims = {
-        "sub": "7c2b9f04-1111-4222-8333-444455556666",
-        "iss": "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_Abc",
-        "client_id": "client",
-        "token_use": "access",
-        "scope": "aws.cognito.signin.user.admin nomadcrew/api",
-        "username": str(ANA),
-        "sid": SESSION,
-        "exp": "1782907200",
-    } | changes
-    return {name: value for name, value in claims.items() if value is not None}
+@pytest.mark.parametrize("code", ["token_expired", "auth_failed", "invalid_api_key"])
+def test_a_refusal_of_the_authorizer_is_answered(handler: Entry, code: str) -> None:
+    request_event = event()
+    request_event["requestContext"]["authorizer"]["lambda"] = {"code": code, "text": "No."}
+    response = handler(request_event, None)
+    problem = json.loads(response["body"])
+    assert (response["statusCode"], problem["code"], problem["message"]) == (401, code, "No.")
 
 
-def test_the_username_of_a_cognito_token_is_the_user_id() -> None:
-    claims = claims_of(cognito(is_admin="true"))
-    assert claims is not None
-    assert (claims.user_id, claims.session_id, claims.is_admin) == (ANA, UUID(SESSION), True)
-    assert (claims.username, claims.email) == (None, None)
+def test_refusals_of_an_address_are_limited() -> None:
+    handler = lambda_entry(routes, lambda _: fake_ports(limits=OpenLimits(closed={"bad_token"})))
+    request_event = event()
+    request_event["requestContext"]["authorizer"]["lambda"] = {"code": "auth_failed", "text": "No."}
+    assert handler(request_event, None)["statusCode"] == 429
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"token_use": "id"},
-        {"token_use": ""},
-        {"scope": None},
-        {"scope": ""},
-        {"scope": "aws.cognito.signin.user.admin"},
-        {"scope": "nomadcrew/api.read nomadcrew/apis"},
-        {"username": None},
-        {"username": "ana"},
-    ],
-    ids=str,
-)
-def test_other_cognito_tokens_have_no_claims(changes: dict[str, str | None]) -> None:
-    assert claims_of(cognito(**changes)) is None
-
-
-def test_the_username_of_other_issuers_is_a_name() -> None:
-    foreign_claims = cognito(iss="https://trips.example", sub=str(ANA), username=SESSION, scope=None)
-    claims = claims_of(foreign_claims)
-    assert claims is not None
-    assert (claims.user_id, claims.username) == (ANA, SESSION)
-    assert claims_of(foreign_claims | {"token_use": "id"}) is None
-
-
-@pytest.mark.parametrize("admin", ["false", "", "True", "1", None])
-def test_only_the_text_true_makes_an_admin(admin: str | None) -> None:
-    claims = claims_of({"sub": str(ANA), "exp": "1782907200", "is_admin": admin})
-    assert claims is not None
-    assert claims.is_admin is False
-
-
-@pytest.mark.parametrize("metadata", [None, "", "map[a:1]", "[1]", '"text"'])
-def test_metadata_that_is_not_an_object_is_ignored(metadata: str | None) -> None:
-    claims = claims_of({"sub": str(ANA), "exp": "1782907200.5", "user_metadata": metadata, "sid": "no uuid"})
-    assert claims is not None
-    assert (claims.metadata, claims.session_id) == ({}, None)
-
-
-@pytest.mark.parametrize("claims", [None, {}, {"sub": ""}, {"sub": "google-oauth2|7"}])
-def test_claims_without_a_user_id_are_ignored(claims: dict[str, str] | None) -> None:
-    assert claims_of(claims) is None
+def test_a_token_that_the_gateway_remembers_ends_at_its_time(handler: Entry) -> None:
+    request_event = event()
+    request_event["requestContext"]["authorizer"]["lambda"]["claims"] = claims_text(expires_at=NOON)
+    response = handler(request_event, None)
+    assert (response["statusCode"], json.loads(response["body"])["code"]) == (401, "token_expired")
 
 
 def test_a_text_reply_stays_text() -> None:

@@ -31,6 +31,7 @@ from nomadcrew.hosts.aws.functions.retention import JOBS, apply_retention
 from tests.fakes import CountingOutbox, fake_ports
 
 OTHERS = [
+    "api keys",
     "devices",
     "document audit",
     "documents",
@@ -58,6 +59,7 @@ OTHERS = [
     "tombstones",
     "trips",
     "uploads",
+    "webhook deliveries",
 ]
 
 
@@ -136,6 +138,12 @@ class FakeStorage:
 
     async def delete_known_devices(self, now: datetime) -> int:
         return self._record("devices")
+
+    async def delete_api_keys(self, now: datetime) -> int:
+        return self._record("api keys")
+
+    async def delete_webhook_deliveries(self, now: datetime) -> int:
+        return self._record("webhook deliveries")
 
     async def delete_feedback(self, now: datetime) -> int:
         return self._record("feedback")

@@ -14,11 +14,12 @@ def test_keys_are_created_once_and_readable_by_their_owner_only(tmp_path: Path) 
     first = open_keys(folder)
     again = open_keys(folder)
     assert [key.thumbprint() for key in first.signing] == [key.thumbprint() for key in again.signing]
-    secrets = (first.invitations, first.confirmations, first.files, first.addresses)
-    assert secrets == (again.invitations, again.confirmations, again.files, again.addresses)
-    assert len(set(secrets)) == 4
+    secrets = (first.invitations, first.confirmations, first.files, first.addresses, first.webhooks)
+    assert secrets == (again.invitations, again.confirmations, again.files, again.addresses, again.webhooks)
+    assert len(set(secrets)) == 5
     names = sorted(path.name for path in folder.iterdir())
-    assert names == ["addresses.key", "confirmations.key", "files.key", "invitations.key", "signing-0001.pem"]
+    secret_files = ["addresses.key", "confirmations.key", "files.key", "invitations.key"]
+    assert names == [*secret_files, "signing-0001.pem", "webhooks.key"]
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in folder.iterdir())
 
 

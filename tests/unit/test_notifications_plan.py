@@ -64,6 +64,14 @@ async def test_a_declined_invitation_notifies_its_inviter_by_list_and_phone() ->
     assert [set(task.recipients) for task in planned.pushes] == [{ANA}]
 
 
+async def test_a_disabled_webhook_notifies_the_member_whom_the_event_names() -> None:
+    payload = {"webhookId": "7", "reason": "gone", "userId": str(ANA)}
+    planned = await plan("webhook.disabled", payload, Facts("Porto", CREW), actor_id=None)
+    assert [(draft.user_id, draft.type) for draft in planned.drafts] == [(ANA, "TRIP_UPDATE")]
+    unknown = await plan("webhook.disabled", payload | {"userId": None}, Facts("Porto", CREW), actor_id=None)
+    assert unknown == DeliveryPlan()
+
+
 async def test_a_user_without_a_phone_gets_no_push() -> None:
     payload = {"inviterId": str(BEN), "invitationId": "7"}
     planned = await plan("invitation.declined", payload, Facts("Porto", CREW), actor_id=ANA)

@@ -29,6 +29,8 @@ TEXTS: list[tuple[str, dict[str, Any], str, str]] = [
     ("TRIP_UPDATE", {"updaterName": "Ana", "question": "How?", "change": "poll_closed"},
      "The poll is closed: How?", "Poll closed"),
     ("TRIP_UPDATE", {"change": "poll_reminder"}, "A day left to vote: a poll", "Poll ends soon"),
+    ("TRIP_UPDATE", {"tripName": "Porto", "change": "webhook_disabled"},
+     "A webhook of Porto was disabled: its server refuses events", "Webhook disabled"),
     ("TODO_COMPLETED", {"completerName": "Ben", "todoTitle": "boots"}, "Ben completed boots", "Task completed"),
     ("TODO_ASSIGNED", {"assignerName": "Ana", "todoTitle": "boots"}, "Ana assigned boots to you", "Task assigned"),
     ("TODO_ASSIGNED", {"todoTitle": "boots", "change": "due"}, "boots is due within a day", "Task due"),

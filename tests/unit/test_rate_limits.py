@@ -68,7 +68,7 @@ def test_a_setting_replaces_the_named_limits() -> None:
         ("sign_in=1.5/60", "is not a limit"),
         ("sign_in=٣/60", "is not a limit"),
         ("default=1/60,off", "'off' is not a limit"),
-        ("signin=1/60", "Unknown limit signin; the limits are bad_token, calendar_create, chat, chat_trip"),
+        ("signin=1/60", "Unknown limit signin; the limits are api_key_create, bad_token, calendar_create, chat"),
         ("sign_in=0/60", "'sign_in=0/60' allows nothing"),
         ("sign_in=1/0", "allows nothing"),
         ("sign_in=1/60,sign_in=2/60", "sign_in is limited twice."),

@@ -160,10 +160,11 @@ FOLDS_PROTOCOLS = {
     "api/mail/messages.py", "api/pages/html.py", "core/auth/totp.py", "core/users/preferences.py",
     "cli/demo.py", "cli/up.py", "core/documents/metadata.py", "core/documents/service.py",
     "core/files/names.py", "core/notifications/texts.py", "core/pictures/service.py",
-    "hosts/aws/functions/cognito_triggers.py", "hosts/aws/http_event.py", "hosts/aws/websocket_event.py",
+    "hosts/aws/authorizer_event.py", "hosts/aws/functions/cognito_triggers.py", "hosts/aws/http_event.py",
+    "hosts/aws/websocket_event.py",
     "hosts/machine/http/client_address.py", "hosts/machine/http/cors.py", "hosts/machine/http/metrics.py",
     "hosts/machine/http/protocol.py",
-    "settings.py", "web/decode.py",
+    "settings.py", "web/call.py", "web/decode.py",
     "web/dispatch.py", "web/forms.py", "web/multipart.py", "web/openapi.py", "web/picture_form.py",
     "web/reasons.py", "web/upload.py",
 }  # fmt: skip

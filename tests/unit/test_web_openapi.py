@@ -69,7 +69,7 @@ async def get_trip(call: Call) -> Trip:
     raise NotImplementedError
 
 
-@routes.delete("/v1/trips/{id}", gate=Gate("trip", "delete"), status=204)
+@routes.delete("/v1/trips/{id}", gate=Gate("trip", "delete"), status=204, takes_keys=False)
 async def delete_trip(call: Call) -> None:
     """Delete a trip."""
 
@@ -214,8 +214,8 @@ def test_empty_replies_pages_and_redirects_have_no_json() -> None:
 @pytest.mark.parametrize(
     ("key", "statuses"),
     [
-        ("POST /v1/trips", {400, 401, 409, 413, 415, 422, 429, 500, 503}),
-        ("GET /v1/trips", {401, 429, 500, 503}),
+        ("POST /v1/trips", {400, 401, 403, 409, 413, 415, 422, 429, 500, 503}),
+        ("GET /v1/trips", {401, 403, 429, 500, 503}),
         ("GET /v1/trips/{id}", {401, 403, 404, 429, 500, 503}),
         ("DELETE /v1/trips/{id}", {400, 401, 403, 404, 422, 429, 500, 503}),
         ("POST /v1/auth/login", {400, 401, 413, 415, 429, 500, 503}),
@@ -248,9 +248,10 @@ def test_only_repeatable_writes_accept_an_idempotency_key() -> None:
     assert taking == {"POST /v1/trips", "DELETE /v1/trips/{id}", "POST /v1/trips/{id}/todos"}
 
 
-def test_public_routes_need_no_token() -> None:
+def test_a_row_names_the_credentials_that_it_takes() -> None:
     assert operation("POST /v1/auth/login")["security"] == []
-    assert operation("GET /v1/trips")["security"] == [{"bearer": []}]
+    assert operation("GET /v1/trips")["security"] == [{"bearer": []}, {"apiKey": []}]
+    assert operation("DELETE /v1/trips/{id}")["security"] == [{"bearer": []}]
 
 
 def test_the_document_has_version_and_server() -> None:

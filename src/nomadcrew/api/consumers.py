@@ -9,7 +9,18 @@ from nomadcrew.api.mirror import consumer as mirror
 from nomadcrew.api.notifications import push_consumer as push
 from nomadcrew.api.notifications.consumer import notify
 from nomadcrew.api.pictures.consumer import consume_picture
-from nomadcrew.core.events import BACKGROUNDS, EMAIL, EXPORTS, MIRROR, NOTIFICATIONS, PICTURES, PUSH, Event
+from nomadcrew.api.webhooks.consumer import consume_webhook
+from nomadcrew.core.events import (
+    BACKGROUNDS,
+    EMAIL,
+    EXPORTS,
+    MIRROR,
+    NOTIFICATIONS,
+    PICTURES,
+    PUSH,
+    WEBHOOKS,
+    Event,
+)
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.queues import Job
 from nomadcrew.wire.events import unpack
@@ -34,4 +45,5 @@ CONSUMERS: dict[str, Consumer] = {
     PICTURES: consume_picture,
     BACKGROUNDS: consume_background,
     EXPORTS: consume_export,
+    WEBHOOKS: consume_webhook,
 }

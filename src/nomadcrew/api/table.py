@@ -21,6 +21,7 @@ from nomadcrew.api.todos import routes as todos
 from nomadcrew.api.trips import routes as trips
 from nomadcrew.api.users import routes as users
 from nomadcrew.api.weather import routes as weather
+from nomadcrew.api.webhooks import routes as webhooks
 from nomadcrew.web.routes import Route, Routes
 
 FUNCTIONS: tuple[Routes, ...] = (
@@ -38,6 +39,7 @@ FUNCTIONS: tuple[Routes, ...] = (
     chat.routes,
     documents.routes,
     pictures.routes,
+    webhooks.routes,
     notifications.routes,
     sync.routes,
     locations.routes,

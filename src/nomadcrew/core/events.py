@@ -54,10 +54,13 @@ MIRROR = "mirror"  # only on sites with a mirror
 REALTIME = "realtime"  # only on AWS, where a gateway holds the sockets; on the machine the relay sends to them
 LOCATION = "location"  # only on sites whose positions go through a queue
 BACKGROUNDS = "backgrounds"  # new trips, only on sites that search for their pictures
+WEBHOOKS = "webhooks"  # events for the webhooks of their trips, and attempts to deliver them
 PICTURES = "pictures"  # uploaded pictures, whose renditions are made
 DOCUMENT_ENDS = "document.ends"
 INVITATION_REMINDER = "invitation.reminder"
 TRIP_EXPORTED = "trip.exported"
+WEBHOOK_DISABLED = "webhook.disabled"
+WEBHOOK_REDELIVERY = "webhook.redelivery_requested"
 CONSUMERS: dict[str, tuple[str, ...]] = {
     "TRIP_UPDATED": (NOTIFICATIONS,),
     "TRIP_STATUS_UPDATED": (NOTIFICATIONS,),
@@ -82,6 +85,8 @@ CONSUMERS: dict[str, tuple[str, ...]] = {
     "avatar.uploaded": (PICTURES,),
     "picture.imported": (PICTURES,),
     TRIP_EXPORTED: (NOTIFICATIONS,),
+    WEBHOOK_DISABLED: (NOTIFICATIONS,),
+    WEBHOOK_REDELIVERY: (WEBHOOKS,),
     "account.confirmation_requested": (EMAIL,),
     "account.password_reset_requested": (EMAIL,),
     "account.email_change_requested": (EMAIL,),
@@ -111,18 +116,57 @@ MIRRORED = frozenset(
 ILLUSTRATED = frozenset({"TRIP_CREATED"})
 
 
+class HookedEvent(StrEnum):
+    """The types of events for which a trip can have webhooks: those that every member sees, without positions.
+
+    `MEMBER_ARRIVED` and `LOCATION_SHARING_CHANGED` would tell a server where a member is, or when.
+    """
+
+    TRIP_UPDATED = "TRIP_UPDATED"
+    TRIP_STATUS_UPDATED = "TRIP_STATUS_UPDATED"
+    TRIP_DELETED = "TRIP_DELETED"
+    MEMBER_ADDED = "MEMBER_ADDED"
+    MEMBER_REMOVED = "MEMBER_REMOVED"
+    MEMBER_ROLE_UPDATED = "MEMBER_ROLE_UPDATED"
+    TODO_CREATED = "TODO_CREATED"
+    TODO_UPDATED = "TODO_UPDATED"
+    TODO_DELETED = "TODO_DELETED"
+    POLL_CREATED = "POLL_CREATED"
+    POLL_UPDATED = "POLL_UPDATED"
+    POLL_CLOSED = "POLL_CLOSED"
+    POLL_DELETED = "POLL_DELETED"
+    POLL_VOTE_CAST = "POLL_VOTE_CAST"
+    POLL_VOTE_REMOVED = "POLL_VOTE_REMOVED"
+    CHAT_MESSAGE_SENT = "CHAT_MESSAGE_SENT"
+    CHAT_MESSAGE_EDITED = "CHAT_MESSAGE_EDITED"
+    CHAT_MESSAGE_DELETED = "CHAT_MESSAGE_DELETED"
+    CHAT_REACTION_ADDED = "CHAT_REACTION_ADDED"
+    CHAT_REACTION_REMOVED = "CHAT_REACTION_REMOVED"
+    DOCUMENT_ADDED = "DOCUMENT_ADDED"
+    DOCUMENT_REMOVED = "DOCUMENT_REMOVED"
+    TRIP_IMAGE_ADDED = "TRIP_IMAGE_ADDED"
+    TRIP_IMAGE_UPDATED = "TRIP_IMAGE_UPDATED"
+    TRIP_IMAGE_DELETED = "TRIP_IMAGE_DELETED"
+    MEETING_POINT_CHANGED = "MEETING_POINT_CHANGED"
+
+
+HOOKED = frozenset(map(str, HookedEvent))
+
+
 # Events whose notifications are never stored: they reach sockets and phones only.
 PASSING = frozenset({"CHAT_MESSAGE_SENT", "MEMBER_ARRIVED"})
 
 
 def consumers_of(type_: str, *, mirrors: bool, illustrates: bool = False) -> tuple[str, ...]:
-    """The queues that get a copy of an event.
+    """The queues that get a copy of an event; for webhooks only if its trip has one that wants it.
 
     `mirrors` is True on a site with a mirror, `illustrates` on one that searches for background pictures.
     """
     queues = CONSUMERS.get(type_, ())
     if mirrors and type_ in MIRRORED:
         queues = (*queues, MIRROR)
+    if type_ in HOOKED:
+        queues = (*queues, WEBHOOKS)
     return (*queues, BACKGROUNDS) if illustrates and type_ in ILLUSTRATED else queues
 
 

@@ -27,6 +27,9 @@ NotificationId = NewType("NotificationId", UUID)
 PushTokenId = NewType("PushTokenId", UUID)
 EventId = NewType("EventId", UUID)
 SessionId = NewType("SessionId", UUID)
+ApiKeyId = NewType("ApiKeyId", UUID)
+WebhookId = NewType("WebhookId", UUID)
+DeliveryId = NewType("DeliveryId", UUID)
 JobId = NewType("JobId", UUID)
 
 

@@ -51,6 +51,11 @@ RULES: dict[tuple[str, str], Rule] = {
     ("invitation", "read"): ADMIN,
     ("invitation", "delete"): ADMIN,
     ("presence", "read"): MEMBER,
+    ("webhook", "create"): ADMIN,
+    ("webhook", "read"): ADMIN,
+    ("webhook", "update"): ADMIN,
+    ("webhook", "delete"): ADMIN,
+    ("webhook", "redeliver"): ADMIN,
     ("notification_preferences", "read"): MEMBER,  # the member's own
     ("notification_preferences", "update"): MEMBER,
     ("todo", "create"): MEMBER,

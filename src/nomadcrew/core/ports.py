@@ -9,6 +9,7 @@ from msgspec import Struct
 
 if TYPE_CHECKING:
     # For type checkers only: at runtime a function would load the types of every feature.
+    from nomadcrew.core.api_keys.ports import ApiKeys, KeyVerifier
     from nomadcrew.core.archives.ports import TripExports, TripImports
     from nomadcrew.core.auth.ports import (
         Accounts,
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.users.ports import PrivateAddresses, Profiles
     from nomadcrew.core.versions import Versions
     from nomadcrew.core.weather.ports import Destinations, WeatherOf
+    from nomadcrew.core.webhooks.ports import Webhooks, WebhookSecrets, WebhookSender
 
 
 class Site(Struct, frozen=True):
@@ -87,7 +89,8 @@ class Site(Struct, frozen=True):
 
     `public_url` is the URL of the API. `app_url` is the app's own host for links, if it has one. `mail_leaves` is
     True if mail is sent to real mailboxes, so that addresses can be confirmed. `push_leaves` is True if pushes are
-    sent. `advances_trips` is True if the status of trips follows their days.
+    sent. `advances_trips` is True if the status of trips follows their days. `webhook_networks` may receive
+    webhooks besides the internet.
     """
 
     public_url: str
@@ -96,6 +99,7 @@ class Site(Struct, frozen=True):
     mail_leaves: bool = False
     push_leaves: bool = False
     advances_trips: bool = False
+    webhook_networks: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -130,6 +134,8 @@ class Ports(Struct, frozen=True, eq=False):
     # Parts of `tokens` and `accounts`, for functions that need only those.
     verifier: Verifier
     codes: Codes
+    key_verifier: KeyVerifier
+    api_keys: ApiKeys
     registrations: Registrations
     unconfirmed_registrations: UnconfirmedRegistrations
     accounts: Accounts
@@ -185,6 +191,9 @@ class Ports(Struct, frozen=True, eq=False):
     location_sharing: LocationSharing
     position_views: PositionViews
     meeting_points: MeetingPoints
+    webhooks: Webhooks
+    webhook_secrets: WebhookSecrets
+    webhook_sender: WebhookSender
     retention: Retention
     job_runs: JobRuns
     flags: Flags

@@ -11,11 +11,12 @@ from nomadcrew.core.ids import JobId
 
 
 class RetryPolicy(Struct, frozen=True):
-    """A retry policy: the number of attempts, the first delay, and the factor by which each delay grows."""
+    """A retry policy: the number of attempts, the first delay, the factor by which delays grow, and their limit."""
 
     attempts: int
     first_delay_s: int
     factor: int
+    max_delay_s: int = 600
 
 
 MAX_ATTEMPTS = 8
@@ -25,8 +26,9 @@ RETRY_POLICIES: Mapping[str, RetryPolicy] = {
     "notifications": RetryPolicy(5, 5, 4),
     "push": RetryPolicy(5, 5, 4),
     "backgrounds": RetryPolicy(4, 15, 5),
+    # Some 26 hours: 5 s, 20 s, 80 s … and from the eighth on six hours, in which SQS can hide a message.
+    "webhooks": RetryPolicy(11, 5, 4, 6 * 3600),
 }
-MAX_DELAY_S = 600
 MAX_REASON = 500  # characters
 NO_ANSWER = "no answer in time"  # the reason of a dead job whose consumer crashed or hung
 
@@ -59,9 +61,9 @@ def retry_policy(queue: str) -> RetryPolicy:
 
 
 def backoff_s(attempt: int, queue: str = "") -> int:
-    """Seconds until the next attempt: 2, 4, 8 … in most queues, capped at ten minutes."""
+    """Seconds until the next attempt: 2, 4, 8 … in most queues, up to the limit of the policy."""
     policy = retry_policy(queue)
-    return min(MAX_DELAY_S, policy.first_delay_s * int(policy.factor ** (min(attempt, 10) - 1)))
+    return min(policy.max_delay_s, policy.first_delay_s * int(policy.factor ** (min(attempt, 10) - 1)))
 
 
 class WorkQueue(Protocol):

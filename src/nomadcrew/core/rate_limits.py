@@ -29,11 +29,13 @@ LIMITS: dict[str, Limit] = {
     "trip_export": Limit(60, 3600),
     "trip_import": Limit(10, 3600),
     "invite": Limit(30, 60),
+    "api_key_create": Limit(10, 60),
     "calendar_create": Limit(10, 60),
     "contact_email": Limit(5, 3600),
     "chat": Limit(10, 1),
     "chat_trip": Limit(20, 1),  # per trip
     "upload": Limit(20, 60),
+    "webhook": Limit(20, 60),
     "weather": Limit(60, 60),
     "places": Limit(120, 60),
     "positions": Limit(2, 1),

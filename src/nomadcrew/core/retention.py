@@ -26,6 +26,8 @@ EMAIL_CHANGE_RETENTION = timedelta(days=7)  # after its link expired, with the f
 KNOWN_DEVICE_RETENTION = timedelta(days=365)  # after the last sign-in on a device of the kind
 MAIL_COUNT_RETENTION = timedelta(days=1)  # addresses of mails sent, to limit the mails to each
 SESSION_RETENTION = timedelta(days=1)  # after a session expired, so that reuse of its tokens is recognised
+API_KEY_RETENTION = timedelta(days=32)  # after a key expired, so that its user sees why it is refused
+WEBHOOK_DELIVERY_RETENTION = timedelta(days=7)  # the log of deliveries; their events are stored as long
 FEEDBACK_RETENTION = timedelta(days=365)
 PUSH_TOKEN_RETENTION = timedelta(days=30)  # after a token became inactive
 PUSH_RECORD_RETENTION = timedelta(days=2)  # Expo stores receipts for one day
@@ -75,6 +77,8 @@ PERIODS: Sequence[Period] = (
     Period("devices", KNOWN_DEVICE_RETENTION, "Kinds of devices on which users sign in.", "old-devices"),
     Period("mailCounts", MAIL_COUNT_RETENTION, "Addresses of sent mails.", "old-mail-counts"),
     Period("sessions", SESSION_RETENTION, "Sessions that expired, with their User-Agent.", "old-sessions"),
+    Period("apiKeys", API_KEY_RETENTION, "API keys that expired.", "old-api-keys"),
+    Period("webhookDeliveries", WEBHOOK_DELIVERY_RETENTION, "The log of deliveries to webhooks.", "old-deliveries"),
     Period("feedback", FEEDBACK_RETENTION, "Feedback.", "old-feedback"),
     Period("pushTokens", PUSH_TOKEN_RETENTION, "Inactive push tokens of phones.", "old-push-tokens"),
     Period("pushes", PUSH_RECORD_RETENTION, "Records of sent pushes.", "old-pushes"),
@@ -107,6 +111,9 @@ class Retention(Protocol):
     async def delete_email_changes(self, now: datetime) -> int: ...
 
     async def delete_known_devices(self, now: datetime) -> int: ...
+    async def delete_api_keys(self, now: datetime) -> int: ...
+
+    async def delete_webhook_deliveries(self, now: datetime) -> int: ...
 
     async def delete_feedback(self, now: datetime) -> int: ...
 

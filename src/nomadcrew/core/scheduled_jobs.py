@@ -174,6 +174,8 @@ SCHEDULED_JOBS: Sequence[ScheduledJob] = (
     ScheduledJob("old-nonces", HOUR, lambda ports, now: ports.retention.delete_nonces(now)),
     ScheduledJob("old-email-changes", DAY, lambda ports, now: ports.retention.delete_email_changes(now)),
     ScheduledJob("old-devices", DAY, lambda ports, now: ports.retention.delete_known_devices(now)),
+    ScheduledJob("old-api-keys", DAY, lambda ports, now: ports.retention.delete_api_keys(now)),
+    ScheduledJob("old-deliveries", HOUR, lambda ports, now: ports.retention.delete_webhook_deliveries(now)),
     ScheduledJob("old-feedback", DAY, lambda ports, now: ports.retention.delete_feedback(now)),
     ScheduledJob("old-document-audits", DAY, lambda ports, now: ports.retention.delete_document_audit(now)),
     ScheduledJob("old-dead-jobs", DAY, lambda ports, now: ports.retention.delete_dead_jobs(now), machine_only=True),

@@ -21,7 +21,9 @@ _NUMBER = re.compile(r"([+-]?[0-9]{1,18})(?:\.[0-9]{0,18})?")
 
 
 class Request(Struct, frozen=True):
-    """A request from a host. Header names are lower-case; `claims` is set if a gateway verified the token.
+    """A request from a host. Header names are lower-case.
+
+    `claims` is set if a gateway verified the token, and `refusal` if it found it invalid.
 
     `form` replaces the body on rows with a form.
     """
@@ -33,6 +35,7 @@ class Request(Struct, frozen=True):
     client_ip: str
     request_id: str
     claims: Claims | None = None
+    refusal: Unauthenticated | None = None
     form: Form | None = None
 
     @property
@@ -109,6 +112,21 @@ class Call(Struct, frozen=True):
         if value > highest:
             return highest if over is None else over
         return value
+
+
+def bearer(headers: Mapping[str, str]) -> str:
+    """The token of an `Authorization: Bearer` header.
+
+    Raises:
+        Unauthenticated: the header is missing or has another form.
+    """
+    header = headers.get("authorization")
+    if not header:
+        raise Unauthenticated("Sign in to continue.", code="token_missing")
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Unauthenticated("The Authorization header is not a bearer token.", code="invalid_auth_format")
+    return token.strip()
 
 
 def whole_number(text: str | None) -> int | None:

@@ -15,14 +15,14 @@ import msgspec
 
 from nomadcrew import logs
 from nomadcrew.core.auth.open_sessions import require_open
-from nomadcrew.core.claims import Claims
+from nomadcrew.core.claims import API_KEY_PREFIX, Claims, require_scope
 from nomadcrew.core.errors import DomainError, Invalid, TooMany, Unauthenticated
 from nomadcrew.core.idempotency import StoredReply
-from nomadcrew.core.ids import parse_uuid
+from nomadcrew.core.ids import TripId, parse_uuid
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.rate_limits import RateLimits
 from nomadcrew.logs import Answered
-from nomadcrew.web.call import Call, Reply, Request
+from nomadcrew.web.call import Call, Reply, Request, bearer
 from nomadcrew.web.decode import decode
 from nomadcrew.web.etags import etag_of
 from nomadcrew.web.form_data import Form, MakeParser
@@ -78,12 +78,16 @@ class Dispatcher:
         failure: Exception | None = None
         try:
             claims = await self._authenticate(route, request, now)
-            caller = request.client_ip if claims is None else str(claims.user_id)
+            caller = request.client_ip if claims is None else claims.spender
             spending = self._limit(route.bucket, caller, headers, now)
             if claims is None or request.claims is None:
                 await spending
             else:  # verified by a gateway, which does not know sessions
                 await _both(require_open(claims, self.ports.open_sessions), spending)
+            if claims is not None and claims.key is not None:
+                require_scope(
+                    claims.key, accepted=route.takes_keys, mutates=route.mutates, trip_id=_trip_id(route, request)
+                )
             if route.mutates:
                 refuse_encoding(request.headers)
                 request = await _whole(route, request, body, caller)
@@ -111,13 +115,22 @@ class Dispatcher:
     async def _authenticate(self, route: Route, request: Request, now: datetime) -> Claims | None:
         if route.auth is Auth.PUBLIC:
             return None
-        if request.claims is not None:
-            return request.claims
         try:
-            return await self.ports.verifier.verify(bearer(request.headers), now=now)
+            return await self._verify(request, now)
         except Unauthenticated as error:
             await limit_bad_tokens(error, request.client_ip, self.ports.limits)
             raise
+
+    async def _verify(self, request: Request, now: datetime) -> Claims:
+        if request.refusal is not None:
+            raise request.refusal
+        if request.claims is not None:
+            if request.claims.expires_at <= now:  # the gateway remembers a token for a while
+                raise Unauthenticated("The access token has expired.", code="token_expired")
+            return request.claims
+        token = bearer(request.headers)
+        verifier = self.ports.key_verifier if token.startswith(API_KEY_PREFIX) else self.ports.verifier
+        return await verifier.verify(token, now=now)
 
     async def _limit(self, bucket: str, caller: str, headers: dict[str, str], now: datetime) -> None:
         allowance = await self.ports.limits.spend(bucket, caller)
@@ -196,7 +209,7 @@ class Dispatcher:
             status,
             round(seconds * 1000, 2),
             None if claims is None else claims.user_id,
-            parse_uuid(request.params["id"]) if route.trip_scoped else None,
+            _trip_id(route, request),
             failure.code if isinstance(failure, DomainError) else None,
         )
         if status == 500:
@@ -205,6 +218,12 @@ class Dispatcher:
             log.warning("Request failed: unavailable", extra=answered.extra, exc_info=failure)
         else:
             logs.request(answered)
+
+
+def _trip_id(route: Route, request: Request) -> TripId | None:
+    """The trip in the path; None if there is none, or if it is malformed."""
+    value = parse_uuid(request.params["id"]) if route.trip_scoped else None
+    return None if value is None else TripId(value)
 
 
 async def _both(first: Awaitable[None], second: Awaitable[None]) -> None:
@@ -227,21 +246,6 @@ def _parsed(request: Request, parser: MakeParser) -> Form:
     reader = parser(request.headers.get("content-type", ""), BytesIO())
     reader.feed(request.body)
     return reader.finish()
-
-
-def bearer(headers: Mapping[str, str]) -> str:
-    """The token of an `Authorization: Bearer` header.
-
-    Raises:
-        Unauthenticated: the header is missing or has another form.
-    """
-    header = headers.get("authorization")
-    if not header:
-        raise Unauthenticated("Sign in to continue.", code="token_missing")
-    scheme, _, token = header.partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise Unauthenticated("The Authorization header is not a bearer token.", code="invalid_auth_format")
-    return token.strip()
 
 
 async def limit_bad_tokens(error: Unauthenticated, address: str, limits: RateLimits) -> None:

@@ -80,9 +80,15 @@ def document(routes: Iterable[Route], *, site: Site, examples: Examples = NO_EXA
             "schemas": schemas.components,
             "headers": _headers(),
             "responses": dict(sorted(refusals.items())),
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+            "securitySchemes": _SCHEMES,
         },
     }
+
+
+_SCHEMES: Object = {
+    "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+    "apiKey": {"type": "http", "scheme": "bearer", "description": "An API key, `nck_…`, as `Bearer` token."},
+}
 
 
 def refusals_of(route: Route) -> tuple[int, ...]:
@@ -95,9 +101,9 @@ def refusals_of(route: Route) -> tuple[int, ...]:
     if route.versioned and route.mutates:
         statuses.add(409)
     if route.auth is not Auth.PUBLIC:
-        statuses.add(401)
+        statuses |= {401, 403}  # API keys are refused or limited
     if route.gate is not None:
-        statuses |= {403, 404}
+        statuses.add(404)
     if "{" in route.path:
         # A malformed parameter, such as a broken escape, makes the path unknown.
         statuses.add(404)
@@ -149,7 +155,7 @@ def _operation(route: Route, table: dict[str, Route], schemas: _Schemas, example
         "description": route.description,
         "parameters": _parameters(route),
         "responses": _successes(route, table, schemas, examples),
-        "security": [] if route.auth is Auth.PUBLIC else [{"bearer": []}],
+        "security": _security(route),
     }
     for status in refusals_of(route):
         operation["responses"][str(status)] = {"$ref": f"#/components/responses/{_refusal_name(route, status)}"}
@@ -165,6 +171,13 @@ def _operation(route: Route, table: dict[str, Route], schemas: _Schemas, example
             "content": {"application/json": _json(schemas.of(route.body), examples.bodies, route.key)},
         }
     return {name: value for name, value in operation.items() if value or name == "security"}
+
+
+def _security(route: Route) -> list[Object]:
+    """Either of these credentials is enough."""
+    if route.auth is Auth.PUBLIC:
+        return []
+    return [{"bearer": []}, {"apiKey": []}] if route.takes_keys else [{"bearer": []}]
 
 
 def _json(schema: Object, examples: Mapping[str, Any], key: str) -> Object:

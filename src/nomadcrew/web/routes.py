@@ -77,6 +77,7 @@ class Route(Struct, frozen=True):
     `statements` is the number of SQL statements of a typical request; any number but one needs a `why`.
     `tells` wakes the outbox relay around the handler; False if the write publishes its events in another way.
     `also` lists further success statuses, each with the type of its body.
+    `takes_keys` is False on rows that refuse API keys, such as those that create other credentials.
     `max_body_bytes` is the limit of both hosts; that of API Gateway and Lambda may be lower.
     A `raw` body is passed to the handler as bytes, a form with a file as the request's `form`, which
     the parser `form` reads; it may take a body that is the file itself, too.
@@ -108,6 +109,7 @@ class Route(Struct, frozen=True):
     raw: bool = False
     form: MakeParser | None = None
     versioned: bool = False
+    takes_keys: bool = True
 
     @property
     def key(self) -> str:
@@ -129,6 +131,7 @@ class Routes(Struct):
     function: str
     ports: tuple[str, ...] = ()
     uses_outbox: bool = True
+    takes_keys: bool = True
     rows: list[Route] = []
 
     def __iter__(self) -> Iterator[Route]:
@@ -156,6 +159,7 @@ class Routes(Struct):
         raw: bool = False,
         form: MakeParser | None = None,
         versioned: bool = False,
+        takes_keys: bool | None = None,
     ) -> Callable[[Handler], Handler]:
         """Declare a row. The handler's annotations are the types of body and reply, its docstring the
         documentation.
@@ -177,7 +181,7 @@ class Routes(Struct):
                     query, statements, why, html, notes.get("body"), body_optional, notes.get("return"),
                     summary.strip().rstrip("."), " ".join(description.split()), also,
                     self.uses_outbox if uses_outbox is None else uses_outbox, max_body_bytes, raw,
-                    form, versioned,
+                    form, versioned, self.takes_keys if takes_keys is None else takes_keys,
                 )
             )  # fmt: skip
             return handler

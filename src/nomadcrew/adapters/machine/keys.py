@@ -1,8 +1,8 @@
 """The keys of one machine, in its data folder: for access tokens, links in mails and to files, private addresses.
 
 `signing-0001.pem` is created on first use. To rotate, `add_signing_key` adds a file with a higher number: the
-highest signs, all of them verify. `invitations.key`, `confirmations.key`, `files.key` and `addresses.key` have one
-secret per line: the first signs, all of them verify.
+highest signs, all of them verify. `invitations.key`, `confirmations.key`, `files.key`, `addresses.key` and
+`webhooks.key` have one secret per line: the first signs, all of them verify.
 """
 
 import base64
@@ -29,6 +29,7 @@ class Keys(Struct, frozen=True):
     confirmations: tuple[str, ...]
     files: tuple[str, ...]
     addresses: tuple[str, ...]
+    webhooks: tuple[str, ...]
 
 
 def open_keys(folder: Path) -> Keys:
@@ -47,6 +48,7 @@ def open_keys(folder: Path) -> Keys:
         _secrets(folder / "confirmations.key"),
         _secrets(folder / "files.key"),
         _secrets(folder / "addresses.key"),
+        _secrets(folder / "webhooks.key"),
     )
 
 

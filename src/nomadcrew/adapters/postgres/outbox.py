@@ -11,12 +11,14 @@ from nomadcrew.adapters.postgres.sql import Row, Sql, json_param, statements
 from nomadcrew.core.errors import Gone, Invalid, NotOnboarded
 from nomadcrew.core.events import (
     CONSUMERS,
+    HOOKED,
     ILLUSTRATED,
     MIRRORED,
     NO_CURSOR,
     NOTIFICATIONS,
     PASSING,
     TOMBSTONE,
+    WEBHOOKS,
     Event,
     EventPage,
     consumers_of,
@@ -102,8 +104,13 @@ class PostgresOutbox:
         self._illustrates = illustrates
         self._consumers = json_param(
             [
-                {"type": type_, "queue": queue, "is_passing": queue == NOTIFICATIONS and type_ in PASSING}
-                for type_ in CONSUMERS.keys() | MIRRORED | ILLUSTRATED
+                {
+                    "type": type_,
+                    "queue": queue,
+                    "is_passing": queue == NOTIFICATIONS and type_ in PASSING,
+                    "is_hook": queue == WEBHOOKS and type_ in HOOKED,
+                }
+                for type_ in CONSUMERS.keys() | MIRRORED | ILLUSTRATED | HOOKED
                 for queue in consumers_of(type_, mirrors=mirrors, illustrates=illustrates)
             ]
         )

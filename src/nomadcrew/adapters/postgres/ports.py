@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from nomadcrew.adapters.postgres.sql import Sql
+    from nomadcrew.core.api_keys.ports import ApiKeys
     from nomadcrew.core.archives.ports import TripExports, TripImports
     from nomadcrew.core.auth.ports import Identities, Passkeys, TotpFactors
     from nomadcrew.core.backgrounds.ports import Backgrounds
@@ -36,6 +37,13 @@ if TYPE_CHECKING:
     from nomadcrew.core.users.ports import Profiles
     from nomadcrew.core.versions import Versions
     from nomadcrew.core.weather.ports import Destinations
+    from nomadcrew.core.webhooks.ports import Webhooks
+
+
+def api_keys(sql: Sql) -> ApiKeys:
+    from nomadcrew.adapters.postgres.api_keys import PostgresApiKeys
+
+    return PostgresApiKeys(sql)
 
 
 def idempotency(sql: Sql) -> IdempotencyStore:
@@ -230,6 +238,12 @@ def destinations(sql: Sql) -> Destinations:
     return PostgresDestinations(sql)
 
 
+def webhooks(sql: Sql) -> Webhooks:
+    from nomadcrew.adapters.postgres.webhooks import PostgresWebhooks
+
+    return PostgresWebhooks(sql)
+
+
 def retention(sql: Sql) -> Retention:
     from nomadcrew.adapters.postgres.retention import PostgresRetention
 
@@ -247,6 +261,7 @@ SQL_PORTS: Mapping[str, Callable[[Sql], object]] = MappingProxyType(
     {
         make.__name__: make
         for make in (
+            api_keys,
             idempotency,
             events,
             profiles,
@@ -279,6 +294,7 @@ SQL_PORTS: Mapping[str, Callable[[Sql], object]] = MappingProxyType(
             position_views,
             meeting_points,
             destinations,
+            webhooks,
             retention,
             job_runs,
         )

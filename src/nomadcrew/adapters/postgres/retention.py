@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from nomadcrew.adapters.postgres.sql import Sql, Statement, statements
 from nomadcrew.core.batches import in_batches
 from nomadcrew.core.retention import (
+    API_KEY_RETENTION,
     DEAD_JOB_RETENTION,
     DOCUMENT_AUDIT_RETENTION,
     EMAIL_CHANGE_RETENTION,
@@ -19,6 +20,7 @@ from nomadcrew.core.retention import (
     PUSH_TOKEN_RETENTION,
     TOMBSTONE_RETENTION,
     WEATHER_RETENTION,
+    WEBHOOK_DELIVERY_RETENTION,
 )
 
 DELETE_BATCH = 5_000
@@ -67,6 +69,12 @@ class PostgresRetention:
 
     async def delete_known_devices(self, now: datetime) -> int:
         return await self._purge(statements("accounts")["purge_known_devices"], before=now - KNOWN_DEVICE_RETENTION)
+
+    async def delete_api_keys(self, now: datetime) -> int:
+        return await self._purge(statements("api_keys")["purge"], before=now - API_KEY_RETENTION)
+
+    async def delete_webhook_deliveries(self, now: datetime) -> int:
+        return await self._purge(statements("webhooks")["purge"], before=now - WEBHOOK_DELIVERY_RETENTION)
 
     async def delete_feedback(self, now: datetime) -> int:
         return await self._purge(statements("feedback")["purge"], before=now - FEEDBACK_RETENTION)

@@ -1,7 +1,15 @@
-"""This site's own accounts: /v1/auth, and the keys that verify its tokens."""
+"""This site's own accounts: /v1/auth, API keys, and the keys that verify its tokens."""
 
 import msgspec
 
+from nomadcrew.api.auth.api_keys import (
+    ApiKeysView,
+    CreatedApiKeyView,
+    NewApiKeyIn,
+    Scope,
+    api_keys_view,
+    created_key_view,
+)
 from nomadcrew.api.auth.bodies import (
     AddressIn,
     ChangeEmailIn,
@@ -27,12 +35,14 @@ from nomadcrew.api.auth.bodies import (
     signed_in_view,
     valid_view,
 )
+from nomadcrew.core.api_keys.model import ApiKeyNotFound
+from nomadcrew.core.api_keys.service import create_key
 from nomadcrew.core.auth import accounts, email_changes, new_passwords, sessions
 from nomadcrew.core.auth.failures import Origin
 from nomadcrew.core.auth.mfa import MfaActions
 from nomadcrew.core.errors import NotFound
 from nomadcrew.core.flags import REGISTRATION
-from nomadcrew.core.ids import SessionId
+from nomadcrew.core.ids import ApiKeyId, SessionId
 from nomadcrew.core.users import profiles
 from nomadcrew.web.call import Call, Reply
 from nomadcrew.web.problems import JSON_TYPE
@@ -42,6 +52,7 @@ routes = Routes(
     "auth",
     ports=(
         "accounts",
+        "api_keys",
         "flags",
         "idempotency",
         "limits",
@@ -52,6 +63,7 @@ routes = Routes(
         "tokens",
         "totp_factors",
     ),
+    takes_keys=False,
 )
 
 
@@ -187,7 +199,10 @@ async def forgot_password(call: Call, body: AddressIn) -> MailView:
              idempotency=Idempotency.NEVER, statements=2,
              why="the rules for a password need its account")  # fmt: skip
 async def reset_password(call: Call, body: ResetPasswordIn) -> None:
-    """Choose a new password with the token from a mail, which works once. All devices are signed out."""
+    """Choose a new password with the token from a mail, which works once.
+
+    All devices are signed out, and all API keys end.
+    """
     await new_passwords.reset_password(
         body.token, body.password, accounts=call.ports.accounts, codes=call.ports.tokens, now=call.now
     )
@@ -198,7 +213,7 @@ async def reset_password(call: Call, body: ResetPasswordIn) -> None:
     why="the present password is checked before it is replaced, and this device gets a session",
 )  # fmt: skip
 async def change_password(call: Call, body: ChangePasswordIn) -> SignedInView:
-    """Replace the password. All devices are signed out; this one gets new tokens."""
+    """Replace the password. All devices are signed out; this one gets new tokens. All API keys end."""
     ports = call.ports
     signed_in = await new_passwords.change_password(
         call.user_id,
@@ -317,6 +332,40 @@ async def end_other_sessions(call: Call) -> None:
     """Sign out all devices of the caller but this one."""
     ports = call.ports
     await sessions.end_other_sessions(call.claims, sessions=ports.sessions, tokens=ports.tokens, now=call.now)
+
+
+@routes.post("/v1/auth/keys", status=201, bucket="api_key_create", idempotency=Idempotency.NEVER,
+             uses_outbox=False, refusals=(403, 409))  # fmt: skip
+async def create_api_key(call: Call, body: NewApiKeyIn) -> CreatedApiKeyView:
+    """Create an API key, for programs of the caller.
+
+    A program sends it as `Authorization: Bearer nck_…`. The reply shows the key once. A key for some trips is
+    accepted for paths of these trips only. Requests on accounts, sessions and keys, and sockets, accept no keys.
+    """
+    created = await create_key(
+        call.user_id,
+        body.name,
+        writes=body.scope is Scope.WRITE,
+        trips=body.trips,
+        expires_at=body.expires_at,
+        api_keys=call.ports.api_keys,
+        new_id=call.ports.new_id,
+        now=call.now,
+    )
+    return created_key_view(created)
+
+
+@routes.get("/v1/auth/keys")
+async def list_api_keys(call: Call) -> ApiKeysView:
+    """List the caller's API keys, newest first; at most 25."""
+    return api_keys_view(await call.ports.api_keys.of(call.user_id))
+
+
+@routes.delete("/v1/auth/keys/{keyId}", status=204, uses_outbox=False, refusals=(404,))
+async def delete_api_key(call: Call) -> None:
+    """Delete an API key, so that it is refused."""
+    key_id = call.id("keyId", ApiKeyNotFound())
+    await call.ports.api_keys.delete(call.user_id, ApiKeyId(key_id))
 
 
 @routes.get("/v1/auth/validate")

@@ -9,7 +9,10 @@ from nomadcrew.web.call import Call, Reply
 from nomadcrew.web.routes import Auth, Routes
 
 routes = Routes(
-    "calendars", ports=("calendar_links", "calendars", "idempotency", "limits", "open_sessions"), uses_outbox=False
+    "calendars",
+    ports=("calendar_links", "calendars", "idempotency", "limits", "open_sessions"),
+    uses_outbox=False,
+    takes_keys=False,  # a link is a credential that would outlive the key
 )
 SUFFIX = ".ics"
 HEADERS = {

@@ -30,6 +30,7 @@ routes = Routes(
         "sessions",
         "tokens",
     ),
+    takes_keys=False,
 )
 
 

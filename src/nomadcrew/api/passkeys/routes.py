@@ -35,6 +35,7 @@ routes = Routes(
         "sessions",
         "tokens",
     ),
+    takes_keys=False,
 )
 
 

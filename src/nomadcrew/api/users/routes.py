@@ -70,7 +70,7 @@ def email_for(call: Call, user_id: UserId, email: str, *, may_see: bool) -> str:
     return call.ports.private_addresses.address_of(user_id, call.user_id)
 
 
-@routes.post("/v1/users/onboard", auth=Auth.TOKEN, bucket="sign_in", refusals=(400,))
+@routes.post("/v1/users/onboard", auth=Auth.TOKEN, bucket="sign_in", refusals=(400,), takes_keys=False)
 async def onboard(call: Call) -> UserProfile:
     """Create or update the caller's profile.
 
@@ -115,7 +115,7 @@ async def search_users(call: Call) -> FoundUsers:
     )
 
 
-@routes.put("/v1/users/me/contact-email", bucket="contact_email")
+@routes.put("/v1/users/me/contact-email", bucket="contact_email", takes_keys=False)
 async def set_contact_email(call: Call, body: ContactEmailIn) -> ContactEmailView:
     """Set the email address for invitations to the caller.
 
@@ -184,7 +184,7 @@ async def update_preferences(call: Call, body: dict[str, Any]) -> PreferencesSav
     return preferences_saved(profile)
 
 
-@routes.post("/v1/users/sync")
+@routes.post("/v1/users/sync", takes_keys=False)
 async def sync_user(call: Call) -> UserProfile:
     """Get the caller's profile after signing in.
 
@@ -193,7 +193,7 @@ async def sync_user(call: Call) -> UserProfile:
     return own_profile(await service.get_profile(call.user_id, call.user_id, profiles=call.ports.profiles))
 
 
-@routes.post("/v1/users/push-token", auth=Auth.TOKEN)
+@routes.post("/v1/users/push-token", auth=Auth.TOKEN, takes_keys=False)
 async def register_push_token(call: Call, body: PushTokenIn) -> PushTokenView:
     """Register a phone for the caller's pushes.
 
@@ -206,13 +206,13 @@ async def register_push_token(call: Call, body: PushTokenIn) -> PushTokenView:
     return push_token_view(push_token)
 
 
-@routes.delete("/v1/users/push-token", status=204)
+@routes.delete("/v1/users/push-token", status=204, takes_keys=False)
 async def deregister_push_token(call: Call, body: PushTokenGoneIn) -> None:
     """Unregister a phone of the caller."""
     await call.ports.push_tokens.deactivate(body.token, call.user_id, now=call.now)
 
 
-@routes.delete("/v1/users/push-tokens", status=204)
+@routes.delete("/v1/users/push-tokens", status=204, takes_keys=False)
 async def deregister_push_tokens(call: Call) -> None:
     """Unregister all phones of the caller."""
     await call.ports.push_tokens.deactivate(None, call.user_id, now=call.now)

@@ -201,7 +201,9 @@ class Accounts(Registrations, Protocol):
         ...
 
     async def reset_password(self, reset: PasswordReset, password: str, *, now: datetime) -> None:
-        """Spend the reset, replace the password, end every session, and count the address as confirmed.
+        """Spend the reset, replace the password, and count the address as confirmed.
+
+        Every session ends, and every API key is deleted.
 
         Raises:
             InvalidReset: it was used meanwhile.
@@ -253,7 +255,10 @@ class Accounts(Registrations, Protocol):
         ...
 
     async def set_password(self, user_id: UserId, password: str, *, now: datetime) -> None:
-        """Replace the password and end every session. Raises `NotFound` if there is no such account."""
+        """Replace the password, end every session and delete every API key.
+
+        Raises `NotFound` if there is no such account.
+        """
         ...
 
     async def grant_admin(self, user_id: UserId, *, granted: bool, now: datetime) -> None:

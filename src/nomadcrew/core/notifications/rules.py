@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from nomadcrew.core.events import DOCUMENT_ENDS, INVITATION_REMINDER, TRIP_EXPORTED, Event
+from nomadcrew.core.events import DOCUMENT_ENDS, INVITATION_REMINDER, TRIP_EXPORTED, WEBHOOK_DISABLED, Event
 from nomadcrew.core.ids import UserId
 from nomadcrew.core.notifications.model import Facts, Notice
 from nomadcrew.core.notifications.preferences import Kind
@@ -273,6 +273,16 @@ def _exported(trigger: Trigger) -> Iterable[Notice]:
     yield Notice(Kind.OWN, "TRIP_UPDATE", metadata, trigger.if_member(trigger.user_id("userId")))
 
 
+def _webhook_disabled(trigger: Trigger) -> Iterable[Notice]:
+    """Uses the type `TRIP_UPDATE`, as exports do."""
+    metadata = trigger.trip | {
+        "change": "webhook_disabled",
+        "webhookID": trigger.payload["webhookId"],
+        "reason": trigger.payload["reason"],
+    }
+    yield Notice(Kind.OWN, "TRIP_UPDATE", metadata, trigger.if_member(trigger.user_id("userId")))
+
+
 _RULES: Mapping[str, Callable[[Trigger], Iterable[Notice]]] = {
     "TRIP_INVITATION_CREATED": _invited,
     "invitation.renewed": _invited,
@@ -294,6 +304,7 @@ _RULES: Mapping[str, Callable[[Trigger], Iterable[Notice]]] = {
     "MEMBER_ARRIVED": _arrived,
     DOCUMENT_ENDS: _document_ends,
     TRIP_EXPORTED: _exported,
+    WEBHOOK_DISABLED: _webhook_disabled,
 }
 
 

@@ -1,19 +1,17 @@
 """HTTP on the AWS host: turns API Gateway HTTP API events (payload 2.0) into requests, and replies into responses.
 
-API Gateway matches the path and verifies the token, so a function needs only the table of its own rows.
+API Gateway matches the path, and an authorizer verifies the token: a function needs only the table of its own rows.
 """
 
 import base64
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from nomadcrew.adapters.aws import telemetry
 from nomadcrew.core.claims import Claims
-from nomadcrew.core.errors import NotFound
-from nomadcrew.core.ids import SessionId, UserId, parse_uuid
+from nomadcrew.core.errors import NotFound, Unauthenticated
 from nomadcrew.core.rate_limits import network_of
 from nomadcrew.hosts.aws.entry import Entry, Event, MakePorts, entry
 from nomadcrew.web.call import Reply, Request, parse_query, request_id_of
@@ -24,10 +22,9 @@ from nomadcrew.web.routes import Route, Routes
 # Lambda's limit is 6 MB per event, in which bytes are base64, a third longer.
 MAX_BODY_BYTES = 4 * 2**20
 Table = dict[str, Route]
+_claims = msgspec.json.Decoder(Claims).decode
 # The value of `Allow` at a path; None for an unknown path.
 AllowOf = Callable[[str], str | None]
-COGNITO_ISSUER = "://cognito-idp."
-COGNITO_SCOPE = "nomadcrew/api"
 
 
 def lambda_entry(routes: Routes, ports: MakePorts, allow_of: AllowOf = lambda _: None) -> Entry:
@@ -102,6 +99,7 @@ def request_of(event: dict[str, Any]) -> Request:
     if event.get("cookies"):
         headers["cookie"] = "; ".join(event["cookies"])
     body = event.get("body") or ""
+    verdict = verdict_of(context.get("authorizer", {}).get("lambda") or {})
     return Request(
         params=event.get("pathParameters") or {},
         query=parse_query(event.get("rawQueryString", "")),
@@ -109,41 +107,18 @@ def request_of(event: dict[str, Any]) -> Request:
         body=base64.b64decode(body) if event.get("isBase64Encoded") else body.encode(),
         client_ip=network_of(context.get("http", {}).get("sourceIp", "")),
         request_id=request_id_of(headers, context.get("requestId", "")),
-        claims=claims_of(context.get("authorizer", {}).get("jwt", {}).get("claims")),
+        claims=verdict if isinstance(verdict, Claims) else None,
+        refusal=verdict if isinstance(verdict, Unauthenticated) else None,
     )
 
 
-def claims_of(claims: dict[str, Any] | None) -> Claims | None:
-    """The claims that the gateway verified; it passes every value as a string.
-
-    The gateway accepts any token of a known issuer. Returns None for an ID token, and for a Cognito token without
-    our scope: both are by-products of checking passwords.
-    """
-    if not claims or claims.get("token_use", "access") != "access":
-        return None
-    # In Cognito's tokens `sub` is Cognito's own id of the user, and `username` is ours.
-    by_cognito = COGNITO_ISSUER in claims.get("iss", "")
-    if by_cognito and COGNITO_SCOPE not in claims.get("scope", "").split():
-        return None
-    user_id = parse_uuid(claims.get("username" if by_cognito else "sub", ""))
-    if user_id is None:
-        return None
-    session_id = parse_uuid(claims.get("sid", ""))
-    metadata = _object(claims.get("user_metadata"))
-    return Claims(
-        user_id=UserId(user_id),
-        expires_at=datetime.fromtimestamp(float(claims.get("exp", 0)), UTC),
-        email=None if claims.get("is_anonymous") == "true" else claims.get("email"),
-        username=None if by_cognito else claims.get("username") or _name_in(metadata),
-        is_admin=claims.get("is_admin") == "true",
-        session_id=None if session_id is None else SessionId(session_id),
-        metadata=metadata,
-    )
-
-
-def _name_in(metadata: dict[str, Any]) -> str | None:
-    name = metadata.get("username")
-    return name if isinstance(name, str) else None
+def verdict_of(context: dict[str, Any]) -> Claims | Unauthenticated | None:
+    """The claims or the refusal that the authorizer passed on; None on rows that need no token."""
+    if "claims" in context:
+        return _claims(context["claims"])
+    if "code" in context:
+        return Unauthenticated(context["text"], code=context["code"])
+    return None
 
 
 def response_of(reply: Reply) -> dict[str, Any]:
@@ -156,13 +131,3 @@ def response_of(reply: Reply) -> dict[str, Any]:
         response["body"] = base64.b64encode(reply.body).decode()
         response["isBase64Encoded"] = True
     return response
-
-
-def _object(text: str | None) -> dict[str, Any]:
-    if not text:
-        return {}
-    try:
-        value = msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        return {}
-    return value if isinstance(value, dict) else {}

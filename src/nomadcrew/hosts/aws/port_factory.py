@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nomadcrew.adapters.aws.sdk.secrets import Secrets
     from nomadcrew.adapters.aws.sdk.services import Service
     from nomadcrew.adapters.postgres.database import Database
+    from nomadcrew.core.api_keys.ports import KeyVerifier
     from nomadcrew.core.auth.ports import (
         Accounts,
         Codes,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.timezones import TimeZones
     from nomadcrew.core.users.ports import PrivateAddresses, Profiles
     from nomadcrew.core.weather.ports import WeatherOf
+    from nomadcrew.core.webhooks.ports import WebhookSecrets, WebhookSender
 
 
 class PortFactory:
@@ -215,6 +217,13 @@ class PortFactory:
         config = self.config
         return WebAuthnProofs(config.public_url, config.passkey_origins.split())
 
+    def key_verifier(self) -> KeyVerifier:
+        from nomadcrew.core.api_keys.verifier import ApiKeyVerifier
+
+        api_keys = sql_ports.api_keys(self.sql)
+        # Recorded at once: a function sleeps between its events.
+        return ApiKeyVerifier(api_keys, lambda key_id, now: api_keys.record_use(key_id, now=now))
+
     def codes(self) -> Codes:
         from nomadcrew.adapters.aws.cognito.tokens import DerivedCodes
 
@@ -274,7 +283,7 @@ class PortFactory:
     def _queue(self) -> WorkQueue:
         from nomadcrew.adapters.aws.queue import SqsQueue
         from nomadcrew.adapters.aws.sdk.services import SQS
-        from nomadcrew.core.events import EMAIL, EXPORTS, LOCATION, MIRROR, NOTIFICATIONS, PUSH, REALTIME
+        from nomadcrew.core.events import EMAIL, EXPORTS, LOCATION, MIRROR, NOTIFICATIONS, PUSH, REALTIME, WEBHOOKS
 
         config = self.config
         urls = {
@@ -284,6 +293,7 @@ class PortFactory:
             PUSH: config.push_queue_url,
             MIRROR: config.mirror_queue_url,
             EXPORTS: config.exports_queue_url,
+            WEBHOOKS: config.webhooks_queue_url,
             LOCATION: config.location_queue_url,
         }
         return SqsQueue(self.client(SQS), {name: url for name, url in urls.items() if url}, new_id=uuid7)
@@ -342,6 +352,18 @@ class PortFactory:
 
         secrets = self.secrets("secret_addresses")
         return KeyedPrivateAddresses(lambda: secrets.keys("private addresses"))
+
+    def webhook_secrets(self) -> WebhookSecrets:
+        from nomadcrew.adapters.webhook_secrets import KeyedWebhookSecrets
+
+        secrets = self.secrets("secret_webhooks")
+        return KeyedWebhookSecrets(lambda: secrets.keys("webhooks"))
+
+    def webhook_sender(self) -> WebhookSender:
+        from nomadcrew.adapters.http.webhooks import HttpWebhookSender
+        from nomadcrew.core.webhooks.addresses import parse_networks
+
+        return HttpWebhookSender(parse_networks(self.config.webhook_network_list))
 
     def time_zones(self) -> TimeZones:
         from nomadcrew.adapters.time_zones import TzfTimeZones

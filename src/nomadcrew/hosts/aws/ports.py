@@ -54,6 +54,7 @@ def ports_in(environment: Mapping[str, str], declared: tuple[str, ...]) -> Ports
             mail_leaves=True,
             push_leaves=bool(config.expo_url),
             advances_trips=config.trip_status == "auto",
+            webhook_networks=config.webhook_network_list,
         ),
         clock=utc_now,
         new_id=uuid7,
@@ -103,6 +104,7 @@ STANDS_ON: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "verifier": ("verifier",),
         "id_tokens": ("id_tokens",),
         "passkey_proofs": ("passkey_proofs",),
+        "key_verifier": ("sql",),
         "codes": ("secret_codes",),
         "accounts": ("sql", "accounts", "sessions", "secret_codes"),
         "sessions": ("sql", "sessions", "secret_codes", "session_sockets"),
@@ -113,6 +115,8 @@ STANDS_ON: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "private_addresses": ("secret_addresses",),
         "push": ("push", "secret_push"),
         "mirror": ("mirror", "secret_mirror"),
+        "webhook_secrets": ("secret_webhooks",),
+        "webhook_sender": ("webhook_sender",),
         "retention": ("sql",),
         "time_zones": ("time_zones",),
         "places": ("places",),
@@ -125,7 +129,7 @@ STANDS_ON: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 def _port(name: str, parts: RealtimePortFactory, declared: tuple[str, ...]) -> Any:
     if name not in declared:
-        return _GatewayAlone() if name == "verifier" else _Undeclared(name)
+        return _GatewayAlone() if name in ("verifier", "key_verifier") else _Undeclared(name)
     if name == "invitation_links":
         return _Later(parts.invitation_links)  # it fetches a secret
     if name in SQL_PORTS and name not in ("changes", "profiles", "positions", "screens"):
@@ -157,7 +161,10 @@ class _Undeclared:
 
 
 class _GatewayAlone:
-    """`Verifier` of functions behind the gateway, which has verified the token already; refuses all others."""
+    """`Verifier` and `KeyVerifier` of functions behind the gateway, which has verified the token already.
+
+    Refuses all others.
+    """
 
     async def verify(self, token: str, *, now: datetime) -> Claims:  # noqa: ARG002 — required by the port
         raise Unauthenticated("The access token is not valid.")

@@ -10,6 +10,7 @@ from nomadcrew.adapters.http.expo import ExpoPush
 from nomadcrew.adapters.http.open_meteo import OpenMeteo
 from nomadcrew.adapters.http.pexels import Pexels
 from nomadcrew.adapters.http.supabase import SupabaseMirror
+from nomadcrew.adapters.http.webhooks import HttpWebhookSender
 from nomadcrew.adapters.jwt.id_tokens import Client, ProviderIdTokens
 from nomadcrew.adapters.jwt.issuers import Issuer, SupabaseIssuer
 from nomadcrew.adapters.jwt.jwks import JwksSource
@@ -41,6 +42,8 @@ from nomadcrew.adapters.postgres.sql import Sql
 from nomadcrew.adapters.postgres.weather import PostgresWeatherCache
 from nomadcrew.adapters.private_addresses import KeyedPrivateAddresses
 from nomadcrew.adapters.time_zones import TzfTimeZones
+from nomadcrew.adapters.webhook_secrets import KeyedWebhookSecrets
+from nomadcrew.core.api_keys.verifier import ApiKeyVerifier
 from nomadcrew.core.auth.model import Provider
 from nomadcrew.core.backgrounds.ports import PhotoSearch
 from nomadcrew.core.clock import Clock, utc_now
@@ -54,6 +57,8 @@ from nomadcrew.core.rate_limits import RateLimits
 from nomadcrew.core.realtime import Broadcaster, Connections
 from nomadcrew.core.weather.ports import WeatherOf
 from nomadcrew.core.weather.shared import SharedWeather
+from nomadcrew.core.webhooks.addresses import parse_networks
+from nomadcrew.hosts.machine.later_uses import LaterUses
 from nomadcrew.hosts.machine.recorded_views import RecordedViews
 from nomadcrew.settings import AUTO, OFF, Settings
 
@@ -103,6 +108,7 @@ def machine_ports(
             mail_leaves=settings.smtp_url is not None,
             push_leaves=settings.expo_url is not None,
             advances_trips=settings.trip_status == AUTO,
+            webhook_networks=settings.webhook_networks,
         ),
         **shared,
         time_zones=TzfTimeZones(),
@@ -136,11 +142,14 @@ def machine_ports(
         tokens=tokens,
         verifier=tokens,
         codes=tokens,
+        key_verifier=ApiKeyVerifier(shared["api_keys"], LaterUses(shared["api_keys"]).record),
         accounts=accounts,
         registrations=accounts,
         unconfirmed_registrations=accounts,
         sessions=PostgresSessions(sql),
         queue=queue,
+        webhook_secrets=KeyedWebhookSecrets(lambda: [secret.encode() for secret in keys.webhooks]),
+        webhook_sender=HttpWebhookSender(parse_networks(settings.webhook_networks)),
         private_addresses=KeyedPrivateAddresses(lambda: [secret.encode() for secret in keys.addresses]),
         calendar_links=KeyedCalendarLinks(lambda: [secret.encode() for secret in keys.invitations]),
         invitation_links=SignedInvitationLinks((*keys.invitations, *settings.invitation_secrets)),

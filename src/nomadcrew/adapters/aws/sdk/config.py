@@ -28,6 +28,7 @@ SITE = (
     "apple_client_ids",
     "apple_keys_url",
     "passkey_origins",
+    "webhook_networks",
 )
 
 
@@ -55,6 +56,7 @@ class AwsConfig(Struct, frozen=True, kw_only=True):
     apple_client_ids: str = ""
     apple_keys_url: str = ""
     passkey_origins: str = ""
+    webhook_networks: str = ""
     sql: str = ""
     cluster_arn: str = ""
     database_secret_arn: str = ""
@@ -69,6 +71,7 @@ class AwsConfig(Struct, frozen=True, kw_only=True):
     realtime_queue_url: str = ""
     push_queue_url: str = ""
     mirror_queue_url: str = ""
+    webhooks_queue_url: str = ""
     exports_queue_url: str = ""
     location_queue_url: str = ""
     location_stream: str = ""
@@ -96,6 +99,7 @@ class AwsConfig(Struct, frozen=True, kw_only=True):
     secret_addresses_arn: str = ""
     secret_proofs_arn: str = ""
     secret_documents_arn: str = ""
+    secret_webhooks_arn: str = ""
     secret_push_arn: str = ""
     secret_mirror_arn: str = ""
     secret_pexels_arn: str = ""
@@ -105,6 +109,10 @@ class AwsConfig(Struct, frozen=True, kw_only=True):
     cache_user: str = ""
     flags: str = ""
     topics: str = ""
+
+    @property
+    def webhook_network_list(self) -> tuple[str, ...]:
+        return tuple(text.strip() for text in self.webhook_networks.split(",") if text.strip())
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> "AwsConfig":

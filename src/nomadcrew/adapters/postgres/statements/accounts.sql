@@ -144,6 +144,8 @@ WITH spent AS (
     SELECT gen_random_uuid(), 'account.changed', 'nomadcrew.identity', user_id, 'internal', :now::timestamptz,
            jsonb_build_object('user_id', user_id, 'change', 'password')
     FROM changed
+), deleted_keys AS (
+    DELETE FROM api_keys k USING changed WHERE k.user_id = changed.user_id
 )
 SELECT user_id FROM changed
 
@@ -325,6 +327,8 @@ WITH changed AS (
     SELECT gen_random_uuid(), 'account.changed', 'nomadcrew.identity', user_id, 'internal', :now::timestamptz,
            jsonb_build_object('user_id', user_id, 'change', 'password')
     FROM changed
+), deleted_keys AS (
+    DELETE FROM api_keys k USING changed WHERE k.user_id = changed.user_id
 )
 SELECT user_id FROM changed
 

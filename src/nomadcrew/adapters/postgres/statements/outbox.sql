@@ -18,7 +18,7 @@ WITH publish_lock AS MATERIALIZED (
     RETURNING o.id, o.type, o.source, o.trip_id, o.actor_id, o.recipient_id, o.audience, o.occurred_at,
               o.payload::text AS payload, o.position
 ), consumer AS MATERIALIZED (
-    SELECT * FROM jsonb_to_recordset(:consumers::jsonb) AS c (type text, queue text, is_passing boolean)
+    SELECT * FROM jsonb_to_recordset(:consumers::jsonb) AS c (type text, queue text, is_passing boolean, is_hook boolean)
 ), passing AS MATERIALIZED (
     -- Notifications of these events reach sockets only, so they get no job.
     SELECT p.id FROM published p JOIN consumer ON consumer.type = p.type AND consumer.is_passing
@@ -41,7 +41,9 @@ WITH publish_lock AS MATERIALIZED (
     -- The id that `job_id` derives.
     CROSS JOIN LATERAL (
         SELECT substring(sha256(uuid_send(p.id) || convert_to(consumer.queue, 'UTF8')) FOR 16) AS hash) AS derived
-    WHERE NOT consumer.is_passing OR p.id NOT IN (SELECT id FROM passing)
+    WHERE (NOT consumer.is_passing OR p.id NOT IN (SELECT id FROM passing))
+        AND (NOT consumer.is_hook OR EXISTS (
+            SELECT FROM webhooks w WHERE w.trip_id = p.trip_id AND w.is_enabled AND p.type = ANY (w.events)))
     ON CONFLICT (id) DO NOTHING
     RETURNING queue
 )

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from nomadcrew.core.events import CONSUMERS, Event, job_id, listeners
+from nomadcrew.core.events import Event, consumers_of, job_id, listeners
 from nomadcrew.core.ids import TripId
 from nomadcrew.core.ports import Ports
 from nomadcrew.hosts.aws.ports import lambda_ports
@@ -56,7 +56,7 @@ async def _record_and_send(events: Sequence[Event], ports: Ports) -> None:
 
 async def _queue(events: Sequence[Event], ports: Ports) -> None:
     """Send a copy of each event to its consumers' queues, as the event bus does for other events."""
-    jobs = [(queue, event) for event in events for queue in CONSUMERS.get(event.type, ())]
+    jobs = [(queue, event) for event in events for queue in consumers_of(event.type, mirrors=False)]
     await asyncio.gather(
         *(ports.queue.send(queue, pack(event), job_id=job_id(event.id, queue)) for queue, event in jobs)
     )

@@ -1,0 +1,1 @@
+"""Webhooks of trips: routes, bodies and the consumer that sends."""

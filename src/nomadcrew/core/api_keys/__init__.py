@@ -1,0 +1,1 @@
+"""API keys: credentials of a user for programs, limited in rights and time."""
