@@ -58,6 +58,9 @@ PICTURES = "pictures"  # uploaded pictures, whose renditions are made
 DOCUMENT_ENDS = "document.ends"
 INVITATION_REMINDER = "invitation.reminder"
 TRIP_EXPORTED = "trip.exported"
+DELETION_REQUESTED = "account.deletion_requested"
+DELETION_CANCELLED = "account.deletion_cancelled"
+ACCOUNT_ERASED = "account.erased"  # queued only: it has the address of the receipt
 CONSUMERS: dict[str, tuple[str, ...]] = {
     "TRIP_UPDATED": (NOTIFICATIONS,),
     "TRIP_STATUS_UPDATED": (NOTIFICATIONS,),
@@ -86,6 +89,8 @@ CONSUMERS: dict[str, tuple[str, ...]] = {
     "account.password_reset_requested": (EMAIL,),
     "account.email_change_requested": (EMAIL,),
     "account.changed": (EMAIL,),
+    DELETION_REQUESTED: (EMAIL,),
+    DELETION_CANCELLED: (EMAIL,),
     "contact_email.confirmation_requested": (EMAIL,),
 }
 

@@ -111,6 +111,9 @@ STANDS_ON: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "push": ("push", "secret_push"),
         "mirror": ("mirror", "secret_mirror"),
         "retention": ("sql",),
+        "personal_copies": ("personal_copies", "erased_history"),
+        "erasure_receipts": ("secret_codes",),
+        "receipt_mail": ("queue",),
         "time_zones": ("time_zones",),
         "places": ("places",),
         "gazetteer": (),  # one machine only
