@@ -369,9 +369,10 @@ async def test_a_contact_address_is_erased_too(crew: Crew) -> None:
     assert await rows_with(crew.world, [CONTACT]) == []
 
 
-@pytest.mark.parametrize("login", ["zed@example.org", "zuleika"])
+@pytest.mark.parametrize("login", ["zed@example.org", "zuleika", "id"])
 async def test_an_operator_erases_an_account(crew: Crew, login: str) -> None:
     ports = crew.world.ports
+    login = str(crew.zed.id) if login == "id" else login
     _, erasure = await delete_account(
         login, accounts=ports.accounts, sessions=ports.sessions, eraser=Eraser.of(ports)
     )

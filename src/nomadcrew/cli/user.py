@@ -143,11 +143,11 @@ def remove_totp(login: str) -> None:
     click.echo(f"Sign-ins of {account.profile.username} need no code.")
 
 
-@user.command(short_help="Erase an account and its data at once.")
+@user.command(short_help="Erase a user with all data at once.")
 @click.argument("login")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def delete(login: str, yes: bool) -> None:
-    """Erase the account LOGIN (email address or username) and its data at once, and mail the receipt.
+    """Erase LOGIN (email address, username or user id) with all data at once, and mail the receipt.
 
     Trips pass to the longest-standing admin, or else member; trips without another member are deleted.
 

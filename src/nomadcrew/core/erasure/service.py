@@ -21,7 +21,7 @@ from nomadcrew.core.erasure.model import Erasure, FileKeeper, Person
 from nomadcrew.core.erasure.ports import Erasures, PersonalCopies, ReceiptMail, Receipts
 from nomadcrew.core.events import Audience, Event
 from nomadcrew.core.files.ports import Files
-from nomadcrew.core.ids import EventId, NewId, TripId, UserId
+from nomadcrew.core.ids import EventId, NewId, TripId, UserId, parse_uuid
 from nomadcrew.core.mirror.ports import Mirror
 from nomadcrew.core.rate_limits import RateLimits
 from nomadcrew.core.realtime import Broadcaster
@@ -100,16 +100,18 @@ async def request_deletion(
 async def delete_account(
     login: str, *, accounts: Accounts, sessions: Sessions, eraser: Eraser
 ) -> tuple[str, Erasure]:
-    """Erase an account at once, for an operator. Returns the receipt.
+    """Erase a user at once, for an operator. Returns the receipt.
+
+    Users of other issuers of tokens have no account; their id names them.
 
     Raises:
-        NotFound: no account has that address or username.
+        NotFound: no account has that address or username, or no user that id.
     """
-    now = eraser.clock()
-    account = await account_of_login(login, accounts, now)
-    await eraser.erasures.request(account.user_id, None, due_at=now, now=now)
-    await sessions.end_others(account.user_id, None, now=now)
-    erased = await erase(account.user_id, eraser)
+    now, id_ = eraser.clock(), parse_uuid(login)
+    user_id = (await account_of_login(login, accounts, now)).user_id if id_ is None else UserId(id_)
+    await eraser.erasures.request(user_id, None, due_at=now, now=now)
+    await sessions.end_others(user_id, None, now=now)
+    erased = await erase(user_id, eraser)
     assert erased is not None
     return erased
 
