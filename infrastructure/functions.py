@@ -47,7 +47,7 @@ def exists(name: str) -> bool:
 API_FUNCTIONS = (
     "auth", "identities", "passkeys", "users", "trips", "members", "invitations", "todos", "polls", "chat",
     "documents", "pictures", "locations", "webhooks", "notifications", "sync", "weather", "places", "feedback",
-    "pages", "calendars", "archives",
+    "pages", "calendars", "archives", "erasure",
 )  # fmt: skip
 
 
@@ -56,7 +56,12 @@ def _api(name: str) -> FunctionSpec:
 
 
 _TABLE: tuple[FunctionSpec, ...] = (
-    *(_api(name) for name in API_FUNCTIONS if name != "archives"),
+    *(_api(name) for name in API_FUNCTIONS if name not in ("archives", "erasure")),
+    # An erasure may take longer than a request: then the schedule continues it.
+    FunctionSpec("erasure", "compute", 512, 29, sends=("email", "realtime")),
+    FunctionSpec(
+        "eraser", "compute", 512, 300, sends=("email", "realtime"), asynchronous=True, schedule="rate(15 minutes)"
+    ),
     # Imports and exports take longer than other requests, up to the limit of the gateway.
     FunctionSpec("archives", "compute", 1024, 29, sends=("exports",)),
     FunctionSpec("exporter", "compute", 1024, 300, Source("exports", batch=1, max_concurrency=2)),

@@ -96,7 +96,11 @@ _QUEUED_STREAM = Service(
 )
 _KINESIS = Service(_variables("STREAM", "LOCATION_STREAM"), (Grant(("kinesis:PutRecord",), ("location-stream",)),))
 # The right to the history, by port: one function reads tracks and another one writes them.
-_HISTORY: Mapping[str, str] = {"location_history": "Query", "stored_history": "UpdateItem"}
+_HISTORY: Mapping[str, tuple[str, ...]] = {
+    "location_history": ("Query",),
+    "stored_history": ("UpdateItem",),
+    "erased_history": ("DeleteItem", "Query"),
+}
 _TIMESTREAM: Mapping[str, str] = {"location_history": "Select", "stored_history": "WriteRecords"}
 _SESSION_ITEMS = _table("ConditionCheckItem", "GetItem", "PutItem", "Query", "UpdateItem")
 
@@ -235,6 +239,28 @@ _FIXED: Mapping[str, Service] = {
     ),
     "weather_cache": Service(_variables("WEATHER_TABLE"), (Grant(_table("GetItem", "UpdateItem"), ("weather",)),)),
     "streamed_positions": Service(_variables("POSITIONS_TABLE"), (Grant(_table("GetItem"), ("positions",)),)),
+    # All that the tables and the pool have of a user, to erase it.
+    "personal_copies": Service(
+        _variables(
+            "CHAT_TABLE",
+            "CONNECTIONS_TABLE",
+            "POSITIONS_TABLE",
+            "PRESENCE_TABLE",
+            "PROFILES_TABLE",
+            "SESSIONS_TABLE",
+            "SUPPRESSION_TABLE",
+            "USER_POOL_CLIENT_ID",
+            "USER_POOL_ID",
+        ),
+        (
+            Grant(_table("DeleteItem", "Query", "UpdateItem"), ("chat",)),
+            Grant(_table("DeleteItem"), ("connections", "positions", "presence", "profiles", "suppression")),
+            Grant(_table("Query"), ("connections/ByUser",)),
+            # Tokens have no index by user.
+            Grant(_table("DeleteItem", "Query", "Scan"), ("sessions",)),
+            Grant(("cognito-idp:AdminDeleteUser",), ("pool",)),
+        ),
+    ),
     "audit": Service(_variables("AUDIT_BUCKET"), (Grant(("s3:PutObject",), ("audit/*",)),)),
 }
 _CONSUME = (
@@ -275,6 +301,8 @@ def service_named(name: str, stage: Stage) -> Service:
     if name in _HISTORY:
         if stage.location_store == "aurora":
             return Service(_variables("LOCATION_STORE"))
+        if stage.location_store == "timestream" and name not in _TIMESTREAM:
+            return Service(_variables("LOCATION_STORE"))  # its records cannot be deleted; its retention ends them
         if stage.location_store == "timestream":
             return Service(
                 _variables("LOCATION_STORE", "HISTORY_DATABASE", "HISTORY_TABLE"),
@@ -284,7 +312,7 @@ def service_named(name: str, stage: Stage) -> Service:
                 ),
             )
         return Service(
-            _variables("LOCATION_STORE", "HISTORY_TABLE"), (Grant(_table(_HISTORY[name]), ("history",)),)
+            _variables("LOCATION_STORE", "HISTORY_TABLE"), (Grant(_table(*_HISTORY[name]), ("history",)),)
         )
     return _FIXED[name]
 

@@ -120,6 +120,11 @@ class Project:
             referring = [*self.tables["trip_memberships"].values(), *self.tables["locations"].values()]
             if table == "trips" and any(row["trip_id"] == key[0] for row in referring):
                 raise Refused(409, "23503")
+            users = [row["user_id"] for row in referring] + [
+                row["created_by"] for row in self.tables["trips"].values()
+            ]
+            if table == "users" and key[0] in users:
+                raise Refused(409, "23503")
             del self.tables[table][key]
 
 

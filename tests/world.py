@@ -5,7 +5,7 @@
 
 import base64
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -86,6 +86,7 @@ class World:
     application: Application
     mail: Path
     told: RecordingBroadcaster
+    database: str
     statements: list[str] = field(default_factory=list)
 
     async def user(self, name: str) -> User:
@@ -230,8 +231,9 @@ async def world(
     *,
     template: str | None = None,
     environment: Mapping[str, str] | None = None,
+    adapt: Callable[[Ports, str], Ports] = lambda ports, _database: ports,
 ) -> AsyncIterator[World]:
-    """A backend on a fresh database, with fake clock and ids."""
+    """A backend on a fresh database, with fake clock and ids. `adapt` replaces ports of the machine."""
     connect = await postgres.fresh_database(template)
     pool = Database(connect, size=8)
     if template is None:
@@ -249,6 +251,8 @@ async def world(
     )  # fmt: skip
     if "NOMADCREW_WEATHER_URL" not in (environment or {}):
         ports = replace(ports, weather_of=SharedWeather(FixedWeather(), PostgresWeatherCache(pool)))
+    downloads = Downloads(ports)
+    ports = adapt(ports, str(connect["database"]))
     dispatcher = Dispatcher(ports)
     metrics = Metrics()
 
@@ -263,9 +267,9 @@ async def world(
         dispatcher,
         health=Health(ping, clock=clock),
         metrics=MetricsPage(metrics),
-        downloads=Downloads(ports),
+        downloads=downloads,
     )
-    made = World(ports, pool, clock, dispatcher, application, mail, told)
+    made = World(ports, pool, clock, dispatcher, application, mail, told, str(connect["database"]))
     pool.on_statement = made.statements.append
     try:
         yield made

@@ -4,7 +4,7 @@ from aws_cdk import CfnOutput, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_s3 as s3
 
 from infrastructure.acknowledge import acknowledge
-from infrastructure.config import CORS_MAX_AGE_S, Stage
+from infrastructure.config import ARCHIVE_DAYS, CORS_MAX_AGE_S, Stage
 from infrastructure.grants import ResourceRefs
 
 FOLDERS = (
@@ -29,7 +29,7 @@ def make_buckets(stack: Stack, places: ResourceRefs) -> None:
         media.add_cors_rule(
             allowed_methods=methods, allowed_origins=origins, allowed_headers=["*"], max_age=CORS_MAX_AGE_S
         )
-    audit = _bucket(stack, stage, "Audit", logs=logs, lifecycle=[])
+    audit = _bucket(stack, stage, "Audit", logs=logs, lifecycle=_lifecycle_of_audit())
     places.values["NOMADCREW_AWS_AUDIT_BUCKET"] = audit.bucket_name
     places.values["NOMADCREW_AWS_MEDIA_BUCKET"] = media.bucket_name
     _name_objects(places, stack.partition, "Audit", "", "audit", "Objects are named by day and event id.")
@@ -37,6 +37,17 @@ def make_buckets(stack: Stack, places: ResourceRefs) -> None:
         _name_objects(places, stack.partition, "Media", f"{folder}/", folder, names)
     CfnOutput(stack, "AuditBucketName", value=audit.bucket_name)
     CfnOutput(stack, "MediaBucketName", value=media.bucket_name)
+
+
+def _lifecycle_of_audit() -> list[s3.LifecycleRule]:
+    """A rule that deletes old events: they name users, also those who were erased meanwhile."""
+    return [
+        s3.LifecycleRule(
+            id="old",
+            expiration=Duration.days(ARCHIVE_DAYS),
+            noncurrent_version_expiration=Duration.days(1),
+        )
+    ]
 
 
 def _lifecycle_of_media() -> list[s3.LifecycleRule]:
@@ -48,10 +59,10 @@ def _lifecycle_of_media() -> list[s3.LifecycleRule]:
                 s3.Transition(storage_class=s3.StorageClass.INTELLIGENT_TIERING, transition_after=Duration.days(0))
             ],
         ),
-        # A deleted document leaves no readable version for long, and neither does a picture with its place.
+        # A deleted file leaves no version for long.
         *(
             s3.LifecycleRule(id=folder, prefix=f"{folder}/", noncurrent_version_expiration=Duration.days(1))
-            for folder in ("documents", "pictures")
+            for folder in ("attachments", "documents", "pictures")
         ),
         # Archives expire after a day; a job deletes them.
         s3.LifecycleRule(

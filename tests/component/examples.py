@@ -153,7 +153,7 @@ async def of_registration(here: Backends) -> list[Example]:
 
 
 async def _new_passwords(stage: World) -> list[Example]:
-    """The rows that replace a password: by the token from a mail, and by a user who is signed in."""
+    """The rows that need a password: by the token from a mail, and by a user who is signed in."""
     email = "ben@example.org"
     await stage.call("POST", "/v1/auth/register", body={"email": email, "password": PASSWORD})
     assert (await stage.call("POST", "/v1/auth/forgot-password", body={"email": email})).status == 202
@@ -164,7 +164,10 @@ async def _new_passwords(stage: World) -> list[Example]:
     login = await stage.call("POST", "/v1/auth/login", body={"email": email, "password": f"{PASSWORD}-new"})
     ben = User(login.json["user"]["id"], email, "ben", login.json["access_token"])
     path = "/v1/auth/change-password"
-    return [reset, await _sent(stage, f"POST {path}", Ask("POST", path, ben, change))]
+    changed = await _sent(stage, f"POST {path}", Ask("POST", path, ben, change))
+    path = "/v1/users/me"
+    deleted = await _sent(stage, f"DELETE {path}", Ask("DELETE", path, ben, {"password": PASSWORD}))
+    return [reset, changed, deleted]
 
 
 async def _second_factor(stage: World) -> list[Example]:

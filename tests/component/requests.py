@@ -10,6 +10,7 @@ from uuid import UUID
 from nomadcrew.core.auth import administration
 from nomadcrew.core.auth.accounts import SignUp
 from nomadcrew.core.auth.model import REFRESH_LIFETIME, Account, Session
+from nomadcrew.core.erasure.model import Erasure
 from nomadcrew.core.ids import EventId, InvitationId, SessionId, TripId
 from nomadcrew.core.notifications.model import Draft, Notice
 from nomadcrew.core.notifications.preferences import Kind
@@ -342,6 +343,11 @@ async def _body(stage: Scene, row: str, variant: str, me: User) -> Any:  # noqa:
             return {"email": f"account-{stage.tag}@example.org"}
         case "POST /v1/auth/reset-password":
             return {"token": "no-code", "password": PASSWORD}
+        case "DELETE /v1/users/me":
+            return {"password": PASSWORD}
+        case "POST /v1/privacy/receipts:verify":
+            erasure = Erasure(me.id, stage.world.clock(), {"profiles": 1})
+            return {"receipt": stage.world.ports.erasure_receipts.issue(erasure)}
         case "POST /v1/auth/change-password":
             return {"password": PASSWORD, "new_password": f"{PASSWORD}-new"}
         case "POST /v1/auth/change-email":

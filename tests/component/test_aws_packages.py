@@ -297,6 +297,7 @@ async def test_a_page_shows_an_invitation_and_refuses_a_forged_one(deployment: D
         ("weather", "GET /v1/trips/{id}/weather", "weather_off"),
         ("places", "GET /v1/places/suggest", "invalid_request_payload"),
         ("archives", "POST /v1/trips:import:presign", "invalid_request_payload"),
+        ("erasure", "DELETE /v1/users/me", "invalid_request_payload"),
     ],
 )
 async def test_a_function_refuses_a_request_that_it_cannot_answer(
@@ -342,6 +343,7 @@ EVENTS: dict[str, tuple[dict[str, Any], Any]] = {
     "iot_authorizer": ({"protocolData": {"mqtt": {"clientId": "c"}}}, {"isAuthenticated": False}),
     "retention": ({}, None),
     "weather_updates": ({}, None),
+    "eraser": ({}, None),
     "outbox_sweep": ({"Records": []}, NO_FAILURES),
     "realtime": ({"Records": []}, NO_FAILURES),
     "notifier": ({"Records": []}, NO_FAILURES),
@@ -369,5 +371,5 @@ async def test_a_function_answers_its_event(deployment: Deployment, function: st
 
 
 def test_every_function_has_a_test() -> None:
-    others = {"archives", "auth", "feedback", "pages", "places", "weather"}
+    others = {"archives", "auth", "erasure", "feedback", "pages", "places", "weather"}
     assert {*READS, *EVENTS} | others == {spec.name for spec in FUNCTIONS}

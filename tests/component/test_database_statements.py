@@ -23,6 +23,7 @@ UNREACHED = {
     "GET /auth/reset/{token}",
     "POST /auth/reset/{token}",
     "POST /v1/auth/reset-password",
+    "DELETE /v1/users/me",
     "POST /v1/auth/change-password",
     "POST /auth/confirm/{token}",
     "POST /v1/auth/change-email",

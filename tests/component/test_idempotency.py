@@ -24,6 +24,7 @@ NEVER = {
     "POST /v1/auth/resend": "a repeat within five minutes sends no mail",
     "POST /v1/auth/forgot-password": "a repeat within five minutes sends no mail",
     "POST /v1/auth/reset-password": "the code works once; the body holds a password",
+    "DELETE /v1/users/me": "it is more than one transaction; a deletion stays requested",
     "POST /v1/auth/change-password": "the reply holds credentials",
     "POST /v1/auth/change-email": "the body holds a password; a repeat within five minutes sends no mail",
     "POST /v1/auth/change-email/confirm": "the code works once",

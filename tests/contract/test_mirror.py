@@ -26,7 +26,8 @@ from nomadcrew.core.errors import Unavailable
 from nomadcrew.core.events import CONSUMERS, MIRROR, MIRRORED, consumers_of
 from nomadcrew.core.ids import EventId, TripId, UserId, uuid7
 from nomadcrew.core.locations.model import STALE_AFTER, Privacy
-from nomadcrew.core.mirror.model import MirroredTrip, MirroredUser, MirrorRefused
+from nomadcrew.core.locations.privacy import VisiblePosition
+from nomadcrew.core.mirror.model import MirroredPosition, MirroredTrip, MirroredUser, MirrorRefused
 from nomadcrew.core.mirror.service import mirror_event
 from nomadcrew.core.permissions import MEMBER, OWNER, Role
 from nomadcrew.core.users.ports import ProfileChange
@@ -99,6 +100,21 @@ async def test_dropping_a_trip_drops_its_memberships(mirror: SupabaseMirror, pro
         await mirror.drop_trip(TRIP)
     assert (project.rows("trips"), project.rows("trip_memberships")) == ([], [])
     assert len(project.rows("users")) == 2
+
+
+async def test_dropping_a_user_drops_memberships_positions_and_authorship(
+    mirror: SupabaseMirror, project: Project
+) -> None:
+    await mirror.put_users(USERS)
+    await mirror.put_trip(PORTO)
+    seen = VisiblePosition(41.15, -8.61, NOON, Privacy.PRECISE)
+    await mirror.put_positions(TRIP, [MirroredPosition(ANA, seen, None), MirroredPosition(BEN, seen, None)], [])
+    for _ in range(2):
+        await mirror.drop_user(ANA)
+    assert [row["id"] for row in project.rows("users")] == [str(BEN)]
+    assert members_of(project, TRIP) == {str(BEN): "MEMBER"}
+    assert [row["user_id"] for row in project.rows("locations")] == [str(BEN)]
+    assert [row["created_by"] for row in project.rows("trips")] == [None]
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])

@@ -315,8 +315,10 @@ async def test_accounts_are_managed_beside_a_running_server(server: Server, api:
     weak = run("user", "create", f"x{address}", "--password", "weak", home=home).sentence
     assert "needs at least 8 characters" in weak
     assert "Not a valid email address" in run("user", "create", "zoe", home=home).sentence
-    for command in ("reset-password", "remove-totp", "grant-admin"):
-        assert "`nomadcrew user list` lists the accounts" in run("user", command, "nobody", home=home).sentence
+    for command in ("reset-password", "remove-totp", "grant-admin", "delete"):
+        options = ["--yes"] if command == "delete" else []
+        refused = run("user", command, "nobody", *options, home=home).sentence
+        assert "`nomadcrew user list` lists the accounts" in refused
 
     assert f"{name} is a system administrator" in run("user", "grant-admin", name, home=home).success
     assert f"Sign-ins of {name} need no code" in run("user", "remove-totp", address, home=home).success
@@ -326,6 +328,12 @@ async def test_accounts_are_managed_beside_a_running_server(server: Server, api:
     old = await api.send("POST", "/v1/auth/login", json={"username": name, "password": password})
     new = await api.send("POST", "/v1/auth/login", json={"username": name, "password": changed.split()[-1]})
     assert (old.status_code, new.status_code) == (401, 200)
+
+    deleted = run("user", "delete", name, "--yes", home=home).success
+    assert "1  profiles" in deleted
+    assert "Receipt: " in deleted
+    gone = await api.send("POST", "/v1/auth/login", json={"username": name, "password": changed.split()[-1]})
+    assert gone.status_code == 401
 
 
 def test_scheduled_jobs_are_listed_and_run_beside_a_running_server(server: Server) -> None:

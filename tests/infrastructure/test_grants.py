@@ -47,13 +47,13 @@ def operations_of(service: str) -> frozenset[str]:
 # The functions that sign or check something with each secret. Any other could forge it if it read the secret.
 READERS = {
     "links": {"calendars", "email", "invitations", "pages"},
-    "codes": {"auth", "email", "identities", "pages", "passkeys"},
+    "codes": {"auth", "email", "eraser", "erasure", "identities", "pages", "passkeys"},
     "addresses": {"invitations", "sync", "users"},
     "documents": {"documents"},
     "webhooks": {"webhook_sender", "webhooks"},
     "proofs": {"auth", "cognito_triggers", "identities", "pages", "passkeys"},
     "push": {"push"},
-    "mirror": {"mirror"},
+    "mirror": {"eraser", "erasure", "mirror"},
     "pexels": {"backgrounds"},
 }
 

@@ -110,6 +110,8 @@ def test_data_goes_to_expo_and_supabase_only_if_the_stage_configures_it(
         # Their certificates do not descend from Amazon's roots.
         assert {name for name, one in known.items() if "amazon-roots" not in one["SSL_CERT_FILE"]} == {
             "backgrounds",
+            "eraser",
+            "erasure",
             "identities",
             "mirror",
             "push",

@@ -8,6 +8,7 @@ import pytest
 from nomadcrew import api
 from nomadcrew.adapters.aws.sdk.config import AwsConfig
 from nomadcrew.api.table import FUNCTIONS
+from nomadcrew.core.erasure.service import Eraser
 from nomadcrew.core.errors import BadSetting, Unauthenticated
 from nomadcrew.core.ports import Ports
 from nomadcrew.hosts.aws.ports import STANDS_ON, ports_in
@@ -29,7 +30,10 @@ AWS = {
 def test_a_function_declares_the_ports_that_its_routes_use(routes: Routes) -> None:
     # The routes, the sources of an export, and the views of what is synchronised.
     files = [file for file in (FOLDER / routes.function).iterdir() if file.stem in ("routes", "sources", "views")]
-    used = {port for file in files for port in re.findall(r"ports\.(\w+)", file.read_text())} - GIVEN
+    text = "".join(file.read_text() for file in files)
+    used = set(re.findall(r"ports\.(\w+)", text)) - GIVEN
+    if "Eraser.of(" in text:
+        used |= set(Eraser.__struct_fields__) - GIVEN
     # The dispatcher uses these for every route.
     used.add("limits")
     if any(row.auth is not Auth.PUBLIC for row in routes):

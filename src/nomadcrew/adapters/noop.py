@@ -115,3 +115,6 @@ class NoMirror:
 
     async def hide(self, user_id: UserId) -> None:  # noqa: ARG002 — likewise
         return None
+
+    async def drop_user(self, user_id: UserId) -> None:  # noqa: ARG002 — likewise
+        return None

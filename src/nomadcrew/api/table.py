@@ -5,6 +5,7 @@ from nomadcrew.api.auth import routes as auth
 from nomadcrew.api.calendars import routes as calendars
 from nomadcrew.api.chat import routes as chat
 from nomadcrew.api.documents import routes as documents
+from nomadcrew.api.erasure import routes as erasure
 from nomadcrew.api.feedback import routes as feedback
 from nomadcrew.api.identities import routes as identities
 from nomadcrew.api.invitations import routes as invitations
@@ -29,6 +30,7 @@ FUNCTIONS: tuple[Routes, ...] = (
     identities.routes,
     passkeys.routes,
     users.routes,
+    erasure.routes,
     trips.routes,
     archives.routes,
     members.routes,

@@ -9,6 +9,7 @@ import click
 from nomadcrew.cli.context import with_ports
 from nomadcrew.core.auth import administration
 from nomadcrew.core.auth.accounts import SignUp
+from nomadcrew.core.erasure.service import Eraser, delete_account
 from nomadcrew.core.errors import NotFound
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.users.errors import EmailTaken
@@ -140,6 +141,31 @@ def remove_totp(login: str) -> None:
         ),
     )
     click.echo(f"Sign-ins of {account.profile.username} need no code.")
+
+
+@user.command(short_help="Erase a user with all data at once.")
+@click.argument("login")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+def delete(login: str, yes: bool) -> None:
+    """Erase LOGIN (email address, username or user id) with all data at once, and mail the receipt.
+
+    Trips pass to the longest-standing admin, or else member; trips without another member are deleted.
+
+    \b
+    Example:
+      nomadcrew user delete ana@example.org --yes
+    """
+    if not yes:
+        click.confirm(f"Erase {login} and all of the account's data? This cannot be undone.", abort=True)
+    receipt, erasure = _on_account(
+        login,
+        lambda ports: delete_account(
+            login, accounts=ports.accounts, sessions=ports.sessions, eraser=Eraser.of(ports)
+        ),
+    )
+    for kind, count in sorted(erasure.erased.items()):
+        click.echo(f"{count:>8}  {kind}")
+    click.echo(f"Receipt: {receipt}")
 
 
 def _on_account(login: str, work: Callable[[Ports], Awaitable[T]]) -> T:

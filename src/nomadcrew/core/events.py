@@ -61,6 +61,9 @@ INVITATION_REMINDER = "invitation.reminder"
 TRIP_EXPORTED = "trip.exported"
 WEBHOOK_DISABLED = "webhook.disabled"
 WEBHOOK_REDELIVERY = "webhook.redelivery_requested"
+DELETION_REQUESTED = "account.deletion_requested"
+DELETION_CANCELLED = "account.deletion_cancelled"
+ACCOUNT_ERASED = "account.erased"  # queued only: it has the address of the receipt
 CONSUMERS: dict[str, tuple[str, ...]] = {
     "TRIP_UPDATED": (NOTIFICATIONS,),
     "TRIP_STATUS_UPDATED": (NOTIFICATIONS,),
@@ -91,6 +94,8 @@ CONSUMERS: dict[str, tuple[str, ...]] = {
     "account.password_reset_requested": (EMAIL,),
     "account.email_change_requested": (EMAIL,),
     "account.changed": (EMAIL,),
+    DELETION_REQUESTED: (EMAIL,),
+    DELETION_CANCELLED: (EMAIL,),
     "contact_email.confirmation_requested": (EMAIL,),
 }
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.chat.ports import Attachments, ChatLog
     from nomadcrew.core.clock import Clock
     from nomadcrew.core.documents.ports import Documents, FileTokens
+    from nomadcrew.core.erasure.ports import Erasures, PersonalCopies, ReceiptMail, Receipts
     from nomadcrew.core.events import AuditLog, EventLog, Outbox
     from nomadcrew.core.feedback.ports import FeedbackBox
     from nomadcrew.core.files.ports import Files
@@ -195,6 +196,10 @@ class Ports(Struct, frozen=True, eq=False):
     webhook_secrets: WebhookSecrets
     webhook_sender: WebhookSender
     retention: Retention
+    erasures: Erasures
+    personal_copies: PersonalCopies
+    erasure_receipts: Receipts
+    receipt_mail: ReceiptMail
     job_runs: JobRuns
     flags: Flags
     # AWS only: the machine host holds its sockets, verifies its tokens and stores its events in the database.

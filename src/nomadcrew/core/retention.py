@@ -33,6 +33,7 @@ PUSH_TOKEN_RETENTION = timedelta(days=30)  # after a token became inactive
 PUSH_RECORD_RETENTION = timedelta(days=2)  # Expo stores receipts for one day
 DEAD_JOB_RETENTION = timedelta(days=30)
 WEATHER_RETENTION = timedelta(hours=24)  # weather of destinations, without users or trips
+DELETION_RETENTION = timedelta(days=7)  # an account after its user asked to delete it; a sign-in cancels that
 
 
 class Period(Struct, frozen=True):
@@ -83,6 +84,7 @@ PERIODS: Sequence[Period] = (
     Period("pushTokens", PUSH_TOKEN_RETENTION, "Inactive push tokens of phones.", "old-push-tokens"),
     Period("pushes", PUSH_RECORD_RETENTION, "Records of sent pushes.", "old-pushes"),
     Period("deadJobs", DEAD_JOB_RETENTION, "Jobs that failed for good.", "old-dead-jobs"),
+    Period("deletedAccounts", DELETION_RETENTION, "Accounts whose users asked to delete them.", "deleted-accounts"),
     Period("weather", WEATHER_RETENTION, "The weather of destinations, without users or trips.", "old-weather"),
 )
 

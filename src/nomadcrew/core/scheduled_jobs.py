@@ -129,6 +129,13 @@ async def _expire_invitations(ports: Ports, now: datetime) -> int:
     return await invitations.expire(invitations=ports.invitations, now=now)
 
 
+async def _erase_accounts(ports: Ports, _now: datetime) -> int:
+    # Imported here: on AWS, the function of the other jobs does not load it.
+    from nomadcrew.core.erasure.service import Eraser, erase_due
+
+    return await erase_due(Eraser.of(ports))
+
+
 SCHEDULED_JOBS: Sequence[ScheduledJob] = (
     # Others are notified within 15 seconds; reads exclude expired sharing at once.
     ScheduledJob(
@@ -165,6 +172,7 @@ SCHEDULED_JOBS: Sequence[ScheduledJob] = (
     ScheduledJob(
         "old-sessions", HOUR, lambda ports, now: ports.sessions.delete_expired(now=now), machine_only=True
     ),
+    ScheduledJob("deleted-accounts", timedelta(minutes=15), _erase_accounts, has_events=True, machine_only=True),
     ScheduledJob("weather-updates", HOUR, _broadcast_weather, machine_only=True),
     ScheduledJob("old-weather", HOUR, lambda ports, now: ports.retention.delete_weather(now), machine_only=True),
     ScheduledJob("places", DAY, lambda ports, now: ports.gazetteer.refresh(), machine_only=True),  # noqa: ARG005

@@ -18,6 +18,7 @@ from nomadcrew.core.mirror.model import MirroredPosition, MirroredTrip, Mirrored
 
 TIMEOUT_S = 10.0
 _AGED = b'{"updated_at":"2000-01-01T00:00:00Z"}'
+_NO_CREATOR = b'{"created_by":null}'
 
 
 class SupabaseMirror:
@@ -84,6 +85,13 @@ class SupabaseMirror:
 
     async def hide(self, user_id: UserId) -> None:
         await self._drop_positions(user_id=f"eq.{user_id}")
+
+    async def drop_user(self, user_id: UserId) -> None:
+        await self._drop_positions(user_id=f"eq.{user_id}")
+        await self._delete("trip_memberships", user_id=f"eq.{user_id}")
+        of_creator = urlencode({"created_by": f"eq.{user_id}"})
+        await self._ask("PATCH", f"trips?{of_creator}", "return=minimal", _NO_CREATOR)
+        await self._delete("users", id=f"eq.{user_id}")
 
     async def _drop_positions(self, **filters: str) -> None:
         """Delete rows of positions, after maps that show them have dropped them.

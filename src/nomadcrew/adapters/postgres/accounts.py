@@ -199,8 +199,8 @@ class PostgresAccounts(PostgresUnconfirmedRegistrations):
 
     async def note_device(
         self, user_id: UserId, kind: bytes, user_agent: str, device_id: DeviceId, *, is_known: bool, now: datetime
-    ) -> None:
-        await self._sql.fetch(
+    ) -> bool:
+        [row] = await self._sql.fetch(
             _SQL["note_device"],
             id=device_id,
             user_id=user_id,
@@ -209,6 +209,7 @@ class PostgresAccounts(PostgresUnconfirmedRegistrations):
             is_known=is_known,
             now=now,
         )
+        return bool(row["may_sign_in"])
 
     async def get_device(self, device_id: DeviceId) -> KnownDevice | None:
         for row in await self._sql.fetch(_SQL["device"], id=device_id):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.calendars.ports import Calendars
     from nomadcrew.core.chat.ports import Attachments
     from nomadcrew.core.documents.ports import Documents
+    from nomadcrew.core.erasure.ports import Erasures
     from nomadcrew.core.events import EventLog
     from nomadcrew.core.feedback.ports import FeedbackBox
     from nomadcrew.core.idempotency import IdempotencyStore
@@ -250,6 +251,12 @@ def retention(sql: Sql) -> Retention:
     return PostgresRetention(sql)
 
 
+def erasures(sql: Sql) -> Erasures:
+    from nomadcrew.adapters.postgres.erasures import PostgresErasures
+
+    return PostgresErasures(sql)
+
+
 def job_runs(sql: Sql) -> JobRuns:
     from nomadcrew.adapters.postgres.job_runs import PostgresJobRuns
 
@@ -296,6 +303,7 @@ SQL_PORTS: Mapping[str, Callable[[Sql], object]] = MappingProxyType(
             destinations,
             webhooks,
             retention,
+            erasures,
             job_runs,
         )
     }

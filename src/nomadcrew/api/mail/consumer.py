@@ -1,6 +1,7 @@
 """Consumer of the email queue: sends the mail of an event."""
 
-from datetime import date
+import logging
+from datetime import date, datetime
 from uuid import UUID
 
 import msgspec
@@ -9,7 +10,10 @@ from nomadcrew.api.mail.messages import (
     account_changed_mail,
     confirmation_mail,
     contact_email_mail,
+    deletion_cancelled_mail,
+    deletion_mail,
     email_change_mail,
+    erased_mail,
     invitation_mail,
     invitation_reminder_mail,
     registered_mail,
@@ -22,9 +26,11 @@ from nomadcrew.core.auth.ports import DeviceId, EmailChangeId, PasswordResetId, 
 from nomadcrew.core.events import Event
 from nomadcrew.core.ids import DocumentId, InvitationId, UserId
 from nomadcrew.core.invitations.model import InvitationStatus
-from nomadcrew.core.mail import MailMessage
+from nomadcrew.core.mail import MailMessage, MailRefused
 from nomadcrew.core.ports import Ports
 from nomadcrew.core.users.ports import ContactEmailCodeId
+
+log = logging.getLogger("nomadcrew.mail")
 
 # Events whose mail is the first of an invitation; a reminder needs it sent.
 INVITING = frozenset({"TRIP_INVITATION_CREATED", "invitation.renewed"})
@@ -65,6 +71,18 @@ class AboutAccountChange(msgspec.Struct):
     change_id: UUID | None = None
 
 
+class AboutDeletion(msgspec.Struct):
+    """An account, and when it is deleted; without a time, the deletion was cancelled."""
+
+    user_id: UUID
+    due_at: datetime | None = None
+
+
+class AboutErasure(msgspec.Struct):
+    address: str
+    receipt: str
+
+
 class AboutDocument(msgspec.Struct, rename="camel"):
     """A document of which its user is reminded, and its last day."""
 
@@ -83,7 +101,13 @@ async def send_mail_for(event: Event, ports: Ports) -> None:
     """
     message = await _mail_for(event, ports)
     if message is not None:
-        await ports.mailer.send(message)
+        try:
+            await ports.mailer.send(message)
+        except MailRefused:
+            # Among the dead jobs, this one would store the address of a user who was erased.
+            if event.type != events.ACCOUNT_ERASED:
+                raise
+            log.warning("receipt of an erasure refused")
         if event.type in INVITING:
             about = msgspec.json.decode(event.payload, type=AboutInvitation)
             await ports.invitations.mail_sent(InvitationId(about.invitation_id), event.id, now=ports.clock())
@@ -103,6 +127,11 @@ async def _mail_for(event: Event, ports: Ports) -> MailMessage | None:
             return await _about_account_change(event, ports)
         case "contact_email.confirmation_requested":
             return await _about_contact_email(event, ports)
+        case events.DELETION_REQUESTED | events.DELETION_CANCELLED:
+            return await _about_deletion(event, ports)
+        case events.ACCOUNT_ERASED:
+            about = msgspec.json.decode(event.payload, type=AboutErasure)
+            return erased_mail(str(event.id), about.address, about.receipt, event.occurred_at, ports.site)
         case events.DOCUMENT_ENDS:
             return await _about_document(event, ports)
         case _:
@@ -151,6 +180,16 @@ async def _about_account(event: Event, ports: Ports) -> MailMessage | None:
         return confirmation_mail(str(event.id), registration, code, ports.site)
     account = None if about.user_id is None else await ports.registrations.get_account(UserId(about.user_id))
     return None if account is None else registered_mail(str(event.id), account)
+
+
+async def _about_deletion(event: Event, ports: Ports) -> MailMessage | None:
+    about = msgspec.json.decode(event.payload, type=AboutDeletion)
+    account = await ports.registrations.get_account(UserId(about.user_id))
+    if account is None:
+        return None
+    if about.due_at is None:
+        return deletion_cancelled_mail(str(event.id), account)
+    return deletion_mail(str(event.id), account, about.due_at)
 
 
 async def _about_reset(event: Event, ports: Ports) -> MailMessage | None:

@@ -1,5 +1,6 @@
 """The mails of the product: subjects and templates."""
 
+from datetime import datetime
 from typing import Any
 
 from nomadcrew.api.rendering import day, days, minute, render, unlinked
@@ -163,6 +164,33 @@ def registered_mail(id_: str, account: Account) -> MailMessage:
     """The mail to the owner of an account whose address was registered again."""
     username = unlinked(account.profile.username)
     return _message(id_, account.profile.email, "You have an account already", "registered_mail", username=username)
+
+
+def deletion_mail(id_: str, account: Account, due_at: datetime) -> MailMessage:
+    """The mail to a user who asked to delete the account."""
+    username, due = unlinked(account.profile.username), minute(due_at)
+    return _message(
+        id_, account.profile.email, "Your account will be deleted", "deletion_mail", username=username, due=due
+    )
+
+
+def deletion_cancelled_mail(id_: str, account: Account) -> MailMessage:
+    """The mail to a user whose sign-in cancelled the deletion of the account."""
+    username = unlinked(account.profile.username)
+    return _message(id_, account.profile.email, "Your account stays", "deletion_cancelled_mail", username=username)
+
+
+def erased_mail(id_: str, address: str, receipt: str, erased_at: datetime, site: Site) -> MailMessage:
+    """The last mail to an erased user, with the receipt."""
+    return _message(
+        id_,
+        address,
+        "Your account is deleted",
+        "erased_mail",
+        erased=minute(erased_at),
+        receipt=receipt,
+        url=f"{site.public_url}/v1/privacy/receipts:verify",
+    )
 
 
 def reminder_mail(id_: str, ending: EndingDocument) -> MailMessage:

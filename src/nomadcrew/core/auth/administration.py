@@ -11,7 +11,7 @@ from nomadcrew.core.errors import NotFound
 from nomadcrew.core.ids import NewId
 from nomadcrew.core.rate_limits import RateLimits
 
-__all__ = ["create_user", "grant_admin", "list_users", "reset_password"]
+__all__ = ["account_of_login", "create_user", "grant_admin", "list_users", "reset_password"]
 
 
 async def create_user(
@@ -46,7 +46,7 @@ async def reset_password(login: str, password: str, *, accounts: Accounts, now: 
         NotFound: no account has that address or username.
         WeakPassword: the password is too weak.
     """
-    account = await _account(login, accounts, now)
+    account = await account_of_login(login, accounts, now)
     check_password(password, email=account.profile.email, username=account.profile.username)
     await accounts.set_password(account.user_id, password, now=now)
     return account
@@ -58,7 +58,7 @@ async def grant_admin(login: str, *, accounts: Accounts, now: datetime, granted:
     Raises:
         NotFound: no account has that address or username.
     """
-    account = await _account(login, accounts, now)
+    account = await account_of_login(login, accounts, now)
     await accounts.grant_admin(account.user_id, granted=granted, now=now)
     return account
 
@@ -69,12 +69,13 @@ async def remove_totp(login: str, *, accounts: Accounts, totp_factors: TotpFacto
     Raises:
         NotFound: no account has that address or username.
     """
-    account = await _account(login, accounts, now)
+    account = await account_of_login(login, accounts, now)
     await totp_factors.remove(account.user_id, now=now)
     return account
 
 
-async def _account(login: str, accounts: Accounts, now: datetime) -> Account:
+async def account_of_login(login: str, accounts: Accounts, now: datetime) -> Account:
+    """Raises NotFound: no account has that address or username."""
     credentials = await accounts.find(login.strip(), now=now)
     if credentials is None or credentials.account is None:
         raise NotFound("account")

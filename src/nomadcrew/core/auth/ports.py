@@ -229,10 +229,11 @@ class Accounts(Registrations, Protocol):
 
     async def note_device(
         self, user_id: UserId, kind: bytes, user_agent: str, device_id: DeviceId, *, is_known: bool, now: datetime
-    ) -> None:
-        """Record a sign-in on a kind of device, the SHA-256 of its description.
+    ) -> bool:
+        """Record a sign-in on a kind of device, the SHA-256 of its description. It cancels the account's deletion.
 
-        Causes a mail if the kind is new to an account that knows another one, unless `is_known`.
+        False if the erasure of the account has begun. Causes a mail if the kind is new to an account that knows
+        another one, unless `is_known`.
         """
         ...
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from nomadcrew.core.auth.errors import InvalidRefreshToken
+from nomadcrew.core.auth.errors import InvalidCredentials, InvalidRefreshToken
 from nomadcrew.core.auth.failures import Origin
 from nomadcrew.core.auth.model import (
     ACCESS_LIFETIME,
@@ -33,18 +33,26 @@ async def open_session(
     new_id: NewId,
     now: datetime,
 ) -> SignedIn:
-    """Open a session for one more device. A mail tells the user of a device of a new kind."""
-    refresh_token = tokens.new_refresh_token()
-    session = Session(SessionId(new_id()), account, now + REFRESH_LIFETIME)
+    """Open a session for one more device. A mail tells the user of a device of a new kind.
+
+    A deletion of the account is cancelled.
+
+    Raises:
+        InvalidCredentials: the erasure of the account has begun.
+    """
     user_agent = origin.user_agent[:MAX_USER_AGENT]
-    await sessions.open(session, hash_of(refresh_token), now=now, user_agent=user_agent)
     is_known = (
         origin.device_token is not None
         and tokens.read_device_token(origin.device_token, account.user_id) is not None
     )
-    await accounts.note_device(
+    may_sign_in = await accounts.note_device(
         account.user_id, _kind_of(user_agent), user_agent, DeviceId(new_id()), is_known=is_known, now=now
     )
+    if not may_sign_in:
+        raise InvalidCredentials
+    refresh_token = tokens.new_refresh_token()
+    session = Session(SessionId(new_id()), account, now + REFRESH_LIFETIME)
+    await sessions.open(session, hash_of(refresh_token), now=now, user_agent=user_agent)
     signed_in = await _signed_in(session, refresh_token, tokens, now)
     return replace(signed_in, device_token=tokens.device_token(account.user_id))
 

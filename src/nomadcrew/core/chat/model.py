@@ -230,12 +230,30 @@ def mentioned(text: str) -> list[tuple[str, ...]]:
     return list(dict.fromkeys(names))[:MAX_MENTIONS]
 
 
+def without_mentions(text: str, username: str, replacement: str) -> str:
+    """A text with another name in the mentions of a user, in whichever spelling they are."""
+    wanted = comparison_key(username)
+
+    def replaced(match: re.Match[str]) -> str:
+        run = match[1]
+        for end in _ends(run):
+            if comparison_key(composed(run[:end])) == wanted:
+                return f"@{replacement}{run[end:]}"
+        return match[0]
+
+    return _MENTION.sub(replaced, text)
+
+
 def _possible_names(run: str) -> tuple[str, ...]:
     """The keys of a run of characters, and of its parts up to each character that is not of a word."""
     run = run[: MAX_USERNAME + 1]
-    ends = [end for end in range(len(run), 0, -1) if end == len(run) or not _is_of_word(run[end])]
-    keys = (comparison_key(composed(run[:end])) for end in ends if end <= MAX_USERNAME)
+    keys = (comparison_key(composed(run[:end])) for end in _ends(run) if end <= MAX_USERNAME)
     return tuple(dict.fromkeys(key for key in keys if key))
+
+
+def _ends(run: str) -> list[int]:
+    """The positions at which a name in a run of characters may end, the last first."""
+    return [end for end in range(len(run), 0, -1) if end == len(run) or not _is_of_word(run[end])]
 
 
 def _is_of_word(character: str) -> bool:

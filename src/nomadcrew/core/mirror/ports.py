@@ -49,3 +49,7 @@ class Mirror(Protocol):
     async def hide(self, user_id: UserId) -> None:
         """Delete the user's positions on all trips."""
         ...
+
+    async def drop_user(self, user_id: UserId) -> None:
+        """Delete the user, with memberships and positions, and the user's name as creator of trips."""
+        ...

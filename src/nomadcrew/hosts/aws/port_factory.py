@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         Verifier,
     )
     from nomadcrew.core.calendars.ports import CalendarLinks
+    from nomadcrew.core.erasure.ports import ReceiptMail, Receipts
     from nomadcrew.core.events import AuditLog, Outbox
     from nomadcrew.core.flags import Flags
     from nomadcrew.core.ids import SessionId, UserId
@@ -364,6 +365,17 @@ class PortFactory:
         from nomadcrew.core.webhooks.addresses import parse_networks
 
         return HttpWebhookSender(parse_networks(self.config.webhook_network_list))
+
+    def erasure_receipts(self) -> Receipts:
+        from nomadcrew.adapters.erasure_receipts import KeyedReceipts
+
+        secrets = self.secrets("secret_codes")
+        return KeyedReceipts(lambda: secrets.keys("erasure receipts"))
+
+    def receipt_mail(self) -> ReceiptMail:
+        from nomadcrew.adapters.receipt_mail import QueuedReceiptMail
+
+        return QueuedReceiptMail(self._queue)
 
     def time_zones(self) -> TimeZones:
         from nomadcrew.adapters.time_zones import TzfTimeZones

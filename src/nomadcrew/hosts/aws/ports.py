@@ -118,6 +118,9 @@ STANDS_ON: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "webhook_secrets": ("secret_webhooks",),
         "webhook_sender": ("webhook_sender",),
         "retention": ("sql",),
+        "personal_copies": ("personal_copies", "erased_history"),
+        "erasure_receipts": ("secret_codes",),
+        "receipt_mail": ("queue",),
         "time_zones": ("time_zones",),
         "places": ("places",),
         "gazetteer": (),  # one machine only

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nomadcrew.core.backgrounds.ports import PhotoSearch
     from nomadcrew.core.chat.ports import ChatLog
     from nomadcrew.core.documents.ports import FileTokens
+    from nomadcrew.core.erasure.ports import PersonalCopies
     from nomadcrew.core.files.ports import Files
     from nomadcrew.core.find.ports import Finder
     from nomadcrew.core.locations.ports import (
@@ -114,6 +115,23 @@ class RealtimePortFactory(PortFactory):
             return AwsClient(service, url=f"https://{address}", environment=self._environment)
 
         return Cells(self.client(service), at, utc_now)
+
+    def personal_copies(self) -> PersonalCopies:
+        from nomadcrew.adapters.aws.erasure import AwsPersonalCopies, UserTables
+        from nomadcrew.adapters.aws.sdk.services import DYNAMODB
+
+        config = self.config
+        tables = UserTables(
+            chat=config.required("chat_table"),
+            connections=config.required("connections_table"),
+            history=config.required("history_table") if config.location_store == "dynamodb" else None,
+            positions=config.required("positions_table"),
+            presence=config.required("presence_table"),
+            profiles=config.required("profiles_table"),
+            sessions=config.required("sessions_table"),
+            suppression=config.required("suppression_table"),
+        )
+        return AwsPersonalCopies(self.client(DYNAMODB), tables, self.user_pool, clock=utc_now)
 
     def location_stream(self) -> LocationStream:
         config = self.config

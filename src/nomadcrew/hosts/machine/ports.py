@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from nomadcrew.adapters.calendar_links import KeyedCalendarLinks
+from nomadcrew.adapters.erasure_receipts import KeyedReceipts
 from nomadcrew.adapters.file_tokens import EncryptedFileTokens
 from nomadcrew.adapters.http.expo import ExpoPush
 from nomadcrew.adapters.http.open_meteo import OpenMeteo
@@ -17,6 +18,7 @@ from nomadcrew.adapters.jwt.jwks import JwksSource
 from nomadcrew.adapters.jwt.jwks_cache import fetcher
 from nomadcrew.adapters.jwt.tokens import JwtTokens
 from nomadcrew.adapters.machine.disk_files import FILES, DiskFiles
+from nomadcrew.adapters.machine.ended_sockets import EndedSockets
 from nomadcrew.adapters.machine.flags import FileFlags
 from nomadcrew.adapters.machine.gazetteer import MachineGazetteer
 from nomadcrew.adapters.machine.invitation_links import SignedInvitationLinks
@@ -41,6 +43,7 @@ from nomadcrew.adapters.postgres.sessions import PostgresSessions
 from nomadcrew.adapters.postgres.sql import Sql
 from nomadcrew.adapters.postgres.weather import PostgresWeatherCache
 from nomadcrew.adapters.private_addresses import KeyedPrivateAddresses
+from nomadcrew.adapters.receipt_mail import QueuedReceiptMail
 from nomadcrew.adapters.time_zones import TzfTimeZones
 from nomadcrew.adapters.webhook_secrets import KeyedWebhookSecrets
 from nomadcrew.core.api_keys.verifier import ApiKeyVerifier
@@ -147,6 +150,9 @@ def machine_ports(
         registrations=accounts,
         unconfirmed_registrations=accounts,
         sessions=PostgresSessions(sql),
+        personal_copies=EndedSockets(),
+        erasure_receipts=KeyedReceipts(lambda: [secret.encode() for secret in keys.confirmations]),
+        receipt_mail=QueuedReceiptMail(queue),
         queue=queue,
         webhook_secrets=KeyedWebhookSecrets(lambda: [secret.encode() for secret in keys.webhooks]),
         webhook_sender=HttpWebhookSender(parse_networks(settings.webhook_networks)),

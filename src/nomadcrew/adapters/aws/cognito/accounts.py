@@ -190,8 +190,8 @@ class CognitoAccounts:
 
     async def note_device(
         self, user_id: UserId, kind: bytes, user_agent: str, device_id: DeviceId, *, is_known: bool, now: datetime
-    ) -> None:
-        await self._accounts.note_device(user_id, kind, user_agent, device_id, is_known=is_known, now=now)
+    ) -> bool:
+        return await self._accounts.note_device(user_id, kind, user_agent, device_id, is_known=is_known, now=now)
 
     async def reset_password(self, reset: PasswordReset, password: str, *, now: datetime) -> None:
         # Cognito first: if it fails, the link still works.

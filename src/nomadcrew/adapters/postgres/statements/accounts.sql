@@ -203,18 +203,30 @@ SELECT user_id FROM change
 SELECT former_email FROM email_changes WHERE id = :id::uuid
 
 -- name: note_device
-WITH noted AS (
+WITH kept AS (
+    DELETE FROM account_deletions WHERE user_id = :user_id::uuid AND begun_at IS NULL RETURNING user_id
+), kept_event AS (
+    INSERT INTO outbox (id, type, source, audience, occurred_at, payload)
+    SELECT gen_random_uuid(), 'account.deletion_cancelled', 'nomadcrew.identity', 'internal', :now::timestamptz,
+           jsonb_build_object('user_id', user_id)
+    FROM kept
+), leaving AS (
+    SELECT d.user_id FROM account_deletions d WHERE d.user_id = :user_id::uuid AND NOT EXISTS (SELECT FROM kept)
+), noted AS (
     INSERT INTO known_devices AS d (id, user_id, kind, user_agent, created_at, seen_at)
-    VALUES (:id::uuid, :user_id::uuid, :kind::bytea, :user_agent::text, :now::timestamptz, :now::timestamptz)
+    SELECT :id::uuid, :user_id::uuid, :kind::bytea, :user_agent::text, :now::timestamptz, :now::timestamptz
+    WHERE NOT EXISTS (SELECT FROM leaving)
     ON CONFLICT (user_id, kind) DO UPDATE SET seen_at = excluded.seen_at
     RETURNING d.id
+), event AS (
+    INSERT INTO outbox (id, type, source, actor_id, audience, occurred_at, payload)
+    SELECT gen_random_uuid(), 'account.changed', 'nomadcrew.identity', a.user_id, 'internal', :now::timestamptz,
+           jsonb_build_object('user_id', a.user_id, 'change', 'new_device', 'device_id', noted.id)
+    FROM noted JOIN accounts a ON a.user_id = :user_id::uuid
+    WHERE noted.id = :id::uuid AND NOT :is_known::boolean AND a.confirmed_at IS NOT NULL
+        AND EXISTS (SELECT FROM known_devices other WHERE other.user_id = a.user_id)
 )
-INSERT INTO outbox (id, type, source, actor_id, audience, occurred_at, payload)
-SELECT gen_random_uuid(), 'account.changed', 'nomadcrew.identity', a.user_id, 'internal', :now::timestamptz,
-       jsonb_build_object('user_id', a.user_id, 'change', 'new_device', 'device_id', noted.id)
-FROM noted JOIN accounts a ON a.user_id = :user_id::uuid
-WHERE noted.id = :id::uuid AND NOT :is_known::boolean AND a.confirmed_at IS NOT NULL
-    AND EXISTS (SELECT FROM known_devices other WHERE other.user_id = a.user_id)
+SELECT NOT EXISTS (SELECT FROM leaving) AS may_sign_in
 
 -- name: device
 SELECT d.user_agent, d.created_at AS first_seen_at, p.id, p.email, p.username, p.first_name, p.last_name, p.avatar_url,
