@@ -249,7 +249,7 @@ class EventLog(Protocol):
 
 
 class AuditLog(Protocol):
-    """The audit log: every event, retained for years."""
+    """The audit log: every event, for a month: it names users, also those who were erased meanwhile."""
 
     async def save(self, events: Sequence[Event]) -> None:
         """Store events. Safe to repeat.
