@@ -129,3 +129,9 @@ async def test_the_python_client_misses_and_repeats_nothing(wheel: Path, url: st
 async def test_the_typescript_client_misses_and_repeats_nothing(built_typescript: Path, url: str, api: Api) -> None:
     command = [str(BIN / "node"), str(built_typescript / "examples" / "tour.ts")]
     await check_tour(command, {}, url, api)
+
+
+def test_the_typescript_client_repeats_and_refreshes(built_typescript: Path) -> None:
+    printed = run(BIN / "node", "--test", "test/client.test.mjs", folder=built_typescript)
+    assert "fail 0" in printed
+    assert "pass 0" not in printed

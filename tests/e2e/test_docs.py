@@ -41,8 +41,8 @@ image/png
 "latitude":41.15
 "missingFiles":0
 """
-# `sh tour` and `sh backup` are run; `python listen`, `python`, `typescript` and `sql` are compared with files; the commands of
-# `sh` are looked up. The others are figures, output, and configuration of other programs.
+# `sh tour` and `sh backup` are run; `python listen`, `python`, `typescript` and `sql` are compared with files; the
+# commands of `sh` are looked up. The others are figures, output, and configuration of other programs.
 KINDS = {
     "sh tour", "sh backup", "sh", "python listen", "python", "typescript", "sql",
     "text tour", "text", "mermaid", "caddy", "nginx",
