@@ -41,7 +41,7 @@ $(VENV)/.test: $(VENV)/.runtime requirements/test.txt
 COMPILER := clients/typescript/node_modules/.package-lock.json
 $(COMPILER): clients/typescript/package-lock.json | $(VENV)/.test
 	@echo "Installing the TypeScript compiler …"
-	@cd $(@D)/.. && PATH="$(abspath $(BIN)):$$PATH" npm ci --silent --no-audit --no-fund
+	@cd $(@D)/.. && PATH="$(abspath $(BIN)):$$PATH" npm ci --loglevel=error --no-audit --no-fund >/dev/null
 	@touch $@
 
 up: $(VENV)/.runtime
