@@ -77,7 +77,7 @@ def _method(operation: Operation) -> str:
     result = " | ".join(results)
     text = f"{operation.summary}.\n\n{operation.description}" if operation.description else f"{operation.summary}."
     method, path = f'method: "{operation.method}"', f"path: {_path(operation)}"
-    call = ", ".join([method, path, _expected(operation), *_given(operation), "signal: options.signal"])
+    call = ", ".join([method, path, _expected(operation), *_given(operation), "options"])
     head = f"{camel(operation.name)}({', '.join(_arguments(operation))}): Promise<{result}>"
     return f"{_comment(text, '  ')}  {head} {{\n    return this.send({{ {call} }});\n  }}"
 

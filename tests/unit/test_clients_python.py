@@ -153,6 +153,38 @@ def test_ids_in_paths_are_escaped_and_absent_parameters_left_out() -> None:
     assert server.requests[0].url.raw_path == b"/v1/trips/..%2Fusers"
 
 
+def test_the_headers_of_a_reply_tell_the_version_and_the_next_page_and_the_last_has_none() -> None:
+    link = '</v1/trips?limit=1&after=a%3Db>; rel="next"'
+    server = Script(
+        httpx.Response(200, json=[], headers={"link": link}),
+        httpx.Response(200, json=[]),
+        httpx.Response(200, json=TODO, headers={"etag": '"1f"'}),
+    )
+    reader = client(server)
+    reader.list_trips(limit=1)
+    pages = [reader.next_page]
+    reader.list_trips(limit=1, after=pages[0])
+    pages.append(reader.next_page)
+    assert pages == ["a=b", None]
+    assert server.requests[1].url.params["after"] == "a=b"
+    reader.get_todo("p1", "t1")
+    assert reader.headers["etag"] == '"1f"'
+
+
+async def test_calls_at_the_same_time_do_not_mix_their_headers() -> None:
+    async def answer(request: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(0 if request.url.path.endswith("1") else 0.02)
+        return httpx.Response(200, json=TODO, headers={"etag": request.url.path[-1]})
+
+    async def etag(todo_id: str) -> str:
+        await reader.get_todo("p1", todo_id)
+        await asyncio.sleep(0.04)
+        return reader.headers["etag"]
+
+    async with AsyncClient(URL, transport=httpx.MockTransport(answer)) as reader:
+        assert list(await asyncio.gather(etag("t1"), etag("t2"))) == ["1", "2"]
+
+
 def test_a_field_is_absent_null_or_set() -> None:
     sent = []
     for change in (

@@ -4,6 +4,8 @@ import type { Problem } from "./models.js";
 
 export interface CallOptions {
   signal?: AbortSignal;
+  /** Called with the headers of the reply, such as `ETag`. */
+  onHeaders?: (headers: Headers) => void;
 }
 
 export interface WriteOptions extends CallOptions {
@@ -24,7 +26,7 @@ export interface Call {
   ifMatch?: string | undefined;
   key?: string;
   mayRepeat?: boolean;
-  signal?: AbortSignal | undefined;
+  options: CallOptions;
 }
 
 /** The server refuses a call. `code` is for programs; `problem` is missing if a proxy answered instead. */
@@ -89,6 +91,12 @@ export function addressOf(call: Call, base: string): string {
   }
   const text = query.toString();
   return base + call.path + (text === "" ? "" : `?${text}`);
+}
+
+/** The `after` of the page that follows a reply, undefined after the last page. */
+export function nextPage(headers: Headers): string | undefined {
+  const link = /\?([^>]*)>; rel="next"/.exec(headers.get("link") ?? "");
+  return new URLSearchParams(link?.[1]).get("after") ?? undefined;
 }
 
 export async function replyOf(call: Call, response: Response): Promise<unknown> {

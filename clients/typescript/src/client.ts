@@ -69,7 +69,10 @@ export class Client extends Operations {
     for (let attempt = 1; ; attempt++) {
       const tokens = this.#tokens;
       try {
-        return (await this.#attempt(call, tokens)) as T;
+        const [reply, headers] = await this.#attempt(call, tokens);
+        if (isSignedIn(reply)) this.#learn({ accessToken: reply.access_token, refreshToken: reply.refresh_token });
+        call.options.onHeaders?.(headers);
+        return reply as T;
       } catch (failure) {
         if (!isRefreshed && tokens?.refreshToken && failure instanceof Refused && failure.isExpiredToken) {
           isRefreshed = true;
@@ -78,22 +81,21 @@ export class Client extends Operations {
         }
         const waitMs = pauseMs(call, attempt, failure);
         if (waitMs === undefined) throw failure;
-        await pause(waitMs, call.signal);
+        await pause(waitMs, call.options.signal);
       }
     }
   }
 
-  async #attempt(call: Call, tokens: Tokens | undefined): Promise<unknown> {
+  async #attempt(call: Call, tokens: Tokens | undefined): Promise<[unknown, Headers]> {
     const limit = AbortSignal.timeout(this.#timeoutMs);
-    const signal = call.signal === undefined ? limit : AbortSignal.any([limit, call.signal]);
+    const signal = call.options.signal === undefined ? limit : AbortSignal.any([limit, call.options.signal]);
     const request = { ...requestOf(call, tokens?.accessToken), signal };
     try {
-      const reply = await replyOf(call, await this.#fetch(addressOf(call, this.#url), request));
-      if (isSignedIn(reply)) this.#learn({ accessToken: reply.access_token, refreshToken: reply.refresh_token });
-      return reply;
+      const response = await this.#fetch(addressOf(call, this.#url), request);
+      return [await replyOf(call, response), response.headers];
     } catch (failure) {
       if (failure instanceof Refused) throw failure;
-      call.signal?.throwIfAborted();
+      call.options.signal?.throwIfAborted();
       throw new Unreachable(failure);
     }
   }
@@ -110,6 +112,7 @@ export class Client extends Operations {
       replies: { 200: "json" },
       body: { refresh_token: expired.refreshToken },
       mayRepeat: true,
+      options: {},
     }).finally(() => {
       this.#refreshing = undefined;
     });

@@ -14,7 +14,7 @@ export abstract class Operations {
    * 202 `{"confirmation_required": true}`, and following the link in the mail creates the account.
    */
   register(body: models.RegisterIn, options: CallOptions = {}): Promise<models.SignedInView | models.ConfirmationRequired> {
-    return this.send({ method: "POST", path: "/v1/auth/register", replies: { 201: "json", 202: "json" }, body, signal: options.signal });
+    return this.send({ method: "POST", path: "/v1/auth/register", replies: { 201: "json", 202: "json" }, body, options });
   }
 
   /**
@@ -25,7 +25,7 @@ export abstract class Operations {
    * `/v1/auth/mfa/verify`.
    */
   login(body: models.LoginIn, options: CallOptions = {}): Promise<models.SignedInView> {
-    return this.send({ method: "POST", path: "/v1/auth/login", replies: { 200: "json" }, body, signal: options.signal });
+    return this.send({ method: "POST", path: "/v1/auth/login", replies: { 200: "json" }, body, options });
   }
 
   /**
@@ -35,7 +35,7 @@ export abstract class Operations {
    * the session.
    */
   refresh(body: models.RefreshIn, options: CallOptions = {}): Promise<models.SignedInView> {
-    return this.send({ method: "POST", path: "/v1/auth/refresh", replies: { 200: "json" }, body, signal: options.signal });
+    return this.send({ method: "POST", path: "/v1/auth/refresh", replies: { 200: "json" }, body, options });
   }
 
   /**
@@ -44,7 +44,7 @@ export abstract class Operations {
    * Safe to repeat.
    */
   logout(body: models.RefreshIn, options: CallOptions = {}): Promise<void> {
-    return this.send({ method: "POST", path: "/v1/auth/logout", replies: { 204: "none" }, body, signal: options.signal });
+    return this.send({ method: "POST", path: "/v1/auth/logout", replies: { 204: "none" }, body, options });
   }
 
   /**
@@ -53,7 +53,7 @@ export abstract class Operations {
    * The token works once, within 24 hours.
    */
   confirm(body: models.ConfirmIn, options: CallOptions = {}): Promise<models.SignedInView> {
-    return this.send({ method: "POST", path: "/v1/auth/confirm", replies: { 200: "json" }, body, signal: options.signal });
+    return this.send({ method: "POST", path: "/v1/auth/confirm", replies: { 200: "json" }, body, options });
   }
 
   /**
@@ -62,7 +62,7 @@ export abstract class Operations {
    * The reply is the same whether or not the address is known.
    */
   resendConfirmation(body: models.AddressIn, options: CallOptions = {}): Promise<models.MailView> {
-    return this.send({ method: "POST", path: "/v1/auth/resend", replies: { 202: "json" }, body, signal: options.signal });
+    return this.send({ method: "POST", path: "/v1/auth/resend", replies: { 202: "json" }, body, options });
   }
 
   /**
@@ -72,17 +72,17 @@ export abstract class Operations {
    * The reply is the same whether or not the address is known.
    */
   forgotPassword(body: models.AddressIn, options: CallOptions = {}): Promise<models.MailView> {
-    return this.send({ method: "POST", path: "/v1/auth/forgot-password", replies: { 202: "json" }, body, signal: options.signal });
+    return this.send({ method: "POST", path: "/v1/auth/forgot-password", replies: { 202: "json" }, body, options });
   }
 
   /** Choose a new password with the token from a mail, which works once. All devices are signed out. */
   resetPassword(body: models.ResetPasswordIn, options: CallOptions = {}): Promise<void> {
-    return this.send({ method: "POST", path: "/v1/auth/reset-password", replies: { 204: "none" }, body, signal: options.signal });
+    return this.send({ method: "POST", path: "/v1/auth/reset-password", replies: { 204: "none" }, body, options });
   }
 
   /** Replace the password. All devices are signed out; this one gets new tokens. */
   changePassword(body: models.ChangePasswordIn, options: CallOptions = {}): Promise<models.SignedInView> {
-    return this.send({ method: "POST", path: "/v1/auth/change-password", replies: { 200: "json" }, body, signal: options.signal });
+    return this.send({ method: "POST", path: "/v1/auth/change-password", replies: { 200: "json" }, body, options });
   }
 
   /**
@@ -92,7 +92,7 @@ export abstract class Operations {
    * The reply is the same whether or not the address has an account.
    */
   changeEmail(body: models.ChangeEmailIn, options: CallOptions = {}): Promise<models.MailView> {
-    return this.send({ method: "POST", path: "/v1/auth/change-email", replies: { 202: "json" }, body, signal: options.signal });
+    return this.send({ method: "POST", path: "/v1/auth/change-email", replies: { 202: "json" }, body, options });
   }
 
   /**
@@ -100,7 +100,7 @@ export abstract class Operations {
    * mail.
    */
   confirmEmail(body: models.AuthTokenIn, options: CallOptions = {}): Promise<void> {
-    return this.send({ method: "POST", path: "/v1/auth/change-email/confirm", replies: { 204: "none" }, body, signal: options.signal });
+    return this.send({ method: "POST", path: "/v1/auth/change-email/confirm", replies: { 204: "none" }, body, options });
   }
 
   /**
@@ -110,57 +110,57 @@ export abstract class Operations {
    * Each code works once. The `mfa_token` is valid for five minutes.
    */
   verifyMfa(body: models.MfaVerifyIn, options: CallOptions = {}): Promise<models.SignedInView> {
-    return this.send({ method: "POST", path: "/v1/auth/mfa/verify", replies: { 200: "json" }, body, signal: options.signal });
+    return this.send({ method: "POST", path: "/v1/auth/mfa/verify", replies: { 200: "json" }, body, options });
   }
 
   /** Tell whether the caller's sign-ins need a code. */
   getMfa(options: CallOptions = {}): Promise<models.MfaView> {
-    return this.send({ method: "GET", path: "/v1/auth/mfa", replies: { 200: "json" }, signal: options.signal });
+    return this.send({ method: "GET", path: "/v1/auth/mfa", replies: { 200: "json" }, options });
   }
 
   /** Set up an authenticator app. Sign-ins need its codes once it is confirmed. */
   beginTotp(body: models.PasswordIn, options: CallOptions = {}): Promise<models.TotpView> {
-    return this.send({ method: "POST", path: "/v1/auth/mfa/totp", replies: { 200: "json" }, body, signal: options.signal });
+    return this.send({ method: "POST", path: "/v1/auth/mfa/totp", replies: { 200: "json" }, body, options });
   }
 
   /** Remove the authenticator app, with a code of it or a recovery code. Sign-ins need no code any more. */
   removeTotp(body: models.CodeIn, options: CallOptions = {}): Promise<void> {
-    return this.send({ method: "DELETE", path: "/v1/auth/mfa/totp", replies: { 204: "none" }, body, signal: options.signal });
+    return this.send({ method: "DELETE", path: "/v1/auth/mfa/totp", replies: { 204: "none" }, body, options });
   }
 
   /** Confirm the authenticator app with a code of it: sign-ins need one from now on. */
   confirmTotp(body: models.CodeIn, options: CallOptions = {}): Promise<void> {
-    return this.send({ method: "POST", path: "/v1/auth/mfa/totp/confirm", replies: { 204: "none" }, body, signal: options.signal });
+    return this.send({ method: "POST", path: "/v1/auth/mfa/totp/confirm", replies: { 204: "none" }, body, options });
   }
 
   /** List the devices on which the caller is signed in, the latest used first; at most 100. */
   listSessions(options: CallOptions = {}): Promise<models.SessionsView> {
-    return this.send({ method: "GET", path: "/v1/auth/sessions", replies: { 200: "json" }, signal: options.signal });
+    return this.send({ method: "GET", path: "/v1/auth/sessions", replies: { 200: "json" }, options });
   }
 
   /** Sign out all devices of the caller but this one. */
   endOtherSessions(options: WriteOptions = {}): Promise<void> {
-    return this.send({ method: "DELETE", path: "/v1/auth/sessions", replies: { 204: "none" }, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "DELETE", path: "/v1/auth/sessions", replies: { 204: "none" }, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /** Sign out a device: its tokens are refused and its sockets close. */
   endSession(sessionId: string, options: WriteOptions = {}): Promise<void> {
-    return this.send({ method: "DELETE", path: `/v1/auth/sessions/${encodeURIComponent(sessionId)}`, replies: { 204: "none" }, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "DELETE", path: `/v1/auth/sessions/${encodeURIComponent(sessionId)}`, replies: { 204: "none" }, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /** Get the access token's user and expiry. */
   validate(options: CallOptions = {}): Promise<models.ValidView> {
-    return this.send({ method: "GET", path: "/v1/auth/validate", replies: { 200: "json" }, signal: options.signal });
+    return this.send({ method: "GET", path: "/v1/auth/validate", replies: { 200: "json" }, options });
   }
 
   /** List the public keys that verify this site's access tokens. */
   jwks(options: CallOptions = {}): Promise<models.PublicKeys> {
-    return this.send({ method: "GET", path: "/.well-known/jwks.json", replies: { 200: "json" }, signal: options.signal });
+    return this.send({ method: "GET", path: "/.well-known/jwks.json", replies: { 200: "json" }, options });
   }
 
   /** Get a nonce to ask Google or Apple for an ID token with. */
   makeNonce(options: CallOptions = {}): Promise<models.NonceView> {
-    return this.send({ method: "POST", path: "/v1/auth/identities/nonce", replies: { 200: "json" }, signal: options.signal });
+    return this.send({ method: "POST", path: "/v1/auth/identities/nonce", replies: { 200: "json" }, options });
   }
 
   /**
@@ -170,57 +170,57 @@ export abstract class Operations {
    * account answers 409 `identity_unlinked`: sign in with the password and link the identity.
    */
   signInWithIdentity(body: models.ProofIn, options: CallOptions = {}): Promise<models.SignedInView> {
-    return this.send({ method: "POST", path: "/v1/auth/identities/sign-in", replies: { 200: "json" }, body, signal: options.signal });
+    return this.send({ method: "POST", path: "/v1/auth/identities/sign-in", replies: { 200: "json" }, body, options });
   }
 
   /** List the services with which the caller signs in. */
   listIdentities(options: CallOptions = {}): Promise<models.IdentitiesView> {
-    return this.send({ method: "GET", path: "/v1/auth/identities", replies: { 200: "json" }, signal: options.signal });
+    return this.send({ method: "GET", path: "/v1/auth/identities", replies: { 200: "json" }, options });
   }
 
   /** Let an account at Google or Apple sign in to the caller's account. */
   linkIdentity(body: models.LinkIn, options: CallOptions = {}): Promise<void> {
-    return this.send({ method: "POST", path: "/v1/auth/identities", replies: { 204: "none" }, body, signal: options.signal });
+    return this.send({ method: "POST", path: "/v1/auth/identities", replies: { 204: "none" }, body, options });
   }
 
   /** Remove the sign-in with a service, `google` or `apple`. */
   unlinkIdentity(provider: string, options: WriteOptions = {}): Promise<void> {
-    return this.send({ method: "DELETE", path: `/v1/auth/identities/${encodeURIComponent(provider)}`, replies: { 204: "none" }, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "DELETE", path: `/v1/auth/identities/${encodeURIComponent(provider)}`, replies: { 204: "none" }, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /** Get the options to sign in with a passkey: the device offers those it has for this site. */
   beginSignIn(options: CallOptions = {}): Promise<models.RequestOptions> {
-    return this.send({ method: "POST", path: "/v1/auth/passkeys/sign-in/options", replies: { 200: "json" }, signal: options.signal });
+    return this.send({ method: "POST", path: "/v1/auth/passkeys/sign-in/options", replies: { 200: "json" }, options });
   }
 
   /** Sign in with a passkey, without a password or a code. */
   signInWithPasskey(body: models.PasskeySignInIn, options: CallOptions = {}): Promise<models.SignedInView> {
-    return this.send({ method: "POST", path: "/v1/auth/passkeys/sign-in", replies: { 200: "json" }, body, signal: options.signal });
+    return this.send({ method: "POST", path: "/v1/auth/passkeys/sign-in", replies: { 200: "json" }, body, options });
   }
 
   /** Get the options for a new passkey. */
   beginPasskey(body: models.PasskeyBeginIn, options: CallOptions = {}): Promise<models.CreationOptions> {
-    return this.send({ method: "POST", path: "/v1/auth/passkeys/options", replies: { 200: "json" }, body, signal: options.signal });
+    return this.send({ method: "POST", path: "/v1/auth/passkeys/options", replies: { 200: "json" }, body, options });
   }
 
   /** Store a new passkey with a name for the list; at most 20. */
   addPasskey(body: models.PasskeyIn, options: CallOptions = {}): Promise<models.PasskeyView> {
-    return this.send({ method: "POST", path: "/v1/auth/passkeys", replies: { 201: "json" }, body, signal: options.signal });
+    return this.send({ method: "POST", path: "/v1/auth/passkeys", replies: { 201: "json" }, body, options });
   }
 
   /** List the passkeys of the caller, the oldest first. */
   listPasskeys(options: CallOptions = {}): Promise<models.PasskeysView> {
-    return this.send({ method: "GET", path: "/v1/auth/passkeys", replies: { 200: "json" }, signal: options.signal });
+    return this.send({ method: "GET", path: "/v1/auth/passkeys", replies: { 200: "json" }, options });
   }
 
   /** Rename a passkey. */
   renamePasskey(passkeyId: string, body: models.PasskeyNameIn, options: WriteOptions = {}): Promise<models.PasskeyView> {
-    return this.send({ method: "PATCH", path: `/v1/auth/passkeys/${encodeURIComponent(passkeyId)}`, replies: { 200: "json" }, body, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "PATCH", path: `/v1/auth/passkeys/${encodeURIComponent(passkeyId)}`, replies: { 200: "json" }, body, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /** Remove a passkey. The device keeps its half, which is of no use then. */
   removePasskey(passkeyId: string, options: WriteOptions = {}): Promise<void> {
-    return this.send({ method: "DELETE", path: `/v1/auth/passkeys/${encodeURIComponent(passkeyId)}`, replies: { 204: "none" }, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "DELETE", path: `/v1/auth/passkeys/${encodeURIComponent(passkeyId)}`, replies: { 204: "none" }, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /**
@@ -229,7 +229,7 @@ export abstract class Operations {
    * Optional body: `{"username": …}`. Default: the token's username. Any other body is ignored.
    */
   onboard(options: WriteOptions = {}): Promise<models.UserProfile> {
-    return this.send({ method: "POST", path: "/v1/users/onboard", replies: { 200: "json" }, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "POST", path: "/v1/users/onboard", replies: { 200: "json" }, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /**
@@ -238,7 +238,7 @@ export abstract class Operations {
    * Answers 404 `profile_not_found` before onboarding; the other routes answer 401.
    */
   getMe(options: CallOptions = {}): Promise<models.UserProfile> {
-    return this.send({ method: "GET", path: "/v1/users/me", replies: { 200: "json" }, signal: options.signal });
+    return this.send({ method: "GET", path: "/v1/users/me", replies: { 200: "json" }, options });
   }
 
   /**
@@ -249,7 +249,7 @@ export abstract class Operations {
    * invites them.
    */
   searchUsers(options: CallOptions & { q: string; limit?: number; tripId?: string }): Promise<models.FoundUsers> {
-    return this.send({ method: "GET", path: "/v1/users/search", replies: { 200: "json" }, query: { "q": options.q, "limit": options.limit, "tripId": options.tripId }, signal: options.signal });
+    return this.send({ method: "GET", path: "/v1/users/search", replies: { 200: "json" }, query: { "q": options.q, "limit": options.limit, "tripId": options.tripId }, options });
   }
 
   /**
@@ -258,7 +258,7 @@ export abstract class Operations {
    * It counts once the link that is mailed to it was followed.
    */
   setContactEmail(body: models.ContactEmailIn, options: WriteOptions = {}): Promise<models.ContactEmailView> {
-    return this.send({ method: "PUT", path: "/v1/users/me/contact-email", replies: { 200: "json" }, body, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "PUT", path: "/v1/users/me/contact-email", replies: { 200: "json" }, body, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /**
@@ -267,7 +267,7 @@ export abstract class Operations {
    * The `email` of users on no common trip with the caller is a private address, which invites them.
    */
   getUser(userId: string, options: CallOptions = {}): Promise<models.UserProfile> {
-    return this.send({ method: "GET", path: `/v1/users/${encodeURIComponent(userId)}`, replies: { 200: "json" }, signal: options.signal });
+    return this.send({ method: "GET", path: `/v1/users/${encodeURIComponent(userId)}`, replies: { 200: "json" }, options });
   }
 
   /**
@@ -276,7 +276,7 @@ export abstract class Operations {
    * Allowed for the profile's user and for system administrators.
    */
   updateUser(userId: string, body: models.ProfileChangeIn, options: WriteOptions & { ifMatch?: string } = {}): Promise<models.UserProfile> {
-    return this.send({ method: "PUT", path: `/v1/users/${encodeURIComponent(userId)}`, replies: { 200: "json" }, body, ifMatch: options.ifMatch, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "PUT", path: `/v1/users/${encodeURIComponent(userId)}`, replies: { 200: "json" }, body, ifMatch: options.ifMatch, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /**
@@ -285,7 +285,7 @@ export abstract class Operations {
    * For system administrators only. The Link header leads to the next page.
    */
   listUsers(options: CallOptions & { limit?: number; offset?: number; after?: string } = {}): Promise<models.UserPage> {
-    return this.send({ method: "GET", path: "/v1/users", replies: { 200: "json" }, query: { "limit": options.limit, "offset": options.offset, "after": options.after }, signal: options.signal });
+    return this.send({ method: "GET", path: "/v1/users", replies: { 200: "json" }, query: { "limit": options.limit, "offset": options.offset, "after": options.after }, options });
   }
 
   /**
@@ -294,7 +294,7 @@ export abstract class Operations {
    * A null removes a key. Allowed for the user and for system administrators.
    */
   updatePreferences(userId: string, body: Record<string, unknown>, options: WriteOptions = {}): Promise<models.PreferencesSaved> {
-    return this.send({ method: "PUT", path: `/v1/users/${encodeURIComponent(userId)}/preferences`, replies: { 200: "json" }, body, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "PUT", path: `/v1/users/${encodeURIComponent(userId)}/preferences`, replies: { 200: "json" }, body, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /**
@@ -303,7 +303,7 @@ export abstract class Operations {
    * The monolith's clients use this path.
    */
   syncUser(options: WriteOptions = {}): Promise<models.UserProfile> {
-    return this.send({ method: "POST", path: "/v1/users/sync", replies: { 200: "json" }, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "POST", path: "/v1/users/sync", replies: { 200: "json" }, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /**
@@ -313,17 +313,17 @@ export abstract class Operations {
    * without a profile gets pushes once there is one.
    */
   registerPushToken(body: models.PushTokenIn, options: WriteOptions = {}): Promise<models.PushTokenView> {
-    return this.send({ method: "POST", path: "/v1/users/push-token", replies: { 200: "json" }, body, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "POST", path: "/v1/users/push-token", replies: { 200: "json" }, body, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /** Unregister a phone of the caller. */
   deregisterPushToken(body: models.PushTokenGoneIn, options: WriteOptions = {}): Promise<void> {
-    return this.send({ method: "DELETE", path: "/v1/users/push-token", replies: { 204: "none" }, body, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "DELETE", path: "/v1/users/push-token", replies: { 204: "none" }, body, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /** Unregister all phones of the caller. */
   deregisterPushTokens(options: WriteOptions = {}): Promise<void> {
-    return this.send({ method: "DELETE", path: "/v1/users/push-tokens", replies: { 204: "none" }, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "DELETE", path: "/v1/users/push-tokens", replies: { 204: "none" }, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /**
@@ -332,7 +332,7 @@ export abstract class Operations {
    * All other data is stored until its user, or an admin of its trip, deletes it.
    */
   getPrivacy(options: CallOptions = {}): Promise<models.PrivacyView> {
-    return this.send({ method: "GET", path: "/v1/privacy", replies: { 200: "json" }, signal: options.signal });
+    return this.send({ method: "GET", path: "/v1/privacy", replies: { 200: "json" }, options });
   }
 
   /**
@@ -341,7 +341,7 @@ export abstract class Operations {
    * The caller becomes its owner. The same trip sent again within 30 seconds returns the first one.
    */
   createTrip(body: models.NewTripIn, options: WriteOptions = {}): Promise<models.CreatedTripView> {
-    return this.send({ method: "POST", path: "/v1/trips", replies: { 201: "json" }, body, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "POST", path: "/v1/trips", replies: { 201: "json" }, body, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /**
@@ -351,12 +351,12 @@ export abstract class Operations {
    * 2,000 members together. The Link header leads to the next page.
    */
   listTrips(options: CallOptions & { limit?: number; after?: string } = {}): Promise<Array<models.TripView>> {
-    return this.send({ method: "GET", path: "/v1/trips", replies: { 200: "json" }, query: { "limit": options.limit, "after": options.after }, signal: options.signal });
+    return this.send({ method: "GET", path: "/v1/trips", replies: { 200: "json" }, query: { "limit": options.limit, "after": options.after }, options });
   }
 
   /** Get a trip. */
   getTrip(tripId: string, options: CallOptions = {}): Promise<models.TripView> {
-    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}`, replies: { 200: "json" }, signal: options.signal });
+    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}`, replies: { 200: "json" }, options });
   }
 
   /**
@@ -366,12 +366,12 @@ export abstract class Operations {
    * next one. A new destination brings its time zone, unless `timezone` names another one.
    */
   updateTrip(tripId: string, body: models.TripChangeIn, options: WriteOptions & { ifMatch?: string } = {}): Promise<models.TripView> {
-    return this.send({ method: "PUT", path: `/v1/trips/${encodeURIComponent(tripId)}`, replies: { 200: "json" }, body, ifMatch: options.ifMatch, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "PUT", path: `/v1/trips/${encodeURIComponent(tripId)}`, replies: { 200: "json" }, body, ifMatch: options.ifMatch, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /** Delete a trip. */
   deleteTrip(tripId: string, options: WriteOptions = {}): Promise<void> {
-    return this.send({ method: "DELETE", path: `/v1/trips/${encodeURIComponent(tripId)}`, replies: { 204: "none" }, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "DELETE", path: `/v1/trips/${encodeURIComponent(tripId)}`, replies: { 204: "none" }, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /**
@@ -380,7 +380,7 @@ export abstract class Operations {
    * Valid changes: from PLANNING to ACTIVE or CANCELLED, from ACTIVE to COMPLETED or CANCELLED.
    */
   changeTripStatus(tripId: string, body: models.StatusIn, options: WriteOptions & { ifMatch?: string } = {}): Promise<models.TripView> {
-    return this.send({ method: "PATCH", path: `/v1/trips/${encodeURIComponent(tripId)}/status`, replies: { 200: "json" }, body, ifMatch: options.ifMatch, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "PATCH", path: `/v1/trips/${encodeURIComponent(tripId)}/status`, replies: { 200: "json" }, body, ifMatch: options.ifMatch, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /**
@@ -391,12 +391,12 @@ export abstract class Operations {
    * with the same body.
    */
   searchTrips(tripId: string, body: models.TripSearchIn, options: WriteOptions & { after?: string } = {}): Promise<Array<models.TripView>> {
-    return this.send({ method: "POST", path: `/v1/trips/${encodeURIComponent(tripId)}/search`, replies: { 200: "json" }, query: { "after": options.after }, body, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "POST", path: `/v1/trips/${encodeURIComponent(tripId)}/search`, replies: { 200: "json" }, query: { "after": options.after }, body, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /** Get a trip with its memberships. */
   getTripDetails(tripId: string, options: CallOptions = {}): Promise<models.TripDetailsView> {
-    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/details`, replies: { 200: "json" }, signal: options.signal });
+    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/details`, replies: { 200: "json" }, options });
   }
 
   /**
@@ -407,7 +407,7 @@ export abstract class Operations {
    * then redirected to the archive, for an hour.
    */
   exportTripArchive(tripId: string, options: CallOptions & { files?: boolean } = {}): Promise<Blob | models.PreparingView> {
-    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/export`, replies: { 200: "blob", 202: "json" }, query: { "files": options.files }, signal: options.signal });
+    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/export`, replies: { 200: "blob", 202: "json" }, query: { "files": options.files }, options });
   }
 
   /**
@@ -417,7 +417,7 @@ export abstract class Operations {
    * other people stay names. The same archive sent again within a day returns the first trip.
    */
   importTripArchive(content: Blob | Uint8Array<ArrayBuffer>, contentType: "application/zip" | "application/octet-stream", options: CallOptions = {}): Promise<models.ImportedTripView> {
-    return this.send({ method: "POST", path: "/v1/trips:import", replies: { 201: "json" }, content, contentType, signal: options.signal });
+    return this.send({ method: "POST", path: "/v1/trips:import", replies: { 201: "json" }, content, contentType, options });
   }
 
   /**
@@ -426,7 +426,7 @@ export abstract class Operations {
    * Send the ZIP with the request in `upload`, then `POST /v1/trips:import:complete`, within 15 minutes.
    */
   reserveTripArchive(body: models.ArchiveUploadIn, options: CallOptions = {}): Promise<models.ReservedArchiveView> {
-    return this.send({ method: "POST", path: "/v1/trips:import:presign", replies: { 201: "json" }, body, signal: options.signal });
+    return this.send({ method: "POST", path: "/v1/trips:import:presign", replies: { 201: "json" }, body, options });
   }
 
   /**
@@ -435,12 +435,12 @@ export abstract class Operations {
    * As `POST /v1/trips:import`; a repeat within a day returns the first trip.
    */
   importUploadedTripArchive(body: models.UploadedArchiveIn, options: CallOptions = {}): Promise<models.ImportedTripView> {
-    return this.send({ method: "POST", path: "/v1/trips:import:complete", replies: { 201: "json" }, body, signal: options.signal });
+    return this.send({ method: "POST", path: "/v1/trips:import:complete", replies: { 201: "json" }, body, options });
   }
 
   /** List a trip's active members, oldest first. */
   listMembers(tripId: string, options: CallOptions = {}): Promise<Array<models.MemberWithPersonView>> {
-    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/members`, replies: { 200: "json" }, signal: options.signal });
+    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/members`, replies: { 200: "json" }, options });
   }
 
   /**
@@ -451,7 +451,7 @@ export abstract class Operations {
    * invitation's.
    */
   addMember(tripId: string, body: models.NewMemberIn, options: WriteOptions = {}): Promise<models.MembershipView> {
-    return this.send({ method: "POST", path: `/v1/trips/${encodeURIComponent(tripId)}/members`, replies: { 201: "json" }, body, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "POST", path: `/v1/trips/${encodeURIComponent(tripId)}/members`, replies: { 201: "json" }, body, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /**
@@ -460,7 +460,7 @@ export abstract class Operations {
    * A member in ghost mode is shown offline and without a last seen time.
    */
   listPresence(tripId: string, options: CallOptions = {}): Promise<Array<models.PresenceView>> {
-    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/presence`, replies: { 200: "json" }, signal: options.signal });
+    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/presence`, replies: { 200: "json" }, options });
   }
 
   /**
@@ -470,7 +470,7 @@ export abstract class Operations {
    * admins.
    */
   removeMember(tripId: string, userId: string, options: WriteOptions = {}): Promise<void> {
-    return this.send({ method: "DELETE", path: `/v1/trips/${encodeURIComponent(tripId)}/members/${encodeURIComponent(userId)}`, replies: { 204: "none" }, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "DELETE", path: `/v1/trips/${encodeURIComponent(tripId)}/members/${encodeURIComponent(userId)}`, replies: { 204: "none" }, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /**
@@ -479,7 +479,7 @@ export abstract class Operations {
    * An owner who assigns OWNER hands the trip over and becomes ADMIN.
    */
   changeRole(tripId: string, userId: string, body: models.RoleIn, options: WriteOptions = {}): Promise<models.MembershipView> {
-    return this.send({ method: "PUT", path: `/v1/trips/${encodeURIComponent(tripId)}/members/${encodeURIComponent(userId)}/role`, replies: { 200: "json" }, body, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "PUT", path: `/v1/trips/${encodeURIComponent(tripId)}/members/${encodeURIComponent(userId)}/role`, replies: { 200: "json" }, body, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /**
@@ -488,37 +488,37 @@ export abstract class Operations {
    * An open invitation to the address is renewed and mailed again. The address may be one from a search.
    */
   createInvitation(tripId: string, body: models.NewInvitationIn, options: WriteOptions = {}): Promise<models.InvitationView> {
-    return this.send({ method: "POST", path: `/v1/trips/${encodeURIComponent(tripId)}/invitations`, replies: { 201: "json" }, body, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "POST", path: `/v1/trips/${encodeURIComponent(tripId)}/invitations`, replies: { 201: "json" }, body, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /** List a trip's invitations, newest first. */
   listInvitations(tripId: string, options: CallOptions = {}): Promise<Array<models.InvitationView>> {
-    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/invitations`, replies: { 200: "json" }, signal: options.signal });
+    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/invitations`, replies: { 200: "json" }, options });
   }
 
   /** Revoke an open invitation. */
   revokeInvitation(tripId: string, invitationId: string, options: WriteOptions = {}): Promise<void> {
-    return this.send({ method: "DELETE", path: `/v1/trips/${encodeURIComponent(tripId)}/invitations/${encodeURIComponent(invitationId)}`, replies: { 204: "none" }, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "DELETE", path: `/v1/trips/${encodeURIComponent(tripId)}/invitations/${encodeURIComponent(invitationId)}`, replies: { 204: "none" }, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /** Get the invitation of a link. */
   getInvitationByLink(options: CallOptions & { token?: string } = {}): Promise<models.InvitationDetailsView> {
-    return this.send({ method: "GET", path: "/v1/invitations/details", replies: { 200: "json" }, query: { "token": options.token }, signal: options.signal });
+    return this.send({ method: "GET", path: "/v1/invitations/details", replies: { 200: "json" }, query: { "token": options.token }, options });
   }
 
   /** Accept an invitation with the token of its link. */
   acceptByLink(body: models.InvitationsTokenIn, options: WriteOptions = {}): Promise<models.MembershipView> {
-    return this.send({ method: "POST", path: "/v1/invitations/accept", replies: { 200: "json" }, body, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "POST", path: "/v1/invitations/accept", replies: { 200: "json" }, body, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /** Decline an invitation with the token of its link. */
   declineByLink(body: models.InvitationsTokenIn, options: WriteOptions = {}): Promise<void> {
-    return this.send({ method: "POST", path: "/v1/invitations/decline", replies: { 204: "none" }, body, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "POST", path: "/v1/invitations/decline", replies: { 204: "none" }, body, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /** Get an invitation to the caller. */
   getInvitation(invitationId: string, options: CallOptions = {}): Promise<models.InvitationDetailsView> {
-    return this.send({ method: "GET", path: `/v1/invitations/${encodeURIComponent(invitationId)}`, replies: { 200: "json" }, signal: options.signal });
+    return this.send({ method: "GET", path: `/v1/invitations/${encodeURIComponent(invitationId)}`, replies: { 200: "json" }, options });
   }
 
   /**
@@ -527,12 +527,12 @@ export abstract class Operations {
    * Accepting again returns the same membership.
    */
   acceptInvitation(invitationId: string, options: WriteOptions = {}): Promise<models.MembershipView> {
-    return this.send({ method: "POST", path: `/v1/invitations/${encodeURIComponent(invitationId)}/accept`, replies: { 200: "json" }, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "POST", path: `/v1/invitations/${encodeURIComponent(invitationId)}/accept`, replies: { 200: "json" }, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /** Decline an invitation to the caller. */
   declineInvitation(invitationId: string, options: WriteOptions = {}): Promise<void> {
-    return this.send({ method: "POST", path: `/v1/invitations/${encodeURIComponent(invitationId)}/decline`, replies: { 204: "none" }, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "POST", path: `/v1/invitations/${encodeURIComponent(invitationId)}/decline`, replies: { 204: "none" }, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /**
@@ -542,7 +542,7 @@ export abstract class Operations {
    * seconds returns the first to-do.
    */
   createTodo(tripId: string, body: models.NewTodoIn, options: WriteOptions = {}): Promise<models.TodoView> {
-    return this.send({ method: "POST", path: `/v1/trips/${encodeURIComponent(tripId)}/todos`, replies: { 201: "json" }, body, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "POST", path: `/v1/trips/${encodeURIComponent(tripId)}/todos`, replies: { 201: "json" }, body, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /**
@@ -551,12 +551,12 @@ export abstract class Operations {
    * The Link header leads to the next page.
    */
   listTodos(tripId: string, options: CallOptions & { limit?: number; offset?: number; after?: string } = {}): Promise<models.TodoPageView> {
-    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/todos`, replies: { 200: "json" }, query: { "limit": options.limit, "offset": options.offset, "after": options.after }, signal: options.signal });
+    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/todos`, replies: { 200: "json" }, query: { "limit": options.limit, "offset": options.offset, "after": options.after }, options });
   }
 
   /** Get a to-do. */
   getTodo(tripId: string, todoId: string, options: CallOptions = {}): Promise<models.TodoView> {
-    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/todos/${encodeURIComponent(todoId)}`, replies: { 200: "json" }, signal: options.signal });
+    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/todos/${encodeURIComponent(todoId)}`, replies: { 200: "json" }, options });
   }
 
   /**
@@ -565,7 +565,7 @@ export abstract class Operations {
    * Allowed for its creator and for admins. A new assignee is notified.
    */
   updateTodo(tripId: string, todoId: string, body: models.TodoChangeIn, options: WriteOptions & { ifMatch?: string } = {}): Promise<models.TodoView> {
-    return this.send({ method: "PUT", path: `/v1/trips/${encodeURIComponent(tripId)}/todos/${encodeURIComponent(todoId)}`, replies: { 200: "json" }, body, ifMatch: options.ifMatch, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "PUT", path: `/v1/trips/${encodeURIComponent(tripId)}/todos/${encodeURIComponent(todoId)}`, replies: { 200: "json" }, body, ifMatch: options.ifMatch, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /**
@@ -574,7 +574,7 @@ export abstract class Operations {
    * Allowed for its creator and for admins.
    */
   deleteTodo(tripId: string, todoId: string, options: WriteOptions = {}): Promise<models.TodosMessageView> {
-    return this.send({ method: "DELETE", path: `/v1/trips/${encodeURIComponent(tripId)}/todos/${encodeURIComponent(todoId)}`, replies: { 200: "json" }, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "DELETE", path: `/v1/trips/${encodeURIComponent(tripId)}/todos/${encodeURIComponent(todoId)}`, replies: { 200: "json" }, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /**
@@ -585,22 +585,22 @@ export abstract class Operations {
    * returns it.
    */
   createCalendar(body: models.NewCalendarIn, options: WriteOptions = {}): Promise<models.CalendarView> {
-    return this.send({ method: "POST", path: "/v1/calendars", replies: { 201: "json" }, body, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "POST", path: "/v1/calendars", replies: { 201: "json" }, body, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /** List the caller's calendars. */
   listCalendars(options: CallOptions = {}): Promise<models.CalendarsView> {
-    return this.send({ method: "GET", path: "/v1/calendars", replies: { 200: "json" }, signal: options.signal });
+    return this.send({ method: "GET", path: "/v1/calendars", replies: { 200: "json" }, options });
   }
 
   /** Delete a calendar of the caller, so that its link stops working. */
   deleteCalendar(calendar: string, options: WriteOptions = {}): Promise<void> {
-    return this.send({ method: "DELETE", path: `/v1/calendars/${encodeURIComponent(calendar)}`, replies: { 204: "none" }, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "DELETE", path: `/v1/calendars/${encodeURIComponent(calendar)}`, replies: { 204: "none" }, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /** Read a calendar by its secret link, in the iCalendar format. */
   readCalendar(calendar: string, options: CallOptions = {}): Promise<Blob> {
-    return this.send({ method: "GET", path: `/v1/calendars/${encodeURIComponent(calendar)}`, replies: { 200: "blob" }, signal: options.signal });
+    return this.send({ method: "GET", path: `/v1/calendars/${encodeURIComponent(calendar)}`, replies: { 200: "blob" }, options });
   }
 
   /**
@@ -609,7 +609,7 @@ export abstract class Operations {
    * The Link header leads to the next page.
    */
   listPolls(tripId: string, options: CallOptions & { limit?: number; offset?: number; after?: string } = {}): Promise<models.PollPageView> {
-    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/polls`, replies: { 200: "json" }, query: { "limit": options.limit, "offset": options.offset, "after": options.after }, signal: options.signal });
+    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/polls`, replies: { 200: "json" }, query: { "limit": options.limit, "offset": options.offset, "after": options.after }, options });
   }
 
   /**
@@ -621,12 +621,12 @@ export abstract class Operations {
    * seconds returns the first one.
    */
   createPoll(tripId: string, body: models.NewPollIn, options: WriteOptions = {}): Promise<models.PollView> {
-    return this.send({ method: "POST", path: `/v1/trips/${encodeURIComponent(tripId)}/polls`, replies: { 201: "json" }, body, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "POST", path: `/v1/trips/${encodeURIComponent(tripId)}/polls`, replies: { 201: "json" }, body, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /** Get a poll. */
   getPoll(tripId: string, pollId: string, options: CallOptions = {}): Promise<models.PollView> {
-    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/polls/${encodeURIComponent(pollId)}`, replies: { 200: "json" }, signal: options.signal });
+    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/polls/${encodeURIComponent(pollId)}`, replies: { 200: "json" }, options });
   }
 
   /**
@@ -635,7 +635,7 @@ export abstract class Operations {
    * Allowed for its creator and for admins.
    */
   updatePoll(tripId: string, pollId: string, body: models.PollChangeIn, options: WriteOptions & { ifMatch?: string } = {}): Promise<models.PollView> {
-    return this.send({ method: "PUT", path: `/v1/trips/${encodeURIComponent(tripId)}/polls/${encodeURIComponent(pollId)}`, replies: { 200: "json" }, body, ifMatch: options.ifMatch, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "PUT", path: `/v1/trips/${encodeURIComponent(tripId)}/polls/${encodeURIComponent(pollId)}`, replies: { 200: "json" }, body, ifMatch: options.ifMatch, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /**
@@ -644,7 +644,7 @@ export abstract class Operations {
    * Allowed for its creator and for admins.
    */
   deletePoll(tripId: string, pollId: string, options: WriteOptions = {}): Promise<models.PollsMessageView> {
-    return this.send({ method: "DELETE", path: `/v1/trips/${encodeURIComponent(tripId)}/polls/${encodeURIComponent(pollId)}`, replies: { 200: "json" }, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "DELETE", path: `/v1/trips/${encodeURIComponent(tripId)}/polls/${encodeURIComponent(pollId)}`, replies: { 200: "json" }, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /**
@@ -654,12 +654,12 @@ export abstract class Operations {
    * answers `yes`; in a ranked one the option gets the caller's next rank.
    */
   vote(tripId: string, pollId: string, body: models.VoteIn, options: WriteOptions = {}): Promise<models.PollsMessageView> {
-    return this.send({ method: "POST", path: `/v1/trips/${encodeURIComponent(tripId)}/polls/${encodeURIComponent(pollId)}/vote`, replies: { 200: "json" }, body, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "POST", path: `/v1/trips/${encodeURIComponent(tripId)}/polls/${encodeURIComponent(pollId)}/vote`, replies: { 200: "json" }, body, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /** Withdraw the vote for an option. */
   unvote(tripId: string, pollId: string, optionId: string, options: WriteOptions = {}): Promise<models.PollsMessageView> {
-    return this.send({ method: "DELETE", path: `/v1/trips/${encodeURIComponent(tripId)}/polls/${encodeURIComponent(pollId)}/vote/${encodeURIComponent(optionId)}`, replies: { 200: "json" }, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "DELETE", path: `/v1/trips/${encodeURIComponent(tripId)}/polls/${encodeURIComponent(pollId)}/vote/${encodeURIComponent(optionId)}`, replies: { 200: "json" }, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /**
@@ -668,7 +668,7 @@ export abstract class Operations {
    * Allowed for its creator and for admins, once every member has voted or the time for voting is over.
    */
   closePoll(tripId: string, pollId: string, options: WriteOptions = {}): Promise<models.PollView> {
-    return this.send({ method: "POST", path: `/v1/trips/${encodeURIComponent(tripId)}/polls/${encodeURIComponent(pollId)}/close`, replies: { 200: "json" }, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "POST", path: `/v1/trips/${encodeURIComponent(tripId)}/polls/${encodeURIComponent(pollId)}/close`, replies: { 200: "json" }, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /**
@@ -678,7 +678,7 @@ export abstract class Operations {
    * withdraws the ballot.
    */
   castBallot(tripId: string, pollId: string, body: models.BallotIn, options: WriteOptions = {}): Promise<models.PollsMessageView> {
-    return this.send({ method: "PUT", path: `/v1/trips/${encodeURIComponent(tripId)}/polls/${encodeURIComponent(pollId)}/ballot`, replies: { 200: "json" }, body, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "PUT", path: `/v1/trips/${encodeURIComponent(tripId)}/polls/${encodeURIComponent(pollId)}/ballot`, replies: { 200: "json" }, body, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /**
@@ -687,7 +687,7 @@ export abstract class Operations {
    * Allowed for every member if the creator allowed it. An option that is there already changes nothing.
    */
   addOption(tripId: string, pollId: string, body: models.OptionIn, options: WriteOptions = {}): Promise<models.PollView> {
-    return this.send({ method: "POST", path: `/v1/trips/${encodeURIComponent(tripId)}/polls/${encodeURIComponent(pollId)}/options`, replies: { 201: "json" }, body, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "POST", path: `/v1/trips/${encodeURIComponent(tripId)}/polls/${encodeURIComponent(pollId)}/options`, replies: { 201: "json" }, body, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /**
@@ -698,7 +698,7 @@ export abstract class Operations {
    * decides between them.
    */
   applyResult(tripId: string, pollId: string, body: models.ApplyIn, options: WriteOptions = {}): Promise<models.PollView> {
-    return this.send({ method: "POST", path: `/v1/trips/${encodeURIComponent(tripId)}/polls/${encodeURIComponent(pollId)}/apply`, replies: { 200: "json" }, body, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "POST", path: `/v1/trips/${encodeURIComponent(tripId)}/polls/${encodeURIComponent(pollId)}/apply`, replies: { 200: "json" }, body, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /**
@@ -709,7 +709,7 @@ export abstract class Operations {
    * is optional.
    */
   sendMessage(tripId: string, body: models.NewMessageIn, options: WriteOptions = {}): Promise<models.SentView> {
-    return this.send({ method: "POST", path: `/v1/trips/${encodeURIComponent(tripId)}/chat/messages`, replies: { 201: "json" }, body, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "POST", path: `/v1/trips/${encodeURIComponent(tripId)}/chat/messages`, replies: { 201: "json" }, body, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /**
@@ -719,7 +719,7 @@ export abstract class Operations {
    * drop duplicates by id.
    */
   listMessages(tripId: string, options: CallOptions & { limit?: number; cursor?: string; before?: string; after?: string; offset?: number; q?: string } = {}): Promise<models.HistoryView> {
-    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/chat/messages`, replies: { 200: "json" }, query: { "limit": options.limit, "cursor": options.cursor, "before": options.before, "after": options.after, "offset": options.offset, "q": options.q }, signal: options.signal });
+    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/chat/messages`, replies: { 200: "json" }, query: { "limit": options.limit, "cursor": options.cursor, "before": options.before, "after": options.after, "offset": options.offset, "q": options.q }, options });
   }
 
   /**
@@ -730,7 +730,7 @@ export abstract class Operations {
    * bodies on as text. A file that no message refers to within a day is deleted.
    */
   uploadAttachment(tripId: string, content: Blob | Uint8Array<ArrayBuffer>, contentType: string = "application/octet-stream", options: WriteOptions & { name?: string } = {}): Promise<models.UploadedView> {
-    return this.send({ method: "POST", path: `/v1/trips/${encodeURIComponent(tripId)}/chat/attachments`, replies: { 201: "json" }, query: { "name": options.name }, content, contentType, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "POST", path: `/v1/trips/${encodeURIComponent(tripId)}/chat/attachments`, replies: { 201: "json" }, query: { "name": options.name }, content, contentType, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /**
@@ -739,7 +739,7 @@ export abstract class Operations {
    * The link needs no token, and S3 refuses one: follow the redirect without the Authorization header.
    */
   getAttachment(tripId: string, attachmentId: string, options: CallOptions = {}): Promise<Blob> {
-    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/chat/attachments/${encodeURIComponent(attachmentId)}`, replies: { 200: "blob" }, signal: options.signal });
+    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/chat/attachments/${encodeURIComponent(attachmentId)}`, replies: { 200: "blob" }, options });
   }
 
   /**
@@ -748,22 +748,22 @@ export abstract class Operations {
    * The last read message never moves back.
    */
   markRead(tripId: string, body: models.ReadIn, options: WriteOptions = {}): Promise<models.ChatStatusView> {
-    return this.send({ method: "PUT", path: `/v1/trips/${encodeURIComponent(tripId)}/chat/messages/read`, replies: { 200: "json" }, body, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "PUT", path: `/v1/trips/${encodeURIComponent(tripId)}/chat/messages/read`, replies: { 200: "json" }, body, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /** Mark messages as read, with the shipped app's method. */
   markReadByPost(tripId: string, body: models.ReadIn, options: WriteOptions = {}): Promise<models.ChatStatusView> {
-    return this.send({ method: "POST", path: `/v1/trips/${encodeURIComponent(tripId)}/chat/messages/read`, replies: { 200: "json" }, body, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "POST", path: `/v1/trips/${encodeURIComponent(tripId)}/chat/messages/read`, replies: { 200: "json" }, body, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /** Mark messages as read, at the path of older apps. */
   markLastRead(tripId: string, body: models.ReadIn, options: WriteOptions = {}): Promise<models.ChatStatusView> {
-    return this.send({ method: "PUT", path: `/v1/trips/${encodeURIComponent(tripId)}/chat/last-read`, replies: { 200: "json" }, body, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "PUT", path: `/v1/trips/${encodeURIComponent(tripId)}/chat/last-read`, replies: { 200: "json" }, body, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /** List each member's last read message, latest first. */
   listReceipts(tripId: string, options: CallOptions = {}): Promise<Array<models.ReceiptView>> {
-    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/chat/read-receipts`, replies: { 200: "json" }, signal: options.signal });
+    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/chat/read-receipts`, replies: { 200: "json" }, options });
   }
 
   /**
@@ -772,7 +772,7 @@ export abstract class Operations {
    * Allowed for its author, within 15 minutes after sending it.
    */
   editMessage(tripId: string, messageId: string, body: models.MessageChangeIn, options: WriteOptions = {}): Promise<models.ChatMessageView> {
-    return this.send({ method: "PUT", path: `/v1/trips/${encodeURIComponent(tripId)}/chat/messages/${encodeURIComponent(messageId)}`, replies: { 200: "json" }, body, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "PUT", path: `/v1/trips/${encodeURIComponent(tripId)}/chat/messages/${encodeURIComponent(messageId)}`, replies: { 200: "json" }, body, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /**
@@ -781,12 +781,12 @@ export abstract class Operations {
    * Allowed for its author and for admins. A tombstone replaces the message.
    */
   deleteMessage(tripId: string, messageId: string, options: WriteOptions = {}): Promise<models.ChatStatusView> {
-    return this.send({ method: "DELETE", path: `/v1/trips/${encodeURIComponent(tripId)}/chat/messages/${encodeURIComponent(messageId)}`, replies: { 200: "json" }, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "DELETE", path: `/v1/trips/${encodeURIComponent(tripId)}/chat/messages/${encodeURIComponent(messageId)}`, replies: { 200: "json" }, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /** List a message's reactions, oldest first. */
   listReactions(tripId: string, messageId: string, options: CallOptions = {}): Promise<Array<models.ReactionView>> {
-    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/chat/messages/${encodeURIComponent(messageId)}/reactions`, replies: { 200: "json" }, signal: options.signal });
+    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/chat/messages/${encodeURIComponent(messageId)}/reactions`, replies: { 200: "json" }, options });
   }
 
   /**
@@ -795,12 +795,12 @@ export abstract class Operations {
    * Repeating an emoji changes nothing.
    */
   react(tripId: string, messageId: string, body: models.EmojiIn, options: WriteOptions = {}): Promise<models.ReactedView> {
-    return this.send({ method: "POST", path: `/v1/trips/${encodeURIComponent(tripId)}/chat/messages/${encodeURIComponent(messageId)}/reactions`, replies: { 201: "json" }, body, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "POST", path: `/v1/trips/${encodeURIComponent(tripId)}/chat/messages/${encodeURIComponent(messageId)}/reactions`, replies: { 201: "json" }, body, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /** Remove a reaction of the caller. */
   unreact(tripId: string, messageId: string, emoji: string, options: WriteOptions = {}): Promise<models.ChatStatusView> {
-    return this.send({ method: "DELETE", path: `/v1/trips/${encodeURIComponent(tripId)}/chat/messages/${encodeURIComponent(messageId)}/reactions/${encodeURIComponent(emoji)}`, replies: { 200: "json" }, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "DELETE", path: `/v1/trips/${encodeURIComponent(tripId)}/chat/messages/${encodeURIComponent(messageId)}/reactions/${encodeURIComponent(emoji)}`, replies: { 200: "json" }, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /**
@@ -811,7 +811,7 @@ export abstract class Operations {
    * Only the newest 10,000 messages, 10,000 to-dos and 1,000 polls are searched.
    */
   find(tripId: string, options: CallOptions & { q: string; limit?: number }): Promise<models.FoundView> {
-    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/find`, replies: { 200: "json" }, query: { "q": options.q, "limit": options.limit }, signal: options.signal });
+    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/find`, replies: { 200: "json" }, query: { "q": options.q, "limit": options.limit }, options });
   }
 
   /**
@@ -823,7 +823,7 @@ export abstract class Operations {
    * form sent again within 30 seconds returns the first document.
    */
   uploadDocument(parts: { file: File; metadata: string }, options: CallOptions = {}): Promise<models.DocumentView> {
-    return this.send({ method: "POST", path: "/v1/wallet/documents", replies: { 201: "json" }, parts, signal: options.signal });
+    return this.send({ method: "POST", path: "/v1/wallet/documents", replies: { 201: "json" }, parts, options });
   }
 
   /**
@@ -832,7 +832,7 @@ export abstract class Operations {
    * The Link header leads to the next page.
    */
   listDocuments(options: CallOptions & { limit?: number; offset?: number; after?: string } = {}): Promise<models.DocumentPageView> {
-    return this.send({ method: "GET", path: "/v1/wallet/documents", replies: { 200: "json" }, query: { "limit": options.limit, "offset": options.offset, "after": options.after }, signal: options.signal });
+    return this.send({ method: "GET", path: "/v1/wallet/documents", replies: { 200: "json" }, query: { "limit": options.limit, "offset": options.offset, "after": options.after }, options });
   }
 
   /**
@@ -841,7 +841,7 @@ export abstract class Operations {
    * As to your own wallet; on AWS, `POST /v1/trips/{id}/wallet/documents:presign` takes larger files.
    */
   uploadGroupDocument(tripId: string, parts: { file: File; metadata: string }, options: CallOptions = {}): Promise<models.DocumentView> {
-    return this.send({ method: "POST", path: `/v1/trips/${encodeURIComponent(tripId)}/wallet/documents`, replies: { 201: "json" }, parts, signal: options.signal });
+    return this.send({ method: "POST", path: `/v1/trips/${encodeURIComponent(tripId)}/wallet/documents`, replies: { 201: "json" }, parts, options });
   }
 
   /**
@@ -850,7 +850,7 @@ export abstract class Operations {
    * The Link header leads to the next page.
    */
   listGroupDocuments(tripId: string, options: CallOptions & { limit?: number; offset?: number; after?: string } = {}): Promise<models.DocumentPageView> {
-    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/wallet/documents`, replies: { 200: "json" }, query: { "limit": options.limit, "offset": options.offset, "after": options.after }, signal: options.signal });
+    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/wallet/documents`, replies: { 200: "json" }, query: { "limit": options.limit, "offset": options.offset, "after": options.after }, options });
   }
 
   /**
@@ -860,12 +860,12 @@ export abstract class Operations {
    * minutes.
    */
   reserveDocument(body: models.ReservationIn, options: CallOptions = {}): Promise<models.ReservationView> {
-    return this.send({ method: "POST", path: "/v1/wallet/documents:presign", replies: { 201: "json" }, body, signal: options.signal });
+    return this.send({ method: "POST", path: "/v1/wallet/documents:presign", replies: { 201: "json" }, body, options });
   }
 
   /** Reserve a document in a trip's wallet, and upload its file to the file store. */
   reserveGroupDocument(tripId: string, body: models.ReservationIn, options: CallOptions = {}): Promise<models.ReservationView> {
-    return this.send({ method: "POST", path: `/v1/trips/${encodeURIComponent(tripId)}/wallet/documents:presign`, replies: { 201: "json" }, body, signal: options.signal });
+    return this.send({ method: "POST", path: `/v1/trips/${encodeURIComponent(tripId)}/wallet/documents:presign`, replies: { 201: "json" }, body, options });
   }
 
   /**
@@ -874,7 +874,7 @@ export abstract class Operations {
    * Its type is detected from the file. A repeat returns the document.
    */
   completeDocument(body: models.CompletionIn, options: CallOptions = {}): Promise<models.DocumentView> {
-    return this.send({ method: "POST", path: "/v1/wallet/documents:complete", replies: { 200: "json" }, body, signal: options.signal });
+    return this.send({ method: "POST", path: "/v1/wallet/documents:complete", replies: { 200: "json" }, body, options });
   }
 
   /**
@@ -883,7 +883,7 @@ export abstract class Operations {
    * Allowed for the user whose wallet it is in; in a trip's wallet, for the members of the trip.
    */
   getDocument(documentId: string, options: CallOptions = {}): Promise<models.DocumentView> {
-    return this.send({ method: "GET", path: `/v1/wallet/documents/${encodeURIComponent(documentId)}`, replies: { 200: "json" }, signal: options.signal });
+    return this.send({ method: "GET", path: `/v1/wallet/documents/${encodeURIComponent(documentId)}`, replies: { 200: "json" }, options });
   }
 
   /**
@@ -892,7 +892,7 @@ export abstract class Operations {
    * Allowed for its uploader. Absent fields stay; metadata that the type does not have is dropped.
    */
   updateDocument(documentId: string, body: models.DocumentChangeIn, options: WriteOptions & { ifMatch?: string } = {}): Promise<models.DocumentView> {
-    return this.send({ method: "PUT", path: `/v1/wallet/documents/${encodeURIComponent(documentId)}`, replies: { 200: "json" }, body, ifMatch: options.ifMatch, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "PUT", path: `/v1/wallet/documents/${encodeURIComponent(documentId)}`, replies: { 200: "json" }, body, ifMatch: options.ifMatch, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /**
@@ -901,7 +901,7 @@ export abstract class Operations {
    * Allowed for its uploader.
    */
   deleteDocument(documentId: string, options: CallOptions = {}): Promise<models.DocumentDeletedView> {
-    return this.send({ method: "DELETE", path: `/v1/wallet/documents/${encodeURIComponent(documentId)}`, replies: { 200: "json" }, signal: options.signal });
+    return this.send({ method: "DELETE", path: `/v1/wallet/documents/${encodeURIComponent(documentId)}`, replies: { 200: "json" }, options });
   }
 
   /**
@@ -911,7 +911,7 @@ export abstract class Operations {
    * own.
    */
   listDocumentAudit(documentId: string, options: CallOptions & { limit?: number; after?: string } = {}): Promise<models.AuditView> {
-    return this.send({ method: "GET", path: `/v1/wallet/documents/${encodeURIComponent(documentId)}/audit`, replies: { 200: "json" }, query: { "limit": options.limit, "after": options.after }, signal: options.signal });
+    return this.send({ method: "GET", path: `/v1/wallet/documents/${encodeURIComponent(documentId)}/audit`, replies: { 200: "json" }, query: { "limit": options.limit, "after": options.after }, options });
   }
 
   /**
@@ -921,7 +921,7 @@ export abstract class Operations {
    * second one.
    */
   getDocumentFile(token: string, options: CallOptions = {}): Promise<Blob> {
-    return this.send({ method: "GET", path: `/v1/wallet/files/${encodeURIComponent(token)}`, replies: { 200: "blob" }, signal: options.signal });
+    return this.send({ method: "GET", path: `/v1/wallet/files/${encodeURIComponent(token)}`, replies: { 200: "blob" }, options });
   }
 
   /**
@@ -933,7 +933,7 @@ export abstract class Operations {
    * 30 seconds returns the first photo.
    */
   uploadPhoto(tripId: string, content: Blob | Uint8Array<ArrayBuffer>, contentType: "image/jpeg" | "image/png" | "image/webp", options: CallOptions = {}): Promise<models.PhotoView> {
-    return this.send({ method: "POST", path: `/v1/trips/${encodeURIComponent(tripId)}/images`, replies: { 201: "json" }, content, contentType, signal: options.signal });
+    return this.send({ method: "POST", path: `/v1/trips/${encodeURIComponent(tripId)}/images`, replies: { 201: "json" }, content, contentType, options });
   }
 
   /**
@@ -942,7 +942,7 @@ export abstract class Operations {
    * The Link header leads to the next page.
    */
   listPhotos(tripId: string, options: CallOptions & { limit?: number; after?: string } = {}): Promise<Array<models.PhotoView>> {
-    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/images`, replies: { 200: "json" }, query: { "limit": options.limit, "after": options.after }, signal: options.signal });
+    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/images`, replies: { 200: "json" }, query: { "limit": options.limit, "after": options.after }, options });
   }
 
   /**
@@ -952,7 +952,7 @@ export abstract class Operations {
    * minutes.
    */
   reservePhoto(tripId: string, body: models.PhotoReservationIn, options: CallOptions = {}): Promise<models.PhotoReservationView> {
-    return this.send({ method: "POST", path: `/v1/trips/${encodeURIComponent(tripId)}/images:presign`, replies: { 201: "json" }, body, signal: options.signal });
+    return this.send({ method: "POST", path: `/v1/trips/${encodeURIComponent(tripId)}/images:presign`, replies: { 201: "json" }, body, options });
   }
 
   /**
@@ -961,7 +961,7 @@ export abstract class Operations {
    * Its metadata is removed. A repeat returns the photo.
    */
   completePhoto(tripId: string, body: models.PhotoCompletionIn, options: CallOptions = {}): Promise<models.PhotoView> {
-    return this.send({ method: "POST", path: `/v1/trips/${encodeURIComponent(tripId)}/images:complete`, replies: { 200: "json" }, body, signal: options.signal });
+    return this.send({ method: "POST", path: `/v1/trips/${encodeURIComponent(tripId)}/images:complete`, replies: { 200: "json" }, body, options });
   }
 
   /**
@@ -970,7 +970,7 @@ export abstract class Operations {
    * Allowed for the member who added it and for admins.
    */
   deletePhoto(tripId: string, imageId: string, options: CallOptions = {}): Promise<void> {
-    return this.send({ method: "DELETE", path: `/v1/trips/${encodeURIComponent(tripId)}/images/${encodeURIComponent(imageId)}`, replies: { 204: "none" }, signal: options.signal });
+    return this.send({ method: "DELETE", path: `/v1/trips/${encodeURIComponent(tripId)}/images/${encodeURIComponent(imageId)}`, replies: { 204: "none" }, options });
   }
 
   /**
@@ -981,12 +981,12 @@ export abstract class Operations {
    * replaced.
    */
   setAvatar(content: Blob | Uint8Array<ArrayBuffer>, contentType: "image/jpeg" | "image/png" | "image/webp", options: CallOptions = {}): Promise<models.UserProfile> {
-    return this.send({ method: "POST", path: "/v1/users/me/avatar", replies: { 200: "json" }, content, contentType, signal: options.signal });
+    return this.send({ method: "POST", path: "/v1/users/me/avatar", replies: { 200: "json" }, content, contentType, options });
   }
 
   /** Delete the caller's avatar. */
   deleteAvatar(options: WriteOptions = {}): Promise<void> {
-    return this.send({ method: "DELETE", path: "/v1/users/me/avatar", replies: { 204: "none" }, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "DELETE", path: "/v1/users/me/avatar", replies: { 204: "none" }, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /**
@@ -995,7 +995,7 @@ export abstract class Operations {
    * A redirect to the file store. The address is the only credential: it cannot be guessed.
    */
   getAvatar(avatarId: string, options: CallOptions = {}): Promise<Blob> {
-    return this.send({ method: "GET", path: `/v1/avatars/${encodeURIComponent(avatarId)}`, replies: { 200: "blob" }, signal: options.signal });
+    return this.send({ method: "GET", path: `/v1/avatars/${encodeURIComponent(avatarId)}`, replies: { 200: "blob" }, options });
   }
 
   /**
@@ -1004,37 +1004,37 @@ export abstract class Operations {
    * The Link header leads to the next page.
    */
   listNotifications(options: CallOptions & { limit?: number; offset?: number; after?: string; status?: string } = {}): Promise<Array<models.NotificationView>> {
-    return this.send({ method: "GET", path: "/v1/notifications", replies: { 200: "json" }, query: { "limit": options.limit, "offset": options.offset, "after": options.after, "status": options.status }, signal: options.signal });
+    return this.send({ method: "GET", path: "/v1/notifications", replies: { 200: "json" }, query: { "limit": options.limit, "offset": options.offset, "after": options.after, "status": options.status }, options });
   }
 
   /** Delete all notifications of the caller. */
   deleteAllNotifications(options: WriteOptions = {}): Promise<models.Deleted> {
-    return this.send({ method: "DELETE", path: "/v1/notifications", replies: { 200: "json" }, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "DELETE", path: "/v1/notifications", replies: { 200: "json" }, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /** Count the caller's unread notifications. */
   countUnreadNotifications(options: CallOptions = {}): Promise<models.UnreadCount> {
-    return this.send({ method: "GET", path: "/v1/notifications/unread-count", replies: { 200: "json" }, signal: options.signal });
+    return this.send({ method: "GET", path: "/v1/notifications/unread-count", replies: { 200: "json" }, options });
   }
 
   /** Mark all notifications of the caller as read. */
   markAllNotificationsRead(options: WriteOptions = {}): Promise<models.MarkedAsRead> {
-    return this.send({ method: "PATCH", path: "/v1/notifications/read-all", replies: { 200: "json" }, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "PATCH", path: "/v1/notifications/read-all", replies: { 200: "json" }, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /** Mark a notification as read. */
   markNotificationRead(notificationId: string, options: WriteOptions = {}): Promise<void> {
-    return this.send({ method: "PATCH", path: `/v1/notifications/${encodeURIComponent(notificationId)}/read`, replies: { 204: "none" }, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "PATCH", path: `/v1/notifications/${encodeURIComponent(notificationId)}/read`, replies: { 204: "none" }, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /** Delete a notification. */
   deleteNotification(notificationId: string, options: WriteOptions = {}): Promise<void> {
-    return this.send({ method: "DELETE", path: `/v1/notifications/${encodeURIComponent(notificationId)}`, replies: { 204: "none" }, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "DELETE", path: `/v1/notifications/${encodeURIComponent(notificationId)}`, replies: { 204: "none" }, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /** Get the caller's notification preferences. */
   getNotificationPreferences(options: CallOptions = {}): Promise<models.NotificationsPreferencesView> {
-    return this.send({ method: "GET", path: "/v1/notifications/preferences", replies: { 200: "json" }, signal: options.signal });
+    return this.send({ method: "GET", path: "/v1/notifications/preferences", replies: { 200: "json" }, options });
   }
 
   /**
@@ -1044,12 +1044,12 @@ export abstract class Operations {
    * of them.
    */
   setNotificationPreferences(body: models.NotificationsPreferencesIn, options: WriteOptions = {}): Promise<models.NotificationsPreferencesView> {
-    return this.send({ method: "PUT", path: "/v1/notifications/preferences", replies: { 200: "json" }, body, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "PUT", path: "/v1/notifications/preferences", replies: { 200: "json" }, body, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /** Get the caller's notification preferences for a trip. */
   getTripNotificationPreferences(tripId: string, options: CallOptions = {}): Promise<models.TripPreferencesView> {
-    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/notification-preferences`, replies: { 200: "json" }, signal: options.signal });
+    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/notification-preferences`, replies: { 200: "json" }, options });
   }
 
   /**
@@ -1058,7 +1058,7 @@ export abstract class Operations {
    * A muted trip is muted on every channel. Omitted fields are cleared.
    */
   setTripNotificationPreferences(tripId: string, body: models.TripPreferencesView, options: WriteOptions = {}): Promise<models.TripPreferencesView> {
-    return this.send({ method: "PUT", path: `/v1/trips/${encodeURIComponent(tripId)}/notification-preferences`, replies: { 200: "json" }, body, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "PUT", path: `/v1/trips/${encodeURIComponent(tripId)}/notification-preferences`, replies: { 200: "json" }, body, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /**
@@ -1069,7 +1069,7 @@ export abstract class Operations {
    * presence, are not stored, and their ids cannot be used as `after`.
    */
   listEvents(options: CallOptions & { after?: string; limit?: number } = {}): Promise<models.EventPageView> {
-    return this.send({ method: "GET", path: "/v1/events", replies: { 200: "json" }, query: { "after": options.after, "limit": options.limit }, signal: options.signal });
+    return this.send({ method: "GET", path: "/v1/events", replies: { 200: "json" }, query: { "after": options.after, "limit": options.limit }, options });
   }
 
   /**
@@ -1083,7 +1083,7 @@ export abstract class Operations {
    * or picture comes with the member, not with earlier messages.
    */
   sync(options: CallOptions & { since?: string; trips?: string; limit?: number } = {}): Promise<models.SyncView> {
-    return this.send({ method: "GET", path: "/v1/sync", replies: { 200: "json" }, query: { "since": options.since, "trips": options.trips, "limit": options.limit }, signal: options.signal });
+    return this.send({ method: "GET", path: "/v1/sync", replies: { 200: "json" }, query: { "since": options.since, "trips": options.trips, "limit": options.limit }, options });
   }
 
   /**
@@ -1092,7 +1092,7 @@ export abstract class Operations {
    * Each part is what its own route returns without a query.
    */
   getScreen(tripId: string, options: CallOptions & { include?: string } = {}): Promise<models.ScreenView> {
-    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/screen`, replies: { 200: "json" }, query: { "include": options.include }, signal: options.signal });
+    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/screen`, replies: { 200: "json" }, query: { "include": options.include }, options });
   }
 
   /**
@@ -1101,12 +1101,12 @@ export abstract class Operations {
    * The first position on a trip turns sharing on for it. Default `privacy`: `precise`.
    */
   postLocation(tripId: string, body: models.LocationIn, options: WriteOptions = {}): Promise<models.LocationView> {
-    return this.send({ method: "POST", path: `/v1/trips/${encodeURIComponent(tripId)}/locations`, replies: { 201: "json" }, body, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "POST", path: `/v1/trips/${encodeURIComponent(tripId)}/locations`, replies: { 201: "json" }, body, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /** Report the caller's position, with `approximate` as the default `privacy`. */
   putLocation(tripId: string, body: models.LocationIn, options: WriteOptions = {}): Promise<models.LocationsStatusView> {
-    return this.send({ method: "PUT", path: `/v1/trips/${encodeURIComponent(tripId)}/locations`, replies: { 200: "json" }, body, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "PUT", path: `/v1/trips/${encodeURIComponent(tripId)}/locations`, replies: { 200: "json" }, body, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /**
@@ -1115,7 +1115,7 @@ export abstract class Operations {
    * Members who share nothing are left out. The caller's own position is always included.
    */
   listLocations(tripId: string, options: CallOptions & { limit?: number; offset?: number } = {}): Promise<models.LocationPage> {
-    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/locations`, replies: { 200: "json" }, query: { "limit": options.limit, "offset": options.offset }, signal: options.signal });
+    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/locations`, replies: { 200: "json" }, query: { "limit": options.limit, "offset": options.offset }, options });
   }
 
   /**
@@ -1124,12 +1124,12 @@ export abstract class Operations {
    * The reply has a verdict for each position.
    */
   postBatch(tripId: string, body: models.BatchIn, options: WriteOptions = {}): Promise<models.BatchView> {
-    return this.send({ method: "POST", path: `/v1/trips/${encodeURIComponent(tripId)}/locations:batch`, replies: { 200: "json" }, body, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "POST", path: `/v1/trips/${encodeURIComponent(tripId)}/locations:batch`, replies: { 200: "json" }, body, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /** Report the caller's position on every trip with sharing on, or on the trip of `tripId`. */
   updateEverywhere(body: models.LocationIn, options: WriteOptions = {}): Promise<models.LocationView> {
-    return this.send({ method: "POST", path: "/v1/location/update", replies: { 200: "json" }, body, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "POST", path: "/v1/location/update", replies: { 200: "json" }, body, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /**
@@ -1138,7 +1138,7 @@ export abstract class Operations {
    * The positions have the form of those in socket events.
    */
   listMemberPositions(tripId: string, options: CallOptions = {}): Promise<Array<models.MemberPositionView>> {
-    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/locations/members`, replies: { 200: "json" }, signal: options.signal });
+    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/locations/members`, replies: { 200: "json" }, options });
   }
 
   /**
@@ -1147,7 +1147,7 @@ export abstract class Operations {
    * A long track is thinned to the points that preserve its shape.
    */
   showTrack(tripId: string, options: CallOptions & { user?: string; from?: string; to?: string; points?: number } = {}): Promise<models.TrackView> {
-    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/locations/track`, replies: { 200: "json" }, query: { "user": options.user, "from": options.from, "to": options.to, "points": options.points }, signal: options.signal });
+    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/locations/track`, replies: { 200: "json" }, query: { "user": options.user, "from": options.from, "to": options.to, "points": options.points }, options });
   }
 
   /**
@@ -1156,32 +1156,32 @@ export abstract class Operations {
    * The Link header leads to the next page.
    */
   listViews(tripId: string, options: CallOptions & { limit?: number; offset?: number; after?: string } = {}): Promise<models.ViewPage> {
-    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/locations/views`, replies: { 200: "json" }, query: { "limit": options.limit, "offset": options.offset, "after": options.after }, signal: options.signal });
+    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/locations/views`, replies: { 200: "json" }, query: { "limit": options.limit, "offset": options.offset, "after": options.after }, options });
   }
 
   /** Get the caller's location preferences. */
   getPreferences(options: CallOptions = {}): Promise<models.LocationsPreferencesView> {
-    return this.send({ method: "GET", path: "/v1/location/preferences", replies: { 200: "json" }, signal: options.signal });
+    return this.send({ method: "GET", path: "/v1/location/preferences", replies: { 200: "json" }, options });
   }
 
   /** Update the caller's location preferences, for all trips or, with a `tripId`, for one. */
   putPreferences(body: models.LocationsPreferencesIn, options: WriteOptions = {}): Promise<models.LocationsPreferencesView> {
-    return this.send({ method: "PUT", path: "/v1/location/preferences", replies: { 200: "json" }, body, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "PUT", path: "/v1/location/preferences", replies: { 200: "json" }, body, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /** Set the meeting point. */
   putMeetingPoint(tripId: string, body: models.MeetingPointIn, options: WriteOptions = {}): Promise<models.MeetingPointView> {
-    return this.send({ method: "PUT", path: `/v1/trips/${encodeURIComponent(tripId)}/meeting-point`, replies: { 200: "json" }, body, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "PUT", path: `/v1/trips/${encodeURIComponent(tripId)}/meeting-point`, replies: { 200: "json" }, body, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /** Get the meeting point. */
   getMeetingPoint(tripId: string, options: CallOptions = {}): Promise<models.MeetingPointView> {
-    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/meeting-point`, replies: { 200: "json" }, signal: options.signal });
+    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/meeting-point`, replies: { 200: "json" }, options });
   }
 
   /** Remove the meeting point. */
   deleteMeetingPoint(tripId: string, options: WriteOptions = {}): Promise<void> {
-    return this.send({ method: "DELETE", path: `/v1/trips/${encodeURIComponent(tripId)}/meeting-point`, replies: { 204: "none" }, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "DELETE", path: `/v1/trips/${encodeURIComponent(tripId)}/meeting-point`, replies: { 204: "none" }, key: options.idempotencyKey ?? newKey(), options });
   }
 
   /**
@@ -1190,7 +1190,7 @@ export abstract class Operations {
    * It has the least total distance from the members whose positions the caller may see.
    */
   suggestMeetingPoint(tripId: string, options: CallOptions = {}): Promise<models.SuggestionView> {
-    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/meeting-point/suggest`, replies: { 200: "json" }, signal: options.signal });
+    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/meeting-point/suggest`, replies: { 200: "json" }, options });
   }
 
   /**
@@ -1202,7 +1202,7 @@ export abstract class Operations {
    * with `no_destination` if both coordinates are zero.
    */
   getWeather(tripId: string, options: CallOptions = {}): Promise<models.WeatherView> {
-    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/weather`, replies: { 200: "json" }, signal: options.signal });
+    return this.send({ method: "GET", path: `/v1/trips/${encodeURIComponent(tripId)}/weather`, replies: { 200: "json" }, options });
   }
 
   /**
@@ -1211,7 +1211,7 @@ export abstract class Operations {
    * The same as `GET /v1/trips/{id}/weather`, for older clients.
    */
   triggerWeather(tripId: string, options: CallOptions = {}): Promise<models.WeatherView> {
-    return this.send({ method: "POST", path: `/v1/trips/${encodeURIComponent(tripId)}/weather/trigger`, replies: { 200: "json" }, signal: options.signal });
+    return this.send({ method: "POST", path: `/v1/trips/${encodeURIComponent(tripId)}/weather/trigger`, replies: { 200: "json" }, options });
   }
 
   /**
@@ -1221,7 +1221,7 @@ export abstract class Operations {
    * first.
    */
   suggestPlaces(options: CallOptions & { q: string; near?: string; limit?: number }): Promise<models.PlacesView> {
-    return this.send({ method: "GET", path: "/v1/places/suggest", replies: { 200: "json" }, query: { "q": options.q, "near": options.near, "limit": options.limit }, signal: options.signal });
+    return this.send({ method: "GET", path: "/v1/places/suggest", replies: { 200: "json" }, query: { "q": options.q, "near": options.near, "limit": options.limit }, options });
   }
 
   /**
@@ -1230,7 +1230,7 @@ export abstract class Operations {
    * The list has one place, or none if the next one is more than 100 km away.
    */
   getPlaceAt(options: CallOptions & { lat: number; lon: number }): Promise<models.PlacesView> {
-    return this.send({ method: "GET", path: "/v1/places/reverse", replies: { 200: "json" }, query: { "lat": options.lat, "lon": options.lon }, signal: options.signal });
+    return this.send({ method: "GET", path: "/v1/places/reverse", replies: { 200: "json" }, query: { "lat": options.lat, "lon": options.lon }, options });
   }
 
   /**
@@ -1239,6 +1239,6 @@ export abstract class Operations {
    * The same text is stored once.
    */
   giveFeedback(body: models.FeedbackIn, options: WriteOptions = {}): Promise<models.FeedbackReceived> {
-    return this.send({ method: "POST", path: "/v1/feedback", replies: { 201: "json" }, body, key: options.idempotencyKey ?? newKey(), signal: options.signal });
+    return this.send({ method: "POST", path: "/v1/feedback", replies: { 201: "json" }, body, key: options.idempotencyKey ?? newKey(), options });
   }
 }

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Client, Refused, Unreachable } from "nomadcrew-client";
+import { Client, Refused, Unreachable, nextPage } from "nomadcrew-client";
 
 const URL = "http://server.test";
 const TODO = { id: "t1", tripId: "p1", text: "Pack", status: "INCOMPLETE" };
@@ -83,6 +83,27 @@ test("calls at the same time refresh an expired token once", async () => {
 test("an expired token that cannot be refreshed is refused", async () => {
   const { client } = site({ accessToken: "stale" });
   await assert.rejects(client.getMe(), (failure) => failure instanceof Refused && failure.isExpiredToken);
+});
+
+test("the headers of a reply tell the next page, and the last has none", async () => {
+  const link = '</v1/trips/p1/todos?limit=1&after=a%3Db>; rel="next"';
+  const page = { todos: [TODO] };
+  const { client } = script(reply(200, page, { link }), reply(200, page));
+  const pages = [];
+  const onHeaders = (headers) => pages.push(nextPage(headers));
+  await client.listTodos("p1", { limit: 1, onHeaders });
+  await client.listTodos("p1", { limit: 1, after: pages[0], onHeaders });
+  assert.deepEqual(pages, ["a=b", undefined]);
+});
+
+test("a failure of the program's own function is not repeated", async () => {
+  const { client, requests } = script(reply(200, {}));
+  const own = new TypeError("of the program");
+  const onHeaders = () => {
+    throw own;
+  };
+  await assert.rejects(client.getMe({ onHeaders }), own);
+  assert.equal(requests.length, 1);
 });
 
 test("an aborted call throws the reason of its signal", async () => {

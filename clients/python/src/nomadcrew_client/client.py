@@ -11,7 +11,7 @@ import httpx
 
 from nomadcrew_client.async_operations import AsyncOperations
 from nomadcrew_client.calls import Call
-from nomadcrew_client.exchange import Answer, Refresh, Send, Session, Step, Tokens, Wait
+from nomadcrew_client.exchange import Answer, Refresh, Replied, Send, Session, Step, Tokens, Wait
 from nomadcrew_client.models import Envelope
 from nomadcrew_client.operations import Operations
 from nomadcrew_client.sockets import follow, last_event_id
@@ -21,7 +21,7 @@ T = TypeVar("T")
 _TIMEOUT_S = 30.0
 
 
-class Client(Operations):
+class Client(Replied, Operations):
     """A client that blocks; threads may share it.
 
     A reply with tokens, as that of `login`, signs the client in. An expired access token is refreshed and the call
@@ -40,10 +40,6 @@ class Client(Operations):
         self._session = Session(tokens)
         self._refreshing = threading.Lock()
         self._http = httpx.Client(base_url=url, timeout=timeout_s, transport=transport, follow_redirects=True)
-
-    @property
-    def tokens(self) -> Tokens | None:
-        return self._session.tokens
 
     def close(self) -> None:
         self._http.close()
@@ -84,7 +80,7 @@ class Client(Operations):
         self.close()
 
 
-class AsyncClient(AsyncOperations):
+class AsyncClient(Replied, AsyncOperations):
     """A client for asyncio, with the methods of `Client` and the events of the socket."""
 
     def __init__(
@@ -101,10 +97,6 @@ class AsyncClient(AsyncOperations):
         self._session = Session(tokens)
         self._refreshing = asyncio.Lock()
         self._http = httpx.AsyncClient(base_url=url, timeout=timeout_s, transport=transport, follow_redirects=True)
-
-    @property
-    def tokens(self) -> Tokens | None:
-        return self._session.tokens
 
     async def close(self) -> None:
         await self._http.aclose()

@@ -1,8 +1,13 @@
 """The steps of a call, shared by the two clients: a client only sends, waits and refreshes."""
 
-from collections.abc import Generator
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
+from urllib.parse import parse_qs
 
 import httpx
 import msgspec
@@ -11,6 +16,10 @@ from nomadcrew_client import models
 from nomadcrew_client.calls import Call, Refused, pause_s
 
 T = TypeVar("T")
+
+# Of a thread or task, so that calls at the same time do not mix.
+_headers: ContextVar[Mapping[str, str]] = ContextVar("_headers", default=httpx.Headers())  # noqa: B039 — never changed
+_NEXT = re.compile(r'\?([^>]*)>; rel="next"')
 
 
 class Tokens(msgspec.Struct, frozen=True):
@@ -63,7 +72,9 @@ class Session:
             answer = yield Send(call.request(tokens.access_token if tokens else None))
             try:
                 if isinstance(answer, httpx.Response):
-                    return self._learn(call.reply(answer))
+                    reply = self._learn(call.reply(answer))
+                    _headers.set(answer.headers)
+                    return reply
                 assert answer is not None
                 raise answer
             except (Refused, httpx.TransportError) as failure:
@@ -92,6 +103,27 @@ class Session:
         if isinstance(reply, models.SignedInView):
             self.tokens = Tokens(reply.access_token, reply.refresh_token)
         return reply
+
+
+class Replied:
+    """The part of a client that tells of its session and of its latest reply."""
+
+    _session: Session
+
+    @property
+    def tokens(self) -> Tokens | None:
+        return self._session.tokens
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers of the latest reply in this thread or task, such as `etag`."""
+        return _headers.get()
+
+    @property
+    def next_page(self) -> str | None:
+        """The `after` of the page behind the latest reply in this thread or task, None after the last page."""
+        link = _NEXT.search(self.headers.get("link", ""))
+        return parse_qs(link[1])["after"][0] if link else None
 
 
 def _may_refresh(failure: Exception, tokens: Tokens | None) -> bool:
