@@ -32,8 +32,9 @@ def test_names_of_models_are_unique() -> None:
 
 def test_the_packages_have_the_version_of_the_server() -> None:
     python = tomllib.loads((generate.HERE / "python" / "pyproject.toml").read_text())
-    typescript = json.loads((TYPESCRIPT / "package.json").read_text())
-    assert python["project"]["version"] == typescript["version"] == nomadcrew.__version__
+    typescript = [json.loads((TYPESCRIPT / name).read_text()) for name in ("package.json", "package-lock.json")]
+    versions = {python["project"]["version"], *(package["version"] for package in typescript)}
+    assert versions == {nomadcrew.__version__}
 
 
 def test_the_compiler_is_locked_by_its_hash_and_no_address() -> None:
