@@ -37,19 +37,27 @@ $(VENV)/.test: $(VENV)/.runtime requirements/test.txt
 	@$(PIP) install --require-hashes --no-deps -r requirements/test.txt
 	@touch $@
 
+# The compiler of the TypeScript client, with the Node.js and npm of the test dependencies.
+COMPILER := clients/typescript/node_modules/.package-lock.json
+$(COMPILER): clients/typescript/package-lock.json | $(VENV)/.test
+	@echo "Installing the TypeScript compiler …"
+	@cd $(@D)/.. && PATH="$(abspath $(BIN)):$$PATH" npm ci --loglevel=error --no-audit --no-fund >/dev/null
+	@touch $@
+
 up: $(VENV)/.runtime
 	@exec $(BIN)/nomadcrew up
 
 format: $(VENV)/.test
 	$(BIN)/ruff format .
 
-lint: $(VENV)/.test
+lint: $(VENV)/.test $(COMPILER)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/node clients/typescript/node_modules/typescript/bin/tsc --noEmit -p clients/typescript
 
-test: $(VENV)/.test
+test: $(VENV)/.test $(COMPILER)
 	@rm -rf build/coverage; mkdir -p build/coverage
 	@echo "The tests of components, contracts and infrastructure run beside the others; their output is at the end."
 	@($(BIN)/coverage run -m pytest tests/component tests/contract && $(BIN)/pytest tests/infrastructure) \
@@ -107,4 +115,4 @@ lock: $(VENV)/.test
 	done
 
 clean:
-	rm -rf $(VENV) $(VENV)-bench .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VENV)-bench clients/typescript/node_modules .mypy_cache .ruff_cache .pytest_cache

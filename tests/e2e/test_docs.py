@@ -21,7 +21,8 @@ DOCS = ROOT / "docs"
 README, CONTRIBUTING, OPERATING = ROOT / "README.md", ROOT / "CONTRIBUTING.md", DOCS / "operating.md"
 # The tour begins in README and continues on its own page, in one shell.
 TOUR = (README, DOCS / "tour.md")
-PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / ".github").rglob("*.md")])
+CLIENTS = ROOT.glob("clients/*/README.md")
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *CLIENTS, *(ROOT / ".github").rglob("*.md")])
 # The part of the tour's output that is the same in every run.
 OUTPUT = """
 live: connected
@@ -40,10 +41,10 @@ image/png
 "latitude":41.15
 "missingFiles":0
 """
-# `sh tour` and `sh backup` are run; `python listen`, `python` and `sql` are compared with files; the commands of
-# `sh` are looked up. The others are figures, output, and configuration of other programs.
+# `sh tour` and `sh backup` are run; `python listen`, `python`, `typescript` and `sql` are compared with files; the
+# commands of `sh` are looked up. The others are figures, output, and configuration of other programs.
 KINDS = {
-    "sh tour", "sh backup", "sh", "python listen", "python", "sql",
+    "sh tour", "sh backup", "sh", "python listen", "python", "typescript", "sql",
     "text tour", "text", "mermaid", "caddy", "nginx",
 }  # fmt: skip
 SOURCE_FOLDERS = ("core", "wire", "web", "api", "adapters", "hosts", "cli")
@@ -174,9 +175,9 @@ def snippets() -> Iterator[tuple[str, str]]:
     """The file that each snippet names in its first line, and the rest of the snippet."""
     for page in PAGES:
         for kind, block in all_blocks(page):
-            if kind in {"python", "sql"}:
+            if kind in {"python", "typescript", "sql"}:
                 head, _, rest = block.partition("\n")
-                yield re.sub(r"^(#|--) ", "", head), rest
+                yield re.sub(r"^(#|--|//) ", "", head), rest
 
 
 @pytest.mark.parametrize(("path", "code"), list(snippets()))

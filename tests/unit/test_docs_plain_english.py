@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("src", "tests", "infrastructure", "rehearsal", "bench")
+FOLDERS = ("src", "tests", "infrastructure", "rehearsal", "bench", "clients")
 SOURCES = sorted(
     path
     for folder in FOLDERS
     for path in (ROOT / folder).rglob("*")
     if path.suffix in {".py", ".sql"} and "node_modules" not in path.parts
 )
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("clients/*/README.md")])
 
 VAGUE = re.compile(r"(?i)\b(?:somebody|someone|nobody|no one|anybody|anyone|everybody|everyone|whoever|whomever)\b")
 RIDDLE = re.compile(r"^Whether\b|(?:^|(?<=[.!?:;] ))(?:What|Who|Whoever|Whom|Whose|Where|That)\b(?! \w+\b[^.!]*\?)")

@@ -2,8 +2,8 @@
 
 from nomadcrew.api.calendars.bodies import CalendarsView, CalendarView, NewCalendarIn, calendar_view
 from nomadcrew.api.calendars.ics import calendar_text
+from nomadcrew.core.calendars import service
 from nomadcrew.core.calendars.model import Calendar, CalendarNotFound
-from nomadcrew.core.calendars.service import create_calendar, read_calendar
 from nomadcrew.core.ids import CalendarId, TripId
 from nomadcrew.web.call import Call, Reply
 from nomadcrew.web.routes import Auth, Routes
@@ -24,13 +24,13 @@ HEADERS = {
 
 
 @routes.post("/v1/calendars", status=201, bucket="calendar_create", refusals=(400, 403, 404, 409))
-async def create(call: Call, body: NewCalendarIn) -> CalendarView:
+async def create_calendar(call: Call, body: NewCalendarIn) -> CalendarView:
     """Create a calendar for calendar programs.
 
     Its `url` is a secret link that needs no sign-in. It shows the trips and due to-dos of one trip, or of all trips
     of the caller, for as long as the caller is a member. Creating the same calendar again returns it.
     """
-    calendar = await create_calendar(
+    calendar = await service.create_calendar(
         call.user_id,
         None if body.trip_id is None else TripId(body.trip_id),
         set(body.parts),
@@ -49,17 +49,17 @@ async def list_calendars(call: Call) -> CalendarsView:
 
 
 @routes.delete("/v1/calendars/{calendar}", status=204)
-async def delete(call: Call) -> None:
+async def delete_calendar(call: Call) -> None:
     """Delete a calendar of the caller, so that its link stops working."""
     calendar_id = call.id("calendar", CalendarNotFound())
     await call.ports.calendars.delete(call.user_id, CalendarId(calendar_id))
 
 
 @routes.get("/v1/calendars/{calendar}", auth=Auth.PUBLIC, refusals=(404,))
-async def read(call: Call) -> Reply:
+async def read_calendar(call: Call) -> Reply:
     """Read a calendar by its secret link, in the iCalendar format."""
     token = call.request.params["calendar"].removesuffix(SUFFIX)
-    entries = await read_calendar(token, calendars=call.ports.calendars, links=call.ports.calendar_links)
+    entries = await service.read_calendar(token, calendars=call.ports.calendars, links=call.ports.calendar_links)
     return Reply(call.route.status, calendar_text(entries), HEADERS)
 
 
