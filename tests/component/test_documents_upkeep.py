@@ -91,11 +91,12 @@ async def test_the_sweep_leaves_no_file_without_a_row_and_no_row_without_a_file(
     complete = await crew.uploaded("ana")
     abandoned = (await crew.reserve("ana")).json
     assert (await crew.world.call("PUT", abandoned["upload"]["url"], raw=PDF)).status == 204
-    assert crew.stored(complete["id"], abandoned["id"]) == [complete["id"], abandoned["id"]]
+    upload = f"{abandoned['id']}-upload"
+    assert crew.stored(complete["id"], upload) == [complete["id"], upload]
     before = crew.world.clock()
     try:
         await crew.sweep()
-        assert crew.stored(abandoned["id"]) == [abandoned["id"]]
+        assert crew.stored(upload) == [upload]
         crew.world.clock.now = before + RESERVED_DOCUMENT_RETENTION + timedelta(seconds=1)
         await crew.sweep()
         crew.world.clock.now = before
@@ -103,7 +104,7 @@ async def test_the_sweep_leaves_no_file_without_a_row_and_no_row_without_a_file(
         # Its client may still have uploaded it, so its file is deleted an hour later.
         crew.world.clock.now = before + 3 * RESERVED_DOCUMENT_RETENTION
         await crew.sweep()
-        assert crew.stored(complete["id"], abandoned["id"]) == [complete["id"]]
+        assert crew.stored(complete["id"], abandoned["id"], upload) == [complete["id"]]
         assert await crew.sweep() == 0
     finally:
         crew.world.clock.now = before
