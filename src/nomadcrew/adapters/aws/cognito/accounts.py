@@ -110,14 +110,14 @@ class SqlRegistrations:
         return await self._accounts.get_device(device_id)
 
 
-class CognitoAccounts:
+class CognitoAccounts(SqlRegistrations):
     """`Accounts` on SQL and a user pool; `passwords` hashes those of registrations."""
 
     def __init__(self, pool: UserPool, sql: Sql, sessions: EndsSessions, passwords: Passwords) -> None:
+        super().__init__(sql)
         self._pool = pool
         self._sessions = sessions
         self._passwords = passwords
-        self._accounts = PostgresAccounts(sql, _InCognito())
         self._registrations = PostgresAccounts(sql, passwords)
 
     async def register(
@@ -166,18 +166,6 @@ class CognitoAccounts:
     ) -> None:
         await self._accounts.request_reset(email, reset_id, event_id, now=now)
 
-    async def get_reset(self, reset_id: PasswordResetId, *, now: datetime) -> PasswordReset | None:
-        return await self._accounts.get_reset(reset_id, now=now)
-
-    async def get_email_change(self, change_id: EmailChangeId, *, now: datetime) -> EmailChange | None:
-        return await self._accounts.get_email_change(change_id, now=now)
-
-    async def get_former_email(self, change_id: EmailChangeId) -> str | None:
-        return await self._accounts.get_former_email(change_id)
-
-    async def get_device(self, device_id: DeviceId) -> KnownDevice | None:
-        return await self._accounts.get_device(device_id)
-
     async def request_email_change(
         self, user_id: UserId, email: str, change_id: EmailChangeId, event_id: EventId, *, now: datetime
     ) -> None:
@@ -216,9 +204,6 @@ class CognitoAccounts:
             )
             return right
         return await self._accepts(None if found is None else found.account, password)
-
-    async def get_account(self, user_id: UserId) -> Account | None:
-        return await self._accounts.get_account(user_id)
 
     async def page(self, *, limit: int, offset: int) -> AccountPage:
         return await self._accounts.page(limit=limit, offset=offset)
