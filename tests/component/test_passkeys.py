@@ -103,6 +103,13 @@ async def test_a_challenge_is_answered_once_and_expires(here: World) -> None:
     assert (await sign_in(here, phone.get({"challenge": text(b"of a stranger")}))).code == "invalid_passkey"
 
 
+async def test_a_device_that_does_not_count_answers_a_challenge_once_too(here: World) -> None:
+    ana, phone = await register(here), Authenticator(counts=False)
+    assert (await add(here, ana, phone.create(await options(here, ana)))).status == 201
+    answer = phone.get(await challenge(here))
+    assert [(await sign_in(here, answer)).status for _ in range(2)] == [200, 401]
+
+
 async def test_an_unknown_or_forged_signature_is_refused(here: World) -> None:
     _, phone = await with_passkey(here)
     unknown = Authenticator()

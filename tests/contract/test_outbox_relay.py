@@ -222,7 +222,7 @@ async def test_events_of_a_lost_reply_are_sent_without_a_further_event(db: TripD
         await scenario.relay.drain()
     await scenario.relay.drain()
     assert scenario.received() == [event_id]
-    assert scenario.woken_queues == [NOTIFICATIONS, WEBHOOKS]
+    assert sorted(scenario.woken_queues) == [NOTIFICATIONS, WEBHOOKS]
 
 
 async def test_a_statement_that_is_executed_after_the_outage_is_noticed_at_the_next_event(db: TripDb) -> None:
