@@ -220,3 +220,9 @@ async def test_children_run_one_at_a_time(tmp_path: Path) -> None:
     renderer = ChildRenderer(program=program)
     all_ = await asyncio.gather(*(rendered(renderer, photo()) for _ in range(3)))
     assert [len(renditions) for renditions in all_] == [2, 2, 2]
+
+
+async def test_pictures_with_damaged_metadata_are_rendered_beside_each_other(renderer: Renderer) -> None:
+    """The decoder warns of the metadata of this photo, and warnings are errors in tests."""
+    renditions = await asyncio.gather(*(rendered(renderer, photo(), SMALL) for _ in range(6)))
+    assert [len(each) for each in renditions] == [1] * 6

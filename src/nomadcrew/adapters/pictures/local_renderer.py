@@ -10,11 +10,15 @@ from nomadcrew.core.pictures.model import Rendition, Size
 
 
 class LocalRenderer:
-    """`Renderer` for one picture at a time."""
+    """`Renderer` of one picture at a time: the largest takes a gigabyte, and filters of warnings are shared."""
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
 
     async def render(self, original: BinaryIO, sizes: Sequence[Size]) -> Sequence[Rendition]:
         original.seek(0)
         try:
-            return await asyncio.to_thread(renditions_of, original, sizes)
+            async with self._turn:
+                return await asyncio.to_thread(renditions_of, original, sizes)
         except MemoryError:
             raise TooManyPixels from None
