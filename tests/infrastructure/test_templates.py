@@ -360,7 +360,7 @@ def test_lifecycle_rules_never_delete_a_users_photo(templates: Templates) -> Non
     [cold] = [rule["Transitions"] for rule in rules if "Transitions" in rule]
     assert cold == [{"StorageClass": "INTELLIGENT_TIERING", "TransitionInDays": 0}]
     brief = {rule["Prefix"] for rule in rules if rule.get("NoncurrentVersionExpiration") == {"NoncurrentDays": 1}}
-    assert brief == {"documents/", "exports/", "pictures/"}
+    assert brief == {"attachments/", "documents/", "exports/", "pictures/"}
     for bucket in buckets.values():
         last = bucket["LifecycleConfiguration"]["Rules"][-1]
         assert last["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
