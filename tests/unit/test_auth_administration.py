@@ -7,9 +7,10 @@ from typing import Any, cast
 import pytest
 
 from nomadcrew.core.auth.administration import grant_admin, list_users, remove_totp, reset_password
+from nomadcrew.core.auth.credential_ports import TotpFactors
 from nomadcrew.core.auth.errors import WeakPassword
 from nomadcrew.core.auth.model import Account
-from nomadcrew.core.auth.ports import AccountPage, Accounts, Credentials, TotpFactors
+from nomadcrew.core.auth.ports import AccountPage, Accounts, Credentials
 from nomadcrew.core.errors import NotFound
 from nomadcrew.core.ids import UserId
 from nomadcrew.core.users.model import Profile

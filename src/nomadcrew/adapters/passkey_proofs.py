@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from nomadcrew.core.auth.credential_ports import PasskeyKey, StoredPasskey
 from nomadcrew.core.auth.errors import InvalidPasskey
-from nomadcrew.core.auth.ports import PasskeyKey, StoredPasskey
 
 
 class WebAuthnProofs:

@@ -11,18 +11,14 @@ if TYPE_CHECKING:
     # For type checkers only: at runtime a function would load the types of every feature.
     from nomadcrew.core.api_keys.ports import ApiKeys, KeyVerifier
     from nomadcrew.core.archives.ports import TripExports, TripImports
+    from nomadcrew.core.auth.credential_ports import Identities, IdTokens, PasskeyProofs, Passkeys, TotpFactors
     from nomadcrew.core.auth.ports import (
         Accounts,
         Codes,
-        Identities,
-        IdTokens,
         OpenSessions,
-        PasskeyProofs,
-        Passkeys,
         Registrations,
         Sessions,
         Tokens,
-        TotpFactors,
         UnconfirmedRegistrations,
         Verifier,
     )

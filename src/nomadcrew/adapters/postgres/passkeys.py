@@ -5,9 +5,9 @@ from datetime import datetime
 
 from nomadcrew.adapters.postgres.accounts import account_of
 from nomadcrew.adapters.postgres.sql import Duplicate, Row, Sql, statements
+from nomadcrew.core.auth.credential_ports import NewPasskey, PasskeyKey, StoredPasskey
 from nomadcrew.core.auth.errors import InvalidPasskey, LastSignIn, TooManyPasskeys
 from nomadcrew.core.auth.model import Passkey, PasskeyId
-from nomadcrew.core.auth.ports import NewPasskey, PasskeyKey, StoredPasskey
 from nomadcrew.core.errors import NotFound
 from nomadcrew.core.ids import UserId
 

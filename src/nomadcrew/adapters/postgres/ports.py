@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from nomadcrew.adapters.postgres.sql import Sql
     from nomadcrew.core.api_keys.ports import ApiKeys
     from nomadcrew.core.archives.ports import TripExports, TripImports
-    from nomadcrew.core.auth.ports import Identities, Passkeys, TotpFactors
+    from nomadcrew.core.auth.credential_ports import Identities, Passkeys, TotpFactors
     from nomadcrew.core.backgrounds.ports import Backgrounds
     from nomadcrew.core.calendars.ports import Calendars
     from nomadcrew.core.chat.ports import Attachments

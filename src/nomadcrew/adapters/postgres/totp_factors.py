@@ -5,8 +5,8 @@ from datetime import datetime
 
 from nomadcrew.adapters.postgres.accounts import account_of
 from nomadcrew.adapters.postgres.sql import Sql, json_param, statements
+from nomadcrew.core.auth.credential_ports import TotpFactor
 from nomadcrew.core.auth.errors import MfaEnabled
-from nomadcrew.core.auth.ports import TotpFactor
 from nomadcrew.core.ids import UserId
 
 _SQL = statements("totp_factors")

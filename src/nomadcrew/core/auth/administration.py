@@ -3,10 +3,11 @@
 from datetime import datetime
 
 from nomadcrew.core.auth.accounts import SignUp, create_account
+from nomadcrew.core.auth.credential_ports import TotpFactors
 from nomadcrew.core.auth.failures import Origin
 from nomadcrew.core.auth.model import Account
 from nomadcrew.core.auth.passwords import check_password
-from nomadcrew.core.auth.ports import AccountPage, Accounts, Codes, TotpFactors
+from nomadcrew.core.auth.ports import AccountPage, Accounts, Codes
 from nomadcrew.core.errors import NotFound
 from nomadcrew.core.ids import NewId
 from nomadcrew.core.rate_limits import RateLimits

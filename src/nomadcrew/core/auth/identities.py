@@ -10,10 +10,11 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 
 from nomadcrew.core.auth.accounts import require_no_code, require_own_password
+from nomadcrew.core.auth.credential_ports import Identities, IdTokens
 from nomadcrew.core.auth.errors import EmailUnverified, IdentityUnlinked, InvalidIdToken, RegistrationClosed
 from nomadcrew.core.auth.failures import Origin
 from nomadcrew.core.auth.model import Identity, IdToken, Provider, SignedIn
-from nomadcrew.core.auth.ports import Accounts, Codes, Identities, IdTokens, NewAccount, Sessions, Tokens
+from nomadcrew.core.auth.ports import Accounts, Codes, NewAccount, Sessions, Tokens
 from nomadcrew.core.auth.sessions import open_session
 from nomadcrew.core.emails import parse_own_email
 from nomadcrew.core.errors import Invalid

@@ -7,10 +7,11 @@ from msgspec import Struct
 
 from nomadcrew.core.auth import totp
 from nomadcrew.core.auth.accounts import require_own_password
+from nomadcrew.core.auth.credential_ports import TotpFactor, TotpFactors
 from nomadcrew.core.auth.errors import InvalidMfaToken, MfaDisabled, WrongCode
 from nomadcrew.core.auth.failures import Origin, Target, check_within_limits
 from nomadcrew.core.auth.model import MfaStatus, SignedIn
-from nomadcrew.core.auth.ports import Accounts, Codes, Sessions, Tokens, TotpFactor, TotpFactors
+from nomadcrew.core.auth.ports import Accounts, Codes, Sessions, Tokens
 from nomadcrew.core.auth.sessions import open_session
 from nomadcrew.core.ids import NewId, UserId
 from nomadcrew.core.rate_limits import RateLimits

@@ -12,19 +12,11 @@ from uuid import UUID
 from msgspec import Struct
 
 from nomadcrew.core.auth.accounts import require_own_password
+from nomadcrew.core.auth.credential_ports import Identities, NewPasskey, PasskeyProofs, Passkeys
 from nomadcrew.core.auth.errors import InvalidPasskey
 from nomadcrew.core.auth.failures import Origin
 from nomadcrew.core.auth.model import Account, Passkey, PasskeyId, SignedIn
-from nomadcrew.core.auth.ports import (
-    Accounts,
-    Codes,
-    Identities,
-    NewPasskey,
-    PasskeyProofs,
-    Passkeys,
-    Sessions,
-    Tokens,
-)
+from nomadcrew.core.auth.ports import Accounts, Codes, Sessions, Tokens
 from nomadcrew.core.auth.sessions import open_session
 from nomadcrew.core.ids import NewId, UserId
 from nomadcrew.core.rate_limits import RateLimits

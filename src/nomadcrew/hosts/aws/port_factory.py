@@ -28,12 +28,11 @@ if TYPE_CHECKING:
     from nomadcrew.adapters.aws.sdk.services import Service
     from nomadcrew.adapters.postgres.database import Database
     from nomadcrew.core.api_keys.ports import KeyVerifier
+    from nomadcrew.core.auth.credential_ports import IdTokens, PasskeyProofs
     from nomadcrew.core.auth.ports import (
         Accounts,
         Codes,
-        IdTokens,
         OpenSessions,
-        PasskeyProofs,
         Registrations,
         Sessions,
         Tokens,
