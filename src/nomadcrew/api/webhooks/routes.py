@@ -17,8 +17,8 @@ from nomadcrew.core.access import Access, Command
 from nomadcrew.core.ids import EventId, WebhookId
 from nomadcrew.core.pages import After
 from nomadcrew.core.permissions import rule
-from nomadcrew.core.webhooks.addresses import check_url
-from nomadcrew.core.webhooks.model import Webhook, WebhookNotFound
+from nomadcrew.core.webhooks import service
+from nomadcrew.core.webhooks.model import WebhookNotFound
 from nomadcrew.core.webhooks.signing import secret_text
 from nomadcrew.web.call import Call, Reply
 from nomadcrew.web.pages import AFTER, after_of, last_of, paged
@@ -53,10 +53,17 @@ async def create_webhook(call: Call, body: NewWebhookIn) -> CreatedWebhookView:
     Messages are signed after the Standard Webhooks scheme; the reply shows the secret once. An event is sent until
     the receiver answers 2xx, for a day, with growing pauses. Events come at least once and in no order.
     """
-    check_url(body.url, call.ports.site.webhook_networks)
-    webhook = Webhook(WebhookId(call.ports.new_id()), body.url, body.events, True, call.now)
-    await call.ports.webhooks.add(access(call, "create"), webhook)
-    return created_webhook_view(webhook, secret_text(call.ports.webhook_secrets.secrets_of(webhook.id)[0]))
+    ports = call.ports
+    webhook = await service.create_webhook(
+        access(call, "create"),
+        body.url,
+        body.events,
+        networks=ports.site.webhook_networks,
+        webhooks=ports.webhooks,
+        new_id=ports.new_id,
+        now=call.now,
+    )
+    return created_webhook_view(webhook, secret_text(ports.webhook_secrets.secrets_of(webhook.id)[0]))
 
 
 @routes.get(PATH, gate=Gate("webhook", "read"))
@@ -69,9 +76,14 @@ async def list_webhooks(call: Call) -> WebhooksView:
             takes_keys=False)  # fmt: skip
 async def update_webhook(call: Call, body: WebhookChangeIn) -> WebhookView:
     """Update, enable or disable a webhook."""
-    if body.url is not None:
-        check_url(body.url, call.ports.site.webhook_networks)
-    changed = await call.ports.webhooks.change(access(call, "update"), webhook_id(call), body.to_change())
+    ports = call.ports
+    changed = await service.change_webhook(
+        access(call, "update"),
+        webhook_id(call),
+        body.to_change(),
+        networks=ports.site.webhook_networks,
+        webhooks=ports.webhooks,
+    )
     return webhook_view(changed)
 
 
